@@ -1,0 +1,19 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of captures from real exchanges; it stands beside the repository, or where TICKDECK_SHARED_DATA says."""
+    folder = Path(os.environ.get("TICKDECK_SHARED_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no captures of real exchanges at {folder}; set TICKDECK_SHARED_DATA to the folder that has them")
+    return folder

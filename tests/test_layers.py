@@ -1,0 +1,259 @@
+"""The architecture's rules about imports, clocks, randomness and sockets, held by walking the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("toolkit", "recordings", "replay", "analysis")
+MAX_LINES = 600
+
+ARROWS = {
+    "toolkit": {"toolkit"},
+    "recordings": {"toolkit", "recordings"},
+    "replay": {"toolkit", "recordings", "replay"},
+    "analysis": {"toolkit", "recordings", "analysis"},
+}
+COMMAND_LINE = "toolkit.cli"
+
+WALL_TIME = (
+    "time.time",
+    "time.time_ns",
+    "time.monotonic",
+    "time.monotonic_ns",
+    "time.perf_counter",
+    "time.perf_counter_ns",
+    "time.process_time",
+    "time.process_time_ns",
+    "time.clock_gettime",
+    "time.clock_gettime_ns",
+    "time.gmtime",
+    "time.localtime",
+    "datetime.datetime.now",
+    "datetime.datetime.utcnow",
+    "datetime.datetime.today",
+    "datetime.date.today",
+)
+RANDOMNESS = ("random", "secrets", "numpy.random", "os.urandom", "uuid.uuid1", "uuid.uuid4")
+SOCKETS = (
+    "socket",
+    "socketserver",
+    "websockets",
+    "aiohttp",
+    "http.client",
+    "http.server",
+    "urllib.request",
+    "asyncio.open_connection",
+    "asyncio.open_unix_connection",
+    "asyncio.start_server",
+    "asyncio.start_unix_server",
+)
+DYNAMIC_IMPORTS = ("__import__", "importlib.import_module", "import_module")
+UNPICKLERS = ("pickle", "_pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One module: its dotted name, and its text."""
+
+    name: str
+    is_package: bool
+    text: str
+
+    def uses(self) -> Iterator[tuple[str, int]]:
+        """Yield every dotted name the module imports or reads through an import, with its line."""
+        tree = ast.parse(self.text)
+        bound: dict[str, str] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    yield alias.name, node.lineno
+                    top = alias.name.partition(".")[0]
+                    bound[alias.asname or top] = alias.name if alias.asname else top
+            elif isinstance(node, ast.ImportFrom):
+                origin = self._origin(node)
+                for alias in node.names:
+                    yield f"{origin}.{alias.name}", node.lineno
+                    bound[alias.asname or alias.name] = f"{origin}.{alias.name}"
+            elif isinstance(node, ast.Call) and _dotted(node.func) in DYNAMIC_IMPORTS:
+                yield from ((str(name.value), node.lineno) for name in node.args[:1] if isinstance(name, ast.Constant))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and (path := _dotted(node)):
+                top, _, rest = path.partition(".")
+                if top in bound:
+                    yield f"{bound[top]}.{rest}", node.lineno
+
+    def _origin(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return str(node.module)
+        parents = self.name.split(".")[: None if self.is_package else -1]
+        parents = parents[: len(parents) - node.level + 1]
+        return ".".join([*parents, *([node.module] if node.module else [])])
+
+
+def _dotted(node: ast.expr) -> str | None:
+    """Spell `a.b.c`, or return None where it does not start at a plain name."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (left := _dotted(node.value)):
+        return f"{left}.{node.attr}"
+    return None
+
+
+def _within(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+def sources() -> list[Source]:
+    """Read every module of the four packages, in the order of their names."""
+    found = []
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            is_package = parts[-1] == "__init__"
+            name = ".".join(parts[:-1] if is_package else parts)
+            found.append(Source(name, is_package, path.read_text(encoding="utf-8")))
+    return found
+
+
+def violations_of_arrows(source: Source) -> list[str]:
+    """List the imports that point the wrong way."""
+    if _within(source.name, COMMAND_LINE):
+        return []
+    allowed = ARROWS[source.name.partition(".")[0]]
+    return sorted(
+        {
+            f"{source.name}:{line} imports {name}"
+            for name, line in source.uses()
+            if (_within(name, COMMAND_LINE) or name.partition(".")[0] in set(PACKAGES) - allowed)
+        }
+    )
+
+
+def violations_of_place(source: Source, names: tuple[str, ...], place: str | None) -> list[str]:
+    """List the uses of the names outside the one module or package that may use them."""
+    if place and _within(source.name, place):
+        return []
+    return sorted(
+        {
+            f"{source.name}:{line} uses {name}"
+            for name, line in source.uses()
+            if any(_within(name, forbidden) for forbidden in names)
+        }
+    )
+
+
+def test_imports_point_one_way() -> None:
+    """toolkit <- recordings <- replay, recordings <- analysis; only toolkit/cli looks up, and nothing looks at it."""
+    assert [found for source in sources() for found in violations_of_arrows(source)] == []
+
+
+def test_only_the_clock_reads_time() -> None:
+    """Replayed code is given another clock, so nobody else may ask the machine."""
+    assert [found for source in sources() for found in violations_of_place(source, WALL_TIME, "toolkit.clock")] == []
+
+
+def test_randomness_is_seeded_in_one_place() -> None:
+    """A random number without an owner cannot be replayed."""
+    assert [found for source in sources() for found in violations_of_place(source, RANDOMNESS, "toolkit.rng")] == []
+
+
+def test_only_the_transports_open_sockets() -> None:
+    """Protocols, trackers and replay never see the network."""
+    assert [found for source in sources() for found in violations_of_place(source, SOCKETS, "toolkit.transport")] == []
+
+
+def test_nothing_is_unpickled() -> None:
+    """Opening a recording never runs code from it."""
+    assert [found for source in sources() for found in violations_of_place(source, UNPICKLERS, None)] == []
+
+
+def test_no_module_is_longer_than_it_can_be_read() -> None:
+    """A module that grows past the limit has become two."""
+    lengths = {source.name: source.text.count("\n") for source in sources()}
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
+
+
+@pytest.mark.parametrize("module", [*PACKAGES, "toolkit.cli.main"])
+def test_importing_loads_neither_compiler_nor_plots(module: str) -> None:
+    """Starting a command is quick: numba and altair are loaded by what needs them."""
+    program = f"import sys, {module}; print(sorted({{'numba', 'llvmlite', 'altair', 'vl_convert'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("toolkit.book", "import recordings"),
+        ("toolkit.book", "from recordings.reader import Reader"),
+        ("toolkit.book", "def later():\n    from replay import ReplayDataSource"),
+        ("toolkit.book", "import importlib\nimportlib.import_module('analysis.spreads')"),
+        ("toolkit.book", "from .cli import main"),
+        ("toolkit.book", "from toolkit import cli"),
+        ("recordings.reader", "import replay.clock as clock"),
+        ("recordings.reader", "import analysis"),
+        ("replay.source", "from analysis import spreads"),
+        ("analysis.spreads", "from replay.source import ReplayDataSource"),
+        ("replay.source", "from toolkit.cli.main import main"),
+    ],
+)
+def test_an_import_that_points_the_wrong_way_is_found(module: str, text: str) -> None:
+    """The rule about arrows fails when it is broken."""
+    assert len(violations_of_arrows(Source(module, False, text))) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("toolkit.cli.main", "import replay, analysis, recordings"),
+        ("replay.source", "from recordings import reader\nfrom toolkit.frames import Frame"),
+        ("analysis.spreads", "from recordings import reader"),
+        ("toolkit.venues.hyperliquid", "from .common import pair\nfrom ..frames import Frame"),
+    ],
+)
+def test_an_import_that_points_the_right_way_is_allowed(module: str, text: str) -> None:
+    """The rule about arrows leaves the permitted ones alone."""
+    assert violations_of_arrows(Source(module, False, text)) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "place", "text"),
+    [
+        (WALL_TIME, "toolkit.clock", "import time\ntime.time()"),
+        (WALL_TIME, "toolkit.clock", "import time as t\nread = t.monotonic_ns"),
+        (WALL_TIME, "toolkit.clock", "from time import perf_counter as tick"),
+        (WALL_TIME, "toolkit.clock", "import datetime\ndatetime.datetime.now(datetime.UTC)"),
+        (WALL_TIME, "toolkit.clock", "from datetime import datetime as dt, UTC\ndt.now(UTC)"),
+        (WALL_TIME, "toolkit.clock", "from datetime import date\ndate.today()"),
+        (RANDOMNESS, "toolkit.rng", "import random"),
+        (RANDOMNESS, "toolkit.rng", "from secrets import token_hex"),
+        (RANDOMNESS, "toolkit.rng", "import numpy as np\nnp.random.default_rng(1)"),
+        (RANDOMNESS, "toolkit.rng", "import uuid\nuuid.uuid4()"),
+        (SOCKETS, "toolkit.transport", "import socket"),
+        (SOCKETS, "toolkit.transport", "from websockets.asyncio.client import connect"),
+        (SOCKETS, "toolkit.transport", "def f():\n    import aiohttp"),
+        (SOCKETS, "toolkit.transport", "import asyncio\nasyncio.open_connection('127.0.0.1', 1)"),
+        (SOCKETS, "toolkit.transport", "from asyncio import start_server"),
+        (UNPICKLERS, None, "import pickle"),
+        (UNPICKLERS, None, "__import__('pickle')"),
+    ],
+)
+def test_a_name_out_of_its_place_is_found(names: tuple[str, ...], place: str | None, text: str) -> None:
+    """The rules about places fail when they are broken, and only outside the place."""
+    assert violations_of_place(Source("recordings.reader", False, text), names, place)
+    if place:
+        assert violations_of_place(Source(place, False, text), names, place) == []
+
+
+def test_time_types_and_conversions_are_allowed() -> None:
+    """Only reading a clock is bound to its module: dates, durations and sleeping on a given clock are not."""
+    text = "from datetime import UTC, datetime, timedelta\nimport asyncio\ndatetime.fromtimestamp(1, UTC)\nasyncio.timeout(1)"
+    assert violations_of_place(Source("recordings.reader", False, text), WALL_TIME, "toolkit.clock") == []
