@@ -1,0 +1,241 @@
+"""
+A limit order book at the level of single orders: price-time priority, integer prices and sizes, no I/O.
+
+An outcome market has two coins whose books are each other's mirror: buying one at p is selling the other at 1 - p.
+They are one book here, kept in the prices of the first coin; an order placed on the second coin is `mirrored`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from typing import NamedTuple
+
+__all__ = ["Book", "Fill", "Level", "Order", "Side"]
+
+
+class Order:
+    """
+    One order.
+
+    Attributes:
+        oid: The venue's order id.
+        owner: Address, lower case.
+        is_buy: Side in the book's own prices.
+        px: Limit price in price units of the book.
+        lots: What is left of it.
+        orig_lots: What it began with.
+        mirrored: Placed on the other coin of an outcome pair.
+        cloid: The owner's id, or None.
+        tif: `Gtc`, `Ioc`, `Alo`, `FrontendMarket` or `LiquidationMarket`.
+        reduce_only: May only make a position smaller.
+        time_ms: Block time when it was placed.
+        slot: Where the background flow keeps it, -1 if it does not.
+    """
+
+    __slots__ = (
+        "cloid",
+        "is_buy",
+        "lots",
+        "mirrored",
+        "oid",
+        "orig_lots",
+        "owner",
+        "px",
+        "reduce_only",
+        "slot",
+        "tif",
+        "time_ms",
+    )
+
+    def __init__(
+        self,
+        oid: int,
+        owner: str,
+        is_buy: bool,
+        px: int,
+        lots: int,
+        *,
+        mirrored: bool = False,
+        cloid: str | None = None,
+        tif: str = "Gtc",
+        reduce_only: bool = False,
+        time_ms: int = 0,
+    ) -> None:
+        self.oid = oid
+        self.owner = owner
+        self.is_buy = is_buy
+        self.px = px
+        self.lots = lots
+        self.orig_lots = lots
+        self.mirrored = mirrored
+        self.cloid = cloid
+        self.tif = tif
+        self.reduce_only = reduce_only
+        self.time_ms = time_ms
+        self.slot = -1
+
+
+class Fill(NamedTuple):
+    """One match: `lots` at the maker's price `px`."""
+
+    maker: Order
+    taker: Order
+    px: int
+    lots: int
+
+
+class Level(NamedTuple):
+    """One price level: price in units, total lots, number of orders."""
+
+    px: int
+    lots: int
+    n: int
+
+
+class _Queue:
+    """The orders at one price, oldest first (a dict keeps insertion order and deletes in O(1))."""
+
+    __slots__ = ("lots", "orders")
+
+    def __init__(self) -> None:
+        self.orders: dict[int, Order] = {}
+        self.lots = 0
+
+
+class Side:
+    """One side of a book. `keys` ascend towards the best price: the price for bids, minus the price for asks."""
+
+    __slots__ = ("keys", "queues", "sign")
+
+    def __init__(self, sign: int) -> None:
+        self.sign = sign
+        self.keys: list[int] = []
+        self.queues: dict[int, _Queue] = {}
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def best(self) -> int | None:
+        """Best price, in units, or None if the side is empty."""
+        return self.sign * self.keys[-1] if self.keys else None
+
+    def best_level(self) -> Level | None:
+        """Price, size and number of orders at the best price."""
+        if not self.keys:
+            return None
+        queue = self.queues[self.keys[-1]]
+        return Level(self.sign * self.keys[-1], queue.lots, len(queue.orders))
+
+    def levels(self, depth: int | None = None) -> list[Level]:
+        """The best `depth` levels (all if None), best first."""
+        sign, queues = self.sign, self.queues
+        keys = self.keys if depth is None else self.keys[-depth:]
+        return [Level(sign * key, queues[key].lots, len(queues[key].orders)) for key in reversed(keys)]
+
+    def orders(self) -> Iterator[Order]:
+        """All orders in priority: best price first, oldest first."""
+        for key in reversed(self.keys):
+            yield from self.queues[key].orders.values()
+
+    def native_best(self, mirrored: bool) -> Level | None:
+        """The best level counting only orders placed on one of the two coins of an outcome pair."""
+        for key in reversed(self.keys):
+            own = [order.lots for order in self.queues[key].orders.values() if order.mirrored is mirrored]
+            if own:
+                return Level(self.sign * key, sum(own), len(own))
+        return None
+
+    def add(self, order: Order) -> None:
+        key = self.sign * order.px
+        queue = self.queues.get(key)
+        if queue is None:
+            queue = self.queues[key] = _Queue()
+            insort(self.keys, key)
+        queue.orders[order.oid] = order
+        queue.lots += order.lots
+
+    def remove(self, order: Order) -> None:
+        key = self.sign * order.px
+        queue = self.queues[key]
+        del queue.orders[order.oid]
+        queue.lots -= order.lots
+        if not queue.orders:
+            self.drop(key)
+
+    def drop(self, key: int) -> None:
+        """Forget an empty price."""
+        del self.queues[key]
+        if self.keys[-1] == key:
+            self.keys.pop()
+        else:
+            del self.keys[bisect_left(self.keys, key)]
+
+
+class Book:
+    """Bids and asks of one coin (or one outcome pair), and every resting order by id."""
+
+    __slots__ = ("asks", "bids", "orders", "version")
+
+    def __init__(self) -> None:
+        self.bids = Side(1)
+        self.asks = Side(-1)
+        self.orders: dict[int, Order] = {}
+        #: Counts every change, so that a reader knows whether to look again.
+        self.version = 0
+
+    def crosses(self, is_buy: bool, px: int) -> bool:
+        """Whether an order at that price would trade at once."""
+        if is_buy:
+            best = self.asks.best
+            return best is not None and px >= best
+        best = self.bids.best
+        return best is not None and px <= best
+
+    def rest(self, order: Order) -> None:
+        """Put what is left of an order into the book, behind the others at its price."""
+        (self.bids if order.is_buy else self.asks).add(order)
+        self.orders[order.oid] = order
+        self.version += 1
+
+    def cancel(self, oid: int) -> Order | None:
+        """Take an order out; None if it does not rest here."""
+        order = self.orders.pop(oid, None)
+        if order is not None:
+            (self.bids if order.is_buy else self.asks).remove(order)
+            self.version += 1
+        return order
+
+    def match(self, taker: Order) -> tuple[list[Fill], list[Order]]:
+        """
+        Trade an order against the other side, up to its limit price.
+
+        Returns:
+            The fills in order, and the taker owner's own resting orders that stood in the way: the venue cancels
+            those instead of letting an owner trade with himself.
+        """
+        side = self.asks if taker.is_buy else self.bids
+        limit = side.sign * taker.px
+        fills: list[Fill] = []
+        own: list[Order] = []
+        while taker.lots and side.keys and side.keys[-1] >= limit:
+            key = side.keys[-1]
+            queue = side.queues[key]
+            maker = next(iter(queue.orders.values()))
+            if maker.owner == taker.owner:
+                own.append(maker)
+                self.cancel(maker.oid)
+                continue
+            lots = min(taker.lots, maker.lots)
+            taker.lots -= lots
+            maker.lots -= lots
+            queue.lots -= lots
+            fills.append(Fill(maker, taker, side.sign * key, lots))
+            if not maker.lots:
+                del queue.orders[maker.oid], self.orders[maker.oid]
+                if not queue.orders:
+                    side.drop(key)
+        if fills:
+            self.version += 1
+        return fills, own

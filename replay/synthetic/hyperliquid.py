@@ -1,0 +1,345 @@
+"""
+The synthetic venue's WebSocket face, sans I/O.
+
+A `Session` takes text frames in and puts text frames into its outbox; the time is handed in. What a session may do,
+what it is told and when it is dropped is the real venue's behaviour, quirks included.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from replay.synthetic.book import Level
+from replay.synthetic.candles import Candles
+from replay.synthetic.info import Info, Unprocessable, VenueFault
+from replay.synthetic.market import Block, Market
+from replay.synthetic.metadata import Metadata
+from replay.synthetic.subscriptions import Fatal, ParseFailed, Refused, Subscription, parse
+from replay.synthetic.wire import Wire, frame
+from toolkit.clock import NS_PER_MS, NS_PER_S
+
+__all__ = ["GREETING", "Session", "SyntheticHyperliquid", "VenueOptions"]
+
+#: What historic servers said first, in plain text.
+GREETING = "Websocket connection established."
+_MINUTE_NS = 60 * NS_PER_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueOptions:
+    """
+    Cadences and limits of the venue; the defaults are the real ones.
+
+    Attributes:
+        book_every_ns: Least time between pushes of the default and the aggregated books, ns.
+        fast_every_ns: The same for the fast books.
+        ctx_every_ns: The same for asset contexts.
+        mids_every_ns: The same for `allMids`.
+        candle_every_ns: The same for candles.
+        state_every_ns: The same for account states that did not change.
+        abort_after_ns: From a subscription that the venue cannot bear to the end of the connection, ns.
+        idle_close_ns: A connection that was sent nothing for so long is dropped.
+        trades_replayed: Old trades in the first `trades` frame.
+        connections_max: Open connections per address.
+        connections_per_minute: New connections per address and minute.
+        subscriptions_max: Subscriptions per address over all its connections.
+        users_max: Accounts per address in subscriptions that name one.
+        greeting: Say the plain text that historic servers said after the handshake.
+    """
+
+    book_every_ns: int = 5 * NS_PER_S
+    fast_every_ns: int = NS_PER_S // 2
+    ctx_every_ns: int = NS_PER_S
+    mids_every_ns: int = 5 * NS_PER_S
+    candle_every_ns: int = NS_PER_S
+    state_every_ns: int = 5 * NS_PER_S
+    abort_after_ns: int = 100 * NS_PER_MS
+    idle_close_ns: int = 60 * NS_PER_S
+    trades_replayed: int = 30
+    connections_max: int = 10
+    connections_per_minute: int = 30
+    subscriptions_max: int = 1000
+    users_max: int = 15
+    greeting: bool = False
+
+
+class Session:
+    """
+    One client connection, as the venue sees it.
+
+    Attributes:
+        remote: Address of the client; the limits count per address.
+        outbox: Text frames to send, oldest first. Whoever does the sending empties it.
+        abort_at_ns: When the connection must be dropped without a close frame; None if not.
+    """
+
+    def __init__(self, venue: SyntheticHyperliquid, remote: str, now_ns: int) -> None:
+        self._venue = venue
+        self.remote = remote
+        self.outbox: list[str] = []
+        self.abort_at_ns: int | None = None
+        self.subscriptions: dict[str, Subscription] = {}
+        self.last_sent_ns = now_ns
+
+    def receive(self, text: str, now_ns: int) -> None:
+        """Take in one text frame; the answers are in the outbox when this returns."""
+        self._venue.receive(self, text, now_ns)
+
+    def send(self, text: str, now_ns: int) -> None:
+        """Put a frame into the outbox."""
+        self.outbox.append(text)
+        self.last_sent_ns = now_ns
+
+    def take(self) -> list[str]:
+        """Empty the outbox."""
+        frames, self.outbox = self.outbox, []
+        return frames
+
+
+class SyntheticHyperliquid:
+    """
+    The venue: a market, its listing, the REST face (`info`) and the sessions.
+
+    `advance` must be called at `next_due_ns` and may be called whenever; frames are the same however often it is.
+    """
+
+    def __init__(self, market: Market, options: VenueOptions | None = None) -> None:
+        self.market = market
+        self.options = options or VenueOptions()
+        self.wire = Wire(market)
+        self.metadata = Metadata(market.instruments)
+        self.candles = Candles(market.instruments)
+        self.info = Info(market, self.wire, self.metadata, self.candles)
+        self.sessions: list[Session] = []
+        #: (subscription type, coin or None for all coins) of which nothing is sent; pongs and acks go on.
+        self.muted: set[tuple[str, str | None]] = set()
+        self._opened: dict[str, deque[int]] = {}
+        #: Who listens to what: subscription key to sessions, in the order they came.
+        self._listeners: dict[str, list[Session]] = {}
+        self._subscriptions: dict[str, dict[str, Subscription]] = {}
+        self._best: dict[str, tuple[Level | None, Level | None]] = {}
+        self._pushed_ns: dict[str, int] = {}
+
+    # Connections ---------------------------------------------------------------------------------------------------
+
+    def connect(self, remote: str, now_ns: int) -> Session | None:
+        """A new connection, or None if that address has too many."""
+        opened = self._opened.setdefault(remote, deque())
+        while opened and opened[0] <= now_ns - _MINUTE_NS:
+            opened.popleft()
+        current = sum(session.remote == remote for session in self.sessions)
+        if current >= self.options.connections_max or len(opened) >= self.options.connections_per_minute:
+            return None
+        opened.append(now_ns)
+        session = Session(self, remote, now_ns)
+        self.sessions.append(session)
+        if self.options.greeting:
+            session.send(GREETING, now_ns)
+        return session
+
+    def disconnect(self, session: Session) -> None:
+        """The connection is gone, whoever ended it."""
+        if session in self.sessions:
+            self.sessions.remove(session)
+        for key in list(session.subscriptions):
+            self._forget(session, key)
+
+    def due_aborts(self, now_ns: int) -> list[Session]:
+        """Sessions that must be dropped now, without a close frame."""
+        idle_ns = self.options.idle_close_ns
+        return [
+            session
+            for session in self.sessions
+            if (session.abort_at_ns is not None and session.abort_at_ns <= now_ns)
+            or now_ns - session.last_sent_ns >= idle_ns
+        ]
+
+    def next_due_ns(self) -> int:
+        """When `advance` and `due_aborts` will next have something to do."""
+        due = self.market.block_time_ns(self.market.number + 1)
+        for session in self.sessions:
+            due = min(due, session.last_sent_ns + self.options.idle_close_ns)
+            if session.abort_at_ns is not None:
+                due = min(due, session.abort_at_ns)
+        return due
+
+    # What clients say ----------------------------------------------------------------------------------------------
+
+    def receive(self, session: Session, text: str, now_ns: int) -> None:
+        """Answer one frame of a client."""
+        try:
+            request = parse(text, self.market.instruments, self.metadata.dexes)
+        except ParseFailed:
+            session.send(frame("error", f"Error parsing JSON into valid websocket request: {text}"), now_ns)
+            return
+        except Refused as refusal:
+            session.send(frame("error", str(refusal)), now_ns)
+            return
+        except Fatal:
+            if session.abort_at_ns is None:
+                session.abort_at_ns = now_ns + self.options.abort_after_ns
+            return
+        if request.method == "ping":
+            session.send('{"channel":"pong"}', now_ns)
+        elif request.method == "post" and request.post is not None:
+            session.send(frame("post", {"id": request.post_id, "response": self._post(request.post)}), now_ns)
+        elif request.subscription is not None and request.method == "subscribe":
+            self._subscribe(session, request.subscription, now_ns)
+        elif request.subscription is not None:
+            self._unsubscribe(session, request.subscription, now_ns)
+
+    def _post(self, request: dict[str, object]) -> dict[str, object]:
+        payload = request["payload"]
+        if request["type"] != "info" or not isinstance(payload, dict):
+            return {"type": "error", "payload": "This venue takes no actions"}
+        try:
+            answer = self.info.answer(payload)
+        except (Unprocessable, VenueFault):
+            return {"type": "error", "payload": "Failed to deserialize the JSON body into the target type"}
+        return {"type": "info", "payload": {"type": payload["type"], "data": answer}}
+
+    def _subscribe(self, session: Session, wanted: Subscription, now_ns: int) -> None:
+        if wanted.key in session.subscriptions:
+            session.send(frame("error", f"Already subscribed: {wanted.key}"), now_ns)
+            return
+        held = [
+            each for other in self.sessions if other.remote == session.remote for each in other.subscriptions.values()
+        ]
+        if len(held) >= self.options.subscriptions_max:
+            # The real text is not known.
+            session.send(
+                frame("error", f"Cannot track more than {self.options.subscriptions_max} subscriptions."), now_ns
+            )
+            return
+        users = {each.user for each in held} - {""}
+        if wanted.user and wanted.user not in users and len(users) >= self.options.users_max:
+            session.send(frame("error", f"Cannot track more than {self.options.users_max} total users."), now_ns)
+            return
+        session.subscriptions[wanted.key] = wanted
+        self._listeners.setdefault(wanted.key, []).append(session)
+        self._subscriptions.setdefault(wanted.kind, {})[wanted.key] = wanted
+        session.send(frame("subscriptionResponse", {"method": "subscribe", "subscription": wanted.fields}), now_ns)
+        if not self._is_muted(wanted):
+            for text in self._first_frames(wanted):
+                session.send(text, now_ns)
+
+    def _unsubscribe(self, session: Session, wanted: Subscription, now_ns: int) -> None:
+        if wanted.key not in session.subscriptions:
+            session.send(frame("error", f"Already unsubscribed: {wanted.key}"), now_ns)
+            return
+        self._forget(session, wanted.key)
+        session.send(frame("subscriptionResponse", {"method": "unsubscribe", "subscription": wanted.fields}), now_ns)
+
+    def _forget(self, session: Session, key: str) -> None:
+        subscription = session.subscriptions.pop(key)
+        self._listeners[key].remove(session)
+        if not self._listeners[key]:
+            del self._listeners[key]
+            del self._subscriptions[subscription.kind][key]
+
+    def _is_muted(self, subscription: Subscription) -> bool:
+        kind = subscription.kind
+        return bool(self.muted) and ((kind, None) in self.muted or (kind, subscription.coin) in self.muted)
+
+    # What the venue says -------------------------------------------------------------------------------------------
+
+    def _first_frames(self, wanted: Subscription) -> list[str]:
+        """What a new subscriber is sent at once."""
+        coin = wanted.coin
+        match wanted.kind:
+            case "l2Book":
+                return [frame("l2Book", self._book(wanted))]
+            case "bbo":
+                best = self._best[coin] = self.wire.best(coin)
+                return [frame("bbo", self.wire.bbo(coin, best))] if any(best) else []
+            case "trades":
+                # Old trades, and nothing in the frame says so.
+                old = list(self.market.history[coin])[-self.options.trades_replayed :]
+                return [frame("trades", [self.wire.trade(trade) for trade in old])] if old else []
+            case "activeAssetCtx":
+                return [frame(*self.wire.active_ctx(coin))]
+            case "allMids":
+                return [self._mids(wanted)]
+            case _:
+                return []
+
+    def _book(self, wanted: Subscription) -> dict[str, object]:
+        fast = bool(wanted.fields["fast"])
+        return self.wire.l2_book(
+            wanted.coin,
+            depth=5 if fast else 20,
+            n_sig_figs=wanted.fields["nSigFigs"],
+            mantissa=wanted.fields["mantissa"],
+            fast=fast,
+        )
+
+    def _mids(self, wanted: Subscription) -> str:
+        data: dict[str, object] = {"mids": self.wire.mids(wanted.dex)}
+        if wanted.dex:
+            data["dex"] = wanted.dex
+        return frame("allMids", data)
+
+    def advance(self, now_ns: int) -> int:
+        """Make every block that is due and put what it causes into the outboxes; returns how many blocks."""
+        blocks = 0
+        while (time_ns := self.market.block_time_ns(self.market.number + 1)) <= now_ns:
+            block = self.market.step()
+            blocks += 1
+            for trades in block.trades.values():
+                self.candles.add(trades)
+            if self.sessions:
+                self._push(block, time_ns, now_ns)
+        return blocks
+
+    def _push(self, block: Block, time_ns: int, now_ns: int) -> None:
+        """
+        Everything one block causes, always in this order: trades, best quotes, books, contexts, mids, candles.
+
+        The clocks run on block time, and every subscription of a clock is served by the same block: all books of a
+        burst carry the same `time`, whether they changed or not.
+        """
+        for wanted in self._of("trades"):
+            trades = block.trades.get(wanted.coin)
+            if trades:
+                self._send(wanted, frame("trades", [self.wire.trade(trade) for trade in trades]), now_ns)
+        for wanted in self._of("bbo"):
+            best = self.wire.best(wanted.coin)
+            if best != self._best.get(wanted.coin):
+                self._best[wanted.coin] = best
+                self._send(wanted, frame("bbo", self.wire.bbo(wanted.coin, best)), now_ns)
+        fast = self._clock("fast", self.options.fast_every_ns, time_ns)
+        full = self._clock("book", self.options.book_every_ns, time_ns)
+        for wanted in self._of("l2Book"):
+            if fast if wanted.fields["fast"] else full:
+                self._send(wanted, frame("l2Book", self._book(wanted)), now_ns)
+        if self._clock("ctx", self.options.ctx_every_ns, time_ns):
+            for wanted in self._of("activeAssetCtx"):
+                self._send(wanted, frame(*self.wire.active_ctx(wanted.coin)), now_ns)
+        if self._clock("mids", self.options.mids_every_ns, time_ns):
+            for wanted in self._of("allMids"):
+                self._send(wanted, self._mids(wanted), now_ns)
+        if self._clock("candle", self.options.candle_every_ns, time_ns):
+            for wanted in self._of("candle"):
+                candle = self.candles.current(wanted.coin, wanted.fields["interval"], block.time_ms)
+                if candle is not None:
+                    self._send(wanted, frame("candle", candle), now_ns)
+
+    def _clock(self, name: str, every_ns: int, time_ns: int) -> bool:
+        """Whether a push clock strikes: on the first block that is at least its interval after the last strike."""
+        last = self._pushed_ns.get(name)
+        if last is not None and time_ns - last < every_ns:
+            return False
+        self._pushed_ns[name] = time_ns
+        return True
+
+    def _of(self, kind: str) -> Iterable[Subscription]:
+        wanted = self._subscriptions.get(kind)
+        return list(wanted.values()) if wanted else ()
+
+    def _send(self, wanted: Subscription, text: str, now_ns: int) -> None:
+        if self._is_muted(wanted):
+            return
+        for session in self._listeners[wanted.key]:
+            session.send(text, now_ns)
