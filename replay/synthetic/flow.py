@@ -8,13 +8,12 @@ only (no logarithms), so that two machines agree to the last bit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
 
 from replay.synthetic.book import Book, Order
 from replay.synthetic.coins import Instrument
 from toolkit.rng import seeded
 
-__all__ = ["Flow", "random_address"]
+__all__ = ["Flow", "address"]
 
 #: Levels a side that the crowd tries to keep, with room above the 20 that the venue shows.
 LEVELS_MIN = 26
@@ -28,9 +27,9 @@ SPREAD_TICKS_MAX = 3
 RANGE = 0.15
 
 
-def random_address(random: Random) -> str:
-    """An account address: 0x and 40 hex digits in lower case."""
-    return f"0x{random.getrandbits(160):040x}"
+def address(bits: int) -> str:
+    """An account address of 160 bits: 0x and 40 hex digits in lower case."""
+    return f"0x{bits:040x}"
 
 
 class Flow:
@@ -62,8 +61,8 @@ class Flow:
         self._take = take
         self._live: list[Order] = []
         owners = seeded(f"{seed}/owners")
-        self._makers = [random_address(owners) for _ in range(12)]
-        self._takers = [random_address(owners) for _ in range(30)]
+        self._makers = [address(owners.getrandbits(160)) for _ in range(12)]
+        self._takers = [address(owners.getrandbits(160)) for _ in range(30)]
         self._paired = instrument.mirror is not None
         self._low = instrument.base_units * (1.0 - RANGE)
         self._high = instrument.base_units * (1.0 + RANGE)
