@@ -129,7 +129,12 @@ class EmbeddedVenue:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._stack.__aexit__(kind, error, traceback)
+        try:
+            await self._stack.__aexit__(kind, error, traceback)
+        except BaseExceptionGroup as group:
+            # An error of the block itself goes on as it is, not wrapped by the task group that runs the venue.
+            if group.exceptions != (error,):
+                raise
 
     def now_ns(self) -> int:
         """The venue's time: the wall clock at the start and what has passed since, so that it never goes back."""

@@ -28,7 +28,7 @@ _READ_ENDS = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestRequest:
-    """One HTTP request. `path` is percent-decoded and never touches a file system; `query` keeps the last of repeats."""
+    """One HTTP request. `path` is percent-decoded and never touches a file system; `query` keeps the first of repeats."""
 
     method: str
     path: str
