@@ -1,0 +1,287 @@
+"""One connection that the protocol wants: made, read, lost, and made again."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from dataclasses import dataclass
+
+from toolkit.clock import NS_PER_S
+from toolkit.errors import ConnectFailed
+from toolkit.frames import WS_OUT
+from toolkit.live.failure_notes import FailureNotes
+from toolkit.live.intake import Intake
+from toolkit.live.status import ConnectionStatus, LinkState
+from toolkit.protocol import ConnectionPlan
+from toolkit.transport.backoff import Backoff
+from toolkit.transport.limits import VenueBudget
+from toolkit.transport.websocket import Closed, WebSocket, open_websocket
+
+__all__ = ["Link", "LinkOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkOptions:
+    """
+    What all connections of a source share.
+
+    Attributes:
+        ws_url: The venue's WebSocket, to which a plan's path is appended.
+        tls: For wss; the system's authorities, if None.
+        budget: The venue's limits.
+        open_timeout_s: For connecting, TLS and the handshake together.
+        close_timeout_s: How long a goodbye may take.
+        first_attempts: Attempts before the venue counts as unreachable, while it was never reached; 0: no end.
+    """
+
+    ws_url: str
+    tls: ssl.SSLContext | None
+    budget: VenueBudget
+    open_timeout_s: float = 10.0
+    close_timeout_s: float = 2.0
+    first_attempts: int = 3
+
+
+class Link:
+    """
+    Keeps one connection made until it is told to stop.
+
+    Attributes:
+        plan: What the protocol wants.
+        conn_id: Its number in the recording.
+        conn_epoch: How often it was made, from 0; -1 before the first time.
+        was_open: Whether it was ever made.
+    """
+
+    def __init__(
+        self, plan: ConnectionPlan, conn_id: int, intake: Intake, backoff: Backoff, options: LinkOptions
+    ) -> None:
+        self.plan = plan
+        self.conn_id = conn_id
+        self.conn_epoch = -1
+        self.was_open = False
+        self._options = options
+        self._url = options.ws_url + plan.path
+        self._intake = intake
+        self._clock = intake.capture.clock
+        self._backoff = backoff
+        self._notes = FailureNotes()
+        self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
+        self._phase = LinkState.CONNECTING
+        self._attempt = 0
+        self._last_error = ""
+        self._frame_count = 0
+        self._byte_count = 0
+        self._last_frame_ns = 0
+        # Of the present epoch only:
+        self._ws: WebSocket | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._close_cause = ""
+        self._outbox: deque[bytes | None] = deque()
+        self._outbox_filled = asyncio.Event()
+        self._ping_pending = False
+        self._chunks_seen = 0
+        self._alive_ns = 0
+        self._ping_ns = 0
+
+    # -- what the source calls ---------------------------------------------------------------------------------
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Run in a task of that group."""
+        self._task = group.create_task(self._run(), name=f"link {self.plan.role}")
+
+    def stop(self) -> None:
+        """End for good: say goodbye if connected; what arrives until the venue has answered is still taken in."""
+        self._is_stopping = True
+        if self._ws is not None:
+            self._close(self._ws, "")
+        elif self._task is not None:
+            self._task.cancel()
+
+    def close(self, reason: str) -> None:
+        """Close the present connection, if there is one; it will be made again."""
+        if self._ws is not None:
+            self._close(self._ws, reason)
+
+    def send(self, text: bytes) -> None:
+        """
+        Send when the venue's limits allow.
+
+        Dropped if there is no connection: the protocol is told of the next one and says what it needs there.
+        """
+        if self._ws is not None:
+            self._outbox.append(text)
+            self._outbox_filled.set()
+
+    def look(self, mono_ns: int, *, was_late: bool) -> None:
+        """
+        See that the connection lives, and keep it alive; called about once a second.
+
+        After a look that `was_late` (a sleeping machine, a busy loop) silence means nothing yet: what has arrived
+        still waits in the socket.
+        """
+        ws = self._ws
+        if ws is None:
+            return
+        heartbeat = self.plan.heartbeat
+        if was_late or ws.chunk_count != self._chunks_seen:
+            self._chunks_seen = ws.chunk_count
+            self._alive_ns = mono_ns
+        elif mono_ns - self._alive_ns > heartbeat.idle_s_max * NS_PER_S:
+            silence_s = (mono_ns - self._alive_ns) / NS_PER_S
+            ws.abort(f"nothing arrived for {silence_s:.1f} s, at most {heartbeat.idle_s_max:g} s are normal")
+            return
+        if mono_ns - self._ping_ns >= heartbeat.interval_s * NS_PER_S and not self._ping_pending:
+            self._ping_ns = mono_ns
+            self._ping_pending = True
+            # Ahead of what waits: hundreds of subscriptions held back by a rate limit must not starve the heartbeat.
+            self._outbox.appendleft(heartbeat.ping_text)
+            self._outbox_filled.set()
+
+    def status(self, mono_ns: int) -> ConnectionStatus:
+        """What it is doing."""
+        return ConnectionStatus(
+            role=self.plan.role,
+            conn_id=self.conn_id,
+            conn_epoch=self.conn_epoch,
+            state=self._phase,
+            frame_count=self._frame_count,
+            byte_count=self._byte_count,
+            reconnect_count=max(self.conn_epoch, 0),
+            silence_s=(mono_ns - self._last_frame_ns) / NS_PER_S if self._frame_count else None,
+            unsent_count=len(self._outbox),
+            last_error=self._last_error,
+        )
+
+    # -- its life ----------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            while not self._is_stopping:
+                ws = await self._connect()
+                if ws is None:
+                    continue
+                opened_ns = self._clock.monotonic_ns()
+                await self._serve(ws)
+                self._backoff.lived((self._clock.monotonic_ns() - opened_ns) / NS_PER_S)
+                if not self._is_stopping:
+                    await self._wait(self._backoff.next_s())
+        finally:
+            self._phase = LinkState.CLOSED
+
+    async def _wait(self, seconds: float) -> None:
+        self._phase = LinkState.WAITING
+        await self._clock.sleep(seconds)
+
+    async def _connect(self) -> WebSocket | None:
+        options = self._options
+        self._phase = LinkState.CONNECTING
+        await options.budget.connects.take()
+        self._attempt += 1
+        try:
+            return await open_websocket(
+                self._url,
+                tls=options.tls,
+                frame_bytes_max=options.budget.limits.frame_bytes_max,
+                open_timeout_s=options.open_timeout_s,
+                close_timeout_s=options.close_timeout_s,
+            )
+        except ConnectFailed as exc:
+            self._note_failure(exc)
+            if options.first_attempts and not self.was_open and self._attempt >= options.first_attempts:
+                raise ConnectFailed(f"{exc} (attempt {self._attempt})") from exc
+            await self._wait(max(self._backoff.next_s(), exc.retry_after_s or 0.0))
+            return None
+
+    def _note_failure(self, exc: ConnectFailed) -> None:
+        error = self._last_error = str(exc)
+        if self._notes.is_news(error, self._clock.monotonic_ns()):
+            self._control("connect_failed", url=self._url, role=self.plan.role, error=error, attempt=self._attempt)
+
+    async def _serve(self, ws: WebSocket) -> None:
+        """One epoch, from the made connection to the lost one."""
+        self._begin_epoch(ws)
+        closed: Closed | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                self._control("connected", url=self._url, role=self.plan.role)
+                sender = group.create_task(self._send_loop(ws), name=f"sender {self.plan.role}")
+                closed = await ws.read(self._on_message)
+                self._ws = None
+                sender.cancel()
+        finally:
+            self._ws = None
+            self._group = None
+            if closed is None:
+                # A failure here or elsewhere in the source ends this connection too.
+                closed = await ws.close()
+            self._end_epoch(closed)
+
+    def _begin_epoch(self, ws: WebSocket) -> None:
+        self._ws = ws
+        self._phase = LinkState.OPEN
+        self.was_open = True
+        self.conn_epoch += 1
+        self._attempt = 0
+        self._notes.over()
+        self._close_cause = ""
+        self._outbox.clear()
+        self._outbox_filled.clear()
+        self._ping_pending = False
+        self._chunks_seen = ws.chunk_count
+        self._alive_ns = self._ping_ns = self._clock.monotonic_ns()
+
+    def _end_epoch(self, closed: Closed) -> None:
+        self._phase = LinkState.CLOSED
+        self._outbox.clear()
+        error = closed.error or self._close_cause
+        self._last_error = error or f"closed with code {closed.code}{f' ({closed.reason})' if closed.reason else ''}"
+        if not self._intake.is_closed:
+            self._control("disconnected", role=self.plan.role, code=closed.code, reason=closed.reason, error=error)
+
+    def _on_message(self, payload: bytes) -> None:
+        self._frame_count += 1
+        self._byte_count += len(payload)
+        self._last_frame_ns = self._intake.take_message(self.conn_id, self.conn_epoch, payload)
+
+    async def _send_loop(self, ws: WebSocket) -> None:
+        total, own = self._options.budget.messages, self._options.budget.new_connection()
+        outbox = self._outbox
+        while True:
+            while not outbox:
+                self._outbox_filled.clear()
+                await self._outbox_filled.wait()
+            await total.take()
+            if own is not None:
+                await own.take()
+            if not outbox:
+                continue
+            # Only now is it decided what goes: a heartbeat may have come in ahead while the limits made us wait.
+            text = outbox.popleft()
+            if not ws.is_open:
+                return
+            if text is None:
+                self._ping_pending = False
+                await ws.ping()
+                continue
+            if text is self.plan.heartbeat.ping_text:
+                self._ping_pending = False
+            # Recorded and written in the same step of the loop, so a frame that says it was sent was sent.
+            self._intake.take(self.conn_id, self.conn_epoch, WS_OUT, text)
+            await ws.send(text)
+
+    def _close(self, ws: WebSocket, cause: str) -> None:
+        if self._group is not None and not self._close_cause:
+            self._close_cause = f"we closed it: {cause}" if cause else ""
+            self._group.create_task(_close_quietly(ws, cause), name=f"close {self.plan.role}")
+
+    def _control(self, event: str, **details: str | int) -> None:
+        self._intake.control(self.conn_id, max(self.conn_epoch, 0), event, **details)
+
+
+async def _close_quietly(ws: WebSocket, reason: str) -> None:
+    """Close; how it ended is what `read` returns."""
+    await ws.close(reason)
