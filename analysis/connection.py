@@ -1,0 +1,136 @@
+"""A recording as DuckDB views."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from analysis.source import RecordingFiles, RecordingLike, open_recording
+from recordings.schema import TABLES
+from toolkit.errors import ConfigError, RecordingDamaged
+
+__all__ = ["VIEWS", "connect"]
+
+#: Helper views, by name, over the views of the tables.
+_HELPERS: Final = {
+    # The decimal that a difference of two prices is: see `analysis.quoted_spread`.
+    "quotes": """
+        SELECT * EXCLUDE (scale), spread / mid * 10000 AS spread_bps
+        FROM (
+            SELECT *,
+                round((bid_price + ask_price) * scale) / scale / 2 AS mid,
+                round((ask_price - bid_price) * scale) / scale AS spread
+            FROM (
+                SELECT *,
+                    CASE WHEN ask_price > 0 THEN pow(10.0::DOUBLE, least(14 - floor(log10(ask_price)), 22)) END AS scale
+                FROM top
+            )
+        )
+    """,
+    "gaps": """
+        SELECT *, epoch_ns(ts_end) - epoch_ns(ts_start) AS gap_ns
+        FROM events WHERE kind IN ('gap', 'stale')
+    """,
+}
+
+#: All views that a connection has: one for each table of a recording, and the helpers.
+VIEWS: Final = (*TABLES, *_HELPERS)
+
+_SQL_TYPES: Final = {
+    pa.string(): "VARCHAR",
+    pa.binary(): "BLOB",
+    pa.bool_(): "BOOLEAN",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float64(): "DOUBLE",
+    pa.timestamp("ns"): "TIMESTAMP_NS",
+}
+
+
+def connect(*recordings: RecordingLike, read_only: bool = True) -> duckdb.DuckDBPyConnection:
+    """
+    Open recordings as views of an in-memory DuckDB database.
+
+    There is a view for each table (`raw`, `book`, `trades`, `bbo`, `funding`, `instruments`, `events`, `top`), empty
+    where nothing was recorded, with the columns of `recordings/FORMAT.md`; times are TIMESTAMP_NS in UTC. Besides:
+
+    - `quotes`: `top` with `mid`, `spread` (DOUBLE, quote currency) and `spread_bps` (DOUBLE, basis points of the mid);
+      all null if a side is, and negative spreads where the book is crossed.
+    - `gaps`: the `events` of kind `gap` and `stale`, with their length `gap_ns` (BIGINT), null while it is open.
+
+    The views read the files when a query runs; only sealed segments are seen, and rows come in the files' order.
+
+    Args:
+        recordings: Open recordings, or their folders. Of several, every view has the rows of all, and a first column
+            `recording` with the name of the folder, or its whole path where two have the same name.
+        read_only: Keep queries away from everything but these files: no other file, no network, no extension, no
+            change of a setting. What is created lives in memory. (DuckDB cannot open single files for reading only:
+            an explicit `COPY ... TO` one of the recording's own files, with its temporary file switched off, would
+            still overwrite it.) False leaves the connection as DuckDB makes it, except that it never installs
+            an extension by itself.
+
+    Raises:
+        ConfigError: No recording was given.
+        NotARecording, FormatTooNew, RecordingDamaged: A folder cannot be used.
+    """
+    if not recordings:
+        raise ConfigError("no recording to connect to")
+    opened = [open_recording(recording) for recording in recordings]
+    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    names = _names(opened)
+    allowed: set[str] = set()
+    for table in TABLES:
+        view = f"CREATE VIEW {table} AS {_select(table, opened, names, allowed)}"
+        try:
+            connection.execute(view)
+        except duckdb.Error as exc:
+            folders = ", ".join(str(recording.path) for recording in opened)
+            raise RecordingDamaged(f"{table} of {folders} cannot be read: {str(exc).splitlines()[0]}") from exc
+    for name, query in _HELPERS.items():
+        connection.execute(f"CREATE VIEW {name} AS {query}")
+    # A query larger than memory spills there; DuckDB's own choice is the current folder.
+    connection.execute(f"SET temp_directory = {_text(str(Path(tempfile.gettempdir()) / 'tickdeck-duckdb'))}")
+    if read_only:
+        connection.execute(f"SET allowed_paths = [{', '.join(map(_text, sorted(allowed)))}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def _select(table: str, opened: Sequence[RecordingFiles], names: Sequence[str], allowed: set[str]) -> str:
+    parts = []
+    for recording, name in zip(opened, names, strict=True):
+        label = f"{_text(name)} AS recording, " if len(opened) > 1 else ""
+        files = [str(path.absolute()) for path in recording.files(table)]
+        if files:
+            patterns = [_without_wildcards(path) for path in files]
+            # DuckDB asks for permission twice: for the pattern, and for the file it finds.
+            allowed.update(files, patterns)
+            source = f"read_parquet([{', '.join(map(_text, patterns))}], hive_partitioning = false)"
+            parts.append(f"SELECT {label}* FROM {source}")
+    if not parts:
+        label = "NULL::VARCHAR AS recording, " if len(opened) > 1 else ""
+        columns = ", ".join(f'NULL::{_SQL_TYPES[field.type]} AS "{field.name}"' for field in TABLES[table])
+        parts.append(f"SELECT {label}{columns} WHERE false")
+    return " UNION ALL ".join(parts)
+
+
+def _names(opened: Sequence[RecordingFiles]) -> list[str]:
+    names = [recording.path.absolute().name for recording in opened]
+    if len(set(names)) < len(names):
+        names = [str(recording.path.absolute()) for recording in opened]
+    return names
+
+
+def _without_wildcards(path: str) -> str:
+    """Spell a path so that DuckDB, which takes every name for a pattern, finds this file and no other."""
+    return "".join(f"[{char}]" if char in "*?[" else char for char in path)
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,122 @@
+"""Where the rows come from: the Parquet files of a recording, as Polars LazyFrames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import polars as pl
+
+from recordings.schema import TABLES
+from toolkit.errors import ConfigError, RecordingDamaged
+
+__all__ = [
+    "KEY",
+    "RecordingFiles",
+    "RecordingLike",
+    "only",
+    "open_recording",
+    "polars_schema",
+    "recording_end_ns",
+    "scan",
+]
+
+#: What tells one instrument from another. The trading pair is a name for it, which metadata may bring later.
+KEY = ("venue", "symbol")
+
+
+@runtime_checkable
+class RecordingFiles(Protocol):
+    """
+    What analysis needs of a recording: `recordings.recording.Recording` has it.
+
+    Attributes:
+        path: The folder.
+        manifest: What `recording.json` says.
+    """
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def manifest(self) -> Mapping[str, Any]: ...
+
+    def files(self, table: str) -> list[Path]:
+        """Parquet files of the table, in the order of their segments; empty where no row was recorded."""
+        ...
+
+
+RecordingLike = RecordingFiles | str | PathLike[str]
+
+
+def open_recording(recording: RecordingLike) -> RecordingFiles:
+    """
+    Open a recording by its folder; one that is open already is returned as it is.
+
+    Raises NotARecording, FormatTooNew or RecordingDamaged.
+    """
+    if isinstance(recording, RecordingFiles):
+        return recording
+    from recordings.recording import Recording
+
+    opened: RecordingFiles = Recording.open(Path(recording))
+    return opened
+
+
+def scan(recording: RecordingLike, table: str) -> pl.LazyFrame:
+    """
+    Read one table of a recording lazily: only the columns and row groups that a query needs are read.
+
+    Args:
+        recording: An open recording, or its folder.
+        table: `raw`, `book`, `trades`, `bbo`, `funding`, `instruments`, `events` or `top`.
+
+    Returns:
+        The columns of `recordings/FORMAT.md`: prices and sizes Float64, times Datetime("ns") without a zone, in UTC.
+        Rows come segment after segment, within one by (symbol, capture_seq, sub_seq), so those of one instrument are
+        in the order of capture. A table without rows gives an empty frame with the same columns.
+
+    Raises:
+        ConfigError: There is no such table.
+        NotARecording, FormatTooNew, RecordingDamaged: The folder cannot be used.
+    """
+    schema = polars_schema(table)
+    files = open_recording(recording).files(table)
+    if not files:
+        return pl.LazyFrame(schema=schema)
+    missing = [path for path in files if not path.is_file()]
+    if missing:
+        raise RecordingDamaged(f"{missing[0]} is in the manifest but not in the folder; copy the recording again")
+    # Without `glob=False` a folder called `[1]` would be a pattern, and without `hive_partitioning=False` one called
+    # `date=2026-01-01` would add a column. An older recording may lack a column that was added later.
+    return pl.scan_parquet(files, glob=False, hive_partitioning=False, missing_columns="insert", schema=schema)
+
+
+def only(rows: pl.LazyFrame, pairs: pl.DataFrame) -> pl.LazyFrame:
+    """
+    Keep the rows of some instruments; row groups of others are not even read.
+
+    Args:
+        rows: Rows of any table with `venue` and `symbol`.
+        pairs: The instruments, by `venue` and `symbol` (String).
+    """
+    venues = pairs.group_by("venue").agg(pl.col("symbol").unique().sort()).sort("venue")
+    wanted = [(pl.col("venue") == venue) & pl.col("symbol").is_in(symbols) for venue, symbols in venues.iter_rows()]
+    return rows.filter(pl.any_horizontal(wanted) if wanted else pl.lit(False))
+
+
+def polars_schema(table: str) -> pl.Schema:
+    """Columns and types of a table, as Polars reads them. Raises ConfigError for a table that does not exist."""
+    if table not in TABLES:
+        raise ConfigError(f"no table {table!r} in a recording; there are {', '.join(TABLES)}")
+    empty = pl.from_arrow(TABLES[table].empty_table())
+    assert isinstance(empty, pl.DataFrame)
+    return empty.schema
+
+
+def recording_end_ns(recording: RecordingFiles) -> int | None:
+    """Receive time of the last frame that was sealed, ns; None if the manifest does not say."""
+    ends = [segment.get("ts_recv_last") for segment in recording.manifest.get("segments", ())]
+    return max((int(end) for end in ends if end is not None), default=None)
