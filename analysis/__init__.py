@@ -1,0 +1,35 @@
+"""Spreads, delays and coverage of recordings, in DuckDB and Polars: columns from file to answer."""
+
+from __future__ import annotations
+
+from analysis.connection import VIEWS, connect
+from analysis.holding import Clock, State, stretches
+from analysis.series import SERIES_SCHEMA, spread_series
+from analysis.source import RecordingFiles, RecordingLike, open_recording, scan
+from analysis.summary import SPREAD_SCHEMA, mid_price, quoted_spread, spread_bps, spreads
+from analysis.times import duration_ns, time_ns
+from analysis.window import REPORT_SCHEMA, SpreadWindow, spread_window
+
+__all__ = [
+    "REPORT_SCHEMA",
+    "SERIES_SCHEMA",
+    "SPREAD_SCHEMA",
+    "VIEWS",
+    "Clock",
+    "RecordingFiles",
+    "RecordingLike",
+    "SpreadWindow",
+    "State",
+    "connect",
+    "duration_ns",
+    "mid_price",
+    "open_recording",
+    "quoted_spread",
+    "scan",
+    "spread_bps",
+    "spread_series",
+    "spread_window",
+    "spreads",
+    "stretches",
+    "time_ns",
+]

@@ -1,0 +1,174 @@
+"""Spreads of a recording: which pairs, which window, and how many updates stand behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from analysis.holding import Clock, Progress, pairs_of, quote_end_ns, ts_column
+from analysis.series import spread_series
+from analysis.source import KEY, RecordingFiles, RecordingLike, only, open_recording, recording_end_ns, scan
+from analysis.summary import SPREAD_SCHEMA, spreads
+from toolkit.clock import format_ns
+from toolkit.errors import ConfigError, SymbolError
+
+__all__ = ["REPORT_SCHEMA", "SpreadWindow", "spread_window"]
+
+_COUNTS: Final = ("book_messages", "quotes", "trades_new", "trades_history", "trades_duplicate", "untimed_count")
+
+#: Columns of `SpreadWindow.report`, in their order.
+REPORT_SCHEMA: Final = pl.Schema({**SPREAD_SCHEMA, **dict.fromkeys(_COUNTS, pl.Int64())})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpreadWindow:
+    """
+    The quotes of some pairs of a recording, in a window of time; made by `spread_window`.
+
+    Attributes:
+        recording: The recording.
+        pairs: `venue`, `symbol`, `trading_pair` (String) of the instruments looked at.
+        clock: Which time counts.
+        start_ns: Start of the window, ns; None: each pair's first quote.
+        end_ns: End of it: until then the last quote holds.
+        counts_end: Whether a row at `end_ns` itself is counted as an update.
+    """
+
+    recording: RecordingFiles
+    pairs: pl.DataFrame
+    clock: Clock
+    start_ns: int | None
+    end_ns: int
+    counts_end: bool
+
+    def rows(self, table: str) -> pl.LazyFrame:
+        """The rows of the chosen pairs in any table, not cut to the window. Symbols select the row groups to read."""
+        return only(scan(self.recording, table), self.pairs)
+
+    def report(self, progress: Progress | None = None) -> pl.DataFrame:
+        """
+        Describe the spread of each pair, and what was received.
+
+        Returns:
+            The columns of `analysis.spreads`, and (Int64, all within the window): `book_messages`, of any form;
+            `quotes`: messages of the best bid and offer; `trades_new`, `trades_history` (from before the
+            subscription), `trades_duplicate` (repeated); `untimed_count`: rows of `top` without a venue time.
+        """
+        described = spreads(
+            self._top(),
+            instruments=self.rows("instruments"),
+            start_ns=self.start_ns,
+            end_ns=self.end_ns,
+            counts_end=self.counts_end,
+            clock=self.clock,
+            progress=progress,
+        )
+        for counts in (self._book_counts(), self._quote_counts(), self._trade_counts(), self._untimed_counts()):
+            described = described.join(counts.collect(engine="streaming"), on=KEY, how="left", maintain_order="left")
+        return described.with_columns(pl.col(_COUNTS).fill_null(0).cast(pl.Int64)).select(REPORT_SCHEMA.names())
+
+    def series(self, every_ns: int, progress: Progress | None = None) -> pl.LazyFrame:
+        """The spread of each pair in buckets of time: see `analysis.spread_series`."""
+        return spread_series(
+            self._top(),
+            every_ns=every_ns,
+            start_ns=self.start_ns,
+            end_ns=self.end_ns,
+            counts_end=self.counts_end,
+            clock=self.clock,
+            progress=progress,
+        )
+
+    def row_count(self) -> int:
+        """Rows of `top` that one reading goes through."""
+        return int(self._top().select(pl.len()).collect(engine="streaming").item())
+
+    def _top(self) -> pl.LazyFrame:
+        return self.rows("top")
+
+    def _book_counts(self) -> pl.LazyFrame:
+        rows = self._within(self.rows("book")).filter("is_first")
+        return rows.group_by(KEY).agg(pl.len().alias("book_messages"))
+
+    def _quote_counts(self) -> pl.LazyFrame:
+        return self._within(self.rows("bbo")).group_by(KEY).agg(pl.len().alias("quotes"))
+
+    def _trade_counts(self) -> pl.LazyFrame:
+        history, duplicate = pl.col("is_history"), pl.col("is_duplicate") & ~pl.col("is_history")
+        return (
+            self._within(self.rows("trades"))
+            .group_by(KEY)
+            .agg(
+                (~history & ~duplicate).sum().alias("trades_new"),
+                history.sum().alias("trades_history"),
+                duplicate.sum().alias("trades_duplicate"),
+            )
+        )
+
+    def _untimed_counts(self) -> pl.LazyFrame:
+        rows = self.rows("top").group_by(KEY)
+        return rows.agg(pl.col(ts_column(self.clock)).null_count().alias("untimed_count"))
+
+    def _within(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        time = pl.col(ts_column(self.clock)).cast(pl.Int64)
+        inside = (time <= self.end_ns) if self.counts_end else (time < self.end_ns)
+        return rows.filter(inside if self.start_ns is None else inside & (time >= self.start_ns))
+
+
+def spread_window(
+    recording: RecordingLike,
+    *,
+    pairs: Sequence[str] = (),
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+    clock: Clock = "recv",
+) -> SpreadWindow:
+    """
+    Choose pairs and a window of a recording to look at the spreads of.
+
+    Args:
+        recording: An open recording, or its folder.
+        pairs: Trading pairs, or symbols as the venue spells them; empty: all that have a book.
+        start_ns: Where to start, ns since the Unix epoch, UTC.
+        end_ns: Where to end; the recording's end if that is earlier, or if None.
+        clock: `recv` for our receive time, `event` for the venue's own.
+
+    Raises:
+        SymbolError: A pair that has no book in the recording.
+        ConfigError: The window is empty, outside of the recording, or no quote has a time on that clock.
+        NotARecording, FormatTooNew, RecordingDamaged: The folder cannot be used.
+    """
+    opened = open_recording(recording)
+    top = scan(opened, "top")
+    known = pairs_of(top)
+    chosen = _choose(known, pairs)
+    last_ns = quote_end_ns(top, clock)
+    if known.is_empty():
+        return SpreadWindow(recording=opened, pairs=known, clock=clock, start_ns=None, end_ns=0, counts_end=True)
+    if last_ns is None:
+        raise ConfigError(f"no quote of {opened.path} has a time on the {clock} clock")
+    if clock == "recv":
+        last_ns = max(last_ns, recording_end_ns(opened) or last_ns)
+    if start_ns is not None and start_ns >= last_ns:
+        raise ConfigError(f"the window starts at {format_ns(start_ns)}, but the recording ends at {format_ns(last_ns)}")
+    is_cut = end_ns is not None and end_ns <= last_ns
+    stop_ns = end_ns if end_ns is not None and is_cut else last_ns
+    if start_ns is not None and start_ns >= stop_ns:
+        raise ConfigError(f"the window ends at {format_ns(stop_ns)}, not after its start at {format_ns(start_ns)}")
+    return SpreadWindow(
+        recording=opened, pairs=chosen, clock=clock, start_ns=start_ns, end_ns=stop_ns, counts_end=not is_cut
+    )
+
+
+def _choose(known: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
+    if not wanted:
+        return known
+    names = set(known["trading_pair"]) | set(known["symbol"])
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        there = ", ".join(known["trading_pair"].unique().sort().head(20)) or "none"
+        raise SymbolError(f"no book of {', '.join(unknown)} in the recording; pairs with one: {there}")
+    return known.filter(pl.col("trading_pair").is_in(list(wanted)) | pl.col("symbol").is_in(list(wanted)))
