@@ -1,0 +1,365 @@
+"""
+How commands print: one set of options, five formats, the same text for the same value everywhere.
+
+Results go to stdout (or to `--out`), everything else to stderr. Rows arrive as Polars frames, one after the other,
+and are written as they come, so the size of a result does not matter; only a table looks at a limited number of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from toolkit.clock import NS_PER_S, perf_ns
+from toolkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.console import RenderableType
+
+__all__ = [
+    "FORMATS",
+    "Output",
+    "examples",
+    "format_cell",
+    "output_options",
+    "print_renderable",
+    "progress_bar",
+    "table_of",
+]
+
+FORMATS: Final = ("table", "csv", "json", "jsonl", "parquet")
+_SUFFIXES: Final = {
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".txt": "table",
+}
+_ROWS_SHOWN: Final = 100
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """
+    Where a command's result goes, and how it is written.
+
+    Attributes:
+        format: One of `FORMATS`.
+        path: The file; None: stdout.
+        rows_max: Most rows that a table shows; 0: all.
+    """
+
+    format: str
+    path: Path | None = None
+    rows_max: int = _ROWS_SHOWN
+
+    @property
+    def is_table(self) -> bool:
+        """Whether people read it, not a program."""
+        return self.format == "table"
+
+    def write(self, frames: pl.DataFrame | Iterable[pl.DataFrame], *, schema: pl.Schema | None = None) -> None:
+        """
+        Write rows.
+
+        Args:
+            frames: The rows, as one frame or as several of the same columns that follow each other.
+            schema: Columns and types, needed where there may be no frame at all.
+        """
+        import polars as pl
+
+        parts = iter([frames] if isinstance(frames, pl.DataFrame) else frames)
+        first = next(parts, None)
+        if first is None:
+            first = pl.DataFrame(schema=schema)
+        with self._open(binary=self.format == "parquet") as file:
+            match self.format:
+                case "table":
+                    _write_table(file, first, parts, self.rows_max)
+                case "csv":
+                    _write_csv(file, first, parts)
+                case "json":
+                    _write_json(file, first, parts)
+                case "jsonl":
+                    _write_jsonl(file, first, parts)
+                case "parquet":
+                    _write_parquet(file, first, parts)
+                case unknown:
+                    raise ConfigError(f"no format {unknown!r}; there are {', '.join(FORMATS)}")
+
+    def write_renderables(self, *parts: RenderableType) -> None:
+        """Write what rich can render, below each other: for tables that are laid out by hand."""
+        with self._open(binary=False) as file:
+            for part in parts:
+                print_renderable(part, file)
+
+    def write_object(self, value: Any) -> None:
+        """Write one JSON value, indented: for results that are no rows."""
+        with self._open(binary=False) as file:
+            file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    @contextmanager
+    def _open(self, *, binary: bool) -> Iterator[IO[Any]]:
+        if self.path is None:
+            if binary and sys.stdout.isatty():
+                raise ConfigError("parquet is not for a terminal; give --out FILE, or a pipe")
+            file: IO[Any] = sys.stdout.buffer if binary else sys.stdout
+            try:
+                yield file
+                file.flush()
+            except BrokenPipeError:
+                # Whoever read it has seen enough (`| head`). The interpreter would complain once more when it closes.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
+        # A result that is half written must not look like a whole one.
+        part = self.path.with_name(self.path.name + ".part")
+        try:
+            with part.open("wb") if binary else part.open("w", encoding="utf-8", newline="") as file:
+                yield file
+            part.replace(self.path)
+        except OSError as exc:
+            raise ConfigError(f"cannot write {self.path}: {exc.strerror or exc}") from exc
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def output_options(command: _F) -> _F:
+    """Give a click command `--format`, `--json`, `--out` and `--rows`; it gets them as one argument `output: Output`."""
+    import functools
+
+    @functools.wraps(command)
+    def with_output(*args: Any, format: str | None, as_json: bool, out: Path | None, rows: int, **kwargs: Any) -> Any:
+        if as_json and format not in (None, "json"):
+            raise click.UsageError(f"--json and --format {format} contradict each other")
+        chosen = "json" if as_json else format
+        if chosen is None:
+            chosen = "table" if out is None else _SUFFIXES.get(out.suffix.lower())
+        if chosen is None:
+            raise click.UsageError(f"cannot tell the format of {out} from its name; say --format")
+        return command(*args, output=Output(format=chosen, path=out, rows_max=rows), **kwargs)
+
+    options = [
+        click.option(
+            "-f",
+            "--format",
+            type=click.Choice(FORMATS),
+            help="How to write the result; by default as the name given to --out says, else as a table.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="The same as --format json."),
+        click.option(
+            "-o",
+            "--out",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Write the result to this file, not to stdout.",
+        ),
+        click.option(
+            "--rows",
+            type=click.IntRange(min=0),
+            default=_ROWS_SHOWN,
+            show_default=True,
+            help="Most rows that a table shows; 0: all.",
+        ),
+    ]
+    decorated: Any = with_output
+    for option in reversed(options):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def examples(*commands: str) -> str:
+    """The end of a command's help: `@click.command(epilog=examples("tickdeck info tapes/monday"))`."""
+    heading = "Example:" if len(commands) == 1 else "Examples:"
+    # The control character keeps click from filling the lines.
+    return "\n".join(["\b", heading, *(f"  {command}" for command in commands)])
+
+
+def format_cell(value: object) -> str:
+    """One value as people read it: numbers to ten significant digits, times in full, nothing for a missing value."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case float():
+            text = f"{value:.10g}"
+            return text if "e" not in text or abs(value) < 1e-6 or abs(value) >= 1e15 else f"{value:.0f}"
+        case _:
+            return str(value)
+
+
+def table_of(frame: pl.DataFrame, *, title: str | None = None) -> RenderableType:
+    """Lay out a small frame as a table: numbers to the right, times in full, nothing cut off."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, dtype in frame.schema.items():
+        table.add_column(Text(name), justify="right" if dtype.is_numeric() else "left", overflow="fold")
+    for row in _textual(frame, tidy=False).iter_rows():
+        table.add_row(*(Text(format_cell(value)) for value in row))
+    return table
+
+
+def print_renderable(part: RenderableType, file: IO[str]) -> None:
+    """Print a rich renderable; where no terminal limits the width, as wide as it needs."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console(file=file, highlight=False)
+    if not console.is_terminal:
+        wide = Console(file=file, highlight=False, width=100_000)
+        console = Console(file=file, highlight=False, width=max(1, Measurement.get(wide, wide.options, part).maximum))
+    console.print(part)
+
+
+@contextmanager
+def progress_bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """
+    Show a progress bar on stderr, if that is a terminal, for work that takes longer than a second.
+
+    Yields:
+        A function to call with the number of units done since the last call.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True)
+    task = bar.add_task(description, total=total)
+    began, shown = perf_ns(), False
+
+    def advance(done: int) -> None:
+        nonlocal shown
+        bar.advance(task, done)
+        if not shown and perf_ns() - began > NS_PER_S:
+            bar.start()
+            shown = True
+
+    try:
+        yield advance
+    finally:
+        if shown:
+            bar.stop()
+
+
+def _textual(frame: pl.DataFrame, *, tidy: bool = True) -> pl.DataFrame:
+    """Turn what has no good text of its own into text or ordinary numbers: times, bytes, very wide numbers."""
+    import polars as pl
+    import polars.selectors as cs
+
+    frame = frame.with_columns(
+        cs.datetime().dt.strftime("%Y-%m-%dT%H:%M:%S%.9fZ"),
+        cs.binary().bin.encode("hex"),
+        *(_plain_number(frame[name]) for name, dtype in frame.schema.items() if _is_wide(dtype)),
+    )
+    return frame.with_columns(_tidy(cs.by_dtype(pl.Float64))) if tidy else frame
+
+
+def _is_wide(dtype: pl.DataType) -> bool:
+    import polars as pl
+
+    return isinstance(dtype, pl.Int128 | pl.UInt128 | pl.Decimal)
+
+
+def _plain_number(column: pl.Series) -> pl.Series:
+    """DuckDB's sum of integers is a HUGEINT, which arrives as a decimal without places."""
+    import polars as pl
+
+    if isinstance(column.dtype, pl.Decimal) and column.dtype.scale:
+        return column.cast(pl.Float64)
+    narrow = column.cast(pl.Int64, strict=False)
+    return narrow if narrow.null_count() == column.null_count() else column.cast(pl.String)
+
+
+def _tidy(column: pl.Expr) -> pl.Expr:
+    """Round to 15 significant digits: every decimal that float64 holds stays, and 0.30000000000000004 is 0.3."""
+    import polars as pl
+
+    size = column.abs()
+    digits = 14 - size.log10().floor()
+    scale = pl.lit(10.0).pow(digits)
+    is_ordinary = (size > 0) & column.is_finite() & digits.is_between(0, 22)
+    return pl.when(is_ordinary).then((column * scale).round(0) / scale).otherwise(column)
+
+
+def _write_table(file: IO[str], first: pl.DataFrame, parts: Iterator[pl.DataFrame], rows_max: int) -> None:
+    import polars as pl
+
+    frames, height = [first], first.height
+    while not rows_max or height <= rows_max:
+        part = next(parts, None)
+        if part is None:
+            break
+        frames.append(part)
+        height += part.height
+    frame = pl.concat(frames)
+    is_cut = rows_max and frame.height > rows_max
+    print_renderable(table_of(frame.head(rows_max) if is_cut else frame), file)
+    if is_cut:
+        file.flush()
+        click.echo(f"The first {rows_max:,} rows; --rows 0 shows all, and --format csv streams them.", err=True)
+
+
+def _write_csv(file: IO[str], first: pl.DataFrame, parts: Iterator[pl.DataFrame]) -> None:
+    for number, part in enumerate(chain([first], parts)):
+        file.write(_flat(_textual(part)).write_csv(include_header=number == 0))
+
+
+def _write_jsonl(file: IO[str], first: pl.DataFrame, parts: Iterator[pl.DataFrame]) -> None:
+    for part in chain([first], parts):
+        file.write(_textual(part).write_ndjson())
+
+
+def _write_json(file: IO[str], first: pl.DataFrame, parts: Iterator[pl.DataFrame]) -> None:
+    separator = "["
+    for part in chain([first], parts):
+        if part.height:
+            lines = _textual(part).write_ndjson().rstrip("\n").replace("\n", ",\n")
+            file.write(f"{separator}\n{lines}")
+            separator = ","
+    file.write("[]\n" if separator == "[" else "\n]\n")
+
+
+def _write_parquet(file: IO[bytes], first: pl.DataFrame, parts: Iterator[pl.DataFrame]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    # As in a recording: no embedded Arrow schema, plain strings.
+    schema = pa.schema(
+        [
+            pa.field(f.name, pa.string() if f.type in (pa.string_view(), pa.large_string()) else f.type)
+            for f in first.to_arrow().schema
+        ]
+    )
+    with pq.ParquetWriter(file, schema, compression="zstd", store_schema=False) as writer:
+        for part in chain([first], parts):
+            writer.write_table(part.to_arrow().cast(schema))
+
+
+def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """Lists and structs as JSON text, since CSV has neither."""
+    import polars as pl
+
+    nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
+    return frame.with_columns(
+        pl.struct(pl.col(name).alias("x")).struct.json_encode().str.slice(5).str.strip_suffix("}").alias(name)
+        for name in nested
+    )
