@@ -1,0 +1,184 @@
+"""`tickdeck analyze`: what a recording says about its markets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from toolkit.cli.output import Output, examples, output_options, progress_bar, table_of
+from toolkit.errors import RecordingDamaged, TickdeckError
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.console import RenderableType
+
+    from analysis import SpreadWindow
+
+__all__ = ["analyze"]
+
+
+class Duration(click.ParamType[int]):
+    """A length of time, in nanoseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from analysis import duration_ns
+
+        try:
+            return value if isinstance(value, int) else duration_ns(value)
+        except TickdeckError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+class Time(click.ParamType[int]):
+    """A point in time, in nanoseconds since the epoch."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from analysis import time_ns
+
+        try:
+            return value if isinstance(value, int) else time_ns(value)
+        except TickdeckError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+@click.group(epilog=examples("tickdeck analyze spreads tapes/monday"))
+def analyze() -> None:
+    """Measure what a recording says about its markets."""
+
+
+@analyze.command(
+    epilog=examples(
+        "tickdeck analyze spreads tapes/monday --plot spreads.png",
+        "tickdeck analyze spreads tapes/monday --pair BTC-USD --every 1s --out btc.csv",
+    )
+)
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option("-p", "--pair", "pairs", multiple=True, help="Only this pair, or venue's symbol; may be repeated.")
+@click.option("--from", "start_ns", type=Time(), help="Start, such as 2024-01-01T12:30:05.5Z (UTC without a zone).")
+@click.option("--to", "end_ns", type=Time(), help="End.")
+@click.option(
+    "--every", "every_ns", type=Duration(), help="A series instead of a summary: a row for each 1s, 5m, 1h ..."
+)
+@click.option(
+    "--clock",
+    type=click.Choice(["recv", "event"]),
+    default="recv",
+    show_default=True,
+    help="Whose time counts: recv is ours, at receipt; event is the venue's own.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also draw it: FILE.png, or FILE.html that needs no network.",
+)
+@output_options
+def spreads(
+    recording: Path,
+    pairs: tuple[str, ...],
+    start_ns: int | None,
+    end_ns: int | None,
+    every_ns: int | None,
+    clock: str,
+    plot: Path | None,
+    output: Output,
+) -> None:
+    """
+    Measure the quoted spread of each pair, weighted by time.
+
+    A quote counts for as long as it stood. Time in which the book was stale, one-sided or crossed is part of no spread;
+    its share is reported. The table shows the most important columns, the other formats have all of them.
+    """
+    import polars as pl
+
+    import analysis
+
+    if plot is not None and plot.suffix.lower() not in (".png", ".html"):
+        raise click.BadParameter(f"{plot}: expected a name that ends in .png or .html", param_hint="'--plot'")
+    try:
+        window = analysis.spread_window(
+            recording,
+            pairs=pairs,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            clock="event" if clock == "event" else "recv",
+        )
+        if every_ns is not None:
+            _write_series(window, every_ns, output)
+        else:
+            _write_report(window, output)
+    except (pl.exceptions.PolarsError, OSError) as exc:
+        raise RecordingDamaged(f"{recording} cannot be read: {str(exc).splitlines()[0]}") from exc
+
+
+def _write_series(window: SpreadWindow, every_ns: int, output: Output) -> None:
+    import analysis
+
+    with progress_bar("Measuring spreads", window.row_count()) as advance:
+        batches = window.series(every_ns, advance).collect_batches(maintain_order=True, lazy=True, engine="streaming")
+        output.write(batches, schema=analysis.SERIES_SCHEMA)
+
+
+def _write_report(window: SpreadWindow, output: Output) -> None:
+    with progress_bar("Measuring spreads", window.row_count()) as advance:
+        report = window.report(advance)
+    if output.is_table:
+        output.write_renderables(*_tables(report))
+    else:
+        output.write(report)
+
+
+_QUANTILES: Final = {"mean": "mean", "median": "median", "p05": "5 %", "p25": "25 %", "p75": "75 %"} | {
+    "p95": "95 %",
+    "p99": "99 %",
+    "min": "min",
+    "max": "max",
+}
+
+
+def _tables(report: pl.DataFrame) -> list[RenderableType]:
+    """The columns that matter most, in three tables with a row for each pair."""
+    import polars as pl
+
+    name = pl.col("trading_pair")
+    names = [name.alias("pair")]
+    if report["venue"].n_unique() > 1:
+        names.insert(0, pl.col("venue"))
+
+    def percent(column: str) -> pl.Expr:
+        return (pl.col(column) * 100).round_sig_figs(4)
+
+    bps = report.select(
+        *names,
+        *(pl.col(f"spread_bps_{key}").round_sig_figs(4).alias(label) for key, label in _QUANTILES.items()),
+        percent("one_tick_share").alias("% at one tick"),
+    )
+    price = report.select(
+        *names,
+        *(pl.col(f"spread_{key}").round_sig_figs(6).alias(label) for key, label in _QUANTILES.items()),
+        "tick",
+        pl.col("mid_mean").round_sig_figs(9).alias("mid price"),
+    )
+    time = report.select(
+        *names,
+        pl.col("covered_s").round(1).alias("seconds"),
+        percent("stale_share").alias("% stale"),
+        percent("one_sided_share").alias("% one-sided"),
+        percent("crossed_share").alias("% crossed"),
+        pl.col("top_changes").alias("top changes"),
+        pl.col("book_messages").alias("book messages"),
+        "quotes",
+        pl.col("trades_new").alias("trades"),
+        pl.col("trades_history").alias("history"),
+        pl.col("trades_duplicate").alias("duplicates"),
+    )
+    return [
+        table_of(bps, title="Quoted spread, basis points of the mid price, weighted by time"),
+        table_of(price, title="Quoted spread, quote currency"),
+        table_of(time, title="Time and updates"),
+    ]

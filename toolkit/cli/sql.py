@@ -1,0 +1,141 @@
+"""`tickdeck sql`: queries over recordings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from toolkit.cli.output import Output, examples, output_options
+from toolkit.errors import ConfigError, TickdeckError
+
+if TYPE_CHECKING:
+    import duckdb
+    import polars as pl
+
+__all__ = ["sql"]
+
+_BATCH_ROWS: Final = 65_536
+
+# Types that Polars has no place for are given as DuckDB's own text.
+_AS_TEXT: Final = ("INTERVAL", "TIME", "UUID", "MAP", "UNION", "BIT", "ENUM", "BIGNUM", "GEOMETRY", "VARIANT")
+
+
+class QueryFailed(TickdeckError):
+    """A query that DuckDB cannot answer."""
+
+
+@click.command(
+    epilog=examples(
+        'tickdeck sql tapes/monday "SELECT symbol, count(*) FROM trades GROUP BY ALL"',
+        'tickdeck sql tapes/monday tapes/tuesday "SELECT recording, avg(spread_bps) FROM quotes GROUP BY ALL" --json',
+        "tickdeck sql tapes/monday - --format csv < query.sql > result.csv",
+    )
+)
+@click.argument("arguments", nargs=-1, required=True, metavar="RECORDING... [QUERY]")
+@output_options
+def sql(arguments: tuple[str, ...], output: Output) -> None:
+    """
+    Query recordings with SQL (DuckDB's).
+
+    The last argument is the query; `-` reads it from stdin. Without one, the views and their columns are listed: raw,
+    book, trades, bbo, funding, instruments, events and top as they were recorded, quotes (top with mid, spread and
+    spread_bps) and gaps. Of several recordings every view has the rows of all, and a column `recording`. Times are
+    UTC. A query reads these recordings and nothing else.
+    """
+    import analysis
+
+    folders, query = _split(arguments)
+    with analysis.connect(*folders) as connection:
+        if query is None:
+            output.write(_columns(connection))
+        else:
+            output.write(_rows(connection, query))
+
+
+def _split(arguments: tuple[str, ...]) -> tuple[list[Path], str | None]:
+    """Tell folders from the query: a query is what is no folder, and only the last argument may be one."""
+    *folders, last = arguments
+    if last == "-":
+        query = sys.stdin.read()
+    elif Path(last).exists() or not _is_query(last):
+        folders.append(last)
+        query = None
+    else:
+        query = last
+    if not folders:
+        raise click.UsageError("Missing argument 'RECORDING...'.")
+    if query is not None and not query.strip():
+        raise ConfigError("the query is empty")
+    return [Path(folder) for folder in folders], query
+
+
+def _is_query(text: str) -> bool:
+    # A mistyped folder should be reported as one, not as a syntax error.
+    return any(char.isspace() for char in text)
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pl.DataFrame]:
+    import duckdb
+    import polars as pl
+
+    try:
+        _refuse_writing(connection, query)
+        relation = connection.sql(query)
+        if relation is None:
+            return
+        reader = _as_columns(relation).to_arrow_reader(_BATCH_ROWS)
+        empty = pl.from_arrow(reader.schema.empty_table())
+        assert isinstance(empty, pl.DataFrame)
+        yield empty
+        for batch in reader:
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)
+            yield frame
+    except duckdb.Error as exc:
+        raise QueryFailed(_one_line(exc)) from None
+
+
+def _refuse_writing(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    import duckdb
+
+    kinds = {statement.type for statement in connection.extract_statements(query)}
+    for kind in (duckdb.StatementType.COPY, duckdb.StatementType.EXPORT, duckdb.StatementType.ATTACH):
+        if kind in kinds:
+            raise QueryFailed(f"{kind.name} is not for recordings; --out FILE writes the result of a query")
+
+
+def _as_columns(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """Cast the types that Polars has no place for."""
+    columns = []
+    for name, kind in zip(relation.columns, relation.types, strict=True):
+        quoted = '"' + name.replace('"', '""') + '"'
+        text = str(kind)
+        if text == "TIMESTAMP WITH TIME ZONE":
+            columns.append(f"{quoted}::TIMESTAMP AS {quoted}")
+        elif text.startswith(_AS_TEXT) and not text.startswith("TIMESTAMP"):
+            columns.append(f"{quoted}::VARCHAR AS {quoted}")
+        else:
+            columns.append(quoted)
+    return relation.project(", ".join(columns))
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    import analysis
+
+    relation = connection.sql(
+        "SELECT table_name AS view, column_name AS column, data_type AS type FROM duckdb_columns() WHERE NOT internal"
+    )
+    frame: pl.DataFrame = relation.pl()
+    order = {name: number for number, name in enumerate(analysis.VIEWS)}
+    return frame.sort(frame["view"].replace_strict(order), maintain_order=True)
+
+
+def _one_line(error: Exception) -> str:
+    """DuckDB draws the place of an error on lines of its own; what it says is on the others."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = [line for line in lines if line and not line.startswith(("LINE ", "^"))]
+    return " ".join(kept)
