@@ -1,0 +1,1 @@
+"""The vocabulary and the live side: messages, order books, protocols, transports."""

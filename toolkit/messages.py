@@ -1,0 +1,401 @@
+"""
+The normalized vocabulary: what every venue's frames are turned into.
+
+All messages are immutable, compare by value and share the same first seven fields. `(capture_seq, sub_seq)` is
+their order within a recording; the times explain but never order. `sub_seq` counts rows, not messages: a book
+message of n levels takes n of them (one, if it has no level), so every stored row has a place of its own.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import ClassVar
+
+import msgspec
+
+__all__ = [
+    "FORM_FULL",
+    "FORM_QUOTE",
+    "BalanceUpdate",
+    "BestQuote",
+    "BookDiff",
+    "BookSnapshot",
+    "BookTop",
+    "EventKind",
+    "FundingInfo",
+    "FundingKind",
+    "Instrument",
+    "InstrumentKind",
+    "Message",
+    "OrderBookMessage",
+    "OrderBookMessageType",
+    "Side",
+    "StreamEvent",
+    "Trade",
+    "UserStreamMessage",
+    "UserStreamMessageType",
+]
+
+#: The one form of a book on venues that send only one, and the deepest on those that send several.
+FORM_FULL = "full"
+#: The form of a best bid and offer stream.
+FORM_QUOTE = "bbo"
+
+
+class Side(enum.StrEnum):
+    """`BUY` and `SELL`: of a trade the taker's side, of an order its own."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class OrderBookMessageType(enum.StrEnum):
+    """What an `OrderBookMessage` says. A quote speaks of the two best levels only, so it is not a snapshot."""
+
+    SNAPSHOT = "snapshot"
+    DIFF = "diff"
+    TRADE = "trade"
+    QUOTE = "quote"
+
+
+class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="message", tag=True):
+    """
+    What every message carries.
+
+    Attributes:
+        venue: Venue it came from.
+        symbol: Instrument as the venue spells it; empty where the message speaks of a whole connection.
+        trading_pair: The same instrument as we spell it, or the venue's spelling where no pair is known.
+        ts_event: The venue's own time of the event, ns since the Unix epoch (UTC); None where it gives none.
+        ts_recv: Our receive time of the frame, same unit.
+        capture_seq: The frame it came from.
+        sub_seq: Index of its first row within the frame.
+
+    Encoded, fields that have their default are left out, so that a field added later leaves the digest of older
+    recordings as it is.
+    """
+
+    venue: str
+    symbol: str
+    trading_pair: str
+    ts_event: int | None
+    ts_recv: int
+    capture_seq: int
+    sub_seq: int
+
+    @property
+    def row_count(self) -> int:
+        """How many rows, and so how many `sub_seq`, the message takes."""
+        return 1
+
+
+class OrderBookMessage(Message, frozen=True, gc=False):
+    """Base of everything about an order book; `type` tells which of the four it is."""
+
+    type: ClassVar[OrderBookMessageType]
+
+
+class _BookLevels(OrderBookMessage, frozen=True, gc=False):
+    """
+    Levels of a book, best first on both sides, as parallel columns.
+
+    Attributes:
+        form: Which of the venue's forms of the book: `full`, `fast`, `agg:5:2`, ...
+        fused: Whether the form takes part in the fused book (an aggregated one does not).
+        depth_cap: Most levels a side of this form can hold; a side with fewer is complete. None: no such limit.
+        bid_prices: Bids, in quote currency; descending in a snapshot, as sent in a diff.
+        bid_sizes: Absolute resting sizes, in base currency; 0 in a diff removes the level.
+        bid_counts: Number of orders at each level; empty where the venue does not say.
+        ask_prices: Asks, ascending in a snapshot, as sent in a diff.
+        ask_sizes: As for bids.
+        ask_counts: As for bids.
+        first_update_id: The venue's first sequence number covered; None where it has none.
+        last_update_id: The last one.
+        prev_update_id: The `last_update_id` this one says it follows.
+    """
+
+    form: str
+    fused: bool
+    depth_cap: int | None
+    bid_prices: tuple[float, ...]
+    bid_sizes: tuple[float, ...]
+    bid_counts: tuple[int, ...]
+    ask_prices: tuple[float, ...]
+    ask_sizes: tuple[float, ...]
+    ask_counts: tuple[int, ...]
+    first_update_id: int | None = None
+    last_update_id: int | None = None
+    prev_update_id: int | None = None
+
+    @property
+    def row_count(self) -> int:
+        return (len(self.bid_prices) + len(self.ask_prices)) or 1
+
+
+class BookSnapshot(_BookLevels, frozen=True, gc=False):
+    """The whole of one form of a book: what is not in it is not there (up to `depth_cap`)."""
+
+    type: ClassVar[OrderBookMessageType] = OrderBookMessageType.SNAPSHOT
+
+
+class BookDiff(_BookLevels, frozen=True, gc=False):
+    """Changed levels of a book; sizes are absolute, 0 removes."""
+
+    type: ClassVar[OrderBookMessageType] = OrderBookMessageType.DIFF
+
+
+class BestQuote(OrderBookMessage, frozen=True, gc=False):
+    """
+    Best bid and ask. A side that is None holds no order.
+
+    Attributes:
+        fused: Whether it speaks of the same book as the depth forms do. On some markets it does not (see the
+            venue's module), and then the fused book ignores it.
+        update_id: The venue's sequence number of the book it was taken from; None where there is none.
+    """
+
+    fused: bool
+    bid_price: float | None
+    bid_size: float | None
+    bid_count: int | None
+    ask_price: float | None
+    ask_size: float | None
+    ask_count: int | None
+    update_id: int | None = None
+
+    type: ClassVar[OrderBookMessageType] = OrderBookMessageType.QUOTE
+    form: ClassVar[str] = FORM_QUOTE
+
+
+class Trade(OrderBookMessage, frozen=True, gc=False):
+    """
+    One execution, as the venue reported it.
+
+    Attributes:
+        aggressor_side: Side of the taker, never of the resting order.
+        price: In quote currency per unit of base.
+        size: In base currency.
+        trade_id: The venue's id, as text. Unique together with symbol and `ts_event`.
+        is_history: It happened before the subscription that brought it: kept, but not new.
+        is_duplicate: The same trade has been in this recording before.
+        cause: Why it happened where the venue says so (`liquidation`, `deleveraging`, ...); None for an ordinary one.
+    """
+
+    aggressor_side: Side
+    price: float
+    size: float
+    trade_id: str
+    is_history: bool = False
+    is_duplicate: bool = False
+    cause: str | None = None
+
+    type: ClassVar[OrderBookMessageType] = OrderBookMessageType.TRADE
+
+
+class BookTop(Message, frozen=True, gc=False):
+    """
+    Best bid and ask of the fused book after a message that changed them. Derived: stored, but not part of a feed.
+
+    Attributes:
+        bid_price: Best bid, None if that side is empty.
+        bid_size: Size at it.
+        ask_price: Best ask, None if that side is empty.
+        ask_size: Size at it.
+        is_stale: Whether the book could not be believed.
+        is_crossed: Whether the bid was at or above the ask.
+    """
+
+    bid_price: float | None
+    bid_size: float | None
+    ask_price: float | None
+    ask_size: float | None
+    is_stale: bool
+    is_crossed: bool
+
+
+class FundingKind(enum.StrEnum):
+    """`CURRENT`: the running state of the instrument. `SETTLED`: a rate that was charged."""
+
+    CURRENT = "current"
+    SETTLED = "settled"
+
+
+class FundingInfo(Message, frozen=True, gc=False):
+    """
+    Funding, mark and index price, open interest and day statistics. None where the venue does not say.
+
+    Attributes:
+        kind: Running state, or a settled rate.
+        funding_rate: Fraction of notional per `funding_interval_s`; positive: longs pay.
+        funding_interval_s: Length of the funding period, seconds.
+        next_funding_ts: When the rate will be charged, ns.
+        mark_price: In quote currency.
+        index_price: Oracle or index price, in quote currency.
+        mid_price: The venue's own mid price.
+        premium: Premium over the index, as the venue computes it.
+        impact_bid_price: Price to sell the venue's impact notional.
+        impact_ask_price: Price to buy it.
+        open_interest: In base currency, one-sided.
+        prev_day_price: Price 24 h ago.
+        day_volume_base: Traded in 24 h, base currency.
+        day_volume_quote: Traded in 24 h, quote currency.
+        circulating_supply: Of a spot token.
+    """
+
+    kind: FundingKind = FundingKind.CURRENT
+    funding_rate: float | None = None
+    funding_interval_s: int | None = None
+    next_funding_ts: int | None = None
+    mark_price: float | None = None
+    index_price: float | None = None
+    mid_price: float | None = None
+    premium: float | None = None
+    impact_bid_price: float | None = None
+    impact_ask_price: float | None = None
+    open_interest: float | None = None
+    prev_day_price: float | None = None
+    day_volume_base: float | None = None
+    day_volume_quote: float | None = None
+    circulating_supply: float | None = None
+
+
+class InstrumentKind(enum.StrEnum):
+    """What kind of contract an instrument is."""
+
+    SPOT = "spot"
+    PERPETUAL = "perpetual"
+    FUTURE = "future"
+    OUTCOME = "outcome"
+
+
+class Instrument(Message, frozen=True, gc=False):
+    """
+    What the venue says of an instrument.
+
+    Attributes:
+        kind: Kind of contract.
+        base: Base currency; empty where the venue does not say.
+        quote: Currency of prices; empty where the venue does not say.
+        settle: Currency of margin and profit; empty where the venue does not say.
+        price_tick: Smallest price step; None where it depends on the price.
+        price_decimals_max: Most decimals of a price; None where `price_tick` says it.
+        price_figures_max: Most significant figures of a price; None where there is no such rule.
+        size_step: Smallest size step, base currency.
+        min_notional: Smallest order value, quote currency.
+        multiplier: Units of base that one unit of size stands for (1000 for `kPEPE`).
+        max_leverage: Highest leverage.
+        is_active: False when it is delisted or not trading.
+    """
+
+    kind: InstrumentKind
+    base: str
+    quote: str
+    settle: str
+    price_tick: float | None = None
+    price_decimals_max: int | None = None
+    price_figures_max: int | None = None
+    size_step: float | None = None
+    min_notional: float | None = None
+    multiplier: float = 1.0
+    max_leverage: float | None = None
+    is_active: bool = True
+
+    def tick_at(self, price: float) -> float | None:
+        """Smallest price step near `price`, in quote currency; None where the venue's rule is not known."""
+        if self.price_tick is not None:
+            return self.price_tick
+        if self.price_decimals_max is None:
+            return None
+        tick = 10.0**-self.price_decimals_max
+        if self.price_figures_max is not None and price > 0:
+            # The power comes from the decimal text, not from log10: log10(1000) may be 2.9999999999999996.
+            power = int(f"{price:e}".split("e")[1])
+            tick = max(tick, min(1.0, 10.0 ** (power - self.price_figures_max + 1)))
+        return tick
+
+
+class EventKind(enum.StrEnum):
+    """What a `StreamEvent` reports."""
+
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+    CONNECT_FAILED = "connect_failed"
+    STALE = "stale"
+    GAP = "gap"
+    PARSE_ERROR = "parse_error"
+    REFUSED = "refused"
+    QUARANTINED = "quarantined"
+    VENUE_ERROR = "venue_error"
+    REQUEST_FAILED = "request_failed"
+    TIME_REGRESSION = "time_regression"
+    CROSSED = "crossed"
+    CLOCK_STEP = "clock_step"
+    BACKPRESSURE = "backpressure"
+    LOST = "lost"
+    SESSION_START = "session_start"
+    SESSION_END = "session_end"
+    NOTICE = "notice"
+
+
+class StreamEvent(Message, frozen=True, gc=False):
+    """
+    Something that happened to a stream: gaps and errors are data.
+
+    Attributes:
+        kind: What happened.
+        stream: Which stream: a book form (`full`, `fast`, `bbo`), `trades`, `funding`, ... Empty: all of the connection.
+        cause: Why, in one word: `disconnect`, `silence`, `sequence`, `quarantine`, ... Empty where `kind` says it all.
+        ts_start: Start of the interval, ns: of a gap, the last receipt before it. None for an instant.
+        ts_end: End of the interval, ns; None while it is open, and for an instant.
+        conn_id: Connection, or -1.
+        conn_epoch: Which making of it.
+        detail: For people: what was found and what was expected.
+    """
+
+    kind: EventKind
+    stream: str = ""
+    cause: str = ""
+    ts_start: int | None = None
+    ts_end: int | None = None
+    conn_id: int = -1
+    conn_epoch: int = 0
+    detail: str = ""
+
+
+class UserStreamMessageType(enum.StrEnum):
+    """What a `UserStreamMessage` says."""
+
+    ORDER_UPDATE = "order_update"
+    TRADE = "trade"
+    BALANCE_UPDATE = "balance_update"
+    POSITION_UPDATE = "position_update"
+
+
+class UserStreamMessage(Message, frozen=True, gc=False):
+    """
+    Base of everything about one account; `type` tells which of the four it is.
+
+    Attributes:
+        account: The address or account name it belongs to.
+    """
+
+    account: str
+
+    type: ClassVar[UserStreamMessageType]
+
+
+class BalanceUpdate(UserStreamMessage, frozen=True, gc=False):
+    """
+    An account's balance of one asset, absolute.
+
+    Attributes:
+        asset: The asset.
+        total: All of it.
+        available: What is free to use.
+    """
+
+    asset: str
+    total: float
+    available: float
+
+    type: ClassVar[UserStreamMessageType] = UserStreamMessageType.BALANCE_UPDATE

@@ -1,0 +1,18 @@
+"""The only module that makes random numbers; every generator is seeded and owned by who asked for it."""
+
+from __future__ import annotations
+
+import random
+import secrets
+
+__all__ = ["fresh_seed", "seeded"]
+
+
+def seeded(seed: int | str) -> random.Random:
+    """A generator whose sequence depends on the seed alone, not on the process or the hash seed."""
+    return random.Random(str(seed))
+
+
+def fresh_seed() -> int:
+    """A seed nobody can predict, for jitter; never for anything that is recorded."""
+    return secrets.randbits(64)
