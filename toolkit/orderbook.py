@@ -1,0 +1,399 @@
+"""
+One order book: bids descending, asks ascending, updated in place.
+
+A side is held in one of two shapes. A venue that sends whole books gives columns, best first, which are kept as they
+came: reading the best price of a snapshot costs nothing more. A venue that sends diffs needs levels by price: then
+the side is a dict of sizes and a sorted list of keys whose *last* element is the best, because most changes happen
+near the best price and a list inserts cheaply near its end. The first diff turns the one shape into the other.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+from math import inf, isfinite
+from operator import gt, lt
+from typing import NamedTuple
+
+from toolkit.errors import BookError
+from toolkit.messages import BestQuote, BookDiff, BookSnapshot, Side
+
+__all__ = ["BookSide", "Columns", "OrderBook", "OrderBookEntry", "check_levels"]
+
+#: Prices, sizes and numbers of orders, best first; the last is empty where nobody counts orders.
+Columns = tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]
+_EMPTY: Columns = ((), (), ())
+
+
+class OrderBookEntry(NamedTuple):
+    """One price level: price, absolute resting size, number of orders (None where the venue does not say)."""
+
+    price: float
+    size: float
+    order_count: int | None = None
+
+
+def check_levels(columns: Columns, *, is_bid: bool) -> None:
+    """Raise BookError unless these are levels of one side of a book: finite, not negative, best first, each once."""
+    prices, sizes, counts = columns
+    if not prices:
+        return
+    if len(sizes) != len(prices) or (counts and len(counts) != len(prices)):
+        raise BookError(f"{len(prices)} prices with {len(sizes)} sizes: expected as many")
+    # NaN makes every sum NaN and every comparison false, so these passes at C speed let none through.
+    if not (min(sizes) >= 0.0 and sum(sizes) < inf):
+        raise BookError(f"sizes {sizes[:5]}: expected finite numbers of 0 or more")
+    best, worst = prices[0], prices[-1]
+    if not (0.0 < best < inf and 0.0 < worst < inf):
+        raise BookError(f"prices from {best} to {worst}: expected finite numbers above 0")
+    if not all(map(gt if is_bid else lt, prices, prices[1:])):
+        order = "strictly descending bids" if is_bid else "strictly ascending asks"
+        raise BookError(f"prices {prices[:5]}: expected {order}")
+
+
+class BookSide:
+    """
+    One side of a book.
+
+    Args:
+        is_bid: Whether the best price is the highest.
+    """
+
+    __slots__ = ("_columns", "_counts", "_keys", "_sign", "_sizes", "is_bid")
+
+    def __init__(self, is_bid: bool) -> None:
+        self.is_bid = is_bid
+        # Keys ascend towards the best price: the price itself for bids, its negative for asks.
+        self._sign = 1.0 if is_bid else -1.0
+        self._columns: Columns | None = _EMPTY
+        self._keys: list[float] = []
+        self._sizes: dict[float, float] = {}
+        self._counts: dict[float, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys) if self._columns is None else len(self._columns[0])
+
+    def __iter__(self) -> Iterator[OrderBookEntry]:
+        return self.levels()
+
+    @property
+    def best_price(self) -> float | None:
+        """Best price, or None if the side is empty."""
+        columns = self._columns
+        if columns is not None:
+            return columns[0][0] if columns[0] else None
+        return self._keys[-1] * self._sign if self._keys else None
+
+    @property
+    def best(self) -> OrderBookEntry | None:
+        """Best level, or None if the side is empty."""
+        return next(self.levels(1), None)
+
+    def size_at(self, price: float) -> float:
+        """Resting size at exactly that price; 0.0 if there is no such level."""
+        if self._columns is not None:
+            prices, sizes, _ = self._columns
+            return sizes[prices.index(price)] if price in prices else 0.0
+        return self._sizes.get(price, 0.0)
+
+    def levels(self, count: int | None = None) -> Iterator[OrderBookEntry]:
+        """The best `count` levels (all, if None), best first."""
+        if self._columns is not None:
+            prices, sizes, counts = self._columns
+            end = len(prices) if count is None else count
+            if counts:
+                yield from map(OrderBookEntry, prices[:end], sizes[:end], counts[:end])
+            else:
+                yield from map(OrderBookEntry, prices[:end], sizes[:end])
+            return
+        keys = reversed(self._keys) if count is None else self._keys[: -count - 1 : -1]
+        for key in keys:
+            price = key * self._sign
+            yield OrderBookEntry(price, self._sizes[price], self._counts.get(price))
+
+    def columns(self) -> Columns:
+        """Prices, sizes and counts (empty if not every level has one), best first."""
+        if self._columns is None:
+            sign, sizes, counts = self._sign, self._sizes, self._counts
+            prices = tuple(key * sign for key in reversed(self._keys))
+            column = tuple(counts[price] for price in prices) if len(counts) == len(prices) else ()
+            return prices, tuple(sizes[price] for price in prices), column
+        return self._columns
+
+    def top_columns(self) -> Columns:
+        """The same for at least the best level, without walking the whole side."""
+        if self._columns is None:
+            if not self._keys:
+                return _EMPTY
+            price = self._keys[-1] * self._sign
+            return (price,), (self._sizes[price],), ()
+        return self._columns
+
+    def replace(self, columns: Columns, *, checked: bool = False) -> None:
+        """
+        Become these levels, best first. Raises BookError and stays as it was if they are no book side.
+
+        `checked` says that `check_levels` has passed them already.
+        """
+        if not checked:
+            check_levels(columns, is_bid=self.is_bid)
+        self._columns = columns
+        if self._keys:
+            self._forget_levels()
+
+    def overlay(self, columns: Columns, *, complete: bool) -> None:
+        """
+        Take newer levels, best first, over what is there.
+
+        Between the best price and the worst of `columns` only they remain; worse levels stay, unless `complete` says
+        that there are none.
+        """
+        if complete or not columns[0]:
+            self.replace(columns)
+            return
+        check_levels(columns, is_bid=self.is_bid)
+        self._become(_joined(columns, self._worse_than(columns[0][-1])))
+
+    def set_best(self, price: float, size: float, count: int | None) -> None:
+        """Make this the best level: better ones are gone, an equal one takes the size."""
+        level: Columns = ((price,), (size,), () if count is None else (count,))
+        check_levels(level, is_bid=self.is_bid)
+        self._become(_joined(level, self._worse_than(price)))
+
+    def set_level(self, price: float, size: float, count: int | None = None) -> None:
+        """Set one level's absolute size; 0 removes it, and removing what is not there is normal."""
+        if not (0.0 <= size < inf) or not (0.0 < price < inf):
+            raise BookError(
+                f"a level of price {price} and size {size}: expected a positive price and a size of 0 or more"
+            )
+        if self._columns is not None:
+            self._materialize()
+        if size:
+            if price not in self._sizes:
+                insort(self._keys, price * self._sign)
+            self._sizes[price] = size
+            if count is not None:
+                self._counts[price] = count
+        elif price in self._sizes:
+            del self._sizes[price]
+            self._counts.pop(price, None)
+            del self._keys[bisect_left(self._keys, price * self._sign)]
+
+    def clear(self) -> None:
+        """Remove every level."""
+        self._become(_EMPTY)
+
+    def _become(self, columns: Columns) -> None:
+        self._columns = columns
+        if self._keys:
+            self._forget_levels()
+
+    def _forget_levels(self) -> None:
+        self._keys = []
+        self._sizes = {}
+        self._counts = {}
+
+    def _materialize(self) -> None:
+        prices, sizes, counts = self.columns()
+        sign = self._sign
+        self._keys = [price * sign for price in reversed(prices)]
+        self._sizes = dict(zip(prices, sizes, strict=True))
+        self._counts = dict(zip(prices, counts, strict=True)) if counts else {}
+        self._columns = None
+
+    def _worse_than(self, price: float) -> Columns:
+        prices, sizes, counts = self.columns()
+        start = 0
+        end = len(prices)
+        if self.is_bid:
+            while start < end and prices[start] >= price:
+                start += 1
+        else:
+            while start < end and prices[start] <= price:
+                start += 1
+        return prices[start:], sizes[start:], counts[start:]
+
+
+def _joined(first: Columns, rest: Columns) -> Columns:
+    # Counts are only kept where every level has one.
+    counted = (first[2] or not first[0]) and (rest[2] or not rest[0])
+    return first[0] + rest[0], first[1] + rest[1], first[2] + rest[2] if counted else ()
+
+
+class OrderBook:
+    """
+    An order book that knows whether it can be believed.
+
+    Attributes:
+        trading_pair: Instrument, as we spell it.
+        bids: Bid side; iterating it gives `OrderBookEntry`, best first.
+        asks: Ask side.
+        ts_event: Venue's time of the newest update taken in, ns; None before the first.
+        ts_recv: Our receive time of the newest update, ns.
+        update_id: Venue's sequence number of the newest update; None where it has none.
+        is_stale: True before the first snapshot, and from a gap or a lost connection until the next one.
+        stale_cause: Why, in one word; empty while the book is good.
+    """
+
+    __slots__ = ("asks", "bids", "is_stale", "stale_cause", "trading_pair", "ts_event", "ts_recv", "update_id")
+
+    def __init__(self, trading_pair: str = "") -> None:
+        self.trading_pair = trading_pair
+        self.bids = BookSide(is_bid=True)
+        self.asks = BookSide(is_bid=False)
+        self.ts_event: int | None = None
+        self.ts_recv = 0
+        self.update_id: int | None = None
+        self.is_stale = True
+        self.stale_cause = "no snapshot yet"
+
+    # -- updates -----------------------------------------------------------------------------------------------
+
+    def apply_snapshot(self, message: BookSnapshot) -> None:
+        """Become this snapshot. Raises BookError, and stays as it was, if it is no book."""
+        previous = self.bids.columns()
+        self.bids.replace((message.bid_prices, message.bid_sizes, message.bid_counts))
+        try:
+            self.asks.replace((message.ask_prices, message.ask_sizes, message.ask_counts))
+        except BookError:
+            self.bids.replace(previous)
+            raise
+        self.stamp(message.ts_event, message.ts_recv, message.last_update_id)
+        self.is_stale = False
+        self.stale_cause = ""
+
+    def apply_diff(
+        self, bids: Iterable[tuple[float, float]], asks: Iterable[tuple[float, float]], update_id: int | None = None
+    ) -> None:
+        """
+        Set levels to absolute sizes; a size of 0 removes the level.
+
+        Raises BookError for NaN, infinity, a negative size, or a price that is not positive; levels before the bad
+        one are applied, so the caller should mark the book stale.
+        """
+        set_bid, set_ask = self.bids.set_level, self.asks.set_level
+        for price, size in bids:
+            set_bid(price, size)
+        for price, size in asks:
+            set_ask(price, size)
+        if update_id is not None:
+            self.update_id = update_id
+
+    def apply_diff_message(self, message: BookDiff) -> None:
+        """Apply a diff as it came from a venue."""
+        self.apply_diff(
+            zip(message.bid_prices, message.bid_sizes, strict=True),
+            zip(message.ask_prices, message.ask_sizes, strict=True),
+            message.last_update_id,
+        )
+        self.stamp(message.ts_event, message.ts_recv, message.last_update_id)
+
+    def apply_quote(self, message: BestQuote) -> None:
+        """Set both best levels: better ones are gone, as are all of a side that the quote says is empty."""
+        if message.bid_price is None or message.bid_size is None:
+            self.bids.clear()
+        else:
+            self.bids.set_best(message.bid_price, message.bid_size, message.bid_count)
+        if message.ask_price is None or message.ask_size is None:
+            self.asks.clear()
+        else:
+            self.asks.set_best(message.ask_price, message.ask_size, message.ask_count)
+        self.stamp(message.ts_event, message.ts_recv, message.update_id)
+
+    def stamp(self, ts_event: int | None, ts_recv: int, update_id: int | None) -> None:
+        """Note the times and sequence number of the newest update."""
+        if ts_event is not None:
+            self.ts_event = ts_event
+        self.ts_recv = ts_recv
+        if update_id is not None:
+            self.update_id = update_id
+
+    def mark_stale(self, cause: str) -> None:
+        """Say that the book cannot be believed until the next snapshot; its levels stay to be looked at."""
+        self.is_stale = True
+        self.stale_cause = cause
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    @property
+    def best_bid(self) -> OrderBookEntry | None:
+        """Highest bid, or None."""
+        return self.bids.best
+
+    @property
+    def best_ask(self) -> OrderBookEntry | None:
+        """Lowest ask, or None."""
+        return self.asks.best
+
+    @property
+    def mid_price(self) -> float | None:
+        """Middle between the best prices, in quote currency; None if a side is empty."""
+        bid, ask = self.bids.best_price, self.asks.best_price
+        return None if bid is None or ask is None else (bid + ask) / 2
+
+    @property
+    def spread(self) -> float | None:
+        """Best ask minus best bid, in quote currency; negative when crossed, None if a side is empty."""
+        bid, ask = self.bids.best_price, self.asks.best_price
+        return None if bid is None or ask is None else ask - bid
+
+    @property
+    def spread_bps(self) -> float | None:
+        """Spread over the mid price, in basis points."""
+        mid, spread = self.mid_price, self.spread
+        return None if mid is None or spread is None else spread / mid * 1e4
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether the best bid is at or above the best ask: reported, never hidden."""
+        bid, ask = self.bids.best_price, self.asks.best_price
+        return bid is not None and ask is not None and bid >= ask
+
+    def depth(self, levels: int | None = None) -> tuple[list[OrderBookEntry], list[OrderBookEntry]]:
+        """The best levels of both sides, bids first; all of them if `levels` is None."""
+        return list(self.bids.levels(levels)), list(self.asks.levels(levels))
+
+    def size_within(self, side: Side, bps: float) -> float:
+        """
+        Resting size no further than `bps` basis points from the mid price, in base currency.
+
+        `side` is the side of the resting orders: `BUY` for bids. 0.0 where there is no mid price.
+        """
+        mid = self.mid_price
+        if mid is None:
+            return 0.0
+        reach = mid * bps / 1e4
+        book_side = self.bids if side is Side.BUY else self.asks
+        total = 0.0
+        for level in book_side.levels():
+            if abs(level.price - mid) > reach:
+                break
+            total += level.size
+        return total
+
+    def price_to_fill(self, side: Side, size: float) -> float | None:
+        """
+        Volume-weighted price of a market order, in quote currency; None if the book is too thin for it.
+
+        `side` is the taker's: `BUY` walks up the asks. Raises ValueError unless `size` is positive and finite.
+        """
+        if not (size > 0 and isfinite(size)):
+            raise ValueError(f"a size of {size}: expected a positive, finite number")
+        left, paid = size, 0.0
+        for level in (self.asks if side is Side.BUY else self.bids).levels():
+            taken = min(left, level.size)
+            paid += taken * level.price
+            left -= taken
+            if left <= 0:
+                return paid / size
+        return None
+
+    def imbalance(self, levels: int = 1) -> float | None:
+        """(bid size - ask size) / (bid size + ask size) over the best `levels`, in [-1, 1]; None if both are empty."""
+        bid = sum(level.size for level in self.bids.levels(levels))
+        ask = sum(level.size for level in self.asks.levels(levels))
+        return (bid - ask) / (bid + ask) if bid + ask > 0 else None
+
+    def staleness_ns(self, now_ns: int) -> int:
+        """How long ago the newest update was received, ns on the clock of `now_ns`."""
+        return now_ns - self.ts_recv

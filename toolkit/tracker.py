@@ -1,0 +1,240 @@
+"""
+Keeps the order books of many pairs from one stream of messages.
+
+It is the same object behind a live source, a replay and the sealing of a recording, so all three see the same books.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from toolkit.book_fusion import BookFusion, FusionState
+from toolkit.errors import BookError, SymbolError
+from toolkit.messages import (
+    FORM_QUOTE,
+    BestQuote,
+    BookDiff,
+    BookSnapshot,
+    EventKind,
+    FundingInfo,
+    Instrument,
+    Message,
+    StreamEvent,
+)
+from toolkit.orderbook import Columns, OrderBook
+
+__all__ = ["BookListener", "OrderBookTracker", "TrackerState"]
+
+#: Called with each message after the books took it in, and the fused book it changed (None if it changed none).
+BookListener = Callable[[Message, OrderBook | None], None]
+
+#: Streams whose loss does not touch a book.
+_NOT_A_BOOK: Final = frozenset({"trades", "funding", "user"})
+
+
+class _PairBooks:
+    """The fused book of one pair, and the newest message of each form."""
+
+    __slots__ = ("diff_books", "fusion", "latest")
+
+    def __init__(self, trading_pair: str, checked: bool) -> None:
+        self.fusion = BookFusion(trading_pair, checked=checked)
+        self.latest: dict[str, BookSnapshot | BestQuote] = {}
+        self.diff_books: dict[str, OrderBook] = {}
+
+
+class PairState(msgspec.Struct):
+    """All books of one pair, for a checkpoint; of those kept by diffs the levels, number and staleness."""
+
+    fusion: FusionState
+    latest: dict[str, BookSnapshot | BestQuote]
+    diff_books: dict[str, tuple[Columns, Columns, int | None, bool, str]]
+
+
+class TrackerState(msgspec.Struct):
+    """All books, for a checkpoint."""
+
+    pairs: dict[str, PairState]
+    funding: dict[str, FundingInfo]
+    instruments: dict[str, Instrument]
+
+
+class OrderBookTracker:
+    """
+    Order books of every pair that messages speak of.
+
+    Args:
+        checked: Whether messages come from a protocol or a recording, which have checked their levels already.
+
+    Attributes:
+        crossed_count: Messages after which a fused book was crossed, by pair.
+        refused_count: Book messages that no book could take (NaN, negative, unordered), by pair.
+        last_refusal: What the last of them was.
+    """
+
+    def __init__(self, *, checked: bool = False) -> None:
+        self._checked = checked
+        self._pairs: dict[str, _PairBooks] = {}
+        self._funding: dict[str, FundingInfo] = {}
+        self._instruments: dict[str, Instrument] = {}
+        self._listeners: list[BookListener] = []
+        self.crossed_count: dict[str, int] = {}
+        self.refused_count: dict[str, int] = {}
+        self.last_refusal = ""
+
+    def add_listener(self, listener: BookListener) -> None:
+        """Call `listener(message, book)` after each message, in the order listeners were added."""
+        self._listeners.append(listener)
+
+    def __call__(self, message: Message) -> None:
+        """Take a message in; this is the callback to give to a data source."""
+        book = self.apply(message)
+        for listener in self._listeners:
+            listener(message, book)
+
+    def apply(self, message: Message) -> OrderBook | None:
+        """Take a message in and return the fused book it changed, or None."""
+        if isinstance(message, BookSnapshot | BestQuote | BookDiff):
+            return self._apply_book(message)
+        if isinstance(message, StreamEvent):
+            return self._apply_event(message)
+        if isinstance(message, FundingInfo):
+            self._funding[message.trading_pair] = message
+        elif isinstance(message, Instrument):
+            self._instruments[message.trading_pair] = message
+        return None
+
+    @property
+    def trading_pairs(self) -> list[str]:
+        """Pairs that have a book, in the order they were first heard of."""
+        return list(self._pairs)
+
+    def book(self, trading_pair: str, form: str | None = None) -> OrderBook:
+        """
+        The fused book of a pair (live: it goes on changing), or what one form alone last said (a copy).
+
+        Raises SymbolError for a pair or a form that no message has spoken of.
+        """
+        books = self._pairs.get(trading_pair)
+        if books is None:
+            known = ", ".join(self._pairs) or "none yet"
+            raise SymbolError(f"no book of {trading_pair!r}; pairs heard of: {known}")
+        if form is None:
+            return books.fusion.book
+        if form in books.diff_books:
+            return books.diff_books[form]
+        latest = books.latest.get(form)
+        if latest is None:
+            known = ", ".join([*books.latest, *books.diff_books]) or "none yet"
+            raise SymbolError(f"no form {form!r} of {trading_pair}; forms heard of: {known}")
+        book = OrderBook(trading_pair)
+        if isinstance(latest, BookSnapshot):
+            book.apply_snapshot(latest)
+        else:
+            book.apply_quote(latest)
+            book.is_stale = False
+            book.stale_cause = ""
+        return book
+
+    def fusion(self, trading_pair: str) -> BookFusion:
+        """The fusion behind a pair's book, made if need be."""
+        return self._books(trading_pair).fusion
+
+    def funding_info(self, trading_pair: str) -> FundingInfo | None:
+        """The newest funding, mark and index price heard of a pair."""
+        return self._funding.get(trading_pair)
+
+    def instrument(self, trading_pair: str) -> Instrument | None:
+        """The newest metadata heard of a pair."""
+        return self._instruments.get(trading_pair)
+
+    def export(self) -> TrackerState:
+        """Everything later books depend on, for a checkpoint."""
+        pairs = {
+            pair: PairState(
+                books.fusion.export(),
+                books.latest,
+                {
+                    form: (book.bids.columns(), book.asks.columns(), book.update_id, book.is_stale, book.stale_cause)
+                    for form, book in books.diff_books.items()
+                },
+            )
+            for pair, books in self._pairs.items()
+        }
+        return TrackerState(pairs, self._funding, self._instruments)
+
+    def restore(self, state: TrackerState) -> None:
+        """Become what `export` described."""
+        self._funding = dict(state.funding)
+        self._instruments = dict(state.instruments)
+        for pair, pair_state in state.pairs.items():
+            books = self._books(pair)
+            books.fusion.restore(pair_state.fusion)
+            books.latest = dict(pair_state.latest)
+            for form, (bids, asks, update_id, is_stale, cause) in pair_state.diff_books.items():
+                latest = books.latest.get(form)
+                if latest is None or latest.fused:
+                    books.diff_books[form] = books.fusion.book
+                    continue
+                book = books.diff_books[form] = OrderBook(pair)
+                book.bids.replace(bids)
+                book.asks.replace(asks)
+                book.update_id, book.is_stale, book.stale_cause = update_id, is_stale, cause
+
+    def _books(self, trading_pair: str) -> _PairBooks:
+        books = self._pairs.get(trading_pair)
+        if books is None:
+            books = self._pairs[trading_pair] = _PairBooks(trading_pair, self._checked)
+        return books
+
+    def _apply_book(self, message: BookSnapshot | BestQuote | BookDiff) -> OrderBook | None:
+        pair = message.trading_pair
+        books = self._books(pair)
+        book = books.fusion.book
+        try:
+            books.fusion.apply(message)
+            if isinstance(message, BookDiff):
+                self._apply_diff_alone(books, message)
+            else:
+                books.latest[message.form] = message
+                if not message.fused and isinstance(message, BookSnapshot) and message.form in books.diff_books:
+                    books.diff_books[message.form].apply_snapshot(message)
+        except BookError as exc:
+            self.refused_count[pair] = self.refused_count.get(pair, 0) + 1
+            self.last_refusal = f"{pair} {message.form} at frame {message.capture_seq}: {exc}"
+            books.fusion.mark_stale(message.form, "refused update")
+            return book
+        if not message.fused:
+            return None
+        if book.is_crossed:
+            self.crossed_count[pair] = self.crossed_count.get(pair, 0) + 1
+        return book
+
+    def _apply_diff_alone(self, books: _PairBooks, message: BookDiff) -> None:
+        if message.fused:
+            # The fused book of a form with diffs is that form.
+            books.diff_books.setdefault(message.form, books.fusion.book)
+            return
+        alone = books.diff_books.get(message.form)
+        if alone is None:
+            alone = books.diff_books[message.form] = OrderBook(message.trading_pair)
+            snapshot = books.latest.get(message.form)
+            if isinstance(snapshot, BookSnapshot):
+                alone.apply_snapshot(snapshot)
+        alone.apply_diff_message(message)
+
+    def _apply_event(self, event: StreamEvent) -> OrderBook | None:
+        if event.kind is not EventKind.STALE or not event.symbol or event.stream in _NOT_A_BOOK:
+            return None
+        books = self._books(event.trading_pair)
+        if event.stream == FORM_QUOTE or event.stream in books.latest or event.stream in books.diff_books:
+            latest = books.latest.get(event.stream)
+            if latest is None or latest.fused:
+                books.fusion.mark_stale(event.stream, event.cause)
+                return books.fusion.book
+            return None
+        books.fusion.mark_stale(event.stream, event.cause)
+        return books.fusion.book
