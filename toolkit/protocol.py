@@ -1,0 +1,419 @@
+"""
+A venue's protocol as a state machine that never touches a socket or a clock.
+
+Frames go in, messages and requests come out. Rules every protocol keeps:
+
+- What it says depends on the frames it was given and on its options, on nothing else: not on time, not on the order
+  of a dict or set, not on whether anybody carries out its requests.
+- `receive` is the only method that changes what later messages will be. `due` and `requests` only ask for things.
+- A frame that cannot be understood becomes one `PARSE_ERROR` event and changes nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from toolkit.errors import ParseError, TickdeckError
+from toolkit.frames import CONTROL, DAMAGED, REST_IN, REST_OUT, WS_IN, WS_OUT, Frame
+from toolkit.messages import EventKind, Message, StreamEvent
+from toolkit.streams import Stream, StreamTable
+
+__all__ = [
+    "CloseConnection",
+    "ConnectionPlan",
+    "Heartbeat",
+    "ProtocolOptions",
+    "Request",
+    "RestCall",
+    "SendText",
+    "VenueProtocol",
+    "excerpt",
+]
+
+#: What a stream's table key is called when a parse error or an event concerns no single stream.
+WHOLE_CONNECTION: Final = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolOptions:
+    """
+    What the user asked of a venue; stored in the manifest, because a replay needs the same.
+
+    Attributes:
+        pairs: Trading pairs, or symbols in the venue's spelling. Empty: take whatever comes (an import).
+        channels: Streams to subscribe, in the venue's module's names; empty for that venue's default.
+        accounts: Addresses whose user streams are wanted.
+        settings: Anything else the venue's module understands, as strings.
+    """
+
+    pairs: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """
+    How a venue's connection is kept alive and found dead.
+
+    Attributes:
+        ping_text: Text we send; None where the WebSocket's own ping is meant.
+        interval_s: How often we send it.
+        idle_s_max: Without any frame for this long the connection is dead.
+    """
+
+    ping_text: bytes | None
+    interval_s: float
+    idle_s_max: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionPlan:
+    """
+    A connection the protocol wants.
+
+    Attributes:
+        role: Name of its purpose, unique within the venue; the `connected` frame carries it.
+        path: Appended to the venue's WebSocket URL; empty for the URL itself.
+        heartbeat: How to keep it alive.
+    """
+
+    role: str
+    heartbeat: Heartbeat
+    path: str = ""
+
+
+class SendText(msgspec.Struct, frozen=True):
+    """Send this text on that connection; the driver paces it by the venue's rate limits."""
+
+    conn_id: int
+    text: bytes
+
+
+class RestCall(msgspec.Struct, frozen=True):
+    """
+    Ask the venue's REST interface.
+
+    Attributes:
+        tag: What for, in the protocol's own words; comes back in the response frame's `context`.
+        method: `GET` or `POST`.
+        path: Path and query below the venue's REST URL.
+        body: JSON body; empty for none.
+        weight: What the venue charges for it against its rate limit.
+    """
+
+    tag: str
+    method: str
+    path: str
+    body: bytes = b""
+    weight: int = 1
+
+
+class CloseConnection(msgspec.Struct, frozen=True):
+    """Close that connection (the driver makes it again); the book it carries can no longer be trusted."""
+
+    conn_id: int
+    reason: str
+
+
+Request = SendText | RestCall | CloseConnection
+
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def excerpt(payload: bytes, limit: int = 200) -> str:
+    """The start of a payload, printable in one line, for an error message."""
+    text = payload[:limit].decode("utf-8", "replace")
+    return repr(text if len(payload) <= limit else text + "...")
+
+
+class VenueProtocol(ABC):
+    """
+    Base of the venues' protocols: connections, streams and gaps, which are the same everywhere.
+
+    A venue implements `_on_text`, `_on_rest`, `_subscribe` and says which connections it wants.
+    """
+
+    #: Name of the venue in frames, messages and on the command line.
+    venue: ClassVar[str]
+    #: Raised whenever the same frame would give other messages than before; kept in the manifest.
+    version: ClassVar[int]
+
+    def __init__(self, options: ProtocolOptions) -> None:
+        self.options = options
+        self.streams = StreamTable()
+        #: Why the venue cannot be recorded as asked; the live source raises it.
+        self.failure: TickdeckError | None = None
+        self._roles: dict[int, str] = {}
+        self._queue: list[Request] = []
+        #: Frames that were understood, by kind of message, for the status line.
+        self.parse_error_count = 0
+
+    # -- what a venue implements -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _on_text(self, frame: Frame) -> list[Message]:
+        """Messages of one WebSocket frame. Raises ParseError."""
+
+    @abstractmethod
+    def _on_rest(self, frame: Frame, context: Mapping[str, Any]) -> list[Message]:
+        """Messages of one REST response. Raises ParseError."""
+
+    @abstractmethod
+    def _subscribe(self, frame: Frame, role: str) -> None:
+        """A connection of that role was made: queue what subscribes its streams and add them to `streams`."""
+
+    @abstractmethod
+    def bootstrap(self) -> list[Request]:
+        """Requests to make before any connection is opened (metadata, mostly)."""
+
+    @property
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Whether everything asked for by `bootstrap` has come and `connections` may be opened."""
+
+    @abstractmethod
+    def connections(self) -> list[ConnectionPlan]:
+        """The connections wanted, in a fixed order. Only once `is_ready`."""
+
+    def _on_sent(self, frame: Frame) -> None:
+        """A frame of ours left. Only protocols that decide something by it care."""
+
+    def _on_disconnected(self, frame: Frame, streams: list[Stream]) -> list[Message]:
+        """More to say about a lost connection than that its streams are stale."""
+        return []
+
+    def due(self, mono_ns: int) -> list[Request]:
+        """Requests that time alone makes necessary (a lost acknowledgement, an hourly poll)."""
+        return []
+
+    def snapshot_request(self, symbol: str) -> RestCall | None:
+        """The REST request for one instrument's book, or None where the venue has none."""
+        return None
+
+    def funding_request(self, symbol: str) -> RestCall | None:
+        """The REST request for one instrument's funding, or None where the venue has none."""
+        return None
+
+    @abstractmethod
+    def trading_pair(self, symbol: str) -> str:
+        """Our spelling of a symbol; the symbol itself where no pair is known."""
+
+    @abstractmethod
+    def symbol(self, trading_pair: str) -> str:
+        """The venue's spelling of a pair (a symbol is taken as it is). Raises SymbolError."""
+
+    # -- what the driver and the replay call -------------------------------------------------------------------
+
+    def receive(self, frame: Frame) -> list[Message]:
+        """
+        The messages of one frame, in order, with `sub_seq` set.
+
+        Never raises for what a venue may have sent: a frame that cannot be understood becomes a `PARSE_ERROR`.
+        """
+        try:
+            if frame.kind == WS_IN:
+                return self._on_text(frame)
+            if frame.kind == REST_IN:
+                return self._on_rest(frame, _decode_object(frame.context or "{}"))
+            if frame.kind == CONTROL:
+                return self._on_control(frame)
+            if frame.kind in (WS_OUT, REST_OUT):
+                self._on_sent(frame)
+                return []
+            if frame.kind == DAMAGED:
+                raise ParseError("a damaged line of an imported file")
+            raise ParseError(f"unknown frame kind {frame.kind!r}")
+        except (ParseError, msgspec.DecodeError) as exc:
+            self.parse_error_count += 1
+            return [self.event(frame, EventKind.PARSE_ERROR, detail=f"{exc} in {excerpt(frame.payload)}")]
+
+    def requests(self) -> list[Request]:
+        """What the protocol wants sent since it was last asked. A replay need not ask."""
+        queue, self._queue = self._queue, []
+        return queue
+
+    def event(
+        self,
+        frame: Frame,
+        kind: EventKind,
+        *,
+        stream: Stream | None = None,
+        sub_seq: int = 0,
+        cause: str = "",
+        ts_start: int | None = None,
+        ts_end: int | None = None,
+        detail: str = "",
+    ) -> StreamEvent:
+        """An event that this frame caused, about one stream or (None) about its whole connection."""
+        return StreamEvent(
+            self.venue,
+            stream.symbol if stream else "",
+            stream.trading_pair if stream else "",
+            None,
+            frame.ts_recv,
+            frame.capture_seq,
+            sub_seq,
+            kind,
+            stream.stream if stream else WHOLE_CONNECTION,
+            cause,
+            ts_start,
+            ts_end,
+            frame.conn_id,
+            frame.conn_epoch,
+            detail,
+        )
+
+    def heard(self, frame: Frame, symbol: str, stream_name: str, messages: list[Message]) -> Stream:
+        """
+        Note that a stream spoke; if it had been silent, put the gap this ends into `messages` first.
+
+        Call it before anything else of the frame is added to `messages`.
+        """
+        stream = self.streams.get(symbol, stream_name)
+        if stream is None:
+            stream = self.streams.add(Stream(symbol, self.trading_pair(symbol), stream_name, frame.conn_id))
+        stream.frame_count += 1
+        if not stream.is_live:
+            if stream.last_recv:
+                messages.append(
+                    self.event(
+                        frame,
+                        EventKind.GAP,
+                        stream=stream,
+                        sub_seq=len(messages),
+                        cause=stream.cause,
+                        ts_start=stream.last_recv,
+                        ts_end=frame.ts_recv,
+                    )
+                )
+            stream.is_live = True
+            stream.cause = ""
+        stream.last_recv = frame.ts_recv
+        stream.last_mono = frame.ts_mono
+        return stream
+
+    def mark_stale(self, frame: Frame, stream: Stream, cause: str, messages: list[Message], detail: str = "") -> None:
+        """What the stream said last no longer holds; nothing happens if that was known."""
+        if not stream.is_live:
+            return
+        stream.is_live = False
+        stream.cause = cause
+        messages.append(
+            self.event(
+                frame,
+                EventKind.STALE,
+                stream=stream,
+                sub_seq=len(messages),
+                cause=cause,
+                ts_start=stream.last_recv,
+                detail=detail,
+            )
+        )
+
+    def checkpoint(self) -> bytes:
+        """Everything later messages depend on, as JSON; `restore` on a fresh protocol continues from there."""
+        state = {
+            "version": self.version,
+            "streams": self.streams.export(),
+            "roles": sorted(self._roles.items()),
+            "venue": self._export(),
+        }
+        return msgspec.json.encode(state)
+
+    def restore(self, checkpoint: bytes) -> None:
+        """Continue from a checkpoint made by the same version of the same protocol."""
+        state = _decode_object(checkpoint)
+        self.streams.restore(state["streams"])
+        self._roles = dict(state["roles"])
+        self._import(state["venue"])
+
+    @abstractmethod
+    def _export(self) -> Any:
+        """The venue's own part of a checkpoint, as plain JSON values."""
+
+    @abstractmethod
+    def _import(self, state: Any) -> None:
+        """Take over what `_export` gave."""
+
+    # -- connections -------------------------------------------------------------------------------------------
+
+    def role_of(self, conn_id: int) -> str:
+        """Role of a connection; empty for one that never said it was made (an import)."""
+        return self._roles.get(conn_id, "")
+
+    def _on_control(self, frame: Frame) -> list[Message]:
+        details = _decode_object(frame.payload)
+        event = details.get("event")
+        match event:
+            case "connected":
+                role = str(details.get("role", ""))
+                self._roles[frame.conn_id] = role
+                self._subscribe(frame, role)
+                return [self.event(frame, EventKind.CONNECTED, detail=_describe(details))]
+            case "disconnected":
+                return self._disconnected(frame, details)
+            case "stale":
+                return self._stale(frame, details)
+            case "session_end":
+                return self._session_end(frame)
+            case str() if event in EventKind.__members__.values():
+                return [
+                    self.event(
+                        frame,
+                        EventKind(event),
+                        cause=str(details.get("cause", "")),
+                        ts_start=details.get("ts_start"),
+                        ts_end=details.get("ts_end"),
+                        detail=_describe(details),
+                    )
+                ]
+            case _:
+                raise ParseError(f"unknown control event {event!r}")
+
+    def _disconnected(self, frame: Frame, details: dict[str, Any]) -> list[Message]:
+        messages: list[Message] = [self.event(frame, EventKind.DISCONNECTED, detail=_describe(details))]
+        streams = self.streams.of_connection(frame.conn_id)
+        for stream in streams:
+            self.mark_stale(frame, stream, "disconnect", messages)
+        for message in self._on_disconnected(frame, streams):
+            messages.append(msgspec.structs.replace(message, sub_seq=len(messages)))
+        return messages
+
+    def _stale(self, frame: Frame, details: dict[str, Any]) -> list[Message]:
+        messages: list[Message] = []
+        stream = self.streams.get(str(details.get("symbol", "")), str(details.get("stream", "")))
+        if stream is not None:
+            self.mark_stale(frame, stream, str(details.get("cause", "silence")), messages, _describe(details))
+        return messages
+
+    def _session_end(self, frame: Frame) -> list[Message]:
+        """The recording stops here: gaps that are still open end with it, and nothing holds any more."""
+        messages: list[Message] = [self.event(frame, EventKind.SESSION_END)]
+        for stream in self.streams:
+            if stream.is_live:
+                self.mark_stale(frame, stream, "session_end", messages)
+            elif stream.last_recv and stream.cause != "session_end":
+                messages.append(
+                    self.event(
+                        frame,
+                        EventKind.GAP,
+                        stream=stream,
+                        sub_seq=len(messages),
+                        cause=stream.cause,
+                        ts_start=stream.last_recv,
+                        ts_end=frame.ts_recv,
+                    )
+                )
+                stream.cause = "session_end"
+        return messages
+
+
+def _describe(details: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in details.items() if key != "event" and value not in ("", None))

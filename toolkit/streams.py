@@ -1,0 +1,94 @@
+"""
+Which streams a protocol has, when each last spoke, and whether it can be believed.
+
+A stream is one subscription of one instrument on one connection: `("BTC", "bbo")`. The table is a pure function of
+the frames it was told about, so a replay marks the same gaps at the same places as the live session did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from toolkit.frames import Frame
+
+__all__ = ["Stream", "StreamTable"]
+
+
+class Stream(msgspec.Struct):
+    """
+    One subscription of one instrument.
+
+    Attributes:
+        symbol: Venue's spelling of the instrument; empty for a stream of the whole venue.
+        trading_pair: Ours.
+        stream: `full`, `fast`, `bbo`, `trades`, `funding`, ...
+        conn_id: Connection that carries it.
+        limit_ns: Longest silence that is normal, ns; 0 where silence says nothing.
+        last_recv: Wall clock of its last frame, ns; 0 before the first.
+        last_mono: Monotonic clock of it, or of when it was subscribed.
+        is_live: Whether what it said last still holds.
+        cause: Why it is not live.
+        frame_count: Frames since it was last (re)made.
+    """
+
+    symbol: str
+    trading_pair: str
+    stream: str
+    conn_id: int = 0
+    limit_ns: int = 0
+    last_recv: int = 0
+    last_mono: int = 0
+    is_live: bool = False
+    cause: str = ""
+    frame_count: int = 0
+
+
+class StreamTable:
+    """All streams of one protocol, by `(symbol, stream)`, in the order they were first seen."""
+
+    def __init__(self) -> None:
+        self._streams: dict[tuple[str, str], Stream] = {}
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(self._streams.values())
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def get(self, symbol: str, stream: str) -> Stream | None:
+        """The stream, or None if it was never seen."""
+        return self._streams.get((symbol, stream))
+
+    def add(self, stream: Stream) -> Stream:
+        """Add a stream, or return the one already there."""
+        return self._streams.setdefault((stream.symbol, stream.stream), stream)
+
+    def of_connection(self, conn_id: int) -> list[Stream]:
+        """The streams one connection carries."""
+        return [stream for stream in self._streams.values() if stream.conn_id == conn_id]
+
+    def silent(self, mono_ns: int) -> list[Stream]:
+        """Live streams that have been silent for longer than is normal for them, at that monotonic time."""
+        return [
+            stream
+            for stream in self._streams.values()
+            if stream.is_live and stream.limit_ns and mono_ns - stream.last_mono > stream.limit_ns
+        ]
+
+    def resubscribed(self, stream: Stream, frame: Frame) -> None:
+        """The stream was (re)made: its silence and its frames count from here."""
+        stream.last_mono = frame.ts_mono
+        stream.conn_id = frame.conn_id
+        stream.frame_count = 0
+
+    def export(self) -> list[Any]:
+        """The table as plain values, for a checkpoint."""
+        return [msgspec.to_builtins(stream) for stream in self._streams.values()]
+
+    def restore(self, rows: list[Any]) -> None:
+        """Become the table that `export` described."""
+        streams = msgspec.convert(rows, list[Stream])
+        self._streams = {(stream.symbol, stream.stream): stream for stream in streams}

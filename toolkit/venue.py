@@ -1,0 +1,89 @@
+"""
+What the shared code needs to know of a venue, and how it finds the venues there are.
+
+A venue is a package below `toolkit/venues/` with a `SPEC`. Nothing outside it names it: adding one is adding a folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from toolkit.errors import ConfigError
+from toolkit.protocol import ProtocolOptions, VenueProtocol
+
+__all__ = ["VenueLimits", "VenueSpec", "find_venue", "venues"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueLimits:
+    """
+    What the venue allows one client; the transports keep below it.
+
+    Attributes:
+        connections_max: WebSocket connections at once.
+        connects_per_minute: New WebSocket connections.
+        messages_per_minute: Messages we may send, over all connections.
+        messages_per_second: Messages we may send on one connection; None where there is no such rule.
+        rest_weight_per_minute: Sum of the weights of REST requests.
+        frame_bytes_max: A larger frame is not a frame of this venue; the connection is closed.
+    """
+
+    connections_max: int
+    connects_per_minute: float
+    messages_per_minute: float
+    messages_per_second: float | None = None
+    rest_weight_per_minute: float = 1200
+    frame_bytes_max: int = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueSpec:
+    """
+    A venue, as the command line and the live source see it.
+
+    Attributes:
+        name: What frames, messages and the command line call it.
+        title: What people call it.
+        ws_url: Its WebSocket.
+        rest_url: Its REST interface.
+        limits: What it allows.
+        make_protocol: Builds its protocol from the user's options.
+        channels: Every stream it has, in its own words, and what each is.
+        default_channels: Those recorded unless told otherwise.
+    """
+
+    name: str
+    title: str
+    ws_url: str
+    rest_url: str
+    limits: VenueLimits
+    make_protocol: Callable[[ProtocolOptions], VenueProtocol]
+    channels: dict[str, str]
+    default_channels: tuple[str, ...]
+
+
+@cache
+def venues() -> dict[str, VenueSpec]:
+    """Every venue there is, by name, in alphabetical order."""
+    package = importlib.import_module("toolkit.venues")
+    specs: dict[str, VenueSpec] = {}
+    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
+        found = importlib.import_module(f"toolkit.venues.{module.name}")
+        for spec in getattr(found, "SPECS", ()):
+            specs[spec.name] = spec
+    return dict(sorted(specs.items()))
+
+
+def find_venue(name: str) -> VenueSpec:
+    """The venue of that name. Raises ConfigError that lists those there are."""
+    known = venues()
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise ConfigError(f"unknown venue {name!r}, expected one of {', '.join(known)}{hint}")
