@@ -1,0 +1,1 @@
+"""The venues: one package each, found by `toolkit.venue`."""

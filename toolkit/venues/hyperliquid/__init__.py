@@ -1,0 +1,24 @@
+"""Hyperliquid: perps, spot, HIP-3 and outcome markets."""
+
+from toolkit.venue import VenueLimits, VenueSpec
+from toolkit.venues.hyperliquid.market import CHANNELS, DEFAULT_CHANNELS, HyperliquidMarketProtocol
+
+__all__ = ["SPECS", "HyperliquidMarketProtocol"]
+
+SPECS = (
+    VenueSpec(
+        name="hyperliquid",
+        title="Hyperliquid",
+        ws_url="wss://api.hyperliquid.xyz/ws",
+        rest_url="https://api.hyperliquid.xyz",
+        limits=VenueLimits(
+            connections_max=10,
+            connects_per_minute=30,
+            messages_per_minute=2000,
+            rest_weight_per_minute=1200,
+        ),
+        make_protocol=HyperliquidMarketProtocol,
+        channels=CHANNELS,
+        default_channels=DEFAULT_CHANNELS,
+    ),
+)

@@ -1,0 +1,321 @@
+"""
+Hyperliquid's coins and our trading pairs.
+
+| coin          | what                | pair                                                       |
+|---------------|---------------------|------------------------------------------------------------|
+| `BTC`         | perp of first dex   | `BTC-USD`                                                  |
+| `PURR/USDC`   | canonical spot pair | `PURR-USDC`                                                |
+| `@107`        | any other spot pair | base and quote token, `HYPE-USDC`; needs `spotMeta`        |
+| `xyz:SP500`   | perp of a HIP-3 dex | coin and collateral, `xyz:SP500-USDH`; needs that `meta`   |
+| `#7510`       | side of an outcome  | the coin itself: outcomes have sentences for names         |
+
+Without metadata a pair follows from the spelling where it can (the first, second and last row); otherwise the coin
+stands for it. Two coins that would get one pair (token names are not unique) both keep their coin as the pair, save
+a canonical one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from toolkit.errors import ParseError, SymbolError
+from toolkit.messages import InstrumentKind
+
+__all__ = ["Coin", "CoinTable", "dex_of", "pair_from_spelling"]
+
+#: Prices have at most 5 significant figures, and at most this many decimals less the size's; integers always pass.
+PRICE_FIGURES_MAX: Final = 5
+PERP_DECIMALS: Final = 6
+SPOT_DECIMALS: Final = 8
+MIN_NOTIONAL: Final = 10.0
+#: `k` names count in thousands of tokens.
+K_MULTIPLIER: Final = 1000.0
+K_COINS: Final = frozenset({"kPEPE", "kSHIB", "kBONK", "kLUNC", "kFLOKI", "kNEIRO", "kDOGS"})
+
+
+class Coin(msgspec.Struct, frozen=True):
+    """
+    An instrument as the metadata describes it.
+
+    Attributes:
+        coin: The venue's spelling.
+        pair: Ours.
+        kind: Kind of contract.
+        base: Base token.
+        quote: Currency of prices.
+        settle: Currency of margin.
+        size_decimals: Decimals of a size.
+        price_decimals_max: Most decimals of a price.
+        max_leverage: Highest leverage; None on spot.
+        is_active: False when delisted.
+    """
+
+    coin: str
+    pair: str
+    kind: InstrumentKind
+    base: str
+    quote: str
+    settle: str
+    size_decimals: int | None
+    price_decimals_max: int | None
+    max_leverage: float | None
+    is_active: bool
+
+
+def pair_from_spelling(coin: str) -> str:
+    """The pair where the coin's spelling alone tells it, else the coin."""
+    if coin.startswith(("@", "#")) or ":" in coin:
+        return coin
+    if "/" in coin:
+        return coin.replace("/", "-")
+    return f"{coin}-USD"
+
+
+def dex_of(name: str) -> str:
+    """The HIP-3 dex a coin or pair is spelled with; empty for all others."""
+    return name.partition(":")[0] if ":" in name else ""
+
+
+class _Asset(msgspec.Struct):
+    name: str
+    szDecimals: int
+    maxLeverage: float | None = None
+    isDelisted: bool = False
+
+
+class _Meta(msgspec.Struct):
+    universe: list[_Asset]
+    collateralToken: int | None = None
+
+
+class _Token(msgspec.Struct):
+    name: str
+    szDecimals: int
+    index: int
+
+
+class _SpotPair(msgspec.Struct):
+    name: str
+    tokens: tuple[int, int]
+    index: int
+    isCanonical: bool = False
+
+
+class _SpotMeta(msgspec.Struct):
+    tokens: list[_Token]
+    universe: list[_SpotPair]
+
+
+class _Side(msgspec.Struct):
+    name: str = ""
+
+
+class _Outcome(msgspec.Struct):
+    outcome: int
+    name: str = ""
+    sideSpecs: list[_Side] = []
+
+
+class _OutcomeMeta(msgspec.Struct):
+    outcomes: list[_Outcome] = []
+
+
+def _convert(value: Any, to: Any, what: str) -> Any:
+    try:
+        return msgspec.convert(value, to, strict=False)
+    except msgspec.ValidationError as exc:
+        raise ParseError(f"{what} of another shape than documented: {exc}") from None
+
+
+class CoinTable:
+    """All coins the metadata told of, and the pairs of those it did not."""
+
+    def __init__(self) -> None:
+        self._replies: dict[str, Any] = {}
+        self._coins: dict[str, Coin] = {}
+        self._pair_of: dict[str, str] = {}
+        self._coin_of: dict[str, str] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no metadata has come yet."""
+        return not self._replies
+
+    def __contains__(self, coin: str) -> bool:
+        return coin in self._coins
+
+    def get(self, coin: str) -> Coin | None:
+        """What the metadata says of a coin; None if it does not know it."""
+        return self._coins.get(coin)
+
+    def coins(self) -> list[Coin]:
+        """All of them, in the order of the metadata."""
+        return list(self._coins.values())
+
+    def has_dex(self, dex: str) -> bool:
+        """Whether `perpDexs` lists that HIP-3 dex."""
+        return any(entry and entry.get("name") == dex for entry in self._replies.get("perpDexs", ()))
+
+    def dexes(self) -> list[str]:
+        """Names of the HIP-3 dexes that `perpDexs` lists."""
+        return [entry["name"] for entry in self._replies.get("perpDexs", ()) if entry]
+
+    def pair(self, coin: str) -> str:
+        """Our spelling of a coin; the coin itself where no pair is known."""
+        pair = self._pair_of.get(coin)
+        if pair is None:
+            known = self._coins.get(coin)
+            pair = self._pair_of[coin] = known.pair if known else self._unlisted_pair(coin)
+            self._coin_of.setdefault(pair, coin)
+        return pair
+
+    def coin(self, name: str) -> str:
+        """The coin of a pair; a coin is taken as it is. Raises SymbolError with the closest names."""
+        if name in self._coin_of:
+            return self._coin_of[name]
+        if name in self._coins or name in self._pair_of:
+            return name
+        names = [*self._coin_of, *self._coins]
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        if not close:
+            close = [known for known in names if known.lower() == name.lower()]
+        hint = f"; did you mean {', '.join(close)}?" if close else ""
+        raise SymbolError(f"the venue lists no {name!r} (names are case-sensitive, BTC-USD is a perp){hint}")
+
+    def update(self, tag: str, reply: Any) -> list[Coin]:
+        """
+        Take in a metadata reply and return the coins it describes.
+
+        Args:
+            tag: `meta`, `meta:<dex>`, `spotMeta`, `perpDexs` or `outcomeMeta`.
+            reply: The decoded JSON.
+
+        Raises:
+            ParseError: It does not have the shape the venue documents.
+        """
+        what = tag.partition(":")[0]
+        readers = {"meta": _Meta, "spotMeta": _SpotMeta, "outcomeMeta": _OutcomeMeta, "perpDexs": list[Any]}
+        if what not in readers:
+            raise ParseError(f"unknown metadata {tag!r}, expected one of {', '.join(readers)}")
+        _convert(reply, readers[what], tag)
+        before = self._coins
+        self._replies[tag] = reply
+        self._rebuild()
+        return [coin for name, coin in self._coins.items() if before.get(name) != coin]
+
+    def export(self) -> Any:
+        """The replies it rests on and the pairs it has given, for a checkpoint."""
+        return {"replies": self._replies, "pairs": sorted(self._pair_of.items())}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Become the table that `export` described."""
+        self._replies = dict(state["replies"])
+        self._rebuild()
+        for coin, pair in state["pairs"]:
+            self._pair_of[coin] = pair
+            self._coin_of.setdefault(pair, coin)
+
+    def _unlisted_pair(self, coin: str) -> str:
+        # A listed coin may already own the pair that this one is spelled like.
+        pair = pair_from_spelling(coin)
+        return coin if self._coin_of.get(pair, coin) != coin else pair
+
+    def _rebuild(self) -> None:
+        tokens: dict[int, _Token] = {}
+        coins: list[Coin] = []
+        spot = self._replies.get("spotMeta")
+        if spot is not None:
+            spot_meta: _SpotMeta = _convert(spot, _SpotMeta, "spotMeta")
+            tokens = {token.index: token for token in spot_meta.tokens}
+            coins += _spot_coins(spot_meta, tokens)
+        for tag in sorted(self._replies):
+            if tag == "meta" or tag.startswith("meta:"):
+                meta: _Meta = _convert(self._replies[tag], _Meta, tag)
+                coins += _perp_coins(meta, tag.partition(":")[2], tokens)
+        outcomes = self._replies.get("outcomeMeta")
+        if outcomes is not None:
+            coins += _outcome_coins(_convert(outcomes, _OutcomeMeta, "outcomeMeta"))
+        self._coins = {coin.coin: coin for coin in _without_collisions(coins)}
+        self._pair_of = {coin.coin: coin.pair for coin in self._coins.values()}
+        self._coin_of = {coin.pair: coin.coin for coin in self._coins.values()}
+
+
+def _spot_coins(meta: _SpotMeta, tokens: Mapping[int, _Token]) -> list[Coin]:
+    coins = []
+    for pair in meta.universe:
+        base, quote = (tokens.get(index) for index in pair.tokens)
+        coin = pair.name if pair.isCanonical else f"@{pair.index}"
+        if base is None or quote is None:
+            continue  # a pair of tokens that the reply does not describe cannot be named
+        decimals = base.szDecimals
+        coins.append(
+            Coin(
+                coin,
+                f"{base.name}-{quote.name}",
+                InstrumentKind.SPOT,
+                base.name,
+                quote.name,
+                quote.name,
+                decimals,
+                SPOT_DECIMALS - decimals,
+                None,
+                True,
+            )
+        )
+    return coins
+
+
+def _perp_coins(meta: _Meta, dex: str, tokens: Mapping[int, _Token]) -> list[Coin]:
+    collateral = tokens.get(meta.collateralToken) if meta.collateralToken is not None else None
+    settle = collateral.name if collateral else "" if dex else "USDC"
+    coins = []
+    for asset in meta.universe:
+        coin = f"{dex}:{asset.name}" if dex and ":" not in asset.name else asset.name
+        base = coin.partition(":")[2] or coin
+        if not dex:
+            pair = f"{coin}-USD"
+        else:
+            pair = f"{coin}-{settle}" if settle else coin
+        coins.append(
+            Coin(
+                coin,
+                pair,
+                InstrumentKind.PERPETUAL,
+                base,
+                "USD" if not dex else settle,
+                settle,
+                asset.szDecimals,
+                PERP_DECIMALS - asset.szDecimals,
+                asset.maxLeverage,
+                not asset.isDelisted,
+            )
+        )
+    return coins
+
+
+def _outcome_coins(meta: _OutcomeMeta) -> list[Coin]:
+    coins = []
+    for outcome in meta.outcomes:
+        for number, side in enumerate(outcome.sideSpecs):
+            coin = f"#{outcome.outcome * 10 + number}"
+            base = side.name or coin
+            coins.append(Coin(coin, coin, InstrumentKind.OUTCOME, base, "", "", None, None, None, True))
+    return coins
+
+
+def _without_collisions(coins: Sequence[Coin]) -> list[Coin]:
+    takers: dict[str, list[Coin]] = {}
+    for coin in coins:
+        takers.setdefault(coin.pair, []).append(coin)
+    result = []
+    for coin in coins:
+        rivals = takers[coin.pair]
+        canonical = [rival for rival in rivals if not rival.coin.startswith("@")]
+        if len(rivals) > 1 and not (len(canonical) == 1 and canonical[0] is coin):
+            coin = msgspec.structs.replace(coin, pair=coin.coin)
+        result.append(coin)
+    return result
