@@ -1,0 +1,84 @@
+"""
+The state before a segment's first frame: protocols, books and digest, so that replay and recovery can start there.
+
+A checkpoint is one file, `checkpoints/<segment>.msgpack`: MessagePack of `Checkpoint`. It is derived: without it a
+segment is reached by playing from the start.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from recordings.files import file_hash, write_atomically
+from recordings.manifest import TableFile, inside
+from recordings.normalize import Normalizer
+from toolkit.errors import RecordingDamaged
+from toolkit.tracker import TrackerState
+
+__all__ = ["Checkpoint", "decode_checkpoint", "encode_checkpoint", "read_checkpoint", "write_checkpoint"]
+
+CHECKPOINT_FOLDER: Final = "checkpoints"
+
+
+class Checkpoint(msgspec.Struct):
+    """
+    Everything that later messages, books and digests depend on.
+
+    Attributes:
+        protocols: `VenueProtocol.checkpoint` of each venue.
+        tracker: The order books.
+        digest: State of the digest chain.
+        top: The last row of `top` per pair.
+    """
+
+    protocols: dict[str, bytes]
+    tracker: TrackerState
+    digest: bytes
+    top: dict[str, tuple[float | None, float | None, float | None, float | None, bool]]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Checkpoint).decode
+
+
+def encode_checkpoint(normalizer: Normalizer) -> bytes:
+    """The normalizer's state as bytes."""
+    protocols = {venue: protocol.checkpoint() for venue, protocol in normalizer.protocols.items()}
+    state = Checkpoint(protocols, normalizer.tracker.export(), normalizer.chain.digest(), normalizer.top.last)
+    return _encode(state)
+
+
+def decode_checkpoint(content: bytes, normalizer: Normalizer) -> None:
+    """Bring a fresh normalizer to the state in a checkpoint. Raises RecordingDamaged if it is none."""
+    try:
+        state = _decode(content)
+    except msgspec.DecodeError as exc:
+        raise RecordingDamaged(f"a checkpoint is damaged ({exc}): expected the state before a segment") from None
+    for venue, protocol in normalizer.protocols.items():
+        if venue in state.protocols:
+            protocol.restore(state.protocols[venue])
+    normalizer.tracker.restore(state.tracker)
+    normalizer.chain.restart(state.digest)
+    normalizer.top.last = state.top
+
+
+def write_checkpoint(folder: Path, number: int, normalizer: Normalizer) -> TableFile:
+    """Write the checkpoint before segment `number`."""
+    path = folder / CHECKPOINT_FOLDER / f"{number:06d}.msgpack"
+    path.parent.mkdir(exist_ok=True)
+    content = encode_checkpoint(normalizer)
+    write_atomically(path, content)
+    return TableFile(f"{CHECKPOINT_FOLDER}/{path.name}", 0, len(content), file_hash(path))
+
+
+def read_checkpoint(folder: Path, file: TableFile, normalizer: Normalizer) -> None:
+    """Bring a fresh normalizer to the state before a segment."""
+    path = inside(folder, file.path)
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        raise RecordingDamaged(f"{path} cannot be read: {exc.strerror}") from None
+    decode_checkpoint(content, normalizer)

@@ -1,0 +1,224 @@
+"""Capture files to a recording like any other: the frames run through the venue's protocol as if they were received."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from recordings.capture_files import CaptureFile
+from recordings.checkpoints import write_checkpoint
+from recordings.manifest import InputFile, Manifest, Segment, SourceInfo, write_manifest
+from recordings.normalize import Normalizer
+from recordings.segment import SegmentWriter
+from recordings.software import SOFTWARE
+from toolkit.digest import DIGEST_VERSION
+from toolkit.errors import ConfigError, ImportFailed
+from toolkit.frames import DAMAGED, REST_IN, WS_IN, Frame
+from toolkit.protocol import ProtocolOptions
+from toolkit.venue import find_venue
+
+__all__ = ["ImportOptions", "import_capture", "new_recording_folder"]
+
+#: A segment is sealed at this many frames or payload bytes; an import holds two of them in memory.
+SEGMENT_FRAMES: Final = 500_000
+SEGMENT_BYTES: Final = 64 << 20
+
+Progress = Callable[[int, int], None]
+
+
+class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What an import shall do.
+
+    Attributes:
+        venue: Whose frames they are.
+        line_format: One of `capture_files.LINE_FORMATS`.
+        time_unit: Unit of integer times; None to tell it from the data.
+        metadata: File with the venue's metadata replies; None for none.
+        segment_frames: Frames after which a segment is sealed.
+        segment_bytes: Payload bytes after which a segment is sealed.
+    """
+
+    venue: str
+    line_format: str
+    time_unit: str | None = None
+    metadata: Path | None = None
+    segment_frames: int = SEGMENT_FRAMES
+    segment_bytes: int = SEGMENT_BYTES
+
+
+def new_recording_folder(folder: Path) -> Path:
+    """Make the folder of a new recording. Raises ConfigError if there is something in it already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} already exists and is not an empty folder: name another one")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(f"{folder} cannot be made: {exc.strerror}") from None
+    return folder
+
+
+def import_capture(
+    paths: Sequence[Path], folder: Path, options: ImportOptions, progress: Progress | None = None
+) -> Manifest:
+    """
+    Import capture files, merged by receive time, into a new recording.
+
+    Within one file the order of its lines is kept even where its clock went back; between files the earlier receive
+    time goes first, at equal times the file named first. Damaged lines are kept in `raw` with the time of the line
+    before them.
+
+    Args:
+        paths: The files, of one session.
+        folder: The recording; must not exist or be empty.
+        options: See `ImportOptions`.
+        progress: Called now and then with bytes read and bytes in all.
+
+    Raises:
+        ImportFailed: A file cannot be read, or no line of it can.
+        ConfigError: Unknown venue or format, or the folder is taken.
+    """
+    spec = find_venue(options.venue)
+    protocol = spec.make_protocol(ProtocolOptions())
+    files = [CaptureFile(path, options.line_format, options.time_unit) for path in paths]
+    metadata = _metadata_replies(options)
+    _first_frame_times(files)
+    new_recording_folder(folder)
+    manifest = Manifest(software=SOFTWARE, origin="import", digest_version=DIGEST_VERSION)
+    manifest.sources = [SourceInfo(spec.name, protocol.version)]
+    normalizer = Normalizer({spec.name: protocol})
+    total = sum(path.stat().st_size for path in paths)
+    with _Sealer(folder, manifest, normalizer) as sealer:
+        for frame in _frames(spec.name, files, metadata):
+            writer = sealer.writer
+            if writer.frame_count >= options.segment_frames or writer.payload_bytes >= options.segment_bytes:
+                writer = sealer.rotate()
+            writer.add(frame)
+            if progress is not None and frame.capture_seq % 4096 == 0:
+                progress(sum(file.bytes_read for file in files), total)
+    if progress is not None:
+        progress(total, total)
+    manifest.inputs = [
+        InputFile(file.path.name, file.line_count, file.damaged_count, file.time_unit, file.note) for file in files
+    ]
+    manifest.status = "sealed"
+    manifest.digest = normalizer.chain.hexdigest()
+    manifest.created_ns = manifest.segments[0].ts_recv_first
+    write_manifest(folder, manifest)
+    return manifest
+
+
+class _Sealer:
+    """
+    Writes segments in another thread, one at a time, while the next one is collected.
+
+    Arrow lets go of the interpreter while it compresses, so the second core does that work.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, normalizer: Normalizer) -> None:
+        self._folder = folder
+        self._manifest = manifest
+        self._normalizer = normalizer
+        self._pool = ThreadPoolExecutor(1)
+        self._busy: Future[Segment] | None = None
+        self._number = 0
+        self.writer = SegmentWriter(folder, 0, normalizer)
+
+    def __enter__(self) -> _Sealer:
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
+        try:
+            if exc_type is None:
+                self._seal()
+                self._wait()
+        finally:
+            self._pool.shutdown()
+
+    def rotate(self) -> SegmentWriter:
+        """Seal the segment and begin the next one."""
+        self._seal()
+        self._number += 1
+        checkpoint = write_checkpoint(self._folder, self._number, self._normalizer)
+        self.writer = SegmentWriter(self._folder, self._number, self._normalizer, checkpoint)
+        return self.writer
+
+    def _seal(self) -> None:
+        write = self.writer.cut()
+        self._manifest.symbols = dict(sorted({**self._manifest.symbols, **self.writer.symbols}.items()))
+        self._wait()
+        if write is not None:
+            self._busy = self._pool.submit(write)
+
+    def _wait(self) -> None:
+        if self._busy is not None:
+            self._manifest.segments.append(self._busy.result())
+            self._busy = None
+
+
+def _first_frame_times(files: Sequence[CaptureFile]) -> None:
+    """Fail before anything is written if a file has no line that can be read."""
+    for file in files:
+        probe = CaptureFile(file.path, file.line_format, None if file.time_unit == "iso" else file.time_unit)
+        if not any(not line.is_damaged for line in probe):
+            shape = {
+                "collector": "`<receive time in ns, us or ms> <JSON frame>`",
+                "jsonl": '`{"ts": ..., "payload": {...}}`',
+                "archive": '`{"time": ..., "raw": {...}}`',
+            }[file.line_format]
+            what = f"none of its {probe.line_count:,} lines can be read" if probe.line_count else "it has no lines"
+            cut = f" ({probe.note})" if probe.note else ""
+            raise ImportFailed(f"{file.path}: {what}{cut}, expected lines {shape}")
+
+
+def _frames(venue: str, files: Sequence[CaptureFile], metadata: Sequence[tuple[str, bytes]]) -> Iterator[Frame]:
+    lines = _timed(files[0], 0) if len(files) == 1 else heapq.merge(*(_timed(file, i) for i, file in enumerate(files)))
+    capture_seq = 0
+    for _, conn_id, _, ts_recv, payload, kind in lines:
+        if capture_seq == 0:
+            for tag, body in metadata:
+                context = msgspec.json.encode({"tag": tag, "status": 200}).decode()
+                yield Frame(capture_seq, ts_recv, ts_recv, venue, -1, 0, REST_IN, body, context)
+                capture_seq += 1
+        yield Frame(capture_seq, ts_recv, ts_recv, venue, conn_id, 0, kind, payload)
+        capture_seq += 1
+
+
+def _timed(file: CaptureFile, index: int) -> Iterator[tuple[int, int, int, int, bytes, str]]:
+    """`(merge time, file, line, ts_recv, payload, kind)`: the merge time never goes back, so the file keeps its order."""
+    merge_time = 0
+    last = 0
+    early: list[bytes] = []
+    for number, line in enumerate(file):
+        if line.ts_recv is not None:
+            for offset, payload in enumerate(early):
+                yield line.ts_recv, index, number - len(early) + offset, line.ts_recv, payload, DAMAGED
+            early.clear()
+            last = line.ts_recv
+            merge_time = max(merge_time, last)
+            yield merge_time, index, number, last, line.payload, WS_IN
+        elif last:
+            yield merge_time, index, number, last, line.payload, DAMAGED
+        else:
+            early.append(line.payload)  # before the first time: it gets that one
+
+
+def _metadata_replies(options: ImportOptions) -> list[tuple[str, bytes]]:
+    """The replies in a metadata file: an object of the venue's request names and its replies."""
+    if options.metadata is None:
+        return []
+    try:
+        replies: dict[str, Any] = msgspec.json.decode(options.metadata.read_bytes(), type=dict[str, msgspec.Raw])
+    except OSError as exc:
+        raise ImportFailed(f"{options.metadata} cannot be read: {exc.strerror}") from None
+    except msgspec.DecodeError as exc:
+        raise ImportFailed(
+            f"{options.metadata} is no metadata ({exc}): expected an object of the venue's requests and its replies, "
+            'such as {"meta": {...}, "spotMeta": {...}}'
+        ) from None
+    return [(tag, bytes(body)) for tag, body in replies.items()]

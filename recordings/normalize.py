@@ -1,0 +1,121 @@
+"""Frames to messages, books and digest: what sealing, importing, verifying and replaying have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from recordings.manifest import SourceInfo
+from toolkit.digest import EMPTY_DIGEST, DigestChain
+from toolkit.errors import RecordingDamaged
+from toolkit.frames import Frame
+from toolkit.messages import BookTop, Message, StreamEvent, Trade
+from toolkit.orderbook import OrderBook
+from toolkit.protocol import ProtocolOptions, VenueProtocol
+from toolkit.tracker import OrderBookTracker
+from toolkit.venue import find_venue
+
+__all__ = ["Normalizer", "TopOfBook", "protocol_for"]
+
+
+def protocol_for(source: SourceInfo) -> VenueProtocol:
+    """The protocol of a recorded venue, with the options it was recorded with."""
+    options = ProtocolOptions(
+        pairs=source.pairs, channels=source.channels, accounts=source.accounts, settings=source.settings
+    )
+    return find_venue(source.venue).make_protocol(options)
+
+
+class TopOfBook:
+    """Turns book changes into `BookTop` rows, one whenever the best levels or the staleness changed."""
+
+    def __init__(self) -> None:
+        #: The last row's values, by pair.
+        self.last: dict[str, tuple[float | None, float | None, float | None, float | None, bool]] = {}
+
+    def after(self, message: Message, book: OrderBook) -> BookTop | None:
+        """The row for the book as it is after a message, or None if nothing of it changed."""
+        bid_prices, bid_sizes, _ = book.bids.top_columns()
+        ask_prices, ask_sizes, _ = book.asks.top_columns()
+        top = (
+            bid_prices[0] if bid_prices else None,
+            bid_sizes[0] if bid_sizes else None,
+            ask_prices[0] if ask_prices else None,
+            ask_sizes[0] if ask_sizes else None,
+            book.is_stale,
+        )
+        if self.last.get(message.trading_pair) == top:
+            return None
+        self.last[message.trading_pair] = top
+        bid, _, ask, _, _ = top
+        return BookTop(
+            message.venue,
+            message.symbol,
+            message.trading_pair,
+            message.ts_event,
+            message.ts_recv,
+            message.capture_seq,
+            message.sub_seq,
+            *top,
+            bid is not None and ask is not None and bid >= ask,
+        )
+
+
+class Normalizer:
+    """
+    Runs the protocols of a recording over its frames.
+
+    Args:
+        protocols: By venue.
+        digest: Where the digest chain continues from.
+
+    Attributes:
+        tracker: The order books after the last frame.
+        chain: The digest chain after the last frame.
+        counts: Trades that repeat or are history, and events by kind, so far.
+    """
+
+    def __init__(self, protocols: dict[str, VenueProtocol], digest: bytes = EMPTY_DIGEST) -> None:
+        self.protocols = protocols
+        self.tracker = OrderBookTracker(checked=True)
+        self.chain = DigestChain(digest)
+        self.top = TopOfBook()
+        self.counts: dict[str, int] = {}
+
+    @classmethod
+    def for_sources(cls, sources: Iterable[SourceInfo]) -> Normalizer:
+        """One for the venues that a manifest names."""
+        return cls({source.venue: protocol_for(source) for source in sources})
+
+    def messages(self, frame: Frame) -> list[Message]:
+        """The messages of the next frame. Raises RecordingDamaged for a venue the recording does not name."""
+        protocol = self.protocols.get(frame.venue)
+        if protocol is None:
+            raise RecordingDamaged(
+                f"frame {frame.capture_seq} is of venue {frame.venue!r}, expected one of {', '.join(self.protocols)}"
+            )
+        messages = protocol.receive(frame)
+        if messages:
+            protocol.requests()  # nobody carries them out here; the answers are frames of the recording
+        return messages
+
+    def take(self, message: Message) -> tuple[OrderBook | None, BookTop | None]:
+        """Bring books, digest and counts up to date with a message; the book it changed, and its new top."""
+        book = self.tracker.apply(message)
+        self.chain.update(message, book)
+        if book is None:
+            self._count(message)
+            return None, None
+        return book, self.top.after(message, book)
+
+    def _count(self, message: Message) -> None:
+        """Count what tells more than its table; the others are counted by table when a segment is cut."""
+        if isinstance(message, Trade):
+            if message.is_duplicate:
+                self._add_count("trades_duplicate")
+            elif message.is_history:
+                self._add_count("trades_history")
+        elif isinstance(message, StreamEvent):
+            self._add_count(f"event_{message.kind}")
+
+    def _add_count(self, name: str) -> None:
+        self.counts[name] = self.counts.get(name, 0) + 1

@@ -1,0 +1,182 @@
+"""Rows back to messages and frames: the reverse of `recordings/tables.py`, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recordings.schema import TABLES
+from toolkit.errors import RecordingDamaged
+from toolkit.frames import Frame
+from toolkit.messages import (
+    BestQuote,
+    BookDiff,
+    BookSnapshot,
+    BookTop,
+    EventKind,
+    FundingInfo,
+    FundingKind,
+    Instrument,
+    InstrumentKind,
+    Message,
+    Side,
+    StreamEvent,
+    Trade,
+)
+
+__all__ = ["book_messages", "flat_messages", "frames", "split_complete"]
+
+_CLASSES: Final[dict[str, type[Message]]] = {
+    "bbo": BestQuote,
+    "trades": Trade,
+    "funding": FundingInfo,
+    "instruments": Instrument,
+    "events": StreamEvent,
+    "top": BookTop,
+}
+_ENUMS: Final[dict[tuple[str, str], Callable[[str], Any]]] = {
+    ("trades", "aggressor_side"): Side,
+    ("funding", "kind"): FundingKind,
+    ("instruments", "kind"): InstrumentKind,
+    ("events", "kind"): EventKind,
+}
+
+
+def frames(batch: pa.RecordBatch) -> list[Frame]:
+    """Frames of a batch of the `raw` table."""
+    names = ("capture_seq", "ts_recv", "ts_mono", "venue", "conn_id", "conn_epoch", "kind")
+    columns = [_values(batch.column(name)) for name in names]
+    payload = batch.column("payload")
+    payloads = payload.cast(pa.binary()).to_pylist()
+    if payload.null_count:
+        others = batch.column("payload_bytes").to_pylist()
+        payloads = [text if text is not None else other for text, other in zip(payloads, others, strict=True)]
+    context = batch.column("context")
+    contexts: Sequence[Any] = [None] * len(batch) if context.null_count == len(batch) else context.to_pylist()
+    return list(map(Frame, *columns, payloads, contexts))
+
+
+def flat_messages(table: str, batch: pa.RecordBatch) -> list[Message]:
+    """Messages of a batch of any normalized table but `book`: one per row."""
+    columns = []
+    for name in TABLES[table].names:
+        enum = _ENUMS.get((table, name))
+        columns.append(_values(_column(batch, name, TABLES[table]), enum))
+    return list(map(_CLASSES[table], *columns))
+
+
+def split_complete(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """Rows of whole book messages, and the rows of one that goes on in the next batch."""
+    last = np.flatnonzero(batch.column("is_last").to_numpy(zero_copy_only=False))
+    end = int(last[-1]) + 1 if len(last) else 0
+    return batch.slice(0, end), batch.slice(end)
+
+
+def book_messages(batch: pa.RecordBatch) -> list[Message]:
+    """
+    Messages of whole rows of the `book` table.
+
+    Raises RecordingDamaged for rows that are no book: what is read here is not checked again.
+    """
+    schema = TABLES["book"]
+    starts = np.flatnonzero(batch.column("is_first").to_numpy(zero_copy_only=False))
+    if len(batch) and (not len(starts) or starts[0] != 0):
+        raise RecordingDamaged("a book message without its first row: expected is_first on the first row of each")
+    side = pc.fill_null(pc.equal(batch.column("side"), "bid"), False).to_numpy(zero_copy_only=False)
+    is_level = batch.column("price").is_valid().to_numpy(zero_copy_only=False)
+    _check_levels(batch)
+    bids = np.add.reduceat(side.astype(np.int64), starts) if len(starts) else starts
+    levels = np.add.reduceat(is_level.astype(np.int64), starts) if len(starts) else starts
+    first_rows = batch.take(pa.array(starts))
+    heads = {
+        name: _values(_column(first_rows, name, schema))
+        for name in schema.names
+        if name not in ("is_first", "is_last", "side", "price", "size", "count")
+    }
+    prices = tuple(batch.column("price").fill_null(0.0).to_numpy().tolist())
+    sizes = tuple(batch.column("size").fill_null(0.0).to_numpy().tolist())
+    count = batch.column("count")
+    counted = first_rows.column("count").is_valid().to_pylist()
+    counts: tuple[int, ...] = tuple(count.fill_null(0).to_numpy().tolist())
+    classes = {True: BookSnapshot, False: BookDiff}
+    none: tuple[int, ...] = ()
+    messages: list[Message] = []
+    rows = zip(
+        map(classes.__getitem__, heads.pop("is_snapshot")),
+        starts.tolist(),
+        (starts + bids).tolist(),
+        (starts + levels).tolist(),
+        counted,
+        *heads.values(),
+        strict=True,
+    )
+    for cls, start, middle, end, has_counts, *head in rows:
+        (venue, symbol, pair, ts_event, ts_recv, seq, sub, form, fused, cap, first_id, last_id, prev_id) = head
+        messages.append(
+            cls(
+                venue,
+                symbol,
+                pair,
+                ts_event,
+                ts_recv,
+                seq,
+                sub,
+                form,
+                fused,
+                cap,
+                prices[start:middle],
+                sizes[start:middle],
+                counts[start:middle] if has_counts else none,
+                prices[middle:end],
+                sizes[middle:end],
+                counts[middle:end] if has_counts else none,
+                first_id,
+                last_id,
+                prev_id,
+            )
+        )
+    return messages
+
+
+def _check_levels(batch: pa.RecordBatch) -> None:
+    prices = batch.column("price").drop_null().to_numpy()
+    sizes = batch.column("size").drop_null().to_numpy()
+    if len(prices) != len(sizes):
+        raise RecordingDamaged(f"{len(prices)} prices with {len(sizes)} sizes in the book table: expected as many")
+    if len(prices) and not (np.isfinite(prices).all() and prices.min() > 0):
+        raise RecordingDamaged("a price in the book table is not a finite number above 0")
+    if len(sizes) and not (np.isfinite(sizes).all() and sizes.min() >= 0):
+        raise RecordingDamaged("a size in the book table is not a finite number of 0 or more")
+
+
+def _column(batch: pa.RecordBatch, name: str, schema: pa.Schema) -> pa.Array:
+    """A column, or nulls where an older format had none."""
+    index = batch.schema.get_field_index(name)
+    return batch.column(index) if index >= 0 else pa.nulls(len(batch), schema.field(name).type)
+
+
+def _values(column: pa.Array, enum: Callable[[str], Any] | None = None) -> Sequence[Any]:
+    """A column as Python values; strings are shared, times are integers."""
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        column = column.dictionary_encode()
+        kind = column.type
+    if pa.types.is_dictionary(kind):
+        words: list[Any] = column.dictionary.to_pylist()
+        if enum is not None:
+            words = [enum(word) for word in words]
+        if column.null_count:
+            return [None if index is None else words[index] for index in column.indices.to_pylist()]
+        return list(map(words.__getitem__, column.indices.to_numpy().tolist()))
+    if pa.types.is_timestamp(kind):
+        column = column.cast(pa.int64())
+    if column.null_count == len(column):
+        return [None] * len(column)
+    if column.null_count:
+        return list(column.to_pylist())
+    values: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
+    return values

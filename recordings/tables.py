@@ -1,0 +1,338 @@
+"""
+Messages to Arrow and Parquet.
+
+Messages are collected per table and symbol, turned into Arrow columns a few thousand at a time, and written with one
+or more row groups per symbol, so that a reader of one symbol skips the rest by statistics.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recordings.files import atomic_path, file_hash
+from recordings.manifest import TableFile
+from recordings.schema import RAW_TABLE, TABLE_OF, TABLES
+from toolkit.frames import Frame
+from toolkit.messages import (
+    BestQuote,
+    BookDiff,
+    BookSnapshot,
+    BookTop,
+    FundingInfo,
+    Instrument,
+    Message,
+    StreamEvent,
+    Trade,
+)
+
+__all__ = ["RawBuilder", "TableBuilders", "write_table"]
+
+#: Messages of one table and symbol that are held as Python objects before they become columns.
+BATCH_MESSAGES: Final = 2048
+ROW_GROUP_ROWS: Final = 131_072
+RAW_ROW_GROUP_ROWS: Final = 16_384
+
+#: Names of the counts a manifest keeps, by class of message.
+_COUNT_NAMES: Final[dict[type[Message], str]] = {
+    BookSnapshot: "book_snapshots",
+    BookDiff: "book_diffs",
+    BestQuote: "quotes",
+    Trade: "trades",
+    FundingInfo: "funding",
+    Instrument: "instruments",
+    StreamEvent: "events",
+    BookTop: "tops",
+}
+_SIDES = pa.array(["bid", "ask"])
+_BOOK_FIELDS: Final = BookSnapshot.__struct_fields__
+_DELTA: Final = "DELTA_BINARY_PACKED"
+_SPLIT: Final = "BYTE_STREAM_SPLIT"
+_astuple = msgspec.structs.astuple
+
+
+def _write_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema while writing: strings as dictionaries, which reach the file as plain strings."""
+    words = pa.dictionary(pa.int32(), pa.string())
+    fields = [pa.field(field.name, words if field.type == pa.string() else field.type) for field in schema]
+    return pa.schema(fields)
+
+
+_WRITE_SCHEMAS: Final = {
+    table: schema if table == RAW_TABLE else _write_schema(schema) for table, schema in TABLES.items()
+}
+
+
+def _parquet_options(schema: pa.Schema, table: str) -> dict[str, Any]:
+    """Encodings by column: counters and times as deltas, prices and strings by dictionary, sizes split by byte."""
+    encodings: dict[str, str] = {}
+    dictionary: list[str] = []
+    for field in schema:
+        if pa.types.is_timestamp(field.type) or field.name in ("capture_seq", "sub_seq", "ts_mono"):
+            encodings[field.name] = _DELTA
+        elif field.name in ("size", "bid_size", "ask_size"):
+            encodings[field.name] = _SPLIT
+        elif field.name not in ("payload", "payload_bytes", "trade_id") and not pa.types.is_boolean(field.type):
+            dictionary.append(field.name)
+    return {
+        "compression": "zstd",
+        "compression_level": 6 if table == RAW_TABLE else 2,
+        "use_dictionary": dictionary,
+        "column_encoding": encodings,
+        "store_schema": False,
+        "write_statistics": [name for name in schema.names if name not in ("payload", "payload_bytes", "context")],
+        "version": "2.6",
+        "data_page_size": 1 << 20,
+        "coerce_timestamps": None,
+    }
+
+
+def write_table(folder: Path, table: str, number: int, groups: Sequence[pa.Table], row_group_rows: int) -> TableFile:
+    """
+    Write one table of one segment: each element of `groups` begins a row group of its own.
+
+    Returns what the manifest says of the file, which is complete and synced when this returns.
+    """
+    schema = _WRITE_SCHEMAS[table]
+    path = folder / table / f"{number:06d}.parquet"
+    path.parent.mkdir(exist_ok=True)
+    rows = 0
+    with atomic_path(path) as temporary:
+        with pq.ParquetWriter(temporary, schema, **_parquet_options(schema, table)) as writer:
+            for group in groups:
+                rows += group.num_rows
+                writer.write_table(group, row_group_size=row_group_rows)
+        digest = file_hash(temporary)
+        size = temporary.stat().st_size
+    return TableFile(f"{table}/{path.name}", rows, size, digest)
+
+
+class RawBuilder:
+    """Collects frames and becomes the `raw` table, in order of `capture_seq`."""
+
+    def __init__(self) -> None:
+        self._frames: list[Frame] = []
+        self._batches: list[pa.RecordBatch] = []
+
+    def add(self, frame: Frame) -> None:
+        """Add the next frame."""
+        self._frames.append(frame)
+        if len(self._frames) >= BATCH_MESSAGES:
+            self._flush()
+
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        """Add a batch that has the table's schema already (from a journal)."""
+        self._flush()
+        self._batches.append(batch)
+
+    def table(self) -> pa.Table:
+        """Everything added."""
+        self._flush()
+        return pa.Table.from_batches(self._batches, schema=TABLES[RAW_TABLE])
+
+    def _flush(self) -> None:
+        if self._frames:
+            self._batches.append(frames_to_batch(self._frames))
+            self._frames = []
+
+
+def frames_to_batch(frames: Sequence[Frame]) -> pa.RecordBatch:
+    """Frames as rows of the `raw` table; a payload that is not UTF-8 goes to `payload_bytes`, exactly as it was."""
+    schema = TABLES[RAW_TABLE]
+    columns = list(zip(*map(_astuple, frames), strict=True))
+    seqs, recvs, monos, venues, conns, epochs, kinds, payloads, contexts = columns
+    payload: pa.Array
+    payload_bytes: pa.Array
+    binary = pa.array(payloads, pa.binary())
+    try:
+        payload = binary.cast(pa.string())  # checks that it is UTF-8
+        payload_bytes = pa.nulls(len(frames), pa.binary())
+    except pa.ArrowInvalid:
+        texts = [_text_or_none(value) for value in payloads]
+        payload = pa.array(texts, pa.string())
+        payload_bytes = pa.array(
+            [None if text is not None else value for text, value in zip(texts, payloads, strict=True)], pa.binary()
+        )
+    arrays = [
+        pa.array(seqs, pa.int64()),
+        pa.array(recvs, pa.int64()).cast(pa.timestamp("ns")),
+        pa.array(monos, pa.int64()),
+        pa.array(venues, pa.string()),
+        pa.array(conns, pa.int32()),
+        pa.array(epochs, pa.int32()),
+        pa.array(kinds, pa.string()),
+        payload,
+        payload_bytes,
+        pa.array(contexts, pa.string()),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _text_or_none(payload: bytes) -> str | None:
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+class TableBuilders:
+    """Collects messages of every kind and becomes the normalized tables."""
+
+    def __init__(self) -> None:
+        self._pending: dict[tuple[str, str, str], list[Message]] = {}
+        self._done: dict[tuple[str, str, str], list[pa.RecordBatch]] = {}
+        #: Messages by the name that a manifest counts them under.
+        self.counts: dict[str, int] = {}
+        #: Trading pair of every symbol, as `venue/symbol`.
+        self.symbols: dict[str, str] = {}
+
+    def add(self, message: Message) -> None:
+        """Add the next message of its table and symbol."""
+        key = (TABLE_OF[type(message)], message.symbol, message.venue)
+        pending = self._pending.get(key)
+        if pending is None:
+            pending = self._pending[key] = []
+        pending.append(message)
+        if len(pending) >= BATCH_MESSAGES:
+            self._flush(key)
+
+    def flush(self) -> None:
+        """Turn every message into columns; `counts` and `symbols` are complete then."""
+        for key in list(self._pending):
+            self._flush(key)
+
+    def write(self, folder: Path, number: int) -> dict[str, TableFile]:
+        """Write every table that has rows, sorted by symbol, as segment `number`."""
+        self.flush()
+        files: dict[str, TableFile] = {}
+        for table in TABLES:
+            keys = sorted(key for key in self._done if key[0] == table)
+            if keys:
+                groups = [self._sorted(table, self._done[key]) for key in keys]
+                files[table] = write_table(folder, table, number, groups, ROW_GROUP_ROWS)
+        return files
+
+    def _sorted(self, table: str, batches: list[pa.RecordBatch]) -> pa.Table:
+        # Frames come in order of capture_seq and messages within them in order of sub_seq: the rows are sorted.
+        return pa.Table.from_batches(batches, schema=_WRITE_SCHEMAS[table]).unify_dictionaries()
+
+    def _flush(self, key: tuple[str, str, str]) -> None:
+        messages = self._pending.pop(key, None)
+        if messages:
+            table, symbol, venue = key
+            if symbol:
+                self.symbols.setdefault(f"{venue}/{symbol}", messages[-1].trading_pair)
+            for kind, count in Counter(map(type, messages)).items():
+                name = _COUNT_NAMES[kind]
+                self.counts[name] = self.counts.get(name, 0) + count
+            batch = _book_batch(messages) if table == "book" else _flat_batch(table, messages)
+            self._done.setdefault(key, []).append(batch)
+
+
+def _flat_batch(table: str, messages: Sequence[Message]) -> pa.RecordBatch:
+    schema = _WRITE_SCHEMAS[table]
+    columns = zip(*map(_astuple, messages), strict=True)
+    arrays = [_array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_dictionary(kind):
+        return _dictionary(values, None)
+    if pa.types.is_timestamp(kind):
+        return pa.array(values, pa.int64()).cast(kind)
+    return pa.array(values, kind)
+
+
+def _dictionary(values: Sequence[Any], row_counts: Any) -> pa.Array:
+    """Strings as a dictionary column, each repeated `row_counts` times; most columns have a single value."""
+    places: dict[Any, int] = {}
+    indices = np.fromiter((places.setdefault(value, len(places)) for value in values), np.int32, len(values))
+    null = places.get(None)
+    words = pa.array(["" if word is None else word for word in places], pa.string())
+    if row_counts is not None:
+        indices = np.repeat(indices, row_counts)
+    mask = None if null is None else indices == null
+    return pa.DictionaryArray.from_arrays(pa.array(indices, mask=mask), words)
+
+
+def _repeated(values: Sequence[Any], kind: pa.DataType, row_counts: Any) -> pa.Array:
+    """A column of messages as a column of rows: the i-th value `row_counts[i]` times."""
+    if pa.types.is_dictionary(kind):
+        return _dictionary(values, row_counts)
+    if None not in values:
+        storage = np.bool_ if pa.types.is_boolean(kind) else np.int64
+        flat: Any = np.fromiter(values, storage, len(values))
+        column = np.repeat(flat, row_counts)
+        return pa.array(column).cast(kind)
+    if all(value is None for value in values):
+        return pa.nulls(int(row_counts.sum()), kind)
+    return _array(values, kind).take(pa.array(np.repeat(np.arange(len(values)), row_counts)))
+
+
+def _book_batch(messages: Sequence[Any]) -> pa.RecordBatch:
+    """Book messages as one row per level, bids before asks; a message without a level is one row without a price."""
+    schema = _WRITE_SCHEMAS["book"]
+    columns = dict(zip(_BOOK_FIELDS, zip(*map(_astuple, messages), strict=True), strict=True))
+    bid_prices, ask_prices = columns["bid_prices"], columns["ask_prices"]
+    bid_rows = np.fromiter(map(len, bid_prices), np.int64, len(messages))
+    level_rows = bid_rows + np.fromiter(map(len, ask_prices), np.int64, len(messages))
+    rows = np.maximum(level_rows, 1)
+    total = int(rows.sum())
+    starts = np.cumsum(rows) - rows
+    within = np.arange(total) - np.repeat(starts, rows)
+    first = within == 0
+    empty = np.zeros(total, np.bool_)
+    empty[starts[level_rows == 0]] = True
+    counts = [len(message.bid_counts) + len(message.ask_counts) for message in messages]
+    has_counts = (np.fromiter(counts, np.int64, len(messages)) == level_rows) & (level_rows > 0)
+    sides = (within >= np.repeat(bid_rows, rows)).astype(np.int32)
+    arrays: dict[str, pa.Array] = {
+        "is_snapshot": pa.array(np.repeat(np.fromiter(map(_is_snapshot, messages), np.bool_, len(messages)), rows)),
+        "is_first": pa.array(first),
+        "is_last": pa.array(np.roll(first, -1)),
+        "side": pa.DictionaryArray.from_arrays(pa.array(sides, mask=empty), _SIDES),
+        "price": _levels(bid_prices, ask_prices, empty, np.float64, pa.float64()),
+        "size": _levels(columns["bid_sizes"], columns["ask_sizes"], empty, np.float64, pa.float64()),
+        "count": _levels(
+            _where(has_counts, columns["bid_counts"]),
+            _where(has_counts, columns["ask_counts"]),
+            ~np.repeat(has_counts, rows),
+            np.int32,
+            pa.int32(),
+        ),
+        "sub_seq": pa.array((within + np.repeat(np.asarray(columns["sub_seq"]), rows)).astype(np.int32)),
+    }
+    for field in schema:
+        if field.name not in arrays:
+            arrays[field.name] = _repeated(columns[field.name], field.type, rows)
+    return pa.RecordBatch.from_arrays([arrays[field.name] for field in schema], schema=schema)
+
+
+def _levels(bids: Sequence[Any], asks: Sequence[Any], null: Any, dtype: Any, kind: pa.DataType) -> pa.Array:
+    """Interleave both sides, message by message, leaving the rows where `null` is set empty."""
+    flat = np.fromiter(chain.from_iterable(chain.from_iterable(zip(bids, asks, strict=True))), dtype)
+    if not null.any():
+        return pa.array(flat, kind)
+    values = np.zeros(len(null), dtype)
+    values[~null] = flat
+    return pa.array(values, kind, mask=null)
+
+
+def _where(keep: Any, counts: Sequence[Any]) -> Sequence[Any]:
+    if keep.all():
+        return counts
+    none: tuple[int, ...] = ()
+    return [column if has else none for column, has in zip(counts, keep, strict=True)]
+
+
+def _is_snapshot(message: BookSnapshot | BookDiff) -> bool:
+    return type(message) is BookSnapshot
