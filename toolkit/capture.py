@@ -41,6 +41,7 @@ class Capture:
         self._time_ns = self.clock.time_ns
         self._monotonic_ns = self.clock.monotonic_ns
         self._sink = sink
+        self._has_failed = False
         self._next_seq = first_seq
         self._next_conn_id = first_conn_id
 
@@ -74,12 +75,14 @@ class Capture:
         try:
             self._sink(frame)
         except BaseException as exc:
-            self._refuse_from_now_on(seq, exc)
+            if not self._has_failed:
+                self._refuse_from_now_on(seq, exc)
             raise
         self._next_seq = seq + 1
         return frame
 
     def _refuse_from_now_on(self, seq: int, cause: BaseException) -> None:
+        self._has_failed = True
         why = f"{type(cause).__name__}: {cause}"
 
         def refuse(frame: Frame) -> None:

@@ -12,7 +12,11 @@ from toolkit.frames import CONTROL, WS_IN, Frame, control_payload
 from toolkit.messages import Message
 from toolkit.protocol import Request, VenueProtocol
 
-__all__ = ["Intake"]
+__all__ = ["Intake", "SourceStopped"]
+
+
+class SourceStopped(TransportError):
+    """A frame came after the source had stopped: a consequence, never the cause."""
 
 
 class Intake:
@@ -94,7 +98,7 @@ class Intake:
     def _refuse(
         self, venue: str, conn_id: int, conn_epoch: int, kind: str, payload: bytes, context: str | None
     ) -> Frame:
-        raise TransportError(f"the live source of {venue} has stopped and takes no more frames; start a new one")
+        raise SourceStopped(f"the live source of {venue} has stopped and takes no more frames; start a new one")
 
     def control(self, conn_id: int, conn_epoch: int, event: str, **details: Any) -> list[Message]:
         """Take in a frame of our own about something that happened."""

@@ -16,7 +16,7 @@ from toolkit.live.status import ConnectionStatus, LinkState
 from toolkit.protocol import ConnectionPlan
 from toolkit.transport.backoff import Backoff
 from toolkit.transport.limits import VenueBudget
-from toolkit.transport.websocket import Closed, WebSocket, open_websocket
+from toolkit.transport.websocket import ABNORMAL, Closed, WebSocket, open_websocket
 
 __all__ = ["Link", "LinkOptions"]
 
@@ -216,8 +216,10 @@ class Link:
             self._ws = None
             self._group = None
             if closed is None:
-                # A failure here or elsewhere in the source ends this connection too.
-                closed = await ws.close()
+                # A failure here or elsewhere in the source ends this connection too, and at once: being cancelled
+                # while waiting for the venue's goodbye would put a CancelledError in the failure's place.
+                ws.abort("")
+                closed = Closed(ABNORMAL, "", "we closed it: the source failed")
             self._end_epoch(closed)
 
     def _begin_epoch(self, ws: WebSocket) -> None:

@@ -10,7 +10,7 @@ from toolkit.capture import Capture
 from toolkit.datasource import OrderBookTrackerDataSource
 from toolkit.dispatch import MessageDispatcher
 from toolkit.errors import ConfigError, SymbolError
-from toolkit.live.intake import Intake
+from toolkit.live.intake import Intake, SourceStopped
 from toolkit.live.link import Link, LinkOptions
 from toolkit.live.rest_desk import RestDesk
 from toolkit.live.status import SourceStatus
@@ -24,6 +24,7 @@ from toolkit.transport.backoff import Backoff
 from toolkit.transport.limits import VenueBudget
 from toolkit.transport.rest import RestClient
 from toolkit.transport.security import tls_context
+from toolkit.transport.urls import WS_SCHEMES, check_url
 from toolkit.venue import VenueLimits
 
 __all__ = ["LiveDataSource"]
@@ -57,6 +58,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
         tracker: OrderBookTracker | None = None,
         budget: VenueBudget | None = None,
         backoff_seed: int | str | None = None,
+        backoff_s_max: float = 30.0,
         ssl_ca: Path | None = None,
         wait_for_venue: bool = False,
         open_timeout_s: float = 10.0,
@@ -65,7 +67,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
         look_s: float = 1.0,
     ) -> None:
         """
-        Set up; nothing is opened before `initialize`. Raises ConfigError for a CA file that holds none.
+        Set up; nothing is opened before `initialize`. Raises ConfigError for a bad URL or CA file.
 
         Args:
             protocol: What to drive. It must be fresh, or restored from a checkpoint.
@@ -77,6 +79,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
             tracker: Books that somebody else feeds from the dispatcher; own ones if None.
             budget: Shared by several sources for the same venue; own one if None.
             backoff_seed: Decides the jitter of reconnects; unpredictable if None.
+            backoff_s_max: Longest pause before the next attempt, seconds.
             ssl_ca: A PEM file of certificate authorities trusted besides the system's.
             wait_for_venue: Keep trying to reach the venue for the first time, instead of raising ConnectFailed.
             open_timeout_s: For making one WebSocket connection.
@@ -91,13 +94,14 @@ class LiveDataSource(OrderBookTrackerDataSource):
         self._clock = capture.clock
         self._capture = capture
         self._seed = fresh_seed() if backoff_seed is None else backoff_seed
+        self._backoff_s_max = backoff_s_max
         self._wait_for_venue = wait_for_venue
         self._look_s = look_s
         self._limits = limits
         budget = budget if budget is not None else VenueBudget(limits, self._clock)
         tls = tls_context(ssl_ca)
         self._link_options = LinkOptions(
-            ws_url=ws_url,
+            ws_url=check_url(ws_url, WS_SCHEMES),
             tls=tls,
             budget=budget,
             open_timeout_s=open_timeout_s,
@@ -110,7 +114,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
                 rest_url,
                 clock=self._clock,
                 limit=budget.rest,
-                backoff=lambda: self._backoff("rest", max_s=10.0),
+                backoff=lambda: self._backoff("rest"),
                 tls=tls,
                 timeout_s=rest_timeout_s,
             ),
@@ -232,9 +236,15 @@ class LiveDataSource(OrderBookTrackerDataSource):
         failure = runner.exception()
         if failure is None:
             return
-        causes = list(_leaves(failure))
+        leaves = list(_leaves(failure))
+        # Other connections stumble over the source that a first failure has stopped; that says nothing.
+        causes = [leaf for leaf in leaves if not isinstance(leaf, SourceStopped)] or leaves
         # One failure is what the caller wrote an `except` for; several are all of them shown.
-        raise causes[0] if len(causes) == 1 else failure
+        raise (
+            causes[0]
+            if len(causes) == 1
+            else BaseExceptionGroup(f"{self.protocol.venue}: {len(causes)} failures", causes)
+        )
 
     # -- requests ----------------------------------------------------------------------------------------------
 
@@ -270,8 +280,8 @@ class LiveDataSource(OrderBookTrackerDataSource):
             self._links[conn_id] = link
             link.start(self._group)
 
-    def _backoff(self, purpose: str, max_s: float = 30.0) -> Backoff:
-        return Backoff(seeded(f"{self._seed}:{purpose}"), max_s=max_s)
+    def _backoff(self, purpose: str) -> Backoff:
+        return Backoff(seeded(f"{self._seed}:{purpose}"), max_s=self._backoff_s_max)
 
     # -- asking ------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,8 @@ from toolkit.errors import ConnectFailed, RequestFailed, TransportError
 from toolkit.transport.backoff import Backoff
 from toolkit.transport.failures import connect_error, one_line, retry_after_s
 from toolkit.transport.limits import RateLimit
-from toolkit.transport.security import proxy_for, tls_context
+from toolkit.transport.security import tls_context
+from toolkit.transport.urls import REST_SCHEMES, check_url, proxy_for
 
 __all__ = ["RestClient", "RestResponse"]
 
@@ -54,7 +55,7 @@ class RestResponse:
 
 class RestClient:
     """
-    One venue's REST interface. An `async with` opens the session and closes it.
+    One venue's REST interface. An `async with` opens the session and closes it. Raises ConfigError for a bad URL.
 
     Args:
         base_url: What paths are appended to.
@@ -79,7 +80,7 @@ class RestClient:
         attempts_max: int = 4,
         body_bytes_max: int = 64 * 1024 * 1024,
     ) -> None:
-        self.base_url = base_url
+        self.base_url = check_url(base_url, REST_SCHEMES)
         self._clock = clock
         self._limit = limit
         self._backoff = backoff

@@ -1,16 +1,13 @@
-"""TLS that is always verified, and the one place that decides about proxies."""
+"""TLS that is always verified."""
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
-import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from toolkit.errors import ConfigError
 
-__all__ = ["is_loopback", "proxy_for", "tls_context"]
+__all__ = ["tls_context"]
 
 
 def tls_context(ssl_ca: Path | None = None) -> ssl.SSLContext:
@@ -26,22 +23,3 @@ def tls_context(ssl_ca: Path | None = None) -> ssl.SSLContext:
         except (OSError, ssl.SSLError) as exc:
             raise ConfigError(f"{ssl_ca} holds no certificates in PEM form ({exc}); check the option") from exc
     return context
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the URL's host is this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def proxy_for(url: str) -> str | None:
-    """The proxy the environment names for this http(s) URL; never one for this machine itself."""
-    parts = urlsplit(url)
-    if is_loopback(url) or not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
-        return None
-    return urllib.request.getproxies().get(parts.scheme)

@@ -20,7 +20,7 @@ from websockets.protocol import State
 
 from toolkit.errors import ConnectFailed
 from toolkit.transport.failures import connect_error, one_line, retry_after_s
-from toolkit.transport.security import is_loopback
+from toolkit.transport.urls import is_loopback
 
 __all__ = ["ABNORMAL", "Closed", "WebSocket", "open_websocket"]
 

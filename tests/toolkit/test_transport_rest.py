@@ -1,0 +1,353 @@
+"""REST requests, over real sockets on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from aiohttp import web
+
+from tests.toolkit.live_harness import advance_until, in_loop, rest_venue, tcp_venue, unused_port
+from toolkit.clock import NS_PER_S, Clock, ManualClock, SystemClock
+from toolkit.errors import ConfigError, ConnectFailed, RequestFailed, TransportError
+from toolkit.rng import seeded
+from toolkit.transport.backoff import Backoff
+from toolkit.transport.failures import retry_after_s
+from toolkit.transport.limits import RateLimit
+from toolkit.transport.rest import RestClient, RestResponse
+from toolkit.transport.security import tls_context
+from toolkit.transport.urls import proxy_for
+
+Answer = tuple[int, bytes] | tuple[int, bytes, dict[str, str]]
+
+
+def client(url: str, clock: Clock | None = None, *, weight: float = 1000, **options: Any) -> RestClient:
+    clock = clock or SystemClock()
+    options = {"backoff": lambda: Backoff(seeded(1), base_s=0.01, max_s=0.02), **options}
+    return RestClient(url, clock=clock, limit=RateLimit(clock, weight, 60.0), **options)
+
+
+@dataclass
+class Log:
+    """What the callbacks of a request were told."""
+
+    attempts: list[int] = field(default_factory=list)
+    responses: list[tuple[int, int, bytes]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def options(self) -> dict[str, Any]:
+        return {"on_attempt": self.attempts.append, "on_response": self.on_response, "on_error": self.on_error}
+
+    def on_response(self, attempt: int, response: RestResponse) -> None:
+        self.responses.append((attempt, response.status, response.body))
+
+    def on_error(self, attempt: int, error: TransportError) -> None:
+        self.errors.append(f"{attempt} {type(error).__name__}")
+
+
+def answering(*answers: Answer) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+    """A handler that gives these answers in order, the last one for ever."""
+    left = list(answers)
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        status, body, *headers = left.pop(0) if len(left) > 1 else left[0]
+        return web.Response(status=status, body=body, headers=headers[0] if headers else {})
+
+    return handler
+
+
+@in_loop
+async def test_request_and_response_are_exact() -> None:
+    """Path and query as the protocol wrote them, the body byte by byte in both directions."""
+    got: list[Any] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        got.append((request.method, request.raw_path, await request.read(), request.headers.get("Content-Type")))
+        return web.Response(body=b'{"a": "\xff"}\n')
+
+    async with rest_venue(handler) as url, client(url + "/base/") as rest:
+        answer = await rest.request("POST", "/info", b'{"type":"meta"}')
+        await rest.request("GET", "/x?symbols=%5B%22A%22%5D&b=1+2")
+        await rest.request("GET", "")
+    assert (answer.status, answer.body) == (200, b'{"a": "\xff"}\n')
+    assert got == [
+        ("POST", "/base/info", b'{"type":"meta"}', "application/json"),
+        ("GET", "/base/x?symbols=%5B%22A%22%5D&b=1+2", b"", None),
+        ("GET", "/base/", b"", None),
+    ]
+
+
+@in_loop
+async def test_a_compressed_body_arrives_unpacked() -> None:
+    """Venues compress their instrument lists."""
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.Response(body=b"x" * 10_000)
+        response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    async with rest_venue(handler) as url, client(url) as rest:
+        assert (await rest.request("GET", "/")).body == b"x" * 10_000
+
+
+@in_loop
+async def test_a_429_is_waited_out() -> None:
+    """As long as the venue says, and every answer is shown to who records."""
+    clock, log = ManualClock(), Log()
+    handler = answering((429, b"slow down", {"Retry-After": "7"}), (200, b"ok"))
+    async with rest_venue(handler) as url, client(url, clock) as rest, asyncio.TaskGroup() as group:
+        request = group.create_task(rest.request("POST", "/", b"{}", **log.options()))
+        await advance_until(clock, request.done)
+    assert request.result().body == b"ok"
+    assert log.attempts == [1, 2]
+    assert log.responses == [(1, 429, b"slow down"), (2, 200, b"ok")]
+    assert clock.monotonic_ns() >= 7 * NS_PER_S
+
+
+@in_loop
+async def test_a_429_holds_every_request() -> None:
+    """It is the address that has asked too much."""
+    clock = ManualClock()
+    asked_at: list[int] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        asked_at.append(clock.monotonic_ns())
+        if len(asked_at) == 1:
+            return web.Response(status=429, headers={"Retry-After": "5"})
+        return web.Response()
+
+    async with rest_venue(handler) as url, client(url, clock) as rest, asyncio.TaskGroup() as group:
+        first = group.create_task(rest.request("GET", "/"))
+        await advance_until(clock, lambda: len(asked_at) == 1 and bool(clock._sleepers))
+        second = group.create_task(rest.request("GET", "/"))
+        await advance_until(clock, lambda: first.done() and second.done())
+    assert all(at >= asked_at[0] + 4 * NS_PER_S for at in asked_at[1:])
+
+
+@pytest.mark.parametrize("status", [429, 418, 500, 502, 503])
+@in_loop
+async def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
+    """Up to the limit, then it is one clear line."""
+    log = Log()
+    async with rest_venue(answering((status, b"null"))) as url, client(url, attempts_max=3) as rest:
+        with pytest.raises(RequestFailed) as failure:
+            await rest.request("POST", "/info", b"{}", **log.options())
+    assert str(failure.value) == (f"POST {url}/info: HTTP {status}, expected 200; the body says 'null' (attempt 3)")
+    assert log.responses == [(n, status, b"null") for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("status", [301, 400, 404, 405, 415, 422])
+@in_loop
+async def test_a_status_that_stays_is_not_tried_again(status: int) -> None:
+    """The same request would get the same answer; a redirect leads away from the venue that was asked for."""
+    log = Log()
+    handler = answering((status, b"no\nsuch thing", {"Location": "http://elsewhere.invalid/"}))
+    async with rest_venue(handler) as url, client(url) as rest:
+        with pytest.raises(
+            RequestFailed, match=rf"^GET .*: HTTP {status}, expected 200; the body says 'no such thing'$"
+        ):
+            await rest.request("GET", "/", **log.options())
+    assert log.attempts == [1]
+
+
+@in_loop
+async def test_what_may_not_be_repeated_is_not() -> None:
+    """Not after an error status, not after a broken connection."""
+    log = Log()
+    async with rest_venue(answering((500, b"null"))) as url, client(url) as rest:
+        with pytest.raises(RequestFailed):
+            await rest.request("POST", "/", b"{}", is_idempotent=False, **log.options())
+    assert log.attempts == [1]
+
+
+@in_loop
+async def test_a_pause_that_is_too_long_is_not_waited_for() -> None:
+    """A ban of a day is said now, not tomorrow."""
+    async with rest_venue(answering((418, b"banned", {"Retry-After": "86400"}))) as url, client(url) as rest:
+        with pytest.raises(RequestFailed, match=r"HTTP 418, expected 200; the body says 'banned'$"):
+            await rest.request("GET", "/")
+
+
+@in_loop
+async def test_a_port_that_nobody_listens_on_is_one_clear_line() -> None:
+    """After the attempts that it deserves."""
+    log = Log()
+    async with unused_port() as port, client(f"http://127.0.0.1:{port}", attempts_max=2) as rest:
+        with pytest.raises(ConnectFailed) as failure:
+            await rest.request("GET", "/meta", **log.options())
+    assert str(failure.value) == (
+        f"http://127.0.0.1:{port}/meta: connection refused, nobody listens there; check the address, or start the "
+        "venue (attempt 2)"
+    )
+    assert log.errors == ["1 ConnectFailed", "2 ConnectFailed"]
+
+
+@in_loop
+async def test_a_patient_request_outlasts_the_limit() -> None:
+    """A recorder started before its venue."""
+    handler = answering(*[(503, b"")] * 9, (200, b"ok"))
+    async with rest_venue(handler) as url, client(url, attempts_max=2) as rest:
+        assert (await rest.request("GET", "/", is_patient=True)).body == b"ok"
+
+
+BROKEN = {
+    "nothing": b"",
+    "half a header": b"HTTP/1.1 200 O",
+    "half a body": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+    "half a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nabc",
+    "not HTTP": b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN.keys())
+@in_loop
+async def test_an_answer_that_breaks_off_is_an_error(answer: bytes) -> None:
+    """Half a body is no body."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with tcp_venue(handler) as port, client(f"http://127.0.0.1:{port}", attempts_max=2) as rest:
+        with pytest.raises(RequestFailed, match=r": the answer broke off \(.*\) \(attempt 2\)$") as failure:
+            await rest.request("POST", "/info", b"{}")
+    assert "\n" not in str(failure.value)
+
+
+@in_loop
+async def test_an_answer_that_never_comes_times_out() -> None:
+    """Half-open silence, and a body that drips."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with tcp_venue(handler) as port, client(f"http://127.0.0.1:{port}", attempts_max=1, timeout_s=0.1) as rest:
+        with pytest.raises(RequestFailed, match=r": no answer within 0\.1 s; check the network$"):
+            await rest.request("GET", "/")
+
+
+@in_loop
+async def test_a_body_over_the_limit_is_refused() -> None:
+    """Counted after unpacking."""
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.Response(body=b"0" * 1_000_000)
+        response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    async with rest_venue(handler) as url, client(url, attempts_max=1, body_bytes_max=10_000) as rest:
+        with pytest.raises(RequestFailed, match=r": the body is longer than 10,000 bytes; refused$"):
+            await rest.request("GET", "/")
+
+
+@in_loop
+async def test_requests_keep_below_the_weight_limit() -> None:
+    """The third has to wait for the next window."""
+    clock = ManualClock()
+    asked_at: list[int] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        asked_at.append(clock.monotonic_ns())
+        return web.Response()
+
+    async with rest_venue(handler) as url, client(url, clock, weight=40) as rest, asyncio.TaskGroup() as group:
+        tasks = [group.create_task(rest.request("GET", "/", weight=20)) for _ in range(3)]
+        await advance_until(clock, lambda: len(asked_at) >= 2 and bool(clock._sleepers), 0.001)
+        await advance_until(clock, lambda: all(task.done() for task in tasks))
+    assert asked_at[2] >= 60 * NS_PER_S
+
+
+@in_loop
+async def test_a_closed_client_says_so() -> None:
+    """A snapshot asked for after the session's end."""
+    rest = client("http://127.0.0.1:9", attempts_max=1)
+    await rest.close()
+    with pytest.raises(RequestFailed, match=r"^GET http://127\.0\.0\.1:9/: the session is closed$"):
+        await rest.request("GET", "/")
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ws://127.0.0.1:1", "http://:80", "http://host:port", "http://[::1", ""])
+def test_what_is_no_url_is_one_clear_line(url: str) -> None:
+    """A mistyped option is found before anything is tried."""
+    with pytest.raises(ConfigError) as failure:
+        client(url)
+    assert str(failure.value) == (
+        f"{url!r} is no URL of that kind, expected http or https://host[:port][/path]; check the option"
+    )
+
+
+def test_a_proxy_is_never_put_before_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded venue is reached on machines behind a company's proxy too."""
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://proxy.invalid:3128")
+    monkeypatch.setenv("no_proxy", "inside.example")
+    assert proxy_for("https://venue.example/x") == "http://proxy.invalid:3128"
+    for url in (
+        "http://127.0.0.1:80",
+        "http://[::1]/",
+        "https://localhost",
+        "http://a.localhost",
+        "http://inside.example",
+    ):
+        assert proxy_for(url) is None
+
+
+@in_loop
+async def test_a_cancelled_request_leaves_nothing(tmp_path: Path) -> None:
+    """No socket, no task: the harness and the warnings hold it."""
+    asked = asyncio.Event()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()
+
+    async with tcp_venue(handler) as port, client(f"http://127.0.0.1:{port}") as rest:
+        async with asyncio.TaskGroup() as group:
+            request = group.create_task(rest.request("GET", "/"))
+            await asked.wait()
+            request.cancel()
+        assert request.cancelled()
+
+
+@in_loop
+async def test_an_untrusted_certificate_is_refused(tmp_path: Path) -> None:
+    """And trusted once its authority is named."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    async with rest_venue(answering((200, b"ok")), ssl_context=context) as url:
+        async with client(url, attempts_max=1) as rest:
+            with pytest.raises(ConnectFailed, match=r"/: its TLS certificate is not trusted \(.*\); check the URL"):
+                await rest.request("GET", "/")
+        async with client(url, tls=tls_context(tmp_path / "ca.pem")) as rest:
+            assert (await rest.request("GET", "/")).body == b"ok"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": " 0 "}, 0.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:30 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 30.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT", "Date": "Wed, 21 Oct 2026 07:28:30 GMT"}, 0.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:30 GMT"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "³"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_is_read_in_both_forms(headers: dict[str, str], seconds: float | None) -> None:
+    """Nonsense is as good as none; a date is read against the server's own clock."""
+    assert retry_after_s(headers) == seconds

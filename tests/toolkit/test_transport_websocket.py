@@ -1,0 +1,415 @@
+"""WebSocket connections, over real sockets on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from websockets.asyncio.server import ServerConnection
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+
+from tests.toolkit.live_harness import in_loop, listen, tcp_venue, unused_port, ws_venue
+from toolkit.errors import ConfigError, ConnectFailed
+from toolkit.transport.security import tls_context
+from toolkit.transport.websocket import Closed, WebSocket, open_websocket
+
+LIMIT = 10_000
+
+
+async def connect(url: str, **options: Any) -> WebSocket:
+    return await open_websocket(url, **{"frame_bytes_max": LIMIT, "close_timeout_s": 1.0, **options})
+
+
+async def read_all(url: str, **options: Any) -> tuple[list[bytes], Closed]:
+    """Everything that a server says until it closes."""
+    received: list[bytes] = []
+    connection = await connect(url, **options)
+    closed = await connection.read(received.append)
+    return received, closed
+
+
+MESSAGES = {
+    "json": b'{"a": 1}',
+    "not json": b"Websocket connection established.",
+    "not UTF-8": b'{"a": "\xff\xfe\x80"}',
+    "cut in a character": '{"a": "é"}'.encode()[:-3],
+    "empty": b"",
+    "zero bytes": b"\0\0",
+    "at the limit": b"x" * LIMIT,
+}
+
+
+@pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
+@in_loop
+async def test_messages_come_through_exactly_as_they_were_sent(opcode: Opcode) -> None:
+    """Text that is no UTF-8 too: it is kept for what it is, and the connection goes on."""
+
+    async def handler(connection: ServerConnection, number: int) -> None:
+        for payload in MESSAGES.values():
+            connection.transport.write(Frame(opcode, payload).serialize(mask=False))
+
+    async with ws_venue(handler) as url:
+        received, closed = await read_all(url)
+    assert received == list(MESSAGES.values())
+    assert closed == Closed(1000, "", "")
+
+
+@in_loop
+async def test_a_message_in_fragments_is_one_message() -> None:
+    """Byte by byte on the wire, with a ping of the venue in the middle of it."""
+
+    async def handler(connection: ServerConnection, number: int) -> None:
+        parts = [
+            Frame(Opcode.TEXT, b"ab", fin=False),
+            Frame(Opcode.PING, b"hey"),
+            Frame(Opcode.CONT, b"\xffc", fin=False),
+            Frame(Opcode.CONT, b"d"),
+        ]
+        for byte in b"".join(part.serialize(mask=False) for part in parts):
+            connection.transport.write(bytes([byte]))
+            await asyncio.sleep(0)
+
+    async with ws_venue(handler) as url:
+        received, closed = await read_all(url)
+    assert received == [b"ab\xffcd"]
+    assert closed.code == 1000
+
+
+@pytest.mark.parametrize("fragments", [1, 3])
+@in_loop
+async def test_a_message_over_the_limit_closes_with_1009(fragments: int) -> None:
+    """It is refused before it fills the memory, and what came before it is there."""
+
+    async def handler(connection: ServerConnection, number: int) -> None:
+        await connection.send("small")
+        part = "x" * (LIMIT // fragments + 1)
+        await connection.send([part] * fragments if fragments > 1 else part)
+        await connection.wait_closed()
+
+    async with ws_venue(handler) as url:
+        received, closed = await read_all(url)
+    assert received == [b"small"]
+    assert closed.code == 1009
+    assert "10000" in closed.error.replace(",", "")
+
+
+@in_loop
+async def test_the_venues_code_and_reason_are_reported() -> None:
+    """A deploy (1012) is not a rate limit (1008)."""
+
+    async def handler(connection: ServerConnection, number: int) -> None:
+        await connection.close(1012, "Service Restart")
+
+    async with ws_venue(handler) as url:
+        assert (await read_all(url))[1] == Closed(1012, "Service Restart", "")
+
+
+@in_loop
+async def test_a_reset_in_the_middle_of_a_frame_is_1006() -> None:
+    """Whole messages before it are there, the half one is not."""
+
+    async def handler(connection: ServerConnection, number: int) -> None:
+        await connection.send("whole")
+        connection.transport.write(Frame(Opcode.TEXT, b"x" * 1000).serialize(mask=False)[:500])
+        await connection.recv()
+        connection.transport.abort()
+
+    async with ws_venue(handler) as url:
+        connection = await connect(url)
+        received: list[bytes] = []
+        await connection.send(b"I have it")
+        closed = await connection.read(received.append)
+    assert received == [b"whole"]
+    assert closed.code == 1006
+    assert closed.error in ("it ended without a close frame", "Connection reset by peer")
+
+
+@in_loop
+async def test_pings_of_the_venue_are_answered_and_count_as_a_sign_of_life() -> None:
+    """The venue would close the connection, and a quiet stream sends nothing else."""
+    answered = asyncio.Event()
+
+    async def handler(connection: ServerConnection, number: int) -> None:
+        await connection.recv()
+        await (await connection.ping(b"x"))
+        answered.set()
+        await connection.wait_closed()
+
+    async with ws_venue(handler) as url, asyncio.TaskGroup() as group:
+        connection = await connect(url)
+        before = connection.chunk_count
+        reading = group.create_task(connection.read(lambda payload: None))
+        await connection.send(b"go on")
+        await answered.wait()
+        assert connection.chunk_count > before
+        await connection.close()
+        assert (await reading).code == 1000
+
+
+@in_loop
+async def test_our_ping_is_answered_and_the_answer_is_no_message() -> None:
+    """The pong shows in the count of what arrived, not among the messages."""
+
+    async def handler(connection: ServerConnection, number: int) -> None:
+        await connection.recv()
+
+    async with ws_venue(handler) as url:
+        connection = await connect(url)
+        before = connection.chunk_count
+        received: list[bytes] = []
+        await connection.ping()
+        await connection.send(b"answer the ping first, then close")
+        await connection.read(received.append)
+    assert received == []
+    # The pong, and the close frame that may have come in the same chunk with it.
+    assert connection.chunk_count > before
+
+
+@in_loop
+async def test_text_is_sent_as_text() -> None:
+    """Venues refuse binary frames."""
+    got: list[str | bytes] = []
+
+    async def handler(connection: ServerConnection, number: int) -> None:
+        got.append(await connection.recv())
+
+    async with ws_venue(handler) as url:
+        connection = await connect(url)
+        await connection.send(b'{"method":"ping"}')
+        await connection.read(lambda payload: None)
+        await connection.send(b"too late")
+        await connection.ping()
+        assert not connection.is_open
+    assert got == ['{"method":"ping"}']
+
+
+@in_loop
+async def test_an_aborted_connection_says_why() -> None:
+    """Nobody answers on a half-open connection, so nobody is asked."""
+    async with ws_venue(listen) as url, asyncio.TaskGroup() as group:
+        connection = await connect(url)
+        reading = group.create_task(connection.read(lambda payload: None))
+        connection.abort("nothing arrived for 41 s")
+        connection.abort("a later reason")
+        assert await reading == Closed(1006, "", "nothing arrived for 41 s")
+
+
+@in_loop
+async def test_a_venue_that_ignores_our_close_is_left() -> None:
+    """The goodbye is bounded, and what arrives meanwhile is still delivered."""
+
+    over = asyncio.Event()
+
+    async def handler(connection: ServerConnection, number: int) -> None:
+        connection.transport.pause_reading()
+        await connection.send("late")
+        await over.wait()
+        connection.transport.abort()
+
+    async with ws_venue(handler) as url, asyncio.TaskGroup() as group:
+        connection = await connect(url, close_timeout_s=0.1)
+        received: list[bytes] = []
+        reading = group.create_task(connection.read(received.append))
+        await connection.close("enough")
+        assert await reading == Closed(1006, "", "the venue did not answer our close")
+        assert received == [b"late"]
+        over.set()
+
+
+@in_loop
+async def test_what_a_callback_raises_ends_the_reading() -> None:
+    """It is not swallowed on the way."""
+
+    async def handler(connection: ServerConnection, number: int) -> None:
+        await connection.send("x")
+        await connection.wait_closed()
+
+    def fail(payload: bytes) -> None:
+        raise RuntimeError("callback")
+
+    async with ws_venue(handler) as url:
+        connection = await connect(url)
+        with pytest.raises(RuntimeError, match=r"^callback$"):
+            await connection.read(fail)
+        await connection.close()
+
+
+@in_loop
+async def test_an_unread_connection_does_not_fill_the_memory() -> None:
+    """Beyond the buffer the venue has to wait: its send blocks, for as long as nobody reads."""
+    sent = 0
+    blocked = asyncio.Event()
+
+    async def handler(connection: ServerConnection, number: int) -> None:
+        nonlocal sent
+        while sent < 1_000_000:
+            try:
+                async with asyncio.timeout(0.5):
+                    await connection.send("x" * 1000)
+            except TimeoutError:
+                blocked.set()
+                await connection.wait_closed()
+                return
+            sent += 1
+
+    async with ws_venue(handler) as url:
+        connection = await connect(url)
+        await blocked.wait()
+        connection.abort("")
+    assert sent < 1_000_000
+
+
+# -- connecting --------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_port_that_nobody_listens_on_is_one_clear_line() -> None:
+    """What happened and what to do."""
+    async with unused_port() as port:
+        with pytest.raises(ConnectFailed) as failure:
+            await connect(f"ws://127.0.0.1:{port}/ws")
+    assert str(failure.value) == (
+        f"ws://127.0.0.1:{port}/ws: connection refused, nobody listens there; check the address, or start the venue"
+    )
+
+
+@in_loop
+async def test_an_unknown_host_is_one_clear_line() -> None:
+    """Reserved for this by RFC 6761."""
+    with pytest.raises(ConnectFailed, match=r"^ws://venue\.invalid: .*; check the address and the network$"):
+        await connect("ws://venue.invalid")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "ws://", "nonsense"])
+@in_loop
+async def test_what_is_no_websocket_url_is_one_clear_line(url: str) -> None:
+    """A mistyped option, not a network that failed."""
+    with pytest.raises(ConnectFailed, match=r"; check the URL$"):
+        await connect(url)
+
+
+@in_loop
+async def test_a_handshake_that_is_never_answered_times_out() -> None:
+    """A port may accept and say nothing."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with tcp_venue(silent) as port:
+        with pytest.raises(ConnectFailed, match=r": no answer within 0\.1 s; check the address and the network$"):
+            await connect(f"ws://127.0.0.1:{port}", open_timeout_s=0.1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"", "it does not speak WebSocket"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "it does not speak WebSocket"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP 200 OK instead of a WebSocket"),
+        (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", "HTTP 500 Oops instead of a WebSocket"),
+    ],
+)
+@in_loop
+async def test_what_does_not_speak_websocket_is_one_clear_line(answer: bytes, message: str) -> None:
+    """A wrong port, or a gateway in front of a venue that is down."""
+
+    async def answerer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with tcp_venue(answerer) as port:
+        with pytest.raises(ConnectFailed) as failure:
+            await connect(f"ws://127.0.0.1:{port}")
+    assert message in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+@in_loop
+async def test_a_429_says_how_long_to_wait() -> None:
+    """The connection's backoff takes it from there."""
+
+    def refuse(connection: ServerConnection, request: Request) -> Response:
+        response = connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "slow down")
+        response.headers["Retry-After"] = "17"
+        return response
+
+    async with ws_venue(listen, process_request=refuse) as url:
+        with pytest.raises(ConnectFailed, match=r"HTTP 429 .*; wait, or open fewer connections$") as failure:
+            await connect(url)
+    assert failure.value.retry_after_s == 17.0
+
+
+# -- TLS ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[trustme.CA, Path]:
+    """A certificate authority of our own, and the file that a user would name."""
+    authority = trustme.CA()
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return authority, path
+
+
+def server_context(authority: trustme.CA, name: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+@in_loop
+async def test_a_certificate_of_a_named_authority_is_trusted(authority: tuple[trustme.CA, Path]) -> None:
+    """For a venue behind a company's proxy."""
+    async with ws_venue(listen, ssl=server_context(authority[0], "localhost")) as url:
+        connection = await connect(url, tls=tls_context(authority[1]))
+        assert connection.is_open
+        assert connection.url.startswith("wss://")
+        assert await connection.close() == Closed(1000, "", "")
+
+
+@in_loop
+async def test_a_certificate_of_nobody_is_refused(authority: tuple[trustme.CA, Path]) -> None:
+    """There is no option to trust it anyway."""
+    async with ws_venue(listen, ssl=server_context(authority[0], "localhost")) as url:
+        for tls in (None, tls_context()):
+            with pytest.raises(ConnectFailed, match=r"its TLS certificate is not trusted \(.*\); check the URL"):
+                await connect(url, tls=tls)
+
+
+@in_loop
+async def test_a_certificate_for_another_name_is_refused(authority: tuple[trustme.CA, Path]) -> None:
+    """A trusted authority does not make it the right venue."""
+    async with ws_venue(listen, ssl=server_context(authority[0], "other.example")) as url:
+        with pytest.raises(ConnectFailed, match=r"its TLS certificate is not trusted \(.*localhost.*\)"):
+            await connect(url, tls=tls_context(authority[1]))
+
+
+@in_loop
+async def test_a_port_without_tls_is_one_clear_line() -> None:
+    """Wss where ws was meant."""
+
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await reader.read()
+
+    async with tcp_venue(plain) as port:
+        with pytest.raises(ConnectFailed, match=r": TLS failed \(.*\); check that the port speaks TLS$"):
+            await connect(f"wss://127.0.0.1:{port}")
+
+
+def test_a_ca_file_without_certificates_is_an_error(tmp_path: Path) -> None:
+    """An option that does nothing would be found out too late."""
+    empty = tmp_path / "empty.pem"
+    empty.write_text("nothing")
+    for path in (empty, tmp_path / "missing.pem"):
+        with pytest.raises(ConfigError, match=r"holds no certificates in PEM form"):
+            tls_context(path)
