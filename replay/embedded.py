@@ -3,7 +3,7 @@ The embedded venue: the synthetic Hyperliquid behind real sockets on loopback, f
 
 Programs reach it by its two URLs alone. The fault hooks make it as unreliable as a real venue can be.
 
-As a process it prints one line of JSON with its URLs and runs until SIGTERM or SIGINT:
+As a process it prints one line of JSON (`ws_url`, `rest_url`, `accounts`) and runs until SIGTERM or SIGINT:
 
 Example:  python -m replay.embedded --port 0 --seed 7
 """
@@ -24,6 +24,7 @@ import msgspec
 
 from replay.synthetic.hyperliquid import Session, SyntheticHyperliquid, VenueOptions
 from replay.synthetic.market import Market, MarketOptions
+from replay.synthetic.traders import AccountsOptions
 from toolkit.clock import NS_PER_S, Clock, SystemClock
 from toolkit.transport.server import LoopbackServer, Peer, RestRequest, RestResponse
 
@@ -57,6 +58,7 @@ class EmbeddedVenue:
         seed: Decides everything that the market does.
         market: The market's other options; seed and genesis are set here.
         options: Cadences and limits of the venue.
+        accounts: What happens to the known accounts; their liquidation block counts from block 0, warm-up included.
         warmup_blocks: Blocks made before anybody connects, so that there is a past.
         port: 0 picks a free one.
         ssl_context: Serve TLS with it.
@@ -73,6 +75,7 @@ class EmbeddedVenue:
         seed: int | str = 0,
         market: MarketOptions | None = None,
         options: VenueOptions | None = None,
+        accounts: AccountsOptions | None = None,
         warmup_blocks: int = 300,
         port: int = 0,
         ssl_context: ssl.SSLContext | None = None,
@@ -84,6 +87,7 @@ class EmbeddedVenue:
         self._seed = seed
         self._market_options = market or MarketOptions()
         self._options = options or VenueOptions()
+        self._accounts = accounts or AccountsOptions()
         self._warmup_blocks = warmup_blocks
         self._port = port
         self._ssl_context = ssl_context
@@ -108,7 +112,7 @@ class EmbeddedVenue:
         if options.funding_phase_ns is None and options.funding_every_ns == _HOUR_NS:
             # On the hour, as on the real venue.
             options = replace(options, funding_phase_ns=_HOUR_NS - genesis_ns % _HOUR_NS)
-        self.venue = SyntheticHyperliquid(Market(options), self._options)
+        self.venue = SyntheticHyperliquid(Market(options), self._options, self._accounts)
         self.venue.advance(self._start_ns)
         async with AsyncExitStack() as stack:
             if self._sent_log is not None:
@@ -149,6 +153,14 @@ class EmbeddedVenue:
     def rest_url(self) -> str:
         """Base URL of the REST interface: requests go to `/info` below it."""
         return self._server.url
+
+    @property
+    def accounts(self) -> dict[str, str]:
+        """Addresses by name: `maker`, `taker`, `gambler`, `sub` and the maker's `agent` wallet."""
+        exchange = self.venue.exchange
+        return {each.name: each.address for each in exchange.accounts.values()} | {
+            "agent": next(iter(exchange.agents), "")
+        }
 
     async def _drive(self) -> None:
         """Make blocks and drop connections when they are due."""
@@ -287,7 +299,8 @@ async def _serve(port: int, seed: str, sent_log: Path | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with EmbeddedVenue(clock=SystemClock(), seed=seed, port=port, sent_log=sent_log) as venue:
-        click.echo(msgspec.json.encode({"ws_url": venue.ws_url, "rest_url": venue.rest_url}))
+        facts = {"ws_url": venue.ws_url, "rest_url": venue.rest_url, "accounts": venue.accounts}
+        click.echo(msgspec.json.encode(facts))
         await stop.wait()
 
 
@@ -297,7 +310,7 @@ async def _serve(port: int, seed: str, sent_log: Path | None) -> None:
 @click.option("--sent-log", type=click.Path(path_type=Path), help="Append every message sent to this file.")
 def main(port: int, seed: str, sent_log: Path | None) -> None:
     """
-    Serve a synthetic Hyperliquid on loopback until SIGTERM or SIGINT; its URLs are printed as one line of JSON.
+    Serve a synthetic Hyperliquid on loopback until SIGTERM or SIGINT; its URLs are printed as one line of JSON, with the addresses of its accounts.
 
     Example:  python -m replay.embedded --port 0 --seed 7
     """

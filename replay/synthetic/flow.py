@@ -23,6 +23,10 @@ LEVELS_MAX = 48
 ORDERS_TARGET = 130
 #: Ticks between the touches above which somebody steps in between.
 SPREAD_TICKS_MAX = 3
+#: Ticks that the fair price must have run ahead for more than the best level to be picked off.
+JUMP_TICKS = 15
+#: Share of the fair price beyond which nobody takes a price: the book has a hole after a jump.
+SILLY = 0.005
 #: How far from its base the fair price may walk, as a share of the base.
 RANGE = 0.15
 
@@ -177,7 +181,7 @@ class Flow:
         is_buy = rand() < 0.5 + min(max(self.drift * 0.5, -0.2), 0.2)
         side = self.book.asks if is_buy else self.book.bids
         level = side.best_level()
-        if level is None:
+        if level is None or abs(level.px - self.fair) > self.fair * SILLY:
             return
         through = 2 + int(rand() * 4.0) if rand() < 0.15 else 0
         lots = max(int(level.lots * rand() * 0.6), self._lots_min)
@@ -189,14 +193,22 @@ class Flow:
             self._send_ioc(time_ms, is_buy, px, lots)
 
     def _arbitrage(self, time_ms: int) -> None:
-        """Orders that the fair price has moved through are picked off."""
+        """Orders that the fair price has moved through are picked off, several levels at once after a jump."""
         px, tick = self._fair_px()
-        book = self.book
-        ask, bid = book.asks.best_level(), book.bids.best_level()
-        if ask is not None and ask.px < px - tick:
-            self._send_ioc(time_ms, True, px - tick, max(ask.lots, self._lots_min))
-        elif bid is not None and bid.px > px + 2 * tick:
-            self._send_ioc(time_ms, False, px + 2 * tick, max(bid.lots, self._lots_min))
+        asks, bids = self.book.asks, self.book.bids
+        ask, bid = asks.best, bids.best
+        if ask is not None and ask < px - tick:
+            depth = 8 if px - ask > JUMP_TICKS * tick else 1
+            lots = sum(level.lots for level in asks.levels(depth) if level.px <= px - tick)
+            self._send_ioc(time_ms, True, px - tick, max(lots, self._lots_min))
+        elif bid is not None and bid > px + 2 * tick:
+            depth = 8 if bid - px > JUMP_TICKS * tick else 1
+            lots = sum(level.lots for level in bids.levels(depth) if level.px >= px + 2 * tick)
+            self._send_ioc(time_ms, False, px + 2 * tick, max(lots, self._lots_min))
+
+    def jump(self, share: float) -> None:
+        """Move the fair price by that share of itself at once: news, a crash, a squeeze."""
+        self.fair = min(max(self.fair * (1.0 + share), self._low), self._high)
 
     # Keeping the book in shape -------------------------------------------------------------------------------------
 
@@ -233,7 +245,7 @@ class Flow:
             if ask - bid > SPREAD_TICKS_MAX * tick and rand() < 0.8:
                 self._add(time_ms, rand() < 0.5, 0.0)
         for is_buy, side in ((True, book.bids), (False, book.asks)):
-            for _ in range(3):
+            for _ in range(3 if len(side) > LEVELS_MIN // 2 else LEVELS_MIN // 2):
                 if len(side) >= LEVELS_MIN:
                     break
                 self._add(time_ms, is_buy, rand() * 40.0)

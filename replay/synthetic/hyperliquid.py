@@ -11,12 +11,17 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from replay.synthetic.account_info import AccountInfo
+from replay.synthetic.account_streams import AccountStreams
+from replay.synthetic.account_wire import AccountWire
 from replay.synthetic.book import Level
 from replay.synthetic.candles import Candles
+from replay.synthetic.exchange import Exchange, News
 from replay.synthetic.info import Info, Unprocessable, VenueFault
 from replay.synthetic.market import Block, Market
 from replay.synthetic.metadata import Metadata
-from replay.synthetic.subscriptions import Fatal, ParseFailed, Refused, Subscription, parse
+from replay.synthetic.subscriptions import USER_TYPES, Fatal, ParseFailed, Refused, Subscription, parse
+from replay.synthetic.traders import AccountsOptions, settle_traders
 from replay.synthetic.wire import Wire, frame
 from toolkit.clock import NS_PER_MS, NS_PER_S
 
@@ -100,18 +105,33 @@ class Session:
 
 class SyntheticHyperliquid:
     """
-    The venue: a market, its listing, the REST face (`info`) and the sessions.
+    The venue: a market, its listing, its accounts, the REST face (`info`) and the sessions.
 
     `advance` must be called at `next_due_ns` and may be called whenever; frames are the same however often it is.
+
+    Args:
+        market: Not yet advanced, if it has accounts.
+        options: Cadences and limits.
+        accounts: What happens to the known accounts; None for a venue that knows nobody.
     """
 
-    def __init__(self, market: Market, options: VenueOptions | None = None) -> None:
+    def __init__(
+        self, market: Market, options: VenueOptions | None = None, accounts: AccountsOptions | None = None
+    ) -> None:
         self.market = market
         self.options = options or VenueOptions()
         self.wire = Wire(market)
         self.metadata = Metadata(market.instruments)
         self.candles = Candles(market.instruments)
         self.info = Info(market, self.wire, self.metadata, self.candles)
+        account_wire = AccountWire(market, self.metadata)
+        #: The known accounts; none, unless they were asked for.
+        self.exchange = Exchange(market, account_wire, market.options.seed)
+        if accounts is not None:
+            settle_traders(self.exchange, market.flows, market.options.seed, accounts)
+            market.participants.append(self.exchange)
+        AccountInfo(self.info, self.exchange, account_wire)
+        self._streams = AccountStreams(self.exchange, account_wire)
         self.sessions: list[Session] = []
         #: (subscription type, coin or None for all coins) of which nothing is sent; pongs and acks go on.
         self.muted: set[tuple[str, str | None]] = set()
@@ -263,7 +283,7 @@ class SyntheticHyperliquid:
             case "allMids":
                 return [self._mids(wanted)]
             case _:
-                return []
+                return self._streams.first_frames(wanted)
 
     def _book(self, wanted: Subscription) -> dict[str, object]:
         fast = bool(wanted.fields["fast"])
@@ -289,8 +309,10 @@ class SyntheticHyperliquid:
             blocks += 1
             for trades in block.trades.values():
                 self.candles.add(trades)
+            news = self.exchange.take_news()
             if self.sessions:
                 self._push(block, time_ns, now_ns)
+                self._push_accounts(news, block, time_ns, now_ns)
         return blocks
 
     def _push(self, block: Block, time_ns: int, now_ns: int) -> None:
@@ -325,6 +347,13 @@ class SyntheticHyperliquid:
                 candle = self.candles.current(wanted.coin, wanted.fields["interval"], block.time_ms)
                 if candle is not None:
                     self._send(wanted, frame("candle", candle), now_ns)
+
+    def _push_accounts(self, news: dict[str, News], block: Block, time_ns: int, now_ns: int) -> None:
+        """What one block means to accounts, after what it means to everybody."""
+        resend = self._clock("state", self.options.state_every_ns, time_ns)
+        wanted = [each for kind in USER_TYPES for each in self._of(kind)]
+        for each, text in self._streams.frames(wanted, news, block.number, resend=resend):
+            self._send(each, text, now_ns)
 
     def _clock(self, name: str, every_ns: int, time_ns: int) -> bool:
         """Whether a push clock strikes: on the first block that is at least its interval after the last strike."""

@@ -60,6 +60,9 @@ class Participant(Protocol):
     def filled(self, coin: str, fill: Fill, trade: Trade) -> None:
         """Called for every fill of the market as it happens; the orders hold what is left of them."""
 
+    def matched(self, coin: str) -> None:
+        """Called after the last fill of an order, when the book is at rest again."""
+
     def funded(self, row: FundingRow) -> None:
         """Called for each perpetual when its funding is settled."""
 
@@ -226,6 +229,8 @@ class Market:
             digest = tx_hash or self._hash(coin)
             for fill in fills:
                 self._print(coin, fill, digest)
+            for participant in self.participants:
+                participant.matched(coin)
         flow = self.flows.get(coin)
         if flow is not None:
             for fill in fills:

@@ -58,9 +58,6 @@ class Metadata:
                 "maxLeverage": each.max_leverage,
                 "marginTableId": each.max_leverage,
             }
-            if dex:
-                asset["onlyIsolated"] = True
-                asset["marginMode"] = "strictIsolated"
             if each.delisted:
                 asset["isDelisted"] = True
             universe.append(asset)

@@ -91,6 +91,20 @@ def test_a_client_is_sent_what_it_asked_for() -> None:
     run(test)
 
 
+def test_accounts_can_be_followed_by_their_addresses() -> None:
+    async def test(venue: EmbeddedVenue) -> None:
+        maker = venue.accounts["maker"]
+        async with connect(venue.ws_url, max_queue=None) as client:
+            await subscribe(client, "orderUpdates", user=maker)
+            await subscribe(client, "userFills", user=maker)
+            assert (await until(client, "userFills"))["data"]["isSnapshot"] is True
+            assert (await until(client, "orderUpdates"))["data"][0]["order"]["coin"] in ("BTC", "ETH", "xyz:SP500")
+        role = json.loads((await post(venue, {"type": "userRole", "user": venue.accounts["agent"]}))[1])
+        assert role == {"role": "agent", "data": {"user": maker}}
+
+    run(test)
+
+
 def test_what_was_sent_is_kept_and_logged(tmp_path: Path) -> None:
     log = tmp_path / "sent.jsonl"
 
@@ -310,6 +324,7 @@ def test_it_runs_as_a_process(tmp_path: Path) -> None:
         asyncio.run(test())
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0
+    assert set(urls["accounts"]) == {"maker", "taker", "gambler", "sub", "agent"}
     assert urls["rest_url"].startswith("http://127.0.0.1:")
 
 

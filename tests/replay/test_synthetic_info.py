@@ -73,7 +73,10 @@ def test_a_book_is_null_for_an_unknown_coin_and_empty_for_a_delisted_one(venue: 
     assert ask(venue, "l2Book", coin="NOPE") is None
     assert ask(venue, "l2Book", coin="MATIC")["levels"] == [[], []]
     assert [len(side) for side in ask(venue, "l2Book", coin="BTC")["levels"]] == [20, 20]
-    assert ask(venue, "l2Book", coin="BTC", nSigFigs=5, mantissa=5)["spread"] == "5.0"
+    bucketed = ask(venue, "l2Book", coin="BTC", nSigFigs=5, mantissa=5)
+    bid, best = (float(side[0]["px"]) for side in bucketed["levels"])
+    assert bid % 5 == best % 5 == 0
+    assert float(bucketed["spread"]) == best - bid
 
 
 def test_recent_trades_come_newest_first(venue: SyntheticHyperliquid) -> None:
