@@ -124,6 +124,9 @@ class CloseConnection(msgspec.Struct, frozen=True):
 
 Request = SendText | RestCall | CloseConnection
 
+#: What msgspec raises for bytes that are no JSON: text that is no UTF-8 and brackets without end are not `DecodeError`.
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -230,7 +233,7 @@ class VenueProtocol(ABC):
             if frame.kind == DAMAGED:
                 raise ParseError("a damaged line of an imported file")
             raise ParseError(f"unknown frame kind {frame.kind!r}")
-        except (ParseError, msgspec.DecodeError) as exc:
+        except (ParseError, *_UNREADABLE) as exc:
             self.parse_error_count += 1
             return [self.event(frame, EventKind.PARSE_ERROR, detail=f"{exc} in {excerpt(frame.payload)}")]
 
