@@ -27,7 +27,8 @@ __all__ = ["ABNORMAL", "Closed", "WebSocket", "open_websocket"]
 #: Code of a connection that ended without a close frame (RFC 6455, 7.1.5).
 ABNORMAL: Final = 1006
 
-#: Frames buffered before reading from the socket pauses; what is beyond waits in the kernel, and then at the venue.
+#: Frames buffered before reading from the socket pauses; what is beyond waits in the kernel, and then at the venue. A
+#: reader that never waits for anything but frames leaves no more in it than one read of the socket brought.
 FRAMES_BUFFERED = 1024
 
 
