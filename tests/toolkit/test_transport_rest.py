@@ -16,7 +16,6 @@ from aiohttp import web
 from tests.toolkit.live_harness import advance_until, in_loop, rest_venue, tcp_venue, unused_port
 from toolkit.clock import NS_PER_S, Clock, ManualClock, SystemClock
 from toolkit.errors import ConfigError, ConnectFailed, RequestFailed, TransportError
-from toolkit.rng import seeded
 from toolkit.transport.backoff import Backoff
 from toolkit.transport.failures import retry_after_s
 from toolkit.transport.limits import RateLimit
@@ -29,7 +28,7 @@ Answer = tuple[int, bytes] | tuple[int, bytes, dict[str, str]]
 
 def client(url: str, clock: Clock | None = None, *, weight: float = 1000, **options: Any) -> RestClient:
     clock = clock or SystemClock()
-    options = {"backoff": lambda: Backoff(seeded(1), base_s=0.01, max_s=0.02), **options}
+    options = {"backoff": lambda: Backoff(1, base_s=0.01, max_s=0.02), **options}
     return RestClient(url, clock=clock, limit=RateLimit(clock, weight, 60.0), **options)
 
 

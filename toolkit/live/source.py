@@ -18,7 +18,7 @@ from toolkit.live.watchdog import Watchdog
 from toolkit.messages import BookSnapshot, FundingInfo, Message
 from toolkit.orderbook import OrderBook
 from toolkit.protocol import CloseConnection, Request, RestCall, SendText, VenueProtocol
-from toolkit.rng import fresh_seed, seeded
+from toolkit.rng import fresh_seed
 from toolkit.tracker import OrderBookTracker
 from toolkit.transport.backoff import Backoff
 from toolkit.transport.limits import VenueBudget
@@ -281,7 +281,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
             link.start(self._group)
 
     def _backoff(self, purpose: str) -> Backoff:
-        return Backoff(seeded(f"{self._seed}:{purpose}"), max_s=self._backoff_s_max)
+        return Backoff(f"{self._seed}:{purpose}", max_s=self._backoff_s_max)
 
     # -- asking ------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+from toolkit.rng import seeded
 
 __all__ = ["Backoff"]
 
@@ -16,14 +16,14 @@ class Backoff:
     """
 
     def __init__(
-        self, rng: random.Random, *, base_s: float = 0.5, max_s: float = 30.0, reset_after_s: float = 20.0
+        self, seed: int | str, *, base_s: float = 0.5, max_s: float = 30.0, reset_after_s: float = 20.0
     ) -> None:
         """
-        Start at the smallest ceiling, `base_s`; it never exceeds `max_s`.
+        Start at the smallest ceiling, `base_s`; it never exceeds `max_s`. The seed alone decides the delays.
 
         `reset_after_s` is how long a connection must have lived for its loss not to count as one more failure.
         """
-        self._rng = rng
+        self._rng = seeded(seed)
         self._base_s = base_s
         self._max_s = max_s
         self._reset_after_s = reset_after_s
