@@ -19,6 +19,7 @@ from recordings.software import SOFTWARE
 from toolkit.digest import DIGEST_VERSION
 from toolkit.errors import ConfigError, ImportFailed
 from toolkit.frames import DAMAGED, REST_IN, WS_IN, Frame
+from toolkit.garbage import rare_collections
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import find_venue
 
@@ -93,7 +94,7 @@ def import_capture(
     manifest.sources = [SourceInfo(spec.name, protocol.version)]
     normalizer = Normalizer({spec.name: protocol})
     total = sum(path.stat().st_size for path in paths)
-    with _Sealer(folder, manifest, normalizer) as sealer:
+    with rare_collections(), _Sealer(folder, manifest, normalizer) as sealer:
         for frame in _frames(spec.name, files, metadata):
             writer = sealer.writer
             if writer.frame_count >= options.segment_frames or writer.payload_bytes >= options.segment_bytes:

@@ -8,6 +8,7 @@ tables, where they lie sorted by symbol. Both stream: memory does not grow with 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 
 from recordings.manifest import Manifest, Segment, inside, read_manifest
 from recordings.rows import book_messages, flat_messages, frames, split_complete
-from recordings.schema import MESSAGE_TABLES, RAW_TABLE
+from recordings.schema import MESSAGE_TABLES, RAW_TABLE, TABLES
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import Frame
 from toolkit.messages import Message
@@ -31,6 +32,10 @@ BATCH_ROWS: Final = 65_536
 BATCH_ROWS_TOTAL: Final = 2_000_000
 #: `sub_seq` of one frame stay below this, since no frame is longer than its limit of bytes.
 _SUB_SEQ_SPAN: Final = 1 << 21
+#: Strings are read as dictionaries: each distinct one becomes a Python string once, not once per row.
+_DICTIONARY_COLUMNS: Final = {
+    table: [field.name for field in TABLES[table] if field.type == pa.string()] for table in MESSAGE_TABLES
+}
 
 
 class Recording:
@@ -129,21 +134,26 @@ class Recording:
         if not runs:
             return
         rows = batch_rows or min(BATCH_ROWS, max(1024, BATCH_ROWS_TOTAL // len(runs)))
-        for run in runs:
-            run.start(rows)
-        while runs := [run for run in runs if run.fill()]:
-            if len(runs) == 1:
-                yield runs[0].take_all()
-                continue
-            # Every run still to be read has messages up to this key, so below it nothing is missing.
-            bound = min(run.keys[-1] for run in runs)
-            keys, messages = [], []
+        with ThreadPoolExecutor(1) as reader:
             for run in runs:
-                run_keys, run_messages = run.take_until(bound)
-                keys.append(run_keys)
-                messages += run_messages
-            order = np.argsort(np.concatenate(keys), kind="stable")
-            yield list(map(messages.__getitem__, order.tolist()))
+                run.start(rows, reader)
+            yield from _merged(runs)
+
+
+def _merged(runs: list[_Run]) -> Iterator[list[Message]]:
+    while runs := [run for run in runs if run.fill()]:
+        if len(runs) == 1:
+            yield runs[0].take_all()
+            continue
+        # Every run still to be read has messages up to this key, so below it nothing is missing.
+        bound = min(run.keys[-1] for run in runs)
+        keys, messages = [], []
+        for run in runs:
+            run_keys, run_messages = run.take_until(bound)
+            keys.append(run_keys)
+            messages += run_messages
+        order = np.argsort(np.concatenate(keys), kind="stable")
+        yield list(map(messages.__getitem__, order.tolist()))
 
 
 class _Run:
@@ -154,27 +164,32 @@ class _Run:
         self._table = table
         self._row_groups = row_groups
         self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._reader: Executor | None = None
+        self._coming: Future[pa.RecordBatch | None] | None = None
         self._rest: pa.RecordBatch | None = None
         self._messages: list[Message] = []
         self.keys: Any = np.empty(0, np.int64)
 
-    def start(self, batch_rows: int) -> None:
+    def start(self, batch_rows: int, reader: Executor) -> None:
+        """Begin to read, one batch ahead, in `reader`: decoding does not need the interpreter."""
+        self._reader = reader
         with _reading(self._path):
-            # Strings arrive as dictionaries, so each distinct one becomes a Python string only once.
-            parquet = pq.ParquetFile(self._path)
+            parquet = pq.ParquetFile(self._path, read_dictionary=_DICTIONARY_COLUMNS[self._table])
             self._batches = parquet.iter_batches(batch_rows, row_groups=self._row_groups)
+        self._coming = reader.submit(next, self._batches, None)
 
     def fill(self) -> bool:
         """Read on if the buffer is empty; False once nothing is left."""
         while not self._messages:
-            with _reading(self._path):
-                batch = next(self._batches, None)
-            if batch is None:
-                if self._rest is not None and len(self._rest):
-                    raise RecordingDamaged(f"{self._path} ends inside a message: expected is_last on its last row")
+            if self._coming is None or self._reader is None:
                 return False
             with _reading(self._path):
-                self._take_in(batch)
+                batch = self._coming.result()
+                self._coming = self._reader.submit(next, self._batches, None) if batch is not None else None
+                if batch is not None:
+                    self._take_in(batch)
+                elif self._rest is not None:
+                    raise RecordingDamaged(f"{self._path} ends inside a message: expected is_last on its last row")
         return True
 
     def take_all(self) -> list[Message]:
@@ -189,15 +204,17 @@ class _Run:
 
     def _take_in(self, batch: pa.RecordBatch) -> None:
         if self._table == "book":
-            if self._rest is not None and len(self._rest):
+            if self._rest is not None:
                 batch = pa.Table.from_batches([self._rest, batch]).combine_chunks().to_batches()[0]
-            batch, self._rest = split_complete(batch)
+            batch, rest = split_complete(batch)
+            self._rest = rest if len(rest) else None
             self._messages = book_messages(batch)
-            batch = batch.filter(batch.column("is_first"))
+            keys = batch.select(["capture_seq", "sub_seq"]).filter(batch.column("is_first"))
         else:
             self._messages = flat_messages(self._table, batch)
-        seqs = batch.column("capture_seq").to_numpy()
-        self.keys = seqs * _SUB_SEQ_SPAN + batch.column("sub_seq").to_numpy()
+            keys = batch
+        seqs = keys.column("capture_seq").to_numpy()
+        self.keys = seqs * _SUB_SEQ_SPAN + keys.column("sub_seq").to_numpy()
         if len(self.keys) > 1 and not (np.diff(self.keys) > 0).all():
             raise RecordingDamaged(f"{self._path} is not sorted by (symbol, capture_seq, sub_seq)")
 

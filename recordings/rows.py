@@ -30,6 +30,8 @@ from toolkit.messages import (
 
 __all__ = ["book_messages", "flat_messages", "frames", "split_complete"]
 
+#: Columns of `book` that differ from level to level, and flags; the others are the same on all rows of a message.
+_PER_LEVEL: Final = frozenset({"is_first", "is_last", "side", "price", "size", "count"})
 _CLASSES: Final[dict[str, type[Message]]] = {
     "bbo": BestQuote,
     "trades": Trade,
@@ -86,60 +88,57 @@ def book_messages(batch: pa.RecordBatch) -> list[Message]:
     starts = np.flatnonzero(batch.column("is_first").to_numpy(zero_copy_only=False))
     if len(batch) and (not len(starts) or starts[0] != 0):
         raise RecordingDamaged("a book message without its first row: expected is_first on the first row of each")
-    side = pc.fill_null(pc.equal(batch.column("side"), "bid"), False).to_numpy(zero_copy_only=False)
+    side = _equals(batch.column("side"), "bid")
     is_level = batch.column("price").is_valid().to_numpy(zero_copy_only=False)
     _check_levels(batch)
     bids = np.add.reduceat(side.astype(np.int64), starts) if len(starts) else starts
     levels = np.add.reduceat(is_level.astype(np.int64), starts) if len(starts) else starts
-    first_rows = batch.take(pa.array(starts))
-    heads = {
-        name: _values(_column(first_rows, name, schema))
-        for name in schema.names
-        if name not in ("is_first", "is_last", "side", "price", "size", "count")
-    }
+    head_names = [name for name in batch.schema.names if name not in _PER_LEVEL]
+    first_rows = batch.select([*head_names, "count"]).take(pa.array(starts))
+    heads = {name: _values(_column(first_rows, name, schema)) for name in schema.names if name not in _PER_LEVEL}
     prices = tuple(batch.column("price").fill_null(0.0).to_numpy().tolist())
     sizes = tuple(batch.column("size").fill_null(0.0).to_numpy().tolist())
     count = batch.column("count")
     counted = first_rows.column("count").is_valid().to_pylist()
     counts: tuple[int, ...] = tuple(count.fill_null(0).to_numpy().tolist())
-    classes = {True: BookSnapshot, False: BookDiff}
     none: tuple[int, ...] = ()
-    messages: list[Message] = []
-    rows = zip(
-        map(classes.__getitem__, heads.pop("is_snapshot")),
-        starts.tolist(),
-        (starts + bids).tolist(),
-        (starts + levels).tolist(),
-        counted,
+    middles, ends = starts + bids, starts + levels
+    # Everything below runs at C speed: slices, then one constructor call per message.
+    bid_slices = list(map(slice, starts.tolist(), middles.tolist()))
+    ask_slices = list(map(slice, middles.tolist(), ends.tolist()))
+    bid_counts: Sequence[tuple[int, ...]] = list(map(counts.__getitem__, bid_slices))
+    ask_counts: Sequence[tuple[int, ...]] = list(map(counts.__getitem__, ask_slices))
+    if not all(counted):
+        bid_counts = [column if has else none for column, has in zip(bid_counts, counted, strict=True)]
+        ask_counts = [column if has else none for column, has in zip(ask_counts, counted, strict=True)]
+    is_snapshot = heads.pop("is_snapshot")
+    ids = [heads.pop(name) for name in ("first_update_id", "last_update_id", "prev_update_id")]
+    columns = (
         *heads.values(),
-        strict=True,
+        map(prices.__getitem__, bid_slices),
+        map(sizes.__getitem__, bid_slices),
+        bid_counts,
+        map(prices.__getitem__, ask_slices),
+        map(sizes.__getitem__, ask_slices),
+        ask_counts,
+        *ids,
     )
-    for cls, start, middle, end, has_counts, *head in rows:
-        (venue, symbol, pair, ts_event, ts_recv, seq, sub, form, fused, cap, first_id, last_id, prev_id) = head
-        messages.append(
-            cls(
-                venue,
-                symbol,
-                pair,
-                ts_event,
-                ts_recv,
-                seq,
-                sub,
-                form,
-                fused,
-                cap,
-                prices[start:middle],
-                sizes[start:middle],
-                counts[start:middle] if has_counts else none,
-                prices[middle:end],
-                sizes[middle:end],
-                counts[middle:end] if has_counts else none,
-                first_id,
-                last_id,
-                prev_id,
-            )
-        )
-    return messages
+    if all(is_snapshot):
+        return list(map(BookSnapshot, *columns))
+    if not any(is_snapshot):
+        return list(map(BookDiff, *columns))
+    classes = map((BookDiff, BookSnapshot).__getitem__, map(int, is_snapshot))
+    return [cls(*values) for cls, values in zip(classes, zip(*columns, strict=True), strict=True)]
+
+
+def _equals(column: pa.Array, word: str) -> Any:
+    """Where a column of strings, plain or dictionary, holds that word."""
+    if pa.types.is_dictionary(column.type):
+        words = column.dictionary.to_pylist()
+        if word not in words:
+            return np.zeros(len(column), np.bool_)
+        return column.indices.fill_null(-1).to_numpy() == words.index(word)
+    return pc.fill_null(pc.equal(column, word), False).to_numpy(zero_copy_only=False)
 
 
 def _check_levels(batch: pa.RecordBatch) -> None:

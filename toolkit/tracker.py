@@ -35,6 +35,9 @@ BookListener = Callable[[Message, OrderBook | None], None]
 _NOT_A_BOOK: Final = frozenset({"trades", "funding", "user"})
 
 
+_BOOK_MESSAGES: Final = (BookSnapshot, BestQuote, BookDiff)
+
+
 class _PairBooks:
     """The fused book of one pair, and the newest message of each form."""
 
@@ -97,7 +100,7 @@ class OrderBookTracker:
 
     def apply(self, message: Message) -> OrderBook | None:
         """Take a message in and return the fused book it changed, or None."""
-        if isinstance(message, BookSnapshot | BestQuote | BookDiff):
+        if isinstance(message, _BOOK_MESSAGES):
             return self._apply_book(message)
         if isinstance(message, StreamEvent):
             return self._apply_event(message)
@@ -192,7 +195,7 @@ class OrderBookTracker:
 
     def _apply_book(self, message: BookSnapshot | BestQuote | BookDiff) -> OrderBook | None:
         pair = message.trading_pair
-        books = self._books(pair)
+        books = self._pairs.get(pair) or self._books(pair)
         book = books.fusion.book
         try:
             books.fusion.apply(message)
@@ -200,7 +203,7 @@ class OrderBookTracker:
                 self._apply_diff_alone(books, message)
             else:
                 books.latest[message.form] = message
-                if not message.fused and isinstance(message, BookSnapshot) and message.form in books.diff_books:
+                if not message.fused and message.form in books.diff_books and isinstance(message, BookSnapshot):
                     books.diff_books[message.form].apply_snapshot(message)
         except BookError as exc:
             self.refused_count[pair] = self.refused_count.get(pair, 0) + 1
@@ -209,7 +212,8 @@ class OrderBookTracker:
             return book
         if not message.fused:
             return None
-        if book.is_crossed:
+        bid, ask = book.bids.best_price, book.asks.best_price
+        if bid is not None and ask is not None and bid >= ask:
             self.crossed_count[pair] = self.crossed_count.get(pair, 0) + 1
         return book
 

@@ -1,0 +1,1 @@
+"""Recordings as data sources, the replay server and the embedded venue."""
