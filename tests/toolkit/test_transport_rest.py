@@ -268,9 +268,11 @@ async def test_requests_keep_below_the_weight_limit() -> None:
 @in_loop
 async def test_a_closed_client_says_so() -> None:
     """A snapshot asked for after the session's end."""
-    rest = client("http://127.0.0.1:9", attempts_max=1)
+    rest = client("http://127.0.0.1:9")
     await rest.close()
-    with pytest.raises(RequestFailed, match=r"^GET http://127\.0\.0\.1:9/: the session is closed$"):
+    with pytest.raises(
+        RequestFailed, match=r"^GET http://127\.0\.0\.1:9/: the session is not open; ask before it is closed$"
+    ):
         await rest.request("GET", "/")
 
 

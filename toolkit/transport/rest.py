@@ -138,6 +138,8 @@ class RestClient:
         Raises ConnectFailed or RequestFailed with what the last attempt found, and what the callbacks raise. Safe
         to cancel.
         """
+        if self._session is None:
+            raise RequestFailed(f"{method} {self._url(path)}: the session is not open; ask before it is closed")
         backoff = self._backoff()
         attempt = 0
         while True:
@@ -172,7 +174,7 @@ class RestClient:
         """One attempt. Raises ConnectFailed, RequestFailed."""
         url = self._url(path)
         if self._session is None:
-            raise RequestFailed(f"{method} {url}: the session is closed")
+            raise RequestFailed(f"{method} {url}: the session was closed meanwhile")
         try:
             async with self._session.request(
                 method,
