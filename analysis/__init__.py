@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from analysis.connection import VIEWS, connect
 from analysis.holding import Clock, State, stretches
+from analysis.plots import PANELS_MAX, SpreadPlot, plot_spreads
+from analysis.reception import COVERAGE_SCHEMA, LATENCY_SCHEMA, coverage, latency
 from analysis.series import SERIES_SCHEMA, spread_series
-from analysis.source import RecordingFiles, RecordingLike, open_recording, scan
+from analysis.source import RecordingLike, open_recording, scan
 from analysis.summary import SPREAD_SCHEMA, mid_price, quoted_spread, spread_bps, spreads
 from analysis.times import duration_ns, time_ns
 from analysis.window import REPORT_SCHEMA, SpreadWindow, spread_window
 
 __all__ = [
+    "COVERAGE_SCHEMA",
+    "LATENCY_SCHEMA",
+    "PANELS_MAX",
     "REPORT_SCHEMA",
     "SERIES_SCHEMA",
     "SPREAD_SCHEMA",
     "VIEWS",
     "Clock",
-    "RecordingFiles",
     "RecordingLike",
+    "SpreadPlot",
     "SpreadWindow",
     "State",
     "connect",
+    "coverage",
     "duration_ns",
+    "latency",
     "mid_price",
     "open_recording",
+    "plot_spreads",
     "quoted_spread",
     "scan",
     "spread_bps",

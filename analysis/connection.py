@@ -10,7 +10,8 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from analysis.source import RecordingFiles, RecordingLike, open_recording
+from analysis.source import RecordingLike, open_recording
+from recordings.recording import Recording
 from recordings.schema import TABLES
 from toolkit.errors import ConfigError, RecordingDamaged
 
@@ -102,7 +103,7 @@ def connect(*recordings: RecordingLike, read_only: bool = True) -> duckdb.DuckDB
     return connection
 
 
-def _select(table: str, opened: Sequence[RecordingFiles], names: Sequence[str], allowed: set[str]) -> str:
+def _select(table: str, opened: Sequence[Recording], names: Sequence[str], allowed: set[str]) -> str:
     parts = []
     for recording, name in zip(opened, names, strict=True):
         label = f"{_text(name)} AS recording, " if len(opened) > 1 else ""
@@ -120,7 +121,7 @@ def _select(table: str, opened: Sequence[RecordingFiles], names: Sequence[str], 
     return " UNION ALL ".join(parts)
 
 
-def _names(opened: Sequence[RecordingFiles]) -> list[str]:
+def _names(opened: Sequence[Recording]) -> list[str]:
     names = [recording.path.absolute().name for recording in opened]
     if len(set(names)) < len(names):
         names = [str(recording.path.absolute()) for recording in opened]

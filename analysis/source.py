@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
+from recordings.recording import Recording
 from recordings.schema import TABLES
-from toolkit.errors import ConfigError, RecordingDamaged
+from toolkit.errors import ConfigError
 
 __all__ = [
     "KEY",
-    "RecordingFiles",
     "RecordingLike",
     "only",
     "open_recording",
@@ -27,42 +25,16 @@ __all__ = [
 KEY = ("venue", "symbol")
 
 
-@runtime_checkable
-class RecordingFiles(Protocol):
-    """
-    What analysis needs of a recording: `recordings.recording.Recording` has it.
-
-    Attributes:
-        path: The folder.
-        manifest: What `recording.json` says.
-    """
-
-    @property
-    def path(self) -> Path: ...
-
-    @property
-    def manifest(self) -> Mapping[str, Any]: ...
-
-    def files(self, table: str) -> list[Path]:
-        """Parquet files of the table, in the order of their segments; empty where no row was recorded."""
-        ...
+RecordingLike = Recording | str | PathLike[str]
 
 
-RecordingLike = RecordingFiles | str | PathLike[str]
-
-
-def open_recording(recording: RecordingLike) -> RecordingFiles:
+def open_recording(recording: RecordingLike) -> Recording:
     """
     Open a recording by its folder; one that is open already is returned as it is.
 
     Raises NotARecording, FormatTooNew or RecordingDamaged.
     """
-    if isinstance(recording, RecordingFiles):
-        return recording
-    from recordings.recording import Recording
-
-    opened: RecordingFiles = Recording.open(Path(recording))
-    return opened
+    return recording if isinstance(recording, Recording) else Recording.open(Path(recording))
 
 
 def scan(recording: RecordingLike, table: str) -> pl.LazyFrame:
@@ -86,9 +58,6 @@ def scan(recording: RecordingLike, table: str) -> pl.LazyFrame:
     files = open_recording(recording).files(table)
     if not files:
         return pl.LazyFrame(schema=schema)
-    missing = [path for path in files if not path.is_file()]
-    if missing:
-        raise RecordingDamaged(f"{missing[0]} is in the manifest but not in the folder; copy the recording again")
     # Without `glob=False` a folder called `[1]` would be a pattern, and without `hive_partitioning=False` one called
     # `date=2026-01-01` would add a column. An older recording may lack a column that was added later.
     return pl.scan_parquet(files, glob=False, hive_partitioning=False, missing_columns="insert", schema=schema)
@@ -116,7 +85,6 @@ def polars_schema(table: str) -> pl.Schema:
     return empty.schema
 
 
-def recording_end_ns(recording: RecordingFiles) -> int | None:
-    """Receive time of the last frame that was sealed, ns; None if the manifest does not say."""
-    ends = [segment.get("ts_recv_last") for segment in recording.manifest.get("segments", ())]
-    return max((int(end) for end in ends if end is not None), default=None)
+def recording_end_ns(recording: Recording) -> int | None:
+    """Latest receive time of a frame that was sealed, ns; None in a recording without frames."""
+    return max((segment.ts_recv_last for segment in recording.manifest.segments), default=None)

@@ -12,7 +12,7 @@ import polars as pl
 from analysis.gathering import Gathering
 from analysis.holding import Clock, Progress, State, pairs_of, quote_end_ns, stretches
 from analysis.source import KEY, only
-from analysis.ticks import TickRule, infer_tick, tick_rules
+from analysis.ticks import TickRule, infer_tick, price_band, tick_rules
 from analysis.weighted import QUANTILES, weighted_mean, weighted_quantiles
 from toolkit.errors import ConfigError
 
@@ -84,6 +84,7 @@ def spreads(
     top: pl.LazyFrame,
     *,
     instruments: pl.LazyFrame | None = None,
+    book: pl.LazyFrame | None = None,
     start_ns: int | None = None,
     end_ns: int | None = None,
     counts_end: bool | None = None,
@@ -98,7 +99,9 @@ def spreads(
 
     Args:
         top: Rows of the table `top`, those of each instrument in the order of (capture_seq, sub_seq).
-        instruments: Rows of the table `instruments`, for the ticks; None: ticks are inferred from the quotes.
+        instruments: Rows of the table `instruments`, for the ticks.
+        book: Rows of the table `book`; where metadata gives no tick, it is inferred from the prices near the best ones.
+            None: only from the best bids and asks.
         start_ns: Where to start, ns since the Unix epoch, UTC; the quote that stands there counts from there.
         end_ns: Where to end. None: at the newest time in `top`.
         counts_end: Whether a row at `end_ns` is counted in `top_changes`. None: only if `end_ns` is None.
@@ -117,7 +120,7 @@ def spreads(
           and `spread_bps_…` alike (basis points of the mid): weighted by time, over `valid_s`. A quantile is the
           smallest spread that was not exceeded for at least that share of the time.
         - `one_tick_share` (Float64): share of `valid_s` with the spread at one tick. `tick` (Float64, quote
-          currency): the step at the last bid. `tick_source`: `instrument` or `inferred` (from the quotes).
+          currency): the step at the last bid. `tick_source`: `instrument` or `inferred` (see `analysis.ticks`).
         - `mid_mean` (weighted by time), `mid_first`, `mid_last` (Float64, quote currency).
         - `top_changes` (Int64): rows of `top` in the window.
         - `clock_back_count` (Int64), `clock_back_s` (Float64): how often, and by how much in all, the time of a row
@@ -148,13 +151,15 @@ def spreads(
             quotes.add(batch.filter((pl.col("state") == State.VALID) & (pl.col("stop") > pl.col("start"))))
             totals.add(batch)
         by_quote = quotes.result().partition_by(*KEY, as_dict=True)
+        seen = _prices_near({key: part for key, part in by_quote.items() if key not in rules}, book)
         by_pair = {(row["venue"], row["symbol"]): row for row in totals.result().iter_rows(named=True)}
         for venue, symbol, trading_pair in group.select(*KEY, "trading_pair").iter_rows():
             key = (venue, symbol)
             row = {"venue": venue, "symbol": symbol, "trading_pair": trading_pair}
             row |= _of_totals(by_pair.get(key), end_ns)
             if key in by_quote:
-                row |= _of_quotes(by_quote[key], rules.get(key), row.pop("bid_last"))
+                rule = rules.get(key) or infer_tick(seen[key])
+                row |= _of_quotes(by_quote[key], rule, row.pop("bid_last"))
             rows.append(row)
     return pl.DataFrame([{name: row.get(name) for name in SPREAD_SCHEMA} for row in rows], schema=SPREAD_SCHEMA)
 
@@ -245,14 +250,39 @@ def _of_quotes(quotes: pl.DataFrame, rule: TickRule | None, bid_last: float) -> 
     found: dict[str, Any] = {"mid_mean": weighted_mean(columns["mid"].to_numpy(), held)}
     for name in ("spread", "spread_bps"):
         found |= _describe(name, columns[name].to_numpy(), held)
-    bids = columns["bid_price"].to_numpy()
-    rule = rule or infer_tick(np.concatenate([bids, columns["ask_price"].to_numpy()]))
     if rule is not None:
+        bids = columns["bid_price"].to_numpy()
         at_one_tick = np.rint(columns["spread"].to_numpy() / rule.at(bids)) == 1
         found["one_tick_share"] = int(held[at_one_tick].sum()) / int(held.sum())
         found["tick"] = float(rule.at(np.array([bid_last]))[0])
         found["tick_source"] = rule.source
     return found
+
+
+def _prices_near(
+    quotes: dict[tuple[Any, ...], pl.DataFrame], book: pl.LazyFrame | None
+) -> dict[tuple[Any, ...], npt.NDArray[np.float64]]:
+    """Prices that occurred near the best ones, by instrument: ticks are inferred from them."""
+    seen = {key: np.concatenate([part["bid_price"], part["ask_price"]]) for key, part in quotes.items()}
+    if book is None or not seen:
+        return seen
+    bands = pl.DataFrame(
+        [(*key, *price_band(prices)) for key, prices in seen.items()],
+        schema={**dict.fromkeys(KEY, pl.String), "low": pl.Float64, "high": pl.Float64},
+        orient="row",
+    )
+    near = (
+        only(book, bands)
+        .filter("fused")
+        .join(bands.lazy(), on=KEY)
+        .filter(pl.col("price").is_between("low", "high"))
+        .group_by(*KEY, "price")
+        .agg()
+        .collect(engine="streaming")
+    )
+    for key, part in near.partition_by(*KEY, as_dict=True).items():
+        seen[key] = np.concatenate([seen[key], part["price"]])
+    return seen
 
 
 def _describe(name: str, values: npt.NDArray[np.float64], held: npt.NDArray[np.int64]) -> dict[str, float | None]:

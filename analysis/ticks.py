@@ -11,7 +11,7 @@ import polars as pl
 
 from analysis.source import KEY
 
-__all__ = ["TickRule", "infer_tick", "tick_rules"]
+__all__ = ["TickRule", "infer_tick", "price_band", "tick_rules"]
 
 Prices = npt.NDArray[np.float64]
 
@@ -95,6 +95,18 @@ def infer_tick(prices: Prices) -> TickRule | None:
             apart = int(np.gcd.reduce(np.diff(steps.astype(np.int64)), initial=0))
             return TickRule(step=(apart or 1) / scale, source="inferred")
     return None
+
+
+def price_band(best: Prices) -> tuple[float, float]:
+    """
+    Between which prices to look for the step of an instrument.
+
+    From half the lowest to twice the highest of the best prices, but not beyond the powers of ten around them: where
+    the step depends on the price, it changes there.
+    """
+    extremes = np.array([best.min(), best.max()])
+    low, high = _magnitude(extremes)
+    return max(extremes[0] / 2, float(f"1e{low}")), min(extremes[1] * 2, float(f"1e{high + 1}"))
 
 
 def _magnitude(prices: Prices) -> npt.NDArray[np.int64]:

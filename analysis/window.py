@@ -10,8 +10,9 @@ import polars as pl
 
 from analysis.holding import Clock, Progress, pairs_of, quote_end_ns, ts_column
 from analysis.series import spread_series
-from analysis.source import KEY, RecordingFiles, RecordingLike, only, open_recording, recording_end_ns, scan
+from analysis.source import KEY, RecordingLike, only, open_recording, recording_end_ns, scan
 from analysis.summary import SPREAD_SCHEMA, spreads
+from recordings.recording import Recording
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError, SymbolError
 
@@ -20,7 +21,9 @@ __all__ = ["REPORT_SCHEMA", "SpreadWindow", "spread_window"]
 _COUNTS: Final = ("book_messages", "quotes", "trades_new", "trades_history", "trades_duplicate", "untimed_count")
 
 #: Columns of `SpreadWindow.report`, in their order.
-REPORT_SCHEMA: Final = pl.Schema({**SPREAD_SCHEMA, **dict.fromkeys(_COUNTS, pl.Int64())})
+REPORT_SCHEMA: Final = pl.Schema(
+    {**SPREAD_SCHEMA, **dict.fromkeys(_COUNTS, pl.Int64()), "ts_book_last": pl.Datetime("ns")}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,7 @@ class SpreadWindow:
         counts_end: Whether a row at `end_ns` itself is counted as an update.
     """
 
-    recording: RecordingFiles
+    recording: Recording
     pairs: pl.DataFrame
     clock: Clock
     start_ns: int | None
@@ -55,11 +58,14 @@ class SpreadWindow:
         Returns:
             The columns of `analysis.spreads`, and (Int64, all within the window): `book_messages`, of any form;
             `quotes`: messages of the best bid and offer; `trades_new`, `trades_history` (from before the
-            subscription), `trades_duplicate` (repeated); `untimed_count`: rows of `top` without a venue time.
+            subscription), `trades_duplicate` (repeated); `untimed_count`: rows of `top` without a venue time;
+            `ts_book_last` (Datetime ns, UTC): the newest of the book's messages. Where that is long before the end,
+            the last quote was held although nothing spoke for it, as happens when files of an import end early.
         """
         described = spreads(
             self._top(),
             instruments=self.rows("instruments"),
+            book=self.rows("book"),
             start_ns=self.start_ns,
             end_ns=self.end_ns,
             counts_end=self.counts_end,
@@ -68,7 +74,8 @@ class SpreadWindow:
         )
         for counts in (self._book_counts(), self._quote_counts(), self._trade_counts(), self._untimed_counts()):
             described = described.join(counts.collect(engine="streaming"), on=KEY, how="left", maintain_order="left")
-        return described.with_columns(pl.col(_COUNTS).fill_null(0).cast(pl.Int64)).select(REPORT_SCHEMA.names())
+        lasts = pl.max_horizontal("book_last", "quote_last").alias("ts_book_last")
+        return described.with_columns(pl.col(_COUNTS).fill_null(0).cast(pl.Int64), lasts).select(REPORT_SCHEMA.names())
 
     def series(self, every_ns: int, progress: Progress | None = None) -> pl.LazyFrame:
         """The spread of each pair in buckets of time: see `analysis.spread_series`."""
@@ -91,10 +98,11 @@ class SpreadWindow:
 
     def _book_counts(self) -> pl.LazyFrame:
         rows = self._within(self.rows("book")).filter("is_first")
-        return rows.group_by(KEY).agg(pl.len().alias("book_messages"))
+        return rows.group_by(KEY).agg(pl.len().alias("book_messages"), self._newest("book_last"))
 
     def _quote_counts(self) -> pl.LazyFrame:
-        return self._within(self.rows("bbo")).group_by(KEY).agg(pl.len().alias("quotes"))
+        rows = self._within(self.rows("bbo"))
+        return rows.group_by(KEY).agg(pl.len().alias("quotes"), self._newest("quote_last"))
 
     def _trade_counts(self) -> pl.LazyFrame:
         history, duplicate = pl.col("is_history"), pl.col("is_duplicate") & ~pl.col("is_history")
@@ -111,6 +119,10 @@ class SpreadWindow:
     def _untimed_counts(self) -> pl.LazyFrame:
         rows = self.rows("top").group_by(KEY)
         return rows.agg(pl.col(ts_column(self.clock)).null_count().alias("untimed_count"))
+
+    def _newest(self, name: str) -> pl.Expr:
+        # Quotes of another book, and books of aggregated prices, say nothing about this one.
+        return pl.col(ts_column(self.clock)).filter("fused").max().alias(name)
 
     def _within(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         time = pl.col(ts_column(self.clock)).cast(pl.Int64)

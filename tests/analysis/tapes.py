@@ -1,46 +1,46 @@
-"""Recordings for these tests: the folder's final shape, written without the recorder."""
+"""Small recordings for these tests: the real folder, with rows made by hand."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recordings.manifest import Manifest, Segment, TableFile, write_manifest
+from recordings.recording import Recording
 from recordings.schema import TABLES
 
 Rows = Sequence[Mapping[str, Any]]
 
 
-@dataclass
-class Tape:
-    """A recording that is nothing but its files."""
+def make_recording(folder: Path, *segments: Mapping[str, Rows]) -> Recording:
+    """
+    Write a sealed recording.
 
-    path: Path
-    manifest: dict[str, Any] = field(default_factory=lambda: {"segments": []})
-
-    def files(self, table: str) -> list[Path]:
-        return sorted((self.path / table).glob("*.parquet"))
-
-    def add(self, **tables: Rows) -> Tape:
-        """Seal one more segment: rows are sorted as the format says, and what they leave out gets a default."""
-        number = len(self.manifest["segments"])
-        received = []
+    Each segment is rows by table. They are sorted as the format says, and what a row leaves out gets a default.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = Manifest(status="sealed")
+    for number, tables in enumerate(segments):
+        files, received, seqs = {}, [0], [0]
         for table, rows in tables.items():
-            full = [{**DEFAULTS.get(table, {}), **row} for row in rows]
-            key = ("symbol", "capture_seq", "sub_seq")
+            full = [{**DEFAULTS[table], **row} for row in rows]
             if table != "raw":
-                full.sort(key=lambda row: tuple(row[name] for name in key))
+                full.sort(key=lambda row: tuple(row[name] for name in ("symbol", "capture_seq", "sub_seq")))
             received += [row["ts_recv"] for row in full]
-            path = self.path / table / f"{number:06d}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            schema = TABLES[table]
-            pq.write_table(pa.Table.from_pylist(full, schema=schema), path, store_schema=False)
-        self.manifest["segments"].append({"number": number, "ts_recv_last": max(received, default=None)})
-        return self
+            seqs += [row["capture_seq"] for row in full]
+            path = f"{table}/{number:06d}.parquet"
+            (folder / table).mkdir(exist_ok=True)
+            pq.write_table(pa.Table.from_pylist(full, schema=TABLES[table]), folder / path, store_schema=False)
+            files[table] = TableFile(path, len(full), (folder / path).stat().st_size, "")
+        manifest.segments.append(
+            Segment(number, 0, min(seqs), max(seqs), min(received), max(received), "", "", files, {}, 0)
+        )
+    write_manifest(folder, manifest)
+    return Recording.open(folder)
 
 
 _KEY: dict[str, Any] = {

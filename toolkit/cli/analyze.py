@@ -112,6 +112,8 @@ def spreads(
             _write_series(window, every_ns, output)
         else:
             _write_report(window, output)
+        if plot is not None:
+            _draw(window, plot)
     except (pl.exceptions.PolarsError, OSError) as exc:
         raise RecordingDamaged(f"{recording} cannot be read: {str(exc).splitlines()[0]}") from exc
 
@@ -127,10 +129,40 @@ def _write_series(window: SpreadWindow, every_ns: int, output: Output) -> None:
 def _write_report(window: SpreadWindow, output: Output) -> None:
     with progress_bar("Measuring spreads", window.row_count()) as advance:
         report = window.report(advance)
+    _warn_of_silence(report)
     if output.is_table:
         output.write_renderables(*_tables(report))
     else:
         output.write(report)
+
+
+def _warn_of_silence(report: pl.DataFrame) -> None:
+    """Say which books sent nothing for a long time before the end: their last quote was held all the same."""
+    import polars as pl
+
+    silent_s = (pl.col("ts_last") - pl.col("ts_book_last")).dt.total_seconds()
+    silent = report.with_columns(silent_s.alias("silent_s")).filter(
+        (pl.col("silent_s") > 60) & (pl.col("silent_s") > pl.col("covered_s") / 10)
+    )
+    if silent.height:
+        first = silent.row(0, named=True)
+        click.echo(
+            f"No message of the book in the last {first['silent_s']:,} s of {first['trading_pair']}"
+            + (f" and of {silent.height - 1} other pairs alike" if silent.height > 1 else "")
+            + ": the last quote is held until the end; --to ends earlier.",
+            err=True,
+        )
+
+
+def _draw(window: SpreadWindow, path: Path) -> None:
+    import analysis
+
+    with progress_bar("Drawing", window.row_count()) as advance:
+        drawn = analysis.plot_spreads(window, path, progress=advance)
+    click.echo(f"Drawn: {path}", err=True)
+    if drawn.left_out:
+        names = ", ".join(drawn.left_out[:10]) + (", ..." if len(drawn.left_out) > 10 else "")
+        click.echo(f"Not drawn, for want of room or of quotes: {names}; choose with --pair.", err=True)
 
 
 _QUANTILES: Final = {"mean": "mean", "median": "median", "p05": "5 %", "p25": "25 %", "p75": "75 %"} | {

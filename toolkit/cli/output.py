@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
@@ -195,7 +196,8 @@ def format_cell(value: object) -> str:
             return str(value).lower()
         case float():
             text = f"{value:.10g}"
-            return text if "e" not in text or abs(value) < 1e-6 or abs(value) >= 1e15 else f"{value:.0f}"
+            is_plain = "e" not in text or not 1e-12 < abs(value) < 1e15
+            return text if is_plain else f"{Decimal(text):f}"
         case _:
             return str(value)
 
