@@ -13,7 +13,7 @@ from replay.synthetic.coins import Instrument, text
 from toolkit.clock import NS_PER_MS, NS_PER_S
 from toolkit.rng import seeded
 
-__all__ = ["RATE_DECIMALS", "FundingRow", "PerpContext", "SpotContext", "rate_text"]
+__all__ = ["RATE_DECIMALS", "FundingRow", "PerpContext", "SpotContext", "hourly_rate", "rate_text"]
 
 RATE_DECIMALS = 10
 _RATE_ONE: int = 10**RATE_DECIMALS
@@ -43,7 +43,7 @@ def rate_text(rate: int) -> str:
     return text(rate, RATE_DECIMALS)
 
 
-def _hourly_rate(premium: int) -> int:
+def hourly_rate(premium: int) -> int:
     """Hourly funding rate from an average premium: the 8-hour formula, an eighth of it, capped."""
     eight_hours = premium + max(-_CLAMP, min(_CLAMP, _INTEREST - premium))
     return max(-_CAP, min(_CAP, eight_hours // 8))
@@ -78,7 +78,7 @@ class PerpContext:
         for hour in range(last_hour - rows + 1, last_hour + 1):
             premium = self.random.randrange(-8_000_000, 8_000_000)
             time_ms = hour * _HOUR_NS // NS_PER_MS + 1 + self.random.randrange(118)
-            past.append(FundingRow(self.instrument.coin, _hourly_rate(premium), premium, self.oracle, time_ms, 720))
+            past.append(FundingRow(self.instrument.coin, hourly_rate(premium), premium, self.oracle, time_ms, 720))
         # An hour that began less than a settlement's delay ago has not been settled yet.
         return [row for row in past if row.time_ms * NS_PER_MS < genesis_ns]
 
@@ -87,7 +87,7 @@ class PerpContext:
         """The running estimate of the coming settlement's rate, 1e-10 per hour."""
         if self.instrument.delisted:
             return 0
-        return _hourly_rate(self._sum // self._samples if self._samples else self.premium)
+        return hourly_rate(self._sum // self._samples if self._samples else self.premium)
 
     def traded(self, px: int, lots: int, taker_oid: int) -> None:
         """A trade moves volumes and, in one direction or the other, the open interest."""
@@ -143,7 +143,7 @@ class PerpContext:
             self.sample_premium(book)
         premium = self._sum // self._samples if self._samples else 0
         row = FundingRow(
-            self.instrument.coin, _hourly_rate(premium), premium, self.oracle, time_ms, max(1, self._samples)
+            self.instrument.coin, hourly_rate(premium), premium, self.oracle, time_ms, max(1, self._samples)
         )
         self.fundings.append(row)
         self._sum = self._samples = 0

@@ -227,14 +227,15 @@ def test_an_aggregated_book_sums_the_plain_one_into_buckets() -> None:
     plain = client.venue.wire.l2_book("BTC", depth=1000)
     bucketed = client.subscribe("l2Book", coin="BTC", nSigFigs=4)[1]["data"]
     assert bucketed["spread"] == "10.0"
-    sums: dict[float, list[float]] = {}
-    for level in plain["levels"][0]:
-        size = sums.setdefault(float(level["px"]) // 10 * 10, [0.0, 0])
-        size[0] += float(level["sz"])
-        size[1] += level["n"]
-    for level in bucketed["levels"][0]:
-        assert [float(level["sz"]), level["n"]] == pytest.approx(sums[float(level["px"])])
-    assert all(float(level["px"]) % 10 == 0 for side in bucketed["levels"] for level in side)
+    for side, up in ((0, 0), (1, 9)):
+        sums: dict[float, list[float]] = {}
+        for level in plain["levels"][side]:
+            # Bids are rounded down to the bucket, asks up.
+            size = sums.setdefault((float(level["px"]) + up) // 10 * 10, [0.0, 0])
+            size[0] += float(level["sz"])
+            size[1] += level["n"]
+        for level in bucketed["levels"][side]:
+            assert [float(level["sz"]), level["n"]] == pytest.approx(sums[float(level["px"])])
 
 
 def test_all_books_share_one_clock_and_are_sent_unchanged_too() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from replay.synthetic.coins import unit_digits
 from replay.synthetic.hyperliquid import SyntheticHyperliquid
 from replay.synthetic.info import Reply
 from replay.synthetic.market import Market, MarketOptions
@@ -100,6 +101,17 @@ def test_funding_history_is_paged_by_start_time(venue: SyntheticHyperliquid) -> 
     assert list(rows[0]) == ["coin", "fundingRate", "premium", "time"]
     middle = rows[100]["time"]
     assert ask(venue, "fundingHistory", coin="BTC", startTime=middle, endTime=middle) == [rows[100]]
+
+
+def test_candles_count_every_trade() -> None:
+    venue = SyntheticHyperliquid(Market(MarketOptions(seed=2)))
+    venue.advance(venue.market.block_time_ns(60))
+    trades = venue.market.history["SOL"]  # not yet so many that old ones were forgotten
+    whole = {"coin": "SOL", "interval": "1d", "startTime": 0, "endTime": 1 << 50}
+    (day,) = ask(venue, "candleSnapshot", req=whole)
+    assert day["n"] == len(trades) < 200
+    assert unit_digits(day["v"], 2) == sum(trade.lots for trade in trades)
+    assert unit_digits(day["c"], 4) == trades[-1].px
 
 
 def test_candles_add_up(venue: SyntheticHyperliquid) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from replay.synthetic.coins import DEFAULT_INSTRUMENTS, Instrument, text, unit_digits
+from replay.synthetic.context import RATE_DECIMALS, hourly_rate, rate_text
 from replay.synthetic.market import Block, Market, MarketOptions
 from replay.synthetic.wire import Wire, encode
 from toolkit.clock import NS_PER_MS
@@ -182,6 +183,20 @@ def test_funding_settles_at_its_interval_with_the_rate_that_was_announced() -> N
                 assert row.rate == announced
         announced = market.perps["BTC"].funding
     assert settled == [100, 200, 300, 400]
+
+
+@pytest.mark.parametrize(
+    ("premium", "rate"),
+    [
+        ("0.0", "0.0000125"),  # the interest alone
+        ("0.0003", "0.0000125"),  # within the clamp
+        ("0.002", "0.0001875"),
+        ("-0.002", "-0.0001875"),
+        ("0.9", "0.04"),  # capped
+    ],
+)
+def test_the_hourly_rate_is_an_eighth_of_the_clamped_premium(premium: str, rate: str) -> None:
+    assert rate_text(hourly_rate(unit_digits(premium, RATE_DECIMALS))) == rate
 
 
 def test_funding_has_a_past_on_the_hour() -> None:
