@@ -32,12 +32,14 @@ class Checkpoint(msgspec.Struct):
         tracker: The order books.
         digest: State of the digest chain.
         top: The last row of `top` per pair.
+        conn_id_max: Highest connection number so far; -1 if there was none.
     """
 
     protocols: dict[str, bytes]
     tracker: TrackerState
     digest: bytes
     top: dict[str, tuple[float | None, float | None, float | None, float | None, bool]]
+    conn_id_max: int
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -47,7 +49,9 @@ _decode = msgspec.msgpack.Decoder(Checkpoint).decode
 def encode_checkpoint(normalizer: Normalizer) -> bytes:
     """The normalizer's state as bytes."""
     protocols = {venue: protocol.checkpoint() for venue, protocol in normalizer.protocols.items()}
-    state = Checkpoint(protocols, normalizer.tracker.export(), normalizer.chain.digest(), normalizer.top.last)
+    state = Checkpoint(
+        protocols, normalizer.tracker.export(), normalizer.chain.digest(), normalizer.top.last, normalizer.conn_id_max
+    )
     return _encode(state)
 
 
@@ -63,6 +67,7 @@ def decode_checkpoint(content: bytes, normalizer: Normalizer) -> None:
     normalizer.tracker.restore(state.tracker)
     normalizer.chain.restart(state.digest)
     normalizer.top.last = state.top
+    normalizer.conn_id_max = state.conn_id_max
 
 
 def write_checkpoint(folder: Path, number: int, normalizer: Normalizer) -> TableFile:

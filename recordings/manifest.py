@@ -135,6 +135,8 @@ class Manifest(msgspec.Struct, kw_only=True):
         digest_version: Version of the digest's definition.
         digest: After the last segment.
         live_digest: As the live code computed it while receiving; None for an import.
+        resume: State after the last segment, from which recording goes on; None for an import.
+        flush_interval_s: How long the journal may hold a frame back, seconds: what a crash can lose.
         inputs: The files of an import.
     """
 
@@ -150,6 +152,8 @@ class Manifest(msgspec.Struct, kw_only=True):
     digest_version: int = 1
     digest: str = ""
     live_digest: str | None = None
+    resume: TableFile | None = None
+    flush_interval_s: float = 0.0
     inputs: list[InputFile] = []
 
     @property

@@ -29,7 +29,7 @@ class TopOfBook:
     """Turns book changes into `BookTop` rows, one whenever the best levels or the staleness changed."""
 
     def __init__(self) -> None:
-        #: The last row's values, by pair.
+        #: The last row's values, by venue and pair with a space between.
         self.last: dict[str, tuple[float | None, float | None, float | None, float | None, bool]] = {}
 
     def after(self, message: Message, book: OrderBook) -> BookTop | None:
@@ -43,9 +43,10 @@ class TopOfBook:
             ask_sizes[0] if ask_sizes else None,
             book.is_stale,
         )
-        if self.last.get(message.trading_pair) == top:
+        key = f"{message.venue} {message.trading_pair}"
+        if self.last.get(key) == top:
             return None
-        self.last[message.trading_pair] = top
+        self.last[key] = top
         bid, _, ask, _, _ = top
         return BookTop(
             message.venue,
@@ -71,6 +72,7 @@ class Normalizer:
     Attributes:
         tracker: The order books after the last frame.
         chain: The digest chain after the last frame.
+        conn_id_max: Highest connection number of any frame; -1 if there was none.
         counts: Trades that repeat or are history, and events by kind, so far.
     """
 
@@ -80,6 +82,7 @@ class Normalizer:
         self.chain = DigestChain(digest)
         self.top = TopOfBook()
         self.counts: dict[str, int] = {}
+        self.conn_id_max = -1
 
     @classmethod
     def for_sources(cls, sources: Iterable[SourceInfo]) -> Normalizer:
@@ -93,6 +96,8 @@ class Normalizer:
             raise RecordingDamaged(
                 f"frame {frame.capture_seq} is of venue {frame.venue!r}, expected one of {', '.join(self.protocols)}"
             )
+        if frame.conn_id > self.conn_id_max:
+            self.conn_id_max = frame.conn_id
         messages = protocol.receive(frame)
         if messages:
             protocol.requests()  # nobody carries them out here; the answers are frames of the recording

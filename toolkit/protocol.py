@@ -192,6 +192,9 @@ class VenueProtocol(ABC):
         """More to say about a lost connection than that its streams are stale."""
         return []
 
+    def _on_session_end(self) -> None:
+        """Forget what was tied to connections; none of them is left."""
+
     def due(self, mono_ns: int) -> list[Request]:
         """Requests that time alone makes necessary (a lost acknowledgement, an hourly poll)."""
         return []
@@ -365,7 +368,7 @@ class VenueProtocol(ABC):
             case "stale":
                 return self._stale(frame, details)
             case "session_end":
-                return self._session_end(frame)
+                return self._session_end(frame, str(details.get("cause") or "session_end"))
             case str() if event in EventKind.__members__.values():
                 return [
                     self.event(
@@ -396,13 +399,13 @@ class VenueProtocol(ABC):
             self.mark_stale(frame, stream, str(details.get("cause", "silence")), messages, _describe(details))
         return messages
 
-    def _session_end(self, frame: Frame) -> list[Message]:
-        """The recording stops here: gaps that are still open end with it, and nothing holds any more."""
-        messages: list[Message] = [self.event(frame, EventKind.SESSION_END)]
+    def _session_end(self, frame: Frame, cause: str) -> list[Message]:
+        """The recording stops here: no connection is left, gaps that are open end, and nothing holds any more."""
+        messages: list[Message] = [self.event(frame, EventKind.SESSION_END, cause=cause)]
         for stream in self.streams:
             if stream.is_live:
-                self.mark_stale(frame, stream, "session_end", messages)
-            elif stream.last_recv and stream.cause != "session_end":
+                self.mark_stale(frame, stream, cause, messages)
+            elif stream.last_recv and stream.cause != cause:
                 messages.append(
                     self.event(
                         frame,
@@ -414,7 +417,10 @@ class VenueProtocol(ABC):
                         ts_end=frame.ts_recv,
                     )
                 )
-                stream.cause = "session_end"
+                stream.last_recv = frame.ts_recv
+                stream.cause = cause
+        self._roles.clear()
+        self._on_session_end()
         return messages
 
 

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from toolkit.clock import NS_PER_MS, NS_PER_S
-from toolkit.errors import BookError, ConfigError, ParseError, SymbolError, VenueRefused
+from toolkit.errors import ConfigError, ParseError, SymbolError, VenueRefused
 from toolkit.frames import Frame
 from toolkit.messages import (
     BestQuote,
@@ -30,23 +30,28 @@ from toolkit.messages import (
     EventKind,
     FundingInfo,
     FundingKind,
-    Instrument,
     InstrumentKind,
     Message,
-    Side,
     Trade,
 )
-from toolkit.orderbook import Columns, check_levels
 from toolkit.protocol import ConnectionPlan, Heartbeat, ProtocolOptions, Request, RestCall, VenueProtocol
 from toolkit.streams import Stream
 from toolkit.venues.hyperliquid import wire
+from toolkit.venues.hyperliquid.convert import (
+    FUNDING_INTERVAL_S,
+    INF,
+    SIDES,
+    decode_funding_history,
+    decode_rest_book,
+    decoded_json,
+    funding_info,
+    info_call,
+    instrument,
+    json_or_none,
+    level_columns,
+)
 from toolkit.venues.hyperliquid.subscriptions import Subscription, Subscriptions, parse_channel
 from toolkit.venues.hyperliquid.symbols import (
-    K_COINS,
-    K_MULTIPLIER,
-    MIN_NOTIONAL,
-    PRICE_FIGURES_MAX,
-    Coin,
     CoinTable,
     dex_of,
 )
@@ -65,7 +70,6 @@ DEFAULT_CHANNELS: Final = ("full", "fast", "bbo", "trades", "funding")
 
 FULL_CAP: Final = 20
 FAST_CAP: Final = 5
-FUNDING_INTERVAL_S: Final = 3600
 #: The venue closes a socket it has sent nothing to for 60 s; clients in the field ping every 20 to 50 s.
 HEARTBEAT: Final = Heartbeat(ping_text=b'{"method":"ping"}', interval_s=20.0, idle_s_max=40.0)
 #: Longest normal silence, seconds. bbo and trades of a quiet coin may be silent for minutes.
@@ -79,8 +83,6 @@ FUNDING_HISTORY_S: Final = 24 * 3600
 FUNDING_HISTORY_DELAY_S: Final = 30
 #: What the first servers said on connecting; the official SDK still skips it.
 GREETING: Final = b"Websocket connection established."
-
-_encode = msgspec.json.encode
 
 
 class HyperliquidMarketProtocol(VenueProtocol):
@@ -106,11 +108,11 @@ class HyperliquidMarketProtocol(VenueProtocol):
     # -- metadata ----------------------------------------------------------------------------------------------
 
     def bootstrap(self) -> list[Request]:
-        calls = [_info("spotMeta", weight=20), _info("meta", weight=20)]
+        calls = [info_call("spotMeta", weight=20), info_call("meta", weight=20)]
         if any(dex_of(name) for name in self.options.pairs):
-            calls.append(_info("perpDexs", weight=20))
+            calls.append(info_call("perpDexs", weight=20))
         if any(name.startswith("#") for name in self.options.pairs):
-            calls.append(_info("outcomeMeta", weight=20))
+            calls.append(info_call("outcomeMeta", weight=20))
         self._awaited = {call.tag for call in calls}
         return list(calls)
 
@@ -143,7 +145,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
                 return []
 
     def _on_metadata(self, frame: Frame, tag: str) -> list[Message]:
-        changed = self.coins.update(tag, _json(frame.payload))
+        changed = self.coins.update(tag, decoded_json(frame.payload))
         self._awaited.discard(tag)
         self._metadata_mono = frame.ts_mono
         if tag == "perpDexs":
@@ -152,7 +154,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
                     known = ", ".join(self.coins.dexes()) or "none"
                     self.failure = SymbolError(f"the venue lists no dex {dex!r}, expected one of {known}")
                     continue
-                call = _info("meta", {"dex": dex}, tag=f"meta:{dex}", weight=20)
+                call = info_call("meta", {"dex": dex}, tag=f"meta:{dex}", weight=20)
                 self._awaited.add(call.tag)
                 self._queue.append(call)
         messages: list[Message] = []
@@ -165,7 +167,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
                 return messages
             changed = [coin for coin in self.coins.coins() if coin.coin in wanted]
         for coin in changed:
-            messages.append(_instrument(self.venue, coin, frame, len(messages)))
+            messages.append(instrument(self.venue, coin, frame, len(messages)))
         return messages
 
     def _choose_coins(self, frame: Frame, messages: list[Message]) -> None:
@@ -238,6 +240,9 @@ class HyperliquidMarketProtocol(VenueProtocol):
             self._queue += self.bootstrap()
         return messages
 
+    def _on_session_end(self) -> None:
+        self._subscriptions.forget_connections()
+
     def due(self, mono_ns: int) -> list[Request]:
         requests: list[Request] = list(self._subscriptions.unanswered(mono_ns))
         if self._funding_hour:
@@ -249,16 +254,16 @@ class HyperliquidMarketProtocol(VenueProtocol):
         return requests
 
     def snapshot_request(self, symbol: str) -> RestCall | None:
-        return _info("l2Book", {"coin": symbol}, tag=f"l2Book:{symbol}", weight=2)
+        return info_call("l2Book", {"coin": symbol}, tag=f"l2Book:{symbol}", weight=2)
 
     def funding_request(self, symbol: str) -> RestCall | None:
         coin = self.coins.get(symbol)
         if coin is None or coin.kind is InstrumentKind.OUTCOME:
             return None
         if coin.kind is InstrumentKind.SPOT:
-            return _info("spotMetaAndAssetCtxs", tag=f"spotMetaAndAssetCtxs:{symbol}", weight=20)
+            return info_call("spotMetaAndAssetCtxs", tag=f"spotMetaAndAssetCtxs:{symbol}", weight=20)
         dex = dex_of(symbol)
-        return _info("metaAndAssetCtxs", {"dex": dex} if dex else {}, tag=f"metaAndAssetCtxs:{symbol}", weight=20)
+        return info_call("metaAndAssetCtxs", {"dex": dex} if dex else {}, tag=f"metaAndAssetCtxs:{symbol}", weight=20)
 
     def _ask_funding_history(self, frame: Frame) -> None:
         self._wall_less_mono = frame.ts_recv - frame.ts_mono
@@ -274,7 +279,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
             coin = self.coins.get(symbol)
             if coin is not None and coin.kind is InstrumentKind.PERPETUAL:
                 what = {"coin": symbol, "startTime": start_ms}
-                calls.append(_info("fundingHistory", what, tag=f"fundingHistory:{symbol}", weight=22))
+                calls.append(info_call("fundingHistory", what, tag=f"fundingHistory:{symbol}", weight=22))
         return calls
 
     # -- WebSocket frames --------------------------------------------------------------------------------------
@@ -300,7 +305,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
 
     def _on_book(self, frame: Frame, data: wire.L2BookData) -> list[Message]:
         form, fused, cap = self._form_of(frame, data)
-        bids, asks = _columns(data.levels[0], is_bid=True), _columns(data.levels[1], is_bid=False)
+        bids, asks = level_columns(data.levels[0], is_bid=True), level_columns(data.levels[1], is_bid=False)
         messages: list[Message] = []
         stream = self.heard(frame, data.coin, form, messages)
         self._check_time(frame, stream, data.time, messages)
@@ -338,7 +343,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
         bid = data.bbo[0] if data.bbo else None
         ask = data.bbo[1] if len(data.bbo) > 1 else None
         for level in (bid, ask):
-            if level is not None and not (0 < level.px < _INF and 0 <= level.sz < _INF):
+            if level is not None and not (0 < level.px < INF and 0 <= level.sz < INF):
                 raise ParseError(f"best quote {level.px} x {level.sz}: expected a positive price and a size")
         messages: list[Message] = []
         stream = self.heard(frame, data.coin, "bbo", messages)
@@ -369,9 +374,9 @@ class HyperliquidMarketProtocol(VenueProtocol):
         # 2026-07-07): not new data. A capture may hold a later subscribe that it does not show; a repeated trade
         # gives that frame away, and the trades in it that are not repeated were missed in between.
         for trade in trades:
-            if trade.side not in _SIDES:
+            if trade.side not in SIDES:
                 raise ParseError(f"trade side {trade.side!r}, expected 'A' or 'B'")
-            if not (0 < trade.px < _INF and 0 <= trade.sz < _INF):
+            if not (0 < trade.px < INF and 0 <= trade.sz < INF):
                 raise ParseError(f"trade {trade.px} x {trade.sz}: expected a positive price and a size")
         messages: list[Message] = []
         first: dict[str, bool] = {}
@@ -398,7 +403,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
                     frame.ts_recv,
                     frame.capture_seq,
                     len(messages),
-                    _SIDES[trade.side],
+                    SIDES[trade.side],
                     trade.px,
                     trade.sz,
                     str(trade.tid),
@@ -412,17 +417,17 @@ class HyperliquidMarketProtocol(VenueProtocol):
         messages: list[Message] = []
         stream = self.heard(frame, coin, "funding", messages)
         self._implied_answer(stream)
-        messages.append(_funding(self.venue, stream.symbol, stream.trading_pair, frame, len(messages), ctx))
+        messages.append(funding_info(self.venue, stream.symbol, stream.trading_pair, frame, len(messages), ctx))
         return messages
 
     def _on_error(self, frame: Frame, text: str) -> list[Message]:
         prefix, _, rest = text.partition(": ")
         if prefix in ("Already subscribed", "Already unsubscribed"):
-            self._queue += self._subscriptions.answered(frame.conn_id, _json_or_none(rest))
+            self._queue += self._subscriptions.answered(frame.conn_id, json_or_none(rest))
             return []
         if text.startswith("Invalid subscription"):
             self._queue += self._subscriptions.answered(
-                frame.conn_id, _json_or_none(text[len("Invalid subscription") :])
+                frame.conn_id, json_or_none(text[len("Invalid subscription") :])
             )
             return [self.event(frame, EventKind.REFUSED, detail=text)]
         return [self.event(frame, EventKind.VENUE_ERROR, detail=text)]
@@ -447,12 +452,12 @@ class HyperliquidMarketProtocol(VenueProtocol):
 
     def _on_rest_book(self, frame: Frame, symbol: str) -> list[Message]:
         try:
-            data = _decode_rest_book(frame.payload)
+            data = decode_rest_book(frame.payload)
         except msgspec.DecodeError as exc:
             raise ParseError(f"l2Book of another shape than documented: {exc}") from None
         if data is None:
             return [self.event(frame, EventKind.REFUSED, detail=f"l2Book: the venue knows no coin {symbol!r}")]
-        bids, asks = _columns(data.levels[0], is_bid=True), _columns(data.levels[1], is_bid=False)
+        bids, asks = level_columns(data.levels[0], is_bid=True), level_columns(data.levels[1], is_bid=False)
         return [
             BookSnapshot(
                 self.venue,
@@ -472,7 +477,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
 
     def _on_funding_history(self, frame: Frame, symbol: str) -> list[Message]:
         try:
-            rows = _decode_funding_history(frame.payload)
+            rows = decode_funding_history(frame.payload)
         except msgspec.DecodeError as exc:
             raise ParseError(f"fundingHistory of another shape than documented: {exc}") from None
         messages: list[Message] = []
@@ -497,7 +502,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
         return messages
 
     def _on_contexts(self, frame: Frame, symbol: str) -> list[Message]:
-        reply = _json(frame.payload)
+        reply = decoded_json(frame.payload)
         if not (isinstance(reply, list) and len(reply) == 2 and isinstance(reply[1], list)):
             raise ParseError("expected a pair of metadata and a list of contexts")
         # Contexts are positional: the i-th belongs to the i-th instrument of the metadata in the same reply.
@@ -509,7 +514,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
                     ctx = msgspec.convert(context, wire.AssetCtx, strict=False)
                 except msgspec.ValidationError as exc:
                     raise ParseError(f"context of another shape than documented: {exc}") from None
-                return [_funding(self.venue, symbol, self.coins.pair(symbol), frame, 0, ctx)]
+                return [funding_info(self.venue, symbol, self.coins.pair(symbol), frame, 0, ctx)]
         return []
 
     # -- checkpoints -------------------------------------------------------------------------------------------
@@ -537,100 +542,3 @@ class HyperliquidMarketProtocol(VenueProtocol):
         }
         self._last_time = {(symbol, stream): time for symbol, stream, time in state["last_time"]}
         self._settled = dict(state["settled"])
-
-
-_INF: Final = float("inf")
-_SIDES: Final = {"A": Side.SELL, "B": Side.BUY}
-
-
-class _FundingRow(msgspec.Struct):
-    coin: str
-    fundingRate: float
-    time: int
-    premium: float | None = None
-
-
-_decode_rest_book = msgspec.json.Decoder(wire.L2BookData | None, strict=False).decode
-_decode_funding_history = msgspec.json.Decoder(list[_FundingRow], strict=False).decode
-
-
-def _columns(levels: list[wire.Level], *, is_bid: bool) -> Columns:
-    columns = (
-        tuple([level.px for level in levels]),
-        tuple([level.sz for level in levels]),
-        tuple([level.n for level in levels]),
-    )
-    try:
-        check_levels(columns, is_bid=is_bid)
-    except BookError as exc:
-        raise ParseError(str(exc)) from None
-    return columns
-
-
-def _funding(venue: str, symbol: str, pair: str, frame: Frame, sub_seq: int, ctx: wire.AssetCtx) -> FundingInfo:
-    is_perp = ctx.oraclePx is not None
-    return FundingInfo(
-        venue,
-        symbol,
-        pair,
-        None,  # the frame has no time in it
-        frame.ts_recv,
-        frame.capture_seq,
-        sub_seq,
-        funding_rate=ctx.funding,
-        funding_interval_s=FUNDING_INTERVAL_S if is_perp else None,
-        mark_price=ctx.markPx,
-        index_price=ctx.oraclePx,
-        mid_price=ctx.midPx,
-        premium=ctx.premium,
-        impact_bid_price=ctx.impactPxs[0] if ctx.impactPxs else None,
-        impact_ask_price=ctx.impactPxs[1] if ctx.impactPxs else None,
-        open_interest=ctx.openInterest,
-        prev_day_price=ctx.prevDayPx,
-        day_volume_base=ctx.dayBaseVlm,
-        day_volume_quote=ctx.dayNtlVlm,
-        circulating_supply=ctx.circulatingSupply,
-    )
-
-
-def _instrument(venue: str, coin: Coin, frame: Frame, sub_seq: int) -> Instrument:
-    return Instrument(
-        venue,
-        coin.coin,
-        coin.pair,
-        None,
-        frame.ts_recv,
-        frame.capture_seq,
-        sub_seq,
-        coin.kind,
-        coin.base,
-        coin.quote,
-        coin.settle,
-        None,
-        coin.price_decimals_max,
-        PRICE_FIGURES_MAX if coin.price_decimals_max is not None else None,
-        float(f"1e-{coin.size_decimals}") if coin.size_decimals is not None else None,
-        MIN_NOTIONAL if coin.kind is not InstrumentKind.OUTCOME else None,
-        K_MULTIPLIER if coin.coin in K_COINS else 1.0,
-        coin.max_leverage,
-        coin.is_active,
-    )
-
-
-def _info(what: str, more: Mapping[str, Any] | None = None, *, tag: str = "", weight: int) -> RestCall:
-    body = _encode({"type": what, **(more or {})})
-    return RestCall(tag or what, "POST", "/info", body, weight)
-
-
-def _json(payload: bytes) -> Any:
-    try:
-        return wire.decode_json(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise ParseError(f"not JSON: {exc}") from None
-
-
-def _json_or_none(text: str) -> Any:
-    try:
-        return wire.decode_json(text.strip().encode())
-    except msgspec.DecodeError:
-        return None

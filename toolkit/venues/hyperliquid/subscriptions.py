@@ -174,6 +174,10 @@ class Subscriptions:
         suspects += [coin for coin in blamed if coin not in suspects]
         return []
 
+    def forget_connections(self) -> None:
+        """No connection is left; what is suspected and left out stays so."""
+        self._state.connections.clear()
+
     def unanswered(self, mono_ns: int) -> list[SendText]:
         """Subscribes whose answer is overdue, to be sent again."""
         limit = round(ANSWER_S_MAX * NS_PER_S)

@@ -1,0 +1,439 @@
+"""
+Records live venues into a folder.
+
+Frames go to the journal first, then to the protocols, the books and the digest. A segment ends at a full hour (or as
+told) or at a size; the process beside this one turns it into Parquet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from recordings.checkpoints import read_checkpoint
+from recordings.journal import FLUSH_BYTES, JournalWriter
+from recordings.lock import FolderLock
+from recordings.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
+from recordings.normalize import Normalizer
+from recordings.recovery import Recovery, needs_recovery, recover
+from recordings.sealer_process import SealerProcess
+from recordings.software import SOFTWARE
+from toolkit.capture import Capture
+from toolkit.clock import NS_PER_S, Clock, SystemClock
+from toolkit.digest import DIGEST_VERSION
+from toolkit.dispatch import MessageDispatcher
+from toolkit.errors import BackpressureError, ConfigError, RecordingError
+from toolkit.frames import CONTROL, Frame, control_payload
+from toolkit.live import LiveDataSource, SourceStatus
+from toolkit.messages import EventKind, Message, StreamEvent
+from toolkit.protocol import ProtocolOptions
+from toolkit.venue import VenueSpec
+
+__all__ = ["Fsync", "Recorder", "RecorderOptions", "RecorderStatus", "VenueRequest"]
+
+
+class Fsync(StrEnum):
+    """When the journal is forced to the disk: after every flush, at intervals, or never."""
+
+    ALWAYS = "always"
+    INTERVAL = "interval"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueRequest:
+    """
+    A venue to record.
+
+    Attributes:
+        spec: The venue.
+        options: Pairs, channels and the like.
+        ws_url: Its WebSocket; the venue's own if None.
+        rest_url: Its REST interface; the venue's own if None.
+        ssl_ca: A PEM file of certificate authorities trusted besides the system's.
+    """
+
+    spec: VenueSpec
+    options: ProtocolOptions
+    ws_url: str | None = None
+    rest_url: str | None = None
+    ssl_ca: Path | None = None
+
+    def source_info(self, protocol_version: int) -> SourceInfo:
+        """What the manifest keeps of it."""
+        return SourceInfo(
+            self.spec.name,
+            protocol_version,
+            self.options.pairs,
+            self.options.channels,
+            self.options.accounts,
+            dict(self.options.settings),
+            self.ws_url or self.spec.ws_url,
+            self.rest_url or self.spec.rest_url,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderOptions:
+    """
+    How to record.
+
+    Attributes:
+        folder: The recording: new, empty, or one that is to be continued.
+        venues: What to record.
+        flush_interval_s: How long the journal may hold a frame back.
+        flush_bytes: At this many payload bytes it does not.
+        fsync: When the journal is forced to the disk.
+        fsync_interval_s: How often, for `Fsync.INTERVAL`.
+        rotate_s: Segments end at multiples of this since midnight UTC; 3600 is every full hour.
+        rotate_bytes: And at this size of the journal.
+        disk_free_min: Bytes that must stay free on the disk; recording stops cleanly before it takes them.
+        pending_bytes_max: Payload bytes held in memory while the disk does not follow; more stops the recording.
+        wait_for_venue: Keep trying to reach a venue for the first time.
+        backoff_seed: Decides the jitter of reconnects; unpredictable if None.
+    """
+
+    folder: Path
+    venues: Sequence[VenueRequest]
+    flush_interval_s: float = 0.25
+    flush_bytes: int = FLUSH_BYTES
+    fsync: Fsync = Fsync.INTERVAL
+    fsync_interval_s: float = 1.0
+    rotate_s: float = 3600.0
+    rotate_bytes: int = 256 << 20
+    disk_free_min: int = 512 << 20
+    wait_for_venue: bool = False
+    backoff_seed: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class RecorderStatus:
+    """
+    What a recorder is doing.
+
+    Attributes:
+        frame_count: Frames written down in this session.
+        flushed_count: Of those, in the journal file.
+        payload_bytes: Bytes of their payloads.
+        message_count: Normalized messages.
+        gap_count: Gaps so far.
+        reconnect_count: Connections made again.
+        parse_error_count: Frames that were not understood.
+        segment: Number of the open segment.
+        unsealed: Closed segments that are yet to be sealed.
+        disk_free: Bytes free on the disk.
+        sources: One per venue.
+        problem: Why the recording stops; empty while it goes on.
+    """
+
+    frame_count: int = 0
+    flushed_count: int = 0
+    payload_bytes: int = 0
+    message_count: int = 0
+    gap_count: int = 0
+    reconnect_count: int = 0
+    parse_error_count: int = 0
+    segment: int = 0
+    unsealed: int = 0
+    disk_free: int = 0
+    sources: tuple[SourceStatus, ...] = ()
+    problem: str = ""
+
+
+StatusCallback = Callable[[RecorderStatus], None]
+LogCallback = Callable[[str], None]
+#: How often the clock of rotation and the free disk are looked at, seconds.
+LOOK_S: Final = 0.5
+
+
+def _silent(_: str) -> None:
+    """Log nothing."""
+
+
+@dataclass(slots=True)
+class Recorder:
+    """
+    One recording session.
+
+    Args:
+        options: How to record.
+        clock: The machine's, unless a test drives one.
+        log: Called with one line for what an operator should know.
+
+    Attributes:
+        recovery: What was healed before the session began; None if nothing had to be.
+        dispatcher: Where every message of the session goes.
+    """
+
+    options: RecorderOptions
+    clock: Clock = field(default_factory=SystemClock)
+    log: LogCallback = _silent
+    dispatcher: MessageDispatcher = field(default_factory=MessageDispatcher)
+    recovery: Recovery | None = None
+    status: RecorderStatus = field(default_factory=RecorderStatus)
+    _journal: JournalWriter | None = None
+    _normalizer: Normalizer | None = None
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _sources: list[LiveDataSource] = field(default_factory=list)
+    _seals: list[asyncio.Task[Any]] = field(default_factory=list)
+    _segment: int = 0
+    _segment_until: int = 0
+
+    # -- the session -------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End the session: `run` closes the connections, seals and returns."""
+        self._stop.set()
+
+    async def run(self) -> Manifest:
+        """
+        Record until `stop`, then seal.
+
+        Whatever ends it, what was received is sealed first; then the failure is raised.
+
+        Raises:
+            ConfigError: The folder is taken, or was recorded with other options.
+            ConnectFailed, SymbolError: The venue cannot be reached, or does not list a pair.
+            RecordingError: The folder cannot be written, or is being written.
+            BackpressureError: The disk did not follow.
+        """
+        folder = self.options.folder
+        is_new = self._prepare_folder(folder)
+        with FolderLock(folder):
+            try:
+                return await self._record(folder, is_new)
+            except BaseException:
+                if is_new and not self.status.flushed_count:
+                    _remove_empty(folder)
+                raise
+
+    async def _record(self, folder: Path, is_new: bool) -> Manifest:
+        protocols = {venue.spec.name: venue.spec.make_protocol(venue.options) for venue in self.options.venues}
+        if len(protocols) != len(self.options.venues):
+            raise ConfigError("a venue is named twice: name all of its pairs together")
+        normalizer = self._normalizer = Normalizer(protocols)
+        manifest = self._begin(folder, is_new, normalizer)
+        first_seq = manifest.segments[-1].capture_seq_last + 1 if manifest.segments else 0
+        capture = Capture(
+            sink=self._write_down, clock=self.clock, first_seq=first_seq, first_conn_id=normalizer.conn_id_max + 1
+        )
+        self.dispatcher.add_callback(self._take)
+        self._sources = [self._source(venue, normalizer, capture) for venue in self.options.venues]
+        sealer = SealerProcess(folder)
+        await sealer.start()
+        failure: BaseException | None = None
+        try:
+            self._open_segment(folder, len(manifest.segments))
+            self._say(capture, "session_start", software=SOFTWARE)
+            await self._run_sources(folder, sealer)
+        except (Exception, asyncio.CancelledError) as exc:
+            failure = exc
+        finally:
+            await self._stop_sources()
+        manifest = await self._finish(folder, capture, sealer, failure)
+        if failure is not None:
+            raise failure
+        return manifest
+
+    def _prepare_folder(self, folder: Path) -> bool:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            names = {path.name for path in folder.iterdir()} - {"recording.lock"}
+        except OSError as exc:
+            raise RecordingError(f"{folder} cannot be written: {exc.strerror}") from None
+        if names and MANIFEST_NAME not in names:
+            raise ConfigError(f"{folder} is not empty and not a recording: name another folder")
+        return not names
+
+    def _begin(self, folder: Path, is_new: bool, normalizer: Normalizer) -> Manifest:
+        sources = [venue.source_info(normalizer.protocols[venue.spec.name].version) for venue in self.options.venues]
+        if is_new:
+            manifest = Manifest(
+                software=SOFTWARE, created_ns=self.clock.time_ns(), sources=sources, digest_version=DIGEST_VERSION
+            )
+        else:
+            if needs_recovery(folder):
+                self.recovery = recover(folder, self.clock)
+                self.log(_describe(self.recovery))
+            manifest = read_manifest(folder)
+            _check_same(folder, manifest, sources)
+            if manifest.resume is not None:
+                read_checkpoint(folder, manifest.resume, normalizer)
+            manifest.sources = sources
+            manifest.status = "running"
+        manifest.flush_interval_s = self.options.flush_interval_s
+        write_manifest(folder, manifest)
+        return manifest
+
+    def _source(self, venue: VenueRequest, normalizer: Normalizer, capture: Capture) -> LiveDataSource:
+        return LiveDataSource(
+            normalizer.protocols[venue.spec.name],
+            ws_url=venue.ws_url or venue.spec.ws_url,
+            rest_url=venue.rest_url or venue.spec.rest_url,
+            limits=venue.spec.limits,
+            capture=capture,
+            dispatcher=self.dispatcher,
+            tracker=normalizer.tracker,
+            backoff_seed=self.options.backoff_seed,
+            ssl_ca=venue.ssl_ca,
+            wait_for_venue=self.options.wait_for_venue,
+        )
+
+    async def _run_sources(self, folder: Path, sealer: SealerProcess) -> None:
+        for source in self._sources:
+            await source.initialize()
+        for source in self._sources:
+            await source.start()
+        async with asyncio.TaskGroup() as group:
+            services = [group.create_task(source.wait()) for source in self._sources]
+            services += [
+                group.create_task(self._flush_regularly()),
+                group.create_task(self._look_after(folder, sealer, group)),
+            ]
+            if self.options.fsync is Fsync.INTERVAL:
+                services.append(group.create_task(self._sync_regularly()))
+            await self._stop.wait()
+            for service in services:
+                service.cancel()
+
+    async def _stop_sources(self) -> None:
+        for source in self._sources:
+            # What stopped it has been raised by `wait`; here it only has to be over.
+            with contextlib.suppress(Exception):
+                await source.stop()
+
+    async def _finish(
+        self, folder: Path, capture: Capture, sealer: SealerProcess, failure: BaseException | None
+    ) -> Manifest:
+        live_digest = None
+        try:
+            if self._journal is not None and capture.next_seq > 0:
+                with contextlib.suppress(
+                    BackpressureError
+                ):  # the sink refuses after a failed write; that is why we end
+                    self._say(capture, "session_end", cause="stop" if failure is None else type(failure).__name__)
+                    live_digest = self._normalizer.chain.hexdigest() if self._normalizer is not None else None
+            self._close_segment(sealer)
+            await asyncio.gather(*self._seals)
+        finally:
+            await sealer.stop()
+        manifest = read_manifest(folder)
+        manifest.status = "sealed"
+        manifest.live_digest = live_digest
+        write_manifest(folder, manifest)
+        if live_digest is not None and live_digest != manifest.digest:
+            raise RecordingError(
+                f"{folder}: sealing gave the digest {manifest.digest}, the live session {live_digest}: "
+                "the raw frames are whole, but this is a defect of tickdeck; please report it"
+            )
+        return manifest
+
+    # -- every frame and message -------------------------------------------------------------------------------
+
+    def _write_down(self, frame: Frame) -> None:
+        journal = self._journal
+        if journal is None:
+            raise BackpressureError("no journal is open")
+        journal.append(frame)
+        self.status.frame_count += 1
+        self.status.payload_bytes += len(frame.payload)
+
+    def _take(self, message: Message) -> None:
+        if self._normalizer is not None:
+            self._normalizer.take(message)
+        self.status.message_count += 1
+        if isinstance(message, StreamEvent) and message.kind is not EventKind.CONNECTED:
+            if message.kind is EventKind.GAP:
+                self.status.gap_count += 1
+            self.log(f"{message.venue} {message.trading_pair} {message.stream} {message.kind} {message.detail}".strip())
+
+    def _say(self, capture: Capture, event: str, **details: object) -> None:
+        """A frame of the recorder's own, for every venue."""
+        if self._normalizer is None:
+            return
+        for venue, protocol in self._normalizer.protocols.items():
+            frame = capture.record(venue, -1, 0, CONTROL, control_payload(event, **details))
+            for message in protocol.receive(frame):
+                self.dispatcher.emit(message)
+
+    # -- journal and segments ----------------------------------------------------------------------------------
+
+    def _open_segment(self, folder: Path, number: int) -> None:
+        self._segment = self.status.segment = number
+        self._journal = JournalWriter(folder, number, flush_bytes=self.options.flush_bytes)
+        length = round(self.options.rotate_s * NS_PER_S)
+        self._segment_until = (self.clock.time_ns() // length + 1) * length
+
+    def _close_segment(self, sealer: SealerProcess) -> None:
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            journal.close()
+            self._seals.append(asyncio.ensure_future(sealer.seal(self._segment)))  # noqa: TID251  # kept in the list
+
+    async def _flush_regularly(self) -> None:
+        while True:
+            await self.clock.sleep(self.options.flush_interval_s)
+            if self._journal is not None:
+                self._journal.flush()
+                self.status.flushed_count = self._journal.flushed_count
+                if self.options.fsync is Fsync.ALWAYS:
+                    self._journal.sync()
+
+    async def _sync_regularly(self) -> None:
+        while True:
+            await self.clock.sleep(self.options.fsync_interval_s)
+            if self._journal is not None:
+                # A sync may take long on a busy disk; the loop that receives does not wait for it.
+                await asyncio.to_thread(self._journal.sync)
+
+    async def _look_after(self, folder: Path, sealer: SealerProcess, group: asyncio.TaskGroup) -> None:
+        while True:
+            await self.clock.sleep(LOOK_S)
+            journal = self._journal
+            if journal is None:
+                continue
+            self.status.sources = tuple(source.status() for source in self._sources)
+            self.status.reconnect_count = sum(source.reconnect_count for source in self.status.sources)
+            self.status.parse_error_count = sum(source.parse_error_count for source in self.status.sources)
+            self.status.disk_free = shutil.disk_usage(folder).free
+            if self.status.disk_free < self.options.disk_free_min:
+                raise BackpressureError(
+                    f"{folder}: {self.status.disk_free >> 20} MiB of disk are left, expected to keep "
+                    f"{self.options.disk_free_min >> 20} MiB free: stopped and sealed; make room, then record again"
+                )
+            for seal in [seal for seal in self._seals if seal.done()]:
+                self._seals.remove(seal)
+                seal.result()
+            self.status.unsealed = len(self._seals)
+            is_over = self.clock.time_ns() >= self._segment_until or journal.byte_count >= self.options.rotate_bytes
+            if is_over and journal.frame_count:
+                self._close_segment(sealer)
+                self._open_segment(folder, self._segment + 1)
+
+
+def _check_same(folder: Path, manifest: Manifest, sources: Sequence[SourceInfo]) -> None:
+    if manifest.origin != "live":
+        raise ConfigError(f"{folder} holds an import: record into another folder")
+    before = {(s.venue, s.protocol_version, s.pairs, s.channels, s.accounts) for s in manifest.sources}
+    now = {(s.venue, s.protocol_version, s.pairs, s.channels, s.accounts) for s in sources}
+    if before != now:
+        was = "; ".join(f"{s.venue} {' '.join(s.pairs)} (protocol {s.protocol_version})" for s in manifest.sources)
+        raise ConfigError(f"{folder} was recorded with {was}: name the same, or another folder")
+
+
+def _describe(recovery: Recovery) -> str:
+    text = f"recovered {recovery.recovered_frames:,} frames of an earlier session"
+    if recovery.left_bytes:
+        text += f", {recovery.left_bytes:,} torn bytes set aside"
+    return text
+
+
+def _remove_empty(folder: Path) -> None:
+    """Take back a folder in which nothing was recorded, so that a mistyped pair leaves none behind."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,121 @@
+"""
+Closed journals to Parquet: normalize, sort, write, hash, sync, rename, then the manifest, then the journal goes.
+
+Each step may be the last one before a crash. Until the manifest names a segment, its journal is the truth and the
+files are remade; after that the files are, and a journal still there is left over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from recordings.checkpoints import read_checkpoint, write_checkpoint
+from recordings.files import sync_folder
+from recordings.journal import JournalReader, journal_path
+from recordings.manifest import Manifest, read_manifest, write_manifest
+from recordings.normalize import Normalizer
+from recordings.segment import SegmentWriter
+from toolkit.errors import RecordingDamaged
+from toolkit.frames import Frame
+from toolkit.garbage import rare_collections
+
+__all__ = ["Sealer"]
+
+
+class Sealer:
+    """
+    Seals the segments of one recording, one after the other.
+
+    It keeps the state of protocols and books from one segment to the next; the first time it takes them from the
+    manifest's checkpoint.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._normalizer: Normalizer | None = None
+
+    @property
+    def normalizer(self) -> Normalizer:
+        """The state after the last sealed segment."""
+        if self._normalizer is None:
+            manifest = read_manifest(self._folder)
+            self._normalizer = Normalizer.for_sources(manifest.sources)
+            if manifest.resume is not None:
+                read_checkpoint(self._folder, manifest.resume, self._normalizer)
+        return self._normalizer
+
+    def seal(self, number: int, extra: Iterable[Frame] = (), *, status: str | None = None) -> Manifest:
+        """
+        Seal a segment's journal, as far as it is sound, and remove it.
+
+        Args:
+            number: The segment; all before it must be sealed.
+            extra: Frames to put after those of the journal.
+            status: What the manifest says from then on; None to leave it.
+
+        Raises:
+            RecordingDamaged: The journal or the manifest does not allow it.
+            OSError: The disk does not; the journal is then as it was.
+        """
+        manifest = read_manifest(self._folder)
+        if number < len(manifest.segments):
+            self._remove_journal(number)
+            return manifest
+        if number > len(manifest.segments):
+            raise RecordingDamaged(
+                f"{self._folder} cannot seal segment {number}: expected segment {len(manifest.segments)} first"
+            )
+        normalizer = self.normalizer
+        checkpoint = manifest.resume if manifest.segments else None
+        writer = SegmentWriter(self._folder, number, normalizer, checkpoint)
+        reader = JournalReader(journal_path(self._folder, number))
+        with rare_collections():
+            for batch in reader.frames():
+                self._check_order(manifest, writer, batch)
+                for frame in batch:
+                    writer.add(frame)
+            for frame in extra:
+                writer.add(frame)
+        write = writer.cut()
+        if write is not None:
+            manifest.segments.append(write())
+            manifest.resume = write_checkpoint(self._folder, number + 1, normalizer)
+            manifest.symbols = dict(sorted({**manifest.symbols, **writer.symbols}.items()))
+            manifest.digest = normalizer.chain.hexdigest()
+        if status is not None:
+            manifest.status = status
+        if write is not None or status is not None:
+            write_manifest(self._folder, manifest)
+        self._remove_journal(number)
+        return manifest
+
+    def _check_order(self, manifest: Manifest, writer: SegmentWriter, batch: Sequence[Frame]) -> None:
+        before = manifest.segments[-1].capture_seq_last if manifest.segments else -1
+        expected = before + 1 + writer.frame_count
+        if batch and batch[0].capture_seq != expected:
+            raise RecordingDamaged(
+                f"{self._folder}: the journal goes on with frame {batch[0].capture_seq}, expected {expected}"
+            )
+
+    def _remove_journal(self, number: int) -> None:
+        path = journal_path(self._folder, number)
+        if path.exists():
+            path.unlink()
+            sync_folder(path.parent)
+
+
+class SealRequest(msgspec.Struct):
+    """What the sealing process is asked: one JSON line."""
+
+    seal: int
+
+
+class SealReport(msgspec.Struct):
+    """What it answers: one JSON line."""
+
+    sealed: int
+    digest: str = ""
+    error: str = ""
