@@ -7,7 +7,7 @@ It is the same object behind a live source, a replay and the sealing of a record
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -29,6 +29,9 @@ from toolkit.orderbook import Columns, OrderBook
 __all__ = ["BookListener", "OrderBookTracker", "TrackerState"]
 
 #: Called with each message after the books took it in, and the fused book it changed (None if it changed none).
+_Key = tuple[str, str]  # venue and trading pair
+T = TypeVar("T")
+
 BookListener = Callable[[Message, OrderBook | None], None]
 
 #: Streams whose loss does not touch a book.
@@ -52,6 +55,8 @@ class _PairBooks:
 class PairState(msgspec.Struct):
     """All books of one pair, for a checkpoint; of those kept by diffs the levels, number and staleness."""
 
+    venue: str
+    trading_pair: str
     fusion: FusionState
     latest: dict[str, BookSnapshot | BestQuote]
     diff_books: dict[str, tuple[Columns, Columns, int | None, bool, str]]
@@ -60,9 +65,9 @@ class PairState(msgspec.Struct):
 class TrackerState(msgspec.Struct):
     """All books, for a checkpoint."""
 
-    pairs: dict[str, PairState]
-    funding: dict[str, FundingInfo]
-    instruments: dict[str, Instrument]
+    pairs: list[PairState]
+    funding: list[FundingInfo]
+    instruments: list[Instrument]
 
 
 class OrderBookTracker:
@@ -80,9 +85,9 @@ class OrderBookTracker:
 
     def __init__(self, *, checked: bool = False) -> None:
         self._checked = checked
-        self._pairs: dict[str, _PairBooks] = {}
-        self._funding: dict[str, FundingInfo] = {}
-        self._instruments: dict[str, Instrument] = {}
+        self._pairs: dict[_Key, _PairBooks] = {}
+        self._funding: dict[_Key, FundingInfo] = {}
+        self._instruments: dict[_Key, Instrument] = {}
         self._listeners: list[BookListener] = []
         self.crossed_count: dict[str, int] = {}
         self.refused_count: dict[str, int] = {}
@@ -105,25 +110,26 @@ class OrderBookTracker:
         if isinstance(message, StreamEvent):
             return self._apply_event(message)
         if isinstance(message, FundingInfo):
-            self._funding[message.trading_pair] = message
+            self._funding[message.venue, message.trading_pair] = message
         elif isinstance(message, Instrument):
-            self._instruments[message.trading_pair] = message
+            self._instruments[message.venue, message.trading_pair] = message
         return None
 
     @property
     def trading_pairs(self) -> list[str]:
         """Pairs that have a book, in the order they were first heard of."""
-        return list(self._pairs)
+        return list(dict.fromkeys(pair for _, pair in self._pairs))
 
-    def book(self, trading_pair: str, form: str | None = None) -> OrderBook:
+    def book(self, trading_pair: str, form: str | None = None, *, venue: str | None = None) -> OrderBook:
         """
         The fused book of a pair (live: it goes on changing), or what one form alone last said (a copy).
 
-        Raises SymbolError for a pair or a form that no message has spoken of.
+        Raises SymbolError for a pair or a form that no message has spoken of, and for a pair of several venues if
+        `venue` does not say which.
         """
-        books = self._pairs.get(trading_pair)
+        books = self._of(self._pairs, trading_pair, venue)
         if books is None:
-            known = ", ".join(self._pairs) or "none yet"
+            known = ", ".join(self.trading_pairs) or "none yet"
             raise SymbolError(f"no book of {trading_pair!r}; pairs heard of: {known}")
         if form is None:
             return books.fusion.book
@@ -142,22 +148,27 @@ class OrderBookTracker:
             book.stale_cause = ""
         return book
 
-    def fusion(self, trading_pair: str) -> BookFusion:
-        """The fusion behind a pair's book, made if need be."""
-        return self._books(trading_pair).fusion
-
-    def funding_info(self, trading_pair: str) -> FundingInfo | None:
+    def funding_info(self, trading_pair: str, *, venue: str | None = None) -> FundingInfo | None:
         """The newest funding, mark and index price heard of a pair."""
-        return self._funding.get(trading_pair)
+        return self._of(self._funding, trading_pair, venue)
 
-    def instrument(self, trading_pair: str) -> Instrument | None:
+    def instrument(self, trading_pair: str, *, venue: str | None = None) -> Instrument | None:
         """The newest metadata heard of a pair."""
-        return self._instruments.get(trading_pair)
+        return self._of(self._instruments, trading_pair, venue)
+
+    def _of(self, table: dict[_Key, T], trading_pair: str, venue: str | None) -> T | None:
+        if venue is not None:
+            return table.get((venue, trading_pair))
+        venues = [venue for venue, pair in table if pair == trading_pair]
+        if len(venues) > 1:
+            raise SymbolError(f"{trading_pair} is a pair of {', '.join(venues)}: say which venue")
+        return table[venues[0], trading_pair] if venues else None
 
     def export(self) -> TrackerState:
         """Everything later books depend on, for a checkpoint."""
-        pairs = {
-            pair: PairState(
+        pairs = [
+            PairState(
+                *key,
                 books.fusion.export(),
                 books.latest,
                 {
@@ -165,16 +176,17 @@ class OrderBookTracker:
                     for form, book in books.diff_books.items()
                 },
             )
-            for pair, books in self._pairs.items()
-        }
-        return TrackerState(pairs, self._funding, self._instruments)
+            for key, books in self._pairs.items()
+        ]
+        return TrackerState(pairs, list(self._funding.values()), list(self._instruments.values()))
 
     def restore(self, state: TrackerState) -> None:
         """Become what `export` described."""
-        self._funding = dict(state.funding)
-        self._instruments = dict(state.instruments)
-        for pair, pair_state in state.pairs.items():
-            books = self._books(pair)
+        self._funding = {(info.venue, info.trading_pair): info for info in state.funding}
+        self._instruments = {(info.venue, info.trading_pair): info for info in state.instruments}
+        for pair_state in state.pairs:
+            pair = pair_state.trading_pair
+            books = self._books((pair_state.venue, pair))
             books.fusion.restore(pair_state.fusion)
             books.latest = dict(pair_state.latest)
             for form, (bids, asks, update_id, is_stale, cause) in pair_state.diff_books.items():
@@ -187,15 +199,16 @@ class OrderBookTracker:
                 book.asks.replace(asks)
                 book.update_id, book.is_stale, book.stale_cause = update_id, is_stale, cause
 
-    def _books(self, trading_pair: str) -> _PairBooks:
-        books = self._pairs.get(trading_pair)
+    def _books(self, key: _Key) -> _PairBooks:
+        books = self._pairs.get(key)
         if books is None:
-            books = self._pairs[trading_pair] = _PairBooks(trading_pair, self._checked)
+            books = self._pairs[key] = _PairBooks(key[1], self._checked)
         return books
 
     def _apply_book(self, message: BookSnapshot | BestQuote | BookDiff) -> OrderBook | None:
         pair = message.trading_pair
-        books = self._pairs.get(pair) or self._books(pair)
+        key = (message.venue, pair)
+        books = self._pairs.get(key) or self._books(key)
         book = books.fusion.book
         try:
             books.fusion.apply(message)
@@ -233,7 +246,7 @@ class OrderBookTracker:
     def _apply_event(self, event: StreamEvent) -> OrderBook | None:
         if event.kind is not EventKind.STALE or not event.symbol or event.stream in _NOT_A_BOOK:
             return None
-        books = self._books(event.trading_pair)
+        books = self._books((event.venue, event.trading_pair))
         if event.stream == FORM_QUOTE or event.stream in books.latest or event.stream in books.diff_books:
             latest = books.latest.get(event.stream)
             if latest is None or latest.fused:
