@@ -20,7 +20,15 @@ TOP: dict[str, Any] = {"ts_recv": TS, "bid_price": 42000.0, "ask_price": 42000.1
 
 def test_every_table_has_a_view_with_the_right_types(tmp_path: Path) -> None:
     """Empty or not, a column has one type."""
-    rows: dict[str, Rows] = {"top": [TOP], "trades": [{}], "events": [{}], "raw": [{}], "book": [{}], "bbo": [{}], "instruments": [{}]}
+    rows: dict[str, Rows] = {
+        "top": [TOP],
+        "trades": [{}],
+        "events": [{}],
+        "raw": [{}],
+        "book": [{}],
+        "bbo": [{}],
+        "instruments": [{}],
+    }
     full, empty = make_recording(tmp_path / "full", rows), make_recording(tmp_path / "empty", {})
     with analysis.connect(full) as one, analysis.connect(empty) as other:
         for view in (*TABLES, "quotes", "gaps"):

@@ -61,7 +61,7 @@ def _split(arguments: tuple[str, ...]) -> tuple[list[Path], str | None]:
     *folders, last = arguments
     if last == "-":
         query = sys.stdin.read()
-    elif Path(last).exists() or not _is_query(last):
+    elif _exists(last) or not _is_query(last):
         folders.append(last)
         query = None
     else:
@@ -71,6 +71,14 @@ def _split(arguments: tuple[str, ...]) -> tuple[list[Path], str | None]:
     if query is not None and not query.strip():
         raise ConfigError("the query is empty")
     return [Path(folder) for folder in folders], query
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except OSError:
+        # A long query is no possible name of a file.
+        return False
 
 
 def _is_query(text: str) -> bool:
