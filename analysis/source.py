@@ -43,7 +43,7 @@ def scan(recording: RecordingLike, table: str) -> pl.LazyFrame:
 
     Args:
         recording: An open recording, or its folder.
-        table: `raw`, `book`, `trades`, `bbo`, `funding`, `instruments`, `events` or `top`.
+        table: `raw`, `book`, `trades`, `bbo`, `funding`, `instruments`, `liquidations`, `events` or `top`.
 
     Returns:
         The columns of `recordings/FORMAT.md`: prices and sizes Float64, times Datetime("ns") without a zone, in UTC.

@@ -22,6 +22,7 @@ from toolkit.messages import (
     FundingKind,
     Instrument,
     InstrumentKind,
+    Liquidation,
     Message,
     Side,
     StreamEvent,
@@ -37,6 +38,7 @@ _CLASSES: Final[dict[str, type[Message]]] = {
     "trades": Trade,
     "funding": FundingInfo,
     "instruments": Instrument,
+    "liquidations": Liquidation,
     "events": StreamEvent,
     "top": BookTop,
 }
@@ -44,6 +46,7 @@ _ENUMS: Final[dict[tuple[str, str], Callable[[str], Any]]] = {
     ("trades", "aggressor_side"): Side,
     ("funding", "kind"): FundingKind,
     ("instruments", "kind"): InstrumentKind,
+    ("liquidations", "side"): Side,
     ("events", "kind"): EventKind,
 }
 

@@ -18,6 +18,7 @@ from toolkit.messages import (
     BookTop,
     FundingInfo,
     Instrument,
+    Liquidation,
     Message,
     StreamEvent,
     Trade,
@@ -134,6 +135,18 @@ TABLES: Final[dict[str, pa.Schema]] = {
             ("multiplier", pa.float64()),
             ("max_leverage", pa.float64()),
             ("is_active", pa.bool_()),
+            ("contract_value", pa.float64()),
+        ]
+    ),
+    "liquidations": pa.schema(
+        [
+            *_KEY,
+            ("side", pa.string()),
+            ("price", pa.float64()),
+            ("size", pa.float64()),
+            ("average_price", pa.float64()),
+            ("filled_size", pa.float64()),
+            ("status", pa.string()),
         ]
     ),
     "events": pa.schema(
@@ -170,6 +183,7 @@ TABLE_OF: Final[dict[type[Message], str]] = {
     Trade: "trades",
     FundingInfo: "funding",
     Instrument: "instruments",
+    Liquidation: "liquidations",
     StreamEvent: "events",
     BookTop: "top",
 }

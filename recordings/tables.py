@@ -29,6 +29,7 @@ from toolkit.messages import (
     BookTop,
     FundingInfo,
     Instrument,
+    Liquidation,
     Message,
     StreamEvent,
     Trade,
@@ -49,6 +50,7 @@ _COUNT_NAMES: Final[dict[type[Message], str]] = {
     Trade: "trades",
     FundingInfo: "funding",
     Instrument: "instruments",
+    Liquidation: "liquidations",
     StreamEvent: "events",
     BookTop: "tops",
 }
@@ -78,7 +80,7 @@ def _parquet_options(schema: pa.Schema, table: str) -> dict[str, Any]:
     for field in schema:
         if pa.types.is_timestamp(field.type) or field.name in ("capture_seq", "sub_seq", "ts_mono"):
             encodings[field.name] = _DELTA
-        elif field.name in ("size", "bid_size", "ask_size"):
+        elif field.name in ("size", "bid_size", "ask_size", "filled_size"):
             encodings[field.name] = _SPLIT
         elif field.name not in ("payload", "payload_bytes", "trade_id") and not pa.types.is_boolean(field.type):
             dictionary.append(field.name)

@@ -26,6 +26,7 @@ __all__ = [
     "FundingKind",
     "Instrument",
     "InstrumentKind",
+    "Liquidation",
     "Message",
     "OrderBookMessage",
     "OrderBookMessageType",
@@ -192,6 +193,29 @@ class Trade(OrderBookMessage, frozen=True, gc=False):
     type: ClassVar[OrderBookMessageType] = OrderBookMessageType.TRADE
 
 
+class Liquidation(Message, frozen=True, gc=False):
+    """
+    An order by which the venue closes somebody's position.
+
+    No trade: what it executes is among the trades. Venues may leave some of these orders out.
+
+    Attributes:
+        side: Side of that order: `SELL` closes a long position.
+        price: Its limit price.
+        size: Its size.
+        average_price: What it was executed at; None where nothing was, or the venue does not say.
+        filled_size: How much of it was executed; None where the venue does not say.
+        status: State of the order, in lower case, in the venue's words; empty where it does not say.
+    """
+
+    side: Side
+    price: float
+    size: float
+    average_price: float | None = None
+    filled_size: float | None = None
+    status: str = ""
+
+
 class BookTop(Message, frozen=True, gc=False):
     """
     Best bid and ask of the fused book after a message that changed them. Derived: stored, but not part of a feed.
@@ -280,11 +304,13 @@ class Instrument(Message, frozen=True, gc=False):
         price_tick: Smallest price step; None where it depends on the price.
         price_decimals_max: Most decimals of a price; None where `price_tick` says it.
         price_figures_max: Most significant figures of a price; None where there is no such rule.
-        size_step: Smallest size step, base currency.
+        size_step: Smallest size step, base currency (or contracts, see `contract_value`).
         min_notional: Smallest order value, quote currency.
         multiplier: Units of base that one unit of size stands for (1000 for `kPEPE`).
         max_leverage: Highest leverage.
         is_active: False when it is delisted or not trading.
+        contract_value: Quote currency that one unit of size stands for, where sizes count contracts of fixed value
+            (inverse contracts); then every size of this instrument is in contracts. None: sizes are in base currency.
     """
 
     kind: InstrumentKind
@@ -299,6 +325,7 @@ class Instrument(Message, frozen=True, gc=False):
     multiplier: float = 1.0
     max_leverage: float | None = None
     is_active: bool = True
+    contract_value: float | None = None
 
     def tick_at(self, price: float) -> float | None:
         """Smallest price step near `price`, in quote currency; None where the venue's rule is not known."""
