@@ -81,3 +81,12 @@ def test_too_many_buckets_are_refused() -> None:
     top = frame_of([Quote(B, "1", "2"), Quote(B + 10**9, "1", "2")])
     with pytest.raises((ConfigError, pl.exceptions.ComputeError), match=r"1,000,000,000 buckets for each pair; choose"):
         analysis.spread_series(top, every_ns=1).collect()
+
+
+def test_a_bucket_that_only_the_end_touches_is_not_there() -> None:
+    """Two seconds are two buckets."""
+    top = frame_of([Quote(B, "100", "101")])
+    assert analysis.spread_series(top, every_ns=10**9, end_ns=B + 2 * 10**9).collect()["covered_s"].to_list() == [
+        1.0,
+        1.0,
+    ]
