@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -31,7 +32,7 @@ from toolkit.dispatch import MessageDispatcher
 from toolkit.errors import BackpressureError, ConfigError, RecordingError
 from toolkit.frames import CONTROL, Frame, control_payload
 from toolkit.live import LiveDataSource, SourceStatus
-from toolkit.messages import EventKind, Message, StreamEvent
+from toolkit.messages import EventKind, Message, StreamEvent, Trade
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import VenueSpec
 
@@ -94,7 +95,6 @@ class RecorderOptions:
         rotate_s: Segments end at multiples of this since midnight UTC; 3600 is every full hour.
         rotate_bytes: And at this size of the journal.
         disk_free_min: Bytes that must stay free on the disk; recording stops cleanly before it takes them.
-        pending_bytes_max: Payload bytes held in memory while the disk does not follow; more stops the recording.
         wait_for_venue: Keep trying to reach a venue for the first time.
         backoff_seed: Decides the jitter of reconnects; unpredictable if None.
     """
@@ -129,7 +129,8 @@ class RecorderStatus:
         unsealed: Closed segments that are yet to be sealed.
         disk_free: Bytes free on the disk.
         sources: One per venue.
-        problem: Why the recording stops; empty while it goes on.
+        delays_ms: Receive time less the venue's time, of recent messages that are not history: 50th, 95th and 99th
+            percentile, milliseconds; None before the first. Clocks differ, so it may be negative.
     """
 
     frame_count: int = 0
@@ -143,13 +144,21 @@ class RecorderStatus:
     unsealed: int = 0
     disk_free: int = 0
     sources: tuple[SourceStatus, ...] = ()
-    problem: str = ""
+    delays_ms: tuple[float, float, float] | None = None
+
+    def delay_text(self) -> str:
+        """The delays as part of a status line; empty if nothing with a time has come."""
+        return "delay p50/p95/p99 {:.0f}/{:.0f}/{:.0f} ms  ".format(*self.delays_ms) if self.delays_ms else ""
 
 
 StatusCallback = Callable[[RecorderStatus], None]
 LogCallback = Callable[[str], None]
+#: Causes that take a whole connection or session at once.
+_WHOLE_CAUSES: Final = frozenset({"disconnect", "stop", "crash"})
 #: How often the clock of rotation and the free disk are looked at, seconds.
 LOOK_S: Final = 0.5
+#: Every how manieth message is taken for the delay in the status line.
+DELAY_SAMPLING: Final = 4
 
 
 def _silent(_: str) -> None:
@@ -184,6 +193,7 @@ class Recorder:
     _seals: list[asyncio.Task[Any]] = field(default_factory=list)
     _segment: int = 0
     _segment_until: int = 0
+    _delays: deque[int] = field(default_factory=lambda: deque(maxlen=1024))
 
     # -- the session -------------------------------------------------------------------------------------------
 
@@ -232,7 +242,7 @@ class Recorder:
             self._open_segment(folder, len(manifest.segments))
             self._say(capture, "session_start", software=SOFTWARE)
             await self._run_sources(folder, sealer)
-        except (Exception, asyncio.CancelledError) as exc:
+        except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  # raised again once all is sealed
             failure = exc
         finally:
             await self._stop_sources()
@@ -348,10 +358,21 @@ class Recorder:
         if self._normalizer is not None:
             self._normalizer.take(message)
         self.status.message_count += 1
-        if isinstance(message, StreamEvent) and message.kind is not EventKind.CONNECTED:
-            if message.kind is EventKind.GAP:
-                self.status.gap_count += 1
-            self.log(f"{message.venue} {message.trading_pair} {message.stream} {message.kind} {message.detail}".strip())
+        is_sampled = message.ts_event is not None and self.status.message_count % DELAY_SAMPLING == 0
+        if is_sampled and message.ts_event and not (isinstance(message, Trade) and message.is_history):
+            self._delays.append(message.ts_recv - message.ts_event)
+        if isinstance(message, StreamEvent):
+            self._report(message)
+
+    def _report(self, event: StreamEvent) -> None:
+        if event.kind is EventKind.GAP:
+            self.status.gap_count += 1
+        # A lost connection is one line, not one per stream that it carried.
+        is_whole_connection = event.kind in (EventKind.STALE, EventKind.GAP) and event.cause in _WHOLE_CAUSES
+        if is_whole_connection or event.kind in (EventKind.SESSION_START, EventKind.SESSION_END):
+            return
+        words = (event.venue, event.trading_pair, event.stream, event.kind.replace("_", " "), event.cause, event.detail)
+        self.log(" ".join(word for word in words if word))
 
     def _say(self, capture: Capture, event: str, **details: object) -> None:
         """A frame of the recorder's own, for every venue."""
@@ -401,6 +422,7 @@ class Recorder:
             self.status.sources = tuple(source.status() for source in self._sources)
             self.status.reconnect_count = sum(source.reconnect_count for source in self.status.sources)
             self.status.parse_error_count = sum(source.parse_error_count for source in self.status.sources)
+            self.status.delays_ms = _percentiles(self._delays)
             self.status.disk_free = shutil.disk_usage(folder).free
             if self.status.disk_free < self.options.disk_free_min:
                 raise BackpressureError(
@@ -415,6 +437,14 @@ class Recorder:
             if is_over and journal.frame_count:
                 self._close_segment(sealer)
                 self._open_segment(folder, self._segment + 1)
+
+
+def _percentiles(delays: Sequence[int]) -> tuple[float, float, float] | None:
+    if not delays:
+        return None
+    ordered = sorted(delays)
+    p50, p95, p99 = (ordered[min(len(ordered) * rank // 100, len(ordered) - 1)] / 1e6 for rank in (50, 95, 99))
+    return p50, p95, p99
 
 
 def _check_same(folder: Path, manifest: Manifest, sources: Sequence[SourceInfo]) -> None:

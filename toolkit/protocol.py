@@ -387,7 +387,7 @@ class VenueProtocol(ABC):
         messages: list[Message] = [self.event(frame, EventKind.DISCONNECTED, detail=_describe(details))]
         streams = self.streams.of_connection(frame.conn_id)
         for stream in streams:
-            self.mark_stale(frame, stream, "disconnect", messages)
+            self.mark_stale(frame, stream, str(details.get("cause") or "disconnect"), messages)
         for message in self._on_disconnected(frame, streams):
             messages.append(msgspec.structs.replace(message, sub_seq=len(messages)))
         return messages
@@ -405,7 +405,7 @@ class VenueProtocol(ABC):
         for stream in self.streams:
             if stream.is_live:
                 self.mark_stale(frame, stream, cause, messages)
-            elif stream.last_recv and stream.cause != cause:
+            elif stream.last_recv and stream.cause not in ("stop", cause):
                 messages.append(
                     self.event(
                         frame,

@@ -439,6 +439,7 @@ async def test_a_venue_that_does_not_read_does_not_keep_the_source_from_stopping
             "code": 1006,
             "reason": "",
             "error": "the venue did not answer our close",
+            "cause": "stop",
         }
     ]
 

@@ -87,7 +87,7 @@ async def test_a_session_is_recorded_from_the_first_request_to_the_last_close() 
         '-1/0 rest_in {"symbols": ["X"]}',
         f'0/0 control {{"event":"connected","role":"main","url":"{ws_url}"}}',
         *(f"0/0 ws_in {quote(bid=bid).decode()}" for bid in (10.0, 10.1, 10.2)),
-        '0/0 control {"code":1000,"error":"","event":"disconnected","reason":"","role":"main"}',
+        '0/0 control {"cause":"stop","code":1000,"error":"","event":"disconnected","reason":"","role":"main"}',
     ]
     assert tape.payloads(WS_OUT) == [b'{"subscribe":"X"}']
     assert [frame.capture_seq for frame in tape.frames] == list(range(len(tape.frames)))

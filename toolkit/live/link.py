@@ -242,7 +242,15 @@ class Link:
         error = closed.error or self._close_cause
         self._last_error = error or f"closed with code {closed.code}{f' ({closed.reason})' if closed.reason else ''}"
         if not self._intake.is_closed:
-            self._control("disconnected", role=self.plan.role, code=closed.code, reason=closed.reason, error=error)
+            details: dict[str, str | int] = {
+                "role": self.plan.role,
+                "code": closed.code,
+                "reason": closed.reason,
+                "error": error,
+            }
+            if self._is_stopping:
+                details["cause"] = "stop"  # ours, so the hole it leaves is no fault of the venue
+            self._control("disconnected", **details)
 
     def _on_message(self, payload: bytes) -> None:
         self._frame_count += 1

@@ -16,7 +16,7 @@ What is peculiar about this venue, and where it is handled:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -52,6 +52,7 @@ from toolkit.venues.hyperliquid.convert import (
 )
 from toolkit.venues.hyperliquid.subscriptions import Subscription, Subscriptions, parse_channel
 from toolkit.venues.hyperliquid.symbols import (
+    Coin,
     CoinTable,
     dex_of,
 )
@@ -96,7 +97,8 @@ class HyperliquidMarketProtocol(VenueProtocol):
         self.coins = CoinTable()
         self.channels = tuple(parse_channel(name) for name in (options.channels or DEFAULT_CHANNELS))
         self._wanted: list[str] = []
-        self._awaited: set[str] = set()
+        self._needed = _needed_metadata(options.pairs)
+        self._described: dict[str, Coin] = {}
         self._metadata_mono = 0
         self._subscriptions = Subscriptions()
         self._trades_seen: dict[str, dict[tuple[int, int], None]] = {}
@@ -108,17 +110,16 @@ class HyperliquidMarketProtocol(VenueProtocol):
     # -- metadata ----------------------------------------------------------------------------------------------
 
     def bootstrap(self) -> list[Request]:
-        calls = [info_call("spotMeta", weight=20), info_call("meta", weight=20)]
-        if any(dex_of(name) for name in self.options.pairs):
-            calls.append(info_call("perpDexs", weight=20))
-        if any(name.startswith("#") for name in self.options.pairs):
-            calls.append(info_call("outcomeMeta", weight=20))
-        self._awaited = {call.tag for call in calls}
-        return list(calls)
+        # The HIP-3 dexes are asked for once `perpDexs` has said that they exist: an unknown one is an HTTP 500.
+        return [info_call(tag, weight=20) for tag in self._needed if not tag.startswith("meta:")]
 
     @property
     def is_ready(self) -> bool:
-        return not self._awaited and not self.coins.is_empty and self.failure is None
+        return not self._missing() and self.failure is None
+
+    def _missing(self) -> list[str]:
+        """Metadata that has not come yet. It depends on the options and the frames alone, so a replay agrees."""
+        return [tag for tag in self._needed if not self.coins.has_reply(tag)]
 
     def trading_pair(self, symbol: str) -> str:
         return self.coins.pair(symbol)
@@ -145,30 +146,31 @@ class HyperliquidMarketProtocol(VenueProtocol):
                 return []
 
     def _on_metadata(self, frame: Frame, tag: str) -> list[Message]:
-        changed = self.coins.update(tag, decoded_json(frame.payload))
-        self._awaited.discard(tag)
+        self.coins.update(tag, decoded_json(frame.payload))
         self._metadata_mono = frame.ts_mono
         if tag == "perpDexs":
-            for dex in sorted({dex_of(name) for name in self.options.pairs} - {""}):
-                if not self.coins.has_dex(dex):
-                    known = ", ".join(self.coins.dexes()) or "none"
-                    self.failure = SymbolError(f"the venue lists no dex {dex!r}, expected one of {known}")
-                    continue
-                call = info_call("meta", {"dex": dex}, tag=f"meta:{dex}", weight=20)
-                self._awaited.add(call.tag)
-                self._queue.append(call)
+            self._ask_dexes()
         messages: list[Message] = []
-        if not self._awaited and self.options.pairs and self.failure is None:
-            self._choose_coins(frame, messages)
-        # What was imported without a list of pairs has all of them described, in `instruments`.
-        wanted = set(self._wanted) if self.options.pairs else None
-        if wanted is not None:
-            if self._awaited:
+        if self.options.pairs:
+            if self._missing() or self.failure is not None:
                 return messages
-            changed = [coin for coin in self.coins.coins() if coin.coin in wanted]
-        for coin in changed:
-            messages.append(instrument(self.venue, coin, frame, len(messages)))
+            self._choose_coins(frame, messages)
+            described = [coin for name in self._wanted if (coin := self.coins.get(name)) is not None]
+        else:
+            described = self.coins.coins()  # an import without a list of pairs describes all there are
+        for coin in described:
+            if self._described.get(coin.coin) != coin:
+                self._described[coin.coin] = coin
+                messages.append(instrument(self.venue, coin, frame, len(messages)))
         return messages
+
+    def _ask_dexes(self) -> None:
+        for dex in sorted({dex_of(name) for name in self.options.pairs} - {""}):
+            if self.coins.has_dex(dex):
+                self._queue.append(info_call("meta", {"dex": dex}, tag=f"meta:{dex}", weight=20))
+            elif self.failure is None:
+                known = ", ".join(self.coins.dexes()) or "none"
+                self.failure = SymbolError(f"the venue lists no dex {dex!r}, expected one of {known}")
 
     def _choose_coins(self, frame: Frame, messages: list[Message]) -> None:
         wanted: list[str] = []
@@ -523,7 +525,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
         return {
             "coins": self.coins.export(),
             "wanted": self._wanted,
-            "awaited": sorted(self._awaited),
+            "described": [msgspec.to_builtins(coin) for coin in self._described.values()],
             "metadata_mono": self._metadata_mono,
             "subscriptions": self._subscriptions.export(),
             "trades_seen": {coin: list(seen) for coin, seen in self._trades_seen.items()},
@@ -534,7 +536,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
     def _import(self, state: Any) -> None:
         self.coins.restore(state["coins"])
         self._wanted = list(state["wanted"])
-        self._awaited = set(state["awaited"])
+        self._described = {coin.coin: coin for coin in msgspec.convert(state["described"], list[Coin])}
         self._metadata_mono = state["metadata_mono"]
         self._subscriptions.restore(state["subscriptions"])
         self._trades_seen = {
@@ -542,3 +544,14 @@ class HyperliquidMarketProtocol(VenueProtocol):
         }
         self._last_time = {(symbol, stream): time for symbol, stream, time in state["last_time"]}
         self._settled = dict(state["settled"])
+
+
+def _needed_metadata(pairs: Sequence[str]) -> tuple[str, ...]:
+    """The metadata replies that naming these pairs takes, in the order they are asked for."""
+    needed = ["spotMeta", "meta"]
+    dexes = sorted({dex_of(name) for name in pairs} - {""})
+    if dexes:
+        needed += ["perpDexs", *(f"meta:{dex}" for dex in dexes)]
+    if any(name.startswith("#") for name in pairs):
+        needed.append("outcomeMeta")
+    return tuple(needed)

@@ -140,10 +140,9 @@ class CoinTable:
         self._pair_of: dict[str, str] = {}
         self._coin_of: dict[str, str] = {}
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no metadata has come yet."""
-        return not self._replies
+    def has_reply(self, tag: str) -> bool:
+        """Whether that metadata has come."""
+        return tag in self._replies
 
     def __contains__(self, coin: str) -> bool:
         return coin in self._coins
@@ -186,9 +185,9 @@ class CoinTable:
         hint = f"; did you mean {', '.join(close)}?" if close else ""
         raise SymbolError(f"the venue lists no {name!r} (names are case-sensitive, BTC-USD is a perp){hint}")
 
-    def update(self, tag: str, reply: Any) -> list[Coin]:
+    def update(self, tag: str, reply: Any) -> None:
         """
-        Take in a metadata reply and return the coins it describes.
+        Take in a metadata reply.
 
         Args:
             tag: `meta`, `meta:<dex>`, `spotMeta`, `perpDexs` or `outcomeMeta`.
@@ -202,10 +201,8 @@ class CoinTable:
         if what not in readers:
             raise ParseError(f"unknown metadata {tag!r}, expected one of {', '.join(readers)}")
         _convert(reply, readers[what], tag)
-        before = self._coins
         self._replies[tag] = reply
         self._rebuild()
-        return [coin for name, coin in self._coins.items() if before.get(name) != coin]
 
     def export(self) -> Any:
         """The replies it rests on and the pairs it has given, for a checkpoint."""

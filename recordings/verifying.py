@@ -1,0 +1,200 @@
+"""Whether a recording is what it says it is: files, hashes, order, holes, and the digest both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from recordings.files import file_hash
+from recordings.manifest import Manifest, Segment, inside
+from recordings.normalize import Normalizer
+from recordings.recording import Recording
+from recordings.schema import RAW_TABLE
+from toolkit.digest import DIGEST_VERSION, DigestChain
+from toolkit.errors import RecordingDamaged
+from toolkit.garbage import rare_collections
+from toolkit.tracker import OrderBookTracker
+
+__all__ = ["Verification", "verify"]
+
+Progress = Callable[[int], None]
+
+
+class Verification(msgspec.Struct):
+    """
+    What was found.
+
+    Attributes:
+        manifest: Of the recording.
+        problems: One line each: which file, what was found, what was expected. Empty: the recording is sound.
+        notes: What could not be checked, and why that is no fault.
+        recorded_digest: As the manifest says.
+        live_digest: As the live session computed it while receiving; None if it did not.
+        raw_digest: Of a replay of the raw frames; None where that could not be done.
+        normalized_digest: Of a replay of the normalized rows; likewise.
+        frame_count: Raw frames read.
+        message_count: Messages read from the normalized rows.
+    """
+
+    manifest: Manifest
+    problems: list[str] = []
+    notes: list[str] = []
+    recorded_digest: str = ""
+    live_digest: str | None = None
+    raw_digest: str | None = None
+    normalized_digest: str | None = None
+    frame_count: int = 0
+    message_count: int = 0
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def verify(path: Path, progress: Progress | None = None) -> Verification:
+    """
+    Check a recording.
+
+    Args:
+        path: Its folder.
+        progress: Called with the number of frames and messages done since the last call.
+
+    Raises:
+        RecordingError: It cannot be read at all: not a recording, too new, or its manifest is damaged.
+    """
+    recording = Recording.open(path)
+    result = Verification(recording.manifest, recorded_digest=recording.manifest.digest)
+    result.live_digest = recording.manifest.live_digest
+    if recording.manifest.status == "running":
+        result.notes.append("it is being recorded, or its recorder died: only what is sealed was checked")
+    sound_files = _check_files(recording, result)
+    _check_segments(recording, result)
+    advance = progress or (lambda _: None)
+    with rare_collections():
+        if RAW_TABLE in sound_files:
+            with _noting(result):
+                _replay_raw(recording, result, advance)
+        if "normalized" in sound_files:
+            with _noting(result):
+                _replay_normalized(recording, result, advance)
+    if result.live_digest is not None and result.live_digest != result.recorded_digest:
+        result.problems.append(
+            f"the live session computed the digest {result.live_digest}, sealing {result.recorded_digest}"
+        )
+    return result
+
+
+def _check_files(recording: Recording, result: Verification) -> set[str]:
+    """Compare every file with its entry; which kinds of tables are all sound."""
+    sound = {RAW_TABLE, "normalized"}
+    for segment in recording.manifest.segments:
+        if RAW_TABLE not in segment.tables:
+            result.notes.append(f"segment {segment.number} holds no raw frames any more")
+            sound.discard(RAW_TABLE)
+        entries = [*segment.tables.items()]
+        if segment.checkpoint is not None:
+            entries.append(("checkpoint", segment.checkpoint))
+        for table, file in entries:
+            path = inside(recording.path, file.path)
+            if not path.is_file():
+                problem = f"{file.path} is missing"
+            elif path.stat().st_size != file.bytes:
+                problem = f"{file.path} has {path.stat().st_size:,} bytes, expected {file.bytes:,}"
+            elif file_hash(path) != file.blake2b:
+                problem = f"{file.path} is not the file that was sealed: its BLAKE2b hash differs"
+            else:
+                continue
+            result.problems.append(problem)
+            sound.discard(RAW_TABLE if table == RAW_TABLE else "normalized")
+    return sound
+
+
+def _check_segments(recording: Recording, result: Verification) -> None:
+    """Segments follow each other without a hole, in number, in `capture_seq` and in digest."""
+    previous: Segment | None = None
+    for number, segment in enumerate(recording.manifest.segments):
+        if segment.number != number:
+            result.problems.append(f"the manifest lists segment {segment.number}, expected {number}")
+        expected = 0 if previous is None else previous.capture_seq_last + 1
+        if segment.capture_seq_first != expected:
+            result.problems.append(
+                f"segment {number} begins with frame {segment.capture_seq_first}, expected {expected}"
+            )
+        if previous is not None and segment.digest_start != previous.digest:
+            result.problems.append(f"segment {number} does not continue the digest of segment {number - 1}")
+        previous = segment
+    if previous is not None and recording.manifest.digest != previous.digest:
+        result.problems.append("the manifest's digest is not that of its last segment")
+
+
+def _replay_raw(recording: Recording, result: Verification, advance: Progress) -> None:
+    manifest = recording.manifest
+    normalizer = Normalizer.for_sources(manifest.sources)
+    newer = [
+        f"{source.venue} {source.protocol_version} (now {normalizer.protocols[source.venue].version})"
+        for source in manifest.sources
+        if source.protocol_version != normalizer.protocols[source.venue].version
+    ]
+    comparable = not newer and manifest.digest_version == DIGEST_VERSION
+    expected = 0
+    for segment in manifest.segments:
+        path = segment.tables[RAW_TABLE].path
+        for frames in recording.raw_frames([segment]):
+            for frame in frames:
+                if frame.capture_seq != expected:
+                    result.problems.append(f"{path} goes on with frame {frame.capture_seq}, expected {expected}")
+                    return
+                expected += 1
+                for message in normalizer.messages(frame):
+                    normalizer.take(message)
+            result.frame_count += len(frames)
+            advance(len(frames))
+        if expected != segment.capture_seq_last + 1:
+            result.problems.append(f"{path} ends with frame {expected - 1}, expected {segment.capture_seq_last}")
+            return
+        if comparable and normalizer.chain.hexdigest() != segment.digest:
+            result.problems.append(
+                f"the raw frames of segment {segment.number} give the digest {normalizer.chain.hexdigest()}, "
+                f"expected {segment.digest}"
+            )
+            break
+    result.raw_digest = normalizer.chain.hexdigest()
+    if not comparable:
+        what = f"protocol {', '.join(newer)}" if newer else f"digest version {manifest.digest_version}"
+        result.notes.append(f"recorded with {what}: the raw frames give other messages today; see `renormalize`")
+
+
+def _replay_normalized(recording: Recording, result: Verification, advance: Progress) -> None:
+    tracker = OrderBookTracker(checked=True)
+    chain = DigestChain()
+    for segment in recording.manifest.segments:
+        count = 0
+        for messages in recording.messages([segment]):
+            for message in messages:
+                chain.update(message, tracker.apply(message))
+            count += len(messages)
+            advance(len(messages))
+        result.message_count += count
+        if count != segment.message_count:
+            result.problems.append(
+                f"segment {segment.number} holds {count:,} messages in its tables, expected {segment.message_count:,}"
+            )
+        if recording.manifest.digest_version == DIGEST_VERSION and chain.hexdigest() != segment.digest:
+            result.problems.append(
+                f"the normalized rows of segment {segment.number} give the digest {chain.hexdigest()}, "
+                f"expected {segment.digest}"
+            )
+            break
+    result.normalized_digest = chain.hexdigest()
+
+
+@contextmanager
+def _noting(result: Verification) -> Iterator[None]:
+    try:
+        yield
+    except RecordingDamaged as exc:
+        result.problems.append(str(exc))

@@ -1,0 +1,127 @@
+"""`tickdeck import`: other people's captures into a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from toolkit.cli.output import examples, progress_bar
+
+__all__ = ["import_"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@click.group(name="import", epilog=examples("tickdeck import jsonl --venue hyperliquid capture.jsonl --out tapes/old"))
+def import_() -> None:
+    """
+    Make a recording out of capture files.
+
+    The frames run through the venue's protocol as if they were being received. Several files of one session are
+    merged by receive time. Lines that cannot be read are kept, counted and shown, and stop nothing. Files may be
+    plain, gzip, LZ4 or zstd.
+    """
+
+
+def _common(command: _F) -> _F:
+    for option in (
+        click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)),
+        click.option(
+            "-o",
+            "--out",
+            required=True,
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Folder of the new recording.",
+        ),
+        click.option(
+            "--metadata",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="The venue's metadata replies, as one JSON object by request name; tells pairs from symbols.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    ):
+        command = option(command)
+    return command
+
+
+_venue = click.option("--venue", required=True, help="Whose frames they are.")
+_time_unit = click.option(
+    "--time-unit", type=click.Choice(["ns", "us", "ms"]), help="Unit of integer times; by default told from the data."
+)
+
+
+@import_.command(epilog=examples("tickdeck import collector --venue hyperliquid btc.gz --out tapes/btc"))
+@_venue
+@_time_unit
+@_common
+def collector(
+    files: tuple[Path, ...], venue: str, out: Path, time_unit: str | None, metadata: Path | None, as_json: bool
+) -> None:
+    """Import lines `<receive time> <JSON frame>`."""
+    _import(files, out, venue, "collector", time_unit, metadata, as_json)
+
+
+@import_.command(
+    epilog=examples("tickdeck import jsonl --venue hyperliquid ws_bbo.jsonl ws_trades.jsonl --out tapes/x")
+)
+@_venue
+@_time_unit
+@_common
+def jsonl(
+    files: tuple[Path, ...], venue: str, out: Path, time_unit: str | None, metadata: Path | None, as_json: bool
+) -> None:
+    """Import lines `{"ts": <time>, "payload": {...}}`, the time as ISO 8601 or an integer."""
+    _import(files, out, venue, "jsonl", time_unit, metadata, as_json)
+
+
+@import_.command(
+    name="hyperliquid-archive",
+    epilog=examples("tickdeck import hyperliquid-archive 20240101/12/l2Book/BTC.lz4 --out tapes/btc-noon"),
+)
+@_common
+def hyperliquid_archive(files: tuple[Path, ...], out: Path, metadata: Path | None, as_json: bool) -> None:
+    """Import Hyperliquid's own archive: LZ4 files of lines `{"time": ..., "raw": {...}}`."""
+    _import(files, out, "hyperliquid", "archive", None, metadata, as_json)
+
+
+def _import(
+    files: tuple[Path, ...],
+    out: Path,
+    venue: str,
+    line_format: str,
+    time_unit: str | None,
+    metadata: Path | None,
+    as_json: bool,
+) -> None:
+    from recordings.importing import ImportOptions, import_capture
+    from toolkit.cli.info import summary, write_summary
+
+    options = ImportOptions(venue=venue, line_format=line_format, time_unit=time_unit, metadata=metadata)
+    total = sum(path.stat().st_size for path in files if path.is_file())
+    with progress_bar("importing", total) as advance:
+        done = 0
+
+        def progress(now: int, _: int) -> None:
+            nonlocal done
+            advance(now - done)
+            done = now
+
+        manifest = import_capture(files, out, options, progress)
+    for file in manifest.inputs:
+        if file.damaged_lines:
+            click.echo(
+                f"{file.name}: {file.damaged_lines:,} of {file.lines:,} lines are damaged; kept as such", err=True
+            )
+        if file.note:
+            click.echo(f"{file.name}: {file.note}", err=True)
+    errors = manifest.counts.get("event_parse_error", 0) - sum(file.damaged_lines for file in manifest.inputs)
+    if errors > 0:
+        click.echo(
+            f"{errors:,} frames could not be parsed; see: tickdeck sql {out} "
+            "\"SELECT capture_seq, detail FROM events WHERE kind = 'parse_error'\"",
+            err=True,
+        )
+    write_summary(summary(out, manifest), as_json)

@@ -1,0 +1,71 @@
+"""The command `tickdeck`: one group, whose commands are loaded when they are used."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, Final
+
+import click
+
+from toolkit.errors import TickdeckError
+
+__all__ = ["cli", "main"]
+
+#: Command to the module and object that is it, in the order that the help lists them.
+COMMANDS: Final = {
+    "demo": "toolkit.cli.demo:demo",
+    "record": "toolkit.cli.record:record",
+    "import": "toolkit.cli.import_:import_",
+    "info": "toolkit.cli.info:info",
+    "replay": "toolkit.cli.replay:replay",
+    "verify": "toolkit.cli.verify:verify",
+    "gaps": "toolkit.cli.gaps:gaps",
+    "recover": "toolkit.cli.recover:recover",
+    "analyze": "toolkit.cli.analyze:analyze",
+    "sql": "toolkit.cli.sql:sql",
+}
+
+
+class LazyGroup(click.Group):
+    """Commands are imported only when one is called or its help is shown: `--help` should not load a database."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="tickdeck", prog_name="tickdeck")
+def cli() -> None:
+    """Record live crypto markets, replay them through the same code, and analyse their spreads."""
+
+
+def main(argv: list[str] | None = None) -> Any:
+    """Run the command; errors of ours are one line on stderr and exit status 1 (or what the error says)."""
+    try:
+        status = cli.main(args=argv, prog_name="tickdeck", standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        status = exc.exit_code
+    except click.Abort:
+        click.echo("Aborted.", err=True)
+        status = 130
+    except click.ClickException as exc:
+        exc.show()
+        status = exc.exit_code
+    except TickdeckError as exc:
+        click.echo(f"Error: {exc}", err=True)
+        status = 1
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`| head`).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,57 @@
+"""`tickdeck recover`: heal a recording whose recorder died."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from toolkit.cli.output import examples
+from toolkit.clock import SystemClock, format_ns
+
+__all__ = ["recover"]
+
+
+@click.command(epilog=examples("tickdeck recover tapes/monday"))
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def recover(recording: Path, as_json: bool) -> None:
+    """
+    Seal what a recorder that died left in its journal.
+
+    Nothing that was flushed is lost, and nothing is deleted: torn ends and half-written files go to set-aside/. What
+    may be missing is stated as an event with its bounds. Recording into the folder again does the same first.
+    """
+    from recordings.lock import FolderLock
+    from recordings.manifest import read_manifest
+    from recordings.recovery import recover as heal
+
+    read_manifest(recording)  # before a lock file is put into a folder that is no recording
+    with FolderLock(recording):
+        result = heal(recording, SystemClock())
+    values = {
+        "recording": str(recording),
+        "status": result.manifest.status,
+        "sealed_segments": result.sealed_segments,
+        "recovered_frames": result.recovered_frames,
+        "torn_bytes": result.left_bytes,
+        "set_aside": result.set_aside,
+        "lost_from": format_ns(result.lost_from) if result.lost_from is not None else None,
+        "lost_until": format_ns(result.lost_until) if result.lost_until is not None else None,
+    }
+    if as_json:
+        click.echo(json.dumps(values, indent=2))
+        return
+    if not result.sealed_segments and not result.set_aside:
+        click.echo(f"{recording}: nothing to recover ({result.manifest.status})")
+        return
+    click.echo(f"{recording}: sealed {result.sealed_segments} segments with {result.recovered_frames:,} frames")
+    if result.left_bytes:
+        click.echo(f"{result.left_bytes:,} torn bytes at the end of the journal were set aside")
+    for name in result.set_aside:
+        click.echo(f"set aside: {name}")
+    if values["lost_from"]:
+        click.echo(
+            f"what came between {values['lost_from']} and {values['lost_until']} may be lost; it is marked as a gap"
+        )

@@ -1,0 +1,116 @@
+"""`tickdeck replay`: a recording through the code that ran live."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from toolkit.cli.output import examples, progress_bar
+from toolkit.clock import NS_PER_S, perf_ns
+
+if TYPE_CHECKING:
+    from toolkit.messages import Message
+
+__all__ = ["replay"]
+
+
+@click.command(
+    epilog=examples(
+        "tickdeck replay tapes/monday",
+        "tickdeck replay tapes/monday --fidelity raw --pair BTC-USD --print | head",
+    )
+)
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option(
+    "--fidelity",
+    type=click.Choice(["raw", "normalized"]),
+    default="normalized",
+    show_default=True,
+    help="raw runs the venue's protocol over the frames; normalized reads the stored messages, which is faster.",
+)
+@click.option("-p", "--pair", "pairs", multiple=True, help="Only this pair; may be repeated.")
+@click.option("--print", "as_lines", is_flag=True, help="Print every message, one JSON object a line.")
+@click.option(
+    "--batch-rows", type=click.IntRange(min=1), help="Rows read at a time; any number gives the same messages."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def replay(
+    recording: Path, fidelity: str, pairs: tuple[str, ...], as_lines: bool, batch_rows: int | None, as_json: bool
+) -> None:
+    """
+    Replay a recording as fast as possible and say what came out: messages, books, digest.
+
+    Exits with 1 if the digest is not the recorded one. With --pair there is nothing to compare it with.
+    """
+    import asyncio
+
+    from replay.source import ReplayDataSource
+
+    source = ReplayDataSource(
+        recording,
+        fidelity="raw" if fidelity == "raw" else "normalized",
+        trading_pairs=pairs or None,
+        batch_rows=batch_rows,
+        with_digest=not pairs,
+    )
+    asyncio.run(source.initialize())
+    manifest = source.recording.manifest
+    total = sum(segment.message_count for segment in manifest.segments)
+    began = perf_ns()
+    with progress_bar("replaying", total) as advance:
+        source.set_message_callback(_callback(as_lines, advance))
+        source.play()
+    seconds = (perf_ns() - began) / NS_PER_S
+    digest = source.chain.hexdigest() if source.chain is not None else None
+    result = {
+        "recording": str(recording),
+        "fidelity": fidelity,
+        "messages": source.message_count,
+        "seconds": round(seconds, 6),
+        "digest": digest,
+        "recorded_digest": manifest.digest if digest is not None else None,
+        "equal": digest == manifest.digest if digest is not None else None,
+        "crossed": source.tracker.crossed_count,
+    }
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        _write(result, to_stderr=as_lines)
+    if result["equal"] is False:
+        raise click.exceptions.Exit(1)
+
+
+def _callback(as_lines: bool, advance: Any) -> Any:
+    import msgspec
+
+    encode = msgspec.json.encode
+
+    def line(message: Message) -> None:
+        click.echo(encode(message))
+        advance(1)
+
+    count = 0
+
+    def only_count(_: Message) -> None:
+        nonlocal count
+        count += 1
+        if count % 8192 == 0:
+            advance(8192)
+
+    return line if as_lines else only_count
+
+
+def _write(result: dict[str, Any], *, to_stderr: bool) -> None:
+    rate = result["messages"] / result["seconds"] if result["seconds"] else 0.0
+    click.echo(
+        f"{result['messages']:,} messages ({result['fidelity']}) in {result['seconds']:.3f} s, {rate:,.0f}/s",
+        err=to_stderr,
+    )
+    for pair, count in sorted(result["crossed"].items()):
+        click.echo(f"crossed book: {pair} after {count:,} messages", err=to_stderr)
+    if result["digest"] is not None:
+        verdict = "equal to the recorded one" if result["equal"] else f"NOT the recorded {result['recorded_digest']}"
+        click.echo(f"digest {result['digest']}, {verdict}", err=to_stderr)

@@ -1,0 +1,64 @@
+"""`tickdeck verify`: whether a recording is what it says it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from toolkit.cli.output import examples, progress_bar
+from toolkit.errors import RecordingError
+
+__all__ = ["verify"]
+
+
+@click.command(epilog=examples("tickdeck verify tapes/monday"))
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(recording: Path, as_json: bool) -> None:
+    """
+    Check files, hashes, order and holes, and compare the digests of the live session, of the raw frames replayed and
+    of the normalized rows replayed.
+
+    Exits with 0 if the recording is sound, 1 if it is damaged, 2 if it cannot be read.
+    """
+    from recordings.manifest import read_manifest
+    from recordings.verifying import verify as check
+
+    try:
+        manifest = read_manifest(recording)
+        total = sum(segment.frame_count + segment.message_count for segment in manifest.segments)
+        with progress_bar("verifying", total) as advance:
+            result = check(recording, advance)
+    except RecordingError as exc:
+        click.echo(f"Error: {exc}", err=True)
+        raise click.exceptions.Exit(2) from None
+    values = {
+        "recording": str(recording),
+        "sound": result.is_sound,
+        "problems": result.problems,
+        "notes": result.notes,
+        "frames": result.frame_count,
+        "messages": result.message_count,
+        "recorded_digest": result.recorded_digest,
+        "live_digest": result.live_digest,
+        "raw_digest": result.raw_digest,
+        "normalized_digest": result.normalized_digest,
+    }
+    if as_json:
+        click.echo(json.dumps(values, indent=2))
+    else:
+        click.echo(f"digest recorded    {result.recorded_digest or '-'}")
+        if result.live_digest is not None:
+            click.echo(f"digest live        {result.live_digest}")
+        click.echo(f"digest raw         {result.raw_digest or 'not computed'}")
+        click.echo(f"digest normalized  {result.normalized_digest or 'not computed'}")
+        for note in result.notes:
+            click.echo(f"note: {note}")
+        for problem in result.problems:
+            click.echo(f"damaged: {problem}")
+        counted = f"{result.frame_count:,} frames, {result.message_count:,} messages"
+        click.echo(f"{recording}: {'sound' if result.is_sound else 'DAMAGED'} ({counted})")
+    if not result.is_sound:
+        raise click.exceptions.Exit(1)
