@@ -57,8 +57,8 @@ def connect(*recordings: RecordingLike, read_only: bool = True) -> duckdb.DuckDB
     """
     Open recordings as views of an in-memory DuckDB database.
 
-    There is a view for each table (`raw`, `book`, `trades`, `bbo`, `funding`, `instruments`, `events`, `top`), empty
-    where nothing was recorded, with the columns of `recordings/FORMAT.md`; times are TIMESTAMP_NS in UTC. Besides:
+    There is a view for each table (`raw`, `book`, `trades`, `bbo`, `top`, ...: see `VIEWS`), empty where nothing was
+    recorded, with the columns of `recordings/FORMAT.md`; times are TIMESTAMP_NS in UTC. Besides:
 
     - `quotes`: `top` with `mid`, `spread` (DOUBLE, quote currency) and `spread_bps` (DOUBLE, basis points of the mid);
       all null if a side is, and negative spreads where the book is crossed.

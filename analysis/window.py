@@ -157,13 +157,11 @@ def spread_window(
     top = scan(opened, "top")
     known = pairs_of(top)
     chosen = _choose(known, pairs)
-    last_ns = quote_end_ns(top, clock)
+    last_ns = _last_ns(opened, clock)
     if known.is_empty():
         return SpreadWindow(recording=opened, pairs=known, clock=clock, start_ns=None, end_ns=0, counts_end=True)
-    if last_ns is None:
+    if last_ns is None or (clock == "event" and quote_end_ns(top, clock) is None):
         raise ConfigError(f"no quote of {opened.path} has a time on the {clock} clock")
-    if clock == "recv":
-        last_ns = max(last_ns, recording_end_ns(opened) or last_ns)
     if start_ns is not None and start_ns >= last_ns:
         raise ConfigError(f"the window starts at {format_ns(start_ns)}, but the recording ends at {format_ns(last_ns)}")
     is_cut = end_ns is not None and end_ns <= last_ns
@@ -173,6 +171,14 @@ def spread_window(
     return SpreadWindow(
         recording=opened, pairs=chosen, clock=clock, start_ns=start_ns, end_ns=stop_ns, counts_end=not is_cut
     )
+
+
+def _last_ns(recording: Recording, clock: Clock) -> int | None:
+    """Where the recording ends on a clock: with its last frame, or with the newest thing that the venue spoke of."""
+    if clock == "recv":
+        return recording_end_ns(recording)
+    ends = [quote_end_ns(scan(recording, table), clock) for table in ("top", "book", "bbo", "trades")]
+    return max((end for end in ends if end is not None), default=None)
 
 
 def _choose(known: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:

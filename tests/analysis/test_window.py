@@ -116,6 +116,11 @@ def test_rows_without_a_venue_time_are_counted(tmp_path: Path) -> None:
     assert (found["untimed_count"], found["covered_s"]) == (1, 7e-9)
 
 
+def test_on_the_venue_clock_the_newest_thing_it_spoke_of_is_the_end(tmp_path: Path) -> None:
+    tables = {"top": [top(0, ts_event=B), top(1, ts_event=B + S)], "trades": [{"ts_recv": B, "ts_event": B + 4 * S}]}
+    assert report(make_recording(tmp_path / "tape", tables), clock="event")["BTC-USD"]["covered_s"] == 4.0
+
+
 def test_a_recording_without_books_gives_no_rows(tmp_path: Path) -> None:
     window = analysis.spread_window(make_recording(tmp_path / "tape", {"trades": [{}]}))
     assert window.report().schema == analysis.REPORT_SCHEMA

@@ -41,10 +41,10 @@ def sql(arguments: tuple[str, ...], output: Output) -> None:
     """
     Query recordings with SQL (DuckDB's).
 
-    The last argument is the query; `-` reads it from stdin. Without one, the views and their columns are listed: raw,
-    book, trades, bbo, funding, instruments, events and top as they were recorded, quotes (top with mid, spread and
-    spread_bps) and gaps. Of several recordings every view has the rows of all, and a column `recording`. Times are
-    UTC. A query reads these recordings and nothing else.
+    The last argument is the query; `-` reads it from stdin. Without one, the views and their columns are listed: one
+    for each table as it was recorded (raw, book, trades, bbo, top, ...), quotes (top with mid, spread and spread_bps)
+    and gaps. Of several recordings every view has the rows of all, and a column `recording`. Times are UTC. A query
+    reads these recordings and nothing else.
     """
     import analysis
 
