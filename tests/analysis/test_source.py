@@ -69,8 +69,8 @@ def test_the_end_is_that_of_the_last_frame(tmp_path: Path) -> None:
 
 def test_what_is_no_table_or_no_recording_is_said(tmp_path: Path) -> None:
     recording = make_recording(tmp_path / "tape", {"trades": [{}]})
-    with pytest.raises(ConfigError, match=r"^no table 'orders' in a recording; there are raw, book, "):
-        analysis.scan(recording, "orders")
+    with pytest.raises(ConfigError, match=r"^no table 'candles' in a recording; there are raw, "):
+        analysis.scan(recording, "candles")
     with pytest.raises(NotARecording):
         analysis.scan(tmp_path, "trades")
     recording.files("trades")[0].unlink()
