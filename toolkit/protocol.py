@@ -397,6 +397,12 @@ class VenueProtocol(ABC):
         stream = self.streams.get(str(details.get("symbol", "")), str(details.get("stream", "")))
         if stream is not None:
             self.mark_stale(frame, stream, str(details.get("cause", "silence")), messages, _describe(details))
+        if stream is not None and not messages and not stream.frame_count and not stream.was_missed:
+            # Subscribed, perhaps even acknowledged, and it never spoke: there is nothing to be stale, but it is news.
+            stream.was_missed = True
+            messages.append(
+                self.event(frame, EventKind.STALE, stream=stream, cause="no_data", detail=_describe(details))
+            )
         return messages
 
     def _session_end(self, frame: Frame, cause: str) -> list[Message]:

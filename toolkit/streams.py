@@ -32,6 +32,8 @@ class Stream(msgspec.Struct):
         is_live: Whether what it said last still holds.
         cause: Why it is not live.
         frame_count: Frames since it was last (re)made.
+        first_limit_ns: Longest wait for its first frame that is normal, ns; 0 where that says nothing.
+        was_missed: Whether it was reported that the first frame did not come.
     """
 
     symbol: str
@@ -44,6 +46,15 @@ class Stream(msgspec.Struct):
     is_live: bool = False
     cause: str = ""
     frame_count: int = 0
+    first_limit_ns: int = 0
+    was_missed: bool = False
+
+    def is_silent(self, mono_ns: int) -> bool:
+        """Whether it has been silent for longer than is normal: since its last frame, or since it was (re)made."""
+        silence_ns = mono_ns - self.last_mono
+        if self.is_live:
+            return 0 < self.limit_ns < silence_ns
+        return not self.frame_count and not self.was_missed and 0 < self.first_limit_ns < silence_ns
 
 
 class StreamTable:
@@ -71,18 +82,15 @@ class StreamTable:
         return [stream for stream in self._streams.values() if stream.conn_id == conn_id]
 
     def silent(self, mono_ns: int) -> list[Stream]:
-        """Live streams that have been silent for longer than is normal for them, at that monotonic time."""
-        return [
-            stream
-            for stream in self._streams.values()
-            if stream.is_live and stream.limit_ns and mono_ns - stream.last_mono > stream.limit_ns
-        ]
+        """Streams that have been silent for longer than is normal for them, at that monotonic time."""
+        return [stream for stream in self._streams.values() if stream.is_silent(mono_ns)]
 
     def resubscribed(self, stream: Stream, frame: Frame) -> None:
         """The stream was (re)made: its silence and its frames count from here."""
         stream.last_mono = frame.ts_mono
         stream.conn_id = frame.conn_id
         stream.frame_count = 0
+        stream.was_missed = False
 
     def export(self) -> list[Any]:
         """The table as plain values, for a checkpoint."""

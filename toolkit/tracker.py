@@ -14,7 +14,7 @@ import msgspec
 from toolkit.book_fusion import BookFusion, FusionState
 from toolkit.errors import BookError, SymbolError
 from toolkit.messages import (
-    FORM_QUOTE,
+    FORM_FULL,
     BestQuote,
     BookDiff,
     BookSnapshot,
@@ -33,10 +33,6 @@ _Key = tuple[str, str]  # venue and trading pair
 T = TypeVar("T")
 
 BookListener = Callable[[Message, OrderBook | None], None]
-
-#: Streams whose loss does not touch a book.
-_NOT_A_BOOK: Final = frozenset({"trades", "funding", "user"})
-
 
 _BOOK_MESSAGES: Final = (BookSnapshot, BestQuote, BookDiff)
 
@@ -244,14 +240,16 @@ class OrderBookTracker:
         alone.apply_diff_message(message)
 
     def _apply_event(self, event: StreamEvent) -> OrderBook | None:
-        if event.kind is not EventKind.STALE or not event.symbol or event.stream in _NOT_A_BOOK:
+        if event.kind is not EventKind.STALE or not event.symbol:
             return None
         books = self._books((event.venue, event.trading_pair))
-        if event.stream == FORM_QUOTE or event.stream in books.latest or event.stream in books.diff_books:
-            latest = books.latest.get(event.stream)
-            if latest is None or latest.fused:
-                books.fusion.mark_stale(event.stream, event.cause)
-                return books.fusion.book
+        latest = books.latest.get(event.stream)
+        if latest is not None:
+            is_part = latest.fused
+        else:
+            # A stream that no book message came from is none of the book's, save the one a book begins with.
+            is_part = event.stream in books.diff_books or event.stream == FORM_FULL
+        if not is_part:
             return None
         books.fusion.mark_stale(event.stream, event.cause)
         return books.fusion.book
