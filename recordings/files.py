@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from recordings.steps import step
+
 __all__ = ["atomic_path", "file_hash", "sync_folder", "write_atomically"]
 
 
@@ -36,15 +38,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         yield temporary
+        step("file-written")
         handle = os.open(temporary, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+        step("file-synced")
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    step("file-renamed")
     sync_folder(path.parent)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +21,9 @@ import pyarrow as pa
 from recordings.files import sync_folder
 from recordings.rows import frames
 from recordings.schema import RAW_TABLE, TABLES
+from recordings.steps import step
 from recordings.tables import frames_to_batch
-from toolkit.errors import RecordingDamaged
+from toolkit.errors import BackpressureError, RecordingDamaged
 from toolkit.frames import Frame
 
 __all__ = ["FLUSH_BYTES", "JOURNAL_FOLDER", "JournalReader", "JournalWriter", "journal_path", "journal_segments"]
@@ -29,6 +31,8 @@ __all__ = ["FLUSH_BYTES", "JOURNAL_FOLDER", "JournalReader", "JournalWriter", "j
 JOURNAL_FOLDER: Final = "journal"
 #: A batch is written at this many payload bytes even before its time.
 FLUSH_BYTES: Final = 1 << 20
+#: Payload bytes that may wait for the disk.
+PENDING_BYTES_MAX: Final = 64 << 20
 
 
 def journal_path(folder: Path, segment: int) -> Path:
@@ -105,76 +109,131 @@ class _Collector:
 
 class JournalWriter:
     """
-    Writes frames to the journal of one segment.
+    Writes frames to the journal of one segment, in a thread of its own.
 
-    `append` only keeps a frame until `flush`, or until `FLUSH_BYTES` of them have come; `sync` makes what was flushed
-    survive a power cut. Raises OSError when the disk refuses; nothing that was flushed before is lost by that.
+    `append` keeps a frame until `flush`, or until `flush_bytes` of them have come, and never waits for the disk. What
+    the disk refuses is raised by the next call. Nothing that was written before is lost by that.
+
+    Args:
+        folder: The recording.
+        segment: Number of the segment.
+        flush_bytes: Payload bytes at which frames go to the thread at once.
+        pending_bytes_max: Payload bytes held in memory while the disk does not follow.
 
     Attributes:
         frame_count: Frames appended.
-        flushed_count: Frames that are in the file.
+        written_count: Frames that the operating system has.
         byte_count: Size of the file.
+        pending_bytes: Payload bytes that the operating system does not have yet.
     """
 
-    def __init__(self, folder: Path, segment: int, *, flush_bytes: int = FLUSH_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        segment: int,
+        *,
+        flush_bytes: int = FLUSH_BYTES,
+        pending_bytes_max: int = PENDING_BYTES_MAX,
+    ) -> None:
         self.path = journal_path(folder, segment)
         self.path.parent.mkdir(exist_ok=True)
         self._flush_bytes = flush_bytes
-        self._pending: list[Frame] = []
-        self._pending_bytes = 0
+        self._pending_bytes_max = pending_bytes_max
+        self._frames: list[Frame] = []
+        self._frame_bytes = 0
         self._batch_number = 0
         self.frame_count = 0
-        self.flushed_count = 0
+        self.written_count = 0
         self.byte_count = 0
+        self.pending_bytes = 0
+        self._failure: OSError | None = None
         self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        sync_folder(self.path.parent)
         self._collector = _Collector()
         self._stream = pa.ipc.new_stream(pa.PythonFile(self._collector, mode="w"), TABLES[RAW_TABLE])
-        self._is_closed = False
         self._write(self._collector.take())
-
-    @property
-    def pending_count(self) -> int:
-        """Frames that a crash would lose now."""
-        return len(self._pending)
+        sync_folder(self.path.parent)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._last: Future[None] | None = None
+        self._is_closed = False
 
     def append(self, frame: Frame) -> None:
-        """Take a frame down."""
-        self._pending.append(frame)
-        self._pending_bytes += len(frame.payload)
+        """
+        Take a frame down.
+
+        Raises OSError if the disk refused an earlier one, BackpressureError if it does not follow.
+        """
+        if self._failure is not None:
+            raise self._failure
+        self._frames.append(frame)
+        size = len(frame.payload)
+        self._frame_bytes += size
         self.frame_count += 1
-        if self._pending_bytes >= self._flush_bytes:
+        self.pending_bytes += size
+        if self._frame_bytes >= self._flush_bytes:
             self.flush()
 
     def flush(self) -> None:
-        """Hand everything pending to the operating system, as one batch."""
-        if not self._pending:
+        """Hand what was appended to the thread that writes, as one batch."""
+        if self._failure is not None:
+            raise self._failure
+        if not self._frames:
             return
-        batch = frames_to_batch(self._pending)
-        metadata = {b"crc32": b"%d" % batch_checksum(batch), b"batch": b"%d" % self._batch_number}
-        self._stream.write_batch(batch, custom_metadata=metadata)
-        self._write(self._collector.take())
-        self._batch_number += 1
-        self.flushed_count += len(self._pending)
-        self._pending.clear()
-        self._pending_bytes = 0
+        if self.pending_bytes > self._pending_bytes_max:
+            raise BackpressureError(
+                f"{self.path}: {self.pending_bytes >> 20} MiB wait for the disk, expected at most "
+                f"{self._pending_bytes_max >> 20} MiB: it cannot follow; record less, or to a faster disk"
+            )
+        frames_, self._frames = self._frames, []
+        size, self._frame_bytes = self._frame_bytes, 0
+        self._last = self._thread.submit(self._write_batch, frames_, size)
+
+    def drain(self) -> None:
+        """Flush, and wait until all is written. Raises OSError where the disk refused."""
+        self.flush()
+        if self._last is not None:
+            self._last.result()
+        if self._failure is not None:
+            raise self._failure
 
     def sync(self) -> None:
-        """Make what was flushed survive a power cut. May take long; safe to call in another thread."""
-        os.fsync(self._handle)
+        """Make what was written survive a power cut. May take long; safe to call in another thread."""
+        if not self._is_closed:
+            os.fsync(self._handle)
 
     def close(self) -> None:
-        """Flush, end the stream and sync it. May be called twice."""
+        """
+        Write what is left, end the stream and sync it. May be called twice, and after a failure.
+
+        Raises OSError where the disk refuses; the file then ends with the last batch that it took.
+        """
         if self._is_closed:
             return
-        self._is_closed = True
         try:
-            self.flush()
+            self.drain()
             self._stream.close()
             self._write(self._collector.take())
-            self.sync()
+            os.fsync(self._handle)
         finally:
+            self._is_closed = True
+            self._thread.shutdown()
             os.close(self._handle)
+
+    def _write_batch(self, batch_frames: list[Frame], size: int) -> None:
+        if self._failure is not None:
+            return  # a batch after one that is missing would make a hole
+        try:
+            batch = frames_to_batch(batch_frames)
+            metadata = {b"crc32": b"%d" % batch_checksum(batch), b"batch": b"%d" % self._batch_number}
+            self._stream.write_batch(batch, custom_metadata=metadata)
+            step("journal-batch-made")
+            self._write(self._collector.take())
+            step("journal-batch-written")
+        except OSError as exc:
+            self._failure = exc
+            return
+        self._batch_number += 1
+        self.written_count += len(batch_frames)
+        self.pending_bytes -= size
 
     def _write(self, content: bytes) -> None:
         view = memoryview(content)

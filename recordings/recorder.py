@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from recordings.checkpoints import read_checkpoint
-from recordings.journal import FLUSH_BYTES, JournalWriter
+from recordings.journal import FLUSH_BYTES, PENDING_BYTES_MAX, JournalWriter
 from recordings.lock import FolderLock
 from recordings.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
 from recordings.normalize import Normalizer
 from recordings.recovery import Recovery, needs_recovery, recover
 from recordings.sealer_process import SealerProcess
 from recordings.software import SOFTWARE
+from recordings.steps import step
 from toolkit.capture import Capture
 from toolkit.clock import NS_PER_S, Clock, SystemClock
 from toolkit.digest import DIGEST_VERSION
@@ -94,6 +95,7 @@ class RecorderOptions:
         fsync_interval_s: How often, for `Fsync.INTERVAL`.
         rotate_s: Segments end at multiples of this since midnight UTC; 3600 is every full hour.
         rotate_bytes: And at this size of the journal.
+        pending_bytes_max: Payload bytes held in memory while the disk does not follow; more stops the recording.
         disk_free_min: Bytes that must stay free on the disk; recording stops cleanly before it takes them.
         wait_for_venue: Keep trying to reach a venue for the first time.
         backoff_seed: Decides the jitter of reconnects; unpredictable if None.
@@ -107,6 +109,7 @@ class RecorderOptions:
     fsync_interval_s: float = 1.0
     rotate_s: float = 3600.0
     rotate_bytes: int = 256 << 20
+    pending_bytes_max: int = PENDING_BYTES_MAX
     disk_free_min: int = 512 << 20
     wait_for_venue: bool = False
     backoff_seed: int | None = None
@@ -119,7 +122,8 @@ class RecorderStatus:
 
     Attributes:
         frame_count: Frames written down in this session.
-        flushed_count: Of those, in the journal file.
+        written_count: Of those, in journal files.
+        pending_bytes: Payload bytes that are not.
         payload_bytes: Bytes of their payloads.
         message_count: Normalized messages.
         gap_count: Gaps so far.
@@ -134,7 +138,8 @@ class RecorderStatus:
     """
 
     frame_count: int = 0
-    flushed_count: int = 0
+    written_count: int = 0
+    pending_bytes: int = 0
     payload_bytes: int = 0
     message_count: int = 0
     gap_count: int = 0
@@ -157,6 +162,7 @@ LogCallback = Callable[[str], None]
 _WHOLE_CAUSES: Final = frozenset({"disconnect", "stop", "crash"})
 #: How often the clock of rotation and the free disk are looked at, seconds.
 LOOK_S: Final = 0.5
+LAG_PROBE_NS: Final = 10_000_000
 #: Every how manieth message is taken for the delay in the status line.
 DELAY_SAMPLING: Final = 4
 
@@ -191,8 +197,13 @@ class Recorder:
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _sources: list[LiveDataSource] = field(default_factory=list)
     _seals: list[asyncio.Task[Any]] = field(default_factory=list)
+    _has_begun: bool = False
     _segment: int = 0
+    _written_before: int = 0
     _segment_until: int = 0
+    _was_slow: bool = False
+    #: Lags of the receiving loop, ns, newest last.
+    lags_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
     _delays: deque[int] = field(default_factory=lambda: deque(maxlen=1024))
 
     # -- the session -------------------------------------------------------------------------------------------
@@ -219,7 +230,7 @@ class Recorder:
             try:
                 return await self._record(folder, is_new)
             except BaseException:
-                if is_new and not self.status.flushed_count:
+                if is_new and not self._has_begun:
                     _remove_empty(folder)
                 raise
 
@@ -241,6 +252,7 @@ class Recorder:
         try:
             self._open_segment(folder, len(manifest.segments))
             self._say(capture, "session_start", software=SOFTWARE)
+            step("session-begun")
             await self._run_sources(folder, sealer)
         except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  # raised again once all is sealed
             failure = exc
@@ -298,12 +310,14 @@ class Recorder:
     async def _run_sources(self, folder: Path, sealer: SealerProcess) -> None:
         for source in self._sources:
             await source.initialize()
+        self._has_begun = True
         for source in self._sources:
             await source.start()
         async with asyncio.TaskGroup() as group:
             services = [group.create_task(source.wait()) for source in self._sources]
             services += [
                 group.create_task(self._flush_regularly()),
+                group.create_task(self._measure_lag()),
                 group.create_task(self._look_after(folder, sealer, group)),
             ]
             if self.options.fsync is Fsync.INTERVAL:
@@ -323,20 +337,24 @@ class Recorder:
     ) -> Manifest:
         live_digest = None
         try:
-            if self._journal is not None and capture.next_seq > 0:
-                with contextlib.suppress(
-                    BackpressureError
-                ):  # the sink refuses after a failed write; that is why we end
-                    self._say(capture, "session_end", cause="stop" if failure is None else type(failure).__name__)
-                    live_digest = self._normalizer.chain.hexdigest() if self._normalizer is not None else None
+            # After a failed write the sink refuses whatever comes; what was written before is sealed all the same.
+            with contextlib.suppress(BackpressureError, OSError):
+                self._say(capture, "session_end", cause="stop" if failure is None else type(failure).__name__)
+                live_digest = self._normalizer.chain.hexdigest() if self._normalizer is not None else None
             self._close_segment(sealer)
             await asyncio.gather(*self._seals)
+        except (OSError, RecordingError) as exc:
+            self.log(f"not sealed: {exc}; make room, then run `tickdeck recover {folder}`")
+            if failure is None:
+                raise
+            raise failure from exc
         finally:
             await sealer.stop()
         manifest = read_manifest(folder)
         manifest.status = "sealed"
         manifest.live_digest = live_digest
         write_manifest(folder, manifest)
+        step("session-sealed")
         if live_digest is not None and live_digest != manifest.digest:
             raise RecordingError(
                 f"{folder}: sealing gave the digest {manifest.digest}, the live session {live_digest}: "
@@ -350,7 +368,10 @@ class Recorder:
         journal = self._journal
         if journal is None:
             raise BackpressureError("no journal is open")
-        journal.append(frame)
+        try:
+            journal.append(frame)
+        except OSError as exc:
+            raise BackpressureError(_disk_refused(journal.path, exc)) from exc
         self.status.frame_count += 1
         self.status.payload_bytes += len(frame.payload)
 
@@ -387,24 +408,45 @@ class Recorder:
 
     def _open_segment(self, folder: Path, number: int) -> None:
         self._segment = self.status.segment = number
-        self._journal = JournalWriter(folder, number, flush_bytes=self.options.flush_bytes)
+        self._journal = JournalWriter(
+            folder,
+            number,
+            flush_bytes=self.options.flush_bytes,
+            pending_bytes_max=self.options.pending_bytes_max,
+        )
+        step("journal-opened")
         length = round(self.options.rotate_s * NS_PER_S)
         self._segment_until = (self.clock.time_ns() // length + 1) * length
 
     def _close_segment(self, sealer: SealerProcess) -> None:
         journal, self._journal = self._journal, None
-        if journal is not None:
-            journal.close()
-            self._seals.append(asyncio.ensure_future(sealer.seal(self._segment)))  # noqa: TID251  # kept in the list
+        if journal is None:
+            return
+        self._written_before += journal.frame_count
+        seal = asyncio.get_running_loop().create_task(self._seal(journal, self._segment, sealer))
+        self._seals.append(seal)
+
+    async def _seal(self, journal: JournalWriter, number: int, sealer: SealerProcess) -> None:
+        try:
+            # The last batch and the sync may wait for the disk; the loop that receives does not.
+            await asyncio.to_thread(journal.close)
+        except OSError as exc:
+            self.log(_disk_refused(journal.path, exc))
+        step("journal-closed")
+        await sealer.seal(number)
 
     async def _flush_regularly(self) -> None:
         while True:
             await self.clock.sleep(self.options.flush_interval_s)
-            if self._journal is not None:
-                self._journal.flush()
-                self.status.flushed_count = self._journal.flushed_count
+            journal = self._journal
+            if journal is None:
+                continue
+            try:
+                journal.flush()
                 if self.options.fsync is Fsync.ALWAYS:
-                    self._journal.sync()
+                    await asyncio.to_thread(_drain_and_sync, journal)
+            except OSError as exc:
+                raise BackpressureError(_disk_refused(journal.path, exc)) from exc
 
     async def _sync_regularly(self) -> None:
         while True:
@@ -413,12 +455,31 @@ class Recorder:
                 # A sync may take long on a busy disk; the loop that receives does not wait for it.
                 await asyncio.to_thread(self._journal.sync)
 
+    async def _measure_lag(self) -> None:
+        """How much later than asked the loop comes back: what a frame may wait before it is stamped."""
+        while True:
+            asked = self.clock.monotonic_ns() + LAG_PROBE_NS
+            await self.clock.sleep(LAG_PROBE_NS / NS_PER_S)
+            self.lags_ns.append(self.clock.monotonic_ns() - asked)
+
+    def _note_journal(self, journal: JournalWriter) -> None:
+        self.status.written_count = self._written_before + journal.written_count
+        self.status.pending_bytes = journal.pending_bytes
+        is_slow = journal.pending_bytes > self.options.pending_bytes_max // 4
+        if is_slow and not self._was_slow:
+            self.log(
+                f"the disk does not follow: {journal.pending_bytes >> 20} MiB wait, the recording stops at "
+                f"{self.options.pending_bytes_max >> 20} MiB"
+            )
+        self._was_slow = is_slow
+
     async def _look_after(self, folder: Path, sealer: SealerProcess, group: asyncio.TaskGroup) -> None:
         while True:
             await self.clock.sleep(LOOK_S)
             journal = self._journal
             if journal is None:
                 continue
+            self._note_journal(journal)
             self.status.sources = tuple(source.status() for source in self._sources)
             self.status.reconnect_count = sum(source.reconnect_count for source in self.status.sources)
             self.status.parse_error_count = sum(source.parse_error_count for source in self.status.sources)
@@ -437,6 +498,15 @@ class Recorder:
             if is_over and journal.frame_count:
                 self._close_segment(sealer)
                 self._open_segment(folder, self._segment + 1)
+
+
+def _drain_and_sync(journal: JournalWriter) -> None:
+    journal.drain()
+    journal.sync()
+
+
+def _disk_refused(path: Path, exc: OSError) -> str:
+    return f"{path} cannot be written ({exc.strerror or exc}): stopped with what it has; make room, then record again"
 
 
 def _percentiles(delays: Sequence[int]) -> tuple[float, float, float] | None:

@@ -10,9 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recordings.schema import TABLES
+from toolkit.account_messages import (
+    AccountEvent,
+    AccountEventKind,
+    Fill,
+    FundingPayment,
+    OrderState,
+    OrderUpdate,
+    PositionUpdate,
+)
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import Frame
 from toolkit.messages import (
+    BalanceUpdate,
     BestQuote,
     BookDiff,
     BookSnapshot,
@@ -40,6 +50,12 @@ _CLASSES: Final[dict[str, type[Message]]] = {
     "instruments": Instrument,
     "liquidations": Liquidation,
     "events": StreamEvent,
+    "orders": OrderUpdate,
+    "fills": Fill,
+    "balances": BalanceUpdate,
+    "positions": PositionUpdate,
+    "funding_payments": FundingPayment,
+    "account_events": AccountEvent,
     "top": BookTop,
 }
 _ENUMS: Final[dict[tuple[str, str], Callable[[str], Any]]] = {
@@ -48,6 +64,10 @@ _ENUMS: Final[dict[tuple[str, str], Callable[[str], Any]]] = {
     ("instruments", "kind"): InstrumentKind,
     ("liquidations", "side"): Side,
     ("events", "kind"): EventKind,
+    ("orders", "state"): OrderState,
+    ("orders", "side"): Side,
+    ("fills", "side"): Side,
+    ("account_events", "kind"): AccountEventKind,
 }
 
 

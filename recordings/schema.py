@@ -11,7 +11,9 @@ from typing import Final
 
 import pyarrow as pa
 
+from toolkit.account_messages import AccountEvent, Fill, FundingPayment, OrderUpdate, PositionUpdate
 from toolkit.messages import (
+    BalanceUpdate,
     BestQuote,
     BookDiff,
     BookSnapshot,
@@ -41,6 +43,7 @@ _KEY = [
     ("capture_seq", pa.int64()),
     ("sub_seq", pa.int32()),
 ]
+_ACCOUNT_KEY = [*_KEY, ("account", pa.string())]
 
 TABLES: Final[dict[str, pa.Schema]] = {
     RAW_TABLE: pa.schema(
@@ -162,6 +165,93 @@ TABLES: Final[dict[str, pa.Schema]] = {
             ("detail", pa.string()),
         ]
     ),
+    "orders": pa.schema(
+        [
+            *_ACCOUNT_KEY,
+            ("order_id", pa.string()),
+            ("state", pa.string()),
+            ("status", pa.string()),
+            ("side", pa.string()),
+            ("price", pa.float64()),
+            ("size", pa.float64()),
+            ("remaining", pa.float64()),
+            ("client_order_id", pa.string()),
+            ("ts_created", _ts),
+            ("order_type", pa.string()),
+            ("time_in_force", pa.string()),
+            ("trigger_price", pa.float64()),
+            ("is_reduce_only", pa.bool_()),
+            ("is_history", pa.bool_()),
+        ]
+    ),
+    "fills": pa.schema(
+        [
+            *_ACCOUNT_KEY,
+            ("order_id", pa.string()),
+            ("fill_id", pa.string()),
+            ("side", pa.string()),
+            ("price", pa.float64()),
+            ("size", pa.float64()),
+            ("fee", pa.float64()),
+            ("fee_asset", pa.string()),
+            ("is_maker", pa.bool_()),
+            ("client_order_id", pa.string()),
+            ("trade_id", pa.string()),
+            ("realized_pnl", pa.float64()),
+            ("position_before", pa.float64()),
+            ("direction", pa.string()),
+            ("cause", pa.string()),
+            ("is_history", pa.bool_()),
+        ]
+    ),
+    "balances": pa.schema(
+        [
+            *_ACCOUNT_KEY,
+            ("asset", pa.string()),
+            ("total", pa.float64()),
+            ("available", pa.float64()),
+            ("wallet", pa.string()),
+            ("margin_used", pa.float64()),
+            ("maintenance_margin", pa.float64()),
+        ]
+    ),
+    "positions": pa.schema(
+        [
+            *_ACCOUNT_KEY,
+            ("size", pa.float64()),
+            ("entry_price", pa.float64()),
+            ("unrealized_pnl", pa.float64()),
+            ("position_value", pa.float64()),
+            ("liquidation_price", pa.float64()),
+            ("margin_used", pa.float64()),
+            ("leverage", pa.float64()),
+            ("margin_mode", pa.string()),
+            ("funding_paid", pa.float64()),
+        ]
+    ),
+    "funding_payments": pa.schema(
+        [
+            *_ACCOUNT_KEY,
+            ("payment_id", pa.string()),
+            ("amount", pa.float64()),
+            ("asset", pa.string()),
+            ("funding_rate", pa.float64()),
+            ("position_size", pa.float64()),
+            ("is_history", pa.bool_()),
+        ]
+    ),
+    "account_events": pa.schema(
+        [
+            *_ACCOUNT_KEY,
+            ("kind", pa.string()),
+            ("event_id", pa.string()),
+            ("asset", pa.string()),
+            ("amount", pa.float64()),
+            ("order_id", pa.string()),
+            ("detail", pa.string()),
+            ("is_history", pa.bool_()),
+        ]
+    ),
     "top": pa.schema(
         [
             *_KEY,
@@ -185,6 +275,12 @@ TABLE_OF: Final[dict[type[Message], str]] = {
     Instrument: "instruments",
     Liquidation: "liquidations",
     StreamEvent: "events",
+    OrderUpdate: "orders",
+    Fill: "fills",
+    BalanceUpdate: "balances",
+    PositionUpdate: "positions",
+    FundingPayment: "funding_payments",
+    AccountEvent: "account_events",
     BookTop: "top",
 }
 

@@ -18,6 +18,7 @@ from recordings.journal import JournalReader, journal_path
 from recordings.manifest import Manifest, read_manifest, write_manifest
 from recordings.normalize import Normalizer
 from recordings.segment import SegmentWriter
+from recordings.steps import step
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import Frame
 from toolkit.garbage import rare_collections
@@ -82,13 +83,16 @@ class Sealer:
         write = writer.cut()
         if write is not None:
             manifest.segments.append(write())
+            step("tables-written")
             manifest.resume = write_checkpoint(self._folder, number + 1, normalizer)
+            step("checkpoint-written")
             manifest.symbols = dict(sorted({**manifest.symbols, **writer.symbols}.items()))
             manifest.digest = normalizer.chain.hexdigest()
         if status is not None:
             manifest.status = status
         if write is not None or status is not None:
             write_manifest(self._folder, manifest)
+            step("manifest-written")
         self._remove_journal(number)
         return manifest
 
@@ -105,6 +109,7 @@ class Sealer:
         if path.exists():
             path.unlink()
             sync_folder(path.parent)
+            step("journal-removed")
 
 
 class SealRequest(msgspec.Struct):

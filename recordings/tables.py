@@ -21,8 +21,10 @@ import pyarrow.parquet as pq
 from recordings.files import atomic_path, file_hash
 from recordings.manifest import TableFile
 from recordings.schema import RAW_TABLE, TABLE_OF, TABLES
+from toolkit.account_messages import AccountEvent, Fill, FundingPayment, OrderUpdate, PositionUpdate
 from toolkit.frames import Frame
 from toolkit.messages import (
+    BalanceUpdate,
     BestQuote,
     BookDiff,
     BookSnapshot,
@@ -52,6 +54,12 @@ _COUNT_NAMES: Final[dict[type[Message], str]] = {
     Instrument: "instruments",
     Liquidation: "liquidations",
     StreamEvent: "events",
+    OrderUpdate: "order_updates",
+    Fill: "fills",
+    BalanceUpdate: "balances",
+    PositionUpdate: "positions",
+    FundingPayment: "funding_payments",
+    AccountEvent: "account_events",
     BookTop: "tops",
 }
 _SIDES = pa.array(["bid", "ask"])
@@ -82,7 +90,9 @@ def _parquet_options(schema: pa.Schema, table: str) -> dict[str, Any]:
             encodings[field.name] = _DELTA
         elif field.name in ("size", "bid_size", "ask_size", "filled_size"):
             encodings[field.name] = _SPLIT
-        elif field.name not in ("payload", "payload_bytes", "trade_id") and not pa.types.is_boolean(field.type):
+        elif field.name not in ("payload", "payload_bytes", "trade_id", "fill_id") and not pa.types.is_boolean(
+            field.type
+        ):
             dictionary.append(field.name)
     return {
         "compression": "zstd",
