@@ -1,0 +1,374 @@
+"""
+The books of all instruments: diffs as they come, snapshots as they come, and the messages that this makes.
+
+A diff that follows what the book holds is a `BookDiff` of form `full`. One that cannot be joined is kept as form
+`unjoined`, which is no part of the book, and waits. The snapshot that it waits for is asked for by REST in a live
+session; an import takes what the file has. Whenever anything marks the stream stale (a lost connection, silence), its
+chain is given up, and the book is good again from the next snapshot on.
+
+A snapshot holds a limited number of levels. Those beyond it exist and are unknown until they change, so a live session
+asks again every quarter of an hour, and when the best quote leaves the prices that the snapshot covered: the diffs
+since that request are kept, said again after the new snapshot, and the book was never stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from toolkit.clock import NS_PER_S
+from toolkit.errors import ParseError
+from toolkit.frames import Frame
+from toolkit.messages import FORM_FULL, BookDiff, EventKind, Message, StreamEvent
+from toolkit.streams import Stream, StreamTable
+from toolkit.venues.binance import wire
+from toolkit.venues.binance.convert import columns
+from toolkit.venues.binance.depth import FORM_UNJOINED, Base, DepthJoin, Verdict
+
+__all__ = ["Books", "Host"]
+
+#: A snapshot that was asked for and did not come is asked for again after this long, seconds.
+ANSWER_S_MAX: Final = 30.0
+#: One that was older than the diffs, after this long: the next one is newer.
+RETRY_S: Final = 1.0
+#: A request that failed for good, after this long.
+FAILED_RETRY_S: Final = 5.0
+REFRESH_S: Final = 900.0
+#: Diffs that wait longer than this for a snapshot are reported, once.
+WAIT_S_MAX: Final = 10.0
+_NO_COUNTS: Final[tuple[int, ...]] = ()
+
+
+class Host(Protocol):
+    """What the books need of the protocol they belong to."""
+
+    @property
+    def streams(self) -> StreamTable: ...
+    def heard(self, frame: Frame, symbol: str, stream_name: str, messages: list[Message]) -> Stream: ...
+    def mark_stale(
+        self, frame: Frame, stream: Stream, cause: str, messages: list[Message], detail: str = ""
+    ) -> None: ...
+    def event(
+        self,
+        frame: Frame,
+        kind: EventKind,
+        *,
+        stream: Stream | None = None,
+        sub_seq: int = 0,
+        cause: str = "",
+        ts_start: int | None = None,
+        ts_end: int | None = None,
+        detail: str = "",
+    ) -> StreamEvent: ...
+    def trading_pair(self, symbol: str) -> str: ...
+
+
+class _Requests(msgspec.Struct):
+    """
+    When snapshots are to be asked for, on the monotonic clock, ns, by symbol. It decides no message.
+
+    Attributes:
+        next_ask: Of books that have none.
+        refresh: Of books that are good.
+    """
+
+    next_ask: dict[str, int] = {}
+    refresh: dict[str, int] = {}
+
+
+class Books:
+    """
+    The books of one protocol.
+
+    Args:
+        host: The protocol.
+        venue: Its name.
+        is_spot: Which rules its diffs keep.
+        is_live: Whether snapshots can be asked for.
+    """
+
+    def __init__(self, host: Host, venue: str, *, is_spot: bool, is_live: bool) -> None:
+        self._host = host
+        self._venue = venue
+        self._is_spot = is_spot
+        self._is_live = is_live
+        self._joins: dict[str, DepthJoin] = {}
+        #: Symbols with diffs, and snapshots without a symbol, by the connection (file) they came on.
+        self._on_conn: dict[int, list[str]] = {}
+        self._unnamed: dict[int, Base] = {}
+        self._unnamed_taken: dict[int, str] = {}
+        self._requests = _Requests()
+        self._asks: list[str] = []
+        #: Prices that the snapshot of a symbol covered: lowest bid and highest ask.
+        self.covered: dict[str, tuple[float, float]] = {}
+
+    # -- diffs -------------------------------------------------------------------------------------------------
+
+    def take_diff(self, frame: Frame, symbol: str, pair: str, speed: str, data: wire.Depth) -> list[Message]:
+        """The messages of a diff. Raises ParseError, having changed nothing."""
+        if data.u < data.U:
+            raise ParseError(f"a diff of updates {data.U} to {data.u}: expected the first not above the last")
+        if data.pu is None and not self._is_spot:
+            raise ParseError("a futures diff without pu, the update that it follows")
+        ts_event = wire.to_ns(data.T or data.E)
+        bid_prices, bid_sizes = columns(data.b)
+        ask_prices, ask_sizes = columns(data.a)
+        join = self._joins.get(symbol)
+        if join is None:
+            join = self._joins[symbol] = DepthJoin(self._is_spot)
+        if not join.speed:
+            join.speed = speed
+        messages: list[Message] = []
+        if frame.conn_id not in join.conn_ids:
+            self._first_on_connection(frame, symbol, join, messages)
+        diff = BookDiff(
+            self._venue,
+            symbol,
+            pair,
+            ts_event,
+            frame.ts_recv,
+            frame.capture_seq,
+            0,
+            FORM_FULL,
+            True,
+            None,
+            bid_prices,
+            bid_sizes,
+            _NO_COUNTS,
+            ask_prices,
+            ask_sizes,
+            _NO_COUNTS,
+            data.U,
+            data.u,
+            None if self._is_spot else data.pu,
+        )
+        if speed != join.speed:
+            # The ids of one chain say nothing about the other's.
+            messages.append(msgspec.structs.replace(diff, form=f"{FORM_UNJOINED}:{speed}", fused=False))
+        else:
+            self._take(frame, symbol, join, diff, messages)
+        return messages if len(messages) == 1 else _numbered(messages)
+
+    def _take(self, frame: Frame, symbol: str, join: DepthJoin, diff: BookDiff, messages: list[Message]) -> None:
+        stream = self._host.streams.get(symbol, FORM_FULL)
+        if join.last_id is not None and (stream is None or not stream.is_live):
+            join.lose()
+        before = join.last_id
+        verdict = join.take(diff)
+        if verdict is Verdict.FOLLOWS:
+            self._host.heard(frame, symbol, FORM_FULL, messages)
+            messages.append(diff)
+            if join.spare is not None and join.recent is not None:
+                self._join(frame, symbol, join, join.spare, messages)
+            return
+        if verdict is Verdict.REPEATS:
+            return
+        if verdict is Verdict.GAP and stream is not None:
+            came = f"U={diff.first_update_id} u={diff.last_update_id}"
+            came += "" if self._is_spot else f" pu={diff.prev_update_id}"
+            detail = f"expected a diff that follows {before}, received {came}"
+            self._host.mark_stale(frame, stream, "sequence", messages, detail)
+        if join.spare is not None and self._join(frame, symbol, join, join.spare, messages):
+            return
+        self._wait(frame, symbol, join, diff, messages)
+
+    def _wait(self, frame: Frame, symbol: str, join: DepthJoin, diff: BookDiff, messages: list[Message]) -> None:
+        host = self._host
+        stream = host.streams.get(symbol, FORM_FULL)
+        if stream is None:
+            stream = host.streams.add(Stream(symbol, diff.trading_pair, FORM_FULL, frame.conn_id))
+        stream.frame_count += 1  # it speaks; only nothing can be made of it yet
+        if not join.was_told and frame.ts_recv - join.waiting_since > WAIT_S_MAX * NS_PER_S:
+            join.was_told = True
+            messages.append(
+                host.event(
+                    frame,
+                    EventKind.STALE,
+                    stream=stream,
+                    sub_seq=len(messages),
+                    cause="no_snapshot",
+                    ts_start=join.waiting_since,
+                    detail=f"diffs came for {WAIT_S_MAX:g} s and no snapshot that they follow: there is no book",
+                )
+            )
+        messages.append(msgspec.structs.replace(diff, form=FORM_UNJOINED, fused=False))
+        if self._is_live and symbol not in self._requests.next_ask:
+            self._ask(symbol, frame.ts_mono)
+
+    # -- snapshots ---------------------------------------------------------------------------------------------
+
+    def take_snapshot(self, frame: Frame, symbol: str, base: Base) -> list[Message]:
+        """The messages of a snapshot to join diffs to."""
+        join = self._joins.get(symbol)
+        if join is None:
+            join = self._joins[symbol] = DepthJoin(self._is_spot)
+        messages: list[Message] = []
+        stream = self._host.streams.get(symbol, FORM_FULL)
+        if join.last_id is not None and (stream is None or not stream.is_live):
+            join.lose()
+        if self._is_live and not join.is_joined and not join.pending:
+            # Nothing came since the connection was lost, so this book would stand still and look good.
+            join.spare = base
+            return messages
+        was_joined = join.is_joined
+        if not self._join(frame, symbol, join, base, messages) and not was_joined:
+            first = join.pending[0]
+            text = (
+                f"a snapshot at update {base.update_id} is older than the first diff kept for it "
+                f"(U={first.first_update_id} u={first.last_update_id} pu={first.prev_update_id}): another is needed"
+            )
+            messages.append(self._host.event(frame, EventKind.NOTICE, stream=stream, cause="old_snapshot", detail=text))
+            if self._is_live:
+                self._requests.next_ask[symbol] = frame.ts_mono + round(RETRY_S * NS_PER_S)
+        return _numbered(messages)
+
+    def take_unnamed(self, frame: Frame, base: Base) -> list[Message]:
+        """
+        A snapshot that does not say whose it is, as capture files have them.
+
+        It is of the one instrument whose diffs are in that file. With several it is refused: their ids overlap, and
+        a book joined to another one's snapshot would be wrong without a sign of it.
+        """
+        symbols = self._on_conn.get(frame.conn_id, [])
+        if not symbols:
+            self._unnamed[frame.conn_id] = base
+            return []
+        if len(symbols) > 1:
+            return [self._refusal(frame, symbols)]
+        self._unnamed_taken[frame.conn_id] = symbols[0]
+        return self.take_snapshot(frame, symbols[0], base)
+
+    def _first_on_connection(self, frame: Frame, symbol: str, join: DepthJoin, messages: list[Message]) -> None:
+        join.conn_ids.append(frame.conn_id)
+        symbols = self._on_conn.setdefault(frame.conn_id, [])
+        symbols.append(symbol)
+        base = self._unnamed.pop(frame.conn_id, None)
+        if base is not None:
+            self._unnamed_taken[frame.conn_id] = symbol
+            self._join(frame, symbol, join, base, messages)
+        taker = self._unnamed_taken.get(frame.conn_id, symbol)
+        if taker == symbol:
+            return
+        # Another instrument shows up in the same file: whose snapshot it was is no longer sure.
+        del self._unnamed_taken[frame.conn_id]
+        stream = self._host.streams.get(taker, FORM_FULL)
+        if stream is not None:
+            self._host.mark_stale(frame, stream, "ambiguous", messages, _AMBIGUOUS.format(", ".join(symbols)))
+        messages.append(self._refusal(frame, symbols))
+
+    def _refusal(self, frame: Frame, symbols: list[str]) -> Message:
+        return self._host.event(
+            frame, EventKind.REFUSED, cause="ambiguous", detail=_AMBIGUOUS.format(", ".join(symbols))
+        )
+
+    def _join(self, frame: Frame, symbol: str, join: DepthJoin, base: Base, messages: list[Message]) -> bool:
+        following = join.join(base)
+        if following is None:
+            return False
+        # An instrument of which nothing but the snapshot came has no stream yet; this makes one.
+        stream = self._host.heard(frame, symbol, FORM_FULL, messages)
+        pair = stream.trading_pair
+        messages.append(base.message(self._venue, symbol, pair, frame))
+        again = msgspec.structs.replace
+        messages += [again(diff, ts_recv=frame.ts_recv, capture_seq=frame.capture_seq) for diff in following]
+        if base.bids[0] and base.asks[0]:
+            self.covered[symbol] = (base.bids[0][-1], base.asks[0][-1])
+        self._requests.next_ask.pop(symbol, None)
+        if self._is_live:
+            self._requests.refresh[symbol] = frame.ts_mono + round(REFRESH_S * NS_PER_S)
+        return True
+
+    # -- requests ----------------------------------------------------------------------------------------------
+
+    def left_cover(self, symbol: str, mono_ns: int) -> None:
+        """The best quote left the prices that the snapshot covered: a new one is due, within the second."""
+        self.covered.pop(symbol, None)
+        if symbol in self._requests.refresh:
+            self._requests.refresh[symbol] = mono_ns
+
+    def asked(self, symbol: str) -> None:
+        """A request for a snapshot left: from here on diffs are kept for it."""
+        join = self._joins.get(symbol)
+        if join is not None and join.is_joined and join.recent is None:
+            join.recent = []
+
+    def failed(self, symbol: str, mono_ns: int) -> None:
+        """A request for a snapshot was given up."""
+        if symbol in self._requests.next_ask:
+            self._requests.next_ask[symbol] = mono_ns + round(FAILED_RETRY_S * NS_PER_S)
+
+    def lost(self, symbols: Iterable[str]) -> None:
+        """Their connection was lost: what came before says nothing about what will come."""
+        for symbol in symbols:
+            join = self._joins.get(symbol)
+            if join is not None:
+                join.lose()
+
+    def lost_all(self) -> None:
+        """Every connection is gone."""
+        self.lost(self._joins)
+
+    def connected(self, symbols: Iterable[str]) -> None:
+        """A connection was made: whatever was under way for these is asked for anew."""
+        for symbol in symbols:
+            self._requests.next_ask.pop(symbol, None)
+            self._requests.refresh.pop(symbol, None)
+
+    def asks(self) -> list[str]:
+        """Symbols whose snapshot is to be asked for now, because of frames."""
+        asks, self._asks = self._asks, []
+        return asks
+
+    def due(self, mono_ns: int) -> list[str]:
+        """Symbols whose snapshot is to be asked for now, because of time."""
+        again = [symbol for symbol, at in self._requests.next_ask.items() if mono_ns >= at]
+        for symbol in again:
+            self._requests.next_ask[symbol] = mono_ns + round(ANSWER_S_MAX * NS_PER_S)
+        stale = [symbol for symbol, at in self._requests.refresh.items() if mono_ns >= at]
+        for symbol in stale:
+            self._requests.refresh[symbol] = mono_ns + round(REFRESH_S * NS_PER_S)
+        return again + [symbol for symbol in stale if symbol not in again]
+
+    def _ask(self, symbol: str, mono_ns: int) -> None:
+        self._asks.append(symbol)
+        self._requests.next_ask[symbol] = mono_ns + round(ANSWER_S_MAX * NS_PER_S)
+
+    # -- checkpoints -------------------------------------------------------------------------------------------
+
+    def export(self) -> Any:
+        """Everything, for a checkpoint."""
+        state = _State(self._joins, self._on_conn, self._unnamed, self._unnamed_taken, self._requests, self.covered)
+        return msgspec.to_builtins(state, str_keys=True)
+
+    def restore(self, state: Any) -> None:
+        """Become what `export` described."""
+        found = msgspec.convert(state, _State, str_keys=True, strict=False)
+        self._joins, self._on_conn, self._unnamed = found.joins, found.on_conn, found.unnamed
+        self._unnamed_taken, self._requests, self.covered = found.unnamed_taken, found.requests, found.covered
+
+
+class _State(msgspec.Struct):
+    joins: dict[str, DepthJoin]
+    on_conn: dict[int, list[str]]
+    unnamed: dict[int, Base]
+    unnamed_taken: dict[int, str]
+    requests: _Requests
+    covered: dict[str, tuple[float, float]]
+
+
+_AMBIGUOUS: Final = (
+    "a snapshot without a symbol in a file with the diffs of {}: it may be any one's, so no book rests on it; split "
+    "the file by symbol and import the parts together"
+)
+
+
+def _numbered(messages: list[Message]) -> list[Message]:
+    """The same, with `sub_seq` counting their rows."""
+    row = 0
+    for index, message in enumerate(messages):
+        if message.sub_seq != row:
+            messages[index] = msgspec.structs.replace(message, sub_seq=row)
+        row += message.row_count
+    return messages

@@ -1,0 +1,211 @@
+"""
+What Binance said to what we say: one pure function per kind of message.
+
+Times: `T`, the matching engine's, where there is one (futures, and every trade), else `E`. Spot quotes and partial
+books have none at all. Sizes are in base currency, on COIN-M in contracts (see `Instrument.contract_value`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from toolkit.errors import BookError, ParseError
+from toolkit.frames import Frame
+from toolkit.messages import (
+    BookSnapshot,
+    FundingInfo,
+    FundingKind,
+    Instrument,
+    Liquidation,
+    Side,
+)
+from toolkit.orderbook import Columns, check_levels
+from toolkit.venues.binance import wire
+from toolkit.venues.binance.depth import Base
+from toolkit.venues.binance.symbols import Listed
+
+__all__ = [
+    "OFF_BOOK",
+    "base_of",
+    "columns",
+    "funding_info",
+    "instrument",
+    "liquidation",
+    "open_interest",
+    "partial_book",
+    "ranked",
+    "trade_cause",
+]
+
+#: Kinds of futures trades that no order of the book was part of.
+OFF_BOOK: Final = {"INSURANCE_FUND": "insurance_fund", "ADL": "deleveraging"}
+#: Trades in the book. `NA` has been seen with price and size 0, which is no trade.
+_ON_BOOK: Final = frozenset({"", "MARKET", "NA"})
+_SIDES: Final = {"BUY": Side.BUY, "SELL": Side.SELL}
+_NONE: Final[tuple[int, ...]] = ()
+_NO_LEVELS: Final[tuple[tuple[float, ...], tuple[float, ...]]] = ((), ())
+
+
+def columns(levels: wire.Levels) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Levels as prices and sizes."""
+    if not levels:
+        return _NO_LEVELS
+    prices, sizes = zip(*levels, strict=True)
+    return prices, sizes
+
+
+def ranked(levels: wire.Levels, *, is_bid: bool) -> Columns:
+    """Levels of a whole book. Raises ParseError unless they are a side of one, best first."""
+    side = (*columns(levels), _NONE)
+    try:
+        check_levels(side, is_bid=is_bid)
+    except BookError as exc:
+        raise ParseError(str(exc)) from None
+    return side
+
+
+def base_of(data: wire.Snapshot) -> Base:
+    """A snapshot to join diffs to. Raises ParseError if it is no book."""
+    bids, asks = ranked(data.bids, is_bid=True), ranked(data.asks, is_bid=False)
+    if bids[0] and asks[0] and bids[0][0] >= asks[0][0]:
+        raise ParseError(f"a snapshot that is crossed: bid {bids[0][0]}, ask {asks[0][0]}")
+    time = data.T or data.E
+    return Base(data.lastUpdateId, wire.to_ns(time) if time else None, bids, asks)
+
+
+def partial_book(
+    data: wire.PartialDepth, form: str, venue: str, symbol: str, pair: str, frame: Frame, sub_seq: int
+) -> BookSnapshot:
+    """The best levels, whole: a form of the book for itself, not fused with the diffs (they are exact, this is late)."""
+    bids, asks, last_id = data.b, data.a, data.u
+    if bids is None or asks is None:
+        bids, asks, last_id = data.bids, data.asks, data.lastUpdateId
+    if bids is None or asks is None:
+        raise ParseError("a partial book without bids and asks")
+    time = data.T or data.E
+    return BookSnapshot(
+        venue,
+        symbol,
+        pair,
+        wire.to_ns(time) if time else None,
+        frame.ts_recv,
+        frame.capture_seq,
+        sub_seq,
+        form,
+        False,
+        int(form.removeprefix("depth")),
+        *ranked(bids, is_bid=True),
+        *ranked(asks, is_bid=False),
+        None,
+        last_id,
+    )
+
+
+def trade_cause(data: wire.Trade) -> str | None:
+    """Why a trade happened, if it is none of the book's."""
+    if data.X in _ON_BOOK:
+        return None
+    return OFF_BOOK.get(data.X, data.X.lower())
+
+
+def _rate(value: float | str | None) -> float | None:
+    if isinstance(value, str):
+        if value:
+            raise ParseError(f"funding rate {value!r}: expected a number")
+        return None
+    return value
+
+
+def funding_info(
+    data: wire.MarkPrice | wire.PremiumIndex,
+    interval_s: int | None,
+    venue: str,
+    symbol: str,
+    pair: str,
+    frame: Frame,
+    sub_seq: int,
+) -> FundingInfo:
+    """Mark and index price and the rate of the running period; a contract without funding has no rate."""
+    if isinstance(data, wire.MarkPrice):
+        time, mark, index, rate, due = data.E, data.p, data.i, data.r, data.T
+    else:
+        time, mark, index = data.time, data.markPrice, data.indexPrice
+        rate, due = data.lastFundingRate, data.nextFundingTime
+    return FundingInfo(
+        venue,
+        symbol,
+        pair,
+        wire.to_ns(time) if time else None,
+        frame.ts_recv,
+        frame.capture_seq,
+        sub_seq,
+        FundingKind.CURRENT,
+        funding_rate=_rate(rate) if due else None,
+        funding_interval_s=interval_s if due else None,
+        next_funding_ts=wire.to_ns(due) if due else None,
+        mark_price=mark or None,
+        index_price=index or None,
+    )
+
+
+def open_interest(data: wire.OpenInterest, venue: str, pair: str, frame: Frame) -> FundingInfo:
+    """Open interest alone; the other fields stay unsaid."""
+    return FundingInfo(
+        venue,
+        data.symbol,
+        pair,
+        wire.to_ns(data.time) if data.time else None,
+        frame.ts_recv,
+        frame.capture_seq,
+        0,
+        FundingKind.CURRENT,
+        open_interest=data.openInterest,
+    )
+
+
+def liquidation(data: wire.ForceOrder, venue: str, symbol: str, pair: str, frame: Frame, sub_seq: int) -> Liquidation:
+    """A liquidation order. Raises ParseError for a side that is none."""
+    order = data.o
+    if order.S not in _SIDES:
+        raise ParseError(f"liquidation side {order.S!r}, expected 'BUY' or 'SELL'")
+    return Liquidation(
+        venue,
+        symbol,
+        pair,
+        wire.to_ns(order.T),
+        frame.ts_recv,
+        frame.capture_seq,
+        sub_seq,
+        _SIDES[order.S],
+        order.p,
+        order.q,
+        order.ap or None,
+        order.z,
+        order.X.lower(),
+    )
+
+
+def instrument(venue: str, row: Listed, frame: Frame, sub_seq: int) -> Instrument:
+    """What the venue says of an instrument."""
+    known: dict[str, Any] = {
+        "price_tick": row.price_tick,
+        "size_step": row.size_step,
+        "min_notional": row.min_notional,
+        "multiplier": row.multiplier,
+        "is_active": row.is_trading,
+        "contract_value": row.contract_value,
+    }
+    return Instrument(
+        venue,
+        row.symbol,
+        row.pair,
+        None,
+        frame.ts_recv,
+        frame.capture_seq,
+        sub_seq,
+        row.kind,
+        row.base,
+        row.quote,
+        row.settle,
+        **known,
+    )

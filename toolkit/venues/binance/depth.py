@@ -1,0 +1,210 @@
+"""
+Joining diffs to the snapshot they follow: the venue's rules, as a state machine of one instrument.
+
+Diffs carry the ids of the updates in them, `first` to `last`, and on futures `prev`, the `last` of the diff before.
+A snapshot has one id, `base`. With sizes absolute, these rules suffice:
+
+- Spot: diffs with `last <= base` are in the snapshot. The first that is not must satisfy `first <= base + 1 <= last`,
+  each one after it `first == previous last + 1`.
+- Futures: diffs with `last < base` are in the snapshot. The first that is not must satisfy `prev <= base <= last`, each
+  one after it `prev == previous last`. The venue's page asks `first <= base <= last`, which refuses the exact
+  continuation `prev == base`, seen on both futures markets: ids have holes between one diff and the next.
+- A snapshot older than the first diff that was kept cannot be joined: another one is needed.
+- A diff that does not follow is a gap. It and all after it wait for a new snapshot.
+- A diff that is wholly old, by id and by time, is a repetition and is left out. Old ids with a newer time mean that
+  the venue counts anew: a gap.
+
+Source: the venue's "How to manage a local order book correctly", and captures of August 2024.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import msgspec
+
+from toolkit.frames import Frame
+from toolkit.messages import FORM_FULL, BookDiff, BookSnapshot
+from toolkit.orderbook import Columns
+
+__all__ = ["FORM_UNJOINED", "Base", "DepthJoin", "Verdict"]
+
+#: Form of diffs for which there is no snapshot (yet): kept as they came, and no part of the book. Those that turn out
+#: to follow the next snapshot are said again with it, as `full`.
+FORM_UNJOINED: Final = "unjoined"
+#: Diffs kept for a snapshot to come: 100 s of the usual stream, 30 s of the fastest.
+PENDING_MAX: Final = 1024
+
+
+class Verdict(enum.Enum):
+    """What became of a diff."""
+
+    FOLLOWS = enum.auto()
+    REPEATS = enum.auto()
+    WAITS = enum.auto()
+    GAP = enum.auto()
+
+
+class Base(msgspec.Struct, frozen=True):
+    """
+    A snapshot before it is a message.
+
+    Attributes:
+        update_id: Of the last update in it.
+        ts_event: Venue's time, ns; None on spot.
+        bids: Best first.
+        asks: Best first.
+    """
+
+    update_id: int
+    ts_event: int | None
+    bids: Columns
+    asks: Columns
+
+    def message(self, venue: str, symbol: str, pair: str, frame: Frame) -> BookSnapshot:
+        """The message that this frame makes it."""
+        return BookSnapshot(
+            venue,
+            symbol,
+            pair,
+            self.ts_event,
+            frame.ts_recv,
+            frame.capture_seq,
+            0,
+            FORM_FULL,
+            True,
+            None,  # levels beyond the snapshot exist, and show once they change: there is no cap
+            *self.bids,
+            *self.asks,
+            None,
+            self.update_id,
+        )
+
+
+class DepthJoin(msgspec.Struct):
+    """
+    The chain of one instrument's diffs.
+
+    Attributes:
+        is_spot: Which of the two sets of rules.
+        last_id: Id of the last update in the book; None while there is no book.
+        last_ts: Its time, ns; None where it has none.
+        is_bare: Nothing followed the snapshot yet, so the next diff is the first.
+        pending: While there is no book: the newest diffs, without a gap.
+        recent: While there is a book and another snapshot was asked for: diffs since then. Else None.
+        spare: A snapshot that is newer than the book: it serves once the diffs have come so far, or fail to.
+        waiting_since: Receive time of the first diff that waited, ns; 0 if none does.
+        was_told: Whether the wait was reported.
+        speed: Which stream of diffs this is; another one of the same instrument has a chain of its own.
+        conn_ids: Connections that it came on.
+    """
+
+    is_spot: bool
+    last_id: int | None = None
+    last_ts: int | None = None
+    is_bare: bool = False
+    pending: list[BookDiff] = []
+    recent: list[BookDiff] | None = None
+    spare: Base | None = None
+    waiting_since: int = 0
+    was_told: bool = False
+    speed: str = ""
+    conn_ids: list[int] = []
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether there is a book."""
+        return self.last_id is not None
+
+    def take(self, diff: BookDiff) -> Verdict:
+        """The next diff. After GAP it waits for a snapshot."""
+        last = diff.last_update_id
+        if self.last_id is not None:
+            if self._follows(diff, self.last_id, is_first=self.is_bare):
+                self.last_id = last
+                self.last_ts = diff.ts_event
+                self.is_bare = False
+                if self.recent is not None:
+                    self.recent.append(diff)
+                    if len(self.recent) > PENDING_MAX:
+                        self.recent = None
+                return Verdict.FOLLOWS
+            if _is_old(diff, self.last_id, self.last_ts):
+                return Verdict.REPEATS
+            self.lose()
+            self.pending = [diff]
+            self.waiting_since = diff.ts_recv
+            return Verdict.GAP
+        pending = self.pending
+        if not pending:
+            self.waiting_since = self.waiting_since or diff.ts_recv
+        elif not self._follows(diff, _id(pending[-1]), is_first=False):
+            if _is_old(diff, _id(pending[-1]), pending[-1].ts_event):
+                return Verdict.REPEATS
+            pending.clear()
+        elif len(pending) >= PENDING_MAX:
+            del pending[0]
+        pending.append(diff)
+        return Verdict.WAITS
+
+    def join(self, base: Base) -> list[BookDiff] | None:
+        """
+        Begin the book with a snapshot: the diffs that follow it, in order. None if it cannot be joined (yet).
+
+        While there is a book this refreshes it, if the diffs since the snapshot were kept, and cannot break it: a
+        snapshot that is ahead of the diffs is kept as `spare`.
+        """
+        last_id = self.last_id
+        kept = self.pending if last_id is None else self.recent
+        if last_id is not None and (kept is None or base.update_id > last_id):
+            if base.update_id >= last_id:
+                self.spare = base
+            return None
+        following = [diff for diff in kept or () if not self._is_within(diff, base.update_id)]
+        if following:
+            if not self._follows(following[0], base.update_id, is_first=True):
+                return None
+        elif last_id is None:
+            self.last_id, self.last_ts, self.is_bare = base.update_id, base.ts_event, True
+        elif base.update_id < last_id:
+            return None
+        if last_id is None and following:
+            self.last_id, self.last_ts, self.is_bare = _id(following[-1]), following[-1].ts_event, False
+        self.pending = []
+        self.recent = None
+        self.spare = None
+        self.waiting_since = 0
+        self.was_told = False
+        return following
+
+    def lose(self) -> None:
+        """There is no book any more."""
+        self.last_id = None
+        self.last_ts = None
+        self.is_bare = False
+        self.waiting_since = 0
+        self.was_told = False
+        self.pending = []
+        self.recent = None
+
+    def _is_within(self, diff: BookDiff, base_id: int) -> bool:
+        last = _id(diff)
+        return last <= base_id if self.is_spot else last < base_id
+
+    def _follows(self, diff: BookDiff, last_id: int, *, is_first: bool) -> bool:
+        if self.is_spot:
+            first = diff.first_update_id
+            return first is not None and first <= last_id + 1 <= _id(diff)
+        prev = diff.prev_update_id
+        if prev is None:
+            return False
+        return prev <= last_id <= _id(diff) if is_first else prev == last_id
+
+
+def _id(diff: BookDiff) -> int:
+    return -1 if diff.last_update_id is None else diff.last_update_id
+
+
+def _is_old(diff: BookDiff, last_id: int, last_ts: int | None) -> bool:
+    return _id(diff) <= last_id and (last_ts is None or diff.ts_event is None or diff.ts_event <= last_ts)

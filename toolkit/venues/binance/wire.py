@@ -1,0 +1,236 @@
+"""
+What Binance sends, in its own words. Decimals come as strings and are decoded to float64 (lax mode).
+
+A frame is told by the name of its stream, which is in the combined form `{"stream": ..., "data": ...}` only: a spot
+partial book or best quote has no event type, and a futures partial book has the keys of a diff. So there is one
+decoder per kind of stream, and it is chosen before anything is decoded.
+
+Numbers are bounded here, in the decoder, because a check per level in Python would cost as much as all the rest: NaN,
+infinity, a negative size and an update id beyond 63 bits do not get past it.
+
+Source: the venue's documentation of July 2026 (spot) and captures of August 2024; times are Unix milliseconds, or
+microseconds where the connection asked for `timeUnit=MICROSECOND`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from toolkit.clock import NS_PER_MS
+from toolkit.errors import ParseError
+
+__all__ = [
+    "AggTrade",
+    "Bare",
+    "BookTicker",
+    "Depth",
+    "ForceOrder",
+    "FundingTerms",
+    "Levels",
+    "LiquidationOrder",
+    "MarkPrice",
+    "OpenInterest",
+    "PartialDepth",
+    "PremiumIndex",
+    "Snapshot",
+    "Trade",
+    "combined_decoder",
+    "decode_as",
+    "to_ns",
+]
+
+_FINITE: Final = 1e300
+Price = Annotated[float, msgspec.Meta(gt=0, le=_FINITE)]
+#: A price that is 0 where there is nothing to price: an empty side of a quote, a trade that was none.
+PriceOrZero = Annotated[float, msgspec.Meta(ge=0, le=_FINITE)]
+Size = Annotated[float, msgspec.Meta(ge=0, le=_FINITE)]
+Rate = Annotated[float, msgspec.Meta(ge=-_FINITE, le=_FINITE)]
+#: An update or trade id. -1 is the `lastUpdateId` of an instrument that never had an order.
+Id = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
+Time = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Levels = list[tuple[Price, Size]]
+
+
+class Depth(msgspec.Struct, gc=False, kw_only=True):
+    """
+    Changed levels, sizes absolute. `U` and `u` are the first and last update in it; `pu`, on futures, is the `u` of
+    the frame before. `T`, on futures, is the time of the matching engine; `E` is when the frame was made.
+    """
+
+    E: Time
+    T: Time = 0
+    s: str = ""
+    U: Id
+    u: Id
+    pu: Id | None = None
+    b: Levels
+    a: Levels
+
+
+class PartialDepth(msgspec.Struct, gc=False, kw_only=True):
+    """The best levels, whole. Futures use the keys of a diff, spot those of the REST snapshot and has no time."""
+
+    E: Time = 0
+    T: Time = 0
+    u: Id | None = None
+    b: Levels | None = None
+    a: Levels | None = None
+    lastUpdateId: Id | None = None
+    bids: Levels | None = None
+    asks: Levels | None = None
+
+
+class Snapshot(msgspec.Struct, gc=False, kw_only=True):
+    """REST `depth`. Spot has no time, spot and USD-M no symbol."""
+
+    lastUpdateId: Id
+    E: Time = 0
+    T: Time = 0
+    symbol: str = ""
+    bids: Levels
+    asks: Levels
+
+
+class BookTicker(msgspec.Struct, gc=False, kw_only=True):
+    """Best bid and ask. Spot has no time."""
+
+    u: Id
+    s: str = ""
+    b: PriceOrZero
+    B: Size
+    a: PriceOrZero
+    A: Size
+    T: Time = 0
+    st: int = 0
+
+
+class Trade(msgspec.Struct, gc=False, kw_only=True):
+    """One trade. `m`: the buyer was the maker, so the taker sold. `X`, on futures: what kind of trade."""
+
+    E: Time = 0
+    T: Time
+    s: str = ""
+    t: Id
+    p: PriceOrZero
+    q: Size
+    X: str = ""
+    m: bool
+
+
+class AggTrade(msgspec.Struct, gc=False, kw_only=True):
+    """Trades of one taker order at one price, of 100 ms at most: `f` to `l` are their ids."""
+
+    E: Time = 0
+    a: Id
+    s: str = ""
+    p: PriceOrZero
+    q: Size
+    f: Id
+    l: Id  # noqa: E741  # the venue's own name
+    T: Time
+    m: bool
+
+
+class MarkPrice(msgspec.Struct, gc=False, kw_only=True):
+    """
+    `p` mark, `i` index, `r` funding rate of the period that ends at `T`; `r` is empty and `T` 0 where a contract has
+    no funding.
+    """
+
+    E: Time
+    s: str = ""
+    p: PriceOrZero
+    i: PriceOrZero | None = None
+    r: Rate | str | None = None
+    T: Time = 0
+    st: int = 0
+
+
+class LiquidationOrder(msgspec.Struct, gc=False, kw_only=True):
+    """`S` is the order's side: SELL closes a long. `z` of `q` is filled, at `ap` on average."""
+
+    s: str
+    S: str
+    q: Size
+    p: PriceOrZero
+    ap: PriceOrZero | None = None
+    X: str = ""
+    z: Size | None = None
+    T: Time
+
+
+class ForceOrder(msgspec.Struct, gc=False, kw_only=True):
+    """The latest liquidation order of an instrument within a second; others of that second are not sent."""
+
+    E: Time = 0
+    o: LiquidationOrder
+    st: int = 0
+
+
+class OpenInterest(msgspec.Struct, kw_only=True):
+    """REST `openInterest`."""
+
+    symbol: str
+    openInterest: Size
+    time: Time = 0
+
+
+class PremiumIndex(msgspec.Struct, kw_only=True):
+    """REST `premiumIndex`: what `markPrice` says, in longer words."""
+
+    symbol: str
+    markPrice: PriceOrZero
+    indexPrice: PriceOrZero | None = None
+    lastFundingRate: Rate | str | None = None
+    nextFundingTime: Time = 0
+    time: Time = 0
+
+
+class FundingTerms(msgspec.Struct, kw_only=True):
+    """REST `fundingInfo`: instruments whose funding period is not 8 hours."""
+
+    symbol: str
+    fundingIntervalHours: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
+
+
+class Bare(msgspec.Struct, kw_only=True):
+    """What tells apart the frames that do not begin with the name of a stream."""
+
+    stream: str | None = None
+    data: msgspec.Raw = msgspec.Raw()
+    e: str | None = None
+    s: str | None = None
+    id: int | str | None = None
+    result: Any = msgspec.UNSET
+    code: int | None = None
+    msg: str = ""
+    error: dict[str, Any] | str | None = None
+    lastUpdateId: Id | None = None
+    B: msgspec.Raw | None = None
+
+
+def combined_decoder(data: Any) -> Any:
+    """A decoder of combined frames of that data: an object with the attribute `data`."""
+    envelope = msgspec.defstruct("Combined", [("data", data)], gc=False)
+    return msgspec.json.Decoder(envelope, strict=False).decode
+
+
+def decode_as(kind: Any) -> Any:
+    """A decoder of that type, decimals in strings."""
+    return msgspec.json.Decoder(kind, strict=False).decode
+
+
+#: Times that mean something fall between 2009 and 2100. In milliseconds and in microseconds these ranges do not meet.
+_MS_MIN: Final = 1_230_768_000_000
+_MS_MAX: Final = 4_102_444_800_000
+
+
+def to_ns(time: int) -> int:
+    """A time of the venue in ns, whichever of its two units it is in. Raises ParseError if it is in neither."""
+    if _MS_MIN <= time < _MS_MAX:
+        return time * NS_PER_MS
+    if _MS_MIN * 1000 <= time < _MS_MAX * 1000:
+        return time * 1000
+    raise ParseError(f"time {time}: expected milliseconds or microseconds between 2009 and 2100")
