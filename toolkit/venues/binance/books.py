@@ -180,7 +180,9 @@ class Books:
         if stream is None:
             stream = host.streams.add(Stream(symbol, diff.trading_pair, FORM_FULL, frame.conn_id))
         stream.frame_count += 1  # it speaks; only nothing can be made of it yet
-        if not join.was_told and frame.ts_recv - join.waiting_since > WAIT_S_MAX * NS_PER_S:
+        # After a gap the book is known to be stale; this is for one that never began.
+        is_news = not stream.last_recv and not join.was_told
+        if is_news and frame.ts_recv - join.waiting_since > WAIT_S_MAX * NS_PER_S:
             join.was_told = True
             messages.append(
                 host.event(
