@@ -18,7 +18,15 @@ from recordings.normalize import Normalizer
 from toolkit.errors import RecordingDamaged
 from toolkit.tracker import TrackerState
 
-__all__ = ["Checkpoint", "decode_checkpoint", "encode_checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = [
+    "CHECKPOINT_FOLDER",
+    "Checkpoint",
+    "checkpoint_name",
+    "decode_checkpoint",
+    "encode_checkpoint",
+    "read_checkpoint",
+    "write_checkpoint",
+]
 
 CHECKPOINT_FOLDER: Final = "checkpoints"
 
@@ -44,6 +52,11 @@ class Checkpoint(msgspec.Struct):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Checkpoint).decode
+
+
+def checkpoint_name(number: int) -> str:
+    """Path of a segment's checkpoint, below the recording."""
+    return f"{CHECKPOINT_FOLDER}/{number:06d}.msgpack"
 
 
 def encode_checkpoint(normalizer: Normalizer) -> bytes:
@@ -72,11 +85,11 @@ def decode_checkpoint(content: bytes, normalizer: Normalizer) -> None:
 
 def write_checkpoint(folder: Path, number: int, normalizer: Normalizer) -> TableFile:
     """Write the checkpoint before segment `number`."""
-    path = folder / CHECKPOINT_FOLDER / f"{number:06d}.msgpack"
+    path = folder / checkpoint_name(number)
     path.parent.mkdir(exist_ok=True)
     content = encode_checkpoint(normalizer)
     write_atomically(path, content)
-    return TableFile(f"{CHECKPOINT_FOLDER}/{path.name}", 0, len(content), file_hash(path))
+    return TableFile(checkpoint_name(number), 0, len(content), file_hash(path))
 
 
 def read_checkpoint(folder: Path, file: TableFile, normalizer: Normalizer) -> None:

@@ -24,7 +24,7 @@ from toolkit.errors import RecordingDamaged
 from toolkit.frames import Frame
 from toolkit.messages import Message
 
-__all__ = ["Recording"]
+__all__ = ["Recording", "reading", "row_groups_by_symbol"]
 
 RAW_BATCH: Final = 4096
 #: Rows held per table and symbol while merging, and in all.
@@ -92,7 +92,7 @@ class Recording:
                     f"{self.path} holds no raw frames of segment {segment.number} any more: replay it normalized"
                 )
             path = inside(self.path, file.path)
-            with _reading(path):
+            with reading(path):
                 parquet = pq.ParquetFile(path)
                 for batch in parquet.iter_batches(batch_rows):
                     yield frames(batch)
@@ -173,7 +173,7 @@ class _Run:
     def start(self, batch_rows: int, reader: Executor) -> None:
         """Begin to read, one batch ahead, in `reader`: decoding does not need the interpreter."""
         self._reader = reader
-        with _reading(self._path):
+        with reading(self._path):
             parquet = pq.ParquetFile(self._path, read_dictionary=_DICTIONARY_COLUMNS[self._table])
             self._batches = parquet.iter_batches(batch_rows, row_groups=self._row_groups)
         self._coming = reader.submit(next, self._batches, None)
@@ -183,7 +183,7 @@ class _Run:
         while not self._messages:
             if self._coming is None or self._reader is None:
                 return False
-            with _reading(self._path):
+            with reading(self._path):
                 batch = self._coming.result()
                 self._coming = self._reader.submit(next, self._batches, None) if batch is not None else None
                 if batch is not None:
@@ -219,32 +219,32 @@ class _Run:
             raise RecordingDamaged(f"{self._path} is not sorted by (symbol, capture_seq, sub_seq)")
 
 
-def _runs(path: Path, table: str, symbols: Collection[str] | None) -> list[_Run]:
-    """One run per symbol of a file, from the statistics of its row groups."""
-    with _reading(path):
+def row_groups_by_symbol(path: Path) -> dict[tuple[str, str], list[int]]:
+    """Row groups of a normalized table by `(symbol, venue)`, from their statistics. Raises RecordingDamaged."""
+    places: dict[tuple[str, str], list[int]] = {}
+    with reading(path):
         metadata = pq.read_metadata(path)
-        index = metadata.schema.to_arrow_schema().get_field_index("symbol")
-        groups: dict[tuple[str, int], list[int]] = {}
-        previous: tuple[str, str] | None = None
-        run = 0
+        names = metadata.schema.to_arrow_schema().names
         for number in range(metadata.num_row_groups):
-            statistics = metadata.row_group(number).column(index).statistics
-            if statistics is None or statistics.min != statistics.max:
-                raise RecordingDamaged(f"{path} has a row group of several symbols: expected one symbol in each")
-            symbol = statistics.min
-            # The same symbol of two venues follows itself with smaller keys; row groups never mix venues.
-            venue = metadata.row_group(number).column(0).statistics.min
-            if (venue, symbol) != previous:
-                run += 1
-                previous = (venue, symbol)
-            groups.setdefault((symbol, run), []).append(number)
-    return [
-        _Run(path, table, numbers) for (symbol, _), numbers in groups.items() if symbols is None or symbol in symbols
-    ]
+            group = metadata.row_group(number)
+            key = []
+            for name in ("symbol", "venue"):
+                statistics = group.column(names.index(name)).statistics
+                if statistics is None or statistics.min != statistics.max:
+                    raise RecordingDamaged(f"{path} has a row group of several symbols: expected one symbol in each")
+                key.append(statistics.min)
+            places.setdefault((key[0], key[1]), []).append(number)
+    return places
+
+
+def _runs(path: Path, table: str, symbols: Collection[str] | None) -> list[_Run]:
+    """One run per symbol and venue of a file."""
+    places = row_groups_by_symbol(path)
+    return [_Run(path, table, groups) for (symbol, _), groups in places.items() if symbols is None or symbol in symbols]
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
     """Say which file is damaged."""
     try:
         yield

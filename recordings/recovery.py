@@ -17,6 +17,7 @@ from recordings.files import sync_folder
 from recordings.journal import JOURNAL_FOLDER, JournalReader, journal_path, journal_segments
 from recordings.manifest import Manifest, read_manifest, write_manifest
 from recordings.recording import Recording
+from recordings.rewriting import finish_rewrite
 from recordings.schema import TABLES
 from recordings.sealing import Sealer
 from toolkit.clock import NS_PER_S, Clock
@@ -62,6 +63,7 @@ def recover(folder: Path, clock: Clock) -> Recovery:
     Raises:
         RecordingError: It is not a recording, too new, or damaged in a way that healing would hide.
     """
+    finish_rewrite(folder)
     manifest = read_manifest(folder)
     result = Recovery(manifest)
     _set_aside_leftovers(folder, manifest, result)

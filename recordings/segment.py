@@ -36,14 +36,23 @@ class SegmentWriter:
         number: Of the segment.
         normalizer: Goes on from segment to segment; this reads its digest and counts.
         checkpoint: What the manifest says of the state before the first frame.
+        with_raw: Write the raw frames too; without, the entry names no raw table.
     """
 
-    def __init__(self, folder: Path, number: int, normalizer: Normalizer, checkpoint: TableFile | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        number: int,
+        normalizer: Normalizer,
+        checkpoint: TableFile | None = None,
+        *,
+        with_raw: bool = True,
+    ) -> None:
         self._folder = folder
         self._number = number
         self._normalizer = normalizer
         self._checkpoint = checkpoint
-        self._raw = RawBuilder()
+        self._raw = RawBuilder() if with_raw else None
         self._builders = TableBuilders()
         self._counts_before = dict(normalizer.counts)
         self._digest_start = normalizer.chain.hexdigest()
@@ -57,7 +66,8 @@ class SegmentWriter:
 
     def add(self, frame: Frame) -> list[Message]:
         """Add the next frame; returns its messages."""
-        self._raw.add(frame)
+        if self._raw is not None:
+            self._raw.add(frame)
         ts_recv = frame.ts_recv
         if self._first is None:
             self._first = frame
@@ -113,10 +123,14 @@ class SegmentWriter:
         return lambda: self._write(entry)
 
     def _write(self, entry: Segment) -> Segment:
-        raw = self._raw.table()
-        tables = {RAW_TABLE: write_table(self._folder, RAW_TABLE, self._number, [raw], RAW_ROW_GROUP_ROWS)}
+        tables = {}
+        imprecise = 0
+        if self._raw is not None:
+            raw = self._raw.table()
+            tables[RAW_TABLE] = write_table(self._folder, RAW_TABLE, self._number, [raw], RAW_ROW_GROUP_ROWS)
+            imprecise = count_imprecise(raw["payload"])
         tables |= self._builders.write(self._folder, self._number)
-        return msgspec.structs.replace(entry, tables=tables, imprecise_values=count_imprecise(raw["payload"]))
+        return msgspec.structs.replace(entry, tables=tables, imprecise_values=imprecise)
 
 
 def count_imprecise(payloads: pa.ChunkedArray) -> int:

@@ -13,7 +13,7 @@ from typing import Final
 
 __all__ = ["STEPS", "step"]
 
-#: Every step, in the order a segment goes through them.
+#: Every step, in the order a segment goes through them; the last three are of renormalizing and compacting.
 STEPS: Final = (
     "session-begun",
     "journal-batch-made",
@@ -28,6 +28,9 @@ STEPS: Final = (
     "manifest-written",
     "journal-removed",
     "session-sealed",
+    "rewrite-committed",
+    "rewrite-file-moved",
+    "rewrite-manifest-written",
 )
 
 _name, _, _count = os.environ.get("TICKDECK_DIE_AT", "").partition(":")

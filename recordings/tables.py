@@ -8,7 +8,7 @@ or more row groups per symbol, so that a reader of one symbol skips the rest by 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -107,7 +107,7 @@ def _parquet_options(schema: pa.Schema, table: str) -> dict[str, Any]:
     }
 
 
-def write_table(folder: Path, table: str, number: int, groups: Sequence[pa.Table], row_group_rows: int) -> TableFile:
+def write_table(folder: Path, table: str, number: int, groups: Iterable[pa.Table], row_group_rows: int) -> TableFile:
     """
     Write one table of one segment: each element of `groups` begins a row group of its own.
 

@@ -1,0 +1,77 @@
+"""Today's protocols over yesterday's raw frames: new normalized tables, the raw ones as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from recordings.checkpoints import write_checkpoint
+from recordings.manifest import Manifest, read_manifest
+from recordings.normalize import Normalizer
+from recordings.recording import Recording
+from recordings.rewriting import copy_of, rewriting
+from recordings.schema import RAW_TABLE
+from recordings.segment import SegmentWriter
+from recordings.software import SOFTWARE
+from toolkit.digest import DIGEST_VERSION
+from toolkit.errors import RecordingError
+from toolkit.garbage import rare_collections
+
+__all__ = ["renormalize"]
+
+
+def renormalize(folder: Path, progress: Callable[[int], None] | None = None) -> Manifest:
+    """
+    Remake the normalized tables of a recording; the caller holds its lock.
+
+    The old tables stay until the new ones are complete. Segments keep their bounds. The digest becomes that of today's
+    messages; `live_digest` goes, since the session that computed it saw others.
+
+    Raises:
+        RecordingError: Raw frames are missing (pruned), or the recording was not sealed.
+    """
+    recording = Recording(folder, read_manifest(folder))
+    old = recording.manifest
+    if old.status == "running":
+        raise RecordingError(f"{folder} is not sealed: run `tickdeck recover {folder}` first")
+    for segment in old.segments:
+        if RAW_TABLE not in segment.tables:
+            raise RecordingError(
+                f"{folder} holds no raw frames of segment {segment.number} any more: nothing to renormalize"
+            )
+    normalizer = Normalizer.for_sources(old.sources)
+    with rewriting(folder) as rewrite, rare_collections():
+        new = copy_of(old)
+        new.segments = []
+        new.symbols = {}
+        checkpoint = None
+        for segment in old.segments:
+            writer = SegmentWriter(rewrite.staging, segment.number, normalizer, checkpoint, with_raw=False)
+            for frames in recording.raw_frames([segment]):
+                for frame in frames:
+                    writer.add(frame)
+                if progress is not None:
+                    progress(len(frames))
+            write = writer.cut()
+            if write is None:
+                continue
+            made = write()
+            tables = {RAW_TABLE: segment.tables[RAW_TABLE], **made.tables}
+            new.segments.append(msgspec.structs.replace(made, tables=tables, imprecise_values=segment.imprecise_values))
+            new.symbols.update(writer.symbols)
+            checkpoint = write_checkpoint(rewrite.staging, segment.number + 1, normalizer)
+        new.symbols = dict(sorted(new.symbols.items()))
+        new.resume = checkpoint if old.resume is not None else None
+        new.digest = normalizer.chain.hexdigest()
+        new.digest_version = DIGEST_VERSION
+        if new.digest != old.digest:
+            new.live_digest = None
+        new.software = SOFTWARE
+        new.sources = [
+            msgspec.structs.replace(source, protocol_version=normalizer.protocols[source.venue].version)
+            for source in old.sources
+        ]
+        rewrite.commit(new)
+    return new
