@@ -8,22 +8,22 @@ Two fidelities give the same messages and the same digest: `raw` runs the venues
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final, Literal
 
 from recordings.normalize import Normalizer
 from recordings.recording import Recording
-from toolkit.datasource import MessageSource, OrderBookTrackerDataSource, UserStreamTrackerDataSource
+from toolkit.datasource import OrderBookTrackerDataSource, UserStreamTrackerDataSource
 from toolkit.digest import DigestChain
-from toolkit.dispatch import MessageCallback
 from toolkit.errors import ConfigError, SymbolError
+from toolkit.facets import FacetHub, MarketFacet, UserStreamFacet
 from toolkit.garbage import rare_collections
-from toolkit.messages import FundingInfo, Message, UserStreamMessage
+from toolkit.messages import FundingInfo, Message
 from toolkit.orderbook import OrderBook
 from toolkit.tracker import OrderBookTracker
 
-__all__ = ["FIDELITIES", "Fidelity", "MarketReplay", "ReplayDataSource", "UserStreamReplay"]
+__all__ = ["FIDELITIES", "Fidelity", "ReplayDataSource"]
 
 Fidelity = Literal["raw", "normalized"]
 FIDELITIES: Final = ("raw", "normalized")
@@ -73,7 +73,7 @@ class ReplayDataSource(OrderBookTrackerDataSource, UserStreamTrackerDataSource):
         self.tracker = OrderBookTracker(checked=True)
         self.chain = DigestChain() if with_digest else None
         self.message_count = 0
-        self._facets: list[_Facet] = []
+        self._hub = FacetHub(self)
         self._task: asyncio.Task[None] | None = None
         self._is_stopped = False
 
@@ -96,7 +96,7 @@ class ReplayDataSource(OrderBookTrackerDataSource, UserStreamTrackerDataSource):
 
     async def start(self) -> None:
         """Begin to emit, in a task of the running loop. Facets that were taken must all be started first."""
-        if self._task is None and all(facet.is_started for facet in self._facets):
+        if self._task is None and self._hub.are_all_started:
             self._is_stopped = False
             self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -163,18 +163,14 @@ class ReplayDataSource(OrderBookTrackerDataSource, UserStreamTrackerDataSource):
     # -- the interfaces ----------------------------------------------------------------------------------------
 
     @property
-    def market(self) -> MarketReplay:
+    def market(self) -> MarketFacet:
         """The market facet alone, for code that wants an `OrderBookTrackerDataSource` of its own."""
-        facet = MarketReplay(self)
-        self._facets.append(facet)
-        return facet
+        return MarketFacet(self._hub)
 
     @property
-    def user_stream(self) -> UserStreamReplay:
+    def user_stream(self) -> UserStreamFacet:
         """The account facet alone, for code that wants a `UserStreamTrackerDataSource` of its own."""
-        facet = UserStreamReplay(self)
-        self._facets.append(facet)
-        return facet
+        return UserStreamFacet(self._hub)
 
     async def get_snapshot(self, trading_pair: str) -> OrderBook:
         """The book as of the last message emitted. Raises SymbolError for a pair not heard of yet."""
@@ -186,78 +182,6 @@ class ReplayDataSource(OrderBookTrackerDataSource, UserStreamTrackerDataSource):
         if info is None:
             raise SymbolError(f"no funding of {trading_pair!r} in the recording so far")
         return info
-
-    async def subscribe_to_order_updates(self) -> None:
-        """Nothing to ask for: what was recorded comes."""
-
-    async def subscribe_to_balance_updates(self) -> None:
-        """Nothing to ask for: what was recorded comes."""
-
-    async def subscribe_to_position_updates(self) -> None:
-        """Nothing to ask for: what was recorded comes."""
-
-
-class _Facet(MessageSource):
-    """One of the two interfaces over a replay; the replay begins when every facet taken has been started."""
-
-    def __init__(self, replay: ReplayDataSource) -> None:
-        super().__init__(replay.dispatcher)
-        self.replay = replay
-        self.is_started = False
-        self._wrapped: Callable[[Message], None] | None = None
-
-    def _wants(self, message: Message) -> bool:
-        raise NotImplementedError
-
-    def set_message_callback(self, callback: MessageCallback | None) -> None:
-        """Call `callback(message)` with every message of this facet, in capture order; None removes it."""
-        if self._wrapped is not None:
-            self.dispatcher.remove_callback(self._wrapped)
-            self._wrapped = None
-        if callback is not None:
-            wants = self._wants
-
-            def call(message: Message) -> None:
-                if wants(message):
-                    callback(message)
-
-            self._wrapped = call
-            self.dispatcher.add_callback(call)
-
-    async def initialize(self) -> None:
-        """Open the recording."""
-        await self.replay.initialize()
-
-    async def start(self) -> None:
-        """Start this facet, and the replay once all are."""
-        self.is_started = True
-        await self.replay.start()
-
-    async def stop(self) -> None:
-        """Stop the replay."""
-        await self.replay.stop()
-
-
-class MarketReplay(_Facet, OrderBookTrackerDataSource):
-    """The market messages of a replay."""
-
-    def _wants(self, message: Message) -> bool:
-        return not isinstance(message, UserStreamMessage)
-
-    async def get_snapshot(self, trading_pair: str) -> OrderBook:
-        """The book as of the last message emitted."""
-        return await self.replay.get_snapshot(trading_pair)
-
-    async def get_funding_info(self, trading_pair: str) -> FundingInfo:
-        """The newest funding as of the last message emitted."""
-        return await self.replay.get_funding_info(trading_pair)
-
-
-class UserStreamReplay(_Facet, UserStreamTrackerDataSource):
-    """The account messages of a replay."""
-
-    def _wants(self, message: Message) -> bool:
-        return isinstance(message, UserStreamMessage)
 
     async def subscribe_to_order_updates(self) -> None:
         """Nothing to ask for: what was recorded comes."""

@@ -396,11 +396,13 @@ class UserStreamMessageType(enum.StrEnum):
     TRADE = "trade"
     BALANCE_UPDATE = "balance_update"
     POSITION_UPDATE = "position_update"
+    FUNDING_PAYMENT = "funding_payment"
+    ACCOUNT_EVENT = "account_event"
 
 
 class UserStreamMessage(Message, frozen=True, gc=False):
     """
-    Base of everything about one account; `type` tells which of the four it is.
+    Base of everything about one account; `type` tells which it is. The others are in `toolkit/account_messages.py`.
 
     Attributes:
         account: The address or account name it belongs to.
@@ -413,16 +415,22 @@ class UserStreamMessage(Message, frozen=True, gc=False):
 
 class BalanceUpdate(UserStreamMessage, frozen=True, gc=False):
     """
-    An account's balance of one asset, absolute.
+    An account's balance of one asset in one of its wallets, absolute.
 
     Attributes:
         asset: The asset.
-        total: All of it.
+        total: All of it; of a margin wallet its value, with unrealised profit.
         available: What is free to use.
+        wallet: Which of several the venue keeps apart: `spot`, `perp`, `perp:<dex>`; empty where there is one.
+        margin_used: Of a margin wallet, the margin that its positions take.
+        maintenance_margin: Of a margin wallet, the value below which it is liquidated.
     """
 
     asset: str
     total: float
     available: float
+    wallet: str = ""
+    margin_used: float | None = None
+    maintenance_margin: float | None = None
 
     type: ClassVar[UserStreamMessageType] = UserStreamMessageType.BALANCE_UPDATE
