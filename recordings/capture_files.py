@@ -12,8 +12,9 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from io import BufferedIOBase, BufferedReader
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Final, cast
 
 import msgspec
 
@@ -48,6 +49,10 @@ class CaptureLine(msgspec.Struct, gc=False):
     is_damaged: bool = False
 
 
+def _is_plausible(ns: int) -> bool:
+    return _EARLIEST_S * NS_PER_S <= ns < _LATEST_S * NS_PER_S
+
+
 class _Unit:
     """The unit of integer times in one file, told by the first and held for the rest."""
 
@@ -57,16 +62,12 @@ class _Unit:
     def to_ns(self, value: int) -> int | None:
         name = self.name
         if name is None:
-            name = next((unit for unit, ns in TIME_UNITS.items() if self._is_plausible(value * ns)), None)
+            name = next((unit for unit, ns in TIME_UNITS.items() if _is_plausible(value * ns)), None)
             if name is None:
                 return None
             self.name = name
         ts_recv = value * TIME_UNITS[name]
-        return ts_recv if self._is_plausible(ts_recv) else None
-
-    @staticmethod
-    def _is_plausible(ns: int) -> bool:
-        return _EARLIEST_S * NS_PER_S <= ns < _LATEST_S * NS_PER_S
+        return ts_recv if _is_plausible(ts_recv) else None
 
 
 class _IsoTimes:
@@ -82,7 +83,7 @@ class _IsoTimes:
         if text[:20] != self._second or not text.endswith(zone):
             return self._parse(text)
         digits = text[20 : len(text) - len(zone)]
-        return self._ns + int(digits[:9].ljust(9, "0")) if digits.isdigit() else self._parse(text)
+        return self._ns + int(digits[:9].ljust(9, "0")) if digits.isdecimal() else self._parse(text)
 
     def _parse(self, text: str) -> int | None:
         match = _ISO_TIME.fullmatch(text)
@@ -95,7 +96,10 @@ class _IsoTimes:
             return None
         # A time without a zone is UTC: that is what the venues' archives write.
         stamp = stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)
-        self._second, self._zone, self._ns = f"{second}.", zone, round(stamp.timestamp()) * NS_PER_S
+        ns = round(stamp.timestamp()) * NS_PER_S
+        if not _is_plausible(ns):
+            return None
+        self._second, self._zone, self._ns = f"{second}.", zone, ns
         return self._ns + int(digits[:9].ljust(9, "0"))
 
 
@@ -150,7 +154,7 @@ def _jsonl_reader(unit: _Unit) -> LineReader:
                 ts_recv = unit.to_ns(entry.ts)
             case seconds:
                 # A float of seconds is exact to a microsecond in this century, and says no more.
-                ts_recv = round(seconds * 1_000_000) * 1_000
+                ts_recv = round(seconds * 1_000_000) * 1_000 if _EARLIEST_S <= seconds < _LATEST_S else None
         return CaptureLine(ts_recv, payload) if ts_recv is not None else _damaged(line)
 
     return read
@@ -230,7 +234,8 @@ class CaptureFile:
         with self.path.open("rb") as file, _decompressed(file, self._magic) as stream:
             while True:
                 try:
-                    chunk = stream.read(_CHUNK)
+                    # Not `read`: it would lose what it had collected when it comes to the end of a file cut short.
+                    chunk = stream.read1(_CHUNK)
                 except (EOFError, zlib.error, RuntimeError, OSError) as exc:
                     self.note = (
                         f"cut short or damaged after {self.line_count:,} lines ({exc}); what is there was imported"
@@ -249,16 +254,15 @@ class CaptureFile:
             yield rest
 
 
-def _decompressed(file: IO[bytes], magic: bytes) -> IO[bytes]:
+def _decompressed(file: BufferedReader, magic: bytes) -> BufferedIOBase:
     if magic[:2] == b"\x1f\x8b":
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
+        return gzip.GzipFile(fileobj=file)
     if magic == b"\x04\x22\x4d\x18":
         import lz4.frame  # only archives need it
 
-        return cast("IO[bytes]", lz4.frame.LZ4FrameFile(file))
+        return cast("BufferedIOBase", lz4.frame.LZ4FrameFile(file))
     if magic == b"\x28\xb5\x2f\xfd":
         import pyarrow as pa  # brings zstd; only such files need it
 
-        stream: Any = pa.CompressedInputStream(pa.PythonFile(file), "zstd")
-        return cast("IO[bytes]", stream)
+        return cast("BufferedIOBase", pa.CompressedInputStream(pa.PythonFile(file), "zstd"))
     return file

@@ -33,7 +33,7 @@ from toolkit.dispatch import MessageDispatcher
 from toolkit.errors import BackpressureError, ConfigError, RecordingError
 from toolkit.frames import CONTROL, Frame, control_payload
 from toolkit.live import LiveDataSource, SourceStatus
-from toolkit.messages import EventKind, Message, StreamEvent, Trade
+from toolkit.messages import EventKind, Message, OrderBookMessage, StreamEvent, Trade
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import VenueSpec
 
@@ -380,7 +380,9 @@ class Recorder:
             self._normalizer.take(message)
         self.status.message_count += 1
         is_sampled = message.ts_event is not None and self.status.message_count % DELAY_SAMPLING == 0
-        if is_sampled and message.ts_event and not (isinstance(message, Trade) and message.is_history):
+        # Market events that are new; settled funding and old trades come late by nature.
+        is_news = isinstance(message, OrderBookMessage) and not (isinstance(message, Trade) and message.is_history)
+        if is_sampled and message.ts_event and is_news:
             self._delays.append(message.ts_recv - message.ts_event)
         if isinstance(message, StreamEvent):
             self._report(message)

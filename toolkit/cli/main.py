@@ -23,6 +23,10 @@ COMMANDS: Final = {
     "verify": "toolkit.cli.verify:verify",
     "gaps": "toolkit.cli.gaps:gaps",
     "recover": "toolkit.cli.recover:recover",
+    "ls": "toolkit.cli.care:ls",
+    "renormalize": "toolkit.cli.care:renormalize",
+    "compact": "toolkit.cli.care:compact",
+    "prune": "toolkit.cli.care:prune",
     "analyze": "toolkit.cli.analyze:analyze",
     "sql": "toolkit.cli.sql:sql",
 }

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from toolkit.cli.output import examples
 from toolkit.cli.params import DurationSeconds, UtcTime
+from toolkit.cli.record_config import RecordConfig, VenueConfig, read_config
 from toolkit.cli.status_line import StatusLine
-from toolkit.clock import NS_PER_S, SystemClock, utc_stamp
+from toolkit.clock import NS_PER_S, Clock, SystemClock, utc_stamp
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from recordings.manifest import Manifest
-    from recordings.recorder import Recorder, RecorderOptions
+    from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 
 __all__ = ["record", "run_recorder"]
 
@@ -28,11 +32,16 @@ TAPES: Final = Path("tapes")
 @click.command(
     epilog=examples(
         "tickdeck record hyperliquid BTC-USD ETH-USD --duration 60s --out tapes/monday",
-        "tickdeck record hyperliquid BTC-USD --channel full --channel trades",
+        "tickdeck record hyperliquid BTC-USD --channel full --channel trades --status-port 9100",
+        "tickdeck record --config record.toml",
     )
 )
-@click.argument("venue")
-@click.argument("pairs", nargs=-1, required=True, metavar="PAIR...")
+@click.argument("what", nargs=-1, metavar="VENUE PAIR... [VENUE PAIR...]...")
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Read venues and options from a TOML file; options given here win.",
+)
 @click.option(
     "-o",
     "--out",
@@ -47,7 +56,7 @@ TAPES: Final = Path("tapes")
 @click.option("--rest-url", help="REST interface of the venue, in place of its own.")
 @click.option(
     "--ca-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     help="Certificate authorities to trust besides the system's (PEM).",
 )
 @click.option("--flush", type=DurationSeconds(), default="250ms", show_default=True, help="How much a crash may lose.")
@@ -65,74 +74,139 @@ TAPES: Final = Path("tapes")
     type=click.IntRange(min=0),
     default=512,
     show_default=True,
-    help="Disk to leave free; stops then.",
+    help="Disk to leave free; recording stops there.",
 )
-@click.option("--wait", is_flag=True, help="Keep trying if the venue cannot be reached at first.")
+@click.option(
+    "--status-port",
+    type=click.IntRange(0, 65535),
+    help="Serve /status.json and /metrics (Prometheus) on this loopback port; 0 takes any.",
+)
+@click.option("--wait", is_flag=True, help="Keep trying if a venue cannot be reached at first.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def record(
-    venue: str,
-    pairs: tuple[str, ...],
-    out: Path | None,
-    duration: float | None,
-    until: int | None,
-    channels: tuple[str, ...],
-    ws_url: str | None,
-    rest_url: str | None,
-    ca_file: Path | None,
-    flush: float,
-    fsync: str,
-    rotate: float,
-    rotate_mib: int,
-    keep_free_mib: int,
-    wait: bool,
-    as_json: bool,
-) -> None:
+@click.pass_context
+def record(ctx: click.Context, /, what: tuple[str, ...], config: Path | None, as_json: bool, **given: Any) -> None:
     """
-    Record pairs of a venue until Ctrl-C, or for as long as told.
+    Record pairs of one or several venues until Ctrl-C, or for as long as told.
 
     Every frame is on disk before anybody sees it. The first Ctrl-C (or SIGTERM) closes the connections, seals the
     recording and exits with 0; a second one leaves at once, and `tickdeck recover` or the next `record` into the
     folder does the rest.
     """
-    from recordings.recorder import Fsync, Recorder, RecorderOptions, VenueRequest
+    from recordings.recorder import Recorder
+
+    if config is not None:
+        _fill_in(ctx, given, read_config(config))
+    venues = _venues(what, given) or given.get("config_venues", ())
+    if not venues:
+        raise click.UsageError("Missing argument 'VENUE PAIR...' (or --config).")
+    clock = SystemClock()
+    options = _options(clock, venues, given)
+    line = StatusLine(sys.stderr)
+    recorder = Recorder(options=options, clock=clock, log=line.log)
+    named = ", ".join(f"{venue.spec.title} {' '.join(venue.options.pairs)}" for venue in options.venues)
+    line.log(f"recording {named} into {options.folder}")
+    seconds = _seconds(clock, given["duration"], given["until"])
+    manifest = asyncio.run(_run(recorder, line, seconds, given["status_port"]))
+    _report(options.folder, manifest, as_json)
+
+
+def _fill_in(ctx: click.Context, given: dict[str, Any], config: RecordConfig) -> None:
+    """Take from the file what the command line does not say."""
+    given["config_venues"] = config.venue
+    duration, keys = DurationSeconds(), ("out", "fsync", "rotate_mib", "keep_free_mib", "status_port", "wait")
+    values: dict[str, Any] = {name: getattr(config, name) for name in keys}
+    values |= {
+        name: duration.convert(text, None, ctx)
+        for name in ("flush", "rotate")
+        if (text := getattr(config, name)) is not None
+    }
+    if values["out"] is not None:
+        values["out"] = Path(values["out"])
+    unsaid = {name for name in values if ctx.get_parameter_source(name) is ParameterSource.DEFAULT}
+    given.update({name: value for name, value in values.items() if value is not None and name in unsaid})
+
+
+def _venues(what: Sequence[str], given: dict[str, Any]) -> list[VenueConfig]:
+    """Venues and their pairs from the command line: a name of a venue begins the next one."""
+    from toolkit.venue import find_venue, venues
+
+    groups: list[tuple[str, list[str]]] = []
+    for word in what:
+        if not groups or word in venues():
+            groups.append((find_venue(word).name, []))
+        else:
+            groups[-1][1].append(word)
+    for name, pairs in groups:
+        if not pairs:
+            raise click.UsageError(f"no pairs of {name} are named, such as BTC-USD")
+    if len(groups) > 1 and (given["ws_url"] or given["rest_url"] or given["channels"]):
+        raise click.UsageError("--ws-url, --rest-url and --channel are for one venue; use --config for several")
+    ca_file = str(given["ca_file"]) if given["ca_file"] else None
+    return [
+        VenueConfig(
+            name=name,
+            pairs=tuple(pairs),
+            channels=given["channels"],
+            ws_url=given["ws_url"],
+            rest_url=given["rest_url"],
+            ca_file=ca_file,
+        )
+        for name, pairs in groups
+    ]
+
+
+def _options(clock: Clock, venues: Sequence[VenueConfig], given: dict[str, Any]) -> RecorderOptions:
+    from recordings.recorder import Fsync, RecorderOptions
+
+    requests = tuple(_request(venue) for venue in venues)
+    name = "-".join(request.spec.name for request in requests)
+    folder = given["out"] or TAPES / f"{name}-{utc_stamp(clock.time_ns())}"
+    return RecorderOptions(
+        folder=folder,
+        venues=requests,
+        flush_interval_s=given["flush"],
+        fsync=Fsync(given["fsync"]),
+        rotate_s=given["rotate"],
+        rotate_bytes=given["rotate_mib"] << 20,
+        disk_free_min=given["keep_free_mib"] << 20,
+        wait_for_venue=given["wait"],
+    )
+
+
+def _request(venue: VenueConfig) -> VenueRequest:
+    from recordings.recorder import VenueRequest
     from toolkit.protocol import ProtocolOptions
     from toolkit.venue import find_venue
 
-    spec = find_venue(venue)
-    clock = SystemClock()
-    folder = out if out is not None else TAPES / f"{spec.name}-{utc_stamp(clock.time_ns())}"
-    request = VenueRequest(
-        spec=spec,
-        options=ProtocolOptions(pairs=pairs, channels=channels),
-        ws_url=ws_url,
-        rest_url=rest_url,
-        ssl_ca=ca_file,
+    return VenueRequest(
+        spec=find_venue(venue.name),
+        options=ProtocolOptions(pairs=venue.pairs, channels=venue.channels, accounts=venue.users),
+        ws_url=venue.ws_url,
+        rest_url=venue.rest_url,
+        ssl_ca=Path(venue.ca_file) if venue.ca_file else None,
     )
-    options = RecorderOptions(
-        folder=folder,
-        venues=(request,),
-        flush_interval_s=flush,
-        fsync=Fsync(fsync),
-        rotate_s=rotate,
-        rotate_bytes=rotate_mib << 20,
-        disk_free_min=keep_free_mib << 20,
-        wait_for_venue=wait,
-    )
-    seconds = _seconds(clock, duration, until)
-    line = StatusLine(sys.stderr)
-    recorder = Recorder(options=options, clock=clock, log=line.log)
-    line.log(f"recording {spec.title} {' '.join(pairs)} into {folder}")
-    manifest = asyncio.run(run_recorder(recorder, line, seconds))
-    _report(folder, options, manifest, as_json)
 
 
-def _seconds(clock: SystemClock, duration: float | None, until: int | None) -> float | None:
+def _seconds(clock: Clock, duration: float | None, until: int | None) -> float | None:
     if until is None:
         return duration
     left = (until - clock.time_ns()) / NS_PER_S
     if left <= 0:
         raise ConfigError("--until is in the past")
     return left if duration is None else min(left, duration)
+
+
+async def _run(recorder: Recorder, line: StatusLine, seconds: float | None, status_port: int | None) -> Manifest:
+    from toolkit.cli.status_page import StatusPage
+
+    async with contextlib.AsyncExitStack() as stack:
+        if status_port is not None:
+            try:
+                page = await stack.enter_async_context(StatusPage(recorder, status_port))
+            except OSError as exc:
+                raise ConfigError(f"port {status_port} cannot be served: {exc.strerror or exc}") from None
+            line.log(f"status on http://127.0.0.1:{page.port}/status.json and /metrics")
+        return await run_recorder(recorder, line, seconds)
 
 
 async def run_recorder(recorder: Recorder, line: StatusLine, seconds: float | None) -> Manifest:
@@ -167,8 +241,7 @@ async def run_recorder(recorder: Recorder, line: StatusLine, seconds: float | No
             loop.remove_signal_handler(name)
 
 
-def _report(folder: Path, options: RecorderOptions, manifest: Manifest, as_json: bool) -> None:
+def _report(folder: Path, manifest: Manifest, as_json: bool) -> None:
     from toolkit.cli.info import summary, write_summary
 
-    del options
     write_summary(summary(folder, manifest), as_json)

@@ -1,0 +1,79 @@
+"""`tickdeck ls`, `renormalize`, `compact`, `prune`: the care of recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from toolkit.cli.output import Output, examples, output_options, progress_bar
+from toolkit.clock import SystemClock
+
+__all__ = ["compact", "ls", "prune", "renormalize"]
+
+
+@click.command(epilog=examples("tickdeck ls tapes", "tickdeck ls tapes --format csv"))
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("tapes"))
+@output_options
+def ls(folder: Path, output: Output) -> None:
+    """List the recordings in a folder: venues, pairs, time span, gaps, size, status."""
+    from recordings.catalogue import catalogue
+
+    output.write(catalogue(folder))
+
+
+@click.command(epilog=examples("tickdeck renormalize tapes/monday"))
+@click.argument("recording", type=click.Path(path_type=Path))
+def renormalize(recording: Path) -> None:
+    """
+    Run today's protocol over the raw frames and remake the normalized tables.
+
+    The old tables stay until the new ones are complete. Says whether the messages have changed.
+    """
+    from recordings.lock import FolderLock
+    from recordings.manifest import read_manifest
+    from recordings.renormalizing import renormalize as remake
+
+    before = read_manifest(recording)
+    total = sum(segment.frame_count for segment in before.segments)
+    with FolderLock(recording), progress_bar("renormalizing", total) as advance:
+        after = remake(recording, advance)
+    same = before.digest == after.digest
+    click.echo(f"{recording}: {total:,} frames; the messages are {'the same' if same else 'others than before'}")
+    click.echo(f"digest {after.digest}" + ("" if same else f", before {before.digest}"))
+
+
+@click.command(epilog=examples("tickdeck compact tapes/monday", "tickdeck compact tapes/monday --mib 1024"))
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option("--mib", type=click.IntRange(min=1), default=512, show_default=True, help="Raw frames per new segment.")
+def compact(recording: Path, mib: int) -> None:
+    """Join small segments into large ones. Rows are copied as they are; the digest stays."""
+    from recordings.compacting import compact as join
+    from recordings.lock import FolderLock
+    from recordings.manifest import read_manifest
+
+    before = read_manifest(recording)
+    total = sum(file.rows for segment in before.segments for file in segment.tables.values())
+    with FolderLock(recording), progress_bar("compacting", total) as advance:
+        after = join(recording, mib << 20, advance)
+    click.echo(f"{recording}: {len(before.segments)} segments, now {len(after.segments)}; digest {after.digest}")
+
+
+@click.command(epilog=examples("tickdeck prune tapes/monday --keep-raw-days 30"))
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option("--keep-raw-days", type=click.FloatRange(min=0), required=True, help="Raw frames younger than this stay.")
+def prune(recording: Path, keep_raw_days: float) -> None:
+    """
+    Remove old raw frames; the normalized tables stay.
+
+    What is pruned can be replayed normalized, but no longer renormalized. The last segment is never pruned.
+    """
+    from recordings.lock import FolderLock
+    from recordings.manifest import read_manifest
+    from recordings.pruning import prune as remove
+
+    read_manifest(recording)  # before a lock file is put into a folder that is no recording
+    with FolderLock(recording):
+        manifest, freed = remove(recording, keep_raw_days, SystemClock())
+    bare = sum("raw" not in segment.tables for segment in manifest.segments)
+    click.echo(f"{recording}: {freed:,} bytes freed; {bare} of {len(manifest.segments)} segments have no raw frames")
