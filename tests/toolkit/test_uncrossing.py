@@ -245,9 +245,9 @@ def test_pairs_are_found_or_named() -> None:
     tracker = OrderBookTracker()
     views = UncrossedBooks(tracker)
     tracker(START)
-    with pytest.raises(SymbolError, match="^no book of 'X-Y'; pairs heard of: A-B$"):
+    with pytest.raises(SymbolError, match=r"^no book of 'X-Y'; pairs heard of: A-B$"):
         views.book("X-Y")
     tracker(book(BookSnapshot, [(1.0, 1.0)], [], 1, venue="w"))
-    with pytest.raises(SymbolError, match="^A-B is a pair of v, w: say which venue$"):
+    with pytest.raises(SymbolError, match=r"^A-B is a pair of v, w: say which venue$"):
         views.book("A-B")
     assert levels(views.book("A-B", venue="w")) == ([(1.0, 1.0)], [])

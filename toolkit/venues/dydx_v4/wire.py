@@ -1,0 +1,282 @@
+"""
+What dYdX v4's Indexer sends, in its own words. Decimals come as strings and are decoded to float64 (lax mode).
+
+Frames are read in two steps, the envelope first: its `message_id` counts even where nothing else of the frame is of
+use. Source: the Indexer's services `socks` (WebSocket) and `comlink` (REST), and frames captured 2023 to 2025.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+
+from toolkit.clock import NS_PER_S
+from toolkit.errors import ParseError
+
+__all__ = [
+    "CHANNEL_BLOCKS",
+    "CHANNEL_BOOK",
+    "CHANNEL_CANDLES",
+    "CHANNEL_MARKETS",
+    "CHANNEL_TRADES",
+    "Block",
+    "BookChange",
+    "BookLevels",
+    "Envelope",
+    "FundingHistory",
+    "Market",
+    "MarketList",
+    "MarketsContents",
+    "OraclePrice",
+    "SettledRate",
+    "Time",
+    "TradeList",
+    "WireTrade",
+    "block_of",
+    "decode_block",
+    "decode_book_change",
+    "decode_book_changes",
+    "decode_book_levels",
+    "decode_envelope",
+    "decode_funding_history",
+    "decode_market_list",
+    "decode_markets",
+    "decode_markets_batch",
+    "decode_request",
+    "decode_time",
+    "decode_trades",
+    "decode_trades_batch",
+    "time_ns",
+]
+
+CHANNEL_BOOK: Final = "v4_orderbook"
+CHANNEL_TRADES: Final = "v4_trades"
+CHANNEL_MARKETS: Final = "v4_markets"
+CHANNEL_BLOCKS: Final = "v4_block_height"
+CHANNEL_CANDLES: Final = "v4_candles"
+
+T = TypeVar("T")
+
+#: Ids are counted up from 0 by one; a number that a checkpoint in JSON cannot hold is none of theirs.
+_MessageId = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+#: The chain began in 2023. A bare number would pass as seconds since 1970.
+_YEARS: Final = range(2020, 2100)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Envelope(msgspec.Struct, gc=False):
+    """
+    What every frame has around its contents.
+
+    Attributes:
+        type: `connected`, `subscribed`, `channel_data`, `channel_batch_data`, `unsubscribed` or `error`.
+        message_id: See `toolkit.venues.dydx_v4.numbering`.
+        connection_id: The venue's name of the connection.
+        channel: Empty in `connected` and in most errors.
+        id: Ticker, address, ...; absent on `v4_markets`.
+        contents: Of the channel's own shape; an array of them in `channel_batch_data`.
+        message: Text of an error.
+    """
+
+    type: str
+    message_id: _MessageId
+    connection_id: str = ""
+    channel: str = ""
+    id: str = ""
+    contents: msgspec.Raw = msgspec.Raw(b"")
+    message: str = ""
+
+
+class _ObjectLevel(msgspec.Struct, gc=False):
+    price: float
+    size: float
+
+
+class _ArrayLevel(msgspec.Struct, gc=False, array_like=True):
+    # Frames of 2023 had an offset as third element; what follows the size is passed over.
+    price: float
+    size: float
+
+
+class BookLevels(msgspec.Struct, gc=False):
+    """A whole book, at most 100 levels a side."""
+
+    bids: list[_ObjectLevel]
+    asks: list[_ObjectLevel]
+
+
+class BookChange(msgspec.Struct, gc=False):
+    """Levels with their new absolute size; a side that did not change is absent."""
+
+    bids: list[_ArrayLevel] = []
+    asks: list[_ArrayLevel] = []
+
+
+class WireTrade(msgspec.Struct, gc=False):
+    """A trade in a block. `side` is the taker's, `createdAt` the time of the block."""
+
+    id: str
+    side: str
+    size: float
+    price: float
+    createdAt: _Time
+    type: str = "LIMIT"
+    createdAtHeight: int | None = None
+
+
+class TradeList(msgspec.Struct, gc=False):
+    """Trades: newest first in a snapshot and in REST, ascending in an update."""
+
+    trades: list[WireTrade]
+
+
+class Market(msgspec.Struct):
+    """What is kept of a market's fields. In an update those that did not change are absent."""
+
+    status: str | None = None
+    oraclePrice: float | None = None
+    priceChange24H: float | None = None
+    volume24H: float | None = None
+    nextFundingRate: float | None = None
+    initialMarginFraction: float | None = None
+    openInterest: float | None = None
+    tickSize: float | None = None
+    stepSize: float | None = None
+
+
+class OraclePrice(msgspec.Struct):
+    """An oracle price and the time of the block that set it."""
+
+    oraclePrice: float
+    effectiveAt: _Time | None = None
+
+
+class MarketsContents(msgspec.Struct):
+    """`v4_markets`: everything (`markets`), changed fields (`trading`), or new oracle prices. By ticker."""
+
+    markets: dict[str, Market] = {}
+    trading: dict[str, Market] = {}
+    oraclePrices: dict[str, OraclePrice] = {}
+
+
+class MarketList(msgspec.Struct):
+    """REST `perpetualMarkets`."""
+
+    markets: dict[str, Market]
+
+
+class Block(msgspec.Struct, gc=False):
+    """A block: its number is `height` in a snapshot and in REST, `blockHeight` in an update."""
+
+    time: _Time
+    height: int | None = None
+    blockHeight: int | None = None
+
+
+class SettledRate(msgspec.Struct, gc=False):
+    """A funding rate that was charged: per hour, with the oracle price at that time."""
+
+    ticker: str
+    rate: float
+    price: float
+    effectiveAt: _Time
+
+
+class FundingHistory(msgspec.Struct):
+    """REST `historicalFunding`, newest first."""
+
+    historicalFunding: list[SettledRate]
+
+
+class Time(msgspec.Struct):
+    """REST `time`."""
+
+    iso: _Time
+
+
+_Reader = Callable[[bytes | msgspec.Raw], T]
+
+
+def _decoder(shape: type[T] | Any, what: str) -> _Reader[T]:
+    decode = msgspec.json.Decoder(shape, strict=False).decode
+
+    def read(payload: bytes | msgspec.Raw) -> T:
+        try:
+            value: T = decode(payload)
+            return value
+        except msgspec.ValidationError as exc:
+            raise ParseError(f"{what} of another shape than documented: {exc}") from None
+        except UnicodeDecodeError as exc:
+            raise ParseError(f"not UTF-8: {exc.reason} at byte {exc.start}") from None
+        except (msgspec.DecodeError, RecursionError) as exc:
+            raise ParseError(f"not JSON: {exc}") from None
+
+    return read
+
+
+# Envelopes are decoded strictly: a number is a number and a name is a name.
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+
+
+def decode_envelope(payload: bytes) -> Envelope:
+    """The envelope of a frame. Raises ParseError that says whether the JSON or its shape is wrong."""
+    try:
+        return _decode_envelope(payload)
+    except msgspec.ValidationError as exc:
+        raise ParseError(f'expected an object with "type" and "message_id": {exc}') from None
+    except UnicodeDecodeError as exc:
+        raise ParseError(f"not UTF-8: {exc.reason} at byte {exc.start}") from None
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise ParseError(f"not JSON: {exc}") from None
+
+
+decode_book_levels: Final[_Reader[BookLevels]] = _decoder(BookLevels, "a book")
+decode_book_change: Final[_Reader[BookChange]] = _decoder(BookChange, "a change of a book")
+decode_book_changes: Final[_Reader[list[BookChange]]] = _decoder(list[BookChange], "changes of a book")
+decode_trades: Final[_Reader[TradeList]] = _decoder(TradeList, "trades")
+decode_trades_batch: Final[_Reader[list[TradeList]]] = _decoder(list[TradeList], "trades")
+decode_markets: Final[_Reader[MarketsContents]] = _decoder(MarketsContents, "markets")
+decode_markets_batch: Final[_Reader[list[MarketsContents]]] = _decoder(list[MarketsContents], "markets")
+decode_market_list: Final[_Reader[MarketList]] = _decoder(MarketList, "perpetualMarkets")
+decode_block: Final[_Reader[Block]] = _decoder(Block, "a block")
+decode_funding_history: Final[_Reader[FundingHistory]] = _decoder(FundingHistory, "historicalFunding")
+decode_time: Final[_Reader[Time]] = _decoder(Time, "time")
+
+
+class Request(msgspec.Struct):
+    """What we sent."""
+
+    type: str = ""
+    channel: str = ""
+    id: str = ""
+
+
+_decode_request = msgspec.json.Decoder(Request).decode
+
+
+def decode_request(payload: bytes) -> Request:
+    """A request of ours; empty for one that is none."""
+    try:
+        return _decode_request(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Request()
+
+
+def block_of(block: Block) -> tuple[int, int]:
+    """Height and time (ns) of a block. Raises ParseError."""
+    height = block.blockHeight if block.blockHeight is not None else block.height
+    if height is None or not 0 <= height < 2**53:
+        raise ParseError("a block without a height")
+    return height, time_ns(block.time)
+
+
+def time_ns(time: datetime) -> int:
+    """Nanoseconds since the Unix epoch, in integers. Raises ParseError for a time before or after all of theirs."""
+    if time.year not in _YEARS:
+        raise ParseError(f"a time in the year {time.year}: expected one from {_YEARS[0]} to {_YEARS[-1]}")
+    since = time - _EPOCH
+    return (since.days * 86_400 + since.seconds) * NS_PER_S + since.microseconds * 1_000
