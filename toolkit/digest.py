@@ -75,14 +75,16 @@ class DigestChain:
     def update(self, message: Message, book: OrderBook | None) -> None:
         """Add a message and, if it changed one, the book as it is after it."""
         capture_seq = message.capture_seq
+        pending = self._pending
         if capture_seq != self._capture_seq:
-            if self._pending:
-                self._close_frame()
+            if pending:
+                self._state = blake2b(self._state + b"".join(pending), digest_size=16).digest()
+                pending.clear()
             self._capture_seq = capture_seq
         self.message_count += 1
-        self._pending.append(_encode(message))
+        pending.append(_encode(message))
         if book is not None:
-            self._pending.append(_book_bytes(book, full=capture_seq % FULL_DEPTH_EVERY == 0))
+            pending.append(_book_bytes(book, full=capture_seq % FULL_DEPTH_EVERY == 0))
 
     def digest(self) -> bytes:
         """The state after the last frame; call it between frames only."""
