@@ -41,10 +41,10 @@ SIDES: Final = {"A": Side.SELL, "B": Side.BUY}
 class FundingRow(msgspec.Struct):
     """A settled funding rate, as `fundingHistory` lists them; `premium` is the mean of the hour."""
 
-    coin: str
-    fundingRate: float
-    time: int
-    premium: float | None = None
+    coin: wire.CoinName
+    fundingRate: wire.Finite
+    time: wire.Millis
+    premium: wire.Finite | None = None
 
 
 decode_rest_book = msgspec.json.Decoder(wire.L2BookData | None, strict=False).decode

@@ -302,8 +302,14 @@ class HyperliquidMarketProtocol(VenueProtocol):
                 return []
             case wire.ErrorText(data=text):
                 return self._on_error(frame, text)
+            case str() as channel:
+                return self._on_other_channel(frame, channel)
             case _:
                 return []
+
+    def _on_other_channel(self, frame: Frame, channel: str) -> list[Message]:
+        """A documented channel that says nothing of the market."""
+        return []
 
     def _on_book(self, frame: Frame, data: wire.L2BookData) -> list[Message]:
         form, fused, cap = self._form_of(frame, data)
@@ -504,19 +510,17 @@ class HyperliquidMarketProtocol(VenueProtocol):
         return messages
 
     def _on_contexts(self, frame: Frame, symbol: str) -> list[Message]:
-        reply = decoded_json(frame.payload)
-        if not (isinstance(reply, list) and len(reply) == 2 and isinstance(reply[1], list)):
-            raise ParseError("expected a pair of metadata and a list of contexts")
-        # Contexts are positional: the i-th belongs to the i-th instrument of the metadata in the same reply.
-        universe, contexts = reply[0].get("universe", []), reply[1]
-        for asset, context in zip(universe, contexts, strict=False):
-            name = asset.get("name", "")
-            if symbol in (name, f"{dex_of(symbol)}:{name}", f"@{asset.get('index')}", context.get("coin")):
-                try:
+        try:
+            listing, contexts = msgspec.convert(decoded_json(frame.payload), wire.Contexts, strict=False)
+            # Contexts are positional: the i-th belongs to the i-th instrument of the metadata in the same reply. Those
+            # of spot pairs say their coin.
+            for asset, context in zip(listing.universe, contexts, strict=False):
+                names = (asset.name, f"{dex_of(symbol)}:{asset.name}", f"@{asset.index}")
+                if symbol == context["coin"] if "coin" in context else symbol in names:
                     ctx = msgspec.convert(context, wire.AssetCtx, strict=False)
-                except msgspec.ValidationError as exc:
-                    raise ParseError(f"context of another shape than documented: {exc}") from None
-                return [funding_info(self.venue, symbol, self.coins.pair(symbol), frame, 0, ctx)]
+                    return [funding_info(self.venue, symbol, self.coins.pair(symbol), frame, 0, ctx)]
+        except msgspec.ValidationError as exc:
+            raise ParseError(f"contexts of another shape than documented: {exc}") from None
         return []
 
     # -- checkpoints -------------------------------------------------------------------------------------------

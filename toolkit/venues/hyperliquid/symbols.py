@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from toolkit.errors import ParseError, SymbolError
 from toolkit.messages import InstrumentKind
+from toolkit.venues.hyperliquid.wire import CoinName, Finite
 
 __all__ = ["Coin", "CoinTable", "dex_of", "pair_from_spelling"]
 
@@ -80,10 +81,14 @@ def dex_of(name: str) -> str:
     return name.partition(":")[0] if ":" in name else ""
 
 
+_Decimals = Annotated[int, msgspec.Meta(ge=0, le=18)]
+_Index = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+
+
 class _Asset(msgspec.Struct):
-    name: str
-    szDecimals: int
-    maxLeverage: float | None = None
+    name: CoinName
+    szDecimals: _Decimals
+    maxLeverage: Finite | None = None
     isDelisted: bool = False
 
 
@@ -93,15 +98,15 @@ class _Meta(msgspec.Struct):
 
 
 class _Token(msgspec.Struct):
-    name: str
-    szDecimals: int
-    index: int
+    name: CoinName
+    szDecimals: _Decimals
+    index: _Index
 
 
 class _SpotPair(msgspec.Struct):
-    name: str
+    name: CoinName
     tokens: tuple[int, int]
-    index: int
+    index: _Index
     isCanonical: bool = False
 
 
@@ -115,13 +120,17 @@ class _Side(msgspec.Struct):
 
 
 class _Outcome(msgspec.Struct):
-    outcome: int
+    outcome: _Index
     name: str = ""
     sideSpecs: list[_Side] = []
 
 
 class _OutcomeMeta(msgspec.Struct):
     outcomes: list[_Outcome] = []
+
+
+class _Dex(msgspec.Struct):
+    name: CoinName
 
 
 def _convert(value: Any, to: Any, what: str) -> Any:
@@ -163,6 +172,12 @@ class CoinTable:
         """Names of the HIP-3 dexes that `perpDexs` lists."""
         return [entry["name"] for entry in self._replies.get("perpDexs", ()) if entry]
 
+    def collateral(self, dex: str) -> str:
+        """The token that positions on a dex are margined in; empty where no metadata tells it."""
+        if not dex:
+            return "USDC"
+        return next((coin.settle for coin in self._coins.values() if dex_of(coin.coin) == dex), "")
+
     def pair(self, coin: str) -> str:
         """Our spelling of a coin; the coin itself where no pair is known."""
         pair = self._pair_of.get(coin)
@@ -197,7 +212,7 @@ class CoinTable:
             ParseError: It does not have the shape the venue documents.
         """
         what = tag.partition(":")[0]
-        readers = {"meta": _Meta, "spotMeta": _SpotMeta, "outcomeMeta": _OutcomeMeta, "perpDexs": list[Any]}
+        readers = {"meta": _Meta, "spotMeta": _SpotMeta, "outcomeMeta": _OutcomeMeta, "perpDexs": list[_Dex | None]}
         if what not in readers:
             raise ParseError(f"unknown metadata {tag!r}, expected one of {', '.join(readers)}")
         _convert(reply, readers[what], tag)

@@ -6,7 +6,7 @@ Source: the venue's WebSocket documentation and captures of 2024 to 2026; `time`
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -17,21 +17,41 @@ __all__ = [
     "ActiveSpotAssetCtx",
     "AssetCtx",
     "Bbo",
+    "CoinName",
+    "Contexts",
+    "Count",
     "ErrorText",
+    "Finite",
     "L2Book",
     "L2BookData",
     "Level",
+    "Millis",
     "Pong",
     "SubscriptionResponse",
+    "TradeId",
     "Trades",
     "WireTrade",
     "decode_frame",
     "decode_json",
 ]
 
-#: Channels that the venue documents and that carry nothing we normalize: kept in `raw`, passed over in silence.
+#: Channels that the venue documents and that say nothing of the market: kept in `raw`, passed over in silence here.
+#: Those of accounts are read by `user_wire.py`.
 IGNORED_CHANNELS: Final = frozenset(
     {
+        "orderUpdates",
+        "user",
+        "userFills",
+        "userFundings",
+        "userNonFundingLedgerUpdates",
+        "userHistoricalOrders",
+        "userTwapHistory",
+        "userTwapSliceFills",
+        "twapStates",
+        "clearinghouseState",
+        "allDexsClearinghouseState",
+        "spotState",
+        "openOrders",
         "allMids",
         "candle",
         "post",
@@ -53,19 +73,28 @@ IGNORED_CHANNELS: Final = frozenset(
 )
 
 
+#: What a recording can hold: a time in ns is an int64, a number of orders an int32, and a missing price is null, never
+#: NaN. Anything else is not what the venue documents, and one such value in a table would cost the whole segment.
+Millis = Annotated[int, msgspec.Meta(ge=0, le=9_223_372_036_853)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
+CoinName = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+TradeId = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
 class Level(msgspec.Struct, gc=False):
     """A price level: `n` orders hold `sz` at `px`."""
 
     px: float
     sz: float
-    n: int
+    n: Count
 
 
 class L2BookData(msgspec.Struct, gc=False):
     """A whole book; `levels` are bids then asks, best first. `spread` is there on aggregated books only."""
 
-    coin: str
-    time: int
+    coin: CoinName
+    time: Millis
     levels: tuple[list[Level], list[Level]]
     fast: bool = False
     spread: str | None = None
@@ -74,43 +103,60 @@ class L2BookData(msgspec.Struct, gc=False):
 class BboData(msgspec.Struct, gc=False):
     """Best bid and ask; null where a side is empty, and once seen with only the bid in the array."""
 
-    coin: str
-    time: int
+    coin: CoinName
+    time: Millis
     bbo: list[Level | None]
 
 
 class WireTrade(msgspec.Struct, gc=False):
     """One trade; `side` is the taker's: B bought, A sold. `tid` is a hash, unique only with coin and time."""
 
-    coin: str
+    coin: CoinName
     side: str
     px: float
     sz: float
-    time: int
-    tid: int
+    time: Millis
+    tid: TradeId
     hash: str = ""
 
 
 class AssetCtx(msgspec.Struct, gc=False):
     """State of an instrument. No time in it. Perps have the upper half, spot pairs the lower."""
 
-    markPx: float
-    prevDayPx: float | None = None
-    dayNtlVlm: float | None = None
-    dayBaseVlm: float | None = None
-    midPx: float | None = None
-    funding: float | None = None
-    openInterest: float | None = None
-    premium: float | None = None
-    oraclePx: float | None = None
-    impactPxs: tuple[float, float] | None = None
-    circulatingSupply: float | None = None
+    markPx: Finite
+    prevDayPx: Finite | None = None
+    dayNtlVlm: Finite | None = None
+    dayBaseVlm: Finite | None = None
+    midPx: Finite | None = None
+    funding: Finite | None = None
+    openInterest: Finite | None = None
+    premium: Finite | None = None
+    oraclePx: Finite | None = None
+    impactPxs: tuple[Finite, Finite] | None = None
+    circulatingSupply: Finite | None = None
+
+
+class Listed(msgspec.Struct):
+    """An instrument in the metadata half of a reply with contexts."""
+
+    name: str = ""
+    index: int | None = None
+
+
+class Listing(msgspec.Struct):
+    """The metadata half of a reply with contexts."""
+
+    universe: list[Listed]
+
+
+#: The reply to `metaAndAssetCtxs` and `spotMetaAndAssetCtxs`.
+Contexts = tuple[Listing, list[dict[str, Any]]]
 
 
 class CtxData(msgspec.Struct, gc=False):
     """An instrument's state with its name."""
 
-    coin: str
+    coin: CoinName
     ctx: AssetCtx
 
 
