@@ -322,7 +322,9 @@ class Instrument(Message, frozen=True, gc=False):
     price_figures_max: int | None = None
     size_step: float | None = None
     min_notional: float | None = None
-    multiplier: float = 1.0
+    # Made anew each time: a default is left out of the canonical bytes by identity, and an equal float from a file is
+    # another object. So this one is never left out.
+    multiplier: float = msgspec.field(default_factory=lambda: 1.0)
     max_leverage: float | None = None
     is_active: bool = True
     contract_value: float | None = None
