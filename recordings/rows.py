@@ -75,6 +75,9 @@ def frames(batch: pa.RecordBatch) -> list[Frame]:
     """Frames of a batch of the `raw` table."""
     names = ("capture_seq", "ts_recv", "ts_mono", "venue", "conn_id", "conn_epoch", "kind")
     columns = [_values(batch.column(name)) for name in names]
+    if batch.column("ts_mono").null_count:
+        # An import knows one time only, which is not stored twice.
+        columns[2] = [recv if mono is None else mono for recv, mono in zip(columns[1], columns[2], strict=True)]
     payload = batch.column("payload")
     payloads = payload.cast(pa.binary()).to_pylist()
     if payload.null_count:
