@@ -13,7 +13,7 @@ since that request are kept, said again after the new snapshot, and the book was
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -86,22 +86,21 @@ class Books:
         host: The protocol.
         venue: Its name.
         is_spot: Which rules its diffs keep.
-        is_live: Whether snapshots can be asked for.
+        ask: Asks for the snapshot of a symbol; None where nothing can be asked for (an import).
     """
 
-    def __init__(self, host: Host, venue: str, *, is_spot: bool, is_live: bool) -> None:
+    def __init__(self, host: Host, venue: str, *, is_spot: bool, ask: Callable[[str], None] | None) -> None:
         self._host = host
         self._venue = venue
         self._is_spot = is_spot
-        self._is_live = is_live
+        self._ask_for = ask
         self._joins: dict[str, DepthJoin] = {}
         #: Symbols with diffs, and snapshots without a symbol, by the connection (file) they came on.
         self._on_conn: dict[int, list[str]] = {}
         self._unnamed: dict[int, Base] = {}
         self._unnamed_taken: dict[int, str] = {}
         self._requests = _Requests()
-        self._asks: list[str] = []
-        #: Prices that the snapshot of a symbol covered: lowest bid and highest ask.
+        #: Prices that the snapshot of a symbol covered, in a live session: lowest bid and highest ask.
         self.covered: dict[str, tuple[float, float]] = {}
 
     # -- diffs -------------------------------------------------------------------------------------------------
@@ -196,8 +195,9 @@ class Books:
                 )
             )
         messages.append(msgspec.structs.replace(diff, form=FORM_UNJOINED, fused=False))
-        if self._is_live and symbol not in self._requests.next_ask:
-            self._ask(symbol, frame.ts_mono)
+        if self._ask_for is not None and symbol not in self._requests.next_ask:
+            self._ask_for(symbol)
+            self._requests.next_ask[symbol] = frame.ts_mono + round(ANSWER_S_MAX * NS_PER_S)
 
     # -- snapshots ---------------------------------------------------------------------------------------------
 
@@ -210,7 +210,7 @@ class Books:
         stream = self._host.streams.get(symbol, FORM_FULL)
         if join.last_id is not None and (stream is None or not stream.is_live):
             join.lose()
-        if self._is_live and not join.is_joined and not join.pending:
+        if self._ask_for is not None and not join.is_joined and not join.pending:
             # Nothing came since the connection was lost, so this book would stand still and look good.
             join.spare = base
             return messages
@@ -222,7 +222,7 @@ class Books:
                 f"(U={first.first_update_id} u={first.last_update_id} pu={first.prev_update_id}): another is needed"
             )
             messages.append(self._host.event(frame, EventKind.NOTICE, stream=stream, cause="old_snapshot", detail=text))
-            if self._is_live:
+            if self._ask_for is not None:
                 self._requests.next_ask[symbol] = frame.ts_mono + round(RETRY_S * NS_PER_S)
         return _numbered(messages)
 
@@ -275,10 +275,10 @@ class Books:
         messages.append(base.message(self._venue, symbol, pair, frame))
         again = msgspec.structs.replace
         messages += [again(diff, ts_recv=frame.ts_recv, capture_seq=frame.capture_seq) for diff in following]
-        if base.bids[0] and base.asks[0]:
+        if self._ask_for is not None and base.bids[0] and base.asks[0]:
             self.covered[symbol] = (base.bids[0][-1], base.asks[0][-1])
         self._requests.next_ask.pop(symbol, None)
-        if self._is_live:
+        if self._ask_for is not None:
             self._requests.refresh[symbol] = frame.ts_mono + round(REFRESH_S * NS_PER_S)
         return True
 
@@ -318,11 +318,6 @@ class Books:
             self._requests.next_ask.pop(symbol, None)
             self._requests.refresh.pop(symbol, None)
 
-    def asks(self) -> list[str]:
-        """Symbols whose snapshot is to be asked for now, because of frames."""
-        asks, self._asks = self._asks, []
-        return asks
-
     def due(self, mono_ns: int) -> list[str]:
         """Symbols whose snapshot is to be asked for now, because of time."""
         again = [symbol for symbol, at in self._requests.next_ask.items() if mono_ns >= at]
@@ -332,10 +327,6 @@ class Books:
         for symbol in stale:
             self._requests.refresh[symbol] = mono_ns + round(REFRESH_S * NS_PER_S)
         return again + [symbol for symbol in stale if symbol not in again]
-
-    def _ask(self, symbol: str, mono_ns: int) -> None:
-        self._asks.append(symbol)
-        self._requests.next_ask[symbol] = mono_ns + round(ANSWER_S_MAX * NS_PER_S)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
@@ -348,7 +339,9 @@ class Books:
         """Become what `export` described."""
         found = msgspec.convert(state, _State, str_keys=True, strict=False)
         self._joins, self._on_conn, self._unnamed = found.joins, found.on_conn, found.unnamed
-        self._unnamed_taken, self._requests, self.covered = found.unnamed_taken, found.requests, found.covered
+        self._unnamed_taken, self._requests = found.unnamed_taken, found.requests
+        self.covered.clear()  # others hold it
+        self.covered.update(found.covered)
 
 
 class _State(msgspec.Struct):

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from toolkit.clock import NS_PER_S
+from toolkit.clock import NS_PER_MS, NS_PER_S
 from toolkit.errors import ParseError
 from toolkit.frames import Frame
 from toolkit.messages import FORM_FULL, FORM_QUOTE, BestQuote, Message, Side, Trade
@@ -87,6 +87,7 @@ class Feeds:
         self.by_name: dict[bytes, Feed] = {}
         self._host = host
         self._books = books
+        self._covered = books.covered
         self._product = product
         self.venue = venue
         self._interval_s_of = interval_s_of
@@ -210,12 +211,21 @@ class Feeds:
                 return []
             feed = self._feed_of(data.s, "bookTicker")
         time = data.T
-        ts_event = wire.to_ns(time) if time else None
+        # Inline what `to_ns` and `_spoke` do: this is the stream that never rests.
+        ts_event = time * NS_PER_MS if wire.MS_MIN <= time < wire.MS_MAX else wire.to_ns(time) if time else None
         bid, ask = data.b, data.a
-        messages = self._spoke(frame, feed)
-        cover = self._books.covered.get(feed.symbol)
-        if cover is not None and (bid < cover[0] or ask > cover[1]):
-            self._books.left_cover(feed.symbol, frame.ts_mono)
+        stream = feed.stream
+        messages: list[Message] = []
+        if stream is not None and stream.is_live:
+            stream.frame_count += 1
+            stream.last_recv = frame.ts_recv
+            stream.last_mono = frame.ts_mono
+        else:
+            messages = self._spoke(frame, feed)
+        if self._covered:
+            cover = self._covered.get(feed.symbol)
+            if cover is not None and (bid < cover[0] or ask > cover[1]):
+                self._books.left_cover(feed.symbol, frame.ts_mono)
         messages.append(
             BestQuote(
                 self.venue,

@@ -61,7 +61,9 @@ class BinanceMarketProtocol(VenueProtocol):
         self.symbols = SymbolTable()
         self.channels = parse_channels(self.product, options.channels or self.product.default_channels)
         self._is_live = bool(options.pairs)
-        self._books = Books(self, self.venue, is_spot=self.product.is_spot, is_live=self._is_live)
+        self._books = Books(
+            self, self.venue, is_spot=self.product.is_spot, ask=self._ask_depth if self._is_live else None
+        )
         self._subscriptions = Subscriptions()
         self._feeds = Feeds(self, self._books, self.product, self.venue, self._funding_interval_s)
         self._by_name = self._feeds.by_name
@@ -237,10 +239,8 @@ class BinanceMarketProtocol(VenueProtocol):
             ]
         return requests
 
-    def requests(self) -> list[Request]:
-        requests = super().requests()
-        asks = self._books.asks()
-        return requests + [self._depth_call(symbol) for symbol in asks] if asks else requests
+    def _ask_depth(self, symbol: str) -> None:
+        self._queue.append(self._depth_call(symbol))
 
     def _depth_call(self, symbol: str, tag: str = "depth") -> RestCall:
         product = self.product

@@ -22,6 +22,8 @@ from toolkit.clock import NS_PER_MS
 from toolkit.errors import ParseError
 
 __all__ = [
+    "MS_MAX",
+    "MS_MIN",
     "AggTrade",
     "Bare",
     "BookTicker",
@@ -223,14 +225,14 @@ def decode_as(kind: Any) -> Any:
 
 
 #: Times that mean something fall between 2009 and 2100. In milliseconds and in microseconds these ranges do not meet.
-_MS_MIN: Final = 1_230_768_000_000
-_MS_MAX: Final = 4_102_444_800_000
+MS_MIN: Final = 1_230_768_000_000
+MS_MAX: Final = 4_102_444_800_000
 
 
 def to_ns(time: int) -> int:
     """A time of the venue in ns, whichever of its two units it is in. Raises ParseError if it is in neither."""
-    if _MS_MIN <= time < _MS_MAX:
+    if MS_MIN <= time < MS_MAX:
         return time * NS_PER_MS
-    if _MS_MIN * 1000 <= time < _MS_MAX * 1000:
+    if MS_MIN * 1000 <= time < MS_MAX * 1000:
         return time * 1000
     raise ParseError(f"time {time}: expected milliseconds or microseconds between 2009 and 2100")
