@@ -8,11 +8,12 @@ decimal of up to 15 significant digits exactly; `toolkit/exact.py` sums them wit
 from __future__ import annotations
 
 import enum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from toolkit.messages import Side, UserStreamMessage, UserStreamMessageType
 
 __all__ = [
+    "TERMINAL_ORDER_STATES",
     "AccountEvent",
     "AccountEventKind",
     "Fill",
@@ -40,6 +41,12 @@ class OrderState(enum.StrEnum):
     REJECTED = "rejected"
     EXPIRED = "expired"
     FAILED = "failed"
+
+
+#: States in which an order has ended.
+TERMINAL_ORDER_STATES: Final = frozenset(
+    {OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED, OrderState.FAILED}
+)
 
 
 class OrderUpdate(UserStreamMessage, frozen=True, gc=False):

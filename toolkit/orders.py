@@ -18,11 +18,11 @@ from typing import Final
 
 import msgspec
 
-from toolkit.account_messages import Fill, OrderState, OrderUpdate
+from toolkit.account_messages import TERMINAL_ORDER_STATES, Fill, OrderState, OrderUpdate
 from toolkit.exact import ZERO, exact, exact_product, exact_ratio, exact_sum
 from toolkit.messages import Side
 
-__all__ = ["TERMINAL_STATES", "TRANSITIONS", "InFlightOrder", "OrderView"]
+__all__ = ["TRANSITIONS", "InFlightOrder", "OrderView"]
 
 _END: Final = frozenset({OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED})
 
@@ -44,7 +44,6 @@ TRANSITIONS: Final[Mapping[OrderState, frozenset[OrderState]]] = MappingProxyTyp
         OrderState.FAILED: _END | {OrderState.OPEN, OrderState.PARTIALLY_FILLED},  # the venue knew it after all
     }
 )
-TERMINAL_STATES: Final = _END | {OrderState.FAILED}
 
 _REFUSED: Final = frozenset({OrderState.REJECTED, OrderState.FAILED})
 
@@ -215,7 +214,7 @@ class InFlightOrder:
     @property
     def is_done(self) -> bool:
         """Whether it has ended; fills may still come late."""
-        return self.state in TERMINAL_STATES
+        return self.state in TERMINAL_ORDER_STATES
 
     @property
     def is_open(self) -> bool:
@@ -287,11 +286,11 @@ class InFlightOrder:
             target = OrderState.PARTIALLY_FILLED
         if before is OrderState.PENDING_CANCEL and target in (OrderState.OPEN, OrderState.PARTIALLY_FILLED):
             target = before
-        if before in TERMINAL_STATES and target is before and self._is_ended_by_word:
+        if before in TERMINAL_ORDER_STATES and target is before and self._is_ended_by_word:
             self.late_count += 1
             return False
         self.state = target
-        self._is_ended_by_word = target in TERMINAL_STATES
+        self._is_ended_by_word = target in TERMINAL_ORDER_STATES
         self._heed(update)
         self._settle()
         return self.state is not before

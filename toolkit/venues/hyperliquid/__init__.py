@@ -2,8 +2,9 @@
 
 from toolkit.venue import VenueLimits, VenueSpec
 from toolkit.venues.hyperliquid.market import CHANNELS, DEFAULT_CHANNELS, HyperliquidMarketProtocol
+from toolkit.venues.hyperliquid.protocol import HyperliquidProtocol
 
-__all__ = ["SPECS", "HyperliquidMarketProtocol"]
+__all__ = ["SPECS", "HyperliquidMarketProtocol", "HyperliquidProtocol"]
 
 SPECS = (
     VenueSpec(
@@ -17,7 +18,7 @@ SPECS = (
             messages_per_minute=2000,
             rest_weight_per_minute=1200,
         ),
-        make_protocol=HyperliquidMarketProtocol,
+        make_protocol=HyperliquidProtocol,
         channels=CHANNELS,
         default_channels=DEFAULT_CHANNELS,
     ),

@@ -1,0 +1,410 @@
+"""
+Hyperliquid's account streams, without the socket.
+
+What is peculiar about them, and where it is handled:
+
+- `orderUpdates` and `user` name no account, so each account has a connection of its own (`user-0`, `user-1`, ...).
+- `orderUpdates` has no snapshot and nothing is replayed after a lost connection: each time it is made, the open orders
+  and the newest 2,000 statuses are asked for by REST, and orders that are in neither one by one.
+- A fill comes twice, on `user` and on `userFills`, and again in the snapshot of 2,000 after each subscribe. A
+  liquidation comes twice, as an announcement and in the ledger. Everything is emitted once (`user_news.py`).
+- If more than 2,000 fills were missed, the rest is asked for by time.
+- States (positions, balances, open orders) are sent whole; what they repeat is not emitted again.
+
+A snapshot after the first subscribe tells the past: `is_history`. Later ones tell what was missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from toolkit.errors import ParseError
+from toolkit.frames import Frame
+from toolkit.messages import EventKind, Message
+from toolkit.protocol import RestCall, SendText
+from toolkit.streams import Stream
+from toolkit.venues.hyperliquid import user_wire as wire
+from toolkit.venues.hyperliquid.convert import info_call, json_or_none
+from toolkit.venues.hyperliquid.user_convert import AccountMessages, oldest_first
+from toolkit.venues.hyperliquid.user_news import Account, AccountNews, fill_key, without
+
+if TYPE_CHECKING:
+    from toolkit.venues.hyperliquid.market import HyperliquidMarketProtocol
+
+__all__ = ["ACCOUNT_REPLIES", "UserStreams"]
+
+#: What is subscribed for each account. Statuses before fills, so that a fill's order is mostly known before it.
+_SUBSCRIPTIONS: Final[tuple[dict[str, str], ...]] = (
+    {"type": "orderUpdates"},
+    {"type": "userEvents"},
+    {"type": "userFills"},
+    {"type": "userFundings"},
+    {"type": "userNonFundingLedgerUpdates"},
+    {"type": "allDexsClearinghouseState"},
+    {"type": "spotState"},
+)
+#: Most rows of one reply about fills; as many may mean that there are more.
+FILLS_ROWS_MAX: Final = 2000
+#: An answer to a subscribe or a REST request that has not come by then is asked for again, seconds.
+ANSWER_S_MAX: Final = 30.0
+
+#: REST replies that are about an account: by the first word of the request's tag.
+ACCOUNT_REPLIES: Final = frozenset(
+    {
+        "frontendOpenOrders",
+        "openOrders",
+        "historicalOrders",
+        "orderStatus",
+        "userFills",
+        "userFillsByTime",
+        "userFunding",
+        "userNonFundingLedgerUpdates",
+        "clearinghouseState",
+        "spotClearinghouseState",
+    }
+)
+
+_encode = msgspec.json.encode
+
+
+class UserStreams:
+    """
+    The accounts that a protocol follows.
+
+    Args:
+        protocol: What they are part of: it has the coins, the streams and the queue of requests.
+    """
+
+    def __init__(self, protocol: HyperliquidMarketProtocol) -> None:
+        self._protocol = protocol
+        self._accounts: dict[str, Account] = {}
+        #: Subscribes and REST requests that are unanswered, and since when; they decide nothing but requests.
+        self._unanswered: dict[tuple[int, str], int] = {}
+        self._owed_mono: dict[str, int] = {}
+
+    # -- accounts and connections ------------------------------------------------------------------------------
+
+    @property
+    def addresses(self) -> list[str]:
+        """Addresses that are followed, in order."""
+        return list(self._accounts)
+
+    def follow(self, address: str) -> Account:
+        """Follow an address from now on."""
+        account = self._accounts.get(address)
+        if account is None:
+            account = self._accounts[address] = Account(address)
+        return account
+
+    def connected(self, frame: Frame, address: str, queue: list[Any]) -> None:
+        """The connection of an account was made: subscribe everything, and ask for what has no snapshot."""
+        account = self.follow(address)
+        account.connect_count += 1
+        account.suspects = [oid for oid, order in account.orders.items() if not order.is_done]
+        account.dexes = [""]
+        stream = self._protocol.streams.add(Stream("", "", self._stream_name(address)))
+        self._protocol.streams.resubscribed(stream, frame)
+        for subscription in [*_SUBSCRIPTIONS, {"type": "openOrders", "dex": ""}]:
+            self._subscribe(frame, subscription, address, queue)
+        calls = [_open_orders(address, ""), _historical_orders(address)]
+        account.owed = [call.tag for call in calls]
+        self._owed_mono[address] = frame.ts_mono
+        queue += calls
+
+    def disconnected(self, conn_id: int) -> None:
+        """A connection was lost."""
+        for key in [key for key in self._unanswered if key[0] == conn_id]:
+            del self._unanswered[key]
+
+    def session_ended(self) -> None:
+        """No connection is left."""
+        self._unanswered.clear()
+        self._owed_mono.clear()
+
+    def due(self, mono_ns: int) -> list[Any]:
+        """Requests whose answer is overdue, once more."""
+        limit = round(ANSWER_S_MAX * 1e9)
+        requests: list[Any] = []
+        for (conn_id, text), since in self._unanswered.items():
+            if mono_ns - since > limit:
+                self._unanswered[conn_id, text] = mono_ns
+                requests.append(SendText(conn_id, text.encode()))
+        for address, since in self._owed_mono.items():
+            account = self._accounts[address]
+            if account.owed and mono_ns - since > limit:
+                self._owed_mono[address] = mono_ns
+                requests += [_call_of(tag) for tag in account.owed]
+        return requests
+
+    def _subscribe(self, frame: Frame, subscription: dict[str, str], address: str, queue: list[Any]) -> None:
+        text = _encode({"method": "subscribe", "subscription": {**subscription, "user": address}})
+        self._unanswered[frame.conn_id, text.decode()] = frame.ts_mono
+        queue.append(SendText(frame.conn_id, text))
+
+    def _answered(self, frame: Frame, words: Any) -> None:
+        if not isinstance(words, dict):
+            return
+        wanted = (words.get("type"), words.get("dex") or "")
+        for conn_id, text in list(self._unanswered):
+            asked = json_or_none(text)["subscription"]
+            if conn_id == frame.conn_id and (asked["type"], asked.get("dex") or "") == wanted:
+                del self._unanswered[conn_id, text]
+
+    @staticmethod
+    def _stream_name(address: str) -> str:
+        return f"user {address}".rstrip()
+
+    # -- WebSocket frames --------------------------------------------------------------------------------------
+
+    def on_text(self, frame: Frame, address: str, queue: list[Any]) -> list[Message]:
+        """The messages of a frame of an account's connection; `address` where the frame itself names no account."""
+        message = wire.decode_user_frame(frame.payload)
+        match message:
+            case wire.OrderUpdates(data=rows):
+                return self._on_orders(frame, address, rows)
+            case wire.UserEvents(data=data):
+                return self._on_events(frame, address, data)
+            case wire.UserFills(data=data):
+                return self._on_fill_list(frame, data.user.lower() or address, data.fills, data.isSnapshot, queue)
+            case wire.UserFundings(data=data):
+                return self._on_fundings(frame, data.user.lower() or address, data.fundings, data.isSnapshot)
+            case wire.UserLedger(data=data):
+                ledger = data.nonFundingLedgerUpdates
+                return self._on_ledger(frame, data.user.lower() or address, ledger, data.isSnapshot)
+            case wire.Clearinghouses(data=data):
+                return self._on_margin(frame, data.user.lower() or address, data.clearinghouseStates, queue)
+            case wire.SpotStateFrame(data=data):
+                return self._on_spot(frame, data.user.lower() or address, data.spotState)
+            case wire.OpenOrders(data=data):
+                return self._on_open_orders(frame, data.user.lower() or address, data.orders, data.dex)
+            case wire.Subscribed(data=response):
+                self._answered(frame, response.get("subscription"))
+                return []
+            case wire.UserError(data=text):
+                return self._on_error(frame, address, text)
+            case _:
+                return []
+
+    def _on_error(self, frame: Frame, address: str, text: str) -> list[Message]:
+        prefix, _, rest = text.partition(": ")
+        if prefix in ("Already subscribed", "Already unsubscribed"):
+            self._answered(frame, json_or_none(rest))
+            return []
+        if text.startswith("Cannot track more than"):
+            # The error does not say what it answers; asking again would bring it again.
+            self.disconnected(frame.conn_id)
+            text = f"{address} is not followed: {text} Follow fewer accounts from this machine"
+        return [self._protocol.event(frame, EventKind.VENUE_ERROR, cause="account", detail=text)]
+
+    def _heard(self, frame: Frame, account: Account, built: Sequence[Message]) -> list[Message]:
+        """Note that the account's streams speak; a gap that this ends comes before what was said."""
+        name = self._stream_name(account.address)
+        self._protocol.streams.add(Stream("", "", name, frame.conn_id))
+        messages: list[Message] = []
+        self._protocol.heard(frame, "", name, messages)
+        first = len(messages)
+        if first:
+            built = [msgspec.structs.replace(message, sub_seq=message.sub_seq + first) for message in built]
+        messages += built
+        return messages
+
+    def _news(self, frame: Frame, account: Account) -> AccountNews:
+        protocol = self._protocol
+        return AccountNews(account, AccountMessages(protocol.venue, protocol.coins, frame, account.address))
+
+    # -- orders ------------------------------------------------------------------------------------------------
+
+    def _on_orders(self, frame: Frame, address: str, rows: Sequence[wire.WireOrderStatus]) -> list[Message]:
+        account = self.follow(address)
+        return self._heard(frame, account, self._news(frame, account).orders(rows, is_history=False))
+
+    def _on_open_orders(self, frame: Frame, address: str, rows: Sequence[wire.WireOrder], dex: str) -> list[Message]:
+        account = self.follow(address)
+        kind = f"openOrders {dex}"
+        is_history = kind not in account.snapshots
+        built = self._news(frame, account).listed(rows, is_history=is_history)
+        if is_history:
+            account.snapshots.append(kind)
+        return self._heard(frame, account, built)
+
+    # -- fills, funding, ledger --------------------------------------------------------------------------------
+
+    def _on_fill_list(
+        self, frame: Frame, address: str, rows: list[wire.WireFill], is_snapshot: bool, queue: list[Any]
+    ) -> list[Message]:
+        account = self.follow(address)
+        is_history = is_snapshot and "fills" not in account.snapshots
+        before, last_ms = account.fills, account.last_fill_ms
+        ordered = oldest_first(rows)
+        is_torn = (
+            is_snapshot
+            and not is_history
+            and len(ordered) >= FILLS_ROWS_MAX
+            and last_ms
+            and fill_key(ordered[0]) not in before
+        )
+        built = self._news(frame, account).fills(ordered, is_history=is_history)
+        if is_snapshot and is_history:
+            account.snapshots.append("fills")
+        if is_torn:
+            # More was missed than a snapshot holds.
+            queue.append(_fills_by_time(address, last_ms))
+        return self._heard(frame, account, built)
+
+    def _on_fundings(
+        self, frame: Frame, address: str, rows: Sequence[wire.WireFunding], is_snapshot: bool
+    ) -> list[Message]:
+        account = self.follow(address)
+        is_history = is_snapshot and "fundings" not in account.snapshots
+        built = self._news(frame, account).fundings(oldest_first(rows), is_history=is_history)
+        if is_history:
+            account.snapshots.append("fundings")
+        return self._heard(frame, account, built)
+
+    def _on_ledger(
+        self, frame: Frame, address: str, rows: Sequence[wire.WireLedgerRow], is_snapshot: bool
+    ) -> list[Message]:
+        account = self.follow(address)
+        is_history = is_snapshot and "ledger" not in account.snapshots
+        built = self._news(frame, account).ledger(oldest_first(rows), is_history=is_history)
+        if is_history:
+            account.snapshots.append("ledger")
+        return self._heard(frame, account, built)
+
+    def _on_events(self, frame: Frame, address: str, data: wire.UserEventsData) -> list[Message]:
+        account = self.follow(address)
+        news = self._news(frame, account)
+        built: list[Message] = []
+        if data.fills:
+            built = news.fills(data.fills, is_history=False)
+        elif data.funding is not None:
+            built = news.fundings([data.funding], is_history=False)
+        elif data.liquidation is not None:
+            built = news.liquidation(data.liquidation)
+        elif data.nonUserCancel:
+            built = news.system_cancels(data.nonUserCancel)
+        return self._heard(frame, account, built)
+
+    # -- states ------------------------------------------------------------------------------------------------
+
+    def _on_margin(
+        self, frame: Frame, address: str, states: Sequence[tuple[str, wire.ClearinghouseState]], queue: list[Any]
+    ) -> list[Message]:
+        account = self.follow(address)
+        messages = self._heard(frame, account, self._news(frame, account).margins(states))
+        for dex, state in states:
+            # Where there is no margin there is no order: most accounts use one or two of the dexes.
+            if dex not in account.dexes and state.marginSummary.accountValue:
+                account.dexes.append(dex)
+                if account.connect_count and frame.conn_id >= 0:
+                    self._subscribe(frame, {"type": "openOrders", "dex": dex}, address, queue)
+        return messages
+
+    def _on_spot(self, frame: Frame, address: str, state: wire.SpotState) -> list[Message]:
+        account = self.follow(address)
+        return self._heard(frame, account, self._news(frame, account).spot(state))
+
+    # -- REST replies ------------------------------------------------------------------------------------------
+
+    def on_reply(self, frame: Frame, tag: str, queue: list[Any]) -> list[Message]:
+        """The messages of a reply to one of `ACCOUNT_REPLIES`."""
+        what, _, rest = tag.partition(":")
+        address, _, more = rest.partition(":")
+        account = self.follow(address)
+        # Asked on the first connection, an order's status is how it was found; later, what became of it meanwhile.
+        is_history = account.connect_count < 2
+        payload = frame.payload
+        built: list[Message]
+        match what:
+            case "frontendOpenOrders" | "openOrders":
+                built = self._news(frame, account).listed(
+                    wire.reply(payload, list[wire.WireOrder], what), is_history=is_history
+                )
+            case "historicalOrders":
+                rows = wire.reply(payload, list[wire.WireOrderStatus], what)
+                # They come newest first.
+                rows.reverse()
+                rows.sort(key=lambda row: row.statusTimestamp)
+                built = self._news(frame, account).orders(rows, is_history=is_history)
+                account.suspects = without(account.suspects, {row.order.oid for row in rows})
+            case "orderStatus":
+                built = self._on_order_status(frame, account, int(more), is_history=is_history)
+            case "userFills" | "userFillsByTime":
+                fills = oldest_first(wire.reply(payload, list[wire.WireFill], what))
+                built = self._news(frame, account).fills(fills, is_history=what == "userFills" and is_history)
+                if what == "userFillsByTime" and len(fills) >= FILLS_ROWS_MAX and fills[-1].time > int(more or 0):
+                    queue.append(_fills_by_time(address, fills[-1].time))
+            case "userFunding":
+                found = wire.reply(payload, list[wire.WireFundingRow], what)
+                payments = [_payment(row) for row in found]
+                built = self._news(frame, account).fundings(oldest_first(payments), is_history=is_history)
+            case "userNonFundingLedgerUpdates":
+                ledger = oldest_first(wire.reply(payload, list[wire.WireLedgerRow], what))
+                built = self._news(frame, account).ledger(ledger, is_history=is_history)
+            case "clearinghouseState":
+                state = wire.reply(payload, wire.ClearinghouseState, what)
+                built = self._news(frame, account).margins([(more, state)])
+            case _:
+                built = self._news(frame, account).spot(wire.reply(payload, wire.SpotState, what))
+        self._settle(account, tag, queue)
+        return built
+
+    def _on_order_status(self, frame: Frame, account: Account, oid: int, *, is_history: bool) -> list[Message]:
+        found = wire.reply(frame.payload, wire.OrderStatusReply, "orderStatus")
+        if found.order is not None:
+            return self._news(frame, account).orders([found.order], is_history=is_history)
+        return self._news(frame, account).lost_order(oid, found.status)
+
+    def _settle(self, account: Account, tag: str, queue: list[Any]) -> None:
+        """A reply has come; once all have, ask for the orders that none of them spoke of."""
+        if tag not in account.owed:
+            return
+        account.owed.remove(tag)
+        if not account.owed:
+            queue += [_order_status(account.address, oid) for oid in account.suspects]
+            account.suspects = []
+
+    # -- checkpoints -------------------------------------------------------------------------------------------
+
+    def export(self) -> Any:
+        """Everything later messages depend on."""
+        return msgspec.to_builtins(list(self._accounts.values()), str_keys=True)
+
+    def restore(self, state: Any) -> None:
+        """Become what `export` described."""
+        accounts = msgspec.convert(state, list[Account], str_keys=True, strict=False)
+        self._accounts = {account.address: account for account in accounts}
+
+
+def _payment(row: wire.WireFundingRow) -> wire.WireFunding:
+    try:
+        return msgspec.convert({**row.delta, "time": row.time}, wire.WireFunding, strict=False)
+    except msgspec.ValidationError as exc:
+        raise ParseError(f"userFunding of another shape than documented: {exc}") from None
+
+
+def _open_orders(address: str, dex: str) -> RestCall:
+    more = {"user": address, "dex": dex} if dex else {"user": address}
+    return info_call("frontendOpenOrders", more, tag=f"frontendOpenOrders:{address}:{dex}", weight=20)
+
+
+def _historical_orders(address: str) -> RestCall:
+    # 20, and 1 for each 20 of up to 2,000 rows.
+    return info_call("historicalOrders", {"user": address}, tag=f"historicalOrders:{address}:", weight=120)
+
+
+def _fills_by_time(address: str, start_ms: int) -> RestCall:
+    more = {"user": address, "startTime": start_ms}
+    return info_call("userFillsByTime", more, tag=f"userFillsByTime:{address}:{start_ms}", weight=120)
+
+
+def _order_status(address: str, oid: int) -> RestCall:
+    return info_call("orderStatus", {"user": address, "oid": oid}, tag=f"orderStatus:{address}:{oid}", weight=2)
+
+
+def _call_of(tag: str) -> RestCall:
+    what, address, more = tag.split(":", 2)
+    return _open_orders(address, more) if what == "frontendOpenOrders" else _historical_orders(address)
