@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import shutil
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -255,13 +255,20 @@ class Recorder:
             step("session-begun")
             await self._run_sources(folder, sealer)
         except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  # raised again once all is sealed
-            failure = exc
+            failure = self._cause(exc)
         finally:
             await self._stop_sources()
         manifest = await self._finish(folder, capture, sealer, failure)
         if failure is not None:
             raise failure
         return manifest
+
+    def _cause(self, failure: BaseException) -> BaseException:
+        """The first of several failures, which is what to raise; the others are logged."""
+        causes = list(_leaves(failure))
+        for other in causes[1:]:
+            self.log(f"and: {other}")
+        return causes[0]
 
     def _prepare_folder(self, folder: Path) -> bool:
         try:
@@ -500,6 +507,14 @@ class Recorder:
             if is_over and journal.frame_count:
                 self._close_segment(sealer)
                 self._open_segment(folder, self._segment + 1)
+
+
+def _leaves(failure: BaseException) -> Iterator[BaseException]:
+    if isinstance(failure, BaseExceptionGroup):
+        for inner in failure.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield failure
 
 
 def _drain_and_sync(journal: JournalWriter) -> None:
