@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from toolkit.clock import NS_PER_S
 from toolkit.errors import ParseError
 from toolkit.frames import Frame
 from toolkit.messages import EventKind, Message
@@ -48,8 +49,10 @@ _SUBSCRIPTIONS: Final[tuple[dict[str, str], ...]] = (
 )
 #: Most rows of one reply about fills; as many may mean that there are more.
 FILLS_ROWS_MAX: Final = 2000
-#: An answer to a subscribe or a REST request that has not come by then is asked for again, seconds.
+#: An acknowledgement that has not come by then is asked for again, seconds; they come within 0.3 s.
 ANSWER_S_MAX: Final = 30.0
+#: Likewise a REST reply; the venue's limits alone may hold up those of ten accounts for more than a minute.
+REPLY_S_MAX: Final = 180.0
 
 #: REST replies that are about an account: by the first word of the request's tag.
 ACCOUNT_REPLIES: Final = frozenset(
@@ -109,7 +112,7 @@ class UserStreams:
         self._protocol.streams.resubscribed(stream, frame)
         for subscription in [*_SUBSCRIPTIONS, {"type": "openOrders", "dex": ""}]:
             self._subscribe(frame, subscription, address, queue)
-        calls = [_open_orders(address, ""), _historical_orders(address)]
+        calls = [_open_orders(address, ""), _historical_orders(account)]
         account.owed = [call.tag for call in calls]
         self._owed_mono[address] = frame.ts_mono
         queue += calls
@@ -126,17 +129,18 @@ class UserStreams:
 
     def due(self, mono_ns: int) -> list[Any]:
         """Requests whose answer is overdue, once more."""
-        limit = round(ANSWER_S_MAX * 1e9)
+        limit = round(ANSWER_S_MAX * NS_PER_S)
         requests: list[Any] = []
         for (conn_id, text), since in self._unanswered.items():
             if mono_ns - since > limit:
                 self._unanswered[conn_id, text] = mono_ns
                 requests.append(SendText(conn_id, text.encode()))
+        limit = round(REPLY_S_MAX * NS_PER_S)
         for address, since in self._owed_mono.items():
             account = self._accounts[address]
             if account.owed and mono_ns - since > limit:
                 self._owed_mono[address] = mono_ns
-                requests += [_call_of(tag) for tag in account.owed]
+                requests += [_call_of(account, tag) for tag in account.owed]
         return requests
 
     def _subscribe(self, frame: Frame, subscription: dict[str, str], address: str, queue: list[Any]) -> None:
@@ -326,6 +330,7 @@ class UserStreams:
             case "historicalOrders":
                 rows = wire.reply(payload, list[wire.WireOrderStatus], what)
                 # They come newest first.
+                account.history_rows = len(rows)
                 rows.reverse()
                 rows.sort(key=lambda row: row.statusTimestamp)
                 built = self._news(frame, account).orders(rows, is_history=is_history)
@@ -391,9 +396,11 @@ def _open_orders(address: str, dex: str) -> RestCall:
     return info_call("frontendOpenOrders", more, tag=f"frontendOpenOrders:{address}:{dex}", weight=20)
 
 
-def _historical_orders(address: str) -> RestCall:
-    # 20, and 1 for each 20 of up to 2,000 rows.
-    return info_call("historicalOrders", {"user": address}, tag=f"historicalOrders:{address}:", weight=120)
+def _historical_orders(account: Account) -> RestCall:
+    # The venue charges 20, and 1 for each 20 rows of the reply: as many as last time, and some more.
+    weight = 20 + min(account.history_rows + 100, 2000) // 20
+    body = {"user": account.address}
+    return info_call("historicalOrders", body, tag=f"historicalOrders:{account.address}:", weight=weight)
 
 
 def _fills_by_time(address: str, start_ms: int) -> RestCall:
@@ -405,6 +412,10 @@ def _order_status(address: str, oid: int) -> RestCall:
     return info_call("orderStatus", {"user": address, "oid": oid}, tag=f"orderStatus:{address}:{oid}", weight=2)
 
 
-def _call_of(tag: str) -> RestCall:
-    what, address, more = tag.split(":", 2)
-    return _open_orders(address, more) if what == "frontendOpenOrders" else _historical_orders(address)
+def _call_of(account: Account, tag: str) -> RestCall:
+    what, _, rest = tag.partition(":")
+    return (
+        _open_orders(account.address, rest.partition(":")[2])
+        if what == "frontendOpenOrders"
+        else _historical_orders(account)
+    )

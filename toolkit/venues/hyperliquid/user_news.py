@@ -56,6 +56,7 @@ class Account(msgspec.Struct):
         connect_count: How often its connection was made.
         owed: Tags of REST replies that reconcile this connection and have not come.
         dexes: Dexes whose open orders were asked for on this connection.
+        history_rows: Rows of the last list of statuses; they decide what the next one costs.
         suspects: Orders that were open before this connection and that no list has confirmed.
     """
 
@@ -71,6 +72,7 @@ class Account(msgspec.Struct):
     connect_count: int = 0
     owed: list[str] = []
     dexes: list[str] = []
+    history_rows: int = 2000
     suspects: list[int] = []
 
 
