@@ -1,0 +1,111 @@
+"""The frames that are measured with: of a real exchange where there is a capture, else of the embedded market."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import lz4.frame
+import msgspec
+
+from benchmarks.harness import Options
+from recordings.capture_files import CaptureFile
+from replay.synthetic.hyperliquid import SyntheticHyperliquid, VenueOptions
+from replay.synthetic.market import Market, MarketOptions
+from toolkit.clock import NS_PER_MS, NS_PER_S, format_ns
+from toolkit.rng import seeded
+
+__all__ = ["Capture", "archive_frames", "book_frames", "sized_payloads", "write_archive", "write_collector"]
+
+ARCHIVE: Final = "hyperliquid/archive_20240101_12_l2Book_BTC.lz4"
+BINANCE: Final = "binance/usdm_btcusdt_20240808.gz"
+_TIME: Final = re.compile(rb'"time":(\d+)')
+#: Frames that the embedded market makes before they are repeated at a later time.
+_EMBEDDED_FRAMES: Final = 5_000
+_GENESIS_NS: Final = 1_767_225_600 * NS_PER_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """Frames in order, each with its receive time in ns, and where they come from."""
+
+    origin: str
+    frames: list[tuple[int, bytes]]
+
+
+def book_frames(options: Options) -> Capture:
+    """Full-depth books of one coin, 20 levels a side, as Hyperliquid sends them."""
+    path = options.capture(ARCHIVE)
+    if path is None:
+        return Capture(origin="embedded market, seed 7", frames=_embedded_frames(min(options.frames, _EMBEDDED_FRAMES)))
+    lines = [(line.ts_recv, line.payload) for line in CaptureFile(path, "archive") if line.ts_recv is not None]
+    return Capture(origin="an hour of Hyperliquid's archive (BTC, 2024-01-01)", frames=lines)
+
+
+def archive_frames(capture: Capture, count: int) -> Iterator[tuple[int, bytes]]:
+    """`count` frames: the capture again and again, each time later, on the venue's clock and on ours."""
+    frames = capture.frames
+    span = frames[-1][0] - frames[0][0] + NS_PER_S
+    for number in range(count):
+        lap, index = divmod(number, len(frames))
+        ts_recv, payload = frames[index]
+        if lap:
+            later_ms = lap * (span // NS_PER_MS)
+            ts_recv += later_ms * NS_PER_MS
+            payload = _TIME.sub(lambda found, by=later_ms: b'"time":%d' % (int(found[1]) + by), payload, count=1)  # type: ignore[misc]
+        yield ts_recv, payload
+
+
+def write_archive(capture: Capture, count: int, path: Path) -> Path:
+    """The frames as the venue's archive has them: LZ4, a JSON object a line."""
+    if not path.exists():
+        with lz4.frame.open(path, "wb") as file:
+            for ts_recv, payload in archive_frames(capture, count):
+                file.write(b'{"time":"%s","ver_num":1,"raw":%s}\n' % (format_ns(ts_recv)[:-1].encode(), payload))
+    return path
+
+
+def write_collector(capture: Capture, count: int, path: Path) -> Path:
+    """The frames as collectors write them: gzip, `<receive time> <frame>` a line."""
+    if not path.exists():
+        with gzip.open(path, "wb", compresslevel=6) as file:
+            for ts_recv, payload in archive_frames(capture, count):
+                file.write(b"%d %s\n" % (ts_recv, payload))
+    return path
+
+
+def sized_payloads(options: Options, count: int = 93_954) -> tuple[str, list[bytes]]:
+    """Payloads with the sizes of a busy Binance stream: many quotes and trades, now and then a long depth update."""
+    path = options.capture(BINANCE)
+    if path is not None:
+        payloads = [line.payload for line in CaptureFile(path, "collector") if len(line.payload) < 1 << 16]
+        return "USD-M capture (BTCUSDT, 2024-08-08)", payloads[:count]
+    # The capture's mix: 70 % quotes, 23 % trades, 7 % depth updates of about 68 levels.
+    random = seeded("sizes")
+    payloads = []
+    for number in range(count):
+        kind = random.random()
+        size = 190 if kind < 0.703 else 175 if kind < 0.93 else 60 + 24 * max(2, round(random.expovariate(1 / 68)))
+        payloads.append(msgspec.json.encode({"u": number, "pad": "x" * (size - 24)}))
+    return "generated, with the sizes of a USD-M capture", payloads
+
+
+def _embedded_frames(count: int) -> list[tuple[int, bytes]]:
+    """The synthetic market with a full book pushed on every block."""
+    market = Market(MarketOptions(seed=7, genesis_ns=_GENESIS_NS))
+    venue = SyntheticHyperliquid(market, VenueOptions(book_every_ns=0))
+    session = venue.connect("127.0.0.1", _GENESIS_NS)
+    assert session is not None, "the first connection is always let in"
+    session.receive('{"method":"subscribe","subscription":{"type":"l2Book","coin":"BTC"}}', _GENESIS_NS)
+    session.take()
+    frames: list[tuple[int, bytes]] = []
+    while len(frames) < count:
+        now_ns = market.block_time_ns(market.number + 1)
+        venue.advance(now_ns)
+        # Frames arrive some milliseconds after the block they are of.
+        frames += [(now_ns + 20 * NS_PER_MS + index, text.encode()) for index, text in enumerate(session.take())]
+    return frames[:count]

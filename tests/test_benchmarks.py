@@ -1,0 +1,145 @@
+"""Each benchmark runs, on a tiny size, and counts what it should; how fast it is concerns no test."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from itertools import count, pairwise
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import BENCHES
+from benchmarks.captures import archive_frames, book_frames, sized_payloads
+from benchmarks.frame_server import framed, offsets
+from benchmarks.harness import Figure, Options, machine, measure
+from benchmarks.importing import run as run_import
+from benchmarks.journal import run as run_journal
+from benchmarks.replaying import run as run_replay
+from benchmarks.sealing import run as run_sealing
+from benchmarks.size import run as run_size
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Options:
+    """No captures: what a fresh clone has."""
+    return Options(folder=tmp_path, frames=600, repeats=1, seconds=0.3, seal_frames=1_000)
+
+
+def named(figures: list[Figure], name: str) -> Figure:
+    """The figure of that name."""
+    return next(figure for figure in figures if figure.name == name)
+
+
+def test_importing_counts_every_frame(tiny: Options) -> None:
+    """The tiled frames all arrive, in several segments."""
+    figures = run_import(tiny)
+    assert "600 frames in 6 segments" in named(figures, "frames, full depth").note
+    assert all(figure.value > 0 for figure in figures)
+
+
+def test_replaying_gives_every_message_to_the_callback(tiny: Options) -> None:
+    """Both fidelities, with and without digest: as many messages as frames."""
+    figures = run_replay(tiny)
+    assert [figure.name for figure in figures] == [
+        "normalized",
+        "normalized, with the digest",
+        "raw",
+        "raw, with the digest",
+    ]
+    assert all("600 messages" in figure.note and figure.value > 0 for figure in figures)
+
+
+def test_the_journal_bench_loses_nothing(tiny: Options) -> None:
+    """Every payload that was sent is in the journal, byte for byte, and both sides of the ratio are there."""
+    figures = run_journal(tiny)
+    assert named(figures, "live source and journal").note == "0 of 3,000 lost"
+    ratio = named(figures, "live source and journal over the bare client")
+    bare, ours = named(figures, "bare websockets client"), named(figures, "live source and journal")
+    assert ratio.value == pytest.approx(ours.value / bare.value)
+    assert named(figures, "journal, protocol, books and digest").note.endswith(", 0 of 600 lost")
+
+
+def test_sealing_reports_the_lag_of_the_loop(tiny: Options) -> None:
+    """The loop was looked at while the other process sealed the whole segment."""
+    figures = run_sealing(tiny)
+    assert named(figures, "frames sealed").note.startswith("1,000 frames")
+    most = named(figures, "the same, at most").value
+    assert 0 <= named(figures, "lag of the receiving loop meanwhile, 99.9th percentile").value <= most
+
+
+def test_sizes_add_up(tiny: Options) -> None:
+    """Raw and normalized are more than raw, and the ratio is that of the two sizes shown."""
+    figures = run_size(tiny)
+    given, raw = named(figures, "hyperliquid: capture, gzip"), named(figures, "hyperliquid: raw table")
+    total = named(figures, "hyperliquid: raw and normalized tables")
+    assert 0 < raw.value < total.value
+    ratio = named(figures, "hyperliquid: raw and normalized over the capture")
+    assert ratio.value == pytest.approx(total.value / given.value)
+
+
+def test_the_command_prints_machine_and_figures() -> None:
+    """`python -m benchmarks import --json` is what a program would read."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "import",
+        "--frames",
+        "300",
+        "--repeats",
+        "1",
+        "--no-captures",
+        "--json",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    result = json.loads(done.stdout)
+    assert set(result["machine"]) == {"cpu", "system", "python", "packages", "load"} == {name for name, _ in machine()}
+    assert {figure["bench"] for figure in result["figures"]} == {"import"}
+
+
+@pytest.mark.parametrize("module", BENCHES.values())
+def test_every_bench_can_be_found(module: str) -> None:
+    """A name on the command line is a module with `run`."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"from {module} import run"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+
+
+def test_tiled_frames_go_forward_in_time(tiny: Options) -> None:
+    """The second lap is later than the first, on our clock and on the venue's."""
+    capture = book_frames(tiny)
+    frames = list(archive_frames(capture, len(capture.frames) + 1))
+    assert frames[: len(capture.frames)] == capture.frames
+    assert frames[-1][0] > frames[-2][0]
+    assert frames[-1][1] != frames[0][1]
+    assert len(frames[-1][1]) == len(frames[0][1])
+
+
+def test_the_server_finds_the_frames_it_sends(tiny: Options) -> None:
+    """Framing and finding the frames again agree for every length of the header."""
+    payloads = [b"x" * size for size in (0, 125, 126, 65_535, 65_536)]
+    content = b"".join(map(framed, payloads))
+    places = offsets(content)
+    assert [content[a:b] for a, b in pairwise(places)] == list(map(framed, payloads))
+
+
+def test_generated_sizes_are_those_of_a_busy_stream(tiny: Options) -> None:
+    """Without a capture the mix of short and long frames is made, the same every time."""
+    origin, payloads = sized_payloads(tiny, 2_000)
+    assert origin.startswith("generated")
+    assert payloads == sized_payloads(tiny, 2_000)[1]
+    assert 200 < sum(map(len, payloads)) / len(payloads) < 400
+
+
+def test_a_measurement_is_the_median_of_its_runs() -> None:
+    """The first run warms up and does not count."""
+    runs = count()
+    timing, last = measure(lambda: next(runs), 3)
+    assert last == 3
+    assert 0 <= timing.thread <= timing.process + 0.1
+    assert timing.wall >= 0
