@@ -13,16 +13,18 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from math import inf, isfinite
 from operator import gt, lt
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from toolkit.errors import BookError
 from toolkit.messages import BestQuote, BookDiff, BookSnapshot, Side
 
-__all__ = ["BookSide", "Columns", "OrderBook", "OrderBookEntry", "check_levels"]
+__all__ = ["BookSide", "Columns", "OrderBook", "OrderBookEntry", "check_levels", "quoted_level"]
 
 #: Prices, sizes and numbers of orders, best first; the last is empty where nobody counts orders.
 Columns = tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]
 _EMPTY: Columns = ((), (), ())
+#: Decimals are not exact in binary: what differs by less than this share is meant to be equal.
+_ROUNDING: Final = 1e-13
 
 
 class OrderBookEntry(NamedTuple):
@@ -49,6 +51,13 @@ def check_levels(columns: Columns, *, is_bid: bool) -> None:
     if not all(map(gt if is_bid else lt, prices, prices[1:])):
         order = "strictly descending bids" if is_bid else "strictly ascending asks"
         raise BookError(f"prices {prices[:5]}: expected {order}")
+
+
+def quoted_level(price: float | None, size: float | None, count: int | None) -> Columns:
+    """The one level that a quote gives of a side; none if it says that the side is empty."""
+    if price is None or size is None:
+        return _EMPTY
+    return (price,), (size,), () if count is None else (count,)
 
 
 class BookSide:
@@ -154,11 +163,9 @@ class BookSide:
         check_levels(columns, is_bid=self.is_bid)
         self._become(_joined(columns, self._worse_than(columns[0][-1])))
 
-    def set_best(self, price: float, size: float, count: int | None) -> None:
-        """Make this the best level: better ones are gone, an equal one takes the size."""
-        level: Columns = ((price,), (size,), () if count is None else (count,))
-        check_levels(level, is_bid=self.is_bid)
-        self._become(_joined(level, self._worse_than(price)))
+    def set_best(self, level: Columns) -> None:
+        """Make this checked level the best: better ones are gone, an equal one takes the size. None: no level is left."""
+        self._become(_joined(level, self._worse_than(level[0][0])) if level[0] else _EMPTY)
 
     def set_level(self, price: float, size: float, count: int | None = None) -> None:
         """Set one level's absolute size; 0 removes it, and removing what is not there is normal."""
@@ -179,9 +186,34 @@ class BookSide:
             self._counts.pop(price, None)
             del self._keys[bisect_left(self._keys, price * self._sign)]
 
-    def clear(self) -> None:
-        """Remove every level."""
-        self._become(_EMPTY)
+    def set_levels(self, prices: tuple[float, ...], sizes: tuple[float, ...], *, checked: bool = False) -> None:
+        """
+        The same for many levels, in their order. Raises BookError, having changed nothing, for a bad one.
+
+        `checked` says that prices are known to be positive and finite, and sizes not negative and finite.
+        """
+        # NaN makes a sum NaN, and infinity makes it infinite or NaN, so these passes at C speed let none through.
+        if (
+            not checked
+            and prices
+            and not (min(prices) > 0.0 and min(sizes) >= 0.0 and sum(prices) < inf and sum(sizes) < inf)
+        ):
+            raise BookError(
+                f"prices {prices[:5]} with sizes {sizes[:5]}: expected positive ones, and sizes of 0 or more"
+            )
+        if self._columns is not None:
+            self._materialize()
+        held, keys, counts, sign = self._sizes, self._keys, self._counts, self._sign
+        for price, size in zip(prices, sizes, strict=True):
+            if size:
+                if price not in held:
+                    insort(keys, price * sign)
+                held[price] = size
+            elif price in held:
+                del held[price]
+                del keys[bisect_left(keys, price * sign)]
+                if counts:
+                    counts.pop(price, None)
 
     def _become(self, columns: Columns) -> None:
         self._columns = columns
@@ -279,25 +311,28 @@ class OrderBook:
         if update_id is not None:
             self.update_id = update_id
 
-    def apply_diff_message(self, message: BookDiff) -> None:
-        """Apply a diff as it came from a venue."""
-        self.apply_diff(
-            zip(message.bid_prices, message.bid_sizes, strict=True),
-            zip(message.ask_prices, message.ask_sizes, strict=True),
-            message.last_update_id,
-        )
+    def apply_diff_message(self, message: BookDiff, *, checked: bool = False) -> None:
+        """
+        Apply a diff as it came from a venue. Raises BookError for levels that no book can take.
+
+        `checked` says that the protocol or the reader of a recording has checked them.
+        """
+        self.bids.set_levels(message.bid_prices, message.bid_sizes, checked=checked)
+        self.asks.set_levels(message.ask_prices, message.ask_sizes, checked=checked)
         self.stamp(message.ts_event, message.ts_recv, message.last_update_id)
 
     def apply_quote(self, message: BestQuote) -> None:
-        """Set both best levels: better ones are gone, as are all of a side that the quote says is empty."""
-        if message.bid_price is None or message.bid_size is None:
-            self.bids.clear()
-        else:
-            self.bids.set_best(message.bid_price, message.bid_size, message.bid_count)
-        if message.ask_price is None or message.ask_size is None:
-            self.asks.clear()
-        else:
-            self.asks.set_best(message.ask_price, message.ask_size, message.ask_count)
+        """
+        Set both best levels: better ones are gone, as are all of a side that the quote says is empty.
+
+        Raises BookError, and stays as it was, if a price or a size is none.
+        """
+        bid = quoted_level(message.bid_price, message.bid_size, message.bid_count)
+        ask = quoted_level(message.ask_price, message.ask_size, message.ask_count)
+        check_levels(bid, is_bid=True)
+        check_levels(ask, is_bid=False)
+        self.bids.set_best(bid)
+        self.asks.set_best(ask)
         self.stamp(message.ts_event, message.ts_recv, message.update_id)
 
     def stamp(self, ts_event: int | None, ts_recv: int, update_id: int | None) -> None:
@@ -362,7 +397,7 @@ class OrderBook:
         mid = self.mid_price
         if mid is None:
             return 0.0
-        reach = mid * bps / 1e4
+        reach = mid * (bps / 1e4 + _ROUNDING)
         book_side = self.bids if side is Side.BUY else self.asks
         total = 0.0
         for level in book_side.levels():
@@ -384,7 +419,7 @@ class OrderBook:
             taken = min(left, level.size)
             paid += taken * level.price
             left -= taken
-            if left <= 0:
+            if left <= size * _ROUNDING:
                 return paid / size
         return None
 

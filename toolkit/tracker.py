@@ -28,34 +28,41 @@ from toolkit.orderbook import Columns, OrderBook
 
 __all__ = ["BookListener", "OrderBookTracker", "TrackerState"]
 
-#: Called with each message after the books took it in, and the fused book it changed (None if it changed none).
 _Key = tuple[str, str]  # venue and trading pair
 T = TypeVar("T")
 
+#: Called with each message after the books took it in, and the fused book it changed (None if it changed none).
 BookListener = Callable[[Message, OrderBook | None], None]
 
 _BOOK_MESSAGES: Final = (BookSnapshot, BestQuote, BookDiff)
 
 
 class _PairBooks:
-    """The fused book of one pair, and the newest message of each form."""
+    """The fused book of one pair, the newest message of each form, and why what a form said last no longer holds."""
 
-    __slots__ = ("diff_books", "fusion", "latest")
+    __slots__ = ("diff_books", "fusion", "latest", "lost")
 
     def __init__(self, trading_pair: str, checked: bool) -> None:
         self.fusion = BookFusion(trading_pair, checked=checked)
         self.latest: dict[str, BookSnapshot | BestQuote] = {}
         self.diff_books: dict[str, OrderBook] = {}
+        self.lost: dict[str, str] = {}
 
 
 class PairState(msgspec.Struct):
-    """All books of one pair, for a checkpoint; of those kept by diffs the levels, number and staleness."""
+    """
+    All books of one pair, for a checkpoint; of those kept by diffs the levels, number and staleness.
+
+    `fused_diffs` names the forms with diffs that are the fused book itself, `lost` why forms no longer hold.
+    """
 
     venue: str
     trading_pair: str
     fusion: FusionState
     latest: dict[str, BookSnapshot | BestQuote]
     diff_books: dict[str, tuple[Columns, Columns, int | None, bool, str]]
+    fused_diffs: list[str]
+    lost: dict[str, str]
 
 
 class TrackerState(msgspec.Struct):
@@ -142,6 +149,8 @@ class OrderBookTracker:
             book.apply_quote(latest)
             book.is_stale = False
             book.stale_cause = ""
+        if form in books.lost:
+            book.mark_stale(books.lost[form])
         return book
 
     def funding_info(self, trading_pair: str, *, venue: str | None = None) -> FundingInfo | None:
@@ -170,7 +179,10 @@ class OrderBookTracker:
                 {
                     form: (book.bids.columns(), book.asks.columns(), book.update_id, book.is_stale, book.stale_cause)
                     for form, book in books.diff_books.items()
+                    if book is not books.fusion.book
                 },
+                [form for form, book in books.diff_books.items() if book is books.fusion.book],
+                books.lost,
             )
             for key, books in self._pairs.items()
         ]
@@ -185,15 +197,14 @@ class OrderBookTracker:
             books = self._books((pair_state.venue, pair))
             books.fusion.restore(pair_state.fusion)
             books.latest = dict(pair_state.latest)
+            books.lost = dict(pair_state.lost)
             for form, (bids, asks, update_id, is_stale, cause) in pair_state.diff_books.items():
-                latest = books.latest.get(form)
-                if latest is None or latest.fused:
-                    books.diff_books[form] = books.fusion.book
-                    continue
                 book = books.diff_books[form] = OrderBook(pair)
                 book.bids.replace(bids)
                 book.asks.replace(asks)
                 book.update_id, book.is_stale, book.stale_cause = update_id, is_stale, cause
+            for form in pair_state.fused_diffs:
+                books.diff_books[form] = books.fusion.book
 
     def _books(self, key: _Key) -> _PairBooks:
         books = self._pairs.get(key)
@@ -205,6 +216,11 @@ class OrderBookTracker:
         pair = message.trading_pair
         key = (message.venue, pair)
         books = self._pairs.get(key) or self._books(key)
+        if type(message) is BestQuote and not message.fused:
+            books.latest[message.form] = message
+            if books.lost:
+                books.lost.pop(message.form, None)
+            return None
         book = books.fusion.book
         try:
             books.fusion.apply(message)
@@ -212,6 +228,8 @@ class OrderBookTracker:
                 self._apply_diff_alone(books, message)
             else:
                 books.latest[message.form] = message
+                if books.lost:
+                    books.lost.pop(message.form, None)
                 if not message.fused and message.form in books.diff_books and isinstance(message, BookSnapshot):
                     books.diff_books[message.form].apply_snapshot(message)
         except BookError as exc:
@@ -237,18 +255,22 @@ class OrderBookTracker:
             snapshot = books.latest.get(message.form)
             if isinstance(snapshot, BookSnapshot):
                 alone.apply_snapshot(snapshot)
-        alone.apply_diff_message(message)
+        alone.apply_diff_message(message, checked=self._checked)
 
     def _apply_event(self, event: StreamEvent) -> OrderBook | None:
         if event.kind is not EventKind.STALE or not event.symbol:
             return None
         books = self._books((event.venue, event.trading_pair))
-        latest = books.latest.get(event.stream)
+        latest, alone = books.latest.get(event.stream), books.diff_books.get(event.stream)
+        if latest is not None or alone is not None:
+            books.lost[event.stream] = event.cause
+            if alone is not None and alone is not books.fusion.book:
+                alone.mark_stale(event.cause)
         if latest is not None:
             is_part = latest.fused
         else:
             # A stream that no book message came from is none of the book's, save the one a book begins with.
-            is_part = event.stream in books.diff_books or event.stream == FORM_FULL
+            is_part = alone is books.fusion.book or event.stream == FORM_FULL
         if not is_part:
             return None
         books.fusion.mark_stale(event.stream, event.cause)

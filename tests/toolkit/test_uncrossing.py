@@ -93,6 +93,16 @@ def test_a_crossed_snapshot_is_netted() -> None:
     assert levels(view.raw) == ([(12.0, 1.0), (10.0, 1.0)], [(11.0, 0.25), (13.0, 1.0)])
 
 
+def test_numbers_of_orders_are_left_out_where_a_level_was_netted() -> None:
+    """What remains is no longer that of so many orders."""
+    sides = ((12.0, 10.0), (1.0, 1.0), (3, 4)), ((11.0, 13.0), (0.25, 1.0), (5, 6))
+    view = UncrossedBook("A-B")
+    view.apply(BookSnapshot("v", "A-B", "A-B", None, 0, 0, 0, "full", True, None, *sides[0], *sides[1]))
+    bids, asks = view.book.depth()
+    assert [level.order_count for level in bids] == [None, None]
+    assert [level.order_count for level in asks] == [6]
+
+
 def test_a_level_is_back_when_what_it_crossed_with_is_gone() -> None:
     """The raw book never forgot it."""
     view = view_of(START, diff([(11.0, 5.0)], [], 1))
@@ -115,13 +125,14 @@ def test_the_view_says_what_the_raw_book_says_of_itself() -> None:
 
 
 def test_a_message_that_no_book_can_take_leaves_both_alike() -> None:
-    """What was applied before the bad level is in the view too."""
+    """Whatever of it the raw book took, the view shows; and it goes on from there."""
     view = view_of(START)
     with pytest.raises(BookError):
         view.apply(diff([(9.5, 1.0), (float("nan"), 1.0)], [], 1))
     assert levels(view.book) == levels(view.raw)
-    assert view.book.best_bid is not None
-    assert len(view.book.bids) == 3
+    view.apply(diff([(9.7, 1.0)], [], 2))
+    assert levels(view.book) == levels(view.raw)
+    assert view.book.bids.size_at(9.7) == 1.0
 
 
 PRICES = st.integers(1, 12).map(lambda tick: tick / 4)
