@@ -171,7 +171,8 @@ class UncrossedBooks:
     """
     Uncrossed views of every book of a tracker, from the moment on that this is made.
 
-    Make it before the first message: of a level that came earlier it knows no age, and takes it for the oldest.
+    Make it before the first message: of a level that came earlier it knows no age, and takes it for the oldest. A
+    tracker that was restored from a checkpoint needs a new one.
 
         uncrossed = UncrossedBooks(source.tracker)
         ...
@@ -202,7 +203,7 @@ class UncrossedBooks:
             return
         key = (message.venue, message.trading_pair)
         view = self._books.get(key)
-        if view is None or view.raw is not raw:
+        if view is None:
             view = self._books[key] = UncrossedBook(raw=raw)
         if isinstance(message, BookSnapshot | BookDiff | BestQuote):
             view.follow(message)

@@ -64,6 +64,7 @@ def test_a_book_update(folder: Path) -> None:
     (diff,) = received(folder, "v4_orderbook")
     assert isinstance(diff, BookDiff)
     assert (diff.symbol, diff.form, diff.fused, diff.last_update_id) == ("BTC-USD", "full", True, 3219)
+    assert diff.depth_cap is None  # an update may be of any level
     assert (diff.bid_prices, diff.bid_sizes, diff.ask_prices, diff.ask_sizes) == ((65920.0,), (0.0,), (), ())
 
 

@@ -515,6 +515,20 @@ def test_an_import_holds_several_connections_in_one_file() -> None:
     assert (stale.symbol, stale.stream, stale.cause) == ("ETH-USD", "full", "sequence")
 
 
+def test_an_import_without_names_of_connections_begins_anew_with_a_greeting() -> None:
+    """The numbers of the second connection are counted from its own beginning."""
+    session = Session(protocol())
+    for is_second in (False, True):
+        session.take({"type": "connected", "message_id": 0})
+        session.take(snapshot(BTC, [("10", "1")], [("11", "1")], 1, ""))
+        for number in range(2, 60):
+            session.now_s += 1
+            if not (is_second and number == 10):
+                session.take(update(BTC, [("9", "1")], [], number, ""))
+    (stale,) = events(session.messages, EventKind.STALE)
+    assert stale.cause == "sequence"
+
+
 def test_an_import_shows_a_reconnect_by_the_name_of_the_connection() -> None:
     """What was sent between the last frame of the one and the first of the other is missing."""
     session = Session(protocol())

@@ -231,6 +231,28 @@ def test_a_capture_of_some_channels_is_told_from_a_loss() -> None:
     assert numbers.is_whole
 
 
+def test_an_error_beside_a_request_on_its_way_excuses_nothing_later() -> None:
+    """It had no number of its own, and the one that it seemed to have is another's."""
+    numbers = MessageNumbers()
+    numbers.seen(0, 0, 0)
+    numbers.sent("subscribe", "ch", "x", 1, 0)
+    numbers.seen(2, 2, 0)
+    numbers.refused(2, 3, 0)
+    numbers.seen(1, 4, 0)
+    numbers.answered("subscribe", "ch", "x")
+    numbers.seen(4, 5, 0)
+    assert numbers.lost(0) is None
+    assert numbers.lost(GRACE_S * NS_PER_S) == Lost(1, 3, False)
+
+
+def test_one_frame_of_few_is_a_loss() -> None:
+    """However large a part of a short capture it is."""
+    numbers = MessageNumbers()
+    numbers.seen(0, 0, 0)
+    numbers.seen(2, 1, 0)
+    assert numbers.lost(30 * NS_PER_S) == Lost(1, 1, False)
+
+
 def test_an_error_without_a_number_of_its_own_excuses_nothing() -> None:
     """It repeats the newest one; a frame that is lost afterwards is found."""
     numbers = MessageNumbers()

@@ -169,6 +169,10 @@ def test_being_subscribed_already_without_a_snapshot_is_undone() -> None:
     session.take({"type": "unsubscribed", "connection_id": "c", "message_id": 3, "channel": "v4_orderbook", "id": BTC})
     session.take(snapshot(BTC, [("10", "1")], [("11", "1")], 4))
     assert session.wait(60) == []
+    # That is over: a subscribe that is lost later is just sent again.
+    session.wait(601)
+    session.send()
+    assert texts(session.wait(30)) == [("subscribe", BTC)]
 
 
 def test_being_subscribed_already_with_a_snapshot_changes_nothing() -> None:
@@ -199,6 +203,15 @@ def test_a_book_is_read_anew_every_ten_minutes() -> None:
     assert (gap.cause, gap.ts_start, gap.ts_end) == ("unsubscribed", START_NS, START_NS + 603 * NS_PER_S)
     assert session.wait(590) == []
     assert texts(session.wait(11)) == [("unsubscribe", BTC), ("subscribe", BTC)]
+
+
+def test_trades_are_not_read_anew() -> None:
+    """Nothing of them is missing between a snapshot and its updates that does not show."""
+    session = Session.ready(BTC, channels=("trades",))
+    session.connect("trades-0")
+    session.send()
+    session.take(data("v4_trades", BTC, {"trades": []}, 1, "subscribed"))
+    assert session.wait(5000) == []
 
 
 def test_books_are_read_anew_one_at_a_time() -> None:
@@ -265,15 +278,21 @@ def test_settled_funding_is_asked_for_after_each_hour() -> None:
     assert session.wait(3599) == []
     assert [getattr(request, "path", "") for request in session.wait(1)] == ["/historicalFunding/BTC-USD?limit=3"]
     assert session.wait(1) == []
+    session.calls()
+    session.control("disconnected")
+    session.connect("venue", name="d")
+    assert session.calls() == []
 
 
-def test_funding_is_stale_with_its_connection() -> None:
-    """Each market's, and the stream of all."""
+@pytest.mark.parametrize("conn_id", [0, 5])
+def test_funding_is_stale_with_its_connection(conn_id: int) -> None:
+    """Each market's, and the stream of all; also where a resumed session has another connection for them."""
     session = Session.ready(BTC, channels=("funding",))
-    session.connect("venue")
-    session.send()
-    session.take(data("v4_markets", None, {"markets": {BTC: market()}}, 1, "subscribed"))
-    told = session.control("disconnected")
+    for number, name in ((0, "c"), (conn_id, "d")):
+        session.connect("venue", number, name)
+        session.send()
+        session.take(data("v4_markets", None, {"markets": {BTC: market()}}, 1, "subscribed", name), conn_id=number)
+        told = session.control("disconnected", number)
     assert {(event.symbol, event.stream) for event in events(told, EventKind.STALE)} == {
         ("", "markets"),
         (BTC, "funding"),

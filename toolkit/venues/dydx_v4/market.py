@@ -100,7 +100,7 @@ class DydxV4MarketProtocol(VenueProtocol):
             wire.CHANNEL_BOOK: (read_book, self._tell_book),
             wire.CHANNEL_TRADES: (read_trades, self._tell_trades),
             wire.CHANNEL_MARKETS: (self._read_markets, self._tell_markets),
-            wire.CHANNEL_BLOCKS: (_read_block, self._tell_block),
+            wire.CHANNEL_BLOCKS: (wire.read_block, self._tell_block),
         }
 
     # -- metadata ----------------------------------------------------------------------------------------------
@@ -148,7 +148,6 @@ class DydxV4MarketProtocol(VenueProtocol):
 
     def _subscribe(self, frame: Frame, role: str) -> None:
         # Only the venue's greeting says that it listens; until then nothing is sent.
-        self._numbers.end(frame)
         wanted = shards(self.channels, self._wanted).get(role, [])
         self._subscriptions.opened(frame.conn_id, wanted, frame.ts_mono)
         for subscription in wanted:
@@ -448,12 +447,11 @@ class DydxV4MarketProtocol(VenueProtocol):
     def _on_rest_trades(self, frame: Frame, what: str) -> list[Message]:
         trades = checked(wire.decode_trades(frame.payload).trades)
         known, page, ticker = (*what.split(":", 2), "", "")[:3]
-        if not (known.isdigit() and page.isdigit() and ticker):
-            return self._trades.messages(self.venue, what, trades, frame, 0, is_history=True)
-        messages = self._trades.messages(self.venue, ticker, trades, frame, 0, is_history=True)
-        if any(isinstance(message, Trade) and not message.is_duplicate for message in messages):
-            self._ask_older_trades(ticker, int(known), messages, page=int(page) + 1)
-        return messages
+        is_page = known.isdigit() and page.isdigit() and bool(ticker)
+        told = self._trades.messages(self.venue, ticker if is_page else what, trades, frame, 0, is_history=True)
+        if is_page and any(isinstance(message, Trade) and not message.is_duplicate for message in told):
+            self._ask_older_trades(ticker, int(known), told, page=int(page) + 1)
+        return told
 
     def _on_funding_history(self, frame: Frame) -> list[Message]:
         rows = wire.decode_funding_history(frame.payload).historicalFunding
@@ -496,7 +494,3 @@ def _id_of(envelope: wire.Envelope) -> str:
 
 def _describe(lost: Lost) -> str:
     return f"{lost.count} of the connection's frames never came, the first of them message_id {lost.first}"
-
-
-def _read_block(envelope: wire.Envelope) -> tuple[int, int]:
-    return wire.block_of(wire.decode_block(envelope.contents))

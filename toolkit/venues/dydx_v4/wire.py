@@ -49,6 +49,7 @@ __all__ = [
     "decode_time",
     "decode_trades",
     "decode_trades_batch",
+    "read_block",
     "time_ns",
 ]
 
@@ -272,6 +273,11 @@ def block_of(block: Block) -> tuple[int, int]:
     if height is None or not 0 <= height < 2**53:
         raise ParseError("a block without a height")
     return height, time_ns(block.time)
+
+
+def read_block(envelope: Envelope) -> tuple[int, int]:
+    """The block in a frame of `v4_block_height`. Raises ParseError."""
+    return block_of(decode_block(envelope.contents))
 
 
 def time_ns(time: datetime) -> int:
