@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
 from toolkit.errors import BookError, ParseError
 from toolkit.frames import Frame
 from toolkit.messages import (
@@ -108,12 +110,18 @@ def trade_cause(data: wire.Trade) -> str | None:
     return OFF_BOOK.get(data.X, data.X.lower())
 
 
-def _rate(value: float | str | None) -> float | None:
-    if isinstance(value, str):
-        if value:
-            raise ParseError(f"funding rate {value!r}: expected a number")
+_decode_rate = wire.decode_as(float)
+
+
+def _rate(text: str | None) -> float | None:
+    """The rate, or None where the text is empty."""
+    if not text:
         return None
-    return value
+    try:
+        rate: float = _decode_rate(text.encode())
+    except msgspec.DecodeError:
+        raise ParseError(f"funding rate {text!r}: expected a number") from None
+    return rate
 
 
 def funding_info(

@@ -330,7 +330,8 @@ class Feeds:
 
     def export(self) -> Any:
         """Everything, for a checkpoint."""
-        return msgspec.to_builtins(self._state)
+        told = {symbol: seen for symbol, seen in self._state.trades.items() if seen[0] >= 0}
+        return msgspec.to_builtins(_State(told, self._state.with_diffs))
 
     def restore(self, state: Any) -> None:
         """Become what `export` described."""

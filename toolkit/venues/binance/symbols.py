@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -211,13 +211,11 @@ class SymbolTable:
             self._symbol_of[row.pair] = row.symbol
 
     def export(self) -> Any:
-        """Everything, for a checkpoint."""
-        return {"listed": msgspec.to_builtins(list(self._listed.values())), "pairs": list(self._pair_of.items())}
+        """What the venue told, for a checkpoint; the other pairs follow from it and the spelling of their symbols."""
+        return msgspec.to_builtins(list(self._listed.values()))
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Any) -> None:
         """Become the table that `export` described."""
-        self._listed = {row.symbol: row for row in msgspec.convert(state["listed"], list[Listed])}
-        self._pair_of = dict(state["pairs"])
-        self._symbol_of = {}
-        for symbol, pair in self._pair_of.items():
-            self._symbol_of.setdefault(pair, symbol)
+        self._listed = {row.symbol: row for row in msgspec.convert(state, list[Listed])}
+        self._pair_of = {row.symbol: row.pair for row in self._listed.values()}
+        self._symbol_of = {row.pair: row.symbol for row in self._listed.values()}

@@ -48,7 +48,6 @@ Price = Annotated[float, msgspec.Meta(gt=0, le=_FINITE)]
 #: A price that is 0 where there is nothing to price: an empty side of a quote, a trade that was none.
 PriceOrZero = Annotated[float, msgspec.Meta(ge=0, le=_FINITE)]
 Size = Annotated[float, msgspec.Meta(ge=0, le=_FINITE)]
-Rate = Annotated[float, msgspec.Meta(ge=-_FINITE, le=_FINITE)]
 #: An update or trade id. -1 is the `lastUpdateId` of an instrument that never had an order.
 Id = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
 Time = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -145,7 +144,7 @@ class MarkPrice(msgspec.Struct, gc=False, kw_only=True):
     s: str = ""
     p: PriceOrZero
     i: PriceOrZero | None = None
-    r: Rate | str | None = None
+    r: str | None = None
     T: Time = 0
     st: int = 0
 
@@ -185,7 +184,7 @@ class PremiumIndex(msgspec.Struct, kw_only=True):
     symbol: str
     markPrice: PriceOrZero
     indexPrice: PriceOrZero | None = None
-    lastFundingRate: Rate | str | None = None
+    lastFundingRate: str | None = None
     nextFundingTime: Time = 0
     time: Time = 0
 
@@ -210,7 +209,7 @@ class Bare(msgspec.Struct, kw_only=True):
     msg: str = ""
     error: dict[str, Any] | str | None = None
     lastUpdateId: Id | None = None
-    B: msgspec.Raw | None = None
+    B: Any = None
 
 
 def combined_decoder(data: Any) -> Any:
