@@ -173,6 +173,21 @@ def test_trades_missed_between_two_connections_are_asked_for() -> None:
     assert session.calls() == []
 
 
+@pytest.mark.parametrize(("step", "pages"), [(10, 10), (0, 1)])
+def test_asking_for_older_trades_comes_to_an_end(step: int, pages: int) -> None:
+    """After ten pages, and at once where the venue answers with what it has sent before."""
+    session = Session(protocol())
+    session.take(data("v4_trades", BTC, {"trades": [trade(trade_id(1))]}, 1))
+    height = 9000
+    session.take(data("v4_trades", BTC, {"trades": [trade(trade_id(height))]}, 2, "subscribed"))
+    asked = 0
+    while calls := session.calls():
+        asked += 1
+        height -= step
+        session.rest(calls[0].tag, {"trades": [trade(trade_id(height))]})
+    assert asked == pages
+
+
 def test_history_that_reaches_back_far_enough_asks_for_nothing() -> None:
     """Nor does the first one."""
     session = Session(protocol())
@@ -527,6 +542,18 @@ def test_an_import_without_names_of_connections_begins_anew_with_a_greeting() ->
                 session.take(update(BTC, [("9", "1")], [], number, ""))
     (stale,) = events(session.messages, EventKind.STALE)
     assert stale.cause == "sequence"
+
+
+def test_an_import_from_the_middle_of_a_connection_shows_a_loss() -> None:
+    """In the streams that it never saw begin; a book without a snapshot was never good."""
+    session = Session(protocol())
+    for number in range(500, 560):
+        session.now_s += 1
+        if number != 510:
+            session.take(data("v4_trades", BTC, {"trades": [trade(trade_id(number))]}, number))
+    assert [(event.stream, event.cause) for event in events(session.messages, EventKind.STALE)] == [
+        ("trades", "sequence")
+    ]
 
 
 def test_an_import_shows_a_reconnect_by_the_name_of_the_connection() -> None:

@@ -245,6 +245,12 @@ def test_an_error_beside_a_request_on_its_way_excuses_nothing_later() -> None:
     assert numbers.lost(GRACE_S * NS_PER_S) == Lost(1, 3, False)
 
 
+def test_a_session_of_our_own_is_never_a_selection() -> None:
+    """We have every frame that arrived, so what is missing was lost."""
+    _, found = numbers_at(*((index * 2, index / 10) for index in range(100)))
+    assert {lost.is_selection for lost in found if lost is not None} == {False}
+
+
 def test_one_frame_of_few_is_a_loss() -> None:
     """However large a part of a short capture it is."""
     numbers = MessageNumbers()

@@ -258,6 +258,7 @@ def test_after_a_reconnect_everything_is_subscribed_again() -> None:
     session.now_s = 5
     told = session.control("disconnected", code=1012)
     assert [(event.stream, event.cause) for event in events(told, EventKind.STALE)] == [("full", "disconnect")]
+    assert session.wait(1000) == []
     session.connect("books-0", name="d")
     assert [each["id"] for each in session.send()] == [BTC]
     told = session.take(snapshot(BTC, [("10", "1")], [("11", "1")], 1, "d"))
