@@ -8,7 +8,9 @@ corrupt or out of order; it says how many bytes it left.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -119,6 +121,8 @@ class JournalWriter:
         segment: Number of the segment.
         flush_bytes: Payload bytes at which frames go to the thread at once.
         pending_bytes_max: Payload bytes held in memory while the disk does not follow.
+        after: The journal of the segment before. Nothing is written until it is closed, and nothing at all if it could
+            not be written to its end: what follows a hole cannot be read.
 
     Attributes:
         frame_count: Frames appended.
@@ -134,6 +138,7 @@ class JournalWriter:
         *,
         flush_bytes: int = FLUSH_BYTES,
         pending_bytes_max: int = PENDING_BYTES_MAX,
+        after: JournalWriter | None = None,
     ) -> None:
         self.path = journal_path(folder, segment)
         self.path.parent.mkdir(exist_ok=True)
@@ -155,6 +160,10 @@ class JournalWriter:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._last: Future[None] | None = None
         self._is_closed = False
+        self._ended = threading.Event()
+        self._handle_lock = threading.Lock()
+        if after is not None:
+            self._thread.submit(self._follow, after)
 
     def append(self, frame: Frame) -> None:
         """
@@ -183,22 +192,32 @@ class JournalWriter:
                 f"{self.path}: {self.pending_bytes >> 20} MiB wait for the disk, expected at most "
                 f"{self._pending_bytes_max >> 20} MiB: it cannot follow; record less, or to a faster disk"
             )
-        frames_, self._frames = self._frames, []
-        size, self._frame_bytes = self._frame_bytes, 0
-        self._last = self._thread.submit(self._write_batch, frames_, size)
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._frames:
+            frames_, self._frames = self._frames, []
+            size, self._frame_bytes = self._frame_bytes, 0
+            self._last = self._thread.submit(self._write_batch, frames_, size)
 
     def drain(self) -> None:
-        """Flush, and wait until all is written. Raises OSError where the disk refused."""
-        self.flush()
+        """Write what is left, however long that takes. Raises OSError where the disk refused."""
+        self._hand_over()
         if self._last is not None:
             self._last.result()
         if self._failure is not None:
             raise self._failure
 
+    def touch(self) -> None:
+        """Leave on disk that the recorder lived until now, also when nothing comes. Safe to call in another thread."""
+        with contextlib.suppress(OSError):  # sealed and gone, or a disk that says so elsewhere
+            os.utime(self.path)
+
     def sync(self) -> None:
         """Make what was written survive a power cut. May take long; safe to call in another thread."""
-        if not self._is_closed:
-            os.fsync(self._handle)
+        with self._handle_lock:
+            if not self._is_closed:
+                os.fsync(self._handle)
 
     def close(self) -> None:
         """
@@ -213,10 +232,19 @@ class JournalWriter:
             self._stream.close()
             self._write(self._collector.take())
             os.fsync(self._handle)
+        except OSError as exc:
+            self._failure = exc
+            raise
         finally:
-            self._is_closed = True
             self._thread.shutdown()
-            os.close(self._handle)
+            with self._handle_lock:  # a sync in another thread may be at work on it
+                self._is_closed = True
+                os.close(self._handle)
+            self._ended.set()
+
+    def _follow(self, before: JournalWriter) -> None:
+        before._ended.wait()
+        self._failure = self._failure or before._failure
 
     def _write_batch(self, batch_frames: list[Frame], size: int) -> None:
         if self._failure is not None:

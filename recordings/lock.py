@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 from toolkit.errors import RecordingError, RecordingLocked
 
-__all__ = ["FolderLock"]
+__all__ = ["LOCK_NAME", "FolderLock"]
 
 LOCK_NAME: Final = "recording.lock"
+#: How often, and how long in all, a lock is tried whose owner is dead: its sealing process is about to end.
+TRY_S: Final = 0.05
+TRIES: Final = 200
 
 
 class FolderLock:
@@ -32,17 +37,33 @@ class FolderLock:
         except OSError as exc:
             raise RecordingError(f"{self._path.parent} cannot be written: {exc.strerror}") from None
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
+            self._acquire(handle)
+            # Who owns it is for people; a full disk must not keep anybody from healing the recording.
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, b"%d\n" % os.getpid(), 0)
+        except BaseException:
             os.close(handle)
-            raise RecordingLocked(
-                f"{self._path.parent} is being written by process {owner}: wait for it, or record into another folder"
-            ) from None
-        os.ftruncate(handle, 0)
-        os.write(handle, b"%d\n" % os.getpid())
+            raise
         self._handle = handle
         return self
+
+    def _acquire(self, handle: int) -> None:
+        for _ in range(TRIES):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            owner = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            if not (owner.isascii() and owner.isdigit()) or _is_alive(int(owner)):
+                break
+            time.sleep(TRY_S)
+        raise RecordingLocked(
+            f"{self._path.parent} is being written by process {owner}: wait for it, or record into another folder"
+        )
+
+    def fileno(self) -> int:
+        """The handle that holds the lock: a child that inherits it holds it too."""
+        return self._handle
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -50,3 +71,13 @@ class FolderLock:
         # The file stays: removing it would let a third process lock a new one while a second still waits on this.
         os.close(self._handle)
         self._handle = -1
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's
+    return True

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from recordings.checkpoints import read_checkpoint
 from recordings.journal import FLUSH_BYTES, PENDING_BYTES_MAX, JournalWriter
-from recordings.lock import FolderLock
+from recordings.lock import LOCK_NAME, FolderLock
 from recordings.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
 from recordings.normalize import Normalizer
 from recordings.recovery import Recovery, needs_recovery, recover
@@ -160,6 +160,8 @@ StatusCallback = Callable[[RecorderStatus], None]
 LogCallback = Callable[[str], None]
 #: Causes that take a whole connection or session at once.
 _WHOLE_CAUSES: Final = frozenset({"disconnect", "stop", "crash"})
+#: What a recorder that died before its first manifest leaves behind.
+_TRACES: Final = frozenset({LOCK_NAME, f".{MANIFEST_NAME}.tmp"})
 #: How often the clock of rotation and the free disk are looked at, seconds.
 LOOK_S: Final = 0.5
 LAG_PROBE_NS: Final = 10_000_000
@@ -200,6 +202,7 @@ class Recorder:
     _has_begun: bool = False
     _segment: int = 0
     _written_before: int = 0
+    _segment_from: int = 0
     _segment_until: int = 0
     _was_slow: bool = False
     #: Lags of the receiving loop, ns, newest last.
@@ -226,15 +229,17 @@ class Recorder:
         """
         folder = self.options.folder
         is_new = self._prepare_folder(folder)
-        with FolderLock(folder):
+        with FolderLock(folder) as lock:
             try:
-                return await self._record(folder, is_new)
-            except BaseException:
+                return await self._record(folder, is_new, lock)
+            except BaseException as exc:
                 if is_new and not self._has_begun:
                     _remove_empty(folder)
+                if isinstance(exc, OSError):
+                    raise RecordingError(_disk_refused(folder, exc)) from exc
                 raise
 
-    async def _record(self, folder: Path, is_new: bool) -> Manifest:
+    async def _record(self, folder: Path, is_new: bool, lock: FolderLock) -> Manifest:
         protocols = {venue.spec.name: venue.spec.make_protocol(venue.options) for venue in self.options.venues}
         if len(protocols) != len(self.options.venues):
             raise ConfigError("a venue is named twice: name all of its pairs together")
@@ -246,7 +251,7 @@ class Recorder:
         )
         self.dispatcher.add_callback(self._take)
         self._sources = [self._source(venue, normalizer, capture) for venue in self.options.venues]
-        sealer = SealerProcess(folder)
+        sealer = SealerProcess(folder, lock, self.log)
         await sealer.start()
         failure: BaseException | None = None
         try:
@@ -273,7 +278,7 @@ class Recorder:
     def _prepare_folder(self, folder: Path) -> bool:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            names = {path.name for path in folder.iterdir()} - {"recording.lock"}
+            names = {path.name for path in folder.iterdir()} - _TRACES
         except OSError as exc:
             raise RecordingError(f"{folder} cannot be written: {exc.strerror}") from None
         if names and MANIFEST_NAME not in names:
@@ -296,6 +301,7 @@ class Recorder:
                 read_checkpoint(folder, manifest.resume, normalizer)
             manifest.sources = sources
             manifest.status = "running"
+            manifest.live_digest = None  # of the session before
         manifest.flush_interval_s = self.options.flush_interval_s
         write_manifest(folder, manifest)
         return manifest
@@ -315,14 +321,9 @@ class Recorder:
         )
 
     async def _run_sources(self, folder: Path, sealer: SealerProcess) -> None:
-        for source in self._sources:
-            await source.initialize()
-        self._has_begun = True
-        for source in self._sources:
-            await source.start()
         async with asyncio.TaskGroup() as group:
-            services = [group.create_task(source.wait()) for source in self._sources]
-            services += [
+            services = [
+                group.create_task(self._keep_sources()),
                 group.create_task(self._flush_regularly()),
                 group.create_task(self._measure_lag()),
                 group.create_task(self._look_after(folder, sealer, group)),
@@ -332,6 +333,14 @@ class Recorder:
             await self._stop.wait()
             for service in services:
                 service.cancel()
+
+    async def _keep_sources(self) -> None:
+        for source in self._sources:
+            await source.initialize()
+        self._has_begun = True
+        for source in self._sources:
+            await source.start()
+        await asyncio.gather(*(source.wait() for source in self._sources))
 
     async def _stop_sources(self) -> None:
         for source in self._sources:
@@ -344,14 +353,22 @@ class Recorder:
     ) -> Manifest:
         live_digest = None
         try:
-            # After a failed write the sink refuses whatever comes; what was written before is sealed all the same.
             with contextlib.suppress(BackpressureError, OSError):
                 self._say(capture, "session_end", cause="stop" if failure is None else type(failure).__name__)
                 live_digest = self._normalizer.chain.hexdigest() if self._normalizer is not None else None
+            if live_digest is None:
+                # After a failed write the sink refuses whatever comes, so it is as if the recorder had died: what was
+                # written is sealed, and what was not is stated as lost.
+                await self._close_unfinished()
+                await sealer.stop()
+                self.recovery = await asyncio.to_thread(recover, folder, self.clock, alive_until=self.clock.time_ns())
+                self.log(_describe(self.recovery))
+                return self.recovery.manifest
             self._close_segment(sealer)
             await asyncio.gather(*self._seals)
         except (OSError, RecordingError) as exc:
-            self.log(f"not sealed: {exc}; make room, then run `tickdeck recover {folder}`")
+            why = (exc.strerror or str(exc)) if isinstance(exc, OSError) else str(exc)
+            self.log(f"not sealed: {why}; see to that, then run `tickdeck recover {folder}`")
             if failure is None:
                 raise
             raise failure from exc
@@ -362,12 +379,18 @@ class Recorder:
         manifest.live_digest = live_digest
         write_manifest(folder, manifest)
         step("session-sealed")
-        if live_digest is not None and live_digest != manifest.digest:
+        if live_digest != manifest.digest:
             raise RecordingError(
                 f"{folder}: sealing gave the digest {manifest.digest}, the live session {live_digest}: "
                 "the raw frames are whole, but this is a defect of tickdeck; please report it"
             )
         return manifest
+
+    async def _close_unfinished(self) -> None:
+        await asyncio.gather(*self._seals, return_exceptions=True)
+        if self._journal is not None:
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(self._journal.close)
 
     # -- every frame and message -------------------------------------------------------------------------------
 
@@ -415,41 +438,49 @@ class Recorder:
 
     # -- journal and segments ----------------------------------------------------------------------------------
 
-    def _open_segment(self, folder: Path, number: int) -> None:
+    def _open_segment(self, folder: Path, number: int, after: JournalWriter | None = None) -> None:
         self._segment = self.status.segment = number
         self._journal = JournalWriter(
             folder,
             number,
             flush_bytes=self.options.flush_bytes,
             pending_bytes_max=self.options.pending_bytes_max,
+            after=after,
         )
         step("journal-opened")
         length = round(self.options.rotate_s * NS_PER_S)
-        self._segment_until = (self.clock.time_ns() // length + 1) * length
+        self._segment_from = self.clock.time_ns() // length * length
+        self._segment_until = self._segment_from + length
 
     def _close_segment(self, sealer: SealerProcess) -> None:
         journal, self._journal = self._journal, None
         if journal is None:
             return
         self._written_before += journal.frame_count
-        seal = asyncio.get_running_loop().create_task(self._seal(journal, self._segment, sealer))
+        loop = asyncio.get_running_loop()
+        # The last batch and the sync may wait for the disk; the loop that receives does not.
+        closing = loop.run_in_executor(None, journal.close)
+        seal = loop.create_task(self._seal(journal, closing, self._segment, sealer))
         self._seals.append(seal)
 
-    async def _seal(self, journal: JournalWriter, number: int, sealer: SealerProcess) -> None:
+    async def _seal(
+        self, journal: JournalWriter, closing: asyncio.Future[None], number: int, sealer: SealerProcess
+    ) -> None:
         try:
-            # The last batch and the sync may wait for the disk; the loop that receives does not.
-            await asyncio.to_thread(journal.close)
+            await closing
         except OSError as exc:
             self.log(_disk_refused(journal.path, exc))
         step("journal-closed")
         await sealer.seal(number)
 
     async def _flush_regularly(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await self.clock.sleep(self.options.flush_interval_s)
             journal = self._journal
             if journal is None:
                 continue
+            loop.run_in_executor(None, journal.touch)
             try:
                 journal.flush()
                 if self.options.fsync is Fsync.ALWAYS:
@@ -503,10 +534,12 @@ class Recorder:
                 self._seals.remove(seal)
                 seal.result()
             self.status.unsealed = len(self._seals)
-            is_over = self.clock.time_ns() >= self._segment_until or journal.byte_count >= self.options.rotate_bytes
+            # A clock that steps back ends the segment too, or the next would be due only when it has caught up.
+            is_its_time = self._segment_from <= self.clock.time_ns() < self._segment_until
+            is_over = not is_its_time or journal.byte_count >= self.options.rotate_bytes
             if is_over and journal.frame_count:
                 self._close_segment(sealer)
-                self._open_segment(folder, self._segment + 1)
+                self._open_segment(folder, self._segment + 1, journal)
 
 
 def _leaves(failure: BaseException) -> Iterator[BaseException]:

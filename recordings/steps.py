@@ -2,7 +2,8 @@
 Names for the instants at which a crash must be harmless.
 
 The code says `step("manifest-written")` where it has come that far. That does nothing, except in the chaos suite,
-which sets `TICKDECK_DIE_AT` to one of these names to have the process killed there, as a power cut would.
+which sets `TICKDECK_DIE_AT` to one of these names to have the process killed there, as a power cut would. A name
+behind `sealer/` or `recorder/` is meant for that process alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import signal
 from typing import Final
 
-__all__ = ["STEPS", "step"]
+__all__ = ["STEPS", "step", "this_is"]
 
 #: Every step, in the order a segment goes through them; the last three are of renormalizing and compacting.
 STEPS: Final = (
@@ -33,14 +34,23 @@ STEPS: Final = (
     "rewrite-manifest-written",
 )
 
-_name, _, _count = os.environ.get("TICKDECK_DIE_AT", "").partition(":")
+_place, _, _count = os.environ.get("TICKDECK_DIE_AT", "").partition(":")
+_process, _, _name = _place.rpartition("/")
 _left = int(_count or 1)
+#: Which process this is, for the names that are meant for one of them.
+_here = "recorder"
+
+
+def this_is(process: str) -> None:
+    """Say which process this is."""
+    global _here  # noqa: PLW0603  # one process per process
+    _here = process
 
 
 def step(name: str) -> None:
     """The process has come this far; `TICKDECK_DIE_AT=name:3` kills it the third time it does."""
     global _left  # noqa: PLW0603  # one countdown per process
-    if name == _name:
+    if name == _name and _process in ("", _here):
         _left -= 1
         if _left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
