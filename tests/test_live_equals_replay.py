@@ -1,0 +1,241 @@
+"""
+What a callback saw live is what both replays of the recording give it, object for object, and so are the books.
+
+The session is as bad as a venue can be: dropped and closed connections, text that is no text, JSON cut short, values of
+wrong types and channels that nobody knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from recordings.manifest import Manifest
+from recordings.recorder import Recorder, RecorderOptions, VenueRequest
+from recordings.recording import Recording
+from recordings.verifying import verify
+from replay.embedded import EmbeddedVenue
+from replay.source import Fidelity
+from replay.synthetic.hyperliquid import VenueOptions
+from tests.tapes import Seen, pair_state, seen_in_replay
+from toolkit.clock import NS_PER_MS, SystemClock
+from toolkit.errors import ConnectFailed, SymbolError, TickdeckError
+from toolkit.messages import BookSnapshot, EventKind, Message, StreamEvent, Trade
+from toolkit.protocol import ProtocolOptions
+from toolkit.venue import find_venue
+
+PAIRS = ("BTC-USD", "PURR-USDC", "@107", "xyz:SP500", "#7510", "#7511")
+CHANNELS = ("full", "fast", "bbo", "trades", "funding", "agg:3")
+QUICK = VenueOptions(book_every_ns=200 * NS_PER_MS, fast_every_ns=100 * NS_PER_MS, ctx_every_ns=150 * NS_PER_MS)
+GARBAGE: list[bytes | str] = [
+    b"\xff\xfe no text",
+    "no JSON",
+    '{"channel":"l2Book","data":{"coin":"BTC","time":1,"lev',
+    '{"channel":"l2Book","data":{"coin":"BTC","time":"noon","levels":[[],[]]}}',
+    '{"channel":"l2Book","data":{"coin":"BTC","time":99999999999999999999,"levels":[[],[]]}}',
+    '{"channel":"bbo","data":{"coin":"BTC","time":1785000000000,"bbo":[{"px":"nan","sz":"1","n":1},null]}}',
+    '{"channel":"trades","data":[{"coin":"BTC","side":"X","px":"1","sz":"1","time":1,"tid":1}]}',
+    '{"channel":"activeAssetCtx","data":{"coin":"BTC","ctx":{"markPx":"inf"}}}',
+    '{"channel":"somethingNew","data":{}}',
+    "[" * 100_000,
+]  # fmt: skip
+
+
+class Session(NamedTuple):
+    """A recording, and what a callback saw while it was made."""
+
+    folder: Path
+    manifest: Manifest
+    seen: Seen
+
+
+def recorder_for(folder: Path, venue: EmbeddedVenue, pairs: tuple[str, ...], **options: object) -> Recorder:
+    request = VenueRequest(
+        spec=find_venue("hyperliquid"),
+        options=ProtocolOptions(pairs=pairs, channels=CHANNELS),
+        ws_url=venue.ws_url,
+        rest_url=venue.rest_url,
+    )
+    given = RecorderOptions(folder=folder, venues=(request,), disk_free_min=0, **options)  # type: ignore[arg-type]
+    return Recorder(options=given, clock=SystemClock())
+
+
+class Listener:
+    """Keeps every message with the book after it, and can be waited on."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.seen: Seen = []
+        self._recorder = recorder
+        self._more = asyncio.Event()
+
+    def __call__(self, message: Message) -> None:
+        normalizer = self._recorder._normalizer
+        assert normalizer is not None
+        self.seen.append((message, pair_state(normalizer.tracker, message)))
+        self._more.set()
+
+    async def until(self, kind: type[Message], count: int, event: EventKind | None = None) -> None:
+        """Until so many more messages of a class (and an event's kind) have come."""
+
+        def number() -> int:
+            return sum(type(m) is kind and event in (None, getattr(m, "kind", None)) for m, _ in self.seen)
+
+        enough = number() + count
+        while number() < enough:
+            self._more.clear()
+            await self._more.wait()
+
+
+async def record(folder: Path) -> Session:
+    async with EmbeddedVenue(seed=11, clock=SystemClock(), options=QUICK) as venue:
+        recorder = recorder_for(folder, venue, PAIRS, backoff_seed=1, rotate_s=1.0)
+        run = asyncio.ensure_future(recorder.run())  # noqa: TID251  # awaited below
+        while recorder._normalizer is None or not recorder._sources:
+            await asyncio.sleep(0)
+        # After the recorder's own callback, which brings the books up to date.
+        listener = Listener(recorder)
+        recorder.dispatcher.add_callback(listener)
+        await listener.until(BookSnapshot, 20)
+        for number, payload in enumerate(GARBAGE):
+            venue.send_raw(payload, binary=isinstance(payload, bytes))
+            await listener.until(StreamEvent, 1, EventKind.PARSE_ERROR)
+            if number == 4:
+                venue.drop_connections()
+                await listener.until(StreamEvent, 3, EventKind.GAP)
+        await listener.until(BookSnapshot, 20)
+        venue.close_connections(1012, "deploy")
+        await listener.until(StreamEvent, 3, EventKind.CONNECTED)
+        await listener.until(BookSnapshot, 40)
+        recorder.stop()
+        return Session(folder, await run, listener.seen)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    async def main() -> Session:
+        async with asyncio.timeout(60):
+            return await record(tmp_path_factory.mktemp("live") / "tape")
+
+    return asyncio.run(main())
+
+
+def test_the_session_was_as_bad_as_it_should_be(session: Session) -> None:
+    """Else the rest would prove little."""
+    counts = session.manifest.counts
+    assert session.manifest.status == "sealed"
+    assert counts["event_parse_error"] >= len(GARBAGE)
+    assert counts["event_disconnected"] >= 6
+    assert counts["event_gap"] > 10
+    assert len(session.manifest.segments) > 1
+    assert {message.symbol for message, _ in session.seen} == {*_SYMBOLS, ""}
+    history = [m.is_history for m, _ in session.seen if isinstance(m, Trade)]
+    assert any(history)
+    assert not all(history)
+
+
+_SYMBOLS = ("BTC", "PURR/USDC", "@107", "xyz:SP500", "#7510", "#7511")
+
+
+@pytest.mark.parametrize(
+    ("fidelity", "batch_rows"),
+    [("raw", None), ("raw", 1), ("raw", 7), ("normalized", None), ("normalized", 1), ("normalized", 13)],
+)
+def test_a_replay_gives_the_messages_and_books_of_the_live_session(
+    session: Session, fidelity: Fidelity, batch_rows: int | None
+) -> None:
+    """The end of the session apart, which the callback heard of too: all of them, in order."""
+    seen, digest = seen_in_replay(Recording.open(session.folder), fidelity, batch_rows)
+    assert len(session.seen) > 300
+    # The first word of a session is said before a callback can be added.
+    missed = len(seen) - len(session.seen)
+    assert 0 <= missed <= 12
+    assert seen[missed:] == session.seen
+    assert digest == session.manifest.live_digest == session.manifest.digest
+
+
+def test_verify_finds_one_digest_four_times(session: Session) -> None:
+    result = verify(session.folder)
+    assert result.problems == []
+    assert {result.live_digest, result.recorded_digest, result.raw_digest, result.normalized_digest} == {
+        session.manifest.digest
+    }
+
+
+_PROGRAM = """
+import sys
+from recordings.recording import Recording
+from tests.tapes import seen_in_replay
+from hashlib import blake2b
+for fidelity in ("raw", "normalized"):
+    seen, digest = seen_in_replay(Recording.open(sys.argv[1]), fidelity)
+    print(digest, blake2b(repr(seen).encode()).hexdigest())
+"""
+
+
+def test_another_process_with_another_hash_seed_sees_the_same(session: Session) -> None:
+    root = Path(__file__).parent.parent
+    outputs = set()
+    for seed in ("0", "1", "4242"):
+        done = subprocess.run(
+            [sys.executable, "-c", _PROGRAM, str(session.folder)],
+            cwd=root,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        outputs |= set(done.stdout.splitlines())
+    assert len(outputs) == 1
+    assert outputs.pop().startswith(session.manifest.digest)
+
+
+def test_what_was_not_understood_is_on_record_as_it_came(session: Session) -> None:
+    recording = Recording.open(session.folder)
+    errors = {m.capture_seq for m, _ in session.seen if isinstance(m, StreamEvent) and m.kind is EventKind.PARSE_ERROR}
+    payloads = {frame.payload for batch in recording.raw_frames() for frame in batch if frame.capture_seq in errors}
+    assert payloads == {each.encode() if isinstance(each, str) else each for each in GARBAGE}
+
+
+async def _try_to_record(folder: Path, pairs: tuple[str, ...], *, gone: bool = False) -> tuple[str, int]:
+    async with EmbeddedVenue(seed=2, clock=SystemClock(), keep_sent=True) as venue:
+        recorder = recorder_for(folder, venue, pairs)
+        if not gone:
+            with pytest.raises(TickdeckError) as caught:
+                await recorder.run()
+            return f"{type(caught.value).__name__}: {caught.value}", len(venue.sent)
+    with pytest.raises(TickdeckError) as caught:
+        await recorder.run()
+    return f"{type(caught.value).__name__}: {caught.value}", 0
+
+
+@pytest.mark.parametrize("pair", ["NOPE-USD", "btc-usd", "nodex:SP500", "#99999", "@9999"])
+def test_an_unknown_pair_is_refused_before_anything_is_subscribed(tmp_path: Path, pair: str) -> None:
+    """In one line, and without leaving a folder behind."""
+    text, sent = asyncio.run(_try_to_record(tmp_path / "tape", ("BTC-USD", pair)))
+    assert text.startswith(SymbolError.__name__)
+    assert pair.partition(":")[0] in text
+    assert "\n" not in text
+    assert sent == 0
+    assert not (tmp_path / "tape").exists()
+
+
+def test_a_port_that_nobody_listens_on_is_one_line(tmp_path: Path) -> None:
+    text, _ = asyncio.run(_try_to_record(tmp_path / "tape", ("BTC-USD",), gone=True))
+    assert text.startswith(ConnectFailed.__name__)
+    assert "\n" not in text
+    assert not (tmp_path / "tape").exists()
+
+
+def test_the_manifest_says_how_it_was_recorded(session: Session) -> None:
+    manifest = json.loads((session.folder / "recording.json").read_bytes())
+    source = manifest["sources"][0]
+    assert (source["pairs"], source["channels"]) == (list(PAIRS), list(CHANNELS))
+    assert source["ws_url"].startswith("ws://127.0.0.1")
+    assert manifest["live_digest"] == manifest["digest"]
