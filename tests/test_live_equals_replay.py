@@ -97,7 +97,7 @@ async def record(folder: Path) -> Session:
     async with EmbeddedVenue(seed=11, clock=SystemClock(), options=QUICK) as venue:
         recorder = recorder_for(folder, venue, PAIRS, backoff_seed=1, rotate_s=1.0)
         run = asyncio.ensure_future(recorder.run())  # noqa: TID251  # awaited below
-        while recorder._normalizer is None or not recorder._sources:
+        while recorder._normalizer is None or not recorder._sources:  # noqa: ASYNC110  # nothing tells of it
             await asyncio.sleep(0)
         # After the recorder's own callback, which brings the books up to date.
         listener = Listener(recorder)
