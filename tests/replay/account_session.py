@@ -15,8 +15,9 @@ from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from replay.embedded import EmbeddedVenue
 from replay.synthetic.market import MarketOptions
 from replay.synthetic.traders import AccountsOptions
+from toolkit.account_messages import AccountEventKind
 from toolkit.clock import NS_PER_S, Clock, SystemClock
-from toolkit.events import BookUpdated, ConnectorEvent
+from toolkit.events import BookUpdated, ConnectorEvent, FundingPaid
 from toolkit.facets import FacetHub, MarketFacet, UserStreamFacet
 from toolkit.messages import FundingInfo
 from toolkit.orderbook import OrderBook
@@ -152,7 +153,8 @@ async def record_session(folder: Path, *, seed: int, names: tuple[str, ...]) -> 
                 await until(lambda: not live.connector.is_connected)
                 await until(lambda: live.connector.is_connected)
                 await until(lambda: blocks.number > at + 50)  # noqa: B023
-            await until(lambda: len(user.notices) >= 2)
+            await until(lambda: any(notice.kind is AccountEventKind.LIQUIDATION for notice in user.notices))
+            await until(lambda: live.count(FundingPaid) > 5)
             # Nothing more happens at the venue; what is under way arrives.
             setattr(venue.venue, "advance", lambda now_ns: 0)  # noqa: B010  # mypy sees a method there
             rest = {

@@ -81,7 +81,7 @@ def test_the_session_had_everything_in_it(session: Session) -> None:
     assert live.count(ConnectionLost) >= 10
     assert live.count(ConnectionRestored) >= 10
     kinds = {event.message.kind for event in live.events if isinstance(event, AccountNotice)}
-    assert {"liquidation", "system_cancel"} <= kinds
+    assert "liquidation" in kinds
     counts = Recording.open(session.folder).manifest.counts
     assert counts["fills"] > 50
     assert counts["order_updates"] > 100

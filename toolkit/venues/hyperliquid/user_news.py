@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from toolkit.account_messages import TERMINAL_ORDER_STATES
+from toolkit.account_messages import TERMINAL_ORDER_STATES, Fill
 from toolkit.messages import Message, UserStreamMessage
 from toolkit.venues.hyperliquid import user_wire as wire
 from toolkit.venues.hyperliquid.symbols import dex_of
@@ -26,6 +26,11 @@ ORDERS_REMEMBERED: Final = 6_000
 ROWS_REMEMBERED: Final = 6_000
 #: Where the values of a position begin, after what every account message has.
 _VALUES: Final = len(UserStreamMessage.__struct_fields__)
+
+
+#: Values of a position that is closed, and of one that has changed since it was stated.
+_FLAT: Final = (0.0,)
+_UNSURE: Final = (None,)
 
 
 class OrderMemory(msgspec.Struct):
@@ -160,8 +165,9 @@ class AccountNews:
             self.account.suspects = without(self.account.suspects, {oid for oid, order in new.items() if order.is_done})
 
     def fills(self, rows: Sequence[wire.WireFill], *, is_history: bool) -> list[Message]:
+        """Fills that were not emitted before."""
         makes = self._makes
-        built: list[Message] = []
+        built: list[Fill] = []
         new: dict[str, wire.WireFill] = {}
         for row in rows:
             key = fill_key(row)
@@ -170,12 +176,15 @@ class AccountNews:
                 new[key] = row
         for row in new.values():
             self.account.last_fill_ms = max(self.account.last_fill_ms, row.time)
-            # The next statement of the position is news, even if it repeats the one before this fill.
-            self.account.positions.pop(row.coin, None)
+        for message in built:
+            if message.position_before is not None and not is_history:
+                # The next statement of the position is news, even if it repeats the one before this fill.
+                self.account.positions[message.symbol] = _UNSURE
         _add(self.account.fills, new, FILLS_REMEMBERED)
-        return built
+        return [*built]
 
     def fundings(self, rows: Sequence[wire.WireFunding], *, is_history: bool) -> list[Message]:
+        """Funding payments that were not emitted before."""
         makes = self._makes
         return _once(
             self.account.payments,
@@ -185,6 +194,7 @@ class AccountNews:
         )
 
     def ledger(self, rows: Sequence[wire.WireLedgerRow], *, is_history: bool) -> list[Message]:
+        """Rows of the ledger that were not emitted before."""
         makes = self._makes
         return _once(
             self.account.rows, rows, ledger_id, lambda number, row: makes.ledger(number, row, is_history=is_history)
@@ -212,14 +222,15 @@ class AccountNews:
                 if self.account.positions.get(update.symbol) != positions[update.symbol]:
                     built.append(update)
             for coin, values in self.account.positions.items():
-                if coin not in held and values[0] and dex_of(coin) == dex:
+                if coin not in held and values != _FLAT and dex_of(coin) == dex:
                     built.append(makes.no_position(len(built), coin, state.time))
-                    positions[coin] = (0.0,)
+                    positions[coin] = _FLAT
         self.account.balances.update(balances)
         self.account.positions.update(positions)
         return built
 
     def spot(self, state: wire.SpotState) -> list[Message]:
+        """Spot balances that have changed."""
         makes = self._makes
         built: list[Message] = []
         values: dict[str, tuple[float | None, ...]] = {}

@@ -1,0 +1,579 @@
+"""Hyperliquid's account streams: real replies in full, and everything that it repeats, reorders or leaves out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from toolkit.account_messages import (
+    AccountEvent,
+    AccountEventKind,
+    Fill,
+    FundingPayment,
+    OrderState,
+    OrderUpdate,
+    PositionUpdate,
+)
+from toolkit.errors import ConfigError, ParseError, VenueRefused
+from toolkit.exact import ZERO, exact
+from toolkit.frames import CONTROL, REST_IN, WS_IN, Frame, control_payload
+from toolkit.messages import BalanceUpdate, EventKind, Message, StreamEvent
+from toolkit.protocol import ProtocolOptions, RestCall, SendText
+from toolkit.user_tracker import UserStreamTracker
+from toolkit.venues.hyperliquid.auth import HyperliquidAuth
+from toolkit.venues.hyperliquid.order_status import STATUSES, order_state
+from toolkit.venues.hyperliquid.protocol import HyperliquidProtocol
+
+USER = "0x" + "a1" * 20
+OTHER = "0x" + "b2" * 20
+META = {"universe": [{"name": "BTC", "szDecimals": 5, "maxLeverage": 40}]}
+SPOT_META: dict[str, Any] = {"tokens": [], "universe": []}
+
+
+class Wire:
+    """A protocol and the frames it is fed, numbered."""
+
+    def __init__(self, *accounts: str, pairs: tuple[str, ...] = ("BTC",)) -> None:
+        self.protocol = HyperliquidProtocol(ProtocolOptions(pairs=pairs, accounts=accounts))
+        self.protocol.bootstrap()
+        self.seq = 0
+
+    def frame(self, kind: str, payload: Any, conn_id: int = -1, tag: str = "", status: int = 200) -> list[Message]:
+        body = payload if isinstance(payload, bytes) else msgspec.json.encode(payload)
+        context = msgspec.json.encode({"tag": tag, "status": status}).decode() if tag else None
+        now = 1_700_000_000_000_000_000 + self.seq * 1_000_000
+        frame = Frame(self.seq, now, now, "hyperliquid", conn_id, 0, kind, body, context)
+        self.seq += 1
+        messages = self.protocol.receive(frame)
+        assert [message.sub_seq for message in messages] == list(range(len(messages)))
+        return messages
+
+    def reply(self, tag: str, payload: Any, status: int = 200) -> list[Message]:
+        return self.frame(REST_IN, payload, tag=tag, status=status)
+
+    def say(self, channel: str, data: Any, conn_id: int = 9) -> list[Message]:
+        return self.frame(WS_IN, {"channel": channel, "data": data}, conn_id)
+
+    def ready(self, *owners: str) -> Wire:
+        self.reply("meta", META)
+        self.reply("spotMeta", SPOT_META)
+        for owner in owners:
+            self.reply(f"userRole:{owner}", {"role": "user"})
+        return self
+
+    def connect(self, number: int = 0, conn_id: int = 9) -> list[RestCall | SendText]:
+        """Make the connection of an account; returns what it asks for."""
+        self.protocol.requests()
+        self.frame(CONTROL, control_payload("connected", role=f"user-{number}"), conn_id)
+        return self.asked()
+
+    def lose(self, conn_id: int = 9) -> None:
+        self.frame(CONTROL, control_payload("disconnected", role="user-0"), conn_id)
+
+    def asked(self) -> list[RestCall | SendText]:
+        return [each for each in self.protocol.requests() if isinstance(each, RestCall | SendText)]
+
+
+def watched(*accounts: str) -> Wire:
+    accounts = accounts or (USER,)
+    wire = Wire(*accounts).ready(*accounts)
+    wire.connect()
+    return wire
+
+
+def status_row(oid: int, status: str = "open", time: int = 5, **fields: Any) -> dict[str, Any]:
+    order = {"coin": "BTC", "side": "B", "limitPx": "10.0", "sz": "1.0", "oid": oid, "timestamp": 4, "origSz": "1.0"}
+    return {"order": {**order, **fields}, "status": status, "statusTimestamp": time}
+
+
+def fill_row(tid: int, time: int = 5, **fields: Any) -> dict[str, Any]:
+    return {
+        "coin": "BTC",
+        "px": "10.0",
+        "sz": "0.5",
+        "side": "B",
+        "time": time,
+        "startPosition": "0.0",
+        "dir": "Open Long",
+        "closedPnl": "0.0",
+        "hash": "0x0",
+        "oid": 1,
+        "crossed": True,
+        "fee": "0.01",
+        "tid": tid,
+        "feeToken": "USDC",
+        **fields,
+    }
+
+
+def fills_of(messages: list[Message]) -> list[Fill]:
+    return [message for message in messages if isinstance(message, Fill)]
+
+
+def orders_of(messages: list[Message]) -> list[OrderUpdate]:
+    return [message for message in messages if isinstance(message, OrderUpdate)]
+
+
+# Whose account ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_address_is_taken_in_lower_case() -> None:
+    assert HyperliquidAuth("0x" + "AB" * 20).address == "0x" + "ab" * 20
+
+
+@pytest.mark.parametrize("text", ["", "0x12", "a1" * 20, "0x" + "g1" * 20, "0x" + "a1" * 21, "vitalik.eth"])
+def test_a_malformed_address_is_one_clear_line(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^hyperliquid: '.*' is no address; expected 0x and 40 hexadecimal digits$"):
+        HyperliquidAuth(text)
+    with pytest.raises(ConfigError, match="is no address"):
+        HyperliquidProtocol(ProtocolOptions(accounts=(text,)))
+
+
+@pytest.mark.parametrize("key", ["0x" + "5e" * 32, "5e" * 32])
+def test_a_private_key_given_by_mistake_is_not_repeated(key: str) -> None:
+    with pytest.raises(ConfigError, match="looks like a private key, which is never needed") as caught:
+        HyperliquidAuth(key)
+    assert "5e5e" not in str(caught.value)
+
+
+def test_too_many_accounts_are_one_clear_line() -> None:
+    names = tuple(f"0x{number:040x}" for number in range(11))
+    with pytest.raises(
+        ConfigError, match=r"^hyperliquid: 11 accounts, the venue lets one client follow 10; name fewer$"
+    ):
+        HyperliquidProtocol(ProtocolOptions(accounts=names))
+    with pytest.raises(
+        ConfigError, match=r"^hyperliquid: 9 accounts and 2 connections for the market, the venue allows"
+    ):
+        HyperliquidProtocol(ProtocolOptions(pairs=("BTC",), accounts=names[:9]))
+    HyperliquidProtocol(ProtocolOptions(accounts=names[:10]))
+
+
+def test_an_address_that_nobody_has_used_is_one_clear_line() -> None:
+    wire = Wire(USER)
+    wire.ready()
+    wire.reply(f"userRole:{USER}", {"role": "missing"})
+    assert isinstance(wire.protocol.failure, VenueRefused)
+    assert str(wire.protocol.failure) == (
+        f"hyperliquid: nobody has ever used the address {USER}; check it for a typing error"
+    )
+    assert not wire.protocol.is_ready
+
+
+def test_an_agent_wallet_is_resolved_to_its_master() -> None:
+    wire = Wire(USER).ready()
+    assert not wire.protocol.is_ready
+    (notice,) = wire.reply(f"userRole:{USER}", {"role": "agent", "data": {"user": OTHER}})
+    assert isinstance(notice, StreamEvent)
+    assert (notice.kind, notice.detail) == (
+        EventKind.NOTICE,
+        f"{USER} is an agent wallet, which owns nothing: its master {OTHER} is followed",
+    )
+    assert wire.protocol.is_ready
+    subscriptions = [each.text.decode() for each in wire.connect() if isinstance(each, SendText)]
+    assert subscriptions
+    assert all(OTHER in text and USER not in text for text in subscriptions)
+
+
+@pytest.mark.parametrize("role", [{"role": "agent"}, {"role": "emperor"}, [], {"role": "agent", "data": {"user": "x"}}])
+def test_a_role_of_another_shape_is_a_parse_error(role: Any) -> None:
+    with pytest.raises(ParseError, match="userRole of another shape"):
+        HyperliquidAuth(USER).resolve(role)
+
+
+def test_an_agent_and_its_master_are_one_account() -> None:
+    wire = Wire(USER, OTHER).ready(OTHER)
+    wire.reply(f"userRole:{USER}", {"role": "agent", "data": {"user": OTHER}})
+    assert [plan.role for plan in wire.protocol.connections()] == ["depth", "main", "user-0"]
+
+
+def test_accounts_without_pairs_open_no_connection_for_the_market() -> None:
+    wire = Wire(USER, pairs=()).ready(USER)
+    assert [plan.role for plan in wire.protocol.connections()] == ["user-0"]
+
+
+# Statuses --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        *STATUSES.items(),
+        ("lunarEclipseCanceled", OrderState.CANCELLED),
+        ("otherCancel", OrderState.CANCELLED),
+        ("newReasonRejected", OrderState.REJECTED),
+    ],
+)
+def test_every_status_means_one_state(status: str, state: OrderState) -> None:
+    assert order_state(status) is state
+
+
+def test_a_status_that_tells_nothing_is_a_parse_error_and_changes_nothing() -> None:
+    wire = watched()
+    before = wire.protocol.checkpoint()
+    (event,) = wire.say("orderUpdates", [status_row(1), status_row(2, "levitating")])
+    assert isinstance(event, StreamEvent)
+    assert event.kind is EventKind.PARSE_ERROR
+    assert wire.protocol.checkpoint() == before
+
+
+# Repetition ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_fill_that_comes_on_two_channels_and_in_a_snapshot_is_emitted_once() -> None:
+    wire = watched()
+    assert len(fills_of(wire.say("user", {"fills": [fill_row(7)]}))) == 1
+    assert wire.say("userFills", {"user": USER, "fills": [fill_row(7)]}) == []
+    again = {"user": USER, "fills": [fill_row(8, 6), fill_row(7)], "isSnapshot": True}
+    assert [fill.trade_id for fill in fills_of(wire.say("userFills", again))] == ["8"]
+
+
+def test_both_sides_of_a_trade_with_oneself_are_two_fills() -> None:
+    wire = watched()
+    rows = [fill_row(7), fill_row(7, side="A")]
+    assert len(fills_of(wire.say("userFills", {"user": USER, "fills": rows}))) == 2
+
+
+def test_the_first_snapshot_is_history_and_a_later_one_what_was_missed() -> None:
+    wire = watched()
+    first = fills_of(
+        wire.say("userFills", {"user": USER, "fills": [fill_row(2, 2), fill_row(1, 1)], "isSnapshot": True})
+    )
+    assert [(fill.trade_id, fill.is_history) for fill in first] == [("1", True), ("2", True)]
+    wire.lose()
+    wire.connect()
+    rows = [fill_row(3, 3), fill_row(2, 2), fill_row(1, 1)]
+    messages = wire.say("userFills", {"user": USER, "fills": rows, "isSnapshot": True})
+    assert [(fill.trade_id, fill.is_history) for fill in fills_of(messages)] == [("3", False)]
+    assert isinstance(messages[0], StreamEvent)
+    assert (messages[0].kind, messages[0].stream) == (EventKind.GAP, f"user {USER}")
+
+
+def test_more_missed_fills_than_a_snapshot_holds_are_asked_for_by_time() -> None:
+    wire = watched()
+    wire.say("userFills", {"user": USER, "fills": [fill_row(1, 1000)], "isSnapshot": True})
+    wire.lose()
+    wire.connect()
+    newest = [fill_row(number, number) for number in range(9999, 7999, -1)]
+    wire.say("userFills", {"user": USER, "fills": newest, "isSnapshot": True})
+    (call,) = wire.asked()
+    assert isinstance(call, RestCall)
+    assert msgspec.json.decode(call.body) == {"type": "userFillsByTime", "user": USER, "startTime": 1000}
+    page = [fill_row(1, 1000), *(fill_row(number, number) for number in range(6001, 8000))]
+    assert len(fills_of(wire.reply(call.tag, page))) == 1999
+    (call,) = wire.asked()
+    assert isinstance(call, RestCall)
+    assert msgspec.json.decode(call.body)["startTime"] == 7999
+    assert wire.reply(call.tag, [fill_row(number, number) for number in range(7999, 8100)]) == []
+    assert wire.asked() == []
+
+
+def test_funding_comes_once() -> None:
+    wire = watched()
+    row = {"time": 5, "coin": "BTC", "usdc": "-1.5", "szi": "2.0", "fundingRate": "0.0001", "nSamples": None}
+    (payment,) = wire.say("user", {"funding": row})
+    assert isinstance(payment, FundingPayment)
+    assert (payment.amount, payment.asset, payment.position_size) == (-1.5, "USDC", 2.0)
+    assert wire.say("userFundings", {"user": USER, "fundings": [row]}) == []
+
+
+def test_a_liquidation_that_is_announced_and_booked_is_one_event() -> None:
+    wire = watched()
+    announced = {
+        "lid": 1,
+        "liquidator": OTHER,
+        "liquidated_user": USER,
+        "liquidated_ntl_pos": "100.50",
+        "liquidated_account_value": "2.0",
+    }
+    (event,) = wire.say("user", {"liquidation": announced})
+    assert isinstance(event, AccountEvent)
+    assert event.kind is AccountEventKind.LIQUIDATION
+    delta = {"type": "liquidation", "liquidatedNtlPos": "100.5", "accountValue": "2.0", "liquidatedPositions": []}
+    row = {"time": 5, "hash": "0x0", "delta": delta}
+    assert wire.say("userNonFundingLedgerUpdates", {"user": USER, "nonFundingLedgerUpdates": [row]}) == []
+
+
+@pytest.mark.parametrize(
+    ("delta", "kind", "asset", "amount"),
+    [
+        ({"type": "deposit", "usdc": "5.0"}, AccountEventKind.DEPOSIT, "USDC", 5.0),
+        ({"type": "withdraw", "usdc": "5.0", "fee": "1.0"}, AccountEventKind.WITHDRAWAL, "USDC", -5.0),
+        ({"type": "accountClassTransfer", "usdc": "5.0", "toPerp": False}, AccountEventKind.TRANSFER, "USDC", 0.0),
+        ({"type": "internalTransfer", "usdc": "5.0", "user": USER, "destination": OTHER}, "transfer", "USDC", -5.0),
+        ({"type": "internalTransfer", "usdc": "5.0", "user": OTHER, "destination": USER}, "transfer", "USDC", 5.0),
+        (
+            {"type": "spotTransfer", "token": "HYPE", "amount": "2", "user": OTHER, "destination": USER},
+            "transfer",
+            "HYPE",
+            2.0,
+        ),
+        ({"type": "rewardsClaim", "amount": "2.0", "token": "HYPE"}, AccountEventKind.REWARD, "HYPE", 2.0),
+        ({"type": "somethingNew", "x": 1}, AccountEventKind.OTHER, "", None),
+    ],
+)
+def test_rows_of_the_ledger(delta: dict[str, Any], kind: str, asset: str, amount: float | None) -> None:
+    wire = watched()
+    row = {"time": 5, "hash": "0x1", "delta": delta}
+    (event,) = wire.say("userNonFundingLedgerUpdates", {"user": USER, "nonFundingLedgerUpdates": [row]})
+    assert isinstance(event, AccountEvent)
+    assert (event.kind, event.asset, event.amount) == (kind, asset, amount)
+
+
+# Orders after a lost connection ----------------------------------------------------------------------------------------
+
+
+def test_orders_are_reconciled_after_a_lost_connection() -> None:
+    """1 is still open, 2 ended meanwhile and is listed, 3 is in no list and asked for, 4 had ended before."""
+    wire = watched()
+    wire.reply(f"frontendOpenOrders:{USER}:", [])
+    wire.reply(f"historicalOrders:{USER}:", [])
+    wire.say("orderUpdates", [status_row(1), status_row(2), status_row(3), status_row(4), status_row(4, "canceled", 6)])
+    wire.lose()
+    asked = [each.tag for each in wire.connect() if isinstance(each, RestCall)]
+    assert asked == [f"frontendOpenOrders:{USER}:", f"historicalOrders:{USER}:"]
+    still = status_row(1)["order"]
+    assert wire.reply(asked[0], [{**still, "sz": "0.4"}]) == []
+    rows = [status_row(2, "canceled", 7), status_row(4, "canceled", 6)]
+    (ended,) = orders_of(wire.reply(asked[1], rows))
+    assert (ended.order_id, ended.state, ended.is_history) == ("2", OrderState.CANCELLED, False)
+    (call,) = wire.asked()
+    assert isinstance(call, RestCall)
+    assert call.tag == f"orderStatus:{USER}:3"
+    (found,) = orders_of(wire.reply(call.tag, {"status": "order", "order": status_row(3, "filled", 8, sz="0.0")}))
+    assert (found.order_id, found.state) == ("3", OrderState.FILLED)
+
+
+def test_an_order_that_the_venue_no_longer_knows_has_failed() -> None:
+    wire = watched()
+    wire.say("orderUpdates", [status_row(3)])
+    (lost,) = orders_of(wire.reply(f"orderStatus:{USER}:3", {"status": "unknownOid"}))
+    assert (lost.order_id, lost.symbol, lost.state) == ("3", "BTC", OrderState.FAILED)
+    assert wire.reply(f"orderStatus:{USER}:3", {"status": "unknownOid"}) == []
+
+
+def test_what_a_list_knows_of_a_known_order_is_told_once() -> None:
+    """Order updates leave out type and time in force; lists of open orders have them."""
+    wire = watched()
+    wire.say("orderUpdates", [status_row(1)])
+    row = {**status_row(1)["order"], "orderType": "Stop Market", "tif": None, "isTrigger": True, "triggerPx": "9.0"}
+    (told,) = orders_of(wire.say("openOrders", {"user": USER, "dex": "", "orders": [row]}))
+    assert (told.order_type, told.trigger_price, told.ts_event) == ("stop market", 9.0, None)
+    assert wire.say("openOrders", {"user": USER, "dex": "", "orders": [row]}) == []
+
+
+def test_a_late_list_does_not_open_an_ended_order_again() -> None:
+    wire = watched()
+    wire.say("orderUpdates", [status_row(1, "canceled")])
+    assert wire.reply(f"frontendOpenOrders:{USER}:", [status_row(1)["order"]]) == []
+
+
+def test_unanswered_requests_are_made_again() -> None:
+    wire = watched()
+    later = 1_700_000_000_000_000_000 + 40_000_000_000
+    texts = [each.text for each in wire.protocol.due(later) if isinstance(each, SendText)]
+    assert len(texts) == 8
+    assert wire.protocol.due(later) == []
+    much_later = later + 200_000_000_000
+    wire.say("subscriptionResponse", {"method": "subscribe", "subscription": {"type": "userFills", "user": USER}})
+    again = wire.protocol.due(much_later)
+    assert len([each for each in again if isinstance(each, SendText)]) == 7
+    assert len([each for each in again if isinstance(each, RestCall)]) == 2
+
+
+def test_the_venues_limit_on_users_names_the_account() -> None:
+    wire = watched()
+    (event,) = wire.say("error", "Cannot track more than 15 total users.")
+    assert isinstance(event, StreamEvent)
+    assert event.detail == (
+        f"{USER} is not followed: Cannot track more than 15 total users. Follow fewer accounts from this machine"
+    )
+
+
+# States ----------------------------------------------------------------------------------------------------------------
+
+
+def margin_state(*positions: tuple[str, str], value: str = "100.0") -> list[Any]:
+    summary = {"accountValue": value, "totalMarginUsed": "0.0"}
+    each = [
+        {
+            "type": "oneWay",
+            "position": {
+                "coin": coin,
+                "szi": size,
+                "entryPx": "10.0",
+                "positionValue": "20.0",
+                "unrealizedPnl": "0.0",
+                "marginUsed": "1.0",
+                "leverage": {"type": "cross", "value": 20},
+                "liquidationPx": None,
+            },
+        }
+        for coin, size in positions
+    ]
+    return [["", {"marginSummary": summary, "withdrawable": value, "assetPositions": each, "time": 5}]]
+
+
+def test_a_state_that_repeats_the_last_is_not_emitted_again() -> None:
+    wire = watched()
+    state = {"user": USER, "clearinghouseStates": margin_state(("BTC", "2.0"))}
+    assert [type(message) for message in wire.say("allDexsClearinghouseState", state)] == [
+        BalanceUpdate,
+        PositionUpdate,
+    ]
+    assert wire.say("allDexsClearinghouseState", state) == []
+
+
+def test_a_position_that_is_no_longer_listed_is_closed() -> None:
+    wire = watched()
+    wire.say("allDexsClearinghouseState", {"user": USER, "clearinghouseStates": margin_state(("BTC", "2.0"))})
+    (closed,) = wire.say("allDexsClearinghouseState", {"user": USER, "clearinghouseStates": margin_state()})
+    assert isinstance(closed, PositionUpdate)
+    assert (closed.symbol, closed.size, closed.entry_price) == ("BTC", 0.0, None)
+    assert wire.say("allDexsClearinghouseState", {"user": USER, "clearinghouseStates": margin_state()}) == []
+
+
+def test_a_state_after_a_fill_is_news_even_if_it_repeats_the_one_before() -> None:
+    wire = watched()
+    state = {"user": USER, "clearinghouseStates": margin_state(("BTC", "2.0"))}
+    wire.say("allDexsClearinghouseState", state)
+    wire.say("userFills", {"user": USER, "fills": [fill_row(1)]})
+    assert [type(message) for message in wire.say("allDexsClearinghouseState", state)] == [PositionUpdate]
+
+
+def test_a_position_that_a_fill_closed_is_stated_closed() -> None:
+    wire = watched()
+    wire.say("allDexsClearinghouseState", {"user": USER, "clearinghouseStates": margin_state(("BTC", "2.0"))})
+    wire.say("userFills", {"user": USER, "fills": [fill_row(1, side="A", sz="2.0", startPosition="2.0")]})
+    (closed,) = wire.say("allDexsClearinghouseState", {"user": USER, "clearinghouseStates": margin_state()})
+    assert isinstance(closed, PositionUpdate)
+    assert (closed.symbol, closed.size) == ("BTC", 0.0)
+
+
+def test_open_orders_are_asked_for_on_the_dexes_that_hold_margin() -> None:
+    wire = watched()
+    states = [*margin_state(), ["xyz", margin_state()[0][1]], ["abc", margin_state(value="0.0")[0][1]]]
+    wire.say("allDexsClearinghouseState", {"user": USER, "clearinghouseStates": states})
+    asked = [msgspec.json.decode(each.text)["subscription"] for each in wire.asked() if isinstance(each, SendText)]
+    assert asked == [{"type": "openOrders", "dex": "xyz", "user": USER}]
+
+
+def test_spot_balances_are_free_of_float_noise() -> None:
+    wire = watched()
+    row = {"coin": "HYPE", "token": 1, "total": "0.3", "hold": "0.1", "entryNtl": "1.0"}
+    (balance,) = wire.say("spotState", {"user": USER, "spotState": {"balances": [row]}})
+    assert isinstance(balance, BalanceUpdate)
+    assert (balance.total, balance.available) == (0.3, 0.2)
+    (gone,) = wire.say("spotState", {"user": USER, "spotState": {"balances": []}})
+    assert isinstance(gone, BalanceUpdate)
+    assert gone.total == 0.0
+
+
+# Checkpoints -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_restored_protocol_goes_on_as_if_it_had_never_stopped() -> None:
+    wire = watched()
+    wire.say("orderUpdates", [status_row(1)])
+    wire.say("userFills", {"user": USER, "fills": [fill_row(1)], "isSnapshot": True})
+    wire.say("allDexsClearinghouseState", {"user": USER, "clearinghouseStates": margin_state(("BTC", "2.0"))})
+    fresh = Wire(USER)
+    fresh.protocol.restore(wire.protocol.checkpoint())
+    fresh.seq = wire.seq
+    assert fresh.protocol.checkpoint() == wire.protocol.checkpoint()
+    frames: list[tuple[str, Any]] = [
+        ("userFills", {"user": USER, "fills": [fill_row(1), fill_row(2)]}),
+        ("orderUpdates", [status_row(1, "filled", 9)]),
+        ("allDexsClearinghouseState", {"user": USER, "clearinghouseStates": margin_state()}),
+    ]
+    for channel, data in frames:
+        expected = wire.say(channel, data)
+        assert fresh.say(channel, data) == expected
+        assert expected
+
+
+# Real replies ----------------------------------------------------------------------------------------------------------
+
+REPLIES = {
+    "test_get_user_fills": ("userFills", Fill, 500),
+    "test_get_user_fills_by_time": ("userFillsByTime", Fill, 500),
+    "test_get_open_orders": ("openOrders", OrderUpdate, 196),
+    "test_get_frontend_open_orders": ("frontendOpenOrders", OrderUpdate, 3),
+    "test_historical_orders": ("historicalOrders", OrderUpdate, 5),
+    "test_get_user_state": ("clearinghouseState", PositionUpdate, None),
+    "test_user_funding_history_with_end_time": ("userFunding", FundingPayment, 13),
+    "test_user_funding_history_without_end_time": ("userFunding", FundingPayment, 218),
+    "test_user_non_funding_ledger_updates_without_end_time": ("userNonFundingLedgerUpdates", AccountEvent, 5),
+    "test_user_non_funding_ledger_updates_with_end_time": ("userNonFundingLedgerUpdates", AccountEvent, 0),
+}
+
+
+def real_reply(shared_data: Path, name: str) -> bytes:
+    path = shared_data / "hyperliquid" / "rest" / f"{name}.yaml"
+    found = yaml.safe_load(path.read_text())["interactions"][-1]["response"]["body"]["string"]
+    return str(found).encode()
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_real_replies_parse_completely(shared_data: Path, name: str) -> None:
+    what, kind, count = REPLIES[name]
+    wire = Wire(USER).ready(USER)
+    body = real_reply(shared_data, name)
+    rows = msgspec.json.decode(body)
+    more = "" if what != "userFillsByTime" else "0"
+    messages = wire.reply(f"{what}:{USER}:{more}", body)
+    expected = len(rows["assetPositions"]) if isinstance(rows, dict) else count
+    assert Counter(map(type, messages))[kind] == expected
+    assert wire.protocol.parse_error_count == 0
+
+
+def test_sums_over_real_fills_are_those_of_the_file(shared_data: Path) -> None:
+    """Taken from the file as decimals, and from the orders that a tracker keeps."""
+    body = real_reply(shared_data, "test_get_user_fills")
+    rows = msgspec.json.decode(body)
+    wire, tracker = Wire(USER).ready(USER), UserStreamTracker()
+    for message in wire.reply(f"userFills:{USER}:", body):
+        tracker(message)
+    orders = list(tracker.orders)
+    assert sum(order.fill_count for order in orders) == len(rows) == 500
+
+    def total(field: str) -> Decimal:
+        return sum((Decimal(row[field]) for row in rows), ZERO)
+
+    assert sum((order.filled for order in orders), ZERO) == total("sz")
+    assert sum((order.fees.get("", ZERO) for order in orders), ZERO) == total("fee")
+    assert sum((order.realized_pnl for order in orders), ZERO) == total("closedPnl")
+    assert total("closedPnl") != 0
+    notional = sum((Decimal(row["sz"]) * Decimal(row["px"]) for row in rows), ZERO)
+    assert sum((order.notional for order in orders), ZERO) == notional
+    by_order = Counter(str(row["oid"]) for row in rows)
+    assert {order.order_id: order.fill_count for order in orders} == by_order
+
+
+def test_sums_over_real_funding_are_those_of_the_file(shared_data: Path) -> None:
+    body = real_reply(shared_data, "test_user_funding_history_without_end_time")
+    rows = msgspec.json.decode(body)
+    messages = Wire(USER).ready(USER).reply(f"userFunding:{USER}:", body)
+    amounts = [exact(message.amount) for message in messages if isinstance(message, FundingPayment)]
+    assert sum(amounts, ZERO) == sum((Decimal(row["delta"]["usdc"]) for row in rows), ZERO)
+
+
+def test_a_real_liquidation_fill_is_marked(shared_data: Path) -> None:
+    """From an import, where no connection says whose account it is."""
+    protocol = HyperliquidProtocol(ProtocolOptions())
+    payload = (shared_data / "hyperliquid" / "ws_user_fill_liquidation.json").read_bytes()
+    (stored,) = fills_of(protocol.receive(Frame(0, 1, 1, "hyperliquid", 0, 0, WS_IN, payload)))
+    assert (stored.cause, stored.is_maker, stored.price, stored.position_before) == (
+        "liquidation",
+        True,
+        66653.0,
+        -0.0213,
+    )
+    assert stored.trade_id == "745210434703679"
+    assert stored.client_order_id == "0xe8d5fd7ebbb4c3cff4d1803472a11463"
