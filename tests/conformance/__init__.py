@@ -1,0 +1,1 @@
+"""What every venue's protocol has to keep, tried on all of them alike."""

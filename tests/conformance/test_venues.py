@@ -1,0 +1,358 @@
+"""What every venue's protocol has to keep. A new venue is tried by all of it once it is in `sessions.py`."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from recordings.normalize import Normalizer
+from replay.source import ReplayDataSource
+from tests.conformance.sessions import CAPTURED, EMBEDDED, Session, captured, recorded
+from toolkit.errors import ConfigError, SymbolError, TickdeckError
+from toolkit.frames import CONTROL, REST_IN, WS_IN, Frame, control_payload
+from toolkit.messages import (
+    BestQuote,
+    BookDiff,
+    BookSnapshot,
+    EventKind,
+    FundingInfo,
+    Instrument,
+    Message,
+    StreamEvent,
+    Trade,
+)
+from toolkit.protocol import ProtocolOptions
+from toolkit.tracker import OrderBookTracker
+from toolkit.venue import find_venue, venues
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module", params=[*EMBEDDED, *CAPTURED])
+def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Session:
+    venue = str(request.param)
+    folder = tmp_path_factory.mktemp(venue) / "recording"
+    if venue in EMBEDDED:
+        return recorded(venue, folder)
+    shared: Path = request.getfixturevalue("shared_data")
+    return captured(venue, shared / CAPTURED[venue], folder)
+
+
+def spliced(session: Session, *extra: Frame | bytes) -> tuple[Frame, ...]:
+    """The session with more frames in its middle, numbered anew."""
+    place = session.market_frame
+    before = session.frames[place - 1]
+    inserted = [
+        frame if isinstance(frame, Frame) else msgspec.structs.replace(session.frames[place], payload=frame, kind=WS_IN)
+        for frame in extra
+    ]
+    inserted = [msgspec.structs.replace(frame, ts_recv=before.ts_recv, ts_mono=before.ts_mono) for frame in inserted]
+    frames = (*session.frames[:place], *inserted, *session.frames[place:])
+    return tuple(msgspec.structs.replace(frame, capture_seq=seq) for seq, frame in enumerate(frames))
+
+
+def unnumbered(messages: list[Message]) -> list[Message]:
+    return [msgspec.structs.replace(message, capture_seq=0) for message in messages]
+
+
+def test_every_venue_is_tried() -> None:
+    """A venue that is not in `sessions.py` would pass by not being looked at."""
+    assert set(venues()) == {*EMBEDDED, *CAPTURED}
+
+
+@pytest.mark.parametrize("name", list(venues()))
+def test_a_venue_says_what_it_is(name: str) -> None:
+    """Default channels exist, URLs are TLS, limits are positive."""
+    spec = find_venue(name)
+    assert spec.name == name
+    assert spec.ws_url.startswith("wss://")
+    assert spec.rest_url.startswith("https://")
+    assert set(spec.default_channels) <= set(spec.channels)
+    assert spec.default_channels
+    assert min(spec.limits.connections_max, spec.limits.connects_per_minute, spec.limits.frame_bytes_max) > 0
+    assert spec.make_protocol(ProtocolOptions()).venue == name
+
+
+@pytest.mark.parametrize("name", list(venues()))
+def test_an_unknown_channel_is_one_clear_error(name: str) -> None:
+    """Typed, naming what was found, before anything is sent."""
+    with pytest.raises(ConfigError, match="nonsense"):
+        find_venue(name).make_protocol(ProtocolOptions(pairs=("BTC-USD",), channels=("nonsense",)))
+
+
+def test_a_session_has_books_and_trades_and_no_parse_error(session: Session) -> None:
+    """What the venue sends is understood; what a backtester needs is there."""
+    messages = session.messages()
+    kinds = {type(message) for message in messages}
+    assert BookSnapshot in kinds
+    assert Trade in kinds
+    errors = [m.detail for m in messages if isinstance(m, StreamEvent) and m.kind is EventKind.PARSE_ERROR]
+    assert errors == []
+
+
+def test_live_sessions_describe_their_instruments_and_funding(session: Session) -> None:
+    """Metadata is a message like any other."""
+    if session.venue in CAPTURED:
+        pytest.skip("a capture has no metadata in it")
+    messages = session.messages()
+    described = {message.symbol for message in messages if isinstance(message, Instrument)}
+    booked = {message.symbol for message in messages if isinstance(message, BookSnapshot)}
+    assert booked <= described
+    assert any(isinstance(message, FundingInfo) and message.index_price for message in messages)
+
+
+def test_messages_are_numbered_by_their_frame_and_row(session: Session) -> None:
+    """`(capture_seq, sub_seq)` rises strictly, a message of n rows taking n numbers."""
+    expected = (-1, 0)
+    for message in session.messages():
+        if message.capture_seq != expected[0]:
+            expected = (message.capture_seq, 0)
+        assert (message.capture_seq, message.sub_seq) == expected
+        expected = (message.capture_seq, message.sub_seq + message.row_count)
+
+
+def test_messages_carry_their_frame_s_time_and_the_venue_s_own(session: Session) -> None:
+    """The local clock is never taken for the venue's time."""
+    by_seq = {frame.capture_seq: frame for frame in session.frames}
+    for message in session.messages():
+        assert message.venue == session.venue
+        assert message.ts_recv == by_seq[message.capture_seq].ts_recv
+        assert message.ts_event is None or message.ts_event % 1_000 == 0  # no venue gives nanoseconds
+
+
+def test_symbols_map_to_pairs_and_back(session: Session) -> None:
+    """Both ways, for every symbol heard of; a name nobody listed is a SymbolError."""
+    protocol = session.protocol()
+    messages = [message for frame in session.frames for message in protocol.receive(frame)]
+    symbols = {message.symbol for message in messages if message.symbol}
+    assert symbols
+    for symbol in symbols:
+        assert protocol.symbol(protocol.trading_pair(symbol)) == symbol
+        assert protocol.symbol(symbol) == symbol
+    pairs = [protocol.trading_pair(symbol) for symbol in symbols]
+    assert len(set(pairs)) == len(pairs)
+    with pytest.raises(SymbolError):
+        protocol.symbol("no such pair")
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.one_of(
+        st.binary(max_size=60), st.text(max_size=60).map(str.encode), st.sampled_from([b"[]", b"{", b"null", b"7"])
+    )
+)
+def test_garbage_changes_nothing_but_one_parse_error(session: Session, garbage: bytes) -> None:
+    """At most one event for the frame, never an exception, and every later message as without it."""
+    plain = session.messages()
+    seq = session.market_frame
+    messages = session.messages(spliced(session, garbage))
+    its = [message for message in messages if message.capture_seq == seq]
+    assert len(its) <= 1
+    assert all(isinstance(message, StreamEvent) for message in its)
+    rest = [message for message in messages if message.capture_seq != seq]
+    assert unnumbered(rest) == unnumbered(plain)
+
+
+@pytest.mark.parametrize("wrong", [b'{"channel":[]}', b'{"stream":3,"data":{}}', b'{"type":{},"channel":1}'])
+def test_wrong_types_are_one_parse_error(session: Session, wrong: bytes) -> None:
+    """Objects of a shape no venue sends are reported, not passed over and not raised."""
+    seq = session.market_frame
+    its = [message for message in session.messages(spliced(session, wrong)) if message.capture_seq == seq]
+    assert [message.kind for message in its if isinstance(message, StreamEvent)] == [EventKind.PARSE_ERROR]
+
+
+def test_a_truncated_frame_is_a_parse_error(session: Session) -> None:
+    """Half a frame says nothing and stops nothing."""
+    seq = session.market_frame
+    payload = session.frames[seq].payload
+    its = [m for m in session.messages(spliced(session, payload[: len(payload) // 2])) if m.capture_seq == seq]
+    assert [message.kind for message in its if isinstance(message, StreamEvent)] == [EventKind.PARSE_ERROR]
+
+
+def test_a_lost_connection_makes_its_books_stale_until_they_come_again(session: Session) -> None:
+    """Disconnected: STALE for each of its streams and a stale book; the first word after it: a GAP with both ends."""
+    place = session.market_frame
+    lost = msgspec.structs.replace(
+        session.frames[place], kind=CONTROL, payload=control_payload("disconnected", code=1006), context=None
+    )
+    protocol, tracker = session.protocol(), OrderBookTracker()
+    for frame in session.frames[:place]:
+        for message in protocol.receive(frame):
+            tracker.apply(message)
+    events = protocol.receive(msgspec.structs.replace(lost, capture_seq=place))
+    for event in events:
+        tracker.apply(event)
+    stale = [event for event in events if isinstance(event, StreamEvent) and event.kind is EventKind.STALE]
+    assert stale
+    assert all(event.cause == "disconnect" and event.ts_start and event.symbol for event in stale)
+    for event in stale:
+        if event.stream == "full":
+            assert tracker.book(event.trading_pair).is_stale
+    later = [message for frame in session.frames[place:] for message in protocol.receive(frame)]
+    gaps = [event for event in later if isinstance(event, StreamEvent) and event.kind is EventKind.GAP]
+    assert {(gap.symbol, gap.stream) for gap in gaps} <= {(event.symbol, event.stream) for event in stale}
+    assert all(gap.ts_start is not None and gap.ts_end is not None for gap in gaps)
+
+
+def test_a_silent_stream_is_stale_once(session: Session) -> None:
+    """The watchdog's frame marks one stream, and a second one about it says nothing."""
+    place = session.market_frame
+    protocol = session.protocol()
+    for frame in session.frames[:place]:
+        protocol.receive(frame)
+    stream = next(stream for stream in protocol.streams if stream.is_live and stream.symbol)
+    payload = control_payload("stale", symbol=stream.symbol, stream=stream.stream, silence_s=9.0, cause="silence")
+    frame = msgspec.structs.replace(session.frames[place], kind=CONTROL, payload=payload, context=None)
+    events = protocol.receive(frame)
+    assert [(e.kind, e.symbol, e.stream) for e in events if isinstance(e, StreamEvent)] == [
+        (EventKind.STALE, stream.symbol, stream.stream)
+    ]
+    assert protocol.receive(frame) == []
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_checkpoint_anywhere_continues_alike(session: Session, data: st.DataObject) -> None:
+    """Stopped after any frame and restored into a fresh protocol, the rest is the same."""
+    place = data.draw(st.integers(0, len(session.frames)))
+    protocol = session.protocol()
+    for frame in session.frames[:place]:
+        protocol.receive(frame)
+    again = session.protocol()
+    again.restore(protocol.checkpoint())
+    assert again.checkpoint() == protocol.checkpoint()
+    for frame in session.frames[place:]:
+        assert again.receive(frame) == protocol.receive(frame)
+
+
+def test_live_equals_replay_both_ways(session: Session) -> None:
+    """One digest: recorded, of the raw frames, of the normalized rows."""
+    manifest = session.recording.manifest
+    for fidelity in ("raw", "normalized"):
+        source = ReplayDataSource(
+            session.recording, fidelity="raw" if fidelity == "raw" else "normalized", with_digest=True
+        )
+        source.play()
+        assert source.chain is not None
+        assert source.chain.hexdigest() == manifest.digest
+    assert manifest.live_digest in (None, manifest.digest)
+
+
+def test_the_digest_does_not_depend_on_the_hash_seed(session: Session) -> None:
+    """In other processes, under other seeds."""
+    program = (
+        "import sys; from replay.source import ReplayDataSource\n"
+        "s = ReplayDataSource(sys.argv[1], fidelity='raw', with_digest=True); s.play(); print(s.chain.hexdigest())"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program, str(session.recording.path)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+        ).stdout.strip()
+        for seed in ("0", "4711")
+    }
+    assert digests == {session.recording.manifest.digest}
+
+
+def test_prices_and_sizes_are_what_the_venue_wrote(session: Session) -> None:
+    """
+    Every price and size of a message stands in the text of its frame: nothing is scaled, rounded or cut to 32 bits.
+
+    A diff that had to wait for its snapshot leaves with the snapshot's frame, so earlier frames count too.
+    """
+    protocol = session.protocol()
+    written: set[float] = set()
+    checked = 0
+    for frame in session.frames:
+        messages = protocol.receive(frame)
+        if frame.kind in (WS_IN, REST_IN):
+            written |= _numbers(frame.payload)
+        for message in messages:
+            values = _market_values(message)
+            assert values <= written, (message.capture_seq, values - written)
+            checked += len(values)
+    assert checked > 100
+
+
+def _market_values(message: Message) -> set[float]:
+    match message:
+        case BookSnapshot() | BookDiff():
+            return {*message.bid_prices, *message.bid_sizes, *message.ask_prices, *message.ask_sizes}
+        case Trade():
+            return {message.price, message.size}
+        case BestQuote():
+            quoted = (message.bid_price, message.bid_size, message.ask_price, message.ask_size)
+            return {value for value in quoted if value is not None}
+        case _:
+            return set()
+
+
+def _numbers(payload: bytes) -> set[float]:
+    numbers: set[float] = set()
+
+    def walk(value: object) -> None:
+        if isinstance(value, dict):
+            for inner in value.values():
+                walk(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                walk(inner)
+        elif isinstance(value, str):
+            try:
+                numbers.add(float(value))
+            except ValueError:
+                return
+        elif isinstance(value, int | float):
+            numbers.add(float(value))
+
+    walk(msgspec.json.decode(payload))
+    return numbers
+
+
+def test_a_frame_of_a_venue_that_is_not_recorded_is_refused(session: Session) -> None:
+    """Frames go to their own venue's protocol or nowhere."""
+    normalizer = Normalizer({session.venue: session.protocol()})
+    with pytest.raises(TickdeckError, match="elsewhere"):
+        normalizer.messages(msgspec.structs.replace(session.frames[0], venue="elsewhere"))
+
+
+def test_shared_code_names_no_venue() -> None:
+    """Only below toolkit/venues, and where the embedded venue and the examples of the help stand, is one named."""
+    names = {"hyperliquid", "dydx", "binance"}
+    allowed = ("toolkit/venues/", "replay/synthetic/", "replay/embedded.py", "replay/faces.py", "toolkit/cli/")
+    found = []
+    for package in ("toolkit", "recordings", "replay", "analysis"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            relative = path.relative_to(ROOT).as_posix()
+            if relative.startswith(allowed):
+                continue
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant | ast.Name | ast.ImportFrom | ast.Import):
+                    found += [f"{relative}:{node.lineno}" for name in names if name in _code_words(node)]
+    assert found == []
+
+
+def _code_words(node: ast.AST) -> str:
+    match node:
+        case ast.Name(id=word):
+            return word.lower()
+        case ast.ImportFrom(module=module):
+            return module or ""
+        case ast.Import(names=names):
+            return " ".join(alias.name for alias in names)
+        case ast.Constant(value=str(text)) if "\n" not in text and " " not in text:
+            return text.lower()
+        case _:
+            return ""
