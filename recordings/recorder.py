@@ -12,7 +12,7 @@ import contextlib
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ from recordings.journal import FLUSH_BYTES, PENDING_BYTES_MAX, JournalWriter
 from recordings.lock import LOCK_NAME, FolderLock
 from recordings.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
 from recordings.normalize import Normalizer
+from recordings.privacy import Pseudonyms, capture_with
 from recordings.recovery import Recovery, needs_recovery, recover
 from recordings.sealer_process import SealerProcess
 from recordings.software import SOFTWARE
@@ -99,6 +100,7 @@ class RecorderOptions:
         disk_free_min: Bytes that must stay free on the disk; recording stops cleanly before it takes them.
         wait_for_venue: Keep trying to reach a venue for the first time.
         backoff_seed: Decides the jitter of reconnects; unpredictable if None.
+        privacy: Replaces addresses, those of the accounts too, before anything is written; None to record them.
     """
 
     folder: Path
@@ -113,6 +115,7 @@ class RecorderOptions:
     disk_free_min: int = 512 << 20
     wait_for_venue: bool = False
     backoff_seed: int | None = None
+    privacy: Pseudonyms | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -209,6 +212,13 @@ class Recorder:
     lags_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
     _delays: deque[int] = field(default_factory=lambda: deque(maxlen=1024))
 
+    def __post_init__(self) -> None:
+        privacy = self.options.privacy
+        if privacy is not None:
+            # Neither the protocols nor the manifest may know whom this recording follows.
+            venues = [replace(venue, options=privacy.options(venue.options)) for venue in self.options.venues]
+            self.options = replace(self.options, venues=venues)
+
     # -- the session -------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
@@ -246,8 +256,8 @@ class Recorder:
         normalizer = self._normalizer = Normalizer(protocols)
         manifest = self._begin(folder, is_new, normalizer)
         first_seq = manifest.segments[-1].capture_seq_last + 1 if manifest.segments else 0
-        capture = Capture(
-            sink=self._write_down, clock=self.clock, first_seq=first_seq, first_conn_id=normalizer.conn_id_max + 1
+        capture = capture_with(
+            self.options.privacy, self._write_down, self.clock, first_seq, normalizer.conn_id_max + 1
         )
         self.dispatcher.add_callback(self._take)
         self._sources = [self._source(venue, normalizer, capture) for venue in self.options.venues]

@@ -81,6 +81,10 @@ class Capture:
         self._next_seq = seq + 1
         return frame
 
+    def outgoing(self, payload: bytes) -> bytes:
+        """What is really sent where a protocol asks to send `payload`: the same, unless a capture keeps a secret."""
+        return payload
+
     def _refuse_from_now_on(self, seq: int, cause: BaseException) -> None:
         self._has_failed = True
         why = f"{type(cause).__name__}: {cause}"

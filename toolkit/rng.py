@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 
-__all__ = ["fresh_seed", "seeded"]
+__all__ = ["fresh_key", "fresh_seed", "seeded"]
 
 
 def seeded(seed: int | str) -> random.Random:
@@ -16,3 +16,8 @@ def seeded(seed: int | str) -> random.Random:
 def fresh_seed() -> int:
     """A seed nobody can predict, for jitter; never for anything that is recorded."""
     return secrets.randbits(64)
+
+
+def fresh_key() -> bytes:
+    """32 secret bytes, to hide addresses with; never written into a recording."""
+    return secrets.token_bytes(32)

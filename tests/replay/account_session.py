@@ -13,6 +13,7 @@ import msgspec
 
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from replay.embedded import EmbeddedVenue
+from replay.synthetic.hyperliquid import SyntheticHyperliquid
 from replay.synthetic.market import MarketOptions
 from replay.synthetic.traders import AccountsOptions
 from toolkit.account_messages import AccountEventKind
@@ -157,8 +158,10 @@ async def record_session(folder: Path, *, seed: int, names: tuple[str, ...]) -> 
             await until(lambda: live.count(FundingPaid) > 5)
             # Nothing more happens at the venue; what is under way arrives.
             setattr(venue.venue, "advance", lambda now_ns: 0)  # noqa: B010  # mypy sees a method there
+            face = venue.venue
+            assert isinstance(face, SyntheticHyperliquid)
             rest = {
-                (kind, name): venue.venue.info.answer({**request, "user": _owner(venue, name)})
+                (kind, name): face.info.answer({**request, "user": _owner(venue, name)})
                 for name in names
                 for kind, request in _REQUESTS.items()
             }

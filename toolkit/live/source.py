@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from toolkit.capture import Capture
 from toolkit.datasource import OrderBookTrackerDataSource
 from toolkit.dispatch import MessageDispatcher
@@ -251,13 +253,14 @@ class LiveDataSource(OrderBookTrackerDataSource):
     def _carry_out(self, requests: list[Request]) -> None:
         for request in requests:
             if isinstance(request, RestCall):
-                self._rest.put(request)
+                body = self._capture.outgoing(request.body)
+                self._rest.put(request if body == request.body else msgspec.structs.replace(request, body=body))
                 continue
             link = self._links.get(request.conn_id)
             if link is None:
                 continue  # a connection of an earlier session, remembered by a checkpoint
             if isinstance(request, SendText):
-                link.send(request.text)
+                link.send(self._capture.outgoing(request.text))
             elif isinstance(request, CloseConnection):
                 link.close(request.reason)
 
