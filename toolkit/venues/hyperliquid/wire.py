@@ -235,7 +235,7 @@ def decode_frame(payload: bytes) -> _Frame | str:
     except msgspec.DecodeError as exc:  # ValidationError (the shape) is one of these
         wrong = exc
     except UnicodeDecodeError as exc:
-        raise ParseError(f"not UTF-8: {exc.reason} at byte {exc.start}") from None
+        raise ParseError(f"not UTF-8: {exc.reason}") from None
     try:
         channel = _decode_channel(payload).channel
     except msgspec.ValidationError:
