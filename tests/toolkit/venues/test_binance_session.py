@@ -64,6 +64,9 @@ def test_metadata_comes_first_and_funding_terms_with_it() -> None:
     (info,) = session.stream("ethusdt@markPrice@1s", mark | {"s": "ETHUSDT"})
     assert isinstance(info, FundingInfo)
     assert info.funding_interval_s == 8 * 3600
+    (info,) = session.stream("btcusdt@markPrice@1s", mark | {"T": 0})
+    assert isinstance(info, FundingInfo)
+    assert info.funding_interval_s is None
 
 
 def test_an_unknown_pair_ends_it_with_the_closest_names() -> None:
@@ -144,6 +147,8 @@ def test_an_answer_ends_the_waiting_and_a_lost_one_is_asked_for_again() -> None:
     assert session.due() == []
     session.wait(2)
     assert session.due() == [requests[1]]
+    session.control("disconnected", 0, role="public")
+    assert session.due() == [requests[1]]
     assert session.feed({"result": None, "id": 2}, conn_id=1) == []
     assert session.due() == []
 
@@ -181,9 +186,30 @@ def test_a_stream_that_was_acknowledged_and_never_speaks_is_reported_once() -> N
     assert [stream.stream for stream in session.protocol.streams.silent(session.now)] == ["funding"]
 
 
+def test_the_mark_price_may_not_be_silent_for_long() -> None:
+    session = started()
+    mark = {"e": "markPriceUpdate", "E": MS, "s": "BTCUSDT", "p": "1", "i": "1", "r": "0.1", "T": MS + 1000}
+    session.stream("btcusdt@markPrice@1s", mark, 1)
+    session.wait(14)
+    assert session.protocol.streams.silent(session.now) == []
+    session.wait(2)
+    assert [stream.stream for stream in session.protocol.streams.silent(session.now)] == ["funding"]
+
+
+def test_a_lost_connection_takes_its_unanswered_requests_along() -> None:
+    session = started()
+    for request in session.protocol.requests():
+        assert isinstance(request, SendText)
+        session.sent(request.text, request.conn_id)
+    session.control("disconnected", 0, role="public")
+    session.wait(11)
+    assert [getattr(request, "conn_id", None) for request in session.due()] == [1]
+
+
 def test_open_interest_is_asked_for_every_minute() -> None:
     session = Session("binance-coinm", ("BTC-USD",), ("open_interest", "bbo"))
     session.start(listed("BTCUSD_PERP", "BTC", "USD", status="", contractStatus="TRADING", contractSize=100))
+    assert [text["params"] for text in session.texts()] == [["btcusd_perp@bookTicker"]]
     (call,) = session.due()
     assert call == RestCall("openInterest:BTCUSD_PERP", "GET", "/dapi/v1/openInterest?symbol=BTCUSD_PERP")
     session.wait(59)

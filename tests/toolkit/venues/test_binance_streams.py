@@ -8,14 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from recordings.importing import ImportOptions, import_capture
 from recordings.normalize import Normalizer
 from recordings.recording import Recording
 from tests.toolkit.venues.binance_harness import MS, Session, events, listed, snapshot, spot_diff, usdm_diff
-from toolkit.frames import WS_IN, Frame
 from toolkit.messages import (
     BestQuote,
     BookSnapshot,
@@ -175,6 +172,7 @@ def test_no_trade_is_counted_twice_whichever_stream_tells_it_first() -> None:
     # Ids that begin again, an hour later, are no repetition.
     assert told("trade", TRADE | {"t": 1, "T": MS + 3_600_000})
     assert told("trade", TRADE | {"t": 2, "T": MS + 3_600_001})
+    assert not told("trade", TRADE | {"t": 2, "T": MS + 3_600_001})
 
 
 @pytest.mark.parametrize(
@@ -215,6 +213,8 @@ def test_a_delivery_contract_has_no_rate() -> None:
     info = one(session.stream("btcusd_260925@markPrice", MARK | {"s": "BTCUSD_260925", "r": "", "T": 0}))
     assert isinstance(info, FundingInfo)
     assert (info.trading_pair, info.funding_rate, info.next_funding_ts) == ("BTC-USD-260925", None, None)
+    info = one(session.stream("btcusd_260925@markPrice", MARK | {"r": "0.0001", "T": 0}))
+    assert getattr(info, "funding_rate", 0) is None
     bad = session.stream("btcusd_260925@markPrice", MARK | {"r": "much"})
     assert events(bad) == [(EventKind.PARSE_ERROR, "", "")]
 
@@ -247,6 +247,9 @@ def test_a_liquidation_order_is_no_trade() -> None:
     again = one(session.stream("!forceOrder@arr", FORCE))
     assert again == msgspec.structs.replace(expected, capture_seq=1)
     assert session.stream("!forceOrder@arr", FORCE | {"st": 2}) == []
+    unfilled = one(session.stream("btcusdt@forceOrder", FORCE | {"o": FORCE["o"] | {"ap": "0", "z": "0"}}))
+    assert isinstance(unfilled, Liquidation)
+    assert (unfilled.average_price, unfilled.filled_size) == (None, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -378,105 +381,18 @@ def test_the_factor_in_a_name_is_the_multiplier() -> None:
 
 def test_metadata_names_what_spelling_cannot() -> None:
     session = Session("binance-spot")
+    assert one(session.stream("btctry@trade", TRADE)).trading_pair == "BTCTRY"
     session.rest("exchangeInfo", {"symbols": [listed("BTCTRY", "BTC", "TRY")]})
     assert (session.protocol.trading_pair("BTCTRY"), session.protocol.symbol("BTC-TRY")) == ("BTC-TRY", "BTCTRY")
     assert one(session.stream("btctry@trade", TRADE)).trading_pair == "BTC-TRY"
 
 
-# -- garbage ---------------------------------------------------------------------------------------------------
-
-DIFF = usdm_diff(5, 10, 1, [["100", "1"]], [["101", "1"]])
-BAD = {
-    "not json": b"{",
-    "empty": b"",
-    "a list": b"[1]",
-    "a number": b"7",
-    "not utf-8": b'{"stream":"\xff\xfe@trade","data":{}}',
-    "no data": b'{"stream":"btcusdt@trade"}',
-    "null data": b'{"stream":"btcusdt@trade","data":null}',
-    "unknown stream": b'{"stream":"btcusdt@weather","data":{}}',
-    "unknown depth": b'{"stream":"btcusdt@depth7","data":{}}',
-    "no symbol": b'{"stream":"@trade","data":{}}',
-    "unknown market stream": b'{"stream":"!weather","data":{}}',
-    "unknown object": b'{"hello":1}',
-}
-WRONG: dict[str, tuple[str, Any]] = {
-    "nan price": ("depth", DIFF | {"b": [["NaN", "1"]]}),
-    "infinite size": ("depth", DIFF | {"a": [["101", "inf"]]}),
-    "negative size": ("depth", DIFF | {"a": [["101", "-1"]]}),
-    "price 0": ("depth", DIFF | {"a": [["0", "1"]]}),
-    "level of three": ("depth", DIFF | {"a": [["101", "1", "2"]]}),
-    "level null": ("depth", DIFF | {"a": [["101", None]]}),
-    "ids turned round": ("depth", DIFF | {"U": 11}),
-    "huge id": ("depth", DIFF | {"u": 2**63}),
-    "no pu": ("depth", {key: value for key, value in DIFF.items() if key != "pu"}),
-    "wrong time": ("depth", DIFF | {"T": "soon"}),
-    "unsorted": ("depth5", DIFF | {"b": [["1", "1"], ["2", "1"]]}),
-    "crossed snapshot": ("depthSnapshot", snapshot(5, [["5", "1"]], [["4", "1"]])),
-    "quote nan": ("bookTicker", QUOTE | {"b": "nan"}),
-    "quote negative": ("bookTicker", QUOTE | {"B": "-1"}),
-    "quote of a list": ("bookTicker", [QUOTE]),
-    "trade without a side": ("trade", {key: value for key, value in TRADE.items() if key != "m"}),
-    "trade size 0": ("trade", TRADE | {"q": "0"}),
-    "trade price word": ("trade", TRADE | {"p": "cheap"}),
-    "mark infinite": ("markPrice", MARK | {"p": "1e999"}),
-    "side of a liquidation": ("forceOrder", FORCE | {"o": FORCE["o"] | {"S": "UP"}}),
-}
-
-
-@pytest.mark.parametrize("name", [*BAD, *WRONG])
-@pytest.mark.parametrize("is_first", [True, False])
-def test_what_cannot_be_understood_is_one_error_and_changes_nothing(name: str, is_first: bool) -> None:
+def test_symbols_that_would_share_a_pair_keep_their_own_names() -> None:
     session = Session("binance-usdm")
-    if not is_first:
-        session.stream("btcusdt@depth", usdm_diff(1, 4, 0))
-        session.stream("btcusdt@depth", DIFF)
-        for words, data in (("trade", TRADE), ("bookTicker", QUOTE), ("markPrice", MARK), ("forceOrder", FORCE)):
-            session.stream(f"btcusdt@{words}", data)
-        session.feed(snapshot(10))
-    before = session.protocol.checkpoint()
-    if name in BAD:
-        messages = session.feed(BAD[name])
-    else:
-        words, data = WRONG[name]
-        messages = session.stream(f"btcusdt@{words}", data)
-    assert events(messages) == [(EventKind.PARSE_ERROR, "", "")]
-    assert session.protocol.checkpoint() == before
-    assert session.protocol.parse_error_count == 1
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=8,
-)
-names = st.sampled_from(
-    ["depth", "depth20", "bookTicker", "trade", "aggTrade", "markPrice", "forceOrder", "depthSnapshot"]
-)
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    words=names, key=st.sampled_from([*DIFF, *QUOTE, *AGG, *FORCE, "lastUpdateId", "bids", "asks"]), value=json_values
-)
-def test_no_value_in_any_field_raises(words: str, key: str, value: Any) -> None:
-    good = {"depth": DIFF, "depth20": DIFF, "bookTicker": QUOTE, "trade": TRADE, "aggTrade": AGG, "markPrice": MARK}
-    data = good.get(words, FORCE if words == "forceOrder" else snapshot(5)) | {key: value}
-    for venue in ("binance-spot", "binance-usdm"):
-        session = Session(venue)
-        payload = json.dumps({"stream": f"btcusdt@{words}", "data": data}).encode()
-        session.feed(payload)
-        session.feed(json.dumps(data).encode())
-
-
-@settings(max_examples=200, deadline=None)
-@given(payload=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-def test_no_bytes_raise(payload: bytes) -> None:
-    protocol = find_venue("binance-usdm").make_protocol(ProtocolOptions())
-    for start in (b"", b'{"stream":"', b'{"stream":"btcusdt@trade","data":'):
-        frame = Frame(0, 1, 1, "binance-usdm", 0, 0, WS_IN, start + payload)
-        for message in protocol.receive(frame):
-            msgspec.json.encode(message)
+    rows = [listed("BTCUSDT", "BTC", "USDT"), listed("XBTUSDT", "BTC", "USDT"), listed("ZUSDC", "ETH", "USDT")]
+    found = session.rest("exchangeInfo", {"symbols": rows})
+    assert [row.trading_pair for row in found] == ["BTCUSDT", "XBTUSDT", "ETH-USDT"]
+    assert session.protocol.trading_pair("ETHUSDT") == "ETHUSDT"  # not listed, and the pair is somebody else's
 
 
 # -- recordings ------------------------------------------------------------------------------------------------

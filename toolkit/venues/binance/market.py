@@ -260,14 +260,11 @@ class BinanceMarketProtocol(VenueProtocol):
 
     def _on_text(self, frame: Frame) -> list[Message]:
         payload = frame.payload
-        try:
-            if payload.startswith(_COMBINED):
-                feed = self._by_name.get(payload[11 : payload.find(b'"', 11)])
-                if feed is not None:
-                    return feed.take(frame, feed, feed.decode(payload).data)
-            return self._on_other(frame)
-        except UnicodeDecodeError as exc:
-            raise ParseError(f"not UTF-8: {exc.reason} at byte {exc.start}") from None
+        if payload.startswith(_COMBINED):
+            feed = self._by_name.get(payload[11 : payload.find(b'"', 11)])
+            if feed is not None:
+                return feed.take(frame, feed, feed.decode(payload).data)
+        return self._on_other(frame)
 
     def _on_other(self, frame: Frame) -> list[Message]:
         """Frames of a stream not heard of before, and those that are no stream's."""
