@@ -72,13 +72,19 @@ class Peer:
         number: Counts connections of this server, from 0.
         remote: Address of the client.
         path: Path that it connected to.
+        query: Query string of the URL that it connected to.
+        pongs: Answers to pings of ours so far.
         slow: It was cut off because it did not read.
     """
 
-    def __init__(self, number: int, remote: str, path: str, *, frames_max: int, bytes_max: int) -> None:
+    def __init__(
+        self, number: int, remote: str, path: str, *, frames_max: int, bytes_max: int, query: str = ""
+    ) -> None:
         self.number = number
         self.remote = remote
         self.path = path
+        self.query = query
+        self.pongs = 0
         self.slow = False
         self._frames_max = frames_max
         self._bytes_max = bytes_max
@@ -124,6 +130,12 @@ class Peer:
             self._writable.clear()
         self._wake.set()
         return True
+
+    def ping(self) -> None:
+        """Queue a ping; what comes back counts in `pongs`."""
+        if self.is_open and self._running.is_set():
+            self._queue.append((b"", WSMsgType.PING))
+            self._wake.set()
 
     def _half_full(self) -> bool:
         return 2 * len(self._queue) > self._frames_max or 2 * self._queued_bytes > self._bytes_max
@@ -175,7 +187,7 @@ class Peer:
                 self._queued_bytes -= len(data)
                 if not self._writable.is_set() and not self._half_full():
                     self._writable.set()
-                if on_sent is not None:
+                if on_sent is not None and kind is not WSMsgType.PING:
                     on_sent(self, data, kind is WSMsgType.BINARY)
                 try:
                     await ws.send_frame(data, kind)
@@ -199,6 +211,8 @@ class Peer:
             if message.type is WSMsgType.PING:
                 with suppress(ConnectionError):
                     await ws.pong(message.data)
+            elif message.type is WSMsgType.PONG:
+                self.pongs += 1
             elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 protocol.received(self, message.data)
 
@@ -287,10 +301,14 @@ class LoopbackServer:
         return f"{'http' if self._ssl_context is None else 'https'}://{self._host}:{self._port}"
 
     @property
+    def ws_base_url(self) -> str:
+        """What WebSocket paths are appended to, without a slash at the end."""
+        return f"{'ws' if self._ssl_context is None else 'wss'}://{self._host}:{self._port}"
+
+    @property
     def ws_url(self) -> str:
         """URL of the first WebSocket path, in order of the alphabet."""
-        scheme = "ws" if self._ssl_context is None else "wss"
-        return f"{scheme}://{self._host}:{self._port}{min(self._ws_paths, default='/')}"
+        return f"{self.ws_base_url}{min(self._ws_paths, default='/')}"
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         origin = request.headers.get("Origin")
@@ -319,6 +337,7 @@ class LoopbackServer:
             request.path,
             frames_max=self._queue_frames_max,
             bytes_max=self._queue_bytes_max,
+            query=request.query_string,
         )
         refusal = self._protocol.connected(peer)
         if refusal is not None:
