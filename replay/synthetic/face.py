@@ -1,0 +1,185 @@
+"""What every face of the synthetic market shares: sessions, drops, answers, and whoever trades under a known address."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from replay.synthetic.account_wire import AccountWire
+from replay.synthetic.exchange import Exchange
+from replay.synthetic.market import Market
+from replay.synthetic.metadata import Metadata
+from replay.synthetic.traders import AccountsOptions, settle_traders
+
+__all__ = ["Ask", "BaseSession", "BaseVenue", "Drop", "Pings", "Reply", "SpokenTo", "Window", "as_json", "fixed"]
+
+_encoder = msgspec.json.Encoder()
+
+
+def as_json(value: object) -> bytes:
+    """Compact JSON."""
+    return _encoder.encode(value)
+
+
+def fixed(value: int, decimals: int, places: int) -> str:
+    """`value * 10 ** -decimals` with exactly that many digits after the point; further ones are cut off."""
+    sign = "-" if value < 0 else ""
+    value = abs(value)
+    value = value * 10 ** (places - decimals) if places >= decimals else value // 10 ** (decimals - places)
+    if not places:
+        return f"{sign}{value}"
+    whole, fraction = divmod(value, 10**places)
+    return f"{sign}{whole}.{str(fraction).zfill(places)}"
+
+
+class Ask(NamedTuple):
+    """One REST request."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: bytes
+    content_type: str
+    remote: str
+
+
+class Reply(NamedTuple):
+    """One REST answer."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = {}
+
+
+class Drop(NamedTuple):
+    """A connection that the venue ends: with a close frame, or without one where `code` is None."""
+
+    code: int | None = None
+    reason: str = ""
+
+
+class Pings(NamedTuple):
+    """How a venue pings, seconds; without a pong in time the connection ends as `drop` says."""
+
+    every_s: float
+    within_s: float
+    drop: Drop
+
+
+class SpokenTo(Protocol):
+    """One client connection, as its venue sees it."""
+
+    def receive(self, text: str, now_ns: int) -> None:
+        """Take in one text frame; answers given at once are in the outbox when this returns."""
+
+    def take(self) -> list[str]:
+        """Empty the outbox."""
+
+
+class BaseSession:
+    """
+    One client connection.
+
+    Attributes:
+        number: Counts the connections of the venue.
+        remote: Address of the client.
+        opened_ns: When it came.
+        drop: How it ends, once that is decided.
+    """
+
+    def __init__(self, number: int, remote: str, opened_ns: int) -> None:
+        self.number = number
+        self.remote = remote
+        self.opened_ns = opened_ns
+        self.drop: Drop | None = None
+        self._outbox: list[str] = []
+
+    def send(self, text: str) -> None:
+        """Put a frame into the outbox, unless the connection is about to end."""
+        if self.drop is None:
+            self._outbox.append(text)
+
+    def take(self) -> list[str]:
+        """Empty the outbox."""
+        frames, self._outbox = self._outbox, []
+        return frames
+
+
+S = TypeVar("S", bound=BaseSession)
+
+
+class BaseVenue(Generic[S]):
+    """
+    A market, its known accounts and its sessions.
+
+    Args:
+        market: Not yet advanced, if it has accounts.
+        accounts: What happens to the known accounts; None for a market without them.
+
+    Attributes:
+        muted: (kind, instrument or None for all) of which nothing is sent; everything else goes on.
+        lost: How many of the next frames of a stream are lost on the way, by stream.
+    """
+
+    def __init__(self, market: Market, accounts: AccountsOptions | None) -> None:
+        self.market = market
+        self.exchange = Exchange(market, AccountWire(market, Metadata(market.instruments)), market.options.seed)
+        if accounts is not None:
+            # The same people as behind the other faces, so that the same seed trades the same everywhere.
+            settle_traders(self.exchange, market.flows, market.options.seed, accounts)
+            market.participants.append(self.exchange)
+        self.sessions: list[S] = []
+        self.muted: set[tuple[str, str | None]] = set()
+        self.lost: dict[str, int] = {}
+        self._connections = 0
+
+    @property
+    def now_ns(self) -> int:
+        """Time of the last block made, ns."""
+        return self.market.block_time_ns(self.market.number)
+
+    def lose(self, stream: str, count: int = 1) -> None:
+        """Lose the next frames of a stream on their way: what makes them goes on, nobody is sent them."""
+        self.lost[stream] = self.lost.get(stream, 0) + count
+
+    def _is_lost(self, stream: str) -> bool:
+        left = self.lost.get(stream, 0)
+        if left:
+            self.lost[stream] = left - 1
+        return left > 0
+
+    def _is_muted(self, kind: str, instrument: str) -> bool:
+        return bool(self.muted) and ((kind, None) in self.muted or (kind, instrument) in self.muted)
+
+    def account_names(self) -> dict[str, str]:
+        """The venue's names of the known accounts, by ours; none where the venue tells nobody of accounts."""
+        return {}
+
+    def drops(self, now_ns: int) -> list[tuple[S, Drop]]:
+        """Sessions that must be ended now, and how."""
+        return [(session, session.drop) for session in self.sessions if session.drop is not None]
+
+
+class Window:
+    """Counts what happened within the last stretch of time."""
+
+    def __init__(self, length_ns: int) -> None:
+        self._length_ns = length_ns
+        self._entries: deque[tuple[int, int]] = deque()
+        self.total = 0
+
+    def add(self, now_ns: int, weight: int = 1) -> int:
+        """Count something in; returns the total within the window, this included."""
+        self.expire(now_ns)
+        self._entries.append((now_ns, weight))
+        self.total += weight
+        return self.total
+
+    def expire(self, now_ns: int) -> None:
+        """Forget what is older than the window."""
+        while self._entries and self._entries[0][0] <= now_ns - self._length_ns:
+            self.total -= self._entries.popleft()[1]
