@@ -1,11 +1,13 @@
 """
-The embedded venue: the synthetic Hyperliquid behind real sockets on loopback, for the demo and for tests.
+The embedded venue: the synthetic market behind real sockets on loopback, for the demo and for tests.
+
+It speaks Hyperliquid, dYdX v4 or Binance USD-M: the same seed makes the same books and trades behind each of them.
 
 Programs reach it by its two URLs alone. The fault hooks make it as unreliable as a real venue can be.
 
 As a process it prints one line of JSON (`ws_url`, `rest_url`, `accounts`) and runs until SIGTERM or SIGINT:
 
-Example:  python -m replay.embedded --port 0 --seed 7
+Example:  python -m replay.embedded --venue dydx_v4 --port 0 --seed 7
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from typing import IO
 import click
 import msgspec
 
-from replay.synthetic.hyperliquid import Session, SyntheticHyperliquid, VenueOptions
+from replay.faces import FACES, Face, FaceOptions, make_face
+from replay.synthetic.face import Ask, Pings, SpokenTo
 from replay.synthetic.market import Market, MarketOptions
 from replay.synthetic.traders import AccountsOptions
 from toolkit.clock import NS_PER_S, Clock, SystemClock
@@ -51,13 +54,14 @@ class SentFrame(msgspec.Struct, frozen=True, gc=False):
 
 class EmbeddedVenue:
     """
-    A synthetic Hyperliquid on loopback: `async with EmbeddedVenue(seed=7, clock=SystemClock()) as venue: venue.ws_url`.
+    A synthetic venue on loopback: `async with EmbeddedVenue(seed=7, clock=SystemClock()) as venue: venue.ws_url`.
 
     Args:
+        venue: Whose interface the market is behind: a name in `replay.faces.FACES`.
         clock: Drives the blocks; its wall clock at the start gives the time of the market.
         seed: Decides everything that the market does.
         market: The market's other options; seed and genesis are set here.
-        options: Cadences and limits of the venue.
+        options: Cadences and limits of the venue, of its own kind.
         accounts: What happens to the known accounts; their liquidation block counts from block 0, warm-up included.
         warmup_blocks: Blocks made before anybody connects, so that there is a past.
         port: 0 picks a free one.
@@ -72,9 +76,10 @@ class EmbeddedVenue:
         self,
         *,
         clock: Clock,
+        venue: str = "hyperliquid",
         seed: int | str = 0,
         market: MarketOptions | None = None,
-        options: VenueOptions | None = None,
+        options: FaceOptions | None = None,
         accounts: AccountsOptions | None = None,
         warmup_blocks: int = 300,
         port: int = 0,
@@ -84,9 +89,10 @@ class EmbeddedVenue:
         close_every_s: float | None = None,
     ) -> None:
         self.clock = clock
+        self._venue_name = venue
         self._seed = seed
         self._market_options = market or MarketOptions()
-        self._options = options or VenueOptions()
+        self._options = options
         self._accounts = accounts or AccountsOptions()
         self._warmup_blocks = warmup_blocks
         self._port = port
@@ -97,7 +103,7 @@ class EmbeddedVenue:
         self.close_every_s = close_every_s
         #: Every message sent so far, if they are kept.
         self.sent: list[SentFrame] = []
-        self._peers: dict[Peer, Session] = {}
+        self._peers: dict[Peer, SpokenTo] = {}
         self._rest_failures: list[int] = []
         self._rest_delay_s = 0.0
         self._paused = False
@@ -112,19 +118,28 @@ class EmbeddedVenue:
         if options.funding_phase_ns is None and options.funding_every_ns == _HOUR_NS:
             # On the hour, as on the real venue.
             options = replace(options, funding_phase_ns=_HOUR_NS - genesis_ns % _HOUR_NS)
-        self.venue = SyntheticHyperliquid(Market(options), self._options, self._accounts)
+        #: The venue itself, sans I/O.
+        self.venue: Face = make_face(self._venue_name, Market(options), self._options, self._accounts)
         self.venue.advance(self._start_ns)
         async with AsyncExitStack() as stack:
             if self._sent_log is not None:
                 self._log = stack.enter_context(self._sent_log.open("ab"))
             on_sent = self._note_sent if self._keep_sent or self._log is not None else None
             self._server = await stack.enter_async_context(
-                LoopbackServer(self, port=self._port, ssl_context=self._ssl_context, on_sent=on_sent)
+                LoopbackServer(
+                    self,
+                    port=self._port,
+                    ws_paths=self.venue.ws_paths,
+                    ssl_context=self._ssl_context,
+                    on_sent=on_sent,
+                )
             )
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             loops = [tasks.create_task(self._drive())]
             if self.close_every_s is not None:
                 loops.append(tasks.create_task(self._close_regularly(self.close_every_s)))
+            if self.venue.pings is not None:
+                loops.append(tasks.create_task(self._ping_regularly(self.venue.pings)))
             for task in loops:
                 stack.callback(task.cancel)
             self._stack = stack.pop_all()
@@ -146,21 +161,21 @@ class EmbeddedVenue:
 
     @property
     def ws_url(self) -> str:
-        """The WebSocket endpoint."""
-        return self._server.ws_url
+        """What a client takes for the venue's WebSocket URL; paths of connections go below it."""
+        return self._server.ws_base_url + self.venue.ws_base
 
     @property
     def rest_url(self) -> str:
-        """Base URL of the REST interface: requests go to `/info` below it."""
-        return self._server.url
+        """What a client takes for the venue's REST URL; paths of requests go below it."""
+        return self._server.url + self.venue.rest_base
 
     @property
     def accounts(self) -> dict[str, str]:
-        """Addresses by name: `maker`, `taker`, `gambler`, `sub` and the maker's `agent` wallet."""
-        exchange = self.venue.exchange
-        return {each.name: each.address for each in exchange.accounts.values()} | {
-            "agent": next(iter(exchange.agents), "")
-        }
+        """
+        The venue's names of the accounts by ours: `maker`, `taker`, `gambler`, `sub`, and on Hyperliquid the maker's
+        `agent` wallet; empty where a venue tells nobody of accounts.
+        """
+        return self.venue.account_names()
 
     async def _drive(self) -> None:
         """Make blocks and drop connections when they are due."""
@@ -168,8 +183,12 @@ class EmbeddedVenue:
             now_ns = self.now_ns()
             self.venue.advance(now_ns)
             self._flush()
-            for session in self.venue.due_aborts(now_ns):
-                self._peer_of(session).abort()
+            for session, drop in self.venue.drops(now_ns):
+                peer = self._peer_of(session)
+                if drop.code is None:
+                    peer.abort()
+                else:
+                    peer.close(drop.code, drop.reason)
                 self.venue.disconnect(session)
             wait_s = max(0, self.venue.next_due_ns() - now_ns) / NS_PER_S
             # A subscription that gets its connection dropped may come in between.
@@ -181,12 +200,32 @@ class EmbeddedVenue:
             for peer in list(self._peers):
                 peer.close(1000)
 
+    async def _ping_regularly(self, pings: Pings) -> None:
+        """Ping everybody, and end the connections that do not answer in time."""
+        asked: dict[Peer, tuple[int, int]] = {}
+        next_ping_ns = self.now_ns() + round(pings.every_s * NS_PER_S)
+        while True:
+            due_ns = min([next_ping_ns, *(deadline_ns for _, deadline_ns in asked.values())])
+            await self.clock.sleep(max(0, due_ns - self.now_ns()) / NS_PER_S)
+            now_ns = self.now_ns()
+            for peer, (pongs, deadline_ns) in list(asked.items()):
+                if peer.pongs > pongs or not peer.is_open:
+                    del asked[peer]
+                elif now_ns >= deadline_ns:
+                    del asked[peer]
+                    peer.close(pings.drop.code or 1000, pings.drop.reason)
+            if now_ns >= next_ping_ns:
+                next_ping_ns = now_ns + round(pings.every_s * NS_PER_S)
+                for peer in self._peers:
+                    asked.setdefault(peer, (peer.pongs, now_ns + round(pings.within_s * NS_PER_S)))
+                    peer.ping()
+
     def _flush(self) -> None:
         for peer, session in self._peers.items():
             for text in session.take():
                 peer.send(text)
 
-    def _peer_of(self, session: Session) -> Peer:
+    def _peer_of(self, session: SpokenTo) -> Peer:
         return next(peer for peer, each in self._peers.items() if each is session)
 
     def _note_sent(self, peer: Peer, payload: bytes, binary: bool) -> None:
@@ -205,7 +244,7 @@ class EmbeddedVenue:
     # What the server asks ------------------------------------------------------------------------------------------
 
     def connected(self, peer: Peer) -> RestResponse | None:
-        session = self.venue.connect(peer.remote, self.now_ns())
+        session = self.venue.open(peer.remote, peer.path, peer.query, self.now_ns())
         if session is None:
             # How the real venue refuses is not known.
             return RestResponse(status=429, body=b"too many connections", content_type="text/plain")
@@ -235,12 +274,11 @@ class EmbeddedVenue:
             await self.clock.sleep(self._rest_delay_s)
         if self._rest_failures:
             return RestResponse(status=self._rest_failures.pop(0), body=b"null")
-        if request.path != "/info":
-            return RestResponse(status=404, content_type="text/plain")
-        if request.method != "POST":
-            return RestResponse(status=405, content_type="text/plain")
-        reply = self.venue.info.handle(request.body, request.content_type)
-        return RestResponse(status=reply.status, body=reply.body, content_type=reply.content_type)
+        ask = Ask(request.method, request.path, request.query, request.body, request.content_type, request.remote)
+        reply = self.venue.answer(ask, self.now_ns())
+        return RestResponse(
+            status=reply.status, body=reply.body, content_type=reply.content_type, headers=reply.headers
+        )
 
     # Faults, for tests ---------------------------------------------------------------------------------------------
 
@@ -260,12 +298,16 @@ class EmbeddedVenue:
             peer.close(code, reason)
 
     def mute(self, kind: str, coin: str | None = None) -> None:
-        """Stop sending one kind of subscription (of one coin, or of all), while everything else goes on."""
+        """Stop sending one kind of subscription (of one instrument, or of all), while everything else goes on."""
         self.venue.muted.add((kind, coin))
 
     def unmute(self, kind: str, coin: str | None = None) -> None:
         """End a `mute`."""
         self.venue.muted.discard((kind, coin))
+
+    def lose_frames(self, stream: str, count: int = 1) -> None:
+        """Lose the next frames of a stream (in the venue's words) on their way, as if the venue had sent them."""
+        self.venue.lose(stream, count)
 
     def pause(self) -> None:
         """Half-open silence: connections stay up, but nothing is said and nothing heard. What was to be sent is lost."""
@@ -293,28 +335,31 @@ class EmbeddedVenue:
         self._rest_delay_s = seconds
 
 
-async def _serve(port: int, seed: str, sent_log: Path | None) -> None:
+async def _serve(venue_name: str, port: int, seed: str, sent_log: Path | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with EmbeddedVenue(clock=SystemClock(), seed=seed, port=port, sent_log=sent_log) as venue:
+    async with EmbeddedVenue(clock=SystemClock(), venue=venue_name, seed=seed, port=port, sent_log=sent_log) as venue:
         facts = {"ws_url": venue.ws_url, "rest_url": venue.rest_url, "accounts": venue.accounts}
         click.echo(msgspec.json.encode(facts))
         await stop.wait()
 
 
 @click.command()
+@click.option(
+    "--venue", type=click.Choice(list(FACES)), default="hyperliquid", show_default=True, help="Which one to be."
+)
 @click.option("--port", default=0, show_default=True, help="Port to listen on; 0 picks a free one.")
 @click.option("--seed", default="0", show_default=True, help="Decides everything that the market does.")
 @click.option("--sent-log", type=click.Path(path_type=Path), help="Append every message sent to this file.")
-def main(port: int, seed: str, sent_log: Path | None) -> None:
+def main(venue: str, port: int, seed: str, sent_log: Path | None) -> None:
     """
-    Serve a synthetic Hyperliquid on loopback until SIGTERM or SIGINT; its URLs are printed as one line of JSON, with the addresses of its accounts.
+    Serve a synthetic venue on loopback until SIGTERM or SIGINT; its URLs are printed as one line of JSON, with the addresses of its accounts.
 
-    Example:  python -m replay.embedded --port 0 --seed 7
+    Example:  python -m replay.embedded --venue binance-usdm --port 0 --seed 7
     """
-    asyncio.run(_serve(port, seed, sent_log))
+    asyncio.run(_serve(venue, port, seed, sent_log))
 
 
 if __name__ == "__main__":

@@ -16,10 +16,26 @@ from toolkit.errors import RecordingError
 
 __all__ = ["demo"]
 
-PAIRS: Final = ("BTC-USD", "ETH-USD", "PURR-USDC")
+#: The venues that the embedded one can be, and what of each is recorded.
+PAIRS: Final = {
+    "hyperliquid": ("BTC-USD", "ETH-USD", "PURR-USDC"),
+    "dydx_v4": ("BTC-USD", "ETH-USD", "SOL-USD"),
+    "binance-usdm": ("BTC-USDT", "ETH-USDT", "1000PEPE-USDT"),
+}
 
 
-@click.command(epilog=examples("tickdeck demo", "tickdeck demo --duration 30s --seed 3 --out tapes/demo"))
+@click.command(
+    epilog=examples(
+        "tickdeck demo", "tickdeck demo --venue dydx_v4", "tickdeck demo --duration 30s --seed 3 --out tapes/demo"
+    )
+)
+@click.option(
+    "--venue",
+    type=click.Choice(list(PAIRS)),
+    default="hyperliquid",
+    show_default=True,
+    help="Whose interface the synthetic exchange speaks.",
+)
 @click.option("-d", "--duration", type=DurationSeconds(), default="15s", show_default=True, help="How long to record.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Of the synthetic market.")
 @click.option(
@@ -28,22 +44,22 @@ PAIRS: Final = ("BTC-USD", "ETH-USD", "PURR-USDC")
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the recording; by default in ./tapes.",
 )
-def demo(duration: float, seed: int, out: Path | None) -> None:
+def demo(venue: str, duration: float, seed: int, out: Path | None) -> None:
     """
     Record a synthetic exchange on this machine with the live code, replay the recording both ways, compare the
     digests, and analyse the spreads.
 
-    Needs no network: the exchange is a seeded random market behind Hyperliquid's own WebSocket and REST interface on
+    Needs no network: the exchange is a seeded random market behind the venue's own WebSocket and REST interface on
     a loopback port, which the live code reaches by URL like the real one.
     """
     clock = SystemClock()
     folder = out if out is not None else Path("tapes") / f"demo-{utc_stamp(clock.time_ns())}"
-    asyncio.run(_record(folder, duration, seed, clock))
+    asyncio.run(_record(venue, folder, duration, seed, clock))
     _prove(folder)
     _analyse(folder)
 
 
-async def _record(folder: Path, duration: float, seed: int, clock: SystemClock) -> None:
+async def _record(venue_name: str, folder: Path, duration: float, seed: int, clock: SystemClock) -> None:
     from recordings.recorder import Recorder, RecorderOptions, VenueRequest
     from replay.embedded import EmbeddedVenue
     from toolkit.cli.info import summary, write_summary
@@ -53,16 +69,17 @@ async def _record(folder: Path, duration: float, seed: int, clock: SystemClock) 
     from toolkit.venue import find_venue
 
     line = StatusLine(sys.stderr)
-    async with EmbeddedVenue(clock=clock, seed=seed) as venue:
+    pairs = PAIRS[venue_name]
+    async with EmbeddedVenue(clock=clock, venue=venue_name, seed=seed) as venue:
         line.log(f"a synthetic exchange (seed {seed}) listens on {venue.ws_url}")
         request = VenueRequest(
-            spec=find_venue("hyperliquid"),
-            options=ProtocolOptions(pairs=PAIRS),
+            spec=find_venue(venue_name),
+            options=ProtocolOptions(pairs=pairs),
             ws_url=venue.ws_url,
             rest_url=venue.rest_url,
         )
         recorder = Recorder(options=RecorderOptions(folder=folder, venues=(request,)), clock=clock, log=line.log)
-        line.log(f"recording {' '.join(PAIRS)} into {folder} for {duration:g} s with the live code")
+        line.log(f"recording {' '.join(pairs)} into {folder} for {duration:g} s with the live code")
         manifest = await run_recorder(recorder, line, duration)
     click.echo("\n1. The recording, made by the live code\n")
     write_summary(summary(folder, manifest), as_json=False)
