@@ -45,6 +45,7 @@ class SealerProcess:
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
+        self._is_over = False
 
     async def start(self) -> None:
         """Start the process; it loads what it needs while the recording begins."""
@@ -64,26 +65,32 @@ class SealerProcess:
         """Seal a segment. Raises RecordingError when that failed; its journal is kept then."""
         async with self._turn:
             line, status = await self._ask(number)
-            if not line:
+            if not line and not self._is_over:
                 # The system may have killed it for memory; a segment that is begun anew is none the worse for it.
                 self._log(f"the sealing process ended with status {status} at segment {number}: started again")
-                await self.start()
+                await self._start_again()
                 line, status = await self._ask(number)
             if not line:
+                self._is_over = True
                 raise RecordingError(
-                    f"the sealing process ended twice (status {status}) at segment {number}; its journal is kept: "
-                    f"run `tickdeck recover {self._folder}`"
+                    f"the sealing process ended with status {status} at segment {number}, also when it was started "
+                    "again; the journal is kept"
                 )
             report = msgspec.json.decode(line, type=SealReport)
             if report.error:
                 raise RecordingError(f"segment {number} could not be sealed ({report.error}); its journal is kept")
             return report
 
+    async def _start_again(self) -> None:
+        await self.start()
+        if self._is_over:  # told so meanwhile, when there was no process
+            await self.stop()
+
     async def _ask(self, number: int) -> tuple[bytes, int]:
         """The process's answer; empty, with its exit status, if it died over it."""
         process = self._process
-        if process is None or process.stdin is None or process.stdout is None:
-            raise RecordingError("the sealing process was not started, or has been stopped")
+        if self._is_over or process is None or process.stdin is None or process.stdout is None:
+            raise RecordingError(f"segment {number} was not sealed: the sealing process has ended; the journal is kept")
         line = b""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             process.stdin.write(msgspec.json.encode(SealRequest(number)) + b"\n")
@@ -93,13 +100,11 @@ class SealerProcess:
 
     async def stop(self) -> None:
         """End the process; what it is sealing then can be sealed again."""
+        self._is_over = True
         process = self._process
-        if process is None:
-            return
-        self._process = None
-        if process.stdin is not None:
+        if process is not None and process.stdin is not None:
             process.stdin.close()
-        await process.wait()
+            await process.wait()
 
 
 def main(folder: str) -> NoReturn:
