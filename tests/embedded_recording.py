@@ -1,0 +1,80 @@
+"""A short recording of the embedded venue, made by the live code through `tickdeck record`, for the tests of documents."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lz4.frame
+import msgspec
+
+from recordings.recording import Recording
+from toolkit.clock import format_ns
+from toolkit.frames import WS_IN
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+PAIRS = ("BTC-USD", "ETH-USD")
+
+
+@contextmanager
+def embedded_venue() -> Iterator[dict[str, Any]]:
+    """The venue in a process of its own; its URLs are in what it prints."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "replay.embedded", "--seed", "7"], cwd=ROOT, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
+
+
+def environment() -> dict[str, str]:
+    """What a user has who installed tickdeck: its command on PATH, and its packages."""
+    return {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+
+
+def record(folder: Path, urls: dict[str, Any], *more: str, seconds: float = 2.0) -> None:
+    """Record two pairs."""
+    command = [sys.executable, "-m", "toolkit.cli", "record", "hyperliquid", *PAIRS, "--duration", f"{seconds}s"]
+    command += ["--out", str(folder), "--ws-url", urls["ws_url"], "--rest-url", urls["rest_url"], *more]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+
+
+def make_workspace(folder: Path) -> None:
+    """
+    What the documents take for granted: `tapes/monday` and `tapes/tuesday`, and capture files to import.
+
+    `btc.gz` has collector lines, `ws_bbo.jsonl` and `ws_trades.jsonl` JSON lines, `BTC.lz4` lines of the archive, and
+    `metadata.json` the venue's metadata replies.
+    """
+    with embedded_venue() as urls:
+        record(folder / "tapes" / "monday", urls)
+    shutil.copytree(folder / "tapes" / "monday", folder / "tapes" / "tuesday")
+    frames = [frame for batch in Recording.open(folder / "tapes" / "monday").raw_frames() for frame in batch]
+    received = [(frame.ts_recv, frame.payload) for frame in frames if frame.kind == WS_IN]
+    with gzip.open(folder / "btc.gz", "wb") as file:
+        file.writelines(b"%d %s\n" % line for line in received)
+    for name, channel in (("ws_bbo.jsonl", b'"bbo"'), ("ws_trades.jsonl", b'"trades"')):
+        lines = [b'{"ts":%d,"payload":%s}\n' % line for line in received if b'"channel":' + channel in line[1]]
+        (folder / name).write_bytes(b"".join(lines))
+    with lz4.frame.open(folder / "BTC.lz4", "wb") as archive:
+        for ts_recv, payload in received:
+            if b'"l2Book"' in payload and b'"subscriptionResponse"' not in payload:
+                archive.write(b'{"time":"%s","ver_num":1,"raw":%s}\n' % (format_ns(ts_recv)[:-1].encode(), payload))
+    replies: dict[str, Any] = {}
+    for frame in frames:
+        if frame.kind == "rest_in" and frame.context is not None:
+            tag = msgspec.json.decode(frame.context)["tag"]
+            if tag in ("meta", "spotMeta"):
+                replies[tag] = msgspec.Raw(frame.payload)
+    (folder / "metadata.json").write_bytes(msgspec.json.encode(replies))
