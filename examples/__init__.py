@@ -1,0 +1,1 @@
+"""Small programs that do something true; `tests/test_examples.py` runs them."""

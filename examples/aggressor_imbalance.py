@@ -1,0 +1,47 @@
+"""
+Trades as they come: which side takes, in blocks of so many trades a pair.
+
+Example:  python -m examples.aggressor_imbalance tapes/monday 20
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from replay.source import ReplayDataSource
+from toolkit.messages import Side
+
+
+async def imbalances(folder: Path, block: int) -> list[tuple[str, float]]:
+    """
+    Share of bought minus share of sold size, by pair, for every `block` of its trades.
+
+    Trades from before the subscription and repeated ones are left out: they are no news.
+    """
+    source = ReplayDataSource(folder)
+    sizes: dict[str, list[float]] = {}
+    found: list[tuple[str, float]] = []
+    # The iterator is taken before the source starts, so that it misses nothing; a live source works alike.
+    trades = source.listen_for_trades()
+    async with source:
+        async for trade in trades:
+            if trade.is_history or trade.is_duplicate:
+                continue
+            signed = sizes.setdefault(trade.trading_pair, [])
+            signed.append(trade.size if trade.aggressor_side is Side.BUY else -trade.size)
+            if len(signed) == block:
+                found.append((trade.trading_pair, sum(signed) / sum(map(abs, signed))))
+                signed.clear()
+    return found
+
+
+def main(folder: Path, block: int) -> None:
+    """Print them."""
+    for pair, imbalance in asyncio.run(imbalances(folder, block)):
+        print(f"{pair:<12} {imbalance:+.3f}  {'#' * round(abs(imbalance) * 30)}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 20)
