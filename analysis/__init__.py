@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from analysis.connection import VIEWS, connect
 from analysis.holding import Clock, State, stretches
+from analysis.orders import ORDERS_SCHEMA, order_report
 from analysis.plots import PANELS_MAX, SpreadPlot, plot_spreads
+from analysis.pnl import PNL_SCHEMA, PNL_SERIES_SCHEMA, pnl_report, pnl_series
+from analysis.pnl_plot import plot_pnl
 from analysis.reception import COVERAGE_SCHEMA, LATENCY_SCHEMA, coverage, latency
 from analysis.series import SERIES_SCHEMA, spread_series
 from analysis.source import RecordingLike, open_recording, scan
@@ -15,7 +18,10 @@ from analysis.window import REPORT_SCHEMA, SpreadWindow, spread_window
 __all__ = [
     "COVERAGE_SCHEMA",
     "LATENCY_SCHEMA",
+    "ORDERS_SCHEMA",
     "PANELS_MAX",
+    "PNL_SCHEMA",
+    "PNL_SERIES_SCHEMA",
     "REPORT_SCHEMA",
     "SERIES_SCHEMA",
     "SPREAD_SCHEMA",
@@ -31,7 +37,11 @@ __all__ = [
     "latency",
     "mid_price",
     "open_recording",
+    "order_report",
+    "plot_pnl",
     "plot_spreads",
+    "pnl_report",
+    "pnl_series",
     "quoted_spread",
     "scan",
     "spread_bps",

@@ -15,7 +15,7 @@ from analysis.window import SpreadWindow
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
 
-__all__ = ["PANELS_MAX", "SpreadPlot", "bucket_ns", "plot_spreads"]
+__all__ = ["PANELS_MAX", "SpreadPlot", "bucket_ns", "plot_spreads", "write_chart"]
 
 #: Most pairs in one picture.
 PANELS_MAX: Final = 8
@@ -68,9 +68,7 @@ def plot_spreads(
     Raises:
         ConfigError: Another ending, nothing to draw, or the file cannot be written.
     """
-    kind = path.suffix.lower()
-    if kind not in (".png", ".html"):
-        raise ConfigError(f"cannot draw {path}: expected a name that ends in .png or .html")
+    _check_ending(path)
     report = window.report() if report is None else report
     drawable = report.filter(pl.col("valid_s") > 0)
     if drawable.is_empty():
@@ -88,7 +86,7 @@ def plot_spreads(
         end_ns=window.end_ns,
         left_out=left_out.height,
     )
-    _write(path, _png(chart) if kind == ".png" else _html(chart))
+    write_chart(chart, path)
     return SpreadPlot(
         path=path, pairs=tuple(drawn["trading_pair"]), left_out=tuple(left_out["trading_pair"]), every_ns=every
     )
@@ -100,6 +98,21 @@ def bucket_ns(span_ns: int) -> int:
         if span_ns <= step * _BUCKETS_MAX:
             return step
     return _DAY * -(-span_ns // (_DAY * _BUCKETS_MAX))
+
+
+def write_chart(chart: dict[str, Any], path: Path) -> None:
+    """
+    Write a Vega-Lite specification as a picture.
+
+    Raises ConfigError for a name that ends in neither `.png` nor `.html`, or a file that cannot be written.
+    """
+    _check_ending(path)
+    _write(path, _png(chart) if path.suffix.lower() == ".png" else _html(chart))
+
+
+def _check_ending(path: Path) -> None:
+    if path.suffix.lower() not in (".png", ".html"):
+        raise ConfigError(f"cannot draw {path}: expected a name that ends in .png or .html")
 
 
 def _png(chart: dict[str, Any]) -> bytes:

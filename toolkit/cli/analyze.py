@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from toolkit.cli.analyze_account import orders, pnl
 from toolkit.cli.output import Output, examples, output_options, progress_bar, table_of
 from toolkit.errors import RecordingDamaged, TickdeckError
 
@@ -214,3 +215,7 @@ def _tables(report: pl.DataFrame) -> list[RenderableType]:
         table_of(price, title="Quoted spread, quote currency"),
         table_of(time, title="Time and updates"),
     ]
+
+
+analyze.add_command(orders)
+analyze.add_command(pnl)

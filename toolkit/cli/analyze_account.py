@@ -1,0 +1,132 @@
+"""`tickdeck analyze orders` and `tickdeck analyze pnl`: what a recording says about its accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from toolkit.cli.output import Output, examples, output_options, table_of
+from toolkit.errors import RecordingDamaged
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.console import RenderableType
+
+__all__ = ["orders", "pnl"]
+
+
+@click.command(
+    epilog=examples(
+        "tickdeck analyze orders tapes/monday --pair BTC-USD",
+        "tickdeck analyze orders tapes/monday --out orders.csv",
+    )
+)
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option("-p", "--pair", "pairs", multiple=True, help="Only this pair, or venue's symbol; may be repeated.")
+@click.option("--history", is_flag=True, help="Also orders that had ended before the account was watched.")
+@output_options
+def orders(recording: Path, pairs: tuple[str, ...], history: bool, output: Output) -> None:
+    """
+    List the orders of the recorded accounts: state, fills, fees, and what they cost against the mid price.
+
+    Slippage is positive where it was worse for the order. The table shows the most important columns, the other
+    formats have all of them.
+    """
+    import analysis
+
+    with _reading(recording):
+        report = analysis.order_report(recording, pairs=pairs, with_history=history)
+    if output.is_table:
+        output.write_renderables(_order_table(report))
+    else:
+        output.write(report)
+
+
+@click.command(
+    epilog=examples(
+        "tickdeck analyze pnl tapes/monday --plot pnl.png", "tickdeck analyze pnl tapes/monday --pair BTC-USD --json"
+    )
+)
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option("-p", "--pair", "pairs", multiple=True, help="Only this pair, or venue's symbol; may be repeated.")
+@click.option("--series", is_flag=True, help="The course over time instead of the sum.")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also draw it: FILE.png, or FILE.html that needs no network.",
+)
+@output_options
+def pnl(recording: Path, pairs: tuple[str, ...], series: bool, plot: Path | None, output: Output) -> None:
+    """
+    Sum up profit and loss of the recorded accounts per pair: realised, unrealised, fees and funding.
+
+    It counts from when an account was first watched; `net` is what the account gained since.
+    """
+    import analysis
+
+    if plot is not None and plot.suffix.lower() not in (".png", ".html"):
+        raise click.BadParameter(f"{plot}: expected a name that ends in .png or .html", param_hint="'--plot'")
+    with _reading(recording):
+        course = analysis.pnl_series(recording, pairs=pairs)
+        report = course if series else analysis.pnl_report(recording, pairs=pairs)
+    if output.is_table and not series:
+        output.write_renderables(_pnl_table(report))
+    else:
+        output.write(report)
+    if plot is not None:
+        left_out = analysis.plot_pnl(course, plot, title=f"Profit and loss · {recording.absolute().name}")
+        click.echo(f"Drawn: {plot}", err=True)
+        if left_out:
+            click.echo(f"Without a line of their own, for want of room: {left_out} pairs.", err=True)
+
+
+@contextmanager
+def _reading(recording: Path) -> Iterator[None]:
+    import polars as pl
+
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as exc:
+        raise RecordingDamaged(f"{recording} cannot be read: {str(exc).splitlines()[0]}") from exc
+
+
+def _order_table(report: pl.DataFrame) -> RenderableType:
+    import polars as pl
+
+    shown = report.select(
+        pl.col("ts_created").alias("created"),
+        pl.col("trading_pair").alias("pair"),
+        "side",
+        "state",
+        "price",
+        "size",
+        "filled",
+        pl.col("average_price").round_sig_figs(9).alias("average"),
+        pl.col("fee").round_sig_figs(6),
+        pl.col("fee_asset").alias("in"),
+        pl.col("life_s").round(3).alias("seconds"),
+        pl.col("slippage_decision_bps").round(3).alias("bps to decision"),
+        pl.col("slippage_fill_bps").round(3).alias("bps to fill"),
+    )
+    return table_of(shown, title="Orders; slippage against the mid price, positive: worse")
+
+
+def _pnl_table(report: pl.DataFrame) -> RenderableType:
+    import polars as pl
+
+    accounts = report["account"].n_unique()
+    shown = report.select(
+        *([pl.col("account").str.slice(0, 10)] if accounts > 1 else []),
+        pl.col("trading_pair").alias("pair"),
+        pl.col("fill_count").alias("fills"),
+        pl.col("turnover").round(2),
+        *(pl.col(name).round(6) for name in ("realized", "fees", "funding")),
+        (pl.col("unrealized_end") - pl.col("unrealized_start")).round(6).alias("unrealized change"),
+        pl.col("net").round(6),
+        pl.col("position_end").alias("position"),
+    )
+    return table_of(shown, title="Profit and loss since the account was watched")
