@@ -28,7 +28,8 @@ TIME_UNITS: Final = {"ns": 1, "us": 1_000, "ms": 1_000_000}
 #: Receive times are taken for a unit if they fall between 2009 and 2100 in it. The three ranges do not meet.
 _EARLIEST_S: Final = 1_230_768_000
 _LATEST_S: Final = 4_102_444_800
-_CHUNK: Final = 1 << 20
+#: Bytes read at a time, decompressed: what a zstd file that was cut short may lose of its end.
+_CHUNK: Final = 1 << 16
 _ISO_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:?\d\d|)")
 #: A longer line is not a frame of any venue; it is kept as damaged.
 LINE_BYTES_MAX: Final = 64 << 20
