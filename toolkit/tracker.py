@@ -20,6 +20,7 @@ from toolkit.messages import (
     BookSnapshot,
     EventKind,
     FundingInfo,
+    FundingKind,
     Instrument,
     Message,
     StreamEvent,
@@ -113,7 +114,10 @@ class OrderBookTracker:
         if isinstance(message, StreamEvent):
             return self._apply_event(message)
         if isinstance(message, FundingInfo):
-            self._funding[message.venue, message.trading_pair] = message
+            # A rate that was charged says nothing of the present: it must not hide the mark price.
+            key = (message.venue, message.trading_pair)
+            if message.kind is FundingKind.CURRENT or key not in self._funding:
+                self._funding[key] = message
         elif isinstance(message, Instrument):
             self._instruments[message.venue, message.trading_pair] = message
         return None

@@ -181,3 +181,17 @@ def test_a_restored_tracker_goes_on_like_the_one_it_was_taken_from() -> None:
                         books.append(str(exc))  # type: ignore[arg-type]
                 assert books[0] == books[1]
         assert restored.funding_info("A-B") == whole.funding_info("A-B")
+
+
+def test_a_settled_rate_does_not_hide_the_present_mark_price() -> None:
+    """The history of funding may be answered after the first context has come."""
+    from toolkit.messages import FundingInfo, FundingKind
+
+    tracker = OrderBookTracker()
+    current = FundingInfo("v", "A", "A-B", None, 1, 0, 0, mark_price=10.0)
+    settled = FundingInfo("v", "A", "A-B", 1, 2, 1, 0, FundingKind.SETTLED, funding_rate=0.1)
+    tracker(settled)
+    assert tracker.funding_info("A-B") is settled
+    tracker(current)
+    tracker(settled)
+    assert tracker.funding_info("A-B") is current
