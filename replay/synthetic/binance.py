@@ -321,12 +321,11 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
         self._forced.clear()
 
     def _strikes(self, name: str, every_ns: int, time_ns: int) -> bool:
-        """Whether a block is the first of another turn of that length."""
+        """Whether a block is the first of another turn of that length; the very first only begins to count."""
         turn = time_ns // every_ns
-        if self._turns.get(name) == turn:
-            return False
+        before = self._turns.get(name, turn)
         self._turns[name] = turn
-        return True
+        return turn != before
 
     def _emit(self, name: str, kind: str, symbol: str, data: object) -> None:
         listeners: Sequence[BinanceSession] = self._listeners.get(name, ())

@@ -160,7 +160,7 @@ class SyntheticDydx(BaseVenue[DydxSession]):
         self._removals: dict[str, list[tuple[int, bool, int]]] = {}
         self._turns: dict[str, int] = {}
         self._oracles = self._oracle_prices()
-        self._figures: dict[str, dict[str, Any]] = {ticker: {} for ticker in self.listed}
+        self._figures = {ticker: self._figures_of(ticker) for ticker in self.listed}
 
     # Connections ---------------------------------------------------------------------------------------------------
 
@@ -369,11 +369,15 @@ class SyntheticDydx(BaseVenue[DydxSession]):
         perps = self.market.perps
         return {ticker: each.px_text(perps[each.coin].oracle) for ticker, each in self.listed.items()}
 
+    def _figures_of(self, ticker: str) -> dict[str, Any]:
+        listed = self.listed[ticker]
+        return listed.figures(self.market.perps[listed.coin], self.chain.counts[ticker])
+
     def _push_figures(self) -> None:
         """The fields of each market that changed since the last time."""
         changed: dict[str, Any] = {}
         for ticker, listed in self.listed.items():
-            now = listed.figures(self.market.perps[listed.coin], self.chain.counts[ticker])
+            now = self._figures_of(ticker)
             old = self._figures[ticker]
             fields = {name: value for name, value in now.items() if old.get(name) != value}
             if fields:
@@ -418,12 +422,11 @@ class SyntheticDydx(BaseVenue[DydxSession]):
         session.say(type, number, **_shown_id(key), **fields)
 
     def _strikes(self, name: str, every_ns: int, time_ns: int) -> bool:
-        """Whether a block is the first of another turn of that length."""
+        """Whether a block is the first of another turn of that length; the very first only begins to count."""
         turn = time_ns // every_ns
-        if self._turns.get(name) == turn:
-            return False
+        before = self._turns.get(name, turn)
         self._turns[name] = turn
-        return True
+        return turn != before
 
 
 def _key(request: Request) -> _Key:
