@@ -17,7 +17,9 @@ __all__ = ["find_gaps"]
 
 #: Ends of a session that were meant: what is stale after them is not missing.
 _MEANT: Final = ("stop", "session_end")
-_KINDS: Final = (EventKind.GAP.value, EventKind.LOST.value, EventKind.STALE.value)
+_KINDS: Final = (EventKind.GAP.value, EventKind.LOST.value, EventKind.STALE.value, EventKind.SESSION_END.value)
+#: What else ends a session without a failure that is not told elsewhere: after a crash there is a `lost`.
+_TOLD: Final = (*_MEANT, "crash", "")
 
 
 def find_gaps(path: Path, trading_pairs: Sequence[str] = ()) -> pl.DataFrame:
@@ -30,7 +32,7 @@ def find_gaps(path: Path, trading_pairs: Sequence[str] = ()) -> pl.DataFrame:
 
     Returns:
         `venue`, `trading_pair`, `stream`, `kind`, `cause` (String), `ts_start`, `ts_end` (Datetime ns, UTC; the end
-        is null if the stream did not come back), `seconds` (Float64) and `capture_seq` (Int64) of the event.
+        is null if the stream, or after a failure the whole session, did not come back), `seconds` (Float64) and `capture_seq` (Int64) of the event.
 
     Raises:
         RecordingError: It is no readable recording.
@@ -42,7 +44,18 @@ def find_gaps(path: Path, trading_pairs: Sequence[str] = ()) -> pl.DataFrame:
             known = ", ".join(recording.trading_pairs)
             raise SymbolError(f"{pair!r} is not in {path}, expected one of {known}")
     files = recording.files("events")
-    columns = ("venue", "trading_pair", "stream", "kind", "cause", "ts_start", "ts_end", "capture_seq", "sub_seq")
+    columns = (
+        "venue",
+        "trading_pair",
+        "stream",
+        "kind",
+        "cause",
+        "ts_start",
+        "ts_end",
+        "capture_seq",
+        "sub_seq",
+        "ts_recv",
+    )
     if files:
         events = pl.scan_parquet(files).select(columns).filter(pl.col("kind").is_in(_KINDS)).collect()
     else:
@@ -51,6 +64,11 @@ def find_gaps(path: Path, trading_pairs: Sequence[str] = ()) -> pl.DataFrame:
         events = empty.select(columns)
     if trading_pairs:
         events = events.filter(pl.col("trading_pair").is_in([*trading_pairs, ""]))
+    # A session that a failure ended misses everything from there on, also where its connections were closed in order.
+    is_end = pl.col("kind") == EventKind.SESSION_END.value
+    events = events.filter(~is_end | ~pl.col("cause").is_in(_TOLD)).with_columns(
+        ts_start=pl.when(is_end).then("ts_recv").otherwise("ts_start")
+    )
     stream = ("venue", "trading_pair", "stream")
     events = events.sort("capture_seq", "sub_seq").with_columns(
         # A stale stream whose next word is a gap has come back: the gap is the same stretch, with its end.

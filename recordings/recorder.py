@@ -375,7 +375,10 @@ class Recorder:
                 self.log(_describe(self.recovery))
                 return self.recovery.manifest
             self._close_segment(sealer)
-            await asyncio.gather(*self._seals)
+            # All of them, also when one fails: each has a journal to close.
+            for seal in await asyncio.gather(*self._seals, return_exceptions=True):
+                if isinstance(seal, BaseException):
+                    raise seal
         except (OSError, RecordingError) as exc:
             why = (exc.strerror or str(exc)) if isinstance(exc, OSError) else str(exc)
             self.log(f"not sealed: {why}; see to that, then run `tickdeck recover {folder}`")
