@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos import truth
-from tests.chaos.bench import Bench, RecorderProcess, check, cli, until_unlocked
+from tests.chaos.bench import Bench, RecorderProcess, check, cli, until, until_unlocked
 from toolkit.frames import Frame
 
 #: Short, so that sealing overlaps with whatever is interrupted.
@@ -246,7 +246,9 @@ def kill_at_step(work: Path, seed: object, names: Sequence[str]) -> Toll:
             folder = work / name.replace("/", "-").replace(":", "-")
             patient = Patient(bench, folder, rng)
             recorder = bench.record(folder, *ROTATE, die_at=name)
-            if recorder.live_for(SESSION_S):
+            until(lambda: "connected" in recorder.log or not recorder.is_alive(), "it connects, or dies")  # noqa: B023
+            gives_up = name.startswith("sealer/") and not name.startswith(SURVIVED)
+            if not gives_up and recorder.live_for(SESSION_S):
                 recorder.signal(signal.SIGINT)
             status = recorder.wait()
             if name.startswith("recorder/"):
