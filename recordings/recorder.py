@@ -23,6 +23,7 @@ from recordings.lock import LOCK_NAME, FolderLock
 from recordings.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
 from recordings.normalize import Normalizer
 from recordings.privacy import Pseudonyms, capture_with
+from recordings.recorder_status import RecorderStatus, percentiles_ms
 from recordings.recovery import Recovery, needs_recovery, recover
 from recordings.sealer_process import SealerProcess
 from recordings.software import SOFTWARE
@@ -33,7 +34,7 @@ from toolkit.digest import DIGEST_VERSION
 from toolkit.dispatch import MessageDispatcher
 from toolkit.errors import BackpressureError, ConfigError, RecordingError
 from toolkit.frames import CONTROL, Frame, control_payload
-from toolkit.live import LiveDataSource, SourceStatus
+from toolkit.live import LiveDataSource
 from toolkit.messages import EventKind, Message, OrderBookMessage, StreamEvent, Trade
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import VenueSpec
@@ -118,48 +119,6 @@ class RecorderOptions:
     privacy: Pseudonyms | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class RecorderStatus:
-    """
-    What a recorder is doing.
-
-    Attributes:
-        frame_count: Frames written down in this session.
-        written_count: Of those, in journal files.
-        pending_bytes: Payload bytes that are not.
-        payload_bytes: Bytes of their payloads.
-        message_count: Normalized messages.
-        gap_count: Gaps so far.
-        reconnect_count: Connections made again.
-        parse_error_count: Frames that were not understood.
-        segment: Number of the open segment.
-        unsealed: Closed segments that are yet to be sealed.
-        disk_free: Bytes free on the disk.
-        sources: One per venue.
-        delays_ms: Receive time less the venue's time, of recent messages that are not history: 50th, 95th and 99th
-            percentile, milliseconds; None before the first. Clocks differ, so it may be negative.
-    """
-
-    frame_count: int = 0
-    written_count: int = 0
-    pending_bytes: int = 0
-    payload_bytes: int = 0
-    message_count: int = 0
-    gap_count: int = 0
-    reconnect_count: int = 0
-    parse_error_count: int = 0
-    segment: int = 0
-    unsealed: int = 0
-    disk_free: int = 0
-    sources: tuple[SourceStatus, ...] = ()
-    delays_ms: tuple[float, float, float] | None = None
-
-    def delay_text(self) -> str:
-        """The delays as part of a status line; empty if nothing with a time has come."""
-        return "delay p50/p95/p99 {:.0f}/{:.0f}/{:.0f} ms  ".format(*self.delays_ms) if self.delays_ms else ""
-
-
-StatusCallback = Callable[[RecorderStatus], None]
 LogCallback = Callable[[str], None]
 #: Causes that take a whole connection or session at once.
 _WHOLE_CAUSES: Final = frozenset({"disconnect", "stop", "crash"})
@@ -536,7 +495,7 @@ class Recorder:
             self.status.sources = tuple(source.status() for source in self._sources)
             self.status.reconnect_count = sum(source.reconnect_count for source in self.status.sources)
             self.status.parse_error_count = sum(source.parse_error_count for source in self.status.sources)
-            self.status.delays_ms = _percentiles(self._delays)
+            self.status.delays_ms = percentiles_ms(self._delays)
             self.status.disk_free = shutil.disk_usage(folder).free
             if self.status.disk_free < self.options.disk_free_min:
                 raise BackpressureError(
@@ -570,14 +529,6 @@ def _drain_and_sync(journal: JournalWriter) -> None:
 
 def _disk_refused(path: Path, exc: OSError) -> str:
     return f"{path} cannot be written ({exc.strerror or exc}): stopped with what it has; make room, then record again"
-
-
-def _percentiles(delays: Sequence[int]) -> tuple[float, float, float] | None:
-    if not delays:
-        return None
-    ordered = sorted(delays)
-    p50, p95, p99 = (ordered[min(len(ordered) * rank // 100, len(ordered) - 1)] / 1e6 for rank in (50, 95, 99))
-    return p50, p95, p99
 
 
 def _check_same(folder: Path, manifest: Manifest, sources: Sequence[SourceInfo]) -> None:
