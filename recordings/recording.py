@@ -250,7 +250,7 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise RecordingDamaged(f"{path} is missing") from None
-    except (pa.ArrowException, OSError, KeyError, IndexError) as exc:
+    except (pa.ArrowException, OSError, KeyError, IndexError, ValueError, OverflowError) as exc:
         text = str(exc).partition("\n")[0]
         raise RecordingDamaged(
             f"{path} cannot be read ({text}): expected a whole Parquet file of this format"

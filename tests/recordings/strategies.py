@@ -17,7 +17,7 @@ from toolkit.messages import BookDiff, BookSnapshot, BookTop, Message
 #: Every class of message that a table holds, but the derived one.
 MESSAGE_CLASSES = [cls for cls in TABLE_OF if cls is not BookTop]
 
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
+TEXTS = st.text(max_size=8)  # hypothesis leaves surrogates out by itself
 FLOATS = st.one_of(
     st.sampled_from([0.0, -0.0, 5e-324, 1.7976931348623157e308, 0.1 + 0.2, -1.5]),
     st.floats(allow_nan=False, allow_infinity=False),

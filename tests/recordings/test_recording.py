@@ -1,0 +1,228 @@
+"""Reading a recording: in order, in pieces, by pair, and what is said of one that is damaged."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from recordings.manifest import MANIFEST_NAME, inside, read_manifest, write_manifest
+from recordings.recording import Recording
+from tests.tapes import TS, bbo_frame, book_frame, collector_line, import_files, messages_of, seen_in_replay, trade
+from toolkit.errors import FormatTooNew, NotARecording, RecordingDamaged, TickdeckError
+from toolkit.messages import BookSnapshot, Message, StreamEvent
+
+MS = TS // 1_000_000
+
+
+def tape_of(folder: Path, *, frames: int = 240, segment_frames: int = 90) -> Recording:
+    """Four coins in every table, with a damaged line now and then."""
+    lines = []
+    for number in range(frames):
+        coin = ("BTC", "ETH", "PURR/USDC", "#7510")[number % 4]
+        frame = (
+            book_frame(coin, MS + number, [(10.0 + number, 1.0), (9.0, 1.0)], [(500.0, 2.0)]),
+            bbo_frame(coin, MS + number, (10.5 + number, 1.0), None),
+            {"channel": "trades", "data": [trade(coin, number, MS), trade("BTC", number, MS + 1)]},
+            {"channel": "activeAssetCtx", "data": {"coin": coin, "ctx": {"markPx": "5.0"}}},
+            {"channel": "unknown"},
+        )[number // 4 % 5]
+        lines.append(collector_line(TS + number, frame))
+    return import_files(folder, b"".join(lines), segment_frames=segment_frames)
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return tape_of(tmp_path_factory.mktemp("tape") / "tape")
+
+
+def copy(tape: Recording, folder: Path) -> Path:
+    shutil.copytree(tape.path, folder)
+    return folder
+
+
+def test_messages_come_in_the_order_of_frames_and_rows(tape: Recording) -> None:
+    messages = messages_of(tape)
+    places = [(message.capture_seq, message.sub_seq) for message in messages]
+    assert places == sorted(set(places))
+    assert len(messages) == sum(segment.message_count for segment in tape.manifest.segments)
+    frames = [frame.capture_seq for batch in tape.raw_frames() for frame in batch]
+    assert frames == list(range(240))
+
+
+@given(st.integers(1, 400))
+@settings(max_examples=15, deadline=None)
+def test_any_number_of_rows_at_a_time_gives_the_same(tape: Recording, rows: int) -> None:
+    assert messages_of(tape, batch_rows=rows) == messages_of(tape)
+    assert [frame for batch in tape.raw_frames(None, rows) for frame in batch] == [
+        frame for batch in tape.raw_frames() for frame in batch
+    ]
+
+
+@given(st.sets(st.sampled_from(["BTC-USD", "ETH-USD", "PURR-USDC", "#7510"])))
+@settings(max_examples=16, deadline=None)
+def test_choosing_pairs_keeps_the_order_of_the_rest(tape: Recording, pairs: set[str]) -> None:
+    """Events of whole connections come along."""
+    expected = [message for message in messages_of(tape) if message.trading_pair in pairs | {""}]
+    assert messages_of(tape, trading_pairs=pairs) == expected
+
+
+def test_choosing_tables_and_segments(tape: Recording) -> None:
+    books = messages_of(tape, tables=("book",))
+    assert {type(message) for message in books} == {BookSnapshot}
+    second = tape.manifest.segments[1]
+    part = messages_of(tape, segments=[second])
+    assert all(90 <= message.capture_seq < 180 for message in part)
+    assert len(part) == second.message_count
+
+
+def test_what_is_there_is_listed(tape: Recording) -> None:
+    assert tape.trading_pairs == ["#7510", "BTC-USD", "ETH-USD", "PURR-USDC"]
+    assert [path.name for path in tape.files("raw")] == ["000000.parquet", "000001.parquet", "000002.parquet"]
+    assert tape.files("orders") == []
+
+
+# -- damage --------------------------------------------------------------------------------------------------------
+
+
+def read_all(folder: Path) -> list[Message]:
+    recording = Recording.open(folder)
+    for fidelity in ("raw", "normalized"):
+        seen_in_replay(recording, fidelity)
+    return messages_of(recording)
+
+
+def test_a_folder_that_is_no_recording_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / MANIFEST_NAME).write_text('{"format": "other", "format_version": 1}')
+    for name, message in (
+        ("nothing", "is not a recording: no such folder"),
+        ("empty", "is not a recording: no recording.json in it; expected a folder made by record or import"),
+        ("file", "is not a recording: no recording.json in it"),
+        ("other", "says format 'other', expected 'tickdeck-recording'"),
+    ):
+        with pytest.raises(NotARecording) as caught:
+            Recording.open(tmp_path / name)
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_recording_of_a_newer_format_says_to_upgrade(tape: Recording, tmp_path: Path) -> None:
+    folder = copy(tape, tmp_path / "tape")
+    manifest = msgspec.json.decode((folder / MANIFEST_NAME).read_bytes())
+    (folder / MANIFEST_NAME).write_bytes(msgspec.json.encode(manifest | {"format_version": 99, "status": {"new": 1}}))
+    with pytest.raises(
+        FormatTooNew, match=r"^.* has format version 99, this tickdeck reads up to \d+: upgrade tickdeck$"
+    ):
+        Recording.open(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": "tickdeck-recording"}', b"\xff\xfe", b"null"])
+def test_a_manifest_that_cannot_be_read_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / MANIFEST_NAME).write_bytes(content)
+    with pytest.raises(
+        RecordingDamaged, match=r"^.*recording\.json is damaged \(.*\): expected the manifest"
+    ) as caught:
+        Recording.open(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "raw/../../x", "", "."])
+def test_a_manifest_cannot_name_a_file_outside_its_folder(tape: Recording, tmp_path: Path, path: str) -> None:
+    folder = copy(tape, tmp_path / "tape")
+    shutil.copy(tape.files("bbo")[0], tmp_path / "x")
+    manifest = read_manifest(folder)
+    entry = manifest.segments[0]
+    for table in ("raw", "bbo"):
+        entry.tables[table] = msgspec.structs.replace(entry.tables[table], path=path)
+    write_manifest(folder, manifest)
+    with pytest.raises(RecordingDamaged, match=r"^.* names '.*': expected a file inside the recording$"):
+        read_all(folder)
+
+
+def test_a_link_out_of_the_recording_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "tape").mkdir()
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "tape" / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(RecordingDamaged, match="expected a file inside the recording"):
+        inside(tmp_path / "tape", "link")
+
+
+@pytest.mark.parametrize("table", ["raw", "book", "bbo", "trades", "funding", "events"])
+@pytest.mark.parametrize("damage", ["missing", "half", "empty", "other"])
+def test_a_file_that_is_missing_or_cut_in_half_is_one_line_that_names_it(
+    tape: Recording, tmp_path: Path, table: str, damage: str
+) -> None:
+    folder = copy(tape, tmp_path / "tape")
+    path = folder / table / "000001.parquet"
+    whole = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(
+            {"half": whole[: len(whole) // 2], "empty": b"", "other": b"PAR1" + os.urandom(200) + b"PAR1"}[damage]
+        )
+    with pytest.raises(RecordingDamaged) as caught:
+        read_all(folder)
+    assert str(path.relative_to(folder)) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_changed_bytes_raise_our_error_or_nothing(
+    tape: Recording, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Parquet has no checksums here: `verify` has the hashes. But nothing else than our error may come of it."""
+    folder = copy(tape, tmp_path_factory.mktemp("changed") / "tape")
+    table = data.draw(st.sampled_from(["raw", "book", "bbo", "trades", "funding", "events"]))
+    path = folder / table / "000000.parquet"
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    said = ""
+    try:
+        read_all(folder)
+    except TickdeckError as exc:
+        said = str(exc)
+    assert "\n" not in said
+
+
+def test_a_recording_without_raw_frames_says_to_replay_it_normalized(tape: Recording, tmp_path: Path) -> None:
+    folder = copy(tape, tmp_path / "tape")
+    manifest = read_manifest(folder)
+    del manifest.segments[0].tables["raw"]
+    write_manifest(folder, manifest)
+    recording = Recording.open(folder)
+    with pytest.raises(RecordingDamaged, match=r"holds no raw frames of segment 0 any more: replay it normalized$"):
+        list(recording.raw_frames())
+    assert messages_of(recording) == messages_of(tape)
+
+
+def test_a_file_whose_rows_are_out_of_order_is_refused(tape: Recording, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    folder = copy(tape, tmp_path / "tape")
+    path = folder / "events" / "000000.parquet"
+    rows = pq.read_table(path)
+    pq.write_table(rows.take(list(range(len(rows)))[::-1]), path, store_schema=False)
+    with pytest.raises(RecordingDamaged, match=r"is not sorted by \(symbol, capture_seq, sub_seq\)$"):
+        messages_of(Recording.open(folder))
+    mixed = pq.read_table(folder / "bbo" / "000000.parquet")
+    pq.write_table(mixed, folder / "bbo" / "000000.parquet", store_schema=False)
+    with pytest.raises(RecordingDamaged, match="a row group of several symbols: expected one symbol in each"):
+        messages_of(Recording.open(folder), tables=("bbo",))
+
+
+def test_events_are_kept_with_what_could_not_be_read(tape: Recording) -> None:
+    events = [message for message in messages_of(tape) if isinstance(message, StreamEvent)]
+    assert {(event.symbol, event.kind.value) for event in events} == {("", "parse_error")}
+    assert len(events) == 48
