@@ -10,7 +10,7 @@ from pathlib import Path
 
 from recordings.steps import step
 
-__all__ = ["atomic_path", "file_hash", "sync_folder", "write_atomically"]
+__all__ = ["atomic_path", "file_hash", "sync_folder", "temporary_path", "write_atomically"]
 
 
 def file_hash(path: Path) -> str:
@@ -28,6 +28,11 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def temporary_path(path: Path) -> Path:
+    """Where a file is written before it takes its name."""
+    return path.with_name(f".{path.name}.tmp")
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """
@@ -35,7 +40,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     If the block fails, the temporary file is removed and `path` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_path(path)
     try:
         yield temporary
         step("file-written")

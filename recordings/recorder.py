@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from recordings.checkpoints import read_checkpoint
+from recordings.files import temporary_path
 from recordings.journal import FLUSH_BYTES, PENDING_BYTES_MAX, JournalWriter
 from recordings.lock import LOCK_NAME, FolderLock
 from recordings.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
@@ -123,7 +124,7 @@ LogCallback = Callable[[str], None]
 #: Causes that take a whole connection or session at once.
 _WHOLE_CAUSES: Final = frozenset({"disconnect", "stop", "crash"})
 #: What a recorder that died before its first manifest leaves behind.
-_TRACES: Final = frozenset({LOCK_NAME, f".{MANIFEST_NAME}.tmp"})
+_TRACES: Final = frozenset({LOCK_NAME, temporary_path(Path(MANIFEST_NAME)).name})
 #: How often the clock of rotation and the free disk are looked at, seconds.
 LOOK_S: Final = 0.5
 LAG_PROBE_NS: Final = 10_000_000

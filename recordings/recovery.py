@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from recordings.checkpoints import CHECKPOINT_FOLDER
-from recordings.files import sync_folder, write_atomically
+from recordings.files import sync_folder, temporary_path, write_atomically
 from recordings.journal import JOURNAL_FOLDER, JournalReader, JournalWriter, journal_path, journal_segments
 from recordings.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 from recordings.recording import Recording
@@ -26,6 +26,8 @@ from toolkit.frames import CONTROL, Frame, control_payload
 __all__ = ["Recovery", "needs_recovery", "recover"]
 
 SET_ASIDE: Final = "set-aside"
+#: How late the loop of a recorder on a starved machine may be for its next flush.
+LATE_NS: Final = 5 * NS_PER_S
 #: What a power cut may take of the times of files: Linux writes inodes back after 30 s, in steps of 5.
 POWER_CUT_NS: Final = 60 * NS_PER_S
 
@@ -55,7 +57,8 @@ class Recovery(msgspec.Struct):
 
 def needs_recovery(folder: Path) -> bool:
     """Whether a recorder died in the folder (or is at work in it)."""
-    return read_manifest(folder).status == "running" or bool(journal_segments(folder))
+    is_half_written = temporary_path(folder / MANIFEST_NAME).exists()
+    return is_half_written or read_manifest(folder).status == "running" or bool(journal_segments(folder))
 
 
 def recover(folder: Path, clock: Clock, *, alive_until: int | None = None) -> Recovery:
@@ -137,7 +140,7 @@ def _alive_until(manifest: Manifest, touched_ns: int, last: Frame | None, clock:
     """
     now = clock.time_ns()
     booted = now - clock.monotonic_ns()
-    until = touched_ns + round(2 * manifest.flush_interval_s * NS_PER_S)
+    until = touched_ns + round(manifest.flush_interval_s * NS_PER_S) + LATE_NS
     if last is not None and booted > last.ts_recv:
         until = max(until, min(booted, touched_ns + POWER_CUT_NS))
     return max(min(now, until), last.ts_recv if last is not None else 0)
