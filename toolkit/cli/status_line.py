@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final, TextIO
 
 from toolkit.clock import NS_PER_S, SystemClock, format_ns
@@ -21,6 +22,8 @@ class StatusLine:
     """
     Writes log lines, and below them the present status.
 
+    A recording goes on also when nobody reads them any more, or the disk of the log is full.
+
     Args:
         stream: Where to; the status line appears only if it is a terminal.
     """
@@ -33,15 +36,17 @@ class StatusLine:
 
     def log(self, text: str) -> None:
         """Write one line with its time."""
-        self._wipe()
-        self._stream.write(f"{format_ns(self._clock.time_ns())[:23]}Z {text}\n")
-        self._draw(self._shown)
+        with contextlib.suppress(OSError):
+            self._wipe()
+            self._stream.write(f"{format_ns(self._clock.time_ns())[:23]}Z {text}\n")
+            self._draw(self._shown)
 
     def close(self) -> None:
         """Remove the status line."""
-        self._wipe()
-        self._shown = ""
-        self._stream.flush()
+        with contextlib.suppress(OSError):
+            self._wipe()
+            self._shown = ""
+            self._stream.flush()
 
     async def show(self, recorder: Recorder) -> None:
         """Renew the status until cancelled."""
@@ -55,8 +60,9 @@ class StatusLine:
             text = _status(recorder, (frames - before) * NS_PER_S / max(now - since, 1))
             before, since = frames, now
             if self._is_terminal:
-                self._wipe()
-                self._draw(text)
+                with contextlib.suppress(OSError):
+                    self._wipe()
+                    self._draw(text)
             else:
                 self.log(text)
 

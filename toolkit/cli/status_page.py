@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ def status_values(recorder: Recorder) -> dict[str, Any]:
         "segment": status.segment,
         "unsealed_segments": status.unsealed,
         "disk_free_bytes": status.disk_free,
+        "tasks": len(asyncio.all_tasks()),
         "delay_ms": dict(zip(("p50", "p95", "p99"), status.delays_ms, strict=True)) if status.delays_ms else None,
         "loop_lag_ms": {
             "p50": lags[len(lags) // 2] / 1e6,
@@ -65,6 +67,7 @@ _GAUGES = {
     "pending_bytes": "Payload bytes that wait for the disk.",
     "unsealed_segments": "Closed segments that are not sealed yet.",
     "disk_free_bytes": "Bytes free on the disk.",
+    "tasks": "Tasks of the event loop.",
 }
 
 
