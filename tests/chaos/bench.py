@@ -64,6 +64,7 @@ class VenueProcess:
 
     def __init__(self, work: Path, *args: str, seed: object) -> None:
         self.sent_log = work / f"sent-{len(list(work.glob('sent-*')))}.jsonl"
+        self._log = (work / "venue.log").open("ab")
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "tests.chaos.venue"),
@@ -72,6 +73,7 @@ class VenueProcess:
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._log,
         )
         facts = json.loads(self._answer())
         self.port = int(facts["rest_url"].rpartition(":")[2])
@@ -95,6 +97,7 @@ class VenueProcess:
         self._process.stdin.close()
         self._process.wait(DEADLINE_S)
         self._process.stdout.close()
+        self._log.close()
 
 
 class RecorderProcess:

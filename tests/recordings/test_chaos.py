@@ -1,0 +1,48 @@
+"""A cut of the chaos suite: real processes, killed and starved. All of it is `make chaos`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import clocks, disks, faults, kills
+from tests.chaos.bench import Mount
+
+SEED = 20_261_122
+#: These wait for heartbeats and pauses of venues, so they are left to the long form.
+LONG = ("half-open silence", "closes every 2 s", "HTTP 429 and 500", "sealing process killed", "slow reading")
+SCENARIOS = {
+    name: scenario
+    for module in (faults, disks, clocks)
+    for name, scenario in module.SCENARIOS.items()
+    if name not in LONG
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_fault_costs_nothing_that_was_flushed(name: str, tmp_path: Path) -> None:
+    """One clear line, the right exit status, a sound recording, and what was missed is in it."""
+    if name in disks.NEED_MOUNT and not Mount.is_allowed(tmp_path):
+        pytest.skip("this user may not mount a file system")
+    SCENARIOS[name](tmp_path / "work", SEED)
+
+
+@pytest.mark.parametrize("series", range(2))
+def test_random_kills_cost_nothing_that_was_flushed(series: int, tmp_path: Path) -> None:
+    """Several in a row into the same folder, healed by command and by the next session."""
+    toll = kills.random_kills(tmp_path / "work", f"{SEED}/{series}", 5)
+    assert toll.kills == 5
+
+
+@pytest.mark.parametrize("name", kills.step_names(once=True))
+def test_a_kill_at_any_named_step_is_healed(name: str, tmp_path: Path) -> None:
+    """In the process that receives and in the one that seals."""
+    toll = kills.kill_at_step(tmp_path / "work", SEED, [name])
+    assert toll.kills == 1
+
+
+def test_recovery_may_be_killed_and_run_again(tmp_path: Path) -> None:
+    """At each of its steps, twice; when it has ended once, it changes nothing any more."""
+    toll = kills.kill_recovery(tmp_path / "work", SEED, kills.recover_steps(once=True))
+    assert toll.kills >= len(kills.RECOVER_STEPS)

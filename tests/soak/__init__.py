@@ -1,0 +1,1 @@
+"""The soak: one recorder for long, whose memory, handles and tasks must stay what they are."""
