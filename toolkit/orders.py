@@ -281,9 +281,7 @@ class InFlightOrder:
         if target is None:
             self.late_count += 1
             return False
-        # The venue's "open" of an order that has fills, or whose cancel is under way, says nothing of either.
-        if target is OrderState.OPEN and self.filled:
-            target = OrderState.PARTIALLY_FILLED
+        # The venue's "open" of an order whose cancel is under way says nothing of the cancel.
         if before is OrderState.PENDING_CANCEL and target in (OrderState.OPEN, OrderState.PARTIALLY_FILLED):
             target = before
         if before in TERMINAL_ORDER_STATES and target is before and self._is_ended_by_word:
@@ -291,7 +289,7 @@ class InFlightOrder:
             return False
         self.state = target
         self._is_ended_by_word = target in TERMINAL_ORDER_STATES
-        self._heed(update)
+        self._heed(update, is_turn=target is not before)
         self._settle()
         return self.state is not before
 
@@ -333,10 +331,14 @@ class InFlightOrder:
         self.state = target
         return True
 
-    def _heed(self, update: OrderUpdate) -> None:
-        """Remember the venue's word, unless a newer one is known; a list of open orders has no time."""
+    def _heed(self, update: OrderUpdate, *, is_turn: bool) -> None:
+        """Remember the venue's word, unless a newer one is known; without a time, if the state turned by it."""
         ts = update.ts_event
-        if not self.status or (ts is not None and (self.ts_updated is None or ts >= self.ts_updated)):
+        if (
+            not self.status
+            or (is_turn and ts is None)
+            or (ts is not None and (self.ts_updated is None or ts >= self.ts_updated))
+        ):
             self.status = update.status
         if ts is not None:
             self.ts_updated = ts if self.ts_updated is None else max(ts, self.ts_updated)
@@ -344,7 +346,7 @@ class InFlightOrder:
     def _describe(self, update: OrderUpdate) -> None:
         """Take over what does not depend on the order of messages; what one of them leaves out, another has said."""
         self.is_known = True
-        self.side = update.side
+        self.side = update.side or self.side
         self.is_history = self.is_history and update.is_history
         self.client_order_id = update.client_order_id or self.client_order_id
         if update.price is not None:

@@ -374,6 +374,13 @@ def test_a_late_list_does_not_open_an_ended_order_again() -> None:
     assert wire.reply(f"frontendOpenOrders:{USER}:", [status_row(1)["order"]]) == []
 
 
+def test_an_open_that_comes_after_the_end_of_the_same_moment_is_no_news() -> None:
+    wire = watched()
+    wire.say("orderUpdates", [status_row(1, "filled", 5)])
+    assert wire.say("orderUpdates", [status_row(1, "open", 5)]) == []
+    assert wire.reply(f"historicalOrders:{USER}:", [status_row(1, "open", 6)]) == []
+
+
 def test_unanswered_requests_are_made_again() -> None:
     wire = watched()
     later = 1_700_000_000_000_000_000 + 40_000_000_000
