@@ -66,7 +66,10 @@ def batch_checksum(batch: pa.RecordBatch) -> int:
                 crc = zlib.crc32(memoryview(data)[int(offsets[0]) : int(offsets[-1])], crc)
         else:
             values = column.cast(pa.int64()) if pa.types.is_timestamp(kind) else column
-            crc = zlib.crc32(np.ascontiguousarray(values.to_numpy()).tobytes(), crc)
+            if column.null_count:
+                crc = zlib.crc32(column.is_valid().to_numpy(zero_copy_only=False).tobytes(), crc)
+                values = values.fill_null(0)
+            crc = zlib.crc32(np.ascontiguousarray(values.to_numpy(zero_copy_only=False)).tobytes(), crc)
     return crc
 
 

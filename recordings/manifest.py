@@ -54,7 +54,7 @@ class Segment(msgspec.Struct, frozen=True):
 
     Attributes:
         number: From 0, without holes.
-        frame_count: Rows in `raw`; 0 once those were pruned.
+        frame_count: Frames of the segment, also once the raw table was pruned.
         capture_seq_first: First frame.
         capture_seq_last: Last frame.
         ts_recv_first: Earliest receive time, ns since the Unix epoch (UTC).
@@ -206,6 +206,8 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder} has format version {found.format_version}, this tickdeck reads up to {FORMAT_VERSION}: "
             "upgrade tickdeck"
         )
+    if found.format_version < 1:
+        raise RecordingDamaged(f"{path} says format version {found.format_version}, expected 1 to {FORMAT_VERSION}")
     from recordings.migrations import migrated  # it imports this module
 
     try:

@@ -73,7 +73,8 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_fie
         sub_seq: Index of its first row within the frame.
 
     Encoded, fields that have their default are left out, so that a field added later leaves the digest of older
-    recordings as it is.
+    recordings as it is: as long as a class has at most 15 fields, past which MessagePack writes a longer head and
+    `DIGEST_VERSION` has to rise.
     """
 
     venue: str

@@ -32,6 +32,7 @@ TAPES: Final = Path("tapes")
 @click.command(
     epilog=examples(
         "tickdeck record hyperliquid BTC-USD ETH-USD --duration 60s --out tapes/monday",
+        "tickdeck record hyperliquid BTC-USD --user 0x1234567890abcdef1234567890abcdef12345678",
         "tickdeck record hyperliquid BTC-USD --channel full --channel trades --status-port 9100",
         "tickdeck record --config record.toml",
     )
@@ -52,6 +53,19 @@ TAPES: Final = Path("tapes")
 @click.option("-d", "--duration", type=DurationSeconds(), help="Stop after this long: 60s, 15m, 8h.")
 @click.option("--until", type=UtcTime(), help="Stop at this time, such as 2026-11-22T16:00 (UTC).")
 @click.option("-c", "--channel", "channels", multiple=True, help="Record this channel instead of the venue's default.")
+@click.option(
+    "-u",
+    "--user",
+    "users",
+    multiple=True,
+    help="Record this account's orders, fills, balances, positions too (its address).",
+)
+@click.option(
+    "--pseudonyms",
+    "key_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Replace addresses while recording, by a hash under the key in this file (docs/privacy.md).",
+)
 @click.option("--ws-url", help="WebSocket of the venue, in place of its own.")
 @click.option("--rest-url", help="REST interface of the venue, in place of its own.")
 @click.option(
@@ -113,15 +127,19 @@ def record(ctx: click.Context, /, what: tuple[str, ...], config: Path | None, as
 def _fill_in(ctx: click.Context, given: dict[str, Any], config: RecordConfig) -> None:
     """Take from the file what the command line does not say."""
     given["config_venues"] = config.venue
-    duration, keys = DurationSeconds(), ("out", "fsync", "rotate_mib", "keep_free_mib", "status_port", "wait")
+    duration, keys = (
+        DurationSeconds(),
+        ("out", "fsync", "rotate_mib", "keep_free_mib", "status_port", "wait", "key_file"),
+    )
     values: dict[str, Any] = {name: getattr(config, name) for name in keys}
     values |= {
         name: duration.convert(text, None, ctx)
         for name in ("flush", "rotate")
         if (text := getattr(config, name)) is not None
     }
-    if values["out"] is not None:
-        values["out"] = Path(values["out"])
+    for name in ("out", "key_file"):
+        if values[name] is not None:
+            values[name] = Path(values[name])
     unsaid = {name for name in values if ctx.get_parameter_source(name) is ParameterSource.DEFAULT}
     given.update({name: value for name, value in values.items() if value is not None and name in unsaid})
 
@@ -139,14 +157,15 @@ def _venues(what: Sequence[str], given: dict[str, Any]) -> list[VenueConfig]:
     for name, pairs in groups:
         if not pairs:
             raise click.UsageError(f"no pairs of {name} are named, such as BTC-USD")
-    if len(groups) > 1 and (given["ws_url"] or given["rest_url"] or given["channels"]):
-        raise click.UsageError("--ws-url, --rest-url and --channel are for one venue; use --config for several")
+    if len(groups) > 1 and any(given[name] for name in ("ws_url", "rest_url", "channels", "users")):
+        raise click.UsageError("--ws-url, --rest-url, --channel, --user are for one venue; use --config for several")
     ca_file = str(given["ca_file"]) if given["ca_file"] else None
     return [
         VenueConfig(
             name=name,
             pairs=tuple(pairs),
             channels=given["channels"],
+            users=given["users"],
             ws_url=given["ws_url"],
             rest_url=given["rest_url"],
             ca_file=ca_file,
@@ -156,6 +175,7 @@ def _venues(what: Sequence[str], given: dict[str, Any]) -> list[VenueConfig]:
 
 
 def _options(clock: Clock, venues: Sequence[VenueConfig], given: dict[str, Any]) -> RecorderOptions:
+    from recordings.privacy import Pseudonyms
     from recordings.recorder import Fsync, RecorderOptions
 
     requests = tuple(_request(venue) for venue in venues)
@@ -170,6 +190,7 @@ def _options(clock: Clock, venues: Sequence[VenueConfig], given: dict[str, Any])
         rotate_bytes=given["rotate_mib"] << 20,
         disk_free_min=given["keep_free_mib"] << 20,
         wait_for_venue=given["wait"],
+        privacy=Pseudonyms.from_file(given["key_file"]) if given["key_file"] else None,
     )
 
 

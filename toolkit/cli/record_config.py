@@ -49,6 +49,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         rotate_mib: Size of a segment.
         keep_free_mib: Disk to leave free.
         status_port: Where the status pages are served.
+        key_file: Key under which addresses are replaced while recording.
         wait: Keep trying if a venue cannot be reached at first.
     """
 
@@ -60,6 +61,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     rotate_mib: int | None = None
     keep_free_mib: int | None = None
     status_port: int | None = None
+    key_file: str | None = None
     wait: bool | None = None
 
 
