@@ -15,11 +15,12 @@ _KEPT = 1000
 
 
 class ChainBlock(NamedTuple):
-    """A block: its height, its time in ms, and the rows of its trades by ticker."""
+    """A block: its height, its time in ms, the rows of its trades by ticker, and event ids by the market's trade ids."""
 
     height: int
     time_ms: int
     trades: dict[str, list[dict[str, Any]]]
+    events: dict[int, str]
 
 
 class Chain:
@@ -65,7 +66,7 @@ class Chain:
         self._turn = turn
         self.height += 1
         self.time_ms = time_ns // NS_PER_MS
-        block = ChainBlock(self.height, self.time_ms, {})
+        block = ChainBlock(self.height, self.time_ms, {}, {})
         transaction, event, last_hash = -1, 0, ""
         for trade in self._pending:
             # One order of a taker is one transaction; its fills are events of it.
@@ -78,6 +79,7 @@ class Chain:
 
     def _print(self, block: ChainBlock, trade: Trade, event_id: str) -> None:
         listed = self._listed[trade.coin]
+        block.events[trade.tid] = event_id
         row = {
             "id": event_id,
             "side": "BUY" if trade.is_buy else "SELL",
