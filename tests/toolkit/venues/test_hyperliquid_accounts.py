@@ -10,7 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from recordings.tables import TableBuilders
 from toolkit.account_messages import (
     AccountEvent,
     AccountEventKind,
@@ -584,3 +587,66 @@ def test_a_real_liquidation_fill_is_marked(shared_data: Path) -> None:
     )
     assert stored.trade_id == "745210434703679"
     assert stored.client_order_id == "0xe8d5fd7ebbb4c3cff4d1803472a11463"
+
+
+# Rubbish ---------------------------------------------------------------------------------------------------------------
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6) | st.just("nan")
+JSON = st.recursive(
+    VALUES, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2)
+)
+SAMPLES: dict[str, Any] = {
+    "orderUpdates": [status_row(1)],
+    "user": {"fills": [fill_row(3)]},
+    "userFills": {"user": USER, "fills": [fill_row(4)], "isSnapshot": True},
+    "userFundings": {
+        "user": USER,
+        "fundings": [{"time": 5, "coin": "BTC", "usdc": "1", "szi": "1", "fundingRate": "0", "nSamples": None}],
+    },
+    "userNonFundingLedgerUpdates": {
+        "user": USER,
+        "nonFundingLedgerUpdates": [{"time": 5, "hash": "0x1", "delta": {"type": "deposit", "usdc": "5"}}],
+    },
+    "allDexsClearinghouseState": {"user": USER, "clearinghouseStates": margin_state(("BTC", "1.0"))},
+    "spotState": {"user": USER, "spotState": {"balances": [{"coin": "A", "total": "1", "hold": "0"}]}},
+    "openOrders": {"user": USER, "dex": "", "orders": [status_row(9)["order"]]},
+    "subscriptionResponse": {"method": "subscribe", "subscription": {"type": "userFills", "user": USER}},
+    "error": "Already subscribed: {}",
+}
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place in a JSON value."""
+    found = [path]
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        found += places(inner, (*path, key))
+    return found
+
+
+def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = changed(value[path[0]], path[1:], new)
+    return copy
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_rubbish_is_a_parse_error_that_changes_nothing_or_messages_that_can_be_stored(data: st.DataObject) -> None:
+    channel = data.draw(st.sampled_from(sorted(SAMPLES)))
+    sample = SAMPLES[channel]
+    wire = watched()
+    before = wire.protocol.checkpoint()
+    messages = wire.say(channel, changed(sample, data.draw(st.sampled_from(places(sample))), data.draw(JSON)))
+    if any(isinstance(message, StreamEvent) and message.kind is EventKind.PARSE_ERROR for message in messages):
+        assert len(messages) == 1
+        assert wire.protocol.checkpoint() == before
+        return
+    builders = TableBuilders()
+    for message in messages:
+        builders.add(message)
+    builders.flush()
+    fresh = Wire(USER)
+    fresh.protocol.restore(wire.protocol.checkpoint())
+    assert fresh.protocol.checkpoint() == wire.protocol.checkpoint()
