@@ -115,7 +115,7 @@ def watch(recorder: RecorderProcess, seconds: float) -> list[Sample]:
 
 def soak(work: Path, seed: str, minutes: float, rotate: str) -> list[str]:
     """The whole of it; what was not as it should be."""
-    with Bench.open(work, "--block-ms", "10", "--close-every-s", "20", seed=seed) as bench:
+    with Bench.open(work, "--block-ms", "10", "--close-every-s", "45", seed=seed) as bench:
         recorder = bench.record(None, "--rotate", rotate, "--status-port", "0")
         recorder.until_log(" connected role", 2)
         recorder.until(lambda: len(read_or_nothing(recorder.folder)) >= 2, "it seals")

@@ -1,0 +1,283 @@
+"""Healing a folder whose recorder died, piece by piece; `test_chaos.py` does it with real processes."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from recordings.gaps import find_gaps
+from recordings.journal import JournalWriter, journal_path
+from recordings.lock import LOCK_NAME, FolderLock
+from recordings.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
+from recordings.recording import Recording
+from recordings.recovery import LATE_NS, Recovery, needs_recovery, recover
+from recordings.verifying import verify
+from toolkit.clock import NS_PER_S, Clock, ManualClock
+from toolkit.errors import RecordingLocked
+from toolkit.frames import CONTROL, WS_IN, Frame, control_payload
+
+START = 1_790_000_000 * NS_PER_S
+FLUSH_S = 0.25
+
+
+class DayLater(ManualClock):
+    """Recovery runs the day after, on a machine that has been up since long before."""
+
+    def __init__(self, up_s: int = 1_000_000) -> None:
+        super().__init__(START + 86_400 * NS_PER_S)
+        self._mono_ns = up_s * NS_PER_S
+
+
+def frame(seq: int, payload: bytes = b'{"channel":"pong"}', kind: str = WS_IN) -> Frame:
+    return Frame(seq, START + seq * 1_000_000, seq * 1_000_000, "hyperliquid", 0, 0, kind, payload)
+
+
+def end(seq: int) -> Frame:
+    return frame(seq, control_payload("session_end", cause="stop"), CONTROL)
+
+
+def tape(folder: Path) -> Path:
+    """A recording that has just begun."""
+    folder.mkdir()
+    source = SourceInfo("hyperliquid", 1, ("BTC-USD",))
+    write_manifest(folder, Manifest(sources=[source], flush_interval_s=FLUSH_S))
+    os.utime(folder / MANIFEST_NAME, ns=(START, START))
+    return folder
+
+
+def journal(folder: Path, number: int, frames: Iterable[Frame], *, touched: int = START + NS_PER_S) -> Path:
+    """The journal of a segment, last touched then."""
+    writer = JournalWriter(folder, number)
+    for each in frames:
+        writer.append(each)
+    writer.close()
+    os.utime(writer.path, ns=(touched, touched))
+    return writer.path
+
+
+def heal(folder: Path, clock: Clock | None = None) -> Recovery:
+    with FolderLock(folder):
+        return recover(folder, clock or DayLater())
+
+
+def raw(folder: Path) -> list[Frame]:
+    return [each for batch in Recording.open(folder).raw_frames() for each in batch]
+
+
+def said(folder: Path) -> list[str]:
+    """The events of the control frames."""
+    return [json.loads(each.payload)["event"] for each in raw(folder) if each.kind == CONTROL]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_was_flushed_is_sealed_and_the_loss_is_stated(tmp_path: Path) -> None:
+    """From the last frame to the latest time at which the recorder can have lived."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, map(frame, range(5)))
+    result = heal(folder)
+    assert result.recovered_frames == 5
+    assert result.lost_from == frame(4).ts_recv
+    assert result.lost_until == START + NS_PER_S + round(FLUSH_S * NS_PER_S) + LATE_NS
+    assert [each.capture_seq for each in raw(folder)] == list(range(7))
+    assert said(folder) == ["lost", "session_end"]
+    assert read_manifest(folder).status == "recovered"
+    assert find_gaps(folder)["kind"].to_list() == ["lost"]
+    assert verify(folder).problems == []
+    assert not journal_path(folder, 0).exists()
+
+
+def test_the_loss_does_not_reach_beyond_the_healing(tmp_path: Path) -> None:
+    """The recorder was dead by then."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, [frame(0)])
+    clock = ManualClock(START + NS_PER_S + 1)
+    clock._mono_ns = 10 * NS_PER_S
+    assert heal(folder, clock).lost_until == START + NS_PER_S + 1
+
+
+def test_after_a_power_cut_the_times_of_files_are_not_trusted(tmp_path: Path) -> None:
+    """The machine was started again after the last frame, so the last touches may be gone."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, [frame(0)])
+    result = heal(folder, DayLater(up_s=86_400 - 3600))
+    assert result.lost_until == START + 61 * NS_PER_S
+
+
+def test_a_session_that_ended_well_lost_nothing(tmp_path: Path) -> None:
+    """It only had not been sealed."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, [frame(0), end(1)])
+    assert heal(folder).lost_from is None
+    assert said(folder) == ["session_end"]
+    assert find_gaps(folder).height == 0
+
+
+def test_a_session_that_died_before_its_first_flush_states_its_loss(tmp_path: Path) -> None:
+    """Nothing of it is left but its journal; it had begun when the manifest said so."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, [frame(0), end(1)])
+    heal(folder)
+    manifest = read_manifest(folder)
+    manifest.status = "running"
+    write_manifest(folder, manifest)
+    os.utime(folder / MANIFEST_NAME, ns=(START + 60 * NS_PER_S, START + 60 * NS_PER_S))
+    journal(folder, 1, [], touched=START + 61 * NS_PER_S)
+    result = heal(folder)
+    assert result.lost_from == START + 60 * NS_PER_S
+    assert said(folder) == ["session_end", "lost", "session_end"]
+    assert verify(folder).problems == []
+
+
+def test_even_the_very_first_session(tmp_path: Path) -> None:
+    """The statement is then all that the recording holds."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, [])
+    assert heal(folder).lost_from == START
+    assert [each.capture_seq for each in raw(folder)] == [0, 1]
+    assert verify(folder).problems == []
+
+
+def test_a_torn_end_is_set_aside(tmp_path: Path) -> None:
+    """The frames before it are kept, the bytes are too."""
+    folder = tape(tmp_path / "tape")
+    path = journal(folder, 0, map(frame, range(3)))
+    torn = b"\xff\xff\xff\xff\x00\x01\x00\x00half a batch"
+    with path.open("ab") as file:
+        file.write(torn)
+    result = heal(folder)
+    (name,) = result.set_aside
+    assert result.recovered_frames == 3
+    assert (folder / name).read_bytes().endswith(torn)
+
+
+def test_a_journal_that_does_not_go_on_is_set_aside_whole(tmp_path: Path) -> None:
+    """A hole in `capture_seq` cannot be recorded; what is behind it is kept, and stated as lost."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, map(frame, range(3)))
+    beyond = journal(folder, 1, map(frame, range(7, 9))).read_bytes()
+    result = heal(folder)
+    assert result.set_aside == ["set-aside/journal-000001.arrows"]
+    assert (folder / result.set_aside[0]).read_bytes() == beyond
+    assert [each.capture_seq for each in raw(folder)] == list(range(5))
+    assert said(folder) == ["lost", "session_end"]
+    assert verify(folder).problems == []
+
+
+def test_several_journals_are_sealed_in_order_and_the_loss_stated_once(tmp_path: Path) -> None:
+    """The last of them may be empty: it was opened when the process died."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, map(frame, range(3)))
+    journal(folder, 1, map(frame, range(3, 5)))
+    journal(folder, 2, [])
+    result = heal(folder)
+    assert (result.sealed_segments, result.lost_from) == (3, frame(4).ts_recv)
+    assert said(folder) == ["lost", "session_end"]
+    assert [segment.frame_count for segment in read_manifest(folder).segments] == [3, 2, 2]
+
+
+def test_healing_twice_changes_nothing(tmp_path: Path) -> None:
+    """Not a byte."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, map(frame, range(3)))
+    (folder / "raw").mkdir()
+    (folder / "raw" / ".000000.parquet.tmp").write_bytes(b"half")
+    (folder / "raw" / "000000.parquet").write_bytes(b"of a segment that the manifest does not name")
+    heal(folder)
+    assert {path.name for path in (folder / "set-aside").iterdir()} == {
+        "raw-.000000.parquet.tmp",
+        "raw-000000.parquet",
+    }
+    healed = contents(folder)
+    result = heal(folder)
+    assert result.sealed_segments == 0
+    assert contents(folder) == healed
+
+
+def test_a_half_written_manifest_is_reason_to_heal(tmp_path: Path) -> None:
+    """A recorder that continued a sealed recording died while it wrote that it runs."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, [frame(0), end(1)])
+    heal(folder)
+    assert not needs_recovery(folder)
+    (folder / f".{MANIFEST_NAME}.tmp").write_bytes(b"{")
+    assert needs_recovery(folder)
+    assert heal(folder).set_aside == [f"set-aside/{MANIFEST_NAME}.tmp"]
+    assert not needs_recovery(folder)
+
+
+def test_a_journal_is_written_only_behind_a_whole_one(tmp_path: Path) -> None:
+    """Else a crash, or a full disk at a rotation, would leave a hole."""
+    first = JournalWriter(tmp_path, 0)
+    second = JournalWriter(tmp_path, 1, after=first)
+    second.append(frame(1))
+    second.flush()
+    first.append(frame(0))
+    assert second.written_count == 0
+    first.close()
+    second.close()
+    assert second.written_count == 1
+
+
+def test_a_journal_behind_a_broken_one_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk refused the end of the first."""
+    first = JournalWriter(tmp_path, 0)
+    second = JournalWriter(tmp_path, 1, after=first)
+    first.append(frame(0))
+
+    def refuse(content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(first, "_write", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        first.close()
+    second.append(frame(1))
+    with pytest.raises(OSError, match="No space left"):
+        second.close()
+    assert second.written_count == 0
+
+
+def test_a_journal_may_be_synced_while_it_is_closed(tmp_path: Path) -> None:
+    """Another thread syncs every second."""
+    writer = JournalWriter(tmp_path, 0)
+    is_over = threading.Event()
+
+    def sync() -> None:
+        while not is_over.is_set():
+            writer.sync()
+
+    thread = threading.Thread(target=sync)
+    thread.start()
+    writer.append(frame(0))
+    writer.close()
+    is_over.set()
+    thread.join()
+    writer.sync()
+
+
+def test_a_lock_of_the_living_is_refused_at_once(tmp_path: Path) -> None:
+    """With the number of its process."""
+    with FolderLock(tmp_path), pytest.raises(RecordingLocked, match=f"process {os.getpid()}"):
+        FolderLock(tmp_path).__enter__()
+
+
+def test_a_lock_of_the_dead_is_waited_for(tmp_path: Path) -> None:
+    """The sealing process of a dead recorder holds it for a moment longer."""
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    path = tmp_path / LOCK_NAME
+    path.write_bytes(dead.stdout)
+    handle = os.open(path, os.O_RDWR)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    threading.Timer(0.2, os.close, (handle,)).start()
+    with FolderLock(tmp_path):
+        assert path.read_bytes() == b"%d\n" % os.getpid()
