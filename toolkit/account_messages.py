@@ -57,7 +57,7 @@ class OrderUpdate(UserStreamMessage, frozen=True, gc=False):
         order_id: The venue's id, as text.
         state: What its word means.
         status: The venue's own word.
-        side: Side of the order.
+        side: Side of the order; None where the venue does not say.
         price: Limit price, in quote currency; None where it has none or the venue does not say.
         size: Original size, in base currency; None where the venue does not say.
         remaining: What is left of it, as the venue says; None where it does not.
@@ -73,7 +73,7 @@ class OrderUpdate(UserStreamMessage, frozen=True, gc=False):
     order_id: str
     state: OrderState
     status: str
-    side: Side
+    side: Side | None
     price: float | None
     size: float | None
     remaining: float | None
