@@ -2,8 +2,9 @@
 
 from toolkit.venue import VenueLimits, VenueSpec
 from toolkit.venues.dydx_v4.market import CHANNELS, DEFAULT_CHANNELS, DydxV4MarketProtocol
+from toolkit.venues.dydx_v4.protocol import DydxV4Protocol
 
-__all__ = ["SPECS", "DydxV4MarketProtocol"]
+__all__ = ["SPECS", "DydxV4MarketProtocol", "DydxV4Protocol"]
 
 SPECS = (
     VenueSpec(
@@ -21,7 +22,7 @@ SPECS = (
             # 100 requests in 10 s. A window of a minute alone would let 600 through at once, hence less.
             rest_weight_per_minute=300,
         ),
-        make_protocol=DydxV4MarketProtocol,
+        make_protocol=DydxV4Protocol,
         channels=CHANNELS,
         default_channels=DEFAULT_CHANNELS,
     ),

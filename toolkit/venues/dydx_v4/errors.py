@@ -16,7 +16,7 @@ import msgspec
 from toolkit.venues.dydx_v4.numbering import Outstanding
 from toolkit.venues.dydx_v4.wire import Envelope
 
-__all__ = ["Refusal", "Verdict", "read_error"]
+__all__ = ["Refusal", "Verdict", "is_about_jurisdiction", "read_error"]
 
 
 class Verdict(enum.Enum):
@@ -76,6 +76,11 @@ _TABLE: Final = (
 _PATTERNS: Final = tuple((re.compile(pattern), verdict, retry_s) for pattern, verdict, retry_s in _TABLE)
 
 
+def is_about_jurisdiction(text: str) -> bool:
+    """Whether the venue says that it does not serve accounts where we are."""
+    return "jurisdiction" in text
+
+
 def read_error(envelope: Envelope) -> Refusal:
     """What an error means; `Verdict.NOTHING` for a sentence that is not known."""
     for pattern, verdict, retry_s in _PATTERNS:
@@ -84,4 +89,6 @@ def read_error(envelope: Envelope) -> Refusal:
             groups = match.groupdict()
             channel = envelope.channel or groups.get("channel") or ""
             return Refusal(verdict, channel, envelope.id or groups.get("id"), retry_s)
+    if is_about_jurisdiction(envelope.message):
+        return Refusal(Verdict.NEVER, envelope.channel, envelope.id or None)
     return Refusal(Verdict.NOTHING, envelope.channel, envelope.id or None)

@@ -54,6 +54,7 @@ CHANNELS: Final = {
     "funding": "v4_markets: oracle price, funding, open interest and day statistics",
     "blocks": "v4_block_height: height and time of each block, the chain's sign of life",
     "candles:RES": "v4_candles, kept raw: 1MIN, 5MINS, 15MINS, 30MINS, 1HOUR, 4HOURS or 1DAY",
+    "parent": "v4_parent_subaccounts in place of v4_subaccounts: the accounts named, with their children",
 }
 DEFAULT_CHANNELS: Final = ("full", "trades", "funding", "blocks")
 

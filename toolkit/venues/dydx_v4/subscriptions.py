@@ -33,10 +33,12 @@ from toolkit.venues.dydx_v4.wire import (
     CHANNEL_TRADES,
 )
 
-__all__ = ["VENUE_ROLE", "Channel", "Subscription", "Subscriptions", "parse_channels", "shards"]
+__all__ = ["PARENT", "VENUE_ROLE", "Channel", "Subscription", "Subscriptions", "parse_channels", "shards"]
 
 #: Subscriptions of one channel that a connection may carry.
 PER_CHANNEL_MAX: Final = 32
+#: Asks for the children of the accounts too; it is no subscription of the market.
+PARENT: Final = "parent"
 #: The connection of the channels that speak of the whole venue.
 VENUE_ROLE: Final = "venue"
 #: The greeting comes at once; a connection without one is not served.
@@ -97,7 +99,7 @@ def _parse(name: str) -> Channel:
     head, _, resolution = name.partition(":")
     if head == "candles" and resolution in _RESOLUTIONS:
         return Channel(name, CHANNEL_CANDLES, suffix=f"/{resolution}")
-    known = ", ".join([*_CHANNELS, *(f"candles:{resolution}" for resolution in _RESOLUTIONS)])
+    known = ", ".join([*_CHANNELS, *(f"candles:{resolution}" for resolution in _RESOLUTIONS), PARENT])
     raise ConfigError(f"unknown channel {name!r}, expected one of {known}")
 
 

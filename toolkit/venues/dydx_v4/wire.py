@@ -31,8 +31,10 @@ __all__ = [
     "MarketList",
     "MarketsContents",
     "OraclePrice",
+    "Reader",
     "SettledRate",
     "Time",
+    "Timestamp",
     "TradeList",
     "WireTrade",
     "block_of",
@@ -49,6 +51,7 @@ __all__ = [
     "decode_time",
     "decode_trades",
     "decode_trades_batch",
+    "decoder",
     "read_block",
     "time_ns",
 ]
@@ -66,7 +69,7 @@ _MessageId = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 #: The chain began in 2023. A bare number would pass as seconds since 1970.
 _YEARS: Final = range(2020, 2100)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Envelope(msgspec.Struct, gc=False):
@@ -81,6 +84,7 @@ class Envelope(msgspec.Struct, gc=False):
         id: Ticker, address, ...; absent on `v4_markets`.
         contents: Of the channel's own shape; an array of them in `channel_batch_data`.
         message: Text of an error.
+        subaccountNumber: Of a parent's frame, the child that it means.
     """
 
     type: str
@@ -90,6 +94,7 @@ class Envelope(msgspec.Struct, gc=False):
     id: str = ""
     contents: msgspec.Raw = msgspec.Raw(b"")
     message: str = ""
+    subaccountNumber: int | None = None
 
 
 class _ObjectLevel(msgspec.Struct, gc=False):
@@ -124,7 +129,7 @@ class WireTrade(msgspec.Struct, gc=False):
     side: str
     size: float
     price: float
-    createdAt: _Time
+    createdAt: Timestamp
     type: str = "LIMIT"
     createdAtHeight: int | None = None
 
@@ -153,7 +158,7 @@ class OraclePrice(msgspec.Struct):
     """An oracle price and the time of the block that set it."""
 
     oraclePrice: float
-    effectiveAt: _Time | None = None
+    effectiveAt: Timestamp | None = None
 
 
 class MarketsContents(msgspec.Struct):
@@ -173,7 +178,7 @@ class MarketList(msgspec.Struct):
 class Block(msgspec.Struct, gc=False):
     """A block: its number is `height` in a snapshot and in REST, `blockHeight` in an update."""
 
-    time: _Time
+    time: Timestamp
     height: int | None = None
     blockHeight: int | None = None
 
@@ -184,7 +189,7 @@ class SettledRate(msgspec.Struct, gc=False):
     ticker: str
     rate: float
     price: float
-    effectiveAt: _Time
+    effectiveAt: Timestamp
 
 
 class FundingHistory(msgspec.Struct):
@@ -196,13 +201,14 @@ class FundingHistory(msgspec.Struct):
 class Time(msgspec.Struct):
     """REST `time`."""
 
-    iso: _Time
+    iso: Timestamp
 
 
-_Reader = Callable[[bytes | msgspec.Raw], T]
+Reader = Callable[[bytes | msgspec.Raw], T]
 
 
-def _decoder(shape: type[T] | Any, what: str) -> _Reader[T]:
+def decoder(shape: type[T] | Any, what: str) -> Reader[T]:
+    """A function that reads that shape (decimals may be text), and raises ParseError that names `what`."""
     decode = msgspec.json.Decoder(shape, strict=False).decode
 
     def read(payload: bytes | msgspec.Raw) -> T:
@@ -235,17 +241,17 @@ def decode_envelope(payload: bytes) -> Envelope:
         raise ParseError(f"not JSON: {exc}") from None
 
 
-decode_book_levels: Final[_Reader[BookLevels]] = _decoder(BookLevels, "a book")
-decode_book_change: Final[_Reader[BookChange]] = _decoder(BookChange, "a change of a book")
-decode_book_changes: Final[_Reader[list[BookChange]]] = _decoder(list[BookChange], "changes of a book")
-decode_trades: Final[_Reader[TradeList]] = _decoder(TradeList, "trades")
-decode_trades_batch: Final[_Reader[list[TradeList]]] = _decoder(list[TradeList], "trades")
-decode_markets: Final[_Reader[MarketsContents]] = _decoder(MarketsContents, "markets")
-decode_markets_batch: Final[_Reader[list[MarketsContents]]] = _decoder(list[MarketsContents], "markets")
-decode_market_list: Final[_Reader[MarketList]] = _decoder(MarketList, "perpetualMarkets")
-decode_block: Final[_Reader[Block]] = _decoder(Block, "a block")
-decode_funding_history: Final[_Reader[FundingHistory]] = _decoder(FundingHistory, "historicalFunding")
-decode_time: Final[_Reader[Time]] = _decoder(Time, "time")
+decode_book_levels: Final[Reader[BookLevels]] = decoder(BookLevels, "a book")
+decode_book_change: Final[Reader[BookChange]] = decoder(BookChange, "a change of a book")
+decode_book_changes: Final[Reader[list[BookChange]]] = decoder(list[BookChange], "changes of a book")
+decode_trades: Final[Reader[TradeList]] = decoder(TradeList, "trades")
+decode_trades_batch: Final[Reader[list[TradeList]]] = decoder(list[TradeList], "trades")
+decode_markets: Final[Reader[MarketsContents]] = decoder(MarketsContents, "markets")
+decode_markets_batch: Final[Reader[list[MarketsContents]]] = decoder(list[MarketsContents], "markets")
+decode_market_list: Final[Reader[MarketList]] = decoder(MarketList, "perpetualMarkets")
+decode_block: Final[Reader[Block]] = decoder(Block, "a block")
+decode_funding_history: Final[Reader[FundingHistory]] = decoder(FundingHistory, "historicalFunding")
+decode_time: Final[Reader[Time]] = decoder(Time, "time")
 
 
 class Request(msgspec.Struct):
