@@ -1,0 +1,128 @@
+"""The journal: what was flushed is read, however the file ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from recordings.journal import JournalReader, JournalWriter, journal_path, journal_segments
+from tests.recordings.strategies import FRAMES
+from tests.tapes import TS
+from toolkit.errors import RecordingDamaged
+from toolkit.frames import WS_IN, Frame
+
+in_a_folder = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def frame(seq: int) -> Frame:
+    return Frame(seq, TS + seq, seq, "v", 0, 0, WS_IN, b"\xff" if seq % 3 == 0 else b'{"n":%d}' % seq)
+
+
+def write(folder: Path, batches: list[list[Frame]]) -> Path:
+    writer = JournalWriter(folder, 0)
+    for batch in batches:
+        for each in batch:
+            writer.append(each)
+        writer.flush()
+    writer.close()
+    writer.close()
+    return writer.path
+
+
+def read(path: Path) -> tuple[list[Frame], JournalReader]:
+    reader = JournalReader(path)
+    return [each for batch in reader.frames() for each in batch], reader
+
+
+BATCHES = [[frame(number) for number in range(start, start + 5)] for start in range(0, 20, 5)]
+
+
+@in_a_folder
+@given(st.lists(st.lists(FRAMES, max_size=4), max_size=4))
+def test_every_frame_comes_back(tmp_path_factory: pytest.TempPathFactory, batches: list[list[Frame]]) -> None:
+    path = write(tmp_path_factory.mktemp("journal"), batches)
+    found, reader = read(path)
+    assert found == [each for batch in batches for each in batch]
+    assert (reader.problem, reader.left_bytes, reader.good_bytes) == ("", 0, path.stat().st_size)
+
+
+@in_a_folder
+@given(st.floats(0, 1))
+def test_a_journal_cut_anywhere_gives_its_whole_batches(tmp_path_factory: pytest.TempPathFactory, share: float) -> None:
+    path = write(tmp_path_factory.mktemp("journal"), BATCHES)
+    whole = path.read_bytes()
+    cut = int(len(whole) * share)
+    path.write_bytes(whole[:cut])
+    found, reader = read(path)
+    assert found == [each for batch in BATCHES for each in batch][: len(found)]
+    assert len(found) % 5 == 0
+    assert reader.good_bytes + reader.left_bytes == cut
+    assert bool(reader.problem) >= (reader.left_bytes > 0)
+    if cut == len(whole):
+        assert len(found) == 20
+
+
+@in_a_folder
+@given(st.floats(0, 0.999), st.integers(1, 255))
+def test_a_changed_byte_gives_no_wrong_frame(
+    tmp_path_factory: pytest.TempPathFactory, share: float, change: int
+) -> None:
+    """What is read is a beginning of what was written: a batch that is not as it was ends it."""
+    path = write(tmp_path_factory.mktemp("journal"), BATCHES)
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * share)] ^= change
+    path.write_bytes(content)
+    found, reader = read(path)
+    expected = [each for batch in BATCHES for each in batch]
+    assert found == expected[: len(found)]
+    assert len(found) == 20 or reader.problem
+
+
+def test_batches_of_another_order_end_it(tmp_path: Path) -> None:
+    """A sector of an older file in the middle, for instance."""
+    path = write(tmp_path, BATCHES)
+    (tmp_path / "other").mkdir()
+    short = write(tmp_path / "other", BATCHES[:1]).stat().st_size
+    whole = path.read_bytes()
+    header = len(write_empty(tmp_path / "empty"))
+    batch = whole[header : short - 8]
+    path.write_bytes(whole[:header] + batch + batch)
+    found, reader = read(path)
+    assert (found, reader.problem) == (BATCHES[0], "batch 1 is numbered 0")
+
+
+def write_empty(folder: Path) -> bytes:
+    folder.mkdir()
+    return write(folder, []).read_bytes()[:-8]
+
+
+def test_what_is_flushed_is_there_before_the_journal_is_closed(tmp_path: Path) -> None:
+    """Many payload bytes go without being asked."""
+    writer = JournalWriter(tmp_path, 7, flush_bytes=100)
+    writer.append(Frame(0, TS, 0, "v", 0, 0, WS_IN, b"x" * 200))
+    writer.append(frame(1))
+    writer.flush()
+    writer.close()
+    assert writer.frame_count == writer.written_count == 2
+    assert writer.byte_count == journal_path(tmp_path, 7).stat().st_size
+    assert journal_segments(tmp_path) == [7]
+
+
+def test_a_journal_is_never_written_over(tmp_path: Path) -> None:
+    write(tmp_path, BATCHES)
+    with pytest.raises(FileExistsError):
+        JournalWriter(tmp_path, 0)
+
+
+def test_what_is_no_journal_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "x.arrows"
+    path.write_bytes(b"no Arrow")
+    found, reader = read(path)
+    assert (found, reader.left_bytes) == ([], 8)
+    assert reader.problem.startswith("no stream begins in it (")
+    with pytest.raises(RecordingDamaged, match=r"nothing cannot be read: No such file or directory$"):
+        read(tmp_path / "nothing")
+    assert journal_segments(tmp_path) == []
