@@ -230,7 +230,11 @@ class InFlightOrder:
 
     @property
     def missing(self) -> Decimal:
-        """What the venue says was filled without having told the fills yet, in base currency."""
+        """
+        What the venue says was filled without having told the fills yet, in base currency.
+
+        Of a reduce-only order no more than a bound: the venue may have cut it to the position when it woke.
+        """
         if self.state is not OrderState.FILLED:
             return ZERO
         return self.remaining or ZERO

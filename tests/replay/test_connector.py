@@ -135,7 +135,8 @@ def test_ended_orders_ended_as_the_venue_says(session: Session) -> None:
         order = orders.find(str(row["order"]["oid"]), venue="hyperliquid")
         assert order is not None, row
         assert order.state is order_state(row["status"]), row
-        if order.state is OrderState.FILLED:
+        if order.state is OrderState.FILLED and not order.is_reduce_only:
+            # One that only reduces is cut to the position when it wakes, and filled with less than its size.
             assert order.missing == ZERO, row
 
 
