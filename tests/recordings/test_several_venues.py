@@ -1,0 +1,81 @@
+"""Three venues in one recorder, killed, recovered and replayed as one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+from recordings.journal import journal_segments
+from recordings.lock import FolderLock
+from recordings.recording import Recording
+from recordings.recovery import recover
+from recordings.verifying import verify
+from replay.embedded import EmbeddedVenue
+from tests.conformance.sessions import EMBEDDED
+from toolkit.clock import SystemClock
+
+ROOT = Path(__file__).parents[2]
+
+
+async def _record_and_kill(folder: Path, config: Path) -> None:
+    """A real process records all embedded venues and is killed once the journal has frames of each."""
+    async with contextlib.AsyncExitStack() as stack:
+        lines = [f'out = "{folder}"', 'flush = "50ms"']
+        for name, pairs in EMBEDDED.items():
+            venue = await stack.enter_async_context(EmbeddedVenue(venue=name, clock=SystemClock(), seed=3))
+            quoted = ", ".join(f'"{pair}"' for pair in pairs)
+            lines += ["[[venue]]", f'name = "{name}"', f"pairs = [{quoted}]"]
+            lines += [f'ws_url = "{venue.ws_url}"', f'rest_url = "{venue.rest_url}"']
+        _write(config, lines)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "toolkit.cli",
+            "record",
+            "--config",
+            str(config),
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        journal = folder / "journal" / "000000.arrows"
+        try:
+            while process.returncode is None:
+                await asyncio.sleep(0.05)
+                if _has_all(journal):
+                    break
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGKILL)
+        await process.wait()
+
+
+def _write(config: Path, lines: list[str]) -> None:
+    config.write_text("\n".join(lines))
+
+
+def _has_all(journal: Path) -> bool:
+    return journal.is_file() and all(journal.read_bytes().count(word) > 20 for word in _DATA_WORDS)
+
+
+#: Something that each venue says all the time.
+_DATA_WORDS = (b'"channel":"l2Book"', b"v4_orderbook", b'"e":"depthUpdate"')
+
+
+def test_three_venues_killed_and_recovered_replay_with_one_digest(tmp_path: Path) -> None:
+    """One counter, one order, one digest over all of them, whatever happened to the recorder."""
+    folder = tmp_path / "tape"
+    asyncio.run(_record_and_kill(folder, tmp_path / "record.toml"))
+    assert journal_segments(folder)
+    with FolderLock(folder):
+        recover(folder, SystemClock())
+    result = verify(folder)
+    assert result.problems == []
+    assert result.raw_digest == result.normalized_digest == result.recorded_digest
+    messages = [message for batch in Recording.open(folder).messages() for message in batch]
+    assert {message.venue for message in messages} == set(EMBEDDED)
+    assert [(m.capture_seq, m.sub_seq) for m in messages] == sorted((m.capture_seq, m.sub_seq) for m in messages)
