@@ -193,7 +193,8 @@ def _values(column: pa.Array, enum: Callable[[str], Any] | None = None) -> Seque
     if pa.types.is_dictionary(kind):
         words: list[Any] = column.dictionary.to_pylist()
         if enum is not None:
-            words = [enum(word) for word in words]
+            # Where values are missing, an empty word keeps their place among the words.
+            words = [enum(word) if word or not column.null_count else None for word in words]
         if column.null_count:
             return [None if index is None else words[index] for index in column.indices.to_pylist()]
         return list(map(words.__getitem__, column.indices.to_numpy().tolist()))

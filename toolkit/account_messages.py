@@ -28,7 +28,7 @@ class OrderState(enum.StrEnum):
     """
     Where an order is in its life; `toolkit/orders.py` has the legal transitions.
 
-    `PENDING_CREATE` and `PENDING_CANCEL` are known to us alone, no venue reports them. `REJECTED`: the venue refused
+    `PENDING_CREATE` and `PENDING_CANCEL` are mostly known to us alone. `REJECTED`: the venue refused
     it. `EXPIRED`: it ended by its own terms. `FAILED`: the venue never heard of it.
     """
 
