@@ -179,7 +179,7 @@ class Session:
     def write(self, folder: Path) -> Manifest:
         """The session as a recording on disk."""
         options = self.subject.options
-        source = SourceInfo("dydx_v4", self.subject.version, options.pairs, options.channels)
+        source = SourceInfo("dydx_v4", self.subject.version, options.pairs, options.channels, options.accounts)
         normalizer = Normalizer.for_sources([source])
         writer = SegmentWriter(folder, 0, normalizer)
         for each in self.frames:
