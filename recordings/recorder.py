@@ -173,6 +173,8 @@ class Recorder:
     _delays: deque[int] = field(default_factory=lambda: deque(maxlen=1024))
 
     def __post_init__(self) -> None:
+        # Before anybody else's: callbacks find the books up to date, as in a replay.
+        self.dispatcher.add_callback(self._take, first=True)
         privacy = self.options.privacy
         if privacy is not None:
             # Neither the protocols nor the manifest may know whom this recording follows.
@@ -219,24 +221,21 @@ class Recorder:
         capture = capture_with(
             self.options.privacy, self._write_down, self.clock, first_seq, normalizer.conn_id_max + 1
         )
-        self.dispatcher.add_callback(self._take)
         self._sources = [self._source(venue, normalizer, capture) for venue in self.options.venues]
         sealer = SealerProcess(folder, lock, self.log)
         await sealer.start()
         failure: BaseException | None = None
         try:
             self._open_segment(folder, len(manifest.segments))
-            self._say(capture, "session_start", software=SOFTWARE)
+            if refusal := self._say(capture, "session_start", software=SOFTWARE):
+                raise refusal
             step("session-begun")
             await self._run_sources(folder, sealer)
         except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  # raised again once all is sealed
             failure = self._cause(exc)
         finally:
             await self._stop_sources()
-        manifest = await self._finish(folder, capture, sealer, failure)
-        if failure is not None:
-            raise failure
-        return manifest
+        return await self._finish(folder, capture, sealer, failure)
 
     def _cause(self, failure: BaseException) -> BaseException:
         """The first of several failures, which is what to raise; the others are logged."""
@@ -321,10 +320,13 @@ class Recorder:
     async def _finish(
         self, folder: Path, capture: Capture, sealer: SealerProcess, failure: BaseException | None
     ) -> Manifest:
+        """Seal all that was received, then raise the failure if there is one."""
         live_digest = None
         try:
             with contextlib.suppress(BackpressureError, OSError):
-                self._say(capture, "session_end", cause="stop" if failure is None else type(failure).__name__)
+                cause = "stop" if failure is None else type(failure).__name__
+                callback_failure = self._say(capture, "session_end", cause=cause)
+                failure = failure or callback_failure
                 live_digest = self._normalizer.chain.hexdigest() if self._normalizer is not None else None
             if live_digest is None:
                 # After a failed write the sink refuses whatever comes, so it is as if the recorder had died: what was
@@ -333,6 +335,8 @@ class Recorder:
                 await sealer.stop()
                 self.recovery = await asyncio.to_thread(recover, folder, self.clock, alive_until=self.clock.time_ns())
                 self.log(_describe(self.recovery))
+                if failure is not None:
+                    raise failure
                 return self.recovery.manifest
             self._close_segment(sealer)
             # All of them, also when one fails: each has a journal to close.
@@ -349,9 +353,12 @@ class Recorder:
             await sealer.stop()
         manifest = read_manifest(folder)
         manifest.status = "sealed"
-        manifest.live_digest = live_digest
+        # A callback that failed in the middle of a frame kept the rest of it from the live digest.
+        manifest.live_digest = live_digest if failure is None or live_digest == manifest.digest else None
         write_manifest(folder, manifest)
         step("session-sealed")
+        if failure is not None:
+            raise failure
         if live_digest != manifest.digest:
             raise RecordingError(
                 f"{folder}: sealing gave the digest {manifest.digest}, the live session {live_digest}: "
@@ -400,14 +407,19 @@ class Recorder:
         words = (event.venue, event.trading_pair, event.stream, event.kind.replace("_", " "), event.cause, event.detail)
         self.log(" ".join(word for word in words if word))
 
-    def _say(self, capture: Capture, event: str, **details: object) -> None:
-        """A frame of the recorder's own, for every venue."""
+    def _say(self, capture: Capture, event: str, **details: object) -> Exception | None:
+        """A frame of the recorder's own, for every venue; what a callback raised, which keeps none of them away."""
+        failure: Exception | None = None
         if self._normalizer is None:
-            return
+            return failure
         for venue, protocol in self._normalizer.protocols.items():
             frame = capture.record(venue, -1, 0, CONTROL, control_payload(event, **details))
             for message in protocol.receive(frame):
-                self.dispatcher.emit(message)
+                try:
+                    self.dispatcher.emit(message)
+                except Exception as exc:  # noqa: BLE001  # the caller raises it
+                    failure = failure or exc
+        return failure
 
     # -- journal and segments ----------------------------------------------------------------------------------
 

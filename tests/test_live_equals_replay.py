@@ -18,22 +18,17 @@ from typing import NamedTuple
 import pytest
 
 from recordings.manifest import Manifest
-from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.recording import Recording
 from recordings.verifying import verify
 from replay.embedded import EmbeddedVenue
 from replay.source import Fidelity
-from replay.synthetic.hyperliquid import VenueOptions
-from tests.tapes import Seen, pair_state, seen_in_replay
-from toolkit.clock import NS_PER_MS, SystemClock
+from tests.live_tapes import CHANNELS, QUICK, recorder_for, started
+from tests.tapes import Seen, seen_in_replay
+from toolkit.clock import SystemClock
 from toolkit.errors import ConnectFailed, SymbolError, TickdeckError
-from toolkit.messages import BookSnapshot, EventKind, Message, StreamEvent, Trade
-from toolkit.protocol import ProtocolOptions
-from toolkit.venue import find_venue
+from toolkit.messages import BookSnapshot, EventKind, StreamEvent, Trade
 
 PAIRS = ("BTC-USD", "PURR-USDC", "@107", "xyz:SP500", "#7510", "#7511")
-CHANNELS = ("full", "fast", "bbo", "trades", "funding", "agg:3")
-QUICK = VenueOptions(book_every_ns=200 * NS_PER_MS, fast_every_ns=100 * NS_PER_MS, ctx_every_ns=150 * NS_PER_MS)
 GARBAGE: list[bytes | str] = [
     b"\xff\xfe no text",
     "no JSON",
@@ -56,52 +51,10 @@ class Session(NamedTuple):
     seen: Seen
 
 
-def recorder_for(folder: Path, venue: EmbeddedVenue, pairs: tuple[str, ...], **options: object) -> Recorder:
-    request = VenueRequest(
-        spec=find_venue("hyperliquid"),
-        options=ProtocolOptions(pairs=pairs, channels=CHANNELS),
-        ws_url=venue.ws_url,
-        rest_url=venue.rest_url,
-    )
-    given = RecorderOptions(folder=folder, venues=(request,), disk_free_min=0, **options)  # type: ignore[arg-type]
-    return Recorder(options=given, clock=SystemClock())
-
-
-class Listener:
-    """Keeps every message with the book after it, and can be waited on."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self.seen: Seen = []
-        self._recorder = recorder
-        self._more = asyncio.Event()
-
-    def __call__(self, message: Message) -> None:
-        normalizer = self._recorder._normalizer
-        assert normalizer is not None
-        self.seen.append((message, pair_state(normalizer.tracker, message)))
-        self._more.set()
-
-    async def until(self, kind: type[Message], count: int, event: EventKind | None = None) -> None:
-        """Until so many more messages of a class (and an event's kind) have come."""
-
-        def number() -> int:
-            return sum(type(m) is kind and event in (None, getattr(m, "kind", None)) for m, _ in self.seen)
-
-        enough = number() + count
-        while number() < enough:
-            self._more.clear()
-            await self._more.wait()
-
-
 async def record(folder: Path) -> Session:
     async with EmbeddedVenue(seed=11, clock=SystemClock(), options=QUICK) as venue:
         recorder = recorder_for(folder, venue, PAIRS, backoff_seed=1, rotate_s=1.0)
-        run = asyncio.ensure_future(recorder.run())  # noqa: TID251  # awaited below
-        while recorder._normalizer is None or not recorder._sources:  # noqa: ASYNC110  # nothing tells of it
-            await asyncio.sleep(0)
-        # After the recorder's own callback, which brings the books up to date.
-        listener = Listener(recorder)
-        recorder.dispatcher.add_callback(listener)
+        run, listener = await started(recorder)
         await listener.until(BookSnapshot, 20)
         for number, payload in enumerate(GARBAGE):
             venue.send_raw(payload, binary=isinstance(payload, bytes))
@@ -150,13 +103,10 @@ _SYMBOLS = ("BTC", "PURR/USDC", "@107", "xyz:SP500", "#7510", "#7511")
 def test_a_replay_gives_the_messages_and_books_of_the_live_session(
     session: Session, fidelity: Fidelity, batch_rows: int | None
 ) -> None:
-    """The end of the session apart, which the callback heard of too: all of them, in order."""
+    """All of them, from the first word to the last, in order."""
     seen, digest = seen_in_replay(Recording.open(session.folder), fidelity, batch_rows)
     assert len(session.seen) > 300
-    # The first word of a session is said before a callback can be added.
-    missed = len(seen) - len(session.seen)
-    assert 0 <= missed <= 12
-    assert seen[missed:] == session.seen
+    assert seen == session.seen
     assert digest == session.manifest.live_digest == session.manifest.digest
 
 

@@ -82,9 +82,9 @@ class MessageDispatcher:
         self._listeners: list[_Listener[Message]] = []
         self._is_closed = False
 
-    def add_callback(self, callback: MessageCallback) -> None:
-        """Call it with every message, synchronously, in capture order."""
-        self._callbacks.append(callback)
+    def add_callback(self, callback: MessageCallback, *, first: bool = False) -> None:
+        """Call it with every message, synchronously, in capture order; `first`: before those that were set already."""
+        self._callbacks.insert(0 if first else len(self._callbacks), callback)
 
     def remove_callback(self, callback: MessageCallback) -> None:
         """Stop calling it; nothing happens if it was not set."""

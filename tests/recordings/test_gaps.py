@@ -1,0 +1,85 @@
+"""The stretches that a recording is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recordings.gaps import find_gaps
+from tests.analysis.tapes import make_recording
+from tests.tapes import SECOND, TS
+from toolkit.errors import NotARecording, SymbolError
+
+COLUMNS = ["venue", "trading_pair", "stream", "kind", "cause", "ts_start", "ts_end", "seconds", "capture_seq"]
+
+
+def event(
+    seq: int, kind: str, cause: str = "", start: int | None = None, end: int | None = None, **more: Any
+) -> dict[str, Any]:
+    times = {name: None if at is None else TS + at * SECOND for name, at in (("ts_start", start), ("ts_end", end))}
+    return {"ts_recv": TS + seq, "capture_seq": seq, "kind": kind, "cause": cause, "stream": "full", **times, **more}
+
+
+def found(folder: Path, *events: dict[str, Any], pairs: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+    make_recording(folder, {"events": list(events)})
+    frame = find_gaps(folder, pairs)
+    assert frame.columns == COLUMNS
+    return frame.select("kind", "stream", "cause", "seconds").rows()
+
+
+def test_a_stale_stream_that_came_back_is_one_gap(tmp_path: Path) -> None:
+    rows = found(tmp_path, event(1, "stale", "silence", 0), event(2, "notice"), event(3, "gap", "silence", 0, 3))
+    assert rows == [("gap", "full", "silence", 3.0)]
+
+
+def test_a_stale_stream_that_did_not_come_back_has_no_end(tmp_path: Path) -> None:
+    assert found(tmp_path, event(1, "stale", "disconnect", 0)) == [("stale", "full", "disconnect", None)]
+
+
+def test_the_end_that_was_meant_is_no_gap(tmp_path: Path) -> None:
+    assert found(tmp_path, event(1, "stale", "stop", 0)) == []
+    assert found(tmp_path / "other") == []
+
+
+def test_streams_are_told_apart(tmp_path: Path) -> None:
+    rows = found(
+        tmp_path,
+        event(1, "stale", "disconnect", 1),
+        event(2, "stale", "disconnect", 0, stream="bbo"),
+        event(3, "gap", "disconnect", 0, 4, stream="bbo"),
+    )
+    assert rows == [("gap", "bbo", "disconnect", 4.0), ("stale", "full", "disconnect", None)]
+
+
+def test_what_a_crash_lost_is_a_gap_of_everything(tmp_path: Path) -> None:
+    lost = event(1, "lost", "crash", 0, 2, stream="", symbol="", trading_pair="")
+    assert found(tmp_path, lost, pairs=()) == [("lost", "", "crash", 2.0)]
+
+
+def test_one_pair_alone_with_the_gaps_of_whole_connections(tmp_path: Path) -> None:
+    names = {"symbol": "ETH", "trading_pair": "ETH-USD"}
+    whole = {"symbol": "", "trading_pair": "", "stream": ""}
+    make_recording(
+        tmp_path,
+        {
+            "events": [
+                event(1, "gap", "a", 0, 1),
+                event(2, "gap", "b", 1, 2, **names),
+                event(3, "lost", "c", 2, 3, **whole),
+            ]
+        },
+    )
+    manifest = (tmp_path / "recording.json").read_text()
+    (tmp_path / "recording.json").write_text(
+        manifest.replace('"symbols": {}', '"symbols": {"testex/ETH": "ETH-USD", "testex/BTC": "BTC-USD"}')
+    )
+    assert find_gaps(tmp_path, ("ETH-USD",))["cause"].to_list() == ["b", "c"]
+    with pytest.raises(SymbolError, match=r"^'X' is not in .*, expected one of BTC-USD, ETH-USD$"):
+        find_gaps(tmp_path, ("X",))
+
+
+def test_a_folder_that_is_no_recording_raises(tmp_path: Path) -> None:
+    with pytest.raises(NotARecording):
+        find_gaps(tmp_path)

@@ -1,0 +1,175 @@
+"""The recorder: sessions that follow each other, folders that are taken, and failures that lose nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from recordings.lock import FolderLock
+from recordings.manifest import Manifest, read_manifest
+from recordings.recorder import Recorder, RecorderOptions, VenueRequest
+from recordings.recording import Recording
+from recordings.verifying import verify
+from replay.embedded import EmbeddedVenue
+from tests.live_tapes import QUICK, recorder_for, started
+from tests.tapes import bbo_frame, collector_line, import_files, messages_of, seen_in_replay
+from toolkit.clock import SystemClock
+from toolkit.errors import BackpressureError, ConfigError, RecordingLocked, TickdeckError
+from toolkit.messages import BookSnapshot, EventKind, Message, StreamEvent
+from toolkit.protocol import ProtocolOptions
+from toolkit.venue import find_venue
+
+PAIRS = ("BTC-USD", "PURR-USDC")
+
+
+async def session(folder: Path, *, seed: int = 1, books: int = 10) -> Manifest:
+    async with EmbeddedVenue(seed=seed, clock=SystemClock(), options=QUICK) as venue:
+        recorder = recorder_for(folder, venue, PAIRS)
+        run, listener = await started(recorder)
+        await listener.until(BookSnapshot, books)
+        recorder.stop()
+        return await run
+
+
+def within(seconds: float, coroutine: object) -> object:
+    async def main() -> object:
+        async with asyncio.timeout(seconds):
+            return await coroutine  # type: ignore[misc]
+
+    return asyncio.run(main())
+
+
+def test_a_recording_is_continued_as_one(tmp_path: Path) -> None:
+    """One numbering, one digest, one gap where nothing was recorded; connections keep their own numbers."""
+    within(30, session(tmp_path / "tape"))
+    before = read_manifest(tmp_path / "tape")
+    within(30, session(tmp_path / "tape", seed=2))
+    after = read_manifest(tmp_path / "tape")
+    assert after.segments[: len(before.segments)] == before.segments
+    assert len(after.segments) > len(before.segments)
+    result = verify(tmp_path / "tape")
+    assert result.problems == []
+    assert result.live_digest == result.raw_digest == result.normalized_digest
+    recording = Recording.open(tmp_path / "tape")
+    frames = [frame for batch in recording.raw_frames() for frame in batch]
+    assert [frame.capture_seq for frame in frames] == list(range(len(frames)))
+    first_of_second = before.segments[-1].capture_seq_last + 1
+    assert not {frame.conn_id for frame in frames[:first_of_second] if frame.conn_id >= 0} & {
+        frame.conn_id for frame in frames[first_of_second:] if frame.conn_id >= 0
+    }
+    gaps = [m for m in messages_of(recording) if isinstance(m, StreamEvent) and m.kind is EventKind.GAP]
+    assert {gap.cause for gap in gaps} == {"stop"}
+    assert {gap.trading_pair for gap in gaps} == set(PAIRS)
+    assert seen_in_replay(recording, "raw") == seen_in_replay(recording, "normalized")
+
+
+def test_a_folder_of_something_else_is_not_taken(tmp_path: Path) -> None:
+    spec = find_venue("hyperliquid")
+
+    def record(folder: Path, *pairs: str) -> str:
+        request = VenueRequest(spec=spec, options=ProtocolOptions(pairs=pairs or PAIRS), ws_url="ws://127.0.0.1:9")
+        recorder = Recorder(options=RecorderOptions(folder=folder, venues=(request,)))
+        with pytest.raises(TickdeckError) as caught:
+            asyncio.run(recorder.run())
+        assert "\n" not in str(caught.value)
+        return f"{type(caught.value).__name__}: {caught.value}"
+
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("dear")
+    assert record(tmp_path / "full").endswith("full is not empty and not a recording: name another folder")
+    (tmp_path / "file").write_text("x")
+    assert record(tmp_path / "file").startswith("RecordingError: ")
+    import_files(tmp_path / "import", collector_line(10**18 + 7 * 10**17, bbo_frame("BTC", 5)))
+    assert record(tmp_path / "import").endswith("import holds an import: record into another folder")
+    within(30, session(tmp_path / "tape", books=2))
+    assert "was recorded with hyperliquid BTC-USD PURR-USDC (protocol " in record(tmp_path / "tape", "ETH-USD")
+    assert verify(tmp_path / "tape").is_sound
+
+
+def test_only_one_process_writes_into_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "tape").mkdir()
+    with FolderLock(tmp_path / "tape"), pytest.raises(RecordingLocked, match=r"is being written by process \d+: "):
+        within(30, session(tmp_path / "tape"))
+
+
+def test_a_venue_cannot_be_named_twice(tmp_path: Path) -> None:
+    request = VenueRequest(spec=find_venue("hyperliquid"), options=ProtocolOptions(pairs=PAIRS))
+    recorder = Recorder(options=RecorderOptions(folder=tmp_path / "tape", venues=(request, request)))
+    with pytest.raises(ConfigError, match=r"^a venue is named twice: name all of its pairs together$"):
+        asyncio.run(recorder.run())
+
+
+async def failing_session(folder: Path, error: Exception) -> None:
+    async with EmbeddedVenue(seed=1, clock=SystemClock(), options=QUICK) as venue:
+        recorder = recorder_for(folder, venue, PAIRS)
+        run, _ = await started(recorder)
+        count = 0
+
+        def fail(message: Message) -> None:
+            nonlocal count
+            count += isinstance(message, BookSnapshot)
+            if count == 8:
+                raise error
+
+        recorder.dispatcher.add_callback(fail)
+        await run
+
+
+def test_a_callback_that_fails_ends_the_session_and_all_that_came_is_sealed(tmp_path: Path) -> None:
+    """With the failure raised, and told in the recording."""
+    with pytest.raises(ZeroDivisionError, match=r"^my strategy$"):
+        within(30, failing_session(tmp_path / "tape", ZeroDivisionError("my strategy")))
+    manifest = read_manifest(tmp_path / "tape")
+    assert manifest.status == "sealed"
+    assert verify(tmp_path / "tape").problems == []
+    end = [m for m in messages_of(Recording.open(tmp_path / "tape")) if isinstance(m, StreamEvent)][-1]
+    ends = [
+        m.cause
+        for m in messages_of(Recording.open(tmp_path / "tape"))
+        if isinstance(m, StreamEvent) and m.kind is EventKind.SESSION_END
+    ]
+    assert (ends, end.cause) == (["ZeroDivisionError"], "ZeroDivisionError")
+
+
+async def ending_session(folder: Path) -> None:
+    async with EmbeddedVenue(seed=1, clock=SystemClock(), options=QUICK) as venue:
+        recorder = recorder_for(folder, venue, PAIRS)
+
+        def fail(message: Message) -> None:
+            if isinstance(message, StreamEvent) and message.kind is EventKind.SESSION_END:
+                raise ZeroDivisionError("at the last word")
+
+        recorder.dispatcher.add_callback(fail)
+        run, listener = await started(recorder)
+        await listener.until(BookSnapshot, 4)
+        recorder.stop()
+        await run
+
+
+def test_a_callback_that_fails_at_the_end_does_not_keep_the_recording_open(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError, match=r"^at the last word$"):
+        within(30, ending_session(tmp_path / "tape"))
+    assert read_manifest(tmp_path / "tape").status == "sealed"
+    assert verify(tmp_path / "tape").problems == []
+
+
+async def crowded_session(folder: Path) -> None:
+    async with EmbeddedVenue(seed=1, clock=SystemClock(), options=QUICK) as venue:
+        request = VenueRequest(
+            spec=find_venue("hyperliquid"),
+            options=ProtocolOptions(pairs=PAIRS),
+            ws_url=venue.ws_url,
+            rest_url=venue.rest_url,
+        )
+        options = RecorderOptions(folder=folder, venues=(request,), disk_free_min=1 << 60)
+        await Recorder(options=options).run()
+
+
+def test_a_disk_that_is_almost_full_stops_the_session_and_all_is_sealed(tmp_path: Path) -> None:
+    with pytest.raises(BackpressureError, match=r" MiB of disk are left, expected to keep \d+ MiB free: stopped and"):
+        within(30, crowded_session(tmp_path / "tape"))
+    result = verify(tmp_path / "tape")
+    assert result.problems == []
+    assert result.frame_count > 0
