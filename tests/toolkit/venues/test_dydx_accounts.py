@@ -247,6 +247,15 @@ def test_a_best_effort_cancel_is_final_once_its_last_block_is_past() -> None:
     assert session.say_block(112) == []
 
 
+def test_a_fill_does_not_bring_a_cancelled_order_back() -> None:
+    session = Accounts.opened()
+    session.join()
+    session.say(orders=[order()])
+    session.say(orders=[order("BEST_EFFORT_CANCELED", removalReason="ORDER_REMOVAL_REASON_USER_CANCELED")])
+    session.say(orders=[order("OPEN", totalFilled="0.5")], fills=[fill()], blockHeight="103")
+    assert states(session.say_block(111)) == ["cancelled"]
+
+
 def test_an_order_that_was_left_alone_expires_by_the_height_of_an_account_s_own_frame() -> None:
     session = Accounts.opened()
     session.join()
