@@ -17,6 +17,7 @@ from benchmarks.harness import SHARED_DATA, Options, machine, show
 BENCHES: Final = {
     "import": "benchmarks.importing",
     "replay": "benchmarks.replaying",
+    "connector": "benchmarks.connector",
     "journal": "benchmarks.journal",
     "sealing": "benchmarks.sealing",
     "size": "benchmarks.size",

@@ -43,7 +43,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
 
-def record(folder: Path, urls: dict[str, Any], *more: str, seconds: float = 2.0) -> None:
+def record(folder: Path, urls: dict[str, Any], *more: str, seconds: float = 4.0) -> None:
     """Record two pairs."""
     command = [sys.executable, "-m", "toolkit.cli", "record", "hyperliquid", *PAIRS, "--duration", f"{seconds}s"]
     command += ["--out", str(folder), "--ws-url", urls["ws_url"], "--rest-url", urls["rest_url"], *more]
@@ -52,14 +52,16 @@ def record(folder: Path, urls: dict[str, Any], *more: str, seconds: float = 2.0)
 
 def make_workspace(folder: Path) -> None:
     """
-    What the documents take for granted: `tapes/monday` and `tapes/tuesday`, and capture files to import.
+    What the documents take for granted: `tapes/monday`, `tapes/tuesday` and `tapes/mine`, recorded with an account, and
+    capture files to import.
 
     `btc.gz` has collector lines, `ws_bbo.jsonl` and `ws_trades.jsonl` JSON lines, `BTC.lz4` lines of the archive, and
     `metadata.json` the venue's metadata replies.
     """
     with embedded_venue() as urls:
-        record(folder / "tapes" / "monday", urls)
-    shutil.copytree(folder / "tapes" / "monday", folder / "tapes" / "tuesday")
+        record(folder / "tapes" / "monday", urls, "--user", urls["accounts"]["taker"])
+    for other in ("tuesday", "mine"):
+        shutil.copytree(folder / "tapes" / "monday", folder / "tapes" / other)
     frames = [frame for batch in Recording.open(folder / "tapes" / "monday").raw_frames() for frame in batch]
     received = [(frame.ts_recv, frame.payload) for frame in frames if frame.kind == WS_IN]
     with gzip.open(folder / "btc.gz", "wb") as file:

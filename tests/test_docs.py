@@ -4,7 +4,8 @@ What the documents say is true: commands run, programs run, links lead somewhere
 Commands run in a folder with two recordings of the embedded venue and the capture files that the pages name
 (`tests/embedded_recording.py`). What is changed before a command runs:
 
-- `tickdeck record hyperliquid` gets the URLs of the embedded venue, and lasts a second; `tickdeck demo` lasts two.
+- `tickdeck record hyperliquid` gets the URLs of the embedded venue, and of its accounts the one that trades; it lasts
+  a second, and `tickdeck demo` two.
 - `tickdeck record` of another venue or from a file of settings is parsed, not run.
 - `make TARGET`: the target has to exist. `pip`, `git`, `python -m venv` and `systemctl` are left alone.
 
@@ -125,9 +126,12 @@ def test_a_command_runs(page: Path, command: str, workspace: Path, venue_urls: d
     if words[:2] == ["tickdeck", "record"]:
         words = [*changed(words, "--duration", "1s"), "--ws-url", venue_urls["ws_url"]]
         words += ["--rest-url", venue_urls["rest_url"]]
-        if "tapes/monday" in words:
-            # It was recorded from another port, which is another source.
-            shutil.rmtree(workspace / "tapes" / "monday")
+        if "--user" in words:
+            words = changed(words, "--user", venue_urls["accounts"]["taker"])
+        for name in ("monday", "mine"):
+            if f"tapes/{name}" in words:
+                # It was recorded from another port, which is another source.
+                shutil.rmtree(workspace / "tapes" / name)
         command = shlex.join(words)
     elif words[:2] == ["tickdeck", "demo"]:
         command = shlex.join(changed(words, "--duration", "2s"))

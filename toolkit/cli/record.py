@@ -117,7 +117,10 @@ def record(ctx: click.Context, /, what: tuple[str, ...], config: Path | None, as
     options = _options(clock, venues, given)
     line = StatusLine(sys.stderr)
     recorder = Recorder(options=options, clock=clock, log=line.log)
-    named = ", ".join(f"{venue.spec.title} {' '.join(venue.options.pairs)}" for venue in options.venues)
+    named = ", ".join(
+        " ".join([venue.spec.title, *venue.options.pairs, *(["and accounts"] if venue.options.accounts else [])])
+        for venue in options.venues
+    )
     line.log(f"recording {named} into {options.folder}")
     seconds = _seconds(clock, given["duration"], given["until"])
     manifest = asyncio.run(_run(recorder, line, seconds, given["status_port"]))
@@ -155,7 +158,7 @@ def _venues(what: Sequence[str], given: dict[str, Any]) -> list[VenueConfig]:
         else:
             groups[-1][1].append(word)
     for name, pairs in groups:
-        if not pairs:
+        if not pairs and not given["users"]:
             raise click.UsageError(f"no pairs of {name} are named, such as BTC-USD")
     if len(groups) > 1 and any(given[name] for name in ("ws_url", "rest_url", "channels", "users")):
         raise click.UsageError("--ws-url, --rest-url, --channel, --user are for one venue; use --config for several")

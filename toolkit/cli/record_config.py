@@ -19,7 +19,7 @@ class VenueConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     Attributes:
         name: Name of the venue.
-        pairs: What to record of it.
+        pairs: What to record of it; may be empty where `users` is not.
         channels: Which channels; empty for its default.
         users: Addresses whose account streams are recorded too.
         ws_url: In place of the venue's own.
@@ -28,7 +28,7 @@ class VenueConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """
 
     name: str
-    pairs: tuple[str, ...]
+    pairs: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
     ws_url: str | None = None
@@ -80,6 +80,6 @@ def read_config(path: Path) -> RecordConfig:
     if not config.venue:
         raise ConfigError(f"{path} names no [[venue]]: nothing to record")
     for venue in config.venue:
-        if not venue.pairs:
-            raise ConfigError(f"{path}: venue {venue.name} names no pairs")
+        if not venue.pairs and not venue.users:
+            raise ConfigError(f"{path}: venue {venue.name} names neither pairs nor users")
     return config
