@@ -10,15 +10,29 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
+from typing import Final
+
+from toolkit.timers import NEVER_NS, Timer, TimerCallback, Timers
 
 __all__ = ["NS_PER_MS", "NS_PER_S", "Clock", "ManualClock", "SystemClock", "format_ns", "perf_ns", "utc_stamp"]
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+#: Longest time between two looks at the wall clock while a timer waits: a time daemon may step it.
+_LOOK_S_MAX: Final = 1.0
 
 
 class Clock(ABC):
-    """Where the time comes from. All values are integer nanoseconds."""
+    """
+    Where the time comes from. All values are integer nanoseconds.
+
+    Timers fire in the order that `toolkit/timers.py` tells, live and replayed alike: those due at T before the first
+    frame received at or after T. Their callbacks are given the time they were due at. What a callback raises goes to
+    whoever moved the clock: the data source, or the event loop where time passed without a frame.
+    """
+
+    _timers: Timers | None = None
+    _reached_ns = -1
 
     @abstractmethod
     def time_ns(self) -> int:
@@ -32,9 +46,45 @@ class Clock(ABC):
     async def sleep(self, seconds: float) -> None:
         """Wait for that long on this clock. Safe to cancel."""
 
+    def call_at(self, when_ns: int, callback: TimerCallback) -> Timer:
+        """Call `callback(when_ns)` once, at that time; soon, but not within this call, if it has passed."""
+        return self._add(Timer(when_ns, callback))
+
+    def call_every(self, interval_ns: int, callback: TimerCallback, *, first_ns: int | None = None) -> Timer:
+        """
+        Call `callback(due_ns)` at `first_ns` (None: one interval from now) and then after every interval, until cancelled.
+
+        No call is left out and none drifts: after a pause of five intervals it is called five times, each with its
+        own time. Raises ValueError for an interval that is not above 0.
+        """
+        return self._add(Timer(self.time_ns() + interval_ns if first_ns is None else first_ns, callback, interval_ns))
+
+    def reach(self, ns: int) -> None:
+        """Fire what is due at or before that time; a data source calls it with `ts_recv` before it emits a frame."""
+        if ns > self._reached_ns:
+            self._reached_ns = ns
+        timers = self._timers
+        if timers is not None and timers.next_due_ns <= self._reached_ns:
+            while (due := timers.pop_due(self._reached_ns)) is not None:
+                due[1].callback(due[0])
+
+    def _add(self, timer: Timer) -> Timer:
+        self._arm(timer)
+        if self._timers is None:
+            self._timers = Timers()
+        self._timers.add(timer)
+        return timer
+
+    def _arm(self, timer: Timer) -> None:
+        """See to it that `reach` will be called when it is due; a clock that does nothing here fires with frames only."""
+
 
 class SystemClock(Clock):
-    """The machine's own clocks."""
+    """The machine's own clocks. Timers need a running event loop; the wall clock is what they go by."""
+
+    _wake: asyncio.TimerHandle | None = None
+    _wake_ns = NEVER_NS
+    _loop: asyncio.AbstractEventLoop | None = None
 
     def time_ns(self) -> int:
         return time.time_ns()
@@ -45,12 +95,33 @@ class SystemClock(Clock):
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
+    def _arm(self, timer: Timer) -> None:
+        self._wake_at(timer.when_ns)
+
+    def _wake_at(self, when_ns: int) -> None:
+        loop = asyncio.get_running_loop()
+        if self._wake is not None and self._loop is loop:
+            if self._wake_ns <= when_ns:
+                return
+            self._wake.cancel()
+        self._loop = loop
+        self._wake_ns = when_ns
+        self._wake = loop.call_later(min(max(when_ns - self.time_ns(), 0) / NS_PER_S, _LOOK_S_MAX), self._on_wake)
+
+    def _on_wake(self) -> None:
+        self._wake = None
+        try:
+            self.reach(self.time_ns())
+        finally:
+            if self._timers is not None and self._timers.next_due_ns != NEVER_NS:
+                self._wake_at(self._timers.next_due_ns)
+
 
 class ManualClock(Clock):
     """
     A clock that moves only when told to, for replay and for tests.
 
-    Both readings advance together. `sleep` returns when `advance` has passed its deadline.
+    Both readings advance together. `sleep` returns when `advance` has passed its deadline, and timers fire in it.
     """
 
     def __init__(self, start_ns: int = 0) -> None:
@@ -77,6 +148,7 @@ class ManualClock(Clock):
         for _, number in due:
             if not futures[number].done():
                 futures[number].set_result(None)
+        self.reach(self._wall_ns)
 
     def step_wall(self, ns: int) -> None:
         """Step the wall clock alone, as a time daemon would; the monotonic reading stays."""

@@ -45,6 +45,7 @@ class Intake:
         self._record: Callable[[str, int, int, str, bytes, str | None], Frame] = capture.record
         self._receive = protocol.receive
         self._requests = protocol.requests
+        self._reach = capture.clock.reach
         self._emit = dispatcher.emit
         self._carry_out = carry_out
 
@@ -60,6 +61,7 @@ class Intake:
         try:
             messages = self._receive(self._record(self._venue, conn_id, conn_epoch, kind, payload, context))
             if messages:
+                self._reach(messages[0].ts_recv)
                 emit = self._emit
                 for message in messages:
                     emit(message)
@@ -78,6 +80,7 @@ class Intake:
             frame = self._record(self._venue, conn_id, conn_epoch, WS_IN, payload, None)
             messages = self._receive(frame)
             if messages:
+                self._reach(messages[0].ts_recv)
                 emit = self._emit
                 for message in messages:
                     emit(message)
