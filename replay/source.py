@@ -8,29 +8,27 @@ Two fidelities give the same messages and the same digest: `raw` runs the venues
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Sequence
+from fractions import Fraction
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-from recordings.normalize import Normalizer
 from recordings.recording import Recording
+from replay.clock import ReplayClock
+from replay.control import Player
+from replay.merging import Fidelity, Tape
+from toolkit.clock import Clock, SystemClock
 from toolkit.datasource import OrderBookTrackerDataSource, UserStreamTrackerDataSource
 from toolkit.digest import DigestChain
 from toolkit.errors import ConfigError, SymbolError
 from toolkit.facets import FacetHub, MarketFacet, UserStreamFacet
-from toolkit.garbage import rare_collections
-from toolkit.messages import FundingInfo, Message
+from toolkit.messages import FundingInfo
 from toolkit.orderbook import OrderBook
 from toolkit.tracker import OrderBookTracker
 
 __all__ = ["FIDELITIES", "Fidelity", "ReplayDataSource"]
 
-Fidelity = Literal["raw", "normalized"]
 FIDELITIES: Final = ("raw", "normalized")
-#: Messages after which a running replay lets other tasks have a turn.
-_TURN: Final = 2048
-#: Messages an async listener may lag behind before the replay waits for it.
-_BACKLOG_MAX: Final = 16_384
 
 
 class ReplayDataSource(OrderBookTrackerDataSource, UserStreamTrackerDataSource):
@@ -41,124 +39,144 @@ class ReplayDataSource(OrderBookTrackerDataSource, UserStreamTrackerDataSource):
     book as of that message.
 
     Args:
-        recording: The recording or its folder.
+        recording: The recording or its folder; or several, played as one (see `replay/merging.py`).
         fidelity: `raw` or `normalized`.
         trading_pairs: Pairs to replay; None for all. Events of whole connections always come along.
         batch_rows: Rows read at a time; None to choose. Any number gives the same messages.
-        with_digest: Keep the digest chain while replaying; only a replay of all pairs can be compared.
+        channels: Kinds of messages to replay, of `replay.merging.CHANNELS`; None for all. Events always come along.
+        with_digest: Keep the digest chain while replaying; only a replay of all of one recording can be compared.
+        speed: How many times as fast as recorded; None for as fast as possible.
+        start_ns: Begin before the first frame of that time or later, with the books as they are then.
+        end_ns: End before the first frame of that time or later.
+        loop: Begin again at the end, until stopped.
+        pacer: The clock that speeds are kept by; None for the machine's.
 
     Attributes:
         tracker: The order books.
         chain: The digest chain; None unless asked for.
-        message_count: Messages emitted so far.
     """
 
     def __init__(
         self,
-        recording: Recording | str | Path,
+        recording: Recording | str | Path | Sequence[Recording | str | Path],
         *,
         fidelity: Fidelity = "normalized",
         trading_pairs: Collection[str] | None = None,
+        channels: Collection[str] | None = None,
         batch_rows: int | None = None,
         with_digest: bool = False,
+        speed: Fraction | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        loop: bool = False,
+        pacer: Clock | None = None,
     ) -> None:
         super().__init__()
         if fidelity not in FIDELITIES:
             raise ConfigError(f"unknown fidelity {fidelity!r}, expected one of {', '.join(FIDELITIES)}")
-        self._given = recording
-        self._recording: Recording | None = None
+        self._given = [recording] if isinstance(recording, Recording | str | Path) else list(recording)
+        if not self._given:
+            raise ConfigError("no recording to replay, expected at least one")
+        self._player: Player | None = None
         self._fidelity = fidelity
         self._pairs = trading_pairs
+        self._channels = channels
         self._batch_rows = batch_rows
+        self._speed = speed
+        self._start_ns = start_ns
+        self._end_ns = end_ns
+        self._loop = loop
+        self._pacer = pacer if pacer is not None else SystemClock()
         self.tracker = OrderBookTracker(checked=True)
         self.chain = DigestChain() if with_digest else None
-        self.message_count = 0
         self._hub = FacetHub(self)
         self._task: asyncio.Task[None] | None = None
-        self._is_stopped = False
 
     # -- life cycle --------------------------------------------------------------------------------------------
 
     @property
+    def recordings(self) -> list[Recording]:
+        """The recordings, opened on first use. Raises RecordingError."""
+        return self.player.tape.recordings
+
+    @property
     def recording(self) -> Recording:
-        """The recording, opened on first use. Raises RecordingError."""
-        if self._recording is None:
-            given = self._given
-            self._recording = given if isinstance(given, Recording) else Recording.open(given)
-        return self._recording
+        """The first of them."""
+        return self.recordings[0]
+
+    @property
+    def clock(self) -> ReplayClock:
+        """The time of the replay: that of the frames."""
+        return self.player.clock
+
+    @property
+    def player(self) -> Player:
+        """The controls: pause, step, seek, speed. Raises RecordingError or ConfigError when first asked for."""
+        if self._player is None:
+            recordings = [given if isinstance(given, Recording) else Recording.open(given) for given in self._given]
+            tape = Tape(
+                recordings,
+                fidelity=self._fidelity,
+                trading_pairs=self._pairs,
+                channels=self._channels,
+                batch_rows=self._batch_rows,
+            )
+            self._player = Player(
+                tape,
+                self.tracker,
+                self.chain,
+                self.dispatcher,
+                clock=ReplayClock(),
+                pacer=self._pacer,
+                speed=self._speed,
+                start_ns=self._start_ns,
+                end_ns=self._end_ns,
+                loop=self._loop,
+            )
+        return self._player
+
+    @property
+    def message_count(self) -> int:
+        """Messages emitted so far."""
+        return self._player.message_count if self._player is not None else 0
 
     async def initialize(self) -> None:
-        """Open the recording. Raises RecordingError, or SymbolError for a pair that is not in it."""
-        known = self.recording.trading_pairs
-        for pair in self._pairs or ():
-            if pair not in known:
-                raise SymbolError(f"{pair!r} is not in {self.recording.path}, expected one of {', '.join(known)}")
+        """Open the recordings. Raises RecordingError, or SymbolError for a pair that is not in them."""
+        self.player.tape.check()
 
     async def start(self) -> None:
         """Begin to emit, in a task of the running loop. Facets that were taken must all be started first."""
         if self._task is None and self._hub.are_all_started:
-            self._is_stopped = False
+            self.player.is_stopped = False
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self) -> None:
         """Stop emitting; raises what a callback raised, unless `wait` has done so."""
-        self._is_stopped = True
+        if self._player is not None:
+            self._player.stop()
         await self.wait()
         self.dispatcher.close()
 
     async def wait(self) -> None:
-        """Until the recording is at its end. Raises what a callback or the reading raised."""
+        """Until the tape is at its end. Raises what a callback or the reading raised."""
         if self._task is not None:
             task, self._task = self._task, None
             await task
 
     def play(self) -> None:
-        """Emit the whole recording at once, without an event loop: the fastest way for callbacks."""
-        with rare_collections():
-            for messages in self._batches():
-                self._emit(messages)
-        self.dispatcher.close()
+        """
+        Emit everything at once, without an event loop and whatever the speed: the fastest way for callbacks.
+
+        Returns at the end, or when a callback pauses the player; then it may be called again.
+        """
+        if self.player.play():
+            self.dispatcher.close()
 
     async def _run(self) -> None:
         try:
-            for messages in self._batches():
-                for start in range(0, len(messages), _TURN):
-                    self._emit(messages[start : start + _TURN])
-                    await asyncio.sleep(0)
-                    while self.dispatcher.backlog > _BACKLOG_MAX and not self._is_stopped:  # noqa: ASYNC110
-                        await asyncio.sleep(0)  # the readers wake with the loop, not with an event
-                    if self._is_stopped:
-                        return
+            await self.player.run()
         finally:
             self.dispatcher.close()
-
-    # -- messages ----------------------------------------------------------------------------------------------
-
-    def _emit(self, messages: list[Message]) -> None:
-        apply, emit = self.tracker.apply, self.dispatcher.emit
-        update = self.chain.update if self.chain is not None else None
-        for message in messages:
-            book = apply(message)
-            if update is not None:
-                update(message, book)
-            emit(message)
-        self.message_count += len(messages)
-
-    def _batches(self) -> Iterator[list[Message]]:
-        recording = self.recording
-        if self._fidelity == "normalized":
-            yield from recording.messages(trading_pairs=self._pairs, batch_rows=self._batch_rows)
-            return
-        normalizer = Normalizer.for_sources(recording.manifest.sources)
-        wanted = None if self._pairs is None else {*self._pairs, ""}
-        batches = recording.raw_frames() if self._batch_rows is None else recording.raw_frames(None, self._batch_rows)
-        for frames in batches:
-            messages: list[Message] = []
-            for frame in frames:
-                messages += normalizer.messages(frame)
-            if wanted is not None:
-                messages = [message for message in messages if message.trading_pair in wanted]
-            yield messages
 
     # -- the interfaces ----------------------------------------------------------------------------------------
 

@@ -173,6 +173,24 @@ class OrderBookTracker:
             raise SymbolError(f"{trading_pair} is a pair of {', '.join(venues)}: say which venue")
         return table[venues[0], trading_pair] if venues else None
 
+    def fused_forms(self, trading_pair: str, venue: str) -> list[str]:
+        """The forms of a pair that the fused book was made of so far, in the order they were first heard of."""
+        books = self._pairs.get((venue, trading_pair))
+        if books is None:
+            return []
+        forms = [form for form, message in books.latest.items() if message.fused]
+        forms += [form for form, book in books.diff_books.items() if book is books.fusion.book]
+        return list(dict.fromkeys(forms))
+
+    def clear(self) -> None:
+        """Forget every book, funding and count; listeners stay. Books handed out before stay as they are."""
+        self._pairs = {}
+        self._funding = {}
+        self._instruments = {}
+        self.crossed_count = {}
+        self.refused_count = {}
+        self.last_refusal = ""
+
     def export(self) -> TrackerState:
         """Everything later books depend on, for a checkpoint."""
         pairs = [

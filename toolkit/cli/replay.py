@@ -21,9 +21,11 @@ __all__ = ["replay"]
     epilog=examples(
         "tickdeck replay tapes/monday",
         "tickdeck replay tapes/monday --fidelity raw --pair BTC-USD --print | head",
+        "tickdeck replay tapes/monday tapes/tuesday --channel trades --print",
+        "tickdeck replay tapes/monday --from 2026-11-22T13:34:05.123456789 --speed 10x --print",
     )
 )
-@click.argument("recording", type=click.Path(path_type=Path))
+@click.argument("recordings", nargs=-1, required=True, metavar="RECORDING...", type=click.Path(path_type=Path))
 @click.option(
     "--fidelity",
     type=click.Choice(["raw", "normalized"]),
@@ -32,47 +34,74 @@ __all__ = ["replay"]
     help="raw runs the venue's protocol over the frames; normalized reads the stored messages, which is faster.",
 )
 @click.option("-p", "--pair", "pairs", multiple=True, help="Only this pair; may be repeated.")
+@click.option("--channel", "channels", multiple=True, help="Only this kind of message (book, trades, ...), and events.")
+@click.option("--speed", default="max", show_default=True, help="max, or as a multiple of the recorded pace: 1x, 0.5x.")
+@click.option("--from", "start", help="Begin at this time, with the books as they are then; UTC, to the nanosecond.")
+@click.option("--to", "end", help="End before this time.")
+@click.option("--loop", is_flag=True, help="Begin again at the end, until interrupted.")
 @click.option("--print", "as_lines", is_flag=True, help="Print every message, one JSON object a line.")
 @click.option(
     "--batch-rows", type=click.IntRange(min=1), help="Rows read at a time; any number gives the same messages."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def replay(
-    recording: Path, fidelity: str, pairs: tuple[str, ...], as_lines: bool, batch_rows: int | None, as_json: bool
+    recordings: tuple[Path, ...],
+    fidelity: str,
+    pairs: tuple[str, ...],
+    channels: tuple[str, ...],
+    speed: str,
+    start: str | None,
+    end: str | None,
+    loop: bool,
+    as_lines: bool,
+    batch_rows: int | None,
+    as_json: bool,
 ) -> None:
     """
-    Replay a recording as fast as possible and say what came out: messages, books, digest.
+    Replay recordings and say what came out: messages, books, digest. Several are merged by receive time.
 
-    Exits with 1 if the digest is not the recorded one. With --pair there is nothing to compare it with.
+    Exits with 1 if the digest is not the recorded one. Of several recordings, with --pair, --channel or --to there is
+    nothing to compare it with.
     """
     import asyncio
 
+    from analysis.times import time_ns
+    from replay.control import parse_speed
     from replay.source import ReplayDataSource
 
+    pace = parse_speed(speed)
     source = ReplayDataSource(
-        recording,
+        recordings,
         fidelity="raw" if fidelity == "raw" else "normalized",
         trading_pairs=pairs or None,
+        channels=channels or None,
         batch_rows=batch_rows,
-        with_digest=not pairs,
+        with_digest=not pairs and not channels,
+        speed=pace,
+        start_ns=None if start is None else time_ns(start),
+        end_ns=None if end is None else time_ns(end),
+        loop=loop,
     )
     asyncio.run(source.initialize())
-    manifest = source.recording.manifest
-    total = sum(segment.message_count for segment in manifest.segments)
+    total = sum(segment.message_count for each in source.recordings for segment in each.manifest.segments)
     began = perf_ns()
     with progress_bar("replaying", total) as advance:
         source.set_message_callback(_callback(as_lines, advance))
-        source.play()
+        if pace is None:
+            source.play()
+        else:
+            asyncio.run(source.player.run())
     seconds = (perf_ns() - began) / NS_PER_S
     digest = source.chain.hexdigest() if source.chain is not None else None
+    recorded = source.recording.manifest.digest if digest and len(recordings) == 1 and end is None else None
     result = {
-        "recording": str(recording),
+        "recording": " ".join(map(str, recordings)),
         "fidelity": fidelity,
         "messages": source.message_count,
         "seconds": round(seconds, 6),
         "digest": digest,
-        "recorded_digest": manifest.digest if digest is not None else None,
-        "equal": digest == manifest.digest if digest is not None else None,
+        "recorded_digest": recorded,
+        "equal": digest == recorded if recorded is not None else None,
         "crossed": source.tracker.crossed_count,
     }
     if as_json:
@@ -112,5 +141,9 @@ def _write(result: dict[str, Any], *, to_stderr: bool) -> None:
     for pair, count in sorted(result["crossed"].items()):
         click.echo(f"crossed book: {pair} after {count:,} messages", err=to_stderr)
     if result["digest"] is not None:
-        verdict = "equal to the recorded one" if result["equal"] else f"NOT the recorded {result['recorded_digest']}"
-        click.echo(f"digest {result['digest']}, {verdict}", err=to_stderr)
+        verdict = {
+            True: ", equal to the recorded one",
+            False: f", NOT the recorded {result['recorded_digest']}",
+            None: "",
+        }[result["equal"]]
+        click.echo(f"digest {result['digest']}{verdict}", err=to_stderr)
