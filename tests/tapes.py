@@ -159,6 +159,22 @@ def import_files(folder: Path, *files: bytes | Path, **options: Any) -> Recordin
     return Recording.open(folder)
 
 
+def mixed_tape(folder: Path, *, frames: int = 240, segment_frames: int = 90) -> Recording:
+    """Four coins in every table, with a damaged line now and then."""
+    lines, start = [], TS // 1_000_000
+    for number in range(frames):
+        coin = ("BTC", "ETH", "PURR/USDC", "#7510")[number % 4]
+        frame = (
+            book_frame(coin, start + number, [(10.0 + number, 1.0), (9.0, 1.0)], [(500.0, 2.0)]),
+            bbo_frame(coin, start + number, (10.5 + number, 1.0), None),
+            {"channel": "trades", "data": [trade(coin, number, start), trade("BTC", number, start + 1)]},
+            {"channel": "activeAssetCtx", "data": {"coin": coin, "ctx": {"markPx": "5.0"}}},
+            {"channel": "unknown"},
+        )[number // 4 % 5]
+        lines.append(collector_line(TS + number, frame))
+    return import_files(folder, b"".join(lines), segment_frames=segment_frames)
+
+
 Seen = list[tuple[Message, BookState | None]]
 
 

@@ -13,32 +13,14 @@ from hypothesis import strategies as st
 
 from recordings.manifest import MANIFEST_NAME, inside, read_manifest, write_manifest
 from recordings.recording import Recording
-from tests.tapes import TS, bbo_frame, book_frame, collector_line, import_files, messages_of, seen_in_replay, trade
+from tests.tapes import messages_of, mixed_tape, seen_in_replay
 from toolkit.errors import FormatTooNew, NotARecording, RecordingDamaged, TickdeckError
 from toolkit.messages import BookSnapshot, Message, StreamEvent
-
-MS = TS // 1_000_000
-
-
-def tape_of(folder: Path, *, frames: int = 240, segment_frames: int = 90) -> Recording:
-    """Four coins in every table, with a damaged line now and then."""
-    lines = []
-    for number in range(frames):
-        coin = ("BTC", "ETH", "PURR/USDC", "#7510")[number % 4]
-        frame = (
-            book_frame(coin, MS + number, [(10.0 + number, 1.0), (9.0, 1.0)], [(500.0, 2.0)]),
-            bbo_frame(coin, MS + number, (10.5 + number, 1.0), None),
-            {"channel": "trades", "data": [trade(coin, number, MS), trade("BTC", number, MS + 1)]},
-            {"channel": "activeAssetCtx", "data": {"coin": coin, "ctx": {"markPx": "5.0"}}},
-            {"channel": "unknown"},
-        )[number // 4 % 5]
-        lines.append(collector_line(TS + number, frame))
-    return import_files(folder, b"".join(lines), segment_frames=segment_frames)
 
 
 @pytest.fixture(scope="module")
 def tape(tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    return tape_of(tmp_path_factory.mktemp("tape") / "tape")
+    return mixed_tape(tmp_path_factory.mktemp("tape") / "tape")
 
 
 def copy(tape: Recording, folder: Path) -> Path:

@@ -13,13 +13,13 @@ import pytest
 from recordings.files import file_hash
 from recordings.manifest import Manifest, read_manifest, write_manifest
 from recordings.verifying import verify
-from tests.recordings.test_recording import tape_of
+from tests.tapes import mixed_tape
 from toolkit.errors import NotARecording
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tape_of(tmp_path_factory.mktemp("sound") / "tape").path
+    return mixed_tape(tmp_path_factory.mktemp("sound") / "tape").path
 
 
 @pytest.fixture
