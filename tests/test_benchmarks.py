@@ -8,22 +8,17 @@ import sys
 from itertools import count, pairwise
 from pathlib import Path
 
-import msgspec
 import pytest
-from click.testing import CliRunner
 
-from benchmarks import determinism
 from benchmarks.__main__ import BENCHES
 from benchmarks.captures import archive_frames, book_frames, sized_payloads
 from benchmarks.frame_server import framed, offsets
 from benchmarks.harness import Figure, Options, machine, measure
-from benchmarks.importing import imported
 from benchmarks.importing import run as run_import
 from benchmarks.journal import run as run_journal
 from benchmarks.replaying import run as run_replay
 from benchmarks.sealing import run as run_sealing
 from benchmarks.size import run as run_size
-from recordings.manifest import read_manifest, write_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -113,17 +108,6 @@ def test_every_bench_can_be_found(module: str) -> None:
         [sys.executable, "-c", f"from {module} import run"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
-
-
-def test_determinism_compares_what_other_processes_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both fidelities in processes of their own, and another digest in the manifest is found."""
-    monkeypatch.setattr(determinism, "HASH_SEEDS", ("1",))
-    monkeypatch.setattr(determinism, "BATCH_ROWS", (7,))
-    folder = imported(Options(folder=tmp_path, frames=20))[1]
-    done = CliRunner().invoke(determinism.main, [str(folder)])
-    assert (done.exit_code, done.output.count(read_manifest(folder).digest)) == (0, 3)
-    write_manifest(folder, msgspec.structs.replace(read_manifest(folder), digest="0" * 32))
-    assert CliRunner().invoke(determinism.main, [str(folder)]).exit_code == 1
 
 
 def test_tiled_frames_go_forward_in_time(tiny: Options) -> None:

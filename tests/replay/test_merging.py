@@ -15,7 +15,8 @@ from replay.merging import HOLE, Tape
 from replay.source import FIDELITIES, ReplayDataSource
 from tests.replay.tapes_of_trades import MS, make, told
 from tests.replay.test_control import printed, run
-from tests.tapes import TS, messages_of
+from tests.tapes import TS, collector_line, import_files, messages_of, trade
+from toolkit.digest import DigestChain
 from toolkit.errors import ConfigError
 from toolkit.messages import EventKind, Message, StreamEvent
 
@@ -136,16 +137,34 @@ def test_the_digest_of_several_is_one(tmp_path: Path, batch_rows: int | None) ->
 
 
 def test_frames_of_one_number_in_two_recordings_are_two_frames(tmp_path: Path) -> None:
-    """Two recordings whose frames alternate: a step plays the frame of one, not its namesake of the other."""
-    first, second = (make(tmp_path / str(n), [n, MS], first_id=100 * (n + 1)) for n in range(2))
-    source = ReplayDataSource([first, second])
+    """Two recordings whose frames alternate: for steps and for the digest a frame is not its namesake of the other."""
+    recordings = [
+        import_files(
+            tmp_path / str(n),
+            b"".join(
+                collector_line(
+                    TS + offset, {"channel": "trades", "data": [trade("BTC", 10 * n + offset + i, 1) for i in (0, 5)]}
+                )
+                for offset in (n, n + 2)
+            ),
+        )
+        for n in range(2)
+    ]
+    source = ReplayDataSource(recordings, with_digest=True)
     seen: list[str] = []
     source.set_message_callback(lambda message: seen.append(told(message)))
     steps = []
     while source.player.step_frame():
         steps.append(len(seen))
-    assert steps[:4] == [1, 3, 4, 6]
-    assert seen[:6] == ["book:0", "100", "101", "book:1", "200", "201"]
+    assert steps == [2, 4, 6, 8]
+    assert seen == ["0", "5", "11", "16", "2", "7", "13", "18"]
+    chain = DigestChain()
+    for index, message in enumerate(expected_order((recordings[0], recordings[1]))):
+        if index % 2 == 0:
+            chain.digest()
+        chain.update(message, None)
+    assert source.chain is not None
+    assert source.chain.hexdigest() == chain.hexdigest()
 
 
 def test_a_seek_into_several_plays_to_the_same_state(tmp_path: Path) -> None:
