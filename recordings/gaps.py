@@ -10,7 +10,7 @@ import polars as pl
 
 from recordings.recording import Recording
 from recordings.schema import TABLES
-from toolkit.errors import SymbolError
+from toolkit.errors import RecordingDamaged, SymbolError
 from toolkit.messages import EventKind
 
 __all__ = ["find_gaps"]
@@ -57,7 +57,11 @@ def find_gaps(path: Path, trading_pairs: Sequence[str] = ()) -> pl.DataFrame:
         "ts_recv",
     )
     if files:
-        events = pl.scan_parquet(files).select(columns).filter(pl.col("kind").is_in(_KINDS)).collect()
+        try:
+            events = pl.scan_parquet(files).select(columns).filter(pl.col("kind").is_in(_KINDS)).collect()
+        except (pl.exceptions.PolarsError, OSError) as exc:
+            text = str(exc).partition("\n")[0]
+            raise RecordingDamaged(f"{path}: its events cannot be read ({text}): see `tickdeck verify`") from None
     else:
         empty = pl.from_arrow(TABLES["events"].empty_table())
         assert isinstance(empty, pl.DataFrame)

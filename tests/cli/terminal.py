@@ -1,0 +1,42 @@
+"""Running `tickdeck` as its users do, in this process or in one of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from toolkit.cli.main import main
+
+
+def run(*args: str | Path, stdin: str | None = None) -> Result:
+    """In this process, with the program's own handling of errors; an error that is not ours is raised."""
+    import click
+
+    @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
+    @click.argument("args", nargs=-1, type=click.UNPROCESSED)
+    def tickdeck(args: tuple[str, ...]) -> None:
+        main(list(args))
+
+    done = CliRunner().invoke(tickdeck, [str(arg) for arg in args], input=stdin)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+def spawn(*args: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """In a process of its own."""
+    command = [sys.executable, "-c", "from toolkit.cli.main import main; main()", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
+
+
+def only_error(done: Result) -> str:
+    """The one line of an error; nothing else may have been printed."""
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("Error: ")
+    assert done.exit_code != 0
+    return lines[0].removeprefix("Error: ")

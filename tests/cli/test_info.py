@@ -1,0 +1,107 @@
+"""`tickdeck info`, and what every reading command says of a folder that it cannot read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from recordings.manifest import read_manifest, write_manifest
+from recordings.recording import Recording
+from tests.cli.terminal import only_error, run
+from tests.tapes import mixed_tape
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return mixed_tape(tmp_path_factory.mktemp("info") / "tape")
+
+
+def test_it_says_what_a_recording_holds(tape: Recording) -> None:
+    done = run("info", tape.path)
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert "(sealed, import, 3 segments)" in lines["recording"]
+    assert lines["pairs"].endswith("#7510, BTC-USD, ETH-USD, PURR-USDC")
+    assert lines["from"].endswith("2026-07-25T17:20:00.123456789Z")
+    assert lines["digest"].endswith(tape.manifest.digest)
+    assert any(line.split()[:2] == ["frames", "240,"] for line in done.stdout.splitlines())
+    assert (done.stderr, done.exit_code) == ("", 0)
+
+
+def test_json_says_the_same_for_programs(tape: Recording) -> None:
+    values = json.loads(run("info", tape.path, "--json").stdout)
+    assert (values["status"], values["venues"], values["segments"]) == ("sealed", ["hyperliquid"], 3)
+    assert (values["first"], values["last"]) == ("2026-07-25T17:20:00.123456789Z", "2026-07-25T17:20:00.123457028Z")
+    assert values["counts"] == tape.manifest.counts
+    assert values["messages"] == sum(segment.message_count for segment in tape.manifest.segments)
+    assert {"raw", "book", "bbo", "trades", "funding", "events", "top"} == set(values["tables"])
+    assert values["tables"]["raw"]["rows"] == 240
+
+
+def newer(folder: Path) -> None:
+    path = folder / "recording.json"
+    path.write_bytes(msgspec.json.encode(msgspec.json.decode(path.read_bytes()) | {"format_version": 99}))
+
+
+def cut_manifest(folder: Path) -> None:
+    path = folder / "recording.json"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def without_manifest(folder: Path) -> None:
+    (folder / "recording.json").unlink()
+
+
+def half(folder: Path) -> None:
+    for path in (*(folder / "bbo").iterdir(), *(folder / "raw").iterdir(), *(folder / "events").iterdir()):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def missing(folder: Path) -> None:
+    for name in ("raw", "bbo", "events"):
+        (folder / name / "000000.parquet").unlink()
+
+
+def outside(folder: Path) -> None:
+    manifest = read_manifest(folder)
+    for table in ("raw", "bbo", "events"):
+        file = manifest.segments[0].tables[table]
+        manifest.segments[0].tables[table] = msgspec.structs.replace(file, path=f"../{table}.parquet")
+    write_manifest(folder, manifest)
+
+
+READERS = (("info",), ("replay",), ("replay", "--fidelity", "raw"), ("verify",), ("gaps",), ("analyze", "spreads"))
+SAID: dict[Callable[[Path], None], str] = {
+    newer: "has format version 99, this tickdeck reads up to",
+    cut_manifest: "is damaged (",
+    without_manifest: "is not a recording: no recording.json in it; expected a folder made by record or import",
+    half: "cannot be read (",
+    missing: "is missing",
+    outside: "expected a file inside the recording",
+}
+
+
+@pytest.mark.parametrize("damage", SAID, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("command", READERS, ids=" ".join)
+def test_a_recording_that_cannot_be_read_is_one_line_for_every_command(
+    tape: Recording, tmp_path: Path, damage: Callable[[Path], None], command: tuple[str, ...]
+) -> None:
+    """The exit code is 1; that of `verify`, which can tell damage from a folder that is none, 2 for the latter."""
+    folder = Path(shutil.copytree(tape.path, tmp_path / "tape"))
+    damage(folder)
+    done = run(*command, folder)
+    if damage in (half, missing) and command in (("info",), ("verify",)):
+        # The first reads the manifest alone; for the second, damaged files are a result.
+        assert done.exit_code == (0 if command == ("info",) else 1)
+        return
+    if damage is outside and command == ("info",):
+        assert done.exit_code == 0
+        return
+    if command == ("analyze", "spreads") and damage in (half, missing, outside):
+        return  # it reads other tables, and has tests of its own
+    assert SAID[damage] in only_error(done)
+    assert done.exit_code == (2 if command == ("verify",) else 1)
