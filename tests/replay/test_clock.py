@@ -15,7 +15,7 @@ from replay.clock import ReplayClock
 from replay.merging import Fidelity
 from replay.source import ReplayDataSource
 from tests.replay.tapes_of_trades import MS, lines, make, told
-from tests.tapes import TS
+from tests.tapes import TS, collector_line, import_files
 from tests.toolkit.live_harness import in_loop
 from toolkit.capture import Capture
 from toolkit.clock import Clock, ManualClock, SystemClock
@@ -257,3 +257,22 @@ def test_code_under_replay_that_reads_the_wall_clock_is_caught(tape: Recording, 
     source.set_message_callback(lambda message: getattr(time, reading)())
     with pytest.raises(AssertionError, match=r"^replayed code asked the machine for the time$"):
         source.play()
+
+
+@pytest.mark.parametrize("fidelity", ["raw", "normalized"])
+@pytest.mark.parametrize("way", ["play", "run"])
+def test_the_clock_goes_on_to_the_last_frame_though_it_gave_no_message(
+    tmp_path: Path, fidelity: Fidelity, way: str
+) -> None:
+    """A timer between the last message and the end of the tape fires, one behind the end never."""
+    pong = collector_line(TS + 50 * MS, {"channel": "pong"})
+    source = ReplayDataSource(import_files(tmp_path / "tape", lines([0, 10 * MS]) + pong), fidelity=fidelity)
+    seen: list[int] = []
+    for offset in (40, 50, 51):
+        source.clock.call_at(TS + offset * MS, lambda due: seen.append((due - TS) // MS))
+    if way == "play":
+        source.play()
+    else:
+        asyncio.run(source.player.run())
+    assert seen == [40, 50]
+    assert source.player.position_ns == TS + 50 * MS

@@ -258,6 +258,8 @@ def test_a_seek_begins_at_the_nearest_checkpoint(tape: Recording, monkeypatch: p
     assert skipped == [1, 2, 3, 5, 5, 6, 7, 7]
     source.player.seek(TS + 171 * MS)
     assert skipped[-1] == 3
+    source.player.seek(tape.manifest.segments[0].ts_recv_last)
+    assert skipped[-1] == 0  # the last frames of the segment belong behind that time
 
 
 def test_a_duplicate_is_known_after_a_seek(tmp_path: Path) -> None:
