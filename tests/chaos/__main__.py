@@ -106,7 +106,7 @@ def main(seed: str | None, kill_count: int, only: str | None, workers: int, keep
                 said, seconds = future.result()
             except Exception as exc:  # noqa: BLE001  # each failure is told, and the others still run
                 row.failures += 1
-                click.echo(f"FAILED {job.name} (seed {job.seed}): {exc}", err=True)
+                click.echo(f"FAILED {job.name} (seed {job.seed}): {str(exc)[-4000:]}", err=True)
                 if not isinstance(exc, AssertionError):
                     traceback.print_exception(exc)
                 continue

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from recordings.manifest import Segment, read_manifest
 from tests.chaos import truth
 from tests.chaos.bench import Bench, RecorderProcess, check, cli, until, until_unlocked
+from toolkit.errors import NotARecording
 from toolkit.frames import Frame
 
 #: Short, so that sealing overlaps with whatever is interrupted.
@@ -167,6 +169,25 @@ class Patient:
         self.check_healed(0, before, is_exact=True)
         check(len(self.kept) == len(before.rows), "nothing had to be added")
 
+    def after_survival(self) -> None:
+        """The recorder outlived its sealing process: nothing is missing."""
+        self.toll.kills += 1
+        frames = truth.frames_of(self.folder)
+        truth.check_numbers(frames)
+        check(truth.check_sent(frames, self.sent.read()) == 0, "every frame that was sent is there")
+        check(not truth.lost_events(frames), "nothing is stated as lost")
+        truth.check_digest(self.folder)
+        truth.check_sound(self.folder)
+        self.kept = truth.raw_rows(self.folder)
+        self.toll.frames = len(frames)
+
+    def segments(self) -> list[Segment]:
+        """What is sealed so far."""
+        try:
+            return read_manifest(self.folder).segments
+        except NotARecording:
+            return []
+
     def close(self, scratch: Path) -> None:
         """The end of the series: one more session that ends well, then the commands' own word."""
         recorder = self.bench.record(self.folder, *ROTATE)
@@ -214,21 +235,19 @@ RECORDER_STEPS: Final[dict[str, int]] = {
 }
 #: And of the process that seals. A segment has about twelve files.
 SEALER_STEPS: Final[dict[str, int]] = {
-    "file-written": 24,
-    "file-synced": 24,
-    "file-renamed": 24,
+    "file-written": 16,
+    "file-synced": 16,
+    "file-renamed": 16,
     "tables-written": 2,
     "checkpoint-written": 2,
     "manifest-written": 2,
     "journal-removed": 2,
 }
-#: Steps after which a second attempt has nothing left to do.
-SURVIVED: Final = ("sealer/manifest-written", "sealer/journal-removed")
 _ALL: Final = {"recorder": RECORDER_STEPS, "sealer": SEALER_STEPS}
 
 
 def step_names(*, once: bool = False) -> list[str]:
-    """`recorder/journal-opened:2` and so on; `once`: each name only the first time."""
+    """`recorder/journal-opened:2` and so on; `once`: each name only the first time in each process."""
     return [
         f"{process}/{name}:{number}"
         for process, steps in _ALL.items()
@@ -238,36 +257,53 @@ def step_names(*, once: bool = False) -> list[str]:
 
 
 def kill_at_step(work: Path, seed: object, names: Sequence[str]) -> Toll:
-    """Kill the recorder or its sealing process at each of the steps, each time in a recording of its own."""
+    """
+    Kill the recorder or its sealing process at each of the steps, each time in a recording of its own.
+
+    The first of them is then recorded into once more, and looked at by the commands.
+    """
     total = Toll()
     with Bench.open(work, seed=seed) as bench:
         for name in names:
-            rng = random.Random(f"{seed}/{name}")
             folder = work / name.replace("/", "-").replace(":", "-")
-            patient = Patient(bench, folder, rng)
+            patient = Patient(bench, folder, random.Random(f"{seed}/{name}"))
             recorder = bench.record(folder, *ROTATE, die_at=name)
-            until(lambda: "connected" in recorder.log or not recorder.is_alive(), "it connects, or dies")  # noqa: B023
-            gives_up = name.startswith("sealer/") and not name.startswith(SURVIVED)
-            if not gives_up and recorder.live_for(SESSION_S):
-                recorder.signal(signal.SIGINT)
-            status = recorder.wait()
             if name.startswith("recorder/"):
-                check(status == -signal.SIGKILL, f"it dies at {name}, not with {status}: {recorder.log}")
-                patient.after_kill(recorder, Sight([], set(), is_cut=False))
+                _kill_recorder_at(patient, recorder, name)
             else:
-                check("started again" in recorder.log, f"it starts the sealing process again: {recorder.log}")
-                if name.startswith(SURVIVED):
-                    check(status == 0, f"a segment that was named is not sealed again, so it exits 0: {recorder.log}")
-                    patient.toll.kills += 1
-                else:
-                    # It dies there again when it was started anew, so in the end the recorder gives up.
-                    check(status == 1, f"the recorder exits 1 when nothing can be sealed, not {status}: {recorder.log}")
-                    check(len(recorder.errors()) == 1, f"one line says why: {recorder.log}")
-                    patient.after_failure()
-            if name.endswith(":1"):
+                _kill_sealer_at(patient, recorder)
+            if name == names[0]:
                 patient.close(folder.with_name(f"{folder.name}-at-once"))
             total.add(patient.toll)
     return total
+
+
+def _kill_recorder_at(patient: Patient, recorder: RecorderProcess, name: str) -> None:
+    until(lambda: "connected" in recorder.log or not recorder.is_alive(), "it connects, or dies")
+    if recorder.live_for(SESSION_S):
+        recorder.signal(signal.SIGINT)  # some steps come only at the end
+    status = recorder.wait()
+    check(status == -signal.SIGKILL, f"it dies at {name}, not with {status}: {recorder.log}")
+    patient.after_kill(recorder, Sight([], set(), is_cut=False))
+
+
+def _kill_sealer_at(patient: Patient, recorder: RecorderProcess) -> None:
+    """
+    The sealing process is started again, and dies again if it comes as far: then the recorder gives up.
+
+    It does not come as far where the segment was as good as done, or where the step is one of a later segment.
+    """
+    recorder.until_log("started again")
+    sealed = len(patient.segments()) + 1
+    until(lambda: len(patient.segments()) > sealed or not recorder.is_alive(), "it seals again, or gives up")
+    if recorder.is_alive():
+        check(recorder.stop() == 0, f"it goes on to a good end: {recorder.log}")
+        patient.after_survival()
+        return
+    status = recorder.wait()
+    check(status == 1, f"the recorder exits 1 when nothing can be sealed, not {status}: {recorder.log}")
+    check(len(recorder.errors()) == 1, f"one line says why: {recorder.log}")
+    patient.after_failure()
 
 
 #: What `tickdeck recover` goes through for one segment, and how often.
@@ -296,7 +332,8 @@ def kill_recovery(work: Path, seed: object, names: Sequence[str]) -> Toll:
         recorder.until_recording(100_000)
         recorder.kill()
         until_unlocked(dead)
-        (dead / "journal" / "000000.arrows").open("ab").write(b"\xff\xff\xff\xff torn in the middle of a")
+        with (dead / "journal" / "000000.arrows").open("ab") as journal:
+            journal.write(b"\xff\xff\xff\xff torn in the middle of a")
         before = Sight.of(dead)
         for name in names:
             folder = work / name.replace(":", "-")
@@ -313,9 +350,10 @@ def kill_recovery(work: Path, seed: object, names: Sequence[str]) -> Toll:
             patient._check_nothing_deleted(before.names)
             healed = truth.contents(folder)
             check(any("tail" in each for each in healed), "the torn end was set aside")
-            again = cli("recover", folder)
-            check(again.returncode == 0, f"recover exits 0 once more: {again.stderr}")
-            check(truth.contents(folder) == healed, "recover of a healed recording changes nothing")
+            if name == names[0]:
+                again = cli("recover", folder)
+                check(again.returncode == 0, f"recover exits 0 once more: {again.stderr}")
+                check(truth.contents(folder) == healed, "recover of a healed recording changes nothing")
             total.recoveries += 1
             total.frames += patient.toll.frames
     return total
