@@ -14,7 +14,7 @@ from recordings.recording import Recording
 from replay.embedded import EmbeddedVenue
 from toolkit.clock import SystemClock
 from toolkit.frames import WS_IN, Frame
-from toolkit.messages import BookDiff, BookSnapshot, Message
+from toolkit.messages import BookDiff, BookSnapshot, FundingInfo, Message, Trade
 from toolkit.protocol import ProtocolOptions, VenueProtocol
 from toolkit.venue import find_venue
 
@@ -58,7 +58,7 @@ class Session:
 
 
 def recorded(venue: str, folder: Path) -> Session:
-    """Record the embedded venue until every pair has a book and something has been traded."""
+    """Record the embedded venue until every pair has a book that changes, a trade and its funding."""
     asyncio.run(_record(venue, folder))
     return _session(venue, folder)
 
@@ -86,12 +86,17 @@ async def _record(venue: str, folder: Path) -> None:
         )
         recorder = Recorder(options=RecorderOptions(folder=folder, venues=(request,), backoff_seed=1))
         books: dict[str, int] = {}
+        seen: set[str] = set()
 
         def count(message: Message) -> None:
             if isinstance(message, BookSnapshot | BookDiff):
                 books[message.trading_pair] = books.get(message.trading_pair, 0) + 1
-                if len(books) == len(pairs) and min(books.values()) >= 8:
-                    recorder.stop()
+            elif isinstance(message, Trade):
+                seen.add("trade")
+            elif isinstance(message, FundingInfo) and message.index_price:
+                seen.add("funding")
+            if len(books) == len(pairs) and min(books.values()) >= 8 and len(seen) == 2:
+                recorder.stop()
 
         recorder.dispatcher.add_callback(count)
         await recorder.run()

@@ -180,14 +180,19 @@ def test_a_truncated_frame_is_a_parse_error(session: Session) -> None:
 def test_a_lost_connection_makes_its_books_stale_until_they_come_again(session: Session) -> None:
     """Disconnected: STALE for each of its streams and a stale book; the first word after it: a GAP with both ends."""
     place = session.market_frame
-    lost = msgspec.structs.replace(
-        session.frames[place], kind=CONTROL, payload=control_payload("disconnected", code=1006), context=None
-    )
     protocol, tracker = session.protocol(), OrderBookTracker()
     for frame in session.frames[:place]:
         for message in protocol.receive(frame):
             tracker.apply(message)
-    events = protocol.receive(msgspec.structs.replace(lost, capture_seq=place))
+    carries_a_book = next(stream for stream in protocol.streams if stream.is_live and stream.stream == "full")
+    lost = msgspec.structs.replace(
+        session.frames[place],
+        kind=CONTROL,
+        conn_id=carries_a_book.conn_id,
+        payload=control_payload("disconnected", code=1006),
+        context=None,
+    )
+    events = protocol.receive(lost)
     for event in events:
         tracker.apply(event)
     stale = [event for event in events if isinstance(event, StreamEvent) and event.kind is EventKind.STALE]
