@@ -44,10 +44,11 @@ def test_the_end_that_was_meant_is_no_gap(tmp_path: Path) -> None:
 
 
 def test_streams_are_told_apart(tmp_path: Path) -> None:
+    """The next word of a stream is its own, not the next event."""
     rows = found(
         tmp_path,
-        event(1, "stale", "disconnect", 1),
-        event(2, "stale", "disconnect", 0, stream="bbo"),
+        event(1, "stale", "disconnect", 0, stream="bbo"),
+        event(2, "stale", "disconnect", 1),
         event(3, "gap", "disconnect", 0, 4, stream="bbo"),
     )
     assert rows == [("gap", "bbo", "disconnect", 4.0), ("stale", "full", "disconnect", None)]

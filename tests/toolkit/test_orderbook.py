@@ -262,7 +262,9 @@ def test_counts_are_kept_where_every_level_has_one() -> None:
     assert book.bids.columns() == ((9.5, 9.0), (1.0, 2.0), (7, 5))
     book.bids.set_level(9.5, 3.0)
     assert book.best_bid == OrderBookEntry(9.5, 3.0, 7)
-    book.bids.set_level(8.0, 1.0)
+    book.bids.set_level(9.5, 0.0)
+    book.bids.set_level(9.5, 3.0)
+    assert book.best_bid == OrderBookEntry(9.5, 3.0, None)
     assert book.bids.columns()[2] == ()
 
 
