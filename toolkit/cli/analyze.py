@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from toolkit.cli.analyze_account import orders, pnl
-from toolkit.cli.output import Output, examples, output_options, progress_bar, table_of
+from toolkit.cli.output import CONTEXT_SETTINGS, Output, examples, output_options, progress_bar, table_of
 from toolkit.errors import RecordingDamaged, TickdeckError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Time(click.ParamType[int]):
             self.fail(str(exc), param, ctx)
 
 
-@click.group(epilog=examples("tickdeck analyze spreads tapes/monday"))
+@click.group(context_settings=CONTEXT_SETTINGS, epilog=examples("tickdeck analyze spreads tapes/monday"))
 def analyze() -> None:
     """Measure what a recording says about its markets."""
 

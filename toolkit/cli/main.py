@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from toolkit.cli.output import CONTEXT_SETTINGS
 from toolkit.errors import TickdeckError
 
 __all__ = ["cli", "main"]
@@ -47,7 +48,7 @@ class LazyGroup(click.Group):
         return command
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=LazyGroup, context_settings=CONTEXT_SETTINGS)
 @click.version_option(package_name="tickdeck", prog_name="tickdeck")
 def cli() -> None:
     """Record live crypto markets, replay them through the same code, and analyse their spreads."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 __all__ = [
+    "CONTEXT_SETTINGS",
     "FORMATS",
     "Output",
     "examples",
@@ -38,6 +39,8 @@ __all__ = [
     "table_of",
 ]
 
+#: Of every command that is also called by itself: click remembers the names of the help option from the first call.
+CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 FORMATS: Final = ("table", "csv", "json", "jsonl", "parquet")
 _SUFFIXES: Final = {
     ".csv": "csv",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from toolkit.cli.output import Output, examples, output_options
+from toolkit.cli.output import CONTEXT_SETTINGS, Output, examples, output_options
 from toolkit.errors import ConfigError, TickdeckError
 
 if TYPE_CHECKING:
@@ -29,11 +29,12 @@ class QueryFailed(TickdeckError):
 
 
 @click.command(
+    context_settings=CONTEXT_SETTINGS,
     epilog=examples(
         'tickdeck sql tapes/monday "SELECT symbol, count(*) FROM trades GROUP BY ALL"',
         'tickdeck sql tapes/monday tapes/tuesday "SELECT recording, avg(spread_bps) FROM quotes GROUP BY ALL" --json',
         "tickdeck sql tapes/monday - --format csv < query.sql > result.csv",
-    )
+    ),
 )
 @click.argument("arguments", nargs=-1, required=True, metavar="RECORDING... [QUERY]")
 @output_options
