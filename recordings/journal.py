@@ -307,6 +307,8 @@ class JournalReader:
         with file:
             yield from self._sound(file)
         self.left_bytes = size - self.good_bytes
+        if self.left_bytes and not self.problem:
+            self.problem = "more follows the end of its stream"
 
     def _sound(self, file: Any) -> Iterator[pa.RecordBatch]:
         number = 0
@@ -315,6 +317,10 @@ class JournalReader:
             self.good_bytes = file.tell()
         except (pa.ArrowException, OSError) as exc:
             self.problem = f"no stream begins in it ({_first_line(exc)})"
+            return
+        if not stream.schema.equals(TABLES[RAW_TABLE]):
+            self.good_bytes = 0
+            self.problem = "its columns are not those of this format"
             return
         while True:
             try:
