@@ -24,6 +24,8 @@ from tests.chaos.proxy import FaultProxy
 ROOT: Final = Path(__file__).resolve().parents[2]
 #: Nothing here takes so long unless it hangs.
 DEADLINE_S: Final = 60.0
+#: A recorder that nobody ends ends itself after this long.
+FUSE_S: Final = 3600
 PAIRS: Final = ("BTC-USD", "ETH-USD", "SOL-USD")
 
 
@@ -43,7 +45,7 @@ def until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE
     while not condition():
         if time.monotonic() > end:
             raise ChaosFailure(f"it did not come about: {what}")
-        time.sleep(0.005)
+        time.sleep(0.02)
 
 
 def cli(*args: str | Path, die_at: str = "") -> subprocess.CompletedProcess[str]:
@@ -182,7 +184,7 @@ class RecorderProcess:
         while time.monotonic() < end:
             if not self.is_alive():
                 return False
-            time.sleep(0.002)
+            time.sleep(0.005)
         return self.is_alive()
 
     def kill(self) -> None:
@@ -301,7 +303,8 @@ class Bench:
             *("hyperliquid", *pairs, "--out", str(folder)),
             *("--ws-url", f"ws{self.scheme}://{host}:{self.proxy.port}/ws"),
             *("--rest-url", f"http{self.scheme}://{host}:{self.proxy.port}"),
-            *("--keep-free-mib", "0", *options),
+            # A fuse, should whoever started it be killed.
+            *("--keep-free-mib", "0", "--duration", f"{FUSE_S}s", *options),
         ]
         log = self.work / f"recorder-{self._count:03d}.log"
         recorder = RecorderProcess(folder, args, log=log, die_at=die_at, shell=shell)

@@ -85,16 +85,23 @@ def rows_on_disk(folder: Path) -> list[Row]:
     """
     while True:
         try:
-            return _rows_on_disk(folder)
+            before = _manifest_bytes(folder)
+            rows = _rows_on_disk(folder, before)
         except FileNotFoundError:
             continue
+        if _manifest_bytes(folder) == before:
+            return rows
 
 
-def _rows_on_disk(folder: Path) -> list[Row]:
-    try:
-        manifest = json.loads((folder / "recording.json").read_bytes())
-    except FileNotFoundError:
+def _manifest_bytes(folder: Path) -> bytes:
+    path = folder / "recording.json"
+    return path.read_bytes() if path.exists() else b""
+
+
+def _rows_on_disk(folder: Path, manifest_bytes: bytes) -> list[Row]:
+    if not manifest_bytes:
         return []
+    manifest = json.loads(manifest_bytes)
     sealed = [segment["tables"]["raw"]["path"] for segment in manifest["segments"]]
     found: list[Row] = []
     for path in sealed:
