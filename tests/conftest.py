@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,3 +18,8 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no captures of real exchanges at {folder}; set TICKDECK_SHARED_DATA to the folder that has them")
     return folder
+
+
+# A kernel is compiled at its first call, and a test has no time limit.
+settings.register_profile("tickdeck", deadline=None)
+settings.load_profile("tickdeck")

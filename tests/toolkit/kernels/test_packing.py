@@ -1,0 +1,56 @@
+"""The canonical bytes that compiled code writes are msgspec's."""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.kernels.packing import put_array_head, put_bytes, put_float, put_float_le, put_int, put_uint32_le
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+def memory() -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    return np.full(64, 0xEE, np.uint8)
+
+
+@given(st.integers(0, 2**63 - 1) | st.sampled_from([0, 127, 128, 255, 256, 65535, 65536, 2**32 - 1, 2**32]))
+def test_integers_take_the_shortest_form(value: int) -> None:
+    out = memory()
+    end = put_int(out, 3, value)
+    assert out[3:end].tobytes() == _pack(value)
+    assert (out[end:] == 0xEE).all()
+
+
+@given(st.floats(allow_nan=False))
+def test_floats_are_big_endian(value: float) -> None:
+    out = memory()
+    end = put_float(out, 1, value)
+    assert out[1:end].tobytes() == _pack(value)
+    assert out[:1].tobytes() == b"\xee"
+    assert (out[end:] == 0xEE).all()
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 16, 65535, 65536])
+def test_an_array_has_the_head_for_its_length(length: int) -> None:
+    out = memory()
+    end = put_array_head(out, 0, length)
+    assert _pack([None] * length).startswith(out[:end].tobytes())
+    assert end == len(_pack([None] * length)) - length
+
+
+def test_words_of_the_book_are_little_endian() -> None:
+    out = memory()
+    end = put_uint32_le(out, put_float_le(out, 0, -1.5), 70_000)
+    assert out[:end].tobytes() == struct.pack("<dI", -1.5, 70_000)
+
+
+def test_bytes_are_copied_between_their_borders() -> None:
+    out = memory()
+    end = put_bytes(out, 2, np.frombuffer(b"abcdef", np.uint8), 1, 4)
+    assert (out[:2].tobytes(), out[2:end].tobytes(), end) == (b"\xee\xee", b"bcd", 5)

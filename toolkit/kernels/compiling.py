@@ -1,0 +1,84 @@
+"""How a kernel is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import numba
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from toolkit.kernels.shelf import kernel_folder
+
+__all__ = ["copy_bytes", "float_bits", "kernel", "store_word", "swap_bytes"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Read by numba when a function is decorated, so it has to be set before the first one is.
+numba.config.CACHE_DIR = str(kernel_folder())
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """
+    Compile a function at its first call, and keep the machine code on disk.
+
+    Arithmetic is IEEE's, without the liberties of `fastmath`: results are the same on every platform. A kernel
+    allocates nothing, so references need not be counted (`_nrt`): counting the arrays that are taken out of a tuple
+    takes as long as the rest.
+    """
+    compiled: Callable[P, R] = numba.njit(cache=True, error_model="numpy", boundscheck=False, _nrt=False)(function)
+    return compiled
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+def float_bits(typing_context: Any, value: Any) -> Any:
+    """The 64 bits of a float64, as an unsigned integer."""
+    signature = types.uint64(types.float64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.uint64))
+
+    return signature, generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+def store_word(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write a uint64 into an array of bytes at any index, in the machine's byte order."""
+    signature = types.void(array, types.intp, types.uint64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).data
+        place = builder.gep(data, [arguments[1]])
+        builder.store(arguments[2], builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+def swap_bytes(typing_context: Any, value: Any) -> Any:
+    """The eight bytes of a uint64 in the other order."""
+    signature = types.uint64(types.uint64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bswap(arguments[0])
+
+    return signature, generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+def copy_bytes(typing_context: Any, target: Any, at: Any, source: Any, start: Any, count: Any) -> Any:
+    """Copy `count` bytes from one array of bytes into another; they must not overlap."""
+    signature = types.void(target, types.intp, source, types.intp, types.intp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        to = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).data
+        of = cgutils.create_struct_proxy(signature.args[2])(context, builder, arguments[2]).data
+        to, of = builder.gep(to, [arguments[1]]), builder.gep(of, [arguments[3]])
+        cgutils.raw_memcpy(builder, to, of, arguments[4], 1)
+        return context.get_dummy_value()
+
+    return signature, generate

@@ -1,0 +1,200 @@
+"""
+Sides of order books in arrays, for compiled code.
+
+A level's price is a whole number of steps of its instrument. A side is a sorted list of pages of 64 consecutive steps;
+a page has one bit per step that holds a level, and 64 sizes. So setting a level is a search over the few pages and a
+bit, the best level is the highest bit of the last page, and walking the levels best first is walking bits downwards.
+Keys ascend towards the best price: the number of steps for bids, minus that for asks.
+
+A store is a tuple of arrays, which the functions here take apart (numba passes tuples without cost):
+
+| array    | shape                     | what                                                       |
+|----------|---------------------------|------------------------------------------------------------|
+| `page`   | int64 (sides, pages)      | page numbers (key >> 6) of a side, ascending               |
+| `slot`   | int32 (sides, pages)      | where in `bits` and `sizes` a page is                      |
+| `pages`  | int64 (sides,)            | how many pages a side has                                  |
+| `levels` | int64 (sides,)            | how many levels                                            |
+| `bits`   | uint64 (slots,)           | which of the 64 keys hold a level                          |
+| `sizes`  | float64 (slots, 64)       | their sizes                                                |
+| `free`   | int32 (slots + 1,)        | first the number of free slots, then which                 |
+
+Nothing grows here: `has_room` says whether so many levels can be added, and the caller makes larger arrays if not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.kernels.compiling import kernel
+
+__all__ = ["Store", "best", "clear_side", "has_room", "make_store", "set_level", "side_columns", "widen_store"]
+
+_PAGES: Final = 256
+_SLOTS: Final = 1024
+
+
+class Store(NamedTuple):
+    """See the table above."""
+
+    page: npt.NDArray[np.int64]
+    slot: npt.NDArray[np.int32]
+    pages: npt.NDArray[np.int64]
+    levels: npt.NDArray[np.int64]
+    bits: npt.NDArray[np.uint64]
+    sizes: npt.NDArray[np.float64]
+    free: npt.NDArray[np.int32]
+
+
+def make_store(sides: int, pages: int = _PAGES, slots: int = _SLOTS) -> Store:
+    """An empty store for that many sides."""
+    free = np.zeros(slots + 1, np.int32)
+    free[0] = slots
+    free[1:] = np.arange(slots - 1, -1, -1)
+    return Store(
+        np.zeros((sides, pages), np.int64),
+        np.zeros((sides, pages), np.int32),
+        np.zeros(sides, np.int64),
+        np.zeros(sides, np.int64),
+        np.zeros(slots, np.uint64),
+        np.zeros((slots, 64), np.float64),
+        free,
+    )
+
+
+def widen_store(store: Store, sides: int, pages: int, slots: int) -> Store:
+    """The same levels in a store that has at least that room."""
+    sides, pages = max(sides, store.page.shape[0]), max(pages, store.page.shape[1])
+    before = len(store.bits)
+    slots = max(slots, before)
+    wide = make_store(sides, pages, slots)
+    rows, columns = store.page.shape
+    wide.page[:rows, :columns] = store.page
+    wide.slot[:rows, :columns] = store.slot
+    wide.pages[:rows] = store.pages
+    wide.levels[:rows] = store.levels
+    wide.bits[:before] = store.bits
+    wide.sizes[:before] = store.sizes
+    left = int(store.free[0])
+    fresh = slots - before
+    wide.free[0] = left + fresh
+    wide.free[1 : fresh + 1] = np.arange(slots - 1, before - 1, -1)
+    wide.free[fresh + 1 : fresh + left + 1] = store.free[1 : left + 1]
+    return wide
+
+
+@kernel
+def has_room(store: Any, side: Any, levels: Any) -> Any:
+    """Whether that many levels can be added to a side, whatever their prices."""
+    return store.pages[side] + levels <= store.page.shape[1] and store.free[0] >= levels
+
+
+@kernel
+def _place(store, side, page):
+    """Index of the first page of a side that is not below `page`."""
+    pages = store.page[side]
+    high = store.pages[side]
+    low = np.int64(0)
+    # Most changes are near the best price, in the last pages.
+    step = np.int64(1)
+    while step <= high and pages[high - step] >= page:
+        high -= step
+        step *= 2
+    low = max(low, high - step)
+    while low < high:
+        middle = (low + high) // 2
+        if pages[middle] < page:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel
+def set_level(store, side, key, size):
+    """Set the size at a key; 0 removes the level. There must be room for one more."""
+    page = key >> 6
+    bit = np.uint64(1) << np.uint64(key & 63)
+    index = _place(store, side, page)
+    count = store.pages[side]
+    if index < count and store.page[side, index] == page:
+        slot = store.slot[side, index]
+        bits = store.bits[slot]
+        if size != 0.0:
+            if not bits & bit:
+                store.bits[slot] = bits | bit
+                store.levels[side] += 1
+            store.sizes[slot, key & 63] = size
+        elif bits & bit:
+            bits &= ~bit
+            store.bits[slot] = bits
+            store.levels[side] -= 1
+            if not bits:
+                for place in range(index, count - 1):
+                    store.page[side, place] = store.page[side, place + 1]
+                    store.slot[side, place] = store.slot[side, place + 1]
+                store.pages[side] = count - 1
+                store.free[0] += 1
+                store.free[store.free[0]] = slot
+        return
+    if size == 0.0:
+        return
+    for place in range(count, index, -1):
+        store.page[side, place] = store.page[side, place - 1]
+        store.slot[side, place] = store.slot[side, place - 1]
+    slot = store.free[store.free[0]]
+    store.free[0] -= 1
+    store.page[side, index] = page
+    store.slot[side, index] = slot
+    store.pages[side] = count + 1
+    store.bits[slot] = bit
+    store.sizes[slot, key & 63] = size
+    store.levels[side] += 1
+
+
+@kernel
+def _highest(bits):
+    """Number of the highest bit that is set."""
+    place = np.int64(0)
+    for step in (32, 16, 8, 4, 2, 1):
+        shifted = bits >> np.uint64(step)
+        if shifted:
+            bits = shifted
+            place += step
+    return place
+
+
+@kernel
+def best(store, side):
+    """`(key, size)` of the best level of a side that has one."""
+    last = store.pages[side] - 1
+    slot = store.slot[side, last]
+    place = _highest(store.bits[slot])
+    return store.page[side, last] * 64 + place, store.sizes[slot, place]
+
+
+@kernel
+def side_columns(store, side, keys, sizes):
+    """Write keys and sizes of a side, best first, into arrays that have room for all of its levels."""
+    row = 0
+    for index in range(store.pages[side] - 1, -1, -1):
+        slot = store.slot[side, index]
+        bits = store.bits[slot]
+        while bits:
+            place = _highest(bits)
+            bits &= ~(np.uint64(1) << np.uint64(place))
+            keys[row] = store.page[side, index] * 64 + place
+            sizes[row] = store.sizes[slot, place]
+            row += 1
+
+
+@kernel
+def clear_side(store, side):
+    """Take every level off a side."""
+    for index in range(store.pages[side]):
+        store.free[0] += 1
+        store.free[store.free[0]] = store.slot[side, index]
+    store.pages[side] = 0
+    store.levels[side] = 0

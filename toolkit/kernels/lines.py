@@ -1,0 +1,80 @@
+"""Lines `<integer time> <payload>`, taken apart."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from toolkit.kernels.compiling import copy_bytes, kernel
+
+__all__ = ["split_lines"]
+
+_NEWLINE: Final = 10
+_SPACE: Final = 32
+_ZERO: Final = np.uint64(48)
+_NINE: Final = np.uint64(9)
+_TEN: Final = np.uint64(10)
+_DIGITS_MAX: Final = 19
+
+
+@kernel
+def split_lines(
+    text: Any,
+    begin: int,
+    end: int,
+    unit_ns: int,
+    earliest: int,
+    latest: int,
+    times: Any,
+    payloads: Any,
+    ends: Any,
+    row: int,
+) -> tuple[int, int]:
+    """
+    Take lines apart until one is not of that form, or its time is not plausible.
+
+    Args:
+        text: uint8; lines from `begin` to `end`, where the last one ends in a newline.
+        begin: See there.
+        end: See there.
+        unit_ns: Nanoseconds per unit of the times.
+        earliest: First plausible time, in that unit.
+        latest: First time after the plausible ones.
+        times: int64: where times go, ns.
+        payloads: uint8: where payloads go, one after the other.
+        ends: int64: where each of them ends; `ends[0]` is 0, and payload `row` ends at `ends[row + 1]`.
+        row: Lines that are there already.
+
+    Returns:
+        Where the first line begins that was not taken, and how many lines there are now.
+    """
+    low, high = np.uint64(earliest), np.uint64(latest)
+    at = begin
+    while at < end:
+        place = at
+        value = np.uint64(0)
+        while place < end:
+            digit = np.uint64(text[place]) - _ZERO  # wraps around for what is below `0`
+            if digit > _NINE:
+                break
+            value = value * _TEN + digit
+            place += 1
+        digits = place - at
+        if digits == 0 or digits > _DIGITS_MAX or place >= end or text[place] != _SPACE:
+            return at, row
+        if value < low or value >= high:
+            return at, row
+        place += 1
+        stop = place
+        while text[stop] != _NEWLINE:
+            stop += 1
+        if stop == place:
+            return at, row
+        start = ends[row]
+        copy_bytes(payloads, start, text, place, stop - place)
+        ends[row + 1] = start + stop - place
+        times[row] = np.int64(value) * unit_ns
+        row += 1
+        at = stop + 1
+    return at, row
