@@ -129,6 +129,11 @@ class BookSide:
             return prices, tuple(sizes[price] for price in prices), column
         return self._columns
 
+    @property
+    def has_counts(self) -> bool:
+        """Whether it is known how many orders any level holds."""
+        return bool(self._counts if self._columns is None else self._columns[2])
+
     def top_columns(self) -> Columns:
         """The same for at least the best level, without walking the whole side."""
         if self._columns is None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
@@ -22,6 +22,10 @@ from toolkit.errors import ParseError, TickdeckError
 from toolkit.frames import CONTROL, DAMAGED, REST_IN, REST_OUT, WS_IN, WS_OUT, Frame
 from toolkit.messages import EventKind, Message, StreamEvent
 from toolkit.streams import Stream, StreamTable
+
+if TYPE_CHECKING:
+    from toolkit.columnar import ColumnarTaker, Tops
+    from toolkit.tracker import OrderBookTracker
 
 __all__ = [
     "CloseConnection",
@@ -205,6 +209,15 @@ class VenueProtocol(ABC):
 
     def funding_request(self, symbol: str) -> RestCall | None:
         """The REST request for one instrument's funding, or None where the venue has none."""
+        return None
+
+    def columnar(self, books: OrderBookTracker, tops: Tops) -> ColumnarTaker | None:
+        """
+        What takes this venue's frames by the batch, on the state of this protocol and of the books behind it.
+
+        None where there is no such thing. `tops` is what the last row of `top` said, by venue and pair. Compiles, or
+        loads, machine code; worth it from some ten thousand frames on.
+        """
         return None
 
     @abstractmethod

@@ -182,6 +182,17 @@ class OrderBookTracker:
         forms += [form for form, book in books.diff_books.items() if book is books.fusion.book]
         return list(dict.fromkeys(forms))
 
+    def book_of_diffs(self, venue: str, trading_pair: str, form: str) -> OrderBook | None:
+        """The fused book of a pair, if it is kept by the diffs of that form and by nothing else that is lost."""
+        books = self._pairs.get((venue, trading_pair))
+        if books is None or form in books.lost or books.diff_books.get(form) is not books.fusion.book:
+            return None
+        return books.fusion.book
+
+    def add_crossed(self, trading_pair: str, count: int) -> None:
+        """Count messages, taken in by somebody else, after which a book was crossed."""
+        self.crossed_count[trading_pair] = self.crossed_count.get(trading_pair, 0) + count
+
     def clear(self) -> None:
         """Forget every book, funding and count; listeners stay. Books handed out before stay as they are."""
         self._pairs = {}

@@ -41,6 +41,13 @@ def _common(command: _F) -> _F:
             type=click.Path(dir_okay=False, path_type=Path),
             help="The venue's metadata replies, as one JSON object by request name; tells pairs from symbols.",
         ),
+        click.option(
+            "--compression",
+            type=click.Choice(["small", "fast"]),
+            default="small",
+            show_default=True,
+            help="Smaller files, or files that are written in half the time and a tenth larger.",
+        ),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
     ):
         command = option(command)
@@ -57,11 +64,9 @@ _time_unit = click.option(
 @_venue
 @_time_unit
 @_common
-def collector(
-    files: tuple[Path, ...], venue: str, out: Path, time_unit: str | None, metadata: Path | None, as_json: bool
-) -> None:
+def collector(venue: str, time_unit: str | None, **common: Any) -> None:
     """Import lines `<receive time> <JSON frame>`."""
-    _import(files, out, venue, "collector", time_unit, metadata, as_json)
+    _import(venue, "collector", time_unit, **common)
 
 
 @import_.command(
@@ -70,11 +75,9 @@ def collector(
 @_venue
 @_time_unit
 @_common
-def jsonl(
-    files: tuple[Path, ...], venue: str, out: Path, time_unit: str | None, metadata: Path | None, as_json: bool
-) -> None:
+def jsonl(venue: str, time_unit: str | None, **common: Any) -> None:
     """Import lines `{"ts": <time>, "payload": {...}}`, the time as ISO 8601 or an integer."""
-    _import(files, out, venue, "jsonl", time_unit, metadata, as_json)
+    _import(venue, "jsonl", time_unit, **common)
 
 
 @import_.command(
@@ -82,24 +85,33 @@ def jsonl(
     epilog=examples("tickdeck import hyperliquid-archive 20240101/12/l2Book/BTC.lz4 --out tapes/btc-noon"),
 )
 @_common
-def hyperliquid_archive(files: tuple[Path, ...], out: Path, metadata: Path | None, as_json: bool) -> None:
+def hyperliquid_archive(**common: Any) -> None:
     """Import Hyperliquid's own archive: LZ4 files of lines `{"time": ..., "raw": {...}}`."""
-    _import(files, out, "hyperliquid", "archive", None, metadata, as_json)
+    _import("hyperliquid", "archive", None, **common)
 
 
 def _import(
-    files: tuple[Path, ...],
-    out: Path,
     venue: str,
     line_format: str,
     time_unit: str | None,
+    *,
+    files: tuple[Path, ...],
+    out: Path,
     metadata: Path | None,
+    compression: str,
     as_json: bool,
 ) -> None:
     from recordings.importing import ImportOptions, import_capture
+    from recordings.parquet_options import FAST, SMALL
     from toolkit.cli.info import summary, write_summary
 
-    options = ImportOptions(venue=venue, line_format=line_format, time_unit=time_unit, metadata=metadata)
+    options = ImportOptions(
+        venue=venue,
+        line_format=line_format,
+        time_unit=time_unit,
+        metadata=metadata,
+        compression=FAST if compression == "fast" else SMALL,
+    )
     total = sum(path.stat().st_size for path in files if path.is_file())
     with progress_bar("importing", total) as advance:
         done = 0

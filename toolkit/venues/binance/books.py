@@ -94,7 +94,8 @@ class Books:
         self._venue = venue
         self._is_spot = is_spot
         self._ask_for = ask
-        self._joins: dict[str, DepthJoin] = {}
+        #: The chain of diffs of each symbol.
+        self.joins: dict[str, DepthJoin] = {}
         #: Symbols with diffs, and snapshots without a symbol, by the connection (file) they came on.
         self._on_conn: dict[int, list[str]] = {}
         self._unnamed: dict[int, Base] = {}
@@ -114,9 +115,9 @@ class Books:
         ts_event = wire.to_ns(data.T or data.E)
         bid_prices, bid_sizes = columns(data.b)
         ask_prices, ask_sizes = columns(data.a)
-        join = self._joins.get(symbol)
+        join = self.joins.get(symbol)
         if join is None:
-            join = self._joins[symbol] = DepthJoin(self._is_spot)
+            join = self.joins[symbol] = DepthJoin(self._is_spot)
         if not join.speed:
             join.speed = speed
         messages: list[Message] = []
@@ -203,9 +204,9 @@ class Books:
 
     def take_snapshot(self, frame: Frame, symbol: str, base: Base) -> list[Message]:
         """The messages of a snapshot to join diffs to."""
-        join = self._joins.get(symbol)
+        join = self.joins.get(symbol)
         if join is None:
-            join = self._joins[symbol] = DepthJoin(self._is_spot)
+            join = self.joins[symbol] = DepthJoin(self._is_spot)
         messages: list[Message] = []
         stream = self._host.streams.get(symbol, FORM_FULL)
         if join.last_id is not None and (stream is None or not stream.is_live):
@@ -292,7 +293,7 @@ class Books:
 
     def asked(self, symbol: str) -> None:
         """A request for a snapshot left: from here on diffs are kept for it."""
-        join = self._joins.get(symbol)
+        join = self.joins.get(symbol)
         if join is not None and join.is_joined and join.recent is None:
             join.recent = []
 
@@ -304,13 +305,13 @@ class Books:
     def lost(self, symbols: Iterable[str]) -> None:
         """Their connection was lost: what came before says nothing about what will come."""
         for symbol in symbols:
-            join = self._joins.get(symbol)
+            join = self.joins.get(symbol)
             if join is not None:
                 join.lose()
 
     def lost_all(self) -> None:
         """Every connection is gone."""
-        self.lost(self._joins)
+        self.lost(self.joins)
 
     def connected(self, symbols: Iterable[str]) -> None:
         """A connection was made: whatever was under way for these is asked for anew."""
@@ -332,13 +333,13 @@ class Books:
 
     def export(self) -> Any:
         """Everything, for a checkpoint."""
-        state = _State(self._joins, self._on_conn, self._unnamed, self._unnamed_taken, self._requests, self.covered)
+        state = _State(self.joins, self._on_conn, self._unnamed, self._unnamed_taken, self._requests, self.covered)
         return msgspec.to_builtins(state, str_keys=True)
 
     def restore(self, state: Any) -> None:
         """Become what `export` described."""
         found = msgspec.convert(state, _State, str_keys=True, strict=False)
-        self._joins, self._on_conn, self._unnamed = found.joins, found.on_conn, found.unnamed
+        self.joins, self._on_conn, self._unnamed = found.joins, found.on_conn, found.unnamed
         self._unnamed_taken, self._requests = found.unnamed_taken, found.requests
         self.covered.clear()  # others hold it
         self.covered.update(found.covered)

@@ -24,7 +24,7 @@ User data streams need an API key and are left out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
@@ -36,10 +36,15 @@ from toolkit.protocol import CloseConnection, ConnectionPlan, ProtocolOptions, R
 from toolkit.streams import Stream
 from toolkit.venues.binance import convert, wire
 from toolkit.venues.binance.books import Books
-from toolkit.venues.binance.feeds import Feeds
+from toolkit.venues.binance.depth import DepthJoin
+from toolkit.venues.binance.feeds import Feed, Feeds
 from toolkit.venues.binance.products import COINM, HEARTBEAT, SPOT, USDM, Channel, Product, parse_channels
 from toolkit.venues.binance.subscriptions import Subscriptions
 from toolkit.venues.binance.symbols import SymbolTable, parse_exchange_info
+
+if TYPE_CHECKING:
+    from toolkit.columnar import ColumnarTaker, Tops
+    from toolkit.tracker import OrderBookTracker
 
 __all__ = ["BinanceCoinMProtocol", "BinanceMarketProtocol", "BinanceSpotProtocol", "BinanceUsdMProtocol"]
 
@@ -71,6 +76,26 @@ class BinanceMarketProtocol(VenueProtocol):
         self._awaited: set[str] = set()
         self._funding_hours: dict[str, int] = {}
         self._open_interest_mono = 0
+
+    # -- frames by the batch -----------------------------------------------------------------------------------
+
+    def columnar(self, books: OrderBookTracker, tops: Tops) -> ColumnarTaker | None:
+        from toolkit.venues.binance.columnar import BinanceTaker  # loads the compiler
+
+        return BinanceTaker(self, books, tops)
+
+    @property
+    def known_feeds(self) -> dict[bytes, Feed]:
+        """Streams that have been understood at least once, by wire name; the same object as long as this lives."""
+        return self._by_name
+
+    def depth_join(self, symbol: str) -> DepthJoin | None:
+        """The chain of a symbol's diffs; None before the first."""
+        return self._books.joins.get(symbol)
+
+    def cover(self, symbol: str) -> tuple[float, float] | None:
+        """The prices that the snapshot of a symbol covered, in a live session: lowest bid and highest ask."""
+        return self._books.covered.get(symbol)
 
     # -- metadata ----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,84 @@
+"""The same frames one by one and by the batch, and what has to be the same afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recordings.checkpoints import encode_checkpoint
+from recordings.manifest import Segment
+from recordings.normalize import Normalizer
+from recordings.segment import SegmentWriter
+from recordings.tables import frames_to_batch
+from toolkit.frames import Frame
+from toolkit.protocol import ProtocolOptions
+from toolkit.venue import find_venue
+
+__all__ = ["Outcome", "by_batch", "one_by_one", "tables_of"]
+
+Outcome = tuple[Any, ...]
+
+
+def _normalizer(venues: Sequence[str], options: ProtocolOptions) -> Normalizer:
+    return Normalizer({venue: find_venue(venue).make_protocol(options) for venue in venues})
+
+
+def tables_of(folder: Path) -> dict[str, pa.Table]:
+    """Every table of a recording, by its path."""
+    return {str(path.relative_to(folder)): pq.read_table(path) for path in sorted(folder.rglob("*.parquet"))}
+
+
+def _outcome(folder: Path, normalizer: Normalizer, writer: SegmentWriter) -> Outcome:
+    write = writer.cut()
+    entry: Segment | None = write() if write is not None else None
+    facts: tuple[Any, ...] = ()
+    if entry is not None:
+        facts = (entry.digest, entry.counts, entry.message_count, entry.imprecise_values, entry.frame_count)
+        facts += (entry.ts_recv_first, entry.ts_recv_last, entry.capture_seq_first, entry.capture_seq_last)
+    books = (normalizer.tracker.crossed_count, normalizer.tracker.refused_count, normalizer.conn_id_max)
+    return facts, books, writer.symbols, encode_checkpoint(normalizer), tables_of(folder)
+
+
+def one_by_one(
+    folder: Path, venues: Sequence[str], frames: Sequence[Frame], options: ProtocolOptions | None = None
+) -> Outcome:
+    """What becomes of the frames on the way that every venue has."""
+    normalizer = _normalizer(venues, options or ProtocolOptions())
+    writer = SegmentWriter(folder, 0, normalizer)
+    for frame in frames:
+        writer.add(frame)
+    return _outcome(folder, normalizer, writer)
+
+
+def by_batch(
+    folder: Path,
+    venues: Sequence[str],
+    frames: Sequence[Frame],
+    cuts: Sequence[int],
+    options: ProtocolOptions | None = None,
+) -> tuple[Outcome, int]:
+    """What becomes of them in batches that end at `cuts`, and how many compiled code took."""
+    normalizer = _normalizer(venues, options or ProtocolOptions())
+    assert normalizer.compile(), "the venue has compiled code"
+    writer = SegmentWriter(folder, 0, normalizer)
+    taken = 0
+    plain = writer._normalize
+
+    def counted(frame: Frame) -> Any:
+        nonlocal taken
+        taken -= 1
+        return plain(frame)
+
+    writer._normalize = counted  # type: ignore[method-assign]  # only to count what goes the other way
+    ends = sorted({min(cut, len(frames)) for cut in cuts} | {len(frames)})
+    start = 0
+    for end in ends:
+        if end > start:
+            taken += end - start
+            writer.add_batch(frames_to_batch(list(frames[start:end])))
+            start = end
+    return _outcome(folder, normalizer, writer), taken

@@ -1,0 +1,192 @@
+"""
+Frames by the batch: the fast way from bytes to columns, for venues that have one.
+
+A venue may give a `ColumnarTaker` beside its protocol. It takes in runs of the frames that make up nearly all of a
+recording, and gives their messages as columns. What it does not take, the protocol gets, frame by frame. Both share
+one state, so messages, books and digest are the same whoever took a frame, and however frames are cut into batches.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.frames import Frame
+
+__all__ = ["ColumnarTaker", "DiffColumns", "FrameBatch", "QuoteColumns", "Taken", "TopColumns", "Tops", "TradeColumns"]
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+#: What the last row of `top` said, by venue and pair with a space between: best bid and its size, best ask and its size,
+#: whether the book was stale.
+Tops = dict[str, tuple[float | None, float | None, float | None, float | None, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameBatch:
+    """
+    Consecutive frames as arrays, one element per frame.
+
+    Attributes:
+        first_seq: `capture_seq` of the first.
+        data: Payloads, one after the other (uint8).
+        offsets: Where each begins in `data`, and where the last one ends.
+        ts_recv: ns.
+        ts_mono: ns.
+        conn_id: int32.
+        conn_epoch: int32.
+        is_taken: Whether a frame is a WebSocket message that the venue in question sent.
+    """
+
+    first_seq: int
+    data: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[Any]
+    ts_recv: Integers
+    ts_mono: Integers
+    conn_id: npt.NDArray[np.int32]
+    conn_epoch: npt.NDArray[np.int32]
+    is_taken: Flags
+
+    def __len__(self) -> int:
+        return len(self.ts_recv)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Columns:
+    """
+    What the columns of every kind share; one element per message.
+
+    Attributes:
+        symbol: All of one instrument.
+        trading_pair: Its pair.
+        frame: Index of the frame in the batch.
+        ts_event: ns; -1 where the venue gives none.
+    """
+
+    symbol: str
+    trading_pair: str
+    frame: Integers
+    ts_event: Integers
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffColumns(_Columns):
+    """
+    `BookDiff` messages, the only ones of their frames.
+
+    Attributes:
+        form: Of all of them.
+        first_update_id: Per message.
+        last_update_id: Per message.
+        prev_update_id: Per message, or None where the venue has none.
+        level_count: Levels per message, at least 1.
+        bid_count: Of them bids, which go first.
+        price: Per level.
+        size: Per level.
+    """
+
+    form: str
+    first_update_id: Integers
+    last_update_id: Integers
+    prev_update_id: Integers | None
+    level_count: Integers
+    bid_count: Integers
+    price: Floats
+    size: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteColumns(_Columns):
+    """`BestQuote` messages with both sides and without counts, not fused, the only ones of their frames."""
+
+    bid_price: Floats
+    bid_size: Floats
+    ask_price: Floats
+    ask_size: Floats
+    update_id: Integers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeColumns(_Columns):
+    """
+    `Trade` messages that are not history and have no cause, the only ones of their frames.
+
+    Attributes:
+        is_sell: Whether the taker sold.
+        price: In quote currency.
+        size: As the message has it.
+        trade_id: A number; the message has its digits.
+        id_prefix: Text before it, of all of them.
+        is_duplicate: Whether it was told before.
+    """
+
+    is_sell: Flags
+    price: Floats
+    size: Floats
+    trade_id: Integers
+    id_prefix: str
+    is_duplicate: Flags
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopColumns(_Columns):
+    """`BookTop` rows; NaN for a side that is empty."""
+
+    bid_price: Floats
+    bid_size: Floats
+    ask_price: Floats
+    ask_size: Floats
+    is_stale: Flags
+    is_crossed: Flags
+
+
+MessageColumns = DiffColumns | QuoteColumns | TradeColumns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """
+    What became of a run of frames.
+
+    Attributes:
+        end: Index of the first frame that was not taken.
+        digest: State of the digest chain after the run.
+        messages: Their messages, per kind and instrument in order.
+        tops: Changes of the best levels, per instrument in order.
+        message_count: Messages in all, of which each frame gave one.
+        duplicate_count: Trades told before.
+        imprecise_count: Quoted decimals with more digits than a float64 keeps.
+    """
+
+    end: int
+    digest: bytes
+    messages: list[MessageColumns] = field(default_factory=list)
+    tops: list[TopColumns] = field(default_factory=list)
+    message_count: int = 0
+    duplicate_count: int = 0
+    imprecise_count: int = 0
+
+
+class ColumnarTaker(ABC):
+    """Takes frames by the batch, on the state of one protocol and of the books behind it."""
+
+    @abstractmethod
+    def take(self, frames: FrameBatch, begin: int, digest: bytes) -> Taken:
+        """Take frames in from `begin` on, as far as it can; none, if the first is not for it."""
+
+    @abstractmethod
+    def before(self, frame: Frame) -> None:
+        """The protocol is about to get this frame: bring up to date what it may look at."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Bring the books up to date: somebody is about to read or export them."""

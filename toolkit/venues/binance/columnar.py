@@ -1,0 +1,408 @@
+"""
+Runs of frames by compiled code, between frames that the protocol takes.
+
+The state stays where the protocol has it: chains, streams, told trades, books. Before a run, what the kernel needs is
+copied into its arrays; after it, what it changed is written back. Only the levels of a book stay in the kernel until
+somebody is about to look at them, because copying a thousand levels takes as long as applying them.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from toolkit.columnar import ColumnarTaker, DiffColumns, FrameBatch, QuoteColumns, Taken, TopColumns, Tops, TradeColumns
+from toolkit.frames import WS_IN, Frame
+from toolkit.kernels.hashing import STATE_BYTES
+from toolkit.kernels.levels import clear_side, set_level, side_columns
+from toolkit.messages import FORM_FULL, BestQuote
+from toolkit.orderbook import BookSide, OrderBook
+from toolkit.tracker import OrderBookTracker
+from toolkit.venues.binance import kernel_run
+from toolkit.venues.binance.kernel_arrays import Arrays, Table, book_scale
+from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, QUOTE, TRADE
+
+if TYPE_CHECKING:
+    from toolkit.venues.binance.feeds import Feed
+    from toolkit.venues.binance.market import BinanceMarketProtocol
+
+__all__ = ["BinanceTaker"]
+
+_PREFIX: Final = b'{"stream":"'
+_KINDS: Final = {"depth": DIFF, "bookTicker": QUOTE, "trade": TRADE, "aggTrade": AGG_TRADE}
+#: Streams whose frames change no book, whatever is in them.
+_BOOKLESS: Final = frozenset({"bookTicker", "trade", "aggTrade", "markPrice", "forceOrder"})
+#: After so many frames in a row that were not for it, it looks at one frame in so many more.
+_PATIENCE: Final = 16
+_REST_FRAMES: Final = 256
+#: Growing an array so often for one frame means that something else is wrong with it.
+_GROWTHS_MAX: Final = 12
+
+
+class _Book:
+    """The book of one instrument, as far as it is in the kernel."""
+
+    __slots__ = ("book", "is_ahead", "is_loaded", "rescales")
+
+    def __init__(self) -> None:
+        self.book: OrderBook | None = None
+        self.is_loaded = False
+        #: Whether the kernel knows more than the book.
+        self.is_ahead = False
+        self.rescales = 0
+
+
+class BinanceTaker(ColumnarTaker):
+    """
+    See `ColumnarTaker`.
+
+    Args:
+        protocol: Whose state it works on.
+        tracker: The books behind it.
+        tops: What the last row of `top` said.
+    """
+
+    def __init__(self, protocol: BinanceMarketProtocol, tracker: OrderBookTracker, tops: Tops) -> None:
+        self._protocol = protocol
+        self._tracker = tracker
+        self._tops = tops
+        self._venue = protocol.venue
+        self._is_spot = protocol.product.is_spot
+        self._arrays = Arrays(protocol.venue, is_spot=self._is_spot)
+        self._feeds = protocol.known_feeds
+        self._books: list[_Book] = []
+        self._table = Table()
+        #: Feeds that the protocol may have changed since the last run; None: any, and any book.
+        self._touched: set[bytes] | None = None
+        self._refused_in_a_row = 0
+        self._resting = 0
+
+    # -- what `ColumnarTaker` asks ------------------------------------------------------------------------------
+
+    def take(self, frames: FrameBatch, begin: int, digest: bytes) -> Taken:
+        if self._resting:
+            self._resting -= 1
+            return Taken(end=begin, digest=digest)
+        self._refresh()
+        arrays = self._arrays
+        arrays.begin(frames, begin, digest)
+        end = begin
+        growths = 0
+        while True:
+            end, reason = kernel_run.run(*arrays.arguments(frames, end))
+            if reason == kernel_run.FULL and growths < _GROWTHS_MAX:
+                growths += 1
+                arrays.grow()
+                continue
+            break
+        if end == begin:
+            self._refused_in_a_row += 1
+            if self._refused_in_a_row >= _PATIENCE:
+                self._resting = _REST_FRAMES
+        else:
+            self._refused_in_a_row = 0
+        if reason == kernel_run.RESCALE:
+            self._rescale()
+        return self._finish(frames, end)
+
+    def before(self, frame: Frame) -> None:
+        name = b""
+        if frame.kind == WS_IN and frame.payload.startswith(_PREFIX):
+            name = frame.payload[11 : frame.payload.find(b'"', 11)]
+        if _words(name) in _BOOKLESS and name in self._feeds:
+            if self._touched is not None:
+                self._touched.add(name)
+            return
+        self.settle()
+        self._touched = None
+
+    def settle(self) -> None:
+        # A book that is read is not one that was changed: what is loaded stays so until `before` says otherwise.
+        for number, held in enumerate(self._books):
+            if held.is_ahead and held.book is not None:
+                self._unload(held.book.bids, number, 0)
+                self._unload(held.book.asks, number, 1)
+                held.is_ahead = False
+
+    # -- into the kernel ----------------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        touched = self._touched
+        if touched is None:
+            for held in self._books:
+                held.is_loaded = False
+            self._arrays.feeds.kind[:] = 0
+            if any(self._feeds.get(name, feed).pair != feed.pair for name, feed in self._table.named()):
+                self._forget()
+            names = [name for name, feed in self._feeds.items() if feed.symbol and _words(name) in _KINDS]
+        else:
+            names = [name for name in touched if name in self._feeds]
+        self._touched = set()
+        for name in names:
+            kind = _KINDS.get(_words(name))
+            if kind is not None:
+                self._refresh_feed(name, self._feeds[name], kind)
+
+    def _forget(self) -> None:
+        """Pairs are spelled otherwise than before (metadata came): nothing in the arrays holds."""
+        self._arrays = Arrays(self._venue, is_spot=self._is_spot)
+        self._table = Table()
+        self._books = []
+
+    def _refresh_feed(self, name: bytes, feed: Feed, kind: int) -> None:
+        table, arrays = self._table, self._arrays
+        number = table.instrument(feed.symbol, feed.pair)
+        if number == len(self._books):
+            self._books.append(_Book())
+            arrays.add_instrument()
+        index = table.feed(name)
+        if index == len(table.feeds):
+            table.feeds.append(feed)
+            arrays.add_feed(name, kind, number, feed.symbol, feed.pair)
+        table.feeds[index] = feed
+        instruments = arrays.instruments
+        if kind == DIFF:
+            is_taken = self._refresh_book(number, feed)
+        else:
+            is_taken = feed.stream is not None and feed.stream.is_live
+            if kind == QUOTE:
+                instruments.cover[number] = self._protocol.cover(feed.symbol) or (-np.inf, np.inf)
+            else:
+                instruments.trade_seen[number] = feed.trades
+        arrays.feeds.kind[index] = kind if is_taken else 0
+
+    def _refresh_book(self, number: int, feed: Feed) -> bool:
+        """Whether diffs of that feed can be taken; if so the book is in the kernel."""
+        instruments, held = self._arrays.instruments, self._books[number]
+        instruments.last_id[number] = -1
+        join = self._protocol.depth_join(feed.symbol)
+        stream = self._protocol.streams.get(feed.symbol, FORM_FULL)
+        if join is None or join.last_id is None or join.recent is not None or join.spare is not None:
+            return False
+        if join.speed != feed.detail or stream is None or not stream.is_live:
+            return False
+        book = self._tracker.book_of_diffs(self._venue, feed.pair, FORM_FULL)
+        if book is None or book.bids.has_counts or book.asks.has_counts:
+            return False
+        if not held.is_loaded or held.book is not book:
+            held.book = book
+            if not self._load(book, number):
+                return False
+            held.is_loaded = True
+        instruments.last_id[number] = join.last_id
+        instruments.last_ts[number] = -1 if join.last_ts is None else join.last_ts
+        instruments.is_bare[number] = join.is_bare
+        instruments.is_stale[number] = book.is_stale
+        self._arrays.set_connections(number, join.conn_ids)
+        top = self._tops.get(f"{self._venue} {feed.pair}")
+        instruments.top_is_stale[number] = -1 if top is None else top[4]
+        if top is not None:
+            instruments.top[number] = [np.nan if value is None else value for value in top[:4]]
+        return True
+
+    def _load(self, book: OrderBook, number: int) -> bool:
+        """Copy a book's levels in; False where its prices have no step that could be told."""
+        arrays = self._arrays
+        sides = [side.columns() for side in (book.bids, book.asks)]
+        scale = book_scale([prices for prices, _, _ in sides], coarse=self._books[number].rescales < 2)
+        if scale is None:
+            return False
+        decimals, step = scale
+        arrays.instruments.decimals[number], arrays.instruments.step[number] = decimals, step
+        for which, (prices, sizes, _) in enumerate(sides):
+            side = number * 2 + which
+            arrays.make_room(side, len(prices))
+            clear_side(arrays.store, side)
+            keys = np.rint(np.asarray(prices) * 10.0**decimals).astype(np.int64) // step
+            for key, size in zip((-keys if which else keys).tolist(), sizes, strict=True):
+                set_level(arrays.store, side, key, size)
+        return True
+
+    def _unload(self, side: BookSide, number: int, which: int) -> None:
+        arrays = self._arrays
+        instruments = arrays.instruments
+        count = int(arrays.store.levels[number * 2 + which])
+        keys, sizes = np.empty(count, np.int64), np.empty(count, np.float64)
+        side_columns(arrays.store, number * 2 + which, keys, sizes)
+        units = (-keys if which else keys) * instruments.step[number]
+        prices = units / 10.0 ** int(instruments.decimals[number])
+        side.replace((tuple(prices.tolist()), tuple(sizes.tolist()), ()), checked=True)
+
+    def _rescale(self) -> None:
+        """A price between the steps of the book: the protocol takes that frame, and the steps are told anew."""
+        for held in self._books:
+            held.rescales += 1
+
+    # -- out of the kernel --------------------------------------------------------------------------------------
+
+    def _finish(self, frames: FrameBatch, end: int) -> Taken:
+        arrays, table = self._arrays, self._table
+        counts = [int(count) for count in arrays.counts]
+        diffs, quotes, trades, tops = counts[0], counts[1], counts[2], counts[3]
+        messages: list[DiffColumns | QuoteColumns | TradeColumns] = []
+        for number, rows in arrays.by_instrument(arrays.diffs, diffs):
+            messages.append(self._diff_columns(number, rows))
+        for number, rows in arrays.by_instrument(arrays.quotes, quotes):
+            messages.append(self._quote_columns(number, rows))
+        for number, rows in arrays.by_instrument(arrays.trades, trades):
+            messages += self._trade_columns(number, rows)
+        changes = [self._top_columns(number, rows) for number, rows in arrays.by_instrument(arrays.tops, tops)]
+        for index in np.flatnonzero(arrays.feeds.taken[: len(table.feeds)]).tolist():
+            self._write_back(frames, index)
+        for change in changes:
+            self._tops[f"{self._venue} {change.trading_pair}"] = _last_top(change)
+        for columns in messages:
+            if isinstance(columns, QuoteColumns):
+                self._tracker.apply(self._last_quote(frames, columns))
+        return Taken(
+            end=end,
+            digest=bytes(arrays.scratch.bytes[:STATE_BYTES]),
+            messages=messages,
+            tops=changes,
+            message_count=diffs + quotes + trades,
+            duplicate_count=counts[6],
+            imprecise_count=counts[5],
+        )
+
+    def _write_back(self, frames: FrameBatch, index: int) -> None:
+        """A feed's stream, chain and told trades, as they are after its last frame."""
+        arrays, feed = self._arrays, self._table.feeds[index]
+        kind, number = int(arrays.feeds.kind[index]), int(arrays.feeds.instrument[index])
+        last = int(arrays.feeds.last[index])
+        stream = self._protocol.streams.get(feed.symbol, FORM_FULL) if kind == DIFF else feed.stream
+        if stream is not None:
+            stream.frame_count += int(arrays.feeds.taken[index])
+            stream.last_recv = int(frames.ts_recv[last])
+            stream.last_mono = int(frames.ts_mono[last])
+        instruments = arrays.instruments
+        if kind in (TRADE, AGG_TRADE):
+            feed.trades[:] = instruments.trade_seen[number].tolist()
+            return
+        join = self._protocol.depth_join(feed.symbol) if kind == DIFF else None
+        held = self._books[number]
+        if join is None or held.book is None:
+            return
+        join.last_id, join.last_ts = int(instruments.last_id[number]), int(instruments.last_ts[number])
+        join.is_bare = False
+        held.is_ahead = True
+        held.book.stamp(join.last_ts, int(frames.ts_recv[last]), join.last_id)
+        crossed = int(instruments.crossed[number])
+        if crossed:
+            self._tracker.add_crossed(feed.pair, crossed)
+            instruments.crossed[number] = 0
+
+    def _diff_columns(self, number: int, rows: Any) -> DiffColumns:
+        diffs, columns = self._arrays.diffs, self._arrays.columns
+        symbol, pair = self._table.instruments[number]
+        starts, counts = diffs.rows[rows, 0], diffs.rows[rows, 1]
+        levels: Any
+        if isinstance(rows, slice):
+            levels = slice(0, int(counts.sum()))
+        else:
+            levels = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(int(counts.sum()))
+        return DiffColumns(
+            symbol=symbol,
+            trading_pair=pair,
+            frame=diffs.frame[rows].copy(),
+            ts_event=diffs.ts_event[rows].copy(),
+            form=FORM_FULL,
+            first_update_id=diffs.ids[rows, 0].copy(),
+            last_update_id=diffs.ids[rows, 1].copy(),
+            prev_update_id=None if self._is_spot else diffs.ids[rows, 2].copy(),
+            level_count=counts.copy(),
+            bid_count=diffs.bids[rows].copy(),
+            price=columns.price[levels].copy(),
+            size=columns.size[levels].copy(),
+        )
+
+    def _quote_columns(self, number: int, rows: Any) -> QuoteColumns:
+        quotes = self._arrays.quotes
+        symbol, pair = self._table.instruments[number]
+        bid_price, bid_size, ask_price, ask_size = quotes.values[rows].T.copy()
+        return QuoteColumns(
+            symbol=symbol,
+            trading_pair=pair,
+            frame=quotes.frame[rows].copy(),
+            ts_event=quotes.ts_event[rows].copy(),
+            bid_price=bid_price,
+            bid_size=bid_size,
+            ask_price=ask_price,
+            ask_size=ask_size,
+            update_id=quotes.ids[rows, 0].copy(),
+        )
+
+    def _trade_columns(self, number: int, rows: Any) -> list[TradeColumns]:
+        """Trades and aggregates in their order: one element for each stretch of either."""
+        trades = self._arrays.trades
+        symbol, pair = self._table.instruments[number]
+        indices = np.arange(rows.stop) if isinstance(rows, slice) else rows
+        kinds = trades.kind[indices]
+        cuts = [0, *(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(indices)]
+        found = []
+        for start, stop in pairwise(cuts):
+            some = indices[start:stop]
+            found.append(
+                TradeColumns(
+                    symbol=symbol,
+                    trading_pair=pair,
+                    frame=trades.frame[some],
+                    ts_event=trades.ts_event[some],
+                    is_sell=trades.flags[some, 0].astype(np.bool_),
+                    price=trades.values[some, 0],
+                    size=trades.values[some, 1],
+                    trade_id=trades.ids[some, 0],
+                    id_prefix="a" if kinds[start] else "",
+                    is_duplicate=trades.flags[some, 1].astype(np.bool_),
+                )
+            )
+        return found
+
+    def _top_columns(self, number: int, rows: Any) -> TopColumns:
+        tops = self._arrays.tops
+        symbol, pair = self._table.instruments[number]
+        bid_price, bid_size, ask_price, ask_size = tops.values[rows].T.copy()
+        return TopColumns(
+            symbol=symbol,
+            trading_pair=pair,
+            frame=tops.frame[rows].copy(),
+            ts_event=tops.ts_event[rows].copy(),
+            bid_price=bid_price,
+            bid_size=bid_size,
+            ask_price=ask_price,
+            ask_size=ask_size,
+            is_stale=tops.flags[rows, 0].astype(np.bool_),
+            is_crossed=tops.flags[rows, 1].astype(np.bool_),
+        )
+
+    def _last_quote(self, frames: FrameBatch, columns: QuoteColumns) -> BestQuote:
+        frame, ts_event = int(columns.frame[-1]), int(columns.ts_event[-1])
+        return BestQuote(
+            self._venue,
+            columns.symbol,
+            columns.trading_pair,
+            None if ts_event < 0 else ts_event,
+            int(frames.ts_recv[frame]),
+            frames.first_seq + frame,
+            0,
+            False,
+            float(columns.bid_price[-1]),
+            float(columns.bid_size[-1]),
+            None,
+            float(columns.ask_price[-1]),
+            float(columns.ask_size[-1]),
+            None,
+            int(columns.update_id[-1]),
+        )
+
+
+def _words(name: bytes) -> str:
+    """The kind of stream in a wire name: `depth` of `btcusdt@depth@100ms`."""
+    return name.partition(b"@")[2].partition(b"@")[0].decode("ascii", "replace")
+
+
+def _last_top(columns: TopColumns) -> tuple[float | None, float | None, float | None, float | None, bool]:
+    last = [float(column[-1]) for column in (columns.bid_price, columns.bid_size, columns.ask_price, columns.ask_size)]
+    bid, bid_size, ask, ask_size = (None if value != value else value for value in last)  # NaN
+    return bid, bid_size, ask, ask_size, bool(columns.is_stale[-1])

@@ -1,0 +1,363 @@
+"""The arrays that a run of frames works on, and the numbers that feeds and instruments have in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+
+from toolkit.columnar import FrameBatch
+from toolkit.kernels.hashing import STATE_BYTES
+from toolkit.kernels.levels import make_store, widen_store
+from toolkit.messages import FORM_FULL, BestQuote, BookDiff, Side, Trade
+from toolkit.venues.binance.kernel_frames import DIFF, FIELDS, QUOTE, name_hash
+from toolkit.venues.binance.kernel_state import Columns, Feeds, Instruments, Messages, Pieces, Run, Scratch
+
+if TYPE_CHECKING:
+    from toolkit.venues.binance.feeds import Feed
+
+__all__ = ["Arrays", "Table", "book_scale"]
+
+_DECIMALS_MAX: Final = 12
+_FINE_DECIMALS: Final = 8
+_EXACT: Final = 2.0**53
+_pack = msgspec.msgpack.Encoder().encode
+
+
+def book_scale(sides: Sequence[Sequence[float]], *, coarse: bool) -> tuple[int, int] | None:
+    """
+    Decimals and step of the prices of a book: each is a whole number of steps of `step` units of the last decimal.
+
+    The step is the largest one (`coarse`), or the smallest of eight decimals where that failed before. None where the
+    prices have more decimals than can be told.
+    """
+    prices = np.concatenate([np.asarray(side, np.float64) for side in sides])
+    for decimals in range(0 if coarse else _FINE_DECIMALS, _DECIMALS_MAX + 1):
+        units = np.rint(prices * 10.0**decimals)
+        if len(units) and units.max() >= _EXACT:
+            return None
+        if (units / 10.0**decimals == prices).all():
+            step = int(np.gcd.reduce(units.astype(np.int64))) if coarse and len(units) else 1
+            return decimals, max(step, 1)
+    return None
+
+
+def _key(name: str) -> bytes:
+    return _pack(name)
+
+
+def _pieces() -> Pieces:
+    """What all messages of a kind share, in the order in which the kernel numbers them."""
+    none, no_levels = _pack(None), _pack(())
+    first = _key("sub_seq") + _pack(0)
+    parts = [
+        _key("ts_recv"),
+        _key("capture_seq"),
+        # 2 to 8: diffs.
+        first
+        + b"".join(
+            [_key("form"), _pack(FORM_FULL), _key("fused"), _pack(True), _key("depth_cap"), none, _key("bid_prices")]
+        ),
+        _key("bid_sizes"),
+        _key("bid_counts") + no_levels + _key("ask_prices"),
+        _key("ask_sizes"),
+        _key("ask_counts") + no_levels + _key("first_update_id"),
+        _key("last_update_id"),
+        _key("prev_update_id"),
+        # 9 to 13: quotes.
+        first + _key("fused") + _pack(False) + _key("bid_price"),
+        _key("bid_size"),
+        _key("bid_count") + none + _key("ask_price"),
+        _key("ask_size"),
+        _key("ask_count") + none + _key("update_id"),
+        # 14 to 18: trades.
+        first + _key("aggressor_side") + _pack(Side.BUY) + _key("price"),
+        first + _key("aggressor_side") + _pack(Side.SELL) + _key("price"),
+        _key("size"),
+        _key("trade_id"),
+        _key("is_duplicate") + _pack(True),
+    ]
+    ends = np.cumsum([0, *map(len, parts)])
+    return Pieces(np.frombuffer(b"".join(parts), np.uint8).copy(), ends.astype(np.int64))
+
+
+def _head(kind: int, venue: str, symbol: str, pair: str, *, is_spot: bool) -> bytes:
+    """The canonical bytes of a message up to the key of its `ts_event`, told by encoding one."""
+    key = (venue, symbol, pair, 0, 0, 0, 0)
+    sample: BookDiff | BestQuote | Trade
+    if kind == DIFF:
+        sample = BookDiff(*key, FORM_FULL, True, None, (), (), (), (), (), (), 0, 0, None if is_spot else 0)
+    elif kind == QUOTE:
+        sample = BestQuote(*key, False, 1.0, 1.0, None, 1.0, 1.0, None, 0)
+    else:
+        sample = Trade(*key, Side.BUY, 1.0, 1.0, "")
+    content = _pack(sample)
+    name = _key("ts_event")
+    return content[
+        : content.index(_key("trading_pair") + _pack(pair) + name) + len(_key("trading_pair") + _pack(pair) + name)
+    ]
+
+
+class Table:
+    """Numbers of feeds and instruments, in the order they were first met."""
+
+    def __init__(self) -> None:
+        self.feeds: list[Feed] = []
+        #: Symbol and pair by number.
+        self.instruments: list[tuple[str, str]] = []
+        self._feed_numbers: dict[bytes, int] = {}
+        self._instrument_numbers: dict[tuple[str, str], int] = {}
+
+    def feed(self, name: bytes) -> int:
+        """The number of a feed; that of the next one, if it is new."""
+        return self._feed_numbers.setdefault(name, len(self._feed_numbers))
+
+    def named(self) -> Iterator[tuple[bytes, Feed]]:
+        """Wire names and feeds."""
+        return zip(self._feed_numbers, self.feeds, strict=True)
+
+    def instrument(self, symbol: str, pair: str) -> int:
+        """The number of an instrument; that of the next one, if it is new."""
+        number = self._instrument_numbers.setdefault((symbol, pair), len(self.instruments))
+        if number == len(self.instruments):
+            self.instruments.append((symbol, pair))
+        return number
+
+
+def _messages(rows: int) -> Messages:
+    return Messages(
+        np.zeros(rows, np.int32),
+        np.zeros(rows, np.int64),
+        np.zeros(rows, np.int64),
+        np.zeros((rows, 3), np.int64),
+        np.zeros((rows, 2), np.int64),
+        np.zeros(rows, np.int64),
+        np.zeros((rows, 4), np.float64),
+        np.zeros((rows, 2), np.int8),
+        np.zeros(rows, np.int8),
+    )
+
+
+def _longer(array: Any, length: int, fill: int = 0) -> Any:
+    """The same array with room for that many elements."""
+    if len(array) >= length:
+        return array
+    wide = np.full((max(length, 2 * len(array)), *array.shape[1:]), fill, array.dtype)
+    wide[: len(array)] = array
+    return wide
+
+
+def _frozen(array: Any, kind: Any) -> Any:
+    """The array as one of that type that cannot be written to: for another type the kernel would be compiled anew."""
+    view = np.ascontiguousarray(array, kind).view()
+    view.flags.writeable = False
+    return view
+
+
+class Arrays:
+    """
+    Everything that the kernel is given. Memory is kept from run to run and grows as needed.
+
+    Args:
+        venue: For the canonical bytes.
+        is_spot: Which rules diffs keep.
+    """
+
+    def __init__(self, venue: str, *, is_spot: bool) -> None:
+        self._venue = venue
+        self._is_spot = is_spot
+        self._feed_count = 0
+        self._instrument_count = 0
+        self.feeds = Feeds(
+            np.full(16, -1, np.int32),
+            np.zeros(0, np.uint8),
+            np.zeros(1, np.int64),
+            np.zeros(0, np.int8),
+            np.zeros(0, np.int32),
+            np.zeros(1, np.int64),
+            np.zeros(0, np.uint8),
+            np.zeros(0, np.int64),
+            np.zeros(0, np.int64),
+        )
+        self.instruments = Instruments(
+            np.zeros(0, np.int64),
+            np.zeros(0, np.int64),
+            np.zeros(0, np.bool_),
+            np.zeros(0, np.int64),
+            np.zeros(0, np.int64),
+            np.ones(0, np.int64),
+            np.zeros(0, np.bool_),
+            np.zeros(0, np.int64),
+            np.zeros((0, 2), np.int64),
+            np.zeros((0, 2), np.float64),
+            np.zeros((0, 4), np.float64),
+            np.zeros(0, np.int8),
+            np.zeros((0, 4), np.int8),
+        )
+        self.store = make_store(2)
+        self.columns = self._new_columns(0)
+        self.diffs = self.quotes = self.trades = self.tops = _messages(0)
+        self._pieces = _pieces()
+        self.scratch = self._new_scratch(1 << 12, 1 << 16)
+        self.counts = np.zeros(7, np.int64)
+        self._imprecise = np.zeros(1, np.int64)
+
+    # -- before a run -------------------------------------------------------------------------------------------
+
+    def begin(self, frames: FrameBatch, begin: int, digest: bytes) -> None:
+        """Make room for what the frames can give, and put the state of the digest where the kernel has it."""
+        count = len(frames) - begin
+        if len(self.diffs.frame) < count:
+            rows = max(count, 2 * len(self.diffs.frame))
+            self.diffs, self.quotes, self.trades, self.tops = (_messages(rows) for _ in range(4))
+        # A level takes ten bytes of text at least.
+        levels = int(frames.offsets[len(frames)] - frames.offsets[begin]) // 10 + 1
+        if len(self.columns.price) < levels:
+            self.columns = self._new_columns(levels)
+        self.counts[:] = 0
+        self.feeds.taken[:] = 0
+        self.scratch.bytes[:STATE_BYTES] = np.frombuffer(digest, np.uint8)
+
+    def arguments(self, frames: FrameBatch, begin: int) -> tuple[Any, ...]:
+        """Of `kernel_run.run`."""
+        return (
+            _frozen(frames.data, np.uint8),
+            _frozen(frames.offsets, np.int32),
+            _frozen(frames.ts_recv, np.int64),
+            _frozen(frames.conn_id, np.int32),
+            _frozen(frames.is_taken, np.bool_),
+            begin,
+            len(frames),
+            frames.first_seq,
+            self.feeds,
+            self.instruments,
+            self.store,
+            self.columns,
+            self.diffs,
+            self.quotes,
+            self.trades,
+            self.tops,
+            self._pieces,
+            self.scratch,
+            Run(self.counts, self._imprecise, self._is_spot),
+        )
+
+    def grow(self) -> None:
+        """Something was full: more of everything that depends on the depth of books."""
+        store = self.store
+        self.store = widen_store(store, 0, 2 * store.page.shape[1], 2 * len(store.bits))
+        self._grow_scratch(2 * len(self.scratch.keys), 2 * len(self.scratch.bytes))
+
+    def make_room(self, side: int, levels: int) -> None:
+        """Room for that many levels on one side."""
+        store = self.store
+        pages, slots = store.page.shape[1], len(store.bits)
+        if levels > pages or levels > store.free[0] + store.pages[side]:
+            self.store = widen_store(store, 0, max(pages, levels), slots + max(slots, levels))
+        self._grow_scratch(2 * levels, 0)
+
+    def add_instrument(self) -> None:
+        """One more."""
+        self._instrument_count += 1
+        count = self._instrument_count
+        self.instruments = Instruments(*(_longer(array, count) for array in self.instruments))
+        if self.store.page.shape[0] < 2 * count:
+            self.store = widen_store(self.store, 4 * count, 0, 0)
+
+    def set_connections(self, number: int, conn_ids: Sequence[int]) -> None:
+        """The connections that an instrument's diffs have come on."""
+        known = self.instruments.connections
+        width = max([*conn_ids, -1]) + 1
+        if known.shape[1] < width:
+            wide = np.zeros((known.shape[0], 2 * width), np.int8)
+            wide[:, : known.shape[1]] = known
+            self.instruments = self.instruments._replace(connections=wide)
+        row = self.instruments.connections[number]
+        row[:] = 0
+        row[[conn_id for conn_id in conn_ids if conn_id >= 0]] = 1
+
+    def add_feed(self, name: bytes, kind: int, instrument: int, symbol: str, pair: str) -> None:
+        """One more; its kind is set when it may be taken."""
+        feeds = self.feeds
+        number = self._feed_count
+        self._feed_count += 1
+        head = _head(kind, self._venue, symbol, pair, is_spot=self._is_spot)
+        names = np.concatenate([feeds.names, np.frombuffer(name, np.uint8)])
+        heads = np.concatenate([feeds.heads, np.frombuffer(head, np.uint8)])
+        table = feeds.table
+        self.feeds = Feeds(
+            table,
+            names,
+            np.append(feeds.name_ends, len(names)),
+            np.append(feeds.kind, np.int8(0)),
+            np.append(feeds.instrument, np.int32(instrument)),
+            np.append(feeds.head_ends, len(heads)),
+            heads,
+            np.append(feeds.taken, 0),
+            np.append(feeds.last, 0),
+        )
+        if 2 * self._feed_count > len(table):
+            self.feeds = self.feeds._replace(table=np.full(4 * len(table), -1, np.int32))
+            for index in range(self._feed_count):
+                self._enter(index)
+        else:
+            self._enter(number)
+
+    def _enter(self, number: int) -> None:
+        feeds = self.feeds
+        start, end = int(feeds.name_ends[number]), int(feeds.name_ends[number + 1])
+        mask = len(feeds.table) - 1
+        place = int(name_hash(feeds.names, start, end)) & mask
+        while feeds.table[place] >= 0:
+            place = (place + 1) & mask
+        feeds.table[place] = number
+
+    # -- after a run --------------------------------------------------------------------------------------------
+
+    def by_instrument(self, messages: Messages, count: int) -> Iterator[tuple[int, Any]]:
+        """The instruments that have messages, in the order of their numbers, each with the rows that are its own."""
+        if not count:
+            return
+        numbers = messages.instrument[:count]
+        if (numbers == numbers[0]).all():
+            yield int(numbers[0]), slice(0, count)
+            return
+        order = np.argsort(numbers, kind="stable")
+        cuts = np.flatnonzero(np.diff(numbers[order])) + 1
+        for rows in np.split(order, cuts):
+            yield int(numbers[rows[0]]), rows
+
+    # -- memory -------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _new_columns(rows: int) -> Columns:
+        return Columns(
+            np.zeros(rows, np.float64),
+            np.zeros(rows, np.float64),
+            np.zeros(rows, np.int64),
+            np.zeros(rows, np.int8),
+        )
+
+    @staticmethod
+    def _new_scratch(levels: int, hashed: int) -> Scratch:
+        words = np.zeros(hashed // 8, np.uint64)
+        return Scratch(
+            np.zeros(FIELDS, np.int64),
+            np.zeros(FIELDS, np.float64),
+            np.zeros(FIELDS, np.int8),
+            words,
+            words.view(np.uint8),
+            np.zeros(8, np.uint64),
+            np.zeros(levels, np.int64),
+            np.zeros(levels, np.float64),
+            np.zeros(24, np.uint8),
+        )
+
+    def _grow_scratch(self, levels: int, hashed: int) -> None:
+        scratch = self.scratch
+        levels, hashed = max(levels, len(scratch.keys)), max(hashed, len(scratch.bytes))
+        if levels > len(scratch.keys) or hashed > len(scratch.bytes):
+            self.scratch = self._new_scratch(levels, hashed)
+            self.scratch.bytes[:STATE_BYTES] = scratch.bytes[:STATE_BYTES]

@@ -1,0 +1,505 @@
+"""
+One call takes in a run of frames: what `Feeds`, `Books`, the book and the digest do message by message, over arrays.
+
+It stops before the first frame that it cannot take exactly as they would, having changed nothing by it, and says why.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from toolkit.kernels.compiling import kernel
+from toolkit.kernels.hashing import chain
+from toolkit.kernels.levels import Store, best, has_room, set_level, side_columns
+from toolkit.kernels.packing import (
+    put_array_head,
+    put_bytes,
+    put_float,
+    put_float_le,
+    put_int,
+    put_uint32_le,
+)
+from toolkit.kernels.text import INTEGER_MAX, POWERS, POWERS_INT, starts_with
+from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, PREFIX, QUOTE, name_hash, read_data
+from toolkit.venues.binance.kernel_state import Columns, Feeds, Instruments, Messages, Pieces, Run, Scratch
+
+__all__ = ["DONE", "FULL", "OTHER", "RESCALE", "run"]
+
+#: Why a run stopped: all frames are done; this frame is for others; an array is full; a price is no step of the book.
+DONE: Final = 0
+OTHER: Final = 1
+FULL: Final = 2
+RESCALE: Final = 3
+
+_MS: Final = 1_000_000
+_MS_MIN: Final = 1_230_768_000_000
+_MS_MAX: Final = 4_102_444_800_000
+_RENUMBERED_NS: Final = 60_000_000_000
+_FULL_DEPTH_EVERY: Final = 256
+_ABSENT: Final = -1
+_HEAD_BYTES: Final = 1024
+
+# Places among the fields, by letter; `pu` is under P.
+_E: Final = 69
+_T: Final = 84
+_U: Final = 85
+_u: Final = 117
+_PU: Final = 80
+_t: Final = 116
+_a: Final = 97
+_A: Final = 65
+_b: Final = 98
+_B: Final = 66
+_p: Final = 112
+_q: Final = 113
+_f: Final = 102
+_l: Final = 108
+_m: Final = 109
+
+
+@kernel
+def _piece(out, at, pieces, number):
+    return put_bytes(out, at, pieces.data, pieces.ends[number], pieces.ends[number + 1])
+
+
+@kernel
+def _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq):
+    """Head and first fields of a message, behind the state of the digest."""
+    out = scratch.bytes
+    at = put_bytes(out, 16, feeds.heads, feeds.head_ends[feed], feeds.head_ends[feed + 1])
+    if ts_event < 0:
+        out[at] = 0xC0
+        at += 1
+    else:
+        at = put_int(out, at, ts_event)
+    at = _piece(out, at, pieces, 0)
+    at = put_int(out, at, ts_recv)
+    at = _piece(out, at, pieces, 1)
+    return put_int(out, at, seq)
+
+
+@kernel
+def _end_frame(scratch, at):
+    """Hash what the frame gave into the state."""
+    out = scratch.bytes
+    end = (at + 127) // 128 * 128
+    for index in range(at, end):
+        out[index] = 0
+    chain(scratch.words, at, scratch.hash)
+
+
+@kernel
+def _put_floats(out, at, values, start, end):
+    at = put_array_head(out, at, end - start)
+    for row in range(start, end):
+        at = put_float(out, at, values[row])
+    return at
+
+
+@kernel
+def _put_side(scratch, at, store, side, sign, step, power):
+    """All levels of a side as two arrays."""
+    out = scratch.bytes
+    side_columns(store, side, scratch.keys, scratch.sizes)
+    levels = store.levels[side]
+    out[at] = 0x92
+    at = put_array_head(out, at + 1, levels)
+    for row in range(levels):
+        at = put_float(out, at, sign * scratch.keys[row] * step / power)
+    at = put_array_head(out, at, levels)
+    for row in range(levels):
+        at = put_float(out, at, scratch.sizes[row])
+    return at
+
+
+@kernel
+def _time(milliseconds):
+    """Nanoseconds; 0 for what is no time in milliseconds."""
+    return milliseconds * _MS if _MS_MIN <= milliseconds < _MS_MAX else np.int64(0)
+
+
+@kernel
+def _same(a, b):
+    return a == b or (a != a and b != b)  # NaN stands for a side that is empty
+
+
+@kernel
+def _diff(
+    frame,
+    feed,
+    bid_rows,
+    rows,
+    row,
+    ts_recv,
+    seq,
+    feeds,
+    instruments,
+    store,
+    columns,
+    diffs,
+    tops,
+    pieces,
+    scratch,
+    state,
+):
+    """A diff that was read: check, apply, hash. Returns a reason to stop, or DONE."""
+    integers, seen, out = scratch.integers, scratch.seen, scratch.bytes
+    number = feeds.instrument[feed]
+    first, last, prev = integers[_U], integers[_u], integers[_PU]
+    if not (seen[_E] and seen[_U] and seen[_u] and seen[_a] and rows) or last < first:
+        return OTHER
+    before = instruments.last_id[number]
+    if before < 0:
+        return OTHER
+    if state.is_spot:
+        if not first <= before + 1 <= last:
+            return OTHER
+    elif not seen[_PU]:
+        return OTHER
+    elif instruments.is_bare[number]:
+        if not prev <= before <= last:
+            return OTHER
+    elif prev != before:
+        return OTHER
+    time = integers[_T] if seen[_T] and integers[_T] else integers[_E]
+    ts_event = _time(time)
+    if not ts_event:
+        return OTHER
+
+    bid_side = number * 2
+    if not (has_room(store, bid_side, bid_rows) and has_room(store, bid_side + 1, rows)):
+        return FULL
+    # Both sides whole, and what this frame adds to them.
+    levels = store.levels[bid_side] + store.levels[bid_side + 1] + rows
+    if levels > len(scratch.keys) or _HEAD_BYTES + (levels + rows) * 18 > len(out):
+        return FULL
+    decimals, step = instruments.decimals[number], instruments.step[number]
+    for index in range(row, row + rows):
+        units = columns.mantissa[index]
+        places = columns.decimals[index]
+        if places > decimals:
+            factor = POWERS_INT[places - decimals]
+            if units % factor:
+                return RESCALE
+            units //= factor
+        elif places < decimals:
+            if units > INTEGER_MAX // POWERS_INT[decimals - places]:
+                return OTHER
+            units *= POWERS_INT[decimals - places]
+        if units % step:
+            return RESCALE
+        columns.mantissa[index] = units // step  # the key of the level, from here on; bids are not negated
+    for index in range(row, row + bid_rows):
+        set_level(store, bid_side, columns.mantissa[index], columns.size[index])
+    for index in range(row + bid_rows, row + rows):
+        set_level(store, bid_side + 1, -columns.mantissa[index], columns.size[index])
+
+    instruments.last_id[number] = last
+    instruments.last_ts[number] = ts_event
+    instruments.is_bare[number] = False
+    instruments.last_frame[number] = frame
+
+    at = _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq)
+    at = _piece(out, at, pieces, 2)
+    at = _put_floats(out, at, columns.price, row, row + bid_rows)
+    at = _piece(out, at, pieces, 3)
+    at = _put_floats(out, at, columns.size, row, row + bid_rows)
+    at = _piece(out, at, pieces, 4)
+    at = _put_floats(out, at, columns.price, row + bid_rows, row + rows)
+    at = _piece(out, at, pieces, 5)
+    at = _put_floats(out, at, columns.size, row + bid_rows, row + rows)
+    at = _piece(out, at, pieces, 6)
+    at = put_int(out, at, first)
+    at = _piece(out, at, pieces, 7)
+    at = put_int(out, at, last)
+    if not state.is_spot:
+        at = _piece(out, at, pieces, 8)
+        at = put_int(out, at, prev)
+
+    power = POWERS[decimals]
+    bid, bid_size, ask, ask_size = np.nan, np.nan, np.nan, np.nan
+    if store.levels[bid_side]:
+        key, bid_size = best(store, bid_side)
+        bid = key * step / power
+    if store.levels[bid_side + 1]:
+        key, ask_size = best(store, bid_side + 1)
+        ask = -key * step / power
+    stale = instruments.is_stale[number]
+    out[at] = 66  # B
+    at = put_float_le(out, at + 1, bid)
+    at = put_float_le(out, at, bid_size)
+    at = put_float_le(out, at, ask)
+    at = put_float_le(out, at, ask_size)
+    at = put_uint32_le(out, at, store.levels[bid_side])
+    at = put_uint32_le(out, at, store.levels[bid_side + 1])
+    out[at] = stale
+    at += 1
+    if seq % _FULL_DEPTH_EVERY == 0:
+        out[at] = 0x92
+        at = _put_side(scratch, at + 1, store, bid_side, 1, step, power)
+        at = _put_side(scratch, at, store, bid_side + 1, -1, step, power)
+    _end_frame(scratch, at)
+
+    is_crossed = bid >= ask  # never with NaN
+    instruments.crossed[number] += is_crossed
+    index = state.counts[0]
+    diffs.instrument[index] = number
+    diffs.frame[index] = frame
+    diffs.ts_event[index] = ts_event
+    diffs.ids[index, 0] = first
+    diffs.ids[index, 1] = last
+    diffs.ids[index, 2] = prev
+    diffs.rows[index, 0] = row
+    diffs.rows[index, 1] = rows
+    diffs.bids[index] = bid_rows
+    state.counts[0] = index + 1
+
+    top = instruments.top[number]
+    if instruments.top_is_stale[number] == stale and (
+        _same(top[0], bid) and _same(top[1], bid_size) and _same(top[2], ask) and _same(top[3], ask_size)
+    ):
+        return DONE
+    top[0], top[1], top[2], top[3] = bid, bid_size, ask, ask_size
+    instruments.top_is_stale[number] = stale
+    index = state.counts[3]
+    tops.instrument[index] = number
+    tops.frame[index] = frame
+    tops.ts_event[index] = ts_event
+    for place in range(4):
+        tops.values[index, place] = top[place]
+    tops.flags[index, 0] = stale
+    tops.flags[index, 1] = is_crossed
+    state.counts[3] = index + 1
+    return DONE
+
+
+@kernel
+def _quote(frame, feed, ts_recv, seq, feeds, instruments, quotes, pieces, scratch, state):
+    """A quote that was read. Returns a reason to stop, or DONE."""
+    integers, decimals, seen, out = scratch.integers, scratch.decimals, scratch.seen, scratch.bytes
+    if not (seen[_u] and seen[_b] and seen[_B] and seen[_a] and seen[_A]):
+        return OTHER
+    if not integers[_b] or not integers[_a]:
+        return OTHER  # a side that is empty
+    ts_event = np.int64(_ABSENT)
+    if seen[_T] and integers[_T]:
+        ts_event = _time(integers[_T])
+        if not ts_event:
+            return OTHER
+    number = feeds.instrument[feed]
+    bid, bid_size, ask, ask_size = decimals[_b], decimals[_B], decimals[_a], decimals[_A]
+    if bid < instruments.cover[number, 0] or ask > instruments.cover[number, 1]:
+        return OTHER
+    at = _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq)
+    at = _piece(out, at, pieces, 9)
+    at = put_float(out, at, bid)
+    at = _piece(out, at, pieces, 10)
+    at = put_float(out, at, bid_size)
+    at = _piece(out, at, pieces, 11)
+    at = put_float(out, at, ask)
+    at = _piece(out, at, pieces, 12)
+    at = put_float(out, at, ask_size)
+    at = _piece(out, at, pieces, 13)
+    at = put_int(out, at, integers[_u])
+    _end_frame(scratch, at)
+    index = state.counts[1]
+    quotes.instrument[index] = number
+    quotes.frame[index] = frame
+    quotes.ts_event[index] = ts_event
+    quotes.ids[index, 0] = integers[_u]
+    quotes.values[index, 0] = bid
+    quotes.values[index, 1] = bid_size
+    quotes.values[index, 2] = ask
+    quotes.values[index, 3] = ask_size
+    state.counts[1] = index + 1
+    return DONE
+
+
+@kernel
+def _trade(frame, feed, kind, ts_recv, seq, feeds, instruments, trades, pieces, scratch, state):
+    """A trade, or an aggregate of some, that was read. Returns a reason to stop, or DONE."""
+    integers, decimals, seen, out = scratch.integers, scratch.decimals, scratch.seen, scratch.bytes
+    is_aggregate = kind == AGG_TRADE
+    if not (seen[_T] and seen[_p] and seen[_q] and seen[_m]) or not integers[_p] or not integers[_q]:
+        return OTHER
+    if is_aggregate:
+        if not (seen[_a] and seen[_f] and seen[_l]):
+            return OTHER
+        first, last, trade_id = integers[_f], integers[_l], integers[_a]
+    else:
+        if not seen[_t]:
+            return OTHER
+        first, last, trade_id = integers[_t], integers[_t], integers[_t]
+    ts_event = _time(integers[_T])
+    if not ts_event:
+        return OTHER
+    number = feeds.instrument[feed]
+    told = instruments.trade_seen[number]
+    is_renumbered = ts_event - told[1] >= _RENUMBERED_NS
+    is_duplicate = first <= told[0] and not is_renumbered
+    if (last > told[0] and not is_duplicate) or is_renumbered:
+        told[0] = last
+        told[1] = ts_event
+    at = _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq)
+    if is_duplicate:
+        out[16] += 1  # one field more in the head of the map
+    at = _piece(out, at, pieces, 15 if integers[_m] else 14)
+    at = put_float(out, at, decimals[_p])
+    at = _piece(out, at, pieces, 16)
+    at = put_float(out, at, decimals[_q])
+    at = _piece(out, at, pieces, 17)
+    # The id as text.
+    digits = 0
+    left = trade_id
+    while True:
+        scratch.text[digits] = 48 + left % 10
+        digits += 1
+        left //= 10
+        if not left:
+            break
+    if is_aggregate:
+        scratch.text[digits] = 97
+        digits += 1
+    out[at] = 0xA0 | digits
+    at += 1
+    for place in range(digits - 1, -1, -1):
+        out[at] = scratch.text[place]
+        at += 1
+    if is_duplicate:
+        at = _piece(out, at, pieces, 18)
+    _end_frame(scratch, at)
+    index = state.counts[2]
+    trades.instrument[index] = number
+    trades.frame[index] = frame
+    trades.ts_event[index] = ts_event
+    trades.ids[index, 0] = trade_id
+    trades.values[index, 0] = decimals[_p]
+    trades.values[index, 1] = decimals[_q]
+    trades.flags[index, 0] = integers[_m]
+    trades.flags[index, 1] = is_duplicate
+    trades.kind[index] = is_aggregate
+    state.counts[2] = index + 1
+    state.counts[6] += is_duplicate
+    return DONE
+
+
+@kernel
+def run(
+    data: Any,
+    offsets: Any,
+    ts_recv: Any,
+    conn_id: Any,
+    is_taken: Any,
+    begin: int,
+    end: int,
+    first_seq: int,
+    feeds: Feeds,
+    instruments: Instruments,
+    store: Store,
+    columns: Columns,
+    diffs: Messages,
+    quotes: Messages,
+    trades: Messages,
+    tops: Messages,
+    pieces: Pieces,
+    scratch: Scratch,
+    state: Run,
+) -> tuple[int, int]:
+    """
+    Take frames in, from `begin` on.
+
+    Args:
+        data: uint8: the payloads, frame i from `offsets[i]` to `offsets[i + 1]`.
+        offsets: int32 or int64.
+        ts_recv: int64, ns.
+        conn_id: int32.
+        is_taken: bool: whether a frame is a message that this venue sent.
+        begin: The first frame.
+        end: After the last frame.
+        first_seq: `capture_seq` of frame 0.
+        feeds: See there, as with all that follow.
+        instruments: Ditto.
+        store: The books: side `2 * instrument` holds bids, the next one asks.
+        columns: Ditto.
+        diffs: Ditto.
+        quotes: Ditto.
+        trades: Ditto.
+        tops: Ditto.
+        pieces: Ditto.
+        scratch: Ditto; `words` begins with the state of the digest.
+        state: Ditto.
+
+    Returns:
+        The frame it stopped before (`end`, if it took all), and why.
+    """
+    counters = state.imprecise
+    mask = len(feeds.table) - 1
+    for frame in range(begin, end):
+        if not is_taken[frame]:
+            return frame, OTHER
+        start, stop = np.int64(offsets[frame]), np.int64(offsets[frame + 1])
+        if not starts_with(data, start, stop, PREFIX):
+            return frame, OTHER
+        name = start + len(PREFIX)
+        name_end = name
+        while name_end < stop and data[name_end] != 34:
+            name_end += 1
+        place = np.int64(name_hash(data, name, name_end) & np.uint64(mask))
+        feed = np.int64(feeds.table[place])
+        while feed >= 0:
+            known = feeds.names[feeds.name_ends[feed] : feeds.name_ends[feed + 1]]
+            if len(known) == name_end - name and starts_with(data, name, name_end, known):
+                break
+            place = (place + 1) & mask
+            feed = np.int64(feeds.table[place])
+        if feed < 0:
+            return frame, OTHER
+        kind = feeds.kind[feed]
+        if not kind:
+            return frame, OTHER
+        number = feeds.instrument[feed]
+        if kind == DIFF:
+            connection = conn_id[frame]
+            if connection < 0 or connection >= instruments.connections.shape[1]:
+                return frame, OTHER
+            if not instruments.connections[number, connection]:
+                return frame, OTHER
+        row = state.counts[4]
+        # A level takes ten bytes at least.
+        if kind == DIFF and row + (stop - start) // 10 > len(columns.price):
+            return frame, FULL
+        if kind == DIFF and _HEAD_BYTES + (stop - start) * 2 > len(scratch.bytes):
+            return frame, FULL
+        scratch.seen[:] = 0
+        counters[0] = 0
+        bid_rows, rows = read_data(
+            data, name_end, stop, kind, row, columns, scratch.integers, scratch.decimals, scratch.seen, counters
+        )
+        if bid_rows < 0:
+            return frame, OTHER
+        seq = first_seq + frame
+        if kind == DIFF:
+            if state.counts[0] >= len(diffs.frame) or state.counts[3] >= len(tops.frame):
+                return frame, FULL
+            reason = _diff(
+                frame, feed, bid_rows, rows, row, ts_recv[frame], seq, feeds, instruments, store, columns, diffs, tops,
+                pieces, scratch, state,
+            )  # fmt: skip
+            if reason == DONE:
+                state.counts[4] = row + rows
+        elif kind == QUOTE:
+            if state.counts[1] >= len(quotes.frame):
+                return frame, FULL
+            reason = _quote(frame, feed, ts_recv[frame], seq, feeds, instruments, quotes, pieces, scratch, state)
+        else:
+            if state.counts[2] >= len(trades.frame):
+                return frame, FULL
+            reason = _trade(frame, feed, kind, ts_recv[frame], seq, feeds, instruments, trades, pieces, scratch, state)
+        if reason != DONE:
+            return frame, reason
+        state.counts[5] += counters[0]
+        feeds.taken[feed] += 1
+        feeds.last[feed] = frame
+    return end, DONE

@@ -1,0 +1,159 @@
+"""What the kernel works on: arrays, grouped by what they are about."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Columns", "Feeds", "Instruments", "Messages", "Pieces", "Run", "Scratch"]
+
+
+class Feeds(NamedTuple):
+    """
+    Streams by wire name, in a hash table whose length is a power of two, and what is known of each.
+
+    Attributes:
+        table: int32, by hash of the name: number of the feed, or -1.
+        names: uint8: all names, one after the other.
+        name_ends: int64 (feeds + 1).
+        kind: int8: 0 where the feed is not to be taken.
+        instrument: int32.
+        head_ends: int64 (feeds + 1): where the canonical bytes of its messages begin, in `heads`.
+        heads: uint8.
+        taken: int64: frames taken in this run.
+        last: int64: index of the last of them.
+    """
+
+    table: npt.NDArray[np.int32]
+    names: npt.NDArray[np.uint8]
+    name_ends: npt.NDArray[np.int64]
+    kind: npt.NDArray[np.int8]
+    instrument: npt.NDArray[np.int32]
+    head_ends: npt.NDArray[np.int64]
+    heads: npt.NDArray[np.uint8]
+    taken: npt.NDArray[np.int64]
+    last: npt.NDArray[np.int64]
+
+
+class Instruments(NamedTuple):
+    """
+    What is known of each instrument.
+
+    Attributes:
+        last_id: int64: of the newest diff in the book; -1 while diffs are not to be taken.
+        last_ts: int64: its time, ns.
+        is_bare: bool: nothing followed the snapshot yet.
+        last_frame: int64: index of the last diff of this run, or -1.
+        decimals: int64: of the step of prices.
+        step: int64: how many units of the last decimal a step is.
+        is_stale: bool: whether the book is.
+        crossed: int64: diffs of this run after which the book was crossed.
+        trade_seen: int64 (instruments, 2): highest trade id told of, and the time of that trade, ns.
+        cover: float64 (instruments, 2): lowest bid and highest ask of a quote that needs no new snapshot.
+        top: float64 (instruments, 4): the last row of `top`, NaN for a side that is empty.
+        top_is_stale: int8: of that row; -1 where there was none.
+        connections: int8 (instruments, connections): 1 for those that its diffs have come on.
+    """
+
+    last_id: npt.NDArray[np.int64]
+    last_ts: npt.NDArray[np.int64]
+    is_bare: npt.NDArray[np.bool_]
+    last_frame: npt.NDArray[np.int64]
+    decimals: npt.NDArray[np.int64]
+    step: npt.NDArray[np.int64]
+    is_stale: npt.NDArray[np.bool_]
+    crossed: npt.NDArray[np.int64]
+    trade_seen: npt.NDArray[np.int64]
+    cover: npt.NDArray[np.float64]
+    top: npt.NDArray[np.float64]
+    top_is_stale: npt.NDArray[np.int8]
+    connections: npt.NDArray[np.int8]
+
+
+class Columns(NamedTuple):
+    """Levels of all diffs of a run, one after the other."""
+
+    price: npt.NDArray[np.float64]
+    size: npt.NDArray[np.float64]
+    mantissa: npt.NDArray[np.int64]
+    decimals: npt.NDArray[np.int8]
+
+
+class Messages(NamedTuple):
+    """
+    Messages of one kind of a run: diffs, quotes, trades, or changes of the best levels.
+
+    Attributes:
+        instrument: int32.
+        frame: int64: index of the frame in the batch.
+        ts_event: int64: ns; -1 where the venue gives none.
+        ids: int64 (messages, 3): `U`, `u`, `pu` of a diff; `u` of a quote; id, -, - of a trade.
+        rows: int64 (messages, 2): first row and number of rows of a diff; of them bids in `bids`.
+        bids: int64.
+        values: float64 (messages, 4): prices and sizes.
+        flags: int8 (messages, 2): of a trade: buyer was maker, is a duplicate; of a change: stale, crossed; of a trade
+            feed whether it is an aggregate in `kind`.
+        kind: int8.
+    """
+
+    instrument: npt.NDArray[np.int32]
+    frame: npt.NDArray[np.int64]
+    ts_event: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    bids: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+    flags: npt.NDArray[np.int8]
+    kind: npt.NDArray[np.int8]
+
+
+class Pieces(NamedTuple):
+    """Canonical bytes that all messages of a kind share: `data[ends[n] : ends[n + 1]]` is piece n."""
+
+    data: npt.NDArray[np.uint8]
+    ends: npt.NDArray[np.int64]
+
+
+class Scratch(NamedTuple):
+    """
+    Memory that is used again for every frame.
+
+    Attributes:
+        integers: By key.
+        decimals: By key.
+        seen: By key.
+        words: uint64: the state of the digest, then what is hashed.
+        bytes: uint8: the same memory.
+        hash: uint64 (8).
+        keys: int64: of a whole side.
+        sizes: float64.
+        text: uint8 (24): digits.
+    """
+
+    integers: npt.NDArray[np.int64]
+    decimals: npt.NDArray[np.float64]
+    seen: npt.NDArray[np.int8]
+    words: npt.NDArray[np.uint64]
+    bytes: npt.NDArray[np.uint8]
+    hash: npt.NDArray[np.uint64]
+    keys: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.float64]
+    text: npt.NDArray[np.uint8]
+
+
+class Run(NamedTuple):
+    """
+    Where a run stands.
+
+    Attributes:
+        counts: int64: diffs, quotes, trades, changes of the best levels, rows of levels, imprecise decimals,
+            duplicate trades.
+        imprecise: int64 (1): imprecise decimals of one frame.
+        is_spot: Which rules diffs keep.
+    """
+
+    counts: npt.NDArray[np.int64]
+    imprecise: npt.NDArray[np.int64]
+    is_spot: bool
