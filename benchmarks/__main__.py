@@ -16,6 +16,7 @@ from benchmarks.harness import SHARED_DATA, Options, machine, show
 #: Name of a benchmark to its module, in the order they run.
 BENCHES: Final = {
     "import": "benchmarks.importing",
+    "convert": "benchmarks.converting",
     "replay": "benchmarks.replaying",
     "connector": "benchmarks.connector",
     "journal": "benchmarks.journal",

@@ -70,11 +70,19 @@ class Timing:
     process: float
 
 
-def measure(run: Callable[[], T], repeats: int, *, warm_up: bool = True) -> tuple[Timing, T]:
-    """Run once to warm up, then `repeats` times; medians of the times, and what the last run returned."""
+def measure(
+    run: Callable[[], T], repeats: int, *, warm_up: bool = True, before: Callable[[], None] = lambda: None
+) -> tuple[Timing, T]:
+    """
+    Run once to warm up, then `repeats` times; medians of the times, and what the last run returned.
+
+    `before` goes before each run and is not measured.
+    """
+    before()
     result = run() if warm_up else None
     walls, threads, processes = [], [], []
     for _ in range(max(repeats, 1)):
+        before()
         wall, thread, process = time.perf_counter(), time.thread_time(), time.process_time()
         result = run()
         walls.append(time.perf_counter() - wall)

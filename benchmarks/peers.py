@@ -28,7 +28,7 @@ from toolkit.frames import WS_IN, Frame
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import find_venue, venues
 
-__all__ = ["run"]
+__all__ = ["peer_environment", "peer_job", "run"]
 
 ENVIRONMENT: Final = ROOT / ".bench-venv"
 #: What is installed. What one of them needs must not keep out another, so each has its own environment below.
@@ -44,7 +44,7 @@ def run(options: Options) -> list[Figure]:
     capture = book_frames(options)
     count = min(options.frames, _FRAMES_MAX)
     books = write_collector(capture, count, options.folder / f"peers-{count}.gz")
-    peers = {package: _environment(package) for package in PACKAGES}
+    peers = {package: peer_environment(package) for package in PACKAGES}
     futures = options.capture(BINANCE)
     futures_venue = next((name for name in venues() if "binance" in name and "usd" in name), None)
     if not any(peers.values()):
@@ -134,7 +134,7 @@ def _theirs(
 ) -> list[Figure]:
     if python is None:
         return []
-    result = _job(python, job, path, options.repeats)
+    result = peer_job(python, job, path, options.repeats)
     if result is None:
         return []
     rate = result["count"] / statistics.median(result["seconds"])
@@ -143,7 +143,8 @@ def _theirs(
     return [_figure(f"{package} {result['version']}: {what}", rate, unit, ratio)]
 
 
-def _job(python: Path, job: str, path: Path, repeats: int) -> dict[str, Any] | None:
+def peer_job(python: Path, job: str, path: Path, repeats: int) -> dict[str, Any] | None:
+    """What another system needed for a job: `count`, `seconds` of each run, `version`; None, and a line, if it fails."""
     try:
         done = subprocess.run(
             [python, "-m", "benchmarks.peer_jobs", job, str(path), str(max(repeats, 1))],
@@ -165,7 +166,7 @@ def _job(python: Path, job: str, path: Path, repeats: int) -> dict[str, Any] | N
     return None
 
 
-def _environment(package: str) -> Path | None:
+def peer_environment(package: str) -> Path | None:
     """The interpreter that has that package, installed by name if need be; None, and a line, where that fails."""
     folder = ENVIRONMENT / package
     python = folder / "bin" / "python"

@@ -7,21 +7,21 @@ there and says so.
 
 from __future__ import annotations
 
-import gzip
 import re
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from io import BufferedIOBase, BufferedReader
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import msgspec
+from isal import isal_zlib
 
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ImportFailed
 
-__all__ = ["LINE_FORMATS", "TIME_UNITS", "CaptureFile", "CaptureLine"]
+__all__ = ["LINE_FORMATS", "TIME_UNITS", "CaptureFile", "CaptureLine", "plausible_times"]
 
 #: Nanoseconds per unit of the integer times that collectors write.
 TIME_UNITS: Final = {"ns": 1, "us": 1_000, "ms": 1_000_000}
@@ -30,6 +30,10 @@ _EARLIEST_S: Final = 1_230_768_000
 _LATEST_S: Final = 4_102_444_800
 #: Bytes read at a time, decompressed: what a zstd file that was cut short may lose of its end.
 _CHUNK: Final = 1 << 16
+_GzipError: Any = isal_zlib.error
+_GZIP: Final = b"\x1f\x8b"
+#: zlib's number for a stream with gzip's head and checksum.
+_GZIP_FORMAT: Final = 31
 _ISO_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:?\d\d|)")
 #: A longer line is not a frame of any venue; it is kept as damaged.
 LINE_BYTES_MAX: Final = 64 << 20
@@ -52,6 +56,12 @@ class CaptureLine(msgspec.Struct, gc=False):
 
 def _is_plausible(ns: int) -> bool:
     return _EARLIEST_S * NS_PER_S <= ns < _LATEST_S * NS_PER_S
+
+
+def plausible_times(unit_ns: int) -> tuple[int, int]:
+    """The first receive time that is taken for one, and the first after those, in a unit of so many ns."""
+    per_s = NS_PER_S // unit_ns
+    return _EARLIEST_S * per_s, _LATEST_S * per_s
 
 
 class _Unit:
@@ -219,25 +229,40 @@ class CaptureFile:
         """Unit of the integer times; `iso` where times were text."""
         return self._unit.name or "iso"
 
-    def __iter__(self) -> Iterator[CaptureLine]:
-        read = LINE_FORMATS[self.line_format](self._unit)
-        for line in self._lines():
-            if not line.strip():
-                continue
-            self.line_count += 1
-            entry = read(line)
-            if entry.is_damaged:
-                self.damaged_count += 1
-            yield entry
+    def reader(self) -> LineReader:
+        """What reads one of its lines."""
+        return LINE_FORMATS[self.line_format](self._unit)
 
-    def _lines(self) -> Iterator[bytes]:
-        rest = b""
+    def __iter__(self) -> Iterator[CaptureLine]:
+        read = self.reader()
+        for text in self.texts(_CHUNK):
+            for line in text.split(b"\n"):
+                if not line.strip():
+                    continue
+                self.line_count += 1
+                entry = read(line)
+                if entry.is_damaged:
+                    self.damaged_count += 1
+                yield entry
+
+    def texts(self, size: int) -> Iterator[bytes]:
+        """Whole lines, about `size` bytes of them at a time, the last one ended by a newline too."""
+        pieces: list[bytes] = []
+        gathered = 0
+        # zstd may lose the whole of its last piece where the file was cut short.
+        chunk_bytes = max(size, _CHUNK) if self._magic[:2] == _GZIP else _CHUNK
         with self.path.open("rb") as file, _decompressed(file, self._magic) as stream:
             while True:
                 try:
                     # Not `read`: it would lose what it had collected when it comes to the end of a file cut short.
-                    chunk = stream.read1(_CHUNK)
-                except (EOFError, zlib.error, RuntimeError, OSError) as exc:
+                    chunk = stream.read1(chunk_bytes)
+                except (EOFError, zlib.error, _GzipError, RuntimeError, OSError) as exc:
+                    if gathered:
+                        pieces = [b"".join(pieces)]
+                        whole, newline, rest = pieces[0].rpartition(b"\n")
+                        if newline:
+                            yield whole + newline
+                            pieces, gathered = [rest], len(rest)
                     self.note = (
                         f"cut short or damaged after {self.line_count:,} lines ({exc}); what is there was imported"
                     )
@@ -245,19 +270,61 @@ class CaptureFile:
                 self.bytes_read = file.tell()
                 if not chunk:
                     break
-                lines = (rest + chunk).split(b"\n") if rest else chunk.split(b"\n")
-                rest = lines.pop()
-                yield from lines
-                if len(rest) > LINE_BYTES_MAX:
-                    yield rest
+                pieces.append(chunk)
+                gathered += len(chunk)
+                if gathered < size:
+                    continue
+                whole, newline, rest = b"".join(pieces).rpartition(b"\n")
+                if newline:
+                    yield whole + newline
+                elif len(rest) > LINE_BYTES_MAX:
+                    yield rest + b"\n"
                     rest = b""
-        if rest:
-            yield rest
+                pieces, gathered = [rest], len(rest)
+        if gathered:
+            yield b"".join(pieces) + b"\n"
+
+
+class _GzipStream:
+    """
+    A gzip file, member by member, three times as fast as the standard library's.
+
+    Its library's own file object loses what it had collected when the file was cut short; this gives all of it.
+    """
+
+    def __init__(self, file: BufferedReader) -> None:
+        self._file = file
+        self._inflate: Any = isal_zlib.decompressobj(_GZIP_FORMAT)
+
+    def __enter__(self) -> _GzipStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The file belongs to whoever opened it."""
+
+    def read1(self, size: int) -> bytes:
+        """Up to `size` bytes; none at the end. Raises EOFError at the end of a file that was cut short."""
+        while True:
+            inflate = self._inflate
+            if inflate.eof:
+                # Members may be padded with zeros.
+                data = inflate.unused_data.lstrip(b"\0") or self._file.read(_CHUNK).lstrip(b"\0")
+                if not data:
+                    return b""
+                inflate = self._inflate = isal_zlib.decompressobj(_GZIP_FORMAT)
+            else:
+                data = inflate.unconsumed_tail or self._file.read(_CHUNK)
+            # At the end of a file that was cut short it may hold what did not fit into the last answers.
+            text: bytes = inflate.decompress(data, size) if data else inflate.flush()
+            if text:
+                return text
+            if not data:
+                raise EOFError("the compressed file ended before its end was marked")
 
 
 def _decompressed(file: BufferedReader, magic: bytes) -> BufferedIOBase:
-    if magic[:2] == b"\x1f\x8b":
-        return gzip.GzipFile(fileobj=file)
+    if magic[:2] == _GZIP:
+        return cast("BufferedIOBase", _GzipStream(file))
     if magic == b"\x04\x22\x4d\x18":
         import lz4.frame  # only archives need it
 

@@ -61,6 +61,7 @@ def checkpoint_name(number: int) -> str:
 
 def encode_checkpoint(normalizer: Normalizer) -> bytes:
     """The normalizer's state as bytes."""
+    normalizer.settle()
     protocols = {venue: protocol.checkpoint() for venue, protocol in normalizer.protocols.items()}
     state = Checkpoint(
         protocols, normalizer.tracker.export(), normalizer.chain.digest(), normalizer.top.last, normalizer.conn_id_max
@@ -79,7 +80,8 @@ def decode_checkpoint(content: bytes, normalizer: Normalizer) -> None:
             protocol.restore(state.protocols[venue])
     normalizer.tracker.restore(state.tracker)
     normalizer.chain.restart(state.digest)
-    normalizer.top.last = state.top
+    normalizer.top.last.clear()  # others hold it
+    normalizer.top.last.update(state.top)
     normalizer.conn_id_max = state.conn_id_max
 
 

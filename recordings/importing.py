@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from recordings.capture_files import CaptureFile
 from recordings.checkpoints import write_checkpoint
-from recordings.manifest import InputFile, Manifest, Segment, SourceInfo, write_manifest
+from recordings.line_blocks import merged_blocks, raw_batch
+from recordings.manifest import InputFile, Manifest, Segment, SourceInfo, TableFile, write_manifest
 from recordings.normalize import Normalizer
+from recordings.parquet_options import SMALL, Compression
 from recordings.segment import SegmentWriter
 from recordings.software import SOFTWARE
+from recordings.tables import frames_to_batch
 from toolkit.digest import DIGEST_VERSION
 from toolkit.errors import ConfigError, ImportFailed
 from toolkit.frames import DAMAGED, REST_IN, WS_IN, Frame
 from toolkit.garbage import rare_collections
+from toolkit.kernels.shelf import are_compiled, note_compiled
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import find_venue
 
@@ -28,6 +35,8 @@ __all__ = ["ImportOptions", "import_capture", "new_recording_folder"]
 #: A segment is sealed at this many frames or payload bytes; an import holds two of them in memory.
 SEGMENT_FRAMES: Final = 500_000
 SEGMENT_BYTES: Final = 64 << 20
+#: Compiling takes some 20 s, once; so much that much of a capture's compressed text takes without.
+COMPILE_BYTES: Final = 64 << 20
 
 Progress = Callable[[int, int], None]
 
@@ -43,6 +52,10 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
         metadata: File with the venue's metadata replies; None for none.
         segment_frames: Frames after which a segment is sealed.
         segment_bytes: Payload bytes after which a segment is sealed.
+        compression: How well.
+        threads: Whether other threads compress and write; without, one thread does everything.
+        compiled: Whether compiled code takes the frames, where the venue has such and the format is that of
+            collectors; None to use it if it was compiled before or if the files are large. What is written is the same.
     """
 
     venue: str
@@ -51,6 +64,9 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Path | None = None
     segment_frames: int = SEGMENT_FRAMES
     segment_bytes: int = SEGMENT_BYTES
+    compression: Compression = SMALL
+    threads: bool = True
+    compiled: bool | None = None
 
 
 def new_recording_folder(folder: Path) -> Path:
@@ -94,14 +110,19 @@ def import_capture(
     manifest.sources = [SourceInfo(spec.name, protocol.version)]
     normalizer = Normalizer({spec.name: protocol})
     total = sum(path.stat().st_size for path in paths)
-    with rare_collections(), _Sealer(folder, manifest, normalizer) as sealer:
-        for frame in _frames(spec.name, files, metadata):
-            writer = sealer.writer
-            if writer.frame_count >= options.segment_frames or writer.payload_bytes >= options.segment_bytes:
-                writer = sealer.rotate()
-            writer.add(frame)
-            if progress is not None and frame.capture_seq % 4096 == 0:
-                progress(sum(file.bytes_read for file in files), total)
+    by_batch = _is_worth_compiling(options, total) and normalizer.compile()
+    with rare_collections(), _Sealer(folder, manifest, normalizer, options) as sealer:
+        if by_batch:
+            for batch in _batches(spec.name, files, metadata):
+                sealer.add_batch(batch)
+                if progress is not None:
+                    progress(sum(file.bytes_read for file in files), total)
+            note_compiled()
+        else:
+            for frame in _frames(spec.name, files, metadata):
+                sealer.add(frame)
+                if progress is not None and frame.capture_seq % 4096 == 0:
+                    progress(sum(file.bytes_read for file in files), total)
     if progress is not None:
         progress(total, total)
     manifest.inputs = [
@@ -114,21 +135,34 @@ def import_capture(
     return manifest
 
 
+class _AtOnce(Executor):
+    """Runs what it is given where it is given."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
 class _Sealer:
     """
-    Writes segments in another thread, one at a time, while the next one is collected.
+    Writes raw frames in one thread while they are read, and closed segments in another while the next is collected.
 
     Arrow lets go of the interpreter while it compresses, so the second core does that work.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, normalizer: Normalizer) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, normalizer: Normalizer, options: ImportOptions) -> None:
         self._folder = folder
+        self._frames_max = options.segment_frames
+        self._bytes_max = options.segment_bytes
         self._manifest = manifest
         self._normalizer = normalizer
-        self._pool = ThreadPoolExecutor(1)
+        self._compression = options.compression
+        self._pool: Executor = ThreadPoolExecutor(1) if options.threads else _AtOnce()
+        self._raw_writer = ThreadPoolExecutor(1) if options.threads else None
         self._busy: Future[Segment] | None = None
         self._number = 0
-        self.writer = SegmentWriter(folder, 0, normalizer)
+        self.writer = self._segment(None)
 
     def __enter__(self) -> _Sealer:
         return self
@@ -140,13 +174,56 @@ class _Sealer:
                 self._wait()
         finally:
             self._pool.shutdown()
+            self.writer.abort()
+            if self._raw_writer is not None:
+                self._raw_writer.shutdown()
+
+    def _segment(self, checkpoint: TableFile | None) -> SegmentWriter:
+        return SegmentWriter(
+            self._folder,
+            self._number,
+            self._normalizer,
+            checkpoint,
+            compression=self._compression,
+            raw_writer=self._raw_writer,
+        )
+
+    @property
+    def _is_full(self) -> bool:
+        return self.writer.frame_count >= self._frames_max or self.writer.payload_bytes >= self._bytes_max
+
+    def add(self, frame: Frame) -> None:
+        """Add the next frame, to a new segment if this one is full."""
+        if self._is_full:
+            self.rotate()
+        self.writer.add(frame)
+
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        """Add the next frames; segments end at the frames at which they would end if these came one by one."""
+        ends = np.cumsum(pc.binary_length(batch.column("payload")).fill_null(0).to_numpy())
+        others = batch.column("payload_bytes")
+        if others.null_count < len(batch):
+            ends = ends + np.cumsum(pc.fill_null(pc.binary_length(others), 0).to_numpy())
+        begin = 0
+        while begin < len(batch):
+            if self._is_full:
+                self.rotate()
+            before = int(ends[begin - 1]) if begin else 0
+            room = self._bytes_max - self.writer.payload_bytes
+            end = min(
+                len(batch),
+                begin + self._frames_max - self.writer.frame_count,
+                int(np.searchsorted(ends, before + room)) + 1,
+            )
+            self.writer.add_batch(batch.slice(begin, end - begin))
+            begin = end
 
     def rotate(self) -> SegmentWriter:
         """Seal the segment and begin the next one."""
         self._seal()
         self._number += 1
         checkpoint = write_checkpoint(self._folder, self._number, self._normalizer)
-        self.writer = SegmentWriter(self._folder, self._number, self._normalizer, checkpoint)
+        self.writer = self._segment(checkpoint)
         return self.writer
 
     def _seal(self) -> None:
@@ -183,11 +260,40 @@ def _frames(venue: str, files: Sequence[CaptureFile], metadata: Sequence[tuple[s
     for _, conn_id, _, ts_recv, payload, kind in lines:
         if capture_seq == 0:
             for tag, body in metadata:
-                context = msgspec.json.encode({"tag": tag, "status": 200}).decode()
-                yield Frame(capture_seq, ts_recv, ts_recv, venue, -1, 0, REST_IN, body, context)
+                yield Frame(capture_seq, ts_recv, ts_recv, venue, -1, 0, REST_IN, body, _context(tag))
                 capture_seq += 1
         yield Frame(capture_seq, ts_recv, ts_recv, venue, conn_id, 0, kind, payload)
         capture_seq += 1
+
+
+def _is_worth_compiling(options: ImportOptions, total_bytes: int) -> bool:
+    """Whether the lines are of a form that compiled code reads, and so many that compiling it pays."""
+    if options.line_format != "collector" or options.compiled is False:
+        return False
+    return options.compiled is True or are_compiled() or total_bytes >= COMPILE_BYTES
+
+
+def _batches(
+    venue: str, files: Sequence[CaptureFile], metadata: Sequence[tuple[str, bytes]]
+) -> Iterator[pa.RecordBatch]:
+    """The same as `_frames`, as rows of the `raw` table."""
+    capture_seq = 0
+    for stretches in merged_blocks(files):
+        if capture_seq == 0 and metadata:
+            ts_recv = int(stretches[0][1].ts_recv[0])
+            replies = [
+                Frame(seq, ts_recv, ts_recv, venue, -1, 0, REST_IN, body, _context(tag))
+                for seq, (tag, body) in enumerate(metadata)
+            ]
+            yield frames_to_batch(replies)
+            capture_seq = len(replies)
+        batch = raw_batch(venue, capture_seq, stretches)
+        yield batch
+        capture_seq += len(batch)
+
+
+def _context(tag: str) -> str:
+    return msgspec.json.encode({"tag": tag, "status": 200}).decode()
 
 
 def _timed(file: CaptureFile, index: int) -> Iterator[tuple[int, int, int, int, bytes, str]]:

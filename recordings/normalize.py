@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from recordings.frame_rows import FrameRows
 from recordings.manifest import SourceInfo
+from toolkit.columnar import ColumnarTaker, Taken, Tops
 from toolkit.digest import EMPTY_DIGEST, DigestChain
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import Frame
@@ -30,7 +32,7 @@ class TopOfBook:
 
     def __init__(self) -> None:
         #: The last row's values, by venue and pair with a space between.
-        self.last: dict[str, tuple[float | None, float | None, float | None, float | None, bool]] = {}
+        self.last: Tops = {}
 
     def after(self, message: Message, book: OrderBook) -> BookTop | None:
         """The row for the book as it is after a message, or None if nothing of it changed."""
@@ -83,11 +85,44 @@ class Normalizer:
         self.top = TopOfBook()
         self.counts: dict[str, int] = {}
         self.conn_id_max = -1
+        self._takers: dict[str, ColumnarTaker] = {}
 
     @classmethod
     def for_sources(cls, sources: Iterable[SourceInfo]) -> Normalizer:
         """One for the venues that a manifest names."""
         return cls({source.venue: protocol_for(source) for source in sources})
+
+    def compile(self) -> bool:
+        """Use what takes frames by the batch from now on, where a venue has that; whether one has."""
+        for venue, protocol in self.protocols.items():
+            if venue not in self._takers:
+                taker = protocol.columnar(self.tracker, self.top.last)
+                if taker is not None:
+                    self._takers[venue] = taker
+        return bool(self._takers)
+
+    def take_batch(self, rows: FrameRows, begin: int) -> Taken | None:
+        """
+        Take in frames from `begin` on by the batch: all but `messages` and `take` would do with them is done then.
+
+        None where the frame at `begin` has to go that way.
+        """
+        taker = self._takers.get(rows.venue(begin)) if self._takers else None
+        if taker is None:
+            return None
+        taken = taker.take(rows.of_venue(rows.venue(begin)), begin, self.chain.digest())
+        if taken.end == begin:
+            return None
+        self.chain.restart(taken.digest)
+        self.chain.message_count += taken.message_count
+        if taken.duplicate_count:
+            self._add_count("trades_duplicate", taken.duplicate_count)
+        return taken
+
+    def settle(self) -> None:
+        """Bring the books up to date; to be called before they are read or exported between batches."""
+        for taker in self._takers.values():
+            taker.settle()
 
     def messages(self, frame: Frame) -> list[Message]:
         """The messages of the next frame. Raises RecordingDamaged for a venue the recording does not name."""
@@ -98,6 +133,8 @@ class Normalizer:
             )
         if frame.conn_id > self.conn_id_max:
             self.conn_id_max = frame.conn_id
+        if self._takers and frame.venue in self._takers:
+            self._takers[frame.venue].before(frame)
         messages = protocol.receive(frame)
         if messages:
             protocol.requests()  # nobody carries them out here; the answers are frames of the recording
@@ -122,5 +159,5 @@ class Normalizer:
         elif isinstance(message, StreamEvent):
             self._add_count(f"event_{message.kind}")
 
-    def _add_count(self, name: str) -> None:
-        self.counts[name] = self.counts.get(name, 0) + 1
+    def _add_count(self, name: str, count: int = 1) -> None:
+        self.counts[name] = self.counts.get(name, 0) + count

@@ -7,23 +7,30 @@ files are remade; after that the files are, and a journal still there is left ov
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import msgspec
+import pyarrow as pa
 
 from recordings.checkpoints import read_checkpoint, write_checkpoint
 from recordings.files import sync_folder
 from recordings.journal import JournalReader, journal_path
 from recordings.manifest import Manifest, read_manifest, write_manifest
 from recordings.normalize import Normalizer
+from recordings.rows import frames
 from recordings.segment import SegmentWriter
 from recordings.steps import step
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import Frame
 from toolkit.garbage import rare_collections
+from toolkit.kernels.shelf import are_compiled, note_compiled
 
 __all__ = ["Sealer"]
+
+#: Compiling takes some 20 s, once; sealing a journal of this size takes as long without.
+COMPILE_BYTES: Final = 512 << 20
 
 
 class Sealer:
@@ -73,16 +80,15 @@ class Sealer:
         checkpoint = manifest.resume if manifest.segments else None
         writer = SegmentWriter(self._folder, number, normalizer, checkpoint)
         reader = JournalReader(journal_path(self._folder, number))
-        with rare_collections():
-            for batch in reader.frames():
-                self._check_order(manifest, writer, batch)
-                for frame in batch:
-                    writer.add(frame)
-            for frame in extra:
-                writer.add(frame)
-        write = writer.cut()
-        if write is not None:
-            manifest.segments.append(write())
+        try:
+            self._fill(manifest, writer, reader, extra)
+            write = writer.cut()
+            entry = write() if write is not None else None
+        except BaseException:
+            writer.abort()
+            raise
+        if entry is not None:
+            manifest.segments.append(entry)
             step("tables-written")
             manifest.resume = write_checkpoint(self._folder, number + 1, normalizer)
             step("checkpoint-written")
@@ -90,19 +96,38 @@ class Sealer:
             manifest.digest = normalizer.chain.hexdigest()
         if status is not None:
             manifest.status = status
-        if write is not None or status is not None:
+        if entry is not None or status is not None:
             write_manifest(self._folder, manifest)
             step("manifest-written")
         self._remove_journal(number)
         return manifest
 
-    def _check_order(self, manifest: Manifest, writer: SegmentWriter, batch: Sequence[Frame]) -> None:
+    def _fill(self, manifest: Manifest, writer: SegmentWriter, reader: JournalReader, extra: Iterable[Frame]) -> None:
+        by_batch = self._is_worth_compiling(reader.path) and self.normalizer.compile()
+        with rare_collections():
+            for batch in reader.batches():
+                if not len(batch):
+                    continue
+                self._check_order(manifest, writer, batch)
+                if by_batch:
+                    writer.add_batch(batch)
+                else:
+                    for frame in frames(batch):
+                        writer.add(frame)
+            for frame in extra:
+                writer.add(frame)
+        if by_batch:
+            note_compiled()
+
+    def _is_worth_compiling(self, journal: Path) -> bool:
+        return are_compiled() or journal.stat().st_size >= COMPILE_BYTES
+
+    def _check_order(self, manifest: Manifest, writer: SegmentWriter, batch: pa.RecordBatch) -> None:
         before = manifest.segments[-1].capture_seq_last if manifest.segments else -1
         expected = before + 1 + writer.frame_count
-        if batch and batch[0].capture_seq != expected:
-            raise RecordingDamaged(
-                f"{self._folder}: the journal goes on with frame {batch[0].capture_seq}, expected {expected}"
-            )
+        first = batch.column("capture_seq")[0].as_py()
+        if first != expected:
+            raise RecordingDamaged(f"{self._folder}: the journal goes on with frame {first}, expected {expected}")
 
     def _remove_journal(self, number: int) -> None:
         path = journal_path(self._folder, number)

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from recordings.columns import rows_of
+from recordings.frame_rows import FrameRows
+from recordings.imprecise import imprecise_decimals
 from recordings.manifest import Segment, TableFile
 from recordings.normalize import Normalizer
+from recordings.parquet_options import SMALL, Compression
+from recordings.raw_file import RawFile
 from recordings.schema import RAW_TABLE
-from recordings.tables import RAW_ROW_GROUP_ROWS, RawBuilder, TableBuilders, write_table
+from recordings.tables import TableBuilders
+from toolkit.columnar import Taken
 from toolkit.frames import Frame
 from toolkit.messages import Message
 
 __all__ = ["SegmentWriter"]
-
-#: float64 returns every decimal of up to 15 significant digits exactly.
-EXACT_DIGITS: Final = 15
-#: A quoted decimal that may have more.
-_SUSPECT: Final = rf'"-?[0-9.]{{{EXACT_DIGITS + 1},}}"'
-_suspects = re.compile(_SUSPECT.encode())
 
 
 class SegmentWriter:
@@ -37,6 +35,8 @@ class SegmentWriter:
         normalizer: Goes on from segment to segment; this reads its digest and counts.
         checkpoint: What the manifest says of the state before the first frame.
         with_raw: Write the raw frames too; without, the entry names no raw table.
+        compression: How well.
+        raw_writer: Writes raw frames while others come; None to do that at once.
     """
 
     def __init__(
@@ -47,18 +47,22 @@ class SegmentWriter:
         checkpoint: TableFile | None = None,
         *,
         with_raw: bool = True,
+        compression: Compression = SMALL,
+        raw_writer: Executor | None = None,
     ) -> None:
         self._folder = folder
         self._number = number
         self._normalizer = normalizer
         self._checkpoint = checkpoint
-        self._raw = RawBuilder() if with_raw else None
+        self._compression = compression
+        self._raw = RawFile(folder, number, compression, raw_writer) if with_raw else None
         self._builders = TableBuilders()
         self._counts_before = dict(normalizer.counts)
         self._digest_start = normalizer.chain.hexdigest()
         self._messages_before = normalizer.chain.message_count
-        self._first: Frame | None = None
-        self._last: Frame | None = None
+        self._first_seq = -1
+        self._last_seq = -1
+        self._imprecise = 0
         self._ts_min = 0
         self._ts_max = 0
         self.frame_count = 0
@@ -68,17 +72,49 @@ class SegmentWriter:
         """Add the next frame; returns its messages."""
         if self._raw is not None:
             self._raw.add(frame)
-        ts_recv = frame.ts_recv
-        if self._first is None:
-            self._first = frame
-            self._ts_min = self._ts_max = ts_recv
-        elif ts_recv > self._ts_max:
-            self._ts_max = ts_recv
-        elif ts_recv < self._ts_min:
-            self._ts_min = ts_recv
-        self._last = frame
+        self._note(frame.capture_seq, frame.capture_seq, frame.ts_recv, frame.ts_recv)
         self.frame_count += 1
         self.payload_bytes += len(frame.payload)
+        return self._normalize(frame)
+
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        """
+        Add the next frames, as rows of the `raw` table.
+
+        The same as adding one after the other. Where the normalizer takes frames by the batch, it is many times
+        faster.
+        """
+        if not len(batch):
+            return
+        rows = FrameRows(batch)
+        if self._raw is not None:
+            self._raw.add_batch(batch)
+        ts_recv = rows.ts_recv
+        self._note(rows.first_seq, rows.first_seq + len(rows) - 1, int(ts_recv.min()), int(ts_recv.max()))
+        self.frame_count += len(rows)
+        self.payload_bytes += int(rows.payload_bytes.sum())
+        normalizer = self._normalizer
+        index = 0
+        while index < len(rows):
+            taken = normalizer.take_batch(rows, index)
+            if taken is not None:
+                self._add_taken(rows, index, taken)
+                index = taken.end
+                continue
+            frame = rows.frame(index)
+            self._normalize(frame)
+            self._imprecise += imprecise_decimals(frame.payload)
+            index += 1
+        normalizer.conn_id_max = max(normalizer.conn_id_max, rows.conn_id_max)
+
+    def _note(self, first_seq: int, last_seq: int, ts_min: int, ts_max: int) -> None:
+        if self._first_seq < 0:
+            self._first_seq, self._ts_min, self._ts_max = first_seq, ts_min, ts_max
+        else:
+            self._ts_min, self._ts_max = min(self._ts_min, ts_min), max(self._ts_max, ts_max)
+        self._last_seq = last_seq
+
+    def _normalize(self, frame: Frame) -> list[Message]:
         messages = self._normalizer.messages(frame)
         for message in messages:
             self._builders.add(message)
@@ -86,6 +122,20 @@ class SegmentWriter:
             if top is not None:
                 self._builders.add(top)
         return messages
+
+    def _add_taken(self, rows: FrameRows, begin: int, taken: Taken) -> None:
+        venue = rows.venue(begin)
+        frames = rows.of_venue(venue)
+        for columns in (*taken.messages, *taken.tops):
+            table, made = rows_of(venue, frames, columns)
+            last_seq = frames.first_seq + int(columns.frame[-1])
+            self._builders.add_rows(table, venue, columns.symbol, columns.trading_pair, made, len(columns), last_seq)
+        self._imprecise += taken.imprecise_count
+
+    def abort(self) -> None:
+        """Give the segment up."""
+        if self._raw is not None:
+            self._raw.abort()
 
     @property
     def symbols(self) -> dict[str, str]:
@@ -99,7 +149,7 @@ class SegmentWriter:
         The normalizer may go on at once. What is returned writes the files and returns the manifest entry; it may be
         called in another thread.
         """
-        if self._first is None or self._last is None:
+        if self._first_seq < 0:
             return None
         normalizer = self._normalizer
         self._builders.flush()
@@ -109,8 +159,8 @@ class SegmentWriter:
         entry = Segment(
             number=self._number,
             frame_count=self.frame_count,
-            capture_seq_first=self._first.capture_seq,
-            capture_seq_last=self._last.capture_seq,
+            capture_seq_first=self._first_seq,
+            capture_seq_last=self._last_seq,
             ts_recv_first=self._ts_min,
             ts_recv_last=self._ts_max,
             digest=normalizer.chain.hexdigest(),
@@ -124,26 +174,10 @@ class SegmentWriter:
 
     def _write(self, entry: Segment) -> Segment:
         tables = {}
-        imprecise = 0
+        imprecise = self._imprecise
+        made = self._builders.write(self._folder, self._number, self._compression)
         if self._raw is not None:
-            raw = self._raw.table()
-            tables[RAW_TABLE] = write_table(self._folder, RAW_TABLE, self._number, [raw], RAW_ROW_GROUP_ROWS)
-            imprecise = count_imprecise(raw["payload"])
-        tables |= self._builders.write(self._folder, self._number)
+            tables[RAW_TABLE] = self._raw.finish()
+            imprecise += self._raw.imprecise_count
+        tables |= made
         return msgspec.structs.replace(entry, tables=tables, imprecise_values=imprecise)
-
-
-def count_imprecise(payloads: pa.ChunkedArray) -> int:
-    """Quoted decimals in the payloads that have more significant digits than a float64 keeps."""
-    total = 0
-    for chunk in payloads.chunks:
-        suspicious: Any = chunk.filter(pc.match_substring_regex(chunk, _SUSPECT))
-        for text in suspicious.to_pylist():
-            total += sum(_digits(match) > EXACT_DIGITS for match in _suspects.findall(text.encode()))
-    return total
-
-
-def _digits(quoted: bytes) -> int:
-    """Significant digits of a quoted decimal."""
-    digits = quoted.strip(b'"').lstrip(b"-").replace(b".", b"").lstrip(b"0")
-    return len(digits.rstrip(b"0"))

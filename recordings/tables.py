@@ -18,8 +18,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recordings.columns import SIDES, dictionary_schema
 from recordings.files import atomic_path, file_hash
 from recordings.manifest import TableFile
+from recordings.parquet_options import SMALL, Compression, parquet_options
 from recordings.schema import RAW_TABLE, TABLE_OF, TABLES
 from toolkit.account_messages import AccountEvent, Fill, FundingPayment, OrderUpdate, PositionUpdate
 from toolkit.frames import Frame
@@ -37,7 +39,7 @@ from toolkit.messages import (
     Trade,
 )
 
-__all__ = ["RawBuilder", "TableBuilders", "write_table"]
+__all__ = ["BATCH_MESSAGES", "RAW_ROW_GROUP_ROWS", "ROW_GROUP_ROWS", "TableBuilders", "frames_to_batch", "write_table"]
 
 #: Messages of one table and symbol that are held as Python objects before they become columns.
 BATCH_MESSAGES: Final = 2048
@@ -62,61 +64,25 @@ _COUNT_NAMES: Final[dict[type[Message], str]] = {
     AccountEvent: "account_events",
     BookTop: "tops",
 }
-_SIDES = pa.array(["bid", "ask"])
+#: The same for rows that came as columns; of `book` those are diffs.
+_ROWS_COUNTED_AS: Final = {"book": "book_diffs", "bbo": "quotes", "trades": "trades", "top": "tops"}
 _BOOK_FIELDS: Final = BookSnapshot.__struct_fields__
-_DELTA: Final = "DELTA_BINARY_PACKED"
 _astuple = msgspec.structs.astuple
 
 
-def _write_schema(schema: pa.Schema) -> pa.Schema:
-    """The schema while writing: strings as dictionaries, which reach the file as plain strings."""
-    words = pa.dictionary(pa.int32(), pa.string())
-    fields = [pa.field(field.name, words if field.type == pa.string() else field.type) for field in schema]
-    return pa.schema(fields)
-
-
 _WRITE_SCHEMAS: Final = {
-    table: schema if table == RAW_TABLE else _write_schema(schema) for table, schema in TABLES.items()
+    table: schema if table == RAW_TABLE else dictionary_schema(table) for table, schema in TABLES.items()
 }
 
 
-#: Parquet encodings were chosen by size on the Binance capture (bytes a row): a level's size 1.5 by dictionary, 2.1
-#: plain, 5.9 split by byte; a quote's size 1.8 plain, 2.3 by dictionary, since most quotes repeat one of their sizes.
-_PLAIN_COLUMNS: Final = frozenset({"payload", "payload_bytes", "trade_id", "bid_size", "ask_size"})
-_DELTA_COLUMNS: Final = frozenset({"capture_seq", "sub_seq", "ts_mono"})
-#: zstd levels. Raw text: 2.74 MB of that capture at 9, 2.99 at 6, 3.23 at 1; at 12 twice the time for 1 % less.
-_RAW_LEVEL: Final = 9
-_LEVEL: Final = 9
-
-
-def _parquet_options(schema: pa.Schema, table: str) -> dict[str, Any]:
-    """Encodings by column: counters and times as deltas, what repeats as a dictionary, the rest plain."""
-    encodings: dict[str, str] = {}
-    dictionary: list[str] = []
-    for field in schema:
-        name = field.name
-        is_counted = pa.types.is_timestamp(field.type) or name in _DELTA_COLUMNS or name.endswith("update_id")
-        # In `book` they repeat on every level of a message, which zstd finds better by itself; `sub_seq` counts there.
-        if is_counted and (table != "book" or name == "sub_seq"):
-            encodings[name] = _DELTA
-        elif is_counted:
-            continue
-        elif name not in _PLAIN_COLUMNS and not pa.types.is_boolean(field.type):
-            dictionary.append(name)
-    return {
-        "compression": "zstd",
-        "compression_level": _RAW_LEVEL if table == RAW_TABLE else _LEVEL,
-        "use_dictionary": dictionary,
-        "dictionary_pagesize_limit": 8 << 20,
-        "column_encoding": encodings,
-        "store_schema": False,
-        "write_statistics": [name for name in schema.names if name not in ("payload", "payload_bytes", "context")],
-        "version": "2.6",
-        "data_page_size": 1 << 20,
-    }
-
-
-def write_table(folder: Path, table: str, number: int, groups: Iterable[pa.Table], row_group_rows: int) -> TableFile:
+def write_table(
+    folder: Path,
+    table: str,
+    number: int,
+    groups: Iterable[pa.Table],
+    row_group_rows: int,
+    compression: Compression = SMALL,
+) -> TableFile:
     """
     Write one table of one segment: each element of `groups` begins a row group of its own.
 
@@ -127,42 +93,13 @@ def write_table(folder: Path, table: str, number: int, groups: Iterable[pa.Table
     path.parent.mkdir(exist_ok=True)
     rows = 0
     with atomic_path(path) as temporary:
-        with pq.ParquetWriter(temporary, schema, **_parquet_options(schema, table)) as writer:
+        with pq.ParquetWriter(temporary, schema, **parquet_options(schema, table, compression)) as writer:
             for group in groups:
                 rows += group.num_rows
                 writer.write_table(group, row_group_size=row_group_rows)
         digest = file_hash(temporary)
         size = temporary.stat().st_size
     return TableFile(f"{table}/{path.name}", rows, size, digest)
-
-
-class RawBuilder:
-    """Collects frames and becomes the `raw` table, in order of `capture_seq`."""
-
-    def __init__(self) -> None:
-        self._frames: list[Frame] = []
-        self._batches: list[pa.RecordBatch] = []
-
-    def add(self, frame: Frame) -> None:
-        """Add the next frame."""
-        self._frames.append(frame)
-        if len(self._frames) >= BATCH_MESSAGES:
-            self._flush()
-
-    def add_batch(self, batch: pa.RecordBatch) -> None:
-        """Add a batch that has the table's schema already (from a journal)."""
-        self._flush()
-        self._batches.append(batch)
-
-    def table(self) -> pa.Table:
-        """Everything added."""
-        self._flush()
-        return pa.Table.from_batches(self._batches, schema=TABLES[RAW_TABLE])
-
-    def _flush(self) -> None:
-        if self._frames:
-            self._batches.append(frames_to_batch(self._frames))
-            self._frames = []
 
 
 def frames_to_batch(frames: Sequence[Frame]) -> pa.RecordBatch:
@@ -214,8 +151,9 @@ class TableBuilders:
         self._done: dict[tuple[str, str, str], list[pa.RecordBatch]] = {}
         #: Messages by the name that a manifest counts them under.
         self.counts: dict[str, int] = {}
-        #: Trading pair of every symbol, as `venue/symbol`.
+        #: Trading pair of every symbol, as `venue/symbol`: the one that its newest message had.
         self.symbols: dict[str, str] = {}
+        self._symbol_seqs: dict[str, int] = {}
 
     def add(self, message: Message) -> None:
         """Add the next message of its table and symbol."""
@@ -227,12 +165,32 @@ class TableBuilders:
         if len(pending) >= BATCH_MESSAGES:
             self._flush(key)
 
+    def add_rows(
+        self, table: str, venue: str, symbol: str, trading_pair: str, rows: pa.RecordBatch, count: int, last_seq: int
+    ) -> None:
+        """
+        Add the rows of the next `count` messages of one symbol, in the table's schema while it is written.
+
+        `last_seq` is the `capture_seq` of the last of them.
+        """
+        key = (table, symbol, venue)
+        self._flush(key)
+        self._name(f"{venue}/{symbol}", trading_pair, last_seq)
+        name = _ROWS_COUNTED_AS[table]
+        self.counts[name] = self.counts.get(name, 0) + count
+        self._done.setdefault(key, []).append(rows)
+
+    def _name(self, symbol: str, trading_pair: str, capture_seq: int) -> None:
+        if capture_seq >= self._symbol_seqs.get(symbol, -1):
+            self.symbols[symbol] = trading_pair
+            self._symbol_seqs[symbol] = capture_seq
+
     def flush(self) -> None:
         """Turn every message into columns; `counts` and `symbols` are complete then."""
         for key in list(self._pending):
             self._flush(key)
 
-    def write(self, folder: Path, number: int) -> dict[str, TableFile]:
+    def write(self, folder: Path, number: int, compression: Compression = SMALL) -> dict[str, TableFile]:
         """Write every table that has rows, sorted by symbol, as segment `number`."""
         self.flush()
         files: dict[str, TableFile] = {}
@@ -240,19 +198,21 @@ class TableBuilders:
             keys = sorted(key for key in self._done if key[0] == table)
             if keys:
                 groups = [self._sorted(table, self._done[key]) for key in keys]
-                files[table] = write_table(folder, table, number, groups, ROW_GROUP_ROWS)
+                files[table] = write_table(folder, table, number, groups, ROW_GROUP_ROWS, compression)
         return files
 
     def _sorted(self, table: str, batches: list[pa.RecordBatch]) -> pa.Table:
         # Frames come in order of capture_seq and messages within them in order of sub_seq: the rows are sorted.
-        return pa.Table.from_batches(batches, schema=_WRITE_SCHEMAS[table]).unify_dictionaries()
+        rows = pa.Table.from_batches(batches, schema=_WRITE_SCHEMAS[table]).unify_dictionaries()
+        # Of a plain column of text the file would show where batches were cut.
+        return rows.combine_chunks() if table == "trades" else rows
 
     def _flush(self, key: tuple[str, str, str]) -> None:
         messages = self._pending.pop(key, None)
         if messages:
             table, symbol, venue = key
             if symbol:
-                self.symbols.setdefault(f"{venue}/{symbol}", messages[-1].trading_pair)
+                self._name(f"{venue}/{symbol}", messages[-1].trading_pair, messages[-1].capture_seq)
             for kind, count in Counter(map(type, messages)).items():
                 name = _COUNT_NAMES[kind]
                 self.counts[name] = self.counts.get(name, 0) + count
@@ -325,7 +285,7 @@ def _book_batch(messages: Sequence[Any]) -> pa.RecordBatch:
         "is_snapshot": pa.array(np.repeat(np.fromiter(map(_is_snapshot, messages), np.bool_, len(messages)), rows)),
         "is_first": pa.array(first),
         "is_last": pa.array(np.roll(first, -1)),
-        "side": pa.DictionaryArray.from_arrays(pa.array(sides, mask=empty), _SIDES),
+        "side": pa.DictionaryArray.from_arrays(pa.array(sides, mask=empty), SIDES),
         "price": _levels(bid_prices, ask_prices, empty, np.float64, pa.float64()),
         "size": _levels(columns["bid_sizes"], columns["ask_sizes"], empty, np.float64, pa.float64()),
         "count": _levels(

@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recordings.files import file_hash
+from recordings.raw_file import RawFile
 from recordings.schema import MESSAGE_TABLES, TABLE_OF, TABLES
-from recordings.tables import RawBuilder, TableBuilders, write_table
+from recordings.tables import TableBuilders, write_table
 from tests.recordings.strategies import MESSAGE_CLASSES, messages
 from tests.tapes import TS, quote, snapshot
 from toolkit.frames import Frame
@@ -101,13 +102,13 @@ def test_plain_readers_of_another_process_read_every_table_to_the_nanosecond(tmp
     for cls in MESSAGE_CLASSES:
         tape += [example_of(cls, TS + number) for number in range(3)]
     builders = TableBuilders()
-    raw = RawBuilder()
+    raw = RawFile(tmp_path, 0)
     for message in tape:
         builders.add(message)
     for number in range(3):
         raw.add(Frame(number, TS + number, number, "v", 0, 0, "ws_in", b"{}" if number else b"\xff"))
     builders.write(tmp_path, 0)
-    write_table(tmp_path, "raw", 0, [raw.table()], 2)
+    raw.finish()
     tables = ["raw", *MESSAGE_TABLES]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path), json.dumps(tables)],

@@ -1,0 +1,227 @@
+"""
+Capture files of lines `<integer time> <payload>`, block by block, for compiled code.
+
+The lines, their times and what counts as damaged are those of `CaptureFile`, which reads every line that is not plain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from recordings.capture_files import TIME_UNITS, CaptureFile, plausible_times
+from recordings.schema import RAW_TABLE, TABLES
+from toolkit.frames import DAMAGED, WS_IN
+
+__all__ = ["LineBlock", "blocks_of", "merged_blocks", "raw_batch"]
+
+#: Decompressed bytes that become one block, and the lines that a merged one has at least.
+BLOCK_BYTES: Final = 1 << 20
+BLOCK_LINES: Final = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class LineBlock:
+    """
+    Consecutive lines of one file, as arrays.
+
+    Attributes:
+        ts_recv: ns; of a damaged line, that of the line before.
+        merge_time: The highest `ts_recv` of the file so far, ns, by which files are merged.
+        is_damaged: Whether a line could not be read; its payload is the whole line then.
+        ends: Where each payload ends in `data`; the first element is where the first one begins.
+        data: Payloads, one after the other (uint8).
+    """
+
+    ts_recv: npt.NDArray[np.int64]
+    merge_time: npt.NDArray[np.int64]
+    is_damaged: npt.NDArray[np.bool_]
+    ends: npt.NDArray[np.int64]
+    data: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.ts_recv)
+
+    def part(self, begin: int, end: int) -> LineBlock:
+        """Some of its lines."""
+        return LineBlock(
+            self.ts_recv[begin:end],
+            self.merge_time[begin:end],
+            self.is_damaged[begin:end],
+            self.ends[begin : end + 1],
+            self.data,
+        )
+
+
+class _Gathering:
+    """Lines of one block on their way into arrays."""
+
+    def __init__(self, text: bytes, early: list[bytes]) -> None:
+        lines = text.count(b"\n") + len(early) + 1
+        self.times = np.zeros(lines, np.int64)
+        self.is_damaged = np.zeros(lines, np.bool_)
+        self.ends = np.zeros(lines + 1, np.int64)
+        self.data = np.empty(len(text) + sum(map(len, early)), np.uint8)
+        self.count = 0
+
+    def add(self, ts_recv: int, payload: bytes, *, is_damaged: bool) -> None:
+        """One line that was read otherwise."""
+        row, start = self.count, int(self.ends[self.count])
+        self.data[start : start + len(payload)] = np.frombuffer(payload, np.uint8)
+        self.times[row], self.is_damaged[row], self.ends[row + 1] = ts_recv, is_damaged, start + len(payload)
+        self.count = row + 1
+
+
+def blocks_of(file: CaptureFile) -> Iterator[LineBlock]:
+    """The lines of a file of that form; its attributes are complete when the iteration is."""
+    from toolkit.kernels.lines import split_lines  # loads the compiler
+
+    read = file.reader()
+    last = highest = 0
+    early: list[bytes] = []
+    for text in file.texts(BLOCK_BYTES):
+        array = np.frombuffer(text, np.uint8)
+        gathering = _Gathering(text, early)
+        at, end = 0, len(text)
+        while at < end:
+            if last and file.time_unit in TIME_UNITS:
+                unit_ns = TIME_UNITS[file.time_unit]
+                earliest, latest = plausible_times(unit_ns)
+                before = gathering.count
+                at, gathering.count = split_lines(
+                    array, at, end, unit_ns, earliest, latest, gathering.times, gathering.data, gathering.ends, before
+                )
+                if gathering.count > before:
+                    last = int(gathering.times[gathering.count - 1])
+                    file.line_count += gathering.count - before
+                if at >= end:
+                    break
+            stop = text.index(b"\n", at)
+            line = text[at:stop]
+            at = stop + 1
+            if not line.strip():
+                continue
+            file.line_count += 1
+            entry = read(line)
+            if entry.is_damaged:
+                file.damaged_count += 1
+            if entry.ts_recv is not None:
+                last = entry.ts_recv
+                for payload in early:  # before the first time: they get that one
+                    gathering.add(last, payload, is_damaged=True)
+                early.clear()
+                gathering.add(last, entry.payload, is_damaged=False)
+            elif last:
+                gathering.add(last, entry.payload, is_damaged=True)
+            else:
+                early.append(entry.payload)
+        if gathering.count:
+            times = gathering.times[: gathering.count]
+            merge_time = np.maximum(np.maximum.accumulate(times), highest)
+            highest = int(merge_time[-1])
+            yield LineBlock(
+                times,
+                merge_time,
+                gathering.is_damaged[: gathering.count],
+                gathering.ends[: gathering.count + 1],
+                gathering.data,
+            )
+
+
+def merged_blocks(files: Sequence[CaptureFile]) -> Iterator[list[tuple[int, LineBlock]]]:
+    """
+    Lines of several files in the order of their merge times, at equal times those of the file named first.
+
+    Yields stretches of lines with the position of their file, some thousand lines at a time.
+    """
+    sources = [blocks_of(file) for file in files]
+    heads: dict[int, tuple[LineBlock, int]] = {}
+    for index, source in enumerate(sources):
+        block = next(source, None)
+        if block is not None:
+            heads[index] = (block, 0)
+    gathered: list[tuple[int, LineBlock]] = []
+    lines = 0
+    while heads:
+        index = min(heads, key=lambda one: (int(heads[one][0].merge_time[heads[one][1]]), one))
+        block, begin = heads[index]
+        end = len(block)
+        for other, (their, start) in heads.items():
+            if other != index:
+                side = "right" if index < other else "left"
+                end = min(end, int(np.searchsorted(block.merge_time, their.merge_time[start], side)))  # type: ignore[call-overload]
+        gathered.append((index, block.part(begin, end)))
+        lines += end - begin
+        if end < len(block):
+            heads[index] = (block, end)
+        else:
+            following = next(sources[index], None)
+            if following is None:
+                del heads[index]
+            else:
+                heads[index] = (following, 0)
+        if lines >= BLOCK_LINES:
+            yield gathered
+            gathered, lines = [], 0
+    if gathered:
+        yield gathered
+
+
+def raw_batch(venue: str, first_seq: int, stretches: Sequence[tuple[int, LineBlock]]) -> pa.RecordBatch:
+    """Lines as rows of the `raw` table; the position of a file is the number of the connection."""
+    blocks = [block for _, block in stretches]
+    count = sum(map(len, blocks))
+    ts_recv = np.concatenate([block.ts_recv for block in blocks])
+    conn_id = np.repeat(np.array([index for index, _ in stretches], np.int32), [len(block) for block in blocks])
+    is_damaged = np.concatenate([block.is_damaged for block in blocks])
+    payload, payload_bytes = _payloads(blocks)
+    kind: pa.Array = pa.repeat(pa.scalar(WS_IN), count)
+    if is_damaged.any():
+        kind = pa.array(np.where(is_damaged, DAMAGED, WS_IN).tolist(), pa.string())
+    arrays = [
+        pa.array(np.arange(first_seq, first_seq + count)),
+        pa.array(ts_recv).cast(pa.timestamp("ns")),
+        pa.nulls(count, pa.int64()),
+        pa.repeat(pa.scalar(venue), count),
+        pa.array(conn_id),
+        pa.array(np.zeros(count, np.int32)),
+        kind,
+        payload,
+        payload_bytes,
+        pa.nulls(count, pa.string()),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=TABLES[RAW_TABLE])
+
+
+def _payloads(blocks: Sequence[LineBlock]) -> tuple[pa.Array, pa.Array]:
+    """Text, and beside it what is no UTF-8."""
+    first = blocks[0].ends[0]
+    if len(blocks) == 1 and first == 0:
+        ends, data = blocks[0].ends, blocks[0].data
+    else:
+        parts = [block.data[int(block.ends[0]) : int(block.ends[-1])] for block in blocks]
+        sizes = np.concatenate([np.diff(block.ends) for block in blocks])
+        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+        data = np.concatenate(parts)
+    count = len(ends) - 1
+    buffers: list[Any] = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(data[: int(ends[-1])])]
+    binary = pa.Array.from_buffers(pa.binary(), count, buffers)
+    try:
+        return binary.cast(pa.string()), pa.nulls(count, pa.binary())  # the cast checks that it is UTF-8
+    except pa.ArrowInvalid:
+        values = binary.to_pylist()
+        texts = [_text_or_none(value) for value in values]
+        others = [None if text is not None else value for text, value in zip(texts, values, strict=True)]
+        return pa.array(texts, pa.string()), pa.array(others, pa.binary())
+
+
+def _text_or_none(payload: bytes) -> str | None:
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        return None

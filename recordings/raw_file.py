@@ -1,0 +1,145 @@
+"""The `raw` table of one segment, written while its frames come."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor, Future, wait
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recordings.files import atomic_path, file_hash
+from recordings.imprecise import count_imprecise
+from recordings.manifest import TableFile
+from recordings.parquet_options import SMALL, Compression, parquet_options
+from recordings.schema import RAW_TABLE, TABLES
+from recordings.tables import BATCH_MESSAGES, RAW_ROW_GROUP_ROWS, frames_to_batch
+from toolkit.frames import Frame
+
+__all__ = ["RawFile"]
+
+#: Row groups that wait for the thread that writes; more are not made before one is done.
+_WAITING_MAX: Final = 4
+
+
+class RawFile:
+    """
+    Takes frames in order of `capture_seq`.
+
+    A row group is compressed and written as soon as its frames have come, by a thread of the executor if there is one:
+    Arrow lets go of the interpreter meanwhile. The file takes its name in `finish`; without that nothing is left of it.
+
+    Args:
+        folder: The recording.
+        number: Of the segment.
+        compression: How well.
+        executor: One that runs one task at a time; None to write at once.
+
+    Attributes:
+        imprecise_count: Quoted decimals, in frames that were added one by one, that have more significant digits than
+            a float64 keeps; complete after `finish`.
+    """
+
+    def __init__(
+        self, folder: Path, number: int, compression: Compression = SMALL, executor: Executor | None = None
+    ) -> None:
+        self._path = folder / RAW_TABLE / f"{number:06d}.parquet"
+        self._compression = compression
+        self._executor = executor
+        self._frames: list[Frame] = []
+        self._batches: list[pa.RecordBatch] = []
+        self._batch_rows = 0
+        self._rows = 0
+        self._stack = ExitStack()
+        self._writer: Any = None
+        self._temporary = self._path
+        self._waiting: list[Future[None]] = []
+        self._is_over = False
+        self.imprecise_count = 0
+
+    def add(self, frame: Frame) -> None:
+        """Add the next frame."""
+        self._frames.append(frame)
+        if len(self._frames) >= BATCH_MESSAGES:
+            self._flush()
+
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        """Add the next frames, as rows of the table; somebody else counts imprecise decimals in them."""
+        self._flush()
+        self._take(batch)
+
+    def finish(self) -> TableFile:
+        """Write what is left; the file is complete and synced when this returns what the manifest says of it."""
+        try:
+            self._flush()
+            if self._batch_rows:
+                self._submit(self._group(self._batch_rows))
+            for future in self._waiting:
+                future.result()
+            self._open().close()
+            digest, size = file_hash(self._temporary), self._temporary.stat().st_size
+        except BaseException as exc:
+            self._end(exc)
+            raise
+        self._end()
+        return TableFile(f"{RAW_TABLE}/{self._path.name}", self._rows, size, digest)
+
+    def abort(self) -> None:
+        """Leave nothing behind, if it is not finished: the segment is given up."""
+        for future in self._waiting:
+            if not future.cancel():
+                wait([future])
+        if self._writer is not None and not self._is_over:
+            self._end(RuntimeError("the segment was given up"))
+
+    def _end(self, exc: BaseException | None = None) -> None:
+        self._is_over = True
+        if exc is None:
+            self._stack.close()
+        else:
+            with suppress(RuntimeError):
+                self._stack.__exit__(type(exc), exc, exc.__traceback__)
+
+    def _flush(self) -> None:
+        if self._frames:
+            batch = frames_to_batch(self._frames)
+            self._frames = []
+            self.imprecise_count += count_imprecise(batch.column("payload"))
+            self._take(batch)
+
+    def _take(self, batch: pa.RecordBatch) -> None:
+        self._batches.append(batch)
+        self._batch_rows += len(batch)
+        while self._batch_rows >= RAW_ROW_GROUP_ROWS:
+            self._submit(self._group(RAW_ROW_GROUP_ROWS))
+
+    def _group(self, rows: int) -> pa.Table:
+        """The first rows that wait; where batches were cut does not show in the file."""
+        waiting = pa.Table.from_batches(self._batches, schema=TABLES[RAW_TABLE])
+        group = waiting.slice(0, rows)
+        self._batches = waiting.slice(rows).to_batches()
+        self._batch_rows -= rows
+        return group
+
+    def _submit(self, group: pa.Table) -> None:
+        self._rows += len(group)
+        if self._executor is None:
+            self._write(group)
+            return
+        self._waiting.append(self._executor.submit(self._write, group))
+        if len(self._waiting) > _WAITING_MAX:
+            self._waiting.pop(0).result()
+
+    def _write(self, group: pa.Table) -> None:
+        self._open().write_table(group.combine_chunks(), row_group_size=RAW_ROW_GROUP_ROWS)
+
+    def _open(self) -> Any:
+        if self._writer is None:
+            self._path.parent.mkdir(exist_ok=True)
+            self._temporary = self._stack.enter_context(atomic_path(self._path))
+            schema = TABLES[RAW_TABLE]
+            options = parquet_options(schema, RAW_TABLE, self._compression)
+            self._writer = self._stack.enter_context(pq.ParquetWriter(self._temporary, schema, **options))
+        return self._writer
