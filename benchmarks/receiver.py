@@ -29,7 +29,7 @@ from toolkit.frames import WS_IN, Frame
 from toolkit.live import LiveDataSource
 from toolkit.messages import Message
 from toolkit.protocol import ConnectionPlan, Heartbeat, ProtocolOptions, Request, VenueProtocol
-from toolkit.transport.websocket import FRAMES_BUFFERED
+from toolkit.transport.connection import FRAMES_BUFFERED
 from toolkit.venue import VenueLimits
 from toolkit.venues.hyperliquid import HyperliquidMarketProtocol
 
@@ -189,7 +189,7 @@ def main(argv: Sequence[str]) -> int:
     """Receive once."""
     mode, port, folder = argv[0], int(argv[1]), Path(argv[2])
     pin(0)
-    thread = time.thread_time()
+    thread, process = time.thread_time(), time.process_time()
     if mode == "bare":
         result = asyncio.run(_bare(port))
     elif mode == "journal":
@@ -199,6 +199,7 @@ def main(argv: Sequence[str]) -> int:
     else:
         raise SystemExit(f"unknown mode {mode!r}, expected bare, journal or recording")
     result["thread_s"] = time.thread_time() - thread
+    result["process_s"] = time.process_time() - process
     result["memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps(result), flush=True)
     return 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
@@ -19,6 +20,7 @@ from websockets.frames import CloseCode
 from websockets.protocol import State
 
 from toolkit.errors import ConnectFailed
+from toolkit.transport.connection import VenueConnection
 from toolkit.transport.failures import connect_error, one_line, retry_after_s
 from toolkit.transport.urls import is_loopback
 
@@ -26,10 +28,6 @@ __all__ = ["ABNORMAL", "Closed", "WebSocket", "open_websocket"]
 
 #: Code of a connection that ended without a close frame (RFC 6455, 7.1.5).
 ABNORMAL: Final = 1006
-
-#: Frames buffered before reading from the socket pauses; what is beyond waits in the kernel, and then at the venue. A
-#: reader that never waits for anything but frames leaves no more in it than one read of the socket brought.
-FRAMES_BUFFERED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +46,6 @@ class Closed:
     error: str
 
 
-class _CountingConnection(ClientConnection):
-    """Counts what arrives, pongs and half frames too: whoever watches sees from the count that the peer lives."""
-
-    chunk_count = 0
-
-    def data_received(self, data: bytes) -> None:
-        self.chunk_count += 1
-        super().data_received(data)
-
-
 class WebSocket:
     """
     One open connection. One task reads it; others may send, ping and close.
@@ -65,7 +53,7 @@ class WebSocket:
     Pings of the venue are answered by the library while the event loop runs.
     """
 
-    def __init__(self, connection: _CountingConnection, url: str) -> None:
+    def __init__(self, connection: VenueConnection, url: str) -> None:
         self.url = url
         self._connection = connection
         self._abort_error = ""
@@ -86,11 +74,11 @@ class WebSocket:
 
         Text is not decoded, so bytes that are no UTF-8 come through as well. Raises what `on_message` raises.
         """
-        # Nothing but this await stands between two messages: it is the path whose speed bounds a recording.
-        recv = self._connection.recv
+        fetch = self._connection.messages
         try:
             while True:
-                on_message(await recv(decode=False))
+                for message in await fetch():
+                    on_message(message)
         except ConnectionClosed as exc:
             return self._describe(exc)
 
@@ -154,7 +142,9 @@ async def open_websocket(
     """
     # Compression stays off: the venues in question do not offer it, and it would cost more than the loop around it.
     # The library's own keepalive stays off too: pings are sent by the watchdog, on the clock that it was given.
-    options: dict[str, Any] = {"ssl": tls} if tls is not None and url.startswith("wss:") else {}
+    options: dict[str, Any] = {"create_connection": partial(VenueConnection, frame_bytes_max=frame_bytes_max)}
+    if tls is not None and url.startswith("wss:"):
+        options["ssl"] = tls
     try:
         connection = await connect(
             url,
@@ -165,8 +155,6 @@ async def open_websocket(
             ping_interval=None,
             close_timeout=close_timeout_s,
             max_size=frame_bytes_max,
-            max_queue=FRAMES_BUFFERED,
-            create_connection=_CountingConnection,
             **options,
         )
     except InvalidStatus as exc:
@@ -184,5 +172,5 @@ async def open_websocket(
         raise ConnectFailed(f"{url}: it does not speak WebSocket ({one_line(exc)}); check the URL") from exc
     except OSError as exc:
         raise ConnectFailed(connect_error(url, exc)) from exc
-    assert isinstance(connection, _CountingConnection)
+    assert isinstance(connection, VenueConnection)
     return WebSocket(connection, url)
