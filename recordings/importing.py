@@ -15,13 +15,13 @@ import pyarrow.compute as pc
 
 from recordings.capture_files import CaptureFile
 from recordings.checkpoints import write_checkpoint
+from recordings.frame_batches import frames_to_batch
 from recordings.line_blocks import merged_blocks, raw_batch
 from recordings.manifest import InputFile, Manifest, Segment, SourceInfo, TableFile, write_manifest
 from recordings.normalize import Normalizer
 from recordings.parquet_options import SMALL, Compression
 from recordings.segment import SegmentWriter
 from recordings.software import SOFTWARE
-from recordings.tables import frames_to_batch
 from toolkit.digest import DIGEST_VERSION
 from toolkit.errors import ConfigError, ImportFailed
 from toolkit.frames import DAMAGED, REST_IN, WS_IN, Frame

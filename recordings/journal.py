@@ -11,20 +11,18 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 
 from recordings.files import sync_folder
+from recordings.frame_batches import STREAM_BEGIN, STREAM_END, batch_checksum, batch_message, frames_to_batch
 from recordings.rows import frames
 from recordings.schema import RAW_TABLE, TABLES
 from recordings.steps import step
-from recordings.tables import frames_to_batch
 from toolkit.errors import BackpressureError, RecordingDamaged
 from toolkit.frames import Frame
 
@@ -45,71 +43,6 @@ def journal_path(folder: Path, segment: int) -> Path:
 def journal_segments(folder: Path) -> list[int]:
     """Numbers of the segments that have a journal, in order."""
     return sorted(int(path.stem) for path in (folder / JOURNAL_FOLDER).glob("*.arrows") if path.stem.isdigit())
-
-
-def batch_checksum(batch: pa.RecordBatch) -> int:
-    """CRC-32 over the values of a batch, column by column; independent of how Arrow lays them out."""
-    crc = 0
-    for column in batch.columns:
-        kind = column.type
-        if pa.types.is_string(kind) or pa.types.is_binary(kind):
-            if column.null_count == len(column):
-                crc = zlib.crc32(b"null", crc)
-                continue
-            offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
-            lengths = np.diff(offsets)
-            if column.null_count:
-                lengths = np.where(column.is_valid().to_numpy(zero_copy_only=False), lengths, -1).astype(np.int32)
-            crc = zlib.crc32(lengths.tobytes(), crc)
-            data = column.buffers()[2]
-            if data is not None:
-                crc = zlib.crc32(memoryview(data)[int(offsets[0]) : int(offsets[-1])], crc)
-        else:
-            values = column.cast(pa.int64()) if pa.types.is_timestamp(kind) else column
-            if column.null_count:
-                crc = zlib.crc32(column.is_valid().to_numpy(zero_copy_only=False).tobytes(), crc)
-                values = values.fill_null(0)
-            crc = zlib.crc32(np.ascontiguousarray(values.to_numpy(zero_copy_only=False)).tobytes(), crc)
-    return crc
-
-
-class _Collector:
-    """A sink for Arrow that keeps what is written until it is asked for, so that a batch reaches the file in one piece."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._position = 0
-
-    def write(self, data: Any) -> int:
-        part = bytes(data)
-        self._parts.append(part)
-        self._position += len(part)
-        return len(part)
-
-    def tell(self) -> int:
-        return self._position
-
-    def flush(self) -> None:
-        """Nothing to do: `take` empties it."""
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    def readable(self) -> bool:
-        return False
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-    def take(self) -> bytes:
-        content = b"".join(self._parts)
-        self._parts.clear()
-        return content
 
 
 class JournalWriter:
@@ -156,9 +89,7 @@ class JournalWriter:
         self.pending_bytes = 0
         self._failure: OSError | None = None
         self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        self._collector = _Collector()
-        self._stream = pa.ipc.new_stream(pa.PythonFile(self._collector, mode="w"), TABLES[RAW_TABLE])
-        self._write(self._collector.take())
+        self._write(STREAM_BEGIN)
         sync_folder(self.path.parent)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._last: Future[None] | None = None
@@ -232,8 +163,7 @@ class JournalWriter:
             return
         try:
             self.drain()
-            self._stream.close()
-            self._write(self._collector.take())
+            self._write(STREAM_END)
             os.fsync(self._handle)
         except OSError as exc:
             self._failure = exc
@@ -255,9 +185,9 @@ class JournalWriter:
         try:
             batch = frames_to_batch(batch_frames)
             metadata = {b"crc32": b"%d" % batch_checksum(batch), b"batch": b"%d" % self._batch_number}
-            self._stream.write_batch(batch, custom_metadata=metadata)
+            message = batch_message(batch, metadata)
             step("journal-batch-made")
-            self._write(self._collector.take())
+            self._write(message)
             step("journal-batch-written")
         except OSError as exc:
             self._failure = exc
@@ -266,7 +196,7 @@ class JournalWriter:
         self.written_count += len(batch_frames)
         self.pending_bytes -= size
 
-    def _write(self, content: bytes) -> None:
+    def _write(self, content: bytes | pa.Buffer) -> None:
         view = memoryview(content)
         while view:
             written = os.write(self._handle, view)

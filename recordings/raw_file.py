@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recordings.files import atomic_path, file_hash
+from recordings.frame_batches import frames_to_batch
 from recordings.imprecise import count_imprecise
 from recordings.manifest import TableFile
 from recordings.parquet_options import SMALL, Compression, parquet_options
 from recordings.schema import RAW_TABLE, TABLES
-from recordings.tables import BATCH_MESSAGES, RAW_ROW_GROUP_ROWS, frames_to_batch
+from recordings.tables import BATCH_MESSAGES, RAW_ROW_GROUP_ROWS
 from toolkit.frames import Frame
 
 __all__ = ["RawFile"]

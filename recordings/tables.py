@@ -24,7 +24,6 @@ from recordings.manifest import TableFile
 from recordings.parquet_options import SMALL, Compression, parquet_options
 from recordings.schema import RAW_TABLE, TABLE_OF, TABLES
 from toolkit.account_messages import AccountEvent, Fill, FundingPayment, OrderUpdate, PositionUpdate
-from toolkit.frames import Frame
 from toolkit.messages import (
     BalanceUpdate,
     BestQuote,
@@ -39,7 +38,7 @@ from toolkit.messages import (
     Trade,
 )
 
-__all__ = ["BATCH_MESSAGES", "RAW_ROW_GROUP_ROWS", "ROW_GROUP_ROWS", "TableBuilders", "frames_to_batch", "write_table"]
+__all__ = ["BATCH_MESSAGES", "RAW_ROW_GROUP_ROWS", "ROW_GROUP_ROWS", "TableBuilders", "write_table"]
 
 #: Messages of one table and symbol that are held as Python objects before they become columns.
 BATCH_MESSAGES: Final = 2048
@@ -100,47 +99,6 @@ def write_table(
         digest = file_hash(temporary)
         size = temporary.stat().st_size
     return TableFile(f"{table}/{path.name}", rows, size, digest)
-
-
-def frames_to_batch(frames: Sequence[Frame]) -> pa.RecordBatch:
-    """Frames as rows of the `raw` table; a payload that is not UTF-8 goes to `payload_bytes`, exactly as it was."""
-    schema = TABLES[RAW_TABLE]
-    columns = list(zip(*map(_astuple, frames), strict=True))
-    seqs, recvs, monos, venues, conns, epochs, kinds, payloads, contexts = columns
-    payload: pa.Array
-    payload_bytes: pa.Array
-    binary = pa.array(payloads, pa.binary())
-    try:
-        payload = binary.cast(pa.string())  # checks that it is UTF-8
-        payload_bytes = pa.nulls(len(frames), pa.binary())
-    except pa.ArrowInvalid:
-        texts = [_text_or_none(value) for value in payloads]
-        payload = pa.array(texts, pa.string())
-        payload_bytes = pa.array(
-            [None if text is not None else value for text, value in zip(texts, payloads, strict=True)], pa.binary()
-        )
-    arrays = [
-        pa.array(seqs, pa.int64()),
-        pa.array(recvs, pa.int64()).cast(pa.timestamp("ns")),
-        pa.array([None if mono == recv else mono for mono, recv in zip(monos, recvs, strict=True)], pa.int64())
-        if monos != recvs
-        else pa.nulls(len(frames), pa.int64()),
-        pa.array(venues, pa.string()),
-        pa.array(conns, pa.int32()),
-        pa.array(epochs, pa.int32()),
-        pa.array(kinds, pa.string()),
-        payload,
-        payload_bytes,
-        pa.array(contexts, pa.string()),
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def _text_or_none(payload: bytes) -> str | None:
-    try:
-        return payload.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 class TableBuilders:

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recordings.checkpoints import encode_checkpoint
+from recordings.frame_batches import frames_to_batch
 from recordings.manifest import Segment
 from recordings.normalize import Normalizer
 from recordings.segment import SegmentWriter
-from recordings.tables import frames_to_batch
 from toolkit.frames import Frame
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import find_venue

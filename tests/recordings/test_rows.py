@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from recordings.frame_batches import frames_to_batch
 from recordings.rows import book_messages, flat_messages, frames, split_complete
 from recordings.schema import NORMALIZED_TABLES, TABLE_OF, TABLES
-from recordings.tables import TableBuilders, frames_to_batch
+from recordings.tables import TableBuilders
 from tests.recordings.strategies import FRAMES, MESSAGE_CLASSES, messages
 from tests.tapes import diff, snapshot
 from toolkit.digest import canonical_bytes
