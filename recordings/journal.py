@@ -61,10 +61,8 @@ class JournalWriter:
             not be written to its end: what follows a hole cannot be read.
 
     Attributes:
-        frame_count: Frames appended.
         written_count: Frames that the operating system has.
         byte_count: Size of the file.
-        pending_bytes: Payload bytes that the operating system does not have yet.
     """
 
     def __init__(
@@ -83,10 +81,12 @@ class JournalWriter:
         self._frames: list[Frame] = []
         self._frame_bytes = 0
         self._batch_number = 0
-        self.frame_count = 0
+        # What was handed over is counted by whoever appends, what was written by the thread that writes.
+        self._handed_count = 0
+        self._handed_bytes = 0
+        self._written_bytes = 0
         self.written_count = 0
         self.byte_count = 0
-        self.pending_bytes = 0
         self._failure: OSError | None = None
         self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         self._write(STREAM_BEGIN)
@@ -99,6 +99,16 @@ class JournalWriter:
         if after is not None:
             self._thread.submit(self._follow, after)
 
+    @property
+    def frame_count(self) -> int:
+        """Frames appended."""
+        return self._handed_count + len(self._frames)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Payload bytes that the operating system does not have yet."""
+        return self._handed_bytes + self._frame_bytes - self._written_bytes
+
     def append(self, frame: Frame) -> None:
         """
         Take a frame down.
@@ -108,10 +118,7 @@ class JournalWriter:
         if self._failure is not None:
             raise self._failure
         self._frames.append(frame)
-        size = len(frame.payload)
-        self._frame_bytes += size
-        self.frame_count += 1
-        self.pending_bytes += size
+        self._frame_bytes += len(frame.payload)
         if self._frame_bytes >= self._flush_bytes:
             self.flush()
 
@@ -132,6 +139,8 @@ class JournalWriter:
         if self._frames:
             frames_, self._frames = self._frames, []
             size, self._frame_bytes = self._frame_bytes, 0
+            self._handed_count += len(frames_)
+            self._handed_bytes += size
             self._last = self._thread.submit(self._write_batch, frames_, size)
 
     def drain(self) -> None:
@@ -194,7 +203,7 @@ class JournalWriter:
             return
         self._batch_number += 1
         self.written_count += len(batch_frames)
-        self.pending_bytes -= size
+        self._written_bytes += size
 
     def _write(self, content: bytes | pa.Buffer) -> None:
         view = memoryview(content)

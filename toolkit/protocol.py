@@ -255,6 +255,8 @@ class VenueProtocol(ABC):
 
     def requests(self) -> list[Request]:
         """What the protocol wants sent since it was last asked. A replay need not ask."""
+        if not self._queue:
+            return []
         queue, self._queue = self._queue, []
         return queue
 
