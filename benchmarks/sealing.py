@@ -20,7 +20,7 @@ from benchmarks.captures import archive_frames, book_frames, sized_payloads
 from benchmarks.frame_server import framed
 from benchmarks.harness import ROOT, Figure, Options
 from benchmarks.receiver import MuteProtocol
-from recordings.journal import JournalWriter
+from recordings.journal import PENDING_BYTES_MAX, JournalWriter
 from recordings.lock import FolderLock
 from recordings.manifest import Manifest, SourceInfo, write_manifest
 from recordings.sealer_process import SealerProcess
@@ -101,6 +101,8 @@ def _closed_journal(options: Options, folder: Path, count: int) -> int:
                 % (ts_recv // NS_PER_MS, price, price + 1)
             )
         journal.append(Frame(number, ts_recv, ts_recv - _MONO_ZERO_NS, source.venue, 0, 0, WS_IN, payload))
+        if journal.pending_bytes > PENDING_BYTES_MAX // 2:
+            journal.drain()  # frames are made faster than any venue sends them, and than the disk may take them
     journal.close()
     return journal.byte_count
 

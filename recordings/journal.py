@@ -26,7 +26,15 @@ from recordings.steps import step
 from toolkit.errors import BackpressureError, RecordingDamaged
 from toolkit.frames import Frame
 
-__all__ = ["FLUSH_BYTES", "JOURNAL_FOLDER", "JournalReader", "JournalWriter", "journal_path", "journal_segments"]
+__all__ = [
+    "FLUSH_BYTES",
+    "JOURNAL_FOLDER",
+    "PENDING_BYTES_MAX",
+    "JournalReader",
+    "JournalWriter",
+    "journal_path",
+    "journal_segments",
+]
 
 JOURNAL_FOLDER: Final = "journal"
 #: A batch is written at this many payload bytes even before its time.
