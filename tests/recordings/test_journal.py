@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from recordings.frame_batches import batch_checksum, frames_to_batch
 from recordings.journal import JournalReader, JournalWriter, journal_path, journal_segments
+from recordings.schema import RAW_TABLE, TABLES
 from tests.recordings.strategies import FRAMES
 from tests.tapes import TS
 from toolkit.errors import RecordingDamaged
-from toolkit.frames import WS_IN, Frame
+from toolkit.frames import REST_IN, WS_IN, Frame
 
 in_a_folder = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -109,6 +112,45 @@ def test_what_is_flushed_is_there_before_the_journal_is_closed(tmp_path: Path) -
     assert writer.frame_count == writer.written_count == 2
     assert writer.byte_count == journal_path(tmp_path, 7).stat().st_size
     assert journal_segments(tmp_path) == [7]
+
+
+def test_the_checksum_of_known_frames_does_not_change() -> None:
+    """A journal that an older tickdeck left behind is recovered by this one: nulls, bytes and slices included."""
+    batch = frames_to_batch(
+        [
+            Frame(0, 5, 5, "v", 0, 0, WS_IN, b"{}"),
+            Frame(1, 7, 3, "v", 0, 1, WS_IN, b"\xff"),
+            Frame(2, 9, 4, "w", -1, 0, REST_IN, "é".encode(), '{"id":1}'),
+        ]
+    )
+    assert batch_checksum(batch) == 3653058323
+    assert batch_checksum(batch[1:]) == 2287660562
+
+
+def test_a_journal_is_one_arrow_stream(tmp_path: Path) -> None:
+    """Byte for byte what Arrow writes for these batches, so any of its readers opens a closed journal."""
+    content = write(tmp_path, BATCHES).read_bytes()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, TABLES[RAW_TABLE]) as stream:
+        for number, frames in enumerate(BATCHES):
+            batch = frames_to_batch(frames)
+            metadata = {b"crc32": b"%d" % batch_checksum(batch), b"batch": b"%d" % number}
+            stream.write_batch(batch, custom_metadata=metadata)
+    assert content == sink.getvalue().to_pybytes()
+
+
+def test_what_waits_is_what_the_disk_does_not_have(tmp_path: Path) -> None:
+    """Appended and not flushed, handed over, written: counted once."""
+    writer = JournalWriter(tmp_path, 0)
+    writer.append(frame(1))
+    writer.append(frame(2))
+    waiting = len(frame(1).payload) + len(frame(2).payload)
+    assert (writer.frame_count, writer.written_count, writer.pending_bytes) == (2, 0, waiting)
+    writer.drain()
+    writer.append(frame(3))
+    assert (writer.frame_count, writer.written_count, writer.pending_bytes) == (3, 2, 1)
+    writer.close()
+    assert (writer.frame_count, writer.written_count, writer.pending_bytes) == (3, 3, 0)
 
 
 def test_a_journal_is_never_written_over(tmp_path: Path) -> None:
