@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -30,17 +30,25 @@ __all__ = [
     "FLUSH_BYTES",
     "JOURNAL_FOLDER",
     "PENDING_BYTES_MAX",
+    "SCHEMA_BYTES",
     "JournalReader",
     "JournalWriter",
+    "WrittenCallback",
+    "batch_problem",
     "journal_path",
     "journal_segments",
 ]
+
+#: Told of a batch once the operating system has it: its first and last frame's number, and the bytes of it in the file.
+WrittenCallback = Callable[[int, int, bytes], None]
 
 JOURNAL_FOLDER: Final = "journal"
 #: A batch is written at this many payload bytes even before its time.
 FLUSH_BYTES: Final = 1 << 20
 #: Payload bytes that may wait for the disk.
 PENDING_BYTES_MAX: Final = 64 << 20
+#: What a journal begins with.
+SCHEMA_BYTES: Final = STREAM_BEGIN
 
 
 def journal_path(folder: Path, segment: int) -> Path:
@@ -67,6 +75,7 @@ class JournalWriter:
         pending_bytes_max: Payload bytes held in memory while the disk does not follow.
         after: The journal of the segment before. Nothing is written until it is closed, and nothing at all if it could
             not be written to its end: what follows a hole cannot be read.
+        on_written: Called in the writing thread after each batch, in order over all journals of a session.
 
     Attributes:
         written_count: Frames that the operating system has.
@@ -81,7 +90,9 @@ class JournalWriter:
         flush_bytes: int = FLUSH_BYTES,
         pending_bytes_max: int = PENDING_BYTES_MAX,
         after: JournalWriter | None = None,
+        on_written: WrittenCallback | None = None,
     ) -> None:
+        self._on_written = on_written
         self.path = journal_path(folder, segment)
         self.path.parent.mkdir(exist_ok=True)
         self._flush_bytes = flush_bytes
@@ -212,6 +223,8 @@ class JournalWriter:
         self._batch_number += 1
         self.written_count += len(batch_frames)
         self._written_bytes += size
+        if self._on_written is not None:
+            self._on_written(batch_frames[0].capture_seq, batch_frames[-1].capture_seq, message.to_pybytes())
 
     def _write(self, content: bytes | pa.Buffer) -> None:
         view = memoryview(content)
@@ -225,16 +238,23 @@ class JournalReader:
     """
     Reads a journal, however it ended. Iterate `batches` or `frames` once; the attributes are complete after it.
 
+    Args:
+        path: The journal.
+        good_bytes: Begin behind that part, which another reader has read.
+        batch_count: How many batches that part has.
+
     Attributes:
         good_bytes: Size of the part that was read.
+        batch_count: Batches in it.
         left_bytes: Bytes after it: torn or corrupt.
         problem: What is wrong with them; empty if nothing.
         frame_count: Frames read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, good_bytes: int = 0, batch_count: int = 0) -> None:
         self.path = path
-        self.good_bytes = 0
+        self.good_bytes = good_bytes
+        self.batch_count = batch_count
         self.left_bytes = 0
         self.problem = ""
         self.frame_count = 0
@@ -258,9 +278,10 @@ class JournalReader:
             self.problem = "more follows the end of its stream"
 
     def _sound(self, file: Any) -> Iterator[pa.RecordBatch]:
-        number = 0
         try:
             stream = pa.ipc.open_stream(file)
+            if self.good_bytes:
+                file.seek(self.good_bytes)
             self.good_bytes = file.tell()
         except (pa.ArrowException, OSError) as exc:
             self.problem = f"no stream begins in it ({_first_line(exc)})"
@@ -275,26 +296,27 @@ class JournalReader:
                 if batch is None:
                     return
                 batch.validate(full=True)
-                problem = _problem(batch, dict(metadata or {}), number)
+                problem = batch_problem(batch, dict(metadata or {}), self.batch_count)
             except StopIteration:
                 self.good_bytes = file.tell()
                 return
             except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as exc:
-                problem = f"batch {number} is torn ({_first_line(exc)})"
+                problem = f"batch {self.batch_count} is torn ({_first_line(exc)})"
             if problem:
                 self.problem = problem
                 return
             self.good_bytes = file.tell()
-            number += 1
+            self.batch_count += 1
             self.frame_count += batch.num_rows
             yield batch
 
 
-def _problem(batch: pa.RecordBatch, metadata: dict[bytes, bytes], number: int) -> str:
-    if metadata.get(b"batch") != b"%d" % number:
+def batch_problem(batch: pa.RecordBatch, metadata: dict[bytes, bytes], number: int | None) -> str:
+    """What is wrong with a batch that should have that number (None: any); empty if nothing."""
+    if number is not None and metadata.get(b"batch") != b"%d" % number:
         return f"batch {number} is numbered {metadata.get(b'batch', b'?').decode('ascii', 'replace')}"
     if metadata.get(b"crc32") != b"%d" % batch_checksum(batch):
-        return f"batch {number} does not have the checksum it was written with"
+        return f"batch {metadata.get(b'batch', b'?').decode('ascii', 'replace')} does not have the checksum it was written with"
     return ""
 
 

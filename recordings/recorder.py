@@ -29,6 +29,8 @@ from recordings.recovery import Recovery, needs_recovery, recover
 from recordings.sealer_process import SealerProcess
 from recordings.software import SOFTWARE
 from recordings.steps import step
+from recordings.tee import Tee, TeeOptions
+from recordings.tee_wire import remove_tee_file
 from toolkit.capture import Capture
 from toolkit.clock import NS_PER_S, Clock, SystemClock
 from toolkit.digest import DIGEST_VERSION
@@ -103,6 +105,7 @@ class RecorderOptions:
         wait_for_venue: Keep trying to reach a venue for the first time.
         backoff_seed: Decides the jitter of reconnects; unpredictable if None.
         privacy: Replaces addresses, those of the accounts too, before anything is written; None to record them.
+        tee: How clients can follow the recording while it is made; None for not at all.
     """
 
     folder: Path
@@ -118,6 +121,7 @@ class RecorderOptions:
     wait_for_venue: bool = False
     backoff_seed: int | None = None
     privacy: Pseudonyms | None = None
+    tee: TeeOptions | None = None
 
 
 LogCallback = Callable[[str], None]
@@ -159,6 +163,7 @@ class Recorder:
     status: RecorderStatus = field(default_factory=RecorderStatus)
     _journal: JournalWriter | None = None
     _normalizer: Normalizer | None = None
+    _tee: Tee | None = None
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _sources: list[LiveDataSource] = field(default_factory=list)
     _seals: list[asyncio.Task[Any]] = field(default_factory=list)
@@ -222,6 +227,15 @@ class Recorder:
             self.options.privacy, self._write_down, self.clock, first_seq, normalizer.conn_id_max + 1
         )
         self._sources = [self._source(venue, normalizer, capture) for venue in self.options.venues]
+        remove_tee_file(folder)  # of a recorder that was killed
+        if self.options.tee is None:
+            return await self._session(folder, manifest, capture, lock)
+        self._tee = Tee(folder, manifest, self.options.tee, started_ns=self.clock.time_ns(), next_seq=first_seq)
+        async with self._tee as tee:
+            self.log(f"tee on {tee.url}")
+            return await self._session(folder, manifest, capture, lock)
+
+    async def _session(self, folder: Path, manifest: Manifest, capture: Capture, lock: FolderLock) -> Manifest:
         sealer = SealerProcess(folder, lock, self.log)
         await sealer.start()
         failure: BaseException | None = None
@@ -431,6 +445,7 @@ class Recorder:
             flush_bytes=self.options.flush_bytes,
             pending_bytes_max=self.options.pending_bytes_max,
             after=after,
+            on_written=self._tee.written if self._tee is not None else None,
         )
         step("journal-opened")
         length = round(self.options.rotate_s * NS_PER_S)
@@ -519,6 +534,8 @@ class Recorder:
                 self._seals.remove(seal)
                 seal.result()
             self.status.unsealed = len(self._seals)
+            if self._tee is not None:
+                self.status.tee_clients, self.status.tee_cut = self._tee.client_count, self._tee.cut_count
             # A clock that steps back ends the segment too, or the next would be due only when it has caught up.
             is_its_time = self._segment_from <= self.clock.time_ns() < self._segment_until
             is_over = not is_its_time or journal.byte_count >= self.options.rotate_bytes

@@ -30,6 +30,8 @@ class RecorderStatus:
         sources: One per venue.
         delays_ms: Receive time less the venue's time, of recent messages that are not history: 50th, 95th and 99th
             percentile, milliseconds; None before the first. Clocks differ, so it may be negative.
+        tee_clients: Clients that follow the recording through its tee.
+        tee_cut: Of those that did, how many were cut off because they were too slow.
     """
 
     frame_count: int = 0
@@ -45,6 +47,8 @@ class RecorderStatus:
     disk_free: int = 0
     sources: tuple[SourceStatus, ...] = ()
     delays_ms: tuple[float, float, float] | None = None
+    tee_clients: int = 0
+    tee_cut: int = 0
 
     def delay_text(self) -> str:
         """The delays as part of a status line; empty if nothing with a time has come."""

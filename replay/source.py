@@ -17,21 +17,16 @@ from recordings.recording import Recording
 from replay.clock import ReplayClock
 from replay.control import Player
 from replay.merging import Fidelity, Tape
+from replay.recorded import RecordedDataSource
 from toolkit.clock import Clock, SystemClock
-from toolkit.datasource import OrderBookTrackerDataSource, UserStreamTrackerDataSource
-from toolkit.digest import DigestChain
-from toolkit.errors import ConfigError, SymbolError
-from toolkit.facets import FacetHub, MarketFacet, UserStreamFacet
-from toolkit.messages import FundingInfo
-from toolkit.orderbook import OrderBook
-from toolkit.tracker import OrderBookTracker
+from toolkit.errors import ConfigError
 
 __all__ = ["FIDELITIES", "Fidelity", "ReplayDataSource"]
 
 FIDELITIES: Final = ("raw", "normalized")
 
 
-class ReplayDataSource(OrderBookTrackerDataSource, UserStreamTrackerDataSource):
+class ReplayDataSource(RecordedDataSource):
     """
     Feeds a recording into whatever a live source can feed.
 
@@ -71,7 +66,7 @@ class ReplayDataSource(OrderBookTrackerDataSource, UserStreamTrackerDataSource):
         loop: bool = False,
         pacer: Clock | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(with_digest=with_digest)
         if fidelity not in FIDELITIES:
             raise ConfigError(f"unknown fidelity {fidelity!r}, expected one of {', '.join(FIDELITIES)}")
         self._given = [recording] if isinstance(recording, Recording | str | Path) else list(recording)
@@ -87,9 +82,6 @@ class ReplayDataSource(OrderBookTrackerDataSource, UserStreamTrackerDataSource):
         self._end_ns = end_ns
         self._loop = loop
         self._pacer = pacer if pacer is not None else SystemClock()
-        self.tracker = OrderBookTracker(checked=True)
-        self.chain = DigestChain() if with_digest else None
-        self._hub = FacetHub(self)
         self._task: asyncio.Task[None] | None = None
 
     # -- life cycle --------------------------------------------------------------------------------------------
@@ -177,35 +169,3 @@ class ReplayDataSource(OrderBookTrackerDataSource, UserStreamTrackerDataSource):
             await self.player.run()
         finally:
             self.dispatcher.close()
-
-    # -- the interfaces ----------------------------------------------------------------------------------------
-
-    @property
-    def market(self) -> MarketFacet:
-        """The market facet alone, for code that wants an `OrderBookTrackerDataSource` of its own."""
-        return MarketFacet(self._hub)
-
-    @property
-    def user_stream(self) -> UserStreamFacet:
-        """The account facet alone, for code that wants a `UserStreamTrackerDataSource` of its own."""
-        return UserStreamFacet(self._hub)
-
-    async def get_snapshot(self, trading_pair: str) -> OrderBook:
-        """The book as of the last message emitted. Raises SymbolError for a pair not heard of yet."""
-        return self.tracker.book(trading_pair)
-
-    async def get_funding_info(self, trading_pair: str) -> FundingInfo:
-        """The newest funding as of the last message emitted. Raises SymbolError if there is none yet."""
-        info = self.tracker.funding_info(trading_pair)
-        if info is None:
-            raise SymbolError(f"no funding of {trading_pair!r} in the recording so far")
-        return info
-
-    async def subscribe_to_order_updates(self) -> None:
-        """Nothing to ask for: what was recorded comes."""
-
-    async def subscribe_to_balance_updates(self) -> None:
-        """Nothing to ask for: what was recorded comes."""
-
-    async def subscribe_to_position_updates(self) -> None:
-        """Nothing to ask for: what was recorded comes."""

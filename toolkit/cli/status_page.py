@@ -33,6 +33,8 @@ def status_values(recorder: Recorder) -> dict[str, Any]:
         "segment": status.segment,
         "unsealed_segments": status.unsealed,
         "disk_free_bytes": status.disk_free,
+        "tee_clients": status.tee_clients,
+        "tee_cut": status.tee_cut,
         "tasks": len(asyncio.all_tasks()),
         "delay_ms": dict(zip(("p50", "p95", "p99"), status.delays_ms, strict=True)) if status.delays_ms else None,
         "loop_lag_ms": {
@@ -62,11 +64,13 @@ _COUNTERS = {
     "gaps": "Gaps.",
     "reconnects": "Connections made again.",
     "parse_errors": "Frames that were not understood.",
+    "tee_cut": "Followers that were cut off because they were too slow.",
 }
 _GAUGES = {
     "pending_bytes": "Payload bytes that wait for the disk.",
     "unsealed_segments": "Closed segments that are not sealed yet.",
     "disk_free_bytes": "Bytes free on the disk.",
+    "tee_clients": "Followers that are served.",
     "tasks": "Tasks of the event loop.",
 }
 

@@ -1,0 +1,284 @@
+"""
+A recording that is still being made, as a data source: from a time of its tape on, over into the live feed.
+
+Frames come from `recordings/following.py`, each once and in order, and run through the same protocols as everywhere. So
+the messages, books, timers and the digest are those of a replay of the finished recording, whatever happened on the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from contextlib import aclosing
+from pathlib import Path
+from typing import Final
+
+from recordings.checkpoints import read_checkpoint
+from recordings.following import PATIENCE_S, Follower
+from recordings.growing import GrowingRecording
+from recordings.manifest import Manifest, TableFile
+from recordings.normalize import Normalizer
+from recordings.schema import MESSAGE_TABLES, TABLE_OF
+from replay.clock import ReplayClock
+from replay.recorded import RecordedDataSource
+from toolkit.clock import Clock, SystemClock
+from toolkit.errors import ConfigError, SymbolError
+from toolkit.frames import Frame
+from toolkit.messages import Message
+from toolkit.tracker import TrackerState
+
+__all__ = ["FollowDataSource"]
+
+#: Frames after which other tasks have a turn.
+_TURN: Final = 256
+#: Messages an async listener may lag behind before the source waits for it; the recorder never does.
+_BACKLOG_MAX: Final = 16_384
+_BACKLOG_LOOK_S: Final = 0.001
+#: Turns of the event loop that a woken sleeper has, before time goes on, to do what it woke up for.
+_TURNS_OF_SLEEPER: Final = 8
+
+
+class FollowDataSource(RecordedDataSource):
+    """
+    Feeds a recording, finished or not, into whatever a live source can feed; ends when the recording does.
+
+    Whoever is slower than the feed falls behind and loses nothing. The clock is moved by frames alone, as in a replay,
+    so timers fire between the same messages.
+
+    Args:
+        recording: Its folder, on this machine or mounted.
+        start_ns: Begin before the first frame of that time or later, with the books as they are then; the present time
+            for the live feed alone, None for the whole recording.
+        trading_pairs: Pairs to keep; None for all. Events of whole connections always come along.
+        channels: Kinds of messages to keep, as the tables of a recording are called; None for all. Events always come along.
+        with_digest: Keep the digest chain; at the end of all of a recording it is the recording's.
+        tee_url: Where the recorder is reached; None to look in the folder.
+        patience_s: How long a recorder may show no sign of life before it is given up.
+        pacer: The clock that this is measured by; None for the machine's.
+        log: Called with one line for what a user should know.
+
+    Attributes:
+        clock: The time of the frames.
+        message_count: Messages emitted so far.
+        frame_count: Frames taken in so far, also those before `start_ns`.
+    """
+
+    def __init__(
+        self,
+        recording: str | Path,
+        *,
+        start_ns: int | None = None,
+        trading_pairs: Collection[str] | None = None,
+        channels: Collection[str] | None = None,
+        with_digest: bool = False,
+        tee_url: str | None = None,
+        patience_s: float = PATIENCE_S,
+        pacer: Clock | None = None,
+        log: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        super().__init__(with_digest=with_digest)
+        for channel in channels or ():
+            if channel not in MESSAGE_TABLES:
+                raise ConfigError(f"unknown channel {channel!r}, expected one of {', '.join(MESSAGE_TABLES)}")
+        self._folder = Path(recording)
+        self._start_ns = start_ns
+        self._pairs = None if trading_pairs is None else {*trading_pairs}
+        self._channels = None if channels is None else {*channels, "events"}
+        self._tee_url = tee_url
+        self._patience_s = patience_s
+        self._pacer = pacer if pacer is not None else SystemClock()
+        self._log = log
+        self.clock = ReplayClock()
+        self.message_count = 0
+        self.frame_count = 0
+        self._follower: Follower | None = None
+        self._normalizer: Normalizer | None = None
+        self._is_silent = start_ns is not None
+        self._is_checked = False
+        self._task: asyncio.Task[None] | None = None
+        self._is_stopped = False
+
+    # -- life cycle --------------------------------------------------------------------------------------------
+
+    @property
+    def follower(self) -> Follower:
+        """Where the frames come from: counts, and whether they are live. Raises RecordingError when first asked for."""
+        if self._follower is None:
+            self._follower = Follower(
+                self._folder,
+                tee_url=self._tee_url,
+                patience_s=self._patience_s,
+                clock=self._pacer,
+                log=self._log,
+            )
+        return self._follower
+
+    async def initialize(self) -> None:
+        """Open the recording and take the state at the last checkpoint before the time to begin at. Raises RecordingError."""
+        recording = self.follower.recording
+        manifest = recording.manifest
+        normalizer = self._normalizer = Normalizer.for_sources(manifest.sources)
+        if manifest.status != "running":
+            for pair in sorted((self._pairs or set()) - set(manifest.symbols.values())):
+                known = ", ".join(sorted(set(manifest.symbols.values())))
+                raise SymbolError(f"{pair!r} is not in {self._folder}, expected one of {known}")
+        if self._start_ns is None:
+            self.clock.now_ns = self._first_ns(manifest)
+            return
+        self.clock.now_ns = self._start_ns
+        # What some channels alone make of a book is in no checkpoint, nor is the digest of some messages alone.
+        if self._channels is not None or (self._pairs is not None and self.chain is not None):
+            return
+        found = _checkpoint_before(manifest, self._start_ns)
+        if found is not None:
+            next_seq, file = found
+            read_checkpoint(self._folder, file, normalizer)
+            recording.next_seq = next_seq
+            self.tracker.restore(self._of_pairs(normalizer.tracker.export()))
+            if self.chain is not None:
+                self.chain.restart(normalizer.chain.digest())
+
+    def _first_ns(self, manifest: Manifest) -> int:
+        """Where the tape begins; where nothing is written yet, when it was begun."""
+        if manifest.segments:
+            return min(each.ts_recv_first for each in manifest.segments)
+        first = next(GrowingRecording(self._folder).read(), None)
+        return first[0].ts_recv if first else manifest.created_ns
+
+    async def start(self) -> None:
+        """Begin to emit, in a task of the running loop. Facets that were taken must all be started first."""
+        if self._normalizer is None:
+            raise ConfigError("a source is started after its initialize(): use `async with`")
+        if self._task is None and not self._is_stopped and self._hub.are_all_started:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop emitting; raises what a callback raised, unless `wait` has done so."""
+        self._is_stopped = True
+        if self._task is not None:
+            self._task.cancel()
+        await self.wait()
+        self.dispatcher.close()
+
+    async def wait(self) -> None:
+        """Until the recording has ended and all of it was emitted. Raises what a callback or the reading raised."""
+        if self._task is not None:
+            # Who waits may be cancelled without the source being stopped by that.
+            await asyncio.wait({self._task})
+            task, self._task = self._task, None
+            if not task.cancelled():
+                task.result()
+
+    async def _run(self) -> None:
+        try:
+            async with aclosing(self.follower.batches()) as batches:
+                async for batch in batches:
+                    await self._take(batch)
+            segments = self.follower.recording.manifest.segments
+            await self._reach(max((each.ts_recv_last for each in segments), default=0))
+        finally:
+            self.dispatcher.close()
+
+    # -- every frame -------------------------------------------------------------------------------------------
+
+    async def _take(self, batch: list[Frame]) -> None:
+        normalizer, clock, emit = self._normalizer, self.clock, self.dispatcher.emit
+        assert normalizer is not None, "it was initialized"
+        apply = self.tracker.apply
+        update = self.chain.update if self.chain is not None else None
+        for count, frame in enumerate(batch, 1):
+            self.frame_count += 1
+            messages = self._wanted(normalizer.messages(frame))
+            if messages:
+                ts_recv = frame.ts_recv
+                if self._is_silent and self._start_ns is not None and ts_recv >= self._start_ns:
+                    self._is_silent = False
+                is_silent = self._is_silent
+                if not is_silent:
+                    if clock.timers.next_due_ns <= max(ts_recv, clock.now_ns):
+                        await self._reach(ts_recv)
+                    elif ts_recv > clock.now_ns:
+                        clock.now_ns = ts_recv
+                for message in messages:
+                    book = apply(message)
+                    if update is not None:
+                        update(message, book)
+                    if not is_silent:
+                        self.message_count += 1
+                        emit(message)
+            if count % _TURN == 0:
+                await asyncio.sleep(0)
+        await self._take_turn()
+        self._check_pairs()
+
+    async def _take_turn(self) -> None:
+        await asyncio.sleep(0)
+        while self.dispatcher.backlog > _BACKLOG_MAX:
+            await self._pacer.sleep(_BACKLOG_LOOK_S)
+
+    async def _reach(self, ns: int) -> None:
+        """Fire what is due by then, each with the sleepers it wakes; then that is the time."""
+        clock = self.clock
+        ns = max(ns, clock.now_ns)
+        woken = clock.woken_count
+        while clock.fire_next(ns):
+            if clock.woken_count != woken:
+                woken = clock.woken_count
+                for _ in range(_TURNS_OF_SLEEPER):
+                    await asyncio.sleep(0)
+        clock.now_ns = max(clock.now_ns, ns)
+
+    # -- what is wanted ----------------------------------------------------------------------------------------
+
+    def _wanted(self, messages: list[Message]) -> list[Message]:
+        pairs, channels = self._pairs, self._channels
+        if pairs is not None:
+            messages = [each for each in messages if not each.trading_pair or each.trading_pair in pairs]
+        if channels is not None:
+            messages = [each for each in messages if TABLE_OF[type(each)] in channels]
+        return messages
+
+    def _of_pairs(self, state: TrackerState) -> TrackerState:
+        pairs = self._pairs
+        if pairs is None:
+            return state
+        return TrackerState(
+            [each for each in state.pairs if each.trading_pair in pairs],
+            [each for each in state.funding if each.trading_pair in pairs],
+            [each for each in state.instruments if each.trading_pair in pairs],
+        )
+
+    def _check_pairs(self) -> None:
+        """Once the venues' listings have been read: a pair that none of them has would be waited for in vain."""
+        normalizer = self._normalizer
+        if self._is_checked or self._pairs is None or normalizer is None:
+            return
+        protocols = list(normalizer.protocols.values())
+        if not all(protocol.is_ready for protocol in protocols):
+            return
+        self._is_checked = True
+        known = set(self.follower.recording.manifest.symbols.values())
+        for pair in sorted(self._pairs - known):
+            spellings = []
+            for protocol in protocols:
+                try:
+                    spellings.append(protocol.trading_pair(protocol.symbol(pair)))
+                except SymbolError as exc:
+                    spellings.append(str(exc))
+            if pair not in spellings:
+                raise SymbolError(f"{pair!r} is no pair of {self._folder}: expected {' or '.join(spellings)}")
+
+
+def _checkpoint_before(manifest: Manifest, ns: int) -> tuple[int, TableFile] | None:
+    """The latest state behind segments that lie wholly before a time, and the number of the frame after them."""
+    states = [segment.checkpoint for segment in manifest.segments[1:]]
+    if manifest.segments:
+        states.append(manifest.resume)
+    latest, found = -1, None
+    for segment, state in zip(manifest.segments, states, strict=True):
+        latest = max(latest, segment.ts_recv_last)
+        if latest >= ns:
+            break
+        if state is not None:
+            found = segment.capture_seq_last + 1, state
+    return found
