@@ -152,11 +152,15 @@ class FollowDataSource(RecordedDataSource):
         if self._task is None and not self._is_stopped and self._hub.are_all_started:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
-    async def stop(self) -> None:
-        """Stop emitting; raises what a callback raised, unless `wait` has done so."""
+    def halt(self) -> None:
+        """Stop emitting as soon as the loop has its turn; `wait` returns then. For signals and callbacks."""
         self._is_stopped = True
         if self._task is not None:
             self._task.cancel()
+
+    async def stop(self) -> None:
+        """Stop emitting; raises what a callback raised, unless `wait` has done so."""
+        self.halt()
         await self.wait()
         self.dispatcher.close()
 

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "import": "toolkit.cli.import_:import_",
     "info": "toolkit.cli.info:info",
     "replay": "toolkit.cli.replay:replay",
+    "follow": "toolkit.cli.follow:follow",
     "verify": "toolkit.cli.verify:verify",
     "gaps": "toolkit.cli.gaps:gaps",
     "recover": "toolkit.cli.recover:recover",

@@ -34,6 +34,7 @@ TAPES: Final = Path("tapes")
         "tickdeck record hyperliquid BTC-USD ETH-USD --duration 60s --out tapes/monday",
         "tickdeck record hyperliquid BTC-USD --user 0x1234567890abcdef1234567890abcdef12345678",
         "tickdeck record hyperliquid BTC-USD --channel full --channel trades --status-port 9100",
+        "tickdeck record hyperliquid BTC-USD --tee-port 0 --out tapes/now",
         "tickdeck record --config record.toml",
     )
 )
@@ -95,6 +96,17 @@ TAPES: Final = Path("tapes")
     type=click.IntRange(0, 65535),
     help="Serve /status.json and /metrics (Prometheus) on this loopback port; 0 takes any.",
 )
+@click.option(
+    "--tee-port",
+    type=click.IntRange(0, 65535),
+    help="Let `tickdeck follow` and other clients receive the frames as they are written, on this port; 0 takes any.",
+)
+@click.option(
+    "--tee-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address of that port; anything but loopback gives the recording to whoever reaches it.",
+)
 @click.option("--wait", is_flag=True, help="Keep trying if a venue cannot be reached at first.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
@@ -132,7 +144,17 @@ def _fill_in(ctx: click.Context, given: dict[str, Any], config: RecordConfig) ->
     given["config_venues"] = config.venue
     duration, keys = (
         DurationSeconds(),
-        ("out", "fsync", "rotate_mib", "keep_free_mib", "status_port", "wait", "key_file"),
+        (
+            "out",
+            "fsync",
+            "rotate_mib",
+            "keep_free_mib",
+            "status_port",
+            "tee_port",
+            "tee_host",
+            "wait",
+            "key_file",
+        ),
     )
     values: dict[str, Any] = {name: getattr(config, name) for name in keys}
     values |= {
@@ -180,6 +202,7 @@ def _venues(what: Sequence[str], given: dict[str, Any]) -> list[VenueConfig]:
 def _options(clock: Clock, venues: Sequence[VenueConfig], given: dict[str, Any]) -> RecorderOptions:
     from recordings.privacy import Pseudonyms
     from recordings.recorder import Fsync, RecorderOptions
+    from recordings.tee import TeeOptions
 
     requests = tuple(_request(venue) for venue in venues)
     name = "-".join(request.spec.name for request in requests)
@@ -194,6 +217,7 @@ def _options(clock: Clock, venues: Sequence[VenueConfig], given: dict[str, Any])
         disk_free_min=given["keep_free_mib"] << 20,
         wait_for_venue=given["wait"],
         privacy=Pseudonyms.from_file(given["key_file"]) if given["key_file"] else None,
+        tee=TeeOptions(port=given["tee_port"], host=given["tee_host"]) if given["tee_port"] is not None else None,
     )
 
 

@@ -49,6 +49,8 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         rotate_mib: Size of a segment.
         keep_free_mib: Disk to leave free.
         status_port: Where the status pages are served.
+        tee_port: Where clients can follow the recording.
+        tee_host: Address of that port.
         key_file: Key under which addresses are replaced while recording.
         wait: Keep trying if a venue cannot be reached at first.
     """
@@ -61,6 +63,8 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     rotate_mib: int | None = None
     keep_free_mib: int | None = None
     status_port: int | None = None
+    tee_port: int | None = None
+    tee_host: str | None = None
     key_file: str | None = None
     wait: bool | None = None
 

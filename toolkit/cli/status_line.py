@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TextIO
 
 from toolkit.clock import NS_PER_S, SystemClock, format_ns
@@ -65,6 +66,14 @@ class StatusLine:
                     self._draw(text)
             else:
                 self.log(text)
+
+    async def renew(self, text: Callable[[], str], every_s: float) -> None:
+        """Show the present text on a terminal, until cancelled; nothing elsewhere."""
+        while self._is_terminal:
+            await asyncio.sleep(every_s)
+            with contextlib.suppress(OSError):
+                self._wipe()
+                self._draw(text())
 
     def _wipe(self) -> None:
         if self._is_terminal and self._shown:

@@ -1,0 +1,180 @@
+"""`tickdeck follow`: a recording while it is made, from a time of its tape on over into the live feed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from toolkit.cli.output import examples
+from toolkit.cli.params import DurationSeconds
+from toolkit.cli.status_line import StatusLine
+from toolkit.clock import NS_PER_S, SystemClock
+
+if TYPE_CHECKING:
+    from replay.follow import FollowDataSource
+    from toolkit.messages import Message
+
+__all__ = ["follow"]
+
+#: Seconds between two renewals of the status line.
+RENEW_S: Final = 0.5
+
+
+@click.command(
+    epilog=examples(
+        "tickdeck follow tapes/now",
+        "tickdeck follow tapes/now --from now --channel trades --print",
+        "tickdeck follow tapes/now --from 2026-11-22T13:34:05.123456789 --pair BTC-USD --print | head",
+    )
+)
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option(
+    "--from",
+    "start",
+    metavar="TIME",
+    help="Begin at this time, with the books as they are then: UTC, to the nanosecond; `now` for the live feed alone. "
+    "By default at the beginning of the tape.",
+)
+@click.option("-p", "--pair", "pairs", multiple=True, help="Only this pair; may be repeated.")
+@click.option("--channel", "channels", multiple=True, help="Only this kind of message (book, trades, ...), and events.")
+@click.option("--print", "as_lines", is_flag=True, help="Print every message, one JSON object a line.")
+@click.option("--tee", "tee_url", metavar="URL", help="Where the recorder is reached; by default its folder says so.")
+@click.option(
+    "--patience",
+    type=DurationSeconds(),
+    default="60s",
+    show_default=True,
+    help="How long a recorder that died has to come back.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def follow(
+    recording: Path,
+    start: str | None,
+    pairs: tuple[str, ...],
+    channels: tuple[str, ...],
+    as_lines: bool,
+    tee_url: str | None,
+    patience: float,
+    as_json: bool,
+) -> None:
+    """
+    Follow a recording while it is made: its tape first, then the live feed, no message missing or repeated.
+
+    Ends when the recorder does, or with Ctrl-C, and says what came. What is recorded is read from the folder, and from
+    there on from the recorder, if it was started with --tee-port; without, or while it cannot be reached, the folder
+    is looked at four times a second. Exits with 1 if the whole recording was seen and its digest is another.
+    """
+    from analysis.times import time_ns
+    from replay.follow import FollowDataSource
+
+    clock = SystemClock()
+    line = StatusLine(sys.stderr)
+    source = FollowDataSource(
+        recording,
+        start_ns=None if start is None else clock.time_ns() if start == "now" else time_ns(start),
+        trading_pairs=pairs or None,
+        channels=channels or None,
+        with_digest=not pairs and not channels,
+        tee_url=tee_url,
+        patience_s=patience,
+        log=line.log,
+    )
+    source.set_message_callback(_printer() if as_lines else None)
+    began = clock.monotonic_ns()
+    was_interrupted = asyncio.run(_run(source, line))
+    seconds = (clock.monotonic_ns() - began) / NS_PER_S
+    result = _result(recording, source, seconds, was_interrupted)
+    if as_json:
+        click.echo(json.dumps(result, indent=2), err=as_lines)
+    else:
+        _write(result, to_stderr=as_lines)
+    if result["equal"] is False:
+        raise click.exceptions.Exit(1)
+
+
+async def _run(source: FollowDataSource, line: StatusLine) -> bool:
+    """Follow until the end or a signal; whether it was a signal."""
+    loop = asyncio.get_running_loop()
+    was_interrupted = False
+
+    def on_signal() -> None:
+        nonlocal was_interrupted
+        was_interrupted = True
+        source.halt()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, on_signal)
+    shower = loop.create_task(line.renew(lambda: _status(source), RENEW_S))
+    try:
+        await source.initialize()
+        await source.start()
+        await source.wait()
+    finally:
+        shower.cancel()
+        line.close()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(name)
+    return was_interrupted
+
+
+def _status(source: FollowDataSource) -> str:
+    follower = source.follower
+    state = "live" if follower.is_live else "from the folder"
+    return f"{source.frame_count:,} frames  {source.message_count:,} messages  {state}  hand-overs {follower.handover_count}"
+
+
+def _result(recording: Path, source: FollowDataSource, seconds: float, was_interrupted: bool) -> dict[str, Any]:
+    follower = source.follower
+    manifest = follower.recording.manifest
+    digest = source.chain.hexdigest() if source.chain is not None else None
+    is_whole = digest is not None and not was_interrupted
+    return {
+        "recording": str(recording),
+        "messages": source.message_count,
+        "frames_from_folder": follower.disk_count,
+        "frames_from_tee": follower.tee_count,
+        "handovers": follower.handover_count,
+        "next_frame": follower.recording.next_seq,
+        "status": manifest.status,
+        "seconds": round(seconds, 6),
+        "digest": digest,
+        "recorded_digest": manifest.digest if is_whole else None,
+        "equal": digest == manifest.digest if is_whole else None,
+        "crossed": source.tracker.crossed_count,
+    }
+
+
+def _write(result: dict[str, Any], *, to_stderr: bool) -> None:
+    click.echo(
+        f"{result['messages']:,} messages up to frame {result['next_frame'] - 1:,}: "
+        f"{result['frames_from_folder']:,} frames from the folder, {result['frames_from_tee']:,} from the recorder, "
+        f"{result['handovers']:,} hand-overs",
+        err=to_stderr,
+    )
+    for pair, count in sorted(result["crossed"].items()):
+        click.echo(f"crossed book: {pair} after {count:,} messages", err=to_stderr)
+    if result["digest"] is not None:
+        verdict = {
+            True: ", equal to the recorded one",
+            False: f", NOT the recorded {result['recorded_digest']}",
+            None: ", the recording goes on",
+        }[result["equal"]]
+        click.echo(f"digest {result['digest']}{verdict}", err=to_stderr)
+
+
+def _printer() -> Callable[[Message], None]:
+    import msgspec
+
+    encode = msgspec.json.encode
+
+    def line(message: Message) -> None:
+        click.echo(encode(message))
+
+    return line
