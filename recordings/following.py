@@ -158,6 +158,7 @@ class Follower:
             tee.drop()  # its ring has moved on: the folder has what it no longer holds
             return None
         self._said = ""
+        self._log(f"live from frame {hello.begin_seq}")
         return tee
 
     def _check_life(self) -> None:
