@@ -51,6 +51,8 @@ class _Run:
     process_s: float
     memory_bytes: float
     lost: int
+    given: int = 0
+    cut: int = 0
 
     @property
     def rate(self) -> float:
@@ -81,10 +83,22 @@ def run(options: Options) -> list[Figure]:
         _figure("live source and journal over the bare client", ours.rate / bare.rate, "times"),
         _figure("processor time a frame", ours.frame_us, "us", f"all threads; the bare client {bare.frame_us:.2f}"),
     ]
+    figures += _followed(options, frames, payloads, burst, ours)
     best = _search(options, frames, payloads, ours.rate)
     figures.append(_figure("highest rate held", best, "frames/s", f"no frame lost nor more than {LATE_S_MAX:g} s late"))
     figures += _sustained(options, frames, payloads, min(_SUSTAINED, best * _SUSTAINED_SHARE))
     return figures + _recording(options)
+
+
+def _followed(options: Options, frames: Path, payloads: list[bytes], count: int, alone: _Run) -> list[Figure]:
+    """What followers cost: one that reads on the core of the server, one that hangs."""
+    result = _median(options, "tee", frames, payloads, count)
+    note = f"{result.lost:,} of {result.sent:,} lost, the one that reads was given {result.given:,}, {result.cut:,} cut off"
+    ratio = (result.thread_s / result.received) / (alone.thread_s / alone.received)
+    return [
+        _figure("the same, followed by one that reads and one that hangs", result.rate, "frames/s", note),
+        _figure("processor time a frame of the receiving thread, over without", ratio, "times"),
+    ]
 
 
 def _search(options: Options, frames: Path, payloads: list[bytes], top: float) -> float:
@@ -178,6 +192,8 @@ def _run(options: Options, mode: str, frames: Path, payloads: list[bytes], count
         process_s=received["process_s"],
         memory_bytes=received["memory_bytes"],
         lost=lost,
+        given=int(received.get("given", 0)) if received.get("given_in_order", True) else -1,
+        cut=int(received.get("cut", 0)),
     )
 
 

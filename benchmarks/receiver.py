@@ -2,8 +2,9 @@
 The receiving side of the `journal` benchmark, in a process of its own: a bare client, or the live source with a journal.
 
 `python -m benchmarks.receiver MODE PORT FOLDER` prints one line of JSON: frames, bytes, seconds, processor time, memory.
-Modes: `bare` (the `websockets` client alone), `journal` (live source, every frame to disk), `recording` (the same with
-Hyperliquid's protocol, books and digest, as `tickdeck record` runs it).
+Modes: `bare` (the `websockets` client alone), `journal` (live source, every frame to disk), `tee` (the same, with a
+client that reads everything it is given and one that hangs), `recording` (`journal` with Hyperliquid's protocol, books
+and digest, as `tickdeck record` runs it).
 """
 
 from __future__ import annotations
@@ -11,19 +12,23 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import signal
+import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from benchmarks.harness import pin
-from recordings.journal import JournalWriter
+from benchmarks.harness import ROOT, pin
+from recordings.journal import JournalWriter, WrittenCallback
+from recordings.manifest import Manifest
 from recordings.normalize import Normalizer
+from recordings.tee import Tee, TeeOptions
 from toolkit.capture import Capture
 from toolkit.frames import WS_IN, Frame
 from toolkit.live import LiveDataSource
@@ -100,10 +105,11 @@ class _Hyperliquid(HyperliquidMarketProtocol):
 class _Tape:
     """Journals one after the other, as the recorder keeps them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, on_written: WrittenCallback | None = None) -> None:
         self._folder = folder
+        self._on_written = on_written
         self._number = 0
-        self.journal = JournalWriter(folder, 0)
+        self.journal = JournalWriter(folder, 0, on_written=on_written)
         self.received = 0
         self.payload_bytes = 0
         self.first_s = 0.0
@@ -130,7 +136,7 @@ class _Tape:
             if self.journal.byte_count >= _ROTATE_BYTES:
                 full = self.journal
                 self._number += 1
-                self.journal = JournalWriter(self._folder, self._number)
+                self.journal = JournalWriter(self._folder, self._number, after=full, on_written=self._on_written)
                 await asyncio.to_thread(full.close)
 
     async def sync(self) -> None:
@@ -156,8 +162,39 @@ async def _bare(port: int) -> dict[str, float]:
             return {"frames": received, "bytes": size, "seconds": time.perf_counter() - began}
 
 
-async def _record(port: int, folder: Path, protocol: VenueProtocol, *, with_books: bool) -> dict[str, float]:
-    tape = _Tape(folder)
+@asynccontextmanager
+async def _followed(folder: Path) -> AsyncIterator[tuple[Tee, subprocess.Popen[bytes]]]:
+    """A tee with two clients, each a process of its own: one reads what it is given, one hangs."""
+    async with Tee(folder, Manifest(), TeeOptions(), started_ns=1, next_seq=0) as tee:
+        command = [sys.executable, "-m", "benchmarks.tee_reader", tee.url]
+        reading, hanging = (subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) for _ in range(2))  # noqa: ASYNC220
+        try:
+            while tee.client_count < 2:  # noqa: ASYNC110  # nobody tells of clients
+                await asyncio.sleep(0.01)
+            hanging.send_signal(signal.SIGSTOP)
+            yield tee, reading
+        finally:
+            hanging.kill()
+            hanging.communicate()
+
+
+async def _record_followed(port: int, folder: Path) -> dict[str, float]:
+    async with _followed(folder) as (tee, reader):
+        result = await _record(port, folder, MuteProtocol(ProtocolOptions()), with_books=False, on_written=tee.written)
+        cut = tee.cut_count
+    given = json.loads(reader.communicate()[0])
+    return result | {"cut": cut, "given": given["frames"], "given_in_order": given["in_order"]}
+
+
+async def _record(
+    port: int,
+    folder: Path,
+    protocol: VenueProtocol,
+    *,
+    with_books: bool,
+    on_written: WrittenCallback | None = None,
+) -> dict[str, float]:
+    tape = _Tape(folder, on_written)
     normalizer = Normalizer({protocol.venue: protocol})
     source = LiveDataSource(
         protocol,
@@ -194,10 +231,12 @@ def main(argv: Sequence[str]) -> int:
         result = asyncio.run(_bare(port))
     elif mode == "journal":
         result = asyncio.run(_record(port, folder, MuteProtocol(ProtocolOptions()), with_books=False))
+    elif mode == "tee":
+        result = asyncio.run(_record_followed(port, folder))
     elif mode == "recording":
         result = asyncio.run(_record(port, folder, _Hyperliquid(ProtocolOptions()), with_books=True))
     else:
-        raise SystemExit(f"unknown mode {mode!r}, expected bare, journal or recording")
+        raise SystemExit(f"unknown mode {mode!r}, expected bare, journal, tee or recording")
     result["thread_s"] = time.thread_time() - thread
     result["process_s"] = time.process_time() - process
     result["memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

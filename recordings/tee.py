@@ -208,6 +208,7 @@ class Tee:
         """Send what is left to those who read it, and say why it is over."""
         with contextlib.suppress(OSError):  # a folder that cannot be written has been reported by then
             remove_tee_file(self._folder)
+        await asyncio.sleep(0)  # what the journal's thread has told comes with the loop's next turn
         failed = f"the recorder has stopped: {type(error).__name__}" if error is not None else ""
         self._end = (CODE_FAILED, failed) if failed else (CODE_ENDED, "the recording has ended")
         for peer in list(self._places):

@@ -54,13 +54,15 @@ def test_replaying_gives_every_message_to_the_callback(tiny: Options) -> None:
 
 
 def test_the_journal_bench_loses_nothing(tiny: Options) -> None:
-    """Every payload that was sent is in the journal, byte for byte, and both sides of the ratio are there."""
+    """Every payload that was sent is in the journal, byte for byte, and both sides of the ratio are there; with followers too."""
     figures = run_journal(tiny)
     assert named(figures, "live source and journal").note == "0 of 3,000 lost"
     ratio = named(figures, "live source and journal over the bare client")
     bare, ours = named(figures, "bare websockets client"), named(figures, "live source and journal")
     assert ratio.value == pytest.approx(ours.value / bare.value)
     assert named(figures, "journal, protocol, books and digest").note.endswith(", 0 of 600 lost")
+    followed = named(figures, "the same, followed by one that reads and one that hangs")
+    assert followed.note.startswith("0 of 3,000 lost, the one that reads was given 3,0")
 
 
 def test_sealing_reports_the_lag_of_the_loop(tiny: Options) -> None:

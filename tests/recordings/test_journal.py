@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recordings.frame_batches import batch_checksum, frames_to_batch
-from recordings.journal import JournalReader, JournalWriter, journal_path, journal_segments
+from recordings.journal import SCHEMA_BYTES, JournalReader, JournalWriter, journal_path, journal_segments
 from recordings.schema import RAW_TABLE, TABLES
 from tests.recordings.strategies import FRAMES
 from tests.tapes import TS
@@ -168,3 +168,53 @@ def test_what_is_no_journal_says_so(tmp_path: Path) -> None:
     with pytest.raises(RecordingDamaged, match=r"nothing cannot be read: No such file or directory$"):
         read(tmp_path / "nothing")
     assert journal_segments(tmp_path) == []
+
+
+def test_who_is_told_of_a_batch_finds_it_in_the_file(tmp_path: Path) -> None:
+    """Byte for byte, and not before: whoever is given it can rely on the recording's having it."""
+    told: list[tuple[int, int]] = []
+    path = journal_path(tmp_path, 0)
+
+    def on_written(first_seq: int, last_seq: int, content: bytes) -> None:
+        told.append((first_seq, last_seq))
+        assert path.read_bytes().endswith(content)
+        assert not content.startswith(SCHEMA_BYTES)
+        assert read(path)[0][-1].capture_seq == last_seq
+
+    writer = JournalWriter(tmp_path, 0, on_written=on_written)
+    for batch in BATCHES:
+        for each in batch:
+            writer.append(each)
+        writer.drain()
+    writer.close()
+    assert told == [(0, 4), (5, 9), (10, 14), (15, 19)]
+
+
+def test_a_batch_that_the_disk_refuses_is_told_to_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    writer = JournalWriter(tmp_path, 0, on_written=lambda first_seq, last_seq, content: told.append(last_seq))
+    writer.append(frame(0))
+    writer.drain()
+
+    def refuse(handle: int, content: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as context:
+        context.setattr("recordings.journal.os.write", refuse)
+        writer.append(frame(1))
+        with pytest.raises(OSError, match="No space left"):
+            writer.drain()
+        with pytest.raises(OSError, match="No space left"):
+            writer.close()
+    assert told == [0]
+
+
+def test_a_reader_goes_on_where_another_one_stopped(tmp_path: Path) -> None:
+    path = write(tmp_path, BATCHES)
+    whole = JournalReader(path)
+    places = [(whole.good_bytes, whole.batch_count) for _ in whole.frames()]
+    assert [count for _, count in places] == [1, 2, 3, 4]
+    for good_bytes, count in places:
+        reader = JournalReader(path, good_bytes, count)
+        assert [each for batch in reader.frames() for each in batch] == [each for b in BATCHES[count:] for each in b]
+        assert (reader.problem, reader.left_bytes) == ("", 0)
