@@ -47,7 +47,6 @@ class GrowingRecording:
         self.manifest: Manifest = read_manifest(folder)
         #: How far the last journal was read: its segment, bytes and batches.
         self._place = (-1, 0, 0)
-        self._found_hole = False
 
     @property
     def is_over(self) -> bool:
@@ -99,7 +98,6 @@ class GrowingRecording:
 
     def read(self) -> Iterator[list[Frame]]:
         """All that is there and was not given yet, a list at a time; ends where the recorder has come to."""
-        looked_behind_hole = False
         while True:
             before = self.next_seq
             try:
@@ -109,12 +107,8 @@ class GrowingRecording:
                     continue  # it was compacted
                 raise
             yield from self._open()
-            if self.look() or self.next_seq != before:
-                continue
-            if not self._found_hole or looked_behind_hole:
+            if not self.look() and self.next_seq == before:
                 return
-            # A segment that was closed while it was read: the rest of it is there by now.
-            looked_behind_hole = True
 
     def _sealed(self) -> Iterator[list[Frame]]:
         for segment in self.manifest.segments:
@@ -142,7 +136,6 @@ class GrowingRecording:
                 yield frames(batch)
 
     def _open(self) -> Iterator[list[Frame]]:
-        self._found_hole = False
         for number in journal_segments(self.folder):
             if number < len(self.manifest.segments):
                 continue  # left over: its segment was read
@@ -151,8 +144,7 @@ class GrowingRecording:
             try:
                 for batch in reader.frames():
                     if batch[0].capture_seq > self.next_seq:
-                        self._found_hole = True
-                        return
+                        return  # the segment before it was closed or sealed meanwhile, or is not whole
                     self._place = (number, reader.good_bytes, reader.batch_count)
                     if new := self.accept(batch):
                         yield new

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import recordings.following
+import replay.follow
 from recordings.manifest import Manifest
 from recordings.tee import Tee, TeeOptions
 from replay.embedded import EmbeddedVenue
@@ -222,7 +223,7 @@ def test_a_finished_recording_is_followed_to_its_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{"trading_pairs": ["BTC-USD"]}, {"channels": ["trades"]}])
-@pytest.mark.parametrize("start", [None, 0, 11, 12, 29, 31, 100])
+@pytest.mark.parametrize("start", [None, 0, 9, 11, 12, 29, 31, 100])
 def test_filters_and_beginnings_are_those_of_a_replay(
     tmp_path: Path, options: dict[str, Any], start: int | None
 ) -> None:
@@ -265,8 +266,11 @@ def test_a_beginning_behind_a_sealed_segment_reads_nothing_before_it(tmp_path: P
     run(test)
 
 
-def test_a_follower_that_is_slower_than_the_recorder_loses_nothing(tmp_path: Path) -> None:
-    """It is cut off, told so, reads the folder, and is taken on again; the recorder goes on meanwhile."""
+def test_a_follower_that_is_slower_than_the_recorder_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for its own listener, is cut off for that and told so, and reads the rest from the folder."""
+    monkeypatch.setattr(replay.follow, "_BACKLOG_MAX", 1000)
     log: list[str] = []
 
     async def test() -> None:
@@ -278,10 +282,11 @@ def test_a_follower_that_is_slower_than_the_recorder_loses_nothing(tmp_path: Pat
         await source.start()
         recorder.write(3)
         await _until(lambda: source.follower.is_live)
-        orders = source.dispatcher.listen(lambda message: message)  # an iterator that nobody reads yet
-        while not tee.cut_count:
-            recorder.write(3000)
+        orders = source.dispatcher.listen(lambda message: message, size=5000)  # an iterator that nobody reads yet
+        while not tee.cut_count or len(recorder.frames) < 10_000:
+            recorder.write(2000)
             await asyncio.sleep(0)
+        await _until(lambda: source.dispatcher.backlog > 1000)
         read = 0
 
         async def listen() -> None:
