@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -34,10 +35,12 @@ def venue() -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def tickdeck(*args: str | Path) -> Iterator[subprocess.Popen[str]]:
+def tickdeck(*args: str | Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """A command at work; it is killed if the test leaves it behind."""
     command = [*PROGRAM, *map(str, args)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    ) as process:
         try:
             yield process
         finally:
@@ -114,6 +117,25 @@ def test_a_follower_sees_the_whole_recording_though_its_recorder_is_killed_and_c
     assert verify(folder).problems == []
     assert "".join(lines) == spawn("replay", folder, "--fidelity", "raw", "--print").stdout
     assert len(read_manifest(folder).segments) > 2
+
+
+@pytest.mark.parametrize("instant", ["journal-batch-made:30", "journal-batch-written:30"])
+def test_a_recorder_that_dies_over_a_batch_leaves_no_follower_ahead_or_behind(
+    venue: dict[str, Any], tmp_path: Path, instant: str
+) -> None:
+    """Before the batch is in the file, or after it but before anybody was told; then the recording is healed."""
+    folder = tmp_path / "tape"
+    with tickdeck(*recording(venue, folder), TICKDECK_DIE_AT=instant) as recorder:
+        wait_for(recorder.stderr, "tee on ")
+        with tickdeck("follow", folder, "--print") as follower:
+            assert recorder.wait() == -signal.SIGKILL
+            assert spawn("recover", folder).returncode == 0
+            lines = read(follower, 1_000_000)
+            assert follower.wait() == 0
+            wait_for(follower.stderr, "equal to the recorded one")
+    assert read_manifest(folder).status == "recovered"
+    assert "".join(lines) == spawn("replay", folder, "--fidelity", "raw", "--print").stdout
+    assert any('"kind":"lost"' in line for line in lines)
 
 
 def test_clients_that_misbehave_do_not_disturb_a_recorder(venue: dict[str, Any], tmp_path: Path) -> None:
