@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from recordings.growing import GrowingRecording
+from recordings.lock import owner_is_alive
 from recordings.tee_client import TeeConnection, describe
 from recordings.tee_wire import CODE_ENDED, CODE_GONE, CODE_SLOW, read_tee_file
 from toolkit.clock import NS_PER_S, Clock, SystemClock
@@ -163,7 +164,8 @@ class Follower:
 
     def _check_life(self) -> None:
         now, life = self._clock.monotonic_ns(), self.recording.signs_of_life()
-        if life != self._life:
+        # While the last segment is sealed nothing moves for long, but its recorder is still there.
+        if life != self._life or owner_is_alive(self.recording.folder):
             self._life, self._life_ns = life, now
         elif now - self._life_ns > self._patience_ns:
             raise RecordingError(

@@ -12,7 +12,7 @@ from typing import Final
 
 from toolkit.errors import RecordingError, RecordingLocked
 
-__all__ = ["LOCK_NAME", "FolderLock"]
+__all__ = ["LOCK_NAME", "FolderLock", "owner_is_alive"]
 
 LOCK_NAME: Final = "recording.lock"
 #: How often, and how long in all, a lock is tried whose owner is dead: its sealing process is about to end.
@@ -71,6 +71,19 @@ class FolderLock:
         # The file stays: removing it would let a third process lock a new one while a second still waits on this.
         os.close(self._handle)
         self._handle = -1
+
+
+def owner_is_alive(folder: Path) -> bool:
+    """
+    Whether the process that last locked a folder still runs on this machine; for readers, who must not lock.
+
+    Trying the lock instead would make a recorder that begins at that moment believe that it is taken.
+    """
+    try:
+        owner = (folder / LOCK_NAME).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return owner.isdigit() and len(owner) < 10 and _is_alive(int(owner))
 
 
 def _is_alive(pid: int) -> bool:

@@ -16,6 +16,7 @@ import pytest
 
 import recordings.following
 import replay.follow
+from recordings.lock import FolderLock
 from recordings.manifest import Manifest
 from recordings.tee import Tee, TeeOptions
 from replay.embedded import EmbeddedVenue
@@ -377,6 +378,24 @@ def test_a_recorder_that_died_is_given_up_after_a_while(tmp_path: Path) -> None:
             RecordingError, match=r"nothing has been written for 0.1 s after frame 3, and its status is"
         ):
             await source.wait()
+        assert source.frame_count == 4
+
+    run(test)
+
+
+def test_a_recorder_that_is_busy_sealing_is_not_given_up(tmp_path: Path) -> None:
+    """Nothing moves in the folder for longer than a dead recorder would be waited for."""
+
+    async def test() -> None:
+        recorder = HandRecorder(tmp_path / "tape")
+        recorder.write(4)
+        source = FollowDataSource(tmp_path / "tape", patience_s=0.02)
+        with FolderLock(tmp_path / "tape"):
+            await _begun(source)
+            begun_ns = SystemClock().monotonic_ns()
+            await _until(lambda: source.follower._life_ns > begun_ns + 100 * NS_PER_MS)
+            recorder.end()
+        await source.wait()
         assert source.frame_count == 4
 
     run(test)
