@@ -18,10 +18,10 @@ __all__ = ["cli", "main"]
 COMMANDS: Final = {
     "demo": "toolkit.cli.demo:demo",
     "record": "toolkit.cli.record:record",
+    "follow": "toolkit.cli.follow:follow",
     "import": "toolkit.cli.import_:import_",
     "info": "toolkit.cli.info:info",
     "replay": "toolkit.cli.replay:replay",
-    "follow": "toolkit.cli.follow:follow",
     "verify": "toolkit.cli.verify:verify",
     "gaps": "toolkit.cli.gaps:gaps",
     "recover": "toolkit.cli.recover:recover",
