@@ -8,8 +8,9 @@ from typing import Final
 from recordings.tee_wire import BatchDecoder, TeeHello, decode_hello
 from toolkit.errors import ConnectFailed
 from toolkit.frames import Frame
+from toolkit.transport.messages import MessageSocket, open_message_socket
 from toolkit.transport.urls import WS_SCHEMES, check_url
-from toolkit.transport.websocket import Closed, WebSocket, open_websocket
+from toolkit.transport.websocket import Closed
 
 __all__ = ["TeeConnection", "describe"]
 
@@ -28,7 +29,7 @@ class TeeConnection:
         hello: What the recorder said of itself.
     """
 
-    def __init__(self, socket: WebSocket, hello: TeeHello) -> None:
+    def __init__(self, socket: MessageSocket, hello: TeeHello) -> None:
         self._socket = socket
         self._decoder = BatchDecoder()
         self.hello = hello
@@ -42,11 +43,11 @@ class TeeConnection:
         """
         check_url(url, WS_SCHEMES)
         place = "" if begin_seq is None else f"?from={begin_seq}"
-        socket = await open_websocket(
+        socket = await open_message_socket(
             url + place,
-            frame_bytes_max=_BATCH_BYTES_MAX,
+            message_bytes_max=_BATCH_BYTES_MAX,
+            messages_buffered=_BATCHES_BUFFERED,
             open_timeout_s=_OPEN_S,
-            frames_buffered=_BATCHES_BUFFERED,
         )
         try:
             async with asyncio.timeout(_OPEN_S):
@@ -55,10 +56,10 @@ class TeeConnection:
                 raise ConnectFailed(f"{url}: it was closed at once ({describe(first)}); try again")
             return cls(socket, decode_hello(first))
         except TimeoutError:
-            socket.abort("no hello")
+            socket.drop()
             raise ConnectFailed(f"{url}: no hello within {_OPEN_S:g} s; check the URL") from None
         except BaseException:
-            socket.abort("no hello")
+            socket.drop()
             raise
 
     async def receive(self) -> list[Frame] | Closed:
@@ -76,7 +77,7 @@ class TeeConnection:
 
     def drop(self) -> None:
         """End it at once; a recorder does not mind."""
-        self._socket.abort("done")
+        self._socket.drop()
 
 
 def describe(closed: Closed) -> str:
