@@ -109,6 +109,18 @@ class Follower:
                 self._check_life()
                 await self._clock.sleep(POLL_S)
 
+    async def first_frame(self, is_wanted: Callable[[], bool]) -> Frame | None:
+        """Frame 0, once it is written; None if the recording ended without one, or it is wanted no more. Raises RecordingError."""
+        while is_wanted():
+            recording = GrowingRecording(self.recording.folder)
+            if (batch := next(recording.read(), None)) is not None:
+                return batch[0]
+            if recording.is_over:
+                break
+            self._check_life()
+            await self._clock.sleep(POLL_S)
+        return None
+
     async def _next(self, tee: TeeConnection) -> list[Frame] | None:
         """The next new frames, an empty list after a silence, None when the tee is of no use any more."""
         try:

@@ -15,7 +15,6 @@ from typing import Final
 
 from recordings.checkpoints import read_checkpoint
 from recordings.following import PATIENCE_S, Follower
-from recordings.growing import GrowingRecording
 from recordings.manifest import Manifest, TableFile
 from recordings.normalize import Normalizer
 from recordings.schema import MESSAGE_TABLES, TABLE_OF
@@ -114,7 +113,11 @@ class FollowDataSource(RecordedDataSource):
         return self._follower
 
     async def initialize(self) -> None:
-        """Open the recording and take the state at the last checkpoint before the time to begin at. Raises RecordingError."""
+        """
+        Open the recording, wait for its first frame, and take the state at the last checkpoint before the time to begin at.
+
+        Raises RecordingError, and SymbolError for a pair that a finished recording does not have.
+        """
         recording = self.follower.recording
         manifest = recording.manifest
         normalizer = self._normalizer = Normalizer.for_sources(manifest.sources)
@@ -123,7 +126,7 @@ class FollowDataSource(RecordedDataSource):
                 known = ", ".join(sorted(set(manifest.symbols.values())))
                 raise SymbolError(f"{pair!r} is not in {self._folder}, expected one of {known}")
         if self._start_ns is None:
-            self.clock.now_ns = self._first_ns(manifest)
+            self.clock.now_ns = await self._first_ns(manifest)
             return
         self.clock.now_ns = self._start_ns
         # What some channels alone make of a book is in no checkpoint, nor is the digest of some messages alone.
@@ -138,12 +141,12 @@ class FollowDataSource(RecordedDataSource):
             if self.chain is not None:
                 self.chain.restart(normalizer.chain.digest())
 
-    def _first_ns(self, manifest: Manifest) -> int:
-        """Where the tape begins; where nothing is written yet, when it was begun."""
+    async def _first_ns(self, manifest: Manifest) -> int:
+        """Where the tape begins. A recording that was begun this moment is waited for: the clock has to stand there first."""
         if manifest.segments:
             return min(each.ts_recv_first for each in manifest.segments)
-        first = next(GrowingRecording(self._folder).read(), None)
-        return first[0].ts_recv if first else manifest.created_ns
+        first = await self.follower.first_frame(lambda: not self._is_stopped)
+        return first.ts_recv if first is not None else manifest.created_ns
 
     async def start(self) -> None:
         """Begin to emit, in a task of the running loop. Facets that were taken must all be started first."""
