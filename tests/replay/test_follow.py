@@ -357,7 +357,7 @@ def test_a_tee_that_was_left_behind_is_not_taken_for_the_recorder(tmp_path: Path
 
 def test_a_tee_of_another_recording_is_an_error_where_the_user_named_it(tmp_path: Path) -> None:
     async def test() -> None:
-        _recorder, tee = await _teed(tmp_path / "other")
+        _, tee = await _teed(tmp_path / "other")
         HandRecorder(tmp_path / "tape").write(1)
         tee._hello.created_ns += 1
         source = FollowDataSource(tmp_path / "tape", tee_url=tee.url)
