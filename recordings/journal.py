@@ -30,7 +30,6 @@ __all__ = [
     "FLUSH_BYTES",
     "JOURNAL_FOLDER",
     "PENDING_BYTES_MAX",
-    "SCHEMA_BYTES",
     "JournalReader",
     "JournalWriter",
     "WrittenCallback",
@@ -47,8 +46,6 @@ JOURNAL_FOLDER: Final = "journal"
 FLUSH_BYTES: Final = 1 << 20
 #: Payload bytes that may wait for the disk.
 PENDING_BYTES_MAX: Final = 64 << 20
-#: What a journal begins with.
-SCHEMA_BYTES: Final = STREAM_BEGIN
 
 
 def journal_path(folder: Path, segment: int) -> Path:

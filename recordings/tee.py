@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from recordings.journal import SCHEMA_BYTES
+from recordings.frame_batches import STREAM_BEGIN
 from recordings.manifest import Manifest
 from recordings.tee_wire import (
     CODE_ENDED,
@@ -307,7 +307,7 @@ class Tee:
             reason = f"frame {begin_seq} is held no longer, {hello.first_seq} and later are; read the folder up to it"
             self._dismiss(peer, CODE_GONE, reason)
             return None
-        peer.send(SCHEMA_BYTES, binary=True)
+        peer.send(STREAM_BEGIN, binary=True)
         self._places[peer] = place
         if begin_seq > self._ring.next_seq:
             self._awaited[peer] = begin_seq

@@ -21,7 +21,8 @@ import msgspec
 import pyarrow as pa
 
 from recordings.files import write_atomically
-from recordings.journal import SCHEMA_BYTES, batch_problem
+from recordings.frame_batches import STREAM_BEGIN
+from recordings.journal import batch_problem
 from recordings.manifest import SourceInfo
 from recordings.rows import frames
 from recordings.schema import FORMAT_VERSION, RAW_TABLE, TABLES
@@ -153,7 +154,7 @@ class BatchDecoder:
     def decode(self, content: bytes) -> list[Frame]:
         """The frames of a message; none of the first, which is the schema. Raises ProtocolError."""
         if self._schema is None:
-            if content != SCHEMA_BYTES and not _is_schema(content):
+            if content != STREAM_BEGIN and not _is_schema(content):
                 raise ProtocolError("the tee sends other columns than this format has: upgrade tickdeck")
             self._schema = content
             return []

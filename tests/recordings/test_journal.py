@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recordings.frame_batches import batch_checksum, frames_to_batch
-from recordings.journal import SCHEMA_BYTES, JournalReader, JournalWriter, journal_path, journal_segments
+from recordings.frame_batches import STREAM_BEGIN, batch_checksum, frames_to_batch
+from recordings.journal import JournalReader, JournalWriter, journal_path, journal_segments
 from recordings.schema import RAW_TABLE, TABLES
 from tests.recordings.strategies import FRAMES
 from tests.tapes import TS
@@ -178,7 +178,7 @@ def test_who_is_told_of_a_batch_finds_it_in_the_file(tmp_path: Path) -> None:
     def on_written(first_seq: int, last_seq: int, content: bytes) -> None:
         told.append((first_seq, last_seq))
         assert path.read_bytes().endswith(content)
-        assert not content.startswith(SCHEMA_BYTES)
+        assert not content.startswith(STREAM_BEGIN)
         assert read(path)[0][-1].capture_seq == last_seq
 
     writer = JournalWriter(tmp_path, 0, on_written=on_written)

@@ -390,8 +390,7 @@ _FRAMES: list[Frame] = []
 
 
 def _batch() -> tuple[bytes, bytes]:
-    from recordings.journal import SCHEMA_BYTES, batch_checksum
-    from recordings.tables import frames_to_batch
+    from recordings.frame_batches import STREAM_BEGIN, batch_checksum, frames_to_batch
     from tests.hand_recorder import frame
 
     _FRAMES[:] = [frame(number) for number in range(4)]
@@ -400,8 +399,8 @@ def _batch() -> tuple[bytes, bytes]:
     with pa.ipc.new_stream(sink, batch.schema) as stream:
         stream.write_batch(batch, custom_metadata={b"crc32": b"%d" % batch_checksum(batch), b"batch": b"0"})
     content = sink.getvalue().to_pybytes()
-    assert content.startswith(SCHEMA_BYTES)
-    return SCHEMA_BYTES, content[len(SCHEMA_BYTES) : -8]
+    assert content.startswith(STREAM_BEGIN)
+    return STREAM_BEGIN, content[len(STREAM_BEGIN) : -8]
 
 
 def test_nobody_there_is_said(tmp_path: Path) -> None:
