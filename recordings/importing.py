@@ -30,7 +30,7 @@ from toolkit.kernels.shelf import are_compiled, note_compiled
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import find_venue
 
-__all__ = ["ImportOptions", "import_capture", "new_recording_folder"]
+__all__ = ["ImportOptions", "import_capture", "is_worth_compiling", "new_recording_folder"]
 
 #: A segment is sealed at this many frames or payload bytes; an import holds two of them in memory.
 SEGMENT_FRAMES: Final = 500_000
@@ -110,7 +110,7 @@ def import_capture(
     manifest.sources = [SourceInfo(spec.name, protocol.version)]
     normalizer = Normalizer({spec.name: protocol})
     total = sum(path.stat().st_size for path in paths)
-    by_batch = _is_worth_compiling(options, total) and normalizer.compile()
+    by_batch = is_worth_compiling(options, total) and normalizer.compile()
     with rare_collections(), _Sealer(folder, manifest, normalizer, options) as sealer:
         if by_batch:
             for batch in _batches(spec.name, files, metadata):
@@ -266,8 +266,8 @@ def _frames(venue: str, files: Sequence[CaptureFile], metadata: Sequence[tuple[s
         capture_seq += 1
 
 
-def _is_worth_compiling(options: ImportOptions, total_bytes: int) -> bool:
-    """Whether the lines are of a form that compiled code reads, and so many that compiling it pays."""
+def is_worth_compiling(options: ImportOptions, total_bytes: int) -> bool:
+    """Whether the lines are of a form that compiled code reads, and so many that compiling it pays if need be."""
     if options.line_format != "collector" or options.compiled is False:
         return False
     return options.compiled is True or are_compiled() or total_bytes >= COMPILE_BYTES

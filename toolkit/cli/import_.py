@@ -101,9 +101,10 @@ def _import(
     compression: str,
     as_json: bool,
 ) -> None:
-    from recordings.importing import ImportOptions, import_capture
+    from recordings.importing import ImportOptions, import_capture, is_worth_compiling
     from recordings.parquet_options import FAST, SMALL
     from toolkit.cli.info import summary, write_summary
+    from toolkit.kernels.shelf import are_compiled
 
     options = ImportOptions(
         venue=venue,
@@ -113,6 +114,8 @@ def _import(
         compression=FAST if compression == "fast" else SMALL,
     )
     total = sum(path.stat().st_size for path in files if path.is_file())
+    if not are_compiled() and is_worth_compiling(options, total):
+        click.echo("so large an import compiles first, once for this version: some 20 seconds", err=True)
     with progress_bar("importing", total) as advance:
         done = 0
 

@@ -34,9 +34,11 @@ _PREFIX: Final = b'{"stream":"'
 _KINDS: Final = {"depth": DIFF, "bookTicker": QUOTE, "trade": TRADE, "aggTrade": AGG_TRADE}
 #: Streams whose frames change no book, whatever is in them.
 _BOOKLESS: Final = frozenset({"bookTicker", "trade", "aggTrade", "markPrice", "forceOrder"})
-#: After so many frames in a row that were not for it, it looks at one frame in so many more.
-_PATIENCE: Final = 16
-_REST_FRAMES: Final = 256
+#: A run costs as much as some frames of the protocol. After so many runs it looks how long they were, and rests for some
+#: thousand frames if that was too short: in a recording of many venues, say, or of frames without a stream's name.
+_LOOK_RUNS: Final = 64
+_RUN_FRAMES_MIN: Final = 8
+_REST_FRAMES: Final = 4096
 #: Growing an array so often for one frame means that something else is wrong with it.
 _GROWTHS_MAX: Final = 12
 
@@ -76,7 +78,8 @@ class BinanceTaker(ColumnarTaker):
         self._table = Table()
         #: Feeds that the protocol may have changed since the last run; None: any, and any book.
         self._touched: set[bytes] | None = None
-        self._refused_in_a_row = 0
+        self._runs = 0
+        self._run_frames = 0
         self._resting = 0
 
     # -- what `ColumnarTaker` asks ------------------------------------------------------------------------------
@@ -97,15 +100,18 @@ class BinanceTaker(ColumnarTaker):
                 arrays.grow()
                 continue
             break
-        if end == begin:
-            self._refused_in_a_row += 1
-            if self._refused_in_a_row >= _PATIENCE:
-                self._resting = _REST_FRAMES
-        else:
-            self._refused_in_a_row = 0
+        self._look(end - begin)
         if reason == kernel_run.RESCALE:
             self._rescale()
         return self._finish(frames, end)
+
+    def _look(self, frames: int) -> None:
+        self._runs += 1
+        self._run_frames += frames
+        if self._runs == _LOOK_RUNS:
+            if self._run_frames < _LOOK_RUNS * _RUN_FRAMES_MIN:
+                self._resting = _REST_FRAMES
+            self._runs = self._run_frames = 0
 
     def before(self, frame: Frame) -> None:
         name = b""
