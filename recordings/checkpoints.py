@@ -2,11 +2,12 @@
 The state before a segment's first frame: protocols, books and digest, so that replay and recovery can start there.
 
 A checkpoint is one file, `checkpoints/<segment>.msgpack`: MessagePack of `Checkpoint`. It is derived: without it a
-segment is reached by playing from the start.
+segment is reached by playing from the start. States within a segment are in `recordings/seek_points.py`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Final
 
@@ -22,9 +23,13 @@ __all__ = [
     "CHECKPOINT_FOLDER",
     "Checkpoint",
     "checkpoint_name",
+    "checkpoint_of",
     "decode_checkpoint",
     "encode_checkpoint",
+    "load_checkpoint",
+    "parse_checkpoint",
     "read_checkpoint",
+    "restore_checkpoint",
     "write_checkpoint",
 ]
 
@@ -59,30 +64,53 @@ def checkpoint_name(number: int) -> str:
     return f"{CHECKPOINT_FOLDER}/{number:06d}.msgpack"
 
 
+def checkpoint_of(normalizer: Normalizer) -> Checkpoint:
+    """The normalizer's state, between two frames; it shares what the normalizer holds, so encode it at once."""
+    normalizer.settle()
+    return Checkpoint(
+        {venue: protocol.checkpoint() for venue, protocol in normalizer.protocols.items()},
+        normalizer.tracker.export(),
+        normalizer.chain.digest(),
+        normalizer.top.last,
+        normalizer.conn_id_max,
+    )
+
+
 def encode_checkpoint(normalizer: Normalizer) -> bytes:
     """The normalizer's state as bytes."""
-    normalizer.settle()
-    protocols = {venue: protocol.checkpoint() for venue, protocol in normalizer.protocols.items()}
-    state = Checkpoint(
-        protocols, normalizer.tracker.export(), normalizer.chain.digest(), normalizer.top.last, normalizer.conn_id_max
-    )
-    return _encode(state)
+    return _encode(checkpoint_of(normalizer))
 
 
-def decode_checkpoint(content: bytes, normalizer: Normalizer) -> None:
-    """Bring a fresh normalizer to the state in a checkpoint. Raises RecordingDamaged if it is none."""
+def parse_checkpoint(content: bytes) -> Checkpoint:
+    """What `encode_checkpoint` gave. Raises RecordingDamaged if it is none."""
     try:
-        state = _decode(content)
+        return _decode(content)
     except msgspec.DecodeError as exc:
-        raise RecordingDamaged(f"a checkpoint is damaged ({exc}): expected the state before a segment") from None
-    for venue, protocol in normalizer.protocols.items():
-        if venue in state.protocols:
-            protocol.restore(state.protocols[venue])
-    normalizer.tracker.restore(state.tracker)
+        raise _damaged(str(exc)) from None
+
+
+def restore_checkpoint(state: Checkpoint, normalizer: Normalizer) -> None:
+    """
+    Bring a fresh normalizer to that state.
+
+    Raises RecordingDamaged, and leaves the normalizer unfit for use, if it is none of this version's.
+    """
+    try:
+        for venue, protocol in normalizer.protocols.items():
+            if venue in state.protocols:
+                protocol.restore(state.protocols[venue])
+        normalizer.tracker.restore(state.tracker)
+    except (LookupError, TypeError, ValueError, AttributeError) as exc:
+        raise _damaged(f"{type(exc).__name__}: {exc}") from None
     normalizer.chain.restart(state.digest)
     normalizer.top.last.clear()  # others hold it
     normalizer.top.last.update(state.top)
     normalizer.conn_id_max = state.conn_id_max
+
+
+def decode_checkpoint(content: bytes, normalizer: Normalizer) -> None:
+    """Bring a fresh normalizer to the state in a checkpoint. Raises RecordingDamaged if it is none."""
+    restore_checkpoint(parse_checkpoint(content), normalizer)
 
 
 def write_checkpoint(folder: Path, number: int, normalizer: Normalizer) -> TableFile:
@@ -94,11 +122,23 @@ def write_checkpoint(folder: Path, number: int, normalizer: Normalizer) -> Table
     return TableFile(checkpoint_name(number), 0, len(content), file_hash(path))
 
 
-def read_checkpoint(folder: Path, file: TableFile, normalizer: Normalizer) -> None:
-    """Bring a fresh normalizer to the state before a segment."""
+def load_checkpoint(folder: Path, file: TableFile) -> Checkpoint:
+    """The state before a segment. Raises RecordingDamaged for a file that is not the one that was written."""
     path = inside(folder, file.path)
     try:
         content = path.read_bytes()
     except OSError as exc:
         raise RecordingDamaged(f"{path} cannot be read: {exc.strerror}") from None
-    decode_checkpoint(content, normalizer)
+    state = parse_checkpoint(content)
+    if hashlib.blake2b(content, digest_size=32).hexdigest() != file.blake2b:
+        raise _damaged(f"{path}: its BLAKE2b hash is not that of the manifest")
+    return state
+
+
+def read_checkpoint(folder: Path, file: TableFile, normalizer: Normalizer) -> None:
+    """Bring a fresh normalizer to the state before a segment."""
+    restore_checkpoint(load_checkpoint(folder, file), normalizer)
+
+
+def _damaged(why: str) -> RecordingDamaged:
+    return RecordingDamaged(f"a checkpoint is damaged ({why}): expected the state before a segment")

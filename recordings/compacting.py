@@ -15,6 +15,7 @@ from recordings.manifest import Manifest, Segment, TableFile, inside, read_manif
 from recordings.recording import reading, row_groups_by_symbol
 from recordings.rewriting import copy_of, rewriting
 from recordings.schema import RAW_TABLE, TABLES
+from recordings.seek_points import joined_points
 from recordings.tables import RAW_ROW_GROUP_ROWS, ROW_GROUP_ROWS, write_table
 from toolkit.errors import RecordingError
 
@@ -58,7 +59,8 @@ def compact(
                 if progress is not None:
                     progress(tables[table].rows)
             checkpoint = _renumbered(folder, rewrite.staging, group[0].checkpoint, number)
-            new.segments.append(_joined(number, group, tables, checkpoint))
+            points = joined_points(folder, group, rewrite.staging, number)
+            new.segments.append(_joined(number, group, tables, checkpoint, points))
         new.resume = _renumbered(folder, rewrite.staging, old.resume, len(groups))
         rewrite.commit(new)
     return new
@@ -94,7 +96,11 @@ def _renumbered(folder: Path, staging: Path, file: TableFile | None, number: int
 
 
 def _joined(
-    number: int, group: Sequence[Segment], tables: dict[str, TableFile], checkpoint: TableFile | None
+    number: int,
+    group: Sequence[Segment],
+    tables: dict[str, TableFile],
+    checkpoint: TableFile | None,
+    points: TableFile | None,
 ) -> Segment:
     counts: dict[str, int] = {}
     for segment in group:
@@ -110,6 +116,7 @@ def _joined(
         digest=group[-1].digest,
         tables=tables,
         checkpoint=checkpoint,
+        seek_points=points,
         counts=dict(sorted(counts.items())),
         message_count=sum(segment.message_count for segment in group),
         imprecise_values=sum(segment.imprecise_values for segment in group),

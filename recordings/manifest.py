@@ -66,6 +66,7 @@ class Segment(msgspec.Struct, frozen=True):
         message_count: Messages in the normalized tables.
         imprecise_values: Decimals of more than 15 significant digits in the raw frames.
         checkpoint: State before the first frame, to start replaying here; None for the first segment.
+        seek_points: States within the segment, to start replaying there; None if there are none.
     """
 
     number: int
@@ -81,6 +82,13 @@ class Segment(msgspec.Struct, frozen=True):
     message_count: int
     imprecise_values: int = 0
     checkpoint: TableFile | None = None
+    seek_points: TableFile | None = None
+
+    @property
+    def files(self) -> list[TableFile]:
+        """Every file of the segment."""
+        derived = [file for file in (self.checkpoint, self.seek_points) if file is not None]
+        return [*self.tables.values(), *derived]
 
 
 class SourceInfo(msgspec.Struct, frozen=True):

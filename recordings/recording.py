@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,9 +27,13 @@ from toolkit.messages import Message
 __all__ = ["Recording", "reading", "row_groups_by_symbol"]
 
 RAW_BATCH: Final = 4096
-#: Rows held per table and symbol while merging, and in all.
-BATCH_ROWS: Final = 65_536
-BATCH_ROWS_TOTAL: Final = 2_000_000
+#: Rows held per table and symbol while merging, at least and at most, and in all.
+BATCH_ROWS_MIN: Final = 256
+BATCH_ROWS: Final = 32_768
+BATCH_ROWS_TOTAL: Final = 400_000
+#: Rows of these that are messages at one time: few at first, since whoever has sought to a time wants its first messages.
+PORTION_ROWS_FIRST: Final = 1024
+PORTION_ROWS: Final = 16_384
 #: `sub_seq` of one frame stay below this, since no frame is longer than its limit of bytes.
 _SUB_SEQ_SPAN: Final = 1 << 21
 #: Strings are read as dictionaries: each distinct one becomes a Python string once, not once per row.
@@ -82,10 +86,12 @@ class Recording:
         return paths
 
     def raw_frames(
-        self, segments: Sequence[Segment] | None = None, batch_rows: int = RAW_BATCH
+        self, segments: Sequence[Segment] | None = None, batch_rows: int = RAW_BATCH, *, first_seq: int = 0
     ) -> Iterator[list[Frame]]:
-        """Frames of the sealed segments, in order, a list at a time."""
+        """Frames of the sealed segments from number `first_seq` on, in order, a list at a time."""
         for segment in self.manifest.segments if segments is None else segments:
+            if segment.capture_seq_last < first_seq:
+                continue
             file = segment.tables.get(RAW_TABLE)
             if file is None:
                 raise RecordingDamaged(
@@ -93,9 +99,12 @@ class Recording:
                 )
             path = inside(self.path, file.path)
             with reading(path):
-                parquet = pq.ParquetFile(path)
-                for batch in parquet.iter_batches(batch_rows):
-                    yield frames(batch)
+                parquet = _opened(path)
+                groups = _groups_from(parquet.metadata, range(parquet.num_row_groups), first_seq)
+                for batch in parquet.iter_batches(batch_rows, row_groups=groups):
+                    part = _rows_from(batch, first_seq)
+                    if len(part):
+                        yield frames(part)
 
     def messages(
         self,
@@ -104,6 +113,8 @@ class Recording:
         tables: Collection[str] = MESSAGE_TABLES,
         trading_pairs: Collection[str] | None = None,
         batch_rows: int | None = None,
+        first_seq: int = 0,
+        reader: Executor | None = None,
     ) -> Iterator[list[Message]]:
         """
         Messages of the sealed segments, in order, a list at a time.
@@ -114,30 +125,42 @@ class Recording:
             trading_pairs: Which pairs; None for all. Events of a whole connection always come along.
             batch_rows: Rows held per table and symbol; None to choose by the number of symbols. Any number gives the
                 same messages.
+            first_seq: Frame whose messages are the first.
+            reader: What decodes ahead; None for a thread of its own. Several recordings had better share one: each
+                thread holds memory of its own.
         """
         symbols = None
         if trading_pairs is not None:
             wanted = set(trading_pairs)
             symbols = {name.partition("/")[2] for name, pair in self.manifest.symbols.items() if pair in wanted}
             symbols.add("")
-        for segment in self.manifest.segments if segments is None else segments:
-            yield from self._segment_messages(segment, tables, symbols, batch_rows)
+        with nullcontext(reader) if reader is not None else ThreadPoolExecutor(1) as decoder:
+            for segment in self.manifest.segments if segments is None else segments:
+                if segment.capture_seq_last >= first_seq:
+                    yield from self._segment_messages(segment, tables, symbols, batch_rows, first_seq, decoder)
+                    # What was decoded is free again, but the thread that did it keeps it for itself until it is told.
+                    decoder.submit(pa.default_memory_pool().release_unused)
 
     def _segment_messages(
-        self, segment: Segment, tables: Collection[str], symbols: Collection[str] | None, batch_rows: int | None
+        self,
+        segment: Segment,
+        tables: Collection[str],
+        symbols: Collection[str] | None,
+        batch_rows: int | None,
+        first_seq: int,
+        reader: Executor,
     ) -> Iterator[list[Message]]:
         runs: list[_Run] = []
         for table in MESSAGE_TABLES:
             file = segment.tables.get(table)
             if file is not None and table in tables:
-                runs += _runs(inside(self.path, file.path), table, symbols)
+                runs += _runs(inside(self.path, file.path), table, symbols, first_seq)
         if not runs:
             return
-        rows = batch_rows or min(BATCH_ROWS, max(1024, BATCH_ROWS_TOTAL // len(runs)))
-        with ThreadPoolExecutor(1) as reader:
-            for run in runs:
-                run.start(rows, reader)
-            yield from _merged(runs)
+        rows = batch_rows or min(BATCH_ROWS, max(BATCH_ROWS_MIN, BATCH_ROWS_TOTAL // len(runs)))
+        for run in runs:
+            run.start(rows, reader)
+        yield from _merged(runs)
 
 
 def _merged(runs: list[_Run]) -> Iterator[list[Message]]:
@@ -157,15 +180,23 @@ def _merged(runs: list[_Run]) -> Iterator[list[Message]]:
 
 
 class _Run:
-    """The rows of one table and symbol, as messages with their keys, a buffer at a time."""
+    """
+    The rows of one table and symbol, as messages with their keys, a portion at a time.
 
-    def __init__(self, path: Path, table: str, row_groups: list[int]) -> None:
+    One batch of rows is held as columns and one is being read; only a portion of them is made into messages.
+    """
+
+    def __init__(self, path: Path, table: str, row_groups: list[int], metadata: Any, first_seq: int) -> None:
         self._path = path
         self._table = table
         self._row_groups = row_groups
+        self._metadata = metadata
+        self._first_seq = first_seq
         self._batches: Iterator[pa.RecordBatch] = iter(())
         self._reader: Executor | None = None
         self._coming: Future[pa.RecordBatch | None] | None = None
+        self._batch: pa.RecordBatch | None = None
+        self._portion_rows = PORTION_ROWS_FIRST
         self._rest: pa.RecordBatch | None = None
         self._messages: list[Message] = []
         self.keys: Any = np.empty(0, np.int64)
@@ -174,20 +205,28 @@ class _Run:
         """Begin to read, one batch ahead, in `reader`: decoding does not need the interpreter."""
         self._reader = reader
         with reading(self._path):
-            parquet = pq.ParquetFile(self._path, read_dictionary=_DICTIONARY_COLUMNS[self._table])
+            parquet = _opened(self._path, self._metadata, _DICTIONARY_COLUMNS[self._table])
             self._batches = parquet.iter_batches(batch_rows, row_groups=self._row_groups)
         self._coming = reader.submit(next, self._batches, None)
 
     def fill(self) -> bool:
         """Read on if the buffer is empty; False once nothing is left."""
         while not self._messages:
+            if self._batch is not None:
+                batch, rows = self._batch, self._portion_rows
+                self._batch = batch.slice(rows) if len(batch) > rows else None
+                self._portion_rows = min(2 * rows, PORTION_ROWS)
+                with reading(self._path):
+                    self._take_in(batch.slice(0, rows))
+                continue
             if self._coming is None or self._reader is None:
                 return False
             with reading(self._path):
                 batch = self._coming.result()
                 self._coming = self._reader.submit(next, self._batches, None) if batch is not None else None
                 if batch is not None:
-                    self._take_in(batch)
+                    part = _rows_from(batch, self._first_seq)
+                    self._batch = part if len(part) else None
                 elif self._rest is not None:
                     raise RecordingDamaged(f"{self._path} ends inside a message: expected is_last on its last row")
         return True
@@ -221,9 +260,14 @@ class _Run:
 
 def row_groups_by_symbol(path: Path) -> dict[tuple[str, str], list[int]]:
     """Row groups of a normalized table by `(symbol, venue)`, from their statistics. Raises RecordingDamaged."""
-    places: dict[tuple[str, str], list[int]] = {}
     with reading(path):
         metadata = pq.read_metadata(path)
+    return _by_symbol(path, metadata)
+
+
+def _by_symbol(path: Path, metadata: Any) -> dict[tuple[str, str], list[int]]:
+    places: dict[tuple[str, str], list[int]] = {}
+    with reading(path):
         names = metadata.schema.to_arrow_schema().names
         for number in range(metadata.num_row_groups):
             group = metadata.row_group(number)
@@ -237,10 +281,45 @@ def row_groups_by_symbol(path: Path) -> dict[tuple[str, str], list[int]]:
     return places
 
 
-def _runs(path: Path, table: str, symbols: Collection[str] | None) -> list[_Run]:
-    """One run per symbol and venue of a file."""
-    places = row_groups_by_symbol(path)
-    return [_Run(path, table, groups) for (symbol, _), groups in places.items() if symbols is None or symbol in symbols]
+def _runs(path: Path, table: str, symbols: Collection[str] | None, first_seq: int) -> list[_Run]:
+    """One run per symbol and venue of a file, of those that have rows from frame `first_seq` on."""
+    with reading(path):
+        metadata = pq.read_metadata(path)
+    runs = []
+    for (symbol, _), groups in _by_symbol(path, metadata).items():
+        if symbols is None or symbol in symbols:
+            with reading(path):
+                left = _groups_from(metadata, groups, first_seq)
+            if left:
+                runs.append(_Run(path, table, left, metadata, first_seq))
+    return runs
+
+
+def _opened(path: Path, metadata: Any = None, words: Sequence[str] = ()) -> pq.ParquetFile:
+    # Without `pre_buffer=False` all row groups that are asked for would be read into memory at once.
+    return pq.ParquetFile(path, metadata=metadata, read_dictionary=list(words), pre_buffer=False)
+
+
+def _groups_from(metadata: Any, groups: Sequence[int], first_seq: int) -> list[int]:
+    """The row groups, in order of `capture_seq`, without those that end before frame `first_seq`."""
+    if not first_seq:
+        return list(groups)
+    column = metadata.schema.to_arrow_schema().names.index("capture_seq")
+    for place, number in enumerate(groups):
+        statistics = metadata.row_group(number).column(column).statistics
+        if statistics is None or not statistics.has_min_max or statistics.max >= first_seq:
+            return list(groups[place:])
+    return []
+
+
+def _rows_from(batch: pa.RecordBatch, first_seq: int) -> pa.RecordBatch:
+    """The rows, in order of `capture_seq`, without those before frame `first_seq`."""
+    if not first_seq or not len(batch):
+        return batch
+    seqs = batch.column("capture_seq").to_numpy()
+    if seqs[0] >= first_seq:
+        return batch
+    return batch.slice(int(np.searchsorted(seqs, first_seq)))
 
 
 @contextmanager

@@ -177,8 +177,7 @@ def _last_sealed_frame(folder: Path, manifest: Manifest) -> Frame | None:
 
 def _set_aside_leftovers(folder: Path, manifest: Manifest, result: Recovery) -> None:
     """Move away temporary files, and files of segments that the manifest does not name: they are made again."""
-    known = {file.path for segment in manifest.segments for file in segment.tables.values()}
-    known |= {segment.checkpoint.path for segment in manifest.segments if segment.checkpoint is not None}
+    known = {file.path for segment in manifest.segments for file in segment.files}
     if manifest.resume is not None:
         known.add(manifest.resume.path)
     for place in (*TABLES, CHECKPOINT_FOLDER, JOURNAL_FOLDER, ""):

@@ -94,8 +94,7 @@ def _remove_unnamed(folder: Path, kept: set[str]) -> None:
 
 
 def _files(manifest: Manifest) -> list[TableFile]:
-    files = [file for segment in manifest.segments for file in segment.tables.values()]
-    files += [segment.checkpoint for segment in manifest.segments if segment.checkpoint is not None]
+    files = [file for segment in manifest.segments for file in segment.files]
     return files if manifest.resume is None else [*files, manifest.resume]
 
 

@@ -17,6 +17,7 @@ from recordings.normalize import Normalizer
 from recordings.parquet_options import SMALL, Compression
 from recordings.raw_file import RawFile
 from recordings.schema import RAW_TABLE
+from recordings.seek_points import PointCollector
 from recordings.tables import TableBuilders
 from toolkit.columnar import Taken
 from toolkit.frames import Frame
@@ -57,6 +58,7 @@ class SegmentWriter:
         self._compression = compression
         self._raw = RawFile(folder, number, compression, raw_writer) if with_raw else None
         self._builders = TableBuilders()
+        self._points = PointCollector()
         self._counts_before = dict(normalizer.counts)
         self._digest_start = normalizer.chain.hexdigest()
         self._messages_before = normalizer.chain.message_count
@@ -70,6 +72,7 @@ class SegmentWriter:
 
     def add(self, frame: Frame) -> list[Message]:
         """Add the next frame; returns its messages."""
+        self._offer_point(frame.capture_seq)
         if self._raw is not None:
             self._raw.add(frame)
         self._note(frame.capture_seq, frame.capture_seq, frame.ts_recv, frame.ts_recv)
@@ -84,8 +87,13 @@ class SegmentWriter:
         The same as adding one after the other. Where the normalizer takes frames by the batch, it is many times
         faster.
         """
-        if not len(batch):
-            return
+        while len(batch):
+            self._offer_point(batch.column("capture_seq")[0].as_py())
+            count = self._points.count_until_due(batch, self.frame_count, self.payload_bytes)
+            self._add_rows(batch.slice(0, count))
+            batch = batch.slice(count)
+
+    def _add_rows(self, batch: pa.RecordBatch) -> None:
         rows = FrameRows(batch)
         if self._raw is not None:
             self._raw.add_batch(batch)
@@ -137,6 +145,12 @@ class SegmentWriter:
         if self._raw is not None:
             self._raw.abort()
 
+    def _offer_point(self, capture_seq: int) -> None:
+        """Before frame `capture_seq`: keep the state for seeks, if it is time."""
+        points = self._points
+        if self.frame_count >= points.due_frames or self.payload_bytes >= points.due_bytes:
+            points.take(self._normalizer, capture_seq, self._ts_max, self.frame_count, self.payload_bytes)
+
     @property
     def symbols(self) -> dict[str, str]:
         """Trading pair of every symbol, as `venue/symbol`; complete once cut."""
@@ -180,4 +194,5 @@ class SegmentWriter:
             tables[RAW_TABLE] = self._raw.finish()
             imprecise += self._raw.imprecise_count
         tables |= made
-        return msgspec.structs.replace(entry, tables=tables, imprecise_values=imprecise)
+        points = self._points.write(self._folder, self._number, entry.digest_start, entry.capture_seq_first)
+        return msgspec.structs.replace(entry, tables=tables, imprecise_values=imprecise, seek_points=points)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from recordings.checkpoints import Checkpoint, load_checkpoint
 from recordings.files import file_hash
 from recordings.manifest import Manifest, Segment, inside
 from recordings.normalize import Normalizer
 from recordings.recording import Recording
 from recordings.schema import RAW_TABLE
+from recordings.seek_points import open_points
 from toolkit.digest import DIGEST_VERSION, DigestChain
 from toolkit.errors import RecordingDamaged
 from toolkit.garbage import rare_collections
@@ -96,8 +99,8 @@ def _check_files(recording: Recording, result: Verification) -> set[str]:
             result.notes.append(f"segment {segment.number} holds no raw frames any more")
             sound.discard(RAW_TABLE)
         entries = [*segment.tables.items()]
-        if segment.checkpoint is not None:
-            entries.append(("checkpoint", segment.checkpoint))
+        derived = [segment.checkpoint, segment.seek_points]
+        entries += [("derived", file) for file in derived if file is not None]
         for table, file in entries:
             path = inside(recording.path, file.path)
             if not path.is_file():
@@ -109,7 +112,8 @@ def _check_files(recording: Recording, result: Verification) -> set[str]:
             else:
                 continue
             result.problems.append(problem)
-            sound.discard(RAW_TABLE if table == RAW_TABLE else "normalized")
+            if table != "derived":
+                sound.discard(RAW_TABLE if table == RAW_TABLE else "normalized")
     return sound
 
 
@@ -143,8 +147,11 @@ def _replay_raw(recording: Recording, result: Verification, advance: Progress) -
     expected = 0
     for segment in manifest.segments:
         path = segment.tables[RAW_TABLE].path
+        check = _StateCheck(recording, segment, result) if comparable else None
         for frames in recording.raw_frames([segment]):
             for frame in frames:
+                if check is not None and frame.capture_seq == check.due_seq:
+                    check.compare(normalizer)
                 if frame.capture_seq != expected:
                     result.problems.append(f"{path} goes on with frame {frame.capture_seq}, expected {expected}")
                     return
@@ -166,6 +173,48 @@ def _replay_raw(recording: Recording, result: Verification, advance: Progress) -
     if not comparable:
         what = f"protocol {', '.join(newer)}" if newer else f"digest version {manifest.digest_version}"
         result.notes.append(f"recorded with {what}: the raw frames give other messages today; see `renormalize`")
+
+
+class _StateCheck:
+    """
+    Compares the states kept of a segment with those that playing comes to.
+
+    Attributes:
+        due_seq: The frame before which `compare` is to be called; -1 for none.
+    """
+
+    def __init__(self, recording: Recording, segment: Segment, result: Verification) -> None:
+        self._result = result
+        self._states: list[tuple[int, str, Callable[[], Checkpoint]]] = []
+        checkpoint = segment.checkpoint
+        if checkpoint is not None and segment.number:
+            read = partial(load_checkpoint, recording.path, checkpoint)
+            self._states.append((segment.capture_seq_first, checkpoint.path, read))
+        if segment.seek_points is not None:
+            try:
+                file = open_points(recording.path, segment)
+            except RecordingDamaged:
+                file = None  # its hash was found to differ
+            for point in file.points if file is not None else ():
+                self._states.append((point.capture_seq, segment.seek_points.path, partial(file.read, point)))  # type: ignore[union-attr]
+        self._states.reverse()
+        self.due_seq = self._states[-1][0] if self._states else -1
+
+    def compare(self, normalizer: Normalizer) -> None:
+        """The normalizer has come to the next of them."""
+        seq, path, read = self._states.pop()
+        self.due_seq = self._states[-1][0] if self._states else -1
+        try:
+            state = read()
+        except RecordingDamaged:
+            return  # likewise
+        if state.digest != normalizer.chain.digest():
+            problem = f"digest {state.digest.hex()}, expected {normalizer.chain.hexdigest()}"
+        elif state.tracker != normalizer.tracker.export():
+            problem = "other books than the frames before it give"
+        else:
+            return
+        self._result.problems.append(f"{path} holds a state before frame {seq} with {problem}")
 
 
 def _replay_normalized(recording: Recording, result: Verification, advance: Progress) -> None:

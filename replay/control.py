@@ -17,7 +17,7 @@ from math import ceil
 from typing import Final
 
 from replay.clock import ReplayClock
-from replay.merging import Batch, Tape
+from replay.merging import NOTICES, Batch, Tape
 from toolkit.clock import NS_PER_S, Clock
 from toolkit.digest import EMPTY_DIGEST, DigestChain
 from toolkit.dispatch import MessageDispatcher
@@ -152,9 +152,10 @@ class Player:
         """
         Go to a time, forwards or backwards.
 
-        Of one recording the nearest checkpoint before it is taken, and what follows is played without being handed
-        on; several, and some channels of one, are played from their beginning. The tracker forgets its books for new
-        ones, and timers are forgotten: they belong to a time that will not come.
+        The nearest checkpoint before it is taken, and what follows is played without being handed on. Some channels
+        only, and several recordings with a digest, are played from the beginning; recordings that speak of one pair at one
+        time from where the second of them begins. The tracker forgets its books for new ones, and timers are
+        forgotten: they belong to a time that will not come.
         """
         self._seek_ns = ns
         self._interrupt()
@@ -366,11 +367,11 @@ class Player:
         for batch in self._batches:
             if not batch.messages:
                 continue
-            if batch.position != self._position:
+            if batch.position != self._position or batch.position == NOTICES:
                 self._position = batch.position
                 self._frame = None
                 if self._chain is not None:
-                    self._chain.digest()  # frames of two recordings may have one number
+                    self._chain.digest()  # frames of two recordings may have one number, and notices have none
             self._messages, self._index = batch.messages, 0
             return True
         self._messages, self._index = [], 0
@@ -393,15 +394,7 @@ class Player:
 
     def _open_at(self, ns: int) -> None:
         """Bring fresh books and digest to that time, and stand there."""
-        number, normalizer = 0, None
-        if self.tape.has_checkpoints(with_digest=self._chain is not None):
-            number = self.tape.segment_before(ns)
-        if number:
-            normalizer = self.tape.state_before(number)
-            self._tracker.restore(self.tape.of_pairs(normalizer.tracker.export()))
-            if self._chain is not None:
-                self._chain.restart(normalizer.chain.digest())
-        self._batches = self.tape.batches(self._tracker.fused_forms, number, normalizer)
+        self._batches = self.tape.batches_near(ns, self._tracker, self._chain)
         self._messages, self._index, self._position, self._frame = [], 0, None, None
         apply = self._tracker.apply
         update = self._chain.update if self._chain is not None else None

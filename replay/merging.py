@@ -8,7 +8,11 @@ to its first receive time and let go of at its end, so memory does not grow with
 
 Where no recording of a venue and symbol reaches from one to the next, two events say so: `STALE` for each form of the
 book behind the last message before the hole, and `GAP`, with both ends of the hole, before the first message
-after it. They belong to no frame: their `capture_seq` is -1.
+after it. They belong to no frame: their `capture_seq` is -1. Behind the hole nothing holds that was said before it: book,
+funding and metadata begin anew.
+
+A seek takes each recording's own state at that time. Where two say something of one pair, and no hole parts them, their
+messages have changed one book in turns, which no state of either knows: then all are played from where the second began.
 
 | at one merge time | goes |
 |---|---|
@@ -21,17 +25,20 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
+from itertools import chain as chained
 from typing import Final, Literal, NamedTuple
 
-from recordings.checkpoints import read_checkpoint
 from recordings.manifest import Segment
 from recordings.normalize import Normalizer
-from recordings.recording import BATCH_ROWS, BATCH_ROWS_TOTAL, RAW_BATCH, Recording
+from recordings.recording import BATCH_ROWS, BATCH_ROWS_MIN, BATCH_ROWS_TOTAL, RAW_BATCH, Recording
 from recordings.schema import MESSAGE_TABLES, TABLE_OF
+from replay.seeking import Start, StartFinder, books_of
+from toolkit.digest import DigestChain
 from toolkit.errors import ConfigError, SymbolError
-from toolkit.messages import EventKind, Message, StreamEvent
-from toolkit.tracker import TrackerState
+from toolkit.messages import BETWEEN_RECORDINGS, EventKind, Message, StreamEvent
+from toolkit.tracker import OrderBookTracker, TrackerState, empty_pair
 
 __all__ = ["CHANNELS", "HOLE", "NOTICES", "Batch", "Fidelity", "FormsOf", "Hole", "Tape"]
 
@@ -39,7 +46,7 @@ Fidelity = Literal["raw", "normalized"]
 #: What a channel filter can name: kinds of messages, as the tables of a recording are called. Events always come along.
 CHANNELS: Final = MESSAGE_TABLES
 #: Cause of the events about holes between recordings.
-HOLE: Final = "between_recordings"
+HOLE: Final = BETWEEN_RECORDINGS
 #: In place of a recording's position, for the events about holes.
 NOTICES: Final = -1
 
@@ -105,6 +112,8 @@ class Tape:
         self.first_ns = min((first for first, _ in spans), default=0)
         self.last_ns = max((last for _, last in spans), default=0)
         self.holes = _holes(self.recordings, trading_pairs) if len(recordings) > 1 else []
+        self._reader = ThreadPoolExecutor(1)  # starts no thread before there is something to read
+        self._finders = [StartFinder(recording, is_raw=fidelity == "raw") for recording in self.recordings]
 
     def check(self) -> None:
         """Raise SymbolError for a pair to keep that no recording has."""
@@ -114,62 +123,135 @@ class Tape:
                 where = ", ".join(str(recording.path) for recording in self.recordings)
                 raise SymbolError(f"{pair!r} is not in {where}, expected one of {', '.join(known)}")
 
-    def batches(self, forms_of: FormsOf, skip: int = 0, normalizer: Normalizer | None = None) -> Iterator[Batch]:
+    def batches(self, forms_of: FormsOf) -> Iterator[Batch]:
         """
         The messages, in order.
 
         Args:
             forms_of: Asked when a hole begins, once every message before it has been taken in.
-            skip: Segments left out at the beginning; only of one recording.
-            normalizer: With the state behind those segments; only of one recording, played raw.
         """
         if len(self.recordings) == 1:
-            for messages in self._messages(self.recordings[0], self._batch_rows, skip, normalizer):
+            for messages in self._messages(0, self._batch_rows, Start()):
                 yield Batch(0, messages)
             return
         rows = self._batch_rows or self._rows_each()
-        reels: list[_Reel] = [_Reel(NOTICES, NOTICES, self._gaps())]
+        reels = []
         for position, recording in enumerate(self.recordings):
             span = _span(recording)
             if span is not None:
-                reels.append(_Reel(position, position, _keyed(self._messages(recording, rows, 0, None)), span[0]))
-        reels.append(_Reel(len(self.recordings), NOTICES, self._stales(forms_of)))
-        yield from _merged(reels)
+                messages_of_it = _keyed(self._messages(position, rows, Start()))
+                reels.append(_Reel(position, position, messages_of_it, span[0]))
+        yield from self._all(reels, forms_of, -1)
 
-    def has_checkpoints(self, *, with_digest: bool) -> bool:
-        """Whether the state at a segment's beginning can be had without playing what is before it."""
-        if len(self.recordings) != 1 or self._channels is not None:
-            return False
-        return not (with_digest and self.is_filtered)
+    def batches_near(self, ns: int, tracker: OrderBookTracker, digest: DigestChain | None) -> Iterator[Batch]:
+        """
+        Bring fresh books, and the digest, to a moment not later than `ns`; the messages from there on, in order.
 
-    def of_pairs(self, state: TrackerState) -> TrackerState:
-        """The books of the pairs that are kept."""
-        pairs = self._pairs
-        if pairs is None:
-            return state
-        return TrackerState(
-            [books for books in state.pairs if books.trading_pair in pairs],
-            [info for info in state.funding if info.trading_pair in pairs],
-            [instrument for instrument in state.instruments if instrument.trading_pair in pairs],
+        Args:
+            ns: The time that is sought.
+            tracker: Brought there; it must take in what follows, since it is asked for its forms when a hole begins.
+            digest: Likewise; None for none. That of several recordings is known from their beginning only.
+        """
+        if self._channels is not None or (digest is not None and (self.is_filtered or len(self.recordings) > 1)):
+            return self.batches(tracker.fused_forms)
+        if len(self.recordings) == 1:
+            start = self._finders[0].before(ns, with_digest=digest is not None)
+            if start.state is not None:
+                tracker.restore(books_of(start.state.tracker, self._pairs))
+                if digest is not None:
+                    digest.restart(start.state.digest)
+            return (Batch(0, messages) for messages in self._messages(0, self._batch_rows, start))
+        ns = self._known_until(ns)
+        composed = self._several_at(ns)
+        if composed is None:
+            return self.batches(tracker.fused_forms)
+        state, reels = composed
+        tracker.restore(state)
+        for hole in sorted(self.holes):
+            if hole.start_ns < ns <= hole.end_ns:
+                for event in _stale_events(hole, tracker.fused_forms):
+                    tracker.apply(event)
+        return self._all(reels, tracker.fused_forms, ns)
+
+    def _several_at(self, ns: int) -> tuple[TrackerState, list[_Reel]] | None:
+        """
+        Books of several recordings at a time before which no two took turns at one book, and what each goes on with.
+
+        None if it takes playing from the beginning.
+        """
+        rows = self._batch_rows or self._rows_each()
+        state = TrackerState([], [], [])
+        reels: list[_Reel] = []
+        gone: set[_Key] = set()
+        for position, recording in enumerate(self.recordings):
+            span = _span(recording)
+            if span is None:
+                continue
+            if span[0] >= ns:
+                reels.append(_Reel(position, position, _keyed(self._messages(position, rows, Start())), span[0]))
+                continue
+            keys = self._keys(position)
+            holding = {key for key in keys if not self._is_past(key, span[1], ns)}
+            gone |= keys - holding
+            if keys and not holding:
+                continue
+            start = self._finders[position].before(ns, with_digest=False)
+            tracker = OrderBookTracker(checked=True)
+            if start.state is not None:
+                tracker.restore(books_of(start.state.tracker, self._pairs))
+            # Everything before was received before that time, so from then on the merge times are what they would be.
+            batches = _keyed(self._messages(position, rows, start))
+            for stamps, messages in batches:
+                cut = bisect_left(stamps, ns)
+                for message in messages[:cut]:
+                    tracker.apply(message)
+                if cut < len(messages):
+                    rest = (stamps[cut:], messages[cut:])
+                    reels.append(_Reel(position, position, chained([rest], batches), stamps[cut]))
+                    break
+            own = tracker.export()
+            if not _keys_of(own) <= keys:
+                return None  # it calls a symbol by several pairs, so who else speaks of them is not known
+            state.pairs += [each for each in own.pairs if (each.venue, each.trading_pair) in holding]
+            state.funding += [each for each in own.funding if (each.venue, each.trading_pair) in holding]
+            state.instruments += [each for each in own.instruments if (each.venue, each.trading_pair) in holding]
+        gone -= {(each.venue, each.trading_pair) for each in state.pairs}
+        state.pairs += [empty_pair(*key) for key in sorted(gone)]
+        return state, reels
+
+    def _known_until(self, ns: int) -> int:
+        """The latest time, `ns` at most, before which no two recordings took turns at one book."""
+        spans = [_span(recording) for recording in self.recordings]
+        while True:
+            begun: dict[_Key, list[int]] = {}
+            for position, span in enumerate(spans):
+                if span is not None and span[0] < ns:
+                    for key in self._keys(position):
+                        if not self._is_past(key, span[1], ns):
+                            begun.setdefault(key, []).append(span[0])
+            second = min((sorted(firsts)[1] for firsts in begun.values() if len(firsts) > 1), default=None)
+            if second is None:
+                return ns
+            ns = second
+
+    def _is_past(self, key: _Key, last_ns: int, ns: int) -> bool:
+        """Whether a hole that ended before `ns` lies behind what a recording, which ends at `last_ns`, said of a pair."""
+        return any(
+            (hole.venue, hole.trading_pair) == key and last_ns <= hole.start_ns and hole.end_ns < ns
+            for hole in self.holes
         )
 
-    def segment_before(self, ns: int) -> int:
-        """How many segments of the only recording lie wholly before that time and have a checkpoint behind them."""
-        latest, found = -1, 0
-        for number, segment in enumerate(self.recordings[0].manifest.segments):
-            if number and latest < ns and segment.checkpoint is not None:
-                found = number
-            latest = max(latest, segment.ts_recv_last)
-        return found
+    def _keys(self, position: int) -> set[_Key]:
+        """Venue and pair of what a recording speaks of, and is kept."""
+        symbols = self.recordings[position].manifest.symbols
+        keys = {(name.partition("/")[0], pair) for name, pair in symbols.items()}
+        return {key for key in keys if self._pairs is None or key[1] in self._pairs}
 
-    def state_before(self, number: int) -> Normalizer:
-        """Protocols, books and digest of the only recording before that segment, from its checkpoint."""
-        recording = self.recordings[0]
-        normalizer = Normalizer.for_sources(recording.manifest.sources)
-        checkpoint = recording.manifest.segments[number].checkpoint
-        if checkpoint is not None:
-            read_checkpoint(recording.path, checkpoint, normalizer)
-        return normalizer
+    def _all(self, reels: Sequence[_Reel], forms_of: FormsOf, from_ns: int) -> Iterator[Batch]:
+        """Recordings with the events about the holes between them, of that time or later."""
+        notices = _Reel(NOTICES, NOTICES, self._gaps(from_ns))
+        stales = _Reel(len(self.recordings), NOTICES, self._stales(forms_of, from_ns))
+        return _merged([notices, *reels, stales])
 
     def _rows_each(self) -> int | None:
         """Rows per table and symbol, so that what recordings hold at one time together is what one may hold."""
@@ -179,21 +261,27 @@ class Tape:
         if self._fidelity == "raw":
             return max(64, RAW_BATCH // most)
         # Some three tables of each symbol are large.
-        return min(BATCH_ROWS // most, max(1024, BATCH_ROWS_TOTAL // (3 * symbols * most))) or 1
+        return min(BATCH_ROWS // most, max(BATCH_ROWS_MIN, BATCH_ROWS_TOTAL // (3 * symbols * most))) or 1
 
-    def _messages(
-        self, recording: Recording, batch_rows: int | None, skip: int, normalizer: Normalizer | None
-    ) -> Iterator[list[Message]]:
-        segments: list[Segment] = recording.manifest.segments[skip:]
+    def _messages(self, position: int, batch_rows: int | None, start: Start) -> Iterator[list[Message]]:
+        recording = self.recordings[position]
+        segments: list[Segment] = recording.manifest.segments[start.segment :]
+        seq = start.capture_seq
         if self._fidelity == "normalized":
             tables = MESSAGE_TABLES if self._channels is None else self._channels
-            yield from recording.messages(segments, tables=tables, trading_pairs=self._pairs, batch_rows=batch_rows)
+            yield from recording.messages(
+                segments,
+                tables=tables,
+                trading_pairs=self._pairs,
+                batch_rows=batch_rows,
+                first_seq=seq,
+                reader=self._reader,
+            )
             return
-        if normalizer is None:
-            normalizer = Normalizer.for_sources(recording.manifest.sources)
+        normalizer = start.normalizer or Normalizer.for_sources(recording.manifest.sources)
         pairs = None if self._pairs is None else {*self._pairs, ""}
         channels = self._channels
-        for frames in recording.raw_frames(segments, batch_rows or RAW_BATCH):
+        for frames in recording.raw_frames(segments, batch_rows or RAW_BATCH, first_seq=seq):
             messages: list[Message] = []
             for frame in frames:
                 messages += normalizer.messages(frame)
@@ -203,23 +291,35 @@ class Tape:
                 messages = [message for message in messages if TABLE_OF[type(message)] in channels]
             yield messages
 
-    def _gaps(self) -> Iterator[_Keyed]:
+    def _gaps(self, from_ns: int) -> Iterator[_Keyed]:
         for hole in sorted(self.holes, key=lambda hole: (hole.end_ns, hole.venue, hole.symbol)):
-            yield [hole.end_ns], [_event(hole, EventKind.GAP, hole.end_ns, ts_end=hole.end_ns)]
+            if hole.end_ns >= from_ns:
+                yield [hole.end_ns], [_event(hole, EventKind.GAP, hole.end_ns, ts_end=hole.end_ns)]
 
-    def _stales(self, forms_of: FormsOf) -> Iterator[_Keyed]:
+    def _stales(self, forms_of: FormsOf, from_ns: int) -> Iterator[_Keyed]:
         for hole in sorted(self.holes):
+            if hole.start_ns < from_ns:
+                continue
             # The merge asks for these once it knows their time; the forms are those heard of when their turn comes.
             yield [hole.start_ns], []
-            forms = forms_of(hole.trading_pair, hole.venue)
-            if forms:
-                yield (
-                    [hole.start_ns] * len(forms),
-                    [_event(hole, EventKind.STALE, hole.start_ns, stream=form) for form in forms],
-                )
+            events = _stale_events(hole, forms_of)
+            if events:
+                yield [hole.start_ns] * len(events), events
 
 
 _Keyed = tuple[list[int], list[Message]]
+_Key = tuple[str, str]  # venue and trading pair
+
+
+def _keys_of(state: TrackerState) -> set[_Key]:
+    keys = {(each.venue, each.trading_pair) for each in state.pairs}
+    keys |= {(each.venue, each.trading_pair) for each in state.funding}
+    return keys | {(each.venue, each.trading_pair) for each in state.instruments}
+
+
+def _stale_events(hole: Hole, forms_of: FormsOf) -> list[Message]:
+    forms = forms_of(hole.trading_pair, hole.venue)
+    return [_event(hole, EventKind.STALE, hole.start_ns, stream=form) for form in forms]
 
 
 def _event(hole: Hole, kind: EventKind, ns: int, *, stream: str = "", ts_end: int | None = None) -> Message:

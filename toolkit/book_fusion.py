@@ -114,6 +114,10 @@ class BookFusion:
         self._stale_forms[form] = cause
         self.book.mark_stale(cause)
 
+    def forget(self) -> None:
+        """Become as new; the book stays the same object."""
+        self.restore(BookFusion("").export())
+
     def export(self) -> FusionState:
         """Everything later books depend on, for a checkpoint."""
         book = self.book

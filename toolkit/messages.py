@@ -14,6 +14,7 @@ from typing import ClassVar
 import msgspec
 
 __all__ = [
+    "BETWEEN_RECORDINGS",
     "FORM_FULL",
     "FORM_QUOTE",
     "BalanceUpdate",
@@ -41,6 +42,8 @@ __all__ = [
 FORM_FULL = "full"
 #: The form of a best bid and offer stream.
 FORM_QUOTE = "bbo"
+#: Cause of the events about a hole between two recordings that are replayed as one.
+BETWEEN_RECORDINGS = "between_recordings"
 
 
 class Side(enum.StrEnum):

@@ -14,6 +14,7 @@ import msgspec
 from toolkit.book_fusion import BookFusion, FusionState
 from toolkit.errors import BookError, SymbolError
 from toolkit.messages import (
+    BETWEEN_RECORDINGS,
     FORM_FULL,
     BestQuote,
     BookDiff,
@@ -27,7 +28,7 @@ from toolkit.messages import (
 )
 from toolkit.orderbook import Columns, OrderBook
 
-__all__ = ["BookListener", "OrderBookTracker", "TrackerState"]
+__all__ = ["BookListener", "OrderBookTracker", "PairState", "TrackerState", "empty_pair"]
 
 _Key = tuple[str, str]  # venue and trading pair
 T = TypeVar("T")
@@ -64,6 +65,11 @@ class PairState(msgspec.Struct):
     diff_books: dict[str, tuple[Columns, Columns, int | None, bool, str]]
     fused_diffs: list[str]
     lost: dict[str, str]
+
+
+def empty_pair(venue: str, trading_pair: str) -> PairState:
+    """What is known of a pair that was heard of, and forgotten."""
+    return PairState(venue, trading_pair, BookFusion(trading_pair).export(), {}, {}, [], {})
 
 
 class TrackerState(msgspec.Struct):
@@ -124,8 +130,8 @@ class OrderBookTracker:
 
     @property
     def trading_pairs(self) -> list[str]:
-        """Pairs that have a book, in the order they were first heard of."""
-        return list(dict.fromkeys(pair for _, pair in self._pairs))
+        """Pairs that have a book, in alphabetical order."""
+        return sorted({pair for _, pair in self._pairs})
 
     def book(self, trading_pair: str, form: str | None = None, *, venue: str | None = None) -> OrderBook:
         """
@@ -245,6 +251,19 @@ class OrderBookTracker:
             books = self._pairs[key] = _PairBooks(key[1], self._checked)
         return books
 
+    def _forget(self, key: _Key) -> OrderBook | None:
+        """What one recording said does not outlive a hole before the next: all begins anew, in the same book object."""
+        self._funding.pop(key, None)
+        self._instruments.pop(key, None)
+        books = self._pairs.get(key)
+        if books is None:
+            return None
+        books.fusion.forget()
+        books.latest.clear()
+        books.diff_books.clear()
+        books.lost.clear()
+        return books.fusion.book
+
     def _apply_book(self, message: BookSnapshot | BestQuote | BookDiff) -> OrderBook | None:
         pair = message.trading_pair
         key = (message.venue, pair)
@@ -292,6 +311,8 @@ class OrderBookTracker:
 
     def _apply_event(self, event: StreamEvent) -> OrderBook | None:
         if event.kind is not EventKind.STALE or not event.symbol:
+            if event.kind is EventKind.GAP and event.cause == BETWEEN_RECORDINGS:
+                return self._forget((event.venue, event.trading_pair))
             return None
         books = self._books((event.venue, event.trading_pair))
         latest, alone = books.latest.get(event.stream), books.diff_books.get(event.stream)

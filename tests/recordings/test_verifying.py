@@ -52,7 +52,7 @@ def test_a_sound_recording_has_one_digest_three_times(sound: Path) -> None:
 
 @pytest.mark.parametrize("table", ["raw", "book", "bbo", "trades", "funding", "events", "top", "checkpoints"])
 def test_one_changed_byte_of_any_file_is_found(tape: Path, table: str) -> None:
-    """By its hash; and nothing is played from a file that is not sound."""
+    """By its hash; and nothing is played from a file that is not sound. States are none that anything is played from."""
     path = sorted((tape / table).iterdir())[-1]
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -61,7 +61,7 @@ def test_one_changed_byte_of_any_file_is_found(tape: Path, table: str) -> None:
     name = path.relative_to(tape).as_posix()
     assert result.problems == [f"{name} is not the file that was sealed: its BLAKE2b hash differs"]
     assert (result.raw_digest is None) is (table == "raw")
-    assert (result.normalized_digest is None) is (table != "raw")
+    assert (result.normalized_digest is None) is (table not in ("raw", "checkpoints"))
 
 
 def test_missing_and_shorter_files_are_found(tape: Path) -> None:

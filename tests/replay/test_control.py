@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from recordings.recording import Recording
 from replay.control import parse_speed
-from replay.merging import Fidelity, Tape
+from replay.merging import Fidelity
+from replay.seeking import StartFinder
 from replay.source import FIDELITIES, ReplayDataSource
 from tests.replay.tapes_of_trades import MS, lines, make, told
 from tests.tapes import SECOND, TS, import_files, pair_state
@@ -243,13 +244,14 @@ def test_the_state_after_a_seek_is_the_state_of_playing_there(tape: Recording, f
 def test_a_seek_begins_at_the_nearest_checkpoint(tape: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not at the beginning; and never behind a frame that belongs after that time, though its clock stepped back."""
     skipped: list[int] = []
-    original = Tape.batches
+    original = StartFinder.before
 
-    def batches(self: Tape, forms: Any, skip: int = 0, normalizer: Any = None) -> Any:
-        skipped.append(skip)
-        return original(self, forms, skip, normalizer)
+    def before(self: StartFinder, ns: int, **options: Any) -> Any:
+        start = original(self, ns, **options)
+        skipped.append(start.segment)
+        return start
 
-    monkeypatch.setattr(Tape, "batches", batches)
+    monkeypatch.setattr(StartFinder, "before", before)
     source, _ = opened(tape)
     for segment in range(8):
         ns = 1 + max(each.ts_recv_last for each in tape.manifest.segments[: segment + 1])

@@ -65,7 +65,7 @@ def test_in_a_callback_the_book_is_that_of_the_message(tape: Recording) -> None:
 
     source.set_message_callback(look)
     source.play()
-    assert source.tracker.trading_pairs == ["BTC-USD", "ETH-USD", "PURR-USDC", "#7510"]
+    assert source.tracker.trading_pairs == ["#7510", "BTC-USD", "ETH-USD", "PURR-USDC"]
 
 
 @settings(max_examples=10, deadline=None)

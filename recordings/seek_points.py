@@ -1,0 +1,358 @@
+"""
+States within a segment, so that a seek into a long one does not play all of it.
+
+`checkpoints/<segment>.points` holds the states of one segment: each one the MessagePack of a `_Point`, compressed with
+zstd by itself; behind them an index, MessagePack of `_Index`, and at the end 24 bytes: the index's length as little-endian
+uint64 and its BLAKE2b-128. So a reader takes the end of the file and the one state it wants. Each state carries its hash in the
+index, and the index says of which segment it is: what does not agree is not used.
+
+The file is derived and private to the version that wrote it. Without it, or with a damaged one, a seek takes longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recordings.checkpoints import CHECKPOINT_FOLDER, Checkpoint, checkpoint_of, load_checkpoint
+from recordings.files import file_hash, write_atomically
+from recordings.manifest import Segment, TableFile, inside
+from recordings.normalize import Normalizer
+from toolkit.errors import RecordingDamaged
+from toolkit.orderbook import Columns
+
+__all__ = [
+    "POINT_BYTES",
+    "POINT_FRAMES",
+    "PointCollector",
+    "PointFile",
+    "SeekPoint",
+    "joined_points",
+    "open_points",
+    "points_name",
+]
+
+#: A state is kept after so many frames or payload bytes, whichever comes first: a fifth of a second of playing.
+POINT_FRAMES: Final = 16_384
+POINT_BYTES: Final = 8 << 20
+#: Payload bytes since the last state per byte of it on disk, at least: of a market of very many books fewer are kept.
+PAYLOAD_PER_BYTE: Final = 100
+#: Raised when the content of a state changes; a file of another version is not used.
+_VERSION: Final = 1
+_LEVEL: Final = 3
+_HASH_BYTES: Final = 16
+_TAIL_BYTES: Final = 8 + _HASH_BYTES
+_NEVER: Final = 1 << 62
+_NO_LEVELS: Final[Columns] = ((), (), ())
+#: Columns are kept as whole numbers of this many decimals where that is exact, else as they are.
+_DECIMALS_MAX: Final = 12
+_AS_IS: Final = 255
+
+_Side = tuple[bytes, bytes, tuple[int, ...]]
+
+
+class SeekPoint(msgspec.Struct, array_like=True, frozen=True):
+    """
+    Where a state is, and of which moment.
+
+    Attributes:
+        capture_seq: The first frame that is not in it.
+        ts_recv_max: Latest receive time of the segment's frames before that one, ns.
+        offset: Of its bytes in the file.
+        length: How many.
+        size: How many they are uncompressed.
+        blake2b: BLAKE2b-128 of the compressed bytes.
+    """
+
+    capture_seq: int
+    ts_recv_max: int
+    offset: int
+    length: int
+    size: int
+    blake2b: bytes
+
+
+class _Index(msgspec.Struct, array_like=True):
+    version: int
+    digest_start: str
+    capture_seq_first: int
+    points: list[SeekPoint]
+
+
+class _Point(msgspec.Struct):
+    """A state whose books' levels are packed apart: those of each pair's fused book, then of its diff books."""
+
+    state: Checkpoint
+    sides: list[_Side]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_point = msgspec.msgpack.Decoder(_Point).decode
+_decode_index = msgspec.msgpack.Decoder(_Index).decode
+
+
+def points_name(number: int) -> str:
+    """Path of a segment's states, below the recording."""
+    return f"{CHECKPOINT_FOLDER}/{number:06d}.points"
+
+
+class PointCollector:
+    """
+    Takes the states of one segment while it is made.
+
+    Attributes:
+        due_frames: With so many frames of the segment or more, `take` is to be called before the next one.
+        due_bytes: Likewise with so many payload bytes.
+    """
+
+    def __init__(self) -> None:
+        self.due_frames = POINT_FRAMES
+        self.due_bytes = POINT_BYTES
+        self._content: list[bytes] = []
+        self._points: list[SeekPoint] = []
+        self._offset = 0
+        self._bytes_min = 0
+
+    def count_until_due(self, batch: pa.RecordBatch, frame_count: int, payload_bytes: int) -> int:
+        """How many of the next frames, rows of the `raw` table, to add before it may be time again; one at least."""
+        count = min(len(batch), self.due_frames - frame_count)
+        if payload_bytes + batch.nbytes >= self.due_bytes:
+            lengths = 0
+            for name in ("payload", "payload_bytes"):
+                lengths = lengths + pc.fill_null(pc.binary_length(batch.column(name)), 0).to_numpy()
+            count = min(count, int(np.searchsorted(np.cumsum(lengths), self.due_bytes - payload_bytes)) + 1)
+        return max(count, 1)
+
+    def take(
+        self, normalizer: Normalizer, capture_seq: int, ts_recv_max: int, frame_count: int, payload_bytes: int
+    ) -> None:
+        """
+        Keep the state before frame `capture_seq`, unless the last one was too large to follow so soon.
+
+        Args:
+            normalizer: Between two frames.
+            capture_seq: The next frame.
+            ts_recv_max: Latest receive time of the segment so far, ns.
+            frame_count: Frames of the segment so far.
+            payload_bytes: Their payloads.
+        """
+        if payload_bytes < self._bytes_min:
+            self.due_frames, self.due_bytes = _NEVER, self._bytes_min
+            return
+        self.add(_pack(checkpoint_of(normalizer)), capture_seq, ts_recv_max)
+        self._bytes_min = payload_bytes + PAYLOAD_PER_BYTE * self._points[-1].length
+        self.due_frames = frame_count + POINT_FRAMES
+        self.due_bytes = max(payload_bytes + POINT_BYTES, self._bytes_min)
+
+    def add(self, packed: tuple[bytes, int], capture_seq: int, ts_recv_max: int) -> None:
+        """Add a state as it will be in the file, and its size unpacked."""
+        content, size = packed
+        digest = blake2b(content, digest_size=_HASH_BYTES).digest()
+        self._points.append(SeekPoint(capture_seq, ts_recv_max, self._offset, len(content), size, digest))
+        self._content.append(content)
+        self._offset += len(content)
+
+    def write(self, folder: Path, number: int, digest_start: str, capture_seq_first: int) -> TableFile | None:
+        """Write the file of the segment; None, and no file, if there is no state."""
+        if not self._points:
+            return None
+        index = _encode(_Index(_VERSION, digest_start, capture_seq_first, self._points))
+        tail = len(index).to_bytes(8, "little") + blake2b(index, digest_size=_HASH_BYTES).digest()
+        name = points_name(number)
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, b"".join([*self._content, index, tail]))
+        return TableFile(name, len(self._points), path.stat().st_size, file_hash(path))
+
+
+class PointFile:
+    """
+    The states of a sealed segment, opened by `open_points`.
+
+    Attributes:
+        path: The file.
+        points: In order.
+    """
+
+    def __init__(self, path: Path, points: list[SeekPoint]) -> None:
+        self.path = path
+        self.points = points
+
+    def read(self, point: SeekPoint) -> Checkpoint:
+        """One state. Raises RecordingDamaged."""
+        content, size = self.packed(point)
+        try:
+            found = _decode_point(pa.Codec("zstd").decompress(content, size, asbytes=True))
+            return _unpacked(found)
+        except (pa.ArrowException, OSError, ValueError, LookupError) as exc:
+            raise _damaged(self.path, str(exc)) from None
+
+    def packed(self, point: SeekPoint) -> tuple[bytes, int]:
+        """One state as it is in the file, and its size unpacked. Raises RecordingDamaged."""
+        content = _read(self.path, point.offset, point.length)
+        if blake2b(content, digest_size=_HASH_BYTES).digest() != point.blake2b:
+            raise _damaged(self.path, f"the state before frame {point.capture_seq} has another hash")
+        return content, point.size
+
+
+def open_points(folder: Path, segment: Segment) -> PointFile | None:
+    """
+    The states within a segment; None if it has none that this version can use.
+
+    Raises RecordingDamaged for a file that is missing, damaged, or of another segment.
+    """
+    file = segment.seek_points
+    if file is None:
+        return None
+    path = inside(folder, file.path)
+    try:
+        size = path.stat().st_size
+    except OSError as exc:
+        raise _damaged(path, exc.strerror or "it cannot be read") from None
+    if size < _TAIL_BYTES:
+        raise _damaged(path, f"it has {size} bytes")
+    tail = _read(path, size - _TAIL_BYTES, _TAIL_BYTES)
+    length = int.from_bytes(tail[:8], "little")
+    if length > size - _TAIL_BYTES:
+        raise _damaged(path, "its index is longer than the file")
+    content = _read(path, size - _TAIL_BYTES - length, length)
+    if blake2b(content, digest_size=_HASH_BYTES).digest() != tail[8:]:
+        raise _damaged(path, "its index has another hash")
+    try:
+        version = msgspec.msgpack.decode(content)[0]
+        if version != _VERSION:
+            return None
+        index = _decode_index(content)
+    except (msgspec.DecodeError, LookupError, TypeError) as exc:
+        raise _damaged(path, str(exc)) from None
+    if (index.digest_start, index.capture_seq_first) != (segment.digest_start, segment.capture_seq_first):
+        raise _damaged(path, f"it is of another segment than {segment.number}")
+    return PointFile(path, index.points)
+
+
+def joined_points(folder: Path, group: Sequence[Segment], target: Path, number: int) -> TableFile | None:
+    """
+    The states of segments that are joined to one: those within them, and those between them where they are not close.
+
+    Args:
+        folder: The recording.
+        group: Its segments that are joined, in order.
+        target: Where the file is made.
+        number: Of the segment they become.
+    """
+    points = PointCollector()
+    latest = -1
+    kept_seq = group[0].capture_seq_first
+    for segment in group:
+        is_far = segment.capture_seq_first - kept_seq >= POINT_FRAMES // 2
+        if segment is not group[0] and segment.checkpoint is not None and is_far:
+            with suppress(RecordingDamaged):
+                points.add(_pack(load_checkpoint(folder, segment.checkpoint)), segment.capture_seq_first, latest)
+                kept_seq = segment.capture_seq_first
+        with suppress(RecordingDamaged):
+            file = open_points(folder, segment)
+            for point in file.points if file is not None else ():
+                points.add(file.packed(point), point.capture_seq, max(latest, point.ts_recv_max))  # type: ignore[union-attr]
+                kept_seq = point.capture_seq
+        latest = max(latest, segment.ts_recv_last)
+    return points.write(target, number, group[0].digest_start, group[0].capture_seq_first)
+
+
+def _read(path: Path, offset: int, length: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            content = file.read(length)
+    except OSError as exc:
+        raise _damaged(path, exc.strerror or "it cannot be read") from None
+    if len(content) != length:
+        raise _damaged(path, f"{len(content)} bytes at {offset}, expected {length}")
+    return content
+
+
+def _damaged(path: Path, why: str) -> RecordingDamaged:
+    return RecordingDamaged(f"{path} cannot be used ({why}): expected the states within a segment")
+
+
+# -- packing -----------------------------------------------------------------------------------------------------------
+
+
+def _pack(state: Checkpoint) -> tuple[bytes, int]:
+    """The state compressed, and its size before: half of what zstd makes of MessagePack where a book is deep."""
+    sides: list[_Side] = []
+
+    def apart(columns: Columns) -> Columns:
+        prices, sizes, counts = columns
+        sides.append((_packed_column(prices, in_steps=True), _packed_column(sizes, in_steps=False), counts))
+        return _NO_LEVELS
+
+    content = _encode(_Point(_with_levels(state, apart), sides))
+    return pa.Codec("zstd", _LEVEL).compress(content, asbytes=True), len(content)
+
+
+def _unpacked(point: _Point) -> Checkpoint:
+    sides = iter(point.sides)
+
+    def back(_: Columns) -> Columns:
+        prices, sizes, counts = next(sides)
+        return _unpacked_column(prices), _unpacked_column(sizes), counts
+
+    return _with_levels(point.state, back)
+
+
+def _with_levels(state: Checkpoint, change: Any) -> Checkpoint:
+    """The state with other levels in its books: what `change` makes of each side, always in the same order."""
+    replace = msgspec.structs.replace
+    pairs = [
+        replace(
+            pair,
+            fusion=replace(pair.fusion, bids=change(pair.fusion.bids), asks=change(pair.fusion.asks)),
+            diff_books={
+                form: (change(bids), change(asks), *rest) for form, (bids, asks, *rest) in pair.diff_books.items()
+            },
+        )
+        for pair in state.tracker.pairs
+    ]
+    return replace(state, tracker=replace(state.tracker, pairs=pairs))
+
+
+def _packed_column(values: tuple[float, ...], *, in_steps: bool) -> bytes:
+    """
+    Numbers as bytes that compress well: whole numbers of a common count of decimals, byte by byte of all of them.
+
+    `in_steps` keeps each one's difference from the one before, which suits prices.
+    """
+    column: Any = np.array(values, np.float64)
+    for decimals in range(_DECIMALS_MAX + 1):
+        scale = 10.0**decimals
+        with np.errstate(over="ignore"):
+            whole = np.rint(column * scale)
+        is_exact = (np.abs(whole) < 1 << 53).all() and (whole / scale == column).all()
+        if is_exact and not np.signbit(column).any():  # a whole number knows no -0.0
+            words = whole.astype(np.int64)
+            if in_steps:
+                words = np.diff(words, prepend=0)
+            break
+    else:
+        decimals, words = _AS_IS, column.view(np.int64)
+    planes = np.ascontiguousarray(words.astype("<i8").view(np.uint8).reshape(-1, 8).T)
+    return bytes((decimals, in_steps)) + planes.tobytes()
+
+
+def _unpacked_column(packed: bytes) -> tuple[float, ...]:
+    decimals, in_steps = packed[0], packed[1]
+    planes: Any = np.frombuffer(packed, np.uint8, offset=2).reshape(8, -1)
+    words = np.ascontiguousarray(planes.T).view("<i8").reshape(-1).astype(np.int64)
+    if decimals == _AS_IS:
+        return tuple(words.view(np.float64).tolist())
+    if in_steps:
+        words = np.cumsum(words)
+    return tuple((words / 10.0**decimals).tolist())

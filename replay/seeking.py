@@ -1,0 +1,139 @@
+"""
+Where to begin reading a recording, so that the state at a time is known soon.
+
+The newest state before that time is taken, of those within segments and those between them; what follows it is to be
+played. One that is missing, damaged or of another version is passed over for the one before it, with one line to the
+log, and in the end everything is played: a seek then takes longer, and comes to the same state.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+from recordings.checkpoints import Checkpoint, load_checkpoint, restore_checkpoint
+from recordings.normalize import Normalizer
+from recordings.recording import Recording
+from recordings.seek_points import PointFile, open_points
+from toolkit.digest import DIGEST_VERSION
+from toolkit.errors import RecordingDamaged
+from toolkit.tracker import TrackerState
+
+__all__ = ["Start", "StartFinder", "books_of"]
+
+_log = logging.getLogger(__name__)
+
+#: A state that may be begun from: how to read it, where it lies, and the first frame that is not in it.
+_Candidate = tuple[Callable[[], Checkpoint], int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """
+    Where reading begins.
+
+    Attributes:
+        segment: The first segment.
+        capture_seq: Its first frame that is played.
+        state: Of everything before; None for nothing.
+        normalizer: With that state, for raw frames; None for messages.
+    """
+
+    segment: int = 0
+    capture_seq: int = 0
+    state: Checkpoint | None = None
+    normalizer: Normalizer | None = None
+
+
+class StartFinder:
+    """
+    Finds where to begin in one recording.
+
+    Args:
+        recording: Which one.
+        is_raw: Whether its raw frames are played; then today's protocols must be those that made the states.
+    """
+
+    def __init__(self, recording: Recording, *, is_raw: bool) -> None:
+        self._recording = recording
+        self._is_raw = is_raw
+        self._files: dict[int, PointFile | None] = {}
+        self._passed_over: set[str] = set()
+
+    def before(self, ns: int, *, with_digest: bool) -> Start:
+        """
+        The latest place where every frame before it was received before `ns`.
+
+        Args:
+            ns: The time.
+            with_digest: Whether the digest has to be that of this version.
+        """
+        manifest = self._recording.manifest
+        if with_digest and manifest.digest_version != DIGEST_VERSION:
+            return Start()
+        if self._is_raw:
+            protocols = Normalizer.for_sources(manifest.sources).protocols
+            if any(protocols[source.venue].version != source.protocol_version for source in manifest.sources):
+                return Start()
+        for read, segment, capture_seq in self._candidates(ns):
+            normalizer = None
+            try:
+                state = read()
+                if self._is_raw:
+                    normalizer = Normalizer.for_sources(manifest.sources)
+                    restore_checkpoint(state, normalizer)
+            except RecordingDamaged as exc:
+                self._pass_over(str(exc))
+                continue
+            return Start(segment, capture_seq, state, normalizer)
+        return Start()
+
+    def _candidates(self, ns: int) -> Iterator[_Candidate]:
+        """States whose frames were all received before that time, the latest first."""
+        segments = self._recording.manifest.segments
+        latest, before = -1, []
+        for segment in segments:
+            if latest >= ns:
+                break
+            before.append(latest)
+            latest = max(latest, segment.ts_recv_last)
+        resume = self._recording.manifest.resume
+        if resume is not None and len(before) == len(segments) and latest < ns and segments:
+            path = self._recording.path
+            yield lambda: load_checkpoint(path, resume), len(segments), segments[-1].capture_seq_last + 1
+        for place in reversed(range(len(before))):
+            segment = segments[place]
+            file = self._file(place)
+            for point in reversed(file.points if file is not None else ()):
+                if point.ts_recv_max < ns:
+                    yield lambda file=file, point=point: file.read(point), place, point.capture_seq  # type: ignore[misc]
+            entry = segment.checkpoint
+            if place and entry is not None:
+                path = self._recording.path
+                yield lambda path=path, entry=entry: load_checkpoint(path, entry), place, segment.capture_seq_first  # type: ignore[misc]
+
+    def _file(self, place: int) -> PointFile | None:
+        if place not in self._files:
+            self._files[place] = None
+            try:
+                self._files[place] = open_points(self._recording.path, self._recording.manifest.segments[place])
+            except RecordingDamaged as exc:
+                self._pass_over(str(exc))
+        return self._files[place]
+
+    def _pass_over(self, why: str) -> None:
+        if why not in self._passed_over:
+            self._passed_over.add(why)
+            _log.warning("%s; a seek plays from an earlier one instead", why)
+
+
+def books_of(state: TrackerState, trading_pairs: Collection[str] | None) -> TrackerState:
+    """What a state says of these pairs; of all for None."""
+    if trading_pairs is None:
+        return state
+    return TrackerState(
+        [books for books in state.pairs if books.trading_pair in trading_pairs],
+        [info for info in state.funding if info.trading_pair in trading_pairs],
+        [instrument for instrument in state.instruments if instrument.trading_pair in trading_pairs],
+    )
