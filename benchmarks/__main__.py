@@ -22,6 +22,8 @@ BENCHES: Final = {
     "journal": "benchmarks.journal",
     "sealing": "benchmarks.sealing",
     "size": "benchmarks.size",
+    "seek": "benchmarks.seeking",
+    "memory": "benchmarks.memory",
     "peers": "benchmarks.peers",
 }
 
@@ -32,6 +34,8 @@ BENCHES: Final = {
 @click.option("--repeats", default=3, show_default=True, help="Runs of which the median is taken.")
 @click.option("--seconds", default=60.0, show_default=True, help="Length of the sustained run of `journal`.")
 @click.option("--seal-frames", default=5_000_000, show_default=True, help="Frames of the segment that is sealed.")
+@click.option("--seek-frames", default=1_000_000, show_default=True, help="Frames of the segment that is sought in.")
+@click.option("--memory-gib", default=1.0, show_default=True, help="Payload of the largest tape of `memory`, GiB.")
 @click.option("--no-captures", is_flag=True, help="Use the embedded market even where captures are at hand.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Where to work; a temporary folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
@@ -41,6 +45,8 @@ def main(
     repeats: int,
     seconds: float,
     seal_frames: int,
+    seek_frames: int,
+    memory_gib: float,
     no_captures: bool,
     folder: Path | None,
     as_json: bool,
@@ -61,6 +67,8 @@ def main(
             repeats=repeats,
             seconds=seconds,
             seal_frames=seal_frames,
+            seek_frames=seek_frames,
+            memory_bytes=round(memory_gib * 2**30),
             shared=shared,
         )
         for name in dict.fromkeys(names or BENCHES):

@@ -6,6 +6,7 @@ import gzip
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +20,23 @@ from replay.synthetic.market import Market, MarketOptions
 from toolkit.clock import NS_PER_MS, NS_PER_S, format_ns
 from toolkit.rng import seeded
 
-__all__ = ["Capture", "archive_frames", "book_frames", "sized_payloads", "write_archive", "write_collector"]
+__all__ = [
+    "Capture",
+    "archive_frames",
+    "book_frames",
+    "busy_frames",
+    "sized_payloads",
+    "write_archive",
+    "write_busy",
+    "write_collector",
+]
 
 ARCHIVE: Final = "hyperliquid/archive_20240101_12_l2Book_BTC.lz4"
 BINANCE: Final = "binance/usdm_btcusdt_20240808.gz"
 _TIME: Final = re.compile(rb'"time":(\d+)')
+#: What goes up in a frame of Binance: update and trade ids, and times in ms. All of it stands in its first bytes.
+_IDS: Final = re.compile(rb'"(U|u|pu|lastUpdateId|t|E|T)":(\d+)')
+_HEAD_BYTES: Final = 260
 #: Frames that the embedded market makes before they are repeated at a later time.
 _EMBEDDED_FRAMES: Final = 5_000
 _GENESIS_NS: Final = 1_767_225_600 * NS_PER_S
@@ -76,6 +89,52 @@ def write_collector(capture: Capture, count: int, path: Path) -> Path:
             for ts_recv, payload in archive_frames(capture, count):
                 file.write(b"%d %s\n" % (ts_recv, payload))
     return path
+
+
+def busy_frames(options: Options) -> tuple[str, str, list[tuple[int, bytes]]]:
+    """Venue, origin and frames of a market as busy as can be had: 270 frames a second of one Binance pair."""
+    path = options.capture(BINANCE)
+    if path is None:
+        capture = book_frames(options)
+        return "hyperliquid", capture.origin, capture.frames
+    lines = [(line.ts_recv, line.payload) for line in CaptureFile(path, "collector") if line.ts_recv is not None]
+    return "binance-usdm", "USD-M capture (BTCUSDT, 2024-08-08)", lines
+
+
+def write_busy(venue: str, frames: list[tuple[int, bytes]], count: int, path: Path, *, first_lap: int = 0) -> Path:
+    """
+    `count` of the frames as lines of a collector, again and again: later each time, and with ids that go on.
+
+    The chain of depth updates goes on over the laps, and each lap brings its snapshot. `first_lap` begins that many laps
+    later.
+    """
+    if venue != "binance-usdm":
+        capture = Capture(origin="", frames=frames)
+        skipped = first_lap * len(frames)
+        lines: Iterator[tuple[int, bytes]] = islice(archive_frames(capture, skipped + count), skipped, None)
+    else:
+        lines = _busy_laps(frames, count, first_lap)
+    with path.open("wb") as file:
+        for ts_recv, payload in lines:
+            file.write(b"%d %s\n" % (ts_recv, payload))
+    return path
+
+
+def _busy_laps(frames: list[tuple[int, bytes]], count: int, first_lap: int) -> Iterator[tuple[int, bytes]]:
+    span_ms = (frames[-1][0] - frames[0][0]) // NS_PER_MS + 5
+    diffs = [payload for _, payload in frames if b'"depthUpdate"' in payload[:_HEAD_BYTES]]
+    first, last = (dict(_IDS.findall(payload[:_HEAD_BYTES])) for payload in (diffs[0], diffs[-1]))
+    steps = {b"t": 10**6, b"E": span_ms, b"T": span_ms}
+    step = int(last[b"u"]) - int(first[b"pu"])  # so that the first diff of a lap follows the last of the one before
+    for number in range(count):
+        lap, index = divmod(number, len(frames))
+        lap += first_lap
+        ts_recv, payload = frames[index]
+
+        def later(found: re.Match[bytes], lap: int = lap) -> bytes:
+            return b'"%s":%d' % (found[1], int(found[2]) + lap * steps.get(found[1], step))
+
+        yield ts_recv + lap * span_ms * NS_PER_MS, _IDS.sub(later, payload[:_HEAD_BYTES]) + payload[_HEAD_BYTES:]
 
 
 def sized_payloads(options: Options, count: int = 93_954) -> tuple[str, list[bytes]]:

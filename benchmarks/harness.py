@@ -34,6 +34,8 @@ class Options:
         repeats: Runs of which the median is taken.
         seconds: Length of the sustained run of `journal`.
         seal_frames: Frames of the segment that `sealing` seals.
+        seek_frames: Frames of the segment that is sought in.
+        memory_bytes: Payload bytes of the largest tape of `memory`.
         shared: Folder of captures; None to do without.
     """
 
@@ -42,6 +44,8 @@ class Options:
     repeats: int = 3
     seconds: float = 60.0
     seal_frames: int = 5_000_000
+    seek_frames: int = 1_000_000
+    memory_bytes: int = 1 << 30
     shared: Path | None = None
 
     def capture(self, name: str) -> Path | None:

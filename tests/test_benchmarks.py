@@ -11,14 +11,18 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import BENCHES
-from benchmarks.captures import archive_frames, book_frames, sized_payloads
+from benchmarks.captures import archive_frames, book_frames, sized_payloads, write_busy
 from benchmarks.frame_server import framed, offsets
 from benchmarks.harness import Figure, Options, machine, measure
 from benchmarks.importing import run as run_import
 from benchmarks.journal import run as run_journal
+from benchmarks.memory import _base, _payload_bytes, _replayed, _tape
 from benchmarks.replaying import run as run_replay
 from benchmarks.sealing import run as run_sealing
+from benchmarks.seeking import run as run_seeking
 from benchmarks.size import run as run_size
+from recordings.recording import Recording
+from recordings.verifying import verify
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,7 +30,9 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture
 def tiny(tmp_path: Path) -> Options:
     """No captures: what a fresh clone has."""
-    return Options(folder=tmp_path, frames=600, repeats=1, seconds=0.3, seal_frames=1_000)
+    return Options(
+        folder=tmp_path, frames=600, repeats=1, seconds=0.3, seal_frames=1_000, seek_frames=1_200, memory_bytes=1 << 20
+    )
 
 
 def named(figures: list[Figure], name: str) -> Figure:
@@ -83,6 +89,36 @@ def test_sizes_add_up(tiny: Options) -> None:
     assert ratio.value == pytest.approx(total.value / given.value)
 
 
+def test_seeks_are_within_one_segment(tiny: Options) -> None:
+    """Median and worst of twenty in both fidelities, all within the tiled frames."""
+    figures = run_seeking(tiny)
+    for fidelity in ("normalized", "raw"):
+        median, worst = (named(figures, f"{fidelity}, {name} of 20 seeks") for name in ("median", "worst"))
+        assert 0 < median.value <= worst.value
+        assert "a segment of 1,200 frames" in worst.note
+
+
+@pytest.mark.parametrize("overlapping", [1, 8])
+def test_a_tape_of_copies_is_sound_and_replayed_as_a_whole(tiny: Options, overlapping: int) -> None:
+    """Each copy verifies, was received later, and gives its messages; the child tells its own peak."""
+    base, _ = _base(tiny)
+    folders = _tape(base, 3, overlapping, tiny.folder / "tape")
+    given = Recording.open(base).manifest.segments[0]
+    copies = [Recording.open(folder).manifest.segments[0] for folder in folders]
+    firsts = [copy.ts_recv_first for copy in copies]
+    assert (firsts[1] > copies[0].ts_recv_last) == (overlapping == 1)
+    assert firsts == sorted(set(firsts))
+    for folder in folders:
+        found = verify(folder)
+        assert found.problems == []
+        assert found.message_count == given.message_count
+        assert _payload_bytes(folder) == _payload_bytes(base)
+    told = _replayed(folders, "normalized")
+    notices = 4 if overlapping == 1 else 0  # a stale and a gap per hole
+    assert told["messages"] == 3 * given.message_count + notices
+    assert 20 << 20 < told["peak_bytes"] < 4 << 30
+
+
 def test_the_command_prints_machine_and_figures() -> None:
     """`python -m benchmarks import --json` is what a program would read."""
     command = [
@@ -120,6 +156,22 @@ def test_tiled_frames_go_forward_in_time(tiny: Options) -> None:
     assert frames[-1][0] > frames[-2][0]
     assert frames[-1][1] != frames[0][1]
     assert len(frames[-1][1]) == len(frames[0][1])
+
+
+def test_busy_laps_go_on_where_the_one_before_ended(tmp_path: Path) -> None:
+    """Times and ids of every kind go up by lap, and a diff follows the last one of the lap before."""
+    frames = [
+        (10**18, b'{"stream":"x@depth","data":{"e":"depthUpdate","E":5,"T":5,"U":11,"u":14,"pu":10,"b":[["1","2"]]}}'),
+        (10**18 + 7, b'{"stream":"x@trade","data":{"e":"trade","E":6,"T":6,"t":90,"p":"1"}}'),
+        (10**18 + 9, b'{"stream":"x@depth","data":{"e":"depthUpdate","E":7,"T":7,"U":15,"u":18,"pu":14,"b":[]}}'),
+    ]
+    lines = write_busy("binance-usdm", frames, 5, tmp_path / "x").read_bytes().splitlines()
+    assert lines[:3] == [b"%d %s" % frame for frame in frames]
+    assert lines[3].partition(b" ")[0] == b"%d" % (10**18 + 5 * 10**6)
+    assert b'"E":10,"T":10,"U":19,"u":22,"pu":18,"b":[["1","2"]]' in lines[3]
+    assert b'"t":1000090,"p":"1"' in lines[4]
+    later = write_busy("binance-usdm", frames, 2, tmp_path / "y", first_lap=1).read_bytes().splitlines()
+    assert later == lines[3:5]
 
 
 def test_the_server_finds_the_frames_it_sends(tiny: Options) -> None:
