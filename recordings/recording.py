@@ -105,6 +105,8 @@ class Recording:
                     part = _rows_from(batch, first_seq)
                     if len(part):
                         yield frames(part)
+            # As in `messages`: else the allocator keeps, segment after segment, what has been decoded.
+            pa.default_memory_pool().release_unused()
 
     def messages(
         self,
