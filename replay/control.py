@@ -11,23 +11,23 @@ of one never adds to the next. A pause, a seek or another speed begins a new cou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from fractions import Fraction
 from math import ceil
-from typing import Final
+from typing import Final, Protocol
 
 from replay.clock import ReplayClock
 from replay.merging import NOTICES, Batch, Tape
 from toolkit.clock import NS_PER_S, Clock
 from toolkit.digest import EMPTY_DIGEST, DigestChain
-from toolkit.dispatch import MessageDispatcher
 from toolkit.errors import ConfigError
 from toolkit.garbage import rare_collections
 from toolkit.messages import Message
+from toolkit.orderbook import OrderBook
 from toolkit.timers import NEVER_NS
-from toolkit.tracker import OrderBookTracker
+from toolkit.tracker import TrackerState
 
-__all__ = ["Player", "parse_speed"]
+__all__ = ["Books", "Player", "Receiver", "parse_speed"]
 
 #: Messages after which a running replay lets other tasks have a turn.
 _TURN: Final = 2048
@@ -50,6 +50,33 @@ def parse_speed(text: str) -> Fraction | None:
     return speed
 
 
+class Books(Protocol):
+    """What is brought up to date by every message, those too that a seek passes over: an `OrderBookTracker`, mostly."""
+
+    def apply(self, message: Message) -> OrderBook | None:
+        """Take a message in."""
+
+    def clear(self) -> None:
+        """Forget everything: the tape goes elsewhere."""
+
+    def restore(self, state: TrackerState) -> None:
+        """Become what a checkpoint described."""
+
+    def fused_forms(self, trading_pair: str, venue: str) -> list[str]:
+        """Forms of a pair's book heard of so far."""
+
+
+class Receiver(Protocol):
+    """Whom messages are handed on to: a `MessageDispatcher`, mostly."""
+
+    def emit(self, message: Message) -> None:
+        """Take a message, which the books have taken in."""
+
+    @property
+    def backlog(self) -> int:
+        """Messages that wait to be read."""
+
+
 class Player:
     """
     Plays a tape into a dispatcher.
@@ -67,6 +94,7 @@ class Player:
         start_ns: Where to begin: before the first frame of that time or later.
         end_ns: Where to end: before the first frame of that time or later.
         loop: Begin again at the end.
+        after_turn: Awaited by `run` whenever messages have been handed on and other tasks shall have a turn.
 
     Attributes:
         message_count: Messages handed on so far.
@@ -78,9 +106,9 @@ class Player:
     def __init__(
         self,
         tape: Tape,
-        tracker: OrderBookTracker,
+        tracker: Books,
         chain: DigestChain | None,
-        dispatcher: MessageDispatcher,
+        dispatcher: Receiver,
         *,
         clock: ReplayClock,
         pacer: Clock,
@@ -88,6 +116,7 @@ class Player:
         start_ns: int | None = None,
         end_ns: int | None = None,
         loop: bool = False,
+        after_turn: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.tape = tape
         self.clock = clock
@@ -99,6 +128,7 @@ class Player:
         self._start_ns = start_ns
         self._end_ns = NEVER_NS if end_ns is None else end_ns
         self._loops = loop
+        self._after_turn = after_turn
         self.message_count = 0
         self.lap_count = 0
         self.is_paused = False
@@ -248,6 +278,8 @@ class Player:
                     await asyncio.sleep(0)
 
     async def _take_turn(self) -> None:
+        if self._after_turn is not None:
+            await self._after_turn()
         await asyncio.sleep(0)
         while self._dispatcher.backlog > _BACKLOG_MAX and not self.is_stopped:  # noqa: ASYNC110
             await asyncio.sleep(0)  # the readers wake with the loop, not with an event

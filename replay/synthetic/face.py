@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-import msgspec
-
+from replay.face import Ask, Drop, Pings, Reply, Window, as_json
 from replay.synthetic.account_wire import AccountWire
 from replay.synthetic.exchange import Exchange
 from replay.synthetic.market import Market
@@ -15,13 +12,6 @@ from replay.synthetic.metadata import Metadata
 from replay.synthetic.traders import AccountsOptions, settle_traders
 
 __all__ = ["Ask", "BaseSession", "BaseVenue", "Drop", "Pings", "Reply", "SpokenTo", "Window", "as_json", "fixed"]
-
-_encoder = msgspec.json.Encoder()
-
-
-def as_json(value: object) -> bytes:
-    """Compact JSON."""
-    return _encoder.encode(value)
 
 
 def fixed(value: int, decimals: int, places: int) -> str:
@@ -33,41 +23,6 @@ def fixed(value: int, decimals: int, places: int) -> str:
         return f"{sign}{value}"
     whole, fraction = divmod(value, 10**places)
     return f"{sign}{whole}.{str(fraction).zfill(places)}"
-
-
-class Ask(NamedTuple):
-    """One REST request."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    body: bytes
-    content_type: str
-    remote: str
-
-
-class Reply(NamedTuple):
-    """One REST answer."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = {}
-
-
-class Drop(NamedTuple):
-    """A connection that the venue ends: with a close frame, or without one where `code` is None."""
-
-    code: int | None = None
-    reason: str = ""
-
-
-class Pings(NamedTuple):
-    """How a venue pings, seconds; without a pong in time the connection ends as `drop` says."""
-
-    every_s: float
-    within_s: float
-    drop: Drop
 
 
 class SpokenTo(Protocol):
@@ -162,24 +117,3 @@ class BaseVenue(Generic[S]):
     def drops(self, now_ns: int) -> list[tuple[S, Drop]]:
         """Sessions that must be ended now, and how."""
         return [(session, session.drop) for session in self.sessions if session.drop is not None]
-
-
-class Window:
-    """Counts what happened within the last stretch of time."""
-
-    def __init__(self, length_ns: int) -> None:
-        self._length_ns = length_ns
-        self._entries: deque[tuple[int, int]] = deque()
-        self.total = 0
-
-    def add(self, now_ns: int, weight: int = 1) -> int:
-        """Count something in; returns the total within the window, this included."""
-        self.expire(now_ns)
-        self._entries.append((now_ns, weight))
-        self.total += weight
-        return self.total
-
-    def expire(self, now_ns: int) -> None:
-        """Forget what is older than the window."""
-        while self._entries and self._entries[0][0] <= now_ns - self._length_ns:
-            self.total -= self._entries.popleft()[1]

@@ -1,0 +1,1 @@
+"""A recording behind the venue's own interface, for clients that were never written for it."""

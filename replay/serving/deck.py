@@ -1,0 +1,336 @@
+"""
+The deck: recordings that play behind their venues' interfaces, sans I/O.
+
+The tape is played by a `Player`, so speed, pause, step, seek, loop and several recordings are those of every replay. For
+each frame the venue is brought to the present first, also where a seek passes over it; only what is played is sent.
+
+When clients are closed, because what they heard before no longer says what they hear next:
+
+| on the tape | who | how |
+|---|---|---|
+| a connection was lost | those who listen to a stream it fed last | as it was lost: the same code, or none |
+| a session begins, and none was running | those who listen to anything of that venue | without a close frame |
+| nobody recorded a symbol for a while | likewise | without a close frame |
+| a seek, or the beginning again | those who listen to anything | without a close frame |
+
+With `hides_disconnects` nobody is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+import msgspec
+
+from recordings.recording import Recording
+from replay.clock import ReplayClock
+from replay.control import Player
+from replay.face import Drop
+from replay.merging import HOLE
+from replay.serving.frames import FrameTape
+from replay.serving.venue import NOTHING, Client, Delivery, Key, ServedVenue, TapeFacts
+from toolkit.clock import NS_PER_S, Clock
+from toolkit.errors import ConfigError
+from toolkit.frames import CONTROL, Frame
+from toolkit.messages import EventKind, Message, StreamEvent
+from toolkit.orderbook import OrderBook
+from toolkit.tracker import TrackerState
+
+__all__ = ["Deck", "DeckOptions"]
+
+#: How much of the tape is looked at before it is played: frames per recording, and ns.
+_OPENING_FRAMES: Final = 20_000
+_OPENING_NS: Final = 60 * NS_PER_S
+#: What a client is told where nothing was: the connection is gone.
+_GONE: Final = Drop()
+#: Close codes that may be sent in a close frame; others stand for its absence.
+_SENDABLE: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
+
+MakeVenue = Callable[[TapeFacts], ServedVenue]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeckOptions:
+    """
+    How a tape is played to clients.
+
+    Attributes:
+        speed: As a multiple of the recorded pace; None for as fast as clients read.
+        start_ns: Begin before the first frame of that time or later.
+        end_ns: End before the first frame of that time or later.
+        loop: Begin again at the end.
+        hides_disconnects: Close nobody because of what happened on the tape.
+    """
+
+    speed: Fraction | None = Fraction(1)
+    start_ns: int | None = None
+    end_ns: int | None = None
+    loop: bool = False
+    hides_disconnects: bool = False
+
+
+class _Served:
+    """One venue: its state machine, who listens to what, and which connection of the tape fed each stream last."""
+
+    __slots__ = ("desk", "fed_by", "had_session", "sessions", "venue")
+
+    def __init__(self, venue: ServedVenue) -> None:
+        self.venue = venue
+        self.desk: dict[Key, list[Client]] = {}
+        self.fed_by: dict[Key, int] = {}
+        self.sessions = 0
+        self.had_session = False
+
+    def forget(self) -> None:
+        self.venue.forget()
+        self.fed_by.clear()
+        self.sessions = 0
+        self.had_session = False
+
+
+class Deck:
+    """
+    Plays recordings to clients.
+
+    Args:
+        recordings: In the order that decides ties.
+        venues: How to serve each venue, by its name.
+        pacer: By whose monotonic reading the pace is kept.
+        options: How to play.
+        after_turn: Awaited whenever something may have been put into outboxes.
+
+    Attributes:
+        player: The controls.
+        tape: What is played.
+        clients: Everybody connected, with the name of the venue, in the order they came.
+        subscription_count: Streams that clients have asked for since the beginning, what they gave up included.
+        delivered_count: Payloads put into outboxes.
+        stirred: Clients with something in the outbox, or an end that is due; whoever does the sending empties it.
+        closed_by_tape: Clients that were closed because of what happened on the tape.
+    """
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        venues: Mapping[str, MakeVenue],
+        *,
+        pacer: Clock,
+        options: DeckOptions | None = None,
+        after_turn: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.options = options or DeckOptions()
+        self.tape = FrameTape(recordings)
+        clock = ReplayClock()
+        self._served = {name: _Served(make(facts)) for name, make, facts in _facts(recordings, venues, clock)}
+        self.clients: dict[Client, str] = {}
+        self.subscription_count = 0
+        self.delivered_count = 0
+        self.closed_by_tape = 0
+        self._due: Sequence[Delivery] = NOTHING
+        self._due_of: _Served | None = None
+        self.stirred: dict[Client, None] = {}
+        self._prime()
+        self.player = Player(
+            self.tape,
+            self,
+            None,
+            self,
+            clock=clock,
+            pacer=pacer,
+            speed=self.options.speed,
+            start_ns=self.options.start_ns,
+            end_ns=self.options.end_ns,
+            loop=self.options.loop,
+            after_turn=after_turn,
+        )
+        if self.options.start_ns is not None:
+            # Whoever connects before the tape runs is told of that time.
+            self.player.seek(self.options.start_ns)
+
+    # Venues and clients ------------------------------------------------------------------------------------------------
+
+    @property
+    def venues(self) -> dict[str, ServedVenue]:
+        """The venues of the tape, by name."""
+        return {name: served.venue for name, served in self._served.items()}
+
+    def connect(self, name: str, number: int, remote: str, path: str, query: str) -> Client:
+        """A client connects to that venue."""
+        served = self._served[name]
+        client = served.venue.connect(number, remote, path, query)
+        client.register(served.desk)
+        self.clients[client] = name
+        served.venue.opened(client)
+        self.stirred[client] = None
+        return client
+
+    def receive(self, client: Client, text: str, now_ns: int) -> None:
+        """A client says something; the answers are in its outbox when this returns."""
+        name = self.clients.get(client)
+        if name is not None and client.drop is None:
+            before = len(client.keys)
+            self._served[name].venue.receive(client, text, now_ns)
+            self.subscription_count += max(0, len(client.keys) - before)
+            self.stirred[client] = None
+
+    def disconnect(self, client: Client) -> None:
+        """A client is gone."""
+        name = self.clients.pop(client, None)
+        if name is None:
+            return
+        for key in list(client.keys):
+            client.unlisten(key)
+        self.stirred.pop(client, None)
+        self._served[name].venue.closed(client)
+
+    # What the player asks ----------------------------------------------------------------------------------------------
+
+    def apply(self, message: Message) -> OrderBook | None:
+        """Bring the frame's venue to the present; what is to be sent waits for `emit`."""
+        frame: object = message
+        self._due_of = None
+        if type(frame) is not Frame:
+            return None
+        served = self._served.get(frame.venue)
+        if served is None:
+            return None
+        self._due = served.venue.take(frame)
+        self._due_of = served
+        if self._due:
+            fed_by, conn_id = served.fed_by, frame.conn_id
+            for key, _ in self._due:
+                fed_by[key] = conn_id
+        elif frame.kind == CONTROL:
+            _note_session(served, frame)
+        return None
+
+    def emit(self, message: Message) -> None:
+        """Send what the last frame brings, and close whom it ends."""
+        served = self._due_of
+        if served is not None and self._due:
+            desk, stirred = served.desk, self.stirred
+            for key, payload in self._due:
+                listeners = desk.get(key)
+                if listeners is not None:
+                    for client in listeners:
+                        if client.drop is None:
+                            client.deliver(key, payload)
+                            stirred[client] = None
+                            self.delivered_count += 1
+            return
+        frame: object = message
+        if type(frame) is Frame:
+            if frame.kind == CONTROL and served is not None:
+                self._close_for(served, frame)
+        elif isinstance(frame, StreamEvent) and frame.cause == HOLE and frame.kind is EventKind.GAP:
+            hole = self._served.get(frame.venue)
+            if hole is not None:
+                self._close_all(hole)
+
+    @property
+    def backlog(self) -> int:
+        """Nothing waits here: outboxes are emptied after each turn."""
+        return 0
+
+    def clear(self) -> None:
+        """The tape goes elsewhere: forget the present, and close those who heard of it."""
+        for served in self._served.values():
+            served.forget()
+            self._close_all(served)
+
+    def restore(self, state: TrackerState) -> None:
+        """Never asked for: a tape of frames has no checkpoints."""
+        raise NotImplementedError
+
+    def fused_forms(self, trading_pair: str, venue: str) -> list[str]:
+        """No forms are told apart here, so the tape says of no form that it is stale."""
+        return []
+
+    # What happens on the tape ------------------------------------------------------------------------------------------
+
+    def _prime(self) -> None:
+        first_ns: dict[str, int] = {}
+        for frame in self.tape.opening(_OPENING_FRAMES):
+            served = self._served.get(frame.venue)
+            if served is not None and frame.ts_recv - first_ns.setdefault(frame.venue, frame.ts_recv) <= _OPENING_NS:
+                served.venue.prime(frame)
+        for served in self._served.values():
+            served.venue.primed()
+
+    def _close_for(self, served: _Served, frame: Frame) -> None:
+        details = _control(frame)
+        match details.get("event"):
+            case "disconnected" if details.get("cause") != "stop":
+                drop = _as_recorded(details)
+                lost = [key for key, conn_id in served.fed_by.items() if conn_id == frame.conn_id]
+                for client in dict.fromkeys(client for key in lost for client in served.desk.get(key, ())):
+                    self._close(client, drop)
+                for key in lost:
+                    del served.fed_by[key]
+            case "session_start" if served.sessions == 1 and served.had_session:
+                self._close_all(served)
+
+    def _close_all(self, served: _Served) -> None:
+        for client in dict.fromkeys(client for clients in served.desk.values() for client in clients):
+            self._close(client, _GONE)
+
+    def _close(self, client: Client, drop: Drop) -> None:
+        if not self.options.hides_disconnects and client.drop is None:
+            client.end(drop)
+            self.closed_by_tape += 1
+            self.stirred[client] = None
+
+
+def _facts(
+    recordings: Sequence[Recording], venues: Mapping[str, MakeVenue], clock: Clock
+) -> list[tuple[str, MakeVenue, TapeFacts]]:
+    names = list(dict.fromkeys(source.venue for recording in recordings for source in recording.manifest.sources))
+    found = []
+    for name in names:
+        make = venues.get(name)
+        if make is None:
+            raise ConfigError(f"{name} cannot be served; expected a recording of one of {', '.join(venues)}")
+        sources = [source for each in recordings for source in each.manifest.sources if source.venue == name]
+        symbols = {
+            full.partition("/")[2]: pair
+            for each in recordings
+            for full, pair in each.manifest.symbols.items()
+            if full.partition("/")[0] == name
+        }
+        facts = TapeFacts(
+            venue=name,
+            clock=clock,
+            symbols=dict(sorted(symbols.items())),
+            accounts=list(dict.fromkeys(account for source in sources for account in source.accounts)),
+            channels=list(dict.fromkeys(channel for source in sources for channel in source.channels)),
+        )
+        found.append((name, make, facts))
+    return found
+
+
+def _note_session(served: _Served, frame: Frame) -> None:
+    event = _control(frame).get("event")
+    if event == "session_start":
+        served.sessions += 1
+    elif event == "session_end":
+        served.sessions = max(0, served.sessions - 1)
+        served.had_session = True
+
+
+def _control(frame: Frame) -> dict[str, Any]:
+    try:
+        details = msgspec.json.decode(frame.payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return details if isinstance(details, dict) else {}
+
+
+def _as_recorded(details: Mapping[str, Any]) -> Drop:
+    """How a recorded connection ended; one that ended without a close frame, or with a code that none may hold, has none."""
+    code = details.get("code")
+    if isinstance(code, int) and (code in _SENDABLE or 3000 <= code <= 4999):
+        return Drop(code, str(details.get("reason", "")))
+    return _GONE

@@ -1,0 +1,74 @@
+"""
+Recordings as one stream of raw frames, for those who serve what crossed the wire and not what it meant.
+
+It is a `Tape`, merged, cut and paced like any other; what it plays are `Frame`s in place of messages. The merge and the
+player ask of a message no more than `capture_seq` and `ts_recv`, and a frame has both. Between recordings of a symbol
+the tape's own events about the hole come along, as in every tape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, cast
+
+from recordings.normalize import Normalizer
+from recordings.recording import RAW_BATCH, Recording
+from replay.merging import Tape
+from toolkit.frames import Frame
+from toolkit.messages import Message
+
+__all__ = ["FrameTape"]
+
+#: Connections of the second recording are numbered from here, of the third from twice here: they are others.
+_CONNECTIONS: Final = 1 << 20
+
+
+class FrameTape(Tape):
+    """
+    The raw frames of recordings.
+
+    Where there are several, `conn_id` tells their connections apart, also that of REST requests, which is below 0.
+    """
+
+    def __init__(self, recordings: Sequence[Recording]) -> None:
+        super().__init__(recordings, fidelity="raw")
+
+    def has_checkpoints(self, *, with_digest: bool) -> bool:
+        """Never: a recording's checkpoints hold normalized books, and what is served are the venue's own words."""
+        return False
+
+    def opening(self, frame_count: int) -> Iterator[Frame]:
+        """The first frames of each recording, one recording after the other."""
+        for recording in self.recordings:
+            left = frame_count
+            for frames in self._frames(recording, min(RAW_BATCH, frame_count)):
+                yield from frames[:left]
+                left -= len(frames)
+                if left <= 0:
+                    break
+
+    def _messages(
+        self, recording: Recording, batch_rows: int | None, skip: int, normalizer: Normalizer | None
+    ) -> Iterator[list[Message]]:
+        for frames in self._frames(recording, batch_rows or RAW_BATCH):
+            yield cast("list[Message]", frames)
+
+    def _frames(self, recording: Recording, batch_rows: int) -> Iterator[list[Frame]]:
+        position = self.recordings.index(recording)
+        for frames in recording.raw_frames(batch_rows=batch_rows):
+            yield [_moved(frame, position) for frame in frames] if position else frames
+
+
+def _moved(frame: Frame, position: int) -> Frame:
+    conn_id = frame.conn_id + position * _CONNECTIONS if frame.conn_id >= 0 else frame.conn_id - position
+    return Frame(
+        frame.capture_seq,
+        frame.ts_recv,
+        frame.ts_mono,
+        frame.venue,
+        conn_id,
+        frame.conn_epoch,
+        frame.kind,
+        frame.payload,
+        frame.context,
+    )

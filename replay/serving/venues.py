@@ -1,0 +1,12 @@
+"""Every venue that can be served from a recording, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from replay.serving.venue import ServedVenue, TapeFacts
+
+__all__ = ["SERVED"]
+
+SERVED: Final[dict[str, Callable[[TapeFacts], ServedVenue]]] = {}
