@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from replay.hyperliquid.info import ROWS_MAX, Unprocessable, field
 from replay.synthetic.account import ROWS_KEPT, Account, OrderRecord
 from replay.synthetic.account_wire import AccountWire, usd
 from replay.synthetic.coins import text
 from replay.synthetic.exchange import Exchange
-from replay.synthetic.info import ROWS_MAX, Info, Unprocessable, field
+from replay.synthetic.info import Info
 from replay.synthetic.market import ZERO_HASH
 from replay.synthetic.settlement import PERP_FEES, SPOT_FEES
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from replay.hyperliquid.desk import frame
+from replay.hyperliquid.subscriptions import Subscription
 from replay.synthetic.account import ROWS_KEPT, Account
 from replay.synthetic.account_info import aggregated
 from replay.synthetic.account_wire import AccountWire
 from replay.synthetic.exchange import Exchange, News
-from replay.synthetic.subscriptions import Subscription
-from replay.synthetic.wire import frame
 
 __all__ = ["AccountStreams"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from replay.hyperliquid.subscriptions import INTERVALS_MS
 from replay.synthetic.coins import Instrument
 from replay.synthetic.market import Trade
-from replay.synthetic.subscriptions import INTERVALS_MS
 
 __all__ = ["CANDLES_MAX", "Candles"]
 

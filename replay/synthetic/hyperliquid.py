@@ -8,21 +8,22 @@ what it is told and when it is dropped is the real venue's behaviour, quirks inc
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from replay.hyperliquid.desk import SubscriptionDesk, frame
+from replay.hyperliquid.subscriptions import USER_TYPES, Subscription
 from replay.synthetic.account_info import AccountInfo
 from replay.synthetic.account_streams import AccountStreams
 from replay.synthetic.account_wire import AccountWire
 from replay.synthetic.book import Level
 from replay.synthetic.candles import Candles
 from replay.synthetic.exchange import Exchange, News
-from replay.synthetic.info import Info, Unprocessable, VenueFault
+from replay.synthetic.info import Info
 from replay.synthetic.market import Block, Market
 from replay.synthetic.metadata import Metadata
-from replay.synthetic.subscriptions import USER_TYPES, Fatal, ParseFailed, Refused, Subscription, parse
 from replay.synthetic.traders import AccountsOptions, settle_traders
-from replay.synthetic.wire import Wire, frame
+from replay.synthetic.wire import Wire
 from toolkit.clock import NS_PER_MS, NS_PER_S
 
 __all__ = ["GREETING", "Session", "SyntheticHyperliquid", "VenueOptions"]
@@ -103,7 +104,7 @@ class Session:
         return frames
 
 
-class SyntheticHyperliquid:
+class SyntheticHyperliquid(SubscriptionDesk[Session]):
     """
     The venue: a market, its listing, its accounts, the REST face (`info`) and the sessions.
 
@@ -120,6 +121,8 @@ class SyntheticHyperliquid:
     ) -> None:
         self.market = market
         self.options = options or VenueOptions()
+        self.subscriptions_max = self.options.subscriptions_max
+        self.users_max = self.options.users_max
         self.wire = Wire(market)
         self.metadata = Metadata(market.instruments)
         self.candles = Candles(market.instruments)
@@ -163,8 +166,9 @@ class SyntheticHyperliquid:
         """The connection is gone, whoever ended it."""
         if session in self.sessions:
             self.sessions.remove(session)
-        for key in list(session.subscriptions):
-            self._forget(session, key)
+        while session.subscriptions:
+            _, wanted = session.subscriptions.popitem()
+            self.unsubscribed(session, wanted)
 
     def due_aborts(self, now_ns: int) -> list[Session]:
         """Sessions that must be dropped now, without a close frame."""
@@ -187,77 +191,47 @@ class SyntheticHyperliquid:
 
     # What clients say ----------------------------------------------------------------------------------------------
 
-    def receive(self, session: Session, text: str, now_ns: int) -> None:
-        """Answer one frame of a client."""
-        try:
-            request = parse(text, self.market.instruments, self.metadata.dexes)
-        except ParseFailed:
-            session.send(frame("error", f"Error parsing JSON into valid websocket request: {text}"), now_ns)
-            return
-        except Refused as refusal:
-            session.send(frame("error", str(refusal)), now_ns)
-            return
-        except Fatal:
-            if session.abort_at_ns is None:
-                session.abort_at_ns = now_ns + self.options.abort_after_ns
-            return
-        if request.method == "ping":
-            session.send('{"channel":"pong"}', now_ns)
-        elif request.method == "post" and request.post is not None:
-            session.send(frame("post", {"id": request.post_id, "response": self._post(request.post)}), now_ns)
-        elif request.subscription is not None and request.method == "subscribe":
-            self._subscribe(session, request.subscription, now_ns)
-        elif request.subscription is not None:
-            self._unsubscribe(session, request.subscription, now_ns)
+    @property
+    def coins(self) -> Collection[str]:
+        """Every coin there is."""
+        return self.market.instruments
 
-    def _post(self, request: dict[str, object]) -> dict[str, object]:
-        payload = request["payload"]
-        if request["type"] != "info" or not isinstance(payload, dict):
-            return {"type": "error", "payload": "This venue takes no actions"}
-        try:
-            answer = self.info.answer(payload)
-        except (Unprocessable, VenueFault):
-            return {"type": "error", "payload": "Failed to deserialize the JSON body into the target type"}
-        return {"type": "info", "payload": {"type": payload["type"], "data": answer}}
+    @property
+    def dexes(self) -> Collection[str]:
+        """Every perp dex there is."""
+        return self.metadata.dexes
 
-    def _subscribe(self, session: Session, wanted: Subscription, now_ns: int) -> None:
-        if wanted.key in session.subscriptions:
-            session.send(frame("error", f"Already subscribed: {wanted.key}"), now_ns)
-            return
-        held = [
-            each for other in self.sessions if other.remote == session.remote for each in other.subscriptions.values()
-        ]
-        if len(held) >= self.options.subscriptions_max:
-            # The real text is not known.
-            session.send(
-                frame("error", f"Cannot track more than {self.options.subscriptions_max} subscriptions."), now_ns
-            )
-            return
-        users = {each.user for each in held} - {""}
-        if wanted.user and wanted.user not in users and len(users) >= self.options.users_max:
-            session.send(frame("error", f"Cannot track more than {self.options.users_max} total users."), now_ns)
-            return
-        session.subscriptions[wanted.key] = wanted
-        self._listeners.setdefault(wanted.key, []).append(session)
+    def say(self, seat: Session, text: str, now_ns: int) -> None:
+        """Put a frame into a session's outbox."""
+        seat.send(text, now_ns)
+
+    def counted_with(self, seat: Session) -> list[Session]:
+        """All sessions of its address."""
+        return [other for other in self.sessions if other.remote == seat.remote]
+
+    def cannot_bear(self, seat: Session, now_ns: int) -> None:
+        """The connection will be dropped a moment later."""
+        if seat.abort_at_ns is None:
+            seat.abort_at_ns = now_ns + self.options.abort_after_ns
+
+    def check(self, wanted: Subscription) -> None:
+        """Everything that exists can be had."""
+
+    def subscribed(self, seat: Session, wanted: Subscription) -> None:
+        """From now on it is told."""
+        self._listeners.setdefault(wanted.key, []).append(seat)
         self._subscriptions.setdefault(wanted.kind, {})[wanted.key] = wanted
-        session.send(frame("subscriptionResponse", {"method": "subscribe", "subscription": wanted.fields}), now_ns)
-        if not self._is_muted(wanted):
-            for text in self._first_frames(wanted):
-                session.send(text, now_ns)
 
-    def _unsubscribe(self, session: Session, wanted: Subscription, now_ns: int) -> None:
-        if wanted.key not in session.subscriptions:
-            session.send(frame("error", f"Already unsubscribed: {wanted.key}"), now_ns)
-            return
-        self._forget(session, wanted.key)
-        session.send(frame("subscriptionResponse", {"method": "unsubscribe", "subscription": wanted.fields}), now_ns)
+    def unsubscribed(self, seat: Session, wanted: Subscription) -> None:
+        """From now on it is not told any more."""
+        self._listeners[wanted.key].remove(seat)
+        if not self._listeners[wanted.key]:
+            del self._listeners[wanted.key]
+            del self._subscriptions[wanted.kind][wanted.key]
 
-    def _forget(self, session: Session, key: str) -> None:
-        subscription = session.subscriptions.pop(key)
-        self._listeners[key].remove(session)
-        if not self._listeners[key]:
-            del self._listeners[key]
-            del self._subscriptions[subscription.kind][key]
+    def first_frames(self, wanted: Subscription) -> list[str]:
+        """What a new subscriber is sent at once; nothing of what is muted."""
+        return [] if self._is_muted(wanted) else self._first_frames(wanted)
 
     def _is_muted(self, subscription: Subscription) -> bool:
         kind = subscription.kind

@@ -1,69 +1,33 @@
-"""
-The venue's REST face, `POST /info`, sans I/O: a request body in, a status and a reply body out.
-
-Statuses follow the real venue: 400 for what is no JSON, 415 for another content type, 422 for a type or field it does
-not know, and 500 with the body `null` for an unknown dex or an unknown coin in `fundingHistory`.
-"""
+"""The synthetic venue's answers to `POST /info` about the market."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
-
+from replay.hyperliquid.info import ROWS_MAX, InfoDesk, Unprocessable, VenueFault, field
+from replay.hyperliquid.subscriptions import INTERVALS_MS
 from replay.synthetic.candles import Candles
 from replay.synthetic.market import Market
 from replay.synthetic.metadata import Metadata
-from replay.synthetic.subscriptions import INTERVALS_MS
-from replay.synthetic.wire import Wire, encode
+from replay.synthetic.wire import Wire
 from toolkit.clock import NS_PER_MS
 
-__all__ = ["Info", "Reply", "Unprocessable", "VenueFault"]
+__all__ = ["Info"]
 
-#: Rows of a time-range reply.
-ROWS_MAX = 500
 _RECENT_TRADES = 10
 _HOUR_MS = 3_600_000
 
-Handler = Callable[[dict[str, Any]], Any]
 
-
-class Reply(NamedTuple):
-    """What goes back: an HTTP status and a body."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-
-
-class Unprocessable(Exception):
-    """The request lacks a field, or names a type that the venue does not know: HTTP 422."""
-
-
-class VenueFault(Exception):
-    """A request on which the real venue fails: HTTP 500 with the body `null`."""
-
-
-def field(request: dict[str, Any], name: str, kind: type, *, optional: bool = False) -> Any:
-    """A field of a request, checked; None where an optional one is missing."""
-    value = request.get(name)
-    if value is None and optional:
-        return None
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise Unprocessable(f"missing field `{name}`")
-    return value
-
-
-class Info:
+class Info(InfoDesk):
     """Answers `info` requests about the market; account requests are added with `handlers`."""
 
     def __init__(self, market: Market, wire: Wire, metadata: Metadata, candles: Candles) -> None:
+        super().__init__()
         self.market = market
         self.wire = wire
         self.metadata = metadata
         self.candles = candles
-        self.handlers: dict[str, Handler] = {
+        self.handlers |= {
             "meta": self._meta,
             "allPerpMetas": self._all_perp_metas,
             "perpDexs": lambda request: metadata.perp_dexs(),
@@ -79,35 +43,6 @@ class Info:
             "predictedFundings": self._predicted_fundings,
             "exchangeStatus": lambda request: {"specialStatuses": None, "time": market.time_ms},
         }
-
-    def handle(self, body: bytes, content_type: str) -> Reply:
-        """Answer one HTTP request."""
-        if content_type.partition(";")[0].strip().lower() != "application/json":
-            return Reply(415, b"Expected request with `Content-Type: application/json`", "text/plain")
-        try:
-            request = msgspec.json.decode(body)
-        except msgspec.DecodeError:
-            return Reply(400, b"Failed to parse the request body as JSON", "text/plain")
-        try:
-            return Reply(200, encode(self.answer(request)))
-        except Unprocessable:
-            return Reply(422, b"Failed to deserialize the JSON body into the target type", "text/plain")
-        except VenueFault:
-            return Reply(500, b"null")
-
-    def answer(self, request: object) -> Any:
-        """
-        The reply to a parsed request.
-
-        Raises:
-            Unprocessable, VenueFault: as described there.
-        """
-        if not isinstance(request, dict):
-            raise Unprocessable
-        handler = self.handlers.get(field(request, "type", str))
-        if handler is None:
-            raise Unprocessable
-        return handler(request)
 
     def dex(self, request: dict[str, Any]) -> str:
         """The dex that a request names, "" if none."""

@@ -9,29 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from replay.synthetic.book import Level
 from replay.synthetic.coins import Instrument, text
 from replay.synthetic.context import FundingRow, rate_text
 from replay.synthetic.market import Market, Trade
 
-__all__ = ["Wire", "encode", "frame"]
-
-_encoder = msgspec.json.Encoder()
+__all__ = ["Wire"]
 
 #: One level as the venue sends it.
 JsonLevel = dict[str, Any]
-
-
-def encode(value: object) -> bytes:
-    """Compact JSON, as the venue writes it."""
-    return _encoder.encode(value)
-
-
-def frame(channel: str, data: object) -> str:
-    """The envelope of a WebSocket message."""
-    return _encoder.encode({"channel": channel, "data": data}).decode()
 
 
 class Wire:

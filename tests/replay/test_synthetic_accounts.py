@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from replay.face import as_json as encode
 from replay.synthetic.account_info import aggregated
 from replay.synthetic.coins import unit_digits
 from replay.synthetic.hyperliquid import SyntheticHyperliquid, VenueOptions
 from replay.synthetic.market import Market, MarketOptions
 from replay.synthetic.traders import AccountsOptions
-from replay.synthetic.wire import encode
 from toolkit.clock import NS_PER_S
 
 QUICK_FUNDING_NS = 20 * NS_PER_S

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from replay.face import as_json as encode
+from replay.hyperliquid.info import Reply
 from replay.synthetic.coins import unit_digits
 from replay.synthetic.hyperliquid import SyntheticHyperliquid
-from replay.synthetic.info import Reply
 from replay.synthetic.market import Market, MarketOptions
-from replay.synthetic.wire import encode
 
 JSON = "application/json"
 

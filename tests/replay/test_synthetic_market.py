@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from replay.face import as_json as encode
 from replay.synthetic.coins import DEFAULT_INSTRUMENTS, Instrument, text, unit_digits
 from replay.synthetic.context import RATE_DECIMALS, hourly_rate, rate_text
 from replay.synthetic.market import Block, Market, MarketOptions
-from replay.synthetic.wire import Wire, encode
+from replay.synthetic.wire import Wire
 from toolkit.clock import NS_PER_MS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,1 @@
+"""What Hyperliquid understands, acknowledges and refuses, whatever stands behind it: a synthetic market or a recording."""
