@@ -9,8 +9,8 @@ When clients are closed, because what they heard before no longer says what they
 | on the tape | who | how |
 |---|---|---|
 | a connection was lost | those who listen to a stream it fed last | as it was lost: the same code, or none |
-| a session begins, and none was running | those who listen to anything of that venue | without a close frame |
-| nobody recorded a symbol for a while | likewise | without a close frame |
+| a session begins, and none was running | those who listen to anything heard of before | without a close frame |
+| nobody recorded a symbol for a while | those who listen to anything of that venue | without a close frame |
 | a seek, or the beginning again | those who listen to anything | without a close frame |
 
 With `hides_disconnects` nobody is closed.
@@ -90,6 +90,26 @@ class _Served:
         self.sessions = 0
         self.had_session = False
 
+    def lost_by(self, frame: Frame) -> tuple[list[Key], Drop]:
+        """The streams that a control frame says are lost, and how their listeners' connections end."""
+        details = _control(frame)
+        lost: list[Key] = []
+        match details.get("event"):
+            case "disconnected" if details.get("cause") != "stop":
+                lost = [key for key, conn_id in self.fed_by.items() if conn_id == frame.conn_id]
+            case "session_start":
+                self.sessions += 1
+                if self.sessions == 1 and self.had_session:
+                    lost = list(self.fed_by)
+            case "session_end":
+                self.sessions = max(0, self.sessions - 1)
+                self.had_session = True
+            case _:
+                pass
+        for key in lost:
+            del self.fed_by[key]
+        return lost, _as_recorded(details)
+
 
 class Deck:
     """
@@ -131,6 +151,8 @@ class Deck:
         self.closed_by_tape = 0
         self._due: Sequence[Delivery] = NOTHING
         self._due_of: _Served | None = None
+        self._lost: Sequence[Key] = ()
+        self._drop = _GONE
         self.stirred: dict[Client, None] = {}
         self._prime()
         self.player = Player(
@@ -204,7 +226,9 @@ class Deck:
             for key, _ in self._due:
                 fed_by[key] = conn_id
         elif frame.kind == CONTROL:
-            _note_session(served, frame)
+            self._lost, self._drop = served.lost_by(frame)
+            if self._lost:
+                served.venue.lost(self._lost)
         return None
 
     def emit(self, message: Message) -> None:
@@ -224,11 +248,11 @@ class Deck:
         frame: object = message
         if type(frame) is Frame:
             if frame.kind == CONTROL and served is not None:
-                self._close_for(served, frame)
+                self._close_listeners(served, self._lost, self._drop)
         elif isinstance(frame, StreamEvent) and frame.cause == HOLE and frame.kind is EventKind.GAP:
             hole = self._served.get(frame.venue)
             if hole is not None:
-                self._close_all(hole)
+                self._close_listeners(hole, list(hole.desk), _GONE)
 
     @property
     def backlog(self) -> int:
@@ -239,7 +263,7 @@ class Deck:
         """The tape goes elsewhere: forget the present, and close those who heard of it."""
         for served in self._served.values():
             served.forget()
-            self._close_all(served)
+            self._close_listeners(served, list(served.desk), _GONE)
 
     def restore(self, state: TrackerState) -> None:
         """Never asked for: a tape of frames has no checkpoints."""
@@ -260,22 +284,9 @@ class Deck:
         for served in self._served.values():
             served.venue.primed()
 
-    def _close_for(self, served: _Served, frame: Frame) -> None:
-        details = _control(frame)
-        match details.get("event"):
-            case "disconnected" if details.get("cause") != "stop":
-                drop = _as_recorded(details)
-                lost = [key for key, conn_id in served.fed_by.items() if conn_id == frame.conn_id]
-                for client in dict.fromkeys(client for key in lost for client in served.desk.get(key, ())):
-                    self._close(client, drop)
-                for key in lost:
-                    del served.fed_by[key]
-            case "session_start" if served.sessions == 1 and served.had_session:
-                self._close_all(served)
-
-    def _close_all(self, served: _Served) -> None:
-        for client in dict.fromkeys(client for clients in served.desk.values() for client in clients):
-            self._close(client, _GONE)
+    def _close_listeners(self, served: _Served, keys: Sequence[Key], drop: Drop) -> None:
+        for client in dict.fromkeys(client for key in keys for client in served.desk.get(key, ())):
+            self._close(client, drop)
 
     def _close(self, client: Client, drop: Drop) -> None:
         if not self.options.hides_disconnects and client.drop is None:
@@ -309,15 +320,6 @@ def _facts(
         )
         found.append((name, make, facts))
     return found
-
-
-def _note_session(served: _Served, frame: Frame) -> None:
-    event = _control(frame).get("event")
-    if event == "session_start":
-        served.sessions += 1
-    elif event == "session_end":
-        served.sessions = max(0, served.sessions - 1)
-        served.had_session = True
 
 
 def _control(frame: Frame) -> dict[str, Any]:

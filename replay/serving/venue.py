@@ -28,8 +28,8 @@ and the recorder's own question about it lies a moment later on the tape. Take f
 listing); never prices.
 
 Clients that must not rely on what they heard before (a recorded connection was lost, a stretch is missing, the tape was
-sought elsewhere) are closed by the deck, as the venue would have done; `take` sees the same control frames and forgets what
-no longer holds. Which clients: those that listen to a key last fed by that connection.
+sought elsewhere) are closed by the deck, as the venue would have done: those that listen to a key last fed by that
+connection. The venue is told of these keys by `lost`, so that it does not give an old state for the present one.
 """
 
 from __future__ import annotations
@@ -171,6 +171,9 @@ class ServedVenue(ABC):
 
     def primed(self) -> None:
         """The opening has been seen."""
+
+    def lost(self, keys: Sequence[Key]) -> None:
+        """What these streams said last may hold no longer: their connection was lost, or nobody recorded for a while."""
 
     @abstractmethod
     def forget(self) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from replay.serving.hyperliquid import ServedHyperliquid
 from replay.serving.venue import ServedVenue, TapeFacts
 
 __all__ = ["SERVED"]
 
-SERVED: Final[dict[str, Callable[[TapeFacts], ServedVenue]]] = {}
+SERVED: Final[dict[str, Callable[[TapeFacts], ServedVenue]]] = {
+    "hyperliquid": ServedHyperliquid,
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from replay.hyperliquid.fills import aggregated
 from replay.hyperliquid.info import ROWS_MAX, Unprocessable, field
 from replay.synthetic.account import ROWS_KEPT, Account, OrderRecord
 from replay.synthetic.account_wire import AccountWire, usd
@@ -14,7 +15,7 @@ from replay.synthetic.info import Info
 from replay.synthetic.market import ZERO_HASH
 from replay.synthetic.settlement import PERP_FEES, SPOT_FEES
 
-__all__ = ["AccountInfo", "aggregated"]
+__all__ = ["AccountInfo"]
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _RATE_DECIMALS = 5
@@ -180,39 +181,3 @@ def _find(account: Account, oid: int | str) -> OrderRecord | None:
     if isinstance(oid, int):
         return account.orders.get(oid)
     return next((each for each in reversed(account.orders.values()) if each.order.cloid == oid), None)
-
-
-def aggregated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Fills of one crossing order in one block as one row, at their average price: `aggregateByTime`."""
-    merged: list[dict[str, Any]] = []
-    for row in rows:
-        last = merged[-1] if merged else None
-        together = ("time", "oid", "coin", "side", "crossed")
-        if last is None or not row["crossed"] or any(last[key] != row[key] for key in together):
-            merged.append(dict(row))
-            continue
-        size, more = _exact(last["sz"]), _exact(row["sz"])
-        last["px"] = _average(last["px"], size, row["px"], more)
-        for key in ("sz", "fee", "closedPnl"):
-            last[key] = _text(_exact(last[key]) + _exact(row[key]))
-    return merged
-
-
-#: Enough decimals for everything that is summed here.
-_EXACT_DECIMALS = 12
-
-
-def _exact(decimal: str) -> int:
-    whole, _, fraction = decimal.lstrip("-").partition(".")
-    value = int(whole + fraction.ljust(_EXACT_DECIMALS, "0"))
-    return -value if decimal.startswith("-") else value
-
-
-def _text(value: int) -> str:
-    return text(value, _EXACT_DECIMALS)
-
-
-def _average(px: str, size: int, other_px: str, other_size: int) -> str:
-    total = (_exact(px) * size + _exact(other_px) * other_size) // (size + other_size)
-    # To the digits that the venue's prices have at most.
-    return text(total // 10**4, _EXACT_DECIMALS - 4)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from replay.hyperliquid.desk import frame
+from replay.hyperliquid.fills import aggregated
 from replay.hyperliquid.subscriptions import Subscription
 from replay.synthetic.account import ROWS_KEPT, Account
-from replay.synthetic.account_info import aggregated
 from replay.synthetic.account_wire import AccountWire
 from replay.synthetic.exchange import Exchange, News
 

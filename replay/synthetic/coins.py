@@ -12,6 +12,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Literal
 
+from replay.hyperliquid.fills import text
+
 __all__ = ["DEFAULT_INSTRUMENTS", "SIGNIFICANT_FIGURES", "Family", "Instrument", "text", "unit_digits"]
 
 Family = Literal["perp", "spot", "outcome"]
@@ -110,16 +112,6 @@ class Instrument:
 
 
 @lru_cache(maxsize=1 << 17)
-def text(value: int, decimals: int) -> str:
-    """`value * 10 ** -decimals` as the venue prints decimals: no trailing zeros, but always one digit after the point."""
-    if value < 0:
-        return "-" + text(-value, decimals)
-    if decimals == 0:
-        return f"{value}.0"
-    whole, fraction = divmod(value, 10**decimals)
-    return f"{whole}.{str(fraction).zfill(decimals).rstrip('0') or '0'}"
-
-
 def unit_digits(decimal: str, decimals: int) -> int:
     """The inverse of `text`: a printed decimal as an integer count of ``10 ** -decimals``."""
     return int(Decimal(decimal).scaleb(decimals))

@@ -1,0 +1,5 @@
+"""Hyperliquid's interface over a recording."""
+
+from replay.serving.hyperliquid.venue import ServedHyperliquid
+
+__all__ = ["ServedHyperliquid"]
