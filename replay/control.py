@@ -95,6 +95,7 @@ class Player:
         end_ns: Where to end: before the first frame of that time or later.
         loop: Begin again at the end.
         after_turn: Awaited by `run` whenever messages have been handed on and other tasks shall have a turn.
+        turn: Messages after which that is at the latest.
 
     Attributes:
         message_count: Messages handed on so far.
@@ -117,6 +118,7 @@ class Player:
         end_ns: int | None = None,
         loop: bool = False,
         after_turn: Callable[[], Awaitable[None]] | None = None,
+        turn: int = _TURN,
     ) -> None:
         self.tape = tape
         self.clock = clock
@@ -129,6 +131,7 @@ class Player:
         self._end_ns = NEVER_NS if end_ns is None else end_ns
         self._loops = loop
         self._after_turn = after_turn
+        self._turn = turn
         self.message_count = 0
         self.lap_count = 0
         self.is_paused = False
@@ -143,6 +146,7 @@ class Player:
         self._seek_ns: int | None = None
         self.is_stopped = False
         self._sleeper: asyncio.Task[None] | None = None
+        self._was_woken = False  # the sleeper was ended by what was asked for, which may have been done since
         self._anchor: tuple[int, int] | None = None  # reading of the pacer, and the tape's time at it
         clock.now_ns = tape.first_ns if start_ns is None else start_ns
 
@@ -157,6 +161,11 @@ class Player:
     def speed(self, speed: Fraction | None) -> None:
         self._speed = speed
         self._interrupt()
+
+    @property
+    def anchor(self) -> tuple[int, int] | None:
+        """A reading of the pacer and the tape's time at it, from which `run` counts; None where it keeps no pace."""
+        return self._anchor
 
     @property
     def position_ns(self) -> int:
@@ -218,6 +227,7 @@ class Player:
     def _interrupt(self) -> None:
         self._must_look = True
         if self._sleeper is not None:
+            self._was_woken = True
             self._sleeper.cancel()
 
     def _look(self) -> None:
@@ -269,7 +279,7 @@ class Player:
                 elif has_due:
                     await self._fire(next_ns)
                 elif key is not None:
-                    self._emit(min(self._end_ns, allowed_ns + 1), _TURN)
+                    self._emit(min(self._end_ns, allowed_ns + 1), self._turn)
                     await self._take_turn()
                 else:
                     self._reach(goal)
@@ -361,12 +371,13 @@ class Player:
         """Until that much later (None: for ever), or until something is asked for."""
         loop = asyncio.get_running_loop()
         sleep = _forever() if ns is None else self._pacer.sleep(ns / NS_PER_S)
+        self._was_woken = False
         self._sleeper = loop.create_task(sleep)
         try:
             await self._sleeper
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if not self._must_look or (task is not None and task.cancelling()):
+            if not self._was_woken or (task is not None and task.cancelling()):
                 raise
         finally:
             self._sleeper = None

@@ -24,8 +24,10 @@ from typing import IO
 import click
 import msgspec
 
+from replay.face import Ask
 from replay.faces import FACES, Face, FaceOptions, make_face
-from replay.synthetic.face import Ask, Pings, SpokenTo
+from replay.pinging import ping_regularly
+from replay.synthetic.face import SpokenTo
 from replay.synthetic.market import Market, MarketOptions
 from replay.synthetic.traders import AccountsOptions
 from toolkit.clock import NS_PER_S, Clock, SystemClock
@@ -139,7 +141,9 @@ class EmbeddedVenue:
             if self.close_every_s is not None:
                 loops.append(tasks.create_task(self._close_regularly(self.close_every_s)))
             if self.venue.pings is not None:
-                loops.append(tasks.create_task(self._ping_regularly(self.venue.pings)))
+                loops.append(
+                    tasks.create_task(ping_regularly(self.venue.pings, lambda: self._peers, self.now_ns, self.clock))
+                )
             for task in loops:
                 stack.callback(task.cancel)
             self._stack = stack.pop_all()
@@ -199,26 +203,6 @@ class EmbeddedVenue:
             await self.clock.sleep(every_s)
             for peer in list(self._peers):
                 peer.close(1000)
-
-    async def _ping_regularly(self, pings: Pings) -> None:
-        """Ping everybody, and end the connections that do not answer in time."""
-        asked: dict[Peer, tuple[int, int]] = {}
-        next_ping_ns = self.now_ns() + round(pings.every_s * NS_PER_S)
-        while True:
-            due_ns = min([next_ping_ns, *(deadline_ns for _, deadline_ns in asked.values())])
-            await self.clock.sleep(max(0, due_ns - self.now_ns()) / NS_PER_S)
-            now_ns = self.now_ns()
-            for peer, (pongs, deadline_ns) in list(asked.items()):
-                if peer.pongs > pongs or not peer.is_open:
-                    del asked[peer]
-                elif now_ns >= deadline_ns:
-                    del asked[peer]
-                    peer.close(pings.drop.code or 1000, pings.drop.reason)
-            if now_ns >= next_ping_ns:
-                next_ping_ns = now_ns + round(pings.every_s * NS_PER_S)
-                for peer in self._peers:
-                    asked.setdefault(peer, (peer.pongs, now_ns + round(pings.within_s * NS_PER_S)))
-                    peer.ping()
 
     def _flush(self) -> None:
         for peer, session in self._peers.items():

@@ -121,6 +121,7 @@ class Deck:
         pacer: By whose monotonic reading the pace is kept.
         options: How to play.
         after_turn: Awaited whenever something may have been put into outboxes.
+        turn: Frames after which that is at the latest.
 
     Attributes:
         player: The controls.
@@ -140,6 +141,7 @@ class Deck:
         pacer: Clock,
         options: DeckOptions | None = None,
         after_turn: Callable[[], Awaitable[None]] | None = None,
+        turn: int = 256,
     ) -> None:
         self.options = options or DeckOptions()
         self.tape = FrameTape(recordings)
@@ -167,6 +169,7 @@ class Deck:
             end_ns=self.options.end_ns,
             loop=self.options.loop,
             after_turn=after_turn,
+            turn=turn,
         )
         if self.options.start_ns is not None:
             # Whoever connects before the tape runs is told of that time.

@@ -22,6 +22,8 @@ COMMANDS: Final = {
     "import": "toolkit.cli.import_:import_",
     "info": "toolkit.cli.info:info",
     "replay": "toolkit.cli.replay:replay",
+    "serve": "toolkit.cli.serve:serve",
+    "ctl": "toolkit.cli.ctl:ctl",
     "verify": "toolkit.cli.verify:verify",
     "gaps": "toolkit.cli.gaps:gaps",
     "recover": "toolkit.cli.recover:recover",

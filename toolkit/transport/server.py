@@ -2,8 +2,9 @@
 A server for loopback: WebSocket and REST on one port, around a protocol that knows no sockets.
 
 What is served is a `ServerProtocol`: plain methods that are told of connections, frames and requests and answer
-through a `Peer`. A client that reads too slowly is cut off, never waited for; frames and bodies are limited; a web page
-from elsewhere is refused by its Origin.
+through a `Peer`. A client that reads too slowly is cut off, never waited for; frames, bodies and connections are limited,
+those too that never ask for anything; a web page from elsewhere is refused by its Origin, and by its Host where it has
+rebound a name of its own to this machine.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -24,6 +25,8 @@ __all__ = ["LoopbackServer", "Peer", "RestRequest", "RestResponse", "ServerProto
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _READ_ENDS = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR})
+#: A connection that has not asked for anything by then is ended, seconds; so is one that asks for nothing more.
+_IDLE_S_MAX = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +112,13 @@ class Peer:
         """Frames that wait to be written."""
         return len(self._queue)
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that the client has not taken yet, less what the system holds."""
+        transport = self._transport
+        written = transport.get_write_buffer_size() if transport is not None and not self._gone else 0
+        return self._queued_bytes + written
+
     def send(self, payload: str | bytes, *, binary: bool = False) -> bool:
         """
         Queue a message; False if it can no longer arrive.
@@ -123,13 +133,42 @@ class Peer:
         self._queue.append((data, WSMsgType.BINARY if binary else WSMsgType.TEXT))
         self._queued_bytes += len(data)
         if len(self._queue) > self._frames_max or self._queued_bytes > self._bytes_max:
-            self.slow = True
-            self.abort()
+            self.cut_off()
             return False
         if self._half_full():
             self._writable.clear()
         self._wake.set()
         return True
+
+    def write(self, payloads: Sequence[bytes], *, is_bounded: bool = True) -> bool:
+        """
+        Send text messages at once, all in one write; False if they can no longer arrive.
+
+        For a sender that has many messages, or wants no turn of the loop in between. They stay behind what was queued.
+
+        Args:
+            payloads: The messages, sent as they are.
+            is_bounded: Cut the client off if more than its limit is unread; otherwise the sender looks to `unsent_bytes`.
+        """
+        if not self.is_open or not self._running.is_set():
+            return False
+        transport = self._transport
+        if transport is None or self._queue:
+            return all(self.send(payload) for payload in payloads)
+        parts = []
+        for payload in payloads:
+            parts.append(_text_header(len(payload)))
+            parts.append(payload)
+        transport.write(b"".join(parts))
+        if is_bounded and transport.get_write_buffer_size() > self._bytes_max:
+            self.cut_off()
+            return False
+        return True
+
+    def cut_off(self) -> None:
+        """End the connection of a client that does not read."""
+        self.slow = True
+        self.abort()
 
     def ping(self) -> None:
         """Queue a ping; what comes back counts in `pongs`."""
@@ -225,12 +264,12 @@ class LoopbackServer:
         protocol: What is served.
         host: Address to listen on; anything but loopback is for those who know why.
         port: 0 picks a free one.
-        ws_paths: Paths at which a WebSocket may be opened.
+        ws_paths: Paths at which a WebSocket may be opened, or what tells them.
         ssl_context: Serve TLS with it.
         frame_bytes_max: A client that sends a larger message is closed with 1009.
         body_bytes_max: A larger request body is answered with 413.
         queue_frames_max, queue_bytes_max: A client with more waiting for it is cut off.
-        connections_max: WebSockets at once; more are answered with 503.
+        connections_max: WebSockets at once; more are answered with 503. As many connections beside them may be open.
         allowed_origins: Further hosts whose pages may connect; those of loopback may, others get 403.
         on_sent: Told of every message as it is written: peer, payload, whether binary.
     """
@@ -241,26 +280,34 @@ class LoopbackServer:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        ws_paths: Collection[str] = ("/ws",),
+        ws_paths: Collection[str] | Callable[[str], bool] = ("/ws",),
         ssl_context: ssl.SSLContext | None = None,
         frame_bytes_max: int = 1 << 20,
         body_bytes_max: int = 1 << 20,
         queue_frames_max: int = 50_000,
         queue_bytes_max: int = 32 << 20,
-        connections_max: int = 512,
+        connections_max: int = 256,
+        idle_s_max: float = _IDLE_S_MAX,
         allowed_origins: Collection[str] = (),
         on_sent: Callable[[Peer, bytes, bool], None] | None = None,
     ) -> None:
         self._protocol = protocol
         self._host = host
         self._port = port
-        self._ws_paths = frozenset(ws_paths)
+        self._ws_paths = sorted(ws_paths) if not callable(ws_paths) else []
+        self._is_ws_path = ws_paths if callable(ws_paths) else frozenset(ws_paths).__contains__
         self._ssl_context = ssl_context
         self._frame_bytes_max = frame_bytes_max
         self._body_bytes_max = body_bytes_max
         self._queue_frames_max = queue_frames_max
         self._queue_bytes_max = queue_bytes_max
         self._connections_max = connections_max
+        self._idle_s_max = idle_s_max
+        self._listener: asyncio.Server | None = None
+        self._sweep: asyncio.TimerHandle | None = None
+        #: When each connection was last heard of, by the loop's clock; those that carry a WebSocket are not in it.
+        self._heard: dict[asyncio.BaseProtocol, float] = {}
+        self._busy: set[asyncio.BaseProtocol] = set()
         self._origins = _LOOPBACK_NAMES | frozenset(allowed_origins)
         self._on_sent = on_sent
         self._count = 0
@@ -273,18 +320,25 @@ class LoopbackServer:
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
+        loop = asyncio.get_running_loop()
         try:
-            site = web.TCPSite(self._runner, self._host, self._port, ssl_context=self._ssl_context)
-            await site.start()
+            self._listener = await loop.create_server(
+                self._make_handler, self._host, self._port, ssl=self._ssl_context, reuse_address=True
+            )
         except OSError:
             await self._runner.cleanup()
             raise
-        self._port = self._runner.addresses[0][1]
+        self._port = self._listener.sockets[0].getsockname()[1]
+        self._look_later()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
+        if self._listener is not None:
+            self._listener.close()
         for peer in list(self.peers):
             peer.abort()
         if self._runner is not None:
@@ -308,27 +362,89 @@ class LoopbackServer:
     @property
     def ws_url(self) -> str:
         """URL of the first WebSocket path, in order of the alphabet."""
-        return f"{self.ws_base_url}{min(self._ws_paths, default='/')}"
+        return f"{self.ws_base_url}{self._ws_paths[0] if self._ws_paths else '/'}"
+
+    # Connections -----------------------------------------------------------------------------------------------------
+
+    def _make_handler(self) -> asyncio.BaseProtocol:
+        """For each connection that is accepted."""
+        assert self._runner is not None, "the server runs"
+        assert self._runner.server is not None, "the runner was set up"
+        handler = self._runner.server()
+        loop = asyncio.get_running_loop()
+        self._heard[handler] = loop.time()
+        if len(self._heard) > self._connections_max:
+            loop.call_soon(self._look)
+        return handler
+
+    def _look_later(self) -> None:
+        self._sweep = asyncio.get_running_loop().call_later(self._idle_s_max / 4, self._look_regularly)
+
+    def _look_regularly(self) -> None:
+        self._look()
+        self._look_later()
+
+    def _look(self) -> None:
+        """End connections that ask for nothing: those of long ago, and the oldest of too many."""
+        server = self._runner.server if self._runner is not None else None
+        living = set(server.connections) if server is not None else set()
+        now = asyncio.get_running_loop().time()
+        for handler, heard in list(self._heard.items()):
+            if handler not in living:
+                # Made a moment ago, or gone.
+                if now - heard > self._idle_s_max:
+                    del self._heard[handler]
+            elif now - heard > self._idle_s_max or len(self._heard) > self._connections_max:
+                transport = getattr(handler, "transport", None)
+                if handler not in self._busy and transport is not None:
+                    del self._heard[handler]
+                    transport.abort()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).hostname not in self._origins:
+        handler = request.protocol
+        self._busy.add(handler)
+        try:
+            return await self._respond(request)
+        finally:
+            self._busy.discard(handler)
+            if self._heard.pop(handler, None) is not None:
+                self._heard[handler] = asyncio.get_running_loop().time()
+
+    async def _respond(self, request: web.Request) -> web.StreamResponse:
+        if not self._is_addressed(request):
             return web.Response(status=403, text="foreign Origin")
-        if request.path in self._ws_paths and request.headers.get("Upgrade", "").lower() == "websocket":
+        if self._is_ws_path(request.path) and request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._websocket(request)
+        try:
+            async with asyncio.timeout(self._idle_s_max):
+                body = await request.read()
+        except TimeoutError:
+            return web.Response(status=408, text="the body did not come")
         answer = await self._protocol.request(
             RestRequest(
                 method=request.method,
                 path=request.path,
                 query=dict(request.query),
                 content_type=request.headers.get("Content-Type", ""),
-                body=await request.read(),
+                body=body,
                 remote=request.remote or "",
             )
         )
         return _response(answer)
 
+    def _is_addressed(self, request: web.Request) -> bool:
+        """Whether it comes from no web page, or from one of this machine; by name too, where we listen on loopback."""
+        origin = request.headers.get("Origin")
+        try:
+            if origin is not None and urlsplit(origin).hostname not in self._origins:
+                return False
+            # A page may rebind a name of its own to this machine; its requests to itself then have no Origin.
+            return self._host not in _LOOPBACK_NAMES or urlsplit(f"//{request.host}").hostname in self._origins
+        except ValueError:
+            return False
+
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        self._heard.pop(request.protocol, None)
         if len(self.peers) >= self._connections_max:
             return web.Response(status=503, text="too many connections")
         peer = Peer(
@@ -365,6 +481,15 @@ class LoopbackServer:
             self.peers.remove(peer)
             self._protocol.disconnected(peer, ws.close_code)
         return ws
+
+
+def _text_header(length: int) -> bytes:
+    """The head of a text message that a server sends whole: final, not masked."""
+    if length < 126:
+        return bytes((0x81, length))
+    if length < 1 << 16:
+        return b"\x81\x7e" + length.to_bytes(2)
+    return b"\x81\x7f" + length.to_bytes(8)
 
 
 def _response(answer: RestResponse) -> web.Response:

@@ -1,0 +1,186 @@
+"""`tickdeck serve`: a recording behind the venue's own interface, for clients that were never written for it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from toolkit.cli.output import examples
+from toolkit.cli.params import DurationSeconds
+from toolkit.clock import SystemClock, format_ns
+from toolkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from replay.serving.server import TapeServer
+
+__all__ = ["DEFAULT_PORT", "serve"]
+
+#: Where `tickdeck ctl` looks, unless told otherwise.
+DEFAULT_PORT = 8710
+
+
+@click.command(
+    epilog=examples(
+        "tickdeck serve tapes/monday",
+        "tickdeck serve tapes/monday --speed 10x --from 2026-11-22T13:34:05 --loop",
+        "tickdeck serve tapes/monday tapes/tuesday --speed max --no-wait --exit",
+        "tickdeck serve --synthetic --venue hyperliquid --seed 7",
+    )
+)
+@click.argument("recordings", nargs=-1, metavar="[RECORDING]...", type=click.Path(path_type=Path))
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; others than loopback see it."
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0 takes any that is free."
+)
+@click.option("--speed", default="1x", show_default=True, help="max (as fast as clients read), or 1x, 0.5x, 100x.")
+@click.option("--from", "start", help="Begin at this time; UTC, to the nanosecond.")
+@click.option("--to", "end", help="End before this time.")
+@click.option("--loop", is_flag=True, help="Begin again at the end.")
+@click.option("--paused", is_flag=True, help="Begin when told: tickdeck ctl resume.")
+@click.option("--no-wait", is_flag=True, help="Begin at once, not when the first client has subscribed.")
+@click.option(
+    "--settle",
+    type=DurationSeconds(),
+    default="500ms",
+    show_default=True,
+    help="Begin when no further subscription has come for so long.",
+)
+@click.option("--exit", "ends", is_flag=True, help="Close the sockets and end when the tape does.")
+@click.option("--no-disconnects", is_flag=True, help="Keep sockets open where the recording lost a connection or time.")
+@click.option("--origin", "origins", multiple=True, help="Further host whose web pages may connect; may be repeated.")
+@click.option("--synthetic", is_flag=True, help="Serve a synthetic market in place of a recording.")
+@click.option("--venue", default="hyperliquid", show_default=True, help="Which one a synthetic market is.")
+@click.option("--seed", default="0", show_default=True, help="Decides everything that a synthetic market does.")
+@click.option("--json", "as_json", is_flag=True, help="Print where clients find it as one line of JSON.")
+@click.pass_context
+def serve(
+    ctx: click.Context,
+    /,
+    recordings: tuple[Path, ...],
+    synthetic: bool,
+    venue: str,
+    seed: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """
+    Serve recordings as the venue itself would: WebSocket and REST on one port of this machine.
+
+    Clients that were written for the venue connect when they are given the printed URLs. The tape begins when the first
+    one has subscribed, and is controlled with `tickdeck ctl`. Ends with Ctrl-C or SIGTERM.
+    """
+    if synthetic:
+        if recordings:
+            raise click.UsageError("a recording and --synthetic: expected one of them")
+        for name in given.keys() - {"port"}:
+            if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                raise click.UsageError("a synthetic market runs at its own pace: of the options only --port is for it")
+        asyncio.run(_serve_synthetic(venue, seed, given["port"], as_json))
+        return
+    if not recordings:
+        raise click.UsageError("Missing argument 'RECORDING...' (or --synthetic).")
+    if given["paused"] and given["no_wait"]:
+        raise click.UsageError("--paused and --no-wait: expected one of them")
+    asyncio.run(_serve(_server(recordings, given), as_json))
+
+
+def _server(recordings: tuple[Path, ...], given: dict[str, Any]) -> TapeServer:
+    from analysis.times import time_ns
+    from recordings.recording import Recording
+    from replay.control import parse_speed
+    from replay.serving.deck import DeckOptions
+    from replay.serving.server import ServerOptions, TapeServer
+
+    deck = DeckOptions(
+        speed=parse_speed(given["speed"]),
+        start_ns=None if given["start"] is None else time_ns(given["start"]),
+        end_ns=None if given["end"] is None else time_ns(given["end"]),
+        loop=given["loop"],
+        hides_disconnects=given["no_disconnects"],
+    )
+    options = ServerOptions(
+        host=given["host"],
+        port=given["port"],
+        start="now" if given["no_wait"] else "told" if given["paused"] else "client",
+        settle_s=given["settle"],
+        ends=given["ends"],
+        allowed_origins=given["origins"],
+    )
+    opened = [Recording.open(path) for path in recordings]
+    return TapeServer(opened, clock=SystemClock(), deck=deck, options=options)
+
+
+async def _serve(server: TapeServer, as_json: bool) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.stop)
+    try:
+        await server.__aenter__()
+    except OSError as exc:
+        raise _cannot_listen(server.options.host, server.options.port, exc) from None
+    try:
+        _announce(server, as_json)
+        await server.run()
+    finally:
+        await server.__aexit__(None, None, None)
+
+
+def _announce(server: TapeServer, as_json: bool) -> None:
+    import msgspec
+
+    venues = {name: [server.ws_url_of(name), server.rest_url_of(name)] for name in server.deck.venues}
+    tape = server.deck.tape
+    if as_json:
+        places = {name: {"ws_url": ws_url, "rest_url": rest_url} for name, (ws_url, rest_url) in venues.items()}
+        facts = {"url": server.url, "venues": places, "first_ns": tape.first_ns, "last_ns": tape.last_ns}
+        click.echo(msgspec.json.encode(facts))
+        return
+    for name, (ws_url, rest_url) in venues.items():
+        click.echo(f"{name}: {ws_url} and {rest_url}")
+        for line in server.deck.venues[name].synthesized:
+            click.echo(f"{name}: {line}", err=True)
+    when = {
+        "now": "it has begun",
+        "client": "it begins when a client has subscribed",
+        "told": "it begins with `tickdeck ctl resume`",
+    }[server.options.start]
+    click.echo(f"tape: {format_ns(tape.first_ns)} to {format_ns(tape.last_ns)}; {when}", err=True)
+    click.echo(f"controls: tickdeck ctl --url {server.url} status", err=True)
+
+
+async def _serve_synthetic(venue: str, seed: str, port: int, as_json: bool) -> None:
+    import msgspec
+
+    from replay.embedded import EmbeddedVenue
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    embedded = EmbeddedVenue(clock=SystemClock(), venue=venue, seed=seed, port=port)
+    try:
+        await embedded.__aenter__()
+    except OSError as exc:
+        raise _cannot_listen("127.0.0.1", port, exc) from None
+    try:
+        if as_json:
+            place = {"ws_url": embedded.ws_url, "rest_url": embedded.rest_url}
+            click.echo(msgspec.json.encode({"venues": {venue: place}, "accounts": embedded.accounts}))
+        else:
+            click.echo(f"{venue}: {embedded.ws_url} and {embedded.rest_url}")
+            for name, address in embedded.accounts.items():
+                click.echo(f"account {name}: {address}", err=True)
+        await stop.wait()
+    finally:
+        await embedded.__aexit__(None, None, None)
+
+
+def _cannot_listen(host: str, port: int, exc: OSError) -> ConfigError:
+    return ConfigError(f"{host}:{port} cannot be listened on: {exc.strerror or exc}; choose another with --port, or 0")

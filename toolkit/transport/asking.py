@@ -1,0 +1,42 @@
+"""One HTTP question to a server of ours, and its JSON answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from toolkit.errors import ConnectFailed, TransportError
+from toolkit.transport.urls import REST_SCHEMES, check_url
+
+__all__ = ["ask_json"]
+
+
+async def ask_json(method: str, url: str, body: bytes = b"", *, timeout_s: float) -> tuple[int, Any]:
+    """
+    The HTTP status and the decoded body.
+
+    Raises:
+        ConfigError: The URL is none.
+        ConnectFailed: Nobody listens there.
+        TransportError: No answer came, or none that is JSON.
+    """
+    check_url(url, REST_SCHEMES)
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    headers = {"Content-Type": "application/json", "User-Agent": "tickdeck"}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.request(method, url, data=body or None, headers=headers) as response,
+        ):
+            answer = await response.read()
+            status = response.status
+    except aiohttp.ClientConnectorError as exc:
+        raise ConnectFailed(f"nobody answers at {url}: {exc.strerror or exc}") from None
+    except (aiohttp.ClientError, TimeoutError) as exc:
+        raise TransportError(f"no answer from {url}: {str(exc) or type(exc).__name__}") from None
+    try:
+        return status, msgspec.json.decode(answer)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise TransportError(f"{url} answered HTTP {status}, and no JSON: is it a `tickdeck serve`?") from None
