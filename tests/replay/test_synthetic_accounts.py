@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from replay.face import as_json as encode
-from replay.synthetic.account_info import aggregated
+from replay.hyperliquid.fills import aggregated
 from replay.synthetic.coins import unit_digits
 from replay.synthetic.hyperliquid import SyntheticHyperliquid, VenueOptions
 from replay.synthetic.market import Market, MarketOptions
