@@ -70,15 +70,22 @@ class Script:
         """Something happened."""
         self.put(CONTROL, control_payload(event, **details), conn_id)
 
-    def recording(self, folder: Path, *, accounts: tuple[str, ...] = ()) -> Recording:
+    def recording(self, folder: Path, *, accounts: tuple[str, ...] = (), pairs: tuple[str, ...] = ()) -> Recording:
         """The recording, sealed."""
-        return sealed(folder, self.frames, venue=self.venue, accounts=accounts)
+        return sealed(folder, self.frames, venue=self.venue, accounts=accounts, pairs=pairs)
 
 
-def sealed(folder: Path, frames: Iterable[Frame], *, venue: str = VENUE, accounts: tuple[str, ...] = ()) -> Recording:
+def sealed(
+    folder: Path,
+    frames: Iterable[Frame],
+    *,
+    venue: str = VENUE,
+    accounts: tuple[str, ...] = (),
+    pairs: tuple[str, ...] = (),
+) -> Recording:
     """A sealed recording of those frames."""
     folder.mkdir(parents=True)
-    write_manifest(folder, Manifest(sources=[SourceInfo(venue, 1, (), (), accounts)], flush_interval_s=0.25))
+    write_manifest(folder, Manifest(sources=[SourceInfo(venue, 1, pairs, (), accounts)], flush_interval_s=0.25))
     journal = JournalWriter(folder, 0)
     for frame in frames:
         journal.append(frame)

@@ -30,18 +30,30 @@ COIN_STREAMS: tuple[dict[str, Any], ...] = (
     {"type": "bbo"},
     {"type": "activeAssetCtx"},
 )
-USER_STREAMS = ("orderUpdates", "userEvents", "userFills", "allDexsClearinghouseState", "spotState", "openOrders")
+USER_STREAMS = (
+    "orderUpdates",
+    "userEvents",
+    "userFills",
+    "userFundings",
+    "userNonFundingLedgerUpdates",
+    "allDexsClearinghouseState",
+    "spotState",
+    "openOrders",
+)
 
 
 def taker(venue: SyntheticHyperliquid) -> str:
     return next(each.address for each in venue.exchange.accounts.values() if each.name == "taker")
 
 
-def synthetic_session(folder: Path, *, seconds: int = 20, seed: int = 7) -> tuple[Recording, str]:
+def synthetic_session(
+    folder: Path, *, seconds: int = 20, seed: int = 7, as_recorder: bool = False
+) -> tuple[Recording, str]:
     """
     A recorded session of the synthetic venue, made without sockets and in no time, and the account in it.
 
-    It has the listing, funding of an hour ago, every stream of two coins, mids, and the streams of an account.
+    It has the listing, funding of a day, streams of two coins and of an account; and all mids, or (`as_recorder`) only what
+    our own recorder asks for, on connections as it makes them.
     """
     market = Market(MarketOptions(seed=seed))
     options = VenueOptions(users_max=15)
@@ -61,18 +73,22 @@ def synthetic_session(folder: Path, *, seconds: int = 20, seed: int = 7) -> tupl
     rest(f"userRole:{user}", type="userRole", user=user)
     for coin in COINS:
         rest(f"fundingHistory:{coin}", type="fundingHistory", coin=coin, startTime=now // 10**6 - 86_400_000)
+    coin_streams = [[{**stream, "coin": coin} for stream in COIN_STREAMS for coin in COINS]]
+    if as_recorder:
+        coin_streams = [coin_streams[0][: len(COINS)], coin_streams[0][len(COINS) :]]
+        rest(f"frontendOpenOrders:{user}:", type="frontendOpenOrders", user=user)
+        rest(f"historicalOrders:{user}:", type="historicalOrders", user=user)
+    else:
+        coin_streams[0].append({"type": "allMids"})
+    wanted = [*coin_streams, [{"type": kind, "user": user} for kind in USER_STREAMS]]
+    roles = [*(("depth", "main") if as_recorder else ("main",)), "user-0"]
     sessions = []
-    for conn_id, wanted in enumerate(
-        (
-            [{**stream, "coin": coin} for stream in COIN_STREAMS for coin in COINS] + [{"type": "allMids"}],
-            [{"type": kind, "user": user} for kind in USER_STREAMS],
-        )
-    ):
-        script.control("connected", conn_id, role=("main", "user-0")[conn_id], url="")
+    for conn_id, subscriptions in enumerate(wanted):
+        script.control("connected", conn_id, role=roles[conn_id], url="")
         session = venue.connect("127.0.0.1", now)
         assert session is not None
         sessions.append(session)
-        for subscription in wanted:
+        for subscription in subscriptions:
             request = {"method": "subscribe", "subscription": subscription}
             script.sent(request, conn_id)
             session.receive(msgspec.json.encode(request).decode(), now)
@@ -86,10 +102,11 @@ def synthetic_session(folder: Path, *, seconds: int = 20, seed: int = 7) -> tupl
         for conn_id, session in enumerate(sessions):
             for text in session.take():
                 script.said(text.encode(), conn_id)
-    for conn_id, role in enumerate(("main", "user-0")):
+    for conn_id, role in enumerate(roles):
         script.control("disconnected", conn_id, role=role, code=1000, reason="", error="", cause="stop")
     script.control("session_end", -1, cause="stop")
-    return script.recording(folder, accounts=(user,)), user
+    pairs = tuple(f"{coin}-USD" for coin in COINS)
+    return script.recording(folder, accounts=(user,), pairs=pairs), user
 
 
 class Served:
