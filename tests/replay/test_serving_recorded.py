@@ -111,7 +111,8 @@ async def record_of(recording: Recording, folder: Path, user: str) -> Recording:
         run = asyncio.get_running_loop().create_task(recorder.run())
 
         async def until(count: int) -> None:
-            while recorder.status.frame_count < count and not run.done():
+            # The recorder tells nobody of a frame that says nothing.
+            while recorder.status.frame_count < count and not run.done():  # noqa: ASYNC110
                 await asyncio.sleep(0)
 
         await settled(server, recorder, run)
