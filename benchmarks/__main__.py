@@ -24,6 +24,7 @@ BENCHES: Final = {
     "size": "benchmarks.size",
     "seek": "benchmarks.seeking",
     "memory": "benchmarks.memory",
+    "serving": "benchmarks.serving",
     "peers": "benchmarks.peers",
 }
 

@@ -25,7 +25,7 @@ from replay.serving.deck import Deck, DeckOptions
 from replay.serving.venue import Client
 from replay.serving.venues import SERVED
 from toolkit.clock import NS_PER_S, Clock
-from toolkit.transport.server import LoopbackServer, Peer, RestRequest, RestResponse
+from toolkit.transport.server import LoopbackServer, Peer, RestRequest, RestResponse, framed_texts
 
 __all__ = ["ServerOptions", "Start", "TapeServer"]
 
@@ -222,13 +222,18 @@ class TapeServer:
         if not stirred:
             return
         is_bounded = self.deck.player.speed is not None
+        # Clients with the same subscriptions have the same to read: it is put in frames once.
+        latest: list[bytes] = []
+        framed = b""
         for client in list(stirred):
             peer = self._peers.get(client)
             if peer is None:
                 continue
             payloads = client.take()
             if payloads:
-                peer.write(payloads, is_bounded=is_bounded)
+                if payloads != latest:
+                    latest, framed = payloads, framed_texts(payloads)
+                peer.write(payloads, framed, is_bounded=is_bounded)
             if client.drop is not None:
                 if client.drop.code is None:
                     peer.abort()

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-__all__ = ["LoopbackServer", "Peer", "RestRequest", "RestResponse", "ServerProtocol"]
+__all__ = ["LoopbackServer", "Peer", "RestRequest", "RestResponse", "ServerProtocol", "framed_texts"]
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _READ_ENDS = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR})
@@ -140,7 +140,7 @@ class Peer:
         self._wake.set()
         return True
 
-    def write(self, payloads: Sequence[bytes], *, is_bounded: bool = True) -> bool:
+    def write(self, payloads: Sequence[bytes], framed: bytes | None = None, *, is_bounded: bool = True) -> bool:
         """
         Send text messages at once, all in one write; False if they can no longer arrive.
 
@@ -148,6 +148,7 @@ class Peer:
 
         Args:
             payloads: The messages, sent as they are.
+            framed: What `framed_texts` makes of them, where somebody has that already: for another peer, mostly.
             is_bounded: Cut the client off if more than its limit is unread; otherwise the sender looks to `unsent_bytes`.
         """
         if not self.is_open or not self._running.is_set():
@@ -155,11 +156,7 @@ class Peer:
         transport = self._transport
         if transport is None or self._queue:
             return all(self.send(payload) for payload in payloads)
-        parts = []
-        for payload in payloads:
-            parts.append(_text_header(len(payload)))
-            parts.append(payload)
-        transport.write(b"".join(parts))
+        transport.write(framed if framed is not None else framed_texts(payloads))
         if is_bounded and transport.get_write_buffer_size() > self._bytes_max:
             self.cut_off()
             return False
@@ -481,6 +478,15 @@ class LoopbackServer:
             self.peers.remove(peer)
             self._protocol.disconnected(peer, ws.close_code)
         return ws
+
+
+def framed_texts(payloads: Sequence[bytes]) -> bytes:
+    """Text messages as a server writes them, one after the other."""
+    parts = []
+    for payload in payloads:
+        parts.append(_text_header(len(payload)))
+        parts.append(payload)
+    return b"".join(parts)
 
 
 def _text_header(length: int) -> bytes:

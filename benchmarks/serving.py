@@ -1,0 +1,207 @@
+"""
+What `tickdeck serve` delivers, and when: many clients at the recorded pace, and one as fast as it reads.
+
+The frames have the sizes and the times of the busiest seconds of a USD-M capture. Clients are in processes of their own and do
+nothing but note when a frame arrived. A frame is late by what passed since the tape's pace made it due.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from benchmarks.captures import sized_payloads
+from benchmarks.frame_server import framed
+from benchmarks.harness import ROOT, Figure, Options
+from recordings.capture_files import CaptureFile
+from recordings.importing import ImportOptions, import_capture
+from toolkit.clock import NS_PER_S
+from toolkit.rng import seeded
+
+__all__ = ["run"]
+
+_BINANCE: Final = "binance/usdm_btcusdt_20240808.gz"
+_CLIENTS: Final = 50
+_AUDIENCES: Final = 2
+_SECONDS: Final = 20.0
+_START_NS: Final = 1_790_000_000 * NS_PER_S
+_SUBSCRIBE: Final = '{"method":"subscribe","subscription":{"type":"bbo","coin":"BTC"}}'
+
+
+def run(options: Options) -> list[Figure]:
+    """Measure serving."""
+    origin, frames = _frames(options)
+    pace = _busiest(frames, round(min(_SECONDS, options.seconds) * NS_PER_S))
+    figures = _at_pace(options, origin, pace)
+    return figures + _as_fast_as_possible(options, origin, frames)
+
+
+def _figure(name: str, value: float, unit: str, note: str = "") -> Figure:
+    return Figure(bench="serving", name=name, value=value, unit=unit, note=note)
+
+
+# Frames ----------------------------------------------------------------------------------------------------------------
+
+
+def _frames(options: Options) -> tuple[str, list[tuple[int, bytes]]]:
+    """Times, and quotes as long as the frames of the capture."""
+    origin, payloads = sized_payloads(options, max(options.frames // 2, 100))
+    sizes = [max(150, len(payload)) for payload in payloads]
+    path = options.capture(_BINANCE)
+    if path is not None:
+        lines = [line for line in CaptureFile(path, "collector") if len(line.payload) < 1 << 16]
+        times = [line.ts_recv or 0 for line in lines[: len(sizes)]]
+    else:
+        random, now = seeded("times"), _START_NS
+        times = []
+        for _ in sizes:
+            now += round(random.expovariate(600) * NS_PER_S)
+            times.append(now)
+    return origin, [(time, _quote(time, size)) for time, size in zip(times, sizes, strict=True)]
+
+
+def _quote(time: int, size: int) -> bytes:
+    level = {"px": "60000.0", "sz": "1.0", "n": 1}
+    data = {"coin": "BTC", "time": time // 10**6, "bbo": [level, {**level, "px": "60001.0"}], "pad": ""}
+    bare = msgspec.json.encode({"channel": "bbo", "data": data})
+    return msgspec.json.encode({"channel": "bbo", "data": {**data, "pad": "x" * max(0, size - len(bare))}})
+
+
+def _busiest(frames: list[tuple[int, bytes]], length_ns: int) -> list[tuple[int, bytes]]:
+    """The stretch of that length with the most frames."""
+    times = np.array([time for time, _ in frames], np.int64)
+    ends = np.searchsorted(times, times + length_ns)
+    start = int(np.argmax(ends - np.arange(len(times))))
+    return frames[start : int(ends[start])]
+
+
+def _recorded(options: Options, name: str, frames: list[tuple[int, bytes]]) -> Path:
+    source, folder = options.folder / f"{name}.txt", options.folder / name
+    source.write_bytes(b"".join(b"%d %s\n" % frame for frame in frames))
+    import_capture([source], folder, ImportOptions(venue="hyperliquid", line_format="collector"))
+    return folder
+
+
+# Processes -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _python(*words: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", *words], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def _line(process: subprocess.Popen[str]) -> Any:
+    assert process.stdout is not None
+    text = process.stdout.readline()
+    return text.strip() if text.startswith("ready") else json.loads(text)
+
+
+def _tell(process: subprocess.Popen[str], value: Any) -> None:
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(value) + "\n")
+    process.stdin.flush()
+
+
+def _control(url: str, *words: str) -> Any:
+    command = [sys.executable, "-m", "toolkit.cli", "ctl", "--url", url, "--json", *words]
+    return json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)
+
+
+@contextmanager
+def _served(folder: Path, *words: str) -> Iterator[tuple[str, str]]:
+    with _python("toolkit.cli", "serve", str(folder), "--port", "0", "--json", "--paused", *words) as server:
+        facts = _line(server)
+        yield facts["url"], next(iter(facts["venues"].values()))["ws_url"]
+
+
+# Measurements ----------------------------------------------------------------------------------------------------------
+
+
+def _at_pace(options: Options, origin: str, frames: list[tuple[int, bytes]]) -> list[Figure]:
+    """All clients at 1x."""
+    folder = _recorded(options, "pace", frames)
+    times = options.folder / "pace.npy"
+    # What the tape keeps pace by is the latest time so far.
+    np.save(times, np.maximum.accumulate(np.array([time for time, _ in frames], np.int64)))
+    count = max(1, _CLIENTS // _AUDIENCES)
+    listen = ("benchmarks.audience", "listen")
+    with _served(folder) as (url, ws_url):
+        words = (ws_url, str(count), str(times), _SUBSCRIBE, "1")
+        with _python(*listen, *words) as first, _python(*listen, *words) as second:
+            audiences = (first, second)
+            for audience in audiences:
+                assert _line(audience) == "ready"
+            _control(url, "resume")
+            pace = _control(url, "status")["pace"]
+            for audience in audiences:
+                _tell(audience, pace)
+            found = [_line(audience) for audience in audiences]
+        status = _control(url, "status")
+    seconds = (frames[-1][0] - frames[0][0]) / NS_PER_S
+    note = f"{origin}; {len(frames):,} frames in {seconds:.1f} s to {count * len(audiences)} clients"
+    worst = {name: max(each["late_ns"][name] for each in found) / 1e6 for name in found[0]["late_ns"]}
+    return [
+        _figure("delivered at 1x", sum(each["frames"] for each in found) / seconds, "frames/s", note),
+        _figure("late, median", worst["50"], "ms"),
+        _figure("late, 99 %", worst["99"], "ms", f"{status['cut_off']} clients cut off; aim: below 20 ms"),
+        _figure("late, 99.9 %", worst["99.9"], "ms"),
+        _figure("late, at most", worst["100"], "ms"),
+    ]
+
+
+def _as_fast_as_possible(options: Options, origin: str, frames: list[tuple[int, bytes]]) -> list[Figure]:
+    """One client without a pace, beside a bare server; by turns, so that both see the same machine."""
+    folder = _recorded(options, "fast", frames)
+    times = options.folder / "fast.npy"
+    np.save(times, np.array([time for time, _ in frames], np.int64))
+    content = options.folder / "fast.ws"
+    content.write_bytes(b"".join(framed(payload) for _, payload in frames))
+    bare, ours = [], []
+    for _ in range(max(options.repeats, 1)):
+        bare.append(_bare_rate(content, times))
+        ours.append(_our_rate(folder, times))
+    note = f"{origin}; {len(frames):,} frames, median of {options.repeats}"
+    middle_bare, middle_ours = statistics.median(bare), statistics.median(ours)
+    return [
+        _figure("bare websockets server", middle_bare, "frames/s", note),
+        _figure("tickdeck serve --speed max", middle_ours, "frames/s"),
+        _figure("tickdeck serve over the bare server", middle_ours / middle_bare, "times", "aim: 0.6 at least"),
+    ]
+
+
+def _bare_rate(content: Path, times: Path) -> float:
+    with _python("benchmarks.audience", "bare", str(content)) as server:
+        url = _line(server)["url"]
+        with _python("benchmarks.audience", "listen", url, "1", str(times), "go", "0") as audience:
+            assert _line(audience) == "ready"
+            _tell(audience, None)
+            found = _line(audience)
+    return float(found["frames"] / found["seconds"])
+
+
+def _our_rate(folder: Path, times: Path) -> float:
+    listen = ("benchmarks.audience", "listen")
+    with (
+        _served(folder, "--speed", "max") as (url, ws_url),
+        _python(*listen, ws_url, "1", str(times), _SUBSCRIBE, "1") as audience,
+    ):
+        assert _line(audience) == "ready"
+        _control(url, "resume")
+        _tell(audience, None)
+        found = _line(audience)
+    return float(found["frames"] / found["seconds"])
