@@ -8,6 +8,7 @@ nothing but note when a frame arrived. A frame is late by what passed since the 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -123,10 +124,19 @@ def _control(url: str, *words: str) -> Any:
 
 
 @contextmanager
-def _served(folder: Path, *words: str) -> Iterator[tuple[str, str]]:
+def _served(folder: Path, *words: str) -> Iterator[tuple[str, str, int]]:
     with _python("toolkit.cli", "serve", str(folder), "--port", "0", "--json", "--paused", *words) as server:
         facts = _line(server)
-        yield facts["url"], next(iter(facts["venues"].values()))["ws_url"]
+        yield facts["url"], next(iter(facts["venues"].values()))["ws_url"], server.pid
+
+
+def _processor_s(pid: int) -> float | None:
+    """Processor time that a process has used; None where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # Measurements ----------------------------------------------------------------------------------------------------------
@@ -140,17 +150,19 @@ def _at_pace(options: Options, origin: str, frames: list[tuple[int, bytes]]) -> 
     np.save(times, np.maximum.accumulate(np.array([time for time, _ in frames], np.int64)))
     count = max(1, _CLIENTS // _AUDIENCES)
     listen = ("benchmarks.audience", "listen")
-    with _served(folder) as (url, ws_url):
+    with _served(folder) as (url, ws_url, pid):
         words = (ws_url, str(count), str(times), _SUBSCRIBE, "1")
         with _python(*listen, *words) as first, _python(*listen, *words) as second:
             audiences = (first, second)
             for audience in audiences:
                 assert _line(audience) == "ready"
+            before = _processor_s(pid)
             _control(url, "resume")
             pace = _control(url, "status")["pace"]
             for audience in audiences:
                 _tell(audience, pace)
             found = [_line(audience) for audience in audiences]
+        after = _processor_s(pid)
         status = _control(url, "status")
     seconds = (frames[-1][0] - frames[0][0]) / NS_PER_S
     note = f"{origin}; {len(frames):,} frames in {seconds:.1f} s to {count * len(audiences)} clients"
@@ -161,6 +173,11 @@ def _at_pace(options: Options, origin: str, frames: list[tuple[int, bytes]]) -> 
         _figure("late, 99 %", worst["99"], "ms", f"{status['cut_off']} clients cut off; aim: below 20 ms"),
         _figure("late, 99.9 %", worst["99.9"], "ms"),
         _figure("late, at most", worst["100"], "ms"),
+        *(
+            [_figure("of one core used by the server", (after - before) / seconds * 100, "%")]
+            if before and after
+            else []
+        ),
     ]
 
 
@@ -197,7 +214,7 @@ def _bare_rate(content: Path, times: Path) -> float:
 def _our_rate(folder: Path, times: Path) -> float:
     listen = ("benchmarks.audience", "listen")
     with (
-        _served(folder, "--speed", "max") as (url, ws_url),
+        _served(folder, "--speed", "max") as (url, ws_url, _),
         _python(*listen, ws_url, "1", str(times), _SUBSCRIBE, "1") as audience,
     ):
         assert _line(audience) == "ready"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,4 +184,6 @@ async def _serve_synthetic(venue: str, seed: str, port: int, as_json: bool) -> N
 
 
 def _cannot_listen(host: str, port: int, exc: OSError) -> ConfigError:
-    return ConfigError(f"{host}:{port} cannot be listened on: {exc.strerror or exc}; choose another with --port, or 0")
+    return ConfigError(
+        f"{host}:{port} cannot be listened on: {os.strerror(exc.errno or 0)}; choose another with --port, or 0"
+    )
