@@ -7,6 +7,8 @@ Commands run in a folder with two recordings of the embedded venue and the captu
 - `tickdeck record hyperliquid` gets the URLs of the embedded venue, and of its accounts the one that trades; it lasts
   a second, and `tickdeck demo` two.
 - `tickdeck record` of another venue or from a file of settings is parsed, not run.
+- `tickdeck serve` ends with the tape, which runs at full speed; a synthetic market is stopped once it has said where it is.
+- `tickdeck ctl`, and a program that names the server's usual place, find a server of the first recording.
 - `make TARGET`: the target has to exist. `pip`, `git`, `python -m venv` and `systemctl` are left alone.
 
 In a `console` block the lines that begin with `$` are commands, in a `sh` block all are. `python` blocks run as they
@@ -26,7 +28,8 @@ import struct
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,7 @@ from recordings.recording import Recording
 from recordings.schema import FORMAT_VERSION, TABLE_OF, TABLES
 from tests.embedded_recording import ROOT, embedded_venue, environment, make_workspace
 from toolkit.cli.main import COMMANDS, cli
+from toolkit.cli.serve import DEFAULT_PORT
 from toolkit.digest import DigestChain
 from toolkit.frames import FRAME_KINDS
 from toolkit.messages import BestQuote, BookSnapshot, BookTop, EventKind, Side, Trade
@@ -54,6 +58,8 @@ PAGES = sorted(
 )
 #: Pages whose programs are pieces of something that does not exist yet.
 SKETCHES = {"adding-a-venue.md"}
+#: Where `tickdeck serve` listens unless told otherwise.
+SERVER = f"http://127.0.0.1:{DEFAULT_PORT}"
 #: Exit statuses that are an answer, not a failure.
 ANSWERS = {"gaps": {0, 3}}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -135,11 +141,53 @@ def test_a_command_runs(page: Path, command: str, workspace: Path, venue_urls: d
         command = shlex.join(words)
     elif words[:2] == ["tickdeck", "demo"]:
         command = shlex.join(changed(words, "--duration", "2s"))
+    elif words[:2] == ["tickdeck", "serve"]:
+        serve(words, workspace)
+        return
+    elif words[:2] == ["tickdeck", "ctl"]:
+        with served(workspace) as url:
+            run_in(workspace, shlex.join(["tickdeck", "ctl", "--url", url, *words[2:]]))
+        return
+    run_in(workspace, command, ANSWERS.get(words[1] if len(words) > 1 else "", {0}))
+
+
+def run_in(workspace: Path, command: str, expected: Collection[int] = (0,)) -> None:
+    """Run a command there."""
     done = subprocess.run(
         command, shell=True, cwd=workspace, env=environment(), capture_output=True, text=True, check=False
     )
-    expected = ANSWERS.get(words[1] if len(words) > 1 else "", {0})
     assert done.returncode in expected, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def serve(words: list[str], workspace: Path) -> None:
+    """Run a command that would serve for ever."""
+    if "--synthetic" in words:
+        with started([*words, "--port", "0", "--json"], workspace) as facts:
+            assert facts["venues"]
+        return
+    extra = [word for word in ("--no-wait", "--exit") if word not in words]
+    kept = [word for word in words if word != "--loop"]
+    run_in(workspace, shlex.join([*changed(kept, "--speed", "max"), *extra, "--port", "0"]))
+
+
+@contextmanager
+def started(words: list[str], workspace: Path) -> Iterator[dict[str, Any]]:
+    """A server at work, and the line of JSON in which it says where it is."""
+    command = [sys.executable, "-m", "toolkit.cli", *words[1:]]
+    with subprocess.Popen(command, cwd=workspace, env=environment(), stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def served(workspace: Path) -> Iterator[str]:
+    """A server of the first recording, which stands at its beginning."""
+    words = ["tickdeck", "serve", "tapes/monday", "--port", "0", "--paused", "--json"]
+    with started(words, workspace) as facts:
+        yield facts["url"]
 
 
 def changed(words: list[str], option: str, value: str) -> list[str]:
@@ -183,14 +231,15 @@ def test_a_program_runs(page: Path, program: str, workspace: Path) -> None:
     if page.name in SKETCHES:
         ast.parse(program)
         return
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        cwd=workspace,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with served(workspace) if SERVER in program else nullcontext(SERVER) as url:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", program.replace(SERVER, url)],
+            cwd=workspace,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
 

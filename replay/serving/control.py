@@ -6,7 +6,7 @@ The controls of a running server: what `tickdeck ctl` asks, over HTTP below `/ti
 | `GET /tickdeck/status` | | nothing |
 | `POST /tickdeck/pause`, `resume`, `stop` | | that |
 | `POST /tickdeck/step` | `{"frames": 1}` | pause, and play so many frames |
-| `POST /tickdeck/seek` | `{"ns": ...}` or `{"by_ns": ...}` | go to a time, or forwards or backwards |
+| `POST /tickdeck/seek` | `{"ns": ...}` or `{"by_ns": ...}` | go to a time, or forwards or backwards, at most to an end |
 | `POST /tickdeck/speed` | `{"speed": "10x"}` | play at that pace |
 
 Every answer is the status after it, as JSON; an error is `{"error": "..."}` with a status of 400 or more.
@@ -133,7 +133,7 @@ class Controls:
         player, tape = self._server.deck.player, self._server.deck.tape
         ns, by_ns = details.get("ns"), details.get("by_ns")
         if isinstance(by_ns, int) and not isinstance(by_ns, bool):
-            ns = player.position_ns + by_ns
+            ns = min(max(player.position_ns + by_ns, tape.first_ns), tape.last_ns)
         if not isinstance(ns, int) or isinstance(ns, bool):
             raise ConfigError('nowhere to seek to: expected {"ns": ...} or {"by_ns": ...}')
         if not tape.first_ns <= ns <= tape.last_ns:

@@ -93,13 +93,16 @@ def test_the_recorder_records_a_served_recording(tape: tuple[Recording, str], tm
             command += ["--channel", channel]
         command += ["--ws-url", place["ws_url"], "--rest-url", place["rest_url"], "-o", str(tmp_path / "again")]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as recorder:
-            while ctl(facts["url"], "status")["subscriptions"] < 16:
-                assert recorder.poll() is None, recorder.communicate()
-            ctl(facts["url"], "resume")
-            while ctl(facts["url"], "status")["state"] != "ended":
-                pass
-            recorder.send_signal(signal.SIGINT)
-            _, errors = recorder.communicate(timeout=60)
+            try:
+                while ctl(facts["url"], "status")["subscriptions"] < 16:
+                    assert recorder.poll() is None, recorder.communicate()
+                ctl(facts["url"], "resume")
+                while ctl(facts["url"], "status")["state"] != "ended":
+                    pass
+                recorder.send_signal(signal.SIGINT)
+                _, errors = recorder.communicate(timeout=60)
+            finally:
+                recorder.kill()
         assert recorder.returncode == 0, errors
     assert verify(tmp_path / "again").problems == []
     original = by_connection(recording)

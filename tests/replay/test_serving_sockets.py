@@ -392,6 +392,17 @@ def test_idle_connections_make_room(tmp_path: Path) -> None:
     against(attack, tmp_path, connections_max=8)
 
 
+def test_connections_that_have_come_and_gone_do_not_count(tmp_path: Path) -> None:
+    """However many questions were asked, each on a connection of its own, the next one is answered."""
+
+    async def attack(running: Running) -> None:
+        for _ in range(50):
+            assert (await running.control("status"))["http"] == 200
+        assert len(running.server._server._heard) <= 9
+
+    against(attack, tmp_path, connections_max=8)
+
+
 def test_more_websockets_than_allowed_are_refused(tmp_path: Path) -> None:
     async def attack(running: Running) -> None:
         clients = [await running.connect() for _ in range(3)]

@@ -304,6 +304,7 @@ class LoopbackServer:
         self._sweep: asyncio.TimerHandle | None = None
         #: When each connection was last heard of, by the loop's clock; those that carry a WebSocket are not in it.
         self._heard: dict[asyncio.BaseProtocol, float] = {}
+        self._living: set[asyncio.BaseProtocol] = set()
         self._busy: set[asyncio.BaseProtocol] = set()
         self._origins = _LOOPBACK_NAMES | frozenset(allowed_origins)
         self._on_sent = on_sent
@@ -386,15 +387,20 @@ class LoopbackServer:
         server = self._runner.server if self._runner is not None else None
         living = set(server.connections) if server is not None else set()
         now = asyncio.get_running_loop().time()
+        for handler in [handler for handler in self._heard if handler not in living]:
+            # Gone; or it was accepted a moment ago and lives from the loop's next turn on.
+            if handler in self._living or now - self._heard[handler] > self._idle_s_max:
+                del self._heard[handler]
+        self._living = living.intersection(self._heard)
+        too_many = len(self._heard) - self._connections_max
         for handler, heard in list(self._heard.items()):
-            if handler not in living:
-                # Made a moment ago, or gone.
-                if now - heard > self._idle_s_max:
-                    del self._heard[handler]
-            elif now - heard > self._idle_s_max or len(self._heard) > self._connections_max:
+            if handler not in living or handler in self._busy:
+                continue
+            if now - heard > self._idle_s_max or too_many > 0:
+                too_many -= 1
+                del self._heard[handler]
                 transport = getattr(handler, "transport", None)
-                if handler not in self._busy and transport is not None:
-                    del self._heard[handler]
+                if transport is not None:
                     transport.abort()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -404,6 +410,7 @@ class LoopbackServer:
             return await self._respond(request)
         finally:
             self._busy.discard(handler)
+            self._living.add(handler)
             if self._heard.pop(handler, None) is not None:
                 self._heard[handler] = asyncio.get_running_loop().time()
 
