@@ -391,7 +391,7 @@ class LoopbackServer:
             # Gone; or it was accepted a moment ago and lives from the loop's next turn on.
             if handler in self._living or now - self._heard[handler] > self._idle_s_max:
                 del self._heard[handler]
-        self._living = living.intersection(self._heard)
+        self._living = {handler for handler in self._heard if handler in living}
         too_many = len(self._heard) - self._connections_max
         for handler, heard in list(self._heard.items()):
             if handler not in living or handler in self._busy:
