@@ -127,7 +127,7 @@ async def _listen(url: str, count: int, times: Any, subscribe: bytes, skip: int)
     await asyncio.gather(*(listener.done for listener in listeners))
     pace = json.loads(await asyncio.to_thread(sys.stdin.readline))
     spans = [listener.arrivals[-1][1] - listener.arrivals[0][1] for listener in listeners]
-    found: dict[str, Any] = {"frames": count * len(times), "seconds": max(spans) / 1e9}
+    found: dict[str, Any] = {"frames": count * len(times), "seconds": max(1, *spans) / 1e9}
     if pace is not None:
         due = times - pace["tape_ns"] + pace["mono_ns"]
         late = np.concatenate([_arrived(listener.arrivals, len(times)) - due for listener in listeners])

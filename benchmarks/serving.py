@@ -1,8 +1,9 @@
 """
 What `tickdeck serve` delivers, and when: many clients at the recorded pace, and one as fast as it reads.
 
-The frames have the sizes and the times of the busiest seconds of a USD-M capture. Clients are in processes of their own and do
-nothing but note when a frame arrived. A frame is late by what passed since the tape's pace made it due.
+The tape is a USD-M capture behind Binance's interface, its busiest seconds at the recorded pace; without a capture, quotes of
+Hyperliquid that are as long and about as dense. Clients are in processes of their own and do nothing but note when a frame
+arrived. A frame is late by what passed since the tape's pace made it due.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -35,15 +36,24 @@ _CLIENTS: Final = 50
 _AUDIENCES: Final = 2
 _SECONDS: Final = 20.0
 _START_NS: Final = 1_790_000_000 * NS_PER_S
-_SUBSCRIBE: Final = '{"method":"subscribe","subscription":{"type":"bbo","coin":"BTC"}}'
+
+
+class _Tape(NamedTuple):
+    """Frames with their times, whose they are, and how to subscribe all of them."""
+
+    origin: str
+    venue: str
+    path: str
+    subscribe: str
+    frames: list[tuple[int, bytes]]
 
 
 def run(options: Options) -> list[Figure]:
     """Measure serving."""
-    origin, frames = _frames(options)
-    pace = _busiest(frames, round(min(_SECONDS, options.seconds) * NS_PER_S))
-    figures = _at_pace(options, origin, pace)
-    return figures + _as_fast_as_possible(options, origin, frames)
+    path = options.capture(_BINANCE)
+    tape = _generated(options) if path is None else _captured(options, path)
+    pace = tape._replace(frames=_busiest(tape.frames, round(min(_SECONDS, options.seconds) * NS_PER_S)))
+    return _at_pace(options, pace) + _as_fast_as_possible(options, tape)
 
 
 def _figure(name: str, value: float, unit: str, note: str = "") -> Figure:
@@ -53,21 +63,29 @@ def _figure(name: str, value: float, unit: str, note: str = "") -> Figure:
 # Frames ----------------------------------------------------------------------------------------------------------------
 
 
-def _frames(options: Options) -> tuple[str, list[tuple[int, bytes]]]:
-    """Times, and quotes as long as the frames of the capture."""
+def _captured(options: Options, path: Path) -> _Tape:
+    """The capture, less the REST snapshot in it, which nobody subscribes."""
+    frames = []
+    names: dict[str, None] = {}
+    for line in CaptureFile(path, "collector"):
+        if line.ts_recv is not None and line.payload.startswith(b'{"stream":"'):
+            frames.append((line.ts_recv, line.payload))
+            names[line.payload[11 : line.payload.index(b'"', 11)].decode()] = None
+    subscribe = json.dumps({"method": "SUBSCRIBE", "params": list(names), "id": 1})
+    origin = "USD-M capture (BTCUSDT, 2024-08-08)"
+    return _Tape(origin, "binance-usdm", "/public/stream", subscribe, frames[: max(options.frames, 100)])
+
+
+def _generated(options: Options) -> _Tape:
+    """Quotes as long as the frames of a capture."""
     origin, payloads = sized_payloads(options, max(options.frames // 2, 100))
-    sizes = [max(150, len(payload)) for payload in payloads]
-    path = options.capture(_BINANCE)
-    if path is not None:
-        lines = [line for line in CaptureFile(path, "collector") if len(line.payload) < 1 << 16]
-        times = [line.ts_recv or 0 for line in lines[: len(sizes)]]
-    else:
-        random, now = seeded("times"), _START_NS
-        times = []
-        for _ in sizes:
-            now += round(random.expovariate(600) * NS_PER_S)
-            times.append(now)
-    return origin, [(time, _quote(time, size)) for time, size in zip(times, sizes, strict=True)]
+    random, now = seeded("times"), _START_NS
+    frames = []
+    for payload in payloads:
+        now += round(random.expovariate(600) * NS_PER_S)
+        frames.append((now, _quote(now, len(payload))))
+    subscribe = '{"method":"subscribe","subscription":{"type":"bbo","coin":"BTC"}}'
+    return _Tape(origin, "hyperliquid", "", subscribe, frames)
 
 
 def _quote(time: int, size: int) -> bytes:
@@ -85,10 +103,10 @@ def _busiest(frames: list[tuple[int, bytes]], length_ns: int) -> list[tuple[int,
     return frames[start : int(ends[start])]
 
 
-def _recorded(options: Options, name: str, frames: list[tuple[int, bytes]]) -> Path:
+def _recorded(options: Options, name: str, tape: _Tape) -> Path:
     source, folder = options.folder / f"{name}.txt", options.folder / name
-    source.write_bytes(b"".join(b"%d %s\n" % frame for frame in frames))
-    import_capture([source], folder, ImportOptions(venue="hyperliquid", line_format="collector"))
+    source.write_bytes(b"".join(b"%d %s\n" % frame for frame in tape.frames))
+    import_capture([source], folder, ImportOptions(venue=tape.venue, line_format="collector"))
     return folder
 
 
@@ -142,16 +160,16 @@ def _processor_s(pid: int) -> float | None:
 # Measurements ----------------------------------------------------------------------------------------------------------
 
 
-def _at_pace(options: Options, origin: str, frames: list[tuple[int, bytes]]) -> list[Figure]:
+def _at_pace(options: Options, tape: _Tape) -> list[Figure]:
     """All clients at 1x."""
-    folder = _recorded(options, "pace", frames)
+    folder, frames = _recorded(options, "pace", tape), tape.frames
     times = options.folder / "pace.npy"
     # What the tape keeps pace by is the latest time so far.
     np.save(times, np.maximum.accumulate(np.array([time for time, _ in frames], np.int64)))
     count = max(1, _CLIENTS // _AUDIENCES)
     listen = ("benchmarks.audience", "listen")
     with _served(folder) as (url, ws_url, pid):
-        words = (ws_url, str(count), str(times), _SUBSCRIBE, "1")
+        words = (ws_url + tape.path, str(count), str(times), tape.subscribe, "1")
         with _python(*listen, *words) as first, _python(*listen, *words) as second:
             audiences = (first, second)
             for audience in audiences:
@@ -165,7 +183,7 @@ def _at_pace(options: Options, origin: str, frames: list[tuple[int, bytes]]) -> 
         after = _processor_s(pid)
         status = _control(url, "status")
     seconds = (frames[-1][0] - frames[0][0]) / NS_PER_S
-    note = f"{origin}; {len(frames):,} frames in {seconds:.1f} s to {count * len(audiences)} clients"
+    note = f"{tape.origin}; {len(frames):,} frames in {seconds:.1f} s to {count * len(audiences)} clients"
     worst = {name: max(each["late_ns"][name] for each in found) / 1e6 for name in found[0]["late_ns"]}
     return [
         _figure("delivered at 1x", sum(each["frames"] for each in found) / seconds, "frames/s", note),
@@ -181,9 +199,9 @@ def _at_pace(options: Options, origin: str, frames: list[tuple[int, bytes]]) -> 
     ]
 
 
-def _as_fast_as_possible(options: Options, origin: str, frames: list[tuple[int, bytes]]) -> list[Figure]:
+def _as_fast_as_possible(options: Options, tape: _Tape) -> list[Figure]:
     """One client without a pace, beside a bare server; by turns, so that both see the same machine."""
-    folder = _recorded(options, "fast", frames)
+    folder, frames = _recorded(options, "fast", tape), tape.frames
     times = options.folder / "fast.npy"
     np.save(times, np.array([time for time, _ in frames], np.int64))
     content = options.folder / "fast.ws"
@@ -191,8 +209,8 @@ def _as_fast_as_possible(options: Options, origin: str, frames: list[tuple[int, 
     bare, ours = [], []
     for _ in range(max(options.repeats, 1)):
         bare.append(_bare_rate(content, times))
-        ours.append(_our_rate(folder, times))
-    note = f"{origin}; {len(frames):,} frames, median of {options.repeats}"
+        ours.append(_our_rate(folder, times, tape))
+    note = f"{tape.origin}; {len(frames):,} frames, median of {options.repeats}"
     middle_bare, middle_ours = statistics.median(bare), statistics.median(ours)
     return [
         _figure("bare websockets server", middle_bare, "frames/s", note),
@@ -211,11 +229,11 @@ def _bare_rate(content: Path, times: Path) -> float:
     return float(found["frames"] / found["seconds"])
 
 
-def _our_rate(folder: Path, times: Path) -> float:
+def _our_rate(folder: Path, times: Path, tape: _Tape) -> float:
     listen = ("benchmarks.audience", "listen")
     with (
         _served(folder, "--speed", "max") as (url, ws_url, _),
-        _python(*listen, ws_url, "1", str(times), _SUBSCRIBE, "1") as audience,
+        _python(*listen, ws_url + tape.path, "1", str(times), tape.subscribe, "1") as audience,
     ):
         assert _line(audience) == "ready"
         _control(url, "resume")

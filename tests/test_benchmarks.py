@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from itertools import count, pairwise
@@ -20,6 +21,7 @@ from benchmarks.memory import _base, _payload_bytes, _replayed, _tape
 from benchmarks.replaying import run as run_replay
 from benchmarks.sealing import run as run_sealing
 from benchmarks.seeking import run as run_seeking
+from benchmarks.serving import run as run_serving
 from benchmarks.size import run as run_size
 from recordings.recording import Recording
 from recordings.verifying import verify
@@ -77,6 +79,19 @@ def test_sealing_reports_the_lag_of_the_loop(tiny: Options) -> None:
     assert named(figures, "frames sealed").note.startswith("1,000 frames")
     most = named(figures, "the same, at most").value
     assert 0 <= named(figures, "lag of the receiving loop meanwhile, 99.9th percentile").value <= most
+
+
+def test_serving_delivers_every_frame_to_every_client(tiny: Options) -> None:
+    """At the recorded pace and without one, and both sides of the ratio are there."""
+    figures = run_serving(tiny)
+    note = named(figures, "delivered at 1x").note
+    frames, seconds = re.search(r"; ([\d,]+) frames in ([\d.]+) s to 50 clients", note).groups()  # type: ignore[union-attr]
+    assert int(frames) > 50
+    assert named(figures, "delivered at 1x").value == pytest.approx(50 * int(frames) / float(seconds), rel=0.3)
+    assert named(figures, "late, 99 %").note.startswith("0 clients cut off")
+    ratio = named(figures, "tickdeck serve over the bare server")
+    bare, ours = named(figures, "bare websockets server"), named(figures, "tickdeck serve --speed max")
+    assert ratio.value == pytest.approx(ours.value / bare.value)
 
 
 def test_sizes_add_up(tiny: Options) -> None:
