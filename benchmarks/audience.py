@@ -1,8 +1,8 @@
 """
 The two other sides of the `serving` benchmark, each in a process of its own.
 
-`python -m benchmarks.audience listen WS_URL COUNT TIMES SUBSCRIBE SKIP`: COUNT clients that do nothing but note when each frame
-arrived. Prints `ready` when every one has been answered; then takes a line of JSON with the pace of the tape (or `null`),
+`python -m benchmarks.audience listen WS_URL COUNT FRAMES SUBSCRIBE SKIP`: COUNT clients that do nothing but note when each frame
+arrived; FRAMES is a numpy file with the times and the sizes of frames. Prints `ready` when every one has been answered; then takes a line of JSON with the pace of the tape (or `null`),
 and prints what it found as JSON: frames, seconds, and how late they were (ns) at several percentiles.
 
 `python -m benchmarks.audience bare FRAMES`: a bare `websockets` server that sends the frames of a file to whoever says
@@ -34,10 +34,11 @@ _PERCENTILES: Final = (50, 99, 99.9, 100)
 
 class Listener(asyncio.Protocol):
     """
-    One client. The first frames are answers to what it said; the others are counted.
+    One client. It looks at no more than the first frames, which answer what it said; of the rest it counts the bytes, so that
+    what is measured is the server.
 
     Attributes:
-        arrivals: Frames completed so far, and when, for each piece that arrived.
+        arrivals: Bytes received so far, and when, for each piece that arrived.
     """
 
     def __init__(self, request: bytes, subscribe: bytes, skip: int, total: int) -> None:
@@ -59,52 +60,43 @@ class Listener(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now = time.monotonic_ns()
-        data = self._rest + data if self._rest else data
-        if not self._has_shaken_hands:
-            head, found, data = data.partition(b"\r\n\r\n")
-            if not found:
-                self._rest = head
-                return
-            self._has_shaken_hands = True
-            mask = bytes(4)
-            size = len(self._subscribe)
-            head = bytes((0x81, 0x80 | size)) if size < 126 else b"\x81\xfe" + size.to_bytes(2)
-            self._transport.write(head + mask + self._subscribe)
-        count, at, end = 0, 0, len(data)
-        while at + 10 <= end or at + 2 <= end:
-            size = data[at + 1]
-            head_size = 2
-            if size == 126:
-                if at + 4 > end:
-                    break
-                size, head_size = int.from_bytes(data[at + 2 : at + 4]), 4
-            elif size == 127:
-                if at + 10 > end:
-                    break
-                size, head_size = int.from_bytes(data[at + 2 : at + 10]), 10
-            if at + head_size + size > end:
-                break
-            at += head_size + size
-            if self._left_to_skip:
-                self._left_to_skip -= 1
-                if not self._left_to_skip:
-                    self.answered.set_result(None)
-            else:
-                count += 1
-        self._rest = data[at:]
-        if count:
-            self._count += count
+        if self._left_to_skip or not self._has_shaken_hands:
+            data = self._begin(self._rest + data)
+        if data:
+            self._count += len(data)
             self.arrivals.append((self._count, now))
             if self._count >= self._total and not self.done.done():
                 self.done.set_result(None)
 
+    def _begin(self, data: bytes) -> bytes:
+        """Read the handshake and the answers; what follows them."""
+        if not self._has_shaken_hands:
+            head, found, data = data.partition(b"\r\n\r\n")
+            if not found:
+                self._rest = head
+                return b""
+            self._has_shaken_hands = True
+            size = len(self._subscribe)
+            length = bytes((0x80 | size,)) if size < 126 else b"\xfe" + size.to_bytes(2)
+            self._transport.write(b"\x81" + length + bytes(4) + self._subscribe)
+        while self._left_to_skip and len(data) >= 4:
+            size, at = (data[1], 2) if data[1] < 126 else (int.from_bytes(data[2:4]), 4)
+            if len(data) < at + size:
+                break
+            data = data[at + size :]
+            self._left_to_skip -= 1
+            if not self._left_to_skip:
+                self.answered.set_result(None)
+        self._rest = data if self._left_to_skip else b""
+        return b"" if self._left_to_skip else data
+
     def connection_lost(self, exc: Exception | None) -> None:
         for future in (self.answered, self.done):
             if not future.done():
-                future.set_exception(ConnectionError(f"closed after {self._count} frames"))
+                future.set_exception(ConnectionError(f"closed after {self._count:,} of {self._total:,} bytes"))
 
 
-async def _listen(url: str, count: int, times: Any, subscribe: bytes, skip: int) -> None:
+async def _listen(url: str, count: int, times: Any, ends: Any, subscribe: bytes, skip: int) -> None:
     parts = urlsplit(url)
     key = base64.b64encode(os.urandom(16)).decode()
     path = parts.path + (f"?{parts.query}" if parts.query else "")
@@ -118,7 +110,7 @@ async def _listen(url: str, count: int, times: Any, subscribe: bytes, skip: int)
     listeners = []
     for _ in range(count):
         _, listener = await loop.create_connection(
-            lambda: Listener(request, subscribe, skip, len(times)), parts.hostname, parts.port
+            lambda: Listener(request, subscribe, skip, int(ends[-1])), parts.hostname, parts.port
         )
         listeners.append(listener)
     if skip:
@@ -130,15 +122,15 @@ async def _listen(url: str, count: int, times: Any, subscribe: bytes, skip: int)
     found: dict[str, Any] = {"frames": count * len(times), "seconds": max(1, *spans) / 1e9}
     if pace is not None:
         due = times - pace["tape_ns"] + pace["mono_ns"]
-        late = np.concatenate([_arrived(listener.arrivals, len(times)) - due for listener in listeners])
+        late = np.concatenate([_arrived(listener.arrivals, ends) - due for listener in listeners])
         found["late_ns"] = {str(each): int(np.percentile(late, each)) for each in _PERCENTILES}
     print(json.dumps(found), flush=True)
 
 
-def _arrived(arrivals: Sequence[tuple[int, int]], total: int) -> Any:
-    """When each frame arrived."""
-    counts = np.diff([0, *(min(done, total) for done, _ in arrivals)])
-    return np.repeat(np.array([now for _, now in arrivals], np.int64), counts)
+def _arrived(arrivals: Sequence[tuple[int, int]], ends: Any) -> Any:
+    """When the last byte of each frame arrived."""
+    counts, stamps = (np.array(column, np.int64) for column in zip(*arrivals, strict=True))
+    return stamps[np.searchsorted(counts, ends)]
 
 
 async def _serve_bare(payloads: list[bytes]) -> None:
@@ -163,8 +155,9 @@ def main(argv: Sequence[str]) -> None:
         payloads = [content[at + head : end] for at, head, end in zip(places[:-1], heads, places[1:], strict=True)]
         asyncio.run(_serve_bare(payloads))
         return
-    url, count, times, subscribe, skip = argv[1:]
-    asyncio.run(_listen(url, int(count), np.load(times), subscribe.encode(), int(skip)))
+    url, count, frames, subscribe, skip = argv[1:]
+    times, sizes = np.load(frames)
+    asyncio.run(_listen(url, int(count), times, np.cumsum(sizes), subscribe.encode(), int(skip)))
 
 
 if __name__ == "__main__":

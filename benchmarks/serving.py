@@ -110,6 +110,14 @@ def _recorded(options: Options, name: str, tape: _Tape) -> Path:
     return folder
 
 
+def _written(path: Path, frames: list[tuple[int, bytes]]) -> Path:
+    """When each frame is due, and how many bytes it takes."""
+    # What the tape keeps pace by is the latest time so far.
+    times = np.maximum.accumulate(np.array([time for time, _ in frames], np.int64))
+    np.save(path, np.stack([times, np.array([len(framed(payload)) for _, payload in frames], np.int64)]))
+    return path
+
+
 # Processes -------------------------------------------------------------------------------------------------------------
 
 
@@ -163,9 +171,7 @@ def _processor_s(pid: int) -> float | None:
 def _at_pace(options: Options, tape: _Tape) -> list[Figure]:
     """All clients at 1x."""
     folder, frames = _recorded(options, "pace", tape), tape.frames
-    times = options.folder / "pace.npy"
-    # What the tape keeps pace by is the latest time so far.
-    np.save(times, np.maximum.accumulate(np.array([time for time, _ in frames], np.int64)))
+    times = _written(options.folder / "pace.npy", frames)
     count = max(1, _CLIENTS // _AUDIENCES)
     listen = ("benchmarks.audience", "listen")
     with _served(folder) as (url, ws_url, pid):
@@ -202,8 +208,7 @@ def _at_pace(options: Options, tape: _Tape) -> list[Figure]:
 def _as_fast_as_possible(options: Options, tape: _Tape) -> list[Figure]:
     """One client without a pace, beside a bare server; by turns, so that both see the same machine."""
     folder, frames = _recorded(options, "fast", tape), tape.frames
-    times = options.folder / "fast.npy"
-    np.save(times, np.array([time for time, _ in frames], np.int64))
+    times = _written(options.folder / "fast.npy", frames)
     content = options.folder / "fast.ws"
     content.write_bytes(b"".join(framed(payload) for _, payload in frames))
     bare, ours = [], []

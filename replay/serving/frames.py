@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
 from recordings.normalize import Normalizer
-from recordings.recording import RAW_BATCH, Recording
+from recordings.recording import Recording
 from replay.merging import Tape
 from toolkit.frames import Frame
 from toolkit.messages import Message
@@ -21,6 +21,8 @@ __all__ = ["FrameTape"]
 
 #: Connections of the second recording are numbered from here, of the third from twice here: they are others.
 _CONNECTIONS: Final = 1 << 20
+#: Frames read at a time. Nobody is served meanwhile, so it is less than a replay reads.
+_BATCH: Final = 512
 
 
 class FrameTape(Tape):
@@ -41,7 +43,7 @@ class FrameTape(Tape):
         """The first frames of each recording, one recording after the other."""
         for recording in self.recordings:
             left = frame_count
-            for frames in self._frames(recording, min(RAW_BATCH, frame_count)):
+            for frames in self._frames(recording, min(_BATCH, frame_count)):
                 yield from frames[:left]
                 left -= len(frames)
                 if left <= 0:
@@ -50,7 +52,7 @@ class FrameTape(Tape):
     def _messages(
         self, recording: Recording, batch_rows: int | None, skip: int, normalizer: Normalizer | None
     ) -> Iterator[list[Message]]:
-        for frames in self._frames(recording, batch_rows or RAW_BATCH):
+        for frames in self._frames(recording, _BATCH):
             yield cast("list[Message]", frames)
 
     def _frames(self, recording: Recording, batch_rows: int) -> Iterator[list[Frame]]:
