@@ -306,6 +306,60 @@ def test_settled_funding_ends_at_the_present(tmp_path: Path) -> None:
     assert ask(deck, "fundingHistory", coin="ETH", startTime=0)[0] == 503
 
 
+def candle_tape(times_s: list[tuple[float, str]], *, lost_at: int | None = None) -> Script:
+    """A frame of trades per time (seconds after a full hour) and price, the connection lost and made again before one."""
+    hour = 1_785_000_000_000 // 3_600_000 * 3_600_000
+    script = opening()
+    script.subscribed(0, type="trades", coin="BTC")
+    for number, (second, price) in enumerate(times_s):
+        if number == lost_at:
+            script.control("disconnected", 0, role="main", code=1006)
+            script.control("connected", 0, role="main", url="")
+            script.subscribed(0, type="trades", coin="BTC")
+        row = {**trade("BTC", number, hour + round(second * 1000)), "px": price, "sz": "0.5"}
+        script.said({"channel": "trades", "data": [row, row]})
+    return script
+
+
+def candles(deck: Deck, interval: str) -> list[tuple[Any, ...]]:
+    """Minute of the hour, open, high, low, close, volume and number of trades."""
+    request = {"coin": "BTC", "interval": interval, "startTime": 0}
+    status, found = ask(deck, "candleSnapshot", req=request)
+    if status != 200:
+        return []
+    return [(each["t"] // 60_000 % 60, *(each[name] for name in ("o", "h", "l", "c", "v", "n"))) for each in found]
+
+
+def test_candles_are_made_of_whole_minutes_of_trades(tmp_path: Path) -> None:
+    """Not of the minute in which the tape began; a trade that comes twice counts once."""
+    script = candle_tape([(30, "5.0"), (60, "6.0"), (75, "10.0"), (119, "7.0"), (180, "8.0"), (360, "9.0")])
+    deck = played(script, tmp_path)
+    assert candles(deck, "1m") == [
+        (1, "6.0", "10.0", "6.0", "7.0", "1.5", 3),
+        (3, "8.0", "8.0", "8.0", "8.0", "0.5", 1),
+        (6, "9.0", "9.0", "9.0", "9.0", "0.5", 1),
+    ]
+    assert candles(deck, "3m") == [(3, "8.0", "8.0", "8.0", "8.0", "0.5", 1), (6, "9.0", "9.0", "9.0", "9.0", "0.5", 1)]
+    assert ask(deck, "candleSnapshot", req={"coin": "BTC", "interval": "7m", "startTime": 0})[0] == 422
+    assert ask(deck, "candleSnapshot", req={"coin": "ETH", "interval": "1m", "startTime": 0})[0] == 503
+
+
+def test_no_candle_is_made_of_minutes_that_a_lost_connection_cut_into(tmp_path: Path) -> None:
+    script = candle_tape([(0, "1.0"), (60, "2.0"), (130, "3.0"), (250, "4.0"), (310, "5.0")], lost_at=3)
+    assert [row[0] for row in candles(played(script, tmp_path, hides_disconnects=True), "1m")] == [1, 5]
+
+
+def test_recorded_candles_are_given_as_they_were(tmp_path: Path) -> None:
+    script = opening()
+    script.subscribed(0, type="candle", coin="BTC", interval="1h")
+    rows = [{"t": time, "T": time + 3_599_999, "s": "BTC", "i": "1h", "o": "1.0", "c": close, "h": "1.0", "l": "1.0",
+             "v": "1.0", "n": 1} for time, close in ((0, "1.0"), (0, "2.0"), (3_600_000, "3.0"))]  # fmt: skip
+    for row in rows:
+        script.said({"channel": "candle", "data": row})
+    request = {"coin": "BTC", "interval": "1h", "startTime": 0, "endTime": 3_600_000}
+    assert ask(played(script, tmp_path), "candleSnapshot", req=request) == (200, rows[1:])
+
+
 def test_contexts_take_their_place_beside_the_listing(tmp_path: Path) -> None:
     """A coin of which the tape says nothing has a context in which nothing is known, and no zeros."""
     script = opening()

@@ -15,7 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from replay.face import as_json
-from replay.hyperliquid.info import ROWS_MAX, InfoDesk, Unknowable, VenueFault, field
+from replay.hyperliquid.info import ROWS_MAX, InfoDesk, Unknowable, Unprocessable, VenueFault, field
+from replay.hyperliquid.subscriptions import INTERVALS_MS
 from replay.serving.answers import RecordedAnswers
 from replay.serving.hyperliquid.accounts import Accounts
 from replay.serving.hyperliquid.books import joined_book, mid
@@ -40,7 +41,6 @@ _RECORDED_ONLY: Final = (
     "extraAgents",
     "predictedFundings",
     "outcomeMeta",
-    "candleSnapshot",
     "referral",
     "delegations",
     "delegatorSummary",
@@ -90,6 +90,7 @@ class TapeInfo(InfoDesk):
             "l2Book": self._book,
             "recentTrades": self._recent_trades,
             "fundingHistory": self._funding_history,
+            "candleSnapshot": self._candle_snapshot,
             "exchangeStatus": lambda request: {"specialStatuses": None, "time": self._now_ms},
             **dict.fromkeys(_RECORDED_ONLY, self._recorded_only),
             **accounts.handlers(self.recorded),
@@ -200,6 +201,17 @@ class TapeInfo(InfoDesk):
         if trades is not None:
             return trades[::-1]
         return self._recorded_only(request)
+
+    def _candle_snapshot(self, request: dict[str, Any]) -> Any:
+        wanted = field(request, "req", dict)
+        coin, interval = self._coin(wanted), field(wanted, "interval", str)
+        start, end = field(wanted, "startTime", int), field(wanted, "endTime", int, optional=True)
+        if interval not in INTERVALS_MS:
+            raise Unprocessable
+        if coin not in self._listing.coins:
+            raise VenueFault
+        found = self._state.candles.between(coin, interval, start, self._now_ms if end is None else end)
+        return found or self._recorded_only(request)
 
     def _funding_history(self, request: dict[str, Any]) -> Any:
         coin, start = self._coin(request), field(request, "startTime", int)

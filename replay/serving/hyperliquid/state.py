@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from replay.hyperliquid.desk import frame as envelope
+from replay.serving.hyperliquid.candles import TapeCandles
 from replay.serving.hyperliquid.routes import LIST_KINDS, StreamKey
 
 __all__ = ["ROWS_KEPT", "TapeState", "decoded"]
@@ -99,16 +100,19 @@ class TapeState:
     """
     Attributes:
         last: The newest payload of each stream.
+        candles: Those of the tape so far.
     """
 
     def __init__(self) -> None:
         self.last: dict[StreamKey, bytes] = {}
+        self.candles = TapeCandles()
         self._trades: dict[str, deque[bytes]] = {}
         self._lists: dict[StreamKey, _Rows] = {}
         self._updates: dict[StreamKey, deque[bytes]] = {}
         self._takers: dict[str, Callable[[StreamKey, bytes], None]] = {
             "trades": self._take_trades,
             "orderUpdates": self._take_updates,
+            "candle": self._take_candle,
             **dict.fromkeys(LIST_KINDS, self._take_rows),
             **dict.fromkeys(_UNKEPT, lambda key, payload: None),
         }
@@ -124,6 +128,7 @@ class TapeState:
     def clear(self) -> None:
         """Return to before the first frame."""
         self.last.clear()
+        self.candles.clear()
         self._trades.clear()
         self._lists.clear()
         self._updates.clear()
@@ -133,6 +138,7 @@ class TapeState:
         for key in keys:
             self.last.pop(key, None)
             self._lists.pop(key, None)
+            self.candles.lost(key)
             if key[0] == "trades":
                 self._trades.pop(key[1], None)
 
@@ -141,6 +147,11 @@ class TapeState:
         if kept is None:
             kept = self._trades[key[1]] = deque(maxlen=TRADES_REPLAYED)
         kept.append(payload)
+        self.candles.take_trades(key[1], payload)
+
+    def _take_candle(self, key: StreamKey, payload: bytes) -> None:
+        self.last[key] = payload
+        self.candles.take_candle(key, payload)
 
     def _take_updates(self, key: StreamKey, payload: bytes) -> None:
         self._updates.setdefault(key, deque(maxlen=ROWS_KEPT)).append(payload)
