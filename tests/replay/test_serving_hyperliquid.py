@@ -195,14 +195,16 @@ def test_a_list_begins_with_a_snapshot_of_all_so_far(tmp_path: Path) -> None:
     snapshot = {"user": USER, "fills": [new, old], "isSnapshot": True}
     recorded = script.said({"channel": "userFills", "data": snapshot}, 2)
     script.said({"channel": "userFills", "data": {"user": USER, "fills": [new, newest]}}, 2)
+    late = fill(0, 5)
+    script.said({"channel": "userFills", "data": {"user": USER, "fills": [late]}}, 2)
     deck = deck_of(script.recording(tmp_path / "tape"))
     early = Visitor(deck)
     assert len(early.subscribe("userFills", user=USER)) == 1
     deck.player.play()
     assert early.heard()[0] == recorded
     _, first = Visitor(deck).subscribe("userFills", user=USER)
-    assert first["data"] == {"user": USER, "fills": [newest, new, old], "isSnapshot": True}
-    assert ask(deck, "userFills", user=USER) == (200, [newest, new, old])
+    assert first["data"] == {"user": USER, "fills": [newest, new, old, late], "isSnapshot": True}
+    assert ask(deck, "userFills", user=USER) == (200, [newest, new, old, late])
     assert ask(deck, "userFillsByTime", user=USER, startTime=20, endTime=29) == (200, [new])
 
 
@@ -274,6 +276,14 @@ def test_a_newer_form_of_the_book_wins_where_it_speaks(tmp_path: Path) -> None:
     bids, asks = ([(level["px"], level["sz"]) for level in side] for side in book["levels"])
     assert bids == [("8.0", "7.0"), ("7.0", "2.0"), ("6.0", "2.0"), ("5.0", "2.0"), ("4.0", "1.0"), ("3.0", "1.0")]
     assert asks == []
+
+
+def test_a_newer_whole_book_leaves_nothing_of_an_older_form(tmp_path: Path) -> None:
+    script = opening()
+    script.said(book_frame("BTC", 1, [(9.5, 2.0)] * 5, [(10.5, 2.0)] * 5, fast=True), 1)
+    script.said(book_frame("BTC", 2, [(9.0, 1.0)], [(11.0, 1.0)]))
+    _, book = ask(played(script, tmp_path), "l2Book", coin="BTC")
+    assert [[level["px"] for level in side] for side in book["levels"]] == [["9.0"], ["11.0"]]
 
 
 def test_recent_trades_come_newest_first(tmp_path: Path) -> None:
@@ -373,7 +383,10 @@ def test_contexts_take_their_place_beside_the_listing(tmp_path: Path) -> None:
 def test_a_recorded_reply_answers_the_very_same_question(tmp_path: Path) -> None:
     script = opening()
     script.rest(f"userRole:{USER}", "/info", {"type": "userRole", "user": USER}, {"role": "user"})
-    deck = played(script, tmp_path)
+    deck = deck_of(script.recording(tmp_path / "tape"))
+    # Its own clients ask before the tape begins, as the recorder had.
+    assert ask(deck, "userRole", user=USER) == (200, {"role": "user"})
+    deck.player.play()
     assert ask(deck, "userRole", user=USER.upper().replace("0X", "0x")) == (200, {"role": "user"})
     assert ask(deck, "userRole", user=OTHER) == (
         503,
