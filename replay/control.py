@@ -17,17 +17,15 @@ from math import ceil
 from typing import Final, Protocol
 
 from replay.clock import ReplayClock
-from replay.merging import NOTICES, Batch, Tape
+from replay.merging import NOTICES, Batch, Books, Tape
 from toolkit.clock import NS_PER_S, Clock
 from toolkit.digest import EMPTY_DIGEST, DigestChain
 from toolkit.errors import ConfigError
 from toolkit.garbage import rare_collections
 from toolkit.messages import Message
-from toolkit.orderbook import OrderBook
 from toolkit.timers import NEVER_NS
-from toolkit.tracker import TrackerState
 
-__all__ = ["Books", "Player", "Receiver", "parse_speed"]
+__all__ = ["Player", "Receiver", "parse_speed"]
 
 #: Messages after which a running replay lets other tasks have a turn.
 _TURN: Final = 2048
@@ -48,22 +46,6 @@ def parse_speed(text: str) -> Fraction | None:
     if speed <= 0:
         raise ConfigError(f"{text!r} is no speed; expected max, or a number above 0 such as 1x, 0.5x or 100x")
     return speed
-
-
-class Books(Protocol):
-    """What is brought up to date by every message, those too that a seek passes over: an `OrderBookTracker`, mostly."""
-
-    def apply(self, message: Message) -> OrderBook | None:
-        """Take a message in."""
-
-    def clear(self) -> None:
-        """Forget everything: the tape goes elsewhere."""
-
-    def restore(self, state: TrackerState) -> None:
-        """Become what a checkpoint described."""
-
-    def fused_forms(self, trading_pair: str, venue: str) -> list[str]:
-        """Forms of a pair's book heard of so far."""
 
 
 class Receiver(Protocol):

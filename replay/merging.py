@@ -28,7 +28,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from itertools import chain as chained
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
 
 from recordings.manifest import Segment
 from recordings.normalize import Normalizer
@@ -38,9 +38,10 @@ from replay.seeking import Start, StartFinder, books_of
 from toolkit.digest import DigestChain
 from toolkit.errors import ConfigError, SymbolError
 from toolkit.messages import BETWEEN_RECORDINGS, EventKind, Message, StreamEvent
+from toolkit.orderbook import OrderBook
 from toolkit.tracker import OrderBookTracker, TrackerState, empty_pair
 
-__all__ = ["CHANNELS", "HOLE", "NOTICES", "Batch", "Fidelity", "FormsOf", "Hole", "Tape"]
+__all__ = ["CHANNELS", "HOLE", "NOTICES", "Batch", "Books", "Fidelity", "FormsOf", "Hole", "Tape"]
 
 Fidelity = Literal["raw", "normalized"]
 #: What a channel filter can name: kinds of messages, as the tables of a recording are called. Events always come along.
@@ -52,6 +53,22 @@ NOTICES: Final = -1
 
 #: Forms of the book heard of so far, by pair and venue.
 FormsOf = Callable[[str, str], Sequence[str]]
+
+
+class Books(Protocol):
+    """What is brought up to date by every message, those too that a seek passes over: an `OrderBookTracker`, mostly."""
+
+    def apply(self, message: Message) -> OrderBook | None:
+        """Take a message in."""
+
+    def clear(self) -> None:
+        """Forget everything: the tape goes elsewhere."""
+
+    def restore(self, state: TrackerState) -> None:
+        """Become what a checkpoint described."""
+
+    def fused_forms(self, trading_pair: str, venue: str) -> list[str]:
+        """Forms of a pair's book heard of so far."""
 
 
 class Batch(NamedTuple):
@@ -143,7 +160,7 @@ class Tape:
                 reels.append(_Reel(position, position, messages_of_it, span[0]))
         yield from self._all(reels, forms_of, -1)
 
-    def batches_near(self, ns: int, tracker: OrderBookTracker, digest: DigestChain | None) -> Iterator[Batch]:
+    def batches_near(self, ns: int, tracker: Books, digest: DigestChain | None) -> Iterator[Batch]:
         """
         Bring fresh books, and the digest, to a moment not later than `ns`; the messages from there on, in order.
 

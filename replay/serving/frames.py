@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
-from recordings.normalize import Normalizer
 from recordings.recording import Recording
-from replay.merging import Tape
+from replay.merging import Batch, Books, Tape
+from replay.seeking import Start
+from toolkit.digest import DigestChain
 from toolkit.frames import Frame
 from toolkit.messages import Message
 
@@ -35,29 +36,26 @@ class FrameTape(Tape):
     def __init__(self, recordings: Sequence[Recording]) -> None:
         super().__init__(recordings, fidelity="raw")
 
-    def has_checkpoints(self, *, with_digest: bool) -> bool:
-        """Never: a recording's checkpoints hold normalized books, and what is served are the venue's own words."""
-        return False
+    def batches_near(self, ns: int, tracker: Books, digest: DigestChain | None) -> Iterator[Batch]:
+        """From the beginning: a recording's states hold normalized books, and what is served are the venue's own words."""
+        return self.batches(tracker.fused_forms)
 
     def opening(self, frame_count: int) -> Iterator[Frame]:
         """The first frames of each recording, one recording after the other."""
-        for recording in self.recordings:
+        for position in range(len(self.recordings)):
             left = frame_count
-            for frames in self._frames(recording, min(_BATCH, frame_count)):
+            for frames in self._frames(position, min(_BATCH, frame_count)):
                 yield from frames[:left]
                 left -= len(frames)
                 if left <= 0:
                     break
 
-    def _messages(
-        self, recording: Recording, batch_rows: int | None, skip: int, normalizer: Normalizer | None
-    ) -> Iterator[list[Message]]:
-        for frames in self._frames(recording, _BATCH):
+    def _messages(self, position: int, batch_rows: int | None, start: Start) -> Iterator[list[Message]]:
+        for frames in self._frames(position, _BATCH):
             yield cast("list[Message]", frames)
 
-    def _frames(self, recording: Recording, batch_rows: int) -> Iterator[list[Frame]]:
-        position = self.recordings.index(recording)
-        for frames in recording.raw_frames(batch_rows=batch_rows):
+    def _frames(self, position: int, batch_rows: int) -> Iterator[list[Frame]]:
+        for frames in self.recordings[position].raw_frames(batch_rows=batch_rows):
             yield [_moved(frame, position) for frame in frames] if position else frames
 
 
