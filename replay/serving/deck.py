@@ -189,6 +189,7 @@ class Deck:
         client.register(served.desk)
         self.clients[client] = name
         served.venue.opened(client)
+        self.subscription_count += len(client.keys)  # streams may be named in the URL
         self.stirred[client] = None
         return client
 

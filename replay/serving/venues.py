@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from replay.serving.binance import ServedBinanceCoinM, ServedBinanceSpot, ServedBinanceUsdM
 from replay.serving.hyperliquid import ServedHyperliquid
 from replay.serving.venue import ServedVenue, TapeFacts
 
@@ -12,4 +13,7 @@ __all__ = ["SERVED"]
 
 SERVED: Final[dict[str, Callable[[TapeFacts], ServedVenue]]] = {
     "hyperliquid": ServedHyperliquid,
+    "binance-spot": ServedBinanceSpot,
+    "binance-usdm": ServedBinanceUsdM,
+    "binance-coinm": ServedBinanceCoinM,
 }

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
-from replay.synthetic.binance_depth import Depth
-from replay.synthetic.binance_listing import Listed, listing, next_funding_ms, rate_text
-from replay.synthetic.binance_requests import (
+from replay.binance.requests import (
     MARKET,
     PUBLIC,
     Refused,
@@ -24,6 +22,8 @@ from replay.synthetic.binance_requests import (
     parse_stream,
     route_of,
 )
+from replay.synthetic.binance_depth import Depth
+from replay.synthetic.binance_listing import Listed, listing, next_funding_ms, rate_text
 from replay.synthetic.binance_rest import BinanceRest
 from replay.synthetic.binance_tape import Tape
 from replay.synthetic.face import Ask, BaseSession, BaseVenue, Drop, Pings, Reply, Window, as_json

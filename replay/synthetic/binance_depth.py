@@ -14,10 +14,7 @@ from replay.synthetic.binance_listing import Listed
 from replay.synthetic.book import Book, Level
 from replay.synthetic.levels import Change, LevelTracker
 
-__all__ = ["BOOK_LIMITS", "Depth", "Quote"]
-
-#: The numbers of levels that REST gives.
-BOOK_LIMITS = (5, 10, 20, 50, 100, 500, 1000)
+__all__ = ["Depth", "Quote"]
 
 #: Best bid and ask.
 Quote = tuple[Level | None, Level | None]

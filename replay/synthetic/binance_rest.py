@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from replay.synthetic.binance_depth import BOOK_LIMITS, Depth
+from replay.binance.rest import BOOK_LIMITS, NOT_FOUND, Rejected, invalid_symbol, missing, number
+from replay.synthetic.binance_depth import Depth
 from replay.synthetic.binance_listing import Listed, exchange_info, funding_info, next_funding_ms, rate_text
 from replay.synthetic.binance_tape import Tape
 from replay.synthetic.face import Ask, Reply, Window, as_json
@@ -25,12 +26,6 @@ class Shelf(Protocol):
     listed: dict[str, Listed]
     depths: dict[str, Depth]
     tapes: dict[str, Tape]
-
-
-class _Refused(Exception):
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 class BinanceRest:
@@ -63,7 +58,7 @@ class BinanceRest:
         """The answer to one request."""
         call = self._calls.get(ask.path.removeprefix(_PREFIX)) if ask.path.startswith(_PREFIX) else None
         if call is None:
-            return Reply(404, b"<html><body><h2>404 Not found</h2></body></html>", "text/html")
+            return NOT_FOUND
         if ask.method != "GET":
             return Reply(405, as_json({"code": -1000, "msg": "Method not allowed"}))
         read, weigh = call
@@ -74,16 +69,16 @@ class BinanceRest:
             return Reply(429, as_json({"code": -1003, "msg": text}), headers=headers | {"Retry-After": "60"})
         try:
             return Reply(200, as_json(read(ask.query)), headers=headers)
-        except _Refused as refusal:
-            return Reply(400, as_json({"code": refusal.code, "msg": str(refusal)}), headers=headers)
+        except Rejected as refusal:
+            return Reply(refusal.status, refusal.body, headers=headers)
 
     def _symbol(self, query: Mapping[str, str]) -> Listed:
         name = query.get("symbol", "")
         if not name:
-            raise _Refused(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+            raise missing("symbol")
         listed = self._shelf.listed.get(name.upper())
         if listed is None:
-            raise _Refused(-1121, "Invalid symbol.")
+            raise invalid_symbol()
         return listed
 
     def _exchange_info(self, query: Mapping[str, str]) -> Any:
@@ -91,13 +86,13 @@ class BinanceRest:
 
     def _depth(self, query: Mapping[str, str]) -> Any:
         listed = self._symbol(query)
-        limit = _number(query, "limit", 500)
+        limit = number(query, "limit", 500)
         if limit not in BOOK_LIMITS:
-            raise _Refused(-4021, f"'{limit}' is not valid depth limit.")
+            raise Rejected(-4021, f"'{limit}' is not valid depth limit.")
         return self._shelf.depths[listed.symbol].snapshot(limit, self._shelf.market.time_ms)
 
     def _trades(self, query: Mapping[str, str]) -> Any:
-        rows = list(self._shelf.tapes[self._symbol(query).symbol].trades)[-_number(query, "limit", 500) :]
+        rows = list(self._shelf.tapes[self._symbol(query).symbol].trades)[-number(query, "limit", 500) :]
         return [
             {
                 "id": row["t"],
@@ -111,9 +106,9 @@ class BinanceRest:
 
     def _aggregates(self, query: Mapping[str, str]) -> Any:
         rows = list(self._shelf.tapes[self._symbol(query).symbol].aggregates)
-        limit = _number(query, "limit", 500)
+        limit = number(query, "limit", 500)
         if "fromId" in query:
-            first = _number(query, "fromId", 0)
+            first = number(query, "fromId", 0)
             rows = [row for row in rows if row["a"] >= first][:limit]
         return [{key: row[key] for key in ("a", "p", "q", "f", "l", "T", "m")} for row in rows[-limit:]]
 
@@ -138,9 +133,9 @@ class BinanceRest:
 
     def _funding_rate(self, query: Mapping[str, str]) -> Any:
         listed = self._symbol(query)
-        start, end = _number(query, "startTime", 0), _number(query, "endTime", 1 << 62)
+        start, end = number(query, "startTime", 0), number(query, "endTime", 1 << 62)
         rows = [row for row in self._shelf.market.perps[listed.coin].fundings if start <= row.time_ms <= end]
-        limit = _number(query, "limit", 100)
+        limit = number(query, "limit", 100)
         return [
             {
                 "symbol": listed.symbol,
@@ -159,15 +154,6 @@ class BinanceRest:
             "openInterest": listed.sz_text(market.perps[listed.coin].open_interest),
             "time": self._shelf.depths[listed.symbol].time_ms or market.block_time_ns(0) // NS_PER_MS,
         }
-
-
-def _number(query: Mapping[str, str], name: str, default: int) -> int:
-    value = query.get(name)
-    if value is None:
-        return default
-    if not value.isdecimal() or len(value) > 18:
-        raise _Refused(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
-    return int(value)
 
 
 def _one(query: Mapping[str, str]) -> int:

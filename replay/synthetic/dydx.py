@@ -12,10 +12,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from replay.synthetic.dydx_accounts import DydxAccounts
-from replay.synthetic.dydx_chain import Chain, ChainBlock
-from replay.synthetic.dydx_listing import Listed, iso, listing
-from replay.synthetic.dydx_requests import (
+from replay.dydx_v4.names import iso
+from replay.dydx_v4.requests import (
     BLOCKS,
     BOOK,
     MARKETS,
@@ -28,6 +26,9 @@ from replay.synthetic.dydx_requests import (
     limit_of,
     parse_request,
 )
+from replay.synthetic.dydx_accounts import DydxAccounts
+from replay.synthetic.dydx_chain import Chain, ChainBlock
+from replay.synthetic.dydx_listing import Listed, listing
 from replay.synthetic.dydx_rest import DydxRest
 from replay.synthetic.face import Ask, BaseSession, BaseVenue, Drop, Pings, Reply, Window, as_json
 from replay.synthetic.levels import LevelTracker

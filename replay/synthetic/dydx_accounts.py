@@ -12,14 +12,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from replay.dydx_v4.names import bech32, derived_id, iso
+from replay.dydx_v4.requests import PARENT_SUBACCOUNTS, SUBACCOUNTS
 from replay.synthetic.account import Account
 from replay.synthetic.coins import unit_digits
 from replay.synthetic.context import RATE_DECIMALS
 from replay.synthetic.dydx_chain import Chain, ChainBlock
-from replay.synthetic.dydx_listing import Listed, iso, plain
-from replay.synthetic.dydx_names import bech32, derived_id
+from replay.synthetic.dydx_listing import Listed, plain
 from replay.synthetic.dydx_orders import GOOD_BLOCKS, Subaccount, money
-from replay.synthetic.dydx_requests import PARENT_SUBACCOUNTS, SUBACCOUNTS
 from replay.synthetic.dydx_rest import NotFound, number
 from replay.synthetic.exchange import Exchange, News
 from replay.synthetic.market import Market

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, NamedTuple
 
-from replay.synthetic.dydx_listing import Listed, iso
+from replay.dydx_v4.names import iso
+from replay.synthetic.dydx_listing import Listed
 from replay.synthetic.market import ZERO_HASH, Trade
 from toolkit.clock import NS_PER_MS
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from replay.synthetic.coins import Instrument
 from replay.synthetic.context import PerpContext, rate_text
 
-__all__ = ["Listed", "iso", "listing", "plain", "plain_rate"]
+__all__ = ["Listed", "listing", "plain", "plain_rate"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Exponent of the quote currency, USDC; and the one every market of the venue has for converting sizes.
 _QUOTE_RESOLUTION = -6
 _CONVERSION = -9
@@ -31,11 +29,6 @@ def plain(value: int, decimals: int) -> str:
     whole, fraction = divmod(value, 10**decimals)
     digits = str(fraction).zfill(decimals).rstrip("0")
     return f"{whole}.{digits}" if digits else str(whole)
-
-
-def iso(time_ms: int) -> str:
-    """A time as the venue prints it: UTC, with milliseconds."""
-    return (_EPOCH + timedelta(milliseconds=time_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

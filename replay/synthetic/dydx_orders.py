@@ -6,11 +6,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from replay.dydx_v4.names import derived_id, iso
 from replay.synthetic.account import PERP_DECIMALS, Account, Clearinghouse, OrderRecord
 from replay.synthetic.coins import unit_digits
 from replay.synthetic.dydx_chain import Chain
-from replay.synthetic.dydx_listing import Listed, iso, plain
-from replay.synthetic.dydx_names import derived_id
+from replay.synthetic.dydx_listing import Listed, plain
 from replay.synthetic.exchange import Exchange
 
 __all__ = ["GOOD_BLOCKS", "Holding", "Subaccount", "money"]

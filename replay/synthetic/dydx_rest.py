@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from replay.dydx_v4.names import iso
 from replay.synthetic.dydx_chain import Chain
-from replay.synthetic.dydx_listing import Listed, iso, plain_rate
+from replay.synthetic.dydx_listing import Listed, plain_rate
 from replay.synthetic.face import Ask, Reply, Window, as_json
 from replay.synthetic.market import Market
 from toolkit.clock import NS_PER_MS, NS_PER_S

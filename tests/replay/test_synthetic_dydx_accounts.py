@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from replay.synthetic.dydx import SyntheticDydx
-from replay.synthetic.dydx_names import bech32
+from replay.dydx_v4.names import bech32
 from replay.synthetic.face import Ask
 from replay.synthetic.market import Market, MarketOptions
 from replay.synthetic.traders import AccountsOptions

@@ -28,7 +28,7 @@ from toolkit.frames import Frame
 from toolkit.messages import FORM_FULL, BookDiff, BookSnapshot
 from toolkit.orderbook import Columns
 
-__all__ = ["FORM_UNJOINED", "Base", "DepthJoin", "Verdict"]
+__all__ = ["FORM_UNJOINED", "Base", "DepthJoin", "Verdict", "follows", "is_within"]
 
 #: Form of diffs for which there is no snapshot (yet): kept as they came, and no part of the book. Those that turn out
 #: to follow the next snapshot are said again with it, as `full`.
@@ -189,17 +189,33 @@ class DepthJoin(msgspec.Struct):
         self.recent = None
 
     def _is_within(self, diff: BookDiff, base_id: int) -> bool:
-        last = _id(diff)
-        return last <= base_id if self.is_spot else last < base_id
+        return is_within(_id(diff), base_id, is_spot=self.is_spot)
 
     def _follows(self, diff: BookDiff, last_id: int, *, is_first: bool) -> bool:
-        if self.is_spot:
-            first = diff.first_update_id
-            return first is not None and first <= last_id + 1 <= _id(diff)
-        prev = diff.prev_update_id
-        if prev is None:
-            return False
-        return prev <= last_id <= _id(diff) if is_first else prev == last_id
+        ids = diff.first_update_id, diff.prev_update_id, _id(diff)
+        return follows(*ids, last_id, is_spot=self.is_spot, is_first=is_first)
+
+
+def is_within(last: int, base_id: int, *, is_spot: bool) -> bool:
+    """Whether a diff that ends with that id is in a snapshot."""
+    return last <= base_id if is_spot else last < base_id
+
+
+def follows(first: int | None, prev: int | None, last: int, last_id: int, *, is_spot: bool, is_first: bool) -> bool:
+    """
+    Whether a diff of these ids follows a book.
+
+    Args:
+        first, prev, last: `U`, `pu` (None on spot) and `u` of the diff.
+        last_id: Of the last update in the book.
+        is_spot: Which of the two sets of rules.
+        is_first: The book is a snapshot that no diff has followed yet.
+    """
+    if is_spot:
+        return first is not None and first <= last_id + 1 <= last
+    if prev is None:
+        return False
+    return prev <= last_id <= last if is_first else prev == last_id
 
 
 def _id(diff: BookDiff) -> int:

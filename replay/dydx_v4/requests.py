@@ -1,7 +1,8 @@
-"""What clients of the synthetic dYdX v4 may say over the WebSocket, and the venue's words for what they may not."""
+"""What clients of dYdX v4 may say over the WebSocket, and the words in which the venue refuses the rest."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 __all__ = [
     "BLOCKS",
     "BOOK",
+    "CANDLES",
     "CHANNELS",
     "MARKETS",
     "PARENT_SUBACCOUNTS",
@@ -27,6 +29,7 @@ MARKETS = "v4_markets"
 BLOCKS = "v4_block_height"
 SUBACCOUNTS = "v4_subaccounts"
 PARENT_SUBACCOUNTS = "v4_parent_subaccounts"
+CANDLES = "v4_candles"
 CHANNELS = (BOOK, TRADES, MARKETS, BLOCKS, SUBACCOUNTS, PARENT_SUBACCOUNTS)
 VERSIONS = {TRADES: "2.1.0", SUBACCOUNTS: "3.0.0", PARENT_SUBACCOUNTS: "3.0.0"}
 
@@ -44,8 +47,8 @@ class Request(NamedTuple):
     batched: bool = False
 
 
-def parse_request(text: str) -> Request:
-    """What a client asks for. Raises Invalid with the venue's words."""
+def parse_request(text: str, channels: Collection[str] = CHANNELS) -> Request:
+    """What a client asks for, of the channels that there are. Raises Invalid with the venue's words."""
     try:
         value: Any = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
@@ -57,7 +60,7 @@ def parse_request(text: str) -> Request:
         return Request(kind)
     if kind not in ("subscribe", "unsubscribe"):
         raise Invalid(f"Invalid message type: {kind}")
-    if channel not in CHANNELS:
+    if not isinstance(channel, str) or channel not in channels:
         raise Invalid(f"Invalid channel: {channel if isinstance(channel, str) else 'undefined'}")
     if name is not None and not isinstance(name, str):
         raise Invalid(f"Invalid id: {name}")

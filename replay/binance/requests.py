@@ -1,4 +1,4 @@
-"""What clients of the synthetic Binance may say, and the names of its streams."""
+"""What clients of Binance may say, and the names of its streams."""
 
 from __future__ import annotations
 

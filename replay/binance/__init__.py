@@ -1,0 +1,1 @@
+"""What Binance understands and how it refuses, whatever is behind it."""

@@ -1,0 +1,1 @@
+"""What dYdX v4 understands and how it refuses, whatever is behind it."""

@@ -1,0 +1,5 @@
+"""Binance's interfaces over a recording: spot, USD-M and COIN-M."""
+
+from replay.serving.binance.venue import ServedBinanceCoinM, ServedBinanceSpot, ServedBinanceUsdM
+
+__all__ = ["ServedBinanceCoinM", "ServedBinanceSpot", "ServedBinanceUsdM"]
