@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from replay.serving.binance import ServedBinanceCoinM, ServedBinanceSpot, ServedBinanceUsdM
+from replay.serving.dydx_v4 import ServedDydx
 from replay.serving.hyperliquid import ServedHyperliquid
 from replay.serving.venue import ServedVenue, TapeFacts
 
@@ -16,4 +17,5 @@ SERVED: Final[dict[str, Callable[[TapeFacts], ServedVenue]]] = {
     "binance-spot": ServedBinanceSpot,
     "binance-usdm": ServedBinanceUsdM,
     "binance-coinm": ServedBinanceCoinM,
+    "dydx_v4": ServedDydx,
 }

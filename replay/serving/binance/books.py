@@ -17,6 +17,8 @@ __all__ = ["Diff", "Snapshot", "TapeBook", "decode_diff", "decode_snapshot"]
 
 #: Diffs kept while there is no snapshot that they fit.
 _PENDING_MAX: Final = 1024
+#: Levels that wait to be put in.
+_NEWS_MAX: Final = 20_000
 
 _Levels = list[tuple[str, str]]
 #: Price and size as they were written, by the price.
@@ -78,6 +80,9 @@ class TapeBook:
         self.was_known = False
         self._bids: _Side = {}
         self._asks: _Side = {}
+        #: Sizes said since by the price as it was written: most levels change often before anybody asks for the book.
+        self._bid_news: dict[str, str] = {}
+        self._ask_news: dict[str, str] = {}
         self._times = (0, 0)
         self._is_bare = False
         self._pending: list[Diff] = []
@@ -95,6 +100,7 @@ class TapeBook:
         """There is no book any more."""
         self.last_id = None
         self._bids, self._asks = {}, {}
+        self._bid_news, self._ask_news = {}, {}
         self._pending = []
         self._since = None
         self._spare = None
@@ -142,6 +148,7 @@ class TapeBook:
             return
         self._bids = {float(price): (price, size) for price, size in base.bids}
         self._asks = {float(price): (price, size) for price, size in base.asks}
+        self._bid_news, self._ask_news = {}, {}
         self._times = (base.E, base.T)
         self.last_id = base.lastUpdateId
         self._is_bare = True
@@ -152,16 +159,23 @@ class TapeBook:
         self._since = self._spare = None
 
     def _apply(self, diff: Diff) -> None:
-        for side, levels in ((self._bids, diff.b), (self._asks, diff.a)):
-            for level in levels:
-                price = float(level[0])
-                if float(level[1]):
-                    side[price] = level
-                else:
-                    side.pop(price, None)
+        self._bid_news.update(diff.b)
+        self._ask_news.update(diff.a)
+        if len(self._bid_news) + len(self._ask_news) > _NEWS_MAX:
+            self._read_news()
         self.last_id = diff.u
         self._times = (diff.E, diff.T)
         self._is_bare = False
+
+    def _read_news(self) -> None:
+        for side, news in ((self._bids, self._bid_news), (self._asks, self._ask_news)):
+            for price_text, size in news.items():
+                price = float(price_text)
+                if float(size):
+                    side[price] = (price_text, size)
+                else:
+                    side.pop(price, None)
+            news.clear()
 
     def _follows(self, diff: Diff, last_id: int, *, is_first: bool) -> bool:
         return follows(diff.U, diff.pu, diff.u, last_id, is_spot=self._is_spot, is_first=is_first)
@@ -170,12 +184,14 @@ class TapeBook:
         """REST `depth`; None while there is no book."""
         if self.last_id is None:
             return None
+        self._read_news()
         return {"lastUpdateId": self.last_id, **self._said_at(*self._times), **self._sides(levels)}
 
     def best(self) -> tuple[tuple[str, str] | None, tuple[str, str] | None] | None:
         """Best bid and ask; None while there is no book."""
         if self.last_id is None:
             return None
+        self._read_news()
         return (
             self._bids[max(self._bids)] if self._bids else None,
             self._asks[min(self._asks)] if self._asks else None,

@@ -31,19 +31,14 @@ _AHEAD_NS: Final = 10 * NS_PER_S
 _ROWS_MAX: Final = 1000
 _SPOT_LEVELS_MAX: Final = 5000
 #: Paths that the venue answers, and that a recording can answer only with a recorded reply to the same question.
-_RECORDED_ONLY: Final = (
-    "avgPrice",
-    "historicalTrades",
-    "klines",
+_RECORDED_ONLY: Final = ("historicalTrades", "klines", "ticker/24hr")
+_OF_SPOT: Final = ("avgPrice", "uiKlines", "ticker", "ticker/tradingDay")
+_OF_FUTURES: Final = (
     "continuousKlines",
     "indexPriceKlines",
     "markPriceKlines",
     "premiumIndexKlines",
-    "uiKlines",
     "openInterest",
-    "ticker",
-    "ticker/24hr",
-    "ticker/tradingDay",
     "constituents",
     "indexInfo",
 )
@@ -107,6 +102,9 @@ class TapeRest:
             return self._answer(ask, ask.path.removeprefix(prefix))
         except Rejected as refusal:
             return _refusal(refusal)
+        except (LookupError, TypeError, ValueError):
+            # Of frames and replies only what was needed to tell them apart has been checked.
+            return _refusal(_unknowable("what was recorded is of another shape than documented"))
 
     def _answer(self, ask: Ask, what: str) -> Reply:
         if ask.method != "GET" or "signature" in ask.query:
@@ -123,7 +121,7 @@ class TapeRest:
         recorded = self._recorded(f"{what}?{query}" if query else what)
         if recorded is not None:
             return Reply(200, recorded)
-        if what in _RECORDED_ONLY:
+        if what in _RECORDED_ONLY or what in (_OF_SPOT if self._product.is_spot else _OF_FUTURES):
             raise _unknowable(f"no reply to {what}?{query} was recorded up to this point")
         return NOT_FOUND
 
@@ -265,7 +263,8 @@ class TapeRest:
         limit = min(number(query, "limit", 500), _ROWS_MAX)
         start, end = number(query, "startTime", 0), number(query, "endTime", 1 << 62)
         first = number(query, "fromId", 0)
-        some = [row for row in rows if start <= row["T"] <= end and row["a"] >= first]
+        ours = [row for row in rows if isinstance(row.get("a"), int)]
+        some = [row for row in ours if start <= row["T"] <= end and row["a"] >= first]
         some = some[:limit] if "fromId" in query or "startTime" in query else some[-limit:]
         return [{name: row[name] for name in _AGGREGATE if name in row} for row in some]
 
@@ -327,9 +326,10 @@ def _premium(symbol: str, row: dict[str, Any]) -> dict[str, Any]:
 
 def _product_text(price: Any, size: Any) -> str | None:
     try:
-        return format(Decimal(price) * Decimal(size), "f")
+        value = round(Decimal(price) * Decimal(size), 8)
     except (InvalidOperation, TypeError):
         return None
+    return format(value, "f")
 
 
 def _unknowable(text: str) -> Rejected:

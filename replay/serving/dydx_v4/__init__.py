@@ -1,0 +1,5 @@
+"""dYdX v4's Indexer over a recording."""
+
+from replay.serving.dydx_v4.venue import ServedDydx
+
+__all__ = ["ServedDydx"]
