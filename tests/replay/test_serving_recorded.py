@@ -16,126 +16,21 @@ The recorder's wall clock runs in the time of the tape: the funding of the last 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import pytest
 
-from recordings.normalize import Normalizer
-from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.recording import Recording
 from recordings.verifying import verify
-from replay.serving.deck import DeckOptions
-from replay.serving.server import ServerOptions, TapeServer
 from tests.frame_tapes import sealed
+from tests.generations import record_of, told
 from tests.serving import synthetic_session
-from toolkit.clock import SystemClock
-from toolkit.digest import DigestChain
 from toolkit.frames import CONTROL, WS_IN, WS_OUT, Frame
-from toolkit.messages import Message, StreamEvent
 from toolkit.protocol import ProtocolOptions
-from toolkit.tracker import OrderBookTracker
-from toolkit.venue import find_venue
 
 PAIRS = ("BTC-USD", "ETH-USD")
 CHANNELS = ("full", "bbo", "trades", "funding")
-_ANSWERS = (b'{"channel":"subscriptionResponse"', b'{"channel":"pong"')
-
-
-class ClockOfThen(SystemClock):
-    """The machine's clock, set back to a time."""
-
-    def __init__(self, then_ns: int) -> None:
-        super().__init__()
-        self._behind_ns = self.time_ns() - then_ns
-
-    def time_ns(self) -> int:
-        return super().time_ns() - getattr(self, "_behind_ns", 0)
-
-
-class Told(NamedTuple):
-    """What a recording says, without what is the recorder's own."""
-
-    payloads: list[tuple[str, bytes]]
-    messages: list[Message]
-    digest: str
-    replies: Counter[bytes]
-
-
-def told(recording: Recording) -> Told:
-    payloads: list[tuple[str, bytes]] = []
-    messages: list[Message] = []
-    replies: Counter[bytes] = Counter()
-    roles: dict[int, str] = {}
-    normalizer = Normalizer.for_sources(recording.manifest.sources)
-    tracker, chain = OrderBookTracker(checked=True), DigestChain()
-    for batch in recording.raw_frames():
-        for frame in batch:
-            if frame.kind == CONTROL:
-                details = msgspec.json.decode(frame.payload)
-                roles[frame.conn_id] = details.get("role", "") or roles.get(frame.conn_id, "")
-            made = [plain(each) for each in normalizer.messages(frame) if not isinstance(each, StreamEvent)]
-            if frame.kind == WS_IN and not frame.payload.startswith(_ANSWERS):
-                payloads.append((roles[frame.conn_id], frame.payload))
-                for message in made:
-                    messages.append(message)
-                    chain.update(message, tracker.apply(message))
-            else:
-                replies.update(msgspec.json.encode([type(each).__name__, each]) for each in made)
-    return Told(payloads, messages, chain.hexdigest(), replies)
-
-
-def plain(message: Message) -> Message:
-    return msgspec.structs.replace(message, ts_recv=0, capture_seq=0, sub_seq=0)
-
-
-async def record_of(recording: Recording, folder: Path, user: str) -> Recording:
-    """Serve a recording, and record it with the live code."""
-    options = ServerOptions(start="told")
-    async with (
-        asyncio.timeout(60),
-        TapeServer([recording], clock=SystemClock(), deck=DeckOptions(speed=None), options=options) as server,
-    ):
-        request = VenueRequest(
-            spec=find_venue("hyperliquid"),
-            options=ProtocolOptions(pairs=PAIRS, channels=CHANNELS, accounts=(user,)),
-            ws_url=server.ws_url_of("hyperliquid"),
-            rest_url=server.rest_url_of("hyperliquid"),
-        )
-        recorder = Recorder(
-            options=RecorderOptions(folder=folder, venues=(request,), disk_free_min=0),
-            clock=ClockOfThen(server.deck.tape.first_ns),
-        )
-        run = asyncio.get_running_loop().create_task(recorder.run())
-
-        async def until(count: int) -> None:
-            # The recorder tells nobody of a frame that says nothing.
-            while recorder.status.frame_count < count and not run.done():  # noqa: ASYNC110
-                await asyncio.sleep(0)
-
-        await settled(server, recorder, run)
-        player, deck = server.deck.player, server.deck
-        while True:
-            taken, delivered = recorder.status.frame_count, deck.delivered_count
-            if not player.step_frame():
-                break
-            server.flush()
-            await until(taken + deck.delivered_count - delivered)
-        recorder.stop()
-        await run
-    return Recording.open(folder)
-
-
-async def settled(server: TapeServer, recorder: Recorder, run: asyncio.Task[Any]) -> None:
-    """Until the recorder has subscribed everything and nothing more happens."""
-    quiet, last = 0, -1
-    while quiet < 5 and not run.done():
-        await asyncio.sleep(0.05)
-        count = recorder.status.frame_count
-        quiet = quiet + 1 if count == last and server.deck.subscription_count >= len(CHANNELS) * len(PAIRS) else 0
-        last = count
 
 
 class Generations(NamedTuple):
@@ -150,8 +45,10 @@ def generations(tmp_path_factory: pytest.TempPathFactory) -> Generations:
     original, user = synthetic_session(folder / "original", as_recorder=True)
 
     async def main() -> Generations:
-        first = await record_of(original, folder / "first", user)
-        return Generations(original, first, await record_of(first, folder / "second", user))
+        wanted = ProtocolOptions(pairs=PAIRS, channels=CHANNELS, accounts=(user,))
+        streams = len(CHANNELS) * len(PAIRS)
+        first = await record_of(original, folder / "first", wanted, streams)
+        return Generations(original, first, await record_of(first, folder / "second", wanted, streams))
 
     return asyncio.run(main())
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from replay.synthetic.dydx import SyntheticDydx
 from replay.dydx_v4.names import bech32
+from replay.synthetic.dydx import SyntheticDydx
 from replay.synthetic.face import Ask
 from replay.synthetic.market import Market, MarketOptions
 from replay.synthetic.traders import AccountsOptions

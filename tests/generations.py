@@ -1,0 +1,137 @@
+"""Recording what is served from a recording, with the live code and without chance; and what a recording says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from recordings.normalize import Normalizer
+from recordings.recorder import Recorder, RecorderOptions, VenueRequest
+from recordings.recording import Recording
+from replay.serving.deck import DeckOptions
+from replay.serving.server import ServerOptions, TapeServer
+from toolkit.clock import SystemClock
+from toolkit.digest import DigestChain
+from toolkit.frames import CONTROL, WS_IN
+from toolkit.messages import Message, StreamEvent
+from toolkit.protocol import ProtocolOptions
+from toolkit.tracker import OrderBookTracker
+from toolkit.venue import find_venue
+
+#: Beginnings of what answers a recorder and not the market.
+ANSWERS = (
+    b'{"channel":"subscriptionResponse"',
+    b'{"channel":"pong"',
+    b'{"result":',
+    b'{"type":"connected"',
+    b'{"type":"unsubscribed"',
+)
+
+
+class ClockOfThen(SystemClock):
+    """The machine's clock, set back to a time."""
+
+    def __init__(self, then_ns: int) -> None:
+        super().__init__()
+        self._behind_ns = self.time_ns() - then_ns
+
+    def time_ns(self) -> int:
+        return super().time_ns() - getattr(self, "_behind_ns", 0)
+
+
+class Told(NamedTuple):
+    """What a recording says, without what is the recorder's own."""
+
+    payloads: list[tuple[str, bytes]]
+    messages: list[Message]
+    digest: str
+    replies: Counter[bytes]
+
+
+def told(recording: Recording, plain_payload: Callable[[bytes], bytes] = bytes) -> Told:
+    """What a recording says; `plain_payload` takes from a frame what is of its connection."""
+    payloads: list[tuple[str, bytes]] = []
+    messages: list[Message] = []
+    replies: Counter[bytes] = Counter()
+    roles: dict[int, str] = {}
+    normalizer = Normalizer.for_sources(recording.manifest.sources)
+    tracker, chain = OrderBookTracker(checked=True), DigestChain()
+    for batch in recording.raw_frames():
+        for frame in batch:
+            if frame.kind == CONTROL:
+                details = msgspec.json.decode(frame.payload)
+                roles[frame.conn_id] = details.get("role", "") or roles.get(frame.conn_id, "")
+            made = [plain(each) for each in normalizer.messages(frame) if not isinstance(each, StreamEvent)]
+            if frame.kind == WS_IN and not frame.payload.startswith(ANSWERS):
+                payloads.append((roles[frame.conn_id], plain_payload(frame.payload)))
+                for message in made:
+                    messages.append(message)
+                    chain.update(message, tracker.apply(message))
+            else:
+                replies.update(msgspec.json.encode([type(each).__name__, each]) for each in made)
+    return Told(payloads, messages, chain.hexdigest(), replies)
+
+
+def plain(message: Message) -> Message:
+    return msgspec.structs.replace(message, ts_recv=0, capture_seq=0, sub_seq=0)
+
+
+async def record_of(recording: Recording, folder: Path, wanted: ProtocolOptions, streams: int) -> Recording:
+    """
+    Serve a recording, and record it with the live code.
+
+    Args:
+        recording: Of one venue.
+        folder: For the new one.
+        wanted: What to record.
+        streams: How many subscriptions that makes at the server.
+    """
+    venue = recording.manifest.sources[0].venue
+    options = ServerOptions(start="told")
+    async with (
+        asyncio.timeout(60),
+        TapeServer([recording], clock=SystemClock(), deck=DeckOptions(speed=None), options=options) as server,
+    ):
+        request = VenueRequest(
+            spec=find_venue(venue),
+            options=wanted,
+            ws_url=server.ws_url_of(venue),
+            rest_url=server.rest_url_of(venue),
+        )
+        recorder = Recorder(
+            options=RecorderOptions(folder=folder, venues=(request,), disk_free_min=0),
+            clock=ClockOfThen(server.deck.tape.first_ns),
+        )
+        run = asyncio.get_running_loop().create_task(recorder.run())
+
+        async def until(count: int) -> None:
+            # The recorder tells nobody of a frame that says nothing.
+            while recorder.status.frame_count < count and not run.done():  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+        await settled(server, recorder, run, streams)
+        player, deck = server.deck.player, server.deck
+        while True:
+            taken, delivered = recorder.status.frame_count, deck.delivered_count
+            if not player.step_frame():
+                break
+            server.flush()
+            await until(taken + deck.delivered_count - delivered)
+        recorder.stop()
+        await run
+    return Recording.open(folder)
+
+
+async def settled(server: TapeServer, recorder: Recorder, run: asyncio.Task[Any], streams: int) -> None:
+    """Until the recorder has subscribed everything and nothing more happens."""
+    quiet, last = 0, -1
+    while quiet < 5 and not run.done():
+        await asyncio.sleep(0.05)
+        count = recorder.status.frame_count
+        quiet = quiet + 1 if count == last and server.deck.subscription_count >= streams else 0
+        last = count
