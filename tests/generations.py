@@ -19,6 +19,7 @@ from toolkit.clock import SystemClock
 from toolkit.digest import DigestChain
 from toolkit.frames import CONTROL, WS_IN
 from toolkit.messages import Message, StreamEvent
+from toolkit.orderbook import Columns
 from toolkit.protocol import ProtocolOptions
 from toolkit.tracker import OrderBookTracker
 from toolkit.venue import find_venue
@@ -53,8 +54,17 @@ class Told(NamedTuple):
     replies: Counter[bytes]
 
 
-def told(recording: Recording, plain_payload: Callable[[bytes], bytes] = bytes) -> Told:
-    """What a recording says; `plain_payload` takes from a frame what is of its connection."""
+def plain(message: Message) -> Message:
+    """A message without what is the recorder's own."""
+    return msgspec.structs.replace(message, ts_recv=0, capture_seq=0, sub_seq=0)
+
+
+def told(
+    recording: Recording,
+    plain_payload: Callable[[bytes], bytes] = bytes,
+    plain_message: Callable[[Message], Message] = plain,
+) -> Told:
+    """What a recording says; the others take from frames and messages what is of a connection."""
     payloads: list[tuple[str, bytes]] = []
     messages: list[Message] = []
     replies: Counter[bytes] = Counter()
@@ -66,7 +76,7 @@ def told(recording: Recording, plain_payload: Callable[[bytes], bytes] = bytes) 
             if frame.kind == CONTROL:
                 details = msgspec.json.decode(frame.payload)
                 roles[frame.conn_id] = details.get("role", "") or roles.get(frame.conn_id, "")
-            made = [plain(each) for each in normalizer.messages(frame) if not isinstance(each, StreamEvent)]
+            made = [plain_message(each) for each in normalizer.messages(frame) if not isinstance(each, StreamEvent)]
             if frame.kind == WS_IN and not frame.payload.startswith(ANSWERS):
                 payloads.append((roles[frame.conn_id], plain_payload(frame.payload)))
                 for message in made:
@@ -75,10 +85,6 @@ def told(recording: Recording, plain_payload: Callable[[bytes], bytes] = bytes) 
             else:
                 replies.update(msgspec.json.encode([type(each).__name__, each]) for each in made)
     return Told(payloads, messages, chain.hexdigest(), replies)
-
-
-def plain(message: Message) -> Message:
-    return msgspec.structs.replace(message, ts_recv=0, capture_seq=0, sub_seq=0)
 
 
 async def record_of(recording: Recording, folder: Path, wanted: ProtocolOptions, streams: int) -> Recording:
@@ -135,3 +141,15 @@ async def settled(server: TapeServer, recorder: Recorder, run: asyncio.Task[Any]
         count = recorder.status.frame_count
         quiet = quiet + 1 if count == last and server.deck.subscription_count >= streams else 0
         last = count
+
+
+def final_books(recording: Recording) -> dict[str, tuple[Columns, Columns]]:
+    """Both sides of every book at the end of a recording."""
+    normalizer = Normalizer.for_sources(recording.manifest.sources)
+    tracker = OrderBookTracker(checked=True)
+    for batch in recording.raw_frames():
+        for frame in batch:
+            for message in normalizer.messages(frame):
+                tracker.apply(message)
+    books = {pair: tracker.book(pair) for pair in tracker.trading_pairs}
+    return {pair: (book.bids.columns(), book.asks.columns()) for pair, book in books.items()}
