@@ -326,10 +326,12 @@ def _premium(symbol: str, row: dict[str, Any]) -> dict[str, Any]:
 
 def _product_text(price: Any, size: Any) -> str | None:
     try:
-        value = round(Decimal(price) * Decimal(size), 8)
+        value = Decimal(price) * Decimal(size)
     except (InvalidOperation, TypeError):
         return None
-    return format(value, "f")
+    exact = format(value, "f")
+    # Spot has eight decimals, of a product of twice eight.
+    return exact[: exact.index(".") + 9] if "." in exact else exact
 
 
 def _unknowable(text: str) -> Rejected:
