@@ -13,9 +13,11 @@ import msgspec
 from recordings.normalize import Normalizer
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.recording import Recording
+from replay.embedded import EmbeddedVenue
 from replay.serving.deck import DeckOptions
 from replay.serving.server import ServerOptions, TapeServer
-from toolkit.clock import SystemClock
+from replay.synthetic.market import MarketOptions
+from toolkit.clock import NS_PER_MS, SystemClock
 from toolkit.digest import DigestChain
 from toolkit.frames import CONTROL, WS_IN
 from toolkit.messages import Message, StreamEvent
@@ -85,6 +87,27 @@ def told(
             else:
                 replies.update(msgspec.json.encode([type(each).__name__, each]) for each in made)
     return Told(payloads, messages, chain.hexdigest(), replies)
+
+
+async def embedded_session(folder: Path, venue: str, pairs: tuple[str, ...], frames: int = 150) -> Recording:
+    """A session with the embedded venue, recorded by the live code until it has so many frames."""
+    clock = SystemClock()
+    market = MarketOptions(block_ns=50 * NS_PER_MS)
+    async with asyncio.timeout(30), EmbeddedVenue(venue=venue, seed=5, clock=clock, market=market) as embedded:
+        request = VenueRequest(
+            spec=find_venue(venue),
+            options=ProtocolOptions(pairs=pairs),
+            ws_url=embedded.ws_url,
+            rest_url=embedded.rest_url,
+        )
+        options = RecorderOptions(folder=folder, venues=(request,), disk_free_min=0)
+        recorder = Recorder(options=options, clock=clock)
+        run = asyncio.get_running_loop().create_task(recorder.run())
+        while recorder.status.frame_count < frames and not run.done():  # noqa: ASYNC110 -- nobody tells of it
+            await asyncio.sleep(0.01)
+        recorder.stop()
+        await run
+    return Recording.open(folder)
 
 
 async def record_of(recording: Recording, folder: Path, wanted: ProtocolOptions, streams: int) -> Recording:

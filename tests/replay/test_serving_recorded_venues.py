@@ -16,22 +16,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import pytest
 
-from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.recording import Recording
 from recordings.verifying import verify
-from replay.embedded import EmbeddedVenue
-from replay.synthetic.market import MarketOptions
-from tests.generations import final_books, plain, record_of, told
-from toolkit.clock import NS_PER_MS, SystemClock
+from tests.generations import embedded_session, final_books, plain, record_of, told
 from toolkit.messages import BestQuote, BookDiff, BookSnapshot, FundingInfo, Message, Trade
 from toolkit.protocol import ProtocolOptions
-from toolkit.venue import find_venue
 
 #: Pairs of each venue, and how many subscriptions a recorder of them makes.
 VENUES = {"dydx_v4": (("BTC-USD", "ETH-USD"), 6), "binance-usdm": (("BTC-USDT", "1000PEPE-USDT"), 10)}
@@ -43,27 +37,6 @@ class Generations(NamedTuple):
     recordings: tuple[Recording, Recording, Recording]
 
 
-async def original(folder: Path, venue: str) -> Recording:
-    """A session with the embedded venue, recorded by the live code."""
-    clock = SystemClock()
-    market = MarketOptions(block_ns=50 * NS_PER_MS)
-    async with asyncio.timeout(30), EmbeddedVenue(venue=venue, seed=5, clock=clock, market=market) as embedded:
-        request = VenueRequest(
-            spec=find_venue(venue),
-            options=ProtocolOptions(pairs=VENUES[venue][0]),
-            ws_url=embedded.ws_url,
-            rest_url=embedded.rest_url,
-        )
-        options = RecorderOptions(folder=folder, venues=(request,), disk_free_min=0)
-        recorder = Recorder(options=options, clock=clock)
-        run = asyncio.get_running_loop().create_task(recorder.run())
-        while recorder.status.frame_count < 150 and not run.done():  # noqa: ASYNC110 -- nobody tells of it
-            await asyncio.sleep(0.01)
-        recorder.stop()
-        await run
-    return Recording.open(folder)
-
-
 @pytest.fixture(scope="module", params=VENUES)
 def generations(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generations:
     venue: str = request.param
@@ -72,7 +45,7 @@ def generations(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
     async def main() -> Generations:
         wanted = ProtocolOptions(pairs=pairs)
-        first = await original(folder / "original", venue)
+        first = await embedded_session(folder / "original", venue, pairs)
         second = await record_of(first, folder / "first", wanted, streams)
         return Generations(venue, (first, second, await record_of(second, folder / "second", wanted, streams)))
 
