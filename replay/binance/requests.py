@@ -74,7 +74,8 @@ def parse_request(text: str) -> Request:
         raise Refused(2, "Invalid request: request must be an object")
     number = value.get("id")
     is_text = isinstance(number, str) and _ID.fullmatch(number)
-    if isinstance(number, bool) or not (number is None or isinstance(number, int) or is_text):
+    is_number = isinstance(number, int) and not isinstance(number, bool) and -(2**63) <= number < 2**63
+    if not (number is None or is_number or is_text):
         raise Refused(2, "Invalid request: request ID must be an unsigned integer")
     method = value.get("method")
     if method is None:

@@ -420,6 +420,9 @@ def test_trades_prices_and_funding_of_the_present(tmp_path: Path) -> None:
     tape.stream("btcusdt@bookTicker", quote(3))
     tape.stream("btcusdt@markPrice@1s", mark(due, "0.0003", "10.1"), 1)
     tape.stream("btcusdt@markPrice@1s", mark(due + 28_800_000, "0.0001"), 1)
+    unseen = mark(due + 57_600_000, "0.0009")  # its predecessor was said eight hours before that settlement
+    tape.stream("btcusdt@markPrice@1s", unseen | {"E": NOW_MS + 28_900_000}, 1)
+    tape.stream("btcusdt@markPrice@1s", mark(due + 28_800_000, "0.0001"), 1)
     deck = deck_of(tape.recording(tmp_path / "tape"))
     assert get(deck, "trades", symbol="BTCUSDT")[0] == 503
     deck.player.play()

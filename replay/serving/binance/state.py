@@ -16,6 +16,8 @@ __all__ = ["SymbolState", "TapeState", "decoded"]
 #: Trades that REST can look back on.
 TRADES_KEPT: Final = 1000
 _SETTLED_KEPT: Final = 1000
+#: Longest time between the last mark price and the settlement that it stands for.
+_SETTLED_MS: Final = 60_000
 _PARTIALS: Final = ("depth5", "depth10", "depth20")
 
 _decode = msgspec.json.decode
@@ -62,16 +64,15 @@ class SymbolState:
         row = decoded(self.mark)
         if not isinstance(row, dict):
             return
-        last, due = self._price, row.get("T")
-        charged = last.get("T")
-        if isinstance(charged, int) and isinstance(due, int) and 0 < charged < due and last.get("r"):
+        last = self._price
+        charged, due, said = last.get("T"), row.get("T"), last.get("E")
+        if not (isinstance(charged, int) and isinstance(due, int) and isinstance(said, int)):
+            pass
+        # A price from long before is not the one that it was charged at.
+        elif last.get("r") and 0 < charged < due and charged - said <= _SETTLED_MS:
+            price = last.get("p", "")
             self.settled.append(
-                {
-                    "symbol": row.get("s"),
-                    "fundingTime": charged,
-                    "fundingRate": last["r"],
-                    "markPrice": last.get("p", ""),
-                }
+                {"symbol": row.get("s"), "fundingTime": charged, "fundingRate": last["r"], "markPrice": price}
             )
         self._price = row
 
