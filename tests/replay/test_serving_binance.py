@@ -259,6 +259,22 @@ def test_a_shutdown_is_announced_to_everybody(tmp_path: Path) -> None:
     }
 
 
+def test_a_lost_connection_closes_those_who_heard_of_it_and_no_others(tmp_path: Path) -> None:
+    tape = Tape()
+    for conn_id, role in enumerate(("public", "market")):
+        tape.control("connected", conn_id, role=role, url="")
+    tape.stream("btcusdt@trade", trade(1))
+    tape.stream("btcusdt@markPrice@1s", mark(1), 1)
+    tape.control("disconnected", 0, role="public", code=1006, reason="", error="", cause="")
+    recording = tape.recording(tmp_path / "tape")
+    for hides in (False, True):
+        deck = deck_of(recording, hides_disconnects=hides)
+        public, market = visit(deck, "/public/ws", "btcusdt@trade"), visit(deck, "/market/ws", "btcusdt@markPrice")
+        deck.player.play()
+        assert public.client.drop == (None if hides else Drop())
+        assert market.client.drop is None
+
+
 # Errors and limits -----------------------------------------------------------------------------------------------------
 
 
@@ -377,6 +393,18 @@ def test_a_later_snapshot_fills_in_what_diffs_do_not_say(tmp_path: Path) -> None
     assert get(deck, "depth", symbol="BTCUSDT")[1]["bids"] == [["9.5", "5.0"], ["8.0", "1.0"]]
     deck.player.play()
     assert get(deck, "depth", symbol="BTCUSDT")[1]["bids"] == [["9.5", "6.0"], ["7.0", "1.0"]]
+
+
+def test_diffs_of_another_speed_have_a_chain_of_their_own(tmp_path: Path) -> None:
+    tape = session()
+    tape.stream("btcusdt@depth@500ms", diff(1, 40, 0, [["1.0", "1.0"]]))
+    tape.stream("btcusdt@depth@100ms", diff(16, 20, 15, [["9.9", "1.0"]]))
+    deck = deck_of(tape.recording(tmp_path / "tape"))
+    visitor = visit(deck, "/public/stream", "btcusdt@depth@500ms")
+    deck.player.play()
+    assert [json.loads(each)["data"]["u"] for each in visitor.heard()] == [40]
+    book = get(deck, "depth", symbol="BTCUSDT")[1]
+    assert (book["lastUpdateId"], book["bids"][0]) == (20, ["9.9", "1.0"])
 
 
 def test_a_partial_book_answers_where_there_are_no_diffs(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from replay.face import Ask, Drop
 from replay.serving.deck import Deck
+from replay.serving.dydx_v4.envelopes import BATCH, data_frame, read, renumbered, split
 from tests.frame_tapes import Script, Visitor, deck_of, step
 from tests.tapes import TS, collector_line, import_files
 from toolkit.clock import NS_PER_S
@@ -128,6 +129,18 @@ def test_an_answer_may_come_after_data_with_higher_numbers(tmp_path: Path) -> No
         ("channel_data", 3),
         ("subscribed", 1),
     ]
+
+
+def test_nothing_is_sent_before_the_answer(tmp_path: Path) -> None:
+    """An update whose snapshot the tape does not have, as in a capture that began in between."""
+    tape = opening()
+    tape.data("v4_orderbook", {"bids": [["1", "3"]]}, "BTC-USD")
+    first = tape.subscribe("v4_orderbook", book([("9", "1")], []), "BTC-USD")
+    deck = deck_of(tape.recording(tmp_path / "tape"))
+    caller = Caller(deck)
+    caller.ask("v4_orderbook", "BTC-USD")
+    deck.player.play()
+    assert caller.heard() == [caller.as_mine(first, 1)]
 
 
 def test_a_book_of_the_present_is_uncrossed_and_cut(tmp_path: Path) -> None:
@@ -281,6 +294,30 @@ def test_frames_in_another_order_and_with_spaces_are_told_as_well(tmp_path: Path
     assert heard[1] == json.loads(text) | {"connection_id": caller.name, "message_id": 2}
 
 
+def test_real_frames_lose_nothing_but_their_numbers(shared_data: Path) -> None:
+    """As they were published, and as compact as they were sent."""
+    read_count = 0
+    for path in sorted((shared_data / "dydx_v4").glob("*.json")):
+        text = path.read_bytes()
+        frame = json.loads(text)
+        for payload in (text, msgspec.json.encode(frame)):
+            envelope = read(payload)
+            assert (envelope is not None) is ("contents" in frame)
+            if envelope is None:
+                continue
+            read_count += 1
+            assert json.loads(renumbered(envelope.payload, b"me", 5)) == {
+                **frame,
+                "connection_id": "me",
+                "message_id": 5,
+            }
+            if envelope.kind == BATCH:
+                assert [json.loads(each)["contents"] for each in split(envelope.payload)] == frame["contents"]
+            else:
+                assert json.loads(data_frame(BATCH, envelope.payload))["contents"] == [frame["contents"]]
+    assert read_count > 50
+
+
 # Refusals --------------------------------------------------------------------------------------------------------------
 
 
@@ -419,6 +456,24 @@ def test_an_account_is_what_its_stream_has_said_by_now(tmp_path: Path) -> None:
     assert get(deck, "fills", **who)[1]["fills"][0]["fee"] == "0.1"
     assert len(get(deck, "transfers", **who, limit=2)[1]["transfers"]) == 2
     assert get(deck, "transfers", address=ADDRESS, subaccountNumber=1)[0] == 503
+
+
+def test_candles_are_told_newest_first(tmp_path: Path) -> None:
+    candles = [
+        {"startedAt": f"2025-01-01T00:0{n}:00.000Z", "ticker": "BTC-USD", "resolution": "1MIN", "close": "5"}
+        for n in range(3)
+    ]
+    tape = opening()
+    tape.subscribe("v4_candles", {"candles": candles[1::-1]}, "BTC-USD/1MIN")
+    changed = candles[1] | {"close": "6"}
+    tape.data("v4_candles", changed, "BTC-USD/1MIN")
+    tape.data("v4_candles", candles[2], "BTC-USD/1MIN")
+    deck = deck_of(tape.recording(tmp_path / "tape"))
+    deck.player.play()
+    expected = [candles[2], changed, candles[0]]
+    assert Caller(deck).ask("v4_candles", "BTC-USD/1MIN")[0]["contents"] == {"candles": expected}
+    assert get(deck, "candles/perpetualMarkets/BTC-USD", resolution="1MIN", limit=2)[1] == {"candles": expected[:2]}
+    assert get(deck, "candles/perpetualMarkets/BTC-USD", resolution="1DAY")[0] == 503
 
 
 def test_funding_is_that_settled_by_now(tmp_path: Path) -> None:

@@ -71,13 +71,11 @@ class TapeBook:
     """
     Attributes:
         last_id: Of the last update in the book; None while there is no book.
-        was_known: Whether there ever was one since the tape began.
     """
 
     def __init__(self, *, is_spot: bool) -> None:
         self._is_spot = is_spot
         self.last_id: int | None = None
-        self.was_known = False
         self._bids: _Side = {}
         self._asks: _Side = {}
         #: Sizes said since by the price as it was written: most levels change often before anybody asks for the book.
@@ -152,7 +150,6 @@ class TapeBook:
         self._times = (base.E, base.T)
         self.last_id = base.lastUpdateId
         self._is_bare = True
-        self.was_known = True
         for diff in following:
             self._apply(diff)
         self._pending = []

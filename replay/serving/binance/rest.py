@@ -17,7 +17,7 @@ from typing import Any, Final
 from replay.binance.rest import BOOK_LIMITS, NOT_FOUND, Rejected, invalid_symbol, missing, number
 from replay.face import Ask, Reply, as_json
 from replay.serving.answers import RecordedAnswers
-from replay.serving.binance.books import Snapshot
+from replay.serving.binance.books import Snapshot, TapeBook
 from replay.serving.binance.listing import Listing
 from replay.serving.binance.state import SymbolState, TapeState, decoded
 from replay.serving.binance.streams import data_of
@@ -170,7 +170,7 @@ class TapeRest:
                 levels = _SPOT_LEVELS_MAX
         elif levels not in BOOK_LIMITS:
             raise Rejected(-4021, f"'{levels}' is not valid depth limit.")
-        reply = state.book.reply(levels) or self._partial(state, levels) or self._ahead(symbol, state, levels)
+        reply = state.book.reply(levels) or self._partial(state, levels) or self._ahead(symbol, state.book, levels)
         if reply is None:
             raise _unknowable(f"the recording has no book of {symbol} at this point")
         if self._product is COINM:
@@ -191,12 +191,12 @@ class TapeRest:
                 return {"lastUpdateId": data["u"], **times, "bids": data["b"][:levels], "asks": data["a"][:levels]}
         return None
 
-    def _ahead(self, symbol: str, state: SymbolState, levels: int) -> dict[str, Any] | None:
+    def _ahead(self, symbol: str, book: TapeBook, levels: int) -> dict[str, Any] | None:
         found = self._opening.get(symbol)
-        if found is None or state.book.was_known:
+        if found is None:
             return None
         ts_recv, base = found
-        return state.book.cut(base, levels) if 0 <= ts_recv - self._clock.time_ns() <= _AHEAD_NS else None
+        return book.cut(base, levels) if 0 <= ts_recv - self._clock.time_ns() <= _AHEAD_NS else None
 
     def _each(self, query: Query, say: Callable[[str, SymbolState], Any]) -> Any:
         """Of one symbol, or of every one that has something to say."""

@@ -120,6 +120,8 @@ class TapeState:
         for contents in _each(envelope):
             for row in contents["candles"] if envelope.kind == SUBSCRIBED else [contents]:
                 kept[str(row["startedAt"])] = row
+        if len(kept) > 2 * ROWS_KEPT:
+            self._candles[envelope.key[1]] = {start: kept[start] for start in sorted(kept)[-ROWS_KEPT:]}
 
     def _take_account(self, envelope: Envelope) -> None:
         for contents in _each(envelope):
