@@ -2,7 +2,7 @@
 A served venue: the state machine between the frames of a tape and the clients that take it for the real thing.
 
 It knows no socket and no clock; time is handed in. Around it, `Deck` plays the tape and keeps who listens to what, and
-`TapeServer` puts sockets around that. A venue is one subclass of `ServedVenue`, listed in `replay/serving/venues.py`.
+`TapeServer` puts sockets around that. A venue is a subclass of `ServedVenue` in a package of its own beside this module.
 
 What a venue has to do
 ----------------------

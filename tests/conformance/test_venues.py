@@ -334,9 +334,17 @@ def test_a_frame_of_a_venue_that_is_not_recorded_is_refused(session: Session) ->
 
 
 def test_shared_code_names_no_venue() -> None:
-    """Only below toolkit/venues, and where the embedded venue and the examples of the help stand, is one named."""
+    """Only in packages of venues, and where the embedded venue and the examples of the help stand, is one named."""
     names = {"hyperliquid", "dydx", "binance"}
-    allowed = ("toolkit/venues/", "replay/synthetic/", "replay/embedded.py", "replay/faces.py", "toolkit/cli/")
+    folders = [path.name for path in (ROOT / "toolkit" / "venues").iterdir() if (path / "__init__.py").is_file()]
+    allowed: tuple[str, ...] = (
+        "toolkit/venues/",
+        "replay/synthetic/",
+        "replay/embedded.py",
+        "replay/faces.py",
+        "toolkit/cli/",
+    )
+    allowed += tuple(f"{place}/{folder}/" for place in ("replay", "replay/serving") for folder in folders)
     found = []
     for package in ("toolkit", "recordings", "replay", "analysis"):
         for path in sorted((ROOT / package).rglob("*.py")):

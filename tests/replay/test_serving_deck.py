@@ -211,5 +211,7 @@ def test_beginning_again_is_going_elsewhere(tmp_path: Path) -> None:
 def test_a_venue_that_cannot_be_served_is_named(tmp_path: Path) -> None:
     recording = Recording.open(mixed_tape(tmp_path / "tape").path)
     recording.manifest.sources[0] = type(recording.manifest.sources[0])("elsewhere", 1, ())
-    with pytest.raises(ConfigError, match=r"^elsewhere cannot be served; expected a recording of one of hyperliquid"):
+    with pytest.raises(
+        ConfigError, match=r"^elsewhere cannot be served; expected a recording of one of binance-coinm, "
+    ):
         deck_of(recording)

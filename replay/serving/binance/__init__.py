@@ -2,4 +2,10 @@
 
 from replay.serving.binance.venue import ServedBinanceCoinM, ServedBinanceSpot, ServedBinanceUsdM
 
-__all__ = ["ServedBinanceCoinM", "ServedBinanceSpot", "ServedBinanceUsdM"]
+__all__ = ["SERVED", "ServedBinanceCoinM", "ServedBinanceSpot", "ServedBinanceUsdM"]
+
+SERVED = {
+    "binance-spot": ServedBinanceSpot,
+    "binance-usdm": ServedBinanceUsdM,
+    "binance-coinm": ServedBinanceCoinM,
+}

@@ -2,4 +2,6 @@
 
 from replay.serving.dydx_v4.venue import ServedDydx
 
-__all__ = ["ServedDydx"]
+__all__ = ["SERVED", "ServedDydx"]
+
+SERVED = {"dydx_v4": ServedDydx}

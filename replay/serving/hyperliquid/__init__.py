@@ -2,4 +2,6 @@
 
 from replay.serving.hyperliquid.venue import ServedHyperliquid
 
-__all__ = ["ServedHyperliquid"]
+__all__ = ["SERVED", "ServedHyperliquid"]
+
+SERVED = {"hyperliquid": ServedHyperliquid}
