@@ -257,12 +257,11 @@ class CaptureFile:
                     # Not `read`: it would lose what it had collected when it comes to the end of a file cut short.
                     chunk = stream.read1(chunk_bytes)
                 except (EOFError, zlib.error, _GzipError, RuntimeError, OSError) as exc:
-                    if gathered:
-                        pieces = [b"".join(pieces)]
-                        whole, newline, rest = pieces[0].rpartition(b"\n")
-                        if newline:
-                            yield whole + newline
-                            pieces, gathered = [rest], len(rest)
+                    text = b"".join(pieces)
+                    end = text.rfind(b"\n") + 1
+                    if end:
+                        yield text[:end]
+                    pieces, gathered = [text[end:]], len(text) - end
                     self.note = (
                         f"cut short or damaged after {self.line_count:,} lines ({exc}); what is there was imported"
                     )
@@ -274,13 +273,14 @@ class CaptureFile:
                 gathered += len(chunk)
                 if gathered < size:
                     continue
-                whole, newline, rest = b"".join(pieces).rpartition(b"\n")
-                if newline:
-                    yield whole + newline
-                elif len(rest) > LINE_BYTES_MAX:
-                    yield rest + b"\n"
-                    rest = b""
-                pieces, gathered = [rest], len(rest)
+                text = b"".join(pieces)
+                end = text.rfind(b"\n") + 1
+                if end:
+                    yield text[:end]
+                elif len(text) > LINE_BYTES_MAX:
+                    yield text + b"\n"
+                    end = len(text)
+                pieces, gathered = [text[end:]], len(text) - end
         if gathered:
             yield b"".join(pieces) + b"\n"
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from recordings.parquet_options import PLAIN_COLUMNS
 from recordings.schema import TABLES
 from toolkit.columnar import DiffColumns, FrameBatch, MessageColumns, QuoteColumns, TopColumns, TradeColumns
 
@@ -16,18 +18,25 @@ __all__ = ["SIDES", "dictionary_schema", "rows_of"]
 SIDES = pa.array(["bid", "ask"])
 
 
+@cache
 def dictionary_schema(table: str) -> pa.Schema:
-    """The schema of a table while it is written: strings as dictionaries, which reach the file as plain strings."""
+    """
+    The schema of a table while it is written: strings as dictionaries, which reach the file as plain strings.
+
+    What hardly ever repeats, such as the id of a trade, is text here too.
+    """
     words = pa.dictionary(pa.int32(), pa.string())
-    fields = [pa.field(field.name, words if field.type == pa.string() else field.type) for field in TABLES[table]]
-    return pa.schema(fields)
+    is_words = {field.name: field.type == pa.string() and field.name not in PLAIN_COLUMNS for field in TABLES[table]}
+    return pa.schema([pa.field(field.name, words if is_words[field.name] else field.type) for field in TABLES[table]])
 
 
 def rows_of(venue: str, frames: FrameBatch, columns: MessageColumns | TopColumns) -> tuple[str, pa.RecordBatch]:
     """The table, and its rows in the schema of `dictionary_schema`."""
+    words = {"venue": venue, "symbol": columns.symbol, "trading_pair": columns.trading_pair}
     if isinstance(columns, DiffColumns):
         table, values = "book", _levels(columns)
         rows = columns.level_count
+        words["form"] = columns.form
     elif isinstance(columns, QuoteColumns):
         table, values = "bbo", _quotes(columns)
         rows = None
@@ -40,16 +49,16 @@ def rows_of(venue: str, frames: FrameBatch, columns: MessageColumns | TopColumns
     count = len(columns) if rows is None else int(rows.sum())
     has_time = columns.ts_event >= 0
     ts_event = _times(_spread(columns.ts_event, rows), None if has_time.all() else ~_spread(has_time, rows))
+    firsts = pa.array(np.zeros(count, np.int32))
+    for name, word in words.items():
+        values[name] = pa.DictionaryArray.from_arrays(firsts, pa.array([word], pa.string()))
     values |= {
-        "venue": _word(venue, count),
-        "symbol": _word(columns.symbol, count),
-        "trading_pair": _word(columns.trading_pair, count),
         "ts_event": ts_event,
         "ts_recv": _times(_spread(frames.ts_recv[columns.frame], rows)),
         "capture_seq": pa.array(_spread(columns.frame + frames.first_seq, rows)),
     }
     if "sub_seq" not in values:
-        values["sub_seq"] = pa.array(np.zeros(count, np.int32))
+        values["sub_seq"] = firsts
     schema = dictionary_schema(table)
     arrays = [values[name] if name in values else pa.nulls(count, schema.field(name).type) for name in schema.names]
     return table, pa.RecordBatch.from_arrays(arrays, schema=schema)
@@ -60,11 +69,7 @@ def _spread(values: Any, rows: Any) -> Any:
 
 
 def _times(values: Any, mask: Any = None) -> pa.Array:
-    return pa.array(values, pa.int64(), mask=mask).cast(pa.timestamp("ns"))
-
-
-def _word(word: str, count: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([word], pa.string()))
+    return pa.array(values, pa.int64(), mask=mask).view(pa.timestamp("ns"))
 
 
 def _floats(values: Any) -> pa.Array:
@@ -80,7 +85,6 @@ def _levels(columns: DiffColumns) -> dict[str, pa.Array]:
     first = within == 0
     side = (within >= np.repeat(columns.bid_count, counts)).astype(np.int32)
     values = {
-        "form": _word(columns.form, total),
         "fused": pa.array(np.ones(total, np.bool_)),
         "is_snapshot": pa.array(np.zeros(total, np.bool_)),
         "is_first": pa.array(first),
@@ -120,7 +124,7 @@ def _trades(columns: TradeColumns) -> dict[str, pa.Array]:
         "aggressor_side": side,
         "price": pa.array(columns.price),
         "size": pa.array(columns.size),
-        "trade_id": ids.dictionary_encode(),
+        "trade_id": ids,
         "is_history": pa.array(np.zeros(len(columns), np.bool_)),
         "is_duplicate": pa.array(columns.is_duplicate),
     }

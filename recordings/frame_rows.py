@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,9 @@ from toolkit.columnar import FrameBatch
 from toolkit.frames import WS_IN, Frame
 
 __all__ = ["FrameRows"]
+
+#: Of a typed scalar Arrow need not find the type, for which it looks for modules that may not be installed.
+_WS_IN: Final = pa.scalar(WS_IN, pa.string())
 
 
 class FrameRows:
@@ -28,7 +31,7 @@ class FrameRows:
 
     def __init__(self, batch: pa.RecordBatch) -> None:
         self._batch = batch
-        self.ts_recv = _integers(batch.column("ts_recv").cast(pa.int64()))
+        self.ts_recv = _integers(batch.column("ts_recv").view(pa.int64()))
         mono = batch.column("ts_mono")
         # An import knows one time only, which is not stored twice.
         self._ts_mono = np.where(_valid(mono), _integers(mono.fill_null(0)), self.ts_recv)
@@ -66,7 +69,7 @@ class FrameRows:
         """All of them as arrays, in which WebSocket messages of that venue are to be taken."""
         batch = self._batches.get(venue)
         if batch is None:
-            is_message = pc.equal(self._batch.column("kind"), WS_IN).to_numpy(zero_copy_only=False)
+            is_message = pc.equal(self._batch.column("kind"), _WS_IN).to_numpy(zero_copy_only=False)
             is_taken = is_message & self._is_text
             if self._venue_codes is not None:
                 is_taken &= self._venue_codes == self._venues.index(venue)

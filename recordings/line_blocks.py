@@ -20,9 +20,11 @@ from toolkit.frames import DAMAGED, WS_IN
 
 __all__ = ["LineBlock", "blocks_of", "merged_blocks", "raw_batch"]
 
-#: Decompressed bytes that become one block, and the lines that a merged one has at least.
-BLOCK_BYTES: Final = 1 << 20
+#: Decompressed bytes that become one block, and the lines that a merged one has at least; of most captures one block
+#: has as many, so that payloads need not be copied once more.
+BLOCK_BYTES: Final = 2 << 20
 BLOCK_LINES: Final = 8192
+_NEWLINE: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,13 @@ class LineBlock:
 class _Gathering:
     """Lines of one block on their way into arrays."""
 
-    def __init__(self, text: bytes, early: list[bytes]) -> None:
-        lines = text.count(b"\n") + len(early) + 1
+    def __init__(self, array: npt.NDArray[np.uint8], early: list[bytes]) -> None:
+        # Several times as fast as `count` of the bytes.
+        lines = int(np.count_nonzero(array == _NEWLINE)) + len(early) + 1
         self.times = np.zeros(lines, np.int64)
         self.is_damaged = np.zeros(lines, np.bool_)
         self.ends = np.zeros(lines + 1, np.int64)
-        self.data = np.empty(len(text) + sum(map(len, early)), np.uint8)
+        self.data = np.empty(len(array) + sum(map(len, early)), np.uint8)
         self.count = 0
 
     def add(self, ts_recv: int, payload: bytes, *, is_damaged: bool) -> None:
@@ -86,7 +89,7 @@ def blocks_of(file: CaptureFile) -> Iterator[LineBlock]:
     early: list[bytes] = []
     for text in file.texts(BLOCK_BYTES):
         array = np.frombuffer(text, np.uint8)
-        gathering = _Gathering(text, early)
+        gathering = _Gathering(array, early)
         at, end = 0, len(text)
         while at < end:
             if last and file.time_unit in TIME_UNITS:
@@ -180,14 +183,14 @@ def raw_batch(venue: str, first_seq: int, stretches: Sequence[tuple[int, LineBlo
     conn_id = np.repeat(np.array([index for index, _ in stretches], np.int32), [len(block) for block in blocks])
     is_damaged = np.concatenate([block.is_damaged for block in blocks])
     payload, payload_bytes = _payloads(blocks)
-    kind: pa.Array = pa.repeat(pa.scalar(WS_IN), count)
+    kind: pa.Array = pa.repeat(pa.scalar(WS_IN, pa.string()), count)
     if is_damaged.any():
         kind = pa.array(np.where(is_damaged, DAMAGED, WS_IN).tolist(), pa.string())
     arrays = [
         pa.array(np.arange(first_seq, first_seq + count)),
-        pa.array(ts_recv).cast(pa.timestamp("ns")),
+        pa.array(ts_recv).view(pa.timestamp("ns")),
         pa.nulls(count, pa.int64()),
-        pa.repeat(pa.scalar(venue), count),
+        pa.repeat(pa.scalar(venue, pa.string()), count),
         pa.array(conn_id),
         pa.array(np.zeros(count, np.int32)),
         kind,

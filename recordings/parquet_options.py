@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from recordings.schema import RAW_TABLE
 
-__all__ = ["FAST", "SMALL", "Compression", "parquet_options"]
+__all__ = ["FAST", "PLAIN_COLUMNS", "SMALL", "Compression", "parquet_options"]
 
 
 class Compression(NamedTuple):
@@ -26,7 +26,9 @@ FAST: Final = Compression(raw=1, other=1)
 _DELTA: Final = "DELTA_BINARY_PACKED"
 #: Parquet encodings were chosen by size on the Binance capture (bytes a row): a level's size 1.5 by dictionary, 2.1
 #: plain, 5.9 split by byte; a quote's size 1.8 plain, 2.3 by dictionary, since most quotes repeat one of their sizes.
-_PLAIN_COLUMNS: Final = frozenset({"payload", "payload_bytes", "trade_id", "bid_size", "ask_size"})
+PLAIN_COLUMNS: Final = frozenset({"payload", "payload_bytes", "trade_id", "bid_size", "ask_size"})
+#: Lowest and highest value of a row group help nobody to skip it, and of text they take as long as writing it.
+_NO_STATISTICS: Final = frozenset({"payload", "payload_bytes", "context", "form", "side", "aggressor_side"})
 _DELTA_COLUMNS: Final = frozenset({"capture_seq", "sub_seq", "ts_mono"})
 
 
@@ -42,7 +44,7 @@ def parquet_options(schema: pa.Schema, table: str, compression: Compression) -> 
             encodings[name] = _DELTA
         elif is_counted:
             continue
-        elif name not in _PLAIN_COLUMNS and not pa.types.is_boolean(field.type):
+        elif name not in PLAIN_COLUMNS and not pa.types.is_boolean(field.type):
             dictionary.append(name)
     return {
         "compression": "zstd",
@@ -51,7 +53,7 @@ def parquet_options(schema: pa.Schema, table: str, compression: Compression) -> 
         "dictionary_pagesize_limit": 8 << 20,
         "column_encoding": encodings,
         "store_schema": False,
-        "write_statistics": [name for name in schema.names if name not in ("payload", "payload_bytes", "context")],
+        "write_statistics": [name for name in schema.names if name not in _NO_STATISTICS],
         "version": "2.6",
         "data_page_size": 1 << 20,
     }

@@ -55,6 +55,8 @@ _NO_LEVELS: Final[Columns] = ((), (), ())
 #: Columns are kept as whole numbers of this many decimals where that is exact, else as they are.
 _DECIMALS_MAX: Final = 12
 _AS_IS: Final = 255
+#: So many numbers show for most counts of decimals that they are too few.
+_SAMPLE: Final = 32
 
 _Side = tuple[bytes, bytes, tuple[int, ...]]
 
@@ -333,11 +335,10 @@ def _packed_column(values: tuple[float, ...], *, in_steps: bool) -> bytes:
     column: Any = np.array(values, np.float64)
     for decimals in range(_DECIMALS_MAX + 1):
         scale = 10.0**decimals
-        with np.errstate(over="ignore"):
-            whole = np.rint(column * scale)
-        is_exact = (np.abs(whole) < 1 << 53).all() and (whole / scale == column).all()
-        if is_exact and not np.signbit(column).any():  # a whole number knows no -0.0
-            words = whole.astype(np.int64)
+        if not _is_whole(column[:_SAMPLE], scale):
+            continue
+        if _is_whole(column, scale) and not np.signbit(column).any():  # a whole number knows no -0.0
+            words = np.rint(column * scale).astype(np.int64)
             if in_steps:
                 words = np.diff(words, prepend=0)
             break
@@ -345,6 +346,12 @@ def _packed_column(values: tuple[float, ...], *, in_steps: bool) -> bytes:
         decimals, words = _AS_IS, column.view(np.int64)
     planes = np.ascontiguousarray(words.astype("<i8").view(np.uint8).reshape(-1, 8).T)
     return bytes((decimals, in_steps)) + planes.tobytes()
+
+
+def _is_whole(column: Any, scale: float) -> bool:
+    with np.errstate(over="ignore"):
+        whole = np.rint(column * scale)
+    return bool((np.abs(whole) < 1 << 53).all() and (whole / scale == column).all())
 
 
 def _unpacked_column(packed: bytes) -> tuple[float, ...]:

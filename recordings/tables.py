@@ -165,7 +165,7 @@ class TableBuilders:
         # Frames come in order of capture_seq and messages within them in order of sub_seq: the rows are sorted.
         rows = pa.Table.from_batches(batches, schema=_WRITE_SCHEMAS[table]).unify_dictionaries()
         # Of a plain column of text the file would show where batches were cut.
-        return rows.combine_chunks() if table == "trades" else rows
+        return rows.combine_chunks() if pa.string() in rows.schema.types else rows
 
     def _flush(self, key: tuple[str, str, str]) -> None:
         messages = self._pending.pop(key, None)

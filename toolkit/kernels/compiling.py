@@ -12,7 +12,7 @@ from numba.extending import intrinsic
 
 from toolkit.kernels.shelf import kernel_folder
 
-__all__ = ["copy_bytes", "float_bits", "kernel", "store_word", "swap_bytes"]
+__all__ = ["copy_bytes", "float_bits", "highest_bit", "kernel", "load_word", "lowest_bit", "store_word", "swap_bytes"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,6 +54,42 @@ def store_word(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
         place = builder.gep(data, [arguments[1]])
         builder.store(arguments[2], builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
         return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+def load_word(typing_context: Any, array: Any, index: Any) -> Any:
+    """Eight bytes of an array from any index on, as a uint64 in the machine's byte order."""
+    signature = types.uint64(array, types.intp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).data
+        place = builder.gep(data, [arguments[1]])
+        return builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
+
+    return signature, generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+def lowest_bit(typing_context: Any, value: Any) -> Any:
+    """Number of the lowest bit of a uint64 that is set; of 0 it is not defined."""
+    signature = types.int64(types.uint64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return signature, generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+def highest_bit(typing_context: Any, value: Any) -> Any:
+    """Number of the highest bit of a uint64 that is set; of 0 it is not defined."""
+    signature = types.int64(types.uint64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        zeros = builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 1))
+        return builder.sub(ir.Constant(ir.IntType(64), 63), zeros)
 
     return signature, generate
 

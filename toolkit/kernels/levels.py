@@ -28,9 +28,19 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.kernels.compiling import kernel
+from toolkit.kernels.compiling import highest_bit, kernel
 
-__all__ = ["Store", "best", "clear_side", "has_room", "make_store", "set_level", "side_columns", "widen_store"]
+__all__ = [
+    "Store",
+    "best",
+    "clear_side",
+    "has_room",
+    "make_store",
+    "set_level",
+    "set_levels",
+    "side_columns",
+    "widen_store",
+]
 
 _PAGES: Final = 256
 _SLOTS: Final = 1024
@@ -155,15 +165,10 @@ def set_level(store, side, key, size):
 
 
 @kernel
-def _highest(bits):
-    """Number of the highest bit that is set."""
-    place = np.int64(0)
-    for step in (32, 16, 8, 4, 2, 1):
-        shifted = bits >> np.uint64(step)
-        if shifted:
-            bits = shifted
-            place += step
-    return place
+def set_levels(store, side, keys, sizes):
+    """Set many sizes. There must be room for them."""
+    for index in range(len(keys)):
+        set_level(store, side, keys[index], sizes[index])
 
 
 @kernel
@@ -171,7 +176,7 @@ def best(store, side):
     """`(key, size)` of the best level of a side that has one."""
     last = store.pages[side] - 1
     slot = store.slot[side, last]
-    place = _highest(store.bits[slot])
+    place = highest_bit(store.bits[slot])
     return store.page[side, last] * 64 + place, store.sizes[slot, place]
 
 
@@ -183,7 +188,7 @@ def side_columns(store, side, keys, sizes):
         slot = store.slot[side, index]
         bits = store.bits[slot]
         while bits:
-            place = _highest(bits)
+            place = highest_bit(bits)
             bits &= ~(np.uint64(1) << np.uint64(place))
             keys[row] = store.page[side, index] * 64 + place
             sizes[row] = store.sizes[slot, place]

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from toolkit.kernels.compiling import copy_bytes, kernel
+from toolkit.kernels.compiling import copy_bytes, kernel, load_word, lowest_bit
 
 __all__ = ["split_lines"]
 
@@ -16,6 +16,24 @@ _ZERO: Final = np.uint64(48)
 _NINE: Final = np.uint64(9)
 _TEN: Final = np.uint64(10)
 _DIGITS_MAX: Final = 19
+#: A newline, the lowest bit, and the highest bit in each of eight bytes.
+_NEWLINES: Final = np.uint64(0x0A0A0A0A0A0A0A0A)
+_LOWS: Final = np.uint64(0x0101010101010101)
+_HIGHS: Final = np.uint64(0x8080808080808080)
+
+
+@kernel
+def _newline(text, at, end):
+    """The place of the first newline; there must be one. Of eight bytes at a time, the lowest that is one."""
+    while at + 8 <= end:
+        word = load_word(text, at) ^ _NEWLINES
+        found = (word - _LOWS) & ~word & _HIGHS
+        if found:
+            return at + lowest_bit(found) // 8
+        at += 8
+    while text[at] != _NEWLINE:
+        at += 1
+    return at
 
 
 @kernel
@@ -66,9 +84,7 @@ def split_lines(
         if value < low or value >= high:
             return at, row
         place += 1
-        stop = place
-        while text[stop] != _NEWLINE:
-            stop += 1
+        stop = _newline(text, place, end)
         if stop == place:
             return at, row
         start = ends[row]

@@ -16,7 +16,7 @@ import numpy as np
 from toolkit.columnar import ColumnarTaker, DiffColumns, FrameBatch, QuoteColumns, Taken, TopColumns, Tops, TradeColumns
 from toolkit.frames import WS_IN, Frame
 from toolkit.kernels.hashing import STATE_BYTES
-from toolkit.kernels.levels import clear_side, set_level, side_columns
+from toolkit.kernels.levels import clear_side, set_levels, side_columns
 from toolkit.messages import FORM_FULL, BestQuote
 from toolkit.orderbook import BookSide, OrderBook
 from toolkit.tracker import OrderBookTracker
@@ -222,8 +222,7 @@ class BinanceTaker(ColumnarTaker):
             arrays.make_room(side, len(prices))
             clear_side(arrays.store, side)
             keys = np.rint(np.asarray(prices) * 10.0**decimals).astype(np.int64) // step
-            for key, size in zip((-keys if which else keys).tolist(), sizes, strict=True):
-                set_level(arrays.store, side, key, size)
+            set_levels(arrays.store, side, -keys if which else keys, np.asarray(sizes, np.float64))
         return True
 
     def _unload(self, side: BookSide, number: int, which: int) -> None:
