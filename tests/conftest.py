@@ -20,6 +20,7 @@ def shared_data() -> Path:
     return folder
 
 
-# A kernel is compiled at its first call, and a test has no time limit.
-settings.register_profile("tickdeck", deadline=None)
+# A kernel is compiled at its first call, and a test has no time limit. `--hypothesis-profile=thorough` looks further.
+settings.register_profile("tickdeck", deadline=None, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("tickdeck")

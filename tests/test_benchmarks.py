@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import journal
 from benchmarks.__main__ import BENCHES
 from benchmarks.captures import archive_frames, book_frames, sized_payloads, write_busy
 from benchmarks.frame_server import framed, offsets
 from benchmarks.harness import Figure, Options, machine, measure
 from benchmarks.importing import run as run_import
-from benchmarks.journal import run as run_journal
 from benchmarks.memory import _base, _payload_bytes, _replayed, _tape
 from benchmarks.replaying import run as run_replay
 from benchmarks.sealing import run as run_sealing
@@ -61,9 +61,10 @@ def test_replaying_gives_every_message_to_the_callback(tiny: Options) -> None:
     assert all("600 messages" in figure.note and figure.value > 0 for figure in figures)
 
 
-def test_the_journal_bench_loses_nothing(tiny: Options) -> None:
+def test_the_journal_bench_loses_nothing(tiny: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every payload that was sent is in the journal, byte for byte, and both sides of the ratio are there; with followers too."""
-    figures = run_journal(tiny)
+    monkeypatch.setattr(journal, "_SEARCH_STEPS", 1)
+    figures = journal.run(tiny)
     assert named(figures, "live source and journal").note == "0 of 3,000 lost"
     ratio = named(figures, "live source and journal over the bare client")
     bare, ours = named(figures, "bare websockets client"), named(figures, "live source and journal")

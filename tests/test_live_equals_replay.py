@@ -55,7 +55,7 @@ class Session(NamedTuple):
 
 async def record(folder: Path) -> Session:
     async with EmbeddedVenue(seed=11, clock=SystemClock(), options=QUICK) as venue:
-        recorder = recorder_for(folder, venue, PAIRS, backoff_seed=1, rotate_s=1.0)
+        recorder = recorder_for(folder, venue, PAIRS, backoff_seed=1, rotate_s=0.25)
         run, listener = await started(recorder)
         await listener.until(BookSnapshot, 20)
         for number, payload in enumerate(GARBAGE):

@@ -20,7 +20,7 @@ from toolkit.errors import ConfigError
 B = EPOCH
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(quote_lists(), st.sampled_from([100, 333, 1000, 10**9]), st.booleans(), st.sampled_from([1, 4, 1000]))
 def test_any_quotes_give_the_buckets_that_the_reference_gives(
     quotes: list[Quote], every: int, cut: bool, batch_rows: int

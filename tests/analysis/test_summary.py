@@ -43,7 +43,7 @@ def assert_matches(quotes: list[Quote], clock: Any, start: int | None, end: int 
         assert_row(row, reference.summary(expected))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(quote_lists(), windows, windows, st.sampled_from([1, 3, 1000]))
 def test_any_quotes_on_the_receive_clock_give_what_the_reference_gives(
     quotes: list[Quote], start: int | None, end: int | None, batch_rows: int
@@ -55,7 +55,7 @@ def test_any_quotes_on_the_receive_clock_give_what_the_reference_gives(
     assert_matches(quotes, "recv", start, end, batch_rows)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(quote_lists(untimed=True), windows, windows, st.sampled_from([1, 3, 1000]))
 def test_any_quotes_on_the_venue_clock_give_what_the_reference_gives(
     quotes: list[Quote], start: int | None, end: int | None, batch_rows: int

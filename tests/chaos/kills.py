@@ -17,9 +17,9 @@ from toolkit.errors import NotARecording
 from toolkit.frames import Frame
 
 #: Short, so that sealing overlaps with whatever is interrupted.
-ROTATE: Final = ("--rotate", "1s", "--flush", "100ms")
+ROTATE: Final = ("--rotate", "500ms", "--flush", "50ms")
 #: Two rotations, most of the time three.
-SESSION_S: Final = 2.6
+SESSION_S: Final = 1.4
 
 
 @dataclass
@@ -221,7 +221,7 @@ def random_kills(work: Path, seed: object, kills: int) -> Toll:
         return patient.toll
 
 
-#: Steps of the process that receives, each with how often it comes in a session of three seconds.
+#: Steps of the process that receives, each with how often it comes in such a session.
 RECORDER_STEPS: Final[dict[str, int]] = {
     "session-begun": 1,
     "journal-batch-made": 6,

@@ -119,7 +119,7 @@ def test_a_follower_sees_the_whole_recording_though_its_recorder_is_killed_and_c
     assert len(read_manifest(folder).segments) > 2
 
 
-@pytest.mark.parametrize("instant", ["journal-batch-made:30", "journal-batch-written:30"])
+@pytest.mark.parametrize("instant", ["journal-batch-made:15", "journal-batch-written:15"])
 def test_a_recorder_that_dies_over_a_batch_leaves_no_follower_ahead_or_behind(
     venue: dict[str, Any], tmp_path: Path, instant: str
 ) -> None:

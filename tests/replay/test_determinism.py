@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -46,6 +47,19 @@ def test_a_recording_gives_one_digest_and_one_sequence_whatever_else_differs(tap
     assert read_manifest(tape.path) == tape.manifest
 
 
+@pytest.fixture
+def two_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only from rows and from raw frames."""
+
+    def cases(folder: Path) -> Iterator[determinism.Case]:
+        for fidelity in ("normalized", "raw"):
+            yield determinism.Case(name=fidelity, folder=folder, fidelity=fidelity)
+
+    monkeypatch.setattr(determinism, "_cases", cases)
+    monkeypatch.setattr(determinism, "_rewritten", lambda folder, work: iter([]))
+
+
+@pytest.mark.usefixtures("two_ways")
 def test_another_digest_is_found(tape: Recording) -> None:
     write_manifest(tape.path, msgspec.structs.replace(tape.manifest, digest="0" * 32))
     done = shown(str(tape.path))
@@ -53,6 +67,7 @@ def test_another_digest_is_found(tape: Recording) -> None:
     assert "OTHER" in done.output
 
 
+@pytest.mark.usefixtures("two_ways")
 def test_another_sequence_is_found(tape: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though the digest is the same: a callback that one kind of replay gives twice."""
     twice = (

@@ -49,7 +49,7 @@ offsets = st.lists(st.integers(0, 12).map(lambda n: n * MS), min_size=1, max_siz
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(offsets, min_size=2, max_size=4), st.sampled_from([1, 5, None]))
 def test_the_order_is_the_rule(tmp_path_factory: Any, tapes: list[list[int]], batch_rows: int | None) -> None:
