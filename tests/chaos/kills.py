@@ -256,11 +256,11 @@ def step_names(*, once: bool = False) -> list[str]:
     ]
 
 
-def kill_at_step(work: Path, seed: object, names: Sequence[str]) -> Toll:
+def kill_at_step(work: Path, seed: object, names: Sequence[str], *, close: bool = True) -> Toll:
     """
     Kill the recorder or its sealing process at each of the steps, each time in a recording of its own.
 
-    The first of them is then recorded into once more, and looked at by the commands.
+    With `close` the first of them is then recorded into once more, and looked at by the commands.
     """
     total = Toll()
     with Bench.open(work, seed=seed) as bench:
@@ -272,7 +272,7 @@ def kill_at_step(work: Path, seed: object, names: Sequence[str]) -> Toll:
                 _kill_recorder_at(patient, recorder, name)
             else:
                 _kill_sealer_at(patient, recorder)
-            if name == names[0]:
+            if close and name == names[0]:
                 patient.close(folder.with_name(f"{folder.name}-at-once"))
             total.add(patient.toll)
     return total

@@ -171,11 +171,11 @@ def _fill_in(ctx: click.Context, given: dict[str, Any], config: RecordConfig) ->
 
 def _venues(what: Sequence[str], given: dict[str, Any]) -> list[VenueConfig]:
     """Venues and their pairs from the command line: a name of a venue begins the next one."""
-    from toolkit.venue import find_venue, venues
+    from toolkit.venue import find_venue, is_venue
 
     groups: list[tuple[str, list[str]]] = []
     for word in what:
-        if not groups or word in venues():
+        if not groups or is_venue(word):
             groups.append((find_venue(word).name, []))
         else:
             groups[-1][1].append(word)
