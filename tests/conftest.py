@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.embedded_recording import make_workspace
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -17,6 +19,14 @@ def shared_data() -> Path:
     folder = Path(os.environ.get("TICKDECK_SHARED_DATA") or ROOT.parent / "shared" / "data")
     if not folder.is_dir():
         pytest.skip(f"no captures of real exchanges at {folder}; set TICKDECK_SHARED_DATA to the folder that has them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def workspace_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that documents and examples take for granted; it is not to be changed."""
+    folder = tmp_path_factory.mktemp("workspace")
+    make_workspace(folder)
     return folder
 
 

@@ -40,7 +40,7 @@ import pytest
 from recordings.manifest import InputFile, Manifest, Segment, SourceInfo, TableFile
 from recordings.recording import Recording
 from recordings.schema import FORMAT_VERSION, TABLE_OF, TABLES
-from tests.embedded_recording import ROOT, embedded_venue, environment, make_workspace
+from tests.embedded_recording import ROOT, embedded_venue, environment
 from toolkit.cli.main import COMMANDS, cli
 from toolkit.cli.serve import DEFAULT_PORT
 from toolkit.digest import DigestChain
@@ -88,18 +88,10 @@ def commands(*languages: str) -> Iterator[Any]:
                 yield pytest.param(page, command, id=f"{parameter.id}+{number}")
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that commands find."""
-    folder = tmp_path_factory.mktemp("docs")
-    make_workspace(folder)
-    return folder
-
-
 @pytest.fixture
-def workspace(template: Path, tmp_path: Path) -> Path:
-    """A copy of it for one test."""
-    return Path(shutil.copytree(template, tmp_path / "here"))
+def workspace(workspace_template: Path, tmp_path: Path) -> Path:
+    """The folder that commands find: a copy for one test."""
+    return Path(shutil.copytree(workspace_template, tmp_path / "here"))
 
 
 @pytest.fixture(scope="module")

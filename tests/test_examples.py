@@ -8,17 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.embedded_recording import PAIRS, ROOT, make_workspace
+from tests.embedded_recording import PAIRS, ROOT
 
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py") if path.stem != "__init__")
 
 
-@pytest.fixture(scope="module")
-def tapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def tapes(workspace_template: Path) -> Path:
     """A folder with two recordings."""
-    folder = tmp_path_factory.mktemp("examples")
-    make_workspace(folder)
-    return folder / "tapes"
+    return workspace_template / "tapes"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

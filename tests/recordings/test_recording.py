@@ -38,7 +38,7 @@ def test_messages_come_in_the_order_of_frames_and_rows(tape: Recording) -> None:
 
 
 @given(st.integers(1, 400))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_any_number_of_rows_at_a_time_gives_the_same(tape: Recording, rows: int) -> None:
     assert messages_of(tape, batch_rows=rows) == messages_of(tape)
     assert [frame for batch in tape.raw_frames(None, rows) for frame in batch] == [
@@ -47,7 +47,7 @@ def test_any_number_of_rows_at_a_time_gives_the_same(tape: Recording, rows: int)
 
 
 @given(st.sets(st.sampled_from(["BTC-USD", "ETH-USD", "PURR-USDC", "#7510"])))
-@settings(max_examples=16, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_choosing_pairs_keeps_the_order_of_the_rest(tape: Recording, pairs: set[str]) -> None:
     """Events of whole connections come along."""
     expected = [message for message in messages_of(tape) if message.trading_pair in pairs | {""}]
@@ -157,7 +157,7 @@ def test_a_file_that_is_missing_or_cut_in_half_is_one_line_that_names_it(
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_changed_bytes_raise_our_error_or_nothing(
     tape: Recording, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -142,7 +142,7 @@ def test_a_seek_into_a_segment_is_a_play_to_there(
 ) -> None:
     """Of two venues, several segments, forms and clocks that step back; the digest too, and what the protocols remember."""
     recording = busy(tmp_path / "tape", seed)
-    times = times_of([recording], 9, seed)
+    times = times_of([recording], 6, seed)
     assert_seeks_are_plays([recording], times, fidelity=fidelity, with_digest=True, batch_rows=(5, None)[seed % 2])
     firsts = {segment.capture_seq_first for segment in recording.manifest.segments}
     assert sum(start.capture_seq not in firsts for start in starts) > 5
@@ -168,7 +168,7 @@ def test_a_seek_in_recordings_of_other_pairs_is_a_play_to_there(
         busy(tmp_path / "b", seed + 50, TS + 30 * MS, coins=("ETH",), symbols=("BTCUSDT",)),
         busy(tmp_path / "c", seed + 90, TS + 90 * MS, coins=(), symbols=("ETHUSDT",)),
     ]
-    assert_seeks_are_plays(recordings, times_of(recordings, 8, seed), fidelity=fidelity)
+    assert_seeks_are_plays(recordings, times_of(recordings, 5, seed), fidelity=fidelity)
     assert sum(start.capture_seq > 0 for start in starts) > 8
 
 
@@ -193,7 +193,7 @@ def test_a_seek_behind_a_hole_is_a_play_to_there(
     tuesday = busy(tmp_path / "tuesday", seed + 50, TS + 5 * SECOND, frames=100, coins=("BTC",))
     friday = busy(tmp_path / "friday", seed + 90, TS + 9 * SECOND, coins=("BTC", "ETH"))
     recordings = [tuesday, monday, friday]
-    times = times_of(recordings, 8, seed)
+    times = times_of(recordings, 5, seed)
     holes = {TS + 5 * SECOND, TS + 9 * SECOND}
     times += [ns + delta for ns in holes for delta in (-SECOND, -1, 0, 1)]
     times += [1 + max(each.ts_recv_last for each in day.manifest.segments) for day in (monday, tuesday)]

@@ -230,7 +230,7 @@ def test_a_good_session_is_taken_by_compiled_code() -> None:
 def test_damaged_frames_come_out_the_same(shared_data: Path, data: st.DataObject) -> None:
     """Real frames with bytes changed, cut off, doubled, left out and in another order."""
     venue = data.draw(st.sampled_from(sorted(CAPTURES)))
-    frames = capture(shared_data, venue, 1500)
+    frames = capture(shared_data, venue, 800)
     for _ in range(data.draw(st.integers(1, 12))):
         place = data.draw(st.integers(0, len(frames) - 2))
         payload = frames[place].payload
@@ -252,7 +252,7 @@ def test_damaged_frames_come_out_the_same(shared_data: Path, data: st.DataObject
                 frames[place : place + 2] = frames[place + 1], frames[place]
         if place < len(frames):
             frames[place] = msgspec.structs.replace(frames[place], payload=payload)
-    both(venue, renumbered(frames), data.draw(st.lists(st.integers(1, 1500), max_size=3)))
+    both(venue, renumbered(frames), data.draw(st.lists(st.integers(1, 800), max_size=3)))
 
 
 #: Changes that keep a frame well-formed and change what it means, or nearly do.
