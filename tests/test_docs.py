@@ -338,9 +338,9 @@ def test_the_page_has_the_columns_of_the_schema(table: str) -> None:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_column_that_is_never_null_is_not(table: str, template: Path) -> None:
+def test_a_column_that_is_never_null_is_not(table: str, workspace_template: Path) -> None:
     """In a recording of the embedded venue, that is."""
-    frame = Recording.open(template / "tapes" / "monday")
+    frame = Recording.open(workspace_template / "tapes" / "monday")
     for path in frame.files(table):
         nulls = null_counts(path)
         assert [name for name, (_, null) in columns(table).items() if null == "never" and nulls[name]] == []
@@ -368,11 +368,11 @@ def test_every_kind_of_event_is_explained() -> None:
     assert {words(cells[0])[0] for cells in rows("Kinds of events")} == {kind.value for kind in EventKind}
 
 
-def test_every_control_event_of_a_session_is_explained(template: Path) -> None:
+def test_every_control_event_of_a_session_is_explained(workspace_template: Path) -> None:
     """With exactly the keys that it has."""
     allowed = {words(cells[0])[0]: set(words(cells[1])) for cells in rows("Control frames")}
     seen = set()
-    for batch in Recording.open(template / "tapes" / "monday").raw_frames():
+    for batch in Recording.open(workspace_template / "tapes" / "monday").raw_frames():
         for frame in batch:
             if frame.kind == "control":
                 details = msgspec.json.decode(frame.payload)

@@ -24,13 +24,14 @@ LONG = (
     "refused at start",
     "refused later",
     "refused, then there",
+    "reset mid-frame",
     "sealing process killed",
     "slow reading",
 )
 #: Before and after a file is synced are as many steps again.
 STEPS = [name for name in kills.step_names(once=True) if "/file-" not in name or "/file-synced" in name]
 #: The steps are shared out, so that some run at the same time.
-PARTS = 3
+PARTS = 2
 SCENARIOS = {
     name: scenario
     for module in (faults, disks, clocks)
