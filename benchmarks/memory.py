@@ -25,9 +25,11 @@ import pyarrow.parquet as pq
 
 from benchmarks.captures import busy_frames, write_busy
 from benchmarks.harness import ROOT, Figure, Options
+from recordings.columns import dictionary_columns
 from recordings.importing import ImportOptions, import_capture
 from recordings.manifest import Manifest, Segment, TableFile, read_manifest, write_manifest
 from recordings.recording import Recording
+from recordings.schema import RAW_TABLE
 from recordings.tables import ROW_GROUP_ROWS, write_table
 from replay.source import FIDELITIES, ReplayDataSource
 from toolkit.clock import NS_PER_S
@@ -147,8 +149,9 @@ def _received_later(segment: Segment, tables: dict[str, TableFile], later_ns: in
 
 
 def _later(path: Path, later_ns: int) -> Iterator[Any]:
-    words = [field.name for field in pq.read_schema(path) if field.type == pa.string() and field.name != "payload"]
-    parquet = pq.ParquetFile(path, read_dictionary=[] if path.parent.name == "raw" else words)
+    table_name = path.parent.name
+    words = [] if table_name == RAW_TABLE else dictionary_columns(table_name)
+    parquet = pq.ParquetFile(path, read_dictionary=words)
     place = parquet.schema_arrow.names.index("ts_recv")
     for number in range(parquet.num_row_groups):
         table = parquet.read_row_group(number)

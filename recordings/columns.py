@@ -12,7 +12,7 @@ from recordings.parquet_options import PLAIN_COLUMNS
 from recordings.schema import TABLES
 from toolkit.columnar import DiffColumns, FrameBatch, MessageColumns, QuoteColumns, TopColumns, TradeColumns
 
-__all__ = ["SIDES", "dictionary_schema", "rows_of"]
+__all__ = ["SIDES", "dictionary_columns", "dictionary_schema", "rows_of"]
 
 #: The dictionary of the column `side` while it is written.
 SIDES = pa.array(["bid", "ask"])
@@ -28,6 +28,11 @@ def dictionary_schema(table: str) -> pa.Schema:
     words = pa.dictionary(pa.int32(), pa.string())
     is_words = {field.name: field.type == pa.string() and field.name not in PLAIN_COLUMNS for field in TABLES[table]}
     return pa.schema([pa.field(field.name, words if is_words[field.name] else field.type) for field in TABLES[table]])
+
+
+def dictionary_columns(table: str) -> list[str]:
+    """Names of the columns that are to be read as dictionaries by whoever writes them again."""
+    return [field.name for field in dictionary_schema(table) if pa.types.is_dictionary(field.type)]
 
 
 def rows_of(venue: str, frames: FrameBatch, columns: MessageColumns | TopColumns) -> tuple[str, pa.RecordBatch]:

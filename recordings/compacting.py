@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recordings.checkpoints import checkpoint_name
-from recordings.columns import dictionary_schema
+from recordings.columns import dictionary_columns
 from recordings.manifest import Manifest, Segment, TableFile, inside, read_manifest
 from recordings.recording import reading, row_groups_by_symbol
 from recordings.rewriting import copy_of, rewriting
@@ -136,12 +136,11 @@ def _whole(paths: Sequence[Path]) -> Iterator[pa.Table]:
 
 def _by_symbol(paths: Sequence[Path], table: str) -> Iterator[pa.Table]:
     """The rows of each symbol from all files in turn: sorted, because the files follow each other."""
-    words = [field.name for field in dictionary_schema(table) if pa.types.is_dictionary(field.type)]
     places: dict[tuple[str, str], list[tuple[int, int]]] = {}
     files = []
     for number, path in enumerate(paths):
         with reading(path):
-            files.append(pq.ParquetFile(path, read_dictionary=words))
+            files.append(pq.ParquetFile(path, read_dictionary=dictionary_columns(table)))
         for key, groups in row_groups_by_symbol(path).items():
             places.setdefault(key, []).extend((number, group) for group in groups)
     for key in sorted(places):
