@@ -126,6 +126,7 @@ class Player:
         self._is_busy = False
         self._must_look = False  # something was asked for: leave the inner loop
         self._seek_ns: int | None = None
+        self._skips = False
         self.is_stopped = False
         self._sleeper: asyncio.Task[None] | None = None
         self._was_woken = False  # the sleeper was ended by what was asked for, which may have been done since
@@ -178,7 +179,18 @@ class Player:
         time from where the second of them begins. The tracker forgets its books for new ones, and timers are
         forgotten: they belong to a time that will not come.
         """
-        self._seek_ns = ns
+        self._go(ns, skips=False)
+
+    def skip(self, ns: int) -> None:
+        """
+        Go to a time like `seek`, but to a later one from here: the books go on, and what lies between is played silently.
+
+        For tapes without checkpoints, which a seek plays from the beginning.
+        """
+        self._go(ns, skips=True)
+
+    def _go(self, ns: int, *, skips: bool) -> None:
+        self._seek_ns, self._skips = ns, skips
         self._interrupt()
         if not self._is_busy:
             self._look()
@@ -220,7 +232,12 @@ class Player:
         self._anchor = None
         if self._seek_ns is not None:
             ns, self._seek_ns = self._seek_ns, None
-            self._go_to(ns)
+            # Not to the present time: a frame of it may have been played already.
+            if self._skips and self._batches is not None and ns > self.clock.now_ns:
+                self.clock.reset(ns)
+                self._pass_over(ns)
+            else:
+                self._go_to(ns)
 
     # -- playing -----------------------------------------------------------------------------------------------
 
@@ -420,7 +437,12 @@ class Player:
     def _open_at(self, ns: int) -> None:
         """Bring fresh books and digest to that time, and stand there."""
         self._batches = self.tape.batches_near(ns, self._tracker, self._chain)
-        self._messages, self._index, self._position, self._frame = [], 0, None, None
+        self._messages, self._index, self._position = [], 0, None
+        self._pass_over(ns)
+
+    def _pass_over(self, ns: int) -> None:
+        """Play what lies before that time without handing it on."""
+        self._frame = None
         apply = self._tracker.apply
         update = self._chain.update if self._chain is not None else None
         with rare_collections():

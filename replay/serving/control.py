@@ -141,7 +141,7 @@ class Controls:
                 f"{format_ns(ns)} is not on the tape, which goes from {format_ns(tape.first_ns)} "
                 f"to {format_ns(tape.last_ns)}"
             )
-        player.seek(ns)
+        self._server.deck.seek(ns)
         self._server.go_on()
 
     def _speed(self, details: dict[str, Any]) -> None:

@@ -173,7 +173,7 @@ class Deck:
         )
         if self.options.start_ns is not None:
             # Whoever connects before the tape runs is told of that time.
-            self.player.seek(self.options.start_ns)
+            self.seek(self.options.start_ns)
 
     # Venues and clients ------------------------------------------------------------------------------------------------
 
@@ -181,6 +181,13 @@ class Deck:
     def venues(self) -> dict[str, ServedVenue]:
         """The venues of the tape, by name."""
         return {name: served.venue for name, served in self._served.items()}
+
+    def seek(self, ns: int) -> None:
+        """Go to a time of the tape; to a later one from here, since the venues' state is in no checkpoint."""
+        if ns > self.player.position_ns:
+            for served in self._served.values():
+                self._close_listeners(served, list(served.desk), _GONE)
+        self.player.skip(ns)
 
     def connect(self, name: str, number: int, remote: str, path: str, query: str) -> Client:
         """A client connects to that venue."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +167,7 @@ def test_a_seek_closes_who_heard_of_another_time(tmp_path: Path, hides: bool) ->
     deck = deck_of(script.recording(tmp_path / "tape"), hides_disconnects=hides)
     btc = Visitor(deck)
     btc.subscribe("bbo", coin="BTC")
-    deck.player.seek(script.frames[-1].ts_recv)
+    deck.seek(script.frames[-1].ts_recv)
     assert btc.client.drop == (None if hides else Drop())
     assert btc.heard() == []
     _, first = Visitor(deck).subscribe("bbo", coin="BTC")
@@ -183,8 +185,34 @@ def test_the_state_after_a_seek_is_that_of_playing_from_the_start(tmp_path: Path
     answers = [first_frames(deck) for deck in (played, sought, back)]
     assert answers[0] == answers[1] == answers[2]
     played.player.play()
-    played.player.seek(TS + offset)
+    played.seek(TS + offset)
     assert first_frames(played) == answers[0]
+
+
+@pytest.mark.parametrize("begin", [0, 1, 41, 121, 150])
+def test_a_seek_to_a_later_time_goes_on_from_here(tmp_path: Path, begin: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the state, and to the rest of the tape, that a seek from the beginning comes to."""
+    tape = mixed_tape(tmp_path / "tape")
+    for offset in (40, 120, 239):
+        fresh, moved = deck_of(tape), deck_of(tape)
+        fresh.player.seek(TS + offset)
+        step(moved, begin)
+        opened: list[int] = []
+        monkeypatch.setattr(moved.player, "_open_at", functools.partial(_noted, opened, moved.player._open_at))
+        moved.seek(TS + offset)
+        assert bool(opened) == (begin == 0 or offset <= begin - 1)
+        assert first_frames(fresh) == first_frames(moved)
+        visitors = Visitor(fresh), Visitor(moved)
+        for visitor in visitors:
+            visitor.subscribe("trades", coin="BTC")
+        fresh.player.play()
+        moved.player.play()
+        assert visitors[0].heard() == visitors[1].heard()
+
+
+def _noted(opened: list[int], open_at: Callable[[int], None], ns: int) -> None:
+    opened.append(ns)
+    open_at(ns)
 
 
 def first_frames(deck: Any) -> list[Any]:
