@@ -420,12 +420,12 @@ class _Reel:
         return self._index == len(self._messages)
 
     def fill(self) -> bool:
-        """Read the next batch; False at the end."""
+        """Read the next batch; False at the end, and then nothing is held any more."""
+        self._keys, self._messages, self._index = [], [], 0
         batch = next(self._batches, None)
         if batch is None:
             return False
         self._keys, self._messages = batch
-        self._index = 0
         self.head_ns = self._keys[0]
         return True
 

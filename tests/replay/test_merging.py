@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recordings.recording import Recording
-from replay.merging import HOLE, Tape
+from replay.merging import HOLE, Fidelity, Tape
 from replay.source import FIDELITIES, ReplayDataSource
 from tests.replay.tapes_of_trades import MS, make, told
 from tests.replay.test_control import printed, run
@@ -219,3 +221,21 @@ def test_the_command_takes_several(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert len(printed(result)) == len(merged(*recordings)) == 12
     assert "recorded one" not in result.output
+
+
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+def test_nothing_is_held_of_a_recording_that_is_over(tmp_path: Path, fidelity: Fidelity) -> None:
+    """Memory is that of what is open: the tenth of ten takes no more than the third."""
+    recordings = [make(tmp_path / str(n), [(n * 1000 + i) * MS for i in range(200)]) for n in range(10)]
+    held: dict[int, int] = {}
+    batches = Tape(recordings, fidelity=fidelity).batches(lambda pair, venue: [])
+    tracemalloc.start()
+    try:
+        for batch in batches:
+            if batch.position >= 0 and batch.position not in held:
+                gc.collect()
+                held[batch.position] = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    of_one = held[0]
+    assert held[9] - held[2] < of_one / 2
