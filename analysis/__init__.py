@@ -12,8 +12,8 @@ from analysis.reception import COVERAGE_SCHEMA, LATENCY_SCHEMA, coverage, latenc
 from analysis.series import SERIES_SCHEMA, spread_series
 from analysis.source import RecordingLike, open_recording, scan
 from analysis.summary import SPREAD_SCHEMA, mid_price, quoted_spread, spread_bps, spreads
-from analysis.times import duration_ns, time_ns
 from analysis.window import REPORT_SCHEMA, SpreadWindow, spread_window
+from toolkit.times import duration_ns, time_ns
 
 __all__ = [
     "COVERAGE_SCHEMA",

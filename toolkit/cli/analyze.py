@@ -26,7 +26,7 @@ class Duration(click.ParamType[int]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        from analysis import duration_ns
+        from toolkit.times import duration_ns
 
         try:
             return value if isinstance(value, int) else duration_ns(value)
@@ -40,7 +40,7 @@ class Time(click.ParamType[int]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        from analysis import time_ns
+        from toolkit.times import time_ns
 
         try:
             return value if isinstance(value, int) else time_ns(value)

@@ -112,7 +112,7 @@ class _TakesBackwards(click.Command):
 @click.pass_context
 def seek(ctx: click.Context, to: str) -> None:
     """Go to a time of the tape, or so far forwards (+30s) or backwards (-5m) as it goes; sockets that heard of it are closed."""
-    from analysis.times import duration_ns, time_ns
+    from toolkit.times import duration_ns, time_ns
 
     if to[:1] in ("+", "-"):
         _act(ctx, "seek", by_ns=duration_ns(to[1:]) * (1 if to[0] == "+" else -1))

@@ -71,8 +71,8 @@ def follow(
     there on from the recorder, if it was started with --tee-port; without, or while it cannot be reached, the folder
     is looked at four times a second. Exits with 1 if the whole recording was seen and its digest is another.
     """
-    from analysis.times import time_ns
     from replay.follow import FollowDataSource
+    from toolkit.times import time_ns
 
     clock = SystemClock()
     line = StatusLine(sys.stderr)

@@ -65,9 +65,9 @@ def replay(
     """
     import asyncio
 
-    from analysis.times import time_ns
     from replay.control import parse_speed
     from replay.source import ReplayDataSource
+    from toolkit.times import time_ns
 
     pace = parse_speed(speed)
     source = ReplayDataSource(

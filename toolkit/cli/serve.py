@@ -93,11 +93,11 @@ def serve(
 
 
 def _server(recordings: tuple[Path, ...], given: dict[str, Any]) -> TapeServer:
-    from analysis.times import time_ns
     from recordings.recording import Recording
     from replay.control import parse_speed
     from replay.serving.deck import DeckOptions
     from replay.serving.server import ServerOptions, TapeServer
+    from toolkit.times import time_ns
 
     deck = DeckOptions(
         speed=parse_speed(given["speed"]),

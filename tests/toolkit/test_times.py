@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.times import duration_ns, time_ns
 from toolkit.errors import ConfigError
+from toolkit.times import duration_ns, time_ns
 
 
 @pytest.mark.parametrize(
