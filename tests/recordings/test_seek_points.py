@@ -140,6 +140,14 @@ def test_packed_columns_come_back_to_the_bit(values: list[float], in_steps: bool
     assert list(map(float.hex, back)) == list(map(float.hex, column))
 
 
+@pytest.mark.parametrize("last", [0.125, -0.0, 2.0**60, 1e-9, float("inf")])
+def test_a_number_behind_many_coarse_ones_counts_too(last: float) -> None:
+    """How many decimals a column has is guessed from its beginning, and held against all of it."""
+    column = (*map(float, range(1, 500)), last)
+    back = seek_points._unpacked_column(seek_points._packed_column(column, in_steps=False))
+    assert [value.hex() for value in back] == [value.hex() for value in column]
+
+
 @pytest.mark.parametrize("rows", [1, 5, None])
 def test_reading_may_begin_at_any_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int | None) -> None:
     """Also where row groups end within a message, and those before are not read at all."""

@@ -241,7 +241,7 @@ def run(messages: list[OrderUpdate | Fill]) -> ClientOrderTracker:
     return tracker
 
 
-@settings(max_examples=100)
+@settings(max_examples=300)
 @given(lives())
 def test_shuffled_and_repeated_messages_end_like_ordered_ones(
     life: tuple[list[OrderUpdate | Fill], list[OrderUpdate | Fill]],
@@ -254,7 +254,7 @@ def test_shuffled_and_repeated_messages_end_like_ordered_ones(
     assert ends(run(arrived)) == ends(run(truth))
 
 
-@settings(max_examples=60)
+@settings(max_examples=150)
 @given(lives(), st.data())
 def test_missing_messages_leave_every_order_in_a_possible_state(
     life: tuple[list[OrderUpdate | Fill], list[OrderUpdate | Fill]], data: st.DataObject

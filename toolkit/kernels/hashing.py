@@ -56,7 +56,7 @@ def _compress(typing_context: Any, h: Any, words: Any, at: Any, count: Any, fina
     """
     signature = types.void(h, words, types.intp, types.uint64, types.uint64)
     word, row = ir.IntType(64), ir.VectorType(ir.IntType(64), 4)
-    place = ir.IntType(32)
+    lane_type = ir.IntType(32)
 
     def constant(values: Any) -> Any:
         return ir.Constant(row, [int(value) for value in values])
@@ -66,15 +66,15 @@ def _compress(typing_context: Any, h: Any, words: Any, at: Any, count: Any, fina
         return builder.or_(right, builder.shl(value, constant([64 - bits] * 4)))
 
     def chosen(builder: Any, vector: Any, places: Any) -> Any:
-        mask = ir.Constant(ir.VectorType(place, len(places)), list(places))
+        mask = ir.Constant(ir.VectorType(lane_type, len(places)), list(places))
         return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         state = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).data
         block = cgutils.create_struct_proxy(signature.args[1])(context, builder, arguments[1]).data
 
-        def rows_at(base: Any, index: int, kind: Any) -> Any:
-            return builder.bitcast(builder.gep(base, [ir.Constant(word, index)]), kind.as_pointer())
+        def row_at(base: Any, index: int) -> Any:
+            return builder.bitcast(builder.gep(base, [ir.Constant(word, index)]), row.as_pointer())
 
         block = builder.gep(block, [arguments[2]])
         m = [builder.load(builder.gep(block, [ir.Constant(word, i)])) for i in range(16)]
@@ -82,15 +82,15 @@ def _compress(typing_context: Any, h: Any, words: Any, at: Any, count: Any, fina
         def gathered(places: Any) -> Any:
             vector = ir.Constant(row, ir.Undefined)
             for lane, which in enumerate(places):
-                vector = builder.insert_element(vector, m[which], place(lane))
+                vector = builder.insert_element(vector, m[which], lane_type(lane))
             return vector
 
-        before = [builder.load(rows_at(state, index, row), align=8) for index in (0, 4)]
+        before = [builder.load(row_at(state, index), align=8) for index in (0, 4)]
         counted = builder.insert_element(
-            constant(_IV[4:]), builder.xor(arguments[3], ir.Constant(word, int(_IV[4]))), place(0)
+            constant(_IV[4:]), builder.xor(arguments[3], ir.Constant(word, int(_IV[4]))), lane_type(0)
         )
         flag = builder.xor(arguments[4], ir.Constant(word, int(_IV[6])))
-        v = [*before, constant(_IV[:4]), builder.insert_element(counted, flag, place(2))]
+        v = [*before, constant(_IV[:4]), builder.insert_element(counted, flag, lane_type(2))]
 
         def mix(order: Any) -> None:
             for start, (first, second) in enumerate(((32, 24), (16, 63))):
@@ -111,7 +111,7 @@ def _compress(typing_context: Any, h: Any, words: Any, at: Any, count: Any, fina
             turn(-1)
         for index, base in enumerate((0, 4)):
             mixed = builder.xor(builder.xor(before[index], v[index]), v[index + 2])
-            builder.store(mixed, rows_at(state, base, row), align=8)
+            builder.store(mixed, row_at(state, base), align=8)
         return context.get_dummy_value()
 
     return signature, generate

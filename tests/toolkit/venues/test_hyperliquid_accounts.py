@@ -631,7 +631,7 @@ def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return copy
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_rubbish_is_a_parse_error_that_changes_nothing_or_messages_that_can_be_stored(data: st.DataObject) -> None:
     channel = data.draw(st.sampled_from(sorted(SAMPLES)))
