@@ -33,7 +33,7 @@ find_python() { \
 }
 endef
 
-.PHONY: help demo test lint format types bench chaos soak determinism constraints clean setup
+.PHONY: help demo test test-all lint format types bench chaos soak determinism constraints clean setup
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -67,6 +67,9 @@ demo: $(STAMP) ## Record an embedded venue, replay it, prove that both agree, an
 
 test: $(STAMP) ## Run the tests in parallel
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+test-all: $(STAMP) ## Run the tests that are too slow for `make test`, in parallel
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "slow and not network" $(ARGS)
 
 lint: $(STAMP) ## Check rules and formatting with ruff
 	@$(BIN)/ruff check .
