@@ -127,7 +127,7 @@ def _joined(
 def _whole(paths: Sequence[Path]) -> Iterator[pa.Table]:
     for path in paths:
         with reading(path):
-            parquet = pq.ParquetFile(path)
+            parquet = pq.ParquetFile(path, page_checksum_verification=True)
         for group in range(parquet.num_row_groups):
             with reading(path):
                 part = parquet.read_row_group(group)
@@ -140,7 +140,9 @@ def _by_symbol(paths: Sequence[Path], table: str) -> Iterator[pa.Table]:
     files = []
     for number, path in enumerate(paths):
         with reading(path):
-            files.append(pq.ParquetFile(path, read_dictionary=dictionary_columns(table)))
+            files.append(
+                pq.ParquetFile(path, read_dictionary=dictionary_columns(table), page_checksum_verification=True)
+            )
         for key, groups in row_groups_by_symbol(path).items():
             places.setdefault(key, []).extend((number, group) for group in groups)
     for key in sorted(places):

@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from recordings.steps import step
 
-__all__ = ["atomic_path", "file_hash", "sync_folder", "temporary_path", "write_atomically"]
+__all__ = [
+    "atomic_path",
+    "file_hash",
+    "open_regular",
+    "read_regular",
+    "sync_folder",
+    "temporary_path",
+    "write_atomically",
+]
+
+
+def open_regular(path: Path) -> int:
+    """A handle to read a file with. Raises OSError, also at once for what is none: a pipe, a device, a folder."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return handle
+
+
+def read_regular(path: Path) -> bytes:
+    """What is in a file. Raises OSError as `open_regular` does."""
+    with os.fdopen(open_regular(path), "rb") as file:
+        return file.read()
 
 
 def file_hash(path: Path) -> str:
     """BLAKE2b-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path), "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
 
 

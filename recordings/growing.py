@@ -126,7 +126,7 @@ class GrowingRecording:
             )
         path = inside(self.folder, file.path)
         with reading(path):
-            parquet = pq.ParquetFile(path)
+            parquet = pq.ParquetFile(path, page_checksum_verification=True)
             wanted, seq = [], segment.capture_seq_first
             for number in range(parquet.metadata.num_row_groups):
                 seq += parquet.metadata.row_group(number).num_rows

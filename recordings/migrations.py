@@ -19,7 +19,10 @@ __all__ = ["MIGRATIONS", "migrated"]
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
 #: Version to the converter that leads to the next one.
-MIGRATIONS: Final[dict[int, Migration]] = {}
+MIGRATIONS: Final[dict[int, Migration]] = {
+    # Version 2 brought checksums of the manifest and of pages; nothing is called by another name.
+    1: lambda manifest: manifest,
+}
 
 
 def migrated(text: bytes, version: int) -> bytes:
@@ -27,6 +30,7 @@ def migrated(text: bytes, version: int) -> bytes:
     if version == FORMAT_VERSION:
         return text
     manifest: dict[str, Any] = msgspec.json.decode(text)
+    manifest["migrated_from"] = version
     for step in range(version, FORMAT_VERSION):
         manifest = MIGRATIONS[step](manifest)
         manifest["format_version"] = step + 1

@@ -56,4 +56,5 @@ def parquet_options(schema: pa.Schema, table: str, compression: Compression) -> 
         "write_statistics": [name for name in schema.names if name not in _NO_STATISTICS],
         "version": "2.6",
         "data_page_size": 1 << 20,
+        "write_page_checksum": True,
     }

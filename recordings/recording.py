@@ -299,7 +299,9 @@ def _runs(path: Path, table: str, symbols: Collection[str] | None, first_seq: in
 
 def _opened(path: Path, metadata: Any = None, words: Sequence[str] = ()) -> pq.ParquetFile:
     # Without `pre_buffer=False` all row groups that are asked for would be read into memory at once.
-    return pq.ParquetFile(path, metadata=metadata, read_dictionary=list(words), pre_buffer=False)
+    return pq.ParquetFile(
+        path, metadata=metadata, read_dictionary=list(words), pre_buffer=False, page_checksum_verification=True
+    )
 
 
 def _groups_from(metadata: Any, groups: Sequence[int], first_seq: int) -> list[int]:

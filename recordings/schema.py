@@ -29,7 +29,7 @@ from toolkit.messages import (
 __all__ = ["FORMAT_VERSION", "MESSAGE_TABLES", "NORMALIZED_TABLES", "RAW_TABLE", "TABLES", "TABLE_OF"]
 
 #: Version of the record format; see `recordings/migrations.py` for the steps between versions.
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 RAW_TABLE: Final = "raw"
 

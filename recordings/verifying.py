@@ -74,6 +74,8 @@ def verify(path: Path, progress: Progress | None = None) -> Verification:
     result.live_digest = recording.manifest.live_digest
     if recording.manifest.status == "running":
         result.notes.append("it is being recorded, or its recorder died: only what is sealed was checked")
+    if not recording.manifest.is_checked:
+        result.notes.append("format version 1: its manifest has no checksum, so nothing vouches for what it says")
     sound_files = _check_files(recording, result)
     _check_segments(recording, result)
     advance = progress or (lambda _: None)

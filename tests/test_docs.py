@@ -387,8 +387,9 @@ def test_every_field_of_the_manifest_is_explained() -> None:
     text = FORMAT.read_text(encoding="utf-8")
     section = text[text.index("## The manifest") : text.index("## The journal")]
     structs = (Manifest, SourceInfo, Segment, TableFile, InputFile)
-    fields = [field.name for struct in structs for field in msgspec.structs.fields(struct)]
-    assert [name for name in fields if f"`{name}`" not in section] == []
+    fields = {field.name for struct in structs for field in msgspec.structs.fields(struct)}
+    written = fields - {"migrated_from"} | {"checksum"}
+    assert [name for name in sorted(written) if f"`{name}`" not in section] == []
 
 
 def all_fields() -> dict[str, list[str]]:

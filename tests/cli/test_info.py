@@ -13,6 +13,7 @@ import pytest
 from recordings.manifest import read_manifest, write_manifest
 from recordings.recording import Recording
 from tests.cli.terminal import only_error, run
+from tests.manifests import change_fields
 from tests.tapes import mixed_tape
 
 
@@ -43,8 +44,7 @@ def test_json_says_the_same_for_programs(tape: Recording) -> None:
 
 
 def newer(folder: Path) -> None:
-    path = folder / "recording.json"
-    path.write_bytes(msgspec.json.encode(msgspec.json.decode(path.read_bytes()) | {"format_version": 99}))
+    change_fields(folder, format_version=99)
 
 
 def cut_manifest(folder: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from recordings.gaps import find_gaps
 from tests.analysis.tapes import make_recording
+from tests.manifests import change_fields
 from tests.tapes import SECOND, TS
 from toolkit.errors import NotARecording, SymbolError
 
@@ -72,10 +73,7 @@ def test_one_pair_alone_with_the_gaps_of_whole_connections(tmp_path: Path) -> No
             ]
         },
     )
-    manifest = (tmp_path / "recording.json").read_text()
-    (tmp_path / "recording.json").write_text(
-        manifest.replace('"symbols": {}', '"symbols": {"testex/ETH": "ETH-USD", "testex/BTC": "BTC-USD"}')
-    )
+    change_fields(tmp_path, symbols={"testex/ETH": "ETH-USD", "testex/BTC": "BTC-USD"})
     assert find_gaps(tmp_path, ("ETH-USD",))["cause"].to_list() == ["b", "c"]
     with pytest.raises(SymbolError, match=r"^'X' is not in .*, expected one of BTC-USD, ETH-USD$"):
         find_gaps(tmp_path, ("X",))

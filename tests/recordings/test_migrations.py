@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 
 from recordings import manifest, migrations
-from recordings.manifest import MANIFEST_NAME, read_manifest
+from recordings.compacting import compact
+from recordings.journal import JournalWriter
+from recordings.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 from recordings.migrations import MIGRATIONS, migrated
+from recordings.recording import Recording
+from recordings.renormalizing import renormalize
 from recordings.schema import FORMAT_VERSION
+from recordings.sealing import Sealer
+from recordings.verifying import verify
+from tests.hand_recorder import frame
+from tests.manifests import sealed
+from toolkit.cli.info import summary
 
 
 def test_there_is_a_step_from_every_older_version() -> None:
@@ -36,7 +48,64 @@ def test_steps_follow_each_other_up_to_the_present(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(MIGRATIONS, FORMAT_VERSION + 1, mark)
     for module in (migrations, manifest):
         monkeypatch.setattr(module, "FORMAT_VERSION", FORMAT_VERSION + 2)
-    old = {"format": "tickdeck-recording", "format_version": FORMAT_VERSION, "program": "tickdeck 0"}
-    (tmp_path / MANIFEST_NAME).write_bytes(msgspec.json.encode(old))
+    write_manifest(tmp_path, Manifest(software="tickdeck 0"))
+    path = tmp_path / MANIFEST_NAME
+    content = msgspec.json.decode(path.read_bytes()) | {"format_version": FORMAT_VERSION}
+    path.write_bytes(sealed({"program" if name == "software" else name: value for name, value in content.items()}))
     found = read_manifest(tmp_path)
     assert (found.software, found.format_version) == ("tickdeck 0!", FORMAT_VERSION + 2)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """Recordings of version 1: by a recorder driven by hand, of the embedded venue, and an import."""
+    with tarfile.open(Path(__file__).parent.parent / "data" / "version_1.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["live", "embedded", "import"])
+def test_a_recording_of_version_1_is_read_and_marked_as_unchecked(old: Path, name: str) -> None:
+    recording = Recording.open(old / name)
+    assert (recording.manifest.migrated_from, recording.manifest.is_checked) == (1, False)
+    result = verify(old / name)
+    assert result.problems == []
+    assert "format version 1: its manifest has no checksum, so nothing vouches for what it says" in result.notes
+    assert result.frame_count == sum(segment.frame_count for segment in recording.manifest.segments) > 0
+    assert summary(old / name, recording.manifest)["format_version"] == 1
+
+
+def test_what_continues_a_recording_of_version_1_brings_it_to_the_present(old: Path) -> None:
+    before = read_manifest(old / "live")
+    sealer = Sealer(old / "live")
+    journal = JournalWriter(old / "live", len(before.segments))
+    journal.append(frame(before.segments[-1].capture_seq_last + 1))
+    journal.close()
+    sealer.seal(len(before.segments))
+    after = read_manifest(old / "live")
+    assert (after.migrated_from, after.is_checked, after.format_version) == (msgspec.UNSET, True, FORMAT_VERSION)
+    assert after.segments[:-1] == before.segments
+    assert json.loads((old / "live" / MANIFEST_NAME).read_bytes())["format_version"] == FORMAT_VERSION
+    assert verify(old / "live").problems == []
+
+
+def test_a_rewrite_of_a_recording_of_version_1_brings_it_to_the_present(old: Path) -> None:
+    compact(old / "live")
+    renormalize(old / "embedded")
+    for name in ("live", "embedded"):
+        assert read_manifest(old / name).is_checked
+        assert verify(old / name).problems == []
+
+
+def test_pages_are_written_with_checksums(old: Path) -> None:
+    """Every reader of Parquet may check them; those of version 1 have none."""
+    folder = old / "live"
+    compact(folder)
+    for path in sorted(folder.glob("*/*.parquet")):
+        chunk = pq.read_metadata(path).row_group(0).column(0)
+        first = min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)
+        content = bytearray(path.read_bytes())
+        content[first + chunk.total_compressed_size - 1] ^= 1  # the end of its last page
+        path.write_bytes(content)
+        with pytest.raises(OSError, match=r"(?i)crc|checksum"):
+            pq.ParquetFile(path, page_checksum_verification=True).read()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from recordings.manifest import MANIFEST_NAME, inside, read_manifest, write_manifest
 from recordings.recording import Recording
+from tests.manifests import change_fields
 from tests.tapes import messages_of, mixed_tape, seen_in_replay
 from toolkit.errors import FormatTooNew, NotARecording, RecordingDamaged, TickdeckError
 from toolkit.messages import BookSnapshot, Message, StreamEvent
@@ -98,8 +99,7 @@ def test_a_folder_that_is_no_recording_is_one_line(tmp_path: Path) -> None:
 
 def test_a_recording_of_a_newer_format_says_to_upgrade(tape: Recording, tmp_path: Path) -> None:
     folder = copy(tape, tmp_path / "tape")
-    manifest = msgspec.json.decode((folder / MANIFEST_NAME).read_bytes())
-    (folder / MANIFEST_NAME).write_bytes(msgspec.json.encode(manifest | {"format_version": 99, "status": {"new": 1}}))
+    change_fields(folder, format_version=99, status={"new": 1})
     with pytest.raises(
         FormatTooNew, match=r"^.* has format version 99, this tickdeck reads up to \d+: upgrade tickdeck$"
     ):

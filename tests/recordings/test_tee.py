@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from recordings.manifest import SourceInfo
 from recordings.rows import frames as frames_of
+from recordings.schema import FORMAT_VERSION
 from recordings.tee import CLIENTS_MAX, Batch, Ring, Tee, TeeOptions
 from recordings.tee_client import TeeConnection
 from recordings.tee_wire import (
@@ -355,7 +356,10 @@ def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
         ),
         (
             b'{"tee":"tickdeck-tee","version":9,"created_ns":1,"started_ns":1,"first_seq":0,"next_seq":0}',
-            "the recorder speaks version 9 of the tee and format 1, expected at most 1 and 1: upgrade tickdeck",
+            (
+                f"the recorder speaks version 9 of the tee and format {FORMAT_VERSION}, "
+                f"expected at most 1 and {FORMAT_VERSION}: upgrade tickdeck"
+            ),
         ),
     ],
 )

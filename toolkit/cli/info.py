@@ -43,7 +43,7 @@ def summary(folder: Path, manifest: Manifest) -> dict[str, Any]:
         "recording": str(folder),
         "status": manifest.status,
         "origin": manifest.origin,
-        "format_version": manifest.format_version,
+        "format_version": manifest.version_read,
         "software": manifest.software,
         "venues": [source.venue for source in manifest.sources],
         "pairs": sorted(set(manifest.symbols.values())),
@@ -79,11 +79,17 @@ def write_summary(values: dict[str, Any], as_json: bool) -> None:
     """Print a summary as JSON, or laid out for people."""
     import json
 
+    from recordings.manifest import CHECKSUM_VERSION
+
     if as_json:
         click.echo(json.dumps(values, indent=2, ensure_ascii=False))
         return
+    unchecked = "" if values["format_version"] >= CHECKSUM_VERSION else ", unchecked: format version 1 has no checksums"
     lines = [
-        ("recording", f"{values['recording']} ({values['status']}, {values['origin']}, {values['segments']} segments)"),
+        (
+            "recording",
+            f"{values['recording']} ({values['status']}, {values['origin']}, {values['segments']} segments{unchecked})",
+        ),
         ("venues", ", ".join(values["venues"])),
         ("pairs", _shortened(values["pairs"])),
         ("from", values["first"] or "-"),

@@ -1,0 +1,31 @@
+"""Manifests that say what no recorder of today would write: of other versions, with other fields, with or without a checksum."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from recordings.manifest import MANIFEST_NAME, checksum_of
+
+
+def sealed(fields: dict[str, Any]) -> bytes:
+    """A manifest with exactly these fields, and a checksum that holds."""
+    blank = "0" * 64
+    text = msgspec.json.encode({**fields, "checksum": blank})
+    return text.replace(blank.encode(), checksum_of(text, blank).encode())
+
+
+def change_fields(folder: Path, **fields: Any) -> None:
+    """Set fields of a recording's manifest, whatever they mean; its checksum agrees afterwards."""
+    path = folder / MANIFEST_NAME
+    path.write_bytes(sealed(msgspec.json.decode(path.read_bytes()) | fields))
+
+
+def without_checksum(folder: Path, **fields: Any) -> None:
+    """Make it a manifest of version 1, in which nothing vouches for anything."""
+    path = folder / MANIFEST_NAME
+    content = msgspec.json.decode(path.read_bytes()) | {"format_version": 1} | fields
+    del content["checksum"]
+    path.write_bytes(msgspec.json.encode(content))
