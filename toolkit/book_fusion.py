@@ -5,16 +5,22 @@ A venue may send one book in several forms: the full depth now and then, a few l
 change. Each form alone is either shallow or late. The fused book is what all of them together say at the newest
 venue time, by these rules:
 
-1. Messages take effect in the order of the venue's time, `ts_event`; at equal times the deeper form first, then the
-   shallower, then the quote; of one form, in order of arrival. A message without a time counts as newest.
+1. Messages of different forms take effect in the order of the venue's time, `ts_event`; at equal times the deeper form
+   first, then the shallower, then the quote. A message without a time counts as newest.
 2. The deepest form replaces the whole book. A shallower snapshot replaces everything from the best price to its own
    worst price, or the whole side if it holds fewer levels than its form can. A quote sets the best levels: what is
    better than them has been passed and is gone.
 3. A message that arrives late, with an older time than what is already in the book, is put in its place: it takes
    effect, and then everything newer takes effect again. So a slower form never overwrites what a newer one said.
 4. A message older than `WINDOW` newer ones is too late to be put in its place and is counted in `late_count`.
-5. Messages with `fused` unset (aggregated prices, quotes of another book) take no part.
-6. The book is stale while any form that takes part is: before the first snapshot, and from a gap until that form's
+5. Messages of one form take effect in the order of receipt, since a connection keeps it. So a form whose time goes
+   back says that the venue's clock was set, or that a stamp before was wrong: the message is the newest, and times are
+   compared again from it on. The same where a message is older than the newest by more than `LATE_NS_MAX`: no
+   connection that lives is so far behind. (REST answers come on no connection, and may overtake each other.)
+6. A stamp that leaps ahead of everything by more than `LEAP_NS_MAX` is doubted. If the next message is not near it, it
+   was wrong, and its message counts as received when it was.
+7. Messages with `fused` unset (aggregated prices, quotes of another book) take no part.
+8. The book is stale while any form that takes part is: before the first snapshot, and from a gap until that form's
    next message. A snapshot also stands in for the quote, which may be silent for long without being lost.
 """
 
@@ -26,14 +32,19 @@ from typing import Final
 
 import msgspec
 
-from toolkit.messages import FORM_QUOTE, BestQuote, BookDiff, BookSnapshot
+from toolkit.clock import NS_PER_S
+from toolkit.messages import FORM_QUOTE, FORM_REST, BestQuote, BookDiff, BookSnapshot
 from toolkit.orderbook import Columns, OrderBook, check_levels, quoted_level
 
-__all__ = ["WINDOW", "BookFusion", "FusionState"]
+__all__ = ["LATE_NS_MAX", "LEAP_NS_MAX", "WINDOW", "BookFusion", "FusionState"]
 
 #: How many of the newest messages are kept to be applied again after a late one. The full book of the slowest venue
 #: known comes every 5 s and up to a second late, while quotes come every 45 ms: 22 would do.
 WINDOW: Final = 256
+#: A message may be older than the newest by this much, ns: a connection silent for so long was given up before.
+LATE_NS_MAX: Final = 30 * NS_PER_S
+#: The forms of one book arrive within a second of each other, so the next message is this near to a stamp that is true.
+LEAP_NS_MAX: Final = 2 * NS_PER_S
 
 FusedMessage = BookSnapshot | BestQuote
 #: Place of a message: its time, ns (an integer: float64 blurs today's by 256 ns), and minus the depth of its form.
@@ -56,6 +67,8 @@ class FusionState(msgspec.Struct):
     recent: list[tuple[_Key, float, BookSnapshot | BestQuote]]
     stale_forms: list[tuple[str, str]]
     late_count: int
+    form_times: dict[str, int] = {}
+    sure_key: _Key | None = None
 
 
 class BookFusion:
@@ -72,7 +85,17 @@ class BookFusion:
         late_count: Messages that came too late to be put in their place.
     """
 
-    __slots__ = ("_checked", "_deepest", "_newest_key", "_recent", "_stale_forms", "book", "late_count")
+    __slots__ = (
+        "_checked",
+        "_deepest",
+        "_form_times",
+        "_newest_key",
+        "_recent",
+        "_stale_forms",
+        "_sure_key",
+        "book",
+        "late_count",
+    )
 
     def __init__(self, trading_pair: str, *, checked: bool = False) -> None:
         self._checked = checked
@@ -82,6 +105,10 @@ class BookFusion:
         self._newest_key: _Key = _BEFORE_ALL
         self._recent: deque[tuple[_Key, float, FusedMessage]] = deque(maxlen=WINDOW)
         self._stale_forms: dict[str, str] = {}
+        #: The newest time of each form.
+        self._form_times: dict[str, int] = {}
+        #: While the newest message's time is doubted, the newest one before it.
+        self._sure_key: _Key | None = None
 
     def apply(self, message: BookSnapshot | BookDiff | BestQuote) -> None:
         """Take a message in. Raises BookError, and leaves the book as it was, for a quote or snapshot that is no book."""
@@ -99,9 +126,13 @@ class BookFusion:
                 self._deepest = cap
         else:
             cap = 0.0
-        newest = self._newest_key
-        key = newest if message.ts_event is None else (message.ts_event, -cap)
-        if key >= newest:
+        ts_event = message.ts_event
+        if ts_event is None:
+            key = self._newest_key
+        else:
+            key = (ts_event, -cap)
+            self._weigh(message.form, ts_event)
+        if key >= self._newest_key:
             self._take(message, cap)
             self._newest_key = key
             self._recent.append((key, cap, message))
@@ -134,6 +165,8 @@ class BookFusion:
             list(self._recent),
             list(self._stale_forms.items()),
             self.late_count,
+            dict(self._form_times),
+            self._sure_key,
         )
 
     def restore(self, state: FusionState) -> None:
@@ -151,6 +184,32 @@ class BookFusion:
         self._recent = deque(state.recent, maxlen=WINDOW)
         self._stale_forms = dict(state.stale_forms)
         self.late_count = state.late_count
+        self._form_times = dict(state.form_times)
+        self._sure_key = state.sure_key
+
+    def _weigh(self, form: str, ts: int) -> None:
+        """Look at a message's time before it is used: rules 5 and 6."""
+        times = self._form_times
+        if self._sure_key is not None:
+            if ts < self._newest_key[0] - LEAP_NS_MAX:
+                self._disbelieve_newest(self._sure_key)
+            self._sure_key = None
+        newest, last = self._newest_key[0], times.get(form)
+        if (last is not None and ts < last and form != FORM_REST) or newest - ts > LATE_NS_MAX:
+            # What was received before is older, whatever its stamps say, and it has taken effect.
+            self._recent.clear()
+            self._newest_key = _BEFORE_ALL
+            newest = _BEFORE_ALL[0]
+        if ts - newest > LEAP_NS_MAX and (last is None or ts - last > LEAP_NS_MAX or ts < last):
+            self._sure_key = self._newest_key
+        times[form] = ts
+
+    def _disbelieve_newest(self, sure_key: _Key) -> None:
+        if self._recent:
+            _, cap, message = self._recent.pop()
+            self._recent.append((sure_key, cap, message))
+            self._form_times[message.form] = sure_key[0]
+        self._newest_key = sure_key
 
     def _take(self, message: FusedMessage, cap: float) -> None:
         book = self.book

@@ -17,6 +17,8 @@ __all__ = [
     "BETWEEN_RECORDINGS",
     "FORM_FULL",
     "FORM_QUOTE",
+    "FORM_REST",
+    "SIDE_NOT_TOLD",
     "BalanceUpdate",
     "BestQuote",
     "BookDiff",
@@ -42,6 +44,10 @@ __all__ = [
 FORM_FULL = "full"
 #: The form of a best bid and offer stream.
 FORM_QUOTE = "bbo"
+#: The form of a book that was asked for by REST.
+FORM_REST = "rest"
+#: The number of orders on a side that a quote says nothing of, not even that it is empty.
+SIDE_NOT_TOLD = -1
 #: Cause of the events about a hole between two recordings that are replayed as one.
 BETWEEN_RECORDINGS = "between_recordings"
 
@@ -151,7 +157,7 @@ class BookDiff(_BookLevels, frozen=True, gc=False):
 
 class BestQuote(OrderBookMessage, frozen=True, gc=False):
     """
-    Best bid and ask. A side that is None holds no order.
+    Best bid and ask. A side that is None holds no order, unless its count is `SIDE_NOT_TOLD`.
 
     Attributes:
         fused: Whether it speaks of the same book as the depth forms do. On some markets it does not (see the

@@ -16,7 +16,7 @@ from operator import gt, lt
 from typing import Final, NamedTuple
 
 from toolkit.errors import BookError
-from toolkit.messages import BestQuote, BookDiff, BookSnapshot, Side
+from toolkit.messages import SIDE_NOT_TOLD, BestQuote, BookDiff, BookSnapshot, Side
 
 __all__ = ["BookSide", "Columns", "OrderBook", "OrderBookEntry", "check_levels", "quoted_level"]
 
@@ -328,7 +328,8 @@ class OrderBook:
 
     def apply_quote(self, message: BestQuote) -> None:
         """
-        Set both best levels: better ones are gone, as are all of a side that the quote says is empty.
+        Set both best levels: better ones are gone, as are all of a side that the quote says is empty. A side that it
+        says nothing of stays.
 
         Raises BookError, and stays as it was, if a price or a size is none.
         """
@@ -336,8 +337,10 @@ class OrderBook:
         ask = quoted_level(message.ask_price, message.ask_size, message.ask_count)
         check_levels(bid, is_bid=True)
         check_levels(ask, is_bid=False)
-        self.bids.set_best(bid)
-        self.asks.set_best(ask)
+        if message.bid_count != SIDE_NOT_TOLD:
+            self.bids.set_best(bid)
+        if message.ask_count != SIDE_NOT_TOLD:
+            self.asks.set_best(ask)
         self.stamp(message.ts_event, message.ts_recv, message.update_id)
 
     def stamp(self, ts_event: int | None, ts_recv: int, update_id: int | None) -> None:

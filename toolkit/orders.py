@@ -336,13 +336,9 @@ class InFlightOrder:
         return True
 
     def _heed(self, update: OrderUpdate, *, is_turn: bool) -> None:
-        """Remember the venue's word, unless a newer one is known; without a time, if the state turned by it."""
+        """Remember the venue's word, unless a newer one is known: one that turned the state is, whatever its time."""
         ts = update.ts_event
-        if (
-            not self.status
-            or (is_turn and ts is None)
-            or (ts is not None and (self.ts_updated is None or ts >= self.ts_updated))
-        ):
+        if not self.status or is_turn or (ts is not None and (self.ts_updated is None or ts >= self.ts_updated)):
             self.status = update.status
         if ts is not None:
             self.ts_updated = ts if self.ts_updated is None else max(ts, self.ts_updated)
@@ -384,5 +380,6 @@ class InFlightOrder:
             self._go(OrderState.PARTIALLY_FILLED)
         elif self.state is OrderState.REJECTED:
             self._go(OrderState.CANCELLED)
-        if not self.is_done and self.size is not None and self.filled >= exact(self.size):
+        # A size of 0 is that of the whole position, whatever that is: the fills alone cannot say that it is complete.
+        if not self.is_done and self.size and self.filled >= exact(self.size):
             self._go(OrderState.FILLED)

@@ -1,21 +1,31 @@
 """
 Positions and balances as the venue states them, kept fresh between its statements.
 
-The venue's statement of a position is the truth as of its time. A fill that happened later says what the position is
-now; one that happened before is in the statement already and changes nothing, however late it comes.
+Statements count in the order of receipt. In which order the venue made them is for its protocol to keep, which knows
+by which connection each came; a clock, ours or the venue's, may be set.
+
+Fills and statements may come by different ways, so between them the venue's time decides: a fill that happened after
+a statement says what the position is now, one that happened before is in it already and changes nothing, however late
+it comes. A statement from shortly before the newest fill is passed over, since the next one follows soon. One from long
+before it cannot be that late: a clock was set, and the order of receipt counts.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
 from toolkit.account_messages import Fill, PositionUpdate
+from toolkit.clock import NS_PER_S
 from toolkit.exact import ZERO, exact, exact_product, exact_ratio, exact_sum
 from toolkit.messages import BalanceUpdate, FundingInfo, Side
 
 __all__ = ["BalanceBook", "Position", "PositionBook"]
+
+#: How far a statement may lie behind a fill that was received before it, ns; venues push states every few seconds.
+LATE_NS_MAX: Final = 10 * NS_PER_S
 
 
 class Position(msgspec.Struct):
@@ -35,7 +45,7 @@ class Position(msgspec.Struct):
         leverage: As last stated.
         margin_mode: As last stated.
         funding_paid: As last stated, since it was opened; positive: paid.
-        ts_event: The venue's time of what it rests on, ns; 0 before the first.
+        ts_event: The venue's time of what it rests on, ns, or that of receipt where it gives none; 0 before the first.
     """
 
     venue: str
@@ -71,6 +81,10 @@ class PositionBook:
     def __init__(self) -> None:
         self._positions: dict[_Key, Position] = {}
         self._by_market: dict[tuple[str, str], list[Position]] = {}
+        #: The venue's time of what a position rests on; None where it gave none.
+        self._as_of: dict[_Key, int | None] = {}
+        #: The venue's time of the newest fill that changed it.
+        self._filled: dict[_Key, int] = {}
 
     @property
     def open(self) -> list[Position]:
@@ -85,10 +99,10 @@ class PositionBook:
         return None
 
     def on_position(self, update: PositionUpdate) -> Position | None:
-        """Take in a statement; returns the position if it changed, None if something newer is known."""
-        position = self._of(update)
-        ts = update.ts_event if update.ts_event is not None else update.ts_recv
-        if ts < position.ts_event:
+        """Take in a statement; returns the position if it changed, None if a newer fill is known."""
+        position, key = self._of(update)
+        ts, filled = update.ts_event, self._filled.get(key)
+        if ts is not None and filled is not None and filled - LATE_NS_MAX < ts < filled:
             return None
         before = msgspec.structs.astuple(position)[4:-1]
         position.size = exact(update.size)
@@ -99,23 +113,31 @@ class PositionBook:
         position.leverage = update.leverage
         position.margin_mode = update.margin_mode
         position.funding_paid = update.funding_paid
-        position.ts_event = ts
+        position.ts_event = ts if ts is not None else update.ts_recv
+        self._as_of[key] = ts
+        self._filled.pop(key, None)
         return position if msgspec.structs.astuple(position)[4:-1] != before else None
 
     def on_fill(self, fill: Fill) -> Position | None:
         """Take in a fill that is newer than what is known; returns the position if it changed."""
         if fill.position_before is None or fill.is_history:
             return None
-        position = self._of(fill)
-        ts = fill.ts_event if fill.ts_event is not None else fill.ts_recv
-        start = exact(fill.position_before)
-        # Several fills of one block have one time: the one that continues what is known is the next of them.
-        if ts < position.ts_event or (ts == position.ts_event and start != position.size):
+        position, key = self._of(fill)
+        start, ts, as_of = exact(fill.position_before), fill.ts_event, self._as_of.get(key, 0)
+        # Several fills of one block have one time: the one that continues what is known is the next of them. The same
+        # where times are not given.
+        continues = start == position.size
+        if not continues and (ts is None or as_of is None or ts <= as_of):
+            return None
+        if ts is not None and as_of is not None and ts < as_of:
             return None
         size = exact(fill.size) if fill.side is Side.BUY else -exact(fill.size)
         position.entry_price = _entry(start, size, exact(fill.price), position)
         position.size = exact_sum(start, size)
-        position.ts_event = ts
+        position.ts_event = ts if ts is not None else fill.ts_recv
+        self._as_of[key] = ts
+        if ts is not None:
+            self._filled[key] = ts
         return position
 
     def on_funding(self, info: FundingInfo) -> None:
@@ -124,14 +146,14 @@ class PositionBook:
             for position in self._by_market.get((info.venue, info.symbol), ()):
                 position.mark_price = info.mark_price
 
-    def _of(self, message: PositionUpdate | Fill) -> Position:
+    def _of(self, message: PositionUpdate | Fill) -> tuple[Position, _Key]:
         key = (message.venue, message.account, message.symbol)
         position = self._positions.get(key)
         if position is None:
             position = Position(message.venue, message.account, message.symbol, message.trading_pair)
             self._positions[key] = position
             self._by_market.setdefault((message.venue, message.symbol), []).append(position)
-        return position
+        return position, key
 
 
 def _entry(start: Decimal, size: Decimal, price: Decimal, position: Position) -> Decimal | None:
@@ -150,11 +172,10 @@ def _entry(start: Decimal, size: Decimal, price: Decimal, position: Position) ->
 
 
 class BalanceBook:
-    """The newest balance of each asset in each wallet."""
+    """The balance of each asset in each wallet, as stated last: by receipt, whatever the clocks say."""
 
     def __init__(self) -> None:
         self._balances: dict[tuple[str, str, str, str], BalanceUpdate] = {}
-        self._newest: dict[tuple[str, str, str, str], int] = {}
 
     @property
     def all(self) -> list[BalanceUpdate]:
@@ -169,11 +190,12 @@ class BalanceBook:
         return None
 
     def on_balance(self, update: BalanceUpdate) -> bool:
-        """Take in a statement; returns whether it is the newest."""
+        """Take in a statement; returns whether it says anything else than the one before."""
         key = (update.venue, update.account, update.wallet, update.asset)
-        ts = update.ts_event if update.ts_event is not None else update.ts_recv
-        if ts < self._newest.get(key, 0):
-            return False
-        self._newest[key] = ts
+        before = self._balances.get(key)
         self._balances[key] = update
-        return True
+        return before is None or _amounts(before) != _amounts(update)
+
+
+def _amounts(update: BalanceUpdate) -> tuple[float | None, ...]:
+    return update.total, update.available, update.margin_used, update.maintenance_margin

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recordings.recording import Recording
-from tests.tapes import Levels, diff, import_files, quote, snapshot, state_of
+from tests.tapes import SECOND, Levels, diff, import_files, quote, snapshot, state_of
 from toolkit.book_fusion import WINDOW, BookFusion, FusionState
 from toolkit.errors import BookError
 from toolkit.messages import BestQuote, BookSnapshot, Trade
@@ -49,6 +49,19 @@ def cap_of(message: BookSnapshot | BestQuote) -> int:
     return (message.depth_cap or 0) if isinstance(message, BookSnapshot) else 0
 
 
+def eras_of(messages: list[BookSnapshot | BestQuote]) -> list[list[BookSnapshot | BestQuote]]:
+    """The messages as they came, cut before each whose form has told a later time before."""
+    eras: list[list[BookSnapshot | BestQuote]] = [[]]
+    told: dict[str, int] = {}
+    for message in messages:
+        time = message.ts_event or 0
+        if time < told.get(message.form, 0):
+            eras.append([])
+        told[message.form] = time
+        eras[-1].append(message)
+    return eras
+
+
 class Reference:
     """The rules at the top of `toolkit/book_fusion.py`, one after the other."""
 
@@ -56,9 +69,10 @@ class Reference:
         self.bids: dict[float, float] = {}
         self.asks: dict[float, float] = {}
         deepest = max(map(cap_of, messages), default=0)
-        for message in sorted(messages, key=lambda message: (message.ts_event, -cap_of(message))):
-            for side, sign in ((self.bids, 1), (self.asks, -1)):
-                self._take(side, sign, message, deepest)
+        for era in eras_of(messages):
+            for message in sorted(era, key=lambda message: (message.ts_event, -cap_of(message))):
+                for side, sign in ((self.bids, 1), (self.asks, -1)):
+                    self._take(side, sign, message, deepest)
 
     def _take(self, side: dict[float, float], sign: int, message: BookSnapshot | BestQuote, deepest: int) -> None:
         if isinstance(message, BestQuote):
@@ -91,7 +105,7 @@ def sides(fusion: BookFusion) -> tuple[dict[float, float], dict[float, float]]:
 @given(st.lists(MESSAGES, max_size=14))
 def test_the_result_is_that_of_all_messages_sorted_by_the_rule(messages: list[BookSnapshot | BestQuote]) -> None:
     """
-    After every message, in whatever order they arrive.
+    After every message, in whatever order they arrive; where a form goes back in time, that of receipt.
 
     Before the first message of the deepest form, a shallower one stands in for it, so the comparison begins there.
     """
@@ -102,7 +116,7 @@ def test_the_result_is_that_of_all_messages_sorted_by_the_rule(messages: list[Bo
         if any(cap_of(each) == DEEP for each in arrived):
             reference = Reference(arrived)
             assert sides(fusion) == (reference.bids, reference.asks)
-            assert fusion.book.ts_event == max(each.ts_event or 0 for each in arrived)
+            assert fusion.book.ts_event == max(each.ts_event or 0 for each in eras_of(arrived)[-1])
     assert fusion.late_count == 0
 
 
@@ -155,8 +169,68 @@ def test_a_message_without_a_time_is_the_newest() -> None:
 
 def test_times_a_nanosecond_apart_are_told_apart() -> None:
     """A float64 of today's time is 256 ns wide."""
-    first, second = quote((1.0, 1.0), None, ts_event=T0 + 1), quote((2.0, 1.0), None, ts_event=T0)
-    assert sides(fused([FULL, first, second]))[0] == {1.0: 1.0}
+    newer = quote((1.0, 1.0), None, ts_event=T0 + 1)
+    older = snapshot([(2.0, 1.0)], [], form="fast", depth_cap=5, ts_event=T0)
+    assert sides(fused([FULL, newer, older]))[0] == {1.0: 1.0}
+
+
+# -- clocks that are set, and stamps that are wrong ----------------------------------------------------------------
+
+
+def shallow(bid: float, ns: int) -> BookSnapshot:
+    """A `fast` snapshot of one bid, so many ns after T0."""
+    return snapshot([(bid, 1.0)], [(99.0, 1.0)], form="fast", depth_cap=5, ts_event=T0 + ns)
+
+
+def test_a_quote_dated_ten_minutes_ahead_holds_until_the_next_message() -> None:
+    """Whatever form that is of, and however far the stamp is ahead."""
+    for ahead in (4, 20, 600, 86_400):
+        for following in (quote((8.0, 2.0), (11.0, 1.0), ts_event=T0 + SECOND), shallow(8.0, SECOND)):
+            fusion = fused([FULL, quote((9.0, 1.0), (11.0, 1.0), ts_event=T0 + ahead * SECOND), following])
+            assert fusion.book.bids.best_price == 8.0
+            fusion.apply(quote((7.0, 2.0), (11.0, 1.0), ts_event=T0 + 2 * SECOND))
+            fusion.apply(shallow(6.5, 2 * SECOND + 1))
+            assert (fusion.book.bids.best_price, fusion.book.ts_event) == (6.5, T0 + 2 * SECOND + 1)
+
+
+def test_a_first_book_dated_ahead_holds_until_the_next_message() -> None:
+    first = snapshot([(10.0, 1.0)], [(11.0, 1.0)], ts_event=T0 + 9 * SECOND)
+    assert fused([first, shallow(8.0, 0)]).book.bids.best_price == 8.0
+    assert fused([shallow(7.0, 9 * SECOND), FULL]).book.bids.best_price == 10.0
+
+
+@pytest.mark.parametrize("back_s", [1, 5, 60, 3600])
+def test_a_venue_whose_clock_went_back_is_followed_at_once(back_s: int) -> None:
+    """As soon as any form shows it; what it said before is older, whatever its stamp says."""
+    fusion = fused([FULL, shallow(9.5, SECOND), quote((9.7, 1.0), (11.0, 1.0), ts_event=T0 + SECOND)])
+    for number in range(1, 30):
+        now = T0 + (1 - back_s) * SECOND + number * SECOND // 10
+        bid = 9.0 - number / 10
+        fusion.apply(quote((bid, 1.0), (11.0, 1.0), ts_event=now) if number % 5 else shallow(bid, now - T0))
+        assert fusion.book.bids.best_price == bid
+    assert fusion.late_count == 0
+
+
+def test_a_stamp_that_leaps_is_believed_when_the_next_message_is_near_it() -> None:
+    """A market that was quiet for three minutes: the quote is newer than a full book half a second before it."""
+    later = quote((8.0, 2.0), (12.0, 2.0), ts_event=T0 + 180 * SECOND)
+    before = snapshot([(9.0, 1.0), (7.0, 1.0)], [(11.0, 1.0)], ts_event=T0 + 180 * SECOND - SECOND // 2)
+    assert sides(fused([FULL, later, before])) == ({8.0: 2.0, 7.0: 1.0}, {12.0: 2.0})
+
+
+def test_a_connection_that_is_seconds_behind_does_not_overwrite_the_others() -> None:
+    """Its messages are in order among themselves, and late: the newer ones take effect again."""
+    quotes = [quote((9.0, 1.0), (11.0, 1.0), ts_event=T0 + number * SECOND) for number in range(1, 13)]
+    behind = [snapshot([(10.0, 1.0), (8.0, 1.0)], [(11.0, 1.0)], ts_event=T0 + number * SECOND) for number in (2, 7)]
+    fusion = fused([FULL, *quotes, *behind])
+    assert sides(fusion) == ({9.0: 1.0, 8.0: 1.0}, {11.0: 1.0})
+
+
+def test_answers_that_overtake_each_other_are_put_in_their_place() -> None:
+    """REST answers come on no connection that could keep their order."""
+    first = snapshot([(9.0, 1.0)], [(11.0, 1.0)], form="rest", ts_event=T0 + 2)
+    second = snapshot([(8.0, 1.0)], [(11.0, 1.0)], form="rest", ts_event=T0 + 1)
+    assert fused([FULL, first, second]).book.bids.best_price == 9.0
 
 
 def test_what_takes_no_part_changes_nothing() -> None:

@@ -95,6 +95,20 @@ def test_a_list_of_open_orders_does_not_take_back_a_newer_word() -> None:
     assert order.status == "triggered"
 
 
+def test_the_word_that_ended_an_order_is_its_status_though_the_venues_clock_went_back() -> None:
+    order = order_after(update(ts_ms=60_000), update(CANCELLED, ts_ms=1))
+    assert (order.state, order.status) == (CANCELLED, "cancelled")
+
+
+@pytest.mark.parametrize("size", [0.0, None])
+def test_an_order_of_the_whole_position_is_complete_when_the_venue_says_so(size: float | None) -> None:
+    """A take-profit of a position has the size 0, or none: ten fills of one do not complete it, its status does."""
+    order = order_after(update(size=size), *(fill(number) for number in range(10)))
+    assert (order.state, order.filled) == (PARTIAL, Decimal(10))
+    order.update(update(FILLED, size=size))
+    assert (order.state, order.missing) == (FILLED, ZERO)
+
+
 def test_money_is_exact_after_a_hundred_thousand_partial_fills() -> None:
     """In float64 the same sums are off by then."""
     order = InFlightOrder.of(update(size=10_000.0))

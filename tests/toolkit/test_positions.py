@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,7 +85,11 @@ def test_unrealised_profit_follows_the_mark_price() -> None:
 def test_delayed_and_repeated_fills_never_outrun_the_last_statement(
     trades: list[tuple[int, bool]], data: st.DataObject
 ) -> None:
-    """However fills and statements arrive: with the newest of either heard, the size is the true one."""
+    """
+    However fills arrive, and repeated: with the newest heard, the size is the true one.
+
+    Statements come in their order, which is what a connection keeps.
+    """
     messages: list[Fill | PositionUpdate] = []
     held, newest = 0, None
     for number, (lots, is_stated) in enumerate(trades):
@@ -96,7 +101,10 @@ def test_delayed_and_repeated_fills_never_outrun_the_last_statement(
         newest = messages[-1]
         if is_stated:
             messages.append(position(held / 10, ts_ms=number + 1, entry_price=10.0))
-    arrived = data.draw(st.permutations(messages + messages[: len(messages) // 2]))
+    repeated: list[Fill | PositionUpdate] = [each for each in messages[: len(messages) // 2] if isinstance(each, Fill)]
+    arrived = data.draw(st.permutations(messages + repeated))
+    stated = iter([each for each in messages if isinstance(each, PositionUpdate)])
+    arrived = [next(stated) if isinstance(each, PositionUpdate) else each for each in arrived]
     book = PositionBook()
     for message in arrived:
         if isinstance(message, Fill):
@@ -107,16 +115,59 @@ def test_delayed_and_repeated_fills_never_outrun_the_last_statement(
         assert size_of(book) == exact(held / 10)
 
 
-def test_the_newest_balance_of_each_wallet_counts() -> None:
-    def balance(total: float, wallet: str, ts: int | None, recv: int) -> BalanceUpdate:
-        return BalanceUpdate("hyperliquid", "", "", ts, recv, 0, 0, ACCOUNT, "USDC", total, total, wallet)
+@pytest.mark.parametrize("back_ms", [11_000, 60_000, 3_600_000])
+def test_a_venue_whose_clock_went_back_does_not_hold_a_position(back_ms: int) -> None:
+    """The statement after it is believed, though the newest fill has a later time; so is the fill after that."""
+    book = PositionBook()
+    book.on_position(position(5.0, ts_ms=5_000_000, entry_price=10.0))
+    book.on_fill(fill(1, 1.0, ts_ms=5_000_001, position_before=5.0))
+    book.on_position(position(9.0, ts_ms=5_000_002 - back_ms, entry_price=10.0))
+    assert size_of(book) == Decimal(9)
+    book.on_position(position(8.0, ts_ms=5_000_001 - back_ms, entry_price=10.0))
+    assert size_of(book) == Decimal(8)
+    book.on_fill(fill(2, 1.0, ts_ms=5_000_009 - back_ms, position_before=8.0))
+    assert size_of(book) == Decimal(9)
 
+
+def test_a_statement_dated_ahead_holds_until_the_next() -> None:
+    book = PositionBook()
+    book.on_position(position(5.0, ts_ms=600_000))
+    book.on_position(position(6.0, ts_ms=2))
+    assert size_of(book) == Decimal(6)
+
+
+def test_statements_without_a_time_count_by_receipt_though_our_clock_went_back() -> None:
+    book = PositionBook()
+    hour = 3_600_000_000_000
+    for size, recv in ((5.0, 2 * hour), (6.0, hour), (7.0, hour + 1)):
+        book.on_position(msgspec.structs.replace(position(size, seq=recv), ts_event=None))
+        assert size_of(book) == exact(size)
+    # Only the fill that continues it is known to be newer than it.
+    assert book.on_fill(fill(1, 1.0, ts_ms=1, position_before=5.0)) is None
+    assert book.on_fill(fill(2, 1.0, ts_ms=1, position_before=7.0)) is not None
+    assert size_of(book) == Decimal(8)
+
+
+def balance(total: float, wallet: str, ts: int | None, recv: int) -> BalanceUpdate:
+    return BalanceUpdate("hyperliquid", "", "", ts, recv, 0, 0, ACCOUNT, "USDC", total, total, wallet)
+
+
+def test_the_balance_of_each_wallet_is_that_stated_last() -> None:
     book = BalanceBook()
     assert book.on_balance(balance(1.0, "perp", 5, 9))
-    assert not book.on_balance(balance(2.0, "perp", 4, 10))
+    assert not book.on_balance(balance(1.0, "perp", 6, 10))
     assert book.on_balance(balance(3.0, "spot", None, 10))
     perp, spot = book.find("USDC", wallet="perp"), book.find("USDC", wallet="spot")
     assert perp is not None
     assert spot is not None
     assert (perp.total, spot.total, len(book.all)) == (1.0, 3.0, 2)
     assert book.find("HYPE") is None
+
+
+@pytest.mark.parametrize(("ts", "recv"), [(None, 5), (4, 11), (4, 5)])
+def test_a_clock_that_went_back_does_not_hold_a_balance(ts: int | None, recv: int) -> None:
+    """Neither ours nor the venue's."""
+    book = BalanceBook()
+    book.on_balance(balance(1.0, "perp", None if ts is None else 10, 10))
+    assert book.on_balance(balance(2.0, "perp", ts, recv))
+    assert book.all[0].total == 2.0
