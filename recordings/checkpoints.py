@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
-from recordings.files import file_hash, write_atomically
+from recordings.file_names import CHECKPOINT_FOLDER
+from recordings.files import file_hash, make_folder, write_atomically
 from recordings.manifest import TableFile, inside
 from recordings.normalize import Normalizer
 from toolkit.errors import RecordingDamaged
@@ -32,8 +32,6 @@ __all__ = [
     "restore_checkpoint",
     "write_checkpoint",
 ]
-
-CHECKPOINT_FOLDER: Final = "checkpoints"
 
 
 class Checkpoint(msgspec.Struct):
@@ -116,7 +114,7 @@ def decode_checkpoint(content: bytes, normalizer: Normalizer) -> None:
 def write_checkpoint(folder: Path, number: int, normalizer: Normalizer) -> TableFile:
     """Write the checkpoint before segment `number`."""
     path = folder / checkpoint_name(number)
-    path.parent.mkdir(exist_ok=True)
+    make_folder(path.parent)
     content = encode_checkpoint(normalizer)
     write_atomically(path, content)
     return TableFile(checkpoint_name(number), 0, len(content), file_hash(path))

@@ -10,15 +10,16 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recordings.checkpoints import checkpoint_name
 from recordings.columns import dictionary_columns
-from recordings.manifest import Manifest, Segment, TableFile, inside, read_manifest
+from recordings.files import disk_refusals
+from recordings.manifest import Manifest, Segment, TableFile
 from recordings.recording import reading, row_groups_by_symbol
-from recordings.rewriting import copy_of, rewriting
+from recordings.rewriting import copy_of, rewriting, sealed_manifest
 from recordings.schema import RAW_TABLE, TABLES
 from recordings.seek_points import joined_points
 from recordings.tables import RAW_ROW_GROUP_ROWS, ROW_GROUP_ROWS, write_table
-from toolkit.errors import RecordingError
+from recordings.vouching import vouched
+from toolkit.errors import RecordingDamaged
 
 __all__ = ["SEGMENT_BYTES", "compact"]
 
@@ -34,36 +35,30 @@ def compact(
 
     Rows are copied, not made again: whatever protocol made them, they stay as they are, and so does the digest.
 
+    A segment that has no neighbour to be joined with keeps its files.
+
     Raises:
-        RecordingError: The recording was not sealed.
+        RecordingError: The recording was not sealed, or the disk refused.
+        RecordingDamaged: A file is not what was sealed.
     """
-    old = read_manifest(folder)
-    if old.status == "running":
-        raise RecordingError(f"{folder} is not sealed: run `tickdeck recover {folder}` first")
-    groups = _groups(old.segments, segment_bytes)
-    if len(groups) == len(old.segments):
-        return old
-    with rewriting(folder) as rewrite:
-        new = copy_of(old)
-        new.segments = []
-        for number, group in enumerate(groups):
-            tables: dict[str, TableFile] = {}
-            for table in TABLES:
-                paths = [inside(folder, s.tables[table].path) for s in group if table in s.tables]
-                if not paths:
+    with disk_refusals(folder, "nothing is lost; see to the disk, then compact again"):
+        old = sealed_manifest(folder)
+        groups = _groups(old.segments, segment_bytes)
+        if len(groups) == len(old.segments):
+            return old
+        with rewriting(folder, old) as rewrite:
+            new = copy_of(old)
+            new.segments = []
+            serial = rewrite.serial
+            for number, group in enumerate(groups):
+                if len(group) == 1:
+                    new.segments.append(msgspec.structs.replace(group[0], number=number))
                     continue
-                if table == RAW_TABLE:
-                    tables[table] = write_table(rewrite.staging, table, number, _whole(paths), RAW_ROW_GROUP_ROWS)
-                else:
-                    parts = _by_symbol(paths, table)
-                    tables[table] = write_table(rewrite.staging, table, number, parts, ROW_GROUP_ROWS)
-                if progress is not None:
-                    progress(tables[table].rows)
-            checkpoint = _renumbered(folder, rewrite.staging, group[0].checkpoint, number)
-            points = joined_points(folder, group, rewrite.staging, number)
-            new.segments.append(_joined(number, group, tables, checkpoint, points))
-        new.resume = _renumbered(folder, rewrite.staging, old.resume, len(groups))
-        rewrite.commit(new)
+                tables = _joined_tables(folder, group, rewrite.staging, serial, progress or (lambda _: None))
+                points = joined_points(folder, group, rewrite.staging, serial)
+                new.segments.append(_joined(number, group, tables, points))
+                serial += 1
+            rewrite.commit(new)
     return new
 
 
@@ -85,22 +80,32 @@ def _groups(segments: Sequence[Segment], segment_bytes: int) -> list[list[Segmen
     return groups
 
 
-def _renumbered(folder: Path, staging: Path, file: TableFile | None, number: int) -> TableFile | None:
-    """A checkpoint under its segment's new number, which a later segment would otherwise take."""
-    if file is None:
-        return None
-    name = checkpoint_name(number)
-    target = staging / name
-    target.parent.mkdir(exist_ok=True)
-    target.write_bytes(inside(folder, file.path).read_bytes())
-    return msgspec.structs.replace(file, path=name)
+def _joined_tables(
+    folder: Path, group: Sequence[Segment], staging: Path, serial: int, progress: Callable[[int], None]
+) -> dict[str, TableFile]:
+    tables: dict[str, TableFile] = {}
+    for table in TABLES:
+        files = [segment.tables[table] for segment in group if table in segment.tables]
+        if not files:
+            continue
+        # The old files are removed: what they say must be what was sealed, or nothing would tell afterwards.
+        paths = vouched(folder, files)
+        if table == RAW_TABLE:
+            made = write_table(staging, table, serial, _whole(paths), RAW_ROW_GROUP_ROWS)
+        else:
+            made = write_table(staging, table, serial, _by_symbol(paths, table), ROW_GROUP_ROWS)
+        expected = sum(file.rows for file in files)
+        if made.rows != expected:
+            raise RecordingDamaged(f"{folder} holds {made.rows:,} rows of {table}, expected {expected:,}")
+        tables[table] = made
+        progress(made.rows)
+    return tables
 
 
 def _joined(
     number: int,
     group: Sequence[Segment],
     tables: dict[str, TableFile],
-    checkpoint: TableFile | None,
     points: TableFile | None,
 ) -> Segment:
     counts: dict[str, int] = {}
@@ -116,7 +121,6 @@ def _joined(
         ts_recv_last=max(segment.ts_recv_last for segment in group),
         digest=group[-1].digest,
         tables=tables,
-        checkpoint=checkpoint,
         seek_points=points,
         counts=dict(sorted(counts.items())),
         message_count=sum(segment.message_count for segment in group),

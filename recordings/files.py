@@ -11,10 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from recordings.steps import step
+from toolkit.errors import RecordingError
 
 __all__ = [
     "atomic_path",
+    "disk_refusals",
     "file_hash",
+    "make_folder",
     "open_regular",
     "read_regular",
     "sync_folder",
@@ -51,6 +54,40 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def make_folder(folder: Path, *, parents: bool = False) -> None:
+    """
+    Make a folder, unless it is there, so that a power cut leaves it.
+
+    Raises OSError; also, with `parents`, for what is in the way of those above it.
+    """
+    if folder.is_dir():
+        return
+    if parents and not folder.parent.is_dir():
+        make_folder(folder.parent, parents=True)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+@contextmanager
+def disk_refusals(folder: Path, remedy: str) -> Iterator[None]:
+    """
+    Say in one line what the disk refused, and what to do.
+
+    Args:
+        folder: The recording.
+        remedy: What became of it, and what to do once the disk is well.
+
+    Raises:
+        RecordingError: In place of an OSError from the block.
+    """
+    try:
+        yield
+    except OSError as exc:
+        path = exc.filename if isinstance(exc.filename, str) else folder
+        why = exc.strerror or str(exc).partition("\n")[0]
+        raise RecordingError(f"{path} cannot be written ({why}): {remedy}") from exc
 
 
 def temporary_path(path: Path) -> Path:

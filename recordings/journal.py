@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from recordings.files import sync_folder
+from recordings.files import make_folder, sync_folder
 from recordings.frame_batches import STREAM_BEGIN, STREAM_END, batch_checksum, batch_message, frames_to_batch
 from recordings.rows import frames
 from recordings.schema import RAW_TABLE, TABLES
@@ -55,7 +55,9 @@ def journal_path(folder: Path, segment: int) -> Path:
 
 def journal_segments(folder: Path) -> list[int]:
     """Numbers of the segments that have a journal, in order."""
-    return sorted(int(path.stem) for path in (folder / JOURNAL_FOLDER).glob("*.arrows") if path.stem.isdigit())
+    stems = (path.stem for path in (folder / JOURNAL_FOLDER).glob("*.arrows"))
+    # Others than `journal_path` gives are none of ours.
+    return sorted(int(stem) for stem in stems if stem.isascii() and stem.isdigit() and f"{int(stem):06d}" == stem)
 
 
 class JournalWriter:
@@ -91,7 +93,7 @@ class JournalWriter:
     ) -> None:
         self._on_written = on_written
         self.path = journal_path(folder, segment)
-        self.path.parent.mkdir(exist_ok=True)
+        make_folder(self.path.parent)
         self._flush_bytes = flush_bytes
         self._pending_bytes_max = pending_bytes_max
         self._frames: list[Frame] = []

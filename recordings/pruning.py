@@ -7,10 +7,12 @@ from typing import Final
 
 import msgspec
 
-from recordings.manifest import Manifest, inside, read_manifest, write_manifest
+from recordings.files import disk_refusals
+from recordings.manifest import Manifest, TableFile
+from recordings.rewriting import copy_of, rewriting, sealed_manifest
 from recordings.schema import RAW_TABLE
+from recordings.vouching import vouched
 from toolkit.clock import NS_PER_S, Clock
-from toolkit.errors import RecordingError
 
 __all__ = ["prune"]
 
@@ -22,27 +24,28 @@ def prune(folder: Path, keep_raw_days: float, clock: Clock) -> tuple[Manifest, i
     Remove raw frames that were received more than `keep_raw_days` ago; the caller holds the recording's lock.
 
     Only whole segments, and never the last one, from which recording goes on. Such a segment can still be replayed
-    from its normalized rows, but not renormalized.
+    from its normalized rows, but not renormalized. So those rows are checked first, and the frames too: what is
+    damaged is not made to look as if it had been given up.
 
     Returns:
         The new manifest, and the bytes that were freed.
 
     Raises:
-        RecordingError: The recording was not sealed.
+        RecordingError: The recording was not sealed, or the disk refused.
+        RecordingDamaged: A file of such a segment is not what was sealed.
     """
-    manifest = read_manifest(folder)
-    if manifest.status == "running":
-        raise RecordingError(f"{folder} is not sealed: run `tickdeck recover {folder}` first")
-    before = clock.time_ns() - round(keep_raw_days * _DAY_NS)
-    gone = []
-    for index, segment in enumerate(manifest.segments[:-1]):
-        file = segment.tables.get(RAW_TABLE)
-        if file is not None and segment.ts_recv_last < before:
-            gone.append(file)
-            tables = {table: kept for table, kept in segment.tables.items() if table != RAW_TABLE}
-            manifest.segments[index] = msgspec.structs.replace(segment, tables=tables)
-    if gone:
-        write_manifest(folder, manifest)
-        for file in gone:
-            inside(folder, file.path).unlink(missing_ok=True)
+    with disk_refusals(folder, "nothing else is lost; see to the disk, then prune again"):
+        manifest = copy_of(sealed_manifest(folder))
+        before = clock.time_ns() - round(keep_raw_days * _DAY_NS)
+        gone: list[TableFile] = []
+        for index, segment in enumerate(manifest.segments[:-1]):
+            file = segment.tables.get(RAW_TABLE)
+            if file is not None and segment.ts_recv_last < before:
+                vouched(folder, segment.tables.values())
+                gone.append(file)
+                tables = {table: kept for table, kept in segment.tables.items() if table != RAW_TABLE}
+                manifest.segments[index] = msgspec.structs.replace(segment, tables=tables)
+        if gone:
+            with rewriting(folder, manifest) as rewrite:
+                rewrite.commit(manifest)
     return manifest, sum(file.bytes for file in gone)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recordings.files import atomic_path, file_hash
+from recordings.files import atomic_path, file_hash, make_folder
 from recordings.frame_batches import frames_to_batch
 from recordings.imprecise import count_imprecise
 from recordings.manifest import TableFile
@@ -34,7 +34,7 @@ class RawFile:
 
     Args:
         folder: The recording.
-        number: Of the segment.
+        number: In its name.
         compression: How well.
         executor: One that runs one task at a time; None to write at once.
 
@@ -138,7 +138,7 @@ class RawFile:
 
     def _open(self) -> Any:
         if self._writer is None:
-            self._path.parent.mkdir(exist_ok=True)
+            make_folder(self._path.parent)
             self._temporary = self._stack.enter_context(atomic_path(self._path))
             schema = TABLES[RAW_TABLE]
             options = parquet_options(schema, RAW_TABLE, self._compression)

@@ -7,25 +7,27 @@ stated: a `lost` event from the last frame that was kept to the latest moment at
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from recordings.checkpoints import CHECKPOINT_FOLDER
-from recordings.files import sync_folder, temporary_path, write_atomically
+from recordings.files import disk_refusals, sync_folder, temporary_path
 from recordings.journal import JOURNAL_FOLDER, JournalReader, JournalWriter, journal_path, journal_segments
+from recordings.leftovers import drop_sealed_journals, keep_tail, set_aside_files
 from recordings.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 from recordings.recording import Recording
-from recordings.rewriting import finish_rewrite
-from recordings.schema import TABLES
+from recordings.rewriting import finish_rewrite, is_rewrite_pending
 from recordings.sealing import Sealer
+from recordings.setting_aside import move_aside
 from toolkit.clock import NS_PER_S, Clock
+from toolkit.errors import RecordingError
 from toolkit.frames import CONTROL, Frame, control_payload
 
 __all__ = ["Recovery", "needs_recovery", "recover"]
 
-SET_ASIDE: Final = "set-aside"
 #: How late the loop of a recorder on a starved machine may be for its next flush.
 LATE_NS: Final = 5 * NS_PER_S
 #: What a power cut may take of the times of files: Linux writes inodes back after 30 s, in steps of 5.
@@ -56,8 +58,8 @@ class Recovery(msgspec.Struct):
 
 
 def needs_recovery(folder: Path) -> bool:
-    """Whether a recorder died in the folder (or is at work in it)."""
-    is_half_written = temporary_path(folder / MANIFEST_NAME).exists()
+    """Whether somebody who wrote into the folder died over it (or is at work in it)."""
+    is_half_written = temporary_path(folder / MANIFEST_NAME).exists() or is_rewrite_pending(folder)
     return is_half_written or read_manifest(folder).status == "running" or bool(journal_segments(folder))
 
 
@@ -71,45 +73,39 @@ def recover(folder: Path, clock: Clock, *, alive_until: int | None = None) -> Re
         alive_until: When it ended, ns, where the caller knows; else it is taken from the files it left.
 
     Raises:
-        RecordingError: It is not a recording, too new, or damaged in a way that healing would hide.
+        RecordingError: It is not a recording, too new, damaged in a way that healing would hide, or the disk refused.
     """
+    with disk_refusals(folder, "nothing is lost; see to the disk, then run `tickdeck recover`"):
+        return _recover(folder, clock, alive_until)
+
+
+def _recover(folder: Path, clock: Clock, alive_until: int | None) -> Recovery:
     finish_rewrite(folder)
     manifest = read_manifest(folder)
     result = Recovery(manifest)
-    _set_aside_leftovers(folder, manifest, result)
-    sealer = Sealer(folder)
+    result.set_aside += set_aside_files(folder, manifest)
+    result.set_aside += drop_sealed_journals(folder, manifest)
     begun_ns = (folder / MANIFEST_NAME).stat().st_mtime_ns
-    last = _last_sealed_frame(folder, manifest)
-    usable: list[int] = []
-    touched_ns = 0
-    for number in journal_segments(folder):
-        if number < len(manifest.segments):
-            sealer.seal(number)  # removes the journal that sealing had not come to remove
-            continue
-        path = journal_path(folder, number)
-        touched_ns = path.stat().st_mtime_ns
-        found = _scan(path, number == len(manifest.segments) + len(usable), last)
-        if found is None:
-            result.left_bytes += path.stat().st_size
-            _move_aside(folder, path, result)
-            continue
-        reader, last = found
-        usable.append(number)
-        result.recovered_frames += reader.frame_count
-        if reader.left_bytes:
-            _keep_tail(folder, path, reader, result)
+    usable, last, touched_ns = _usable_journals(folder, manifest, result)
     extra: list[Frame] = []
-    is_cut = touched_ns and (not result.recovered_frames or last is None or not _ended_well(last))
-    if is_cut or (last is not None and not _ended_well(last)):
-        began = begun_ns if last is None or _ended_well(last) else last.ts_recv
+    has_ended = last is not None and _ended_well(last)
+    # A recording that was sealed says nothing of how its session ended: an import has none, and others need none.
+    is_cut = not (has_ended and result.recovered_frames) if touched_ns else not has_ended and last is not None
+    if is_cut and (touched_ns or manifest.status == "running"):
+        began = begun_ns if last is None or has_ended else last.ts_recv
         until = alive_until or _alive_until(manifest, touched_ns or began, last, clock)
         extra = _statement_of_loss(manifest, last, min(began, until), until, clock, result)
         if not usable:
             usable.append(len(manifest.segments))
             JournalWriter(folder, usable[-1]).close()
+    sealer = Sealer(folder)
     for number in usable:
         is_last = number == usable[-1]
-        manifest = sealer.seal(number, extra if is_last else (), status="recovered" if is_last else None)
+        target = len(manifest.segments)
+        if number != target:  # those before it were empty
+            journal_path(folder, number).replace(journal_path(folder, target))
+            sync_folder(folder / JOURNAL_FOLDER)
+        manifest = sealer.seal(target, extra if is_last else (), status="recovered" if is_last else None)
         result.sealed_segments += 1
     manifest = read_manifest(folder)
     if manifest.status == "running" or (usable and manifest.live_digest is not None):
@@ -120,15 +116,57 @@ def recover(folder: Path, clock: Clock, *, alive_until: int | None = None) -> Re
     return result
 
 
-def _scan(path: Path, follows: bool, last: Frame | None) -> tuple[JournalReader, Frame | None] | None:
-    """Read a journal through: the reader, and the last frame then; None if it does not go on where the last ended."""
+def _usable_journals(folder: Path, manifest: Manifest, result: Recovery) -> tuple[list[int], Frame | None, int]:
+    """
+    Numbers of the journals that go on from what is sealed, the last frame then, and when the last one was touched.
+
+    Empty ones are removed, but for the last: nothing is in them. What does not go on is set aside.
+    """
+    last = _last_sealed_frame(folder, manifest)
+    usable: list[int] = []
+    touched_ns = 0
+    numbers = journal_segments(folder)
+    for number in numbers:
+        path = journal_path(folder, number)
+        touched_ns = path.stat().st_mtime_ns
+        size = path.stat().st_size
+        reader, good_bytes, found = _scan(path, last)
+        if found is None and reader.frame_count:  # a hole before its first frame
+            result.left_bytes += size
+            result.set_aside.append(move_aside(folder, path))
+            continue
+        if good_bytes < size:
+            result.left_bytes += size - good_bytes
+            result.set_aside.append(keep_tail(folder, path, good_bytes))
+        if good_bytes < reader.good_bytes:
+            # Sound batches behind a hole: sealing must not come to them.
+            os.truncate(path, good_bytes)
+            os.utime(path, ns=(touched_ns, touched_ns))
+        if found is None and number != numbers[-1]:
+            path.unlink()
+            continue
+        usable.append(number)
+        if found is not None:
+            result.recovered_frames += found.capture_seq - (last.capture_seq if last is not None else -1)
+            last = found
+    return usable, last, touched_ns
+
+
+def _scan(path: Path, last: Frame | None) -> tuple[JournalReader, int, Frame | None]:
+    """
+    Read a journal through.
+
+    Returns its reader, how many bytes of it go on from the last frame without a hole, and the last frame in them.
+    """
     reader = JournalReader(path)
     expected = last.capture_seq + 1 if last is not None else 0
+    good_bytes, found, goes_on = 0, None, True
     for batch in reader.frames():
-        if reader.frame_count == len(batch) and batch and batch[0].capture_seq != expected:
-            follows = False
-        last = batch[-1] if batch else last
-    return (reader, last) if follows else None
+        goes_on = goes_on and all(frame.capture_seq == seq for seq, frame in enumerate(batch, expected))
+        if goes_on:
+            good_bytes, expected = reader.good_bytes, expected + len(batch)
+            found = batch[-1] if batch else found
+    return reader, reader.good_bytes if goes_on else good_bytes, found
 
 
 def _alive_until(manifest: Manifest, touched_ns: int, last: Frame | None, clock: Clock) -> int:
@@ -168,59 +206,16 @@ def _ended_well(last: Frame) -> bool:
 
 
 def _last_sealed_frame(folder: Path, manifest: Manifest) -> Frame | None:
-    """The last frame that is in Parquet already."""
+    """The last frame that is in Parquet already; what the manifest says of it, where the file is damaged."""
+    if not manifest.segments:
+        return None
+    segment = manifest.segments[-1]
     last = None
-    for batch in Recording(folder, manifest).raw_frames(manifest.segments[-1:]):
-        last = batch[-1]
-    return last
-
-
-def _set_aside_leftovers(folder: Path, manifest: Manifest, result: Recovery) -> None:
-    """Move away temporary files, and files of segments that the manifest does not name: they are made again."""
-    known = {file.path for segment in manifest.segments for file in segment.files}
-    if manifest.resume is not None:
-        known.add(manifest.resume.path)
-    for place in (*TABLES, CHECKPOINT_FOLDER, JOURNAL_FOLDER, ""):
-        base = folder / place if place else folder
-        if not base.is_dir():
-            continue
-        for path in sorted(base.iterdir()):
-            if not path.is_file():
-                continue
-            name = path.relative_to(folder).as_posix()
-            is_temporary = path.name.startswith(".") and path.name.endswith(".tmp")
-            is_orphan = place in (*TABLES, CHECKPOINT_FOLDER) and name not in known
-            if is_temporary or is_orphan:
-                _move_aside(folder, path, result)
-
-
-def _move_aside(folder: Path, path: Path, result: Recovery) -> None:
-    target = _free_name(folder, path.relative_to(folder).as_posix().replace("/", "-"))
-    path.rename(target)
-    sync_folder(path.parent)
-    result.set_aside.append(target.relative_to(folder).as_posix())
-
-
-def _keep_tail(folder: Path, path: Path, reader: JournalReader, result: Recovery) -> None:
-    """Keep what could not be read of a journal: the journal itself goes when it is sealed."""
-    result.left_bytes += reader.left_bytes
-    with path.open("rb") as journal:
-        journal.seek(reader.good_bytes)
-        tail = journal.read()
-    target = _free_name(folder, f"{JOURNAL_FOLDER}-{path.stem}-from-{reader.good_bytes}.tail", tail)
-    write_atomically(target, tail)
-    sync_folder(folder)
-    result.set_aside.append(target.relative_to(folder).as_posix())
-
-
-def _free_name(folder: Path, name: str, content: bytes | None = None) -> Path:
-    """A path in `set-aside/` that nothing has, or that has this content already: from a healing that was interrupted."""
-    place = folder / SET_ASIDE
-    place.mkdir(exist_ok=True)
-    name = name.lstrip(".")
-    target = place / name
-    count = 1
-    while target.exists() and (content is None or target.read_bytes() != content):
-        target = place / f"{name}.{count}"
-        count += 1
-    return target
+    with contextlib.suppress(RecordingError):
+        for batch in Recording(folder, manifest).raw_frames([segment], first_seq=segment.capture_seq_last):
+            last = batch[-1]
+    if last is not None and last.capture_seq == segment.capture_seq_last:
+        return last
+    event = "unknown" if manifest.status == "running" else "session_end"
+    ts = segment.ts_recv_last
+    return Frame(segment.capture_seq_last, ts, ts, "", -1, 0, CONTROL, control_payload(event))

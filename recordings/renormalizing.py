@@ -8,15 +8,17 @@ from pathlib import Path
 import msgspec
 
 from recordings.checkpoints import write_checkpoint
-from recordings.manifest import Manifest, read_manifest
+from recordings.files import disk_refusals
+from recordings.manifest import Manifest
 from recordings.normalize import Normalizer
 from recordings.recording import Recording
-from recordings.rewriting import copy_of, rewriting
+from recordings.rewriting import Rewrite, copy_of, rewriting, sealed_manifest
 from recordings.schema import RAW_TABLE
 from recordings.segment import SegmentWriter
 from recordings.software import SOFTWARE
+from recordings.vouching import vouched
 from toolkit.digest import DIGEST_VERSION
-from toolkit.errors import RecordingError
+from toolkit.errors import RecordingDamaged, RecordingError
 from toolkit.garbage import rare_collections
 
 __all__ = ["renormalize"]
@@ -30,48 +32,58 @@ def renormalize(folder: Path, progress: Callable[[int], None] | None = None) -> 
     messages; `live_digest` goes, since the session that computed it saw others.
 
     Raises:
-        RecordingError: Raw frames are missing (pruned), or the recording was not sealed.
+        RecordingError: Raw frames are missing (pruned), the recording was not sealed, or the disk refused.
+        RecordingDamaged: Raw frames are not those that were sealed.
     """
-    recording = Recording(folder, read_manifest(folder))
-    old = recording.manifest
-    if old.status == "running":
-        raise RecordingError(f"{folder} is not sealed: run `tickdeck recover {folder}` first")
-    for segment in old.segments:
-        if RAW_TABLE not in segment.tables:
-            raise RecordingError(
-                f"{folder} holds no raw frames of segment {segment.number} any more: nothing to renormalize"
-            )
-    normalizer = Normalizer.for_sources(old.sources)
-    with rewriting(folder) as rewrite, rare_collections():
-        new = copy_of(old)
-        new.segments = []
-        new.symbols = {}
-        checkpoint = None
+    with disk_refusals(folder, "nothing is lost; see to the disk, then renormalize again"):
+        old = sealed_manifest(folder)
         for segment in old.segments:
-            writer = SegmentWriter(rewrite.staging, segment.number, normalizer, checkpoint, with_raw=False)
-            for frames in recording.raw_frames([segment]):
-                for frame in frames:
-                    writer.add(frame)
-                if progress is not None:
-                    progress(len(frames))
-            write = writer.cut()
-            if write is None:
-                continue
-            made = write()
-            tables = {RAW_TABLE: segment.tables[RAW_TABLE], **made.tables}
-            new.segments.append(msgspec.structs.replace(made, tables=tables, imprecise_values=segment.imprecise_values))
-            new.symbols.update(writer.symbols)
-            checkpoint = write_checkpoint(rewrite.staging, segment.number + 1, normalizer)
-        new.symbols = dict(sorted(new.symbols.items()))
-        new.resume = checkpoint if old.resume is not None else None
-        new.digest = normalizer.chain.hexdigest()
-        new.digest_version = DIGEST_VERSION
-        if new.digest != old.digest:
-            new.live_digest = None
-        new.software = SOFTWARE
-        new.sources = [
-            msgspec.structs.replace(source, protocol_version=normalizer.protocols[source.venue].version)
-            for source in old.sources
-        ]
-        rewrite.commit(new)
+            if RAW_TABLE not in segment.tables:
+                raise RecordingError(
+                    f"{folder} holds no raw frames of segment {segment.number} any more: nothing to renormalize"
+                )
+        with rewriting(folder, old) as rewrite, rare_collections():
+            new = _remade(Recording(folder, old), rewrite, progress or (lambda _: None))
+            rewrite.commit(new)
+    return new
+
+
+def _remade(recording: Recording, rewrite: Rewrite, progress: Callable[[int], None]) -> Manifest:
+    old = recording.manifest
+    normalizer = Normalizer.for_sources(old.sources)
+    new = copy_of(old)
+    new.segments = []
+    new.symbols = {}
+    checkpoint = None
+    for serial, segment in enumerate(old.segments, rewrite.serial):
+        vouched(recording.path, [segment.tables[RAW_TABLE]])
+        writer = SegmentWriter(rewrite.staging, segment.number, normalizer, checkpoint, with_raw=False, serial=serial)
+        for frames in recording.raw_frames([segment]):
+            for frame in frames:
+                writer.add(frame)
+            progress(len(frames))
+        if writer.frame_count != segment.frame_count:
+            raise RecordingDamaged(
+                f"{recording.path} holds {writer.frame_count:,} frames of segment {segment.number}, "
+                f"expected {segment.frame_count:,}"
+            )
+        write = writer.cut()
+        if write is None:
+            continue
+        made = write()
+        tables = {RAW_TABLE: segment.tables[RAW_TABLE], **made.tables}
+        new.segments.append(msgspec.structs.replace(made, tables=tables, imprecise_values=segment.imprecise_values))
+        new.symbols.update(writer.symbols)
+        checkpoint = write_checkpoint(rewrite.staging, serial + 1, normalizer)
+    new.symbols = dict(sorted(new.symbols.items()))
+    new.resume = checkpoint if old.resume is not None else None
+    new.digest = normalizer.chain.hexdigest()
+    new.digest_version = DIGEST_VERSION
+    if new.digest != old.digest:
+        new.live_digest = None
+    new.software = SOFTWARE
+    new.sources = [
+        msgspec.structs.replace(source, protocol_version=normalizer.protocols[source.venue].version)
+        for source in old.sources
+    ]
     return new

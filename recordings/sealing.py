@@ -7,6 +7,7 @@ files are remade; after that the files are, and a journal still there is left ov
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -14,15 +15,19 @@ from typing import Final
 import msgspec
 import pyarrow as pa
 
-from recordings.checkpoints import read_checkpoint, write_checkpoint
+from recordings.checkpoints import checkpoint_name, read_checkpoint, write_checkpoint
+from recordings.file_names import next_serial
 from recordings.files import sync_folder
 from recordings.journal import JournalReader, journal_path
 from recordings.manifest import Manifest, read_manifest, write_manifest
 from recordings.normalize import Normalizer
 from recordings.rows import frames
+from recordings.schema import TABLES
+from recordings.seek_points import points_name
 from recordings.segment import SegmentWriter
+from recordings.setting_aside import move_aside
 from recordings.steps import step
-from toolkit.errors import RecordingDamaged
+from toolkit.errors import RecordingDamaged, TickdeckError
 from toolkit.frames import Frame
 from toolkit.garbage import rare_collections
 from toolkit.kernels.shelf import are_compiled, note_compiled
@@ -76,9 +81,20 @@ class Sealer:
             raise RecordingDamaged(
                 f"{self._folder} cannot seal segment {number}: expected segment {len(manifest.segments)} first"
             )
+        serial = next_serial(manifest)
+        self._make_room(serial)
+        try:
+            self._write(manifest, number, serial, extra, status)
+        except BaseException:
+            self._take_back(number, serial)
+            raise
+        self._remove_journal(number)
+        return manifest
+
+    def _write(self, manifest: Manifest, number: int, serial: int, extra: Iterable[Frame], status: str | None) -> None:
         normalizer = self.normalizer
         checkpoint = manifest.resume if manifest.segments else None
-        writer = SegmentWriter(self._folder, number, normalizer, checkpoint)
+        writer = SegmentWriter(self._folder, number, normalizer, checkpoint, serial=serial)
         reader = JournalReader(journal_path(self._folder, number))
         try:
             self._fill(manifest, writer, reader, extra)
@@ -90,7 +106,7 @@ class Sealer:
         if entry is not None:
             manifest.segments.append(entry)
             step("tables-written")
-            manifest.resume = write_checkpoint(self._folder, number + 1, normalizer)
+            manifest.resume = write_checkpoint(self._folder, serial + 1, normalizer)
             step("checkpoint-written")
             manifest.symbols = dict(sorted({**manifest.symbols, **writer.symbols}.items()))
             manifest.digest = normalizer.chain.hexdigest()
@@ -99,8 +115,25 @@ class Sealer:
         if entry is not None or status is not None:
             write_manifest(self._folder, manifest)
             step("manifest-written")
-        self._remove_journal(number)
-        return manifest
+
+    def _files(self, serial: int) -> list[Path]:
+        """Whatever stands where a segment's files will."""
+        names = [f"{table}/{serial:06d}.parquet" for table in TABLES]
+        names += [points_name(serial), checkpoint_name(serial + 1)]
+        return [path for name in names if (path := self._folder / name).is_file()]
+
+    def _make_room(self, serial: int) -> None:
+        """No manifest names these: of a sealing that was interrupted, or somebody else's."""
+        for path in self._files(serial):
+            move_aside(self._folder, path)
+
+    def _take_back(self, number: int, serial: int) -> None:
+        """Sealing failed: remove what it made, which a full disk has no room for, and be ready to try again."""
+        self._normalizer = None  # it has come further than the manifest
+        with contextlib.suppress(TickdeckError, OSError):
+            if len(read_manifest(self._folder).segments) <= number:
+                for path in self._files(serial):
+                    path.unlink()
 
     def _fill(self, manifest: Manifest, writer: SegmentWriter, reader: JournalReader, extra: Iterable[Frame]) -> None:
         by_batch = self._is_worth_compiling(reader.path) and self.normalizer.compile()

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recordings.checkpoints import CHECKPOINT_FOLDER, Checkpoint, checkpoint_of, load_checkpoint
-from recordings.files import file_hash, write_atomically
+from recordings.files import file_hash, make_folder, write_atomically
 from recordings.manifest import Segment, TableFile, inside
 from recordings.normalize import Normalizer
 from toolkit.errors import RecordingDamaged
@@ -170,7 +170,7 @@ class PointCollector:
         tail = len(index).to_bytes(8, "little") + blake2b(index, digest_size=_HASH_BYTES).digest()
         name = points_name(number)
         path = folder / name
-        path.parent.mkdir(exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, b"".join([*self._content, index, tail]))
         return TableFile(name, len(self._points), path.stat().st_size, file_hash(path))
 
@@ -248,7 +248,7 @@ def joined_points(folder: Path, group: Sequence[Segment], target: Path, number: 
         folder: The recording.
         group: Its segments that are joined, in order.
         target: Where the file is made.
-        number: Of the segment they become.
+        number: In the name of the file.
     """
     points = PointCollector()
     latest = -1

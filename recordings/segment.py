@@ -38,6 +38,7 @@ class SegmentWriter:
         with_raw: Write the raw frames too; without, the entry names no raw table.
         compression: How well.
         raw_writer: Writes raw frames while others come; None to do that at once.
+        serial: Number in the names of its files; that of the segment if None.
     """
 
     def __init__(
@@ -50,13 +51,15 @@ class SegmentWriter:
         with_raw: bool = True,
         compression: Compression = SMALL,
         raw_writer: Executor | None = None,
+        serial: int | None = None,
     ) -> None:
         self._folder = folder
         self._number = number
+        self._serial = number if serial is None else serial
         self._normalizer = normalizer
         self._checkpoint = checkpoint
         self._compression = compression
-        self._raw = RawFile(folder, number, compression, raw_writer) if with_raw else None
+        self._raw = RawFile(folder, self._serial, compression, raw_writer) if with_raw else None
         self._builders = TableBuilders()
         self._points = PointCollector()
         self._counts_before = dict(normalizer.counts)
@@ -189,10 +192,10 @@ class SegmentWriter:
     def _write(self, entry: Segment) -> Segment:
         tables = {}
         imprecise = self._imprecise
-        made = self._builders.write(self._folder, self._number, self._compression)
+        made = self._builders.write(self._folder, self._serial, self._compression)
         if self._raw is not None:
             tables[RAW_TABLE] = self._raw.finish()
             imprecise += self._raw.imprecise_count
         tables |= made
-        points = self._points.write(self._folder, self._number, entry.digest_start, entry.capture_seq_first)
+        points = self._points.write(self._folder, self._serial, entry.digest_start, entry.capture_seq_first)
         return msgspec.structs.replace(entry, tables=tables, imprecise_values=imprecise, seek_points=points)

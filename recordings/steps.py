@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["STEPS", "step", "this_is"]
+__all__ = ["STEPS", "step", "this_is", "watching"]
 
 #: Every step, in the order a segment goes through them; the last three are of renormalizing and compacting.
 STEPS: Final = (
@@ -39,6 +41,7 @@ _process, _, _name = _place.rpartition("/")
 _left = int(_count or 1)
 #: Which process this is, for the names that are meant for one of them.
 _here = "recorder"
+_watcher: Callable[[str], None] | None = None
 
 
 def this_is(process: str) -> None:
@@ -50,7 +53,20 @@ def this_is(process: str) -> None:
 def step(name: str) -> None:
     """The process has come this far; `TICKDECK_DIE_AT=name:3` kills it the third time it does."""
     global _left  # noqa: PLW0603  # one countdown per process
+    if _watcher is not None:
+        _watcher(name)
     if name == _name and _process in ("", _here):
         _left -= 1
         if _left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def watching(watcher: Callable[[str], None]) -> Iterator[None]:
+    """Call back at every step of this process within the block; what the callback raises ends it there."""
+    global _watcher  # noqa: PLW0603  # one for the process, like the steps
+    before, _watcher = _watcher, watcher
+    try:
+        yield
+    finally:
+        _watcher = before

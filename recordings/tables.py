@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recordings.columns import SIDES, dictionary_schema
-from recordings.files import atomic_path, file_hash
+from recordings.files import atomic_path, file_hash, make_folder
 from recordings.manifest import TableFile
 from recordings.parquet_options import SMALL, Compression, parquet_options
 from recordings.schema import RAW_TABLE, TABLE_OF, TABLES
@@ -91,7 +91,7 @@ def write_table(
     """
     schema = _WRITE_SCHEMAS[table]
     path = folder / table / f"{number:06d}.parquet"
-    path.parent.mkdir(exist_ok=True)
+    make_folder(path.parent)
     rows = 0
     with atomic_path(path) as temporary:
         with pq.ParquetWriter(temporary, schema, **parquet_options(schema, table, compression)) as writer:

@@ -7,9 +7,15 @@ from pathlib import Path
 
 from recordings.journal import JournalWriter, WrittenCallback
 from recordings.manifest import Manifest, SourceInfo, read_manifest, write_manifest
+from recordings.recording import Recording
+from recordings.recovery import needs_recovery, recover
+from recordings.schema import RAW_TABLE
 from recordings.sealing import Sealer
 from tests.tapes import TS
+from toolkit.clock import ManualClock
 from toolkit.frames import WS_IN, Frame
+from toolkit.protocol import ProtocolOptions
+from toolkit.venue import find_venue
 
 #: Receive time of frame 0, and of each the distance to the next, ns.
 STEP = 1_000_000
@@ -37,12 +43,28 @@ class HandRecorder:
         self.frames: list[Frame] = []
         self._on_written = on_written
         self._closed: list[int] = []
-        self._number = 0
-        folder.mkdir(exist_ok=True)
-        sources = [SourceInfo("hyperliquid", 1, ("BTC-USD",))]
-        write_manifest(folder, Manifest(created_ns=TS, sources=sources, software="by hand"))
+        if not folder.exists():
+            folder.mkdir()
+            version = find_venue("hyperliquid").make_protocol(ProtocolOptions(pairs=("BTC-USD",))).version
+            sources = [SourceInfo("hyperliquid", version, ("BTC-USD",))]
+            write_manifest(folder, Manifest(created_ns=TS, sources=sources, software="by hand"))
         self._sealer = Sealer(folder)
-        self.journal = JournalWriter(folder, 0, on_written=on_written)
+        self._number = len(self.manifest.segments)
+        self.journal = JournalWriter(folder, self._number, on_written=on_written)
+
+    @classmethod
+    def going_on(cls, folder: Path) -> HandRecorder:
+        """One that records on into a folder, as `record` does: what needs healing is healed first."""
+        if needs_recovery(folder):
+            recover(folder, ManualClock(TS + 10**18))
+        manifest = read_manifest(folder)
+        manifest.status = "running"
+        write_manifest(folder, manifest)
+        recorder = cls(folder)
+        recorder.frames = [frame(seq) for seq in range(manifest.segments[-1].capture_seq_last + 1)]
+        if all(RAW_TABLE in segment.tables for segment in manifest.segments):
+            recorder.frames = [each for batch in Recording(folder, manifest).raw_frames() for each in batch]
+        return recorder
 
     @property
     def manifest(self) -> Manifest:
@@ -51,9 +73,13 @@ class HandRecorder:
     def write(self, count: int = 1) -> None:
         """Write so many frames as one batch."""
         for _ in range(count):
-            self.frames.append(frame(len(self.frames)))
-            self.journal.append(self.frames[-1])
+            self.give(frame(len(self.frames)))
         self.journal.drain()
+
+    def give(self, each: Frame) -> None:
+        """Give the journal a frame, which it writes with the next batch."""
+        self.frames.append(each)
+        self.journal.append(each)
 
     def rotate(self) -> None:
         """Close the journal and begin the next, unless nothing is in it yet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -13,15 +14,18 @@ from pathlib import Path
 
 import pytest
 
+from recordings.compacting import compact
 from recordings.gaps import find_gaps
 from recordings.journal import JournalWriter, journal_path
 from recordings.lock import LOCK_NAME, FolderLock
 from recordings.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
 from recordings.recording import Recording
 from recordings.recovery import LATE_NS, Recovery, needs_recovery, recover
+from recordings.sealing import Sealer
 from recordings.verifying import verify
+from tests.interruptions import FAULTS, Interruption, killed_at
 from toolkit.clock import NS_PER_S, Clock, ManualClock
-from toolkit.errors import RecordingLocked
+from toolkit.errors import RecordingError, RecordingLocked
 from toolkit.frames import CONTROL, WS_IN, Frame, control_payload
 
 START = 1_790_000_000 * NS_PER_S
@@ -281,3 +285,131 @@ def test_a_lock_of_the_dead_is_waited_for(tmp_path: Path) -> None:
     threading.Timer(0.2, os.close, (handle,)).start()
     with FolderLock(tmp_path):
         assert path.read_bytes() == b"%d\n" % os.getpid()
+
+
+def test_a_sealed_recording_is_left_as_it_is(tmp_path: Path) -> None:
+    """Also one whose last frame does not say that the session ends, as that of no import does."""
+    for origin, status in (("import", "sealed"), ("live", "sealed"), ("live", "recovered")):
+        folder = tape(tmp_path / f"{origin}-{status}")
+        journal(folder, 0, [frame(0), frame(1)])
+        Sealer(folder).seal(0, status=status)
+        manifest = read_manifest(folder)
+        manifest.origin = origin
+        write_manifest(folder, manifest)
+        heal(folder)
+        before = contents(folder)
+        assert heal(folder).lost_from is None
+        assert contents(folder) == before
+        assert [each.capture_seq for each in raw(folder)] == [0, 1]
+
+
+def test_a_session_that_died_with_two_empty_journals_states_its_loss(tmp_path: Path) -> None:
+    """The first was closed for the next at the first frame, and neither had come to the disk."""
+    folder = tape(tmp_path / "tape")
+    for number in range(3):
+        journal(folder, number, [], touched=START + (number + 1) * NS_PER_S)
+    result = heal(folder)
+    assert (result.lost_from, result.set_aside) == (START, [])
+    assert result.lost_until == START + 3 * NS_PER_S + round(FLUSH_S * NS_PER_S) + LATE_NS
+    assert said(folder) == ["lost", "session_end"]
+    assert verify(folder).problems == []
+    assert not list((folder / "journal").iterdir())
+
+
+def test_empty_journals_between_others_are_no_hole(tmp_path: Path) -> None:
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, [])
+    journal(folder, 1, [frame(0)])
+    journal(folder, 2, [])
+    journal(folder, 3, [frame(1), end(2)])
+    assert heal(folder).lost_from is None
+    assert [each.capture_seq for each in raw(folder)] == [0, 1, 2]
+    assert len(read_manifest(folder).segments) == 2
+    assert verify(folder).problems == []
+
+
+def test_frames_behind_a_hole_within_a_journal_are_set_aside(tmp_path: Path) -> None:
+    """What goes on without one is sealed; recovery never refuses."""
+    folder = tape(tmp_path / "tape")
+    whole = journal(folder, 0, [frame(0)]).read_bytes()
+    writer = JournalWriter(tmp_path / "tape", 1)
+    for numbers in ((1, 2), (3,), (5, 6)):
+        for seq in numbers:
+            writer.append(frame(seq))
+        writer.drain()
+    writer.close()
+    journal(folder, 2, [frame(7)])
+    result = heal(folder)
+    assert [each.capture_seq for each in raw(folder)] == list(range(6)), "and lost, and session_end"
+    assert said(folder) == ["lost", "session_end"]
+    assert len(result.set_aside) == 2
+    assert whole
+    assert verify(folder).problems == []
+
+
+def test_what_sealing_left_over_is_not_lost_a_second_time(tmp_path: Path) -> None:
+    """A journal whose segment is sealed keeps its meaning when segments get other numbers."""
+    folder = tape(tmp_path / "tape")
+    for number in range(3):
+        journal(folder, number, [frame(2 * number), frame(2 * number + 1)])
+    with killed_at(folder, "manifest-written", 3):
+        heal(folder)
+    assert journal_path(folder, 2).exists()
+    with FolderLock(folder):
+        compact(folder)
+    assert heal(folder).lost_from is None
+    assert said(folder) == ["lost", "session_end"]
+    assert verify(folder).problems == []
+
+
+def test_a_journal_of_another_history_is_set_aside(tmp_path: Path) -> None:
+    """Its number says that it is sealed, its frames are not."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, [frame(0), end(1)])
+    heal(folder)
+    journal(folder, 0, [frame(5)])
+    assert heal(folder).set_aside == ["set-aside/journal-000000.arrows"]
+    assert verify(folder).problems == []
+
+
+def test_files_of_others_stay_where_they_are(tmp_path: Path) -> None:
+    """Only what has a name that sealing gives is set aside."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, [frame(0)])
+    theirs = ("raw/notes.txt", "raw/1.parquet", "trades/000000.parquet.part", "journal/7.arrows", "journal/x", ".x.tmp")
+    for name in theirs:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"mine")
+    assert heal(folder).set_aside == []
+    assert all((folder / name).read_bytes() == b"mine" for name in theirs)
+
+
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_recovery_may_fail_at_any_instant_and_run_again(fault: str, every: int, tmp_path: Path) -> None:
+    """Every frame once, the loss stated once, and no file more than if it had come to its end at once."""
+
+    def dead(name: str) -> Path:
+        folder = tape(tmp_path / name)
+        journal(folder, 0, map(frame, range(3)))
+        with journal(folder, 1, map(frame, range(3, 5))).open("ab") as file:
+            file.write(b"torn")
+        return folder
+
+    counting = Interruption(dead("model"))
+    with counting.in_force():
+        heal(tmp_path / "model")
+    for at in range(0, counting.instants, every):
+        folder = dead(f"tape-{at}")
+        interruption = Interruption(folder, at, fault)
+        with contextlib.suppress(RecordingError, MemoryError, KeyboardInterrupt), interruption.in_force():
+            heal(folder)
+        heal(folder)
+        assert [each.capture_seq for each in raw(folder)] == list(range(7)), interruption.names[at]
+        assert said(folder) == ["lost", "session_end"]
+        assert find_gaps(folder)["kind"].to_list() == ["lost"]
+        assert verify(folder).problems == []
+        if fault != "kill":
+            assert {path.name for path in (folder / "set-aside").iterdir()} <= {
+                path.name for path in (tmp_path / "model" / "set-aside").iterdir()
+            } | {"recording.json.tmp"}

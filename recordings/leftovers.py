@@ -1,0 +1,64 @@
+"""What an interrupted writer leaves in a recording beside what the manifest names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recordings.file_names import FILE_FOLDERS, files_of, is_ours
+from recordings.files import sync_folder, temporary_path
+from recordings.journal import JOURNAL_FOLDER, JournalReader, journal_path, journal_segments
+from recordings.manifest import MANIFEST_NAME, Manifest
+from recordings.setting_aside import keep_aside, move_aside
+from recordings.steps import step
+
+__all__ = ["drop_sealed_journals", "keep_tail", "set_aside_files"]
+
+
+def set_aside_files(folder: Path, manifest: Manifest) -> list[str]:
+    """
+    Move away files of segments that the manifest does not name, whole or half-written: they are made again.
+
+    Files with other names than sealing gives are somebody's own, and stay.
+
+    Returns where they are now, below the recording.
+    """
+    known = {file.path for file in files_of(manifest)}
+    found = [temporary_path(folder / MANIFEST_NAME)]
+    for place in FILE_FOLDERS:
+        base = folder / place
+        paths = sorted(base.iterdir()) if base.is_dir() else ()
+        found += [path for path in paths if is_ours(path.name) and f"{place}/{path.name}" not in known]
+    return [move_aside(folder, path) for path in found if path.is_file()]
+
+
+def drop_sealed_journals(folder: Path, manifest: Manifest) -> list[str]:
+    """
+    Remove journals that sealing had come to all but remove: their frames are in segments of the manifest.
+
+    Returns what was set aside of them, below the recording.
+    """
+    kept: list[str] = []
+    for number in journal_segments(folder):
+        if number >= len(manifest.segments):
+            continue
+        path = journal_path(folder, number)
+        reader = JournalReader(path)
+        last_seq = -1
+        for batch in reader.batches():
+            last_seq = max(last_seq, batch.column("capture_seq")[-1].as_py() if len(batch) else -1)
+        if last_seq > manifest.segments[-1].capture_seq_last:
+            kept.append(move_aside(folder, path))  # of another history than the manifest's
+            continue
+        if reader.left_bytes:
+            kept.append(keep_tail(folder, path, reader.good_bytes))
+        path.unlink()
+        sync_folder(path.parent)
+        step("journal-removed")
+    return kept
+
+
+def keep_tail(folder: Path, path: Path, good_bytes: int) -> str:
+    """Set aside a copy of what follows so many bytes of a journal, which itself goes when it is sealed."""
+    with path.open("rb") as journal:
+        journal.seek(good_bytes)
+        return keep_aside(folder, f"{JOURNAL_FOLDER}-{path.stem}-from-{good_bytes}.tail", journal.read())
