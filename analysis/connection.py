@@ -15,7 +15,7 @@ from recordings.recording import Recording
 from recordings.schema import TABLES
 from toolkit.errors import ConfigError, RecordingDamaged
 
-__all__ = ["VIEWS", "connect"]
+__all__ = ["VIEWS", "check_query", "connect"]
 
 #: Helper views, by name, over the views of the tables.
 _HELPERS: Final = {
@@ -53,7 +53,7 @@ _SQL_TYPES: Final = {
 }
 
 
-def connect(*recordings: RecordingLike, read_only: bool = True) -> duckdb.DuckDBPyConnection:
+def connect(*recordings: RecordingLike, read_only: bool = True, check: bool = True) -> duckdb.DuckDBPyConnection:
     """
     Open recordings as views of an in-memory DuckDB database.
 
@@ -74,6 +74,8 @@ def connect(*recordings: RecordingLike, read_only: bool = True) -> duckdb.DuckDB
             an explicit `COPY ... TO` one of the recording's own files, with its temporary file switched off, would
             still overwrite it.) False leaves the connection as DuckDB makes it, except that it never installs
             an extension by itself.
+        check: Compare every file with its hash in the manifest before: once for each state of a file, a second for
+            some 500 MB. False where the files that a query reads are checked otherwise.
 
     Raises:
         ConfigError: No recording was given.
@@ -86,7 +88,7 @@ def connect(*recordings: RecordingLike, read_only: bool = True) -> duckdb.DuckDB
     names = _names(opened)
     allowed: set[str] = set()
     for table in TABLES:
-        view = f"CREATE VIEW {table} AS {_select(table, opened, names, allowed)}"
+        view = f"CREATE VIEW {table} AS {_select(table, opened, names, allowed, check=check)}"
         try:
             connection.execute(view)
         except duckdb.Error as exc:
@@ -103,11 +105,43 @@ def connect(*recordings: RecordingLike, read_only: bool = True) -> duckdb.DuckDB
     return connection
 
 
-def _select(table: str, opened: Sequence[Recording], names: Sequence[str], allowed: set[str]) -> str:
+def check_query(recordings: Sequence[Recording], query: str) -> None:
+    """
+    Check the files of those tables that a query reads, for a connection that was made with `check=False`.
+
+    Raises RecordingDamaged for a file that is not the one that was sealed.
+    """
+    wanted = _tables_of(query)
+    for recording in recordings:
+        for table in TABLES:
+            if table in wanted:
+                recording.files(table)
+
+
+def _tables_of(query: str) -> set[str]:
+    """Tables of a recording that a query reads; all of them where that cannot be told."""
+    # DuckDB tells it by binding the query, for which there have to be such tables, if empty ones.
+    with duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}) as scratch:
+        scratch.execute("SET enable_external_access = false")
+        for table, schema in TABLES.items():
+            columns = ", ".join(f'"{field.name}" {_SQL_TYPES[field.type]}' for field in schema)
+            scratch.execute(f"CREATE TABLE {table} (recording VARCHAR, {columns})")
+        bases: dict[str, set[str]] = {}
+        for name, helper in _HELPERS.items():
+            bases[name] = scratch.get_table_names(helper)
+            scratch.execute(f"CREATE TABLE {name} AS {helper} LIMIT 0")
+        try:
+            names = scratch.get_table_names(query)
+        except duckdb.Error:
+            return set(TABLES)  # several statements, or none that DuckDB understands: it will say so itself
+    return set().union(*(bases.get(name.lower(), {name.lower()}) for name in names))
+
+
+def _select(table: str, opened: Sequence[Recording], names: Sequence[str], allowed: set[str], *, check: bool) -> str:
     parts = []
     for recording, name in zip(opened, names, strict=True):
         label = f"{_text(name)} AS recording, " if len(opened) > 1 else ""
-        files = [str(path.absolute()) for path in recording.files(table)]
+        files = [str(path.absolute()) for path in recording.files(table, check=check)]
         if files:
             patterns = [_without_wildcards(path) for path in files]
             # DuckDB asks for permission twice: for the pattern, and for the file it finds.

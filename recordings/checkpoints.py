@@ -7,14 +7,14 @@ segment is reached by playing from the start. States within a segment are in `re
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import msgspec
 
+from recordings.checking import read_checked
 from recordings.file_names import CHECKPOINT_FOLDER
 from recordings.files import file_hash, make_folder, write_atomically
-from recordings.manifest import TableFile, inside
+from recordings.manifest import TableFile
 from recordings.normalize import Normalizer
 from toolkit.errors import RecordingDamaged
 from toolkit.tracker import TrackerState
@@ -83,7 +83,7 @@ def parse_checkpoint(content: bytes) -> Checkpoint:
     """What `encode_checkpoint` gave. Raises RecordingDamaged if it is none."""
     try:
         return _decode(content)
-    except msgspec.DecodeError as exc:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         raise _damaged(str(exc)) from None
 
 
@@ -122,15 +122,7 @@ def write_checkpoint(folder: Path, number: int, normalizer: Normalizer) -> Table
 
 def load_checkpoint(folder: Path, file: TableFile) -> Checkpoint:
     """The state before a segment. Raises RecordingDamaged for a file that is not the one that was written."""
-    path = inside(folder, file.path)
-    try:
-        content = path.read_bytes()
-    except OSError as exc:
-        raise RecordingDamaged(f"{path} cannot be read: {exc.strerror}") from None
-    state = parse_checkpoint(content)
-    if hashlib.blake2b(content, digest_size=32).hexdigest() != file.blake2b:
-        raise _damaged(f"{path}: its BLAKE2b hash is not that of the manifest")
-    return state
+    return parse_checkpoint(read_checked(folder, file))
 
 
 def read_checkpoint(folder: Path, file: TableFile, normalizer: Normalizer) -> None:

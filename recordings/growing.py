@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from recordings.checking import open_checked
 from recordings.journal import JournalReader, journal_path, journal_segments
 from recordings.manifest import MANIFEST_NAME, Manifest, Segment, inside, read_manifest
 from recordings.recording import RAW_BATCH, reading
@@ -125,8 +126,9 @@ class GrowingRecording:
                 "follow it from a later time, or replay it normalized"
             )
         path = inside(self.folder, file.path)
+        source = open_checked(self.folder, file)
         with reading(path):
-            parquet = pq.ParquetFile(path, page_checksum_verification=True)
+            parquet = pq.ParquetFile(source, page_checksum_verification=True)
             wanted, seq = [], segment.capture_seq_first
             for number in range(parquet.metadata.num_row_groups):
                 seq += parquet.metadata.row_group(number).num_rows

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from recordings.files import make_folder, sync_folder
+from recordings.files import make_folder, open_regular, sync_folder
 from recordings.frame_batches import STREAM_BEGIN, STREAM_END, batch_checksum, batch_message, frames_to_batch
 from recordings.rows import frames
 from recordings.schema import RAW_TABLE, TABLES
@@ -266,8 +266,8 @@ class JournalReader:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Whole and sound batches, in order."""
         try:
-            size = self.path.stat().st_size
-            file = self.path.open("rb")
+            file = os.fdopen(open_regular(self.path), "rb")
+            size = os.fstat(file.fileno()).st_size
         except OSError as exc:
             raise RecordingDamaged(f"{self.path} cannot be read: {exc.strerror}") from None
         with file:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recordings.checking import check_files, open_checked
 from recordings.manifest import Manifest, Segment, inside, read_manifest
 from recordings.rows import book_messages, flat_messages, frames, split_complete
 from recordings.schema import MESSAGE_TABLES, RAW_TABLE, TABLES
@@ -73,17 +74,15 @@ class Recording:
         """Every trading pair in it, in alphabetical order."""
         return sorted(set(self.manifest.symbols.values()))
 
-    def files(self, table: str) -> list[Path]:
-        """The sealed files of a table, in order. Raises RecordingDamaged for one that is missing."""
-        paths = []
-        for segment in self.manifest.segments:
-            file = segment.tables.get(table)
-            if file is not None:
-                path = inside(self.path, file.path)
-                if not path.is_file():
-                    raise RecordingDamaged(f"{path} is missing: expected {file.rows:,} rows of {table}")
-                paths.append(path)
-        return paths
+    def files(self, table: str, *, check: bool = True) -> list[Path]:
+        """
+        The sealed files of a table, in order, each found to be the one that was sealed unless `check` is false.
+
+        Raises RecordingDamaged for one that is missing or another.
+        """
+        segments = self.manifest.segments
+        files = [segment.tables[table] for segment in segments if table in segment.tables]
+        return check_files(self.path, files) if check else [inside(self.path, file.path) for file in files]
 
     def raw_frames(
         self, segments: Sequence[Segment] | None = None, batch_rows: int = RAW_BATCH, *, first_seq: int = 0
@@ -98,8 +97,9 @@ class Recording:
                     f"{self.path} holds no raw frames of segment {segment.number} any more: replay it normalized"
                 )
             path = inside(self.path, file.path)
+            source = open_checked(self.path, file)
             with reading(path):
-                parquet = _opened(path)
+                parquet = _opened(source)
                 groups = _groups_from(parquet.metadata, range(parquet.num_row_groups), first_seq)
                 for batch in parquet.iter_batches(batch_rows, row_groups=groups):
                     part = _rows_from(batch, first_seq)
@@ -156,7 +156,8 @@ class Recording:
         for table in MESSAGE_TABLES:
             file = segment.tables.get(table)
             if file is not None and table in tables:
-                runs += _runs(inside(self.path, file.path), table, symbols, first_seq)
+                path = inside(self.path, file.path)
+                runs += _runs(path, open_checked(self.path, file), table, symbols, first_seq)
         if not runs:
             return
         rows = batch_rows or min(BATCH_ROWS, max(BATCH_ROWS_MIN, BATCH_ROWS_TOTAL // len(runs)))
@@ -188,8 +189,11 @@ class _Run:
     One batch of rows is held as columns and one is being read; only a portion of them is made into messages.
     """
 
-    def __init__(self, path: Path, table: str, row_groups: list[int], metadata: Any, first_seq: int) -> None:
+    def __init__(
+        self, path: Path, source: pa.NativeFile, table: str, row_groups: list[int], metadata: Any, first_seq: int
+    ) -> None:
         self._path = path
+        self._source = source
         self._table = table
         self._row_groups = row_groups
         self._metadata = metadata
@@ -207,7 +211,7 @@ class _Run:
         """Begin to read, one batch ahead, in `reader`: decoding does not need the interpreter."""
         self._reader = reader
         with reading(self._path):
-            parquet = _opened(self._path, self._metadata, _DICTIONARY_COLUMNS[self._table])
+            parquet = _opened(self._source, self._metadata, _DICTIONARY_COLUMNS[self._table])
             self._batches = parquet.iter_batches(batch_rows, row_groups=self._row_groups)
         self._coming = reader.submit(next, self._batches, None)
 
@@ -283,24 +287,24 @@ def _by_symbol(path: Path, metadata: Any) -> dict[tuple[str, str], list[int]]:
     return places
 
 
-def _runs(path: Path, table: str, symbols: Collection[str] | None, first_seq: int) -> list[_Run]:
+def _runs(path: Path, source: pa.NativeFile, table: str, symbols: Collection[str] | None, first_seq: int) -> list[_Run]:
     """One run per symbol and venue of a file, of those that have rows from frame `first_seq` on."""
     with reading(path):
-        metadata = pq.read_metadata(path)
+        metadata = pq.read_metadata(source)
     runs = []
     for (symbol, _), groups in _by_symbol(path, metadata).items():
         if symbols is None or symbol in symbols:
             with reading(path):
                 left = _groups_from(metadata, groups, first_seq)
             if left:
-                runs.append(_Run(path, table, left, metadata, first_seq))
+                runs.append(_Run(path, source, table, left, metadata, first_seq))
     return runs
 
 
-def _opened(path: Path, metadata: Any = None, words: Sequence[str] = ()) -> pq.ParquetFile:
+def _opened(source: pa.NativeFile, metadata: Any = None, words: Sequence[str] = ()) -> pq.ParquetFile:
     # Without `pre_buffer=False` all row groups that are asked for would be read into memory at once.
     return pq.ParquetFile(
-        path, metadata=metadata, read_dictionary=list(words), pre_buffer=False, page_checksum_verification=True
+        source, metadata=metadata, read_dictionary=list(words), pre_buffer=False, page_checksum_verification=True
     )
 
 

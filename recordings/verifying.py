@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from recordings.checking import file_problem
 from recordings.checkpoints import Checkpoint, load_checkpoint
-from recordings.files import file_hash
-from recordings.manifest import Manifest, Segment, inside
+from recordings.manifest import Manifest, Segment
 from recordings.normalize import Normalizer
 from recordings.recording import Recording
 from recordings.schema import RAW_TABLE
@@ -104,16 +104,10 @@ def _check_files(recording: Recording, result: Verification) -> set[str]:
         derived = [segment.checkpoint, segment.seek_points]
         entries += [("derived", file) for file in derived if file is not None]
         for table, file in entries:
-            path = inside(recording.path, file.path)
-            if not path.is_file():
-                problem = f"{file.path} is missing"
-            elif path.stat().st_size != file.bytes:
-                problem = f"{file.path} has {path.stat().st_size:,} bytes, expected {file.bytes:,}"
-            elif file_hash(path) != file.blake2b:
-                problem = f"{file.path} is not the file that was sealed: its BLAKE2b hash differs"
-            else:
+            problem = file_problem(recording.path, file)
+            if not problem:
                 continue
-            result.problems.append(problem)
+            result.problems.append(f"{file.path} {problem}")
             if table != "derived":
                 sound.discard(RAW_TABLE if table == RAW_TABLE else "normalized")
     return sound

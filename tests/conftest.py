@@ -13,6 +13,12 @@ from tests.embedded_recording import make_workspace
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is remembered of files that tests make is no business of the user's cache."""
+    os.environ["TICKDECK_CHECKS"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of captures from real exchanges; it stands beside the repository, or where TICKDECK_SHARED_DATA says."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from recordings.manifest import MANIFEST_NAME, checksum_of
+from recordings.files import file_hash
+from recordings.manifest import MANIFEST_NAME, TableFile, checksum_of, read_manifest, write_manifest
 
 
 def sealed(fields: dict[str, Any]) -> bytes:
@@ -29,3 +30,16 @@ def without_checksum(folder: Path, **fields: Any) -> None:
     content = msgspec.json.decode(path.read_bytes()) | {"format_version": 1} | fields
     del content["checksum"]
     path.write_bytes(msgspec.json.encode(content))
+
+
+def vouch(folder: Path) -> None:
+    """Let the manifest vouch for the files as they are now."""
+
+    def entry(file: TableFile) -> TableFile:
+        path = folder / file.path
+        return msgspec.structs.replace(file, bytes=path.stat().st_size, blake2b=file_hash(path))
+
+    manifest = read_manifest(folder)
+    for segment in manifest.segments:
+        segment.tables.update({table: entry(file) for table, file in segment.tables.items()})
+    write_manifest(folder, manifest)

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recordings.files import file_hash
 from recordings.manifest import Manifest, Segment, TableFile, write_manifest
 from recordings.recording import Recording
 from recordings.schema import TABLES
@@ -35,7 +36,7 @@ def make_recording(folder: Path, *segments: Mapping[str, Rows]) -> Recording:
             path = f"{table}/{number:06d}.parquet"
             (folder / table).mkdir(exist_ok=True)
             pq.write_table(pa.Table.from_pylist(full, schema=TABLES[table]), folder / path, store_schema=False)
-            files[table] = TableFile(path, len(full), (folder / path).stat().st_size, "")
+            files[table] = TableFile(path, len(full), (folder / path).stat().st_size, file_hash(folder / path))
         manifest.segments.append(
             Segment(number, 0, min(seqs), max(seqs), min(received), max(received), "", "", files, {}, 0)
         )

@@ -79,7 +79,7 @@ SAID: dict[Callable[[Path], None], str] = {
     newer: "has format version 99, this tickdeck reads up to",
     cut_manifest: "is damaged (",
     without_manifest: "is not a recording: no recording.json in it; expected a folder made by record or import",
-    half: "cannot be read (",
+    half: " bytes, expected ",
     missing: "is missing",
     outside: "expected a file inside the recording",
 }

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from recordings.manifest import MANIFEST_NAME, inside, read_manifest, write_manifest
 from recordings.recording import Recording
-from tests.manifests import change_fields
+from tests.manifests import change_fields, vouch
 from tests.tapes import messages_of, mixed_tape, seen_in_replay
 from toolkit.errors import FormatTooNew, NotARecording, RecordingDamaged, TickdeckError
 from toolkit.messages import BookSnapshot, Message, StreamEvent
@@ -196,10 +196,12 @@ def test_a_file_whose_rows_are_out_of_order_is_refused(tape: Recording, tmp_path
     path = folder / "events" / "000000.parquet"
     rows = pq.read_table(path)
     pq.write_table(rows.take(list(range(len(rows)))[::-1]), path, store_schema=False)
+    vouch(folder)
     with pytest.raises(RecordingDamaged, match=r"is not sorted by \(symbol, capture_seq, sub_seq\)$"):
         messages_of(Recording.open(folder))
     mixed = pq.read_table(folder / "bbo" / "000000.parquet")
     pq.write_table(mixed, folder / "bbo" / "000000.parquet", store_schema=False)
+    vouch(folder)
     with pytest.raises(RecordingDamaged, match="a row group of several symbols: expected one symbol in each"):
         messages_of(Recording.open(folder), tables=("bbo",))
 

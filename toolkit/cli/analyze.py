@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from toolkit.cli.analyze_account import orders, pnl
+from toolkit.cli.checks import check_option
 from toolkit.cli.output import CONTEXT_SETTINGS, Output, examples, output_options, progress_bar, table_of
 from toolkit.errors import RecordingDamaged, TickdeckError
 
@@ -78,6 +79,7 @@ def analyze() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also draw it: FILE.png, or FILE.html that needs no network.",
 )
+@check_option
 @output_options
 def spreads(
     recording: Path,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from toolkit.cli.checks import check_option
 from toolkit.cli.output import Output, examples, output_options, table_of
 from toolkit.errors import RecordingDamaged
 
@@ -28,6 +29,7 @@ __all__ = ["orders", "pnl"]
 @click.argument("recording", type=click.Path(path_type=Path))
 @click.option("-p", "--pair", "pairs", multiple=True, help="Only this pair, or venue's symbol; may be repeated.")
 @click.option("--history", is_flag=True, help="Also orders that had ended before the account was watched.")
+@check_option
 @output_options
 def orders(recording: Path, pairs: tuple[str, ...], history: bool, output: Output) -> None:
     """
@@ -59,6 +61,7 @@ def orders(recording: Path, pairs: tuple[str, ...], history: bool, output: Outpu
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also draw it: FILE.png, or FILE.html that needs no network.",
 )
+@check_option
 @output_options
 def pnl(recording: Path, pairs: tuple[str, ...], series: bool, plot: Path | None, output: Output) -> None:
     """

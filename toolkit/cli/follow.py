@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from toolkit.cli.checks import check_option
 from toolkit.cli.output import examples
 from toolkit.cli.params import DurationSeconds
 from toolkit.cli.status_line import StatusLine
@@ -54,6 +55,7 @@ RENEW_S: Final = 0.5
     help="How long a recorder that died has to come back.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@check_option
 def follow(
     recording: Path,
     start: str | None,

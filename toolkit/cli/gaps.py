@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from toolkit.cli.checks import check_option
 from toolkit.cli.output import Output, examples, output_options
 
 __all__ = ["gaps"]
@@ -14,6 +15,7 @@ __all__ = ["gaps"]
 @click.command(epilog=examples("tickdeck gaps tapes/monday", "tickdeck gaps tapes/monday --pair BTC-USD --json"))
 @click.argument("recording", type=click.Path(path_type=Path))
 @click.option("-p", "--pair", "pairs", multiple=True, help="Only this pair; may be repeated.")
+@check_option
 @output_options
 def gaps(recording: Path, pairs: tuple[str, ...], output: Output) -> None:
     """

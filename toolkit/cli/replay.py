@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from toolkit.cli.checks import check_option
 from toolkit.cli.output import examples, progress_bar
 from toolkit.clock import NS_PER_S, perf_ns
 
@@ -44,6 +45,7 @@ __all__ = ["replay"]
     "--batch-rows", type=click.IntRange(min=1), help="Rows read at a time; any number gives the same messages."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@check_option
 def replay(
     recordings: tuple[Path, ...],
     fidelity: str,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from toolkit.cli.checks import check_option
 from toolkit.cli.output import examples
 from toolkit.cli.params import DurationSeconds
 from toolkit.clock import SystemClock, format_ns
@@ -60,6 +61,7 @@ DEFAULT_PORT = 8710
 @click.option("--venue", default="hyperliquid", show_default=True, help="Which one a synthetic market is.")
 @click.option("--seed", default="0", show_default=True, help="Decides everything that a synthetic market does.")
 @click.option("--json", "as_json", is_flag=True, help="Print where clients find it as one line of JSON.")
+@check_option
 @click.pass_context
 def serve(
     ctx: click.Context,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from toolkit.cli.checks import check_option
 from toolkit.cli.output import CONTEXT_SETTINGS, Output, examples, output_options
 from toolkit.errors import ConfigError, TickdeckError
 
@@ -37,6 +38,7 @@ class QueryFailed(TickdeckError):
     ),
 )
 @click.argument("arguments", nargs=-1, required=True, metavar="RECORDING... [QUERY]")
+@check_option
 @output_options
 def sql(arguments: tuple[str, ...], output: Output) -> None:
     """
@@ -48,12 +50,15 @@ def sql(arguments: tuple[str, ...], output: Output) -> None:
     reads these recordings and nothing else.
     """
     import analysis
+    from analysis.connection import check_query
 
     folders, query = _split(arguments)
-    with analysis.connect(*folders) as connection:
+    recordings = [analysis.open_recording(folder) for folder in folders]
+    with analysis.connect(*recordings, check=False) as connection:
         if query is None:
             output.write(_columns(connection))
         else:
+            check_query(recordings, query)
             output.write(_rows(connection, query))
 
 
