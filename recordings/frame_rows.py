@@ -65,6 +65,10 @@ class FrameRows:
         """Whose frame that is."""
         return self._venues[0 if self._venue_codes is None else int(self._venue_codes[index])]
 
+    def is_text(self, index: int) -> bool:
+        """Whether the payload of a frame is UTF-8."""
+        return bool(self._is_text[index])
+
     def of_venue(self, venue: str) -> FrameBatch:
         """All of them as arrays, in which WebSocket messages of that venue are to be taken."""
         batch = self._batches.get(venue)

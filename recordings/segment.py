@@ -114,7 +114,8 @@ class SegmentWriter:
                 continue
             frame = rows.frame(index)
             self._normalize(frame)
-            self._imprecise += imprecise_decimals(frame.payload)
+            if rows.is_text(index):
+                self._imprecise += imprecise_decimals(frame.payload)
             index += 1
         normalizer.conn_id_max = max(normalizer.conn_id_max, rows.conn_id_max)
 

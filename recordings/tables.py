@@ -113,7 +113,7 @@ class TableBuilders:
         self.counts: dict[str, int] = {}
         #: Trading pair of every symbol, as `venue/symbol`: the one that its newest message had.
         self.symbols: dict[str, str] = {}
-        self._symbol_seqs: dict[str, int] = {}
+        self._symbol_seqs: dict[str, tuple[int, int]] = {}
 
     def add(self, message: Message) -> None:
         """Add the next message of its table and symbol."""
@@ -135,15 +135,16 @@ class TableBuilders:
         """
         key = (table, symbol, venue)
         self._flush(key)
-        self._name(f"{venue}/{symbol}", trading_pair, last_seq)
+        self._name(f"{venue}/{symbol}", trading_pair, (last_seq, 0))
         name = _ROWS_COUNTED_AS[table]
         self.counts[name] = self.counts.get(name, 0) + count
         self._done.setdefault(key, []).append(rows)
 
-    def _name(self, symbol: str, trading_pair: str, capture_seq: int) -> None:
-        if capture_seq >= self._symbol_seqs.get(symbol, -1):
+    def _name(self, symbol: str, trading_pair: str, place: tuple[int, int]) -> None:
+        # A frame may tell of a gap under the old pair and go on under a new one, in whatever order tables are flushed.
+        if place >= self._symbol_seqs.get(symbol, (-1, -1)):
             self.symbols[symbol] = trading_pair
-            self._symbol_seqs[symbol] = capture_seq
+            self._symbol_seqs[symbol] = place
 
     def flush(self) -> None:
         """Turn every message into columns; `counts` and `symbols` are complete then."""
@@ -172,7 +173,8 @@ class TableBuilders:
         if messages:
             table, symbol, venue = key
             if symbol:
-                self._name(f"{venue}/{symbol}", messages[-1].trading_pair, messages[-1].capture_seq)
+                last = messages[-1]
+                self._name(f"{venue}/{symbol}", last.trading_pair, (last.capture_seq, last.sub_seq))
             for kind, count in Counter(map(type, messages)).items():
                 name = _COUNT_NAMES[kind]
                 self.counts[name] = self.counts.get(name, 0) + count

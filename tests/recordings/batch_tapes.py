@@ -47,6 +47,7 @@ def one_by_one(
     folder: Path, venues: Sequence[str], frames: Sequence[Frame], options: ProtocolOptions | None = None
 ) -> Outcome:
     """What becomes of the frames on the way that every venue has."""
+    folder.mkdir(parents=True, exist_ok=True)
     normalizer = _normalizer(venues, options or ProtocolOptions())
     writer = SegmentWriter(folder, 0, normalizer)
     for frame in frames:
@@ -62,6 +63,7 @@ def by_batch(
     options: ProtocolOptions | None = None,
 ) -> tuple[Outcome, int]:
     """What becomes of them in batches that end at `cuts`, and how many compiled code took."""
+    folder.mkdir(parents=True, exist_ok=True)
     normalizer = _normalizer(venues, options or ProtocolOptions())
     assert normalizer.compile(), "the venue has compiled code"
     writer = SegmentWriter(folder, 0, normalizer)

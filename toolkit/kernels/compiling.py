@@ -3,22 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import numba
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from toolkit.kernels.shelf import kernel_folder
+from toolkit.kernels.shelf import is_checked, kernel_folder
 
-__all__ = ["copy_bytes", "float_bits", "highest_bit", "kernel", "load_word", "lowest_bit", "store_word", "swap_bytes"]
+__all__ = [
+    "check_bounds",
+    "copy_bytes",
+    "float_bits",
+    "highest_bit",
+    "kernel",
+    "load_word",
+    "lowest_bit",
+    "store_word",
+    "swap_bytes",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 # Read by numba when a function is decorated, so it has to be set before the first one is.
 numba.config.CACHE_DIR = str(kernel_folder())
+#: Whether every access to memory is checked: for tests, since it takes half as long again.
+IS_CHECKED: Final = is_checked()
+
+
+def check_bounds(context: Any, builder: Any, array_type: Any, array: Any, at: Any, count: Any) -> None:
+    """
+    Raise IndexError unless `count` elements from `at` on are in a one-dimensional array.
+
+    Where code is compiled to be checked only (`NUMBA_BOUNDSCHECK=1`): numba checks indices then, and what reads and
+    writes memory past it has to check for itself.
+    """
+    if not IS_CHECKED:
+        return
+    length = cgutils.create_struct_proxy(array_type)(context, builder, array).nitems
+    zero = ir.Constant(length.type, 0)
+    is_negative = builder.or_(builder.icmp_signed("<", at, zero), builder.icmp_signed("<", count, zero))
+    is_past = builder.icmp_signed(">", builder.add(at, count), length)
+    with builder.if_then(builder.or_(is_negative, is_past), likely=False):
+        context.call_conv.return_user_exc(builder, IndexError, ("memory outside of an array",))
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
@@ -29,8 +58,12 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     allocates nothing, so references need not be counted (`_nrt`): counting the arrays that are taken out of a tuple
     takes as long as the rest.
     """
-    compiled: Callable[P, R] = numba.njit(cache=True, error_model="numpy", boundscheck=False, _nrt=False)(function)
+    compiled: Callable[P, R] = numba.njit(cache=True, error_model="numpy", boundscheck=IS_CHECKED, _nrt=False)(function)
     return compiled
+
+
+def _word_bytes(index: Any) -> Any:
+    return ir.Constant(index.type, 8)
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba has no types
@@ -50,6 +83,7 @@ def store_word(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
     signature = types.void(array, types.intp, types.uint64)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        check_bounds(context, builder, signature.args[0], arguments[0], arguments[1], _word_bytes(arguments[1]))
         data = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).data
         place = builder.gep(data, [arguments[1]])
         builder.store(arguments[2], builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
@@ -64,6 +98,7 @@ def load_word(typing_context: Any, array: Any, index: Any) -> Any:
     signature = types.uint64(array, types.intp)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        check_bounds(context, builder, signature.args[0], arguments[0], arguments[1], _word_bytes(arguments[1]))
         data = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).data
         place = builder.gep(data, [arguments[1]])
         return builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
@@ -111,6 +146,8 @@ def copy_bytes(typing_context: Any, target: Any, at: Any, source: Any, start: An
     signature = types.void(target, types.intp, source, types.intp, types.intp)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        check_bounds(context, builder, signature.args[0], arguments[0], arguments[1], arguments[4])
+        check_bounds(context, builder, signature.args[2], arguments[2], arguments[3], arguments[4])
         to = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).data
         of = cgutils.create_struct_proxy(signature.args[2])(context, builder, arguments[2]).data
         to, of = builder.gep(to, [arguments[1]]), builder.gep(of, [arguments[3]])

@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from toolkit.kernels.compiling import kernel
+from toolkit.kernels.compiling import check_bounds, kernel
 
 __all__ = ["STATE_BYTES", "chain"]
 
@@ -58,6 +58,9 @@ def _compress(typing_context: Any, h: Any, words: Any, at: Any, count: Any, fina
     word, row = ir.IntType(64), ir.VectorType(ir.IntType(64), 4)
     lane_type = ir.IntType(32)
 
+    def word_of(value: int) -> Any:
+        return ir.Constant(word, value)
+
     def constant(values: Any) -> Any:
         return ir.Constant(row, [int(value) for value in values])
 
@@ -70,6 +73,8 @@ def _compress(typing_context: Any, h: Any, words: Any, at: Any, count: Any, fina
         return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        check_bounds(context, builder, signature.args[0], arguments[0], word_of(0), word_of(8))
+        check_bounds(context, builder, signature.args[1], arguments[1], arguments[2], word_of(16))
         state = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).data
         block = cgutils.create_struct_proxy(signature.args[1])(context, builder, arguments[1]).data
 

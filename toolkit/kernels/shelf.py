@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-__all__ = ["are_compiled", "kernel_folder", "note_compiled"]
+__all__ = ["are_compiled", "is_checked", "kernel_folder", "note_compiled"]
 
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
 _READY: Final = "ready"
@@ -28,11 +28,17 @@ def kernel_folder() -> Path:
     """Where the machine code of these sources is kept."""
     digest = hashlib.blake2b(digest_size=12)
     digest.update(f"{version('numba')} {version('numpy')} {platform.python_version()} {platform.machine()}".encode())
+    digest.update(b"checked" if is_checked() else b"")
     for path in sorted([*_PACKAGE.glob("kernels/*.py"), *_PACKAGE.glob("venues/*/kernel*.py")]):
         digest.update(path.read_bytes())
     named = os.environ.get("TICKDECK_KERNELS")
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     return (Path(named) if named else cache_home / "tickdeck" / "kernels") / digest.hexdigest()
+
+
+def is_checked() -> bool:
+    """Whether kernels check every access to memory, as numba does too: where `NUMBA_BOUNDSCHECK` is 1."""
+    return os.environ.get("NUMBA_BOUNDSCHECK") == "1"
 
 
 def are_compiled() -> bool:

@@ -8,6 +8,7 @@ somebody is about to look at them, because copying a thousand levels takes as lo
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from toolkit.messages import FORM_FULL, BestQuote
 from toolkit.orderbook import BookSide, OrderBook
 from toolkit.tracker import OrderBookTracker
 from toolkit.venues.binance import kernel_run
+from toolkit.venues.binance.feeds import IGNORED
 from toolkit.venues.binance.kernel_arrays import Arrays, Table, book_scale
 from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, QUOTE, TRADE
 
@@ -39,14 +41,14 @@ _BOOKLESS: Final = frozenset({"bookTicker", "trade", "aggTrade", "markPrice", "f
 _LOOK_RUNS: Final = 64
 _RUN_FRAMES_MIN: Final = 8
 _REST_FRAMES: Final = 4096
-#: Growing an array so often for one frame means that something else is wrong with it.
-_GROWTHS_MAX: Final = 12
+#: Names of streams that compiled code looks up: as they are on the wire, where JSON allows them, and of a sensible length.
+_PLAIN_NAME: Final = re.compile(rb'[^\x00-\x1f"\\]{1,256}')
 
 
 class _Book:
     """The book of one instrument, as far as it is in the kernel."""
 
-    __slots__ = ("book", "is_ahead", "is_loaded", "rescales")
+    __slots__ = ("book", "is_ahead", "is_loaded", "is_too_large", "rescales")
 
     def __init__(self) -> None:
         self.book: OrderBook | None = None
@@ -54,6 +56,8 @@ class _Book:
         #: Whether the kernel knows more than the book.
         self.is_ahead = False
         self.rescales = 0
+        #: It outgrew what the arrays may take: the protocol keeps it from then on.
+        self.is_too_large = False
 
 
 class BinanceTaker(ColumnarTaker):
@@ -75,6 +79,8 @@ class BinanceTaker(ColumnarTaker):
         self._arrays = Arrays(protocol.venue, is_spot=self._is_spot)
         self._feeds = protocol.known_feeds
         self._books: list[_Book] = []
+        #: Wire names of the streams of an instrument, by its number.
+        self._names: list[set[bytes]] = []
         self._table = Table()
         #: Feeds that the protocol may have changed since the last run; None: any, and any book.
         self._touched: set[bytes] | None = None
@@ -92,17 +98,17 @@ class BinanceTaker(ColumnarTaker):
         arrays = self._arrays
         arrays.begin(frames, begin, digest)
         end = begin
-        growths = 0
         while True:
             end, reason = kernel_run.run(*arrays.arguments(frames, end))
-            if reason == kernel_run.FULL and growths < _GROWTHS_MAX:
-                growths += 1
-                arrays.grow()
-                continue
-            break
+            if reason != kernel_run.FULL:
+                break
+            if not arrays.grow():
+                self._books[int(arrays.needed[4])].is_too_large = True
+                break
         self._look(end - begin)
         if reason == kernel_run.RESCALE:
-            self._rescale()
+            # A price between the steps of the book: the protocol takes that frame, and the steps are told again.
+            self._books[int(arrays.needed[4])].rescales += 1
         return self._finish(frames, end)
 
     def _look(self, frames: int) -> None:
@@ -117,20 +123,40 @@ class BinanceTaker(ColumnarTaker):
         name = b""
         if frame.kind == WS_IN and frame.payload.startswith(_PREFIX):
             name = frame.payload[11 : frame.payload.find(b'"', 11)]
-        if _words(name) in _BOOKLESS and name in self._feeds:
-            if self._touched is not None:
-                self._touched.add(name)
+        feed = self._feeds.get(name)
+        if feed is not None or _is_one_name(frame.payload):
+            if _is_passed_over(name):
+                return
+            if _words(name) in _BOOKLESS:
+                if self._touched is not None:
+                    self._touched.add(name)
+                return
+        if feed is not None and self._touched is not None and self._is_of_one_book(feed, frame):
+            # What becomes of a diff concerns one book: the others stay loaded, however many there are.
+            number = self._table.instrument(feed.symbol, feed.pair)
+            self._settle_book(number)
+            self._books[number].is_loaded = False
+            self._touched |= self._names[number]
             return
         self.settle()
         self._touched = None
 
+    def _is_of_one_book(self, feed: Feed, frame: Frame) -> bool:
+        """Whether a frame is a diff of a book that is known here, on a connection that its diffs have come on."""
+        join = self._protocol.depth_join(feed.symbol)
+        return join is not None and frame.conn_id in join.conn_ids and self._table.knows(feed.symbol, feed.pair)
+
     def settle(self) -> None:
         # A book that is read is not one that was changed: what is loaded stays so until `before` says otherwise.
-        for number, held in enumerate(self._books):
-            if held.is_ahead and held.book is not None:
-                self._unload(held.book.bids, number, 0)
-                self._unload(held.book.asks, number, 1)
-                held.is_ahead = False
+        for number in range(len(self._books)):
+            self._settle_book(number)
+
+    def _settle_book(self, number: int) -> None:
+        held = self._books[number]
+        if held.is_ahead and held.book is not None:
+            self._unload(held.book.bids, number, 0)
+            self._unload(held.book.asks, number, 1)
+            held.is_ahead = False
 
     # -- into the kernel ----------------------------------------------------------------------------------------
 
@@ -148,7 +174,7 @@ class BinanceTaker(ColumnarTaker):
         self._touched = set()
         for name in names:
             kind = _KINDS.get(_words(name))
-            if kind is not None:
+            if kind is not None and _PLAIN_NAME.fullmatch(name):
                 self._refresh_feed(name, self._feeds[name], kind)
 
     def _forget(self) -> None:
@@ -156,18 +182,21 @@ class BinanceTaker(ColumnarTaker):
         self._arrays = Arrays(self._venue, is_spot=self._is_spot)
         self._table = Table()
         self._books = []
+        self._names = []
 
     def _refresh_feed(self, name: bytes, feed: Feed, kind: int) -> None:
         table, arrays = self._table, self._arrays
         number = table.instrument(feed.symbol, feed.pair)
         if number == len(self._books):
             self._books.append(_Book())
+            self._names.append(set())
             arrays.add_instrument()
         index = table.feed(name)
         if index == len(table.feeds):
             table.feeds.append(feed)
             arrays.add_feed(name, kind, number, feed.symbol, feed.pair)
         table.feeds[index] = feed
+        self._names[number].add(name)
         instruments = arrays.instruments
         if kind == DIFF:
             is_taken = self._refresh_book(number, feed)
@@ -187,7 +216,7 @@ class BinanceTaker(ColumnarTaker):
         stream = self._protocol.streams.get(feed.symbol, FORM_FULL)
         if join is None or join.last_id is None or join.recent is not None or join.spare is not None:
             return False
-        if join.speed != feed.detail or stream is None or not stream.is_live:
+        if join.speed != feed.detail or stream is None or not stream.is_live or held.is_too_large:
             return False
         book = self._tracker.book_of_diffs(self._venue, feed.pair, FORM_FULL)
         if book is None or book.bids.has_counts or book.asks.has_counts:
@@ -219,10 +248,15 @@ class BinanceTaker(ColumnarTaker):
         arrays.instruments.decimals[number], arrays.instruments.step[number] = decimals, step
         for which, (prices, sizes, _) in enumerate(sides):
             side = number * 2 + which
-            arrays.make_room(side, len(prices))
-            clear_side(arrays.store, side)
             keys = np.rint(np.asarray(prices) * 10.0**decimals).astype(np.int64) // step
-            set_levels(arrays.store, side, -keys if which else keys, np.asarray(sizes, np.float64))
+            keys = -keys if which else keys
+            # Levels are sorted by price, so those of a page stand together.
+            pages = int(np.count_nonzero(np.diff(keys >> 6))) + 1 if len(keys) else 0
+            if not arrays.make_room(side, pages):
+                self._books[number].is_too_large = True
+                return False
+            clear_side(arrays.store, side)
+            set_levels(arrays.store, side, keys, np.asarray(sizes, np.float64))
         return True
 
     def _unload(self, side: BookSide, number: int, which: int) -> None:
@@ -234,11 +268,6 @@ class BinanceTaker(ColumnarTaker):
         units = (-keys if which else keys) * instruments.step[number]
         prices = units / 10.0 ** int(instruments.decimals[number])
         side.replace((tuple(prices.tolist()), tuple(sizes.tolist()), ()), checked=True)
-
-    def _rescale(self) -> None:
-        """A price between the steps of the book: the protocol takes that frame, and the steps are told anew."""
-        for held in self._books:
-            held.rescales += 1
 
     # -- out of the kernel --------------------------------------------------------------------------------------
 
@@ -254,7 +283,9 @@ class BinanceTaker(ColumnarTaker):
         for number, rows in arrays.by_instrument(arrays.trades, trades):
             messages += self._trade_columns(number, rows)
         changes = [self._top_columns(number, rows) for number, rows in arrays.by_instrument(arrays.tops, tops)]
-        for index in np.flatnonzero(arrays.feeds.taken[: len(table.feeds)]).tolist():
+        # Two names in different case may be one stream, of which the later frame counts.
+        taken = np.flatnonzero(arrays.feeds.taken[: len(table.feeds)])
+        for index in taken[np.argsort(arrays.feeds.last[taken])].tolist():
             self._write_back(frames, index)
         for change in changes:
             self._tops[f"{self._venue} {change.trading_pair}"] = _last_top(change)
@@ -405,6 +436,18 @@ class BinanceTaker(ColumnarTaker):
 def _words(name: bytes) -> str:
     """The kind of stream in a wire name: `depth` of `btcusdt@depth@100ms`."""
     return name.partition(b"@")[2].partition(b"@")[0].decode("ascii", "replace")
+
+
+def _is_one_name(payload: bytes) -> bool:
+    """Whether no second name in a frame can count in place of the first one; it might be spelled with escapes."""
+    return payload.count(b'"stream"') == 1 and b"\\" not in payload
+
+
+def _is_passed_over(name: bytes) -> bool:
+    """Whether a stream carries nothing that is normalized."""
+    text = name.decode("ascii", "replace")
+    kind = text[1:].partition("@")[0] if text.startswith("!") else _words(name).partition("_")[0]
+    return kind in IGNORED
 
 
 def _last_top(columns: TopColumns) -> tuple[float | None, float | None, float | None, float | None, bool]:

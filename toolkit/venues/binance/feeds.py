@@ -22,7 +22,7 @@ from toolkit.venues.binance import convert, wire
 from toolkit.venues.binance.books import Books, Host
 from toolkit.venues.binance.products import Product
 
-__all__ = ["Feed", "Feeds"]
+__all__ = ["IGNORED", "Feed", "Feeds"]
 
 #: A trade with an old id and a time this much newer is no repetition: the venue counts anew. An aggregate of 100 ms and
 #: its trades differ by less.

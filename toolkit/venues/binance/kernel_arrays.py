@@ -13,6 +13,7 @@ from toolkit.kernels.hashing import STATE_BYTES
 from toolkit.kernels.levels import make_store, widen_store
 from toolkit.messages import FORM_FULL, BestQuote, BookDiff, Side, Trade
 from toolkit.venues.binance.kernel_frames import DIFF, FIELDS, QUOTE, name_hash
+from toolkit.venues.binance.kernel_run import FIXED_BYTES, UNITS_END
 from toolkit.venues.binance.kernel_state import Columns, Feeds, Instruments, Messages, Pieces, Run, Scratch
 
 if TYPE_CHECKING:
@@ -22,7 +23,13 @@ __all__ = ["Arrays", "Table", "book_scale"]
 
 _DECIMALS_MAX: Final = 12
 _FINE_DECIMALS: Final = 8
-_EXACT: Final = 2.0**53
+#: Pages of one side, slots of all books, and bytes of a frame that is hashed, beyond which a book is not kept here:
+#: half a GiB in all. A book of a hundred thousand levels has room.
+_PAGES_MAX: Final = 1 << 18
+_SLOTS_MAX: Final = 1 << 19
+_HASHED_MAX: Final = 1 << 26
+#: Diffs of connections of higher numbers are left to the protocol.
+_CONNECTIONS_MAX: Final = 4096
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -36,7 +43,7 @@ def book_scale(sides: Sequence[Sequence[float]], *, coarse: bool) -> tuple[int, 
     prices = np.concatenate([np.asarray(side, np.float64) for side in sides])
     for decimals in range(0 if coarse else _FINE_DECIMALS, _DECIMALS_MAX + 1):
         units = np.rint(prices * 10.0**decimals)
-        if len(units) and units.max() >= _EXACT:
+        if len(units) and units.max() >= UNITS_END:
             return None
         if (units / 10.0**decimals == prices).all():
             step = int(np.gcd.reduce(units.astype(np.int64))) if coarse and len(units) else 1
@@ -118,6 +125,10 @@ class Table:
         """Wire names and feeds."""
         return zip(self._feed_numbers, self.feeds, strict=True)
 
+    def knows(self, symbol: str, pair: str) -> bool:
+        """Whether an instrument has a number."""
+        return (symbol, pair) in self._instrument_numbers
+
     def instrument(self, symbol: str, pair: str) -> int:
         """The number of an instrument; that of the next one, if it is new."""
         number = self._instrument_numbers.setdefault((symbol, pair), len(self.instruments))
@@ -147,6 +158,15 @@ def _longer(array: Any, length: int, fill: int = 0) -> Any:
     wide = np.full((max(length, 2 * len(array)), *array.shape[1:]), fill, array.dtype)
     wide[: len(array)] = array
     return wide
+
+
+def _appended(ends: Any, data: Any, count: int, more: bytes) -> tuple[Any, Any]:
+    """Where pieces end, and the pieces one after the other, with one more after the first `count`."""
+    start = int(ends[count])
+    ends, data = _longer(ends, count + 2), _longer(data, start + len(more))
+    data[start : start + len(more)] = np.frombuffer(more, np.uint8)
+    ends[count + 1] = start + len(more)
+    return ends, data
 
 
 def _frozen(array: Any, kind: Any) -> Any:
@@ -200,8 +220,11 @@ class Arrays:
         self.columns = self._new_columns(0)
         self.diffs = self.quotes = self.trades = self.tops = _messages(0)
         self._pieces = _pieces()
+        if len(self._pieces.data) > FIXED_BYTES // 2:
+            raise AssertionError(f"the pieces take {len(self._pieces.data)} bytes of {FIXED_BYTES}")
         self.scratch = self._new_scratch(1 << 12, 1 << 16)
         self.counts = np.zeros(7, np.int64)
+        self.needed = np.zeros(5, np.int64)
         self._imprecise = np.zeros(1, np.int64)
 
     # -- before a run -------------------------------------------------------------------------------------------
@@ -241,22 +264,33 @@ class Arrays:
             self.tops,
             self._pieces,
             self.scratch,
-            Run(self.counts, self._imprecise, self._is_spot),
+            Run(self.counts, self._imprecise, self.needed, self._is_spot),
         )
 
-    def grow(self) -> None:
-        """Something was full: more of everything that depends on the depth of books."""
-        store = self.store
-        self.store = widen_store(store, 0, 2 * store.page.shape[1], 2 * len(store.bits))
-        self._grow_scratch(2 * len(self.scratch.keys), 2 * len(self.scratch.bytes))
+    def grow(self) -> bool:
+        """Something was full: what the frame needs, and as much again; False if that is more than a book may take."""
+        pages, free, levels, hashed, _ = self.needed.tolist()
+        if hashed > _HASHED_MAX or not self._widen(pages, free):
+            return False
+        self._grow_scratch(levels, hashed)
+        return True
 
-    def make_room(self, side: int, levels: int) -> None:
-        """Room for that many levels on one side."""
+    def make_room(self, side: int, pages: int) -> bool:
+        """Room for so many pages on a side that is about to be written anew; False if a book may not take so many."""
+        return self._widen(pages, pages - int(self.store.pages[side]))
+
+    def _widen(self, pages: int, free: int) -> bool:
+        """So many pages on every side at least, and so many free slots."""
         store = self.store
-        pages, slots = store.page.shape[1], len(store.bits)
-        if levels > pages or levels > store.free[0] + store.pages[side]:
-            self.store = widen_store(store, 0, max(pages, levels), slots + max(slots, levels))
-        self._grow_scratch(2 * levels, 0)
+        width, slots = store.page.shape[1], len(store.bits)
+        missing = free - int(store.free[0])
+        if pages > _PAGES_MAX or slots + missing > _SLOTS_MAX:
+            return False
+        if pages > width or missing > 0:
+            wide = 2 * pages if pages > width else width
+            more = max(slots, 2 * missing) if missing > 0 else 0
+            self.store = widen_store(store, 0, min(wide, _PAGES_MAX), min(slots + more, _SLOTS_MAX))
+        return True
 
     def add_instrument(self) -> None:
         """One more."""
@@ -269,14 +303,15 @@ class Arrays:
     def set_connections(self, number: int, conn_ids: Sequence[int]) -> None:
         """The connections that an instrument's diffs have come on."""
         known = self.instruments.connections
-        width = max([*conn_ids, -1]) + 1
+        conn_ids = [conn_id for conn_id in conn_ids if 0 <= conn_id < _CONNECTIONS_MAX]
+        width = max(conn_ids, default=-1) + 1
         if known.shape[1] < width:
             wide = np.zeros((known.shape[0], 2 * width), np.int8)
             wide[:, : known.shape[1]] = known
             self.instruments = self.instruments._replace(connections=wide)
         row = self.instruments.connections[number]
         row[:] = 0
-        row[[conn_id for conn_id in conn_ids if conn_id >= 0]] = 1
+        row[conn_ids] = 1
 
     def add_feed(self, name: bytes, kind: int, instrument: int, symbol: str, pair: str) -> None:
         """One more; its kind is set when it may be taken."""
@@ -284,22 +319,15 @@ class Arrays:
         number = self._feed_count
         self._feed_count += 1
         head = _head(kind, self._venue, symbol, pair, is_spot=self._is_spot)
-        names = np.concatenate([feeds.names, np.frombuffer(name, np.uint8)])
-        heads = np.concatenate([feeds.heads, np.frombuffer(head, np.uint8)])
-        table = feeds.table
-        self.feeds = Feeds(
-            table,
-            names,
-            np.append(feeds.name_ends, len(names)),
-            np.append(feeds.kind, np.int8(0)),
-            np.append(feeds.instrument, np.int32(instrument)),
-            np.append(feeds.head_ends, len(heads)),
-            heads,
-            np.append(feeds.taken, 0),
-            np.append(feeds.last, 0),
+        name_ends, names = _appended(feeds.name_ends, feeds.names, number, name)
+        head_ends, heads = _appended(feeds.head_ends, feeds.heads, number, head)
+        kinds, instruments, taken, last = (
+            _longer(array, number + 1) for array in (feeds.kind, feeds.instrument, feeds.taken, feeds.last)
         )
-        if 2 * self._feed_count > len(table):
-            self.feeds = self.feeds._replace(table=np.full(4 * len(table), -1, np.int32))
+        kinds[number], instruments[number] = 0, instrument
+        self.feeds = Feeds(feeds.table, names, name_ends, kinds, instruments, head_ends, heads, taken, last)
+        if 2 * self._feed_count > len(feeds.table):
+            self.feeds = self.feeds._replace(table=np.full(4 * len(feeds.table), -1, np.int32))
             for index in range(self._feed_count):
                 self._enter(index)
         else:
@@ -357,7 +385,10 @@ class Arrays:
 
     def _grow_scratch(self, levels: int, hashed: int) -> None:
         scratch = self.scratch
-        levels, hashed = max(levels, len(scratch.keys)), max(hashed, len(scratch.bytes))
-        if levels > len(scratch.keys) or hashed > len(scratch.bytes):
-            self.scratch = self._new_scratch(levels, hashed)
+        width, size = len(scratch.keys), len(scratch.bytes)
+        if levels > width or hashed > size:
+            wide = 2 * levels if levels > width else width
+            # Whole blocks of the hash.
+            large = -(-2 * hashed // 128) * 128 if hashed > size else size
+            self.scratch = self._new_scratch(wide, large)
             self.scratch.bytes[:STATE_BYTES] = scratch.bytes[:STATE_BYTES]

@@ -22,7 +22,7 @@ from toolkit.kernels.text import (
     starts_with,
 )
 
-__all__ = ["AGG_TRADE", "DIFF", "FIELDS", "PREFIX", "QUOTE", "TRADE", "name_hash", "read_data"]
+__all__ = ["AGG_TRADE", "DIFF", "FIELDS", "PREFIX", "PU", "QUOTE", "TRADE", "name_hash", "read_data"]
 
 #: Kinds of stream; 0 is one that the kernel leaves alone.
 DIFF: Final = 1
@@ -31,8 +31,10 @@ TRADE: Final = 3
 AGG_TRADE: Final = 4
 
 PREFIX: Final = np.frombuffer(b'{"stream":"', np.uint8)
-#: Scalars of a frame by the letter of their key; `pu` is under `P`.
+#: Scalars of a frame by the letter of their key. Keys of two letters are where no letter is.
 FIELDS: Final = 128
+#: Place of `pu` among the fields.
+PU: Final = 2
 
 _DATA: Final = np.frombuffer(b'","data":{', np.uint8)
 _TRUE: Final = np.frombuffer(b"true", np.uint8)
@@ -117,7 +119,7 @@ def _read_levels(data, at, end, row, columns, counters):
 def _is_integer(kind, key):
     """Whether the stream's structure has an integer under that key."""
     if kind == DIFF:
-        return key == 69 or key == 84 or key == 85 or key == 117 or key == 80  # E T U u pu
+        return key == 69 or key == 84 or key == 85 or key == 117 or key == PU  # E T U u pu
     if kind == QUOTE:
         return key == 117 or key == 84 or key == _ST  # u T st
     if kind == TRADE:
@@ -138,7 +140,7 @@ def _key_of(data, start, end):
     if end - start == 1:
         return np.int64(data[start])
     if end - start == 2 and data[start] == 112 and data[start + 1] == 117:  # pu
-        return np.int64(80)
+        return np.int64(PU)
     if end - start == 2 and data[start] == 115 and data[start + 1] == 116:  # st
         return np.int64(_ST)
     return np.int64(0)
@@ -175,7 +177,7 @@ def read_data(data, at, end, kind, row, columns, integers, decimals, seen, count
         if at >= end or data[at] != _QUOTE_MARK:
             return refused
         after = skip_string(data, at, end)
-        if after < 0 or after >= end or data[after] != _COLON:
+        if after < 0 or after >= end or data[after] != _COLON or after - at >= _LONG:
             return refused
         key = _key_of(data, at + 1, after - 1)
         at = after + 1
@@ -221,7 +223,10 @@ def read_data(data, at, end, kind, row, columns, integers, decimals, seen, count
             else:
                 return refused
         elif key == 115:  # s
+            start = at
             at = skip_string(data, at, end)
+            if at - start >= _LONG:
+                return refused  # it may be a decimal that is to be counted
         else:
             start = at
             at = skip_value(data, at, end)

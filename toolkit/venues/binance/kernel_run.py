@@ -21,13 +21,14 @@ from toolkit.kernels.packing import (
     put_int,
     put_uint32_le,
 )
-from toolkit.kernels.text import INTEGER_MAX, POWERS, POWERS_INT, starts_with
-from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, PREFIX, QUOTE, name_hash, read_data
+from toolkit.kernels.text import POWERS, POWERS_INT, starts_with
+from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, PREFIX, PU, QUOTE, name_hash, read_data
 from toolkit.venues.binance.kernel_state import Columns, Feeds, Instruments, Messages, Pieces, Run, Scratch
 
-__all__ = ["DONE", "FULL", "OTHER", "RESCALE", "run"]
+__all__ = ["DONE", "FIXED_BYTES", "FULL", "OTHER", "RESCALE", "UNITS_END", "run"]
 
-#: Why a run stopped: all frames are done; this frame is for others; an array is full; a price is no step of the book.
+#: Why a run stopped: all frames are done; this frame is for others; an array is full, and `Run.needed` says what it
+#: takes; a price is no step of the book.
 DONE: Final = 0
 OTHER: Final = 1
 FULL: Final = 2
@@ -39,14 +40,23 @@ _MS_MAX: Final = 4_102_444_800_000
 _RENUMBERED_NS: Final = 60_000_000_000
 _FULL_DEPTH_EVERY: Final = 256
 _ABSENT: Final = -1
-_HEAD_BYTES: Final = 1024
+#: What is hashed of a frame takes at most so many bytes beside the head of its message and its levels: the state, the
+#: pieces, integers and lengths, the best levels, and zeros to the end of a block.
+FIXED_BYTES: Final = 1536
+#: A level takes at most so many: two floats.
+_LEVEL_BYTES: Final = 18
+#: Prices have fewer units of the last decimal than this: of up to 15 digits no two are the same float64, so levels are
+#: told apart here as they are where prices are floats.
+UNITS_END: Final = 10**15
+#: A longer frame is left to the protocol. Twenty times what a snapshot of 5,000 levels takes.
+_FRAME_BYTES_MAX: Final = 4 << 20
 
-# Places among the fields, by letter; `pu` is under P.
+# Places among the fields, by letter.
 _E: Final = 69
 _T: Final = 84
 _U: Final = 85
 _u: Final = 117
-_PU: Final = 80
+_PU: Final = PU
 _t: Final = 116
 _a: Final = 97
 _A: Final = 65
@@ -169,11 +179,20 @@ def _diff(
         return OTHER
 
     bid_side = number * 2
-    if not (has_room(store, bid_side, bid_rows) and has_room(store, bid_side + 1, rows)):
-        return FULL
     # Both sides whole, and what this frame adds to them.
     levels = store.levels[bid_side] + store.levels[bid_side + 1] + rows
-    if levels > len(scratch.keys) or _HEAD_BYTES + (levels + rows) * 18 > len(out):
+    head = feeds.head_ends[feed + 1] - feeds.head_ends[feed]
+    needed = FIXED_BYTES + head + (levels + rows) * _LEVEL_BYTES
+    if (
+        not (has_room(store, bid_side, bid_rows) and has_room(store, bid_side + 1, rows))
+        or levels > len(scratch.keys)
+        or needed > len(out)
+    ):
+        state.needed[0] = max(store.pages[bid_side], store.pages[bid_side + 1]) + rows
+        state.needed[1] = rows
+        state.needed[2] = levels
+        state.needed[3] = needed
+        state.needed[4] = number
         return FULL
     decimals, step = instruments.decimals[number], instruments.step[number]
     for index in range(row, row + rows):
@@ -182,14 +201,18 @@ def _diff(
         if places > decimals:
             factor = POWERS_INT[places - decimals]
             if units % factor:
+                state.needed[4] = number
                 return RESCALE
             units //= factor
         elif places < decimals:
-            if units > INTEGER_MAX // POWERS_INT[decimals - places]:
+            if units >= UNITS_END // POWERS_INT[decimals - places]:
                 return OTHER
             units *= POWERS_INT[decimals - places]
+        if units >= UNITS_END:
+            return OTHER
         if step != 1:
             if units % step:
+                state.needed[4] = number
                 return RESCALE
             units //= step
         columns.mantissa[index] = units  # the key of the level, from here on; bids are not negated
@@ -439,10 +462,11 @@ def run(
     counters = state.imprecise
     mask = len(feeds.table) - 1
     for frame in range(begin, end):
-        if not is_taken[frame]:
+        # A time before 1970 would be packed as another number.
+        if not is_taken[frame] or ts_recv[frame] < 0:
             return frame, OTHER
         start, stop = np.int64(offsets[frame]), np.int64(offsets[frame + 1])
-        if not starts_with(data, start, stop, PREFIX):
+        if not starts_with(data, start, stop, PREFIX) or stop - start > _FRAME_BYTES_MAX:
             return frame, OTHER
         name = start + len(PREFIX)
         name_end = name
@@ -469,10 +493,12 @@ def run(
             if not instruments.connections[number, connection]:
                 return frame, OTHER
         row = state.counts[4]
-        # A level takes ten bytes at least.
-        if kind == DIFF and row + (stop - start) // 10 > len(columns.price):
-            return frame, FULL
-        if kind == DIFF and _HEAD_BYTES + (stop - start) * 2 > len(scratch.bytes):
+        # Every kind needs this much; what levels need beside it is looked at where they are known.
+        needed = FIXED_BYTES + feeds.head_ends[feed + 1] - feeds.head_ends[feed]
+        if needed > len(scratch.bytes):
+            state.needed[0] = state.needed[1] = state.needed[2] = 0
+            state.needed[3] = needed
+            state.needed[4] = number
             return frame, FULL
         scratch.seen[:] = 0
         counters[0] = 0
@@ -484,7 +510,7 @@ def run(
         seq = first_seq + frame
         if kind == DIFF:
             if state.counts[0] >= len(diffs.frame) or state.counts[3] >= len(tops.frame):
-                return frame, FULL
+                return frame, OTHER
             reason = _diff(
                 frame, feed, bid_rows, rows, row, ts_recv[frame], seq, feeds, instruments, store, columns, diffs, tops,
                 pieces, scratch, state,
@@ -493,11 +519,11 @@ def run(
                 state.counts[4] = row + rows
         elif kind == QUOTE:
             if state.counts[1] >= len(quotes.frame):
-                return frame, FULL
+                return frame, OTHER
             reason = _quote(frame, feed, ts_recv[frame], seq, feeds, instruments, quotes, pieces, scratch, state)
         else:
             if state.counts[2] >= len(trades.frame):
-                return frame, FULL
+                return frame, OTHER
             reason = _trade(frame, feed, kind, ts_recv[frame], seq, feeds, instruments, trades, pieces, scratch, state)
         if reason != DONE:
             return frame, reason

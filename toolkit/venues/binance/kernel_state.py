@@ -151,9 +151,12 @@ class Run(NamedTuple):
         counts: int64: diffs, quotes, trades, changes of the best levels, rows of levels, imprecise decimals,
             duplicate trades.
         imprecise: int64 (1): imprecise decimals of one frame.
+        needed: int64 (5): what a frame needs that found an array full: pages of its instrument's sides, free slots,
+            elements of `Scratch.keys`, elements of `Scratch.bytes`, and the number of the instrument.
         is_spot: Which rules diffs keep.
     """
 
     counts: npt.NDArray[np.int64]
     imprecise: npt.NDArray[np.int64]
+    needed: npt.NDArray[np.int64]
     is_spot: bool
