@@ -414,6 +414,20 @@ def test_a_socket_that_dies_long_after_its_subscribes_makes_nobody_a_suspect() -
     assert [each["coin"] for each in send(feed)] == ["BTC", "ETH"]
 
 
+def test_a_deaf_connection_ends_its_subscriptions_and_subscribes_again() -> None:
+    """The venue refuses what it takes for subscribed; the answer to the one is not taken for that to the other."""
+    feed = connected("BTC-USD", "ETH-USD", channels=("bbo",))
+    send(feed)
+    feed.control("resubscribe")
+    texts = [msgspec.json.decode(request.text) for request in feed.protocol.requests() if isinstance(request, SendText)]
+    assert [(text["method"], text["subscription"]["coin"]) for text in texts] == [
+        ("unsubscribe", "BTC"),
+        ("unsubscribe", "ETH"),
+        ("subscribe", "BTC"),
+        ("subscribe", "ETH"),
+    ]
+
+
 def test_metadata_is_read_again_after_a_lost_connection_if_it_is_old() -> None:
     feed = connected("BTC-USD", "ETH-USD", channels=("bbo",))
     send(feed)

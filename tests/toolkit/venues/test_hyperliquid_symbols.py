@@ -225,7 +225,26 @@ def test_more_subscriptions_than_the_venue_allows_are_refused() -> None:
     assert feed_of(*pairs[:200], replies=replies).protocol.is_ready
     failure = feed_of(*pairs, replies=replies).protocol.failure
     assert isinstance(failure, ConfigError)
-    assert str(failure).startswith("201 coins with 5 channels are 1005 subscriptions, the venue allows 1000")
+    assert str(failure) == (
+        "201 coins with 5 channels are 1005 subscriptions, the venue allows 1000: with so many coins these channels fit: "
+        "--channel full --channel bbo --channel trades --channel funding; or name at most 200 pairs"
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "channels", "expected"),
+    [
+        (300, ("full", "fast", "bbo", "trades", "funding"), "fit: --channel full --channel bbo --channel trades; or "),
+        (600, ("agg:3", "bbo"), "fit: --channel bbo; or name at most 500 pairs"),
+        (1001, ("trades",), "name at most 1000 pairs; not even one channel fits for as many"),
+    ],
+)
+def test_what_would_fit_is_named(count: int, channels: tuple[str, ...], expected: str) -> None:
+    """Of the channels asked for, those that are missed most."""
+    meta = {"universe": [{"name": f"C{number}", "szDecimals": 1} for number in range(count)]}
+    pairs = [f"C{number}-USD" for number in range(count)]
+    feed = feed_of(*pairs, replies={"spotMeta": SPOT_META, "meta": meta}, channels=channels)
+    assert expected in str(feed.protocol.failure)
 
 
 def test_an_import_without_pairs_describes_all_there_are() -> None:

@@ -50,7 +50,13 @@ from toolkit.venues.hyperliquid.convert import (
     json_or_none,
     level_columns,
 )
-from toolkit.venues.hyperliquid.subscriptions import Subscription, Subscriptions, parse_channel
+from toolkit.venues.hyperliquid.subscriptions import (
+    SUBSCRIPTIONS_MAX,
+    Subscription,
+    Subscriptions,
+    parse_channel,
+    what_fits,
+)
 from toolkit.venues.hyperliquid.symbols import (
     Coin,
     CoinTable,
@@ -194,10 +200,10 @@ class HyperliquidMarketProtocol(VenueProtocol):
         if not wanted:
             self.failure = VenueRefused(f"nothing to record: {', '.join(self.options.pairs)} delisted or unknown")
         count = len(wanted) * len(self.channels)
-        if count > 1000:
+        if count > SUBSCRIPTIONS_MAX:
             self.failure = ConfigError(
                 f"{len(wanted)} coins with {len(self.channels)} channels are {count} subscriptions, the venue allows "
-                "1000: name fewer pairs or channels"
+                f"{SUBSCRIPTIONS_MAX}: {what_fits(len(wanted), [channel.name for channel in self.channels])}"
             )
         self._wanted = wanted
 
@@ -226,6 +232,11 @@ class HyperliquidMarketProtocol(VenueProtocol):
                 self.streams.resubscribed(stream, frame)
         self._queue += self._subscriptions.connected(frame.conn_id, subscriptions)
         self._ask_funding_history(frame)
+
+    def _resubscribe(self, frame: Frame, role: str) -> None:
+        # The venue refuses what it takes for subscribed, so that is ended first.
+        self._queue += self._subscriptions.unsubscribes(frame.conn_id)
+        self._subscribe(frame, role)
 
     def _on_sent(self, frame: Frame) -> None:
         self._subscriptions.sent(frame)
@@ -298,7 +309,8 @@ class HyperliquidMarketProtocol(VenueProtocol):
             case wire.ActiveAssetCtx(data=data) | wire.ActiveSpotAssetCtx(data=data):
                 return self._on_context(frame, data.coin, data.ctx)
             case wire.SubscriptionResponse(data=response):
-                self._queue += self._subscriptions.answered(frame.conn_id, response.get("subscription"))
+                if response.get("method") != "unsubscribe":
+                    self._queue += self._subscriptions.answered(frame.conn_id, response.get("subscription"))
                 return []
             case wire.ErrorText(data=text):
                 return self._on_error(frame, text)

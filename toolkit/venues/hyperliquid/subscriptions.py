@@ -19,8 +19,12 @@ from toolkit.errors import ConfigError
 from toolkit.frames import Frame
 from toolkit.protocol import SendText
 
-__all__ = ["Channel", "Subscription", "Subscriptions", "parse_channel"]
+__all__ = ["SUBSCRIPTIONS_MAX", "Channel", "Subscription", "Subscriptions", "parse_channel", "what_fits"]
 
+#: Subscriptions of one client.
+SUBSCRIPTIONS_MAX: Final = 1000
+#: Channels in the order in which they are missed least, last first: what `fast` says, `full` and `bbo` say too.
+_BY_WORTH: Final = ("full", "trades", "bbo", "funding", "fast")
 #: The venue closes 90 to 155 ms after the bad subscribe; a second covers a slow road.
 SUSPICION_S: Final = 1.0
 #: Acknowledgements can be lost; they come within 0.3 s.
@@ -135,6 +139,12 @@ class Subscriptions:
         connection.waiting = list(connection.wanted)
         return self._release(conn_id, connection)
 
+    def unsubscribes(self, conn_id: int) -> list[SendText]:
+        """What ends every subscription of a connection."""
+        connection = self._state.connections.get(conn_id)
+        wanted = connection.wanted.values() if connection is not None else ()
+        return [SendText(conn_id, each.text.encode().replace(b'"subscribe"', b'"unsubscribe"', 1)) for each in wanted]
+
     def sent(self, frame: Frame) -> None:
         """A frame of ours left; if it was a subscribe, its answer is awaited from here."""
         connection = self._state.connections.get(frame.conn_id)
@@ -224,3 +234,14 @@ def _decode_request(payload: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return {}
     return request if isinstance(request, dict) else {}
+
+
+def what_fits(coin_count: int, channels: Sequence[str]) -> str:
+    """What to ask for instead of more subscriptions than there may be."""
+    room = SUBSCRIPTIONS_MAX // coin_count
+    fewer = f"name at most {SUBSCRIPTIONS_MAX // len(channels)} pairs"
+    if not room:
+        return f"{fewer}; not even one channel fits for as many"
+    kept = sorted(channels, key=lambda name: _BY_WORTH.index(name) if name in _BY_WORTH else len(_BY_WORTH))[:room]
+    options = " ".join(f"--channel {name}" for name in channels if name in kept)
+    return f"with so many coins these channels fit: {options}; or {fewer}"
