@@ -20,6 +20,7 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 #: Longest time between two looks at the wall clock while a timer waits: a time daemon may step it.
 _LOOK_S_MAX: Final = 1.0
+_BOOT_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Clock(ABC):
@@ -41,6 +42,15 @@ class Clock(ABC):
     @abstractmethod
     def monotonic_ns(self) -> int:
         """Clock that never goes back; its zero means nothing."""
+
+    def suspended_ns(self) -> int:
+        """
+        How long the machine has slept, ns, counted from anywhere: only differences mean something.
+
+        The monotonic clock stands still meanwhile, the wall clock is put right on waking. Always 0 where that cannot be
+        told.
+        """
+        return 0
 
     @abstractmethod
     async def sleep(self, seconds: float) -> None:
@@ -90,6 +100,12 @@ class SystemClock(Clock):
     time_ns = staticmethod(time.time_ns)
     monotonic_ns = staticmethod(time.monotonic_ns)
 
+    def suspended_ns(self) -> int:
+        """By Linux's clock that goes on in a sleep; systems without one tell nothing."""
+        if _BOOT_CLOCK is None:
+            return 0
+        return time.clock_gettime_ns(_BOOT_CLOCK) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
@@ -125,6 +141,7 @@ class ManualClock(Clock):
     def __init__(self, start_ns: int = 0) -> None:
         self._wall_ns = start_ns
         self._mono_ns = 0
+        self._suspended_ns = 0
         self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
         self._count = 0
 
@@ -147,6 +164,14 @@ class ManualClock(Clock):
             if not futures[number].done():
                 futures[number].set_result(None)
         self.reach(self._wall_ns)
+
+    def suspended_ns(self) -> int:
+        return self._suspended_ns
+
+    def suspend(self, ns: int) -> None:
+        """Sleep as a machine does: the wall clock is right afterwards, the monotonic one stood still."""
+        self._wall_ns += ns
+        self._suspended_ns += ns
 
     def step_wall(self, ns: int) -> None:
         """Step the wall clock alone, as a time daemon would; the monotonic reading stays."""

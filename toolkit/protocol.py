@@ -192,6 +192,13 @@ class VenueProtocol(ABC):
     def _on_sent(self, frame: Frame) -> None:
         """A frame of ours left. Only protocols that decide something by it care."""
 
+    def _resubscribe(self, frame: Frame, role: str) -> None:
+        """
+        That connection lives and brings nothing: queue what subscribes its streams again.
+
+        Where nothing is queued, the connection is made again after as long a silence once more.
+        """
+
     def _on_disconnected(self, frame: Frame, streams: list[Stream]) -> list[Message]:
         """More to say about a lost connection than that its streams are stale."""
         return []
@@ -302,7 +309,7 @@ class VenueProtocol(ABC):
             stream = self.streams.add(Stream(symbol, self.trading_pair(symbol), stream_name, frame.conn_id))
         stream.frame_count += 1
         if not stream.is_live:
-            if stream.last_recv:
+            if start := _stale_since(stream):
                 messages.append(
                     self.event(
                         frame,
@@ -310,7 +317,7 @@ class VenueProtocol(ABC):
                         stream=stream,
                         sub_seq=len(messages),
                         cause=stream.cause,
-                        ts_start=stream.last_recv,
+                        ts_start=start,
                         ts_end=frame.ts_recv,
                     )
                 )
@@ -334,6 +341,27 @@ class VenueProtocol(ABC):
                 sub_seq=len(messages),
                 cause=cause,
                 ts_start=stream.last_recv,
+                detail=detail,
+            )
+        )
+
+    def mark_missing(self, frame: Frame, stream: Stream, cause: str, messages: list[Message], detail: str = "") -> None:
+        """A stream was asked for and has never said anything; nothing happens if it has, or if that was known."""
+        if stream.last_recv:
+            return
+        stream.was_missed = True
+        if stream.cause:
+            return  # on a connection before: that is one hole, not one for each
+        stream.cause = cause
+        stream.since_recv = stream.since_recv or frame.ts_recv
+        messages.append(
+            self.event(
+                frame,
+                EventKind.STALE,
+                stream=stream,
+                sub_seq=len(messages),
+                cause=cause,
+                ts_start=stream.since_recv,
                 detail=detail,
             )
         )
@@ -382,6 +410,11 @@ class VenueProtocol(ABC):
                 return self._disconnected(frame, details)
             case "stale":
                 return self._stale(frame, details)
+            case "connection_stale":
+                return self._connection_stale(frame, details)
+            case "resubscribe":
+                self._resubscribe(frame, self.role_of(frame.conn_id))
+                return []
             case "session_end":
                 return self._session_end(frame, str(details.get("cause") or "session_end"))
             case str() if event in EventKind.__members__.values():
@@ -412,12 +445,24 @@ class VenueProtocol(ABC):
         stream = self.streams.get(str(details.get("symbol", "")), str(details.get("stream", "")))
         if stream is not None:
             self.mark_stale(frame, stream, str(details.get("cause", "silence")), messages, _describe(details))
-        if stream is not None and not messages and not stream.frame_count and not stream.was_missed:
-            # Subscribed, perhaps even acknowledged, and it never spoke: there is nothing to be stale, but it is news.
+        if stream is None or messages:
+            return messages
+        # Subscribed, perhaps even acknowledged, and it never spoke: there is nothing to be stale, but it is news.
+        cause = "no_book" if details.get("cause") == "no_book" else "no_data"
+        if not stream.last_recv:
+            self.mark_missing(frame, stream, cause, messages, _describe(details))
+        elif not stream.frame_count and not stream.was_missed:
+            # Nor has it since it was made again. Since when it is stale, and why, has been said.
             stream.was_missed = True
-            messages.append(
-                self.event(frame, EventKind.STALE, stream=stream, cause="no_data", detail=_describe(details))
-            )
+            messages.append(self.event(frame, EventKind.STALE, stream=stream, cause=cause, detail=_describe(details)))
+        return messages
+
+    def _connection_stale(self, frame: Frame, details: dict[str, Any]) -> list[Message]:
+        """Nothing that came on this connection holds any more, though it was not lost."""
+        cause = str(details.get("cause") or "silence")
+        messages: list[Message] = [self.event(frame, EventKind.NOTICE, cause=cause, detail=_describe(details))]
+        for stream in self.streams.of_connection(frame.conn_id):
+            self.mark_stale(frame, stream, cause, messages)
         return messages
 
     def _session_end(self, frame: Frame, cause: str) -> list[Message]:
@@ -426,7 +471,7 @@ class VenueProtocol(ABC):
         for stream in self.streams:
             if stream.is_live:
                 self.mark_stale(frame, stream, cause, messages)
-            elif stream.last_recv and stream.cause not in ("stop", cause):
+            elif (start := _stale_since(stream)) and stream.cause not in ("stop", cause):
                 messages.append(
                     self.event(
                         frame,
@@ -434,7 +479,7 @@ class VenueProtocol(ABC):
                         stream=stream,
                         sub_seq=len(messages),
                         cause=stream.cause,
-                        ts_start=stream.last_recv,
+                        ts_start=start,
                         ts_end=frame.ts_recv,
                     )
                 )
@@ -443,6 +488,13 @@ class VenueProtocol(ABC):
         self._roles.clear()
         self._on_session_end()
         return messages
+
+
+def _stale_since(stream: Stream) -> int:
+    """Since when a stream that is not live has not been believed: its last frame, or when it was asked for; 0: never."""
+    if stream.last_recv:
+        return stream.last_recv
+    return stream.since_recv if stream.cause else 0
 
 
 def _describe(details: dict[str, Any]) -> str:

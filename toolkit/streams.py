@@ -8,13 +8,16 @@ the frames it was told about, so a replay marks the same gaps at the same places
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from toolkit.frames import Frame
 
-__all__ = ["Stream", "StreamTable"]
+__all__ = ["BOOK_STREAMS", "Stream", "StreamTable"]
+
+#: How the names of streams begin that carry books of more than the best level.
+BOOK_STREAMS: Final = ("full", "fast", "depth", "agg:")
 
 
 class Stream(msgspec.Struct):
@@ -34,6 +37,8 @@ class Stream(msgspec.Struct):
         frame_count: Frames since it was last (re)made.
         first_limit_ns: Longest wait for its first frame that is normal, ns; 0 where that says nothing.
         was_missed: Whether it was reported that the first frame did not come.
+        since_recv: Wall clock of when a stream that never spoke was first asked for, ns; 0 if nobody asked.
+        since_mono: Monotonic clock of it.
     """
 
     symbol: str
@@ -48,6 +53,8 @@ class Stream(msgspec.Struct):
     frame_count: int = 0
     first_limit_ns: int = 0
     was_missed: bool = False
+    since_recv: int = 0
+    since_mono: int = 0
 
     def is_silent(self, mono_ns: int) -> bool:
         """Whether it has been silent for longer than is normal: since its last frame, or since it was (re)made."""
@@ -85,11 +92,26 @@ class StreamTable:
         """Streams that have been silent for longer than is normal for them, at that monotonic time."""
         return [stream for stream in self._streams.values() if stream.is_silent(mono_ns)]
 
+    def bookless(self, mono_ns: int, limit_ns: int) -> list[Stream]:
+        """Books that were asked for more than `limit_ns` before that monotonic time, and never came."""
+        return [
+            stream
+            for stream in self._streams.values()
+            if not stream.last_recv
+            and not stream.was_missed
+            and stream.since_recv
+            and mono_ns - stream.since_mono > limit_ns
+            and stream.stream.startswith(BOOK_STREAMS)
+        ]
+
     def resubscribed(self, stream: Stream, frame: Frame) -> None:
         """The stream was (re)made: its silence and its frames count from here."""
         stream.last_mono = frame.ts_mono
         stream.conn_id = frame.conn_id
         stream.frame_count = 0
+        if not stream.since_recv:
+            stream.since_recv = frame.ts_recv
+            stream.since_mono = frame.ts_mono
         stream.was_missed = False
 
     def export(self) -> list[Any]:

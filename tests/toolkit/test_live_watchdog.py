@@ -14,6 +14,7 @@ from toolkit.clock import NS_PER_S, ManualClock
 from toolkit.dispatch import MessageDispatcher
 from toolkit.errors import VenueRefused
 from toolkit.frames import WS_IN
+from toolkit.live.clock_watch import ClockWatch
 from toolkit.live.intake import Intake
 from toolkit.live.watchdog import Watchdog
 from toolkit.messages import EventKind, Message, StreamEvent
@@ -31,11 +32,15 @@ class Bench:
         self.protocol = TinyProtocol()
         self.messages: list[Message] = []
         self.requests: list[Request] = []
+        self.naps: list[float] = []
         dispatcher = MessageDispatcher()
         dispatcher.add_callback(self.messages.append)
         capture = Capture(sink=self.tape, clock=self.clock)
         self.intake = Intake(self.protocol, capture, dispatcher, self.requests.extend)
-        self.watchdog = Watchdog(self.intake, {}, carry_out=self.requests.extend, open_links=lambda: None)
+        clocks = ClockWatch(self.intake, self.naps.append)
+        self.watchdog = Watchdog(
+            self.intake, {}, clocks=clocks, carry_out=self.requests.extend, open_links=lambda: None
+        )
 
     def receive(self, payload: bytes) -> None:
         self.intake.take(0, 0, WS_IN, payload)

@@ -1,0 +1,103 @@
+"""
+Whether a connection still brings data.
+
+A connection may answer pings and acknowledge subscriptions for hours while nothing of what was subscribed comes any
+more. So it is measured by what the protocol made of its frames: a stream spoke, or none did.
+
+How long a whole connection may be silent follows from its streams. Where one of them promises a rhythm, twice that is
+far beyond it. Where none does (trades of a quiet instrument), minutes of silence may be normal and are asked about more
+and more seldom. Where there are only accounts, silence says nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Final
+
+from toolkit.clock import NS_PER_S
+from toolkit.streams import Stream
+
+__all__ = ["Hearing", "Verdict", "silence_s_max"]
+
+#: A connection is not called deaf before this, however fast the rhythm that was promised, seconds.
+DEAF_S_MIN: Final = 10.0
+#: Where no stream promises a rhythm.
+UNPROMISED_S_MAX: Final = 300.0
+#: How often the patience may double while making the connection again does not help: the market may stand still.
+DOUBLINGS_MAX: Final = 5
+
+
+class Verdict(enum.Enum):
+    """What a look found."""
+
+    HEARS = enum.auto()
+    DEAF = enum.auto()  # said once in each silence
+    HOPELESS = enum.auto()  # still deaf, as long again after that
+
+
+def silence_s_max(streams: Sequence[Stream]) -> float:
+    """Longest normal silence of all these together, seconds; 0 where silence says nothing."""
+    promised = [stream.limit_ns for stream in streams if stream.limit_ns]
+    if promised:
+        return max(2 * min(promised) / NS_PER_S, DEAF_S_MIN)
+    return UNPROMISED_S_MAX if any(stream.symbol for stream in streams) else 0.0
+
+
+class Hearing:
+    """
+    The watch over one connection.
+
+    Attributes:
+        silence_s: How long no stream has said anything, at the last look.
+    """
+
+    def __init__(self) -> None:
+        self.silence_s = 0.0
+        self._epoch = -1
+        self._said: tuple[int, int] = (0, 0)
+        self._since_ns = 0
+        self._is_deaf = False
+        self._doublings = 0
+
+    def look(self, epoch: int, streams: Sequence[Stream], mono_ns: int, *, is_excused: bool) -> Verdict:
+        """
+        Look at the streams that it carries.
+
+        `is_excused` says that silence means nothing now: what subscribes them still waits to be sent, or the machine
+        slept.
+        """
+        said = _said(streams)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._restart(said, mono_ns)
+        elif said != self._said:
+            self._doublings = 0
+            self._restart(said, mono_ns)
+        elif is_excused:
+            self._restart(said, mono_ns)
+        self.silence_s = (mono_ns - self._since_ns) / NS_PER_S
+        limit_s = silence_s_max(streams) * 2**self._doublings
+        if not limit_s or self.silence_s <= limit_s:
+            return Verdict.HEARS
+        if not self._is_deaf:
+            self._is_deaf = True
+            return Verdict.DEAF
+        if self.silence_s <= 2 * limit_s:
+            return Verdict.HEARS
+        self._doublings = min(self._doublings + 1, DOUBLINGS_MAX)
+        return Verdict.HOPELESS
+
+    def pardon(self, streams: Sequence[Stream]) -> None:
+        """What has just changed about the streams was our own doing (subscribing again), and no data."""
+        self._said = _said(streams)
+
+    def _restart(self, said: tuple[int, int], mono_ns: int) -> None:
+        self._said = said
+        self._since_ns = mono_ns
+        self._is_deaf = False
+
+
+def _said(streams: Sequence[Stream]) -> tuple[int, int]:
+    """Differs whenever a stream has spoken: frames are counted, also those that nothing can be made of yet."""
+    return sum(stream.frame_count for stream in streams), sum(stream.last_recv for stream in streams)
