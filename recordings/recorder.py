@@ -40,6 +40,7 @@ from toolkit.frames import CONTROL, Frame, control_payload
 from toolkit.live import LiveDataSource
 from toolkit.messages import EventKind, Message, OrderBookMessage, StreamEvent, Trade
 from toolkit.protocol import ProtocolOptions
+from toolkit.transport.urls import public_url
 from toolkit.venue import VenueSpec
 
 __all__ = ["Fsync", "Recorder", "RecorderOptions", "RecorderStatus", "VenueRequest"]
@@ -81,8 +82,8 @@ class VenueRequest:
             self.options.channels,
             self.options.accounts,
             dict(self.options.settings),
-            self.ws_url or self.spec.ws_url,
-            self.rest_url or self.spec.rest_url,
+            public_url(self.ws_url or self.spec.ws_url),
+            public_url(self.rest_url or self.spec.rest_url),
         )
 
 
@@ -126,7 +127,7 @@ class RecorderOptions:
 
 LogCallback = Callable[[str], None]
 #: Causes that take a whole connection or session at once.
-_WHOLE_CAUSES: Final = frozenset({"disconnect", "stop", "crash"})
+_WHOLE_CAUSES: Final = frozenset({"disconnect", "stop", "crash", "deaf", "suspend"})
 #: What a recorder that died before its first manifest leaves behind.
 _TRACES: Final = frozenset({LOCK_NAME, temporary_path(Path(MANIFEST_NAME)).name})
 #: How often the clock of rotation and the free disk are looked at, seconds.

@@ -82,15 +82,19 @@ class SequenceGap(TickdeckError):
 
 
 class TransportError(TickdeckError):
-    """The network, or the other side of it."""
-
-
-class ConnectFailed(TransportError):
-    """A connection could not be opened; `retry_after_s` is how long the other side asked to be left alone, if it did."""
+    """The network, or the other side of it; `retry_after_s` is how long that wants to be left alone, if it does."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class ConnectFailed(TransportError):
+    """A connection could not be opened; `status` is the HTTP status that was answered, if there was an answer."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, status: int | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.status = status
 
 
 class RequestFailed(TransportError):

@@ -32,6 +32,8 @@ class VenueLimits:
         messages_per_second: Messages we may send on one connection; None where there is no such rule.
         rest_weight_per_minute: Sum of the weights of REST requests.
         frame_bytes_max: A larger frame is not a frame of this venue; the connection is closed.
+        ban_s_max: Longest time for which it documents to shut an address out. It is left alone for no longer, whatever
+            its `Retry-After` says: one wrong header must not end a recording.
     """
 
     connections_max: int
@@ -40,6 +42,7 @@ class VenueLimits:
     messages_per_second: float | None = None
     rest_weight_per_minute: float = 1200
     frame_bytes_max: int = 16 * 1024 * 1024
+    ban_s_max: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import ssl
 from http import HTTPStatus
 from itertools import pairwise
@@ -31,10 +32,10 @@ from tests.toolkit.live_harness import (
     ws_venue,
 )
 from toolkit.clock import NS_PER_S, ManualClock
-from toolkit.errors import ConnectFailed
+from toolkit.errors import ConnectFailed, RequestFailed
 from toolkit.frames import WS_IN, WS_OUT
 from toolkit.messages import EventKind, Message, StreamEvent
-from toolkit.protocol import Heartbeat, RestCall
+from toolkit.protocol import Heartbeat, RestCall, SendText
 
 PINGED = Heartbeat(ping_text=b'{"method":"ping"}', interval_s=20, idle_s_max=45)
 UNPINGED = Heartbeat(ping_text=None, interval_s=20, idle_s_max=45)
@@ -274,9 +275,10 @@ async def test_another_failure_is_news_and_so_is_one_after_a_success() -> None:
         live_source(TinyProtocol(), tape, ws_url=url, clock=clock, wait_for_venue=True),
     ):
         await advance_until(clock, lambda: len(tape.controls("connected")) == 2, 0.05)
-    assert tape.story[:6] == [
+    assert tape.story[:7] == [
         "connect_failed",
         "connect_failed",
+        "notice",
         "connected",
         "disconnected",
         "connect_failed",
@@ -466,9 +468,152 @@ async def test_429_and_500_are_recorded_and_tried_again() -> None:
         ready = group.create_task(source.initialize())
         await advance_until(clock, ready.done)
         await source.stop()
-    assert tape.story == ["rest_out", "rest_in"] * 4
+    assert tape.story == ["rest_out", "rest_in", "notice", *["rest_out", "rest_in"] * 3]
     statuses = [frame.payload for frame in tape.frames if frame.kind == "rest_in"]
     assert statuses == [b'{"status": %d}' % status for status in (429, 500, 503, 200)]
     asked = [frame.ts_mono for frame in tape.frames if frame.kind == "rest_out"]
     assert asked[1] - asked[0] >= 9 * NS_PER_S
     assert protocol.is_ready
+
+
+# -- venues that want to be left alone ---------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_ban_at_the_start_is_waited_out_in_one_silence() -> None:
+    """Whoever gives up is started again by a supervisor and asks again: nothing is asked until the ban is over."""
+    clock, tape = ManualClock(), Tape()
+    asked_at: list[int] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        asked_at.append(clock.monotonic_ns())
+        if clock.monotonic_ns() < 7200 * NS_PER_S:
+            return web.Response(status=418, headers={"Retry-After": "7200"})
+        return web.Response(body=b"{}")
+
+    calls = tuple(RestCall(f"meta{number}", "GET", f"/meta{number}") for number in range(3))
+    limits = dataclasses.replace(LIMITS, ban_s_max=259_200.0)
+    async with rest_venue(handler) as url, asyncio.TaskGroup() as group:
+        source = live_source(TinyProtocol(calls=calls), tape, rest_url=url, clock=clock, limits=limits)
+        ready = group.create_task(source.initialize())
+        await advance_until(clock, ready.done, 60.0)
+        await source.stop()
+    assert [at >= 7200 * NS_PER_S for at in asked_at] == [False, True, True, True]
+    assert tape.controls("notice") == [
+        {
+            "event": "notice",
+            "cause": "told_to_wait",
+            "host": "127.0.0.1",
+            "status": 418,
+            "asked_s": 7200.0,
+            "waits_s": 7200.0,
+        }
+    ]
+
+
+@in_loop
+async def test_a_ban_in_a_session_silences_every_request_and_no_stream() -> None:
+    """Requests that come meanwhile wait, each once, and go when it is over."""
+    clock, tape, protocol = ManualClock(), Tape(), TinyProtocol()
+    asked_at: list[int] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        asked_at.append(clock.monotonic_ns())
+        if len(asked_at) == 1:
+            return web.Response(status=418, headers={"Retry-After": "7200"})
+        return web.Response(body=quote())
+
+    async def speak(connection: ServerConnection, number: int) -> None:
+        async for _ in connection:
+            await connection.send(quote().decode())
+
+    limits = dataclasses.replace(LIMITS, ban_s_max=259_200.0)
+    books = [RestCall(f"book:{number}", "GET", f"/book/{number}") for number in range(10)]
+    async with rest_venue(handler) as rest_url, ws_venue(speak) as url:
+        options: dict[str, Any] = {"ws_url": url, "rest_url": rest_url, "clock": clock, "limits": limits}
+        async with live_source(protocol, tape, **options) as source:
+            protocol.due_requests = [books[0]]
+            await advance_until(clock, lambda: bool(tape.controls("request_failed")))
+            with pytest.raises(RequestFailed, match=r"127\.0\.0\.1 wants to be left alone for another 7\d\d\d s"):
+                await source.get_snapshot("X-USD")
+            for number in range(30):
+                protocol.due_requests = [*books, SendText(0, b'{"n":%d}' % number)]
+                await advance_until(clock, lambda number=number: len(tape.payloads()) > number, 20.0)  # type: ignore[misc]
+            assert len(asked_at) == 1
+            await advance_until(clock, lambda: len(asked_at) == 11, 60.0)
+    assert all(at - asked_at[0] >= 7200 * NS_PER_S for at in asked_at[1:])
+
+
+@pytest.mark.parametrize(
+    ("headers", "waits_s"),
+    [({"Retry-After": "86400"}, 3600), ({"Retry-After": "999999999999"}, 3600), ({"Retry-After": "90"}, 90)],
+)
+@in_loop
+async def test_a_refused_handshake_silences_every_connection_for_a_bounded_time(
+    headers: dict[str, str], waits_s: int
+) -> None:
+    """Up to the longest ban that is documented, else an hour; it says how long, and it does not give up."""
+    clock, tape = ManualClock(), Tape()
+    asked_at: list[int] = []
+
+    def refuse(connection: ServerConnection, request: Request) -> Response | None:
+        asked_at.append(clock.monotonic_ns())
+        if len(asked_at) > 1:
+            return None
+        response = connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "no")
+        for name, value in headers.items():
+            response.headers[name] = value
+        return response
+
+    limits = dataclasses.replace(LIMITS, connects_per_minute=1)
+    async with (
+        ws_venue(listen, process_request=refuse) as url,
+        live_source(TinyProtocol("a", "b", "c"), tape, ws_url=url, clock=clock, limits=limits),
+    ):
+        await advance_until(clock, lambda: len(tape.controls("connected")) == 3, 10.0)
+    assert waits_s <= (asked_at[1] - asked_at[0]) / NS_PER_S <= waits_s + 120
+    (notice,) = tape.controls("notice")
+    assert (notice["cause"], notice["waits_s"]) == ("told_to_wait", waits_s)
+
+
+@in_loop
+async def test_a_venue_that_refuses_every_handshake_is_asked_less_and_less_and_not_given_up() -> None:
+    """HTTP 429 without a time: three attempts and an exit would be three attempts every few seconds."""
+    clock, tape = ManualClock(), Tape()
+    asked_at: list[int] = []
+
+    def refuse(connection: ServerConnection, request: Request) -> Response | None:
+        asked_at.append(clock.monotonic_ns())
+        return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "no") if len(asked_at) < 9 else None
+
+    async with (
+        ws_venue(listen, process_request=refuse) as url,
+        live_source(TinyProtocol(), tape, ws_url=url, clock=clock, backoff_s_max=30.0),
+    ):
+        await advance_until(clock, lambda: bool(tape.controls("connected")), 0.5)
+    pauses = [after - before for before, after in pairwise(asked_at)]
+    assert sum(pauses[-3:]) > 4 * sum(pauses[:3])
+
+
+@in_loop
+async def test_a_request_that_waits_is_not_asked_for_twice() -> None:
+    """The limit lets one through a minute; a protocol that loses patience earlier must not fill the queue."""
+    clock, tape, protocol = ManualClock(), Tape(), TinyProtocol()
+    books = [RestCall(f"book:{number}", "GET", f"/book/{number}", weight=10) for number in range(20)]
+    paths: list[str] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        paths.append(request.raw_path)
+        return web.Response(body=quote())
+
+    limits = dataclasses.replace(LIMITS, rest_weight_per_minute=10)
+    async with rest_venue(handler) as rest_url, ws_venue(listen) as url:
+        options: dict[str, Any] = {"ws_url": url, "rest_url": rest_url, "clock": clock, "limits": limits}
+        async with live_source(protocol, tape, **options) as source:
+            await tape.until_control("connected")
+            while len(paths) < 20:
+                protocol.due_requests = [book for book in books if book.path not in paths]
+                count = len(paths)
+                await advance_until(clock, lambda count=count: len(paths) > count, 5.0)  # type: ignore[misc]
+                assert source.status().pending_request_count <= 20
+    assert paths == [book.path for book in books]

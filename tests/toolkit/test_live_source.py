@@ -512,9 +512,9 @@ async def test_a_rest_call_of_a_running_session_is_made_and_fed_back() -> None:
 async def test_a_protocol_that_asks_without_end_is_stopped() -> None:
     """Requests that can never be made would fill the memory."""
     tape, protocol = Tape(), TinyProtocol()
-    protocol.on_frame = lambda frame: [META] * 10_001
+    protocol.on_frame = lambda frame: [RestCall(f"meta {number}", "GET", "/meta") for number in range(10_001)]
     async with ws_venue(quotes) as url, live_source(protocol, tape, ws_url=url) as source:
-        with pytest.raises(BackpressureError, match=r"^10,000 REST requests wait, the next is 'meta'"):
+        with pytest.raises(BackpressureError, match=r"^10,000 REST requests wait, the next is 'meta 10000'"):
             await source.wait()
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from tests.toolkit.live_harness import advance_until, in_loop, rest_venue, tcp_v
 from toolkit.clock import NS_PER_S, Clock, ManualClock, SystemClock
 from toolkit.errors import ConfigError, ConnectFailed, RequestFailed, TransportError
 from toolkit.transport.backoff import Backoff
-from toolkit.transport.failures import retry_after_s
+from toolkit.transport.failures import ToldToWait, retry_after_s
 from toolkit.transport.limits import RateLimit
 from toolkit.transport.rest import RestClient, RestResponse
 from toolkit.transport.security import tls_context
@@ -129,7 +131,7 @@ async def test_a_429_holds_every_request() -> None:
     assert all(at >= asked_at[0] + 4 * NS_PER_S for at in asked_at[1:])
 
 
-@pytest.mark.parametrize("status", [429, 418, 500, 502, 503])
+@pytest.mark.parametrize("status", [500, 502, 503])
 @in_loop
 async def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
     """Up to the limit, then it is one clear line."""
@@ -352,3 +354,107 @@ async def test_an_untrusted_certificate_is_refused(tmp_path: Path) -> None:
 def test_retry_after_is_read_in_both_forms(headers: dict[str, str], seconds: float | None) -> None:
     """Nonsense is as good as none; a date is read against the server's own clock."""
     assert retry_after_s(headers) == seconds
+
+
+# -- left alone --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "waits_s"),
+    [
+        (429, {"Retry-After": "86400"}, b"", 86_400),
+        (418, {"Retry-After": "259200"}, b"", 259_200),
+        (418, {"Retry-After": "999999999999"}, b"", 300_000),
+        (429, {"Retry-After": "9" * 400}, b"", 300_000),
+        (418, {"Date": "Wed, 15 Nov 2023 06:13:20 GMT"}, b'{"msg":"IP banned until 1700036000000."}', 7_200),
+        (418, {}, b"", 120),
+        (503, {"Retry-After": "40"}, b"", 40),
+    ],
+)
+@in_loop
+async def test_a_venue_is_left_alone_for_as_long_as_it_says(
+    status: int, headers: dict[str, str], body: bytes, waits_s: float
+) -> None:
+    """By all requests; up to the longest ban that is documented, and it is told for how long."""
+    clock = ManualClock()
+    told: list[ToldToWait] = []
+    handler = answering((status, body, headers), (200, b"ok"))
+    async with rest_venue(handler) as url, client(url, clock, ban_s_max=300_000.0) as rest:
+        with contextlib.suppress(RequestFailed):
+            await asyncio.wait_for(rest.request("GET", "/", is_idempotent=False, on_told=told.append), 10)
+        assert rest.held_s == waits_s
+        assert [(one.host, one.status, one.waits_s) for one in told] == [("127.0.0.1", status, waits_s)]
+        async with asyncio.TaskGroup() as group:
+            second = group.create_task(rest.request("GET", "/"))
+            await advance_until(clock, second.done, waits_s / 10)
+    assert clock.monotonic_ns() >= waits_s * NS_PER_S
+
+
+@in_loop
+async def test_refusals_without_a_time_are_answered_with_growing_silences() -> None:
+    """Of all requests together: each new one must not begin with a short pause again."""
+    clock = ManualClock()
+    asked_at: list[int] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        asked_at.append(clock.monotonic_ns())
+        return web.Response(status=429)
+
+    async def ask_on(rest: RestClient) -> None:
+        for _ in range(8):
+            with contextlib.suppress(RequestFailed):
+                await rest.request("GET", "/", is_idempotent=False)
+
+    options: dict[str, Any] = {"backoff": lambda: Backoff(1, base_s=1, max_s=300)}
+    async with rest_venue(handler) as url, client(url, clock, **options) as rest, asyncio.TaskGroup() as group:
+        asking = group.create_task(ask_on(rest))
+        await advance_until(clock, asking.done, 0.1)
+    pauses = [after - before for before, after in pairwise(asked_at)]
+    assert sum(pauses[-3:]) > 4 * sum(pauses[:3])
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/x?symbol=币安人生USDT", "/x?symbol=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT"),
+        ("/x?symbol=%E5%B8%81&b=1+2", "/x?symbol=%E5%B8%81&b=1+2"),
+        ("/orderbook/A B\r\nX: y", "/orderbook/A%20B%0D%0AX:%20y"),
+        ("/é/ü?q=ß", "/%C3%A9/%C3%BC?q=%C3%9F"),
+    ],
+)
+@in_loop
+async def test_a_request_target_is_ascii(path: str, target: str) -> None:
+    """RFC 9112: a server may refuse any other byte, and a line break would be a header of somebody's choice."""
+    got: list[str] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        got.append(request.raw_path)
+        return web.Response()
+
+    async with rest_venue(handler) as url, client(url) as rest:
+        await rest.request("GET", path)
+    assert got == [target]
+
+
+# -- secrets -----------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_the_secrets_of_a_url_are_used_and_not_said() -> None:
+    """User and password authenticate, the token of the base goes with every request, and errors show neither."""
+    got: list[tuple[str, str | None]] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        got.append((request.raw_path, request.headers.get("Authorization")))
+        return web.Response(status=404)
+
+    async with rest_venue(handler) as url:
+        base = url.replace("http://", "http://joe:hunter22@") + "/v1?token=t0pSecret"
+        async with client(base) as rest:
+            with pytest.raises(RequestFailed) as failure:
+                await rest.request("GET", "/depth?symbol=X")
+    assert got == [("/v1/depth?symbol=X&token=t0pSecret", "Basic am9lOmh1bnRlcjIy")]
+    said = str(failure.value)
+    assert said.startswith(f"GET {url.replace('http://', 'http://***@')}/v1/depth?symbol=X&token=***: HTTP 404")
+    assert "hunter22" not in said
+    assert "t0pSecret" not in said

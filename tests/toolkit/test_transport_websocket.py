@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from http import HTTPStatus
 from pathlib import Path
@@ -372,7 +373,6 @@ async def test_a_certificate_of_a_named_authority_is_trusted(authority: tuple[tr
     async with ws_venue(listen, ssl=server_context(authority[0], "localhost")) as url:
         connection = await connect(url, tls=tls_context(authority[1]))
         assert connection.is_open
-        assert connection.url.startswith("wss://")
         assert await connection.close() == Closed(1000, "", "")
 
 
@@ -413,3 +413,98 @@ def test_a_ca_file_without_certificates_is_an_error(tmp_path: Path) -> None:
     for path in (empty, tmp_path / "missing.pem"):
         with pytest.raises(ConfigError, match=r"holds no certificates in PEM form"):
             tls_context(path)
+
+
+@pytest.mark.parametrize("location", ["ws://127.0.0.1:9/elsewhere", "wss://joe:pa55word@other.test/ws", "/here"])
+@in_loop
+async def test_a_redirect_is_refused_and_says_where_it_leads(location: str) -> None:
+    """What another host sends must not be recorded under the first one's name."""
+
+    def redirect(connection: ServerConnection, request: Request) -> Response:
+        response = connection.respond(HTTPStatus.FOUND, "over there")
+        response.headers["Location"] = location
+        return response
+
+    async with ws_venue(listen, process_request=redirect) as url:
+        with pytest.raises(ConnectFailed, match=r"HTTP 302 Found instead of a WebSocket; it leads to .*, which is not"):
+            await connect(url)
+        with pytest.raises(ConnectFailed) as failure:
+            await connect(url)
+    assert "pa55word" not in str(failure.value)
+
+
+@in_loop
+async def test_user_and_password_of_the_url_authenticate_and_are_not_said() -> None:
+    """The venue sees them, nobody else does."""
+    seen: list[str | None] = []
+
+    def refuse(connection: ServerConnection, request: Request) -> Response:
+        seen.append(request.headers.get("Authorization"))
+        return connection.respond(HTTPStatus.UNAUTHORIZED, "no")
+
+    async with ws_venue(listen, process_request=refuse) as url:
+        with pytest.raises(ConnectFailed) as failure:
+            await connect(url.replace("ws://", "ws://joe:hunter22@") + "/ws?token=t0pSecret")
+    assert seen == ["Basic am9lOmh1bnRlcjIy"]
+    assert "hunter22" not in str(failure.value)
+    assert "t0pSecret" not in str(failure.value)
+
+
+@in_loop
+async def test_a_peer_that_floods_pings_and_reads_nothing_is_left() -> None:
+    """Every ping is answered; what it does not read must not fill the memory."""
+
+    async def handler(connection: ServerConnection, number: int) -> None:
+        connection.transport.pause_reading()
+        pings = Frame(Opcode.PING, b"x" * 125).serialize(mask=False) * 1000
+        while not connection.transport.is_closing():
+            connection.transport.write(pings)
+            await asyncio.sleep(0)
+
+    async with ws_venue(handler) as url:
+        received, closed = await read_all(url)
+    assert received == []
+    assert closed == Closed(1006, "", "the venue read nothing of 1024 KiB that we answered to its pings")
+
+
+@in_loop
+async def test_a_close_ends_by_its_deadline_whatever_the_peer_does() -> None:
+    """One that reads nothing leaves no room for our goodbye: the library alone would wait for ever."""
+
+    async def handler(connection: ServerConnection, number: int) -> None:
+        connection.transport.pause_reading()
+        await connection.wait_closed()
+
+    async with ws_venue(handler) as url:
+        connection = await connect(url, close_timeout_s=0.1)
+        connection._connection.transport.set_write_buffer_limits(0)
+        connection._connection.transport.write(b"\x8a\x00" * 8_000_000)
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            group.create_task(connection.read(lambda message: None))
+            closed = await connection.close()
+    assert closed.code == 1006
+
+
+@in_loop
+async def test_an_address_that_takes_connections_and_serves_none_is_passed_over_next_time() -> None:
+    """It may be the first of several: who was not served begins with the next."""
+    found: list[Any] = []
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with tcp_venue(silent) as dead, ws_venue(listen) as url:
+        loop = asyncio.get_running_loop()
+        alive = int(url.rpartition(":")[2])
+        family, kind = socket.AF_INET, socket.SOCK_STREAM
+        found += [(family, kind, 6, "", ("127.0.0.1", port)) for port in (dead, alive)]
+
+        async def resolve(*args: Any, **options: Any) -> list[Any]:
+            return found
+
+        loop.getaddrinfo = resolve  # type: ignore[method-assign]  # the edge: the system's resolver
+        with pytest.raises(ConnectFailed, match=r"no answer within 0\.2 s"):
+            await connect("ws://venue.test/", open_timeout_s=0.2)
+        connection = await connect("ws://venue.test/", first_address=1)
+        assert connection.is_open
+        await connection.close()

@@ -1,10 +1,28 @@
-"""Keeps a venue that is down for a day from filling the disk with reports of it."""
+"""What is written down of a venue that fails: enough to know, not so much that a day of it fills the disk."""
 
 from __future__ import annotations
 
-from toolkit.clock import NS_PER_S
+from typing import Final
 
-__all__ = ["FailureNotes"]
+from toolkit.clock import NS_PER_S
+from toolkit.transport.failures import ToldToWait
+
+__all__ = ["FailureNotes", "told_to_wait"]
+
+#: A longer time, which a header of any length can name, is no number that a table should have to hold.
+ASKED_S_SHOWN_MAX: Final = 1e12
+
+
+def told_to_wait(told: ToldToWait) -> dict[str, str | float]:
+    """What a frame of ours says of a venue that wants to be left alone: for how long, and for how long it is."""
+    asked_s = "no time" if told.asked_s is None else min(round(told.asked_s, 3), ASKED_S_SHOWN_MAX)
+    return {
+        "cause": "told_to_wait",
+        "host": told.host,
+        "status": told.status,
+        "asked_s": asked_s,
+        "waits_s": round(told.waits_s, 3),
+    }
 
 
 class FailureNotes:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConnectFailed
 from toolkit.frames import WS_OUT
-from toolkit.live.failure_notes import FailureNotes
+from toolkit.live.failure_notes import FailureNotes, told_to_wait
+from toolkit.live.hearing import Hearing
 from toolkit.live.intake import Intake
 from toolkit.live.status import ConnectionStatus, LinkState
 from toolkit.protocol import ConnectionPlan
 from toolkit.transport.backoff import Backoff
-from toolkit.transport.limits import VenueBudget
+from toolkit.transport.failures import TOO_MUCH, UNTIMED_BAN_S, ToldToWait
+from toolkit.transport.limits import RateLimit, VenueBudget
+from toolkit.transport.urls import join_url, public_url
 from toolkit.transport.websocket import ABNORMAL, Closed, WebSocket, open_websocket
 
 __all__ = ["Link", "LinkOptions"]
@@ -30,17 +35,22 @@ class LinkOptions:
         ws_url: The venue's WebSocket, to which a plan's path is appended.
         tls: For wss; the system's authorities, if None.
         budget: The venue's limits.
+        held: What is held back while the venue refuses connections because there were too many: all that goes to the
+            same address.
         open_timeout_s: For connecting, TLS and the handshake together.
         close_timeout_s: How long a goodbye may take.
+        before_frames: Called whenever frames have arrived, before they are taken in.
         first_attempts: Attempts before the venue counts as unreachable, while it was never reached; 0: no end.
     """
 
     ws_url: str
     tls: ssl.SSLContext | None
     budget: VenueBudget
+    held: tuple[RateLimit, ...] = ()
     open_timeout_s: float = 10.0
     close_timeout_s: float = 2.0
     first_attempts: int = 3
+    before_frames: Callable[[], None] = lambda: None
 
 
 class Link:
@@ -52,6 +62,7 @@ class Link:
         conn_id: Its number in the recording.
         conn_epoch: How often it was made, from 0; -1 before the first time.
         was_open: Whether it was ever made.
+        hearing: Whether it still brings data, for the watchdog.
     """
 
     def __init__(
@@ -62,15 +73,19 @@ class Link:
         self.conn_epoch = -1
         self.was_open = False
         self._options = options
-        self._url = options.ws_url + plan.path
+        self._url = join_url(options.ws_url, plan.path)
+        self._shown_url = public_url(self._url)
+        self.hearing = Hearing()
         self._intake = intake
         self._clock = intake.capture.clock
         self._backoff = backoff
         self._notes = FailureNotes()
+        self._told = FailureNotes()
         self._task: asyncio.Task[None] | None = None
         self._is_stopping = False
         self._phase = LinkState.CONNECTING
         self._attempt = 0
+        self._failures = 0
         self._last_error = ""
         self._frame_count = 0
         self._byte_count = 0
@@ -80,6 +95,7 @@ class Link:
         self._group: asyncio.TaskGroup | None = None
         self._close_cause = ""
         self._outbox: deque[bytes | None] = deque()
+        self._queued: set[bytes] = set()
         self._outbox_filled = asyncio.Event()
         self._ping_pending = False
         self._chunks_seen = 0
@@ -109,11 +125,28 @@ class Link:
         """
         Send when the venue's limits allow.
 
-        Dropped if there is no connection: the protocol is told of the next one and says what it needs there.
+        Dropped if there is no connection: the protocol is told of the next one and says what it needs there. Dropped
+        too if the same text still waits to be sent: a protocol's patience may be shorter than the limits allow.
         """
-        if self._ws is not None:
+        if self._ws is not None and text not in self._queued:
+            self._queued.add(text)
             self._outbox.append(text)
             self._outbox_filled.set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection now."""
+        return self._ws is not None
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something waits for the venue's limits."""
+        return bool(self._outbox)
+
+    def abort(self, error: str) -> None:
+        """End the present connection at once, if there is one; it will be made again."""
+        if self._ws is not None:
+            self._ws.abort(error)
 
     def look(self, mono_ns: int, *, was_late: bool) -> None:
         """
@@ -177,8 +210,9 @@ class Link:
 
     async def _connect(self) -> WebSocket | None:
         options = self._options
-        self._phase = LinkState.CONNECTING
+        self._phase = LinkState.WAITING if options.budget.connects.held_s else LinkState.CONNECTING
         await options.budget.connects.take()
+        self._phase = LinkState.CONNECTING
         self._attempt += 1
         try:
             return await open_websocket(
@@ -187,18 +221,45 @@ class Link:
                 frame_bytes_max=options.budget.limits.frame_bytes_max,
                 open_timeout_s=options.open_timeout_s,
                 close_timeout_s=options.close_timeout_s,
+                first_address=self._attempt - 1,
             )
         except ConnectFailed as exc:
             self._note_failure(exc)
-            if options.first_attempts and not self.was_open and self._attempt >= options.first_attempts:
+            if self._leave_alone(exc):
+                return None
+            self._failures += 1
+            if options.first_attempts and not self.was_open and self._failures >= options.first_attempts:
                 raise ConnectFailed(f"{exc} (attempt {self._attempt})") from exc
-            await self._wait(max(self._backoff.next_s(), exc.retry_after_s or 0.0))
+            await self._wait(self._backoff.next_s())
             return None
+
+    def _leave_alone(self, exc: ConnectFailed) -> bool:
+        """
+        Hold back every connection if the venue says that there were too many; whether it does.
+
+        Giving up would not help: whoever does is started again by a supervisor, and asks again too early.
+        """
+        asked_s = exc.retry_after_s
+        if asked_s is None and exc.status not in TOO_MUCH:
+            return False
+        if asked_s is None:
+            waits_s = max(self._backoff.refused_s(), UNTIMED_BAN_S if exc.status == 418 else 0.0)
+        else:
+            # Never less than our own pause: "0" would have us ask without end.
+            waits_s = max(self._backoff.next_s(), min(asked_s, self._options.budget.limits.ban_s_max))
+        for limit in (self._options.budget.connects, *self._options.held):
+            limit.hold(waits_s)
+        note = told_to_wait(ToldToWait(urlsplit(self._url).hostname or "", exc.status or 0, asked_s, waits_s))
+        if self._told.is_news(f"{exc.status} {asked_s}", self._clock.monotonic_ns()):
+            self._control("notice", **note)
+        return True
 
     def _note_failure(self, exc: ConnectFailed) -> None:
         error = self._last_error = str(exc)
         if self._notes.is_news(error, self._clock.monotonic_ns()):
-            self._control("connect_failed", url=self._url, role=self.plan.role, error=error, attempt=self._attempt)
+            self._control(
+                "connect_failed", url=self._shown_url, role=self.plan.role, error=error, attempt=self._attempt
+            )
 
     async def _serve(self, ws: WebSocket) -> None:
         """One epoch, from the made connection to the lost one."""
@@ -207,9 +268,9 @@ class Link:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                self._control("connected", url=self._url, role=self.plan.role)
+                self._control("connected", url=self._shown_url, role=self.plan.role)
                 sender = group.create_task(self._send_loop(ws), name=f"sender {self.plan.role}")
-                closed = await ws.read(self._on_message)
+                closed = await ws.read(self._on_message, before=self._options.before_frames)
                 self._ws = None
                 sender.cancel()
         finally:
@@ -228,9 +289,11 @@ class Link:
         self.was_open = True
         self.conn_epoch += 1
         self._attempt = 0
+        self._failures = 0
         self._notes.over()
         self._close_cause = ""
         self._outbox.clear()
+        self._queued.clear()
         self._outbox_filled.clear()
         self._ping_pending = False
         self._chunks_seen = ws.chunk_count
@@ -242,7 +305,7 @@ class Link:
         error = closed.error or self._close_cause
         self._last_error = error or f"closed with code {closed.code}{f' ({closed.reason})' if closed.reason else ''}"
         if not self._intake.is_closed:
-            details: dict[str, str | int] = {
+            details: dict[str, str | float] = {
                 "role": self.plan.role,
                 "code": closed.code,
                 "reason": closed.reason,
@@ -271,6 +334,8 @@ class Link:
                 continue
             # Only now is it decided what goes: a heartbeat may have come in ahead while the limits made us wait.
             text = outbox.popleft()
+            if text is not None:
+                self._queued.discard(text)
             if not ws.is_open:
                 return
             if text is None:
@@ -288,7 +353,7 @@ class Link:
             self._close_cause = f"we closed it: {cause}" if cause else ""
             self._group.create_task(_close_quietly(ws, cause), name=f"close {self.plan.role}")
 
-    def _control(self, event: str, **details: str | int) -> None:
+    def _control(self, event: str, **details: str | float) -> None:
         self._intake.control(self.conn_id, max(self.conn_epoch, 0), event, **details)
 
 

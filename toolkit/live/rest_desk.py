@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 
 import msgspec
 
-from toolkit.errors import BackpressureError, ConnectFailed, TransportError
+from toolkit.errors import BackpressureError, ConnectFailed, RequestFailed, TransportError
 from toolkit.frames import REST_IN, REST_OUT
-from toolkit.live.failure_notes import FailureNotes
+from toolkit.live.failure_notes import FailureNotes, told_to_wait
 from toolkit.live.intake import Intake
 from toolkit.messages import Message
 from toolkit.protocol import RestCall
-from toolkit.transport.rest import RestClient, RestResponse
+from toolkit.transport.failures import ToldToWait
+from toolkit.transport.rest import RETRY_AFTER_S_MAX, RestClient, RestResponse
 
 __all__ = ["RestDesk"]
 
@@ -29,6 +29,9 @@ class RestDesk:
     """
     Requests in the order they were asked for, and workers that make them.
 
+    A request is unique until it has left: one that still waits, for its turn or for the venue's limits, answers who
+    asks for the same once more. A protocol's patience may well be shorter than the queue.
+
     Attributes:
         client: The venue's REST interface.
     """
@@ -36,22 +39,32 @@ class RestDesk:
     def __init__(self, client: RestClient, intake: Intake) -> None:
         self.client = client
         self._intake = intake
-        self._pending: deque[RestCall] = deque()
+        self._pending: dict[RestCall, None] = {}
+        #: Taken from there, but held back by limits, or between two attempts.
+        self._held: set[RestCall] = set()
         self._arrival = asyncio.Event()
         self._notes = FailureNotes()
+        self._told = FailureNotes()
 
     def __len__(self) -> int:
         return len(self._pending)
 
     def put(self, call: RestCall) -> None:
-        """Ask for a request. Raises BackpressureError when far too many wait already."""
+        """Ask for a request, unless the same one waits. Raises BackpressureError when far too many wait already."""
+        if call in self._pending or call in self._held:
+            return
         if len(self._pending) >= PENDING_MAX:
             raise BackpressureError(
                 f"{PENDING_MAX:,} REST requests wait, the next is {call.tag!r}: the venue's limits do not allow so many; "
                 "ask for fewer pairs"
             )
-        self._pending.append(call)
+        self._pending[call] = None
         self._arrival.set()
+
+    def _next(self) -> RestCall:
+        call = next(iter(self._pending))
+        del self._pending[call]
+        return call
 
     async def drain(self, *, is_patient: bool) -> None:
         """
@@ -59,15 +72,22 @@ class RestDesk:
 
         Stops at the protocol's verdict that the venue cannot be recorded, and raises it. A request that got no usable
         answer is raised at the end, if the protocol could not do without it; a venue that nobody can reach at once,
-        unless `is_patient`: then it is tried until it answers.
+        unless `is_patient`: then it is tried until it answers. A venue that wants to be left alone is waited for in any
+        case: whoever gives up is started again by a supervisor, and asks again too early.
         """
         failed: TransportError | None = None
         protocol = self._intake.protocol
         while self._pending:
+            call = self._next()
             try:
-                await self.perform(self._pending.popleft(), is_patient=is_patient)
+                await self.perform(call, is_patient=is_patient)
             except ConnectFailed:
                 raise
+            except RequestFailed as exc:
+                if exc.retry_after_s is None:
+                    failed = failed or exc
+                else:
+                    self.put(call)
             except TransportError as exc:
                 failed = failed or exc
             if protocol.failure is not None:
@@ -82,10 +102,21 @@ class RestDesk:
                 self._arrival.clear()
                 await self._arrival.wait()
             try:
-                await self.perform(self._pending.popleft())
+                await self.perform(self._next())
             except TransportError:
                 # `perform` has recorded it as `request_failed`.
                 continue
+
+    async def ask(self, call: RestCall) -> list[Message]:
+        """Make one request for somebody who waits for its answer: as `perform`, but never kept waiting for hours."""
+        held_s = self.client.held_s
+        if held_s > RETRY_AFTER_S_MAX:
+            raise RequestFailed(
+                f"{call.method} {call.path}: {self.client.host} wants to be left alone for another {held_s:.0f} s; "
+                "ask again after that",
+                retry_after_s=held_s,
+            )
+        return await self.perform(call)
 
     async def perform(self, call: RestCall, *, is_patient: bool = False) -> list[Message]:
         """
@@ -100,18 +131,24 @@ class RestDesk:
 
         def sent(attempt: int) -> None:
             # The number of the request's own frame names it: unique in the recording, and nothing to remember.
+            self._unhold(call)
             context.update(id=intake.capture.next_seq, attempt=attempt)
             intake.take(NO_CONNECTION, 0, REST_OUT, call.body, _encode_context(context).decode())
 
         def answered(attempt: int, response: RestResponse) -> None:
-            self._notes.over()
+            if response.is_ok:
+                self._notes.over()
+            else:
+                self._hold(call)
             full = _encode_context({**context, "status": response.status}).decode()
             messages.extend(intake.take(NO_CONNECTION, 0, REST_IN, response.body, full))
 
         def unanswered(attempt: int, error: TransportError) -> None:
+            self._hold(call)
             if is_patient and self._notes.is_news(str(error), intake.capture.clock.monotonic_ns()):
                 self._record_failure(call, attempt, error)
 
+        self._hold(call)
         try:
             await self.client.request(
                 call.method,
@@ -122,12 +159,31 @@ class RestDesk:
                 on_attempt=sent,
                 on_response=answered,
                 on_error=unanswered,
+                on_told=self._note_silence,
             )
         except TransportError as exc:
             if not intake.is_closed:
                 self._record_failure(call, int(context.get("attempt", 0)), exc)
             raise
+        finally:
+            self._unhold(call)
         return messages
+
+    def _hold(self, call: RestCall) -> None:
+        # An attempt that is to come serves who has asked for the same meanwhile.
+        self._pending.pop(call, None)
+        self._held.add(call)
+
+    def _unhold(self, call: RestCall) -> None:
+        self._held.discard(call)
+
+    def _note_silence(self, told: ToldToWait) -> None:
+        """Say for how long the venue is left alone; once for each time that it asks for."""
+        if self._intake.is_closed:
+            return
+        said = f"{told.host} {told.status} {told.asked_s}"
+        if self._told.is_news(said, self._intake.capture.clock.monotonic_ns()):
+            self._intake.control(NO_CONNECTION, 0, "notice", **told_to_wait(told))
 
     def _record_failure(self, call: RestCall, attempt: int, error: TransportError) -> None:
         self._intake.control(NO_CONNECTION, 0, "request_failed", tag=call.tag, attempts=attempt, error=str(error))

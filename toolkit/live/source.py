@@ -12,6 +12,7 @@ from toolkit.capture import Capture
 from toolkit.datasource import OrderBookTrackerDataSource
 from toolkit.dispatch import MessageDispatcher
 from toolkit.errors import ConfigError, SymbolError
+from toolkit.live.clock_watch import ClockWatch
 from toolkit.live.intake import Intake, SourceStopped
 from toolkit.live.link import Link, LinkOptions
 from toolkit.live.rest_desk import RestDesk
@@ -26,7 +27,7 @@ from toolkit.transport.backoff import Backoff
 from toolkit.transport.limits import VenueBudget
 from toolkit.transport.rest import RestClient
 from toolkit.transport.security import tls_context
-from toolkit.transport.urls import WS_SCHEMES, check_url
+from toolkit.transport.urls import REST_SCHEMES, WS_SCHEMES, check_url, is_same_host, proxy_for
 from toolkit.venue import VenueLimits
 
 __all__ = ["LiveDataSource"]
@@ -100,23 +101,30 @@ class LiveDataSource(OrderBookTrackerDataSource):
         self._wait_for_venue = wait_for_venue
         self._look_s = look_s
         self._limits = limits
+        self._intake = Intake(protocol, capture, self.dispatcher, self._carry_out)
+        self._clocks = ClockWatch(self._intake, self._on_suspend)
         budget = budget if budget is not None else VenueBudget(limits, self._clock)
         tls = tls_context(ssl_ca)
+        for url in (check_url(ws_url, WS_SCHEMES), check_url(rest_url, REST_SCHEMES)):
+            proxy_for(url)  # one that cannot be used is said now, and not by every attempt
         self._link_options = LinkOptions(
-            ws_url=check_url(ws_url, WS_SCHEMES),
+            ws_url=ws_url,
             tls=tls,
             budget=budget,
+            held=(budget.rest,) if is_same_host(ws_url, rest_url) else (),
             open_timeout_s=open_timeout_s,
             close_timeout_s=close_timeout_s,
             first_attempts=0 if wait_for_venue else 3,
+            before_frames=self._clocks.glance,
         )
-        self._intake = Intake(protocol, capture, self.dispatcher, self._carry_out)
         self._rest = RestDesk(
             RestClient(
                 rest_url,
                 clock=self._clock,
                 limit=budget.rest,
                 backoff=lambda: self._backoff("rest"),
+                ban_s_max=limits.ban_s_max,
+                also_held=(budget.connects,) if is_same_host(ws_url, rest_url) else (),
                 tls=tls,
                 timeout_s=rest_timeout_s,
             ),
@@ -210,6 +218,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
                 watchdog = Watchdog(
                     self._intake,
                     self._links,
+                    clocks=self._clocks,
                     carry_out=self._carry_out,
                     open_links=self._open_links,
                     look_s=self._look_s,
@@ -283,6 +292,16 @@ class LiveDataSource(OrderBookTrackerDataSource):
             self._links[conn_id] = link
             link.start(self._group)
 
+    def _on_suspend(self, seconds: float) -> None:
+        """The market went on unheard, and who knows what still waits in the sockets: make every connection again."""
+        for link in self._links.values():
+            if link.is_open:
+                epoch = max(link.conn_epoch, 0)
+                self._intake.control(
+                    link.conn_id, epoch, "connection_stale", cause="suspend", silence_s=round(seconds, 3)
+                )
+                link.abort(f"the machine was suspended for {seconds:.0f} s")
+
     def _backoff(self, purpose: str) -> Backoff:
         return Backoff(f"{self._seed}:{purpose}", max_s=self._backoff_s_max)
 
@@ -300,7 +319,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
         pair = self.protocol.trading_pair(symbol)
         if call is None:
             return self.tracker.book(pair)
-        for message in await self._rest.perform(call):
+        for message in await self._rest.ask(call):
             if isinstance(message, BookSnapshot) and message.symbol == symbol:
                 book = OrderBook(pair)
                 book.apply_snapshot(message)
@@ -319,7 +338,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
         if known is not None:
             return known
         call = self.protocol.funding_request(symbol)
-        messages = await self._rest.perform(call) if call is not None else []
+        messages = await self._rest.ask(call) if call is not None else []
         for message in messages:
             if isinstance(message, FundingInfo) and message.symbol == symbol:
                 return message

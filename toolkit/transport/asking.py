@@ -8,7 +8,8 @@ import aiohttp
 import msgspec
 
 from toolkit.errors import ConnectFailed, TransportError
-from toolkit.transport.urls import REST_SCHEMES, check_url
+from toolkit.transport.failures import one_line
+from toolkit.transport.urls import REST_SCHEMES, check_url, public_url
 
 __all__ = ["ask_json"]
 
@@ -33,10 +34,12 @@ async def ask_json(method: str, url: str, body: bytes = b"", *, timeout_s: float
             answer = await response.read()
             status = response.status
     except aiohttp.ClientConnectorError as exc:
-        raise ConnectFailed(f"nobody answers at {url}: {exc.strerror or exc}") from None
+        raise ConnectFailed(f"nobody answers at {public_url(url)}: {one_line(exc, url)}") from None
     except (aiohttp.ClientError, TimeoutError) as exc:
-        raise TransportError(f"no answer from {url}: {str(exc) or type(exc).__name__}") from None
+        raise TransportError(f"no answer from {public_url(url)}: {one_line(exc, url)}") from None
     try:
         return status, msgspec.json.decode(answer)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise TransportError(f"{url} answered HTTP {status}, and no JSON: is it a `tickdeck serve`?") from None
+        raise TransportError(
+            f"{public_url(url)} answered HTTP {status}, and no JSON: is it a `tickdeck serve`?"
+        ) from None

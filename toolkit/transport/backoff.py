@@ -41,6 +41,11 @@ class Backoff:
         self._failure_count += 1
         return delay
 
+    def refused_s(self) -> float:
+        """As `next_s`, but no less than half the ceiling: a venue that said "too much" is not asked again at once."""
+        floor = self.ceiling_s / 2
+        return floor + self.next_s() / 2
+
     def lived(self, seconds: float) -> None:
         """A connection was up for that long; if long enough, the next delay is a small one again."""
         if seconds >= self._reset_after_s:

@@ -24,6 +24,8 @@ __all__ = ["FRAMES_BUFFERED", "VenueConnection"]
 #: No more than these are given to the reader in one turn of the event loop. A reader that keeps up leaves no more in
 #: the buffer than one read of the socket brought.
 FRAMES_BUFFERED: Final = 1024
+#: Bytes that may wait for a peer to read them: a thousand subscriptions are a tenth of it.
+UNREAD_BYTES_MAX: Final = 1 << 20
 _ANSWER_END: Final = b"\r\n\r\n"
 
 
@@ -38,11 +40,13 @@ class VenueConnection(ClientConnection):
 
     Attributes:
         chunk_count: Reads from the socket, of pongs and half frames too: whoever watches sees that the peer lives.
+        refusal: Why we ended it ourselves; empty if we did not.
     """
 
     def __init__(self, protocol: ClientProtocol, *, frame_bytes_max: int, **options: Any) -> None:
         super().__init__(protocol, **options)
         self.chunk_count = 0
+        self.refusal = ""
         self._splitter = FrameSplitter(frame_bytes_max, self._on_other)
         self._is_answered = False
         self._answer_tail = b""
@@ -126,6 +130,10 @@ class VenueConnection(ClientConnection):
     def _on_other(self, data: bytes) -> bool:
         self._goes_on = False
         super().data_received(data)
+        # Each ping is answered, and a peer that sends them without end and reads nothing would fill our memory.
+        if self.transport.get_write_buffer_size() > UNREAD_BYTES_MAX and not self.refusal:
+            self.refusal = f"the venue read nothing of {UNREAD_BYTES_MAX >> 10} KiB that we answered to its pings"
+            self.transport.abort()
         if not self._goes_on:
             # It was a close frame, or the library refused it: what follows is discarded there.
             self._splitter.pass_on()

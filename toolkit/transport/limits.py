@@ -55,6 +55,11 @@ class RateLimit:
             self._taken.append((self._clock.monotonic_ns(), tokens))
             self._taken_sum += tokens
 
+    @property
+    def held_s(self) -> float:
+        """For how much longer nothing is given because the venue said to wait."""
+        return max(0, self._held_until_ns - self._clock.monotonic_ns()) / NS_PER_S
+
     def hold(self, seconds: float) -> None:
         """Give nothing for that long: the venue said to wait."""
         self._held_until_ns = max(self._held_until_ns, self._clock.monotonic_ns() + round(seconds * NS_PER_S))

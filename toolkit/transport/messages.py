@@ -7,13 +7,13 @@ for speed and calls back instead.
 
 from __future__ import annotations
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
 
 from toolkit.errors import ConnectFailed
 from toolkit.transport.failures import connect_error, one_line
-from toolkit.transport.urls import is_loopback
-from toolkit.transport.websocket import ABNORMAL, Closed
+from toolkit.transport.urls import proxy_for, public_url
+from toolkit.transport.websocket import ABNORMAL, Closed, DirectConnect
 
 __all__ = ["MessageSocket", "open_message_socket"]
 
@@ -48,12 +48,13 @@ async def open_message_socket(
     Connect. A longer message ends the connection with code 1009; of those that nobody has read yet, so many are taken
     from the socket. Raises ConnectFailed.
     """
+    shown = public_url(url)
     try:
-        connection = await connect(
+        connection = await DirectConnect(
             url,
             compression=None,
             user_agent_header="tickdeck",
-            proxy=None if is_loopback(url) else True,
+            proxy=proxy_for(url),
             open_timeout=open_timeout_s,
             ping_interval=None,
             max_size=message_bytes_max,
@@ -61,11 +62,13 @@ async def open_message_socket(
         )
     except InvalidStatus as exc:
         status = f"HTTP {exc.response.status_code} {exc.response.reason_phrase}"
-        raise ConnectFailed(f"{url}: {status} instead of a WebSocket; check the URL") from exc
+        raise ConnectFailed(f"{shown}: {status} instead of a WebSocket; check the URL") from exc
     except TimeoutError as exc:
-        raise ConnectFailed(f"{url}: no answer within {open_timeout_s:g} s; check the address and the network") from exc
-    except (InvalidHandshake, InvalidURI) as exc:
-        raise ConnectFailed(f"{url}: it does not speak WebSocket ({one_line(exc)}); check the URL") from exc
+        raise ConnectFailed(
+            f"{shown}: no answer within {open_timeout_s:g} s; check the address and the network"
+        ) from exc
+    except (InvalidHandshake, InvalidProxy, InvalidURI, UnicodeError) as exc:
+        raise ConnectFailed(f"{shown}: it does not speak WebSocket ({one_line(exc, url)}); check the URL") from exc
     except OSError as exc:
         raise ConnectFailed(connect_error(url, exc)) from exc
     return MessageSocket(connection)

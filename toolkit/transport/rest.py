@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -14,17 +15,25 @@ from yarl import URL
 from toolkit.clock import Clock
 from toolkit.errors import ConnectFailed, RequestFailed, TransportError
 from toolkit.transport.backoff import Backoff
-from toolkit.transport.failures import connect_error, one_line, retry_after_s
+from toolkit.transport.failures import (
+    TOO_MUCH,
+    UNTIMED_BAN_S,
+    ToldToWait,
+    asked_pause_s,
+    connect_error,
+    one_line,
+)
 from toolkit.transport.limits import RateLimit
 from toolkit.transport.security import tls_context
-from toolkit.transport.urls import REST_SCHEMES, check_url, proxy_for
+from toolkit.transport.urls import REST_SCHEMES, check_url, join_url, proxy_for, public_url
 
-__all__ = ["RestClient", "RestResponse"]
+__all__ = ["RETRY_AFTER_S_MAX", "RestClient", "RestResponse"]
 
-#: Statuses that say "too much": 429 everywhere, 418 where a venue has banned the address for not minding its 429s.
-_TOO_MUCH: Final = frozenset({418, 429})
-#: A venue that asks for a longer pause than this is not waited for.
-RETRY_AFTER_S_MAX = 300.0
+#: A request is not kept for longer than this: it fails, and whoever needs its answer asks anew. The venue is left alone
+#: for as long as it said all the same.
+RETRY_AFTER_S_MAX: Final = 300.0
+#: What may stand in a request target as it is (RFC 3986): reserved and unreserved characters, and what is encoded.
+_TARGET_SAFE: Final = "/?#[]@!$&'()*+,;=:%-._~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,7 @@ class RestResponse:
     @property
     def may_change(self) -> bool:
         """Whether asking again may give another answer."""
-        return self.status in _TOO_MUCH or self.status >= 500
+        return self.status in TOO_MUCH or self.status >= 500
 
 
 class RestClient:
@@ -58,9 +67,11 @@ class RestClient:
     One venue's REST interface. An `async with` opens the session and closes it. Raises ConfigError for a bad URL.
 
     Args:
-        base_url: What paths are appended to.
+        base_url: What paths are appended to. What is no ASCII in either is percent-encoded as UTF-8 (RFC 3986, 2.5).
         clock: What pauses are measured on.
         limit: Weight of requests in a minute; requests wait for room in it, in order.
+        ban_s_max: The venue is left alone for no longer than this, whatever it asks for.
+        also_held: What else is held back while the venue wants to be left alone: all that goes to the same address.
         backoff: Makes the delays between attempts, anew for every request.
         tls: For https URLs; the system's authorities, if None.
         timeout_s: For one attempt, from the connecting to the body's last byte.
@@ -75,15 +86,22 @@ class RestClient:
         clock: Clock,
         limit: RateLimit,
         backoff: Callable[[], Backoff],
+        ban_s_max: float = 3600.0,
+        also_held: Sequence[RateLimit] = (),
         tls: ssl.SSLContext | None = None,
         timeout_s: float = 20.0,
         attempts_max: int = 4,
         body_bytes_max: int = 64 * 1024 * 1024,
     ) -> None:
         self.base_url = check_url(base_url, REST_SCHEMES)
+        self.host = urlsplit(base_url).hostname or ""
         self._clock = clock
         self._limit = limit
         self._backoff = backoff
+        self._ban_s_max = ban_s_max
+        self._held = (limit, *also_held)
+        #: Of refusals without a time, over all requests: each makes the silence that follows longer.
+        self._refusals = backoff()
         self._tls = tls
         self._timeout_s = timeout_s
         self._attempts_max = attempts_max
@@ -126,6 +144,7 @@ class RestClient:
         on_attempt: Callable[[int], None] = lambda attempt: None,
         on_response: Callable[[int, RestResponse], None] = lambda attempt, response: None,
         on_error: Callable[[int, TransportError], None] = lambda attempt, error: None,
+        on_told: Callable[[ToldToWait], None] = lambda told: None,
     ) -> RestResponse:
         """
         Ask until there is an answer of success, and return that.
@@ -133,13 +152,14 @@ class RestClient:
         A network error, a status of 429 or from 500 on is tried again, after the pause that the venue asked for or
         one of our own; not if the request may not be repeated (`is_idempotent`), and at most `attempts_max` times
         unless `is_patient`. `on_attempt(n)` runs right before attempt n (from 1) leaves, `on_response` for every
-        answer of whatever status, `on_error` for every attempt that got none.
+        answer of whatever status, `on_error` for every attempt that got none, `on_told` when the venue wants to be left
+        alone, which holds back every request of this client.
 
         Raises ConnectFailed or RequestFailed with what the last attempt found, and what the callbacks raise. Safe
         to cancel.
         """
         if self._session is None:
-            raise RequestFailed(f"{method} {self._url(path)}: the session is not open; ask before it is closed")
+            raise RequestFailed(f"{method} {self._shown(path)}: the session is not open; ask before it is closed")
         backoff = self._backoff()
         attempt = 0
         while True:
@@ -155,48 +175,76 @@ class RestClient:
             else:
                 on_response(attempt, response)
                 if response.is_ok:
+                    self._refusals = self._backoff()
                     return response
                 error, may_change = self._refusal(method, path, response), response.may_change
-                pause_s = response.retry_after_s
+                pause_s = self._leave_alone(response, on_told)
+                error.retry_after_s = pause_s
             is_last = not is_idempotent or (attempt >= self._attempts_max and not is_patient)
             if is_last or not may_change or (pause_s or 0) > RETRY_AFTER_S_MAX:
-                raise type(error)(f"{error}{f' (attempt {attempt})' if attempt > 1 else ''}") from error
-            await self._pause(response_asked_s=pause_s, backoff_s=backoff.next_s())
+                text = f"{error}{f' (attempt {attempt})' if attempt > 1 else ''}"
+                raise type(error)(text, retry_after_s=error.retry_after_s) from error
+            if pause_s is None:
+                await self._clock.sleep(backoff.next_s())
 
-    async def _pause(self, *, response_asked_s: float | None, backoff_s: float) -> None:
-        if response_asked_s is not None:
-            # It is the address that was told to wait, not this one request.
-            self._limit.hold(response_asked_s)
+    @property
+    def held_s(self) -> float:
+        """For how much longer the venue is left alone, seconds."""
+        return self._limit.held_s
+
+    def _leave_alone(self, response: RestResponse, on_told: Callable[[ToldToWait], None]) -> float | None:
+        """
+        Hold back every request if this answer says that there were too many; for how long, or None if it does not.
+
+        It is the address that is told to wait, not this one request.
+        """
+        asked_s = response.retry_after_s
+        if asked_s is None:
+            if response.status not in TOO_MUCH:
+                return None
+            pause_s = max(self._refusals.refused_s(), UNTIMED_BAN_S if response.status == 418 else 0.0)
         else:
-            await self._clock.sleep(backoff_s)
+            pause_s = min(asked_s, self._ban_s_max)
+        for limit in self._held:
+            limit.hold(pause_s)
+        on_told(ToldToWait(self.host, response.status, asked_s, pause_s))
+        return pause_s
 
     async def _fetch(self, method: str, path: str, body: bytes) -> RestResponse:
         """One attempt. Raises ConnectFailed, RequestFailed."""
-        url = self._url(path)
+        url = join_url(self.base_url, path)
+        shown = f"{method} {self._shown(path)}"
         if self._session is None:
-            raise RequestFailed(f"{method} {url}: the session was closed meanwhile")
+            raise RequestFailed(f"{shown}: the session was closed meanwhile")
         try:
             async with self._session.request(
                 method,
-                URL(url, encoded=True),
+                URL(quote(url, safe=_TARGET_SAFE), encoded=True),
                 data=body or None,
                 headers={"Content-Type": "application/json"} if body else None,
                 allow_redirects=False,
                 proxy=proxy_for(url),
             ) as response:
-                content = await self._read(response, f"{method} {url}")
-                return RestResponse(response.status, content, retry_after_s(response.headers))
+                content = await self._read(response, shown)
+                asked_s = asked_pause_s(response.status, response.headers, content)
+                return RestResponse(response.status, content, asked_s)
         except aiohttp.ClientConnectorCertificateError as exc:
             cause = exc.certificate_error
-            raise ConnectFailed(connect_error(url, cause) if isinstance(cause, OSError) else str(cause)) from exc
+            raise ConnectFailed(
+                connect_error(url, cause) if isinstance(cause, OSError) else one_line(exc, url)
+            ) from exc
+        except aiohttp.ClientProxyConnectionError as exc:
+            raise ConnectFailed(f"{shown}: the proxy cannot be reached ({one_line(exc.os_error)}); check it") from exc
+        except aiohttp.ClientHttpProxyError as exc:
+            raise ConnectFailed(f"{shown}: the proxy refused ({exc.status} {exc.message}); check it") from exc
         except aiohttp.ClientConnectorError as exc:
             raise ConnectFailed(connect_error(url, exc.os_error)) from exc
         except TimeoutError as exc:
-            raise RequestFailed(f"{method} {url}: no answer within {self._timeout_s:g} s; check the network") from exc
+            raise RequestFailed(f"{shown}: no answer within {self._timeout_s:g} s; check the network") from exc
         except aiohttp.InvalidURL as exc:
-            raise RequestFailed(f"{method} {url}: not a URL; check the option") from exc
+            raise RequestFailed(f"{shown}: not a URL; check the option") from exc
         except aiohttp.ClientError as exc:
-            raise RequestFailed(f"{method} {url}: the answer broke off ({one_line(exc)})") from exc
+            raise RequestFailed(f"{shown}: the answer broke off ({one_line(exc, url)})") from exc
 
     async def _read(self, response: aiohttp.ClientResponse, what: str) -> bytes:
         # Counted after decoding, so that a small body cannot unpack into a large one.
@@ -207,13 +255,12 @@ class RestClient:
                 raise RequestFailed(f"{what}: the body is longer than {self._body_bytes_max:,} bytes; refused")
         return bytes(content)
 
-    def _url(self, path: str) -> str:
-        if not path:
-            return self.base_url
-        return f"{self.base_url.rstrip('/')}/{path.lstrip('/')}"
+    def _shown(self, path: str) -> str:
+        """What people may see of a request's URL: the protocol's own part of it has no secrets."""
+        return join_url(public_url(self.base_url), path)
 
     def _refusal(self, method: str, path: str, response: RestResponse) -> RequestFailed:
         start = " ".join(response.body[:120].decode("utf-8", "replace").split())
         return RequestFailed(
-            f"{method} {self._url(path)}: HTTP {response.status}, expected 200; the body says {start!r}"
+            f"{method} {self._shown(path)}: HTTP {response.status}, expected 200; the body says {start!r}"
         )

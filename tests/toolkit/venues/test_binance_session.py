@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.toolkit.venues.binance_harness import MS, Session, events, listed, usdm_diff
@@ -262,3 +263,13 @@ def test_the_plan_has_the_limits_of_the_venue() -> None:
     assert (find_venue("binance-usdm").limits.messages_per_second or 99) < 10
     session = started()
     assert all(plan.heartbeat.ping_text is None for plan in session.protocol.connections())
+
+
+def test_a_deaf_connection_is_subscribed_again() -> None:
+    """By all of its streams; the venue takes those that it has already as done."""
+    session = started()
+    first = [request for request in session.protocol.requests() if isinstance(request, SendText)]
+    session.control("resubscribe", 0)
+    (again,) = [request for request in session.protocol.requests() if isinstance(request, SendText)]
+    names = [msgspec.json.decode(request.text)["params"] for request in first if request.conn_id == 0]
+    assert (again.conn_id, msgspec.json.decode(again.text)["params"]) == (0, names[0])

@@ -50,6 +50,9 @@ class Host(Protocol):
     def mark_stale(
         self, frame: Frame, stream: Stream, cause: str, messages: list[Message], detail: str = ""
     ) -> None: ...
+    def mark_missing(
+        self, frame: Frame, stream: Stream, cause: str, messages: list[Message], detail: str = ""
+    ) -> None: ...
     def event(
         self,
         frame: Frame,
@@ -184,17 +187,9 @@ class Books:
         is_news = not stream.last_recv and not join.was_told
         if is_news and frame.ts_recv - join.waiting_since > WAIT_S_MAX * NS_PER_S:
             join.was_told = True
-            messages.append(
-                host.event(
-                    frame,
-                    EventKind.STALE,
-                    stream=stream,
-                    sub_seq=len(messages),
-                    cause="no_snapshot",
-                    ts_start=join.waiting_since,
-                    detail=f"diffs came for {WAIT_S_MAX:g} s and no snapshot that they follow: there is no book",
-                )
-            )
+            stream.since_recv = join.waiting_since
+            detail = f"diffs came for {WAIT_S_MAX:g} s and no snapshot that they follow: there is no book"
+            host.mark_missing(frame, stream, "no_snapshot", messages, detail)
         messages.append(msgspec.structs.replace(diff, form=FORM_UNJOINED, fused=False))
         if self._ask_for is not None and symbol not in self._requests.next_ask:
             self._ask_for(symbol)
@@ -291,8 +286,10 @@ class Books:
         if symbol in self._requests.refresh:
             self._requests.refresh[symbol] = mono_ns
 
-    def asked(self, symbol: str) -> None:
-        """A request for a snapshot left: from here on diffs are kept for it."""
+    def asked(self, symbol: str, mono_ns: int) -> None:
+        """A request for a snapshot left: from here on diffs are kept for it, and its answer is awaited."""
+        if symbol in self._requests.next_ask:
+            self._requests.next_ask[symbol] = mono_ns + round(ANSWER_S_MAX * NS_PER_S)
         join = self.joins.get(symbol)
         if join is not None and join.is_joined and join.recent is None:
             join.recent = []

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -229,13 +230,18 @@ class BinanceMarketProtocol(VenueProtocol):
         names = [f"{symbol.lower()}@{channel.suffix}" for symbol, channel in streams]
         self._queue += self._subscriptions.connected(frame.conn_id, names)
 
+    def _resubscribe(self, frame: Frame, role: str) -> None:
+        # The venue takes a stream that it has already as done, and one that it has lost begins.
+        names = [f"{symbol.lower()}@{channel.suffix}" for symbol, channel in self._plan().get(role, [])]
+        self._queue += self._subscriptions.connected(frame.conn_id, names)
+
     def _on_sent(self, frame: Frame) -> None:
         if frame.kind != REST_OUT:
             self._subscriptions.sent(frame)
             return
         tag = str(_decode_dict(frame.context or "{}").get("tag", ""))
         if tag.startswith("depth:"):
-            self._books.asked(tag.removeprefix("depth:"))
+            self._books.asked(tag.removeprefix("depth:"), frame.ts_mono)
 
     def _on_disconnected(self, frame: Frame, streams: list[Stream]) -> list[Message]:
         self._subscriptions.disconnected(frame.conn_id)
@@ -260,7 +266,8 @@ class BinanceMarketProtocol(VenueProtocol):
         if any(not channel.suffix for channel in self.channels) and mono_ns >= self._open_interest_mono:
             self._open_interest_mono = mono_ns + round(OPEN_INTEREST_S * NS_PER_S)
             requests += [
-                self._get("openInterest", f"openInterest:{symbol}", f"symbol={symbol}") for symbol in self._wanted
+                self._get("openInterest", f"openInterest:{symbol}", f"symbol={quote(symbol)}")
+                for symbol in self._wanted
             ]
         return requests
 
@@ -269,7 +276,7 @@ class BinanceMarketProtocol(VenueProtocol):
 
     def _depth_call(self, symbol: str, tag: str = "depth") -> RestCall:
         product = self.product
-        query = f"symbol={symbol}&limit={product.snapshot_levels}"
+        query = f"symbol={quote(symbol)}&limit={product.snapshot_levels}"
         return self._get("depth", f"{tag}:{symbol}", query, product.snapshot_weight)
 
     def snapshot_request(self, symbol: str) -> RestCall | None:
@@ -279,7 +286,7 @@ class BinanceMarketProtocol(VenueProtocol):
     def funding_request(self, symbol: str) -> RestCall | None:
         if self.product.is_spot:
             return None
-        return self._get("premiumIndex", f"premiumIndex:{symbol}", f"symbol={symbol}")
+        return self._get("premiumIndex", f"premiumIndex:{symbol}", f"symbol={quote(symbol)}")
 
     # -- WebSocket frames --------------------------------------------------------------------------------------
 

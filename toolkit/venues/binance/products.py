@@ -105,6 +105,9 @@ class Product:
 #: A ping counts as one of the 5 messages a second.
 HEARTBEAT: Final = Heartbeat(ping_text=None, interval_s=20.0, idle_s_max=45.0)
 
+#: "IP bans are tracked and scale in duration for repeat offenders, from 2 minutes to 3 days" (the venue's page of limits).
+BAN_S_MAX: Final = 3 * 24 * 3600.0
+
 SPOT: Final = Product(
     venue="binance-spot",
     title="Binance spot",
@@ -127,6 +130,7 @@ SPOT: Final = Product(
         messages_per_minute=12_000,
         messages_per_second=4,
         rest_weight_per_minute=5000,
+        ban_s_max=BAN_S_MAX,
     ),
 )
 _FUTURES_DIFFS: Final = {"100ms": "depth@100ms", "0ms": "depth@0ms", "250ms": "depth", "500ms": "depth@500ms"}
@@ -138,6 +142,7 @@ _FUTURES_LIMITS: Final = VenueLimits(
     messages_per_minute=12_000,
     messages_per_second=8,
     rest_weight_per_minute=2000,
+    ban_s_max=BAN_S_MAX,
 )
 USDM: Final = Product(
     venue="binance-usdm",
