@@ -25,12 +25,22 @@ from typing import Final, NamedTuple
 import msgspec
 import pyarrow as pa
 
+from recordings.file_names import files_of
 from recordings.files import open_regular
-from recordings.manifest import TableFile, inside
+from recordings.manifest import TableFile, inside, read_manifest
 from toolkit.clock import NS_PER_S, SystemClock
-from toolkit.errors import RecordingDamaged
+from toolkit.errors import RecordingDamaged, RecordingError
 
-__all__ = ["check_files", "checked_path", "checks_are_on", "file_problem", "open_checked", "read_checked", "set_checks"]
+__all__ = [
+    "check_files",
+    "checked_path",
+    "checks_are_on",
+    "file_problem",
+    "missing",
+    "open_checked",
+    "read_checked",
+    "set_checks",
+]
 
 #: A file that was changed so short a time ago may be changed again without a new state: file systems count coarsely.
 FRESH_NS: Final = 2 * NS_PER_S
@@ -173,7 +183,7 @@ def file_problem(folder: Path, file: TableFile) -> str:
     path = inside(folder, file.path)
     try:
         handle = _opened(path)
-    except RecordingDamaged as exc:
+    except RecordingError as exc:
         return str(exc).removeprefix(f"{path} ")
     try:
         return _problem(folder, file, handle, is_fresh=True)
@@ -181,11 +191,23 @@ def file_problem(folder: Path, file: TableFile) -> str:
         os.close(handle)
 
 
+def missing(path: Path) -> RecordingError:
+    """What to raise for a file that is not there: whether it is still one of the recording, only the manifest knows."""
+    folder = path.parent.parent
+    with contextlib.suppress(RecordingError):
+        names = {file.path for file in files_of(read_manifest(folder))}
+        if path.relative_to(folder).as_posix() not in names:
+            return RecordingError(
+                f"{path} went while the recording was open: it was compacted, renormalized or pruned; open it again"
+            )
+    return RecordingDamaged(f"{path} is missing")
+
+
 def _opened(path: Path) -> int:
     try:
         return open_regular(path)
     except FileNotFoundError:
-        raise RecordingDamaged(f"{path} is missing") from None
+        raise missing(path) from None
     except OSError as exc:
         raise RecordingDamaged(f"{path} cannot be read: {exc.strerror}") from None
 

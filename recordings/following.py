@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from recordings.growing import GrowingRecording
-from recordings.lock import owner_is_alive
+from recordings.lock_state import is_held
 from recordings.tee_client import TeeConnection, describe
 from recordings.tee_wire import CODE_ENDED, CODE_GONE, CODE_SLOW, read_tee_file
 from toolkit.clock import NS_PER_S, Clock, SystemClock
@@ -177,9 +177,10 @@ class Follower:
     def _check_life(self) -> None:
         now, life = self._clock.monotonic_ns(), self.recording.signs_of_life()
         # While the last segment is sealed nothing moves for long, but its recorder is still there.
-        if life != self._life or owner_is_alive(self.recording.folder):
+        is_due = now - self._life_ns > self._patience_ns
+        if life != self._life or (is_due and is_held(self.recording.folder)):
             self._life, self._life_ns = life, now
-        elif now - self._life_ns > self._patience_ns:
+        elif is_due:
             raise RecordingError(
                 f"{self.recording.folder}: nothing has been written for {self._patience_ns / NS_PER_S:g} s after frame "
                 f"{self.recording.next_seq - 1}, and its status is {self.recording.manifest.status!r}: its recorder has "

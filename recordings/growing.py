@@ -71,6 +71,8 @@ class GrowingRecording:
             raise RecordingError(
                 f"{self.folder} holds another recording now than when it was opened: follow that one anew"
             )
+        if len(manifest.segments) < len(self.manifest.segments):
+            self._place = (-1, 0, 0)  # it was compacted: journals have numbers from the start again
         self._stamp, self.manifest = stamp, manifest
         return True
 
@@ -103,7 +105,7 @@ class GrowingRecording:
             before = self.next_seq
             try:
                 yield from self._sealed()
-            except RecordingDamaged:
+            except RecordingError:
                 if self.look():
                     continue  # it was compacted
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -15,8 +16,11 @@ import pyarrow.compute as pc
 
 from recordings.capture_files import CaptureFile
 from recordings.checkpoints import write_checkpoint
+from recordings.file_names import FILE_FOLDERS, is_ours
+from recordings.files import disk_refusals, make_folder
 from recordings.frame_batches import frames_to_batch
 from recordings.line_blocks import merged_blocks, raw_batch
+from recordings.lock import LOCK_NAME, FolderLock
 from recordings.manifest import InputFile, Manifest, Segment, SourceInfo, TableFile, write_manifest
 from recordings.normalize import Normalizer
 from recordings.parquet_options import SMALL, Compression
@@ -27,10 +31,10 @@ from toolkit.errors import ConfigError, ImportFailed
 from toolkit.frames import DAMAGED, REST_IN, WS_IN, Frame
 from toolkit.garbage import rare_collections
 from toolkit.kernels.shelf import are_compiled, note_compiled
-from toolkit.protocol import ProtocolOptions
+from toolkit.protocol import ProtocolOptions, VenueProtocol
 from toolkit.venue import find_venue
 
-__all__ = ["ImportOptions", "import_capture", "is_worth_compiling", "new_recording_folder"]
+__all__ = ["ImportOptions", "import_capture", "is_worth_compiling"]
 
 #: A segment is sealed at this many frames or payload bytes; an import holds two of them in memory.
 SEGMENT_FRAMES: Final = 500_000
@@ -69,15 +73,37 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
     compiled: bool | None = None
 
 
-def new_recording_folder(folder: Path) -> Path:
-    """Make the folder of a new recording. Raises ConfigError if there is something in it already."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} already exists and is not an empty folder: name another one")
+@contextlib.contextmanager
+def _new_recording(folder: Path) -> Iterator[None]:
+    """The folder of a new recording, made and locked within the block. Raises ConfigError if anything is in it already."""
+    _check_empty(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, parents=True)
     except OSError as exc:
         raise ConfigError(f"{folder} cannot be made: {exc.strerror}") from None
-    return folder
+    with FolderLock(folder):
+        _check_empty(folder)  # another import may have come first
+        try:
+            with disk_refusals(folder, "nothing was imported; see to the disk, then import again"):
+                yield
+        except BaseException:
+            _take_back(folder)
+            raise
+
+
+def _take_back(folder: Path) -> None:
+    """Remove what an import made that did not come to its end, so that it can be run again."""
+    for place in FILE_FOLDERS:
+        with contextlib.suppress(OSError):
+            for path in (folder / place).iterdir():
+                if is_ours(path.name):
+                    path.unlink()
+            (folder / place).rmdir()
+
+
+def _check_empty(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(path.name != LOCK_NAME for path in folder.iterdir())):
+        raise ConfigError(f"{folder} already exists and is not an empty folder: name another one")
 
 
 def import_capture(
@@ -99,27 +125,40 @@ def import_capture(
     Raises:
         ImportFailed: A file cannot be read, or no line of it can.
         ConfigError: Unknown venue or format, or the folder is taken.
+        RecordingLocked: Another process writes into it.
     """
     spec = find_venue(options.venue)
     protocol = spec.make_protocol(ProtocolOptions())
     files = [CaptureFile(path, options.line_format, options.time_unit) for path in paths]
     metadata = _metadata_replies(options)
     _first_frame_times(files)
-    new_recording_folder(folder)
+    with _new_recording(folder):
+        return _import(files, metadata, folder, options, spec.name, protocol, progress)
+
+
+def _import(
+    files: Sequence[CaptureFile],
+    metadata: Sequence[tuple[str, bytes]],
+    folder: Path,
+    options: ImportOptions,
+    venue: str,
+    protocol: VenueProtocol,
+    progress: Progress | None,
+) -> Manifest:
     manifest = Manifest(software=SOFTWARE, origin="import", digest_version=DIGEST_VERSION)
-    manifest.sources = [SourceInfo(spec.name, protocol.version)]
-    normalizer = Normalizer({spec.name: protocol})
-    total = sum(path.stat().st_size for path in paths)
+    manifest.sources = [SourceInfo(venue, protocol.version)]
+    normalizer = Normalizer({venue: protocol})
+    total = sum(file.path.stat().st_size for file in files)
     by_batch = is_worth_compiling(options, total) and normalizer.compile()
     with rare_collections(), _Sealer(folder, manifest, normalizer, options) as sealer:
         if by_batch:
-            for batch in _batches(spec.name, files, metadata):
+            for batch in _batches(venue, files, metadata):
                 sealer.add_batch(batch)
                 if progress is not None:
                     progress(sum(file.bytes_read for file in files), total)
             note_compiled()
         else:
-            for frame in _frames(spec.name, files, metadata):
+            for frame in _frames(venue, files, metadata):
                 sealer.add(frame)
                 if progress is not None and frame.capture_seq % 4096 == 0:
                     progress(sum(file.bytes_read for file in files), total)

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recordings.checking import check_files, open_checked
+from recordings.checking import check_files, missing, open_checked
 from recordings.manifest import Manifest, Segment, inside, read_manifest
 from recordings.rows import book_messages, flat_messages, frames, split_complete
 from recordings.schema import MESSAGE_TABLES, RAW_TABLE, TABLES
@@ -336,7 +336,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise RecordingDamaged(f"{path} is missing") from None
+        raise missing(path) from None
     except (pa.ArrowException, OSError, KeyError, IndexError, ValueError, OverflowError) as exc:
         text = str(exc).partition("\n")[0]
         raise RecordingDamaged(

@@ -14,6 +14,7 @@ from recordings.checkpoints import Checkpoint, load_checkpoint
 from recordings.manifest import Manifest, Segment
 from recordings.normalize import Normalizer
 from recordings.recording import Recording
+from recordings.rewriting import is_rewrite_pending
 from recordings.schema import RAW_TABLE
 from recordings.seek_points import open_points
 from toolkit.digest import DIGEST_VERSION, DigestChain
@@ -76,6 +77,8 @@ def verify(path: Path, progress: Progress | None = None) -> Verification:
         result.notes.append("it is being recorded, or its recorder died: only what is sealed was checked")
     if not recording.manifest.is_checked:
         result.notes.append("format version 1: its manifest has no checksum, so nothing vouches for what it says")
+    if is_rewrite_pending(path):
+        result.notes.append("it is being rewritten, or that was interrupted: `tickdeck recover` finishes it then")
     sound_files = _check_files(recording, result)
     _check_segments(recording, result)
     advance = progress or (lambda _: None)

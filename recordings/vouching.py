@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from recordings.files import file_hash
+from recordings.checking import file_problem
 from recordings.manifest import TableFile, inside
 from toolkit.errors import RecordingDamaged
 
@@ -21,23 +21,10 @@ def vouched(folder: Path, files: Iterable[TableFile]) -> list[Path]:
     """
     paths = []
     for file in files:
-        path = inside(folder, file.path)
-        try:
-            size, digest = path.stat().st_size, file_hash(path)
-        except FileNotFoundError:
-            raise _damaged(path, "it is missing") from None
-        except OSError as exc:
-            raise _damaged(path, f"it cannot be read: {exc.strerror}") from None
-        if size != file.bytes:
-            raise _damaged(path, f"it has {size:,} bytes, expected {file.bytes:,}")
-        if digest != file.blake2b:
-            raise _damaged(path, "its BLAKE2b hash is not that of the manifest")
-        paths.append(path)
+        if problem := file_problem(folder, file):
+            raise RecordingDamaged(
+                f"{inside(folder, file.path)} {problem}; nothing was changed, since that would hide it: put a sound copy "
+                "in its place, and see `tickdeck verify`"
+            )
+        paths.append(inside(folder, file.path))
     return paths
-
-
-def _damaged(path: Path, why: str) -> RecordingDamaged:
-    return RecordingDamaged(
-        f"{path} is not the file that was sealed ({why}): nothing was changed, since that would hide it; "
-        "put a sound copy in its place, and see `tickdeck verify`"
-    )

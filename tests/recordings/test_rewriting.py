@@ -266,7 +266,7 @@ def test_damage_is_not_rewritten_into_something_sound(name: str, table: str, tmp
         renormalize(folder)
         assert verify(folder).problems == []
         return
-    with pytest.raises(RecordingDamaged, match=r"is not the file that was sealed \(its BLAKE2b hash .* nothing was"):
+    with pytest.raises(RecordingDamaged, match=r"is not the file that was sealed: its BLAKE2b hash .*; nothing was"):
         REWRITES[name](folder)
     assert files_on_disk(folder) == before
     assert not verify(folder).is_sound
@@ -277,7 +277,7 @@ def test_a_missing_file_stops_a_rewrite(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "tape"
     session(folder)
     (folder / "raw" / "000001.parquet").unlink()
-    with pytest.raises(RecordingDamaged, match=r"000001.parquet is not the file that was sealed \(it is missing\)"):
+    with pytest.raises(RecordingDamaged, match=r"000001.parquet is missing; nothing was changed"):
         REWRITES[name](folder)
     assert read_manifest(folder).segments[0].tables["raw"].path == "raw/000000.parquet"
 

@@ -72,6 +72,9 @@ def main(argv: list[str] | None = None) -> Any:
     except TickdeckError as exc:
         click.echo(f"Error: {exc}", err=True)
         status = 1
+    except MemoryError:
+        click.echo("Error: there is not enough memory for this; nothing that was on disk is lost", err=True)
+        status = 1
     except BrokenPipeError:
         # Whoever read our output has seen enough (`| head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
