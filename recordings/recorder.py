@@ -37,9 +37,12 @@ from toolkit.digest import DIGEST_VERSION
 from toolkit.dispatch import MessageDispatcher
 from toolkit.errors import BackpressureError, ConfigError, RecordingError
 from toolkit.frames import CONTROL, Frame, control_payload
-from toolkit.live import LiveDataSource
+from toolkit.live import Fleet, LiveDataSource
+from toolkit.live.fleet import SourceFactory
 from toolkit.messages import EventKind, Message, OrderBookMessage, StreamEvent, Trade
 from toolkit.protocol import ProtocolOptions
+from toolkit.rng import fresh_seed
+from toolkit.transport.limits import VenueBudget
 from toolkit.transport.urls import public_url
 from toolkit.venue import VenueSpec
 
@@ -166,9 +169,8 @@ class Recorder:
     _normalizer: Normalizer | None = None
     _tee: Tee | None = None
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
-    _sources: list[LiveDataSource] = field(default_factory=list)
+    _fleet: Fleet | None = None
     _seals: list[asyncio.Task[Any]] = field(default_factory=list)
-    _has_begun: bool = False
     _segment: int = 0
     _written_before: int = 0
     _segment_from: int = 0
@@ -211,7 +213,7 @@ class Recorder:
             try:
                 return await self._record(folder, is_new, lock)
             except BaseException as exc:
-                if is_new and not self._has_begun:
+                if is_new and not (self._fleet and self._fleet.has_begun):
                     _remove_empty(folder)
                 if isinstance(exc, OSError):
                     raise RecordingError(_disk_refused(folder, exc)) from exc
@@ -227,16 +229,25 @@ class Recorder:
         capture = capture_with(
             self.options.privacy, self._write_down, self.clock, first_seq, normalizer.conn_id_max + 1
         )
-        self._sources = [self._source(venue, normalizer, capture) for venue in self.options.venues]
+        seed = self.options.backoff_seed
+        fleet = self._fleet = Fleet(
+            {venue.spec.name: self._source_factory(venue, normalizer, capture) for venue in self.options.venues},
+            clock=self.clock,
+            log=self.log,
+            is_patient=self.options.wait_for_venue,
+            seed=fresh_seed() if seed is None else seed,
+        )
         remove_tee_file(folder)  # of a recorder that was killed
         if self.options.tee is None:
-            return await self._session(folder, manifest, capture, lock)
+            return await self._session(folder, manifest, capture, lock, fleet)
         self._tee = Tee(folder, manifest, self.options.tee, started_ns=self.clock.time_ns(), next_seq=first_seq)
         async with self._tee as tee:
             self.log(f"tee on {tee.url}")
-            return await self._session(folder, manifest, capture, lock)
+            return await self._session(folder, manifest, capture, lock, fleet)
 
-    async def _session(self, folder: Path, manifest: Manifest, capture: Capture, lock: FolderLock) -> Manifest:
+    async def _session(
+        self, folder: Path, manifest: Manifest, capture: Capture, lock: FolderLock, fleet: Fleet
+    ) -> Manifest:
         sealer = SealerProcess(folder, lock, self.log)
         await sealer.start()
         failure: BaseException | None = None
@@ -245,12 +256,16 @@ class Recorder:
             if refusal := self._say(capture, "session_start", software=SOFTWARE):
                 raise refusal
             step("session-begun")
-            await self._run_sources(folder, sealer)
+            await self._run_sources(folder, sealer, fleet)
         except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  # raised again once all is sealed
             failure = self._cause(exc)
         finally:
-            await self._stop_sources()
-        return await self._finish(folder, capture, sealer, failure)
+            await fleet.stop()
+        sealed = await self._finish(folder, capture, sealer, failure)
+        # The others are recorded and sealed; that one venue never was is still a failure of what was asked for.
+        for verdict in fleet.never_begun():
+            raise verdict
+        return sealed
 
     def _cause(self, failure: BaseException) -> BaseException:
         """The first of several failures, which is what to raise; the others are logged."""
@@ -290,24 +305,32 @@ class Recorder:
         write_manifest(folder, manifest)
         return manifest
 
-    def _source(self, venue: VenueRequest, normalizer: Normalizer, capture: Capture) -> LiveDataSource:
-        return LiveDataSource(
-            normalizer.protocols[venue.spec.name],
-            ws_url=venue.ws_url or venue.spec.ws_url,
-            rest_url=venue.rest_url or venue.spec.rest_url,
-            limits=venue.spec.limits,
-            capture=capture,
-            dispatcher=self.dispatcher,
-            tracker=normalizer.tracker,
-            backoff_seed=self.options.backoff_seed,
-            ssl_ca=venue.ssl_ca,
-            wait_for_venue=self.options.wait_for_venue,
-        )
+    def _source_factory(self, venue: VenueRequest, normalizer: Normalizer, capture: Capture) -> SourceFactory:
+        # One for all attempts: a venue that said to wait has said it to the next one as well.
+        budget = VenueBudget(venue.spec.limits, self.clock)
 
-    async def _run_sources(self, folder: Path, sealer: SealerProcess) -> None:
+        def make(is_patient: bool) -> LiveDataSource:
+            return LiveDataSource(
+                normalizer.protocols[venue.spec.name],
+                ws_url=venue.ws_url or venue.spec.ws_url,
+                rest_url=venue.rest_url or venue.spec.rest_url,
+                limits=venue.spec.limits,
+                capture=capture,
+                dispatcher=self.dispatcher,
+                tracker=normalizer.tracker,
+                budget=budget,
+                backoff_seed=self.options.backoff_seed,
+                ssl_ca=venue.ssl_ca,
+                wait_for_venue=is_patient,
+            )
+
+        make(False)  # a URL, proxy or CA file that cannot be used is said before anything is recorded
+        return make
+
+    async def _run_sources(self, folder: Path, sealer: SealerProcess, fleet: Fleet) -> None:
         async with asyncio.TaskGroup() as group:
             services = [
-                group.create_task(self._keep_sources()),
+                group.create_task(fleet.run()),
                 group.create_task(self._flush_regularly()),
                 group.create_task(self._measure_lag()),
                 group.create_task(self._look_after(folder, sealer, group)),
@@ -317,20 +340,6 @@ class Recorder:
             await self._stop.wait()
             for service in services:
                 service.cancel()
-
-    async def _keep_sources(self) -> None:
-        for source in self._sources:
-            await source.initialize()
-        self._has_begun = True
-        for source in self._sources:
-            await source.start()
-        await asyncio.gather(*(source.wait() for source in self._sources))
-
-    async def _stop_sources(self) -> None:
-        for source in self._sources:
-            # What stopped it has been raised by `wait`; here it only has to be over.
-            with contextlib.suppress(Exception):
-                await source.stop()
 
     async def _finish(
         self, folder: Path, capture: Capture, sealer: SealerProcess, failure: BaseException | None
@@ -521,7 +530,7 @@ class Recorder:
             if journal is None:
                 continue
             self._note_journal(journal)
-            self.status.sources = tuple(source.status() for source in self._sources)
+            self.status.sources = self._fleet.status() if self._fleet is not None else ()
             self.status.reconnect_count = sum(source.reconnect_count for source in self.status.sources)
             self.status.parse_error_count = sum(source.parse_error_count for source in self.status.sources)
             self.status.delays_ms = percentiles_ms(self._delays)

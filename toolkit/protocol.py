@@ -412,6 +412,9 @@ class VenueProtocol(ABC):
                 return self._stale(frame, details)
             case "connection_stale":
                 return self._connection_stale(frame, details)
+            case "restart":
+                self.failure = None
+                return []
             case "resubscribe":
                 self._resubscribe(frame, self.role_of(frame.conn_id))
                 return []

@@ -47,6 +47,8 @@ def status_values(recorder: Recorder) -> dict[str, Any]:
         "venues": [
             {
                 "venue": source.venue,
+                "state": source.state,
+                "error": source.last_error,
                 "streams": source.stream_count,
                 "stale_streams": source.stale_stream_count,
                 "connections": [dataclasses.asdict(connection) for connection in source.connections],
@@ -95,8 +97,9 @@ def metrics(values: dict[str, Any]) -> str:
         if values[name]:
             samples = [(f'{{quantile="{quantile}"}}', value) for quantile, value in values[name].items()]
             add(name, "gauge", text, samples)
-    up, frames, silence, stale = [], [], [], []
+    up, frames, silence, stale, running = [], [], [], [], []
     for venue in values["venues"]:
+        running.append((f'{{venue="{venue["venue"]}"}}', float(venue["state"] == "running")))
         stale.append((f'{{venue="{venue["venue"]}"}}', venue["stale_streams"]))
         for connection in venue["connections"]:
             labels = f'{{venue="{venue["venue"]}",role="{connection["role"]}"}}'
@@ -104,6 +107,12 @@ def metrics(values: dict[str, Any]) -> str:
             frames.append((labels, connection["frame_count"]))
             if connection["silence_s"] is not None:
                 silence.append((labels, connection["silence_s"]))
+    add(
+        "venue_running",
+        "gauge",
+        "Whether the venue is recorded: 0 while it is started or waits to be tried again.",
+        running,
+    )
     add("stale_streams", "gauge", "Streams that cannot be believed now.", stale)
     add("connection_up", "gauge", "Whether the connection is open.", up)
     add("connection_frames_total", "counter", "Messages received.", frames)

@@ -27,7 +27,8 @@ class Intake:
         capture: Numbers and writes the frames.
         protocol: Understands them.
         message_count: Messages handed on.
-        is_closed: Whether nothing may follow: a frame failed on its way (the sink, a callback), or the source stopped.
+        is_closed: Whether nothing may follow: a frame failed on its way, or the source stopped.
+        has_failed: Whether a frame failed on its way: in the sink, the protocol or a callback.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Intake:
         self.protocol = protocol
         self.message_count = 0
         self.is_closed = False
+        self.has_failed = False
         self._venue = protocol.venue
         self._record: Callable[[str, int, int, str, bytes, str | None], Frame] = capture.record
         self._receive = protocol.receive
@@ -70,6 +72,7 @@ class Intake:
             if requests:
                 self._carry_out(requests)
         except BaseException:
+            self.has_failed = True
             self.close()
             raise
         return messages
@@ -89,6 +92,7 @@ class Intake:
             if requests:
                 self._carry_out(requests)
         except BaseException:
+            self.has_failed = True
             self.close()
             raise
         return frame.ts_mono

@@ -34,6 +34,7 @@ class RestDesk:
 
     Attributes:
         client: The venue's REST interface.
+        last_error: Why the last attempt of a request got no usable answer; empty once one has.
     """
 
     def __init__(self, client: RestClient, intake: Intake) -> None:
@@ -45,6 +46,7 @@ class RestDesk:
         self._arrival = asyncio.Event()
         self._notes = FailureNotes()
         self._told = FailureNotes()
+        self.last_error = ""
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -138,13 +140,16 @@ class RestDesk:
         def answered(attempt: int, response: RestResponse) -> None:
             if response.is_ok:
                 self._notes.over()
+                self.last_error = ""
             else:
                 self._hold(call)
+                self.last_error = f"{self.client.host}: HTTP {response.status} to {call.tag}"
             full = _encode_context({**context, "status": response.status}).decode()
             messages.extend(intake.take(NO_CONNECTION, 0, REST_IN, response.body, full))
 
         def unanswered(attempt: int, error: TransportError) -> None:
             self._hold(call)
+            self.last_error = str(error)
             if is_patient and self._notes.is_news(str(error), intake.capture.clock.monotonic_ns()):
                 self._record_failure(call, attempt, error)
 

@@ -162,6 +162,9 @@ class LiveDataSource(OrderBookTrackerDataSource):
         """
         await self._rest.client.open()
         try:
+            if self.protocol.failure is not None:
+                # Its verdict on an earlier attempt. A replay has to forget it at the same place.
+                self._intake.control(-1, 0, "restart")
             self._carry_out(self.protocol.bootstrap())
             await self._rest.drain(is_patient=self._wait_for_venue)
             if self.protocol.failure is not None:
@@ -344,6 +347,11 @@ class LiveDataSource(OrderBookTrackerDataSource):
                 return message
         raise SymbolError(f"{self.protocol.venue} has no funding of {trading_pair!r}; check the pair")
 
+    @property
+    def has_lost_frames(self) -> bool:
+        """Whether a frame failed on its way: what was received is not all in the sink, or not all was told."""
+        return self._intake.has_failed
+
     def status(self) -> SourceStatus:
         """What the source is doing now."""
         now = self._clock.monotonic_ns()
@@ -360,6 +368,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
             stale_stream_count=sum(1 for stream in streams if stream.last_recv and not stream.is_live),
             stream_count=len(streams),
             pending_request_count=len(self._rest),
+            last_error=self._rest.last_error,
         )
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-__all__ = ["ConnectionStatus", "LinkState", "SourceStatus"]
+__all__ = ["ConnectionStatus", "LinkState", "SourceState", "SourceStatus"]
+
+
+class SourceState(enum.StrEnum):
+    """What a venue's source is doing."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    WAITING = "waiting"
 
 
 class LinkState(enum.StrEnum):
@@ -63,6 +71,8 @@ class SourceStatus:
         stale_stream_count: Streams that once spoke and now cannot be believed.
         stream_count: Streams there are.
         pending_request_count: REST requests that wait to be made.
+        state: Whether it runs, is being started, or waits to be tried again.
+        last_error: Why it does not run, or what is wrong with REST; empty if nothing is.
     """
 
     venue: str
@@ -75,3 +85,22 @@ class SourceStatus:
     stale_stream_count: int
     stream_count: int
     pending_request_count: int
+    state: SourceState = SourceState.RUNNING
+    last_error: str = ""
+
+    @classmethod
+    def idle(cls, venue: str) -> SourceStatus:
+        """Of a source that was not made yet."""
+        return cls(
+            venue=venue,
+            connections=(),
+            frame_count=0,
+            byte_count=0,
+            reconnect_count=0,
+            message_count=0,
+            parse_error_count=0,
+            stale_stream_count=0,
+            stream_count=0,
+            pending_request_count=0,
+            state=SourceState.STARTING,
+        )
