@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from recordings.checking import open_checked
+from recordings.holes import Moment, lost_frames, moment_of
 from recordings.journal import JournalReader, journal_path, journal_segments
 from recordings.manifest import MANIFEST_NAME, Manifest, Segment, inside, read_manifest
 from recordings.recording import RAW_BATCH, reading
@@ -48,6 +49,7 @@ class GrowingRecording:
         self.manifest: Manifest = read_manifest(folder)
         #: How far the last journal was read: its segment, bytes and batches.
         self._place = (-1, 0, 0)
+        self._last: Moment | None = None
 
     @property
     def is_over(self) -> bool:
@@ -97,6 +99,7 @@ class GrowingRecording:
                 f"expected frame {self.next_seq} and none missing: run `tickdeck verify`"
             )
         self.next_seq = max(self.next_seq, batch[-1].capture_seq + 1)
+        self._last = moment_of(batch[-1])
         return batch[known:] if known else batch
 
     def read(self) -> Iterator[list[Frame]]:
@@ -148,7 +151,10 @@ class GrowingRecording:
             try:
                 for batch in reader.frames():
                     if batch[0].capture_seq > self.next_seq:
-                        return  # the segment before it was closed or sealed meanwhile, or is not whole
+                        if not reader.unread or self._last is None:
+                            return  # the segment before it was closed or sealed meanwhile, or is not whole
+                        # It is damaged: sealing will state the same.
+                        yield self.accept(lost_frames(self._last, moment_of(batch[0])))
                     self._place = (number, reader.good_bytes, reader.batch_count)
                     if new := self.accept(batch):
                         yield new

@@ -14,12 +14,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
+import numpy as np
 import pyarrow as pa
 
 from recordings.files import make_folder, open_regular, sync_folder
 from recordings.frame_batches import STREAM_BEGIN, STREAM_END, batch_checksum, batch_message, frames_to_batch
+from recordings.resync import next_batch, stream_from
 from recordings.rows import frames
 from recordings.schema import RAW_TABLE, TABLES
 from recordings.steps import step
@@ -237,16 +239,19 @@ class JournalReader:
     """
     Reads a journal, however it ended. Iterate `batches` or `frames` once; the attributes are complete after it.
 
+    What is damaged is passed over: reading goes on with the next batch that is sound and newer than the last.
+
     Args:
         path: The journal.
         good_bytes: Begin behind that part, which another reader has read.
         batch_count: How many batches that part has.
 
     Attributes:
-        good_bytes: Size of the part that was read.
-        batch_count: Batches in it.
+        good_bytes: Up to where it was read: the end of the last sound batch.
+        batch_count: Batches up to there.
         left_bytes: Bytes after it: torn or corrupt.
-        problem: What is wrong with them; empty if nothing.
+        unread: Begin and end of each part that was passed over, in bytes, the one at the end included.
+        problem: What is wrong with the first of them, or in the order of batches; empty if nothing.
         frame_count: Frames read.
     """
 
@@ -255,8 +260,10 @@ class JournalReader:
         self.good_bytes = good_bytes
         self.batch_count = batch_count
         self.left_bytes = 0
+        self.unread: list[tuple[int, int]] = []
         self.problem = ""
         self.frame_count = 0
+        self._last_seq = -1
 
     def frames(self) -> Iterator[list[Frame]]:
         """Frames, a batch at a time."""
@@ -271,43 +278,75 @@ class JournalReader:
         except OSError as exc:
             raise RecordingDamaged(f"{self.path} cannot be read: {exc.strerror}") from None
         with file:
-            yield from self._sound(file)
+            yield from self._sound(file, size)
         self.left_bytes = size - self.good_bytes
-        if self.left_bytes and not self.problem:
-            self.problem = "more follows the end of its stream"
+        if self.left_bytes:
+            self.unread.append((self.good_bytes, size))
+            self.problem = self.problem or "more follows the end of its stream"
 
-    def _sound(self, file: Any) -> Iterator[pa.RecordBatch]:
-        try:
-            stream = pa.ipc.open_stream(file)
-            if self.good_bytes:
-                file.seek(self.good_bytes)
-            self.good_bytes = file.tell()
-        except (pa.ArrowException, OSError) as exc:
-            self.problem = f"no stream begins in it ({_first_line(exc)})"
-            return
-        if not stream.schema.equals(TABLES[RAW_TABLE]):
-            self.good_bytes = 0
-            self.problem = "its columns are not those of this format"
-            return
+    def _sound(self, file: BinaryIO, size: int) -> Iterator[pa.RecordBatch]:
+        place = self.good_bytes
+        if not place:
+            place, self.problem = _begin(file)
+            self.good_bytes = place
+        stream = stream_from(file, place, size)
         while True:
-            try:
-                batch, metadata = stream.read_next_batch_with_custom_metadata()
-                if batch is None:
+            batch, problem = self._next(stream)
+            if batch is not None and not problem:
+                if place > self.good_bytes:  # it was found behind what is damaged
+                    self.unread.append((self.good_bytes, place))
+                self.good_bytes = place = file.tell()
+                self.frame_count += batch.num_rows
+                yield batch
+                continue
+            if not problem:
+                # The stream ends here, in order or because nothing more was written.
+                if place == self.good_bytes and place:
+                    self.good_bytes = place = max(file.tell(), place)
+                if place >= size:
                     return
-                batch.validate(full=True)
-                problem = batch_problem(batch, dict(metadata or {}), self.batch_count)
-            except StopIteration:
-                self.good_bytes = file.tell()
+            self.problem = self.problem or problem
+            found = next_batch(file, place + 1 if place > self.good_bytes or problem else place, size)
+            if found is None:
                 return
-            except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as exc:
-                problem = f"batch {self.batch_count} is torn ({_first_line(exc)})"
-            if problem:
-                self.problem = problem
-                return
-            self.good_bytes = file.tell()
-            self.batch_count += 1
-            self.frame_count += batch.num_rows
-            yield batch
+            place = found
+            stream = stream_from(file, place, size)
+
+    def _next(self, stream: Any) -> tuple[pa.RecordBatch | None, str]:
+        """The stream's next batch, and what is wrong with it; neither at its end."""
+        try:
+            batch, metadata = stream.read_next_batch_with_custom_metadata()
+            if batch is None:
+                return None, ""
+            batch.validate(full=True)
+            metadata = dict(metadata or {})
+            if problem := batch_problem(batch, metadata, None):
+                return batch, problem
+        except StopIteration:
+            return None, ""
+        except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, TypeError) as exc:
+            return None, f"batch {self.batch_count} is torn ({_first_line(exc)})"
+        problem = batch_problem(batch, metadata, self.batch_count)
+        seqs = batch.column("capture_seq").to_numpy()
+        if len(seqs) and (seqs[0] <= self._last_seq or (np.diff(seqs) <= 0).any()):
+            return batch, problem or f"batch {self.batch_count} repeats frames, or is out of order"
+        # The frames say where they belong. A number that does not agree is worth a word, and no reason to lose them.
+        self.problem = self.problem or problem
+        number = metadata.get(b"batch", b"")
+        self.batch_count = (int(number) if number.isdigit() else self.batch_count) + 1
+        self._last_seq = int(seqs[-1]) if len(seqs) else self._last_seq
+        return batch, ""
+
+
+def _begin(file: BinaryIO) -> tuple[int, str]:
+    """Where the first batch of a journal begins, and what is wrong before it."""
+    try:
+        stream = pa.ipc.open_stream(file)
+        if stream.schema.equals(TABLES[RAW_TABLE]):
+            return file.tell(), ""
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as exc:
+        return 0, f"no stream begins in it ({_first_line(exc)})"
+    return 0, "its columns are not those of this format"
 
 
 def batch_problem(batch: pa.RecordBatch, metadata: dict[bytes, bytes], number: int | None) -> str:

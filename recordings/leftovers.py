@@ -11,7 +11,7 @@ from recordings.manifest import MANIFEST_NAME, Manifest
 from recordings.setting_aside import keep_aside, move_aside
 from recordings.steps import step
 
-__all__ = ["drop_sealed_journals", "keep_tail", "set_aside_files"]
+__all__ = ["drop_sealed_journals", "set_aside_files", "set_aside_unread"]
 
 
 def set_aside_files(folder: Path, manifest: Manifest) -> list[str]:
@@ -49,16 +49,23 @@ def drop_sealed_journals(folder: Path, manifest: Manifest) -> list[str]:
         if last_seq > manifest.segments[-1].capture_seq_last:
             kept.append(move_aside(folder, path))  # of another history than the manifest's
             continue
-        if reader.left_bytes:
-            kept.append(keep_tail(folder, path, reader.good_bytes))
+        kept += set_aside_unread(folder, reader)
         path.unlink()
         sync_folder(path.parent)
         step("journal-removed")
     return kept
 
 
-def keep_tail(folder: Path, path: Path, good_bytes: int) -> str:
-    """Set aside a copy of what follows so many bytes of a journal, which itself goes when it is sealed."""
-    with path.open("rb") as journal:
-        journal.seek(good_bytes)
-        return keep_aside(folder, f"{JOURNAL_FOLDER}-{path.stem}-from-{good_bytes}.tail", journal.read())
+def set_aside_unread(folder: Path, reader: JournalReader) -> list[str]:
+    """
+    Set aside a copy of what could not be read of a journal, which itself goes when it is sealed.
+
+    Returns where it is, below the recording; nothing where that has been done before.
+    """
+    kept = []
+    for begin, end in reader.unread:
+        with reader.path.open("rb") as journal:
+            journal.seek(begin)
+            content = journal.read(end - begin)
+        kept.append(keep_aside(folder, f"{JOURNAL_FOLDER}-{reader.path.stem}-from-{begin}.tail", content))
+    return kept

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from recordings.frame_rows import FrameRows
 from recordings.manifest import SourceInfo
 from toolkit.columnar import ColumnarTaker, Taken, Tops
 from toolkit.digest import EMPTY_DIGEST, DigestChain
 from toolkit.errors import RecordingDamaged
-from toolkit.frames import Frame
+from toolkit.frames import ALL_VENUES, CONTROL, Frame
 from toolkit.messages import BookTop, Message, StreamEvent, Trade
 from toolkit.orderbook import OrderBook
 from toolkit.protocol import ProtocolOptions, VenueProtocol
@@ -128,6 +130,8 @@ class Normalizer:
         """The messages of the next frame. Raises RecordingDamaged for a venue the recording does not name."""
         protocol = self.protocols.get(frame.venue)
         if protocol is None:
+            if frame.venue == ALL_VENUES:
+                return self._of_all(frame)
             raise RecordingDamaged(
                 f"frame {frame.capture_seq} is of venue {frame.venue!r}, expected one of {', '.join(self.protocols)}"
             )
@@ -138,6 +142,19 @@ class Normalizer:
         messages = protocol.receive(frame)
         if messages:
             protocol.requests()  # nobody carries them out here; the answers are frames of the recording
+        return messages
+
+    def _of_all(self, frame: Frame) -> list[Message]:
+        """What a frame says that is for every venue; one that holds the place of another says nothing."""
+        if frame.kind != CONTROL:
+            return []
+        messages: list[Message] = []
+        for venue, protocol in self.protocols.items():
+            if venue in self._takers:
+                self._takers[venue].before(frame)
+            for message in protocol.receive(frame):
+                messages.append(msgspec.structs.replace(message, sub_seq=len(messages)))
+            protocol.requests()
         return messages
 
     def take(self, message: Message) -> tuple[OrderBook | None, BookTop | None]:

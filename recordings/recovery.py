@@ -8,7 +8,6 @@ stated: a `lost` event from the last frame that was kept to the latest moment at
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +15,7 @@ import msgspec
 
 from recordings.files import disk_refusals, sync_folder, temporary_path
 from recordings.journal import JOURNAL_FOLDER, JournalReader, JournalWriter, journal_path, journal_segments
-from recordings.leftovers import drop_sealed_journals, keep_tail, set_aside_files
+from recordings.leftovers import drop_sealed_journals, set_aside_files, set_aside_unread
 from recordings.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 from recordings.recording import Recording
 from recordings.rewriting import finish_rewrite, is_rewrite_pending
@@ -120,7 +119,8 @@ def _usable_journals(folder: Path, manifest: Manifest, result: Recovery) -> tupl
     """
     Numbers of the journals that go on from what is sealed, the last frame then, and when the last one was touched.
 
-    Empty ones are removed, but for the last: nothing is in them. What does not go on is set aside.
+    Empty ones are removed, but for the last: nothing is in them. What cannot be read is set aside, and so is a journal
+    whose frames were sealed before; where frames are missing, sealing states it.
     """
     last = _last_sealed_frame(folder, manifest)
     usable: list[int] = []
@@ -129,44 +129,24 @@ def _usable_journals(folder: Path, manifest: Manifest, result: Recovery) -> tupl
     for number in numbers:
         path = journal_path(folder, number)
         touched_ns = path.stat().st_mtime_ns
-        size = path.stat().st_size
-        reader, good_bytes, found = _scan(path, last)
-        if found is None and reader.frame_count:  # a hole before its first frame
-            result.left_bytes += size
-            result.set_aside.append(move_aside(folder, path))
+        reader = JournalReader(path)
+        first = found = None
+        for batch in reader.frames():
+            if batch:
+                first, found = first or batch[0], batch[-1]
+        if first is not None and last is not None and first.capture_seq <= last.capture_seq:
+            result.left_bytes += path.stat().st_size
+            result.set_aside.append(move_aside(folder, path))  # of another history
             continue
-        if good_bytes < size:
-            result.left_bytes += size - good_bytes
-            result.set_aside.append(keep_tail(folder, path, good_bytes))
-        if good_bytes < reader.good_bytes:
-            # Sound batches behind a hole: sealing must not come to them.
-            os.truncate(path, good_bytes)
-            os.utime(path, ns=(touched_ns, touched_ns))
+        result.left_bytes += sum(end - begin for begin, end in reader.unread)
+        result.set_aside += set_aside_unread(folder, reader)
         if found is None and number != numbers[-1]:
             path.unlink()
             continue
         usable.append(number)
-        if found is not None:
-            result.recovered_frames += found.capture_seq - (last.capture_seq if last is not None else -1)
-            last = found
+        result.recovered_frames += reader.frame_count
+        last = found or last
     return usable, last, touched_ns
-
-
-def _scan(path: Path, last: Frame | None) -> tuple[JournalReader, int, Frame | None]:
-    """
-    Read a journal through.
-
-    Returns its reader, how many bytes of it go on from the last frame without a hole, and the last frame in them.
-    """
-    reader = JournalReader(path)
-    expected = last.capture_seq + 1 if last is not None else 0
-    good_bytes, found, goes_on = 0, None, True
-    for batch in reader.frames():
-        goes_on = goes_on and all(frame.capture_seq == seq for seq, frame in enumerate(batch, expected))
-        if goes_on:
-            good_bytes, expected = reader.good_bytes, expected + len(batch)
-            found = batch[-1] if batch else found
-    return reader, reader.good_bytes if goes_on else good_bytes, found
 
 
 def _alive_until(manifest: Manifest, touched_ns: int, last: Frame | None, clock: Clock) -> int:

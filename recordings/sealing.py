@@ -18,9 +18,12 @@ import pyarrow as pa
 from recordings.checkpoints import checkpoint_name, read_checkpoint, write_checkpoint
 from recordings.file_names import next_serial
 from recordings.files import sync_folder
+from recordings.holes import Moment, lost_frames, moment_of, unbroken
 from recordings.journal import JournalReader, journal_path
+from recordings.leftovers import set_aside_unread
 from recordings.manifest import Manifest, read_manifest, write_manifest
 from recordings.normalize import Normalizer
+from recordings.recording import Recording
 from recordings.rows import frames
 from recordings.schema import TABLES
 from recordings.seek_points import points_name
@@ -91,6 +94,21 @@ class Sealer:
         self._remove_journal(number)
         return manifest
 
+    def _last_moment(self, manifest: Manifest, following: pa.RecordBatch) -> Moment:
+        """The last moment that is sealed: the first of the recording where nothing is."""
+        if not manifest.segments:
+            ts_recv, ts_mono = (
+                int(following.column(name).cast(pa.int64())[0].as_py()) for name in ("ts_recv", "ts_mono")
+            )
+            begun = min(manifest.created_ns or ts_recv, ts_recv)
+            return Moment(-1, begun, ts_mono - (ts_recv - begun))
+        segment = manifest.segments[-1]
+        last = Moment(segment.capture_seq_last, segment.ts_recv_last, segment.ts_recv_last)
+        with contextlib.suppress(RecordingDamaged):
+            for batch in Recording(self._folder, manifest).raw_frames([segment], first_seq=segment.capture_seq_last):
+                last = moment_of(batch[-1])
+        return last
+
     def _write(self, manifest: Manifest, number: int, serial: int, extra: Iterable[Frame], status: str | None) -> None:
         normalizer = self.normalizer
         checkpoint = manifest.resume if manifest.segments else None
@@ -103,6 +121,7 @@ class Sealer:
         except BaseException:
             writer.abort()
             raise
+        set_aside_unread(self._folder, reader)  # before the manifest: from then on the journal is superfluous
         if entry is not None:
             manifest.segments.append(entry)
             step("tables-written")
@@ -138,15 +157,15 @@ class Sealer:
     def _fill(self, manifest: Manifest, writer: SegmentWriter, reader: JournalReader, extra: Iterable[Frame]) -> None:
         by_batch = self._is_worth_compiling(reader.path) and self.normalizer.compile()
         with rare_collections():
+            last = None
             for batch in reader.batches():
-                if not len(batch):
-                    continue
-                self._check_order(manifest, writer, batch)
-                if by_batch:
-                    writer.add_batch(batch)
-                else:
-                    for frame in frames(batch):
-                        writer.add(frame)
+                for rows in unbroken(batch):
+                    last = self._fill_hole(manifest, writer, rows, last)
+                    if by_batch:
+                        writer.add_batch(rows)
+                    else:
+                        for frame in frames(rows):
+                            writer.add(frame)
             for frame in extra:
                 writer.add(frame)
         if by_batch:
@@ -155,12 +174,24 @@ class Sealer:
     def _is_worth_compiling(self, journal: Path) -> bool:
         return are_compiled() or journal.stat().st_size >= COMPILE_BYTES
 
-    def _check_order(self, manifest: Manifest, writer: SegmentWriter, batch: pa.RecordBatch) -> None:
+    def _fill_hole(
+        self, manifest: Manifest, writer: SegmentWriter, rows: pa.RecordBatch, last: pa.RecordBatch | None
+    ) -> pa.RecordBatch:
+        """Put into the place of missing frames what states that they are; the rows, as the last ones then."""
         before = manifest.segments[-1].capture_seq_last if manifest.segments else -1
         expected = before + 1 + writer.frame_count
-        first = batch.column("capture_seq")[0].as_py()
-        if first != expected:
+        first = rows.column("capture_seq")[0].as_py()
+        if first < expected:
             raise RecordingDamaged(f"{self._folder}: the journal goes on with frame {first}, expected {expected}")
+        if first > expected:
+            ended = (
+                moment_of(frames(last.slice(len(last) - 1))[0])
+                if last is not None
+                else self._last_moment(manifest, rows)
+            )
+            for frame in lost_frames(ended, moment_of(frames(rows.slice(0, 1))[0])):
+                writer.add(frame)
+        return rows
 
     def _remove_journal(self, number: int) -> None:
         path = journal_path(self._folder, number)

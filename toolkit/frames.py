@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 __all__ = [
+    "ALL_VENUES",
     "CONTROL",
     "DAMAGED",
     "FRAME_KINDS",
@@ -35,8 +36,11 @@ REST_OUT: Final = "rest_out"
 #: Something that happened to a connection or a stream: a JSON object with an `event` key (see FORMAT.md).
 CONTROL: Final = "control"
 
-#: A line of an imported file that could not be read as a frame; the payload is the line.
+#: A line of an imported file that could not be read as a frame; the payload is the line. Of all venues, without a
+#: payload, it holds the place of a frame that is lost.
 DAMAGED: Final = "damaged"
+#: In place of a venue: the frame is for every one that the recording has.
+ALL_VENUES: Final = ""
 
 FRAME_KINDS: Final = (WS_IN, WS_OUT, REST_IN, REST_OUT, CONTROL, DAMAGED)
 
@@ -49,7 +53,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
         capture_seq: Number of the frame in its recording, from 0, without holes, across all connections.
         ts_recv: Our wall clock when it was received or sent, ns since the Unix epoch (UTC).
         ts_mono: Monotonic clock at the same moment, ns. For an import, the same as `ts_recv`.
-        venue: Venue whose protocol reads it.
+        venue: Venue whose protocol reads it; empty for all of them.
         conn_id: Which connection, numbered from 0 within the recording; -1 for REST.
         conn_epoch: How often that connection has been made, from 0.
         kind: One of `FRAME_KINDS`.

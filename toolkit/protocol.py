@@ -418,6 +418,8 @@ class VenueProtocol(ABC):
             case "resubscribe":
                 self._resubscribe(frame, self.role_of(frame.conn_id))
                 return []
+            case "lost" if details.get("cause") == "damage":
+                return self._lost(frame, details)
             case "session_end":
                 return self._session_end(frame, str(details.get("cause") or "session_end"))
             case str() if event in EventKind.__members__.values():
@@ -466,6 +468,14 @@ class VenueProtocol(ABC):
         messages: list[Message] = [self.event(frame, EventKind.NOTICE, cause=cause, detail=_describe(details))]
         for stream in self.streams.of_connection(frame.conn_id):
             self.mark_stale(frame, stream, cause, messages)
+        return messages
+
+    def _lost(self, frame: Frame, details: dict[str, Any]) -> list[Message]:
+        """Frames of any stream are missing from here on, while connections went on: nothing holds until it is said again."""
+        start, end = details.get("ts_start"), details.get("ts_end")
+        messages: list[Message] = [self.event(frame, EventKind.LOST, cause="damage", ts_start=start, ts_end=end)]
+        for stream in self.streams:
+            self.mark_stale(frame, stream, "lost", messages)
         return messages
 
     def _session_end(self, frame: Frame, cause: str) -> list[Message]:

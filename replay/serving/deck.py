@@ -34,7 +34,7 @@ from replay.serving.frames import FrameTape
 from replay.serving.venue import NOTHING, Client, Delivery, Key, ServedVenue, TapeFacts
 from toolkit.clock import NS_PER_S, Clock
 from toolkit.errors import ConfigError
-from toolkit.frames import CONTROL, Frame
+from toolkit.frames import ALL_VENUES, CONTROL, Frame
 from toolkit.messages import EventKind, Message, StreamEvent
 from toolkit.orderbook import OrderBook
 from toolkit.tracker import TrackerState
@@ -229,6 +229,9 @@ class Deck:
             return None
         served = self._served.get(frame.venue)
         if served is None:
+            if frame.venue == ALL_VENUES and frame.kind == CONTROL:
+                for each in self._served.values():
+                    each.forget()  # frames of any stream are missing from here on
             return None
         self._due = served.venue.take(frame)
         self._due_of = served
@@ -260,6 +263,9 @@ class Deck:
         if type(frame) is Frame:
             if frame.kind == CONTROL and served is not None:
                 self._close_listeners(served, self._lost, self._drop)
+            elif frame.kind == CONTROL and frame.venue == ALL_VENUES:
+                for each in self._served.values():
+                    self._close_listeners(each, list(each.desk), _GONE)
         elif isinstance(frame, StreamEvent) and frame.cause == HOLE and frame.kind is EventKind.GAP:
             hole = self._served.get(frame.venue)
             if hole is not None:

@@ -165,16 +165,29 @@ def test_a_torn_end_is_set_aside(tmp_path: Path) -> None:
     assert (folder / name).read_bytes().endswith(torn)
 
 
-def test_a_journal_that_does_not_go_on_is_set_aside_whole(tmp_path: Path) -> None:
-    """A hole in `capture_seq` cannot be recorded; what is behind it is kept, and stated as lost."""
+def test_a_journal_of_another_history_is_set_aside_whole(tmp_path: Path) -> None:
+    """Its frames have numbers that others have already."""
     folder = tape(tmp_path / "tape")
     journal(folder, 0, map(frame, range(3)))
-    beyond = journal(folder, 1, map(frame, range(7, 9))).read_bytes()
+    other = journal(folder, 1, map(frame, range(2, 9))).read_bytes()
     result = heal(folder)
     assert result.set_aside == ["set-aside/journal-000001.arrows"]
-    assert (folder / result.set_aside[0]).read_bytes() == beyond
+    assert (folder / result.set_aside[0]).read_bytes() == other
     assert [each.capture_seq for each in raw(folder)] == list(range(5))
     assert said(folder) == ["lost", "session_end"]
+    assert verify(folder).problems == []
+
+
+def test_a_journal_behind_a_hole_is_sealed_and_the_hole_stated(tmp_path: Path) -> None:
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, map(frame, range(3)))
+    journal(folder, 1, map(frame, range(7, 9)))
+    result = heal(folder)
+    assert result.set_aside == []
+    found = raw(folder)
+    assert [each.capture_seq for each in found] == list(range(11))
+    assert found[:3] + found[7:9] == [frame(seq) for seq in (0, 1, 2, 7, 8)]
+    assert said(folder) == ["lost", "lost", "session_end"]
     assert verify(folder).problems == []
 
 
@@ -328,8 +341,8 @@ def test_empty_journals_between_others_are_no_hole(tmp_path: Path) -> None:
     assert verify(folder).problems == []
 
 
-def test_frames_behind_a_hole_within_a_journal_are_set_aside(tmp_path: Path) -> None:
-    """What goes on without one is sealed; recovery never refuses."""
+def test_frames_behind_a_hole_within_a_journal_are_kept(tmp_path: Path) -> None:
+    """Sound batches between which one is missing: the hole is stated, and recovery never refuses."""
     folder = tape(tmp_path / "tape")
     whole = journal(folder, 0, [frame(0)]).read_bytes()
     writer = JournalWriter(tmp_path / "tape", 1)
@@ -340,9 +353,11 @@ def test_frames_behind_a_hole_within_a_journal_are_set_aside(tmp_path: Path) -> 
     writer.close()
     journal(folder, 2, [frame(7)])
     result = heal(folder)
-    assert [each.capture_seq for each in raw(folder)] == list(range(6)), "and lost, and session_end"
-    assert said(folder) == ["lost", "session_end"]
-    assert len(result.set_aside) == 2
+    found = raw(folder)
+    assert [each.capture_seq for each in found] == list(range(10)), "and lost, and session_end"
+    assert [each for each in found[:8] if each.venue] == [frame(seq) for seq in range(8) if seq != 4]
+    assert said(folder) == ["lost", "lost", "session_end"]
+    assert result.set_aside == []
     assert whole
     assert verify(folder).problems == []
 
