@@ -36,7 +36,7 @@ def moment_of(frame: Frame) -> Moment:
 def lost_frames(last: Moment, following: Moment) -> list[Frame]:
     """What holds the place of the frames between two that are there; they are of the last moment that is known."""
     payload = control_payload("lost", cause="damage", ts_start=last.ts_recv, ts_end=following.ts_recv)
-    found = []
+    found: list[Frame] = []
     for seq in range(last.capture_seq + 1, following.capture_seq):
         kind, content = (DAMAGED, b"") if found else (CONTROL, payload)
         found.append(Frame(seq, last.ts_recv, last.ts_mono, ALL_VENUES, -1, 0, kind, content))

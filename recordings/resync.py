@@ -58,9 +58,11 @@ class _Rest:
         left = max(0, self._size - self._file.tell())
         if not self._head:
             return self._file.read(left if count < 0 else min(count, left))
-        head, self._head = (self._head, b"") if count < 0 else (self._head[:count], self._head[count:])
-        rest = self.read(count - len(head)) if not self._head and count != len(head) else b""
-        return head + rest
+        head = self._head if count < 0 else self._head[:count]
+        self._head = self._head[len(head) :]
+        if self._head or count == len(head):
+            return head
+        return head + self.read(count - len(head))
 
     def close(self) -> None:
         """The file is another's."""
