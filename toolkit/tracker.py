@@ -37,6 +37,23 @@ T = TypeVar("T")
 BookListener = Callable[[Message, OrderBook | None], None]
 
 _BOOK_MESSAGES: Final = (BookSnapshot, BestQuote, BookDiff)
+#: What a `FundingInfo` may leave unsaid.
+_FUNDING_FIELDS: Final = (
+    "funding_rate",
+    "funding_interval_s",
+    "next_funding_ts",
+    "mark_price",
+    "index_price",
+    "mid_price",
+    "premium",
+    "impact_bid_price",
+    "impact_ask_price",
+    "open_interest",
+    "prev_day_price",
+    "day_volume_base",
+    "day_volume_quote",
+    "circulating_supply",
+)
 
 
 class _PairBooks:
@@ -120,10 +137,7 @@ class OrderBookTracker:
         if isinstance(message, StreamEvent):
             return self._apply_event(message)
         if isinstance(message, FundingInfo):
-            # A rate that was charged says nothing of the present: it must not hide the mark price.
-            key = (message.venue, message.trading_pair)
-            if message.kind is FundingKind.CURRENT or key not in self._funding:
-                self._funding[key] = message
+            self._apply_funding(message)
         elif isinstance(message, Instrument):
             self._instruments[message.venue, message.trading_pair] = message
         return None
@@ -308,6 +322,22 @@ class OrderBookTracker:
             if isinstance(snapshot, BookSnapshot):
                 alone.apply_snapshot(snapshot)
         alone.apply_diff_message(message, checked=self._checked)
+
+    def _apply_funding(self, message: FundingInfo) -> None:
+        """
+        What is current is what was said last of each field: a poll of open interest says nothing of the rate.
+
+        A rate that was charged says nothing of the present: it must not hide the mark price, and is kept only as long
+        as nothing else is known.
+        """
+        key = (message.venue, message.trading_pair)
+        before = self._funding.get(key)
+        if before is None or before.kind is not FundingKind.CURRENT:
+            self._funding[key] = message
+        elif message.kind is FundingKind.CURRENT:
+            said = {name: value for name in _FUNDING_FIELDS if (value := getattr(before, name)) is not None}
+            unsaid = {name: value for name, value in said.items() if getattr(message, name) is None}
+            self._funding[key] = msgspec.structs.replace(message, **unsaid) if unsaid else message
 
     def _apply_event(self, event: StreamEvent) -> OrderBook | None:
         if event.kind is not EventKind.STALE or not event.symbol:

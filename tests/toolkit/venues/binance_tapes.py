@@ -67,6 +67,7 @@ class Tape:
         self.now = MS
         self.last = {"BTCUSDT": 1000, "ETHUSDT": 5000}
         self.trade = {"BTCUSDT": 0, "ETHUSDT": 0}
+        self.number = {"BTCUSDT": 0, "ETHUSDT": 0}
 
     def add(self, payload: bytes, kind: str = WS_IN, conn_id: int = 0, context: str | None = None) -> None:
         ts = self.now * 1_000_000
@@ -76,8 +77,8 @@ class Tape:
         self.now += 3
         self.add(b'{"stream":"%s","data":%s}' % (name.encode(), data.encode()))
 
-    def snapshot(self, symbol: str, conn_id: int) -> None:
-        body = f'{{"lastUpdateId":{self.last[symbol]},"bids":[["100.10","1"],["99.5","2"]],"asks":[["100.20","3"]]}}'
+    def snapshot(self, symbol: str, conn_id: int, ahead: int = 0) -> None:
+        body = f'{{"lastUpdateId":{self.last[symbol] + ahead},"bids":[["100.10","1"],["99.5","2"]],"asks":[["100.20","3"]]}}'
         context = msgspec.json.encode({"tag": f"depth:{symbol}", "status": 200}).decode()
         self.add(body.encode(), REST_IN, -1, context)
 
@@ -98,17 +99,18 @@ class Tape:
         )
         self.stream(f"{symbol.lower()}@bookTicker", data)
 
-    def trades(self, symbol: str, back: int = 0, more: str = "") -> None:
-        self.trade[symbol] += 1
+    def trades(self, symbol: str, back: int = 0, more: str = "", skip: int = 0) -> None:
+        self.trade[symbol] += 1 + skip
         number = self.trade[symbol] - back
         data = f'{{"e":"trade","E":{self.now},"T":{self.now},"s":"{symbol}","t":{number},"p":"100.2","q":"0.1","m":true{more}}}'
         self.stream(f"{symbol.lower()}@trade", data)
 
-    def aggregate(self, symbol: str) -> None:
-        number = self.trade[symbol]
+    def aggregate(self, symbol: str, ahead: int = 0, skip: int = 0, back: int = 0) -> None:
+        self.number[symbol] += 1 + skip
+        first = max(self.trade[symbol] + ahead, 0)
         data = (
-            f'{{"e":"aggTrade","E":{self.now},"a":{number + 7},"s":"{symbol}","p":"100.2","q":"0.1",'
-            f'"f":{number},"l":{number + 1},"T":{self.now},"m":false}}'
+            f'{{"e":"aggTrade","E":{self.now},"a":{max(self.number[symbol] - back, 0)},"s":"{symbol}","p":"100.2",'
+            f'"q":"0.1","f":{first},"l":{first + 1},"T":{self.now},"m":false}}'
         )
         self.stream(f"{symbol.lower()}@aggTrade", data)
 
@@ -140,6 +142,21 @@ STEPS: dict[str, Callable[[Tape, str], None]] = {
     "empty quote": lambda tape, symbol: tape.quote(symbol, "0.00", "100.2"),
     "trade": lambda tape, symbol: tape.trades(symbol),
     "trade again": lambda tape, symbol: tape.trades(symbol, back=3),
+    "trades missing": lambda tape, symbol: tape.trades(symbol, skip=4),
+    "trade late": lambda tape, symbol: tape.trades(symbol, skip=2, back=2),
+    "trades of nothing": lambda tape, symbol: tape.trades(symbol, more=',"X":"NA","p":"0","q":"0"'),
+    "trade of another": lambda tape, symbol: tape.trades(symbol, more=',"s":"LTCUSDT"'),
+    "trade beyond the snapshot": lambda tape, symbol: tape.trades(symbol, more=',"p":"90"'),
+    "trades anew": lambda tape, symbol: tape.trade.__setitem__(symbol, 0),
+    "aggregate ahead": lambda tape, symbol: tape.aggregate(symbol, ahead=1),
+    "aggregate far ahead": lambda tape, symbol: tape.aggregate(symbol, ahead=5),
+    "aggregate behind": lambda tape, symbol: tape.aggregate(symbol, ahead=-4),
+    "aggregates missing": lambda tape, symbol: tape.aggregate(symbol, ahead=1, skip=3),
+    "aggregate again": lambda tape, symbol: tape.aggregate(symbol, back=2),
+    "order beyond the snapshot": lambda tape, symbol: tape.diff(symbol, '["120","1"]', ""),
+    "no order beyond the snapshot": lambda tape, symbol: tape.diff(symbol, '["120","0"]', '["90","0"]'),
+    "snapshot ahead": lambda tape, symbol: tape.snapshot(symbol, 0, ahead=7),
+    "snapshot within": lambda tape, symbol: tape.snapshot(symbol, 0, ahead=-2),
     "liquidation trade": lambda tape, symbol: tape.trades(symbol, more=',"X":"INSURANCE_FUND"'),
     "market trade": lambda tape, symbol: tape.trades(symbol, more=',"X":"MARKET"'),
     "aggregate": lambda tape, symbol: tape.aggregate(symbol),
@@ -196,4 +213,16 @@ REPLACEMENTS = [
     (b"@depth", b"@Depth"),
     (b'"s":"BTC', b'"s":"\xc3\xa9BTC'),
     (b'"s":"', b'"s":null,"q2":"'),
+    (b'"s":"', b'"s":"X'),
+    (b'"s":"', b'"s":"","q2":"'),
+    (b'"s":"BTC', b'"s":"btc'),
+    (b'"e":"', b'"e":"x'),
+    (b'"e":"trade"', b'"e":"aggTrade"'),
+    (b'"e":"depthUpdate"', b'"e":"bookTicker"'),
+    (b'"t":', b'"t":1.0,"w":'),
+    (b'"u":', b'"u":1.0,"w":'),
+    (b'"T":', b'"T":1723161256000.0,"w":'),
+    (b'"m":true', b'"m":"1"'),
+    (b'"m":true', b'"m":1'),
+    (b'"E":', b'"unused":"\xff","E":'),
 ]

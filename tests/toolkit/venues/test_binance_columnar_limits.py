@@ -155,7 +155,7 @@ def test_hundreds_of_names_are_told_apart(tmp_path: Path) -> None:
     """The table of names grows with them."""
     tape = session()
     for number in range(9000):
-        tape.stream(f"x{number % 400}@bookTicker", '{"u":7,"s":"X","b":"1","B":"1","a":"2","A":"1"}')
+        tape.stream(f"x{number % 400}@bookTicker", f'{{"u":7,"s":"X{number % 400}","b":"1","B":"1","a":"2","A":"1"}}')
     _, taken = both(tape.venue, tape.frames, [450])
     assert taken >= 1000
     assert arrays_after(tape, tmp_path).feeds.kind.shape[0] <= 1024

@@ -10,12 +10,14 @@ from tests.toolkit.venues.binance_harness import (
     MS,
     Session,
     events,
+    listed,
     shapes,
     snapshot,
     spot_diff,
     usdm_diff,
 )
 from toolkit.messages import BookDiff, BookSnapshot, EventKind, Message
+from toolkit.protocol import RestCall
 
 DEPTH = "btcusdt@depth@100ms"
 
@@ -277,4 +279,90 @@ def test_a_named_snapshot_in_a_capture_is_taken() -> None:
     session = spot()
     session.stream("btcusdt@depthSnapshot", snapshot(10))
     assert diffs(session.stream(DEPTH, spot_diff(11, 12))) == [("full", 12)]
+    assert not session.is_stale()
+
+
+# -- levels that change and change back ------------------------------------------------------------------------
+
+
+def back_and_forth(venue: str) -> tuple[Session, Any]:
+    """
+    A best bid of 5 from update 4 on, which is 9 from update 13 to 17: the diff of 11 to 20 does not name it.
+
+    The snapshot at 15 has the passing size.
+    """
+    session = Session(venue)
+
+    def diff(first: int, last: int, prev: int, bids: Any = ()) -> dict[str, Any]:
+        return spot_diff(first, last, bids) if venue == "binance-spot" else usdm_diff(first, last, prev, bids)
+
+    session.stream(DEPTH, diff(1, 5, 0, [["100", "5"], ["99", "2"]]))
+    session.stream(DEPTH, diff(6, 10, 5, [["98", "3"]]))
+    return session, diff
+
+
+def best(session: Session) -> tuple[float, float] | None:
+    found = session.tracker.book("BTC-USDT").best_bid
+    return None if found is None else (found.price, found.size)
+
+
+PASSING = snapshot(15, [["100", "9"], ["99", "2"], ["98", "3"]], T=MS + 15, E=MS + 15)
+
+
+@pytest.mark.parametrize("venue", ["binance-spot", "binance-usdm", "binance-coinm"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_size_that_had_passed_when_the_diff_ended_is_not_kept(venue: str, is_first: bool) -> None:
+    """Whether the snapshot comes before the diff that it falls into or after it."""
+    session, diff = back_and_forth(venue)
+    if is_first:
+        session.feed(PASSING)
+        assert best(session) == (100.0, 9.0)  # at that update it was so
+        session.stream(DEPTH, diff(11, 20, 10, [["97", "1"]]))
+    else:
+        session.stream(DEPTH, diff(11, 20, 10, [["97", "1"]]))
+        session.feed(PASSING)
+    assert best(session) == (100.0, 5.0)
+    book = session.tracker.book("BTC-USDT")
+    assert (book.bids.columns()[0], book.is_stale) == ((100.0, 99.0, 98.0, 97.0), False)
+    assert diffs(session.stream(DEPTH, diff(21, 30, 20))) == [("full", 30)]
+    assert best(session) == (100.0, 5.0)
+
+
+@pytest.mark.parametrize("venue", ["binance-spot", "binance-usdm"])
+def test_only_what_differs_from_the_snapshot_is_said_again(venue: str) -> None:
+    session, diff = back_and_forth(venue)
+    session.stream(DEPTH, diff(11, 20, 10, [["97", "1"]]))
+    _, told = session.feed(PASSING)
+    assert isinstance(told, BookDiff)
+    assert (told.bid_prices, told.bid_sizes, told.last_update_id) == ((100.0, 97.0), (5.0, 1.0), 20)
+
+
+@pytest.mark.parametrize("venue", ["binance-spot", "binance-usdm"])
+def test_a_level_that_came_and_went_within_the_diff_is_gone(venue: str) -> None:
+    session, diff = back_and_forth(venue)
+    session.stream(DEPTH, diff(11, 12, 10, [["100.5", "0"]]))
+    session.feed(snapshot(15, [["100.5", "7"], ["100", "5"]], T=MS + 15, E=MS + 15))
+    session.stream(DEPTH, diff(13, 20, 12))
+    assert best(session) == (100.0, 5.0)
+
+
+@pytest.mark.parametrize("venue", ["binance-spot", "binance-usdm"])
+def test_diffs_before_a_hole_say_nothing_of_what_follows(venue: str) -> None:
+    """The level may have changed in a diff that was lost: the snapshot is all there is."""
+    session, diff = back_and_forth(venue)
+    session.feed(snapshot(25, [["100", "9"]], T=MS + 25, E=MS + 25))
+    session.stream(DEPTH, diff(21, 30, 20))
+    assert best(session) == (100.0, 9.0)
+
+
+def test_a_refresh_keeps_what_the_diffs_said() -> None:
+    session = Session("binance-usdm", ("BTC-USDT",), ("full",))
+    session.start(listed("BTCUSDT", "BTC", "USDT"))
+    session.stream(DEPTH, usdm_diff(1, 5, 0, [["100", "5"]]))
+    session.rest("depth:BTCUSDT", snapshot(5, [["100", "5"], ["99", "2"]]))
+    session.asked(RestCall("depth:BTCUSDT", "GET", ""))
+    session.stream(DEPTH, usdm_diff(6, 10, 5, [["100", "6"]]))
+    session.stream(DEPTH, usdm_diff(11, 20, 10, [["97", "1"]]))
+    session.rest("depth:BTCUSDT", snapshot(15, [["100", "9"], ["99", "2"]]))
+    assert best(session) == (100.0, 6.0)
     assert not session.is_stale()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from recordings.checkpoints import decode_checkpoint, encode_checkpoint
 from recordings.normalize import Normalizer
-from tests.toolkit.venues.binance_harness import MS, Session, events, listed, shapes, snapshot, usdm_diff
+from tests.toolkit.venues.binance_harness import MS, Session, events, listed, shapes, snapshot, spot_diff, usdm_diff
 from tests.toolkit.venues.test_binance_depth import DEPTH, diffs, usdm
-from toolkit.messages import BookSnapshot, EventKind
+from toolkit.messages import BookSnapshot, EventKind, Message
 from toolkit.protocol import ProtocolOptions, RestCall
 from toolkit.venue import find_venue
 
@@ -185,9 +186,177 @@ def test_a_quote_outside_the_snapshot_asks_for_a_new_one(bid: str, ask: str) -> 
     session.stream("btcusdt@bookTicker", quote)
     assert session.due() == []
     session.stream("btcusdt@bookTicker", quote | {"b": bid, "a": ask})
+    assert session.is_stale()
     assert [getattr(call, "tag", "") for call in session.due()] == ["depth:BTCUSDT"]
     session.stream("btcusdt@bookTicker", quote | {"b": bid, "a": ask})
     assert session.due() == []
+
+
+def covered() -> Session:
+    """A book that is known from 90 to 110."""
+    session = live()
+    session.stream(DEPTH, usdm_diff(5, 10, 1))
+    session.calls()
+    session.rest("depth:BTCUSDT", snapshot(10, [["100", "1"], ["90", "1"]], [["101", "1"], ["110", "1"]]))
+    return session
+
+
+def quoted(session: Session, bid: str, ask: str) -> list[Message]:
+    quote = {"e": "bookTicker", "u": 11, "s": "BTCUSDT", "b": bid, "B": "1", "a": ask, "A": "1", "T": MS, "E": MS}
+    return session.stream("btcusdt@bookTicker", quote)
+
+
+def traded(session: Session, price: str, number: int = 1) -> list[Message]:
+    trade = {"e": "trade", "E": MS, "T": MS, "s": "BTCUSDT", "t": number, "p": price, "q": "1", "m": True}
+    return session.stream("btcusdt@trade", trade)
+
+
+def tags(requests: Sequence[Any]) -> list[str]:
+    return [getattr(request, "tag", "") for request in requests]
+
+
+@pytest.mark.parametrize("seen", ["quote", "trade", "order"])
+def test_a_book_whose_market_is_beyond_what_is_known_is_stale(seen: str) -> None:
+    session = covered()
+    before = session.now
+    session.wait(1)
+    if seen == "quote":
+        messages = quoted(session, "88", "89")
+    elif seen == "trade":
+        messages = traded(session, "89")
+    else:
+        messages = session.stream(DEPTH, usdm_diff(15, 20, 10, [], [["89", "1"]]))
+    assert events(messages) == [(EventKind.STALE, "full", "cover")]
+    assert session.is_stale()
+    session.stream(DEPTH, usdm_diff(25, 30, 20))
+    session.calls()
+    gap, *_ = session.rest("depth:BTCUSDT", snapshot(26, [["88", "1"]], [["89", "1"]]))
+    assert events([gap]) == [(EventKind.GAP, "full", "cover")]
+    assert getattr(gap, "ts_start", 0) == (session.now if seen == "order" else before)
+    assert (session.is_stale(), session.top()) == (False, (88.0, 89.0))
+
+
+def test_a_market_near_the_end_of_what_is_known_asks_and_is_good() -> None:
+    session = covered()
+    assert events(quoted(session, "92", "93")) == []
+    assert tags(session.due()) == ["depth:BTCUSDT"]
+    session.asked(RestCall("depth:BTCUSDT", "GET", ""))
+    session.control("request_failed", -1, tag="depth:BTCUSDT", error="HTTP 503")
+    assert not session.is_stale()
+    session.wait(15.1)
+    assert tags(session.due()) == ["depth:BTCUSDT"]
+    session.stream(DEPTH, usdm_diff(15, 20, 10))
+    session.rest("depth:BTCUSDT", snapshot(12, [["92", "1"], ["80", "1"]], [["93", "1"], ["105", "1"]]))
+    assert events(quoted(session, "88", "89")) == []
+    assert not session.is_stale()
+
+
+@pytest.mark.parametrize("failure", ["refused", "too old", "no answer"])
+def test_a_refresh_that_came_to_nothing_is_tried_again_soon(failure: str) -> None:
+    session = covered()
+    session.wait(900.1)
+    assert tags(session.due()) == ["depth:BTCUSDT"]
+    session.asked(RestCall("depth:BTCUSDT", "GET", ""))
+    session.stream(DEPTH, usdm_diff(15, 20, 10))
+    if failure == "refused":
+        session.control("request_failed", -1, tag="depth:BTCUSDT", error="HTTP 503")
+    elif failure == "too old":
+        assert session.rest("depth:BTCUSDT", snapshot(5)) == []
+    session.wait(31)
+    assert tags(session.due()) == ["depth:BTCUSDT"]
+    assert not session.is_stale()
+
+
+@pytest.mark.parametrize("failure", ["refused", "too old"])
+def test_beyond_what_is_known_a_book_stays_stale_until_a_snapshot_is_joined(failure: str) -> None:
+    session = covered()
+    quoted(session, "120", "121")
+    last, asked = 10, 0
+    for _ in range(100):
+        session.wait(1)
+        session.stream(DEPTH, usdm_diff(last + 1, last + 5, last))
+        last += 5
+        calls = [*session.due(), *session.calls()]
+        asked += len(calls)
+        if calls and failure == "refused":
+            session.control("request_failed", -1, tag="depth:BTCUSDT", error="HTTP 503")
+        elif calls:
+            session.rest("depth:BTCUSDT", snapshot(9))
+        assert session.is_stale()
+    assert asked >= 10
+    session.rest("depth:BTCUSDT", snapshot(last))
+    assert not session.is_stale()
+
+
+# -- answers that are of another time ---------------------------------------------------------------------------
+
+
+def spot() -> Session:
+    session = Session("binance-spot", ("BTC-USDT",), ("full",))
+    session.start(USDM_ROW)
+    session.protocol.requests()
+    return session
+
+
+@pytest.mark.parametrize("comes", ["while it is lost", "before a diff", "after some diffs"])
+def test_an_answer_to_a_request_of_before_the_loss_begins_no_book(comes: str) -> None:
+    """Ids may begin again: the old snapshot is ahead of all that comes."""
+    session = spot()
+    session.stream(DEPTH, spot_diff(10, 12, [["100", "1"]]))
+    (call,) = session.calls()
+    session.asked(call)
+    session.control("disconnected", role="public")
+    if comes == "while it is lost":
+        assert session.rest(call.tag, snapshot(1000)) == []
+    session.control("connected", role="public")
+    session.calls()
+    if comes == "before a diff":
+        assert session.rest(call.tag, snapshot(1000)) == []
+    for number in range(5, 10):
+        session.stream(DEPTH, spot_diff(number, number, [["200", "1"]], time=MS + 60_000))
+        if comes == "after some diffs" and number == 6:
+            assert session.rest(call.tag, snapshot(1000)) == []
+        assert session.is_stale()
+    (again,) = session.calls()
+    session.asked(again)
+    session.rest(again.tag, snapshot(8, [["200", "1"]], [["201", "1"]]))
+    assert (session.is_stale(), session.top()) == (False, (200.0, 201.0))
+
+
+def test_an_answer_of_before_ids_began_again_begins_no_book() -> None:
+    session = spot()
+    session.stream(DEPTH, spot_diff(10, 12))
+    (call,) = session.calls()
+    session.rest(call.tag, snapshot(12))
+    session.asked(call)
+    session.rest(call.tag, snapshot(1000))  # ahead of the diffs: it waits for them
+    messages = session.stream(DEPTH, spot_diff(5, 6, time=MS + 60_000))
+    assert events(messages) == [(EventKind.STALE, "full", "sequence")]
+    assert session.is_stale()
+
+
+def test_a_book_whose_diffs_do_not_come_up_to_its_snapshot_ends() -> None:
+    session = spot()
+    session.stream(DEPTH, spot_diff(5, 6))
+    session.calls()
+    session.rest("depth:BTCUSDT", snapshot(1000))
+    assert not session.is_stale()
+    found = []
+    for number in range(7, 20):
+        session.wait(1)
+        found += events(session.stream(DEPTH, spot_diff(number, number)))
+    assert found == [(EventKind.STALE, "full", "sequence")]
+    assert session.is_stale()
+    assert tags(session.calls()) == ["depth:BTCUSDT"]
+
+
+def test_a_snapshot_with_a_higher_id_and_an_older_time_is_of_other_ids() -> None:
+    session = live()
+    session.stream(DEPTH, usdm_diff(5, 10, 1, time=MS + 60_000))
+    session.calls()
+    messages = session.rest("depth:BTCUSDT", snapshot(1000, T=MS, E=MS))
+    assert events(messages) == [(EventKind.NOTICE, "full", "old_snapshot")]
+    assert session.is_stale()
 
 
 def test_a_snapshot_for_a_user_touches_no_book() -> None:

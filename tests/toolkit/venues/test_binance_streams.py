@@ -170,7 +170,9 @@ def test_no_trade_is_counted_twice_whichever_stream_tells_it_first() -> None:
     assert told("aggTrade", AGG | {"a": 11, "f": 46, "l": 46})
     assert not told("aggTrade", AGG | {"a": 11, "f": 46, "l": 46})
     # Ids that begin again, an hour later, are no repetition.
-    assert told("trade", TRADE | {"t": 1, "T": MS + 3_600_000})
+    again = session.stream("btcusdt@trade", TRADE | {"t": 1, "T": MS + 3_600_000})
+    assert events(again) == [(EventKind.NOTICE, "trades", "renumbered")]
+    assert getattr(again[1], "is_duplicate", True) is False
     assert told("trade", TRADE | {"t": 2, "T": MS + 3_600_001})
     assert not told("trade", TRADE | {"t": 2, "T": MS + 3_600_001})
 
@@ -213,9 +215,10 @@ def test_a_delivery_contract_has_no_rate() -> None:
     info = one(session.stream("btcusd_260925@markPrice", MARK | {"s": "BTCUSD_260925", "r": "", "T": 0}))
     assert isinstance(info, FundingInfo)
     assert (info.trading_pair, info.funding_rate, info.next_funding_ts) == ("BTC-USD-260925", None, None)
-    info = one(session.stream("btcusd_260925@markPrice", MARK | {"r": "0.0001", "T": 0}))
+    data = MARK | {"s": "BTCUSD_260925"}
+    info = one(session.stream("btcusd_260925@markPrice", data | {"r": "0.0001", "T": 0}))
     assert getattr(info, "funding_rate", 0) is None
-    bad = session.stream("btcusd_260925@markPrice", MARK | {"r": "much"})
+    bad = session.stream("btcusd_260925@markPrice", data | {"r": "much"})
     assert events(bad) == [(EventKind.PARSE_ERROR, "", "")]
 
 
@@ -379,12 +382,14 @@ def test_the_factor_in_a_name_is_the_multiplier() -> None:
     assert [getattr(row, "multiplier", 0) for row in found] == [1000.0, 1_000_000.0, 1.0, 1.0]
 
 
-def test_metadata_names_what_spelling_cannot() -> None:
+def test_metadata_names_what_spelling_cannot_and_renames_nothing() -> None:
     session = Session("binance-spot")
-    assert one(session.stream("btctry@trade", TRADE)).trading_pair == "BTCTRY"
-    session.rest("exchangeInfo", {"symbols": [listed("BTCTRY", "BTC", "TRY")]})
-    assert (session.protocol.trading_pair("BTCTRY"), session.protocol.symbol("BTC-TRY")) == ("BTC-TRY", "BTCTRY")
-    assert one(session.stream("btctry@trade", TRADE)).trading_pair == "BTC-TRY"
+    quote = {"u": 7, "s": "BTCTRY", "b": "1", "B": "1", "a": "2", "A": "1"}
+    assert one(session.stream("btctry@bookTicker", quote)).trading_pair == "BTCTRY"
+    session.rest("exchangeInfo", {"symbols": [listed("BTCTRY", "BTC", "TRY"), listed("ETHTRY", "ETH", "TRY")]})
+    # What was spoken of keeps its name; for what was not it is not too late.
+    assert (session.protocol.trading_pair("ETHTRY"), session.protocol.symbol("ETH-TRY")) == ("ETH-TRY", "ETHTRY")
+    assert one(session.stream("btctry@bookTicker", quote)).trading_pair == "BTCTRY"
 
 
 def test_symbols_that_would_share_a_pair_keep_their_own_names() -> None:

@@ -7,8 +7,14 @@ session; an import takes what the file has. Whenever anything marks the stream s
 chain is given up, and the book is good again from the next snapshot on.
 
 A snapshot holds a limited number of levels. Those beyond it exist and are unknown until they change, so a live session
-asks again every quarter of an hour, and when the best quote leaves the prices that the snapshot covered: the diffs
-since that request are kept, said again after the new snapshot, and the book was never stale.
+asks again every quarter of an hour, and when a quote, a trade or an order shows that the market nears the end of the
+prices that the snapshot covered: the diffs since that request are kept, said again after the new snapshot, and the book
+was never stale. Where the market has left these prices, the best levels are among the unknown ones: the book is stale
+until another snapshot is joined.
+
+An answer counts only if its request left while what it asks about was there: after a lost connection, and after ids that
+began again, snapshots asked for before are put aside, since their ids may be of another numbering. For the same reason a
+book ends that was begun with a snapshot to which the diffs do not come up.
 """
 
 from __future__ import annotations
@@ -35,7 +41,13 @@ ANSWER_S_MAX: Final = 30.0
 RETRY_S: Final = 1.0
 #: A request that failed for good, after this long.
 FAILED_RETRY_S: Final = 5.0
+#: One for a book that is good, after this long.
+REFRESH_RETRY_S: Final = 15.0
 REFRESH_S: Final = 900.0
+#: How far from the best price to the last one of the snapshot the market may go before another is asked for.
+NEAR: Final = 0.75
+#: Diffs that say nothing new may come for this long; then the ids of the book are of another numbering.
+OLD_S_MAX: Final = 5.0
 #: Diffs that wait longer than this for a snapshot are reported, once.
 WAIT_S_MAX: Final = 10.0
 _NO_COUNTS: Final[tuple[int, ...]] = ()
@@ -66,6 +78,12 @@ class Host(Protocol):
         detail: str = "",
     ) -> StreamEvent: ...
     def trading_pair(self, symbol: str) -> str: ...
+    def next_funding(self, frame: Frame, symbol: str, time_ns: int) -> None: ...
+    def misread(self, frame: Frame, entry: bytes, exc: Exception) -> StreamEvent: ...
+
+
+#: Prices beyond which a snapshot is asked for, and those beyond which the book is unknown: lowest, highest, of each.
+Cover = list[float]
 
 
 class _Requests(msgspec.Struct):
@@ -104,13 +122,14 @@ class Books:
         self._unnamed: dict[int, Base] = {}
         self._unnamed_taken: dict[int, str] = {}
         self._requests = _Requests()
-        #: Prices that the snapshot of a symbol covered, in a live session: lowest bid and highest ask.
-        self.covered: dict[str, tuple[float, float]] = {}
+        #: What the snapshot of a symbol covered, in a live session.
+        self.covered: dict[str, Cover] = {}
 
     # -- diffs -------------------------------------------------------------------------------------------------
 
     def take_diff(self, frame: Frame, symbol: str, pair: str, speed: str, data: wire.Depth) -> list[Message]:
         """The messages of a diff. Raises ParseError, having changed nothing."""
+        wire.exact(data.U, data.u, data.pu, data.E, data.T)
         if data.u < data.U:
             raise ParseError(f"a diff of updates {data.U} to {data.u}: expected the first not above the last")
         if data.pu is None and not self._is_spot:
@@ -157,17 +176,27 @@ class Books:
     def _take(self, frame: Frame, symbol: str, join: DepthJoin, diff: BookDiff, messages: list[Message]) -> None:
         stream = self._host.streams.get(symbol, FORM_FULL)
         if join.last_id is not None and (stream is None or not stream.is_live):
-            join.lose()
+            self._lose(symbol, join)
         before = join.last_id
-        verdict = join.take(diff)
+        verdict, told = join.take(diff)
         if verdict is Verdict.FOLLOWS:
             self._host.heard(frame, symbol, FORM_FULL, messages)
-            messages.append(diff)
+            messages.append(told)
             if join.spare is not None and join.recent is not None:
                 self._join(frame, symbol, join, join.spare, messages)
+            if self.covered:
+                self._look_at_orders(frame, symbol, diff, messages)
             return
         if verdict is Verdict.REPEATS:
-            return
+            if self._ask_for is None or stream is None or not stream.is_live:
+                return
+            if frame.ts_mono - stream.last_mono <= OLD_S_MAX * NS_PER_S:
+                return
+            join.void()
+            join.wait_with(diff)
+            verdict = Verdict.GAP
+        if verdict is Verdict.GAP:
+            self.covered.pop(symbol, None)
         if verdict is Verdict.GAP and stream is not None:
             came = f"U={diff.first_update_id} u={diff.last_update_id}"
             came += "" if self._is_spot else f" pu={diff.prev_update_id}"
@@ -197,29 +226,38 @@ class Books:
 
     # -- snapshots ---------------------------------------------------------------------------------------------
 
-    def take_snapshot(self, frame: Frame, symbol: str, base: Base) -> list[Message]:
-        """The messages of a snapshot to join diffs to."""
+    def take_snapshot(self, frame: Frame, symbol: str, base: Base, request_id: int | None = None) -> list[Message]:
+        """The messages of a snapshot to join diffs to; `request_id` names the request that it answers, if one did."""
         join = self.joins.get(symbol)
         if join is None:
             join = self.joins[symbol] = DepthJoin(self._is_spot)
         messages: list[Message] = []
         stream = self._host.streams.get(symbol, FORM_FULL)
         if join.last_id is not None and (stream is None or not stream.is_live):
-            join.lose()
-        if self._ask_for is not None and not join.is_joined and not join.pending:
-            # Nothing came since the connection was lost, so this book would stand still and look good.
-            join.spare = base
-            return messages
+            self._lose(symbol, join)
+        if self._ask_for is not None:
+            if 0 <= (join.sent_id if request_id is None else request_id) <= join.void_id:
+                return messages
+            if not join.is_joined and not join.pending:
+                # Nothing would keep this book up to date; if the next diff meets it, it serves.
+                join.spare = None if join.is_cut else base
+                self._requests.next_ask.pop(symbol, None)
+                return messages
         was_joined = join.is_joined
-        if not self._join(frame, symbol, join, base, messages) and not was_joined:
-            first = join.pending[0]
+        if self._join(frame, symbol, join, base, messages):
+            return _numbered(messages)
+        retry = frame.ts_mono + round(RETRY_S * NS_PER_S)
+        if not was_joined:
+            first, last = join.pending[0], join.pending[-1]
             text = (
-                f"a snapshot at update {base.update_id} is older than the first diff kept for it "
-                f"(U={first.first_update_id} u={first.last_update_id} pu={first.prev_update_id}): another is needed"
+                f"a snapshot at update {base.update_id} does not meet the diffs kept for it (U={first.first_update_id} "
+                f"u={first.last_update_id} pu={first.prev_update_id} to u={last.last_update_id}): another is needed"
             )
             messages.append(self._host.event(frame, EventKind.NOTICE, stream=stream, cause="old_snapshot", detail=text))
             if self._ask_for is not None:
-                self._requests.next_ask[symbol] = frame.ts_mono + round(RETRY_S * NS_PER_S)
+                self._requests.next_ask[symbol] = retry
+        elif self._ask_for is not None and join.spare is None:
+            self._requests.refresh[symbol] = retry
         return _numbered(messages)
 
     def take_unnamed(self, frame: Frame, base: Base) -> list[Message]:
@@ -271,8 +309,11 @@ class Books:
         messages.append(base.message(self._venue, symbol, pair, frame))
         again = msgspec.structs.replace
         messages += [again(diff, ts_recv=frame.ts_recv, capture_seq=frame.capture_seq) for diff in following]
+        self.covered.pop(symbol, None)
         if self._ask_for is not None and base.bids[0] and base.asks[0]:
-            self.covered[symbol] = (base.bids[0][-1], base.asks[0][-1])
+            bids, asks = base.bids[0], base.asks[0]
+            near = bids[0] + NEAR * (bids[-1] - bids[0]), asks[0] + NEAR * (asks[-1] - asks[0])
+            self.covered[symbol] = [*near, bids[-1], asks[-1]]
         self._requests.next_ask.pop(symbol, None)
         if self._ask_for is not None:
             self._requests.refresh[symbol] = frame.ts_mono + round(REFRESH_S * NS_PER_S)
@@ -280,31 +321,70 @@ class Books:
 
     # -- requests ----------------------------------------------------------------------------------------------
 
-    def left_cover(self, symbol: str, mono_ns: int) -> None:
-        """The best quote left the prices that the snapshot covered: a new one is due, within the second."""
+    def reach(self, frame: Frame, symbol: str, low: float, high: float, messages: list[Message]) -> None:
+        """The market was seen from `low` to `high`: it may be near the end of what is known of it, or beyond."""
+        cover = self.covered.get(symbol)
+        if cover is None or (low >= cover[0] and high <= cover[1]):
+            return
+        if low >= cover[2] and high <= cover[3]:
+            cover[:2] = cover[2:]
+            if symbol in self._requests.refresh:
+                self._requests.refresh[symbol] = frame.ts_mono
+            return
+        stream, join = self._host.streams.get(symbol, FORM_FULL), self.joins.get(symbol)
+        if stream is not None and join is not None:
+            detail = f"the market is at {low:g} to {high:g}, the snapshot covered {cover[2]:g} to {cover[3]:g}"
+            self._host.mark_stale(frame, stream, "cover", messages, detail)
+            self._lose(symbol, join)
+            self._requests.next_ask[symbol] = frame.ts_mono
         self.covered.pop(symbol, None)
-        if symbol in self._requests.refresh:
-            self._requests.refresh[symbol] = mono_ns
 
-    def asked(self, symbol: str, mono_ns: int) -> None:
-        """A request for a snapshot left: from here on diffs are kept for it, and its answer is awaited."""
-        if symbol in self._requests.next_ask:
-            self._requests.next_ask[symbol] = mono_ns + round(ANSWER_S_MAX * NS_PER_S)
+    def _look_at_orders(self, frame: Frame, symbol: str, diff: BookDiff, messages: list[Message]) -> None:
+        """An order to sell below the lowest bid that is known, say, tells that the best bid is below it too."""
+        cover = self.covered.get(symbol)
+        if cover is None:
+            return
+        low, high = cover[0], cover[1]
+        if diff.ask_prices and min(diff.ask_prices) < low:
+            asks = [price for price, size in zip(diff.ask_prices, diff.ask_sizes, strict=True) if size]
+            low = min(asks, default=low)
+        if diff.bid_prices and max(diff.bid_prices) > high:
+            bids = [price for price, size in zip(diff.bid_prices, diff.bid_sizes, strict=True) if size]
+            high = max(bids, default=high)
+        self.reach(frame, symbol, min(low, cover[0]), max(high, cover[1]), messages)
+
+    def asked(self, frame: Frame, symbol: str, request_id: int | None) -> None:
+        """A request for a snapshot left: from here on diffs are kept for it."""
         join = self.joins.get(symbol)
-        if join is not None and join.is_joined and join.recent is None:
+        if join is None:
+            return
+        join.sent_id = frame.capture_seq if request_id is None else request_id
+        if join.is_joined and join.recent is None:
             join.recent = []
+        at = frame.ts_mono + round(ANSWER_S_MAX * NS_PER_S)
+        for table in (self._requests.next_ask, self._requests.refresh):
+            if symbol in table and table[symbol] < at:
+                table[symbol] = at
 
     def failed(self, symbol: str, mono_ns: int) -> None:
         """A request for a snapshot was given up."""
         if symbol in self._requests.next_ask:
             self._requests.next_ask[symbol] = mono_ns + round(FAILED_RETRY_S * NS_PER_S)
+        if symbol in self._requests.refresh:
+            self._requests.refresh[symbol] = mono_ns + round(REFRESH_RETRY_S * NS_PER_S)
+
+    def _lose(self, symbol: str, join: DepthJoin) -> None:
+        join.lose()
+        self.covered.pop(symbol, None)
 
     def lost(self, symbols: Iterable[str]) -> None:
         """Their connection was lost: what came before says nothing about what will come."""
         for symbol in symbols:
             join = self.joins.get(symbol)
             if join is not None:
-                join.lose()
+                self._lose(symbol, join)
+                join.void()
+                join.is_cut = True
 
     def lost_all(self) -> None:
         """Every connection is gone."""
@@ -321,10 +401,14 @@ class Books:
         again = [symbol for symbol, at in self._requests.next_ask.items() if mono_ns >= at]
         for symbol in again:
             self._requests.next_ask[symbol] = mono_ns + round(ANSWER_S_MAX * NS_PER_S)
-        stale = [symbol for symbol, at in self._requests.refresh.items() if mono_ns >= at]
+        stale = [symbol for symbol, at in self._requests.refresh.items() if mono_ns >= at and self._is_good(symbol)]
         for symbol in stale:
-            self._requests.refresh[symbol] = mono_ns + round(REFRESH_S * NS_PER_S)
+            self._requests.refresh[symbol] = mono_ns + round(ANSWER_S_MAX * NS_PER_S)
         return again + [symbol for symbol in stale if symbol not in again]
+
+    def _is_good(self, symbol: str) -> bool:
+        join = self.joins.get(symbol)
+        return join is not None and join.is_joined
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
@@ -348,7 +432,7 @@ class _State(msgspec.Struct):
     unnamed: dict[int, Base]
     unnamed_taken: dict[int, str]
     requests: _Requests
-    covered: dict[str, tuple[float, float]]
+    covered: dict[str, Cover]
 
 
 _AMBIGUOUS: Final = (

@@ -25,6 +25,7 @@ from toolkit.venues.binance import kernel_run
 from toolkit.venues.binance.feeds import IGNORED
 from toolkit.venues.binance.kernel_arrays import Arrays, Table, book_scale
 from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, QUOTE, TRADE
+from toolkit.venues.binance.told import NO_CEILING, ToldTrades
 
 if TYPE_CHECKING:
     from toolkit.venues.binance.feeds import Feed
@@ -35,7 +36,9 @@ __all__ = ["BinanceTaker"]
 _PREFIX: Final = b'{"stream":"'
 _KINDS: Final = {"depth": DIFF, "bookTicker": QUOTE, "trade": TRADE, "aggTrade": AGG_TRADE}
 #: Streams whose frames change no book, whatever is in them.
-_BOOKLESS: Final = frozenset({"bookTicker", "trade", "aggTrade", "markPrice", "forceOrder"})
+_BOOKLESS: Final = frozenset({"markPrice", "forceOrder"})
+#: Those that change none unless their price is beyond what a snapshot covers.
+_PRICED: Final = frozenset({"bookTicker", "trade", "aggTrade"})
 #: A run costs as much as some frames of the protocol. After so many runs it looks how long they were, and rests for some
 #: thousand frames if that was too short: in a recording of many venues, say, or of frames without a stream's name.
 _LOOK_RUNS: Final = 64
@@ -127,24 +130,35 @@ class BinanceTaker(ColumnarTaker):
         if feed is not None or _is_one_name(frame.payload):
             if _is_passed_over(name):
                 return
-            if _words(name) in _BOOKLESS:
+            if self._is_bookless(name, feed):
                 if self._touched is not None:
                     self._touched.add(name)
                 return
-        if feed is not None and self._touched is not None and self._is_of_one_book(feed, frame):
-            # What becomes of a diff concerns one book: the others stay loaded, however many there are.
+        if feed is not None and self._touched is not None and self._is_of_one_book(name, feed, frame):
+            # What becomes of a diff, or of a price beyond the snapshot, concerns one book: the others stay loaded,
+            # however many there are.
             number = self._table.instrument(feed.symbol, feed.pair)
             self._settle_book(number)
             self._books[number].is_loaded = False
             self._touched |= self._names[number]
+            self._touched.add(name)
             return
         self.settle()
         self._touched = None
 
-    def _is_of_one_book(self, feed: Feed, frame: Frame) -> bool:
-        """Whether a frame is a diff of a book that is known here, on a connection that its diffs have come on."""
+    def _is_bookless(self, name: bytes, feed: Feed | None) -> bool:
+        """Whether a frame of that stream changes no book, whatever is in it."""
+        words = _words(name)
+        if words in _PRICED:
+            return not self._protocol.has_cover(feed.symbol if feed is not None else "")
+        return words in _BOOKLESS
+
+    def _is_of_one_book(self, name: bytes, feed: Feed, frame: Frame) -> bool:
+        """Whether a frame concerns one book, which is known here; a diff on the connection that its diffs came on."""
         join = self._protocol.depth_join(feed.symbol)
-        return join is not None and frame.conn_id in join.conn_ids and self._table.knows(feed.symbol, feed.pair)
+        if join is None or not self._table.knows(feed.symbol, feed.pair):
+            return False
+        return _words(name) in _PRICED or frame.conn_id in join.conn_ids
 
     def settle(self) -> None:
         # A book that is read is not one that was changed: what is loaded stays so until `before` says otherwise.
@@ -198,14 +212,13 @@ class BinanceTaker(ColumnarTaker):
         table.feeds[index] = feed
         self._names[number].add(name)
         instruments = arrays.instruments
+        instruments.cover[number] = self._protocol.cover(feed.symbol) or (-np.inf, np.inf)
         if kind == DIFF:
             is_taken = self._refresh_book(number, feed)
         else:
             is_taken = feed.stream is not None and feed.stream.is_live
-            if kind == QUOTE:
-                instruments.cover[number] = self._protocol.cover(feed.symbol) or (-np.inf, np.inf)
-            else:
-                instruments.trade_seen[number] = feed.trades
+            if kind != QUOTE:
+                instruments.told[number] = _told_row(feed.told)
         arrays.feeds.kind[index] = kind if is_taken else 0
 
     def _refresh_book(self, number: int, feed: Feed) -> bool:
@@ -216,6 +229,8 @@ class BinanceTaker(ColumnarTaker):
         stream = self._protocol.streams.get(feed.symbol, FORM_FULL)
         if join is None or join.last_id is None or join.recent is not None or join.spare is not None:
             return False
+        if join.before is not None:
+            return False  # the next diff says more than its own levels
         if join.speed != feed.detail or stream is None or not stream.is_live or held.is_too_large:
             return False
         book = self._tracker.book_of_diffs(self._venue, feed.pair, FORM_FULL)
@@ -314,7 +329,7 @@ class BinanceTaker(ColumnarTaker):
             stream.last_mono = int(frames.ts_mono[last])
         instruments = arrays.instruments
         if kind in (TRADE, AGG_TRADE):
-            feed.trades[:] = instruments.trade_seen[number].tolist()
+            _take_told_row(feed.told, instruments.told[number].tolist())
             return
         join = self._protocol.depth_join(feed.symbol) if kind == DIFF else None
         held = self._books[number]
@@ -431,6 +446,21 @@ class BinanceTaker(ColumnarTaker):
             None,
             int(columns.update_id[-1]),
         )
+
+
+def _told_row(told: ToldTrades) -> tuple[int, ...]:
+    """What the kernel has of it; without a range none that anything follows."""
+    if not told.ends:
+        return 0, -2, 0, told.ts, told.last_trade, told.last_aggregate
+    after = told.at + 1
+    ceiling = told.starts[after] if after < len(told.starts) else NO_CEILING
+    return told.starts[told.at], told.ends[told.at], ceiling, told.ts, told.last_trade, told.last_aggregate
+
+
+def _take_told_row(told: ToldTrades, row: list[int]) -> None:
+    if told.ends:
+        told.ends[told.at] = row[1]
+        told.ts, told.last_trade, told.last_aggregate = row[3:]
 
 
 def _words(name: bytes) -> str:

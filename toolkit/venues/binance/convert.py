@@ -36,6 +36,7 @@ __all__ = [
     "open_interest",
     "partial_book",
     "ranked",
+    "settled_rate",
     "trade_cause",
 ]
 
@@ -68,6 +69,7 @@ def ranked(levels: wire.Levels, *, is_bid: bool) -> Columns:
 
 def base_of(data: wire.Snapshot) -> Base:
     """A snapshot to join diffs to. Raises ParseError if it is no book."""
+    wire.exact(data.lastUpdateId, data.E, data.T)
     bids, asks = ranked(data.bids, is_bid=True), ranked(data.asks, is_bid=False)
     if bids[0] and asks[0] and bids[0][0] >= asks[0][0]:
         raise ParseError(f"a snapshot that is crossed: bid {bids[0][0]}, ask {asks[0][0]}")
@@ -84,6 +86,7 @@ def partial_book(
         bids, asks, last_id = data.bids, data.asks, data.lastUpdateId
     if bids is None or asks is None:
         raise ParseError("a partial book without bids and asks")
+    wire.exact(last_id, data.E, data.T)
     time = data.T or data.E
     return BookSnapshot(
         venue,
@@ -139,6 +142,7 @@ def funding_info(
     else:
         time, mark, index = data.time, data.markPrice, data.indexPrice
         rate, due = data.lastFundingRate, data.nextFundingTime
+    wire.exact(time, due)
     return FundingInfo(
         venue,
         symbol,
@@ -156,8 +160,28 @@ def funding_info(
     )
 
 
+def settled_rate(
+    data: wire.SettledRate, interval_s: int | None, venue: str, pair: str, frame: Frame, sub_seq: int
+) -> FundingInfo:
+    """A rate that was charged, with the mark price of then where the venue says it."""
+    return FundingInfo(
+        venue,
+        data.symbol,
+        pair,
+        wire.to_ns(data.fundingTime),
+        frame.ts_recv,
+        frame.capture_seq,
+        sub_seq,
+        FundingKind.SETTLED,
+        funding_rate=data.fundingRate,
+        funding_interval_s=interval_s,
+        mark_price=_rate(data.markPrice) or None,
+    )
+
+
 def open_interest(data: wire.OpenInterest, venue: str, pair: str, frame: Frame) -> FundingInfo:
     """Open interest alone; the other fields stay unsaid."""
+    wire.exact(data.time)
     return FundingInfo(
         venue,
         data.symbol,
@@ -176,6 +200,7 @@ def liquidation(data: wire.ForceOrder, venue: str, symbol: str, pair: str, frame
     order = data.o
     if order.S not in _SIDES:
         raise ParseError(f"liquidation side {order.S!r}, expected 'BUY' or 'SELL'")
+    wire.exact(data.E, order.T)
     return Liquidation(
         venue,
         symbol,

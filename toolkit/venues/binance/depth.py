@@ -10,9 +10,18 @@ A snapshot has one id, `base`. With sizes absolute, these rules suffice:
   one after it `prev == previous last`. The venue's page asks `first <= base <= last`, which refuses the exact
   continuation `prev == base`, seen on both futures markets: ids have holes between one diff and the next.
 - A snapshot older than the first diff that was kept cannot be joined: another one is needed.
+- What the diffs before the meeting point said last of a level holds again once the first diff after it is in. A diff
+  compares the ends of its interval: a level that changed before the snapshot and back after it, both within the diff
+  that the snapshot falls into, has the passing size in the snapshot and is in no diff. So that diff is told together with
+  the levels on which older diffs of the same chain and the snapshot differ (`folded`). The venue's page drops every
+  diff that is in the snapshot, and is wrong there until the level changes again: in a capture of 323 update ids with a
+  quote, at the best price of 5.
 - A diff that does not follow is a gap. It and all after it wait for a new snapshot.
 - A diff that is wholly old, by id and by time, is a repetition and is left out. Old ids with a newer time mean that
   the venue counts anew: a gap.
+
+- A snapshot that is ahead of the diffs begins a book, and the diffs have to come up to it. Where they do not, its ids are
+  of another numbering, and the book ends (`Books`).
 
 Source: the venue's "How to manage a local order book correctly", and captures of August 2024.
 """
@@ -28,7 +37,7 @@ from toolkit.frames import Frame
 from toolkit.messages import FORM_FULL, BookDiff, BookSnapshot
 from toolkit.orderbook import Columns
 
-__all__ = ["FORM_UNJOINED", "Base", "DepthJoin", "Verdict", "follows", "is_within"]
+__all__ = ["FORM_UNJOINED", "Base", "Before", "DepthJoin", "Verdict", "follows", "is_within"]
 
 #: Form of diffs for which there is no snapshot (yet): kept as they came, and no part of the book. Those that turn out
 #: to follow the next snapshot are said again with it, as `full`.
@@ -82,6 +91,23 @@ class Base(msgspec.Struct, frozen=True):
         )
 
 
+class Before(msgspec.Struct):
+    """
+    What a chain of diffs said last of each level, up to a snapshot.
+
+    Attributes:
+        last_id: Of the last of these diffs.
+        last_ts: Its time, ns.
+        bids: Size by price, where it is not what the snapshot has.
+        asks: Likewise.
+    """
+
+    last_id: int
+    last_ts: int | None
+    bids: dict[float, float] = {}
+    asks: dict[float, float] = {}
+
+
 class DepthJoin(msgspec.Struct):
     """
     The chain of one instrument's diffs.
@@ -91,6 +117,7 @@ class DepthJoin(msgspec.Struct):
         last_id: Id of the last update in the book; None while there is no book.
         last_ts: Its time, ns; None where it has none.
         is_bare: Nothing followed the snapshot yet, so the next diff is the first.
+        before: While nothing followed the snapshot yet: what diffs within it say; None where there were none.
         pending: While there is no book: the newest diffs, without a gap.
         recent: While there is a book and another snapshot was asked for: diffs since then. Else None.
         spare: A snapshot that is newer than the book: it serves once the diffs have come so far, or fail to.
@@ -98,12 +125,16 @@ class DepthJoin(msgspec.Struct):
         was_told: Whether the wait was reported.
         speed: Which stream of diffs this is; another one of the same instrument has a chain of its own.
         conn_ids: Connections that it came on.
+        sent_id: Name of the newest request for a snapshot that left; -1 if none did.
+        void_id: Requests up to this one no longer count: what they ask about was lost before they were answered.
+        is_cut: No diff came since the connection was lost.
     """
 
     is_spot: bool
     last_id: int | None = None
     last_ts: int | None = None
     is_bare: bool = False
+    before: Before | None = None
     pending: list[BookDiff] = []
     recent: list[BookDiff] | None = None
     spare: Base | None = None
@@ -111,17 +142,26 @@ class DepthJoin(msgspec.Struct):
     was_told: bool = False
     speed: str = ""
     conn_ids: list[int] = []
+    sent_id: int = -1
+    void_id: int = -1
+    is_cut: bool = False
 
     @property
     def is_joined(self) -> bool:
         """Whether there is a book."""
         return self.last_id is not None
 
-    def take(self, diff: BookDiff) -> Verdict:
-        """The next diff. After GAP it waits for a snapshot."""
-        last = diff.last_update_id
+    def take(self, diff: BookDiff) -> tuple[Verdict, BookDiff]:
+        """What becomes of the next diff, and what it says in the book. After GAP it waits for a snapshot."""
+        last = _id(diff)
+        self.is_cut = False
         if self.last_id is not None:
             if self._follows(diff, self.last_id, is_first=self.is_bare):
+                told = diff
+                if self.before is not None:
+                    if self._follows(diff, self.before.last_id, is_first=False):
+                        told = _with(self.before, diff)
+                    self.before = None
                 self.last_id = last
                 self.last_ts = diff.ts_event
                 self.is_bare = False
@@ -129,24 +169,52 @@ class DepthJoin(msgspec.Struct):
                     self.recent.append(diff)
                     if len(self.recent) > PENDING_MAX:
                         self.recent = None
-                return Verdict.FOLLOWS
-            if _is_old(diff, self.last_id, self.last_ts):
-                return Verdict.REPEATS
-            self.lose()
-            self.pending = [diff]
-            self.waiting_since = diff.ts_recv
-            return Verdict.GAP
+                return Verdict.FOLLOWS, told
+            before = self.before
+            is_anew = before is not None and last <= before.last_id and not _is_old(diff, last, before.last_ts)
+            if not is_anew and _is_old(diff, self.last_id, self.last_ts):
+                if self.is_bare:
+                    self._note_before(diff)
+                return Verdict.REPEATS, diff
+            if last <= self.last_id:
+                self.void()  # old ids and a newer time: what was asked for is of the numbering before
+            self.wait_with(diff)
+            return Verdict.GAP, diff
         pending = self.pending
         if not pending:
             self.waiting_since = self.waiting_since or diff.ts_recv
         elif not self._follows(diff, _id(pending[-1]), is_first=False):
             if _is_old(diff, _id(pending[-1]), pending[-1].ts_event):
-                return Verdict.REPEATS
+                return Verdict.REPEATS, diff
+            if last <= _id(pending[-1]):
+                self.void()
             pending.clear()
         elif len(pending) >= PENDING_MAX:
             del pending[0]
         pending.append(diff)
-        return Verdict.WAITS
+        return Verdict.WAITS, diff
+
+    def wait_with(self, diff: BookDiff) -> None:
+        """There is no book any more, and this is the first diff to wait for another snapshot."""
+        self.lose()
+        self.pending = [diff]
+        self.waiting_since = diff.ts_recv
+
+    def void(self) -> None:
+        """The ids of what was asked for, or has come, say nothing about the diffs to come."""
+        self.spare = None
+        self.void_id = self.sent_id
+
+    def _note_before(self, diff: BookDiff) -> None:
+        """A diff that is within the snapshot, which no diff has followed yet."""
+        before = self.before
+        if before is not None and _id(diff) <= before.last_id:
+            return
+        if before is None or not self._follows(diff, before.last_id, is_first=False):
+            before = self.before = Before(_id(diff), diff.ts_event)
+        before.last_id, before.last_ts = _id(diff), diff.ts_event
+        before.bids.update(zip(diff.bid_prices, diff.bid_sizes, strict=True))
+        before.asks.update(zip(diff.ask_prices, diff.ask_sizes, strict=True))
 
     def join(self, base: Base) -> list[BookDiff] | None:
         """
@@ -162,15 +230,22 @@ class DepthJoin(msgspec.Struct):
                 self.spare = base
             return None
         following = [diff for diff in kept or () if not self._is_within(diff, base.update_id)]
+        within = (kept or [])[: len(kept or ()) - len(following)]
         if following:
             if not self._follows(following[0], base.update_id, is_first=True):
                 return None
         elif last_id is None:
+            if within and _is_of_other_numbers(within[-1], base):
+                return None
             self.last_id, self.last_ts, self.is_bare = base.update_id, base.ts_event, True
         elif base.update_id < last_id:
             return None
         if last_id is None and following:
             self.last_id, self.last_ts, self.is_bare = _id(following[-1]), following[-1].ts_event, False
+        before = _before(within, base) if within else None
+        if before is not None and following:
+            following[0] = _with(before, following[0])
+        self.before = before if self.is_bare else None
         self.pending = []
         self.recent = None
         self.spare = None
@@ -183,6 +258,7 @@ class DepthJoin(msgspec.Struct):
         self.last_id = None
         self.last_ts = None
         self.is_bare = False
+        self.before = None
         self.waiting_since = 0
         self.was_told = False
         self.pending = []
@@ -224,3 +300,39 @@ def _id(diff: BookDiff) -> int:
 
 def _is_old(diff: BookDiff, last_id: int, last_ts: int | None) -> bool:
     return _id(diff) <= last_id and (last_ts is None or diff.ts_event is None or diff.ts_event <= last_ts)
+
+
+def _is_of_other_numbers(diff: BookDiff, base: Base) -> bool:
+    """Whether a snapshot with a higher id is older than a diff by time."""
+    return base.ts_event is not None and diff.ts_event is not None and diff.ts_event > base.ts_event
+
+
+def _before(diffs: list[BookDiff], base: Base) -> Before:
+    """What these diffs said last of each level, where the snapshot that they are in has another size."""
+    bids: dict[float, float] = {}
+    asks: dict[float, float] = {}
+    for diff in diffs:
+        bids.update(zip(diff.bid_prices, diff.bid_sizes, strict=True))
+        asks.update(zip(diff.ask_prices, diff.ask_sizes, strict=True))
+    return Before(_id(diffs[-1]), diffs[-1].ts_event, _unlike(bids, base.bids), _unlike(asks, base.asks))
+
+
+def _unlike(said: dict[float, float], side: Columns) -> dict[float, float]:
+    have = dict(zip(side[0], side[1], strict=True))
+    return {price: size for price, size in said.items() if have.get(price, 0.0) != size}
+
+
+def _with(before: Before, diff: BookDiff) -> BookDiff:
+    """The diff, after what was said before it of levels that it does not name."""
+    if not before.bids and not before.asks:
+        return diff
+    bids, asks = dict.fromkeys(diff.bid_prices), dict.fromkeys(diff.ask_prices)
+    more_bids = {price: size for price, size in before.bids.items() if price not in bids}
+    more_asks = {price: size for price, size in before.asks.items() if price not in asks}
+    return msgspec.structs.replace(
+        diff,
+        bid_prices=(*more_bids, *diff.bid_prices),
+        bid_sizes=(*more_bids.values(), *diff.bid_sizes),
+        ask_prices=(*more_asks, *diff.ask_prices),
+        ask_sizes=(*more_asks.values(), *diff.ask_sizes),
+    )

@@ -13,20 +13,18 @@ from typing import Any, Final
 
 import msgspec
 
-from toolkit.clock import NS_PER_MS, NS_PER_S
+from toolkit.clock import NS_PER_MS
 from toolkit.errors import ParseError
 from toolkit.frames import Frame
-from toolkit.messages import FORM_FULL, FORM_QUOTE, BestQuote, Message, Side, Trade
+from toolkit.messages import FORM_FULL, FORM_QUOTE, BestQuote, EventKind, FundingInfo, Message, Side, Trade
 from toolkit.streams import Stream
 from toolkit.venues.binance import convert, wire
 from toolkit.venues.binance.books import Books, Host
 from toolkit.venues.binance.products import Product
+from toolkit.venues.binance.told import ToldTrades
 
 __all__ = ["IGNORED", "Feed", "Feeds"]
 
-#: A trade with an old id and a time this much newer is no repetition: the venue counts anew. An aggregate of 100 ms and
-#: its trades differ by less.
-RENUMBERED_NS: Final = 60 * NS_PER_S
 #: Streams that the venue documents and that carry nothing we normalize: kept in `raw`, passed over in silence.
 IGNORED: Final = (
     "24hrTicker",
@@ -52,7 +50,7 @@ IGNORED: Final = (
 class Feed:
     """One stream by its wire name: who it is about, and how its data becomes messages."""
 
-    __slots__ = ("decode", "detail", "pair", "stream", "stream_name", "symbol", "take", "trades")
+    __slots__ = ("decode", "detail", "pair", "stream", "stream_name", "symbol", "take", "told")
 
     def __init__(self, symbol: str, pair: str, stream_name: str, detail: str, decode: Any, take: Taker) -> None:
         self.symbol = symbol
@@ -62,7 +60,7 @@ class Feed:
         self.decode = decode
         self.take = take
         self.stream: Stream | None = None
-        self.trades = [-1, 0]
+        self.told = ToldTrades()
 
 
 Taker = Callable[[Frame, Feed, Any], list[Message]]
@@ -169,7 +167,8 @@ class Feeds:
         if kind.startswith("depth"):
             return Feed(symbol, pair, kind, words, _DECODERS["partial"], self._take_partial)
         feed = Feed(symbol, pair, _STREAM_NAMES[kind], words, _DECODERS[kind], self._takers[kind])
-        feed.trades = self._state.trades.setdefault(symbol, [-1, 0]) if "rade" in kind else feed.trades
+        if kind in ("trade", "aggTrade"):
+            feed.told = self._state.told.setdefault(symbol, feed.told)
         return feed
 
     def _feed_of(self, symbol: str, kind: str) -> Feed:
@@ -193,13 +192,19 @@ class Feeds:
         return messages
 
     def _take_diff(self, frame: Frame, feed: Feed, data: wire.Depth) -> list[Message]:
+        if (data.e != "depthUpdate" and data.e) or (data.s != feed.symbol and data.s):
+            raise _other(feed, data.e, data.s)
         return self._books.take_diff(frame, feed.symbol, feed.pair, feed.detail, data)
 
     def _take_snapshot(self, frame: Frame, feed: Feed, data: wire.Snapshot) -> list[Message]:
+        if data.symbol != feed.symbol and data.symbol:
+            raise _other(feed, "", data.symbol)
         return self._books.take_snapshot(frame, feed.symbol, convert.base_of(data))
 
     def _take_partial(self, frame: Frame, feed: Feed, data: wire.PartialDepth) -> list[Message]:
         # Raises before anything is noted.
+        if (data.e != "depthUpdate" and data.e) or (data.s != feed.symbol and data.s):
+            raise _other(feed, data.e, data.s)
         book = convert.partial_book(data, feed.stream_name, self.venue, feed.symbol, feed.pair, frame, 0)
         messages = self._spoke(frame, feed)
         messages.append(msgspec.structs.replace(book, sub_seq=len(messages)) if messages else book)
@@ -210,7 +215,11 @@ class Feeds:
             if not data.s or data.st not in (0, self._product.product_class):
                 return []
             feed = self._feed_of(data.s, "bookTicker")
+        if (data.e != "bookTicker" and data.e) or (data.s != feed.symbol and data.s):
+            raise _other(feed, data.e, data.s)
         time = data.T
+        if type(time) is not int or type(data.u) is not int or type(data.st) is not int:
+            raise ParseError(f"a quote with u={data.u!r}, T={time!r}, st={data.st!r}: expected integers")
         # Inline what `to_ns` and `_spoke` do: this is the stream that never rests.
         ts_event = time * NS_PER_MS if wire.MS_MIN <= time < wire.MS_MAX else wire.to_ns(time) if time else None
         bid, ask = data.b, data.a
@@ -224,8 +233,8 @@ class Feeds:
             messages = self._spoke(frame, feed)
         if self._covered:
             cover = self._covered.get(feed.symbol)
-            if cover is not None and (bid < cover[0] or ask > cover[1]):
-                self._books.left_cover(feed.symbol, frame.ts_mono)
+            if cover is not None and (0 < bid < cover[0] or ask > cover[1]):
+                self._books.reach(frame, feed.symbol, bid or cover[0], ask or cover[1], messages)
         messages.append(
             BestQuote(
                 self.venue,
@@ -248,13 +257,25 @@ class Feeds:
         return messages
 
     def _take_trade(self, frame: Frame, feed: Feed, data: wire.Trade) -> list[Message]:
+        if (data.e != "trade" and data.e) or (data.s != feed.symbol and data.s):
+            raise _other(feed, data.e, data.s)
+        number = data.t
+        if type(number) is not int or type(data.T) is not int or type(data.E) is not int or number < 0:
+            raise ParseError(f"a trade with t={number!r}, T={data.T!r}, E={data.E!r}: expected integers from 0 on")
         if not data.p and not data.q and data.X == "NA":
-            return self._spoke(frame, feed)  # an entry of the trade list that traded nothing
-        return self._trade(frame, feed, data, data.t, data.t, str(data.t), convert.trade_cause(data))
+            # An entry of the trade list that traded nothing, and takes a number.
+            return self._numbered(frame, feed, number, number, number, wire.to_ns(data.T), is_aggregate=False)[0]
+        return self._trade(frame, feed, data, number, number, number, convert.trade_cause(data), is_aggregate=False)
 
     def _take_agg_trade(self, frame: Frame, feed: Feed, data: wire.AggTrade) -> list[Message]:
-        # Aggregates are numbered apart from trades; the letter keeps the two kinds of id apart in one table.
-        return self._trade(frame, feed, data, data.f, data.l, f"a{data.a}", None)
+        if (data.e != "aggTrade" and data.e) or (data.s != feed.symbol and data.s):
+            raise _other(feed, data.e, data.s)
+        wire.exact(data.a, data.f, data.l, data.T, data.E)
+        if not 0 <= data.f <= data.l or data.a < 0:
+            raise ParseError(
+                f"an aggregate {data.a} of the trades {data.f} to {data.l}: expected ids from 0 on, in order"
+            )
+        return self._trade(frame, feed, data, data.f, data.l, data.a, None, is_aggregate=True)
 
     def _trade(
         self,
@@ -263,18 +284,19 @@ class Feeds:
         data: wire.Trade | wire.AggTrade,
         first: int,
         last: int,
-        trade_id: str,
+        number: int,
         cause: str | None,
+        *,
+        is_aggregate: bool,
     ) -> list[Message]:
         ts_event = wire.to_ns(data.T)
         if not data.p or not data.q:
             raise ParseError(f"trade {data.p} x {data.q}: expected a price and a size above 0")
-        messages = self._spoke(frame, feed)
-        seen = feed.trades
-        is_duplicate = first <= seen[0] and ts_event - seen[1] < RENUMBERED_NS
-        if (last > seen[0] and not is_duplicate) or ts_event - seen[1] >= RENUMBERED_NS:
-            seen[0] = last
-            seen[1] = ts_event
+        if type(data.m) is not bool:
+            raise ParseError(f"trade with m={data.m!r}: expected true or false")
+        messages, is_duplicate = self._numbered(frame, feed, first, last, number, ts_event, is_aggregate=is_aggregate)
+        if self._covered and cause is None:
+            self._books.reach(frame, feed.symbol, data.p, data.p, messages)
         messages.append(
             Trade(
                 self.venue,
@@ -287,7 +309,8 @@ class Feeds:
                 Side.SELL if data.m else Side.BUY,
                 data.p,
                 data.q,
-                trade_id,
+                # Aggregates are numbered apart from trades; the letter keeps the two kinds of id apart in one table.
+                f"a{number}" if is_aggregate else str(number),
                 False,
                 is_duplicate,
                 cause,
@@ -295,24 +318,80 @@ class Feeds:
         )
         return messages
 
+    def _numbered(
+        self, frame: Frame, feed: Feed, first: int, last: int, number: int, ts_event: int, *, is_aggregate: bool
+    ) -> tuple[list[Message], bool]:
+        """
+        Note the ids of a trade or an aggregate: what goes before its message, and whether it was told before.
+
+        What goes before is the gap that it ends. Where numbers were left out, that gap says how many; where there is no
+        gap, since the connection was never lost, they are one.
+        """
+        stream, told = feed.stream, feed.told
+        last_recv = stream.last_recv if stream is not None else 0
+        messages = self._spoke(frame, feed)
+        if told.is_renumbered(first, ts_event):
+            text = f"received {first}, after {told.ends[-1]} and much later: the venue counts its trades anew"
+            told.forget()
+            notice = self._host.event(
+                frame, EventKind.NOTICE, stream=feed.stream, sub_seq=len(messages), cause="renumbered", detail=text
+            )
+            messages.append(notice)
+        was_numbered = (told.last_aggregate if is_aggregate else told.last_trade) >= 0
+        missing = told.step(number, is_aggregate=is_aggregate)
+        is_duplicate = told.has(first, last)
+        if not is_duplicate:
+            told.add(first, last, ts_event)
+        if messages and was_numbered:
+            text = f"{missing} numbers are missing before {number}" if missing else f"none is missing before {number}"
+            messages[-1] = msgspec.structs.replace(messages[-1], detail=text)
+        elif missing:
+            messages.append(
+                self._host.event(
+                    frame,
+                    EventKind.GAP,
+                    stream=feed.stream,
+                    cause="sequence",
+                    ts_start=last_recv or frame.ts_recv,
+                    ts_end=frame.ts_recv,
+                    detail=f"expected number {number - missing}, received {number}: {missing} missing",
+                )
+            )
+        return messages, is_duplicate
+
     def _take_mark_price(self, frame: Frame, feed: Feed, data: wire.MarkPrice) -> list[Message]:
         info = self._mark_price(frame, feed, data)
+        if info.next_funding_ts is not None:
+            self._host.next_funding(frame, feed.symbol, info.next_funding_ts)
         messages = self._spoke(frame, feed)
         messages.append(msgspec.structs.replace(info, sub_seq=len(messages)) if messages else info)
         return messages
 
-    def _take_mark_prices(self, frame: Frame, feed: Feed, data: list[wire.MarkPrice]) -> list[Message]:
-        """`!markPrice@arr`: since mid-2026 it may hold both kinds of futures, of which one is ours."""
-        ours = [row for row in data if row.s and row.st in (0, self._product.product_class)]
-        feeds = [self._feed_of(row.s, "markPrice") for row in ours]
-        infos = [self._mark_price(frame, one, row) for one, row in zip(feeds, ours, strict=True)]
+    def _take_mark_prices(self, frame: Frame, feed: Feed, data: list[msgspec.Raw]) -> list[Message]:
+        """
+        `!markPrice@arr`: since mid-2026 it may hold both kinds of futures, of which one is ours.
+
+        An entry that cannot be understood is an error of its own and takes nothing from the others.
+        """
         messages: list[Message] = []
-        for one, info in zip(feeds, infos, strict=True):
+        for entry in data:
+            try:
+                row: wire.MarkPrice = _decode_mark_price(entry)
+                wire.exact(row.st)
+                if not row.s or row.st not in (0, self._product.product_class):
+                    continue
+                one = self._feed_of(row.s, "markPrice")
+                info = self._mark_price(frame, one, row)
+            except (ParseError, msgspec.DecodeError) as exc:
+                messages.append(self._host.misread(frame, bytes(entry), exc))
+                continue
             messages += self._spoke(frame, one)
             messages.append(info)
         return [msgspec.structs.replace(message, sub_seq=index) for index, message in enumerate(messages)]
 
-    def _mark_price(self, frame: Frame, feed: Feed, data: wire.MarkPrice) -> Message:
+    def _mark_price(self, frame: Frame, feed: Feed, data: wire.MarkPrice) -> FundingInfo:
+        if (data.e != "markPriceUpdate" and data.e) or (data.s != feed.symbol and data.s):
+            raise _other(feed, data.e, data.s)
         interval_s = self._interval_s_of(feed.symbol)
         return convert.funding_info(data, interval_s, self.venue, feed.symbol, feed.pair, frame, 0)
 
@@ -321,6 +400,8 @@ class Feeds:
             if data.st not in (0, self._product.product_class):
                 return []
             feed = self._feed_of(data.o.s, "forceOrder")
+        if (data.e != "forceOrder" and data.e) or data.o.s != feed.symbol:
+            raise _other(feed, data.e, data.o.s)
         order = convert.liquidation(data, self.venue, feed.symbol, feed.pair, frame, 0)
         messages = self._spoke(frame, feed)
         messages.append(msgspec.structs.replace(order, sub_seq=len(messages)) if messages else order)
@@ -330,7 +411,7 @@ class Feeds:
 
     def export(self) -> Any:
         """Everything, for a checkpoint."""
-        told = {symbol: seen for symbol, seen in self._state.trades.items() if seen[0] >= 0}
+        told = {symbol: told for symbol, told in self._state.told.items() if told.ends}
         return msgspec.to_builtins(_State(told, self._state.with_diffs))
 
     def restore(self, state: Any) -> None:
@@ -339,14 +420,18 @@ class Feeds:
         self.by_name.clear()
 
 
+def _other(feed: Feed, event: str, symbol: str) -> ParseError:
+    return ParseError(f"a frame of {feed.symbol} that says it is of {symbol or 'nobody'}, event {event!r}")
+
+
 class _State(msgspec.Struct):
     """
     Attributes:
-        trades: Highest trade id told of, and the time of that trade, ns, by symbol.
+        told: Trades that were told, by symbol.
         with_diffs: Symbols whose nameless depth frames were found to be diffs.
     """
 
-    trades: dict[str, list[int]] = {}
+    told: dict[str, ToldTrades] = {}
     with_diffs: list[str] = []
 
 
@@ -376,7 +461,8 @@ _TYPES: Final[dict[str, Any]] = {
 }
 _DECODERS: Final = {kind: wire.combined_decoder(data) for kind, data in _TYPES.items()}
 _RAW_DECODERS: Final = {kind: wire.decode_as(data) for kind, data in _TYPES.items()}
-_decode_mark_prices = wire.combined_decoder(list[wire.MarkPrice])
+_decode_mark_prices = wire.combined_decoder(list[msgspec.Raw])
+_decode_mark_price = _RAW_DECODERS["markPrice"]
 _decode_force_order = _RAW_DECODERS["forceOrder"]
 #: `depth`, `depth@100ms`, `depth20`, `depth20@500ms`.
 _DEPTH: Final = re.compile(r"depth(5|10|20)?(@\d+ms)?")

@@ -210,7 +210,7 @@ class Arrays:
             np.ones(0, np.int64),
             np.zeros(0, np.bool_),
             np.zeros(0, np.int64),
-            np.zeros((0, 2), np.int64),
+            np.zeros((0, 6), np.int64),
             np.zeros((0, 2), np.float64),
             np.zeros((0, 4), np.float64),
             np.zeros(0, np.int8),

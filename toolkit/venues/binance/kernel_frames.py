@@ -42,13 +42,23 @@ _FALSE: Final = np.frombuffer(b"false", np.uint8)
 _MARKET: Final = np.frombuffer(b'"MARKET"', np.uint8)
 _NONE_KIND: Final = np.frombuffer(b'"NA"', np.uint8)
 _EMPTY: Final = np.frombuffer(b'""', np.uint8)
+#: What frames of each kind of stream say that they are.
+_DIFF_EVENT: Final = np.frombuffer(b'"depthUpdate"', np.uint8)
+_QUOTE_EVENT: Final = np.frombuffer(b'"bookTicker"', np.uint8)
+_TRADE_EVENT: Final = np.frombuffer(b'"trade"', np.uint8)
+_AGG_TRADE_EVENT: Final = np.frombuffer(b'"aggTrade"', np.uint8)
 
 _QUOTE_MARK: Final = 34
+_AT: Final = 64
+_a: Final = 97
+_z: Final = 122
+_UPPER: Final = 32  # what a lower-case letter is above its upper-case one
 _COMMA: Final = 44
 _COLON: Final = 58
 _OPEN: Final = 91
 _CLOSE: Final = 93
 _END: Final = 125
+_TILDE: Final = 126
 _ST: Final = 1  # place of `st` among the fields
 #: A quoted decimal shorter than this has at most 15 digits, which a float64 keeps.
 _LONG: Final = 18
@@ -147,12 +157,53 @@ def _key_of(data, start, end):
 
 
 @kernel
-def read_data(data, at, end, kind, row, columns, integers, decimals, seen, counters):
+def _skip_word(data, at, end, word):
+    """The place after that word, or -1."""
+    return at + len(word) if starts_with(data, at, end, word) else np.int64(-1)
+
+
+@kernel
+def _skip_event(data, at, end, kind):
+    """The place after the name of the event that frames of such a stream are, or -1."""
+    if kind == DIFF:
+        return _skip_word(data, at, end, _DIFF_EVENT)
+    if kind == QUOTE:
+        return _skip_word(data, at, end, _QUOTE_EVENT)
+    if kind == TRADE:
+        return _skip_word(data, at, end, _TRADE_EVENT)
+    return _skip_word(data, at, end, _AGG_TRADE_EVENT)
+
+
+@kernel
+def _skip_symbol(data, at, end, name):
+    """The place after the symbol of the stream whose name begins at `name`, in quotes and upper case, or -1."""
+    refused = np.int64(-1)
+    if at >= end or data[at] != _QUOTE_MARK:
+        return refused
+    at += 1
+    while at < end and data[name] != _AT:
+        letter = data[name]
+        if letter > _TILDE:
+            return refused
+        if _a <= letter <= _z:
+            letter -= np.uint8(_UPPER)
+        if data[at] != letter:
+            return refused
+        at += 1
+        name += 1
+    if at >= end or data[at] != _QUOTE_MARK:
+        return refused
+    return at + 1
+
+
+@kernel
+def read_data(data, name, at, end, kind, row, columns, integers, decimals, seen, counters):
     """
     Read what follows the name of the stream.
 
     Args:
-        data: The bytes; the frame ends at `end`, and the name of its stream at `at`.
+        data: The bytes; the frame ends at `end`, and the name of its stream goes from `name` to `at`.
+        name: See there.
         at: See there.
         end: See there.
         kind: One of `DIFF`, `QUOTE`, `TRADE`, `AGG_TRADE`.
@@ -224,9 +275,11 @@ def read_data(data, at, end, kind, row, columns, integers, decimals, seen, count
                 return refused
         elif key == 115:  # s
             start = at
-            at = skip_string(data, at, end)
+            at = _skip_symbol(data, at, end, name)
             if at - start >= _LONG:
                 return refused  # it may be a decimal that is to be counted
+        elif key == 101:  # e
+            at = _skip_event(data, at, end, kind)
         else:
             start = at
             at = skip_value(data, at, end)

@@ -24,6 +24,7 @@ from toolkit.kernels.packing import (
 from toolkit.kernels.text import POWERS, POWERS_INT, starts_with
 from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, PREFIX, PU, QUOTE, name_hash, read_data
 from toolkit.venues.binance.kernel_state import Columns, Feeds, Instruments, Messages, Pieces, Run, Scratch
+from toolkit.venues.binance.told import NO_CEILING, RENUMBERED_NS
 
 __all__ = ["DONE", "FIXED_BYTES", "FULL", "OTHER", "RESCALE", "UNITS_END", "run"]
 
@@ -37,7 +38,6 @@ RESCALE: Final = 3
 _MS: Final = 1_000_000
 _MS_MIN: Final = 1_230_768_000_000
 _MS_MAX: Final = 4_102_444_800_000
-_RENUMBERED_NS: Final = 60_000_000_000
 _FULL_DEPTH_EVERY: Final = 256
 _ABSENT: Final = -1
 #: What is hashed of a frame takes at most so many bytes beside the head of its message and its levels: the state, the
@@ -67,6 +67,14 @@ _q: Final = 113
 _f: Final = 102
 _l: Final = 108
 _m: Final = 109
+
+# Places in `Instruments.told`.
+_TOLD_START: Final = 0
+_TOLD_END: Final = 1
+_TOLD_CEILING: Final = 2
+_TOLD_TS: Final = 3
+_NEWEST_TRADE: Final = 4
+_NEWEST_AGGREGATE: Final = 5
 
 
 @kernel
@@ -194,6 +202,13 @@ def _diff(
         state.needed[3] = needed
         state.needed[4] = number
         return FULL
+    low, high = instruments.cover[number, 0], instruments.cover[number, 1]
+    for index in range(row, row + bid_rows):
+        if columns.price[index] > high and columns.size[index]:
+            return OTHER
+    for index in range(row + bid_rows, row + rows):
+        if columns.price[index] < low and columns.size[index]:
+            return OTHER
     decimals, step = instruments.decimals[number], instruments.step[number]
     for index in range(row, row + rows):
         units = columns.mantissa[index]
@@ -360,13 +375,26 @@ def _trade(frame, feed, kind, ts_recv, seq, feeds, instruments, trades, pieces, 
     ts_event = _time(integers[_T])
     if not ts_event:
         return OTHER
+    if first > last:
+        return OTHER
     number = feeds.instrument[feed]
-    told = instruments.trade_seen[number]
-    is_renumbered = ts_event - told[1] >= _RENUMBERED_NS
-    is_duplicate = first <= told[0] and not is_renumbered
-    if (last > told[0] and not is_duplicate) or is_renumbered:
-        told[0] = last
-        told[1] = ts_event
+    price = decimals[_p]
+    if price < instruments.cover[number, 0] or price > instruments.cover[number, 1]:
+        return OTHER
+    # As `ToldTrades` has it, for the range that was added to last; whatever concerns another one is left to it.
+    told = instruments.told[number]
+    newest = told[_NEWEST_AGGREGATE if is_aggregate else _NEWEST_TRADE]
+    if newest < 0 or trade_id > newest + 1:
+        return OTHER
+    if ts_event - told[_TOLD_TS] >= RENUMBERED_NS and (first <= told[_TOLD_END] or told[_TOLD_CEILING] != NO_CEILING):
+        return OTHER
+    is_duplicate = first <= told[_TOLD_END] and last >= told[_TOLD_START]
+    if not is_duplicate:
+        if first != told[_TOLD_END] + 1 or last + 1 >= told[_TOLD_CEILING]:
+            return OTHER
+        told[_TOLD_END] = last
+        told[_TOLD_TS] = max(told[_TOLD_TS], ts_event)
+    told[_NEWEST_AGGREGATE if is_aggregate else _NEWEST_TRADE] = max(newest, trade_id)
     at = _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq)
     if is_duplicate:
         out[16] += 1  # one field more in the head of the map
@@ -503,7 +531,7 @@ def run(
         scratch.seen[:] = 0
         counters[0] = 0
         bid_rows, rows = read_data(
-            data, name_end, stop, kind, row, columns, scratch.integers, scratch.decimals, scratch.seen, counters
+            data, name, name_end, stop, kind, row, columns, scratch.integers, scratch.decimals, scratch.seen, counters
         )
         if bid_rows < 0:
             return frame, OTHER

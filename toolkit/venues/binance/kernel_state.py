@@ -50,8 +50,9 @@ class Instruments(NamedTuple):
         step: int64: how many units of the last decimal a step is.
         is_stale: bool: whether the book is.
         crossed: int64: diffs of this run after which the book was crossed.
-        trade_seen: int64 (instruments, 2): highest trade id told of, and the time of that trade, ns.
-        cover: float64 (instruments, 2): lowest bid and highest ask of a quote that needs no new snapshot.
+        told: int64 (instruments, 6): of the range of trades that was added to last the first and last id and where
+            the next one begins; newest time of a trade, ns; newest number of a trade and of an aggregate.
+        cover: float64 (instruments, 2): lowest and highest price that asks for no new snapshot.
         top: float64 (instruments, 4): the last row of `top`, NaN for a side that is empty.
         top_is_stale: int8: of that row; -1 where there was none.
         connections: int8 (instruments, connections): 1 for those that its diffs have come on.
@@ -65,7 +66,7 @@ class Instruments(NamedTuple):
     step: npt.NDArray[np.int64]
     is_stale: npt.NDArray[np.bool_]
     crossed: npt.NDArray[np.int64]
-    trade_seen: npt.NDArray[np.int64]
+    told: npt.NDArray[np.int64]
     cover: npt.NDArray[np.float64]
     top: npt.NDArray[np.float64]
     top_is_stale: npt.NDArray[np.int8]

@@ -29,16 +29,26 @@ from urllib.parse import quote
 
 import msgspec
 
-from toolkit.clock import NS_PER_S
+from toolkit.clock import NS_PER_MS, NS_PER_S
 from toolkit.errors import ParseError, SymbolError, VenueRefused
 from toolkit.frames import REST_OUT, Frame
-from toolkit.messages import BookSnapshot, EventKind, Message, StreamEvent
-from toolkit.protocol import CloseConnection, ConnectionPlan, ProtocolOptions, Request, RestCall, VenueProtocol
+from toolkit.messages import BookSnapshot, EventKind, FundingInfo, Message, StreamEvent
+from toolkit.protocol import CloseConnection, ConnectionPlan, ProtocolOptions, Request, RestCall, VenueProtocol, excerpt
 from toolkit.streams import Stream
 from toolkit.venues.binance import convert, wire
 from toolkit.venues.binance.books import Books
 from toolkit.venues.binance.depth import DepthJoin
 from toolkit.venues.binance.feeds import Feed, Feeds
+from toolkit.venues.binance.polls import (
+    FUNDING_TERMS,
+    OPEN_INTEREST,
+    OPEN_INTEREST_S_MAX,
+    PAGE,
+    SETTLED,
+    TERMS,
+    Polls,
+    SettledRates,
+)
 from toolkit.venues.binance.products import COINM, HEARTBEAT, SPOT, USDM, Channel, Product, parse_channels
 from toolkit.venues.binance.subscriptions import Subscriptions
 from toolkit.venues.binance.symbols import SymbolTable, parse_exchange_info
@@ -51,7 +61,6 @@ __all__ = ["BinanceCoinMProtocol", "BinanceMarketProtocol", "BinanceSpotProtocol
 
 #: The venue allows 1024 streams on a connection; fewer lose less when one is cut.
 STREAMS_PER_CONNECTION: Final = 200
-OPEN_INTEREST_S: Final = 60.0
 #: Funding is charged every 8 hours, unless `fundingInfo` names another period.
 FUNDING_HOURS: Final = 8
 _COMBINED: Final = b'{"stream":"'
@@ -76,7 +85,12 @@ class BinanceMarketProtocol(VenueProtocol):
         self._wanted: list[str] = []
         self._awaited: set[str] = set()
         self._funding_hours: dict[str, int] = {}
-        self._open_interest_mono = 0
+        self._has_funding_terms = False
+        self._described: set[str] = set()
+        self._missing: set[str] = set()
+        self._odd: set[str] = set()
+        self._polls = Polls()
+        self._settled = SettledRates()
 
     # -- frames by the batch -----------------------------------------------------------------------------------
 
@@ -94,18 +108,27 @@ class BinanceMarketProtocol(VenueProtocol):
         """The chain of a symbol's diffs; None before the first."""
         return self._books.joins.get(symbol)
 
+    def has_cover(self, symbol: str) -> bool:
+        """Whether a price of that symbol (empty: of any) may change what is known of a book."""
+        return symbol in self._books.covered if symbol else bool(self._books.covered)
+
     def cover(self, symbol: str) -> tuple[float, float] | None:
-        """The prices that the snapshot of a symbol covered, in a live session: lowest bid and highest ask."""
-        return self._books.covered.get(symbol)
+        """The prices, in a live session, beyond which another snapshot is needed: lowest and highest."""
+        cover = self._books.covered.get(symbol)
+        return None if cover is None else (cover[0], cover[1])
 
     # -- metadata ----------------------------------------------------------------------------------------------
 
     def bootstrap(self) -> list[Request]:
+        calls = self._terms_calls()
+        self._awaited = {call.tag for call in calls}
+        return list(calls)
+
+    def _terms_calls(self) -> list[RestCall]:
         calls = [self._get("exchangeInfo", "exchangeInfo", weight=20 if self.product.is_spot else 1)]
         if not self.product.is_spot:
             calls.append(self._get("fundingInfo", "fundingInfo"))
-        self._awaited = {call.tag for call in calls}
-        return list(calls)
+        return calls
 
     @property
     def is_ready(self) -> bool:
@@ -126,7 +149,13 @@ class BinanceMarketProtocol(VenueProtocol):
         what, _, symbol = tag.partition(":")
         status = context.get("status", 200)
         if status != 200:
-            return [self.event(frame, EventKind.REQUEST_FAILED, detail=f"{tag}: HTTP {status}")]
+            messages: list[Message] = [self.event(frame, EventKind.REQUEST_FAILED, detail=f"{tag}: HTTP {status}")]
+            self._went_unanswered(frame, tag, messages)
+            return messages
+        if what == "fundingInfo":
+            self._awaited.discard(what)  # it says less of fewer instruments; nothing waits for it to be right
+        if not frame.payload.isascii():
+            frame.payload.decode()
         try:
             match what:
                 case "exchangeInfo":
@@ -134,65 +163,187 @@ class BinanceMarketProtocol(VenueProtocol):
                 case "fundingInfo":
                     return self._on_funding_info(frame)
                 case "depth":
-                    return self._books.take_snapshot(frame, symbol, convert.base_of(_decode_snapshot(frame.payload)))
+                    return self._take_depth(frame, symbol, _request_id(context))
                 case "snapshot":
                     return [self._rest_book(frame, symbol)]
                 case "premiumIndex":
                     return [self._premium_index(frame, symbol)]
                 case "openInterest":
-                    data = _decode_open_interest(frame.payload)
-                    pair = self.symbols.pair(data.symbol)
-                    return [convert.open_interest(data, self.venue, pair, frame)]
+                    return self._on_open_interest(frame, symbol)
+                case "fundingRate":
+                    return self._on_settled_rates(frame, symbol)
                 case _:
                     return []
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
             raise ParseError(f"{what} of another shape than documented: {exc}") from None
 
     def _on_exchange_info(self, frame: Frame) -> list[Message]:
-        rows = parse_exchange_info(frame.payload, is_spot=self.product.is_spot)
-        self.symbols.update(rows)
+        rows, odd = parse_exchange_info(frame.payload, is_spot=self.product.is_spot)
+        before = {row.symbol: row for row in self.symbols.listed()}
+        if before and not rows:
+            raise ParseError("exchangeInfo without an instrument, where there were some before")
+        given = {stream.symbol: stream.trading_pair for stream in self.streams if stream.symbol}
+        self.symbols.update(rows, given)
         self._by_name.clear()  # they know pairs
         self._awaited.discard("exchangeInfo")
-        messages: list[Message] = []
+        self._polls.terms_came()
+        messages = self._answered(frame, "", TERMS)
+        news = [name for name in odd if name not in self._odd]
+        if news:
+            self._odd.update(news)
+            text = f"{len(odd)} entries that are no instruments are passed over: {', '.join(news[:10])}"
+            messages.append(self.event(frame, EventKind.NOTICE, sub_seq=len(messages), cause="odd_entry", detail=text))
         if self._is_live:
             self._choose(frame, messages)
+            self._look_for_missing(frame, {row.symbol for row in rows}, messages)
         # What is imported without a list of pairs has all of them described.
-        names = self._wanted if self._is_live else [row.symbol for row in rows]
-        for name in names:
+        for name in self._wanted if self._is_live else [row.symbol for row in rows]:
             row = self.symbols.get(name)
-            if row is not None:
+            if row is not None and (name not in self._described or row != before.get(name)):
+                self._described.add(name)
                 messages.append(convert.instrument(self.venue, row, frame, len(messages)))
         return messages
 
     def _choose(self, frame: Frame, messages: list[Message]) -> None:
-        wanted: dict[str, None] = {}
+        """Which instruments are recorded: what is asked for and trades. Once chosen, one stays, whatever becomes of it."""
+        more: dict[str, None] = {}
         for name in self.options.pairs:
             try:
                 symbol = self.symbols.symbol(name)
             except SymbolError as exc:
-                self.failure = exc
-                return
-            row = self.symbols.get(symbol)
-            if row is not None and not row.is_trading:
-                text = f"{name} is not trading ({row.status.lower()}): it would stay silent, so it is not subscribed"
-                messages.append(self.event(frame, EventKind.REFUSED, sub_seq=len(messages), detail=text))
+                if not self._wanted:
+                    self.failure = exc
+                    return
                 continue
-            wanted[symbol] = None
-        self._wanted = list(wanted)
-        if not wanted:
+            row = self.symbols.get(symbol)
+            if symbol in self._wanted:
+                continue
+            if row is not None and not row.is_trading:
+                if symbol not in self._missing:
+                    self._missing.add(symbol)
+                    text = (
+                        f"{name} is not trading ({row.status.lower()}): it would stay silent, so it is not subscribed"
+                    )
+                    messages.append(self.event(frame, EventKind.REFUSED, sub_seq=len(messages), detail=text))
+                continue
+            more[symbol] = None
+            self._missing.discard(symbol)
+        self._wanted += more
+        if not self._wanted:
             self.failure = VenueRefused(f"nothing to record: {', '.join(self.options.pairs)} not trading")
+        for conn_id, role in self._roles.items():
+            if self._subscriptions.is_connected(conn_id):
+                self._add_streams(frame, conn_id, [one for one in self._plan().get(role, []) if one[0] in more])
+
+    def _look_for_missing(self, frame: Frame, listed: set[str], messages: list[Message]) -> None:
+        """Instruments that are recorded and no longer listed: once each, until they are back."""
+        for symbol in self._wanted:
+            row = self.symbols.get(symbol)
+            if symbol in listed or row is None:
+                self._missing.discard(symbol)
+                continue
+            self.symbols.update([msgspec.structs.replace(row, is_trading=False, status="")])
+            if symbol not in self._missing:
+                self._missing.add(symbol)
+                text = f"{row.pair} ({symbol}) is no longer among the instruments of the venue"
+                messages.append(
+                    self.event(frame, EventKind.NOTICE, sub_seq=len(messages), cause="unlisted", detail=text)
+                )
 
     def _on_funding_info(self, frame: Frame) -> list[Message]:
-        terms = _decode_funding_terms(frame.payload)
-        self._funding_hours = {row.symbol: row.fundingIntervalHours for row in terms}
-        self._awaited.discard("fundingInfo")
-        return []
+        hours = {}
+        odd = 0
+        for entry in _decode_list(frame.payload):
+            try:
+                row = _decode_funding_terms(entry)
+            except msgspec.DecodeError:
+                odd += 1
+                continue
+            hours[row.symbol] = row.fundingIntervalHours
+        self._funding_hours = hours
+        self._has_funding_terms = True
+        messages = self._answered(frame, "", FUNDING_TERMS)
+        if odd and "fundingInfo" not in self._odd:
+            self._odd.add("fundingInfo")
+            text = f"{odd} entries of fundingInfo that name no period are passed over"
+            messages.append(self.event(frame, EventKind.NOTICE, sub_seq=len(messages), cause="odd_entry", detail=text))
+        return messages
 
     def _funding_interval_s(self, symbol: str) -> int | None:
-        # Without the venue's word (an import) the usual period would be a guess.
+        # Without the venue's word (an import, a request that was refused) the usual period would be a guess.
         if symbol in self._funding_hours:
             return self._funding_hours[symbol] * 3600
-        return FUNDING_HOURS * 3600 if self._is_live else None
+        return FUNDING_HOURS * 3600 if self._has_funding_terms else None
+
+    # -- polls -------------------------------------------------------------------------------------------------
+
+    def _poll_stream(self, symbol: str, name: str) -> Stream:
+        """What is asked for is a stream like any other: it can be stale, and a gap ends when it is answered again."""
+        stream = self.streams.get(symbol, name)
+        if stream is None:
+            pair = self.symbols.pair(symbol) if symbol else ""
+            limit_s = OPEN_INTEREST_S_MAX if name == OPEN_INTEREST else 0.0
+            stream = self.streams.add(Stream(symbol, pair, name, -1, limit_ns=round(limit_s * NS_PER_S)))
+        return stream
+
+    def _answered(self, frame: Frame, symbol: str, name: str) -> list[Message]:
+        """The beginning of an answer's messages: the gap that it ends, if it does."""
+        messages: list[Message] = []
+        if self._is_live:
+            self._poll_stream(symbol, name)
+            self.heard(frame, symbol, name, messages)
+        return messages
+
+    def _went_unanswered(self, frame: Frame, tag: str, messages: list[Message]) -> None:
+        """A poll got no answer: what it asks for is stale, from the last answer on."""
+        what, _, symbol = tag.partition(":")
+        self._awaited -= {"fundingInfo"} & {what}
+        name = _POLLS.get(what)
+        if name is None or not self._is_live or self.symbols.is_empty:
+            return
+        stream = self._poll_stream(symbol, name)
+        self.mark_stale(frame, stream, "request_failed", messages)
+        if what != "fundingInfo":  # where that is refused, nothing is missing that was there
+            self.mark_missing(frame, stream, "request_failed", messages)
+
+    def _on_open_interest(self, frame: Frame, symbol: str) -> list[Message]:
+        data = _decode_open_interest(frame.payload)
+        if symbol and data.symbol != symbol:
+            raise ParseError(f"the open interest of {data.symbol}, where that of {symbol} was asked for")
+        info = convert.open_interest(data, self.venue, self.symbols.pair(data.symbol), frame)
+        messages = self._answered(frame, data.symbol, OPEN_INTEREST)
+        messages.append(msgspec.structs.replace(info, sub_seq=len(messages)))
+        return messages
+
+    def misread(self, frame: Frame, entry: bytes, exc: Exception) -> StreamEvent:
+        """The event of one entry of a frame that cannot be understood; the others are taken."""
+        self.parse_error_count += 1
+        return self.event(frame, EventKind.PARSE_ERROR, detail=f"{exc} in {excerpt(entry)}")
+
+    def next_funding(self, frame: Frame, symbol: str, time_ns: int) -> None:
+        """`markPrice` says when the next rate is charged."""
+        if self._is_live and symbol in self._wanted:
+            self._settled.is_due(symbol, time_ns // NS_PER_MS, frame.ts_mono)
+
+    def _on_settled_rates(self, frame: Frame, symbol: str) -> list[Message]:
+        pair, interval_s = self.symbols.pair(symbol), self._funding_interval_s(symbol)
+        entries = _decode_list(frame.payload)
+        rates: dict[int, FundingInfo] = {}
+        odd = 0
+        for entry in entries:
+            try:
+                row = _decode_settled_rate(entry)
+                if row.symbol == symbol and self._settled.is_new(symbol, row.fundingTime):
+                    rates[row.fundingTime] = convert.settled_rate(row, interval_s, self.venue, pair, frame, 0)
+            except (msgspec.DecodeError, ParseError):
+                odd += 1
+        messages = self._answered(frame, symbol, SETTLED)
+        if odd:
+            text = f"{odd} entries of fundingRate:{symbol} that are no rates are passed over"
+            messages.append(self.event(frame, EventKind.NOTICE, sub_seq=len(messages), cause="odd_entry", detail=text))
+        self._settled.told(symbol, max(rates, default=0), is_all=len(entries) < PAGE)
+        messages += [rates[time] for time in sorted(rates)]
+        return [msgspec.structs.replace(message, sub_seq=index) for index, message in enumerate(messages)]
 
     # -- connections -------------------------------------------------------------------------------------------
 
@@ -214,7 +365,10 @@ class BinanceMarketProtocol(VenueProtocol):
         ]
 
     def _subscribe(self, frame: Frame, role: str) -> None:
-        streams = self._plan().get(role, [])
+        self._subscriptions.connected(frame.conn_id)
+        self._add_streams(frame, frame.conn_id, self._plan().get(role, []))
+
+    def _add_streams(self, frame: Frame, conn_id: int, streams: list[tuple[str, Channel]]) -> None:
         for symbol, channel in streams:
             stream = self.streams.add(
                 Stream(
@@ -226,22 +380,25 @@ class BinanceMarketProtocol(VenueProtocol):
                 )
             )
             self.streams.resubscribed(stream, frame)
+            stream.conn_id = conn_id
         self._books.connected(symbol for symbol, channel in streams if channel.stream == "full")
         names = [f"{symbol.lower()}@{channel.suffix}" for symbol, channel in streams]
-        self._queue += self._subscriptions.connected(frame.conn_id, names)
+        self._queue += self._subscriptions.ask(conn_id, names)
 
     def _resubscribe(self, frame: Frame, role: str) -> None:
         # The venue takes a stream that it has already as done, and one that it has lost begins.
         names = [f"{symbol.lower()}@{channel.suffix}" for symbol, channel in self._plan().get(role, [])]
-        self._queue += self._subscriptions.connected(frame.conn_id, names)
+        self._subscriptions.connected(frame.conn_id)
+        self._queue += self._subscriptions.ask(frame.conn_id, names)
 
     def _on_sent(self, frame: Frame) -> None:
         if frame.kind != REST_OUT:
             self._subscriptions.sent(frame)
             return
-        tag = str(_decode_dict(frame.context or "{}").get("tag", ""))
+        context = _decode_dict(frame.context or "{}")
+        tag = str(context.get("tag", ""))
         if tag.startswith("depth:"):
-            self._books.asked(tag.removeprefix("depth:"), frame.ts_mono)
+            self._books.asked(frame, tag.removeprefix("depth:"), _request_id(context))
 
     def _on_disconnected(self, frame: Frame, streams: list[Stream]) -> list[Message]:
         self._subscriptions.disconnected(frame.conn_id)
@@ -256,19 +413,28 @@ class BinanceMarketProtocol(VenueProtocol):
         messages = super()._on_control(frame)
         if any(isinstance(m, StreamEvent) and m.kind is EventKind.REQUEST_FAILED for m in messages):
             tag = str(_decode_dict(frame.payload).get("tag", ""))
+            self._went_unanswered(frame, tag, messages)
             if tag.startswith("depth:"):
                 self._books.failed(tag.removeprefix("depth:"), frame.ts_mono)
+            elif tag == "exchangeInfo":
+                self._polls.terms_failed(frame.ts_mono)
         return messages
 
     def due(self, mono_ns: int) -> list[Request]:
         requests: list[Request] = list(self._subscriptions.unanswered(mono_ns))
         requests += [self._depth_call(symbol) for symbol in self._books.due(mono_ns)]
-        if any(not channel.suffix for channel in self.channels) and mono_ns >= self._open_interest_mono:
-            self._open_interest_mono = mono_ns + round(OPEN_INTEREST_S * NS_PER_S)
+        if not self._is_live:
+            return requests
+        if self._polls.are_terms_due(mono_ns):
+            requests += self._terms_calls()
+        if any(not channel.suffix for channel in self.channels) and self._polls.is_open_interest_due(mono_ns):
             requests += [
                 self._get("openInterest", f"openInterest:{symbol}", f"symbol={quote(symbol)}")
                 for symbol in self._wanted
             ]
+        for symbol in self._settled.due(self._wanted, mono_ns):
+            query = f"symbol={quote(symbol)}&startTime={self._settled.since(symbol)}&limit={PAGE}"
+            requests.append(self._get("fundingRate", f"fundingRate:{symbol}", query))
         return requests
 
     def _ask_depth(self, symbol: str) -> None:
@@ -292,6 +458,8 @@ class BinanceMarketProtocol(VenueProtocol):
 
     def _on_text(self, frame: Frame) -> list[Message]:
         payload = frame.payload
+        if not payload.isascii():
+            payload.decode()  # a field that nobody reads may be no text either: such a frame is damaged
         if payload.startswith(_COMBINED):
             feed = self._by_name.get(payload[11 : payload.find(b'"', 11)])
             if feed is not None:
@@ -327,14 +495,26 @@ class BinanceMarketProtocol(VenueProtocol):
 
     # -- REST responses ----------------------------------------------------------------------------------------
 
+    def _take_depth(self, frame: Frame, symbol: str, request_id: int | None) -> list[Message]:
+        data = _decode_snapshot(frame.payload)
+        if data.symbol and data.symbol != symbol:
+            raise ParseError(f"a book of {data.symbol}, where that of {symbol} was asked for")
+        return self._books.take_snapshot(frame, symbol, convert.base_of(data), request_id)
+
     def _rest_book(self, frame: Frame, symbol: str) -> BookSnapshot:
         base = convert.base_of(_decode_snapshot(frame.payload))
         book = base.message(self.venue, symbol, self.symbols.pair(symbol), frame)
         return msgspec.structs.replace(book, form="rest", fused=False, depth_cap=self.product.snapshot_levels)
 
     def _premium_index(self, frame: Frame, symbol: str) -> Message:
-        answers = _decode_premium_index(frame.payload)
-        for data in answers if isinstance(answers, list) else [answers]:
+        is_list = frame.payload.lstrip().startswith(b"[")
+        for entry in _decode_list(frame.payload) if is_list else [frame.payload]:
+            try:
+                data = _decode_premium_index(entry)
+            except msgspec.DecodeError:
+                if is_list:
+                    continue  # of another instrument, or there is no answer below
+                raise
             if data.symbol == symbol:
                 interval_s = self._funding_interval_s(symbol)
                 pair = self.symbols.pair(symbol)
@@ -348,7 +528,11 @@ class BinanceMarketProtocol(VenueProtocol):
             "symbols": self.symbols.export(),
             "wanted": self._wanted,
             "awaited": sorted(self._awaited),
-            "funding_hours": self._funding_hours,
+            "funding_hours": self._funding_hours if self._has_funding_terms else None,
+            "described": sorted(self._described),
+            "missing": sorted(self._missing),
+            "odd": sorted(self._odd),
+            "settled": self._settled.export(),
             "feeds": self._feeds.export(),
             "subscriptions": self._subscriptions.export(),
             "books": self._books.export(),
@@ -358,7 +542,11 @@ class BinanceMarketProtocol(VenueProtocol):
         self.symbols.restore(state["symbols"])
         self._wanted = list(state["wanted"])
         self._awaited = set(state["awaited"])
-        self._funding_hours = dict(state["funding_hours"])
+        self._has_funding_terms = state["funding_hours"] is not None
+        self._funding_hours = dict(state["funding_hours"] or {})
+        self._described, self._missing = set(state["described"]), set(state["missing"])
+        self._odd = set(state["odd"])
+        self._settled.restore(state["settled"])
         self._feeds.restore(state["feeds"])
         self._subscriptions.restore(state["subscriptions"])
         self._books.restore(state["books"])
@@ -368,7 +556,7 @@ class BinanceSpotProtocol(BinanceMarketProtocol):
     """Market data of spot."""
 
     venue: ClassVar[str] = SPOT.venue
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     product: ClassVar[Product] = SPOT
 
 
@@ -376,7 +564,7 @@ class BinanceUsdMProtocol(BinanceMarketProtocol):
     """Market data of USD-M futures."""
 
     venue: ClassVar[str] = USDM.venue
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     product: ClassVar[Product] = USDM
 
 
@@ -384,13 +572,28 @@ class BinanceCoinMProtocol(BinanceMarketProtocol):
     """Market data of COIN-M futures."""
 
     venue: ClassVar[str] = COINM.venue
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     product: ClassVar[Product] = COINM
+
+
+def _request_id(context: Mapping[str, Any]) -> int | None:
+    """What names a request, in the frames of it and of its answers; None in recordings that have no such name."""
+    name = context.get("id")
+    return name if isinstance(name, int) else None
 
 
 _decode_dict = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_bare = wire.decode_as(wire.Bare)
 _decode_snapshot = wire.decode_as(wire.Snapshot)
 _decode_open_interest = wire.decode_as(wire.OpenInterest)
-_decode_premium_index = wire.decode_as(list[wire.PremiumIndex] | wire.PremiumIndex)
-_decode_funding_terms = wire.decode_as(list[wire.FundingTerms])
+_decode_list = wire.decode_as(list[msgspec.Raw])
+_decode_premium_index = wire.decode_as(wire.PremiumIndex)
+_decode_funding_terms = wire.decode_as(wire.FundingTerms)
+_decode_settled_rate = wire.decode_as(wire.SettledRate)
+#: Streams that are asked for, by what is asked.
+_POLLS: Final = {
+    "exchangeInfo": TERMS,
+    "fundingInfo": FUNDING_TERMS,
+    "openInterest": OPEN_INTEREST,
+    "fundingRate": SETTLED,
+}

@@ -55,9 +55,17 @@ class Subscriptions:
     def __init__(self) -> None:
         self._state = _State()
 
-    def connected(self, conn_id: int, streams: Sequence[str]) -> list[SendText]:
-        """A connection was made: what to send on it."""
-        asked = self._state.asked[conn_id] = {}
+    def connected(self, conn_id: int) -> None:
+        """A connection was made: nothing is asked of it yet."""
+        self._state.asked[conn_id] = {}
+
+    def is_connected(self, conn_id: int) -> bool:
+        """Whether there is such a connection."""
+        return conn_id in self._state.asked
+
+    def ask(self, conn_id: int, streams: Sequence[str]) -> list[SendText]:
+        """What to send on a connection for these streams."""
+        asked = self._state.asked[conn_id]
         requests = []
         for start in range(0, len(streams), BATCH):
             number = self._state.next_id

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -106,27 +107,67 @@ class _Symbol(msgspec.Struct):
     contractType: str = ""
     marginAsset: str = ""
     contractSize: float | None = None
-    filters: list[_Filter] = []
+    filters: list[msgspec.Raw] = []
 
 
 class _ExchangeInfo(msgspec.Struct):
-    symbols: list[_Symbol]
+    symbols: list[msgspec.Raw]
 
 
-_decode = msgspec.json.Decoder(_ExchangeInfo, strict=False).decode
+class _Named(msgspec.Struct):
+    symbol: str = ""
 
 
-def parse_exchange_info(payload: bytes, *, is_spot: bool) -> list[Listed]:
-    """The instruments of an `exchangeInfo`, in its order. Raises ParseError for another shape than documented."""
+_decode = msgspec.json.Decoder(_ExchangeInfo).decode
+_decode_symbol = msgspec.json.Decoder(_Symbol, strict=False).decode
+_decode_filter = msgspec.json.Decoder(_Filter, strict=False).decode
+_decode_named = msgspec.json.Decoder(_Named).decode
+
+
+def parse_exchange_info(payload: bytes, *, is_spot: bool) -> tuple[list[Listed], list[str]]:
+    """
+    The instruments of an `exchangeInfo`, in its order, and what names the entries that are none.
+
+    An entry that cannot be understood, or a filter, takes nothing from the others. Raises ParseError for a reply of
+    another shape than documented.
+    """
     try:
-        rows = _decode(payload).symbols
-    except msgspec.DecodeError as exc:
+        entries = _decode(payload).symbols
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise ParseError(f"exchangeInfo of another shape than documented: {exc}") from None
-    return [_listed(row, is_spot=is_spot) for row in rows]
+    rows: list[Listed] = []
+    odd: list[str] = []
+    for place, entry in enumerate(entries):
+        try:
+            row = _decode_symbol(entry)
+            if not row.symbol or not row.baseAsset or not row.quoteAsset:
+                raise ParseError("an entry without a name")
+            rows.append(_listed(row, is_spot=is_spot))
+        except (msgspec.DecodeError, UnicodeDecodeError, ParseError):
+            odd.append(_name_of(entry) or f"entry {place}")
+    return rows, odd
+
+
+def _name_of(entry: msgspec.Raw) -> str:
+    try:
+        return _decode_named(entry).symbol
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+
+
+def _filters(row: _Symbol) -> dict[str, _Filter]:
+    found = {}
+    for entry in row.filters:
+        try:
+            rule = _decode_filter(entry)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue  # what it bounds is not known then
+        found[rule.filterType] = rule
+    return found
 
 
 def _listed(row: _Symbol, *, is_spot: bool) -> Listed:
-    filters = {entry.filterType: entry for entry in row.filters}
+    filters = _filters(row)
     price, lot = filters.get("PRICE_FILTER"), filters.get("LOT_SIZE")
     notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL")
     suffix = row.symbol.partition("_")[2]
@@ -197,18 +238,31 @@ class SymbolTable:
         hint = f"; did you mean {', '.join(close)}?" if close else ""
         raise SymbolError(f"the venue lists no {name!r} (pairs are spelled BTC-USDT, symbols BTCUSDT){hint}")
 
-    def update(self, rows: Iterable[Listed]) -> None:
-        """Take in an `exchangeInfo`. Symbols that would share a pair keep their own spelling for it."""
+    def update(self, rows: Iterable[Listed], given: Mapping[str, str] = MappingProxyType({})) -> None:
+        """
+        Take in an `exchangeInfo`.
+
+        Symbols that would share a pair keep their own spelling for it. What was listed before keeps its name, and so
+        does what was spoken of by another one before it was listed (`given`, pair by symbol): all messages of a
+        recording that are of one instrument have one pair.
+        """
         rows = list(rows)
         takers: dict[str, int] = {}
         for row in rows:
             takers[row.pair] = takers.get(row.pair, 0) + 1
+        owners = {pair: symbol for symbol, pair in given.items()}
+        owners |= {row.pair: row.symbol for row in self._listed.values()}
         for row in rows:
-            if takers[row.pair] > 1:
-                row = msgspec.structs.replace(row, pair=row.symbol)
+            known = self._listed.get(row.symbol)
+            pair = given.get(row.symbol) if known is None else known.pair
+            if pair is None:
+                is_shared = takers[row.pair] > 1 or owners.get(row.pair, row.symbol) != row.symbol
+                pair = row.symbol if is_shared else row.pair
+            if pair != row.pair:
+                row = msgspec.structs.replace(row, pair=pair)
             self._listed[row.symbol] = row
-            self._pair_of[row.symbol] = row.pair
-            self._symbol_of[row.pair] = row.symbol
+            self._pair_of[row.symbol] = pair
+            self._symbol_of[pair] = row.symbol
 
     def export(self) -> Any:
         """What the venue told, for a checkpoint; the other pairs follow from it and the spelling of their symbols."""

@@ -8,13 +8,16 @@ decoder per kind of stream, and it is chosen before anything is decoded.
 Numbers are bounded here, in the decoder, because a check per level in Python would cost as much as all the rest: NaN,
 infinity, a negative size and an update id beyond 63 bits do not get past it.
 
+A decoder that takes decimals from strings would take ids, times and flags from strings and fractions as well, and the
+venue sends none such: these fields keep what came in another type, and `exact` refuses it.
+
 Source: the venue's documentation of July 2026 (spot) and captures of August 2024; times are Unix milliseconds, or
 microseconds where the connection asked for `timeUnit=MICROSECOND`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
@@ -36,10 +39,12 @@ __all__ = [
     "OpenInterest",
     "PartialDepth",
     "PremiumIndex",
+    "SettledRate",
     "Snapshot",
     "Trade",
     "combined_decoder",
     "decode_as",
+    "exact",
     "to_ns",
 ]
 
@@ -48,9 +53,15 @@ Price = Annotated[float, msgspec.Meta(gt=0, le=_FINITE)]
 #: A price that is 0 where there is nothing to price: an empty side of a quote, a trade that was none.
 PriceOrZero = Annotated[float, msgspec.Meta(ge=0, le=_FINITE)]
 Size = Annotated[float, msgspec.Meta(ge=0, le=_FINITE)]
-#: An update or trade id. -1 is the `lastUpdateId` of an instrument that never had an order.
-Id = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
-Time = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+if TYPE_CHECKING:
+    Id = int
+    Time = int
+    Flag = bool
+else:
+    #: An update or trade id. -1 is the `lastUpdateId` of an instrument that never had an order.
+    Id = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)] | float | str
+    Time = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | float | str
+    Flag = bool | int | str
 Levels = list[tuple[Price, Size]]
 
 
@@ -60,6 +71,7 @@ class Depth(msgspec.Struct, gc=False, kw_only=True):
     the frame before. `T`, on futures, is the time of the matching engine; `E` is when the frame was made.
     """
 
+    e: str = ""
     E: Time
     T: Time = 0
     s: str = ""
@@ -73,8 +85,10 @@ class Depth(msgspec.Struct, gc=False, kw_only=True):
 class PartialDepth(msgspec.Struct, gc=False, kw_only=True):
     """The best levels, whole. Futures use the keys of a diff, spot those of the REST snapshot and has no time."""
 
+    e: str = ""
     E: Time = 0
     T: Time = 0
+    s: str = ""
     u: Id | None = None
     b: Levels | None = None
     a: Levels | None = None
@@ -97,6 +111,7 @@ class Snapshot(msgspec.Struct, gc=False, kw_only=True):
 class BookTicker(msgspec.Struct, gc=False, kw_only=True):
     """Best bid and ask. Spot has no time."""
 
+    e: str = ""
     u: Id
     s: str = ""
     b: PriceOrZero
@@ -104,12 +119,13 @@ class BookTicker(msgspec.Struct, gc=False, kw_only=True):
     a: PriceOrZero
     A: Size
     T: Time = 0
-    st: int = 0
+    st: Id = 0
 
 
 class Trade(msgspec.Struct, gc=False, kw_only=True):
     """One trade. `m`: the buyer was the maker, so the taker sold. `X`, on futures: what kind of trade."""
 
+    e: str = ""
     E: Time = 0
     T: Time
     s: str = ""
@@ -117,12 +133,13 @@ class Trade(msgspec.Struct, gc=False, kw_only=True):
     p: PriceOrZero
     q: Size
     X: str = ""
-    m: bool
+    m: Flag
 
 
 class AggTrade(msgspec.Struct, gc=False, kw_only=True):
     """Trades of one taker order at one price, of 100 ms at most: `f` to `l` are their ids."""
 
+    e: str = ""
     E: Time = 0
     a: Id
     s: str = ""
@@ -131,7 +148,7 @@ class AggTrade(msgspec.Struct, gc=False, kw_only=True):
     f: Id
     l: Id  # noqa: E741  # the venue's own name
     T: Time
-    m: bool
+    m: Flag
 
 
 class MarkPrice(msgspec.Struct, gc=False, kw_only=True):
@@ -140,13 +157,14 @@ class MarkPrice(msgspec.Struct, gc=False, kw_only=True):
     no funding.
     """
 
+    e: str = ""
     E: Time
     s: str = ""
     p: PriceOrZero
     i: PriceOrZero | None = None
     r: str | None = None
     T: Time = 0
-    st: int = 0
+    st: Id = 0
 
 
 class LiquidationOrder(msgspec.Struct, gc=False, kw_only=True):
@@ -165,9 +183,10 @@ class LiquidationOrder(msgspec.Struct, gc=False, kw_only=True):
 class ForceOrder(msgspec.Struct, gc=False, kw_only=True):
     """The latest liquidation order of an instrument within a second; others of that second are not sent."""
 
+    e: str = ""
     E: Time = 0
     o: LiquidationOrder
-    st: int = 0
+    st: Id = 0
 
 
 class OpenInterest(msgspec.Struct, kw_only=True):
@@ -196,6 +215,15 @@ class FundingTerms(msgspec.Struct, kw_only=True):
     fundingIntervalHours: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
 
 
+class SettledRate(msgspec.Struct, kw_only=True):
+    """REST `fundingRate`: a rate that was charged."""
+
+    symbol: str
+    fundingRate: float
+    fundingTime: Time
+    markPrice: str = ""
+
+
 class Bare(msgspec.Struct, kw_only=True):
     """What tells apart the frames that do not begin with the name of a stream."""
 
@@ -210,6 +238,13 @@ class Bare(msgspec.Struct, kw_only=True):
     error: dict[str, Any] | str | None = None
     lastUpdateId: Id | None = None
     B: Any = None
+
+
+def exact(*numbers: int | None) -> None:
+    """Raise ParseError for ids and times that came as something else than integers; None where there is none."""
+    for number in numbers:
+        if type(number) is not int and number is not None:
+            raise ParseError(f"{number!r} where the venue sends an integer")
 
 
 def combined_decoder(data: Any) -> Any:

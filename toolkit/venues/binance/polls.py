@@ -1,0 +1,164 @@
+"""
+What is asked for by REST because of time: terms of instruments, open interest, settled funding rates.
+
+What was told decides messages and is a function of frames; when to ask does not, and runs on the monotonic clock.
+
+- Terms (`exchangeInfo`, `fundingInfo`) are read once an hour. They weigh 20 of 6000 a minute on spot, and 1 each on
+  futures.
+- Open interest is asked for every minute; what is not answered in time is lost.
+- A settled rate is owed as soon as `markPrice` names another time for the next settlement. All rates after the last one
+  that is known are asked for, so an hour or a day without REST costs none of them. The venue shares 500 requests in five
+  minutes between all who ask for rates: one is asked for at each look.
+
+A request that fails is a request again: soon at first, then more rarely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from toolkit.clock import NS_PER_S
+from toolkit.venues.binance import wire
+
+__all__ = ["FUNDING_TERMS", "OPEN_INTEREST", "OPEN_INTEREST_S_MAX", "PAGE", "SETTLED", "TERMS", "Polls", "SettledRates"]
+
+#: Names of streams that are asked for.
+OPEN_INTEREST: Final = "open_interest"
+SETTLED: Final = "settled_funding"
+TERMS: Final = "terms"
+FUNDING_TERMS: Final = "funding_terms"
+
+OPEN_INTEREST_S: Final = 60.0
+#: Silence of that stream that is normal.
+OPEN_INTEREST_S_MAX: Final = 180.0
+TERMS_S: Final = 3600.0
+#: Rates are published some seconds after they were charged.
+SETTLED_DELAY_S: Final = 15.0
+#: After a request that failed, or whose answer does not have what it was for; twice as long each time, up to the most.
+RETRY_S: Final = 60.0
+RETRY_S_MAX: Final = 900.0
+#: Most rates in one answer.
+PAGE: Final = 1000
+
+
+class _Owed(msgspec.Struct):
+    """A settled rate that is not known yet: of which time, ms, when to ask for it, ns, and how long to wait then, s."""
+
+    time: int
+    ask_mono: int = 0
+    retry_s: float = RETRY_S
+
+
+class _State(msgspec.Struct):
+    """
+    Attributes:
+        known: Time of the newest settled rate that was told, ms, by symbol.
+        coming: When the next settlement is, ms, by symbol, as `markPrice` said last.
+        owed: By symbol.
+    """
+
+    known: dict[str, int] = {}
+    coming: dict[str, int] = {}
+    owed: dict[str, _Owed] = {}
+
+
+class SettledRates:
+    """Which settled funding rates are known, and which are owed."""
+
+    def __init__(self) -> None:
+        self._state = _State()
+
+    def is_due(self, symbol: str, time_ms: int, mono_ns: int) -> None:
+        """`markPrice` says when the next rate is charged: if it said another time before, that one was."""
+        state = self._state
+        before = state.coming.get(symbol, 0)
+        if time_ms == before:
+            return
+        state.coming[symbol] = time_ms
+        if not before < time_ms or not before or before <= state.known.get(symbol, 0):
+            return
+        owed = state.owed.get(symbol)
+        if owed is None:
+            state.owed[symbol] = _Owed(before, mono_ns + round(SETTLED_DELAY_S * NS_PER_S))
+        else:
+            owed.time = max(owed.time, before)
+
+    def since(self, symbol: str) -> int:
+        """From which time on rates are to be asked for, ms."""
+        known = self._state.known.get(symbol, 0)
+        return known + 1 if known else self._state.owed[symbol].time
+
+    def due(self, symbols: Iterable[str], mono_ns: int) -> list[str]:
+        """The symbol whose rates are to be asked for now, if there is one."""
+        for symbol in symbols:
+            owed = self._state.owed.get(symbol)
+            if owed is not None and mono_ns >= owed.ask_mono:
+                owed.ask_mono = mono_ns + round(owed.retry_s * NS_PER_S)
+                owed.retry_s = min(2 * owed.retry_s, RETRY_S_MAX)
+                return [symbol]
+        return []
+
+    def is_new(self, symbol: str, time_ms: int) -> bool:
+        """Whether the rate of that time was not told yet."""
+        wire.exact(time_ms)
+        return time_ms > self._state.known.get(symbol, 0)
+
+    def told(self, symbol: str, newest_ms: int, *, is_all: bool) -> None:
+        """Rates up to that time have been told (0: none); `is_all` says that the venue has none after them."""
+        state = self._state
+        if newest_ms:
+            state.known[symbol] = newest_ms
+        owed = state.owed.get(symbol)
+        if owed is None:
+            return
+        if not is_all and newest_ms:
+            owed.ask_mono = 0
+        elif state.known.get(symbol, 0) >= owed.time:
+            del state.owed[symbol]
+
+    def export(self) -> Any:
+        """Everything, for a checkpoint."""
+        return msgspec.to_builtins(self._state)
+
+    def restore(self, state: Any) -> None:
+        """Become what `export` described."""
+        self._state = msgspec.convert(state, _State)
+        for owed in self._state.owed.values():
+            owed.ask_mono = 0  # the clock may be another one
+
+
+class Polls:
+    """When to ask for terms and open interest."""
+
+    def __init__(self) -> None:
+        self._terms_mono: int | None = None
+        self._open_interest_mono = 0
+        self._retry_s = RETRY_S
+
+    def are_terms_due(self, mono_ns: int) -> bool:
+        """Whether to ask for terms now; they were read when the session began."""
+        if self._terms_mono is None:
+            self._terms_mono = mono_ns + round(TERMS_S * NS_PER_S)
+        if mono_ns < self._terms_mono:
+            return False
+        self._terms_mono = mono_ns + round(TERMS_S * NS_PER_S)
+        return True
+
+    def terms_failed(self, mono_ns: int) -> None:
+        """A request for terms was given up."""
+        self._terms_mono = mono_ns + round(self._retry_s * NS_PER_S)
+        self._retry_s = min(2 * self._retry_s, RETRY_S_MAX)
+
+    def terms_came(self) -> None:
+        """A request for terms was answered."""
+        self._retry_s = RETRY_S
+
+    def is_open_interest_due(self, mono_ns: int) -> bool:
+        """Whether to ask for open interest now."""
+        if mono_ns < self._open_interest_mono:
+            return False
+        self._open_interest_mono = mono_ns + round(OPEN_INTEREST_S * NS_PER_S)
+        return True

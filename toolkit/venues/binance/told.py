@@ -1,0 +1,99 @@
+"""
+Which trades of an instrument were told before, and whether any is missing.
+
+Trades are numbered one by one, and so are aggregates, which name the trades that they are made of. Both streams tell of
+the same trades, late ones and repeated ones among them, so what was told is kept as ranges of ids and not as the highest
+one: an id is told if it is in a range, and an aggregate if any of its trades is. An aggregate that is told in part adds
+none of its other trades: they come by themselves where the trades are recorded too.
+
+Whether something is missing is decided in each stream by its own numbers. The trades of two aggregates need not adjoin:
+those of the insurance fund are in none.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import Final
+
+import msgspec
+
+from toolkit.clock import NS_PER_S
+
+__all__ = ["NO_CEILING", "RENUMBERED_NS", "ToldTrades"]
+
+#: An id that is not above all others and a time that is this much newer than all others is no repetition and not late:
+#: the venue counts anew. An aggregate of 100 ms and its trades differ by less.
+RENUMBERED_NS: Final = 5 * NS_PER_S
+#: More ranges than this are joined, the lowest first: what was missing for so long is taken for told.
+RANGES_MAX: Final = 1024
+#: Above every id.
+NO_CEILING: Final = 2**63 - 1
+
+
+class ToldTrades(msgspec.Struct):
+    """
+    The trades of one instrument.
+
+    Attributes:
+        starts: First id of each range, ascending; ranges neither touch nor overlap.
+        ends: Last id of each range.
+        at: Index of the range that was added to last.
+        ts: Newest time of a trade, ns.
+        last_trade: Newest number in the stream of trades; -1 before the first.
+        last_aggregate: Newest number in the stream of aggregates; -1 before the first.
+    """
+
+    starts: list[int] = []
+    ends: list[int] = []
+    at: int = 0
+    ts: int = 0
+    last_trade: int = -1
+    last_aggregate: int = -1
+
+    def is_renumbered(self, first: int, ts: int) -> bool:
+        """Whether a trade of that id and time says that the venue counts anew."""
+        return bool(self.ends) and first <= self.ends[-1] and ts - self.ts >= RENUMBERED_NS
+
+    def forget(self) -> None:
+        """The venue counts anew: nothing was told under the new numbers."""
+        self.starts, self.ends = [], []
+        self.at = self.ts = 0
+        self.last_trade = self.last_aggregate = -1
+
+    def has(self, first: int, last: int) -> bool:
+        """Whether any trade of these ids was told."""
+        place = bisect_left(self.ends, first)
+        return place < len(self.ends) and self.starts[place] <= last
+
+    def add(self, first: int, last: int, ts: int) -> None:
+        """These trades, none of which was told, are told now."""
+        starts, ends = self.starts, self.ends
+        self.ts = max(self.ts, ts)
+        place = bisect_right(starts, first)
+        joins_before = place > 0 and ends[place - 1] == first - 1
+        joins_after = place < len(starts) and starts[place] == last + 1
+        if joins_before and joins_after:
+            ends[place - 1] = ends[place]
+            del starts[place], ends[place]
+        elif joins_before:
+            ends[place - 1] = last
+        elif joins_after:
+            starts[place] = first
+        else:
+            starts.insert(place, first)
+            ends.insert(place, last)
+        self.at = place - 1 if joins_before else place
+        if len(starts) > RANGES_MAX:
+            del starts[1], ends[0]
+            self.at = max(self.at - 1, 0)
+
+    def step(self, number: int, *, is_aggregate: bool) -> int:
+        """Note the number of what a stream told: how many numbers it left out."""
+        last = self.last_aggregate if is_aggregate else self.last_trade
+        if number <= last:
+            return 0
+        if is_aggregate:
+            self.last_aggregate = number
+        else:
+            self.last_trade = number
+        return number - last - 1 if last >= 0 else 0
