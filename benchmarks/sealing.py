@@ -127,7 +127,7 @@ async def _measure(options: Options, folder: Path, lock: FolderLock) -> tuple[li
         capture=Capture(sink=journal.append, first_seq=options.seal_frames),
         backoff_seed=0,
     )
-    sealer = SealerProcess(folder, lock, print)
+    sealer = SealerProcess(folder, lock)
     await sealer.start()
     idle: list[float] = []
     busy: list[float] = []

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from recordings.steps import step
 from toolkit.errors import RecordingError
@@ -21,9 +22,16 @@ __all__ = [
     "open_regular",
     "read_regular",
     "sync_folder",
+    "sync_handle",
     "temporary_path",
     "write_atomically",
 ]
+
+#: What file systems answer that cannot sync, or not a folder: network shares, FUSE, the overlays of some containers.
+#: The disk failing is EIO, never one of these.
+_CANNOT_SYNC: Final = frozenset(
+    {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EISDIR, errno.EACCES, errno.EPERM}
+)
 
 
 def open_regular(path: Path) -> int:
@@ -47,11 +55,35 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync_handle(handle: int) -> bool:
+    """
+    Make what an open file holds survive a power cut; False where its file system cannot do that.
+
+    Raises OSError where the disk failed to.
+    """
     try:
         os.fsync(handle)
+    except OSError as exc:
+        if exc.errno not in _CANNOT_SYNC:
+            raise
+        return False
+    return True
+
+
+def sync_folder(folder: Path) -> bool:
+    """
+    Make renames in a folder survive a power cut; False where its file system cannot do that.
+
+    Raises OSError where the disk failed to, or the folder is gone.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as exc:
+        if exc.errno not in _CANNOT_SYNC:
+            raise
+        return False
+    try:
+        return sync_handle(handle)
     finally:
         os.close(handle)
 
@@ -108,7 +140,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         step("file-written")
         handle = os.open(temporary, os.O_RDONLY)
         try:
-            os.fsync(handle)
+            sync_handle(handle)
         finally:
             os.close(handle)
         step("file-synced")

@@ -8,24 +8,28 @@ corrupt or out of order; it says how many bytes it left.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
-from recordings.files import make_folder, open_regular, sync_folder
-from recordings.frame_batches import STREAM_BEGIN, STREAM_END, batch_checksum, batch_message, frames_to_batch
+from recordings.files import open_regular
+from recordings.frame_batches import batch_checksum
+from recordings.journal_writing import (
+    FLUSH_BYTES,
+    JOURNAL_FOLDER,
+    PENDING_BYTES_MAX,
+    JournalWriter,
+    WrittenCallback,
+    journal_path,
+)
 from recordings.resync import next_batch, stream_from
 from recordings.rows import frames
 from recordings.schema import RAW_TABLE, TABLES
-from recordings.steps import step
-from toolkit.errors import BackpressureError, RecordingDamaged
+from toolkit.errors import RecordingDamaged
 from toolkit.frames import Frame
 
 __all__ = [
@@ -40,199 +44,12 @@ __all__ = [
     "journal_segments",
 ]
 
-#: Told of a batch once the operating system has it: its first and last frame's number, and the bytes of it in the file.
-WrittenCallback = Callable[[int, int, bytes], None]
-
-JOURNAL_FOLDER: Final = "journal"
-#: A batch is written at this many payload bytes even before its time.
-FLUSH_BYTES: Final = 1 << 20
-#: Payload bytes that may wait for the disk.
-PENDING_BYTES_MAX: Final = 64 << 20
-
-
-def journal_path(folder: Path, segment: int) -> Path:
-    """The journal of a segment."""
-    return folder / JOURNAL_FOLDER / f"{segment:06d}.arrows"
-
 
 def journal_segments(folder: Path) -> list[int]:
     """Numbers of the segments that have a journal, in order."""
     stems = (path.stem for path in (folder / JOURNAL_FOLDER).glob("*.arrows"))
     # Others than `journal_path` gives are none of ours.
     return sorted(int(stem) for stem in stems if stem.isascii() and stem.isdigit() and f"{int(stem):06d}" == stem)
-
-
-class JournalWriter:
-    """
-    Writes frames to the journal of one segment, in a thread of its own.
-
-    `append` keeps a frame until `flush`, or until `flush_bytes` of them have come, and never waits for the disk. What
-    the disk refuses is raised by the next call. Nothing that was written before is lost by that.
-
-    Args:
-        folder: The recording.
-        segment: Number of the segment.
-        flush_bytes: Payload bytes at which frames go to the thread at once.
-        pending_bytes_max: Payload bytes held in memory while the disk does not follow.
-        after: The journal of the segment before. Nothing is written until it is closed, and nothing at all if it could
-            not be written to its end: what follows a hole cannot be read.
-        on_written: Called in the writing thread after each batch, in order over all journals of a session.
-
-    Attributes:
-        written_count: Frames that the operating system has.
-        byte_count: Size of the file.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        segment: int,
-        *,
-        flush_bytes: int = FLUSH_BYTES,
-        pending_bytes_max: int = PENDING_BYTES_MAX,
-        after: JournalWriter | None = None,
-        on_written: WrittenCallback | None = None,
-    ) -> None:
-        self._on_written = on_written
-        self.path = journal_path(folder, segment)
-        make_folder(self.path.parent)
-        self._flush_bytes = flush_bytes
-        self._pending_bytes_max = pending_bytes_max
-        self._frames: list[Frame] = []
-        self._frame_bytes = 0
-        self._batch_number = 0
-        # What was handed over is counted by whoever appends, what was written by the thread that writes.
-        self._handed_count = 0
-        self._handed_bytes = 0
-        self._written_bytes = 0
-        self.written_count = 0
-        self.byte_count = 0
-        self._failure: OSError | None = None
-        self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        self._write(STREAM_BEGIN)
-        sync_folder(self.path.parent)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self._last: Future[None] | None = None
-        self._is_closed = False
-        self._ended = threading.Event()
-        self._handle_lock = threading.Lock()
-        if after is not None:
-            self._thread.submit(self._follow, after)
-
-    @property
-    def frame_count(self) -> int:
-        """Frames appended."""
-        return self._handed_count + len(self._frames)
-
-    @property
-    def pending_bytes(self) -> int:
-        """Payload bytes that the operating system does not have yet."""
-        return self._handed_bytes + self._frame_bytes - self._written_bytes
-
-    def append(self, frame: Frame) -> None:
-        """
-        Take a frame down.
-
-        Raises OSError if the disk refused an earlier one, BackpressureError if it does not follow.
-        """
-        if self._failure is not None:
-            raise self._failure
-        self._frames.append(frame)
-        self._frame_bytes += len(frame.payload)
-        if self._frame_bytes >= self._flush_bytes:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand what was appended to the thread that writes, as one batch."""
-        if self._failure is not None:
-            raise self._failure
-        if not self._frames:
-            return
-        if self.pending_bytes > self._pending_bytes_max:
-            raise BackpressureError(
-                f"{self.path}: {self.pending_bytes >> 20} MiB wait for the disk, expected at most "
-                f"{self._pending_bytes_max >> 20} MiB: it cannot follow; record less, or to a faster disk"
-            )
-        self._hand_over()
-
-    def _hand_over(self) -> None:
-        if self._frames:
-            frames_, self._frames = self._frames, []
-            size, self._frame_bytes = self._frame_bytes, 0
-            self._handed_count += len(frames_)
-            self._handed_bytes += size
-            self._last = self._thread.submit(self._write_batch, frames_, size)
-
-    def drain(self) -> None:
-        """Write what is left, however long that takes. Raises OSError where the disk refused."""
-        self._hand_over()
-        if self._last is not None:
-            self._last.result()
-        if self._failure is not None:
-            raise self._failure
-
-    def touch(self) -> None:
-        """Leave on disk that the recorder lived until now, also when nothing comes. Safe to call in another thread."""
-        with contextlib.suppress(OSError):  # sealed and gone, or a disk that says so elsewhere
-            os.utime(self.path)
-
-    def sync(self) -> None:
-        """Make what was written survive a power cut. May take long; safe to call in another thread."""
-        with self._handle_lock:
-            if not self._is_closed:
-                os.fsync(self._handle)
-
-    def close(self) -> None:
-        """
-        Write what is left, end the stream and sync it. May be called twice, and after a failure.
-
-        Raises OSError where the disk refuses; the file then ends with the last batch that it took.
-        """
-        if self._is_closed:
-            return
-        try:
-            self.drain()
-            self._write(STREAM_END)
-            os.fsync(self._handle)
-        except OSError as exc:
-            self._failure = exc
-            raise
-        finally:
-            self._thread.shutdown()
-            with self._handle_lock:  # a sync in another thread may be at work on it
-                self._is_closed = True
-                os.close(self._handle)
-            self._ended.set()
-
-    def _follow(self, before: JournalWriter) -> None:
-        before._ended.wait()
-        self._failure = self._failure or before._failure
-
-    def _write_batch(self, batch_frames: list[Frame], size: int) -> None:
-        if self._failure is not None:
-            return  # a batch after one that is missing would make a hole
-        try:
-            batch = frames_to_batch(batch_frames)
-            metadata = {b"crc32": b"%d" % batch_checksum(batch), b"batch": b"%d" % self._batch_number}
-            message = batch_message(batch, metadata)
-            step("journal-batch-made")
-            self._write(message)
-            step("journal-batch-written")
-        except OSError as exc:
-            self._failure = exc
-            return
-        self._batch_number += 1
-        self.written_count += len(batch_frames)
-        self._written_bytes += size
-        if self._on_written is not None:
-            self._on_written(batch_frames[0].capture_seq, batch_frames[-1].capture_seq, message.to_pybytes())
-
-    def _write(self, content: bytes | pa.Buffer) -> None:
-        view = memoryview(content)
-        while view:
-            written = os.write(self._handle, view)
-            view = view[written:]
-            self.byte_count += written
 
 
 class JournalReader:

@@ -13,23 +13,26 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from recordings.checkpoints import read_checkpoint
 from recordings.files import temporary_path
-from recordings.journal import FLUSH_BYTES, PENDING_BYTES_MAX, JournalWriter
+from recordings.folder_guard import FolderGuard
 from recordings.lock import LOCK_NAME, FolderLock
 from recordings.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
 from recordings.normalize import Normalizer
-from recordings.privacy import Pseudonyms, capture_with
+from recordings.privacy import capture_with
+from recordings.recorder_options import Fsync, RecorderOptions, VenueRequest
 from recordings.recorder_status import RecorderStatus, percentiles_ms
 from recordings.recovery import Recovery, needs_recovery, recover
+from recordings.restarting import LeftOver, heal
 from recordings.sealer_process import SealerProcess
+from recordings.sealing_queue import SealingQueue
+from recordings.session_journals import SessionJournals, disk_refused
 from recordings.software import SOFTWARE
 from recordings.steps import step
-from recordings.tee import Tee, TeeOptions
+from recordings.tee import Tee
 from recordings.tee_wire import remove_tee_file
 from toolkit.capture import Capture
 from toolkit.clock import NS_PER_S, Clock, SystemClock
@@ -40,92 +43,10 @@ from toolkit.frames import CONTROL, Frame, control_payload
 from toolkit.live import Fleet, LiveDataSource
 from toolkit.live.fleet import SourceFactory
 from toolkit.messages import EventKind, Message, OrderBookMessage, StreamEvent, Trade
-from toolkit.protocol import ProtocolOptions
 from toolkit.rng import fresh_seed
 from toolkit.transport.limits import VenueBudget
-from toolkit.transport.urls import public_url
-from toolkit.venue import VenueSpec
 
 __all__ = ["Fsync", "Recorder", "RecorderOptions", "RecorderStatus", "VenueRequest"]
-
-
-class Fsync(StrEnum):
-    """When the journal is forced to the disk: after every flush, at intervals, or never."""
-
-    ALWAYS = "always"
-    INTERVAL = "interval"
-    OFF = "off"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VenueRequest:
-    """
-    A venue to record.
-
-    Attributes:
-        spec: The venue.
-        options: Pairs, channels and the like.
-        ws_url: Its WebSocket; the venue's own if None.
-        rest_url: Its REST interface; the venue's own if None.
-        ssl_ca: A PEM file of certificate authorities trusted besides the system's.
-    """
-
-    spec: VenueSpec
-    options: ProtocolOptions
-    ws_url: str | None = None
-    rest_url: str | None = None
-    ssl_ca: Path | None = None
-
-    def source_info(self, protocol_version: int) -> SourceInfo:
-        """What the manifest keeps of it."""
-        return SourceInfo(
-            self.spec.name,
-            protocol_version,
-            self.options.pairs,
-            self.options.channels,
-            self.options.accounts,
-            dict(self.options.settings),
-            public_url(self.ws_url or self.spec.ws_url),
-            public_url(self.rest_url or self.spec.rest_url),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecorderOptions:
-    """
-    How to record.
-
-    Attributes:
-        folder: The recording: new, empty, or one that is to be continued.
-        venues: What to record.
-        flush_interval_s: How long the journal may hold a frame back.
-        flush_bytes: At this many payload bytes it does not.
-        fsync: When the journal is forced to the disk.
-        fsync_interval_s: How often, for `Fsync.INTERVAL`.
-        rotate_s: Segments end at multiples of this since midnight UTC; 3600 is every full hour.
-        rotate_bytes: And at this size of the journal.
-        pending_bytes_max: Payload bytes held in memory while the disk does not follow; more stops the recording.
-        disk_free_min: Bytes that must stay free on the disk; recording stops cleanly before it takes them.
-        wait_for_venue: Keep trying to reach a venue for the first time.
-        backoff_seed: Decides the jitter of reconnects; unpredictable if None.
-        privacy: Replaces addresses, those of the accounts too, before anything is written; None to record them.
-        tee: How clients can follow the recording while it is made; None for not at all.
-    """
-
-    folder: Path
-    venues: Sequence[VenueRequest]
-    flush_interval_s: float = 0.25
-    flush_bytes: int = FLUSH_BYTES
-    fsync: Fsync = Fsync.INTERVAL
-    fsync_interval_s: float = 1.0
-    rotate_s: float = 3600.0
-    rotate_bytes: int = 256 << 20
-    pending_bytes_max: int = PENDING_BYTES_MAX
-    disk_free_min: int = 512 << 20
-    wait_for_venue: bool = False
-    backoff_seed: int | None = None
-    privacy: Pseudonyms | None = None
-    tee: TeeOptions | None = None
 
 
 LogCallback = Callable[[str], None]
@@ -165,17 +86,12 @@ class Recorder:
     dispatcher: MessageDispatcher = field(default_factory=MessageDispatcher)
     recovery: Recovery | None = None
     status: RecorderStatus = field(default_factory=RecorderStatus)
-    _journal: JournalWriter | None = None
+    _journals: SessionJournals | None = None
+    _queue: SealingQueue | None = None
     _normalizer: Normalizer | None = None
     _tee: Tee | None = None
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _fleet: Fleet | None = None
-    _seals: list[asyncio.Task[Any]] = field(default_factory=list)
-    _segment: int = 0
-    _written_before: int = 0
-    _segment_from: int = 0
-    _segment_until: int = 0
-    _was_slow: bool = False
     #: Lags of the receiving loop, ns, newest last.
     lags_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
     _delays: deque[int] = field(default_factory=lambda: deque(maxlen=1024))
@@ -208,60 +124,95 @@ class Recorder:
             BackpressureError: The disk did not follow.
         """
         folder = self.options.folder
-        is_new = self._prepare_folder(folder)
-        with FolderLock(folder) as lock:
-            try:
-                return await self._record(folder, is_new, lock)
-            except BaseException as exc:
-                if is_new and not (self._fleet and self._fleet.has_begun):
-                    _remove_empty(folder)
-                if isinstance(exc, OSError):
-                    raise RecordingError(_disk_refused(folder, exc)) from exc
-                raise
+        self._prepare_folder(folder)
+        loop = asyncio.get_running_loop()
+        lock = FolderLock(
+            folder,
+            say=lambda text: _tell(loop, self.log, text),
+            give_up=self._stop.is_set,
+        )
+        # It may have to wait for what a recorder that died has left at work; signals are answered meanwhile.
+        await asyncio.to_thread(lock.acquire)
+        is_new = False
+        try:
+            is_new = self._prepare_folder(folder)  # as it is now that nobody else writes
+            return await self._record(folder, is_new, lock)
+        except BaseException as exc:
+            if is_new and not (self._fleet and self._fleet.has_begun):
+                _remove_empty(folder)
+            if isinstance(exc, OSError):
+                raise RecordingError(disk_refused(folder, exc)) from exc
+            raise
+        finally:
+            lock.release()
 
     async def _record(self, folder: Path, is_new: bool, lock: FolderLock) -> Manifest:
         protocols = {venue.spec.name: venue.spec.make_protocol(venue.options) for venue in self.options.venues}
         if len(protocols) != len(self.options.venues):
             raise ConfigError("a venue is named twice: name all of its pairs together")
         normalizer = self._normalizer = Normalizer(protocols)
-        manifest = self._begin(folder, is_new, normalizer)
-        first_seq = manifest.segments[-1].capture_seq_last + 1 if manifest.segments else 0
-        capture = capture_with(
-            self.options.privacy, self._write_down, self.clock, first_seq, normalizer.conn_id_max + 1
-        )
-        seed = self.options.backoff_seed
-        fleet = self._fleet = Fleet(
-            {venue.spec.name: self._source_factory(venue, normalizer, capture) for venue in self.options.venues},
-            clock=self.clock,
-            log=self.log,
-            is_patient=self.options.wait_for_venue,
-            seed=fresh_seed() if seed is None else seed,
-        )
-        remove_tee_file(folder)  # of a recorder that was killed
-        if self.options.tee is None:
-            return await self._session(folder, manifest, capture, lock, fleet)
-        self._tee = Tee(folder, manifest, self.options.tee, started_ns=self.clock.time_ns(), next_seq=first_seq)
-        async with self._tee as tee:
-            self.log(f"tee on {tee.url}")
-            return await self._session(folder, manifest, capture, lock, fleet)
+        sealer = SealerProcess(folder, lock)
+        try:
+            manifest, left = await self._begin(folder, is_new, normalizer, sealer)
+            capture = capture_with(
+                self.options.privacy, self._write_down, self.clock, left.next_seq, normalizer.conn_id_max + 1
+            )
+            seed = self.options.backoff_seed
+            fleet = self._fleet = Fleet(
+                {venue.spec.name: self._source_factory(venue, normalizer, capture) for venue in self.options.venues},
+                clock=self.clock,
+                log=self.log,
+                is_patient=self.options.wait_for_venue,
+                seed=fresh_seed() if seed is None else seed,
+            )
+            remove_tee_file(folder)  # of a recorder that was killed
+            guard = FolderGuard(folder, lock)
+            if self.options.tee is None:
+                return await self._session(folder, left, capture, sealer, guard, fleet)
+            self._tee = Tee(folder, manifest, self.options.tee, started_ns=self.clock.time_ns(), next_seq=left.next_seq)
+            async with self._tee as tee:
+                self.log(f"tee on {tee.url}")
+                return await self._session(folder, left, capture, sealer, guard, fleet)
+        finally:
+            await sealer.stop()
 
     async def _session(
-        self, folder: Path, manifest: Manifest, capture: Capture, lock: FolderLock, fleet: Fleet
+        self,
+        folder: Path,
+        left: LeftOver,
+        capture: Capture,
+        sealer: SealerProcess,
+        guard: FolderGuard,
+        fleet: Fleet,
     ) -> Manifest:
-        sealer = SealerProcess(folder, lock, self.log)
-        await sealer.start()
+        journals = self._journals = SessionJournals(
+            self.options,
+            self.clock,
+            self.log,
+            self.status,
+            on_written=self._tee.written if self._tee is not None else None,
+            guard=guard,
+        )
+        queue = self._queue = SealingQueue(sealer, journals, self.clock, self.log, left.segments)
+        sealing = asyncio.get_running_loop().create_task(queue.run(), name="sealing")
         failure: BaseException | None = None
         try:
-            self._open_segment(folder, len(manifest.segments))
+            journals.begin(left.next_segment)
             if refusal := self._say(capture, "session_start", software=SOFTWARE):
                 raise refusal
             step("session-begun")
-            await self._run_sources(folder, sealer, fleet)
+            await self._run_sources(sealing, fleet)
         except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  # raised again once all is sealed
             failure = self._cause(exc)
         finally:
             await fleet.stop()
-        sealed = await self._finish(folder, capture, sealer, failure)
+        try:
+            sealed = await self._finish(folder, capture, sealer, sealing, failure)
+        finally:
+            queue.give_up()
+            await sealer.stop()
+            await asyncio.wait({sealing})
+            await journals.end()
         # The others are recorded and sealed; that one venue never was is still a failure of what was asked for.
         for verdict in fleet.never_begun():
             raise verdict
@@ -284,26 +235,35 @@ class Recorder:
             raise ConfigError(f"{folder} is not empty and not a recording: name another folder")
         return not names
 
-    def _begin(self, folder: Path, is_new: bool, normalizer: Normalizer) -> Manifest:
+    async def _begin(
+        self, folder: Path, is_new: bool, normalizer: Normalizer, sealer: SealerProcess
+    ) -> tuple[Manifest, LeftOver]:
+        """The manifest of the session that begins, and where it begins."""
         sources = [venue.source_info(normalizer.protocols[venue.spec.name].version) for venue in self.options.venues]
+        left = LeftOver()
         if is_new:
             manifest = Manifest(
                 software=SOFTWARE, created_ns=self.clock.time_ns(), sources=sources, digest_version=DIGEST_VERSION
             )
         else:
-            if needs_recovery(folder):
-                self.recovery = recover(folder, self.clock)
-                self.log(_describe(self.recovery))
+            is_torn = needs_recovery(folder)
+            said = await heal(folder, sealer, self.log, self._stop) if is_torn else None
             manifest = read_manifest(folder)
+            if said is not None:
+                self.recovery = Recovery(manifest, said.sealed_segments, said.recovered_frames, said.left_bytes)
             _check_same(folder, manifest, sources)
             if manifest.resume is not None:
                 read_checkpoint(folder, manifest.resume, normalizer)
+            left = LeftOver.after(manifest)
+            if is_torn and not said:
+                left = await asyncio.to_thread(LeftOver.carried, folder, manifest, normalizer, self.clock)
             manifest.sources = sources
             manifest.status = "running"
             manifest.live_digest = None  # of the session before
         manifest.flush_interval_s = self.options.flush_interval_s
         write_manifest(folder, manifest)
-        return manifest
+        await sealer.start()
+        return manifest, left
 
     def _source_factory(self, venue: VenueRequest, normalizer: Normalizer, capture: Capture) -> SourceFactory:
         # One for all attempts: a venue that said to wait has said it to the next one as well.
@@ -327,24 +287,35 @@ class Recorder:
         make(False)  # a URL, proxy or CA file that cannot be used is said before anything is recorded
         return make
 
-    async def _run_sources(self, folder: Path, sealer: SealerProcess, fleet: Fleet) -> None:
+    async def _run_sources(self, sealing: asyncio.Task[None], fleet: Fleet) -> None:
+        assert self._journals is not None
         async with asyncio.TaskGroup() as group:
             services = [
-                group.create_task(fleet.run()),
-                group.create_task(self._flush_regularly()),
-                group.create_task(self._measure_lag()),
-                group.create_task(self._look_after(folder, sealer, group)),
+                group.create_task(service)
+                for service in (
+                    fleet.run(),
+                    self._journals.flush_regularly(),
+                    self._journals.sync_regularly(),
+                    self._journals.look_regularly(),
+                    self._measure_lag(),
+                    self._look_after(sealing),
+                )
             ]
-            if self.options.fsync is Fsync.INTERVAL:
-                services.append(group.create_task(self._sync_regularly()))
             await self._stop.wait()
             for service in services:
                 service.cancel()
 
     async def _finish(
-        self, folder: Path, capture: Capture, sealer: SealerProcess, failure: BaseException | None
+        self,
+        folder: Path,
+        capture: Capture,
+        sealer: SealerProcess,
+        sealing: asyncio.Task[None],
+        failure: BaseException | None,
     ) -> Manifest:
         """Seal all that was received, then raise the failure if there is one."""
+        assert self._journals is not None
+        assert self._queue is not None
         live_digest = None
         try:
             with contextlib.suppress(BackpressureError, OSError):
@@ -352,21 +323,11 @@ class Recorder:
                 callback_failure = self._say(capture, "session_end", cause=cause)
                 failure = failure or callback_failure
                 live_digest = self._normalizer.chain.hexdigest() if self._normalizer is not None else None
-            if live_digest is None:
-                # After a failed write the sink refuses whatever comes, so it is as if the recorder had died: what was
-                # written is sealed, and what was not is stated as lost.
-                await self._close_unfinished()
-                await sealer.stop()
-                self.recovery = await asyncio.to_thread(recover, folder, self.clock, alive_until=self.clock.time_ns())
-                self.log(_describe(self.recovery))
-                if failure is not None:
-                    raise failure
-                return self.recovery.manifest
-            self._close_segment(sealer)
-            # All of them, also when one fails: each has a journal to close.
-            for seal in await asyncio.gather(*self._seals, return_exceptions=True):
-                if isinstance(seal, BaseException):
-                    raise seal
+            refused = await self._close_last()
+            if live_digest is None or refused is not None:
+                return await self._state_loss(folder, sealer, sealing, failure or refused)
+            self._queue.end()
+            await sealing
         except (OSError, RecordingError) as exc:
             why = (exc.strerror or str(exc)) if isinstance(exc, OSError) else str(exc)
             self.log(f"not sealed: {why}; see to that, then run `tickdeck recover {folder}`")
@@ -390,22 +351,39 @@ class Recorder:
             )
         return manifest
 
-    async def _close_unfinished(self) -> None:
-        await asyncio.gather(*self._seals, return_exceptions=True)
-        if self._journal is not None:
-            with contextlib.suppress(OSError):
-                await asyncio.to_thread(self._journal.close)
+    async def _close_last(self) -> RecordingError | None:
+        """Close the last journal and hand it on; what kept any journal from being written to its end."""
+        assert self._journals is not None
+        assert self._queue is not None
+        closed = self._journals.close()
+        if closed is not None:
+            self._queue.add(closed)
+        return await self._journals.finished()
+
+    async def _state_loss(
+        self, folder: Path, sealer: SealerProcess, sealing: asyncio.Task[None], failure: BaseException | None
+    ) -> Manifest:
+        """
+        After a failed write: seal what was written, and state what was not as lost.
+
+        The sink refuses whatever comes then, so it is as if the recorder had died.
+        """
+        assert self._queue is not None
+        self._queue.give_up()
+        await sealer.stop()
+        await asyncio.wait({sealing})
+        self.recovery = await asyncio.to_thread(recover, folder, self.clock, alive_until=self.clock.time_ns())
+        self.log(_describe(self.recovery))
+        if failure is not None:
+            raise failure
+        return self.recovery.manifest
 
     # -- every frame and message -------------------------------------------------------------------------------
 
     def _write_down(self, frame: Frame) -> None:
-        journal = self._journal
-        if journal is None:
+        if self._journals is None:
             raise BackpressureError("no journal is open")
-        try:
-            journal.append(frame)
-        except OSError as exc:
-            raise BackpressureError(_disk_refused(journal.path, exc)) from exc
+        self._journals.append(frame)
         self.status.frame_count += 1
         self.status.payload_bytes += len(frame.payload)
 
@@ -445,65 +423,7 @@ class Recorder:
                     failure = failure or exc
         return failure
 
-    # -- journal and segments ----------------------------------------------------------------------------------
-
-    def _open_segment(self, folder: Path, number: int, after: JournalWriter | None = None) -> None:
-        self._segment = self.status.segment = number
-        self._journal = JournalWriter(
-            folder,
-            number,
-            flush_bytes=self.options.flush_bytes,
-            pending_bytes_max=self.options.pending_bytes_max,
-            after=after,
-            on_written=self._tee.written if self._tee is not None else None,
-        )
-        step("journal-opened")
-        length = round(self.options.rotate_s * NS_PER_S)
-        self._segment_from = self.clock.time_ns() // length * length
-        self._segment_until = self._segment_from + length
-
-    def _close_segment(self, sealer: SealerProcess) -> None:
-        journal, self._journal = self._journal, None
-        if journal is None:
-            return
-        self._written_before += journal.frame_count
-        loop = asyncio.get_running_loop()
-        # The last batch and the sync may wait for the disk; the loop that receives does not.
-        closing = loop.run_in_executor(None, journal.close)
-        seal = loop.create_task(self._seal(journal, closing, self._segment, sealer))
-        self._seals.append(seal)
-
-    async def _seal(
-        self, journal: JournalWriter, closing: asyncio.Future[None], number: int, sealer: SealerProcess
-    ) -> None:
-        try:
-            await closing
-        except OSError as exc:
-            self.log(_disk_refused(journal.path, exc))
-        step("journal-closed")
-        await sealer.seal(number)
-
-    async def _flush_regularly(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await self.clock.sleep(self.options.flush_interval_s)
-            journal = self._journal
-            if journal is None:
-                continue
-            loop.run_in_executor(None, journal.touch)
-            try:
-                journal.flush()
-                if self.options.fsync is Fsync.ALWAYS:
-                    await asyncio.to_thread(_drain_and_sync, journal)
-            except OSError as exc:
-                raise BackpressureError(_disk_refused(journal.path, exc)) from exc
-
-    async def _sync_regularly(self) -> None:
-        while True:
-            await self.clock.sleep(self.options.fsync_interval_s)
-            if self._journal is not None:
-                # A sync may take long on a busy disk; the loop that receives does not wait for it.
-                await asyncio.to_thread(self._journal.sync)
+    # -- regularly ---------------------------------------------------------------------------------------------
 
     async def _measure_lag(self) -> None:
         """How much later than asked the loop comes back: what a frame may wait before it is stamped."""
@@ -512,46 +432,29 @@ class Recorder:
             await self.clock.sleep(LAG_PROBE_NS / NS_PER_S)
             self.lags_ns.append(self.clock.monotonic_ns() - asked)
 
-    def _note_journal(self, journal: JournalWriter) -> None:
-        self.status.written_count = self._written_before + journal.written_count
-        self.status.pending_bytes = journal.pending_bytes
-        is_slow = journal.pending_bytes > self.options.pending_bytes_max // 4
-        if is_slow and not self._was_slow:
-            self.log(
-                f"the disk does not follow: {journal.pending_bytes >> 20} MiB wait, the recording stops at "
-                f"{self.options.pending_bytes_max >> 20} MiB"
-            )
-        self._was_slow = is_slow
-
-    async def _look_after(self, folder: Path, sealer: SealerProcess, group: asyncio.TaskGroup) -> None:
+    async def _look_after(self, sealing: asyncio.Task[None]) -> None:
+        assert self._journals is not None
+        assert self._queue is not None
+        journals, queue, status = self._journals, self._queue, self.status
         while True:
             await self.clock.sleep(LOOK_S)
-            journal = self._journal
-            if journal is None:
-                continue
-            self._note_journal(journal)
-            self.status.sources = self._fleet.status() if self._fleet is not None else ()
-            self.status.reconnect_count = sum(source.reconnect_count for source in self.status.sources)
-            self.status.parse_error_count = sum(source.parse_error_count for source in self.status.sources)
-            self.status.delays_ms = percentiles_ms(self._delays)
-            self.status.disk_free = shutil.disk_usage(folder).free
-            if self.status.disk_free < self.options.disk_free_min:
+            journals.note()
+            status.sources = self._fleet.status() if self._fleet is not None else ()
+            status.reconnect_count = sum(source.reconnect_count for source in status.sources)
+            status.parse_error_count = sum(source.parse_error_count for source in status.sources)
+            status.delays_ms = percentiles_ms(self._delays)
+            if status.disk_free < self.options.disk_free_min:
                 raise BackpressureError(
-                    f"{folder}: {self.status.disk_free >> 20} MiB of disk are left, expected to keep "
+                    f"{self.options.folder}: {status.disk_free >> 20} MiB of disk are left, expected to keep "
                     f"{self.options.disk_free_min >> 20} MiB free: stopped and sealed; make room, then record again"
                 )
-            for seal in [seal for seal in self._seals if seal.done()]:
-                self._seals.remove(seal)
-                seal.result()
-            self.status.unsealed = len(self._seals)
+            if sealing.done() and (failure := sealing.exception()) is not None:
+                raise failure  # a defect: what can be expected to fail is tried again
+            status.unsealed, status.sealing_failures, status.sealing_problem = len(queue), queue.failures, queue.problem
             if self._tee is not None:
-                self.status.tee_clients, self.status.tee_cut = self._tee.client_count, self._tee.cut_count
-            # A clock that steps back ends the segment too, or the next would be due only when it has caught up.
-            is_its_time = self._segment_from <= self.clock.time_ns() < self._segment_until
-            is_over = not is_its_time or journal.byte_count >= self.options.rotate_bytes
-            if is_over and journal.frame_count:
-                self._close_segment(sealer)
-                self._open_segment(folder, self._segment + 1, journal)
+                status.tee_clients, status.tee_cut = self._tee.client_count, self._tee.cut_count
+            if journals.is_full():
+                queue.add(journals.rotate())
 
 
 def _leaves(failure: BaseException) -> Iterator[BaseException]:
@@ -562,13 +465,10 @@ def _leaves(failure: BaseException) -> Iterator[BaseException]:
         yield failure
 
 
-def _drain_and_sync(journal: JournalWriter) -> None:
-    journal.drain()
-    journal.sync()
-
-
-def _disk_refused(path: Path, exc: OSError) -> str:
-    return f"{path} cannot be written ({exc.strerror or exc}): stopped with what it has; make room, then record again"
+def _tell(loop: asyncio.AbstractEventLoop, log: LogCallback, text: str) -> None:
+    """Log from another thread."""
+    with contextlib.suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(log, text)
 
 
 def _check_same(folder: Path, manifest: Manifest, sources: Sequence[SourceInfo]) -> None:

@@ -26,6 +26,8 @@ class RecorderStatus:
         parse_error_count: Frames that were not understood.
         segment: Number of the open segment.
         unsealed: Closed segments that are yet to be sealed.
+        sealing_failures: How often sealing failed in this session; it is tried again.
+        sealing_problem: Why the oldest unsealed segment could not be sealed when it was last tried; empty if it was not.
         disk_free: Bytes free on the disk.
         sources: One per venue.
         delays_ms: Receive time less the venue's time, of recent messages that are not history: 50th, 95th and 99th
@@ -44,6 +46,8 @@ class RecorderStatus:
     parse_error_count: int = 0
     segment: int = 0
     unsealed: int = 0
+    sealing_failures: int = 0
+    sealing_problem: str = ""
     disk_free: int = 0
     sources: tuple[SourceStatus, ...] = ()
     delays_ms: tuple[float, float, float] | None = None

@@ -12,20 +12,24 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import pyarrow as pa
 
 from recordings.files import disk_refusals, sync_folder, temporary_path
+from recordings.holes import Moment, lost_frames, moment_of, unbroken
 from recordings.journal import JOURNAL_FOLDER, JournalReader, JournalWriter, journal_path, journal_segments
 from recordings.leftovers import drop_sealed_journals, set_aside_files, set_aside_unread
 from recordings.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
+from recordings.normalize import Normalizer
 from recordings.recording import Recording
 from recordings.rewriting import finish_rewrite, is_rewrite_pending
+from recordings.rows import frames
 from recordings.sealing import Sealer
 from recordings.setting_aside import move_aside
 from toolkit.clock import NS_PER_S, Clock
 from toolkit.errors import RecordingError
 from toolkit.frames import CONTROL, Frame, control_payload
 
-__all__ = ["Recovery", "needs_recovery", "recover"]
+__all__ = ["CarriedOver", "Recovery", "carry_over", "finish_leftovers", "needs_recovery", "recover"]
 
 #: How late the loop of a recorder on a starved machine may be for its next flush.
 LATE_NS: Final = 5 * NS_PER_S
@@ -113,6 +117,96 @@ def _recover(folder: Path, clock: Clock, alive_until: int | None) -> Recovery:
         write_manifest(folder, manifest)
     result.manifest = manifest
     return result
+
+
+class CarriedOver(msgspec.Struct):
+    """
+    Journals of a session that died, left as they are: recording goes on behind them.
+
+    Attributes:
+        segments: Those that are to be sealed, in order.
+        next_segment: The first segment after them.
+        next_seq: The first frame after theirs.
+    """
+
+    segments: list[int]
+    next_segment: int
+    next_seq: int
+
+
+def finish_leftovers(folder: Path) -> None:
+    """What has to be done before `carry_over`: end what was under way with the manifest. The caller holds the lock."""
+    with disk_refusals(folder, "nothing is lost; see to the disk, then record again"):
+        finish_rewrite(folder)
+        drop_sealed_journals(folder, read_manifest(folder))
+
+
+def carry_over(folder: Path, manifest: Manifest, normalizer: Normalizer, clock: Clock) -> CarriedOver:
+    """
+    Go on behind a recorder that died without sealing what it left. The caller holds the lock. May be run again.
+
+    What may be missing is stated in a journal of its own. Tables are not made, so it takes no more memory than
+    recording does.
+
+    Args:
+        folder: The recording, after `finish_leftovers`.
+        manifest: Of it.
+        normalizer: At the end of what is sealed; it goes on to the end of the journals.
+        clock: Tells when the recorder was dead for certain.
+
+    Raises:
+        RecordingError: The disk refused.
+    """
+    with disk_refusals(folder, "nothing is lost; see to the disk, then record again"):
+        return _carry_over(folder, manifest, normalizer, clock)
+
+
+def _carry_over(folder: Path, manifest: Manifest, normalizer: Normalizer, clock: Clock) -> CarriedOver:
+    result = Recovery(manifest)
+    usable, last, touched_ns = _usable_journals(folder, manifest, result)
+    target = len(manifest.segments)
+    segments: list[int] = []
+    sealer = Sealer(folder)
+    played: Moment | None = None
+    for number in usable:
+        reader = JournalReader(journal_path(folder, number))
+        for batch in reader.batches():
+            for rows in unbroken(batch):
+                # As sealing will have it, which fills what is missing.
+                played = _play(normalizer, rows, played or sealer.last_moment(manifest, rows))
+        if not reader.frame_count:
+            reader.path.unlink()  # nothing is in it: the next one takes its number
+            continue
+        if number != target:
+            reader.path.replace(journal_path(folder, target))
+        segments.append(target)
+        target += 1
+    sync_folder(folder / JOURNAL_FOLDER)
+    if last is None or not _ended_well(last):
+        began = last.ts_recv if last is not None else (folder / MANIFEST_NAME).stat().st_mtime_ns
+        until = _alive_until(manifest, touched_ns or began, last, clock)
+        journal = JournalWriter(folder, target)
+        for frame in _statement_of_loss(manifest, last, min(began, until), until, clock, result):
+            journal.append(frame)
+            _play_frame(normalizer, frame)
+            last = frame
+        journal.close()
+        segments.append(target)
+        target += 1
+    return CarriedOver(segments, target, last.capture_seq + 1 if last is not None else 0)
+
+
+def _play(normalizer: Normalizer, rows: pa.RecordBatch, last: Moment) -> Moment:
+    """Take in frames without a hole among them, and what holds the place of those missing before them; the moment then."""
+    batch = frames(rows)
+    for frame in (*lost_frames(last, moment_of(batch[0])), *batch):
+        _play_frame(normalizer, frame)
+    return moment_of(batch[-1])
+
+
+def _play_frame(normalizer: Normalizer, frame: Frame) -> None:
+    for message in normalizer.messages(frame):
+        normalizer.take(message)
 
 
 def _usable_journals(folder: Path, manifest: Manifest, result: Recovery) -> tuple[list[int], Frame | None, int]:

@@ -1,7 +1,8 @@
 """
 Sealing in another process, so that the loop that receives never waits for it.
 
-`python -m recordings.sealer_process FOLDER` reads `{"seal": 3}` lines and answers each with one line. It ends with its
+`python -m recordings.sealer_process FOLDER` reads `{"seal": 3}` lines and answers each with one line (`{"seal": null}`
+heals the recording). It ends with its
 input, at once: sealing may be interrupted anywhere, and whoever heals the recording must not find it at work. It holds
 the recording's lock too, so nobody can come in between.
 """
@@ -15,40 +16,76 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import msgspec
 
 from recordings.lock import FolderLock
-from recordings.sealing import Sealer, SealReport, SealRequest
+from recordings.recovery import recover
+from recordings.sealing import Sealer
 from recordings.steps import this_is
+from toolkit.clock import SystemClock
 from toolkit.errors import RecordingError, TickdeckError
 
-__all__ = ["SealerProcess", "main"]
+__all__ = ["Recovered", "SealReport", "SealRequest", "SealerDied", "SealerProcess", "main"]
+
+
+class SealRequest(msgspec.Struct):
+    """
+    What the sealing process is asked: one JSON line.
+
+    Attributes:
+        seal: The segment to seal; None to recover the recording.
+        is_again: It was tried before by this recorder: see `Sealer.seal`.
+    """
+
+    seal: int | None
+    is_again: bool = False
+
+
+class SealReport(msgspec.Struct):
+    """What it answers: one JSON line."""
+
+    sealed: int
+    digest: str = ""
+    error: str = ""
+
+
+class Recovered(msgspec.Struct):
+    """What it answers when it was asked to recover: see `Recovery`."""
+
+    sealed_segments: int = 0
+    recovered_frames: int = 0
+    left_bytes: int = 0
+    error: str = ""
+
+
+Answer = TypeVar("Answer", SealReport, Recovered)
+
+
+class SealerDied(RecordingError):
+    """The sealing process ended before it answered; nothing that it had not finished is the worse for it."""
 
 
 class SealerProcess:
     """
-    The recorder's end of it. Requests are carried out in order.
+    The recorder's end of it. Requests are carried out in order; the process is started when there is one.
 
     Args:
         folder: The recording.
         lock: Held by the process as long as it lives.
-        log: Told when the process had to be started again.
     """
 
-    def __init__(self, folder: Path, lock: FolderLock, log: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, lock: FolderLock) -> None:
         self._folder = folder
         self._lock = lock
-        self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
         self._is_over = False
 
     async def start(self) -> None:
-        """Start the process; it loads what it needs while the recording begins."""
+        """Start the process; it loads what it needs while the recording begins. Raises OSError."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -60,43 +97,58 @@ class SealerProcess:
             # Ctrl-C in a terminal reaches the whole group: the recorder decides when sealing ends, not the signal.
             start_new_session=True,
         )
-
-    async def seal(self, number: int) -> SealReport:
-        """Seal a segment. Raises RecordingError when that failed; its journal is kept then."""
-        async with self._turn:
-            line, status = await self._ask(number)
-            if not line and not self._is_over:
-                # The system may have killed it for memory; a segment that is begun anew is none the worse for it.
-                self._log(f"the sealing process ended with status {status} at segment {number}: started again")
-                await self._start_again()
-                line, status = await self._ask(number)
-            if not line:
-                self._is_over = True
-                raise RecordingError(
-                    f"the sealing process ended with status {status} at segment {number}, also when it was started "
-                    "again; the journal is kept"
-                )
-            report = msgspec.json.decode(line, type=SealReport)
-            if report.error:
-                raise RecordingError(f"segment {number} could not be sealed ({report.error}); its journal is kept")
-            return report
-
-    async def _start_again(self) -> None:
-        await self.start()
+        self._lock.also(self._process.pid)
         if self._is_over:  # told so meanwhile, when there was no process
             await self.stop()
 
-    async def _ask(self, number: int) -> tuple[bytes, int]:
+    async def seal(self, number: int, *, is_again: bool = False) -> SealReport:
+        """
+        Seal a segment; `is_again` as `Sealer.seal` has it.
+
+        Raises SealerDied, or RecordingError when sealing failed; the segment's journal is kept then.
+        """
+        report = await self._ask(SealRequest(number, is_again=is_again), SealReport)
+        if report.error:
+            raise RecordingError(report.error)
+        return report
+
+    async def recover(self) -> Recovered:
+        """
+        Heal the recording, before anything is sealed.
+
+        Raises SealerDied, or RecordingError when the recording cannot be healed.
+        """
+        answer = await self._ask(SealRequest(None), Recovered)
+        if answer.error:
+            raise RecordingError(answer.error)
+        return answer
+
+    async def _ask(self, request: SealRequest, answer: type[Answer]) -> Answer:
+        async with self._turn:
+            if self._is_over:
+                raise RecordingError("the sealing process was ended")
+            try:
+                if self._process is None:
+                    await self.start()
+                line, status = await self._exchange(request)
+            except OSError as exc:  # no process, or no memory for one
+                raise SealerDied(f"the sealing process cannot be started: {exc.strerror or exc}") from None
+            if line:
+                return msgspec.json.decode(line, type=answer)
+            self._process = None
+            raise SealerDied(f"the sealing process ended with status {status}")
+
+    async def _exchange(self, request: SealRequest) -> tuple[bytes, int]:
         """The process's answer; empty, with its exit status, if it died over it."""
         process = self._process
-        if self._is_over or process is None or process.stdin is None or process.stdout is None:
-            raise RecordingError(f"segment {number} was not sealed: the sealing process has ended; the journal is kept")
+        if process is None or process.stdin is None or process.stdout is None:
+            return b"", 0
         line = b""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            process.stdin.write(msgspec.json.encode(SealRequest(number)) + b"\n")
+            process.stdin.write(msgspec.json.encode(request) + b"\n")
             await process.stdin.drain()
             line = await process.stdout.readline()
-        return line, 0 if line else await process.wait()
+        return (line, 0) if line.endswith(b"\n") else (b"", await process.wait())
 
     async def stop(self) -> None:
         """End the process; what it is sealing then can be sealed again."""
@@ -119,14 +171,41 @@ def main(folder: str) -> NoReturn:
     sealer = Sealer(Path(folder))
     while True:
         request = msgspec.json.decode(requests.get(), type=SealRequest)
-        try:
-            manifest = sealer.seal(request.seal)
-            report = SealReport(request.seal, manifest.digest)
-        except (TickdeckError, OSError) as exc:
-            report = SealReport(request.seal, error=str(exc))
+        answer: SealReport | Recovered
+        if request.seal is None:
+            answer = _recover(Path(folder))
+            sealer = Sealer(Path(folder))
+        else:
+            answer, sealer = _seal(Path(folder), sealer, request)
         with contextlib.suppress(BrokenPipeError):  # whoever asked has gone; the other thread ends this
-            sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+            sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
             sys.stdout.buffer.flush()
+
+
+def _seal(folder: Path, sealer: Sealer, request: SealRequest) -> tuple[SealReport, Sealer]:
+    """Carry a request out; the answer, and what to seal the next segment with."""
+    number = request.seal if request.seal is not None else 0
+    try:
+        return SealReport(number, sealer.seal(number, is_again=request.is_again).digest), sealer
+    except Exception as exc:  # noqa: BLE001  # the recorder says it, and asks again; frames are safe in the journal
+        # Its state is that of a segment half done: the next one begins with that of the manifest.
+        return SealReport(number, error=_said(exc)), Sealer(folder)
+
+
+def _recover(folder: Path) -> Recovered:
+    try:
+        found = recover(folder, SystemClock())
+    except (TickdeckError, OSError) as exc:
+        return Recovered(error=_said(exc))
+    return Recovered(found.sealed_segments, found.recovered_frames, found.left_bytes)
+
+
+def _said(exc: Exception) -> str:
+    """What is wrong, in one line."""
+    if isinstance(exc, OSError):
+        where = f"{exc.filename}: " if exc.filename else ""
+        return f"{where}{exc.strerror or exc}"
+    return str(exc) if isinstance(exc, TickdeckError) else f"{type(exc).__name__}: {exc}".partition("\n")[0]
 
 
 def _listen(requests: queue.SimpleQueue[bytes]) -> NoReturn:

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import pyarrow as pa
 
 from recordings.checkpoints import checkpoint_name, read_checkpoint, write_checkpoint
@@ -63,7 +62,9 @@ class Sealer:
                 read_checkpoint(self._folder, manifest.resume, self._normalizer)
         return self._normalizer
 
-    def seal(self, number: int, extra: Iterable[Frame] = (), *, status: str | None = None) -> Manifest:
+    def seal(
+        self, number: int, extra: Iterable[Frame] = (), *, status: str | None = None, is_again: bool = False
+    ) -> Manifest:
         """
         Seal a segment's journal, as far as it is sound, and remove it.
 
@@ -71,6 +72,7 @@ class Sealer:
             number: The segment; all before it must be sealed.
             extra: Frames to put after those of the journal.
             status: What the manifest says from then on; None to leave it.
+            is_again: The try before failed, or its process died: without compiled code, and over what that left.
 
         Raises:
             RecordingDamaged: The journal or the manifest does not allow it.
@@ -85,16 +87,16 @@ class Sealer:
                 f"{self._folder} cannot seal segment {number}: expected segment {len(manifest.segments)} first"
             )
         serial = next_serial(manifest)
-        self._make_room(serial)
+        self._make_room(serial, is_ours=is_again)
         try:
-            self._write(manifest, number, serial, extra, status)
+            self._write(manifest, number, serial, extra, status, is_again=is_again)
         except BaseException:
             self._take_back(number, serial)
             raise
         self._remove_journal(number)
         return manifest
 
-    def _last_moment(self, manifest: Manifest, following: pa.RecordBatch) -> Moment:
+    def last_moment(self, manifest: Manifest, following: pa.RecordBatch) -> Moment:
         """The last moment that is sealed: the first of the recording where nothing is."""
         if not manifest.segments:
             ts_recv, ts_mono = (
@@ -109,13 +111,22 @@ class Sealer:
                 last = moment_of(batch[-1])
         return last
 
-    def _write(self, manifest: Manifest, number: int, serial: int, extra: Iterable[Frame], status: str | None) -> None:
+    def _write(
+        self,
+        manifest: Manifest,
+        number: int,
+        serial: int,
+        extra: Iterable[Frame],
+        status: str | None,
+        *,
+        is_again: bool,
+    ) -> None:
         normalizer = self.normalizer
         checkpoint = manifest.resume if manifest.segments else None
         writer = SegmentWriter(self._folder, number, normalizer, checkpoint, serial=serial)
         reader = JournalReader(journal_path(self._folder, number))
         try:
-            self._fill(manifest, writer, reader, extra)
+            self._fill(manifest, writer, reader, extra, is_plain=is_again)
             write = writer.cut()
             entry = write() if write is not None else None
         except BaseException:
@@ -141,10 +152,13 @@ class Sealer:
         names += [points_name(serial), checkpoint_name(serial + 1)]
         return [path for name in names if (path := self._folder / name).is_file()]
 
-    def _make_room(self, serial: int) -> None:
+    def _make_room(self, serial: int, *, is_ours: bool) -> None:
         """No manifest names these: of a sealing that was interrupted, or somebody else's."""
         for path in self._files(serial):
-            move_aside(self._folder, path)
+            if is_ours:
+                path.unlink()  # else a process that dies again and again fills the disk with what it leaves
+            else:
+                move_aside(self._folder, path)
 
     def _take_back(self, number: int, serial: int) -> None:
         """Sealing failed: remove what it made, which a full disk has no room for, and be ready to try again."""
@@ -154,8 +168,16 @@ class Sealer:
                 for path in self._files(serial):
                     path.unlink()
 
-    def _fill(self, manifest: Manifest, writer: SegmentWriter, reader: JournalReader, extra: Iterable[Frame]) -> None:
-        by_batch = self._is_worth_compiling(reader.path) and self.normalizer.compile()
+    def _fill(
+        self,
+        manifest: Manifest,
+        writer: SegmentWriter,
+        reader: JournalReader,
+        extra: Iterable[Frame],
+        *,
+        is_plain: bool,
+    ) -> None:
+        by_batch = not is_plain and self._is_worth_compiling(reader.path) and self.normalizer.compile()
         with rare_collections():
             last = None
             for batch in reader.batches():
@@ -187,7 +209,7 @@ class Sealer:
             ended = (
                 moment_of(frames(last.slice(len(last) - 1))[0])
                 if last is not None
-                else self._last_moment(manifest, rows)
+                else self.last_moment(manifest, rows)
             )
             for frame in lost_frames(ended, moment_of(frames(rows.slice(0, 1))[0])):
                 writer.add(frame)
@@ -199,17 +221,3 @@ class Sealer:
             path.unlink()
             sync_folder(path.parent)
             step("journal-removed")
-
-
-class SealRequest(msgspec.Struct):
-    """What the sealing process is asked: one JSON line."""
-
-    seal: int
-
-
-class SealReport(msgspec.Struct):
-    """What it answers: one JSON line."""
-
-    sealed: int
-    digest: str = ""
-    error: str = ""

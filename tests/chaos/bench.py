@@ -175,6 +175,14 @@ class RecorderProcess:
         """Wait for so much payload on disk."""
         self.until(lambda: _journal_bytes(self.folder) >= bytes_min, "frames are in the journal")
 
+    def recorded_bytes(self) -> int:
+        """Bytes of journals and of sealed raw frames: it grows as long as recording goes on."""
+        total = 0
+        for path in (*self.folder.glob("journal/*.arrows"), *self.folder.glob("raw/*.parquet")):
+            with contextlib.suppress(FileNotFoundError):
+                total += path.stat().st_size
+        return total
+
     def until_log(self, text: str, count: int = 1) -> None:
         self.until(lambda: self.log.count(text) >= count, f"it says {text!r}")
 

@@ -144,7 +144,7 @@ def sealer_killed(work: Path, seed: object) -> str:
             recorder.until(lambda: bool(children(recorder.pid)), "there is a sealing process")
             for pid in children(recorder.pid):
                 os.kill(pid, signal.SIGKILL)
-            recorder.until_log("started again", number)
+            recorder.until_log("could not be sealed", number)
             # Two more, so that the next kill is not the second over the same segment.
             enough = len(read_or_nothing(recorder.folder)) + 2
             recorder.until(lambda: len(read_or_nothing(recorder.folder)) >= enough, "it seals again")  # noqa: B023

@@ -287,20 +287,25 @@ def _kill_recorder_at(patient: Patient, recorder: RecorderProcess, name: str) ->
     patient.after_kill(recorder, Sight([], set(), is_cut=False))
 
 
+#: What the recorder says each time a segment could not be sealed.
+NOT_SEALED: Final = "could not be sealed"
+
+
 def _kill_sealer_at(patient: Patient, recorder: RecorderProcess) -> None:
     """
-    The sealing process is started again, and dies again if it comes as far: then the recorder gives up.
+    The sealing process is started again, and dies again if it comes as far: recording goes on whatever it does.
 
     It does not come as far where the segment was as good as done, or where the step is one of a later segment.
     """
-    recorder.until_log("started again")
+    recorder.until_log(NOT_SEALED)
     sealed = len(patient.segments()) + 1
-    until(lambda: len(patient.segments()) > sealed or not recorder.is_alive(), "it seals again, or gives up")
-    if recorder.is_alive():
-        check(recorder.stop() == 0, f"it goes on to a good end: {recorder.log}")
+    recorder.until(lambda: len(patient.segments()) > sealed or recorder.log.count(NOT_SEALED) > 1, "it is tried again")
+    size = recorder.recorded_bytes()
+    recorder.until(lambda: recorder.recorded_bytes() > size, "recording goes on")
+    status = recorder.stop()
+    if status == 0:
         patient.after_survival()
         return
-    status = recorder.wait()
     check(status == 1, f"the recorder exits 1 when nothing can be sealed, not {status}: {recorder.log}")
     check(len(recorder.errors()) == 1, f"one line says why: {recorder.log}")
     patient.after_failure()

@@ -278,7 +278,7 @@ def test_a_batch_that_the_disk_refuses_is_told_to_nobody(tmp_path: Path, monkeyp
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as context:
-        context.setattr("recordings.journal.os.write", refuse)
+        context.setattr("recordings.journal_writing.os.write", refuse)
         writer.append(frame(1))
         with pytest.raises(OSError, match="No space left"):
             writer.drain()

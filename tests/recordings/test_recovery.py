@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -258,7 +259,8 @@ def test_a_journal_behind_a_broken_one_takes_nothing(tmp_path: Path, monkeypatch
     monkeypatch.setattr(first, "_write", refuse)
     with pytest.raises(OSError, match="No space left"):
         first.close()
-    second.append(frame(1))
+    with suppress(OSError):  # at once or at the end: another thread tells it
+        second.append(frame(1))
     with pytest.raises(OSError, match="No space left"):
         second.close()
     assert second.written_count == 0
@@ -297,7 +299,7 @@ def test_a_lock_of_the_dead_is_waited_for(tmp_path: Path) -> None:
     fcntl.flock(handle, fcntl.LOCK_EX)
     threading.Timer(0.2, os.close, (handle,)).start()
     with FolderLock(tmp_path):
-        assert path.read_bytes() == b"%d\n" % os.getpid()
+        assert path.read_bytes().split()[0] == b"%d" % os.getpid()
 
 
 def test_a_sealed_recording_is_left_as_it_is(tmp_path: Path) -> None:

@@ -92,9 +92,10 @@ def _status(recorder: Recorder, rate: float) -> str:
     up = sum(link.state == "open" for source in status.sources for link in source.connections)
     delay = status.delay_text()
     waiting = "".join(f"{source.venue} {source.state}  " for source in status.sources if source.state != "running")
+    unsealed = f"unsealed {status.unsealed}  " if status.sealing_problem else ""
     return (
         f"{status.frame_count:,} frames ({rate:,.0f}/s)  {status.payload_bytes / 1e6:,.1f} MB  "
         f"{waiting}{status.message_count:,} messages  connections {up}/{links}  {delay}gaps {status.gap_count}  "
         f"reconnects {status.reconnect_count}  parse errors {status.parse_error_count}  "
-        f"disk {status.disk_free / 1e9:,.0f} GB free"
+        f"{unsealed}disk {status.disk_free / 1e9:,.0f} GB free"
     )

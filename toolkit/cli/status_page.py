@@ -32,6 +32,8 @@ def status_values(recorder: Recorder) -> dict[str, Any]:
         "parse_errors": status.parse_error_count,
         "segment": status.segment,
         "unsealed_segments": status.unsealed,
+        "sealing_failures": status.sealing_failures,
+        "sealing_problem": status.sealing_problem,
         "disk_free_bytes": status.disk_free,
         "tee_clients": status.tee_clients,
         "tee_cut": status.tee_cut,
@@ -66,6 +68,7 @@ _COUNTERS = {
     "gaps": "Gaps.",
     "reconnects": "Connections made again.",
     "parse_errors": "Frames that were not understood.",
+    "sealing_failures": "Times that sealing failed; it is tried again, and recording goes on.",
     "tee_cut": "Followers that were cut off because they were too slow.",
 }
 _GAUGES = {
