@@ -182,6 +182,7 @@ TABLES: Final[dict[str, pa.Schema]] = {
             ("trigger_price", pa.float64()),
             ("is_reduce_only", pa.bool_()),
             ("is_history", pa.bool_()),
+            ("generation", pa.int32()),
         ]
     ),
     "fills": pa.schema(
@@ -202,6 +203,7 @@ TABLES: Final[dict[str, pa.Schema]] = {
             ("direction", pa.string()),
             ("cause", pa.string()),
             ("is_history", pa.bool_()),
+            ("generation", pa.int32()),
         ]
     ),
     "balances": pa.schema(

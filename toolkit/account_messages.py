@@ -68,6 +68,7 @@ class OrderUpdate(UserStreamMessage, frozen=True, gc=False):
         trigger_price: Mark price that wakes a stop or take-profit order.
         is_reduce_only: Whether it may only reduce a position.
         is_history: It was so before this account was first watched in this recording.
+        generation: How many orders had this id before it, where the venue gives an id again; None for the first.
     """
 
     order_id: str
@@ -84,6 +85,7 @@ class OrderUpdate(UserStreamMessage, frozen=True, gc=False):
     trigger_price: float | None = None
     is_reduce_only: bool = False
     is_history: bool = False
+    generation: int | None = None
 
     type: ClassVar[UserStreamMessageType] = UserStreamMessageType.ORDER_UPDATE
 
@@ -109,6 +111,7 @@ class Fill(UserStreamMessage, frozen=True, gc=False):
         direction: What it did, in the venue's words (`Open Long`).
         cause: Why it happened, where it was not simply traded: `liquidation`, `settlement`, ...
         is_history: It happened before this account was first watched in this recording.
+        generation: Of its order, see `OrderUpdate`.
     """
 
     order_id: str
@@ -126,6 +129,7 @@ class Fill(UserStreamMessage, frozen=True, gc=False):
     direction: str = ""
     cause: str | None = None
     is_history: bool = False
+    generation: int | None = None
 
     type: ClassVar[UserStreamMessageType] = UserStreamMessageType.TRADE
 

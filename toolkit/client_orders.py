@@ -10,8 +10,8 @@ from toolkit.orders import InFlightOrder
 
 __all__ = ["ClientOrderTracker"]
 
-#: Venue, account and the venue's id of the order.
-_Key = tuple[str, str, str]
+#: Venue, account, the venue's id of the order, and how many orders had that id before.
+_Key = tuple[str, str, str, int]
 
 
 class ClientOrderTracker:
@@ -68,8 +68,8 @@ class ClientOrderTracker:
         return len(self._active) + len(self._pending) + len(self._done) + len(self._unknown)
 
     def find(self, order_id: str, *, venue: str | None = None, account: str | None = None) -> InFlightOrder | None:
-        """The order of that id, by the venue's or its owner's; the active one where several were given one id."""
-        found = None
+        """The order of that id, by the venue's or its owner's; of several, the active one or that of the last to have it."""
+        found: InFlightOrder | None = None
         for order in self:
             if order_id not in (order.order_id, order.client_order_id):
                 continue
@@ -77,7 +77,8 @@ class ClientOrderTracker:
                 continue
             if not order.is_done:
                 return order
-            found = order
+            if found is None or order.generation >= found.generation:
+                found = order
         return found
 
     # -- what is heard -----------------------------------------------------------------------------------------
@@ -91,13 +92,13 @@ class ClientOrderTracker:
         if not order.client_order_id:
             raise ConfigError("an order that is followed before the venue knows it needs a client_order_id")
         if order.order_id:
-            self._active[order.venue, order.account, order.order_id] = order
+            self._active[order.venue, order.account, order.order_id, order.generation] = order
         else:
             self._pending[order.venue, order.account, order.client_order_id] = order
 
     def on_order(self, update: OrderUpdate) -> tuple[InFlightOrder, bool, bool]:
         """Take in an update; returns the order, whether it was described for the first time, and whether its state changed."""
-        key = (update.venue, update.account, update.order_id)
+        key = (update.venue, update.account, update.order_id, update.generation or 0)
         order = self._find(key) or self._adopt(key, update.client_order_id) or InFlightOrder.of(update)
         is_new = not order.is_known
         has_changed = order.update(update)
@@ -106,7 +107,7 @@ class ClientOrderTracker:
 
     def on_fill(self, fill: Fill) -> tuple[InFlightOrder, bool, bool]:
         """Take in a fill; returns the order, whether the fill was new, and whether the order's state changed."""
-        key = (fill.venue, fill.account, fill.order_id)
+        key = (fill.venue, fill.account, fill.order_id, fill.generation or 0)
         order = self._find(key) or self._adopt(key, fill.client_order_id) or InFlightOrder.of(fill)
         before = order.state
         is_new = order.fill(fill)
@@ -121,7 +122,7 @@ class ClientOrderTracker:
             return False
         client_key = (order.venue, order.account, order.client_order_id or "")
         self._pending.pop(client_key, None)
-        self._file((order.venue, order.account, order.order_id or client_key[2]), order)
+        self._file((order.venue, order.account, order.order_id or client_key[2], order.generation), order)
         return True
 
     def _find(self, key: _Key) -> InFlightOrder | None:
@@ -131,9 +132,9 @@ class ClientOrderTracker:
         """An order of our own that the venue has given its id now."""
         if client_order_id is None:
             return None
-        order = self._pending.pop((*key[:2], client_order_id), None)
+        order = self._pending.pop((key[0], key[1], client_order_id), None)
         if order is not None:
-            order.order_id = key[2]
+            order.order_id, order.generation = key[2:]
         return order
 
     def _file(self, key: _Key, order: InFlightOrder) -> None:

@@ -38,9 +38,10 @@ TRANSITIONS: Final[Mapping[OrderState, frozenset[OrderState]]] = MappingProxyTyp
         # A cancel that the venue refuses leaves the order as it was.
         OrderState.PENDING_CANCEL: _END | {OrderState.OPEN, OrderState.PARTIALLY_FILLED, OrderState.FAILED},
         OrderState.FILLED: frozenset(),
-        OrderState.CANCELLED: frozenset(),
+        # Fills in blocks, or on their way, outrun an end: what is filled whole was neither cancelled nor has it expired.
+        OrderState.CANCELLED: frozenset({OrderState.FILLED}),
         OrderState.REJECTED: frozenset({OrderState.CANCELLED}),  # only by a fill, which shows that it was taken in
-        OrderState.EXPIRED: frozenset(),
+        OrderState.EXPIRED: frozenset({OrderState.FILLED}),
         OrderState.FAILED: _END | {OrderState.OPEN, OrderState.PARTIALLY_FILLED},  # the venue knew it after all
     }
 )
@@ -70,6 +71,7 @@ class OrderView(msgspec.Struct, frozen=True):
         realized_pnl: Sum over the fills, without fees.
         fill_count: Fills that were counted.
         is_history: Whether it ended before the account was first watched.
+        generation: How many orders had the venue's id before it.
     """
 
     account: str
@@ -89,6 +91,7 @@ class OrderView(msgspec.Struct, frozen=True):
     realized_pnl: Decimal
     fill_count: int
     is_history: bool
+    generation: int = 0
 
 
 class InFlightOrder:
@@ -102,6 +105,7 @@ class InFlightOrder:
         trading_pair: As we spell it.
         order_id: The venue's id; empty while it has none.
         client_order_id: Its owner's id; None if it has none.
+        generation: How many orders had the venue's id before it.
         state: Where it is in its life.
         status: The venue's last word that was heeded.
         side: None while neither an update nor a fill told it.
@@ -129,6 +133,7 @@ class InFlightOrder:
         "client_order_id",
         "fees",
         "filled",
+        "generation",
         "is_history",
         "is_known",
         "is_reduce_only",
@@ -163,6 +168,7 @@ class InFlightOrder:
         side: Side | None = None,
         price: float | None = None,
         size: float | None = None,
+        generation: int = 0,
     ) -> None:
         self.account = account
         self.venue = venue
@@ -170,6 +176,7 @@ class InFlightOrder:
         self.trading_pair = trading_pair
         self.order_id = order_id
         self.client_order_id = client_order_id
+        self.generation = generation
         self.state = OrderState.PENDING_CREATE
         self.status = ""
         self.side = side
@@ -203,6 +210,7 @@ class InFlightOrder:
             order_id=message.order_id,
             client_order_id=message.client_order_id,
             side=message.side,
+            generation=message.generation or 0,
         )
 
     def __repr__(self) -> str:
@@ -273,6 +281,7 @@ class InFlightOrder:
             self.realized_pnl,
             self.fill_count,
             self.is_history,
+            self.generation,
         )
 
     # -- what is heard of it -----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import msgspec
 from toolkit.account_messages import Fill, PositionUpdate
 from toolkit.clock import NS_PER_S
 from toolkit.exact import ZERO, exact, exact_product, exact_ratio, exact_sum
-from toolkit.messages import BalanceUpdate, FundingInfo, Side
+from toolkit.messages import BalanceUpdate, FundingInfo, FundingKind, Side
 
 __all__ = ["BalanceBook", "Position", "PositionBook"]
 
@@ -141,8 +141,8 @@ class PositionBook:
         return position
 
     def on_funding(self, info: FundingInfo) -> None:
-        """Take in a mark price."""
-        if info.mark_price is not None:
+        """Take in a mark price. A rate that was charged has that of its hour, which says nothing of the present."""
+        if info.mark_price is not None and info.kind is not FundingKind.SETTLED:
             for position in self._by_market.get((info.venue, info.symbol), ()):
                 position.mark_price = info.mark_price
 

@@ -38,8 +38,9 @@ def order_after(*messages: OrderUpdate | Fill) -> InFlightOrder:
 
 def test_every_state_has_its_transitions_and_ended_orders_never_open_again() -> None:
     assert set(TRANSITIONS) == set(OrderState)
-    for state in (FILLED, CANCELLED, EXPIRED):
-        assert not TRANSITIONS[state]
+    assert not TRANSITIONS[FILLED]
+    for state in (CANCELLED, EXPIRED):
+        assert TRANSITIONS[state] == {FILLED}
     assert all(state not in TRANSITIONS[state] for state in OrderState)
 
 

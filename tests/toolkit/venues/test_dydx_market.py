@@ -173,9 +173,9 @@ def test_trades_missed_between_two_connections_are_asked_for() -> None:
     assert session.calls() == []
 
 
-@pytest.mark.parametrize(("step", "pages"), [(10, 10), (0, 1)])
+@pytest.mark.parametrize(("step", "pages"), [(10, 100), (0, 1)])
 def test_asking_for_older_trades_comes_to_an_end(step: int, pages: int) -> None:
-    """After ten pages, and at once where the venue answers with what it has sent before."""
+    """After a hundred pages, which is said, and at once where the venue answers with what it has sent before."""
     session = Session(protocol())
     session.take(data("v4_trades", BTC, {"trades": [trade(trade_id(1))]}, 1))
     height = 9000
@@ -186,6 +186,7 @@ def test_asking_for_older_trades_comes_to_an_end(step: int, pages: int) -> None:
         height -= step
         session.rest(calls[0].tag, {"trades": [trade(trade_id(height))]})
     assert asked == pages
+    assert [event.cause for event in events(session.messages, EventKind.NOTICE)] == ["trades"] * (step > 0)
 
 
 def test_history_that_reaches_back_far_enough_asks_for_nothing() -> None:
@@ -308,25 +309,92 @@ BAD: list[Any] = [
     snapshot(BTC, [("1", "1"), ("1.0", "2")], [], 1),
     snapshot(BTC, [("1", "-1")], [], 1),
     snapshot(BTC, [("nan", "1")], [], 1),
-    data("v4_trades", BTC, {"trades": [trade("1", side="buy")]}, 1),
-    data("v4_trades", BTC, {"trades": [trade("1", price="nan")]}, 1),
-    data("v4_trades", BTC, {"trades": [trade("1", price="0")]}, 1),
-    data("v4_trades", BTC, {"trades": [trade("1", size="-1")]}, 1),
-    data("v4_trades", BTC, {"trades": [trade("1", size=None)]}, 1),
-    data("v4_trades", BTC, {"trades": [trade("", size="1")]}, 1),
-    data("v4_trades", BTC, {"trades": [trade("1", createdAt="yesterday")]}, 1),
-    data("v4_trades", BTC, {"trades": [trade("1", createdAt=5)]}, 1),
-    data("v4_trades", BTC, {"trades": [trade("1"), trade("2", side="X")]}, 1, "subscribed"),
-    data("v4_markets", None, {"markets": {BTC: market(oraclePrice="nan")}}, 1, "subscribed"),
-    data("v4_markets", None, {"markets": {BTC: market(openInterest="-1")}}, 1, "subscribed"),
-    data("v4_markets", None, {"markets": {BTC: market(tickSize="0")}}, 1, "subscribed"),
-    data("v4_markets", None, {"markets": {BTC: market(nextFundingRate="inf")}}, 1, "subscribed"),
-    data("v4_markets", None, {"markets": {"": market()}}, 1, "subscribed"),
     data("v4_markets", None, {"markets": [market()]}, 1, "subscribed"),
-    data("v4_markets", None, {"oraclePrices": {BTC: {}}}, 1),
     data("v4_block_height", "v4_block_height", {"time": "2024-08-23T00:00:00.000Z"}, 1),
     data("v4_block_height", "v4_block_height", {"height": "-5", "time": "2024-08-23T00:00:00.000Z"}, 1),
 ]
+
+
+#: One item of a list that cannot be.
+ODD_TRADES: list[Any] = [
+    trade("1", side="buy"),
+    trade("1", price="nan"),
+    trade("1", price="0"),
+    trade("1", size="-1"),
+    trade("1", size=None),
+    trade("", size="1"),
+    trade("1", createdAt="yesterday"),
+    trade("1", createdAt=5),
+    {},
+    5,
+    None,
+]
+ODD_FIGURES: list[dict[str, Any]] = [
+    {"oraclePrice": "nan"},
+    {"openInterest": "-1"},
+    {"tickSize": "0"},
+    {"nextFundingRate": "inf"},
+    {"volume24H": ["1"]},
+    {"status": 5},
+]
+
+
+@pytest.mark.parametrize("kind", ["subscribed", "channel_data", "channel_batch_data", "rest"])
+@pytest.mark.parametrize("odd", ODD_TRADES, ids=range(len(ODD_TRADES)))
+def test_a_trade_that_cannot_be_takes_no_other_along(odd: Any, kind: str) -> None:
+    """It is said each time, since it is lost."""
+    session = Session(protocol())
+    rows = {"trades": [trade("2"), odd, trade("3")]}
+    if kind == "rest":
+        told = session.rest(f"trades:{BTC}", rows)
+    else:
+        told = session.take(data("v4_trades", BTC, [rows] if "batch" in kind else rows, 1, kind))
+    assert sorted(each.trade_id for each in of(Trade, told)) == ["2", "3"]
+    (event,) = events(told, EventKind.PARSE_ERROR)
+    assert event.detail.startswith("trade that cannot be read: ")
+    assert session.subject.parse_error_count == 1
+
+
+@pytest.mark.parametrize("kind", ["subscribed", "channel_data", "rest"])
+@pytest.mark.parametrize("odd", ODD_FIGURES, ids=[next(iter(each)) for each in ODD_FIGURES])
+def test_a_figure_that_cannot_be_takes_no_other_along(odd: dict[str, Any], kind: str) -> None:
+    """Nor the other markets; it is said once, and stays what it was."""
+    session = Session(protocol())
+    session.take(data("v4_markets", None, {"markets": {BTC: market()}}, 0, "subscribed"))
+    part = "trading" if kind == "channel_data" else "markets"
+    for number in (1, 2):
+        body = {part: {BTC: market(**{"initialMarginFraction": "0.1", **odd}), "ETH-USD": market()}}
+        if kind == "rest":
+            told = session.rest("perpetualMarkets", body)
+        else:
+            told = session.take(data("v4_markets", None, body, number, kind))
+        assert len(events(told, EventKind.NOTICE)) == (number == 1)
+        if number == 1:
+            leverage = {each.symbol: each.max_leverage for each in of(Instrument, told)}
+            assert leverage == {BTC: 10.0, "ETH-USD": 20.0}
+    assert session.subject.markets.get(BTC).price_tick == 0.1
+    assert session.subject.markets.get(BTC).open_interest == 12.5
+    assert session.subject.parse_error_count == 0
+
+
+@pytest.mark.parametrize("odd", [5, None, "x", [market()]])
+def test_an_odd_entry_in_the_list_of_markets_leaves_all_others_to_be_recorded(odd: Any) -> None:
+    """Even the one it is about: it is listed, whatever is said of it."""
+    session = Session(protocol(BTC, "ETH-USD"))
+    session.subject.bootstrap()
+    told = session.rest("perpetualMarkets", {"markets": {"ODD-USD": odd, "": market(), BTC: market(), "ETH-USD": odd}})
+    assert {event.symbol for event in events(told, EventKind.PARSE_ERROR)} == {"ODD-USD", "", "ETH-USD"}
+    assert session.subject.is_ready
+    session.connect("books-0")
+    assert {each["id"] for each in session.send()} == {BTC, "ETH-USD"}
+
+
+def test_an_oracle_price_that_cannot_be_takes_no_other_along() -> None:
+    session = Session(protocol())
+    session.take(data("v4_markets", None, {"markets": {BTC: market(), "ETH-USD": market()}}, 0, "subscribed"))
+    told = session.take(data("v4_markets", None, {"oraclePrices": {BTC: {}, "ETH-USD": {"oraclePrice": "7"}}}, 1))
+    assert [(each.symbol, each.mark_price) for each in of(FundingInfo, told)] == [("ETH-USD", 7.0)]
+    assert [event.symbol for event in events(told, EventKind.PARSE_ERROR)] == [BTC]
 
 
 @pytest.mark.parametrize("body", BAD, ids=range(len(BAD)))

@@ -189,7 +189,7 @@ def test_a_book_is_read_anew_every_ten_minutes() -> None:
     """The time without it is a gap, and one that the venue's numbers explain."""
     session = begun()
     session.take(snapshot(BTC, [("10", "1")], [("11", "1")], 1))
-    assert session.wait(600) == []
+    assert texts(session.wait(600)) == []
     assert texts(session.wait(1)) == [("unsubscribe", BTC), ("subscribe", BTC)]
     assert session.wait(1) == []
     session.send()
@@ -201,7 +201,7 @@ def test_a_book_is_read_anew_every_ten_minutes() -> None:
     told = session.take(snapshot(BTC, [("10", "1")], [("11", "1")], 3))
     (gap,) = events(told, EventKind.GAP)
     assert (gap.cause, gap.ts_start, gap.ts_end) == ("unsubscribed", START_NS, START_NS + 603 * NS_PER_S)
-    assert session.wait(590) == []
+    assert texts(session.wait(590)) == []
     assert texts(session.wait(11)) == [("unsubscribe", BTC), ("subscribe", BTC)]
 
 
@@ -211,7 +211,7 @@ def test_trades_are_not_read_anew() -> None:
     session.connect("trades-0")
     session.send()
     session.take(data("v4_trades", BTC, {"trades": []}, 1, "subscribed"))
-    assert session.wait(5000) == []
+    assert texts(session.wait(5000)) == []
 
 
 def test_books_are_read_anew_one_at_a_time() -> None:
@@ -258,7 +258,7 @@ def test_after_a_reconnect_everything_is_subscribed_again() -> None:
     session.now_s = 5
     told = session.control("disconnected", code=1012)
     assert [(event.stream, event.cause) for event in events(told, EventKind.STALE)] == [("full", "disconnect")]
-    assert session.wait(1000) == []
+    assert texts(session.wait(1000)) == []
     session.connect("books-0", name="d")
     assert [each["id"] for each in session.send()] == [BTC]
     told = session.take(snapshot(BTC, [("10", "1")], [("11", "1")], 1, "d"))
@@ -267,22 +267,6 @@ def test_after_a_reconnect_everything_is_subscribed_again() -> None:
         session.now_s += 1
         session.take(update(BTC, [("9", "1")], [], number, "d"))
     assert len(events(session.messages, EventKind.STALE)) == 1
-
-
-def test_settled_funding_is_asked_for_after_each_hour() -> None:
-    """The last day's at first, then the newest, once an hour."""
-    session = Session.ready(BTC, channels=("funding",))
-    session.connect("venue")
-    assert [call.path for call in session.calls()] == ["/historicalFunding/BTC-USD?limit=24"]
-    # The session starts at midnight, which is before the poll of that hour: it comes 20 s later.
-    assert [getattr(request, "path", "") for request in session.wait(20)] == ["/historicalFunding/BTC-USD?limit=3"]
-    assert session.wait(3599) == []
-    assert [getattr(request, "path", "") for request in session.wait(1)] == ["/historicalFunding/BTC-USD?limit=3"]
-    assert session.wait(1) == []
-    session.calls()
-    session.control("disconnected")
-    session.connect("venue", name="d")
-    assert session.calls() == []
 
 
 @pytest.mark.parametrize("conn_id", [0, 5])

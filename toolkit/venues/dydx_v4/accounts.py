@@ -5,11 +5,14 @@ What is peculiar about them, and where it is handled:
 
 - A snapshot holds positions, collateral and live orders, but no fill; fills, ended orders, transfers and funding
   payments are asked for by REST after each snapshot, and REST is behind: whatever was told is told once
-  (`accounts_news`). The venue fetches the snapshot before it subscribes us, and REST closes that hole too.
+  (`accounts_news`). The venue fetches the snapshot before it subscribes us, and REST closes that hole too: a fill that
+  only REST tells of makes the positions doubtful (`positions dydx1.../0` is stale) until a statement covers its block.
+- Statements are ordered by the height of their block. A change without one counts as newer than all blocks so far.
 - What is in a block that is not later than the first snapshot is history; what comes later is news, also by REST.
 - The end of a short-term order is announced by nobody: it has ended when the height of the chain, as frames tell it, is
   above its last block. While an account's connection is lost, or before the replies that follow a snapshot have come,
-  the order may have been filled without our knowing, so its end waits for them.
+  the order may have been filled without our knowing, so its end waits for them. Another connection may be ahead of the
+  accounts' own, so they hear of blocks themselves; what another one says of blocks counts only if it is far ahead.
 - A subaccount that nobody has used is no error: its snapshot is empty and updates follow once it is used.
 - A parent's frames say which child they mean; each child is an account of its own in the messages.
 """
@@ -26,11 +29,15 @@ from toolkit.frames import Frame
 from toolkit.messages import EventKind, Message
 from toolkit.protocol import Request, RestCall
 from toolkit.streams import Stream
+from toolkit.venues.dydx_v4 import accounts_read as read
 from toolkit.venues.dydx_v4 import accounts_rest as rest
 from toolkit.venues.dydx_v4 import accounts_wire as wire
 from toolkit.venues.dydx_v4.accounts_convert import AccountMessages
-from toolkit.venues.dydx_v4.accounts_news import Account, AccountNews, Source
+from toolkit.venues.dydx_v4.accounts_news import ALL, Account, AccountNews, Since
 from toolkit.venues.dydx_v4.accounts_polls import AccountPolls
+from toolkit.venues.dydx_v4.heights import ChainHeight
+from toolkit.venues.dydx_v4.items import Finding
+from toolkit.venues.dydx_v4.pages import PAGES_MAX, SHORT_PAGE_ROWS, Page
 
 if TYPE_CHECKING:
     from toolkit.protocol import VenueProtocol
@@ -41,8 +48,13 @@ __all__ = ["AccountStreams", "Root"]
 _OWED: Final = ("accountOrders", "accountFills")
 #: A reply that has not come by then is asked for again, seconds.
 REPLY_S_MAX: Final = 120
-#: Pages of missed fills that are asked for, at most.
-FILL_PAGES_MAX: Final = 10
+#: A connection that is not the accounts' own is believed to be ahead of it by so many blocks at most.
+AHEAD_MAX: Final = 10
+#: Fills of so many blocks may have been in frames that were lost without our noticing yet: 30 s are the longest that
+#: it takes, at two blocks a second at most.
+BLOCKS_IN_DOUBT: Final = 100
+#: Requests without an answer that are remembered, of one kind.
+ASKED_MAX: Final = 8
 
 
 class Root(msgspec.Struct):
@@ -53,24 +65,47 @@ class Root(msgspec.Struct):
         name: Its id at the venue.
         is_parent: Whether it is a parent subscription.
         accounts: The subaccounts it has spoken of.
-        since: Height of its first snapshot; None before it.
+        since: When its first snapshot came; None before it.
         owed: First words of the REST replies that reconcile the last snapshot and have not come.
+        owed_seq: The frame of that snapshot: answers to earlier requests do not reconcile it.
+        joined_recv: When it came, ns.
         suspects: Orders that were live before that snapshot and that it does not list, without those of short term.
+        filled_to: All fills in blocks up to this one were told.
+        is_paging: Whether older pages of fills are still to come.
+        paid_to: As `filled_to`, of funding payments; `paid_top` once the pages under way have come.
+        is_paging_paid: As `is_paging`, of these.
         has_been_missing: Whether it was told that nobody has used it.
     """
 
     name: str
     is_parent: bool = False
     accounts: dict[str, Account] = {}
-    since: int | None = None
+    since: Since | None = None
     owed: list[str] = []
+    owed_seq: int = 0
+    joined_recv: int = 0
     suspects: list[str] = []
+    filled_to: int = 0
+    is_paging: bool = False
+    paid_to: int = 0
+    paid_top: int = 0
+    is_paging_paid: bool = False
     has_been_missing: bool = False
 
     @property
     def stream(self) -> str:
         """What its stream is called."""
         return f"account {self.name}"
+
+    @property
+    def holdings(self) -> str:
+        """What its positions and collateral are called, where they are stale though the stream is not."""
+        return f"positions {self.name}"
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether something changed them of which no statement tells."""
+        return any(account.unstated for account in self.accounts.values())
 
     def account(self, number: int | None) -> Account:
         """A subaccount by its number; that of the subscription where there is none."""
@@ -87,7 +122,6 @@ class AccountStreams:
 
     Args:
         protocol: What they are part of: it has the streams and makes the events.
-        queue: Where requests go.
     """
 
     def __init__(self, protocol: VenueProtocol) -> None:
@@ -95,8 +129,13 @@ class AccountStreams:
         self._roots: dict[str, Root] = {}
         self._polls = AccountPolls()
         self._owed_mono: dict[str, int] = {}
-        #: The highest block heard of.
+        self._asked: dict[str, list[int]] = {}
+        #: The height of the chain, from all connections.
+        self.chain = ChainHeight()
+        #: The height at which orders end.
         self.height = 0
+        #: Whether the accounts' own connection hears of blocks.
+        self.hears_blocks = False
 
     # -- subscriptions -----------------------------------------------------------------------------------------
 
@@ -117,6 +156,7 @@ class AccountStreams:
 
     def connected(self, frame: Frame, names: Iterable[str], *, is_parent: bool) -> None:
         """The connection of these accounts was made."""
+        self.hears_blocks = False
         for name in names:
             root = self.follow(name, is_parent=is_parent)
             stream = self._protocol.streams.add(Stream("", "", root.stream))
@@ -126,6 +166,24 @@ class AccountStreams:
     def session_ended(self) -> None:
         """No connection is left."""
         self._owed_mono.clear()
+        self._asked.clear()
+        self._polls.ended()
+
+    def asked(self, tag: str, seq: int) -> None:
+        """A request left, as that frame, which does not carry its own number."""
+        self._asked.setdefault(tag, []).append(seq)
+        del self._asked[tag][:-ASKED_MAX]
+
+    def lost_frames(self, name: str) -> None:
+        """Frames of that subscription may have been lost a while ago."""
+        root = self._roots.get(name)
+        if root is not None:
+            root.filled_to = max(0, root.filled_to - BLOCKS_IN_DOUBT)
+
+    def unanswered(self, tag: str, mono_ns: int) -> None:
+        """A request got no answer: it is asked again soon."""
+        what, _, rest_of_tag = tag.partition(":")
+        self._polls.failed(what, rest_of_tag.partition(":")[0], mono_ns)
 
     def due(self, mono_ns: int) -> list[Request]:
         """Requests that the time makes necessary."""
@@ -169,15 +227,31 @@ class AccountStreams:
         stream = self._protocol.streams.get("", root.stream)
         # After a loss only a snapshot makes good what was missed; what comes before it is told and heals nothing.
         if is_snapshot or stream is None or stream.is_live:
-            self._protocol.heard(frame, "", root.stream, messages)
+            stream = self._protocol.heard(frame, "", root.stream, messages)
         makes = AccountMessages(self._protocol.venue, frame, messages)
         for part in contents:
+            height = part.blockHeight
+            if height is not None and not self.chain.hear(height, frame.ts_recv):
+                height = None
             if is_snapshot:
-                self._snapshot(frame, root, part, makes, queue)
+                self._snapshot(frame, root, part, makes, height, queue)
             else:
-                self._change(frame, root, part, makes, number)
-            self.height = max(self.height, part.blockHeight or 0)
+                self._change(frame, root, part, makes, number, height, is_whole=stream.is_live)
+            self.height = max(self.height, height or 0)
+        self._judge(frame, root, messages, queue)
         self.passed(frame, messages)
+
+    def block(self, frame: Frame, height: int, messages: list[Message], *, is_own: bool) -> None:
+        """A connection told of a block; `is_own` if it is that of the accounts."""
+        if not self.chain.hear(height, frame.ts_recv):
+            return
+        if self.hears_blocks and not is_own:
+            height -= AHEAD_MAX
+        # A chain that was followed back to a lower height goes on from there.
+        self.height = min(self.height, self.chain.newest)
+        if height > self.height:
+            self.height = height
+            self.passed(frame, messages)
 
     def passed(self, frame: Frame, messages: list[Message]) -> None:
         """Tell of the orders whose last block is past, of accounts of which nothing was missed."""
@@ -191,42 +265,72 @@ class AccountStreams:
                     AccountNews(account, makes, root.since).passed(self.height)
 
     def _change(
-        self, frame: Frame, root: Root, part: wire.Contents, makes: AccountMessages, number: int | None
+        self,
+        frame: Frame,
+        root: Root,
+        part: wire.Contents,
+        makes: AccountMessages,
+        number: int | None,
+        height: int | None,
+        *,
+        is_whole: bool,
     ) -> None:
         """What a frame says has changed. Orders come before fills, so that a fill's order is mostly known before it."""
         for order in part.orders:
-            self._news(root, order.subaccountNumber, number, makes).orders([order], "stream")
+            self._news(root, order.subaccountNumber, number, makes).orders([order], "stream", height)
         for fill in part.fills:
             self._news(root, fill.subaccountNumber, number, makes).fills([fill], "stream")
+        if part.fills and is_whole and not root.owed and not root.is_paging:
+            newest = max(fill.createdAtHeight for fill in part.fills)
+            # More fills of that block may be in the next frame.
+            root.filled_to = max(root.filled_to, self.chain.bounded(newest) - 1)
+        # One that does not say its block is newer than every block so far.
+        stated = height if height is not None else self.chain.newest + 1
         for account, positions in _by_account(root, part.perpetualPositions, number):
-            AccountNews(account, makes, root.since).positions(positions)
-            account.height = max(account.height, part.blockHeight or 0)
+            self._makes_news(account, root, makes).positions(positions, stated)
         for account, assets in _by_account(root, part.assetPositions, number):
-            AccountNews(account, makes, root.since).assets(assets)
-            account.height = max(account.height, part.blockHeight or 0)
-        own = AccountNews(root.account(None), makes, root.since)
-        own.transfers(part.transfer_list)
+            self._makes_news(account, root, makes).assets(assets, stated)
+        if part.has_lost_holdings:
+            root.account(number).doubt(ALL, stated)
+        own = self._makes_news(root.account(None), root, makes)
+        own.transfers(part.transfers, "stream")
         if part.tradingReward is not None:
             own.reward(part.tradingReward)
-        if part.perpetualPositions or part.assetPositions:
+        if part.perpetualPositions or part.assetPositions or part.fills:
             self._polls.touched(root.name, frame.ts_mono)
 
+    def _makes_news(self, account: Account, root: Root, makes: AccountMessages) -> AccountNews:
+        account.height = self.chain.bounded(account.height)
+        is_held = root.is_paging or root.is_paging_paid
+        return AccountNews(account, makes, root.since, self.chain.newest, is_held=is_held)
+
     def _news(self, root: Root, number: int | None, frame_number: int | None, makes: AccountMessages) -> AccountNews:
-        return AccountNews(root.account(number if number is not None else frame_number), makes, root.since)
+        account = root.account(number if number is not None else frame_number)
+        return self._makes_news(account, root, makes)
 
     def _snapshot(
-        self, frame: Frame, root: Root, part: wire.Contents, makes: AccountMessages, queue: list[Any]
+        self,
+        frame: Frame,
+        root: Root,
+        part: wire.Contents,
+        makes: AccountMessages,
+        height: int | None,
+        queue: list[Any],
     ) -> None:
         is_first = root.since is None
+        if height is None and part.subaccount is not None:
+            height = part.subaccount.latestProcessedBlockHeight
         if root.since is None:
-            root.since = part.blockHeight or 0
+            root.since = Since(height if height is not None else self.chain.newest or None, frame.ts_recv)
+            root.filled_to = root.paid_to = root.since.height or 0
+        root.joined_recv = frame.ts_recv
         if part.subaccount is None:
             self._missing(frame, root, makes.messages)
         else:
-            self._whole(root, part.subaccount, makes, part.blockHeight or 0)
+            self._whole(root, part.subaccount, makes, height if height is not None else self.chain.newest)
         for order in part.orders:
             news = self._news(root, order.subaccountNumber, None, makes)
-            news.orders([order], "snapshot", is_first=is_first)
+            news.orders([order], "snapshot", height, is_first=is_first)
         listed = {order.id for order in part.orders}
         if self._protocol.role_of(frame.conn_id):
             root.suspects = [
@@ -236,7 +340,10 @@ class AccountStreams:
                 if not order.is_done and not order.is_short_term and order_id not in listed
             ]
             root.owed = list(_OWED)
+            root.owed_seq = frame.capture_seq
+            root.is_paging = False
             self._owed_mono[root.name] = frame.ts_mono
+            self._polls.joined(root.name, frame.ts_mono)
             queue += _calls(root)
 
     def _whole(self, root: Root, subaccount: wire.Subaccount, makes: AccountMessages, height: int) -> None:
@@ -244,12 +351,14 @@ class AccountStreams:
         for member in subaccount.members:
             account = root.account(member.subaccountNumber)
             spoken.add(account.name)
-            AccountNews(account, makes, root.since).subaccount(member)
-            account.height = max(account.height, height)
+            self._makes_news(account, root, makes).subaccount(member, height)
+        if subaccount.childSubaccounts is not None and ALL in subaccount.lost:
+            root.account(None).doubt(ALL, height)
+            return
         for account in list(root.accounts.values()):
             # A child that a parent no longer lists has nothing any more.
             if account.name not in spoken:
-                AccountNews(account, makes, root.since).subaccount(wire.Subaccount())
+                self._makes_news(account, root, makes).subaccount(wire.Subaccount(), height)
 
     def _missing(self, frame: Frame, root: Root, messages: list[Message]) -> None:
         if root.has_been_missing:
@@ -263,15 +372,48 @@ class AccountStreams:
             self._protocol.event(frame, EventKind.NOTICE, sub_seq=len(messages), cause="account", detail=text)
         )
 
+    def _judge(self, frame: Frame, root: Root, messages: list[Message], queue: list[Any]) -> None:
+        """Say whether the positions and collateral told are those that are."""
+        streams = self._protocol.streams
+        stream = streams.get("", root.holdings)
+        if not root.is_doubtful:
+            self._polls.settled(root.name)
+            if stream is not None and not stream.is_live:
+                self._protocol.heard(frame, "", root.holdings, messages)
+            return
+        if stream is None:
+            stream = streams.add(Stream("", "", root.holdings, -1))
+            stream.is_live = True
+        if not stream.is_live:
+            return
+        stream.last_recv = root.joined_recv or frame.ts_recv
+        names = sorted({name or "all" for account in root.accounts.values() for name in account.unstated})
+        text = f"{', '.join(names)} changed in a block that no statement covers yet"
+        self._protocol.mark_stale(frame, stream, "behind", messages, text)
+        self._polls.doubted(root.name, frame.ts_mono)
+        queue.append(rest.subaccount_call(root.name, is_parent=root.is_parent))
+
     # -- REST replies ------------------------------------------------------------------------------------------
 
-    def on_reply(self, frame: Frame, tag: str, *, is_parent: bool, is_missing: bool, queue: list[Any]) -> list[Message]:
+    def on_reply(
+        self,
+        frame: Frame,
+        tag: str,
+        seq: int | None,
+        found: list[Finding],
+        *,
+        is_parent: bool,
+        is_missing: bool,
+        queue: list[Any],
+    ) -> list[Message]:
         """
         The messages of a reply to one of `ACCOUNT_REPLIES`. Raises ParseError.
 
         Args:
             frame: The reply.
             tag: Of the request.
+            seq: The request's own frame; None where the reply does not say.
+            found: Takes what is odd about it.
             is_parent: Whether accounts are followed with their children.
             is_missing: Whether the venue says that there is no such thing.
             queue: Where requests go.
@@ -279,58 +421,102 @@ class AccountStreams:
         what, _, rest_of_tag = tag.partition(":")
         name, _, more = rest_of_tag.partition(":")
         root = self.follow(name, is_parent=is_parent)
+        waiting = self._asked.get(tag)
+        if seq is None and waiting:
+            seq = waiting.pop(0)
         messages: list[Message] = []
         makes = AccountMessages(self._protocol.venue, frame, messages)
+        is_whole = True
         if is_missing:
             self._missing(frame, root, messages)
         elif what == "subaccount":
-            self._on_subaccount(root, wire.decode_subaccount(frame.payload), makes)
+            self._on_subaccount(root, read.read_subaccount(frame.payload, found), makes)
         elif what == "accountFills":
-            self._on_fills(root, wire.decode_fills(frame.payload), makes, int(more or 1), queue)
+            rows = read.read_fills(frame.payload, found)
+            is_whole = self._on_fills(frame, root, rows, makes, more, queue)
         elif what == "accountTransfers":
-            transfers = reversed(wire.decode_transfers(frame.payload))
-            AccountNews(root.account(None), makes, root.since).transfers(transfers)
+            transfers = reversed(read.read_transfers(frame.payload, found))
+            self._makes_news(root.account(None), root, makes).transfers(transfers, "rest")
         elif what == "accountFunding":
-            for row in reversed(wire.decode_funding(frame.payload)):
-                self._news(root, row.subaccountNumber, None, makes).fundings([row])
+            self._on_funding(root, read.read_funding(frame.payload, found), makes, more, queue)
         else:
-            orders = [wire.decode_order(frame.payload)] if what == "accountOrder" else wire.decode_orders(frame.payload)
-            self._on_orders(root, orders, makes)
-        self._settle(root, what, queue)
+            reader = read.read_order if what == "accountOrder" else read.read_orders
+            self._on_orders(root, reader(frame.payload, found), makes)
+        self._polls.answered(what, name)
+        self._judge(frame, root, messages, queue)
+        # An answer to what was asked before that snapshot may be older than what was missed.
+        if is_whole and (seq is None or seq > root.owed_seq):
+            self._settle(root, what, queue)
         if not root.owed:
             self.passed(frame, messages)
         return messages
 
     def refused(self, tag: str) -> None:
-        """The venue does not serve the account: nothing more is asked for."""
-        root = self._roots.get(tag.split(":")[1])
+        """The venue does not answer that: it is not waited for."""
+        what, _, rest_of_tag = tag.partition(":")
+        name = rest_of_tag.partition(":")[0]
+        root = self._roots.get(name)
         if root is not None:
-            root.owed, root.suspects = [], []
+            self._polls.refused(what, name)
+            root.owed = [each for each in root.owed if each != what]
 
     def _on_subaccount(self, root: Root, subaccount: wire.Subaccount, makes: AccountMessages) -> None:
-        """REST is behind the stream: what is older than the last change it told changes nothing."""
+        """REST is behind the stream: what is older than a change it told does not undo it."""
         height = subaccount.latestProcessedBlockHeight
         if height is None:
             height = max((member.latestProcessedBlockHeight or 0 for member in subaccount.members), default=0)
-        if height >= max((account.height for account in root.accounts.values()), default=0):
-            self._whole(root, subaccount, makes, height)
+        self._whole(root, subaccount, makes, self.chain.bounded(height))
 
     def _on_orders(self, root: Root, orders: list[wire.Order], makes: AccountMessages) -> None:
-        source: Source = "rest"
         for order in reversed(orders):
-            self._news(root, order.subaccountNumber, None, makes).orders([order], source)
+            self._news(root, order.subaccountNumber, None, makes).orders([order], "rest")
         found = {order.id for order in orders}
         root.suspects = [order_id for order_id in root.suspects if order_id not in found]
 
-    def _on_fills(self, root: Root, rows: list[wire.Fill], makes: AccountMessages, page: int, queue: list[Any]) -> None:
+    def _on_fills(
+        self, frame: Frame, root: Root, rows: list[wire.Fill], makes: AccountMessages, more: str, queue: list[Any]
+    ) -> bool:
+        """Fills, newest first, those of one block too; returns whether all that were missed have come."""
+        page = Page.parse(more, root.filled_to)
+        if page.number == 1:
+            root.is_paging = False
+            page.top = max((row.createdAtHeight for row in rows), default=page.goal)
         count = 0
-        # Newest first; those of one block too.
         for row in reversed(rows):
             count += self._news(root, row.subaccountNumber, None, makes).fills([row], "rest")
+        heights = [row.createdAtHeight for row in rows]
+        # An account may have no fill in a block that is known.
+        following = page.following(heights, count) if len(rows) >= SHORT_PAGE_ROWS else None
+        root.is_paging = following is not None
+        if following is not None:
+            queue.append(rest.fills_call(root.name, is_parent=root.is_parent, page=following))
+            return False
+        root.filled_to = max(root.filled_to, self.chain.bounded(page.top))
+        if page.is_cut:
+            text = f"more than {page.number} pages of fills since block {page.goal}: older ones were not asked for"
+            makes.messages.append(
+                self._protocol.event(
+                    frame, EventKind.NOTICE, sub_seq=len(makes.messages), cause="fills", detail=f"{root.name}: {text}"
+                )
+            )
+        return True
+
+    def _on_funding(
+        self, root: Root, rows: list[wire.FundingRow], makes: AccountMessages, more: str, queue: list[Any]
+    ) -> None:
+        number = int(more) if more.isascii() and more.isdigit() else 1
+        count = 0
+        for row in reversed(rows):
+            count += self._news(root, row.subaccountNumber, None, makes).fundings([row])
         oldest = min((row.createdAtHeight for row in rows), default=0)
-        is_more = len(rows) >= rest.PAGE_ROWS and count == len(rows) and root.since is not None and oldest > root.since
-        if is_more and page < FILL_PAGES_MAX:
-            queue.append(rest.fills_call(root.name, is_parent=root.is_parent, page=page + 1, height=oldest))
+        if number == 1:
+            root.paid_top = max((row.createdAtHeight for row in rows), default=0)
+        is_full = len(rows) >= SHORT_PAGE_ROWS and oldest > root.paid_to
+        root.is_paging_paid = is_full and count > 0 and number < PAGES_MAX
+        if root.is_paging_paid:
+            queue.append(rest.funding_call(root.name, is_parent=root.is_parent, page=number + 1))
+            return
+        root.paid_to = max(root.paid_to, self.chain.bounded(root.paid_top))
 
     def _settle(self, root: Root, what: str, queue: list[Any]) -> None:
         """A reply has come; once all have, ask for the orders that none of them spoke of."""
@@ -344,11 +530,20 @@ class AccountStreams:
 
     def export(self) -> Any:
         """Everything later messages depend on."""
-        return {"height": self.height, "roots": msgspec.to_builtins(list(self._roots.values()))}
+        return {
+            "height": self.height,
+            "chain": msgspec.to_builtins(self.chain),
+            "hears_blocks": self.hears_blocks,
+            "asked": {tag: list(seqs) for tag, seqs in self._asked.items() if seqs},
+            "roots": msgspec.to_builtins(list(self._roots.values())),
+        }
 
     def restore(self, state: Any) -> None:
         """Become what `export` described."""
         self.height = state["height"]
+        self.chain = msgspec.convert(state["chain"], ChainHeight)
+        self.hears_blocks = state["hears_blocks"]
+        self._asked = {tag: list(seqs) for tag, seqs in state["asked"].items()}
         self._roots = {root.name: root for root in msgspec.convert(state["roots"], list[Root])}
 
 

@@ -37,7 +37,13 @@ WALLET_COLLATERAL: Final = "collateral"
 
 #: Why a fill happened, where it was not simply traded.
 _CAUSES: Final = {"LIQUIDATED": "liquidation", "DELEVERAGED": "deleveraging", "OFFSETTING": "offsetting"}
-_TRANSFERS: Final = {"DEPOSIT": AccountEventKind.DEPOSIT, "WITHDRAWAL": AccountEventKind.WITHDRAWAL}
+_TRANSFERS: Final = {
+    "DEPOSIT": AccountEventKind.DEPOSIT,
+    "WITHDRAWAL": AccountEventKind.WITHDRAWAL,
+    "TRANSFER_IN": AccountEventKind.TRANSFER,
+    "TRANSFER_OUT": AccountEventKind.TRANSFER,
+}
+_IS_MAKER: Final = {"MAKER": True, "TAKER": False}
 
 _encode = msgspec.json.encode
 _Head = tuple[str, str, str, int | None, int, int, int, str]
@@ -64,7 +70,15 @@ class AccountMessages:
         return self._venue, symbol, symbol, ts_event, frame.ts_recv, frame.capture_seq, number, account
 
     def order(
-        self, account: str, row: wire.Order, state: OrderState, status: str, side: Side | None, *, is_history: bool
+        self,
+        account: str,
+        row: wire.Order,
+        state: OrderState,
+        status: str,
+        side: Side | None,
+        *,
+        is_history: bool,
+        generation: int,
     ) -> None:
         """An order. What the venue leaves out is None; its side is known from before, mostly."""
         filled = row.totalFilled
@@ -85,6 +99,7 @@ class AccountMessages:
                 row.triggerPrice,
                 bool(row.reduceOnly),
                 is_history,
+                generation or None,
             )
         )
 
@@ -98,6 +113,7 @@ class AccountMessages:
         side: Side | None,
         *,
         is_history: bool,
+        generation: int,
     ) -> None:
         """An order whose end follows from the height of the chain; the venue says nothing, so there is no time."""
         self.messages.append(
@@ -111,10 +127,11 @@ class AccountMessages:
                 None,
                 None,
                 is_history=is_history,
+                generation=generation or None,
             )
         )
 
-    def fill(self, account: str, row: wire.Fill, *, is_history: bool) -> None:
+    def fill(self, account: str, row: wire.Fill, *, is_history: bool, generation: int) -> None:
         """A fill. One without an order (a liquidation) stands for an order of its own."""
         self.messages.append(
             Fill(
@@ -127,7 +144,7 @@ class AccountMessages:
                 row.fee if row.fee is not None else 0.0,
                 # Frames before 2024 do not say what it cost.
                 COLLATERAL if row.fee is not None else "",
-                row.liquidity == "MAKER",
+                _IS_MAKER.get(row.liquidity),
                 None,
                 row.trade_id,
                 None,
@@ -135,6 +152,7 @@ class AccountMessages:
                 row.type,
                 _CAUSES.get(row.type),
                 is_history,
+                generation or None,
             )
         )
 
@@ -177,10 +195,10 @@ class AccountMessages:
         self.messages.append(
             AccountEvent(
                 *self._head(account, "", time_ns(row.createdAt)),
-                _TRANSFERS.get(row.type, AccountEventKind.TRANSFER),
+                _TRANSFERS.get(row.type, AccountEventKind.OTHER),
                 event_id,
                 row.symbol or row.asset,
-                row.signed,
+                row.signed(account),
                 "",
                 _encode({"type": row.type, "sender": row.sender, "recipient": row.recipient}).decode(),
                 is_history,

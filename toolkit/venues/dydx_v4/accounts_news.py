@@ -8,20 +8,19 @@ and final words about one order. What was told is remembered by the venue's own 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Literal
+from typing import Final
 
 import msgspec
 
-from toolkit.account_messages import TERMINAL_ORDER_STATES, OrderState
-from toolkit.messages import Side
+from toolkit.account_messages import OrderState
 from toolkit.venues.dydx_v4 import accounts_wire as wire
-from toolkit.venues.dydx_v4.accounts_convert import WALLET_EQUITY, AccountMessages
-from toolkit.venues.dydx_v4.accounts_status import PASSED, ending, order_state, status_text
+from toolkit.venues.dydx_v4.accounts_convert import COLLATERAL, WALLET_EQUITY, AccountMessages
+from toolkit.venues.dydx_v4.accounts_orders import OrderMemory, Source, is_another, merged, says_more, successor
+from toolkit.venues.dydx_v4.accounts_status import PASSED, STATUSES, USED_AGAIN, ending, order_state, status_text
+from toolkit.venues.dydx_v4.memory import remember
+from toolkit.venues.dydx_v4.wire import time_ns
 
-__all__ = ["Account", "AccountNews", "Source"]
-
-#: Where an order was read: a change of it, the list after a subscribe, or a REST reply, which is behind both.
-Source = Literal["stream", "snapshot", "rest"]
+__all__ = ["ALL", "Account", "AccountNews", "Since"]
 
 FILLS_REMEMBERED: Final = 12_000
 ORDERS_REMEMBERED: Final = 6_000
@@ -29,40 +28,25 @@ ROWS_REMEMBERED: Final = 6_000
 
 #: What was told of a position that is closed.
 _FLAT: Final = (0.0,)
+#: In place of a market or an asset: all of them.
+ALL: Final = ""
 
 
-class OrderMemory(msgspec.Struct):
+class Since(msgspec.Struct):
     """
-    What was last told of an order.
+    When a subaccount was first watched: at which block (None where nothing said), and by our clock, ns.
 
-    Attributes:
-        ticker: Its market.
-        facts: Everything that makes a word about it news.
-        state: As it is for us: a cancel under way stays one until it has ended.
-        side: None while the venue has not said.
-        size: Likewise.
-        filled: What is filled in blocks, as the venue says.
-        price: Limit price.
-        good_til: The last block that may hold it; None for one that does not end with a block.
-        reason: Why it was removed.
-        is_short_term: Whether its end is a block.
+    What is not later is history.
     """
 
-    ticker: str
-    facts: tuple[str | float | int | None, ...] = ()
-    state: OrderState = OrderState.OPEN
-    side: Side | None = None
-    size: float | None = None
-    filled: float | None = None
-    price: float | None = None
-    good_til: int | None = None
-    reason: str = ""
-    is_short_term: bool = False
+    height: int | None
+    ts: int
 
-    @property
-    def is_done(self) -> bool:
-        """Whether it has ended."""
-        return self.state in TERMINAL_ORDER_STATES
+    def covers(self, height: int | None, ts: int | None) -> bool:
+        """Whether something in that block, or of that time where no block is known, is history."""
+        if height is not None and self.height is not None:
+            return height <= self.height
+        return ts is not None and ts <= self.ts
 
 
 class Account(msgspec.Struct):
@@ -73,21 +57,55 @@ class Account(msgspec.Struct):
         name: `dydx1.../0`.
         orders: By id; ended ones are forgotten in the end.
         short: Short-term orders that have not ended, and their last blocks.
-        fills: Ids that were told.
-        rows: Likewise, of transfers, rewards and funding payments.
+        fills: Ids that were told, and their blocks.
+        transfers: Likewise.
+        rewards: Likewise.
+        payments: Likewise, of funding.
         positions: Values last told, by market.
         balances: Values last told, by wallet and asset.
-        height: Block of the newest positions and collateral that were told.
+        height: Block of the newest statement of all positions and collateral.
+        heights: Blocks of newer ones, by market or asset.
+        unstated: Markets and assets that something changed, or may have, of which no statement tells yet: by which
+            block.
     """
 
     name: str
     orders: dict[str, OrderMemory] = {}
     short: dict[str, int] = {}
-    fills: dict[str, None] = {}
-    rows: dict[str, None] = {}
+    fills: dict[str, int] = {}
+    transfers: dict[str, int] = {}
+    rewards: dict[str, int] = {}
+    payments: dict[str, int] = {}
     positions: dict[str, tuple[float | None, ...]] = {}
     balances: dict[str, tuple[float, ...]] = {}
     height: int = 0
+    heights: dict[str, int] = {}
+    unstated: dict[str, int] = {}
+
+    def height_of(self, name: str) -> int:
+        """Block of the newest statement about a market or an asset."""
+        return max(self.height, self.heights.get(name, 0))
+
+    def changed(self, name: str, height: int) -> None:
+        """Something in that block changed a market's position or an asset: true from the next statement on."""
+        if height > self.height_of(name):
+            self.unstated[name] = max(height, self.unstated.get(name, 0))
+
+    def doubt(self, name: str, height: int) -> None:
+        """A statement about it, of that block, could not be read: the next one counts."""
+        self.unstated[name] = max(height, self.unstated.get(name, 0))
+
+    def stated(self, name: str, height: int) -> None:
+        """A statement of that block was told."""
+        self.heights[name] = max(height, self.heights.get(name, 0))
+        if self.unstated.get(name, height + 1) <= height:
+            del self.unstated[name]
+
+    def all_stated(self, height: int) -> None:
+        """Everything was stated, as of that block."""
+        self.height = max(height, self.height)
+        self.heights = {name: each for name, each in self.heights.items() if each > self.height}
+        self.unstated = {name: each for name, each in self.unstated.items() if each > height}
 
 
 class AccountNews:
@@ -97,47 +115,83 @@ class AccountNews:
     Args:
         account: What was told before; it remembers what is told now.
         makes: Makes the messages.
-        since: Height at which the account was first watched: what is not later is history. None: nothing is.
+        since: When the account was first watched. None: nothing is history.
+        chain: Height of the chain, as far as it was heard of.
+        is_held: Whether ids must not be forgotten, because older pages are still to come.
     """
 
-    def __init__(self, account: Account, makes: AccountMessages, since: int | None) -> None:
+    def __init__(
+        self,
+        account: Account,
+        makes: AccountMessages,
+        since: Since | None,
+        chain: int = 0,
+        *,
+        is_held: bool = False,
+    ) -> None:
         self.account = account
         self._makes = makes
         self._since = since
+        self._chain = chain
+        self._is_held = is_held
 
-    def _is_history(self, height: int | None) -> bool:
-        return height is not None and self._since is not None and height <= self._since
+    def _is_history(self, height: int | None, ts: int | None) -> bool:
+        return self._since is not None and self._since.covers(height, ts)
 
     # -- orders ------------------------------------------------------------------------------------------------
 
-    def orders(self, rows: Iterable[wire.Order], source: Source, *, is_first: bool = False) -> None:
+    def orders(
+        self, rows: Iterable[wire.Order], source: Source, height: int | None = None, *, is_first: bool = False
+    ) -> None:
         """Words about orders that say something new; `is_first` for the list that begins it all."""
         for row in rows:
-            self._order(row, source, is_first=is_first)
+            self._order(row, source, height, is_first=is_first)
         excess = len(self.account.orders) - ORDERS_REMEMBERED
         if excess > 0:
             for order_id in [key for key, order in self.account.orders.items() if order.is_done][:excess]:
                 del self.account.orders[order_id]
 
-    def _order(self, row: wire.Order, source: Source, *, is_first: bool) -> None:
+    def _order(self, row: wire.Order, source: Source, height: int | None, *, is_first: bool) -> None:
         known = self.account.orders.get(row.id) or OrderMemory(row.ticker)
-        new = _merged(row, known)
+        if is_another(row, known, source, height):
+            if not known.is_done:
+                # It ended while nobody listened; its fills tell the rest.
+                state = order_state("CANCELED", "", known.filled, known.size)
+                self._ended(row.id, known, state, USED_AGAIN, is_history=False)
+            known = successor(row, known, height if height is not None else self._chain)
+        new = merged(row, known, source, height)
         is_new = not known.facts
-        if not is_new and not _says_more(new, known, source):
+        if is_new and source == "rest" and row.status not in STATUSES:
+            return  # it may be over or not
+        if not is_new and not says_more(new, known, source):
             return
         is_history = is_first
         if source == "rest":
-            is_history = self._is_history(row.updatedAtHeight) and is_new
+            updated = time_ns(row.updatedAt) if row.updatedAt is not None else None
+            is_history = is_new and self._is_history(row.updatedAtHeight, updated)
         status = status_text(row.status, row.reason)
-        state = order_state(row.status, row.reason, new.filled, new.size)
-        self._makes.order(self.account.name, row, state, status, new.side, is_history=is_history)
+        self._makes.order(
+            self.account.name, row, new.state, status, new.side, is_history=is_history, generation=new.generation
+        )
         self._remember(row.id, new)
+
+    def _ended(self, order_id: str, order: OrderMemory, state: OrderState, status: str, *, is_history: bool) -> None:
+        self._makes.ended(
+            self.account.name,
+            order_id,
+            order.ticker,
+            state,
+            status,
+            order.side,
+            is_history=is_history,
+            generation=order.generation,
+        )
 
     def _remember(self, order_id: str, order: OrderMemory) -> None:
         account = self.account
+        account.short.pop(order_id, None)
         if order.is_done:
             account.orders.pop(order_id, None)  # so that those that ended last are forgotten last
-            account.short.pop(order_id, None)
         elif order.is_short_term and order.good_til is not None:
             account.short[order_id] = order.good_til
         account.orders[order_id] = order
@@ -149,11 +203,9 @@ class AccountNews:
             # One that was dropped before ended by that, one that was left alone by its own terms.
             is_cancel = order.state is OrderState.PENDING_CANCEL
             state = ending(order.reason, order.filled) if is_cancel else OrderState.EXPIRED
-            is_history = self._is_history(order.good_til)
-            self._makes.ended(
-                self.account.name, order_id, order.ticker, state, PASSED, order.side, is_history=is_history
-            )
+            self._ended(order_id, order, state, PASSED, is_history=self._is_history(order.good_til, None))
             order.state = state
+            order.is_inferred = True
             self._remember(order_id, order)
 
     # -- fills and money ---------------------------------------------------------------------------------------
@@ -161,15 +213,24 @@ class AccountNews:
     def fills(self, rows: Iterable[wire.Fill], source: Source) -> int:
         """Fills that were not told, in the order given; returns how many."""
         count = 0
+        account = self.account
         for row in rows:
-            if row.id not in self.account.fills:
-                count += 1
-                is_history = source == "rest" and self._is_history(row.createdAtHeight)
-                self._makes.fill(self.account.name, row, is_history=is_history)
-                _add(self.account.fills, row.id, FILLS_REMEMBERED)
+            height = row.createdAtHeight
+            if row.id in account.fills:
+                continue
+            count += 1
+            is_history = source == "rest" and self._is_history(height, time_ns(row.createdAt))
+            order = account.orders.get(row.orderId or "")
+            generation = order.generation_at(height) if order is not None else 0
+            self._makes.fill(account.name, row, is_history=is_history, generation=generation)
+            remember(account.fills, row.id, height, FILLS_REMEMBERED, is_held=self._is_held)
+            if source == "rest" and not is_history:
+                # The stream did not tell of it, so nothing says that it told of what it changed.
+                account.changed(row.symbol, height)
+                account.changed(COLLATERAL, height)
         return count
 
-    def transfers(self, rows: Iterable[wire.Transfer]) -> None:
+    def transfers(self, rows: Iterable[wire.Transfer], source: Source) -> None:
         """
         Transfers that were not told.
 
@@ -177,60 +238,86 @@ class AccountNews:
         not come in: REST names parents where the stream names children.
         """
         for row in rows:
-            asset = row.symbol or row.asset
-            key = f"{row.createdAtHeight}/{row.type}/{asset}/{row.moved!r}/{row.transactionHash}"
-            if self._is_new(key):
-                self._makes.transfer(self.account.name, key, row, is_history=self._is_history(row.createdAtHeight))
+            asset, height = row.symbol or row.asset, row.createdAtHeight
+            key = f"{height}/{row.type}/{asset}/{row.moved!r}/{row.transactionHash}"
+            if self._is_new(self.account.transfers, key, height):
+                is_history = self._is_history(height, time_ns(row.createdAt))
+                self._makes.transfer(self.account.name, key, row, is_history=is_history)
+                if source == "rest" and not is_history:
+                    self.account.changed(asset, height)
 
     def reward(self, row: wire.Reward) -> None:
         """A reward that was not told; there is one in a block."""
-        key = f"reward/{row.createdAtHeight}"
-        if self._is_new(key):
-            self._makes.reward(self.account.name, key, row, is_history=self._is_history(row.createdAtHeight))
+        height = row.createdAtHeight
+        key = f"reward/{height}"
+        if self._is_new(self.account.rewards, key, height):
+            is_history = self._is_history(height, time_ns(row.createdAt))
+            self._makes.reward(self.account.name, key, row, is_history=is_history)
 
-    def fundings(self, rows: Iterable[wire.FundingRow]) -> None:
-        """Funding payments that were not told; a market has one in a block."""
+    def fundings(self, rows: Iterable[wire.FundingRow]) -> int:
+        """Funding payments that were not told, a market has one in a block; returns how many."""
+        count = 0
         for row in rows:
-            if self._is_new(f"funding/{row.ticker}/{row.createdAtHeight}"):
-                self._makes.funding(self.account.name, row, is_history=self._is_history(row.createdAtHeight))
+            height = row.createdAtHeight
+            if self._is_new(self.account.payments, f"funding/{row.ticker}/{height}", height):
+                count += 1
+                is_history = self._is_history(height, time_ns(row.createdAt))
+                self._makes.funding(self.account.name, row, is_history=is_history)
+        return count
 
-    def _is_new(self, key: str) -> bool:
-        is_new = key not in self.account.rows
+    def _is_new(self, known: dict[str, int], key: str, height: int) -> bool:
+        is_new = key not in known
         if is_new:
-            _add(self.account.rows, key, ROWS_REMEMBERED)
+            remember(known, key, height, ROWS_REMEMBERED, is_held=self._is_held)
         return is_new
 
     # -- states ------------------------------------------------------------------------------------------------
 
-    def subaccount(self, whole: wire.Subaccount) -> None:
-        """The whole subaccount: what it does not list is closed or spent."""
-        if whole.equity is not None and whole.freeCollateral is not None:
-            self._equity(whole.equity, whole.freeCollateral)
-        self.assets(whole.assetPositions.values())
-        held = {asset.symbol for asset in whole.assetPositions.values()}
-        for asset, values in list(self.account.balances.items()):
-            if asset != WALLET_EQUITY and asset not in held and any(values):
-                self._collateral(asset, 0.0)
-        self.positions(list(whole.openPerpetualPositions.values()))
-        for market, known in list(self.account.positions.items()):
-            if market not in whole.openPerpetualPositions and known[0]:
-                self._makes.no_position(self.account.name, market)
-                self.account.positions[market] = _FLAT
+    def subaccount(self, whole: wire.Subaccount, height: int) -> None:
+        """
+        The whole subaccount as of a block: what it does not list is closed or spent.
 
-    def positions(self, rows: Sequence[wire.Position]) -> None:
+        Of a market or an asset of which something newer was told it says nothing; nor where it cannot be read.
+        """
+        account = self.account
+        is_newest = height >= max([account.height, *account.heights.values()])
+        if whole.equity is not None and whole.freeCollateral is not None and is_newest:
+            self._equity(whole.equity, whole.freeCollateral)
+        self.assets(whole.assetPositions.values(), height)
+        self.positions(list(whole.openPerpetualPositions.values()), height)
+        if ALL not in whole.lost:
+            held = {*whole.lost, *(asset.symbol for asset in whole.assetPositions.values())}
+            for asset, values in list(account.balances.items()):
+                if asset != WALLET_EQUITY and asset not in held and any(values) and height >= account.height_of(asset):
+                    self._collateral(asset, 0.0)
+            listed = {*whole.lost, *(position.market for position in whole.openPerpetualPositions.values())}
+            for market, known in list(account.positions.items()):
+                if market not in listed and known[0] and height >= account.height_of(market):
+                    self._makes.no_position(account.name, market)
+                    account.positions[market] = _FLAT
+            account.all_stated(height)
+        for name in whole.lost:
+            account.doubt(name, height)
+
+    def positions(self, rows: Sequence[wire.Position], height: int) -> None:
         """Positions that are not what was told. One that turns is closed and opened in one frame, in any order."""
-        for row in sorted(rows, key=lambda row: row.status == "OPEN"):
+        for row in sorted(rows, key=lambda row: not row.is_over):
+            if height < self.account.height_of(row.market):
+                continue
             size = row.signed_size
             values = (size, row.entryPrice, row.unrealizedPnl, row.netFunding) if size else _FLAT
             known = self.account.positions.get(row.market)
             if known != values:
                 self._makes.position(self.account.name, row)
             self.account.positions[row.market] = values
+            self.account.stated(row.market, height)
 
-    def assets(self, rows: Iterable[wire.AssetPosition]) -> None:
+    def assets(self, rows: Iterable[wire.AssetPosition], height: int) -> None:
         """Collateral that is not what was told."""
         for row in rows:
-            self._collateral(row.symbol, row.signed_size)
+            if height >= self.account.height_of(row.symbol):
+                self._collateral(row.symbol, row.signed_size)
+                self.account.stated(row.symbol, height)
 
     def _collateral(self, asset: str, total: float) -> None:
         if self.account.balances.get(asset) != (total,):
@@ -243,48 +330,3 @@ class AccountNews:
         if known != (equity, free) and (known is not None or equity or free):
             self.account.balances[WALLET_EQUITY] = (equity, free)
             self._makes.equity(self.account.name, equity, free)
-
-
-def _merged(row: wire.Order, known: OrderMemory) -> OrderMemory:
-    """What is known of an order with that word about it."""
-    good_til = row.goodTilBlock if row.goodTilBlock is not None else known.good_til
-    # The same id with a later last block: it was replaced, or the owner used its number again.
-    is_again = bool(known.facts) and (good_til or 0) > (known.good_til or 0)
-    size = row.size if row.size is not None else known.size
-    filled = row.totalFilled if row.totalFilled is not None or is_again else known.filled
-    state = order_state(row.status, row.reason, filled, size)
-    reason = row.reason
-    if known.state is OrderState.PENDING_CANCEL and state not in TERMINAL_ORDER_STATES and not is_again:
-        # A word that was under way when it was dropped, or a fill in a block, does not bring it back.
-        state, reason = known.state, reason or known.reason
-    price = row.price if row.price is not None else known.price
-    updated = row.updatedAt.isoformat() if row.updatedAt is not None else None
-    return OrderMemory(
-        row.ticker,
-        (row.status, row.reason, filled, size, price, row.triggerPrice, good_til, updated),
-        state,
-        wire.SIDES[row.side] if row.side is not None else known.side,
-        size,
-        filled,
-        price,
-        good_til,
-        reason,
-        row.is_short_term or (row.orderFlags is None and known.is_short_term),
-    )
-
-
-def _says_more(new: OrderMemory, known: OrderMemory, source: Source) -> bool:
-    """Whether a word about an order is not what is known already, nor older."""
-    if new.facts == known.facts:
-        return False
-    if known.is_done and not new.is_done:
-        return (new.good_til or 0) > (known.good_til or 0)
-    if source == "rest":
-        return (new.is_done and not known.is_done) or (new.filled or 0.0) > (known.filled or 0.0)
-    return True
-
-
-def _add(known: dict[str, Any], key: str, limit: int) -> None:
-    known[key] = None
-    if len(known) > limit:
-        del known[next(iter(known))]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from toolkit.protocol import RestCall
+from toolkit.venues.dydx_v4.pages import PAGE_ROWS, Page
 
 __all__ = [
     "ACCOUNT_REPLIES",
-    "PAGE_ROWS",
     "fills_call",
     "funding_call",
     "order_call",
@@ -16,11 +16,6 @@ __all__ = [
     "subaccount_call",
     "transfers_call",
 ]
-
-#: Most rows of a reply, and the default.
-PAGE_ROWS: Final = 1000
-#: Payments of a day in forty markets.
-_FUNDING_ROWS: Final = 1000
 
 #: The first words of the requests' tags; the second is the subaccount.
 ACCOUNT_REPLIES: Final = frozenset(
@@ -47,12 +42,15 @@ def order_call(name: str, order_id: str) -> RestCall:
     return RestCall(f"accountOrder:{name}:{order_id}", "GET", f"/orders/{order_id}")
 
 
-def fills_call(name: str, *, is_parent: bool, page: int = 1, height: int | None = None) -> RestCall:
-    """The newest fills, or those in blocks up to a height."""
+def fills_call(name: str, *, is_parent: bool, page: Page | None = None) -> RestCall:
+    """The newest fills, or an older page of them."""
     path = "/fills/parentSubaccount" if is_parent else "/fills"
-    until = f"&createdBeforeOrAtHeight={height}" if height is not None else ""
-    query = f"{_who(name, is_parent=is_parent)}&limit={PAGE_ROWS}{until}"
-    return RestCall(f"accountFills:{name}:{page}", "GET", f"{path}?{query}")
+    query = f"{_who(name, is_parent=is_parent)}&limit={PAGE_ROWS}"
+    if page is None:
+        return RestCall(f"accountFills:{name}:1", "GET", f"{path}?{query}")
+    part = f"&page={page.part}" if page.part > 1 else ""
+    query += f"{part}&createdBeforeOrAtHeight={page.height}"
+    return RestCall(f"accountFills:{name}:{page.text}", "GET", f"{path}?{query}")
 
 
 def transfers_call(name: str, *, is_parent: bool) -> RestCall:
@@ -61,11 +59,13 @@ def transfers_call(name: str, *, is_parent: bool) -> RestCall:
     return RestCall(f"accountTransfers:{name}", "GET", f"{path}?{_who(name, is_parent=is_parent)}&limit={PAGE_ROWS}")
 
 
-def funding_call(name: str, *, is_parent: bool) -> RestCall:
-    """The newest funding payments."""
+def funding_call(name: str, *, is_parent: bool, page: int = 1) -> RestCall:
+    """The newest funding payments, or an older page of them."""
     path = "/fundingPayments/parentSubaccount" if is_parent else "/fundingPayments"
-    query = f"{_who(name, is_parent=is_parent)}&limit={_FUNDING_ROWS}"
-    return RestCall(f"accountFunding:{name}", "GET", f"{path}?{query}")
+    query = f"{_who(name, is_parent=is_parent)}&limit={PAGE_ROWS}"
+    if page == 1:
+        return RestCall(f"accountFunding:{name}", "GET", f"{path}?{query}")
+    return RestCall(f"accountFunding:{name}:{page}", "GET", f"{path}?{query}&page={page}")
 
 
 def _who(name: str, *, is_parent: bool) -> str:

@@ -13,9 +13,8 @@ from __future__ import annotations
 from typing import Final
 
 from toolkit.account_messages import TERMINAL_ORDER_STATES, OrderState
-from toolkit.errors import ParseError
 
-__all__ = ["PASSED", "REASONS", "STATUSES", "ending", "order_state", "reason_of", "status_text"]
+__all__ = ["PASSED", "REASONS", "STATUSES", "USED_AGAIN", "ending", "order_state", "reason_of", "status_text"]
 
 _REASON_PREFIX: Final = "ORDER_REMOVAL_REASON_"
 
@@ -54,6 +53,8 @@ REASONS: Final[dict[str, OrderState]] = {
 
 #: Status of an end that the venue never tells: the last block that could hold the order is past.
 PASSED: Final = "goodTilBlock passed"
+#: Likewise, of an order whose id stands for another one by now.
+USED_AGAIN: Final = "id used again"
 
 
 def reason_of(text: str | None) -> str:
@@ -66,15 +67,15 @@ def status_text(status: str, reason: str) -> str:
     return f"{status}: {reason}" if reason else status
 
 
-def order_state(status: str, reason: str, filled: float | None, size: float | None) -> OrderState:
+def order_state(
+    status: str, reason: str, filled: float | None, size: float | None, known: OrderState = OrderState.OPEN
+) -> OrderState:
     """
-    What a status means for an order of which so much is in blocks. Raises ParseError for a status that is not known.
+    What a status means for an order of which so much is in blocks; one that is not in the table leaves it as `known`.
 
     `BEST_EFFORT_CANCELED` is a cancel under way. An order that is filled whole is filled, whatever becomes of its rest.
     """
-    state = STATUSES.get(status)
-    if state is None:
-        raise ParseError(f"order status {status!r}, expected one of {', '.join(STATUSES)}")
+    state = STATUSES.get(status, OrderState.OPEN if known is OrderState.PARTIALLY_FILLED else known)
     if state is OrderState.CANCELLED:
         state = ending(reason, filled)
     if filled and size is not None and filled >= size and state is not OrderState.FILLED:

@@ -3,43 +3,41 @@ What dYdX v4's Indexer says of accounts, in its own words, over the WebSocket an
 
 Which fields are there depends on who speaks: of an optimistic order (vulcan) the times are missing, of an expired one
 almost everything; fills have `ticker` on the WebSocket and `market` in REST, transfers `size` and `symbol` there and
-`amount` and `asset` here. Times and the numbers are checked here, so that nothing fails later.
+`amount` and `asset` here. `accounts_read` makes these of frames and replies, and checks times and numbers, so that
+nothing fails later.
 
 (Indexer, packages/postgres/src/types/websocket-message-types.ts and services/comlink/public/swagger.json.)
 """
 
 from __future__ import annotations
 
-from math import inf, isfinite
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 
-from toolkit.errors import ParseError
 from toolkit.messages import Side
-from toolkit.venues.dydx_v4.accounts_status import order_state, reason_of
-from toolkit.venues.dydx_v4.wire import Reader, Timestamp, decoder, time_ns
+from toolkit.venues.dydx_v4.accounts_status import reason_of
+from toolkit.venues.dydx_v4.wire import Timestamp
 
 __all__ = [
     "CHANNELS",
     "CHANNEL_PARENT",
     "CHANNEL_SUBACCOUNT",
+    "DIRECTIONS",
+    "INWARD",
+    "OUTWARD",
+    "POSITION_STATUSES",
+    "SIDES",
     "AssetPosition",
     "Contents",
     "Fill",
     "FundingRow",
     "Order",
+    "Party",
     "Position",
     "Reward",
     "Subaccount",
     "Transfer",
-    "decode_fills",
-    "decode_funding",
-    "decode_order",
-    "decode_orders",
-    "decode_subaccount",
-    "decode_transfers",
-    "read_contents",
 ]
 
 CHANNEL_SUBACCOUNT: Final = "v4_subaccounts"
@@ -47,7 +45,8 @@ CHANNEL_PARENT: Final = "v4_parent_subaccounts"
 CHANNELS: Final = (CHANNEL_SUBACCOUNT, CHANNEL_PARENT)
 
 SIDES: Final = {"BUY": Side.BUY, "SELL": Side.SELL}
-_DIRECTIONS: Final = {"LONG": 1, "SHORT": -1}
+DIRECTIONS: Final = {"LONG": 1, "SHORT": -1}
+POSITION_STATUSES: Final = ("OPEN", "CLOSED", "LIQUIDATED")
 #: The letters of `orderFlags`: 0 is a short-term order, which lives to its `goodTilBlock` at most.
 SHORT_TERM: Final = 0
 
@@ -73,9 +72,11 @@ class Order(msgspec.Struct):
     orderFlags: int | None = None
     totalFilled: float | None = None
     goodTilBlock: _Height | None = None
+    goodTilBlockTime: Timestamp | None = None
     triggerPrice: float | None = None
     updatedAt: Timestamp | None = None
     updatedAtHeight: _Height | None = None
+    createdAtHeight: _Height | None = None
     removalReason: str | None = None
     subaccountNumber: _Number | None = None
 
@@ -139,9 +140,14 @@ class Position(msgspec.Struct):
     subaccountNumber: _Number | None = None
 
     @property
+    def is_over(self) -> bool:
+        """Whether it is closed; one of an unknown status is if nothing is left of it."""
+        return not self.size or self.status in ("CLOSED", "LIQUIDATED")
+
+    @property
     def signed_size(self) -> float:
         """Negative for a short one, 0 for one that is closed."""
-        return abs(self.size) * _DIRECTIONS[self.side] if self.status == "OPEN" and self.size else 0.0
+        return 0.0 if self.is_over else abs(self.size) * DIRECTIONS[self.side]
 
 
 class AssetPosition(msgspec.Struct):
@@ -155,11 +161,15 @@ class AssetPosition(msgspec.Struct):
     @property
     def signed_size(self) -> float:
         """Negative for what is owed."""
-        return abs(self.size) * _DIRECTIONS[self.side] if self.size else 0.0
+        return abs(self.size) * DIRECTIONS[self.side] if self.size else 0.0
 
 
 class Subaccount(msgspec.Struct):
-    """A subaccount as a whole, or a parent with its children."""
+    """
+    A subaccount as a whole, or a parent with its children.
+
+    Of markets, assets and children in `lost` it said something that could not be read; empty text stands for all.
+    """
 
     subaccountNumber: _Number | None = None
     parentSubaccountNumber: _Number | None = None
@@ -169,6 +179,7 @@ class Subaccount(msgspec.Struct):
     assetPositions: dict[str, AssetPosition] = {}
     latestProcessedBlockHeight: _Height | None = None
     childSubaccounts: list[Subaccount] | None = None
+    lost: tuple[str, ...] = ()
 
     @property
     def members(self) -> list[Subaccount]:
@@ -182,6 +193,11 @@ class Party(msgspec.Struct):
     address: str
     subaccountNumber: int | None = None
     parentSubaccountNumber: int | None = None
+
+    def is_of(self, account: str) -> bool:
+        """Whether it may be that subaccount: its address is, and no number says otherwise."""
+        address, _, number = account.partition("/")
+        return self.address == address and self.subaccountNumber in (None, int(number))
 
 
 class Transfer(msgspec.Struct):
@@ -204,14 +220,16 @@ class Transfer(msgspec.Struct):
         """How much, positive."""
         return self.size if self.size is not None else self.amount or 0.0
 
-    @property
-    def signed(self) -> float:
-        """Change of what the account holds."""
-        return self.moved if self.type in _INWARD else -self.moved
+    def signed(self, account: str) -> float | None:
+        """Change of what the account holds; for a type that is not known by its ends, None where they do not say."""
+        if self.type in INWARD + OUTWARD:
+            return self.moved if self.type in INWARD else -self.moved
+        is_in, is_out = self.recipient.is_of(account), self.sender.is_of(account)
+        return None if is_in == is_out else self.moved if is_in else -self.moved
 
 
-_INWARD: Final = ("DEPOSIT", "TRANSFER_IN")
-_OUTWARD: Final = ("WITHDRAWAL", "TRANSFER_OUT")
+INWARD: Final = ("DEPOSIT", "TRANSFER_IN")
+OUTWARD: Final = ("WITHDRAWAL", "TRANSFER_OUT")
 
 
 class Reward(msgspec.Struct):
@@ -239,7 +257,8 @@ class Contents(msgspec.Struct):
     """
     What a frame says of an account: everything (`subaccount`) or what has changed. Of an account that never was: nothing.
 
-    A snapshot has `orders` too; fills are never in it.
+    A snapshot has `orders` too; fills are never in it. `has_lost_holdings` says that a position or collateral among it
+    could not be read.
     """
 
     subaccount: Subaccount | None = None
@@ -247,154 +266,7 @@ class Contents(msgspec.Struct):
     fills: list[Fill] = []
     perpetualPositions: list[Position] = []
     assetPositions: list[AssetPosition] = []
-    transfers: Transfer | list[Transfer] | None = None
+    transfers: list[Transfer] = []
     tradingReward: Reward | None = None
-    blockHeight: _Height | None = None
-
-    @property
-    def transfer_list(self) -> list[Transfer]:
-        """The transfers; the venue sends one object."""
-        if self.transfers is None:
-            return []
-        return self.transfers if isinstance(self.transfers, list) else [self.transfers]
-
-
-class _FillList(msgspec.Struct):
-    fills: list[Fill]
-
-
-class _TransferList(msgspec.Struct):
-    transfers: list[Transfer]
-
-
-class _FundingList(msgspec.Struct):
-    fundingPayments: list[FundingRow]
-
-
-class _SubaccountReply(msgspec.Struct):
-    subaccount: Subaccount
-
-
-_decode_contents: Final[Reader[Contents]] = decoder(Contents, "an account")
-_decode_batch: Final[Reader[list[Contents]]] = decoder(list[Contents], "an account")
-_decode_orders: Final[Reader[list[Order]]] = decoder(list[Order], "orders")
-_decode_order: Final[Reader[Order]] = decoder(Order, "an order")
-_decode_fills: Final[Reader[_FillList]] = decoder(_FillList, "fills")
-_decode_transfers: Final[Reader[_TransferList]] = decoder(_TransferList, "transfers")
-_decode_funding: Final[Reader[_FundingList]] = decoder(_FundingList, "fundingPayments")
-_decode_subaccount: Final[Reader[_SubaccountReply]] = decoder(_SubaccountReply, "a subaccount")
-
-
-def read_contents(contents: msgspec.Raw, *, is_batch: bool) -> list[Contents]:
-    """What a frame says, checked; several things in a batched one. Raises ParseError."""
-    parts = _decode_batch(contents) if is_batch else [_decode_contents(contents)]
-    for part in parts:
-        _check(part)
-    return parts
-
-
-def decode_orders(payload: bytes) -> list[Order]:
-    """REST `orders`, newest first. Raises ParseError."""
-    return [_checked_order(order) for order in _decode_orders(payload)]
-
-
-def decode_order(payload: bytes) -> Order:
-    """REST `orders/{id}`. Raises ParseError."""
-    return _checked_order(_decode_order(payload))
-
-
-def decode_fills(payload: bytes) -> list[Fill]:
-    """REST `fills`, newest first. Raises ParseError."""
-    return [_checked_fill(fill) for fill in _decode_fills(payload).fills]
-
-
-def decode_transfers(payload: bytes) -> list[Transfer]:
-    """REST `transfers`, newest first. Raises ParseError."""
-    return [_checked_transfer(transfer) for transfer in _decode_transfers(payload).transfers]
-
-
-def decode_funding(payload: bytes) -> list[FundingRow]:
-    """REST `fundingPayments`, newest first. Raises ParseError."""
-    rows = _decode_funding(payload).fundingPayments
-    for row in rows:
-        _require(row.side in _DIRECTIONS, "funding side", row.side, "'LONG' or 'SHORT'")
-        _finite("funding", row.payment, row.size, row.rate)
-        time_ns(row.createdAt)
-    return rows
-
-
-def decode_subaccount(payload: bytes) -> Subaccount:
-    """REST `addresses/{address}/subaccountNumber/{n}`, or that of a parent. Raises ParseError."""
-    return _checked_subaccount(_decode_subaccount(payload).subaccount)
-
-
-def _check(contents: Contents) -> None:
-    if contents.subaccount is not None:
-        _checked_subaccount(contents.subaccount)
-    for order in contents.orders:
-        _checked_order(order)
-    for fill in contents.fills:
-        _checked_fill(fill)
-    _check_holdings(contents.perpetualPositions, contents.assetPositions)
-    for transfer in contents.transfer_list:
-        _checked_transfer(transfer)
-    if contents.tradingReward is not None:
-        _finite("tradingReward", contents.tradingReward.tradingReward)
-        time_ns(contents.tradingReward.createdAt)
-
-
-def _checked_order(order: Order) -> Order:
-    _require(bool(order.id), "order id", order.id, "one")
-    _require(order.side is None or order.side in SIDES, "order side", order.side, "'BUY' or 'SELL'")
-    _finite(f"order {order.id}", order.size, order.price, order.totalFilled, order.triggerPrice, is_signed=False)
-    order_state(order.status, order.reason, order.totalFilled, order.size)
-    if order.updatedAt is not None:
-        time_ns(order.updatedAt)
-    return order
-
-
-def _checked_fill(fill: Fill) -> Fill:
-    _require(bool(fill.id), "fill id", fill.id, "one")
-    _require(fill.side in SIDES, "fill side", fill.side, "'BUY' or 'SELL'")
-    _require(fill.liquidity in ("TAKER", "MAKER"), "liquidity", fill.liquidity, "'TAKER' or 'MAKER'")
-    _require(bool(fill.symbol), "fill without a market", fill.id, "ticker or market")
-    _require(0 <= fill.price < inf and 0 <= fill.size < inf, "fill", fill.size, "a price and a size")
-    _finite(f"fill {fill.id}", fill.fee)
-    time_ns(fill.createdAt)
-    return fill
-
-
-def _checked_transfer(transfer: Transfer) -> Transfer:
-    _require(transfer.type in _INWARD + _OUTWARD, "transfer type", transfer.type, ", ".join(_INWARD + _OUTWARD))
-    _require(transfer.size is not None or transfer.amount is not None, "transfer", None, "size or amount")
-    _finite("transfer", transfer.size, transfer.amount, is_signed=False)
-    time_ns(transfer.createdAt)
-    return transfer
-
-
-def _checked_subaccount(subaccount: Subaccount) -> Subaccount:
-    for member in subaccount.members:
-        _finite("subaccount", member.equity, member.freeCollateral)
-        _check_holdings(member.openPerpetualPositions.values(), member.assetPositions.values())
-    return subaccount
-
-
-def _check_holdings(positions: Any, assets: Any) -> None:
-    for position in positions:
-        _require(position.side in _DIRECTIONS, "position side", position.side, "'LONG' or 'SHORT'")
-        _finite(f"position in {position.market}", position.size, position.entryPrice)
-        _finite(f"position in {position.market}", position.unrealizedPnl, position.netFunding)
-    for asset in assets:
-        _require(asset.side in _DIRECTIONS, "collateral side", asset.side, "'LONG' or 'SHORT'")
-        _finite(f"collateral {asset.symbol}", asset.size)
-
-
-def _require(is_so: bool, what: str, found: Any, expected: str) -> None:
-    if not is_so:
-        raise ParseError(f"{what} {found!r}, expected {expected}")
-
-
-def _finite(what: str, *values: float | None, is_signed: bool = True) -> None:
-    for value in values:
-        if value is not None and not (isfinite(value) and (is_signed or value >= 0)):
-            raise ParseError(f"{what} is {value}, expected a number")
+    blockHeight: int | None = None
+    has_lost_holdings: bool = False

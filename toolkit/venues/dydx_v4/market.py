@@ -12,38 +12,33 @@ What is peculiar about this venue, and where it is handled:
 - The answer to subscribing trades is history, newest first, and may or may not reach back to the last trade seen;
   REST has the rest.
 - `v4_markets` speaks of every market in one stream, a few fields at a time (`markets`).
+- Every list is read item by item (`items`): one that is odd takes no other along.
 - There is no mark price, no quote stream, and no answer to a ping of ours other than the WebSocket's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
-import msgspec
-
 from toolkit.clock import NS_PER_S
-from toolkit.errors import ParseError, SymbolError, VenueRefused
+from toolkit.errors import ParseError
 from toolkit.frames import Frame
-from toolkit.messages import FORM_FULL, BookDiff, BookSnapshot, EventKind, Message, Trade
-from toolkit.protocol import ConnectionPlan, Heartbeat, ProtocolOptions, Request, RestCall, VenueProtocol
+from toolkit.messages import FORM_FULL, BookDiff, BookSnapshot, EventKind, Message
+from toolkit.protocol import ConnectionPlan, Heartbeat, ProtocolOptions, Request, RestCall
 from toolkit.streams import Stream
 from toolkit.venues.dydx_v4 import rest, wire
 from toolkit.venues.dydx_v4.books import DEPTH_CAP, BookColumns, read_book
 from toolkit.venues.dydx_v4.crossing import CrossingWatch
 from toolkit.venues.dydx_v4.errors import Refusal, Verdict, read_error
-from toolkit.venues.dydx_v4.funding_polls import FundingPolls
+from toolkit.venues.dydx_v4.items import Finding
 from toolkit.venues.dydx_v4.markets import (
-    FINAL_STATUS,
     MarketChange,
-    MarketTable,
-    funding_info,
-    instrument,
-    settled_funding,
 )
 from toolkit.venues.dydx_v4.numbering import ConnectionNumbers, Lost, MessageNumbers
+from toolkit.venues.dydx_v4.replies import MARKETS_STREAM, DydxV4Replies
 from toolkit.venues.dydx_v4.subscriptions import VENUE_ROLE, Subscriptions, parse_channels, shards
-from toolkit.venues.dydx_v4.trades import TradeMemory, block_of, checked, read_trades
+from toolkit.venues.dydx_v4.trades import blocks_of, read_trades
 
 __all__ = ["CHANNELS", "DEFAULT_CHANNELS", "DydxV4MarketProtocol"]
 
@@ -61,7 +56,6 @@ DEFAULT_CHANNELS: Final = ("full", "trades", "funding", "blocks")
 #: The venue pings every 30 s and closes without a pong; our own ping makes a dead socket show sooner.
 HEARTBEAT: Final = Heartbeat(ping_text=None, interval_s=20.0, idle_s_max=45.0)
 #: The streams of the whole venue, and the silence of theirs that is no longer normal, seconds.
-MARKETS_STREAM: Final = "markets"
 BLOCKS_STREAM: Final = "blocks"
 SILENCE_S_MAX: Final = {MARKETS_STREAM: 60.0, BLOCKS_STREAM: 15.0}
 #: Our names of the streams that a channel carries.
@@ -73,33 +67,24 @@ _STREAMS: Final = {
 }
 #: Channels that are kept in `raw` only.
 _KEPT_RAW: Final = frozenset({wire.CHANNEL_CANDLES, "v4_subaccounts", "v4_parent_subaccounts"})
-#: Pages of older trades asked for after a lost connection, at most.
-TRADE_PAGES_MAX: Final = 10
 
 
-class DydxV4MarketProtocol(VenueProtocol):
+class DydxV4MarketProtocol(DydxV4Replies):
     """Market data of dYdX v4: perpetuals, quoted in USD."""
 
     venue: ClassVar[str] = "dydx_v4"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(self, options: ProtocolOptions) -> None:
         super().__init__(options)
         self.channels = parse_channels(options.channels or DEFAULT_CHANNELS)
-        self.markets = MarketTable()
-        #: Height of the newest block heard of, and its time in ns.
-        self.block: tuple[int, int] | None = None
-        self._wanted: tuple[str, ...] = ()
-        self._is_awaited = False
         self._numbers = ConnectionNumbers()
         self._carriers: dict[tuple[str, str], str] = {}
-        self._trades = TradeMemory()
-        self._polls = FundingPolls()
         self._subscriptions = Subscriptions()
         self._crossing = CrossingWatch()
         self._readers: dict[str, tuple[Callable[[wire.Envelope], Any], Callable[..., None]]] = {
             wire.CHANNEL_BOOK: (read_book, self._tell_book),
-            wire.CHANNEL_TRADES: (read_trades, self._tell_trades),
+            wire.CHANNEL_TRADES: (self._read_trades, self._tell_trades),
             wire.CHANNEL_MARKETS: (self._read_markets, self._tell_markets),
             wire.CHANNEL_BLOCKS: (wire.read_block, self._tell_block),
         }
@@ -122,26 +107,6 @@ class DydxV4MarketProtocol(VenueProtocol):
             return trading_pair
         return self.markets.ticker(trading_pair)
 
-    def _choose_markets(self, frame: Frame, messages: list[Message]) -> None:
-        wanted: dict[str, None] = {}
-        for name in self.options.pairs:
-            try:
-                ticker = self.markets.ticker(name)
-            except SymbolError as exc:
-                self.failure = exc
-                return
-            if self.markets.get(ticker).status == FINAL_STATUS:
-                text = f"{ticker} is settled for good: its book is empty for ever, so it is not subscribed"
-                messages.append(self.event(frame, EventKind.REFUSED, sub_seq=len(messages), detail=text))
-                continue
-            wanted[ticker] = None
-        if self.options.pairs and not wanted:
-            self.failure = VenueRefused(f"nothing to record: {', '.join(self.options.pairs)} settled for good")
-        self._wanted = tuple(wanted)
-
-    def _is_wanted(self, ticker: str) -> bool:
-        return not self.options.pairs or ticker in self._wanted
-
     # -- connections -------------------------------------------------------------------------------------------
 
     def connections(self) -> list[ConnectionPlan]:
@@ -157,6 +122,7 @@ class DydxV4MarketProtocol(VenueProtocol):
                 limit_ns = round(SILENCE_S_MAX.get(name, 0.0) * NS_PER_S)
                 stream = self.streams.add(Stream(subscription.id, subscription.id, name, limit_ns=limit_ns))
                 self.streams.resubscribed(stream, frame)
+        self._terms.begin(frame.ts_mono)
         if role == VENUE_ROLE and any(channel.wire == wire.CHANNEL_MARKETS for channel in self.channels):
             self._queue += self._polls.begin(self._wanted, frame)
 
@@ -174,7 +140,14 @@ class DydxV4MarketProtocol(VenueProtocol):
         return []
 
     def due(self, mono_ns: int) -> list[Request]:
-        return [*self._subscriptions.due(mono_ns, self._crossing), *self._polls.due(self._wanted, mono_ns)]
+        requests = self._subscriptions.due(mono_ns, self._crossing)
+        requests += self._polls.due(self._wanted, mono_ns)
+        requests += self._terms.due(self._wanted, mono_ns)
+        return requests + [call for tag in self._repeats.due(mono_ns) for call in self._calls_again(tag, mono_ns)]
+
+    def _on_session_end(self) -> None:
+        self._terms.ended()
+        self._repeats.ended()
 
     def snapshot_request(self, symbol: str) -> RestCall | None:
         return rest.book_call(symbol)
@@ -185,6 +158,9 @@ class DydxV4MarketProtocol(VenueProtocol):
     # -- WebSocket frames --------------------------------------------------------------------------------------
 
     def _on_text(self, frame: Frame) -> list[Message]:
+        if self._is_over(frame):
+            text = f"a frame of making {frame.conn_epoch} of the connection, after making {self._epochs[frame.conn_id]}"
+            return [self.event(frame, EventKind.NOTICE, cause="old connection", detail=text)]
         envelope = wire.decode_envelope(frame.payload)
         match envelope.type:
             case "channel_data" | "channel_batch_data" | "subscribed":
@@ -217,8 +193,10 @@ class DydxV4MarketProtocol(VenueProtocol):
                 key = self._numbers.key(frame, envelope.connection_id)
                 self._numbers.of(key).seen(envelope.message_id, frame.capture_seq, frame.ts_mono)
             raise
-        self._count(frame, envelope, messages)
-        tell(frame, envelope, contents, messages)
+        is_new = self._count(frame, envelope, messages)
+        # Of trades a repeated one is told as that. Anything else would undo what came after it.
+        if is_new or envelope.channel == wire.CHANNEL_TRADES or not self.role_of(frame.conn_id):
+            tell(frame, envelope, contents, messages)
         return messages
 
     def _on_greeting(self, frame: Frame, envelope: wire.Envelope) -> list[Message]:
@@ -261,11 +239,20 @@ class DydxV4MarketProtocol(VenueProtocol):
 
     # -- numbers -----------------------------------------------------------------------------------------------
 
-    def _count(self, frame: Frame, envelope: wire.Envelope, messages: list[Message]) -> None:
-        """Take the frame's number in; call it when the rest of the frame is understood, and before telling of it."""
+    def _count(self, frame: Frame, envelope: wire.Envelope, messages: list[Message]) -> bool:
+        """
+        Take the frame's number in; call it when the rest of the frame is understood, and before telling of it.
+
+        Returns whether the frame is new: a number is given once.
+        """
         key = self._numbers.key(frame, envelope.connection_id)
         numbers = self._numbers.of(key)
-        numbers.seen(envelope.message_id, frame.capture_seq, frame.ts_mono)
+        is_new = numbers.seen(
+            envelope.message_id,
+            frame.capture_seq,
+            frame.ts_mono,
+            is_answer=envelope.type in ("subscribed", "unsubscribed"),
+        )
         if envelope.type == "subscribed":
             subscribed = _id_of(envelope)
             numbers.answered("subscribe", envelope.channel, subscribed)
@@ -275,6 +262,7 @@ class DydxV4MarketProtocol(VenueProtocol):
             numbers.answered("unsubscribe", envelope.channel, _id_of(envelope))
         if not numbers.is_whole:
             self._look_for_losses(frame, key, numbers, messages)
+        return is_new
 
     def _note_carrier(self, frame: Frame, channel: str, id: str, key: str, messages: list[Message]) -> None:
         """A stream begins on a connection. If it was live on another, a reconnect is missing from the capture."""
@@ -300,8 +288,14 @@ class DydxV4MarketProtocol(VenueProtocol):
         for stream in self.streams:
             if self._carriers.get((stream.symbol, stream.stream)) == key:
                 self.mark_stale(frame, stream, "sequence", messages, _describe(lost))
+                self._on_loss(stream)
         if self.role_of(frame.conn_id):
             self._subscriptions.remake(frame.conn_id, frame.ts_mono)
+
+    def _on_loss(self, stream: Stream) -> None:
+        """Frames of a stream may have been lost, some seconds ago."""
+        if stream.stream == "trades":
+            self._trades.doubt(stream.symbol)
 
     # -- what the channels say ---------------------------------------------------------------------------------
 
@@ -337,37 +331,56 @@ class DydxV4MarketProtocol(VenueProtocol):
             take = self._crossing.replace if columns.is_snapshot else self._crossing.change
             take(ticker, zip(*columns.bids, strict=True), zip(*columns.asks, strict=True))
 
+    def _read_trades(self, envelope: wire.Envelope) -> tuple[list[wire.WireTrade], list[Finding]]:
+        found: list[Finding] = []
+        return read_trades(envelope, found), found
+
     def _tell_trades(
-        self, frame: Frame, envelope: wire.Envelope, trades: list[wire.WireTrade], messages: list[Message]
+        self,
+        frame: Frame,
+        envelope: wire.Envelope,
+        contents: tuple[list[wire.WireTrade], list[Finding]],
+        messages: list[Message],
     ) -> None:
+        trades, found = contents
         ticker = envelope.id
         self._carriers.setdefault((ticker, "trades"), self._numbers.key(frame, envelope.connection_id))
         self.heard(frame, ticker, "trades", messages)
         is_history = envelope.type == "subscribed"
-        known = self._trades.newest_block(ticker) if is_history else None
-        told = self._trades.messages(self.venue, ticker, trades, frame, len(messages), is_history=is_history)
-        messages += told
-        if known is not None:
-            self._ask_older_trades(ticker, known, told, page=1)
+        blocks = blocks_of(trades)
+        page = self._trades.snapshot(ticker, blocks) if is_history else None
+        messages += self._trades.messages(self.venue, ticker, trades, frame, len(messages), is_history=is_history)
+        if not is_history:
+            self._trades.live(ticker, blocks)
+        if page is not None:
+            self._queue.append(rest.trades_call(ticker, page))
+        self._say(frame, found, messages, self.streams.get(ticker, "trades"))
 
-    def _ask_older_trades(self, ticker: str, known: int, told: list[Message], *, page: int) -> None:
-        """Ask for trades before those just told, unless these reach back to a block that was known before."""
-        oldest = block_of(told[0].trade_id) if told and isinstance(told[0], Trade) else None
-        if oldest is None or oldest <= known or page > TRADE_PAGES_MAX:
-            return
-        self._queue.append(rest.trades_call(ticker, oldest, f"trades:{known}:{page}:{ticker}"))
-
-    def _read_markets(self, envelope: wire.Envelope) -> list[MarketChange]:
+    def _read_markets(self, envelope: wire.Envelope) -> tuple[list[MarketChange], list[Finding], bool]:
+        found: list[Finding] = []
         if envelope.type == "channel_batch_data":
-            return self.markets.changes(wire.decode_markets_batch(envelope.contents))
-        return self.markets.changes([wire.decode_markets(envelope.contents)])
+            contents = wire.decode_markets_batch(envelope.contents)
+        else:
+            contents = [wire.decode_markets(envelope.contents)]
+        is_listing = any(content.markets for content in contents)
+        return self.markets.changes(contents, found), found, is_listing
 
     def _tell_markets(
-        self, frame: Frame, envelope: wire.Envelope, changes: list[MarketChange], messages: list[Message]
+        self,
+        frame: Frame,
+        envelope: wire.Envelope,
+        contents: tuple[list[MarketChange], list[Finding], bool],
+        messages: list[Message],
     ) -> None:
+        changes, found, is_listing = contents
         key = self._numbers.key(frame, envelope.connection_id)
         self._carriers.setdefault(("", MARKETS_STREAM), key)
         self.heard(frame, "", MARKETS_STREAM, messages)
+        if is_listing:
+            self._look_for_vanished(frame, changes, messages)
+        for change in changes:
+            if change.has_terms:
+                self._termed[change.ticker] = frame.ts_recv
         changes = self._taken(changes)
         for change in changes:
             stream = self.streams.get(change.ticker, "funding")
@@ -376,116 +389,43 @@ class DydxV4MarketProtocol(VenueProtocol):
             self._carriers[change.ticker, "funding"] = key
             self.heard(frame, change.ticker, "funding", messages)
         self._tell_changes(frame, changes, messages)
+        self._say(frame, found, messages, self.streams.get("", MARKETS_STREAM))
 
     def _taken(self, changes: list[MarketChange]) -> list[MarketChange]:
         """Take changes over, and return those to tell of."""
         self.markets.take(changes)
         return [change for change in changes if self._is_wanted(change.ticker)]
 
-    def _tell_changes(self, frame: Frame, changes: list[MarketChange], messages: list[Message]) -> None:
-        for change in changes:
-            if change.has_terms:
-                messages.append(instrument(self.venue, change.ticker, change.after, frame, len(messages)))
-            if change.has_figures:
-                messages.append(
-                    funding_info(self.venue, change.ticker, change.after, frame, len(messages), change.ts_event)
-                )
-
     def _tell_block(
         self, frame: Frame, envelope: wire.Envelope, block: tuple[int, int], messages: list[Message]
     ) -> None:
         self._carriers.setdefault(("", BLOCKS_STREAM), self._numbers.key(frame, envelope.connection_id))
         stream = self.heard(frame, "", BLOCKS_STREAM, messages)
-        if self.block is not None and block < self.block:
-            text = f"block went back from {self.block[0]} to {block[0]}"
+        is_believed = self.chain.hear(block[0], frame.ts_recv)
+        if self.block is not None and (block < self.block or not is_believed):
+            far = "went back" if block < self.block else "leapt"
+            text = f"block {far} from {self.block[0]} to {block[0]}"
             messages.append(
                 self.event(frame, EventKind.TIME_REGRESSION, stream=stream, sub_seq=len(messages), detail=text)
             )
-            return
+            # A chain that begins again, or one wild block, is told by the blocks after it.
+            if not is_believed or block[0] != self.chain.newest:
+                return
         self.block = block
-
-    # -- REST responses ----------------------------------------------------------------------------------------
-
-    def _on_rest(self, frame: Frame, context: Mapping[str, Any]) -> list[Message]:
-        tag = str(context.get("tag", ""))
-        what, _, ticker = tag.partition(":")
-        status = context.get("status", 200)
-        if status != 200:
-            return [self.event(frame, EventKind.REQUEST_FAILED, detail=f"{tag}: HTTP {status}")]
-        match what:
-            case "perpetualMarkets":
-                return self._on_rest_markets(frame, ticker)
-            case "orderbook":
-                return [rest.book_of(self.venue, ticker, frame)]
-            case "trades":
-                return self._on_rest_trades(frame, ticker)
-            case "historicalFunding":
-                return self._on_funding_history(frame)
-            case "time":
-                time = wire.time_ns(wire.decode_time(frame.payload).iso)
-                text = f"the venue's clock reads {(time - frame.ts_recv) / NS_PER_S:+.3f} s against ours at receipt"
-                notice = self.event(frame, EventKind.NOTICE, cause="venue clock", detail=text)
-                return [msgspec.structs.replace(notice, ts_event=time)]
-            case "height":
-                self.block = wire.block_of(wire.decode_block(frame.payload))
-                return []
-            case _:
-                return []
-
-    def _on_rest_markets(self, frame: Frame, ticker: str) -> list[Message]:
-        contents = wire.MarketsContents(markets=wire.decode_market_list(frame.payload).markets)
-        changes = self.markets.changes([contents])
-        messages: list[Message] = []
-        self.markets.take(changes)
-        if not ticker:
-            self._is_awaited = False
-            self._choose_markets(frame, messages)
-        self._tell_changes(
-            frame, [change for change in changes if change.ticker == ticker or self._is_wanted(change.ticker)], messages
-        )
-        return messages
-
-    def _on_rest_trades(self, frame: Frame, what: str) -> list[Message]:
-        trades = checked(wire.decode_trades(frame.payload).trades)
-        known, page, ticker = (*what.split(":", 2), "", "")[:3]
-        is_page = known.isdigit() and page.isdigit() and bool(ticker)
-        told = self._trades.messages(self.venue, ticker if is_page else what, trades, frame, 0, is_history=True)
-        if is_page and any(isinstance(message, Trade) and not message.is_duplicate for message in told):
-            self._ask_older_trades(ticker, int(known), told, page=int(page) + 1)
-        return told
-
-    def _on_funding_history(self, frame: Frame) -> list[Message]:
-        rows = wire.decode_funding_history(frame.payload).historicalFunding
-        messages: list[Message] = []
-        fresh = self._polls.fresh(rows)
-        for row in fresh:
-            messages.append(settled_funding(self.venue, row, frame, len(messages)))
-        self._polls.told(fresh)
-        return messages
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
     def _export(self) -> Any:
         return {
-            "markets": self.markets.export(),
-            "block": self.block,
-            "wanted": self._wanted,
-            "is_awaited": self._is_awaited,
+            **super()._export(),
             "numbers": self._numbers.export(),
             "carriers": [[*stream, key] for stream, key in self._carriers.items()],
-            "trades": self._trades.export(),
-            "settled": self._polls.export(),
         }
 
     def _import(self, state: Any) -> None:
-        self.markets.restore(state["markets"])
-        self.block = tuple(state["block"]) if state["block"] is not None else None
-        self._wanted = tuple(state["wanted"])
-        self._is_awaited = state["is_awaited"]
+        super()._import(state)
         self._numbers.restore(state["numbers"])
         self._carriers = {(symbol, name): key for symbol, name, key in state["carriers"]}
-        self._trades.restore(state["trades"])
-        self._polls.restore(state["settled"])
 
 
 def _id_of(envelope: wire.Envelope) -> str:

@@ -11,7 +11,7 @@ and mark here. `nextFundingRate` is the rate of one hour.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from math import inf, isfinite
 from typing import Any, Final
@@ -21,11 +21,13 @@ import msgspec
 from toolkit.errors import ParseError, SymbolError
 from toolkit.frames import Frame
 from toolkit.messages import FundingInfo, FundingKind, Instrument, InstrumentKind
-from toolkit.venues.dydx_v4.wire import Market, MarketsContents, SettledRate, time_ns
+from toolkit.venues.dydx_v4.items import Finding, ItemReader
+from toolkit.venues.dydx_v4.wire import Market, MarketsContents, OraclePrice, SettledRate, time_ns
 
 __all__ = [
     "FINAL_STATUS",
     "FUNDING_INTERVAL_S",
+    "SETTLED",
     "MarketChange",
     "MarketState",
     "MarketTable",
@@ -70,8 +72,7 @@ class MarketState(msgspec.Struct, frozen=True):
     initial_margin: float | None = None
 
     def merged(self, change: Market) -> MarketState:
-        """The state after a change, whose absent fields stay. Raises ParseError for a number that cannot be."""
-        _check(change)
+        """The state after a change, whose absent fields stay."""
         # A market that has no oracle price yet is sent with 0.
         oracle_price = change.oraclePrice or self.oracle_price
         prev_day_price = self.prev_day_price
@@ -118,19 +119,44 @@ def _or(new: float | None, old: float | None) -> float | None:
     return old if new is None else new
 
 
-def _check(change: Market) -> None:
-    for name in ("priceChange24H", "nextFundingRate"):
-        value = getattr(change, name)
-        if value is not None and not isfinite(value):
-            raise ParseError(f"{name} {value}: expected a finite number")
-    for name in ("oraclePrice", "volume24H", "openInterest", "initialMarginFraction"):
-        value = getattr(change, name)
-        if value is not None and not 0 <= value < inf:
-            raise ParseError(f"{name} {value}: expected a finite number of 0 or more")
-    for name in ("tickSize", "stepSize"):
-        value = getattr(change, name)
-        if value is not None and not 0 < value < inf:
-            raise ParseError(f"{name} {value}: expected a finite number above 0")
+def _check(change: Market, found: list[Finding]) -> None:
+    """A number that cannot be is left out, and so stays what it was."""
+    for names, is_so, expected in _RANGES:
+        for name in names:
+            value = getattr(change, name)
+            if value is not None and not is_so(value):
+                setattr(change, name, None)
+                kind = f"market: {name}"
+                found.append(Finding(f"{kind} is {value}, expected {expected}; it is left out", kind=kind))
+
+
+_RANGES: Final[tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...]] = (
+    (
+        ("oraclePrice", "volume24H", "openInterest", "initialMarginFraction"),
+        lambda value: 0 <= value < inf,
+        "a finite number of 0 or more",
+    ),
+    (("tickSize", "stepSize"), lambda value: 0 < value < inf, "a finite number above 0"),
+)
+
+
+def _check_oracle(oracle: OraclePrice, found: list[Finding]) -> None:
+    if not 0 <= oracle.oraclePrice < inf:
+        raise ParseError(f"oraclePrice {oracle.oraclePrice}: expected a finite number of 0 or more")
+    if oracle.effectiveAt is not None:
+        time_ns(oracle.effectiveAt)
+
+
+def _check_settled(row: SettledRate, found: list[Finding]) -> None:
+    if not isfinite(row.rate) or not 0 < row.price < inf:
+        raise ParseError(f"a rate of {row.rate} at the price {row.price}: expected finite numbers, the price above 0")
+    time_ns(row.effectiveAt)
+
+
+_MARKET: Final = ItemReader(Market, "market", _check)
+_ORACLE: Final = ItemReader(OraclePrice, "oracle price", _check_oracle)
+#: Reads settled rates one by one.
+SETTLED: Final = ItemReader(SettledRate, "settled rate", _check_settled)
 
 
 class MarketChange(msgspec.Struct, frozen=True):
@@ -178,26 +204,48 @@ class MarketTable:
         """What is known of a market; nothing but None if it was never heard of."""
         return self._markets.get(ticker, _UNKNOWN)
 
-    def changes(self, contents: Iterable[MarketsContents]) -> list[MarketChange]:
-        """What content objects say, in their order, not yet taken over. Raises ParseError."""
+    def changes(
+        self, contents: Iterable[MarketsContents], found: list[Finding], *, are_terms_only: bool = False
+    ) -> list[MarketChange]:
+        """
+        What content objects say, in their order, not yet taken over.
+
+        Args:
+            contents: The objects.
+            found: Takes what is odd about them; a market that cannot be read takes no other along.
+            are_terms_only: Leave out prices and figures: something newer is known of them, or nobody asked.
+        """
         states: dict[str, MarketState] = {}
         changes: list[MarketChange] = []
 
         def add(ticker: str, change: Market, *, ts_event: int | None = None, is_snapshot: bool = False) -> None:
             if not ticker:
-                raise ParseError("a market without a ticker")
+                found.append(Finding("a market without a ticker", is_lost=True))
+                return
+            if are_terms_only:
+                change = Market(
+                    status=change.status,
+                    tickSize=change.tickSize,
+                    stepSize=change.stepSize,
+                    initialMarginFraction=change.initialMarginFraction,
+                )
             before = states.get(ticker) or self.get(ticker)
             after = states[ticker] = before.merged(change)
             changes.append(MarketChange(ticker, before, after, ts_event, is_snapshot))
 
         for content in contents:
-            for ticker, market in content.markets.items():
-                add(ticker, market, is_snapshot=True)
-            for ticker, market in content.trading.items():
-                add(ticker, market)
-            for ticker, oracle in content.oraclePrices.items():
-                ts_event = time_ns(oracle.effectiveAt) if oracle.effectiveAt is not None else None
-                add(ticker, Market(oraclePrice=oracle.oraclePrice), ts_event=ts_event)
+            for ticker, raw in (content.markets or {}).items():
+                # One that cannot be read is listed all the same.
+                add(ticker, _MARKET.read(raw, found, ticker) or Market(), is_snapshot=True)
+            for ticker, raw in (content.trading or {}).items():
+                market = _MARKET.read(raw, found, ticker)
+                if market is not None:
+                    add(ticker, market)
+            for ticker, raw in (content.oraclePrices or {}).items():
+                oracle = _ORACLE.read(raw, found, ticker)
+                if oracle is not None:
+                    ts_event = time_ns(oracle.effectiveAt) if oracle.effectiveAt is not None else None
+                    add(ticker, Market(oraclePrice=oracle.oraclePrice), ts_event=ts_event)
         return changes
 
     def take(self, changes: Iterable[MarketChange]) -> None:
@@ -269,9 +317,7 @@ def funding_info(
 
 
 def settled_funding(venue: str, row: SettledRate, frame: Frame, sub_seq: int) -> FundingInfo:
-    """A rate that was charged. Raises ParseError for a number that cannot be."""
-    if not isfinite(row.rate) or not 0 < row.price < inf:
-        raise ParseError(f"a rate of {row.rate} at the price {row.price}: expected finite numbers, the price above 0")
+    """A rate that was charged, and the price it was charged at: neither says anything of the present."""
     return FundingInfo(
         venue,
         row.ticker,

@@ -29,6 +29,8 @@ ANSWER_S_MAX: Final = 30
 GRACE_S_UNSENT: Final = 25
 #: An imported file with more holes than this, in a quarter of its numbers, is a selection of channels, not a loss.
 SELECTION_HOLES: Final = 8
+#: Answers of a connection that are remembered: it carries a few dozen subscriptions.
+ANSWERS_REMEMBERED: Final = 128
 #: Connections whose numbers are remembered; an import may hold frames of many.
 CONNECTIONS_REMEMBERED: Final = 256
 
@@ -69,6 +71,7 @@ class _State(msgspec.Struct):
         has_requests: Whether the frames show what we sent; an imported capture does not.
         seen_count: Frames with a number.
         is_selection: Whether the capture holds a part of the channels only.
+        answers: The numbers of answers that came, which may be late; the newest ones.
     """
 
     last: int | None = None
@@ -80,6 +83,7 @@ class _State(msgspec.Struct):
     has_requests: bool = False
     seen_count: int = 0
     is_selection: bool = False
+    answers: list[int] = []
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -115,17 +119,27 @@ class MessageNumbers:
         self._expire(mono_ns)
         state.outstanding.append(Outstanding(kind, channel, id, capture_seq, mono_ns))
 
-    def seen(self, number: int, capture_seq: int, mono_ns: int) -> None:
-        """A frame came with that number."""
+    def seen(self, number: int, capture_seq: int, mono_ns: int, *, is_answer: bool = False) -> bool:
+        """
+        A frame came with that number; returns whether it is the first one with it.
+
+        Of an answer (`is_answer`) that holds after its number was given up for lost, too.
+        """
         state = self._state
         state.seen_count += 1
+        is_new = True
+        if is_answer:
+            is_new = number not in state.answers
+            state.answers = [*state.answers[1 - ANSWERS_REMEMBERED :], number]
         if state.last is None or number == state.last + 1:
             state.last = number
         elif number > state.last:
             self._pass_over(state.last + 1, number - 1, capture_seq, mono_ns)
             state.last = number
-        elif state.holes:
-            self._fill(number)
+        else:
+            was_missing = bool(state.holes) and self._fill(number)
+            is_new = is_new and (is_answer or was_missing)
+        return is_new
 
     def answered(self, kind: str, channel: str, id: str) -> None:
         """A request was answered, for good or ill. Nothing happens if none is known: it was sent before our frames."""
@@ -184,7 +198,7 @@ class MessageNumbers:
             state.holes.append(Hole(first, last, capture_seq, mono_ns))
             state.missing += last - first + 1
 
-    def _fill(self, number: int) -> None:
+    def _fill(self, number: int) -> bool:
         state = self._state
         for index, hole in enumerate(state.holes):
             if hole.first <= number <= hole.last:
@@ -193,7 +207,8 @@ class MessageNumbers:
                 state.holes[index : index + 1] = [part for part in (left, right) if part.size]
                 state.missing -= 1
                 state.void = min(state.void, state.missing)
-                break
+                return True
+        return False
 
     def _expire(self, mono_ns: int) -> None:
         state = self._state

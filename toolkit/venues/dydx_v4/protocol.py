@@ -6,17 +6,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
+import msgspec
+
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError, ParseError, VenueRefused
-from toolkit.frames import Frame
+from toolkit.frames import REST_OUT, Frame
 from toolkit.messages import EventKind, Message
 from toolkit.protocol import ConnectionPlan, ProtocolOptions, Request
 from toolkit.streams import Stream
-from toolkit.venues.dydx_v4 import accounts_wire, wire
+from toolkit.venues.dydx_v4 import accounts_read, accounts_wire, wire
 from toolkit.venues.dydx_v4.accounts import AccountStreams
 from toolkit.venues.dydx_v4.accounts_rest import ACCOUNT_REPLIES
 from toolkit.venues.dydx_v4.auth import CHILD_NUMBER_MIN, DydxV4Auth
 from toolkit.venues.dydx_v4.errors import is_about_jurisdiction
+from toolkit.venues.dydx_v4.items import Finding
 from toolkit.venues.dydx_v4.market import BLOCKS_STREAM, HEARTBEAT, SILENCE_S_MAX, DydxV4MarketProtocol
 from toolkit.venues.dydx_v4.subscriptions import PARENT, VENUE_ROLE, Subscription
 
@@ -35,7 +38,7 @@ class DydxV4Protocol(DydxV4MarketProtocol):
     Raises ConfigError for an account that is none, more of them than a connection carries, or `parent` without any.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __init__(self, options: ProtocolOptions) -> None:
         super().__init__(replace(options, channels=tuple(name for name in options.channels if name != PARENT)))
@@ -80,10 +83,12 @@ class DydxV4Protocol(DydxV4MarketProtocol):
             super()._subscribe(frame, role)
             return
         channel = accounts_wire.CHANNEL_PARENT if self._is_parent else accounts_wire.CHANNEL_SUBACCOUNT
-        wanted = [Subscription(channel, name) for name in self._accounts]
+        # Orders end by the height of the chain, as this connection tells it: another one may be ahead.
+        wanted = [
+            Subscription(wire.CHANNEL_BLOCKS, ""),
+            *(Subscription(channel, name) for name in self._accounts),
+        ]
         if not self._hears_blocks:
-            # Orders end by the height of the chain.
-            wanted.insert(0, Subscription(wire.CHANNEL_BLOCKS, ""))
             limit_ns = round(SILENCE_S_MAX[BLOCKS_STREAM] * NS_PER_S)
             stream = self.streams.add(Stream("", "", BLOCKS_STREAM, limit_ns=limit_ns))
             self.streams.resubscribed(stream, frame)
@@ -96,6 +101,17 @@ class DydxV4Protocol(DydxV4MarketProtocol):
         has_venue = any(plan.role == VENUE_ROLE for plan in self._market_connections())
         return has_venue and any(channel.wire == wire.CHANNEL_BLOCKS for channel in self.channels)
 
+    def _on_sent(self, frame: Frame) -> None:
+        super()._on_sent(frame)
+        if frame.kind == REST_OUT:
+            context = msgspec.json.decode(frame.context or "{}")
+            if not context.get("id"):
+                self.accounts.asked(str(context.get("tag", "")), frame.capture_seq)
+        elif self.role_of(frame.conn_id) == ROLE:
+            request = wire.decode_request(frame.payload)
+            if (request.type, request.channel) == ("subscribe", wire.CHANNEL_BLOCKS):
+                self.accounts.hears_blocks = True
+
     def _on_session_end(self) -> None:
         self.accounts.session_ended()
         super()._on_session_end()
@@ -105,14 +121,20 @@ class DydxV4Protocol(DydxV4MarketProtocol):
 
     # -- frames ------------------------------------------------------------------------------------------------
 
-    def _read_account(self, envelope: wire.Envelope) -> list[accounts_wire.Contents]:
+    def _read_account(self, envelope: wire.Envelope) -> tuple[list[accounts_wire.Contents], list[Finding]]:
         address, _, number = envelope.id.partition("/")
         if not (address and number.isascii() and number.isdigit() and len(number) <= 6):
             raise ParseError(f"an account with the id {envelope.id!r}, expected an address, / and a number")
-        return accounts_wire.read_contents(envelope.contents, is_batch=envelope.type == "channel_batch_data")
+        found: list[Finding] = []
+        is_batch = envelope.type == "channel_batch_data"
+        return accounts_read.read_contents(envelope.contents, found, is_batch=is_batch), found
 
     def _tell_account(
-        self, frame: Frame, envelope: wire.Envelope, contents: list[accounts_wire.Contents], messages: list[Message]
+        self,
+        frame: Frame,
+        envelope: wire.Envelope,
+        contents: tuple[list[accounts_wire.Contents], list[Finding]],
+        messages: list[Message],
     ) -> None:
         # An import takes whatever comes; who recorded asked for what he wants.
         if envelope.id not in self._accounts and self.role_of(frame.conn_id):
@@ -120,24 +142,37 @@ class DydxV4Protocol(DydxV4MarketProtocol):
         is_parent = envelope.channel == accounts_wire.CHANNEL_PARENT
         root = self.accounts.follow(envelope.id, is_parent=is_parent)
         self._carriers["", root.stream] = self._numbers.key(frame, envelope.connection_id)
+        parts, found = contents
         self.accounts.tell(
             frame,
             envelope.id,
-            contents,
+            parts,
             messages,
             is_parent=is_parent,
             is_snapshot=envelope.type == "subscribed",
-            number=envelope.subaccountNumber,
+            number=accounts_read.read_number(envelope.subaccountNumber, found),
             queue=self._queue,
         )
+        self._say(frame, found, messages, self.streams.get("", root.stream))
 
     def _tell_block(
         self, frame: Frame, envelope: wire.Envelope, block: tuple[int, int], messages: list[Message]
     ) -> None:
-        super()._tell_block(frame, envelope, block, messages)
-        if self.block is not None and self.block[0] > self.accounts.height:
-            self.accounts.height = self.block[0]
-            self.accounts.passed(frame, messages)
+        is_own = self.role_of(frame.conn_id) == ROLE
+        if not (is_own and self._hears_blocks):
+            super()._tell_block(frame, envelope, block, messages)
+        self.accounts.block(frame, block[0], messages, is_own=is_own)
+
+    def _note_carrier(self, frame: Frame, channel: str, id: str, key: str, messages: list[Message]) -> None:
+        # The stream of blocks is that of the market's connection, where there is one.
+        is_second = channel == wire.CHANNEL_BLOCKS and self._hears_blocks and self.role_of(frame.conn_id) == ROLE
+        if not is_second:
+            super()._note_carrier(frame, channel, id, key, messages)
+
+    def _on_loss(self, stream: Stream) -> None:
+        super()._on_loss(stream)
+        if stream.stream.startswith("account "):
+            self.accounts.lost_frames(stream.stream.removeprefix("account "))
 
     def _on_error(self, frame: Frame, envelope: wire.Envelope) -> list[Message]:
         messages = super()._on_error(frame, envelope)
@@ -163,14 +198,27 @@ class DydxV4Protocol(DydxV4MarketProtocol):
         if what not in ACCOUNT_REPLIES:
             return super()._on_rest(frame, context)
         if status == 403:
-            self._give_up()
+            # One of several ways to ask: the stream, and the other ones, may be served all the same.
             self.accounts.refused(tag)
-            text = f"{tag}: the venue does not serve accounts from this country (HTTP 403)"
+            text = f"{tag}: the venue does not serve this here (HTTP 403); it is not asked again"
             return [self.event(frame, EventKind.REFUSED, cause="account", detail=text)]
         is_missing = status == 404 and what != "accountOrder"
         if status != 200 and not is_missing:
             return super()._on_rest(frame, context)
-        return self.accounts.on_reply(frame, tag, is_parent=self._is_parent, is_missing=is_missing, queue=self._queue)
+        request = context.get("id")
+        seq = request if isinstance(request, int) and request > 0 else None
+        found: list[Finding] = []
+        messages = self.accounts.on_reply(
+            frame, tag, seq, found, is_parent=self._is_parent, is_missing=is_missing, queue=self._queue
+        )
+        self._say(frame, found, messages)
+        return messages
+
+    def _on_unanswered(self, frame: Frame, tag: str, messages: list[Message]) -> None:
+        if tag.partition(":")[0] in ACCOUNT_REPLIES:
+            self.accounts.unanswered(tag, frame.ts_mono)
+        else:
+            super()._on_unanswered(frame, tag, messages)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 

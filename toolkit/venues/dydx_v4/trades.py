@@ -16,12 +16,18 @@ from typing import Any, Final
 from toolkit.errors import ParseError
 from toolkit.frames import Frame
 from toolkit.messages import Message, Side, Trade
+from toolkit.venues.dydx_v4.items import Finding, ItemReader
+from toolkit.venues.dydx_v4.memory import remember
+from toolkit.venues.dydx_v4.pages import Page
 from toolkit.venues.dydx_v4.wire import Envelope, WireTrade, decode_trades, decode_trades_batch, time_ns
 
-__all__ = ["TradeMemory", "block_of", "checked", "read_trades"]
+__all__ = ["TRADES", "TradeMemory", "block_of", "blocks_of", "read_trades"]
 
-#: Trades kept per market to recognise a repeated one: the longest history on subscribing is 1000.
+#: Trades kept per market to recognise a repeated one: the longest history on subscribing is 1000, so is a page.
 REMEMBERED: Final = 4096
+#: Trades of so many blocks may have been in frames that were lost without our noticing yet: it takes 30 s at most, at
+#: two blocks a second at most.
+BLOCKS_IN_DOUBT: Final = 100
 
 _SIDES: Final = {"BUY": Side.BUY, "SELL": Side.SELL}
 #: What the taker's order was, in our words; an ordinary one needs none.
@@ -40,35 +46,43 @@ def block_of(trade_id: str) -> int | None:
     return int(trade_id[:8], 16) if _EVENT_ID.fullmatch(trade_id) else None
 
 
-def read_trades(envelope: Envelope) -> list[WireTrade]:
-    """The trades in a frame of `v4_trades`, checked. Raises ParseError."""
+def blocks_of(trades: Sequence[WireTrade]) -> list[int]:
+    """The blocks of trades whose ids say theirs."""
+    return [block for block in map(block_of, (trade.id for trade in trades)) if block is not None]
+
+
+def read_trades(envelope: Envelope, found: list[Finding]) -> list[WireTrade]:
+    """The trades in a frame of `v4_trades`, one by one. Raises ParseError where none can be told apart."""
     if not envelope.id:
         raise ParseError("trades without the id of their market")
-    if envelope.type == "channel_batch_data":
-        trades = [trade for part in decode_trades_batch(envelope.contents) for trade in part.trades]
-    else:
-        trades = decode_trades(envelope.contents).trades
-    return checked(trades)
+    parts = decode_trades_batch(envelope.contents) if envelope.type == "channel_batch_data" else None
+    if parts is None:
+        parts = [decode_trades(envelope.contents)]
+    return [trade for part in parts for trade in TRADES.read_all(part.trades, found)]
 
 
-def checked(trades: list[WireTrade]) -> list[WireTrade]:
-    """The same trades. Raises ParseError if one of them cannot be."""
-    for trade in trades:
-        if trade.side not in _SIDES:
-            raise ParseError(f"trade side {trade.side!r}, expected 'BUY' or 'SELL'")
-        if not (0 < trade.price < inf and 0 <= trade.size < inf):
-            raise ParseError(f"trade {trade.price} x {trade.size}: expected a positive price and a size")
-        if not trade.id:
-            raise ParseError("a trade without an id")
-        time_ns(trade.createdAt)
-    return trades
+def _check(trade: WireTrade, found: list[Finding]) -> None:
+    if trade.side not in _SIDES:
+        raise ParseError(f"trade side {trade.side!r}, expected 'BUY' or 'SELL'")
+    if not (0 < trade.price < inf and 0 <= trade.size < inf):
+        raise ParseError(f"trade {trade.price} x {trade.size}: expected a positive price and a size")
+    if not trade.id:
+        raise ParseError("a trade without an id")
+    time_ns(trade.createdAt)
+
+
+#: Reads trades one by one.
+TRADES: Final = ItemReader(WireTrade, "trade", _check)
 
 
 class TradeMemory:
-    """The ids of the newest trades of every market."""
+    """The ids of the newest trades of every market, and up to which block all of them were told."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, dict[str, None]] = {}
+        self._seen: dict[str, dict[str, int]] = {}
+        self._told_to: dict[str, int] = {}
+        #: The newest block of what was missed, where pages of it are still to come.
+        self._paging: dict[str, int] = {}
 
     def messages(
         self, venue: str, ticker: str, trades: Sequence[WireTrade], frame: Frame, sub_seq: int, *, is_history: bool
@@ -93,9 +107,7 @@ class TradeMemory:
         for trade in trades:
             is_duplicate = trade.id in seen
             if not is_duplicate:
-                seen[trade.id] = None
-                if len(seen) > REMEMBERED:
-                    del seen[next(iter(seen))]
+                remember(seen, trade.id, block_of(trade.id) or 0, REMEMBERED, is_held=ticker in self._paging)
             messages.append(
                 Trade(
                     venue,
@@ -116,18 +128,57 @@ class TradeMemory:
             )
         return messages
 
-    def newest_block(self, ticker: str) -> int | None:
-        """Height of the highest block that a remembered trade of the market is in."""
-        heights = (block_of(trade_id) for trade_id in self._seen.get(ticker, ()))
-        return max((height for height in heights if height is not None), default=None)
+    def snapshot(self, ticker: str, blocks: Sequence[int]) -> Page | None:
+        """
+        A subscription was answered with the newest trades, in those blocks: the page before them, if any was missed.
+
+        What came before the first subscription was not.
+        """
+        if not blocks:
+            return None
+        top, oldest = max(blocks), min(blocks)
+        goal = self._told_to.setdefault(ticker, top)
+        if oldest <= goal:
+            self._told_to[ticker] = max(goal, top)
+            self._paging.pop(ticker, None)
+            return None
+        self._paging[ticker] = top
+        return Page(1, goal, top, oldest)
+
+    def live(self, ticker: str, blocks: Sequence[int]) -> None:
+        """The stream told of all trades in those blocks."""
+        if blocks and ticker not in self._paging:
+            self._told_to[ticker] = max(self._told_to.get(ticker, 0), *blocks)
+
+    def page(self, ticker: str, page: Page, blocks: Sequence[int], new_count: int) -> Page | None:
+        """A page came: the next one, None if nothing is missing any more."""
+        following = page.following(blocks, new_count)
+        if following is None:
+            self._told_to[ticker] = max(self._told_to.get(ticker, 0), page.top)
+            if self._paging.get(ticker, 0) <= page.top:
+                self._paging.pop(ticker, None)
+        return following
+
+    def doubt(self, ticker: str) -> None:
+        """Frames may have been lost a while ago."""
+        if ticker in self._told_to:
+            self._told_to[ticker] = max(0, self._told_to[ticker] - BLOCKS_IN_DOUBT)
 
     def export(self) -> Any:
         """Everything, for a checkpoint."""
-        return {ticker: list(seen) for ticker, seen in self._seen.items()}
+        return {
+            "seen": {ticker: list(seen) for ticker, seen in self._seen.items()},
+            "told_to": dict(self._told_to),
+            "paging": dict(self._paging),
+        }
 
     def restore(self, state: Any) -> None:
         """Become what `export` described."""
-        self._seen = {ticker: dict.fromkeys(seen) for ticker, seen in state.items()}
+        self._seen = {
+            ticker: {trade_id: block_of(trade_id) or 0 for trade_id in seen} for ticker, seen in state["seen"].items()
+        }
+        self._told_to = dict(state["told_to"])
+        self._paging = dict(state["paging"])
 
 
 def _id(trade: WireTrade) -> str:

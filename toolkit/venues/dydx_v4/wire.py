@@ -94,7 +94,7 @@ class Envelope(msgspec.Struct, gc=False):
     id: str = ""
     contents: msgspec.Raw = msgspec.Raw(b"")
     message: str = ""
-    subaccountNumber: int | None = None
+    subaccountNumber: Any = None
 
 
 class _ObjectLevel(msgspec.Struct, gc=False):
@@ -135,9 +135,9 @@ class WireTrade(msgspec.Struct, gc=False):
 
 
 class TradeList(msgspec.Struct, gc=False):
-    """Trades: newest first in a snapshot and in REST, ascending in an update."""
+    """Trades, not read yet: newest first in a snapshot and in REST, ascending in an update."""
 
-    trades: list[WireTrade]
+    trades: list[msgspec.Raw]
 
 
 class Market(msgspec.Struct):
@@ -162,17 +162,17 @@ class OraclePrice(msgspec.Struct):
 
 
 class MarketsContents(msgspec.Struct):
-    """`v4_markets`: everything (`markets`), changed fields (`trading`), or new oracle prices. By ticker."""
+    """`v4_markets`: everything (`markets`), changed fields (`trading`), or new oracle prices. By ticker, not read yet."""
 
-    markets: dict[str, Market] = {}
-    trading: dict[str, Market] = {}
-    oraclePrices: dict[str, OraclePrice] = {}
+    markets: dict[str, msgspec.Raw] | None = None
+    trading: dict[str, msgspec.Raw] | None = None
+    oraclePrices: dict[str, msgspec.Raw] | None = None
 
 
 class MarketList(msgspec.Struct):
     """REST `perpetualMarkets`."""
 
-    markets: dict[str, Market]
+    markets: dict[str, msgspec.Raw]
 
 
 class Block(msgspec.Struct, gc=False):
@@ -193,9 +193,9 @@ class SettledRate(msgspec.Struct, gc=False):
 
 
 class FundingHistory(msgspec.Struct):
-    """REST `historicalFunding`, newest first."""
+    """REST `historicalFunding`, newest first, not read yet."""
 
-    historicalFunding: list[SettledRate]
+    historicalFunding: list[msgspec.Raw]
 
 
 class Time(msgspec.Struct):

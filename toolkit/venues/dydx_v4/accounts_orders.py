@@ -1,0 +1,171 @@
+"""
+What is remembered of an order, and what a word about it means beside that.
+
+The venue's id of an order is a hash of its subaccount, its owner's number, its market and its flags. Whoever uses a
+number again gets the id again, so an id may stand for several orders, one after the other. Which of them a word or a
+fill is about is told by what the venue gives: the block an order was taken in at, its last block or time, and else the
+block of the word.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Final, Literal
+
+import msgspec
+
+from toolkit.account_messages import TERMINAL_ORDER_STATES, OrderState
+from toolkit.messages import Side
+from toolkit.venues.dydx_v4 import accounts_wire as wire
+from toolkit.venues.dydx_v4.accounts_status import STATUSES, order_state
+from toolkit.venues.dydx_v4.wire import time_ns
+
+__all__ = ["OrderMemory", "Source", "is_another", "merged", "says_more", "successor"]
+
+#: Where an order was read: a change of it, the list after a subscribe, or a REST reply, which is behind both.
+Source = Literal["stream", "snapshot", "rest"]
+
+#: So many starts of orders with one id are remembered, for fills that come late.
+STARTS_MAX: Final = 32
+
+
+class OrderMemory(msgspec.Struct):
+    """
+    What was last told of an order.
+
+    Attributes:
+        ticker: Its market.
+        facts: Everything that makes a word about it news.
+        state: As it is for us: a cancel under way stays one until it has ended.
+        side: None while the venue has not said.
+        size: Likewise.
+        filled: What is filled in blocks, as the venue says.
+        price: Limit price.
+        good_til: The last block that may hold it; None for one that does not end with a block.
+        good_til_time: The last time at which a block may hold it, ns; None for one that ends with a block.
+        created: Block it was taken in at; None where the venue does not say.
+        height: Block of the newest word about it; None where it is not known.
+        reason: Why it was removed.
+        is_short_term: Whether its end is a block.
+        is_inferred: Whether the venue has not said that it ended, but the height of the chain.
+        generation: How many orders had the id before.
+        starts: Blocks from which on the id stood for another order, ascending; the newest ones.
+    """
+
+    ticker: str
+    facts: tuple[str | float | int | None, ...] = ()
+    state: OrderState = OrderState.OPEN
+    side: Side | None = None
+    size: float | None = None
+    filled: float | None = None
+    price: float | None = None
+    good_til: int | None = None
+    good_til_time: int | None = None
+    created: int | None = None
+    height: int | None = None
+    reason: str = ""
+    is_short_term: bool = False
+    is_inferred: bool = False
+    generation: int = 0
+    starts: list[int] = []
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended."""
+        return self.state in TERMINAL_ORDER_STATES
+
+    def generation_at(self, height: int) -> int:
+        """Which order of that id a fill in that block is of."""
+        return self.generation - len(self.starts) + bisect_right(self.starts, height)
+
+
+def is_another(row: wire.Order, known: OrderMemory, source: Source, height: int | None) -> bool:
+    """
+    Whether a word is about a later order than the known one of the same id.
+
+    Args:
+        row: The word.
+        known: What is remembered.
+        source: Where it was read.
+        height: Block of the frame or snapshot that has it; None for a REST reply and where it is not said.
+    """
+    if not known.facts:
+        return False
+    if row.createdAtHeight is not None and known.created is not None and row.createdAtHeight != known.created:
+        return row.createdAtHeight > known.created
+    if not known.is_done:
+        return False
+    is_end = STATUSES.get(row.status) in TERMINAL_ORDER_STATES
+    if _is_short_term(row, known):
+        if row.goodTilBlock is None:
+            return False
+        if known.good_til is None:
+            return source == "stream" and not is_end
+        return row.goodTilBlock > known.good_til
+    until = time_ns(row.goodTilBlockTime) if row.goodTilBlockTime is not None else None
+    if until is not None and known.good_til_time is not None and until > known.good_til_time:
+        return True
+    if is_end and (row.totalFilled, row.size) == (known.filled, known.size):
+        return False
+    word = row.updatedAtHeight if row.updatedAtHeight is not None or source == "rest" else height
+    if word is not None and known.height is not None:
+        # Frames of one connection come in the order of what they say, also within a block.
+        return word > known.height or (word == known.height and source == "stream" and not is_end)
+    return source == "stream" and not is_end
+
+
+def successor(row: wire.Order, known: OrderMemory, height: int) -> OrderMemory:
+    """What is known of the next order of an id, before its first word; `height` is the chain's."""
+    start = row.createdAtHeight if row.createdAtHeight is not None else height
+    starts = [*known.starts, max(start, known.height or 0, *known.starts)][-STARTS_MAX:]
+    return OrderMemory(row.ticker, generation=known.generation + 1, starts=starts)
+
+
+def merged(row: wire.Order, known: OrderMemory, source: Source, height: int | None) -> OrderMemory:
+    """What is known of an order with that word about it; arguments as for `is_another`."""
+    good_til = row.goodTilBlock if row.goodTilBlock is not None else known.good_til
+    until = time_ns(row.goodTilBlockTime) if row.goodTilBlockTime is not None else known.good_til_time
+    # One that lives and has a later last block was replaced.
+    is_replaced = bool(known.facts) and not known.is_done and (good_til or 0) > (known.good_til or 0)
+    size = row.size if row.size is not None else known.size
+    filled = row.totalFilled if row.totalFilled is not None or is_replaced else known.filled
+    state = order_state(row.status, row.reason, filled, size, known.state)
+    reason = row.reason
+    if known.state is OrderState.PENDING_CANCEL and state not in TERMINAL_ORDER_STATES and not is_replaced:
+        # A word that was under way when it was dropped, or a fill in a block, does not bring it back.
+        state, reason = known.state, reason or known.reason
+    price = row.price if row.price is not None else known.price
+    updated = row.updatedAt.isoformat() if row.updatedAt is not None else None
+    word = row.updatedAtHeight if row.updatedAtHeight is not None or source != "stream" else height
+    return OrderMemory(
+        row.ticker,
+        (row.status, row.reason, filled, size, price, row.triggerPrice, good_til, updated),
+        state,
+        wire.SIDES[row.side] if row.side is not None else known.side,
+        size,
+        filled,
+        price,
+        good_til,
+        until,
+        row.createdAtHeight if row.createdAtHeight is not None else known.created,
+        known.height if word is None else max(word, known.height or 0),
+        reason,
+        _is_short_term(row, known),
+        False,
+        known.generation,
+        known.starts,
+    )
+
+
+def says_more(new: OrderMemory, known: OrderMemory, source: Source) -> bool:
+    """Whether a word about an order is not what is known already, nor older."""
+    if new.facts == known.facts or (known.is_done and not new.is_done):
+        return False
+    if source == "rest":
+        is_end = new.is_done and (not known.is_done or (known.is_inferred and new.state is not known.state))
+        return is_end or (new.filled or 0.0) > (known.filled or 0.0)
+    return True
+
+
+def _is_short_term(row: wire.Order, known: OrderMemory) -> bool:
+    return row.is_short_term or (row.orderFlags is None and known.is_short_term)

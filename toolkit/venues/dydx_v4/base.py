@@ -1,0 +1,121 @@
+"""
+What dYdX v4's protocols do about what is odd: items that cannot be read, connections that are over, polls that nobody
+answers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from toolkit.frames import Frame
+from toolkit.messages import EventKind, Message
+from toolkit.protocol import ProtocolOptions, VenueProtocol
+from toolkit.streams import Stream
+from toolkit.venues.dydx_v4.funding_polls import Repeats
+from toolkit.venues.dydx_v4.items import Finding
+
+__all__ = ["DydxV4Base"]
+
+#: What is odd is said once, for so many kinds of it.
+SAID_MAX: Final = 500
+
+_decode_details = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class DydxV4Base(VenueProtocol):
+    """The part of the protocols that no channel is about."""
+
+    #: Streams of what is polled, by the first word of the request's tag: stale while it is not answered.
+    _POLLED: Final = {"historicalFunding": "settled", "terms": "terms"}
+
+    def __init__(self, options: ProtocolOptions) -> None:
+        super().__init__(options)
+        self._repeats = Repeats()
+        self._epochs: dict[int, int] = {}
+        self._said: dict[str, None] = {}
+        #: When polls were last answered, ns, by symbol and stream.
+        self._polled: dict[tuple[str, str], int] = {}
+
+    # -- what is odd -------------------------------------------------------------------------------------------
+
+    def _say(self, frame: Frame, found: list[Finding], messages: list[Message], stream: Stream | None = None) -> None:
+        """Tell what was odd in a frame that is otherwise understood: each item that is lost, every other oddity once."""
+        for finding in found:
+            if finding.is_lost:
+                self.parse_error_count += 1
+            else:
+                kind = finding.kind or finding.text
+                if kind in self._said or len(self._said) >= SAID_MAX:
+                    continue
+                self._said[kind] = None
+            about = stream
+            if finding.symbol:
+                about = Stream(finding.symbol, finding.symbol, stream.stream if stream is not None else "")
+            messages.append(
+                self.event(
+                    frame,
+                    EventKind.PARSE_ERROR if finding.is_lost else EventKind.NOTICE,
+                    stream=about,
+                    sub_seq=len(messages),
+                    cause="" if finding.is_lost else "unknown",
+                    detail=finding.text,
+                )
+            )
+
+    def _on_control(self, frame: Frame) -> list[Message]:
+        details = _decode_details(frame.payload)
+        event = details.get("event")
+        if event == "connected":
+            self._epochs[frame.conn_id] = frame.conn_epoch
+        elif event == "disconnected" and self._is_over(frame):
+            return [self.event(frame, EventKind.DISCONNECTED, detail="an older making of the connection")]
+        messages = super()._on_control(frame)
+        if event == "request_failed":
+            self._on_unanswered(frame, str(details.get("tag", "")), messages)
+        return messages
+
+    def _on_unanswered(self, frame: Frame, tag: str, messages: list[Message]) -> None:
+        """A request got no answer of use: it is made again, and what it asks for is stale where it is polled."""
+        what, _, symbol = tag.partition(":")
+        if what not in self._POLLED and what != "trades":
+            return
+        self._repeats.failed(tag, frame.ts_mono)
+        if what in self._POLLED:
+            self.miss_poll(frame, symbol, self._POLLED[what], messages)
+
+    def miss_poll(self, frame: Frame, symbol: str, name: str, messages: list[Message]) -> None:
+        """A poll was not answered: what it asks for is stale."""
+        stream = self.streams.get(symbol, name)
+        if stream is None:
+            stream = self.streams.add(Stream(symbol, symbol, name, -1))
+            stream.is_live = True
+            stream.last_recv = self._polled.get((symbol, name), frame.ts_recv)
+        self.mark_stale(frame, stream, "no answer", messages)
+
+    def meet_poll(self, frame: Frame, symbol: str, name: str, messages: list[Message]) -> None:
+        """A poll was answered: if it was stale, the gap ends."""
+        self._polled[symbol, name] = frame.ts_recv
+        if self.streams.get(symbol, name) is not None:
+            self.heard(frame, symbol, name, messages)
+
+    # -- connections that are over -----------------------------------------------------------------------------
+
+    def _is_over(self, frame: Frame) -> bool:
+        """Whether the connection was made again since: what the frame says was said before all that followed."""
+        return frame.conn_epoch < self._epochs.get(frame.conn_id, 0)
+
+    # -- checkpoints -------------------------------------------------------------------------------------------
+
+    def _export(self) -> Any:
+        return {
+            "epochs": list(self._epochs.items()),
+            "said": list(self._said),
+            "polled": [[*stream, ts] for stream, ts in self._polled.items()],
+        }
+
+    def _import(self, state: Any) -> None:
+        self._epochs = dict(state["epochs"])
+        self._said = dict.fromkeys(state["said"])
+        self._polled = {(symbol, name): ts for symbol, name, ts in state["polled"]}
