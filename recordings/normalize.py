@@ -164,6 +164,8 @@ class Normalizer:
         if book is None:
             self._count(message)
             return None, None
+        if type(message) is StreamEvent:
+            self._count(message)  # one that made the book stale
         return book, self.top.after(message, book)
 
     def _count(self, message: Message) -> None:

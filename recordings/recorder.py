@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from recordings.checkpoints import read_checkpoint
 from recordings.files import temporary_path
 from recordings.folder_guard import FolderGuard
 from recordings.lock import LOCK_NAME, FolderLock
@@ -27,6 +26,7 @@ from recordings.recorder_options import Fsync, RecorderOptions, VenueRequest
 from recordings.recorder_status import RecorderStatus, percentiles_ms
 from recordings.recovery import Recovery, needs_recovery, recover
 from recordings.restarting import LeftOver, heal
+from recordings.resuming import resume_at_end
 from recordings.sealer_process import SealerProcess
 from recordings.sealing_queue import SealingQueue
 from recordings.session_journals import SessionJournals, disk_refused
@@ -252,8 +252,7 @@ class Recorder:
             if said is not None:
                 self.recovery = Recovery(manifest, said.sealed_segments, said.recovered_frames, said.left_bytes)
             _check_same(folder, manifest, sources)
-            if manifest.resume is not None:
-                read_checkpoint(folder, manifest.resume, normalizer)
+            resume_at_end(folder, manifest, normalizer)
             left = LeftOver.after(manifest)
             if is_torn and not said:
                 left = await asyncio.to_thread(LeftOver.carried, folder, manifest, normalizer, self.clock)

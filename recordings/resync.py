@@ -44,7 +44,7 @@ class _Rest:
     """The rest of a file behind the beginning of a stream, as what Arrow reads from."""
 
     def __init__(self, file: BinaryIO, place: int, size: int) -> None:
-        self._head = STREAM_BEGIN
+        self._head: bytes = STREAM_BEGIN
         self._file = file
         self._size = size
         file.seek(place)

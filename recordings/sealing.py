@@ -14,7 +14,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from recordings.checkpoints import checkpoint_name, read_checkpoint, write_checkpoint
+from recordings.checkpoints import checkpoint_name, write_checkpoint
 from recordings.file_names import next_serial
 from recordings.files import sync_folder
 from recordings.holes import Moment, lost_frames, moment_of, unbroken
@@ -23,6 +23,7 @@ from recordings.leftovers import set_aside_unread
 from recordings.manifest import Manifest, read_manifest, write_manifest
 from recordings.normalize import Normalizer
 from recordings.recording import Recording
+from recordings.resuming import resume_at_end
 from recordings.rows import frames
 from recordings.schema import TABLES
 from recordings.seek_points import points_name
@@ -58,8 +59,7 @@ class Sealer:
         if self._normalizer is None:
             manifest = read_manifest(self._folder)
             self._normalizer = Normalizer.for_sources(manifest.sources)
-            if manifest.resume is not None:
-                read_checkpoint(self._folder, manifest.resume, self._normalizer)
+            resume_at_end(self._folder, manifest, self._normalizer)
         return self._normalizer
 
     def seal(

@@ -38,7 +38,7 @@ from toolkit.messages import (
     Trade,
 )
 
-__all__ = ["BATCH_MESSAGES", "RAW_ROW_GROUP_ROWS", "ROW_GROUP_ROWS", "TableBuilders", "write_table"]
+__all__ = ["BATCH_MESSAGES", "COUNT_OF_TABLE", "RAW_ROW_GROUP_ROWS", "ROW_GROUP_ROWS", "TableBuilders", "write_table"]
 
 #: Messages of one table and symbol that are held as Python objects before they become columns.
 BATCH_MESSAGES: Final = 2048
@@ -65,6 +65,8 @@ _COUNT_NAMES: Final[dict[type[Message], str]] = {
     AccountEvent: "account_events",
     BookTop: "tops",
 }
+#: The same by table, but for `book`, whose rows are several to a message.
+COUNT_OF_TABLE: Final = {table: _COUNT_NAMES[kind] for kind, table in TABLE_OF.items() if table != "book"}
 #: The same for rows that came as columns; of `book` those are diffs.
 _ROWS_COUNTED_AS: Final = {"book": "book_diffs", "bbo": "quotes", "trades": "trades", "top": "tops"}
 _BOOK_FIELDS: Final = BookSnapshot.__struct_fields__

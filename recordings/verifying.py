@@ -11,13 +11,15 @@ import msgspec
 
 from recordings.checking import file_problem
 from recordings.checkpoints import Checkpoint, load_checkpoint
-from recordings.manifest import Manifest, Segment
+from recordings.journal import JournalReader, journal_path, journal_segments
+from recordings.manifest import Manifest, Segment, TableFile
 from recordings.normalize import Normalizer
 from recordings.recording import Recording
+from recordings.recounting import Recount, symbol_problems
 from recordings.rewriting import is_rewrite_pending
 from recordings.schema import RAW_TABLE
 from recordings.seek_points import open_points
-from toolkit.digest import DIGEST_VERSION, DigestChain
+from toolkit.digest import DIGEST_VERSION, EMPTY_DIGEST, DigestChain
 from toolkit.errors import RecordingDamaged
 from toolkit.garbage import rare_collections
 from toolkit.tracker import OrderBookTracker
@@ -81,6 +83,9 @@ def verify(path: Path, progress: Progress | None = None) -> Verification:
         result.notes.append("it is being rewritten, or that was interrupted: `tickdeck recover` finishes it then")
     sound_files = _check_files(recording, result)
     _check_segments(recording, result)
+    _check_journals(recording, result)
+    with _noting(result):
+        _recount(recording, result, sound_files)
     advance = progress or (lambda _: None)
     with rare_collections():
         if RAW_TABLE in sound_files:
@@ -94,6 +99,44 @@ def verify(path: Path, progress: Progress | None = None) -> Verification:
             f"the live session computed the digest {result.live_digest}, sealing {result.recorded_digest}"
         )
     return result
+
+
+def _recount(recording: Recording, result: Verification, sound_files: set[str]) -> None:
+    """Compute again what the manifest says of frames and rows."""
+    manifest = recording.manifest
+    recount = Recount(recording.path, sound_files)
+    for segment in manifest.segments:
+        result.problems += recount.problems(segment)
+    if "normalized" in sound_files:
+        result.problems += symbol_problems(manifest, recount.symbols)
+    first = min((segment.ts_recv_first for segment in manifest.segments), default=None)
+    if manifest.origin == "import" and first is not None and manifest.created_ns != manifest.segments[0].ts_recv_first:
+        result.problems.append(f"the manifest says created_ns {manifest.created_ns}, its first frame {first}")
+
+
+def _check_journals(recording: Recording, result: Verification) -> None:
+    """What is not sealed yet has no hash, but each batch of it has a checksum."""
+    folder, sealed = recording.path, len(recording.manifest.segments)
+    for number in journal_segments(folder):
+        if number < sealed:
+            continue  # left over: its frames are sealed
+        reader = JournalReader(journal_path(folder, number))
+        try:
+            for _ in reader.batches():
+                pass
+        except RecordingDamaged as exc:
+            if reader.path.exists():  # it may be sealed this moment
+                result.problems.append(str(exc))
+            continue
+        name = reader.path.relative_to(folder).as_posix()
+        # The end may be on its way to the disk, or have been when its recorder died.
+        damaged = [(begin, end) for begin, end in reader.unread if begin < reader.good_bytes]
+        for begin, end in damaged:
+            result.problems.append(f"{name} cannot be read from byte {begin:,} to {end:,}: {reader.problem}")
+        if reader.problem and not damaged and not reader.left_bytes:
+            result.problems.append(f"{name}: {reader.problem}")
+        elif reader.left_bytes:
+            result.notes.append(f"{name} ends with {reader.left_bytes:,} bytes that are no whole batch")
 
 
 def _check_files(recording: Recording, result: Verification) -> set[str]:
@@ -113,11 +156,19 @@ def _check_files(recording: Recording, result: Verification) -> set[str]:
             result.problems.append(f"{file.path} {problem}")
             if table != "derived":
                 sound.discard(RAW_TABLE if table == RAW_TABLE else "normalized")
+    resume = recording.manifest.resume
+    if resume is not None and (problem := file_problem(recording.path, resume)):
+        result.problems.append(f"{resume.path} {problem}")
     return sound
 
 
 def _check_segments(recording: Recording, result: Verification) -> None:
     """Segments follow each other without a hole, in number, in `capture_seq` and in digest."""
+    manifest = recording.manifest
+    if manifest.segments and manifest.segments[0].digest_start != EMPTY_DIGEST.hex():
+        result.problems.append("segment 0 does not begin with the empty digest")
+    if manifest.segments and manifest.origin == "live" and manifest.resume is None:
+        result.problems.append("the manifest names no resume file: nothing holds the state to go on from")
     previous: Segment | None = None
     for number, segment in enumerate(recording.manifest.segments):
         if segment.number != number:
@@ -168,10 +219,23 @@ def _replay_raw(recording: Recording, result: Verification, advance: Progress) -
                 f"expected {segment.digest}"
             )
             break
+    else:
+        if comparable and manifest.resume is not None and manifest.segments:
+            _compare_resume(recording, manifest.resume, normalizer, result)
     result.raw_digest = normalizer.chain.hexdigest()
     if not comparable:
         what = f"protocol {', '.join(newer)}" if newer else f"digest version {manifest.digest_version}"
         result.notes.append(f"recorded with {what}: the raw frames give other messages today; see `renormalize`")
+
+
+def _compare_resume(recording: Recording, file: TableFile, normalizer: Normalizer, result: Verification) -> None:
+    """The state that recording goes on from is the one that all frames lead to."""
+    try:
+        state = load_checkpoint(recording.path, file)
+    except RecordingDamaged:
+        return  # its hash was found to differ
+    if state.digest != normalizer.chain.digest() or state.tracker != normalizer.tracker.export():
+        result.problems.append(f"{file.path} holds another state to go on from than all frames give")
 
 
 class _StateCheck:

@@ -21,7 +21,7 @@ from recordings.schema import MESSAGE_TABLES, TABLE_OF
 from replay.clock import ReplayClock
 from replay.recorded import RecordedDataSource
 from toolkit.clock import Clock, SystemClock
-from toolkit.errors import ConfigError, SymbolError
+from toolkit.errors import ConfigError, RecordingDamaged, SymbolError
 from toolkit.frames import Frame
 from toolkit.messages import Message
 from toolkit.tracker import TrackerState
@@ -132,14 +132,17 @@ class FollowDataSource(RecordedDataSource):
         # What some channels alone make of a book is in no checkpoint, nor is the digest of some messages alone.
         if self._channels is not None or (self._pairs is not None and self.chain is not None):
             return
-        found = _checkpoint_before(manifest, self._start_ns)
-        if found is not None:
-            next_seq, file = found
-            read_checkpoint(self._folder, file, normalizer)
+        for next_seq, file in _checkpoints_before(manifest, self._start_ns):
+            try:
+                read_checkpoint(self._folder, file, normalizer)
+            except RecordingDamaged:
+                normalizer = self._normalizer = Normalizer.for_sources(manifest.sources)
+                continue  # an earlier one, or none: it takes longer then
             recording.next_seq = next_seq
             self.tracker.restore(self._of_pairs(normalizer.tracker.export()))
             if self.chain is not None:
                 self.chain.restart(normalizer.chain.digest())
+            return
 
     async def _first_ns(self, manifest: Manifest) -> int:
         """Where the tape begins. A recording that was begun this moment is waited for: the clock has to stand there first."""
@@ -276,16 +279,16 @@ class FollowDataSource(RecordedDataSource):
                 raise SymbolError(f"{pair!r} is no pair of {self._folder}: expected {' or '.join(spellings)}")
 
 
-def _checkpoint_before(manifest: Manifest, ns: int) -> tuple[int, TableFile] | None:
-    """The latest state behind segments that lie wholly before a time, and the number of the frame after them."""
+def _checkpoints_before(manifest: Manifest, ns: int) -> list[tuple[int, TableFile]]:
+    """States behind segments that lie wholly before a time, the latest first, and the number of the frame after each."""
     states = [segment.checkpoint for segment in manifest.segments[1:]]
     if manifest.segments:
         states.append(manifest.resume)
-    latest, found = -1, None
+    latest, found = -1, []
     for segment, state in zip(manifest.segments, states, strict=True):
         latest = max(latest, segment.ts_recv_last)
         if latest >= ns:
             break
         if state is not None:
-            found = segment.capture_seq_last + 1, state
-    return found
+            found.append((segment.capture_seq_last + 1, state))
+    return found[::-1]

@@ -13,8 +13,10 @@ import pytest
 from recordings.files import file_hash
 from recordings.manifest import Manifest, read_manifest, write_manifest
 from recordings.verifying import verify
+from tests.hand_recorder import HandRecorder
 from tests.tapes import mixed_tape
 from toolkit.errors import NotARecording
+from toolkit.messages import StreamEvent
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +143,79 @@ def _now(tape: Path) -> int:
 def test_a_folder_that_is_no_recording_raises(tmp_path: Path) -> None:
     with pytest.raises(NotARecording):
         verify(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (segment(1, ts_recv_first=1), "the manifest says ts_recv_first 1 of segment 1, its frames 17"),
+        (segment(2, ts_recv_last=2**62), "the manifest says ts_recv_last 4611686018427387904 of segment 2, its frames"),
+        (segment(1, frame_count=91), "the manifest says 91 frames of segment 1, its numbers 90"),
+        (segment(0, imprecise_values=7), "the manifest says imprecise_values 7 of segment 0, its frames 0"),
+        (
+            lambda manifest: manifest.segments[0].counts.update(trades=7),
+            "the manifest says trades 7 of segment 0, its rows",
+        ),
+        (lambda manifest: manifest.segments[0].counts.update(event_gap=3), "says event_gap 3 of segment 0, its rows 0"),
+        (lambda manifest: manifest.segments[0].counts.pop("book_snapshots"), "says book_snapshots 0 of segment 0, its"),
+        (lambda manifest: manifest.segments[0].counts.pop("tops"), "the manifest says tops 0 of segment 0, its rows"),
+        (
+            lambda manifest: manifest.symbols.update({"hyperliquid/BTC": "BTC-EUR"}),
+            "that 'hyperliquid/BTC' is 'BTC-EUR'",
+        ),
+        (lambda manifest: manifest.symbols.pop("hyperliquid/BTC"), "that 'hyperliquid/BTC' is None, the rows say 'BTC"),
+        (lambda manifest: manifest.symbols.update(x="y"), "the manifest says that 'x' is 'y', the rows say none"),
+        (lambda manifest: setattr(manifest, "created_ns", 5), "the manifest says created_ns 5, its first frame"),
+        (segment(0, digest_start="11" * 16), "segment 0 does not begin with the empty digest"),
+        (lambda manifest: setattr(manifest, "origin", "live"), "the manifest names no resume file"),
+    ],
+)
+def test_what_the_manifest_says_of_frames_and_rows_is_computed_again(
+    tape: Path, edit: Callable[[Manifest], None], problem: str
+) -> None:
+    """Whoever writes another number has the checksum agree with it, too."""
+    change(tape, edit)
+    problems = verify(tape).problems
+    assert any(problem in each for each in problems), problems
+
+
+def test_a_number_of_rows_that_is_not_so_is_found(tape: Path) -> None:
+    def edit(manifest: Manifest) -> None:
+        for table in ("raw", "bbo", "top"):
+            file = manifest.segments[0].tables[table]
+            manifest.segments[0].tables[table] = msgspec.structs.replace(file, rows=file.rows + 1)
+
+    change(tape, edit)
+    found = verify(tape).problems
+    assert [problem.partition(" rows of ")[2].partition(",")[0] for problem in found] == [
+        "raw/000000.parquet",
+        "bbo/000000.parquet",
+        "top/000000.parquet",
+    ]
+
+
+def test_batches_that_are_not_sealed_yet_are_checked_too(tmp_path: Path) -> None:
+    """By their checksums; what is torn at the end is not damage: it may be on its way to the disk."""
+    recorder = HandRecorder(tmp_path / "tape")
+    for _ in range(3):
+        recorder.write(4)
+    recorder.journal.close()
+    path = recorder.journal.path
+    assert verify(tmp_path / "tape").problems == []
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40])
+    result = verify(tmp_path / "tape")
+    assert result.problems == []
+    assert any("that are no whole batch" in note for note in result.notes)
+    place = whole.index(b'"channel"')
+    path.write_bytes(whole[:place] + b"X" + whole[place + 1 :])
+    (problem,) = verify(tmp_path / "tape").problems
+    assert problem.startswith("journal/000000.arrows cannot be read from byte ")
+
+
+def test_events_that_make_a_book_stale_are_counted(tmp_path: Path) -> None:
+    """As the rows count them."""
+    recording = mixed_tape(tmp_path / "tape")
+    events = [m for batch in recording.messages(tables=["events"]) for m in batch if isinstance(m, StreamEvent)]
+    for kind in {event.kind for event in events}:
+        assert recording.manifest.counts[f"event_{kind}"] == sum(event.kind is kind for event in events)
