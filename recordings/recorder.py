@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from recordings.clock_notes import ClockNotes
+from recordings.event_log import EventLog
 from recordings.files import temporary_path
 from recordings.folder_guard import FolderGuard
 from recordings.lock import LOCK_NAME, FolderLock
@@ -36,6 +38,7 @@ from recordings.tee import Tee
 from recordings.tee_wire import remove_tee_file
 from toolkit.capture import Capture
 from toolkit.clock import NS_PER_S, Clock, SystemClock
+from toolkit.clock_state import ClockState, read_clock_state
 from toolkit.digest import DIGEST_VERSION
 from toolkit.dispatch import MessageDispatcher
 from toolkit.errors import BackpressureError, ConfigError, RecordingError
@@ -50,8 +53,6 @@ __all__ = ["Fsync", "Recorder", "RecorderOptions", "RecorderStatus", "VenueReque
 
 
 LogCallback = Callable[[str], None]
-#: Causes that take a whole connection or session at once.
-_WHOLE_CAUSES: Final = frozenset({"disconnect", "stop", "crash", "deaf", "suspend"})
 #: What a recorder that died before its first manifest leaves behind.
 _TRACES: Final = frozenset({LOCK_NAME, temporary_path(Path(MANIFEST_NAME)).name})
 #: How often the clock of rotation and the free disk are looked at, seconds.
@@ -91,12 +92,16 @@ class Recorder:
     _normalizer: Normalizer | None = None
     _tee: Tee | None = None
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    #: What the kernel says of its clock.
+    read_clock: Callable[[], ClockState | None] = read_clock_state
     _fleet: Fleet | None = None
+    _events: EventLog = field(init=False)
     #: Lags of the receiving loop, ns, newest last.
     lags_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
     _delays: deque[int] = field(default_factory=lambda: deque(maxlen=1024))
 
     def __post_init__(self) -> None:
+        self._events = EventLog(self.log, self.clock)
         # Before anybody else's: callbacks find the books up to date, as in a replay.
         self.dispatcher.add_callback(self._take, first=True)
         privacy = self.options.privacy
@@ -201,11 +206,12 @@ class Recorder:
             if refusal := self._say(capture, "session_start", software=SOFTWARE):
                 raise refusal
             step("session-begun")
-            await self._run_sources(sealing, fleet)
+            await self._run_sources(sealing, fleet, capture)
         except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  # raised again once all is sealed
             failure = self._cause(exc)
         finally:
             await fleet.stop()
+            self._events.close()
         try:
             sealed = await self._finish(folder, capture, sealer, sealing, failure)
         finally:
@@ -286,12 +292,18 @@ class Recorder:
         make(False)  # a URL, proxy or CA file that cannot be used is said before anything is recorded
         return make
 
-    async def _run_sources(self, sealing: asyncio.Task[None], fleet: Fleet) -> None:
+    async def _run_sources(self, sealing: asyncio.Task[None], fleet: Fleet, capture: Capture) -> None:
         assert self._journals is not None
+
+        def say(event: str, details: dict[str, object]) -> None:
+            if refusal := self._say(capture, event, **details):
+                raise refusal
+
         async with asyncio.TaskGroup() as group:
             services = [
                 group.create_task(service)
                 for service in (
+                    ClockNotes(self.clock, self.read_clock, say, self.log).run(),
                     fleet.run(),
                     self._journals.flush_regularly(),
                     self._journals.sync_regularly(),
@@ -401,12 +413,7 @@ class Recorder:
     def _report(self, event: StreamEvent) -> None:
         if event.kind is EventKind.GAP:
             self.status.gap_count += 1
-        # A lost connection is one line, not one per stream that it carried.
-        is_whole_connection = event.kind in (EventKind.STALE, EventKind.GAP) and event.cause in _WHOLE_CAUSES
-        if is_whole_connection or event.kind in (EventKind.SESSION_START, EventKind.SESSION_END):
-            return
-        words = (event.venue, event.trading_pair, event.stream, event.kind.replace("_", " "), event.cause, event.detail)
-        self.log(" ".join(word for word in words if word))
+        self._events.add(event)
 
     def _say(self, capture: Capture, event: str, **details: object) -> Exception | None:
         """A frame of the recorder's own, for every venue; what a callback raised, which keeps none of them away."""
@@ -438,6 +445,7 @@ class Recorder:
         while True:
             await self.clock.sleep(LOOK_S)
             journals.note()
+            self._events.flush()
             status.sources = self._fleet.status() if self._fleet is not None else ()
             status.reconnect_count = sum(source.reconnect_count for source in status.sources)
             status.parse_error_count = sum(source.parse_error_count for source in status.sources)

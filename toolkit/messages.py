@@ -369,6 +369,7 @@ class EventKind(enum.StrEnum):
     TIME_REGRESSION = "time_regression"
     CROSSED = "crossed"
     CLOCK_STEP = "clock_step"
+    CLOCK_STATE = "clock_state"
     BACKPRESSURE = "backpressure"
     LOST = "lost"
     SESSION_START = "session_start"
