@@ -16,6 +16,7 @@ from recordings.manifest import Manifest, Segment, TableFile
 from recordings.normalize import Normalizer
 from recordings.recording import Recording
 from recordings.recounting import Recount, symbol_problems
+from recordings.remarks import remarks
 from recordings.rewriting import is_rewrite_pending
 from recordings.schema import RAW_TABLE
 from recordings.seek_points import open_points
@@ -36,7 +37,7 @@ class Verification(msgspec.Struct):
     Attributes:
         manifest: Of the recording.
         problems: One line each: which file, what was found, what was expected. Empty: the recording is sound.
-        notes: What could not be checked, and why that is no fault.
+        notes: What could not be checked, and why that is no fault; and what is no damage but worth knowing.
         recorded_digest: As the manifest says.
         live_digest: As the live session computed it while receiving; None if it did not.
         raw_digest: Of a replay of the raw frames; None where that could not be done.
@@ -86,6 +87,9 @@ def verify(path: Path, progress: Progress | None = None) -> Verification:
     _check_journals(recording, result)
     with _noting(result):
         _recount(recording, result, sound_files)
+    if "normalized" in sound_files:
+        with _noting(result):
+            result.notes += remarks(recording)
     advance = progress or (lambda _: None)
     with rare_collections():
         if RAW_TABLE in sound_files:

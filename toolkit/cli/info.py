@@ -9,6 +9,7 @@ import click
 
 from toolkit.cli.output import examples
 from toolkit.clock import NS_PER_S, format_ns
+from toolkit.errors import RecordingError
 
 if TYPE_CHECKING:
     from recordings.manifest import Manifest
@@ -22,9 +23,15 @@ __all__ = ["info", "summary", "write_summary"]
 def info(recording: Path, as_json: bool) -> None:
     """Say what a recording holds: venues, pairs, time span, tables, gaps, digest."""
     from recordings.recording import Recording
+    from recordings.remarks import remarks
 
     opened = Recording.open(recording)
-    write_summary(summary(recording, opened.manifest), as_json)
+    values = summary(recording, opened.manifest)
+    try:
+        values["remarks"] = remarks(opened)
+    except RecordingError as exc:  # what the manifest says is worth reading all the same
+        values["remarks"] = [str(exc)]
+    write_summary(values, as_json)
 
 
 def summary(folder: Path, manifest: Manifest) -> dict[str, Any]:
@@ -106,6 +113,7 @@ def write_summary(values: dict[str, Any], as_json: bool) -> None:
         ("event_disconnected", "connections lost or closed"),
         ("event_parse_error", "frames that could not be parsed"),
         ("event_quarantined", "coins left out"),
+        ("event_clock_step", "steps of the wall clock"),
     ):
         if counts.get(name):
             lines.append((text, f"{counts[name]:,}"))
@@ -117,6 +125,7 @@ def write_summary(values: dict[str, Any], as_json: bool) -> None:
         lines.append((f"  {file['name']}", f"{file['lines']:,} lines{damaged}{note}"))
     if "unsealed_journals" in values:
         lines.append(("unsealed", f"{values['unsealed_journals']} journals: run `tickdeck recover`"))
+    lines += [("note", text) for text in values.get("remarks", ())]
     lines.append(("digest", values["digest"] or "-"))
     width = max(len(name) for name, _ in lines)
     for name, text in lines:
