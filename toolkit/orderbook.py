@@ -145,13 +145,14 @@ class BookSide:
 
     def replace(self, columns: Columns, *, checked: bool = False) -> None:
         """
-        Become these levels, best first. Raises BookError and stays as it was if they are no book side.
+        Become these levels, best first; one of size 0 holds nothing and is left out.
 
-        `checked` says that `check_levels` has passed them already.
+        Raises BookError and stays as it was if they are no book side. `checked` says that `check_levels` has passed
+        them already.
         """
         if not checked:
             check_levels(columns, is_bid=self.is_bid)
-        self._columns = columns
+        self._columns = _held(columns) if 0.0 in columns[1] else columns
         if self._keys:
             self._forget_levels()
 
@@ -166,11 +167,20 @@ class BookSide:
             self.replace(columns)
             return
         check_levels(columns, is_bid=self.is_bid)
-        self._become(_joined(columns, self._worse_than(columns[0][-1])))
+        worse = self._worse_than(columns[0][-1])
+        self._become(_joined(_held(columns) if 0.0 in columns[1] else columns, worse))
 
     def set_best(self, level: Columns) -> None:
-        """Make this checked level the best: better ones are gone, an equal one takes the size. None: no level is left."""
-        self._become(_joined(level, self._worse_than(level[0][0])) if level[0] else _EMPTY)
+        """
+        Make this checked level the best: better ones are gone, an equal one takes the size. None: no level is left.
+
+        Of size 0 it holds nothing, and the next worse level is the best.
+        """
+        if not level[0]:
+            self._become(_EMPTY)
+            return
+        worse = self._worse_than(level[0][0])
+        self._become(_joined(level, worse) if level[1][0] else worse)
 
     def set_level(self, price: float, size: float, count: int | None = None) -> None:
         """Set one level's absolute size; 0 removes it, and removing what is not there is normal."""
@@ -249,6 +259,17 @@ class BookSide:
             while start < end and prices[start] <= price:
                 start += 1
         return prices[start:], sizes[start:], counts[start:]
+
+
+def _held(columns: Columns) -> Columns:
+    """The levels that hold something."""
+    prices, sizes, counts = columns
+    places = [place for place, size in enumerate(sizes) if size]
+    return (
+        tuple(prices[place] for place in places),
+        tuple(sizes[place] for place in places),
+        tuple(counts[place] for place in places) if counts else (),
+    )
 
 
 def _joined(first: Columns, rest: Columns) -> Columns:

@@ -97,6 +97,8 @@ class Model(ABC):
     settle_ns: ClassVar[int] = 12 * SECOND
     #: In steps of this.
     settle_step_ns: ClassVar[int] = SECOND
+    #: How much longer the last settling is, in steps of ten minutes: what is asked for now and then comes meanwhile.
+    long_ns: ClassVar[int] = 0
     #: Steps of the model's own, with their weights; each is a method that takes a generator.
     actions: ClassVar[dict[str, int]] = {}
 
@@ -136,6 +138,9 @@ class Model(ABC):
     def delivered(self, line: Line, payload: bytes) -> None:
         """The client has received a frame."""
 
+    def answered(self, call: RestCall, status: int, body: bytes) -> None:
+        """The client has received an answer."""
+
     def garbled(self, payload: bytes, rng: Random) -> bytes:
         """The same frame with something in it that the sheet does not say; what it told otherwise stays."""
         return payload
@@ -164,6 +169,7 @@ class Machine:
         messages: Everything that it has said, in order.
         told: Events of the connector, likewise.
         lines: Connections, by number.
+        is_last: Whether this is the last settling.
         log: What was done, for people.
     """
 
@@ -183,6 +189,7 @@ class Machine:
         self.told: list[ConnectorEvent] = []
         self.users.add_listener(self.told.append)
         self.lines: dict[int, Line] = {}
+        self.is_last = False
         self.log: list[str] = []
         self._pending: list[_Pending] = []
         self._seq = 0
@@ -203,7 +210,14 @@ class Machine:
             self.log.append(name)
             action = getattr(self, name, None) or getattr(self.model, name)
             action(rng)
+        self.is_last = True
         self.settle()
+
+    def idle(self, ns: int, *, is_rest_down: bool = False) -> None:
+        """Much time goes by at once; with REST down, every request fails meanwhile."""
+        self._pass(ns)
+        while is_rest_down and self._pending:
+            self.fail_rest(seeded(len(self._pending)))
 
     def pass_time(self, rng: Random) -> None:
         """Time goes on, mostly a little."""
@@ -331,6 +345,10 @@ class Machine:
                 self._break(line, "disconnect")
         self._open_lines()
         self._quiet()
+        end_ns = self.true_ns + (self.model.long_ns if self.is_last else 0)
+        while self.true_ns < end_ns:
+            self._pass(600 * SECOND)
+            self._quiet()
         end_ns = self.true_ns + self.model.settle_ns
         while self.true_ns < end_ns:
             self._pass(self.model.settle_step_ns)
@@ -415,6 +433,7 @@ class Machine:
             return
         self._pending.remove(pending)
         status, body = pending.answer or self.model.answer(pending.call)
+        self.model.answered(pending.call, status, body)
         self._give(REST_OUT, pending.call.body, -1, 0, {"tag": pending.call.tag})
         self._give(REST_IN, body, -1, 0, {"tag": pending.call.tag, "status": status})
         if status != 200:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.tapes import BookState, Levels, diff, quote, snapshot, state_of
 from toolkit.errors import BookError
-from toolkit.messages import BestQuote, BookDiff, BookSnapshot, Side
-from toolkit.orderbook import OrderBook, OrderBookEntry, check_levels
+from toolkit.messages import SIDE_NOT_TOLD, BestQuote, BookDiff, BookSnapshot, Side
+from toolkit.orderbook import BookSide, OrderBook, OrderBookEntry, check_levels
 
 PRICES = st.integers(1, 40).map(lambda tick: tick / 10)
 SIZES = st.integers(1, 50).map(lambda lot: lot / 10)
@@ -273,3 +273,46 @@ def test_a_new_book_says_that_there_is_nothing() -> None:
     empty: BookState = state_of(book)
     assert empty == BookState(((), (), ()), ((), (), ()), None, 0, None, True, "no snapshot yet")
     assert (book.size_within(Side.BUY, 10), book.price_to_fill(Side.SELL, 1.0), book.imbalance()) == (0.0, None, None)
+
+
+# -- levels that hold nothing --------------------------------------------------------------------------------------
+
+
+def test_a_level_of_size_zero_is_no_level() -> None:
+    """In a snapshot at the best price, in the middle and at the end; with its count it goes."""
+    book = OrderBook("A-B")
+    book.apply_snapshot(
+        snapshot(
+            [(10.0, 0.0), (9.0, 1.0), (8.0, 0.0), (7.0, 2.0)], [(11.0, 0.0)], bid_counts=(0, 3, 0, 1), ask_counts=(0,)
+        )
+    )
+    assert book.bids.columns() == ((9.0, 7.0), (1.0, 2.0), (3, 1))
+    assert book.asks.columns() == ((), (), ())
+
+
+def test_a_level_of_size_zero_in_a_shallow_snapshot_takes_only_itself_away() -> None:
+    side = BookSide(is_bid=True)
+    side.replace(((10.0, 9.0, 8.0, 7.0), (1.0, 1.0, 1.0, 1.0), ()))
+    side.overlay(((10.0, 8.5), (2.0, 0.0), ()), complete=False)
+    assert side.columns() == ((10.0, 8.0, 7.0), (2.0, 1.0, 1.0), ())
+    side.overlay(((9.0, 8.0), (0.0, 3.0), ()), complete=True)
+    assert side.columns() == ((8.0,), (3.0,), ())
+
+
+def test_a_quote_of_size_zero_says_that_nothing_is_at_that_price() -> None:
+    book = OrderBook("A-B")
+    book.apply_snapshot(snapshot([(10.0, 1.0), (9.0, 1.0)], [(11.0, 1.0), (12.0, 1.0)]))
+    book.apply_quote(quote((10.0, 0.0), (11.0, 5.0)))
+    assert (book.bids.best_price, book.asks.best_price) == (9.0, 11.0)
+
+
+def test_a_quote_leaves_a_side_that_it_does_not_speak_of() -> None:
+    book = OrderBook("A-B")
+    book.apply_snapshot(snapshot([(10.0, 1.0)], [(11.0, 1.0), (12.0, 1.0)]))
+    book.apply_quote(quote((10.5, 1.0), None, ask_count=SIDE_NOT_TOLD))
+    assert book.bids.columns()[0] == (10.5, 10.0)
+    assert book.asks.columns()[0] == (11.0, 12.0)
+    book.apply_quote(quote(None, (11.5, 1.0), bid_count=SIDE_NOT_TOLD))
+    assert (book.bids.best_price, book.asks.columns()[0]) == (10.5, (11.5, 12.0))
+    book.apply_quote(quote(None, (11.5, 1.0)))
+    assert book.bids.best_price is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from toolkit.messages import BalanceUpdate, EventKind, Message, StreamEvent
 from toolkit.protocol import ProtocolOptions, RestCall, SendText
 from toolkit.user_tracker import UserStreamTracker
 from toolkit.venues.hyperliquid.auth import HyperliquidAuth
+from toolkit.venues.hyperliquid.market import ITEM
 from toolkit.venues.hyperliquid.order_status import STATUSES, order_state
 from toolkit.venues.hyperliquid.protocol import HyperliquidProtocol
 
@@ -217,13 +219,121 @@ def test_every_status_means_one_state(status: str, state: OrderState) -> None:
     assert order_state(status) is state
 
 
-def test_a_status_that_tells_nothing_is_a_parse_error_and_changes_nothing() -> None:
+def odd_of(messages: list[Message]) -> list[str]:
+    """What was told of parts that could not be read."""
+    return [each.detail for each in messages if isinstance(each, StreamEvent) and each.kind is EventKind.PARSE_ERROR]
+
+
+def test_a_status_that_tells_nothing_is_told_once_and_takes_nothing_with_it() -> None:
+    """The filled order beside it is told, in an update and in the list of a new connection, which is settled by it."""
     wire = watched()
-    before = wire.protocol.checkpoint()
-    (event,) = wire.say("orderUpdates", [status_row(1), status_row(2, "levitating")])
-    assert isinstance(event, StreamEvent)
-    assert event.kind is EventKind.PARSE_ERROR
-    assert wire.protocol.checkpoint() == before
+    rows = [status_row(1, "filled"), status_row(2, "levitating")]
+    order, event = wire.say("orderUpdates", rows)
+    assert (order.order_id, order.state) == ("1", OrderState.FILLED)  # type: ignore[attr-defined]
+    assert odd_of([event]) == ["order 2 has the unknown status 'levitating'"]
+    assert wire.say("orderUpdates", [status_row(3, "levitating")]) == []
+    wire.lose()
+    wire.connect()
+    (fourth,) = wire.reply(f"historicalOrders:{USER}:", [status_row(2, "levitating"), status_row(4, "canceled")])
+    assert orders_of([fourth])[0].state is OrderState.CANCELLED
+    wire.reply(f"frontendOpenOrders:{USER}:", [])
+    due = [each.tag for each in wire.protocol.due(10**19) if isinstance(each, RestCall)]
+    assert [tag for tag in due if USER in tag] == []
+
+
+def test_an_unknown_status_of_an_open_order_is_told_and_leaves_it_open() -> None:
+    wire = watched()
+    wire.say("orderUpdates", [status_row(1)])
+    told, _ = wire.say("orderUpdates", [status_row(1, "levitating", 6)])
+    assert [(each.state, each.status) for each in orders_of([told])] == [(OrderState.OPEN, "levitating")]
+    (ended,) = orders_of(wire.say("orderUpdates", [status_row(1, "canceled", 7)]))
+    assert ended.state is OrderState.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("channel", "data", "kinds"),
+    [
+        ("orderUpdates", [status_row(1, triggerPx={}), {"order": 5}, status_row(2)], [OrderUpdate, OrderUpdate]),
+        ("userFills", {"user": USER, "fills": [fill_row(1), fill_row(2, px=None), fill_row(3, cloid=7)]}, [Fill, Fill]),
+        ("user", {"fills": [fill_row(1, sz="x"), fill_row(2, side="?"), fill_row(3)]}, [Fill]),
+        (
+            "userFundings",
+            {
+                "user": USER,
+                "fundings": [{"time": 5}, {"time": 5, "coin": "BTC", "usdc": "1", "szi": [], "fundingRate": "0"}],
+            },
+            [FundingPayment],
+        ),
+        (
+            "userNonFundingLedgerUpdates",
+            {
+                "user": USER,
+                "nonFundingLedgerUpdates": [
+                    {"time": 5, "hash": "0x1", "delta": {"type": "deposit", "usdc": "five"}},
+                    {"time": 5, "hash": "0x2", "delta": {"type": "deposit", "usdc": "5"}},
+                    {"time": 5, "hash": "0x3", "delta": None},
+                ],
+            },
+            [AccountEvent],
+        ),
+        ("openOrders", {"user": USER, "dex": "", "orders": [{"oid": 3}, status_row(9)["order"]]}, [OrderUpdate]),
+        (
+            "spotState",
+            {"user": USER, "spotState": {"balances": [{"coin": "A"}, {"coin": "B", "total": "1", "hold": "0"}]}},
+            [BalanceUpdate],
+        ),
+    ],
+)
+def test_one_odd_row_takes_no_other_with_it(channel: str, data: Any, kinds: list[type[Message]]) -> None:
+    """Nor does an odd optional field the rest of its row. It is told, and not a second time."""
+    wire = watched()
+    messages = wire.say(channel, data)
+    assert [type(message) for message in messages if not isinstance(message, StreamEvent)] == kinds
+    assert odd_of(messages)
+    assert odd_of(wire.say(channel, data)) == []
+
+
+@pytest.mark.parametrize("coin", ["BTC", 7])
+def test_a_position_that_cannot_be_read_is_not_taken_for_closed(coin: Any) -> None:
+    wire = watched()
+    states = margin_state(("BTC", "2.0"), ("ETH", "3.0"))
+    wire.say("allDexsClearinghouseState", {"user": USER, "clearinghouseStates": states})
+    odd = margin_state(("ETH", "4.0"))
+    odd[0][1]["assetPositions"].append({"position": {"coin": coin, "szi": "two"}})
+    messages = wire.say("allDexsClearinghouseState", {"user": USER, "clearinghouseStates": odd})
+    assert [(each.symbol, each.size) for each in messages if isinstance(each, PositionUpdate)] == [("ETH", 4.0)]
+    assert odd_of(messages)
+
+
+def test_an_odd_detail_of_a_position_leaves_the_rest_of_it() -> None:
+    wire = watched()
+    states = margin_state(("BTC", "2.0"))
+    states[0][1]["assetPositions"][0]["position"] |= {"leverage": "20x", "cumFunding": {"sinceOpen": None}}
+    states[0][1]["marginSummary"] = {"accountValue": "n/a"}
+    messages = wire.say("allDexsClearinghouseState", {"user": USER, "clearinghouseStates": states})
+    position, *odd = messages
+    assert isinstance(position, PositionUpdate)
+    assert (position.size, position.entry_price, position.leverage) == (2.0, 10.0, None)
+    assert len(odd_of(odd)) == 3
+
+
+def test_a_spot_balance_that_cannot_be_read_is_not_taken_for_gone() -> None:
+    wire = watched()
+    row = {"coin": "HYPE", "total": "1.0", "hold": "0"}
+    wire.say("spotState", {"user": USER, "spotState": {"balances": [row]}})
+    messages = wire.say("spotState", {"user": USER, "spotState": {"balances": [{**row, "total": []}]}})
+    assert not any(isinstance(message, BalanceUpdate) for message in messages)
+
+
+def test_a_venue_whose_clock_went_back_still_ends_orders() -> None:
+    """A stream is in order; an answer by REST that is older than what is known is not."""
+    wire = watched()
+    wire.say("orderUpdates", [status_row(1, "open", 60_000), status_row(2, "triggered", 60_000)])
+    (ended,) = orders_of(wire.say("orderUpdates", [status_row(1, "filled", 5, sz="0.0")]))
+    assert ended.state is OrderState.FILLED
+    assert wire.reply(f"historicalOrders:{USER}:", [status_row(2, "open", 5)]) == []
+    (ended,) = orders_of(wire.reply(f"historicalOrders:{USER}:", [status_row(2, "canceled", 6)]))
+    assert ended.state is OrderState.CANCELLED
 
 
 # Repetition ------------------------------------------------------------------------------------------------------------
@@ -395,6 +505,20 @@ def test_unanswered_requests_are_made_again() -> None:
     again = wire.protocol.due(much_later)
     assert len([each for each in again if isinstance(each, SendText)]) == 7
     assert len([each for each in again if isinstance(each, RestCall)]) == 2
+
+
+def test_a_deaf_connection_of_an_account_is_unsubscribed_before_it_is_subscribed() -> None:
+    """The venue refuses what it takes for subscribed, and then sends no snapshot."""
+    wire = watched()
+    wire.asked()
+    wire.frame(CONTROL, control_payload("resubscribe"), 9)
+    words = [msgspec.json.decode(each.text) for each in wire.asked() if isinstance(each, SendText)]
+    kinds = [(each["method"], each["subscription"]["type"]) for each in words]
+    assert [method for method, _ in kinds] == ["unsubscribe"] * 8 + ["subscribe"] * 8
+    assert [kind for _, kind in kinds[:8]] == [kind for _, kind in kinds[8:]]
+    wire.say("subscriptionResponse", {"method": "unsubscribe", "subscription": words[2]["subscription"]})
+    later = 1_700_000_000_000_000_000 + 40_000_000_000
+    assert len([each for each in wire.protocol.due(later) if isinstance(each, SendText)]) == 8
 
 
 def test_the_venues_limit_on_users_names_the_account() -> None:
@@ -574,19 +698,158 @@ def test_sums_over_real_funding_are_those_of_the_file(shared_data: Path) -> None
     assert sum(amounts, ZERO) == sum((Decimal(row["delta"]["usdc"]) for row in rows), ZERO)
 
 
-def test_a_real_liquidation_fill_is_marked(shared_data: Path) -> None:
-    """From an import, where no connection says whose account it is."""
+def test_a_real_fill_with_a_liquidated_position_is_the_makers_own(shared_data: Path) -> None:
+    """From an import, where no connection says whose account it is: who rested in the book was not liquidated."""
     protocol = HyperliquidProtocol(ProtocolOptions())
     payload = (shared_data / "hyperliquid" / "ws_user_fill_liquidation.json").read_bytes()
     (stored,) = fills_of(protocol.receive(Frame(0, 1, 1, "hyperliquid", 0, 0, WS_IN, payload)))
-    assert (stored.cause, stored.is_maker, stored.price, stored.position_before) == (
-        "liquidation",
-        True,
-        66653.0,
-        -0.0213,
-    )
+    assert (stored.cause, stored.is_maker, stored.price, stored.position_before) == (None, True, 66653.0, -0.0213)
     assert stored.trade_id == "745210434703679"
     assert stored.client_order_id == "0xe8d5fd7ebbb4c3cff4d1803472a11463"
+
+
+@pytest.mark.parametrize(
+    ("whose", "crossed", "cause"),
+    [
+        (USER, True, "liquidation"),
+        (USER.upper().replace("X", "x"), False, "liquidation"),
+        (OTHER, False, None),
+        (OTHER, True, None),
+        (None, True, "liquidation"),
+        (None, False, None),
+    ],
+)
+def test_a_fill_was_forced_if_the_liquidated_position_was_the_accounts_own(
+    whose: str | None, crossed: bool, cause: str | None
+) -> None:
+    wire = watched()
+    row = fill_row(1, crossed=crossed, liquidation={"liquidatedUser": whose, "markPx": "9.0", "method": "market"})
+    assert [fill.cause for fill in fills_of(wire.say("user", {"fills": [row]}))] == [cause]
+
+
+def test_a_liquidation_that_the_account_took_over_is_not_its_own() -> None:
+    wire = watched()
+    announced = {
+        "lid": 1,
+        "liquidator": USER,
+        "liquidated_user": OTHER,
+        "liquidated_ntl_pos": "100.50",
+        "liquidated_account_value": "2.0",
+    }
+    (event,) = wire.say("user", {"liquidation": announced})
+    assert isinstance(event, AccountEvent)
+    assert event.kind is AccountEventKind.OTHER
+    own = announced | {"lid": 2, "liquidator": OTHER, "liquidated_user": USER, "liquidated_ntl_pos": "7"}
+    (event,) = wire.say("user", {"liquidation": own})
+    assert isinstance(event, AccountEvent)
+    assert event.kind is AccountEventKind.LIQUIDATION
+
+
+# Orders without a size, and what precedes the watch -------------------------------------------------------------------
+
+
+def test_a_take_profit_of_a_whole_position_is_complete_when_the_venue_says_so() -> None:
+    """Its size is 0 until it wakes. After one of ten it is not."""
+    wire, tracker = watched(), UserStreamTracker()
+    row = {**status_row(7, sz="0.0", origSz="0.0")["order"], "orderType": "Take Profit Market", "isTrigger": True}
+    row |= {"triggerPx": "110", "isPositionTpsl": True, "reduceOnly": True}
+    messages = wire.say("openOrders", {"user": USER, "dex": "", "orders": [row]})
+    messages += wire.say("user", {"fills": [fill_row(1, oid=7, sz="1", startPosition="10", side="A")]})
+    for message in messages:
+        tracker(message)
+    order = tracker.orders.find("7")
+    assert order is not None
+    assert (order.size, order.state, order.filled) == (None, OrderState.PARTIALLY_FILLED, Decimal(1))
+    tracker(wire.say("user", {"fills": [fill_row(2, oid=7, sz="9", startPosition="9", side="A")]})[0])
+    tracker(wire.say("orderUpdates", [status_row(7, "filled", 9, sz="0.0", origSz="0.0")])[0])
+    assert (order.state, order.filled) == (OrderState.FILLED, Decimal(10))
+
+
+#: The wall clock of the first frame of a `Wire`, ms.
+BEGIN = 1_700_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("channel", "ask"),
+    [
+        ("historicalOrders", lambda wire, rows: wire.reply(f"historicalOrders:{USER}:", rows)),
+        ("userFills", lambda wire, rows: wire.say("userFills", {"user": USER, "fills": rows, "isSnapshot": True})),
+        (
+            "userFundings",
+            lambda wire, rows: wire.say("userFundings", {"user": USER, "fundings": rows, "isSnapshot": True}),
+        ),
+    ],
+)
+def test_the_past_is_no_news_though_the_first_connection_was_lost_before_it_came(channel: str, ask: Any) -> None:
+    """And what happened since is news, though it comes in the same list."""
+    wire = watched()
+    wire.lose()
+    wire.connect()
+    old, new = BEGIN - 115 * 86_400_000, BEGIN + 60_000
+    make: dict[str, Callable[[int], dict[str, Any]]] = {
+        "historicalOrders": lambda time: status_row(time % 1000, "canceled", time),
+        "userFills": lambda time: fill_row(time % 1000 + 1, time),
+        "userFundings": lambda time: {"time": time, "coin": "BTC", "usdc": "1", "szi": "1", "fundingRate": "0"},
+    }
+    rows = [make[channel](time) for time in (new, old)]
+    messages = [each for each in ask(wire, rows) if not isinstance(each, StreamEvent)]
+    assert [each.is_history for each in messages] == [True, False]
+
+
+def test_the_venues_own_time_tells_since_when_an_account_is_watched() -> None:
+    """Our wall clock is an hour behind: what happened in that hour was before all the same."""
+    hour = 3_600_000
+    wire = watched()
+    states = margin_state(("BTC", "2.0"))
+    states[0][1]["time"] = BEGIN + hour
+    wire.say("allDexsClearinghouseState", {"user": USER, "clearinghouseStates": states})
+    wire.lose()
+    wire.connect()
+    rows = [status_row(2, "canceled", BEGIN + hour + 60_000), status_row(1, "canceled", BEGIN + hour - 60_000)]
+    orders = orders_of(wire.reply(f"historicalOrders:{USER}:", rows))
+    assert [(order.order_id, order.is_history) for order in orders] == [("1", True), ("2", False)]
+
+
+def test_an_order_that_two_lists_of_open_ones_leave_out_is_asked_about() -> None:
+    wire = watched()
+    wire.say("orderUpdates", [status_row(1), status_row(2)])
+    left = {"user": USER, "dex": "", "orders": [status_row(2)["order"]]}
+    asked: list[str] = []
+    for _ in range(9):
+        wire.asked()
+        wire.say("openOrders", left)
+        asked += [each.tag for each in wire.asked() if isinstance(each, RestCall)]
+    assert asked == [f"orderStatus:{USER}:1"] * 3
+    wire.reply(asked[0], {"status": "order", "order": status_row(1, "canceled", 8)})
+    wire.say("openOrders", left)
+    assert wire.asked() == []
+
+
+def test_a_state_from_before_the_newest_fill_is_told_again_when_it_is_newer() -> None:
+    """The tracker passes the first over: so the second is news, though it repeats it."""
+    wire = watched()
+    wire.say("user", {"fills": [fill_row(1, 9)]})
+    states = margin_state(("BTC", "2.0"))
+    told = []
+    for time in (5, 9, 10):
+        states[0][1]["time"] = time
+        messages = wire.say("allDexsClearinghouseState", {"user": USER, "clearinghouseStates": states})
+        told.append(len([each for each in messages if isinstance(each, PositionUpdate)]))
+    assert told == [1, 1, 0]
+
+
+@pytest.mark.parametrize(("role", "status"), [(None, 500), ({"role": "emperor"}, 200)])
+def test_an_address_of_which_nobody_says_whose_it_is_is_followed_as_given(role: Any, status: int) -> None:
+    """One answer that is optional must not keep the market from being recorded."""
+    wire = Wire(USER).ready()
+    messages = wire.reply(f"userRole:{USER}", role, status)
+    if status != 200:
+        payload = control_payload("request_failed", tag=f"userRole:{USER}", attempts=3, error="HTTP 500")
+        messages = wire.frame(CONTROL, payload)
+    assert isinstance(messages[-1], StreamEvent)
+    assert messages[-1].kind is EventKind.NOTICE
+    assert wire.protocol.is_ready
+    assert [plan.role for plan in wire.protocol.connections()] == ["depth", "main", "user-0"]
 
 
 # Rubbish ---------------------------------------------------------------------------------------------------------------
@@ -639,7 +902,10 @@ def test_rubbish_is_a_parse_error_that_changes_nothing_or_messages_that_can_be_s
     wire = watched()
     before = wire.protocol.checkpoint()
     messages = wire.say(channel, changed(sample, data.draw(st.sampled_from(places(sample))), data.draw(JSON)))
-    if any(isinstance(message, StreamEvent) and message.kind is EventKind.PARSE_ERROR for message in messages):
+    if any(
+        isinstance(message, StreamEvent) and message.kind is EventKind.PARSE_ERROR and message.cause != ITEM
+        for message in messages
+    ):
         assert len(messages) == 1
         assert wire.protocol.checkpoint() == before
         return

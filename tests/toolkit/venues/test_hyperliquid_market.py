@@ -12,8 +12,19 @@ import yaml
 from tests.tapes import SECOND, TS, Feed, bbo_frame, book_frame, one, trade
 from tests.toolkit.venues.hyperliquid_session import REPLIES, ack, asked, feed_of, send
 from toolkit.errors import ConfigError
-from toolkit.messages import BestQuote, BookSnapshot, EventKind, FundingInfo, FundingKind, Message, Side, Trade
+from toolkit.messages import (
+    SIDE_NOT_TOLD,
+    BestQuote,
+    BookSnapshot,
+    EventKind,
+    FundingInfo,
+    FundingKind,
+    Message,
+    Side,
+    Trade,
+)
 from toolkit.protocol import ProtocolOptions, RestCall, SendText
+from toolkit.tracker import OrderBookTracker
 from toolkit.venue import find_venue
 
 MS = TS // 1_000_000
@@ -123,13 +134,18 @@ def test_an_empty_book_of_a_delisted_coin_is_a_book(feed: Feed) -> None:
         ((None, (11.0, 2.0)), (None, None, None), (11.0, 2.0, 1)),
         (((10.0, 1.0), None), (10.0, 1.0, 1), (None, None, None)),
         ((None, None), (None, None, None), (None, None, None)),
-        (((10.0, 1.0),), (10.0, 1.0, 1), (None, None, None)),
-        ((), (None, None, None), (None, None, None)),
+        (((10.0, 1.0),), (10.0, 1.0, 1), (None, None, SIDE_NOT_TOLD)),
+        ((), (None, None, SIDE_NOT_TOLD), (None, None, SIDE_NOT_TOLD)),
+        (((0.0, 1.0), (11.0, 2.0)), (None, None, SIDE_NOT_TOLD), (11.0, 2.0, 1)),
     ],
 )
 def test_a_quote_may_lack_a_side(feed: Feed, levels: Any, bid: Any, ask: Any) -> None:
-    """A null, or an array of one element, as was captured."""
-    said = one(feed.text(bbo_frame("BTC", MS, *levels)))
+    """
+    A null says that it is empty; an array of one element, as was captured, says nothing of the other side.
+
+    Nor does a level that is none.
+    """
+    said = feed.text(bbo_frame("BTC", MS, *levels))[0]
     assert isinstance(said, BestQuote)
     assert (said.bid_price, said.bid_size, said.bid_count) == bid
     assert (said.ask_price, said.ask_size, said.ask_count) == ask
@@ -141,15 +157,17 @@ def test_a_quote_of_an_outcome_is_not_one_of_its_book(feed: Feed) -> None:
 
 
 def test_a_time_that_goes_back_is_told_and_the_frame_taken_as_it_is(feed: Feed) -> None:
-    """Per stream; an equal time is none."""
+    """Per stream and once; an equal time is none."""
     for frame in (book_frame("BTC", MS), bbo_frame("BTC", MS - 500), book_frame("BTC", MS)):
         assert len(feed.text(frame)) == 1
     event, book = feed.text(book_frame("BTC", MS - 1))
     assert (event.kind, event.stream, event.symbol) == (EventKind.TIME_REGRESSION, "full", "BTC")
     assert event.detail == f"venue time went back from {MS} to {MS - 1} ms"
     assert (book.ts_event, event.sub_seq, book.sub_seq) == ((MS - 1) * 1_000_000, 0, 1)
-    assert kinds(feed.text(book_frame("BTC", MS - 1))) == ["time_regression", "BookSnapshot"]
+    assert kinds(feed.text(book_frame("BTC", MS - 1))) == ["BookSnapshot"]
     assert kinds(feed.text(book_frame("BTC", MS))) == ["BookSnapshot"]
+    feed.text(book_frame("BTC", MS + 600_000))
+    assert [len(feed.text(book_frame("BTC", MS + number))) for number in range(3)] == [2, 1, 1]
 
 
 # -- trades --------------------------------------------------------------------------------------------------------
@@ -173,37 +191,160 @@ def test_the_first_trades_after_each_subscribe_are_history() -> None:
         ("1", True, False),
         ("2", True, False),
     ]
-    assert flags(feed.channel("trades", [trade("BTC", 3, MS)])) == [("3", False, False)]
+    assert flags(feed.channel("trades", [trade("BTC", 3, MS + 1)])) == [("3", False, False)]
     assert flags(feed.channel("trades", [trade("ETH", 3, MS)])) == [("3", True, False)]
+    feed.now += SECOND
     feed.control("disconnected", code=1006, cause="disconnect")
     feed.control("connected", role="main")
-    gap, *again = feed.channel("trades", [trade("BTC", 3, MS), trade("BTC", 4, MS)])
+    gap, *again = feed.channel("trades", [trade("BTC", 3, MS + 1), trade("BTC", 4, MS + 1)])
     assert gap.kind is EventKind.GAP
     assert flags(again) == [("3", True, True), ("4", True, False)]
     assert [each.sub_seq for each in again] == [1, 2]
-    assert flags(feed.channel("trades", [trade("BTC", 5, MS)])) == [("5", False, False)]
+    assert flags(feed.channel("trades", [trade("BTC", 5, MS + 1001)])) == [("5", False, False)]
 
 
 def test_a_trade_is_itself_by_coin_time_and_id(feed: Feed) -> None:
     """`tid` is a hash, and dust conversions have none: only all three together say that a trade was seen before."""
     feed.channel("trades", [trade("BTC", 0, MS)])
     assert flags(feed.channel("trades", [trade("BTC", 0, MS + 1)])) == [("0", False, False)]
-    assert flags(feed.channel("trades", [trade("ETH", 0, MS)])) == [("0", True, False)]
+    assert flags(feed.channel("trades", [trade("ETH", 0, MS)])) == [("0", False, False)]
 
 
 def test_a_capture_may_hide_a_subscribe_that_a_repeated_trade_gives_away(feed: Feed) -> None:
-    """What stands beside a repeated trade was missed: kept, but not new."""
+    """What stands beside a repeated trade was missed: kept, but not new, if it is as old as a batch of history is."""
     feed.channel("trades", [trade("BTC", 1, MS)])
+    feed.now += 9 * SECOND
     assert flags(feed.channel("trades", [trade("BTC", 1, MS), trade("BTC", 2, MS)])) == [
         ("1", True, True),
         ("2", True, False),
     ]
+    live = trade("BTC", 3, MS + 9000)
+    assert flags(feed.channel("trades", [live])) == [("3", False, False)]
+    assert flags(feed.channel("trades", [live, trade("BTC", 4, MS + 9000)])) == [
+        ("3", False, True),
+        ("4", False, False),
+    ]
+
+
+def test_the_first_trade_of_a_quiet_coin_is_live() -> None:
+    """An hour after the subscribe, or a second; by the venue's time where it tells it, though our clock is an hour off."""
+    for skew_ms in (0, 3_600_000, -3_600_000):
+        feed = connected()
+        send(feed)
+        feed.now += SECOND
+        feed.text(bbo_frame("BTC", MS + 1000 + skew_ms, (10.0, 1.0), (11.0, 1.0)))
+        feed.now += 10 * SECOND
+        assert flags(feed.channel("trades", [trade("BTC", 1, MS + 10_900 + skew_ms)])) == [("1", False, False)]
+        feed.now += 3600 * SECOND
+        now = MS + 3_611_000 + skew_ms
+        feed.text(bbo_frame("BTC", now, (10.0, 1.0), (11.0, 1.0)))
+        batch = [trade("ETH", 2, MS - 60_000 + skew_ms), trade("ETH", 3, now)]
+        assert flags(feed.channel("trades", batch)) == [("2", True, False), ("3", False, False)]
+
+
+def test_a_wrong_stamp_does_not_make_live_trades_history() -> None:
+    """One quote dated ten minutes ahead, or back."""
+    for wrong_ms in (600_000, -600_000):
+        feed = connected()
+        send(feed)
+        for number in range(4):
+            feed.text(bbo_frame("BTC", MS + number + (wrong_ms if number == 2 else 0), (10.0, 1.0), (11.0, 1.0)))
+        feed.now += 2 * SECOND
+        batch = [trade("BTC", 1, MS - 5000), trade("BTC", 2, MS + 1900)]
+        assert flags(feed.channel("trades", batch)) == [("1", True, False), ("2", False, False)]
+
+
+def test_age_tells_in_a_capture_that_begins_in_the_middle(feed: Feed) -> None:
+    """Half a second old: live. Seconds old: the batch after a subscribe, and all of it is history."""
+    assert flags(feed.channel("trades", [trade("BTC", 1, MS - 500)])) == [("1", False, False)]
+    batch = [trade("ETH", 1, MS - 9000), trade("ETH", 2, MS - 100)]
+    assert flags(feed.channel("trades", batch)) == [("1", True, False), ("2", True, False)]
+
+
+def test_an_acknowledgement_in_a_capture_tells_of_the_subscription(feed: Feed) -> None:
+    feed.channel("subscriptionResponse", {"method": "subscribe", "subscription": {"type": "trades", "coin": "BTC"}})
+    feed.now += SECOND
+    batch = [trade("BTC", 1, MS - 9000), trade("BTC", 2, MS + 900)]
+    assert flags(feed.channel("trades", batch)) == [("1", True, False), ("2", False, False)]
+
+
+def test_late_and_reordered_trades_are_no_duplicates(feed: Feed) -> None:
+    """Ids are hashes: what has not been told is new, in whatever order it comes, and only that."""
+    times = [MS + offset for offset in (9, 3, 7, 0, 5)]
+    for number, time in enumerate(times):
+        assert flags(feed.channel("trades", [trade("BTC", 90 - number, time)])) == [(str(90 - number), False, False)]
+    assert [
+        each.is_duplicate for each in feed.channel("trades", [trade("BTC", 88, times[2]), trade("BTC", 88, MS + 8)])
+    ] == [
+        True,
+        False,
+    ]
+
+
+def test_conversions_of_dust_without_an_id_are_each_a_trade(feed: Feed) -> None:
+    """Of one moment, of several sizes, and two that are alike."""
+    dust = [trade("BTC", 0, MS), trade("BTC", 0, MS, 11.0), trade("BTC", 0, MS)]
+    assert [each.is_duplicate for each in feed.channel("trades", dust)] == [False, False, False]
+    assert [each.is_duplicate for each in feed.channel("trades", dust)] == [True, True, True]
+
+
+def test_one_odd_trade_takes_no_other_with_it(feed: Feed) -> None:
+    odd = [
+        trade("BTC", 1, MS),
+        {"coin": "BTC"},
+        trade("BTC", 2, MS, side="X"),
+        trade("BTC", 3, MS, 0.0),
+        trade("BTC", 4, MS),
+    ]
+    *trades, first, second, third = feed.channel("trades", odd)
+    assert [each.trade_id for each in trades] == ["1", "4"]
+    assert [each.kind for each in (first, second, third)] == [EventKind.PARSE_ERROR] * 3
+    assert [each.sub_seq for each in (first, second, third)] == [2, 3, 4]
+    assert kinds(feed.channel("trades", [*odd[1:4], trade("BTC", 5, MS)])) == ["Trade"]
+
+
+@pytest.mark.parametrize(
+    ("channel", "data", "expected"),
+    [
+        ("activeAssetCtx", {"coin": "BTC", "ctx": {"markPx": "5.0", "funding": "soon", "oraclePx": {}}}, "current"),
+        ("activeAssetCtx", {"coin": "BTC", "ctx": {"funding": "0.1", "impactPxs": ["1"]}}, "current"),
+        ("bbo", {"coin": "BTC", "time": MS, "bbo": [{"px": "10", "sz": "1", "n": 1}, {"px": "x"}]}, "BestQuote"),
+        ("l2Book", {"coin": "BTC", "time": MS, "levels": [[{"px": "10", "sz": "1"}], []]}, "BookSnapshot"),
+        ("l2Book", {"coin": "BTC", "time": MS, "levels": [[{"px": "10", "sz": "1", "n": -1}], []]}, "BookSnapshot"),
+        ("l2Book", {"coin": "BTC", "time": MS, "levels": [[], []], "fast": "perhaps"}, "BookSnapshot"),
+    ],
+)
+def test_one_odd_field_takes_no_other_with_it(feed: Feed, channel: str, data: Any, expected: str) -> None:
+    assert kinds(feed.channel(channel, data)) in ([expected, "parse_error"], [expected, "parse_error", "parse_error"])
+    assert kinds(feed.channel(channel, data)) == [expected]
+
+
+def test_a_book_with_a_level_of_size_zero_has_its_best_behind_it(feed: Feed) -> None:
+    tracker = OrderBookTracker()
+    tracker(one(feed.text(book_frame("BTC", MS, [(10.0, 0.0), (9.0, 1.0)], [(11.0, 1.0)]))))
+    assert tracker.book("BTC-USD").bids.best_price == 9.0
+
+
+def test_a_quote_of_one_side_leaves_the_other(feed: Feed) -> None:
+    tracker = OrderBookTracker()
+    for frame in (
+        book_frame("BTC", MS, [(10.0, 1.0)], [(11.0, 1.0), (12.0, 1.0)]),
+        bbo_frame("BTC", MS + 1, (10.5, 2.0)),
+    ):
+        tracker(one(feed.text(frame)))
+    book = tracker.book("BTC-USD")
+    assert (book.bids.best_price, book.asks.columns()[0], book.is_stale) == (10.5, (11.0, 12.0), False)
+
+
+def test_a_fast_book_is_one_by_its_connection_too() -> None:
+    feed = connected()
+    assert one(feed.text(book_frame("BTC", MS, [(10.0, 1.0)]))).form == "fast"
 
 
 def test_one_frame_may_speak_of_several_coins(feed: Feed) -> None:
     feed.channel("trades", [trade("BTC", 1, MS)])
     said = feed.channel("trades", [trade("BTC", 2, MS), trade("ETH", 9, MS), trade("BTC", 3, MS)])
-    assert [(each.symbol, each.is_history) for each in said] == [("BTC", False), ("ETH", True), ("BTC", False)]
+    assert [(each.symbol, each.trade_id) for each in said] == [("BTC", "2"), ("ETH", "9"), ("BTC", "3")]
     assert feed.channel("trades", []) == []
 
 
@@ -251,6 +392,12 @@ def test_the_real_funding_history_is_told_once(feed: Feed, shared_data: Path) ->
     assert feed.rest("fundingHistory:BTC", body) == []
 
 
+def funding_calls(feed: Feed, mono_ns: int) -> list[RestCall]:
+    """The questions about settled funding that are due."""
+    due = [call for call in feed.protocol.due(mono_ns) if isinstance(call, RestCall)]
+    return [call for call in due if call.tag.startswith("fundingHistory:")]
+
+
 def test_funding_history_is_asked_for_at_the_start_and_after_each_hour() -> None:
     """Half a minute after it, for perps alone."""
     feed = feed_of("BTC-USD", "@107", channels=("funding",))
@@ -265,9 +412,10 @@ def test_funding_history_is_asked_for_at_the_start_and_after_each_hour() -> None
     for subscription in ({"type": "activeAssetCtx", "coin": "BTC"}, {"type": "activeAssetCtx", "coin": "@107"}):
         ack(feed, subscription)
     mono = feed.now - TS
-    assert feed.protocol.due(mono + hour // 2 + 29 * SECOND) == []
-    assert [call.tag for call in feed.protocol.due(mono + hour // 2 + 31 * SECOND)] == ["fundingHistory:BTC"]  # type: ignore[union-attr]
-    assert feed.protocol.due(mono + hour // 2 + 32 * SECOND) == []
+    feed.rest("fundingHistory:BTC", history(("BTC", (feed.now - hour // 2) // 1_000_000 + 50)))
+    assert funding_calls(feed, mono + hour // 2 + 29 * SECOND) == []
+    assert [call.tag for call in funding_calls(feed, mono + hour // 2 + 31 * SECOND)] == ["fundingHistory:BTC"]
+    assert funding_calls(feed, mono + hour // 2 + 32 * SECOND) == []
 
 
 @pytest.mark.parametrize(
@@ -482,8 +630,11 @@ def test_what_carries_no_market_data_is_passed_over(feed: Feed, payload: Any) ->
         (book_frame("BTC", 10**16), "another shape than documented: Expected `int` <= 9223372036853"),
         (book_frame("", MS), "another shape than documented: Expected `str` of length >= 1"),
         (bbo_frame("BTC", MS, (0.0, 1.0)), "best quote 0.0 x 1.0: expected a positive price and a size"),
-        ({"channel": "trades", "data": [trade("BTC", 1, MS, side="X")]}, "trade side 'X', expected 'A' or 'B'"),
-        ({"channel": "trades", "data": [trade("BTC", 1, MS, -1.0)]}, "trade -1.0 x 1.5: expected a positive price"),
+        (
+            {"channel": "trades", "data": [trade("BTC", 1, MS, side="X")]},
+            "trade 'X' 10.0 x 1.5: expected the side 'A' or 'B', a positive",
+        ),
+        ({"channel": "trades", "data": [trade("BTC", 1, MS, -1.0)]}, "trade 'B' -1.0 x 1.5: expected the side"),
         ({"channel": "trades", "data": [trade("BTC", 2**70, MS)]}, "another shape than documented: Expected `int` <="),
         ({"channel": "activeAssetCtx", "data": {"coin": "BTC", "ctx": {"markPx": "nan"}}}, "Expected `float` >="),
     ],

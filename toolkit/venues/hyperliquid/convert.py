@@ -13,6 +13,7 @@ from toolkit.messages import FundingInfo, Instrument, InstrumentKind, Side
 from toolkit.orderbook import Columns, check_levels
 from toolkit.protocol import RestCall
 from toolkit.venues.hyperliquid import wire
+from toolkit.venues.hyperliquid.lenient import items
 from toolkit.venues.hyperliquid.symbols import K_COINS, K_MULTIPLIER, MIN_NOTIONAL, PRICE_FIGURES_MAX, Coin
 
 __all__ = [
@@ -48,15 +49,30 @@ class FundingRow(msgspec.Struct):
 
 
 decode_rest_book = msgspec.json.Decoder(wire.L2BookData | None, strict=False).decode
-decode_funding_history = msgspec.json.Decoder(list[FundingRow], strict=False).decode
+_decode_funding_history = msgspec.json.Decoder(list[FundingRow], strict=False).decode
+
+
+def decode_funding_history(payload: bytes, odd: list[str]) -> list[FundingRow]:
+    """The rows that can be read; `odd` is told of the others. Raises ParseError for what is no list."""
+    try:
+        return _decode_funding_history(payload)
+    except msgspec.ValidationError as exc:
+        rows = decoded_json(payload)
+        if not isinstance(rows, list):
+            raise ParseError(f"fundingHistory of another shape than documented: {exc}") from None
+        return items(rows, FundingRow, "fundingHistory", odd)
+    except msgspec.DecodeError as exc:
+        raise ParseError(f"fundingHistory is no JSON: {exc}") from None
 
 
 def level_columns(levels: list[wire.Level], *, is_bid: bool) -> Columns:
     """Levels as columns, best first. Raises ParseError unless they are one side of a book."""
+    counts = tuple([level.n for level in levels])
     columns = (
         tuple([level.px for level in levels]),
         tuple([level.sz for level in levels]),
-        tuple([level.n for level in levels]),
+        # A number of orders that could not be read is -1, and then none of them is told.
+        () if counts and counts[0] < 0 else counts,
     )
     try:
         check_levels(columns, is_bid=is_bid)

@@ -6,7 +6,11 @@ What is peculiar about this venue, and where it is handled:
 - Books are always whole snapshots without a sequence number; a lost frame costs freshness only. The default form
   (`full`, 20 levels) comes every 5 s, `fast` (5 levels) every half second, `bbo` on every block that changed it.
 - Two forms of a coin's book on one socket cannot be told apart, except `fast`. Each form has a socket of its own.
-- The first `trades` frame after each subscribe is history, with nothing to tell it by (`_on_trades`).
+- The first `trades` frame after each subscribe is history, with nothing to tell it by (`TradeTape`).
+- The venue adds statuses, types and fields without a word. What is odd is told once, and takes nothing with it
+  (`lenient.py`).
+- Terms change while a recording runs, and coins come and go (`Listing`); settled funding rates are asked for
+  (`Settlements`).
 - An unknown coin closes the whole socket without a word. Coins are checked against the metadata first, and a coin that
   still kills its socket is found and left out (`_Subscriptions`).
 - Outcome coins come in pairs whose books mirror each other: l2Book merges both, bbo shows only the orders placed on
@@ -22,9 +26,11 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from toolkit.clock import NS_PER_MS, NS_PER_S
-from toolkit.errors import ConfigError, ParseError, SymbolError, VenueRefused
+from toolkit.errors import ParseError
 from toolkit.frames import Frame
 from toolkit.messages import (
+    FORM_REST,
+    SIDE_NOT_TOLD,
     BestQuote,
     BookSnapshot,
     EventKind,
@@ -38,7 +44,6 @@ from toolkit.protocol import ConnectionPlan, Heartbeat, ProtocolOptions, Request
 from toolkit.streams import Stream
 from toolkit.venues.hyperliquid import wire
 from toolkit.venues.hyperliquid.convert import (
-    FUNDING_INTERVAL_S,
     INF,
     SIDES,
     decode_funding_history,
@@ -46,22 +51,17 @@ from toolkit.venues.hyperliquid.convert import (
     decoded_json,
     funding_info,
     info_call,
-    instrument,
     json_or_none,
     level_columns,
 )
-from toolkit.venues.hyperliquid.subscriptions import (
-    SUBSCRIPTIONS_MAX,
-    Subscription,
-    Subscriptions,
-    parse_channel,
-    what_fits,
-)
-from toolkit.venues.hyperliquid.symbols import (
-    Coin,
-    CoinTable,
-    dex_of,
-)
+from toolkit.venues.hyperliquid.lenient import Oddities
+from toolkit.venues.hyperliquid.listing import METADATA, Listing
+from toolkit.venues.hyperliquid.polls import Polls
+from toolkit.venues.hyperliquid.settlements import SETTLED, Settlements
+from toolkit.venues.hyperliquid.subscriptions import FAST_ROLE, Channel, Subscription, Subscriptions, parse_channel
+from toolkit.venues.hyperliquid.symbols import dex_of
+from toolkit.venues.hyperliquid.trade_tape import TradeTape
+from toolkit.venues.hyperliquid.venue_clock import VenueClock
 
 __all__ = ["CHANNELS", "DEFAULT_CHANNELS", "HyperliquidMarketProtocol"]
 
@@ -81,51 +81,52 @@ FAST_CAP: Final = 5
 HEARTBEAT: Final = Heartbeat(ping_text=b'{"method":"ping"}', interval_s=20.0, idle_s_max=40.0)
 #: Longest normal silence, seconds. bbo and trades of a quiet coin may be silent for minutes.
 SILENCE_S_MAX: Final = {"full": 15.0, "fast": 5.0, "funding": 10.0}
-#: Metadata older than this is read again after a lost connection, seconds.
-METADATA_S_MAX: Final = 300.0
-#: Trades kept per coin to recognise a repeated one: a batch of history holds 10 to 30.
-TRADES_REMEMBERED: Final = 1024
-FUNDING_HISTORY_S: Final = 24 * 3600
-#: Settlements are stamped up to 118 ms after the hour and appear in the history soon after.
-FUNDING_HISTORY_DELAY_S: Final = 30
 #: What the first servers said on connecting; the official SDK still skips it.
 GREETING: Final = b"Websocket connection established."
+#: Cause of the event about a part of a frame that could not be read, while the rest was.
+ITEM: Final = "item"
 
 
 class HyperliquidMarketProtocol(VenueProtocol):
     """Market data of Hyperliquid: perps, spot, HIP-3 and outcome coins."""
 
     venue: ClassVar[str] = "hyperliquid"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(self, options: ProtocolOptions) -> None:
         super().__init__(options)
-        self.coins = CoinTable()
         self.channels = tuple(parse_channel(name) for name in (options.channels or DEFAULT_CHANNELS))
-        self._wanted: list[str] = []
-        self._needed = _needed_metadata(options.pairs)
-        self._described: dict[str, Coin] = {}
-        self._metadata_mono = 0
+        self.listing = Listing(self)
+        self.coins = self.listing.table
+        self.clock = VenueClock()
+        self.polls = Polls(self)
+        self._oddities = Oddities()
         self._subscriptions = Subscriptions()
-        self._trades_seen: dict[str, dict[tuple[int, int], None]] = {}
+        self._tape = TradeTape(self.clock)
+        self._settlements = Settlements(self.clock)
         self._last_time: dict[tuple[str, str], int] = {}
-        self._settled: dict[str, int] = {}
-        self._wall_less_mono = 0
-        self._funding_hour = 0
 
     # -- metadata ----------------------------------------------------------------------------------------------
 
     def bootstrap(self) -> list[Request]:
-        # The HIP-3 dexes are asked for once `perpDexs` has said that they exist: an unknown one is an HTTP 500.
-        return [info_call(tag, weight=20) for tag in self._needed if not tag.startswith("meta:")]
+        return [*self.listing.bootstrap()]
 
     @property
     def is_ready(self) -> bool:
-        return not self._missing() and self.failure is None
+        return self.listing.is_ready and self.failure is None
 
-    def _missing(self) -> list[str]:
-        """Metadata that has not come yet. It depends on the options and the frames alone, so a replay agrees."""
-        return [tag for tag in self._needed if not self.coins.has_reply(tag)]
+    def ask(self, requests: Sequence[Request]) -> None:
+        """Queue requests."""
+        self._queue += requests
+
+    def tell_odd(self, frame: Frame, odd: Sequence[str], messages: list[Message]) -> None:
+        """Tell what of a frame could not be read, each kind of it once, after what could."""
+        if not odd:
+            return
+        self.parse_error_count += 1
+        for text in self._oddities.news(odd):
+            sub_seq = messages[-1].sub_seq + messages[-1].row_count if messages else 0
+            messages.append(self.event(frame, EventKind.PARSE_ERROR, sub_seq=sub_seq, cause=ITEM, detail=text))
 
     def trading_pair(self, symbol: str) -> str:
         return self.coins.pair(symbol)
@@ -140,8 +141,8 @@ class HyperliquidMarketProtocol(VenueProtocol):
         if status != 200:
             return [self.event(frame, EventKind.REQUEST_FAILED, detail=f"{tag}: HTTP {status}")]
         match what:
-            case "meta" | "spotMeta" | "perpDexs" | "outcomeMeta":
-                return self._on_metadata(frame, tag)
+            case _ if what in METADATA:
+                return self.listing.on_reply(frame, tag)
             case "l2Book":
                 return self._on_rest_book(frame, symbol)
             case "fundingHistory":
@@ -151,61 +152,20 @@ class HyperliquidMarketProtocol(VenueProtocol):
             case _:
                 return []
 
-    def _on_metadata(self, frame: Frame, tag: str) -> list[Message]:
-        self.coins.update(tag, decoded_json(frame.payload))
-        self._metadata_mono = frame.ts_mono
-        if tag == "perpDexs":
-            self._ask_dexes()
-        messages: list[Message] = []
-        if self.options.pairs:
-            if self._missing() or self.failure is not None:
-                return messages
-            self._choose_coins(frame, messages)
-            described = [coin for name in self._wanted if (coin := self.coins.get(name)) is not None]
-        else:
-            described = self.coins.coins()  # an import without a list of pairs describes all there are
-        for coin in described:
-            if self._described.get(coin.coin) != coin:
-                self._described[coin.coin] = coin
-                messages.append(instrument(self.venue, coin, frame, len(messages)))
+    def _on_control(self, frame: Frame) -> list[Message]:
+        messages = super()._on_control(frame)
+        details = json_or_none(frame.payload.decode("utf-8", "replace"))
+        if isinstance(details, dict) and details.get("event") == "request_failed":
+            self._on_request_failed(frame, str(details.get("tag", "")), messages)
         return messages
 
-    def _ask_dexes(self) -> None:
-        for dex in sorted({dex_of(name) for name in self.options.pairs} - {""}):
-            if self.coins.has_dex(dex):
-                self._queue.append(info_call("meta", {"dex": dex}, tag=f"meta:{dex}", weight=20))
-            elif self.failure is None:
-                known = ", ".join(self.coins.dexes()) or "none"
-                self.failure = SymbolError(f"the venue lists no dex {dex!r}, expected one of {known}")
-
-    def _choose_coins(self, frame: Frame, messages: list[Message]) -> None:
-        wanted: list[str] = []
-        for name in self.options.pairs:
-            try:
-                coin = self.coins.coin(name)
-            except SymbolError as exc:
-                if not self._wanted:
-                    self.failure = exc
-                    return
-                # It was there when the session began: the venue took it away, the rest goes on.
-                messages.append(self.event(frame, EventKind.REFUSED, sub_seq=len(messages), detail=str(exc)))
-                continue
-            listed = self.coins.get(coin)
-            if listed is not None and not listed.is_active:
-                text = f"{name} is delisted: its book is empty for ever, so it is not subscribed"
-                messages.append(self.event(frame, EventKind.REFUSED, sub_seq=len(messages), detail=text))
-                continue
-            if coin not in wanted:
-                wanted.append(coin)
-        if not wanted:
-            self.failure = VenueRefused(f"nothing to record: {', '.join(self.options.pairs)} delisted or unknown")
-        count = len(wanted) * len(self.channels)
-        if count > SUBSCRIPTIONS_MAX:
-            self.failure = ConfigError(
-                f"{len(wanted)} coins with {len(self.channels)} channels are {count} subscriptions, the venue allows "
-                f"{SUBSCRIPTIONS_MAX}: {what_fits(len(wanted), [channel.name for channel in self.channels])}"
-            )
-        self._wanted = wanted
+    def _on_request_failed(self, frame: Frame, tag: str, messages: list[Message]) -> None:
+        """All attempts of a request were in vain."""
+        what, _, symbol = tag.partition(":")
+        if what in METADATA:
+            self.listing.on_failure(frame, tag, messages)
+        elif what == "fundingHistory":
+            self.polls.failed(frame, symbol, SETTLED, messages)
 
     # -- connections -------------------------------------------------------------------------------------------
 
@@ -221,17 +181,39 @@ class HyperliquidMarketProtocol(VenueProtocol):
         for channel in self.channels:
             if channel.role != role:
                 continue
-            for coin in self._wanted:
-                if channel.name == "funding" and coin.startswith("#"):
-                    continue  # outcomes have no asset context
-                subscriptions.append(Subscription(coin, channel))
-                limit = SILENCE_S_MAX.get(channel.name, SILENCE_S_MAX["full"] if channel.is_book else 0.0)
-                stream = self.streams.add(
-                    Stream(coin, self.coins.pair(coin), channel.name, limit_ns=round(limit * NS_PER_S))
-                )
-                self.streams.resubscribed(stream, frame)
+            for coin in self.listing.active:
+                subscription = self._subscription(frame, coin, channel)
+                if subscription is not None:
+                    subscriptions.append(subscription)
         self._queue += self._subscriptions.connected(frame.conn_id, subscriptions)
-        self._ask_funding_history(frame)
+        self.clock.saw(frame)
+        if any(channel.name == "funding" for channel in self.channels):
+            perps = [coin for coin in self.listing.active if self._is_perpetual(coin)]
+            self._queue += self._settlements.start(perps, frame.ts_mono)
+
+    def _subscription(self, frame: Frame, coin: str, channel: Channel) -> Subscription | None:
+        """A stream that is asked for from now on; None where the coin has none of that kind."""
+        if channel.name == "funding" and coin.startswith("#"):
+            return None  # outcomes have no asset context
+        limit = SILENCE_S_MAX.get(channel.name, SILENCE_S_MAX["full"] if channel.is_book else 0.0)
+        stream = self.streams.add(Stream(coin, self.coins.pair(coin), channel.name, limit_ns=round(limit * NS_PER_S)))
+        self.streams.resubscribed(stream, frame)
+        if channel.name == "trades":
+            self._tape.subscribed(coin, frame)
+        return Subscription(coin, channel)
+
+    def subscribe_again(self, frame: Frame, coin: str) -> None:
+        """A coin that had vanished is back: on the connections that do not carry it yet."""
+        for conn_id, role in sorted(self._roles.items()):
+            channels = [each for each in self.channels if each.role == role]
+            channels = [each for each in channels if not self._subscriptions.has(conn_id, coin, each)]
+            on_it = msgspec.structs.replace(frame, conn_id=conn_id)
+            subscriptions = [self._subscription(on_it, coin, each) for each in channels]
+            self._queue += self._subscriptions.added(conn_id, [each for each in subscriptions if each is not None])
+
+    def _is_perpetual(self, symbol: str) -> bool:
+        coin = self.coins.get(symbol)
+        return coin is not None and coin.kind is InstrumentKind.PERPETUAL
 
     def _resubscribe(self, frame: Frame, role: str) -> None:
         # The venue refuses what it takes for subscribed, so that is ended first.
@@ -239,7 +221,9 @@ class HyperliquidMarketProtocol(VenueProtocol):
         self._subscribe(frame, role)
 
     def _on_sent(self, frame: Frame) -> None:
-        self._subscriptions.sent(frame)
+        words = self._subscriptions.sent(frame)
+        if words.get("type") == "trades":
+            self._tape.subscribed(str(words.get("coin", "")), frame)
 
     def _on_disconnected(self, frame: Frame, streams: list[Stream]) -> list[Message]:
         messages: list[Message] = []
@@ -249,22 +233,21 @@ class HyperliquidMarketProtocol(VenueProtocol):
             for stream in self.streams:
                 if stream.symbol == coin and stream.conn_id == frame.conn_id:
                     stream.limit_ns = 0
-        if self._wanted and frame.ts_mono - self._metadata_mono > METADATA_S_MAX * NS_PER_S:
-            self._queue += self.bootstrap()
+        self._queue += self.listing.reconnecting(frame)
         return messages
 
     def _on_session_end(self) -> None:
         self._subscriptions.forget_connections()
+        self._tape.forget_subscriptions()
+        self._settlements.stop()
+        self.clock.forget()
 
     def due(self, mono_ns: int) -> list[Request]:
-        requests: list[Request] = list(self._subscriptions.unanswered(mono_ns))
-        if self._funding_hour:
-            wall_s = (mono_ns + self._wall_less_mono) // NS_PER_S
-            hour = (wall_s - FUNDING_HISTORY_DELAY_S) // FUNDING_INTERVAL_S
-            if hour > self._funding_hour:
-                self._funding_hour = hour
-                requests += self._funding_history_calls(wall_s * 1000 - 2 * FUNDING_INTERVAL_S * 1000)
-        return requests
+        return [
+            *self._subscriptions.unanswered(mono_ns),
+            *self._settlements.due(mono_ns),
+            *self.listing.due(mono_ns),
+        ]
 
     def snapshot_request(self, symbol: str) -> RestCall | None:
         return info_call("l2Book", {"coin": symbol}, tag=f"l2Book:{symbol}", weight=2)
@@ -278,40 +261,28 @@ class HyperliquidMarketProtocol(VenueProtocol):
         dex = dex_of(symbol)
         return info_call("metaAndAssetCtxs", {"dex": dex} if dex else {}, tag=f"metaAndAssetCtxs:{symbol}", weight=20)
 
-    def _ask_funding_history(self, frame: Frame) -> None:
-        self._wall_less_mono = frame.ts_recv - frame.ts_mono
-        if self._funding_hour or not any(channel.name == "funding" for channel in self.channels):
-            return
-        wall_s = frame.ts_recv // NS_PER_S
-        self._funding_hour = (wall_s - FUNDING_HISTORY_DELAY_S) // FUNDING_INTERVAL_S
-        self._queue += self._funding_history_calls((wall_s - FUNDING_HISTORY_S) * 1000)
-
-    def _funding_history_calls(self, start_ms: int) -> list[RestCall]:
-        calls = []
-        for symbol in self._wanted:
-            coin = self.coins.get(symbol)
-            if coin is not None and coin.kind is InstrumentKind.PERPETUAL:
-                what = {"coin": symbol, "startTime": start_ms}
-                calls.append(info_call("fundingHistory", what, tag=f"fundingHistory:{symbol}", weight=22))
-        return calls
-
     # -- WebSocket frames --------------------------------------------------------------------------------------
 
     def _on_text(self, frame: Frame) -> list[Message]:
-        message = wire.decode_frame(frame.payload) if frame.payload != GREETING else "greeting"
+        odd: list[str] = []
+        message = wire.decode_frame(frame.payload, odd) if frame.payload != GREETING else "greeting"
+        messages = self._messages_of(frame, message, odd)
+        if odd:
+            self.tell_odd(frame, odd, messages)
+        return messages
+
+    def _messages_of(self, frame: Frame, message: wire.MarketFrame | str, odd: list[str]) -> list[Message]:
         match message:
             case wire.Bbo(data=data):
-                return self._on_bbo(frame, data)
+                return self._on_bbo(frame, data, odd)
             case wire.L2Book(data=data):
                 return self._on_book(frame, data)
             case wire.Trades(data=trades):
-                return self._on_trades(frame, trades)
+                return self._on_trades(frame, trades, odd)
             case wire.ActiveAssetCtx(data=data) | wire.ActiveSpotAssetCtx(data=data):
                 return self._on_context(frame, data.coin, data.ctx)
             case wire.SubscriptionResponse(data=response):
-                if response.get("method") != "unsubscribe":
-                    self._queue += self._subscriptions.answered(frame.conn_id, response.get("subscription"))
-                return []
+                return self._on_response(frame, response)
             case wire.ErrorText(data=text):
                 return self._on_error(frame, text)
             case str() as channel:
@@ -321,6 +292,16 @@ class HyperliquidMarketProtocol(VenueProtocol):
 
     def _on_other_channel(self, frame: Frame, channel: str) -> list[Message]:
         """A documented channel that says nothing of the market."""
+        return []
+
+    def _on_response(self, frame: Frame, response: Mapping[str, Any]) -> list[Message]:
+        words = response.get("subscription")
+        if response.get("method") == "unsubscribe":
+            return []
+        if not self.role_of(frame.conn_id) and isinstance(words, dict) and words.get("type") == "trades":
+            # In a capture that holds no frames of ours, the acknowledgement is what tells of a subscription.
+            self._tape.subscribed(str(words.get("coin", "")), frame)
+        self._queue += self._subscriptions.answered(frame.conn_id, words)
         return []
 
     def _on_book(self, frame: Frame, data: wire.L2BookData) -> list[Message]:
@@ -349,9 +330,10 @@ class HyperliquidMarketProtocol(VenueProtocol):
         return messages
 
     def _form_of(self, frame: Frame, data: wire.L2BookData) -> tuple[str, bool, int]:
-        if data.fast:
-            return "fast", True, FAST_CAP
         role = self.role_of(frame.conn_id)
+        # Only fast books are asked for on that connection, whatever the flag says.
+        if data.fast or role == FAST_ROLE:
+            return "fast", True, FAST_CAP
         if role.startswith("agg"):
             return role, False, FULL_CAP
         if data.spread is not None:
@@ -359,12 +341,17 @@ class HyperliquidMarketProtocol(VenueProtocol):
             return "agg", False, FULL_CAP
         return "full", True, FULL_CAP
 
-    def _on_bbo(self, frame: Frame, data: wire.BboData) -> list[Message]:
-        bid = data.bbo[0] if data.bbo else None
-        ask = data.bbo[1] if len(data.bbo) > 1 else None
-        for level in (bid, ask):
-            if level is not None and not (0 < level.px < INF and 0 <= level.sz < INF):
-                raise ParseError(f"best quote {level.px} x {level.sz}: expected a positive price and a size")
+    def _on_bbo(self, frame: Frame, data: wire.BboData, odd: list[str]) -> list[Message]:
+        sides: list[wire.Level | None] = [wire.UNREADABLE, wire.UNREADABLE]
+        sides[: len(data.bbo)] = data.bbo[:2]
+        for place, level in enumerate(data.bbo[:2]):
+            if level is None or level is wire.UNREADABLE or (0 < level.px < INF and 0 <= level.sz < INF):
+                continue
+            odd.append(f"best quote {level.px} x {level.sz}: expected a positive price and a size")
+            sides[place] = wire.UNREADABLE
+        bid, ask = sides
+        if odd and all(side is wire.UNREADABLE for side in sides):
+            raise ParseError(odd.pop())
         messages: list[Message] = []
         stream = self.heard(frame, data.coin, "bbo", messages)
         self._check_time(frame, stream, data.time, messages)
@@ -378,42 +365,27 @@ class HyperliquidMarketProtocol(VenueProtocol):
                 frame.capture_seq,
                 len(messages),
                 not data.coin.startswith("#"),
-                bid.px if bid else None,
-                bid.sz if bid else None,
-                bid.n if bid else None,
-                ask.px if ask else None,
-                ask.sz if ask else None,
-                ask.n if ask else None,
+                *_quoted(bid),
+                *_quoted(ask),
             )
         )
         self._implied_answer(stream)
         return messages
 
-    def _on_trades(self, frame: Frame, trades: list[wire.WireTrade]) -> list[Message]:
-        # The first "trades" frame after subscribing repeats recent trades, unflagged (documented, and captured
-        # 2026-07-07): not new data. A capture may hold a later subscribe that it does not show; a repeated trade
-        # gives that frame away, and the trades in it that are not repeated were missed in between.
-        for trade in trades:
-            if trade.side not in SIDES:
-                raise ParseError(f"trade side {trade.side!r}, expected 'A' or 'B'")
-            if not (0 < trade.px < INF and 0 <= trade.sz < INF):
-                raise ParseError(f"trade {trade.px} x {trade.sz}: expected a positive price and a size")
+    def _on_trades(self, frame: Frame, trades: list[wire.WireTrade], odd: list[str]) -> list[Message]:
+        if not all(map(_is_trade, trades)):
+            odd += [f"trade {each.side!r} {each.px} x {each.sz}: {_TRADE}" for each in trades if not _is_trade(each)]
+            trades = [trade for trade in trades if _is_trade(trade)]
+            if not trades:
+                raise ParseError(odd.pop())
         messages: list[Message] = []
-        first: dict[str, bool] = {}
+        firsts: dict[str, bool] = {}
         for coin in {trade.coin: None for trade in trades}:
             stream = self.heard(frame, coin, "trades", messages)
             self._implied_answer(stream)
-            seen = self._trades_seen.setdefault(coin, {})
-            repeats = any((trade.time, trade.tid) in seen for trade in trades if trade.coin == coin)
-            first[coin] = stream.frame_count == 1 or repeats
-        for trade in trades:
-            seen = self._trades_seen[trade.coin]
-            key = (trade.time, trade.tid)
-            is_duplicate = key in seen
-            if not is_duplicate:
-                seen[key] = None
-                if len(seen) > TRADES_REMEMBERED:
-                    del seen[next(iter(seen))]
+            firsts[coin] = stream.frame_count == 1
+        history, duplicate = self._tape.read(frame, trades, firsts)
+        for trade, is_history, is_duplicate in zip(trades, history, duplicate, strict=True):
             messages.append(
                 Trade(
                     self.venue,
@@ -427,13 +399,15 @@ class HyperliquidMarketProtocol(VenueProtocol):
                     trade.px,
                     trade.sz,
                     str(trade.tid),
-                    first[trade.coin],
+                    is_history,
                     is_duplicate,
                 )
             )
         return messages
 
     def _on_context(self, frame: Frame, coin: str, ctx: wire.AssetCtx) -> list[Message]:
+        if ctx == wire.AssetCtx():
+            raise ParseError(f"context of {coin} of another shape than documented: it says nothing")
         messages: list[Message] = []
         stream = self.heard(frame, coin, "funding", messages)
         self._implied_answer(stream)
@@ -459,14 +433,14 @@ class HyperliquidMarketProtocol(VenueProtocol):
 
     def _check_time(self, frame: Frame, stream: Stream, time_ms: int, messages: list[Message]) -> None:
         key = (stream.symbol, stream.stream)
+        self.clock.heard(time_ms, frame)
         last = self._last_time.get(key, 0)
         if time_ms < last:
             text = f"venue time went back from {last} to {time_ms} ms"
             messages.append(
                 self.event(frame, EventKind.TIME_REGRESSION, stream=stream, sub_seq=len(messages), detail=text)
             )
-        else:
-            self._last_time[key] = time_ms
+        self._last_time[key] = time_ms
 
     # -- REST responses ----------------------------------------------------------------------------------------
 
@@ -487,7 +461,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
                 frame.ts_recv,
                 frame.capture_seq,
                 0,
-                "rest",
+                FORM_REST,
                 True,
                 FULL_CAP,
                 *bids,
@@ -496,15 +470,12 @@ class HyperliquidMarketProtocol(VenueProtocol):
         ]
 
     def _on_funding_history(self, frame: Frame, symbol: str) -> list[Message]:
-        try:
-            rows = decode_funding_history(frame.payload)
-        except msgspec.DecodeError as exc:
-            raise ParseError(f"fundingHistory of another shape than documented: {exc}") from None
+        odd: list[str] = []
+        rows = decode_funding_history(frame.payload, odd)
         messages: list[Message] = []
-        for row in rows:
-            if row.time <= self._settled.get(row.coin, 0):
-                continue
-            self._settled[row.coin] = row.time
+        self.polls.answered(frame, symbol, SETTLED, messages)
+        self._queue += self._settlements.more(symbol, rows)
+        for row in self._settlements.news(rows):
             messages.append(
                 FundingInfo(
                     self.venue,
@@ -519,6 +490,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
                     premium=row.premium,
                 )
             )
+        self.tell_odd(frame, odd, messages)
         return messages
 
     def _on_contexts(self, frame: Frame, symbol: str) -> list[Message]:
@@ -539,35 +511,36 @@ class HyperliquidMarketProtocol(VenueProtocol):
 
     def _export(self) -> Any:
         return {
-            "coins": self.coins.export(),
-            "wanted": self._wanted,
-            "described": [msgspec.to_builtins(coin) for coin in self._described.values()],
-            "metadata_mono": self._metadata_mono,
+            "listing": self.listing.export(),
             "subscriptions": self._subscriptions.export(),
-            "trades_seen": {coin: list(seen) for coin, seen in self._trades_seen.items()},
+            "trades": self._tape.export(),
             "last_time": [[*key, time] for key, time in self._last_time.items()],
-            "settled": self._settled,
+            "settled": self._settlements.export(),
+            "polls": self.polls.export(),
+            "clock": self.clock.export(),
+            "odd": self._oddities.export(),
         }
 
     def _import(self, state: Any) -> None:
-        self.coins.restore(state["coins"])
-        self._wanted = list(state["wanted"])
-        self._described = {coin.coin: coin for coin in msgspec.convert(state["described"], list[Coin])}
-        self._metadata_mono = state["metadata_mono"]
+        self.listing.restore(state["listing"])
         self._subscriptions.restore(state["subscriptions"])
-        self._trades_seen = {
-            coin: dict.fromkeys((time, tid) for time, tid in seen) for coin, seen in state["trades_seen"].items()
-        }
+        self._tape.restore(state["trades"])
         self._last_time = {(symbol, stream): time for symbol, stream, time in state["last_time"]}
-        self._settled = dict(state["settled"])
+        self._settlements.restore(state["settled"])
+        self.polls.restore(state["polls"])
+        self.clock.restore(state["clock"])
+        self._oddities.restore(state["odd"])
 
 
-def _needed_metadata(pairs: Sequence[str]) -> tuple[str, ...]:
-    """The metadata replies that naming these pairs takes, in the order they are asked for."""
-    needed = ["spotMeta", "meta"]
-    dexes = sorted({dex_of(name) for name in pairs} - {""})
-    if dexes:
-        needed += ["perpDexs", *(f"meta:{dex}" for dex in dexes)]
-    if any(name.startswith("#") for name in pairs):
-        needed.append("outcomeMeta")
-    return tuple(needed)
+_TRADE: Final = "expected the side 'A' or 'B', a positive price and a size"
+
+
+def _is_trade(trade: wire.WireTrade) -> bool:
+    return trade.side in SIDES and 0 < trade.px < INF and 0 <= trade.sz < INF
+
+
+def _quoted(level: wire.Level | None) -> tuple[float | None, float | None, int | None]:
+    """Price, size and number of orders of a side of a quote."""
+    if level is None:
+        return None, None, None
+    return (None, None, SIDE_NOT_TOLD) if level is wire.UNREADABLE else (level.px, level.sz, level.n)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from toolkit.errors import ConfigError, VenueRefused
+from toolkit.errors import ConfigError, ParseError, VenueRefused
 from toolkit.frames import Frame
 from toolkit.messages import EventKind, Message
 from toolkit.protocol import ConnectionPlan, ProtocolOptions, Request
@@ -90,6 +90,14 @@ class HyperliquidProtocol(HyperliquidMarketProtocol):
         else:
             self.users.connected(frame, address, self._queue)
 
+    def _resubscribe(self, frame: Frame, role: str) -> None:
+        address = self._account_of(frame.conn_id)
+        if address is None:
+            super()._resubscribe(frame, role)
+        else:
+            self.users.unsubscribe(frame, address, self._queue)
+            self.users.connected(frame, address, self._queue)
+
     def _on_sent(self, frame: Frame) -> None:
         if self._account_of(frame.conn_id) is None:
             super()._on_sent(frame)
@@ -130,12 +138,32 @@ class HyperliquidProtocol(HyperliquidMarketProtocol):
                 return self.users.on_reply(frame, tag, self._queue)
         return super()._on_rest(frame, context)
 
+    def _on_request_failed(self, frame: Frame, tag: str, messages: list[Message]) -> None:
+        super()._on_request_failed(frame, tag, messages)
+        what, _, address = tag.partition(":")
+        if what == "userRole" and self._owners.get(address, "") is None:
+            self._follow_as_given(frame, address, "the venue does not say whose it is", messages)
+
+    def _follow_as_given(self, frame: Frame, address: str, why: str, messages: list[Message]) -> None:
+        """Whose an address is cannot be known: one that owns something is followed all the same."""
+        self._owners[address] = address
+        text = f"{address} is followed as given: {why}; if nothing comes, give the address that owns the account"
+        sub_seq = len(messages)
+        messages.append(self.event(frame, EventKind.NOTICE, sub_seq=sub_seq, cause="account", detail=text))
+
     def _on_role(self, frame: Frame, address: str) -> list[Message]:
         try:
             owner = HyperliquidAuth(address).resolve(decoded_json(frame.payload)).address
         except VenueRefused as exc:
+            if self._owners.get(address) is not None:
+                return [self.event(frame, EventKind.REFUSED, cause="account", detail=str(exc))]
             self.failure = exc
             return [self.event(frame, EventKind.REFUSED, cause="account", detail=str(exc))]
+        except ParseError as exc:
+            messages: list[Message] = []
+            if self._owners.get(address) is None:
+                self._follow_as_given(frame, address, str(exc), messages)
+            return messages
         self._owners[address] = owner
         if owner == address:
             return []

@@ -19,7 +19,7 @@ from toolkit.errors import ConfigError
 from toolkit.frames import Frame
 from toolkit.protocol import SendText
 
-__all__ = ["SUBSCRIPTIONS_MAX", "Channel", "Subscription", "Subscriptions", "parse_channel", "what_fits"]
+__all__ = ["FAST_ROLE", "SUBSCRIPTIONS_MAX", "Channel", "Subscription", "Subscriptions", "parse_channel", "what_fits"]
 
 #: Subscriptions of one client.
 SUBSCRIPTIONS_MAX: Final = 1000
@@ -50,12 +50,15 @@ class Channel(msgspec.Struct, frozen=True):
     is_book: bool
 
 
+#: The connection of every stream that can be told from the others, and so of the fast books.
+FAST_ROLE: Final = "main"
+
 _CHANNELS: Final = {
     "full": Channel("full", "depth", {"type": "l2Book"}, True),
-    "fast": Channel("fast", "main", {"type": "l2Book", "fast": True}, True),
-    "bbo": Channel("bbo", "main", {"type": "bbo"}, False),
-    "trades": Channel("trades", "main", {"type": "trades"}, False),
-    "funding": Channel("funding", "main", {"type": "activeAssetCtx"}, False),
+    "fast": Channel("fast", FAST_ROLE, {"type": "l2Book", "fast": True}, True),
+    "bbo": Channel("bbo", FAST_ROLE, {"type": "bbo"}, False),
+    "trades": Channel("trades", FAST_ROLE, {"type": "trades"}, False),
+    "funding": Channel("funding", FAST_ROLE, {"type": "activeAssetCtx"}, False),
 }
 
 
@@ -97,6 +100,10 @@ def _canonical(words: Any) -> str:
     return _encode([*parts, bool(words.get("fast"))]).decode()
 
 
+def _key_of(coin: str, channel: Channel) -> str:
+    return _canonical({**channel.wire, "coin": coin})
+
+
 class _Wanted(msgspec.Struct):
     coin: str
     text: str
@@ -134,7 +141,7 @@ class Subscriptions:
         connection = self._state.connections[conn_id] = _Connection()
         for subscription in subscriptions:
             if subscription.coin not in self._state.quarantined:
-                key = _canonical({**subscription.channel.wire, "coin": subscription.coin})
+                key = _key_of(subscription.coin, subscription.channel)
                 connection.wanted[key] = _Wanted(subscription.coin, subscription.text.decode())
         connection.waiting = list(connection.wanted)
         return self._release(conn_id, connection)
@@ -145,15 +152,35 @@ class Subscriptions:
         wanted = connection.wanted.values() if connection is not None else ()
         return [SendText(conn_id, each.text.encode().replace(b'"subscribe"', b'"unsubscribe"', 1)) for each in wanted]
 
-    def sent(self, frame: Frame) -> None:
-        """A frame of ours left; if it was a subscribe, its answer is awaited from here."""
+    def added(self, conn_id: int, subscriptions: Sequence[Subscription]) -> list[SendText]:
+        """A connection that stands shall carry more: what to send on it now."""
+        connection = self._state.connections.get(conn_id)
+        if connection is None:
+            return []
+        for subscription in subscriptions:
+            if subscription.coin not in self._state.quarantined:
+                key = _key_of(subscription.coin, subscription.channel)
+                connection.wanted[key] = _Wanted(subscription.coin, subscription.text.decode())
+                connection.waiting.append(key)
+        return self._release(conn_id, connection)
+
+    def has(self, conn_id: int, coin: str, channel: Channel) -> bool:
+        """Whether a connection carries that, or was asked to."""
+        connection = self._state.connections.get(conn_id)
+        return connection is not None and _key_of(coin, channel) in connection.wanted
+
+    def sent(self, frame: Frame) -> Mapping[str, Any]:
+        """A frame of ours left; if it was a subscribe, its answer is awaited from here, and its words are returned."""
         connection = self._state.connections.get(frame.conn_id)
         if connection is None:
-            return
+            return {}
         request = _decode_request(frame.payload)
-        key = _canonical(request.get("subscription")) if request.get("method") == "subscribe" else ""
-        if key in connection.wanted:
-            connection.unanswered[key] = frame.ts_mono
+        words = request.get("subscription") if request.get("method") == "subscribe" else None
+        key = _canonical(words)
+        if key not in connection.wanted or not isinstance(words, dict):
+            return {}
+        connection.unanswered[key] = frame.ts_mono
+        return words
 
     def answered(self, conn_id: int, words: Any) -> list[SendText]:
         """The venue answered a subscribe, for good or ill: what to send next."""

@@ -12,6 +12,9 @@ Hyperliquid's coins and our trading pairs.
 Without metadata a pair follows from the spelling where it can (the first, second and last row); otherwise the coin
 stands for it. Two coins that would get one pair (token names are not unique) both keep their coin as the pair, save
 a canonical one.
+
+A pair that was given to a coin stays its own, whatever later metadata says: a table that spoke of one instrument under
+two names, or of two under one, would be wrong without saying so.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import msgspec
 
 from toolkit.errors import ParseError, SymbolError
 from toolkit.messages import InstrumentKind
+from toolkit.venues.hyperliquid.lenient import items, loose
 from toolkit.venues.hyperliquid.wire import CoinName, Finite
 
 __all__ = ["Coin", "CoinTable", "dex_of", "pair_from_spelling"]
@@ -133,11 +137,42 @@ class _Dex(msgspec.Struct):
     name: CoinName
 
 
-def _convert(value: Any, to: Any, what: str) -> Any:
-    try:
-        return msgspec.convert(value, to, strict=False)
-    except msgspec.ValidationError as exc:
-        raise ParseError(f"{what} of another shape than documented: {exc}") from None
+#: Where the lists of each kind of metadata are, and what their entries are.
+_LISTS: Final[dict[str, dict[str, Any]]] = {
+    "meta": {"universe": _Asset},
+    "spotMeta": {"tokens": _Token, "universe": _SpotPair},
+    "outcomeMeta": {"outcomes": _Outcome},
+}
+_HEADS: Final[dict[str, Any]] = {"meta": _Meta, "spotMeta": _SpotMeta, "outcomeMeta": _OutcomeMeta}
+
+
+def _read(reply: Any, tag: str, odd: list[str]) -> Any:
+    """Metadata, entry by entry: one that is odd is told and left out. Raises ParseError where there is nothing to read."""
+    what = tag.partition(":")[0]
+    if what == "perpDexs":
+        if not isinstance(reply, list):
+            raise ParseError(f"{tag} of another shape than documented: expected a list, found {type(reply).__name__}")
+        return _entries([entry for entry in reply if entry is not None], _Dex, tag, odd)
+    lists = _LISTS[what]
+    if not isinstance(reply, dict):
+        raise ParseError(f"{tag} of another shape than documented: expected an object, found {type(reply).__name__}")
+    for name in lists:
+        if not isinstance(reply.get(name, [] if what == "outcomeMeta" else None), list):
+            raise ParseError(f"{tag} of another shape than documented: expected a list in {name!r}")
+    head = loose({**reply, **{name: [] for name in lists}}, _HEADS[what], tag, odd)
+    if head is None:
+        raise ParseError(f"{tag} of another shape than documented: {odd[-1]}")
+    for name, kind in lists.items():
+        setattr(head, name, _entries(reply.get(name, []), kind, f"{tag} {name}", odd))
+    return head
+
+
+def _entries(raw: list[Any], kind: type[Any], what: str, odd: list[str]) -> list[Any]:
+    """The entries that can be read. A list of which none can is no listing that has become empty: ParseError."""
+    found = items(raw, kind, what, odd)
+    if raw and not found:
+        raise ParseError(f"{what} of another shape than documented: {odd[-1]}")
+    return found
 
 
 class CoinTable:
@@ -145,6 +180,7 @@ class CoinTable:
 
     def __init__(self) -> None:
         self._replies: dict[str, Any] = {}
+        self._given: dict[str, str] = {}
         self._coins: dict[str, Coin] = {}
         self._pair_of: dict[str, str] = {}
         self._coin_of: dict[str, str] = {}
@@ -166,11 +202,11 @@ class CoinTable:
 
     def has_dex(self, dex: str) -> bool:
         """Whether `perpDexs` lists that HIP-3 dex."""
-        return any(entry and entry.get("name") == dex for entry in self._replies.get("perpDexs", ()))
+        return dex in self.dexes()
 
     def dexes(self) -> list[str]:
         """Names of the HIP-3 dexes that `perpDexs` lists."""
-        return [entry["name"] for entry in self._replies.get("perpDexs", ()) if entry]
+        return [entry.name for entry in _read(self._replies.get("perpDexs", []), "perpDexs", [])]
 
     def collateral(self, dex: str) -> str:
         """The token that positions on a dex are margined in; empty where no metadata tells it."""
@@ -179,11 +215,11 @@ class CoinTable:
         return next((coin.settle for coin in self._coins.values() if dex_of(coin.coin) == dex), "")
 
     def pair(self, coin: str) -> str:
-        """Our spelling of a coin; the coin itself where no pair is known."""
-        pair = self._pair_of.get(coin)
+        """Our spelling of a coin, the coin itself where no pair is known; from now on it stays that."""
+        pair = self._given.get(coin)
         if pair is None:
             known = self._coins.get(coin)
-            pair = self._pair_of[coin] = known.pair if known else self._unlisted_pair(coin)
+            pair = self._given[coin] = self._pair_of[coin] = known.pair if known else self._unlisted_pair(coin)
             self._coin_of.setdefault(pair, coin)
         return pair
 
@@ -200,7 +236,7 @@ class CoinTable:
         hint = f"; did you mean {', '.join(close)}?" if close else ""
         raise SymbolError(f"the venue lists no {name!r} (names are case-sensitive, BTC-USD is a perp){hint}")
 
-    def update(self, tag: str, reply: Any) -> None:
+    def update(self, tag: str, reply: Any) -> list[str]:
         """
         Take in a metadata reply.
 
@@ -208,28 +244,30 @@ class CoinTable:
             tag: `meta`, `meta:<dex>`, `spotMeta`, `perpDexs` or `outcomeMeta`.
             reply: The decoded JSON.
 
+        Returns:
+            A line for each entry, or part of one, that could not be read.
+
         Raises:
             ParseError: It does not have the shape the venue documents.
         """
         what = tag.partition(":")[0]
-        readers = {"meta": _Meta, "spotMeta": _SpotMeta, "outcomeMeta": _OutcomeMeta, "perpDexs": list[_Dex | None]}
-        if what not in readers:
-            raise ParseError(f"unknown metadata {tag!r}, expected one of {', '.join(readers)}")
-        _convert(reply, readers[what], tag)
+        if what not in (*_LISTS, "perpDexs"):
+            raise ParseError(f"unknown metadata {tag!r}, expected one of {', '.join(_LISTS)}, perpDexs")
+        odd: list[str] = []
+        _read(reply, tag, odd)
         self._replies[tag] = reply
         self._rebuild()
+        return odd
 
     def export(self) -> Any:
         """The replies it rests on and the pairs it has given, for a checkpoint."""
-        return {"replies": self._replies, "pairs": sorted(self._pair_of.items())}
+        return {"replies": self._replies, "pairs": list(self._given.items())}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Become the table that `export` described."""
         self._replies = dict(state["replies"])
+        self._given = dict(state["pairs"])
         self._rebuild()
-        for coin, pair in state["pairs"]:
-            self._pair_of[coin] = pair
-            self._coin_of.setdefault(pair, coin)
 
     def _unlisted_pair(self, coin: str) -> str:
         # A listed coin may already own the pair that this one is spelled like.
@@ -241,19 +279,18 @@ class CoinTable:
         coins: list[Coin] = []
         spot = self._replies.get("spotMeta")
         if spot is not None:
-            spot_meta: _SpotMeta = _convert(spot, _SpotMeta, "spotMeta")
+            spot_meta: _SpotMeta = _read(spot, "spotMeta", [])
             tokens = {token.index: token for token in spot_meta.tokens}
             coins += _spot_coins(spot_meta, tokens)
         for tag in sorted(self._replies):
             if tag == "meta" or tag.startswith("meta:"):
-                meta: _Meta = _convert(self._replies[tag], _Meta, tag)
-                coins += _perp_coins(meta, tag.partition(":")[2], tokens)
+                coins += _perp_coins(_read(self._replies[tag], tag, []), tag.partition(":")[2], tokens)
         outcomes = self._replies.get("outcomeMeta")
         if outcomes is not None:
-            coins += _outcome_coins(_convert(outcomes, _OutcomeMeta, "outcomeMeta"))
-        self._coins = {coin.coin: coin for coin in _without_collisions(coins)}
-        self._pair_of = {coin.coin: coin.pair for coin in self._coins.values()}
-        self._coin_of = {coin.pair: coin.coin for coin in self._coins.values()}
+            coins += _outcome_coins(_read(outcomes, "outcomeMeta", []))
+        self._coins = {coin.coin: coin for coin in _without_collisions(coins, self._given)}
+        self._pair_of = {coin.coin: coin.pair for coin in self._coins.values()} | self._given
+        self._coin_of = {pair: coin for coin, pair in self._pair_of.items()}
 
 
 def _spot_coins(meta: _SpotMeta, tokens: Mapping[int, _Token]) -> list[Coin]:
@@ -319,15 +356,22 @@ def _outcome_coins(meta: _OutcomeMeta) -> list[Coin]:
     return coins
 
 
-def _without_collisions(coins: Sequence[Coin]) -> list[Coin]:
+def _without_collisions(coins: Sequence[Coin], given: Mapping[str, str]) -> list[Coin]:
+    """The coins, each with a pair of its own: the one that it was given, or else one that nobody has."""
     takers: dict[str, list[Coin]] = {}
     for coin in coins:
-        takers.setdefault(coin.pair, []).append(coin)
+        if coin.coin not in given:
+            takers.setdefault(coin.pair, []).append(coin)
+    owners = {pair: coin for coin, pair in given.items()}
     result = []
     for coin in coins:
-        rivals = takers[coin.pair]
-        canonical = [rival for rival in rivals if not rival.coin.startswith("@")]
-        if len(rivals) > 1 and not (len(canonical) == 1 and canonical[0] is coin):
-            coin = msgspec.structs.replace(coin, pair=coin.coin)
+        if coin.coin in given:
+            coin = msgspec.structs.replace(coin, pair=given[coin.coin])
+        else:
+            rivals = takers[coin.pair]
+            canonical = [rival for rival in rivals if not rival.coin.startswith("@")]
+            is_first = len(rivals) == 1 or (len(canonical) == 1 and canonical[0] is coin)
+            if not is_first or coin.pair in owners:
+                coin = msgspec.structs.replace(coin, pair=coin.coin)
         result.append(coin)
     return result

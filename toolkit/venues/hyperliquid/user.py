@@ -11,7 +11,8 @@ What is peculiar about them, and where it is handled:
 - If more than 2,000 fills were missed, the rest is asked for by time.
 - States (positions, balances, open orders) are sent whole; what they repeat is not emitted again.
 
-A snapshot after the first subscribe tells the past: `is_history`. Later ones tell what was missed.
+A snapshot after the first subscribe tells the past: `is_history`. Later ones tell what was missed. If the first
+connection was lost before one came, the venue's time tells the past from what happened since.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from toolkit.clock import NS_PER_S
+from toolkit.clock import NS_PER_MS, NS_PER_S
 from toolkit.errors import ParseError
 from toolkit.frames import Frame
 from toolkit.messages import EventKind, Message
 from toolkit.protocol import RestCall, SendText
 from toolkit.streams import Stream
 from toolkit.venues.hyperliquid import user_wire as wire
-from toolkit.venues.hyperliquid.convert import info_call, json_or_none
+from toolkit.venues.hyperliquid.convert import decoded_json, info_call, json_or_none
+from toolkit.venues.hyperliquid.lenient import loose
+from toolkit.venues.hyperliquid.symbols import dex_of
 from toolkit.venues.hyperliquid.user_convert import AccountMessages, oldest_first
 from toolkit.venues.hyperliquid.user_news import Account, AccountNews, fill_key, without
 
@@ -70,6 +73,13 @@ ACCOUNT_REPLIES: Final = frozenset(
     }
 )
 
+#: Kinds of lists, as an account remembers that it has had one. The status of one order is asked for when it was known.
+FILLS: Final = "fills"
+FUNDINGS: Final = "fundings"
+LEDGER: Final = "ledger"
+ORDERS: Final = "orders"
+ORDER_STATUS: Final = "order"
+
 _encode = msgspec.json.encode
 
 
@@ -87,6 +97,8 @@ class UserStreams:
         #: Subscribes and REST requests that are unanswered, and since when; they decide nothing but requests.
         self._unanswered: dict[tuple[int, str], int] = {}
         self._owed_mono: dict[str, int] = {}
+        #: How many lists in a row have left out an order that is thought to be open; decides nothing but requests.
+        self._unlisted: dict[tuple[str, int], int] = {}
 
     # -- accounts and connections ------------------------------------------------------------------------------
 
@@ -106,6 +118,11 @@ class UserStreams:
         """The connection of an account was made: subscribe everything, and ask for what has no snapshot."""
         account = self.follow(address)
         account.connect_count += 1
+        clock = self._protocol.clock
+        clock.saw(frame)
+        if account.connect_count == 1:
+            account.watch_ms = clock.at(frame.ts_mono) // NS_PER_MS
+            account.watch_mono = None if clock.has_stamps else frame.ts_mono
         account.suspects = [oid for oid, order in account.orders.items() if not order.is_done]
         account.dexes = [""]
         stream = self._protocol.streams.add(Stream("", "", self._stream_name(address)))
@@ -117,6 +134,13 @@ class UserStreams:
         self._owed_mono[address] = frame.ts_mono
         queue += calls
 
+    def unsubscribe(self, frame: Frame, address: str, queue: list[Any]) -> None:
+        """End every subscription of an account, so that the next ones begin with a snapshot again."""
+        dexes = self.follow(address).dexes or [""]
+        for subscription in [*_SUBSCRIPTIONS, *({"type": "openOrders", "dex": dex} for dex in dexes)]:
+            text = _encode({"method": "unsubscribe", "subscription": {**subscription, "user": address}})
+            queue.append(SendText(frame.conn_id, text))
+
     def disconnected(self, conn_id: int) -> None:
         """A connection was lost."""
         for key in [key for key in self._unanswered if key[0] == conn_id]:
@@ -126,6 +150,9 @@ class UserStreams:
         """No connection is left."""
         self._unanswered.clear()
         self._owed_mono.clear()
+        self._unlisted.clear()
+        for account in self._accounts.values():
+            account.watch_mono = None
 
     def due(self, mono_ns: int) -> list[Any]:
         """Requests whose answer is overdue, once more."""
@@ -165,27 +192,36 @@ class UserStreams:
 
     def on_text(self, frame: Frame, address: str, queue: list[Any]) -> list[Message]:
         """The messages of a frame of an account's connection; `address` where the frame itself names no account."""
-        message = wire.decode_user_frame(frame.payload)
+        odd: list[str] = []
+        message = wire.decode_user_frame(frame.payload, odd)
+        messages = self._messages_of(frame, address, message, odd, queue)
+        self._protocol.tell_odd(frame, odd, messages)
+        return messages
+
+    def _messages_of(
+        self, frame: Frame, address: str, message: wire.UserFrame | None, odd: list[str], queue: list[Any]
+    ) -> list[Message]:
         match message:
             case wire.OrderUpdates(data=rows):
-                return self._on_orders(frame, address, rows)
+                return self._on_orders(frame, address, rows, odd)
             case wire.UserEvents(data=data):
-                return self._on_events(frame, address, data)
+                return self._on_events(frame, address, data, odd)
             case wire.UserFills(data=data):
-                return self._on_fill_list(frame, data.user.lower() or address, data.fills, data.isSnapshot, queue)
+                return self._on_fill_list(frame, data.user.lower() or address, data.fills, data.isSnapshot, odd, queue)
             case wire.UserFundings(data=data):
-                return self._on_fundings(frame, data.user.lower() or address, data.fundings, data.isSnapshot)
+                return self._on_fundings(frame, data.user.lower() or address, data.fundings, data.isSnapshot, odd)
             case wire.UserLedger(data=data):
                 ledger = data.nonFundingLedgerUpdates
-                return self._on_ledger(frame, data.user.lower() or address, ledger, data.isSnapshot)
+                return self._on_ledger(frame, data.user.lower() or address, ledger, data.isSnapshot, odd)
             case wire.Clearinghouses(data=data):
                 return self._on_margin(frame, data.user.lower() or address, data.clearinghouseStates, queue)
             case wire.SpotStateFrame(data=data):
                 return self._on_spot(frame, data.user.lower() or address, data.spotState)
             case wire.OpenOrders(data=data):
-                return self._on_open_orders(frame, data.user.lower() or address, data.orders, data.dex)
+                return self._on_open_orders(frame, data.user.lower() or address, data, odd, queue)
             case wire.Subscribed(data=response):
-                self._answered(frame, response.get("subscription"))
+                if response.get("method") != "unsubscribe":
+                    self._answered(frame, response.get("subscription"))
                 return []
             case wire.UserError(data=text):
                 return self._on_error(frame, address, text)
@@ -215,81 +251,110 @@ class UserStreams:
         messages += built
         return messages
 
-    def _news(self, frame: Frame, account: Account) -> AccountNews:
+    def _news(self, frame: Frame, account: Account, odd: list[str]) -> AccountNews:
         protocol = self._protocol
-        return AccountNews(account, AccountMessages(protocol.venue, protocol.coins, frame, account.address))
+        return AccountNews(account, AccountMessages(protocol.venue, protocol.coins, frame, account.address), odd)
 
     # -- orders ------------------------------------------------------------------------------------------------
 
-    def _on_orders(self, frame: Frame, address: str, rows: Sequence[wire.WireOrderStatus]) -> list[Message]:
+    def _on_orders(
+        self, frame: Frame, address: str, rows: Sequence[wire.WireOrderStatus], odd: list[str]
+    ) -> list[Message]:
         account = self.follow(address)
-        return self._heard(frame, account, self._news(frame, account).orders(rows, is_history=False))
+        news = self._news(frame, account, odd)
+        return self._heard(frame, account, news.orders(rows))
 
-    def _on_open_orders(self, frame: Frame, address: str, rows: Sequence[wire.WireOrder], dex: str) -> list[Message]:
+    def _on_open_orders(
+        self, frame: Frame, address: str, data: wire.OpenOrdersData, odd: list[str], queue: list[Any]
+    ) -> list[Message]:
         account = self.follow(address)
-        kind = f"openOrders {dex}"
-        is_history = kind not in account.snapshots
-        built = self._news(frame, account).listed(rows, is_history=is_history)
-        if is_history:
-            account.snapshots.append(kind)
+        kind = f"openOrders {data.dex}"
+        built = self._news(frame, account, odd).listed(data.orders, kind)
+        account.took(kind)
+        if frame.conn_id >= 0 and account.connect_count and not data.is_part:
+            queue += self._unlisted_orders(account, data)
         return self._heard(frame, account, built)
+
+    def _unlisted_orders(self, account: Account, data: wire.OpenOrdersData) -> list[RestCall]:
+        """
+        Questions about orders that are thought to be open and are not in the list of all open ones.
+
+        A list may be a moment older than the status before it, so one is no reason yet; and they are asked about
+        less and less often, if the answer says nothing.
+        """
+        listed = {order.oid for order in data.orders}
+        calls = []
+        for oid, order in account.orders.items():
+            if order.is_done or dex_of(order.coin) != data.dex:
+                continue
+            key = (account.address, oid)
+            if oid in listed:
+                self._unlisted.pop(key, None)
+                continue
+            count = self._unlisted[key] = self._unlisted.get(key, 0) + 1
+            if count > 1 and count & (count - 1) == 0:
+                calls.append(_order_status(account.address, oid))
+        return calls
 
     # -- fills, funding, ledger --------------------------------------------------------------------------------
 
     def _on_fill_list(
-        self, frame: Frame, address: str, rows: list[wire.WireFill], is_snapshot: bool, queue: list[Any]
+        self,
+        frame: Frame,
+        address: str,
+        rows: list[wire.WireFill],
+        is_snapshot: bool,
+        odd: list[str],
+        queue: list[Any],
     ) -> list[Message]:
         account = self.follow(address)
-        is_history = is_snapshot and "fills" not in account.snapshots
         before, last_ms = account.fills, account.last_fill_ms
         ordered = oldest_first(rows)
         is_torn = (
             is_snapshot
-            and not is_history
+            and (FILLS in account.snapshots or account.connect_count > 1)
             and len(ordered) >= FILLS_ROWS_MAX
             and last_ms
             and fill_key(ordered[0]) not in before
         )
-        built = self._news(frame, account).fills(ordered, is_history=is_history)
-        if is_snapshot and is_history:
-            account.snapshots.append("fills")
+        built = self._news(frame, account, odd).fills(ordered, FILLS if is_snapshot else "")
+        if is_snapshot:
+            account.took(FILLS)
         if is_torn:
             # More was missed than a snapshot holds.
             queue.append(_fills_by_time(address, last_ms))
         return self._heard(frame, account, built)
 
     def _on_fundings(
-        self, frame: Frame, address: str, rows: Sequence[wire.WireFunding], is_snapshot: bool
+        self, frame: Frame, address: str, rows: Sequence[wire.WireFunding], is_snapshot: bool, odd: list[str]
     ) -> list[Message]:
         account = self.follow(address)
-        is_history = is_snapshot and "fundings" not in account.snapshots
-        built = self._news(frame, account).fundings(oldest_first(rows), is_history=is_history)
-        if is_history:
-            account.snapshots.append("fundings")
+        built = self._news(frame, account, odd).fundings(oldest_first(rows), FUNDINGS if is_snapshot else "")
+        if is_snapshot:
+            account.took(FUNDINGS)
         return self._heard(frame, account, built)
 
     def _on_ledger(
-        self, frame: Frame, address: str, rows: Sequence[wire.WireLedgerRow], is_snapshot: bool
+        self, frame: Frame, address: str, rows: Sequence[wire.WireLedgerRow], is_snapshot: bool, odd: list[str]
     ) -> list[Message]:
         account = self.follow(address)
-        is_history = is_snapshot and "ledger" not in account.snapshots
-        built = self._news(frame, account).ledger(oldest_first(rows), is_history=is_history)
-        if is_history:
-            account.snapshots.append("ledger")
+        built = self._news(frame, account, odd).ledger(oldest_first(rows), LEDGER if is_snapshot else "")
+        if is_snapshot:
+            account.took(LEDGER)
         return self._heard(frame, account, built)
 
-    def _on_events(self, frame: Frame, address: str, data: wire.UserEventsData) -> list[Message]:
+    def _on_events(self, frame: Frame, address: str, data: wire.UserEventsData, odd: list[str]) -> list[Message]:
         account = self.follow(address)
-        news = self._news(frame, account)
+        news = self._news(frame, account, odd)
         built: list[Message] = []
-        if data.fills:
-            built = news.fills(data.fills, is_history=False)
-        elif data.funding is not None:
-            built = news.fundings([data.funding], is_history=False)
-        elif data.liquidation is not None:
-            built = news.liquidation(data.liquidation)
-        elif data.nonUserCancel:
-            built = news.system_cancels(data.nonUserCancel)
+        # One of them at a time, as the venue says; several would all be told.
+        for some in (
+            news.fills(data.fills) if data.fills else (),
+            news.fundings([data.funding]) if data.funding is not None else (),
+            news.liquidation(data.liquidation) if data.liquidation is not None else (),
+            news.system_cancels(data.nonUserCancel) if data.nonUserCancel else (),
+        ):
+            built += [msgspec.structs.replace(each, sub_seq=len(built) + number) for number, each in enumerate(some)]
         return self._heard(frame, account, built)
 
     # -- states ------------------------------------------------------------------------------------------------
@@ -298,18 +363,29 @@ class UserStreams:
         self, frame: Frame, address: str, states: Sequence[tuple[str, wire.ClearinghouseState]], queue: list[Any]
     ) -> list[Message]:
         account = self.follow(address)
-        messages = self._heard(frame, account, self._news(frame, account).margins(states))
+        self._note_time(frame, account, states)
+        messages = self._heard(frame, account, self._news(frame, account, []).margins(states))
         for dex, state in states:
             # Where there is no margin there is no order: most accounts use one or two of the dexes.
-            if dex not in account.dexes and state.marginSummary.accountValue:
+            if dex not in account.dexes and state.marginSummary is not None and state.marginSummary.accountValue:
                 account.dexes.append(dex)
                 if account.connect_count and frame.conn_id >= 0:
                     self._subscribe(frame, {"type": "openOrders", "dex": dex}, address, queue)
         return messages
 
+    def _note_time(self, frame: Frame, account: Account, states: Sequence[tuple[str, wire.ClearinghouseState]]) -> None:
+        """The state says what time it is at the venue, and so since when the account is watched."""
+        time_ms = max((state.time for _, state in states if state.time is not None), default=None)
+        if time_ms is None:
+            return
+        self._protocol.clock.heard(time_ms, frame)
+        if account.watch_mono is not None:
+            account.watch_ms = time_ms - (frame.ts_mono - account.watch_mono) // NS_PER_MS
+            account.watch_mono = None
+
     def _on_spot(self, frame: Frame, address: str, state: wire.SpotState) -> list[Message]:
         account = self.follow(address)
-        return self._heard(frame, account, self._news(frame, account).spot(state))
+        return self._heard(frame, account, self._news(frame, account, []).spot(state))
 
     # -- REST replies ------------------------------------------------------------------------------------------
 
@@ -318,50 +394,50 @@ class UserStreams:
         what, _, rest = tag.partition(":")
         address, _, more = rest.partition(":")
         account = self.follow(address)
-        # Asked on the first connection, an order's status is how it was found; later, what became of it meanwhile.
-        is_history = account.connect_count < 2
         payload = frame.payload
+        odd: list[str] = []
+        news = self._news(frame, account, odd)
         built: list[Message]
         match what:
             case "frontendOpenOrders" | "openOrders":
-                built = self._news(frame, account).listed(
-                    wire.reply(payload, list[wire.WireOrder], what), is_history=is_history
-                )
+                kind = f"openOrders {more}"
+                built = news.listed(wire.rows(payload, wire.WireOrder, what, odd), kind)
+                account.took(kind)
             case "historicalOrders":
-                rows = wire.reply(payload, list[wire.WireOrderStatus], what)
+                rows = wire.rows(payload, wire.WireOrderStatus, what, odd)
                 # They come newest first.
                 account.history_rows = len(rows)
                 rows.reverse()
                 rows.sort(key=lambda row: row.statusTimestamp)
-                built = self._news(frame, account).orders(rows, is_history=is_history)
+                built = news.orders(rows, ORDERS)
+                account.took(ORDERS)
                 account.suspects = without(account.suspects, {row.order.oid for row in rows})
             case "orderStatus":
-                built = self._on_order_status(frame, account, int(more), is_history=is_history)
+                built = self._on_order_status(frame, news, int(more))
             case "userFills" | "userFillsByTime":
-                fills = oldest_first(wire.reply(payload, list[wire.WireFill], what))
-                built = self._news(frame, account).fills(fills, is_history=what == "userFills" and is_history)
+                fills = oldest_first(wire.rows(payload, wire.WireFill, what, odd))
+                built = news.fills(fills, FILLS if what == "userFills" else "")
                 if what == "userFillsByTime" and len(fills) >= FILLS_ROWS_MAX and fills[-1].time > int(more or 0):
                     queue.append(_fills_by_time(address, fills[-1].time))
             case "userFunding":
-                found = wire.reply(payload, list[wire.WireFundingRow], what)
-                payments = [_payment(row) for row in found]
-                built = self._news(frame, account).fundings(oldest_first(payments), is_history=is_history)
+                found = wire.rows(payload, wire.WireFundingRow, what, odd)
+                payments = [payment for row in found if (payment := _payment(row, odd)) is not None]
+                built = news.fundings(oldest_first(payments), FUNDINGS)
             case "userNonFundingLedgerUpdates":
-                ledger = oldest_first(wire.reply(payload, list[wire.WireLedgerRow], what))
-                built = self._news(frame, account).ledger(ledger, is_history=is_history)
+                built = news.ledger(oldest_first(wire.rows(payload, wire.WireLedgerRow, what, odd)), LEDGER)
             case "clearinghouseState":
-                state = wire.reply(payload, wire.ClearinghouseState, what)
-                built = self._news(frame, account).margins([(more, state)])
+                built = news.margins([(more, _state(payload, odd))])
             case _:
-                built = self._news(frame, account).spot(wire.reply(payload, wire.SpotState, what))
+                built = news.spot(_spot(payload, odd))
         self._settle(account, tag, queue)
+        self._protocol.tell_odd(frame, odd, built)
         return built
 
-    def _on_order_status(self, frame: Frame, account: Account, oid: int, *, is_history: bool) -> list[Message]:
+    def _on_order_status(self, frame: Frame, news: AccountNews, oid: int) -> list[Message]:
         found = wire.reply(frame.payload, wire.OrderStatusReply, "orderStatus")
         if found.order is not None:
-            return self._news(frame, account).orders([found.order], is_history=is_history)
-        return self._news(frame, account).lost_order(oid, found.status)
+            return news.orders([found.order], ORDER_STATUS)
+        return news.lost_order(oid, found.status)
 
     def _settle(self, account: Account, tag: str, queue: list[Any]) -> None:
         """A reply has come; once all have, ask for the orders that none of them spoke of."""
@@ -384,11 +460,22 @@ class UserStreams:
         self._accounts = {account.address: account for account in accounts}
 
 
-def _payment(row: wire.WireFundingRow) -> wire.WireFunding:
-    try:
-        return msgspec.convert({**row.delta, "time": row.time}, wire.WireFunding, strict=False)
-    except msgspec.ValidationError as exc:
-        raise ParseError(f"userFunding of another shape than documented: {exc}") from None
+def _payment(row: wire.WireFundingRow, odd: list[str]) -> wire.WireFunding | None:
+    return loose({**row.delta, "time": row.time}, wire.WireFunding, "userFunding", odd)
+
+
+def _state(payload: bytes, odd: list[str]) -> wire.ClearinghouseState:
+    state = wire.readable_state(decoded_json(payload), "clearinghouseState", odd)
+    if state is None:
+        raise ParseError("clearinghouseState of another shape than documented: it has no list of positions")
+    return state
+
+
+def _spot(payload: bytes, odd: list[str]) -> wire.SpotState:
+    state = wire.readable_spot(decoded_json(payload), "spotClearinghouseState", odd)
+    if state is None:
+        raise ParseError("spotClearinghouseState of another shape than documented: it has no list of balances")
+    return state
 
 
 def _open_orders(address: str, dex: str) -> RestCall:

@@ -28,6 +28,7 @@ from toolkit.venues.hyperliquid.symbols import CoinTable
 from toolkit.venues.hyperliquid.user_wire import (
     ClearinghouseState,
     LiquidationEvent,
+    MarginSummary,
     WireFill,
     WireFunding,
     WireLedgerRow,
@@ -123,14 +124,27 @@ class AccountMessages:
         return self._venue, coin, pair, ts_event, frame.ts_recv, frame.capture_seq, sub_seq, self._account
 
     def order(
-        self, sub_seq: int, order: WireOrder, status: str, time_ms: int | None, *, is_history: bool
+        self,
+        sub_seq: int,
+        order: WireOrder,
+        status: str,
+        time_ms: int | None,
+        *,
+        is_history: bool,
+        state: OrderState | None = None,
     ) -> OrderUpdate:
-        """An order with its status; `time_ms` is None where the venue does not say since when."""
-        state = order_state(status)
+        """
+        An order with its status; `time_ms` is None where the venue does not say since when.
+
+        `state` is what a status means that is not in the table.
+        """
+        state = order_state(status) or state
         if state is None:
             raise ParseError(f"order {order.oid} has the unknown status {status!r}")
-        size = order.origSz if order.origSz is not None else order.sz
-        _check(f"order {order.oid}", order.side, order.limitPx, size, order.sz)
+        size: float | None = order.origSz if order.origSz is not None else order.sz
+        _check(f"order {order.oid}", order.side, order.limitPx or 0.0, order.origSz or 0.0, order.sz)
+        # A take-profit or stop of a whole position has the size 0 until it wakes: how much it will be nobody knows.
+        remaining: float | None = order.sz if size else None
         return OrderUpdate(
             *self._head(order.coin, time_ms, sub_seq),
             str(order.oid),
@@ -138,8 +152,8 @@ class AccountMessages:
             status,
             SIDES[order.side],
             order.limitPx,
-            size,
-            order.sz,
+            size or None,
+            remaining,
             order.cloid,
             order.timestamp * NS_PER_MS,
             (order.orderType or "").lower(),
@@ -157,9 +171,9 @@ class AccountMessages:
 
     def fill(self, sub_seq: int, fill: WireFill, *, is_history: bool) -> Fill:
         """A fill."""
-        _check(f"fill {fill.tid} of order {fill.oid}", fill.side, fill.px, fill.sz, fill.fee, fill.closedPnl)
+        _check(f"fill {fill.tid} of order {fill.oid}", fill.side, fill.px, fill.sz, fill.fee)
         cause = None
-        if fill.liquidation is not None:
+        if self._is_own_liquidation(fill):
             cause = "liquidation"
         elif fill.dir in ("Settlement", "Auto-Deleveraging", "Spot Dust Conversion"):
             cause = fill.dir.lower()
@@ -173,15 +187,25 @@ class AccountMessages:
             fill.sz,
             fill.fee,
             fill.feeToken,
-            not fill.crossed,
+            None if fill.crossed is None else not fill.crossed,
             fill.cloid,
             str(fill.tid) if fill.tid else "",
             fill.closedPnl,
-            None if is_spot else _finite(fill.startPosition, "startPosition"),
+            None if is_spot else fill.startPosition,
             fill.dir,
             cause,
             is_history,
         )
+
+    def _is_own_liquidation(self, fill: WireFill) -> bool:
+        """Whether a fill closed the account's own position by force: whoever traded with it has the note too."""
+        if fill.liquidation is None:
+            return False
+        whose = (fill.liquidation.liquidatedUser or "").lower()
+        if whose and self._account:
+            return whose == self._account
+        # A liquidated position takes; whoever rested in the book was there before.
+        return fill.crossed is not False
 
     def funding(self, sub_seq: int, payment: WireFunding, *, is_history: bool) -> FundingPayment:
         """A funding payment; in the collateral of the coin's dex."""
@@ -191,15 +215,14 @@ class AccountMessages:
             funding_id(payment),
             _finite(payment.usdc, "funding"),
             known.settle if known is not None else "" if ":" in payment.coin else "USDC",
-            _finite(payment.fundingRate, "fundingRate"),
-            _finite(payment.szi, "szi"),
+            payment.fundingRate,
+            payment.szi,
             is_history,
         )
 
     def position(self, sub_seq: int, position: WirePosition, time_ms: int | None) -> PositionUpdate:
         """A position."""
-        for value in (position.szi, position.positionValue, position.unrealizedPnl, position.marginUsed):
-            _finite(value, f"position in {position.coin}")
+        leverage = position.leverage
         return PositionUpdate(
             *self._head(position.coin, time_ms, sub_seq),
             position.szi,
@@ -208,8 +231,8 @@ class AccountMessages:
             position.positionValue,
             position.liquidationPx,
             position.marginUsed,
-            position.leverage.value,
-            position.leverage.type,
+            leverage.value if leverage is not None else None,
+            leverage.type if leverage is not None else "",
             position.cumFunding.sinceOpen if position.cumFunding is not None else None,
         )
 
@@ -217,9 +240,8 @@ class AccountMessages:
         """A position that is closed: the venue no longer lists it."""
         return PositionUpdate(*self._head(coin, time_ms, sub_seq), 0.0)
 
-    def margin(self, sub_seq: int, dex: str, state: ClearinghouseState) -> BalanceUpdate:
+    def margin(self, sub_seq: int, dex: str, state: ClearinghouseState, summary: MarginSummary) -> BalanceUpdate:
         """The margin account of one dex."""
-        summary = state.marginSummary
         total = _finite(summary.accountValue, "accountValue")
         used = _finite(summary.totalMarginUsed, "totalMarginUsed")
         free = state.withdrawable if state.withdrawable is not None else _less(total, used)
@@ -254,10 +276,11 @@ class AccountMessages:
         )
 
     def liquidation(self, sub_seq: int, event: LiquidationEvent) -> AccountEvent:
-        """A liquidation as it is announced; its time is not said."""
+        """A liquidation as it is announced, the account's own or one that it took over; its time is not said."""
+        is_own = self._account in ("", event.liquidated_user.lower())
         return AccountEvent(
             *self._head("", None, sub_seq),
-            AccountEventKind.LIQUIDATION,
+            AccountEventKind.LIQUIDATION if is_own else AccountEventKind.OTHER,
             liquidation_id(event.liquidated_ntl_pos, event.liquidated_account_value),
             detail=_encode(event).decode(),
         )

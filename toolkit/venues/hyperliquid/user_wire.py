@@ -12,12 +12,17 @@ from typing import Any, Final
 import msgspec
 
 from toolkit.errors import ParseError
-from toolkit.venues.hyperliquid.wire import CoinName, Finite, Millis, TradeId
+from toolkit.venues.hyperliquid.lenient import items, loose, parts
+from toolkit.venues.hyperliquid.wire import CoinName, Finite, Millis, TradeId, decode_json
 
 __all__ = [
     "USER_CHANNELS",
     "ClearinghouseState",
+    "MarginSummary",
+    "OpenOrdersData",
     "OrderStatusReply",
+    "PartOfClearinghouse",
+    "PartOfSpot",
     "SpotState",
     "UserEventsData",
     "UserFrame",
@@ -27,7 +32,10 @@ __all__ = [
     "WireOrder",
     "WireOrderStatus",
     "decode_user_frame",
+    "readable_spot",
+    "readable_state",
     "reply",
+    "rows",
 ]
 
 
@@ -36,10 +44,10 @@ class WireOrder(msgspec.Struct, gc=False):
 
     coin: CoinName
     side: str
-    limitPx: Finite
     sz: Finite
     oid: TradeId
     timestamp: Millis
+    limitPx: Finite | None = None
     origSz: Finite | None = None
     cloid: str | None = None
     reduceOnly: bool = False
@@ -58,9 +66,9 @@ class WireOrderStatus(msgspec.Struct, gc=False):
 
 
 class WireLiquidation(msgspec.Struct, gc=False):
-    """Of a fill that closed somebody's position."""
+    """Of a fill that closed somebody's position: its owner's, or that of whom it traded with."""
 
-    markPx: Finite
+    markPx: Finite | None = None
     method: str = ""
     liquidatedUser: str | None = None
 
@@ -73,12 +81,12 @@ class WireFill(msgspec.Struct, gc=False):
     sz: Finite
     side: str
     time: Millis
-    startPosition: Finite
-    dir: str
-    closedPnl: Finite
     oid: TradeId
-    crossed: bool
     fee: Finite
+    startPosition: Finite | None = None
+    dir: str = ""
+    closedPnl: Finite | None = None
+    crossed: bool | None = None
     hash: str = ""
     tid: TradeId = 0
     feeToken: str = ""
@@ -92,8 +100,8 @@ class WireFunding(msgspec.Struct, gc=False):
     time: Millis
     coin: CoinName
     usdc: Finite
-    szi: Finite
-    fundingRate: Finite
+    szi: Finite | None = None
+    fundingRate: Finite | None = None
 
 
 class WireFundingRow(msgspec.Struct):
@@ -125,10 +133,10 @@ class WirePosition(msgspec.Struct, gc=False):
 
     coin: CoinName
     szi: Finite
-    positionValue: Finite
-    unrealizedPnl: Finite
-    marginUsed: Finite
-    leverage: _Leverage
+    positionValue: Finite | None = None
+    unrealizedPnl: Finite | None = None
+    marginUsed: Finite | None = None
+    leverage: _Leverage | None = None
     entryPx: Finite | None = None
     liquidationPx: Finite | None = None
     cumFunding: _CumFunding | None = None
@@ -138,7 +146,9 @@ class _AssetPosition(msgspec.Struct, gc=False):
     position: WirePosition
 
 
-class _MarginSummary(msgspec.Struct, gc=False):
+class MarginSummary(msgspec.Struct, gc=False):
+    """What the account is worth on one dex, and what its positions bind."""
+
     accountValue: Finite
     totalMarginUsed: Finite
 
@@ -147,10 +157,21 @@ class ClearinghouseState(msgspec.Struct, gc=False):
     """Margin and positions on one dex. `time` and `withdrawable` are missing in replies of 2023."""
 
     assetPositions: list[_AssetPosition]
-    marginSummary: _MarginSummary
+    marginSummary: MarginSummary | None = None
     crossMaintenanceMarginUsed: Finite | None = None
     withdrawable: Finite | None = None
     time: Millis | None = None
+
+
+class PartOfClearinghouse(ClearinghouseState):
+    """
+    The same where a position could not be read.
+
+    Attributes:
+        unread: Coins of those positions; an empty name for one whose coin could not be read either.
+    """
+
+    unread: list[str] = []
 
 
 class _SpotBalance(msgspec.Struct, gc=False):
@@ -163,6 +184,17 @@ class SpotState(msgspec.Struct, gc=False):
     """Balances of tokens; `total` includes `hold`."""
 
     balances: list[_SpotBalance]
+
+
+class PartOfSpot(SpotState):
+    """
+    The same where a balance could not be read.
+
+    Attributes:
+        unread: Tokens of those balances; an empty name for one whose token could not be read either.
+    """
+
+    unread: list[str] = []
 
 
 class _Fills(msgspec.Struct):
@@ -219,10 +251,14 @@ class _SpotStateOf(msgspec.Struct):
     user: str = ""
 
 
-class _OpenOrders(msgspec.Struct):
+class OpenOrdersData(msgspec.Struct):
+    """All open orders of an account on one dex."""
+
     orders: list[WireOrder]
     user: str = ""
     dex: str = ""
+    #: Whether an order of the list could not be read.
+    is_part: bool = False
 
 
 class OrderStatusReply(msgspec.Struct):
@@ -281,7 +317,7 @@ class SpotStateFrame(UserFrame, tag="spotState"):
 class OpenOrders(UserFrame, tag="openOrders"):
     """All open orders of one dex, whole each time."""
 
-    data: _OpenOrders
+    data: OpenOrdersData
 
 
 class Subscribed(UserFrame, tag="subscriptionResponse"):
@@ -351,8 +387,13 @@ _decode = msgspec.json.Decoder(_Any, strict=False).decode
 _decode_channel = msgspec.json.Decoder(_Channel).decode
 
 
-def decode_user_frame(payload: bytes) -> UserFrame | None:
-    """The frame, or None for a documented channel that is passed over. Raises ParseError."""
+def decode_user_frame(payload: bytes, odd: list[str]) -> UserFrame | None:
+    """
+    The frame, or None for a documented channel that is passed over.
+
+    Of a frame that is not as documented, what can be read; `odd` is told what cannot. Raises ParseError where that is
+    nothing.
+    """
     try:
         frame: UserFrame = _decode(payload)
         return frame
@@ -365,8 +406,115 @@ def decode_user_frame(payload: bytes) -> UserFrame | None:
     if channel in IGNORED_USER_CHANNELS:
         return None
     if channel in USER_CHANNELS or channel in ("subscriptionResponse", "pong", "error"):
-        raise ParseError(f"channel {channel!r} of another shape than documented: {wrong}") from None
+        found: list[str] = []
+        rest = _readable(channel, decode_json(payload).get("data"), found)
+        if rest is None:
+            raise ParseError(f"channel {channel!r} of another shape than documented: {wrong}") from None
+        odd += found
+        return rest
     raise ParseError(f"unknown channel {channel!r}")
+
+
+#: Of the channels that carry a list: where it is, what carries it, and what its items are.
+_LISTS: Final[dict[str, tuple[str, Any, Any, Any]]] = {
+    "userFills": ("fills", UserFills, _Fills, WireFill),
+    "userFundings": ("fundings", UserFundings, _Fundings, WireFunding),
+    "userNonFundingLedgerUpdates": ("nonFundingLedgerUpdates", UserLedger, _Ledger, WireLedgerRow),
+    "openOrders": ("orders", OpenOrders, OpenOrdersData, WireOrder),
+}
+
+
+def _readable(channel: str, data: Any, odd: list[str]) -> UserFrame | None:
+    """What can be read of a frame that is not as documented; None if that is nothing."""
+    if channel == "orderUpdates":
+        return OrderUpdates(items(data, WireOrderStatus, channel, odd)) if isinstance(data, list) else None
+    if not isinstance(data, dict):
+        return None
+    if channel in _LISTS:
+        name, frame, carrier, kind = _LISTS[channel]
+        head = loose({**data, name: []}, carrier, channel, odd)
+        if head is None or not isinstance(data.get(name), list):
+            return None
+        rows = items(data[name], kind, channel, odd)
+        setattr(head, name, rows)
+        if channel == "openOrders":
+            head.is_part = len(rows) < len(data[name])
+        read: UserFrame = frame(head)
+        return read
+    match channel:
+        case "user":
+            return UserEvents(_readable_events(data, odd))
+        case "allDexsClearinghouseState":
+            head = loose({**data, "clearinghouseStates": []}, _Clearinghouses, channel, odd)
+            pairs = data.get("clearinghouseStates")
+            if head is None or not isinstance(pairs, list):
+                return None
+            for pair in pairs:
+                match pair:
+                    case [str(dex), dict(raw)] if (state := readable_state(raw, channel, odd)) is not None:
+                        head.clearinghouseStates.append((dex, state))
+                    case _:
+                        odd.append(f"{channel}: the state of a dex cannot be read")
+            return Clearinghouses(head)
+        case "spotState":
+            head = loose({**data, "spotState": {"balances": []}}, _SpotStateOf, channel, odd)
+            spot = readable_spot(data.get("spotState"), channel, odd)
+            if head is None or spot is None:
+                return None
+            head.spotState = spot
+            return SpotStateFrame(head)
+        case _:
+            return None
+
+
+def _readable_events(data: dict[str, Any], odd: list[str]) -> UserEventsData:
+    events = UserEventsData()
+    for name, value in parts(data):
+        match name:
+            case "fills":
+                events.fills = items(value, WireFill, name, odd)
+            case "nonUserCancel":
+                events.nonUserCancel = items(value, SystemCancel, name, odd)
+            case "funding":
+                events.funding = loose(value, WireFunding, name, odd)
+            case "liquidation":
+                events.liquidation = loose(value, LiquidationEvent, name, odd)
+            case _:
+                pass  # what is not read is not looked at
+    return events
+
+
+def readable_state(raw: Any, what: str, odd: list[str]) -> ClearinghouseState | None:
+    """Margin and positions, position by position; None if they are not there at all."""
+    if not isinstance(raw, dict) or not isinstance(raw.get("assetPositions"), list):
+        return None
+    state = loose({**raw, "assetPositions": []}, PartOfClearinghouse, what, odd)
+    if state is not None:
+        for each in raw["assetPositions"]:
+            position = loose(each, _AssetPosition, what, odd)
+            if position is not None:
+                state.assetPositions.append(position)
+            else:
+                state.unread.append(_name(dict(parts(dict(parts(each)).get("position"))).get("coin")))
+    return state
+
+
+def readable_spot(raw: Any, what: str, odd: list[str]) -> SpotState | None:
+    """Spot balances, token by token; None if they are not there at all."""
+    if not isinstance(raw, dict) or not isinstance(raw.get("balances"), list):
+        return None
+    state = PartOfSpot([])
+    for each in raw["balances"]:
+        balance = loose(each, _SpotBalance, what, odd)
+        if balance is not None:
+            state.balances.append(balance)
+        else:
+            state.unread.append(_name(dict(parts(each)).get("coin")))
+    return state
+
+
+def _name(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def reply(payload: bytes, kind: Any, what: str) -> Any:
@@ -375,3 +523,15 @@ def reply(payload: bytes, kind: Any, what: str) -> Any:
         return msgspec.json.decode(payload, type=kind, strict=False)
     except msgspec.ValidationError as exc:
         raise ParseError(f"{what} of another shape than documented: {exc}") from None
+
+
+def rows(payload: bytes, kind: Any, what: str, odd: list[str]) -> list[Any]:
+    """The rows of a REST reply that can be read; `odd` is told of the others. Raises ParseError for what is no list."""
+    try:
+        found: list[Any] = msgspec.json.decode(payload, type=list[kind], strict=False)
+        return found
+    except msgspec.ValidationError as exc:
+        raw = decode_json(payload)
+        if not isinstance(raw, list):
+            raise ParseError(f"{what} of another shape than documented: {exc}") from None
+        return items(raw, kind, what, odd)

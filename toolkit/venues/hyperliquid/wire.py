@@ -11,8 +11,10 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from toolkit.errors import ParseError
+from toolkit.venues.hyperliquid.lenient import items, loose, parts
 
 __all__ = [
+    "UNREADABLE",
     "ActiveAssetCtx",
     "ActiveSpotAssetCtx",
     "AssetCtx",
@@ -25,6 +27,7 @@ __all__ = [
     "L2Book",
     "L2BookData",
     "Level",
+    "MarketFrame",
     "Millis",
     "Pong",
     "SubscriptionResponse",
@@ -90,6 +93,10 @@ class Level(msgspec.Struct, gc=False):
     n: Count
 
 
+#: Stands for the side of a quote that could not be read.
+UNREADABLE: Final = Level(0.0, 0.0, 0)
+
+
 class L2BookData(msgspec.Struct, gc=False):
     """A whole book; `levels` are bids then asks, best first. `spread` is there on aggregated books only."""
 
@@ -97,7 +104,7 @@ class L2BookData(msgspec.Struct, gc=False):
     time: Millis
     levels: tuple[list[Level], list[Level]]
     fast: bool = False
-    spread: str | None = None
+    spread: Any = None
 
 
 class BboData(msgspec.Struct, gc=False):
@@ -121,9 +128,9 @@ class WireTrade(msgspec.Struct, gc=False):
 
 
 class AssetCtx(msgspec.Struct, gc=False):
-    """State of an instrument. No time in it. Perps have the upper half, spot pairs the lower."""
+    """State of an instrument. No time in it. Perps have an oracle price, spot pairs a supply."""
 
-    markPx: Finite
+    markPx: Finite | None = None
     prevDayPx: Finite | None = None
     dayNtlVlm: Finite | None = None
     dayBaseVlm: Finite | None = None
@@ -210,9 +217,9 @@ class ErrorText(_Envelope, tag="error"):
     data: str
 
 
-_Frame = L2Book | Bbo | Trades | ActiveAssetCtx | ActiveSpotAssetCtx | SubscriptionResponse | Pong | ErrorText
+MarketFrame = L2Book | Bbo | Trades | ActiveAssetCtx | ActiveSpotAssetCtx | SubscriptionResponse | Pong | ErrorText
 
-_decode = msgspec.json.Decoder(_Frame, strict=False).decode
+_decode = msgspec.json.Decoder(MarketFrame, strict=False).decode
 decode_json = msgspec.json.Decoder().decode
 
 
@@ -223,14 +230,15 @@ class _Channel(msgspec.Struct):
 _decode_channel = msgspec.json.Decoder(_Channel).decode
 
 
-def decode_frame(payload: bytes) -> _Frame | str:
+def decode_frame(payload: bytes, odd: list[str]) -> MarketFrame | str:
     """
     The frame, or the name of a documented channel that is not decoded here.
 
-    Raises ParseError that says whether the JSON, the channel or the shape is wrong.
+    Of a frame that is not as documented, what can be read; `odd` is told what cannot. Raises ParseError that says
+    whether the JSON, the channel or the shape is wrong where that is nothing.
     """
     try:
-        frame: _Frame = _decode(payload)
+        frame: MarketFrame = _decode(payload)
         return frame
     except msgspec.DecodeError as exc:  # ValidationError (the shape) is one of these
         wrong = exc
@@ -245,8 +253,67 @@ def decode_frame(payload: bytes) -> _Frame | str:
     if channel in IGNORED_CHANNELS:
         return channel
     if channel in _KNOWN:
-        raise ParseError(f"channel {channel!r} of another shape than documented: {wrong}") from None
+        found: list[str] = []
+        rest = _readable(channel, decode_json(payload).get("data"), found)
+        if rest is None:
+            raise ParseError(f"channel {channel!r} of another shape than documented: {wrong}") from None
+        odd += found
+        return rest
     raise ParseError(f"unknown channel {channel!r}")
+
+
+def _readable(channel: str, data: Any, odd: list[str]) -> MarketFrame | None:
+    """What can be read of a frame that is not as documented; None if that is nothing."""
+    match channel:
+        case "trades":
+            trades = items(data, WireTrade, channel, odd)
+            return Trades(trades) if trades else None
+        case "activeAssetCtx" | "activeSpotAssetCtx":
+            ctx = loose(data, CtxData, channel, odd)
+            if ctx is None or ctx.ctx == AssetCtx():
+                return None
+            return ActiveAssetCtx(ctx) if channel == "activeAssetCtx" else ActiveSpotAssetCtx(ctx)
+        case "bbo":
+            return _readable_quote(data, odd)
+        case "l2Book":
+            return _readable_book(data, odd)
+        case _:
+            return None
+
+
+class _LevelWithoutCount(msgspec.Struct):
+    px: float
+    sz: float
+    n: Any = None
+
+
+def _readable_book(data: Any, odd: list[str]) -> L2Book | None:
+    """A book whose counts or additions are odd; its prices and sizes may not be."""
+    head = loose({**dict(parts(data)), "levels": [[], []]}, L2BookData, "l2Book", odd)
+    try:
+        sides = msgspec.convert(
+            dict(parts(data)).get("levels"), tuple[list[_LevelWithoutCount], list[_LevelWithoutCount]], strict=False
+        )
+    except msgspec.ValidationError:
+        return None
+    if head is None:
+        return None
+    counted = all(type(level.n) is int and 0 <= level.n < 2**31 for side in sides for level in side)
+    if not counted:
+        odd.append("l2Book: a level without a number of orders")
+    bids, asks = ([Level(level.px, level.sz, level.n if counted else -1) for level in side] for side in sides)
+    head.levels = bids, asks
+    return L2Book(head)
+
+
+def _readable_quote(data: Any, odd: list[str]) -> Bbo | None:
+    """A quote of which one side can be read; the other is `UNREADABLE`."""
+    head = loose({**dict(parts(data)), "bbo": []}, BboData, "bbo", odd)
+    sides = dict(parts(data)).get("bbo")
+    if head is None or not isinstance(sides, list):
+        return None
+    head.bbo = [None if side is None else loose(side, Level, "bbo", odd) or UNREADABLE for side in sides[:2]]
+    return Bbo(head) if any(side is not None and side is not UNREADABLE for side in head.bbo) else None
 
 
 _KNOWN: Final = frozenset(

@@ -1,0 +1,124 @@
+"""
+Which trades are new: neither of before the subscription, nor told before.
+
+The first `trades` frame after each subscribe repeats recent trades, unflagged (documented, and captured 2026-07-07).
+Those of them that happened before the subscribe are history. Of a quiet coin there may be none: its first frame is a
+live one, an hour later perhaps, so the time of a trade tells and not the number of its frame.
+
+A capture may begin in the middle of a stream, or hold a later subscribe that it does not show; a repeated trade gives
+the latter away. Then age tells: trades that are seconds old when they come are history, and so is their whole frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from toolkit.clock import NS_PER_MS, NS_PER_S
+from toolkit.frames import Frame
+from toolkit.venues.hyperliquid.venue_clock import VenueClock
+from toolkit.venues.hyperliquid.wire import WireTrade
+
+__all__ = ["TradeTape"]
+
+#: Trades kept per coin to recognise a repeated one: a batch of history holds 10 to 30.
+TRADES_REMEMBERED: Final = 1024
+#: A live trade arrives within a second; the batch after a subscribe reaches back ten seconds at the least.
+LIVE_AGE_NS_MAX: Final = 3 * NS_PER_S
+
+#: The batch comes within 0.3 s of the subscribe; a slow road may hold it up, or let a live trade pass it.
+BATCH_NS_MAX: Final = 10 * NS_PER_S
+
+#: Time and id; without an id, what else there is of it.
+_Key = tuple[int, int | str]
+
+
+class TradeTape:
+    """
+    The trades of every coin that were told.
+
+    Args:
+        clock: The venue's, as its stamps tell it.
+    """
+
+    def __init__(self, clock: VenueClock) -> None:
+        self._clock = clock
+        self._seen: dict[str, dict[_Key, None]] = {}
+        #: Our monotonic clock when a coin's trades were subscribed last.
+        self._since: dict[str, int] = {}
+
+    def subscribed(self, coin: str, frame: Frame) -> None:
+        """The trades of a coin were asked for."""
+        self._since[coin] = frame.ts_mono
+
+    def forget_subscriptions(self) -> None:
+        """No connection is left."""
+        self._since.clear()
+
+    def read(
+        self, frame: Frame, trades: Sequence[WireTrade], firsts: Mapping[str, bool]
+    ) -> tuple[list[bool], list[bool]]:
+        """
+        For each trade of a frame whether it is history, and whether it was told before; from now on it was.
+
+        `firsts` says of each coin whether this is its first frame since it was subscribed.
+        """
+        if not self._clock.has_stamps:
+            self._clock.saw(frame)
+        keys = _keys(trades)
+        seen_before = [key in self._seen.setdefault(trade.coin, {}) for key, trade in zip(keys, trades, strict=True)]
+        repeated = {trade.coin for trade, is_seen in zip(trades, seen_before, strict=True) if is_seen}
+        limits = {
+            coin: self._history_until(frame, [trade.time for trade in trades if trade.coin == coin], coin)
+            for coin, is_first in firsts.items()
+            if is_first or coin in repeated or self._is_fresh(coin, frame)
+        }
+        history, duplicate = [], []
+        for key, trade in zip(keys, trades, strict=True):
+            seen = self._seen[trade.coin]
+            history.append(trade.time * NS_PER_MS < limits.get(trade.coin, 0))
+            duplicate.append(key in seen)
+            seen[key] = None
+            if len(seen) > TRADES_REMEMBERED:
+                del seen[next(iter(seen))]
+        return history, duplicate
+
+    def _is_fresh(self, coin: str, frame: Frame) -> bool:
+        """Whether the batch of history may still be on its way."""
+        since = self._since.get(coin)
+        return since is not None and frame.ts_mono - since < BATCH_NS_MAX
+
+    def _history_until(self, frame: Frame, times: Sequence[int], coin: str) -> int:
+        """The venue's time, ns, before which the trades of this frame are history."""
+        since = self._since.get(coin)
+        if since is not None:
+            return self._clock.at(since)
+        now_ns = self._clock.at(frame.ts_mono)
+        return now_ns if now_ns - min(times) * NS_PER_MS > LIVE_AGE_NS_MAX else 0
+
+    def export(self) -> Any:
+        """Everything, for a checkpoint."""
+        return {"seen": {coin: list(seen) for coin, seen in self._seen.items()}, "since": self._since}
+
+    def restore(self, state: Any) -> None:
+        """Become what `export` described."""
+        self._seen = {coin: dict.fromkeys((time, name) for time, name in seen) for coin, seen in state["seen"].items()}
+        self._since = dict(state["since"])
+
+
+def _keys(trades: Sequence[WireTrade]) -> list[_Key]:
+    """
+    What each trade is known by: `tid` is a hash, unique with the time only, and 0 for a conversion of dust.
+
+    Of those two may be alike in one frame; they are two trades all the same, so their place among each other counts.
+    """
+    keys: list[_Key] = []
+    alike: dict[str, int] = {}
+    for trade in trades:
+        if trade.tid:
+            keys.append((trade.time, trade.tid))
+            continue
+        text = f"{trade.side}/{trade.px}/{trade.sz}/{trade.hash}"
+        number = alike[text] = alike.get(text, -1) + 1
+        keys.append((trade.time, f"{text}/{number}"))
+    return keys

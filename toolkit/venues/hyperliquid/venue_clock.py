@@ -1,0 +1,62 @@
+"""The venue's clock, as the times in what it sends tell it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from toolkit.clock import NS_PER_MS
+from toolkit.frames import Frame
+
+__all__ = ["VenueClock"]
+
+#: Newest stamps that are asked; a clock that was set back is followed when as many have come since.
+_STAMPS: Final = 12
+
+
+class VenueClock:
+    """
+    What time it was at the venue when something was received or sent here.
+
+    Of the newest stamps the last but one counts: what was least delayed on its way here is nearest to the truth, and a
+    single one may be dated ahead. That is late by a quarter of a second.
+
+    Without any stamp our wall clock stands in. It may be seconds off.
+    """
+
+    def __init__(self) -> None:
+        self._offsets: deque[int] = deque(maxlen=_STAMPS)
+        self._wall_offset = 0
+
+    @property
+    def has_stamps(self) -> bool:
+        """Whether the venue has told its time."""
+        return bool(self._offsets)
+
+    def heard(self, time_ms: int, frame: Frame) -> None:
+        """Something was received that the venue stamped as it was sent."""
+        self._offsets.append(time_ms * NS_PER_MS - frame.ts_mono)
+
+    def saw(self, frame: Frame) -> None:
+        """Note our own wall clock, for as long as there is no stamp."""
+        self._wall_offset = frame.ts_recv - frame.ts_mono
+
+    def at(self, mono_ns: int) -> int:
+        """The venue's time at a moment of our monotonic clock, ns."""
+        if not self._offsets:
+            return mono_ns + self._wall_offset
+        return mono_ns + sorted(self._offsets)[-2:][0]
+
+    def forget(self) -> None:
+        """The monotonic clock of another process begins elsewhere."""
+        self._offsets.clear()
+
+    def export(self) -> list[int]:
+        """Everything, for a checkpoint."""
+        return [self._wall_offset, *self._offsets]
+
+    def restore(self, state: Sequence[int]) -> None:
+        """Become what `export` described."""
+        self._wall_offset = state[0] if state else 0
+        self._offsets = deque(state[1:], maxlen=_STAMPS)
