@@ -213,7 +213,7 @@ class Recorder:
             await fleet.stop()
             self._events.close()
         try:
-            sealed = await self._finish(folder, capture, sealer, sealing, failure)
+            sealed = await self._finish(folder, capture, sealer, sealing, left.next_segment, failure)
         finally:
             queue.give_up()
             await sealer.stop()
@@ -322,6 +322,7 @@ class Recorder:
         capture: Capture,
         sealer: SealerProcess,
         sealing: asyncio.Task[None],
+        first_segment: int,
         failure: BaseException | None,
     ) -> Manifest:
         """Seal all that was received, then raise the failure if there is one."""
@@ -348,6 +349,19 @@ class Recorder:
         finally:
             await sealer.stop()
         manifest = read_manifest(folder)
+        if is_short := not manifest.segments or manifest.segments[-1].capture_seq_last + 1 < capture.next_seq:
+            # The end of the last journal was damaged: nothing behind it says how much is missing, so it is stated.
+            self.recovery = await asyncio.to_thread(recover, folder, self.clock, alive_until=self.clock.time_ns())
+            manifest = self.recovery.manifest
+        if is_short or any(segment.counts.get("event_lost") for segment in manifest.segments[first_segment:]):
+            self.log(f"{folder}: frames were damaged on disk before they were sealed; `tickdeck gaps` says when")
+            if not is_short:
+                manifest.status = "recovered"
+                manifest.live_digest = None
+                write_manifest(folder, manifest)
+            if failure is not None:
+                raise failure
+            return manifest
         manifest.status = "sealed"
         # A callback that failed in the middle of a frame kept the rest of it from the live digest.
         manifest.live_digest = live_digest if failure is None or live_digest == manifest.digest else None

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from recordings.gaps import find_gaps
+from recordings.journal_writing import JournalWriter
 from recordings.lock import FolderLock
 from recordings.manifest import Manifest, read_manifest
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
@@ -173,3 +175,59 @@ def test_a_disk_that_is_almost_full_stops_the_session_and_all_is_sealed(tmp_path
     result = verify(tmp_path / "tape")
     assert result.problems == []
     assert result.frame_count > 0
+
+
+def flip(folder: Path, text: bytes, *, last: bool) -> None:
+    """Another bit in a payload of the journal that is open, or was closed this moment."""
+    (path,) = (folder / "journal").glob("*.arrows")
+    content = path.read_bytes()
+    place = content.rindex(text) if last else content.index(text)
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(bytes((content[place] ^ 4,)))
+
+
+async def damaged_session(folder: Path, place: str) -> tuple[Manifest, list[str], int]:
+    async with EmbeddedVenue(seed=1, clock=SystemClock(), options=QUICK) as venue:
+        recorder = recorder_for(folder, venue, PAIRS)
+        said: list[str] = []
+        recorder.log = said.append
+        run, listener = await started(recorder)
+        await listener.until(BookSnapshot, 10)
+        journal = folder / "journal" / "000000.arrows"
+        while b'"event"' not in journal.read_bytes():  # noqa: ASYNC110 -- nobody tells when a batch is written
+            await asyncio.sleep(0.01)
+        if place == "beginning":
+            flip(folder, b'"event"', last=False)
+        recorder.stop()
+        return await run, said, recorder.status.frame_count
+
+
+@pytest.mark.parametrize("place", ["beginning", "end"])
+def test_a_bit_that_flips_in_the_open_journal_is_stated_when_the_recorder_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Whatever is whole is sealed; the recorder says so, and so do `gaps` and the recording."""
+    finish = JournalWriter.finish
+    closings: list[JournalWriter] = []
+
+    def finished(journal: JournalWriter) -> None:
+        finish(journal)
+        if not closings:  # it may be called twice
+            flip(tmp_path / "tape", b'"event"', last=True)
+        closings.append(journal)
+
+    if place == "end":
+        monkeypatch.setattr(JournalWriter, "finish", finished)
+    made = within(60, damaged_session(tmp_path / "tape", place))
+    assert isinstance(made, tuple)
+    manifest, said, frame_count = made
+    assert manifest.status == "recovered"
+    assert any("frames were damaged on disk before they were sealed" in line for line in said)
+    assert verify(tmp_path / "tape").problems == []
+    assert manifest.counts["event_lost"] == 1
+    assert find_gaps(tmp_path / "tape")["kind"].to_list().count("lost") == 1
+    assert list((tmp_path / "tape" / "set-aside").iterdir())
+    frames = [frame for batch in Recording.open(tmp_path / "tape").raw_frames() for frame in batch]
+    assert (len(frames) == frame_count) is (place == "beginning")
+    assert frames[-1].payload.count(b'"session_end"') == 1
