@@ -79,6 +79,26 @@ class ReplayClock(Clock):
         self._sleepers.clear()
         self.now_ns = ns
 
+    def rewind(self, ns: int) -> None:
+        """
+        Go back to a time, as a tape does that begins again: what was to come is still to come.
+
+        A periodic timer that was first due within one interval of that time is due there again; any other at the first
+        time after it that is a whole number of intervals away from those it had. A single timer, and a sleeper, wait
+        for as long as they would have waited on a tape without an end.
+        """
+        end_ns, timers = self.now_ns, self.timers.clear()
+        self.now_ns = ns
+        for timer in timers:
+            interval_ns = timer.interval_ns
+            if interval_ns is None:
+                timer.when_ns += ns - end_ns
+            elif ns <= timer.first_ns <= ns + interval_ns:
+                timer.when_ns = timer.first_ns
+            else:
+                timer.when_ns = ns + interval_ns - (ns - timer.first_ns) % interval_ns
+            self.timers.add(timer)
+
     def _wake(self, timer: Timer) -> None:
         future = self._sleepers.pop(timer)
         if not future.done():

@@ -75,7 +75,7 @@ class Player:
         speed: None for as fast as possible; only `run` keeps to it.
         start_ns: Where to begin: before the first frame of that time or later.
         end_ns: Where to end: before the first frame of that time or later.
-        loop: Begin again at the end.
+        loop: Begin again at the end; timers go on, as `ReplayClock.rewind` says.
         after_turn: Awaited by `run` whenever messages have been handed on and other tasks shall have a turn.
         turn: Messages after which that is at the latest.
 
@@ -196,19 +196,31 @@ class Player:
             self._look()
 
     def step_message(self) -> bool:
-        """Play one message, and the timers due before it; False at the end. Not for callbacks."""
+        """
+        Play one message, and the timers due before it; False at the end. Not for callbacks.
+
+        A pause, a stop or another speed that was asked for, before it or by one of these timers, does not hold it up;
+        a timer that seeks ends the step where it went to.
+        """
         if self._is_busy:
             raise RuntimeError("a step inside a callback: the message before it has not ended yet")
-        key = self._peek()
-        if key is None:
-            self._reach(self._last_ns)
-        else:
-            if not self._is_inside_frame():
-                self._reach(key)
-            if self._seek_ns is None:
-                self._emit(self._end_ns, 1)
         self._look()
-        return key is not None
+        while True:
+            key = self._peek()
+            if key is None or not self._is_inside_frame():
+                self._reach(self._last_ns if key is None else key)
+            if self._seek_ns is not None:
+                self._look()
+                return True
+            if self._must_look:
+                # A timer asked for something else: timers after it, and the message, are still to come.
+                self._look()
+                continue
+            if key is None:
+                return False
+            self._emit(self._end_ns, 1)
+            self._look()
+            return True
 
     def step_frame(self) -> bool:
         """Play the messages of one frame (or the rest of it), and the timers due before; False at the end."""
@@ -424,14 +436,21 @@ class Player:
             return False
         self.lap_count += 1
         self._lap_began = self.message_count
-        self._go_to(self.tape.first_ns if self._start_ns is None else self._start_ns)
+        self._anchor = None
+        start_ns = self.tape.first_ns if self._start_ns is None else self._start_ns
+        self.clock.rewind(start_ns)
+        self._reopen(start_ns)
         return True
 
     def _go_to(self, ns: int) -> None:
+        self.clock.reset(ns)
+        self._reopen(ns)
+
+    def _reopen(self, ns: int) -> None:
+        """Forget books and digest, and open the tape elsewhere."""
         self._tracker.clear()
         if self._chain is not None:
             self._chain.restart(EMPTY_DIGEST)
-        self.clock.reset(ns)
         self._open_at(ns)
 
     def _open_at(self, ns: int) -> None:

@@ -34,16 +34,18 @@ class Timer:
 
     Attributes:
         when_ns: When it is due, ns since the Unix epoch (UTC); of a periodic one, the next time.
+        first_ns: When it was to be due first.
         interval_ns: Time between two calls; None for a single one.
         is_cancelled: Whether it was taken back.
     """
 
-    __slots__ = ("callback", "interval_ns", "is_cancelled", "when_ns")
+    __slots__ = ("callback", "first_ns", "interval_ns", "is_cancelled", "when_ns")
 
     def __init__(self, when_ns: int, callback: TimerCallback, interval_ns: int | None = None) -> None:
         if interval_ns is not None and interval_ns <= 0:
             raise ValueError(f"a periodic timer needs an interval above 0 ns, not {interval_ns}")
         self.when_ns = when_ns
+        self.first_ns = when_ns
         self.callback = callback
         self.interval_ns = interval_ns
         self.is_cancelled = False

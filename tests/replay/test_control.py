@@ -422,3 +422,135 @@ def test_the_command_compares_the_digest_wherever_it_began(tape: Recording) -> N
         result = run(str(tape.path), *words)
         assert f"digest {tape.manifest.digest}, equal to the recorded one" in result.output
     assert "recorded one" not in run(str(tape.path), "--to", str(keys(tape)[50])).output
+
+
+# -- timers and controls -----------------------------------------------------------------------------------------------
+
+
+def ticking(source: ReplayDataSource, seen: list[str], interval_ns: int, **options: Any) -> None:
+    source.clock.call_every(interval_ns, lambda due: seen.append(f"tick {due - TS}"), **options)
+
+
+@pytest.mark.parametrize("control", ["pause", "speed", "resume"])
+def test_a_control_before_a_step_does_not_lose_the_step(tape: Recording, control: str) -> None:
+    """With a timer due before the next message, a step that did nothing would stand still for ever."""
+    stepped, seen = opened(tape)
+    played, expected = opened(tape)
+    for source, words in ((stepped, seen), (played, expected)):
+        ticking(source, words, 3 * MS)
+    played.play()
+    for count in range(1, 1000):
+        if control == "speed":
+            stepped.player.speed = Fraction(count)
+        else:
+            getattr(stepped.player, control)()
+        if not stepped.player.step_message():
+            break
+        assert stepped.message_count == count
+    assert seen == expected
+
+
+@pytest.mark.parametrize("control", ["pause", "speed", "stop"])
+def test_a_control_in_a_timer_does_not_lose_the_step(tape: Recording, control: str) -> None:
+    stepped, seen = opened(tape)
+    played, expected = opened(tape)
+    for source, words in ((stepped, seen), (played, expected)):
+        ticking(source, words, 3 * MS)
+    played.play()
+
+    def ask(due: int) -> None:
+        if control == "speed":
+            stepped.player.speed = Fraction(2)
+        else:
+            getattr(stepped.player, control)()
+
+    stepped.clock.call_every(3 * MS, ask)
+    while stepped.player.step_message():
+        pass
+    assert seen == expected
+
+
+def test_a_timer_that_seeks_ends_the_step_there(tape: Recording) -> None:
+    source, seen = opened(tape)
+    source.clock.call_at(TS + 50 * MS, lambda due: source.player.seek(TS + 100 * MS))
+    while source.player.step_message():
+        pass
+    complete = whole(tape)
+    at_fifty, at_hundred = (complete.index(f"book:{OFFSETS[n]}") for n in (5, 10))
+    assert seen == complete[:at_fifty] + complete[at_hundred:]
+
+
+@pytest.mark.parametrize(
+    ("interval_ns", "options"),
+    [(50 * MS, {}), (30 * MS, {}), (70 * MS, {"first_ns": TS}), (40 * MS, {"first_ns": TS + 10 * MS})],
+)
+def test_every_lap_of_a_loop_has_the_timers_of_the_first(
+    tape: Recording, interval_ns: int, options: dict[str, int]
+) -> None:
+    source, seen = opened(tape, loop=True)
+    once, expected = opened(tape)
+    ticking(source, seen, interval_ns, **options)
+    ticking(once, expected, interval_ns, **options)
+    once.play()
+    assert sum(word.startswith("tick") for word in expected) > 3
+    source.dispatcher.add_callback(
+        lambda message: source.player.stop() if source.message_count > 3 * len(whole(tape)) else None
+    )
+    source.play()
+    assert seen[: 3 * len(expected)] == expected * 3
+
+
+def test_a_timer_that_a_lap_ends_before_waits_into_the_next(tape: Recording) -> None:
+    source, seen = opened(tape, loop=True, end_ns=TS + 100 * MS)
+    length = 100 * MS - 1  # the tape ends before its first frame of that time
+
+    def again(due: int) -> None:
+        seen.append(f"tick {due - TS}")
+        if source.player.lap_count == 3:
+            source.player.stop()
+        source.clock.call_at(due + 60 * MS, again)
+
+    source.clock.call_at(TS + 60 * MS, again)
+    source.play()
+    ticks = [int(word.removeprefix("tick ")) for word in seen if word.startswith("tick")]
+    assert ticks == [n * 60 * MS % length for n in range(1, len(ticks) + 1)]
+
+
+@in_loop
+async def test_a_sleeper_sleeps_on_into_the_next_lap(tape: Recording) -> None:
+    source, _ = opened(tape, loop=True)
+    woken: list[int] = []
+
+    async def sleeper() -> None:
+        while source.player.lap_count < 3:
+            await source.clock.sleep(0.15)
+            woken.append(source.player.lap_count)
+        source.player.stop()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(sleeper())
+        await asyncio.sleep(0)
+        await source.start()
+        await source.wait()
+    assert set(woken) == {0, 1, 2, 3}
+
+
+@in_loop
+async def test_a_loop_keeps_the_pace_in_every_lap(tape: Recording) -> None:
+    pacer = LateClock(0)
+    source, _ = opened(tape, loop=True, speed=Fraction(2), pacer=pacer)
+    began: list[int] = []
+    first = whole(tape)[0]
+
+    def note(message: Any) -> None:
+        if told(message) == first:
+            began.append(pacer.monotonic_ns())
+            if len(began) == 4:
+                source.player.stop()
+
+    source.dispatcher.add_callback(note)
+    await source.start()
+    await source.wait()
+    length = (source.player.tape.last_ns - source.player.tape.first_ns) // 2
+    for earlier, later in itertools.pairwise(began):
+        assert later - earlier == pytest.approx(length, abs=2 * MS)
