@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recordings.checking import check_files, missing, open_checked
@@ -23,7 +24,7 @@ from recordings.rows import book_messages, flat_messages, frames, split_complete
 from recordings.schema import MESSAGE_TABLES, RAW_TABLE, TABLES
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import Frame
-from toolkit.messages import Message
+from toolkit.messages import FORM_FULL, Message
 
 __all__ = ["Recording", "reading", "row_groups_by_symbol"]
 
@@ -83,6 +84,29 @@ class Recording:
         segments = self.manifest.segments
         files = [segment.tables[table] for segment in segments if table in segment.tables]
         return check_files(self.path, files) if check else [inside(self.path, file.path) for file in files]
+
+    def pairs_with_book(self) -> set[tuple[str, str]]:
+        """
+        Venue and trading pair of every book that its messages speak of, also where only its staleness was stated.
+
+        Found in columns, without making messages. Raises RecordingDamaged.
+        """
+        found: set[tuple[str, str]] = set()
+        names = ["venue", "trading_pair"]
+        for table in ("book", "bbo", "events"):
+            words = [*names, "symbol", "kind", "stream"] if table == "events" else names
+            for path in self.files(table):
+                with reading(path):
+                    parquet = _opened(path, words=words)
+                    for batch in parquet.iter_batches(columns=words):
+                        rows = pa.Table.from_batches([batch])
+                        if table == "events":
+                            is_book = pc.and_(pc.equal(rows["kind"], "stale"), pc.equal(rows["stream"], FORM_FULL))
+                            rows = rows.filter(pc.and_(is_book, pc.not_equal(rows["symbol"], "")))
+                        keys = rows.select(names).cast(pa.schema([(name, pa.string()) for name in names]))
+                        distinct = keys.group_by(names).aggregate([])
+                        found.update(zip(*(distinct[name].to_pylist() for name in names), strict=True))
+        return found
 
     def raw_frames(
         self, segments: Sequence[Segment] | None = None, batch_rows: int = RAW_BATCH, *, first_seq: int = 0

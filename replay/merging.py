@@ -130,6 +130,7 @@ class Tape:
         self.last_ns = max((last for _, last in spans), default=0)
         self.holes = _holes(self.recordings, trading_pairs) if len(recordings) > 1 else []
         self._reader = ThreadPoolExecutor(1)  # starts no thread before there is something to read
+        self._books: dict[int, set[_Key]] = {}
         self._finders = [StartFinder(recording, is_raw=fidelity == "raw") for recording in self.recordings]
 
     def check(self) -> None:
@@ -209,7 +210,7 @@ class Tape:
                 continue
             keys = self._keys(position)
             holding = {key for key in keys if not self._is_past(key, span[1], ns)}
-            gone |= keys - holding
+            gone |= (keys - holding) & self._pairs_with_book(position) if keys - holding else set()
             if keys and not holding:
                 continue
             start = self._finders[position].before(ns, with_digest=False)
@@ -232,9 +233,16 @@ class Tape:
             state.pairs += [each for each in own.pairs if (each.venue, each.trading_pair) in holding]
             state.funding += [each for each in own.funding if (each.venue, each.trading_pair) in holding]
             state.instruments += [each for each in own.instruments if (each.venue, each.trading_pair) in holding]
+        # Playing leaves an empty book of what a hole has ended, and none where there never was one.
         gone -= {(each.venue, each.trading_pair) for each in state.pairs}
         state.pairs += [empty_pair(*key) for key in sorted(gone)]
         return state, reels
+
+    def _pairs_with_book(self, position: int) -> set[_Key]:
+        """Venue and pair of the books that a recording speaks of; looked up once."""
+        if position not in self._books:
+            self._books[position] = self.recordings[position].pairs_with_book()
+        return self._books[position]
 
     def _known_until(self, ns: int) -> int:
         """The latest time, `ns` at most, before which no two recordings took turns at one book."""

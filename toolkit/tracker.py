@@ -344,7 +344,12 @@ class OrderBookTracker:
             if event.kind is EventKind.GAP and event.cause == BETWEEN_RECORDINGS:
                 return self._forget((event.venue, event.trading_pair))
             return None
-        books = self._books((event.venue, event.trading_pair))
+        key = (event.venue, event.trading_pair)
+        if event.stream == FORM_FULL:
+            self._books(key)  # a pair whose book is stated to be stale has one, if an empty one
+        books = self._pairs.get(key)
+        if books is None:
+            return None
         latest, alone = books.latest.get(event.stream), books.diff_books.get(event.stream)
         if latest is not None or alone is not None:
             books.lost[event.stream] = event.cause

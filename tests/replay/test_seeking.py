@@ -24,8 +24,9 @@ from recordings.verifying import verify
 from replay.seeking import Start, StartFinder
 from replay.source import FIDELITIES, Fidelity, ReplayDataSource
 from tests.replay.busy_tapes import MS, Tape, sealed
-from tests.tapes import SECOND, TS, messages_of
+from tests.tapes import SECOND, TS, book_frame, collector_line, import_files, messages_of, trade
 from toolkit.clock import ManualClock
+from toolkit.errors import SymbolError
 from toolkit.messages import Message
 from toolkit.tracker import TrackerState
 
@@ -436,3 +437,32 @@ def test_the_state_behind_the_last_segment_is_used(tmp_path: Path, starts: list[
     end_ns = max(segment.ts_recv_last for segment in recording.manifest.segments)
     assert_seeks_are_plays([recording], [end_ns + 1], with_digest=True)
     assert starts[0].capture_seq == recording.manifest.segments[-1].capture_seq_last + 1
+
+
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+def test_a_pair_that_never_had_a_book_has_none_after_a_seek_over_a_hole(tmp_path: Path, fidelity: Fidelity) -> None:
+    """One with trades alone, and one whose trades alone were stale; beside one with a book, which stays, empty."""
+
+    def day(name: str, start_ns: int, *, with_eth: bool) -> Recording:
+        ms = start_ns // MS
+        coins = ("ETH", "SOL") if with_eth else ()
+        content = [collector_line(start_ns + n * MS, book_frame("BTC", ms + n, [(10.0, 1.0)])) for n in range(20)]
+        content += [
+            collector_line(start_ns + n * MS, {"channel": "trades", "data": [trade(coin, n + ms, ms)]})
+            for n in range(20, 40)
+            for coin in coins
+        ]
+        return import_files(tmp_path / name, b"".join(content), segment_frames=11)
+
+    recordings = [
+        day("monday", TS, with_eth=True),
+        day("tuesday", TS + 5 * SECOND, with_eth=False),
+        day("friday", TS + 9 * SECOND, with_eth=True),
+    ]
+    whole, mover = Whole(recordings, fidelity=fidelity), Played(recordings, fidelity=fidelity)
+    assert_seeks_are_plays(recordings, times_of(recordings, 10, 1), fidelity=fidelity)
+    mover.source.player.seek(TS + 20 * SECOND)
+    assert mover.source.tracker.trading_pairs == whole.source.tracker.trading_pairs == ["BTC-USD"]
+    for source in (mover.source, whole.source):
+        with pytest.raises(SymbolError, match=r"^no book of 'ETH-USD'; pairs heard of: BTC-USD$"):
+            source.tracker.book("ETH-USD")
