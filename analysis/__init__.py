@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.connection import VIEWS, connect
+from analysis.evidence import FeedEvidence, evidence_of
 from analysis.holding import Clock, State, stretches
 from analysis.orders import ORDERS_SCHEMA, order_report
 from analysis.plots import PANELS_MAX, SpreadPlot, plot_spreads
@@ -27,6 +28,7 @@ __all__ = [
     "SPREAD_SCHEMA",
     "VIEWS",
     "Clock",
+    "FeedEvidence",
     "RecordingLike",
     "SpreadPlot",
     "SpreadWindow",
@@ -34,6 +36,7 @@ __all__ = [
     "connect",
     "coverage",
     "duration_ns",
+    "evidence_of",
     "latency",
     "mid_price",
     "open_recording",

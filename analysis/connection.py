@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 
 from analysis.source import RecordingLike, open_recording
+from recordings.gaps import GAP_SCHEMA, find_gaps
 from recordings.recording import Recording
 from recordings.schema import TABLES
 from toolkit.errors import ConfigError, RecordingDamaged
@@ -33,14 +35,10 @@ _HELPERS: Final = {
             )
         )
     """,
-    "gaps": """
-        SELECT *, epoch_ns(ts_end) - epoch_ns(ts_start) AS gap_ns
-        FROM events WHERE kind IN ('gap', 'stale')
-    """,
 }
 
 #: All views that a connection has: one for each table of a recording, and the helpers.
-VIEWS: Final = (*TABLES, *_HELPERS)
+VIEWS: Final = (*TABLES, *_HELPERS, "gaps")
 
 _SQL_TYPES: Final = {
     pa.string(): "VARCHAR",
@@ -53,6 +51,16 @@ _SQL_TYPES: Final = {
 }
 
 
+_GAPS: Final = (
+    "CREATE TABLE gaps ("
+    + ", ".join(
+        f"{name} {({pl.String: 'VARCHAR', pl.Float64: 'DOUBLE', pl.Int64: 'BIGINT'}).get(type(kind), 'TIMESTAMP_NS')}"
+        for name, kind in GAP_SCHEMA.items()
+    )
+    + ", gap_ns BIGINT)"
+)
+
+
 def connect(*recordings: RecordingLike, read_only: bool = True, check: bool = True) -> duckdb.DuckDBPyConnection:
     """
     Open recordings as views of an in-memory DuckDB database.
@@ -62,7 +70,8 @@ def connect(*recordings: RecordingLike, read_only: bool = True, check: bool = Tr
 
     - `quotes`: `top` with `mid`, `spread` (DOUBLE, quote currency) and `spread_bps` (DOUBLE, basis points of the mid);
       all null if a side is, and negative spreads where the book is crossed.
-    - `gaps`: the `events` of kind `gap` and `stale`, with their length `gap_ns` (BIGINT), null while it is open.
+    - `gaps`: what `recordings.gaps.find_gaps` returned when the connection was made, and its length as `gap_ns`
+      (BIGINT), null while it is open.
 
     The views read the files when a query runs; only sealed segments are seen, and rows come in the files' order.
 
@@ -75,7 +84,8 @@ def connect(*recordings: RecordingLike, read_only: bool = True, check: bool = Tr
             still overwrite it.) False leaves the connection as DuckDB makes it, except that it never installs
             an extension by itself.
         check: Compare every file with its hash in the manifest before: once for each state of a file, a second for
-            some 500 MB. False where the files that a query reads are checked otherwise.
+            some 500 MB. False where the files that a query reads are checked otherwise: `check_query` does that, and
+            finds the gaps.
 
     Raises:
         ConfigError: No recording was given.
@@ -96,6 +106,11 @@ def connect(*recordings: RecordingLike, read_only: bool = True, check: bool = Tr
             raise RecordingDamaged(f"{table} of {folders} cannot be read: {str(exc).splitlines()[0]}") from exc
     for name, query in _HELPERS.items():
         connection.execute(f"CREATE VIEW {name} AS {query}")
+    connection.execute(_GAPS if len(opened) == 1 else _GAPS.replace("(", "(recording VARCHAR, ", 1))
+    if check:
+        _fill_gaps(connection, opened)
+    # Times are UTC: without it, what mixes them with a time zone would depend on that of the machine.
+    connection.execute("SET TimeZone = 'UTC'")
     # A query larger than memory spills there; DuckDB's own choice is the current folder.
     connection.execute(f"SET temp_directory = {_text(str(Path(tempfile.gettempdir()) / 'tickdeck-duckdb'))}")
     if read_only:
@@ -105,13 +120,16 @@ def connect(*recordings: RecordingLike, read_only: bool = True, check: bool = Tr
     return connection
 
 
-def check_query(recordings: Sequence[Recording], query: str) -> None:
+def check_query(connection: duckdb.DuckDBPyConnection, recordings: Sequence[Recording], query: str) -> None:
     """
-    Check the files of those tables that a query reads, for a connection that was made with `check=False`.
+    Check the files of those tables that a query reads, and find the gaps if it asks for them.
 
-    Raises RecordingDamaged for a file that is not the one that was sealed.
+    For a connection to these recordings that was made with `check=False`. Raises RecordingDamaged for a file that is
+    not the one that was sealed.
     """
     wanted = _tables_of(query)
+    if "gaps" in wanted:
+        _fill_gaps(connection, recordings)
     for recording in recordings:
         for table in TABLES:
             if table in wanted:
@@ -130,11 +148,26 @@ def _tables_of(query: str) -> set[str]:
         for name, helper in _HELPERS.items():
             bases[name] = scratch.get_table_names(helper)
             scratch.execute(f"CREATE TABLE {name} AS {helper} LIMIT 0")
+        scratch.execute(_GAPS)
         try:
             names = scratch.get_table_names(query)
         except duckdb.Error:
-            return set(TABLES)  # several statements, or none that DuckDB understands: it will say so itself
+            return {*TABLES, "gaps"}  # several statements, or none that DuckDB understands: it will say so itself
     return set().union(*(bases.get(name.lower(), {name.lower()}) for name in names))
+
+
+def _fill_gaps(connection: duckdb.DuckDBPyConnection, opened: Sequence[Recording]) -> None:
+    connection.register("found_gaps", _gaps(opened, _names(opened)).to_arrow())
+    connection.execute("INSERT INTO gaps BY NAME SELECT *, round(seconds * 1e9)::BIGINT AS gap_ns FROM found_gaps")
+    connection.unregister("found_gaps")
+
+
+def _gaps(opened: Sequence[Recording], names: Sequence[str]) -> pl.DataFrame:
+    frames = [find_gaps(recording) for recording in opened]
+    if len(opened) > 1:
+        labels = (pl.lit(name).alias("recording") for name in names)
+        frames = [frame.select(label, pl.all()) for frame, label in zip(frames, labels, strict=True)]
+    return pl.concat(frames)
 
 
 def _select(table: str, opened: Sequence[Recording], names: Sequence[str], allowed: set[str], *, check: bool) -> str:

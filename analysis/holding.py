@@ -5,7 +5,9 @@ Everything about spreads rests on this module. A quote holds from its own time t
 instrument, the last one to the end. Order is that of capture and never that of a timestamp.
 
 - On the receive clock a step back counts as no time at all, and time runs on from the earlier reading: the interval
-  until then was really waited through.
+  until then was really waited through. Where the recorder reported a step of its clock, what the clock stepped over is
+  no time either (`analysis.evidence`).
+- A book that becomes stale is so from the last receipt of its feed, as far as that is known, not from when it was noticed.
 - On the venue's clock a row that arrives late takes effect at the newest time seen, since the book it left behind did
   not exist before it; a row without a venue time takes effect at the newest time seen too.
 """
@@ -15,9 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
+import numpy as np
 import polars as pl
 
+from analysis.evidence import FeedEvidence
 from analysis.source import KEY
+from recordings.clock_steps import elapsed_ns
 from toolkit.errors import ConfigError
 
 __all__ = ["BATCH_ROWS", "Clock", "Progress", "State", "pairs_of", "quote_end_ns", "stretches", "ts_column"]
@@ -40,7 +45,18 @@ class State:
 
 
 _NS: Final = pl.Int64
-_COLUMNS: Final = (*KEY, "capture_seq", "sub_seq", "time", "raw_time", "bid_price", "ask_price", "state")
+_COLUMNS: Final = (
+    *KEY,
+    "capture_seq",
+    "sub_seq",
+    "time",
+    "at",
+    "raw_time",
+    "bid_price",
+    "ask_price",
+    "state",
+    "is_untimed",
+)
 
 
 def ts_column(clock: Clock) -> str:
@@ -69,6 +85,7 @@ def stretches(
     counts_end: bool = True,
     start_ns: int | None = None,
     clock: Clock = "recv",
+    evidence: FeedEvidence | None = None,
     progress: Progress | None = None,
 ) -> Iterator[pl.DataFrame]:
     """
@@ -80,13 +97,14 @@ def stretches(
         counts_end: Whether a row at `end_ns` itself lies in the window; it stands for no time either way.
         start_ns: Where everything starts; the quote that stands there counts from there. None: with the first quote.
         clock: Whether `ts_recv` or `ts_event` tells the time.
+        evidence: What the recording says of its feed and its clock, for the receive clock; None: nothing.
         progress: Told how many rows were read.
 
     Yields:
         Frames of `venue`, `symbol` (String), `bid_price`, `ask_price` (Float64, quote currency), `state` (Int8, see
         `State`), `start`, `stop` (Int64 ns, `start <= stop`, cut to the window; equal for a quote that was replaced at
-        once), `is_change` (Boolean: the row itself lies in the window, not only what it left behind) and `step`
-        (Int64 ns, from the row's own time to the next row's; null for the last). What lies outside the window is left
+        once), `is_change` (Boolean: the row itself lies in the window, not only what it left behind), `step` (Int64 ns,
+        from the row's own time to the next row's; null for the last) and `is_untimed` (Boolean: without a venue time). What lies outside the window is left
         out, and so are rows without a venue time before the first that has one, on that clock. Of each instrument the
         rows are in order.
 
@@ -102,29 +120,70 @@ def stretches(
         "bid_price",
         "ask_price",
         _state().alias("state"),
+        pl.col("ts_event").is_null().alias("is_untimed"),
     )
+    known = evidence if clock == "recv" else None
     held: pl.DataFrame | None = None
     for batch in rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True, lazy=True, engine="streaming"):
         if progress is not None:
             progress(batch.height)
-        batch = batch.with_columns(pl.col("raw_time").alias("time")).select(_COLUMNS)
-        # The rows of one instrument next to each other: what was held, then the batch's, in their order.
+        # 1. When each row was received: by the clock (`time`), and without the steps of that clock (`at`).
+        batch = _timed(batch, known).select(_COLUMNS)
+        # 2. The rows of one instrument next to each other: what was held, then the batch's, in their order.
         joined = (batch if held is None else pl.concat([held, batch])).sort(KEY, maintain_order=True)
         _check_order(joined)
+        # 3. When each row takes effect.
         if clock == "event":
-            joined = joined.with_columns(pl.col("time").cum_max().forward_fill().over(KEY))
+            time = pl.col("time").cum_max().forward_fill().over(KEY)
+            joined = joined.with_columns(time, time.alias("at"))
+        elif known is not None:
+            joined = _since_last_heard(joined, known)
+        # 4. It holds until the next row of the same instrument does.
         joined = joined.with_columns(
-            pl.col("time", "raw_time").shift(-1).name.prefix("next_"),
+            pl.col("at", "raw_time").shift(-1).name.prefix("next_"),
             (~_same_pair(-1)).fill_null(True).alias("is_last"),
         )
         held = joined.filter("is_last").select(_COLUMNS)
         yield _cut(joined.filter(~pl.col("is_last")), start_ns, end_ns, counts_end)
     if held is not None:
-        last = held.with_columns(
-            pl.lit(end_ns, _NS).alias("next_time"),
-            pl.lit(None, _NS).alias("next_raw_time"),
-        )
+        last = held.with_columns(_end_of(held, end_ns, known), pl.lit(None, _NS).alias("next_raw_time"))
         yield _cut(last, start_ns, end_ns, counts_end)
+
+
+def _timed(batch: pl.DataFrame, evidence: FeedEvidence | None) -> pl.DataFrame:
+    """Add `time` and `at`."""
+    time = pl.col("raw_time").alias("time")
+    if evidence is None or not evidence.steps:
+        return batch.with_columns(time, time.alias("at"))
+    firsts = np.array([step.capture_seq for step in evidence.steps])
+    stepped = np.cumsum([0, *(step.delta_ns for step in evidence.steps)])
+    offsets = stepped[np.searchsorted(firsts, batch["capture_seq"].to_numpy(), side="right")]
+    return batch.with_columns(time, (pl.col("raw_time") - pl.Series("offset", offsets, _NS)).alias("at"))
+
+
+def _since_last_heard(rows: pl.DataFrame, evidence: FeedEvidence) -> pl.DataFrame:
+    """Let an instrument be stale from the last receipt of its feed, but from no time before the row before."""
+    if evidence.silences.is_empty():
+        return rows
+    before = pl.when(_same_pair(1).fill_null(False)).then(pl.col("at") - pl.col("at").shift(1))
+    silent = pl.when(pl.col("state") == State.STALE).then(pl.col("silent_ns"))
+    back = pl.max_horizontal(pl.min_horizontal(silent, pl.coalesce(before, silent)), 0).fill_null(0)
+    return (
+        rows.join(evidence.silences, on=[*KEY, "capture_seq"], how="left", maintain_order="left")
+        .with_columns(pl.col("time") - back, pl.col("at") - back)
+        .select(_COLUMNS)
+    )
+
+
+def _end_of(held: pl.DataFrame, end_ns: int, evidence: FeedEvidence | None) -> pl.Expr | pl.Series:
+    """Until when the last quotes hold, in the time of `at`."""
+    if evidence is None or not evidence.steps:
+        return pl.lit(end_ns, _NS).alias("next_at")
+    ends = []
+    for seq, time, at in held.select("capture_seq", "time", "at").iter_rows():
+        later = [step for step in evidence.steps if step.capture_seq > seq]
+        ends.append(at + elapsed_ns(later, time, max(time, end_ns)))
+    return pl.Series("next_at", ends, _NS)
 
 
 def _state() -> pl.Expr:
@@ -167,7 +226,7 @@ def _cut(rows: pl.DataFrame, start_ns: int | None, end_ns: int, counts_end: bool
         is_change &= time >= start
         begins = pl.max_horizontal(time, start)
     begins = pl.min_horizontal(begins, end)
-    stops = pl.max_horizontal(begins, pl.min_horizontal("next_time", end))
+    stops = pl.max_horizontal(begins, pl.min_horizontal(time + (pl.col("next_at") - pl.col("at")), end))
     return (
         rows.filter(time.is_not_null())
         .with_columns(begins.alias("start"), stops.alias("stop"), is_change.alias("is_change"))
@@ -181,5 +240,6 @@ def _cut(rows: pl.DataFrame, start_ns: int | None, end_ns: int, counts_end: bool
             "stop",
             "is_change",
             (pl.col("next_raw_time") - pl.col("raw_time")).alias("step"),
+            "is_untimed",
         )
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
 
 from analysis.source import KEY, RecordingLike, open_recording, recording_end_ns, scan
+from recordings.clock_steps import ClockStep, clock_steps, elapsed_ns
+from recordings.gaps import find_gaps
 from recordings.schema import MESSAGE_TABLES
 
 __all__ = ["COVERAGE_SCHEMA", "LATENCY_SCHEMA", "coverage", "latency"]
@@ -81,10 +84,10 @@ def coverage(recording: RecordingLike) -> pl.DataFrame:
     Returns:
         One row for each instrument and table, sorted by venue, symbol and table: `venue`, `symbol`, `trading_pair`,
         `table` (String), `rows`, `messages` (Int64; a book message has many rows), `ts_recv_first`, `ts_recv_last`
-        (Datetime ns, UTC), `gap_count` (Int64) and `gap_s` (Float64): intervals in which a stream of the
-        instrument, or its connection, was lost or silent, and how long they are together, where they overlap
-        counted once. Gaps are the instrument's, the same in all of its rows. One that never ended lasts until the
-        end of the recording.
+        (Datetime ns, UTC), `gap_count` (Int64) and `gap_s` (Float64): the gaps (`recordings.gaps.find_gaps`) of
+        any stream of the instrument, and of its venue's connections, and how long they are together, where they
+        overlap counted once. Gaps are the instrument's, the same in all of its rows. One that never ended lasts
+        until the end of the recording.
     """
     opened = open_recording(recording)
     frames = []
@@ -106,7 +109,8 @@ def coverage(recording: RecordingLike) -> pl.DataFrame:
             .collect(engine="streaming")
         )
     held = pl.concat(frames).sort("venue", "symbol", "table")
-    gaps = _gaps(scan(opened, "events"), held.select(KEY).unique(), recording_end_ns(opened))
+    instruments = held.select(KEY).unique()
+    gaps = _gaps(find_gaps(opened), instruments, recording_end_ns(opened), clock_steps(opened))
     return (
         held.join(gaps, on=KEY, how="left", maintain_order="left")
         .with_columns(pl.col("gap_count").fill_null(0), pl.col("gap_s").fill_null(0.0))
@@ -179,33 +183,27 @@ def _reached(counted: pl.DataFrame, column: str) -> pl.DataFrame:
     )
 
 
-def _gaps(events: pl.LazyFrame, pairs: pl.DataFrame, end_ns: int | None) -> pl.DataFrame:
-    """The intervals of each instrument, with those of its connection, put together where they overlap."""
+def _gaps(gaps: pl.DataFrame, pairs: pl.DataFrame, end_ns: int | None, steps: Sequence[ClockStep]) -> pl.DataFrame:
+    """The gaps of each instrument, with those of its venue and connections, put together where they overlap."""
     start, stop = pl.col("start"), pl.col("stop")
-    found = (
-        events.filter(pl.col("kind").is_in(["gap", "stale"]) & pl.col("ts_start").is_not_null())
-        .select(
-            *KEY,
-            pl.col("ts_start").cast(pl.Int64).alias("start"),
-            pl.col("ts_end").cast(pl.Int64).fill_null(end_ns).alias("stop"),
-            (pl.col("kind") == "gap").alias("is_gap"),
-            "stream",
-        )
-        .collect(engine="streaming")
+    intervals = gaps.select(
+        *KEY,
+        pl.col("ts_start").cast(pl.Int64).alias("start"),
+        pl.col("ts_end").cast(pl.Int64).fill_null(end_ns).alias("stop"),
     )
-    # A stream that falls silent is reported when that is noticed, without an end, and again when it speaks again.
-    ended = found.filter("is_gap").select(*KEY, "stream", "start").unique()
-    lasting = found.filter(~pl.col("is_gap")).join(ended, on=[*KEY, "stream", "start"], how="anti")
-    intervals = pl.concat([found.filter("is_gap"), lasting]).drop("stream", "is_gap")
     of_all = intervals.filter(pl.col("symbol") == "").drop("symbol").join(pairs, on="venue")
     intervals = pl.concat([intervals.filter(pl.col("symbol") != ""), of_all.select(intervals.columns)])
-    return (
+    runs = (
         intervals.filter(stop > start)
         .sort(*KEY, "start", "stop")
         .with_columns(stop.cum_max().shift(1).over(KEY).alias("before"))
         .with_columns((start > pl.col("before")).fill_null(True).cum_sum().over(KEY).alias("run"))
         .group_by(*KEY, "run", maintain_order=True)
         .agg(start.min(), stop.max())
+    )
+    lengths = [elapsed_ns(steps, *each) for each in runs.select("start", "stop").iter_rows()]
+    return (
+        runs.with_columns(pl.Series("length", lengths, pl.Int64))
         .group_by(*KEY, maintain_order=True)
-        .agg(pl.len().cast(pl.Int64).alias("gap_count"), ((stop - start).sum() / 1e9).alias("gap_s"))
+        .agg(pl.len().cast(pl.Int64).alias("gap_count"), (pl.col("length").sum() / 1e9).alias("gap_s"))
     )

@@ -8,10 +8,12 @@ from typing import Final
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from analysis.evidence import FeedEvidence
 from analysis.gathering import Gathering
 from analysis.holding import Clock, Progress, State, pairs_of, quote_end_ns, stretches
 from analysis.source import KEY, only
 from analysis.summary import in_groups, mid_price, quoted_spread, spread_bps
+from recordings.clock_steps import elapsed_ns
 from toolkit.errors import ConfigError
 
 __all__ = ["SERIES_SCHEMA", "spread_series"]
@@ -62,6 +64,7 @@ def spread_series(
     end_ns: int | None = None,
     counts_end: bool | None = None,
     clock: Clock = "recv",
+    evidence: FeedEvidence | None = None,
     progress: Progress | None = None,
 ) -> pl.LazyFrame:
     """
@@ -77,6 +80,8 @@ def spread_series(
         end_ns: Where to end. None: at the newest time in `top`.
         counts_end: Whether a row at `end_ns` is counted in `top_changes`. None: only if `end_ns` is None.
         clock: `recv` for our receive time, `event` for the venue's own.
+        evidence: What the recording says of its feed and its clock (`analysis.evidence_of`): from when a book that
+            became stale was so, and what was no time at all. None: the rows of `top` alone.
         progress: Told how many rows were read.
 
     Returns:
@@ -101,12 +106,13 @@ def spread_series(
         with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
         left = n_rows
-        for frame in _series(top, every_ns, start_ns, end_ns, counts_end, clock, progress):
-            if predicate is not None:
-                frame = frame.filter(predicate)
+        for frame in _series(top, every_ns, start_ns, end_ns, counts_end, clock, evidence, progress):
+            # Rows are counted before they are filtered: Polars pushes both down only from `head(n).filter(...)`.
             if left is not None:
                 frame = frame.head(left)
                 left -= frame.height
+            if predicate is not None:
+                frame = frame.filter(predicate)
             yield frame if with_columns is None else frame.select(with_columns)
             if left == 0:
                 return
@@ -121,6 +127,7 @@ def _series(
     end_ns: int | None,
     counts_end: bool | None,
     clock: Clock,
+    evidence: FeedEvidence | None,
     progress: Progress | None,
 ) -> Iterator[pl.DataFrame]:
     if counts_end is None:
@@ -133,14 +140,24 @@ def _series(
     if start_ns is not None and start_ns >= end_ns:
         raise ConfigError(f"the window ends at {end_ns} ns, which is not after its start at {start_ns} ns")
     first_ns = top.select(pl.col(f"ts_{clock}").min().cast(pl.Int64)).collect(engine="streaming").item()
-    buckets = max(1, (end_ns - max(first_ns, first_ns if start_ns is None else start_ns)) // every_ns)
+    if first_ns is None:
+        return  # no quote has a time on that clock
+    begin_ns = first_ns if start_ns is None else max(first_ns, start_ns)
+    steps = evidence.steps if evidence is not None and clock == "recv" else ()
+    buckets = max(1, elapsed_ns(steps, begin_ns, end_ns) // every_ns)
     if buckets > _BUCKETS_MAX:
         raise ConfigError(f"{buckets:,} buckets for each pair; choose longer ones, so that there are {_BUCKETS_MAX:,}")
     for group in in_groups(pairs, max(1, _BUCKETS_PER_PASS // buckets)):
         chosen = only(top, group)
         gathering, units = _gathering(every_ns), _PriceUnits(every_ns)
         for batch in stretches(
-            chosen, end_ns=end_ns, counts_end=counts_end, start_ns=start_ns, clock=clock, progress=progress
+            chosen,
+            end_ns=end_ns,
+            counts_end=counts_end,
+            start_ns=start_ns,
+            clock=clock,
+            evidence=evidence,
+            progress=progress,
         ):
             gathering.add(units.apply(_pieces(batch, every_ns)))
         yield _finish(gathering.result(), group, units, every_ns)

@@ -8,8 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from recordings.recording import Recording
-from recordings.schema import TABLES
-from toolkit.errors import ConfigError
+from recordings.scanning import polars_schema, scan_table
 
 __all__ = [
     "KEY",
@@ -54,13 +53,7 @@ def scan(recording: RecordingLike, table: str) -> pl.LazyFrame:
         ConfigError: There is no such table.
         NotARecording, FormatTooNew, RecordingDamaged: The folder cannot be used.
     """
-    schema = polars_schema(table)
-    files = open_recording(recording).files(table)
-    if not files:
-        return pl.LazyFrame(schema=schema)
-    # Without `glob=False` a folder called `[1]` would be a pattern, and without `hive_partitioning=False` one called
-    # `date=2026-01-01` would add a column. An older recording may lack a column that was added later.
-    return pl.scan_parquet(files, glob=False, hive_partitioning=False, missing_columns="insert", schema=schema)
+    return scan_table(open_recording(recording), table)
 
 
 def only(rows: pl.LazyFrame, pairs: pl.DataFrame) -> pl.LazyFrame:
@@ -74,15 +67,6 @@ def only(rows: pl.LazyFrame, pairs: pl.DataFrame) -> pl.LazyFrame:
     venues = pairs.group_by("venue").agg(pl.col("symbol").unique().sort()).sort("venue")
     wanted = [(pl.col("venue") == venue) & pl.col("symbol").is_in(symbols) for venue, symbols in venues.iter_rows()]
     return rows.filter(pl.any_horizontal(wanted) if wanted else pl.lit(False))
-
-
-def polars_schema(table: str) -> pl.Schema:
-    """Columns and types of a table, as Polars reads them. Raises ConfigError for a table that does not exist."""
-    if table not in TABLES:
-        raise ConfigError(f"no table {table!r} in a recording; there are {', '.join(TABLES)}")
-    empty = pl.from_arrow(TABLES[table].empty_table())
-    assert isinstance(empty, pl.DataFrame)
-    return empty.schema
 
 
 def recording_end_ns(recording: Recording) -> int | None:

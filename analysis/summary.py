@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analysis.evidence import FeedEvidence
 from analysis.gathering import Gathering
 from analysis.holding import Clock, Progress, State, pairs_of, quote_end_ns, stretches
 from analysis.source import KEY, only
@@ -44,6 +45,7 @@ SPREAD_SCHEMA: Final = pl.Schema(
         "top_changes": pl.Int64(),
         "clock_back_count": pl.Int64(),
         "clock_back_s": pl.Float64(),
+        "untimed_count": pl.Int64(),
     }
 )
 
@@ -89,6 +91,7 @@ def spreads(
     end_ns: int | None = None,
     counts_end: bool | None = None,
     clock: Clock = "recv",
+    evidence: FeedEvidence | None = None,
     progress: Progress | None = None,
 ) -> pl.DataFrame:
     """
@@ -106,6 +109,8 @@ def spreads(
         end_ns: Where to end. None: at the newest time in `top`.
         counts_end: Whether a row at `end_ns` is counted in `top_changes`. None: only if `end_ns` is None.
         clock: `recv` for our receive time, `event` for the venue's own.
+        evidence: What the recording says of its feed and its clock (`analysis.evidence_of`): from when a book that
+            became stale was so, and what was no time at all. None: the rows of `top` alone.
         progress: Told how many rows were read.
 
     Returns:
@@ -125,6 +130,7 @@ def spreads(
         - `top_changes` (Int64): rows of `top` in the window.
         - `clock_back_count` (Int64), `clock_back_s` (Float64): how often, and by how much in all, the time of a row
           was before that of the row before it.
+        - `untimed_count` (Int64): rows of `top` in the window without a venue time.
 
         What does not exist is null, never zero.
 
@@ -146,7 +152,13 @@ def spreads(
         chosen = only(top, group)
         quotes, totals = _quotes(), _totals()
         for batch in stretches(
-            chosen, end_ns=end_ns, counts_end=counts_end, start_ns=start_ns, clock=clock, progress=progress
+            chosen,
+            end_ns=end_ns,
+            counts_end=counts_end,
+            start_ns=start_ns,
+            clock=clock,
+            evidence=evidence,
+            progress=progress,
         ):
             quotes.add(batch.filter((pl.col("state") == State.VALID) & (pl.col("stop") > pl.col("start"))))
             totals.add(batch)
@@ -194,6 +206,7 @@ def _totals() -> Gathering:
         "one_sided_ns": length.filter(state == State.ONE_SIDED).sum(),
         "crossed_ns": length.filter(state == State.CROSSED).sum(),
         "top_changes": pl.col("is_change").sum().cast(pl.Int64),
+        "untimed_count": (pl.col("is_change") & pl.col("is_untimed")).sum().cast(pl.Int64),
         "clock_back_count": backward.sum().cast(pl.Int64),
         "clock_back_ns": -pl.col("step").filter(backward).sum(),
     }
@@ -216,7 +229,14 @@ def _totals() -> Gathering:
 
 def _of_totals(totals: dict[str, Any] | None, end_ns: int) -> dict[str, Any]:
     if totals is None:
-        return {"covered_s": 0.0, "valid_s": 0.0, "top_changes": 0, "clock_back_count": 0, "clock_back_s": 0.0}
+        return {
+            "covered_s": 0.0,
+            "valid_s": 0.0,
+            "top_changes": 0,
+            "clock_back_count": 0,
+            "clock_back_s": 0.0,
+            "untimed_count": 0,
+        }
     covered = totals["covered_ns"]
     return {
         "ts_first": totals["start_first"],
@@ -233,6 +253,7 @@ def _of_totals(totals: dict[str, Any] | None, end_ns: int) -> dict[str, Any]:
         "top_changes": totals["top_changes"],
         "clock_back_count": totals["clock_back_count"],
         "clock_back_s": totals["clock_back_ns"] / _NS_PER_S,
+        "untimed_count": totals["untimed_count"],
     }
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import polars as pl
 
+from analysis.evidence import evidence_of
 from analysis.holding import Clock, Progress, pairs_of, quote_end_ns, ts_column
 from analysis.series import spread_series
 from analysis.source import KEY, RecordingLike, only, open_recording, recording_end_ns, scan
@@ -18,7 +19,7 @@ from toolkit.errors import ConfigError, SymbolError
 
 __all__ = ["REPORT_SCHEMA", "SpreadWindow", "spread_window"]
 
-_COUNTS: Final = ("book_messages", "quotes", "trades_new", "trades_history", "trades_duplicate", "untimed_count")
+_COUNTS: Final = ("book_messages", "quotes", "trades_new", "trades_history", "trades_duplicate")
 
 #: Columns of `SpreadWindow.report`, in their order.
 REPORT_SCHEMA: Final = pl.Schema(
@@ -58,8 +59,7 @@ class SpreadWindow:
         Returns:
             The columns of `analysis.spreads`, and (Int64, all within the window): `book_messages`, of any form;
             `quotes`: messages of the best bid and offer; `trades_new`, `trades_history` (from before the
-            subscription), `trades_duplicate` (repeated); `untimed_count`: rows of `top` without a venue time;
-            `ts_book_last` (Datetime ns, UTC): the newest of the book's messages. Where that is long before the end,
+            subscription), `trades_duplicate` (repeated); `ts_book_last` (Datetime ns, UTC): the newest of the book's messages. Where that is long before the end,
             the last quote was held although nothing spoke for it, as happens when files of an import end early.
         """
         described = spreads(
@@ -70,9 +70,10 @@ class SpreadWindow:
             end_ns=self.end_ns,
             counts_end=self.counts_end,
             clock=self.clock,
+            evidence=evidence_of(self.recording),
             progress=progress,
         )
-        for counts in (self._book_counts(), self._quote_counts(), self._trade_counts(), self._untimed_counts()):
+        for counts in (self._book_counts(), self._quote_counts(), self._trade_counts()):
             described = described.join(counts.collect(engine="streaming"), on=KEY, how="left", maintain_order="left")
         lasts = pl.max_horizontal("book_last", "quote_last").alias("ts_book_last")
         return described.with_columns(pl.col(_COUNTS).fill_null(0).cast(pl.Int64), lasts).select(REPORT_SCHEMA.names())
@@ -86,6 +87,7 @@ class SpreadWindow:
             end_ns=self.end_ns,
             counts_end=self.counts_end,
             clock=self.clock,
+            evidence=evidence_of(self.recording),
             progress=progress,
         )
 
@@ -115,10 +117,6 @@ class SpreadWindow:
                 duplicate.sum().alias("trades_duplicate"),
             )
         )
-
-    def _untimed_counts(self) -> pl.LazyFrame:
-        rows = self.rows("top").group_by(KEY)
-        return rows.agg(pl.col(ts_column(self.clock)).null_count().alias("untimed_count"))
 
     def _newest(self, name: str) -> pl.Expr:
         # Quotes of another book, and books of aggregated prices, say nothing about this one.

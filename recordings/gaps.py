@@ -1,4 +1,4 @@
-"""The stretches that a recording is missing, from its `events`."""
+"""The stretches that a recording is missing: one definition, for every command, function and view that speaks of gaps."""
 
 from __future__ import annotations
 
@@ -8,80 +8,99 @@ from typing import Final
 
 import polars as pl
 
+from recordings.clock_steps import ClockStep, clock_steps, elapsed_ns
 from recordings.recording import Recording
-from recordings.schema import TABLES
+from recordings.scanning import scan_table
+from toolkit.clock import NS_PER_S
 from toolkit.errors import RecordingDamaged, SymbolError
 from toolkit.messages import EventKind
 
-__all__ = ["find_gaps"]
+__all__ = ["GAP_SCHEMA", "find_gaps", "gaps_of"]
+
+#: Columns of the gaps, in their order.
+GAP_SCHEMA: Final = pl.Schema(
+    {
+        "venue": pl.String(),
+        "symbol": pl.String(),
+        "trading_pair": pl.String(),
+        "stream": pl.String(),
+        "kind": pl.String(),
+        "cause": pl.String(),
+        "ts_start": pl.Datetime("ns"),
+        "ts_end": pl.Datetime("ns"),
+        "seconds": pl.Float64(),
+        "capture_seq": pl.Int64(),
+    }
+)
 
 #: Ends of a session that were meant: what is stale after them is not missing.
 _MEANT: Final = ("stop", "session_end")
 _KINDS: Final = (EventKind.GAP.value, EventKind.LOST.value, EventKind.STALE.value, EventKind.SESSION_END.value)
-#: What else ends a session without a failure that is not told elsewhere: after a crash there is a `lost`.
-_TOLD: Final = (*_MEANT, "crash", "")
+#: Other ends of a session that are not a failure of their own: after a crash there is a `lost`.
+_STATED: Final = (*_MEANT, "crash", "")
 
 
-def find_gaps(path: Path, trading_pairs: Sequence[str] = ()) -> pl.DataFrame:
+def find_gaps(recording: Recording | str | Path, trading_pairs: Sequence[str] = ()) -> pl.DataFrame:
     """
     Every gap, in order of its start.
 
+    A gap is a stretch of which one stream, or a whole connection (`symbol` and `stream` are empty), is not known: from
+    the last receipt before it to the first after it. What a crash may have taken is one, and so is everything after a
+    session that a failure ended. What a recorder stopped recording because it was told to is none.
+
     Args:
-        path: The recording.
+        recording: An open recording, or its folder.
         trading_pairs: Only these; those of whole connections come along. Empty: all.
 
     Returns:
-        `venue`, `trading_pair`, `stream`, `kind`, `cause` (String), `ts_start`, `ts_end` (Datetime ns, UTC; the end
-        is null if the stream, or after a failure the whole session, did not come back), `seconds` (Float64) and `capture_seq` (Int64) of the event.
+        `venue`, `symbol`, `trading_pair`, `stream`, `kind` (`gap`, `lost`; `stale` or `session_end` where it did not
+        end), `cause` (String), `ts_start`, `ts_end` (Datetime ns, UTC; the end is null if the stream, or after a
+        failure the whole session, did not come back), `seconds` (Float64: what passed, without steps of the clock)
+        and `capture_seq` (Int64) of the event.
 
     Raises:
         RecordingError: It is no readable recording.
         SymbolError: A pair that is not in it.
     """
-    recording = Recording.open(path)
+    opened = recording if isinstance(recording, Recording) else Recording.open(recording)
     for pair in trading_pairs:
-        if pair not in recording.trading_pairs:
-            known = ", ".join(recording.trading_pairs)
-            raise SymbolError(f"{pair!r} is not in {path}, expected one of {known}")
-    files = recording.files("events")
-    columns = (
-        "venue",
-        "trading_pair",
-        "stream",
-        "kind",
-        "cause",
-        "ts_start",
-        "ts_end",
-        "capture_seq",
-        "sub_seq",
-        "ts_recv",
-    )
-    if files:
-        try:
-            events = pl.scan_parquet(files).select(columns).filter(pl.col("kind").is_in(_KINDS)).collect()
-        except (pl.exceptions.PolarsError, OSError) as exc:
-            text = str(exc).partition("\n")[0]
-            raise RecordingDamaged(f"{path}: its events cannot be read ({text}): see `tickdeck verify`") from None
-    else:
-        empty = pl.from_arrow(TABLES["events"].empty_table())
-        assert isinstance(empty, pl.DataFrame)
-        events = empty.select(columns)
+        if pair not in opened.trading_pairs:
+            known = ", ".join(opened.trading_pairs)
+            raise SymbolError(f"{pair!r} is not in {opened.path}, expected one of {known}")
+    try:
+        events = scan_table(opened, "events").filter(pl.col("kind").is_in(_KINDS)).collect()
+        steps = clock_steps(opened)
+    except (pl.exceptions.PolarsError, OSError) as exc:
+        text = str(exc).partition("\n")[0]
+        raise RecordingDamaged(f"{opened.path}: its events cannot be read ({text}): see `tickdeck verify`") from None
     if trading_pairs:
         events = events.filter(pl.col("trading_pair").is_in([*trading_pairs, ""]))
-    # A session that a failure ended misses everything from there on, also where its connections were closed in order.
+    return gaps_of(events, steps)
+
+
+def gaps_of(events: pl.DataFrame, steps: Sequence[ClockStep] = ()) -> pl.DataFrame:
+    """
+    The gaps that rows of `events` speak of, as `find_gaps` returns them.
+
+    Args:
+        events: Rows of the table, in any order.
+        steps: Of the recorder's clock, left out of the length of a gap.
+    """
     is_end = pl.col("kind") == EventKind.SESSION_END.value
-    events = events.filter(~is_end | ~pl.col("cause").is_in(_TOLD)).with_columns(
-        ts_start=pl.when(is_end).then("ts_recv").otherwise("ts_start")
+    stream = ("venue", "symbol", "stream")
+    events = (
+        events.filter(pl.col("kind").is_in(_KINDS))
+        # A session that a failure ended misses everything from there on, also where its connections were closed in order.
+        .filter(~is_end | ~pl.col("cause").is_in(_STATED))
+        # A stream that never sent anything is missing at least from when that was noticed.
+        .with_columns(ts_start=pl.when(is_end).then("ts_recv").otherwise(pl.coalesce("ts_start", "ts_recv")))
+        .sort("capture_seq", "sub_seq")
+        # A stale stream whose next event is a gap has come back: the gap is the same stretch, with its end.
+        .with_columns(is_closed=pl.col("kind").shift(-1).over(stream).eq(EventKind.GAP.value).fill_null(value=False))
     )
-    stream = ("venue", "trading_pair", "stream")
-    events = events.sort("capture_seq", "sub_seq").with_columns(
-        # A stale stream whose next word is a gap has come back: the gap is the same stretch, with its end.
-        is_closed=pl.col("kind").shift(-1).over(stream).eq(EventKind.GAP.value).fill_null(value=False),
-    )
-    is_open = (pl.col("kind") == EventKind.STALE.value) & ~pl.col("is_closed") & ~pl.col("cause").is_in(_MEANT)
-    return (
-        events.filter((pl.col("kind") != EventKind.STALE.value) | is_open)
-        .with_columns(seconds=(pl.col("ts_end") - pl.col("ts_start")).dt.total_nanoseconds() / 1e9)
-        .sort("ts_start", "capture_seq", "sub_seq", maintain_order=True)
-        .select("venue", "trading_pair", "stream", "kind", "cause", "ts_start", "ts_end", "seconds", "capture_seq")
-    )
+    is_stale = pl.col("kind") == EventKind.STALE.value
+    is_open = is_stale & ~pl.col("is_closed") & ~pl.col("cause").is_in(_MEANT)
+    gaps = events.filter(~is_stale | is_open).sort("ts_start", "capture_seq", "sub_seq", maintain_order=True)
+    times = gaps.select(pl.col("ts_start", "ts_end").cast(pl.Int64), "capture_seq").iter_rows()
+    seconds = [None if end is None else elapsed_ns(steps, start, end, seq) / NS_PER_S for start, end, seq in times]
+    return gaps.with_columns(pl.Series("seconds", seconds, pl.Float64)).select(GAP_SCHEMA.names()).cast(GAP_SCHEMA)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from recordings.clock_steps import ClockStep, elapsed_ns
 from recordings.gaps import find_gaps
 from tests.analysis.tapes import make_recording
 from tests.manifests import change_fields
 from tests.tapes import SECOND, TS
 from toolkit.errors import NotARecording, SymbolError
 
-COLUMNS = ["venue", "trading_pair", "stream", "kind", "cause", "ts_start", "ts_end", "seconds", "capture_seq"]
+COLUMNS = ["venue", "symbol", "trading_pair", "stream", "kind", "cause", "ts_start", "ts_end", "seconds", "capture_seq"]
 
 
 def event(
@@ -77,6 +79,53 @@ def test_one_pair_alone_with_the_gaps_of_whole_connections(tmp_path: Path) -> No
     assert find_gaps(tmp_path, ("ETH-USD",))["cause"].to_list() == ["b", "c"]
     with pytest.raises(SymbolError, match=r"^'X' is not in .*, expected one of BTC-USD, ETH-USD$"):
         find_gaps(tmp_path, ("X",))
+
+
+@pytest.mark.parametrize("name", ["run[1]", "run*", "run?", "date=2026-01-01", "[!a]"])
+def test_the_name_of_a_folder_is_no_pattern(tmp_path: Path, name: str) -> None:
+    """Beside the recording stand those that such a pattern would find."""
+    for number, other in enumerate(("run1", "run2", "b", name)):
+        make_recording(tmp_path / other, {"events": [event(1, "gap", other, 0, number)]})
+    assert find_gaps(tmp_path / name)["cause"].to_list() == [name]
+
+
+def test_a_stream_that_never_spoke_is_missing_since_that_was_noticed(tmp_path: Path) -> None:
+    make_recording(tmp_path, {"events": [event(4, "stale", "no_data")]})
+    assert find_gaps(tmp_path).select(pl.col("ts_start").cast(pl.Int64), "ts_end").rows() == [(TS + 4, None)]
+
+
+def test_symbols_of_one_pair_are_told_apart(tmp_path: Path) -> None:
+    """Two instruments may have one pair: a gap of one does not close that of the other."""
+    rows = found(
+        tmp_path,
+        event(1, "stale", "disconnect", 0, symbol="A"),
+        event(2, "gap", "disconnect", 0, 4, symbol="B"),
+    )
+    assert rows == [("stale", "full", "disconnect", None), ("gap", "full", "disconnect", 4.0)]
+
+
+STEPS = [
+    ClockStep(10, 1000 * SECOND, TS, TS + 1001 * SECOND),
+    ClockStep(20, -30 * SECOND, TS + 1100 * SECOND, TS + 1071 * SECOND),
+]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "seq", "passed"),
+    [
+        (-5, -1, 9, 4),  # before the first
+        (-5, 1003, 10, 8),  # over it
+        (1002, 1005, 12, 3),  # between both
+        (1060, 1071, 20, 41),  # over the step back
+        (1090, 1075, 21, 15),  # over the step back, which makes the end the smaller number
+        (1072, 1102, 25, 30),  # the clock gave the first reading twice
+        (1102, 1110, 30, 8),  # after all
+        (-5, 1110, 30, 145),  # over all
+    ],
+)
+def test_what_passed_is_what_a_monotonic_clock_would_say(start: int, end: int, seq: int, passed: int) -> None:
+    found = elapsed_ns(STEPS, TS + start * SECOND, TS + end * SECOND, seq) // SECOND
+    assert found == passed
 
 
 def test_a_folder_that_is_no_recording_raises(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def sql(arguments: tuple[str, ...], output: Output) -> None:
         if query is None:
             output.write(_columns(connection))
         else:
-            check_query(recordings, query)
+            check_query(connection, recordings, query)
             output.write(_rows(connection, query))
 
 
