@@ -67,7 +67,7 @@ def order_report(recording: RecordingLike, *, pairs: Sequence[str] = (), with_hi
     Returns:
         The columns of `ORDERS_SCHEMA`. Sizes in base, prices in quote currency. `state` is what `InFlightOrder` would
         say after the last message. `fee` (positive: paid) is null where an order paid in several assets; `fee_asset`
-        names them. Times are the venue's. Slippage in basis points, positive: worse for the order. Against
+        names them; `realized_pnl` is null where the venue does not say it of each fill. Times are the venue's. Slippage in basis points, positive: worse for the order. Against
         `mid_decision`, the last mid price of the book before the venue took the order in, and at the fills, against
         the last mid price before each, weighted by size. Null where no book of the pair was recorded by then.
 
@@ -86,7 +86,10 @@ def order_report(recording: RecordingLike, *, pairs: Sequence[str] = (), with_hi
     bare = known.unique(_ORDER, keep="first", maintain_order=True).join(lives, on=_ORDER, how="anti")
     lives = pl.concat([lives, bare], how="diagonal").sort("capture_seq", maintain_order=True)
     found = lives.join(_filled(fills), on=_ORDER, how="left").with_columns(
-        pl.col("filled", "realized_pnl").fill_null(0.0), pl.col("fill_count").fill_null(0)
+        # What was not filled realised nothing; what was filled, an unknown amount if the venue does not say.
+        pl.when(pl.col("fill_count").is_null()).then(0.0).otherwise("realized_pnl").alias("realized_pnl"),
+        pl.col("filled").fill_null(0.0),
+        pl.col("fill_count").fill_null(0),
     )
     found = _choose(found, pairs).with_columns(_state().alias("state"))
     if not with_history:
@@ -175,7 +178,7 @@ def _filled(fills: pl.DataFrame) -> pl.DataFrame:
         ((pl.col("price") * pl.col("size")).sum() / pl.col("size").sum()).round_sig_figs(15).alias("average_price"),
         pl.when(pl.col("fee_asset").n_unique() == 1).then(pl.col("fee").sum().round(_DECIMALS)).alias("fee"),
         pl.col("fee_asset").unique().sort().str.join("+").alias("fee_asset"),
-        pl.col("realized_pnl").sum().round(_DECIMALS),
+        pl.when(pl.col("realized_pnl").is_not_null().all()).then(pl.col("realized_pnl").sum().round(_DECIMALS)),
         pl.col("ts_event").min().alias("ts_first_fill"),
         pl.col("ts_event").max().alias("ts_last_fill"),
         pl.col("is_history").all().alias("is_history_fills"),
