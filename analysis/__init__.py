@@ -7,7 +7,7 @@ from analysis.evidence import FeedEvidence, evidence_of
 from analysis.holding import Clock, State, stretches
 from analysis.orders import ORDERS_SCHEMA, order_report
 from analysis.plots import PANELS_MAX, SpreadPlot, plot_spreads
-from analysis.pnl import PNL_SCHEMA, PNL_SERIES_SCHEMA, pnl_report, pnl_series
+from analysis.pnl import PNL_CHECK_SCHEMA, PNL_SCHEMA, PNL_SERIES_SCHEMA, pnl_check, pnl_report, pnl_series
 from analysis.pnl_plot import plot_pnl
 from analysis.reception import COVERAGE_SCHEMA, LATENCY_SCHEMA, coverage, latency
 from analysis.series import SERIES_SCHEMA, spread_series
@@ -21,6 +21,7 @@ __all__ = [
     "LATENCY_SCHEMA",
     "ORDERS_SCHEMA",
     "PANELS_MAX",
+    "PNL_CHECK_SCHEMA",
     "PNL_SCHEMA",
     "PNL_SERIES_SCHEMA",
     "REPORT_SCHEMA",
@@ -43,6 +44,7 @@ __all__ = [
     "order_report",
     "plot_pnl",
     "plot_spreads",
+    "pnl_check",
     "pnl_report",
     "pnl_series",
     "quoted_spread",

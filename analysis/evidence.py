@@ -15,6 +15,8 @@ import polars as pl
 
 from analysis.source import KEY, RecordingLike, open_recording, scan
 from recordings.clock_steps import ClockStep, clock_steps, elapsed_ns
+from recordings.recording import Recording
+from recordings.schema import MESSAGE_TABLES
 from toolkit.messages import EventKind
 
 __all__ = ["FeedEvidence", "evidence_of"]
@@ -34,10 +36,12 @@ class FeedEvidence:
         steps: Steps of the recorder's wall clock, in order.
         silences: `venue`, `symbol` (String), `capture_seq` (Int64): where an instrument became stale, and `silent_ns`
             (Int64): how long before that frame any stream of it had been heard last.
+        last_ns: Receive time of the last frame, ns.
     """
 
     steps: Sequence[ClockStep]
     silences: pl.DataFrame
+    last_ns: int
 
 
 def evidence_of(recording: RecordingLike) -> FeedEvidence:
@@ -59,4 +63,23 @@ def evidence_of(recording: RecordingLike) -> FeedEvidence:
     times = stales.select("ts_start", "ts_recv", "capture_seq").iter_rows()
     silent = [elapsed_ns(steps, start, end, seq) for start, end, seq in times]
     silences = stales.select(*KEY, "capture_seq", pl.Series("silent_ns", silent, pl.Int64)).cast(SILENCE_SCHEMA)
-    return FeedEvidence(steps, silences)
+    return FeedEvidence(steps, silences, _last_ns(opened))
+
+
+def _last_ns(recording: Recording) -> int:
+    """Receive time of the frame with the highest number that anything is known of."""
+    segments = recording.manifest.segments[-1:]
+    newest = []
+    for table in ("raw", *MESSAGE_TABLES):
+        if not segments or table not in segments[0].tables:
+            continue
+        rows = scan(recording, table).filter(pl.col("capture_seq") >= segments[0].capture_seq_first)
+        newest += (
+            rows.select(pl.col("capture_seq", "ts_recv").sort_by("capture_seq").last())
+            .select("capture_seq", pl.col("ts_recv").cast(pl.Int64))
+            .collect(engine="streaming")
+            .rows()
+        )
+        if table == "raw":
+            break
+    return max(newest, default=(0, 0))[1]

@@ -166,8 +166,8 @@ def _since_last_heard(rows: pl.DataFrame, evidence: FeedEvidence) -> pl.DataFram
     if evidence.silences.is_empty():
         return rows
     before = pl.when(_same_pair(1).fill_null(False)).then(pl.col("at") - pl.col("at").shift(1))
-    silent = pl.when(pl.col("state") == State.STALE).then(pl.col("silent_ns"))
-    back = pl.max_horizontal(pl.min_horizontal(silent, pl.coalesce(before, silent)), 0).fill_null(0)
+    silent = pl.when(pl.col("state") == State.STALE).then("silent_ns").fill_null(0)
+    back = pl.min_horizontal(silent, pl.max_horizontal(before, 0))
     return (
         rows.join(evidence.silences, on=[*KEY, "capture_seq"], how="left", maintain_order="left")
         .with_columns(pl.col("time") - back, pl.col("at") - back)
@@ -179,8 +179,13 @@ def _end_of(held: pl.DataFrame, end_ns: int, evidence: FeedEvidence | None) -> p
     """Until when the last quotes hold, in the time of `at`."""
     if evidence is None or not evidence.steps:
         return pl.lit(end_ns, _NS).alias("next_at")
+    # No later than the last frame, whose time is not the latest where the clock stepped back.
+    last_at = evidence.last_ns - sum(step.delta_ns for step in evidence.steps)
     ends = []
     for seq, time, at in held.select("capture_seq", "time", "at").iter_rows():
+        if end_ns >= evidence.last_ns:
+            ends.append(max(at, last_at))
+            continue
         later = [step for step in evidence.steps if step.capture_seq > seq]
         ends.append(at + elapsed_ns(later, time, max(time, end_ns)))
     return pl.Series("next_at", ends, _NS)
@@ -226,7 +231,12 @@ def _cut(rows: pl.DataFrame, start_ns: int | None, end_ns: int, counts_end: bool
         is_change &= time >= start
         begins = pl.max_horizontal(time, start)
     begins = pl.min_horizontal(begins, end)
-    stops = pl.max_horizontal(begins, pl.min_horizontal(time + (pl.col("next_at") - pl.col("at")), end))
+    until = time + (pl.col("next_at") - pl.col("at"))
+    # What stood when the clock stepped back stood on for a while by the clock before, which nothing else goes by.
+    # The last one's end is that of the window already.
+    is_back = (pl.col("next_raw_time") < pl.col("raw_time")) & (pl.col("next_at") > pl.col("at"))
+    until = pl.when(is_back.fill_null(True)).then(until).otherwise(pl.min_horizontal(until, end))
+    stops = pl.max_horizontal(begins, until)
     return (
         rows.filter(time.is_not_null())
         .with_columns(begins.alias("start"), stops.alias("stop"), is_change.alias("is_change"))

@@ -7,13 +7,14 @@ from typing import Final
 
 import polars as pl
 
+from analysis.mids import mid_before
 from analysis.source import RecordingLike, open_recording, scan
-from analysis.summary import mid_price
+from recordings.recording import Recording
 from toolkit.account_messages import TERMINAL_ORDER_STATES, OrderState
 from toolkit.errors import ConfigError, SymbolError
 from toolkit.messages import Side
 
-__all__ = ["ORDERS_SCHEMA", "mid_before", "new_fills", "order_report"]
+__all__ = ["ORDERS_SCHEMA", "new_fills", "order_report"]
 
 #: Columns of `order_report`, in their order.
 ORDERS_SCHEMA: Final = pl.Schema(
@@ -69,7 +70,8 @@ def order_report(recording: RecordingLike, *, pairs: Sequence[str] = (), with_hi
         say after the last message. `fee` (positive: paid) is null where an order paid in several assets; `fee_asset`
         names them; `realized_pnl` is null where the venue does not say it of each fill. Times are the venue's. Slippage in basis points, positive: worse for the order. Against
         `mid_decision`, the last mid price of the book before the venue took the order in, and at the fills, against
-        the last mid price before each, weighted by size. Null where no book of the pair was recorded by then.
+        the last mid price before each, weighted by size. Null where no book of the pair was known at that time
+        (`analysis.mids`).
 
     Raises:
         ConfigError: No account was recorded.
@@ -95,9 +97,10 @@ def order_report(recording: RecordingLike, *, pairs: Sequence[str] = (), with_hi
     if not with_history:
         heard = (~pl.col("is_history")).fill_null(False) | (~pl.col("is_history_fills")).fill_null(False)
         found = found.filter(heard | ~pl.col("state").is_in(_TERMINAL))
-    tops = scan(opened, "top")
-    found = mid_before(found, tops, "ts_created").rename({"mid_before": "mid_decision"})
-    at_fill = mid_before(fills, tops, "ts_event").group_by(_ORDER).agg(_slippage_of_fills().alias("slippage_fill_bps"))
+    top, messages = scan(opened, "top"), _book_messages(opened)
+    found = mid_before(found, "ts_created", top=top, messages=messages).rename({"mid_before": "mid_decision"})
+    timed = mid_before(fills, "ts_event", top=top, messages=messages)
+    at_fill = timed.group_by(_ORDER).agg(_slippage_of_fills().alias("slippage_fill_bps"))
     sign = pl.when(pl.col("side") == Side.BUY).then(1.0).otherwise(-1.0)
     return (
         found.join(at_fill, on=_ORDER, how="left")
@@ -116,33 +119,11 @@ def new_fills(fills: pl.LazyFrame) -> pl.LazyFrame:
     return fills.filter(~pl.col("is_history"))
 
 
-def mid_before(rows: pl.DataFrame, tops: pl.LazyFrame, time: str) -> pl.DataFrame:
-    """
-    Add `mid_before`: the book's last mid price strictly before a venue time of each row.
-
-    Both times are the venue's: an order and the book it met are compared by one clock. Rows without a time, and those
-    before the first quote, get null. The order of rows stays.
-    """
-    quotes = (
-        tops.filter(~pl.col("is_stale"), pl.col("ts_event").is_not_null())
-        .sort("capture_seq", "sub_seq")
-        .select(
-            "venue",
-            "symbol",
-            pl.col("ts_event").alias("_at"),
-            mid_price(pl.col("bid_price"), pl.col("ask_price")).alias("mid_before"),
-        )
-        .drop_nulls()
-        .sort("_at", maintain_order=True)
-        .collect()
-    )
-    numbered = rows.with_row_index("_row").with_columns(pl.col(time).alias("_at"))
-    timed = numbered.filter(pl.col("_at").is_not_null()).sort("_at", maintain_order=True)
-    joined = timed.join_asof(
-        quotes, on="_at", by=["venue", "symbol"], strategy="backward", allow_exact_matches=False, check_sortedness=False
-    )
-    mids = joined.select("_row", "mid_before")
-    return numbered.join(mids, on="_row", how="left", maintain_order="left").drop("_row", "_at")
+def _book_messages(recording: Recording) -> pl.LazyFrame:
+    """When anything was said of a book, though its best prices may have stayed."""
+    columns = ("venue", "symbol", "ts_event", "capture_seq")
+    books = scan(recording, "book").filter("is_first", "fused").select(columns)
+    return pl.concat([books, scan(recording, "bbo").filter("fused").select(columns)])
 
 
 def _lives(updates: pl.DataFrame) -> pl.DataFrame:

@@ -12,10 +12,11 @@ from analysis.marks import marks
 from analysis.orders import new_fills
 from analysis.source import RecordingLike, open_recording, scan
 from recordings.recording import Recording
+from toolkit.account_messages import AccountEventKind
 from toolkit.errors import ConfigError, SymbolError
 from toolkit.messages import InstrumentKind, Side
 
-__all__ = ["PNL_SCHEMA", "PNL_SERIES_SCHEMA", "pnl_report", "pnl_series"]
+__all__ = ["PNL_CHECK_SCHEMA", "PNL_SCHEMA", "PNL_SERIES_SCHEMA", "pnl_check", "pnl_report", "pnl_series"]
 
 #: Columns of `pnl_report`, in their order.
 PNL_SCHEMA: Final = pl.Schema(
@@ -58,8 +59,26 @@ PNL_SERIES_SCHEMA: Final = pl.Schema(
     }
 )
 
+#: Columns of `pnl_check`, in their order.
+PNL_CHECK_SCHEMA: Final = pl.Schema(
+    {
+        "venue": pl.String(),
+        "account": pl.String(),
+        "ts_first": pl.Datetime("ns"),
+        "ts_last": pl.Datetime("ns"),
+        "value_first": pl.Float64(),
+        "value_last": pl.Float64(),
+        "moved": pl.Float64(),
+        "gained": pl.Float64(),
+        "net": pl.Float64(),
+        "difference": pl.Float64(),
+    }
+)
+
 _PAIR: Final = ("venue", "account", "symbol")
+#: Digits after the point to which sums of decimals are cleaned of what float64 adds: of sizes, and of money.
 _DECIMALS: Final = 12
+_MONEY_DECIMALS: Final = 9
 
 
 def pnl_report(recording: RecordingLike, *, pairs: Sequence[str] = ()) -> pl.DataFrame:
@@ -81,7 +100,8 @@ def pnl_report(recording: RecordingLike, *, pairs: Sequence[str] = ()) -> pl.Dat
         - `fees`: positive: paid; those in another asset at its price in the recording. `funding`: positive: received.
         - `position_end`: signed, after the last fill. Of a spot pair what was bought and sold since the start.
         - `venue_difference`: unrealised profit of the venue's last statement less the one that follows from here at
-          the same mark price, by which what the venue says was checked; null where it does not say.
+          the same mark price, by which what the venue says was checked; null where it does not say both that and
+          what its fills realised. `pnl_check` compares with the value of the whole account.
 
         Null is what cannot be known: money that depends on a price or a position nobody stated, and everything from
         where fills no longer explain the position that the venue states.
@@ -102,7 +122,7 @@ def pnl_report(recording: RecordingLike, *, pairs: Sequence[str] = ()) -> pl.Dat
         (pl.col("price") * pl.col("size")).sum().round_sig_figs(15).alias("turnover"),
         (pl.col("cause") == "liquidation").sum().cast(pl.Int64).alias("liquidation_fills"),
     )
-    stated = pl.col("venue_difference").filter(pl.col("kind") == _STATEMENT)
+    stated = pl.col("venue_difference").drop_nulls()
     last = course.group_by(_PAIR, maintain_order=True).agg(
         pl.col("trading_pair", "realized", "fees", "funding", "net", "unrealized_start").last(),
         pl.col("unrealized").last().alias("unrealized_end"),
@@ -135,6 +155,72 @@ def pnl_series(recording: RecordingLike, *, pairs: Sequence[str] = ()) -> pl.Dat
 
 #: What a row of the course is.
 _FILL, _PAYMENT, _STATEMENT, _CLOSING = 0, 1, 2, 3
+#: Wallet whose value is that of an account's positions and what secures them.
+_MARGIN_WALLET: Final = "perp"
+_MOVES: Final = (AccountEventKind.DEPOSIT.value, AccountEventKind.WITHDRAWAL.value, AccountEventKind.TRANSFER.value)
+
+
+def pnl_check(recording: RecordingLike) -> pl.DataFrame:
+    """
+    Compare what accounts gained with what the venue says that they are worth.
+
+    Returns:
+        The columns of `PNL_CHECK_SCHEMA`, a row for each account whose margin wallet the venue valued twice: `ts_first`,
+        `ts_last` (Datetime ns, UTC), `value_first`, `value_last` of those statements, `moved`: deposits less withdrawals
+        between them, `gained`: what the value changed by beside those, `net` of `pnl_report` over that time without
+        spot pairs (null where it is not known), and `difference` (`gained` - `net`). Float64, currency of settlement.
+        What a venue lists later than it values the account (dYdX: funding, and fills missed while it was not connected)
+        is in `gained` alone.
+
+    Raises as `pnl_report` does.
+    """
+    opened = open_recording(recording)
+    key = ("venue", "account")
+    course = _course(opened, ()).filter(~pl.col("is_spot"))
+    values = (
+        scan(opened, "balances").filter(pl.col("wallet") == _MARGIN_WALLET).sort("capture_seq", "sub_seq").collect()
+    )
+    bounds = (
+        values.group_by(key, maintain_order=True)
+        .agg(
+            pl.col("ts_recv").first().alias("ts_first"),
+            pl.col("ts_recv").last().alias("ts_last"),
+            pl.col("total").first().alias("value_first"),
+            pl.col("total").last().alias("value_last"),
+            pl.col("capture_seq").first().alias("first_seq"),
+            pl.col("capture_seq").last().alias("last_seq"),
+        )
+        .filter(pl.col("last_seq") > pl.col("first_seq"))
+    )
+    events = scan(opened, "account_events").filter(~pl.col("is_history"), pl.col("kind").is_in(_MOVES)).collect()
+    seq = pl.col("capture_seq")
+    moved = (
+        events.join(bounds, on=key)
+        .filter(seq > pl.col("first_seq"), seq <= pl.col("last_seq"))
+        .group_by(key)
+        .agg(pl.col("amount").sum().alias("moved"))
+    )
+
+    def net_at(bound: str, name: str) -> pl.DataFrame:
+        then = course.join(bounds, on=key).filter(seq <= pl.col(bound))
+        last = then.group_by(_PAIR, maintain_order=True).agg(pl.col("net").last())
+        known = pl.when(pl.col("net").is_not_null().all()).then(pl.col("net").sum())
+        return last.group_by(key).agg(known.alias(name))
+
+    found = bounds.join(moved, on=key, how="left", maintain_order="left")
+    for bound, name in (("first_seq", "net_first"), ("last_seq", "net")):
+        found = found.join(net_at(bound, name), on=key, how="left", maintain_order="left")
+    gained = pl.col("value_last") - pl.col("value_first") - pl.col("moved")
+    return (
+        found.with_columns(pl.col("moved").fill_null(0.0))
+        .with_columns(
+            gained.round(_MONEY_DECIMALS).alias("gained"),
+            (pl.col("net") - pl.col("net_first").fill_null(0.0)).round(_MONEY_DECIMALS),
+        )
+        .with_columns((pl.col("gained") - pl.col("net")).round(_MONEY_DECIMALS).alias("difference"))
+        .sort(key)
+        .select(pl.col(name).cast(dtype) for name, dtype in PNL_CHECK_SCHEMA.items())
+    )
 
 
 def _course(recording: Recording, pairs: Sequence[str]) -> pl.DataFrame:
@@ -155,6 +241,9 @@ def _course(recording: Recording, pairs: Sequence[str]) -> pl.DataFrame:
         (-pl.col("signed") * pl.col("price")).fill_null(0.0).alias("cash"),
         (base_fee * pl.col("price")).fill_null(0.0).alias("fee_from_base"),
     ).with_columns((pl.col("size_start") + pl.col("change").cum_sum().over(_PAIR)).round(_DECIMALS).alias("position"))
+    rows = rows.with_columns(
+        pl.when(pl.col("position") == 0).then(0.0).otherwise("position").alias("position")
+    )  # no -0.0
     # 3. Money, as running totals. What is not known once is not known from there on.
     rows = rows.with_columns(_fee_paid(recording, rows, prices), _realized(rows)).with_columns(
         _total("amount", _PAYMENT).alias("funding"),
@@ -172,10 +261,18 @@ def _course(recording: Recording, pairs: Sequence[str]) -> pl.DataFrame:
             pl.when(~pl.col("is_unexplained")).then("realized").alias("realized"),
         )
         .with_columns(
-            (pl.col("gained") - pl.col("fees") + pl.col("funding")).round(_DECIMALS).alias("net"),
-            (pl.col("gained") - pl.col("realized") + pl.col("unrealized_start")).round(_DECIMALS).alias("unrealized"),
+            (pl.col("gained") - pl.col("fees") + pl.col("funding")).round(_MONEY_DECIMALS).alias("net"),
+            (pl.col("gained") - pl.col("realized") + pl.col("unrealized_start"))
+            .round(_MONEY_DECIMALS)
+            .alias("unrealized"),
         )
-        .with_columns((pl.col("unrealized_pnl") - pl.col("unrealized")).round(8).alias("venue_difference"))
+        .with_columns(
+            # Where the statement speaks of this very position, and not of it before or after the fills of its frame, and
+            # where the venue says what fills realised: others account for the entry price in ways of their own.
+            pl.when((pl.col("stated") == pl.col("position")) & pl.col("realized_pnl").is_not_null().any().over(_PAIR))
+            .then((pl.col("unrealized_pnl") - pl.col("unrealized")).round(_MONEY_DECIMALS))
+            .alias("venue_difference")
+        )
         # A price alone is a row only where it changes what an open position is worth.
         .filter((pl.col("kind") != _CLOSING) | (pl.col("position") != 0))
     )

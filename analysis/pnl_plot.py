@@ -58,7 +58,8 @@ def _lines(series: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         .unique(maintain_order=True)
         .join(pl.DataFrame({"bucket": range(count)}, schema={"bucket": pl.Int64}), how="cross")
     )
-    ends = buckets.group_by("line", "bucket", maintain_order=True).agg(pl.col("net").last())
+    # What is not known any more is not drawn any more, neither alone nor in the sum.
+    ends = buckets.group_by("line", "bucket", maintain_order=True).agg(pl.col("net").last().fill_null(float("nan")))
     filled = grid.join(ends, on=["line", "bucket"], how="left", maintain_order="left").with_columns(
         pl.col("net").forward_fill().over("line").fill_null(0.0)
     )

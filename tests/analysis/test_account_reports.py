@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 
 import analysis
-from analysis.orders import mid_before
 from recordings.recording import Recording
 from replay.source import ReplayDataSource
 from tests.replay.account_session import Session, record_session
@@ -81,23 +80,6 @@ def test_the_course_ends_with_the_sum(session: Session) -> None:
     assert last["net"].to_list() == report["net"].to_list()
     assert dict(series.schema) == dict(analysis.PNL_SERIES_SCHEMA)
     assert dict(report.schema) == dict(analysis.PNL_SCHEMA)
-
-
-def test_the_mid_before_is_strictly_before_and_of_the_same_pair() -> None:
-    tops = pl.LazyFrame(
-        {
-            "venue": ["v"] * 4,
-            "symbol": ["A", "A", "A", "B"],
-            "ts_event": [10, 20, 30, 5],
-            "capture_seq": [0, 1, 2, 3],
-            "sub_seq": [0, 0, 0, 0],
-            "bid_price": [9.0, 19.0, 29.0, 1.0],
-            "ask_price": [11.0, 21.0, 31.0, 3.0],
-            "is_stale": [False, False, True, False],
-        }
-    )
-    rows = pl.DataFrame({"venue": ["v"] * 5, "symbol": ["A", "A", "A", "B", "A"], "at": [20, 10, 40, 6, None]})
-    assert mid_before(rows, tops, "at")["mid_before"].to_list() == [10.0, None, 20.0, 2.0, None]
 
 
 def test_slippage_is_positive_where_it_was_worse(session: Session) -> None:
