@@ -69,17 +69,18 @@ def evidence_of(recording: RecordingLike) -> FeedEvidence:
 def _last_ns(recording: Recording) -> int:
     """Receive time of the frame with the highest number that anything is known of."""
     segments = recording.manifest.segments[-1:]
-    newest = []
+    newest: list[tuple[int, int]] = []
     for table in ("raw", *MESSAGE_TABLES):
         if not segments or table not in segments[0].tables:
             continue
         rows = scan(recording, table).filter(pl.col("capture_seq") >= segments[0].capture_seq_first)
-        newest += (
+        found = (
             rows.select(pl.col("capture_seq", "ts_recv").sort_by("capture_seq").last())
             .select("capture_seq", pl.col("ts_recv").cast(pl.Int64))
             .collect(engine="streaming")
             .rows()
         )
+        newest += found
         if table == "raw":
             break
-    return max(newest, default=(0, 0))[1]
+    return int(max(newest, default=(0, 0))[1])

@@ -147,7 +147,7 @@ def stretches(
         yield _cut(joined.filter(~pl.col("is_last")), start_ns, end_ns, counts_end)
     if held is not None:
         last = held.with_columns(_end_of(held, end_ns, known), pl.lit(None, _NS).alias("next_raw_time"))
-        yield _cut(last, start_ns, end_ns, counts_end)
+        yield _cut(last, start_ns, end_ns, counts_end, ends_well=True)
 
 
 def _timed(batch: pl.DataFrame, evidence: FeedEvidence | None) -> pl.DataFrame:
@@ -222,7 +222,10 @@ def _check_order(rows: pl.DataFrame) -> None:
         )
 
 
-def _cut(rows: pl.DataFrame, start_ns: int | None, end_ns: int, counts_end: bool) -> pl.DataFrame:
+def _cut(
+    rows: pl.DataFrame, start_ns: int | None, end_ns: int, counts_end: bool, *, ends_well: bool = False
+) -> pl.DataFrame:
+    """Cut stretches to the window; `ends_well`: their ends lie in it already."""
     time, end = pl.col("time"), pl.lit(end_ns, _NS)
     is_change = (time <= end) if counts_end else (time < end)
     begins = time
@@ -233,9 +236,8 @@ def _cut(rows: pl.DataFrame, start_ns: int | None, end_ns: int, counts_end: bool
     begins = pl.min_horizontal(begins, end)
     until = time + (pl.col("next_at") - pl.col("at"))
     # What stood when the clock stepped back stood on for a while by the clock before, which nothing else goes by.
-    # The last one's end is that of the window already.
     is_back = (pl.col("next_raw_time") < pl.col("raw_time")) & (pl.col("next_at") > pl.col("at"))
-    until = pl.when(is_back.fill_null(True)).then(until).otherwise(pl.min_horizontal(until, end))
+    until = pl.when(ends_well | is_back.fill_null(False)).then(until).otherwise(pl.min_horizontal(until, end))
     stops = pl.max_horizontal(begins, until)
     return (
         rows.filter(time.is_not_null())

@@ -117,7 +117,7 @@ class Player:
         self.message_count = 0
         self.lap_count = 0
         self.is_paused = False
-        self._lap_began = 0
+        self._lap_began: int | None = 0  # messages played when this lap began; None after a seek, which begins none
         self._batches: Iterator[Batch] | None = None
         self._messages: list[Message] = []
         self._index = 0
@@ -443,6 +443,7 @@ class Player:
         return True
 
     def _go_to(self, ns: int) -> None:
+        self._lap_began = None
         self.clock.reset(ns)
         self._reopen(ns)
 

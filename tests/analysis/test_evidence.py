@@ -163,7 +163,8 @@ def stepped(draw: st.DrawFn) -> tuple[list[Quote], list[Quote], analysis.FeedEvi
     """Quotes by a monotonic clock with stale ones put back to when they were heard, as recorded, and the evidence."""
     quotes = [quote for quote in draw(quote_lists()) if quote.time is not None]
     mono = sorted(quote.time or 0 for quote in quotes)
-    steps, recorded, true, silences, offset, seen = [], [], [], [], 0, {}
+    steps, recorded, true, silences, offset = [], [], [], [], 0
+    seen: dict[str, int] = {}
     for number, (quote, at) in enumerate(zip(quotes, mono, strict=True)):
         if number and draw(st.integers(0, 5)) == 0:
             delta = draw(st.sampled_from([10_000, 123_456, -20_000, -777]))
