@@ -27,6 +27,7 @@ from recordings.sealing import Sealer
 from recordings.steps import this_is
 from toolkit.clock import SystemClock
 from toolkit.errors import RecordingError, TickdeckError
+from toolkit.kernels.shelf import shelf_problem
 
 __all__ = ["Recovered", "SealReport", "SealRequest", "SealerDied", "SealerProcess", "main"]
 
@@ -50,6 +51,7 @@ class SealReport(msgspec.Struct):
     sealed: int
     digest: str = ""
     error: str = ""
+    note: str = ""
 
 
 class Recovered(msgspec.Struct):
@@ -186,7 +188,8 @@ def _seal(folder: Path, sealer: Sealer, request: SealRequest) -> tuple[SealRepor
     """Carry a request out; the answer, and what to seal the next segment with."""
     number = request.seal if request.seal is not None else 0
     try:
-        return SealReport(number, sealer.seal(number, is_again=request.is_again).digest), sealer
+        digest = sealer.seal(number, is_again=request.is_again).digest
+        return SealReport(number, digest, note=shelf_problem()), sealer
     except Exception as exc:  # noqa: BLE001  # the recorder says it, and asks again; frames are safe in the journal
         # Its state is that of a segment half done: the next one begins with that of the manifest.
         return SealReport(number, error=_said(exc)), Sealer(folder)

@@ -61,6 +61,7 @@ class SealingQueue:
         self._more = asyncio.Event()
         self._is_ending = asyncio.Event()
         self._is_given_up = False
+        self._note = ""
         self.failures = 0
         self.problem = ""
 
@@ -121,7 +122,7 @@ class SealingQueue:
         while not self._is_given_up:
             last_tries += self._is_ending.is_set()
             try:
-                await self._sealer.seal(number, is_again=tries > 0)
+                report = await self._sealer.seal(number, is_again=tries > 0)
             except RecordingError as exc:
                 tries += 1
                 self.failures += 1
@@ -134,6 +135,9 @@ class SealingQueue:
                 await self._pause(number, pause_s)
                 pause_s = min(2 * pause_s, PAUSE_S_MAX)
                 continue
+            if report.note and report.note != self._note:
+                self._note = report.note
+                self._log(report.note)
             if tries:
                 self._log(f"segment {number} is sealed, at the {tries + 1}. try")
             self.problem = ""

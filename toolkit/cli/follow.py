@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import click
 from toolkit.cli.checks import check_option
 from toolkit.cli.output import examples
 from toolkit.cli.params import DurationSeconds
+from toolkit.cli.process import end_signals
 from toolkit.cli.status_line import StatusLine
 from toolkit.clock import NS_PER_S, SystemClock
 
@@ -111,8 +111,9 @@ async def _run(source: FollowDataSource, line: StatusLine) -> bool:
         was_interrupted = True
         source.halt()
 
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, on_signal)
+    numbers = end_signals()
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal)
     shower = loop.create_task(line.renew(lambda: _status(source), RENEW_S))
     try:
         await source.initialize()
@@ -121,8 +122,8 @@ async def _run(source: FollowDataSource, line: StatusLine) -> bool:
     finally:
         shower.cancel()
         line.close()
-        for name in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(name)
+        for number in numbers:
+            loop.remove_signal_handler(number)
     return was_interrupted
 
 

@@ -104,7 +104,7 @@ def _import(
     from recordings.importing import ImportOptions, import_capture, is_worth_compiling
     from recordings.parquet_options import FAST, SMALL
     from toolkit.cli.info import summary, write_summary
-    from toolkit.kernels.shelf import are_compiled
+    from toolkit.kernels.shelf import are_compiled, shelf_problem
 
     options = ImportOptions(
         venue=venue,
@@ -116,6 +116,8 @@ def _import(
     total = sum(path.stat().st_size for path in files if path.is_file())
     if not are_compiled() and is_worth_compiling(options, total):
         click.echo("so large an import compiles first, once for this version: some 20 seconds", err=True)
+    if problem := shelf_problem():
+        click.echo(problem, err=True)
     with progress_bar("importing", total) as advance:
         done = 0
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from typing import Any, Final
 
 import click
 
 from toolkit.cli.output import CONTEXT_SETTINGS
+from toolkit.cli.process import prepare, silence_output
 from toolkit.errors import TickdeckError
 
 __all__ = ["cli", "main"]
@@ -59,6 +59,7 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> Any:
     """Run the command; errors of ours are one line on stderr and exit status 1 (or what the error says)."""
+    prepare()
     try:
         status = cli.main(args=argv, prog_name="tickdeck", standalone_mode=False)
     except click.exceptions.Exit as exc:
@@ -77,6 +78,6 @@ def main(argv: list[str] | None = None) -> Any:
         status = 1
     except BrokenPipeError:
         # Whoever read our output has seen enough (`| head`).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_output()
         status = 0
     sys.exit(status if isinstance(status, int) else 0)

@@ -15,6 +15,7 @@ from click.core import ParameterSource
 
 from toolkit.cli.output import examples
 from toolkit.cli.params import DurationSeconds, UtcTime
+from toolkit.cli.process import end_signals, leave_at_once, silence_output
 from toolkit.cli.record_config import RecordConfig, VenueConfig, read_config
 from toolkit.cli.status_line import StatusLine
 from toolkit.clock import NS_PER_S, Clock, SystemClock, utc_stamp
@@ -114,7 +115,7 @@ def record(ctx: click.Context, /, what: tuple[str, ...], config: Path | None, as
     """
     Record pairs of one or several venues until Ctrl-C, or for as long as told.
 
-    Every frame is on disk before anybody sees it. The first Ctrl-C (or SIGTERM) closes the connections, seals the
+    Every frame is on disk before anybody sees it. The first Ctrl-C (or SIGTERM, SIGHUP) closes the connections, seals the
     recording and exits with 0; a second one leaves at once, and `tickdeck recover` or the next `record` into the
     folder does the rest.
     """
@@ -262,20 +263,20 @@ async def run_recorder(recorder: Recorder, line: StatusLine, seconds: float | No
     loop = asyncio.get_running_loop()
     asked = 0
 
-    def on_signal() -> None:
+    def on_signal(number: signal.Signals) -> None:
         nonlocal asked
         asked += 1
         if asked > 1:
             line.log("leaving at once; the journal is safe, `tickdeck recover` seals it")
             line.close()
             # Nothing may run any more: the journal on disk is whole up to its last batch.
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.raise_signal(signal.SIGTERM)
+            leave_at_once(number)
         line.log("stopping: closing the connections, then sealing (again to leave at once)")
         recorder.stop()
 
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, on_signal)
+    numbers = end_signals()
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal, number)
     timer = loop.call_later(seconds, recorder.stop) if seconds is not None else None
     shower = loop.create_task(line.show(recorder))
     try:
@@ -285,11 +286,17 @@ async def run_recorder(recorder: Recorder, line: StatusLine, seconds: float | No
         line.close()
         if timer is not None:
             timer.cancel()
-        for name in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(name)
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 def _report(folder: Path, manifest: Manifest, as_json: bool) -> None:
     from toolkit.cli.info import summary, write_summary
 
-    write_summary(summary(folder, manifest), as_json)
+    try:
+        write_summary(summary(folder, manifest), as_json)
+        sys.stdout.flush()
+    except OSError as exc:
+        # The terminal was closed, say: what was to be done is done.
+        silence_output()
+        click.echo(f"{folder} is sealed; its summary cannot be printed ({exc.strerror or exc})", err=True)

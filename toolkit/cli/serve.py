@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from click.core import ParameterSource
 from toolkit.cli.checks import check_option
 from toolkit.cli.output import examples
 from toolkit.cli.params import DurationSeconds
+from toolkit.cli.process import end_signals
 from toolkit.clock import SystemClock, format_ns
 from toolkit.errors import ConfigError
 
@@ -122,7 +122,7 @@ def _server(recordings: tuple[Path, ...], given: dict[str, Any]) -> TapeServer:
 
 async def _serve(server: TapeServer, as_json: bool) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in end_signals():
         loop.add_signal_handler(number, server.stop)
     try:
         await server.__aenter__()
@@ -165,7 +165,7 @@ async def _serve_synthetic(venue: str, seed: str, port: int, as_json: bool) -> N
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in end_signals():
         loop.add_signal_handler(number, stop.set)
     embedded = EmbeddedVenue(clock=SystemClock(), venue=venue, seed=seed, port=port)
     try:

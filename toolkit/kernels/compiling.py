@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, ParamSpec, TypeVar
 
 import numba
@@ -10,7 +11,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from toolkit.kernels.shelf import is_checked, kernel_folder
+from toolkit.kernels.shelf import is_checked, kernel_folder, usable_folder
 
 __all__ = [
     "check_bounds",
@@ -28,7 +29,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 # Read by numba when a function is decorated, so it has to be set before the first one is.
-numba.config.CACHE_DIR = str(kernel_folder())
+numba.config.CACHE_DIR = str(usable_folder() or kernel_folder())
 #: Whether every access to memory is checked: for tests, since it takes half as long again.
 IS_CHECKED: Final = is_checked()
 
@@ -58,8 +59,29 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     allocates nothing, so references need not be counted (`_nrt`): counting the arrays that are taken out of a tuple
     takes as long as the rest.
     """
-    compiled: Callable[P, R] = numba.njit(cache=True, error_model="numpy", boundscheck=IS_CHECKED, _nrt=False)(function)
-    return compiled
+    keeps = usable_folder() is not None
+    compiled: Any = numba.njit(cache=keeps, error_model="numpy", boundscheck=IS_CHECKED, _nrt=False)(function)
+    if keeps:
+        _make_optional(compiled._cache)
+    kept: Callable[P, R] = compiled
+    return kept
+
+
+def _make_optional(shelf: Any) -> None:
+    """What is kept on disk is a matter of speed: a disk that is full, or files that are torn, stop no work."""
+    load, save = shelf.load_overload, shelf.save_overload
+
+    def load_or_compile(*args: Any, **options: Any) -> Any:
+        try:
+            return load(*args, **options)
+        except Exception:  # noqa: BLE001  # unpickling what a power cut left raises anything
+            return None
+
+    def save_if_possible(*args: Any, **options: Any) -> None:
+        with suppress(Exception):  # a torn index is read before it is written
+            save(*args, **options)
+
+    shelf.load_overload, shelf.save_overload = load_or_compile, save_if_possible
 
 
 def _word_bytes(index: Any) -> Any:

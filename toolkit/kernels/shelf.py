@@ -9,15 +9,19 @@ compiles all of them anew, and no program ever runs the code of another version.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import platform
+import shutil
+import tempfile
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-__all__ = ["are_compiled", "is_checked", "kernel_folder", "note_compiled"]
+__all__ = ["are_compiled", "is_checked", "kernel_folder", "note_compiled", "shelf_problem", "usable_folder"]
 
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
 _READY: Final = "ready"
@@ -41,13 +45,60 @@ def is_checked() -> bool:
     return os.environ.get("NUMBA_BOUNDSCHECK") == "1"
 
 
+@cache
+def usable_folder() -> Path | None:
+    """
+    Where this process keeps the machine code: `kernel_folder`, if that can be written to.
+
+    Else, where others have filled it, a copy of it that goes with the process: numba reads no code from where it cannot
+    write. None where there is no place at all; `shelf_problem` says why then.
+    """
+    folder = kernel_folder()
+    try:
+        _try_writing(folder)
+    except OSError as exc:
+        problem = f"{folder} cannot be written ({exc.strerror or exc})"
+    else:
+        return folder
+    try:
+        if (folder / _READY).is_file():
+            scratch = tempfile.mkdtemp(prefix="tickdeck-kernels-")
+            atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+            copy = Path(scratch) / folder.name
+            shutil.copytree(folder, copy, copy_function=shutil.copyfile)
+            return copy
+    except OSError:
+        pass  # nor is there a place for temporary files
+    _problems.append(problem)
+    return None
+
+
+_problems: list[str] = []
+
+
+def _try_writing(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=folder)
+    os.close(handle)
+    Path(name).unlink()
+
+
+def shelf_problem() -> str:
+    """One line of why compiled code has no place here, and what that means; empty if it has, or none was wanted."""
+    if not _problems:
+        return ""
+    return f"compiled code has no place: {_problems[0]}; the work is done without it, slower and the same"
+
+
 def are_compiled() -> bool:
     """Whether kernels have been compiled before, so that using them costs a fraction of a second."""
-    return (kernel_folder() / _READY).is_file()
+    folder = usable_folder()
+    return folder is not None and (folder / _READY).is_file()
 
 
 def note_compiled() -> None:
     """They have been, and are on disk."""
-    marker = kernel_folder() / _READY
-    if not marker.exists() and marker.parent.is_dir():
-        marker.touch()
+    folder = usable_folder()
+    if folder is not None and folder.is_dir():
+        with suppress(OSError):  # a full disk: they are compiled again next time
+            (folder / _READY).touch()
