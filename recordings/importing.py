@@ -26,6 +26,7 @@ from recordings.normalize import Normalizer
 from recordings.parquet_options import SMALL, Compression
 from recordings.segment import SegmentWriter
 from recordings.software import SOFTWARE
+from recordings.venue_check import check_venue
 from toolkit.digest import DIGEST_VERSION
 from toolkit.errors import ConfigError, ImportFailed
 from toolkit.frames import DAMAGED, REST_IN, WS_IN, Frame
@@ -131,7 +132,9 @@ def import_capture(
     protocol = spec.make_protocol(ProtocolOptions())
     files = [CaptureFile(path, options.line_format, options.time_unit) for path in paths]
     metadata = _metadata_replies(options)
-    _first_frame_times(files)
+    for file in files:
+        file.check()
+        check_venue(file, spec)
     with _new_recording(folder):
         return _import(files, metadata, folder, options, spec.name, protocol, progress)
 
@@ -165,13 +168,24 @@ def _import(
     if progress is not None:
         progress(total, total)
     manifest.inputs = [
-        InputFile(file.path.name, file.line_count, file.damaged_count, file.time_unit, file.note) for file in files
+        InputFile(file.path.name, file.line_count, file.damaged_count, file.time_unit, _note(files, index))
+        for index, file in enumerate(files)
     ]
     manifest.status = "sealed"
     manifest.digest = normalizer.chain.hexdigest()
     manifest.created_ns = manifest.segments[0].ts_recv_first
     write_manifest(folder, manifest)
     return manifest
+
+
+def _note(files: Sequence[CaptureFile], index: int) -> str:
+    """What was wrong with a file as a whole; that it is one of those before it once more, too."""
+    file = files[index]
+    for other in files[:index]:
+        if file.is_like(other):
+            again = f"it holds the same lines as {other.path.name}: the recording has each of them twice"
+            return f"{file.note}; {again}" if file.note else again
+    return file.note
 
 
 class _AtOnce(Executor):
@@ -278,21 +292,6 @@ class _Sealer:
             self._busy = None
 
 
-def _first_frame_times(files: Sequence[CaptureFile]) -> None:
-    """Fail before anything is written if a file has no line that can be read."""
-    for file in files:
-        probe = CaptureFile(file.path, file.line_format, None if file.time_unit == "iso" else file.time_unit)
-        if not any(not line.is_damaged for line in probe):
-            shape = {
-                "collector": "`<receive time in ns, us or ms> <JSON frame>`",
-                "jsonl": '`{"ts": ..., "payload": {...}}`',
-                "archive": '`{"time": ..., "raw": {...}}`',
-            }[file.line_format]
-            what = f"none of its {probe.line_count:,} lines can be read" if probe.line_count else "it has no lines"
-            cut = f" ({probe.note})" if probe.note else ""
-            raise ImportFailed(f"{file.path}: {what}{cut}, expected lines {shape}")
-
-
 def _frames(venue: str, files: Sequence[CaptureFile], metadata: Sequence[tuple[str, bytes]]) -> Iterator[Frame]:
     lines = _timed(files[0], 0) if len(files) == 1 else heapq.merge(*(_timed(file, i) for i, file in enumerate(files)))
     capture_seq = 0
@@ -337,21 +336,14 @@ def _context(tag: str) -> str:
 
 def _timed(file: CaptureFile, index: int) -> Iterator[tuple[int, int, int, int, bytes, str]]:
     """`(merge time, file, line, ts_recv, payload, kind)`: the merge time never goes back, so the file keeps its order."""
-    merge_time = 0
-    last = 0
-    early: list[bytes] = []
+    # Lines before the first one that can be read get its time.
+    last = merge_time = file.first_time or 0
     for number, line in enumerate(file):
         if line.ts_recv is not None:
-            for offset, payload in enumerate(early):
-                yield line.ts_recv, index, number - len(early) + offset, line.ts_recv, payload, DAMAGED
-            early.clear()
             last = line.ts_recv
             merge_time = max(merge_time, last)
-            yield merge_time, index, number, last, line.payload, WS_IN
-        elif last:
-            yield merge_time, index, number, last, line.payload, DAMAGED
-        else:
-            early.append(line.payload)  # before the first time: it gets that one
+        if last:
+            yield merge_time, index, number, last, line.payload, DAMAGED if line.is_damaged else WS_IN
 
 
 def _metadata_replies(options: ImportOptions) -> list[tuple[str, bytes]]:
@@ -359,12 +351,19 @@ def _metadata_replies(options: ImportOptions) -> list[tuple[str, bytes]]:
     if options.metadata is None:
         return []
     try:
-        replies: dict[str, Any] = msgspec.json.decode(options.metadata.read_bytes(), type=dict[str, msgspec.Raw])
+        replies: dict[str, Any] = msgspec.json.decode(
+            _unmarked(options.metadata.read_bytes()), type=dict[str, msgspec.Raw]
+        )
     except OSError as exc:
         raise ImportFailed(f"{options.metadata} cannot be read: {exc.strerror}") from None
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ImportFailed(
             f"{options.metadata} is no metadata ({exc}): expected an object of the venue's requests and its replies, "
             'such as {"meta": {...}, "spotMeta": {...}}'
         ) from None
     return [(tag, bytes(body)) for tag, body in replies.items()]
+
+
+def _unmarked(text: bytes) -> bytes:
+    """Without the mark that some editors begin a text with."""
+    return text.removeprefix(b"\xef\xbb\xbf")

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from recordings.capture_files import TIME_UNITS, CaptureFile, plausible_times
+from recordings.capture_files import BACK_NS, TIME_UNITS, CaptureFile, LineOrder, plausible_times
 from recordings.schema import RAW_TABLE, TABLES
 from toolkit.frames import DAMAGED, WS_IN
 
@@ -24,6 +24,8 @@ __all__ = ["LineBlock", "blocks_of", "merged_blocks", "raw_batch"]
 #: has as many, so that payloads need not be copied once more.
 BLOCK_BYTES: Final = 2 << 20
 BLOCK_LINES: Final = 8192
+#: Bytes from which on a merged block is complete, however few lines: Arrow counts those of a column in 31 bits.
+BATCH_BYTES: Final = 64 << 20
 _NEWLINE: Final = 10
 
 
@@ -49,6 +51,10 @@ class LineBlock:
     def __len__(self) -> int:
         return len(self.ts_recv)
 
+    def payload(self, row: int) -> bytes:
+        """One payload."""
+        return self.data[int(self.ends[row]) : int(self.ends[row + 1])].tobytes()
+
     def part(self, begin: int, end: int) -> LineBlock:
         """Some of its lines."""
         return LineBlock(
@@ -63,13 +69,13 @@ class LineBlock:
 class _Gathering:
     """Lines of one block on their way into arrays."""
 
-    def __init__(self, array: npt.NDArray[np.uint8], early: list[bytes]) -> None:
+    def __init__(self, array: npt.NDArray[np.uint8]) -> None:
         # Several times as fast as `count` of the bytes.
-        lines = int(np.count_nonzero(array == _NEWLINE)) + len(early) + 1
+        lines = int(np.count_nonzero(array == _NEWLINE)) + 1
         self.times = np.zeros(lines, np.int64)
         self.is_damaged = np.zeros(lines, np.bool_)
         self.ends = np.zeros(lines + 1, np.int64)
-        self.data = np.empty(len(array) + sum(map(len, early)), np.uint8)
+        self.data = np.empty(len(array), np.uint8)
         self.count = 0
 
     def add(self, ts_recv: int, payload: bytes, *, is_damaged: bool) -> None:
@@ -79,20 +85,38 @@ class _Gathering:
         self.times[row], self.is_damaged[row], self.ends[row + 1] = ts_recv, is_damaged, start + len(payload)
         self.count = row + 1
 
+    def block(self, highest: int) -> LineBlock:
+        """The lines so far; `highest` is the highest time before them."""
+        times = self.times[: self.count]
+        return LineBlock(
+            times,
+            np.maximum(np.maximum.accumulate(times), highest),
+            self.is_damaged[: self.count],
+            self.ends[: self.count + 1],
+            self.data,
+        )
+
 
 def blocks_of(file: CaptureFile) -> Iterator[LineBlock]:
     """The lines of a file of that form; its attributes are complete when the iteration is."""
     from toolkit.kernels.lines import split_lines  # loads the compiler
 
     read = file.reader()
-    last = highest = 0
-    early: list[bytes] = []
-    for text in file.texts(BLOCK_BYTES):
+    # Lines before the first one that can be read get its time.
+    last = highest = file.first_time or 0
+    is_told = False
+    for text, is_piece in file.texts(BLOCK_BYTES):
         array = np.frombuffer(text, np.uint8)
-        gathering = _Gathering(array, early)
+        gathering = _Gathering(array)
+        lines_before = file.line_count
         at, end = 0, len(text)
+        if is_piece:
+            file.line_count += 1
+            file.damaged_count += 1
+            gathering.add(last, text, is_damaged=True)
+            at = end
         while at < end:
-            if last and file.time_unit in TIME_UNITS:
+            if is_told:
                 unit_ns = TIME_UNITS[file.time_unit]
                 earliest, latest = plausible_times(unit_ns)
                 before = gathering.count
@@ -111,29 +135,35 @@ def blocks_of(file: CaptureFile) -> Iterator[LineBlock]:
                 continue
             file.line_count += 1
             entry = read(line)
-            if entry.is_damaged:
+            is_told = file.time_unit in TIME_UNITS
+            if entry.ts_recv is None:
                 file.damaged_count += 1
-            if entry.ts_recv is not None:
-                last = entry.ts_recv
-                for payload in early:  # before the first time: they get that one
-                    gathering.add(last, payload, is_damaged=True)
-                early.clear()
-                gathering.add(last, entry.payload, is_damaged=False)
-            elif last:
-                gathering.add(last, entry.payload, is_damaged=True)
             else:
-                early.append(entry.payload)
-        if gathering.count:
-            times = gathering.times[: gathering.count]
-            merge_time = np.maximum(np.maximum.accumulate(times), highest)
-            highest = int(merge_time[-1])
-            yield LineBlock(
-                times,
-                merge_time,
-                gathering.is_damaged[: gathering.count],
-                gathering.ends[: gathering.count + 1],
-                gathering.data,
-            )
+                last = entry.ts_recv
+            gathering.add(last, entry.payload, is_damaged=entry.is_damaged)
+        if gathering.count and last:
+            block = gathering.block(highest)
+            highest = int(block.merge_time[-1])
+            _note_order(file.order, block, lines_before)
+            yield block
+
+
+def _note_order(order: LineOrder, block: LineBlock, lines_before: int) -> None:
+    """What reading line by line notes of the order of lines."""
+    sound = np.flatnonzero(~block.is_damaged)
+    if not len(sound):
+        return
+    if order.first is None:
+        order.note(int(block.ts_recv[sound[0]]), block.payload(int(sound[0])))
+    assert order.first is not None
+    behind = sound[block.ts_recv[sound] < block.merge_time[sound]]
+    if len(behind):
+        far = behind[block.merge_time[behind] - block.ts_recv[behind] >= BACK_NS]
+        again = behind[block.ts_recv[behind] == order.first[0]]
+        for row in sorted({*far[:1].tolist(), *(again.tolist() if not order.repeated else ())}):
+            order.highest = int(block.merge_time[row])
+            order.went_back(lines_before + row + 1, int(block.ts_recv[row]), block.payload(row))
+    order.highest = int(block.merge_time[-1])
 
 
 def merged_blocks(files: Sequence[CaptureFile]) -> Iterator[list[tuple[int, LineBlock]]]:
@@ -149,7 +179,7 @@ def merged_blocks(files: Sequence[CaptureFile]) -> Iterator[list[tuple[int, Line
         if block is not None:
             heads[index] = (block, 0)
     gathered: list[tuple[int, LineBlock]] = []
-    lines = 0
+    lines = payload_bytes = 0
     while heads:
         index = min(heads, key=lambda one: (int(heads[one][0].merge_time[heads[one][1]]), one))
         block, begin = heads[index]
@@ -160,6 +190,7 @@ def merged_blocks(files: Sequence[CaptureFile]) -> Iterator[list[tuple[int, Line
                 end = min(end, int(np.searchsorted(block.merge_time, their.merge_time[start], side)))  # type: ignore[call-overload]
         gathered.append((index, block.part(begin, end)))
         lines += end - begin
+        payload_bytes += int(block.ends[end] - block.ends[begin])
         if end < len(block):
             heads[index] = (block, end)
         else:
@@ -168,9 +199,9 @@ def merged_blocks(files: Sequence[CaptureFile]) -> Iterator[list[tuple[int, Line
                 del heads[index]
             else:
                 heads[index] = (following, 0)
-        if lines >= BLOCK_LINES:
+        if lines >= BLOCK_LINES or payload_bytes >= BATCH_BYTES:
             yield gathered
-            gathered, lines = [], 0
+            gathered, lines, payload_bytes = [], 0, 0
     if gathered:
         yield gathered
 

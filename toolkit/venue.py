@@ -59,6 +59,8 @@ class VenueSpec:
         make_protocol: Builds its protocol from the user's options.
         channels: Every stream it has, in its own words, and what each is.
         default_channels: Those recorded unless told otherwise.
+        venue_of: The venue that a WebSocket frame is of, where frames of several can be read as one another's; None where
+            a frame does not tell, and always where no other venue sends such frames.
     """
 
     name: str
@@ -69,6 +71,7 @@ class VenueSpec:
     make_protocol: Callable[[ProtocolOptions], VenueProtocol]
     channels: dict[str, str]
     default_channels: tuple[str, ...]
+    venue_of: Callable[[bytes], str | None] = lambda _: None
 
 
 @cache

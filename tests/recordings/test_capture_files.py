@@ -191,3 +191,86 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         CaptureFile(tmp_path / "nothing", "collector")
     with pytest.raises(ImportFailed, match=r" cannot be read: Is a directory$"):
         CaptureFile(tmp_path, "collector")
+
+
+# -- what files carry beside their lines ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line_format", ["collector", "jsonl", "archive"])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_a_byte_order_mark_belongs_to_no_line(tmp_path: Path, line_format: str, compress: object) -> None:
+    """Neither at the beginning, nor in the middle of files that were joined; a damaged line keeps its own."""
+    assert callable(compress)
+    iso = "2026-07-25T17:20:00.123456789Z"
+    line = {
+        "collector": collector_line(TS, b'{"a":1}'),
+        "jsonl": jsonl(TS),
+        "archive": msgspec.json.encode({"time": iso, "raw": {"a": 1}}) + b"\n",
+    }[line_format]
+    mark = b"\xef\xbb\xbf"
+    lines, file = read(tmp_path / "x", compress(mark + line + line + mark + line + mark + b"x\n"), line_format)
+    assert [entry.payload for entry in lines] == [*[b'{"a":1}'] * 3, mark + b"x"]
+    assert (file.line_count, file.damaged_count) == (4, 1)
+
+
+@pytest.mark.parametrize("line_format", ["jsonl", "archive"])
+def test_a_line_that_nests_without_end_is_damaged(tmp_path: Path, line_format: str) -> None:
+    key = {"jsonl": b'{"ts":%d,"payload":' % TS, "archive": b'{"time":"2026-07-25T17:20:00Z","raw":'}[line_format]
+    lines, file = read(tmp_path / "x", key + b"[" * 50_000 + b"]" * 50_000 + b"}\n", line_format)
+    assert (times(lines), file.damaged_count) == ([None], 1)
+
+
+@pytest.mark.parametrize("first", [1_785_000_000, 1_785_000_000.25])
+def test_seconds_of_json_lines_are_taken_whole_or_not(tmp_path: Path, first: float) -> None:
+    """And are a unit like the others: what is in another one is damaged, and told."""
+    content = jsonl(first) + jsonl(1_785_000_001) + jsonl(1_785_000_001.5) + jsonl(1_785_000_002_000)
+    lines, file = read(tmp_path / "x", content, "jsonl")
+    assert times(lines) == [int(first * 1000) * 10**6, 1_785_000_001 * 10**9, 1_785_000_001_500_000_000, None]
+    assert file.time_unit == "s"
+    assert file.note.startswith("1 lines have times in ms, the first of them line 4, where the lines before have s")
+    lines, file = read(tmp_path / "x", jsonl(first) + jsonl(1_785_000_000_123), "jsonl", "ms")
+    assert times(lines) == [None, 1_785_000_000_123_000_000]
+    assert "where --time-unit says ms" in file.note
+
+
+@pytest.mark.parametrize(
+    ("content", "unit", "message"),
+    [
+        (collector_line(TS, PAYLOAD), "us", "the time of line 1 is in ns, and --time-unit says us: say --time-unit ns"),
+        (b"x\n" + collector_line(TS // 1000, PAYLOAD), "ns", "the time of line 2 is in us, and --time-unit says ns"),
+        (
+            collector_line(TS // 10**9, PAYLOAD),
+            None,
+            "none of its 1 lines can be read: the time of line 1 is in s; expected",
+        ),
+    ],
+)
+def test_a_unit_that_is_not_that_of_the_file_is_named(
+    tmp_path: Path, content: bytes, unit: str | None, message: str
+) -> None:
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(ImportFailed) as caught:
+        CaptureFile(tmp_path / "x", "collector", unit).check()
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x1f\x8b\x08\0" + bytes(40), gzip.compress(CONTENT, mtime=0)[:12], zstd(CONTENT)[:300]],
+    ids=["zeros", "gzip", "zstd"],
+)
+def test_a_file_that_is_damaged_from_the_start_does_not_claim_that_anything_was_imported(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(ImportFailed, match=r"it has no lines \(cut short or damaged after 0 lines: ") as caught:
+        CaptureFile(tmp_path / "x", "collector").check()
+    assert "was imported" not in str(caught.value)
+
+
+def test_empty_lines_cost_next_to_nothing(tmp_path: Path) -> None:
+    """However many: they are taken out a text at a time, not line by line."""
+    (tmp_path / "x").write_bytes(collector_line(TS, PAYLOAD) + b"\n" * 3_000_000 + b"\r\n" * 3_000_000)
+    file = CaptureFile(tmp_path / "x", "collector")
+    assert sum(text.content.count(b"\n") for text in file.texts(1 << 16)) < 1000
+    assert len(list(CaptureFile(tmp_path / "x", "collector"))) == 1

@@ -30,6 +30,7 @@ from tests.tapes import (
     seen_in_replay,
     trade,
 )
+from tests.toolkit.venues.binance_tapes import Tape
 from tests.toolkit.venues.hyperliquid_session import REPLIES
 from toolkit.errors import ConfigError, ImportFailed
 from toolkit.frames import DAMAGED, REST_IN, WS_IN
@@ -224,6 +225,21 @@ def test_files_of_one_session_are_merged_by_receive_time(tmp_path: Path) -> None
     assert prices(import_files(tmp_path / "swapped", second, first))[:2] == [5.0, 1.0]
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_file_that_is_given_twice_is_told(tmp_path: Path, compiled: bool) -> None:
+    """Under another name and otherwise compressed too; it is imported as it was asked."""
+    tape = Tape("binance-spot")
+    for _ in range(20):
+        tape.diff("BTCUSDT")
+    content = b"".join(collector_line(frame.ts_recv, frame.payload) for frame in tape.frames)
+    recording = import_files(
+        tmp_path / "tape", content, gzip.compress(content), content[:-400], venue="binance-spot", compiled=compiled
+    )
+    notes = [file.note for file in recording.manifest.inputs]
+    assert notes[0] == notes[2] == ""
+    assert notes[1] == "it holds the same lines as tape-0.txt: the recording has each of them twice"
+
+
 def test_each_file_has_its_own_unit(tmp_path: Path) -> None:
     first = collector_line(MS, bbo_frame("BTC", MS, (1.0, 1.0)))
     second = collector_line(TS + SECOND, bbo_frame("BTC", MS, (2.0, 1.0)))
@@ -258,7 +274,11 @@ def test_without_metadata_a_pair_follows_from_the_spelling_where_it_can(tmp_path
 
 def test_metadata_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_bytes(b"{")
+    (tmp_path / "deep.json").write_bytes(b'{"meta":' + b"[" * 99_999 + b"]" * 99_999 + b"}")
+    (tmp_path / "wide.json").write_bytes('{"meta":{}}'.encode("utf-16"))
     for name, message in (
+        ("deep.json", "is no metadata ("),
+        ("wide.json", "is no metadata ("),
         ("bad.json", "is no metadata (Input data was truncated)"),
         ("none", "cannot be read: No such"),
     ):

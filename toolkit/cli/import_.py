@@ -55,14 +55,17 @@ def _common(command: _F) -> _F:
 
 
 _venue = click.option("--venue", required=True, help="Whose frames they are.")
-_time_unit = click.option(
-    "--time-unit", type=click.Choice(["ns", "us", "ms"]), help="Unit of integer times; by default told from the data."
-)
+
+
+def _time_unit(*units: str) -> Callable[[_F], _F]:
+    return click.option(
+        "--time-unit", type=click.Choice(units), help="Unit of numeric times; by default told from the data."
+    )
 
 
 @import_.command(epilog=examples("tickdeck import collector --venue hyperliquid btc.gz --out tapes/btc"))
 @_venue
-@_time_unit
+@_time_unit("ns", "us", "ms")
 @_common
 def collector(venue: str, time_unit: str | None, **common: Any) -> None:
     """Import lines `<receive time> <JSON frame>`."""
@@ -73,10 +76,10 @@ def collector(venue: str, time_unit: str | None, **common: Any) -> None:
     epilog=examples("tickdeck import jsonl --venue hyperliquid ws_bbo.jsonl ws_trades.jsonl --out tapes/x")
 )
 @_venue
-@_time_unit
+@_time_unit("ns", "us", "ms", "s")
 @_common
 def jsonl(venue: str, time_unit: str | None, **common: Any) -> None:
-    """Import lines `{"ts": <time>, "payload": {...}}`, the time as ISO 8601 or an integer."""
+    """Import lines `{"ts": <time>, "payload": {...}}`, the time as ISO 8601 or a number."""
     _import(venue, "jsonl", time_unit, **common)
 
 

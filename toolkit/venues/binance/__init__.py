@@ -7,6 +7,7 @@ from toolkit.venues.binance.market import (
     BinanceSpotProtocol,
     BinanceUsdMProtocol,
 )
+from toolkit.venues.binance.telling import venue_of
 
 __all__ = ["SPECS", "BinanceCoinMProtocol", "BinanceMarketProtocol", "BinanceSpotProtocol", "BinanceUsdMProtocol"]
 
@@ -20,6 +21,7 @@ SPECS = tuple(
         make_protocol=protocol,
         channels=protocol.product.channels,
         default_channels=protocol.product.default_channels,
+        venue_of=venue_of,
     )
     for protocol in (BinanceSpotProtocol, BinanceUsdMProtocol, BinanceCoinMProtocol)
 )

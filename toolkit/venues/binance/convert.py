@@ -53,8 +53,7 @@ def columns(levels: wire.Levels) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Levels as prices and sizes."""
     if not levels:
         return _NO_LEVELS
-    prices, sizes = zip(*levels, strict=True)
-    return prices, sizes
+    return tuple([level.price for level in levels]), tuple([level.size for level in levels])
 
 
 def ranked(levels: wire.Levels, *, is_bid: bool) -> Columns:

@@ -132,7 +132,7 @@ class Feeds:
         """Futures send partial books with the keys of a diff: one with a removed level, or over 20, tells them apart."""
         if symbol in self._state.with_diffs:
             return
-        is_diff = max(len(data.b), len(data.a)) > 20 or any(not size for _, size in data.b + data.a)
+        is_diff = max(len(data.b), len(data.a)) > 20 or any(not level.size for level in data.b + data.a)
         if not is_diff:
             raise ParseError("a depthUpdate that may be a partial book: its stream has no name and no level is removed")
         self._state.with_diffs.append(symbol)

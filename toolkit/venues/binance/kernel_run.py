@@ -23,8 +23,17 @@ from toolkit.kernels.packing import (
 )
 from toolkit.kernels.text import POWERS, POWERS_INT, starts_with
 from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, PREFIX, PU, QUOTE, name_hash, read_data
-from toolkit.venues.binance.kernel_state import Columns, Feeds, Instruments, Messages, Pieces, Run, Scratch
-from toolkit.venues.binance.told import NO_CEILING, RENUMBERED_NS
+from toolkit.venues.binance.kernel_state import (
+    NO_CEILING,
+    RENUMBERED_NS,
+    Columns,
+    Feeds,
+    Instruments,
+    Messages,
+    Pieces,
+    Run,
+    Scratch,
+)
 
 __all__ = ["DONE", "FIXED_BYTES", "FULL", "OTHER", "RESCALE", "UNITS_END", "run"]
 

@@ -1,13 +1,32 @@
-"""What the kernel works on: arrays, grouped by what they are about."""
+"""
+What the kernel works on: arrays, grouped by what they are about; and numbers that it shares with the protocol, which stand
+here because compiled code is kept by a hash of the modules that are named after it.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Columns", "Feeds", "Instruments", "Messages", "Pieces", "Run", "Scratch"]
+__all__ = [
+    "NO_CEILING",
+    "RENUMBERED_NS",
+    "Columns",
+    "Feeds",
+    "Instruments",
+    "Messages",
+    "Pieces",
+    "Run",
+    "Scratch",
+]
+
+#: An id that is not above all others and a time that is this much newer than all others is no repetition and not late:
+#: the venue counts anew. An aggregate of 100 ms and its trades differ by less.
+RENUMBERED_NS: Final = 5_000_000_000
+#: Above every id.
+NO_CEILING: Final = 2**63 - 1
 
 
 class Feeds(NamedTuple):

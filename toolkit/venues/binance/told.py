@@ -17,17 +17,12 @@ from typing import Final
 
 import msgspec
 
-from toolkit.clock import NS_PER_S
+from toolkit.venues.binance.kernel_state import NO_CEILING, RENUMBERED_NS
 
 __all__ = ["NO_CEILING", "RENUMBERED_NS", "ToldTrades"]
 
-#: An id that is not above all others and a time that is this much newer than all others is no repetition and not late:
-#: the venue counts anew. An aggregate of 100 ms and its trades differ by less.
-RENUMBERED_NS: Final = 5 * NS_PER_S
 #: More ranges than this are joined, the lowest first: what was missing for so long is taken for told.
 RANGES_MAX: Final = 1024
-#: Above every id.
-NO_CEILING: Final = 2**63 - 1
 
 
 class ToldTrades(msgspec.Struct):

@@ -33,6 +33,7 @@ __all__ = [
     "Depth",
     "ForceOrder",
     "FundingTerms",
+    "Level",
     "Levels",
     "LiquidationOrder",
     "MarkPrice",
@@ -62,7 +63,19 @@ else:
     Id = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)] | float | str
     Time = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | float | str
     Flag = bool | int | str
-Levels = list[tuple[Price, Size]]
+
+
+class Level(msgspec.Struct, gc=False, array_like=True):
+    """
+    A price and the size at it. Whatever follows them is passed over: until 2019 there was a third element, `[]`, and an
+    array may become longer.
+    """
+
+    price: Price
+    size: Size
+
+
+Levels = list[Level]
 
 
 class Depth(msgspec.Struct, gc=False, kw_only=True):
