@@ -87,6 +87,11 @@ class Interruption:
         self.instants = 0
         self.names: list[str] = []
 
+    @property
+    def is_killed(self) -> bool:
+        """Whether the instant came, and it was a kill."""
+        return self._fault == "kill" and self.has_come
+
     @contextmanager
     def in_force(self) -> Iterator[None]:
         """Let it happen within the block. A kill ends the block quietly; other faults are raised as they are."""
@@ -96,13 +101,16 @@ class Interruption:
         try:
             with watching(self.come_to):
                 yield
-        except Killed:
-            pass
+        except BaseException:
+            # Whatever the code made of it on the way: the process is gone.
+            if not self.is_killed:
+                raise
         finally:
             _current = before
-            if self._snapshot.is_dir():
-                shutil.rmtree(self.folder)
-                self._snapshot.rename(self.folder)
+            if self.is_killed:
+                shutil.rmtree(self.folder, ignore_errors=True)
+                if self._snapshot.is_dir():
+                    self._snapshot.rename(self.folder)
 
     def come_to(self, name: str) -> None:
         """An instant of that name has come."""
@@ -122,7 +130,7 @@ class Interruption:
         try:
             if self._look is not None:
                 self._look()
-            if self._fault == "kill":
+            if self._fault == "kill" and self.folder.is_dir():
                 shutil.copytree(self.folder, self._snapshot)
         finally:
             self._is_busy = False

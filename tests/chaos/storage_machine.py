@@ -1,0 +1,530 @@
+"""
+Random sequences of everything that writes into a recording, interrupted anywhere, with onlookers.
+
+After every step the frames kept are exactly those that were flushed, in order, once, but for what `prune` gave up and
+the statements of what a crash may have cost; `verify` says "sound" of nothing less; what others put there is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from recordings.compacting import compact
+from recordings.growing import GrowingRecording
+from recordings.lock import FolderLock
+from recordings.manifest import read_manifest
+from recordings.pruning import prune
+from recordings.recording import Recording
+from recordings.recovery import needs_recovery, recover
+from recordings.renormalizing import renormalize
+from recordings.steps import STEPS
+from recordings.verifying import verify
+from tests.chaos.storage_model import (
+    Broken,
+    Disk,
+    Session,
+    digest_of,
+    events_in,
+    later,
+    scratch_of,
+)
+from tests.interruptions import FAULTS, Interruption
+from tests.tapes import TS, bbo_frame, collector_line, import_files
+from toolkit.errors import ConfigError, RecordingError, RecordingLocked, TickdeckError
+from toolkit.frames import Frame
+
+__all__ = ["StorageMachine", "run"]
+
+#: Where nothing waits for a disk, if there is such a place.
+FAST: Final = Path("/dev/shm")
+#: What an error or an interruption may come out as.
+ENDS: Final = (TickdeckError, OSError, MemoryError, KeyboardInterrupt)
+#: Names that others may give to files of theirs: beside ours, like ours, and just as ours could be.
+THEIRS: Final = (
+    "raw/2026-notes.txt",
+    "raw/000003.parquet.bak",
+    "raw/12.parquet",
+    "trades/2026/mine.csv",
+    "checkpoints/000001.msgpack.gz",
+    "journal/notes.arrows",
+    "journal/000001.arrows.copy",
+    "set-aside/mine",
+    "notes.md",
+    ".hidden",
+)
+LINES: Final = b"".join(
+    collector_line(TS + number, bbo_frame("BTC", TS // 1_000_000 + number, (10.0 + number, 1.0), None))
+    for number in range(12)
+)
+
+
+def _prune(folder: Path) -> object:
+    return prune(folder, 0.0, later())
+
+
+def _recover(folder: Path) -> object:
+    return recover(folder, later())
+
+
+COMMANDS: Final[dict[str, Callable[[Path], object]]] = {
+    "recover": _recover,
+    "compact": compact,
+    "compact some": lambda folder: compact(folder, 6000),
+    "renormalize": renormalize,
+    "prune": _prune,
+}
+_faults = st.sampled_from(["kill", "kill", "kill", *FAULTS, None])
+
+
+def _trouble(steps: Sequence[str], instants: int) -> st.SearchStrategy[Any]:
+    """
+    Nothing, or what happens and when: one of the faults at one of the steps or at any instant. Somebody looks then.
+
+    Args:
+        steps: Those that are likely to come.
+        instants: About how many of them there are.
+    """
+    when = st.one_of(
+        st.tuples(st.sampled_from(steps), st.integers(1, 4)),
+        st.tuples(st.integers(0, instants // 5), st.just(1)),
+        st.tuples(st.integers(0, instants), st.just(1)),
+    )
+    return st.one_of(st.none(), st.tuples(when, _faults), st.tuples(when, _faults))
+
+
+_journal_steps = [name for name in STEPS if name.startswith("journal-")]
+_recording = _trouble(_journal_steps, 12)
+_sealing = _trouble(STEPS[4:], 60)
+_rewriting = _trouble([*STEPS[4:], *(name for name in STEPS if name.startswith("rewrite-"))], 150)
+
+
+class StorageMachine(RuleBasedStateMachine):
+    """
+    One recording and all that may be done to it.
+
+    Attributes:
+        kept: Every frame that must be there, by its number.
+        given_up: Numbers below this may be pruned.
+        is_cut: A session ended without a word, and nobody has stated that yet.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Path(tempfile.mkdtemp(prefix="tickdeck-machine-", dir=FAST if FAST.is_dir() else None))
+        self.folder = self.root / "tape"
+        self.kept: list[Frame] = []
+        self.is_cut = False
+        self.is_import = False
+        self.may_be_pruned = False
+        self.session: Session | None = None
+        self.theirs: dict[str, bytes] = {}
+        self.flipped: dict[Path, bytes] = {}
+        self.readers: list[tuple[str, Iterator[list[Any]], int]] = []
+        self.cache: dict[Any, list[Frame]] = {}
+
+    def teardown(self) -> None:
+        try:
+            if self.session is not None:
+                self._leave()
+            self.mend()
+            if self._disk() is not None:
+                self.care("recover", None)
+                self.check_verified()
+                self.check_tidy()
+        finally:
+            self.readers.clear()
+            shutil.rmtree(self.root, ignore_errors=True)
+
+    # -- what happens ------------------------------------------------------------------------------------------------
+
+    @initialize(what=st.sampled_from(["session", "session", "session", "import"]), trouble=_sealing)
+    def begin_somehow(self, what: str, trouble: Any) -> None:
+        """A recording begins, live or as an import that may be interrupted or meet another one."""
+        if what == "session":
+            return
+        self.is_import = True
+        with self._troubled(trouble, second=self._import) as interruption:
+            self._import()
+        if not (self.folder / "recording.json").exists() or interruption.has_come:
+            # One that was killed leaves a folder that is no recording.
+            if not (self.folder / "recording.json").exists():
+                shutil.rmtree(self.folder, ignore_errors=True)
+            with contextlib.suppress(ConfigError):
+                self._import()
+        disk = self._disk()
+        assert disk is not None
+        self.kept = [frame for _, frame in disk.frames() if frame is not None]
+        if len(self.kept) != 12:
+            raise Broken(f"12 lines were imported, {len(self.kept)} frames are there")
+        self.check()
+
+    def _import(self) -> None:
+        import_files(self.folder, LINES, segment_frames=5, threads=False, compiled=False)
+
+    @precondition(lambda self: self.session is None and not self.is_import)
+    @rule(trouble=_sealing, frames=st.integers(0, 4))
+    def begin(self, trouble: Any, frames: int) -> None:
+        """Record, after healing."""
+        session = self.session = Session(self.folder)
+
+        def act() -> None:
+            session.begin()
+            session.give(frames)
+            session.flush()
+
+        self._during(act, trouble)
+
+    @precondition(lambda self: self.session is not None)
+    @rule(trouble=_recording, frames=st.integers(1, 4), rotate=st.booleans())
+    def go_on(self, trouble: Any, frames: int, rotate: bool) -> None:
+        """Frames come, a segment ends."""
+        session = self.session
+        assert session is not None
+
+        def act() -> None:
+            session.give(frames)
+            if rotate:
+                session.rotate()
+            else:
+                session.flush()
+
+        self._during(act, trouble)
+
+    @precondition(lambda self: self.session is not None)
+    @rule(trouble=_sealing)
+    def seal(self, trouble: Any) -> None:
+        """A segment that has ended is sealed, while frames may come."""
+        assert self.session is not None
+        self._during(self.session.seal, trouble)
+
+    @precondition(lambda self: self.session is not None)
+    @rule(trouble=_sealing)
+    def stop(self, trouble: Any) -> None:
+        """The session ends in good order, if nothing comes between."""
+        session = self.session
+        assert session is not None
+        self._during(session.stop, trouble)
+        if self.session is not None:
+            self._leave()
+
+    @precondition(lambda self: self.session is not None)
+    @rule(given=st.integers(0, 2))
+    def die(self, given: int) -> None:
+        """Between two steps, with frames that have not been flushed."""
+        assert self.session is not None
+        interruption = Interruption(self.folder, 0, "kill")
+        with interruption.in_force():
+            self.session.give(given)
+            interruption.come_to("now")
+        self._leave()
+        self.check()
+
+    @precondition(lambda self: (self.folder / "recording.json").exists())
+    @rule(name=st.sampled_from([*COMMANDS, "compact", "recover"]), trouble=_rewriting)
+    def care(self, name: str, trouble: Any) -> None:
+        """One of the commands, alone or while a session holds the folder."""
+        if self.session is not None:
+            before = scratch_of(self.folder)
+            with contextlib.suppress(RecordingLocked), FolderLock(self.folder):
+                raise Broken(f"{name} could lock a folder that is being recorded to")
+            if scratch_of(self.folder) != before:
+                raise Broken("a command that is refused changes nothing")
+            return
+        disk = self._disk()
+        refusal: BaseException | None = None
+
+        def act() -> None:
+            nonlocal refusal
+            with FolderLock(self.folder):
+                try:
+                    COMMANDS[name](self.folder)
+                except ENDS as exc:
+                    refusal = exc
+
+        with self._troubled(trouble, second=act) as interruption:
+            act()
+        if name == "prune":
+            self.may_be_pruned = True
+        if not interruption.has_come and not self.flipped and disk is not None:
+            self._check_outcome(name, refusal, disk)
+        self.check()
+
+    def _check_outcome(self, name: str, refusal: BaseException | None, before: Disk) -> None:
+        """Undisturbed, a command does what it is for, or says why it cannot."""
+        if refusal is None:
+            if needs_recovery(self.folder):
+                raise Broken(f"{name} went through, and the folder needs healing")
+            self.check_tidy()
+            return
+        text = str(refusal)
+        is_meant = (
+            name != "recover" and "is not sealed: run `tickdeck recover" in text and self._is_unsealed(before)
+        ) or (name == "renormalize" and "holds no raw frames of segment" in text and self.may_be_pruned)
+        if not is_meant or not isinstance(refusal, TickdeckError) or "\n" in text:
+            raise Broken(f"{name} failed: {refusal!r}") from refusal
+
+    def _is_unsealed(self, before: Disk) -> bool:
+        return before.status == "running" or bool(before.journals)
+
+    @precondition(lambda self: self.folder.is_dir())
+    @rule(name=st.sampled_from(THEIRS))
+    def somebody_puts_a_file(self, name: str) -> None:
+        """Whoever looks after the folder keeps notes and copies in it."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = f"{name} {len(self.theirs)}".encode()
+        path.write_bytes(content)
+        self.theirs[name] = content
+
+    @precondition(lambda self: self.session is None and not self.flipped)
+    @rule(pick=st.integers(0, 1000), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+    def flip(self, pick: int, place: float, bit: int) -> None:
+        """A bit of a sealed file turns over."""
+        disk = self._disk()
+        if disk is None:
+            return
+        files = sorted(disk.files - disk.resume)
+        if not files:
+            return
+        path = self.folder / files[pick % len(files)]
+        content = path.read_bytes()
+        self.flipped[path] = content
+        damaged = bytearray(content)
+        damaged[int(place * len(damaged))] ^= 1 << bit
+        path.write_bytes(damaged)
+        self.check()
+
+    @precondition(lambda self: self.flipped)
+    @rule()
+    def mend(self) -> None:
+        """A sound copy is put in its place, if it is still there."""
+        for path, content in self.flipped.items():
+            if path.exists():
+                path.write_bytes(content)
+        self.flipped.clear()
+        if self.folder.exists():
+            self.check()
+
+    @precondition(lambda self: (self.folder / "recording.json").exists() and len(self.readers) < 3)
+    @rule(kind=st.sampled_from(["frames", "messages", "growing"]))
+    def open_reader(self, kind: str) -> None:
+        """Somebody begins to read."""
+        if kind == "growing":
+            growing = GrowingRecording(self.folder)
+            self.readers.append((kind, growing.read(), 0))
+        else:
+            recording = Recording.open(self.folder)
+            reader: Iterator[list[Any]] = recording.raw_frames() if kind == "frames" else recording.messages()
+            self.readers.append((kind, reader, 0))
+
+    @precondition(lambda self: self.readers)
+    @rule(pick=st.integers(0, 2), batches=st.integers(1, 3))
+    def read_on(self, pick: int, batches: int) -> None:
+        """And reads on: what comes is right, or one line says why it ends."""
+        kind, reader, seq = self.readers.pop(pick % len(self.readers))
+        for _ in range(batches):
+            try:
+                batch = next(reader)
+            except StopIteration:
+                return
+            except RecordingError as exc:
+                is_explained = (
+                    self.flipped
+                    or "went while the recording was open" in str(exc)
+                    or ("holds no raw frames of segment" in str(exc) and self.may_be_pruned)
+                )
+                if not is_explained or "\n" in str(exc):
+                    raise Broken(f"a reader of {kind} fails: {exc}") from exc
+                return
+            seq = self._check_read(kind, batch, seq)
+        self.readers.append((kind, reader, seq))
+
+    def _check_read(self, kind: str, batch: list[Any], seq: int) -> int:
+        if kind == "messages":
+            numbers = [message.capture_seq for message in batch]
+            if numbers != sorted(numbers) or (numbers and numbers[0] < seq - 1):
+                raise Broken(f"messages go back to frame {numbers[0]} after {seq}")
+            return int(numbers[-1]) + 1 if numbers else seq
+        known = self.kept + (self.session.given if self.session is not None else [])
+        if batch != known[seq : seq + len(batch)]:
+            raise Broken(f"a reader of {kind} was given others than frames {seq} to {seq + len(batch) - 1}")
+        return seq + len(batch)
+
+    # -- how it is done ----------------------------------------------------------------------------------------------
+
+    def _during(self, act: Callable[[], None], trouble: Any) -> None:
+        """Something that a session does; if it is interrupted, the session is over."""
+        session = self.session
+        assert session is not None
+        failure: BaseException | None = None
+        with self._troubled(trouble, second=lambda: Session(self.folder).begin()) as interruption:
+            try:
+                act()
+            except ENDS as exc:
+                failure = exc
+                if not interruption.has_come and not self.flipped:
+                    raise
+        if failure is not None or interruption.is_killed:
+            self._leave()
+        self.check()
+
+    @contextlib.contextmanager
+    def _troubled(self, trouble: Any, second: Callable[[], None]) -> Iterator[Interruption]:
+        """Let what was drawn happen; meanwhile somebody looks, and a second writer tries to come in."""
+        if trouble is None:
+            yield Interruption(self.folder)
+            return
+        (at, count), fault = trouble
+
+        def look() -> None:
+            if not self.is_import or self.kept:
+                self.check(is_under_way=True)
+            if (
+                (self.folder / "recording.lock").exists()
+                and self.session is not None
+                and self.session.journal is not None
+            ):
+                with contextlib.suppress(RecordingLocked):
+                    second()
+                    raise Broken("a second writer came in")
+
+        interruption = Interruption(self.folder, at, fault, count=count, look=look)
+        with interruption.in_force():
+            try:
+                yield interruption
+            except ENDS:
+                if not interruption.has_come and not self.flipped:
+                    raise
+
+    def _leave(self) -> None:
+        """The session is over; what it had flushed stays, and perhaps what it had not."""
+        assert self.session is not None
+        session, self.session = self.session, None
+        session.leave()
+        disk = self._disk()
+        if disk is None:
+            return
+        found = [frame for _, frame in disk.frames()]
+        base = len(self.kept)
+        if session.given:
+            base = session.given[0].capture_seq
+        self._take_statement(found[: base + session.flushed][:base])
+        kept = self.kept + session.given[: len(found) - len(self.kept)]
+        if len(kept) < len(self.kept) + session.flushed:
+            raise Broken(f"{session.flushed} frames were flushed, {len(found) - len(self.kept)} are on the disk")
+        self.kept = kept
+        self.is_cut = self.is_cut or disk.is_cut
+
+    def _take_statement(self, found: list[Frame | None]) -> None:
+        """Whoever healed the folder has stated a loss, if a session had been cut, and only then."""
+        extra = [frame for frame in found[len(self.kept) :] if frame is not None]
+        if not extra:
+            return
+        if events_in(extra) != ["lost", "session_end"] or len(extra) != 2 or not self.is_cut:
+            raise Broken(f"frames came from nowhere: {extra}" + ("" if self.is_cut else ", though no session was cut"))
+        self.kept += extra
+        self.is_cut = False
+
+    def _disk(self) -> Disk | None:
+        """What is there; None before there is a manifest."""
+        return Disk(self.folder, self.cache, self.flipped) if (self.folder / "recording.json").exists() else None
+
+    # -- what must hold ----------------------------------------------------------------------------------------------
+
+    def check(self, *, is_under_way: bool = False) -> None:
+        """The frames that are there, and the files of others."""
+        for name, content in self.theirs.items():
+            path = self.folder / name
+            if not path.is_file() or path.read_bytes() != content:
+                raise Broken(f"{name}, which is somebody's own, is gone")
+        disk = self._disk()
+        if disk is None:
+            if self.kept:
+                raise Broken("the manifest is gone")
+            return
+        found = list(disk.frames())
+        if [seq for seq, _ in found] != list(range(len(found))):
+            raise Broken(f"frames are numbered {[seq for seq, _ in found]}")
+        session = self.session
+        frames = [frame for _, frame in found]
+        if session is None or not session.given:
+            self._take_statement(frames)
+            given: list[Frame] = []
+        else:
+            self._take_statement(frames[: session.given[0].capture_seq])
+            given = session.given
+        expected = self.kept + given
+        least = len(self.kept) + (session.flushed if session is not None else 0)
+        if not least <= len(frames) <= len(expected):
+            raise Broken(f"{len(frames)} frames are there, expected {least} to {len(expected)}")
+        for frame, right in zip(frames, expected, strict=False):
+            if frame is not None and frame != right:
+                raise Broken(f"frame {right.capture_seq} is another: {frame}, expected {right}")
+        if None in frames and not self.may_be_pruned:
+            raise Broken("raw frames are gone that nobody pruned")
+        if session is None and not is_under_way and not self.is_import and self.is_cut != disk.is_cut:
+            raise Broken(f"a session was {'cut' if self.is_cut else 'ended well'}, and the folder says otherwise")
+
+    @precondition(lambda self: (self.folder / "recording.json").exists())
+    @rule()
+    def check_verified(self) -> None:
+        """`verify` calls nothing sound that is not, and everything that is."""
+        result = verify(self.folder)
+        if not self.flipped and not result.is_sound:
+            raise Broken(f"verify: {'; '.join(result.problems)}")
+        if result.is_sound:
+            known = self.kept + (self.session.given if self.session is not None else [])
+            segments = result.manifest.segments
+            count = segments[-1].capture_seq_last + 1 if segments else 0
+            if count and result.manifest.digest != digest_of(known[:count], result.manifest.sources):
+                raise Broken("verify says sound of other frames than were recorded")
+            if self.flipped and any(path.exists() for path in self.flipped):
+                named = names_in(self.folder)
+                if any(path.relative_to(self.folder).as_posix() in named for path in self.flipped):
+                    raise Broken("verify says sound of a file with a flipped bit")
+
+    def check_tidy(self) -> None:
+        """What was healed or rewritten is made of what its manifest names, what was set aside, and what others put there."""
+        left = scratch_of(self.folder) - set(self.theirs)
+        if left:
+            raise Broken(f"left over: {sorted(left)}")
+        named = names_in(self.folder)
+        for path in self.folder.rglob("*"):
+            name = path.relative_to(self.folder).as_posix()
+            is_known = name in named or name in self.theirs or name.startswith("set-aside/")
+            if path.is_file() and "/" in name and not is_known:
+                raise Broken(f"left over: {name}")
+
+
+def names_in(folder: Path) -> set[str]:
+    """The files that the manifest names."""
+    manifest = read_manifest(folder)
+    files = [file.path for segment in manifest.segments for file in segment.files]
+    return {*files, *([] if manifest.resume is None else [manifest.resume.path])}
+
+
+def run(sequences: int, *, steps: int = 14, seed: int | None = None) -> None:
+    """Run so many sequences; raises what the first one that fails says, shrunk."""
+    machine = StorageMachine
+    machine._hypothesis_internal_use_seed = seed  # type: ignore[attr-defined]
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=sequences,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            report_multiple_bugs=False,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
