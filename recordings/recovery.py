@@ -290,6 +290,7 @@ def _last_sealed_frame(folder: Path, manifest: Manifest) -> Frame | None:
             last = batch[-1]
     if last is not None and last.capture_seq == segment.capture_seq_last:
         return last
-    event = "unknown" if manifest.status == "running" else "session_end"
-    ts = segment.ts_recv_last
-    return Frame(segment.capture_seq_last, ts, ts, "", -1, 0, CONTROL, control_payload(event))
+    # A session ends its segment, so where one holds an end it ends with it.
+    has_ended = manifest.status != "running" or segment.counts.get("event_session_end", 0) > 0
+    payload = control_payload("session_end" if has_ended else "unknown")
+    return Frame(segment.capture_seq_last, segment.ts_recv_last, segment.ts_recv_last, "", -1, 0, CONTROL, payload)

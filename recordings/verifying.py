@@ -137,7 +137,7 @@ def _check_journals(recording: Recording, result: Verification) -> None:
         damaged = [(begin, end) for begin, end in reader.unread if begin < reader.good_bytes]
         for begin, end in damaged:
             result.problems.append(f"{name} cannot be read from byte {begin:,} to {end:,}: {reader.problem}")
-        if reader.problem and not damaged and not reader.left_bytes:
+        if reader.problem and not damaged and not reader.left_bytes and reader.path.stat().st_size:
             result.problems.append(f"{name}: {reader.problem}")
         elif reader.left_bytes:
             result.notes.append(f"{name} ends with {reader.left_bytes:,} bytes that are no whole batch")

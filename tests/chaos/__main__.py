@@ -1,12 +1,14 @@
 """
-`python -m tests.chaos`: all of it, in about ten minutes, as a table.
+`python -m tests.chaos`: all of it, in about half an hour, as a table.
 
 Example:  python -m tests.chaos --seed 7 --only "random kills"
 """
 
 from __future__ import annotations
 
+import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,12 +21,15 @@ from pathlib import Path
 
 import click
 
-from tests.chaos import clocks, disks, faults, kills
-from tests.chaos.bench import Mount
+from tests.chaos import clocks, disks, faults, kills, rewrites
+from tests.chaos.bench import ROOT, Mount, check
 from toolkit.rng import fresh_seed
 
 #: Kills of one recording before the next is begun.
 KILLS_EACH = 10
+NEED_MOUNT = (*disks.NEED_MOUNT, *rewrites.NEED_MOUNT)
+#: Sequences of the machine that one process tries.
+SEQUENCES_EACH = 500
 STEPS_EACH = 8
 
 
@@ -48,8 +53,11 @@ class Row:
     failures: int = 0
 
 
-def jobs(seed: str, kill_count: int, can_mount: bool) -> Iterator[Job]:
+def jobs(seed: str, kill_count: int, sequence_count: int, can_mount: bool) -> Iterator[Job]:
     """Everything there is, the longest first."""
+    for number in range(-(-sequence_count // SEQUENCES_EACH)):
+        count = min(SEQUENCES_EACH, sequence_count - number * SEQUENCES_EACH)
+        yield Job("sequences of commands", partial(_sequences, count), f"{seed}/{number}")
     yield Job("half-open silence", faults.SCENARIOS["half-open silence"], seed)
     for number in range(-(-kill_count // KILLS_EACH)):
         count = min(KILLS_EACH, kill_count - number * KILLS_EACH)
@@ -61,10 +69,19 @@ def jobs(seed: str, kill_count: int, can_mount: bool) -> Iterator[Job]:
         for start in range(0, len(steps), STEPS_EACH):
             some = steps[start : start + STEPS_EACH]
             yield Job(name, partial(_steps, function, some), f"{seed}/{some[0]}")
-    for scenarios in (faults.SCENARIOS, disks.SCENARIOS, clocks.SCENARIOS):
+    for scenarios in (faults.SCENARIOS, disks.SCENARIOS, rewrites.SCENARIOS, clocks.SCENARIOS):
         for name, scenario in scenarios.items():
-            if name != "half-open silence" and (can_mount or name not in disks.NEED_MOUNT):
+            if name != "half-open silence" and (can_mount or name not in NEED_MOUNT):
                 yield Job(name, scenario, seed)
+
+
+def _sequences(count: int, work: Path, seed: object) -> int:
+    """In a process of its own: what happens there is watched over by hooks of the whole process."""
+    number = random.Random(str(seed)).randrange(1 << 32)
+    command = [sys.executable, "-m", "tests.chaos.storage_machine", str(count), str(number)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    check(result.returncode == 0, f"seed {number} of {count} sequences: {result.stdout}{result.stderr}")
+    return count
 
 
 def _kills(count: int, work: Path, seed: object) -> kills.Toll:
@@ -80,18 +97,19 @@ def _steps(
 @click.command()
 @click.option("--seed", help="Decides every random choice; printed, so that a run can be repeated.")
 @click.option("--kills", "kill_count", default=200, show_default=True, help="SIGKILLs at random instants.")
+@click.option("--sequences", "sequence_count", default=10_000, show_default=True, help="Random sequences of commands.")
 @click.option("--only", help="Only scenarios whose name contains this.")
 @click.option("--workers", default=2, show_default=True, help="Scenarios at a time.")
 @click.option("--keep", is_flag=True, help="Keep the folders of failures.")
-def main(seed: str | None, kill_count: int, only: str | None, workers: int, keep: bool) -> None:
+def main(seed: str | None, kill_count: int, sequence_count: int, only: str | None, workers: int, keep: bool) -> None:
     """Kill, starve and lie to a recorder, and see that nothing flushed is lost."""
     seed = seed or str(fresh_seed() % 1_000_000)
     click.echo(f"seed {seed}; repeat with --seed {seed}")
     root = Path(tempfile.mkdtemp(prefix="tickdeck-chaos-"))
     can_mount = Mount.is_allowed(root)
     if not can_mount:
-        click.echo(f"no file system can be mounted here, so not run: {', '.join(disks.NEED_MOUNT)}")
-    chosen = [job for job in jobs(seed, kill_count, can_mount) if only is None or only in job.name]
+        click.echo(f"no file system can be mounted here, so not run: {', '.join(NEED_MOUNT)}")
+    chosen = [job for job in jobs(seed, kill_count, sequence_count, can_mount) if only is None or only in job.name]
     table: dict[str, Row] = {}
     began = time.monotonic()
     with ThreadPoolExecutor(workers) as pool:
@@ -115,6 +133,9 @@ def main(seed: str | None, kill_count: int, only: str | None, workers: int, keep
                 tolls.setdefault(job.name, kills.Toll()).add(said)
                 said = tolls[job.name]
                 row.count = said.kills
+            elif isinstance(said, int):
+                row.count += said - 1
+                said = f"{row.count:,} sequences"
             row.said = str(said)
     if not keep:
         shutil.rmtree(root, ignore_errors=True)

@@ -347,6 +347,10 @@ class Mount:
         """Nothing may be written any more."""
         self._run("mount", "-o", "remount,ro", str(self.place))
 
+    def read_write(self) -> None:
+        """It may be again."""
+        self._run("mount", "-o", "remount,rw", str(self.place))
+
     @staticmethod
     def _run(*command: str) -> None:
         subprocess.run(command, check=True, capture_output=True, timeout=DEADLINE_S)

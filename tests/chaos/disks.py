@@ -17,7 +17,7 @@ from tests.chaos.faults import LINKS, QUICK, ended, failed, sound
 ROOM = 96 << 10
 
 
-def _fill(place: Path, room: int) -> Path:
+def fill(place: Path, room: int) -> Path:
     """A file that leaves so much of a file system."""
     ballast = place / "ballast"
     disk = os.statvfs(place)
@@ -31,7 +31,7 @@ def disk_full(work: Path, seed: object) -> str:
     with Bench.open(work, seed=seed) as bench, Mount(work / "disk", "8m") as disk:
         recorder = bench.record(disk.place / "tape", *QUICK)
         recorder.until_recording(50_000)
-        ballast = _fill(disk.place, ROOM)
+        ballast = fill(disk.place, ROOM)
         failed(recorder, "cannot be written", "No space left on device", "make room")
         written = truth.rows_on_disk(recorder.folder)
         check(cli("recover", recorder.folder).returncode == 1, "recover on a full disk says so")
@@ -53,7 +53,7 @@ def disk_full_at_rotation(work: Path, seed: object) -> str:
     with Bench.open(work, seed=seed) as bench, Mount(work / "disk", "8m") as disk:
         recorder = bench.record(disk.place / "tape", *QUICK, "--rotate", "1s")
         recorder.until(lambda: len(read_or_nothing(recorder.folder)) > 1, "two segments are sealed")
-        ballast = _fill(disk.place, ROOM)
+        ballast = fill(disk.place, ROOM)
         failed(recorder, "No space left on device")
         written = truth.rows_on_disk(recorder.folder)
         ballast.unlink()
@@ -75,7 +75,7 @@ def disk_nearly_full(work: Path, seed: object) -> str:
     with Bench.open(work, seed=seed) as bench, Mount(work / "disk", "8m") as disk:
         recorder = bench.record(disk.place / "tape", *QUICK, "--keep-free-mib", "3")
         recorder.until_recording(50_000)
-        _fill(disk.place, 2 << 20)
+        fill(disk.place, 2 << 20)
         failed(recorder, "MiB free", "make room")
         check(read_manifest(recorder.folder).status == "sealed", "it is sealed")
         return sound(bench, recorder.folder)

@@ -1,5 +1,6 @@
 """
-Random sequences of everything that writes into a recording, interrupted anywhere, with onlookers.
+`python -m tests.chaos.storage_machine 10000 7`: so many random sequences of everything that writes into a recording,
+interrupted anywhere, with onlookers; decided by a seed.
 
 After every step the frames kept are exactly those that were flushed, in order, once, but for what `prune` gave up and
 the statements of what a crash may have cost; `verify` says "sound" of nothing less; what others put there is there.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -371,8 +373,9 @@ class StorageMachine(RuleBasedStateMachine):
                 act()
             except ENDS as exc:
                 failure = exc
-                if not interruption.has_come and not self.flipped:
+                if not interruption.has_come and not self.flipped and not session.is_doomed:
                     raise
+        session.is_doomed = session.is_doomed or interruption.has_come
         if failure is not None or interruption.is_killed:
             self._leave()
         self.check()
@@ -385,7 +388,16 @@ class StorageMachine(RuleBasedStateMachine):
             return
         (at, count), fault = trouble
 
+        seen: list[Broken] = []
+
         def look() -> None:
+            try:
+                look_around()
+            except Broken as exc:
+                seen.append(exc)  # else whoever is interrupted might keep it to itself
+                raise
+
+        def look_around() -> None:
             if not self.is_import or self.kept:
                 self.check(is_under_way=True)
             if (
@@ -404,6 +416,8 @@ class StorageMachine(RuleBasedStateMachine):
             except ENDS:
                 if not interruption.has_come and not self.flipped:
                     raise
+        if seen:
+            raise seen[0]
 
     def _leave(self) -> None:
         """The session is over; what it had flushed stays, and perhaps what it had not."""
@@ -514,10 +528,9 @@ def names_in(folder: Path) -> set[str]:
 
 def run(sequences: int, *, steps: int = 14, seed: int | None = None) -> None:
     """Run so many sequences; raises what the first one that fails says, shrunk."""
-    machine = StorageMachine
-    machine._hypothesis_internal_use_seed = seed  # type: ignore[attr-defined]
+    StorageMachine._hypothesis_internal_use_seed = seed
     run_state_machine_as_test(
-        machine,
+        StorageMachine,
         settings=settings(
             max_examples=sequences,
             stateful_step_count=steps,
@@ -528,3 +541,7 @@ def run(sequences: int, *, steps: int = 14, seed: int | None = None) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+if __name__ == "__main__":
+    run(int(sys.argv[1]), seed=int(sys.argv[2]))

@@ -65,12 +65,14 @@ class Session:
     Attributes:
         given: Frames handed to the journal so far.
         flushed: How many of them the journal has said to have written.
+        is_doomed: Something went wrong in it, which a later call may tell.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.given: list[Frame] = []
         self.flushed = 0
+        self.is_doomed = False
         self.journal: JournalWriter | None = None
         self._closed: list[int] = []
         self._number = 0
@@ -98,8 +100,8 @@ class Session:
         self._next_seq = segments[-1].capture_seq_last + 1 if segments else 0
         self.journal = self._journal()
 
-    def _journal(self, after: JournalWriter | None = None) -> JournalWriter:
-        return JournalWriter(self.folder, self._number, after=after, on_written=self._note)
+    def _journal(self) -> JournalWriter:
+        return JournalWriter(self.folder, self._number, on_written=self._note)
 
     def _note(self, first_seq: int, last_seq: int, _: bytes) -> None:
         if not self._is_over:
@@ -130,7 +132,8 @@ class Session:
         if before.frame_count:
             self._closed.append(self._number)
             self._number += 1
-            self.journal = self._journal(before)
+            # Opened first, as `record` does; what comes of the two at one time would depend on the machine.
+            self.journal = self._journal()
             before.close()
 
     def seal(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import clocks, disks, faults, kills
+from tests.chaos import clocks, disks, faults, kills, rewrites
 from tests.chaos.bench import Mount
 
 SEED = 20_261_122
@@ -38,6 +38,15 @@ SCENARIOS = {
     for name, scenario in module.SCENARIOS.items()
     if name not in LONG
 }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", rewrites.SCENARIOS)
+def test_a_rewrite_that_is_killed_or_refused_costs_nothing(name: str, tmp_path: Path) -> None:
+    """Commands as processes, one after another; a disk that refuses is told of in one line."""
+    if name in rewrites.NEED_MOUNT and not Mount.is_allowed(tmp_path):
+        pytest.skip("this user may not mount a file system")
+    rewrites.SCENARIOS[name](tmp_path / "work", SEED)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -430,3 +430,30 @@ def test_recovery_may_fail_at_any_instant_and_run_again(fault: str, every: int, 
             assert {path.name for path in (folder / "set-aside").iterdir()} <= {
                 path.name for path in (tmp_path / "model" / "set-aside").iterdir()
             } | {"recording.json.tmp"}
+
+
+def test_a_damaged_end_of_what_is_sealed_keeps_nobody_from_going_on(tmp_path: Path) -> None:
+    """Whether its session ended, the manifest's counts say; what is damaged stays so, and what follows is sealed."""
+    for last, expected in ((end(2), []), (frame(2), ["lost", "session_end"])):
+        folder = tape(tmp_path / f"tape-{len(expected)}")
+        journal(folder, 0, [frame(0), frame(1), last])
+        Sealer(folder).seal(0)
+        path = folder / "raw" / "000000.parquet"
+        content = path.read_bytes()
+        path.write_bytes(content[:40] + b"\x00\x01\x02" + content[43:])
+        heal(folder)
+        assert not verify(folder).is_sound
+        path.write_bytes(content)
+        assert verify(folder).problems == []
+        assert said(folder)[-2:] == (expected or ["session_end"])
+
+
+def test_a_journal_without_a_byte_is_no_damage(tmp_path: Path) -> None:
+    """It was opened when the recorder died."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, [frame(0)])
+    journal_path(folder, 1).write_bytes(b"")
+    assert verify(folder).problems == []
+    heal(folder)
+    assert said(folder) == ["lost", "session_end"]
+    assert verify(folder).problems == []
