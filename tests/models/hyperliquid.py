@@ -7,98 +7,37 @@ set; the model itself remembers when it truly happened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from decimal import Decimal
 from random import Random
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import msgspec
 
-from tests.models.machine import BEGIN_NS, SECOND, Line, Model
-from toolkit.account_messages import AccountEvent, AccountEventKind, Fill, FundingPayment, OrderState, OrderUpdate
-from toolkit.messages import EventKind, FundingInfo, FundingKind, StreamEvent, Trade
+from tests.models.hyperliquid_book import (
+    DAY,
+    HOUR,
+    JUNK,
+    NEAR_NS,
+    OTHER,
+    PAIRS,
+    PERP,
+    SPOT,
+    STATES,
+    UNSURE_NS,
+    USER,
+    Book,
+    Order,
+    in_tenths,
+    trade_key,
+)
+from tests.models.hyperliquid_odd import odd_answer, odd_entry, odd_frame
+from tests.models.hyperliquid_truth import broken_invariants, differences
+from tests.models.machine import SECOND, Line, Model
 from toolkit.protocol import ProtocolOptions, RestCall, VenueProtocol
 from toolkit.venue import find_venue
 
 __all__ = ["HyperliquidModel"]
-
-USER: Final = "0x" + "a1" * 20
-OTHER: Final = "0x" + "b2" * 20
-PERP, SPOT = "BTC", "@107"
-PAIRS: Final = {PERP: "BTC-USD", SPOT: "HYPE-USDC"}
-DAY: Final = 86_400 * SECOND
-HOUR: Final = 3600 * SECOND
-#: What is closer than this to the moment of a subscription may be counted on either side of it.
-_NEAR_NS: Final = 2 * SECOND
-#: The same where the venue's clock was set meanwhile.
-_UNSURE_NS: Final = 120 * SECOND
-_STATES: Final = ("allDexsClearinghouseState", "spotState", "openOrders")
-#: Junk that the account's rows are told from by.
-_JUNK: Final = "0xjunk"
-
-
-def _text(tenths: int) -> str:
-    return str(Decimal(tenths) / 10)
-
-
-@dataclass
-class _Book:
-    """One coin's book, trades and settlements."""
-
-    coin: str
-    bids: dict[int, int]
-    asks: dict[int, int]
-    #: Trades with the true time of each, oldest first.
-    trades: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-    settled: list[dict[str, Any]] = field(default_factory=list)
-    pushed: dict[str, int] = field(default_factory=dict)
-    best: Any = None
-
-    def levels(self, count: int) -> list[list[dict[str, Any]]]:
-        sides = (sorted(self.bids.items(), reverse=True), sorted(self.asks.items()))
-        return [[{"px": str(px), "sz": _text(sz), "n": 1 + px % 3} for px, sz in side[:count]] for side in sides]
-
-
-@dataclass
-class _Order:
-    """One order of the account; sizes in tenths, true times in ns."""
-
-    oid: int
-    side: str
-    price: int
-    size: int
-    left: int
-    placed_ms: int
-    status: str = "open"
-    status_ms: int = 0
-    true_ns: int = 0
-    is_tpsl: bool = False
-
-    @property
-    def is_open(self) -> bool:
-        return self.status in ("open", "triggered")
-
-    def wire(self) -> dict[str, Any]:
-        told = 0 if self.is_tpsl else self.size
-        left = 0 if self.is_tpsl else self.left
-        return {
-            "coin": PERP,
-            "side": self.side,
-            "limitPx": str(self.price),
-            "sz": _text(left),
-            "oid": self.oid,
-            "timestamp": self.placed_ms,
-            "origSz": _text(told),
-        }
-
-    def row(self) -> dict[str, Any]:
-        return {"order": self.wire(), "status": self.status, "statusTimestamp": self.status_ms}
-
-    def listed(self) -> dict[str, Any]:
-        kind = {"orderType": "Take Profit Market" if self.is_tpsl else "Limit", "tif": None if self.is_tpsl else "Gtc"}
-        trigger = {"isTrigger": True, "triggerPx": str(self.price), "reduceOnly": True} if self.is_tpsl else {}
-        return {**self.wire(), **kind, **trigger, "isPositionTpsl": self.is_tpsl}
 
 
 class HyperliquidModel(Model):
@@ -114,18 +53,24 @@ class HyperliquidModel(Model):
     def __init__(self, rng: Random) -> None:
         super().__init__(rng)
         self._rng = rng
+        #: What is recorded: both coins, or the one that one reply names.
+        self.pairs = PAIRS if rng.random() < 0.8 else {PERP: PAIRS[PERP]}
         self.books = {
-            coin: _Book(
+            coin: Book(
                 coin,
                 {base - 1 - number: rng.randint(1, 50) for number in range(26)},
                 {base + number: rng.randint(1, 50) for number in range(26)},
             )
             for coin, base in ((PERP, 1000), (SPOT, 300))
         }
+        #: Coins of which a subscriber is sent no old trades, since there are none; and whether an order of long ago has
+        #: a status that nobody knows.
+        self.quiet_coins = {coin for coin in PAIRS if rng.random() < 0.3}
+        self.has_unknown_order = rng.random() < 0.5
         self.terms = {"szDecimals": 5, "maxLeverage": 50}
         self._tid = 10**14
         self._oid = 1000
-        self.orders: dict[int, _Order] = {}
+        self.orders: dict[int, Order] = {}
         self.fills: list[tuple[int, dict[str, Any]]] = []
         self.payments: list[tuple[int, dict[str, Any]]] = []
         self.ledger: list[tuple[int, dict[str, Any]]] = []
@@ -135,12 +80,13 @@ class HyperliquidModel(Model):
         self.is_quiet = False
         #: True times at which the account and each coin's trades were first, or last, subscribed.
         self.watched_ns = 0
+        self.is_begun = False
         self._trades_since: dict[str, int] = {}
         #: Trades that have reached the client, and whether they were history; None where that may be either.
         self.delivered_trades: dict[tuple[str, int, int, str], bool | None] = {}
         #: The newest settlement that an answer which reached the client could hold.
-        self._settled_until: dict[str, int] = {}
-        self._vanished: set[str] = set()
+        self.settled_until: dict[str, int] = {}
+        self.vanished: set[str] = set()
         self._hour_ns = 0
         self._clock_was_set = False
         self._state_ns = 0
@@ -171,7 +117,7 @@ class HyperliquidModel(Model):
     def make_protocol(self) -> VenueProtocol:
         if not self.fills:
             self._live_before()
-        options = ProtocolOptions(pairs=tuple(PAIRS.values()), accounts=(USER,))
+        options = ProtocolOptions(pairs=tuple(self.pairs.values()), accounts=(USER,))
         return find_venue("hyperliquid").make_protocol(options)
 
     # -- what happens ------------------------------------------------------------------------------------------
@@ -198,7 +144,7 @@ class HyperliquidModel(Model):
         book = self.books[SPOT]
         rows = [self._new_trade(book, rng) for _ in range(2)]
         for number, row in enumerate(rows):
-            row |= {"tid": 0, "hash": "0x" + "0" * 64, "px": str(300 + number)}
+            row |= {"tid": 0, "hash": "0x" + "0" * 64, "px": str(300 + number), "time": rows[0]["time"]}
         self._send_trades(book, rows)
 
     def place(self, rng: Random) -> None:
@@ -249,7 +195,7 @@ class HyperliquidModel(Model):
             "lid": rng.randrange(10**6),
             "liquidator": USER,
             "liquidated_user": OTHER,
-            "liquidated_ntl_pos": _text(rng.randint(10, 10**6)),
+            "liquidated_ntl_pos": in_tenths(rng.randint(10, 10**6)),
             "liquidated_account_value": "1.5",
         }
         for line in self._listening("userEvents"):
@@ -263,16 +209,20 @@ class HyperliquidModel(Model):
 
     def change_terms(self, rng: Random) -> None:
         """The venue changes an instrument's terms."""
+        #: Coins of which a subscriber is sent no old trades, since there are none; and whether an order of long ago has
+        #: a status that nobody knows.
+        self.quiet_coins = {coin for coin in PAIRS if rng.random() < 0.3}
+        self.has_unknown_order = rng.random() < 0.5
         self.terms = {"szDecimals": rng.randint(1, 5), "maxLeverage": rng.choice([3, 10, 40, 50])}
 
-    def _new_trade(self, book: _Book, rng: Random) -> dict[str, Any]:
+    def _new_trade(self, book: Book, rng: Random) -> dict[str, Any]:
         # A hash of two orders: it may come again at another time.
         self._tid = self._tid + rng.randint(1, 10**6) if rng.random() < 0.95 else self._tid
         row = {
             "coin": book.coin,
             "side": rng.choice("AB"),
             "px": str(max(book.bids)),
-            "sz": _text(rng.randint(1, 90)),
+            "sz": in_tenths(rng.randint(1, 90)),
             "time": self.now_ns // 1_000_000,
             "tid": self._tid,
             "hash": "0x" + "1" * 64,
@@ -281,21 +231,21 @@ class HyperliquidModel(Model):
         self.machine.true_ns += 1_000_000
         return row
 
-    def _new_order(self, side: str, price: int, size: int) -> _Order:
+    def _new_order(self, side: str, price: int, size: int) -> Order:
         self._oid += 1
         now_ms = self.now_ns // 1_000_000
-        order = _Order(self._oid, side, price, size, size, now_ms, status_ms=now_ms, true_ns=self.machine.true_ns)
+        order = Order(self._oid, side, price, size, size, now_ms, status_ms=now_ms, true_ns=self.machine.true_ns)
         self.orders[order.oid] = order
         return order
 
-    def _open_order(self, rng: Random) -> _Order | None:
+    def _open_order(self, rng: Random) -> Order | None:
         orders = [order for order in self.orders.values() if order.is_open and order.left]
         return rng.choice(orders) if orders else None
 
-    def _end(self, order: _Order, status: str) -> None:
+    def _end(self, order: Order, status: str) -> None:
         order.status, order.status_ms, order.true_ns = status, self.now_ns // 1_000_000, self.machine.true_ns
 
-    def _trade_order(self, order: _Order, tenths: int) -> None:
+    def _trade_order(self, order: Order, tenths: int) -> None:
         self._tid += 7
         before, size = self.position, Decimal(tenths) / 10
         after = before + (size if order.side == "B" else -size)
@@ -327,6 +277,9 @@ class HyperliquidModel(Model):
             "tid": self._tid,
             "feeToken": "USDC",
         }
+        if self._tid % 3 == 0:
+            # It traded with somebody whose position was closed by force; the account's own never is.
+            row["liquidation"] = {"liquidatedUser": OTHER, "markPx": "1", "method": "market"}
         self.fills.append((self.machine.true_ns, row))
         order.left -= tenths
         if not order.left:
@@ -334,13 +287,19 @@ class HyperliquidModel(Model):
 
     def _pay(self, tenths: int) -> None:
         self.machine.true_ns += 1_000_000
-        row = {"time": self.now_ns // 1_000_000, "coin": PERP, "usdc": _text(tenths), "szi": "1", "fundingRate": "0.1"}
+        row = {
+            "time": self.now_ns // 1_000_000,
+            "coin": PERP,
+            "usdc": in_tenths(tenths),
+            "szi": "1",
+            "fundingRate": "0.1",
+        }
         self.payments.append((self.machine.true_ns, row))
         self.cash += Decimal(tenths) / 10
 
     def _book_ledger(self, tenths: int) -> None:
         self.machine.true_ns += 1_000_000
-        delta = {"type": "deposit", "usdc": _text(tenths)}
+        delta = {"type": "deposit", "usdc": in_tenths(tenths)}
         row = {"time": self.now_ns // 1_000_000, "hash": f"0x{len(self.ledger):x}", "delta": delta}
         self.ledger.append((self.machine.true_ns, row))
         self.cash += Decimal(tenths) / 10
@@ -354,6 +313,7 @@ class HyperliquidModel(Model):
     # -- what is sent of it ------------------------------------------------------------------------------------
 
     def opened(self, line: Line) -> None:
+        self.is_begun = True
         if line.role == "user-0" and not self.watched_ns:
             self.watched_ns = self.machine.true_ns
 
@@ -385,30 +345,30 @@ class HyperliquidModel(Model):
             if line.is_open and f"{kind} {coin}" in line.state:
                 yield line
 
-    def _quote(self, book: _Book) -> dict[str, Any]:
+    def _quote(self, book: Book) -> dict[str, Any]:
         data = {"coin": book.coin, "time": self.now_ns // 1_000_000, "bbo": book.best}
         return {"channel": "bbo", "data": data}
 
-    def _depth(self, book: _Book, kind: str) -> dict[str, Any]:
+    def _depth(self, book: Book, kind: str) -> dict[str, Any]:
         more = {"fast": True} if kind == "fast" else {}
         levels = book.levels(5 if kind == "fast" else 20)
         data = {"coin": book.coin, "time": self.now_ns // 1_000_000, "levels": levels, **more}
         return {"channel": "l2Book", "data": data}
 
-    def _ctx(self, book: _Book) -> dict[str, Any]:
+    def _ctx(self, book: Book) -> dict[str, Any]:
         mark = {"markPx": str(max(book.bids)), "dayNtlVlm": "5"}
         if book.coin == PERP:
             ctx = {**mark, "funding": "0.0001", "oraclePx": mark["markPx"], "openInterest": "7", "premium": None}
             return {"channel": "activeAssetCtx", "data": {"coin": PERP, "ctx": ctx}}
         return {"channel": "activeSpotAssetCtx", "data": {"coin": book.coin, "ctx": mark}}
 
-    def _send_trades(self, book: _Book, rows: list[dict[str, Any]]) -> None:
+    def _send_trades(self, book: Book, rows: list[dict[str, Any]]) -> None:
         for line in self._listening("trades", book.coin):
             line.send({"channel": "trades", "data": rows})
 
     def _tell(
         self,
-        orders: list[_Order] | None = None,
+        orders: list[Order] | None = None,
         fills: list[tuple[int, dict[str, Any]]] | None = None,
         payments: list[tuple[int, dict[str, Any]]] | None = None,
         ledger: list[tuple[int, dict[str, Any]]] | None = None,
@@ -436,7 +396,7 @@ class HyperliquidModel(Model):
         self._send_states()
 
     def _send_states(self, *, is_repeat: bool = False) -> None:
-        for kind in _STATES:
+        for kind in STATES:
             state = self._state(kind)
             timeless = msgspec.json.encode(self._state(kind, time_ms=0))
             if is_repeat or self._said.get(kind) != timeless:
@@ -449,7 +409,7 @@ class HyperliquidModel(Model):
             rows = [order.listed() for order in self.orders.values() if order.is_open]
             return {"dex": "", "user": USER, "orders": rows}
         if kind == "spotState":
-            rows = [{"coin": coin, "total": _text(held), "hold": "0"} for coin, held in self.spot.items() if held]
+            rows = [{"coin": coin, "total": in_tenths(held), "hold": "0"} for coin, held in self.spot.items() if held]
             return {"user": USER, "spotState": {"balances": rows}}
         positions = []
         if self.position:
@@ -503,6 +463,8 @@ class HyperliquidModel(Model):
                 return [self._quote(self.books[coin])]
             case "trades":
                 self._trades_since[coin] = self.machine.true_ns
+                if coin in self.quiet_coins:
+                    return []
                 rows = [row for _, row in self.books[coin].trades[-30:]]
                 return [{"channel": "trades", "data": rows}]
             case "userFills":
@@ -511,7 +473,7 @@ class HyperliquidModel(Model):
                 return [self._snapshot(kind, "fundings", self.payments)]
             case "userNonFundingLedgerUpdates":
                 return [self._snapshot(kind, "nonFundingLedgerUpdates", self.ledger)]
-            case _ if kind in _STATES:
+            case _ if kind in STATES:
                 return [{"channel": kind, "data": self._state(kind)}]
             case _:
                 return []
@@ -522,8 +484,8 @@ class HyperliquidModel(Model):
         return {"channel": channel, "data": {"user": USER, name: newest_first, "isSnapshot": True}}
 
     def answer(self, call: RestCall) -> tuple[int, bytes]:
-        body = msgspec.json.decode(call.body)
-        match body["type"]:
+        asked = msgspec.json.decode(call.body)
+        match asked["type"]:
             case "meta":
                 entries = [{"name": "ETH", "szDecimals": 4, "maxLeverage": 25}, {"name": PERP, **self.terms}]
                 found: Any = {"universe": entries, "marginTables": [], "collateralToken": 0}
@@ -540,16 +502,23 @@ class HyperliquidModel(Model):
             case "historicalOrders":
                 rows = sorted(self.orders.values(), key=lambda order: order.true_ns, reverse=True)
                 found = [order.row() for order in rows]
+                if self.has_unknown_order:
+                    old = {**rows[-1].row(), "order": {**rows[-1].wire(), "oid": 7}, "status": "levitating"}
+                    found.append(old)
             case "orderStatus":
-                order = self.orders.get(body["oid"])
-                found = {"status": "order", "order": order.row()} if order is not None else {"status": "unknownOid"}
+                known = self.orders.get(asked["oid"])
+                found = {"status": "order", "order": known.row()} if known is not None else {"status": "unknownOid"}
             case "userFillsByTime":
-                found = [row for _, row in self.fills if row["time"] >= body["startTime"]][:2000]
+                found = [row for _, row in self.fills if row["time"] >= asked["startTime"]][:2000]
             case "fundingHistory":
-                found = [row for row in self.books[PERP].settled if row["time"] >= body["startTime"]][:500]
+                found = [row for row in self.books[PERP].settled if row["time"] >= asked["startTime"]][:500]
             case kind:
                 raise AssertionError(f"the model does not know the request {kind!r}")
-        return 200, msgspec.json.encode(found)
+        body = msgspec.json.encode(found)
+        is_listing = call.tag in ("meta", "spotMeta")
+        if is_listing and self.is_begun and not self.machine.is_settling and self._rng.random() < 0.3:
+            return 200, odd_answer(call.tag, body, self._rng)
+        return 200, body
 
     # -- the road ----------------------------------------------------------------------------------------------
 
@@ -561,16 +530,16 @@ class HyperliquidModel(Model):
         if not payload.startswith(b'{"channel":"trades"'):
             return
         for row in msgspec.json.decode(payload)["data"]:
-            if not isinstance(row, dict) or row.get("hash") == _JUNK:
+            if not isinstance(row, dict) or row.get("hash") == JUNK:
                 continue
-            key = _trade_key(row)
+            key = trade_key(row)
             if key not in self.delivered_trades:
                 self.delivered_trades[key] = self._is_history(row)
 
     def _is_history(self, row: dict[str, Any]) -> bool | None:
         since = self._trades_since.get(row["coin"], 0)
-        made = next((ns for ns, each in self.books[row["coin"]].trades if _trade_key(each) == _trade_key(row)), 0)
-        near = _UNSURE_NS if self._clock_was_set or self.clock_offset_ns else _NEAR_NS
+        made = next((ns for ns, each in self.books[row["coin"]].trades if trade_key(each) == trade_key(row)), 0)
+        near = UNSURE_NS if self._clock_was_set or self.clock_offset_ns else NEAR_NS
         near += self.machine.true_ns - since  # the stamps by which the client tells it may have come as late
         return None if abs(made - since) < near else made < since
 
@@ -581,263 +550,27 @@ class HyperliquidModel(Model):
         if call.tag.startswith("fundingHistory:"):
             rows = [row for row in msgspec.json.decode(body) if isinstance(row, dict) and "premium" in row]
             newest = max((row["time"] for row in rows), default=0)
-            self._settled_until[PERP] = max(newest, self._settled_until.get(PERP, 0))
+            self.settled_until[PERP] = max(newest, self.settled_until.get(PERP, 0))
         elif call.tag in ("meta", "spotMeta"):
             coin = {"meta": PERP, "spotMeta": SPOT}[call.tag]
             names = {each.get("name") for each in msgspec.json.decode(body)["universe"] if isinstance(each, dict)}
-            (self._vanished.discard if coin in names else self._vanished.add)(coin)
+            (self.vanished.discard if coin in names else self.vanished.add)(coin)
 
     def garbled(self, payload: bytes, rng: Random) -> bytes:
-        frame = msgspec.json.decode(payload)
-        data, channel = frame.get("data"), frame["channel"]
-        match channel:
-            case "l2Book":
-                self._garble_book(data, rng)
-            case "bbo":
-                _choose(rng, lambda: data.update(time=data["time"] + 600_000), data["bbo"].pop)
-            case "trades":
-                data.insert(0, rng.choice([5, {**data[-1], "side": "X", "hash": _JUNK}, {"hash": _JUNK}]))
-            case "orderUpdates":
-                junk = {"order": {**data[0]["order"], "oid": 10**12 + rng.randrange(9)}, "status": "levitating"}
-                data.insert(0, rng.choice([5, {"order": 7}, {**junk, "statusTimestamp": 5}]))
-                data[-1]["order"]["tif"] = {"what": 1}
-            case "user" if "fills" in data:
-                data["fills"].insert(0, {"coin": PERP, "tid": "seven"})
-                data["newKind"] = [1]
-            case "userFills":
-                data["fills"].insert(0, rng.choice([5, {"px": "1"}]))
-            case "userNonFundingLedgerUpdates":
-                rows = data["nonFundingLedgerUpdates"]
-                rows.insert(
-                    0, {"time": 5, "hash": _JUNK, "delta": {"type": "brandNew", "usdc": rng.choice(["x", "5"])}}
-                )
-            case "allDexsClearinghouseState":
-                state = data["clearinghouseStates"][0][1]
-                odd: Any = rng.choice([{"position": {"coin": "NEW", "szi": "two"}}, {"position": 5}])
-                _choose(
-                    rng,
-                    lambda: state.update(time=state["time"] + 600_000),
-                    lambda: state["assetPositions"].append(odd),
-                )
-            case "spotState":
-                data["spotState"]["balances"].append(rng.choice([7, {"coin": "NEW", "total": {}}]))
-            case "openOrders":
-                data["orders"].append({"coin": PERP})
-            case "activeAssetCtx":
-                data["ctx"] |= {"funding": "soon", "impactPxs": [1]}
-            case _:
-                return payload
-        return msgspec.json.encode(frame)
-
-    @staticmethod
-    def _garble_book(data: dict[str, Any], rng: Random) -> None:
-        bids = data["levels"][0]
-
-        def put_empty_level() -> None:
-            bids.insert(0, {"px": str(int(bids[0]["px"]) + 3), "sz": "0.0", "n": 0})
-            bids.pop()
-
-        _choose(
-            rng,
-            lambda: data.update(time=data["time"] + rng.choice([4000, 600_000])),
-            lambda: data.update(time=data["time"] - 600_000),
-            put_empty_level,
-            lambda: bids[0].update(n=None),
-            lambda: data.update(spread=None, checksum=[1]),
-        )
+        return odd_frame(payload, rng)
 
     def garbled_answer(self, tag: str, body: bytes, rng: Random) -> bytes:
-        found = msgspec.json.decode(body)
-        what = tag.partition(":")[0]
-        if what in ("meta", "spotMeta"):
-            junk = rng.choice([5, {"name": "ODD"}, {"name": 7, "szDecimals": "x"}])
-            twin = {"name": "@400", "tokens": [300, 0], "index": 400}
+        return odd_answer(tag, body, rng)
 
-            def double_the_name() -> None:
-                if what == "spotMeta":
-                    found["tokens"].insert(0, {"name": "HYPE", "szDecimals": 2, "index": 300})
-                    found["universe"].insert(0, twin)
+    def first_answer(self, call: RestCall) -> tuple[int, bytes]:
+        status, body = self.answer(call)
+        if call.tag == "spotMeta" and len(self.pairs) == 1:
+            return self._rng.choice([200, 500]), body
+        is_listing = call.tag in ("meta", "spotMeta")
+        return status, odd_entry(body, self._rng) if is_listing and self._rng.random() < 0.5 else body
 
-            _choose(
-                rng,
-                lambda: found["universe"].insert(0, junk),
-                double_the_name,
-                lambda: found.update(universe=[each for each in found["universe"] if each["name"] == "ETH"]),
-            )
-            if not found["universe"]:
-                found["universe"] = [{"name": "OLD/USDC", "tokens": [150, 0], "index": 3, "isCanonical": True}]
-        elif isinstance(found, list):
-            found.insert(0, rng.choice([5, {}, {"order": {}}]))
-            if what == "historicalOrders":
-                found.insert(
-                    0, {"order": {**found[-1]["order"], "oid": 10**12}, "status": "levitating", "statusTimestamp": 5}
-                )
-        return msgspec.json.encode(found)
-
-    # -- what must hold ----------------------------------------------------------------------------------------
+    def invariants(self) -> list[str]:
+        return list(broken_invariants(self))
 
     def differences(self) -> list[str]:
-        return [
-            *self._book_differences(),
-            *self._trade_differences(),
-            *self._settlement_differences(),
-            *self._account_differences(),
-            *self._row_differences(),
-            *(self._order_differences() if self.machine.is_last else ()),
-        ]
-
-    def _book_differences(self) -> Iterator[str]:
-        for coin, pair in PAIRS.items():
-            book = self.machine.books.book(pair)
-            if book.is_stale:
-                if coin not in self._vanished and coin not in self._quarantined():
-                    yield f"{pair} is stale: {book.stale_cause}"
-                continue
-            truth = self.books[coin].levels(20)
-            for name, side, expected in (("bids", book.bids, truth[0]), ("asks", book.asks, truth[1])):
-                said = [(level.price, level.size) for level in side.levels()]
-                wanted = [(float(level["px"]), float(level["sz"])) for level in expected]
-                if said != wanted:
-                    yield f"{pair} {name} are {said[:3]}, the model's are {wanted[:3]}"
-            if self.machine.is_last and coin == PERP:
-                terms = self.machine.books.instrument(pair)
-                said_terms = None if terms is None else (terms.size_step, terms.max_leverage)
-                wanted_terms = (float(f"1e-{self.terms['szDecimals']}"), float(self.terms["maxLeverage"]))
-                if said_terms != wanted_terms:
-                    yield f"terms of {pair} are {said_terms}, the model's are {wanted_terms}"
-        names = {(m.symbol, m.trading_pair) for m in self.machine.messages if m.symbol in PAIRS}
-        if names != set(PAIRS.items()):
-            yield f"coins go by the names {sorted(names)}"
-
-    def _quarantined(self) -> set[str]:
-        """Coins that are left out for the rest of the session, because the connection was lost twice with them."""
-        found: set[str] = set()
-        for message in self.machine.messages:
-            if isinstance(message, StreamEvent) and message.kind is EventKind.QUARANTINED:
-                found.add(message.detail.partition(":")[0])
-        return found
-
-    def _trade_differences(self) -> Iterator[str]:
-        told: dict[tuple[str, int, int, str], list[Trade]] = {}
-        for message in self.machine.messages:
-            if isinstance(message, Trade) and not message.is_duplicate:
-                ms = (message.ts_event or 0) // 1_000_000
-                name = str(message.price) if message.trade_id == "0" else ""
-                told.setdefault((message.symbol, ms, int(message.trade_id), name), []).append(message)
-        for key, is_history in self.delivered_trades.items():
-            messages = told.pop(key, [])
-            if len(messages) != 1:
-                yield f"trade {key} was told as new {len(messages)} times"
-            elif is_history is not None and messages[0].is_history is not is_history:
-                yield f"trade {key} was told with is_history {messages[0].is_history}"
-        for key in told:
-            yield f"trade {key} never happened"
-
-    def _settlement_differences(self) -> Iterator[str]:
-        told = [
-            (message.ts_event or 0) // 1_000_000
-            for message in self.machine.messages
-            if isinstance(message, FundingInfo) and message.kind is FundingKind.SETTLED
-        ]
-        first_ms = (BEGIN_NS - DAY) // 1_000_000 + 5000
-        until_ms = self._settled_until.get(PERP, 0)
-        if self.machine.is_last:
-            until_ms = (self.machine.true_ns - 600 * SECOND) // 1_000_000
-        expected = [row["time"] for row in self.books[PERP].settled if first_ms <= row["time"] <= until_ms]
-        missing = sorted(set(expected) - set(told))
-        if missing:
-            yield f"{len(missing)} settled rates are missing, the first is of {missing[0]}"
-        if len(told) != len(set(told)):
-            yield "a settled rate was told twice"
-
-    def _account_differences(self) -> Iterator[str]:
-        users = self.machine.users
-        position = users.positions.find(PERP)
-        size = position.size if position is not None else Decimal(0)
-        if size != self.position:
-            yield f"the position is {size}, the model's is {self.position}"
-        elif (
-            size
-            and position is not None
-            and (position.entry_price is None or abs(position.entry_price - self.entry) > Decimal("0.00001"))
-        ):
-            yield f"the entry price is {position.entry_price}, the model's is {self.entry}"
-        perp = users.balances.find("USDC", wallet="perp")
-        if perp is None or perp.total != float(self.cash):
-            yield f"the balance is {perp and perp.total}, the model's is {self.cash}"
-        for coin, tenths in self.spot.items():
-            held = users.balances.find(coin, wallet="spot")
-            if (held.total if held is not None else 0.0) != float(_text(tenths)):
-                yield f"the balance of {coin} is {held and held.total}, the model's is {_text(tenths)}"
-
-    def _row_differences(self) -> Iterator[str]:
-        """Fills, payments and events: each told once, and the past as the past."""
-        messages = self.machine.messages
-        fills = {(each.trade_id, each.is_history) for each in messages if isinstance(each, Fill)}
-        payments = [(str(each.payment_id), each.is_history) for each in messages if isinstance(each, FundingPayment)]
-        events = [each for each in messages if isinstance(each, AccountEvent)]
-        if any(each.kind is AccountEventKind.LIQUIDATION for each in events):
-            yield "the liquidation of another was told as the account's own"
-        deposits = [each for each in events if each.kind is AccountEventKind.DEPOSIT]
-        ledger = [(each.event_id.split("/")[1], each.is_history) for each in deposits]
-        if len(fills) != sum(isinstance(each, Fill) for each in messages):
-            yield "a fill was told twice"
-        for what, told, truth, name in (
-            ("fill", fills, self.fills, lambda row: str(row["tid"])),
-            ("payment", payments, self.payments, lambda row: str(row["time"])),
-            ("deposit", ledger, self.ledger, lambda row: row["hash"]),
-        ):
-            yield from self._told_once(what, list(told), truth, name)
-
-    def _told_once(
-        self,
-        what: str,
-        told: list[tuple[str, bool]],
-        truth: list[tuple[int, dict[str, Any]]],
-        name: Callable[[dict[str, Any]], str],
-    ) -> Iterator[str]:
-        found: dict[str, list[bool]] = {}
-        for key, is_history in told:
-            found.setdefault(key, []).append(is_history)
-        for ns, row in truth:
-            said = found.pop(name(row), [])
-            if len(said) != 1:
-                yield f"{what} {name(row)} was told {len(said)} times"
-            elif abs(ns - self.watched_ns) > _UNSURE_NS and said[0] is not (ns < self.watched_ns):
-                yield f"{what} {name(row)} was told with is_history {said[0]}"
-        if found:
-            yield f"{what} {next(iter(found))} never happened"
-
-    def _order_differences(self) -> Iterator[str]:
-        for order in self.orders.values():
-            said = self.machine.users.orders.find(str(order.oid))
-            filled = Decimal(order.size - order.left) / 10
-            state = _state_of(order)
-            if said is None:
-                yield f"order {order.oid} is not known, the model's is {state}"
-            elif (said.state, said.filled) != (state, filled):
-                yield f"order {order.oid} is {said.state} with {said.filled} filled, the model's {state} with {filled}"
-        known = {str(oid) for oid in self.orders}
-        for each in self.machine.users.orders:
-            if each.order_id not in known:
-                yield f"order {each.order_id} never was"
-        for message in self.machine.messages:
-            if not isinstance(message, OrderUpdate) or message.ts_event is None or message.is_history:
-                continue
-            if message.ts_event < self.watched_ns - _UNSURE_NS:
-                days = (self.watched_ns - message.ts_event) // DAY
-                yield f"order {message.order_id} is told as news of {days} days ago"
-
-
-def _state_of(order: _Order) -> OrderState:
-    if not order.is_open:
-        return OrderState.FILLED if order.status == "filled" else OrderState.CANCELLED
-    return OrderState.PARTIALLY_FILLED if order.left < order.size else OrderState.OPEN
-
-
-def _trade_key(row: dict[str, Any]) -> tuple[str, int, int, str]:
-    return row["coin"], row["time"], row["tid"], str(float(row["px"])) if not row["tid"] else ""
-
-
-def _choose(rng: Random, *ways: Callable[[], Any]) -> None:
-    rng.choice(ways)()
+        return list(differences(self))

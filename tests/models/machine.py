@@ -127,6 +127,10 @@ class Model(ABC):
     def answer(self, call: RestCall) -> tuple[int, bytes]:
         """Status and body of a REST answer, as of now."""
 
+    def first_answer(self, call: RestCall) -> tuple[int, bytes]:
+        """The same before any connection; a listing may be odd, and what nothing needs may be refused."""
+        return self.answer(call)
+
     @abstractmethod
     def passed(self) -> None:
         """Time went on; send what is due."""
@@ -152,6 +156,10 @@ class Model(ABC):
     def settling(self) -> None:
         """A settling begins."""
 
+    def invariants(self) -> list[str]:
+        """What the client may never believe, in the middle of anything; one line each."""
+        return []
+
     @abstractmethod
     def differences(self) -> list[str]:
         """Where the client is wrong without saying so, one line each."""
@@ -169,13 +177,14 @@ class Machine:
         messages: Everything that it has said, in order.
         told: Events of the connector, likewise.
         lines: Connections, by number.
+        is_settling: Whether nothing is lost at present.
         is_last: Whether this is the last settling.
         log: What was done, for people.
     """
 
     #: Steps of the road, with their weights.
     STEPS: ClassVar[dict[str, int]] = {
-        "pass_time": 30, "deliver": 12, "deliver_some": 6, "lose": 2, "double": 3, "swap": 3, "hold": 3, "garble": 4,
+        "pass_time": 30, "deliver": 12, "deliver_some": 6, "lose": 2, "double": 3, "swap": 3, "hold": 3, "garble": 7,
         "break_line": 3, "reconnect": 4, "answer_some": 8, "fail_rest": 1, "garble_rest": 2, "step_wall": 1,
         "step_venue": 1, "old_epoch": 1, "restart": 1, "settle": 2,
     }  # fmt: skip
@@ -189,6 +198,7 @@ class Machine:
         self.told: list[ConnectorEvent] = []
         self.users.add_listener(self.told.append)
         self.lines: dict[int, Line] = {}
+        self.is_settling = False
         self.is_last = False
         self.log: list[str] = []
         self._pending: list[_Pending] = []
@@ -339,6 +349,7 @@ class Machine:
 
     def settle(self, rng: Random | None = None) -> None:
         """Nothing is lost any more and the venue's own rhythm passes; then both must believe the same."""
+        self.is_settling = True
         self.model.settling()
         for line in self.lines.values():
             if line.is_open and line.is_torn:
@@ -353,6 +364,7 @@ class Machine:
         while self.true_ns < end_ns:
             self._pass(self.model.settle_step_ns)
             self._quiet()
+        self.is_settling = False
         found = self.model.differences()
         if found:
             raise Difference("; ".join(found[:8]))
@@ -366,6 +378,7 @@ class Machine:
             if not self._pending:
                 break
             for pending in list(self._pending):
+                pending.answer = self.model.first_answer(pending.call)
                 self._answer(pending)
         assert self.protocol.failure is None, self.protocol.failure
         assert self.protocol.is_ready
@@ -455,6 +468,8 @@ class Machine:
             self.messages.append(message)
             self.books(message)
             self.users(message)
+        if kind == WS_IN and (broken := self.model.invariants()):
+            raise Difference("; ".join(broken))
         if self.protocol.failure is not None:
             raise Difference(f"the protocol gives up: {self.protocol.failure}")
         for request in self.protocol.requests():

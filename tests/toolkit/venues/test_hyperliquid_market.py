@@ -553,6 +553,37 @@ def test_a_coin_that_closes_its_socket_twice_is_left_out_and_the_rest_goes_on() 
     assert [each["coin"] for each in send(feed)] == ["BTC", "ETH"]
 
 
+def resent(feed: Feed, later_s: float) -> list[dict[str, Any]]:
+    """What is sent that much later, because it is time for it."""
+    feed.now += round(later_s * SECOND)
+    texts = [each.text for each in feed.protocol.due(feed.now - TS) if isinstance(each, SendText)]
+    for text in texts:
+        feed.sent(text)
+    return [msgspec.json.decode(text)["subscription"] for text in texts]
+
+
+def test_a_coin_that_was_left_out_by_chance_is_tried_again() -> None:
+    """The only one of a recording, say: two connections that die in the second of their subscribe are no proof."""
+    feed = connected("BTC-USD", channels=("fast", "bbo"))
+    send(feed)
+    strike(feed)
+    assert [each["type"] for each in send(feed)] == ["l2Book"]
+    assert strike(feed)[-1].kind is EventKind.QUARANTINED  # type: ignore[attr-defined]
+    assert send(feed) == []
+    assert resent(feed, 590) == []
+    assert [each["type"] for each in resent(feed, 11)] == ["l2Book"]
+    assert resent(feed, 0.05) == []
+    again = strike(feed)[-1]
+    assert getattr(again, "detail", "").endswith("left out for 20 minutes")
+    assert resent(feed, 1190) == []
+    (first,) = resent(feed, 11)
+    ack(feed, first)
+    assert [each["type"] for each in resent(feed, 1)] == ["bbo"]
+    stream = feed.protocol.streams.get("BTC", "fast")
+    assert stream is not None
+    assert stream.limit_ns == 5 * SECOND
+
+
 def test_a_socket_that_dies_long_after_its_subscribes_makes_nobody_a_suspect() -> None:
     feed = connected("BTC-USD", "ETH-USD", channels=("bbo",))
     send(feed)

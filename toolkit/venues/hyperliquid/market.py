@@ -59,7 +59,7 @@ from toolkit.venues.hyperliquid.listing import METADATA, Listing
 from toolkit.venues.hyperliquid.polls import Polls
 from toolkit.venues.hyperliquid.settlements import SETTLED, Settlements
 from toolkit.venues.hyperliquid.subscriptions import FAST_ROLE, Channel, Subscription, Subscriptions, parse_channel
-from toolkit.venues.hyperliquid.symbols import dex_of
+from toolkit.venues.hyperliquid.symbols import dex_of, is_perpetual
 from toolkit.venues.hyperliquid.trade_tape import TradeTape
 from toolkit.venues.hyperliquid.venue_clock import VenueClock
 
@@ -188,7 +188,8 @@ class HyperliquidMarketProtocol(VenueProtocol):
         self._queue += self._subscriptions.connected(frame.conn_id, subscriptions)
         self.clock.saw(frame)
         if any(channel.name == "funding" for channel in self.channels):
-            perps = [coin for coin in self.listing.active if self._is_perpetual(coin)]
+            # One that is not listed at present has its history all the same.
+            perps = [coin for coin in self.listing.wanted if is_perpetual(coin)]
             self._queue += self._settlements.start(perps, frame.ts_mono)
 
     def _subscription(self, frame: Frame, coin: str, channel: Channel) -> Subscription | None:
@@ -196,7 +197,8 @@ class HyperliquidMarketProtocol(VenueProtocol):
         if channel.name == "funding" and coin.startswith("#"):
             return None  # outcomes have no asset context
         limit = SILENCE_S_MAX.get(channel.name, SILENCE_S_MAX["full"] if channel.is_book else 0.0)
-        stream = self.streams.add(Stream(coin, self.coins.pair(coin), channel.name, limit_ns=round(limit * NS_PER_S)))
+        stream = self.streams.add(Stream(coin, self.coins.pair(coin), channel.name))
+        stream.limit_ns = round(limit * NS_PER_S)
         self.streams.resubscribed(stream, frame)
         if channel.name == "trades":
             self._tape.subscribed(coin, frame)
@@ -211,10 +213,6 @@ class HyperliquidMarketProtocol(VenueProtocol):
             subscriptions = [self._subscription(on_it, coin, each) for each in channels]
             self._queue += self._subscriptions.added(conn_id, [each for each in subscriptions if each is not None])
 
-    def _is_perpetual(self, symbol: str) -> bool:
-        coin = self.coins.get(symbol)
-        return coin is not None and coin.kind is InstrumentKind.PERPETUAL
-
     def _resubscribe(self, frame: Frame, role: str) -> None:
         # The venue refuses what it takes for subscribed, so that is ended first.
         self._queue += self._subscriptions.unsubscribes(frame.conn_id)
@@ -222,13 +220,20 @@ class HyperliquidMarketProtocol(VenueProtocol):
 
     def _on_sent(self, frame: Frame) -> None:
         words = self._subscriptions.sent(frame)
+        if not words:
+            return
+        coin = str(words.get("coin", ""))
         if words.get("type") == "trades":
-            self._tape.subscribed(str(words.get("coin", "")), frame)
+            self._tape.subscribed(coin, frame)
+        for channel in self.channels:
+            stream = self.streams.get(coin, channel.name)
+            if {**channel.wire, "coin": coin} == words and stream is not None and not stream.limit_ns:
+                self._subscription(frame, coin, channel)  # one that had been left out
 
     def _on_disconnected(self, frame: Frame, streams: list[Stream]) -> list[Message]:
         messages: list[Message] = []
-        for coin in self._subscriptions.disconnected(frame):
-            text = f"{coin}: its subscription closed the socket twice; left out until the next session"
+        for coin, wait_s in self._subscriptions.disconnected(frame):
+            text = f"{coin}: its subscription closed the socket twice; left out for {wait_s // 60} minutes"
             messages.append(self.event(frame, EventKind.QUARANTINED, cause="silent close", detail=text))
             for stream in self.streams:
                 if stream.symbol == coin and stream.conn_id == frame.conn_id:
@@ -245,6 +250,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
     def due(self, mono_ns: int) -> list[Request]:
         return [
             *self._subscriptions.unanswered(mono_ns),
+            *self._subscriptions.retries(mono_ns),
             *self._settlements.due(mono_ns),
             *self.listing.due(mono_ns),
         ]

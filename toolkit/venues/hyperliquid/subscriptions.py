@@ -5,6 +5,9 @@ One unknown coin closes the whole socket without a word. So when a socket dies w
 the unanswered ones become suspects; on the next connection the others are subscribed first and the suspects one at a
 time, each after the answer to the one before. A suspect whose socket dies again while it alone is unanswered is
 quarantined. Two strikes, because a network may also fail by chance in that second.
+
+It may fail by chance twice, so nothing is left out for ever: a coin is tried again, alone, after ten minutes, after
+twenty if that closes the socket as well, and so on.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ SUBSCRIPTIONS_MAX: Final = 1000
 _BY_WORTH: Final = ("full", "trades", "bbo", "funding", "fast")
 #: The venue closes 90 to 155 ms after the bad subscribe; a second covers a slow road.
 SUSPICION_S: Final = 1.0
+#: How long a coin is left out the first time, seconds; doubled each time, up to a day.
+QUARANTINE_S: Final = 600
+QUARANTINE_S_MAX: Final = 86_400
 #: Acknowledgements can be lost; they come within 0.3 s.
 ANSWER_S_MAX: Final = 10.0
 
@@ -117,17 +123,26 @@ class _Connection(msgspec.Struct):
         wanted: Everything it shall carry.
         unanswered: Monotonic time, ns, at which each unanswered subscribe was sent.
         waiting: Subscribes held back, in order.
+        barred: Those of coins that are left out.
     """
 
     wanted: dict[str, _Wanted] = {}
     unanswered: dict[str, int] = {}
     waiting: list[str] = []
+    barred: dict[str, _Wanted] = {}
+
+
+class _Quarantine(msgspec.Struct):
+    """How often a coin was left out, and until when on our monotonic clock, ns."""
+
+    count: int
+    until_ns: int
 
 
 class _State(msgspec.Struct):
     connections: dict[int, _Connection] = {}
     suspects: list[str] = []
-    quarantined: list[str] = []
+    quarantined: dict[str, _Quarantine] = {}
 
 
 class Subscriptions:
@@ -139,11 +154,7 @@ class Subscriptions:
     def connected(self, conn_id: int, subscriptions: Sequence[Subscription]) -> list[SendText]:
         """A connection was made: what to send on it now, suspects held back."""
         connection = self._state.connections[conn_id] = _Connection()
-        for subscription in subscriptions:
-            if subscription.coin not in self._state.quarantined:
-                key = _key_of(subscription.coin, subscription.channel)
-                connection.wanted[key] = _Wanted(subscription.coin, subscription.text.decode())
-        connection.waiting = list(connection.wanted)
+        self._want(connection, subscriptions)
         return self._release(conn_id, connection)
 
     def unsubscribes(self, conn_id: int) -> list[SendText]:
@@ -157,17 +168,40 @@ class Subscriptions:
         connection = self._state.connections.get(conn_id)
         if connection is None:
             return []
-        for subscription in subscriptions:
-            if subscription.coin not in self._state.quarantined:
-                key = _key_of(subscription.coin, subscription.channel)
-                connection.wanted[key] = _Wanted(subscription.coin, subscription.text.decode())
-                connection.waiting.append(key)
+        self._want(connection, subscriptions)
         return self._release(conn_id, connection)
+
+    def _want(self, connection: _Connection, subscriptions: Sequence[Subscription]) -> None:
+        for subscription in subscriptions:
+            key = _key_of(subscription.coin, subscription.channel)
+            wanted = _Wanted(subscription.coin, subscription.text.decode())
+            if subscription.coin in self._state.quarantined:
+                connection.barred[key] = wanted
+            else:
+                connection.wanted[key] = wanted
+                connection.waiting.append(key)
+
+    def retries(self, mono_ns: int) -> list[SendText]:
+        """Subscribes of coins that were left out for long enough: one at a time, where nothing else is unanswered."""
+        texts = []
+        for conn_id, connection in self._state.connections.items():
+            for wanted in connection.barred.values():
+                quarantine = self._state.quarantined.get(wanted.coin)
+                if quarantine is None:
+                    texts.append(SendText(conn_id, wanted.text.encode()))
+                elif (
+                    not texts
+                    and not (connection.unanswered or connection.waiting)
+                    and not quarantine.until_ns - QUARANTINE_S_MAX * NS_PER_S <= mono_ns < quarantine.until_ns
+                ):
+                    return [SendText(conn_id, wanted.text.encode())]
+        return texts
 
     def has(self, conn_id: int, coin: str, channel: Channel) -> bool:
         """Whether a connection carries that, or was asked to."""
         connection = self._state.connections.get(conn_id)
-        return connection is not None and _key_of(coin, channel) in connection.wanted
+        key = _key_of(coin, channel)
+        return connection is not None and (key in connection.wanted or key in connection.barred)
 
     def sent(self, frame: Frame) -> Mapping[str, Any]:
         """A frame of ours left; if it was a subscribe, its answer is awaited from here, and its words are returned."""
@@ -177,6 +211,11 @@ class Subscriptions:
         request = _decode_request(frame.payload)
         words = request.get("subscription") if request.get("method") == "subscribe" else None
         key = _canonical(words)
+        barred = connection.barred.pop(key, None)
+        if barred is not None:
+            connection.wanted[key] = barred
+            if barred.coin in self._state.quarantined and barred.coin not in self._state.suspects:
+                self._state.suspects.append(barred.coin)
         if key not in connection.wanted or not isinstance(words, dict):
             return {}
         connection.unanswered[key] = frame.ts_mono
@@ -194,8 +233,8 @@ class Subscriptions:
             return []  # a form that only an import can tell
         return self._answered(conn_id, _canonical({**words, "coin": coin}))
 
-    def disconnected(self, frame: Frame) -> list[str]:
-        """A connection was lost: the coins that are left out from now on because of it."""
+    def disconnected(self, frame: Frame) -> list[tuple[str, int]]:
+        """A connection was lost: the coins that are left out from now on because of it, and for how many seconds."""
         connection = self._state.connections.pop(frame.conn_id, None)
         if connection is None:
             return []
@@ -206,14 +245,19 @@ class Subscriptions:
         suspects = self._state.suspects
         if len(blamed) == 1 and (coin := next(iter(blamed))) in suspects:
             suspects.remove(coin)
-            self._state.quarantined.append(coin)
-            return [coin]
+            before = self._state.quarantined.get(coin)
+            count = before.count + 1 if before is not None else 1
+            wait_s = min(QUARANTINE_S * 2 ** min(count - 1, 16), QUARANTINE_S_MAX)
+            self._state.quarantined[coin] = _Quarantine(count, frame.ts_mono + wait_s * NS_PER_S)
+            return [(coin, wait_s)]
         suspects += [coin for coin in blamed if coin not in suspects]
         return []
 
     def forget_connections(self) -> None:
-        """No connection is left; what is suspected and left out stays so."""
+        """No connection is left; what is suspected stays so, and what was left out is tried again by whoever goes on."""
         self._state.connections.clear()
+        for quarantine in self._state.quarantined.values():
+            quarantine.until_ns = 0
 
     def unanswered(self, mono_ns: int) -> list[SendText]:
         """Subscribes whose answer is overdue, to be sent again."""
@@ -240,6 +284,7 @@ class Subscriptions:
         coin = connection.wanted[key].coin
         if coin in self._state.suspects:
             self._state.suspects.remove(coin)
+        self._state.quarantined.pop(coin, None)
         return self._release(conn_id, connection) if connection.waiting else []
 
     def _release(self, conn_id: int, connection: _Connection) -> list[SendText]:

@@ -30,7 +30,7 @@ from toolkit.messages import InstrumentKind
 from toolkit.venues.hyperliquid.lenient import items, loose
 from toolkit.venues.hyperliquid.wire import CoinName, Finite
 
-__all__ = ["Coin", "CoinTable", "dex_of", "pair_from_spelling"]
+__all__ = ["Coin", "CoinTable", "dex_of", "is_perpetual", "pair_from_spelling"]
 
 #: Prices have at most 5 significant figures, and at most this many decimals less the size's; integers always pass.
 PRICE_FIGURES_MAX: Final = 5
@@ -83,6 +83,11 @@ def pair_from_spelling(coin: str) -> str:
 def dex_of(name: str) -> str:
     """The HIP-3 dex a coin or pair is spelled with; empty for all others."""
     return name.partition(":")[0] if ":" in name else ""
+
+
+def is_perpetual(coin: str) -> bool:
+    """Whether a coin is spelled as a perp, of the first dex or a HIP-3 one."""
+    return not coin.startswith(("@", "#")) and "/" not in coin
 
 
 _Decimals = Annotated[int, msgspec.Meta(ge=0, le=18)]

@@ -240,7 +240,9 @@ class AccountNews:
             if message.position_before is not None and not message.is_history:
                 # The next statement of the position is news, even if it repeats the one before this fill.
                 self.account.positions[message.symbol] = _UNSURE
-                self.account.filled_ms[message.symbol] = new_ms[message.fill_id]
+                # The newest by the venue's time, as whoever keeps the position has it, though a clock was set since.
+                known = self.account.filled_ms.get(message.symbol, 0)
+                self.account.filled_ms[message.symbol] = max(known, new_ms[message.fill_id])
         _add(self.account.fills, new, FILLS_REMEMBERED)
         return [*built]
 

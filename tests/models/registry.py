@@ -1,0 +1,29 @@
+"""The models that there are, and the bugs that each must find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from tests.models import hyperliquid, hyperliquid_bugs
+from tests.models.machine import Bug, Model
+
+__all__ = ["MODELS", "Entry"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """
+    A venue's model.
+
+    Attributes:
+        make: Makes one.
+        bugs: What it has to find when it is put back.
+    """
+
+    make: Callable[[Random], Model]
+    bugs: tuple[Bug, ...]
+
+
+MODELS = {"hyperliquid": Entry(hyperliquid.HyperliquidModel, hyperliquid_bugs.BUGS)}
