@@ -21,7 +21,7 @@ from pathlib import Path
 
 import click
 
-from tests.chaos import clocks, disks, faults, kills, rewrites
+from tests.chaos import clocks, disks, faults, kills, models, rewrites
 from tests.chaos.bench import ROOT, Mount, check
 from toolkit.rng import fresh_seed
 
@@ -58,6 +58,9 @@ def jobs(seed: str, kill_count: int, sequence_count: int, can_mount: bool) -> It
     for number in range(-(-sequence_count // SEQUENCES_EACH)):
         count = min(SEQUENCES_EACH, sequence_count - number * SEQUENCES_EACH)
         yield Job("sequences of commands", partial(_sequences, count), f"{seed}/{number}")
+    for venue in models.VENUES:
+        for number in range(-(-models.SEQUENCES // models.SEQUENCES_EACH)):
+            yield Job(f"model of {venue}", partial(models.run_sequences, venue), f"{seed}/{number}")
     yield Job("half-open silence", faults.SCENARIOS["half-open silence"], seed)
     for number in range(-(-kill_count // KILLS_EACH)):
         count = min(KILLS_EACH, kill_count - number * KILLS_EACH)

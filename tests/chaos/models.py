@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.models.registry import MODELS
 
-__all__ = ["SEQUENCES", "VENUES", "run_sequences"]
+__all__ = ["SEQUENCES", "SEQUENCES_EACH", "VENUES", "run_sequences"]
 
 VENUES = tuple(MODELS)
 #: Sequences of one venue, in jobs of `SEQUENCES_EACH`.
