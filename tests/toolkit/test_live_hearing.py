@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -51,14 +52,39 @@ def verdicts(hearing: Hearing, carried: list[Stream], start_s: int, stop_s: int,
 def test_a_silent_connection_is_deaf_then_hopeless_and_the_next_one_is_given_twice_as_long() -> None:
     """A market that stands still must not be reconnected to every minute."""
     hearing, carried = Hearing(), streams(15, 0)
-    assert verdicts(hearing, carried, 0, 62) == {Verdict.HEARS: 0, Verdict.DEAF: 31, Verdict.HOPELESS: 61}
-    assert verdicts(hearing, carried, 100, 222, epoch=1) == {
+    assert verdicts(hearing, carried, 0, 63) == {Verdict.HEARS: 0, Verdict.DEAF: 31, Verdict.HOPELESS: 62}
+    assert verdicts(hearing, carried, 100, 223, epoch=1) == {
         Verdict.HEARS: 100,
         Verdict.DEAF: 161,
-        Verdict.HOPELESS: 221,
+        Verdict.HOPELESS: 222,
     }
-    carried[1].frame_count += 1
-    assert verdicts(hearing, carried, 222, 260, epoch=1) == {Verdict.HEARS: 222, Verdict.DEAF: 253}
+    for second in range(223, 400, 5):
+        carried[1].frame_count += 1
+        assert hearing.look(2, carried, second * NS_PER_S, is_excused=False) is Verdict.HEARS
+    assert verdicts(hearing, carried, 400, 461, epoch=2) == {
+        Verdict.HEARS: 400,
+        Verdict.DEAF: 429,
+        Verdict.HOPELESS: 460,
+    }
+
+
+def test_a_snapshot_on_subscribing_is_no_sign_of_hearing() -> None:
+    """A venue that answers each subscription and sends nothing after it is connected to again, ever more patiently."""
+    hearing, carried = Hearing(), streams(15, 0)
+    found: list[tuple[int, Verdict]] = []
+    epoch = 0
+    carried[0].frame_count += 1
+    for second in range(1000):
+        verdict = hearing.look(epoch, carried, second * NS_PER_S, is_excused=False)
+        if verdict is Verdict.HEARS:
+            continue
+        found.append((second, verdict))
+        epoch += verdict is Verdict.HOPELESS
+        carried[0].frame_count += 1
+    assert [verdict for _, verdict in found[:6]] == [Verdict.DEAF, Verdict.HOPELESS] * 3
+    pauses = [after - before for (before, _), (after, _) in pairwise(found)]
+    assert pauses[:4] == sorted(pauses[:4])
+    assert pauses[4] > 3 * pauses[0]
 
 
 def test_any_stream_that_speaks_shows_that_the_connection_hears() -> None:
@@ -120,7 +146,7 @@ async def test_a_deaf_connection_is_subscribed_again_and_then_made_again() -> No
     assert tape.payloads(WS_OUT) == [b'{"again":1}']
     story = [event for event in tape.story if event not in ("ws_in", WS_OUT)]
     assert story[:5] == ["connected", "stale", "connection_stale", "resubscribe", "disconnected"]
-    assert tape.controls("disconnected")[0]["error"].startswith("we closed it: no data for 61 s")
+    assert tape.controls("disconnected")[0]["error"].startswith("we closed it: no data for 62 s")
     gaps = {
         (event.stream, event.cause)
         for event in messages

@@ -48,6 +48,9 @@ class Hearing:
     """
     The watch over one connection.
 
+    What comes at once on subscribing (a snapshot, history) shows nothing: a venue may send that and no change ever
+    after. So subscribing again has helped, and a new connection too, when data came longer than that after it.
+
     Attributes:
         silence_s: How long no stream has said anything, at the last look.
     """
@@ -57,6 +60,8 @@ class Hearing:
         self._epoch = -1
         self._said: tuple[int, int] = (0, 0)
         self._since_ns = 0
+        #: When the connection was made, or its streams were last subscribed again.
+        self._tried_ns = 0
         self._is_deaf = False
         self._doublings = 0
 
@@ -68,34 +73,34 @@ class Hearing:
         slept.
         """
         said = _said(streams)
+        limit_s = silence_s_max(streams) * 2**self._doublings
         if epoch != self._epoch:
             self._epoch = epoch
-            self._restart(said, mono_ns)
+            self._is_deaf = False
+            self._since_ns = self._tried_ns = mono_ns
         elif said != self._said:
-            self._doublings = 0
-            self._restart(said, mono_ns)
+            self._since_ns = mono_ns
+            if mono_ns - self._tried_ns > limit_s * NS_PER_S:
+                self._is_deaf = False
+                self._doublings = 0
         elif is_excused:
-            self._restart(said, mono_ns)
+            self._since_ns = mono_ns
+        self._said = said
         self.silence_s = (mono_ns - self._since_ns) / NS_PER_S
-        limit_s = silence_s_max(streams) * 2**self._doublings
-        if not limit_s or self.silence_s <= limit_s:
+        waited_s = (mono_ns - max(self._since_ns, self._tried_ns)) / NS_PER_S
+        if not limit_s or waited_s <= limit_s:
             return Verdict.HEARS
         if not self._is_deaf:
             self._is_deaf = True
+            self._tried_ns = mono_ns
             return Verdict.DEAF
-        if self.silence_s <= 2 * limit_s:
-            return Verdict.HEARS
+        self._tried_ns = mono_ns
         self._doublings = min(self._doublings + 1, DOUBLINGS_MAX)
         return Verdict.HOPELESS
 
     def pardon(self, streams: Sequence[Stream]) -> None:
         """What has just changed about the streams was our own doing (subscribing again), and no data."""
         self._said = _said(streams)
-
-    def _restart(self, said: tuple[int, int], mono_ns: int) -> None:
-        self._said = said
-        self._since_ns = mono_ns
-        self._is_deaf = False
 
 
 def _said(streams: Sequence[Stream]) -> tuple[int, int]:
