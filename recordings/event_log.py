@@ -21,7 +21,15 @@ _WHOLE_CAUSES: Final = frozenset({"disconnect", "stop", "crash", "deaf", "suspen
 #: What the recorder says in words of its own, or what cannot come with every frame: connections are made and lost within
 #: the venue's limits, and each time is worth a line.
 _SILENT: Final = frozenset({EventKind.SESSION_START, EventKind.SESSION_END, EventKind.CLOCK_STATE})
-_EACH: Final = frozenset({EventKind.CONNECTED, EventKind.DISCONNECTED, EventKind.CONNECT_FAILED, EventKind.LOST})
+_EACH: Final = frozenset(
+    {
+        EventKind.CONNECTED,
+        EventKind.DISCONNECTED,
+        EventKind.CONNECT_FAILED,
+        EventKind.LOST,
+        EventKind.CLOCK_STEP,
+    }
+)
 _REPEAT_NS: Final = 60 * NS_PER_S
 #: Kinds of line told apart at most; a venue that says something new each time has the rest counted as one.
 _KINDS_MAX: Final = 1000

@@ -109,6 +109,7 @@ class EmbeddedVenue:
         self._rest_failures: list[int] = []
         self._rest_delay_s = 0.0
         self._paused = False
+        self._deaf: set[Peer] = set()
         self._stack = AsyncExitStack()
 
     # Life ----------------------------------------------------------------------------------------------------------
@@ -206,8 +207,10 @@ class EmbeddedVenue:
 
     def _flush(self) -> None:
         for peer, session in self._peers.items():
-            for text in session.take():
-                peer.send(text)
+            texts = session.take()
+            if peer not in self._deaf:
+                for text in texts:
+                    peer.send(text)
 
     def _peer_of(self, session: SpokenTo) -> Peer:
         return next(peer for peer, each in self._peers.items() if each is session)
@@ -244,11 +247,14 @@ class EmbeddedVenue:
         if session is None:
             return
         text = payload if isinstance(payload, str) else payload.decode(errors="replace")
+        if peer in self._deaf:
+            session.take()
         session.receive(text, self.now_ns())
         for answer in session.take():
             peer.send(answer)
 
     def disconnected(self, peer: Peer, code: int | None) -> None:
+        self._deaf.discard(peer)
         session = self._peers.pop(peer, None)
         if session is not None:
             self.venue.disconnect(session)
@@ -292,6 +298,10 @@ class EmbeddedVenue:
     def lose_frames(self, stream: str, count: int = 1) -> None:
         """Lose the next frames of a stream (in the venue's words) on their way, as if the venue had sent them."""
         self.venue.lose(stream, count)
+
+    def deafen(self) -> None:
+        """Send no data any more on the connections there are; they answer pings and requests, and later ones get all."""
+        self._deaf.update(self._peers)
 
     def pause(self) -> None:
         """Half-open silence: connections stay up, but nothing is said and nothing heard. What was to be sent is lost."""

@@ -314,6 +314,24 @@ class Bench:
             # A fuse, should whoever started it be killed.
             *("--keep-free-mib", "0", "--duration", f"{FUSE_S}s", *options),
         ]
+        return self._start(folder, args, die_at=die_at, shell=shell)
+
+    def record_both(self, other: FaultProxy, venue: str, pairs: Sequence[str], *options: str) -> RecorderProcess:
+        """Start a recorder of this venue and of another one."""
+        self._count += 1
+        folder, config = self.work / "tape", self.work / "record.toml"
+        lines = [f'out = "{folder}"', "keep_free_mib = 0"]
+        for name, names, port, path in (
+            (venue, pairs, other.port, ""),
+            ("hyperliquid", PAIRS, self.proxy.port, "/ws"),
+        ):
+            quoted = ", ".join(f'"{pair}"' for pair in names)
+            lines += ["[[venue]]", f'name = "{name}"', f"pairs = [{quoted}]"]
+            lines += [f'ws_url = "ws://127.0.0.1:{port}{path}"', f'rest_url = "http://127.0.0.1:{port}"']
+        config.write_text("\n".join(lines))
+        return self._start(folder, ["--config", str(config), "--duration", f"{FUSE_S}s", *options])
+
+    def _start(self, folder: Path, args: Sequence[str], *, die_at: str = "", shell: str = "") -> RecorderProcess:
         log = self.work / f"recorder-{self._count:03d}.log"
         recorder = RecorderProcess(folder, args, log=log, die_at=die_at, shell=shell)
         self._running = [*(self._running or []), recorder]

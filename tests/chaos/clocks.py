@@ -27,9 +27,18 @@ class SteppingClock(SystemClock):
 
     def __init__(self) -> None:
         self.offset_ns = 0
+        self.slept_ns = 0
 
     def time_ns(self) -> int:
         return super().time_ns() + self.offset_ns
+
+    def suspended_ns(self) -> int:
+        return self.slept_ns
+
+    def sleep_machine(self, ns: int) -> None:
+        """As if the machine had slept so long."""
+        self.offset_ns += ns
+        self.slept_ns += ns
 
 
 def _recorder(bench: Bench, clock: SystemClock, log: list[str], **options: object) -> Recorder:
@@ -84,6 +93,36 @@ def clock_steps_back(work: Path, seed: object) -> str:
         return f"{len(frames):,} frames in {segments} segments"
 
 
+def machine_sleeps(work: Path, seed: object) -> str:
+    """The machine sleeps for an hour: no book is fresh on waking, every stream has a gap of that hour, it connects anew."""
+
+    async def session(bench: Bench) -> Recorder:
+        clock, log = SteppingClock(), list[str]()
+        recorder = _recorder(bench, clock, log)
+        running = asyncio.get_running_loop().create_task(recorder.run())
+        await _until(lambda: recorder.status.frame_count > 200, running)
+        clock.sleep_machine(HOUR_NS)
+        await _until(lambda: sum(" connected role" in line for line in log) >= 4, running)
+        frames = recorder.status.frame_count
+        await _until(lambda: recorder.status.frame_count > frames + 200, running)
+        recorder.stop()
+        await running
+        return recorder
+
+    with Bench.open(work, seed=seed) as bench:
+        recorder = asyncio.run(session(bench))
+        folder = recorder.options.folder
+        gaps = find_gaps(folder)
+        hours = gaps.filter((gaps["cause"] == "suspend") & (gaps["seconds"] > 3500))
+        for pair in PAIRS:
+            streams = set(hours.filter(hours["trading_pair"] == pair)["stream"])
+            check(streams >= {"full", "fast", "bbo"}, f"{pair} misses the hour, not only in {streams}")
+        frames = truth.frames_of(folder)
+        check(not any(truth.says(frame, "clock_step") for frame in frames), "the clock was right, so it did not step")
+        missing = truth.check_sound_tape(folder, truth.SentLog(bench.venue.sent_log))
+        return f"{len(frames):,} frames, {missing} under way when a connection ended"
+
+
 def disk_does_not_follow(work: Path, seed: object) -> str:
     """The disk takes nothing for a while: the recorder says so, stops, seals what it has and states the rest as lost."""
     lets_go, log = threading.Event(), list[str]()
@@ -126,5 +165,6 @@ def disk_does_not_follow(work: Path, seed: object) -> str:
 
 SCENARIOS: dict[str, Callable[[Path, object], str]] = {
     "clock steps an hour": clock_steps_back,
+    "machine sleeps an hour": machine_sleeps,
     "disk does not follow": disk_does_not_follow,
 }

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import trustme
 
+from recordings.gaps import find_gaps
 from recordings.manifest import read_manifest
 from tests.chaos import truth
-from tests.chaos.bench import Bench, RecorderProcess, check, cli, until
+from tests.chaos.bench import Bench, RecorderProcess, VenueProcess, check, cli, until
+from tests.chaos.proxy import FaultProxy
 from toolkit.frames import WS_IN
 
 QUICK = ("--flush", "100ms")
@@ -172,7 +176,10 @@ def rubbish(work: Path, seed: object) -> str:
         for each in hexes:
             bench.venue.do("bytes", hex=each)
             bench.venue.do("bytes", hex=each, binary=True)
-        recorder.until_log("parse error", LINKS * (len(texts) + 2 * len(hexes)))
+        # Each kind is a line at once; those like it are counted.
+        recorder.until_log("parse error")
+        before = bench.proxy.byte_count
+        until(lambda: bench.proxy.byte_count > before + 100_000, "what follows comes through")
         ended(recorder)
         payloads = [frame.payload for frame in truth.frames_of(recorder.folder) if frame.kind == WS_IN]
         for each in hexes:
@@ -234,13 +241,117 @@ def too_many_requests(work: Path, seed: object) -> str:
 
 
 def refuses_for_good(work: Path, seed: object) -> str:
-    """HTTP 429 to every handshake from the start: one line, exit 1."""
+    """HTTP 403 to every handshake from the start: one line, exit 1."""
     with Bench.open(work, seed=seed) as bench:
-        bench.proxy.answer("429 Too Many Requests", upgrades_only=True)
+        bench.proxy.answer("403 Forbidden", upgrades_only=True)
         recorder = bench.record(None, *QUICK)
-        line = failed(recorder, "HTTP 429", "attempt 3")
+        line = failed(recorder, "HTTP 403", "attempt 3")
         truth.check_sound(recorder.folder)
         return line.partition(": ")[2][:80]
+
+
+def banned(work: Path, seed: object) -> str:
+    """A ban at the start, by REST and by handshakes: one silence each, no exit, and it records when it is over."""
+    seconds = 4
+    with Bench.open(work, seed=seed) as bench:
+        bench.proxy.answer("418 I'm a teapot", f"Retry-After: {seconds}\r\n")
+        recorder = bench.record(None, *QUICK)
+        recorder.until_log("told_to_wait")
+        asked = bench.proxy.connection_count
+        check(asked == 1, f"one request finds out, not {asked}")
+        recorder.live_for(seconds * 0.7)
+        check(bench.proxy.connection_count == asked, "nothing is asked until the ban is over")
+        check(recorder.is_alive(), f"it does not give up: {recorder.log}")
+        bench.proxy.answer("429 Too Many Requests", f"Retry-After: {seconds}\r\n", upgrades_only=True)
+        recorder.until_log("told_to_wait", 2)
+        bench.proxy.answer(None)
+        recorder.until_log(" connected role", LINKS)
+        recorder.until_recording(50_000)
+        ended(recorder)
+        check(f"waits_s={seconds}" in recorder.log, "it says for how long it waits")
+        return sound(bench, recorder.folder)
+
+
+def deaf_peer(work: Path, seed: object) -> str:
+    """Connections that answer pings and bring no data: found, subscribed again, made again; trades and quotes are gaps."""
+    with Bench.open(work, seed=seed) as bench:
+        recorder = bench.record(None, *QUICK)
+        recorder.until_recording(100_000)
+        bench.venue.do("deafen")
+        recorder.until_log("notice deaf")
+        recorder.until_log("no data for")
+        recorder.until_log(" connected role", LINKS + 1)
+        recorder.until_recording(200_000)
+        ended(recorder)
+        gaps = find_gaps(recorder.folder)
+        for stream in ("trades", "bbo"):
+            causes = set(gaps.filter(gaps["stream"] == stream)["cause"])
+            check("deaf" in causes, f"{stream} is a gap for being deaf, not {causes}")
+        check(events(recorder.folder, "resubscribe") > 0, "it was subscribed again first")
+        return sound(bench, recorder.folder)
+
+
+def flooding_peer(work: Path, seed: object) -> str:
+    """A peer that sends pings without end and reads nothing: it is left, in bounded memory, again and again."""
+    with Bench.open(work, seed=seed) as bench:
+        recorder = bench.record(None, *QUICK)
+        recorder.until_recording(50_000)
+        bench.proxy.flood(True)
+        bench.proxy.reset()
+        recorder.until_log("the venue read nothing of", 2 * LINKS)
+        status = Path(f"/proc/{recorder.pid}/status").read_text()
+        peak = int(status.partition("VmHWM:")[2].split()[0])
+        check(peak < 600_000, f"memory stays bounded, not {peak} kB")
+        bench.proxy.flood(False)
+        bench.proxy.reset()
+        made = recorder.log.count(" connected role")
+        recorder.until_log(" connected role", made + LINKS)
+        recorder.until_recording(200_000)
+        ended(recorder)
+        return sound(bench, recorder.folder)
+
+
+def optional_refused(work: Path, seed: object) -> str:
+    """What the books do not need is refused by REST: they are recorded, and what is missing is said."""
+    with Bench.open(work, seed=seed) as bench:
+        bench.proxy.refuse_requests(b'"fundingHistory"', b'"outcomeMeta"', b'"perpDexs"')
+        recorder = bench.record(None, *QUICK)
+        recorder.until_log(" connected role", LINKS)
+        recorder.until_recording(100_000)
+        recorder.until_log("request failed")
+        ended(recorder)
+        check(events(recorder.folder, "request_failed") > 0, "the refusals are on record")
+        return sound(bench, recorder.folder)
+
+
+def one_of_two_down(work: Path, seed: object) -> str:
+    """One venue of two is down at the start, with and without --wait: the other is recorded, and it once it is up."""
+    said = []
+    for name, options in (("wait", ("--wait",)), ("no wait", ())):
+        with Bench.open(work / name, seed=seed) as bench, contextlib.ExitStack() as stack:
+            other = VenueProcess(bench.work, "--venue", "binance-usdm", seed=seed)
+            stack.callback(other.close)
+            proxy = stack.enter_context(FaultProxy(other.port))
+            proxy.refuse()
+            recorder = bench.record_both(proxy, "binance-usdm", ("BTC-USDT",), *QUICK, *options)
+            recorder.until_recording(100_000)
+            recorder.until_log("connection refused")
+            proxy.accept()
+            recorder.until_log("binance-usdm connected role", 2)
+            recorder.until(lambda: proxy.byte_count > 200_000, "the other is recorded too")  # noqa: B023
+            proxy.refuse()
+            proxy.reset()
+            recorder.until_log("binance-usdm connect failed")
+            recorder.until_recording(300_000)
+            ended(recorder)
+            frames = truth.frames_of(recorder.folder)
+            truth.check_numbers(frames)
+            truth.check_digest(recorder.folder)
+            truth.check_sound(recorder.folder)
+            counts = Counter(frame.venue for frame in frames if frame.kind == WS_IN)
+            check(counts["hyperliquid"] and counts["binance-usdm"], f"both are recorded: {counts}")
+            said.append(f"{name}: {counts['hyperliquid']:,} and {counts['binance-usdm']:,} frames")
+    return "; ".join(said)
 
 
 SCENARIOS: dict[str, Callable[[Path, object], str]] = {
@@ -248,6 +359,11 @@ SCENARIOS: dict[str, Callable[[Path, object], str]] = {
     "refused, then there": refused_then_there,
     "refused later": refused_later,
     "refuses for good": refuses_for_good,
+    "banned": banned,
+    "deaf peer": deaf_peer,
+    "flooding peer": flooding_peer,
+    "optional endpoint refused": optional_refused,
+    "one venue of two down": one_of_two_down,
     "reset mid-frame": reset_mid_frame,
     "half-open silence": half_open,
     "slow reading": slow_network,

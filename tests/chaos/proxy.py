@@ -43,6 +43,8 @@ class FaultProxy:
         self._answer: bytes | None = None
         self._answers_upgrades_only = False
         self._rate: float | None = None
+        self._is_flooding = False
+        self._refused: tuple[bytes, ...] = ()
         self.port = 0
         self.connection_count = 0
         self.byte_count = 0
@@ -98,6 +100,14 @@ class FaultProxy:
             self._answer = None
         else:
             self._answer = f"HTTP/1.1 {status}\r\nConnection: close\r\n{headers}Content-Length: 0\r\n\r\n".encode()
+
+    def flood(self, is_on: bool) -> None:
+        """On new WebSockets: send pings as fast as they can be written, and read nothing."""
+        self._is_flooding = is_on
+
+    def refuse_requests(self, *words: bytes) -> None:
+        """Answer requests that have one of these words in them with HTTP 403."""
+        self._refused = words
 
     @property
     def open_count(self) -> int:
@@ -161,6 +171,12 @@ class FaultProxy:
         self._pairs.append(pair)
         far_writer.write(head)
         try:
+            if self._is_flooding:
+                head = await reader.readuntil(b"\r\n\r\n")
+                far_writer.write(head)
+                if b"upgrade: websocket" in head.lower():
+                    writer.write(await far_reader.readuntil(b"\r\n\r\n"))
+                    await _flood(writer)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pump(reader, far_writer, pair))
                 group.create_task(self._pump(far_reader, writer, pair))
@@ -174,6 +190,9 @@ class FaultProxy:
         try:
             while chunk := await reader.read(CHUNK):
                 await self._flowing.wait()
+                if writer is pair[1] and any(word in chunk for word in self._refused):
+                    pair[0].write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+                    continue
                 if writer in self._to_cut and len(chunk) > 1:
                     writer.write(chunk[: len(chunk) // 2])
                     _abort(pair)
@@ -188,6 +207,15 @@ class FaultProxy:
             writer.write_eof()
         except OSError:
             _abort(pair)
+
+
+async def _flood(writer: asyncio.StreamWriter) -> None:
+    """Pings until the other end has gone."""
+    pings = (b"\x89\x7d" + b"x" * 125) * 500
+    while not writer.transport.is_closing():
+        writer.write(pings)
+        await writer.drain()
+        await asyncio.sleep(0)
 
 
 def _abort(pair: Pair) -> None:

@@ -30,6 +30,8 @@ def _do(venue: EmbeddedVenue, command: dict[str, Any]) -> None:
             venue.drop_connections()
         case "close":
             venue.close_connections(command.get("code", 1000), command.get("reason", ""))
+        case "deafen":
+            venue.deafen()
         case "pause":
             venue.pause()
         case "resume":
@@ -54,9 +56,12 @@ async def _serve(options: dict[str, Any]) -> None:
     pace_ns = options["block_ms"] * NS_PER_MS
     async with EmbeddedVenue(
         clock=SystemClock(),
+        venue=options["venue"],
         seed=options["seed"],
         market=MarketOptions(block_ns=pace_ns),
-        options=VenueOptions(
+        options=None
+        if options["venue"] != "hyperliquid"
+        else VenueOptions(
             book_every_ns=10 * pace_ns,
             fast_every_ns=2 * pace_ns,
             ctx_every_ns=20 * pace_ns,
@@ -80,6 +85,7 @@ async def _serve(options: dict[str, Any]) -> None:
 @click.command()
 @click.option("--seed", required=True)
 @click.option("--sent-log", type=click.Path(path_type=Path), required=True)
+@click.option("--venue", default="hyperliquid")
 @click.option("--block-ms", type=int, default=20)
 @click.option("--tls", type=click.Path(path_type=Path), help="Certificate chain and key (PEM).")
 @click.option("--close-every-s", type=float, help="Close all connections that often.")

@@ -12,6 +12,12 @@ from tests.chaos.bench import Mount
 SEED = 20_261_122
 #: Left to the long form: what waits for heartbeats and pauses of venues, and what differs little from one that is here.
 LONG = (
+    "banned",
+    "deaf peer",
+    "flooding peer",
+    "machine sleeps an hour",
+    "one venue of two down",
+    "optional endpoint refused",
     "a second signal",
     "closes every 2 s",
     "disk does not follow",
