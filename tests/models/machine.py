@@ -76,10 +76,11 @@ class Line:
 
 @dataclass(eq=False)
 class _Pending:
-    """A REST request on its way; `answer` once the venue has made it."""
+    """A REST request on its way; `answer` once the venue has made it, `number` names it once it has left."""
 
     call: RestCall
     answer: tuple[int, bytes] | None = None
+    number: int = -1
 
 
 class Model(ABC):
@@ -294,7 +295,7 @@ class Machine:
     def answer_some(self, rng: Random) -> None:
         """REST answers are made, and some of them arrive, not always in order."""
         for pending in self._pending[: rng.randint(1, 6)]:
-            pending.answer = pending.answer or self.model.answer(pending.call)
+            self._make_answer(pending)
         made = [pending for pending in self._pending if pending.answer is not None]
         rng.shuffle(made)
         for pending in made[: rng.randint(1, 4)]:
@@ -314,7 +315,7 @@ class Machine:
         """A REST answer says something that the sheet does not know."""
         if self._pending:
             pending = rng.choice(self._pending)
-            status, body = pending.answer or self.model.answer(pending.call)
+            status, body = self._make_answer(pending)
             pending.answer = status, self.model.garbled_answer(pending.call.tag, body, rng)
 
     def step_wall(self, rng: Random) -> None:
@@ -327,8 +328,7 @@ class Machine:
 
     def old_epoch(self, rng: Random) -> None:
         """Every connection breaks and is made again while REST answers of before are on their way."""
-        for pending in self._pending:
-            pending.answer = pending.answer or self.model.answer(pending.call)
+        self.make_answers()
         for line in list(self.lines.values()):
             if line.is_open:
                 self._break(line, "disconnect")
@@ -368,6 +368,19 @@ class Machine:
         found = self.model.differences()
         if found:
             raise Difference("; ".join(found[:8]))
+
+    def break_of(self, line: Line, cause: str = "disconnect") -> None:
+        """The venue breaks a connection."""
+        self._break(line, cause)
+
+    def make_answers(self) -> None:
+        """The venue has made its answers to all that was asked; they are on their way."""
+        for pending in list(self._pending):
+            self._make_answer(pending)
+
+    def pass_ns(self, ns: int) -> None:
+        """That much time goes on."""
+        self._pass(ns)
 
     # -- how ---------------------------------------------------------------------------------------------------
 
@@ -444,14 +457,21 @@ class Machine:
     def _answer(self, pending: _Pending) -> None:
         if pending not in self._pending:
             return
+        status, body = self._make_answer(pending)
         self._pending.remove(pending)
-        status, body = pending.answer or self.model.answer(pending.call)
         self.model.answered(pending.call, status, body)
-        self._give(REST_OUT, pending.call.body, -1, 0, {"tag": pending.call.tag})
-        self._give(REST_IN, body, -1, 0, {"tag": pending.call.tag, "status": status})
+        self._give(REST_IN, body, -1, 0, {"tag": pending.call.tag, "id": pending.number, "status": status})
         if status != 200:
             event = control_payload("request_failed", tag=pending.call.tag, attempts=1, error=f"HTTP {status}")
             self._give(CONTROL, event, -1, 0)
+
+    def _make_answer(self, pending: _Pending) -> tuple[int, bytes]:
+        """The request leaves, if it has not, and the venue answers it as of then."""
+        if pending.answer is None:
+            pending.number = self._seq
+            self._give(REST_OUT, pending.call.body, -1, 0, {"tag": pending.call.tag, "id": pending.number})
+            pending.answer = self.model.answer(pending.call)
+        return pending.answer
 
     @property
     def _mono_ns(self) -> int:

@@ -341,7 +341,7 @@ class BinanceMarketProtocol(VenueProtocol):
         if odd:
             text = f"{odd} entries of fundingRate:{symbol} that are no rates are passed over"
             messages.append(self.event(frame, EventKind.NOTICE, sub_seq=len(messages), cause="odd_entry", detail=text))
-        self._settled.told(symbol, max(rates, default=0), is_all=len(entries) < PAGE)
+        self._settled.told(symbol, max(rates, default=0), frame.ts_mono, is_all=len(entries) < PAGE)
         messages += [rates[time] for time in sorted(rates)]
         return [msgspec.structs.replace(message, sub_seq=index) for index, message in enumerate(messages)]
 

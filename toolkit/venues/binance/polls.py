@@ -45,8 +45,9 @@ PAGE: Final = 1000
 
 
 class _Owed(msgspec.Struct):
-    """A settled rate that is not known yet: of which time, ms, when to ask for it, ns, and how long to wait then, s."""
+    """Rates that are not known yet: from which time to which, ms, when to ask for them, ns, how long to wait then, s."""
 
+    first: int
     time: int
     ask_mono: int = 0
     retry_s: float = RETRY_S
@@ -82,14 +83,14 @@ class SettledRates:
             return
         owed = state.owed.get(symbol)
         if owed is None:
-            state.owed[symbol] = _Owed(before, mono_ns + round(SETTLED_DELAY_S * NS_PER_S))
+            state.owed[symbol] = _Owed(before, before, mono_ns + round(SETTLED_DELAY_S * NS_PER_S))
         else:
             owed.time = max(owed.time, before)
 
     def since(self, symbol: str) -> int:
         """From which time on rates are to be asked for, ms."""
         known = self._state.known.get(symbol, 0)
-        return known + 1 if known else self._state.owed[symbol].time
+        return known + 1 if known else self._state.owed[symbol].first
 
     def due(self, symbols: Iterable[str], mono_ns: int) -> list[str]:
         """The symbol whose rates are to be asked for now, if there is one."""
@@ -106,7 +107,7 @@ class SettledRates:
         wire.exact(time_ms)
         return time_ms > self._state.known.get(symbol, 0)
 
-    def told(self, symbol: str, newest_ms: int, *, is_all: bool) -> None:
+    def told(self, symbol: str, newest_ms: int, mono_ns: int, *, is_all: bool) -> None:
         """Rates up to that time have been told (0: none); `is_all` says that the venue has none after them."""
         state = self._state
         if newest_ms:
@@ -118,6 +119,11 @@ class SettledRates:
             owed.ask_mono = 0
         elif state.known.get(symbol, 0) >= owed.time:
             del state.owed[symbol]
+        else:
+            # The venue answers, so what is missing will be there soon.
+            owed.retry_s = RETRY_S
+            soon_s = SETTLED_DELAY_S if newest_ms else RETRY_S
+            owed.ask_mono = min(owed.ask_mono, mono_ns + round(soon_s * NS_PER_S))
 
     def export(self) -> Any:
         """Everything, for a checkpoint."""
