@@ -20,7 +20,7 @@ from toolkit.venues.binance.books import Books
 from toolkit.venues.binance.depth import Before
 from toolkit.venues.binance.market import BinanceMarketProtocol
 from toolkit.venues.binance.polls import Polls, SettledRates
-from toolkit.venues.binance.symbols import Listed
+from toolkit.venues.binance.symbols import Listed, parse_exchange_info
 from toolkit.venues.binance.told import ToldTrades
 
 
@@ -91,7 +91,7 @@ def _all_or_nothing(payload: bytes, *, is_spot: bool) -> tuple[list[Listed], lis
     return rows, odd
 
 
-market_parse = market.parse_exchange_info
+market_parse = parse_exchange_info
 
 
 def _chooses_again(self: BinanceMarketProtocol, frame: Frame, messages: list[Message]) -> None:
