@@ -92,7 +92,7 @@ class BinanceMarket(Model):
     settle_ns = 45 * SECOND
     settle_step_ns = SECOND
     actions: ClassVar[dict[str, int]] = {
-        "move": 4, "renumber": 1, "change_terms": 3, "go_on": 1, "damage": 3, "fail_polls": 1,
+        "move": 10, "renumber": 2, "change_terms": 3, "go_on": 1, "damage": 3, "fail_polls": 4,
     }  # fmt: skip
 
     def __init__(self, rng: Random) -> None:
@@ -213,14 +213,14 @@ class BinanceMarket(Model):
     def move(self, rng: Random) -> None:
         """The price moves, by a little or by more than a snapshot covers."""
         instrument = rng.choice(list(self.instruments.values()))
-        by = rng.choice([-1, 1]) * rng.choice([1, 2, 4, 9, 25])
+        by = rng.choice([-1, 1]) * rng.choice([1, 2, 4, 9, 9, 25])
         instrument.mid += by
         side = 1 if by > 0 else 0
         for price in sorted(instrument.sides[side], reverse=not side):
             if (price <= instrument.mid) if side else (price >= instrument.mid):
                 self._trade(instrument, price)
                 self._set(instrument, side, price, 0)
-        for away in range(1, 5):
+        for away in range(1, rng.choice([0, 4]) + 1):
             self._set(instrument, 0, instrument.mid - away, rng.randint(1, 3))
             self._set(instrument, 1, instrument.mid + away, rng.randint(1, 3))
 
@@ -518,7 +518,8 @@ class BinanceMarket(Model):
         told = [m for m in told if m.symbol == instrument.symbol]
         at = max(n for n, m in enumerate(told) if isinstance(m, BookSnapshot))
         base = told[at]
-        unknown = self._unknowable(instrument, told[:at], base)
+        after = next((m for m in told[at + 1 :] if isinstance(m, BookDiff)), None)
+        unknown = self._unknowable(instrument, told[:at], base, after)
         found = []
         for side, mine in enumerate((book.bids, book.asks)):
             have = _levels(mine)
@@ -526,7 +527,7 @@ class BinanceMarket(Model):
             if "bbo" in self.channels and best != truest and not {(side, best), (side, truest)} & unknown:
                 found.append(f"{instrument.pair}: {('bid', 'ask')[side]} of {_text(best)}, the best is {_text(truest)}")
             prices = (base.bid_prices, base.ask_prices)[side]
-            edge = round(prices[-1] * 10)
+            edge = round(prices[-1] * 10) if prices else (0, 1 << 40)[side]
             for price in sorted(set(have) | set(instrument.sides[side])):
                 is_covered = price >= edge if not side else price <= edge
                 truth = instrument.sides[side].get(price, 0)
@@ -536,7 +537,11 @@ class BinanceMarket(Model):
         return found
 
     def _unknowable(
-        self, instrument: _Instrument, before: list[BookDiff | BookSnapshot], base: BookDiff | BookSnapshot
+        self,
+        instrument: _Instrument,
+        before: list[BookDiff | BookSnapshot],
+        base: BookDiff | BookSnapshot,
+        after: BookDiff | None,
     ) -> set[tuple[int, int]]:
         """
         Levels of a snapshot that were passing, and that no diff of the chain before it named: nothing tells of them.
@@ -545,7 +550,7 @@ class BinanceMarket(Model):
         """
         passing = set(instrument.passing.get(base.last_update_id or 0, ()))
         named: set[tuple[int, int]] = set()
-        next_one: BookDiff | None = None
+        next_one = after
         cuts = (EventKind.DISCONNECTED, EventKind.SESSION_END)
         events = [m for m in self.machine.messages if isinstance(m, StreamEvent) and m.kind in cuts]
         since = max((m.capture_seq for m in events if m.capture_seq < base.capture_seq), default=-1)

@@ -125,7 +125,10 @@ BUGS = [
         "a book beyond its cover looks good",
         _all_replaced((Books, "reach", _only_asks), (Books, "failed", _gives_up), (books, "ANSWER_S_MAX", 900.0)),
     ),
-    Bug("an old epoch's snapshot begins a book", lambda: replaced(Books, "lost", _keeps_all)),
+    Bug(
+        "an old epoch's snapshot begins a book, and nothing ends it",
+        _all_replaced((Books, "lost", _keeps_all), (books, "OLD_S_MAX", 1e9)),
+    ),
     Bug(
         "a poll overwrites what it does not carry", lambda: replaced(OrderBookTracker, "_apply_funding", _newest_alone)
     ),

@@ -44,6 +44,9 @@ FAILED_RETRY_S: Final = 5.0
 #: One for a book that is good, after this long.
 REFRESH_RETRY_S: Final = 15.0
 REFRESH_S: Final = 900.0
+#: Beyond every price.
+_LOWEST: Final = 0.0
+_HIGHEST: Final = 1e300
 #: How far from the best price to the last one of the snapshot the market may go before another is asked for.
 NEAR: Final = 0.75
 #: Diffs that say nothing new may come for this long; then the ids of the book are of another numbering.
@@ -310,8 +313,8 @@ class Books:
         again = msgspec.structs.replace
         messages += [again(diff, ts_recv=frame.ts_recv, capture_seq=frame.capture_seq) for diff in following]
         self.covered.pop(symbol, None)
-        if self._ask_for is not None and base.bids[0] and base.asks[0]:
-            bids, asks = base.bids[0], base.asks[0]
+        if self._ask_for is not None:
+            bids, asks = base.bids[0] or (_LOWEST,), base.asks[0] or (_HIGHEST,)  # an empty side is known as a whole
             near = bids[0] + NEAR * (bids[-1] - bids[0]), asks[0] + NEAR * (asks[-1] - asks[0])
             self.covered[symbol] = [*near, bids[-1], asks[-1]]
         self._requests.next_ask.pop(symbol, None)
