@@ -7,7 +7,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recordings.files import atomic_path, file_hash, make_folder
@@ -23,6 +25,10 @@ __all__ = ["RawFile"]
 
 #: Row groups that wait for the thread that writes; more are not made before one is done.
 _WAITING_MAX: Final = 4
+#: Payload bytes at which a row group ends before it has all its rows: it is held in memory by who writes and who reads.
+RAW_ROW_GROUP_BYTES: Final = 64 << 20
+#: Payload bytes at which frames that came one by one become columns.
+_BATCH_BYTES: Final = 8 << 20
 
 
 class RawFile:
@@ -50,6 +56,8 @@ class RawFile:
         self._compression = compression
         self._executor = executor
         self._frames: list[Frame] = []
+        self._frame_bytes = 0
+        self._batch_bytes = 0
         self._batches: list[pa.RecordBatch] = []
         self._batch_rows = 0
         self._rows = 0
@@ -63,7 +71,8 @@ class RawFile:
     def add(self, frame: Frame) -> None:
         """Add the next frame."""
         self._frames.append(frame)
-        if len(self._frames) >= BATCH_MESSAGES:
+        self._frame_bytes += len(frame.payload)
+        if len(self._frames) >= BATCH_MESSAGES or self._frame_bytes >= _BATCH_BYTES:
             self._flush()
 
     def add_batch(self, batch: pa.RecordBatch) -> None:
@@ -106,15 +115,23 @@ class RawFile:
     def _flush(self) -> None:
         if self._frames:
             batch = frames_to_batch(self._frames)
-            self._frames = []
+            self._frames, self._frame_bytes = [], 0
             self.imprecise_count += count_imprecise(batch.column("payload"))
             self._take(batch)
 
     def _take(self, batch: pa.RecordBatch) -> None:
         self._batches.append(batch)
         self._batch_rows += len(batch)
-        while self._batch_rows >= RAW_ROW_GROUP_ROWS:
-            self._submit(self._group(RAW_ROW_GROUP_ROWS))
+        self._batch_bytes += int(_payload_lengths(batch).sum())
+        while self._batch_rows >= RAW_ROW_GROUP_ROWS or self._batch_bytes >= RAW_ROW_GROUP_BYTES:
+            self._submit(self._group(self._rows_due()))
+
+    def _rows_due(self) -> int:
+        """How many of the rows that wait make a row group: as many as may be, fewer where payloads are long."""
+        if self._batch_bytes < RAW_ROW_GROUP_BYTES:
+            return RAW_ROW_GROUP_ROWS
+        sizes = np.cumsum(np.concatenate([_payload_lengths(batch) for batch in self._batches]))
+        return min(int(np.searchsorted(sizes, RAW_ROW_GROUP_BYTES)) + 1, RAW_ROW_GROUP_ROWS)
 
     def _group(self, rows: int) -> pa.Table:
         """The first rows that wait; where batches were cut does not show in the file."""
@@ -122,6 +139,7 @@ class RawFile:
         group = waiting.slice(0, rows)
         self._batches = waiting.slice(rows).to_batches()
         self._batch_rows -= rows
+        self._batch_bytes = sum(int(_payload_lengths(batch).sum()) for batch in self._batches)
         return group
 
     def _submit(self, group: pa.Table) -> None:
@@ -144,3 +162,13 @@ class RawFile:
             options = parquet_options(schema, RAW_TABLE, self._compression)
             self._writer = self._stack.enter_context(pq.ParquetWriter(self._temporary, schema, **options))
         return self._writer
+
+
+def _payload_lengths(batch: pa.RecordBatch) -> Any:
+    """Bytes of each row's payload."""
+    lengths: Any = 0
+    for name in ("payload", "payload_bytes"):
+        column = batch.column(name)
+        if column.null_count < len(column):
+            lengths = lengths + pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)
+    return lengths if isinstance(lengths, np.ndarray) else np.zeros(len(batch), np.int64)

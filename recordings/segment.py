@@ -39,6 +39,7 @@ class SegmentWriter:
         compression: How well.
         raw_writer: Writes raw frames while others come; None to do that at once.
         serial: Number in the names of its files; that of the segment if None.
+        memory_max: Bytes of messages and of rows held in memory, as `TableBuilders` has it; None for any number.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class SegmentWriter:
         compression: Compression = SMALL,
         raw_writer: Executor | None = None,
         serial: int | None = None,
+        memory_max: int | None = None,
     ) -> None:
         self._folder = folder
         self._number = number
@@ -60,7 +62,7 @@ class SegmentWriter:
         self._checkpoint = checkpoint
         self._compression = compression
         self._raw = RawFile(folder, self._serial, compression, raw_writer) if with_raw else None
-        self._builders = TableBuilders()
+        self._builders = TableBuilders(folder, memory_max)
         self._points = PointCollector()
         self._counts_before = dict(normalizer.counts)
         self._digest_start = normalizer.chain.hexdigest()
@@ -146,6 +148,7 @@ class SegmentWriter:
 
     def abort(self) -> None:
         """Give the segment up."""
+        self._builders.close()
         if self._raw is not None:
             self._raw.abort()
 

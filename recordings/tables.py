@@ -8,7 +8,7 @@ or more row groups per symbol, so that a reader of one symbol skips the rest by 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from recordings.files import atomic_path, file_hash, make_folder
 from recordings.manifest import TableFile
 from recordings.parquet_options import SMALL, Compression, parquet_options
 from recordings.schema import RAW_TABLE, TABLE_OF, TABLES
+from recordings.spilling import RowsKey, RowStore
 from toolkit.account_messages import AccountEvent, Fill, FundingPayment, OrderUpdate, PositionUpdate
 from toolkit.messages import (
     BalanceUpdate,
@@ -46,6 +47,9 @@ BATCH_MESSAGES: Final = 2048
 #: `book` 1 % larger, and raw and normalized together more than 1.5 times a compressed capture.
 ROW_GROUP_ROWS: Final = 262_144
 RAW_ROW_GROUP_ROWS: Final = 16_384
+#: What a message takes in memory, and what each level of a book adds: two numbers, each an object, in two tuples.
+_MESSAGE_BYTES: Final = 400
+_LEVEL_BYTES: Final = 72
 
 #: Names of the counts a manifest keeps, by class of message.
 _COUNT_NAMES: Final[dict[type[Message], str]] = {
@@ -106,11 +110,22 @@ def write_table(
 
 
 class TableBuilders:
-    """Collects messages of every kind and becomes the normalized tables."""
+    """
+    Collects messages of every kind and becomes the normalized tables.
 
-    def __init__(self) -> None:
-        self._pending: dict[tuple[str, str, str], list[Message]] = {}
-        self._done: dict[tuple[str, str, str], list[pa.RecordBatch]] = {}
+    Args:
+        folder: Where rows wait that memory has no room for.
+        memory_max: Bytes of messages, and of rows, that are held in memory, some twice as much in all; the rest waits
+            on disk. None to hold everything.
+    """
+
+    def __init__(self, folder: Path = Path(), memory_max: int | None = None) -> None:
+        self._pending: dict[RowsKey, list[Message]] = {}
+        self._rows = RowStore(folder, memory_max)
+        self._memory_max = memory_max
+        #: Bytes that the pending messages take, roughly; kept where memory is bounded only.
+        self._weights: dict[RowsKey, int] = {}
+        self._weight = 0
         #: Messages by the name that a manifest counts them under.
         self.counts: dict[str, int] = {}
         #: Trading pair of every symbol, as `venue/symbol`: the one that its newest message had.
@@ -126,6 +141,14 @@ class TableBuilders:
         pending.append(message)
         if len(pending) >= BATCH_MESSAGES:
             self._flush(key)
+        elif self._memory_max is not None:
+            weight = _MESSAGE_BYTES
+            if isinstance(message, (BookSnapshot, BookDiff)):
+                weight += _LEVEL_BYTES * (len(message.bid_prices) + len(message.ask_prices))
+            self._weights[key] = self._weights.get(key, 0) + weight
+            self._weight += weight
+            if self._weight > self._memory_max:
+                self._flush_heaviest()
 
     def add_rows(
         self, table: str, venue: str, symbol: str, trading_pair: str, rows: pa.RecordBatch, count: int, last_seq: int
@@ -140,7 +163,7 @@ class TableBuilders:
         self._name(f"{venue}/{symbol}", trading_pair, (last_seq, 0))
         name = _ROWS_COUNTED_AS[table]
         self.counts[name] = self.counts.get(name, 0) + count
-        self._done.setdefault(key, []).append(rows)
+        self._rows.add(key, rows)
 
     def _name(self, symbol: str, trading_pair: str, place: tuple[int, int]) -> None:
         # A frame may tell of a gap under the old pair and go on under a new one, in whatever order tables are flushed.
@@ -158,21 +181,34 @@ class TableBuilders:
         self.flush()
         files: dict[str, TableFile] = {}
         for table in TABLES:
-            keys = sorted(key for key in self._done if key[0] == table)
-            if keys:
-                groups = [self._sorted(table, self._done[key]) for key in keys]
+            if self._rows.keys_of(table):
+                groups = self.groups(table, ROW_GROUP_ROWS)
                 files[table] = write_table(folder, table, number, groups, ROW_GROUP_ROWS, compression)
+        self.close()
         return files
 
-    def _sorted(self, table: str, batches: list[pa.RecordBatch]) -> pa.Table:
+    def groups(self, table: str, rows_max: int) -> Iterator[pa.Table]:
+        """The flushed rows of a table, sorted by symbol, each symbol's from its first on so many at a time; lets go of them."""
         # Frames come in order of capture_seq and messages within them in order of sub_seq: the rows are sorted.
-        rows = pa.Table.from_batches(batches, schema=_WRITE_SCHEMAS[table]).unify_dictionaries()
-        # Of a plain column of text the file would show where batches were cut.
-        return rows.combine_chunks() if pa.string() in rows.schema.types else rows
+        for key in self._rows.keys_of(table):
+            yield from self._rows.take(key, _WRITE_SCHEMAS[table], rows_max)
 
-    def _flush(self, key: tuple[str, str, str]) -> None:
+    def close(self) -> None:
+        """Let go of everything. May be called twice."""
+        self._pending.clear()
+        self._rows.close()
+
+    def _flush_heaviest(self) -> None:
+        """Half of what is pending, the most of one kind and symbol first: columns take a fraction of it."""
+        for key in sorted(self._weights, key=self._weights.__getitem__, reverse=True):
+            self._flush(key)
+            if self._memory_max is None or self._weight <= self._memory_max // 2:
+                return
+
+    def _flush(self, key: RowsKey) -> None:
         messages = self._pending.pop(key, None)
         if messages:
+            self._weight -= self._weights.pop(key, 0)
             table, symbol, venue = key
             if symbol:
                 last = messages[-1]
@@ -180,8 +216,7 @@ class TableBuilders:
             for kind, count in Counter(map(type, messages)).items():
                 name = _COUNT_NAMES[kind]
                 self.counts[name] = self.counts.get(name, 0) + count
-            batch = _book_batch(messages) if table == "book" else _flat_batch(table, messages)
-            self._done.setdefault(key, []).append(batch)
+            self._rows.add(key, _book_batch(messages) if table == "book" else _flat_batch(table, messages))
 
 
 def _flat_batch(table: str, messages: Sequence[Message]) -> pa.RecordBatch:

@@ -85,8 +85,8 @@ def test_book_messages_can_be_read_in_pieces_of_any_size(given_messages: list[Me
     for message in given_messages:
         builders.add(message)
     builders.flush()
-    (batches,) = builders._done.values()
-    table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches()[0]
+    (rows_of_symbol,) = builders.groups("book", 1 << 30)
+    table = rows_of_symbol.combine_chunks().to_batches()[0]
     found: list[Message] = []
     rest = table.slice(0, 0)
     for start in range(0, len(table), rows):
@@ -100,7 +100,7 @@ def book_batch(**columns: list[Any]) -> pa.RecordBatch:
     builders = TableBuilders()
     builders.add(snapshot([(10.0, 1.0), (9.0, 1.0)], [(11.0, 1.0)]))
     builders.flush()
-    ((batch,),) = builders._done.values()
+    (batch,) = next(builders.groups("book", 1 << 30)).to_batches()
     arrays = {name: batch.column(name) for name in batch.schema.names}
     for name, values in columns.items():
         arrays[name] = pa.array(values, TABLES["book"].field(name).type)
@@ -130,7 +130,7 @@ def test_columns_of_an_older_format_are_empty() -> None:
     builders = TableBuilders()
     builders.add(diff([(10.0, 0.0)], [], prev_update_id=7))
     builders.flush()
-    ((batch,),) = builders._done.values()
+    (batch,) = next(builders.groups("book", 1 << 30)).to_batches()
     older = batch.select([name for name in batch.schema.names if name != "prev_update_id"])
     assert book_messages(older) == [diff([(10.0, 0.0)], [])]
 

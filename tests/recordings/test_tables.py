@@ -70,8 +70,7 @@ def test_one_symbol_may_fill_several_row_groups(tmp_path: Path) -> None:
     for number in range(5000):
         builders.add(quote((1.0, 1.0), None, symbol="AB"[number % 2], capture_seq=number))
     builders.flush()
-    groups = [builders._sorted("bbo", batches) for _, batches in sorted(builders._done.items())]
-    file = write_table(tmp_path, "bbo", 0, groups, 1000)
+    file = write_table(tmp_path, "bbo", 0, builders.groups("bbo", 1000), 1000)
     metadata = pq.read_metadata(tmp_path / file.path)
     rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
     assert rows == [1000, 1000, 500] * 2
@@ -156,7 +155,7 @@ def test_a_table_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
     builders = TableBuilders()
     builders.add(quote((1.0, 1.0), None))
     builders.flush()
-    groups = [builders._sorted("bbo", batches) for batches in builders._done.values()]
+    groups = list(builders.groups("bbo", 10))
     with pytest.raises(AttributeError):
         write_table(tmp_path, "bbo", 0, [*groups, None], 10)
     assert list((tmp_path / "bbo").iterdir()) == []
