@@ -62,6 +62,24 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "trades": {**_KEY, "aggressor_side": "buy", "price": 1.0, "size": 1.0, "trade_id": "1"}
     | {"is_history": False, "is_duplicate": False},
     "events": {**_KEY, "kind": "notice", "stream": "", "cause": "", "conn_id": -1, "conn_epoch": 0, "detail": ""},
+    "fills": {**_KEY, "account": "me", "order_id": "1", "fill_id": "1", "side": "buy", "price": 1.0, "size": 1.0}
+    | {"fee": 0.0, "fee_asset": "USD", "is_maker": None, "trade_id": "", "realized_pnl": None, "position_before": None}
+    | {"direction": "", "is_history": False},
+    "positions": {**_KEY, "account": "me", "size": 0.0, "entry_price": None, "unrealized_pnl": None}
+    | {"position_value": None, "margin_mode": "cross"},
+    "balances": {**_KEY, "symbol": "", "trading_pair": "", "account": "me", "asset": "USD", "total": 0.0}
+    | {"available": 0.0, "wallet": "perp"},
+    "funding_payments": {
+        **_KEY,
+        "account": "me",
+        "payment_id": "1",
+        "amount": 0.0,
+        "asset": "USD",
+        "is_history": False,
+    },
+    "funding": {**_KEY, "kind": "current"},
+    "orders": {**_KEY, "account": "me", "order_id": "1", "state": "open", "status": "open", "side": "buy", "price": 1.0}
+    | {"size": 1.0, "order_type": "limit", "time_in_force": "", "is_reduce_only": False, "is_history": False},
     "instruments": {**_KEY, "kind": "perpetual", "base": "BTC", "quote": "USD", "settle": "USD"}
     | {"multiplier": 1.0, "is_active": True},
 }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +128,22 @@ def test_folders_that_cannot_be_read_are_said(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(RecordingDamaged, match=rf"^{path} has 200 bytes, expected "):
         analysis.connect(recording)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "UTC"])
+def test_a_query_does_not_depend_on_the_time_zone_of_the_machine(tmp_path: Path, zone: str) -> None:
+    tops = [{**TOP, "ts_recv": TS + hour * 3_600_000_000_000, "capture_seq": hour} for hour in range(48)]
+    recording = make_recording(tmp_path / "tape", {"top": tops})
+    query = (
+        "SELECT count(*), min(strftime(ts_recv::TIMESTAMPTZ, '%H')) FROM top "
+        "WHERE ts_recv::TIMESTAMPTZ >= '2023-11-15 06:00:00' AND date_trunc('day', ts_recv::TIMESTAMPTZ) = '2023-11-15'"
+    )
+    program = (
+        "import analysis, sys\n"
+        f"with analysis.connect({str(recording.path)!r}) as connection:\n"
+        f"    print(connection.execute({query!r}).fetchone())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "TZ": zone}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "(18, '06')\n"

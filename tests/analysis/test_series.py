@@ -90,3 +90,28 @@ def test_a_bucket_that_only_the_end_touches_is_not_there() -> None:
         1.0,
         1.0,
     ]
+
+
+@given(quote_lists(), st.integers(0, 12), st.sampled_from(["BTC", "ETH"]))
+def test_rows_are_taken_before_they_are_filtered(quotes: list[Quote], count: int, symbol: str) -> None:
+    """As Polars means it, however the steps of a query are pushed down into the reading."""
+    lazy = analysis.spread_series(frame_of(quotes), every_ns=500)
+    whole = lazy.collect()
+    wanted = pl.col("symbol") == symbol
+    assert lazy.head(count).filter(wanted).collect().equals(whole.head(count).filter(wanted))
+    assert lazy.filter(wanted).head(count).collect().equals(whole.filter(wanted).head(count))
+    assert (
+        lazy.head(count)
+        .filter(wanted)
+        .select("ts")
+        .head(3)
+        .collect()
+        .equals(whole.head(count).filter(wanted).select("ts").head(3))
+    )
+
+
+def test_without_a_time_on_that_clock_there_is_no_bucket() -> None:
+    quotes = [Quote(None, "1", "2"), Quote(None, "1", "3")]
+    lazy = analysis.spread_series(frame_of(quotes, "event"), every_ns=500, clock="event", end_ns=EPOCH)
+    assert lazy.collect().is_empty()
+    assert lazy.collect().schema == analysis.SERIES_SCHEMA

@@ -116,6 +116,17 @@ def test_rows_without_a_venue_time_are_counted(tmp_path: Path) -> None:
     assert (found["untimed_count"], found["covered_s"]) == (1, 7e-9)
 
 
+def test_rows_without_a_venue_time_are_those_of_the_window(tmp_path: Path) -> None:
+    """On our clock by their receipt; on the venue's by the newest time before them."""
+    rows = [top(0, ts_event=B), top(1), top(3), top(5, ts_event=B + 5 * S), top(6)]
+    tape = make_recording(tmp_path / "tape", {"top": rows})
+    counts = [
+        report(tape, clock=clock, start_ns=B + 2 * S, end_ns=B + 7 * S)["BTC-USD"]["untimed_count"]
+        for clock in ("recv", "event")
+    ]
+    assert counts == [2, 1]
+
+
 def test_on_the_venue_clock_the_newest_thing_it_spoke_of_is_the_end(tmp_path: Path) -> None:
     tables = {"top": [top(0, ts_event=B), top(1, ts_event=B + S)], "trades": [{"ts_recv": B, "ts_event": B + 4 * S}]}
     assert report(make_recording(tmp_path / "tape", tables), clock="event")["BTC-USD"]["covered_s"] == 4.0
