@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -257,3 +258,12 @@ def test_time_types_and_conversions_are_allowed() -> None:
     """Only reading a clock is bound to its module: dates, durations and sleeping on a given clock are not."""
     text = "from datetime import UTC, datetime, timedelta\nimport asyncio\ndatetime.fromtimestamp(1, UTC)\nasyncio.timeout(1)"
     assert violations_of_place(Source("recordings.reader", False, text), WALL_TIME, "toolkit.clock") == []
+
+
+def test_one_module_names_files_to_polars() -> None:
+    """Polars takes a name for a pattern, and a folder called `date=1` for a column."""
+    reads = re.compile(r"\bpl\.(scan|read)_\w+\(")
+    packages = ("toolkit", "recordings", "replay", "analysis", "examples")
+    paths = [path for package in packages for path in (ROOT / package).rglob("*.py")]
+    there = [path.relative_to(ROOT).as_posix() for path in paths if reads.search(path.read_text(encoding="utf-8"))]
+    assert there == ["recordings/scanning.py"]
