@@ -5,7 +5,8 @@ The point of the tape is always between two messages. A seek to T stands before 
 `ts_recv` up to it) is T or later, with books and digest as they are when everything before has been played.
 
 Pacing is by deadlines, not by pauses: each frame is due at `start + (its time - time at the start) / speed`, so lateness
-of one never adds to the next. A pause, a seek or another speed begins a new count.
+of one never adds to the next. A pause, a seek or another speed begins a new count. What the recorder's clock stepped
+ahead by is not waited for.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from fractions import Fraction
 from math import ceil
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from replay.clock import ReplayClock
 from replay.merging import NOTICES, Batch, Books, Tape
@@ -24,6 +25,9 @@ from toolkit.errors import ConfigError
 from toolkit.garbage import rare_collections
 from toolkit.messages import Message
 from toolkit.timers import NEVER_NS
+
+if TYPE_CHECKING:
+    from recordings.clock_steps import ClockStep
 
 __all__ = ["Player", "Receiver", "parse_speed"]
 
@@ -130,6 +134,7 @@ class Player:
         self.is_stopped = False
         self._sleeper: asyncio.Task[None] | None = None
         self._was_woken = False  # the sleeper was ended by what was asked for, which may have been done since
+        self._passed_step: ClockStep | None = None  # the last that the pace was moved by
         self._anchor: tuple[int, int] | None = None  # reading of the pacer, and the tape's time at it
         clock.now_ns = tape.first_ns if start_ns is None else start_ns
 
@@ -285,6 +290,8 @@ class Player:
                 has_due = self._has_due(goal)
                 next_ns = max(self.clock.timers.next_due_ns, self.clock.now_ns) if has_due else goal
                 allowed_ns = self._allowed_ns()
+                if next_ns > allowed_ns and self._steps_over(next_ns):
+                    continue
                 if next_ns > allowed_ns:
                     await self._wait(self._deadline(next_ns) - self._pacer.monotonic_ns())
                 elif has_due:
@@ -372,6 +379,16 @@ class Player:
             self._anchor = now, self.clock.now_ns
         return self._anchor[1] + int((now - self._anchor[0]) * self._speed)
 
+    def _steps_over(self, ns: int) -> bool:
+        """Whether the recorder's clock stepped ahead on the way to that time; what it stepped over is not waited for."""
+        for step in self.tape.clock_steps:
+            is_on_the_way = self.clock.now_ns <= step.ts_before and step.ts_after <= ns
+            if step.delta_ns > 0 and is_on_the_way and self._passed_step != step and self._anchor is not None:
+                self._anchor = self._anchor[0], self._anchor[1] + step.delta_ns
+                self._passed_step = step
+                return True
+        return False
+
     def _deadline(self, ns: int) -> int:
         """The pacer's reading at which that time of the tape is allowed."""
         assert self._anchor is not None, "what is allowed was asked for before"
@@ -436,13 +453,14 @@ class Player:
             return False
         self.lap_count += 1
         self._lap_began = self.message_count
-        self._anchor = None
+        self._anchor = self._passed_step = None
         start_ns = self.tape.first_ns if self._start_ns is None else self._start_ns
         self.clock.rewind(start_ns)
         self._reopen(start_ns)
         return True
 
     def _go_to(self, ns: int) -> None:
+        self._passed_step = None
         self._lap_began = None
         self.clock.reset(ns)
         self._reopen(ns)

@@ -28,7 +28,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from itertools import chain as chained
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 from recordings.manifest import Segment
 from recordings.normalize import Normalizer
@@ -40,6 +40,9 @@ from toolkit.errors import ConfigError, SymbolError
 from toolkit.messages import BETWEEN_RECORDINGS, EventKind, Message, StreamEvent
 from toolkit.orderbook import OrderBook
 from toolkit.tracker import OrderBookTracker, TrackerState, empty_pair
+
+if TYPE_CHECKING:
+    from recordings.clock_steps import ClockStep
 
 __all__ = ["CHANNELS", "HOLE", "NOTICES", "Batch", "Books", "Fidelity", "FormsOf", "Hole", "Tape"]
 
@@ -131,7 +134,20 @@ class Tape:
         self.holes = _holes(self.recordings, trading_pairs) if len(recordings) > 1 else []
         self._reader = ThreadPoolExecutor(1)  # starts no thread before there is something to read
         self._books: dict[int, set[_Key]] = {}
+        self._steps: list[ClockStep] | None = None
         self._finders = [StartFinder(recording, is_raw=fidelity == "raw") for recording in self.recordings]
+
+    @property
+    def clock_steps(self) -> Sequence[ClockStep]:
+        """Steps of the recorders' clocks, each recording's in order."""
+        if self._steps is None:
+            stepped = [each for each in self.recordings if each.manifest.counts.get("event_clock_step")]
+            self._steps = []
+            if stepped:  # few have any, and what finds them takes a while to load
+                from recordings.clock_steps import clock_steps
+
+                self._steps = [step for recording in stepped for step in clock_steps(recording)]
+        return self._steps
 
     def check(self) -> None:
         """Raise SymbolError for a pair to keep that no recording has."""

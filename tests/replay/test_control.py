@@ -16,8 +16,9 @@ from replay.control import parse_speed
 from replay.merging import Fidelity
 from replay.seeking import StartFinder
 from replay.source import FIDELITIES, ReplayDataSource
+from tests.frame_tapes import Script
 from tests.replay.tapes_of_trades import MS, lines, make, told
-from tests.tapes import SECOND, TS, import_files, pair_state
+from tests.tapes import SECOND, TS, import_files, pair_state, trade
 from tests.toolkit.live_harness import in_loop
 from toolkit.cli.main import cli
 from toolkit.clock import NS_PER_S, ManualClock
@@ -554,3 +555,29 @@ async def test_a_loop_keeps_the_pace_in_every_lap(tape: Recording) -> None:
     length = (source.player.tape.last_ns - source.player.tape.first_ns) // 2
     for earlier, later in itertools.pairwise(began):
         assert later - earlier == pytest.approx(length, abs=2 * MS)
+
+
+@in_loop
+async def test_what_a_clock_stepped_over_is_not_waited_for(tmp_path: Path) -> None:
+    """Ten seconds, in the middle of which a recorder's clock was set five years ahead: twice, to loop over it too."""
+    years = 155_000_000 * SECOND
+    script = Script()
+    for second in range(10):
+        script.now = TS + second * SECOND + (years if second >= 5 else 0)
+        script.said({"channel": "trades", "data": [trade("BTC", second, TS // MS + second)]})
+        if second == 5:
+            script.control("clock_step", -1, delta_ns=years)
+    recording = script.recording(tmp_path / "tape")
+    pacer = LateClock(0)
+    source = ReplayDataSource(recording, speed=Fraction(1), pacer=pacer, loop=True)
+    seen: list[int] = []
+
+    def note(message: Any) -> None:
+        seen.append(pacer.monotonic_ns())
+        if source.player.lap_count == 1 and told(message) == "9":
+            source.player.stop()
+
+    source.set_message_callback(note)
+    await source.start()
+    await source.wait()
+    assert seen[-1] == 18 * SECOND
