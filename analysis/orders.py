@@ -24,6 +24,7 @@ ORDERS_SCHEMA: Final = pl.Schema(
         "symbol": pl.String(),
         "trading_pair": pl.String(),
         "order_id": pl.String(),
+        "generation": pl.Int32(),
         "client_order_id": pl.String(),
         "side": pl.String(),
         "order_type": pl.String(),
@@ -50,7 +51,7 @@ ORDERS_SCHEMA: Final = pl.Schema(
     }
 )
 
-_ORDER: Final = ("venue", "account", "symbol", "order_id")
+_ORDER: Final = ("venue", "account", "symbol", "order_id", "generation")
 _TERMINAL: Final = sorted(TERMINAL_ORDER_STATES)
 #: Digits after the point to which sums of decimals are cleaned of what float64 adds.
 _DECIMALS: Final = 12
@@ -68,9 +69,10 @@ def order_report(recording: RecordingLike, *, pairs: Sequence[str] = (), with_hi
     Returns:
         The columns of `ORDERS_SCHEMA`. Sizes in base, prices in quote currency. `state` is what `InFlightOrder` would
         say after the last message. `fee` (positive: paid) is null where an order paid in several assets; `fee_asset`
-        names them; `realized_pnl` is null where the venue does not say it of each fill. Times are the venue's. Slippage in basis points, positive: worse for the order. Against
-        `mid_decision`, the last mid price of the book before the venue took the order in, and at the fills, against
-        the last mid price before each, weighted by size. Null where no book of the pair was known at that time
+        names them; `realized_pnl` is null where the venue does not say it of each fill. Times are the venue's.
+        `generation` counts the orders that had the id before. Slippage in basis points, positive: worse for the order:
+        against `mid_decision`, the last mid price of the book before the venue took the order in, and at the fills,
+        against the last mid price before each, weighted by size. Null where no book of the pair was known at that time
         (`analysis.mids`).
 
     Raises:
@@ -79,8 +81,10 @@ def order_report(recording: RecordingLike, *, pairs: Sequence[str] = (), with_hi
         NotARecording, FormatTooNew, RecordingDamaged: The folder cannot be used.
     """
     opened = open_recording(recording)
-    updates = scan(opened, "orders").sort("capture_seq", "sub_seq").collect()
-    fills = scan(opened, "fills").sort("capture_seq", "sub_seq").collect()
+    # An id that a venue gives again is another order: `generation` counts those before it.
+    first = pl.col("generation").fill_null(0)
+    updates = scan(opened, "orders").sort("capture_seq", "sub_seq").with_columns(first).collect()
+    fills = scan(opened, "fills").sort("capture_seq", "sub_seq").with_columns(first).collect()
     if updates.is_empty() and fills.is_empty():
         raise ConfigError(f"{opened.path} holds no orders: record with an account's address to have them")
     lives = _lives(updates)
@@ -128,16 +132,23 @@ def _book_messages(recording: Recording) -> pl.LazyFrame:
 
 def _lives(updates: pl.DataFrame) -> pl.DataFrame:
     ended = pl.col("state").is_in(_TERMINAL)
+    # An order that has ended stays ended, whatever comes late; but fills outrun an end that is none (`toolkit/orders.py`).
+    first_end, is_filled = pl.col("state").filter(ended).first(), pl.col("state") == OrderState.FILLED.value
+    was_filled = is_filled.any() & first_end.is_in([OrderState.CANCELLED, OrderState.EXPIRED])
+
+    def at_end(name: str) -> pl.Expr:
+        column = pl.col(name)
+        return pl.when(was_filled).then(column.filter(is_filled).first()).otherwise(column.filter(ended).first())
+
     return updates.group_by(_ORDER, maintain_order=True).agg(
         pl.col("trading_pair").last(),
         pl.col("client_order_id").drop_nulls().last(),
         pl.col("side").last(),
         pl.col("order_type").filter(pl.col("order_type") != "").last().fill_null(""),
         pl.col("time_in_force").filter(pl.col("time_in_force") != "").last().fill_null(""),
-        # An order that has ended stays ended, whatever comes late.
-        pl.col("state").filter(ended).first().alias("ended_state"),
+        at_end("state").alias("ended_state"),
         pl.coalesce(
-            pl.col("status").filter(ended).first(),
+            at_end("status"),
             pl.col("status").filter(pl.col("ts_event").is_not_null()).last(),
             "status",
         )
@@ -146,7 +157,7 @@ def _lives(updates: pl.DataFrame) -> pl.DataFrame:
         pl.col("price").drop_nulls().last(),
         pl.col("size").drop_nulls().last(),
         pl.col("ts_created").drop_nulls().last(),
-        pl.col("ts_event").filter(ended).first().alias("ts_ended"),
+        at_end("ts_event").alias("ts_ended"),
         pl.col("is_history").all(),
         pl.col("capture_seq").first(),
     )
@@ -175,7 +186,8 @@ def _state() -> pl.Expr:
         .then(pl.lit(OrderState.CANCELLED.value))
         .when(ended.is_not_null())
         .then(ended)
-        .when(pl.col("filled") >= pl.col("size"))
+        # A size of 0 is that of the whole position, whatever that is.
+        .when((pl.col("size") > 0) & (pl.col("filled") >= pl.col("size")))
         .then(pl.lit(OrderState.FILLED.value))
         .when(filled)
         .then(pl.lit(OrderState.PARTIALLY_FILLED.value))

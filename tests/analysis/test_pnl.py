@@ -257,3 +257,47 @@ def test_any_trading_gives_what_exact_arithmetic_gives(
         assert found[name] == pytest.approx(float(value), abs=1e-9), name
     parts = found["realized"] - found["fees"] + found["funding"] + found["unrealized_end"] - found["unrealized_start"]
     assert found["net"] == pytest.approx(parts, abs=1e-9)
+
+
+# -- orders ------------------------------------------------------------------------------------------------------------------
+
+
+def order(seq: int, state: str, **more: Any) -> dict[str, Any]:
+    return at(seq, state=state, status=state, ts_created=B, **{"size": 2.0, **more})
+
+
+def states(folder: Path, **tables: Any) -> list[tuple[Any, ...]]:
+    report = analysis.order_report(make_recording(folder, tables))
+    return report.select("order_id", "generation", "state", "filled", "realized_pnl").rows()
+
+
+def test_what_was_realized_is_unknown_where_the_venue_does_not_say(tmp_path: Path) -> None:
+    fills = [
+        fill(2, "buy", 1.0, 100.0, order_id="said", realized_pnl=3.0),
+        fill(3, "buy", 1.0, 100.0, order_id="half said", realized_pnl=3.0),
+        fill(4, "buy", 1.0, 100.0, order_id="half said"),
+    ]
+    orders = [order(seq, "open", order_id=name) for seq, name in enumerate(("none", "said", "half said"))]
+    assert [row[0:1] + row[3:] for row in states(tmp_path / "tape", orders=orders, fills=fills)] == [
+        ("none", 0.0, 0.0),
+        ("said", 1.0, 3.0),
+        ("half said", 2.0, None),
+    ]
+
+
+def test_an_id_that_is_given_again_is_another_order(tmp_path: Path) -> None:
+    orders = [
+        order(1, "open"),
+        order(2, "cancelled"),
+        order(3, "open", generation=1),
+        order(5, "filled", generation=1),
+    ]
+    found = states(tmp_path / "tape", orders=orders, fills=[fill(4, "buy", 2.0, 9.0, generation=1, realized_pnl=0.0)])
+    assert found == [("1", 0, "cancelled", 0.0, 0.0), ("1", 1, "filled", 2.0, 0.0)]
+
+
+def test_a_fill_outruns_an_end_that_was_none(tmp_path: Path) -> None:
+    """The end by the height of the chain came first, on another socket."""
+    orders = [order(1, "open"), order(2, "expired"), order(3, "filled")]
+    fills = [fill(3, "buy", 2.0, 9.0, sub_seq=1, realized_pnl=0.0)]
+    assert states(tmp_path / "tape", orders=orders, fills=fills) == [("1", 0, "filled", 2.0, 0.0)]
