@@ -131,7 +131,11 @@ class BookFusion:
             key = self._newest_key
         else:
             key = (ts_event, -cap)
-            self._weigh(message.form, ts_event)
+            last = self._form_times.get(message.form)
+            is_usual = last is not None and last <= ts_event and self._sure_key is None
+            if not (is_usual and -LATE_NS_MAX <= ts_event - self._newest_key[0] <= LEAP_NS_MAX):
+                self._weigh(message.form, ts_event, last)
+            self._form_times[message.form] = ts_event
         if key >= self._newest_key:
             self._take(message, cap)
             self._newest_key = key
@@ -187,14 +191,14 @@ class BookFusion:
         self._form_times = dict(state.form_times)
         self._sure_key = state.sure_key
 
-    def _weigh(self, form: str, ts: int) -> None:
-        """Look at a message's time before it is used: rules 5 and 6."""
-        times = self._form_times
+    def _weigh(self, form: str, ts: int, last: int | None) -> None:
+        """Look at a message's time before it is used: rules 5 and 6. `last` is the time of its form before."""
         if self._sure_key is not None:
             if ts < self._newest_key[0] - LEAP_NS_MAX:
                 self._disbelieve_newest(self._sure_key)
+                last = self._form_times.get(form)
             self._sure_key = None
-        newest, last = self._newest_key[0], times.get(form)
+        newest = self._newest_key[0]
         if (last is not None and ts < last and form != FORM_REST) or newest - ts > LATE_NS_MAX:
             # What was received before is older, whatever its stamps say, and it has taken effect.
             self._recent.clear()
@@ -202,7 +206,6 @@ class BookFusion:
             newest = _BEFORE_ALL[0]
         if ts - newest > LEAP_NS_MAX and (last is None or ts - last > LEAP_NS_MAX or ts < last):
             self._sure_key = self._newest_key
-        times[form] = ts
 
     def _disbelieve_newest(self, sure_key: _Key) -> None:
         if self._recent:

@@ -540,8 +540,9 @@ class HyperliquidModel(Model):
         since = self._trades_since.get(row["coin"], 0)
         made = next((ns for ns, each in self.books[row["coin"]].trades if trade_key(each) == trade_key(row)), 0)
         near = UNSURE_NS if self._clock_was_set or self.clock_offset_ns else NEAR_NS
-        near += self.machine.true_ns - since  # the stamps by which the client tells it may have come as late
-        return None if abs(made - since) < near else made < since
+        # The stamps by which the client tells may have come as late as this did: then its limit is too early.
+        late = self.machine.true_ns - since
+        return None if since - near - late < made < since + near else made < since
 
     def answered(self, call: RestCall, status: int, body: bytes) -> None:
         """An answer has reached the client."""

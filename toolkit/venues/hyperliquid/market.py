@@ -105,6 +105,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
         self._tape = TradeTape(self.clock)
         self._settlements = Settlements(self.clock)
         self._last_time: dict[tuple[str, str], int] = {}
+        self._stamped = self.clock.stamped
 
     # -- metadata ----------------------------------------------------------------------------------------------
 
@@ -272,21 +273,15 @@ class HyperliquidMarketProtocol(VenueProtocol):
     def _on_text(self, frame: Frame) -> list[Message]:
         odd: list[str] = []
         message = wire.decode_frame(frame.payload, odd) if frame.payload != GREETING else "greeting"
-        messages = self._messages_of(frame, message, odd)
-        if odd:
-            self.tell_odd(frame, odd, messages)
-        return messages
-
-    def _messages_of(self, frame: Frame, message: wire.MarketFrame | str, odd: list[str]) -> list[Message]:
         match message:
             case wire.Bbo(data=data):
-                return self._on_bbo(frame, data, odd)
+                messages = self._on_bbo(frame, data, odd)
             case wire.L2Book(data=data):
-                return self._on_book(frame, data)
+                messages = self._on_book(frame, data)
             case wire.Trades(data=trades):
-                return self._on_trades(frame, trades, odd)
+                messages = self._on_trades(frame, trades, odd)
             case wire.ActiveAssetCtx(data=data) | wire.ActiveSpotAssetCtx(data=data):
-                return self._on_context(frame, data.coin, data.ctx)
+                messages = self._on_context(frame, data.coin, data.ctx)
             case wire.SubscriptionResponse(data=response):
                 return self._on_response(frame, response)
             case wire.ErrorText(data=text):
@@ -295,6 +290,9 @@ class HyperliquidMarketProtocol(VenueProtocol):
                 return self._on_other_channel(frame, channel)
             case _:
                 return []
+        if odd:
+            self.tell_odd(frame, odd, messages)
+        return messages
 
     def _on_other_channel(self, frame: Frame, channel: str) -> list[Message]:
         """A documented channel that says nothing of the market."""
@@ -348,16 +346,16 @@ class HyperliquidMarketProtocol(VenueProtocol):
         return "full", True, FULL_CAP
 
     def _on_bbo(self, frame: Frame, data: wire.BboData, odd: list[str]) -> list[Message]:
-        sides: list[wire.Level | None] = [wire.UNREADABLE, wire.UNREADABLE]
-        sides[: len(data.bbo)] = data.bbo[:2]
-        for place, level in enumerate(data.bbo[:2]):
-            if level is None or level is wire.UNREADABLE or (0 < level.px < INF and 0 <= level.sz < INF):
-                continue
-            odd.append(f"best quote {level.px} x {level.sz}: expected a positive price and a size")
-            sides[place] = wire.UNREADABLE
-        bid, ask = sides
-        if odd and all(side is wire.UNREADABLE for side in sides):
-            raise ParseError(odd.pop())
+        values: tuple[float | int | None, ...] = ()
+        if len(data.bbo) == 2:
+            bid, ask = data.bbo
+            if bid is not None and ask is not None:
+                bid_px, bid_sz, ask_px, ask_sz = bid.px, bid.sz, ask.px, ask.sz
+                # By far the most frequent frame: both sides, and both of them levels.
+                if 0 < bid_px < INF and 0 <= bid_sz < INF and 0 < ask_px < INF and 0 <= ask_sz < INF:
+                    values = bid_px, bid_sz, bid.n, ask_px, ask_sz, ask.n
+        if not values:
+            values = self._sides(data.bbo, odd)
         messages: list[Message] = []
         stream = self.heard(frame, data.coin, "bbo", messages)
         self._check_time(frame, stream, data.time, messages)
@@ -371,19 +369,38 @@ class HyperliquidMarketProtocol(VenueProtocol):
                 frame.capture_seq,
                 len(messages),
                 not data.coin.startswith("#"),
-                *_quoted(bid),
-                *_quoted(ask),
+                *values,  # type: ignore[arg-type]  # three of each side, in their order
             )
         )
         self._implied_answer(stream)
         return messages
 
+    @staticmethod
+    def _sides(levels: Sequence[wire.Level | None], odd: list[str]) -> tuple[float | int | None, ...]:
+        """Both sides of a quote that lacks one, or of which one is no level."""
+        sides: list[wire.Level | None] = [wire.UNREADABLE, wire.UNREADABLE]
+        for place, level in enumerate(levels[:2]):
+            if _is_side(level):
+                sides[place] = level
+            elif level is not None and level is not wire.UNREADABLE:
+                odd.append(f"best quote {level.px} x {level.sz}: expected a positive price and a size")
+        if odd and all(side is wire.UNREADABLE for side in sides):
+            raise ParseError(odd.pop())
+        return *_quoted(sides[0]), *_quoted(sides[1])
+
     def _on_trades(self, frame: Frame, trades: list[wire.WireTrade], odd: list[str]) -> list[Message]:
-        if not all(map(_is_trade, trades)):
-            odd += [f"trade {each.side!r} {each.px} x {each.sz}: {_TRADE}" for each in trades if not _is_trade(each)]
-            trades = [trade for trade in trades if _is_trade(trade)]
-            if not trades:
-                raise ParseError(odd.pop())
+        for trade in trades:
+            if trade.side not in SIDES or not (0 < trade.px < INF and 0 <= trade.sz < INF):
+                break
+        else:
+            return self._trades(frame, trades)
+        odd += [f"trade {each.side!r} {each.px} x {each.sz}: {_TRADE}" for each in trades if not _is_trade(each)]
+        trades = [trade for trade in trades if _is_trade(trade)]
+        if not trades:
+            raise ParseError(odd.pop())
+        return self._trades(frame, trades)
+
+    def _trades(self, frame: Frame, trades: list[wire.WireTrade]) -> list[Message]:
         messages: list[Message] = []
         firsts: dict[str, bool] = {}
         for coin in {trade.coin: None for trade in trades}:
@@ -439,7 +456,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
 
     def _check_time(self, frame: Frame, stream: Stream, time_ms: int, messages: list[Message]) -> None:
         key = (stream.symbol, stream.stream)
-        self.clock.heard(time_ms, frame)
+        self._stamped(time_ms * NS_PER_MS - frame.ts_mono)
         last = self._last_time.get(key, 0)
         if time_ms < last:
             text = f"venue time went back from {last} to {time_ms} ms"
@@ -543,6 +560,10 @@ _TRADE: Final = "expected the side 'A' or 'B', a positive price and a size"
 
 def _is_trade(trade: wire.WireTrade) -> bool:
     return trade.side in SIDES and 0 < trade.px < INF and 0 <= trade.sz < INF
+
+
+def _is_side(level: wire.Level | None) -> bool:
+    return level is None or (0 < level.px < INF and 0 <= level.sz < INF)
 
 
 def _quoted(level: wire.Level | None) -> tuple[float | None, float | None, int | None]:

@@ -63,25 +63,39 @@ class TradeTape:
 
         `firsts` says of each coin whether this is its first frame since it was subscribed.
         """
-        if not self._clock.has_stamps:
-            self._clock.saw(frame)
         keys = _keys(trades)
-        seen_before = [key in self._seen.setdefault(trade.coin, {}) for key, trade in zip(keys, trades, strict=True)]
-        repeated = {trade.coin for trade, is_seen in zip(trades, seen_before, strict=True) if is_seen}
-        limits = {
-            coin: self._history_until(frame, [trade.time for trade in trades if trade.coin == coin], coin)
-            for coin, is_first in firsts.items()
-            if is_first or coin in repeated or self._is_fresh(coin, frame)
-        }
-        history, duplicate = [], []
+        duplicate = []
         for key, trade in zip(keys, trades, strict=True):
-            seen = self._seen[trade.coin]
-            history.append(trade.time * NS_PER_MS < limits.get(trade.coin, 0))
-            duplicate.append(key in seen)
+            seen = self._seen.get(trade.coin)
+            if seen is None:
+                seen = self._seen[trade.coin] = {}
+            if key in seen:
+                duplicate.append(True)
+                continue
+            duplicate.append(False)
             seen[key] = None
             if len(seen) > TRADES_REMEMBERED:
                 del seen[next(iter(seen))]
-        return history, duplicate
+        suspected = [
+            coin
+            for coin, is_first in firsts.items()
+            if is_first
+            or self._is_fresh(coin, frame)
+            or (True in duplicate and self._is_repeated(coin, trades, duplicate))
+        ]
+        if not suspected:
+            return [False] * len(trades), duplicate
+        if not self._clock.has_stamps:
+            self._clock.saw(frame)
+        limits = {
+            coin: self._history_until(frame, [trade.time for trade in trades if trade.coin == coin], coin)
+            for coin in suspected
+        }
+        return [trade.time * NS_PER_MS < limits.get(trade.coin, 0) for trade in trades], duplicate
+
+    @staticmethod
+    def _is_repeated(coin: str, trades: Sequence[WireTrade], duplicate: Sequence[bool]) -> bool:
+        return any(is_seen and trade.coin == coin for trade, is_seen in zip(trades, duplicate, strict=True))
 
     def _is_fresh(self, coin: str, frame: Frame) -> bool:
         """Whether the batch of history may still be on its way."""
@@ -112,13 +126,13 @@ def _keys(trades: Sequence[WireTrade]) -> list[_Key]:
 
     Of those two may be alike in one frame; they are two trades all the same, so their place among each other counts.
     """
-    keys: list[_Key] = []
+    keys: list[_Key] = [(trade.time, trade.tid) for trade in trades]
+    if all(key[1] for key in keys):
+        return keys
     alike: dict[str, int] = {}
-    for trade in trades:
-        if trade.tid:
-            keys.append((trade.time, trade.tid))
-            continue
-        text = f"{trade.side}/{trade.px}/{trade.sz}/{trade.hash}"
-        number = alike[text] = alike.get(text, -1) + 1
-        keys.append((trade.time, f"{text}/{number}"))
+    for place, trade in enumerate(trades):
+        if not trade.tid:
+            text = f"{trade.side}/{trade.px}/{trade.sz}/{trade.hash}"
+            number = alike[text] = alike.get(text, -1) + 1
+            keys[place] = (trade.time, f"{text}/{number}")
     return keys

@@ -23,10 +23,14 @@ class VenueClock:
     single one may be dated ahead. That is late by a quarter of a second.
 
     Without any stamp our wall clock stands in. It may be seconds off.
+
+    Attributes:
+        stamped: Call it with what a stamp is ahead of our monotonic clock, ns. The path of every book and quote.
     """
 
     def __init__(self) -> None:
         self._offsets: deque[int] = deque(maxlen=_STAMPS)
+        self.stamped = self._offsets.append
         self._wall_offset = 0
 
     @property
@@ -36,7 +40,7 @@ class VenueClock:
 
     def heard(self, time_ms: int, frame: Frame) -> None:
         """Something was received that the venue stamped as it was sent."""
-        self._offsets.append(time_ms * NS_PER_MS - frame.ts_mono)
+        self.stamped(time_ms * NS_PER_MS - frame.ts_mono)
 
     def saw(self, frame: Frame) -> None:
         """Note our own wall clock, for as long as there is no stamp."""
@@ -59,4 +63,5 @@ class VenueClock:
     def restore(self, state: Sequence[int]) -> None:
         """Become what `export` described."""
         self._wall_offset = state[0] if state else 0
-        self._offsets = deque(state[1:], maxlen=_STAMPS)
+        self._offsets.clear()
+        self._offsets.extend(state[1:])
