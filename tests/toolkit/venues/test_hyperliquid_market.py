@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,47 @@ def test_the_first_trade_of_a_quiet_coin_is_live() -> None:
         feed.text(bbo_frame("BTC", now, (10.0, 1.0), (11.0, 1.0)))
         batch = [trade("ETH", 2, MS - 60_000 + skew_ms), trade("ETH", 3, now)]
         assert flags(feed.channel("trades", batch)) == [("2", True, False), ("3", False, False)]
+
+
+def test_a_subscribe_that_is_sent_again_does_not_begin_again() -> None:
+    """The venue took the first; only its answer was lost. What was traded since is live."""
+    feed = connected("BTC-USD", channels=("trades",))
+    send(feed)
+    feed.now += 11 * SECOND
+    for request in feed.protocol.due(feed.now - TS):
+        if isinstance(request, SendText):
+            feed.sent(request.text)
+    assert flags(feed.channel("trades", [trade("BTC", 1, MS + 9000)])) == [("1", False, False)]
+
+
+def captured_trades(shared_data: Path, feed: Feed, skip: int) -> list[Trade]:
+    """The trades of a real capture, less so many of its frames."""
+    lines = gzip.decompress((shared_data / "hyperliquid" / "ws_btc_20250126.gz").read_bytes()).splitlines()[skip:]
+    trades = []
+    for line in lines:
+        stamp, _, payload = line.partition(b" ")
+        feed.now = int(stamp)
+        trades += [message for message in feed.text(payload) if isinstance(message, Trade)]
+    return trades
+
+
+def test_the_history_of_a_real_capture_is_its_first_batch(shared_data: Path, feed: Feed) -> None:
+    """It reaches back 4 to 49 s; what follows is half a second old."""
+    trades = captured_trades(shared_data, feed, 0)
+    ages = {
+        flag: [(each.ts_recv - each.ts_event) / SECOND for each in trades if each.is_history is flag]
+        for flag in (True, False)
+    }  # type: ignore[operator]
+    assert (len(ages[True]), len(ages[False])) == (30, 34)
+    assert min(ages[True]) > 4
+    assert max(ages[False]) < 1
+
+
+@pytest.mark.parametrize("skip", [5, 15, 30])
+def test_a_real_capture_that_begins_in_the_middle_has_no_history(shared_data: Path, feed: Feed, skip: int) -> None:
+    trades = captured_trades(shared_data, feed, skip)
+    assert trades
+    assert not any(each.is_history or each.is_duplicate for each in trades)
 
 
 def test_a_wrong_stamp_does_not_make_live_trades_history() -> None:

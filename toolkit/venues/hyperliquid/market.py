@@ -220,16 +220,14 @@ class HyperliquidMarketProtocol(VenueProtocol):
         self._subscribe(frame, role)
 
     def _on_sent(self, frame: Frame) -> None:
-        words = self._subscriptions.sent(frame)
-        if not words:
-            return
+        words, was_left_out = self._subscriptions.sent(frame)
         coin = str(words.get("coin", ""))
         if words.get("type") == "trades":
             self._tape.subscribed(coin, frame)
-        for channel in self.channels:
-            stream = self.streams.get(coin, channel.name)
-            if {**channel.wire, "coin": coin} == words and stream is not None and not stream.limit_ns:
-                self._subscription(frame, coin, channel)  # one that had been left out
+        if was_left_out:
+            for channel in self.channels:
+                if {**channel.wire, "coin": coin} == words:
+                    self._subscription(frame, coin, channel)
 
     def _on_disconnected(self, frame: Frame, streams: list[Stream]) -> list[Message]:
         messages: list[Message] = []

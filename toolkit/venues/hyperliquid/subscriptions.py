@@ -203,11 +203,16 @@ class Subscriptions:
         key = _key_of(coin, channel)
         return connection is not None and (key in connection.wanted or key in connection.barred)
 
-    def sent(self, frame: Frame) -> Mapping[str, Any]:
-        """A frame of ours left; if it was a subscribe, its answer is awaited from here, and its words are returned."""
+    def sent(self, frame: Frame) -> tuple[Mapping[str, Any], bool]:
+        """
+        A frame of ours left; if it was a subscribe, its answer is awaited from here.
+
+        Returns its words, and whether it is one that was left out before; no words for one that is sent again, since
+        the venue may have taken the first.
+        """
         connection = self._state.connections.get(frame.conn_id)
         if connection is None:
-            return {}
+            return {}, False
         request = _decode_request(frame.payload)
         words = request.get("subscription") if request.get("method") == "subscribe" else None
         key = _canonical(words)
@@ -217,9 +222,10 @@ class Subscriptions:
             if barred.coin in self._state.quarantined and barred.coin not in self._state.suspects:
                 self._state.suspects.append(barred.coin)
         if key not in connection.wanted or not isinstance(words, dict):
-            return {}
+            return {}, False
+        is_repeat = key in connection.unanswered
         connection.unanswered[key] = frame.ts_mono
-        return words
+        return {} if is_repeat else words, barred is not None
 
     def answered(self, conn_id: int, words: Any) -> list[SendText]:
         """The venue answered a subscribe, for good or ill: what to send next."""
