@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from recordings.recording import Recording
 from replay.embedded import EmbeddedVenue
 from replay.source import ReplayDataSource
 from toolkit.account_messages import Fill, OrderUpdate
+from toolkit.cli.status_page import status_values
 from toolkit.clock import SystemClock
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, ConnectFailed
 from toolkit.frames import REST_OUT, WS_IN, WS_OUT, Frame
 from toolkit.messages import Message
 from toolkit.protocol import ProtocolOptions
@@ -140,3 +142,48 @@ def test_no_real_address_reaches_the_disk(tmp_path: Path) -> None:
     source.set_message_callback(replayed.append)
     source.play()
     assert replayed == live
+
+
+@pytest.mark.parametrize("is_reachable", [True, False])
+def test_the_secrets_of_urls_are_in_no_file_frame_line_or_status(tmp_path: Path, is_reachable: bool) -> None:
+    """User, password and token get the recorder in, or it fails with them; nothing that it writes has them."""
+    folder, lines = tmp_path / "tape", list[str]()
+    secrets = ("joesname", "hunter22", "t0pSecret", "0123456789abcdef0123456789abcdef")
+
+    async def main() -> None:
+        async with EmbeddedVenue(seed=3, clock=SystemClock()) as venue:
+
+            def with_secrets(url: str) -> str:
+                scheme, _, rest = url.partition("://")
+                key = "" if is_reachable else "/0123456789abcdef0123456789abcdef"
+                return f"{scheme}://joesname:hunter22@{rest}{key}?token=t0pSecret"
+
+            wanted = VenueRequest(
+                spec=find_venue("hyperliquid"),
+                options=ProtocolOptions(pairs=("BTC-USD",)),
+                ws_url=with_secrets(venue.ws_url),
+                rest_url=with_secrets(venue.rest_url) if is_reachable else venue.rest_url,
+            )
+            options = RecorderOptions(folder=folder, venues=[wanted], backoff_seed=1, disk_free_min=0)
+            recorder = Recorder(options, log=lines.append)
+            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+                run = group.create_task(recorder.run())
+                while not run.done() and recorder.status.frame_count < 100:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+                lines.append(json.dumps(status_values(recorder), default=str))
+                recorder.stop()
+                try:
+                    await run
+                except ConnectFailed as exc:
+                    lines.append(str(exc))
+
+    try:
+        asyncio.run(main())
+    except BaseExceptionGroup as group:  # of a recorder that failed before it was asked to stop
+        lines.extend(str(each) for each in group.exceptions)
+    recording = Recording.open(folder)
+    said = [*lines, (folder / "recording.json").read_text(encoding="utf-8")]
+    said += [f"{frame.payload!r} {frame.context}" for page in recording.raw_frames() for frame in page]
+    assert any("***" in text for text in said)
+    for secret in secrets:
+        assert not any(secret in text for text in said), secret

@@ -617,3 +617,58 @@ async def test_a_request_that_waits_is_not_asked_for_twice() -> None:
                 await advance_until(clock, lambda count=count: len(paths) > count, 5.0)  # type: ignore[misc]
                 assert source.status().pending_request_count <= 20
     assert paths == [book.path for book in books]
+
+
+@in_loop
+async def test_a_host_that_serves_both_and_bans_is_left_alone_by_both() -> None:
+    """The address is shut out, whatever it asks for."""
+    clock, tape, protocol = ManualClock(), Tape(), TinyProtocol(calls=(RestCall("meta", "GET", "/meta"),))
+    asked: list[tuple[str, int]] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        asked.append((request.path, clock.monotonic_ns() // NS_PER_S))
+        if request.path == "/ws":
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            if sum(path == "/ws" for path, _ in asked) == 1:
+                await socket.close(code=1012)
+            else:
+                await socket.receive()
+            return socket
+        is_banned = request.path == "/poll" and clock.monotonic_ns() < 1000 * NS_PER_S
+        return web.Response(status=418 if is_banned else 200, headers={"Retry-After": "1500"}, body=b"{}")
+
+    async with rest_venue(handler) as url:
+        source = live_source(protocol, tape, rest_url=url, ws_url=url.replace("http", "ws") + "/ws", clock=clock)
+        async with asyncio.TaskGroup() as group:
+            ready = group.create_task(source.initialize())
+            await advance_until(clock, ready.done)
+        source._carry_out([RestCall("poll", "GET", "/poll")])
+        await source.start()
+        await advance_until(clock, lambda: len(tape.controls("connected")) == 2, 10.0)
+        await source.stop()
+    (poll_at,) = [at for path, at in asked if path == "/poll" and at < 1000]
+    first, second = (at for path, at in asked if path == "/ws")
+    assert first >= poll_at + 1500 or second >= poll_at + 1500
+
+
+@pytest.mark.parametrize("retry_after", ["0", "Wed, 15 Nov 2000 06:13:20 GMT"])
+@in_loop
+async def test_a_wish_to_be_asked_at_once_is_not_taken_at_its_word(retry_after: str) -> None:
+    """A venue that refuses and says 0 would be asked without end."""
+    clock, tape = ManualClock(), Tape()
+    asked_at: list[int] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        asked_at.append(clock.monotonic_ns())
+        status = 429 if len(asked_at) < 10 else 200
+        return web.Response(status=status, headers={"Retry-After": retry_after}, body=b"{}")
+
+    async with rest_venue(handler) as url, asyncio.TaskGroup() as group:
+        protocol = TinyProtocol(calls=(RestCall("meta", "GET", "/meta"),))
+        source = live_source(protocol, tape, rest_url=url, clock=clock, backoff_s_max=30.0)
+        ready = group.create_task(source.initialize())
+        await advance_until(clock, ready.done, 0.25)
+        await source.stop()
+    pauses = [after - before for before, after in pairwise(asked_at)]
+    assert sum(pauses[-3:]) > 4 * sum(pauses[:3])

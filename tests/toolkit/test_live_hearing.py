@@ -295,3 +295,23 @@ async def test_the_same_text_waits_once() -> None:
     async with ws_venue(handler) as url, live_source(protocol, tape, ws_url=url):
         await tape.until_received(2)
     assert arrived == [*(request.text for request in again), b'{"last":1}']
+
+
+@in_loop
+async def test_what_undoes_a_text_that_waits_goes_before_it_is_said_again() -> None:
+    """Subscribe, unsubscribe, subscribe: whatever waits once, the last word counts."""
+    arrived: list[str] = []
+
+    async def handler(connection: ServerConnection, number: int) -> None:
+        await connection.send(quote().decode())
+        async for text in connection:
+            arrived.append(str(text))
+            if text == "last":
+                await connection.send(quote().decode())
+
+    tape, protocol = Tape(), TinyProtocol()
+    wishes = [SendText(0, text) for text in (b"subscribe", b"unsubscribe", b"subscribe", b"last")]
+    protocol.on_frame = lambda frame: [*wishes] if not arrived else []
+    async with ws_venue(handler) as url, live_source(protocol, tape, ws_url=url):
+        await tape.until_received(2)
+    assert arrived == ["unsubscribe", "subscribe", "last"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -94,8 +93,7 @@ class Link:
         self._ws: WebSocket | None = None
         self._group: asyncio.TaskGroup | None = None
         self._close_cause = ""
-        self._outbox: deque[bytes | None] = deque()
-        self._queued: set[bytes] = set()
+        self._outbox: dict[bytes, None] = {}
         self._outbox_filled = asyncio.Event()
         self._ping_pending = False
         self._chunks_seen = 0
@@ -125,12 +123,13 @@ class Link:
         """
         Send when the venue's limits allow.
 
-        Dropped if there is no connection: the protocol is told of the next one and says what it needs there. Dropped
-        too if the same text still waits to be sent: a protocol's patience may be shorter than the limits allow.
+        Dropped if there is no connection: the protocol is told of the next one and says what it needs there. The same
+        text waits once, since a protocol's patience may be shorter than the limits allow; it takes the last place then,
+        because what was asked for between may have undone it.
         """
-        if self._ws is not None and text not in self._queued:
-            self._queued.add(text)
-            self._outbox.append(text)
+        if self._ws is not None:
+            self._outbox.pop(text, None)
+            self._outbox[text] = None
             self._outbox_filled.set()
 
     @property
@@ -169,8 +168,6 @@ class Link:
         if mono_ns - self._ping_ns >= heartbeat.interval_s * NS_PER_S and not self._ping_pending:
             self._ping_ns = mono_ns
             self._ping_pending = True
-            # Ahead of what waits: hundreds of subscriptions held back by a rate limit must not starve the heartbeat.
-            self._outbox.appendleft(heartbeat.ping_text)
             self._outbox_filled.set()
 
     def status(self, mono_ns: int) -> ConnectionStatus:
@@ -184,7 +181,7 @@ class Link:
             byte_count=self._byte_count,
             reconnect_count=max(self.conn_epoch, 0),
             silence_s=(mono_ns - self._last_frame_ns) / NS_PER_S if self._frame_count else None,
-            unsent_count=len(self._outbox),
+            unsent_count=len(self._outbox) + self._ping_pending,
             last_error=self._last_error,
         )
 
@@ -246,7 +243,7 @@ class Link:
             waits_s = max(self._backoff.refused_s(), UNTIMED_BAN_S if exc.status == 418 else 0.0)
         else:
             # Never less than our own pause: "0" would have us ask without end.
-            waits_s = max(self._backoff.next_s(), min(asked_s, self._options.budget.limits.ban_s_max))
+            waits_s = max(self._backoff.refused_s(), min(asked_s, self._options.budget.limits.ban_s_max))
         for limit in (self._options.budget.connects, *self._options.held):
             limit.hold(waits_s)
         note = told_to_wait(ToldToWait(urlsplit(self._url).hostname or "", exc.status or 0, asked_s, waits_s))
@@ -293,7 +290,6 @@ class Link:
         self._notes.over()
         self._close_cause = ""
         self._outbox.clear()
-        self._queued.clear()
         self._outbox_filled.clear()
         self._ping_pending = False
         self._chunks_seen = ws.chunk_count
@@ -324,26 +320,26 @@ class Link:
         total, own = self._options.budget.messages, self._options.budget.new_connection()
         outbox = self._outbox
         while True:
-            while not outbox:
+            while not outbox and not self._ping_pending:
                 self._outbox_filled.clear()
                 await self._outbox_filled.wait()
             await total.take()
             if own is not None:
                 await own.take()
-            if not outbox:
-                continue
-            # Only now is it decided what goes: a heartbeat may have come in ahead while the limits made us wait.
-            text = outbox.popleft()
-            if text is not None:
-                self._queued.discard(text)
             if not ws.is_open:
                 return
-            if text is None:
+            # Only now is it decided what goes. Hundreds of subscriptions that the limits hold back must not starve the
+            # heartbeat.
+            if self._ping_pending:
                 self._ping_pending = False
-                await ws.ping()
-                continue
-            if text is self.plan.heartbeat.ping_text:
-                self._ping_pending = False
+                ping_text = self.plan.heartbeat.ping_text
+                if ping_text is None:
+                    await ws.ping()
+                    continue
+                text = ping_text
+            else:
+                text = next(iter(outbox))
+                del outbox[text]
             # Recorded and written in the same step of the loop, so a frame that says it was sent was sent.
             self._intake.take(self.conn_id, self.conn_epoch, WS_OUT, text)
             await ws.send(text)

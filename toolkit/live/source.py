@@ -352,6 +352,11 @@ class LiveDataSource(OrderBookTrackerDataSource):
         """Whether a frame failed on its way: what was received is not all in the sink, or not all was told."""
         return self._intake.has_failed
 
+    def _rest_error(self) -> str:
+        held_s = self._rest.client.held_s
+        alone = f"{self._rest.client.host} is left alone for another {held_s:.0f} s" if held_s > 1 else ""
+        return "; ".join(filter(None, (self._rest.last_error, alone)))
+
     def status(self) -> SourceStatus:
         """What the source is doing now."""
         now = self._clock.monotonic_ns()
@@ -368,7 +373,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
             stale_stream_count=sum(1 for stream in streams if stream.last_recv and not stream.is_live),
             stream_count=len(streams),
             pending_request_count=len(self._rest),
-            last_error=self._rest.last_error,
+            last_error=self._rest_error(),
         )
 
 

@@ -204,7 +204,8 @@ class RestClient:
                 return None
             pause_s = max(self._refusals.refused_s(), UNTIMED_BAN_S if response.status == 418 else 0.0)
         else:
-            pause_s = min(asked_s, self._ban_s_max)
+            # Never less than our own pause: "0" would have us ask without end.
+            pause_s = max(self._refusals.refused_s(), min(asked_s, self._ban_s_max))
         for limit in self._held:
             limit.hold(pause_s)
         on_told(ToldToWait(self.host, response.status, asked_s, pause_s))

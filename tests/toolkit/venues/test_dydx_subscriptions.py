@@ -20,6 +20,7 @@ from tests.toolkit.venues.dydx_harness import (
 )
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
+from toolkit.frames import CONTROL, control_payload
 from toolkit.messages import EventKind
 from toolkit.protocol import CloseConnection, SendText
 from toolkit.venue import find_venue
@@ -282,3 +283,16 @@ def test_funding_is_stale_with_its_connection(conn_id: int) -> None:
         ("", "markets"),
         (BTC, "funding"),
     }
+
+
+def test_a_deaf_connection_is_subscribed_anew() -> None:
+    """The venue refuses what it takes for subscribed, so each is ended first."""
+    session = begun(BTC, "ETH-USD")
+    session.asked.clear()
+    session.take(json.loads(control_payload("resubscribe")), kind=CONTROL)
+    assert texts(session.asked) == [
+        ("unsubscribe", BTC),
+        ("subscribe", BTC),
+        ("unsubscribe", "ETH-USD"),
+        ("subscribe", "ETH-USD"),
+    ]

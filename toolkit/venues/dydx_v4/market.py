@@ -126,6 +126,9 @@ class DydxV4MarketProtocol(DydxV4Replies):
         if role == VENUE_ROLE and any(channel.wire == wire.CHANNEL_MARKETS for channel in self.channels):
             self._queue += self._polls.begin(self._wanted, frame)
 
+    def _resubscribe(self, frame: Frame, role: str) -> None:
+        self._queue += self._subscriptions.again(frame.conn_id)
+
     def _on_sent(self, frame: Frame) -> None:
         request = wire.decode_request(frame.payload)
         if request.type in ("subscribe", "unsubscribe"):

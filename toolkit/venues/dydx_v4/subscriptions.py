@@ -217,6 +217,12 @@ class Subscriptions:
             connection.wanted.pop((channel, id), None)
             connection.retry.pop((channel, id), None)
 
+    def again(self, conn_id: int) -> list[Request]:
+        """What subscribes everything of a connection anew; the venue refuses what it takes for subscribed."""
+        connection = self._connections.get(conn_id)
+        wanted = connection.wanted.values() if connection is not None else ()
+        return [SendText(conn_id, each.text(kind)) for each in wanted for kind in ("unsubscribe", "subscribe")]
+
     def closed(self, conn_id: int) -> None:
         """A connection was lost, and with it all that it carried."""
         self._connections.pop(conn_id, None)
