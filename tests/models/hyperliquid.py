@@ -126,7 +126,7 @@ class HyperliquidModel(Model):
         """Levels of a book change; its best price may move by several."""
         book = rng.choice(list(self.books.values()))
         shift = rng.choice([0, 0, 1, -1, 7, -7, 60, -60])
-        if shift:
+        if shift and min(book.bids) + shift > 0:
             book.bids = {px + shift: sz for px, sz in book.bids.items()}
             book.asks = {px + shift: sz for px, sz in book.asks.items()}
         for side in (book.bids, book.asks):

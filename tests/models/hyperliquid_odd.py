@@ -90,16 +90,18 @@ def odd_answer(tag: str, body: bytes, rng: Random) -> bytes:
             rng,
             lambda: found["universe"].insert(0, junk),
             double_the_name,
-            lambda: found.update(universe=[each for each in found["universe"] if each["name"] == "ETH"]),
+            lambda: found.update(
+                universe=[each for each in found["universe"] if isinstance(each, dict) and each.get("name") == "ETH"]
+            ),
         )
         if not found["universe"]:
             found["universe"] = [{"name": "OLD/USDC", "tokens": [150, 0], "index": 3, "isCanonical": True}]
     elif isinstance(found, list):
         found.insert(0, rng.choice([5, {}, {"order": {}}]))
-        if what == "historicalOrders":
-            found.insert(
-                0, {"order": {**found[-1]["order"], "oid": 10**12}, "status": "levitating", "statusTimestamp": 5}
-            )
+        row = next((each for each in found if isinstance(each, dict) and "coin" in each.get("order", {})), None)
+        if what == "historicalOrders" and row is not None:
+            unknown = {"order": {**row["order"], "oid": 10**12}, "status": "levitating", "statusTimestamp": 5}
+            found.insert(0, unknown)
     return msgspec.json.encode(found)
 
 
