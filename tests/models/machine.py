@@ -37,6 +37,8 @@ SECOND: Final = 1_000_000_000
 BEGIN_NS: Final = 1_790_000_100_000_000_000
 #: Rounds of requests and answers after which a settling is taken for endless.
 _ROUNDS_MAX: Final = 400
+#: One in so many sequences is replayed as well.
+REPLAYED_EVERY: Final = 4
 
 
 class Difference(AssertionError):
@@ -170,11 +172,17 @@ class Machine:
     """
     One sequence.
 
+    Args:
+        make_model: Makes the model.
+        seed: Of the model's own choices.
+        is_replayed: Whether a replay of the frames has to say the same in the end.
+
     Attributes:
         true_ns: The true time; the client's wall clock and the venue's may be off.
         wall_offset_ns: By how much the client's wall clock is off.
         protocol: Under test; another object after a restart.
         books, users: The trackers behind it.
+        frames: Everything that it was given.
         messages: Everything that it has said, in order.
         told: Events of the connector, likewise.
         lines: Connections, by number.
@@ -190,11 +198,13 @@ class Machine:
         "step_venue": 1, "old_epoch": 1, "restart": 1, "settle": 2,
     }  # fmt: skip
 
-    def __init__(self, make_model: Callable[[Random], Model], seed: int | str) -> None:
+    def __init__(self, make_model: Callable[[Random], Model], seed: int | str, *, is_replayed: bool = False) -> None:
+        self.is_replayed = is_replayed
         self.true_ns = BEGIN_NS
         self.wall_offset_ns = 0
         self.books = OrderBookTracker(checked=True)
         self.users = UserStreamTracker()
+        self.frames: list[Frame] = []
         self.messages: list[Message] = []
         self.told: list[ConnectorEvent] = []
         self.users.add_listener(self.told.append)
@@ -223,6 +233,8 @@ class Machine:
             action(rng)
         self.is_last = True
         self.settle()
+        if self.is_replayed:
+            self._compare_replay()
 
     def idle(self, ns: int, *, is_rest_down: bool = False) -> None:
         """Much time goes by at once; with REST down, every request fails meanwhile."""
@@ -384,6 +396,16 @@ class Machine:
 
     # -- how ---------------------------------------------------------------------------------------------------
 
+    def _compare_replay(self) -> None:
+        """What a protocol says depends on its frames: not on who asks it for requests, nor on restarts."""
+        protocol = self.model.make_protocol()
+        said = [message for frame in self.frames for message in protocol.receive(frame)]
+        for live, replayed in zip(self.messages, said, strict=False):
+            if live != replayed:
+                raise Difference(f"live {live}, replayed {replayed}")
+        if len(self.messages) != len(said):
+            raise Difference(f"{len(self.messages)} messages live, {len(said)} replayed")
+
     def _begin(self) -> None:
         for request in self.protocol.bootstrap():
             self._carry_out(request)
@@ -391,7 +413,7 @@ class Machine:
             if not self._pending:
                 break
             for pending in list(self._pending):
-                pending.answer = self.model.first_answer(pending.call)
+                self._make_answer(pending, self.model.first_answer)
                 self._answer(pending)
         assert self.protocol.failure is None, self.protocol.failure
         assert self.protocol.is_ready
@@ -465,12 +487,14 @@ class Machine:
             event = control_payload("request_failed", tag=pending.call.tag, attempts=1, error=f"HTTP {status}")
             self._give(CONTROL, event, -1, 0)
 
-    def _make_answer(self, pending: _Pending) -> tuple[int, bytes]:
+    def _make_answer(
+        self, pending: _Pending, make: Callable[[RestCall], tuple[int, bytes]] | None = None
+    ) -> tuple[int, bytes]:
         """The request leaves, if it has not, and the venue answers it as of then."""
         if pending.answer is None:
             pending.number = self._seq
             self._give(REST_OUT, pending.call.body, -1, 0, {"tag": pending.call.tag, "id": pending.number})
-            pending.answer = self.model.answer(pending.call)
+            pending.answer = (make or self.model.answer)(pending.call)
         return pending.answer
 
     @property
@@ -484,6 +508,7 @@ class Machine:
         venue = self.protocol.venue
         frame = Frame(self._seq, wall_ns, self._mono_ns, venue, conn_id, epoch, kind, payload, text)
         self._seq += 1
+        self.frames.append(frame)
         for message in self.protocol.receive(frame):
             self.messages.append(message)
             self.books(message)
@@ -518,22 +543,26 @@ def sequence(seed: int | str, length: int) -> list[int]:
     return [rng.getrandbits(48) for _ in range(length)]
 
 
-def _failure(make_model: Callable[[Random], Model], seed: int | str, steps: Sequence[int]) -> str:
+def _failure(
+    make_model: Callable[[Random], Model], seed: int | str, steps: Sequence[int], *, is_replayed: bool = False
+) -> str:
     try:
-        Machine(make_model, seed).run(steps)
+        Machine(make_model, seed, is_replayed=is_replayed).run(steps)
     except Exception as exc:  # noqa: BLE001  # whatever the code under test raises is what is looked for
         return f"{type(exc).__name__}: {exc}"
     return ""
 
 
-def shrunk(make_model: Callable[[Random], Model], seed: int | str, steps: Sequence[int]) -> list[int]:
+def shrunk(
+    make_model: Callable[[Random], Model], seed: int | str, steps: Sequence[int], *, is_replayed: bool = False
+) -> list[int]:
     """A part of the steps that fails still, of which no stretch can be left out."""
     kept, size = list(steps), max(1, len(steps) // 2)
     while size:
         place = 0
         while place < len(kept):
             fewer = kept[:place] + kept[place + size :]
-            if _failure(make_model, seed, fewer):
+            if _failure(make_model, seed, fewer, is_replayed=is_replayed):
                 kept = fewer
             else:
                 place += size
@@ -546,9 +575,10 @@ def run_many(make_model: Callable[[Random], Model], seed: int | str, count: int,
     for number in range(count):
         name = f"{seed}/{number}"
         steps = sequence(name, length)
-        if _failure(make_model, name, steps):
-            least = shrunk(make_model, name, steps)
-            machine = Machine(make_model, name)
+        is_replayed = number % REPLAYED_EVERY == 0
+        if _failure(make_model, name, steps, is_replayed=is_replayed):
+            least = shrunk(make_model, name, steps, is_replayed=is_replayed)
+            machine = Machine(make_model, name, is_replayed=is_replayed)
             try:
                 machine.run(least)
             except Exception as exc:
