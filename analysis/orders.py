@@ -147,6 +147,7 @@ def _lives(updates: pl.DataFrame) -> pl.DataFrame:
         pl.col("order_type").filter(pl.col("order_type") != "").last().fill_null(""),
         pl.col("time_in_force").filter(pl.col("time_in_force") != "").last().fill_null(""),
         at_end("state").alias("ended_state"),
+        (pl.col("state") == OrderState.PENDING_CANCEL.value).any().alias("is_cancelling"),
         pl.coalesce(
             at_end("status"),
             pl.col("status").filter(pl.col("ts_event").is_not_null()).last(),
@@ -189,6 +190,8 @@ def _state() -> pl.Expr:
         # A size of 0 is that of the whole position, whatever that is.
         .when((pl.col("size") > 0) & (pl.col("filled") >= pl.col("size")))
         .then(pl.lit(OrderState.FILLED.value))
+        .when("is_cancelling")
+        .then(pl.lit(OrderState.PENDING_CANCEL.value))
         .when(filled)
         .then(pl.lit(OrderState.PARTIALLY_FILLED.value))
         .otherwise(pl.lit(OrderState.OPEN.value))

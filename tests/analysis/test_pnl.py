@@ -301,3 +301,11 @@ def test_a_fill_outruns_an_end_that_was_none(tmp_path: Path) -> None:
     orders = [order(1, "open"), order(2, "expired"), order(3, "filled")]
     fills = [fill(3, "buy", 2.0, 9.0, sub_seq=1, realized_pnl=0.0)]
     assert states(tmp_path / "tape", orders=orders, fills=fills) == [("1", 0, "filled", 2.0, 0.0)]
+
+
+def test_a_cancel_that_is_under_way_is_told(tmp_path: Path) -> None:
+    """Whatever the venue repeats of the order meanwhile; until it is filled whole, or ended."""
+    orders = [order(1, "open"), order(2, "pending_cancel"), order(3, "open"), *(order(4, "open", order_id="2"),)]
+    fills = [fill(5, "buy", 1.0, 9.0, realized_pnl=0.0)]
+    found = states(tmp_path / "tape", orders=orders, fills=fills)
+    assert found == [("1", 0, "pending_cancel", 1.0, 0.0), ("2", 0, "open", 0.0, 0.0)]
