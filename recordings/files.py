@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -99,7 +100,8 @@ def make_folder(folder: Path, *, parents: bool = False) -> None:
     if parents and not folder.parent.is_dir():
         make_folder(folder.parent, parents=True)
     folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+    with contextlib.suppress(PermissionError):  # one may be allowed to make a folder where one may not read
+        sync_folder(folder.parent)
 
 
 @contextmanager

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 
 from recordings.capture_files import CaptureFile
 from recordings.checkpoints import write_checkpoint
-from recordings.file_names import FILE_FOLDERS, is_ours
 from recordings.files import disk_refusals, make_folder
 from recordings.frame_batches import frames_to_batch
+from recordings.leftovers import take_back
 from recordings.line_blocks import merged_blocks, raw_batch
 from recordings.lock import LOCK_NAME, FolderLock
 from recordings.manifest import InputFile, Manifest, Segment, SourceInfo, TableFile, write_manifest
@@ -88,18 +88,8 @@ def _new_recording(folder: Path) -> Iterator[None]:
             with disk_refusals(folder, "nothing was imported; see to the disk, then import again"):
                 yield
         except BaseException:
-            _take_back(folder)
+            take_back(folder)  # so that it can be run again
             raise
-
-
-def _take_back(folder: Path) -> None:
-    """Remove what an import made that did not come to its end, so that it can be run again."""
-    for place in FILE_FOLDERS:
-        with contextlib.suppress(OSError):
-            for path in (folder / place).iterdir():
-                if is_ours(path.name):
-                    path.unlink()
-            (folder / place).rmdir()
 
 
 def _check_empty(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from recordings.file_names import FILE_FOLDERS, files_of, is_ours
@@ -11,7 +12,7 @@ from recordings.manifest import MANIFEST_NAME, Manifest
 from recordings.setting_aside import keep_aside, move_aside
 from recordings.steps import step
 
-__all__ = ["drop_sealed_journals", "set_aside_files", "set_aside_unread"]
+__all__ = ["drop_sealed_journals", "set_aside_files", "set_aside_unread", "take_back"]
 
 
 def set_aside_files(folder: Path, manifest: Manifest) -> list[str]:
@@ -69,3 +70,22 @@ def set_aside_unread(folder: Path, reader: JournalReader) -> list[str]:
             content = journal.read(end - begin)
         kept.append(keep_aside(folder, f"{JOURNAL_FOLDER}-{reader.path.stem}-from-{begin}.tail", content))
     return kept
+
+
+def take_back(folder: Path) -> None:
+    """
+    Remove what was made of a recording that never began, but for its folder and the lock in it.
+
+    What anybody else has put there stays.
+    """
+    paths = [journal_path(folder, number) for number in journal_segments(folder)]
+    for place in FILE_FOLDERS:
+        with contextlib.suppress(OSError):
+            paths += [path for path in (folder / place).iterdir() if is_ours(path.name)]
+    paths += [temporary_path(folder / MANIFEST_NAME), folder / MANIFEST_NAME]
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
+    for place in (*FILE_FOLDERS, JOURNAL_FOLDER):
+        with contextlib.suppress(OSError):
+            (folder / place).rmdir()

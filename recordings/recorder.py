@@ -18,8 +18,9 @@ from typing import Final
 
 from recordings.clock_notes import ClockNotes
 from recordings.event_log import EventLog
-from recordings.files import temporary_path
+from recordings.files import make_folder, temporary_path
 from recordings.folder_guard import FolderGuard
+from recordings.leftovers import take_back
 from recordings.lock import LOCK_NAME, FolderLock
 from recordings.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
 from recordings.normalize import Normalizer
@@ -233,7 +234,7 @@ class Recorder:
 
     def _prepare_folder(self, folder: Path) -> bool:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder, parents=True)
             names = {path.name for path in folder.iterdir()} - _TRACES
         except OSError as exc:
             raise RecordingError(f"{folder} cannot be written: {exc.strerror}") from None
@@ -511,4 +512,8 @@ def _describe(recovery: Recovery) -> str:
 
 def _remove_empty(folder: Path) -> None:
     """Take back a folder in which nothing was recorded, so that a mistyped pair leaves none behind."""
-    shutil.rmtree(folder, ignore_errors=True)
+    take_back(folder)
+    remove_tee_file(folder)
+    with contextlib.suppress(OSError):  # somebody else has put something there
+        if {path.name for path in folder.iterdir()} <= {LOCK_NAME}:
+            shutil.rmtree(folder)

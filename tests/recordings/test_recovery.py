@@ -20,6 +20,7 @@ from recordings.gaps import find_gaps
 from recordings.journal import JournalWriter, journal_path
 from recordings.lock import LOCK_NAME, FolderLock
 from recordings.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
+from recordings.recorder import _remove_empty
 from recordings.recording import Recording
 from recordings.recovery import LATE_NS, Recovery, needs_recovery, recover
 from recordings.sealing import Sealer
@@ -457,3 +458,19 @@ def test_a_journal_without_a_byte_is_no_damage(tmp_path: Path) -> None:
     heal(folder)
     assert said(folder) == ["lost", "session_end"]
     assert verify(folder).problems == []
+
+
+def test_a_recording_that_never_began_is_taken_back_but_for_what_is_somebody_elses(tmp_path: Path) -> None:
+    """A mistyped pair leaves no folder behind, and takes no file of others along."""
+    for theirs in ({}, {"notes.txt": b"mine"}, {"raw/mine.parquet": b"mine", "journal/a": b"mine"}):
+        folder = tape(tmp_path / f"tape-{len(theirs)}")
+        journal(folder, 0, [frame(0), end(1)])
+        heal(folder)
+        journal(folder, 1, [frame(2)])
+        for name, content in theirs.items():
+            (folder / name).write_bytes(content)
+        _remove_empty(folder)
+        assert folder.exists() == bool(theirs)
+        assert {name: (folder / name).read_bytes() for name in theirs} == theirs
+        left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        assert left <= {*theirs, LOCK_NAME}
