@@ -8,8 +8,9 @@ stated: a `lost` event from the last frame that was kept to the latest moment at
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -49,6 +50,7 @@ class Recovery(msgspec.Struct):
         set_aside: Files moved to `set-aside/`, below the recording.
         lost_from: Receive time of the last frame kept, ns; None if nothing can have been lost.
         lost_until: Latest time at which the recorder can have been alive, ns.
+        is_rewrite_finished: Whether a rewrite that was interrupted was carried through.
     """
 
     manifest: Manifest
@@ -58,6 +60,7 @@ class Recovery(msgspec.Struct):
     set_aside: list[str] = []
     lost_from: int | None = None
     lost_until: int | None = None
+    is_rewrite_finished: bool = False
 
 
 def needs_recovery(folder: Path) -> bool:
@@ -83,20 +86,16 @@ def recover(folder: Path, clock: Clock, *, alive_until: int | None = None) -> Re
 
 
 def _recover(folder: Path, clock: Clock, alive_until: int | None) -> Recovery:
-    finish_rewrite(folder)
+    is_rewrite_finished = finish_rewrite(folder)
     manifest = read_manifest(folder)
-    result = Recovery(manifest)
+    result = Recovery(manifest, is_rewrite_finished=is_rewrite_finished)
     result.set_aside += set_aside_files(folder, manifest)
     result.set_aside += drop_sealed_journals(folder, manifest)
-    begun_ns = (folder / MANIFEST_NAME).stat().st_mtime_ns
-    usable, last, touched_ns = _usable_journals(folder, manifest, result)
+    left = _usable_journals(folder, manifest, result)
+    usable, last = left.usable, left.last
     extra: list[Frame] = []
-    has_ended = last is not None and _ended_well(last)
-    # A recording that was sealed says nothing of how its session ended: an import has none, and others need none.
-    is_cut = not (has_ended and result.recovered_frames) if touched_ns else not has_ended and last is not None
-    if is_cut and (touched_ns or manifest.status == "running"):
-        began = begun_ns if last is None or has_ended else last.ts_recv
-        until = alive_until or _alive_until(manifest, touched_ns or began, last, clock)
+    if (began := _cut_since(folder, manifest, left)) is not None:
+        until = alive_until or _alive_until(manifest, left.touched_ns or began, last, clock)
         extra = _statement_of_loss(manifest, last, min(began, until), until, clock, result)
         if not usable:
             usable.append(len(manifest.segments))
@@ -163,37 +162,47 @@ def carry_over(folder: Path, manifest: Manifest, normalizer: Normalizer, clock: 
 
 def _carry_over(folder: Path, manifest: Manifest, normalizer: Normalizer, clock: Clock) -> CarriedOver:
     result = Recovery(manifest)
-    usable, last, touched_ns = _usable_journals(folder, manifest, result)
-    target = len(manifest.segments)
-    segments: list[int] = []
+    left = _usable_journals(folder, manifest, result)
+    last = left.last
+    filled: list[int] = []
     sealer = Sealer(folder)
     played: Moment | None = None
-    for number in usable:
+    for number in left.usable:
         reader = JournalReader(journal_path(folder, number))
         for batch in reader.batches():
             for rows in unbroken(batch):
                 # As sealing will have it, which fills what is missing.
                 played = _play(normalizer, rows, played or sealer.last_moment(manifest, rows))
-        if not reader.frame_count:
-            reader.path.unlink()  # nothing is in it: the next one takes its number
-            continue
-        if number != target:
-            reader.path.replace(journal_path(folder, target))
-        segments.append(target)
-        target += 1
-    sync_folder(folder / JOURNAL_FOLDER)
-    if last is None or not _ended_well(last):
-        began = last.ts_recv if last is not None else (folder / MANIFEST_NAME).stat().st_mtime_ns
-        until = _alive_until(manifest, touched_ns or began, last, clock)
-        journal = JournalWriter(folder, target)
+        if reader.frame_count:
+            filled.append(number)
+    if (began := _cut_since(folder, manifest, left)) is not None:
+        until = _alive_until(manifest, left.touched_ns or began, last, clock)
+        # After all others: an empty one that is there tells of the loss until this does.
+        journal = JournalWriter(folder, max([*journal_segments(folder), len(manifest.segments) - 1]) + 1)
         for frame in _statement_of_loss(manifest, last, min(began, until), until, clock, result):
             journal.append(frame)
             _play_frame(normalizer, frame)
             last = frame
         journal.close()
-        segments.append(target)
-        target += 1
-    return CarriedOver(segments, target, last.capture_seq + 1 if last is not None else 0)
+        filled.append(journal_segments(folder)[-1])
+    segments = _renumbered(folder, filled, len(manifest.segments))
+    return CarriedOver(
+        segments, len(manifest.segments) + len(segments), last.capture_seq + 1 if last is not None else 0
+    )
+
+
+def _renumbered(folder: Path, filled: Sequence[int], first: int) -> list[int]:
+    """Remove the empty journals, and give the others numbers from `first` on; these."""
+    segments = list(range(first, first + len(filled)))
+    if journal_segments(folder) == segments:
+        return segments
+    for number in journal_segments(folder):
+        if number not in filled:
+            journal_path(folder, number).unlink()
+    for number, segment in zip(filled, segments, strict=True):
+        journal_path(folder, number).replace(journal_path(folder, segment))
+    sync_folder(folder / JOURNAL_FOLDER)
+    return segments
 
 
 def _play(normalizer: Normalizer, rows: pa.RecordBatch, last: Moment) -> Moment:
@@ -209,16 +218,33 @@ def _play_frame(normalizer: Normalizer, frame: Frame) -> None:
         normalizer.take(message)
 
 
-def _usable_journals(folder: Path, manifest: Manifest, result: Recovery) -> tuple[list[int], Frame | None, int]:
+class _Left(NamedTuple):
     """
-    Numbers of the journals that go on from what is sealed, the last frame then, and when the last one was touched.
+    What the journals of dead recorders come to.
+
+    Attributes:
+        usable: Numbers of those that go on from what is sealed, in order; the last of them may be empty.
+        last: The last frame then.
+        touched_ns: When the last journal was touched, ns; 0 if there is none.
+        is_last_empty: Nothing could be taken from the last journal: its session had just begun another segment.
+    """
+
+    usable: list[int]
+    last: Frame | None
+    touched_ns: int
+    is_last_empty: bool
+
+
+def _usable_journals(folder: Path, manifest: Manifest, result: Recovery) -> _Left:
+    """
+    Look through the journals.
 
     Empty ones are removed, but for the last: nothing is in them. What cannot be read is set aside, and so is a journal
     whose frames were sealed before; where frames are missing, sealing states it.
     """
     last = _last_sealed_frame(folder, manifest)
     usable: list[int] = []
-    touched_ns = 0
+    touched_ns, is_empty = 0, False
     numbers = journal_segments(folder)
     for number in numbers:
         path = journal_path(folder, number)
@@ -228,7 +254,9 @@ def _usable_journals(folder: Path, manifest: Manifest, result: Recovery) -> tupl
         for batch in reader.frames():
             if batch:
                 first, found = first or batch[0], batch[-1]
+        is_empty = found is None
         if first is not None and last is not None and first.capture_seq <= last.capture_seq:
+            is_empty = True
             result.left_bytes += path.stat().st_size
             result.set_aside.append(move_aside(folder, path))  # of another history
             continue
@@ -240,7 +268,22 @@ def _usable_journals(folder: Path, manifest: Manifest, result: Recovery) -> tupl
         usable.append(number)
         result.recovered_frames += reader.frame_count
         last = found or last
-    return usable, last, touched_ns
+    return _Left(usable, last, touched_ns, is_empty)
+
+
+def _cut_since(folder: Path, manifest: Manifest, left: _Left) -> int | None:
+    """Since when something may be missing, because nobody has said that a session ended, ns; None if all have."""
+    last = left.last
+    has_ended = last is not None and _ended_well(last)
+    if left.touched_ns:
+        # An end is the last that a session writes: an empty journal behind one is of the next session.
+        is_cut = left.is_last_empty or not has_ended
+    else:
+        # A recording that was sealed says nothing of how its session ended: an import has none, and others need none.
+        is_cut = manifest.status == "running" and last is not None and not has_ended
+    if not is_cut:
+        return None
+    return (folder / MANIFEST_NAME).stat().st_mtime_ns if last is None or has_ended else last.ts_recv
 
 
 def _alive_until(manifest: Manifest, touched_ns: int, last: Frame | None, clock: Clock) -> int:

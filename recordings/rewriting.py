@@ -23,7 +23,7 @@ from recordings.journal import journal_segments
 from recordings.leftovers import drop_sealed_journals
 from recordings.manifest import MANIFEST_NAME, Manifest, inside, read_manifest, write_manifest
 from recordings.steps import step
-from toolkit.errors import RecordingDamaged, RecordingError
+from toolkit.errors import NotARecording, RecordingDamaged, RecordingError
 
 __all__ = ["Rewrite", "finish_rewrite", "is_rewrite_pending", "rewriting", "sealed_manifest"]
 
@@ -111,22 +111,42 @@ def finish_rewrite(folder: Path) -> bool:
     if not (staging / MANIFEST_NAME).is_file():
         _drop(staging)
         return False
-    new = read_manifest(staging)
     before = staging / BEFORE
-    if not (before / MANIFEST_NAME).is_file():
+    new, old = _readable(staging), _readable(before)
+    if new is not None and old is None:
         return _finish_older(folder, new)
-    if (folder / MANIFEST_NAME).read_bytes() == (before / MANIFEST_NAME).read_bytes():
+    if new is not None and _same(folder, before):
         _move_in(folder, new)
         write_atomically(folder / MANIFEST_NAME, (staging / MANIFEST_NAME).read_bytes())
         step("rewrite-manifest-written")
     # Else it was in force already, or somebody who did not know of the rewrite has gone on from the old one.
-    kept = {file.path for file in files_of(read_manifest(folder))}
-    made = {file.path for file in files_of(new)}
-    old = {file.path for file in files_of(read_manifest(before))}
-    for path in sorted((old | made) - kept if made <= kept else made - old - kept):
+    kept = _paths(read_manifest(folder))
+    made = _paths(new) if new is not None else kept
+    gone = _paths(old) if old is not None else set()
+    for path in sorted((gone | made) - kept if made <= kept else made - gone - kept):
         inside(folder, path).unlink(missing_ok=True)
     _drop(staging)
     return True
+
+
+def _readable(folder: Path) -> Manifest | None:
+    """
+    The manifest in a folder, if it can be read: a rewrite whose own is damaged is dropped.
+
+    Nothing has gone by then that the one in force names, and what it had moved into place `recover` sets aside.
+    """
+    try:
+        return read_manifest(folder)
+    except (NotARecording, RecordingDamaged):
+        return None
+
+
+def _same(folder: Path, other: Path) -> bool:
+    return (folder / MANIFEST_NAME).read_bytes() == (other / MANIFEST_NAME).read_bytes()
+
+
+def _paths(manifest: Manifest) -> set[str]:
+    return {file.path for file in files_of(manifest)}
 
 
 def _move_in(folder: Path, new: Manifest) -> None:
@@ -164,10 +184,8 @@ def _finish_older(folder: Path, new: Manifest) -> bool:
         )
     _move_in(folder, new)
     write_manifest(folder, new)
-    kept = {file.path for file in files_of(new)}
-    for file in files_of(old):
-        if file.path not in kept:
-            inside(folder, file.path).unlink(missing_ok=True)
+    for path in sorted(_paths(old) - _paths(new)):
+        inside(folder, path).unlink(missing_ok=True)
     _drop(folder / STAGING)
     return True
 

@@ -173,13 +173,13 @@ class StorageMachine(RuleBasedStateMachine):
         import_files(self.folder, LINES, segment_frames=5, threads=False, compiled=False)
 
     @precondition(lambda self: self.session is None and not self.is_import)
-    @rule(trouble=_sealing, frames=st.integers(0, 4))
-    def begin(self, trouble: Any, frames: int) -> None:
-        """Record, after healing."""
+    @rule(trouble=_sealing, frames=st.integers(0, 4), is_carried=st.booleans())
+    def begin(self, trouble: Any, frames: int, is_carried: bool) -> None:
+        """Record, after healing or with what is left to be sealed."""
         session = self.session = Session(self.folder)
 
         def act() -> None:
-            session.begin()
+            session.begin(is_carried=is_carried)
             session.give(frames)
             session.flush()
 
@@ -428,10 +428,7 @@ class StorageMachine(RuleBasedStateMachine):
         if disk is None:
             return
         found = [frame for _, frame in disk.frames()]
-        base = len(self.kept)
-        if session.given:
-            base = session.given[0].capture_seq
-        self._take_statement(found[: base + session.flushed][:base])
+        self._take_statement(found[: session.given[0].capture_seq] if session.given else found)
         kept = self.kept + session.given[: len(found) - len(self.kept)]
         if len(kept) < len(self.kept) + session.flushed:
             raise Broken(f"{session.flushed} frames were flushed, {len(found) - len(self.kept)} are on the disk")

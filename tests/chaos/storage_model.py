@@ -20,7 +20,8 @@ from recordings.journal import JournalWriter
 from recordings.lock import FolderLock
 from recordings.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
 from recordings.normalize import Normalizer
-from recordings.recovery import needs_recovery, recover
+from recordings.recovery import CarriedOver, carry_over, finish_leftovers, needs_recovery, recover
+from recordings.resuming import resume_at_end
 from recordings.rows import frames as frames_of_rows
 from recordings.schema import RAW_TABLE
 from recordings.sealing import Sealer
@@ -81,12 +82,19 @@ class Session:
         self._stack = contextlib.ExitStack()
         self._sealer = Sealer(folder)
 
-    def begin(self) -> None:
-        """Open the folder to write: lock it, heal it, say that it runs, open the first journal."""
+    def begin(self, *, is_carried: bool = False) -> None:
+        """
+        Open the folder to write: lock it, heal it, say that it runs, open the first journal.
+
+        With `is_carried` what an earlier session left is not sealed first, as `record` does where sealing dies over it.
+        """
         self.folder.mkdir(exist_ok=True)
         self._stack.enter_context(FolderLock(self.folder))
+        carried = None
         if (self.folder / MANIFEST_NAME).exists():
-            if needs_recovery(self.folder):
+            if needs_recovery(self.folder) and is_carried:
+                carried = self._carry_over()
+            elif needs_recovery(self.folder):
                 recover(self.folder, later())
             manifest = read_manifest(self.folder)
             manifest.status = "running"
@@ -98,7 +106,16 @@ class Session:
         segments = manifest.segments
         self._number = len(segments)
         self._next_seq = segments[-1].capture_seq_last + 1 if segments else 0
+        if carried is not None:
+            self._closed, self._number, self._next_seq = carried.segments, carried.next_segment, carried.next_seq
         self.journal = self._journal()
+
+    def _carry_over(self) -> CarriedOver:
+        finish_leftovers(self.folder)
+        manifest = read_manifest(self.folder)
+        normalizer = Normalizer.for_sources(manifest.sources)
+        resume_at_end(self.folder, manifest, normalizer)
+        return carry_over(self.folder, manifest, normalizer, later())
 
     def _journal(self) -> JournalWriter:
         return JournalWriter(self.folder, self._number, on_written=self._note)

@@ -20,9 +20,11 @@ from recordings.gaps import find_gaps
 from recordings.journal import JournalWriter, journal_path
 from recordings.lock import LOCK_NAME, FolderLock
 from recordings.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
+from recordings.normalize import Normalizer
 from recordings.recorder import _remove_empty
 from recordings.recording import Recording
-from recordings.recovery import LATE_NS, Recovery, needs_recovery, recover
+from recordings.recovery import LATE_NS, CarriedOver, Recovery, carry_over, finish_leftovers, needs_recovery, recover
+from recordings.resuming import resume_at_end
 from recordings.sealing import Sealer
 from recordings.verifying import verify
 from tests.interruptions import FAULTS, Interruption, killed_at
@@ -474,3 +476,75 @@ def test_a_recording_that_never_began_is_taken_back_but_for_what_is_somebody_els
         assert {name: (folder / name).read_bytes() for name in theirs} == theirs
         left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         assert left <= {*theirs, LOCK_NAME}
+
+
+def carried(folder: Path) -> CarriedOver:
+    """Go on behind what is left, without sealing it."""
+    with FolderLock(folder):
+        finish_leftovers(folder)
+        manifest = read_manifest(folder)
+        normalizer = Normalizer.for_sources(manifest.sources)
+        resume_at_end(folder, manifest, normalizer)
+        return carry_over(folder, manifest, normalizer, DayLater())
+
+
+def test_going_on_behind_a_session_that_wrote_nothing_at_all(tmp_path: Path) -> None:
+    """It died before its first journal, or over it: a loss is stated in the second case only."""
+    folder = tape(tmp_path / "tape")
+    assert carried(folder) == CarriedOver([], 0, 0)
+    journal(folder, 0, [])
+    assert carried(folder) == CarriedOver([0], 1, 2)
+    assert carried(folder) == CarriedOver([0], 1, 2), "and once"
+    heal(folder)
+    assert said(folder) == ["lost", "session_end"]
+    assert verify(folder).problems == []
+
+
+def test_going_on_behind_a_session_of_which_nothing_is_left(tmp_path: Path) -> None:
+    """The one before it had ended well, and is not sealed either."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, [frame(0), end(1)])
+    journal(folder, 1, [])
+    journal(folder, 2, [])
+    assert carried(folder) == CarriedOver([0, 1], 2, 4)
+    journal(folder, 2, [frame(4)])
+    heal(folder)
+    assert said(folder) == ["session_end", "lost", "session_end", "lost", "session_end"]
+    assert verify(folder).problems == []
+
+
+def test_a_session_of_which_nothing_is_left_behind_one_that_ended_is_stated(tmp_path: Path) -> None:
+    """Healed as a whole: the empty journal is of a later session, since an end is the last that one writes."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, [frame(0), end(1)])
+    journal(folder, 1, [])
+    heal(folder)
+    assert said(folder) == ["session_end", "lost", "session_end"]
+    assert verify(folder).problems == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_going_on_without_sealing_may_fail_at_any_instant(fault: str, tmp_path: Path) -> None:
+    """And be done again: the loss is stated once, and no frame is missing."""
+
+    def dead(name: str) -> Path:
+        folder = tape(tmp_path / name)
+        journal(folder, 0, [])
+        journal(folder, 1, map(frame, range(3)))
+        journal(folder, 2, [])
+        return folder
+
+    counting = Interruption(dead("model"))
+    with counting.in_force():
+        carried(tmp_path / "model")
+    for at in range(counting.instants):
+        folder = dead(f"tape-{at}")
+        with (
+            contextlib.suppress(RecordingError, MemoryError, KeyboardInterrupt),
+            Interruption(folder, at, fault).in_force(),
+        ):
+            carried(folder)
+        assert carried(folder) == CarriedOver([0, 1], 2, 5), counting.names[at]
+        heal(folder)
+        assert said(folder) == ["lost", "session_end"]
+        assert verify(folder).problems == []

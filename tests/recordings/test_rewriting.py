@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from recordings.compacting import compact
 from recordings.file_names import files_of
@@ -22,6 +23,7 @@ from recordings.verifying import verify
 from tests.hand_recorder import HandRecorder, frame
 from tests.interruptions import FAULTS, Interruption, killed_at
 from tests.tapes import TS, messages_of, mixed_tape
+from toolkit.cli.main import cli
 from toolkit.clock import ManualClock
 from toolkit.errors import RecordingDamaged, RecordingError
 from toolkit.frames import CONTROL, Frame, control_payload
@@ -369,3 +371,31 @@ def test_an_import_can_be_compacted_and_recovered(tmp_path: Path) -> None:
         assert raw(folder) == frames
         assert verify(folder).problems == []
         assert read_manifest(folder).status == "sealed"
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("which", ["recording.json", ".before/recording.json"])
+def test_a_rewrite_whose_own_manifest_is_damaged_costs_nothing(which: str, step: str, tmp_path: Path) -> None:
+    """It is dropped, or is through already; what it had moved into place is set aside."""
+    folder = tmp_path / "tape"
+    recorder = session(folder)
+    with killed_at(folder, step):
+        compact(folder)
+    _flip(folder / ".rewrite" / which)
+    heal(folder)
+    assert raw(folder) == recorder.frames
+    assert verify(folder).problems == []
+    assert not needs_recovery(folder)
+    heal(folder)
+    left = {path for path in files_on_disk(folder) if not path.startswith("set-aside/")}
+    assert left == named(read_manifest(folder))
+
+
+def test_recover_says_that_it_finished_a_rewrite(tmp_path: Path) -> None:
+    folder = tmp_path / "tape"
+    session(folder)
+    with killed_at(folder, "rewrite-file-moved", 2):
+        compact(folder)
+    said = CliRunner().invoke(cli, ["recover", str(folder)])
+    assert said.output == f"{folder}: a rewrite that was interrupted is finished\n"
+    assert CliRunner().invoke(cli, ["recover", str(folder)]).output == f"{folder}: nothing to recover (sealed)\n"

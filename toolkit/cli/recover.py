@@ -33,6 +33,7 @@ def recover(recording: Path, as_json: bool) -> None:
     values = {
         "recording": str(recording),
         "status": result.manifest.status,
+        "finished_rewrite": result.is_rewrite_finished,
         "sealed_segments": result.sealed_segments,
         "recovered_frames": result.recovered_frames,
         "torn_bytes": result.left_bytes,
@@ -43,10 +44,13 @@ def recover(recording: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(values, indent=2))
         return
-    if not result.sealed_segments and not result.set_aside:
+    if result.is_rewrite_finished:
+        click.echo(f"{recording}: a rewrite that was interrupted is finished")
+    elif not result.sealed_segments and not result.set_aside:
         click.echo(f"{recording}: nothing to recover ({result.manifest.status})")
         return
-    click.echo(f"{recording}: sealed {result.sealed_segments} segments with {result.recovered_frames:,} frames")
+    if result.sealed_segments or not result.is_rewrite_finished:
+        click.echo(f"{recording}: sealed {result.sealed_segments} segments with {result.recovered_frames:,} frames")
     if result.left_bytes:
         click.echo(f"{result.left_bytes:,} torn bytes at the end of the journal were set aside")
     for name in result.set_aside:
