@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from toolkit.clock import NS_PER_S
 from toolkit.streams import Stream
 
-__all__ = ["Hearing", "Verdict", "silence_s_max"]
+__all__ = ["Hearing", "Patience", "Verdict", "patience_with"]
 
 #: A connection is not called deaf before this, however fast the rhythm that was promised, seconds.
 DEAF_S_MIN: Final = 10.0
+#: Longest wait for what is subscribed again and promises a rhythm.
+AGAIN_S_MAX: Final = 30.0
 #: Where no stream promises a rhythm.
 UNPROMISED_S_MAX: Final = 300.0
 #: How often the patience may double while making the connection again does not help: the market may stand still.
@@ -33,15 +35,32 @@ class Verdict(enum.Enum):
 
     HEARS = enum.auto()
     DEAF = enum.auto()  # said once in each silence
-    HOPELESS = enum.auto()  # still deaf, as long again after that
+    HOPELESS = enum.auto()  # still deaf after its streams were subscribed again
 
 
-def silence_s_max(streams: Sequence[Stream]) -> float:
-    """Longest normal silence of all these together, seconds; 0 where silence says nothing."""
+class Patience(NamedTuple):
+    """
+    How long a connection may be silent.
+
+    Attributes:
+        silence_s: Longest normal silence of all its streams together, seconds; 0 where silence says nothing.
+        again_s: How long to wait for data after its streams were subscribed again.
+    """
+
+    silence_s: float
+    again_s: float
+
+
+def patience_with(streams: Sequence[Stream]) -> Patience:
+    """The patience with a connection that carries these streams."""
     promised = [stream.limit_ns for stream in streams if stream.limit_ns]
     if promised:
-        return max(2 * min(promised) / NS_PER_S, DEAF_S_MIN)
-    return UNPROMISED_S_MAX if any(stream.symbol for stream in streams) else 0.0
+        silence_s = max(2 * min(promised) / NS_PER_S, DEAF_S_MIN)
+        # What keeps a rhythm shows soon whether that has helped.
+        return Patience(silence_s, min(silence_s, AGAIN_S_MAX))
+    if any(stream.symbol for stream in streams):
+        return Patience(UNPROMISED_S_MAX, UNPROMISED_S_MAX)
+    return Patience(0.0, 0.0)
 
 
 class Hearing:
@@ -73,14 +92,14 @@ class Hearing:
         slept.
         """
         said = _said(streams)
-        limit_s = silence_s_max(streams) * 2**self._doublings
+        silence_s, again_s = (seconds * 2**self._doublings for seconds in patience_with(streams))
         if epoch != self._epoch:
             self._epoch = epoch
             self._is_deaf = False
             self._since_ns = self._tried_ns = mono_ns
         elif said != self._said:
             self._since_ns = mono_ns
-            if mono_ns - self._tried_ns > limit_s * NS_PER_S:
+            if mono_ns - self._tried_ns > again_s * NS_PER_S:
                 self._is_deaf = False
                 self._doublings = 0
         elif is_excused:
@@ -88,7 +107,7 @@ class Hearing:
         self._said = said
         self.silence_s = (mono_ns - self._since_ns) / NS_PER_S
         waited_s = (mono_ns - max(self._since_ns, self._tried_ns)) / NS_PER_S
-        if not limit_s or waited_s <= limit_s:
+        if not silence_s or waited_s <= (again_s if self._is_deaf else silence_s):
             return Verdict.HEARS
         if not self._is_deaf:
             self._is_deaf = True
