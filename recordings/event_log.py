@@ -30,6 +30,7 @@ _EACH: Final = frozenset(
         EventKind.CLOCK_STEP,
     }
 )
+_EACH_CAUSES: Final = frozenset({"told_to_wait", "deaf", "suspend"})
 _REPEAT_NS: Final = 60 * NS_PER_S
 #: Kinds of line told apart at most; a venue that says something new each time has the rest counted as one.
 _KINDS_MAX: Final = 1000
@@ -70,7 +71,7 @@ class EventLog:
         is_whole = event.kind in (EventKind.STALE, EventKind.GAP) and event.cause in _WHOLE_CAUSES
         if is_whole or event.kind in _SILENT:
             return
-        if event.kind in _EACH:
+        if event.kind in _EACH or event.cause in _EACH_CAUSES:
             self._log(_line(event))
             return
         key = self._key(event)

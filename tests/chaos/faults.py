@@ -314,7 +314,7 @@ def flooding_peer(work: Path, seed: object) -> str:
 def optional_refused(work: Path, seed: object) -> str:
     """What the books do not need is refused by REST: they are recorded, and what is missing is said."""
     with Bench.open(work, seed=seed) as bench:
-        bench.proxy.refuse_requests(b'"fundingHistory"', b'"outcomeMeta"', b'"perpDexs"')
+        bench.proxy.refuse_requests(b'"fundingHistory"', b'"spotMeta"', b'"outcomeMeta"', b'"perpDexs"')
         recorder = bench.record(None, *QUICK)
         recorder.until_log(" connected role", LINKS)
         recorder.until_recording(100_000)

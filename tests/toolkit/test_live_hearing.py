@@ -204,7 +204,9 @@ async def test_a_machine_that_slept_for_an_hour_has_no_fresh_book_on_waking() ->
             clock.suspend(3600 * NS_PER_S)
             await advance_until(clock, lambda: len(tape.payloads()) >= 2, 0.5)
     assert tape.controls("clock_step") == []
-    assert tape.controls("connection_stale") == [{"event": "connection_stale", "cause": "suspend", "silence_s": 3600.0}]
+    assert tape.controls("connection_stale") == [
+        {"event": "connection_stale", "role": "main", "cause": "suspend", "silence_s": 3600.0}
+    ]
     assert tape.controls("disconnected")[0]["error"] == "the machine was suspended for 3600 s"
     (gap,) = [event for event in messages if isinstance(event, StreamEvent) and event.kind is EventKind.GAP]
     assert gap.cause == "suspend"

@@ -16,7 +16,11 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 
 from tests.toolkit.live_harness import in_loop, listen, tcp_venue, unused_port, ws_venue
+from toolkit.clock import SystemClock
 from toolkit.errors import ConfigError, ConnectFailed
+from toolkit.transport.backoff import Backoff
+from toolkit.transport.limits import RateLimit
+from toolkit.transport.rest import RestClient
 from toolkit.transport.security import tls_context
 from toolkit.transport.websocket import Closed, WebSocket, open_websocket
 
@@ -508,3 +512,48 @@ async def test_an_address_that_takes_connections_and_serves_none_is_passed_over_
         connection = await connect("ws://venue.test/", first_address=1)
         assert connection.is_open
         await connection.close()
+
+
+@in_loop
+async def test_both_transports_go_through_the_proxy_of_the_environment() -> None:
+    """A WebSocket in a tunnel, REST by its absolute URL; the name is the proxy's to resolve, its password is sent."""
+    asked: list[tuple[bytes, bool]] = []
+
+    async with ws_venue(listen) as url, asyncio.TaskGroup() as group:
+        port = int(url.rpartition(":")[2])
+
+        async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while chunk := await reader.read(65_536):
+                writer.write(chunk)
+
+        async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = await reader.readuntil(b"\r\n\r\n")
+            asked.append((head.split(b"\r\n")[0], b"Proxy-Authorization: Basic am9lOmh1bnRlcjIy" in head))
+            if not head.startswith(b"CONNECT"):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+                await writer.drain()
+                return
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            ends = [group.create_task(pass_on(reader, far_writer)), group.create_task(pass_on(far_reader, writer))]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                end.cancel()
+            far_writer.transport.abort()
+
+        async with tcp_venue(proxy) as proxy_port:
+            with pytest.MonkeyPatch.context() as patch:
+                for name in ("http_proxy", "https_proxy", "ws_proxy", "wss_proxy", "no_proxy", "socks_proxy"):
+                    patch.delenv(name, raising=False)
+                    patch.delenv(name.upper(), raising=False)
+                patch.setenv("all_proxy", f"http://joe:hunter22@127.0.0.1:{proxy_port}")
+                connection = await connect("ws://venue.test/ws")
+                assert connection.is_open
+                await connection.close()
+                clock = SystemClock()
+                limit = RateLimit(clock, 100, 60)
+                async with RestClient(
+                    "http://venue.test", clock=clock, limit=limit, backoff=lambda: Backoff(1), attempts_max=1
+                ) as rest:
+                    assert (await rest.request("GET", "/x")).body == b"ok"
+    assert asked == [(b"CONNECT venue.test:80 HTTP/1.1", True), (b"GET http://venue.test/x HTTP/1.1", True)]

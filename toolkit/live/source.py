@@ -299,9 +299,13 @@ class LiveDataSource(OrderBookTrackerDataSource):
         """The market went on unheard, and who knows what still waits in the sockets: make every connection again."""
         for link in self._links.values():
             if link.is_open:
-                epoch = max(link.conn_epoch, 0)
                 self._intake.control(
-                    link.conn_id, epoch, "connection_stale", cause="suspend", silence_s=round(seconds, 3)
+                    link.conn_id,
+                    max(link.conn_epoch, 0),
+                    "connection_stale",
+                    role=link.plan.role,
+                    cause="suspend",
+                    silence_s=round(seconds, 3),
                 )
                 link.abort(f"the machine was suspended for {seconds:.0f} s")
 

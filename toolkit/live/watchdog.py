@@ -90,7 +90,7 @@ class Watchdog:
             match hearing.look(link.conn_epoch, streams, now, is_excused=was_late or link.has_unsent):
                 case Verdict.DEAF:
                     silence_s = round(hearing.silence_s, 3)
-                    self._control(link, "connection_stale", cause="deaf", silence_s=silence_s)
+                    self._control(link, "connection_stale", role=link.plan.role, cause="deaf", silence_s=silence_s)
                     self._control(link, "resubscribe")
                     hearing.pardon(streams)
                 case Verdict.HOPELESS:
