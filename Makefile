@@ -33,7 +33,7 @@ find_python() { \
 }
 endef
 
-.PHONY: help demo test test-all lint format types bench chaos flips soak determinism constraints clean setup
+.PHONY: help demo test test-all lint format types bench chaos flips fuzz soak determinism constraints clean setup
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -90,6 +90,9 @@ chaos: $(STAMP) ## Kill, starve and damage a recording, and see that nothing flu
 
 flips: $(STAMP) ## Flip bits of a recording, and see that nothing answers from them without a word
 	@$(BIN)/python -m tests.flips $(ARGS)
+
+fuzz: $(STAMP) ## Import mutated frames and files by compiled code and without, and compare everything
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 soak: $(STAMP) ## Record and replay for long, and watch memory and disk
 	@$(BIN)/python -m tests.soak $(ARGS)
