@@ -28,7 +28,7 @@ _PIECE: Final = 1 << 20
 #: A stretch of a file that gives more than this many bytes for each of its own is no capture: those give 5 to 30.
 RATIO_MAX: Final = 300
 #: It is looked at whenever so many bytes have come.
-RATIO_BYTES: Final = 64 << 20
+RATIO_BYTES: Final = 16 << 20
 
 _GZIP: Final = b"\x1f\x8b"
 _LZ4: Final = b"\x04\x22\x4d\x18"
