@@ -162,7 +162,10 @@ def _files(rng: random.Random, folder: Path, venue: str, frames: list[Frame]) ->
         paths[-1].write_bytes(content)
     if rng.random() < 0.1:
         paths.append(paths[0])
-    sizes: dict[str, Any] = {"segment_frames": rng.choice((200, 1500, 500_000)), "segment_bytes": rng.choice((50_000, 64 << 20))}
+    sizes: dict[str, Any] = {
+        "segment_frames": rng.choice((200, 1500, 500_000)),
+        "segment_bytes": rng.choice((50_000, 64 << 20)),
+    }
     line_bytes_max, block_bytes = rng.choice((64 << 20, 64 << 20, 5_000)), rng.choice((2 << 20, 100_000))
     found = []
     before = capture_files.LINE_BYTES_MAX, line_blocks.BLOCK_BYTES
