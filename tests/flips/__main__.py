@@ -41,7 +41,7 @@ def main(flips: int, spawned: int, seed: str) -> None:
         click.echo(f"a recording of {size:,} bytes in {len(files_of(recording.path))} files, seed {seed}")
         tables = []
         for title, folder, readers, count, all_every in (
-            ("what reads", recording.path, READERS, flips, 50),
+            ("what reads", recording.path, READERS, flips, 200),
             ("what writes", recording.path, WRITERS, round(flips * WRITTEN), 1),
             ("what a crash left", work / "open", OPEN_READERS, round(flips * OPEN), 1),
             ("the command line", recording.path, commands.READERS, spawned, 1),

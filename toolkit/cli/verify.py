@@ -15,8 +15,9 @@ __all__ = ["verify"]
 
 @click.command(epilog=examples("tickdeck verify tapes/monday"))
 @click.argument("recording", type=click.Path(path_type=Path))
+@click.option("--quick", is_flag=True, help="Compare files with their hashes only: seconds in place of minutes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(recording: Path, as_json: bool) -> None:
+def verify(recording: Path, quick: bool, as_json: bool) -> None:
     """
     Check files, hashes, order and holes, and compare the digests of the live session, of the raw frames replayed and
     of the normalized rows replayed.
@@ -30,7 +31,7 @@ def verify(recording: Path, as_json: bool) -> None:
         manifest = read_manifest(recording)
         total = sum(segment.frame_count + segment.message_count for segment in manifest.segments)
         with progress_bar("verifying", total) as advance:
-            result = check(recording, advance)
+            result = check(recording, advance, is_quick=quick)
     except RecordingError as exc:
         click.echo(f"Error: {exc}", err=True)
         raise click.exceptions.Exit(2) from None
