@@ -10,10 +10,11 @@ from typing import Final
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from analysis.source import RecordingLike, open_recording
 from recordings.gaps import GAP_SCHEMA, find_gaps
-from recordings.recording import Recording
+from recordings.recording import Recording, reading
 from recordings.schema import TABLES
 from toolkit.errors import ConfigError, RecordingDamaged
 
@@ -39,6 +40,9 @@ _HELPERS: Final = {
 
 #: All views that a connection has: one for each table of a recording, and the helpers.
 VIEWS: Final = (*TABLES, *_HELPERS, "gaps")
+
+#: Files of a table that are asked for their columns when a connection is made, at most.
+_FILES_ASKED: Final = 100
 
 _SQL_TYPES: Final = {
     pa.string(): "VARCHAR",
@@ -179,13 +183,39 @@ def _select(table: str, opened: Sequence[Recording], names: Sequence[str], allow
             patterns = [_without_wildcards(path) for path in files]
             # DuckDB asks for permission twice: for the pattern, and for the file it finds.
             allowed.update(files, patterns)
-            source = f"read_parquet([{', '.join(map(_text, patterns))}], hive_partitioning = false)"
-            parts.append(f"SELECT {label}* FROM {source}")
+            columns, more = _columns_of(table, files)
+            source = f"read_parquet([{', '.join(map(_text, patterns))}], hive_partitioning = false{more})"
+            parts.append(f"SELECT {label}{columns} FROM {source}")
     if not parts:
         label = "NULL::VARCHAR AS recording, " if len(opened) > 1 else ""
         columns = ", ".join(f'NULL::{_SQL_TYPES[field.type]} AS "{field.name}"' for field in TABLES[table])
         parts.append(f"SELECT {label}{columns} WHERE false")
     return " UNION ALL ".join(parts)
+
+
+def _columns_of(table: str, files: Sequence[str]) -> tuple[str, str]:
+    """The columns to select of a table's files, and what to read them with besides: some may be of an older version."""
+    wanted = TABLES[table].names
+    # Columns come with versions and versions with time, so of very many files some tell whether any lacks one. Where an
+    # older version was used again for a while, DuckDB refuses the files, loudly.
+    some = [*files[:: -(-len(files) // _FILES_ASKED)], files[-1]]
+    if all(set(wanted) <= _names_in(path, table) for path in some):
+        return ", ".join(f'"{name}"' for name in wanted), ""
+    # This makes DuckDB look into every file at each query, so it is done only where it has to be.
+    found = set().union(*(_names_in(path, table) for path in files))
+    columns = [
+        f'"{field.name}"' if field.name in found else f'NULL::{_SQL_TYPES[field.type]} AS "{field.name}"'
+        for field in TABLES[table]
+    ]
+    return ", ".join(columns), ", union_by_name = true"
+
+
+def _names_in(path: str, table: str) -> set[str]:
+    try:
+        with reading(Path(path)):
+            return set(pq.read_schema(path).names)
+    except RecordingDamaged:
+        return set(TABLES[table].names)  # whoever queries that table is told
 
 
 def _names(opened: Sequence[Recording]) -> list[str]:

@@ -17,7 +17,7 @@ from recordings.recording import reading, row_groups_by_symbol
 from recordings.rewriting import copy_of, rewriting, sealed_manifest
 from recordings.schema import RAW_TABLE, TABLES
 from recordings.seek_points import joined_points
-from recordings.tables import RAW_ROW_GROUP_ROWS, ROW_GROUP_ROWS, write_table
+from recordings.tables import RAW_ROW_GROUP_ROWS, ROW_GROUP_ROWS, with_all_columns, write_table
 from recordings.vouching import vouched
 from toolkit.errors import RecordingDamaged
 
@@ -135,7 +135,7 @@ def _whole(paths: Sequence[Path]) -> Iterator[pa.Table]:
         for group in range(parquet.num_row_groups):
             with reading(path):
                 part = parquet.read_row_group(group)
-            yield part
+            yield with_all_columns(part, RAW_TABLE)
 
 
 def _by_symbol(paths: Sequence[Path], table: str) -> Iterator[pa.Table]:
@@ -144,16 +144,16 @@ def _by_symbol(paths: Sequence[Path], table: str) -> Iterator[pa.Table]:
     files = []
     for number, path in enumerate(paths):
         with reading(path):
-            files.append(
-                pq.ParquetFile(path, read_dictionary=dictionary_columns(table), page_checksum_verification=True)
-            )
+            there = pq.read_schema(path).names
+            words = [name for name in dictionary_columns(table) if name in there]
+            files.append(pq.ParquetFile(path, read_dictionary=words, page_checksum_verification=True))
         for key, groups in row_groups_by_symbol(path).items():
             places.setdefault(key, []).extend((number, group) for group in groups)
     for key in sorted(places):
         parts: list[pa.Table] = []
         for number, group in places[key]:
             with reading(paths[number]):
-                parts.append(files[number].read_row_group(group))
+                parts.append(with_all_columns(files[number].read_row_group(group), table))
             if sum(part.num_rows for part in parts) >= ROW_GROUP_ROWS:
                 yield pa.concat_tables(parts).unify_dictionaries()
                 parts = []

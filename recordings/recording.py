@@ -214,13 +214,21 @@ class _Run:
     """
 
     def __init__(
-        self, path: Path, source: pa.NativeFile, table: str, row_groups: list[int], metadata: Any, first_seq: int
+        self,
+        path: Path,
+        source: pa.NativeFile,
+        table: str,
+        row_groups: list[int],
+        metadata: Any,
+        words: Sequence[str],
+        first_seq: int,
     ) -> None:
         self._path = path
         self._source = source
         self._table = table
         self._row_groups = row_groups
         self._metadata = metadata
+        self._words = words
         self._first_seq = first_seq
         self._batches: Iterator[pa.RecordBatch] = iter(())
         self._reader: Executor | None = None
@@ -235,7 +243,7 @@ class _Run:
         """Begin to read, one batch ahead, in `reader`: decoding does not need the interpreter."""
         self._reader = reader
         with reading(self._path):
-            parquet = _opened(self._source, self._metadata, _DICTIONARY_COLUMNS[self._table])
+            parquet = _opened(self._source, self._metadata, self._words)
             self._batches = parquet.iter_batches(batch_rows, row_groups=self._row_groups)
         self._coming = reader.submit(next, self._batches, None)
 
@@ -315,13 +323,15 @@ def _runs(path: Path, source: pa.NativeFile, table: str, symbols: Collection[str
     """One run per symbol and venue of a file, of those that have rows from frame `first_seq` on."""
     with reading(path):
         metadata = pq.read_metadata(source)
+        there = metadata.schema.to_arrow_schema().names
+    words = [name for name in _DICTIONARY_COLUMNS[table] if name in there]
     runs = []
     for (symbol, _), groups in _by_symbol(path, metadata).items():
         if symbols is None or symbol in symbols:
             with reading(path):
                 left = _groups_from(metadata, groups, first_seq)
             if left:
-                runs.append(_Run(path, source, table, left, metadata, first_seq))
+                runs.append(_Run(path, source, table, left, metadata, words, first_seq))
     return runs
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recordings.schema import TABLES
+from recordings.schema import RAW_TABLE, TABLES
 from toolkit.account_messages import (
     AccountEvent,
     AccountEventKind,
@@ -74,7 +74,7 @@ _ENUMS: Final[dict[tuple[str, str], Callable[[str], Any]]] = {
 def frames(batch: pa.RecordBatch) -> list[Frame]:
     """Frames of a batch of the `raw` table."""
     names = ("capture_seq", "ts_recv", "ts_mono", "venue", "conn_id", "conn_epoch", "kind")
-    columns = [_values(batch.column(name)) for name in names]
+    columns = [_values(_column(batch, name, TABLES[RAW_TABLE])) for name in names]
     if batch.column("ts_mono").null_count:
         # An import knows one time only, which is not stored twice.
         columns[2] = [recv if mono is None else mono for recv, mono in zip(columns[1], columns[2], strict=True)]
@@ -83,7 +83,7 @@ def frames(batch: pa.RecordBatch) -> list[Frame]:
     if payload.null_count:
         others = batch.column("payload_bytes").to_pylist()
         payloads = [text if text is not None else other for text, other in zip(payloads, others, strict=True)]
-    context = batch.column("context")
+    context = _column(batch, "context", TABLES[RAW_TABLE])
     contexts: Sequence[Any] = [None] * len(batch) if context.null_count == len(batch) else context.to_pylist()
     return list(map(Frame, *columns, payloads, contexts))
 

@@ -28,7 +28,9 @@ def scan_table(recording: Recording, table: str) -> pl.LazyFrame:
         return pl.LazyFrame(schema=schema)
     # Without `glob=False` a folder called `[1]` would be a pattern, and without `hive_partitioning=False` one called
     # `date=2026-01-01` would add a column. An older recording may lack a column that was added later.
-    return pl.scan_parquet(files, glob=False, hive_partitioning=False, missing_columns="insert", schema=schema)
+    return pl.scan_parquet(
+        files, glob=False, hive_partitioning=False, missing_columns="insert", extra_columns="ignore", schema=schema
+    )
 
 
 def polars_schema(table: str) -> pl.Schema:

@@ -39,7 +39,15 @@ from toolkit.messages import (
     Trade,
 )
 
-__all__ = ["BATCH_MESSAGES", "COUNT_OF_TABLE", "RAW_ROW_GROUP_ROWS", "ROW_GROUP_ROWS", "TableBuilders", "write_table"]
+__all__ = [
+    "BATCH_MESSAGES",
+    "COUNT_OF_TABLE",
+    "RAW_ROW_GROUP_ROWS",
+    "ROW_GROUP_ROWS",
+    "TableBuilders",
+    "with_all_columns",
+    "write_table",
+]
 
 #: Messages of one table and symbol that are held as Python objects before they become columns.
 BATCH_MESSAGES: Final = 2048
@@ -107,6 +115,18 @@ def write_table(
         digest = file_hash(temporary)
         size = temporary.stat().st_size
     return TableFile(f"{table}/{path.name}", rows, size, digest)
+
+
+def with_all_columns(rows: pa.Table, table: str) -> pa.Table:
+    """Rows of a file as they are written today: a column that the file does not have is null in it."""
+    schema = _WRITE_SCHEMAS[table]
+    if rows.schema.names == schema.names:
+        return rows
+    columns = [
+        rows.column(field.name) if field.name in rows.schema.names else pa.nulls(len(rows), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 class TableBuilders:
