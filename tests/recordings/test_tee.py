@@ -38,6 +38,7 @@ from tests.tapes import TS
 from toolkit.errors import ConfigError, ConnectFailed, ProtocolError
 from toolkit.frames import Frame
 from toolkit.transport.websocket import Closed
+from toolkit.venues.hyperliquid.protocol import HyperliquidProtocol
 
 STARTED = TS + 5
 
@@ -144,7 +145,7 @@ def test_the_hello_says_which_recording_and_session_and_how_far_it_is(tmp_path: 
                 hello = decode_hello((await socket.recv()).encode())  # type: ignore[union-attr]  # a text message
             assert (hello.created_ns, hello.started_ns, hello.software) == (TS, STARTED, "by hand")
             assert (hello.begin_seq, hello.first_seq, hello.next_seq) == (3, 0, 3)
-            assert hello.sources == [SourceInfo("hyperliquid", 1, ("BTC-USD",))]
+            assert hello.sources == [SourceInfo("hyperliquid", HyperliquidProtocol.version, ("BTC-USD",))]
             file = read_tee_file(tmp_path / "tape")
             assert file is not None
             assert (file.url, file.created_ns, file.started_ns) == (tee.url, TS, STARTED)

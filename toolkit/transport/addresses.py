@@ -11,7 +11,7 @@ from aiohappyeyeballs import start_connection
 
 from toolkit.transport.urls import PORTS, is_ip_address
 
-__all__ = ["connect_socket"]
+__all__ = ["NEXT_ADDRESS_S", "connect_socket"]
 
 #: The next address is tried after this, while the one before it may still answer (RFC 8305, 5).
 NEXT_ADDRESS_S: Final = 0.25

@@ -16,8 +16,8 @@ __all__ = ["TOO_MUCH", "UNTIMED_BAN_S", "ToldToWait", "asked_pause_s", "connect_
 
 #: Statuses that say "too much": 429 everywhere, 418 where a venue has banned the address for not minding its 429s.
 TOO_MUCH: Final = frozenset({418, 429})
-#: Statuses whose `Retry-After` is a wish to be left alone: those, a firewall's refusal, and a venue in maintenance.
-_WAITABLE: Final = TOO_MUCH | {403, 503}
+#: Statuses whose `Retry-After` is a wish to be left alone: those, a firewall's refusal, and whatever ails the venue.
+_WAITABLE: Final = TOO_MUCH | {403}
 #: A ban that does not say how long it lasts, seconds: the shortest that a venue documents (Binance).
 UNTIMED_BAN_S: Final = 120.0
 #: Binance names the end of a ban in its text: "IP banned until 1659146400000", in ms.
@@ -86,7 +86,7 @@ def asked_pause_s(status: int, headers: Mapping[str, str], body: bytes) -> float
     The header counts; where there is none, the end of a ban that the text of a refusal names, against the answer's own
     `Date`.
     """
-    if status not in _WAITABLE:
+    if status not in _WAITABLE and status < 500:
         return None
     asked_s = retry_after_s(headers)
     if asked_s is None and status in TOO_MUCH and (until := _BANNED_UNTIL.search(body[:1000])):

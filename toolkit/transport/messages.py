@@ -7,10 +7,15 @@ for speed and calls back instead.
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
+from websockets.uri import parse_uri
 
 from toolkit.errors import ConnectFailed
+from toolkit.transport.addresses import connect_socket
 from toolkit.transport.failures import connect_error, one_line
 from toolkit.transport.urls import proxy_for, public_url
 from toolkit.transport.websocket import ABNORMAL, Closed, DirectConnect
@@ -48,18 +53,24 @@ async def open_message_socket(
     Connect. A longer message ends the connection with code 1009; of those that nobody has read yet, so many are taken
     from the socket. Raises ConnectFailed.
     """
-    shown = public_url(url)
+    shown, proxy = public_url(url), proxy_for(url)
+    options: dict[str, Any] = {}
     try:
-        connection = await DirectConnect(
-            url,
-            compression=None,
-            user_agent_header="tickdeck",
-            proxy=proxy_for(url),
-            open_timeout=open_timeout_s,
-            ping_interval=None,
-            max_size=message_bytes_max,
-            max_queue=messages_buffered,
-        )
+        parse_uri(url)
+        async with asyncio.timeout(open_timeout_s):
+            if proxy is None:
+                options["sock"] = await connect_socket(url)
+            connection = await DirectConnect(
+                url,
+                compression=None,
+                user_agent_header="tickdeck",
+                proxy=proxy,
+                open_timeout=None,
+                ping_interval=None,
+                max_size=message_bytes_max,
+                max_queue=messages_buffered,
+                **options,
+            )
     except InvalidStatus as exc:
         status = f"HTTP {exc.response.status_code} {exc.response.reason_phrase}"
         raise ConnectFailed(f"{shown}: {status} instead of a WebSocket; check the URL") from exc

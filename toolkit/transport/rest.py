@@ -25,7 +25,7 @@ from toolkit.transport.failures import (
 )
 from toolkit.transport.limits import RateLimit
 from toolkit.transport.security import tls_context
-from toolkit.transport.urls import REST_SCHEMES, check_url, join_url, proxy_for, public_url
+from toolkit.transport.urls import REST_SCHEMES, check_url, join_url, proxy_for, public_url, without_secrets
 
 __all__ = ["RETRY_AFTER_S_MAX", "RestClient", "RestResponse"]
 
@@ -261,7 +261,7 @@ class RestClient:
         return join_url(public_url(self.base_url), path)
 
     def _refusal(self, method: str, path: str, response: RestResponse) -> RequestFailed:
-        start = " ".join(response.body[:120].decode("utf-8", "replace").split())
+        start = without_secrets(" ".join(response.body[:120].decode("utf-8", "replace").split()), self.base_url)
         return RequestFailed(
             f"{method} {self._shown(path)}: HTTP {response.status}, expected 200; the body says {start!r}"
         )

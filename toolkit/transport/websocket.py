@@ -24,7 +24,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from toolkit.errors import ConnectFailed
-from toolkit.transport.addresses import connect_socket
+from toolkit.transport.addresses import NEXT_ADDRESS_S, connect_socket
 from toolkit.transport.connection import VenueConnection
 from toolkit.transport.failures import TOO_MUCH, asked_pause_s, connect_error, one_line
 from toolkit.transport.urls import proxy_for, public_url, without_secrets
@@ -189,6 +189,8 @@ async def open_websocket(
         async with asyncio.timeout(open_timeout_s):
             if proxy is None:
                 options["sock"] = await connect_socket(url, first=first_address)
+            else:
+                options["happy_eyeballs_delay"] = NEXT_ADDRESS_S  # the proxy has addresses too
             connection = await DirectConnect(
                 url,
                 compression=None,
