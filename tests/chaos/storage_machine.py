@@ -9,6 +9,7 @@ the statements of what a crash may have cost; `verify` says "sound" of nothing l
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import sys
 import tempfile
@@ -23,22 +24,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from recordings.compacting import compact
 from recordings.growing import GrowingRecording
 from recordings.lock import FolderLock
-from recordings.manifest import read_manifest
 from recordings.pruning import prune
 from recordings.recording import Recording
-from recordings.recovery import needs_recovery, recover
+from recordings.recovery import recover
 from recordings.renormalizing import renormalize
 from recordings.steps import STEPS
-from recordings.verifying import verify
-from tests.chaos.storage_model import (
-    Broken,
-    Disk,
-    Session,
-    digest_of,
-    events_in,
-    later,
-    scratch_of,
-)
+from tests.chaos.storage_checks import Expectation
+from tests.chaos.storage_model import Broken, Session, later, scratch_of
 from tests.interruptions import FAULTS, Interruption
 from tests.tapes import TS, bbo_frame, collector_line, import_files
 from toolkit.errors import ConfigError, RecordingError, RecordingLocked, TickdeckError
@@ -109,36 +101,29 @@ _sealing = _trouble(STEPS[4:], 60)
 _rewriting = _trouble([*STEPS[4:], *(name for name in STEPS if name.startswith("rewrite-"))], 150)
 
 
-class StorageMachine(RuleBasedStateMachine):
-    """
-    One recording and all that may be done to it.
+@functools.cache
+def _imported() -> list[Frame]:
+    """The frames of an import that nobody disturbed."""
+    with tempfile.TemporaryDirectory() as folder:
+        import_files(Path(folder) / "tape", LINES)
+        return [frame for batch in Recording.open(Path(folder) / "tape").raw_frames() for frame in batch]
 
-    Attributes:
-        kept: Every frame that must be there, by its number.
-        given_up: Numbers below this may be pruned.
-        is_cut: A session ended without a word, and nobody has stated that yet.
-    """
+
+class StorageMachine(Expectation, RuleBasedStateMachine):
+    """One recording and all that may be done to it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        RuleBasedStateMachine.__init__(self)
         self.root = Path(tempfile.mkdtemp(prefix="tickdeck-machine-", dir=FAST if FAST.is_dir() else None))
-        self.folder = self.root / "tape"
-        self.kept: list[Frame] = []
-        self.is_cut = False
-        self.is_import = False
-        self.may_be_pruned = False
-        self.session: Session | None = None
-        self.theirs: dict[str, bytes] = {}
-        self.flipped: dict[Path, bytes] = {}
+        Expectation.__init__(self, self.root / "tape")
         self.readers: list[tuple[str, Iterator[list[Any]], int]] = []
-        self.cache: dict[Any, list[Frame]] = {}
 
     def teardown(self) -> None:
         try:
             if self.session is not None:
-                self._leave()
+                self.leave()
             self.mend()
-            if self._disk() is not None:
+            if self.disk() is not None:
                 self.care("recover", None)
                 self.check_verified()
                 self.check_tidy()
@@ -162,11 +147,7 @@ class StorageMachine(RuleBasedStateMachine):
                 shutil.rmtree(self.folder, ignore_errors=True)
             with contextlib.suppress(ConfigError):
                 self._import()
-        disk = self._disk()
-        assert disk is not None
-        self.kept = [frame for _, frame in disk.frames() if frame is not None]
-        if len(self.kept) != 12:
-            raise Broken(f"12 lines were imported, {len(self.kept)} frames are there")
+        self.kept = _imported()
         self.check()
 
     def _import(self) -> None:
@@ -216,7 +197,7 @@ class StorageMachine(RuleBasedStateMachine):
         assert session is not None
         self._during(session.stop, trouble)
         if self.session is not None:
-            self._leave()
+            self.leave()
 
     @precondition(lambda self: self.session is not None)
     @rule(given=st.integers(0, 2))
@@ -227,7 +208,7 @@ class StorageMachine(RuleBasedStateMachine):
         with interruption.in_force():
             self.session.give(given)
             interruption.come_to("now")
-        self._leave()
+        self.leave()
         self.check()
 
     @precondition(lambda self: (self.folder / "recording.json").exists())
@@ -241,7 +222,7 @@ class StorageMachine(RuleBasedStateMachine):
             if scratch_of(self.folder) != before:
                 raise Broken("a command that is refused changes nothing")
             return
-        disk = self._disk()
+        disk = self.disk()
         refusal: BaseException | None = None
 
         def act() -> None:
@@ -257,25 +238,8 @@ class StorageMachine(RuleBasedStateMachine):
         if name == "prune":
             self.may_be_pruned = True
         if not interruption.has_come and not self.flipped and disk is not None:
-            self._check_outcome(name, refusal, disk)
+            self.check_outcome(name, refusal, disk)
         self.check()
-
-    def _check_outcome(self, name: str, refusal: BaseException | None, before: Disk) -> None:
-        """Undisturbed, a command does what it is for, or says why it cannot."""
-        if refusal is None:
-            if needs_recovery(self.folder):
-                raise Broken(f"{name} went through, and the folder needs healing")
-            self.check_tidy()
-            return
-        text = str(refusal)
-        is_meant = (
-            name != "recover" and "is not sealed: run `tickdeck recover" in text and self._is_unsealed(before)
-        ) or (name == "renormalize" and "holds no raw frames of segment" in text and self.may_be_pruned)
-        if not is_meant or not isinstance(refusal, TickdeckError) or "\n" in text:
-            raise Broken(f"{name} failed: {refusal!r}") from refusal
-
-    def _is_unsealed(self, before: Disk) -> bool:
-        return before.status == "running" or bool(before.journals)
 
     @precondition(lambda self: self.folder.is_dir())
     @rule(name=st.sampled_from(THEIRS))
@@ -291,7 +255,7 @@ class StorageMachine(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 1000), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
     def flip(self, pick: int, place: float, bit: int) -> None:
         """A bit of a sealed file turns over."""
-        disk = self._disk()
+        disk = self.disk()
         if disk is None:
             return
         files = sorted(disk.files - disk.resume)
@@ -304,6 +268,21 @@ class StorageMachine(RuleBasedStateMachine):
         damaged[int(place * len(damaged))] ^= 1 << bit
         path.write_bytes(damaged)
         self.check()
+
+    @precondition(lambda self: self.session is None and not self.flipped and (self.folder / "recording.json").exists())
+    @rule(
+        name=st.sampled_from(["compact", "compact", "prune", "renormalize"]),
+        pick=st.integers(0, 1000),
+        place=st.floats(0, 0.5),
+        bit=st.integers(0, 7),
+    )
+    def care_for_damage(self, name: str, pick: int, place: float, bit: int) -> None:
+        """A bit of the rows turns over, and the next thing is that they are rewritten."""
+        self.flip(pick, place, bit)
+        self.care(name, None)
+        self.check_verified()
+        self.mend()
+        self.check_verified()
 
     @precondition(lambda self: self.flipped)
     @rule()
@@ -347,19 +326,8 @@ class StorageMachine(RuleBasedStateMachine):
                 if not is_explained or "\n" in str(exc):
                     raise Broken(f"a reader of {kind} fails: {exc}") from exc
                 return
-            seq = self._check_read(kind, batch, seq)
+            seq = self.check_read(kind, batch, seq)
         self.readers.append((kind, reader, seq))
-
-    def _check_read(self, kind: str, batch: list[Any], seq: int) -> int:
-        if kind == "messages":
-            numbers = [message.capture_seq for message in batch]
-            if numbers != sorted(numbers) or (numbers and numbers[0] < seq - 1):
-                raise Broken(f"messages go back to frame {numbers[0]} after {seq}")
-            return int(numbers[-1]) + 1 if numbers else seq
-        known = self.kept + (self.session.given if self.session is not None else [])
-        if batch != known[seq : seq + len(batch)]:
-            raise Broken(f"a reader of {kind} was given others than frames {seq} to {seq + len(batch) - 1}")
-        return seq + len(batch)
 
     # -- how it is done ----------------------------------------------------------------------------------------------
 
@@ -377,7 +345,7 @@ class StorageMachine(RuleBasedStateMachine):
                     raise
         session.is_doomed = session.is_doomed or interruption.has_come
         if failure is not None or interruption.is_killed:
-            self._leave()
+            self.leave()
         self.check()
 
     @contextlib.contextmanager
@@ -419,108 +387,11 @@ class StorageMachine(RuleBasedStateMachine):
         if seen:
             raise seen[0]
 
-    def _leave(self) -> None:
-        """The session is over; what it had flushed stays, and perhaps what it had not."""
-        assert self.session is not None
-        session, self.session = self.session, None
-        session.leave()
-        disk = self._disk()
-        if disk is None:
-            return
-        found = [frame for _, frame in disk.frames()]
-        self._take_statement(found[: session.given[0].capture_seq] if session.given else found)
-        kept = self.kept + session.given[: len(found) - len(self.kept)]
-        if len(kept) < len(self.kept) + session.flushed:
-            raise Broken(f"{session.flushed} frames were flushed, {len(found) - len(self.kept)} are on the disk")
-        self.kept = kept
-        self.is_cut = self.is_cut or disk.is_cut
-
-    def _take_statement(self, found: list[Frame | None]) -> None:
-        """Whoever healed the folder has stated a loss, if a session had been cut, and only then."""
-        extra = [frame for frame in found[len(self.kept) :] if frame is not None]
-        if not extra:
-            return
-        if events_in(extra) != ["lost", "session_end"] or len(extra) != 2 or not self.is_cut:
-            raise Broken(f"frames came from nowhere: {extra}" + ("" if self.is_cut else ", though no session was cut"))
-        self.kept += extra
-        self.is_cut = False
-
-    def _disk(self) -> Disk | None:
-        """What is there; None before there is a manifest."""
-        return Disk(self.folder, self.cache, self.flipped) if (self.folder / "recording.json").exists() else None
-
-    # -- what must hold ----------------------------------------------------------------------------------------------
-
-    def check(self, *, is_under_way: bool = False) -> None:
-        """The frames that are there, and the files of others."""
-        for name, content in self.theirs.items():
-            path = self.folder / name
-            if not path.is_file() or path.read_bytes() != content:
-                raise Broken(f"{name}, which is somebody's own, is gone")
-        disk = self._disk()
-        if disk is None:
-            if self.kept:
-                raise Broken("the manifest is gone")
-            return
-        found = list(disk.frames())
-        if [seq for seq, _ in found] != list(range(len(found))):
-            raise Broken(f"frames are numbered {[seq for seq, _ in found]}")
-        session = self.session
-        frames = [frame for _, frame in found]
-        if session is None or not session.given:
-            self._take_statement(frames)
-            given: list[Frame] = []
-        else:
-            self._take_statement(frames[: session.given[0].capture_seq])
-            given = session.given
-        expected = self.kept + given
-        least = len(self.kept) + (session.flushed if session is not None else 0)
-        if not least <= len(frames) <= len(expected):
-            raise Broken(f"{len(frames)} frames are there, expected {least} to {len(expected)}")
-        for frame, right in zip(frames, expected, strict=False):
-            if frame is not None and frame != right:
-                raise Broken(f"frame {right.capture_seq} is another: {frame}, expected {right}")
-        if None in frames and not self.may_be_pruned:
-            raise Broken("raw frames are gone that nobody pruned")
-        if session is None and not is_under_way and not self.is_import and self.is_cut != disk.is_cut:
-            raise Broken(f"a session was {'cut' if self.is_cut else 'ended well'}, and the folder says otherwise")
-
     @precondition(lambda self: (self.folder / "recording.json").exists())
     @rule()
-    def check_verified(self) -> None:
-        """`verify` calls nothing sound that is not, and everything that is."""
-        result = verify(self.folder)
-        if not self.flipped and not result.is_sound:
-            raise Broken(f"verify: {'; '.join(result.problems)}")
-        if result.is_sound:
-            known = self.kept + (self.session.given if self.session is not None else [])
-            segments = result.manifest.segments
-            count = segments[-1].capture_seq_last + 1 if segments else 0
-            if count and result.manifest.digest != digest_of(known[:count], result.manifest.sources):
-                raise Broken("verify says sound of other frames than were recorded")
-            if self.flipped and any(path.exists() for path in self.flipped):
-                named = names_in(self.folder)
-                if any(path.relative_to(self.folder).as_posix() in named for path in self.flipped):
-                    raise Broken("verify says sound of a file with a flipped bit")
-
-    def check_tidy(self) -> None:
-        """What was healed or rewritten is made of what its manifest names, what was set aside, and what others put there."""
-        left = scratch_of(self.folder) - set(self.theirs)
-        if left:
-            raise Broken(f"left over: {sorted(left)}")
-        named = names_in(self.folder)
-        for path in self.folder.rglob("*"):
-            name = path.relative_to(self.folder).as_posix()
-            is_known = name in named or name in self.theirs or name.startswith("set-aside/")
-            if path.is_file() and "/" in name and not is_known:
-                raise Broken(f"left over: {name}")
-
-
-def names_in(folder: Path) -> set[str]:
-    """The files that the manifest names."""
-    manifest = read_manifest(folder)
-    files = [file.path for segment in manifest.segments for file in segment.files]
-    return {*files, *([] if manifest.resume is None else [manifest.resume.path])}
+    def verify(self) -> None:
+        """At any time."""
+        self.check_verified()
 
 
 def run(sequences: int, *, steps: int = 14, seed: int | None = None) -> None:

@@ -548,3 +548,19 @@ def test_going_on_without_sealing_may_fail_at_any_instant(fault: str, tmp_path: 
         heal(folder)
         assert said(folder) == ["lost", "session_end"]
         assert verify(folder).problems == []
+
+
+def test_what_dies_over_sealing_again_and_again_does_not_fill_the_disk(tmp_path: Path) -> None:
+    """Half-made segments are set aside, and the same ones once; others of the same name beside them."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, map(frame, range(3)))
+    for _ in range(4):
+        with killed_at(folder, "checkpoint-written"):
+            heal(folder)
+    (folder / "raw" / "000000.parquet").write_bytes(b"another")
+    heal(folder)
+    aside = {path.name: path.read_bytes() for path in (folder / "set-aside").iterdir()}
+    assert len(aside) == len(set(aside.values()))
+    assert aside["raw-000000.parquet.1"] == b"another"
+    assert {name.rpartition(".")[2] for name in aside} <= {"parquet", "msgpack", "1"}
+    assert verify(folder).problems == []
