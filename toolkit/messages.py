@@ -18,6 +18,7 @@ __all__ = [
     "FORM_FULL",
     "FORM_QUOTE",
     "FORM_REST",
+    "NO_ANSWER",
     "SIDE_NOT_TOLD",
     "BalanceUpdate",
     "BestQuote",
@@ -50,6 +51,8 @@ FORM_REST = "rest"
 SIDE_NOT_TOLD = -1
 #: Cause of the events about a hole between two recordings that are replayed as one.
 BETWEEN_RECORDINGS = "between_recordings"
+#: Cause of the events about something that is polled and was not answered.
+NO_ANSWER = "no_answer"
 
 
 class Side(enum.StrEnum):

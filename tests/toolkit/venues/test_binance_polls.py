@@ -146,7 +146,7 @@ def test_terms_that_were_not_answered_are_a_gap_until_they_are(how: str) -> None
         failed = session.rest("exchangeInfo", b"busy", status=503)
     else:
         failed = session.control("request_failed", -1, tag="exchangeInfo", error="timed out")
-    assert events(failed) == [(EventKind.REQUEST_FAILED, "", ""), (EventKind.STALE, "terms", "request_failed")]
+    assert events(failed) == [(EventKind.REQUEST_FAILED, "", ""), (EventKind.STALE, "terms", "no_answer")]
     if how == "status":
         session.control("request_failed", -1, tag="exchangeInfo", error="HTTP 503")
     session.wait(61)
@@ -264,7 +264,7 @@ def test_open_interest_that_was_not_answered_is_a_gap_until_it_is(how: str) -> N
             failed = session.rest("openInterest:BTCUSDT", b"busy", status=503)
         else:
             failed = session.control("request_failed", -1, tag="openInterest:BTCUSDT", error="timed out")
-        assert events(failed)[1:] == [(EventKind.STALE, "open_interest", "request_failed")][: not number]
+        assert events(failed)[1:] == [(EventKind.STALE, "open_interest", "no_answer")][: not number]
     session.wait(60)
     gap, info = interest(session)
     assert isinstance(gap, StreamEvent)
@@ -276,7 +276,7 @@ def test_open_interest_that_never_came_is_a_gap_too() -> None:
     session = live("open_interest", "bbo")
     begin = session.now
     failed = session.rest("openInterest:BTCUSDT", b"no", status=404)
-    assert events(failed)[1:] == [(EventKind.STALE, "open_interest", "request_failed")]
+    assert events(failed)[1:] == [(EventKind.STALE, "open_interest", "no_answer")]
     session.wait(60)
     gap, _ = interest(session)
     assert getattr(gap, "ts_start", 0) == begin
@@ -344,7 +344,7 @@ def test_after_hours_without_rest_every_rate_since_the_last_known_one_comes() ->
     assert f"startTime={times[0] + 1}&" in call.path
     messages = session.rest("fundingRate:BTCUSDT", [rate(time) for time in times[:6]])
     assert settled(messages) == times[1:6]
-    assert events(messages) == [(EventKind.GAP, "settled_funding", "request_failed")]
+    assert events(messages) == [(EventKind.GAP, "settled_funding", "no_answer")]
 
 
 def test_more_rates_than_one_answer_holds_are_asked_for_page_by_page() -> None:

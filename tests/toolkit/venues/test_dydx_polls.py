@@ -96,7 +96,7 @@ def test_a_poll_without_an_answer_is_an_event_and_a_gap_and_made_again(how: str)
         told = session.rest(f"historicalFunding:{BTC}", {}, 503)
     assert events(told, EventKind.REQUEST_FAILED)
     (stale,) = events(told, EventKind.STALE, "settled")
-    assert (stale.symbol, stale.cause, stale.ts_start) == (BTC, "no answer", START_NS + 100 * NS_PER_S)
+    assert (stale.symbol, stale.cause, stale.ts_start) == (BTC, "no_answer", START_NS + 100 * NS_PER_S)
     assert paths(session.wait(29), "/hist") == []
     assert paths(session.wait(1), "/hist") == ["/historicalFunding/BTC-USD?limit=3"]
     assert paths(session.wait(59), "/hist") == []

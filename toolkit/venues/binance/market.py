@@ -32,7 +32,7 @@ import msgspec
 from toolkit.clock import NS_PER_MS, NS_PER_S
 from toolkit.errors import ParseError, SymbolError, VenueRefused
 from toolkit.frames import REST_OUT, Frame
-from toolkit.messages import BookSnapshot, EventKind, FundingInfo, Message, StreamEvent
+from toolkit.messages import NO_ANSWER, BookSnapshot, EventKind, FundingInfo, Message, StreamEvent
 from toolkit.protocol import CloseConnection, ConnectionPlan, ProtocolOptions, Request, RestCall, VenueProtocol, excerpt
 from toolkit.streams import Stream
 from toolkit.venues.binance import convert, wire
@@ -302,9 +302,9 @@ class BinanceMarketProtocol(VenueProtocol):
         if name is None or not self._is_live or self.symbols.is_empty:
             return
         stream = self._poll_stream(symbol, name)
-        self.mark_stale(frame, stream, "request_failed", messages)
+        self.mark_stale(frame, stream, NO_ANSWER, messages)
         if what != "fundingInfo":  # where that is refused, nothing is missing that was there
-            self.mark_missing(frame, stream, "request_failed", messages)
+            self.mark_missing(frame, stream, NO_ANSWER, messages)
 
     def _on_open_interest(self, frame: Frame, symbol: str) -> list[Message]:
         data = _decode_open_interest(frame.payload)

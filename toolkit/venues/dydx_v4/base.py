@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from toolkit.frames import Frame
-from toolkit.messages import EventKind, Message
+from toolkit.messages import NO_ANSWER, EventKind, Message
 from toolkit.protocol import ProtocolOptions, VenueProtocol
 from toolkit.streams import Stream
 from toolkit.venues.dydx_v4.funding_polls import Repeats
@@ -92,7 +92,7 @@ class DydxV4Base(VenueProtocol):
             stream = self.streams.add(Stream(symbol, symbol, name, -1))
             stream.is_live = True
             stream.last_recv = self._polled.get((symbol, name), frame.ts_recv)
-        self.mark_stale(frame, stream, "no answer", messages)
+        self.mark_stale(frame, stream, NO_ANSWER, messages)
 
     def meet_poll(self, frame: Frame, symbol: str, name: str, messages: list[Message]) -> None:
         """A poll was answered: if it was stale, the gap ends."""

@@ -7,19 +7,16 @@ the next one ends, though that may hold all that was missed: until then nobody k
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from toolkit.frames import Frame
-from toolkit.messages import EventKind, Message
+from toolkit.messages import NO_ANSWER, EventKind, Message
 from toolkit.streams import Stream
 
 if TYPE_CHECKING:
     from toolkit.protocol import VenueProtocol
 
-__all__ = ["NO_ANSWER", "Polls"]
-
-#: Cause of the events about a poll without an answer.
-NO_ANSWER: Final = "no_answer"
+__all__ = ["Polls"]
 
 
 class Polls:
