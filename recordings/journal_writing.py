@@ -304,6 +304,7 @@ class JournalWriter:
             metadata = {b"crc32": b"%d" % batch_checksum(batch), b"batch": b"%d" % self._batch_number}
             message = batch_message(batch, metadata)
             step("journal-batch-made")
+            self._check_size()
             self._write(message)
             step("journal-batch-written")
         except BaseException as exc:  # noqa: BLE001  # out of memory, say: whoever appends raises it
@@ -328,6 +329,7 @@ class JournalWriter:
         self._failure = self._failure or exc
 
     def _end(self) -> None:
+        self._check_size()
         self._write(STREAM_END)
         # The next journal's batches need not wait for the disk: for the operating system they are after these.
         self._written.set()
@@ -339,6 +341,15 @@ class JournalWriter:
             written = os.write(self._handle, view)
             view = view[written:]
             self.byte_count += written
+
+    def _check_size(self) -> None:
+        """See that nobody has cut the file; before every write, since the next one would hide it under a hole of zeros."""
+        size = os.fstat(self._handle).st_size
+        if size < self.byte_count:
+            raise RecordingError(
+                f"{self.path} was cut from {self.byte_count:,} to {size:,} bytes while it was recorded: stopped with what "
+                "it has; see who writes there, then record again"
+            )
 
     def _is_in_place(self) -> bool:
         """Whether the file has its name and its size. Safe in any thread: the size is counted after it has grown."""
@@ -379,12 +390,7 @@ class JournalWriter:
 
     def _restore(self) -> None:
         """Copy the open file, which has lost its name, to where it belongs, and go on in the copy."""
-        size = os.fstat(self._handle).st_size
-        if size < self.byte_count:
-            raise RecordingError(
-                f"{self.path} was cut from {self.byte_count:,} to {size:,} bytes while it was recorded: stopped with what "
-                "it has; see who writes there, then record again"
-            )
+        self._check_size()
         if not self._folder.is_dir():
             raise RecordingError(f"{self._folder} was removed while it was recorded into: stopped")
         make_folder(self.path.parent)

@@ -119,6 +119,7 @@ class RecorderProcess:
         log: Path,
         die_at: str = "",
         shell: str = "",
+        path: Path | None = None,
     ) -> None:
         self.folder = folder
         self._log = log
@@ -126,6 +127,8 @@ class RecorderProcess:
         if shell:
             command = ["sh", "-c", f"{shell}; exec {shlex.join(command)}"]
         environment = {**os.environ, "TICKDECK_DIE_AT": die_at, "PYTHONFAULTHANDLER": "1"}
+        if path is not None:
+            environment["PYTHONPATH"] = str(path)  # a sitecustomize.py there changes what the process can do
         self._files: list[IO[bytes]] = [log.open("ab"), log.with_suffix(".out").open("ab")]
         self.process = subprocess.Popen(
             command,
@@ -302,6 +305,7 @@ class Bench:
         pairs: Sequence[str] = PAIRS,
         die_at: str = "",
         shell: str = "",
+        path: Path | None = None,
     ) -> RecorderProcess:
         """Start a recorder."""
         folder = folder if folder is not None else self.work / "tape"
@@ -314,7 +318,7 @@ class Bench:
             # A fuse, should whoever started it be killed.
             *("--keep-free-mib", "0", "--duration", f"{FUSE_S}s", *options),
         ]
-        return self._start(folder, args, die_at=die_at, shell=shell)
+        return self._start(folder, args, die_at=die_at, shell=shell, path=path)
 
     def record_both(self, other: FaultProxy, venue: str, pairs: Sequence[str], *options: str) -> RecorderProcess:
         """Start a recorder of this venue and of another one."""
@@ -331,9 +335,11 @@ class Bench:
         config.write_text("\n".join(lines))
         return self._start(folder, ["--config", str(config), "--duration", f"{FUSE_S}s", *options])
 
-    def _start(self, folder: Path, args: Sequence[str], *, die_at: str = "", shell: str = "") -> RecorderProcess:
+    def _start(
+        self, folder: Path, args: Sequence[str], *, die_at: str = "", shell: str = "", path: Path | None = None
+    ) -> RecorderProcess:
         log = self.work / f"recorder-{self._count:03d}.log"
-        recorder = RecorderProcess(folder, args, log=log, die_at=die_at, shell=shell)
+        recorder = RecorderProcess(folder, args, log=log, die_at=die_at, shell=shell, path=path)
         self._running = [*(self._running or []), recorder]
         return recorder
 

@@ -136,31 +136,6 @@ def two_recorders(work: Path, seed: object) -> str:
         return sound(bench, first.folder)
 
 
-def sealer_killed(work: Path, seed: object) -> str:
-    """The sealing process is killed, as by a system out of memory: it is started again, and recording goes on."""
-    with Bench.open(work, seed=seed) as bench:
-        recorder = bench.record(None, *QUICK, "--rotate", "1s")
-        for number in range(1, 4):
-            recorder.until(lambda: bool(children(recorder.pid)), "there is a sealing process")
-            for pid in children(recorder.pid):
-                os.kill(pid, signal.SIGKILL)
-            recorder.until_log("could not be sealed", number)
-            # Two more, so that the next kill is not the second over the same segment.
-            enough = len(read_or_nothing(recorder.folder)) + 2
-            recorder.until(lambda: len(read_or_nothing(recorder.folder)) >= enough, "it seals again")  # noqa: B023
-        ended(recorder)
-        check(truth.lost_events(truth.frames_of(recorder.folder)) == [], "nothing was lost over it")
-        return sound(bench, recorder.folder)
-
-
-def children(pid: int) -> list[int]:
-    """Processes that a process started."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
-    return found
-
-
 def interrupted(work: Path, seed: object) -> str:
     """SIGINT and SIGTERM end it well."""
     with Bench.open(work, seed=seed) as bench:
@@ -206,7 +181,6 @@ SCENARIOS: dict[str, Callable[[Path, object], str]] = {
     "read-only folder": read_only,
     "folder removed": folder_removed,
     "two recorders": two_recorders,
-    "sealing process killed": sealer_killed,
     "SIGINT and SIGTERM": interrupted,
     "a second signal": interrupted_twice,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -100,6 +101,36 @@ def test_it_records_without_standard_streams(venue: dict[str, Any], tmp_path: Pa
     done = subprocess.run(["sh", "-c", shell, "sh", *record(venue, tmp_path / "tape", "-d", "300ms")], check=False)
     assert done.returncode == 0
     assert read_manifest(tmp_path / "tape").status == "sealed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
+def test_it_records_where_nothing_can_be_locked_or_synced(venue: dict[str, Any], tmp_path: Path, code: int) -> None:
+    """A network share: said once, and everything is recorded, sealed, recovered and continued as elsewhere."""
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import fcntl, os\ndef no(*_):\n    raise OSError({code}, os.strerror({code}))\nfcntl.flock = os.fsync = no\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    for _ in range(2):
+        said = run(*record(venue, tmp_path / "tape", "-d", "1200ms", "--rotate", "500ms", "--fsync", "always"))
+        assert said.count("has no locks: a second writer is told from the process that recording.lock names") == 1
+        assert said.count("cannot sync: what a power cut costs is up to it, --fsync always or not") == 1
+    with subprocess.Popen(
+        record(venue, tmp_path / "tape"), env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if " connected " in line:
+                break
+        process.kill()
+    run(*MAIN, "recover", str(tmp_path / "tape"))
+    run(*MAIN, "verify", str(tmp_path / "tape"))
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +280,20 @@ def test_a_journal_that_is_cut_ends_the_recording(tmp_path: Path, size: int) -> 
         writer.append(frame(100))
     with pytest.raises(RecordingError):
         writer.close()
+
+
+@pytest.mark.parametrize("act", ["write", "close"])
+def test_a_journal_that_is_cut_between_two_looks_is_no_journal_with_a_hole(tmp_path: Path, act: str) -> None:
+    """The next write would make it as long as it was, with zeros in the middle."""
+    writer = JournalWriter(tmp_path, 0)
+    write(writer, *range(100))
+    os.truncate(writer.path, 1500)
+    writer.append(frame(100))
+    with pytest.raises(RecordingError, match=r"was cut from [\d,]+ to 1,500 bytes while it was recorded"):
+        writer.drain() if act == "write" else writer.close()
+    with suppress(RecordingError):
+        writer.close()
+    assert writer.path.stat().st_size == 1500
 
 
 def test_a_recording_that_is_removed_ends(tmp_path: Path) -> None:

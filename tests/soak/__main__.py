@@ -22,7 +22,8 @@ import click
 from recordings.manifest import read_manifest
 from tests.chaos import truth
 from tests.chaos.bench import Bench, ChaosFailure, RecorderProcess, check
-from tests.chaos.disks import children, read_or_nothing
+from tests.chaos.disks import read_or_nothing
+from tests.chaos.hardships import children
 
 SAMPLES_MAX = 240
 LINES = 20

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from toolkit.cli.output import Output, examples, output_options, progress_bar
+from toolkit.cli.process import folder_lock
 from toolkit.clock import SystemClock
 
 __all__ = ["compact", "ls", "prune", "renormalize"]
@@ -30,13 +31,12 @@ def renormalize(recording: Path) -> None:
 
     The old tables stay until the new ones are complete. Says whether the messages have changed.
     """
-    from recordings.lock import FolderLock
     from recordings.manifest import read_manifest
     from recordings.renormalizing import renormalize as remake
 
     before = read_manifest(recording)
     total = sum(segment.frame_count for segment in before.segments)
-    with FolderLock(recording), progress_bar("renormalizing", total) as advance:
+    with folder_lock(recording), progress_bar("renormalizing", total) as advance:
         after = remake(recording, advance)
     same = before.digest == after.digest
     click.echo(f"{recording}: {total:,} frames; the messages are {'the same' if same else 'others than before'}")
@@ -49,12 +49,11 @@ def renormalize(recording: Path) -> None:
 def compact(recording: Path, mib: int) -> None:
     """Join small segments into large ones. Rows are copied as they are; the digest stays."""
     from recordings.compacting import compact as join
-    from recordings.lock import FolderLock
     from recordings.manifest import read_manifest
 
     before = read_manifest(recording)
     total = sum(file.rows for segment in before.segments for file in segment.tables.values())
-    with FolderLock(recording), progress_bar("compacting", total) as advance:
+    with folder_lock(recording), progress_bar("compacting", total) as advance:
         after = join(recording, mib << 20, advance)
     click.echo(f"{recording}: {len(before.segments)} segments, now {len(after.segments)}; digest {after.digest}")
 
@@ -68,12 +67,11 @@ def prune(recording: Path, keep_raw_days: float) -> None:
 
     What is pruned can be replayed normalized, but no longer renormalized. The last segment is never pruned.
     """
-    from recordings.lock import FolderLock
     from recordings.manifest import read_manifest
     from recordings.pruning import prune as remove
 
     read_manifest(recording)  # before a lock file is put into a folder that is no recording
-    with FolderLock(recording):
+    with folder_lock(recording):
         manifest, freed = remove(recording, keep_raw_days, SystemClock())
     bare = sum("raw" not in segment.tables for segment in manifest.segments)
     click.echo(f"{recording}: {freed:,} bytes freed; {bare} of {len(manifest.segments)} segments have no raw frames")

@@ -6,9 +6,15 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from typing import Final, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
 
-__all__ = ["end_signals", "leave_at_once", "prepare", "silence_output"]
+import click
+
+if TYPE_CHECKING:
+    from recordings.lock import FolderLock
+
+__all__ = ["end_signals", "folder_lock", "leave_at_once", "prepare", "silence_output"]
 
 #: The process whose default dispositions the kernel does not carry out, such as the only one of a container.
 _FIRST: Final = 1
@@ -51,6 +57,13 @@ def end_signals() -> list[signal.Signals]:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
     ]
+
+
+def folder_lock(recording: Path) -> FolderLock:
+    """The lock of a recording, for a command: it says on standard error that it waits for what a dead recorder left."""
+    from recordings.lock import FolderLock
+
+    return FolderLock(recording, say=lambda text: click.echo(text, err=True))
 
 
 def leave_at_once(number: int) -> NoReturn:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from toolkit.cli.output import examples
+from toolkit.cli.process import folder_lock
 from toolkit.clock import SystemClock, format_ns
 
 __all__ = ["recover"]
@@ -23,12 +24,11 @@ def recover(recording: Path, as_json: bool) -> None:
     Nothing that was flushed is lost, and nothing is deleted: torn ends and half-written files go to set-aside/. What
     may be missing is stated as an event with its bounds. Recording into the folder again does the same first.
     """
-    from recordings.lock import FolderLock
     from recordings.manifest import read_manifest
     from recordings.recovery import recover as heal
 
     read_manifest(recording)  # before a lock file is put into a folder that is no recording
-    with FolderLock(recording):
+    with folder_lock(recording):
         result = heal(recording, SystemClock())
     values = {
         "recording": str(recording),
