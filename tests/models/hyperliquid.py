@@ -47,7 +47,7 @@ class HyperliquidModel(Model):
     long_ns: ClassVar[int] = 3 * HOUR
     actions: ClassVar[dict[str, int]] = {
         "move": 10, "trade": 8, "dust": 1, "place": 5, "fill": 7, "cancel": 3, "take_profit": 1, "pay_funding": 2,
-        "deposit": 2, "spend": 2, "announce": 1, "hours": 2, "change_terms": 1,
+        "deposit": 2, "spend": 2, "announce": 1, "set_back": 1, "hours": 2, "change_terms": 1,
     }  # fmt: skip
 
     def __init__(self, rng: Random) -> None:
@@ -166,6 +166,12 @@ class HyperliquidModel(Model):
         if order is not None:
             self._trade_order(order, rng.randint(1, order.left) if rng.random() < 0.6 else order.left)
             self._tell(orders=[] if order.is_open else [order], fills=self.fills[-1:], is_shuffled=rng.random() < 0.5)
+
+    def set_back(self, rng: Random) -> None:
+        """The venue's clock is set back by a little between two fills."""
+        self.fill(rng)
+        self.clock_offset_ns -= rng.choice([1, 2, 3]) * SECOND
+        self.fill(rng)
 
     def cancel(self, rng: Random) -> None:
         """An order ends without being filled."""

@@ -191,7 +191,7 @@ def _order_differences(model: HyperliquidModel) -> Iterator[str]:
     for message in model.machine.messages:
         if not isinstance(message, OrderUpdate) or message.ts_event is None or message.is_history:
             continue
-        if message.ts_event < model.watched_ns - UNSURE_NS:
+        if message.ts_event < model.watched_ns - DAY:
             days = (model.watched_ns - message.ts_event) // DAY
             yield f"order {message.order_id} is told as news of {days} days ago"
 
