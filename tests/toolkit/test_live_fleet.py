@@ -160,6 +160,8 @@ async def test_a_venue_whose_sockets_refuse_keeps_no_other_from_being_recorded()
 async def test_a_verdict_is_asked_for_again_and_forgotten_where_a_replay_forgets_it() -> None:
     """A pair that is not listed today may be tomorrow; the frame that says so is in the recording."""
     session, is_listed = Session(), False
+    live: list[Message] = []
+    session.dispatcher.add_callback(live.append)
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(body=b"{}" if is_listed else b'"unlisted"')
@@ -176,6 +178,8 @@ async def test_a_verdict_is_asked_for_again_and_forgotten_where_a_replay_forgets
             assert session.received("good") == 1
     assert fleet.never_begun() == []
     assert session.tape.story.count("restart") == 1
+    replayed = {"good": Good(), "bad": Bad(calls=(META,))}
+    assert [message for frame in session.tape.frames for message in replayed[frame.venue].receive(frame)] == live
 
 
 @in_loop

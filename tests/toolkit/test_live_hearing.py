@@ -155,6 +155,9 @@ async def test_a_deaf_connection_is_subscribed_again_and_then_made_again() -> No
         if isinstance(event, StreamEvent) and event.kind is EventKind.GAP
     }
     assert gaps == {("full", "silence"), ("trades", "deaf")}
+    again = Rhythmic()
+    again.limit_s = 15.0
+    assert [message for frame in tape.frames for message in again.receive(frame)] == messages
 
 
 @in_loop
