@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,11 +51,12 @@ def catalogue(folder: Path) -> pl.DataFrame:
 
 
 def _row(path: Path, base: Path) -> dict[str, Any]:
-    name = path.relative_to(base).as_posix()
+    # A name need not be text, which a column has to be.
+    name = os.fsencode(path.relative_to(base).as_posix()).decode("utf-8", "backslashreplace")
     try:
         manifest = read_manifest(path)
     except RecordingError as exc:
-        return {"recording": name, "problem": str(exc)}
+        return {"recording": name, "problem": os.fsencode(str(exc)).decode("utf-8", "backslashreplace")}
     segments = manifest.segments
     pairs = sorted(set(manifest.symbols.values()))
     more = f" and {len(pairs) - _PAIRS_SHOWN} more" if len(pairs) > _PAIRS_SHOWN else ""

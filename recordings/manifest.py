@@ -7,6 +7,7 @@ is checked against what stands here.
 
 from __future__ import annotations
 
+import os
 import re
 from hashlib import blake2b
 from pathlib import Path
@@ -16,7 +17,7 @@ import msgspec
 
 from recordings.files import read_regular, write_atomically
 from recordings.schema import FORMAT_VERSION
-from toolkit.errors import FormatTooNew, NotARecording, RecordingDamaged
+from toolkit.errors import FormatTooNew, NotARecording, RecordingDamaged, RecordingError
 
 __all__ = [
     "CHECKSUM_VERSION",
@@ -41,6 +42,16 @@ STATUSES: Final = ("running", "sealed", "recovered")
 ORIGINS: Final = ("live", "import")
 #: Times, numbers and sizes are int64 wherever they go from here.
 _INT_MAX: Final = (1 << 63) - 1
+#: Of what is counted and added up.
+_COUNT_MAX: Final = 1 << 53
+_COUNTED: Final = (
+    "number",
+    "frame_count",
+    "capture_seq_first",
+    "capture_seq_last",
+    "message_count",
+    "imprecise_values",
+)
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -235,8 +246,14 @@ def read_manifest(folder: Path) -> Manifest:
         NotARecording: There is no such folder, or no manifest in it.
         FormatTooNew: A newer tickdeck wrote it.
         RecordingDamaged: The manifest cannot be read, or is not the one that was written.
+        RecordingError: The folder has a path that no table could be opened by.
     """
     path = folder / MANIFEST_NAME
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(folder).decode("utf-8", "backslashreplace")
+        raise RecordingError(f"{name} has a path that is no UTF-8, which Arrow cannot open: rename it") from None
     try:
         text = read_regular(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -313,20 +330,22 @@ def _problem(manifest: Manifest) -> str:
         return f"status {manifest.status!r}, expected one of {', '.join(STATUSES)}"
     if manifest.origin not in ORIGINS:
         return f"origin {manifest.origin!r}, expected one of {', '.join(ORIGINS)}"
-    numbers = {"created_ns": manifest.created_ns, "digest_version": manifest.digest_version}
+    numbers = {"created_ns": manifest.created_ns}
+    counts = {"digest_version": manifest.digest_version}
     files = [] if manifest.resume is None else [manifest.resume]
     for place, segment in enumerate(manifest.segments):
-        for name in ("number", "frame_count", "capture_seq_first", "capture_seq_last", "ts_recv_first", "ts_recv_last"):
+        for name in ("ts_recv_first", "ts_recv_last"):
             numbers[f"{name} of segment {place}"] = getattr(segment, name)
-        for name in ("message_count", "imprecise_values"):
-            numbers[f"{name} of segment {place}"] = getattr(segment, name)
-        numbers |= {f"count of {name} in segment {place}": count for name, count in segment.counts.items()}
+        for name in _COUNTED:
+            counts[f"{name} of segment {place}"] = getattr(segment, name)
+        counts |= {f"count of {name} in segment {place}": count for name, count in segment.counts.items()}
         files += segment.files
     for file in files:
-        numbers |= {f"rows of {file.path!r}": file.rows, f"bytes of {file.path!r}": file.bytes}
-    for name, number in numbers.items():
-        if not 0 <= number <= _INT_MAX:
-            return f"{name} is {number}, expected 0 to {_INT_MAX}"
+        counts |= {f"rows of {file.path!r}": file.rows, f"bytes of {file.path!r}": file.bytes}
+    for found, most in ((numbers, _INT_MAX), (counts, _COUNT_MAX)):
+        for name, number in found.items():
+            if not 0 <= number <= most:
+                return f"{name} is {number}, expected 0 to {most}"
     return ""
 
 
