@@ -68,7 +68,8 @@ class OrderUpdate(UserStreamMessage, frozen=True, gc=False):
         trigger_price: Mark price that wakes a stop or take-profit order.
         is_reduce_only: Whether it may only reduce a position.
         is_history: It was so before this account was first watched in this recording.
-        generation: How many orders had this id before it, where the venue gives an id again; None for the first.
+        generation: How many orders had this id before it, where the venue gives an id again; None for the first that was
+            heard of, negative for one before that.
     """
 
     order_id: str

@@ -68,16 +68,18 @@ class ClientOrderTracker:
         return len(self._active) + len(self._pending) + len(self._done) + len(self._unknown)
 
     def find(self, order_id: str, *, venue: str | None = None, account: str | None = None) -> InFlightOrder | None:
-        """The order of that id, by the venue's or its owner's; of several, the active one or that of the last to have it."""
+        """The order of that id, by the venue's or its owner's: the last to have it; of several such, an active one."""
         found: InFlightOrder | None = None
         for order in self:
             if order_id not in (order.order_id, order.client_order_id):
                 continue
             if venue not in (None, order.venue) or account not in (None, order.account):
                 continue
-            if not order.is_done:
-                return order
-            if found is None or order.generation >= found.generation:
+            if (
+                found is None
+                or order.generation > found.generation
+                or (order.generation == found.generation and found.is_done)
+            ):
                 found = order
         return found
 

@@ -369,7 +369,8 @@ def test_replies_that_do_not_come_are_asked_for_again() -> None:
     session.rest(f"accountOrders:{USER}", [])
     # Once more in any case: REST may have been behind what happened while the snapshot was made.
     session.wait(20)
-    assert [call.tag for call in session.calls()] == [f"accountFills:{USER}:1", f"subaccount:{USER}"]
+    asked = [f"accountOrders:{USER}", f"accountFills:{USER}:1", f"accountTransfers:{USER}", f"subaccount:{USER}"]
+    assert [call.tag for call in session.calls()] == asked
     session.wait(101)
     assert [call.tag for call in session.calls()] == [f"accountFills:{USER}:1"]
 

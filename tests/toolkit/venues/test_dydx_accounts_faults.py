@@ -522,7 +522,7 @@ def test_one_refused_endpoint_is_not_asked_again_and_ends_nothing() -> None:
     asked = {
         call.tag.partition(":")[0] for call in [*session.wait(200), *session.wait(3700)] if isinstance(call, RestCall)
     }
-    assert asked == {"accountOrders", "subaccount"}
+    assert asked == {"accountOrders", "accountTransfers", "subaccount"}
 
 
 # The past --------------------------------------------------------------------------------------------------------------

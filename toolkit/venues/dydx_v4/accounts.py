@@ -46,6 +46,8 @@ __all__ = ["AccountStreams", "Root"]
 
 #: Replies without which it is not known what became of an order while nobody listened.
 _OWED: Final = ("accountOrders", "accountFills")
+#: Replies that alone tell of what was missed.
+_MISSED: Final = (*_OWED, "accountTransfers", "accountFunding")
 #: A reply that has not come by then is asked for again, seconds.
 REPLY_S_MAX: Final = 120
 #: A connection that is not the accounts' own is believed to be ahead of it by so many blocks at most.
@@ -72,6 +74,7 @@ class Root(msgspec.Struct):
         suspects: Orders that were live before that snapshot and that it does not list, without those of short term.
         filled_to: All fills in blocks up to this one were told.
         is_paging: Whether older pages of fills are still to come.
+        unanswered: First words of requests for what was missed that got no answer.
         paid_to: As `filled_to`, of funding payments; `paid_top` once the pages under way have come.
         is_paging_paid: As `is_paging`, of these.
         has_been_missing: Whether it was told that nobody has used it.
@@ -87,6 +90,7 @@ class Root(msgspec.Struct):
     suspects: list[str] = []
     filled_to: int = 0
     is_paging: bool = False
+    unanswered: list[str] = []
     paid_to: int = 0
     paid_top: int = 0
     is_paging_paid: bool = False
@@ -101,6 +105,11 @@ class Root(msgspec.Struct):
     def holdings(self) -> str:
         """What its positions and collateral are called, where they are stale though the stream is not."""
         return f"positions {self.name}"
+
+    @property
+    def missed(self) -> str:
+        """What is called that only REST tells, and did not."""
+        return f"missed {self.name}"
 
     @property
     def is_doubtful(self) -> bool:
@@ -180,10 +189,28 @@ class AccountStreams:
         if root is not None:
             root.filled_to = max(0, root.filled_to - BLOCKS_IN_DOUBT)
 
-    def unanswered(self, tag: str, mono_ns: int) -> None:
-        """A request got no answer: it is asked again soon."""
+    def unanswered(self, frame: Frame, tag: str, messages: list[Message], queue: list[Any]) -> str:
+        """A request got no answer: it is made again soon. Returns the name of the stream that is stale by it, or none."""
         what, _, rest_of_tag = tag.partition(":")
-        self._polls.failed(what, rest_of_tag.partition(":")[0], mono_ns)
+        name = rest_of_tag.partition(":")[0]
+        self._polls.failed(what, name, frame.ts_mono)
+        root = self._roots.get(name)
+        if root is None or what not in _MISSED:
+            return ""
+        if what not in root.unanswered:
+            root.unanswered.append(what)
+        if "accountFills" in root.owed and not root.is_doubtful:
+            # Nobody knows what happened between the snapshot and the updates after it.
+            root.account(None).doubt(ALL, max(1, self.chain.newest))
+            self._judge(frame, root, messages, queue)
+        return root.missed
+
+    def _answered(self, frame: Frame, root: Root, what: str, messages: list[Message]) -> None:
+        self._polls.answered(what, root.name)
+        if what in root.unanswered:
+            root.unanswered.remove(what)
+            if not root.unanswered and self._protocol.streams.get("", root.missed) is not None:
+                self._protocol.heard(frame, "", root.missed, messages)
 
     def due(self, mono_ns: int) -> list[Request]:
         """Requests that the time makes necessary."""
@@ -258,11 +285,12 @@ class AccountStreams:
         makes = AccountMessages(self._protocol.venue, frame, messages)
         for root in self._roots.values():
             stream = self._protocol.streams.get("", root.stream)
-            if stream is None or not stream.is_live or root.owed:
+            if stream is None or not stream.is_live:
                 continue
+            owed_seq = root.owed_seq if root.owed else 0
             for account in root.accounts.values():
                 if account.short:
-                    AccountNews(account, makes, root.since).passed(self.height)
+                    AccountNews(account, makes, root.since).passed(self.height, owed_seq)
 
     def _change(
         self,
@@ -287,9 +315,9 @@ class AccountStreams:
         # One that does not say its block is newer than every block so far.
         stated = height if height is not None else self.chain.newest + 1
         for account, positions in _by_account(root, part.perpetualPositions, number):
-            self._makes_news(account, root, makes).positions(positions, stated)
+            self._makes_news(account, root, makes).positions(positions, stated, "stream")
         for account, assets in _by_account(root, part.assetPositions, number):
-            self._makes_news(account, root, makes).assets(assets, stated)
+            self._makes_news(account, root, makes).assets(assets, stated, "stream")
         if part.has_lost_holdings:
             root.account(number).doubt(ALL, stated)
         own = self._makes_news(root.account(None), root, makes)
@@ -302,7 +330,7 @@ class AccountStreams:
     def _makes_news(self, account: Account, root: Root, makes: AccountMessages) -> AccountNews:
         account.height = self.chain.bounded(account.height)
         is_held = root.is_paging or root.is_paging_paid
-        return AccountNews(account, makes, root.since, self.chain.newest, is_held=is_held)
+        return AccountNews(account, makes, root.since, self.height, is_held=is_held)
 
     def _news(self, root: Root, number: int | None, frame_number: int | None, makes: AccountMessages) -> AccountNews:
         account = root.account(number if number is not None else frame_number)
@@ -337,7 +365,7 @@ class AccountStreams:
                 order_id
                 for account in root.accounts.values()
                 for order_id, order in account.orders.items()
-                if not order.is_done and not order.is_short_term and order_id not in listed
+                if order.facts and not order.is_done and not order.is_short_term and order_id not in listed
             ]
             root.owed = list(_OWED)
             root.owed_seq = frame.capture_seq
@@ -442,7 +470,8 @@ class AccountStreams:
         else:
             reader = read.read_order if what == "accountOrder" else read.read_orders
             self._on_orders(root, reader(frame.payload, found), makes)
-        self._polls.answered(what, name)
+        if is_whole:
+            self._answered(frame, root, what, messages)
         self._judge(frame, root, messages, queue)
         # An answer to what was asked before that snapshot may be older than what was missed.
         if is_whole and (seq is None or seq > root.owed_seq):

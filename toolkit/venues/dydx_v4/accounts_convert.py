@@ -64,6 +64,11 @@ class AccountMessages:
         self._venue = venue
         self._frame = frame
 
+    @property
+    def seq(self) -> int:
+        """The frame they come from."""
+        return self._frame.capture_seq
+
     def _head(self, account: str, symbol: str, ts_event: int | None) -> _Head:
         frame = self._frame
         number = len(self.messages)

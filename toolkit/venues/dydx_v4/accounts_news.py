@@ -15,7 +15,16 @@ import msgspec
 from toolkit.account_messages import OrderState
 from toolkit.venues.dydx_v4 import accounts_wire as wire
 from toolkit.venues.dydx_v4.accounts_convert import COLLATERAL, WALLET_EQUITY, AccountMessages
-from toolkit.venues.dydx_v4.accounts_orders import OrderMemory, Source, is_another, merged, says_more, successor
+from toolkit.venues.dydx_v4.accounts_orders import (
+    OrderMemory,
+    Source,
+    is_another,
+    is_behind,
+    learn,
+    merged,
+    says_more,
+    successor,
+)
 from toolkit.venues.dydx_v4.accounts_status import PASSED, STATUSES, USED_AGAIN, ending, order_state, status_text
 from toolkit.venues.dydx_v4.memory import remember
 from toolkit.venues.dydx_v4.wire import time_ns
@@ -97,7 +106,7 @@ class Account(msgspec.Struct):
 
     def stated(self, name: str, height: int) -> None:
         """A statement of that block was told."""
-        self.heights[name] = max(height, self.heights.get(name, 0))
+        self.heights[name] = height
         if self.unstated.get(name, height + 1) <= height:
             del self.unstated[name]
 
@@ -148,22 +157,29 @@ class AccountNews:
             self._order(row, source, height, is_first=is_first)
         excess = len(self.account.orders) - ORDERS_REMEMBERED
         if excess > 0:
-            for order_id in [key for key, order in self.account.orders.items() if order.is_done][:excess]:
+            gone = [key for key, order in self.account.orders.items() if order.is_done or not order.facts]
+            for order_id in gone[:excess]:
                 del self.account.orders[order_id]
 
     def _order(self, row: wire.Order, source: Source, height: int | None, *, is_first: bool) -> None:
         known = self.account.orders.get(row.id) or OrderMemory(row.ticker)
-        if is_another(row, known, source, height):
-            if not known.is_done:
+        if source == "rest" and is_behind(row, known):
+            return
+        if is_another(row, known, source, height, self._chain):
+            if known.facts and not known.is_done:
                 # It ended while nobody listened; its fills tell the rest.
-                state = order_state("CANCELED", "", known.filled, known.size)
-                self._ended(row.id, known, state, USED_AGAIN, is_history=False)
+                has_passed = known.good_til is not None and known.good_til < self._chain
+                state = _ending(known) if has_passed else order_state("CANCELED", "", known.filled, known.size)
+                self._ended(row.id, known, state, PASSED if has_passed else USED_AGAIN, is_history=False)
             known = successor(row, known, height if height is not None else self._chain)
         new = merged(row, known, source, height)
         is_new = not known.facts
+        if is_new and source == "stream":
+            new.first_seq = self._makes.seq
         if is_new and source == "rest" and row.status not in STATUSES:
             return  # it may be over or not
         if not is_new and not says_more(new, known, source):
+            learn(row, known)
             return
         is_history = is_first
         if source == "rest":
@@ -196,13 +212,17 @@ class AccountNews:
             account.short[order_id] = order.good_til
         account.orders[order_id] = order
 
-    def passed(self, height: int) -> None:
-        """The chain is at that height: short-term orders that no block can hold any more have ended."""
+    def passed(self, height: int, owed_seq: int) -> None:
+        """
+        The chain is at that height: short-term orders that no block can hold any more have ended.
+
+        Of those that were heard of before the frame `owed_seq` something may be missing yet: they go on. 0: of none.
+        """
         for order_id in [key for key, good_til in self.account.short.items() if good_til < height]:
             order = self.account.orders[order_id]
-            # One that was dropped before ended by that, one that was left alone by its own terms.
-            is_cancel = order.state is OrderState.PENDING_CANCEL
-            state = ending(order.reason, order.filled) if is_cancel else OrderState.EXPIRED
+            if order.first_seq < owed_seq:
+                continue
+            state = _ending(order)
             self._ended(order_id, order, state, PASSED, is_history=self._is_history(order.good_til, None))
             order.state = state
             order.is_inferred = True
@@ -220,8 +240,7 @@ class AccountNews:
                 continue
             count += 1
             is_history = source == "rest" and self._is_history(height, time_ns(row.createdAt))
-            order = account.orders.get(row.orderId or "")
-            generation = order.generation_at(height) if order is not None else 0
+            generation = self._generation(row)
             self._makes.fill(account.name, row, is_history=is_history, generation=generation)
             remember(account.fills, row.id, height, FILLS_REMEMBERED, is_held=self._is_held)
             if source == "rest" and not is_history:
@@ -229,6 +248,17 @@ class AccountNews:
                 account.changed(row.symbol, height)
                 account.changed(COLLATERAL, height)
         return count
+
+    def _generation(self, row: wire.Fill) -> int:
+        """Which order of its id a fill is of. Of one that was not heard of yet, the block is remembered."""
+        if row.orderId is None:
+            return 0
+        order = self.account.orders.get(row.orderId)
+        if order is None:
+            order = self.account.orders[row.orderId] = OrderMemory(row.symbol)
+        if not order.facts:
+            order.height = max(order.height or 0, row.createdAtHeight)
+        return order.generation_of(row.createdAtHeight, row.size)
 
     def transfers(self, rows: Iterable[wire.Transfer], source: Source) -> None:
         """
@@ -283,8 +313,8 @@ class AccountNews:
         is_newest = height >= max([account.height, *account.heights.values()])
         if whole.equity is not None and whole.freeCollateral is not None and is_newest:
             self._equity(whole.equity, whole.freeCollateral)
-        self.assets(whole.assetPositions.values(), height)
-        self.positions(list(whole.openPerpetualPositions.values()), height)
+        self.assets(whole.assetPositions.values(), height, "rest")
+        self.positions(list(whole.openPerpetualPositions.values()), height, "rest")
         if ALL not in whole.lost:
             held = {*whole.lost, *(asset.symbol for asset in whole.assetPositions.values())}
             for asset, values in list(account.balances.items()):
@@ -299,10 +329,14 @@ class AccountNews:
         for name in whole.lost:
             account.doubt(name, height)
 
-    def positions(self, rows: Sequence[wire.Position], height: int) -> None:
+    def _is_behind(self, name: str, height: int, source: Source) -> bool:
+        """Whether a statement is older than what is known. The stream's own come in their order, whatever they say."""
+        return height < (self.account.height if source == "stream" else self.account.height_of(name))
+
+    def positions(self, rows: Sequence[wire.Position], height: int, source: Source) -> None:
         """Positions that are not what was told. One that turns is closed and opened in one frame, in any order."""
         for row in sorted(rows, key=lambda row: not row.is_over):
-            if height < self.account.height_of(row.market):
+            if self._is_behind(row.market, height, source):
                 continue
             size = row.signed_size
             values = (size, row.entryPrice, row.unrealizedPnl, row.netFunding) if size else _FLAT
@@ -312,10 +346,10 @@ class AccountNews:
             self.account.positions[row.market] = values
             self.account.stated(row.market, height)
 
-    def assets(self, rows: Iterable[wire.AssetPosition], height: int) -> None:
+    def assets(self, rows: Iterable[wire.AssetPosition], height: int, source: Source) -> None:
         """Collateral that is not what was told."""
         for row in rows:
-            if height >= self.account.height_of(row.symbol):
+            if not self._is_behind(row.symbol, height, source):
                 self._collateral(row.symbol, row.signed_size)
                 self.account.stated(row.symbol, height)
 
@@ -330,3 +364,9 @@ class AccountNews:
         if known != (equity, free) and (known is not None or equity or free):
             self.account.balances[WALLET_EQUITY] = (equity, free)
             self._makes.equity(self.account.name, equity, free)
+
+
+def _ending(order: OrderMemory) -> OrderState:
+    """How an order ended by its last block: one that was dropped before by that, one left alone by its own terms."""
+    is_cancel = order.state is OrderState.PENDING_CANCEL
+    return ending(order.reason, order.filled) if is_cancel else OrderState.EXPIRED

@@ -20,13 +20,15 @@ from toolkit.venues.dydx_v4 import accounts_wire as wire
 from toolkit.venues.dydx_v4.accounts_status import STATUSES, order_state
 from toolkit.venues.dydx_v4.wire import time_ns
 
-__all__ = ["OrderMemory", "Source", "is_another", "merged", "says_more", "successor"]
+__all__ = ["OrderMemory", "Source", "is_another", "is_behind", "learn", "merged", "says_more", "successor"]
 
 #: Where an order was read: a change of it, the list after a subscribe, or a REST reply, which is behind both.
 Source = Literal["stream", "snapshot", "rest"]
 
 #: So many starts of orders with one id are remembered, for fills that come late.
 STARTS_MAX: Final = 32
+#: No block is higher.
+HEIGHT_MAX: Final = 2**53
 
 
 class OrderMemory(msgspec.Struct):
@@ -49,7 +51,11 @@ class OrderMemory(msgspec.Struct):
         is_short_term: Whether its end is a block.
         is_inferred: Whether the venue has not said that it ended, but the height of the chain.
         generation: How many orders had the id before.
-        starts: Blocks from which on the id stood for another order, ascending; the newest ones.
+        source: Where its last word was read.
+        ended: Block of the word that it ended; None where it is not known.
+        told: Sum of its fills that were told.
+        first_seq: The frame of its first word by the stream; 0 if that was the answer to a request.
+        starts: Blocks from which on the id stood for another order, ascending, up to this one; the newest ones.
     """
 
     ticker: str
@@ -67,6 +73,10 @@ class OrderMemory(msgspec.Struct):
     is_short_term: bool = False
     is_inferred: bool = False
     generation: int = 0
+    source: Source = "rest"
+    ended: int | None = None
+    told: float = 0.0
+    first_seq: int = 0
     starts: list[int] = []
 
     @property
@@ -74,12 +84,26 @@ class OrderMemory(msgspec.Struct):
         """Whether it has ended."""
         return self.state in TERMINAL_ORDER_STATES
 
-    def generation_at(self, height: int) -> int:
-        """Which order of that id a fill in that block is of."""
-        return self.generation - len(self.starts) + bisect_right(self.starts, height)
+    def generation_of(self, height: int, size: float) -> int:
+        """
+        Which order of that id a fill in that block is of.
+
+        One more than the last for one that was not heard of yet, negative for one before the first that was.
+        """
+        last = self.good_til if self.is_short_term else None
+        end = self.ended if self.is_done and not self.is_inferred else last
+        if any(block is not None and height > block for block in (last, end)):
+            return self.generation + 1
+        generation = self.generation - len(self.starts) + bisect_right(self.starts, height)
+        if generation == self.generation:
+            told = round(self.told + size, 9)
+            if self.is_done and not self.is_inferred and self.filled is not None and told > self.filled:
+                return generation - 1  # more than it was ever filled by cannot be its
+            self.told = told
+        return generation
 
 
-def is_another(row: wire.Order, known: OrderMemory, source: Source, height: int | None) -> bool:
+def is_another(row: wire.Order, known: OrderMemory, source: Source, height: int | None, chain: int) -> bool:
     """
     Whether a word is about a later order than the known one of the same id.
 
@@ -88,36 +112,72 @@ def is_another(row: wire.Order, known: OrderMemory, source: Source, height: int 
         known: What is remembered.
         source: Where it was read.
         height: Block of the frame or snapshot that has it; None for a REST reply and where it is not said.
+        chain: Height of the chain, as far as it was heard of.
     """
-    if not known.facts:
-        return False
+    is_short_term = _is_short_term(row, known)
     if row.createdAtHeight is not None and known.created is not None and row.createdAtHeight != known.created:
         return row.createdAtHeight > known.created
-    if not known.is_done:
+    # A short-term order is created, there, by its first fill.
+    if not is_short_term and (row.createdAtHeight or 0) > (known.height or HEIGHT_MAX):
+        return True
+    if not known.facts:
+        # Fills alone were heard of: not those of an order that has none yet.
+        is_fresh = source == "stream" and row.totalFilled == 0 and height is not None
+        return is_fresh and known.height is not None and (height or 0) > known.height
+    word = row.updatedAtHeight if row.updatedAtHeight is not None or source == "rest" else height
+    is_later = word is not None and known.height is not None and word > known.height
+    if (
+        not is_short_term
+        and is_later
+        and (row.totalFilled or 0.0) < (known.filled or 0.0)
+        and row.totalFilled is not None
+    ):
+        return True  # what is filled stays filled
+    if not is_short_term and is_later and (_differ(row.size, known.size) or _differ(row.price, known.price)):
+        return True  # a long-term order is not changed, but replaced
+    has_passed = known.good_til is not None and known.good_til < chain
+    if row.totalFilled is not None and row.totalFilled < (known.filled or 0.0):
+        has_passed = True
+    if not (known.is_done or (is_short_term and has_passed)):
         return False
+    is_after = source == known.source == "stream"
     is_end = STATUSES.get(row.status) in TERMINAL_ORDER_STATES
-    if _is_short_term(row, known):
+    if is_short_term:
         if row.goodTilBlock is None:
             return False
         if known.good_til is None:
-            return source == "stream" and not is_end
+            return is_after and not is_end
         return row.goodTilBlock > known.good_til
     until = time_ns(row.goodTilBlockTime) if row.goodTilBlockTime is not None else None
     if until is not None and known.good_til_time is not None and until > known.good_til_time:
         return True
     if is_end and (row.totalFilled, row.size) == (known.filled, known.size):
         return False
-    word = row.updatedAtHeight if row.updatedAtHeight is not None or source == "rest" else height
     if word is not None and known.height is not None:
-        # Frames of one connection come in the order of what they say, also within a block.
-        return word > known.height or (word == known.height and source == "stream" and not is_end)
-    return source == "stream" and not is_end
+        # Frames of one connection come in the order of what they say, also within a block; REST may be ahead of them.
+        return is_later or (word == known.height and is_after and not is_end)
+    return is_after and not is_end
+
+
+def is_behind(row: wire.Order, known: OrderMemory) -> bool:
+    """Whether a word, from REST, is older than what is known, or about an order that had the id before."""
+    if known.facts and (row.updatedAtHeight or HEIGHT_MAX) < (known.height or 0):
+        return True
+    if not known.starts or (row.goodTilBlock is not None and row.goodTilBlock == known.good_til):
+        return False
+    return any(
+        height is not None and height < known.starts[-1] for height in (row.createdAtHeight, row.updatedAtHeight)
+    )
 
 
 def successor(row: wire.Order, known: OrderMemory, height: int) -> OrderMemory:
     """What is known of the next order of an id, before its first word; `height` is the chain's."""
     start = row.createdAtHeight if row.createdAtHeight is not None else height
-    starts = [*known.starts, max(start, known.height or 0, *known.starts)][-STARTS_MAX:]
+    if row.createdAtHeight is None and row.totalFilled and known.height is not None:
+        start = known.height + 1  # it has fills that were not told: some time after the last word about the one before
+    if row.createdAtHeight is None and known.good_til is not None:
+        start = min(start, known.good_til + 1)  # no fill of the one before can be later
+    starts = [*known.starts, max([start, *known.starts])][-STARTS_MAX:]
     return OrderMemory(row.ticker, generation=known.generation + 1, starts=starts)
 
 
@@ -137,6 +197,13 @@ def merged(row: wire.Order, known: OrderMemory, source: Source, height: int | No
     price = row.price if row.price is not None else known.price
     updated = row.updatedAt.isoformat() if row.updatedAt is not None else None
     word = row.updatedAtHeight if row.updatedAtHeight is not None or source != "stream" else height
+    is_short_term = _is_short_term(row, known)
+    starts = known.starts
+    if row.createdAtHeight is not None:
+        starts = [*starts[:-1], row.createdAtHeight]
+    elif not starts and not known.facts and row.totalFilled == 0 and source == "stream":
+        # Not filled yet: what was filled before was another one.
+        starts = [height] if height is not None else []
     return OrderMemory(
         row.ticker,
         (row.status, row.reason, filled, size, price, row.triggerPrice, good_til, updated),
@@ -150,11 +217,22 @@ def merged(row: wire.Order, known: OrderMemory, source: Source, height: int | No
         row.createdAtHeight if row.createdAtHeight is not None else known.created,
         known.height if word is None else max(word, known.height or 0),
         reason,
-        _is_short_term(row, known),
+        is_short_term,
         False,
         known.generation,
-        known.starts,
+        source,
+        word if state in TERMINAL_ORDER_STATES else None,
+        known.told,
+        known.first_seq,
+        starts,
     )
+
+
+def learn(row: wire.Order, known: OrderMemory) -> None:
+    """Remember of a word that is no news what others may not have said."""
+    if row.createdAtHeight is not None and known.created is None:
+        known.created = row.createdAtHeight
+        known.starts = [*known.starts[:-1], row.createdAtHeight]
 
 
 def says_more(new: OrderMemory, known: OrderMemory, source: Source) -> bool:
@@ -165,6 +243,10 @@ def says_more(new: OrderMemory, known: OrderMemory, source: Source) -> bool:
         is_end = new.is_done and (not known.is_done or (known.is_inferred and new.state is not known.state))
         return is_end or (new.filled or 0.0) > (known.filled or 0.0)
     return True
+
+
+def _differ(new: float | None, known: float | None) -> bool:
+    return new is not None and known is not None and new != known
 
 
 def _is_short_term(row: wire.Order, known: OrderMemory) -> bool:

@@ -101,10 +101,10 @@ class AccountPolls:
         for name, is_parent in names:
             wanted = dict.fromkeys(self._again(name, mono_ns))
             if is_new_hour:
-                # Orders and fills too: the stream may have lost some unseen, upstream of the venue's own sockets.
-                wanted |= dict.fromkeys(("accountFunding", "accountOrders", "accountFills"))
+                # The others too: the stream may have lost some unseen, upstream of the venue's own sockets.
+                wanted |= dict.fromkeys(("accountFunding", "accountOrders", "accountFills", "accountTransfers"))
             if self._is_over(self._joined, name, JOINED_S, mono_ns):
-                wanted |= dict.fromkeys(("accountFills", "subaccount"))
+                wanted |= dict.fromkeys(("accountOrders", "accountFills", "accountTransfers", "subaccount"))
             if self._is_over(self._touched, name, TOUCHED_S, mono_ns) or is_new_hour:
                 self._touched.pop(name, None)
                 wanted["subaccount"] = None

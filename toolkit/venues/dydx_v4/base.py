@@ -15,9 +15,12 @@ from toolkit.protocol import ProtocolOptions, VenueProtocol
 from toolkit.streams import Stream
 from toolkit.venues.dydx_v4.funding_polls import Repeats
 from toolkit.venues.dydx_v4.items import Finding
+from toolkit.venues.dydx_v4.rest import trades_page
 
-__all__ = ["DydxV4Base"]
+__all__ = ["MISSED_TRADES", "DydxV4Base"]
 
+#: The stream of trades that only REST tells, and did not.
+MISSED_TRADES: Final = "missed trades"
 #: What is odd is said once, for so many kinds of it.
 SAID_MAX: Final = 500
 
@@ -84,6 +87,8 @@ class DydxV4Base(VenueProtocol):
         self._repeats.failed(tag, frame.ts_mono)
         if what in self._POLLED:
             self.miss_poll(frame, symbol, self._POLLED[what], messages)
+        elif trades_page(symbol)[0] is not None:
+            self.miss_poll(frame, trades_page(symbol)[1], MISSED_TRADES, messages)
 
     def miss_poll(self, frame: Frame, symbol: str, name: str, messages: list[Message]) -> None:
         """A poll was not answered: what it asks for is stale."""

@@ -28,6 +28,7 @@ from toolkit.messages import FORM_FULL, BookDiff, BookSnapshot, EventKind, Messa
 from toolkit.protocol import ConnectionPlan, Heartbeat, ProtocolOptions, Request, RestCall
 from toolkit.streams import Stream
 from toolkit.venues.dydx_v4 import rest, wire
+from toolkit.venues.dydx_v4.base import MISSED_TRADES
 from toolkit.venues.dydx_v4.books import DEPTH_CAP, BookColumns, read_book
 from toolkit.venues.dydx_v4.crossing import CrossingWatch
 from toolkit.venues.dydx_v4.errors import Refusal, Verdict, read_error
@@ -35,7 +36,7 @@ from toolkit.venues.dydx_v4.items import Finding
 from toolkit.venues.dydx_v4.markets import (
     MarketChange,
 )
-from toolkit.venues.dydx_v4.numbering import ConnectionNumbers, Lost, MessageNumbers
+from toolkit.venues.dydx_v4.numbering import Arrival, ConnectionNumbers, Lost, MessageNumbers
 from toolkit.venues.dydx_v4.replies import MARKETS_STREAM, DydxV4Replies
 from toolkit.venues.dydx_v4.subscriptions import VENUE_ROLE, Subscriptions, parse_channels, shards
 from toolkit.venues.dydx_v4.trades import blocks_of, read_trades
@@ -139,7 +140,10 @@ class DydxV4MarketProtocol(DydxV4Replies):
 
     def _on_disconnected(self, frame: Frame, streams: list[Stream]) -> list[Message]:
         self._subscriptions.closed(frame.conn_id)
-        self._numbers.end(frame)
+        if self._numbers.end(frame):
+            # It is over before it was sure.
+            for stream in streams:
+                self._on_loss(stream)
         return []
 
     def due(self, mono_ns: int) -> list[Request]:
@@ -149,6 +153,9 @@ class DydxV4MarketProtocol(DydxV4Replies):
         return requests + [call for tag in self._repeats.due(mono_ns) for call in self._calls_again(tag, mono_ns)]
 
     def _on_session_end(self) -> None:
+        if not self._numbers.is_whole:
+            for stream in self.streams:
+                self._on_loss(stream)
         self._terms.ended()
         self._repeats.ended()
 
@@ -196,11 +203,23 @@ class DydxV4MarketProtocol(DydxV4Replies):
                 key = self._numbers.key(frame, envelope.connection_id)
                 self._numbers.of(key).seen(envelope.message_id, frame.capture_seq, frame.ts_mono)
             raise
-        is_new = self._count(frame, envelope, messages)
+        arrival = self._count(frame, envelope, messages)
         # Of trades a repeated one is told as that. Anything else would undo what came after it.
-        if is_new or envelope.channel == wire.CHANNEL_TRADES or not self.role_of(frame.conn_id):
+        is_in_order = arrival is Arrival.NEXT or not self.role_of(frame.conn_id)
+        if is_in_order or envelope.channel == wire.CHANNEL_TRADES:
             tell(frame, envelope, contents, messages)
+        elif arrival is Arrival.LATE:
+            self._on_disorder(frame, envelope, messages)
         return messages
+
+    def _on_disorder(self, frame: Frame, envelope: wire.Envelope, messages: list[Message]) -> None:
+        """A frame came after one that was sent later: what both change can only be read anew."""
+        name = _STREAMS.get(envelope.channel, f"account {envelope.id}")
+        for stream in self.streams:
+            if stream.stream == name and stream.symbol in ("", _id_of(envelope)):
+                self.mark_stale(frame, stream, "sequence", messages, f"message_id {envelope.message_id} came late")
+                self._on_loss(stream)
+        self._subscriptions.remake(frame.conn_id, frame.ts_mono)
 
     def _on_greeting(self, frame: Frame, envelope: wire.Envelope) -> list[Message]:
         key = self._numbers.key(frame, envelope.connection_id)
@@ -242,15 +261,11 @@ class DydxV4MarketProtocol(DydxV4Replies):
 
     # -- numbers -----------------------------------------------------------------------------------------------
 
-    def _count(self, frame: Frame, envelope: wire.Envelope, messages: list[Message]) -> bool:
-        """
-        Take the frame's number in; call it when the rest of the frame is understood, and before telling of it.
-
-        Returns whether the frame is new: a number is given once.
-        """
+    def _count(self, frame: Frame, envelope: wire.Envelope, messages: list[Message]) -> Arrival:
+        """Take the frame's number in; call it when the rest of the frame is understood, and before telling of it."""
         key = self._numbers.key(frame, envelope.connection_id)
         numbers = self._numbers.of(key)
-        is_new = numbers.seen(
+        arrival = numbers.seen(
             envelope.message_id,
             frame.capture_seq,
             frame.ts_mono,
@@ -265,7 +280,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
             numbers.answered("unsubscribe", envelope.channel, _id_of(envelope))
         if not numbers.is_whole:
             self._look_for_losses(frame, key, numbers, messages)
-        return is_new
+        return arrival
 
     def _note_carrier(self, frame: Frame, channel: str, id: str, key: str, messages: list[Message]) -> None:
         """A stream begins on a connection. If it was live on another, a reconnect is missing from the capture."""
@@ -299,6 +314,16 @@ class DydxV4MarketProtocol(DydxV4Replies):
         """Frames of a stream may have been lost, some seconds ago."""
         if stream.stream == "trades":
             self._trades.doubt(stream.symbol)
+
+    def _awaits_snapshot(self, frame: Frame, envelope: wire.Envelope, stream: Stream | None) -> bool:
+        """Whether something of the stream was lost that only the next snapshot makes good. An import has none to come."""
+        return (
+            stream is not None
+            and not stream.is_live
+            and stream.cause == "sequence"
+            and envelope.type != "subscribed"
+            and bool(self.role_of(frame.conn_id))
+        )
 
     # -- what the channels say ---------------------------------------------------------------------------------
 
@@ -348,15 +373,19 @@ class DydxV4MarketProtocol(DydxV4Replies):
         trades, found = contents
         ticker = envelope.id
         self._carriers.setdefault((ticker, "trades"), self._numbers.key(frame, envelope.connection_id))
-        self.heard(frame, ticker, "trades", messages)
+        is_doubtful = self._awaits_snapshot(frame, envelope, self.streams.get(ticker, "trades"))
+        if not is_doubtful:
+            self.heard(frame, ticker, "trades", messages)
         is_history = envelope.type == "subscribed"
         blocks = blocks_of(trades)
         page = self._trades.snapshot(ticker, blocks) if is_history else None
         messages += self._trades.messages(self.venue, ticker, trades, frame, len(messages), is_history=is_history)
-        if not is_history:
+        if not is_history and not is_doubtful:
             self._trades.live(ticker, blocks)
         if page is not None:
             self._queue.append(rest.trades_call(ticker, page))
+        elif is_history and self.streams.get(ticker, MISSED_TRADES) is not None:
+            self.heard(frame, ticker, MISSED_TRADES, messages)
         self._say(frame, found, messages, self.streams.get(ticker, "trades"))
 
     def _read_markets(self, envelope: wire.Envelope) -> tuple[list[MarketChange], list[Finding], bool]:
@@ -378,7 +407,9 @@ class DydxV4MarketProtocol(DydxV4Replies):
         changes, found, is_listing = contents
         key = self._numbers.key(frame, envelope.connection_id)
         self._carriers.setdefault(("", MARKETS_STREAM), key)
-        self.heard(frame, "", MARKETS_STREAM, messages)
+        is_doubtful = self._awaits_snapshot(frame, envelope, self.streams.get("", MARKETS_STREAM))
+        if not is_doubtful:
+            self.heard(frame, "", MARKETS_STREAM, messages)
         if is_listing:
             self._look_for_vanished(frame, changes, messages)
         for change in changes:
@@ -390,7 +421,8 @@ class DydxV4MarketProtocol(DydxV4Replies):
             if stream is not None:
                 stream.conn_id = frame.conn_id
             self._carriers[change.ticker, "funding"] = key
-            self.heard(frame, change.ticker, "funding", messages)
+            if not is_doubtful:
+                self.heard(frame, change.ticker, "funding", messages)
         self._tell_changes(frame, changes, messages)
         self._say(frame, found, messages, self.streams.get("", MARKETS_STREAM))
 

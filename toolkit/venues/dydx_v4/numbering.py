@@ -12,6 +12,7 @@ assumed first and had to give up.)
 
 from __future__ import annotations
 
+import enum
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +20,7 @@ import msgspec
 from toolkit.clock import NS_PER_S
 from toolkit.frames import Frame
 
-__all__ = ["ANSWER_S_MAX", "GRACE_S", "ConnectionNumbers", "Lost", "MessageNumbers", "Outstanding"]
+__all__ = ["ANSWER_S_MAX", "GRACE_S", "Arrival", "ConnectionNumbers", "Lost", "MessageNumbers", "Outstanding"]
 
 #: A number that nothing explains is given this long; a reordering on the way is over sooner.
 GRACE_S: Final = 5
@@ -47,6 +48,17 @@ class Hole(msgspec.Struct):
     def size(self) -> int:
         """How many numbers are missing."""
         return self.last - self.first + 1
+
+
+class Arrival(enum.Enum):
+    """How a frame fits those before it on its connection."""
+
+    #: As it should, with or without others missing before it.
+    NEXT = enum.auto()
+    #: After frames that were sent later. A socket keeps the order, so somebody between the venue and us did not.
+    LATE = enum.auto()
+    #: Its number was seen, or given up for lost.
+    REPEATED = enum.auto()
 
 
 class Outstanding(msgspec.Struct):
@@ -119,17 +131,13 @@ class MessageNumbers:
         self._expire(mono_ns)
         state.outstanding.append(Outstanding(kind, channel, id, capture_seq, mono_ns))
 
-    def seen(self, number: int, capture_seq: int, mono_ns: int, *, is_answer: bool = False) -> bool:
-        """
-        A frame came with that number; returns whether it is the first one with it.
-
-        Of an answer (`is_answer`) that holds after its number was given up for lost, too.
-        """
+    def seen(self, number: int, capture_seq: int, mono_ns: int, *, is_answer: bool = False) -> Arrival:
+        """A frame came with that number: how that fits what came before. Only answers may be late."""
         state = self._state
         state.seen_count += 1
-        is_new = True
+        arrival = Arrival.NEXT
         if is_answer:
-            is_new = number not in state.answers
+            arrival = Arrival.REPEATED if number in state.answers else Arrival.NEXT
             state.answers = [*state.answers[1 - ANSWERS_REMEMBERED :], number]
         if state.last is None or number == state.last + 1:
             state.last = number
@@ -138,8 +146,9 @@ class MessageNumbers:
             state.last = number
         else:
             was_missing = bool(state.holes) and self._fill(number)
-            is_new = is_new and (is_answer or was_missing)
-        return is_new
+            if not is_answer:
+                arrival = Arrival.LATE if was_missing else Arrival.REPEATED
+        return arrival
 
     def answered(self, kind: str, channel: str, id: str) -> None:
         """A request was answered, for good or ill. Nothing happens if none is known: it was sent before our frames."""
@@ -159,7 +168,8 @@ class MessageNumbers:
             # The newest number is a request's own: a data frame with it would have come before the error.
             self._pass_over(state.last + 1, number, capture_seq, mono_ns)
             state.last = number
-        state.void = min(state.void + 1, state.missing)
+        if state.outstanding or not state.has_requests:
+            state.void = min(state.void + 1, state.missing)
 
     def outstanding(self, channel: str) -> list[Outstanding]:
         """Unanswered requests for a channel, in the order they were sent."""
@@ -293,9 +303,15 @@ class ConnectionNumbers:
         self._numbers.pop(key, None)
         return self.of(key)
 
-    def end(self, frame: Frame) -> None:
-        """Our connection was made or lost: what is known of its numbers is over."""
-        self._numbers.pop(self._named.pop(frame.conn_id, self.key(frame, "")), None)
+    def end(self, frame: Frame) -> bool:
+        """Our connection was made or lost: what is known of its numbers is over. Returns whether some may be missing."""
+        numbers = self._numbers.pop(self._named.pop(frame.conn_id, self.key(frame, "")), None)
+        return numbers is not None and not numbers.is_whole
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no number of any connection is missing."""
+        return all(numbers.is_whole for numbers in self._numbers.values())
 
     def export(self) -> Any:
         """Everything, for a checkpoint."""

@@ -216,7 +216,9 @@ class DydxV4Protocol(DydxV4MarketProtocol):
 
     def _on_unanswered(self, frame: Frame, tag: str, messages: list[Message]) -> None:
         if tag.partition(":")[0] in ACCOUNT_REPLIES:
-            self.accounts.unanswered(tag, frame.ts_mono)
+            stream = self.accounts.unanswered(frame, tag, messages, self._queue)
+            if stream:
+                self.miss_poll(frame, "", stream, messages)
         else:
             super()._on_unanswered(frame, tag, messages)
 

@@ -19,7 +19,7 @@ from toolkit.messages import EventKind, Message, Trade
 from toolkit.protocol import ProtocolOptions, RestCall
 from toolkit.streams import Stream
 from toolkit.venues.dydx_v4 import rest, wire
-from toolkit.venues.dydx_v4.base import DydxV4Base
+from toolkit.venues.dydx_v4.base import MISSED_TRADES, DydxV4Base
 from toolkit.venues.dydx_v4.funding_polls import FundingPolls, TermsPolls
 from toolkit.venues.dydx_v4.heights import ChainHeight
 from toolkit.venues.dydx_v4.items import Finding
@@ -204,6 +204,8 @@ class DydxV4Replies(DydxV4Base):
         if page is not None:
             new_count = sum(isinstance(message, Trade) and not message.is_duplicate for message in messages)
             following = self._trades.page(ticker, page, blocks_of(trades), new_count)
+            if following is None and self.streams.get(ticker, MISSED_TRADES) is not None:
+                self.heard(frame, ticker, MISSED_TRADES, messages)
             if following is not None:
                 self._queue.append(rest.trades_call(ticker, following))
             elif page.is_cut:

@@ -135,6 +135,8 @@ class TradeMemory:
         What came before the first subscription was not.
         """
         if not blocks:
+            # There was none yet: whatever comes is missed from the first on.
+            self._told_to.setdefault(ticker, 0)
             return None
         top, oldest = max(blocks), min(blocks)
         goal = self._told_to.setdefault(ticker, top)

@@ -1,0 +1,174 @@
+"""
+Faults of the protocol of dYdX v4 as it once was, to be put back: the machine has to find each.
+
+`python -m tests.models.dydx_bugs` says after how many sequences it does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from tests.models.dydx import DydxModel
+from tests.models.machine import Bug, hunt, replaced
+from toolkit.account_messages import OrderState
+from toolkit.errors import ParseError
+from toolkit.orders import TRANSITIONS
+from toolkit.positions import PositionBook
+from toolkit.venues.dydx_v4 import accounts_news, market, trades
+from toolkit.venues.dydx_v4.accounts import AccountStreams
+from toolkit.venues.dydx_v4.accounts_news import Account, AccountNews
+from toolkit.venues.dydx_v4.accounts_polls import AccountPolls
+from toolkit.venues.dydx_v4.base import DydxV4Base
+from toolkit.venues.dydx_v4.funding_polls import FundingPolls
+from toolkit.venues.dydx_v4.items import ItemReader
+from toolkit.venues.dydx_v4.market import DydxV4MarketProtocol
+from toolkit.venues.dydx_v4.numbering import Arrival, MessageNumbers
+from toolkit.venues.dydx_v4.pages import Page
+from toolkit.venues.dydx_v4.rest import funding_call
+from toolkit.venues.dydx_v4.trades import TradeMemory
+
+__all__ = ["BUGS"]
+
+
+@contextlib.contextmanager
+def _all(*contexts: contextlib.AbstractContextManager[None]) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for context in contexts:
+            stack.enter_context(context)
+        yield
+
+
+def _nothing(*arguments: Any, **named: Any) -> None:
+    return None
+
+
+def _discards() -> contextlib.AbstractContextManager[None]:
+    read = ItemReader.read
+
+    def whole(self: Any, raw: Any, found: list[Any], symbol: str = "") -> Any:
+        item = read(self, raw, found, symbol)
+        if found:
+            raise ParseError(found[-1].text)
+        return item
+
+    return replaced(ItemReader, "read", whole)
+
+
+def _stops_at_known_rows() -> contextlib.AbstractContextManager[None]:
+    following = Page.following
+
+    def until_known(self: Page, heights: Any, new_count: int) -> Page | None:
+        return following(self, heights, new_count) if new_count == len(heights) else None
+
+    return replaced(Page, "following", until_known)
+
+
+def _forgets_what_came_first() -> contextlib.AbstractContextManager[None]:
+    def remember(known: dict[str, int], key: str, height: int, limit: int, *, is_held: bool = False) -> None:
+        known[key] = height
+        if len(known) > 150:
+            del known[next(iter(known))]
+
+    return replaced(trades, "remember", remember)
+
+
+def _expires_by_any_connection() -> contextlib.AbstractContextManager[None]:
+    block = AccountStreams.block
+
+    def any_block(self: AccountStreams, frame: Any, height: int, messages: Any, *, is_own: bool) -> None:
+        block(self, frame, height, messages, is_own=True)
+
+    expired = {**TRANSITIONS, OrderState.EXPIRED: frozenset(), OrderState.CANCELLED: frozenset()}
+    from toolkit import orders
+
+    return _all(replaced(AccountStreams, "block", any_block), replaced(orders, "TRANSITIONS", expired))
+
+
+def _settles_by_old_answers() -> contextlib.AbstractContextManager[None]:
+    on_reply = AccountStreams.on_reply
+
+    def whoever_asked(self: AccountStreams, frame: Any, tag: str, seq: Any, found: Any, **named: Any) -> Any:
+        return on_reply(self, frame, tag, None, found, **named)
+
+    return _all(replaced(AccountStreams, "on_reply", whoever_asked), replaced(AccountPolls, "joined", _nothing))
+
+
+def _asks_for_a_window() -> contextlib.AbstractContextManager[None]:
+    told = FundingPolls.told
+
+    def no_more(self: FundingPolls, rows: Any, fresh: Any) -> Any:
+        told(self, rows, fresh)
+        return []
+
+    window: Callable[..., Any] = lambda self, ticker, wall_ns: funding_call(ticker, 3)  # noqa: E731
+    return _all(replaced(FundingPolls, "call", window), replaced(FundingPolls, "told", no_more))
+
+
+def _marks_by_settled_rates() -> contextlib.AbstractContextManager[None]:
+    def on_funding(self: PositionBook, info: Any) -> None:
+        if info.mark_price is not None:
+            for position in self._by_market.get((info.venue, info.symbol), ()):
+                position.mark_price = info.mark_price
+
+    return replaced(PositionBook, "on_funding", on_funding)
+
+
+def _takes_whatever_arrives() -> contextlib.AbstractContextManager[None]:
+    seen = MessageNumbers.seen
+
+    def always_next(self: MessageNumbers, *arguments: Any, **named: Any) -> Arrival:
+        seen(self, *arguments, **named)
+        return Arrival.NEXT
+
+    return replaced(MessageNumbers, "seen", always_next)
+
+
+BUGS = (
+    Bug("one odd item discards its whole frame or reply", _discards),
+    Bug(
+        "a fill between snapshot and updates leaves the position as it was",
+        lambda: _all(replaced(Account, "changed", _nothing), replaced(AccountPolls, "joined", _nothing)),
+    ),
+    Bug("REST undoes what the stream told later", lambda: replaced(AccountNews, "_is_behind", lambda *_: False)),
+    Bug("paging ends at a row that is known", _stops_at_known_rows),
+    Bug("the memory of trades forgets what came first", _forgets_what_came_first),
+    Bug("orders end by the height that any connection tells", _expires_by_any_connection),
+    Bug("answers to an old connection settle what the new one owes", _settles_by_old_answers),
+    Bug("an id stands for one order for ever", lambda: replaced(accounts_news, "is_another", lambda *_: False)),
+    Bug("settled rates are asked for by the last three", _asks_for_a_window),
+    Bug("a poll without an answer is no event", lambda: replaced(DydxV4Base, "miss_poll", _nothing)),
+    Bug("a settled rate sets the mark", _marks_by_settled_rates),
+    Bug("a frame counts however often and late it comes", _takes_whatever_arrives),
+    Bug(
+        "whatever comes after a loss makes it good",
+        lambda: replaced(DydxV4MarketProtocol, "_awaits_snapshot", lambda *_: False),
+    ),
+    Bug(
+        "a loss that nobody noticed yet is forgotten with its connection",
+        lambda: replaced(TradeMemory, "doubt", _nothing),
+    ),
+    Bug("the first snapshot without a trade begins nothing", lambda: replaced(market, "blocks_of", _some_blocks)),
+)
+
+
+def _some_blocks(rows: Any) -> list[int]:
+    found = trades.blocks_of(rows)
+    return found or [2**31]
+
+
+def main(limit: int = 2000) -> None:
+    """Hunt each of them and say after how many sequences it was found."""
+    for bug in BUGS:
+        begin = time.perf_counter()
+        found = hunt(DydxModel, bug, "hunt", limit)
+        after = f"found after {found}" if found is not None else f"not found within {limit}"
+        click.echo(f"{after:>24} sequences, {time.perf_counter() - begin:6.1f} s: {bug.name}")
+
+
+if __name__ == "__main__":
+    main()
