@@ -15,6 +15,7 @@ from analysis.source import KEY, only
 from analysis.summary import in_groups, mid_price, quoted_spread, spread_bps
 from recordings.clock_steps import elapsed_ns
 from toolkit.errors import ConfigError
+from toolkit.times import Instant, Length, instant_ns, length_ns
 
 __all__ = ["SERIES_SCHEMA", "spread_series"]
 
@@ -59,9 +60,9 @@ _UNIT_BITS_MAX: Final = 80
 def spread_series(
     top: pl.LazyFrame,
     *,
-    every_ns: int,
-    start_ns: int | None = None,
-    end_ns: int | None = None,
+    every_ns: Length,
+    start_ns: Instant | None = None,
+    end_ns: Instant | None = None,
     counts_end: bool | None = None,
     clock: Clock = "recv",
     evidence: FeedEvidence | None = None,
@@ -75,9 +76,9 @@ def spread_series(
 
     Args:
         top: Rows of the table `top`, those of each instrument in the order of (capture_seq, sub_seq).
-        every_ns: Length of a bucket, ns. Buckets start at multiples of it since the Unix epoch, so in UTC.
-        start_ns: Where to start, ns; the quote that stands there counts from there.
-        end_ns: Where to end. None: at the newest time in `top`.
+        every_ns: Length of a bucket (ns, a timedelta, or text such as `1m`). Buckets start at multiples of it since the Unix epoch, so in UTC.
+        start_ns: Where to start (ns, a datetime, or text); the quote that stands there counts from there.
+        end_ns: Where to end, likewise. None: at the newest time in `top`.
         counts_end: Whether a row at `end_ns` is counted in `top_changes`. None: only if `end_ns` is None.
         clock: `recv` for our receive time, `event` for the venue's own.
         evidence: What the recording says of its feed and its clock (`analysis.evidence_of`): from when a book that
@@ -99,14 +100,15 @@ def spread_series(
         ConfigError: The length is not positive, or an instrument would have more than 50 million buckets; while
             reading, that the rows are not in the order of capture.
     """
-    if every_ns <= 0:
-        raise ConfigError(f"a bucket of {every_ns} ns has no length")
+    length = length_ns(every_ns, "a bucket")
+    start = None if start_ns is None else instant_ns(start_ns, "start_ns")
+    end = None if end_ns is None else instant_ns(end_ns, "end_ns")
 
     def read(
         with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
         left = n_rows
-        for frame in _series(top, every_ns, start_ns, end_ns, counts_end, clock, evidence, progress):
+        for frame in _series(top, length, start, end, counts_end, clock, evidence, progress):
             # Rows are counted before they are filtered: Polars pushes both down only from `head(n).filter(...)`.
             if left is not None:
                 frame = frame.head(left)

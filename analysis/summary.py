@@ -16,6 +16,7 @@ from analysis.source import KEY, only
 from analysis.ticks import TickRule, infer_tick, price_band, tick_rules
 from analysis.weighted import QUANTILES, weighted_mean, weighted_quantiles
 from toolkit.errors import ConfigError
+from toolkit.times import Instant, instant_ns
 
 __all__ = ["SPREAD_SCHEMA", "in_groups", "mid_price", "quoted_spread", "spread_bps", "spreads"]
 
@@ -87,8 +88,8 @@ def spreads(
     *,
     instruments: pl.LazyFrame | None = None,
     book: pl.LazyFrame | None = None,
-    start_ns: int | None = None,
-    end_ns: int | None = None,
+    start_ns: Instant | None = None,
+    end_ns: Instant | None = None,
     counts_end: bool | None = None,
     clock: Clock = "recv",
     evidence: FeedEvidence | None = None,
@@ -105,8 +106,8 @@ def spreads(
         instruments: Rows of the table `instruments`, for the ticks.
         book: Rows of the table `book`; where metadata gives no tick, it is inferred from the prices near the best ones.
             None: only from the best bids and asks.
-        start_ns: Where to start, ns since the Unix epoch, UTC; the quote that stands there counts from there.
-        end_ns: Where to end. None: at the newest time in `top`.
+        start_ns: Where to start (ns, a datetime, or text); the quote that stands there counts from there.
+        end_ns: Where to end, likewise. None: at the newest time in `top`.
         counts_end: Whether a row at `end_ns` is counted in `top_changes`. None: only if `end_ns` is None.
         clock: `recv` for our receive time, `event` for the venue's own.
         evidence: What the recording says of its feed and its clock (`analysis.evidence_of`): from when a book that
@@ -137,6 +138,8 @@ def spreads(
     Raises:
         ConfigError: The window is empty, or the rows are not in the order of capture.
     """
+    start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
+    end_ns = None if end_ns is None else instant_ns(end_ns, "end_ns")
     if counts_end is None:
         counts_end = end_ns is None
     if end_ns is None:

@@ -16,6 +16,7 @@ from analysis.summary import SPREAD_SCHEMA, spreads
 from recordings.recording import Recording
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError, SymbolError
+from toolkit.times import Instant, Length, instant_ns
 
 __all__ = ["REPORT_SCHEMA", "SpreadWindow", "spread_window"]
 
@@ -78,11 +79,11 @@ class SpreadWindow:
         lasts = pl.max_horizontal("book_last", "quote_last").alias("ts_book_last")
         return described.with_columns(pl.col(_COUNTS).fill_null(0).cast(pl.Int64), lasts).select(REPORT_SCHEMA.names())
 
-    def series(self, every_ns: int, progress: Progress | None = None) -> pl.LazyFrame:
-        """The spread of each pair in buckets of time: see `analysis.spread_series`."""
+    def series(self, every: Length, progress: Progress | None = None) -> pl.LazyFrame:
+        """The spread of each pair in buckets of time (ns, a timedelta, or text such as `1m`): see `analysis.spread_series`."""
         return spread_series(
             self._top(),
-            every_ns=every_ns,
+            every_ns=every,
             start_ns=self.start_ns,
             end_ns=self.end_ns,
             counts_end=self.counts_end,
@@ -132,8 +133,8 @@ def spread_window(
     recording: RecordingLike,
     *,
     pairs: Sequence[str] = (),
-    start_ns: int | None = None,
-    end_ns: int | None = None,
+    start_ns: Instant | None = None,
+    end_ns: Instant | None = None,
     clock: Clock = "recv",
 ) -> SpreadWindow:
     """
@@ -142,8 +143,8 @@ def spread_window(
     Args:
         recording: An open recording, or its folder.
         pairs: Trading pairs, or symbols as the venue spells them; empty: all that have a book.
-        start_ns: Where to start, ns since the Unix epoch, UTC.
-        end_ns: Where to end; the recording's end if that is earlier, or if None.
+        start_ns: Where to start: ns since the Unix epoch, a datetime (without a zone: UTC), or text.
+        end_ns: Where to end, likewise; the recording's end if that is earlier, or if None.
         clock: `recv` for our receive time, `event` for the venue's own.
 
     Raises:
@@ -151,10 +152,12 @@ def spread_window(
         ConfigError: The window is empty, outside of the recording, or no quote has a time on that clock.
         NotARecording, FormatTooNew, RecordingDamaged: The folder cannot be used.
     """
+    start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
+    end_ns = None if end_ns is None else instant_ns(end_ns, "end_ns")
     opened = open_recording(recording)
     top = scan(opened, "top")
     known = pairs_of(top)
-    chosen = _choose(known, pairs)
+    chosen = _choose(known, [pairs] if isinstance(pairs, str) else pairs)
     last_ns = _last_ns(opened, clock)
     if known.is_empty():
         return SpreadWindow(recording=opened, pairs=known, clock=clock, start_ns=None, end_ns=0, counts_end=True)

@@ -48,7 +48,7 @@ _ENVIRONMENTS: Final = ROOT / ".determinism"
 _PROGRAM: Final = """
 import asyncio, sys
 from hashlib import blake2b
-from replay.control import parse_speed
+from toolkit.times import parse_speed
 from replay.source import ReplayDataSource
 from toolkit.digest import canonical_bytes
 folder, fidelity, rows, speed = sys.argv[1:]

@@ -19,17 +19,18 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from replay.clock import ReplayClock
 from replay.merging import NOTICES, Batch, Books, Tape
-from toolkit.clock import NS_PER_S, Clock
+from toolkit.clock import NS_PER_S, Clock, format_ns
 from toolkit.digest import EMPTY_DIGEST, DigestChain
 from toolkit.errors import ConfigError
 from toolkit.garbage import rare_collections
 from toolkit.messages import Message
 from toolkit.timers import NEVER_NS
+from toolkit.times import Instant, Pace, instant_ns, pace_of
 
 if TYPE_CHECKING:
     from recordings.clock_steps import ClockStep
 
-__all__ = ["Player", "Receiver", "parse_speed"]
+__all__ = ["Player", "Receiver"]
 
 #: Messages after which a running replay lets other tasks have a turn.
 _TURN: Final = 2048
@@ -37,19 +38,6 @@ _TURN: Final = 2048
 _BACKLOG_MAX: Final = 16_384
 #: Turns of the event loop that a woken sleeper has, before time goes on, to do what it woke up for.
 _TURNS_OF_SLEEPER: Final = 8
-
-
-def parse_speed(text: str) -> Fraction | None:
-    """`max` (None), or how many times as fast as it was recorded: `1x`, `0.5x`, `1000`. Raises ConfigError."""
-    if text == "max":
-        return None
-    try:
-        speed = Fraction(text.removesuffix("x"))
-    except (ValueError, ZeroDivisionError):
-        speed = Fraction(0)
-    if speed <= 0:
-        raise ConfigError(f"{text!r} is no speed; expected max, or a number above 0 such as 1x, 0.5x or 100x")
-    return speed
 
 
 class Receiver(Protocol):
@@ -76,12 +64,14 @@ class Player:
         dispatcher: Where messages go.
         clock: The time of the replay.
         pacer: By whose monotonic reading speeds are kept.
-        speed: None for as fast as possible; only `run` keeps to it.
+        speed: How many times as fast as recorded; None for as fast as possible. Only `run` keeps to it.
         start_ns: Where to begin: before the first frame of that time or later.
         end_ns: Where to end: before the first frame of that time or later.
         loop: Begin again at the end; timers go on, as `ReplayClock.rewind` says.
         after_turn: Awaited by `run` whenever messages have been handed on and other tasks shall have a turn.
         turn: Messages after which that is at the latest.
+
+    Raises ConfigError for a speed that is none, and for bounds between which the tape has nothing.
 
     Attributes:
         message_count: Messages handed on so far.
@@ -99,7 +89,7 @@ class Player:
         *,
         clock: ReplayClock,
         pacer: Clock,
-        speed: Fraction | None = None,
+        speed: Pace = None,
         start_ns: int | None = None,
         end_ns: int | None = None,
         loop: bool = False,
@@ -112,7 +102,7 @@ class Player:
         self._chain = chain
         self._dispatcher = dispatcher
         self._pacer = pacer
-        self._speed = speed
+        self._speed = pace_of(speed)
         self._start_ns = start_ns
         self._end_ns = NEVER_NS if end_ns is None else end_ns
         self._loops = loop
@@ -136,6 +126,7 @@ class Player:
         self._was_woken = False  # the sleeper was ended by what was asked for, which may have been done since
         self._passed_step: ClockStep | None = None  # the last that the pace was moved by
         self._anchor: tuple[int, int] | None = None  # reading of the pacer, and the tape's time at it
+        _check_window(tape, start_ns, end_ns)
         clock.now_ns = tape.first_ns if start_ns is None else start_ns
 
     # -- controls ----------------------------------------------------------------------------------------------
@@ -146,8 +137,8 @@ class Player:
         return self._speed
 
     @speed.setter
-    def speed(self, speed: Fraction | None) -> None:
-        self._speed = speed
+    def speed(self, speed: Pace) -> None:
+        self._speed = pace_of(speed)
         self._interrupt()
 
     @property
@@ -175,24 +166,33 @@ class Player:
         self.is_stopped = True
         self._interrupt()
 
-    def seek(self, ns: int) -> None:
+    def seek(self, ns: Instant) -> None:
         """
-        Go to a time, forwards or backwards.
+        Go to a time, forwards or backwards: ns, a datetime, or text.
 
         The nearest checkpoint before it is taken, and what follows is played without being handed on. Some channels
         only, and several recordings with a digest, are played from the beginning; recordings that speak of one pair at one
         time from where the second of them begins. The tracker forgets its books for new ones, and timers are
         forgotten: they belong to a time that will not come.
-        """
-        self._go(ns, skips=False)
 
-    def skip(self, ns: int) -> None:
+        Raises ConfigError for what is no time, and for one after the end of the tape.
+        """
+        self._go(self._on_tape(ns), skips=False)
+
+    def skip(self, ns: Instant) -> None:
         """
         Go to a time like `seek`, but to a later one from here: the books go on, and what lies between is played silently.
 
-        For tapes without checkpoints, which a seek plays from the beginning.
+        For tapes without checkpoints, which a seek plays from the beginning. Raises as `seek` does.
         """
-        self._go(ns, skips=True)
+        self._go(self._on_tape(ns), skips=True)
+
+    def _on_tape(self, when: Instant) -> int:
+        ns = instant_ns(when, "the time to seek to")
+        # Just after the last frame is a place where a tape can stand.
+        if ns > self.tape.last_ns + 1:
+            raise ConfigError(f"cannot seek to {format_ns(ns)}: the tape ends at {format_ns(self.tape.last_ns)}")
+        return ns
 
     def _go(self, ns: int, *, skips: bool) -> None:
         self._seek_ns, self._skips = ns, skips
@@ -494,6 +494,19 @@ class Player:
                     if update is not None:
                         update(message, book)
                 self._index = len(self._messages)
+
+
+def _check_window(tape: Tape, start_ns: int | None, end_ns: int | None) -> None:
+    """Refuse bounds between which there is nothing, whatever the tape holds."""
+    if start_ns is not None or end_ns is not None:
+        tape.check_frames()
+    first, last = format_ns(tape.first_ns), format_ns(tape.last_ns)
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        raise ConfigError(f"the replay ends at {format_ns(end_ns)}, not after its start at {format_ns(start_ns)}")
+    if start_ns is not None and start_ns > tape.last_ns:
+        raise ConfigError(f"the replay starts at {format_ns(start_ns)}, but the tape goes from {first} to {last}")
+    if end_ns is not None and end_ns <= tape.first_ns:
+        raise ConfigError(f"the replay ends at {format_ns(end_ns)}, but the tape goes from {first} to {last}")
 
 
 async def _forever() -> None:

@@ -24,6 +24,7 @@ from toolkit.clock import Clock, SystemClock
 from toolkit.errors import ConfigError, RecordingDamaged, SymbolError
 from toolkit.frames import Frame
 from toolkit.messages import Message
+from toolkit.times import Instant, instant_ns
 from toolkit.tracker import TrackerState
 
 __all__ = ["FollowDataSource"]
@@ -66,7 +67,7 @@ class FollowDataSource(RecordedDataSource):
         self,
         recording: str | Path,
         *,
-        start_ns: int | None = None,
+        start_ns: Instant | None = None,
         trading_pairs: Collection[str] | None = None,
         channels: Collection[str] | None = None,
         with_digest: bool = False,
@@ -80,8 +81,10 @@ class FollowDataSource(RecordedDataSource):
             if channel not in MESSAGE_TABLES:
                 raise ConfigError(f"unknown channel {channel!r}, expected one of {', '.join(MESSAGE_TABLES)}")
         self._folder = Path(recording)
-        self._start_ns = start_ns
-        self._pairs = None if trading_pairs is None else {*trading_pairs}
+        self._start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
+        self._pairs = (
+            None if trading_pairs is None else {trading_pairs} if isinstance(trading_pairs, str) else {*trading_pairs}
+        )
         self._channels = None if channels is None else {*channels, "events"}
         self._tee_url = tee_url
         self._patience_s = patience_s

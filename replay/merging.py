@@ -98,9 +98,11 @@ class Tape:
     Args:
         recordings: In the order that decides ties.
         fidelity: `raw` or `normalized`.
-        trading_pairs: Pairs to keep; None for all. Events of whole connections always come along.
+        trading_pairs: Pairs to keep, or symbols; None for all. Events of whole connections always come along.
         channels: Kinds of messages to keep, of `CHANNELS`; None for all. Events always come along.
         batch_rows: Rows read at a time; None to choose. Any number gives the same messages.
+
+    Raises ConfigError for a channel that does not exist, SymbolError for a pair that no recording has.
 
     Attributes:
         recordings: As given.
@@ -124,7 +126,7 @@ class Tape:
                 raise ConfigError(f"unknown channel {channel!r}, expected one of {', '.join(CHANNELS)}")
         self.recordings = list(recordings)
         self._fidelity = fidelity
-        self._pairs = trading_pairs
+        self._pairs = trading_pairs = None if trading_pairs is None else pairs_of(self.recordings, trading_pairs)
         self._channels = None if channels is None else {*channels, "events"}
         self._batch_rows = batch_rows
         self.is_filtered = trading_pairs is not None or channels is not None
@@ -149,13 +151,11 @@ class Tape:
                 self._steps = [step for recording in stepped for step in clock_steps(recording)]
         return self._steps
 
-    def check(self) -> None:
-        """Raise SymbolError for a pair to keep that no recording has."""
-        known = sorted({pair for recording in self.recordings for pair in recording.trading_pairs})
-        for pair in self._pairs or ():
-            if pair not in known:
-                where = ", ".join(str(recording.path) for recording in self.recordings)
-                raise SymbolError(f"{pair!r} is not in {where}, expected one of {', '.join(known)}")
+    def check_frames(self) -> None:
+        """Raise ConfigError for a tape without a frame, which no time is on."""
+        if not any(recording.manifest.segments for recording in self.recordings):
+            where = ", ".join(str(recording.path) for recording in self.recordings)
+            raise ConfigError(f"{where} holds no sealed frame yet, so there is no time to begin or end at")
 
     def batches(self, forms_of: FormsOf) -> Iterator[Batch]:
         """
@@ -346,6 +346,23 @@ class Tape:
             events = _stale_events(hole, forms_of)
             if events:
                 yield [hole.start_ns] * len(events), events
+
+
+def pairs_of(recordings: Sequence[Recording], names: Collection[str]) -> set[str]:
+    """The trading pairs that are meant by pairs or symbols. Raises SymbolError for one that is in no recording."""
+    by_name: dict[str, set[str]] = {}
+    for recording in recordings:
+        for name, pair in recording.manifest.symbols.items():
+            for known in (pair, name.partition("/")[2]):
+                by_name.setdefault(known, set()).add(pair)
+    for name in names:
+        if name not in by_name:
+            where = ", ".join(str(recording.path) for recording in recordings)
+            known = ", ".join(sorted({pair for pairs in by_name.values() for pair in pairs})) or "nothing"
+            raise SymbolError(f"{name!r} is not in {where}, expected one of {known}")
+    if not names:
+        raise SymbolError("no pair was named, expected at least one; leave trading_pairs out for all")
+    return set().union(*(by_name[name] for name in names))
 
 
 _Keyed = tuple[list[int], list[Message]]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +19,7 @@ from replay.merging import Fidelity, Tape
 from replay.recorded import RecordedDataSource
 from toolkit.clock import Clock, SystemClock
 from toolkit.errors import ConfigError
+from toolkit.times import Instant, Pace, instant_ns, pace_of
 
 __all__ = ["FIDELITIES", "Fidelity", "ReplayDataSource"]
 
@@ -36,15 +36,23 @@ class ReplayDataSource(RecordedDataSource):
     Args:
         recording: The recording or its folder; or several, played as one (see `replay/merging.py`).
         fidelity: `raw` or `normalized`.
-        trading_pairs: Pairs to replay; None for all. Events of whole connections always come along.
+        trading_pairs: Pairs to replay, or symbols as the venue spells them; None for all. Events of whole connections
+            always come along.
         batch_rows: Rows read at a time; None to choose. Any number gives the same messages.
         channels: Kinds of messages to replay, of `replay.merging.CHANNELS`; None for all. Events always come along.
         with_digest: Keep the digest chain while replaying; only a replay of all of one recording can be compared.
-        speed: How many times as fast as recorded; None for as fast as possible.
-        start_ns: Begin before the first frame of that time or later, with the books as they are then.
+        speed: How many times as fast as recorded, as a number or as text (`10x`); None for as fast as possible.
+        start_ns: Begin before the first frame of that time or later, with the books as they are then: ns, a datetime
+            (without a zone: UTC), or text.
         end_ns: End before the first frame of that time or later.
         loop: Begin again at the end, until stopped.
         pacer: The clock that speeds are kept by; None for the machine's.
+
+    Raises:
+        ConfigError: An argument is none of these, or no time of the tape lies between start and end; when the
+            recordings are opened, that is on first use.
+        SymbolError: Likewise, for a pair or symbol that is not in them.
+        RecordingError: A recording cannot be used.
 
     Attributes:
         tracker: The order books.
@@ -60,9 +68,9 @@ class ReplayDataSource(RecordedDataSource):
         channels: Collection[str] | None = None,
         batch_rows: int | None = None,
         with_digest: bool = False,
-        speed: Fraction | None = None,
-        start_ns: int | None = None,
-        end_ns: int | None = None,
+        speed: Pace = None,
+        start_ns: Instant | None = None,
+        end_ns: Instant | None = None,
         loop: bool = False,
         pacer: Clock | None = None,
     ) -> None:
@@ -74,12 +82,13 @@ class ReplayDataSource(RecordedDataSource):
             raise ConfigError("no recording to replay, expected at least one")
         self._player: Player | None = None
         self._fidelity = fidelity
-        self._pairs = trading_pairs
-        self._channels = channels
+        # A text is a collection of letters, which nobody means.
+        self._pairs = [trading_pairs] if isinstance(trading_pairs, str) else trading_pairs
+        self._channels = [channels] if isinstance(channels, str) else channels
         self._batch_rows = batch_rows
-        self._speed = speed
-        self._start_ns = start_ns
-        self._end_ns = end_ns
+        self._speed = pace_of(speed)
+        self._start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
+        self._end_ns = None if end_ns is None else instant_ns(end_ns, "end_ns")
         self._loop = loop
         self._pacer = pacer if pacer is not None else SystemClock()
         self._task: asyncio.Task[None] | None = None
@@ -103,7 +112,7 @@ class ReplayDataSource(RecordedDataSource):
 
     @property
     def player(self) -> Player:
-        """The controls: pause, step, seek, speed. Raises RecordingError or ConfigError when first asked for."""
+        """The controls: pause, step, seek, speed. Raises what the class says when first asked for."""
         if self._player is None:
             recordings = [given if isinstance(given, Recording) else Recording.open(given) for given in self._given]
             tape = Tape(
@@ -133,8 +142,8 @@ class ReplayDataSource(RecordedDataSource):
         return self._player.message_count if self._player is not None else 0
 
     async def initialize(self) -> None:
-        """Open the recordings. Raises RecordingError, or SymbolError for a pair that is not in them."""
-        self.player.tape.check()
+        """Open the recordings. Raises what the class says."""
+        _ = self.player
 
     async def start(self) -> None:
         """Begin to emit, in a task of the running loop. Facets that were taken must all be started first."""

@@ -195,6 +195,10 @@ def utc_stamp(ns: int) -> str:
 
 
 def format_ns(ns: int) -> str:
-    """ISO 8601 in UTC with all nine digits, for people: `2026-11-22T13:34:05.123456789Z`."""
+    """ISO 8601 in UTC with all nine digits, for people: `2026-11-22T13:34:05.123456789Z`; ns where no calendar has it."""
     seconds, fraction = divmod(ns, NS_PER_S)
-    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+    try:
+        moment = datetime.fromtimestamp(seconds, tz=UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{ns} ns" if abs(ns) < 10**30 else "a time without end"
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from replay.control import parse_speed
 from replay.face import as_json
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
+from toolkit.times import parse_speed
 from toolkit.transport.server import RestRequest, RestResponse
 
 if TYPE_CHECKING:

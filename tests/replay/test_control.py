@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from datetime import UTC, datetime, timedelta, timezone
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import pytest
 from click.testing import CliRunner
 
 from recordings.recording import Recording
-from replay.control import parse_speed
 from replay.merging import Fidelity
 from replay.seeking import StartFinder
 from replay.source import FIDELITIES, ReplayDataSource
@@ -21,8 +21,9 @@ from tests.replay.tapes_of_trades import MS, lines, make, told
 from tests.tapes import SECOND, TS, import_files, pair_state, trade
 from tests.toolkit.live_harness import in_loop
 from toolkit.cli.main import cli
-from toolkit.clock import NS_PER_S, ManualClock
-from toolkit.errors import ConfigError
+from toolkit.clock import NS_PER_S, ManualClock, format_ns
+from toolkit.errors import ConfigError, SymbolError
+from toolkit.times import parse_speed
 
 #: Receive times of 40 instants: uneven, one step back, and two at one time.
 OFFSETS = [n * 10 * MS + (n % 3) - (70 * MS if n >= 20 else 0) + (0 if n != 31 else -10 * MS) for n in range(40)]
@@ -70,9 +71,12 @@ def test_speeds_are_read(text: str, speed: Fraction | None) -> None:
     assert parse_speed(text) == speed
 
 
-@pytest.mark.parametrize("text", ["", "0x", "-1x", "fast", "x", "1/0"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "0x", "-1x", "fast", "x", "1/0", "1e5000", "1e-400", "1e99999999", "9" * 5000, "nan", "inf", "0.0000000001"],
+)
 def test_what_is_no_speed_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"is no speed; expected max, or a number above 0 such as 1x, 0\.5x or 100x$"):
+    with pytest.raises(ConfigError, match=r"is no speed; expected max, or a number from .* such as 1x, 0\.5x or 100x$"):
         parse_speed(text)
 
 
@@ -225,7 +229,7 @@ def test_a_step_inside_a_callback_is_refused(tape: Recording) -> None:
 @pytest.mark.parametrize("fidelity", FIDELITIES)
 def test_the_state_after_a_seek_is_the_state_of_playing_there(tape: Recording, fidelity: Fidelity) -> None:
     """To every time at which something is, one before and one after, forwards and backwards: books, digest, what follows."""
-    times = sorted({key + delta for key in keys(tape) for delta in (-1, 0, 1)})
+    times = sorted({key + delta for key in keys(tape) for delta in (-1, 0, 1)})[2:]  # nothing ends before the first
     complete = whole(tape)
     mover, seen = opened(tape, fidelity=fidelity, with_digest=True)
     for ns in [*times[::23], *reversed(times[5::29])]:
@@ -314,7 +318,8 @@ def test_from_and_to_are_exact_to_the_nanosecond(tape: Recording, fidelity: Fide
     for start, end in [(times[10], times[60]), (times[10] + 1, times[60] + 1), (times[10] - 1, times[60] - 1)]:
         expected = [word for word, key in zip(complete, times, strict=True) if start <= key < end]
         assert whole(tape, fidelity=fidelity, start_ns=start, end_ns=end) == expected
-    assert whole(tape, start_ns=times[-1] + 1) == []
+    with pytest.raises(ConfigError, match=r"^the replay starts at .*, but the tape goes from .* to .*Z$"):
+        whole(tape, start_ns=times[-1] + 1)
 
 
 def test_parts_that_meet_make_the_whole(tape: Recording) -> None:
@@ -342,7 +347,10 @@ def test_a_loop_begins_again_with_fresh_books_and_digest(tape: Recording) -> Non
 
 
 def test_a_loop_over_nothing_ends(tape: Recording) -> None:
-    assert whole(tape, loop=True, start_ns=keys(tape)[-1] + 1) == []
+    """Between two frames there is a time in which nothing is."""
+    times = keys(tape)
+    start = next(a for a, b in itertools.pairwise(times) if b > a + 2) + 1
+    assert whole(tape, loop=True, start_ns=start, end_ns=start + 1) == []
 
 
 @pytest.mark.parametrize("fidelity", FIDELITIES)
@@ -581,3 +589,81 @@ async def test_what_a_clock_stepped_over_is_not_waited_for(tmp_path: Path) -> No
     await source.start()
     await source.wait()
     assert seen[-1] == 18 * SECOND
+
+
+# -- what selects nothing ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pairs", [["FOO"], ["btc-usd"], "FOO", ["BTC-USD", "FOO"], []])
+def test_a_pair_that_is_not_there_is_an_error_that_names_those_that_are(tape: Recording, pairs: Any) -> None:
+    source = ReplayDataSource(tape, trading_pairs=pairs)
+    with pytest.raises(SymbolError, match=r"expected (one of BTC-USD, ETH-USD|at least one; leave trading_pairs out)"):
+        source.play()
+
+
+@pytest.mark.parametrize("name", ["BTC-USD", "BTC"])
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+def test_a_pair_is_chosen_by_either_name_alone_or_in_a_list(tape: Recording, name: str, fidelity: Fidelity) -> None:
+    chosen = whole(tape, trading_pairs=name, fidelity=fidelity)
+    assert chosen == whole(tape, trading_pairs=[name], fidelity=fidelity) == whole(tape, trading_pairs=["BTC-USD"])
+    assert 0 < len(chosen) < len(whole(tape))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "message"),
+    [
+        ("2030-01-01", None, r"^the replay starts at 2030-.*, but the tape goes from 2026-.* to 2026-.*$"),
+        (None, "2001-01-01", r"^the replay ends at 2001-.*, but the tape goes from 2026-.* to 2026-.*$"),
+        ("2026-07-26", "2026-07-25", r"^the replay ends at 2026-07-25.*, not after its start at 2026-07-26.*$"),
+        (1.5e18, None, r"^start_ns is 1\.5e\+18; expected ns since the epoch as an int, a datetime, or text such as"),
+        (-5, None, r"^start_ns is -5 ns, which is no time since the epoch"),
+        (True, None, r"^start_ns is True; expected"),
+        ("yesterday", None, r"^'yesterday' is no time; expected"),
+    ],
+)
+def test_bounds_between_which_there_is_nothing_are_refused(tape: Recording, start: Any, end: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ReplayDataSource(tape, start_ns=start, end_ns=end).play()
+
+
+def test_a_seek_to_what_is_no_time_of_the_tape_is_refused(tape: Recording) -> None:
+    source, seen = opened(tape)
+    for when in (-5, 1.5e18, None, "soon", TS + 3600 * SECOND, 2**63):
+        with pytest.raises(ConfigError):
+            source.player.seek(when)  # type: ignore[arg-type]
+    source.play()
+    assert seen == whole(tape)
+
+
+def test_times_are_taken_in_every_form(tape: Recording) -> None:
+    """As numbers, as text, and as datetimes, which without a zone are UTC."""
+    ns = TS + 100 * MS - TS % 1000  # a datetime knows microseconds
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=ns // 1000)
+    forms: list[Any] = [ns, str(ns), format_ns(ns), moment, moment.replace(tzinfo=None)]
+    forms.append(moment.astimezone(timezone(timedelta(hours=-5))))
+    expected = whole(tape, start_ns=ns)
+    assert 0 < len(expected) < len(whole(tape))
+    for form in forms:
+        assert whole(tape, start_ns=form) == expected
+        source, seen = opened(tape)
+        source.player.seek(form)
+        source.play()
+        assert seen == expected
+
+
+@pytest.mark.parametrize("speed", ["10x", "10", 10, 10.0, Fraction(10)])
+def test_speeds_are_taken_in_every_form(tape: Recording, speed: Any) -> None:
+    source = ReplayDataSource(tape, speed=speed)
+    assert source.player.speed == 10
+    source.player.speed = None
+    source.player.speed = speed
+    assert source.player.speed == 10
+
+
+@pytest.mark.parametrize("speed", [0, -1, 0.0, float("nan"), float("inf"), True, "0x", "fast", [], 10**12, 1e-9])
+def test_no_speed_is_refused_in_every_form(tape: Recording, speed: Any) -> None:
+    with pytest.raises(ConfigError, match=r"is no speed; expected max, or a number from"):
+        ReplayDataSource(tape, speed=speed)
+    source = ReplayDataSource(tape)
+    with pytest.raises(ConfigError):
+        source.player.speed = speed

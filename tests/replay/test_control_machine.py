@@ -133,7 +133,7 @@ class Played:
 
 
 times = st.one_of(
-    st.integers(-5, END + 5), st.sampled_from(OFFSETS), st.sampled_from(OFFSETS).map(lambda ns: ns + 1)
+    st.integers(-5, END + 1), st.sampled_from(OFFSETS), st.sampled_from(OFFSETS).map(lambda ns: ns + 1)
 ).map(lambda offset: TS + offset)
 intervals = st.integers(1, 40).map(lambda count: count * MS + 1)
 operations = st.lists(

@@ -118,7 +118,8 @@ def test_there_is_no_hole_where_another_recording_covers_it(tmp_path: Path) -> N
     for order in ([early, touching, late], [late, touching, early]):
         (hole,) = Tape(order).holes
         assert (hole.start_ns - TS, hole.end_ns - TS) == (20 * MS, 20 * MS + 1)
-    assert Tape([early, late], trading_pairs=["ETH-USD"]).holes == []
+    other = make(tmp_path / "other", [0], coins=("ETH",))
+    assert Tape([early, other, late], trading_pairs=["ETH-USD"]).holes == []
 
 
 @pytest.mark.parametrize("batch_rows", [1, 3, None])
@@ -172,7 +173,7 @@ def test_frames_of_one_number_in_two_recordings_are_two_frames(tmp_path: Path) -
 def test_a_seek_into_several_plays_to_the_same_state(tmp_path: Path) -> None:
     recordings = [make(tmp_path / str(n), [n * 30 * MS, n * 30 * MS + 10 * MS], first_id=100 * n) for n in range(3)]
     complete = merged(*recordings)
-    for ns in (TS, TS + 10 * MS, TS + 10 * MS + 1, TS + 30 * MS, TS + 45 * MS, TS + 80 * MS):
+    for ns in (TS + 1, TS + 10 * MS, TS + 10 * MS + 1, TS + 30 * MS, TS + 45 * MS, TS + 70 * MS + 1):
         there, mover = (
             ReplayDataSource(recordings, end_ns=ns, with_digest=True),
             ReplayDataSource(recordings, with_digest=True),

@@ -67,9 +67,8 @@ def replay(
     """
     import asyncio
 
-    from replay.control import parse_speed
     from replay.source import ReplayDataSource
-    from toolkit.times import time_ns
+    from toolkit.times import parse_speed, time_ns
 
     pace = parse_speed(speed)
     source = ReplayDataSource(
@@ -104,7 +103,8 @@ def replay(
         "seconds": round(seconds, 6),
         "digest": digest,
         "recorded_digest": recorded,
-        "equal": digest == recorded if recorded is not None else None,
+        # What compared nothing is not equal to anything.
+        "equal": digest == recorded if recorded is not None and source.recording.manifest.segments else None,
         "crossed": source.tracker.crossed_count,
     }
     if as_json:

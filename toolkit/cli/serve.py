@@ -96,10 +96,9 @@ def serve(
 
 def _server(recordings: tuple[Path, ...], given: dict[str, Any]) -> TapeServer:
     from recordings.recording import Recording
-    from replay.control import parse_speed
     from replay.serving.deck import DeckOptions
     from replay.serving.server import ServerOptions, TapeServer
-    from toolkit.times import time_ns
+    from toolkit.times import parse_speed, time_ns
 
     deck = DeckOptions(
         speed=parse_speed(given["speed"]),
