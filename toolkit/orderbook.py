@@ -417,7 +417,7 @@ class OrderBook:
         """The best levels of both sides, bids first; all of them if `levels` is None."""
         return list(self.bids.levels(levels)), list(self.asks.levels(levels))
 
-    def size_within(self, side: Side, bps: float) -> float:
+    def size_within(self, side: Side | str, bps: float) -> float:
         """
         Resting size no further than `bps` basis points from the mid price, in base currency.
 
@@ -427,7 +427,7 @@ class OrderBook:
         if mid is None:
             return 0.0
         reach = mid * (bps / 1e4 + _ROUNDING)
-        book_side = self.bids if side is Side.BUY else self.asks
+        book_side = self.bids if Side(side) is Side.BUY else self.asks
         total = 0.0
         for level in book_side.levels():
             if abs(level.price - mid) > reach:
@@ -435,16 +435,17 @@ class OrderBook:
             total += level.size
         return total
 
-    def price_to_fill(self, side: Side, size: float) -> float | None:
+    def price_to_fill(self, side: Side | str, size: float) -> float | None:
         """
         Volume-weighted price of a market order, in quote currency; None if the book is too thin for it.
 
-        `side` is the taker's: `BUY` walks up the asks. Raises ValueError unless `size` is positive and finite.
+        `side` is the taker's: `buy` walks up the asks. Raises ValueError for another side than `buy` and `sell`, and
+        unless `size` is positive and finite.
         """
         if not (size > 0 and isfinite(size)):
             raise ValueError(f"a size of {size}: expected a positive, finite number")
         left, paid = size, 0.0
-        for level in (self.asks if side is Side.BUY else self.bids).levels():
+        for level in (self.asks if Side(side) is Side.BUY else self.bids).levels():
             taken = min(left, level.size)
             paid += taken * level.price
             left -= taken

@@ -316,3 +316,12 @@ def test_a_quote_leaves_a_side_that_it_does_not_speak_of() -> None:
     assert (book.bids.best_price, book.asks.columns()[0]) == (10.5, (11.5, 12.0))
     book.apply_quote(quote(None, (11.5, 1.0)))
     assert book.bids.best_price is None
+
+
+def test_a_side_may_be_given_by_name() -> None:
+    """A text is not the member that it equals: taken for "not buy", it would walk the other side."""
+    book = OrderBook("A-B")
+    book.apply_snapshot(snapshot([(9.0, 1.0)], [(11.0, 1.0)]))
+    assert [book.price_to_fill(side, 1.0) for side in ("buy", Side.BUY, "sell", Side.SELL)] == [11.0, 11.0, 9.0, 9.0]
+    with pytest.raises(ValueError, match="'up' is not a valid Side"):
+        book.price_to_fill("up", 1.0)
