@@ -165,6 +165,14 @@ def test_a_reply_that_names_the_pair_is_waited_for() -> None:
     assert feed.protocol.is_ready
 
 
+def test_a_coin_that_is_listed_twice_is_one() -> None:
+    twice = {**META, "universe": [*META["universe"], META["universe"][0]]}
+    spot = {**SPOT_META, "universe": [*SPOT_META["universe"], SPOT_META["universe"][1]]}
+    feed = feed_of("BTC-USD", "HYPE-USDC", replies={"meta": twice, "spotMeta": spot})
+    assert feed.protocol.failure is None
+    assert [feed.protocol.trading_pair(coin) for coin in ("BTC", "@107")] == ["BTC-USD", "HYPE-USDC"]
+
+
 def test_a_pair_that_no_complete_listing_has_is_the_users_error() -> None:
     feed = feed_of("NOPE-USD")
     assert isinstance(feed.protocol.failure, SymbolError)

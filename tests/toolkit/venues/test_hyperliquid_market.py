@@ -310,6 +310,27 @@ def test_funding_asked_for_is_that_of_the_coin(feed: Feed, symbol: str, tag: str
     assert (info.symbol, info.mark_price) == (symbol, 7.0)
 
 
+def test_one_odd_context_takes_no_other_with_it(feed: Feed) -> None:
+    feed.rest("meta", REPLIES["meta"])
+    body: list[Any] = [
+        {"universe": [{"name": 5}, None, {"name": "BTC"}]},
+        [None, 7, PERP_CTX | {"funding": []}, {"markPx": {}}],
+    ]
+    info, odd = feed.rest("metaAndAssetCtxs:BTC", body)
+    assert (info.symbol, info.mark_price, info.funding_rate, odd.kind) == ("BTC", 84148.0, None, EventKind.PARSE_ERROR)
+
+
+def test_a_spot_pairs_context_beyond_the_listing_is_found(feed: Feed) -> None:
+    """The lists are not always parallel, nor of one length."""
+    body = [{"universe": [{"name": "@3"}]}, [SPOT_CTX | {"coin": coin} for coin in ("@3", "@20", "@107")]]
+    assert one(feed.rest("spotMetaAndAssetCtxs:@107", body)).symbol == "@107"
+
+
+def test_a_book_asked_for_without_counts_is_one(feed: Feed) -> None:
+    book, odd = feed.rest("l2Book:BTC", {"coin": "BTC", "time": MS, "levels": [[{"px": "10", "sz": "1"}], []]})
+    assert (book.bid_prices, book.bid_counts, odd.cause, odd.sub_seq) == ((10.0,), (), "item", 1)
+
+
 @pytest.mark.parametrize(
     "body", [[[], []], [{"universe": 5}, [{}]], [{"universe": [{"name": "BTC"}]}, [5]], {}, [{"universe": []}], "x"]
 )

@@ -17,6 +17,7 @@ from toolkit.venues.hyperliquid.lenient import items
 from toolkit.venues.hyperliquid.symbols import K_COINS, K_MULTIPLIER, MIN_NOTIONAL, PRICE_FIGURES_MAX, Coin
 
 __all__ = [
+    "FULL_CAP",
     "FUNDING_INTERVAL_S",
     "INF",
     "SIDES",
@@ -31,6 +32,8 @@ __all__ = [
     "level_columns",
 ]
 
+#: Levels a side of a whole book.
+FULL_CAP: Final = 20
 #: Funding is settled every hour, on first-dex and HIP-3 perps alike.
 FUNDING_INTERVAL_S: Final = 3600
 
@@ -48,7 +51,23 @@ class FundingRow(msgspec.Struct):
     premium: wire.Finite | None = None
 
 
-decode_rest_book = msgspec.json.Decoder(wire.L2BookData | None, strict=False).decode
+_decode_rest_book = msgspec.json.Decoder(wire.L2BookData | None, strict=False).decode
+
+
+def decode_rest_book(payload: bytes, odd: list[str]) -> wire.L2BookData | None:
+    """A book that was asked for, None if the coin is unknown; `odd` is told what could not be read. Raises ParseError."""
+    try:
+        found: wire.L2BookData | None = _decode_rest_book(payload)
+        return found
+    except msgspec.ValidationError as exc:
+        book = wire.readable_book(decoded_json(payload), odd)
+        if book is None:
+            raise ParseError(f"l2Book of another shape than documented: {exc}") from None
+        return book
+    except msgspec.DecodeError as exc:
+        raise ParseError(f"l2Book is no JSON: {exc}") from None
+
+
 _decode_funding_history = msgspec.json.Decoder(list[FundingRow], strict=False).decode
 
 

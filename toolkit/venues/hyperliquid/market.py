@@ -29,7 +29,6 @@ from toolkit.clock import NS_PER_MS, NS_PER_S
 from toolkit.errors import ParseError
 from toolkit.frames import Frame
 from toolkit.messages import (
-    FORM_REST,
     SIDE_NOT_TOLD,
     BestQuote,
     BookSnapshot,
@@ -43,12 +42,12 @@ from toolkit.messages import (
 from toolkit.protocol import ConnectionPlan, Heartbeat, ProtocolOptions, Request, RestCall, VenueProtocol
 from toolkit.streams import Stream
 from toolkit.venues.hyperliquid import wire
+from toolkit.venues.hyperliquid.answers import contexts, rest_book
 from toolkit.venues.hyperliquid.convert import (
+    FULL_CAP,
     INF,
     SIDES,
     decode_funding_history,
-    decode_rest_book,
-    decoded_json,
     funding_info,
     info_call,
     json_or_none,
@@ -75,7 +74,6 @@ CHANNELS: Final = {
 }
 DEFAULT_CHANNELS: Final = ("full", "fast", "bbo", "trades", "funding")
 
-FULL_CAP: Final = 20
 FAST_CAP: Final = 5
 #: The venue closes a socket it has sent nothing to for 60 s; clients in the field ping every 20 to 50 s.
 HEARTBEAT: Final = Heartbeat(ping_text=b'{"method":"ping"}', interval_s=20.0, idle_s_max=40.0)
@@ -145,11 +143,11 @@ class HyperliquidMarketProtocol(VenueProtocol):
             case _ if what in METADATA:
                 return self.listing.on_reply(frame, tag)
             case "l2Book":
-                return self._on_rest_book(frame, symbol)
+                return rest_book(self, frame, symbol)
             case "fundingHistory":
                 return self._on_funding_history(frame, symbol)
             case "metaAndAssetCtxs" | "spotMetaAndAssetCtxs":
-                return self._on_contexts(frame, symbol)
+                return contexts(self, frame, symbol)
             case _:
                 return []
 
@@ -465,31 +463,6 @@ class HyperliquidMarketProtocol(VenueProtocol):
 
     # -- REST responses ----------------------------------------------------------------------------------------
 
-    def _on_rest_book(self, frame: Frame, symbol: str) -> list[Message]:
-        try:
-            data = decode_rest_book(frame.payload)
-        except msgspec.DecodeError as exc:
-            raise ParseError(f"l2Book of another shape than documented: {exc}") from None
-        if data is None:
-            return [self.event(frame, EventKind.REFUSED, detail=f"l2Book: the venue knows no coin {symbol!r}")]
-        bids, asks = level_columns(data.levels[0], is_bid=True), level_columns(data.levels[1], is_bid=False)
-        return [
-            BookSnapshot(
-                self.venue,
-                data.coin,
-                self.coins.pair(data.coin),
-                data.time * NS_PER_MS,
-                frame.ts_recv,
-                frame.capture_seq,
-                0,
-                FORM_REST,
-                True,
-                FULL_CAP,
-                *bids,
-                *asks,
-            )
-        ]
-
     def _on_funding_history(self, frame: Frame, symbol: str) -> list[Message]:
         odd: list[str] = []
         rows = decode_funding_history(frame.payload, odd)
@@ -513,20 +486,6 @@ class HyperliquidMarketProtocol(VenueProtocol):
             )
         self.tell_odd(frame, odd, messages)
         return messages
-
-    def _on_contexts(self, frame: Frame, symbol: str) -> list[Message]:
-        try:
-            listing, contexts = msgspec.convert(decoded_json(frame.payload), wire.Contexts, strict=False)
-            # Contexts are positional: the i-th belongs to the i-th instrument of the metadata in the same reply. Those
-            # of spot pairs say their coin.
-            for asset, context in zip(listing.universe, contexts, strict=False):
-                names = (asset.name, f"{dex_of(symbol)}:{asset.name}", f"@{asset.index}")
-                if symbol == context["coin"] if "coin" in context else symbol in names:
-                    ctx = msgspec.convert(context, wire.AssetCtx, strict=False)
-                    return [funding_info(self.venue, symbol, self.coins.pair(symbol), frame, 0, ctx)]
-        except msgspec.ValidationError as exc:
-            raise ParseError(f"contexts of another shape than documented: {exc}") from None
-        return []
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 

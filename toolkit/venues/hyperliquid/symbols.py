@@ -293,6 +293,8 @@ class CoinTable:
         outcomes = self._replies.get("outcomeMeta")
         if outcomes is not None:
             coins += _outcome_coins(_read(outcomes, "outcomeMeta", []))
+        # A coin that is listed twice is one.
+        coins = list({coin.coin: coin for coin in coins}.values())
         self._coins = {coin.coin: coin for coin in _without_collisions(coins, self._given)}
         self._pair_of = {coin.coin: coin.pair for coin in self._coins.values()} | self._given
         self._coin_of = {pair: coin for coin, pair in self._pair_of.items()}

@@ -20,7 +20,6 @@ __all__ = [
     "AssetCtx",
     "Bbo",
     "CoinName",
-    "Contexts",
     "Count",
     "ErrorText",
     "Finite",
@@ -36,6 +35,7 @@ __all__ = [
     "WireTrade",
     "decode_frame",
     "decode_json",
+    "readable_book",
 ]
 
 #: Channels that the venue documents and that say nothing of the market: kept in `raw`, passed over in silence here.
@@ -141,23 +141,6 @@ class AssetCtx(msgspec.Struct, gc=False):
     oraclePx: Finite | None = None
     impactPxs: tuple[Finite, Finite] | None = None
     circulatingSupply: Finite | None = None
-
-
-class Listed(msgspec.Struct):
-    """An instrument in the metadata half of a reply with contexts."""
-
-    name: str = ""
-    index: int | None = None
-
-
-class Listing(msgspec.Struct):
-    """The metadata half of a reply with contexts."""
-
-    universe: list[Listed]
-
-
-#: The reply to `metaAndAssetCtxs` and `spotMetaAndAssetCtxs`.
-Contexts = tuple[Listing, list[dict[str, Any]]]
 
 
 class CtxData(msgspec.Struct, gc=False):
@@ -276,7 +259,8 @@ def _readable(channel: str, data: Any, odd: list[str]) -> MarketFrame | None:
         case "bbo":
             return _readable_quote(data, odd)
         case "l2Book":
-            return _readable_book(data, odd)
+            book = readable_book(data, odd)
+            return None if book is None else L2Book(book)
         case _:
             return None
 
@@ -287,7 +271,7 @@ class _LevelWithoutCount(msgspec.Struct):
     n: Any = None
 
 
-def _readable_book(data: Any, odd: list[str]) -> L2Book | None:
+def readable_book(data: Any, odd: list[str]) -> L2BookData | None:
     """A book whose counts or additions are odd; its prices and sizes may not be."""
     head = loose({**dict(parts(data)), "levels": [[], []]}, L2BookData, "l2Book", odd)
     try:
@@ -303,7 +287,7 @@ def _readable_book(data: Any, odd: list[str]) -> L2Book | None:
         odd.append("l2Book: a level without a number of orders")
     bids, asks = ([Level(level.px, level.sz, level.n if counted else -1) for level in side] for side in sides)
     head.levels = bids, asks
-    return L2Book(head)
+    return head
 
 
 def _readable_quote(data: Any, odd: list[str]) -> Bbo | None:
