@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from toolkit.cli.output import CONTEXT_SETTINGS
+from toolkit.cli.printable import printable
 from toolkit.cli.process import prepare, silence_output
 from toolkit.errors import TickdeckError
 
@@ -71,7 +72,7 @@ def main(argv: list[str] | None = None) -> Any:
         exc.show()
         status = exc.exit_code
     except TickdeckError as exc:
-        click.echo(f"Error: {exc}", err=True)
+        click.echo(printable(f"Error: {exc}"), err=True)
         status = 1
     except MemoryError:
         click.echo("Error: there is not enough memory for this; nothing that was on disk is lost", err=True)

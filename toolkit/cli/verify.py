@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from toolkit.cli.output import examples, progress_bar
+from toolkit.cli.printable import printable
 from toolkit.errors import RecordingError
 
 __all__ = ["verify"]
@@ -33,7 +34,7 @@ def verify(recording: Path, quick: bool, as_json: bool) -> None:
         with progress_bar("verifying", total) as advance:
             result = check(recording, advance, is_quick=quick)
     except RecordingError as exc:
-        click.echo(f"Error: {exc}", err=True)
+        click.echo(printable(f"Error: {exc}"), err=True)
         raise click.exceptions.Exit(2) from None
     values = {
         "recording": str(recording),
