@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from tests.models import hyperliquid, hyperliquid_bugs
+from tests.models import binance, binance_bugs, hyperliquid, hyperliquid_bugs
 from tests.models.machine import Bug, Model
 
 __all__ = ["MODELS", "Entry"]
@@ -26,4 +26,7 @@ class Entry:
     bugs: tuple[Bug, ...]
 
 
-MODELS = {"hyperliquid": Entry(hyperliquid.HyperliquidModel, hyperliquid_bugs.BUGS)}
+MODELS = {
+    "binance": Entry(binance.BinanceMarket, binance_bugs.BUGS),
+    "hyperliquid": Entry(hyperliquid.HyperliquidModel, hyperliquid_bugs.BUGS),
+}

@@ -24,7 +24,7 @@ from toolkit.orderbook import BookSide
 from toolkit.protocol import ProtocolOptions, RestCall, VenueProtocol
 from toolkit.venue import find_venue
 
-__all__ = ["BinanceMarket", "make_market"]
+__all__ = ["BinanceMarket"]
 
 _WINDOW_NS: Final = SECOND // 10
 #: Levels of a snapshot, of the many more that there are.
@@ -628,8 +628,3 @@ def _missing(detail: str) -> int:
     _, _, tail = detail.rpartition(": ")
     count = tail.removesuffix(" missing")
     return int(count) if detail.startswith("expected number ") and count.isdecimal() else 0
-
-
-def make_market(rng: Random) -> Model:
-    """A market of one of the three."""
-    return BinanceMarket(rng)
