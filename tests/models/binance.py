@@ -528,6 +528,8 @@ class BinanceMarket(Model):
                 found.append(f"{instrument.pair}: {('bid', 'ask')[side]} of {_text(best)}, the best is {_text(truest)}")
             prices = (base.bid_prices, base.ask_prices)[side]
             edge = round(prices[-1] * 10) if prices else (0, 1 << 40)[side]
+            if "bbo" in self.channels and truest and ((truest < edge) if not side else (truest > edge)):
+                found.append(f"{instrument.pair}: {_text(truest)} is beyond {_text(edge)}, to which the snapshot goes")
             for price in sorted(set(have) | set(instrument.sides[side])):
                 is_covered = price >= edge if not side else price <= edge
                 truth = instrument.sides[side].get(price, 0)
