@@ -83,6 +83,8 @@ class TapeBook:
         self._ask_news: dict[str, str] = {}
         self._times = (0, 0)
         self._is_bare = False
+        #: While nothing followed the snapshot: the diffs of its chain that are within it.
+        self._before: list[Diff] = []
         self._pending: list[Diff] = []
         #: While there is a book and another snapshot was asked for: the diffs since.
         self._since: list[Diff] | None = None
@@ -99,6 +101,7 @@ class TapeBook:
         self.last_id = None
         self._bids, self._asks = {}, {}
         self._bid_news, self._ask_news = {}, {}
+        self._before = []
         self._pending = []
         self._since = None
         self._spare = None
@@ -108,6 +111,8 @@ class TapeBook:
         if self.last_id is None:
             self._wait(diff)
         elif self._follows(diff, self.last_id, is_first=self._is_bare):
+            if self._before and self._follows(diff, self._before[-1].u, is_first=False):
+                self._read_before(self._before)
             self._apply(diff)
             if self._since is not None:
                 self._since.append(diff)
@@ -117,6 +122,9 @@ class TapeBook:
             # Old ids with a newer time: the venue counts anew.
             self.lose()
             self._pending = [diff]
+        elif self._is_bare and (not self._before or diff.u > self._before[-1].u):
+            is_next = bool(self._before) and self._follows(diff, self._before[-1].u, is_first=False)
+            self._before = [*self._before, diff] if is_next else [diff]
         if self._spare is not None:
             self.join(self._spare)
 
@@ -150,10 +158,19 @@ class TapeBook:
         self._times = (base.E, base.T)
         self.last_id = base.lastUpdateId
         self._is_bare = True
+        self._before = kept[: len(kept) - len(following)]
+        if following:
+            self._read_before(self._before)
         for diff in following:
             self._apply(diff)
         self._pending = []
         self._since = self._spare = None
+
+    def _read_before(self, diffs: list[Diff]) -> None:
+        """What diffs within the snapshot said last holds again at the end of the first one after it (`depth.py`)."""
+        for diff in diffs:
+            self._bid_news.update(diff.b)
+            self._ask_news.update(diff.a)
 
     def _apply(self, diff: Diff) -> None:
         self._bid_news.update(diff.b)
@@ -163,6 +180,7 @@ class TapeBook:
         self.last_id = diff.u
         self._times = (diff.E, diff.T)
         self._is_bare = False
+        self._before = []
 
     def _read_news(self) -> None:
         for side, news in ((self._bids, self._bid_news), (self._asks, self._ask_news)):
