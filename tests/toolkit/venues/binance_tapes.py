@@ -181,6 +181,7 @@ STEPS: dict[str, Callable[[Tape, str], None]] = {
     ),
     "not utf-8": lambda tape, symbol: tape.add(b'{"stream":"btcusdt@trade","data":{"\xff":1}}'),
     "later": lambda tape, symbol: setattr(tape, "now", tape.now + 61_000),
+    "much later": lambda tape, symbol: setattr(tape, "now", tape.now + 899_000),
 }
 
 

@@ -366,3 +366,19 @@ def test_a_refresh_keeps_what_the_diffs_said() -> None:
     session.rest("depth:BTCUSDT", snapshot(15, [["100", "9"], ["99", "2"]]))
     assert best(session) == (100.0, 6.0)
     assert not session.is_stale()
+
+
+def test_a_refresh_knows_what_was_said_shortly_before_it_was_asked_for() -> None:
+    session = Session("binance-usdm", ("BTC-USDT",), ("full",))
+    session.start(listed("BTCUSDT", "BTC", "USDT"))
+    session.stream(DEPTH, usdm_diff(1, 5, 0))
+    session.rest("depth:BTCUSDT", snapshot(5, [["100", "5"], ["99", "2"]]))
+    session.wait(898.5)
+    session.stream(DEPTH, usdm_diff(6, 10, 5, [["100", "6"]]))
+    session.wait(1.6)
+    (call,) = [one for one in session.due() if isinstance(one, RestCall) and one.tag == "depth:BTCUSDT"]
+    session.asked(call)
+    session.rest(call.tag, snapshot(15, [["100", "9"], ["99", "2"]]))
+    session.stream(DEPTH, usdm_diff(11, 20, 10, [["97", "1"]]))
+    assert best(session) == (100.0, 6.0)
+    assert not session.is_stale()

@@ -44,6 +44,8 @@ FAILED_RETRY_S: Final = 5.0
 #: One for a book that is good, after this long.
 REFRESH_RETRY_S: Final = 15.0
 REFRESH_S: Final = 900.0
+#: For so long before that its diffs are kept: what they say of levels that are passing in the snapshot.
+LEAD_S: Final = 2.0
 #: Beyond every price.
 _LOWEST: Final = 0.0
 _HIGHEST: Final = 1e300
@@ -180,6 +182,9 @@ class Books:
         stream = self._host.streams.get(symbol, FORM_FULL)
         if join.last_id is not None and (stream is None or not stream.is_live):
             self._lose(symbol, join)
+        if join.keep_from and frame.ts_mono >= join.keep_from:
+            join.keep_from = 0
+            join.recent = [] if join.recent is None else join.recent
         before = join.last_id
         verdict, told = join.take(diff)
         if verdict is Verdict.FOLLOWS:
@@ -320,6 +325,7 @@ class Books:
         self._requests.next_ask.pop(symbol, None)
         if self._ask_for is not None:
             self._requests.refresh[symbol] = frame.ts_mono + round(REFRESH_S * NS_PER_S)
+            join.keep_from = frame.ts_mono + round((REFRESH_S - LEAD_S) * NS_PER_S)
         return True
 
     # -- requests ----------------------------------------------------------------------------------------------

@@ -244,6 +244,7 @@ class BinanceTaker(ColumnarTaker):
         instruments.last_id[number] = join.last_id
         instruments.last_ts[number] = -1 if join.last_ts is None else join.last_ts
         instruments.is_bare[number] = join.is_bare
+        instruments.keep_from[number] = join.keep_from or NO_CEILING
         instruments.is_stale[number] = book.is_stale
         self._arrays.set_connections(number, join.conn_ids)
         top = self._tops.get(f"{self._venue} {feed.pair}")

@@ -119,7 +119,8 @@ class DepthJoin(msgspec.Struct):
         is_bare: Nothing followed the snapshot yet, so the next diff is the first.
         before: While nothing followed the snapshot yet: what diffs within it say; None where there were none.
         pending: While there is no book: the newest diffs, without a gap.
-        recent: While there is a book and another snapshot was asked for: diffs since then. Else None.
+        recent: While there is a book and another snapshot is due or was asked for: diffs since then. Else None.
+        keep_from: Monotonic time from which on they are kept, ns; 0 if nothing is due.
         spare: A snapshot that is newer than the book: it serves once the diffs have come so far, or fail to.
         waiting_since: Receive time of the first diff that waited, ns; 0 if none does.
         was_told: Whether the wait was reported.
@@ -137,6 +138,7 @@ class DepthJoin(msgspec.Struct):
     before: Before | None = None
     pending: list[BookDiff] = []
     recent: list[BookDiff] | None = None
+    keep_from: int = 0
     spare: Base | None = None
     waiting_since: int = 0
     was_told: bool = False
@@ -248,6 +250,7 @@ class DepthJoin(msgspec.Struct):
         self.before = before if self.is_bare else None
         self.pending = []
         self.recent = None
+        self.keep_from = 0
         self.spare = None
         self.waiting_since = 0
         self.was_told = False
@@ -263,6 +266,7 @@ class DepthJoin(msgspec.Struct):
         self.was_told = False
         self.pending = []
         self.recent = None
+        self.keep_from = 0
 
     def _is_within(self, diff: BookDiff, base_id: int) -> bool:
         return is_within(_id(diff), base_id, is_spot=self.is_spot)

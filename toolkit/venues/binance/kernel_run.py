@@ -452,6 +452,7 @@ def run(
     data: Any,
     offsets: Any,
     ts_recv: Any,
+    ts_mono: Any,
     conn_id: Any,
     is_taken: Any,
     begin: int,
@@ -476,6 +477,7 @@ def run(
         data: uint8: the payloads, frame i from `offsets[i]` to `offsets[i + 1]`.
         offsets: int32 or int64.
         ts_recv: int64, ns.
+        ts_mono: int64, ns.
         conn_id: int32.
         is_taken: bool: whether a frame is a message that this venue sent.
         begin: The first frame.
@@ -527,7 +529,7 @@ def run(
             connection = conn_id[frame]
             if connection < 0 or connection >= instruments.connections.shape[1]:
                 return frame, OTHER
-            if not instruments.connections[number, connection]:
+            if not instruments.connections[number, connection] or ts_mono[frame] >= instruments.keep_from[number]:
                 return frame, OTHER
         row = state.counts[4]
         # Every kind needs this much; what levels need beside it is looked at where they are known.

@@ -71,6 +71,7 @@ class Instruments(NamedTuple):
         crossed: int64: diffs of this run after which the book was crossed.
         told: int64 (instruments, 6): of the range of trades that was added to last the first and last id and where
             the next one begins; newest time of a trade, ns; newest number of a trade and of an aggregate.
+        keep_from: int64: monotonic time, ns, from which on diffs are kept for a snapshot that is due.
         cover: float64 (instruments, 2): lowest and highest price that asks for no new snapshot.
         top: float64 (instruments, 4): the last row of `top`, NaN for a side that is empty.
         top_is_stale: int8: of that row; -1 where there was none.
@@ -86,6 +87,7 @@ class Instruments(NamedTuple):
     is_stale: npt.NDArray[np.bool_]
     crossed: npt.NDArray[np.int64]
     told: npt.NDArray[np.int64]
+    keep_from: npt.NDArray[np.int64]
     cover: npt.NDArray[np.float64]
     top: npt.NDArray[np.float64]
     top_is_stale: npt.NDArray[np.int8]
