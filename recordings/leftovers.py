@@ -6,11 +6,12 @@ import contextlib
 from pathlib import Path
 
 from recordings.file_names import FILE_FOLDERS, files_of, is_ours
-from recordings.files import sync_folder, temporary_path
+from recordings.files import file_hash, sync_folder, temporary_path
 from recordings.journal import JOURNAL_FOLDER, JournalReader, journal_path, journal_segments
-from recordings.manifest import MANIFEST_NAME, Manifest
+from recordings.manifest import MANIFEST_NAME, Manifest, TableFile, inside
 from recordings.setting_aside import keep_aside, move_aside
 from recordings.steps import step
+from toolkit.errors import RecordingDamaged
 
 __all__ = ["drop_sealed_journals", "set_aside_files", "set_aside_unread", "take_back"]
 
@@ -19,7 +20,8 @@ def set_aside_files(folder: Path, manifest: Manifest) -> list[str]:
     """
     Move away files of segments that the manifest does not name, whole or half-written: they are made again.
 
-    Files with other names than sealing gives are somebody's own, and stay.
+    Files with other names than sealing gives are somebody's own, and stay. So does one whose content the manifest vouches
+    for under another name: it is what a reader misses there.
 
     Returns where they are now, below the recording.
     """
@@ -29,7 +31,20 @@ def set_aside_files(folder: Path, manifest: Manifest) -> list[str]:
         base = folder / place
         paths = sorted(base.iterdir()) if base.is_dir() else ()
         found += [path for path in paths if is_ours(path.name) and f"{place}/{path.name}" not in known]
-    return [move_aside(folder, path) for path in found if path.is_file()]
+    hashes = {(file.bytes, file.blake2b) for file in files_of(manifest) if not _is_there(folder, file)}
+    return [move_aside(folder, path) for path in found if path.is_file() and not _is_vouched_for(path, hashes)]
+
+
+def _is_there(folder: Path, file: TableFile) -> bool:
+    with contextlib.suppress(RecordingDamaged):
+        return inside(folder, file.path).is_file()
+    return False  # a path that is none
+
+
+def _is_vouched_for(path: Path, hashes: set[tuple[int, str]]) -> bool:
+    """Whether a file is one that the manifest names under another path, where none is."""
+    size = path.stat().st_size
+    return any(each == size for each, _ in hashes) and (size, file_hash(path)) in hashes
 
 
 def drop_sealed_journals(folder: Path, manifest: Manifest) -> list[str]:

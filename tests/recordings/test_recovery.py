@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from recordings.compacting import compact
@@ -28,8 +29,9 @@ from recordings.resuming import resume_at_end
 from recordings.sealing import Sealer
 from recordings.verifying import verify
 from tests.interruptions import FAULTS, Interruption, killed_at
+from tests.manifests import without_checksum
 from toolkit.clock import NS_PER_S, Clock, ManualClock
-from toolkit.errors import RecordingError, RecordingLocked
+from toolkit.errors import RecordingDamaged, RecordingError, RecordingLocked
 from toolkit.frames import CONTROL, WS_IN, Frame, control_payload
 
 START = 1_790_000_000 * NS_PER_S
@@ -564,3 +566,40 @@ def test_what_dies_over_sealing_again_and_again_does_not_fill_the_disk(tmp_path:
     assert aside["raw-000000.parquet.1"] == b"another"
     assert {name.rpartition(".")[2] for name in aside} <= {"parquet", "msgpack", "1"}
     assert verify(folder).problems == []
+
+
+def test_what_a_hash_still_vouches_for_is_not_set_aside(tmp_path: Path) -> None:
+    """A name in the manifest is another than the file's: the file is what is missing there."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, map(frame, range(3)))
+    heal(folder)
+    manifest = read_manifest(folder)
+    before = sorted(folder.rglob("*.parquet"))
+    for table, file in manifest.segments[0].tables.items():
+        other = msgspec.structs.replace(file, path=file.path.replace("000000", "000100"))
+        manifest.segments[0].tables[table] = other
+    manifest.status = "running"
+    write_manifest(folder, manifest)
+    orphan = folder / "raw" / "000007.parquet"
+    orphan.write_bytes(b"of nobody")
+    with suppress(RecordingDamaged):
+        heal(folder)
+    assert sorted(path for path in folder.rglob("*.parquet") if "set-aside" not in path.parts) == before
+    assert not orphan.exists()
+
+
+def test_a_manifest_that_has_lost_its_segments_moves_nothing(tmp_path: Path) -> None:
+    """One bit in the key, in a version that has no checksum and in one that has."""
+    folder = tape(tmp_path / "tape")
+    journal(folder, 0, map(frame, range(3)))
+    heal(folder)
+    before = sorted(folder.rglob("*"))
+    path = folder / MANIFEST_NAME
+    whole = path.read_bytes()
+    for change in (lambda: None, lambda: without_checksum(folder)):
+        path.write_bytes(whole)
+        change()
+        path.write_bytes(path.read_bytes().replace(b'"segments"', b'"segmentr"'))
+        with pytest.raises(RecordingDamaged, match="is damaged"):
+            heal(folder)
+        assert sorted(folder.rglob("*")) == before
