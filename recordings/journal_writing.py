@@ -120,6 +120,7 @@ class JournalWriter:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._last: Future[None] | None = None
         self._is_finished = False
+        self._is_named = False
         #: Its last batch is with the operating system, or never will be; and it is on the disk, likewise.
         self._written, self._synced = threading.Event(), threading.Event()
         self._handing_lock = threading.Lock()
@@ -210,9 +211,7 @@ class JournalWriter:
         try:
             self.drain()
             self._thread.submit(self._end).result()
-            if self._before is not None:
-                self._before._synced.wait()
-            sync_handle(self._handle)
+            self.sync()
         except BaseException as exc:  # noqa: BLE001  # raised again, as one that says what became of the journal
             self._fail(exc)
             raise self._failure or exc from None
@@ -255,7 +254,14 @@ class JournalWriter:
             before._synced.wait()
             self._before = None
         with self._handle_lock:
-            return self._handle < 0 or sync_handle(self._handle)
+            if self._handle < 0:
+                return True
+            can = sync_handle(self._handle)
+            if not self._is_named:
+                # Not when it is opened: frames are written meanwhile, and do not wait for the disk.
+                can = sync_folder(self.path.parent) and can
+                self._is_named = True
+            return can
 
     def look(self) -> None:
         """
@@ -290,7 +296,6 @@ class JournalWriter:
         self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             self._write(STREAM_BEGIN)
-            sync_folder(self.path.parent)
         except BaseException:
             self.release()
             raise

@@ -313,17 +313,17 @@ def test_a_recording_that_is_removed_ends(tmp_path: Path) -> None:
 
 
 def test_the_next_journal_is_opened_by_its_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder that takes seconds to sync holds up nobody: frames are taken, and written when it is there."""
+    """A folder that takes seconds to answer holds up nobody: frames are taken, and written when it is there."""
     first = JournalWriter(tmp_path, 0)
     write(first, 0)
     go_on = threading.Event()
     opener: list[str] = []
 
-    def slow(folder: Path) -> bool:
+    def slow(folder: Path) -> None:
         opener.append(threading.current_thread().name)
-        return go_on.wait(10)
+        go_on.wait(10)
 
-    monkeypatch.setattr("recordings.journal_writing.sync_folder", slow)
+    monkeypatch.setattr("recordings.journal_writing.make_folder", slow)
     second = JournalWriter(tmp_path, 1, after=first)
     second.append(frame(1))
     second.flush()
