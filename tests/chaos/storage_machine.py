@@ -222,6 +222,7 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
             if scratch_of(self.folder) != before:
                 raise Broken("a command that is refused changes nothing")
             return
+        self.may_be_pruned = self.may_be_pruned or name == "prune"
         disk = self.disk()
         refusal: BaseException | None = None
 
@@ -235,8 +236,6 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
 
         with self._troubled(trouble, second=act) as interruption:
             act()
-        if name == "prune":
-            self.may_be_pruned = True
         if not interruption.has_come and not self.flipped and disk is not None:
             self.check_outcome(name, refusal, disk)
         self.check()
