@@ -21,7 +21,7 @@ def odd_frame(payload: bytes, rng: Random) -> bytes:
         case "l2Book":
             _spoil_book(data, rng)
         case "bbo":
-            _choose(rng, lambda: data.update(time=data["time"] + 600_000), data["bbo"].pop)
+            _choose(rng, lambda: data.update(time=data["time"] + 600_000), lambda: data.update(bbo=data["bbo"][:1]))
         case "trades":
             good = dict(data[-1]) if data and isinstance(data[-1], dict) else {}
             data.insert(0, rng.choice([5, {**good, "side": "X", "hash": JUNK}, {"hash": JUNK}]))
