@@ -94,7 +94,7 @@ class Watchdog:
                     self._control(link, "resubscribe")
                     hearing.pardon(streams)
                 case Verdict.HOPELESS:
-                    link.close(f"no data for {hearing.silence_s:.0f} s, though it answers")
+                    link.close(f"no data for {hearing.silence_s:.0f} s")
                 case Verdict.HEARS:
                     pass
 
