@@ -74,16 +74,23 @@ def _replay(
     return read
 
 
-def _follow(folder: Path) -> object:
-    async def main() -> object:
-        source = FollowDataSource(folder, with_digest=True, patience_s=0.0)
-        seen: list[Message] = []
-        source.set_message_callback(seen.append)
-        async with source:
-            await source.wait()
-        return seen
+def _follow(share: float | None) -> Callable[[Path], object]:
+    def read(folder: Path) -> object:
+        segments = Recording.open(folder).manifest.segments
+        first, last = segments[0].ts_recv_first, segments[-1].ts_recv_last
+        start_ns = first + int((last - first) * share) if share is not None else None
 
-    return asyncio.run(main())
+        async def main() -> object:
+            source = FollowDataSource(folder, start_ns=start_ns, with_digest=True, patience_s=0.0)
+            seen: list[Message] = []
+            source.set_message_callback(seen.append)
+            async with source:
+                await source.wait()
+            return seen
+
+        return asyncio.run(main())
+
+    return read
 
 
 def _growing(folder: Path) -> object:
@@ -207,7 +214,8 @@ READERS: dict[str, Reader] = {
     "replay --pair": _replay("normalized", pair=True),
     "seek raw": _replay("raw", seek=0.6, digest=False),
     "seek normalized": _replay("normalized", seek=0.45, digest=False),
-    "follow": _follow,
+    "follow": _follow(None),
+    "follow from a time": _follow(0.9),
     "follow the folder": _growing,
     "serve": _serve,
     "sql": _sql,

@@ -10,11 +10,12 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
+from recordings.compacting import compact
 from recordings.files import file_hash
 from recordings.manifest import Manifest, read_manifest, write_manifest
 from recordings.verifying import verify
 from tests.hand_recorder import HandRecorder
-from tests.tapes import mixed_tape
+from tests.tapes import TS, bbo_frame, collector_line, import_files, mixed_tape
 from toolkit.errors import NotARecording
 from toolkit.messages import StreamEvent
 
@@ -219,3 +220,16 @@ def test_events_that_make_a_book_stale_are_counted(tmp_path: Path) -> None:
     events = [m for batch in recording.messages(tables=["events"]) for m in batch if isinstance(m, StreamEvent)]
     for kind in {event.kind for event in events}:
         assert recording.manifest.counts[f"event_{kind}"] == sum(event.kind is kind for event in events)
+
+
+def test_an_import_whose_times_go_back_is_sound_also_when_it_is_compacted(tmp_path: Path) -> None:
+    """Its first frame is not its earliest then, and its segments overlap in time."""
+    lines = [
+        collector_line(TS + (number * 7919) % 200 * 1000, bbo_frame("BTC", TS // 10**6, (1.0, 1.0), None))
+        for number in range(90)
+    ]
+    folder = import_files(tmp_path / "tape", b"".join(lines), segment_frames=30).path
+    assert verify(folder).problems == []
+    compact(folder)
+    assert len(read_manifest(folder).segments) == 1
+    assert verify(folder).problems == []
