@@ -11,7 +11,7 @@ import pytest
 
 from recordings.recording import Recording
 from replay.face import Drop
-from tests.frame_tapes import MS, Script, Visitor, deck_of, step
+from tests.frame_tapes import MS, Script, Visitor, deck_of, sealed, step
 from tests.tapes import SECOND, TS, bbo_frame, mixed_tape
 from toolkit.errors import ConfigError
 
@@ -243,3 +243,20 @@ def test_a_venue_that_cannot_be_served_is_named(tmp_path: Path) -> None:
         ConfigError, match=r"^elsewhere cannot be served; expected a recording of one of binance-coinm, "
     ):
         deck_of(recording)
+
+
+def test_frames_that_are_missing_close_whoever_listens(tmp_path: Path) -> None:
+    """Of any venue and stream: what was served before the hole need not hold behind it."""
+    script = Script()
+    for number in range(8):
+        quote(script, "BTC", number)
+    deck = deck_of(sealed(tmp_path / "tape", [*script.frames[:3], *script.frames[5:]]))
+    early, late = Visitor(deck), Visitor(deck)
+    early.subscribe("bbo", coin="BTC")
+    step(deck, 3)
+    assert (early.client.drop, len(early.heard())) == (None, 3)
+    step(deck)
+    assert early.client.drop == Drop()
+    assert late.subscribe("bbo", coin="BTC")[-1]["channel"] == "subscriptionResponse", "and no book of before"
+    deck.player.play()
+    assert (late.client.drop, len(late.heard())) == (None, 3)
