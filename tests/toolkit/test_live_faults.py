@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import socket
 import ssl
 from http import HTTPStatus
 from itertools import pairwise
@@ -28,6 +29,7 @@ from tests.toolkit.live_harness import (
     live_source,
     quote,
     rest_venue,
+    tcp_venue,
     unused_port,
     ws_venue,
 )
@@ -672,3 +674,33 @@ async def test_a_wish_to_be_asked_at_once_is_not_taken_at_its_word(retry_after: 
         await source.stop()
     pauses = [after - before for before, after in pairwise(asked_at)]
     assert sum(pauses[-3:]) > 4 * sum(pauses[:3])
+
+
+@in_loop
+async def test_an_address_that_serves_nobody_is_passed_over_and_not_begun_with_again() -> None:
+    """The first of two takes connections and says nothing; a lost connection is made to the second at once."""
+    dead_count = 0
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal dead_count
+        dead_count += 1
+        await reader.read()
+
+    async def handler(connection: ServerConnection, number: int) -> None:
+        await connection.send(quote().decode())
+        if number < 2:
+            await connection.close(1012)
+        await connection.wait_closed()
+
+    tape = Tape()
+    async with tcp_venue(silent) as dead, ws_venue(handler) as url:
+        alive = int(url.rpartition(":")[2])
+
+        async def resolve(*args: Any, **options: Any) -> list[Any]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (dead, alive)]
+
+        asyncio.get_running_loop().getaddrinfo = resolve  # type: ignore[method-assign]  # the edge: the resolver
+        async with live_source(TinyProtocol(), tape, ws_url="ws://venue.test", open_timeout_s=0.5):
+            await tape.until_received(3)
+    assert dead_count == 1
+    assert tape.story.count("connect_failed") == 1

@@ -85,6 +85,7 @@ class Link:
         self._phase = LinkState.CONNECTING
         self._attempt = 0
         self._failures = 0
+        self._address = 0
         self._last_error = ""
         self._frame_count = 0
         self._byte_count = 0
@@ -218,9 +219,10 @@ class Link:
                 frame_bytes_max=options.budget.limits.frame_bytes_max,
                 open_timeout_s=options.open_timeout_s,
                 close_timeout_s=options.close_timeout_s,
-                first_address=self._attempt - 1,
+                first_address=self._address,
             )
         except ConnectFailed as exc:
+            self._address += 1  # which of the host's addresses served last is the one to begin with
             self._note_failure(exc)
             if self._leave_alone(exc):
                 return None
