@@ -1,20 +1,13 @@
 """
-Faults of the protocol of dYdX v4 as it once was, to be put back: the machine has to find each.
-
-`python -m tests.models.dydx_bugs` says after how many sequences it does.
-"""
+Faults of the protocol of dYdX v4 as it once was, to be put back: the machine has to find each."""
 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import click
-
-from tests.models.dydx import DydxModel
-from tests.models.machine import Bug, hunt, replaced
+from tests.models.machine import Bug, replaced
 from toolkit.account_messages import OrderState
 from toolkit.errors import ParseError
 from toolkit.orders import TRANSITIONS
@@ -159,16 +152,3 @@ BUGS = (
 def _some_blocks(rows: Any) -> list[int]:
     found = trades.blocks_of(rows)
     return found or [2**31]
-
-
-def main(limit: int = 2000) -> None:
-    """Hunt each of them and say after how many sequences it was found."""
-    for bug in BUGS:
-        begin = time.perf_counter()
-        found = hunt(DydxModel, bug, "hunt", limit)
-        after = f"found after {found}" if found is not None else f"not found within {limit}"
-        click.echo(f"{after:>24} sequences, {time.perf_counter() - begin:6.1f} s: {bug.name}")
-
-
-if __name__ == "__main__":
-    main()

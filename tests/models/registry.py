@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from tests.models import binance, binance_bugs, hyperliquid, hyperliquid_bugs
+from tests.models import binance, binance_bugs, dydx, dydx_bugs, hyperliquid, hyperliquid_bugs
 from tests.models.machine import Bug, Model
 
 __all__ = ["MODELS", "Entry"]
@@ -28,5 +28,6 @@ class Entry:
 
 MODELS = {
     "binance": Entry(binance.BinanceMarket, binance_bugs.BUGS),
+    "dydx_v4": Entry(dydx.DydxModel, dydx_bugs.BUGS),
     "hyperliquid": Entry(hyperliquid.HyperliquidModel, hyperliquid_bugs.BUGS),
 }

@@ -26,8 +26,8 @@ from tests.toolkit.venues.test_dydx_accounts import (
 from toolkit.account_messages import AccountEvent, Fill, FundingPayment, OrderState, OrderUpdate, PositionUpdate
 from toolkit.clock import NS_PER_S
 from toolkit.exact import exact
-from toolkit.messages import BalanceUpdate, EventKind, Message
-from toolkit.protocol import RestCall
+from toolkit.messages import NO_ANSWER, BalanceUpdate, EventKind, Message
+from toolkit.protocol import CloseConnection, RestCall
 
 LONG: dict[str, Any] = {"orderFlags": "64", "goodTilBlock": None, "goodTilBlockTime": "2024-09-01T00:00:00.000Z"}
 STREAM = f"account {USER}"
@@ -654,3 +654,110 @@ def test_a_replaced_short_term_order_goes_on_as_the_same_one() -> None:
     assert states(session.say_block(112)) == []
     assert states(session.say_block(116)) == ["expired"]
     assert [life[:2] for life in lives(session)] == [(0, "expired")]
+
+
+# What the model of the Indexer found ------------------------------------------------------------------------------------
+
+
+def test_positions_are_doubtful_while_rest_says_nothing_of_the_hole_before_the_updates() -> None:
+    session = Accounts.opened()
+    session.now_s = 100.0
+    session.join(reply=False)
+    messages = session.control("request_failed", -1, tag=f"accountTransfers:{USER}", attempts=5, error="timed out")
+    assert [event.cause for event in events(messages, EventKind.STALE, HOLDINGS)] == ["behind"]
+    assert [event.cause for event in events(messages, EventKind.STALE, f"missed {USER}")] == [NO_ANSWER]
+    assert f"accountTransfers:{USER}" in [each.tag for each in session.wait(30) if isinstance(each, RestCall)]
+    messages = session.rest(f"subaccount:{USER}", flat(100, **{"BTC-USD": position("3")}))
+    assert (size_of(session), len(events(messages, EventKind.GAP, HOLDINGS))) == (3.0, 1)
+    messages = session.rest(f"accountTransfers:{USER}", {"transfers": []})
+    assert len(events(messages, EventKind.GAP, f"missed {USER}")) == 1
+
+
+def test_an_order_that_was_placed_since_the_snapshot_ends_though_rest_says_nothing() -> None:
+    """Of one that was heard of before, nobody knows whether it was filled meanwhile."""
+    session = Accounts.opened()
+    session.join(reply=False, orders=[order(id="before")])
+    session.say(orders=[order()], blockHeight="101")
+    assert [each.order_id for each in of(OrderUpdate, session.say_block(111))] == ["o1"]
+    assert [each.order_id for each in of(OrderUpdate, session.reply())] == ["before"]
+
+
+def test_a_frame_that_comes_after_a_later_one_is_a_loss() -> None:
+    session = Accounts.opened()
+    session.join()
+    session.number += 1
+    session.say_block(102)
+    late = data("v4_subaccounts", USER, {"perpetualPositions": [position("5")]}, session.number - 1)
+    messages = session.take(late)
+    assert [event.cause for event in events(messages, EventKind.STALE, STREAM)] == ["sequence"]
+    assert of(PositionUpdate, messages) == []
+    assert any(isinstance(each, CloseConnection) for each in session.wait(1))
+
+
+def test_a_loss_that_was_not_sure_yet_when_the_connection_ended_is_made_good() -> None:
+    session = Accounts.opened()
+    session.join(1000)
+    session.say(fills=[fill("f1", 1001)], blockHeight="1001")
+    session.number += 1  # one with a fill of block 1002
+    session.say(fills=[fill("f3", 1003)], blockHeight="1003")
+    session.lose()
+    session.join(1010, reply=False)
+    session.asked = list(session.replies)
+    rows = [fill(f"new{number}", 1005) for number in range(1000)]
+    rows += [fill("f3", 1003), fill("f2", 1002), fill("f1", 1001)]
+    pages(session, rows)
+    assert {"f1", "f2", "f3"} <= {each.fill_id for each in of(Fill, session.messages)}
+
+
+def test_a_change_without_a_height_does_not_hold_up_those_after_it() -> None:
+    """Another connection may be blocks ahead."""
+    session = Accounts.opened()
+    session.join()
+    session.say_block(150)
+    session.say(perpetualPositions=[position("2")])
+    session.say(perpetualPositions=[position("3")], blockHeight="149")
+    assert size_of(session) == 3.0
+
+
+def test_a_transfer_in_the_hole_that_rest_did_not_know_yet_is_asked_for_again() -> None:
+    session = Accounts.opened()
+    session.now_s = 100.0
+    session.join()
+    asked = [each.tag.partition(":")[0] for each in session.wait(20) if isinstance(each, RestCall)]
+    assert asked == ["accountOrders", "accountFills", "accountTransfers", "subaccount"]
+
+
+@pytest.mark.parametrize("height", [101, 102])
+def test_an_older_word_from_rest_ends_nothing_that_lives(height: int) -> None:
+    """It may be about an order that had the id before."""
+    session = Accounts.opened()
+    session.join(reply=False)
+    session.say(orders=[order("OPEN", size="9", totalFilled="0.5", **LONG)], blockHeight="103")
+    row = order("CANCELED", totalFilled="2", updatedAtHeight=str(height), createdAtHeight="100", **LONG)
+    assert states(session.reply(orders=[row])) == []
+    assert state_of(session) == "partially_filled"
+
+
+def test_fills_of_before_an_order_was_taken_in_are_another_s() -> None:
+    session = Accounts.opened()
+    session.join(reply=False)
+    session.say(orders=[order("OPEN", totalFilled="0", **LONG)], blockHeight="105")
+    session.reply(fills=[fill("new", 106, "1"), fill("old", 103, "2")])
+    assert [(life[0], life[2]) for life in lives(session)] == [(-1, 2.0), (0, 1.0)]
+    found = tracked(session).orders.find("o1")
+    assert found is not None
+    assert (found.generation, found.state) == (0, "partially_filled")
+
+
+def test_a_fill_after_the_end_of_an_order_is_the_next_one_s() -> None:
+    """REST told of it before the stream told of the order."""
+    session = Accounts.opened()
+    session.join(reply=False)
+    session.say(orders=[order("OPEN", **LONG)], blockHeight="101")
+    session.say(orders=[order("FILLED", totalFilled="2", **LONG)], fills=[fill("f1", 102, "2")], blockHeight="102")
+    session.reply(fills=[fill("f2", 105, "0.5"), fill("f1", 102, "2")])
+    session.say(orders=[order("OPEN", size="4", totalFilled="0", **LONG)], blockHeight="104")
+    assert [(life[0], life[1], life[2]) for life in lives(session)] == [
+        (0, "filled", 2.0),
+        (1, "partially_filled", 0.5),
+    ]

@@ -173,7 +173,7 @@ def test_trades_missed_between_two_connections_are_asked_for() -> None:
     assert session.calls() == []
 
 
-@pytest.mark.parametrize(("step", "pages"), [(10, 100), (0, 1)])
+@pytest.mark.parametrize(("step", "pages"), [(10, 100), (0, 2)])
 def test_asking_for_older_trades_comes_to_an_end(step: int, pages: int) -> None:
     """After a hundred pages, which is said, and at once where the venue answers with what it has sent before."""
     session = Session(protocol())

@@ -204,3 +204,15 @@ def test_a_poll_sets_no_price_back() -> None:
     assert found is not None
     assert found.mark_price == 200.0
     assert session.subject.markets.get(BTC).oracle_price == 200.0
+
+
+def test_an_hour_is_one_whatever_a_clock_that_was_set_shows() -> None:
+    session = Session.ready(BTC, channels=("funding",))
+    session.now_s = 100.0
+    session.connect("venue")
+    session.calls()
+    session.rest(f"historicalFunding:{BTC}", settled(0))
+    polls = session.subject._polls
+    polls._wall_less_mono_ns -= 3600 * NS_PER_S  # as the next connection would see it
+    asked = sum(bool(paths(session.wait(600), "/hist")) for _ in range(13))
+    assert asked >= 2

@@ -39,6 +39,7 @@ class AccountPolls:
     def __init__(self) -> None:
         self._wall_less_mono_ns = 0
         self._hour = 0
+        self._asked_mono = 0
         self._touched: dict[str, int] = {}
         self._joined: dict[str, int] = {}
         #: When to ask again, and how long to wait after that, seconds.
@@ -50,7 +51,7 @@ class AccountPolls:
         """A connection of accounts was made."""
         self._wall_less_mono_ns = frame.ts_recv - frame.ts_mono
         if not self._hour:
-            self._hour = self._hour_of(frame.ts_recv)
+            self._hour, self._asked_mono = self._hour_of(frame.ts_recv), frame.ts_mono
 
     def ended(self) -> None:
         """The session is over; the next one has another monotonic clock."""
@@ -95,8 +96,10 @@ class AccountPolls:
         if not self._hour:
             return []
         hour = self._hour_of(mono_ns + self._wall_less_mono_ns)
-        is_new_hour = hour > self._hour
-        self._hour = max(hour, self._hour)
+        # A clock that was set may show one hour twice: an hour is one, whatever it shows.
+        is_new_hour = hour != self._hour or mono_ns - self._asked_mono >= FUNDING_INTERVAL_S * NS_PER_S
+        if is_new_hour:
+            self._hour, self._asked_mono = hour, mono_ns
         calls: list[RestCall] = []
         for name, is_parent in names:
             wanted = dict.fromkeys(self._again(name, mono_ns))

@@ -52,13 +52,14 @@ class FundingPolls:
         self._begun = 0
         self._wall_less_mono_ns = 0
         self._hour = 0
+        self._asked_mono = 0
 
     def begin(self, tickers: Sequence[str], frame: Frame) -> list[RestCall]:
         """A connection was made: what was charged since the last rate known, the last day's if none is."""
         self._wall_less_mono_ns = frame.ts_recv - frame.ts_mono
         if self._hour:
             return []
-        self._hour = self._hour_of(frame.ts_recv)
+        self._hour, self._asked_mono = self._hour_of(frame.ts_recv), frame.ts_mono
         self._begun = self._begun or frame.ts_recv
         return [self.call(ticker, frame.ts_recv) for ticker in tickers]
 
@@ -68,9 +69,10 @@ class FundingPolls:
             return []
         wall_ns = mono_ns + self._wall_less_mono_ns
         hour = self._hour_of(wall_ns)
-        if hour <= self._hour:
+        # A clock that was set may show one hour twice: an hour is one, whatever it shows.
+        if hour == self._hour and mono_ns - self._asked_mono < FUNDING_INTERVAL_S * NS_PER_S:
             return []
-        self._hour = hour
+        self._hour, self._asked_mono = hour, mono_ns
         return [self.call(ticker, wall_ns) for ticker in tickers]
 
     def call(self, ticker: str, wall_ns: int) -> RestCall:

@@ -81,6 +81,8 @@ class DydxV4MarketProtocol(DydxV4Replies):
         self.channels = parse_channels(options.channels or DEFAULT_CHANNELS)
         self._numbers = ConnectionNumbers()
         self._carriers: dict[tuple[str, str], str] = {}
+        #: The newest change of each subscription: its connection and number.
+        self._newest: dict[tuple[str, str], tuple[str, int]] = {}
         self._subscriptions = Subscriptions()
         self._crossing = CrossingWatch()
         self._readers: dict[str, tuple[Callable[[wire.Envelope], Any], Callable[..., None]]] = {
@@ -210,7 +212,18 @@ class DydxV4MarketProtocol(DydxV4Replies):
             tell(frame, envelope, contents, messages)
         elif arrival is Arrival.LATE:
             self._on_disorder(frame, envelope, messages)
+        if arrival is Arrival.NEXT and self.role_of(frame.conn_id) and self._outran(frame, envelope):
+            self._on_disorder(frame, envelope, messages)
         return messages
+
+    def _outran(self, frame: Frame, envelope: wire.Envelope) -> bool:
+        """Whether a snapshot comes after changes to it: the venue subscribes us just before it sends the snapshot."""
+        name, key = (envelope.channel, _id_of(envelope)), self._numbers.key(frame, envelope.connection_id)
+        if envelope.type != "subscribed":
+            self._newest[name] = (key, envelope.message_id)
+            return False
+        before, number = self._newest.get(name, ("", 0))
+        return before == key and number > envelope.message_id
 
     def _on_disorder(self, frame: Frame, envelope: wire.Envelope, messages: list[Message]) -> None:
         """A frame came after one that was sent later: what both change can only be read anew."""
@@ -224,6 +237,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
     def _on_greeting(self, frame: Frame, envelope: wire.Envelope) -> list[Message]:
         key = self._numbers.key(frame, envelope.connection_id)
         self._numbers.begin(frame, key).seen(envelope.message_id, frame.capture_seq, frame.ts_mono)
+        self._newest = {name: each for name, each in self._newest.items() if each[0] != key}
         self._queue += self._subscriptions.greeted(frame.conn_id)
         return []
 
@@ -455,12 +469,14 @@ class DydxV4MarketProtocol(DydxV4Replies):
             **super()._export(),
             "numbers": self._numbers.export(),
             "carriers": [[*stream, key] for stream, key in self._carriers.items()],
+            "newest": [[*name, *each] for name, each in self._newest.items()],
         }
 
     def _import(self, state: Any) -> None:
         super()._import(state)
         self._numbers.restore(state["numbers"])
         self._carriers = {(symbol, name): key for symbol, name, key in state["carriers"]}
+        self._newest = {(channel, name): (key, number) for channel, name, key, number in state["newest"]}
 
 
 def _id_of(envelope: wire.Envelope) -> str:

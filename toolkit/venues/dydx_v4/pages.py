@@ -70,8 +70,8 @@ class Page(msgspec.Struct):
         if oldest <= self.goal:
             return None
         is_same = oldest == self.height
-        if is_same and not new_count:
-            return None
+        if is_same and not new_count and self.part > 1:
+            return None  # a whole page of that block may be known; two are not
         if self.number >= PAGES_MAX:
             self.is_cut = True
             return None
