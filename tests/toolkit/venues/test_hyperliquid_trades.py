@@ -181,6 +181,10 @@ def test_conversions_of_dust_without_an_id_are_each_a_trade(feed: Feed) -> None:
     dust = [trade("BTC", 0, MS), trade("BTC", 0, MS, 11.0), trade("BTC", 0, MS)]
     assert [each.is_duplicate for each in feed.channel("trades", dust)] == [False, False, False]
     assert [each.is_duplicate for each in feed.channel("trades", dust)] == [True, True, True]
+    # One of another moment is another, and a batch that has both has nothing new.
+    later = trade("BTC", 0, MS + 1)
+    assert [each.is_duplicate for each in feed.channel("trades", [later])] == [False]
+    assert [each.is_duplicate for each in feed.channel("trades", [*dust, later])] == [True] * 4
 
 
 def test_one_odd_trade_takes_no_other_with_it(feed: Feed) -> None:

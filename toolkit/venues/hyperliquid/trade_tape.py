@@ -129,10 +129,10 @@ def _keys(trades: Sequence[WireTrade]) -> list[_Key]:
     keys: list[_Key] = [(trade.time, trade.tid) for trade in trades]
     if all(key[1] for key in keys):
         return keys
-    alike: dict[str, int] = {}
+    alike: dict[tuple[int, str], int] = {}
     for place, trade in enumerate(trades):
         if not trade.tid:
             text = f"{trade.side}/{trade.px}/{trade.sz}/{trade.hash}"
-            number = alike[text] = alike.get(text, -1) + 1
+            number = alike[trade.time, text] = alike.get((trade.time, text), -1) + 1
             keys[place] = (trade.time, f"{text}/{number}")
     return keys
