@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from recordings.capture_files import BACK_NS, TIME_UNITS, CaptureFile, LineOrder, plausible_times
+from recordings.capture_files import BACK_NS, EMPTY_LINES, TIME_UNITS, CaptureFile, LineOrder, plausible_times
 from recordings.schema import RAW_TABLE, TABLES
 from toolkit.frames import DAMAGED, WS_IN
 
@@ -132,6 +132,7 @@ def blocks_of(file: CaptureFile) -> Iterator[LineBlock]:
             line = text[at:stop]
             at = stop + 1
             if not line.strip():
+                at = EMPTY_LINES.match(text, at).end()  # type: ignore[union-attr]  # it matches everywhere
                 continue
             file.line_count += 1
             entry = read(line)
@@ -150,6 +151,9 @@ def blocks_of(file: CaptureFile) -> Iterator[LineBlock]:
 
 def _note_order(order: LineOrder, block: LineBlock, lines_before: int) -> None:
     """What reading line by line notes of the order of lines."""
+    if order.first is not None and np.array_equal(block.ts_recv, block.merge_time):
+        order.highest = int(block.merge_time[-1])
+        return
     sound = np.flatnonzero(~block.is_damaged)
     if not len(sound):
         return

@@ -22,7 +22,7 @@ from toolkit.venue import VenueSpec, venues
 __all__ = ["check_venue"]
 
 #: Frames of each file that are looked at; more, while none of them means anything.
-SAMPLE_FRAMES: Final = 1_000
+SAMPLE_FRAMES: Final = 500
 SAMPLE_FRAMES_MAX: Final = 20_000
 #: So many are tried with other venues.
 _TRIED_FRAMES: Final = 500

@@ -26,7 +26,7 @@ from tests.fuzz.frames import Captures
 from toolkit.rng import fresh_seed
 
 #: Frames of one process, and how much memory it may ask for and use.
-PROCESS_FRAMES = 400_000
+PROCESS_FRAMES = 100_000
 ADDRESS_BYTES = 6 << 30
 RESIDENT_BYTES = 1 << 30
 _SHARED = Path(os.environ.get("TICKDECK_SHARED_DATA") or Path(__file__).resolve().parents[2].parent / "shared" / "data")

@@ -6,6 +6,7 @@ import bz2
 import gzip
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import lz4.frame
 import msgspec
@@ -14,9 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.capture_files import CaptureFile, CaptureLine
+from recordings.capture_files import CaptureFile, CaptureLine, _without_empty_lines
+from recordings.line_blocks import blocks_of
 from tests.tapes import TS, collector_line
 from toolkit.errors import ImportFailed
+from toolkit.kernels import lines as line_kernels
 
 PAYLOAD = b'{"channel":"pong"}'
 
@@ -268,9 +271,20 @@ def test_a_file_that_is_damaged_from_the_start_does_not_claim_that_anything_was_
     assert "was imported" not in str(caught.value)
 
 
-def test_empty_lines_cost_next_to_nothing(tmp_path: Path) -> None:
+def test_empty_lines_cost_next_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many: they are taken out a text at a time, not line by line."""
     (tmp_path / "x").write_bytes(collector_line(TS, PAYLOAD) + b"\n" * 3_000_000 + b"\r\n" * 3_000_000)
-    file = CaptureFile(tmp_path / "x", "collector")
-    assert sum(text.content.count(b"\n") for text in file.texts(1 << 16)) < 1000
+    split = 0
+    real = line_kernels.split_lines
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal split
+        split += 1
+        return real(*arguments)
+
+    monkeypatch.setattr(line_kernels, "split_lines", counted)
+    assert sum(len(block) for block in blocks_of(CaptureFile(tmp_path / "x", "collector"))) == 1
+    assert split < 200
+    content = (tmp_path / "x").read_bytes()
+    assert len(_without_empty_lines(content)) < len(collector_line(TS, PAYLOAD)) + 10
     assert len(list(CaptureFile(tmp_path / "x", "collector"))) == 1
