@@ -11,23 +11,27 @@ from pathlib import Path
 
 from recordings.checkpoints import (
     Checkpoint,
+    checkpoint_name,
     encode_checkpoint,
     load_checkpoint,
     parse_checkpoint,
     restore_checkpoint,
 )
-from recordings.manifest import MANIFEST_NAME, Manifest, TableFile
+from recordings.file_names import next_serial
+from recordings.files import file_hash, make_folder, write_atomically
+from recordings.manifest import MANIFEST_NAME, Manifest, TableFile, inside
 from recordings.normalize import Normalizer
 from recordings.recording import Recording
+from recordings.setting_aside import move_aside
 from toolkit.errors import RecordingDamaged, RecordingError
 from toolkit.garbage import rare_collections
 
-__all__ = ["resume_at_end"]
+__all__ = ["resume_at_end", "write_resume"]
 
 
-def resume_at_end(folder: Path, manifest: Manifest, normalizer: Normalizer) -> None:
+def resume_at_end(folder: Path, manifest: Manifest, normalizer: Normalizer) -> bool:
     """
-    Bring a fresh normalizer to the state after the last sealed segment.
+    Bring a fresh normalizer to the state after the last sealed segment; whether that had to be made again.
 
     Where the file that holds it is damaged, missing, or of a version that this one cannot read, the state is made again:
     from that before a segment and the raw frames since, or from all raw frames.
@@ -36,7 +40,7 @@ def resume_at_end(folder: Path, manifest: Manifest, normalizer: Normalizer) -> N
         RecordingDamaged: None of the states can be used, and raw frames that it would take are damaged or were pruned.
     """
     if not manifest.segments:
-        return
+        return False
     why = ""
     for file, place in _states(manifest):
         try:
@@ -47,10 +51,22 @@ def resume_at_end(folder: Path, manifest: Manifest, normalizer: Normalizer) -> N
         restore_checkpoint(state, normalizer)
         # Where the protocol is newer than the recording, the chain goes on from what was said, not from what would be.
         normalizer.chain.restart(_digest_of(folder, manifest))
-        return
+        return file is not manifest.resume
     raise RecordingDamaged(
         f"{folder} holds no state to go on from, and not the raw frames to make one ({why}): record into another folder"
     )
+
+
+def write_resume(folder: Path, manifest: Manifest, normalizer: Normalizer) -> TableFile:
+    """Put the state that was made again into the place of the damaged file, which is set aside."""
+    name = manifest.resume.path if manifest.resume is not None else checkpoint_name(next_serial(manifest))
+    path = inside(folder, name)
+    if path.exists():
+        move_aside(folder, path)
+    make_folder(path.parent)
+    content = encode_checkpoint(normalizer)
+    write_atomically(path, content)
+    return TableFile(name, 0, len(content), file_hash(path))
 
 
 def _digest_of(folder: Path, manifest: Manifest) -> bytes:

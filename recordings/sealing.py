@@ -23,7 +23,7 @@ from recordings.leftovers import set_aside_unread
 from recordings.manifest import Manifest, read_manifest, write_manifest
 from recordings.normalize import Normalizer
 from recordings.recording import Recording
-from recordings.resuming import resume_at_end
+from recordings.resuming import resume_at_end, write_resume
 from recordings.rows import frames
 from recordings.schema import TABLES
 from recordings.seek_points import points_name
@@ -54,6 +54,8 @@ class Sealer:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._normalizer: Normalizer | None = None
+        #: Whether its state is in no sound file.
+        self._is_remade = False
 
     @property
     def normalizer(self) -> Normalizer:
@@ -61,7 +63,7 @@ class Sealer:
         if self._normalizer is None:
             manifest = read_manifest(self._folder)
             self._normalizer = Normalizer.for_sources(manifest.sources)
-            resume_at_end(self._folder, manifest, self._normalizer)
+            self._is_remade = resume_at_end(self._folder, manifest, self._normalizer)
         return self._normalizer
 
     def seal(
@@ -124,6 +126,9 @@ class Sealer:
         is_again: bool,
     ) -> None:
         normalizer = self.normalizer
+        if self._is_remade:
+            manifest.resume = write_resume(self._folder, manifest, normalizer)
+            self._is_remade = False
         checkpoint = manifest.resume if manifest.segments else None
         writer = SegmentWriter(self._folder, number, normalizer, checkpoint, serial=serial, memory_max=MEMORY_MAX)
         reader = JournalReader(journal_path(self._folder, number))
