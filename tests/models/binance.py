@@ -591,7 +591,7 @@ class BinanceMarket(Model):
         rates = [(time * 1_000_000, float(rate)) for time, rate in instrument.rates if time >= self.coming[symbol]]
         if said != rates[: len(said)]:
             found.append(f"{symbol}: settled rates {said[-3:]}, are {rates[-3:]}")
-        stream = self.machine.protocol.streams.get(symbol, "settled_funding")
+        stream = self.machine.protocol.streams.get(symbol, "settled")
         is_stale = stream is not None and not stream.is_live
         late = [time for time, _ in rates[len(said) :] if time < self.machine.true_ns - 2 * _FUNDING_NS]
         if late and not is_stale:
@@ -604,7 +604,7 @@ class BinanceMarket(Model):
         if row is None or (row.price_tick, row.is_active) != (float(tick), status == "TRADING"):
             return [f"{instrument.symbol}: terms {row and (row.price_tick, row.is_active)}, are {tick}, {status}"]
         is_old = (tick, status) != (instrument.tick, instrument.status) and status != "gone"
-        stream = self.machine.protocol.streams.get("", "terms")
+        stream = self.machine.protocol.streams.get("", "instruments")
         if (
             is_old
             and self.machine.true_ns - instrument.changed_ns > 3700 * SECOND

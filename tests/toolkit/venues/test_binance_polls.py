@@ -146,14 +146,14 @@ def test_terms_that_were_not_answered_are_a_gap_until_they_are(how: str) -> None
         failed = session.rest("exchangeInfo", b"busy", status=503)
     else:
         failed = session.control("request_failed", -1, tag="exchangeInfo", error="timed out")
-    assert events(failed) == [(EventKind.REQUEST_FAILED, "", ""), (EventKind.STALE, "terms", "no_answer")]
+    assert events(failed) == [(EventKind.REQUEST_FAILED, "", ""), (EventKind.STALE, "instruments", "no_answer")]
     if how == "status":
         session.control("request_failed", -1, tag="exchangeInfo", error="HTTP 503")
     session.wait(61)
     assert tags(session.due()) == ["exchangeInfo", "fundingInfo"]
     (gap,) = listing(session, BTC, ETH)
     assert isinstance(gap, StreamEvent)
-    assert (gap.kind, gap.stream, gap.ts_start, gap.ts_end) == (EventKind.GAP, "terms", before, session.now)
+    assert (gap.kind, gap.stream, gap.ts_start, gap.ts_end) == (EventKind.GAP, "instruments", before, session.now)
 
 
 # -- a listing with something odd in it -----------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_terms_that_were_not_answered_are_a_gap_until_they_are(how: str) -> None
 def test_one_odd_entry_takes_nothing_from_the_others(odd: Any) -> None:
     session = Session("binance-usdm", ("BTC-USDT",))
     messages = session.rest("exchangeInfo", {"symbols": [odd, BTC]})
-    assert events(messages) == [(EventKind.NOTICE, "", "odd_entry")]
+    assert events(messages) == [(EventKind.PARSE_ERROR, "", "item")]
     assert [m.symbol for m in messages if isinstance(m, Instrument)] == ["BTCUSDT"]
     session.rest("fundingInfo", [])
     assert session.protocol.is_ready
@@ -215,7 +215,7 @@ def test_funding_terms_of_another_shape_hold_up_nothing(body: bytes) -> None:
 def test_an_odd_entry_of_funding_terms_takes_nothing_from_the_others() -> None:
     session = live()
     rows = [{"symbol": "ETHUSDT", "fundingIntervalHours": "often"}, {"symbol": "BTCUSDT", "fundingIntervalHours": 1}]
-    assert events(session.rest("fundingInfo", rows)) == [(EventKind.NOTICE, "", "odd_entry")]
+    assert events(session.rest("fundingInfo", rows)) == [(EventKind.PARSE_ERROR, "", "item")]
     assert mark(session, MS + HOUR_MS).funding_interval_s == 3600
 
 
@@ -344,7 +344,7 @@ def test_after_hours_without_rest_every_rate_since_the_last_known_one_comes() ->
     assert f"startTime={times[0] + 1}&" in call.path
     messages = session.rest("fundingRate:BTCUSDT", [rate(time) for time in times[:6]])
     assert settled(messages) == times[1:6]
-    assert events(messages) == [(EventKind.GAP, "settled_funding", "no_answer")]
+    assert events(messages) == [(EventKind.GAP, "settled", "no_answer")]
 
 
 def test_more_rates_than_one_answer_holds_are_asked_for_page_by_page() -> None:
@@ -383,7 +383,7 @@ def test_an_odd_rate_takes_nothing_from_the_others() -> None:
     rows = [rate(MS), rate(MS + 1, "much"), rate(MS + 2, fundingTime="x"), 7, rate(MS + 3, markPrice=""), rate(5)]
     messages = session.rest("fundingRate:BTCUSDT", rows)
     assert settled(messages) == [MS, MS + 3]
-    assert events(messages) == [(EventKind.NOTICE, "", "odd_entry")]
+    assert events(messages) == [(EventKind.PARSE_ERROR, "", "item")]
 
 
 def test_few_rates_are_asked_for_at_once() -> None:

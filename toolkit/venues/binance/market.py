@@ -192,7 +192,7 @@ class BinanceMarketProtocol(VenueProtocol):
         if news:
             self._odd.update(news)
             text = f"{len(odd)} entries that are no instruments are passed over: {', '.join(news[:10])}"
-            messages.append(self.event(frame, EventKind.NOTICE, sub_seq=len(messages), cause="odd_entry", detail=text))
+            messages.append(self.event(frame, EventKind.PARSE_ERROR, sub_seq=len(messages), cause="item", detail=text))
         if self._is_live:
             self._choose(frame, messages)
             self._look_for_missing(frame, {row.symbol for row in rows}, messages)
@@ -266,7 +266,7 @@ class BinanceMarketProtocol(VenueProtocol):
         if odd and "fundingInfo" not in self._odd:
             self._odd.add("fundingInfo")
             text = f"{odd} entries of fundingInfo that name no period are passed over"
-            messages.append(self.event(frame, EventKind.NOTICE, sub_seq=len(messages), cause="odd_entry", detail=text))
+            messages.append(self.event(frame, EventKind.PARSE_ERROR, sub_seq=len(messages), cause="item", detail=text))
         return messages
 
     def _funding_interval_s(self, symbol: str) -> int | None:
@@ -318,7 +318,7 @@ class BinanceMarketProtocol(VenueProtocol):
     def misread(self, frame: Frame, entry: bytes, exc: Exception) -> StreamEvent:
         """The event of one entry of a frame that cannot be understood; the others are taken."""
         self.parse_error_count += 1
-        return self.event(frame, EventKind.PARSE_ERROR, detail=f"{exc} in {excerpt(entry)}")
+        return self.event(frame, EventKind.PARSE_ERROR, cause="item", detail=f"{exc} in {excerpt(entry)}")
 
     def next_funding(self, frame: Frame, symbol: str, time_ns: int) -> None:
         """`markPrice` says when the next rate is charged."""
@@ -340,7 +340,7 @@ class BinanceMarketProtocol(VenueProtocol):
         messages = self._answered(frame, symbol, SETTLED)
         if odd:
             text = f"{odd} entries of fundingRate:{symbol} that are no rates are passed over"
-            messages.append(self.event(frame, EventKind.NOTICE, sub_seq=len(messages), cause="odd_entry", detail=text))
+            messages.append(self.event(frame, EventKind.PARSE_ERROR, sub_seq=len(messages), cause="item", detail=text))
         self._settled.told(symbol, max(rates, default=0), frame.ts_mono, is_all=len(entries) < PAGE)
         messages += [rates[time] for time in sorted(rates)]
         return [msgspec.structs.replace(message, sub_seq=index) for index, message in enumerate(messages)]

@@ -27,8 +27,8 @@ __all__ = ["FUNDING_TERMS", "OPEN_INTEREST", "OPEN_INTEREST_S_MAX", "PAGE", "SET
 
 #: Names of streams that are asked for.
 OPEN_INTEREST: Final = "open_interest"
-SETTLED: Final = "settled_funding"
-TERMS: Final = "terms"
+SETTLED: Final = "settled"
+TERMS: Final = "instruments"
 FUNDING_TERMS: Final = "funding_terms"
 
 OPEN_INTEREST_S: Final = 60.0
