@@ -79,16 +79,17 @@ COMMANDS: Final[dict[str, Callable[[Path], object]]] = {
 _faults = st.sampled_from(["kill", "kill", "kill", *FAULTS, None])
 
 
-def _trouble(steps: Sequence[str], instants: int) -> st.SearchStrategy[Any]:
+def _trouble(steps: Sequence[str], instants: int, count_max: int = 4) -> st.SearchStrategy[Any]:
     """
     Nothing, or what happens and when: one of the faults at one of the steps or at any instant. Somebody looks then.
 
     Args:
         steps: Those that are likely to come.
         instants: About how many of them there are.
+        count_max: How often a step may come before it is the one.
     """
     when = st.one_of(
-        st.tuples(st.sampled_from(steps), st.integers(1, 4)),
+        st.tuples(st.sampled_from(steps), st.integers(1, count_max)),
         st.tuples(st.integers(0, instants // 5), st.just(1)),
         st.tuples(st.integers(0, instants), st.just(1)),
     )
@@ -96,7 +97,7 @@ def _trouble(steps: Sequence[str], instants: int) -> st.SearchStrategy[Any]:
 
 
 _journal_steps = [name for name in STEPS if name.startswith("journal-")]
-_recording = _trouble(_journal_steps, 12)
+_recording = _trouble(_journal_steps, 12, 2)
 _sealing = _trouble(STEPS[4:], 60)
 _rewriting = _trouble([*STEPS[4:], *(name for name in STEPS if name.startswith("rewrite-"))], 150)
 

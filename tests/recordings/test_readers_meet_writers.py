@@ -111,7 +111,7 @@ def test_two_imports_into_one_folder(tmp_path: Path) -> None:
     counting = Interruption(tmp_path / "model")
     with counting.in_force():
         import_files(tmp_path / "model", LINES, segment_frames=15, threads=False)
-    for at in range(0, counting.instants, 5):
+    for at in range(0, counting.instants, 19):
         folder = tmp_path / f"tape-{at}"
         done: list[str] = []
 
@@ -136,7 +136,7 @@ def test_an_import_that_failed_can_be_run_again(fault: str, tmp_path: Path) -> N
         counting = Interruption(tmp_path / f"model-{threads}")
         with counting.in_force():
             import_files(tmp_path / f"model-{threads}", LINES, segment_frames=15, threads=threads)
-        for at in range(2, counting.instants, 11):
+        for at in range(2 + threads, counting.instants, 31):
             folder = tmp_path / f"tape-{threads}-{at}"
             with contextlib.suppress(RecordingError, ConfigError, MemoryError, KeyboardInterrupt):
                 with Interruption(folder, at, fault).in_force():
