@@ -68,7 +68,7 @@ class OrderView(msgspec.Struct, frozen=True):
         filled: Sum of its fills, in base currency.
         average_price: Of the fills; None without any.
         fees: Paid, by asset, in alphabetical order.
-        realized_pnl: Sum over the fills, without fees.
+        realized_pnl: Sum over the fills, without fees; None where the venue does not say it of each.
         fill_count: Fills that were counted.
         is_history: Whether it ended before the account was first watched.
         generation: How many orders had the venue's id before it.
@@ -88,7 +88,7 @@ class OrderView(msgspec.Struct, frozen=True):
     filled: Decimal
     average_price: Decimal | None
     fees: tuple[tuple[str, Decimal], ...]
-    realized_pnl: Decimal
+    realized_pnl: Decimal | None
     fill_count: int
     is_history: bool
     generation: int = 0
@@ -122,13 +122,14 @@ class InFlightOrder:
         filled: Exact sum of the fills' sizes.
         notional: Exact sum of price times size of the fills, in quote currency.
         fees: Exact sum of fees paid, by asset.
-        realized_pnl: Exact sum of profit that the fills realised, without fees.
         late_count: Messages that came after the order had ended and told something older, or nothing new.
     """
 
     __slots__ = (
         "_fill_ids",
         "_is_ended_by_word",
+        "_is_profit_unsaid",
+        "_profit",
         "account",
         "client_order_id",
         "fees",
@@ -142,7 +143,6 @@ class InFlightOrder:
         "order_id",
         "order_type",
         "price",
-        "realized_pnl",
         "side",
         "size",
         "state",
@@ -193,7 +193,8 @@ class InFlightOrder:
         self.filled = ZERO
         self.notional = ZERO
         self.fees: dict[str, Decimal] = {}
-        self.realized_pnl = ZERO
+        self._profit = ZERO
+        self._is_profit_unsaid = False
         self.late_count = 0
         self._fill_ids: set[str] = set()
         # Whether the venue said that it ended; the fills alone may have shown it before.
@@ -251,6 +252,11 @@ class InFlightOrder:
     def average_price(self) -> Decimal | None:
         """Average price of the fills, to 28 digits; None without any."""
         return exact_ratio(self.notional, self.filled) if self.filled else None
+
+    @property
+    def realized_pnl(self) -> Decimal | None:
+        """Exact sum of profit that its fills realised, without fees; None where the venue does not say it of each."""
+        return None if self._is_profit_unsaid else self._profit
 
     @property
     def fill_count(self) -> int:
@@ -316,8 +322,10 @@ class InFlightOrder:
         self.filled = exact_sum(self.filled, size)
         self.notional = exact_sum(self.notional, exact_product(exact(fill.price), size))
         self.fees[fill.fee_asset] = exact_sum(self.fees.get(fill.fee_asset, ZERO), exact(fill.fee))
-        if fill.realized_pnl is not None:
-            self.realized_pnl = exact_sum(self.realized_pnl, exact(fill.realized_pnl))
+        if fill.realized_pnl is None:
+            self._is_profit_unsaid = True
+        else:
+            self._profit = exact_sum(self._profit, exact(fill.realized_pnl))
         self.side = self.side or fill.side
         self.client_order_id = self.client_order_id or fill.client_order_id
         self.is_history = self.is_history and fill.is_history

@@ -151,7 +151,7 @@ def test_every_fill_is_counted_once(session: Session) -> None:
         profit += Decimal(row["closedPnl"])
     orders = list(session.live.connector.user.orders)
     assert {order.order_id: order.filled for order in orders if order.filled} == filled
-    assert sum((order.realized_pnl for order in orders), ZERO) == profit
+    assert sum((order.realized_pnl or ZERO for order in orders), ZERO) == profit
     for token, fee in fees.items():
         assert sum((order.fees.get(token, ZERO) for order in orders), ZERO) == fee
 

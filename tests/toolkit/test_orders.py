@@ -290,3 +290,47 @@ def test_missing_messages_leave_every_order_in_a_possible_state(
             and message.state in TERMINAL_ORDER_STATES
             for message in truth
         )
+
+
+# Ids that are used again, ends that were none, profit that nobody says ---------------------------------------------------
+
+
+def test_orders_of_one_id_are_told_apart_by_their_generation() -> None:
+    tracker = ClientOrderTracker()
+    tracker.on_order(update())
+    tracker.on_fill(fill(1))
+    tracker.on_order(update(CANCELLED))
+    tracker.on_order(update(size=7.0, generation=1))
+    assert [(order.generation, order.size) for order in tracker.active] == [(1, 7.0)]
+    tracker.on_fill(fill(2, generation=1))
+    tracker.on_fill(fill(3, 2.0))
+    assert [(order.generation, order.filled) for order in tracker] == [(1, Decimal(1)), (0, Decimal(3))]
+    found = tracker.find("1")
+    assert found is not None
+    assert (found.generation, found.view().generation, found.state) == (1, 1, PARTIAL)
+
+
+@pytest.mark.parametrize("is_last_known", [True, False])
+def test_the_last_order_of_an_id_is_found_whether_it_lives_or_not(is_last_known: bool) -> None:
+    tracker = ClientOrderTracker()
+    tracker.on_fill(fill(9, generation=-1))
+    tracker.on_order(update(generation=0))
+    tracker.on_order(update(FILLED if is_last_known else OPEN, generation=1))
+    found = tracker.find("1")
+    assert found is not None
+    assert found.generation == 1
+
+
+@pytest.mark.parametrize("end", [CANCELLED, EXPIRED])
+def test_an_order_that_was_filled_whole_has_not_ended_otherwise(end: OrderState) -> None:
+    order = order_after(update(), update(end), update(FILLED), fill(1, 3.0))
+    assert (order.state, order.filled) == (FILLED, Decimal(3))
+    assert order_after(update(FILLED), update(end)).state is FILLED
+
+
+def test_profit_that_is_not_said_of_each_fill_is_not_known() -> None:
+    assert order_after(update()).realized_pnl == ZERO
+    assert order_after(update(), fill(1, realized_pnl=2.0)).realized_pnl == Decimal(2)
+    order = order_after(update(), fill(1, realized_pnl=2.0), fill(2, realized_pnl=None))
+    assert order.realized_pnl is None
+    assert order.view().realized_pnl is None

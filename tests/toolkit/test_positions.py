@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.toolkit.account_harness import ACCOUNT, fill, position
 from toolkit.account_messages import Fill, PositionUpdate
 from toolkit.exact import exact
-from toolkit.messages import BalanceUpdate, FundingInfo, Side
+from toolkit.messages import BalanceUpdate, FundingInfo, FundingKind, Side
 from toolkit.positions import BalanceBook, PositionBook
 
 
@@ -146,6 +146,18 @@ def test_statements_without_a_time_count_by_receipt_though_our_clock_went_back()
     assert book.on_fill(fill(1, 1.0, ts_ms=1, position_before=5.0)) is None
     assert book.on_fill(fill(2, 1.0, ts_ms=1, position_before=7.0)) is not None
     assert size_of(book) == Decimal(8)
+
+
+def test_the_price_of_a_rate_that_was_charged_is_no_mark_price() -> None:
+    """It is that of its hour."""
+    book = PositionBook()
+    book.on_position(position(5.0, entry_price=10.0))
+    info = FundingInfo("hyperliquid", "BTC", "BTC-USD", None, 0, 0, 0, mark_price=9.0)
+    book.on_funding(info)
+    book.on_funding(msgspec.structs.replace(info, kind=FundingKind.SETTLED, mark_price=7.0))
+    found = book.find("BTC-USD")
+    assert found is not None
+    assert found.mark_price == 9.0
 
 
 def balance(total: float, wallet: str, ts: int | None, recv: int) -> BalanceUpdate:

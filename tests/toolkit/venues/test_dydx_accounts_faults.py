@@ -761,3 +761,16 @@ def test_a_fill_after_the_end_of_an_order_is_the_next_one_s() -> None:
         (0, "filled", 2.0),
         (1, "partially_filled", 0.5),
     ]
+
+
+def test_live_fills_do_not_hide_one_that_rest_did_not_know_yet() -> None:
+    """REST lags behind the hole before the updates, and by the time it does not, the stream has told of a page and more."""
+    session = Accounts.opened()
+    session.now_s = 100.0
+    session.join()
+    rows = [fill(f"live{number}", 105 + number // 10) for number in range(1200)]
+    for row in rows:
+        session.say(fills=[row], blockHeight=row["createdAtHeight"])
+    session.asked = [each for each in session.wait(20) if isinstance(each, RestCall)]
+    pages(session, [*rows[::-1], fill("hidden", 101)])
+    assert len(of(Fill, session.messages)) == 1201

@@ -682,7 +682,7 @@ def test_sums_over_real_fills_are_those_of_the_file(shared_data: Path) -> None:
 
     assert sum((order.filled for order in orders), ZERO) == total("sz")
     assert sum((order.fees.get("", ZERO) for order in orders), ZERO) == total("fee")
-    assert sum((order.realized_pnl for order in orders), ZERO) == total("closedPnl")
+    assert sum((order.realized_pnl or ZERO for order in orders), ZERO) == total("closedPnl")
     assert total("closedPnl") != 0
     notional = sum((Decimal(row["sz"]) * Decimal(row["px"]) for row in rows), ZERO)
     assert sum((order.notional for order in orders), ZERO) == notional

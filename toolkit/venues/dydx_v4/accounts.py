@@ -34,7 +34,7 @@ from toolkit.venues.dydx_v4 import accounts_rest as rest
 from toolkit.venues.dydx_v4 import accounts_wire as wire
 from toolkit.venues.dydx_v4.accounts_convert import AccountMessages
 from toolkit.venues.dydx_v4.accounts_news import ALL, Account, AccountNews, Since
-from toolkit.venues.dydx_v4.accounts_polls import AccountPolls
+from toolkit.venues.dydx_v4.accounts_polls import JOINED_S, AccountPolls
 from toolkit.venues.dydx_v4.heights import ChainHeight
 from toolkit.venues.dydx_v4.items import Finding
 from toolkit.venues.dydx_v4.pages import PAGES_MAX, SHORT_PAGE_ROWS, Page
@@ -71,6 +71,8 @@ class Root(msgspec.Struct):
         owed: First words of the REST replies that reconcile the last snapshot and have not come.
         owed_seq: The frame of that snapshot: answers to earlier requests do not reconcile it.
         joined_recv: When it came, ns.
+        joined_mono: The same on the monotonic clock.
+        is_sure: Whether fills were asked for so long after it that REST knew of all that happened before the updates.
         suspects: Orders that were live before that snapshot and that it does not list, without those of short term.
         filled_to: All fills in blocks up to this one were told.
         is_paging: Whether older pages of fills are still to come.
@@ -87,6 +89,8 @@ class Root(msgspec.Struct):
     owed: list[str] = []
     owed_seq: int = 0
     joined_recv: int = 0
+    joined_mono: int = 0
+    is_sure: bool = False
     suspects: list[str] = []
     filled_to: int = 0
     is_paging: bool = False
@@ -308,7 +312,7 @@ class AccountStreams:
             self._news(root, order.subaccountNumber, number, makes).orders([order], "stream", height)
         for fill in part.fills:
             self._news(root, fill.subaccountNumber, number, makes).fills([fill], "stream")
-        if part.fills and is_whole and not root.owed and not root.is_paging:
+        if part.fills and is_whole and root.is_sure and not root.is_paging:
             newest = max(fill.createdAtHeight for fill in part.fills)
             # More fills of that block may be in the next frame.
             root.filled_to = max(root.filled_to, self.chain.bounded(newest) - 1)
@@ -351,7 +355,7 @@ class AccountStreams:
         if root.since is None:
             root.since = Since(height if height is not None else self.chain.newest or None, frame.ts_recv)
             root.filled_to = root.paid_to = root.since.height or 0
-        root.joined_recv = frame.ts_recv
+        root.joined_recv, root.joined_mono, root.is_sure = frame.ts_recv, frame.ts_mono, False
         if part.subaccount is None:
             self._missing(frame, root, makes.messages)
         else:
@@ -521,6 +525,7 @@ class AccountStreams:
             queue.append(rest.fills_call(root.name, is_parent=root.is_parent, page=following))
             return False
         root.filled_to = max(root.filled_to, self.chain.bounded(page.top))
+        root.is_sure = root.is_sure or frame.ts_mono - root.joined_mono >= JOINED_S * NS_PER_S
         if page.is_cut:
             text = f"more than {page.number} pages of fills since block {page.goal}: older ones were not asked for"
             makes.messages.append(

@@ -15,7 +15,7 @@ from toolkit.protocol import RestCall
 from toolkit.venues.dydx_v4 import accounts_rest as rest
 from toolkit.venues.dydx_v4.markets import FUNDING_INTERVAL_S
 
-__all__ = ["AccountPolls"]
+__all__ = ["JOINED_S", "AccountPolls"]
 
 #: Payments are computed by a task that runs after the settlement of the hour (Indexer, roundtable); REST is behind.
 DELAY_S: Final = 90
