@@ -362,6 +362,32 @@ def test_what_comes_after_a_rotation_is_written_while_the_journal_before_is_stil
     second.close()
 
 
+def test_nothing_is_written_before_what_came_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill meanwhile leaves no hole."""
+    first = JournalWriter(tmp_path, 0)
+    writing, go_on = threading.Event(), threading.Event()
+    real = first._write
+
+    def slow(content: Any) -> None:
+        writing.set()
+        go_on.wait(10)
+        real(content)
+
+    monkeypatch.setattr(first, "_write", slow)
+    first.append(frame(0))
+    first.flush()
+    assert writing.wait(10)
+    second = JournalWriter(tmp_path, 1, after=first)
+    second.append(frame(1))
+    second.flush()
+    assert not second._written.wait(0.1)
+    assert second.written_count == 0
+    go_on.set()
+    first.close()
+    second.close()
+    assert (numbers(first.path), numbers(second.path)) == ([0], [1])
+
+
 def test_nothing_is_synced_before_what_came_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a power cut a journal that is there must follow the one before it."""
     first = JournalWriter(tmp_path, 0)

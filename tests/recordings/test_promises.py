@@ -123,9 +123,9 @@ class Trial:
             self.seq += 1
             self.clock.advance(STEP_NS)
             self.disk.time_passes()
-            await self._settle()
             if self.journals.is_full():
                 self.journals.rotate()
+            await self._settle()
 
     async def _settle(self) -> None:
         """Everything that takes no time on the clock is done; what waits for the disk may still."""
