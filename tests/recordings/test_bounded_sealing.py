@@ -37,7 +37,7 @@ def written(folder: Path, given_messages: Sequence[Message], memory_max: int | N
     return files(folder)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.one_of(*(messages(cls) for cls in (BookSnapshot, BookDiff, BestQuote, Trade, StreamEvent))), max_size=60

@@ -179,7 +179,9 @@ def test_what_cannot_be_locked_for_another_reason_says_so(tmp_path: Path, monkey
 NO_LOCKS = "import errno, fcntl\ndef no(*_):\n    raise OSError({code}, 'no locks')\nfcntl.flock = no\n"
 
 
-@pytest.fixture(params=[errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
+@pytest.fixture(
+    params=[errno.ENOLCK, *(pytest.param(code, marks=pytest.mark.slow) for code in (errno.ENOTSUP, errno.ENOSYS))]
+)
 def no_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """In this process, and the same as the beginning of a program."""
 

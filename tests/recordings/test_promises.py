@@ -220,7 +220,7 @@ def test_a_power_cut_costs_what_was_not_synced(
     def cut(run: Trial, number: int) -> None:
         costs.append(run.cost_ns(run.disk.power_cut(run.folder, tmp_path / f"cut-{number}")))
 
-    trial(tmp_path, monkeypatch, fsync, cut, times=40)
+    trial(tmp_path, monkeypatch, fsync, cut, times=25)
     assert max(costs) > 0
     if bound_ns is None:
         assert max(costs) > SYNC_NS + FLUSH_NS
@@ -239,7 +239,7 @@ def test_slow_syncs_cost_a_kill_nothing_and_a_power_cut_no_hole(
         costs.append(run.cost_ns(run.folder))
         run.cost_ns(run.disk.power_cut(run.folder, tmp_path / f"cut-{number}"))
 
-    trial(tmp_path, monkeypatch, fsync, look, times=30, sync_ns=3 * NS_PER_S)
+    trial(tmp_path, monkeypatch, fsync, look, times=20, sync_ns=3 * NS_PER_S)
     assert max(costs) <= FLUSH_NS
 
 

@@ -75,7 +75,7 @@ def lost(folder: Path) -> int:
 # -- memory and disk ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["frames_to_batch", "batch_message"])
+@pytest.mark.parametrize("place", ["frames_to_batch", pytest.param("batch_message", marks=pytest.mark.slow)])
 def test_memory_that_ends_while_recording_is_stated_as_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -199,7 +199,12 @@ def remove_lock(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [remove_journal, remove_manifest, restore_old_manifest, remove_lock], ids=lambda fault: fault.__name__
+    "fault",
+    [
+        remove_journal,
+        *(pytest.param(f, marks=pytest.mark.slow) for f in (remove_manifest, restore_old_manifest, remove_lock)),
+    ],
+    ids=lambda fault: fault.__name__,
 )
 def test_what_is_removed_under_a_recorder_is_put_back(tmp_path: Path, fault: Callable[[Path], None]) -> None:
     logged: list[str] = []
@@ -263,6 +268,7 @@ def test_recording_does_not_depend_on_sealing(tmp_path: Path, dying_sealer: pyte
     assert lost(tape) == 0
 
 
+@pytest.mark.slow
 def test_what_waits_is_sealed_once_sealing_works_again(tmp_path: Path, dying_sealer: pytest.MonkeyPatch) -> None:
     """Within the session, without its end."""
     logged: list[str] = []
@@ -306,6 +312,7 @@ def test_a_recorder_killed_over_unsealed_journals_is_gone_on_with(
     assert lost(killed) == 1
 
 
+@pytest.mark.slow
 def test_sealing_that_refuses_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No room for tables: an answer, and not a death."""
     monkeypatch.setattr("recordings.sealing_queue.PAUSE_S", 0.05)

@@ -105,6 +105,7 @@ def test_torn_files_are_compiled_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert run() == "5"
 
 
+@pytest.mark.slow
 def test_code_without_a_place_is_compiled_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where somebody asks for it all the same."""
     monkeypatch.setenv("TICKDECK_KERNELS", "/proc/nowhere")
