@@ -118,6 +118,14 @@ def test_ids_that_begin_again_are_new_until_they_are_told_again(seconds: int) ->
     assert [(event.kind, event.cause) for event in heard.events] == [(EventKind.NOTICE, "renumbered")]
 
 
+def test_a_clock_that_is_set_within_an_aggregate_is_no_new_numbering() -> None:
+    heard = Heard()
+    heard.trade(10)
+    assert not heard.take(heard.session.stream("btcusdt@aggTrade", aggregate(1, 10, 11, T=MS + 9000)))
+    assert heard.trade(11, MS + 9000)
+    assert heard.events == []
+
+
 def test_a_clock_of_the_venue_that_goes_back_repeats_nothing() -> None:
     heard = Heard()
     assert all(heard.trade(number, MS + number) for number in range(1, 10))

@@ -330,7 +330,7 @@ class Feeds:
         stream, told = feed.stream, feed.told
         last_recv = stream.last_recv if stream is not None else 0
         messages = self._spoke(frame, feed)
-        if told.is_renumbered(first, ts_event):
+        if told.is_renumbered(last, ts_event):
             text = f"received {first}, after {told.ends[-1]} and much later: the venue counts its trades anew"
             told.forget()
             notice = self._host.event(

@@ -395,7 +395,7 @@ def _trade(frame, feed, kind, ts_recv, seq, feeds, instruments, trades, pieces, 
     newest = told[_NEWEST_AGGREGATE if is_aggregate else _NEWEST_TRADE]
     if newest < 0 or trade_id > newest + 1:
         return OTHER
-    if ts_event - told[_TOLD_TS] >= RENUMBERED_NS and (first <= told[_TOLD_END] or told[_TOLD_CEILING] != NO_CEILING):
+    if ts_event - told[_TOLD_TS] >= RENUMBERED_NS and (last <= told[_TOLD_END] or told[_TOLD_CEILING] != NO_CEILING):
         return OTHER
     is_duplicate = first <= told[_TOLD_END] and last >= told[_TOLD_START]
     if not is_duplicate:

@@ -45,9 +45,9 @@ class ToldTrades(msgspec.Struct):
     last_trade: int = -1
     last_aggregate: int = -1
 
-    def is_renumbered(self, first: int, ts: int) -> bool:
-        """Whether a trade of that id and time says that the venue counts anew."""
-        return bool(self.ends) and first <= self.ends[-1] and ts - self.ts >= RENUMBERED_NS
+    def is_renumbered(self, last: int, ts: int) -> bool:
+        """Whether trades up to that id, of that time, say that the venue counts anew."""
+        return bool(self.ends) and last <= self.ends[-1] and ts - self.ts >= RENUMBERED_NS
 
     def forget(self) -> None:
         """The venue counts anew: nothing was told under the new numbers."""
