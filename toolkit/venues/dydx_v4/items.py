@@ -16,12 +16,12 @@ import msgspec
 from toolkit.errors import ParseError
 from toolkit.protocol import excerpt
 
-__all__ = ["Finding", "ItemReader", "Raws", "raw_items", "raw_list"]
+__all__ = ["UNREADABLE", "Finding", "ItemReader", "Raws", "raw_items", "raw_list"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 #: What may go wrong with the bytes of one item.
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 Raws = dict[str, msgspec.Raw]
 
@@ -78,7 +78,7 @@ class ItemReader(Generic[T]):
                     found.append(self._odd(name, f"{value}, expected a number"))
             if self._check is not None:
                 self._check(item, found)
-        except (ParseError, *_UNREADABLE) as exc:
+        except (ParseError, *UNREADABLE) as exc:
             found.append(Finding(f"{self._what} that cannot be read: {exc} in {excerpt(bytes(raw))}", True, symbol))
             return None
         return item
@@ -120,7 +120,7 @@ def raw_list(raw: bytes | msgspec.Raw | None, what: str, found: list[Finding]) -
         return []
     try:
         return _decode_list(raw)
-    except _UNREADABLE as exc:
+    except UNREADABLE as exc:
         found.append(Finding(f"{what} that cannot be read: {exc} in {excerpt(bytes(raw))}", True))
         return []
 
@@ -131,6 +131,6 @@ def raw_items(raw: bytes | msgspec.Raw | None, what: str, found: list[Finding]) 
         return {}
     try:
         return _decode_object(raw)
-    except _UNREADABLE as exc:
+    except UNREADABLE as exc:
         found.append(Finding(f"{what} that cannot be read: {exc} in {excerpt(bytes(raw))}", True))
         return {}

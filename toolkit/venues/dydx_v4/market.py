@@ -170,7 +170,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
     # -- WebSocket frames --------------------------------------------------------------------------------------
 
     def _on_text(self, frame: Frame) -> list[Message]:
-        if self._is_over(frame):
+        if frame.conn_epoch < self._epochs.get(frame.conn_id, 0):
             text = f"a frame of making {frame.conn_epoch} of the connection, after making {self._epochs[frame.conn_id]}"
             return [self.event(frame, EventKind.NOTICE, cause="old connection", detail=text)]
         envelope = wire.decode_envelope(frame.payload)
@@ -207,23 +207,24 @@ class DydxV4MarketProtocol(DydxV4Replies):
             raise
         arrival = self._count(frame, envelope, messages)
         # Of trades a repeated one is told as that. Anything else would undo what came after it.
-        is_in_order = arrival is Arrival.NEXT or not self.role_of(frame.conn_id)
-        if is_in_order or envelope.channel == wire.CHANNEL_TRADES:
+        if arrival is Arrival.NEXT or envelope.channel == wire.CHANNEL_TRADES or not self.role_of(frame.conn_id):
             tell(frame, envelope, contents, messages)
+            if envelope.type == "subscribed" and arrival is Arrival.NEXT and self._was_outrun(frame, envelope):
+                self._on_disorder(frame, envelope, messages)
         elif arrival is Arrival.LATE:
-            self._on_disorder(frame, envelope, messages)
-        if arrival is Arrival.NEXT and self.role_of(frame.conn_id) and self._outran(frame, envelope):
             self._on_disorder(frame, envelope, messages)
         return messages
 
-    def _outran(self, frame: Frame, envelope: wire.Envelope) -> bool:
+    def _note_change(self, frame: Frame, envelope: wire.Envelope) -> None:
+        """A change came that may be older than its snapshot."""
+        key = self._numbers.key(frame, envelope.connection_id)
+        self._newest[envelope.channel, _id_of(envelope)] = (key, envelope.message_id)
+
+    def _was_outrun(self, frame: Frame, envelope: wire.Envelope) -> bool:
         """Whether a snapshot comes after changes to it: the venue subscribes us just before it sends the snapshot."""
-        name, key = (envelope.channel, _id_of(envelope)), self._numbers.key(frame, envelope.connection_id)
-        if envelope.type != "subscribed":
-            self._newest[name] = (key, envelope.message_id)
-            return False
-        before, number = self._newest.get(name, ("", 0))
-        return before == key and number > envelope.message_id
+        before, number = self._newest.get((envelope.channel, _id_of(envelope)), ("", 0))
+        is_same = before == self._numbers.key(frame, envelope.connection_id)
+        return is_same and number > envelope.message_id and bool(self.role_of(frame.conn_id))
 
     def _on_disorder(self, frame: Frame, envelope: wire.Envelope, messages: list[Message]) -> None:
         """A frame came after one that was sent later: what both change can only be read anew."""
@@ -279,12 +280,11 @@ class DydxV4MarketProtocol(DydxV4Replies):
         """Take the frame's number in; call it when the rest of the frame is understood, and before telling of it."""
         key = self._numbers.key(frame, envelope.connection_id)
         numbers = self._numbers.of(key)
-        arrival = numbers.seen(
-            envelope.message_id,
-            frame.capture_seq,
-            frame.ts_mono,
-            is_answer=envelope.type in ("subscribed", "unsubscribed"),
-        )
+        if envelope.type == "channel_data":
+            arrival = numbers.seen(envelope.message_id, frame.capture_seq, frame.ts_mono)
+        else:
+            is_answer = envelope.type != "channel_batch_data"
+            arrival = numbers.seen(envelope.message_id, frame.capture_seq, frame.ts_mono, is_answer=is_answer)
         if envelope.type == "subscribed":
             subscribed = _id_of(envelope)
             numbers.answered("subscribe", envelope.channel, subscribed)
@@ -346,9 +346,11 @@ class DydxV4MarketProtocol(DydxV4Replies):
         stream = self.streams.get(ticker, FORM_FULL)
         if columns.is_snapshot or (stream is not None and stream.is_live):
             self.heard(frame, ticker, FORM_FULL, messages)
-        elif stream is None:
-            self.streams.add(Stream(ticker, ticker, FORM_FULL, frame.conn_id))
-            self._carriers[ticker, FORM_FULL] = self._numbers.key(frame, envelope.connection_id)
+        else:
+            self._note_change(frame, envelope)
+            if stream is None:
+                self.streams.add(Stream(ticker, ticker, FORM_FULL, frame.conn_id))
+                self._carriers[ticker, FORM_FULL] = self._numbers.key(frame, envelope.connection_id)
         make = BookSnapshot if columns.is_snapshot else BookDiff
         messages.append(
             make(
@@ -387,20 +389,24 @@ class DydxV4MarketProtocol(DydxV4Replies):
         trades, found = contents
         ticker = envelope.id
         self._carriers.setdefault((ticker, "trades"), self._numbers.key(frame, envelope.connection_id))
-        is_doubtful = self._awaits_snapshot(frame, envelope, self.streams.get(ticker, "trades"))
+        stream = self.streams.get(ticker, "trades")
+        is_doubtful = stream is not None and not stream.is_live and self._awaits_snapshot(frame, envelope, stream)
         if not is_doubtful:
             self.heard(frame, ticker, "trades", messages)
         is_history = envelope.type == "subscribed"
         blocks = blocks_of(trades)
         page = self._trades.snapshot(ticker, blocks) if is_history else None
-        messages += self._trades.messages(self.venue, ticker, trades, frame, len(messages), is_history=is_history)
+        messages += self._trades.messages(
+            self.venue, ticker, trades, blocks, frame, len(messages), is_history=is_history
+        )
         if not is_history and not is_doubtful:
             self._trades.live(ticker, blocks)
         if page is not None:
             self._queue.append(rest.trades_call(ticker, page))
         elif is_history and self.streams.get(ticker, MISSED_TRADES) is not None:
             self.heard(frame, ticker, MISSED_TRADES, messages)
-        self._say(frame, found, messages, self.streams.get(ticker, "trades"))
+        if found:
+            self._say(frame, found, messages, self.streams.get(ticker, "trades"))
 
     def _read_markets(self, envelope: wire.Envelope) -> tuple[list[MarketChange], list[Finding], bool]:
         found: list[Finding] = []
@@ -424,6 +430,8 @@ class DydxV4MarketProtocol(DydxV4Replies):
         is_doubtful = self._awaits_snapshot(frame, envelope, self.streams.get("", MARKETS_STREAM))
         if not is_doubtful:
             self.heard(frame, "", MARKETS_STREAM, messages)
+        if envelope.type != "subscribed":
+            self._note_change(frame, envelope)
         if is_listing:
             self._look_for_vanished(frame, changes, messages)
         for change in changes:

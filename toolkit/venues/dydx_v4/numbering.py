@@ -135,6 +135,9 @@ class MessageNumbers:
         """A frame came with that number: how that fits what came before. Only answers may be late."""
         state = self._state
         state.seen_count += 1
+        if number - 1 == state.last and not is_answer:
+            state.last = number
+            return Arrival.NEXT
         arrival = Arrival.NEXT
         if is_answer:
             arrival = Arrival.REPEATED if number in state.answers else Arrival.NEXT

@@ -200,10 +200,11 @@ class DydxV4Replies(DydxV4Base):
         trades = TRADES.read_all(wire.decode_trades(frame.payload).trades, found)
         self._repeats.answered(tag)
         page, ticker = rest.trades_page(what)
-        messages = self._trades.messages(self.venue, ticker, trades, frame, 0, is_history=True)
+        blocks = blocks_of(trades)
+        messages = self._trades.messages(self.venue, ticker, trades, blocks, frame, 0, is_history=True)
         if page is not None:
             new_count = sum(isinstance(message, Trade) and not message.is_duplicate for message in messages)
-            following = self._trades.page(ticker, page, blocks_of(trades), new_count)
+            following = self._trades.page(ticker, page, blocks, new_count)
             if following is None and self.streams.get(ticker, MISSED_TRADES) is not None:
                 self.heard(frame, ticker, MISSED_TRADES, messages)
             if following is not None:

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any, Final
 
+import msgspec
+
 from toolkit.errors import ParseError
 from toolkit.frames import Frame
 from toolkit.messages import Message, Side, Trade
-from toolkit.venues.dydx_v4.items import Finding, ItemReader
+from toolkit.venues.dydx_v4.items import UNREADABLE, Finding, ItemReader
 from toolkit.venues.dydx_v4.memory import remember
 from toolkit.venues.dydx_v4.pages import Page
 from toolkit.venues.dydx_v4.wire import Envelope, WireTrade, decode_trades, decode_trades_batch, time_ns
@@ -55,10 +57,17 @@ def read_trades(envelope: Envelope, found: list[Finding]) -> list[WireTrade]:
     """The trades in a frame of `v4_trades`, one by one. Raises ParseError where none can be told apart."""
     if not envelope.id:
         raise ParseError("trades without the id of their market")
-    parts = decode_trades_batch(envelope.contents) if envelope.type == "channel_batch_data" else None
-    if parts is None:
-        parts = [decode_trades(envelope.contents)]
-    return [trade for part in parts for trade in TRADES.read_all(part.trades, found)]
+    if envelope.type == "channel_batch_data":
+        parts = decode_trades_batch(envelope.contents)
+        return [trade for part in parts for trade in TRADES.read_all(part.trades, found)]
+    try:
+        # Almost always all are as they should be.
+        trades = _decode_all(envelope.contents).trades
+        for trade in trades:
+            _check(trade, found)
+        return trades
+    except (ParseError, *UNREADABLE):
+        return TRADES.read_all(decode_trades(envelope.contents).trades, found)
 
 
 def _check(trade: WireTrade, found: list[Finding]) -> None:
@@ -71,6 +80,11 @@ def _check(trade: WireTrade, found: list[Finding]) -> None:
     time_ns(trade.createdAt)
 
 
+class _All(msgspec.Struct):
+    trades: list[WireTrade]
+
+
+_decode_all: Final = msgspec.json.Decoder(_All, strict=False).decode
 #: Reads trades one by one.
 TRADES: Final = ItemReader(WireTrade, "trade", _check)
 
@@ -85,7 +99,15 @@ class TradeMemory:
         self._paging: dict[str, int] = {}
 
     def messages(
-        self, venue: str, ticker: str, trades: Sequence[WireTrade], frame: Frame, sub_seq: int, *, is_history: bool
+        self,
+        venue: str,
+        ticker: str,
+        trades: Sequence[WireTrade],
+        blocks: Sequence[int],
+        frame: Frame,
+        sub_seq: int,
+        *,
+        is_history: bool,
     ) -> list[Message]:
         """
         Checked trades of one frame as messages, in the order of their execution.
@@ -94,20 +116,24 @@ class TradeMemory:
             venue: For the messages.
             ticker: Market they are of.
             trades: As the venue sent them.
+            blocks: Those that their ids say.
             frame: That brought them.
             sub_seq: Of the first message.
             is_history: Whether they answer a subscription or a REST request, and so come newest first.
         """
-        if all(_EVENT_ID.fullmatch(trade.id) for trade in trades):
+        has_blocks = len(blocks) == len(trades)
+        if has_blocks:
             trades = sorted(trades, key=_id)
         elif is_history:
             trades = trades[::-1]
         seen = self._seen.setdefault(ticker, {})
+        is_held = ticker in self._paging
         messages: list[Message] = []
         for trade in trades:
             is_duplicate = trade.id in seen
             if not is_duplicate:
-                remember(seen, trade.id, block_of(trade.id) or 0, REMEMBERED, is_held=ticker in self._paging)
+                block = int(trade.id[:8], 16) if has_blocks else block_of(trade.id) or 0
+                remember(seen, trade.id, block, REMEMBERED, is_held=is_held)
             messages.append(
                 Trade(
                     venue,
