@@ -449,6 +449,8 @@ class BinanceMarket(Model):
         symbol = data["s"]
         numbering = self.instruments[symbol].numbering
         told = self.told.setdefault((symbol, numbering), _Told())
+        # The clock was set back by more than tells a late trade from one of new numbers.
+        self.is_ambiguous |= bool(told.ids) and last <= max(told.ids) and data["T"] >= told.newest_ms + 5000
         told.newest_ms = max(told.newest_ms, data["T"])
         before = self.told.get((symbol, numbering - 1))
         # The clock was set back after the numbers began again: nothing tells these trades from old ones.
