@@ -169,6 +169,7 @@ def test_what_holds_the_place_says_it_to_every_venue() -> None:
     assert lost_frames(Moment(4, 100, 10), Moment(5, 300, 30)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("venue", PAIRS)
 def test_any_batches_of_any_venue_may_be_missing(tmp_path: Path, venue: str) -> None:
     """Connections, subscriptions and answers among them: what is left is sound, and says the same raw and normalized."""

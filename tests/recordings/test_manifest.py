@@ -87,14 +87,13 @@ def test_every_bit_of_a_manifest_counts(tmp_path: Path) -> None:
     path = tmp_path / MANIFEST_NAME
     whole = path.read_bytes()
     for place in range(len(whole)):
-        for bit in (1, 0x20, 0x80):
-            changed = bytearray(whole)
-            changed[place] ^= bit
-            path.write_bytes(changed)
-            with pytest.raises(
-                RecordingDamaged, match=r"^[^\n]* is damaged \([^\n]*\): expected the manifest of a recording$"
-            ):
-                read_manifest(tmp_path)
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(
+            RecordingDamaged, match=r"^[^\n]* is damaged \([^\n]*\): expected the manifest of a recording$"
+        ):
+            read_manifest(tmp_path)
 
 
 def test_a_reader_without_this_code_can_check_it(tmp_path: Path) -> None:
