@@ -268,7 +268,9 @@ class Recorder:
             manifest.live_digest = None  # of the session before
         manifest.flush_interval_s = self.options.flush_interval_s
         write_manifest(folder, manifest)
-        await sealer.start()
+        # It loads what it needs meanwhile; where it cannot be started it is tried again when there is something to seal.
+        with contextlib.suppress(OSError):
+            await sealer.start()
         return manifest, left
 
     def _source_factory(self, venue: VenueRequest, normalizer: Normalizer, capture: Capture) -> SourceFactory:

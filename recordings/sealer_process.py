@@ -136,8 +136,14 @@ class SealerProcess:
             except OSError as exc:  # no process, or no memory for one
                 raise SealerDied(f"the sealing process cannot be started: {exc.strerror or exc}") from None
             if line:
-                return msgspec.json.decode(line, type=answer)
-            self._process = None
+                with contextlib.suppress(msgspec.DecodeError):
+                    return msgspec.json.decode(line, type=answer)
+            process, self._process = self._process, None
+            if line:  # a library that writes to standard output, say: whatever it does, it is not to be relied on
+                if process is not None and process.returncode is None:
+                    process.kill()
+                    await process.wait()
+                raise SealerDied(f"the sealing process answered {line[:80]!r}")
             raise SealerDied(f"the sealing process ended with status {status}")
 
     async def _exchange(self, request: SealRequest) -> tuple[bytes, int]:
@@ -149,7 +155,10 @@ class SealerProcess:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             process.stdin.write(msgspec.json.encode(request) + b"\n")
             await process.stdin.drain()
-            line = await process.stdout.readline()
+            try:
+                line = await process.stdout.readline()
+            except ValueError:  # longer than any answer
+                line = b"too much\n"
         return (line, 0) if line.endswith(b"\n") else (b"", await process.wait())
 
     async def stop(self) -> None:

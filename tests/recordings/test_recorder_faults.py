@@ -330,3 +330,45 @@ def test_sealing_that_refuses_is_tried_again(tmp_path: Path, monkeypatch: pytest
     within(session(tape, refuse, logged))
     assert verify(tape).problems == []
     assert any("could not be sealed (" in line and "File exists" in line for line in logged)
+
+
+@pytest.mark.slow
+def test_a_system_that_has_no_process_to_spare_is_recorded_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the start: there is nothing to seal with, and the journal is enough."""
+    monkeypatch.setattr("recordings.sealing_queue.PAUSE_S", 0.05)
+    real = asyncio.create_subprocess_exec
+    logged: list[str] = []
+
+    async def none_left(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("recordings.sealer_process.asyncio.create_subprocess_exec", none_left)
+
+    async def go_on(recorder: Recorder, listener: Listener) -> None:
+        await go_on_without(recorder, listener)
+        monkeypatch.setattr("recordings.sealer_process.asyncio.create_subprocess_exec", real)
+        await until(lambda: recorder.status.unsealed == 0)
+
+    within(session(tmp_path / "tape", go_on, logged, rotate_s=0.3))
+    assert verify(tmp_path / "tape").problems == []
+    assert any("the sealing process cannot be started: Resource temporarily unavailable" in line for line in logged)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", ["print('hello', flush=True)", "print('x' * 1_000_000, flush=True)"])
+def test_a_sealing_process_that_babbles_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import sys\nif 'recordings.sealer_process' in sys.orig_argv: {noise}\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr("recordings.sealing_queue.PAUSE_S", 0.05)
+
+    async def quiet(recorder: Recorder, listener: Listener) -> None:
+        await until(lambda: recorder.status.sealing_failures >= 1)
+        monkeypatch.delenv("PYTHONPATH")
+        await until(lambda: recorder.status.unsealed == 0)
+
+    within(session(tmp_path / "tape", quiet, rotate_s=0.3))
+    assert verify(tmp_path / "tape").problems == []
