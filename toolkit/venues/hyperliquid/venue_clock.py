@@ -51,7 +51,10 @@ class VenueClock:
         if not self._offsets:
             return mono_ns + self._wall_offset
         count = len(self._offsets)
-        return mono_ns + sorted(self._offsets)[count - min(count, max(2, 1 + count // 4))]
+        if count < 4:
+            # Too few to outvote a wrong one: the nearest to our own clock.
+            return mono_ns + min(self._offsets, key=lambda offset: abs(offset - self._wall_offset))
+        return mono_ns + sorted(self._offsets)[-1 - count // 4]
 
     def forget(self) -> None:
         """The monotonic clock of another process begins elsewhere."""
