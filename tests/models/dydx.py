@@ -745,9 +745,9 @@ class DydxModel(Model):
         """
         Whether it can be told which of the orders of that id a fill is of.
 
-        Not where some were filled before the account was watched, nor where nobody heard the last one being placed.
+        Not where some were filled before the account was watched, nor where nobody heard one of them being placed.
         """
-        if len(lives) > 1 and not lives[-1].was_seen:
+        if len(lives) > 1 and not all(order.was_seen for order in lives):
             return False
         return not any(order.first_fill and order.first_fill <= self.watched for order in lives)
 

@@ -11,15 +11,13 @@ from tests.models.machine import Bug, replaced
 from toolkit.account_messages import OrderState
 from toolkit.errors import ParseError
 from toolkit.orders import TRANSITIONS
-from toolkit.positions import PositionBook
 from toolkit.venues.dydx_v4 import accounts_news, market, trades
 from toolkit.venues.dydx_v4.accounts import AccountStreams
-from toolkit.venues.dydx_v4.accounts_news import Account, AccountNews
+from toolkit.venues.dydx_v4.accounts_news import Account
 from toolkit.venues.dydx_v4.accounts_polls import AccountPolls
 from toolkit.venues.dydx_v4.base import DydxV4Base
 from toolkit.venues.dydx_v4.funding_polls import FundingPolls
 from toolkit.venues.dydx_v4.items import ItemReader
-from toolkit.venues.dydx_v4.market import DydxV4MarketProtocol
 from toolkit.venues.dydx_v4.numbering import Arrival, MessageNumbers
 from toolkit.venues.dydx_v4.pages import Page
 from toolkit.venues.dydx_v4.rest import funding_call
@@ -102,15 +100,6 @@ def _asks_for_a_window() -> contextlib.AbstractContextManager[None]:
     return _all(replaced(FundingPolls, "call", window), replaced(FundingPolls, "told", no_more))
 
 
-def _marks_by_settled_rates() -> contextlib.AbstractContextManager[None]:
-    def on_funding(self: PositionBook, info: Any) -> None:
-        if info.mark_price is not None:
-            for position in self._by_market.get((info.venue, info.symbol), ()):
-                position.mark_price = info.mark_price
-
-    return replaced(PositionBook, "on_funding", on_funding)
-
-
 def _takes_whatever_arrives() -> contextlib.AbstractContextManager[None]:
     seen = MessageNumbers.seen
 
@@ -127,7 +116,6 @@ BUGS = (
         "a fill between snapshot and updates leaves the position as it was",
         lambda: _all(replaced(Account, "changed", _nothing), replaced(AccountPolls, "joined", _nothing)),
     ),
-    Bug("REST undoes what the stream told later", lambda: replaced(AccountNews, "_is_behind", lambda *_: False)),
     Bug("paging ends at a row that is known", _stops_at_known_rows),
     Bug("the memory of trades forgets what came first", _forgets_what_came_first),
     Bug("orders end by the height that any connection tells", _expires_by_any_connection),
@@ -135,12 +123,7 @@ BUGS = (
     Bug("an id stands for one order for ever", lambda: replaced(accounts_news, "is_another", lambda *_: False)),
     Bug("settled rates are asked for by the last three", _asks_for_a_window),
     Bug("a poll without an answer is no event", lambda: replaced(DydxV4Base, "miss_poll", _nothing)),
-    Bug("a settled rate sets the mark", _marks_by_settled_rates),
     Bug("a frame counts however often and late it comes", _takes_whatever_arrives),
-    Bug(
-        "whatever comes after a loss makes it good",
-        lambda: replaced(DydxV4MarketProtocol, "_awaits_snapshot", lambda *_: False),
-    ),
     Bug(
         "a loss that nobody noticed yet is forgotten with its connection",
         lambda: replaced(TradeMemory, "doubt", _nothing),
