@@ -46,11 +46,11 @@ class Expectation:
         """Every frame that was ever given, in order."""
         return self.kept + (self.session.given if self.session is not None else [])
 
-    def leave(self) -> None:
+    def leave(self, *, is_killed: bool = False) -> None:
         """The session is over; what it had flushed stays, and perhaps what it had not."""
         assert self.session is not None
         session, self.session = self.session, None
-        session.leave()
+        session.leave(is_killed=is_killed)
         disk = self.disk()
         if disk is None:
             return

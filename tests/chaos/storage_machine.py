@@ -209,7 +209,7 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
         with interruption.in_force():
             self.session.give(given)
             interruption.come_to("now")
-        self.leave()
+        self.leave(is_killed=True)
         self.check()
 
     @precondition(lambda self: (self.folder / "recording.json").exists())
@@ -345,7 +345,7 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
                     raise
         session.is_doomed = session.is_doomed or interruption.has_come
         if failure is not None or interruption.is_killed:
-            self.leave()
+            self.leave(is_killed=interruption.is_killed)
         self.check()
 
     @contextlib.contextmanager

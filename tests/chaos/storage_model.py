@@ -174,9 +174,11 @@ class Session:
         write_manifest(self.folder, manifest)
         self.leave()
 
-    def leave(self) -> None:
-        """Let everything go, whatever state it is in; what is written now may be in files that are gone."""
+    def leave(self, *, is_killed: bool = False) -> None:
+        """Let everything go, whatever state it is in. Who was killed writes no more, and puts no journal back."""
         self._is_over = True
+        if self.journal is not None and is_killed:
+            self.journal.release()
         if self.journal is not None:
             with contextlib.suppress(BaseException):  # what was raised in its thread is raised again
                 self.journal.close()
