@@ -69,7 +69,9 @@ def _lines(series: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         .sort("range", descending=True, maintain_order=True)
     )
     drawn = busiest.head(LINES_MAX)["line"]
-    total = filled.group_by("bucket", maintain_order=True).agg(pl.col("net").sum()).with_columns(line=pl.lit(_SUM))
+    total = (
+        filled.group_by("bucket", maintain_order=True).agg(pl.col("net").sum().round(9)).with_columns(line=pl.lit(_SUM))
+    )
     lines = pl.concat(
         [filled.filter(pl.col("line").is_in(drawn.to_list())), total.select("line", "bucket", "net")]
     ).with_columns(((pl.col("bucket") * every + first) / 1e6).alias("ms"))

@@ -141,6 +141,7 @@ def _received_later(segment: Segment, tables: dict[str, TableFile], later_ns: in
     return msgspec.structs.replace(
         segment,
         tables=tables,
+        counts={name: count for name, count in segment.counts.items() if name != "tops"},
         checkpoint=None,
         seek_points=None,
         ts_recv_first=segment.ts_recv_first + later_ns,

@@ -124,6 +124,8 @@ def test_what_cannot_be_measured_is_said(tape: str, tmp_path: Path) -> None:
         run(tape, "--pair", "DOGE-USD")
     path = next((Path(tape) / "top").iterdir())
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(RecordingDamaged, match=r"^.*tape cannot be read: ") as caught:
+    with pytest.raises(
+        RecordingDamaged, match=r"^.*\.parquet has 300 bytes, expected [\d,]+: see `tickdeck verify`$"
+    ) as caught:
         run(tape)
     assert "\n" not in str(caught.value)

@@ -25,7 +25,7 @@ def recorded(folder: Path, machine: Machine) -> Recording:
     sealer, journal, number = Sealer(folder), JournalWriter(folder, 0), 0
     for place, frame in enumerate(machine.frames, start=1):
         journal.append(frame)
-        if place % 300 == 0:
+        if place % 100 == 0:
             number += 1
             before, journal = journal, JournalWriter(folder, number, after=journal)
             before.close()

@@ -13,8 +13,7 @@ What is peculiar about them, and where it is handled:
   above its last block. While an account's connection is lost, or before the replies that follow a snapshot have come,
   the order may have been filled without our knowing, so its end waits for them. Another connection may be ahead of the
   accounts' own, so they hear of blocks themselves; what another one says of blocks counts only if it is far ahead.
-- A subaccount that nobody has used is no error: its snapshot is empty and updates follow once it is used.
-- A parent's frames say which child they mean; each child is an account of its own in the messages.
+- A subaccount that was never used is no error. A parent's frames say which child, an account of its own, they mean.
 """
 
 from __future__ import annotations
