@@ -480,8 +480,9 @@ def _unexplained(rows: pl.DataFrame) -> pl.Series:
     """
     Whether fills do not explain the position any more: after the last statement that agrees with them, if others follow.
 
-    A statement agrees with the fills before it in the order of capture, with or without those of its own frame, or with
-    those before it by the venue's time: what comes first, the statement or the fill it rests on, is not fixed.
+    A statement agrees with the fills before it in the order of capture, with or without those of its own frame or those
+    that come before the next statement, or with those before it by the venue's time: what comes first, the statement or
+    the fill it rests on, is not fixed.
     """
     fills = rows.filter(pl.col("kind") == _FILL, pl.col("ts_event").is_not_null()).sort("ts_event", maintain_order=True)
     by_time = fills.select(
@@ -499,6 +500,13 @@ def _unexplained(rows: pl.DataFrame) -> pl.Series:
     )
     near = pl.max_horizontal(pl.col("stated").abs(), 1.0) * 1e-9
     agrees = pl.any_horizontal((each - pl.col("stated")).abs() <= near for each in positions)
+    # Or with those that come after it and before the next one: fills that were missed are asked for, and come late.
+    numbered = numbered.with_columns((pl.col("kind") == _STATEMENT).cum_sum().over(_PAIR).alias("statement"))
+    until_next = (*_PAIR, "statement")
+    ahead = (
+        (pl.col("position") - pl.col("stated").first().over(until_next)).abs() <= near.first().over(until_next)
+    ).any()
+    agrees |= ahead.over(until_next)
     is_statement = pl.col("kind") == _STATEMENT
     is_agreed = is_statement & agrees.fill_null(False)
     later = ("row", "is_agreed", "is_other")

@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from recordings.file_names import files_of, unused_serial
-from recordings.files import make_folder, sync_folder, write_atomically
+from recordings.files import make_folder, sync_folder, temporary_path, write_atomically
 from recordings.journal import journal_segments
 from recordings.leftovers import drop_sealed_journals
 from recordings.manifest import MANIFEST_NAME, Manifest, inside, read_manifest, write_manifest
@@ -86,6 +86,8 @@ def sealed_manifest(folder: Path) -> Manifest:
         RecordingError: It was not sealed to its end.
     """
     finish_rewrite(folder)
+    # Who was interrupted before a new manifest was in force has left nothing but this.
+    temporary_path(folder / MANIFEST_NAME).unlink(missing_ok=True)
     manifest = read_manifest(folder)
     # What was left over is told by its number, which changes with those of the segments.
     drop_sealed_journals(folder, manifest)

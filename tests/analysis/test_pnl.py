@@ -151,6 +151,16 @@ def test_a_fill_that_comes_late_explains_what_went_before(tmp_path: Path) -> Non
     assert (found["net"], found["position_end"]) == (5.0, 5.0)
 
 
+def test_a_statement_without_a_time_may_be_ahead_of_its_fills(tmp_path: Path) -> None:
+    """The venue states the position when the connection is back; the fills that made it are asked for, and come after."""
+    found = row(
+        tmp_path / "tape",
+        positions=[position(0, -3.0, 100.0, 90.0), position(4, 0.0)],
+        fills=[fill(5, "buy", 2.0, 110.0), fill(6, "buy", 1.0, 110.0)],
+    )
+    assert (found["net"], found["position_end"]) == (-60.0, 0.0)
+
+
 # -- fees ------------------------------------------------------------------------------------------------------------------
 
 

@@ -361,6 +361,18 @@ def test_sealing_that_failed_leaves_nothing_and_can_be_done_again(tmp_path: Path
     assert verify(folder).problems == []
 
 
+@pytest.mark.parametrize("name", REWRITES)
+def test_a_rewrite_clears_up_a_manifest_that_was_never_in_force(name: str, tmp_path: Path) -> None:
+    """A recorder was killed while it wrote the first manifest of a session: nothing of it was recorded."""
+    folder = tmp_path / "tape"
+    session(folder, 1)
+    (folder / ".recording.json.tmp").write_bytes(b'{"format": "tickdeck-rec')
+    assert needs_recovery(folder)
+    REWRITES[name](folder)
+    assert not needs_recovery(folder)
+    assert verify(folder).problems == []
+
+
 def test_an_import_can_be_compacted_and_recovered(tmp_path: Path) -> None:
     """It has no journal, no checkpoint to go on from, and no end of a session."""
     folder = tmp_path / "tape"
