@@ -6,15 +6,17 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from recordings.manifest import read_manifest, write_manifest
 from recordings.recording import Recording
+from tests.analysis.tapes import make_recording
 from tests.cli.terminal import only_error, run
 from tests.manifests import change_fields
-from tests.tapes import mixed_tape
+from tests.tapes import TS, mixed_tape
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,24 @@ def test_json_says_the_same_for_programs(tape: Recording) -> None:
     assert values["messages"] == sum(segment.message_count for segment in tape.manifest.segments)
     assert {"raw", "book", "bbo", "trades", "funding", "events", "top"} == set(values["tables"])
     assert values["tables"]["raw"]["rows"] == 240
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"kind": "stale", "stream": "full", "cause": "sequence", "ts_start": TS},  # and never came back
+        {"kind": "lost", "stream": "", "cause": "crash", "ts_start": TS, "ts_end": TS + 5},
+        {"kind": "gap", "stream": "full", "cause": "silence", "ts_start": TS, "ts_end": TS + 5},
+        {"kind": "stale", "stream": "full", "cause": "stop", "ts_start": TS},  # as was meant
+    ],
+    ids=["stale", "lost", "gap", "stop"],
+)
+def test_it_counts_the_gaps_that_the_command_of_that_name_lists(tmp_path: Path, event: dict[str, Any]) -> None:
+    make_recording(tmp_path / "tape", {"events": [{"ts_recv": TS + 5} | event]})
+    listed = len(json.loads(run("gaps", tmp_path / "tape", "--json").stdout))
+    assert json.loads(run("info", tmp_path / "tape", "--json").stdout)["gaps"] == listed
+    said = [line.split() for line in run("info", tmp_path / "tape").stdout.splitlines()]
+    assert (["gaps", str(listed)] in said) is bool(listed)
 
 
 def newer(folder: Path) -> None:

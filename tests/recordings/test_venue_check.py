@@ -34,6 +34,24 @@ def binance(venue: str, *kinds: str) -> bytes:
     return b"".join(collector_line(frame.ts_recv, frame.payload) for frame in tape.frames)
 
 
+SPOT_QUOTES = b"".join(
+    collector_line(
+        TS + n,
+        b'{"stream":"btcusdt@bookTicker","data":{"u":%d,"s":"BTCUSDT","b":"10.0","B":"1.0","a":"11.0","A":"1.0"}}' % n,
+    )
+    for n in range(1, 30)
+)
+#: As the venue sends them: with what kind of trade it is, and without the `M` of spot.
+USDM_TRADES = b"".join(
+    collector_line(
+        TS + n,
+        b'{"stream":"btcusdt@trade","data":{"e":"trade","E":%d,"T":%d,"s":"BTCUSDT","t":%d,"p":"10.0","q":"1",'
+        b'"X":"MARKET","m":true}}' % (MS, MS, n),
+    )
+    for n in range(1, 30)
+)
+
+
 @pytest.mark.parametrize(
     ("named", "content", "meant"),
     [
@@ -44,6 +62,8 @@ def binance(venue: str, *kinds: str) -> bytes:
         ("binance-spot", binance("binance-usdm", "diff", "quote"), "binance-usdm"),
         ("binance-spot", binance("binance-usdm", "quote"), "binance-usdm"),
         ("binance-usdm", binance("binance-spot", "diff"), "binance-spot"),
+        ("binance-usdm", SPOT_QUOTES, "binance-spot"),
+        ("binance-spot", USDM_TRADES, "binance-usdm"),
         ("binance-coinm", binance("binance-spot", "trade"), "binance-spot"),
         ("binance-coinm", binance("binance-usdm", "diff", "quote", "trade"), "binance-usdm"),
         ("binance-usdm", binance("binance-usdm", "diff").replace(b"BTCUSDT", b"BTCUSD_PERP"), "binance-coinm"),

@@ -35,9 +35,15 @@ def info(recording: Path, as_json: bool) -> None:
 
 
 def summary(folder: Path, manifest: Manifest) -> dict[str, Any]:
-    """What a manifest says, in the order people ask for it."""
+    """What a manifest says, and how many gaps there are, in the order people ask for it."""
+    from recordings.gaps import find_gaps
     from recordings.journal import journal_segments
 
+    gaps: int | None
+    try:
+        gaps = find_gaps(folder).height
+    except RecordingError:
+        gaps = None  # not known
     tables: dict[str, dict[str, int]] = {}
     for segment in manifest.segments:
         for name, file in segment.tables.items():
@@ -60,6 +66,7 @@ def summary(folder: Path, manifest: Manifest) -> dict[str, Any]:
         "frames": sum(segment.frame_count for segment in manifest.segments),
         "messages": sum(segment.message_count for segment in manifest.segments),
         "segments": len(manifest.segments),
+        "gaps": gaps,
         "counts": manifest.counts,
         "imprecise_values": sum(segment.imprecise_values for segment in manifest.segments),
         "tables": tables,
@@ -105,11 +112,12 @@ def write_summary(values: dict[str, Any], as_json: bool) -> None:
     ]
     for name, table in values["tables"].items():
         lines.append((f"  {name}", f"{table['rows']:,} rows, {table['bytes']:,} bytes"))
+    if values["gaps"]:
+        lines.append(("gaps", f"{values['gaps']:,}"))
     counts = values["counts"]
     for name, text in (
         ("trades_history", "trades that are history"),
         ("trades_duplicate", "trades seen before"),
-        ("event_gap", "gaps"),
         ("event_disconnected", "connections lost or closed"),
         ("event_parse_error", "frames that could not be parsed"),
         ("event_quarantined", "coins left out"),

@@ -18,6 +18,8 @@ from toolkit.venues.binance.products import COINM, SPOT, USDM
 __all__ = ["venue_of"]
 
 _COINM_SYMBOL: Final = re.compile(r"[A-Z0-9]+USD_(PERP|\d{6})")
+#: Fields of a quote of spot; those of futures name their event.
+_SPOT_QUOTE: Final = frozenset({"u", "s", "b", "B", "a", "A"})
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -44,6 +46,10 @@ def _is_futures(data: dict[str, Any]) -> bool | None:
     if event == "depthUpdate" and "U" in data:
         return "pu" in data
     if event in ("trade", "aggTrade") and "M" in data:
+        return False
+    if event == "trade" and "X" in data:  # how it came about, which only futures say
+        return True
+    if event is None and data.keys() == _SPOT_QUOTE:
         return False
     if event in ("markPriceUpdate", "forceOrder") or (event == "bookTicker" and "T" in data):
         return True
