@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from recordings.files import make_folder, sync_folder, sync_handle, temporary_path
 from recordings.frame_batches import STREAM_BEGIN, STREAM_END, batch_checksum, batch_message, frames_to_batch
+from recordings.manifest import read_manifest
 from recordings.setting_aside import move_aside
 from recordings.steps import step
 from toolkit.errors import BackpressureError, RecordingError
@@ -98,6 +99,7 @@ class JournalWriter:
         on_notice: NoticeCallback = _nothing,
     ) -> None:
         self._folder = folder
+        self._segment = segment
         self._on_written = on_written
         self._on_notice = on_notice
         self.path = journal_path(folder, segment)
@@ -368,6 +370,20 @@ class JournalWriter:
             return False
         return (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)
 
+    def _is_sealed(self) -> bool:
+        """
+        Whether a journal that is gone went because its segment is sealed: the manifest in force names it then.
+
+        Another process removes it, and this one hears of that later.
+        """
+        if not self._is_finished:
+            return False
+        try:
+            segments = read_manifest(self._folder).segments
+        except (OSError, RecordingError):
+            return False
+        return any(segment.number == self._segment for segment in segments)
+
     def _keep_in_place(self, *, is_last: bool = False) -> None:
         """
         Write the file again under its name, unless it is there.
@@ -376,7 +392,7 @@ class JournalWriter:
         """
         try:
             with self._place_lock:
-                if self._handle >= 0 and not self._is_in_place():
+                if self._handle >= 0 and not self._is_in_place() and not self._is_sealed():
                     self._restore()
                 self._restoring_failed = ""
         except (OSError, RecordingError) as exc:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from recordings.journal import JournalReader, JournalWriter, journal_path
+from recordings.manifest import Segment, read_manifest, write_manifest
+from tests.hand_recorder import HandRecorder
 from tests.tapes import TS
 from toolkit.errors import RecordingError
 from toolkit.frames import WS_IN, Frame
@@ -452,3 +454,25 @@ def test_a_disk_that_fails_to_sync_is_an_error(tmp_path: Path, monkeypatch: pyte
         writer.settle()
     with pytest.raises(OSError, match="Input/output error"):
         writer.close()
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_a_finished_journal_that_is_gone_is_written_again_unless_its_segment_is_sealed(
+    tmp_path: Path, is_sealed: bool
+) -> None:
+    """The process that seals removes it, and the recorder hears of that later: it was nobody else."""
+    notices: list[str] = []
+    recorder = HandRecorder(tmp_path / "tape")
+    recorder.journal.drain()
+    recorder.journal.finish()
+    writer = JournalWriter(tmp_path / "tape", 1, on_notice=notices.append)
+    write(writer, 0, 1, 2)
+    writer.finish()
+    manifest = read_manifest(tmp_path / "tape")
+    manifest.segments += [Segment(number, 0, 0, 2, TS, TS + 2, "", "", {}, {}, 0) for number in range(1 + is_sealed)]
+    write_manifest(tmp_path / "tape", manifest)
+    writer.path.unlink()
+    writer.look()
+    assert writer.path.exists() is not is_sealed
+    assert (notices == []) is is_sealed
+    writer.release()
