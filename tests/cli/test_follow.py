@@ -116,7 +116,7 @@ def test_a_follower_sees_the_whole_recording_though_its_recorder_is_killed_and_c
     assert not (folder / "tee.json").exists()
     assert verify(folder).problems == []
     assert "".join(lines) == spawn("replay", folder, "--fidelity", "raw", "--print").stdout
-    assert len(read_manifest(folder).segments) > 2
+    assert len(read_manifest(folder).segments) > 1
 
 
 @pytest.mark.parametrize("instant", ["journal-batch-made:15", "journal-batch-written:15"])
