@@ -104,11 +104,17 @@ async def record(folder: Path, venue_name: str, seed: int) -> Session:
                 else:
                     venue.drop_connections()
             await until(lambda: blocks.market.number > start + 330)
-            setattr(venue.venue, "advance", lambda now_ns: 0)  # noqa: B010
-            # What is under way arrives; the tests show what differs where it does not.
+
+            def has_stopped() -> bool:
+                """Stop the venue at an instant when all that it has booked is known: a match may wait for its block."""
+                known = {key: held for key, held in _books(blocks, venue.accounts).items() if held}
+                if _positions(user) != known:
+                    return False
+                setattr(venue.venue, "advance", lambda now_ns: 0)  # noqa: B010
+                return True
+
+            await until(has_stopped)
             books = _books(blocks, venue.accounts)
-            with contextlib.suppress(TimeoutError):
-                await until(lambda: _positions(user) == {key: held for key, held in books.items() if held})
             await asyncio.sleep(0.5)  # frames that are in the sockets' buffers
             recorder.stop()
         return Session(folder / "whole", folder / "crashed", books, _ledger(blocks, venue.accounts))
