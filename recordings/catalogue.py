@@ -1,4 +1,4 @@
-"""What recordings there are in a folder, from their manifests alone."""
+"""What recordings there are in a folder: what their manifests say, and the gaps that they have."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from recordings.gaps import find_gaps
 from recordings.journal import journal_segments
 from recordings.manifest import MANIFEST_NAME, read_manifest
 from toolkit.errors import RecordingError
@@ -39,7 +40,8 @@ def catalogue(folder: Path) -> pl.DataFrame:
 
     Returns:
         `recording` (path below `folder`), `status`, `origin`, `venues`, `pairs` (String), `first`, `last` (Datetime ns,
-        UTC), `frames`, `messages`, `gaps`, `segments`, `bytes` (Int64) and `problem` (String, null if it can be read).
+        UTC), `frames`, `messages`, `gaps` (null if they cannot be read), `segments`, `bytes` (Int64) and `problem`
+        (String, null if there is none).
 
     Raises:
         RecordingError: There is no such folder.
@@ -57,11 +59,16 @@ def _row(path: Path, base: Path) -> dict[str, Any]:
         manifest = read_manifest(path)
     except RecordingError as exc:
         return {"recording": name, "problem": os.fsencode(str(exc)).decode("utf-8", "backslashreplace")}
+    problem, gaps = None, None
+    try:
+        gaps = find_gaps(path).height
+    except RecordingError as exc:  # what the manifest says is worth reading all the same
+        problem = os.fsencode(str(exc)).decode("utf-8", "backslashreplace")
     segments = manifest.segments
     pairs = sorted(set(manifest.symbols.values()))
     more = f" and {len(pairs) - _PAIRS_SHOWN} more" if len(pairs) > _PAIRS_SHOWN else ""
-    counts = manifest.counts
-    journals = journal_segments(path)
+    if problem is None and (journals := journal_segments(path)):
+        problem = f"{len(journals)} journals are not sealed"
     return {
         "recording": name,
         "status": manifest.status,
@@ -72,8 +79,8 @@ def _row(path: Path, base: Path) -> dict[str, Any]:
         "last": max((segment.ts_recv_last for segment in segments), default=None),
         "frames": sum(segment.frame_count for segment in segments),
         "messages": sum(segment.message_count for segment in segments),
-        "gaps": counts.get("event_gap", 0) + counts.get("event_lost", 0),
+        "gaps": gaps,
         "segments": len(segments),
         "bytes": sum(file.bytes for segment in segments for file in segment.tables.values()),
-        "problem": f"{len(journals)} journals are not sealed" if journals else None,
+        "problem": problem,
     }

@@ -61,6 +61,27 @@ def test_it_counts_the_gaps_that_the_command_of_that_name_lists(tmp_path: Path, 
     assert json.loads(run("info", tmp_path / "tape", "--json").stdout)["gaps"] == listed
     said = [line.split() for line in run("info", tmp_path / "tape").stdout.splitlines()]
     assert (["gaps", str(listed)] in said) is bool(listed)
+    assert json.loads(run("ls", tmp_path, "--json").stdout)[0]["gaps"] == listed
+
+
+def test_events_that_cannot_be_trusted_are_said_beside_what_the_manifest_says(tape: Recording, tmp_path: Path) -> None:
+    folder = tmp_path / "tape"
+    shutil.copytree(tape.path, folder)
+    path = folder / "events" / "000001.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    told = run("info", folder)
+    assert told.exit_code == 1
+    assert "events/000001.parquet" in told.stderr
+    assert told.stderr.count("\n") == 1
+    assert ["gaps", "not", "known"] in [line.split() for line in told.stdout.splitlines()]
+    values = json.loads(run("info", folder, "--json").stdout)
+    assert values["gaps"] is None
+    assert "events/000001.parquet" in values["problem"]
+    (row,) = json.loads(run("ls", tmp_path, "--json").stdout)
+    assert row["gaps"] is None
+    assert "events/000001.parquet" in row["problem"]
 
 
 def newer(folder: Path) -> None:
@@ -114,12 +135,12 @@ def test_a_recording_that_cannot_be_read_is_one_line_for_every_command(
     folder = Path(shutil.copytree(tape.path, tmp_path / "tape"))
     damage(folder)
     done = run(*command, folder)
-    if damage in (half, missing) and command in (("info",), ("verify",)):
-        # The first reads the manifest alone; for the second, damaged files are a result.
-        assert done.exit_code == (0 if command == ("info",) else 1)
+    if damage in (half, missing) and command == ("verify",):
+        assert done.exit_code == 1  # damaged files are a result
         return
-    if damage is outside and command == ("info",):
-        assert done.exit_code == 0
+    if damage in (half, missing, outside) and command == ("info",):
+        assert SAID[damage] in done.stderr  # beside what the manifest says
+        assert done.exit_code == 1
         return
     if command == ("analyze", "spreads") and damage in (half, missing, outside):
         return  # it reads other tables, and has tests of its own

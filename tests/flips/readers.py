@@ -134,6 +134,8 @@ def _info(folder: Path) -> object:
     from toolkit.cli.info import summary
 
     found = summary(folder, Recording.open(folder).manifest)
+    if "problem" in found:  # the command ends with it
+        return REFUSED
     return {name: value for name, value in found.items() if name != "recording"}
 
 

@@ -29,21 +29,28 @@ def info(recording: Path, as_json: bool) -> None:
     values = summary(recording, opened.manifest)
     try:
         values["remarks"] = remarks(opened)
-    except RecordingError as exc:  # what the manifest says is worth reading all the same
-        values["remarks"] = [str(exc)]
+    except RecordingError as exc:
+        values["problem"] = str(exc)
     write_summary(values, as_json)
+    if "problem" in values:  # what the manifest says is worth reading all the same
+        raise RecordingError(values["problem"])
 
 
 def summary(folder: Path, manifest: Manifest) -> dict[str, Any]:
-    """What a manifest says, and how many gaps there are, in the order people ask for it."""
+    """
+    What a manifest says, and how many gaps there are, in the order people ask for it.
+
+    Returns:
+        What `tickdeck info --json` prints: `gaps` is null, and `problem` says why, where the events cannot be trusted.
+    """
     from recordings.gaps import find_gaps
     from recordings.journal import journal_segments
 
-    gaps: int | None
+    gaps, problem = None, None
     try:
         gaps = find_gaps(folder).height
-    except RecordingError:
-        gaps = None  # not known
+    except RecordingError as exc:
+        problem = str(exc)
     tables: dict[str, dict[str, int]] = {}
     for segment in manifest.segments:
         for name, file in segment.tables.items():
@@ -86,6 +93,8 @@ def summary(folder: Path, manifest: Manifest) -> dict[str, Any]:
     journals = journal_segments(folder)
     if journals:
         result["unsealed_journals"] = len(journals)
+    if problem is not None:
+        result["problem"] = problem
     return result
 
 
@@ -112,7 +121,9 @@ def write_summary(values: dict[str, Any], as_json: bool) -> None:
     ]
     for name, table in values["tables"].items():
         lines.append((f"  {name}", f"{table['rows']:,} rows, {table['bytes']:,} bytes"))
-    if values["gaps"]:
+    if values["gaps"] is None:
+        lines.append(("gaps", "not known"))
+    elif values["gaps"]:
         lines.append(("gaps", f"{values['gaps']:,}"))
     counts = values["counts"]
     for name, text in (
