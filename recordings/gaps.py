@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +11,10 @@ import polars as pl
 from recordings.clock_steps import ClockStep, clock_steps, elapsed_ns
 from recordings.recording import Recording
 from recordings.scanning import scan_table
+from recordings.selecting import select
 from toolkit.clock import NS_PER_S
-from toolkit.errors import RecordingDamaged, SymbolError
+from toolkit.errors import RecordingDamaged
+from toolkit.keys import PairName
 from toolkit.messages import EventKind
 
 __all__ = ["GAP_SCHEMA", "find_gaps", "gaps_of"]
@@ -40,7 +42,12 @@ _KINDS: Final = (EventKind.GAP.value, EventKind.LOST.value, EventKind.STALE.valu
 _STATED: Final = (*_MEANT, "crash", "")
 
 
-def find_gaps(recording: Recording | str | Path, trading_pairs: Sequence[str] = ()) -> pl.DataFrame:
+def find_gaps(
+    recording: Recording | str | Path,
+    trading_pairs: Collection[PairName] | PairName = (),
+    *,
+    venues: Collection[str] | str = (),
+) -> pl.DataFrame:
     """
     Every gap, in order of its start.
 
@@ -50,7 +57,8 @@ def find_gaps(recording: Recording | str | Path, trading_pairs: Sequence[str] = 
 
     Args:
         recording: An open recording, or its folder.
-        trading_pairs: Only these; those of whole connections come along. Empty: all.
+        trading_pairs: Only these, by name or key, or symbols; those of whole connections come along. Empty: all.
+        venues: Only of these. Empty: all.
 
     Returns:
         `venue`, `symbol`, `trading_pair`, `stream`, `kind` (`gap`, `lost`; `stale` or `session_end` where it did not
@@ -60,21 +68,20 @@ def find_gaps(recording: Recording | str | Path, trading_pairs: Sequence[str] = 
 
     Raises:
         RecordingError: It is no readable recording.
+        ConfigError: A venue that it is not of.
         SymbolError: A pair that is not in it.
     """
     opened = recording if isinstance(recording, Recording) else Recording.open(recording)
-    for pair in trading_pairs:
-        if pair not in opened.trading_pairs:
-            known = ", ".join(opened.trading_pairs)
-            raise SymbolError(f"{pair!r} is not in {opened.path}, expected one of {known}")
+    selection = select([opened.manifest], str(opened.path), trading_pairs=trading_pairs or None, venues=venues or None)
     try:
         events = scan_table(opened, "events").filter(pl.col("kind").is_in(_KINDS)).collect()
         steps = clock_steps(opened)
     except (pl.exceptions.PolarsError, OSError) as exc:
         text = str(exc).partition("\n")[0]
         raise RecordingDamaged(f"{opened.path}: its events cannot be read ({text}): see `tickdeck verify`") from None
-    if trading_pairs:
-        events = events.filter(pl.col("trading_pair").is_in([*trading_pairs, ""]))
+    if selection is not None:
+        takes = [selection.takes(*key) for key in events.select("venue", "symbol").iter_rows()]
+        events = events.filter(pl.Series(takes, dtype=pl.Boolean))
     return gaps_of(events, steps)
 
 

@@ -22,8 +22,10 @@ from recordings.checking import check_files, missing, open_checked
 from recordings.manifest import Manifest, Segment, inside, read_manifest
 from recordings.rows import book_messages, flat_messages, frames, split_complete
 from recordings.schema import MESSAGE_TABLES, RAW_TABLE, TABLES
+from recordings.selecting import Selection, keys_of, select
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import Frame
+from toolkit.keys import PairKey, PairName
 from toolkit.messages import FORM_FULL, Message
 
 __all__ = ["Recording", "reading", "row_groups_by_symbol"]
@@ -72,8 +74,13 @@ class Recording:
 
     @property
     def trading_pairs(self) -> list[str]:
-        """Every trading pair in it, in alphabetical order."""
-        return sorted(set(self.manifest.symbols.values()))
+        """The trading pair of every instrument in it, in alphabetical order; one that two venues have is there twice."""
+        return sorted(key.trading_pair for key in keys_of([self.manifest]))
+
+    @property
+    def keys(self) -> list[PairKey]:
+        """Venue and trading pair of every instrument in it, sorted."""
+        return sorted(keys_of([self.manifest]))
 
     def files(self, table: str, *, check: bool = True) -> list[Path]:
         """
@@ -137,7 +144,9 @@ class Recording:
         segments: Sequence[Segment] | None = None,
         *,
         tables: Collection[str] = MESSAGE_TABLES,
-        trading_pairs: Collection[str] | None = None,
+        trading_pairs: Collection[PairName] | PairName | None = None,
+        venues: Collection[str] | str | None = None,
+        selection: Selection | None = None,
         batch_rows: int | None = None,
         first_seq: int = 0,
         reader: Executor | None = None,
@@ -148,22 +157,21 @@ class Recording:
         Args:
             segments: Which; None for all.
             tables: Which kinds of messages.
-            trading_pairs: Which pairs; None for all. Events of a whole connection always come along.
+            trading_pairs: Which pairs, by name or key, or symbols; None for all. Events of whole connections come along.
+            venues: Of which venues; None for all.
+            selection: Both, found out already (`recordings.selecting`).
             batch_rows: Rows held per table and symbol; None to choose by the number of symbols. Any number gives the
                 same messages.
             first_seq: Frame whose messages are the first.
             reader: What decodes ahead; None for a thread of its own. Several recordings had better share one: each
                 thread holds memory of its own.
         """
-        symbols = None
-        if trading_pairs is not None:
-            wanted = set(trading_pairs)
-            symbols = {name.partition("/")[2] for name, pair in self.manifest.symbols.items() if pair in wanted}
-            symbols.add("")
+        if selection is None:
+            selection = select([self.manifest], str(self.path), trading_pairs=trading_pairs, venues=venues)
         with nullcontext(reader) if reader is not None else ThreadPoolExecutor(1) as decoder:
             for segment in self.manifest.segments if segments is None else segments:
                 if segment.capture_seq_last >= first_seq:
-                    yield from self._segment_messages(segment, tables, symbols, batch_rows, first_seq, decoder)
+                    yield from self._segment_messages(segment, tables, selection, batch_rows, first_seq, decoder)
                     # What was decoded is free again, but the thread that did it keeps it for itself until it is told.
                     decoder.submit(pa.default_memory_pool().release_unused)
 
@@ -171,7 +179,7 @@ class Recording:
         self,
         segment: Segment,
         tables: Collection[str],
-        symbols: Collection[str] | None,
+        selection: Selection | None,
         batch_rows: int | None,
         first_seq: int,
         reader: Executor,
@@ -181,7 +189,7 @@ class Recording:
             file = segment.tables.get(table)
             if file is not None and table in tables:
                 path = inside(self.path, file.path)
-                runs += _runs(path, open_checked(self.path, file), table, symbols, first_seq)
+                runs += _runs(path, open_checked(self.path, file), table, selection, first_seq)
         if not runs:
             return
         rows = batch_rows or min(BATCH_ROWS, max(BATCH_ROWS_MIN, BATCH_ROWS_TOTAL // len(runs)))
@@ -319,15 +327,15 @@ def _by_symbol(path: Path, metadata: Any) -> dict[tuple[str, str], list[int]]:
     return places
 
 
-def _runs(path: Path, source: pa.NativeFile, table: str, symbols: Collection[str] | None, first_seq: int) -> list[_Run]:
+def _runs(path: Path, source: pa.NativeFile, table: str, selection: Selection | None, first_seq: int) -> list[_Run]:
     """One run per symbol and venue of a file, of those that have rows from frame `first_seq` on."""
     with reading(path):
         metadata = pq.read_metadata(source)
         there = metadata.schema.to_arrow_schema().names
     words = [name for name in _DICTIONARY_COLUMNS[table] if name in there]
     runs = []
-    for (symbol, _), groups in _by_symbol(path, metadata).items():
-        if symbols is None or symbol in symbols:
+    for (symbol, venue), groups in _by_symbol(path, metadata).items():
+        if selection is None or selection.takes(venue, symbol):
             with reading(path):
                 left = _groups_from(metadata, groups, first_seq)
             if left:

@@ -18,11 +18,14 @@ from recordings.following import PATIENCE_S, Follower
 from recordings.manifest import Manifest, TableFile
 from recordings.normalize import Normalizer
 from recordings.schema import MESSAGE_TABLES, TABLE_OF
+from recordings.selecting import Wish, keys_of, select, wanted_keys
 from replay.clock import ReplayClock
 from replay.recorded import RecordedDataSource
+from replay.seeking import books_of
 from toolkit.clock import Clock, SystemClock
 from toolkit.errors import ConfigError, RecordingDamaged, SymbolError
 from toolkit.frames import Frame
+from toolkit.keys import PairName, split
 from toolkit.messages import Message
 from toolkit.times import Instant, instant_ns
 from toolkit.tracker import TrackerState
@@ -49,7 +52,9 @@ class FollowDataSource(RecordedDataSource):
         recording: Its folder, on this machine or mounted.
         start_ns: Begin before the first frame of that time or later, with the books as they are then; the present time
             for the live feed alone, None for the whole recording.
-        trading_pairs: Pairs to keep; None for all. Events of whole connections always come along.
+        trading_pairs: Pairs to keep, or symbols as the venue spells them, or keys (`PairKey`) of a pair at one venue; None
+            for all. Events of whole connections come along.
+        venues: Venues to keep; None for all.
         channels: Kinds of messages to keep, as the tables of a recording are called; None for all. Events always come along.
         with_digest: Keep the digest chain; at the end of all of a recording it is the recording's.
         tee_url: Where the recorder is reached; None to look in the folder.
@@ -68,7 +73,8 @@ class FollowDataSource(RecordedDataSource):
         recording: str | Path,
         *,
         start_ns: Instant | None = None,
-        trading_pairs: Collection[str] | None = None,
+        trading_pairs: Collection[PairName] | PairName | None = None,
+        venues: Collection[str] | str | None = None,
         channels: Collection[str] | None = None,
         with_digest: bool = False,
         tee_url: str | None = None,
@@ -80,11 +86,11 @@ class FollowDataSource(RecordedDataSource):
         for channel in channels or ():
             if channel not in MESSAGE_TABLES:
                 raise ConfigError(f"unknown channel {channel!r}, expected one of {', '.join(MESSAGE_TABLES)}")
+        if trading_pairs is not None and not trading_pairs:
+            raise SymbolError("no pair was named, expected at least one; leave trading_pairs out for all")
         self._folder = Path(recording)
         self._start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
-        self._pairs = (
-            None if trading_pairs is None else {trading_pairs} if isinstance(trading_pairs, str) else {*trading_pairs}
-        )
+        self._wish = Wish.of(trading_pairs, venues)
         self._channels = None if channels is None else {*channels, "events"}
         self._tee_url = tee_url
         self._patience_s = patience_s
@@ -119,21 +125,24 @@ class FollowDataSource(RecordedDataSource):
         """
         Open the recording, wait for its first frame, and take the state at the last checkpoint before the time to begin at.
 
-        Raises RecordingError, and SymbolError for a pair that a finished recording does not have.
+        Raises RecordingError, ConfigError for a venue that it is not of, and SymbolError for a pair that a finished
+        recording does not have.
         """
         recording = self.follower.recording
         manifest = recording.manifest
         normalizer = self._normalizer = Normalizer.for_sources(manifest.sources)
-        if manifest.status != "running":
-            for pair in sorted((self._pairs or set()) - set(manifest.symbols.values())):
-                known = ", ".join(sorted(set(manifest.symbols.values())))
-                raise SymbolError(f"{pair!r} is not in {self._folder}, expected one of {known}")
+        if self._wish is not None:
+            self._wish.check_venues([manifest], str(self._folder))
+            if manifest.status != "running":
+                names = self._wish.each or None
+                select([manifest], str(self._folder), trading_pairs=names, venues=self._wish.venues)
+        self.tracker.announce(wanted_keys(manifest, self._wish))
         if self._start_ns is None:
             self.clock.now_ns = await self._first_ns(manifest)
             return
         self.clock.now_ns = self._start_ns
         # What some channels alone make of a book is in no checkpoint, nor is the digest of some messages alone.
-        if self._channels is not None or (self._pairs is not None and self.chain is not None):
+        if self._channels is not None or (self._wish is not None and self.chain is not None):
             return
         for next_seq, file in _checkpoints_before(manifest, self._start_ns):
             try:
@@ -244,42 +253,48 @@ class FollowDataSource(RecordedDataSource):
     # -- what is wanted ----------------------------------------------------------------------------------------
 
     def _wanted(self, messages: list[Message]) -> list[Message]:
-        pairs, channels = self._pairs, self._channels
-        if pairs is not None:
-            messages = [each for each in messages if not each.trading_pair or each.trading_pair in pairs]
+        wish, channels = self._wish, self._channels
+        if wish is not None:
+            messages = [each for each in messages if wish.takes(each.venue, each.symbol, each.trading_pair)]
         if channels is not None:
             messages = [each for each in messages if TABLE_OF[type(each)] in channels]
         return messages
 
     def _of_pairs(self, state: TrackerState) -> TrackerState:
-        pairs = self._pairs
-        if pairs is None:
+        if self._wish is None:
             return state
-        return TrackerState(
-            [each for each in state.pairs if each.trading_pair in pairs],
-            [each for each in state.funding if each.trading_pair in pairs],
-            [each for each in state.instruments if each.trading_pair in pairs],
-        )
+        # A state knows books by their pairs alone; which symbol each has, the manifest says.
+        keys = wanted_keys(self.follower.recording.manifest, self._wish)
+        return books_of(state, keys)
 
     def _check_pairs(self) -> None:
         """Once the venues' listings have been read: a pair that none of them has would be waited for in vain."""
         normalizer = self._normalizer
-        if self._is_checked or self._pairs is None or normalizer is None:
+        wish = self._wish
+        if self._is_checked or wish is None or normalizer is None:
             return
-        protocols = list(normalizer.protocols.values())
-        if not all(protocol.is_ready for protocol in protocols):
+        protocols = normalizer.protocols
+        if not all(protocol.is_ready for protocol in protocols.values()):
             return
         self._is_checked = True
-        known = set(self.follower.recording.manifest.symbols.values())
-        for pair in sorted(self._pairs - known):
+        known = keys_of([self.follower.recording.manifest])
+        for own, name in map(split, wish.each):
+            venues = [own] if own is not None else sorted(wish.venues or protocols)
+            if any((venue, name) in known for venue in venues):
+                continue
             spellings = []
-            for protocol in protocols:
+            for venue in venues:
+                protocol = protocols[venue]
                 try:
-                    spellings.append(protocol.trading_pair(protocol.symbol(pair)))
+                    symbol = protocol.symbol(name)
                 except SymbolError as exc:
                     spellings.append(str(exc))
-            if pair not in spellings:
-                raise SymbolError(f"{pair!r} is no pair of {self._folder}: expected {' or '.join(spellings)}")
+                    continue
+                if name in (symbol, protocol.trading_pair(symbol)):
+                    break
+                spellings.append(protocol.trading_pair(symbol))
+            else:
+                raise SymbolError(f"{name!r} is no pair of {self._folder}: expected {' or '.join(spellings)}")
 
 
 def _checkpoints_before(manifest: Manifest, ns: int) -> list[tuple[int, TableFile]]:

@@ -34,9 +34,11 @@ from recordings.manifest import Segment
 from recordings.normalize import Normalizer
 from recordings.recording import BATCH_ROWS, BATCH_ROWS_MIN, BATCH_ROWS_TOTAL, RAW_BATCH, Recording
 from recordings.schema import MESSAGE_TABLES, TABLE_OF
+from recordings.selecting import Selection, keys_of, select
 from replay.seeking import Start, StartFinder, books_of
 from toolkit.digest import DigestChain
 from toolkit.errors import ConfigError, SymbolError
+from toolkit.keys import PairName
 from toolkit.messages import BETWEEN_RECORDINGS, EventKind, Message, StreamEvent
 from toolkit.orderbook import OrderBook
 from toolkit.tracker import OrderBookTracker, TrackerState, empty_pair
@@ -98,15 +100,18 @@ class Tape:
     Args:
         recordings: In the order that decides ties.
         fidelity: `raw` or `normalized`.
-        trading_pairs: Pairs to keep, or symbols; None for all. Events of whole connections always come along.
+        trading_pairs: Pairs to keep, by name or key, or symbols; None for all. Events of whole connections come along.
+        venues: Venues to keep; None for all.
         channels: Kinds of messages to keep, of `CHANNELS`; None for all. Events always come along.
         batch_rows: Rows read at a time; None to choose. Any number gives the same messages.
 
-    Raises ConfigError for a channel that does not exist, SymbolError for a pair that no recording has.
+    Raises ConfigError for a channel that does not exist or a venue that no recording is of, SymbolError for a pair that
+    none has.
 
     Attributes:
         recordings: As given.
         is_filtered: Whether anything may be left out.
+        keys: Venue and pair of each instrument that is kept.
         first_ns: Earliest receive time of any frame; 0 if there is none.
         last_ns: Latest one.
         holes: Between recordings of the same symbol.
@@ -117,7 +122,8 @@ class Tape:
         recordings: Sequence[Recording],
         *,
         fidelity: Fidelity = "normalized",
-        trading_pairs: Collection[str] | None = None,
+        trading_pairs: Collection[PairName] | PairName | None = None,
+        venues: Collection[str] | str | None = None,
         channels: Collection[str] | None = None,
         batch_rows: int | None = None,
     ) -> None:
@@ -126,14 +132,19 @@ class Tape:
                 raise ConfigError(f"unknown channel {channel!r}, expected one of {', '.join(CHANNELS)}")
         self.recordings = list(recordings)
         self._fidelity = fidelity
-        self._pairs = trading_pairs = None if trading_pairs is None else pairs_of(self.recordings, trading_pairs)
+        if trading_pairs is not None and not trading_pairs:
+            raise SymbolError("no pair was named, expected at least one; leave trading_pairs out for all")
+        manifests = [recording.manifest for recording in self.recordings]
+        where = ", ".join(str(recording.path) for recording in self.recordings)
+        self._selection = selection = select(manifests, where, trading_pairs=trading_pairs, venues=venues)
+        self.keys = frozenset(keys_of(manifests)) if selection is None else selection.keys
         self._channels = None if channels is None else {*channels, "events"}
         self._batch_rows = batch_rows
-        self.is_filtered = trading_pairs is not None or channels is not None
+        self.is_filtered = selection is not None or channels is not None
         spans = [span for recording in recordings if (span := _span(recording)) is not None]
         self.first_ns = min((first for first, _ in spans), default=0)
         self.last_ns = max((last for _, last in spans), default=0)
-        self.holes = _holes(self.recordings, trading_pairs) if len(recordings) > 1 else []
+        self.holes = _holes(self.recordings, selection) if len(recordings) > 1 else []
         self._reader = ThreadPoolExecutor(1)  # starts no thread before there is something to read
         self._books: dict[int, set[_Key]] = {}
         self._steps: list[ClockStep] | None = None
@@ -191,7 +202,7 @@ class Tape:
         if len(self.recordings) == 1:
             start = self._finders[0].before(ns, with_digest=digest is not None)
             if start.state is not None:
-                tracker.restore(books_of(start.state.tracker, self._pairs))
+                tracker.restore(books_of(start.state.tracker, self._kept))
                 if digest is not None:
                     digest.restart(start.state.digest)
             return (Batch(0, messages) for messages in self._messages(0, self._batch_rows, start))
@@ -232,7 +243,7 @@ class Tape:
             start = self._finders[position].before(ns, with_digest=False)
             tracker = OrderBookTracker(checked=True)
             if start.state is not None:
-                tracker.restore(books_of(start.state.tracker, self._pairs))
+                tracker.restore(books_of(start.state.tracker, self._kept))
             # Everything before was received before that time, so from then on the merge times are what they would be.
             batches = _keyed(self._messages(position, rows, start))
             for stamps, messages in batches:
@@ -286,7 +297,11 @@ class Tape:
         """Venue and pair of what a recording speaks of, and is kept."""
         symbols = self.recordings[position].manifest.symbols
         keys = {(name.partition("/")[0], pair) for name, pair in symbols.items()}
-        return {key for key in keys if self._pairs is None or key[1] in self._pairs}
+        return {key for key in keys if self._kept is None or key in self._kept}
+
+    @property
+    def _kept(self) -> frozenset[_Key] | None:
+        return None if self._selection is None else self._selection.keys
 
     def _all(self, reels: Sequence[_Reel], forms_of: FormsOf, from_ns: int) -> Iterator[Batch]:
         """Recordings with the events about the holes between them, of that time or later."""
@@ -313,21 +328,21 @@ class Tape:
             yield from recording.messages(
                 segments,
                 tables=tables,
-                trading_pairs=self._pairs,
+                selection=self._selection,
                 batch_rows=batch_rows,
                 first_seq=seq,
                 reader=self._reader,
             )
             return
         normalizer = start.normalizer or Normalizer.for_sources(recording.manifest.sources)
-        pairs = None if self._pairs is None else {*self._pairs, ""}
+        takes = None if self._selection is None else self._selection.takes
         channels = self._channels
         for frames in recording.raw_frames(segments, batch_rows or RAW_BATCH, first_seq=seq):
             messages: list[Message] = []
             for frame in frames:
                 messages += normalizer.messages(frame)
-            if pairs is not None:
-                messages = [message for message in messages if message.trading_pair in pairs]
+            if takes is not None:
+                messages = [message for message in messages if takes(message.venue, message.symbol)]
             if channels is not None:
                 messages = [message for message in messages if TABLE_OF[type(message)] in channels]
             yield messages
@@ -346,23 +361,6 @@ class Tape:
             events = _stale_events(hole, forms_of)
             if events:
                 yield [hole.start_ns] * len(events), events
-
-
-def pairs_of(recordings: Sequence[Recording], names: Collection[str]) -> set[str]:
-    """The trading pairs that are meant by pairs or symbols. Raises SymbolError for one that is in no recording."""
-    by_name: dict[str, set[str]] = {}
-    for recording in recordings:
-        for name, pair in recording.manifest.symbols.items():
-            for known in (pair, name.partition("/")[2]):
-                by_name.setdefault(known, set()).add(pair)
-    for name in names:
-        if name not in by_name:
-            where = ", ".join(str(recording.path) for recording in recordings)
-            known = ", ".join(sorted({pair for pairs in by_name.values() for pair in pairs})) or "nothing"
-            raise SymbolError(f"{name!r} is not in {where}, expected one of {known}")
-    if not names:
-        raise SymbolError("no pair was named, expected at least one; leave trading_pairs out for all")
-    return set().union(*(by_name[name] for name in names))
 
 
 _Keyed = tuple[list[int], list[Message]]
@@ -405,7 +403,7 @@ def _span(recording: Recording) -> tuple[int, int] | None:
     return min(segment.ts_recv_first for segment in segments), max(segment.ts_recv_last for segment in segments)
 
 
-def _holes(recordings: Sequence[Recording], trading_pairs: Collection[str] | None) -> list[Hole]:
+def _holes(recordings: Sequence[Recording], selection: Selection | None) -> list[Hole]:
     spans: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
     for recording in recordings:
         span = _span(recording)
@@ -413,7 +411,7 @@ def _holes(recordings: Sequence[Recording], trading_pairs: Collection[str] | Non
             continue
         for name, pair in recording.manifest.symbols.items():
             venue, _, symbol = name.partition("/")
-            if trading_pairs is None or pair in trading_pairs:
+            if selection is None or selection.takes(venue, symbol):
                 spans.setdefault((venue, symbol, pair), []).append(span)
     holes = []
     for (venue, symbol, pair), covered in spans.items():

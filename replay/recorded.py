@@ -8,6 +8,7 @@ from toolkit.datasource import OrderBookTrackerDataSource, UserStreamTrackerData
 from toolkit.digest import DigestChain
 from toolkit.errors import SymbolError
 from toolkit.facets import FacetHub, MarketFacet, UserStreamFacet
+from toolkit.keys import PairName, split
 from toolkit.messages import FundingInfo
 from toolkit.orderbook import OrderBook
 from toolkit.tracker import OrderBookTracker
@@ -44,15 +45,19 @@ class RecordedDataSource(OrderBookTrackerDataSource, UserStreamTrackerDataSource
         """The account facet alone, for code that wants a `UserStreamTrackerDataSource` of its own."""
         return UserStreamFacet(self._hub)
 
-    async def get_snapshot(self, trading_pair: str) -> OrderBook:
-        """The book as of the last message emitted. Raises SymbolError for a pair not heard of yet."""
-        return self.tracker.book(trading_pair)
+    async def get_snapshot(self, trading_pair: PairName, *, venue: str | None = None) -> OrderBook:
+        """
+        The book as of the last message emitted.
 
-    async def get_funding_info(self, trading_pair: str) -> FundingInfo:
-        """The newest funding as of the last message emitted. Raises SymbolError if there is none yet."""
-        info = self.tracker.funding_info(trading_pair)
+        Raises SymbolError for a pair not heard of yet, and for a name of several venues if `venue` does not say which.
+        """
+        return self.tracker.book(trading_pair, venue=venue)
+
+    async def get_funding_info(self, trading_pair: PairName, *, venue: str | None = None) -> FundingInfo:
+        """The newest funding as of the last message emitted. Raises SymbolError as `get_snapshot`, and if there is none."""
+        info = self.tracker.funding_info(trading_pair, venue=venue)
         if info is None:
-            raise SymbolError(f"no funding of {trading_pair!r} in the recording so far")
+            raise SymbolError(f"no funding of {split(trading_pair)[1]!r} in the recording so far")
         return info
 
     async def subscribe_to_order_updates(self) -> None:

@@ -128,12 +128,12 @@ class StartFinder:
             _log.warning("%s; a seek plays from an earlier one instead", why)
 
 
-def books_of(state: TrackerState, trading_pairs: Collection[str] | None) -> TrackerState:
-    """What a state says of these pairs; of all for None."""
-    if trading_pairs is None:
+def books_of(state: TrackerState, keys: Collection[tuple[str, str]] | None) -> TrackerState:
+    """What a state says of these venues and pairs; of all for None."""
+    if keys is None:
         return state
     return TrackerState(
-        [books for books in state.pairs if books.trading_pair in trading_pairs],
-        [info for info in state.funding if info.trading_pair in trading_pairs],
-        [instrument for instrument in state.instruments if instrument.trading_pair in trading_pairs],
+        [books for books in state.pairs if (books.venue, books.trading_pair) in keys],
+        [info for info in state.funding if info.key in keys],
+        [instrument for instrument in state.instruments if instrument.key in keys],
     )

@@ -19,6 +19,7 @@ from replay.merging import Fidelity, Tape
 from replay.recorded import RecordedDataSource
 from toolkit.clock import Clock, SystemClock
 from toolkit.errors import ConfigError
+from toolkit.keys import PairName
 from toolkit.times import Instant, Pace, instant_ns, pace_of
 
 __all__ = ["FIDELITIES", "Fidelity", "ReplayDataSource"]
@@ -30,14 +31,15 @@ class ReplayDataSource(RecordedDataSource):
     """
     Feeds a recording into whatever a live source can feed.
 
-    Books are brought up to date before the callback is called, so `source.tracker.book(pair)` in a callback is the
-    book as of that message.
+    Books are brought up to date before the callback is called, so `source.tracker.book(message.key)` in a callback is
+    the book as of that message.
 
     Args:
         recording: The recording or its folder; or several, played as one (see `replay/merging.py`).
         fidelity: `raw` or `normalized`.
-        trading_pairs: Pairs to replay, or symbols as the venue spells them; None for all. Events of whole connections
-            always come along.
+        trading_pairs: Pairs to replay, or symbols as the venue spells them, or keys (`PairKey`) of a pair at one venue;
+            None for all. Events of whole connections come along.
+        venues: Venues to replay; None for all. Of a pair that several have, all that are kept come.
         batch_rows: Rows read at a time; None to choose. Any number gives the same messages.
         channels: Kinds of messages to replay, of `replay.merging.CHANNELS`; None for all. Events always come along.
         with_digest: Keep the digest chain while replaying; only a replay of all of one recording can be compared.
@@ -64,7 +66,8 @@ class ReplayDataSource(RecordedDataSource):
         recording: Recording | str | Path | Sequence[Recording | str | Path],
         *,
         fidelity: Fidelity = "normalized",
-        trading_pairs: Collection[str] | None = None,
+        trading_pairs: Collection[PairName] | PairName | None = None,
+        venues: Collection[str] | str | None = None,
         channels: Collection[str] | None = None,
         batch_rows: int | None = None,
         with_digest: bool = False,
@@ -82,8 +85,8 @@ class ReplayDataSource(RecordedDataSource):
             raise ConfigError("no recording to replay, expected at least one")
         self._player: Player | None = None
         self._fidelity = fidelity
-        # A text is a collection of letters, which nobody means.
-        self._pairs = [trading_pairs] if isinstance(trading_pairs, str) else trading_pairs
+        self._pairs = trading_pairs
+        self._venues = venues
         self._channels = [channels] if isinstance(channels, str) else channels
         self._batch_rows = batch_rows
         self._speed = pace_of(speed)
@@ -119,9 +122,11 @@ class ReplayDataSource(RecordedDataSource):
                 recordings,
                 fidelity=self._fidelity,
                 trading_pairs=self._pairs,
+                venues=self._venues,
                 channels=self._channels,
                 batch_rows=self._batch_rows,
             )
+            self.tracker.announce(tape.keys)
             self._player = Player(
                 tape,
                 self.tracker,

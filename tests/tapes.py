@@ -190,9 +190,9 @@ def seen_in_replay(recording: Recording, fidelity: Fidelity, batch_rows: int | N
 
 def pair_state(tracker: Any, message: Message) -> BookState | None:
     """The fused book of the message's pair as it is now; None if there is none."""
-    if message.trading_pair not in tracker.trading_pairs:
+    if message.key not in tracker.keys:
         return None
-    return state_of(tracker.book(message.trading_pair))
+    return state_of(tracker.book(message.key))
 
 
 def messages_of(recording: Recording, **options: Any) -> list[Message]:

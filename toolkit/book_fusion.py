@@ -77,6 +77,7 @@ class BookFusion:
 
     Args:
         trading_pair: Of the book.
+        venue: Of the book.
         checked: Whether every message was checked already, by the protocol that made it or by the reader of a
             recording; then snapshots are not checked again.
 
@@ -97,9 +98,9 @@ class BookFusion:
         "late_count",
     )
 
-    def __init__(self, trading_pair: str, *, checked: bool = False) -> None:
+    def __init__(self, trading_pair: str, *, venue: str = "", checked: bool = False) -> None:
         self._checked = checked
-        self.book = OrderBook(trading_pair)
+        self.book = OrderBook(trading_pair, venue)
         self.late_count = 0
         self._deepest = 0.0
         self._newest_key: _Key = _BEFORE_ALL

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from toolkit.account_messages import Fill, OrderUpdate
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, SymbolError
 from toolkit.orders import InFlightOrder
 
 __all__ = ["ClientOrderTracker"]
@@ -68,13 +68,21 @@ class ClientOrderTracker:
         return len(self._active) + len(self._pending) + len(self._done) + len(self._unknown)
 
     def find(self, order_id: str, *, venue: str | None = None, account: str | None = None) -> InFlightOrder | None:
-        """The order of that id, by the venue's or its owner's: the last to have it; of several such, an active one."""
+        """
+        The order of that id, by the venue's or its owner's: the last to have it; of several such, an active one.
+
+        Raises SymbolError for an id that orders of several venues have, if `venue` does not say which.
+        """
         found: InFlightOrder | None = None
         for order in self:
             if order_id not in (order.order_id, order.client_order_id):
                 continue
             if venue not in (None, order.venue) or account not in (None, order.account):
                 continue
+            if found is not None and found.venue != order.venue:
+                raise SymbolError(
+                    f"orders of {' and '.join(sorted((found.venue, order.venue)))} have the id {order_id}: say which venue"
+                )
             if (
                 found is None
                 or order.generation > found.generation

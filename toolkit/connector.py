@@ -16,6 +16,7 @@ from toolkit.datasource import OrderBookTrackerDataSource, UserStreamTrackerData
 from toolkit.errors import SymbolError
 from toolkit.events import BookUpdated, ConnectionLost, ConnectionRestored, ConnectorEvent
 from toolkit.exact import ZERO
+from toolkit.keys import PairKey, PairName, key_among
 from toolkit.messages import (
     BalanceUpdate,
     BestQuote,
@@ -39,7 +40,7 @@ E = TypeVar("E", bound=ConnectorEvent)
 
 class ConnectorBase:
     """
-    One venue's market and accounts.
+    The market and accounts of one venue, or of the several that a recording has.
 
     Args:
         market: Where market messages come from. Its books are used if it keeps any.
@@ -131,21 +132,30 @@ class ConnectorBase:
 
     @property
     def trading_pairs(self) -> list[str]:
-        """Pairs that have a book."""
+        """The pair of each book; of two venues with a pair of one name it is there twice."""
         return self.books.trading_pairs
 
-    def order_book(self, trading_pair: str) -> OrderBook:
-        """The present book of a pair; it goes on changing. Raises SymbolError for a pair not heard of."""
-        return self.books.book(trading_pair)
+    @property
+    def keys(self) -> list[PairKey]:
+        """Venue and pair of each book."""
+        return self.books.keys
+
+    def order_book(self, trading_pair: PairName, *, venue: str | None = None) -> OrderBook:
+        """
+        The present book of a pair, given by its name or its key; it goes on changing.
+
+        Raises SymbolError for a pair not heard of, and for a name of several venues if `venue` does not say which.
+        """
+        return self.books.book(trading_pair, venue=venue)
 
     @property
     def open_orders(self) -> list[InFlightOrder]:
         """Orders that have not ended, of all accounts."""
         return self.user.orders.active
 
-    def order(self, order_id: str) -> InFlightOrder:
-        """The order of that id, by the venue's or its owner's. Raises SymbolError if none is known."""
-        order = self.user.orders.find(order_id)
+    def order(self, order_id: str, *, venue: str | None = None) -> InFlightOrder:
+        """The order of that id, by the venue's or its owner's. Raises SymbolError if none is known, or of several venues."""
+        order = self.user.orders.find(order_id, venue=venue)
         if order is None:
             raise SymbolError(f"no order {order_id!r}; {len(self.user.orders):,} are known")
         return order
@@ -155,14 +165,18 @@ class ConnectorBase:
         """Every balance as last stated."""
         return self.user.balances.all
 
-    def balance(self, asset: str, *, wallet: str | None = None) -> float:
-        """All of an asset, in the first wallet that has it unless it is said which; 0 where none is known."""
-        balance = self.user.balances.find(asset, wallet=wallet)
+    def balance(self, asset: str, *, wallet: str | None = None, venue: str | None = None) -> float:
+        """
+        All of an asset, in the first wallet that has it unless it is said which; 0 where none is known.
+
+        Raises SymbolError for an asset that accounts of several venues hold if `venue` does not say which.
+        """
+        balance = self.user.balances.find(asset, wallet=wallet, venue=venue)
         return balance.total if balance is not None else 0.0
 
-    def available_balance(self, asset: str, *, wallet: str | None = None) -> float:
-        """What is free of an asset; 0 where none is known."""
-        balance = self.user.balances.find(asset, wallet=wallet)
+    def available_balance(self, asset: str, *, wallet: str | None = None, venue: str | None = None) -> float:
+        """What is free of an asset; 0 where none is known. Raises SymbolError as `balance` does."""
+        balance = self.user.balances.find(asset, wallet=wallet, venue=venue)
         return balance.available if balance is not None else 0.0
 
     # -- listeners ---------------------------------------------------------------------------------------------
@@ -230,16 +244,27 @@ class PerpetualDerivativeBase(ConnectorBase):
         """Positions that are not flat."""
         return self.user.positions.open
 
-    def position(self, trading_pair: str, *, account: str | None = None) -> Position | None:
-        """The position in a pair; None if there never was one."""
-        return self.user.positions.find(trading_pair, account=account)
+    def position(
+        self, trading_pair: PairName, *, account: str | None = None, venue: str | None = None
+    ) -> Position | None:
+        """
+        The position in a pair, given by its name or its key; None if there never was one.
 
-    def funding_info(self, trading_pair: str) -> FundingInfo | None:
-        """The newest funding, mark and index price of a pair; None if none was heard."""
-        return self.books.funding_info(trading_pair)
+        Raises SymbolError for a name of several venues if `venue` does not say which.
+        """
+        return self.user.positions.find(trading_pair, account=account, venue=venue)
 
-    def funding_received(self, trading_pair: str | None = None) -> Decimal:
-        """Funding received (positive) or paid since the accounts are watched, in a pair or in all."""
+    def funding_info(self, trading_pair: PairName, *, venue: str | None = None) -> FundingInfo | None:
+        """The newest funding, mark and index price of a pair; None if none was heard. Raises SymbolError as `position`."""
+        return self.books.funding_info(trading_pair, venue=venue)
+
+    def funding_received(self, trading_pair: PairName | None = None, *, venue: str | None = None) -> Decimal:
+        """
+        Funding received (positive) or paid since the accounts are watched, in a pair or in all.
+
+        Raises SymbolError as `position` does.
+        """
         if trading_pair is not None:
-            return self.user.funding.get(trading_pair, ZERO)
-        return sum(self.user.funding.values(), ZERO)
+            key = key_among(self.user.funding, trading_pair, venue)
+            return self.user.funding[key] if key is not None else ZERO
+        return sum((paid for key, paid in self.user.funding.items() if venue in (None, key.venue)), ZERO)

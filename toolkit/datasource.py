@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from toolkit.dispatch import MessageCallback, MessageDispatcher
+from toolkit.keys import PairName
 from toolkit.messages import (
     BookDiff,
     BookSnapshot,
@@ -74,15 +75,20 @@ class MessageSource(ABC):
 
 
 class OrderBookTrackerDataSource(MessageSource):
-    """Market data of one venue, or of a recording of it."""
+    """Market data of one venue, or of a recording of one or several."""
 
     @abstractmethod
-    async def get_snapshot(self, trading_pair: str) -> OrderBook:
-        """The present book of a pair. Raises SymbolError for a pair the source does not have."""
+    async def get_snapshot(self, trading_pair: PairName, *, venue: str | None = None) -> OrderBook:
+        """
+        The present book of a pair, given by its name or its key.
+
+        Raises SymbolError for a pair the source does not have, and for a name that several of its venues have if
+        `venue` does not say which.
+        """
 
     @abstractmethod
-    async def get_funding_info(self, trading_pair: str) -> FundingInfo:
-        """The present funding, mark and index price of a pair. Raises SymbolError if it has none."""
+    async def get_funding_info(self, trading_pair: PairName, *, venue: str | None = None) -> FundingInfo:
+        """The present funding, mark and index price of a pair. Raises SymbolError as `get_snapshot`, and if it has none."""
 
     def listen_for_order_book_diffs(self) -> AsyncIterator[BookDiff]:
         """Changes of books, from now on. Safe to cancel."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from toolkit.datasource import MessageSource, OrderBookTrackerDataSource, UserStreamTrackerDataSource
 from toolkit.dispatch import MessageCallback, MessageDispatcher
+from toolkit.keys import PairName
 from toolkit.messages import FundingInfo, Message, UserStreamMessage
 from toolkit.orderbook import OrderBook
 from toolkit.tracker import OrderBookTracker
@@ -36,9 +37,9 @@ class FacetedSource(Protocol):
 
     async def wait(self) -> None: ...
 
-    async def get_snapshot(self, trading_pair: str) -> OrderBook: ...
+    async def get_snapshot(self, trading_pair: PairName, *, venue: str | None = None) -> OrderBook: ...
 
-    async def get_funding_info(self, trading_pair: str) -> FundingInfo: ...
+    async def get_funding_info(self, trading_pair: PairName, *, venue: str | None = None) -> FundingInfo: ...
 
 
 class FacetHub:
@@ -132,13 +133,13 @@ class MarketFacet(_Facet, OrderBookTrackerDataSource):
 
         return call
 
-    async def get_snapshot(self, trading_pair: str) -> OrderBook:
+    async def get_snapshot(self, trading_pair: PairName, *, venue: str | None = None) -> OrderBook:
         """The source's book of a pair."""
-        return await self.hub.source.get_snapshot(trading_pair)
+        return await self.hub.source.get_snapshot(trading_pair, venue=venue)
 
-    async def get_funding_info(self, trading_pair: str) -> FundingInfo:
+    async def get_funding_info(self, trading_pair: PairName, *, venue: str | None = None) -> FundingInfo:
         """The source's funding of a pair."""
-        return await self.hub.source.get_funding_info(trading_pair)
+        return await self.hub.source.get_funding_info(trading_pair, venue=venue)
 
 
 class UserStreamFacet(_Facet, UserStreamTrackerDataSource):

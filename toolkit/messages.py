@@ -13,6 +13,8 @@ from typing import ClassVar
 
 import msgspec
 
+from toolkit.keys import PairKey
+
 __all__ = [
     "BETWEEN_RECORDINGS",
     "FORM_FULL",
@@ -96,6 +98,11 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_fie
     ts_recv: int
     capture_seq: int
     sub_seq: int
+
+    @property
+    def key(self) -> PairKey:
+        """Which instrument it speaks of, among those of all venues; takes a book from `tracker.book`."""
+        return PairKey(self.venue, self.trading_pair)
 
     @property
     def row_count(self) -> int:

@@ -16,6 +16,7 @@ from operator import gt, lt
 from typing import Final, NamedTuple
 
 from toolkit.errors import BookError
+from toolkit.keys import PairKey
 from toolkit.messages import SIDE_NOT_TOLD, BestQuote, BookDiff, BookSnapshot, Side
 
 __all__ = ["BookSide", "Columns", "OrderBook", "OrderBookEntry", "check_levels", "quoted_level"]
@@ -284,6 +285,7 @@ class OrderBook:
 
     Attributes:
         trading_pair: Instrument, as we spell it.
+        venue: Venue whose book it is; empty where that was not said.
         bids: Bid side; iterating it gives `OrderBookEntry`, best first.
         asks: Ask side.
         ts_event: Venue's time of the newest update taken in, ns; None before the first.
@@ -293,10 +295,11 @@ class OrderBook:
         stale_cause: Why, in one word; empty while the book is good.
     """
 
-    __slots__ = ("asks", "bids", "is_stale", "stale_cause", "trading_pair", "ts_event", "ts_recv", "update_id")
+    __slots__ = ("asks", "bids", "is_stale", "stale_cause", "trading_pair", "ts_event", "ts_recv", "update_id", "venue")
 
-    def __init__(self, trading_pair: str = "") -> None:
+    def __init__(self, trading_pair: str = "", venue: str = "") -> None:
         self.trading_pair = trading_pair
+        self.venue = venue
         self.bids = BookSide(is_bid=True)
         self.asks = BookSide(is_bid=False)
         self.ts_event: int | None = None
@@ -378,6 +381,11 @@ class OrderBook:
         self.stale_cause = cause
 
     # -- reading -----------------------------------------------------------------------------------------------
+
+    @property
+    def key(self) -> PairKey:
+        """Venue and trading pair."""
+        return PairKey(self.venue, self.trading_pair)
 
     @property
     def best_bid(self) -> OrderBookEntry | None:

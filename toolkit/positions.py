@@ -19,7 +19,9 @@ import msgspec
 
 from toolkit.account_messages import Fill, PositionUpdate
 from toolkit.clock import NS_PER_S
+from toolkit.errors import SymbolError
 from toolkit.exact import ZERO, exact, exact_product, exact_ratio, exact_sum
+from toolkit.keys import PairKey, PairName, ambiguous, split
 from toolkit.messages import BalanceUpdate, FundingInfo, FundingKind, Side
 
 __all__ = ["BalanceBook", "Position", "PositionBook"]
@@ -63,6 +65,11 @@ class Position(msgspec.Struct):
     ts_event: int = 0
 
     @property
+    def key(self) -> PairKey:
+        """Venue and trading pair."""
+        return PairKey(self.venue, self.trading_pair)
+
+    @property
     def unrealized_pnl(self) -> Decimal | None:
         """Profit at the mark price, in the currency of settlement; None where a price is not known."""
         if not self.size:
@@ -91,12 +98,24 @@ class PositionBook:
         """Positions that are not flat, in the order they were first heard of."""
         return [position for position in self._positions.values() if position.size]
 
-    def find(self, trading_pair: str, *, account: str | None = None) -> Position | None:
-        """The position in a pair (or symbol); of several accounts, of the first unless `account` says which."""
-        for position in self._positions.values():
-            if trading_pair in (position.trading_pair, position.symbol) and account in (None, position.account):
-                return position
-        return None
+    def find(self, trading_pair: PairName, *, account: str | None = None, venue: str | None = None) -> Position | None:
+        """
+        The position in a pair (or symbol); of several accounts, of the first unless `account` says which.
+
+        Raises SymbolError for a name that positions on several venues have, if `venue` does not say which.
+        """
+        said, name = split(trading_pair, venue)
+        found = [
+            position
+            for position in self._positions.values()
+            if name in (position.trading_pair, position.symbol)
+            and account in (None, position.account)
+            and said in (None, position.venue)
+        ]
+        venues = {position.venue for position in found}
+        if len(venues) > 1:
+            raise ambiguous(name, venues)
+        return found[0] if found else None
 
     def on_position(self, update: PositionUpdate) -> Position | None:
         """Take in a statement; returns the position if it changed, None if a newer fill is known."""
@@ -182,12 +201,26 @@ class BalanceBook:
         """Every balance as last stated, in the order they were first heard of."""
         return list(self._balances.values())
 
-    def find(self, asset: str, *, wallet: str | None = None, account: str | None = None) -> BalanceUpdate | None:
-        """The balance of an asset; of several wallets or accounts, the first unless it is said which."""
-        for balance in self._balances.values():
-            if balance.asset == asset and wallet in (None, balance.wallet) and account in (None, balance.account):
-                return balance
-        return None
+    def find(
+        self, asset: str, *, wallet: str | None = None, account: str | None = None, venue: str | None = None
+    ) -> BalanceUpdate | None:
+        """
+        The balance of an asset; of several wallets or accounts, the first unless it is said which.
+
+        Raises SymbolError for an asset that accounts of several venues hold, if `venue` does not say which.
+        """
+        found = [
+            balance
+            for balance in self._balances.values()
+            if balance.asset == asset
+            and wallet in (None, balance.wallet)
+            and account in (None, balance.account)
+            and venue in (None, balance.venue)
+        ]
+        venues = sorted({balance.venue for balance in found})
+        if len(venues) > 1:
+            raise SymbolError(f"accounts of {', '.join(venues)} hold {asset}: say which venue")
+        return found[0] if found else None
 
     def on_balance(self, update: BalanceUpdate) -> bool:
         """Take in a statement; returns whether it says anything else than the one before."""

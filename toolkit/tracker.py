@@ -6,13 +6,14 @@ It is the same object behind a live source, a replay and the sealing of a record
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
 import msgspec
 
 from toolkit.book_fusion import BookFusion, FusionState
 from toolkit.errors import BookError, SymbolError
+from toolkit.keys import PairKey, PairName, ambiguous, named, split
 from toolkit.messages import (
     BETWEEN_RECORDINGS,
     FORM_FULL,
@@ -61,8 +62,8 @@ class _PairBooks:
 
     __slots__ = ("diff_books", "fusion", "latest", "lost")
 
-    def __init__(self, trading_pair: str, checked: bool) -> None:
-        self.fusion = BookFusion(trading_pair, checked=checked)
+    def __init__(self, key: _Key, checked: bool) -> None:
+        self.fusion = BookFusion(key[1], venue=key[0], checked=checked)
         self.latest: dict[str, BookSnapshot | BestQuote] = {}
         self.diff_books: dict[str, OrderBook] = {}
         self.lost: dict[str, str] = {}
@@ -99,14 +100,17 @@ class TrackerState(msgspec.Struct):
 
 class OrderBookTracker:
     """
-    Order books of every pair that messages speak of.
+    Order books of every pair that messages speak of, of however many venues.
+
+    A pair is given by its key (`message.key`, or a `PairKey`), or by its name, with the venue beside it where several have
+    a pair of that name.
 
     Args:
         checked: Whether messages come from a protocol or a recording, which have checked their levels already.
 
     Attributes:
-        crossed_count: Messages after which a fused book was crossed, by pair.
-        refused_count: Book messages that no book could take (NaN, negative, unordered), by pair.
+        crossed_count: Messages after which a fused book was crossed, by venue and pair.
+        refused_count: Book messages that no book could take (NaN, negative, unordered), by venue and pair.
         last_refusal: What the last of them was.
     """
 
@@ -116,9 +120,25 @@ class OrderBookTracker:
         self._funding: dict[_Key, FundingInfo] = {}
         self._instruments: dict[_Key, Instrument] = {}
         self._listeners: list[BookListener] = []
-        self.crossed_count: dict[str, int] = {}
-        self.refused_count: dict[str, int] = {}
+        #: Which venues have a pair of a name, and what was announced of that before it was heard.
+        self._venues: dict[str, set[str]] = {}
+        self._announced: set[_Key] = set()
+        self.crossed_count: dict[PairKey, int] = {}
+        self.refused_count: dict[PairKey, int] = {}
         self.last_refusal = ""
+
+    def announce(self, keys: Iterable[_Key]) -> None:
+        """
+        Say which venues and pairs messages will speak of: a name of several is then ambiguous from the first message on.
+
+        Without it a name stands for the one venue that was heard of it until the second one speaks.
+        """
+        for key in keys:
+            self._announced.add(key)
+            self._hear(key)
+
+    def _hear(self, key: _Key) -> None:
+        self._venues.setdefault(key[1], set()).add(key[0])
 
     def add_listener(self, listener: BookListener) -> None:
         """Call `listener(message, book)` after each message, in the order listeners were added."""
@@ -139,15 +159,22 @@ class OrderBookTracker:
         if isinstance(message, FundingInfo):
             self._apply_funding(message)
         elif isinstance(message, Instrument):
-            self._instruments[message.venue, message.trading_pair] = message
+            key = (message.venue, message.trading_pair)
+            self._instruments[key] = message
+            self._hear(key)
         return None
 
     @property
     def trading_pairs(self) -> list[str]:
-        """Pairs that have a book, in alphabetical order."""
-        return sorted({pair for _, pair in self._pairs})
+        """The pair of each book, in alphabetical order; of two venues with a pair of one name it is there twice."""
+        return sorted(pair for _, pair in self._pairs)
 
-    def book(self, trading_pair: str, form: str | None = None, *, venue: str | None = None) -> OrderBook:
+    @property
+    def keys(self) -> list[PairKey]:
+        """Venue and pair of each book, sorted."""
+        return [PairKey(*key) for key in sorted(self._pairs)]
+
+    def book(self, trading_pair: PairName, form: str | None = None, *, venue: str | None = None) -> OrderBook:
         """
         The fused book of a pair (live: it goes on changing), or what one form alone last said (a copy).
 
@@ -156,8 +183,8 @@ class OrderBookTracker:
         """
         books = self._of(self._pairs, trading_pair, venue)
         if books is None:
-            known = ", ".join(self.trading_pairs) or "none yet"
-            raise SymbolError(f"no book of {trading_pair!r}; pairs heard of: {known}")
+            known = ", ".join(named(self._pairs)) or "none yet"
+            raise SymbolError(f"no book of {_said(trading_pair, venue)}; pairs heard of: {known}")
         if form is None:
             return books.fusion.book
         if form in books.diff_books:
@@ -165,8 +192,8 @@ class OrderBookTracker:
         latest = books.latest.get(form)
         if latest is None:
             known = ", ".join([*books.latest, *books.diff_books]) or "none yet"
-            raise SymbolError(f"no form {form!r} of {trading_pair}; forms heard of: {known}")
-        book = OrderBook(trading_pair)
+            raise SymbolError(f"no form {form!r} of {books.fusion.book.trading_pair}; forms heard of: {known}")
+        book = OrderBook(latest.trading_pair, latest.venue)
         if isinstance(latest, BookSnapshot):
             book.apply_snapshot(latest)
         else:
@@ -177,21 +204,22 @@ class OrderBookTracker:
             book.mark_stale(books.lost[form])
         return book
 
-    def funding_info(self, trading_pair: str, *, venue: str | None = None) -> FundingInfo | None:
+    def funding_info(self, trading_pair: PairName, *, venue: str | None = None) -> FundingInfo | None:
         """The newest funding, mark and index price heard of a pair."""
         return self._of(self._funding, trading_pair, venue)
 
-    def instrument(self, trading_pair: str, *, venue: str | None = None) -> Instrument | None:
+    def instrument(self, trading_pair: PairName, *, venue: str | None = None) -> Instrument | None:
         """The newest metadata heard of a pair."""
         return self._of(self._instruments, trading_pair, venue)
 
-    def _of(self, table: dict[_Key, T], trading_pair: str, venue: str | None) -> T | None:
-        if venue is not None:
-            return table.get((venue, trading_pair))
-        venues = [venue for venue, pair in table if pair == trading_pair]
-        if len(venues) > 1:
-            raise SymbolError(f"{trading_pair} is a pair of {', '.join(venues)}: say which venue")
-        return table[venues[0], trading_pair] if venues else None
+    def _of(self, table: dict[_Key, T], trading_pair: PairName, venue: str | None) -> T | None:
+        own, pair = split(trading_pair, venue)
+        if own is None:
+            venues = self._venues.get(pair, ())
+            if len(venues) > 1:
+                raise ambiguous(pair, venues)
+            own = next(iter(venues), "")
+        return table.get((own, pair))
 
     def fused_forms(self, trading_pair: str, venue: str) -> list[str]:
         """The forms of a pair that the fused book was made of so far, in the order they were first heard of."""
@@ -209,15 +237,17 @@ class OrderBookTracker:
             return None
         return books.fusion.book
 
-    def add_crossed(self, trading_pair: str, count: int) -> None:
+    def add_crossed(self, key: PairKey, count: int) -> None:
         """Count messages, taken in by somebody else, after which a book was crossed."""
-        self.crossed_count[trading_pair] = self.crossed_count.get(trading_pair, 0) + count
+        self.crossed_count[key] = self.crossed_count.get(key, 0) + count
 
     def clear(self) -> None:
         """Forget every book, funding and count; listeners stay. Books handed out before stay as they are."""
         self._pairs = {}
         self._funding = {}
         self._instruments = {}
+        self._venues = {}
+        self.announce(self._announced)
         self.crossed_count = {}
         self.refused_count = {}
         self.last_refusal = ""
@@ -245,6 +275,8 @@ class OrderBookTracker:
         """Become what `export` described."""
         self._funding = {(info.venue, info.trading_pair): info for info in state.funding}
         self._instruments = {(info.venue, info.trading_pair): info for info in state.instruments}
+        for key in (*self._funding, *self._instruments):
+            self._hear(key)
         for pair_state in state.pairs:
             pair = pair_state.trading_pair
             books = self._books((pair_state.venue, pair))
@@ -252,7 +284,7 @@ class OrderBookTracker:
             books.latest = dict(pair_state.latest)
             books.lost = dict(pair_state.lost)
             for form, (bids, asks, update_id, is_stale, cause) in pair_state.diff_books.items():
-                book = books.diff_books[form] = OrderBook(pair)
+                book = books.diff_books[form] = OrderBook(pair, pair_state.venue)
                 book.bids.replace(bids)
                 book.asks.replace(asks)
                 book.update_id, book.is_stale, book.stale_cause = update_id, is_stale, cause
@@ -262,7 +294,8 @@ class OrderBookTracker:
     def _books(self, key: _Key) -> _PairBooks:
         books = self._pairs.get(key)
         if books is None:
-            books = self._pairs[key] = _PairBooks(key[1], self._checked)
+            self._hear(key)
+            books = self._pairs[key] = _PairBooks(key, self._checked)
         return books
 
     def _forget(self, key: _Key) -> OrderBook | None:
@@ -299,15 +332,15 @@ class OrderBookTracker:
                 if not message.fused and message.form in books.diff_books and isinstance(message, BookSnapshot):
                     books.diff_books[message.form].apply_snapshot(message)
         except BookError as exc:
-            self.refused_count[pair] = self.refused_count.get(pair, 0) + 1
-            self.last_refusal = f"{pair} {message.form} at frame {message.capture_seq}: {exc}"
+            self.refused_count[message.key] = self.refused_count.get(message.key, 0) + 1
+            self.last_refusal = f"{pair} on {message.venue} {message.form} at frame {message.capture_seq}: {exc}"
             books.fusion.mark_stale(message.form, "refused update")
             return book
         if not message.fused:
             return None
         bid, ask = book.bids.best_price, book.asks.best_price
         if bid is not None and ask is not None and bid >= ask:
-            self.crossed_count[pair] = self.crossed_count.get(pair, 0) + 1
+            self.add_crossed(message.key, 1)
         return book
 
     def _apply_diff_alone(self, books: _PairBooks, message: BookDiff) -> None:
@@ -317,7 +350,7 @@ class OrderBookTracker:
             return
         alone = books.diff_books.get(message.form)
         if alone is None:
-            alone = books.diff_books[message.form] = OrderBook(message.trading_pair)
+            alone = books.diff_books[message.form] = OrderBook(message.trading_pair, message.venue)
             snapshot = books.latest.get(message.form)
             if isinstance(snapshot, BookSnapshot):
                 alone.apply_snapshot(snapshot)
@@ -333,6 +366,7 @@ class OrderBookTracker:
         key = (message.venue, message.trading_pair)
         before = self._funding.get(key)
         if before is None or before.kind is not FundingKind.CURRENT:
+            self._hear(key)
             self._funding[key] = message
         elif message.kind is FundingKind.CURRENT:
             said = {name: value for name in _FUNDING_FIELDS if (value := getattr(before, name)) is not None}
@@ -364,3 +398,9 @@ class OrderBookTracker:
             return None
         books.fusion.mark_stale(event.stream, event.cause)
         return books.fusion.book
+
+
+def _said(trading_pair: PairName, venue: str | None) -> str:
+    """For errors: what was asked for."""
+    own, pair = split(trading_pair, venue)
+    return repr(pair) if own is None else f"{pair!r} on {own}"

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from toolkit.errors import SymbolError
+from toolkit.keys import PairName, key_among, named, split
 from toolkit.messages import BestQuote, BookDiff, BookSnapshot, Message
 from toolkit.orderbook import Columns, OrderBook
 from toolkit.tracker import OrderBookTracker
@@ -47,7 +48,7 @@ class UncrossedBook:
 
     def __init__(self, trading_pair: str = "", raw: OrderBook | None = None) -> None:
         self.raw = OrderBook(trading_pair) if raw is None else raw
-        self.book = OrderBook(self.raw.trading_pair)
+        self.book = OrderBook(self.raw.trading_pair, self.raw.venue)
         self._bid_ages: dict[float, int] = {}
         self._ask_ages: dict[float, int] = {}
         #: Whether the view holds the levels that the raw book held before the next message.
@@ -183,20 +184,18 @@ class UncrossedBooks:
         self._books: dict[tuple[str, str], UncrossedBook] = {}
         tracker.add_listener(self._listen)
 
-    def book(self, trading_pair: str, *, venue: str | None = None) -> OrderBook:
+    def book(self, trading_pair: PairName, *, venue: str | None = None) -> OrderBook:
         """
         The uncrossed view of a pair's book (live: it goes on changing).
 
         Raises SymbolError for a pair that no book message has spoken of, and for one of several venues if `venue`
         does not say which.
         """
-        found = [key for key in self._books if key[1] == trading_pair and venue in (None, key[0])]
-        if len(found) > 1:
-            raise SymbolError(f"{trading_pair} is a pair of {', '.join(key[0] for key in found)}: say which venue")
-        if not found:
-            known = ", ".join(pair for _, pair in self._books) or "none yet"
-            raise SymbolError(f"no book of {trading_pair!r}; pairs heard of: {known}")
-        return self._books[found[0]].book
+        key = key_among(self._books, trading_pair, venue)
+        if key is None:
+            known = ", ".join(named(self._books)) or "none yet"
+            raise SymbolError(f"no book of {split(trading_pair)[1]!r}; pairs heard of: {known}")
+        return self._books[key].book
 
     def _listen(self, message: Message, raw: OrderBook | None) -> None:
         if raw is None:

@@ -28,6 +28,7 @@ from toolkit.events import (
     PositionChanged,
 )
 from toolkit.exact import ZERO, exact, exact_sum
+from toolkit.keys import PairKey
 from toolkit.messages import BalanceUpdate, FundingInfo, Message
 from toolkit.orders import InFlightOrder
 from toolkit.positions import BalanceBook, Position, PositionBook
@@ -54,7 +55,7 @@ class UserStreamTracker:
         orders: Orders: active, done and unknown.
         positions: Positions, fresh after each fill.
         balances: Balances as last stated.
-        funding: Exact sum of funding received (positive) or paid since the accounts are watched, by trading pair.
+        funding: Exact sum of funding received (positive) or paid since the accounts are watched, by venue and pair.
         notices: Other account events that were new, in order; the newest 1,000.
     """
 
@@ -62,7 +63,7 @@ class UserStreamTracker:
         self.orders = orders if orders is not None else ClientOrderTracker()
         self.positions = PositionBook()
         self.balances = BalanceBook()
-        self.funding: dict[str, Decimal] = {}
+        self.funding: dict[PairKey, Decimal] = {}
         self.notices: list[AccountEvent] = []
         self._listeners: list[ConnectorListener] = []
         #: What takes in each kind of message.
@@ -131,8 +132,8 @@ class UserStreamTracker:
     def _on_payment(self, payment: FundingPayment) -> None:
         if payment.is_history:
             return
-        pair = payment.trading_pair
-        self.funding[pair] = exact_sum(self.funding.get(pair, ZERO), exact(payment.amount))
+        key = payment.key
+        self.funding[key] = exact_sum(self.funding.get(key, ZERO), exact(payment.amount))
         self._tell(FundingPaid(payment))
 
     def _on_account_event(self, event: AccountEvent) -> None:

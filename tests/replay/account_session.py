@@ -20,6 +20,7 @@ from toolkit.account_messages import AccountEventKind
 from toolkit.clock import NS_PER_S, Clock, SystemClock
 from toolkit.events import BookUpdated, ConnectorEvent, FundingPaid
 from toolkit.facets import FacetHub, MarketFacet, UserStreamFacet
+from toolkit.keys import PairName
 from toolkit.messages import FundingInfo
 from toolkit.orderbook import OrderBook
 from toolkit.protocol import ProtocolOptions
@@ -65,10 +66,10 @@ class RecorderSession:
 
     async def wait(self) -> None: ...
 
-    async def get_snapshot(self, trading_pair: str) -> OrderBook:
+    async def get_snapshot(self, trading_pair: PairName, *, venue: str | None = None) -> OrderBook:
         return self.tracker.book(trading_pair)
 
-    async def get_funding_info(self, trading_pair: str) -> FundingInfo:
+    async def get_funding_info(self, trading_pair: PairName, *, venue: str | None = None) -> FundingInfo:
         raise NotImplementedError
 
 

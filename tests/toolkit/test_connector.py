@@ -32,6 +32,7 @@ from toolkit.events import (
     OrderFilled,
     PositionChanged,
 )
+from toolkit.keys import PairName
 from toolkit.messages import BalanceUpdate, BookSnapshot, EventKind, FundingInfo, Message, StreamEvent
 from toolkit.orderbook import OrderBook
 from toolkit.venues.hyperliquid.connector import HyperliquidPerpetualConnector
@@ -53,10 +54,10 @@ class HandFed(OrderBookTrackerDataSource, UserStreamTrackerDataSource):
     async def stop(self) -> None:
         self.calls.append("stop")
 
-    async def get_snapshot(self, trading_pair: str) -> OrderBook:
+    async def get_snapshot(self, trading_pair: PairName, *, venue: str | None = None) -> OrderBook:
         raise NotImplementedError
 
-    async def get_funding_info(self, trading_pair: str) -> FundingInfo:
+    async def get_funding_info(self, trading_pair: PairName, *, venue: str | None = None) -> FundingInfo:
         raise NotImplementedError
 
     async def subscribe_to_order_updates(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.tapes import diff, quote, snapshot, state_of
+from tests.tapes import VENUE, diff, quote, snapshot, state_of
 from toolkit.errors import SymbolError
 from toolkit.messages import EventKind, FundingInfo, Instrument, InstrumentKind, Message, StreamEvent
 from toolkit.orderbook import OrderBook
@@ -106,8 +106,8 @@ def test_what_no_book_can_take_is_counted_and_makes_the_book_stale(bad: Any) -> 
     book = tracker.apply(bad)
     if bad.fused:
         assert book is tracker.book("A-B")
-        assert (tracker.refused_count, tracker.book("A-B").is_stale) == ({"A-B": 1}, True)
-        assert tracker.last_refusal.startswith(f"A-B {bad.form} at frame 0: ")
+        assert (tracker.refused_count, tracker.book("A-B").is_stale) == ({(VENUE, "A-B"): 1}, True)
+        assert tracker.last_refusal.startswith(f"A-B on {VENUE} {bad.form} at frame 0: ")
         tracker.apply(FULL)
         assert not tracker.book("A-B").is_stale
     else:
@@ -116,7 +116,7 @@ def test_what_no_book_can_take_is_counted_and_makes_the_book_stale(bad: Any) -> 
 
 def test_crossed_books_are_counted() -> None:
     tracker = tracked(FULL, quote((12.0, 1.0), (11.0, 1.0)), QUOTE)
-    assert tracker.crossed_count == {"A-B": 1}
+    assert tracker.crossed_count == {(VENUE, "A-B"): 1}
 
 
 def test_listeners_hear_each_message_with_the_book_it_changed() -> None:
@@ -145,7 +145,54 @@ def test_one_pair_of_two_venues_is_two_books() -> None:
         tracker.book("A-B")
     assert bids(tracker.book("A-B", venue="other")) == {1.0: 1.0}
     info = tracker.funding_info("A-B", venue="hyperliquid")
-    assert (info and info.funding_rate, tracker.trading_pairs) == (1.0, ["A-B"])
+    assert (info and info.funding_rate, tracker.trading_pairs) == (1.0, ["A-B", "A-B"])
+    assert tracker.keys == [("hyperliquid", "A-B"), ("other", "A-B")]
+
+
+def test_a_key_is_enough_and_two_that_contradict_are_an_error() -> None:
+    """A message's key, a book's, and a plain tuple say all; with another venue beside it nothing is chosen."""
+    theirs = snapshot([(1.0, 1.0)], [], venue="other")
+    tracker = tracked(FULL, theirs, funding(2.0, "other"))
+    book = tracker.book(theirs.key)
+    assert (bids(book), book.key, tracker.book(theirs.key, "full").key) == ({1.0: 1.0}, theirs.key, theirs.key)
+    assert tracker.book(("other", "A-B")) is tracker.book(theirs.key, venue="other") is book
+    assert tracker.funding_info(theirs.key) == funding(2.0, "other")
+    with pytest.raises(SymbolError, match=r"^A-B is asked for on other and on hyperliquid: say one venue$"):
+        tracker.book(theirs.key, venue="hyperliquid")
+    with pytest.raises(
+        SymbolError, match=r"^no book of 'A-B' on third; pairs heard of: A-B on hyperliquid, A-B on other$"
+    ):
+        tracker.book("A-B", venue="third")
+
+
+def test_a_name_that_is_announced_of_two_venues_is_never_one_of_them() -> None:
+    """Whichever speaks first: a name is ambiguous from the beginning, also after everything was forgotten."""
+    tracker = OrderBookTracker()
+    tracker.announce([("hyperliquid", "A-B"), ("other", "A-B")])
+    for _ in range(2):
+        tracker.apply(FULL)
+        for ask in (tracker.book, tracker.funding_info, tracker.instrument):
+            with pytest.raises(SymbolError, match=r"^A-B is a pair of hyperliquid, other: say which venue$"):
+                ask("A-B")
+        assert bids(tracker.book(FULL.key)) == bids(tracked(FULL).book("A-B"))
+        tracker.clear()
+
+
+def test_books_that_are_restored_are_known_by_their_venues() -> None:
+    state = tracked(FULL, snapshot([(1.0, 1.0)], [], venue="other"), funding(2.0, "third")).export()
+    tracker = OrderBookTracker()
+    tracker.restore(state)
+    assert [tracker.book(key).key for key in tracker.keys] == tracker.keys == [(VENUE, "A-B"), ("other", "A-B")]
+    with pytest.raises(SymbolError, match=r"^A-B is a pair of hyperliquid, other, third: say which venue$"):
+        tracker.book("A-B")
+
+
+def test_crossed_and_refused_books_are_counted_by_venue() -> None:
+    crossing = quote((12.0, 1.0), (11.0, 1.0), venue="other")
+    bad = quote((float("nan"), 1.0), None, venue="other")
+    tracker = tracked(FULL, quote((12.0, 1.0), (11.0, 1.0)), crossing, crossing, bad)
+    assert tracker.crossed_count == {(VENUE, "A-B"): 1, ("other", "A-B"): 2}
+    assert tracker.refused_count == {("other", "A-B"): 1}
 
 
 def test_the_newest_funding_and_metadata_are_kept() -> None:

@@ -12,6 +12,7 @@ from toolkit.capture import Capture
 from toolkit.datasource import OrderBookTrackerDataSource
 from toolkit.dispatch import MessageDispatcher
 from toolkit.errors import ConfigError, SymbolError
+from toolkit.keys import PairName, split
 from toolkit.live.clock_watch import ClockWatch
 from toolkit.live.intake import Intake, SourceStopped
 from toolkit.live.link import Link, LinkOptions
@@ -314,34 +315,34 @@ class LiveDataSource(OrderBookTrackerDataSource):
 
     # -- asking ------------------------------------------------------------------------------------------------
 
-    async def get_snapshot(self, trading_pair: str) -> OrderBook:
+    async def get_snapshot(self, trading_pair: PairName, *, venue: str | None = None) -> OrderBook:
         """
         Ask the venue for a pair's book; where it has no such request, the present book of `tracker`, which moves on.
 
         The answer is recorded and its message goes to the callbacks like any other. Raises SymbolError for a pair the
         venue does not have, RequestFailed or ConnectFailed where it does not answer.
         """
-        symbol = self.protocol.symbol(trading_pair)
+        symbol = self._symbol(trading_pair, venue)
         call = self.protocol.snapshot_request(symbol)
         pair = self.protocol.trading_pair(symbol)
         if call is None:
-            return self.tracker.book(pair)
+            return self.tracker.book(pair, venue=self.protocol.venue)
         for message in await self._rest.ask(call):
             if isinstance(message, BookSnapshot) and message.symbol == symbol:
-                book = OrderBook(pair)
+                book = OrderBook(pair, self.protocol.venue)
                 book.apply_snapshot(message)
                 return book
         raise SymbolError(f"{self.protocol.venue} gave no book of {trading_pair!r}; check the pair")
 
-    async def get_funding_info(self, trading_pair: str) -> FundingInfo:
+    async def get_funding_info(self, trading_pair: PairName, *, venue: str | None = None) -> FundingInfo:
         """
         The newest funding heard of a pair, or the venue's answer where none was.
 
         Raises SymbolError for a pair without funding, RequestFailed or ConnectFailed where the venue does not answer.
         """
-        symbol = self.protocol.symbol(trading_pair)
+        symbol = self._symbol(trading_pair, venue)
         pair = self.protocol.trading_pair(symbol)
-        known = self.tracker.funding_info(pair)
+        known = self.tracker.funding_info(pair, venue=self.protocol.venue)
         if known is not None:
             return known
         call = self.protocol.funding_request(symbol)
@@ -350,6 +351,13 @@ class LiveDataSource(OrderBookTrackerDataSource):
             if isinstance(message, FundingInfo) and message.symbol == symbol:
                 return message
         raise SymbolError(f"{self.protocol.venue} has no funding of {trading_pair!r}; check the pair")
+
+    def _symbol(self, trading_pair: PairName, venue: str | None) -> str:
+        """The venue's spelling. Raises SymbolError for a pair that it does not have, or that is of another venue."""
+        own, pair = split(trading_pair, venue)
+        if own not in (None, self.protocol.venue):
+            raise SymbolError(f"{pair} on {own} was asked of a source of {self.protocol.venue} alone")
+        return self.protocol.symbol(pair)
 
     @property
     def has_lost_frames(self) -> bool:

@@ -429,7 +429,7 @@ def test_funding_payments_and_equity_are_polled() -> None:
         (-0.5, -2.0, 0.0001, False),
     ]
     assert session.rest(f"accountFunding:{USER}", {"fundingPayments": rows}) == []
-    assert tracked(session).funding == {"BTC-USD": exact(-0.5)}
+    assert tracked(session).funding == {("dydx_v4", "BTC-USD"): exact(-0.5)}
 
 
 def test_a_parent_s_children_are_accounts_of_their_own() -> None:

@@ -27,6 +27,7 @@ from tests.toolkit.venues.dydx_harness import (
 )
 from toolkit.clock import NS_PER_S
 from toolkit.digest import DigestChain
+from toolkit.keys import PairKey
 from toolkit.messages import BookDiff, BookSnapshot, EventKind, FundingInfo, Instrument, Message, Trade
 from toolkit.tracker import OrderBookTracker
 from toolkit.uncrossing import UncrossedBooks
@@ -163,7 +164,7 @@ def test_the_uncrossed_view_is_never_crossed(session: Session) -> None:
                 book = tracker.book(pair)
                 assert not views.book(pair).is_crossed
                 assert book.is_crossed or views.book(pair).depth() == book.depth()
-    assert tracker.crossed_count[BTC] > 0
+    assert tracker.crossed_count[PairKey("dydx_v4", BTC)] > 0
     assert views.book(ETH).depth()[0] == []
 
 

@@ -18,6 +18,7 @@ from toolkit.columnar import ColumnarTaker, DiffColumns, FrameBatch, QuoteColumn
 from toolkit.frames import WS_IN, Frame
 from toolkit.kernels.hashing import STATE_BYTES
 from toolkit.kernels.levels import clear_side, set_levels, side_columns
+from toolkit.keys import PairKey
 from toolkit.messages import FORM_FULL, BestQuote
 from toolkit.orderbook import BookSide, OrderBook
 from toolkit.tracker import OrderBookTracker
@@ -342,7 +343,7 @@ class BinanceTaker(ColumnarTaker):
         held.book.stamp(join.last_ts, int(frames.ts_recv[last]), join.last_id)
         crossed = int(instruments.crossed[number])
         if crossed:
-            self._tracker.add_crossed(feed.pair, crossed)
+            self._tracker.add_crossed(PairKey(self._venue, feed.pair), crossed)
             instruments.crossed[number] = 0
 
     def _diff_columns(self, number: int, rows: Any) -> DiffColumns:

@@ -1,0 +1,173 @@
+"""Which instruments of recordings are meant by pairs, symbols, keys and venues: one rule for everything that filters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from recordings.manifest import Manifest
+from toolkit.errors import SymbolError
+from toolkit.keys import PairKey, PairName, check_venues, named, one_or_more
+
+__all__ = ["Selection", "Wish", "keys_of", "select", "venues_of", "wanted_keys"]
+
+_Pairs = dict[tuple[str, str], set[str]]  # by venue and symbol, the pairs that it is called
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """
+    What somebody wants of recordings, in their words, whether or not it is there.
+
+    Attributes:
+        names: Pairs or symbols, whatever the venue; None for all.
+        keys: Venue, and pair or symbol; what is one of these or has one of the names is wanted.
+        venues: Only of these; None for all.
+    """
+
+    names: frozenset[str] | None
+    keys: frozenset[tuple[str, str]]
+    venues: frozenset[str] | None
+
+    @classmethod
+    def of(
+        cls, trading_pairs: Collection[PairName] | PairName | None, venues: Collection[str] | str | None
+    ) -> Wish | None:
+        """
+        From arguments; None where everything is wanted.
+
+        Where only keys are named, only their venues are wanted. Raises SymbolError for no venue at all.
+        """
+        given = one_or_more(trading_pairs)
+        if given is None and venues is None:
+            return None
+        keys = frozenset((each[0], each[1]) for each in given or () if not isinstance(each, str))
+        names = None if given is None else frozenset(each for each in given if isinstance(each, str))
+        wanted = None if venues is None else frozenset([venues] if isinstance(venues, str) else venues)
+        if wanted is not None and not wanted:
+            raise SymbolError("no venue was named, expected at least one; leave venues out for all")
+        if wanted is not None:
+            for venue, pair in keys - {key for key in keys if key[0] in wanted}:
+                raise SymbolError(f"{pair} on {venue} is wanted, and nothing of {venue}: expected one or the other")
+        if wanted is None and keys and not names:
+            wanted = frozenset(venue for venue, _ in keys)
+        return cls(names, keys, wanted)
+
+    @property
+    def each(self) -> list[PairName]:
+        """What is named, sorted."""
+        return [*sorted(self.names or ()), *(PairKey(*key) for key in sorted(self.keys))]
+
+    def takes(self, venue: str, symbol: str, trading_pair: str) -> bool:
+        """Whether what speaks of that instrument is wanted; without a symbol it speaks of a whole connection."""
+        if self.venues is not None and venue not in self.venues:
+            return False
+        if self.names is None or not symbol or trading_pair in self.names or symbol in self.names:
+            return True
+        return (venue, trading_pair) in self.keys or (venue, symbol) in self.keys
+
+    def check_venues(self, manifests: Iterable[Manifest], where: str) -> None:
+        """Raise ConfigError for a venue that no recording is of."""
+        check_venues(sorted({venue for venue, _ in self.keys} | (self.venues or set())), venues_of(manifests), where)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """
+    Instruments that are kept.
+
+    Attributes:
+        venues: Venues of which anything is kept; the events about whole connections of these come along.
+        symbols: Venue and symbol of each instrument.
+        keys: Venue and trading pair of each.
+    """
+
+    venues: frozenset[str]
+    symbols: frozenset[tuple[str, str]]
+    keys: frozenset[tuple[str, str]]
+
+    def takes(self, venue: str, symbol: str) -> bool:
+        """Whether what speaks of that symbol is kept; an empty one stands for a whole connection."""
+        return (venue, symbol) in self.symbols or (not symbol and venue in self.venues)
+
+
+def venues_of(manifests: Iterable[Manifest]) -> set[str]:
+    """The venues that recordings are of."""
+    found: set[str] = set()
+    for manifest in manifests:
+        found.update(source.venue for source in manifest.sources)
+        found.update(name.partition("/")[0] for name in manifest.symbols)
+    return found
+
+
+def keys_of(manifests: Iterable[Manifest]) -> set[PairKey]:
+    """Venue and trading pair of every instrument that recordings name."""
+    return {PairKey(venue, pair) for (venue, _), pairs in _pairs_of(manifests).items() for pair in pairs}
+
+
+def wanted_keys(manifest: Manifest, wish: Wish | None) -> set[PairKey]:
+    """Of a recording in progress: what is wanted of the instruments that it names, or that it was asked to record."""
+    found = {
+        PairKey(venue, pair)
+        for (venue, symbol), pairs in _pairs_of([manifest]).items()
+        for pair in pairs
+        if wish is None or wish.takes(venue, symbol, pair)
+    }
+    asked = {PairKey(source.venue, pair) for source in manifest.sources for pair in source.pairs}
+    return found | {key for key in asked if wish is None or wish.takes(key.venue, key.trading_pair, key.trading_pair)}
+
+
+def select(
+    manifests: Collection[Manifest],
+    where: str,
+    *,
+    trading_pairs: Collection[PairName] | PairName | None = None,
+    venues: Collection[str] | str | None = None,
+) -> Selection | None:
+    """
+    Find out what is meant.
+
+    Args:
+        manifests: Of the recordings to choose from.
+        where: What they are, for errors.
+        trading_pairs: Pairs, symbols as a venue spells them, or keys; None for all. A name that several venues have means
+            all of them: what is kept says which venue it is of.
+        venues: Only of these; None for all.
+
+    Returns:
+        The instruments; None where everything is kept. Where only keys are named, only their venues are kept.
+
+    Raises:
+        ConfigError: A venue that no recording is of.
+        SymbolError: A pair that no recording has.
+    """
+    wish = Wish.of(trading_pairs, venues)
+    if wish is None:
+        return None
+    wish.check_venues(manifests, where)
+    symbols = {
+        key: pairs for key, pairs in _pairs_of(manifests).items() if wish.venues is None or key[0] in wish.venues
+    }
+    for name in sorted(wish.names or ()):
+        if not any(name == symbol or name in pairs for (_, symbol), pairs in symbols.items()):
+            raise _missing(repr(name), symbols, where)
+    for venue, name in sorted(wish.keys):
+        if not any(venue == own and (name == symbol or name in pairs) for (own, symbol), pairs in symbols.items()):
+            raise _missing(f"{name!r} on {venue}", symbols, where)
+    kept = {key: pairs for key, pairs in symbols.items() if any(wish.takes(key[0], key[1], pair) for pair in pairs)}
+    keys = frozenset((venue, pair) for (venue, _), pairs in kept.items() for pair in pairs)
+    return Selection(frozenset(venues_of(manifests)) if wish.venues is None else wish.venues, frozenset(kept), keys)
+
+
+def _pairs_of(manifests: Iterable[Manifest]) -> _Pairs:
+    found: _Pairs = {}
+    for manifest in manifests:
+        for name, pair in manifest.symbols.items():
+            venue, _, symbol = name.partition("/")
+            found.setdefault((venue, symbol), set()).add(pair)
+    return found
+
+
+def _missing(said: str, symbols: _Pairs, where: str) -> SymbolError:
+    known = ", ".join(named((venue, pair) for (venue, _), pairs in symbols.items() for pair in pairs))
+    return SymbolError(f"{said} is not in {where}, expected one of {known or 'nothing'}")
