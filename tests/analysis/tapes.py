@@ -33,6 +33,10 @@ def make_recording(folder: Path, *segments: Mapping[str, Rows]) -> Recording:
                 full.sort(key=lambda row: tuple(row[name] for name in ("symbol", "capture_seq", "sub_seq")))
             received += [row["ts_recv"] for row in full]
             seqs += [row["capture_seq"] for row in full]
+            if table != "raw":
+                manifest.symbols.update(
+                    {f"{row['venue']}/{row['symbol']}": row["trading_pair"] for row in full if row["symbol"]}
+                )
             path = f"{table}/{number:06d}.parquet"
             (folder / table).mkdir(exist_ok=True)
             pq.write_table(pa.Table.from_pylist(full, schema=TABLES[table]), folder / path, store_schema=False)

@@ -177,7 +177,7 @@ def test_a_finished_recording_is_followed_like_a_replay(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--from", "yesterday"), "'yesterday' is no time; expected "),
+        (("--from", "yesterday"), "Invalid value for '--from': 'yesterday' is no time; expected "),
         (("--pair", "NOPE-USD"), "'NOPE-USD' is not in "),
         (("--channel", "nope"), "unknown channel 'nope', expected one of "),
     ],

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from toolkit.cli.analyze_account import orders, pnl
 from toolkit.cli.checks import check_option
+from toolkit.cli.groups import OptionsAnywhere
+from toolkit.cli.options import from_option, named_pairs, pair_option, plot_option, recording_argument, to_option
 from toolkit.cli.output import CONTEXT_SETTINGS, Output, examples, output_options, progress_bar, table_of
-from toolkit.errors import RecordingDamaged, TickdeckError
+from toolkit.cli.params import Duration
+from toolkit.errors import RecordingDamaged
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,35 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["analyze"]
 
 
-class Duration(click.ParamType[int]):
-    """A length of time, in nanoseconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        from toolkit.times import duration_ns
-
-        try:
-            return value if isinstance(value, int) else duration_ns(value)
-        except TickdeckError as exc:
-            self.fail(str(exc), param, ctx)
-
-
-class Time(click.ParamType[int]):
-    """A point in time, in nanoseconds since the epoch."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        from toolkit.times import time_ns
-
-        try:
-            return value if isinstance(value, int) else time_ns(value)
-        except TickdeckError as exc:
-            self.fail(str(exc), param, ctx)
-
-
-@click.group(context_settings=CONTEXT_SETTINGS, epilog=examples("tickdeck analyze spreads tapes/monday"))
+@click.group(
+    cls=OptionsAnywhere, context_settings=CONTEXT_SETTINGS, epilog=examples("tickdeck analyze spreads tapes/monday")
+)
 def analyze() -> None:
     """Measure what a recording says about its markets."""
 
@@ -60,12 +37,16 @@ def analyze() -> None:
         "tickdeck analyze spreads tapes/monday --pair BTC-USD --every 1s --out btc.csv",
     )
 )
-@click.argument("recording", type=click.Path(path_type=Path))
-@click.option("-p", "--pair", "pairs", multiple=True, help="Only this pair, or venue's symbol; may be repeated.")
-@click.option("--from", "start_ns", type=Time(), help="Start, such as 2024-01-01T12:30:05.5Z (UTC without a zone).")
-@click.option("--to", "end_ns", type=Time(), help="End.")
+@recording_argument
+@pair_option
+@from_option
+@to_option
 @click.option(
-    "--every", "every_ns", type=Duration(), help="A series instead of a summary: a row for each 1s, 5m, 1h ..."
+    "--every",
+    "every_ns",
+    type=Duration(),
+    metavar="DURATION",
+    help="A series instead of a summary: a row for each 1s, 5m, 1h ...",
 )
 @click.option(
     "--clock",
@@ -74,11 +55,7 @@ def analyze() -> None:
     show_default=True,
     help="Whose time counts: recv is ours, at receipt; event is the venue's own.",
 )
-@click.option(
-    "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Also draw it: FILE.png, or FILE.html that needs no network.",
-)
+@plot_option
 @check_option
 @output_options
 def spreads(
@@ -101,12 +78,11 @@ def spreads(
 
     import analysis
 
-    if plot is not None and plot.suffix.lower() not in (".png", ".html"):
-        raise click.BadParameter(f"{plot}: expected a name that ends in .png or .html", param_hint="'--plot'")
     try:
+        opened = analysis.open_recording(recording)
         window = analysis.spread_window(
-            recording,
-            pairs=pairs,
+            opened,
+            pairs=named_pairs(opened, pairs),
             start_ns=start_ns,
             end_ns=end_ns,
             clock="event" if clock == "event" else "recv",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from toolkit.cli.checks import check_option
+from toolkit.cli.options import named_pairs, pair_option, plot_option, recording_argument
 from toolkit.cli.output import Output, examples, output_options, table_of
 from toolkit.errors import RecordingDamaged
 
@@ -26,8 +27,8 @@ __all__ = ["orders", "pnl"]
         "tickdeck analyze orders tapes/monday --out orders.csv",
     )
 )
-@click.argument("recording", type=click.Path(path_type=Path))
-@click.option("-p", "--pair", "pairs", multiple=True, help="Only this pair, or venue's symbol; may be repeated.")
+@recording_argument
+@pair_option
 @click.option("--history", is_flag=True, help="Also orders that had ended before the account was watched.")
 @check_option
 @output_options
@@ -41,7 +42,7 @@ def orders(recording: Path, pairs: tuple[str, ...], history: bool, output: Outpu
     import analysis
 
     with _reading(recording):
-        report = analysis.order_report(recording, pairs=pairs, with_history=history)
+        report = analysis.order_report(recording, pairs=named_pairs(recording, pairs), with_history=history)
     if output.is_table:
         output.write_renderables(_order_table(report))
     else:
@@ -53,14 +54,10 @@ def orders(recording: Path, pairs: tuple[str, ...], history: bool, output: Outpu
         "tickdeck analyze pnl tapes/monday --plot pnl.png", "tickdeck analyze pnl tapes/monday --pair BTC-USD --json"
     )
 )
-@click.argument("recording", type=click.Path(path_type=Path))
-@click.option("-p", "--pair", "pairs", multiple=True, help="Only this pair, or venue's symbol; may be repeated.")
+@recording_argument
+@pair_option
 @click.option("--series", is_flag=True, help="The course over time instead of the sum.")
-@click.option(
-    "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Also draw it: FILE.png, or FILE.html that needs no network.",
-)
+@plot_option
 @check_option
 @output_options
 def pnl(recording: Path, pairs: tuple[str, ...], series: bool, plot: Path | None, output: Output) -> None:
@@ -71,11 +68,10 @@ def pnl(recording: Path, pairs: tuple[str, ...], series: bool, plot: Path | None
     """
     import analysis
 
-    if plot is not None and plot.suffix.lower() not in (".png", ".html"):
-        raise click.BadParameter(f"{plot}: expected a name that ends in .png or .html", param_hint="'--plot'")
     with _reading(recording):
-        course = analysis.pnl_series(recording, pairs=pairs)
-        report = course if series else analysis.pnl_report(recording, pairs=pairs)
+        names = named_pairs(recording, pairs)
+        course = analysis.pnl_series(recording, pairs=names)
+        report = course if series else analysis.pnl_report(recording, pairs=names)
     if output.is_table and not series:
         output.write_renderables(_pnl_table(report))
     else:

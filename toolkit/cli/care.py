@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from toolkit.cli.options import json_option, recording_argument
 from toolkit.cli.output import Output, examples, output_options, progress_bar
 from toolkit.cli.process import folder_lock
 from toolkit.clock import SystemClock
@@ -24,8 +27,9 @@ def ls(folder: Path, output: Output) -> None:
 
 
 @click.command(epilog=examples("tickdeck renormalize tapes/monday"))
-@click.argument("recording", type=click.Path(path_type=Path))
-def renormalize(recording: Path) -> None:
+@recording_argument
+@json_option
+def renormalize(recording: Path, as_json: bool) -> None:
     """
     Run today's protocol over the raw frames and remake the normalized tables.
 
@@ -39,14 +43,18 @@ def renormalize(recording: Path) -> None:
     with folder_lock(recording), progress_bar("renormalizing", total) as advance:
         after = remake(recording, advance)
     same = before.digest == after.digest
+    if as_json:
+        _write_json(recording, frames=total, same=same, digest=after.digest, digest_before=before.digest)
+        return
     click.echo(f"{recording}: {total:,} frames; the messages are {'the same' if same else 'others than before'}")
     click.echo(f"digest {after.digest}" + ("" if same else f", before {before.digest}"))
 
 
 @click.command(epilog=examples("tickdeck compact tapes/monday", "tickdeck compact tapes/monday --mib 1024"))
-@click.argument("recording", type=click.Path(path_type=Path))
+@recording_argument
 @click.option("--mib", type=click.IntRange(min=1), default=512, show_default=True, help="Raw frames per new segment.")
-def compact(recording: Path, mib: int) -> None:
+@json_option
+def compact(recording: Path, mib: int, as_json: bool) -> None:
     """Join small segments into large ones. Rows are copied as they are; the digest stays."""
     from recordings.compacting import compact as join
     from recordings.manifest import read_manifest
@@ -55,13 +63,18 @@ def compact(recording: Path, mib: int) -> None:
     total = sum(file.rows for segment in before.segments for file in segment.tables.values())
     with folder_lock(recording), progress_bar("compacting", total) as advance:
         after = join(recording, mib << 20, advance)
+    if as_json:
+        counts = {"segments_before": len(before.segments), "segments": len(after.segments)}
+        _write_json(recording, **counts, digest=after.digest)
+        return
     click.echo(f"{recording}: {len(before.segments)} segments, now {len(after.segments)}; digest {after.digest}")
 
 
 @click.command(epilog=examples("tickdeck prune tapes/monday --keep-raw-days 30"))
-@click.argument("recording", type=click.Path(path_type=Path))
+@recording_argument
 @click.option("--keep-raw-days", type=click.FloatRange(min=0), required=True, help="Raw frames younger than this stay.")
-def prune(recording: Path, keep_raw_days: float) -> None:
+@json_option
+def prune(recording: Path, keep_raw_days: float, as_json: bool) -> None:
     """
     Remove old raw frames; the normalized tables stay.
 
@@ -74,4 +87,11 @@ def prune(recording: Path, keep_raw_days: float) -> None:
     with folder_lock(recording):
         manifest, freed = remove(recording, keep_raw_days, SystemClock())
     bare = sum("raw" not in segment.tables for segment in manifest.segments)
+    if as_json:
+        _write_json(recording, freed_bytes=freed, segments=len(manifest.segments), segments_without_raw=bare)
+        return
     click.echo(f"{recording}: {freed:,} bytes freed; {bare} of {len(manifest.segments)} segments have no raw frames")
+
+
+def _write_json(recording: Path, **values: Any) -> None:
+    click.echo(json.dumps({"recording": str(recording), **values}, indent=2, ensure_ascii=False))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
+from toolkit.cli.groups import OptionsAnywhere
+from toolkit.cli.options import json_option
 from toolkit.cli.output import examples
 from toolkit.cli.serve import DEFAULT_PORT
 from toolkit.errors import ConfigError, TransportError
@@ -15,25 +18,35 @@ from toolkit.errors import ConfigError, TransportError
 __all__ = ["ctl"]
 
 _WAIT_S = 120.0
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @click.group(
+    cls=OptionsAnywhere,
     epilog=examples(
         "tickdeck ctl status",
         "tickdeck ctl seek +30s",
-        "tickdeck ctl --url http://127.0.0.1:9000 --json speed 10x",
-    )
+        "tickdeck ctl speed 10x --url http://127.0.0.1:9000 --json",
+    ),
 )
-@click.option("--url", default=f"http://127.0.0.1:{DEFAULT_PORT}", show_default=True, help="Where the server listens.")
-@click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
-@click.pass_context
-def ctl(ctx: click.Context, url: str, as_json: bool) -> None:
+def ctl() -> None:
     """Control a running `tickdeck serve`; every command prints the status after it."""
-    ctx.obj = (url, as_json)
 
 
-def _act(ctx: click.Context, name: str, **details: Any) -> None:
-    url, as_json = ctx.obj
+def _place(command: _F) -> _F:
+    """Give a command `--url` and `--json`."""
+    url: Any = click.option(
+        "--url",
+        default=f"http://127.0.0.1:{DEFAULT_PORT}",
+        show_default=True,
+        metavar="URL",
+        help="Where the server listens.",
+    )
+    decorated: _F = url(json_option(command))
+    return decorated
+
+
+def _act(url: str, as_json: bool, name: str, **details: Any) -> None:
     status = asyncio.run(_ask(url, name, details))
     if as_json:
         click.echo(json.dumps(status, indent=2))
@@ -68,32 +81,32 @@ def _write(status: dict[str, Any]) -> None:
 
 
 @ctl.command(epilog=examples("tickdeck ctl status"))
-@click.pass_context
-def status(ctx: click.Context) -> None:
+@_place
+def status(url: str, as_json: bool) -> None:
     """Say where the tape is, how fast it runs, and who listens."""
-    _act(ctx, "status")
+    _act(url, as_json, "status")
 
 
 @ctl.command(epilog=examples("tickdeck ctl pause"))
-@click.pass_context
-def pause(ctx: click.Context) -> None:
+@_place
+def pause(url: str, as_json: bool) -> None:
     """Stand still."""
-    _act(ctx, "pause")
+    _act(url, as_json, "pause")
 
 
 @ctl.command(epilog=examples("tickdeck ctl resume"))
-@click.pass_context
-def resume(ctx: click.Context) -> None:
+@_place
+def resume(url: str, as_json: bool) -> None:
     """Go on, or begin."""
-    _act(ctx, "resume")
+    _act(url, as_json, "resume")
 
 
 @ctl.command(epilog=examples("tickdeck ctl step 10"))
 @click.argument("frames", type=click.IntRange(min=1), default=1)
-@click.pass_context
-def step(ctx: click.Context, frames: int) -> None:
+@_place
+def step(url: str, as_json: bool, frames: int) -> None:
     """Pause, and play so many frames of the tape (1 unless told)."""
-    _act(ctx, "step", frames=frames)
+    _act(url, as_json, "step", frames=frames)
 
 
 class _TakesBackwards(click.Command):
@@ -109,27 +122,27 @@ class _TakesBackwards(click.Command):
     epilog=examples("tickdeck ctl seek 2026-11-22T13:34:05", "tickdeck ctl seek +30s", "tickdeck ctl seek -5m"),
 )
 @click.argument("to")
-@click.pass_context
-def seek(ctx: click.Context, to: str) -> None:
+@_place
+def seek(url: str, as_json: bool, to: str) -> None:
     """Go to a time of the tape, or so far forwards (+30s) or backwards (-5m) as it goes; sockets that heard of it are closed."""
     from toolkit.times import duration_ns, time_ns
 
     if to[:1] in ("+", "-"):
-        _act(ctx, "seek", by_ns=duration_ns(to[1:]) * (1 if to[0] == "+" else -1))
+        _act(url, as_json, "seek", by_ns=duration_ns(to[1:]) * (1 if to[0] == "+" else -1))
     else:
-        _act(ctx, "seek", ns=time_ns(to))
+        _act(url, as_json, "seek", ns=time_ns(to))
 
 
 @ctl.command(epilog=examples("tickdeck ctl speed 10x"))
 @click.argument("speed")
-@click.pass_context
-def speed(ctx: click.Context, speed: str) -> None:
+@_place
+def speed(url: str, as_json: bool, speed: str) -> None:
     """Play at that pace: max, 1x, 0.5x, 100x."""
-    _act(ctx, "speed", speed=speed)
+    _act(url, as_json, "speed", speed=speed)
 
 
 @ctl.command(epilog=examples("tickdeck ctl stop"))
-@click.pass_context
-def stop(ctx: click.Context) -> None:
+@_place
+def stop(url: str, as_json: bool) -> None:
     """End the server."""
-    _act(ctx, "stop")
+    _act(url, as_json, "stop")

@@ -9,10 +9,10 @@ from typing import Final
 
 import click
 
+from toolkit.cli.options import duration_option, out_folder_option, seed_option, venue_name_option
 from toolkit.cli.output import examples
-from toolkit.cli.params import DurationSeconds
 from toolkit.clock import SystemClock, utc_stamp
-from toolkit.errors import RecordingError
+from toolkit.errors import ConfigError, RecordingError
 
 __all__ = ["demo"]
 
@@ -29,29 +29,20 @@ PAIRS: Final = {
         "tickdeck demo", "tickdeck demo --venue dydx_v4", "tickdeck demo --duration 30s --seed 3 --out tapes/demo"
     )
 )
-@click.option(
-    "--venue",
-    type=click.Choice(list(PAIRS)),
-    default="hyperliquid",
-    show_default=True,
-    help="Whose interface the synthetic exchange speaks.",
-)
-@click.option("-d", "--duration", type=DurationSeconds(), default="15s", show_default=True, help="How long to record.")
-@click.option("--seed", type=int, default=7, show_default=True, help="Of the synthetic market.")
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the recording; by default in ./tapes.",
-)
-def demo(venue: str, duration: float, seed: int, out: Path | None) -> None:
+@venue_name_option("hyperliquid")
+@duration_option("15s")
+@seed_option("7")
+@out_folder_option()
+def demo(venue: str, duration: float, seed: str, out: Path | None) -> None:
     """
     Record a synthetic exchange on this machine with the live code, replay the recording both ways, compare the
     digests, and analyse the spreads.
 
-    Needs no network: the exchange is a seeded random market behind the venue's own WebSocket and REST interface on
+    The recording is below ./tapes unless --out says where. Needs no network: the exchange is a seeded random market behind the venue's own WebSocket and REST interface on
     a loopback port, which the live code reaches by URL like the real one.
     """
+    if venue not in PAIRS:
+        raise ConfigError(f"unknown venue {venue!r}, the synthetic exchange can be {', '.join(PAIRS)}")
     clock = SystemClock()
     folder = out if out is not None else Path("tapes") / f"demo-{utc_stamp(clock.time_ns())}"
     asyncio.run(_record(venue, folder, duration, seed, clock))
@@ -59,7 +50,7 @@ def demo(venue: str, duration: float, seed: int, out: Path | None) -> None:
     _analyse(folder)
 
 
-async def _record(venue_name: str, folder: Path, duration: float, seed: int, clock: SystemClock) -> None:
+async def _record(venue_name: str, folder: Path, duration: float, seed: str, clock: SystemClock) -> None:
     from recordings.recorder import Recorder, RecorderOptions, VenueRequest
     from replay.embedded import EmbeddedVenue
     from toolkit.cli.info import summary, write_summary

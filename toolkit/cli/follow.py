@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from toolkit.cli.checks import check_option
+from toolkit.cli.options import (
+    channel_option,
+    from_option,
+    json_option,
+    named_pairs,
+    pair_option,
+    print_option,
+    recording_argument,
+)
 from toolkit.cli.output import examples
 from toolkit.cli.params import DurationSeconds
 from toolkit.cli.process import end_signals
@@ -35,30 +44,25 @@ RENEW_S: Final = 0.5
         "tickdeck follow tapes/now --from 2026-11-22T13:34:05.123456789 --pair BTC-USD --print | head",
     )
 )
-@click.argument("recording", type=click.Path(path_type=Path))
-@click.option(
-    "--from",
-    "start",
-    metavar="TIME",
-    help="Begin at this time, with the books as they are then: UTC, to the nanosecond; `now` for the live feed alone. "
-    "By default at the beginning of the tape.",
-)
-@click.option("-p", "--pair", "pairs", multiple=True, help="Only this pair; may be repeated.")
-@click.option("--channel", "channels", multiple=True, help="Only this kind of message (book, trades, ...), and events.")
-@click.option("--print", "as_lines", is_flag=True, help="Print every message, one JSON object a line.")
+@recording_argument
+@from_option
+@pair_option
+@channel_option
+@print_option
 @click.option("--tee", "tee_url", metavar="URL", help="Where the recorder is reached; by default its folder says so.")
 @click.option(
     "--patience",
     type=DurationSeconds(),
+    metavar="DURATION",
     default="60s",
     show_default=True,
     help="How long a recorder that died has to come back.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 @check_option
 def follow(
     recording: Path,
-    start: str | None,
+    start_ns: int | None,
     pairs: tuple[str, ...],
     channels: tuple[str, ...],
     as_lines: bool,
@@ -69,19 +73,19 @@ def follow(
     """
     Follow a recording while it is made: its tape first, then the live feed, no message missing or repeated.
 
-    Ends when the recorder does, or with Ctrl-C, and says what came. What is recorded is read from the folder, and from
+    It begins at the beginning of the tape, with --from at a time, with the books as they are then; `--from now` is the
+    live feed alone. Ends when the recorder does, or with Ctrl-C, and says what came. What is recorded is read from the folder, and from
     there on from the recorder, if it was started with --tee-port; without, or while it cannot be reached, the folder
     is looked at four times a second. Exits with 1 if the whole recording was seen and its digest is another.
     """
     from replay.follow import FollowDataSource
-    from toolkit.times import time_ns
 
     clock = SystemClock()
     line = StatusLine(sys.stderr)
     source = FollowDataSource(
         recording,
-        start_ns=None if start is None else clock.time_ns() if start == "now" else time_ns(start),
-        trading_pairs=pairs or None,
+        start_ns=start_ns,
+        trading_pairs=named_pairs(recording, pairs) or None,
         channels=channels or None,
         with_digest=not pairs and not channels,
         tee_url=tee_url,

@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 
 from toolkit.cli.checks import check_option
+from toolkit.cli.options import named_pairs, pair_option, recording_argument
 from toolkit.cli.output import Output, examples, output_options
 
 __all__ = ["gaps"]
 
 
 @click.command(epilog=examples("tickdeck gaps tapes/monday", "tickdeck gaps tapes/monday --pair BTC-USD --json"))
-@click.argument("recording", type=click.Path(path_type=Path))
-@click.option("-p", "--pair", "pairs", multiple=True, help="Only this pair; may be repeated.")
+@recording_argument
+@pair_option
 @check_option
 @output_options
 def gaps(recording: Path, pairs: tuple[str, ...], output: Output) -> None:
@@ -26,7 +27,7 @@ def gaps(recording: Path, pairs: tuple[str, ...], output: Output) -> None:
     """
     from recordings.gaps import find_gaps
 
-    frame = find_gaps(recording, pairs)
+    frame = find_gaps(recording, named_pairs(recording, pairs))
     output.write(frame)
     if frame.height:
         raise click.exceptions.Exit(3)

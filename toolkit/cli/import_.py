@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from toolkit.cli.groups import OptionsAnywhere
+from toolkit.cli.options import json_option, out_folder_option, venue_name_option
 from toolkit.cli.output import examples, progress_bar
 
 __all__ = ["import_"]
@@ -15,7 +17,11 @@ __all__ = ["import_"]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-@click.group(name="import", epilog=examples("tickdeck import jsonl --venue hyperliquid capture.jsonl --out tapes/old"))
+@click.group(
+    cls=OptionsAnywhere,
+    name="import",
+    epilog=examples("tickdeck import jsonl --venue hyperliquid capture.jsonl --out tapes/old"),
+)
 def import_() -> None:
     """
     Make a recording out of capture files.
@@ -29,13 +35,7 @@ def import_() -> None:
 def _common(command: _F) -> _F:
     for option in (
         click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)),
-        click.option(
-            "-o",
-            "--out",
-            required=True,
-            type=click.Path(file_okay=False, path_type=Path),
-            help="Folder of the new recording.",
-        ),
+        out_folder_option(required=True),
         click.option(
             "--metadata",
             type=click.Path(dir_okay=False, path_type=Path),
@@ -48,13 +48,13 @@ def _common(command: _F) -> _F:
             show_default=True,
             help="Smaller files, or files that are written in half the time and a tenth larger.",
         ),
-        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+        json_option,
     ):
         command = option(command)
     return command
 
 
-_venue = click.option("--venue", required=True, help="Whose frames they are.")
+_venue = venue_name_option(required=True)
 
 
 def _time_unit(*units: str) -> Callable[[_F], _F]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from toolkit.cli.options import json_option, recording_argument
 from toolkit.cli.output import examples
 from toolkit.clock import NS_PER_S, format_ns
 from toolkit.errors import RecordingError
@@ -18,8 +19,8 @@ __all__ = ["info", "summary", "write_summary"]
 
 
 @click.command(epilog=examples("tickdeck info tapes/monday", "tickdeck info tapes/monday --json"))
-@click.argument("recording", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@recording_argument
+@json_option
 def info(recording: Path, as_json: bool) -> None:
     """Say what a recording holds: venues, pairs, time span, tables, gaps, digest."""
     from recordings.recording import Recording

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from toolkit.cli.groups import OptionsAnywhere
 from toolkit.cli.output import CONTEXT_SETTINGS
 from toolkit.cli.printable import printable
 from toolkit.cli.process import prepare, silence_output
@@ -37,7 +38,7 @@ COMMANDS: Final = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(OptionsAnywhere):
     """Commands are imported only when one is called or its help is shown: `--help` should not load a database."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> Any:
         click.echo("Aborted.", err=True)
         status = 130
     except click.ClickException as exc:
-        exc.show()
+        click.echo(printable(f"Error: {_said(exc)}"), err=True)
         status = exc.exit_code
     except TickdeckError as exc:
         click.echo(printable(f"Error: {exc}"), err=True)
@@ -82,3 +83,11 @@ def main(argv: list[str] | None = None) -> Any:
         silence_output()
         status = 0
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _said(exc: click.ClickException) -> str:
+    """What a wrong command line is told: one line like every error, with where to look."""
+    text = " ".join(exc.format_message().split())
+    if isinstance(exc, click.UsageError) and exc.ctx is not None:
+        text = f"{text.removesuffix('.')}. See `{exc.ctx.command_path} --help`."
+    return text

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from toolkit.cli.params import OutputFile
 from toolkit.clock import NS_PER_S, perf_ns
 from toolkit.errors import ConfigError
 
@@ -162,11 +163,12 @@ def output_options(command: _F) -> _F:
             type=click.Choice(FORMATS),
             help="How to write the result; by default as the name given to --out says, else as a table.",
         ),
-        click.option("--json", "as_json", is_flag=True, help="The same as --format json."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
         click.option(
             "-o",
             "--out",
-            type=click.Path(dir_okay=False, path_type=Path),
+            type=OutputFile(),
+            metavar="FILE",
             help="Write the result to this file, not to stdout.",
         ),
         click.option(

@@ -2,45 +2,115 @@
 
 from __future__ import annotations
 
+import os
 import re
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from toolkit.clock import NS_PER_S
+from toolkit.clock import NS_PER_S, SystemClock
+from toolkit.errors import ConfigError
+from toolkit.times import time_ns
 
-__all__ = ["DurationSeconds", "UtcTime"]
+__all__ = ["Duration", "DurationSeconds", "Instant", "OutputFile", "check_output"]
 
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)")
-_UNIT_S: Final = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ns|us|ms|s|m|h|d|)", re.ASCII)
+_UNIT_NS: Final = {
+    "ns": 1,
+    "us": 1_000,
+    "ms": 1_000_000,
+    "s": NS_PER_S,
+    "": NS_PER_S,
+    "m": 60 * NS_PER_S,
+    "h": 3600 * NS_PER_S,
+    "d": 86400 * NS_PER_S,
+}
+#: Longer than anything that can be meant, and short enough for every clock: a hundred years.
+_LONGEST_NS: Final = 36525 * 86400 * NS_PER_S
 
 
-class DurationSeconds(click.ParamType[float]):
-    """A length of time such as `90s`, `15m` or `1.5h`, in seconds."""
+class Duration(click.ParamType[int]):
+    """A length of time such as `90s`, `15m` or `1.5h`, in nanoseconds; a number without a unit is one of seconds."""
 
     name = "duration"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, int | float):
-            return float(value)
-        match = _DURATION.fullmatch(str(value).strip())
-        if match is None or float(match[1]) <= 0:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        length_ns = _length_ns(str(value).strip())
+        if length_ns is None:
             self.fail(f"{value!r} is no duration; expected such as 250ms, 90s, 15m, 1.5h or 7d", param, ctx)
-        return float(match[1]) * _UNIT_S[match[2]]
+        return length_ns
 
 
-class UtcTime(click.ParamType[int]):
-    """A point in time, UTC unless it says otherwise, in nanoseconds since the Unix epoch."""
+def _length_ns(text: str) -> int | None:
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        return None
+    whole, _, fraction = match[1].partition(".")
+    length_ns: int = int(whole + fraction) * _UNIT_NS[match[2]] // 10 ** len(fraction)
+    return length_ns if 0 < length_ns <= _LONGEST_NS else None
+
+
+class DurationSeconds(Duration):
+    """The same, in seconds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        return super().convert(value, param, ctx) / NS_PER_S
+
+
+class Instant(click.ParamType[int]):
+    """A point in time, UTC unless it says otherwise, in nanoseconds since the Unix epoch; `now` is one too."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
+        text = str(value).strip()
+        if text == "now":
+            return SystemClock().time_ns()
         try:
-            stamp = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is no time; expected such as 2026-11-22T13:34:05 (UTC)", param, ctx)
-        stamp = stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)
-        return int(stamp.timestamp()) * NS_PER_S + stamp.microsecond * 1000
+            return time_ns(text)
+        except ConfigError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+class OutputFile(click.Path):
+    """
+    A file that a command will write: a place where that is impossible is said before the work, not after it.
+
+    Args:
+        suffixes: Endings that its name may have; empty: any.
+    """
+
+    name = "file"
+
+    def __init__(self, *suffixes: str) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+        self.suffixes = suffixes
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(value)
+        if self.suffixes and path.suffix.lower() not in self.suffixes:
+            self.fail(f"{path}: expected a name that ends in {' or '.join(self.suffixes)}", param, ctx)
+        check_output(path)
+        return path
+
+
+def check_output(path: Path) -> None:
+    """Raise ConfigError if a file of that name cannot be written; nothing is created."""
+    folder = path.parent
+    if path.is_dir():
+        raise ConfigError(f"cannot write {path}: it is a folder; name a file")
+    if not folder.is_dir():
+        why = "is no folder" if folder.exists() else "does not exist"
+        raise ConfigError(f"cannot write {path}: the folder {folder} {why}; make it, or name another")
+    if path.exists():
+        if not os.access(path, os.W_OK):
+            raise ConfigError(f"cannot write {path}: it is not writable")
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"cannot write {path}: the folder {folder} is not writable")

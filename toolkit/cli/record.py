@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.core import ParameterSource
 
+from toolkit.cli.options import duration_option, json_option, out_folder_option
 from toolkit.cli.output import examples
-from toolkit.cli.params import DurationSeconds, UtcTime
+from toolkit.cli.params import DurationSeconds, Instant
 from toolkit.cli.process import end_signals, leave_at_once, silence_output
 from toolkit.cli.record_config import RecordConfig, VenueConfig, read_config
 from toolkit.cli.status_line import StatusLine
@@ -45,16 +46,17 @@ TAPES: Final = Path("tapes")
     type=click.Path(dir_okay=False, path_type=Path),
     help="Read venues and options from a TOML file; options given here win.",
 )
+@out_folder_option()
+@duration_option()
+@click.option("--until", type=Instant(), metavar="TIME", help="Stop at this time, such as 2026-11-22T16:00 (UTC).")
 @click.option(
-    "-o",
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the recording; an earlier one of the same pairs is continued. "
-    "By default ./tapes/<venue>-<UTC start>.",
+    "-c",
+    "--channel",
+    "channels",
+    multiple=True,
+    metavar="CHANNEL",
+    help="Record this channel instead of the venue's default.",
 )
-@click.option("-d", "--duration", type=DurationSeconds(), help="Stop after this long: 60s, 15m, 8h.")
-@click.option("--until", type=UtcTime(), help="Stop at this time, such as 2026-11-22T16:00 (UTC).")
-@click.option("-c", "--channel", "channels", multiple=True, help="Record this channel instead of the venue's default.")
 @click.option(
     "-u",
     "--user",
@@ -109,11 +111,13 @@ TAPES: Final = Path("tapes")
     help="Address of that port; anything but loopback gives the recording to whoever reaches it.",
 )
 @click.option("--wait", is_flag=True, help="Keep trying if a venue cannot be reached at first.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 @click.pass_context
 def record(ctx: click.Context, /, what: tuple[str, ...], config: Path | None, as_json: bool, **given: Any) -> None:
     """
     Record pairs of one or several venues until Ctrl-C, or for as long as told.
+
+    An earlier recording of the same pairs is continued. Without --out it is ./tapes/<venue>-<UTC start>.
 
     Every frame is on disk before anybody sees it. The first Ctrl-C (or SIGTERM, SIGHUP) closes the connections, seals the
     recording and exits with 0; a second one leaves at once, and `tickdeck recover` or the next `record` into the

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from toolkit.cli.options import json_option, recording_argument
 from toolkit.cli.output import examples
 from toolkit.cli.process import folder_lock
 from toolkit.clock import SystemClock, format_ns
@@ -15,8 +16,8 @@ __all__ = ["recover"]
 
 
 @click.command(epilog=examples("tickdeck recover tapes/monday"))
-@click.argument("recording", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@recording_argument
+@json_option
 def recover(recording: Path, as_json: bool) -> None:
     """
     Seal what a recorder that died left in its journal.

@@ -9,6 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.cli.checks import check_option
+from toolkit.cli.options import (
+    channel_option,
+    from_option,
+    json_option,
+    loop_option,
+    named_pairs,
+    pair_option,
+    print_option,
+    recordings_argument,
+    speed_option,
+    to_option,
+)
 from toolkit.cli.output import examples, progress_bar
 from toolkit.clock import NS_PER_S, perf_ns
 
@@ -26,7 +38,7 @@ __all__ = ["replay"]
         "tickdeck replay tapes/monday --from 2026-11-22T13:34:05.123456789 --speed 10x --print",
     )
 )
-@click.argument("recordings", nargs=-1, required=True, metavar="RECORDING...", type=click.Path(path_type=Path))
+@recordings_argument
 @click.option(
     "--fidelity",
     type=click.Choice(["raw", "normalized"]),
@@ -34,17 +46,17 @@ __all__ = ["replay"]
     show_default=True,
     help="raw runs the venue's protocol over the frames; normalized reads the stored messages, which is faster.",
 )
-@click.option("-p", "--pair", "pairs", multiple=True, help="Only this pair; may be repeated.")
-@click.option("--channel", "channels", multiple=True, help="Only this kind of message (book, trades, ...), and events.")
-@click.option("--speed", default="max", show_default=True, help="max, or as a multiple of the recorded pace: 1x, 0.5x.")
-@click.option("--from", "start", help="Begin at this time, with the books as they are then; UTC, to the nanosecond.")
-@click.option("--to", "end", help="End before this time.")
-@click.option("--loop", is_flag=True, help="Begin again at the end, until interrupted.")
-@click.option("--print", "as_lines", is_flag=True, help="Print every message, one JSON object a line.")
+@pair_option
+@channel_option
+@speed_option("max")
+@from_option
+@to_option
+@loop_option
+@print_option
 @click.option(
     "--batch-rows", type=click.IntRange(min=1), help="Rows read at a time; any number gives the same messages."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 @check_option
 def replay(
     recordings: tuple[Path, ...],
@@ -52,15 +64,16 @@ def replay(
     pairs: tuple[str, ...],
     channels: tuple[str, ...],
     speed: str,
-    start: str | None,
-    end: str | None,
+    start_ns: int | None,
+    end_ns: int | None,
     loop: bool,
     as_lines: bool,
     batch_rows: int | None,
     as_json: bool,
 ) -> None:
     """
-    Replay recordings and say what came out: messages, books, digest. Several are merged by receive time.
+    Replay recordings and say what came out: messages, books, digest. Several are merged by receive time. With --from
+    it begins with the books as they are then.
 
     Exits with 1 if the digest is not the recorded one. Of several recordings, with --pair, --channel or --to there is
     nothing to compare it with, and of several that do not begin at the beginning there is none.
@@ -68,20 +81,20 @@ def replay(
     import asyncio
 
     from replay.source import ReplayDataSource
-    from toolkit.times import parse_speed, time_ns
+    from toolkit.times import parse_speed
 
     pace = parse_speed(speed)
     source = ReplayDataSource(
         recordings,
         fidelity="raw" if fidelity == "raw" else "normalized",
-        trading_pairs=pairs or None,
+        trading_pairs=named_pairs(recordings, pairs) or None,
         channels=channels or None,
         batch_rows=batch_rows,
         # That of several recordings is known from their beginning only, which is what a later start saves.
-        with_digest=not pairs and not channels and not (len(recordings) > 1 and start is not None),
+        with_digest=not pairs and not channels and not (len(recordings) > 1 and start_ns is not None),
         speed=pace,
-        start_ns=None if start is None else time_ns(start),
-        end_ns=None if end is None else time_ns(end),
+        start_ns=start_ns,
+        end_ns=end_ns,
         loop=loop,
     )
     asyncio.run(source.initialize())
@@ -95,7 +108,7 @@ def replay(
             asyncio.run(source.player.run())
     seconds = (perf_ns() - began) / NS_PER_S
     digest = source.chain.hexdigest() if source.chain is not None else None
-    recorded = source.recording.manifest.digest if digest and len(recordings) == 1 and end is None else None
+    recorded = source.recording.manifest.digest if digest and len(recordings) == 1 and end_ns is None else None
     result = {
         "recording": " ".join(map(str, recordings)),
         "fidelity": fidelity,

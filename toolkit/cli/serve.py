@@ -11,6 +11,15 @@ import click
 from click.core import ParameterSource
 
 from toolkit.cli.checks import check_option
+from toolkit.cli.options import (
+    from_option,
+    json_option,
+    loop_option,
+    seed_option,
+    speed_option,
+    to_option,
+    venue_name_option,
+)
 from toolkit.cli.output import examples
 from toolkit.cli.params import DurationSeconds
 from toolkit.cli.process import end_signals
@@ -41,15 +50,16 @@ DEFAULT_PORT = 8710
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0 takes any that is free."
 )
-@click.option("--speed", default="1x", show_default=True, help="max (as fast as clients read), or 1x, 0.5x, 100x.")
-@click.option("--from", "start", help="Begin at this time; UTC, to the nanosecond.")
-@click.option("--to", "end", help="End before this time.")
-@click.option("--loop", is_flag=True, help="Begin again at the end.")
+@speed_option("1x")
+@from_option
+@to_option
+@loop_option
 @click.option("--paused", is_flag=True, help="Begin when told: tickdeck ctl resume.")
 @click.option("--no-wait", is_flag=True, help="Begin at once, not when the first client has subscribed.")
 @click.option(
     "--settle",
     type=DurationSeconds(),
+    metavar="DURATION",
     default="500ms",
     show_default=True,
     help="Begin when no further subscription has come for so long.",
@@ -58,9 +68,9 @@ DEFAULT_PORT = 8710
 @click.option("--no-disconnects", is_flag=True, help="Keep sockets open where the recording lost a connection or time.")
 @click.option("--origin", "origins", multiple=True, help="Further host whose web pages may connect; may be repeated.")
 @click.option("--synthetic", is_flag=True, help="Serve a synthetic market in place of a recording.")
-@click.option("--venue", default="hyperliquid", show_default=True, help="Which one a synthetic market is.")
-@click.option("--seed", default="0", show_default=True, help="Decides everything that a synthetic market does.")
-@click.option("--json", "as_json", is_flag=True, help="Print where clients find it as one line of JSON.")
+@venue_name_option("hyperliquid")
+@seed_option("0")
+@json_option
 @check_option
 @click.pass_context
 def serve(
@@ -77,7 +87,8 @@ def serve(
     Serve recordings as the venue itself would: WebSocket and REST on one port of this machine.
 
     Clients that were written for the venue connect when they are given the printed URLs. The tape begins when the first
-    one has subscribed, and is controlled with `tickdeck ctl`. Ends with Ctrl-C or SIGTERM.
+    one has subscribed, and is controlled with `tickdeck ctl`. With --json, where clients find it is one line of JSON.
+    Ends with Ctrl-C or SIGTERM.
     """
     if synthetic:
         if recordings:
@@ -98,12 +109,12 @@ def _server(recordings: tuple[Path, ...], given: dict[str, Any]) -> TapeServer:
     from recordings.recording import Recording
     from replay.serving.deck import DeckOptions
     from replay.serving.server import ServerOptions, TapeServer
-    from toolkit.times import parse_speed, time_ns
+    from toolkit.times import parse_speed
 
     deck = DeckOptions(
         speed=parse_speed(given["speed"]),
-        start_ns=None if given["start"] is None else time_ns(given["start"]),
-        end_ns=None if given["end"] is None else time_ns(given["end"]),
+        start_ns=given["start_ns"],
+        end_ns=given["end_ns"],
         loop=given["loop"],
         hides_disconnects=given["no_disconnects"],
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from toolkit.cli.options import json_option, recording_argument
 from toolkit.cli.output import examples, progress_bar
 from toolkit.cli.printable import printable
 from toolkit.errors import RecordingError
@@ -15,9 +16,9 @@ __all__ = ["verify"]
 
 
 @click.command(epilog=examples("tickdeck verify tapes/monday"))
-@click.argument("recording", type=click.Path(path_type=Path))
+@recording_argument
 @click.option("--quick", is_flag=True, help="Compare files with their hashes only: seconds in place of minutes.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def verify(recording: Path, quick: bool, as_json: bool) -> None:
     """
     Check files, hashes, order and holes, and compare the digests of the live session, of the raw frames replayed and
