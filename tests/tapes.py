@@ -92,15 +92,17 @@ class Feed:
     Attributes:
         frames: All so far.
         now: Receive time of the next frame, ns; the monotonic clock runs with it.
+        slept_ns: For how long the machine slept so far, in which the monotonic clock stood still.
     """
 
     def __init__(self, protocol: VenueProtocol, now: int = TS) -> None:
         self.protocol = protocol
         self.frames: list[Frame] = []
         self.now = now
+        self.slept_ns = 0
 
     def give(self, kind: str, payload: bytes, *, conn_id: int = 0, epoch: int = 0, context: str | None = None) -> Any:
-        mono = self.now - TS
+        mono = self.now - TS - self.slept_ns
         frame = Frame(len(self.frames), self.now, mono, VENUE, conn_id, epoch, kind, payload, context)
         self.frames.append(frame)
         return self.protocol.receive(frame)

@@ -208,10 +208,12 @@ class HyperliquidModel(Model):
             line.send({"channel": "user", "data": {"liquidation": event}})
 
     def hours(self, rng: Random) -> None:
-        """Hours pass, in which funding is settled."""
+        """Hours pass, in which funding is settled. A connection that brings nothing for 40 s is given up, so it brings."""
         is_rest_down = rng.random() < 0.6
+        self.machine.deliver(rng)
         for _ in range(rng.randint(1, 5)):
             self.machine.idle(HOUR, is_rest_down=is_rest_down)
+            self.machine.deliver(rng)
 
     def change_terms(self, rng: Random) -> None:
         """The venue changes an instrument's terms."""

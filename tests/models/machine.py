@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, ClassVar, Final
@@ -30,7 +30,7 @@ from toolkit.rng import seeded
 from toolkit.tracker import OrderBookTracker
 from toolkit.user_tracker import UserStreamTracker
 
-__all__ = ["Bug", "Difference", "Line", "Machine", "Model", "hunt", "run_many", "sequence", "shrunk"]
+__all__ = ["Bug", "Difference", "Line", "Machine", "Model", "failures", "hunt", "run_many", "sequence", "shrunk"]
 
 SECOND: Final = 1_000_000_000
 #: When every sequence begins, wall clock, ns: a quarter past an hour.
@@ -570,14 +570,28 @@ def shrunk(
     return kept
 
 
-def run_many(make_model: Callable[[Random], Model], seed: int | str, count: int, length: int = 60) -> int:
-    """Run that many sequences; returns the number of steps. Raises Difference for the first that fails, shrunk."""
-    for number in range(count):
+def failures(
+    make_model: Callable[[Random], Model], seed: int | str, numbers: Iterable[int], length: int = 60
+) -> Iterator[tuple[int, str]]:
+    """Run the sequences of these numbers; gives the number of each, and how it failed, or nothing."""
+    for number in numbers:
         name = f"{seed}/{number}"
-        steps = sequence(name, length)
         is_replayed = number % REPLAYED_EVERY == 0
-        if _failure(make_model, name, steps, is_replayed=is_replayed):
-            least = shrunk(make_model, name, steps, is_replayed=is_replayed)
+        yield number, _failure(make_model, name, sequence(name, length), is_replayed=is_replayed)
+
+
+def run_many(
+    make_model: Callable[[Random], Model], seed: int | str, count: int, length: int = 60, first: int = 0
+) -> int:
+    """
+    Run that many sequences, from a number on; returns the number of steps.
+
+    Raises Difference for the first that fails, shrunk.
+    """
+    for number, failure in failures(make_model, seed, range(first, first + count), length):
+        if failure:
+            name, is_replayed = f"{seed}/{number}", number % REPLAYED_EVERY == 0
+            least = shrunk(make_model, name, sequence(name, length), is_replayed=is_replayed)
             machine = Machine(make_model, name, is_replayed=is_replayed)
             try:
                 machine.run(least)

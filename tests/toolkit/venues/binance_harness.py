@@ -72,12 +72,19 @@ class Session:
     def control(self, event: str, conn_id: int = 0, **details: Any) -> list[Message]:
         return self.feed(control_payload(event, **details), CONTROL, conn_id)
 
-    def rest(self, tag: str, body: bytes | dict[str, Any] | list[Any], status: int = 200) -> list[Message]:
+    def rest(
+        self, tag: str, body: bytes | dict[str, Any] | list[Any], status: int = 200, number: int | None = None
+    ) -> list[Message]:
+        """An answer; `number` says to which request."""
         payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        return self.feed(payload, REST_IN, -1, {"tag": tag, "status": status})
+        context = {"tag": tag, "status": status} | ({} if number is None else {"id": number})
+        return self.feed(payload, REST_IN, -1, context)
 
-    def asked(self, call: RestCall) -> None:
-        self.feed(b"", REST_OUT, -1, {"tag": call.tag, "path": call.path})
+    def asked(self, call: RestCall) -> int:
+        """A request leaves; returns its number."""
+        number = len(self.frames)
+        self.feed(b"", REST_OUT, -1, {"tag": call.tag, "path": call.path, "id": number})
+        return number
 
     def sent(self, text: bytes, conn_id: int = 0) -> None:
         self.feed(text, WS_OUT, conn_id)

@@ -378,6 +378,61 @@ def test_a_rate_that_is_not_published_yet_is_asked_for_again() -> None:
     assert session.due() == []
 
 
+def ask(session: Session) -> int:
+    """The one question about rates that is due leaves; returns its number."""
+    (call,) = [call for call in session.due() if isinstance(call, RestCall) and call.tag.startswith("fundingRate")]
+    return session.asked(call)
+
+
+def test_rates_charged_while_marks_were_not_heard_are_asked_for_though_a_later_one_is_known() -> None:
+    session = live()
+    times = [MS + n * 8 * HOUR_MS for n in range(6)]
+    mark(session, times[0])
+    mark(session, times[1])
+    session.wait(16)
+    number = ask(session)
+    session.control("disconnected", 1, role="market")
+    # The answer comes a settlement later, and the marks only after another one.
+    session.wait(9 * 3600)
+    assert settled(session.rest("fundingRate:BTCUSDT", [rate(time) for time in times[:3]], number=number)) == times[:3]
+    session.wait(8 * 3600)
+    session.control("connected", 1, role="market")
+    mark(session, times[4])
+    session.wait(16)
+    number = ask(session)
+    assert settled(session.rest("fundingRate:BTCUSDT", [rate(times[3])], number=number)) == [times[3]]
+    session.wait(5000)
+    assert not [tag for tag in tags(session.due()) if tag.startswith("fundingRate")]
+
+
+def test_an_answer_of_before_does_not_settle_what_is_owed_since() -> None:
+    session = live()
+    first, second, third = (MS + n * 8 * HOUR_MS for n in range(3))
+    mark(session, first)
+    mark(session, second)
+    session.wait(16)
+    early = ask(session)
+    session.wait(8 * 3600)
+    mark(session, third + 8 * HOUR_MS)
+    assert settled(session.rest("fundingRate:BTCUSDT", [rate(first), rate(second)], number=early)) == [first, second]
+    session.wait(901)
+    late = ask(session)
+    assert settled(session.rest("fundingRate:BTCUSDT", [rate(third)], number=late)) == [third]
+
+
+def test_a_rate_that_came_before_its_mark_costs_one_more_question() -> None:
+    session = live()
+    first, second = MS, MS + 8 * HOUR_MS
+    mark(session, first)
+    assert settled(session.rest("fundingRate:BTCUSDT", [rate(first + 3)])) == [first + 3]
+    mark(session, second)
+    session.wait(16)
+    number = ask(session)
+    assert session.rest("fundingRate:BTCUSDT", [], number=number) == []
+    session.wait(5000)
+    assert not [tag for tag in tags(session.due()) if tag.startswith("fundingRate")]
+
+
 def test_an_odd_rate_takes_nothing_from_the_others() -> None:
     session = live()
     rows = [rate(MS), rate(MS + 1, "much"), rate(MS + 2, fundingTime="x"), 7, rate(MS + 3, markPrice=""), rate(5)]

@@ -149,6 +149,33 @@ def test_a_wrong_stamp_does_not_make_live_trades_history() -> None:
         assert flags(feed.channel("trades", batch)) == [("1", True, False), ("2", False, False)]
 
 
+@pytest.mark.parametrize("wrong_ms", [600_000, -600_000])
+def test_of_two_stamps_in_a_capture_the_one_near_our_clock_counts(feed: Feed, wrong_ms: int) -> None:
+    for skew_ms in (0, wrong_ms):
+        feed.text(bbo_frame("BTC", MS + skew_ms, (10.0, 1.0), (11.0, 1.0)))
+    batch = [trade("ETH", 1, MS - 9000), trade("ETH", 2, MS - 100)]
+    assert flags(feed.channel("trades", batch)) == [("1", True, False), ("2", True, False)]
+
+
+@pytest.mark.parametrize("slept_s", [20, 3600, 86_400])
+def test_what_was_traded_while_the_machine_slept_is_history(slept_s: int) -> None:
+    """The monotonic clock stood still: stamps of before the sleep would make the venue's clock that much slow."""
+    feed = connected()
+    send(feed)
+    for number in range(12):
+        feed.text(bbo_frame("BTC", MS + number, (10.0, 1.0), (11.0, 1.0)))
+    feed.now += slept_s * SECOND
+    feed.slept_ns += slept_s * SECOND
+    feed.control("connection_stale", cause="suspend", silence_s=slept_s)
+    feed.control("disconnected", cause="suspend")
+    feed.control("connected", role="main")
+    send(feed)
+    now = MS + slept_s * 1000
+    feed.now += SECOND
+    *_, asleep, awake = feed.channel("trades", [trade("BTC", 1, now - 15_000), trade("BTC", 2, now + 900)])
+    assert flags([asleep, awake]) == [("1", True, False), ("2", False, False)]
+
+
 def test_age_tells_in_a_capture_that_begins_in_the_middle(feed: Feed) -> None:
     """Half a second old: live. Seconds old: the batch after a subscribe, and all of it is history."""
     assert flags(feed.channel("trades", [trade("BTC", 1, MS - 500)])) == [("1", False, False)]

@@ -171,7 +171,7 @@ class BinanceMarketProtocol(VenueProtocol):
                 case "openInterest":
                     return self._on_open_interest(frame, symbol)
                 case "fundingRate":
-                    return self._on_settled_rates(frame, symbol)
+                    return self._on_settled_rates(frame, symbol, _request_id(context))
                 case _:
                     return []
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
@@ -323,9 +323,9 @@ class BinanceMarketProtocol(VenueProtocol):
     def next_funding(self, frame: Frame, symbol: str, time_ns: int) -> None:
         """`markPrice` says when the next rate is charged."""
         if self._is_live and symbol in self._wanted:
-            self._settled.is_due(symbol, time_ns // NS_PER_MS, frame.ts_mono)
+            self._settled.is_due(symbol, time_ns // NS_PER_MS, frame.ts_mono, frame.capture_seq)
 
-    def _on_settled_rates(self, frame: Frame, symbol: str) -> list[Message]:
+    def _on_settled_rates(self, frame: Frame, symbol: str, request_id: int | None) -> list[Message]:
         pair, interval_s = self.symbols.pair(symbol), self._funding_interval_s(symbol)
         entries = _decode_list(frame.payload)
         rates: dict[int, FundingInfo] = {}
@@ -341,7 +341,8 @@ class BinanceMarketProtocol(VenueProtocol):
         if odd:
             text = f"{odd} entries of fundingRate:{symbol} that are no rates are passed over"
             messages.append(self.event(frame, EventKind.PARSE_ERROR, sub_seq=len(messages), cause="item", detail=text))
-        self._settled.told(symbol, max(rates, default=0), frame.ts_mono, is_all=len(entries) < PAGE)
+        is_all = len(entries) < PAGE
+        self._settled.told(symbol, max(rates, default=0), frame.ts_mono, request_id, is_all=is_all)
         messages += [rates[time] for time in sorted(rates)]
         return [msgspec.structs.replace(message, sub_seq=index) for index, message in enumerate(messages)]
 

@@ -45,12 +45,22 @@ PAGE: Final = 1000
 
 
 class _Owed(msgspec.Struct):
-    """Rates that are not known yet: from which time to which, ms, when to ask for them, ns, how long to wait then, s."""
+    """
+    Rates that are not known yet.
+
+    Attributes:
+        first: Time of the oldest, ms.
+        time: Time of the newest that is sure to be owed, ms; there may be more between it and what `markPrice` says.
+        ask_mono: When to ask for them, ns.
+        retry_s: How long to wait after that, seconds.
+        since_seq: The frame by which they became owed: what was asked before it may have been answered before it.
+    """
 
     first: int
     time: int
     ask_mono: int = 0
     retry_s: float = RETRY_S
+    since_seq: int = -1
 
 
 class _State(msgspec.Struct):
@@ -72,20 +82,24 @@ class SettledRates:
     def __init__(self) -> None:
         self._state = _State()
 
-    def is_due(self, symbol: str, time_ms: int, mono_ns: int) -> None:
-        """`markPrice` says when the next rate is charged: if it said another time before, that one was."""
+    def is_due(self, symbol: str, time_ms: int, mono_ns: int, seq: int) -> None:
+        """
+        `markPrice`, in the frame `seq`, says when the next rate is charged: if it named an earlier time before, that
+        one was, and so may others have been since then, if it was not heard for long.
+        """
         state = self._state
         before = state.coming.get(symbol, 0)
         if time_ms == before:
             return
         state.coming[symbol] = time_ms
-        if not before < time_ms or not before or before <= state.known.get(symbol, 0):
+        if not 0 < before < time_ms:
             return
         owed = state.owed.get(symbol)
         if owed is None:
-            state.owed[symbol] = _Owed(before, before, mono_ns + round(SETTLED_DELAY_S * NS_PER_S))
+            ask_mono = mono_ns + round(SETTLED_DELAY_S * NS_PER_S)
+            state.owed[symbol] = _Owed(before, before, ask_mono, since_seq=seq)
         else:
-            owed.time = max(owed.time, before)
+            owed.time, owed.since_seq = max(owed.time, before), seq
 
     def since(self, symbol: str) -> int:
         """From which time on rates are to be asked for, ms."""
@@ -107,17 +121,27 @@ class SettledRates:
         wire.exact(time_ms)
         return time_ms > self._state.known.get(symbol, 0)
 
-    def told(self, symbol: str, newest_ms: int, mono_ns: int, *, is_all: bool) -> None:
-        """Rates up to that time have been told (0: none); `is_all` says that the venue has none after them."""
+    def told(self, symbol: str, newest_ms: int, mono_ns: int, asked_seq: int | None, *, is_all: bool) -> None:
+        """
+        Rates up to that time have been told (0: none).
+
+        Args:
+            symbol: Of which instrument.
+            newest_ms: The time.
+            mono_ns: Now.
+            asked_seq: The frame of the request that was answered; None where the answer does not say.
+            is_all: Whether the venue had none after them.
+        """
         state = self._state
         if newest_ms:
             state.known[symbol] = newest_ms
         owed = state.owed.get(symbol)
         if owed is None:
             return
+        is_later = asked_seq is None or asked_seq > owed.since_seq
         if not is_all and newest_ms:
             owed.ask_mono = 0
-        elif state.known.get(symbol, 0) >= owed.time:
+        elif is_later and state.known.get(symbol, 0) >= owed.time:
             del state.owed[symbol]
         else:
             # The venue answers, so what is missing will be there soon.

@@ -154,8 +154,13 @@ class HyperliquidMarketProtocol(VenueProtocol):
     def _on_control(self, frame: Frame) -> list[Message]:
         messages = super()._on_control(frame)
         details = json_or_none(frame.payload.decode("utf-8", "replace"))
-        if isinstance(details, dict) and details.get("event") == "request_failed":
-            self._on_request_failed(frame, str(details.get("tag", "")), messages)
+        match details:
+            case {"event": "request_failed"}:
+                self._on_request_failed(frame, str(details.get("tag", "")), messages)
+            case {"event": "connection_stale", "cause": "suspend"}:
+                # What was stamped before the sleep says nothing of a monotonic clock that stood still in it.
+                self.clock.forget()
+                self.clock.saw(frame)
         return messages
 
     def _on_request_failed(self, frame: Frame, tag: str, messages: list[Message]) -> None:

@@ -85,7 +85,7 @@ class TradeTape:
         ]
         if not suspected:
             return [False] * len(trades), duplicate
-        if not self._clock.has_stamps:
+        if self._clock.needs_ours:
             self._clock.saw(frame)
         limits = {
             coin: self._history_until(frame, [trade.time for trade in trades if trade.coin == coin], coin)

@@ -13,6 +13,8 @@ __all__ = ["VenueClock"]
 
 #: Newest stamps that are asked; a clock that was set back is followed when as many have come since.
 _STAMPS: Final = 12
+#: Fewer cannot outvote a wrong one.
+_STAMPS_MIN: Final = 4
 
 
 class VenueClock:
@@ -42,8 +44,13 @@ class VenueClock:
         """Something was received that the venue stamped as it was sent."""
         self.stamped(time_ms * NS_PER_MS - frame.ts_mono)
 
+    @property
+    def needs_ours(self) -> bool:
+        """Whether our own wall clock still decides, because there are few stamps."""
+        return len(self._offsets) < _STAMPS_MIN
+
     def saw(self, frame: Frame) -> None:
-        """Note our own wall clock, for as long as there is no stamp."""
+        """Note our own wall clock, for as long as there are few stamps."""
         self._wall_offset = frame.ts_recv - frame.ts_mono
 
     def at(self, mono_ns: int) -> int:
@@ -51,13 +58,13 @@ class VenueClock:
         if not self._offsets:
             return mono_ns + self._wall_offset
         count = len(self._offsets)
-        if count < 4:
+        if count < _STAMPS_MIN:
             # Too few to outvote a wrong one: the nearest to our own clock.
             return mono_ns + min(self._offsets, key=lambda offset: abs(offset - self._wall_offset))
         return mono_ns + sorted(self._offsets)[-1 - count // 4]
 
     def forget(self) -> None:
-        """The monotonic clock of another process begins elsewhere."""
+        """The monotonic clock of another process begins elsewhere, and that of a machine that slept stood still."""
         self._offsets.clear()
 
     def export(self) -> list[int]:
