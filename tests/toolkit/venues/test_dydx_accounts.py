@@ -454,7 +454,9 @@ def eventful() -> Accounts:
     session.reply(orders=[order("FILLED", "old", totalFilled="2", updatedAtHeight="90")], fills=[fill("old", 90)])
     session.say(orders=[order(), order(id="o2", side="SELL")], blockHeight="101")
     session.say(orders=[order("BEST_EFFORT_CANCELED")], perpetualPositions=[position("2")])
-    session.say(fills=[fill(), fill("f2", orderId="o2", type="LIQUIDATED")], assetPositions=[], blockHeight="103")
+    session.say(
+        fills=[fill(), fill("f2", orderId="o2", side="SELL", type="LIQUIDATED")], assetPositions=[], blockHeight="103"
+    )
     session.say(tradingReward={"tradingReward": "0.5", "createdAt": TIME, "createdAtHeight": "103"})
     session.take(b"damaged")
     session.say_block(111)

@@ -742,7 +742,8 @@ def test_fills_of_before_an_order_was_taken_in_are_another_s() -> None:
     session = Accounts.opened()
     session.join(reply=False)
     session.say(orders=[order("OPEN", totalFilled="0", **LONG)], blockHeight="105")
-    session.reply(fills=[fill("new", 106, "1"), fill("old", 103, "2")])
+    row = order("OPEN", totalFilled="1", createdAtHeight="105", updatedAtHeight="106", **LONG)
+    session.reply(orders=[row], fills=[fill("new", 106, "1"), fill("old", 103, "2")])
     assert [(life[0], life[2]) for life in lives(session)] == [(-1, 2.0), (0, 1.0)]
     found = tracked(session).orders.find("o1")
     assert found is not None

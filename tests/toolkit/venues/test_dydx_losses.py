@@ -232,3 +232,50 @@ def test_an_error_about_nothing_does_not_hide_a_loss() -> None:
     session.take(update(BTC, [("10", "3")], [], 3))
     session.now_s += 6
     assert events(session.take(update(BTC, [("10", "4")], [], 4)), EventKind.STALE, "full")
+
+
+# Before the snapshot of a new connection -----------------------------------------------------------------------------------
+
+
+def test_trades_before_the_snapshot_of_a_new_connection_heal_nothing_and_hide_nothing() -> None:
+    """The venue sends none, but somebody between it and us may change the order."""
+    known = [trade(trade_id(number)) for number in range(100, 0, -1)]
+    session = begun(known)
+    session.take(data("v4_trades", BTC, {"trades": [trade(trade_id(101))]}, 2))
+    session.control("disconnected")
+    session.connect("trades-0", name="d")
+    session.send()
+    early = session.take(data("v4_trades", BTC, {"trades": [trade(trade_id(600))]}, 2, name="d"))
+    assert [type(each) for each in early] == [Trade]
+    missed = [trade(trade_id(number)) for number in range(599, 101, -1)]
+    session.take(data("v4_trades", BTC, {"trades": missed[:100]}, 1, "subscribed", "d"))
+    everything = [trade(trade_id(600)), *missed, trade(trade_id(101)), *known]
+    answered(session, everything, 100)
+    assert set(news(session)) == {row["id"] for row in everything}
+
+
+def test_figures_before_the_snapshot_of_a_new_connection_heal_nothing() -> None:
+    session = Session.ready(BTC, channels=("funding",))
+    session.connect("venue")
+    session.send()
+    session.take(data("v4_markets", None, {"markets": {BTC: market()}}, 1, "subscribed"))
+    session.control("disconnected")
+    session.connect("venue", name="d")
+    session.send()
+    change = {"trading": {BTC: {"id": "0", "openInterest": "5"}}}
+    early = session.take(data("v4_markets", None, change, 2, name="d"))
+    assert not events(early, EventKind.GAP)
+    late = session.take(data("v4_markets", None, {"markets": {BTC: market()}}, 1, "subscribed", "d"))
+    assert {event.stream for event in events(late, EventKind.GAP)} == {"markets", "funding"}
+
+
+@pytest.mark.parametrize("kind", ["channel_data", "channel_batch_data"])
+def test_trades_of_a_capture_that_begins_in_the_middle_are_live(kind: str) -> None:
+    """Whoever did not subscribe has no snapshot to come."""
+    session = Session.ready(channels=("trades",))
+    parts: Any = {"trades": [trade(trade_id(7))]}
+    told = session.take(data("v4_trades", BTC, [parts] if "batch" in kind else parts, 5, kind))
+    assert [each.is_history for each in of(Trade, told)] == [False]
+    stream = session.subject.streams.get(BTC, "trades")
+    assert stream is not None
+    assert stream.is_live

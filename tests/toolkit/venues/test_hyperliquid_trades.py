@@ -150,6 +150,19 @@ def test_a_wrong_stamp_does_not_make_live_trades_history() -> None:
 
 
 @pytest.mark.parametrize("wrong_ms", [600_000, -600_000])
+@pytest.mark.parametrize("right", [2, 3, 9])
+def test_a_wrong_stamp_that_comes_twice_is_not_believed(wrong_ms: int, right: int) -> None:
+    feed = connected()
+    send(feed)
+    for number in range(right + 2):
+        wrong = wrong_ms if number in (1, 2) else 0
+        feed.text(bbo_frame("BTC", MS + number + wrong, (10.0, 1.0), (11.0, 1.0)))
+    feed.now += 2 * SECOND
+    batch = [trade("BTC", 1, MS - 5000), trade("BTC", 2, MS + 1900)]
+    assert flags(feed.channel("trades", batch)) == [("1", True, False), ("2", False, False)]
+
+
+@pytest.mark.parametrize("wrong_ms", [600_000, -600_000])
 def test_of_two_stamps_in_a_capture_the_one_near_our_clock_counts(feed: Feed, wrong_ms: int) -> None:
     for skew_ms in (0, wrong_ms):
         feed.text(bbo_frame("BTC", MS + skew_ms, (10.0, 1.0), (11.0, 1.0)))

@@ -26,7 +26,7 @@ import msgspec
 from toolkit.clock import NS_PER_S
 from toolkit.frames import Frame
 from toolkit.messages import EventKind, Message
-from toolkit.protocol import Request, RestCall
+from toolkit.protocol import Request
 from toolkit.streams import Stream
 from toolkit.venues.dydx_v4 import accounts_read as read
 from toolkit.venues.dydx_v4 import accounts_rest as rest
@@ -34,6 +34,7 @@ from toolkit.venues.dydx_v4 import accounts_wire as wire
 from toolkit.venues.dydx_v4.accounts_convert import AccountMessages
 from toolkit.venues.dydx_v4.accounts_news import ALL, Account, AccountNews, Since
 from toolkit.venues.dydx_v4.accounts_polls import JOINED_S, AccountPolls
+from toolkit.venues.dydx_v4.accounts_root import Root, by_account, reconciling_calls
 from toolkit.venues.dydx_v4.heights import ChainHeight
 from toolkit.venues.dydx_v4.items import Finding
 from toolkit.venues.dydx_v4.pages import PAGES_MAX, SHORT_PAGE_ROWS, Page
@@ -54,78 +55,10 @@ AHEAD_MAX: Final = 10
 #: Fills of so many blocks may have been in frames that were lost without our noticing yet: 30 s are the longest that
 #: it takes, at two blocks a second at most.
 BLOCKS_IN_DOUBT: Final = 100
+#: A fill waits so long for a word about its order that tells which order of its id it is of, seconds.
+HELD_S_MAX: Final = 60
 #: Requests without an answer that are remembered, of one kind.
 ASKED_MAX: Final = 8
-
-
-class Root(msgspec.Struct):
-    """
-    A subscription: one subaccount, or a parent with its children.
-
-    Attributes:
-        name: Its id at the venue.
-        is_parent: Whether it is a parent subscription.
-        accounts: The subaccounts it has spoken of.
-        since: When its first snapshot came; None before it.
-        owed: First words of the REST replies that reconcile the last snapshot and have not come.
-        owed_seq: The frame of that snapshot: answers to earlier requests do not reconcile it.
-        joined_recv: When it came, ns.
-        joined_mono: The same on the monotonic clock.
-        is_sure: Whether fills were asked for so long after it that REST knew of all that happened before the updates.
-        suspects: Orders that were live before that snapshot and that it does not list, without those of short term.
-        filled_to: All fills in blocks up to this one were told.
-        is_paging: Whether older pages of fills are still to come.
-        unanswered: First words of requests for what was missed that got no answer.
-        paid_to: As `filled_to`, of funding payments; `paid_top` once the pages under way have come.
-        is_paging_paid: As `is_paging`, of these.
-        has_been_missing: Whether it was told that nobody has used it.
-    """
-
-    name: str
-    is_parent: bool = False
-    accounts: dict[str, Account] = {}
-    since: Since | None = None
-    owed: list[str] = []
-    owed_seq: int = 0
-    joined_recv: int = 0
-    joined_mono: int = 0
-    is_sure: bool = False
-    suspects: list[str] = []
-    filled_to: int = 0
-    is_paging: bool = False
-    unanswered: list[str] = []
-    paid_to: int = 0
-    paid_top: int = 0
-    is_paging_paid: bool = False
-    has_been_missing: bool = False
-
-    @property
-    def stream(self) -> str:
-        """What its stream is called."""
-        return f"account {self.name}"
-
-    @property
-    def holdings(self) -> str:
-        """What its positions and collateral are called, where they are stale though the stream is not."""
-        return f"positions {self.name}"
-
-    @property
-    def missed(self) -> str:
-        """What is called that only REST tells, and did not."""
-        return f"missed {self.name}"
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether something changed them of which no statement tells."""
-        return any(account.unstated for account in self.accounts.values())
-
-    def account(self, number: int | None) -> Account:
-        """A subaccount by its number; that of the subscription where there is none."""
-        name = self.name if number is None else f"{self.name.partition('/')[0]}/{number}"
-        account = self.accounts.get(name)
-        if account is None:
-            account = self.accounts[name] = Account(name)
-        return account
 
 
 class AccountStreams:
@@ -146,6 +79,8 @@ class AccountStreams:
         self.chain = ChainHeight()
         #: The height at which orders end.
         self.height = 0
+        #: The newest block that the accounts' own connection has told of: its frames are of that one or later.
+        self._own_height = 0
         #: Whether the accounts' own connection hears of blocks.
         self.hears_blocks = False
 
@@ -169,6 +104,7 @@ class AccountStreams:
     def connected(self, frame: Frame, names: Iterable[str], *, is_parent: bool) -> None:
         """The connection of these accounts was made."""
         self.hears_blocks = False
+        self._own_height = 0
         for name in names:
             root = self.follow(name, is_parent=is_parent)
             stream = self._protocol.streams.add(Stream("", "", root.stream))
@@ -223,7 +159,7 @@ class AccountStreams:
             root = self._roots[name]
             if root.owed and mono_ns - since > REPLY_S_MAX * NS_PER_S:
                 self._owed_mono[name] = mono_ns
-                requests += [call for call in _calls(root) if call.tag.partition(":")[0] in root.owed]
+                requests += [call for call in reconciling_calls(root) if call.tag.partition(":")[0] in root.owed]
         return requests
 
     # -- frames ------------------------------------------------------------------------------------------------
@@ -263,6 +199,7 @@ class AccountStreams:
             height = part.blockHeight
             if height is not None and not self.chain.hear(height, frame.ts_recv):
                 height = None
+            self._own_height = max(self._own_height, height or 0)
             if is_snapshot:
                 self._snapshot(frame, root, part, makes, height, queue)
             else:
@@ -279,6 +216,7 @@ class AccountStreams:
             height -= AHEAD_MAX
         # A chain that was followed back to a lower height goes on from there.
         self.height = min(self.height, self.chain.newest)
+        self._own_height = min(max(self._own_height, height if is_own else 0), self.chain.newest)
         if height > self.height:
             self.height = height
             self.passed(frame, messages)
@@ -287,6 +225,8 @@ class AccountStreams:
         """Tell of the orders whose last block is past, of accounts of which nothing was missed."""
         makes = AccountMessages(self._protocol.venue, frame, messages)
         for root in self._roots.values():
+            if root.is_holding:
+                self.decide(root, makes, frame.ts_mono - HELD_S_MAX * NS_PER_S)
             stream = self._protocol.streams.get("", root.stream)
             if stream is None or not stream.is_live:
                 continue
@@ -294,6 +234,20 @@ class AccountStreams:
             for account in root.accounts.values():
                 if account.short:
                     AccountNews(account, makes, root.since).passed(self.height, owed_seq)
+
+    def decide(self, root: Root, makes: AccountMessages, since_mono: int) -> None:
+        """Tell the fills that have waited since before then for a word about their order."""
+        for account in root.accounts.values():
+            if account.held:
+                self._makes_news(account, root, makes).decide_all(since_mono)
+        if not root.is_holding:
+            self._polls.settled("accountOrders", root.name)
+
+    def decide_all(self, frame: Frame, messages: list[Message]) -> None:
+        """The session is over: nothing waits any longer."""
+        makes = AccountMessages(self._protocol.venue, frame, messages)
+        for root in self._roots.values():
+            self.decide(root, makes, frame.ts_mono)
 
     def _change(
         self,
@@ -315,12 +269,12 @@ class AccountStreams:
             newest = max(fill.createdAtHeight for fill in part.fills)
             # More fills of that block may be in the next frame.
             root.filled_to = max(root.filled_to, self.chain.bounded(newest) - 1)
-        # One that does not say its block is newer than every block so far.
-        stated = height if height is not None else self.chain.newest + 1
-        for account, positions in _by_account(root, part.perpetualPositions, number):
-            self._makes_news(account, root, makes).positions(positions, stated, "stream")
-        for account, assets in _by_account(root, part.assetPositions, number):
-            self._makes_news(account, root, makes).assets(assets, stated, "stream")
+        # One that does not say its block may be of one after every block so far, and of the last one of its connection.
+        stated, least = (height, None) if height is not None else (self.chain.newest + 1, self._own_height)
+        for account, positions in by_account(root, part.perpetualPositions, number):
+            self._makes_news(account, root, makes).positions(positions, stated, "stream", least=least)
+        for account, assets in by_account(root, part.assetPositions, number):
+            self._makes_news(account, root, makes).assets(assets, stated, "stream", least=least)
         if part.has_lost_holdings:
             root.account(number).doubt(ALL, stated)
         own = self._makes_news(root.account(None), root, makes)
@@ -375,7 +329,7 @@ class AccountStreams:
             root.is_paging = False
             self._owed_mono[root.name] = frame.ts_mono
             self._polls.joined(root.name, frame.ts_mono)
-            queue += _calls(root)
+            queue += reconciling_calls(root)
 
     def _whole(self, root: Root, subaccount: wire.Subaccount, makes: AccountMessages, height: int) -> None:
         spoken = set()
@@ -408,7 +362,7 @@ class AccountStreams:
         streams = self._protocol.streams
         stream = streams.get("", root.holdings)
         if not root.is_doubtful:
-            self._polls.settled(root.name)
+            self._polls.settled("subaccount", root.name)
             if stream is not None and not stream.is_live:
                 self._protocol.heard(frame, "", root.holdings, messages)
             return
@@ -421,7 +375,7 @@ class AccountStreams:
         names = sorted({name or "all" for account in root.accounts.values() for name in account.unstated})
         text = f"{', '.join(names)} changed in a block that no statement covers yet"
         self._protocol.mark_stale(frame, stream, "behind", messages, text)
-        self._polls.doubted(root.name, frame.ts_mono)
+        self._polls.doubted("subaccount", root.name, frame.ts_mono)
         queue.append(rest.subaccount_call(root.name, is_parent=root.is_parent))
 
     # -- REST replies ------------------------------------------------------------------------------------------
@@ -475,6 +429,9 @@ class AccountStreams:
             self._on_orders(root, reader(frame.payload, found), makes)
         if is_whole:
             self._answered(frame, root, what, messages)
+        if what == "accountFills" and root.is_holding:
+            self._polls.doubted("accountOrders", root.name, frame.ts_mono)
+            queue.append(rest.orders_call(root.name, is_parent=is_parent))
         self._judge(frame, root, messages, queue)
         # An answer to what was asked before that snapshot may be older than what was missed.
         if is_whole and (seq is None or seq > root.owed_seq):
@@ -567,6 +524,7 @@ class AccountStreams:
             "height": self.height,
             "chain": msgspec.to_builtins(self.chain),
             "hears_blocks": self.hears_blocks,
+            "own_height": self._own_height,
             "asked": {tag: list(seqs) for tag, seqs in self._asked.items() if seqs},
             "roots": msgspec.to_builtins(list(self._roots.values())),
         }
@@ -576,25 +534,6 @@ class AccountStreams:
         self.height = state["height"]
         self.chain = msgspec.convert(state["chain"], ChainHeight)
         self.hears_blocks = state["hears_blocks"]
+        self._own_height = state["own_height"]
         self._asked = {tag: list(seqs) for tag, seqs in state["asked"].items()}
         self._roots = {root.name: root for root in msgspec.convert(state["roots"], list[Root])}
-
-
-def _by_account(root: Root, rows: Iterable[Any], frame_number: int | None) -> list[tuple[Account, list[Any]]]:
-    """Rows by the subaccount they are of."""
-    found: dict[str, tuple[Account, list[Any]]] = {}
-    for row in rows:
-        number = row.subaccountNumber if row.subaccountNumber is not None else frame_number
-        account = root.account(number)
-        found.setdefault(account.name, (account, []))[1].append(row)
-    return list(found.values())
-
-
-def _calls(root: Root) -> list[RestCall]:
-    """What reconciles a snapshot."""
-    return [
-        rest.orders_call(root.name, is_parent=root.is_parent),
-        rest.fills_call(root.name, is_parent=root.is_parent),
-        rest.transfers_call(root.name, is_parent=root.is_parent),
-        rest.funding_call(root.name, is_parent=root.is_parent),
-    ]

@@ -69,6 +69,11 @@ class AccountMessages:
         """The frame they come from."""
         return self._frame.capture_seq
 
+    @property
+    def mono(self) -> int:
+        """Our monotonic clock when it came, ns."""
+        return self._frame.ts_mono
+
     def _head(self, account: str, symbol: str, ts_event: int | None) -> _Head:
         frame = self._frame
         number = len(self.messages)

@@ -7,7 +7,7 @@ and final words about one order. What was told is remembered by the venue's own 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -58,6 +58,13 @@ class Since(msgspec.Struct):
         return ts is not None and ts <= self.ts
 
 
+class Held(msgspec.Struct):
+    """A fill, and our monotonic clock when it came, ns."""
+
+    row: wire.Fill
+    mono: int
+
+
 class Account(msgspec.Struct):
     """
     What later messages about one subaccount depend on.
@@ -67,6 +74,8 @@ class Account(msgspec.Struct):
         orders: By id; ended ones are forgotten in the end.
         short: Short-term orders that have not ended, and their last blocks.
         fills: Ids that were told, and their blocks.
+        held: Fills that only REST told of, in blocks after the newest word about their order, in the order of their
+            blocks: the id may stand for another order by then, as the next word about it tells.
         transfers: Likewise.
         rewards: Likewise.
         payments: Likewise, of funding.
@@ -82,6 +91,7 @@ class Account(msgspec.Struct):
     orders: dict[str, OrderMemory] = {}
     short: dict[str, int] = {}
     fills: dict[str, int] = {}
+    held: list[Held] = []
     transfers: dict[str, int] = {}
     rewards: dict[str, int] = {}
     payments: dict[str, int] = {}
@@ -155,6 +165,8 @@ class AccountNews:
         """Words about orders that say something new; `is_first` for the list that begins it all."""
         for row in rows:
             self._order(row, source, height, is_first=is_first)
+            if self.account.held:
+                self._decide(row.id, row.updatedAtHeight if source == "rest" else height)
         excess = len(self.account.orders) - ORDERS_REMEMBERED
         if excess > 0:
             gone = [key for key, order in self.account.orders.items() if order.is_done or not order.facts]
@@ -163,7 +175,8 @@ class AccountNews:
 
     def _order(self, row: wire.Order, source: Source, height: int | None, *, is_first: bool) -> None:
         known = self.account.orders.get(row.id) or OrderMemory(row.ticker)
-        if source == "rest" and is_behind(row, known):
+        if is_behind(row, known, source, height):
+            self._outrun(row, known, source, height)
             return
         if is_another(row, known, source, height, self._chain):
             if known.facts and not known.is_done:
@@ -190,6 +203,19 @@ class AccountNews:
             self.account.name, row, new.state, status, new.side, is_history=is_history, generation=new.generation
         )
         self._remember(row.id, new)
+
+    def _outrun(self, row: wire.Order, known: OrderMemory, source: Source, height: int | None) -> None:
+        """A word of the stream about an order whose id stands for another one by now, as REST has said before it."""
+        if source != "stream" or not known.generation:
+            return
+        state = order_state(row.status, row.reason, row.totalFilled, row.size)
+        if state is OrderState.FILLED:  # it was told that it had ended, and no more
+            side = wire.SIDES.get(row.side or "")
+            status = status_text(row.status, row.reason)
+            generation = min(known.generation_at(height), known.generation - 1)
+            self._makes.order(
+                self.account.name, row, state, status, side, is_history=False, generation=max(generation, 0)
+            )
 
     def _ended(self, order_id: str, order: OrderMemory, state: OrderState, status: str, *, is_history: bool) -> None:
         self._makes.ended(
@@ -220,7 +246,7 @@ class AccountNews:
         """
         for order_id in [key for key, good_til in self.account.short.items() if good_til < height]:
             order = self.account.orders[order_id]
-            if order.first_seq < owed_seq:
+            if order.first_seq < owed_seq or any(held.row.orderId == order_id for held in self.account.held):
                 continue
             state = _ending(order)
             self._ended(order_id, order, state, PASSED, is_history=self._is_history(order.good_til, None))
@@ -234,20 +260,50 @@ class AccountNews:
         """Fills that were not told, in the order given; returns how many."""
         count = 0
         account = self.account
+        waiting = {held.row.id for held in account.held}
         for row in rows:
-            height = row.createdAtHeight
-            if row.id in account.fills:
+            if row.id in account.fills or (source == "rest" and row.id in waiting):
                 continue
             count += 1
-            is_history = source == "rest" and self._is_history(height, time_ns(row.createdAt))
-            generation = self._generation(row)
-            self._makes.fill(account.name, row, is_history=is_history, generation=generation)
-            remember(account.fills, row.id, height, FILLS_REMEMBERED, is_held=self._is_held)
-            if source == "rest" and not is_history:
+            if source == "rest" and not self._is_history(row.createdAtHeight, time_ns(row.createdAt)):
                 # The stream did not tell of it, so nothing says that it told of what it changed.
-                account.changed(row.symbol, height)
-                account.changed(COLLATERAL, height)
+                account.changed(row.symbol, row.createdAtHeight)
+                account.changed(COLLATERAL, row.createdAtHeight)
+            if source == "rest" and self._is_undecided(row):
+                account.held.append(Held(row, self._makes.mono))
+            else:
+                self._fill(row, source)
         return count
+
+    def _fill(self, row: wire.Fill, source: Source) -> None:
+        is_history = source == "rest" and self._is_history(row.createdAtHeight, time_ns(row.createdAt))
+        self._makes.fill(self.account.name, row, is_history=is_history, generation=self._generation(row))
+        remember(self.account.fills, row.id, row.createdAtHeight, FILLS_REMEMBERED, is_held=self._is_held)
+
+    def _is_undecided(self, row: wire.Fill) -> bool:
+        order = self.account.orders.get(row.orderId) if row.orderId is not None else None
+        return order is not None and not order.is_decided(row.createdAtHeight)
+
+    def _decide(self, order_id: str, height: int | None) -> None:
+        """A word about an order came, as of that block: tell the fills up to it that waited for it."""
+        until = max(height or 0, self.account.orders[order_id].height or 0) if order_id in self.account.orders else 0
+        self._tell_held(lambda held: held.row.orderId == order_id and held.row.createdAtHeight <= until)
+
+    def decide_all(self, since_mono: int | None = None) -> None:
+        """Tell the fills that wait for a word about their order, those that came before `since_mono`; None: all."""
+        mono = self._makes.mono
+        # One of another process has another clock.
+        self._tell_held(lambda held: since_mono is None or not since_mono < held.mono <= mono)
+
+    def _tell_held(self, is_decided: Callable[[Held], bool]) -> None:
+        account = self.account
+        told = [held.row for held in account.held if is_decided(held)]
+        if not told:
+            return
+        account.held = [held for held in account.held if not is_decided(held)]
+        for row in told:
+            if row.id not in account.fills:
+                self._fill(row, "rest")
 
     def _generation(self, row: wire.Fill) -> int:
         """Which order of its id a fill is of. Of one that was not heard of yet, the block is remembered."""
@@ -258,7 +314,7 @@ class AccountNews:
             order = self.account.orders[row.orderId] = OrderMemory(row.symbol)
         if not order.facts:
             order.height = max(order.height or 0, row.createdAtHeight)
-        return order.generation_of(row.createdAtHeight, row.size)
+        return order.generation_of(row)
 
     def transfers(self, rows: Iterable[wire.Transfer], source: Source) -> None:
         """
@@ -329,14 +385,35 @@ class AccountNews:
         for name in whole.lost:
             account.doubt(name, height)
 
-    def _is_behind(self, name: str, height: int, source: Source) -> bool:
-        """Whether a statement is older than what is known. The stream's own come in their order, whatever they say."""
-        return height < (self.account.height if source == "stream" else self.account.height_of(name))
+    def _is_behind(self, name: str, height: int, source: Source, least: int | None) -> bool:
+        """
+        Whether a statement is older than what is known. The stream's own come in their order, whatever they say.
 
-    def positions(self, rows: Sequence[wire.Position], height: int, source: Source) -> None:
-        """Positions that are not what was told. One that turns is closed and opened in one frame, in any order."""
+        One without a height, of block `least` at the earliest, may be older than what REST said: then the next one counts.
+        """
+        if source != "stream":
+            return height < self.account.height_of(name)
+        if least is None:
+            return height < self.account.height
+        is_behind = least < self.account.height
+        if is_behind:
+            self.account.doubt(name, height)
+        return is_behind
+
+    def positions(
+        self, rows: Sequence[wire.Position], height: int, source: Source, *, least: int | None = None
+    ) -> None:
+        """
+        Positions that are not what was told. One that turns is closed and opened in one frame, in any order.
+
+        Args:
+            rows: What is said of them.
+            height: As of which block; at the latest, where `least` is given.
+            source: Where it was read.
+            least: As of which block at the earliest, where none was named.
+        """
         for row in sorted(rows, key=lambda row: not row.is_over):
-            if self._is_behind(row.market, height, source):
+            if self._is_behind(row.market, height, source, least):
                 continue
             size = row.signed_size
             values = (size, row.entryPrice, row.unrealizedPnl, row.netFunding) if size else _FLAT
@@ -346,10 +423,12 @@ class AccountNews:
             self.account.positions[row.market] = values
             self.account.stated(row.market, height)
 
-    def assets(self, rows: Iterable[wire.AssetPosition], height: int, source: Source) -> None:
-        """Collateral that is not what was told."""
+    def assets(
+        self, rows: Iterable[wire.AssetPosition], height: int, source: Source, *, least: int | None = None
+    ) -> None:
+        """Collateral that is not what was told; arguments as for `positions`."""
         for row in rows:
-            if not self._is_behind(row.symbol, height, source):
+            if not self._is_behind(row.symbol, height, source, least):
                 self._collateral(row.symbol, row.signed_size)
                 self.account.stated(row.symbol, height)
 

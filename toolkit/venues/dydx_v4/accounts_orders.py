@@ -54,6 +54,7 @@ class OrderMemory(msgspec.Struct):
         source: Where its last word was read.
         ended: Block of the word that it ended; None where it is not known.
         told: Sum of its fills that were told.
+        ahead: Sum of those that were told as of the next order of its id, before that one was heard of.
         first_seq: The frame of its first word by the stream; 0 if that was the answer to a request.
         starts: Blocks from which on the id stood for another order, ascending, up to this one; the newest ones.
     """
@@ -76,6 +77,7 @@ class OrderMemory(msgspec.Struct):
     source: Source = "rest"
     ended: int | None = None
     told: float = 0.0
+    ahead: float = 0.0
     first_seq: int = 0
     starts: list[int] = []
 
@@ -84,23 +86,52 @@ class OrderMemory(msgspec.Struct):
         """Whether it has ended."""
         return self.state in TERMINAL_ORDER_STATES
 
-    def generation_of(self, height: int, size: float) -> int:
+    def is_decided(self, height: int) -> bool:
+        """Whether it is known which order of that id a fill in that block is of: no later word can tell otherwise."""
+        return not self.facts or self.height is None or height <= self.height or self._is_past(height)
+
+    def _is_past(self, height: int) -> bool:
+        """Whether it had ended before that block."""
+        last = self.good_til if self.is_short_term else None
+        end = self.ended if self.is_done and not self.is_inferred else last
+        return any(block is not None and height > block for block in (last, end))
+
+    def generation_at(self, height: int | None) -> int:
+        """Which order the id stood for in that block, of those that were heard of; this one where no block is given."""
+        if height is None:
+            return self.generation
+        return self.generation - len(self.starts) + bisect_right(self.starts, height)
+
+    def generation_of(self, row: wire.Fill) -> int:
         """
-        Which order of that id a fill in that block is of.
+        Which order of that id a fill is of.
 
         One more than the last for one that was not heard of yet, negative for one before the first that was.
         """
-        last = self.good_til if self.is_short_term else None
-        end = self.ended if self.is_done and not self.is_inferred else last
-        if any(block is not None and height > block for block in (last, end)):
+        height = row.createdAtHeight
+        is_next = self._is_past(height)
+        generation = self.generation_at(height)
+        if not is_next and generation < self.generation:
+            return generation
+        told = round(self.told + row.size, 9)
+        if not is_next and not self._may_have(row, told):
+            if height <= (self.height or HEIGHT_MAX):
+                return generation - 1
+            is_next = True
+        if is_next:
+            self.ahead = round(self.ahead + row.size, 9)
             return self.generation + 1
-        generation = self.generation - len(self.starts) + bisect_right(self.starts, height)
-        if generation == self.generation:
-            told = round(self.told + size, 9)
-            if self.is_done and not self.is_inferred and self.filled is not None and told > self.filled:
-                return generation - 1  # more than it was ever filled by cannot be its
-            self.told = told
+        self.told = told
         return generation
+
+    def _may_have(self, row: wire.Fill, told: float) -> bool:
+        """Whether a fill in its time can be its, by what is filled of it with that: not what was of another side."""
+        if self.side is not None and row.side in wire.SIDES and wire.SIDES[row.side] is not self.side:
+            return False
+        if self.is_done and not self.is_inferred and self.filled is not None and told > self.filled:
+            return False
+        # One of short term may have been replaced by a larger one.
+        return self.is_short_term or not self.size or told <= self.size
 
 
 def is_another(row: wire.Order, known: OrderMemory, source: Source, height: int | None, chain: int) -> bool:
@@ -117,6 +148,8 @@ def is_another(row: wire.Order, known: OrderMemory, source: Source, height: int 
     is_short_term = _is_short_term(row, known)
     if row.createdAtHeight is not None and known.created is not None and row.createdAtHeight != known.created:
         return row.createdAtHeight > known.created
+    if row.side is not None and known.side is not None and wire.SIDES.get(row.side) is not known.side:
+        return True
     # A short-term order is created, there, by its first fill.
     if not is_short_term and (row.createdAtHeight or 0) > (known.height or HEIGHT_MAX):
         return True
@@ -159,8 +192,13 @@ def is_another(row: wire.Order, known: OrderMemory, source: Source, height: int 
     return is_after and not is_end
 
 
-def is_behind(row: wire.Order, known: OrderMemory) -> bool:
-    """Whether a word, from REST, is older than what is known, or about an order that had the id before."""
+def is_behind(row: wire.Order, known: OrderMemory, source: Source, height: int | None) -> bool:
+    """Whether a word is older than what is known, or about an order that had the id before; as for `is_another`."""
+    if source != "rest":
+        # The stream keeps its order, but REST may have been ahead of it.
+        if row.goodTilBlock is not None and known.good_til is not None and known.is_short_term:
+            return row.goodTilBlock < known.good_til  # whoever uses an id again has to name a later one
+        return height is not None and known.created is not None and not known.is_short_term and height < known.created
     if known.facts and (row.updatedAtHeight or HEIGHT_MAX) < (known.height or 0):
         return True
     if not known.starts or (row.goodTilBlock is not None and row.goodTilBlock == known.good_til):
@@ -178,7 +216,7 @@ def successor(row: wire.Order, known: OrderMemory, height: int) -> OrderMemory:
     if row.createdAtHeight is None and known.good_til is not None:
         start = min(start, known.good_til + 1)  # no fill of the one before can be later
     starts = [*known.starts, max([start, *known.starts])][-STARTS_MAX:]
-    return OrderMemory(row.ticker, generation=known.generation + 1, starts=starts)
+    return OrderMemory(row.ticker, generation=known.generation + 1, starts=starts, told=known.ahead)
 
 
 def merged(row: wire.Order, known: OrderMemory, source: Source, height: int | None) -> OrderMemory:
@@ -223,6 +261,7 @@ def merged(row: wire.Order, known: OrderMemory, source: Source, height: int | No
         source,
         word if state in TERMINAL_ORDER_STATES else None,
         known.told,
+        known.ahead,
         known.first_seq,
         starts,
     )
@@ -237,8 +276,11 @@ def learn(row: wire.Order, known: OrderMemory) -> None:
 
 def says_more(new: OrderMemory, known: OrderMemory, source: Source) -> bool:
     """Whether a word about an order is not what is known already, nor older."""
-    if new.facts == known.facts or (known.is_done and not new.is_done):
+    if new.facts == known.facts:
         return False
+    if known.is_done and not new.is_done:
+        # That it had ended was said by the height of the chain alone, and it was filled later.
+        return known.is_inferred and source == "stream" and (new.filled or 0.0) > (known.filled or 0.0)
     if source == "rest":
         is_end = new.is_done and (not known.is_done or (known.is_inferred and new.state is not known.state))
         return is_end or (new.filled or 0.0) > (known.filled or 0.0)

@@ -23,7 +23,7 @@ DELAY_S: Final = 90
 TOUCHED_S: Final = 60
 #: REST may still be behind what the venue did between a snapshot and the updates after it: it is asked once more.
 JOINED_S: Final = 20
-#: Positions that are in doubt are asked for after this, then after twice as long, and so on.
+#: What is in doubt (positions, and which order a fill is of) is asked for after this, then after twice as long, and so on.
 DOUBT_S: Final = 1
 DOUBT_S_MAX: Final = 60
 #: A poll that got no answer is made again after this, likewise.
@@ -43,7 +43,7 @@ class AccountPolls:
         self._touched: dict[str, int] = {}
         self._joined: dict[str, int] = {}
         #: When to ask again, and how long to wait after that, seconds.
-        self._doubted: dict[str, tuple[int, int]] = {}
+        self._doubted: dict[_Key, tuple[int, int]] = {}
         self._failed: dict[_Key, tuple[int, int]] = {}
         self._refused: set[_Key] = set()
 
@@ -68,13 +68,13 @@ class AccountPolls:
         """A snapshot of it came."""
         self._joined[name] = mono_ns
 
-    def doubted(self, name: str, mono_ns: int) -> None:
-        """What is known of its positions is behind; they have just been asked for."""
-        self._doubted[name] = (mono_ns + DOUBT_S * NS_PER_S, 2 * DOUBT_S)
+    def doubted(self, what: str, name: str, mono_ns: int) -> None:
+        """What a request tells is in doubt; it has just been made."""
+        self._doubted[what, name] = (mono_ns + DOUBT_S * NS_PER_S, 2 * DOUBT_S)
 
-    def settled(self, name: str) -> None:
-        """Its positions are known."""
-        self._doubted.pop(name, None)
+    def settled(self, what: str, name: str) -> None:
+        """What that request tells is known."""
+        self._doubted.pop((what, name), None)
 
     def failed(self, what: str, name: str, mono_ns: int) -> None:
         """A request got no answer."""
@@ -111,8 +111,7 @@ class AccountPolls:
             if self._is_over(self._touched, name, TOUCHED_S, mono_ns) or is_new_hour:
                 self._touched.pop(name, None)
                 wanted["subaccount"] = None
-            if self._is_doubt_due(name, mono_ns):
-                wanted["subaccount"] = None
+            wanted |= dict.fromkeys(what for what in _CALLS if self._is_doubt_due((what, name), mono_ns))
             calls += [_CALLS[what](name, is_parent=is_parent) for what in wanted if (what, name) not in self._refused]
         return calls
 
@@ -131,11 +130,11 @@ class AccountPolls:
         del since[name]
         return True
 
-    def _is_doubt_due(self, name: str, mono_ns: int) -> bool:
-        due, wait_s = self._doubted.get(name, (None, 0))
+    def _is_doubt_due(self, key: _Key, mono_ns: int) -> bool:
+        due, wait_s = self._doubted.get(key, (None, 0))
         if due is None or mono_ns < due:
             return False
-        self._doubted[name] = (mono_ns + wait_s * NS_PER_S, min(2 * wait_s, DOUBT_S_MAX))
+        self._doubted[key] = (mono_ns + wait_s * NS_PER_S, min(2 * wait_s, DOUBT_S_MAX))
         return True
 
     @staticmethod

@@ -2,7 +2,8 @@
 The height of the chain, from whatever tells one: a single wild number must not move it for good.
 
 Heights order what the venue says, end orders and part history from news. So one is believed only if the chain can have
-come so far in the time that went by, or if the next one agrees with it: a chain that begins again is followed, too.
+come so far in the time that went by, or if a later block agrees with it: a chain that begins again is followed, too.
+The same number on another connection is the same block told twice, and no agreement.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class ChainHeight(msgspec.Struct):
                 self.newest, self.ts = height, ts
             self.doubted = 0
             return True
-        if self.doubted and abs(height - self.doubted) <= SLACK:
+        if self.doubted and 0 < height - self.doubted <= SLACK:
             self.newest, self.ts, self.doubted = height, ts, 0
             return True
         self.doubted = height

@@ -330,14 +330,15 @@ class DydxV4MarketProtocol(DydxV4Replies):
             self._trades.doubt(stream.symbol)
 
     def _awaits_snapshot(self, frame: Frame, envelope: wire.Envelope, stream: Stream | None) -> bool:
-        """Whether something of the stream was lost that only the next snapshot makes good. An import has none to come."""
-        return (
-            stream is not None
-            and not stream.is_live
-            and stream.cause == "sequence"
-            and envelope.type != "subscribed"
-            and bool(self.role_of(frame.conn_id))
-        )
+        """
+        Whether something of the stream was lost that only the next snapshot makes good. An import has none to come.
+
+        That is so after frames were lost, and on a connection whose snapshot has not come yet.
+        """
+        if stream is None or stream.is_live or envelope.type == "subscribed" or not self.role_of(frame.conn_id):
+            return False
+        carrier = self._carriers.get((stream.symbol, stream.stream))
+        return stream.cause == "sequence" or carrier != self._numbers.key(frame, envelope.connection_id)
 
     # -- what the channels say ---------------------------------------------------------------------------------
 

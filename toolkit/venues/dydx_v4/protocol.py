@@ -11,7 +11,7 @@ import msgspec
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError, ParseError, VenueRefused
 from toolkit.frames import REST_OUT, Frame
-from toolkit.messages import EventKind, Message
+from toolkit.messages import EventKind, Message, StreamEvent
 from toolkit.protocol import ConnectionPlan, ProtocolOptions, Request
 from toolkit.streams import Stream
 from toolkit.venues.dydx_v4 import accounts_read, accounts_wire, wire
@@ -111,6 +111,12 @@ class DydxV4Protocol(DydxV4MarketProtocol):
             request = wire.decode_request(frame.payload)
             if (request.type, request.channel) == ("subscribe", wire.CHANNEL_BLOCKS):
                 self.accounts.hears_blocks = True
+
+    def _on_control(self, frame: Frame) -> list[Message]:
+        messages = super()._on_control(frame)
+        if any(isinstance(each, StreamEvent) and each.kind is EventKind.SESSION_END for each in messages):
+            self.accounts.decide_all(frame, messages)
+        return messages
 
     def _on_session_end(self) -> None:
         self.accounts.session_ended()

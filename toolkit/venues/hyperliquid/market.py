@@ -161,6 +161,8 @@ class HyperliquidMarketProtocol(VenueProtocol):
                 # What was stamped before the sleep says nothing of a monotonic clock that stood still in it.
                 self.clock.forget()
                 self.clock.saw(frame)
+            case _:
+                pass
         return messages
 
     def _on_request_failed(self, frame: Frame, tag: str, messages: list[Message]) -> None:

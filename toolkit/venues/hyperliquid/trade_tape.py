@@ -85,8 +85,7 @@ class TradeTape:
         ]
         if not suspected:
             return [False] * len(trades), duplicate
-        if self._clock.needs_ours:
-            self._clock.saw(frame)
+        self._clock.saw(frame)
         limits = {
             coin: self._history_until(frame, [trade.time for trade in trades if trade.coin == coin], coin)
             for coin in suspected

@@ -6,25 +6,24 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from toolkit.clock import NS_PER_MS
+from toolkit.clock import NS_PER_MS, NS_PER_S
 from toolkit.frames import Frame
 
 __all__ = ["VenueClock"]
 
-#: Newest stamps that are asked; a clock that was set back is followed when as many have come since.
+#: Newest stamps that are asked; a clock that was set is followed when more than half as many have come since.
 _STAMPS: Final = 12
-#: Fewer cannot outvote a wrong one.
-_STAMPS_MIN: Final = 4
+#: Stamps that are no further apart agree: some were longer on their way.
+_AGREE_NS: Final = 5 * NS_PER_S
 
 
 class VenueClock:
     """
     What time it was at the venue when something was received or sent here.
 
-    What was least delayed on its way here is nearest to the truth, but some of the newest stamps may be dated ahead: so
-    a quarter of them, the highest, are passed over. What is left is late by a quarter of a second.
-
-    Without any stamp our wall clock stands in. It may be seconds off.
+    Some of the newest stamps may be dated ahead or back, or were long on their way: what most of them agree on counts,
+    and of those that agree the one that was least delayed. What is left is late by a quarter of a second. Where as many
+    say otherwise, or there is no stamp at all, our wall clock decides. It may be seconds off.
 
     Attributes:
         stamped: Call it with what a stamp is ahead of our monotonic clock, ns. The path of every book and quote.
@@ -44,24 +43,24 @@ class VenueClock:
         """Something was received that the venue stamped as it was sent."""
         self.stamped(time_ms * NS_PER_MS - frame.ts_mono)
 
-    @property
-    def needs_ours(self) -> bool:
-        """Whether our own wall clock still decides, because there are few stamps."""
-        return len(self._offsets) < _STAMPS_MIN
-
     def saw(self, frame: Frame) -> None:
-        """Note our own wall clock, for as long as there are few stamps."""
+        """Note our own wall clock."""
         self._wall_offset = frame.ts_recv - frame.ts_mono
 
     def at(self, mono_ns: int) -> int:
         """The venue's time at a moment of our monotonic clock, ns."""
         if not self._offsets:
             return mono_ns + self._wall_offset
-        count = len(self._offsets)
-        if count < _STAMPS_MIN:
-            # Too few to outvote a wrong one: the nearest to our own clock.
-            return mono_ns + min(self._offsets, key=lambda offset: abs(offset - self._wall_offset))
-        return mono_ns + sorted(self._offsets)[-1 - count // 4]
+        offsets = sorted(self._offsets)
+        best, most, first = offsets[0], 0, 0
+        for place, offset in enumerate(offsets):
+            while offset - offsets[first] > _AGREE_NS:
+                first += 1
+            count = place - first + 1
+            is_nearer = abs(offset - self._wall_offset) <= abs(best - self._wall_offset)
+            if count > most or (count == most and is_nearer):
+                best, most = offset, count
+        return mono_ns + best
 
     def forget(self) -> None:
         """The monotonic clock of another process begins elsewhere, and that of a machine that slept stood still."""
