@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from toolkit.cli.output import Output, examples, format_cell, output_options, progress_bar
+from toolkit.cli.output import Output, examples, output_options, progress_bar
+from toolkit.cli.tables import format_cell
 from toolkit.errors import ConfigError
 
 FRAME = pl.DataFrame(
@@ -78,7 +79,7 @@ def test_the_name_of_the_file_says_the_format(tmp_path: Path, name: str) -> None
     path = tmp_path / name
     assert run("--out", str(path)) == ""
     content = path.read_bytes()
-    firsts = {"csv": b"ts,", "json": b"[\n", "jsonl": b'{"ts"', "ndjson": b'{"ts"', "parquet": b"PAR1", "txt": b" "}
+    firsts = {"csv": b"ts,", "json": b"[\n", "jsonl": b'{"ts"', "ndjson": b'{"ts"', "parquet": b"PAR1", "txt": b"ts "}
     assert content.startswith(firsts[path.suffix[1:]])
     assert [found.name for found in tmp_path.iterdir()] == [name]
 
@@ -122,7 +123,7 @@ def test_a_table_is_as_wide_as_it_needs_where_nothing_limits_it() -> None:
 def test_a_long_table_says_that_it_was_cut() -> None:
     done = CliRunner().invoke(show, ["--rows", "1"])
     assert "42000.1" not in done.stdout
-    assert done.stderr == "The first 1 rows; --rows 0 shows all, and --format csv streams them.\n"
+    assert done.stderr == "The first row; --rows 0 shows all, and --format csv streams them.\n"
     assert "42000.1" in run("--rows", "0")
 
 
@@ -135,7 +136,9 @@ def test_a_long_table_says_that_it_was_cut() -> None:
         (0.1 + 0.2, "0.3"),
         (0.00001, "0.00001"),
         (12345678.9, "12345678.9"),
-        (123456789012.0, "123456789000"),
+        (123456789012.0, "123456789012"),
+        (98765432109.25, "98765432109.25"),
+        (-0.5, "-0.5"),
         (1e300, "1e+300"),
         (float("nan"), "nan"),
         (10**30, "1" + "0" * 30),

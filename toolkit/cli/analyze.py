@@ -11,13 +11,13 @@ from toolkit.cli.analyze_account import orders, pnl
 from toolkit.cli.checks import check_option
 from toolkit.cli.groups import OptionsAnywhere
 from toolkit.cli.options import from_option, named_pairs, pair_option, plot_option, recording_argument, to_option
-from toolkit.cli.output import CONTEXT_SETTINGS, Output, examples, output_options, progress_bar, table_of
+from toolkit.cli.output import CONTEXT_SETTINGS, Output, examples, output_options, progress_bar
 from toolkit.cli.params import Duration
+from toolkit.cli.tables import Table
 from toolkit.errors import RecordingDamaged
 
 if TYPE_CHECKING:
     import polars as pl
-    from rich.console import RenderableType
 
     from analysis import SpreadWindow
 
@@ -110,7 +110,7 @@ def _write_report(window: SpreadWindow, output: Output) -> None:
         report = window.report(advance)
     _warn_of_silence(report)
     if output.is_table:
-        output.write_renderables(*_tables(report))
+        output.write_tables(*_tables(report))
     else:
         output.write(report)
 
@@ -150,9 +150,23 @@ _QUANTILES: Final = {"mean": "mean", "median": "median", "p05": "5 %", "p25": "2
     "min": "min",
     "max": "max",
 }
+_IMPORTANT: Final = (
+    "pair",
+    "venue",
+    "mean",
+    "median",
+    "95 %",
+    "max",
+    "5 %",
+    "99 %",
+    "% at one tick",
+    "25 %",
+    "75 %",
+    "min",
+)
 
 
-def _tables(report: pl.DataFrame) -> list[RenderableType]:
+def _tables(report: pl.DataFrame) -> list[Table]:
     """The columns that matter most, in three tables with a row for each pair."""
     import polars as pl
 
@@ -189,9 +203,24 @@ def _tables(report: pl.DataFrame) -> list[RenderableType]:
         pl.col("trades_duplicate").alias("duplicates"),
     )
     return [
-        table_of(bps, title="Quoted spread, basis points of the mid price, weighted by time"),
-        table_of(price, title="Quoted spread, quote currency"),
-        table_of(time, title="Time and updates"),
+        Table(
+            frame=bps,
+            title="Quoted spread, basis points of the mid price, weighted by time",
+            importance=_IMPORTANT,
+            nothing="no quotes",
+        ),
+        Table(
+            frame=price,
+            title="Quoted spread, quote currency",
+            importance=(*_IMPORTANT, "tick", "mid price"),
+            nothing="no quotes",
+        ),
+        Table(
+            frame=time,
+            title="Time and updates",
+            importance=("pair", "venue", "seconds", "% stale", "top changes", "trades", "% one-sided", "% crossed"),
+            nothing="no quotes",
+        ),
     ]
 
 

@@ -11,12 +11,12 @@ import click
 
 from toolkit.cli.checks import check_option
 from toolkit.cli.options import named_pairs, pair_option, plot_option, recording_argument
-from toolkit.cli.output import Output, examples, output_options, table_of
+from toolkit.cli.output import Output, examples, output_options
+from toolkit.cli.tables import Table
 from toolkit.errors import RecordingDamaged
 
 if TYPE_CHECKING:
     import polars as pl
-    from rich.console import RenderableType
 
 __all__ = ["orders", "pnl"]
 
@@ -44,7 +44,7 @@ def orders(recording: Path, pairs: tuple[str, ...], history: bool, output: Outpu
     with _reading(recording):
         report = analysis.order_report(recording, pairs=named_pairs(recording, pairs), with_history=history)
     if output.is_table:
-        output.write_renderables(_order_table(report))
+        output.write_tables(_order_table(report))
     else:
         output.write(report)
 
@@ -73,7 +73,7 @@ def pnl(recording: Path, pairs: tuple[str, ...], series: bool, plot: Path | None
         course = analysis.pnl_series(recording, pairs=names)
         report = course if series else analysis.pnl_report(recording, pairs=names)
     if output.is_table and not series:
-        output.write_renderables(_pnl_table(report))
+        output.write_tables(_pnl_table(report))
     else:
         output.write(report)
     if plot is not None:
@@ -93,7 +93,7 @@ def _reading(recording: Path) -> Iterator[None]:
         raise RecordingDamaged(f"{recording} cannot be read: {str(exc).splitlines()[0]}") from exc
 
 
-def _order_table(report: pl.DataFrame) -> RenderableType:
+def _order_table(report: pl.DataFrame) -> Table:
     import polars as pl
 
     shown = report.select(
@@ -111,10 +111,27 @@ def _order_table(report: pl.DataFrame) -> RenderableType:
         pl.col("slippage_decision_bps").round(3).alias("bps to decision"),
         pl.col("slippage_fill_bps").round(3).alias("bps to fill"),
     )
-    return table_of(shown, title="Orders; slippage against the mid price, positive: worse")
+    return Table(
+        frame=shown,
+        title="Orders; slippage against the mid price, positive: worse",
+        importance=(
+            "created",
+            "pair",
+            "side",
+            "state",
+            "filled",
+            "average",
+            "size",
+            "price",
+            "bps to decision",
+            "fee",
+            "in",
+        ),
+        nothing="no orders",
+    )
 
 
-def _pnl_table(report: pl.DataFrame) -> RenderableType:
+def _pnl_table(report: pl.DataFrame) -> Table:
     import polars as pl
 
     accounts = report["account"].n_unique()
@@ -128,4 +145,9 @@ def _pnl_table(report: pl.DataFrame) -> RenderableType:
         pl.col("net").round(6),
         pl.col("position_end").alias("position"),
     )
-    return table_of(shown, title="Profit and loss since the account was watched")
+    return Table(
+        frame=shown,
+        title="Profit and loss since the account was watched",
+        importance=("account", "pair", "net", "position", "realized", "unrealized change", "fees", "funding", "fills"),
+        nothing="no fills and no positions",
+    )

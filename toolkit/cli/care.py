@@ -23,7 +23,11 @@ def ls(folder: Path, output: Output) -> None:
     """List the recordings in a folder: venues, pairs, time span, gaps, size, status."""
     from recordings.catalogue import catalogue
 
-    output.write(catalogue(folder))
+    output.write(
+        catalogue(folder),
+        nothing=f"no recordings in {folder}",
+        importance=("recording", "status", "pairs", "gaps", "problem", "last", "frames", "bytes", "venues", "first"),
+    )
 
 
 @click.command(epilog=examples("tickdeck renormalize tapes/monday"))

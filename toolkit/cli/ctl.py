@@ -11,7 +11,7 @@ import click
 
 from toolkit.cli.groups import OptionsAnywhere
 from toolkit.cli.options import json_option
-from toolkit.cli.output import examples
+from toolkit.cli.output import examples, say
 from toolkit.cli.serve import DEFAULT_PORT
 from toolkit.errors import ConfigError, TransportError
 
@@ -68,13 +68,13 @@ async def _ask(url: str, name: str, details: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(status: dict[str, Any]) -> None:
-    click.echo(f"{status['state']} at {status['position']}, speed {status['speed']}")
-    click.echo(
+    say(f"{status['state']} at {status['position']}, speed {status['speed']}")
+    say(
         f"{status['frames']:,} frames, {status['delivered']:,} delivered, {len(status['clients'])} clients, "
         f"{status['closed_by_tape']} closed by the tape, {status['cut_off']} cut off"
     )
     for client in status["clients"]:
-        click.echo(
+        say(
             f"client {client['number']} of {client['venue']} from {client['remote']}: {client['streams']} streams, "
             f"{client['unread_bytes']:,} bytes unread"
         )

@@ -21,7 +21,7 @@ from toolkit.cli.options import (
     print_option,
     recording_argument,
 )
-from toolkit.cli.output import examples
+from toolkit.cli.output import examples, say
 from toolkit.cli.params import DurationSeconds
 from toolkit.cli.process import end_signals
 from toolkit.cli.status_line import StatusLine
@@ -159,21 +159,21 @@ def _result(recording: Path, source: FollowDataSource, seconds: float, was_inter
 
 
 def _write(result: dict[str, Any], *, to_stderr: bool) -> None:
-    click.echo(
+    say(
         f"{result['messages']:,} messages up to frame {result['next_frame'] - 1:,}: "
         f"{result['frames_from_folder']:,} frames from the folder, {result['frames_from_tee']:,} from the recorder, "
         f"{result['handovers']:,} hand-overs",
         err=to_stderr,
     )
     for pair, count in sorted(result["crossed"].items()):
-        click.echo(f"crossed book: {pair} after {count:,} messages", err=to_stderr)
+        say(f"crossed book: {pair} after {count:,} messages", err=to_stderr)
     if result["digest"] is not None:
         verdict = {
             True: ", equal to the recorded one",
             False: f", NOT the recorded {result['recorded_digest']}",
             None: ", the recording goes on",
         }[result["equal"]]
-        click.echo(f"digest {result['digest']}{verdict}", err=to_stderr)
+        say(f"digest {result['digest']}{verdict}", err=to_stderr)
 
 
 def _printer() -> Callable[[Message], None]:

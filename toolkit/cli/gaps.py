@@ -28,6 +28,10 @@ def gaps(recording: Path, pairs: tuple[str, ...], output: Output) -> None:
     from recordings.gaps import find_gaps
 
     frame = find_gaps(recording, named_pairs(recording, pairs))
-    output.write(frame)
+    output.write(
+        frame,
+        nothing="no gaps",
+        importance=("trading_pair", "ts_start", "seconds", "kind", "stream", "cause", "ts_end", "venue", "symbol"),
+    )
     if frame.height:
         raise click.exceptions.Exit(3)

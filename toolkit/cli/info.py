@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.cli.options import json_option, recording_argument
-from toolkit.cli.output import examples
+from toolkit.cli.output import examples, say_facts
 from toolkit.clock import NS_PER_S, format_ns
 from toolkit.errors import RecordingError
 
@@ -147,9 +147,7 @@ def write_summary(values: dict[str, Any], as_json: bool) -> None:
         lines.append(("unsealed", f"{values['unsealed_journals']} journals: run `tickdeck recover`"))
     lines += [("note", text) for text in values.get("remarks", ())]
     lines.append(("digest", values["digest"] or "-"))
-    width = max(len(name) for name, _ in lines)
-    for name, text in lines:
-        click.echo(f"{name:<{width}}  {text}")
+    say_facts(lines)
 
 
 def _shortened(names: list[str], limit: int = 12) -> str:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
@@ -21,23 +20,25 @@ from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from toolkit.cli.params import OutputFile
+from toolkit.cli.tables import Table, cell_width, folded
 from toolkit.clock import NS_PER_S, perf_ns
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
     import polars as pl
-    from rich.console import RenderableType
 
 __all__ = [
     "CONTEXT_SETTINGS",
     "FORMATS",
     "Output",
     "examples",
-    "format_cell",
     "output_options",
-    "print_renderable",
+    "print_table",
     "progress_bar",
-    "table_of",
+    "say",
+    "say_facts",
+    "terminal_width",
+    "textual",
 ]
 
 #: Of every command that is also called by itself: click remembers the names of the help option from the first call.
@@ -52,6 +53,9 @@ _SUFFIXES: Final = {
     ".txt": "table",
 }
 _ROWS_SHOWN: Final = 100
+_GAP: Final = 2
+#: Of a terminal that does not say how wide it is.
+_COLUMNS_UNKNOWN: Final = 80
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -76,13 +80,22 @@ class Output:
         """Whether people read it, not a program."""
         return self.format == "table"
 
-    def write(self, frames: pl.DataFrame | Iterable[pl.DataFrame], *, schema: pl.Schema | None = None) -> None:
+    def write(
+        self,
+        frames: pl.DataFrame | Iterable[pl.DataFrame],
+        *,
+        schema: pl.Schema | None = None,
+        nothing: str = "no rows",
+        importance: Sequence[str] = (),
+    ) -> None:
         """
         Write rows.
 
         Args:
             frames: The rows, as one frame or as several of the same columns that follow each other.
             schema: Columns and types, needed where there may be no frame at all.
+            nothing: The line that stands for a table without rows.
+            importance: Columns of a table that stay longest on a narrow terminal, the most important first.
         """
         import polars as pl
 
@@ -93,7 +106,8 @@ class Output:
         with self._open(binary=self.format == "parquet") as file:
             match self.format:
                 case "table":
-                    _write_table(file, first, parts, self.rows_max)
+                    frame = _gathered(first, parts, self.rows_max)
+                    print_table(Table(frame=frame, nothing=nothing, importance=importance), file, self.rows_max)
                 case "csv":
                     _write_csv(file, first, parts)
                 case "json":
@@ -105,11 +119,13 @@ class Output:
                 case unknown:
                     raise ConfigError(f"no format {unknown!r}; there are {', '.join(FORMATS)}")
 
-    def write_renderables(self, *parts: RenderableType) -> None:
-        """Write what rich can render, below each other: for tables that are laid out by hand."""
+    def write_tables(self, *tables: Table) -> None:
+        """Write tables that are laid out by hand, below each other."""
         with self._open(binary=False) as file:
-            for part in parts:
-                print_renderable(part, file)
+            for number, table in enumerate(tables):
+                if number:
+                    file.write("\n")
+                print_table(table, file, self.rows_max)
 
     def write_object(self, value: Any) -> None:
         """Write one JSON value, indented: for results that are no rows."""
@@ -192,47 +208,6 @@ def examples(*commands: str) -> str:
     return "\n".join(["\b", heading, *(f"  {command}" for command in commands)])
 
 
-def format_cell(value: object) -> str:
-    """One value as people read it: numbers to ten significant digits, times in full, nothing for a missing value."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return str(value).lower()
-        case float():
-            text = f"{value:.10g}"
-            is_plain = "e" not in text or not 1e-12 < abs(value) < 1e15
-            return text if is_plain else f"{Decimal(text):f}"
-        case _:
-            return str(value)
-
-
-def table_of(frame: pl.DataFrame, *, title: str | None = None) -> RenderableType:
-    """Lay out a small frame as a table: numbers to the right, times in full, nothing cut off."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, dtype in frame.schema.items():
-        table.add_column(Text(name), justify="right" if dtype.is_numeric() else "left", overflow="fold")
-    for row in _textual(frame, tidy=False).iter_rows():
-        table.add_row(*(Text(format_cell(value)) for value in row))
-    return table
-
-
-def print_renderable(part: RenderableType, file: IO[str]) -> None:
-    """Print a rich renderable; where no terminal limits the width, as wide as it needs."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    console = Console(file=file, highlight=False)
-    if not console.is_terminal:
-        wide = Console(file=file, highlight=False, width=100_000)
-        console = Console(file=file, highlight=False, width=max(1, Measurement.get(wide, wide.options, part).maximum))
-    console.print(part)
-
-
 @contextmanager
 def progress_bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """
@@ -267,7 +242,7 @@ def progress_bar(description: str, total: int | None) -> Iterator[Callable[[int]
             bar.stop()
 
 
-def _textual(frame: pl.DataFrame, *, tidy: bool = True) -> pl.DataFrame:
+def textual(frame: pl.DataFrame, *, tidy: bool = True) -> pl.DataFrame:
     """Turn what has no good text of its own into text or ordinary numbers: times, bytes, very wide numbers."""
     import polars as pl
     import polars.selectors as cs
@@ -307,7 +282,8 @@ def _tidy(column: pl.Expr) -> pl.Expr:
     return pl.when(is_ordinary).then((column * scale).round(0) / scale).otherwise(column)
 
 
-def _write_table(file: IO[str], first: pl.DataFrame, parts: Iterator[pl.DataFrame], rows_max: int) -> None:
+def _gathered(first: pl.DataFrame, parts: Iterator[pl.DataFrame], rows_max: int) -> pl.DataFrame:
+    """As many rows as a table shows, and one more where there are more."""
     import polars as pl
 
     frames, height = [first], first.height
@@ -317,29 +293,82 @@ def _write_table(file: IO[str], first: pl.DataFrame, parts: Iterator[pl.DataFram
             break
         frames.append(part)
         height += part.height
-    frame = pl.concat(frames)
-    is_cut = rows_max and frame.height > rows_max
-    print_renderable(table_of(frame.head(rows_max) if is_cut else frame), file)
+    return pl.concat(frames)
+
+
+def print_table(table: Table, file: IO[str], rows_max: int = 0) -> None:
+    """Print a table within the width of the terminal; where there is none, as wide as it needs."""
+    is_cut = 0 < rows_max < table.frame.height
+    if is_cut:
+        table = replace(table, frame=table.frame.head(rows_max))
+    lines = table.lines(terminal_width(file), is_ascii=not _can_draw(file))
+    if table.title is not None and not table.frame.is_empty() and file.isatty() and "NO_COLOR" not in os.environ:
+        file.write(f"\x1b[1m{next(lines)}\x1b[0m\n")
+    for line in lines:
+        file.write(line + "\n")
     if is_cut:
         file.flush()
-        click.echo(f"The first {rows_max:,} rows; --rows 0 shows all, and --format csv streams them.", err=True)
+        rows = "row" if rows_max == 1 else f"{rows_max:,} rows"
+        say(f"The first {rows}; --rows 0 shows all, and --format csv streams them.", err=True)
+
+
+def terminal_width(file: IO[str]) -> int | None:
+    """Columns of the terminal behind a stream, or what COLUMNS says of it; None where it is no terminal."""
+    if not file.isatty():
+        return None
+    try:
+        said = int(os.environ.get("COLUMNS", ""))
+    except ValueError:
+        said = 0
+    if said <= 0:
+        try:
+            said = os.get_terminal_size(file.fileno()).columns
+        except (OSError, ValueError):
+            said = 0
+    return said if said > 0 else _COLUMNS_UNKNOWN
+
+
+def say(text: str, *, err: bool = False, indent: str = "  ") -> None:
+    """Print a line; on a terminal that is narrower, in several that break at spaces, never within a number or a time."""
+    for line in folded(text, terminal_width(sys.stderr if err else sys.stdout), indent):
+        click.echo(line, err=err)
+
+
+def say_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print names and values below each other; a value that is longer than the line is broken at its spaces."""
+    width = terminal_width(sys.stdout)
+    lead = max(cell_width(name) for name, _ in facts) + _GAP
+    for name, value in facts:
+        room = None if width is None else max(width - lead, 1)
+        first, *others = folded(value, room)
+        click.echo(name + " " * (lead - cell_width(name)) + first)
+        for line in others:
+            click.echo(" " * lead + line)
+
+
+def _can_draw(file: IO[str]) -> bool:
+    try:
+        "─…".encode(getattr(file, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def _write_csv(file: IO[str], first: pl.DataFrame, parts: Iterator[pl.DataFrame]) -> None:
     for number, part in enumerate(chain([first], parts)):
-        file.write(_flat(_textual(part)).write_csv(include_header=number == 0))
+        file.write(_flat(textual(part)).write_csv(include_header=number == 0))
 
 
 def _write_jsonl(file: IO[str], first: pl.DataFrame, parts: Iterator[pl.DataFrame]) -> None:
     for part in chain([first], parts):
-        file.write(_textual(part).write_ndjson())
+        file.write(textual(part).write_ndjson())
 
 
 def _write_json(file: IO[str], first: pl.DataFrame, parts: Iterator[pl.DataFrame]) -> None:
     separator = "["
     for part in chain([first], parts):
         if part.height:
-            lines = _textual(part).write_ndjson().rstrip("\n").replace("\n", ",\n")
+            lines = textual(part).write_ndjson().rstrip("\n").replace("\n", ",\n")
             file.write(f"{separator}\n{lines}")
             separator = ","
     file.write("[]\n" if separator == "[" else "\n]\n")

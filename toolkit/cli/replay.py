@@ -21,7 +21,7 @@ from toolkit.cli.options import (
     speed_option,
     to_option,
 )
-from toolkit.cli.output import examples, progress_bar
+from toolkit.cli.output import examples, progress_bar, say
 from toolkit.clock import NS_PER_S, perf_ns
 
 if TYPE_CHECKING:
@@ -150,16 +150,16 @@ def _callback(as_lines: bool, advance: Any) -> Any:
 
 def _write(result: dict[str, Any], *, to_stderr: bool) -> None:
     rate = result["messages"] / result["seconds"] if result["seconds"] else 0.0
-    click.echo(
+    say(
         f"{result['messages']:,} messages ({result['fidelity']}) in {result['seconds']:.3f} s, {rate:,.0f}/s",
         err=to_stderr,
     )
     for pair, count in sorted(result["crossed"].items()):
-        click.echo(f"crossed book: {pair} after {count:,} messages", err=to_stderr)
+        say(f"crossed book: {pair} after {count:,} messages", err=to_stderr)
     if result["digest"] is not None:
         verdict = {
             True: ", equal to the recorded one",
             False: f", NOT the recorded {result['recorded_digest']}",
             None: "",
         }[result["equal"]]
-        click.echo(f"digest {result['digest']}{verdict}", err=to_stderr)
+        say(f"digest {result['digest']}{verdict}", err=to_stderr)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from toolkit.cli.options import json_option, recording_argument
-from toolkit.cli.output import examples, progress_bar
+from toolkit.cli.output import examples, progress_bar, say
 from toolkit.cli.printable import printable
 from toolkit.errors import RecordingError
 
@@ -52,16 +52,16 @@ def verify(recording: Path, quick: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(values, indent=2))
     else:
-        click.echo(f"digest recorded    {result.recorded_digest or '-'}")
+        say(f"digest recorded    {result.recorded_digest or '-'}")
         if result.live_digest is not None:
-            click.echo(f"digest live        {result.live_digest}")
-        click.echo(f"digest raw         {result.raw_digest or 'not computed'}")
-        click.echo(f"digest normalized  {result.normalized_digest or 'not computed'}")
+            say(f"digest live        {result.live_digest}")
+        say(f"digest raw         {result.raw_digest or 'not computed'}")
+        say(f"digest normalized  {result.normalized_digest or 'not computed'}")
         for note in result.notes:
-            click.echo(f"note: {note}")
+            say(f"note: {note}")
         for problem in result.problems:
-            click.echo(f"damaged: {problem}")
+            say(f"damaged: {problem}")
         counted = f"{result.frame_count:,} frames, {result.message_count:,} messages"
-        click.echo(f"{recording}: {'sound' if result.is_sound else 'DAMAGED'} ({counted})")
+        say(f"{recording}: {'sound' if result.is_sound else 'DAMAGED'} ({counted})")
     if not result.is_sound:
         raise click.exceptions.Exit(1)
