@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from toolkit.borders import label
 from toolkit.clock import NS_PER_S, format_ns
 
 if TYPE_CHECKING:
@@ -54,12 +55,12 @@ def spread_chart(
     start_ns = int(report["ts_first"].cast(pl.Int64).min())  # type: ignore[arg-type]
     end_ns = max(end_ns, start_ns + every_ns)
     datasets: dict[str, list[dict[str, Any]]] = {}
-    panels = []
+    panels: list[alt.VConcatChart] = []
     rows = report.with_columns(pl.col("ts_book_last").cast(pl.Int64).alias("book_last_ns"))
     for number, row in enumerate(rows.iter_rows(named=True), start=1):
         axis = _TimeAxis(start_ns, end_ns, has_title=number == report.height)
         own = series.filter((pl.col("venue") == row["venue"]) & (pl.col("symbol") == row["symbol"]))
-        panels.append(_panel(row, own, every_ns, axis, datasets))
+        panels.append(_panel(number, row, own, every_ns, axis, datasets))
     subtitle = [
         f"Per {_length(every_ns)}: time-weighted mean (blue) and maximum (light blue), dashed: median and 95 % of the time.",
         "Shaded: book stale (grey), one-sided or crossed (amber), which count in no spread; "
@@ -70,7 +71,7 @@ def spread_chart(
         alt.vconcat(*panels, spacing=26)
         .properties(
             title=alt.TitleParams(
-                title,
+                label(title),
                 subtitle=subtitle,
                 anchor="start",
                 fontSize=18,
@@ -94,12 +95,17 @@ def spread_chart(
 
 
 def _panel(
-    row: dict[str, Any], series: pl.DataFrame, every: int, axis: _TimeAxis, datasets: dict[str, list[dict[str, Any]]]
+    number: int,
+    row: dict[str, Any],
+    series: pl.DataFrame,
+    every: int,
+    axis: _TimeAxis,
+    datasets: dict[str, list[dict[str, Any]]],
 ) -> alt.VConcatChart:
     import altair as alt
 
     def data(kind: str, values: list[dict[str, Any]]) -> alt.NamedData:
-        name = f"{row['venue']} {row['symbol']} {kind}"
+        name = f"panel {number} {kind}"  # no name of a venue's: Vega has rules for those of data
         datasets[name] = values
         return alt.NamedData(name=name)
 
@@ -114,7 +120,7 @@ def _panel(
         f"last mid {row['mid_last']:,.8g}",
     ]
     title = alt.TitleParams(
-        row["trading_pair"],
+        label(row["trading_pair"]),
         subtitle=" · ".join(facts),
         anchor="start",
         fontSize=14,

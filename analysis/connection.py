@@ -16,6 +16,7 @@ from analysis.source import RecordingLike, open_recording
 from recordings.gaps import GAP_SCHEMA, find_gaps
 from recordings.recording import Recording, reading
 from recordings.schema import TABLES
+from toolkit.borders import sql_text
 from toolkit.errors import ConfigError, RecordingDamaged
 
 __all__ = ["VIEWS", "check_query", "connect"]
@@ -116,9 +117,9 @@ def connect(*recordings: RecordingLike, read_only: bool = True, check: bool = Tr
     # Times are UTC: without it, what mixes them with a time zone would depend on that of the machine.
     connection.execute("SET TimeZone = 'UTC'")
     # A query larger than memory spills there; DuckDB's own choice is the current folder.
-    connection.execute(f"SET temp_directory = {_text(str(Path(tempfile.gettempdir()) / 'tickdeck-duckdb'))}")
+    connection.execute(f"SET temp_directory = {sql_text(str(Path(tempfile.gettempdir()) / 'tickdeck-duckdb'))}")
     if read_only:
-        connection.execute(f"SET allowed_paths = [{', '.join(map(_text, sorted(allowed)))}]")
+        connection.execute(f"SET allowed_paths = [{', '.join(map(sql_text, sorted(allowed)))}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
     return connection
@@ -177,14 +178,14 @@ def _gaps(opened: Sequence[Recording], names: Sequence[str]) -> pl.DataFrame:
 def _select(table: str, opened: Sequence[Recording], names: Sequence[str], allowed: set[str], *, check: bool) -> str:
     parts = []
     for recording, name in zip(opened, names, strict=True):
-        label = f"{_text(name)} AS recording, " if len(opened) > 1 else ""
+        label = f"{sql_text(name)} AS recording, " if len(opened) > 1 else ""
         files = [str(path.absolute()) for path in recording.files(table, check=check)]
         if files:
             patterns = [_without_wildcards(path) for path in files]
             # DuckDB asks for permission twice: for the pattern, and for the file it finds.
             allowed.update(files, patterns)
             columns, more = _columns_of(table, files)
-            source = f"read_parquet([{', '.join(map(_text, patterns))}], hive_partitioning = false{more})"
+            source = f"read_parquet([{', '.join(map(sql_text, patterns))}], hive_partitioning = false{more})"
             parts.append(f"SELECT {label}{columns} FROM {source}")
     if not parts:
         label = "NULL::VARCHAR AS recording, " if len(opened) > 1 else ""
@@ -228,7 +229,3 @@ def _names(opened: Sequence[Recording]) -> list[str]:
 def _without_wildcards(path: str) -> str:
     """Spell a path so that DuckDB, which takes every name for a pattern, finds this file and no other."""
     return "".join(f"[{char}]" if char in "*?[" else char for char in path)
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

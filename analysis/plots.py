@@ -12,6 +12,7 @@ from analysis.charts import spread_chart
 from analysis.holding import Progress
 from analysis.source import KEY, only
 from analysis.window import SpreadWindow
+from toolkit.borders import json_in_html
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
 
@@ -118,7 +119,10 @@ def _check_ending(path: Path) -> None:
 def _png(chart: dict[str, Any]) -> bytes:
     import vl_convert
 
-    return bytes(vl_convert.vegalite_to_png(chart, scale=2))
+    try:
+        return bytes(vl_convert.vegalite_to_png(chart, scale=2))
+    except ValueError as exc:
+        raise ConfigError(f"the picture cannot be drawn ({str(exc).splitlines()[0]}); draw a .html") from exc
 
 
 def _html(chart: dict[str, Any]) -> bytes:
@@ -126,7 +130,12 @@ def _html(chart: dict[str, Any]) -> bytes:
 
     # A menu entry that sends the data to a web site has no place in a page that needs no network.
     chart = {**chart, "usermeta": {"embedOptions": {"actions": {"export": True, "editor": False, "source": False}}}}
-    return vl_convert.vegalite_to_html(chart, bundle=True).encode()
+    # The page is made around a place for the chart: what is put in by `vl_convert` itself may end the script.
+    empty = {"$schema": chart["$schema"], "description": "here"}
+    before, found, after = vl_convert.vegalite_to_html(empty, bundle=True).rpartition(json_in_html(empty))
+    if not found:
+        raise ConfigError("the page cannot be drawn: vl-convert spells its chart in an unknown way; draw a .png")
+    return f"{before}{json_in_html(chart)}{after}".encode()
 
 
 def _write(path: Path, content: bytes) -> None:

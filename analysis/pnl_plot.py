@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
 from analysis.plots import bucket_ns, write_chart
+from toolkit.borders import label
 from toolkit.errors import ConfigError
 
 __all__ = ["LINES_MAX", "plot_pnl"]
@@ -69,13 +71,32 @@ def _lines(series: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         .sort("range", descending=True, maintain_order=True)
     )
     drawn = busiest.head(LINES_MAX)["line"]
+    names = _labels(drawn.to_list())
     total = (
-        filled.group_by("bucket", maintain_order=True).agg(pl.col("net").sum().round(9)).with_columns(line=pl.lit(_SUM))
+        filled.group_by("bucket", maintain_order=True)
+        .agg(pl.col("net").sum().round(9))
+        .with_columns(line=pl.lit(_SUM), is_sum=True)
     )
     lines = pl.concat(
-        [filled.filter(pl.col("line").is_in(drawn.to_list())), total.select("line", "bucket", "net")]
+        [
+            filled.filter(pl.col("line").is_in(drawn.to_list())).with_columns(
+                pl.col("line").replace_strict(names, return_dtype=pl.String), is_sum=False
+            ),
+            total.select("line", "bucket", "net", "is_sum"),
+        ],
+        how="diagonal",
     ).with_columns(((pl.col("bucket") * every + first) / 1e6).alias("ms"))
     return lines, busiest.height - len(drawn)
+
+
+def _labels(names: Sequence[str]) -> dict[str, str]:
+    """What is drawn for each name; two that are spelled the same in a picture are told apart by a number."""
+    found: dict[str, str] = {}
+    for name in names:
+        shown = label(name)
+        alike = sum(label(other) == shown for other in found)
+        found[name] = f"{shown} ({alike + 1})" if alike else shown
+    return found
 
 
 def _time_format(lines: pl.DataFrame) -> str:
@@ -99,19 +120,27 @@ def _chart(lines: pl.DataFrame, title: str, left_out: int) -> dict[str, Any]:
         tooltip=[alt.Tooltip("line:N", title="pair"), alt.Tooltip("net:Q", format=",.6~g")],
     )
     pairs = (
-        base.transform_filter(f"datum.line !== '{_SUM}'")
+        base.transform_filter("!datum.is_sum")
         .mark_line(interpolate="step-after", strokeWidth=1.5)
-        .encode(color=alt.Color("line:N", title=None, sort=None))
+        .encode(
+            color=alt.Color(
+                "line:N",
+                title=None,
+                sort=None,
+                # Vega would cut long names within a character of two halves, and fail on the half.
+                legend=alt.Legend(labelLimit=0),
+            )
+        )
     )
-    total = base.transform_filter(f"datum.line === '{_SUM}'").mark_line(
-        interpolate="step-after", strokeWidth=2.5, color="#111827"
-    )
+    total = base.transform_filter("datum.is_sum").mark_line(interpolate="step-after", strokeWidth=2.5, color="#111827")
     chart = (
         (pairs + total)
         .properties(
             width=900,
             height=320,
-            title=alt.TitleParams(title, subtitle=subtitle, anchor="start", fontSize=18, subtitleColor="#6b7280"),
+            title=alt.TitleParams(
+                label(title), subtitle=subtitle, anchor="start", fontSize=18, subtitleColor="#6b7280"
+            ),
             padding={"left": 12, "right": 24, "top": 14, "bottom": 12},
             background="white",
         )
@@ -119,5 +148,8 @@ def _chart(lines: pl.DataFrame, title: str, left_out: int) -> dict[str, Any]:
         .configure_view(stroke=None)
     )
     # Data that is only named spares altair the checking of every point.
-    found: dict[str, Any] = {**chart.to_dict(), "datasets": {"lines": lines.select("line", "ms", "net").to_dicts()}}
+    found: dict[str, Any] = {
+        **chart.to_dict(),
+        "datasets": {"lines": lines.select("line", "ms", "net", "is_sum").to_dicts()},
+    }
     return found

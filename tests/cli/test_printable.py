@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.terminal import run
-from toolkit.cli.printable import printable
+from toolkit.borders import printable
 from toolkit.cli.status_line import StatusLine
 
 

@@ -11,7 +11,7 @@ from toolkit.cli.analyze_account import orders, pnl
 from toolkit.cli.checks import check_option
 from toolkit.cli.groups import OptionsAnywhere
 from toolkit.cli.options import from_option, named_pairs, pair_option, plot_option, recording_argument, to_option
-from toolkit.cli.output import CONTEXT_SETTINGS, Output, examples, output_options, progress_bar
+from toolkit.cli.output import CONTEXT_SETTINGS, Output, examples, output_options, progress_bar, say
 from toolkit.cli.params import Duration
 from toolkit.cli.tables import Table
 from toolkit.errors import RecordingDamaged
@@ -125,7 +125,7 @@ def _warn_of_silence(report: pl.DataFrame) -> None:
     )
     if silent.height:
         first = silent.row(0, named=True)
-        click.echo(
+        say(
             f"No message of the book in the last {first['silent_s']:,} s of {first['trading_pair']}"
             + (f" and of {silent.height - 1} other pairs alike" if silent.height > 1 else "")
             + ": the last quote is held until the end; --to ends earlier.",
@@ -138,10 +138,10 @@ def _draw(window: SpreadWindow, path: Path) -> None:
 
     with progress_bar("Drawing", window.row_count()) as advance:
         drawn = analysis.plot_spreads(window, path, progress=advance)
-    click.echo(f"Drawn: {path}", err=True)
+    say(f"Drawn: {path}", err=True)
     if drawn.left_out:
         names = ", ".join(drawn.left_out[:10]) + (", ..." if len(drawn.left_out) > 10 else "")
-        click.echo(f"Not drawn, for want of room or of quotes: {names}; choose with --pair.", err=True)
+        say(f"Not drawn, for want of room or of quotes: {names}; choose with --pair.", err=True)
 
 
 _QUANTILES: Final = {"mean": "mean", "median": "median", "p05": "5 %", "p25": "25 %", "p75": "75 %"} | {

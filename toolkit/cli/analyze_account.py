@@ -11,7 +11,7 @@ import click
 
 from toolkit.cli.checks import check_option
 from toolkit.cli.options import named_pairs, pair_option, plot_option, recording_argument
-from toolkit.cli.output import Output, examples, output_options
+from toolkit.cli.output import Output, examples, output_options, say
 from toolkit.cli.tables import Table
 from toolkit.errors import RecordingDamaged
 
@@ -78,9 +78,9 @@ def pnl(recording: Path, pairs: tuple[str, ...], series: bool, plot: Path | None
         output.write(report)
     if plot is not None:
         left_out = analysis.plot_pnl(course, plot, title=f"Profit and loss · {recording.absolute().name}")
-        click.echo(f"Drawn: {plot}", err=True)
+        say(f"Drawn: {plot}", err=True)
         if left_out:
-            click.echo(f"Without a line of their own, for want of room: {left_out} pairs.", err=True)
+            say(f"Without a line of their own, for want of room: {left_out} pairs.", err=True)
 
 
 @contextmanager

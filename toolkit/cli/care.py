@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from toolkit.cli.options import json_option, recording_argument
-from toolkit.cli.output import Output, examples, output_options, progress_bar
+from toolkit.cli.output import Output, examples, output_options, progress_bar, say
+from toolkit.cli.printable import say_json
 from toolkit.cli.process import folder_lock
 from toolkit.clock import SystemClock
 
@@ -50,8 +50,8 @@ def renormalize(recording: Path, as_json: bool) -> None:
     if as_json:
         _write_json(recording, frames=total, same=same, digest=after.digest, digest_before=before.digest)
         return
-    click.echo(f"{recording}: {total:,} frames; the messages are {'the same' if same else 'others than before'}")
-    click.echo(f"digest {after.digest}" + ("" if same else f", before {before.digest}"))
+    say(f"{recording}: {total:,} frames; the messages are {'the same' if same else 'others than before'}")
+    say(f"digest {after.digest}" + ("" if same else f", before {before.digest}"))
 
 
 @click.command(epilog=examples("tickdeck compact tapes/monday", "tickdeck compact tapes/monday --mib 1024"))
@@ -71,7 +71,7 @@ def compact(recording: Path, mib: int, as_json: bool) -> None:
         counts = {"segments_before": len(before.segments), "segments": len(after.segments)}
         _write_json(recording, **counts, digest=after.digest)
         return
-    click.echo(f"{recording}: {len(before.segments)} segments, now {len(after.segments)}; digest {after.digest}")
+    say(f"{recording}: {len(before.segments)} segments, now {len(after.segments)}; digest {after.digest}")
 
 
 @click.command(epilog=examples("tickdeck prune tapes/monday --keep-raw-days 30"))
@@ -94,8 +94,8 @@ def prune(recording: Path, keep_raw_days: float, as_json: bool) -> None:
     if as_json:
         _write_json(recording, freed_bytes=freed, segments=len(manifest.segments), segments_without_raw=bare)
         return
-    click.echo(f"{recording}: {freed:,} bytes freed; {bare} of {len(manifest.segments)} segments have no raw frames")
+    say(f"{recording}: {freed:,} bytes freed; {bare} of {len(manifest.segments)} segments have no raw frames")
 
 
 def _write_json(recording: Path, **values: Any) -> None:
-    click.echo(json.dumps({"recording": str(recording), **values}, indent=2, ensure_ascii=False))
+    say_json({"recording": str(recording), **values})

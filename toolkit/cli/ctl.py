@@ -12,6 +12,7 @@ import click
 from toolkit.cli.groups import OptionsAnywhere
 from toolkit.cli.options import json_option
 from toolkit.cli.output import examples, say
+from toolkit.cli.printable import say_json
 from toolkit.cli.serve import DEFAULT_PORT
 from toolkit.errors import ConfigError, TransportError
 
@@ -49,7 +50,7 @@ def _place(command: _F) -> _F:
 def _act(url: str, as_json: bool, name: str, **details: Any) -> None:
     status = asyncio.run(_ask(url, name, details))
     if as_json:
-        click.echo(json.dumps(status, indent=2))
+        say_json(status)
     else:
         _write(status)
 

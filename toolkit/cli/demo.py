@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 import click
 
 from toolkit.cli.options import duration_option, out_folder_option, seed_option, venue_name_option
-from toolkit.cli.output import examples
+from toolkit.cli.output import examples, say
 from toolkit.clock import SystemClock, utc_stamp
 from toolkit.errors import ConfigError, RecordingError
 
@@ -72,7 +73,7 @@ async def _record(venue_name: str, folder: Path, duration: float, seed: str, clo
         recorder = Recorder(options=RecorderOptions(folder=folder, venues=(request,)), clock=clock, log=line.log)
         line.log(f"recording {' '.join(pairs)} into {folder} for {duration:g} s with the live code")
         manifest = await run_recorder(recorder, line, duration)
-    click.echo("\n1. The recording, made by the live code\n")
+    _heading("1. The recording, made by the live code")
     write_summary(summary(folder, manifest), as_json=False)
 
 
@@ -80,20 +81,28 @@ def _prove(folder: Path) -> None:
     from recordings.verifying import verify
 
     result = verify(folder)
-    click.echo("\n2. Replayed through the same code\n")
-    click.echo(f"digest while recording          {result.live_digest}")
-    click.echo(f"digest of the raw frames        {result.raw_digest}")
-    click.echo(f"digest of the normalized rows   {result.normalized_digest}")
+    _heading("2. Replayed through the same code")
+    say(f"digest while recording          {result.live_digest}")
+    say(f"digest of the raw frames        {result.raw_digest}")
+    say(f"digest of the normalized rows   {result.normalized_digest}")
     if not result.is_sound:
         raise RecordingError(f"{folder}: {result.problems[0]}")
-    click.echo("All equal: every message and every book after it is the same, live and replayed.")
+    say("All equal: every message and every book after it is the same, live and replayed.")
 
 
 def _analyse(folder: Path) -> None:
     from toolkit.cli.analyze import analyze
 
     plot = folder / "spreads.png"
-    click.echo("\n3. Its spreads\n")
+    _heading("3. Its spreads")
     analyze.main(["spreads", str(folder), "--plot", str(plot)], prog_name="tickdeck analyze", standalone_mode=False)
-    click.echo(f"recording  {folder}\nplot       {plot}")
-    click.echo(f'\nGo on with:  tickdeck sql {folder} "SELECT * FROM quotes LIMIT 5"')
+    say(f"recording  {folder}")
+    say(f"plot       {plot}")
+    say()
+    say(f'Go on with:  tickdeck sql {shlex.quote(str(folder))} "SELECT * FROM quotes LIMIT 5"')
+
+
+def _heading(text: str) -> None:
+    say()
+    say(text)
+    say()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from toolkit.cli.options import (
 )
 from toolkit.cli.output import examples, say
 from toolkit.cli.params import DurationSeconds
+from toolkit.cli.printable import say_json, say_json_line
 from toolkit.cli.process import end_signals
 from toolkit.cli.status_line import StatusLine
 from toolkit.clock import NS_PER_S, SystemClock
@@ -98,7 +98,7 @@ def follow(
     seconds = (clock.monotonic_ns() - began) / NS_PER_S
     result = _result(recording, source, seconds, was_interrupted)
     if as_json:
-        click.echo(json.dumps(result, indent=2), err=as_lines)
+        say_json(result, err=as_lines)
     else:
         _write(result, to_stderr=as_lines)
     if result["equal"] is False:
@@ -182,6 +182,6 @@ def _printer() -> Callable[[Message], None]:
     encode = msgspec.json.encode
 
     def line(message: Message) -> None:
-        click.echo(encode(message))
+        say_json_line(encode(message))
 
     return line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ import click
 
 from toolkit.cli.groups import OptionsAnywhere
 from toolkit.cli.options import json_option, out_folder_option, venue_name_option
-from toolkit.cli.output import examples, progress_bar
+from toolkit.cli.output import examples, progress_bar, say
 
 __all__ = ["import_"]
 
@@ -118,9 +119,9 @@ def _import(
     )
     total = sum(path.stat().st_size for path in files if path.is_file())
     if not are_compiled() and is_worth_compiling(options, total):
-        click.echo("so large an import compiles first, once for this version: some 20 seconds", err=True)
+        say("so large an import compiles first, once for this version: some 20 seconds", err=True)
     if problem := shelf_problem():
-        click.echo(problem, err=True)
+        say(problem, err=True)
     with progress_bar("importing", total) as advance:
         done = 0
 
@@ -132,15 +133,13 @@ def _import(
         manifest = import_capture(files, out, options, progress)
     for file in manifest.inputs:
         if file.damaged_lines:
-            click.echo(
-                f"{file.name}: {file.damaged_lines:,} of {file.lines:,} lines are damaged; kept as such", err=True
-            )
+            say(f"{file.name}: {file.damaged_lines:,} of {file.lines:,} lines are damaged; kept as such", err=True)
         if file.note:
-            click.echo(f"{file.name}: {file.note}", err=True)
+            say(f"{file.name}: {file.note}", err=True)
     errors = manifest.counts.get("event_parse_error", 0) - sum(file.damaged_lines for file in manifest.inputs)
     if errors > 0:
-        click.echo(
-            f"{errors:,} frames could not be parsed; see: tickdeck sql {out} "
+        say(
+            f"{errors:,} frames could not be parsed; see: tickdeck sql {shlex.quote(str(out))} "
             "\"SELECT capture_seq, detail FROM events WHERE kind = 'parse_error'\"",
             err=True,
         )

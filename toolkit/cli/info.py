@@ -9,6 +9,7 @@ import click
 
 from toolkit.cli.options import json_option, recording_argument
 from toolkit.cli.output import examples, say_facts
+from toolkit.cli.printable import say_json
 from toolkit.clock import NS_PER_S, format_ns
 from toolkit.errors import RecordingError
 
@@ -101,12 +102,10 @@ def summary(folder: Path, manifest: Manifest) -> dict[str, Any]:
 
 def write_summary(values: dict[str, Any], as_json: bool) -> None:
     """Print a summary as JSON, or laid out for people."""
-    import json
-
     from recordings.manifest import CHECKSUM_VERSION
 
     if as_json:
-        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        say_json(values)
         return
     unchecked = "" if values["format_version"] >= CHECKSUM_VERSION else ", unchecked: format version 1 has no checksums"
     lines = [

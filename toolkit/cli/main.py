@@ -9,8 +9,8 @@ from typing import Any, Final
 import click
 
 from toolkit.cli.groups import OptionsAnywhere
-from toolkit.cli.output import CONTEXT_SETTINGS
-from toolkit.cli.printable import printable
+from toolkit.cli.output import CONTEXT_SETTINGS, say
+from toolkit.cli.printable import say_error
 from toolkit.cli.process import prepare, silence_output
 from toolkit.errors import TickdeckError
 
@@ -67,16 +67,16 @@ def main(argv: list[str] | None = None) -> Any:
     except click.exceptions.Exit as exc:
         status = exc.exit_code
     except click.Abort:
-        click.echo("Aborted.", err=True)
+        say("Aborted.", err=True)
         status = 130
     except click.ClickException as exc:
-        click.echo(printable(f"Error: {_said(exc)}"), err=True)
+        say_error(_said(exc))
         status = exc.exit_code
     except TickdeckError as exc:
-        click.echo(printable(f"Error: {exc}"), err=True)
+        say_error(str(exc))
         status = 1
     except MemoryError:
-        click.echo("Error: there is not enough memory for this; nothing that was on disk is lost", err=True)
+        say_error("there is not enough memory for this; nothing that was on disk is lost")
         status = 1
     except BrokenPipeError:
         # Whoever read our output has seen enough (`| head`).

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import click
 
+from toolkit.borders import printable, shown_json, spreadsheet_text
 from toolkit.cli.params import OutputFile
 from toolkit.cli.tables import Table, cell_width, folded
 from toolkit.clock import NS_PER_S, perf_ns
@@ -69,11 +70,13 @@ class Output:
         format: One of `FORMATS`.
         path: The file; None: stdout.
         rows_max: Most rows that a table shows; 0: all.
+        is_for_spreadsheet: Whether cells of CSV that a spreadsheet would run are quoted.
     """
 
     format: str
     path: Path | None = None
     rows_max: int = _ROWS_SHOWN
+    is_for_spreadsheet: bool = False
 
     @property
     def is_table(self) -> bool:
@@ -109,7 +112,7 @@ class Output:
                     frame = _gathered(first, parts, self.rows_max)
                     print_table(Table(frame=frame, nothing=nothing, importance=importance), file, self.rows_max)
                 case "csv":
-                    _write_csv(file, first, parts)
+                    _write_csv(file, first, parts, self._spelling(), is_quoted=self.is_for_spreadsheet)
                 case "json":
                     _write_json(file, first, parts)
                 case "jsonl":
@@ -130,7 +133,13 @@ class Output:
     def write_object(self, value: Any) -> None:
         """Write one JSON value, indented: for results that are no rows."""
         with self._open(binary=False) as file:
-            file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+            file.write(shown_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
+
+    def _spelling(self) -> Callable[[str], str] | None:
+        """How CSV spells text: as it is, unless a spreadsheet or a terminal takes it."""
+        if self.is_for_spreadsheet:
+            return spreadsheet_text
+        return printable if self.path is None and sys.stdout.isatty() else None
 
     @contextmanager
     def _open(self, *, binary: bool) -> Iterator[IO[Any]]:
@@ -158,11 +167,13 @@ class Output:
 
 
 def output_options(command: _F) -> _F:
-    """Give a click command `--format`, `--json`, `--out` and `--rows`; it gets them as one argument `output: Output`."""
+    """Give a click command `--format`, `--json`, `--out`, `--spreadsheet` and `--rows`; it gets them as one argument `output: Output`."""
     import functools
 
     @functools.wraps(command)
-    def with_output(*args: Any, format: str | None, as_json: bool, out: Path | None, rows: int, **kwargs: Any) -> Any:
+    def with_output(
+        *args: Any, format: str | None, as_json: bool, out: Path | None, rows: int, spreadsheet: bool, **kwargs: Any
+    ) -> Any:
         if as_json and format not in (None, "json"):
             raise click.UsageError(f"--json and --format {format} contradict each other")
         chosen = "json" if as_json else format
@@ -170,7 +181,10 @@ def output_options(command: _F) -> _F:
             chosen = "table" if out is None else _SUFFIXES.get(out.suffix.lower())
         if chosen is None:
             raise click.UsageError(f"cannot tell the format of {out} from its name; say --format")
-        return command(*args, output=Output(format=chosen, path=out, rows_max=rows), **kwargs)
+        if spreadsheet and chosen != "csv":
+            raise click.UsageError(f"--spreadsheet is for CSV, and this is {chosen}; say --format csv")
+        output = Output(format=chosen, path=out, rows_max=rows, is_for_spreadsheet=spreadsheet)
+        return command(*args, output=output, **kwargs)
 
     options = [
         click.option(
@@ -186,6 +200,11 @@ def output_options(command: _F) -> _F:
             type=OutputFile(),
             metavar="FILE",
             help="Write the result to this file, not to stdout.",
+        ),
+        click.option(
+            "--spreadsheet",
+            is_flag=True,
+            help="CSV for a spreadsheet: text that it would run (=, +, -, @ in front) begins with an apostrophe.",
         ),
         click.option(
             "--rows",
@@ -328,9 +347,9 @@ def terminal_width(file: IO[str]) -> int | None:
     return said if said > 0 else _COLUMNS_UNKNOWN
 
 
-def say(text: str, *, err: bool = False, indent: str = "  ") -> None:
+def say(text: str = "", *, err: bool = False, indent: str = "  ") -> None:
     """Print a line; on a terminal that is narrower, in several that break at spaces, never within a number or a time."""
-    for line in folded(text, terminal_width(sys.stderr if err else sys.stdout), indent):
+    for line in folded(printable(text), terminal_width(sys.stderr if err else sys.stdout), indent):
         click.echo(line, err=err)
 
 
@@ -340,7 +359,7 @@ def say_facts(facts: Sequence[tuple[str, str]]) -> None:
     lead = max(cell_width(name) for name, _ in facts) + _GAP
     for name, value in facts:
         room = None if width is None else max(width - lead, 1)
-        first, *others = folded(value, room)
+        first, *others = folded(printable(value), room)
         click.echo(name + " " * (lead - cell_width(name)) + first)
         for line in others:
             click.echo(" " * lead + line)
@@ -354,21 +373,49 @@ def _can_draw(file: IO[str]) -> bool:
     return True
 
 
-def _write_csv(file: IO[str], first: pl.DataFrame, parts: Iterator[pl.DataFrame]) -> None:
+def _write_csv(
+    file: IO[str],
+    first: pl.DataFrame,
+    parts: Iterator[pl.DataFrame],
+    spelled: Callable[[str], str] | None,
+    *,
+    is_quoted: bool,
+) -> None:
+    import polars as pl
+
+    # All text in quotes: a spreadsheet whose separator is another (`;`) must not find a cell of its own within one.
+    style: Literal["non_numeric", "necessary"] = "non_numeric" if is_quoted else "necessary"
     for number, part in enumerate(chain([first], parts)):
-        file.write(_flat(textual(part)).write_csv(include_header=number == 0))
+        frame = _flat(textual(part))
+        has_header = number == 0
+        if spelled is not None:
+            if has_header:
+                header = pl.DataFrame([[spelled(name) for name in frame.columns]], orient="row")
+                file.write(header.write_csv(include_header=False, quote_style=style))
+            has_header = False
+            frame = _spelled(frame, spelled)
+        file.write(frame.write_csv(include_header=has_header, quote_style=style))
+
+
+def _spelled(frame: pl.DataFrame, spelled: Callable[[str], str]) -> pl.DataFrame:
+    """All text of a frame through a function."""
+    import polars as pl
+    import polars.selectors as cs
+
+    texts = (cs.string() | cs.categorical() | cs.enum()).cast(pl.String)
+    return frame.with_columns(texts.map_elements(spelled, return_dtype=pl.String))
 
 
 def _write_jsonl(file: IO[str], first: pl.DataFrame, parts: Iterator[pl.DataFrame]) -> None:
     for part in chain([first], parts):
-        file.write(textual(part).write_ndjson())
+        file.write(shown_json(textual(part).write_ndjson()))
 
 
 def _write_json(file: IO[str], first: pl.DataFrame, parts: Iterator[pl.DataFrame]) -> None:
     separator = "["
     for part in chain([first], parts):
         if part.height:
-            lines = textual(part).write_ndjson().rstrip("\n").replace("\n", ",\n")
+            lines = shown_json(textual(part).write_ndjson()).rstrip("\n").replace("\n", ",\n")
             file.write(f"{separator}\n{lines}")
             separator = ","
     file.write("[]\n" if separator == "[" else "\n]\n")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-import click
+from toolkit.cli.output import say
 
 if TYPE_CHECKING:
     from recordings.lock import FolderLock
@@ -63,7 +63,7 @@ def folder_lock(recording: Path) -> FolderLock:
     """The lock of a recording, for a command: it says on standard error that it waits for what a dead recorder left."""
     from recordings.lock import FolderLock
 
-    return FolderLock(recording, say=lambda text: click.echo(text, err=True))
+    return FolderLock(recording, say=lambda text: say(text, err=True))
 
 
 def leave_at_once(number: int) -> NoReturn:

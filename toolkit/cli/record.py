@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from toolkit.cli.options import duration_option, json_option, out_folder_option
-from toolkit.cli.output import examples
+from toolkit.cli.output import examples, say
 from toolkit.cli.params import DurationSeconds, Instant
 from toolkit.cli.process import end_signals, leave_at_once, silence_output
 from toolkit.cli.record_config import RecordConfig, VenueConfig, read_config
@@ -303,4 +303,4 @@ def _report(folder: Path, manifest: Manifest, as_json: bool) -> None:
     except OSError as exc:
         # The terminal was closed, say: what was to be done is done.
         silence_output()
-        click.echo(f"{folder} is sealed; its summary cannot be printed ({exc.strerror or exc})", err=True)
+        say(f"{folder} is sealed; its summary cannot be printed ({exc.strerror or exc})", err=True)

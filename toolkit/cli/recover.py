@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from toolkit.cli.options import json_option, recording_argument
-from toolkit.cli.output import examples
+from toolkit.cli.output import examples, say
+from toolkit.cli.printable import say_json
 from toolkit.cli.process import folder_lock
 from toolkit.clock import SystemClock, format_ns
 
@@ -43,20 +43,18 @@ def recover(recording: Path, as_json: bool) -> None:
         "lost_until": format_ns(result.lost_until) if result.lost_until is not None else None,
     }
     if as_json:
-        click.echo(json.dumps(values, indent=2))
+        say_json(values)
         return
     if result.is_rewrite_finished:
-        click.echo(f"{recording}: a rewrite that was interrupted is finished")
+        say(f"{recording}: a rewrite that was interrupted is finished")
     elif not result.sealed_segments and not result.set_aside:
-        click.echo(f"{recording}: nothing to recover ({result.manifest.status})")
+        say(f"{recording}: nothing to recover ({result.manifest.status})")
         return
     if result.sealed_segments or not result.is_rewrite_finished:
-        click.echo(f"{recording}: sealed {result.sealed_segments} segments with {result.recovered_frames:,} frames")
+        say(f"{recording}: sealed {result.sealed_segments} segments with {result.recovered_frames:,} frames")
     if result.left_bytes:
-        click.echo(f"{result.left_bytes:,} torn bytes at the end of the journal were set aside")
+        say(f"{result.left_bytes:,} torn bytes at the end of the journal were set aside")
     for name in result.set_aside:
-        click.echo(f"set aside: {name}")
+        say(f"set aside: {name}")
     if values["lost_from"]:
-        click.echo(
-            f"what came between {values['lost_from']} and {values['lost_until']} may be lost; it is marked as a gap"
-        )
+        say(f"what came between {values['lost_from']} and {values['lost_until']} may be lost; it is marked as a gap")

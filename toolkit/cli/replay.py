@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from toolkit.cli.options import (
     to_option,
 )
 from toolkit.cli.output import examples, progress_bar, say
+from toolkit.cli.printable import say_json, say_json_line
 from toolkit.clock import NS_PER_S, perf_ns
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def replay(
         "crossed": source.tracker.crossed_count,
     }
     if as_json:
-        click.echo(json.dumps(result, indent=2))
+        say_json(result)
     else:
         _write(result, to_stderr=as_lines)
     if result["equal"] is False:
@@ -134,7 +134,7 @@ def _callback(as_lines: bool, advance: Any) -> Any:
     encode = msgspec.json.encode
 
     def line(message: Message) -> None:
-        click.echo(encode(message))
+        say_json_line(encode(message))
         advance(1)
 
     count = 0

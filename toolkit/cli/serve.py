@@ -20,8 +20,9 @@ from toolkit.cli.options import (
     to_option,
     venue_name_option,
 )
-from toolkit.cli.output import examples
+from toolkit.cli.output import examples, say
 from toolkit.cli.params import DurationSeconds
+from toolkit.cli.printable import say_json_line
 from toolkit.cli.process import end_signals
 from toolkit.clock import SystemClock, format_ns
 from toolkit.errors import ConfigError
@@ -153,19 +154,19 @@ def _announce(server: TapeServer, as_json: bool) -> None:
     if as_json:
         places = {name: {"ws_url": ws_url, "rest_url": rest_url} for name, (ws_url, rest_url) in venues.items()}
         facts = {"url": server.url, "venues": places, "first_ns": tape.first_ns, "last_ns": tape.last_ns}
-        click.echo(msgspec.json.encode(facts))
+        say_json_line(msgspec.json.encode(facts))
         return
     for name, (ws_url, rest_url) in venues.items():
-        click.echo(f"{name}: {ws_url} and {rest_url}")
+        say(f"{name}: {ws_url} and {rest_url}")
         for line in server.deck.venues[name].synthesized:
-            click.echo(f"{name}: {line}", err=True)
+            say(f"{name}: {line}", err=True)
     when = {
         "now": "it has begun",
         "client": "it begins when a client has subscribed",
         "told": "it begins with `tickdeck ctl resume`",
     }[server.options.start]
-    click.echo(f"tape: {format_ns(tape.first_ns)} to {format_ns(tape.last_ns)}; {when}", err=True)
-    click.echo(f"controls: tickdeck ctl --url {server.url} status", err=True)
+    say(f"tape: {format_ns(tape.first_ns)} to {format_ns(tape.last_ns)}; {when}", err=True)
+    say(f"controls: tickdeck ctl --url {server.url} status", err=True)
 
 
 async def _serve_synthetic(venue: str, seed: str, port: int, as_json: bool) -> None:
@@ -185,11 +186,11 @@ async def _serve_synthetic(venue: str, seed: str, port: int, as_json: bool) -> N
     try:
         if as_json:
             place = {"ws_url": embedded.ws_url, "rest_url": embedded.rest_url}
-            click.echo(msgspec.json.encode({"venues": {venue: place}, "accounts": embedded.accounts}))
+            say_json_line(msgspec.json.encode({"venues": {venue: place}, "accounts": embedded.accounts}))
         else:
-            click.echo(f"{venue}: {embedded.ws_url} and {embedded.rest_url}")
+            say(f"{venue}: {embedded.ws_url} and {embedded.rest_url}")
             for name, address in embedded.accounts.items():
-                click.echo(f"account {name}: {address}", err=True)
+                say(f"account {name}: {address}", err=True)
         await stop.wait()
     finally:
         await embedded.__aexit__(None, None, None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from toolkit.borders import sql_name
 from toolkit.cli.checks import check_option
 from toolkit.cli.output import CONTEXT_SETTINGS, Output, examples, output_options
 from toolkit.errors import ConfigError, TickdeckError
@@ -126,7 +127,7 @@ def _as_columns(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     """Cast the types that Polars has no place for."""
     columns = []
     for name, kind in zip(relation.columns, relation.types, strict=True):
-        quoted = '"' + name.replace('"', '""') + '"'
+        quoted = sql_name(name)
         text = str(kind)
         if text == "TIMESTAMP WITH TIME ZONE":
             columns.append(f"{quoted}::TIMESTAMP AS {quoted}")

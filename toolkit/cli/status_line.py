@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TextIO
 
-from toolkit.cli.printable import printable
+from toolkit.borders import one_line, printable
 from toolkit.clock import NS_PER_S, SystemClock, format_ns
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class StatusLine:
         """Write one line with its time."""
         with contextlib.suppress(OSError):
             self._wipe()
-            self._stream.write(f"{format_ns(self._clock.time_ns())[:23]}Z {printable(text)}\n")
+            self._stream.write(f"{format_ns(self._clock.time_ns())[:23]}Z {one_line(text)}\n")
             self._draw(self._shown)
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class StatusLine:
 
     def _draw(self, text: str) -> None:
         if self._is_terminal and text:
-            self._stream.write(text)
+            self._stream.write(printable(text))
             self._shown = text
         self._stream.flush()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from toolkit.borders import metric_label
 from toolkit.transport.server import LoopbackServer, Peer, RestRequest, RestResponse
 
 if TYPE_CHECKING:
@@ -102,10 +103,10 @@ def metrics(values: dict[str, Any]) -> str:
             add(name, "gauge", text, samples)
     up, frames, silence, stale, running = [], [], [], [], []
     for venue in values["venues"]:
-        running.append((f'{{venue="{venue["venue"]}"}}', float(venue["state"] == "running")))
-        stale.append((f'{{venue="{venue["venue"]}"}}', venue["stale_streams"]))
+        running.append((f'{{venue="{metric_label(venue["venue"])}"}}', float(venue["state"] == "running")))
+        stale.append((f'{{venue="{metric_label(venue["venue"])}"}}', venue["stale_streams"]))
         for connection in venue["connections"]:
-            labels = f'{{venue="{venue["venue"]}",role="{connection["role"]}"}}'
+            labels = f'{{venue="{metric_label(venue["venue"])}",role="{metric_label(connection["role"])}"}}'
             up.append((labels, float(connection["state"] == "open")))
             frames.append((labels, connection["frame_count"]))
             if connection["silence_s"] is not None:

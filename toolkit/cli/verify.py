@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from toolkit.cli.options import json_option, recording_argument
 from toolkit.cli.output import examples, progress_bar, say
-from toolkit.cli.printable import printable
+from toolkit.cli.printable import say_error, say_json
 from toolkit.errors import RecordingError
 
 __all__ = ["verify"]
@@ -35,7 +34,7 @@ def verify(recording: Path, quick: bool, as_json: bool) -> None:
         with progress_bar("verifying", total) as advance:
             result = check(recording, advance, is_quick=quick)
     except RecordingError as exc:
-        click.echo(printable(f"Error: {exc}"), err=True)
+        say_error(str(exc))
         raise click.exceptions.Exit(2) from None
     values = {
         "recording": str(recording),
@@ -50,7 +49,7 @@ def verify(recording: Path, quick: bool, as_json: bool) -> None:
         "normalized_digest": result.normalized_digest,
     }
     if as_json:
-        click.echo(json.dumps(values, indent=2))
+        say_json(values)
     else:
         say(f"digest recorded    {result.recorded_digest or '-'}")
         if result.live_digest is not None:
