@@ -206,6 +206,13 @@ class VenueProtocol(ABC):
     def _on_session_end(self) -> None:
         """Forget what was tied to connections; none of them is left."""
 
+    def _on_sleep(self, frame: Frame) -> None:
+        """
+        The machine slept, and its monotonic clock stood still: what is polled is older than that clock says.
+
+        Called once for each connection that stood, and at least once.
+        """
+
     def due(self, mono_ns: int) -> list[Request]:
         """Requests that time alone makes necessary (a lost acknowledgement, an hourly poll)."""
         return []
@@ -400,6 +407,8 @@ class VenueProtocol(ABC):
     def _on_control(self, frame: Frame) -> list[Message]:
         details = _decode_object(frame.payload)
         event = details.get("event")
+        if event in ("connection_stale", "notice") and details.get("cause") == "suspend":
+            self._on_sleep(frame)
         match event:
             case "connected":
                 role = str(details.get("role", ""))

@@ -180,6 +180,7 @@ class Machine:
     Attributes:
         true_ns: The true time; the client's wall clock and the venue's may be off.
         wall_offset_ns: By how much the client's wall clock is off.
+        slept_ns: For how long the client's machine slept, in which its monotonic clock stood still.
         protocol: Under test; another object after a restart.
         books, users: The trackers behind it.
         frames: Everything that it was given.
@@ -195,13 +196,14 @@ class Machine:
     STEPS: ClassVar[dict[str, int]] = {
         "pass_time": 30, "deliver": 12, "deliver_some": 6, "lose": 2, "double": 3, "swap": 3, "hold": 3, "garble": 7,
         "break_line": 3, "reconnect": 4, "answer_some": 8, "fail_rest": 1, "garble_rest": 2, "step_wall": 1,
-        "step_venue": 1, "old_epoch": 1, "restart": 1, "settle": 2,
+        "step_venue": 1, "old_epoch": 1, "restart": 1, "sleep": 1, "settle": 2,
     }  # fmt: skip
 
     def __init__(self, make_model: Callable[[Random], Model], seed: int | str, *, is_replayed: bool = False) -> None:
         self.is_replayed = is_replayed
         self.true_ns = BEGIN_NS
         self.wall_offset_ns = 0
+        self.slept_ns = 0
         self.books = OrderBookTracker(checked=True)
         self.users = UserStreamTracker()
         self.frames: list[Frame] = []
@@ -345,6 +347,21 @@ class Machine:
             if line.is_open:
                 self._break(line, "disconnect")
         self._open_lines()
+
+    def sleep(self, rng: Random) -> None:
+        """The client's machine sleeps; what was on its way is lost, and every connection is made again."""
+        ns = rng.choice([2, 20, 600, 4 * 3600]) * SECOND
+        self.true_ns += ns
+        self.slept_ns += ns
+        self.model.passed()
+        lines = [line for line in self.lines.values() if line.is_open]
+        if not lines:
+            self._give(CONTROL, control_payload("notice", cause="suspend", silence_s=ns // SECOND), -1, 0)
+        for line in lines:
+            details = {"role": line.role, "cause": "suspend", "silence_s": ns // SECOND}
+            self._give(CONTROL, control_payload("connection_stale", **details), line.conn_id, line.epoch)
+        for line in lines:
+            self._break(line, "suspend")
 
     def restart(self, rng: Random) -> None:
         """The recording is stopped and continued: another protocol goes on from the state of this one."""
@@ -499,7 +516,7 @@ class Machine:
 
     @property
     def _mono_ns(self) -> int:
-        return self.true_ns - BEGIN_NS + 1000 * SECOND
+        return self.true_ns - BEGIN_NS - self.slept_ns + 1000 * SECOND
 
     def _give(self, kind: str, payload: bytes, conn_id: int, epoch: int, context: Any = None) -> None:
         self.true_ns += 1000

@@ -218,6 +218,13 @@ async def test_a_machine_that_slept_for_an_hour_has_no_fresh_book_on_waking() ->
     assert gap.ts_end - gap.ts_start >= 3600 * NS_PER_S
 
 
+def test_a_sleep_is_recorded_though_nothing_was_connected() -> None:
+    tape = Tape()
+    source = live_source(TinyProtocol(), tape, ws_url="ws://127.0.0.1:9")
+    source._on_suspend(7200.0)
+    assert tape.controls("notice") == [{"event": "notice", "cause": "suspend", "silence_s": 7200.0}]
+
+
 @in_loop
 async def test_a_step_is_recorded_before_the_first_frame_with_the_stepped_time() -> None:
     """Whoever takes durations from the times of frames must know of it before."""

@@ -298,17 +298,21 @@ class LiveDataSource(OrderBookTrackerDataSource):
 
     def _on_suspend(self, seconds: float) -> None:
         """The market went on unheard, and who knows what still waits in the sockets: make every connection again."""
-        for link in self._links.values():
-            if link.is_open:
-                self._intake.control(
-                    link.conn_id,
-                    max(link.conn_epoch, 0),
-                    "connection_stale",
-                    role=link.plan.role,
-                    cause="suspend",
-                    silence_s=round(seconds, 3),
-                )
-                link.abort(f"the machine was suspended for {seconds:.0f} s")
+        silence_s = round(seconds, 3)
+        links = [link for link in self._links.values() if link.is_open]
+        if not links:
+            # What is polled is older than the monotonic clock says all the same.
+            self._intake.control(-1, 0, "notice", cause="suspend", silence_s=silence_s)
+        for link in links:
+            self._intake.control(
+                link.conn_id,
+                max(link.conn_epoch, 0),
+                "connection_stale",
+                role=link.plan.role,
+                cause="suspend",
+                silence_s=silence_s,
+            )
+            link.abort(f"the machine was suspended for {seconds:.0f} s")
 
     def _backoff(self, purpose: str) -> Backoff:
         return Backoff(f"{self._seed}:{purpose}", max_s=self._backoff_s_max)

@@ -44,6 +44,7 @@ from toolkit.venues.binance.polls import (
     OPEN_INTEREST,
     OPEN_INTEREST_S_MAX,
     PAGE,
+    POLLS,
     SETTLED,
     TERMS,
     Polls,
@@ -298,7 +299,7 @@ class BinanceMarketProtocol(VenueProtocol):
         """A poll got no answer: what it asks for is stale, from the last answer on."""
         what, _, symbol = tag.partition(":")
         self._awaited -= {"fundingInfo"} & {what}
-        name = _POLLS.get(what)
+        name = POLLS.get(what)
         if name is None or not self._is_live or self.symbols.is_empty:
             return
         stream = self._poll_stream(symbol, name)
@@ -409,6 +410,9 @@ class BinanceMarketProtocol(VenueProtocol):
     def _on_session_end(self) -> None:
         self._subscriptions = Subscriptions()
         self._books.lost_all()
+
+    def _on_sleep(self, frame: Frame) -> None:
+        self._polls.slept(frame.ts_mono)
 
     def _on_control(self, frame: Frame) -> list[Message]:
         messages = super()._on_control(frame)
@@ -591,10 +595,3 @@ _decode_list = wire.decode_as(list[msgspec.Raw])
 _decode_premium_index = wire.decode_as(wire.PremiumIndex)
 _decode_funding_terms = wire.decode_as(wire.FundingTerms)
 _decode_settled_rate = wire.decode_as(wire.SettledRate)
-#: Streams that are asked for, by what is asked.
-_POLLS: Final = {
-    "exchangeInfo": TERMS,
-    "fundingInfo": FUNDING_TERMS,
-    "openInterest": OPEN_INTEREST,
-    "fundingRate": SETTLED,
-}

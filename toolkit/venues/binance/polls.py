@@ -23,7 +23,17 @@ import msgspec
 from toolkit.clock import NS_PER_S
 from toolkit.venues.binance import wire
 
-__all__ = ["FUNDING_TERMS", "OPEN_INTEREST", "OPEN_INTEREST_S_MAX", "PAGE", "SETTLED", "TERMS", "Polls", "SettledRates"]
+__all__ = [
+    "FUNDING_TERMS",
+    "OPEN_INTEREST",
+    "OPEN_INTEREST_S_MAX",
+    "PAGE",
+    "POLLS",
+    "SETTLED",
+    "TERMS",
+    "Polls",
+    "SettledRates",
+]
 
 #: Names of streams that are asked for.
 OPEN_INTEREST: Final = "open_interest"
@@ -42,6 +52,13 @@ RETRY_S: Final = 60.0
 RETRY_S_MAX: Final = 900.0
 #: Most rates in one answer.
 PAGE: Final = 1000
+#: Streams that are asked for, by what is asked.
+POLLS: Final = {
+    "exchangeInfo": TERMS,
+    "fundingInfo": FUNDING_TERMS,
+    "openInterest": OPEN_INTEREST,
+    "fundingRate": SETTLED,
+}
 
 
 class _Owed(msgspec.Struct):
@@ -167,6 +184,11 @@ class Polls:
         self._terms_mono: int | None = None
         self._open_interest_mono = 0
         self._retry_s = RETRY_S
+
+    def slept(self, mono_ns: int) -> None:
+        """The machine slept, and the monotonic clock stood still: everything is asked for now."""
+        self._terms_mono = mono_ns
+        self._open_interest_mono = mono_ns
 
     def are_terms_due(self, mono_ns: int) -> bool:
         """Whether to ask for terms now; they were read when the session began."""

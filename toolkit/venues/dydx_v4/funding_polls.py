@@ -141,6 +141,11 @@ class TermsPolls:
         if self._due is None:
             self._due = mono_ns + TERMS_S * NS_PER_S
 
+    def slept(self, mono_ns: int) -> None:
+        """The machine slept, and the monotonic clock stood still: they are looked at now."""
+        if self._due is not None:
+            self._due = mono_ns
+
     def ended(self) -> None:
         """The session is over; the next one has another monotonic clock."""
         self._due = None

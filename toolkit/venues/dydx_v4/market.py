@@ -154,6 +154,9 @@ class DydxV4MarketProtocol(DydxV4Replies):
         requests += self._terms.due(self._wanted, mono_ns)
         return requests + [call for tag in self._repeats.due(mono_ns) for call in self._calls_again(tag, mono_ns)]
 
+    def _on_sleep(self, frame: Frame) -> None:
+        self._terms.slept(frame.ts_mono)
+
     def _on_session_end(self) -> None:
         if not self._numbers.is_whole:
             for stream in self.streams:

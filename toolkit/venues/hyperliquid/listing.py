@@ -101,6 +101,11 @@ class Listing:
         self._asked_mono = frame.ts_mono
         return self.bootstrap()
 
+    def slept(self) -> None:
+        """The machine slept: the replies are older than the monotonic clock says, so they are asked for again."""
+        self._read_mono = -(max(POLL_S, RECONNECT_S_MAX) + 1) * NS_PER_S
+        self._asked_mono = None
+
     def due(self, mono_ns: int) -> list[RestCall]:
         """The next poll, if it is time for it."""
         if not self._is_chosen or not self.wanted:

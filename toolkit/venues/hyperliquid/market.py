@@ -154,15 +154,8 @@ class HyperliquidMarketProtocol(VenueProtocol):
     def _on_control(self, frame: Frame) -> list[Message]:
         messages = super()._on_control(frame)
         details = json_or_none(frame.payload.decode("utf-8", "replace"))
-        match details:
-            case {"event": "request_failed"}:
-                self._on_request_failed(frame, str(details.get("tag", "")), messages)
-            case {"event": "connection_stale", "cause": "suspend"}:
-                # What was stamped before the sleep says nothing of a monotonic clock that stood still in it.
-                self.clock.forget()
-                self.clock.saw(frame)
-            case _:
-                pass
+        if isinstance(details, dict) and details.get("event") == "request_failed":
+            self._on_request_failed(frame, str(details.get("tag", "")), messages)
         return messages
 
     def _on_request_failed(self, frame: Frame, tag: str, messages: list[Message]) -> None:
@@ -250,6 +243,12 @@ class HyperliquidMarketProtocol(VenueProtocol):
         self._tape.forget_subscriptions()
         self._settlements.stop()
         self.clock.forget()
+
+    def _on_sleep(self, frame: Frame) -> None:
+        # What was stamped before it says nothing of a monotonic clock that stood still in it.
+        self.clock.forget()
+        self.clock.saw(frame)
+        self.listing.slept()
 
     def due(self, mono_ns: int) -> list[Request]:
         return [
