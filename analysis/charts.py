@@ -9,6 +9,7 @@ import polars as pl
 
 from toolkit.borders import label
 from toolkit.clock import NS_PER_S, format_ns
+from toolkit.keys import PairKey
 
 if TYPE_CHECKING:
     import altair as alt
@@ -40,7 +41,7 @@ def spread_chart(
     Describe the picture as a Vega-Lite specification.
 
     Args:
-        report: What `SpreadWindow.report` gave, a row for each panel.
+        report: What `SpreadWindow.report` gave, a row for each panel; of several venues, each panel is named by its own.
         series: What `SpreadWindow.series` gave for the same pairs.
         title: What stands above it.
         every_ns: Length of a bucket of the series, ns.
@@ -57,10 +58,10 @@ def spread_chart(
     datasets: dict[str, list[dict[str, Any]]] = {}
     panels: list[alt.VConcatChart] = []
     rows = report.with_columns(pl.col("ts_book_last").cast(pl.Int64).alias("book_last_ns"))
-    for number, row in enumerate(rows.iter_rows(named=True), start=1):
+    for number, (name, row) in enumerate(zip(names_of(report), rows.iter_rows(named=True), strict=True), start=1):
         axis = _TimeAxis(start_ns, end_ns, has_title=number == report.height)
         own = series.filter((pl.col("venue") == row["venue"]) & (pl.col("symbol") == row["symbol"]))
-        panels.append(_panel(number, row, own, every_ns, axis, datasets))
+        panels.append(_panel(number, name, row, own, every_ns, axis, datasets))
     subtitle = [
         f"Per {_length(every_ns)}: time-weighted mean (blue) and maximum (light blue), dashed: median and 95 % of the time.",
         "Shaded: book stale (grey), one-sided or crossed (amber), which count in no spread; "
@@ -94,8 +95,15 @@ def spread_chart(
     return found
 
 
+def names_of(rows: pl.DataFrame) -> list[str]:
+    """What the instruments of a report are called in a picture: by their pairs, of several venues with the venue."""
+    keys = map(PairKey._make, rows.select("venue", "trading_pair").iter_rows())
+    return [str(key) if rows["venue"].n_unique() > 1 else key.trading_pair for key in keys]
+
+
 def _panel(
     number: int,
+    name: str,
     row: dict[str, Any],
     series: pl.DataFrame,
     every: int,
@@ -105,9 +113,9 @@ def _panel(
     import altair as alt
 
     def data(kind: str, values: list[dict[str, Any]]) -> alt.NamedData:
-        name = f"panel {number} {kind}"  # no name of a venue's: Vega has rules for those of data
-        datasets[name] = values
-        return alt.NamedData(name=name)
+        dataset = f"panel {number} {kind}"  # no name of a venue's: Vega has rules for those of data
+        datasets[dataset] = values
+        return alt.NamedData(name=dataset)
 
     peak = float(series["spread_bps_max"].max() or 0.0)  # type: ignore[arg-type]
     # One wide moment must not flatten everything else; how far it went is in the title.
@@ -120,7 +128,7 @@ def _panel(
         f"last mid {row['mid_last']:,.8g}",
     ]
     title = alt.TitleParams(
-        label(row["trading_pair"]),
+        label(name),
         subtitle=" · ".join(facts),
         anchor="start",
         fontSize=14,

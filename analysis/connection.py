@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +16,10 @@ from analysis.source import RecordingLike, open_recording
 from recordings.gaps import GAP_SCHEMA, find_gaps
 from recordings.recording import Recording, reading
 from recordings.schema import TABLES
+from recordings.selecting import venues_of
 from toolkit.borders import sql_text
 from toolkit.errors import ConfigError, RecordingDamaged
+from toolkit.keys import check_venues
 
 __all__ = ["VIEWS", "check_query", "connect"]
 
@@ -66,7 +68,9 @@ _GAPS: Final = (
 )
 
 
-def connect(*recordings: RecordingLike, read_only: bool = True, check: bool = True) -> duckdb.DuckDBPyConnection:
+def connect(
+    *recordings: RecordingLike, venues: Collection[str] | str = (), read_only: bool = True, check: bool = True
+) -> duckdb.DuckDBPyConnection:
     """
     Open recordings as views of an in-memory DuckDB database.
 
@@ -83,6 +87,8 @@ def connect(*recordings: RecordingLike, read_only: bool = True, check: bool = Tr
     Args:
         recordings: Open recordings, or their folders. Of several, every view has the rows of all, and a first column
             `recording` with the name of the folder, or its whole path where two have the same name.
+        venues: Only the rows of these, in every view; empty: all. A pair may be one of several venues, and so may a symbol:
+            what joins or groups takes `venue` beside it.
         read_only: Keep queries away from everything but these files: no other file, no network, no extension, no
             change of a setting. What is created lives in memory. (DuckDB cannot open single files for reading only:
             an explicit `COPY ... TO` one of the recording's own files, with its temporary file switched off, would
@@ -93,17 +99,18 @@ def connect(*recordings: RecordingLike, read_only: bool = True, check: bool = Tr
             finds the gaps.
 
     Raises:
-        ConfigError: No recording was given.
+        ConfigError: No recording was given, or a venue that none of them is of.
         NotARecording, FormatTooNew, RecordingDamaged: A folder cannot be used.
     """
     if not recordings:
         raise ConfigError("no recording to connect to")
     opened = [open_recording(recording) for recording in recordings]
+    of_venues = _of_venues(opened, venues)
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
     names = _names(opened)
     allowed: set[str] = set()
     for table in TABLES:
-        view = f"CREATE VIEW {table} AS {_select(table, opened, names, allowed, check=check)}"
+        view = f"CREATE VIEW {table} AS {_select(table, opened, names, allowed, of_venues, check=check)}"
         try:
             connection.execute(view)
         except duckdb.Error as exc:
@@ -113,7 +120,7 @@ def connect(*recordings: RecordingLike, read_only: bool = True, check: bool = Tr
         connection.execute(f"CREATE VIEW {name} AS {query}")
     connection.execute(_GAPS if len(opened) == 1 else _GAPS.replace("(", "(recording VARCHAR, ", 1))
     if check:
-        _fill_gaps(connection, opened)
+        _fill_gaps(connection, opened, of_venues)
     # Times are UTC: without it, what mixes them with a time zone would depend on that of the machine.
     connection.execute("SET TimeZone = 'UTC'")
     # A query larger than memory spills there; DuckDB's own choice is the current folder.
@@ -125,16 +132,22 @@ def connect(*recordings: RecordingLike, read_only: bool = True, check: bool = Tr
     return connection
 
 
-def check_query(connection: duckdb.DuckDBPyConnection, recordings: Sequence[Recording], query: str) -> None:
+def check_query(
+    connection: duckdb.DuckDBPyConnection,
+    recordings: Sequence[Recording],
+    query: str,
+    *,
+    venues: Collection[str] | str = (),
+) -> None:
     """
     Check the files of those tables that a query reads, and find the gaps if it asks for them.
 
-    For a connection to these recordings that was made with `check=False`. Raises RecordingDamaged for a file that is
+    For a connection to these recordings that was made with `check=False` and these venues. Raises RecordingDamaged for a file that is
     not the one that was sealed.
     """
     wanted = _tables_of(query)
     if "gaps" in wanted:
-        _fill_gaps(connection, recordings)
+        _fill_gaps(connection, recordings, _of_venues(recordings, venues))
     for recording in recordings:
         for table in TABLES:
             if table in wanted:
@@ -161,9 +174,11 @@ def _tables_of(query: str) -> set[str]:
     return set().union(*(bases.get(name.lower(), {name.lower()}) for name in names))
 
 
-def _fill_gaps(connection: duckdb.DuckDBPyConnection, opened: Sequence[Recording]) -> None:
+def _fill_gaps(connection: duckdb.DuckDBPyConnection, opened: Sequence[Recording], of_venues: str) -> None:
     connection.register("found_gaps", _gaps(opened, _names(opened)).to_arrow())
-    connection.execute("INSERT INTO gaps BY NAME SELECT *, round(seconds * 1e9)::BIGINT AS gap_ns FROM found_gaps")
+    connection.execute(
+        "INSERT INTO gaps BY NAME SELECT *, round(seconds * 1e9)::BIGINT AS gap_ns FROM found_gaps" + of_venues
+    )
     connection.unregister("found_gaps")
 
 
@@ -175,7 +190,17 @@ def _gaps(opened: Sequence[Recording], names: Sequence[str]) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def _select(table: str, opened: Sequence[Recording], names: Sequence[str], allowed: set[str], *, check: bool) -> str:
+def _of_venues(opened: Sequence[Recording], venues: Collection[str] | str) -> str:
+    """What ends the selection of a view's rows."""
+    wanted = sorted({venues} if isinstance(venues, str) else set(venues))
+    there = ", ".join(str(recording.path) for recording in opened)
+    check_venues(wanted, venues_of(recording.manifest for recording in opened), there)
+    return f" WHERE venue IN ({', '.join(map(sql_text, wanted))})" if wanted else ""
+
+
+def _select(
+    table: str, opened: Sequence[Recording], names: Sequence[str], allowed: set[str], of_venues: str, *, check: bool
+) -> str:
     parts = []
     for recording, name in zip(opened, names, strict=True):
         label = f"{sql_text(name)} AS recording, " if len(opened) > 1 else ""
@@ -186,7 +211,7 @@ def _select(table: str, opened: Sequence[Recording], names: Sequence[str], allow
             allowed.update(files, patterns)
             columns, more = _columns_of(table, files)
             source = f"read_parquet([{', '.join(map(sql_text, patterns))}], hive_partitioning = false{more})"
-            parts.append(f"SELECT {label}{columns} FROM {source}")
+            parts.append(f"SELECT {label}{columns} FROM {source}{of_venues}")
     if not parts:
         label = "NULL::VARCHAR AS recording, " if len(opened) > 1 else ""
         columns = ", ".join(f'NULL::{_SQL_TYPES[field.type]} AS "{field.name}"' for field in TABLES[table])

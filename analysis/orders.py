@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Final
 
 import polars as pl
 
+from analysis.choosing import choose
 from analysis.mids import mid_before
 from analysis.source import RecordingLike, open_recording, scan
 from recordings.recording import Recording
 from toolkit.account_messages import TERMINAL_ORDER_STATES, OrderState
-from toolkit.errors import ConfigError, SymbolError
+from toolkit.errors import ConfigError
+from toolkit.keys import PairName
 from toolkit.messages import Side
 
 __all__ = ["ORDERS_SCHEMA", "new_fills", "order_report"]
@@ -57,13 +59,20 @@ _TERMINAL: Final = sorted(TERMINAL_ORDER_STATES)
 _DECIMALS: Final = 12
 
 
-def order_report(recording: RecordingLike, *, pairs: Sequence[str] = (), with_history: bool = False) -> pl.DataFrame:
+def order_report(
+    recording: RecordingLike,
+    *,
+    pairs: Collection[PairName] | PairName = (),
+    venues: Collection[str] | str = (),
+    with_history: bool = False,
+) -> pl.DataFrame:
     """
     Describe every order, one row each, in the order they were first heard of.
 
     Args:
         recording: An open recording, or its folder.
-        pairs: Only these pairs, or venue's symbols.
+        pairs: Only these pairs, by name or key (`PairKey`), or venue's symbols.
+        venues: Only of these.
         with_history: Also orders that had ended before their account was watched.
 
     Returns:
@@ -76,8 +85,8 @@ def order_report(recording: RecordingLike, *, pairs: Sequence[str] = (), with_hi
         (`analysis.mids`).
 
     Raises:
-        ConfigError: No account was recorded.
-        SymbolError: A pair that no order is of.
+        ConfigError: No account was recorded, or nothing of a venue.
+        SymbolError: A pair, or a venue, that no order is of.
         NotARecording, FormatTooNew, RecordingDamaged: The folder cannot be used.
     """
     opened = open_recording(recording)
@@ -97,7 +106,9 @@ def order_report(recording: RecordingLike, *, pairs: Sequence[str] = (), with_hi
         pl.col("filled").fill_null(0.0),
         pl.col("fill_count").fill_null(0),
     )
-    found = _choose(found, pairs).with_columns(_state().alias("state"))
+    found = choose(found, opened, pairs, venues, error="no order of {}; there are orders of").with_columns(
+        _state().alias("state")
+    )
     if not with_history:
         heard = (~pl.col("is_history")).fill_null(False) | (~pl.col("is_history_fills")).fill_null(False)
         found = found.filter(heard | ~pl.col("state").is_in(_TERMINAL))
@@ -203,15 +214,3 @@ def _slippage_of_fills() -> pl.Expr:
     slippage = sign * (pl.col("price") / pl.col("mid_before") - 1.0) * 1e4
     size = pl.col("size").filter(pl.col("mid_before").is_not_null())
     return (slippage * pl.col("size")).sum() / pl.when(size.sum() > 0).then(size.sum())
-
-
-def _choose(found: pl.DataFrame, pairs: Sequence[str]) -> pl.DataFrame:
-    if not pairs:
-        return found
-    there = sorted({*found["trading_pair"], *found["symbol"]})
-    for pair in pairs:
-        if pair not in there:
-            raise SymbolError(
-                f"no order of {pair}; there are orders of {', '.join(sorted(set(found['trading_pair'])))}"
-            )
-    return found.filter(pl.col("trading_pair").is_in(pairs) | pl.col("symbol").is_in(pairs))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from analysis.charts import spread_chart
+from analysis.charts import names_of, spread_chart
 from analysis.holding import Progress
 from analysis.source import KEY, only
 from analysis.window import SpreadWindow
@@ -41,7 +41,7 @@ class SpreadPlot:
 
     Attributes:
         path: The file.
-        pairs: Trading pairs that have a panel.
+        pairs: Trading pairs that have a panel, as it is called: of several venues with the venue.
         left_out: Those that have none, because there are more than `PANELS_MAX`; the busiest are drawn.
         every_ns: Length of the buckets of time, ns.
     """
@@ -74,7 +74,7 @@ def plot_spreads(
     drawable = report.filter(pl.col("valid_s") > 0)
     if drawable.is_empty():
         raise ConfigError(f"nothing to draw: no pair of {window.recording.path} has a quote with both sides")
-    busiest = drawable.sort("top_changes", "symbol", descending=[True, False]).head(PANELS_MAX)
+    busiest = drawable.sort("top_changes", "symbol", "venue", descending=[True, False, False]).head(PANELS_MAX)
     drawn = report.join(busiest.select(KEY), on=KEY, how="semi", maintain_order="left")
     left_out = report.join(drawn.select(KEY), on=KEY, how="anti", maintain_order="left")
     every = bucket_ns(window.end_ns - int(drawn["ts_first"].cast(pl.Int64).min()))  # type: ignore[arg-type]
@@ -88,9 +88,9 @@ def plot_spreads(
         left_out=left_out.height,
     )
     write_chart(chart, path)
-    return SpreadPlot(
-        path=path, pairs=tuple(drawn["trading_pair"]), left_out=tuple(left_out["trading_pair"]), every_ns=every
-    )
+    names = dict(zip(report.select(KEY).iter_rows(), names_of(report), strict=True))
+    panels, others = ([names[key] for key in rows.select(KEY).iter_rows()] for rows in (drawn, left_out))
+    return SpreadPlot(path=path, pairs=tuple(panels), left_out=tuple(others), every_ns=every)
 
 
 def bucket_ns(span_ns: int) -> int:

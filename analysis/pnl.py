@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Final
 
 import polars as pl
 
+from analysis.choosing import choose
 from analysis.cost import realized_by_average_cost
 from analysis.marks import marks
 from analysis.orders import new_fills
 from analysis.source import RecordingLike, open_recording, scan
 from recordings.recording import Recording
 from toolkit.account_messages import AccountEventKind
-from toolkit.errors import ConfigError, SymbolError
+from toolkit.errors import ConfigError
+from toolkit.keys import PairName
 from toolkit.messages import InstrumentKind, Side
 
 __all__ = ["PNL_CHECK_SCHEMA", "PNL_SCHEMA", "PNL_SERIES_SCHEMA", "pnl_check", "pnl_report", "pnl_series"]
@@ -81,13 +83,16 @@ _DECIMALS: Final = 12
 _MONEY_DECIMALS: Final = 9
 
 
-def pnl_report(recording: RecordingLike, *, pairs: Sequence[str] = ()) -> pl.DataFrame:
+def pnl_report(
+    recording: RecordingLike, *, pairs: Collection[PairName] | PairName = (), venues: Collection[str] | str = ()
+) -> pl.DataFrame:
     """
     Sum up each account's profit per pair, over the time that the account was watched.
 
     Args:
         recording: An open recording, or its folder.
-        pairs: Only these pairs, or venue's symbols.
+        pairs: Only these pairs, by name or key (`PairKey`), or venue's symbols.
+        venues: Only of these.
 
     Returns:
         The columns of `PNL_SCHEMA`, by account and symbol. Sizes in base currency, `turnover` in quote currency, money
@@ -107,12 +112,12 @@ def pnl_report(recording: RecordingLike, *, pairs: Sequence[str] = ()) -> pl.Dat
         where fills no longer explain the position that the venue states.
 
     Raises:
-        ConfigError: No account was recorded.
-        SymbolError: A pair that no fill, funding or position is of.
+        ConfigError: No account was recorded, or nothing of a venue.
+        SymbolError: A pair, or a venue, that no fill, funding or position is of.
         NotARecording, FormatTooNew, RecordingDamaged: The folder cannot be used.
     """
     opened = open_recording(recording)
-    course = _course(opened, pairs)
+    course = _course(opened, pairs, venues)
     fills = new_fills(scan(opened, "fills")).collect()
     is_buy = pl.col("side") == Side.BUY
     traded = fills.group_by(_PAIR).agg(
@@ -138,7 +143,9 @@ def pnl_report(recording: RecordingLike, *, pairs: Sequence[str] = ()) -> pl.Dat
     )
 
 
-def pnl_series(recording: RecordingLike, *, pairs: Sequence[str] = ()) -> pl.DataFrame:
+def pnl_series(
+    recording: RecordingLike, *, pairs: Collection[PairName] | PairName = (), venues: Collection[str] | str = ()
+) -> pl.DataFrame:
     """
     The course of each account's profit per pair: a row for each fill, funding payment and statement of a position.
 
@@ -149,7 +156,7 @@ def pnl_series(recording: RecordingLike, *, pairs: Sequence[str] = ()) -> pl.Dat
 
     Raises as `pnl_report` does.
     """
-    course = _course(open_recording(recording), pairs)
+    course = _course(open_recording(recording), pairs, venues)
     return course.select(pl.col(name).cast(dtype) for name, dtype in PNL_SERIES_SCHEMA.items())
 
 
@@ -176,7 +183,7 @@ def pnl_check(recording: RecordingLike) -> pl.DataFrame:
     """
     opened = open_recording(recording)
     key = ("venue", "account")
-    course = _course(opened, ()).filter(~pl.col("is_spot"))
+    course = _course(opened, (), ()).filter(~pl.col("is_spot"))
     values = (
         scan(opened, "balances").filter(pl.col("wallet") == _MARGIN_WALLET).sort("capture_seq", "sub_seq").collect()
     )
@@ -223,10 +230,14 @@ def pnl_check(recording: RecordingLike) -> pl.DataFrame:
     )
 
 
-def _course(recording: Recording, pairs: Sequence[str]) -> pl.DataFrame:
+def _course(
+    recording: Recording, pairs: Collection[PairName] | PairName, venues: Collection[str] | str
+) -> pl.DataFrame:
     """Every row of the series, with what the report needs beside it."""
     # 1. What happened to the accounts, and what each instrument was worth.
-    rows = _choose(_happenings(recording), pairs)
+    rows = choose(
+        _happenings(recording), recording, pairs, venues, error="nothing was gained or lost in {}; there are"
+    ).sort("capture_seq", "sub_seq")
     instruments = _instruments(recording, rows)
     prices = marks(recording, rows.select("venue", "symbol").unique())
     rows = _marked(_with_closing(rows, prices), prices).join(
@@ -298,16 +309,6 @@ def _happenings(recording: Recording) -> pl.DataFrame:
     if rows.is_empty():
         raise ConfigError(f"{recording.path} holds no fills and no positions: record with an account's address")
     return rows
-
-
-def _choose(rows: pl.DataFrame, pairs: Sequence[str]) -> pl.DataFrame:
-    there = sorted(set(rows["trading_pair"]))
-    for pair in pairs:
-        if pair not in there and pair not in rows["symbol"]:
-            raise SymbolError(f"nothing was gained or lost in {pair}; there are {', '.join(there)}")
-    if pairs:
-        rows = rows.filter(pl.col("trading_pair").is_in(pairs) | pl.col("symbol").is_in(pairs))
-    return rows.sort("capture_seq", "sub_seq")
 
 
 def _instruments(recording: Recording, rows: pl.DataFrame) -> pl.DataFrame:

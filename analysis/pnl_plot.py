@@ -47,12 +47,8 @@ def _lines(series: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     ns = series["ts_recv"].cast(pl.Int64)
     first, last = int(ns.min()), int(ns.max())  # type: ignore[arg-type]
     every = bucket_ns(max(last - first, 1))
-    accounts = series["account"].n_unique()
-    name = pl.col("trading_pair")
-    if accounts > 1:
-        name = pl.concat_str(name, pl.lit(" "), pl.col("account").str.slice(0, 8))
-    buckets = series.with_columns(
-        ((pl.col("ts_recv").cast(pl.Int64) - first) // every).alias("bucket"), name.alias("line")
+    buckets = series.with_columns(((pl.col("ts_recv").cast(pl.Int64) - first) // every).alias("bucket")).join(
+        _names(series), on=_KEY, how="left", maintain_order="left"
     )
     count = (last - first) // every + 1
     grid = (
@@ -97,6 +93,25 @@ def _labels(names: Sequence[str]) -> dict[str, str]:
         alike = sum(label(other) == shown for other in found)
         found[name] = f"{shown} ({alike + 1})" if alike else shown
     return found
+
+
+def _names(series: pl.DataFrame) -> pl.DataFrame:
+    """
+    What the line of each instrument and account is called, as `line`: by the pair, and by what tells it from the others.
+
+    That is the venue where there are several, the beginning of the account where there are several, and all of the account
+    and the symbol where that is not enough: two lines of one name would be drawn as one.
+    """
+    lines = series.group_by(_KEY, maintain_order=True).agg(pl.col("trading_pair").last())
+    parts = [pl.col("trading_pair")]
+    if lines["venue"].n_unique() > 1:
+        parts.append(pl.concat_str(pl.lit("on "), pl.col("venue")))
+    short = [*parts, pl.col("account").str.slice(0, 8)] if lines["account"].n_unique() > 1 else parts
+    for names in (short, [*parts, pl.col("account")], [*parts, pl.col("account"), pl.col("symbol")]):
+        named = lines.with_columns(pl.concat_str(names, separator=" ").alias("line"))
+        if named["line"].n_unique() == named.height:
+            break
+    return named.select(*_KEY, "line")
 
 
 def _time_format(lines: pl.DataFrame) -> str:

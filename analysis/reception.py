@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import polars as pl
 
+from analysis.choosing import choose
 from analysis.source import KEY, RecordingLike, open_recording, recording_end_ns, scan
 from recordings.clock_steps import ClockStep, clock_steps, elapsed_ns
 from recordings.gaps import find_gaps
 from recordings.schema import MESSAGE_TABLES
+from toolkit.keys import PairName
 
 __all__ = ["COVERAGE_SCHEMA", "LATENCY_SCHEMA", "coverage", "latency"]
 
 _QUANTILES: Final = {"p01": 1, "p05": 5, "p25": 25, "median": 50, "p75": 75, "p95": 95, "p99": 99}
 #: Tables of what a venue sends about instruments, as time goes by.
 _STREAMS: Final = ("book", "bbo", "trades", "funding")
+
+_NOTHING: Final = "nothing of {} in the recording; it has"
 
 #: Columns of `latency`, in their order.
 LATENCY_SCHEMA: Final = pl.Schema(
@@ -53,7 +57,9 @@ COVERAGE_SCHEMA: Final = pl.Schema(
 _BIN_NS: Final = 1 << 20
 
 
-def latency(recording: RecordingLike) -> pl.DataFrame:
+def latency(
+    recording: RecordingLike, *, pairs: Collection[PairName] | PairName = (), venues: Collection[str] | str = ()
+) -> pl.DataFrame:
     """
     How long after the venue's own time each message was received, by instrument and table.
 
@@ -62,6 +68,8 @@ def latency(recording: RecordingLike) -> pl.DataFrame:
 
     Args:
         recording: An open recording, or its folder.
+        pairs: Only these pairs, by name or key (`PairKey`), or venue's symbols.
+        venues: Only of these.
 
     Returns:
         One row for each instrument and table, sorted by venue, symbol and table: `venue`, `symbol`, `trading_pair`,
@@ -71,15 +79,20 @@ def latency(recording: RecordingLike) -> pl.DataFrame:
     """
     opened = open_recording(recording)
     frames = [_delays(_messages(scan(opened, table)), table) for table in _STREAMS]
-    return pl.concat(frames).sort("venue", "symbol", "table").select(LATENCY_SCHEMA.names()).cast(LATENCY_SCHEMA)
+    found = pl.concat(frames).sort("venue", "symbol", "table").select(LATENCY_SCHEMA.names()).cast(LATENCY_SCHEMA)
+    return choose(found, opened, pairs, venues, error=_NOTHING)
 
 
-def coverage(recording: RecordingLike) -> pl.DataFrame:
+def coverage(
+    recording: RecordingLike, *, pairs: Collection[PairName] | PairName = (), venues: Collection[str] | str = ()
+) -> pl.DataFrame:
     """
     What a recording holds of each instrument, and what it misses.
 
     Args:
         recording: An open recording, or its folder.
+        pairs: Only these pairs, by name or key (`PairKey`), or venue's symbols.
+        venues: Only of these.
 
     Returns:
         One row for each instrument and table, sorted by venue, symbol and table: `venue`, `symbol`, `trading_pair`,
@@ -109,6 +122,7 @@ def coverage(recording: RecordingLike) -> pl.DataFrame:
             .collect(engine="streaming")
         )
     held = pl.concat(frames).sort("venue", "symbol", "table")
+    held = choose(held, opened, pairs, venues, error=_NOTHING)
     instruments = held.select(KEY).unique()
     gaps = _gaps(find_gaps(opened), instruments, recording_end_ns(opened), clock_steps(opened))
     return (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
+from analysis.choosing import choose
 from analysis.evidence import evidence_of
 from analysis.holding import Clock, Progress, pairs_of, quote_end_ns, ts_column
 from analysis.series import spread_series
@@ -15,7 +16,8 @@ from analysis.source import KEY, RecordingLike, only, open_recording, recording_
 from analysis.summary import SPREAD_SCHEMA, spreads
 from recordings.recording import Recording
 from toolkit.clock import format_ns
-from toolkit.errors import ConfigError, SymbolError
+from toolkit.errors import ConfigError
+from toolkit.keys import PairName
 from toolkit.times import Instant, Length, instant_ns
 
 __all__ = ["REPORT_SCHEMA", "SpreadWindow", "spread_window"]
@@ -132,7 +134,8 @@ class SpreadWindow:
 def spread_window(
     recording: RecordingLike,
     *,
-    pairs: Sequence[str] = (),
+    pairs: Collection[PairName] | PairName = (),
+    venues: Collection[str] | str = (),
     start_ns: Instant | None = None,
     end_ns: Instant | None = None,
     clock: Clock = "recv",
@@ -142,14 +145,17 @@ def spread_window(
 
     Args:
         recording: An open recording, or its folder.
-        pairs: Trading pairs, or symbols as the venue spells them; empty: all that have a book.
+        pairs: Trading pairs, by name or key (`PairKey`), or symbols as the venue spells them; empty: all that have a book.
+            A name that several venues have means all of them, a row for each.
+        venues: Only of these; empty: all.
         start_ns: Where to start: ns since the Unix epoch, a datetime (without a zone: UTC), or text.
         end_ns: Where to end, likewise; the recording's end if that is earlier, or if None.
         clock: `recv` for our receive time, `event` for the venue's own.
 
     Raises:
-        SymbolError: A pair that has no book in the recording.
-        ConfigError: The window is empty, outside of the recording, or no quote has a time on that clock.
+        SymbolError: A pair, or a venue, that has no book in the recording.
+        ConfigError: The window is empty, outside of the recording, or no quote has a time on that clock; a venue that the
+            recording is not of.
         NotARecording, FormatTooNew, RecordingDamaged: The folder cannot be used.
     """
     start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
@@ -157,7 +163,7 @@ def spread_window(
     opened = open_recording(recording)
     top = scan(opened, "top")
     known = pairs_of(top)
-    chosen = _choose(known, [pairs] if isinstance(pairs, str) else pairs)
+    chosen = choose(known, opened, pairs, venues, error="no book of {} in the recording; pairs with one:")
     last_ns = _last_ns(opened, clock)
     if known.is_empty():
         return SpreadWindow(recording=opened, pairs=known, clock=clock, start_ns=None, end_ns=0, counts_end=True)
@@ -180,14 +186,3 @@ def _last_ns(recording: Recording, clock: Clock) -> int | None:
         return recording_end_ns(recording)
     ends = [quote_end_ns(scan(recording, table), clock) for table in ("top", "book", "bbo", "trades")]
     return max((end for end in ends if end is not None), default=None)
-
-
-def _choose(known: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
-    if not wanted:
-        return known
-    names = set(known["trading_pair"]) | set(known["symbol"])
-    unknown = [name for name in wanted if name not in names]
-    if unknown:
-        there = ", ".join(known["trading_pair"].unique().sort().head(20)) or "none"
-        raise SymbolError(f"no book of {', '.join(unknown)} in the recording; pairs with one: {there}")
-    return known.filter(pl.col("trading_pair").is_in(list(wanted)) | pl.col("symbol").is_in(list(wanted)))

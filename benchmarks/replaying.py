@@ -16,19 +16,19 @@ class BestReader:
 
     def __init__(self, source: ReplayDataSource) -> None:
         self._tracker = source.tracker
-        self._books: dict[str, OrderBook] = {}
+        self._books: dict[tuple[str, str], OrderBook] = {}
         self.count = 0
         self.spread_sum = 0.0
 
     def __call__(self, message: Message) -> None:
         """Take one message."""
         self.count += 1
-        pair = message.trading_pair
-        book = self._books.get(pair)
+        key = (message.venue, message.trading_pair)
+        book = self._books.get(key)
         if book is None:
-            if pair not in self._tracker.trading_pairs:
+            if key not in self._tracker.keys:
                 return
-            book = self._books[pair] = self._tracker.book(pair)
+            book = self._books[key] = self._tracker.book(key)
         bid, ask = book.best_bid, book.best_ask
         if bid is not None and ask is not None:
             self.spread_sum += ask.price - bid.price

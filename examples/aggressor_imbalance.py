@@ -1,5 +1,5 @@
 """
-Trades as they come: which side takes, in blocks of so many trades a pair.
+Trades as they come: which side takes, in blocks of so many trades a pair and venue.
 
 Example:  python -m examples.aggressor_imbalance tapes/monday 20
 """
@@ -11,36 +11,37 @@ import sys
 from pathlib import Path
 
 from replay.source import ReplayDataSource
+from toolkit.keys import PairKey
 from toolkit.messages import Side
 
 
-async def imbalances(folder: Path, block: int) -> list[tuple[str, float]]:
+async def imbalances(folder: Path, block: int) -> list[tuple[PairKey, float]]:
     """
-    Share of bought minus share of sold size, by pair, for every `block` of its trades.
+    Share of bought minus share of sold size, by venue and pair, for every `block` of its trades.
 
     Trades from before the subscription and repeated ones are left out: they are no news.
     """
     source = ReplayDataSource(folder)
-    sizes: dict[str, list[float]] = {}
-    found: list[tuple[str, float]] = []
+    sizes: dict[PairKey, list[float]] = {}
+    found: list[tuple[PairKey, float]] = []
     # The iterator is taken before the source starts, so that it misses nothing; a live source works alike.
     trades = source.listen_for_trades()
     async with source:
         async for trade in trades:
             if trade.is_history or trade.is_duplicate:
                 continue
-            signed = sizes.setdefault(trade.trading_pair, [])
+            signed = sizes.setdefault(trade.key, [])
             signed.append(trade.size if trade.aggressor_side is Side.BUY else -trade.size)
             if len(signed) == block:
-                found.append((trade.trading_pair, sum(signed) / sum(map(abs, signed))))
+                found.append((trade.key, sum(signed) / sum(map(abs, signed))))
                 signed.clear()
     return found
 
 
 def main(folder: Path, block: int) -> None:
     """Print them."""
-    for pair, imbalance in asyncio.run(imbalances(folder, block)):
-        print(f"{pair:<12} {imbalance:+.3f}  {'#' * round(abs(imbalance) * 30)}")
+    for key, imbalance in asyncio.run(imbalances(folder, block)):
+        print(f"{key.venue:<13} {key.trading_pair:<12} {imbalance:+.3f}  {'#' * round(abs(imbalance) * 30)}")
 
 
 if __name__ == "__main__":

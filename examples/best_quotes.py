@@ -1,5 +1,5 @@
 """
-Best bid and ask of every pair, at most once a second of the recording.
+Best bid and ask of every pair of every venue, at most once a second of the recording.
 
 Example:  python -m examples.best_quotes tapes/monday
 """
@@ -11,29 +11,34 @@ from pathlib import Path
 
 from replay.source import ReplayDataSource
 from toolkit.clock import NS_PER_S, format_ns
-from toolkit.messages import Message
+from toolkit.keys import PairKey
+from toolkit.messages import BestQuote, BookDiff, BookSnapshot, Message
 
 
 def main(folder: Path) -> int:
     """Replay, look at the books, and print; returns the number of lines."""
     source = ReplayDataSource(folder)
-    next_ns: dict[str, int] = {}
+    next_ns: dict[PairKey, int] = {}
     lines = 0
 
     def on_message(message: Message) -> None:
         nonlocal lines
-        pair = message.trading_pair
-        if pair not in source.tracker.trading_pairs or message.ts_recv < next_ns.get(pair, 0):
+        if not isinstance(message, BookSnapshot | BookDiff | BestQuote):
             return
-        book = source.tracker.book(pair)
+        # A pair may be one of several venues: the key of a message says which book is meant, a name would not.
+        key = message.key
+        if message.ts_recv < next_ns.get(key, 0):
+            return
+        book = source.tracker.book(key)
         bid, ask = book.best_bid, book.best_ask
         # A stale book is not an answer: wait until it is good again.
         if book.is_stale or bid is None or ask is None:
             return
-        next_ns[pair] = message.ts_recv + NS_PER_S
+        next_ns[key] = message.ts_recv + NS_PER_S
         lines += 1
         print(
-            f"{format_ns(message.ts_recv)}  {pair:<12} {bid.price:>12g} x {bid.size:<10g} {ask.price:>12g} x {ask.size:g}"
+            f"{format_ns(message.ts_recv)}  {key.venue:<13} {key.trading_pair:<12} "
+            f"{bid.price:>12g} x {bid.size:<10g} {ask.price:>12g} x {ask.size:g}"
         )
 
     source.set_message_callback(on_message)

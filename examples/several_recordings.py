@@ -15,17 +15,19 @@ import polars as pl
 
 import analysis
 
-#: Each trade with the quote that stood when it was received. `capture_seq` orders within a recording, times do not.
+#: Each trade with the quote that stood when it was received, on its venue: another may have a symbol of that name.
+#: `capture_seq` orders within a recording, times do not.
 QUERY: Final = """
     SELECT
         t.recording,
+        t.venue,
         t.trading_pair,
         count(*) AS trades,
         avg(CASE t.aggressor_side WHEN 'buy' THEN t.price - q.mid ELSE q.mid - t.price END / q.mid * 10000) AS paid_bps,
         avg(q.spread_bps / 2) AS half_spread_bps
     FROM trades AS t
     ASOF JOIN quotes AS q
-        ON t.recording = q.recording AND t.symbol = q.symbol AND t.capture_seq > q.capture_seq
+        ON t.recording = q.recording AND t.venue = q.venue AND t.symbol = q.symbol AND t.capture_seq > q.capture_seq
     WHERE NOT t.is_history AND NOT t.is_duplicate AND NOT q.is_stale AND NOT q.is_crossed
     GROUP BY ALL
     ORDER BY ALL
@@ -33,7 +35,7 @@ QUERY: Final = """
 
 
 def paid(folders: Sequence[Path]) -> pl.DataFrame:
-    """What takers paid, by recording and pair, beside half the spread. Takes two recordings or more."""
+    """What takers paid, by recording, venue and pair, beside half the spread. Takes two recordings or more."""
     with analysis.connect(*folders) as connection:
         result: pl.DataFrame = connection.sql(QUERY).pl()
     return result

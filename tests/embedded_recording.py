@@ -17,6 +17,7 @@ import lz4.frame
 import msgspec
 
 from recordings.recording import Recording
+from tests.venue_tapes import tape_of_venues
 from toolkit.clock import format_ns
 from toolkit.frames import WS_IN
 
@@ -52,8 +53,8 @@ def record(folder: Path, urls: dict[str, Any], *more: str, seconds: float = 4.0)
 
 def make_workspace(folder: Path) -> None:
     """
-    What the documents take for granted: `tapes/monday`, `tapes/tuesday` and `tapes/mine`, recorded with an account, and
-    capture files to import.
+    What the documents take for granted: `tapes/monday`, `tapes/tuesday` and `tapes/mine`, recorded with an account,
+    `tapes/both` with BTC-USD on several venues, and capture files to import.
 
     `btc.gz` has collector lines, `ws_bbo.jsonl` and `ws_trades.jsonl` JSON lines, `BTC.lz4` lines of the archive, and
     `metadata.json` the venue's metadata replies.
@@ -62,6 +63,7 @@ def make_workspace(folder: Path) -> None:
         record(folder / "tapes" / "monday", urls, "--user", urls["accounts"]["taker"])
     for other in ("tuesday", "mine"):
         shutil.copytree(folder / "tapes" / "monday", folder / "tapes" / other)
+    tape_of_venues(folder / "tapes" / "both")
     frames = [frame for batch in Recording.open(folder / "tapes" / "monday").raw_frames() for frame in batch]
     received = [(frame.ts_recv, frame.payload) for frame in frames if frame.kind == WS_IN]
     with gzip.open(folder / "btc.gz", "wb") as file:

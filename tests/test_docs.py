@@ -6,7 +6,7 @@ Commands run in a folder with two recordings of the embedded venue and the captu
 
 - `tickdeck record hyperliquid` gets the URLs of the embedded venue, and of its accounts the one that trades; it lasts
   a second, and `tickdeck demo` two.
-- `tickdeck record` of another venue or from a file of settings is parsed, not run.
+- `tickdeck record` of another venue, of several, or from a file of settings is parsed, not run.
 - `tickdeck serve` ends with the tape, which runs at full speed; a synthetic market is stopped once it has said where it is.
 - `tickdeck ctl`, and a program that names the server's usual place, find a server of the first recording.
 - `make TARGET`: the target has to exist. `pip`, `git`, `python -m venv` and `systemctl` are left alone.
@@ -47,6 +47,7 @@ from toolkit.digest import DigestChain
 from toolkit.frames import FRAME_KINDS
 from toolkit.messages import BestQuote, BookSnapshot, BookTop, EventKind, Side, Trade
 from toolkit.tracker import OrderBookTracker
+from toolkit.venue import is_venue
 
 FORMAT = ROOT / "recordings" / "FORMAT.md"
 PAGES = sorted(
@@ -115,7 +116,7 @@ def test_a_command_runs(page: Path, command: str, workspace: Path, venue_urls: d
         return
     if words[0] in ("pip", "git", "systemctl", "sudo") or words[:3] == ["python", "-m", "venv"]:
         return
-    if words[0] == "tickdeck" and words[1:2] == ["record"] and words[2:3] != ["hyperliquid"]:
+    if words[:2] == ["tickdeck", "record"] and [word for word in words[2:] if is_venue(word)] != ["hyperliquid"]:
         parse(words[1:])
         return
     if words[0] == ".ci/run":

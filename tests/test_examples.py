@@ -9,29 +9,45 @@ from pathlib import Path
 import pytest
 
 from tests.embedded_recording import PAIRS, ROOT
+from tests.venue_tapes import KEYS
 
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py") if path.stem != "__init__")
 
 
 @pytest.fixture
 def tapes(workspace_template: Path) -> Path:
-    """A folder with two recordings."""
+    """A folder with recordings."""
     return workspace_template / "tapes"
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_says_something_of_every_pair(name: str, tapes: Path) -> None:
-    """It ends well, and each pair is in what it prints."""
-    arguments = [str(tapes / "monday")]
-    if name == "several_recordings":
-        arguments.append(str(tapes / "tuesday"))
+def said(name: str, *recordings: Path) -> str:
+    """What an example prints of recordings, on a line for each thing that it says."""
+    arguments = list(map(str, recordings))
     if name == "aggressor_imbalance":
         arguments.append("2")
     done = subprocess.run(
         [sys.executable, "-m", f"examples.{name}", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert [pair for pair in PAIRS if pair not in done.stdout] == []
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_says_something_of_every_pair(name: str, tapes: Path) -> None:
+    """It ends well, and each pair is in what it prints."""
+    more = [tapes / "tuesday"] if name == "several_recordings" else []
+    out = said(name, tapes / "monday", *more)
+    assert [pair for pair in PAIRS if pair not in out] == []
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_tells_the_venues_of_a_pair_apart(name: str, tapes: Path) -> None:
+    """What it says of BTC-USD it says of each of its venues alone."""
+    more = [tapes / "monday"] if name == "several_recordings" else []
+    lines = [line for line in said(name, tapes / "both", *more).splitlines() if "BTC-USD " in line]
+    found = [[venue for venue, _ in KEYS if venue in line] for line in lines]
+    assert {venues[0] for venues in found} == {venue for venue, pair in KEYS if pair == "BTC-USD"}
+    assert all(len(set(venues)) == 1 for venues in found)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

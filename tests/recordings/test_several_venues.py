@@ -9,14 +9,18 @@ import signal
 import sys
 from pathlib import Path
 
+from examples.best_quotes import main as best_quotes
 from recordings.journal import journal_segments
 from recordings.lock import FolderLock
 from recordings.recording import Recording
 from recordings.recovery import recover
 from recordings.verifying import verify
 from replay.embedded import EmbeddedVenue
+from replay.source import ReplayDataSource
 from tests.conformance.sessions import EMBEDDED
 from toolkit.clock import SystemClock
+from toolkit.keys import PairKey
+from toolkit.messages import Message
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,3 +83,15 @@ def test_three_venues_killed_and_recovered_replay_with_one_digest(tmp_path: Path
     messages = [message for batch in Recording.open(folder).messages() for message in batch]
     assert {message.venue for message in messages} == set(EMBEDDED)
     assert [(m.capture_seq, m.sub_seq) for m in messages] == sorted((m.capture_seq, m.sub_seq) for m in messages)
+    # BTC-USD is a pair of two of them.
+    source = ReplayDataSource(folder)
+    for key in (PairKey(venue, "BTC-USD") for venue in ("dydx_v4", "hyperliquid")):
+        alone = ReplayDataSource(folder, trading_pairs=key)
+        seen: list[Message] = []
+        alone.set_message_callback(seen.append)
+        alone.play()
+        assert seen == [m for m in messages if m.key == key or (m.venue == key.venue and not m.symbol)]
+    source.play()
+    assert source.tracker.keys == Recording.open(folder).keys
+    assert len(source.tracker.trading_pairs) == sum(map(len, EMBEDDED.values()))
+    assert best_quotes(folder) > 0
