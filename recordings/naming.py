@@ -7,7 +7,9 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from recordings.recording import Recording
+from recordings.selecting import venues_of
 from toolkit.errors import SymbolError
+from toolkit.keys import PairKey, PairName, check_venues
 
 __all__ = ["pairs_named"]
 
@@ -15,34 +17,52 @@ __all__ = ["pairs_named"]
 _NAMES_SHOWN: Final = 12
 
 
-def pairs_named(recordings: Sequence[Recording], names: Collection[str]) -> list[str]:
+def pairs_named(
+    recordings: Sequence[Recording], names: Collection[str], venues: Collection[str] = ()
+) -> list[PairName]:
     """
-    The trading pairs that are meant, each once, in the order of the names.
+    The pairs that are meant, each once, in the order of the names.
 
-    A name is a trading pair of the recordings (`BTC-USD`), else a symbol as its venue spells it (`BTCUSDT`, `@107`), else
-    the base of exactly one pair (`BTC`). What a recording that is still written does not know yet is kept as it is, since
-    its pairs come with its frames.
+    A name is a trading pair of the recordings (`BTC-USD`): that of every venue that has it. Else it is a symbol as a venue
+    spells it (`BTCUSD_PERP`, `@107`): the pair of that venue, as a key, unless all venues that have a pair of that name or
+    that base (`BTC`) are meant by it. Else it is the base of exactly one pair. What a recording that is still written does
+    not know yet is kept as it is, since its pairs come with its frames.
 
-    Raises SymbolError for a name that is none of them, or the base of several; every command that takes pairs says it
-    in the same words.
+    Args:
+        recordings: To choose from.
+        names: As somebody wrote them.
+        venues: Only of these; empty: all.
+
+    Raises ConfigError for a venue that no recording is of, and SymbolError for a name that is none of them, or the base of
+    several; every command that takes pairs says it in the same words.
     """
-    by_name: dict[str, set[str]] = {}
-    by_base: dict[str, set[str]] = {}
-    for recording in recordings:
-        for symbol, pair in recording.manifest.symbols.items():
-            by_name.setdefault(symbol.partition("/")[2], set()).add(pair)
-            by_base.setdefault(pair.rpartition("-")[0], set()).add(pair)
-    known = set().union(*by_name.values()) - {""}
-    may_grow = any(recording.manifest.status == "running" for recording in recordings)
-    found: dict[str, None] = {}
+    manifests = [recording.manifest for recording in recordings]
+    where = ", ".join(str(recording.path) for recording in recordings)
+    check_venues(venues, venues_of(manifests), where)
+    by_pair: dict[str, set[PairKey]] = {}
+    by_symbol: dict[str, set[PairKey]] = {}
+    by_base: dict[str, set[PairKey]] = {}
+    for manifest in manifests:
+        for name, pair in manifest.symbols.items():
+            venue, _, symbol = name.partition("/")
+            if not venues or venue in venues:
+                for table, word in ((by_pair, pair), (by_symbol, symbol), (by_base, pair.rpartition("-")[0])):
+                    table.setdefault(word, set()).add(PairKey(venue, pair))
+    may_grow = any(manifest.status == "running" for manifest in manifests)
+    found: dict[PairName, None] = {}
     for name in names:
-        pairs = {name} if name in known else by_name.get(name) or by_base.get(name, set()) if name else set()
-        if len(pairs) > 1 and name not in by_name:
-            raise SymbolError(f"{name!r} is the base of {', '.join(sorted(pairs))}: name one of them")
-        if not pairs and not may_grow:
-            where = ", ".join(str(recording.path) for recording in recordings)
-            raise SymbolError(f"{name!r} is not in {where}, expected one of {_listed(name, known)}")
-        found.update(dict.fromkeys(sorted(pairs) or [name]))
+        keys = (by_pair.get(name) or by_symbol.get(name, set())) if name else set()
+        alike = by_base.get(name, set()) if name else set()
+        # A symbol that is a base too means the pair wherever it has that base.
+        keys = keys | {key for key in alike if not keys or key.trading_pair in {own.trading_pair for own in keys}}
+        pairs = sorted({key.trading_pair for key in keys})
+        if len(pairs) > 1 and name not in by_symbol:
+            raise SymbolError(f"{name!r} is the base of {', '.join(pairs)}: name one of them")
+        if not keys and not may_grow:
+            raise SymbolError(f"{name!r} is not in {where}, expected one of {_listed(name, by_pair)}")
+        for pair in pairs or [name]:
+            own = {key for key in keys if key.trading_pair == pair}
+            found.update(dict.fromkeys([pair] if own == by_pair.get(pair, set()) else sorted(own)))
     return list(found)
 
 

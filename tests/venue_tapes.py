@@ -34,13 +34,21 @@ VENUES = tuple(sorted({venue for venue, _ in KEYS}))
 _Sent = tuple[bytes, str, str | None]  # payload, kind, context
 
 
-def tape_of_venues(folder: Path, venues: Sequence[str] = VENUES, *, rounds: int = 6, start_ns: int = TS) -> Recording:
+def tape_of_venues(
+    folder: Path,
+    venues: Sequence[str] = VENUES,
+    *,
+    rounds: int = 6,
+    start_ns: int = TS,
+    crossed: Sequence[str] = (),
+) -> Recording:
     """
     A recording of some venues, whose frames take turns a millisecond apart; the same frames whatever the venues.
 
     Hyperliquid's BTC-USD costs 100 or 101, that of dYdX 200.75, that of COIN-M 100.15 as the BTC-USDT of the other two do.
+    The books of `crossed`, which are of Binance, are crossed from the second round on.
     """
-    sent = {venue: _sent(venue, rounds) for venue in VENUES}
+    sent = {venue: _sent(venue, rounds, is_crossed=venue in crossed) for venue in VENUES}
     frames: list[Frame] = []
     for number in range(max(map(len, sent.values()))):
         for place, venue in enumerate(VENUES):
@@ -66,7 +74,7 @@ def tape_of_venues(folder: Path, venues: Sequence[str] = VENUES, *, rounds: int 
     return Recording.open(folder)
 
 
-def _sent(venue: str, rounds: int) -> list[_Sent]:
+def _sent(venue: str, rounds: int, *, is_crossed: bool) -> list[_Sent]:
     """What a venue sends: so many rounds of book, quote and trade."""
     if venue == "hyperliquid":
         return [(msgspec.json.encode(body), WS_IN, None) for number in range(rounds) for body in _hyperliquid(number)]
@@ -78,7 +86,8 @@ def _sent(venue: str, rounds: int) -> list[_Sent]:
         counts[symbol] = counts["BTCUSDT"]
     tape.snapshot(symbol, 0)
     for number in range(rounds):
-        tape.diff(symbol, f'["100.10","{number + 1}"]')
+        price = "100.50" if is_crossed and number else "100.10"
+        tape.diff(symbol, f'["{price}","{number + 1}"]')
         tape.quote(symbol)
         tape.trades(symbol)
     return [(frame.payload, frame.kind, frame.context) for frame in tape.frames]

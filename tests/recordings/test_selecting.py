@@ -62,7 +62,7 @@ def test_every_reader_keeps_the_same(tape: Recording, asked: dict[str, Any], kep
     expected = [message for message in messages_of(tape) if message.key in kept]
     assert messages_of(tape, **asked) == expected
     for fidelity in FIDELITIES:
-        source = ReplayDataSource(tape, fidelity=fidelity, **asked)  # type: ignore[arg-type]
+        source = ReplayDataSource(tape, fidelity=fidelity, **asked)
         seen: list[Message] = []
         source.set_message_callback(seen.append)
         source.play()

@@ -10,11 +10,21 @@ import click
 from toolkit.cli.analyze_account import orders, pnl
 from toolkit.cli.checks import check_option
 from toolkit.cli.groups import OptionsAnywhere
-from toolkit.cli.options import from_option, named_pairs, pair_option, plot_option, recording_argument, to_option
+from toolkit.cli.instruments import venue_columns
+from toolkit.cli.options import (
+    from_option,
+    named_pairs,
+    pair_option,
+    plot_option,
+    recording_argument,
+    to_option,
+    venue_option,
+)
 from toolkit.cli.output import CONTEXT_SETTINGS, Output, examples, output_options, progress_bar, say
 from toolkit.cli.params import Duration
 from toolkit.cli.tables import Table
 from toolkit.errors import RecordingDamaged
+from toolkit.keys import PairKey
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,6 +49,7 @@ def analyze() -> None:
 )
 @recording_argument
 @pair_option
+@venue_option
 @from_option
 @to_option
 @click.option(
@@ -61,6 +72,7 @@ def analyze() -> None:
 def spreads(
     recording: Path,
     pairs: tuple[str, ...],
+    venues: tuple[str, ...],
     start_ns: int | None,
     end_ns: int | None,
     every_ns: int | None,
@@ -82,7 +94,8 @@ def spreads(
         opened = analysis.open_recording(recording)
         window = analysis.spread_window(
             opened,
-            pairs=named_pairs(opened, pairs),
+            pairs=named_pairs(opened, pairs, venues),
+            venues=venues,
             start_ns=start_ns,
             end_ns=end_ns,
             clock="event" if clock == "event" else "recv",
@@ -125,8 +138,9 @@ def _warn_of_silence(report: pl.DataFrame) -> None:
     )
     if silent.height:
         first = silent.row(0, named=True)
+        name = PairKey(first["venue"], first["trading_pair"]) if venue_columns(report) else first["trading_pair"]
         say(
-            f"No message of the book in the last {first['silent_s']:,} s of {first['trading_pair']}"
+            f"No message of the book in the last {first['silent_s']:,} s of {name}"
             + (f" and of {silent.height - 1} other pairs alike" if silent.height > 1 else "")
             + ": the last quote is held until the end; --to ends earlier.",
             err=True,
@@ -171,9 +185,7 @@ def _tables(report: pl.DataFrame) -> list[Table]:
     import polars as pl
 
     name = pl.col("trading_pair")
-    names = [name.alias("pair")]
-    if report["venue"].n_unique() > 1:
-        names.insert(0, pl.col("venue"))
+    names = [*venue_columns(report), name.alias("pair")]
 
     def percent(column: str) -> pl.Expr:
         return (pl.col(column) * 100).round_sig_figs(4)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from toolkit.cli.checks import check_option
-from toolkit.cli.options import named_pairs, pair_option, plot_option, recording_argument
+from toolkit.cli.instruments import account_columns, venue_columns
+from toolkit.cli.options import named_pairs, pair_option, plot_option, recording_argument, venue_option
 from toolkit.cli.output import Output, examples, output_options, say
 from toolkit.cli.tables import Table
 from toolkit.errors import RecordingDamaged
@@ -29,10 +30,11 @@ __all__ = ["orders", "pnl"]
 )
 @recording_argument
 @pair_option
+@venue_option
 @click.option("--history", is_flag=True, help="Also orders that had ended before the account was watched.")
 @check_option
 @output_options
-def orders(recording: Path, pairs: tuple[str, ...], history: bool, output: Output) -> None:
+def orders(recording: Path, pairs: tuple[str, ...], venues: tuple[str, ...], history: bool, output: Output) -> None:
     """
     List the orders of the recorded accounts: state, fills, fees, and what they cost against the mid price.
 
@@ -42,7 +44,9 @@ def orders(recording: Path, pairs: tuple[str, ...], history: bool, output: Outpu
     import analysis
 
     with _reading(recording):
-        report = analysis.order_report(recording, pairs=named_pairs(recording, pairs), with_history=history)
+        report = analysis.order_report(
+            recording, pairs=named_pairs(recording, pairs, venues), venues=venues, with_history=history
+        )
     if output.is_table:
         output.write_tables(_order_table(report))
     else:
@@ -56,11 +60,14 @@ def orders(recording: Path, pairs: tuple[str, ...], history: bool, output: Outpu
 )
 @recording_argument
 @pair_option
+@venue_option
 @click.option("--series", is_flag=True, help="The course over time instead of the sum.")
 @plot_option
 @check_option
 @output_options
-def pnl(recording: Path, pairs: tuple[str, ...], series: bool, plot: Path | None, output: Output) -> None:
+def pnl(
+    recording: Path, pairs: tuple[str, ...], venues: tuple[str, ...], series: bool, plot: Path | None, output: Output
+) -> None:
     """
     Sum up profit and loss of the recorded accounts per pair: realised, unrealised, fees and funding.
 
@@ -69,9 +76,9 @@ def pnl(recording: Path, pairs: tuple[str, ...], series: bool, plot: Path | None
     import analysis
 
     with _reading(recording):
-        names = named_pairs(recording, pairs)
-        course = analysis.pnl_series(recording, pairs=names)
-        report = course if series else analysis.pnl_report(recording, pairs=names)
+        names = named_pairs(recording, pairs, venues)
+        course = analysis.pnl_series(recording, pairs=names, venues=venues)
+        report = course if series else analysis.pnl_report(recording, pairs=names, venues=venues)
     if output.is_table and not series:
         output.write_tables(_pnl_table(report))
     else:
@@ -98,6 +105,8 @@ def _order_table(report: pl.DataFrame) -> Table:
 
     shown = report.select(
         pl.col("ts_created").alias("created"),
+        *venue_columns(report),
+        *account_columns(report),
         pl.col("trading_pair").alias("pair"),
         "side",
         "state",
@@ -117,6 +126,7 @@ def _order_table(report: pl.DataFrame) -> Table:
         importance=(
             "created",
             "pair",
+            "venue",
             "side",
             "state",
             "filled",
@@ -134,9 +144,9 @@ def _order_table(report: pl.DataFrame) -> Table:
 def _pnl_table(report: pl.DataFrame) -> Table:
     import polars as pl
 
-    accounts = report["account"].n_unique()
     shown = report.select(
-        *([pl.col("account").str.slice(0, 10)] if accounts > 1 else []),
+        *venue_columns(report),
+        *account_columns(report),
         pl.col("trading_pair").alias("pair"),
         pl.col("fill_count").alias("fills"),
         pl.col("turnover").round(2),
@@ -148,6 +158,17 @@ def _pnl_table(report: pl.DataFrame) -> Table:
     return Table(
         frame=shown,
         title="Profit and loss since the account was watched",
-        importance=("account", "pair", "net", "position", "realized", "unrealized change", "fees", "funding", "fills"),
+        importance=(
+            "account",
+            "pair",
+            "venue",
+            "net",
+            "position",
+            "realized",
+            "unrealized change",
+            "fees",
+            "funding",
+            "fills",
+        ),
         nothing="no fills and no positions",
     )

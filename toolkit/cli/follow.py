@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from toolkit.cli.checks import check_option
+from toolkit.cli.instruments import crossed_rows, write_crossed
 from toolkit.cli.options import (
     channel_option,
     from_option,
@@ -19,6 +20,7 @@ from toolkit.cli.options import (
     pair_option,
     print_option,
     recording_argument,
+    venue_option,
 )
 from toolkit.cli.output import examples, say
 from toolkit.cli.params import DurationSeconds
@@ -47,6 +49,7 @@ RENEW_S: Final = 0.5
 @recording_argument
 @from_option
 @pair_option
+@venue_option
 @channel_option
 @print_option
 @click.option("--tee", "tee_url", metavar="URL", help="Where the recorder is reached; by default its folder says so.")
@@ -64,6 +67,7 @@ def follow(
     recording: Path,
     start_ns: int | None,
     pairs: tuple[str, ...],
+    venues: tuple[str, ...],
     channels: tuple[str, ...],
     as_lines: bool,
     tee_url: str | None,
@@ -85,9 +89,10 @@ def follow(
     source = FollowDataSource(
         recording,
         start_ns=start_ns,
-        trading_pairs=named_pairs(recording, pairs) or None,
+        trading_pairs=named_pairs(recording, pairs, venues) or None,
+        venues=venues or None,
         channels=channels or None,
-        with_digest=not pairs and not channels,
+        with_digest=not pairs and not venues and not channels,
         tee_url=tee_url,
         patience_s=patience,
         log=line.log,
@@ -154,7 +159,7 @@ def _result(recording: Path, source: FollowDataSource, seconds: float, was_inter
         "digest": digest,
         "recorded_digest": manifest.digest if is_whole else None,
         "equal": digest == manifest.digest if is_whole else None,
-        "crossed": source.tracker.crossed_count,
+        "crossed": crossed_rows(source.tracker),
     }
 
 
@@ -165,8 +170,7 @@ def _write(result: dict[str, Any], *, to_stderr: bool) -> None:
         f"{result['handovers']:,} hand-overs",
         err=to_stderr,
     )
-    for pair, count in sorted(result["crossed"].items()):
-        say(f"crossed book: {pair} after {count:,} messages", err=to_stderr)
+    write_crossed(result["crossed"], to_stderr=to_stderr)
     if result["digest"] is not None:
         verdict = {
             True: ", equal to the recorded one",

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from toolkit.cli.checks import check_option
-from toolkit.cli.options import named_pairs, pair_option, recording_argument
+from toolkit.cli.instruments import venue_columns
+from toolkit.cli.options import named_pairs, pair_option, recording_argument, venue_option
 from toolkit.cli.output import Output, examples, output_options
 
 __all__ = ["gaps"]
@@ -16,9 +17,10 @@ __all__ = ["gaps"]
 @click.command(epilog=examples("tickdeck gaps tapes/monday", "tickdeck gaps tapes/monday --pair BTC-USD --json"))
 @recording_argument
 @pair_option
+@venue_option
 @check_option
 @output_options
-def gaps(recording: Path, pairs: tuple[str, ...], output: Output) -> None:
+def gaps(recording: Path, pairs: tuple[str, ...], venues: tuple[str, ...], output: Output) -> None:
     """
     List the stretches that a recording is missing. Exits with 3 if there is at least one.
 
@@ -27,11 +29,16 @@ def gaps(recording: Path, pairs: tuple[str, ...], output: Output) -> None:
     """
     from recordings.gaps import find_gaps
 
-    frame = find_gaps(recording, named_pairs(recording, pairs))
+    frame = find_gaps(recording, named_pairs(recording, pairs, venues), venues=venues)
+    several = [column.meta.output_name() for column in venue_columns(frame)]
     output.write(
         frame,
         nothing="no gaps",
-        importance=("trading_pair", "ts_start", "seconds", "kind", "stream", "cause", "ts_end", "venue", "symbol"),
+        importance=(
+            "trading_pair",
+            *several,
+            *("ts_start", "seconds", "kind", "stream", "cause", "ts_end", "venue", "symbol"),
+        ),
     )
     if frame.height:
         raise click.exceptions.Exit(3)

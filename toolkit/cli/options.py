@@ -16,6 +16,7 @@ from toolkit.cli.params import DurationSeconds, Instant, OutputFile
 
 if TYPE_CHECKING:
     from recordings.recording import Recording
+    from toolkit.keys import PairName
 
 __all__ = [
     "channel_option",
@@ -50,7 +51,7 @@ pair_option: Final = click.option(
 )
 #: `--venue` of what reads a recording; the command gets `venues`.
 venue_option: Final = click.option(
-    "--venue", "venues", multiple=True, metavar="VENUE", help="Only this venue. May be repeated."
+    "--venue", "venues", multiple=True, metavar="VENUE", help="Only what is of this venue. May be repeated."
 )
 #: `--channel` of what reads a recording; the command gets `channels`.
 channel_option: Final = click.option(
@@ -157,12 +158,14 @@ recordings_argument: Final = click.argument(
 )
 
 
-def named_pairs(recordings: Sequence[Recording | Path] | Recording | Path, names: Sequence[str]) -> list[str]:
-    """The trading pairs that `--pair` means: see `recordings.naming.pairs_named`. Nothing is opened without a name."""
-    if not names:
+def named_pairs(
+    recordings: Sequence[Recording | Path] | Recording | Path, names: Sequence[str], venues: Sequence[str] = ()
+) -> list[PairName]:
+    """The pairs that `--pair` means: see `recordings.naming.pairs_named`. Nothing is opened without a name or venue."""
+    if not names and not venues:
         return []
     from recordings.naming import pairs_named
     from recordings.recording import Recording
 
     given = [recordings] if isinstance(recordings, Recording | Path) else recordings
-    return pairs_named([each if isinstance(each, Recording) else Recording.open(each) for each in given], names)
+    return pairs_named([each if isinstance(each, Recording) else Recording.open(each) for each in given], names, venues)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.cli.checks import check_option
+from toolkit.cli.instruments import crossed_rows, write_crossed
 from toolkit.cli.options import (
     channel_option,
     from_option,
@@ -19,6 +20,7 @@ from toolkit.cli.options import (
     recordings_argument,
     speed_option,
     to_option,
+    venue_option,
 )
 from toolkit.cli.output import examples, progress_bar, say
 from toolkit.cli.printable import say_json, say_json_line
@@ -47,6 +49,7 @@ __all__ = ["replay"]
     help="raw runs the venue's protocol over the frames; normalized reads the stored messages, which is faster.",
 )
 @pair_option
+@venue_option
 @channel_option
 @speed_option("max")
 @from_option
@@ -62,6 +65,7 @@ def replay(
     recordings: tuple[Path, ...],
     fidelity: str,
     pairs: tuple[str, ...],
+    venues: tuple[str, ...],
     channels: tuple[str, ...],
     speed: str,
     start_ns: int | None,
@@ -75,7 +79,7 @@ def replay(
     Replay recordings and say what came out: messages, books, digest. Several are merged by receive time. With --from
     it begins with the books as they are then.
 
-    Exits with 1 if the digest is not the recorded one. Of several recordings, with --pair, --channel or --to there is
+    Exits with 1 if the digest is not the recorded one. Of several recordings, with --pair, --venue, --channel or --to there is
     nothing to compare it with, and of several that do not begin at the beginning there is none.
     """
     import asyncio
@@ -87,11 +91,12 @@ def replay(
     source = ReplayDataSource(
         recordings,
         fidelity="raw" if fidelity == "raw" else "normalized",
-        trading_pairs=named_pairs(recordings, pairs) or None,
+        trading_pairs=named_pairs(recordings, pairs, venues) or None,
+        venues=venues or None,
         channels=channels or None,
         batch_rows=batch_rows,
         # That of several recordings is known from their beginning only, which is what a later start saves.
-        with_digest=not pairs and not channels and not (len(recordings) > 1 and start_ns is not None),
+        with_digest=not pairs and not venues and not channels and not (len(recordings) > 1 and start_ns is not None),
         speed=pace,
         start_ns=start_ns,
         end_ns=end_ns,
@@ -118,7 +123,7 @@ def replay(
         "recorded_digest": recorded,
         # What compared nothing is not equal to anything.
         "equal": digest == recorded if recorded is not None and source.recording.manifest.segments else None,
-        "crossed": source.tracker.crossed_count,
+        "crossed": crossed_rows(source.tracker),
     }
     if as_json:
         say_json(result)
@@ -154,8 +159,7 @@ def _write(result: dict[str, Any], *, to_stderr: bool) -> None:
         f"{result['messages']:,} messages ({result['fidelity']}) in {result['seconds']:.3f} s, {rate:,.0f}/s",
         err=to_stderr,
     )
-    for pair, count in sorted(result["crossed"].items()):
-        say(f"crossed book: {pair} after {count:,} messages", err=to_stderr)
+    write_crossed(result["crossed"], to_stderr=to_stderr)
     if result["digest"] is not None:
         verdict = {
             True: ", equal to the recorded one",
