@@ -25,7 +25,7 @@ from toolkit.cli.options import (
 from toolkit.cli.output import examples, say
 from toolkit.cli.params import DurationSeconds
 from toolkit.cli.printable import say_json, say_json_line
-from toolkit.cli.process import end_signals
+from toolkit.cli.process import stopped_by_signals
 from toolkit.cli.status_line import StatusLine
 from toolkit.clock import NS_PER_S, SystemClock
 
@@ -115,24 +115,20 @@ async def _run(source: FollowDataSource, line: StatusLine) -> bool:
     loop = asyncio.get_running_loop()
     was_interrupted = False
 
-    def on_signal() -> None:
+    def stop() -> None:
         nonlocal was_interrupted
         was_interrupted = True
         source.halt()
 
-    numbers = end_signals()
-    for number in numbers:
-        loop.add_signal_handler(number, on_signal)
     shower = loop.create_task(line.renew(lambda: _status(source), RENEW_S))
     try:
-        await source.initialize()
-        await source.start()
-        await source.wait()
+        with stopped_by_signals(loop, stop, line.close):
+            await source.initialize()
+            await source.start()
+            await source.wait()
     finally:
         shower.cancel()
         line.close()
-        for number in numbers:
-            loop.remove_signal_handler(number)
     return was_interrupted
 
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import click
 
 from toolkit.cli.groups import OptionsAnywhere
-from toolkit.cli.output import CONTEXT_SETTINGS, say
+from toolkit.cli.output import CONTEXT_SETTINGS
 from toolkit.cli.printable import say_error
-from toolkit.cli.process import prepare, silence_output
+from toolkit.cli.process import OutputFailed, prepare, silence_output
 from toolkit.errors import TickdeckError
 
 __all__ = ["cli", "main"]
+
+#: What a shell sets when it asks for completions.
+COMPLETION: Final = "_TICKDECK_COMPLETE"
 
 #: Command to the module and object that is it, in the order that the help lists them.
 COMMANDS: Final = {
@@ -60,29 +67,57 @@ def cli() -> None:
 
 
 def main(argv: list[str] | None = None) -> Any:
-    """Run the command; errors of ours are one line on stderr and exit status 1 (or what the error says)."""
-    prepare()
+    """
+    Run the command; errors of ours are one line on stderr and exit status 1 (or what the error says).
+
+    Wrong usage is 2, an interrupt 130, and standard output that its reader has closed 141, as in a shell.
+    """
+    prepare(owns_process=argv is None)
+    if COMPLETION in os.environ:
+        cli.main(args=argv, prog_name="tickdeck")
+    status = _guarded(lambda: _invoke(sys.argv[1:] if argv is None else argv))
+    # What is still in the buffer would otherwise fail when nobody can be told any more.
+    sys.exit(_guarded(sys.stdout.flush) or status)
+
+
+def _invoke(args: list[str]) -> Any:
+    with cli.make_context("tickdeck", list(args)) as context:
+        return cli.invoke(context)
+
+
+def _guarded(work: Callable[[], Any]) -> int:
+    """Do it; the exit status, after a line about what went wrong."""
     try:
-        status = cli.main(args=argv, prog_name="tickdeck", standalone_mode=False)
+        status = work()
+        return status if isinstance(status, int) else 0
     except click.exceptions.Exit as exc:
-        status = exc.exit_code
-    except click.Abort:
-        say("Aborted.", err=True)
-        status = 130
+        return exc.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _failed("", 128 + signal.SIGINT)
+    except click.exceptions.NoArgsIsHelpError as exc:
+        exc.show()
+        return exc.exit_code
     except click.ClickException as exc:
-        say_error(_said(exc))
-        status = exc.exit_code
-    except TickdeckError as exc:
-        say_error(str(exc))
-        status = 1
-    except MemoryError:
-        say_error("there is not enough memory for this; nothing that was on disk is lost")
-        status = 1
-    except BrokenPipeError:
-        # Whoever read our output has seen enough (`| head`).
+        return _failed(_said(exc), exc.exit_code)
+    except OutputFailed as exc:
         silence_output()
-        status = 0
-    sys.exit(status if isinstance(status, int) else 0)
+        return _failed(str(exc), exc.status)
+    except TickdeckError as exc:
+        return _failed(str(exc), 1)
+    except MemoryError:
+        return _failed("there is not enough memory for this; nothing that was on disk is lost", 1)
+    except OSError as exc:
+        where = "" if exc.filename is None else f"{os.fsdecode(exc.filename)}: "
+        return _failed(f"{where}{exc.strerror or exc}", 1)
+
+
+def _failed(text: str, status: int) -> int:
+    with suppress(OSError):
+        if text:
+            say_error(text)
+        else:
+            click.echo("Aborted.", err=True)
+    return status
 
 
 def _said(exc: click.ClickException) -> str:

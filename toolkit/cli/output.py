@@ -147,12 +147,8 @@ class Output:
             if binary and sys.stdout.isatty():
                 raise ConfigError("parquet is not for a terminal; give --out FILE, or a pipe")
             file: IO[Any] = sys.stdout.buffer if binary else sys.stdout
-            try:
-                yield file
-                file.flush()
-            except BrokenPipeError:
-                # Whoever read it has seen enough (`| head`). The interpreter would complain once more when it closes.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            yield file
+            file.flush()
             return
         # A result that is half written must not look like a whole one.
         part = self.path.with_name(self.path.name + ".part")

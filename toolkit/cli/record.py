@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from click.core import ParameterSource
 from toolkit.cli.options import duration_option, json_option, out_folder_option
 from toolkit.cli.output import examples, say
 from toolkit.cli.params import DurationSeconds, Instant
-from toolkit.cli.process import end_signals, leave_at_once, silence_output
+from toolkit.cli.process import OutputFailed, silence_output, stopped_by_signals
 from toolkit.cli.record_config import RecordConfig, VenueConfig, read_config
 from toolkit.cli.status_line import StatusLine
 from toolkit.clock import NS_PER_S, Clock, SystemClock, utc_stamp
@@ -265,33 +264,25 @@ async def _run(recorder: Recorder, line: StatusLine, seconds: float | None, stat
 async def run_recorder(recorder: Recorder, line: StatusLine, seconds: float | None) -> Manifest:
     """Run a recorder until a signal or the time comes, showing its status."""
     loop = asyncio.get_running_loop()
-    asked = 0
 
-    def on_signal(number: signal.Signals) -> None:
-        nonlocal asked
-        asked += 1
-        if asked > 1:
-            line.log("leaving at once; the journal is safe, `tickdeck recover` seals it")
-            line.close()
-            # Nothing may run any more: the journal on disk is whole up to its last batch.
-            leave_at_once(number)
+    def stop() -> None:
         line.log("stopping: closing the connections, then sealing (again to leave at once)")
         recorder.stop()
 
-    numbers = end_signals()
-    for number in numbers:
-        loop.add_signal_handler(number, on_signal, number)
+    def last_words() -> None:
+        line.log("leaving at once; the journal is safe, `tickdeck recover` seals it")
+        line.close()
+
     timer = loop.call_later(seconds, recorder.stop) if seconds is not None else None
     shower = loop.create_task(line.show(recorder))
     try:
-        return await recorder.run()
+        with stopped_by_signals(loop, stop, last_words):
+            return await recorder.run()
     finally:
         shower.cancel()
         line.close()
         if timer is not None:
             timer.cancel()
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 def _report(folder: Path, manifest: Manifest, as_json: bool) -> None:
@@ -300,7 +291,7 @@ def _report(folder: Path, manifest: Manifest, as_json: bool) -> None:
     try:
         write_summary(summary(folder, manifest), as_json)
         sys.stdout.flush()
-    except OSError as exc:
+    except OutputFailed as exc:
         # The terminal was closed, say: what was to be done is done.
         silence_output()
-        say(f"{folder} is sealed; its summary cannot be printed ({exc.strerror or exc})", err=True)
+        say(f"{folder} is sealed; its summary cannot be printed ({exc.reason})", err=True)

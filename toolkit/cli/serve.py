@@ -23,7 +23,7 @@ from toolkit.cli.options import (
 from toolkit.cli.output import examples, say
 from toolkit.cli.params import DurationSeconds
 from toolkit.cli.printable import say_json_line
-from toolkit.cli.process import end_signals
+from toolkit.cli.process import stopped_by_signals
 from toolkit.clock import SystemClock, format_ns
 from toolkit.errors import ConfigError
 
@@ -132,18 +132,16 @@ def _server(recordings: tuple[Path, ...], given: dict[str, Any]) -> TapeServer:
 
 
 async def _serve(server: TapeServer, as_json: bool) -> None:
-    loop = asyncio.get_running_loop()
-    for number in end_signals():
-        loop.add_signal_handler(number, server.stop)
-    try:
-        await server.__aenter__()
-    except OSError as exc:
-        raise _cannot_listen(server.options.host, server.options.port, exc) from None
-    try:
-        _announce(server, as_json)
-        await server.run()
-    finally:
-        await server.__aexit__(None, None, None)
+    with stopped_by_signals(asyncio.get_running_loop(), server.stop):
+        try:
+            await server.__aenter__()
+        except OSError as exc:
+            raise _cannot_listen(server.options.host, server.options.port, exc) from None
+        try:
+            _announce(server, as_json)
+            await server.run()
+        finally:
+            await server.__aexit__(None, None, None)
 
 
 def _announce(server: TapeServer, as_json: bool) -> None:
@@ -175,23 +173,21 @@ async def _serve_synthetic(venue: str, seed: str, port: int, as_json: bool) -> N
     from replay.embedded import EmbeddedVenue
 
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in end_signals():
-        loop.add_signal_handler(number, stop.set)
     embedded = EmbeddedVenue(clock=SystemClock(), venue=venue, seed=seed, port=port)
     try:
         await embedded.__aenter__()
     except OSError as exc:
         raise _cannot_listen("127.0.0.1", port, exc) from None
     try:
-        if as_json:
-            place = {"ws_url": embedded.ws_url, "rest_url": embedded.rest_url}
-            say_json_line(msgspec.json.encode({"venues": {venue: place}, "accounts": embedded.accounts}))
-        else:
-            say(f"{venue}: {embedded.ws_url} and {embedded.rest_url}")
-            for name, address in embedded.accounts.items():
-                say(f"account {name}: {address}", err=True)
-        await stop.wait()
+        with stopped_by_signals(asyncio.get_running_loop(), stop.set):
+            if as_json:
+                place = {"ws_url": embedded.ws_url, "rest_url": embedded.rest_url}
+                say_json_line(msgspec.json.encode({"venues": {venue: place}, "accounts": embedded.accounts}))
+            else:
+                say(f"{venue}: {embedded.ws_url} and {embedded.rest_url}")
+                for name, address in embedded.accounts.items():
+                    say(f"account {name}: {address}", err=True)
+            await stop.wait()
     finally:
         await embedded.__aexit__(None, None, None)
 

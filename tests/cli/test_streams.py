@@ -1,0 +1,114 @@
+"""Standard output that is full, closed or no longer read, and a second Ctrl-C: one line, a status, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tapes import mixed_tape
+
+#: Runs commands, each in a fork, with standard output as named; gives statuses and what went to standard error.
+DRIVER = """
+import json, os, sys, tempfile
+from toolkit.cli.main import main
+found = []
+for how, words in json.loads(sys.argv[1]):
+    with tempfile.TemporaryFile() as said:
+        child = os.fork()
+        if child == 0:
+            os.dup2(said.fileno(), 2)
+            if how == "full":
+                os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+            elif how == "closed":
+                os.close(1)
+                sys.stdout = None
+            else:
+                reader, writer = os.pipe()
+                os.dup2(writer, 1)
+                os.close(reader)
+            sys.argv = ["tickdeck", *words]
+            main()
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        said.seek(0)
+        found.append([status, said.read().decode()])
+print(json.dumps(found))
+"""
+ERRORS = {
+    "full": (1, "Error: standard output cannot be written: No space left on device\n"),
+    "closed": (1, "Error: standard output cannot be written: Bad file descriptor\n"),
+    "unread": (141, "Error: what reads standard output has closed it before its end\n"),
+}
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(mixed_tape(tmp_path_factory.mktemp("streams") / "tape", frames=30).path)
+
+
+@pytest.mark.parametrize("how", ERRORS)
+def test_output_that_nobody_takes_is_one_line(tape: str, how: str) -> None:
+    commands: list[tuple[str, ...]] = [
+        ("--help",),
+        ("info", tape),
+        ("gaps", tape, "--json"),
+        ("sql", tape, "SELECT * FROM trades"),
+        ("replay", tape, "--print"),
+        ("analyze", "spreads", tape),
+    ]
+    cases = [[how, words] for words in commands]
+    done = subprocess.run([sys.executable, "-c", DRIVER, json.dumps(cases)], capture_output=True, text=True, check=True)
+    found: list[Any] = json.loads(done.stdout)
+    assert [tuple(each) for each in found] == [ERRORS[how]] * len(commands)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_a_command_that_waits(number: signal.Signals) -> None:
+    """As that signal does, so that a shell says 130 for Ctrl-C."""
+    program = (
+        "import asyncio, signal\n"
+        "from toolkit.cli.process import prepare, stopped_by_signals\n"
+        "async def stay():\n"
+        "    with stopped_by_signals(asyncio.get_running_loop(), lambda: print('stopping', flush=True)):\n"
+        f"        signal.raise_signal({int(number)})\n"
+        "        await asyncio.sleep(0)\n"
+        f"        signal.raise_signal({int(number)})\n"
+        "        await asyncio.Event().wait()\n"
+        "prepare()\nasyncio.run(stay())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-number, "stopping\n", "")
+
+
+def test_a_second_interrupt_ends_what_cleans_up() -> None:
+    program = (
+        "import signal\nfrom toolkit.cli import main as module\n"
+        "def work(args):\n"
+        "    try:\n        signal.raise_signal(signal.SIGINT)\n"
+        "    finally:\n        signal.raise_signal(signal.SIGINT)\n        print('still here')\n"
+        "module._invoke = work\nmodule.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_an_interrupt_is_one_line_and_status_130() -> None:
+    program = (
+        "import signal\nfrom toolkit.cli import main as module\n"
+        "module._invoke = lambda args: signal.raise_signal(signal.SIGINT)\nmodule.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Aborted.\n")
+
+
+def test_a_name_that_is_no_text_is_shown_as_an_escape(tmp_path: Path) -> None:
+    name = bytes(tmp_path) + b"/\xff"
+    done = subprocess.run([sys.executable, "-m", "toolkit.cli", "ls", name], capture_output=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 1
+    assert b"\\udcff is no folder" in done.stderr
