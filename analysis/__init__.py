@@ -14,6 +14,7 @@ from analysis.series import SERIES_SCHEMA, spread_series
 from analysis.source import RecordingLike, open_recording, scan
 from analysis.summary import SPREAD_SCHEMA, mid_price, quoted_spread, spread_bps, spreads
 from analysis.window import REPORT_SCHEMA, SpreadWindow, spread_window
+from toolkit.errors import UnsealedWarning
 from toolkit.times import duration_ns, time_ns
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "SpreadPlot",
     "SpreadWindow",
     "State",
+    "UnsealedWarning",
     "connect",
     "coverage",
     "duration_ns",

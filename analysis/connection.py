@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.source import RecordingLike, open_recording
+from analysis.source import RecordingLike, sealed_part
 from recordings.gaps import GAP_SCHEMA, find_gaps
 from recordings.recording import Recording, reading
 from recordings.schema import TABLES
@@ -82,7 +82,8 @@ def connect(
     - `gaps`: what `recordings.gaps.find_gaps` returned when the connection was made, and its length as `gap_ns`
       (BIGINT), null while it is open.
 
-    The views read the files when a query runs; only sealed segments are seen, and rows come in the files' order.
+    The views read the files when a query runs; only sealed segments are seen, and rows come in the files' order. A
+    recording that has more warns of it (UnsealedWarning).
 
     Args:
         recordings: Open recordings, or their folders. Of several, every view has the rows of all, and a first column
@@ -104,7 +105,7 @@ def connect(
     """
     if not recordings:
         raise ConfigError("no recording to connect to")
-    opened = [open_recording(recording) for recording in recordings]
+    opened = list(map(sealed_part, recordings))
     of_venues = _of_venues(opened, venues)
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
     names = _names(opened)

@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from analysis.source import KEY, RecordingLike, open_recording, scan
+from analysis.source import KEY, RecordingLike, scan, sealed_part
 from recordings.clock_steps import ClockStep, clock_steps, elapsed_ns
 from recordings.recording import Recording
 from recordings.schema import MESSAGE_TABLES
@@ -50,7 +50,7 @@ def evidence_of(recording: RecordingLike) -> FeedEvidence:
 
     Raises NotARecording, FormatTooNew or RecordingDamaged.
     """
-    opened = open_recording(recording)
+    opened = sealed_part(recording)
     steps = clock_steps(opened)
     stales = (
         scan(opened, "events")

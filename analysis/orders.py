@@ -9,7 +9,7 @@ import polars as pl
 
 from analysis.choosing import choose
 from analysis.mids import mid_before
-from analysis.source import RecordingLike, open_recording, scan
+from analysis.source import RecordingLike, scan, sealed_part
 from recordings.recording import Recording
 from toolkit.account_messages import TERMINAL_ORDER_STATES, OrderState
 from toolkit.errors import ConfigError
@@ -89,7 +89,7 @@ def order_report(
         SymbolError: A pair, or a venue, that no order is of.
         NotARecording, FormatTooNew, RecordingDamaged: The folder cannot be used.
     """
-    opened = open_recording(recording)
+    opened = sealed_part(recording)
     # An id that a venue gives again is another order: `generation` counts those before it.
     first = pl.col("generation").fill_null(0)
     updates = scan(opened, "orders").sort("capture_seq", "sub_seq").with_columns(first).collect()

@@ -11,7 +11,7 @@ from analysis.choosing import choose
 from analysis.cost import realized_by_average_cost
 from analysis.marks import marks
 from analysis.orders import new_fills
-from analysis.source import RecordingLike, open_recording, scan
+from analysis.source import RecordingLike, scan, sealed_part
 from recordings.recording import Recording
 from toolkit.account_messages import AccountEventKind
 from toolkit.errors import ConfigError
@@ -116,7 +116,7 @@ def pnl_report(
         SymbolError: A pair, or a venue, that no fill, funding or position is of.
         NotARecording, FormatTooNew, RecordingDamaged: The folder cannot be used.
     """
-    opened = open_recording(recording)
+    opened = sealed_part(recording)
     course = _course(opened, pairs, venues)
     fills = new_fills(scan(opened, "fills")).collect()
     is_buy = pl.col("side") == Side.BUY
@@ -156,7 +156,7 @@ def pnl_series(
 
     Raises as `pnl_report` does.
     """
-    course = _course(open_recording(recording), pairs, venues)
+    course = _course(sealed_part(recording), pairs, venues)
     return course.select(pl.col(name).cast(dtype) for name, dtype in PNL_SERIES_SCHEMA.items())
 
 
@@ -181,7 +181,7 @@ def pnl_check(recording: RecordingLike) -> pl.DataFrame:
 
     Raises as `pnl_report` does.
     """
-    opened = open_recording(recording)
+    opened = sealed_part(recording)
     key = ("venue", "account")
     course = _course(opened, (), ()).filter(~pl.col("is_spot"))
     values = (

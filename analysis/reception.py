@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from analysis.choosing import choose
-from analysis.source import KEY, RecordingLike, open_recording, recording_end_ns, scan
+from analysis.source import KEY, RecordingLike, recording_end_ns, scan, sealed_part
 from recordings.clock_steps import ClockStep, clock_steps, elapsed_ns
 from recordings.gaps import find_gaps
 from recordings.schema import MESSAGE_TABLES
@@ -77,7 +77,7 @@ def latency(
         `delay_min_ns`, `_p01_`, `_p05_`, `_p25_`, `_median_`, `_p75_`, `_p95_`, `_p99_`, `delay_max_ns` (Int64, ns;
         a quantile is the smallest delay that at least that share of the messages did not exceed; null without any).
     """
-    opened = open_recording(recording)
+    opened = sealed_part(recording)
     frames = [_delays(_messages(scan(opened, table)), table) for table in _STREAMS]
     found = pl.concat(frames).sort("venue", "symbol", "table").select(LATENCY_SCHEMA.names()).cast(LATENCY_SCHEMA)
     return choose(found, opened, pairs, venues, error=_NOTHING)
@@ -102,7 +102,7 @@ def coverage(
         overlap counted once. Gaps are the instrument's, the same in all of its rows. One that never ended lasts
         until the end of the recording.
     """
-    opened = open_recording(recording)
+    opened = sealed_part(recording)
     frames = []
     for table in MESSAGE_TABLES:
         if table == "events":

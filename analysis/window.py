@@ -12,7 +12,7 @@ from analysis.choosing import choose
 from analysis.evidence import evidence_of
 from analysis.holding import Clock, Progress, pairs_of, quote_end_ns, ts_column
 from analysis.series import spread_series
-from analysis.source import KEY, RecordingLike, only, open_recording, recording_end_ns, scan
+from analysis.source import KEY, RecordingLike, only, recording_end_ns, scan, sealed_part
 from analysis.summary import SPREAD_SCHEMA, spreads
 from recordings.recording import Recording
 from toolkit.clock import format_ns
@@ -160,7 +160,7 @@ def spread_window(
     """
     start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
     end_ns = None if end_ns is None else instant_ns(end_ns, "end_ns")
-    opened = open_recording(recording)
+    opened = sealed_part(recording)
     top = scan(opened, "top")
     known = pairs_of(top)
     chosen = choose(known, opened, pairs, venues, error="no book of {} in the recording; pairs with one:")

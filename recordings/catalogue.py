@@ -9,8 +9,9 @@ from typing import Any, Final
 import polars as pl
 
 from recordings.gaps import find_gaps
-from recordings.journal import journal_segments
 from recordings.manifest import MANIFEST_NAME, read_manifest
+from recordings.recording import Recording
+from recordings.unsealed import unsealed_part
 from toolkit.errors import RecordingError
 
 __all__ = ["catalogue"]
@@ -26,6 +27,7 @@ _SCHEMA: Final = {
     "frames": pl.Int64(),
     "messages": pl.Int64(),
     "gaps": pl.Int64(),
+    "unsealed": pl.Int64(),
     "segments": pl.Int64(),
     "bytes": pl.Int64(),
     "problem": pl.String(),
@@ -40,8 +42,10 @@ def catalogue(folder: Path) -> pl.DataFrame:
 
     Returns:
         `recording` (path below `folder`), `status`, `origin`, `venues`, `pairs` (String), `first`, `last` (Datetime ns,
-        UTC), `frames`, `messages`, `gaps` (null if they cannot be read), `segments`, `bytes` (Int64) and `problem`
-        (String, null if there is none).
+        UTC), `frames`, `messages`, `gaps` (null if they cannot be read), `unsealed`, `segments`, `bytes` (Int64) and
+        `problem` (String, null if there is none). `unsealed` counts the frames that are not sealed yet, null where all
+        are: they are among the `frames`. `messages` and `bytes` are those of what is sealed, and so are `gaps` where
+        the journals are larger than `recordings.recording.SUMMARY_BYTES`.
 
     Raises:
         RecordingError: There is no such folder.
@@ -61,25 +65,37 @@ def _row(path: Path, base: Path) -> dict[str, Any]:
         return {"recording": name, "problem": os.fsencode(str(exc)).decode("utf-8", "backslashreplace")}
     problem, gaps = None, None
     try:
-        gaps = find_gaps(path).height
+        gaps = find_gaps(Recording(path, manifest, sealed=False).for_summary()).height
     except RecordingError as exc:  # what the manifest says is worth reading all the same
         problem = os.fsencode(str(exc)).decode("utf-8", "backslashreplace")
     segments = manifest.segments
-    pairs = sorted(set(manifest.symbols.values()))
+    # Before anything is sealed, what was asked for is all that is known.
+    pairs = sorted({*manifest.symbols.values()} or {pair for source in manifest.sources for pair in source.pairs})
     more = f" and {len(pairs) - _PAIRS_SHOWN} more" if len(pairs) > _PAIRS_SHOWN else ""
-    if problem is None and (journals := journal_segments(path)):
-        problem = f"{len(journals)} journals are not sealed"
+    unsealed = None
+    try:
+        unsealed = unsealed_part(path, manifest)
+    except RecordingError as exc:
+        problem = problem or os.fsencode(str(exc)).decode("utf-8", "backslashreplace")
+    if problem is None and unsealed is not None and unsealed.work.is_left:
+        problem = str(unsealed)  # where somebody records it there is none
+    firsts = [segment.ts_recv_first for segment in segments]
+    lasts = [segment.ts_recv_last for segment in segments]
+    if unsealed is not None and unsealed.since_ns is not None and unsealed.until_ns is not None:
+        firsts.append(unsealed.since_ns)
+        lasts.append(unsealed.until_ns)
     return {
         "recording": name,
         "status": manifest.status,
         "origin": manifest.origin,
         "venues": ", ".join(source.venue for source in manifest.sources),
         "pairs": ", ".join(pairs[:_PAIRS_SHOWN]) + more,
-        "first": min((segment.ts_recv_first for segment in segments), default=None),
-        "last": max((segment.ts_recv_last for segment in segments), default=None),
-        "frames": sum(segment.frame_count for segment in segments),
+        "first": min(firsts, default=None),
+        "last": max(lasts, default=None),
+        "frames": sum(segment.frame_count for segment in segments) + (unsealed.frame_count if unsealed else 0),
         "messages": sum(segment.message_count for segment in segments),
         "gaps": gaps,
+        "unsealed": unsealed.frame_count if unsealed is not None else None,
         "segments": len(segments),
         "bytes": sum(file.bytes for segment in segments for file in segment.tables.values()),
         "problem": problem,

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from recordings.recording import Recording
-from recordings.scanning import scan_table
+from recordings.scanning import events_of, scan_table
 from recordings.schema import MESSAGE_TABLES
 from toolkit.clock import NS_PER_S
 from toolkit.messages import EventKind
@@ -49,12 +49,8 @@ class ClockStep(NamedTuple):
 
 def clock_steps(recording: Recording) -> list[ClockStep]:
     """The steps of a recorder's wall clock, in order; none of an import. Raises RecordingDamaged."""
-    reports = (
-        scan_table(recording, "events")
-        .filter(pl.col("kind") == EventKind.CLOCK_STEP.value)
-        .select("capture_seq", pl.col("ts_recv").cast(pl.Int64), "detail")
-        .sort("capture_seq")
-        .collect()
+    reports = events_of(recording, (EventKind.CLOCK_STEP.value,)).select(
+        "capture_seq", pl.col("ts_recv").cast(pl.Int64), "detail"
     )
     steps: dict[int, ClockStep] = {}
     for seq, ts_recv, detail in reports.iter_rows():

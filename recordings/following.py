@@ -17,6 +17,7 @@ from recordings.growing import GrowingRecording
 from recordings.lock_state import is_held
 from recordings.tee_client import TeeConnection, describe
 from recordings.tee_wire import CODE_ENDED, CODE_GONE, CODE_SLOW, read_tee_file
+from recordings.unsealed import work_on
 from toolkit.clock import NS_PER_S, Clock, SystemClock
 from toolkit.errors import ConfigError, ProtocolError, RecordingDamaged, RecordingError, TransportError
 from toolkit.frames import Frame
@@ -71,6 +72,7 @@ class Follower:
         self._life: object = None
         self._life_ns = 0
         self._said = ""
+        self._is_asked = False
 
     async def batches(self) -> AsyncGenerator[list[Frame]]:
         """
@@ -176,6 +178,11 @@ class Follower:
 
     def _check_life(self) -> None:
         now, life = self._clock.monotonic_ns(), self.recording.signs_of_life()
+        if not self._is_asked:
+            self._is_asked = True
+            work = work_on(self.recording.folder, self.recording.manifest)
+            if work is not None and work.is_left:
+                self._log(f"{work}; or record on: waiting for that for {self._patience_ns / NS_PER_S:g} s")
         # While the last segment is sealed nothing moves for long, but its recorder is still there.
         is_due = now - self._life_ns > self._patience_ns
         if life != self._life or (is_due and is_held(self.recording.folder)):

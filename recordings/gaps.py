@@ -10,14 +10,14 @@ import polars as pl
 
 from recordings.clock_steps import ClockStep, clock_steps, elapsed_ns
 from recordings.recording import Recording
-from recordings.scanning import scan_table
-from recordings.selecting import select
+from recordings.scanning import events_of
+from recordings.selecting import select_in
 from toolkit.clock import NS_PER_S
 from toolkit.errors import RecordingDamaged
 from toolkit.keys import PairName
 from toolkit.messages import EventKind
 
-__all__ = ["GAP_SCHEMA", "find_gaps", "gaps_of"]
+__all__ = ["GAP_SCHEMA", "find_gaps", "gaps_of", "lost_connections"]
 
 #: Columns of the gaps, in their order.
 GAP_SCHEMA: Final = pl.Schema(
@@ -38,6 +38,8 @@ GAP_SCHEMA: Final = pl.Schema(
 #: Ends of a session that were meant: what is stale after them is not missing.
 _MEANT: Final = ("stop", "session_end")
 _KINDS: Final = (EventKind.GAP.value, EventKind.LOST.value, EventKind.STALE.value, EventKind.SESSION_END.value)
+#: Of a connection that ended: that we ended it, at the end of the session.
+_TOLD_TO_END: Final = r"(^|, )cause=stop(,|$)"
 #: Other ends of a session that are not a failure of their own: after a crash there is a `lost`.
 _STATED: Final = (*_MEANT, "crash", "")
 
@@ -54,6 +56,9 @@ def find_gaps(
     A gap is a stretch of which one stream, or a whole connection (`symbol` and `stream` are empty), is not known: from
     the last receipt before it to the first after it. What a crash may have taken is one, and so is everything after a
     session that a failure ended. What a recorder stopped recording because it was told to is none.
+
+    What is not sealed yet is played for it, some 30,000 frames a second. Of a recorder that died what it may have lost
+    is a gap, as `recover` will state it.
 
     Args:
         recording: An open recording, or its folder.
@@ -72,17 +77,21 @@ def find_gaps(
         SymbolError: A pair that is not in it.
     """
     opened = recording if isinstance(recording, Recording) else Recording.open(recording)
-    selection = select([opened.manifest], str(opened.path), trading_pairs=trading_pairs or None, venues=venues or None)
+    selection = select_in([opened], trading_pairs=trading_pairs or None, venues=venues or None)
     try:
-        events = scan_table(opened, "events").filter(pl.col("kind").is_in(_KINDS)).collect()
+        events = events_of(opened, _KINDS)
         steps = clock_steps(opened)
     except (pl.exceptions.PolarsError, OSError) as exc:
-        text = str(exc).partition("\n")[0]
-        raise RecordingDamaged(f"{opened.path}: its events cannot be read ({text}): see `tickdeck verify`") from None
+        raise _unreadable(opened, exc) from None
     if selection is not None:
         takes = [selection.takes(*key) for key in events.select("venue", "symbol").iter_rows()]
         events = events.filter(pl.Series(takes, dtype=pl.Boolean))
     return gaps_of(events, steps)
+
+
+def _unreadable(recording: Recording, exc: Exception) -> RecordingDamaged:
+    text = str(exc).partition("\n")[0]
+    return RecordingDamaged(f"{recording.path}: its events cannot be read ({text}): see `tickdeck verify`")
 
 
 def gaps_of(events: pl.DataFrame, steps: Sequence[ClockStep] = ()) -> pl.DataFrame:
@@ -111,3 +120,12 @@ def gaps_of(events: pl.DataFrame, steps: Sequence[ClockStep] = ()) -> pl.DataFra
     times = gaps.select(pl.col("ts_start", "ts_end").cast(pl.Int64), "capture_seq").iter_rows()
     seconds = [None if end is None else elapsed_ns(steps, start, end, seq) / NS_PER_S for start, end, seq in times]
     return gaps.with_columns(pl.Series("seconds", seconds, pl.Float64)).select(GAP_SCHEMA.names()).cast(GAP_SCHEMA)
+
+
+def lost_connections(recording: Recording) -> int:
+    """How many connections were lost: those that ended because the recorder was told to stop are not. Raises RecordingError."""
+    try:
+        ended = events_of(recording, (EventKind.DISCONNECTED.value,))
+    except (pl.exceptions.PolarsError, OSError) as exc:
+        raise _unreadable(recording, exc) from None
+    return ended.filter(~pl.col("detail").str.contains(_TOLD_TO_END)).height

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from toolkit.frames import ALL_VENUES, CONTROL, DAMAGED, Frame, control_payload
 
-__all__ = ["Moment", "lost_frames", "moment_of", "unbroken"]
+__all__ = ["Moment", "lost_frames", "moment_of", "moment_of_row", "unbroken"]
 
 
 class Moment(NamedTuple):
@@ -31,6 +31,14 @@ class Moment(NamedTuple):
 def moment_of(frame: Frame) -> Moment:
     """Of which moment a frame is."""
     return Moment(frame.capture_seq, frame.ts_recv, frame.ts_mono)
+
+
+def moment_of_row(rows: pa.RecordBatch, index: int) -> Moment:
+    """Of which moment a row of the `raw` table is."""
+    seq = rows.column("capture_seq")[index].as_py()
+    recv = rows.column("ts_recv")[index].value
+    mono = rows.column("ts_mono")[index].as_py()
+    return Moment(seq, recv, recv if mono is None else mono)
 
 
 def lost_frames(last: Moment, following: Moment) -> list[Frame]:

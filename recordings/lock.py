@@ -18,10 +18,10 @@ from types import TracebackType
 from typing import Final, NamedTuple
 
 from recordings.files import sync_handle
-from toolkit.clock import NS_PER_S, SystemClock
+from toolkit.clock import NS_PER_S, Clock, SystemClock
 from toolkit.errors import RecordingError, RecordingLocked
 
-__all__ = ["LOCK_NAME", "FolderLock", "owner_is_alive"]
+__all__ = ["LOCK_NAME", "FolderLock", "Writer", "has_sign_of_life", "named_writer"]
 
 LOCK_NAME: Final = "recording.lock"
 #: How often a lock is tried whose owner is dead, or has not said yet who it is.
@@ -179,10 +179,16 @@ class FolderLock:
     def _acquire(self, handle: int) -> None:
         nameless = 0
         said_ns = -SAY_EVERY_NS
+        is_first = True
         while True:
             owners = self._tried(handle)
             if owners is None:
                 return
+            if is_first:
+                # A reader that asks whether the folder is held has it for a moment, and is no writer.
+                is_first = False
+                time.sleep(TRY_S)
+                continue
             if owners and owners[0].is_alive:
                 raise self._locked(owners[0])
             if not owners:
@@ -214,7 +220,7 @@ class FolderLock:
     def _tried_by_name(self, handle: int) -> list[_Owner] | None:
         """The same where the file system has no locks."""
         owners = _owners(os.pread(handle, _CONTENT_MAX, 0))
-        if owners and not owners[0].is_here and self._has_sign_of_life():
+        if owners and not owners[0].is_here and has_sign_of_life(self._path.parent, self._clock):
             raise RecordingLocked(
                 f"{self._path.parent} is being written by process {owners[0].pid} of {owners[0].host}: wait for it, or "
                 "record into another folder"
@@ -235,13 +241,6 @@ class FolderLock:
         sync_handle(handle)
         return None if os.pread(handle, _CONTENT_MAX, 0) == mine else []
 
-    def _has_sign_of_life(self) -> bool:
-        newest = 0
-        for path in (self._path, *self._path.parent.glob("journal/*")):
-            with contextlib.suppress(OSError):
-                newest = max(newest, path.stat().st_mtime_ns)
-        return abs(self._clock.time_ns() - newest) < SIGN_OF_LIFE_NS
-
     def _name_owners(self) -> None:
         lines = "".join(f"{owner}\n" for owner in (_Owner.of(os.getpid()), *self._others)).encode()
         # Over what is there, and only then cut: a file that is emptied first may find no room again on a full disk.
@@ -255,17 +254,44 @@ class FolderLock:
         )
 
 
-def owner_is_alive(folder: Path) -> bool:
+class Writer(NamedTuple):
     """
-    Whether the process that last locked a folder still runs on this machine; for readers, who must not lock.
+    The process that a lock file names as the one that writes.
 
-    Trying the lock instead would make a recorder that begins at that moment believe that it is taken.
+    Attributes:
+        pid: Its number.
+        host: Its machine where that is another one, else empty.
+        is_alive: Whether it runs; of one on another machine, whether a sign of life was left in the folder lately.
+        has_child: Whether a process that it had for sealing runs, which is named where there are no locks only.
     """
+
+    pid: int
+    host: str
+    is_alive: bool
+    has_child: bool = False
+
+
+def named_writer(folder: Path) -> Writer | None:
+    """The process that last locked a folder, as its lock file says; None if none is named. For readers, who must not lock."""
     try:
         owners = _owners((folder / LOCK_NAME).read_bytes()[:_CONTENT_MAX])
     except OSError:
-        return False
-    return bool(owners) and owners[0].is_alive
+        return None
+    if not owners:
+        return None
+    owner, *others = owners
+    if not owner.is_here:
+        return Writer(owner.pid, owner.host, has_sign_of_life(folder, SystemClock()))
+    return Writer(owner.pid, "", owner.is_alive, any(each.is_alive for each in others))
+
+
+def has_sign_of_life(folder: Path, clock: Clock) -> bool:
+    """Whether a recorder touched its lock file or a journal within the last minute, by the clock of this machine."""
+    newest = 0
+    for path in (folder / LOCK_NAME, *folder.glob("journal/*")):
+        with contextlib.suppress(OSError):
+            newest = max(newest, path.stat().st_mtime_ns)
+    return abs(clock.time_ns() - newest) < SIGN_OF_LIFE_NS
 
 
 def _owners(content: bytes) -> list[_Owner]:

@@ -36,7 +36,7 @@ def pairs_named(
     Raises ConfigError for a venue that no recording is of, and SymbolError for a name that is none of them, or the base of
     several; every command that takes pairs says it in the same words.
     """
-    manifests = [recording.manifest for recording in recordings]
+    manifests = [recording.described(names) for recording in recordings]
     where = ", ".join(str(recording.path) for recording in recordings)
     check_venues(venues, venues_of(manifests), where)
     by_pair: dict[str, set[PairKey]] = {}

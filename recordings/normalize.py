@@ -162,13 +162,13 @@ class Normalizer:
         book = self.tracker.apply(message)
         self.chain.update(message, book)
         if book is None:
-            self._count(message)
+            self.count(message)
             return None, None
         if type(message) is StreamEvent:
-            self._count(message)  # one that made the book stale
+            self.count(message)  # one that made the book stale
         return book, self.top.after(message, book)
 
-    def _count(self, message: Message) -> None:
+    def count(self, message: Message) -> None:
         """Count what tells more than its table; the others are counted by table when a segment is cut."""
         if isinstance(message, Trade):
             if message.is_duplicate:

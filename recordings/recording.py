@@ -9,28 +9,36 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from msgspec.structs import replace
 
 from recordings.checking import check_files, missing, open_checked
+from recordings.holes import Moment, moment_of
 from recordings.manifest import Manifest, Segment, inside, read_manifest
 from recordings.rows import book_messages, flat_messages, frames, split_complete
 from recordings.schema import MESSAGE_TABLES, RAW_TABLE, TABLES
-from recordings.selecting import Selection, keys_of, select
+from recordings.selecting import Selection, keys_of, select_in
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import Frame
 from toolkit.keys import PairKey, PairName
-from toolkit.messages import FORM_FULL, Message
+from toolkit.messages import FORM_FULL, EventKind, Message, StreamEvent
 
-__all__ = ["Recording", "reading", "row_groups_by_symbol"]
+if TYPE_CHECKING:
+    from recordings.tail import Tail
+    from recordings.unsealed import Unsealed
+
+__all__ = ["Recording", "last_moment", "reading", "row_groups_by_symbol"]
 
 RAW_BATCH: Final = 4096
+#: Of journals that are not sealed: so much is played for a summary, which takes some two seconds.
+SUMMARY_BYTES: Final = 64 << 20
 #: Rows held per table and symbol while merging, at least and at most, and in all.
 BATCH_ROWS_MIN: Final = 256
 BATCH_ROWS: Final = 32_768
@@ -50,19 +58,33 @@ class Recording:
     """
     A recording, opened by `Recording.open`.
 
-    Attributes:
+    One that is being recorded, or whose recorder died and that was not recovered yet, has a tail besides what is sealed.
+
+    Args:
         path: Its folder.
         manifest: What it says of itself.
+        sealed: Whether it is what is sealed, and nothing besides.
+
+    Attributes:
+        path: Its folder.
+        manifest: What it says of itself: of the sealed part.
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, *, sealed: bool = True) -> None:
         self.path = path
         self.manifest = manifest
+        self._is_sealed_only = sealed
+        self._tail: Tail | None = None
+        self._is_looked_for = sealed
 
     @classmethod
-    def open(cls, path: str | Path) -> Recording:
+    def open(cls, path: str | Path, *, sealed: bool = False) -> Recording:
         """
         Open a recording's folder.
+
+        Args:
+            path: The folder.
+            sealed: Leave out what is not sealed yet.
 
         Raises:
             NotARecording: It is none.
@@ -70,17 +92,89 @@ class Recording:
             RecordingDamaged: Its manifest cannot be read.
         """
         folder = Path(path)
-        return cls(folder, read_manifest(folder))
+        return cls(folder, read_manifest(folder), sealed=sealed)
+
+    @property
+    def tail(self) -> Tail | None:
+        """
+        What is not sealed yet, as far as it was written when this is first asked for; None if all is sealed.
+
+        Raises RecordingError if the folder cannot be read.
+        """
+        if not self._is_looked_for:
+            from recordings.tail import look_for_tail  # it imports this module
+
+            self._tail = look_for_tail(self.path, self.manifest)
+            self._is_looked_for = True
+        return self._tail
+
+    def unsealed(self) -> Unsealed | None:
+        """
+        How much is not sealed yet, without reading it; None if all is, or if that was to be left out.
+
+        Raises RecordingError if the folder cannot be read.
+        """
+        if self._is_sealed_only:
+            return None
+        from recordings.unsealed import unsealed_part  # likewise
+
+        return unsealed_part(self.path, self.manifest)
+
+    def sealed_part(self) -> Recording:
+        """The recording without what is not sealed yet."""
+        return Recording(self.path, self.manifest)
+
+    def for_summary(self) -> Recording:
+        """All of it, or its sealed part where playing the rest takes longer than anybody waits for a summary."""
+        unsealed = self.unsealed()
+        return self if unsealed is None or unsealed.journal_bytes <= SUMMARY_BYTES else self.sealed_part()
+
+    @property
+    def symbols(self) -> dict[str, str]:
+        """Every symbol with a row, as `venue/symbol`, and its trading pair; a tail is played for it. Raises RecordingError."""
+        tail = self.tail
+        symbols = self.manifest.symbols
+        return symbols if tail is None else dict(sorted({**symbols, **tail.heard.symbols}.items()))
 
     @property
     def trading_pairs(self) -> list[str]:
-        """The trading pair of every instrument in it, in alphabetical order; one that two venues have is there twice."""
-        return sorted(key.trading_pair for key in keys_of([self.manifest]))
+        """
+        The trading pair of every instrument in it, in alphabetical order; one that two venues have is there twice.
+
+        A tail is played for it. Raises RecordingError.
+        """
+        return sorted(key.trading_pair for key in self.keys)
 
     @property
     def keys(self) -> list[PairKey]:
-        """Venue and trading pair of every instrument in it, sorted."""
-        return sorted(keys_of([self.manifest]))
+        """Venue and trading pair of every instrument in it, sorted; a tail is played for it. Raises RecordingError."""
+        return sorted(keys_of([self.described()]))
+
+    def described(self, names: Collection[str] | None = None) -> Manifest:
+        """
+        The manifest, with the symbols of the tail among its own.
+
+        Args:
+            names: Pairs and symbols that it takes to know, if they are there; None for all of the tail's, which is played.
+        """
+        tail, symbols = self.tail, self.manifest.symbols
+        if tail is None:
+            return self.manifest
+        if names is None:
+            return replace(self.manifest, symbols=self.symbols)
+        known = {*symbols.values(), *(name.partition("/")[2] for name in symbols)}
+        missing = [name for name in names if name not in known]
+        return replace(self.manifest, symbols={**symbols, **tail.names(missing)}) if missing else self.manifest
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """Earliest and latest receive time of its frames, ns; None if it holds none. Raises RecordingError."""
+        firsts = [segment.ts_recv_first for segment in self.manifest.segments]
+        lasts = [segment.ts_recv_last for segment in self.manifest.segments]
+        if (tail := self.tail) is not None and tail.end_seq > tail.begin_seq:
+            firsts.append(tail.first_ns)
+            lasts.append(tail.last_ns)
+        return (min(firsts), max(lasts)) if firsts else None
 
     def files(self, table: str, *, check: bool = True) -> list[Path]:
         """
@@ -113,12 +207,26 @@ class Recording:
                         keys = rows.select(names).cast(pa.schema([(name, pa.string()) for name in names]))
                         distinct = keys.group_by(names).aggregate([])
                         found.update(zip(*(distinct[name].to_pylist() for name in names), strict=True))
+        for messages in self.tail.messages(tables=("book", "bbo", "events")) if self.tail is not None else ():
+            for message in messages:
+                is_stale = isinstance(message, StreamEvent) and message.kind is EventKind.STALE
+                if not isinstance(message, StreamEvent) or (
+                    is_stale and message.stream == FORM_FULL and message.symbol
+                ):
+                    found.add((message.venue, message.trading_pair))
         return found
 
     def raw_frames(
         self, segments: Sequence[Segment] | None = None, batch_rows: int = RAW_BATCH, *, first_seq: int = 0
     ) -> Iterator[list[Frame]]:
-        """Frames of the sealed segments from number `first_seq` on, in order, a list at a time."""
+        """
+        Frames from number `first_seq` on, in order, a list at a time.
+
+        Args:
+            segments: Those of which sealed segments; None for all, and for the tail after them.
+            batch_rows: Frames read at a time.
+            first_seq: The first frame.
+        """
         for segment in self.manifest.segments if segments is None else segments:
             if segment.capture_seq_last < first_seq:
                 continue
@@ -138,6 +246,8 @@ class Recording:
                         yield frames(part)
             # As in `messages`: else the allocator keeps, segment after segment, what has been decoded.
             pa.default_memory_pool().release_unused()
+        if segments is None and self.tail is not None:
+            yield from self.tail.frames(first_seq)
 
     def messages(
         self,
@@ -152,10 +262,10 @@ class Recording:
         reader: Executor | None = None,
     ) -> Iterator[list[Message]]:
         """
-        Messages of the sealed segments, in order, a list at a time.
+        Messages, in order, a list at a time.
 
         Args:
-            segments: Which; None for all.
+            segments: Those of which sealed segments; None for all, and for the tail after them.
             tables: Which kinds of messages.
             trading_pairs: Which pairs, by name or key, or symbols; None for all. Events of whole connections come along.
             venues: Of which venues; None for all.
@@ -167,13 +277,15 @@ class Recording:
                 thread holds memory of its own.
         """
         if selection is None:
-            selection = select([self.manifest], str(self.path), trading_pairs=trading_pairs, venues=venues)
+            selection = select_in([self], trading_pairs=trading_pairs, venues=venues)
         with nullcontext(reader) if reader is not None else ThreadPoolExecutor(1) as decoder:
             for segment in self.manifest.segments if segments is None else segments:
                 if segment.capture_seq_last >= first_seq:
                     yield from self._segment_messages(segment, tables, selection, batch_rows, first_seq, decoder)
                     # What was decoded is free again, but the thread that did it keeps it for itself until it is told.
                     decoder.submit(pa.default_memory_pool().release_unused)
+        if segments is None and self.tail is not None:
+            yield from self.tail.messages(tables=tables, selection=selection, first_seq=first_seq)
 
     def _segment_messages(
         self,
@@ -370,6 +482,19 @@ def _rows_from(batch: pa.RecordBatch, first_seq: int) -> pa.RecordBatch:
     if seqs[0] >= first_seq:
         return batch
     return batch.slice(int(np.searchsorted(seqs, first_seq)))
+
+
+def last_moment(folder: Path, manifest: Manifest, following: Moment) -> Moment:
+    """The last moment that is sealed before frames that are missing; where nothing is, the beginning of the recording."""
+    if not manifest.segments:
+        begun = min(manifest.created_ns or following.ts_recv, following.ts_recv)
+        return Moment(-1, begun, following.ts_mono - (following.ts_recv - begun))
+    segment = manifest.segments[-1]
+    last = Moment(segment.capture_seq_last, segment.ts_recv_last, segment.ts_recv_last)
+    with suppress(RecordingDamaged):
+        for batch in Recording(folder, manifest).raw_frames([segment], first_seq=segment.capture_seq_last):
+            last = moment_of(batch[-1])
+    return last
 
 
 @contextmanager

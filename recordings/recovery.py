@@ -7,10 +7,9 @@ stated: a `lost` event from the last frame that was kept to the latest moment at
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -19,23 +18,17 @@ from recordings.files import disk_refusals, sync_folder, temporary_path
 from recordings.holes import Moment, lost_frames, moment_of, unbroken
 from recordings.journal import JOURNAL_FOLDER, JournalReader, JournalWriter, journal_path, journal_segments
 from recordings.leftovers import drop_sealed_journals, set_aside_files, set_aside_unread
+from recordings.loss import Left, last_sealed_frame, loss_of
 from recordings.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 from recordings.normalize import Normalizer
-from recordings.recording import Recording
 from recordings.rewriting import finish_rewrite, is_rewrite_pending
 from recordings.rows import frames
 from recordings.sealing import Sealer
 from recordings.setting_aside import move_aside
-from toolkit.clock import NS_PER_S, Clock
-from toolkit.errors import RecordingError
-from toolkit.frames import CONTROL, Frame, control_payload
+from toolkit.clock import Clock
+from toolkit.frames import Frame
 
 __all__ = ["CarriedOver", "Recovery", "carry_over", "finish_leftovers", "needs_recovery", "recover"]
-
-#: How late the loop of a recorder on a starved machine may be for its next flush.
-LATE_NS: Final = 5 * NS_PER_S
-#: What a power cut may take of the times of files: Linux writes inodes back after 30 s, in steps of 5.
-POWER_CUT_NS: Final = 60 * NS_PER_S
 
 
 class Recovery(msgspec.Struct):
@@ -92,11 +85,10 @@ def _recover(folder: Path, clock: Clock, alive_until: int | None) -> Recovery:
     result.set_aside += set_aside_files(folder, manifest)
     result.set_aside += drop_sealed_journals(folder, manifest)
     left = _usable_journals(folder, manifest, result)
-    usable, last = left.usable, left.last
+    usable = left.usable
     extra: list[Frame] = []
-    if (began := _cut_since(folder, manifest, left)) is not None:
-        until = alive_until or _alive_until(manifest, left.touched_ns or began, last, clock)
-        extra = _statement_of_loss(manifest, last, min(began, until), until, clock, result)
+    if (loss := loss_of(folder, manifest, left.found, clock, alive_until)) is not None:
+        result.lost_from, result.lost_until, extra = loss
         if not usable:
             usable.append(len(manifest.segments))
             JournalWriter(folder, usable[-1]).close()
@@ -163,7 +155,7 @@ def carry_over(folder: Path, manifest: Manifest, normalizer: Normalizer, clock: 
 def _carry_over(folder: Path, manifest: Manifest, normalizer: Normalizer, clock: Clock) -> CarriedOver:
     result = Recovery(manifest)
     left = _usable_journals(folder, manifest, result)
-    last = left.last
+    last = left.found.last
     filled: list[int] = []
     sealer = Sealer(folder)
     played: Moment | None = None
@@ -175,11 +167,10 @@ def _carry_over(folder: Path, manifest: Manifest, normalizer: Normalizer, clock:
                 played = _play(normalizer, rows, played or sealer.last_moment(manifest, rows))
         if reader.frame_count:
             filled.append(number)
-    if (began := _cut_since(folder, manifest, left)) is not None:
-        until = _alive_until(manifest, left.touched_ns or began, last, clock)
+    if (loss := loss_of(folder, manifest, left.found, clock)) is not None:
         # After all others: an empty one that is there tells of the loss until this does.
         journal = JournalWriter(folder, max([*journal_segments(folder), len(manifest.segments) - 1]) + 1)
-        for frame in _statement_of_loss(manifest, last, min(began, until), until, clock, result):
+        for frame in loss.frames:
             journal.append(frame)
             _play_frame(normalizer, frame)
             last = frame
@@ -218,31 +209,21 @@ def _play_frame(normalizer: Normalizer, frame: Frame) -> None:
         normalizer.take(message)
 
 
-class _Left(NamedTuple):
-    """
-    What the journals of dead recorders come to.
-
-    Attributes:
-        usable: Numbers of those that go on from what is sealed, in order; the last of them may be empty.
-        last: The last frame then.
-        touched_ns: When the last journal was touched, ns; 0 if there is none.
-        is_last_empty: Nothing could be taken from the last journal: its session had just begun another segment.
-    """
+class _Usable(NamedTuple):
+    """The journals that go on from what is sealed, in order, of which the last may be empty; and what they come to."""
 
     usable: list[int]
-    last: Frame | None
-    touched_ns: int
-    is_last_empty: bool
+    found: Left
 
 
-def _usable_journals(folder: Path, manifest: Manifest, result: Recovery) -> _Left:
+def _usable_journals(folder: Path, manifest: Manifest, result: Recovery) -> _Usable:
     """
     Look through the journals.
 
     Empty ones are removed, but for the last: nothing is in them. What cannot be read is set aside, and so is a journal
     whose frames were sealed before; where frames are missing, sealing states it.
     """
-    last = _last_sealed_frame(folder, manifest)
+    last = last_sealed_frame(folder, manifest)
     usable: list[int] = []
     touched_ns, is_empty = 0, False
     numbers = journal_segments(folder)
@@ -268,72 +249,4 @@ def _usable_journals(folder: Path, manifest: Manifest, result: Recovery) -> _Lef
         usable.append(number)
         result.recovered_frames += reader.frame_count
         last = found or last
-    return _Left(usable, last, touched_ns, is_empty)
-
-
-def _cut_since(folder: Path, manifest: Manifest, left: _Left) -> int | None:
-    """Since when something may be missing, because nobody has said that a session ended, ns; None if all have."""
-    last = left.last
-    has_ended = last is not None and _ended_well(last)
-    if left.touched_ns:
-        # An end is the last that a session writes: an empty journal behind one is of the next session.
-        is_cut = left.is_last_empty or not has_ended
-    else:
-        # A recording that was sealed says nothing of how its session ended: an import has none, and others need none.
-        is_cut = manifest.status == "running" and last is not None and not has_ended
-    if not is_cut:
-        return None
-    return (folder / MANIFEST_NAME).stat().st_mtime_ns if last is None or has_ended else last.ts_recv
-
-
-def _alive_until(manifest: Manifest, touched_ns: int, last: Frame | None, clock: Clock) -> int:
-    """
-    The latest time at which the recorder can have been alive.
-
-    It touches its journal at every flush, so it lived no longer than until the next one, for which the loop may have
-    been late. When the machine itself went down, the file system may not have kept the last touches.
-    """
-    now = clock.time_ns()
-    booted = now - clock.monotonic_ns()
-    until = touched_ns + round(manifest.flush_interval_s * NS_PER_S) + LATE_NS
-    if last is not None and booted > last.ts_recv:
-        until = max(until, min(booted, touched_ns + POWER_CUT_NS))
-    return max(min(now, until), last.ts_recv if last is not None else 0)
-
-
-def _statement_of_loss(
-    manifest: Manifest, last: Frame | None, began: int, until: int, clock: Clock, result: Recovery
-) -> list[Frame]:
-    """Frames that end the session: per venue what may be missing, and that nothing holds any more."""
-    result.lost_from, result.lost_until = began, until
-    mono = last.ts_mono + until - last.ts_recv if last is not None else clock.monotonic_ns() - clock.time_ns() + until
-    first_seq = last.capture_seq + 1 if last is not None else 0
-    frames: list[Frame] = []
-    for source in manifest.sources:
-        for payload in (
-            control_payload("lost", cause="crash", ts_start=began, ts_end=until),
-            control_payload("session_end", cause="crash"),
-        ):
-            frames.append(Frame(first_seq + len(frames), until, mono, source.venue, -1, 0, CONTROL, payload))
-    return frames
-
-
-def _ended_well(last: Frame) -> bool:
-    return last.kind == CONTROL and msgspec.json.decode(last.payload).get("event") == "session_end"
-
-
-def _last_sealed_frame(folder: Path, manifest: Manifest) -> Frame | None:
-    """The last frame that is in Parquet already; what the manifest says of it, where the file is damaged."""
-    if not manifest.segments:
-        return None
-    segment = manifest.segments[-1]
-    last = None
-    with contextlib.suppress(RecordingError):
-        for batch in Recording(folder, manifest).raw_frames([segment], first_seq=segment.capture_seq_last):
-            last = batch[-1]
-    if last is not None and last.capture_seq == segment.capture_seq_last:
-        return last
-    # A session ends its segment, so where one holds an end it ends with it.
-    has_ended = manifest.status != "running" or segment.counts.get("event_session_end", 0) > 0
-    payload = control_payload("session_end" if has_ended else "unknown")
-    return Frame(segment.capture_seq_last, segment.ts_recv_last, segment.ts_recv_last, "", -1, 0, CONTROL, payload)
+    return _Usable(usable, Left(last, touched_ns, is_empty))

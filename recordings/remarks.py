@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from recordings.recording import Recording
-from recordings.scanning import scan_table
+from recordings.scanning import events_of
 from toolkit.clock import NS_PER_MS, NS_PER_S, format_ns
 from toolkit.messages import EventKind
 from toolkit.streams import BOOK_STREAMS
@@ -33,11 +33,9 @@ def remarks(recording: Recording) -> list[str]:
     Raises RecordingDamaged where the events cannot be read.
     """
     events = (
-        scan_table(recording, "events")
-        .filter(pl.col("kind").is_in(_KINDS))
+        events_of(recording, _KINDS)
         .select("venue", "trading_pair", "stream", "kind", "cause", "detail", "ts_recv", "ts_start", "ts_end")
         .with_columns(pl.col("ts_recv", "ts_start", "ts_end").dt.timestamp("ns"))
-        .collect()
     )
     return [*_steps(events), *_states(events), *_bookless(events)]
 

@@ -17,12 +17,12 @@ import pyarrow as pa
 from recordings.checkpoints import checkpoint_name, write_checkpoint
 from recordings.file_names import next_serial
 from recordings.files import sync_folder
-from recordings.holes import Moment, lost_frames, moment_of, unbroken
+from recordings.holes import Moment, lost_frames, moment_of, moment_of_row, unbroken
 from recordings.journal import JournalReader, journal_path
 from recordings.leftovers import set_aside_unread
 from recordings.manifest import Manifest, read_manifest, write_manifest
 from recordings.normalize import Normalizer
-from recordings.recording import Recording
+from recordings.recording import last_moment
 from recordings.resuming import resume_at_end, write_resume
 from recordings.rows import frames
 from recordings.schema import TABLES
@@ -102,18 +102,7 @@ class Sealer:
 
     def last_moment(self, manifest: Manifest, following: pa.RecordBatch) -> Moment:
         """The last moment that is sealed: the first of the recording where nothing is."""
-        if not manifest.segments:
-            ts_recv, ts_mono = (
-                int(following.column(name).cast(pa.int64())[0].as_py()) for name in ("ts_recv", "ts_mono")
-            )
-            begun = min(manifest.created_ns or ts_recv, ts_recv)
-            return Moment(-1, begun, ts_mono - (ts_recv - begun))
-        segment = manifest.segments[-1]
-        last = Moment(segment.capture_seq_last, segment.ts_recv_last, segment.ts_recv_last)
-        with contextlib.suppress(RecordingDamaged):
-            for batch in Recording(self._folder, manifest).raw_frames([segment], first_seq=segment.capture_seq_last):
-                last = moment_of(batch[-1])
-        return last
+        return last_moment(self._folder, manifest, moment_of_row(following, 0))
 
     def _write(
         self,

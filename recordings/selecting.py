@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
 
 from recordings.manifest import Manifest
 from toolkit.errors import SymbolError
 from toolkit.keys import PairKey, PairName, check_venues, named, one_or_more
 
-__all__ = ["Selection", "Wish", "keys_of", "select", "venues_of", "wanted_keys"]
+__all__ = ["Selection", "Wish", "keys_of", "select", "select_in", "venues_of", "wanted_keys"]
 
 _Pairs = dict[tuple[str, str], set[str]]  # by venue and symbol, the pairs that it is called
 
@@ -80,15 +82,34 @@ class Selection:
         venues: Venues of which anything is kept; the events about whole connections of these come along.
         symbols: Venue and symbol of each instrument.
         keys: Venue and trading pair of each.
+        wish: What was wanted, to go by where not every symbol is known yet: in what is not sealed.
     """
 
     venues: frozenset[str]
     symbols: frozenset[tuple[str, str]]
     keys: frozenset[tuple[str, str]]
+    wish: Wish | None = None
 
     def takes(self, venue: str, symbol: str) -> bool:
         """Whether what speaks of that symbol is kept; an empty one stands for a whole connection."""
         return (venue, symbol) in self.symbols or (not symbol and venue in self.venues)
+
+    def wants(self, venue: str, symbol: str, trading_pair: str) -> bool:
+        """The same of a symbol that need not be known."""
+        return self.takes(venue, symbol) or (self.wish is not None and self.wish.takes(venue, symbol, trading_pair))
+
+
+class Described(Protocol):
+    """A recording, as far as its instruments are concerned."""
+
+    path: Path
+
+    @property
+    def tail(self) -> object:
+        """What is not sealed; None if all is."""
+
+    def described(self, names: Collection[str] | None = None) -> Manifest:
+        """Its manifest, with the symbols of what is not sealed, as many as it takes to know these names; None for all."""
 
 
 def venues_of(manifests: Iterable[Manifest]) -> set[str]:
@@ -157,6 +178,25 @@ def select(
     kept = {key: pairs for key, pairs in symbols.items() if any(wish.takes(key[0], key[1], pair) for pair in pairs)}
     keys = frozenset((venue, pair) for (venue, _), pairs in kept.items() for pair in pairs)
     return Selection(frozenset(venues_of(manifests)) if wish.venues is None else wish.venues, frozenset(kept), keys)
+
+
+def select_in(
+    recordings: Collection[Described],
+    *,
+    trading_pairs: Collection[PairName] | PairName | None = None,
+    venues: Collection[str] | str | None = None,
+) -> Selection | None:
+    """Find out what is meant, as `select` does, in recordings with what is not sealed of them."""
+    wish = Wish.of(trading_pairs, venues)
+    if wish is None:
+        return None
+    # One recording is filtered message by message; between several it matters what each of them speaks of.
+    names = [*(wish.names or ()), *(name for _, name in wish.keys)] if len(recordings) == 1 else None
+    manifests = [recording.described(names) for recording in recordings]
+    where = ", ".join(str(recording.path) for recording in recordings)
+    selection = select(manifests, where, trading_pairs=trading_pairs, venues=venues)
+    is_open = any(recording.tail is not None for recording in recordings)
+    return replace(selection, wish=wish) if selection is not None and is_open else selection
 
 
 def _pairs_of(manifests: Iterable[Manifest]) -> _Pairs:

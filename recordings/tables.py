@@ -41,10 +41,12 @@ from toolkit.messages import (
 
 __all__ = [
     "BATCH_MESSAGES",
+    "COUNT_NAMES",
     "COUNT_OF_TABLE",
     "RAW_ROW_GROUP_ROWS",
     "ROW_GROUP_ROWS",
     "TableBuilders",
+    "rows_of_messages",
     "with_all_columns",
     "write_table",
 ]
@@ -60,7 +62,7 @@ _MESSAGE_BYTES: Final = 400
 _LEVEL_BYTES: Final = 72
 
 #: Names of the counts a manifest keeps, by class of message.
-_COUNT_NAMES: Final[dict[type[Message], str]] = {
+COUNT_NAMES: Final[dict[type[Message], str]] = {
     BookSnapshot: "book_snapshots",
     BookDiff: "book_diffs",
     BestQuote: "quotes",
@@ -78,7 +80,7 @@ _COUNT_NAMES: Final[dict[type[Message], str]] = {
     BookTop: "tops",
 }
 #: The same by table, but for `book`, whose rows are several to a message.
-COUNT_OF_TABLE: Final = {table: _COUNT_NAMES[kind] for kind, table in TABLE_OF.items() if table != "book"}
+COUNT_OF_TABLE: Final = {table: COUNT_NAMES[kind] for kind, table in TABLE_OF.items() if table != "book"}
 #: The same for rows that came as columns; of `book` those are diffs.
 _ROWS_COUNTED_AS: Final = {"book": "book_diffs", "bbo": "quotes", "trades": "trades", "top": "tops"}
 _BOOK_FIELDS: Final = BookSnapshot.__struct_fields__
@@ -115,6 +117,11 @@ def write_table(
         digest = file_hash(temporary)
         size = temporary.stat().st_size
     return TableFile(f"{table}/{path.name}", rows, size, digest)
+
+
+def rows_of_messages(table: str, messages: Sequence[Message]) -> pa.RecordBatch:
+    """Messages of one table as rows of it, in its schema while it is written."""
+    return _book_batch(messages) if table == "book" else _flat_batch(table, messages)
 
 
 def with_all_columns(rows: pa.Table, table: str) -> pa.Table:
@@ -234,9 +241,9 @@ class TableBuilders:
                 last = messages[-1]
                 self._name(f"{venue}/{symbol}", last.trading_pair, (last.capture_seq, last.sub_seq))
             for kind, count in Counter(map(type, messages)).items():
-                name = _COUNT_NAMES[kind]
+                name = COUNT_NAMES[kind]
                 self.counts[name] = self.counts.get(name, 0) + count
-            self._rows.add(key, _book_batch(messages) if table == "book" else _flat_batch(table, messages))
+            self._rows.add(key, rows_of_messages(table, messages))
 
 
 def _flat_batch(table: str, messages: Sequence[Message]) -> pa.RecordBatch:

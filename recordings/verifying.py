@@ -23,6 +23,7 @@ from recordings.seek_points import open_points
 from toolkit.digest import DIGEST_VERSION, EMPTY_DIGEST, DigestChain
 from toolkit.errors import RecordingDamaged
 from toolkit.garbage import rare_collections
+from toolkit.messages import Message
 from toolkit.tracker import OrderBookTracker
 
 __all__ = ["Verification", "verify"]
@@ -44,6 +45,8 @@ class Verification(msgspec.Struct):
         normalized_digest: Of a replay of the normalized rows; likewise.
         frame_count: Raw frames read.
         message_count: Messages read from the normalized rows.
+        unsealed_count: Frames that are not sealed, all of which were read.
+        unsealed_message_count: Messages that they gave.
     """
 
     manifest: Manifest
@@ -55,6 +58,8 @@ class Verification(msgspec.Struct):
     normalized_digest: str | None = None
     frame_count: int = 0
     message_count: int = 0
+    unsealed_count: int = 0
+    unsealed_message_count: int = 0
 
     @property
     def is_sound(self) -> bool:
@@ -77,8 +82,6 @@ def verify(path: Path, progress: Progress | None = None, *, is_quick: bool = Fal
     recording = Recording.open(path)
     result = Verification(recording.manifest, recorded_digest=recording.manifest.digest)
     result.live_digest = recording.manifest.live_digest
-    if recording.manifest.status == "running":
-        result.notes.append("it is being recorded, or its recorder died: only what is sealed was checked")
     if not recording.manifest.is_checked:
         result.notes.append("format version 1: its manifest has no checksum, so nothing vouches for what it says")
     if is_rewrite_pending(path):
@@ -86,6 +89,8 @@ def verify(path: Path, progress: Progress | None = None, *, is_quick: bool = Fal
     sound_files = _check_files(recording, result)
     _check_segments(recording, result)
     _check_journals(recording, result)
+    with _noting(result):
+        _check_tail(recording, result)
     if is_quick:
         result.notes.append("only files were compared with their hashes: nothing was played")
         return result
@@ -102,6 +107,9 @@ def verify(path: Path, progress: Progress | None = None, *, is_quick: bool = Fal
         if "normalized" in sound_files:
             with _noting(result):
                 _replay_normalized(recording, result, advance)
+        for messages in _messages_of_tail(recording, result):
+            result.unsealed_message_count += len(messages)
+            advance(len(messages))
     if result.live_digest is not None and result.live_digest != result.recorded_digest:
         result.problems.append(
             f"the live session computed the digest {result.live_digest}, sealing {result.recorded_digest}"
@@ -147,6 +155,22 @@ def _check_journals(recording: Recording, result: Verification) -> None:
             result.problems.append(f"{name}: {reader.problem}")
         elif reader.left_bytes:
             result.notes.append(f"{name} ends with {reader.left_bytes:,} bytes that are no whole batch")
+
+
+def _check_tail(recording: Recording, result: Verification) -> None:
+    """Say what is not sealed yet, and what is missing of it."""
+    if (tail := recording.tail) is None:
+        return
+    result.problems += tail.missing
+    result.unsealed_count = tail.unsealed.frame_count
+    held = "; their checksums were checked, and no digest holds them yet" if result.unsealed_count else ""
+    result.notes.append(f"{tail.unsealed}{held}")
+
+
+def _messages_of_tail(recording: Recording, result: Verification) -> Iterator[list[Message]]:
+    """What is not sealed yet, played from the state that recording goes on from."""
+    with _noting(result):
+        yield from recording.tail.messages() if recording.tail is not None else ()
 
 
 def _check_files(recording: Recording, result: Verification) -> set[str]:

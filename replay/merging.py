@@ -11,6 +11,9 @@ book behind the last message before the hole, and `GAP`, with both ends of the h
 after it. They belong to no frame: their `capture_seq` is -1. Behind the hole nothing holds that was said before it: book,
 funding and metadata begin anew.
 
+What a recording holds that is not sealed yet is played after what is (`recordings/tail.py`), in both fidelities by the
+protocols, from the state after the sealed part.
+
 A seek takes each recording's own state at that time. Where two say something of one pair, and no hole parts them, their
 messages have changed one book in turns, which no state of either knows: then all are played from where the second began.
 
@@ -34,10 +37,11 @@ from recordings.manifest import Segment
 from recordings.normalize import Normalizer
 from recordings.recording import BATCH_ROWS, BATCH_ROWS_MIN, BATCH_ROWS_TOTAL, RAW_BATCH, Recording
 from recordings.schema import MESSAGE_TABLES, TABLE_OF
-from recordings.selecting import Selection, keys_of, select
+from recordings.selecting import Selection, keys_of, select_in, wanted_keys
 from replay.seeking import Start, StartFinder, books_of
 from toolkit.digest import DigestChain
 from toolkit.errors import ConfigError, SymbolError
+from toolkit.frames import Frame
 from toolkit.keys import PairName
 from toolkit.messages import BETWEEN_RECORDINGS, EventKind, Message, StreamEvent
 from toolkit.orderbook import OrderBook
@@ -53,6 +57,8 @@ Fidelity = Literal["raw", "normalized"]
 CHANNELS: Final = MESSAGE_TABLES
 #: Cause of the events about holes between recordings.
 HOLE: Final = BETWEEN_RECORDINGS
+#: No frame has this number.
+NEVER_SEQ: Final = 1 << 62
 #: In place of a recording's position, for the events about holes.
 NOTICES: Final = -1
 
@@ -134,14 +140,12 @@ class Tape:
         self._fidelity = fidelity
         if trading_pairs is not None and not trading_pairs:
             raise SymbolError("no pair was named, expected at least one; leave trading_pairs out for all")
-        manifests = [recording.manifest for recording in self.recordings]
-        where = ", ".join(str(recording.path) for recording in self.recordings)
-        self._selection = selection = select(manifests, where, trading_pairs=trading_pairs, venues=venues)
-        self.keys = frozenset(keys_of(manifests)) if selection is None else selection.keys
+        self._selection = selection = select_in(self.recordings, trading_pairs=trading_pairs, venues=venues)
+        self.keys = self._keys_to_come(selection)
         self._channels = None if channels is None else {*channels, "events"}
         self._batch_rows = batch_rows
         self.is_filtered = selection is not None or channels is not None
-        spans = [span for recording in recordings if (span := _span(recording)) is not None]
+        spans = [span for recording in recordings if (span := recording.span) is not None]
         self.first_ns = min((first for first, _ in spans), default=0)
         self.last_ns = max((last for _, last in spans), default=0)
         self.holes = _holes(self.recordings, selection) if len(recordings) > 1 else []
@@ -154,7 +158,7 @@ class Tape:
     def clock_steps(self) -> Sequence[ClockStep]:
         """Steps of the recorders' clocks, each recording's in order."""
         if self._steps is None:
-            stepped = [each for each in self.recordings if each.manifest.counts.get("event_clock_step")]
+            stepped = [each for each in self.recordings if _has_stepped(each)]
             self._steps = []
             if stepped:  # few have any, and what finds them takes a while to load
                 from recordings.clock_steps import clock_steps
@@ -164,9 +168,9 @@ class Tape:
 
     def check_frames(self) -> None:
         """Raise ConfigError for a tape without a frame, which no time is on."""
-        if not any(recording.manifest.segments for recording in self.recordings):
+        if not any(recording.span for recording in self.recordings):
             where = ", ".join(str(recording.path) for recording in self.recordings)
-            raise ConfigError(f"{where} holds no sealed frame yet, so there is no time to begin or end at")
+            raise ConfigError(f"{where} holds no frame yet, so there is no time to begin or end at")
 
     def batches(self, forms_of: FormsOf) -> Iterator[Batch]:
         """
@@ -182,7 +186,7 @@ class Tape:
         rows = self._batch_rows or self._rows_each()
         reels = []
         for position, recording in enumerate(self.recordings):
-            span = _span(recording)
+            span = recording.span
             if span is not None:
                 messages_of_it = _keyed(self._messages(position, rows, Start()))
                 reels.append(_Reel(position, position, messages_of_it, span[0]))
@@ -229,7 +233,7 @@ class Tape:
         reels: list[_Reel] = []
         gone: set[_Key] = set()
         for position, recording in enumerate(self.recordings):
-            span = _span(recording)
+            span = recording.span
             if span is None:
                 continue
             if span[0] >= ns:
@@ -273,7 +277,7 @@ class Tape:
 
     def _known_until(self, ns: int) -> int:
         """The latest time, `ns` at most, before which no two recordings took turns at one book."""
-        spans = [_span(recording) for recording in self.recordings]
+        spans = [recording.span for recording in self.recordings]
         while True:
             begun: dict[_Key, list[int]] = {}
             for position, span in enumerate(spans):
@@ -295,9 +299,18 @@ class Tape:
 
     def _keys(self, position: int) -> set[_Key]:
         """Venue and pair of what a recording speaks of, and is kept."""
-        symbols = self.recordings[position].manifest.symbols
+        symbols = self.recordings[position].symbols
         keys = {(name.partition("/")[0], pair) for name, pair in symbols.items()}
         return {key for key in keys if self._kept is None or key in self._kept}
+
+    def _keys_to_come(self, selection: Selection | None) -> frozenset[_Key]:
+        """Instruments that are kept; of what is not sealed yet those that were asked for, since others are not known."""
+        keys: set[_Key] = set()
+        keys |= keys_of(each.manifest for each in self.recordings) if selection is None else selection.keys
+        for recording in self.recordings:
+            if recording.tail is not None:
+                keys |= wanted_keys(recording.manifest, None if selection is None else selection.wish)
+        return frozenset(keys)
 
     @property
     def _kept(self) -> frozenset[_Key] | None:
@@ -311,7 +324,7 @@ class Tape:
 
     def _rows_each(self) -> int | None:
         """Rows per table and symbol, so that what recordings hold at one time together is what one may hold."""
-        spans = [span for recording in self.recordings if (span := _span(recording)) is not None]
+        spans = [span for recording in self.recordings if (span := recording.span) is not None]
         most = max((sum(first <= start <= last for first, last in spans) for start, _ in spans), default=1)
         symbols = max((len(recording.manifest.symbols) for recording in self.recordings), default=1) or 1
         if self._fidelity == "raw":
@@ -333,16 +346,20 @@ class Tape:
                 first_seq=seq,
                 reader=self._reader,
             )
+            if recording.tail is not None:
+                yield from recording.tail.messages(tables=tables, selection=self._selection)
             return
         normalizer = start.normalizer or Normalizer.for_sources(recording.manifest.sources)
-        takes = None if self._selection is None else self._selection.takes
-        channels = self._channels
-        for frames in recording.raw_frames(segments, batch_rows or RAW_BATCH, first_seq=seq):
+        selection, channels = self._selection, self._channels
+        tail_seq = NEVER_SEQ if recording.tail is None else recording.tail.begin_seq
+        for frames in _frames(recording, segments, batch_rows or RAW_BATCH, seq):
             messages: list[Message] = []
             for frame in frames:
                 messages += normalizer.messages(frame)
-            if takes is not None:
-                messages = [message for message in messages if takes(message.venue, message.symbol)]
+            if selection is not None and frames[0].capture_seq >= tail_seq:
+                messages = [each for each in messages if selection.wants(each.venue, each.symbol, each.trading_pair)]
+            elif selection is not None:
+                messages = [each for each in messages if selection.takes(each.venue, each.symbol)]
             if channels is not None:
                 messages = [message for message in messages if TABLE_OF[type(message)] in channels]
             yield messages
@@ -361,6 +378,22 @@ class Tape:
             events = _stale_events(hole, forms_of)
             if events:
                 yield [hole.start_ns] * len(events), events
+
+
+def _frames(
+    recording: Recording, segments: Sequence[Segment], batch_rows: int, first_seq: int
+) -> Iterator[list[Frame]]:
+    """The frames of these last segments, and what is not sealed yet."""
+    yield from recording.raw_frames(segments, batch_rows, first_seq=first_seq)
+    if recording.tail is not None:
+        yield from recording.tail.frames()
+
+
+def _has_stepped(recording: Recording) -> bool:
+    """Whether the clock of its recorder stepped."""
+    if recording.manifest.counts.get("event_clock_step"):
+        return True
+    return recording.tail is not None and "clock_step" in recording.tail.controls
 
 
 _Keyed = tuple[list[int], list[Message]]
@@ -395,21 +428,13 @@ def _event(hole: Hole, kind: EventKind, ns: int, *, stream: str = "", ts_end: in
     )
 
 
-def _span(recording: Recording) -> tuple[int, int] | None:
-    """Earliest and latest receive time of its frames; None if it holds none."""
-    segments = recording.manifest.segments
-    if not segments:
-        return None
-    return min(segment.ts_recv_first for segment in segments), max(segment.ts_recv_last for segment in segments)
-
-
 def _holes(recordings: Sequence[Recording], selection: Selection | None) -> list[Hole]:
     spans: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
     for recording in recordings:
-        span = _span(recording)
+        span = recording.span
         if span is None:
             continue
-        for name, pair in recording.manifest.symbols.items():
+        for name, pair in recording.symbols.items():
             venue, _, symbol = name.partition("/")
             if selection is None or selection.takes(venue, symbol):
                 spans.setdefault((venue, symbol, pair), []).append(span)

@@ -48,6 +48,8 @@ class ReplayDataSource(RecordedDataSource):
             (without a zone: UTC), or text.
         end_ns: End before the first frame of that time or later.
         loop: Begin again at the end, until stopped.
+        sealed: Leave out what is not sealed yet. Else a recording that is being recorded is played to where it had come
+            when this source was first used, and one whose recorder died as `recover` would seal it.
         pacer: The clock that speeds are kept by; None for the machine's.
 
     Raises:
@@ -75,6 +77,7 @@ class ReplayDataSource(RecordedDataSource):
         start_ns: Instant | None = None,
         end_ns: Instant | None = None,
         loop: bool = False,
+        sealed: bool = False,
         pacer: Clock | None = None,
     ) -> None:
         super().__init__(with_digest=with_digest)
@@ -93,6 +96,7 @@ class ReplayDataSource(RecordedDataSource):
         self._start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
         self._end_ns = None if end_ns is None else instant_ns(end_ns, "end_ns")
         self._loop = loop
+        self._is_sealed_only = sealed
         self._pacer = pacer if pacer is not None else SystemClock()
         self._task: asyncio.Task[None] | None = None
 
@@ -118,6 +122,8 @@ class ReplayDataSource(RecordedDataSource):
         """The controls: pause, step, seek, speed. Raises what the class says when first asked for."""
         if self._player is None:
             recordings = [given if isinstance(given, Recording) else Recording.open(given) for given in self._given]
+            if self._is_sealed_only:
+                recordings = [recording.sealed_part() for recording in recordings]
             tape = Tape(
                 recordings,
                 fidelity=self._fidelity,

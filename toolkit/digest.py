@@ -96,6 +96,10 @@ class DigestChain:
         """The same, as 32 hexadecimal digits."""
         return self.digest().hex()
 
+    def before_frame(self) -> str:
+        """The state before the frame of the last message, in the same form; call it before the frame ends."""
+        return self._state.hex()
+
     def restart(self, state: bytes) -> None:
         """Go on from that state, forgetting the present one."""
         self._pending.clear()

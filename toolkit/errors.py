@@ -21,6 +21,8 @@ TickdeckError
  └── ConfigError              options that contradict each other or make no sense
 
 Messages say what was found, what was expected and what to do, in one line.
+
+`UnsealedWarning` is no error: what was computed is right, of the sealed part of a recording.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ __all__ = [
     "SymbolError",
     "TickdeckError",
     "TransportError",
+    "UnsealedWarning",
     "VenueRefused",
 ]
 
@@ -131,3 +134,7 @@ class BackpressureError(TickdeckError):
 
 class ConfigError(TickdeckError):
     """Options that contradict each other or make no sense."""
+
+
+class UnsealedWarning(UserWarning):
+    """An answer is of the sealed part of a recording, and frames of it are not sealed yet."""

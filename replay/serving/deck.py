@@ -325,7 +325,7 @@ def _facts(
         symbols = {
             full.partition("/")[2]: pair
             for each in recordings
-            for full, pair in each.manifest.symbols.items()
+            for full, pair in each.symbols.items()
             if full.partition("/")[0] == name
         }
         facts = TapeFacts(

@@ -133,7 +133,7 @@ def _spreads(folder: Path) -> object:
 def _info(folder: Path) -> object:
     from toolkit.cli.info import summary
 
-    found = summary(folder, Recording.open(folder).manifest)
+    found = summary(Recording.open(folder))
     if "problem" in found:  # the command ends with it
         return REFUSED
     return {name: value for name, value in found.items() if name != "recording"}

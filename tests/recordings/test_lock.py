@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from recordings.lock import LOCK_NAME, FolderLock, owner_is_alive
+from recordings.lock import LOCK_NAME, FolderLock, named_writer
 from toolkit.errors import RecordingError, RecordingLocked
 
 PROGRAM = """
@@ -59,6 +59,12 @@ class Recorder:
         for stream in (self.process.stdin, self.process.stdout):
             assert stream is not None
             stream.close()
+
+
+def owner_is_alive(folder: Path) -> bool:
+    """Whether the process that the lock file names runs."""
+    writer = named_writer(folder)
+    return writer is not None and writer.is_alive
 
 
 @pytest.fixture

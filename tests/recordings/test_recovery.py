@@ -20,11 +20,12 @@ from recordings.compacting import compact
 from recordings.gaps import find_gaps
 from recordings.journal import JournalWriter, journal_path
 from recordings.lock import LOCK_NAME, FolderLock
+from recordings.loss import LATE_NS
 from recordings.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
 from recordings.normalize import Normalizer
 from recordings.recorder import _remove_empty
 from recordings.recording import Recording
-from recordings.recovery import LATE_NS, CarriedOver, Recovery, carry_over, finish_leftovers, needs_recovery, recover
+from recordings.recovery import CarriedOver, Recovery, carry_over, finish_leftovers, needs_recovery, recover
 from recordings.resuming import resume_at_end
 from recordings.sealing import Sealer
 from recordings.verifying import verify

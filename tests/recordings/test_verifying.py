@@ -130,7 +130,7 @@ def test_what_cannot_be_compared_is_noted_and_no_fault(tape: Path) -> None:
     result = verify(tape)
     assert result.is_sound
     assert [note.partition(":")[0] for note in result.notes] == [
-        "it is being recorded, or its recorder died",
+        "no frame is waiting to be sealed; its recorder has died",
         f"recorded with protocol hyperliquid 999 (now {_now(tape)})",
     ]
 

@@ -17,12 +17,14 @@ from toolkit.cli.options import (
     pair_option,
     plot_option,
     recording_argument,
+    sealed_option,
     to_option,
     venue_option,
 )
 from toolkit.cli.output import CONTEXT_SETTINGS, Output, examples, output_options, progress_bar, say
 from toolkit.cli.params import Duration
 from toolkit.cli.tables import Table
+from toolkit.cli.unsealed import open_sealed
 from toolkit.errors import RecordingDamaged
 from toolkit.keys import PairKey
 
@@ -67,6 +69,7 @@ def analyze() -> None:
     help="Whose time counts: recv is ours, at receipt; event is the venue's own.",
 )
 @plot_option
+@sealed_option
 @check_option
 @output_options
 def spreads(
@@ -78,20 +81,22 @@ def spreads(
     every_ns: int | None,
     clock: str,
     plot: Path | None,
+    sealed: bool,
     output: Output,
 ) -> None:
     """
     Measure the quoted spread of each pair, weighted by time.
 
     A quote counts for as long as it stood. Time in which the book was stale, one-sided or crossed is part of no spread;
-    its share is reported. The table shows the most important columns, the other formats have all of them.
+    its share is reported. The table shows the most important columns, the other formats have all of them. What is not
+    sealed yet is left out, and a line on stderr says how much.
     """
     import polars as pl
 
     import analysis
 
     try:
-        opened = analysis.open_recording(recording)
+        opened = open_sealed(recording, sealed)
         window = analysis.spread_window(
             opened,
             pairs=named_pairs(opened, pairs, venues),

@@ -11,9 +11,17 @@ import click
 
 from toolkit.cli.checks import check_option
 from toolkit.cli.instruments import account_columns, venue_columns
-from toolkit.cli.options import named_pairs, pair_option, plot_option, recording_argument, venue_option
+from toolkit.cli.options import (
+    named_pairs,
+    pair_option,
+    plot_option,
+    recording_argument,
+    sealed_option,
+    venue_option,
+)
 from toolkit.cli.output import Output, examples, output_options, say
 from toolkit.cli.tables import Table
+from toolkit.cli.unsealed import open_sealed
 from toolkit.errors import RecordingDamaged
 
 if TYPE_CHECKING:
@@ -32,9 +40,12 @@ __all__ = ["orders", "pnl"]
 @pair_option
 @venue_option
 @click.option("--history", is_flag=True, help="Also orders that had ended before the account was watched.")
+@sealed_option
 @check_option
 @output_options
-def orders(recording: Path, pairs: tuple[str, ...], venues: tuple[str, ...], history: bool, output: Output) -> None:
+def orders(
+    recording: Path, pairs: tuple[str, ...], venues: tuple[str, ...], history: bool, sealed: bool, output: Output
+) -> None:
     """
     List the orders of the recorded accounts: state, fills, fees, and what they cost against the mid price.
 
@@ -44,9 +55,9 @@ def orders(recording: Path, pairs: tuple[str, ...], venues: tuple[str, ...], his
     import analysis
 
     with _reading(recording):
-        report = analysis.order_report(
-            recording, pairs=named_pairs(recording, pairs, venues), venues=venues, with_history=history
-        )
+        opened = open_sealed(recording, sealed)
+        names = named_pairs(opened, pairs, venues)
+        report = analysis.order_report(opened, pairs=names, venues=venues, with_history=history)
     if output.is_table:
         output.write_tables(_order_table(report))
     else:
@@ -63,10 +74,17 @@ def orders(recording: Path, pairs: tuple[str, ...], venues: tuple[str, ...], his
 @venue_option
 @click.option("--series", is_flag=True, help="The course over time instead of the sum.")
 @plot_option
+@sealed_option
 @check_option
 @output_options
 def pnl(
-    recording: Path, pairs: tuple[str, ...], venues: tuple[str, ...], series: bool, plot: Path | None, output: Output
+    recording: Path,
+    pairs: tuple[str, ...],
+    venues: tuple[str, ...],
+    series: bool,
+    plot: Path | None,
+    sealed: bool,
+    output: Output,
 ) -> None:
     """
     Sum up profit and loss of the recorded accounts per pair: realised, unrealised, fees and funding.
@@ -76,9 +94,10 @@ def pnl(
     import analysis
 
     with _reading(recording):
-        names = named_pairs(recording, pairs, venues)
-        course = analysis.pnl_series(recording, pairs=names, venues=venues)
-        report = course if series else analysis.pnl_report(recording, pairs=names, venues=venues)
+        opened = open_sealed(recording, sealed)
+        names = named_pairs(opened, pairs, venues)
+        course = analysis.pnl_series(opened, pairs=names, venues=venues)
+        report = course if series else analysis.pnl_report(opened, pairs=names, venues=venues)
     if output.is_table and not series:
         output.write_tables(_pnl_table(report))
     else:

@@ -53,6 +53,7 @@ def demo(venue: str, duration: float, seed: str, out: Path | None) -> None:
 
 async def _record(venue_name: str, folder: Path, duration: float, seed: str, clock: SystemClock) -> None:
     from recordings.recorder import Recorder, RecorderOptions, VenueRequest
+    from recordings.recording import Recording
     from replay.embedded import EmbeddedVenue
     from toolkit.cli.info import summary, write_summary
     from toolkit.cli.record import run_recorder
@@ -74,7 +75,7 @@ async def _record(venue_name: str, folder: Path, duration: float, seed: str, clo
         line.log(f"recording {' '.join(pairs)} into {folder} for {duration:g} s with the live code")
         manifest = await run_recorder(recorder, line, duration)
     _heading("1. The recording, made by the live code")
-    write_summary(summary(folder, manifest), as_json=False)
+    write_summary(summary(Recording(folder, manifest)), as_json=False)
 
 
 def _prove(folder: Path) -> None:

@@ -8,8 +8,9 @@ import click
 
 from toolkit.cli.checks import check_option
 from toolkit.cli.instruments import venue_columns
-from toolkit.cli.options import named_pairs, pair_option, recording_argument, venue_option
+from toolkit.cli.options import named_pairs, pair_option, recording_argument, sealed_option, venue_option
 from toolkit.cli.output import Output, examples, output_options
+from toolkit.cli.unsealed import say_unsealed
 
 __all__ = ["gaps"]
 
@@ -18,18 +19,23 @@ __all__ = ["gaps"]
 @recording_argument
 @pair_option
 @venue_option
+@sealed_option
 @check_option
 @output_options
-def gaps(recording: Path, pairs: tuple[str, ...], venues: tuple[str, ...], output: Output) -> None:
+def gaps(recording: Path, pairs: tuple[str, ...], venues: tuple[str, ...], sealed: bool, output: Output) -> None:
     """
     List the stretches that a recording is missing. Exits with 3 if there is at least one.
 
     A row per stream and stretch: from the last frame before to the first after it, and why. A stretch that was still
-    open when the recording ended has no end.
+    open when the recording ended has no end. What is not sealed yet is looked through too; of a recorder that died,
+    what it may have lost is a gap.
     """
     from recordings.gaps import find_gaps
+    from recordings.recording import Recording
 
-    frame = find_gaps(recording, named_pairs(recording, pairs, venues), venues=venues)
+    opened = Recording.open(recording, sealed=sealed)
+    say_unsealed([opened])
+    frame = find_gaps(opened, named_pairs(opened, pairs, venues), venues=venues)
     several = [column.meta.output_name() for column in venue_columns(frame)]
     output.write(
         frame,

@@ -107,6 +107,7 @@ def _import(
 ) -> None:
     from recordings.importing import ImportOptions, import_capture, is_worth_compiling
     from recordings.parquet_options import FAST, SMALL
+    from recordings.recording import Recording
     from toolkit.cli.info import summary, write_summary
     from toolkit.kernels.shelf import are_compiled, shelf_problem
 
@@ -143,4 +144,4 @@ def _import(
             "\"SELECT capture_seq, detail FROM events WHERE kind = 'parse_error'\"",
             err=True,
         )
-    write_summary(summary(out, manifest), as_json)
+    write_summary(summary(Recording(out, manifest)), as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from toolkit.clock import NS_PER_S, format_ns
 from toolkit.errors import RecordingError
 
 if TYPE_CHECKING:
-    from recordings.manifest import Manifest
+    from recordings.recording import Recording
+    from recordings.unsealed import Unsealed
 
 __all__ = ["info", "summary", "write_summary"]
 
@@ -23,14 +25,20 @@ __all__ = ["info", "summary", "write_summary"]
 @recording_argument
 @json_option
 def info(recording: Path, as_json: bool) -> None:
-    """Say what a recording holds: venues, pairs, time span, tables, gaps, digest."""
+    """
+    Say what a recording holds: venues, pairs, time span, tables, gaps, digest.
+
+    What is not sealed yet is among it, and a line says how much that is, and whether somebody is recording it.
+    """
     from recordings.recording import Recording
     from recordings.remarks import remarks
 
     opened = Recording.open(recording)
-    values = summary(recording, opened.manifest)
+    values = summary(opened)
     try:
-        values["remarks"] = remarks(opened)
+        played = opened.for_summary()
+        unread = [] if played.tail is None else [*played.tail.missing, *played.tail.unreadable]
+        values["remarks"] = [*unread, *remarks(played)]
     except RecordingError as exc:
         values["problem"] = str(exc)
     write_summary(values, as_json)
@@ -38,29 +46,48 @@ def info(recording: Path, as_json: bool) -> None:
         raise RecordingError(values["problem"])
 
 
-def summary(folder: Path, manifest: Manifest) -> dict[str, Any]:
+def summary(opened: Recording) -> dict[str, Any]:
     """
-    What a manifest says, and how many gaps there are, in the order people ask for it.
+    What a recording holds, in the order people ask for it.
 
     Returns:
         What `tickdeck info --json` prints: `gaps` is null, and `problem` says why, where the events cannot be trusted.
+        `unsealed` is null where all is sealed. Of journals above `recordings.recording.SUMMARY_BYTES` only the frames are counted:
+        `is_played` is false then, and pairs, messages, gaps and counts are those of what is sealed.
     """
-    from recordings.gaps import find_gaps
-    from recordings.journal import journal_segments
+    from recordings.gaps import find_gaps, lost_connections
 
-    gaps, problem = None, None
+    folder, manifest, unsealed = opened.path, opened.manifest, opened.unsealed()
+    played = opened.for_summary()
+    gaps, lost, problem = None, None, None
     try:
-        gaps = find_gaps(folder).height
+        gaps, lost = find_gaps(played).height, lost_connections(played)
     except RecordingError as exc:
         problem = str(exc)
+    heard = None
+    try:
+        heard = played.tail.heard if played.tail is not None else None
+    except RecordingError as exc:
+        problem = problem or str(exc)
     tables: dict[str, dict[str, int]] = {}
     for segment in manifest.segments:
         for name, file in segment.tables.items():
             entry = tables.setdefault(name, {"rows": 0, "bytes": 0})
             entry["rows"] += file.rows
             entry["bytes"] += file.bytes
-    first = min((segment.ts_recv_first for segment in manifest.segments), default=None)
-    last = max((segment.ts_recv_last for segment in manifest.segments), default=None)
+    firsts = [segment.ts_recv_first for segment in manifest.segments]
+    lasts = [segment.ts_recv_last for segment in manifest.segments]
+    symbols, counts = manifest.symbols, Counter(manifest.counts)
+    if unsealed is not None and unsealed.since_ns is not None and unsealed.until_ns is not None:
+        firsts.append(unsealed.since_ns)
+        lasts.append(unsealed.until_ns)
+    if heard is not None:
+        symbols = {**symbols, **heard.symbols}
+        counts.update(heard.counts)
+    pairs = set(symbols.values())
+    if unsealed is not None and heard is None:  # what was asked for is all that is known of them
+        pairs |= {pair for source in manifest.sources for pair in source.pairs}
+    first, last = min(firsts, default=None), max(lasts, default=None)
     result: dict[str, Any] = {
         "recording": str(folder),
         "status": manifest.status,
@@ -68,15 +95,17 @@ def summary(folder: Path, manifest: Manifest) -> dict[str, Any]:
         "format_version": manifest.version_read,
         "software": manifest.software,
         "venues": [source.venue for source in manifest.sources],
-        "pairs": sorted(set(manifest.symbols.values())),
+        "pairs": sorted(pairs),
         "first": format_ns(first) if first is not None else None,
         "last": format_ns(last) if last is not None else None,
         "seconds": (last - first) / NS_PER_S if first is not None and last is not None else 0.0,
-        "frames": sum(segment.frame_count for segment in manifest.segments),
-        "messages": sum(segment.message_count for segment in manifest.segments),
+        "frames": sum(segment.frame_count for segment in manifest.segments) + (unsealed.frame_count if unsealed else 0),
+        "messages": sum(segment.message_count for segment in manifest.segments) + (heard.message_count if heard else 0),
         "segments": len(manifest.segments),
+        "unsealed": None if unsealed is None else _unsealed(unsealed, is_played=played is opened),
         "gaps": gaps,
-        "counts": manifest.counts,
+        "connections_lost": lost,
+        "counts": dict(sorted(counts.items())),
         "imprecise_values": sum(segment.imprecise_values for segment in manifest.segments),
         "tables": tables,
         "digest": manifest.digest,
@@ -92,12 +121,23 @@ def summary(folder: Path, manifest: Manifest) -> dict[str, Any]:
             for file in manifest.inputs
         ],
     }
-    journals = journal_segments(folder)
-    if journals:
-        result["unsealed_journals"] = len(journals)
     if problem is not None:
         result["problem"] = problem
     return result
+
+
+def _unsealed(unsealed: Unsealed, *, is_played: bool) -> dict[str, Any]:
+    holder = unsealed.work.holder
+    return {
+        "frames": unsealed.frame_count,
+        "since": format_ns(unsealed.since_ns) if unsealed.since_ns is not None else None,
+        "journals": unsealed.journals,
+        "bytes": unsealed.journal_bytes,
+        "is_recorded": not unsealed.work.is_left and not unsealed.work.is_over,
+        "process": holder.pid if holder is not None else None,
+        "is_played": is_played,
+        "text": str(unsealed),
+    }
 
 
 def write_summary(values: dict[str, Any], as_json: bool) -> None:
@@ -108,10 +148,11 @@ def write_summary(values: dict[str, Any], as_json: bool) -> None:
         say_json(values)
         return
     unchecked = "" if values["format_version"] >= CHECKSUM_VERSION else ", unchecked: format version 1 has no checksums"
+    segments = counted(values["segments"], "segment")
     lines = [
         (
             "recording",
-            f"{values['recording']} ({values['status']}, {values['origin']}, {values['segments']} segments{unchecked})",
+            f"{values['recording']} ({_status(values)}, {values['origin']}, {segments}{unchecked})",
         ),
         ("venues", ", ".join(values["venues"])),
         ("pairs", _shortened(values["pairs"])),
@@ -119,17 +160,25 @@ def write_summary(values: dict[str, Any], as_json: bool) -> None:
         ("to", f"{values['last'] or '-'} ({values['seconds']:,.3f} s)"),
         ("frames", f"{values['frames']:,}, messages {values['messages']:,}"),
     ]
+    unsealed = values["unsealed"]
+    if unsealed is not None:
+        where = (
+            f" ({counted(unsealed['journals'], 'journal')}, {unsealed['bytes']:,} bytes)"
+            if unsealed["journals"]
+            else ""
+        )
+        lines.append(("  unsealed", f"{unsealed['text']}{where}"))
     for name, table in values["tables"].items():
-        lines.append((f"  {name}", f"{table['rows']:,} rows, {table['bytes']:,} bytes"))
+        lines.append((f"  {name}", f"{counted(table['rows'], 'row')}, {table['bytes']:,} bytes"))
     if values["gaps"] is None:
         lines.append(("gaps", "not known"))
     elif values["gaps"]:
         lines.append(("gaps", f"{values['gaps']:,}"))
-    counts = values["counts"]
+    counts = {**values["counts"], "connections_lost": values["connections_lost"]}
     for name, text in (
         ("trades_history", "trades that are history"),
         ("trades_duplicate", "trades seen before"),
-        ("event_disconnected", "connections lost or closed"),
+        ("connections_lost", "connections lost"),
         ("event_parse_error", "frames that could not be parsed"),
         ("event_quarantined", "coins left out"),
         ("event_clock_step", "steps of the wall clock"),
@@ -141,12 +190,33 @@ def write_summary(values: dict[str, Any], as_json: bool) -> None:
     for file in values["inputs"]:
         damaged = f", {file['damaged_lines']:,} damaged" if file["damaged_lines"] else ""
         note = f", {file['note']}" if file["note"] else ""
-        lines.append((f"  {file['name']}", f"{file['lines']:,} lines{damaged}{note}"))
-    if "unsealed_journals" in values:
-        lines.append(("unsealed", f"{values['unsealed_journals']} journals: run `tickdeck recover`"))
+        lines.append((f"  {file['name']}", f"{counted(file['lines'], 'line')}{damaged}{note}"))
+    if unsealed is not None and not unsealed["is_played"]:
+        lines.append(
+            (
+                "note",
+                "messages, gaps and notes are of what is sealed; `tickdeck gaps` plays the rest, which takes longer",
+            )
+        )
     lines += [("note", text) for text in values.get("remarks", ())]
-    lines.append(("digest", values["digest"] or "-"))
+    if unsealed is not None:
+        lines.append(
+            ("digest", f"{values['digest']} of what is sealed" if values["digest"] else "- (nothing is sealed)")
+        )
+    else:
+        lines.append(("digest", values["digest"] or "-"))
     say_facts(lines)
+
+
+def counted(count: int, name: str) -> str:
+    """Such as `1 segment` or `2,000 segments`."""
+    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"
+
+
+def _status(values: dict[str, Any]) -> str:
+    """The manifest's word, unless that is what a recorder wrote who has died since."""
+    unsealed = values["unsealed"]
+    return "not recovered" if unsealed is not None and not unsealed["is_recorded"] else str(values["status"])
 
 
 def _shortened(names: list[str], limit: int = 12) -> str:

@@ -31,6 +31,7 @@ __all__ = [
     "print_option",
     "recording_argument",
     "recordings_argument",
+    "sealed_option",
     "seed_option",
     "speed_option",
     "to_option",
@@ -87,6 +88,10 @@ plot_option: Final = click.option(
     type=OutputFile(".png", ".html"),
     metavar="FILE",
     help="Also draw it: FILE.png, or FILE.html that needs no network.",
+)
+#: `--sealed` of what reads a recording that may still be written; the command gets `sealed`. See `toolkit/cli/unsealed.py`.
+sealed_option: Final = click.option(
+    "--sealed", is_flag=True, help="Only what is sealed, and no line on stderr about what is not."
 )
 loop_option: Final = click.option("--loop", is_flag=True, help="Begin again at the end, until interrupted.")
 

@@ -286,10 +286,11 @@ async def run_recorder(recorder: Recorder, line: StatusLine, seconds: float | No
 
 
 def _report(folder: Path, manifest: Manifest, as_json: bool) -> None:
+    from recordings.recording import Recording
     from toolkit.cli.info import summary, write_summary
 
     try:
-        write_summary(summary(folder, manifest), as_json)
+        write_summary(summary(Recording(folder, manifest)), as_json)
         sys.stdout.flush()
     except OutputFailed as exc:
         # The terminal was closed, say: what was to be done is done.

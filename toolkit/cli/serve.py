@@ -15,6 +15,7 @@ from toolkit.cli.options import (
     from_option,
     json_option,
     loop_option,
+    sealed_option,
     seed_option,
     speed_option,
     to_option,
@@ -24,6 +25,7 @@ from toolkit.cli.output import examples, say
 from toolkit.cli.params import DurationSeconds
 from toolkit.cli.printable import say_json_line
 from toolkit.cli.process import stopped_by_signals
+from toolkit.cli.unsealed import say_unsealed
 from toolkit.clock import SystemClock, format_ns
 from toolkit.errors import ConfigError
 
@@ -72,6 +74,7 @@ DEFAULT_PORT = 8710
 @venue_name_option("hyperliquid")
 @seed_option("0")
 @json_option
+@sealed_option
 @check_option
 @click.pass_context
 def serve(
@@ -89,7 +92,7 @@ def serve(
 
     Clients that were written for the venue connect when they are given the printed URLs. The tape begins when the first
     one has subscribed, and is controlled with `tickdeck ctl`. With --json, where clients find it is one line of JSON.
-    Ends with Ctrl-C or SIGTERM.
+    Ends with Ctrl-C or SIGTERM. Of a recording that is being recorded, what was written when this began is served.
     """
     if synthetic:
         if recordings:
@@ -127,7 +130,8 @@ def _server(recordings: tuple[Path, ...], given: dict[str, Any]) -> TapeServer:
         ends=given["ends"],
         allowed_origins=given["origins"],
     )
-    opened = [Recording.open(path) for path in recordings]
+    opened = [Recording.open(path, sealed=given["sealed"]) for path in recordings]
+    say_unsealed(opened)
     return TapeServer(opened, clock=SystemClock(), deck=deck, options=options)
 
 

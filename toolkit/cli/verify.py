@@ -43,6 +43,8 @@ def verify(recording: Path, quick: bool, as_json: bool) -> None:
         "notes": result.notes,
         "frames": result.frame_count,
         "messages": result.message_count,
+        "unsealed_frames": result.unsealed_count,
+        "unsealed_messages": result.unsealed_message_count,
         "recorded_digest": result.recorded_digest,
         "live_digest": result.live_digest,
         "raw_digest": result.raw_digest,
@@ -61,6 +63,8 @@ def verify(recording: Path, quick: bool, as_json: bool) -> None:
         for problem in result.problems:
             say(f"damaged: {problem}")
         counted = f"{result.frame_count:,} frames, {result.message_count:,} messages"
+        if result.unsealed_count:
+            counted += f"; not sealed: {result.unsealed_count:,} frames, {result.unsealed_message_count:,} messages"
         say(f"{recording}: {'sound' if result.is_sound else 'DAMAGED'} ({counted})")
     if not result.is_sound:
         raise click.exceptions.Exit(1)
