@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
 
-from toolkit.cli.options import duration_option, json_option, out_folder_option
 from toolkit.cli.output import examples, say
-from toolkit.cli.params import DurationSeconds, Instant
 from toolkit.cli.process import OutputFailed, silence_output, stopped_by_signals
-from toolkit.cli.record_config import RecordConfig, VenueConfig, read_config
+from toolkit.cli.record_config import RecordConfig, VenueConfig, check_venues, config_text, read_config
+from toolkit.cli.settings import OF_VENUE, setting_options
 from toolkit.cli.status_line import StatusLine
 from toolkit.clock import NS_PER_S, Clock, SystemClock, utc_stamp
 from toolkit.errors import ConfigError
@@ -37,82 +37,22 @@ TAPES: Final = Path("tapes")
         "tickdeck record hyperliquid BTC-USD --channel full --channel trades --status-port 9100",
         "tickdeck record hyperliquid BTC-USD --tee-port 0 --out tapes/now",
         "tickdeck record --config record.toml",
+        "tickdeck record hyperliquid BTC-USD --print-config > record.toml",
     )
 )
 @click.argument("what", nargs=-1, metavar="VENUE PAIR... [VENUE PAIR...]...")
 @click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
     help="Read venues and options from a TOML file; options given here win.",
 )
-@out_folder_option()
-@duration_option()
-@click.option("--until", type=Instant(), metavar="TIME", help="Stop at this time, such as 2026-11-22T16:00 (UTC).")
-@click.option(
-    "-c",
-    "--channel",
-    "channels",
-    multiple=True,
-    metavar="CHANNEL",
-    help="Record this channel instead of the venue's default.",
-)
-@click.option(
-    "-u",
-    "--user",
-    "users",
-    multiple=True,
-    help="Record this account's orders, fills, balances, positions too (its address).",
-)
-@click.option(
-    "--pseudonyms",
-    "key_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Replace addresses while recording, by a hash under the key in this file (docs/privacy.md).",
-)
-@click.option("--ws-url", help="WebSocket of the venue, in place of its own.")
-@click.option("--rest-url", help="REST interface of the venue, in place of its own.")
-@click.option(
-    "--ca-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Certificate authorities to trust besides the system's (PEM).",
-)
-@click.option("--flush", type=DurationSeconds(), default="250ms", show_default=True, help="How much a crash may lose.")
-@click.option(
-    "--fsync",
-    type=click.Choice(["always", "interval", "off"]),
-    default="interval",
-    show_default=True,
-    help="When the journal is forced to the disk: every flush, every second, or never.",
-)
-@click.option("--rotate", type=DurationSeconds(), default="1h", show_default=True, help="Length of a segment.")
-@click.option("--rotate-mib", type=click.IntRange(min=1), default=256, show_default=True, help="Size of a segment.")
-@click.option(
-    "--keep-free-mib",
-    type=click.IntRange(min=0),
-    default=512,
-    show_default=True,
-    help="Disk to leave free; recording stops there.",
-)
-@click.option(
-    "--status-port",
-    type=click.IntRange(0, 65535),
-    help="Serve /status.json and /metrics (Prometheus) on this loopback port; 0 takes any.",
-)
-@click.option(
-    "--tee-port",
-    type=click.IntRange(0, 65535),
-    help="Let `tickdeck follow` and other clients receive the frames as they are written, on this port; 0 takes any.",
-)
-@click.option(
-    "--tee-host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address of that port; anything but loopback gives the recording to whoever reaches it.",
-)
-@click.option("--wait", is_flag=True, help="Keep trying if a venue cannot be reached at first.")
-@json_option
+@click.option("--print-config", is_flag=True, help="Print what is in force as such a file, and record nothing.")
+@setting_options
 @click.pass_context
-def record(ctx: click.Context, /, what: tuple[str, ...], config: Path | None, as_json: bool, **given: Any) -> None:
+def record(
+    ctx: click.Context, /, what: tuple[str, ...], config: Path | None, print_config: bool, as_json: bool, **given: Any
+) -> None:
     """
     Record pairs of one or several venues until Ctrl-C, or for as long as told.
 
@@ -124,11 +64,11 @@ def record(ctx: click.Context, /, what: tuple[str, ...], config: Path | None, as
     """
     from recordings.recorder import Recorder
 
-    if config is not None:
-        _fill_in(ctx, given, read_config(config))
-    venues = _venues(what, given) or given.get("config_venues", ())
-    if not venues:
-        raise click.UsageError("Missing argument 'VENUE PAIR...' (or --config).")
+    given["json"] = as_json
+    venues = _in_force(ctx, what, given, None if config is None else read_config(config))
+    if print_config:
+        click.echo(config_text(given, venues), nl=False)
+        return
     clock = SystemClock()
     options = _options(clock, venues, given)
     line = StatusLine(sys.stderr)
@@ -140,37 +80,33 @@ def record(ctx: click.Context, /, what: tuple[str, ...], config: Path | None, as
     line.log(f"recording {named} into {options.folder}")
     seconds = _seconds(clock, given["duration"], given["until"])
     manifest = asyncio.run(_run(recorder, line, seconds, given["status_port"]))
-    _report(options.folder, manifest, as_json)
+    _report(options.folder, manifest, given["json"])
 
 
-def _fill_in(ctx: click.Context, given: dict[str, Any], config: RecordConfig) -> None:
-    """Take from the file what the command line does not say."""
-    given["config_venues"] = config.venue
-    duration, keys = (
-        DurationSeconds(),
-        (
-            "out",
-            "fsync",
-            "rotate_mib",
-            "keep_free_mib",
-            "status_port",
-            "tee_port",
-            "tee_host",
-            "wait",
-            "key_file",
-        ),
-    )
-    values: dict[str, Any] = {name: getattr(config, name) for name in keys}
-    values |= {
-        name: duration.convert(text, None, ctx)
-        for name in ("flush", "rotate")
-        if (text := getattr(config, name)) is not None
-    }
-    for name in ("out", "key_file"):
-        if values[name] is not None:
-            values[name] = Path(values[name])
-    unsaid = {name for name in values if ctx.get_parameter_source(name) is ParameterSource.DEFAULT}
-    given.update({name: value for name, value in values.items() if value is not None and name in unsaid})
+def _in_force(
+    ctx: click.Context, what: Sequence[str], given: dict[str, Any], config: RecordConfig | None
+) -> Sequence[VenueConfig]:
+    """The venues to record; what the command line does not say is taken into `given` from the file."""
+
+    def is_said(name: str) -> bool:
+        return ctx.get_parameter_source("as_json" if name == "json" else name) is not ParameterSource.DEFAULT
+
+    if config is not None:
+        given.update({name: value for name, value in config.values.items() if not is_said(name)})
+    venues: Sequence[VenueConfig] = _venues(what, given)
+    if not venues and config is not None:
+        said = {setting.key: given[setting.key] for setting in OF_VENUE if is_said(setting.key)}
+        if said and len(config.venues) > 1:
+            raise click.UsageError(f"{_of_one_venue()} are for one venue, and the file names {len(config.venues)}")
+        venues = [replace(venue, **said) for venue in config.venues]
+    if not venues:
+        raise click.UsageError("Missing argument 'VENUE PAIR...' (or --config).")
+    check_venues(venues)
+    return venues
+
+
+def _of_one_venue() -> str:
+    return ", ".join(setting.option for setting in OF_VENUE if setting.key != "ca_file")
 
 
 def _venues(what: Sequence[str], given: dict[str, Any]) -> list[VenueConfig]:
@@ -187,20 +123,9 @@ def _venues(what: Sequence[str], given: dict[str, Any]) -> list[VenueConfig]:
         if not pairs and not given["users"]:
             raise click.UsageError(f"no pairs of {name} are named, such as BTC-USD")
     if len(groups) > 1 and any(given[name] for name in ("ws_url", "rest_url", "channels", "users")):
-        raise click.UsageError("--ws-url, --rest-url, --channel, --user are for one venue; use --config for several")
-    ca_file = str(given["ca_file"]) if given["ca_file"] else None
-    return [
-        VenueConfig(
-            name=name,
-            pairs=tuple(pairs),
-            channels=given["channels"],
-            users=given["users"],
-            ws_url=given["ws_url"],
-            rest_url=given["rest_url"],
-            ca_file=ca_file,
-        )
-        for name, pairs in groups
-    ]
+        raise click.UsageError(f"{_of_one_venue()} are for one venue; use --config for several")
+    own = {setting.key: given[setting.key] for setting in OF_VENUE}
+    return [VenueConfig(name=name, pairs=tuple(pairs), **own) for name, pairs in groups]
 
 
 def _options(clock: Clock, venues: Sequence[VenueConfig], given: dict[str, Any]) -> RecorderOptions:
@@ -220,7 +145,7 @@ def _options(clock: Clock, venues: Sequence[VenueConfig], given: dict[str, Any])
         rotate_bytes=given["rotate_mib"] << 20,
         disk_free_min=given["keep_free_mib"] << 20,
         wait_for_venue=given["wait"],
-        privacy=Pseudonyms.from_file(given["key_file"]) if given["key_file"] else None,
+        privacy=Pseudonyms.from_file(given["pseudonyms"]) if given["pseudonyms"] else None,
         tee=TeeOptions(port=given["tee_port"], host=given["tee_host"]) if given["tee_port"] is not None else None,
     )
 
@@ -235,7 +160,7 @@ def _request(venue: VenueConfig) -> VenueRequest:
         options=ProtocolOptions(pairs=venue.pairs, channels=venue.channels, accounts=venue.users),
         ws_url=venue.ws_url,
         rest_url=venue.rest_url,
-        ssl_ca=Path(venue.ca_file) if venue.ca_file else None,
+        ssl_ca=venue.ca_file,
     )
 
 
