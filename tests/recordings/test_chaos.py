@@ -1,4 +1,4 @@
-"""A cut of the chaos suite: real processes, killed and starved. All of it is `make chaos`."""
+"""A cut of the chaos suite: real processes, killed and starved. Most of it runs in `make test-all`, all in `make chaos`."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def test_a_rewrite_that_is_killed_or_refused_costs_nothing(name: str, tmp_path: 
     rewrites.SCENARIOS[name](tmp_path / "work", SEED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_fault_costs_nothing_that_was_flushed(name: str, tmp_path: Path) -> None:
     """One clear line, the right exit status, a sound recording, and what was missed is in it."""
@@ -63,12 +64,14 @@ def test_a_fault_costs_nothing_that_was_flushed(name: str, tmp_path: Path) -> No
     SCENARIOS[name](tmp_path / "work", SEED)
 
 
-def test_random_kills_cost_nothing_that_was_flushed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_random_kills_cost_nothing_that_was_flushed(count: int, tmp_path: Path) -> None:
     """Several in a row into the same folder, healed by command and by the next session."""
-    toll = kills.random_kills(tmp_path / "work", SEED, 3)
-    assert toll.kills == 3
+    toll = kills.random_kills(tmp_path / "work", SEED, count)
+    assert toll.kills == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_kill_at_any_named_step_is_healed(part: int, tmp_path: Path) -> None:
     """In the process that receives and in the one that seals."""
@@ -77,6 +80,7 @@ def test_a_kill_at_any_named_step_is_healed(part: int, tmp_path: Path) -> None:
     assert toll.kills == len(names)
 
 
+@pytest.mark.slow
 def test_recovery_may_be_killed_and_run_again(tmp_path: Path) -> None:
     """At each of its steps, twice; when it has ended once, it changes nothing any more."""
     names = [name for name in kills.recover_steps(once=True) if not name.startswith(("file-written", "file-renamed"))]

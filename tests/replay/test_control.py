@@ -502,9 +502,8 @@ def test_every_lap_of_a_loop_has_the_timers_of_the_first(
     ticking(once, expected, interval_ns, **options)
     once.play()
     assert sum(word.startswith("tick") for word in expected) > 3
-    source.dispatcher.add_callback(
-        lambda message: source.player.stop() if source.message_count > 3 * len(whole(tape)) else None
-    )
+    three_laps = 3 * len(whole(tape))
+    source.dispatcher.add_callback(lambda message: source.player.stop() if source.message_count > three_laps else None)
     source.play()
     assert seen[: 3 * len(expected)] == expected * 3
 

@@ -29,6 +29,9 @@ from tests.serving import synthetic_session
 from toolkit.clock import NS_PER_S, SystemClock
 from toolkit.frames import WS_IN
 
+#: Its import alone takes seconds.
+pytestmark = pytest.mark.slow
+
 DYDX_PAIRS = ("BTC-USD", "ETH-USD")
 USDM_PAIRS = ("BTC-USDT", "ETH-USDT")
 #: The market, the venue and the symbol behind it, and the capture.
