@@ -24,6 +24,7 @@ from analysis.evidence import FeedEvidence
 from analysis.source import KEY
 from recordings.clock_steps import elapsed_ns
 from toolkit.errors import ConfigError
+from toolkit.times import Instant, instant_ns
 
 __all__ = ["BATCH_ROWS", "Clock", "Progress", "State", "pairs_of", "quote_end_ns", "stretches", "ts_column"]
 
@@ -81,9 +82,9 @@ def quote_end_ns(top: pl.LazyFrame, clock: Clock = "recv") -> int | None:
 def stretches(
     top: pl.LazyFrame,
     *,
-    end_ns: int,
+    end_ns: Instant,
     counts_end: bool = True,
-    start_ns: int | None = None,
+    start_ns: Instant | None = None,
     clock: Clock = "recv",
     evidence: FeedEvidence | None = None,
     progress: Progress | None = None,
@@ -93,7 +94,7 @@ def stretches(
 
     Args:
         top: Rows of the table `top`, those of each instrument in the order of (capture_seq, sub_seq).
-        end_ns: Until when the last quote holds, and where everything ends, ns since the Unix epoch.
+        end_ns: Until when the last quote holds, and where everything ends: ns since the Unix epoch, a datetime, or text.
         counts_end: Whether a row at `end_ns` itself lies in the window; it stands for no time either way.
         start_ns: Where everything starts; the quote that stands there counts from there. None: with the first quote.
         clock: Whether `ts_recv` or `ts_event` tells the time.
@@ -111,6 +112,8 @@ def stretches(
     Raises:
         ConfigError: The rows are not in the order of capture.
     """
+    end_ns = instant_ns(end_ns, "end_ns")
+    start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
     column = ts_column(clock)
     rows = top.select(
         *KEY,

@@ -13,6 +13,7 @@ import asyncio
 
 from toolkit.clock import NS_PER_S, Clock
 from toolkit.timers import Timer, Timers
+from toolkit.times import Instant, Seconds, instant_ns, seconds_of
 
 __all__ = ["ReplayClock"]
 
@@ -29,8 +30,8 @@ class ReplayClock(Clock):
         woken_count: Sleepers woken so far; the replay gives them a turn before time goes on.
     """
 
-    def __init__(self, start_ns: int = 0) -> None:
-        self.now_ns = start_ns
+    def __init__(self, start_ns: Instant = 0) -> None:
+        self.now_ns = start_ns if type(start_ns) is int else instant_ns(start_ns, "start_ns")
         self.timers = self._timers = Timers()
         self.woken_count = 0
         self._sleepers: dict[Timer, asyncio.Future[None]] = {}
@@ -41,10 +42,10 @@ class ReplayClock(Clock):
     def monotonic_ns(self) -> int:
         return self.now_ns
 
-    async def sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: Seconds) -> None:
         """Wait until the replay has come that much further. Cancelled by a seek, which has no such later."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = Timer(self.now_ns + round(seconds * NS_PER_S), lambda _: self._wake(timer))
+        timer = Timer(self.now_ns + round(seconds_of(seconds) * NS_PER_S), lambda _: self._wake(timer))
         self._sleepers[timer] = future
         self.timers.add(timer)
         try:

@@ -90,8 +90,8 @@ class Player:
         clock: ReplayClock,
         pacer: Clock,
         speed: Pace = None,
-        start_ns: int | None = None,
-        end_ns: int | None = None,
+        start_ns: Instant | None = None,
+        end_ns: Instant | None = None,
         loop: bool = False,
         after_turn: Callable[[], Awaitable[None]] | None = None,
         turn: int = _TURN,
@@ -103,6 +103,8 @@ class Player:
         self._dispatcher = dispatcher
         self._pacer = pacer
         self._speed = pace_of(speed)
+        start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
+        end_ns = None if end_ns is None else instant_ns(end_ns, "end_ns")
         self._start_ns = start_ns
         self._end_ns = NEVER_NS if end_ns is None else end_ns
         self._loops = loop

@@ -31,6 +31,7 @@ from replay.synthetic.face import SpokenTo
 from replay.synthetic.market import Market, MarketOptions
 from replay.synthetic.traders import AccountsOptions
 from toolkit.clock import NS_PER_S, Clock, SystemClock
+from toolkit.times import Seconds, seconds_of
 from toolkit.transport.server import LoopbackServer, Peer, RestRequest, RestResponse
 
 __all__ = ["EmbeddedVenue", "SentFrame"]
@@ -88,7 +89,7 @@ class EmbeddedVenue:
         ssl_context: ssl.SSLContext | None = None,
         keep_sent: bool = False,
         sent_log: Path | None = None,
-        close_every_s: float | None = None,
+        close_every_s: Seconds | None = None,
     ) -> None:
         self.clock = clock
         self._venue_name = venue
@@ -102,7 +103,7 @@ class EmbeddedVenue:
         self._keep_sent = keep_sent
         self._sent_log = sent_log
         self._log: IO[bytes] | None = None
-        self.close_every_s = close_every_s
+        self.close_every_s = None if close_every_s is None else seconds_of(close_every_s, "close_every_s")
         #: Every message sent so far, if they are kept.
         self.sent: list[SentFrame] = []
         self._peers: dict[Peer, SpokenTo] = {}

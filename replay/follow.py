@@ -27,7 +27,7 @@ from toolkit.errors import ConfigError, RecordingDamaged, SymbolError
 from toolkit.frames import Frame
 from toolkit.keys import PairName, split
 from toolkit.messages import Message
-from toolkit.times import Instant, instant_ns
+from toolkit.times import Instant, Seconds, instant_ns, seconds_of
 from toolkit.tracker import TrackerState
 
 __all__ = ["FollowDataSource"]
@@ -50,15 +50,16 @@ class FollowDataSource(RecordedDataSource):
 
     Args:
         recording: Its folder, on this machine or mounted.
-        start_ns: Begin before the first frame of that time or later, with the books as they are then; the present time
-            for the live feed alone, None for the whole recording.
+        start_ns: Begin before the first frame of that time or later, with the books as they are then: ns, a datetime
+            (without a zone: UTC), or text; `now` for the live feed alone, None for the whole recording.
         trading_pairs: Pairs to keep, or symbols as the venue spells them, or keys (`PairKey`) of a pair at one venue; None
             for all. Events of whole connections come along.
         venues: Venues to keep; None for all.
         channels: Kinds of messages to keep, as the tables of a recording are called; None for all. Events always come along.
         with_digest: Keep the digest chain; at the end of all of a recording it is the recording's.
         tee_url: Where the recorder is reached; None to look in the folder.
-        patience_s: How long a recorder may show no sign of life before it is given up.
+        patience_s: How long a recorder may show no sign of life before it is given up: a number of seconds, a timedelta, or
+            text such as `1m`.
         pacer: The clock that this is measured by; None for the machine's.
         log: Called with one line for what a user should know.
 
@@ -78,7 +79,7 @@ class FollowDataSource(RecordedDataSource):
         channels: Collection[str] | None = None,
         with_digest: bool = False,
         tee_url: str | None = None,
-        patience_s: float = PATIENCE_S,
+        patience_s: Seconds = PATIENCE_S,
         pacer: Clock | None = None,
         log: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -89,12 +90,13 @@ class FollowDataSource(RecordedDataSource):
         if trading_pairs is not None and not trading_pairs:
             raise SymbolError("no pair was named, expected at least one; leave trading_pairs out for all")
         self._folder = Path(recording)
-        self._start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
         self._wish = Wish.of(trading_pairs, venues)
         self._channels = None if channels is None else {*channels, "events"}
         self._tee_url = tee_url
-        self._patience_s = patience_s
+        self._patience_s = seconds_of(patience_s, "patience_s")
         self._pacer = pacer if pacer is not None else SystemClock()
+        start_ns = self._pacer.time_ns() if start_ns == "now" else start_ns
+        self._start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
         self._log = log
         self.clock = ReplayClock()
         self.message_count = 0

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from toolkit.timers import NEVER_NS, Timer, TimerCallback, Timers
+from toolkit.times import Instant, Length, Seconds, instant_ns, length_ns, seconds_of
 
 __all__ = ["NS_PER_MS", "NS_PER_S", "Clock", "ManualClock", "SystemClock", "format_ns", "perf_ns", "utc_stamp"]
 
@@ -53,21 +54,37 @@ class Clock(ABC):
         return 0
 
     @abstractmethod
-    async def sleep(self, seconds: float) -> None:
-        """Wait for that long on this clock. Safe to cancel."""
+    async def sleep(self, seconds: Seconds) -> None:
+        """Wait for that long on this clock: a number of seconds, a timedelta, or text such as `500ms`. Safe to cancel."""
 
-    def call_at(self, when_ns: int, callback: TimerCallback) -> Timer:
-        """Call `callback(when_ns)` once, at that time; soon, but not within this call, if it has passed."""
-        return self._add(Timer(when_ns, callback))
+    def call_at(self, when_ns: Instant, callback: TimerCallback) -> Timer:
+        """
+        Call `callback(due_ns)` once, at that time; soon, but not within this call, if it has passed.
 
-    def call_every(self, interval_ns: int, callback: TimerCallback, *, first_ns: int | None = None) -> Timer:
+        The time is ns since the epoch, a datetime (without a zone: UTC), or text. Raises ConfigError for none of these.
+        """
+        return self._add(Timer(when_ns if type(when_ns) is int else instant_ns(when_ns), callback))
+
+    def call_later(self, delay_ns: Length, callback: TimerCallback) -> Timer:
+        """
+        Call `callback(due_ns)` once, so long after the present time: ns, a timedelta, or text such as `1.5s`.
+
+        Raises ConfigError for none of these, and for less than 0.
+        """
+        return self._add(Timer(self.time_ns() + length_ns(delay_ns, "a delay", zero=True), callback))
+
+    def call_every(self, interval_ns: Length, callback: TimerCallback, *, first_ns: Instant | None = None) -> Timer:
         """
         Call `callback(due_ns)` at `first_ns` (None: one interval from now) and then after every interval, until cancelled.
 
-        No call is left out and none drifts: after a pause of five intervals it is called five times, each with its
-        own time. Raises ValueError for an interval that is not above 0.
+        The interval is ns, a timedelta, or text such as `1s`; `first_ns` as in `call_at`. No call is left out and none
+        drifts: after a pause of five intervals it is called five times, each with its own time.
+
+        Raises ValueError for a number that is not above 0, and ConfigError for what is no interval or time.
         """
-        return self._add(Timer(self.time_ns() + interval_ns if first_ns is None else first_ns, callback, interval_ns))
+        length = interval_ns if type(interval_ns) is int else length_ns(interval_ns, "an interval")
+        first = self.time_ns() + length if first_ns is None else instant_ns(first_ns, "first_ns")
+        return self._add(Timer(first, callback, length))
 
     def reach(self, ns: int) -> None:
         """Fire what is due at or before that time; a data source calls it with `ts_recv` before it emits a frame."""
@@ -106,8 +123,8 @@ class SystemClock(Clock):
             return 0
         return time.clock_gettime_ns(_BOOT_CLOCK) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    async def sleep(self, seconds: Seconds) -> None:
+        await asyncio.sleep(seconds_of(seconds))
 
     def _arm(self, timer: Timer) -> None:
         self._wake_at(timer.when_ns)
@@ -138,8 +155,8 @@ class ManualClock(Clock):
     Both readings advance together. `sleep` returns when `advance` has passed its deadline, and timers fire in it.
     """
 
-    def __init__(self, start_ns: int = 0) -> None:
-        self._wall_ns = start_ns
+    def __init__(self, start_ns: Instant = 0) -> None:
+        self._wall_ns = start_ns if type(start_ns) is int else instant_ns(start_ns, "start_ns")
         self._mono_ns = 0
         self._suspended_ns = 0
         self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
@@ -151,8 +168,9 @@ class ManualClock(Clock):
     def monotonic_ns(self) -> int:
         return self._mono_ns
 
-    def advance(self, ns: int) -> None:
-        """Move both readings forward and wake, in order of deadline, whoever slept until then."""
+    def advance(self, ns: Length) -> None:
+        """Move both readings forward (by ns, a timedelta, or text) and wake, in order of deadline, who slept until then."""
+        ns = ns if type(ns) is int else length_ns(ns)
         if ns < 0:
             raise ValueError(f"a clock only advances forward, not by {ns} ns")
         self._wall_ns += ns
@@ -177,10 +195,10 @@ class ManualClock(Clock):
         """Step the wall clock alone, as a time daemon would; the monotonic reading stays."""
         self._wall_ns += ns
 
-    async def sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: Seconds) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._count += 1
-        self._sleepers.append((self._mono_ns + round(seconds * NS_PER_S), self._count, future))
+        self._sleepers.append((self._mono_ns + round(seconds_of(seconds) * NS_PER_S), self._count, future))
         await future
 
 

@@ -1,27 +1,48 @@
 """
 Times, lengths of time and speeds as people write them, exactly.
 
-Whatever takes one in Python takes it in each of these forms: a number of ns, Python's own object, the command's text.
+Whatever takes one in Python takes it in each of these forms: a whole number of ns (of any integer type), the objects of
+Python, numpy and pandas, the command's text. Where a name ends in `_s`, and in `Clock.sleep`, a number is one of seconds.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+import sys
+from datetime import UTC, date, datetime, timedelta, timezone
 from fractions import Fraction
 from math import isfinite
-from typing import Final
+from operator import index
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex, TypeAlias
 
 from toolkit.errors import ConfigError
 
-__all__ = ["Instant", "Length", "Pace", "duration_ns", "instant_ns", "length_ns", "pace_of", "parse_speed", "time_ns"]
+if TYPE_CHECKING:
+    import numpy as np
 
-#: A point in time: ns since the Unix epoch, a datetime (without a zone: UTC), or text such as `2024-01-01T12:30:05.5Z`.
-Instant = int | str | datetime
-#: A length of time: ns, a timedelta, or text such as `500ms` or `1m`.
-Length = int | str | timedelta
+__all__ = [
+    "Instant",
+    "Length",
+    "Pace",
+    "Seconds",
+    "duration_ns",
+    "instant_ns",
+    "length_ns",
+    "pace_of",
+    "parse_speed",
+    "seconds_of",
+    "time_ns",
+]
+
+#: A point in time: ns since the Unix epoch, a datetime or date (without a zone: UTC; numpy's and pandas' too), or text such
+#: as `2024-01-01T12:30:05.5Z`.
+Instant: TypeAlias = "SupportsIndex | str | date | np.datetime64"
+#: A length of time: ns, a timedelta (numpy's and pandas' too), or text such as `500ms`, `1.5h` or `1m`.
+Length: TypeAlias = "SupportsIndex | str | timedelta | np.timedelta64"
+#: A length of time where a number is one of seconds.
+Seconds: TypeAlias = "float | str | timedelta | np.timedelta64"
 #: A speed: how many times as fast as recorded, as a number or as text (`10x`, `0.5x`); None or `max`: as fast as possible.
-Pace = int | float | str | Fraction | None
+Pace: TypeAlias = int | float | str | Fraction | None
 
 #: The slowest and the fastest that a tape is played at: a microsecond in a second, and thirty years in one.
 _SPEED_MIN, _SPEED_MAX = Fraction(1, 10**6), Fraction(10**9)
@@ -43,13 +64,17 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 def duration_ns(text: str) -> int:
     """
-    Read a length of time such as `500ms`, `1s`, `5m`, `1h` or `1d`.
+    Read a length of time such as `500ms`, `1s`, `1.5h` or `1d`.
 
     Returns:
-        Nanoseconds, more than zero. Raises ConfigError for anything else.
+        Nanoseconds, more than zero; what is less than one is cut off. Raises ConfigError for anything else: a number without
+        a unit could be one of ns or of seconds.
     """
-    match = re.fullmatch(r"(\d{1,15})(ns|us|ms|s|m|h|d)", text.strip())
-    length = int(match[1]) * _UNITS[match[2]] if match else 0
+    match = re.fullmatch(r"(\d{1,15})(?:\.(\d{1,9}))?(ns|us|ms|s|m|h|d)", text.strip(), re.ASCII)
+    length = 0
+    if match is not None:
+        whole, fraction, unit = match[1], match[2] or "", match[3]
+        length = int(whole + fraction) * _UNITS[unit] // 10 ** len(fraction)
     if not 0 < length < 2**62:
         raise ConfigError(f"{text!r} is no length of time; expected for instance 500ms, 1s, 5m, 1h or 1d")
     return length
@@ -99,35 +124,80 @@ def instant_ns(value: Instant, name: str = "the time") -> int:
     """
     if isinstance(value, str):
         return time_ns(value)
-    if isinstance(value, datetime):
-        moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-        return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
-    if not _is_whole(value):
+    ns = _of_date(value) if isinstance(value, date) else _of_numpy(value, "datetime64")
+    if ns is None:
+        ns = _whole(value)
+    if ns is None:
         raise ConfigError(
             f"{name} is {value!r}; expected ns since the epoch as an int, a datetime, or text such as 2024-01-01T12:30Z"
         )
-    if not 0 <= value < 2**63:
+    if not 0 <= ns < 2**63:
         raise ConfigError(
-            f"{name} is {value:,} ns, which is no time since the epoch; expected 0 or more, and less than 2**63"
+            f"{name} is {ns:,} ns, which is no time since the epoch; expected 0 or more, and less than 2**63"
         )
-    return value
+    return ns
 
 
-def length_ns(value: Length, name: str = "the length of time") -> int:
+def length_ns(value: Length, name: str = "the length of time", *, zero: bool = False) -> int:
     """
-    A length of time in ns, more than zero.
+    A length of time in ns, more than zero, or with `zero` that or zero.
 
     Raises ConfigError for anything else than the forms of `Length`.
     """
     if isinstance(value, str):
         return duration_ns(value)
-    if isinstance(value, timedelta):
-        value = value // timedelta(microseconds=1) * 1000
-    if not _is_whole(value):
+    ns = _of_timedelta(value) if isinstance(value, timedelta) else _of_numpy(value, "timedelta64")
+    if ns is None:
+        ns = _whole(value)
+    if ns is None:
         raise ConfigError(f"{name} is {value!r}; expected ns as an int, a timedelta, or text such as 500ms, 1s or 1m")
-    if not 0 < value < 2**62:
-        raise ConfigError(f"{name} is {value:,} ns; expected more than 0, and less than a hundred years")
-    return value
+    if not (ns >= 0 if zero else ns > 0) or ns >= 2**62:
+        least = "0 or more" if zero else "more than 0"
+        raise ConfigError(f"{name} is {ns:,} ns; expected {least}, and less than a hundred years")
+    return ns
+
+
+def seconds_of(value: Seconds, name: str = "the length of time") -> float:
+    """A length of time in seconds; a number is one already. Raises ConfigError for what is neither that nor a `Length`."""
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        if not isfinite(value):
+            raise ConfigError(
+                f"{name} is {value} s; expected a number of seconds, a timedelta, or text such as 500ms or 1m"
+            )
+        return value
+    if isinstance(value, str | timedelta) or _of_numpy(value, "timedelta64") is not None:
+        return length_ns(value, name, zero=True) / _UNITS["s"]
+    raise ConfigError(f"{name} is {value!r}; expected a number of seconds, a timedelta, or text such as 500ms or 1m")
+
+
+def _of_date(value: date) -> int | None:
+    """Of one of Python's or pandas'; None for pandas' time that is none."""
+    if not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if value != value:  # pandas' NaT, which equals nothing
+        return None
+    moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    # A time of pandas counts ns beside Python's microseconds.
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000 + int(getattr(value, "nanosecond", 0))
+
+
+def _of_timedelta(value: timedelta) -> int | None:
+    if value != value:  # pandas' NaT
+        return None
+    return value // timedelta(microseconds=1) * 1000 + int(getattr(value, "nanoseconds", 0))
+
+
+def _of_numpy(value: object, kind: str) -> int | None:
+    """Of one of numpy's, exactly; None for anything else, for NaT, and for what ns cannot hold."""
+    numpy: Any = sys.modules.get("numpy")  # who has one of its objects has loaded it
+    if numpy is None or not isinstance(value, getattr(numpy, kind)):
+        return None
+    try:
+        ns = value.astype(f"{kind}[ns]")
+        is_exact = bool(ns == value)  # beyond the range it would come round silently
+    except TypeError:  # months and years are no lengths
+        return None
+    return int(ns.astype(numpy.int64)) if is_exact else None
 
 
 def pace_of(value: Pace) -> Fraction | None:
@@ -155,12 +225,18 @@ def parse_speed(text: str) -> Fraction | None:
     return _bounded(Fraction(text.removesuffix("x")), text)
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _whole(value: object) -> int | None:
+    """A whole number of any integer type; None for anything else."""
+    try:
+        return None if isinstance(value, bool) else index(value)  # type: ignore[arg-type]  # it says so itself
+    except TypeError:
+        return None
 
 
 def _is_number(value: object) -> bool:
-    return _is_whole(value) or (isinstance(value, float | Fraction) and isfinite(value))
+    return (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, float | Fraction) and isfinite(value)
+    )
 
 
 def _bounded(speed: Fraction, given: object) -> Fraction:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Final
 
 import msgspec
@@ -37,6 +36,7 @@ from toolkit.errors import ConfigError
 from toolkit.frames import ALL_VENUES, CONTROL, Frame
 from toolkit.messages import EventKind, Message, StreamEvent
 from toolkit.orderbook import OrderBook
+from toolkit.times import Instant, Pace, instant_ns
 from toolkit.tracker import TrackerState
 
 __all__ = ["Deck", "DeckOptions"]
@@ -58,16 +58,16 @@ class DeckOptions:
     How a tape is played to clients.
 
     Attributes:
-        speed: As a multiple of the recorded pace; None for as fast as clients read.
-        start_ns: Begin before the first frame of that time or later.
+        speed: As a multiple of the recorded pace, a number or text such as `10x`; None for as fast as clients read.
+        start_ns: Begin before the first frame of that time or later: ns, a datetime (without a zone: UTC), or text.
         end_ns: End before the first frame of that time or later.
         loop: Begin again at the end.
         hides_disconnects: Close nobody because of what happened on the tape.
     """
 
-    speed: Fraction | None = Fraction(1)
-    start_ns: int | None = None
-    end_ns: int | None = None
+    speed: Pace = 1
+    start_ns: Instant | None = None
+    end_ns: Instant | None = None
     loop: bool = False
     hides_disconnects: bool = False
 
@@ -182,8 +182,9 @@ class Deck:
         """The venues of the tape, by name."""
         return {name: served.venue for name, served in self._served.items()}
 
-    def seek(self, ns: int) -> None:
+    def seek(self, ns: Instant) -> None:
         """Go to a time of the tape; to a later one from here, since the venues' state is in no checkpoint."""
+        ns = instant_ns(ns, "the time to seek to")
         if ns > self.player.position_ns:
             for served in self._served.values():
                 self._close_listeners(served, list(served.desk), _GONE)

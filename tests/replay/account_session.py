@@ -24,6 +24,7 @@ from toolkit.keys import PairName
 from toolkit.messages import FundingInfo
 from toolkit.orderbook import OrderBook
 from toolkit.protocol import ProtocolOptions
+from toolkit.times import Seconds, seconds_of
 from toolkit.tracker import OrderBookTracker
 from toolkit.venue import find_venue
 from toolkit.venues.hyperliquid.connector import HyperliquidPerpetualConnector
@@ -46,8 +47,8 @@ class QuickClock(Clock):
     def monotonic_ns(self) -> int:
         return self._mono_ns + self._speed * (self._system.monotonic_ns() - self._mono_ns)
 
-    async def sleep(self, seconds: float) -> None:
-        await self._system.sleep(seconds / self._speed)
+    async def sleep(self, seconds: Seconds) -> None:
+        await self._system.sleep(seconds_of(seconds) / self._speed)
 
 
 class RecorderSession:

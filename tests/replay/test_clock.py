@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from tests.replay.tapes_of_trades import MS, lines, make, told
 from tests.tapes import TS, collector_line, import_files
 from tests.toolkit.live_harness import in_loop
 from toolkit.capture import Capture
-from toolkit.clock import Clock, ManualClock, SystemClock
+from toolkit.clock import Clock, ManualClock, SystemClock, format_ns
 from toolkit.dispatch import MessageDispatcher
+from toolkit.errors import ConfigError
 from toolkit.frames import WS_IN
 from toolkit.live.intake import Intake
 from toolkit.protocol import ProtocolOptions
-from toolkit.timers import Timer
+from toolkit.timers import NEVER_NS, Timer
 from toolkit.venue import find_venue
 
 
@@ -276,3 +278,62 @@ def test_the_clock_goes_on_to_the_last_frame_though_it_gave_no_message(
         asyncio.run(source.player.run())
     assert seen == [40, 50]
     assert source.player.position_ns == TS + 50 * MS
+
+
+@pytest.mark.parametrize("form", [lambda ns: ns, lambda ns: timedelta(microseconds=ns // 1000), lambda ns: f"{ns}ns"])
+def test_a_clock_takes_intervals_in_every_form(form: Callable[[int], Any]) -> None:
+    """Numbers of ns, objects and text arm the same timers."""
+    clock, seen = ReplayClock(TS), list[str]()
+    clock.call_every(form(3 * MS), lambda due: seen.append(f"every {(due - TS) / MS:g}"))
+    clock.call_later(form(4 * MS), lambda due: seen.append(f"later {(due - TS) / MS:g}"))
+    clock.call_at(format_ns(TS + 5 * MS), lambda due: seen.append(f"at {(due - TS) / MS:g}"))
+    clock.call_every(form(10 * MS), lambda due: seen.append(f"first {(due - TS) / MS:g}"), first_ns=format_ns(TS + MS))
+    clock.call_later(0, lambda due: seen.append(f"soon {due - TS}"))
+    clock.reach(TS + 7 * MS)
+    assert seen == ["soon 0", "first 1", "every 3", "later 4", "at 5", "every 6"]
+
+
+@pytest.mark.parametrize("kind", [ReplayClock, ManualClock, SystemClock])
+@pytest.mark.parametrize(
+    ("ask", "text"),
+    [
+        (lambda clock: clock.call_every("soon", print), "'soon' is no length of time; expected for instance 500ms"),
+        (lambda clock: clock.call_every(1.5, print), "an interval is 1.5; expected ns as an int, a timedelta, or text"),
+        (lambda clock: clock.call_every("0s", print), "'0s' is no length of time"),
+        (lambda clock: clock.call_later(-1, print), "a delay is -1 ns; expected 0 or more"),
+        (lambda clock: clock.call_at("noon", print), "'noon' is no time"),
+        (lambda clock: clock.call_at(1.5, print), "the time is 1.5; expected ns since the epoch as an int"),
+    ],
+)
+def test_what_no_timer_can_be_made_of_is_said(kind: type[Clock], ask: Callable[[Clock], object], text: str) -> None:
+    """Nothing is armed by it."""
+    clock = kind()
+    with pytest.raises(ConfigError) as raised:
+        ask(clock)
+    assert str(raised.value).startswith(text)
+    assert clock._timers is None or clock._timers.next_due_ns == NEVER_NS
+
+
+def test_a_sleep_takes_seconds_objects_and_text() -> None:
+    """On a clock that is moved by hand each of them wakes at its own time."""
+
+    async def run() -> list[str]:
+        clock, seen = ManualClock(), list[str]()
+
+        async def sleeper(name: str, wait: Any) -> None:
+            await clock.sleep(wait)
+            seen.append(name)
+
+        waits = {"number": 0.25, "text": "500ms", "object": timedelta(seconds=1)}
+        async with asyncio.TaskGroup() as group:
+            for name, wait in waits.items():
+                group.create_task(sleeper(name, wait))
+            for step in ("250ms", timedelta(milliseconds=250), 500 * MS):
+                await asyncio.sleep(0)
+                clock.advance(step)
+                await asyncio.sleep(0)
+        with pytest.raises(ConfigError, match=r"^the length of time is None; expected a number of seconds"):
+            await clock.sleep(None)  # type: ignore[arg-type]
+        return seen
+
+    assert asyncio.run(run()) == ["number", "text", "object"]

@@ -23,7 +23,7 @@ from tests.toolkit.live_harness import in_loop
 from toolkit.cli.main import cli
 from toolkit.clock import NS_PER_S, ManualClock, format_ns
 from toolkit.errors import ConfigError, SymbolError
-from toolkit.times import parse_speed
+from toolkit.times import Seconds, parse_speed, seconds_of
 
 #: Receive times of 40 instants: uneven, one step back, and two at one time.
 OFFSETS = [n * 10 * MS + (n % 3) - (70 * MS if n >= 20 else 0) + (0 if n != 31 else -10 * MS) for n in range(40)]
@@ -88,9 +88,9 @@ class LateClock(ManualClock):
         self._late_ns = late_ns
         self.sleep_count = 0
 
-    async def sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: Seconds) -> None:
         self.sleep_count += 1
-        self.advance(round(seconds * NS_PER_S) + self._late_ns)
+        self.advance(round(seconds_of(seconds) * NS_PER_S) + self._late_ns)
         await asyncio.sleep(0)
 
 
