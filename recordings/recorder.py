@@ -178,6 +178,8 @@ class Recorder:
             self._tee = Tee(folder, manifest, self.options.tee, started_ns=self.clock.time_ns(), next_seq=left.next_seq)
             async with self._tee as tee:
                 self.log(f"tee on {tee.url}")
+                if tee.warning is not None:
+                    self.log(tee.warning)
                 return await self._session(folder, left, capture, sealer, guard, fleet)
         finally:
             await sealer.stop()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +36,7 @@ from recordings.tee_wire import (
     write_tee_file,
 )
 from toolkit.errors import ConfigError
+from toolkit.transport.hosts import open_to_network
 from toolkit.transport.server import LoopbackServer, Peer, RestRequest, RestResponse
 
 __all__ = ["RING_BYTES", "Batch", "Ring", "Tee", "TeeOptions"]
@@ -50,8 +52,6 @@ END_S: Final = 2.0
 #: A client has nothing to say.
 FRAME_BYTES_MAX: Final = 1024
 _SEQ_DIGITS: Final = 18
-#: Addresses to listen on that nobody can connect to.
-_EVERYWHERE: Final = frozenset({"0.0.0.0", "::", ""})
 #: Of a close frame, RFC 6455.
 _REASON_BYTES: Final = 123
 
@@ -64,11 +64,13 @@ class TeeOptions:
     Attributes:
         port: 0 picks a free one.
         host: Address to listen on; anything but loopback is for those who know why.
+        allowed_hosts: Further names that clients may reach it by.
         ring_bytes: Bytes of written frames that are held for clients.
     """
 
     port: int = 0
     host: str = "127.0.0.1"
+    allowed_hosts: Collection[str] = ()
     ring_bytes: int = RING_BYTES
 
 
@@ -184,6 +186,7 @@ class Tee:
             queue_frames_max=2 * AHEAD + 4,
             queue_bytes_max=1 << 40,
             connections_max=CLIENTS_MAX,
+            allowed_hosts=options.allowed_hosts,
             on_sent=self._on_sent,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -223,9 +226,12 @@ class Tee:
     @property
     def url(self) -> str:
         """Where clients of this machine connect."""
-        host = self._options.host
-        host = "127.0.0.1" if host in _EVERYWHERE else host
-        return f"ws://{f'[{host}]' if ':' in host else host}:{self._server.port}{TEE_PATH}"
+        return f"{self._server.ws_base_url}{TEE_PATH}"
+
+    @property
+    def warning(self) -> str | None:
+        """What to say where other machines reach it."""
+        return open_to_network("the tee", self._options.host, self._server.hosts)
 
     @property
     def client_count(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-import msgspec
+from replay.face import Unreadable, read_json
 
 __all__ = ["MARKET", "PUBLIC", "Refused", "Request", "Stream", "parse_request", "parse_stream", "route_of"]
 
@@ -67,8 +67,8 @@ class Request(NamedTuple):
 def parse_request(text: str) -> Request:
     """What a client asks for. Raises Refused with the venue's words."""
     try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+        value = read_json(text)
+    except Unreadable:
         raise Refused(3, "Invalid JSON: expected value at line 1 column 1") from None
     if not isinstance(value, dict):
         raise Refused(2, "Invalid request: request must be an object")

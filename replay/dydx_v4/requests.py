@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
+from replay.face import Unreadable, read_json
 
 __all__ = [
     "BLOCKS",
@@ -50,8 +50,8 @@ class Request(NamedTuple):
 def parse_request(text: str, channels: Collection[str] = CHANNELS) -> Request:
     """What a client asks for, of the channels that there are. Raises Invalid with the venue's words."""
     try:
-        value: Any = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+        value = read_json(text)
+    except Unreadable:
         raise Invalid("Invalid message: could not parse") from None
     if not isinstance(value, dict) or not isinstance(value.get("type"), str):
         raise Invalid("Invalid message: type is required")

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
-from replay.face import as_json
+from replay.face import Unreadable, as_json, read_json
 
 __all__ = ["ROWS_MAX", "Handler", "InfoDesk", "Reply", "Unknowable", "Unprocessable", "VenueFault", "field"]
 
@@ -68,8 +66,8 @@ class InfoDesk:
         if content_type.partition(";")[0].strip().lower() != "application/json":
             return Reply(415, b"Expected request with `Content-Type: application/json`", "text/plain")
         try:
-            request = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            request = read_json(body)
+        except Unreadable:
             return Reply(400, b"Failed to parse the request body as JSON", "text/plain")
         try:
             return Reply(200, as_json(self.answer(request)))

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from replay.face import Unreadable, read_json
+
 __all__ = [
     "INTERVALS_MS",
     "USER_TYPES",
@@ -118,8 +120,8 @@ def parse(frame: str, coins: Collection[str], dexes: Collection[str]) -> Request
         ParseFailed, Refused, Fatal: as described there.
     """
     try:
-        message = msgspec.json.decode(frame)
-    except msgspec.DecodeError:
+        message = read_json(frame)
+    except Unreadable:
         raise ParseFailed from None
     if not isinstance(message, dict):
         raise ParseFailed
@@ -147,8 +149,10 @@ def _subscription(wanted: object, coins: Collection[str], dexes: Collection[str]
     if not isinstance(wanted, dict):
         raise ParseFailed
     kind = wanted.get("type")
+    if not isinstance(kind, str):
+        raise ParseFailed
     if kind in _COIN_TYPES:
-        fields = _coin_fields(str(kind), wanted)
+        fields = _coin_fields(kind, wanted)
         if fields["coin"] not in coins:
             raise Fatal(fields["coin"])
     elif kind == "allMids":
@@ -156,12 +160,12 @@ def _subscription(wanted: object, coins: Collection[str], dexes: Collection[str]
         if (fields["dex"] or "") not in dexes:
             raise Refused(f"Invalid subscription {msgspec.json.encode(fields).decode()}")
     elif kind in USER_TYPES:
-        fields = _user_fields(str(kind), wanted)
+        fields = _user_fields(kind, wanted)
         if fields.get("dex", "") not in dexes:
             raise Refused(f"Invalid subscription {msgspec.json.encode(fields).decode()}")
     else:
         raise ParseFailed
-    return Subscription(str(kind), fields, msgspec.json.encode(fields).decode())
+    return Subscription(kind, fields, msgspec.json.encode(fields).decode())
 
 
 def _optional(wanted: dict[str, Any], name: str, kind: type) -> Any:

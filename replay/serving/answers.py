@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from replay.face import UNREADABLE
 from toolkit.frames import REST_IN, REST_OUT, Frame
 
 __all__ = ["Answer", "RecordedAnswers"]
@@ -81,7 +82,7 @@ class RecordedAnswers:
             return None
         try:
             context = _decode(frame.context or "{}")
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return None
         if not isinstance(context, dict):
             return None
@@ -105,5 +106,5 @@ def _normal(body: bytes) -> bytes:
         return body
     try:
         return _encode(_decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (*UNREADABLE, OverflowError):
         return body

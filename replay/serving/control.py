@@ -14,12 +14,11 @@ Every answer is the status after it, as JSON; an error is `{"error": "..."}` wit
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from replay.face import as_json
+from replay.face import Unreadable, as_json, read_json
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
 from toolkit.times import parse_speed
@@ -33,6 +32,10 @@ __all__ = ["CONTROL_PREFIX", "Controls", "speed_text"]
 CONTROL_PREFIX: Final = "/tickdeck"
 #: Frames of one step: the answer waits for it.
 _STEP_MAX: Final = 1_000_000
+#: Frames of a step after which clients are written to, and others may ask.
+_STEP_TURN: Final = 256
+#: Characters of an error that quotes what was asked.
+_SAID_MAX: Final = 500
 
 
 def speed_text(speed: Fraction | None) -> str:
@@ -47,7 +50,7 @@ class Controls:
 
     def __init__(self, server: TapeServer) -> None:
         self._server = server
-        self._acts = {
+        self._acts: dict[str, Callable[[dict[str, Any]], Awaitable[None] | None]] = {
             "pause": self._pause,
             "resume": self._resume,
             "step": self._step,
@@ -56,8 +59,8 @@ class Controls:
             "stop": self._stop,
         }
 
-    def answer(self, request: RestRequest) -> RestResponse:
-        """Answer one request."""
+    async def answer(self, request: RestRequest) -> RestResponse:
+        """Answer one request. What takes long lets others have their turn."""
         name = request.path.removeprefix(CONTROL_PREFIX).strip("/")
         if name == "status":
             if request.method != "GET":
@@ -69,14 +72,16 @@ class Controls:
         if request.method != "POST":
             return _refused(405, f"{name} is asked for with POST")
         try:
-            details = msgspec.json.decode(request.body) if request.body else {}
+            details = read_json(request.body) if request.body else {}
             if not isinstance(details, dict):
                 raise ConfigError("the body is no JSON object")
-            act(details)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            going_on = act(details)
+            if going_on is not None:
+                await going_on
+        except Unreadable:
             return _refused(400, "the body is no JSON object")
         except ConfigError as exc:
-            return _refused(400, str(exc))
+            return _refused(400, str(exc)[:_SAID_MAX])
         self._server.flush()
         return RestResponse(body=as_json(self.status()))
 
@@ -120,14 +125,19 @@ class Controls:
         self._server.deck.player.resume()
         self._server.go_on()
 
-    def _step(self, details: dict[str, Any]) -> None:
+    async def _step(self, details: dict[str, Any]) -> None:
         count = details.get("frames", 1)
         if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= _STEP_MAX:
             raise ConfigError(f"cannot step {count!r} frames, expected 1 to {_STEP_MAX:,}")
         self._pause(details)
-        for _ in range(count):
-            if not self._server.deck.player.step_frame():
+        player = self._server.deck.player
+        for number in range(1, count + 1):
+            if not player.step_frame():
                 break
+            if number % _STEP_TURN == 0:
+                await self._server.take_turn()
+                if not player.is_paused:
+                    break  # somebody had it go on meanwhile
 
     def _seek(self, details: dict[str, Any]) -> None:
         player, tape = self._server.deck.player, self._server.deck.tape

@@ -27,7 +27,7 @@ import msgspec
 from recordings.recording import Recording
 from replay.clock import ReplayClock
 from replay.control import Player
-from replay.face import Drop
+from replay.face import UNREADABLE, Drop
 from replay.merging import HOLE
 from replay.serving.frames import FrameTape
 from replay.serving.venue import NOTHING, Client, Delivery, Key, ServedVenue, TapeFacts
@@ -343,7 +343,7 @@ def _facts(
 def _control(frame: Frame) -> dict[str, Any]:
     try:
         details = msgspec.json.decode(frame.payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return {}
     return details if isinstance(details, dict) else {}
 

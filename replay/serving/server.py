@@ -25,6 +25,7 @@ from replay.serving.deck import Deck, DeckOptions
 from replay.serving.venue import Client
 from replay.serving.venues import SERVED
 from toolkit.clock import NS_PER_S, Clock
+from toolkit.transport.hosts import open_to_network
 from toolkit.transport.server import LoopbackServer, Peer, RestRequest, RestResponse, framed_texts
 
 __all__ = ["ServerOptions", "Start", "TapeServer"]
@@ -57,6 +58,7 @@ class ServerOptions:
         patience_s: Without one, how long a client may take nothing, seconds.
         connections_max: WebSockets at once.
         allowed_origins: Further hosts whose pages may connect.
+        allowed_hosts: Further names that the server answers to.
     """
 
     host: str = "127.0.0.1"
@@ -68,6 +70,7 @@ class ServerOptions:
     patience_s: float = 10.0
     connections_max: int = 256
     allowed_origins: Collection[str] = ()
+    allowed_hosts: Collection[str] = ()
 
 
 class TapeServer:
@@ -126,6 +129,7 @@ class TapeServer:
                     queue_bytes_max=options.unread_bytes_max,
                     connections_max=options.connections_max,
                     allowed_origins=options.allowed_origins,
+                    allowed_hosts=options.allowed_hosts,
                 )
             )
             self._stack = stack.pop_all()
@@ -140,6 +144,11 @@ class TapeServer:
     def url(self) -> str:
         """Base URL, without a slash at the end."""
         return self._server.url
+
+    @property
+    def warning(self) -> str | None:
+        """What to say where other machines reach it."""
+        return open_to_network("the server, with its controls,", self.options.host, self._server.hosts)
 
     def ws_url_of(self, venue: str) -> str:
         """What a client takes for that venue's WebSocket URL."""
@@ -246,6 +255,12 @@ class TapeServer:
         if self.deck.player.speed is None:
             await self._wait_for_readers()
 
+    async def take_turn(self) -> None:
+        """Write to clients whatever waits for them, as fast as they read, and let everybody else go on."""
+        self.flush()
+        await self._wait_for_readers()
+        await self.clock.sleep(0)
+
     async def _wait_for_readers(self) -> None:
         patience_ns = round(self.options.patience_s * NS_PER_S)
         while True:
@@ -313,7 +328,7 @@ class TapeServer:
 
     async def request(self, request: RestRequest) -> RestResponse:
         if request.path == CONTROL_PREFIX or request.path.startswith(f"{CONTROL_PREFIX}/"):
-            return self._controls.answer(request)
+            return await self._controls.answer(request)
         found = self._route(request.path)
         if found is None:
             return _NOT_HERE

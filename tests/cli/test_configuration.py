@@ -132,6 +132,7 @@ WRONG: dict[str, list[Any]] = {
     "status_port": [65536, -1, "9100", True],
     "tee_port": [65536, "x", 9200.0],
     "tee_host": [1, ""],
+    "allow_host": ["recorder", [1], [""]],
     "wait": ["yes", 1, "true"],
     "json": [0, "no"],
     "channels": ["bbo", [1], [""]],

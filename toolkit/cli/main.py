@@ -13,7 +13,7 @@ from typing import Any, Final
 import click
 
 from toolkit.cli.groups import OptionsAnywhere
-from toolkit.cli.output import CONTEXT_SETTINGS
+from toolkit.cli.output import CONTEXT_SETTINGS, say
 from toolkit.cli.printable import say_error
 from toolkit.cli.process import OutputFailed, prepare, silence_output
 from toolkit.errors import TickdeckError
@@ -116,7 +116,7 @@ def _failed(text: str, status: int) -> int:
         if text:
             say_error(text)
         else:
-            click.echo("Aborted.", err=True)
+            say("Aborted.", err=True)
     return status
 
 

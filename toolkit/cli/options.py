@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from toolkit.keys import PairName
 
 __all__ = [
+    "allow_host_option",
     "channel_option",
     "duration_option",
     "from_option",
@@ -49,6 +50,13 @@ pair_option: Final = click.option(
     multiple=True,
     metavar="PAIR",
     help="Only this pair: BTC-USD, the venue's symbol, or BTC where one pair has that base. May be repeated.",
+)
+#: `--allow-host` of what can be reached from other machines.
+allow_host_option: Final = click.option(
+    "--allow-host",
+    multiple=True,
+    metavar="NAME",
+    help="Further name by which clients reach it, beside localhost and the address; may be repeated.",
 )
 #: `--venue` of what reads a recording; the command gets `venues`.
 venue_option: Final = click.option(

@@ -9,12 +9,18 @@ import click
 
 from toolkit.borders import one_line, printable, shown_json
 
-__all__ = ["printable", "say_error", "say_json", "say_json_line"]
+__all__ = ["printable", "say_error", "say_json", "say_json_line", "say_lines"]
 
 
 def say_error(text: str) -> None:
     """Write one line on stderr, whatever it quotes, and whatever the width of the terminal."""
     click.echo(one_line(f"Error: {text}"), err=True)
+
+
+def say_lines(text: str) -> None:
+    """Write lines of a file on stdout, whatever the width of the terminal."""
+    for line in text.splitlines():
+        click.echo(printable(line))
 
 
 def say_json(value: Any, *, err: bool = False) -> None:

@@ -14,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from toolkit.cli.output import examples, say
+from toolkit.cli.printable import say_lines
 from toolkit.cli.process import OutputFailed, silence_output, stopped_by_signals
 from toolkit.cli.record_config import RecordConfig, VenueConfig, check_venues, config_text, read_config
 from toolkit.cli.settings import OF_VENUE, setting_options
@@ -24,6 +25,7 @@ from toolkit.errors import ConfigError
 if TYPE_CHECKING:
     from recordings.manifest import Manifest
     from recordings.recorder import Recorder, RecorderOptions, VenueRequest
+    from recordings.tee import TeeOptions
 
 __all__ = ["record", "run_recorder"]
 
@@ -67,7 +69,7 @@ def record(
     given["json"] = as_json
     venues = _in_force(ctx, what, given, None if config is None else read_config(config))
     if print_config:
-        click.echo(config_text(given, venues), nl=False)
+        say_lines(config_text(given, venues))
         return
     clock = SystemClock()
     options = _options(clock, venues, given)
@@ -131,7 +133,6 @@ def _venues(what: Sequence[str], given: dict[str, Any]) -> list[VenueConfig]:
 def _options(clock: Clock, venues: Sequence[VenueConfig], given: dict[str, Any]) -> RecorderOptions:
     from recordings.privacy import Pseudonyms
     from recordings.recorder import Fsync, RecorderOptions
-    from recordings.tee import TeeOptions
 
     requests = tuple(_request(venue) for venue in venues)
     name = "-".join(request.spec.name for request in requests)
@@ -146,8 +147,16 @@ def _options(clock: Clock, venues: Sequence[VenueConfig], given: dict[str, Any])
         disk_free_min=given["keep_free_mib"] << 20,
         wait_for_venue=given["wait"],
         privacy=Pseudonyms.from_file(given["pseudonyms"]) if given["pseudonyms"] else None,
-        tee=TeeOptions(port=given["tee_port"], host=given["tee_host"]) if given["tee_port"] is not None else None,
+        tee=_tee(given),
     )
+
+
+def _tee(given: dict[str, Any]) -> TeeOptions | None:
+    from recordings.tee import TeeOptions
+
+    if given["tee_port"] is None:
+        return None
+    return TeeOptions(port=given["tee_port"], host=given["tee_host"], allowed_hosts=tuple(given["allow_host"]))
 
 
 def _request(venue: VenueConfig) -> VenueRequest:

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from toolkit.cli.checks import check_option
 from toolkit.cli.options import (
+    allow_host_option,
     from_option,
     json_option,
     loop_option,
@@ -28,6 +29,7 @@ from toolkit.cli.process import stopped_by_signals
 from toolkit.cli.unsealed import say_unsealed
 from toolkit.clock import SystemClock, format_ns
 from toolkit.errors import ConfigError
+from toolkit.transport.hosts import url_host
 
 if TYPE_CHECKING:
     from replay.serving.server import TapeServer
@@ -69,6 +71,7 @@ DEFAULT_PORT = 8710
 )
 @click.option("--exit", "ends", is_flag=True, help="Close the sockets and end when the tape does.")
 @click.option("--no-disconnects", is_flag=True, help="Keep sockets open where the recording lost a connection or time.")
+@allow_host_option
 @click.option("--origin", "origins", multiple=True, help="Further host whose web pages may connect; may be repeated.")
 @click.option("--synthetic", is_flag=True, help="Serve a synthetic market in place of a recording.")
 @venue_name_option("hyperliquid")
@@ -129,6 +132,7 @@ def _server(recordings: tuple[Path, ...], given: dict[str, Any]) -> TapeServer:
         settle_s=given["settle"],
         ends=given["ends"],
         allowed_origins=given["origins"],
+        allowed_hosts=given["allow_host"],
     )
     opened = [Recording.open(path, sealed=given["sealed"]) for path in recordings]
     say_unsealed(opened)
@@ -151,6 +155,8 @@ async def _serve(server: TapeServer, as_json: bool) -> None:
 def _announce(server: TapeServer, as_json: bool) -> None:
     import msgspec
 
+    if server.warning is not None:
+        say(server.warning, err=True)
     venues = {name: [server.ws_url_of(name), server.rest_url_of(name)] for name in server.deck.venues}
     tape = server.deck.tape
     if as_json:
@@ -198,5 +204,5 @@ async def _serve_synthetic(venue: str, seed: str, port: int, as_json: bool) -> N
 
 def _cannot_listen(host: str, port: int, exc: OSError) -> ConfigError:
     return ConfigError(
-        f"{host}:{port} cannot be listened on: {os.strerror(exc.errno or 0)}; choose another with --port, or 0"
+        f"{url_host(host)}:{port} cannot be listened on: {os.strerror(exc.errno or 0)}; choose another with --port, or 0"
     )

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from toolkit.cli.options import duration_option, json_option, out_folder_option
+from toolkit.cli.options import allow_host_option, duration_option, json_option, out_folder_option
 from toolkit.cli.params import Duration, DurationSeconds, Instant
 from toolkit.clock import NS_PER_S, format_ns
 
@@ -282,6 +282,7 @@ GENERAL: Final = (
         default="127.0.0.1",
         help="Address of that port; anything but loopback gives the recording to whoever reaches it.",
     ),
+    Setting(key="allow_host", option="--allow-host", kind=click.STRING, is_list=True, shared=allow_host_option),
     Setting(key="wait", option="--wait", kind=click.BOOL, help="Keep trying if a venue cannot be reached at first."),
     Setting(key="json", option="--json", kind=click.BOOL, shared=json_option),
 )

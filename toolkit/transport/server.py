@@ -13,20 +13,27 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from toolkit.transport.hosts import HostList, url_host
+
 __all__ = ["LoopbackServer", "Peer", "RestRequest", "RestResponse", "ServerProtocol", "framed_texts"]
 
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_NOT_ADDRESSED = "foreign Origin or Host: this server answers to names that it was told of; --allow-host adds one\n"
 _READ_ENDS = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR})
 #: A connection that has not asked for anything by then is ended, seconds; so is one that asks for nothing more.
 _IDLE_S_MAX = 30.0
+#: How long a client has to take a close frame and to answer it, seconds.
+_CLOSE_S_MAX = 5.0
+#: How long a client that goes on asking may leave unread what it was answered, seconds, and how often that is looked at.
+_UNREAD_S_MAX = 10.0
+_LOOK_S = 0.02
+#: Bytes of the reason in a close frame, by RFC 6455.
+_REASON_BYTES_MAX = 123
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +190,9 @@ class Peer:
     def close(self, code: int = WSCloseCode.OK, reason: str = "") -> None:
         """Send what is queued, then a close frame."""
         if self.is_open:
-            self._close = (code, reason.encode())
+            # A reason that is too long would make the frame one that clients refuse.
+            cut = reason.encode(errors="replace")[:_REASON_BYTES_MAX].decode(errors="ignore")
+            self._close = (code, cut.encode())
             self._running.set()
             self._wake.set()
 
@@ -232,7 +241,11 @@ class Peer:
                     break
             if self._close is not None and not self._gone:
                 code, reason = self._close
-                await ws.close(code=code, message=reason)
+                try:
+                    async with asyncio.timeout(_CLOSE_S_MAX):
+                        await ws.close(code=code, message=reason)
+                except (TimeoutError, ConnectionError):
+                    self.abort()  # it does not even take the close frame
                 return
 
     async def _read(self, ws: web.WebSocketResponse, protocol: ServerProtocol) -> None:
@@ -245,12 +258,26 @@ class Peer:
             if self._gone:
                 return
             if message.type is WSMsgType.PING:
-                with suppress(ConnectionError):
-                    await ws.pong(message.data)
+                try:
+                    async with asyncio.timeout(_UNREAD_S_MAX):
+                        await ws.pong(message.data)
+                except TimeoutError:
+                    self.cut_off()
+                except ConnectionError:
+                    pass
             elif message.type is WSMsgType.PONG:
                 self.pongs += 1
             elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 protocol.received(self, message.data)
+                await self._until_read()
+
+    async def _until_read(self) -> None:
+        """Listen to a client no further while it leaves unread what it asked for; for so long, it is cut off."""
+        for _ in range(round(_UNREAD_S_MAX / _LOOK_S)):
+            if self._gone or self.unsent_bytes <= self._bytes_max:
+                return
+            await asyncio.sleep(_LOOK_S)
+        self.cut_off()
 
 
 class LoopbackServer:
@@ -267,7 +294,9 @@ class LoopbackServer:
         body_bytes_max: A larger request body is answered with 413.
         queue_frames_max, queue_bytes_max: A client with more waiting for it is cut off.
         connections_max: WebSockets at once; more are answered with 503. As many connections beside them may be open.
-        allowed_origins: Further hosts whose pages may connect; those of loopback may, others get 403.
+        allowed_origins: Further hosts whose pages may connect; those that the server answers to may, others get 403.
+        allowed_hosts: Further names that the server answers to, in Host and Origin; it does to `localhost`, to what it
+            listens on, to this machine's name if that is no loopback address, and to the address that was connected to.
         on_sent: Told of every message as it is written: peer, payload, whether binary.
     """
 
@@ -286,6 +315,7 @@ class LoopbackServer:
         connections_max: int = 256,
         idle_s_max: float = _IDLE_S_MAX,
         allowed_origins: Collection[str] = (),
+        allowed_hosts: Collection[str] = (),
         on_sent: Callable[[Peer, bytes, bool], None] | None = None,
     ) -> None:
         self._protocol = protocol
@@ -306,7 +336,9 @@ class LoopbackServer:
         self._heard: dict[asyncio.BaseProtocol, float] = {}
         self._living: set[asyncio.BaseProtocol] = set()
         self._busy: set[asyncio.BaseProtocol] = set()
-        self._origins = _LOOPBACK_NAMES | frozenset(allowed_origins)
+        #: The names that this server answers to.
+        self.hosts = HostList(host, allowed_hosts)
+        self._origins = HostList("127.0.0.1", allowed_origins)
         self._on_sent = on_sent
         self._count = 0
         self._runner: web.AppRunner | None = None
@@ -350,12 +382,12 @@ class LoopbackServer:
     @property
     def url(self) -> str:
         """Base URL for REST, without a slash at the end."""
-        return f"{'http' if self._ssl_context is None else 'https'}://{self._host}:{self._port}"
+        return f"{'http' if self._ssl_context is None else 'https'}://{url_host(self._host)}:{self._port}"
 
     @property
     def ws_base_url(self) -> str:
         """What WebSocket paths are appended to, without a slash at the end."""
-        return f"{'ws' if self._ssl_context is None else 'wss'}://{self._host}:{self._port}"
+        return f"{'ws' if self._ssl_context is None else 'wss'}://{url_host(self._host)}:{self._port}"
 
     @property
     def ws_url(self) -> str:
@@ -416,7 +448,7 @@ class LoopbackServer:
 
     async def _respond(self, request: web.Request) -> web.StreamResponse:
         if not self._is_addressed(request):
-            return web.Response(status=403, text="foreign Origin")
+            return web.Response(status=403, text=_NOT_ADDRESSED)
         if self._is_ws_path(request.path) and request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._websocket(request)
         try:
@@ -437,15 +469,14 @@ class LoopbackServer:
         return _response(answer)
 
     def _is_addressed(self, request: web.Request) -> bool:
-        """Whether it comes from no web page, or from one of this machine; by name too, where we listen on loopback."""
+        """Whether it comes from no web page, or from one that may; and whether it names this server as its host."""
         origin = request.headers.get("Origin")
-        try:
-            if origin is not None and urlsplit(origin).hostname not in self._origins:
-                return False
-            # A page may rebind a name of its own to this machine; its requests to itself then have no Origin.
-            return self._host not in _LOOPBACK_NAMES or urlsplit(f"//{request.host}").hostname in self._origins
-        except ValueError:
+        place = request.transport.get_extra_info("sockname") if request.transport is not None else None
+        reached = place[0] if isinstance(place, tuple) else None
+        if origin is not None and not (self.hosts.has_origin(origin, reached) or self._origins.has_origin(origin)):
             return False
+        # A page may rebind a name of its own to this machine; its requests to itself then have no Origin.
+        return self.hosts.has(request.headers.get("Host"), reached)
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         self._heard.pop(request.protocol, None)
@@ -506,6 +537,6 @@ def _text_header(length: int) -> bytes:
 
 
 def _response(answer: RestResponse) -> web.Response:
-    return web.Response(
-        status=answer.status, body=answer.body, content_type=answer.content_type, headers=dict(answer.headers)
-    )
+    # What a browser is given is what it is said to be: text that looks like a page is none.
+    headers = {"X-Content-Type-Options": "nosniff", **answer.headers}
+    return web.Response(status=answer.status, body=answer.body, content_type=answer.content_type, headers=headers)

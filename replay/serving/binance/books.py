@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from replay.face import UNREADABLE
 from toolkit.venues.binance.depth import follows, is_within
 
 __all__ = ["Diff", "Snapshot", "TapeBook", "decode_diff", "decode_snapshot"]
@@ -55,7 +56,7 @@ def decode_diff(data: bytes) -> Diff | None:
     """A diff; None for what is none."""
     try:
         return _diff_decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 
@@ -63,7 +64,7 @@ def decode_snapshot(data: bytes) -> Snapshot | None:
     """A snapshot; None for what is none."""
     try:
         return _snapshot_decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from replay.face import as_json
+from replay.face import UNREADABLE, as_json
 from toolkit.venues.binance.products import COINM, Product
 
 __all__ = ["Listing"]
@@ -71,7 +71,7 @@ class Listing:
         if names is None:
             try:
                 names = frozenset(row.symbol for row in _decode_names(recorded).symbols)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except UNREADABLE:
                 names = frozenset()
             self._names = {recorded: names}
         return symbol in names

@@ -102,7 +102,7 @@ class TapeRest:
             return self._answer(ask, ask.path.removeprefix(prefix))
         except Rejected as refusal:
             return _refusal(refusal)
-        except (LookupError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError):
             # Of frames and replies only what was needed to tell them apart has been checked.
             return _refusal(_unknowable("what was recorded is of another shape than documented"))
 

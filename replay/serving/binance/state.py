@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from replay.face import UNREADABLE
 from replay.serving.binance.books import Snapshot, TapeBook, decode_diff, decode_snapshot
 from replay.serving.binance.streams import data_of, named
 
@@ -31,7 +32,7 @@ def decoded(data: bytes | None) -> Any:
         return None
     try:
         return _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 

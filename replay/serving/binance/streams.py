@@ -16,6 +16,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from replay.face import UNREADABLE
+
 __all__ = ["SHUTDOWN", "StreamName", "bare_name", "data_of", "family_of", "named", "stream_of", "wrapped"]
 
 #: The stream that nobody asks for and everybody gets.
@@ -89,7 +91,7 @@ def stream_of(payload: bytes) -> bytes | None:
     if payload.startswith(b"{") and b'"stream"' in payload[:64]:
         try:
             return _decode(payload).stream.encode()
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return None
     return None
 
@@ -129,7 +131,7 @@ def data_of(payload: bytes) -> bytes:
         return payload
     try:
         return bytes(_decode(payload).data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return payload
 
 

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from replay.binance.requests import Refused, Request, parse_request
-from replay.face import Ask, Drop, Pings, Reply, Window, as_json
+from replay.face import UNREADABLE, Ask, Drop, Pings, Reply, Window, as_json
 from replay.serving.answers import RecordedAnswers
 from replay.serving.binance.books import Snapshot, decode_snapshot
 from replay.serving.binance.listing import Listing
@@ -423,7 +423,7 @@ def _tag(frame: Frame) -> tuple[str, str]:
     """What a REST frame is about, and of which symbol."""
     try:
         tag = _decode(frame.context or "{}").get("tag", "")
-    except (msgspec.DecodeError, AttributeError):
+    except (*UNREADABLE, AttributeError):
         return "", ""
     what, _, symbol = str(tag).partition(":")
     return what, symbol

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from replay.dydx_v4.requests import BLOCKS, MARKETS
-from replay.face import as_json
+from replay.face import UNREADABLE, as_json
 
 __all__ = [
     "BATCH",
@@ -85,7 +85,7 @@ def read(payload: bytes) -> Envelope | None:
             return None
         if _HEAD.match(payload) is None:
             payload = _in_order(wire.type, _decode_fields(payload))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     name = wire.channel if wire.channel in (MARKETS, BLOCKS) else wire.id or wire.channel
     return Envelope((wire.channel, name), kind, wire.contents, wire.subaccountNumber, payload)

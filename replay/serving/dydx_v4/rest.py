@@ -10,7 +10,7 @@ import msgspec
 
 from replay.dydx_v4.names import iso
 from replay.dydx_v4.requests import PARENT_SUBACCOUNTS, SUBACCOUNTS
-from replay.face import Ask, Reply, as_json
+from replay.face import UNREADABLE, Ask, Reply, as_json
 from replay.serving.dydx_v4.accounts import ROWS_KEPT, TapeAccount
 from replay.serving.dydx_v4.state import TapeState
 from toolkit.clock import NS_PER_MS, Clock
@@ -69,7 +69,7 @@ class Replies:
             if context.get("status", 200) != 200:
                 return
             path, _, query = str(context.get("path", "")).partition("?")
-        except (msgspec.DecodeError, AttributeError):
+        except (*UNREADABLE, AttributeError):
             return
         fields = dict(part.partition("=")[::2] for part in query.split("&"))
         key = _question(path.removeprefix("/"), fields)
@@ -89,7 +89,7 @@ class Replies:
         try:
             rows = _decode(frame.payload)["historicalFunding"]
             held.update((str(row["effectiveAt"]), row) for row in rows)
-        except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError):
+        except (*UNREADABLE, LookupError, TypeError):
             return
         while len(held) > 20_000:
             del held[next(iter(held))]
@@ -104,7 +104,7 @@ class Replies:
             return None
         try:
             return _decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return None
 
     def funding(self, ticker: str, until: str) -> list[Row] | None:
@@ -146,7 +146,7 @@ class TapeRest:
             return Reply(200, as_json(self._read(ask.path.removeprefix(_PREFIX), ask.query)))
         except Refused as refusal:
             return Reply(refusal.status, errors(str(refusal)))
-        except (LookupError, TypeError, ValueError, AttributeError):
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
             # Of what was recorded only what was needed to tell it apart has been checked.
             return Reply(503, errors("what was recorded is of another shape than documented"))
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from replay.dydx_v4.requests import BLOCKS, BOOK, CANDLES, MARKETS, PARENT_SUBACCOUNTS, SUBACCOUNTS, TRADES
+from replay.face import UNREADABLE
 from replay.serving.dydx_v4.accounts import ROWS_KEPT, TapeAccount
 from replay.serving.dydx_v4.books import TapeBook
 from replay.serving.dydx_v4.envelopes import BATCH, SUBSCRIBED, Envelope, StreamKey
@@ -67,7 +68,7 @@ class TapeState:
             return
         try:
             taker(envelope)
-        except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError, ValueError, AttributeError):
+        except (*UNREADABLE, LookupError, TypeError, ValueError, AttributeError):
             self.fresh.discard(envelope.key)
             return
         if envelope.kind == SUBSCRIBED or envelope.key[0] in _OF_UPDATES:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from replay.face import UNREADABLE
 from replay.hyperliquid.subscriptions import INTERVALS_MS
 from replay.serving.hyperliquid.routes import StreamKey
 
@@ -45,7 +46,7 @@ class _CandleFrame(msgspec.Struct):
 
 _decode_trades = msgspec.json.Decoder(_TradesFrame).decode
 _decode_candle = msgspec.json.Decoder(_CandleFrame).decode
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, InvalidOperation, TypeError)
+_UNREADABLE: Final = (*UNREADABLE, InvalidOperation, TypeError)
 
 
 class _Minutes:

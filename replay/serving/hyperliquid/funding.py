@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
+from replay.face import UNREADABLE
+
 __all__ = ["FundingRows"]
 
 #: Rows kept per coin: two years of hours.
@@ -32,7 +34,7 @@ class FundingRows:
             return
         try:
             rows = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return
         if not isinstance(rows, list):
             return

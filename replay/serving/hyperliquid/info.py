@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from replay.face import as_json
+from replay.face import UNREADABLE, as_json
 from replay.hyperliquid.info import ROWS_MAX, InfoDesk, Unknowable, Unprocessable, VenueFault, field
 from replay.hyperliquid.subscriptions import INTERVALS_MS
 from replay.serving.answers import RecordedAnswers
@@ -120,6 +120,13 @@ class TapeInfo(InfoDesk):
             raise Unknowable(f"the recording holds no reply to {as_json(request).decode()} up to this point")
         return found
 
+    def answer(self, request: object) -> Any:
+        try:
+            return msgspec.Raw(as_json(super().answer(request)))
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, *UNREADABLE):
+            # Of frames and replies only what was needed to tell them apart has been checked.
+            raise Unknowable("what was recorded is of another shape than documented") from None
+
     def _dex(self, request: dict[str, Any]) -> str:
         dex = str(field(request, "dex", str, optional=True) or "")
         if dex not in self._listing.dexes:
@@ -154,7 +161,7 @@ class TapeInfo(InfoDesk):
         try:
             meta, contexts = msgspec.json.decode(found) if found is not None else ({"universe": []}, [])
             return {each["name"]: ctx for each, ctx in zip(meta["universe"], contexts, strict=False)}
-        except (msgspec.DecodeError, ValueError, TypeError, LookupError):
+        except (*UNREADABLE, ValueError, TypeError, LookupError):
             return {}
 
     # Prices ------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from replay.face import UNREADABLE
 from replay.hyperliquid.info import VenueFault
 
 __all__ = ["Listing"]
@@ -44,7 +45,7 @@ class Listing:
             return
         try:
             reply = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return
         if not isinstance(reply, dict | list):
             return

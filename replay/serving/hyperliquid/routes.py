@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from replay.face import UNREADABLE
 from replay.hyperliquid.subscriptions import USER_TYPES, Fatal, ParseFailed, Refused, Subscription, parse
 from toolkit.frames import Frame
 
@@ -154,7 +155,7 @@ class Routes:
             message = _decode(frame.payload)
             channel, data = message["channel"], message["data"]
             return self._key_of_data(frame, _KIND_OF_CHANNEL.get(channel, channel), data)
-        except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
+        except (*UNREADABLE, LookupError, TypeError, AttributeError):
             return None
 
     def _key_of_data(self, frame: Frame, kind: str, data: Any) -> StreamKey | None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from replay.face import UNREADABLE
 from replay.hyperliquid.desk import frame as envelope
 from replay.serving.hyperliquid.candles import TapeCandles
 from replay.serving.hyperliquid.routes import LIST_KINDS, StreamKey
@@ -39,7 +40,7 @@ def decoded(payload: bytes | None) -> Any:
         return None
     try:
         message = _decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     return message.get("data") if isinstance(message, dict) else None
 
@@ -170,7 +171,7 @@ class TapeState:
             return None
         rows: list[msgspec.Raw] = []
         for payload in kept:
-            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            with suppress(*UNREADABLE):
                 rows += _decode_trades(payload).data
         return rows[-most:]
 
