@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from types import FunctionType
 from typing import Any, Final, ParamSpec, TypeVar
 
 import numba
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.dispatcher import Dispatcher
+from numba.core.extending import _Intrinsic
 from numba.extending import intrinsic
 
 from toolkit.kernels.shelf import is_checked, kernel_folder, usable_folder
@@ -21,6 +24,7 @@ __all__ = [
     "kernel",
     "load_word",
     "lowest_bit",
+    "plain",
     "store_word",
     "swap_bytes",
 ]
@@ -65,6 +69,39 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
         _make_optional(compiled._cache)
     kept: Callable[P, R] = compiled
     return kept
+
+
+def plain(function: Callable[P, R]) -> Callable[P, R]:
+    """
+    The same source as plain Python, with all the kernels that it calls.
+
+    For tests, which compare the two, and for stepping through a kernel. Numbers are numpy's scalars, whose arithmetic is
+    that of compiled code; call it with `numpy.errstate(all="ignore")`, since compiled code does not warn.
+    """
+    in_python: Callable[P, R] = _plain(function, {})
+    return in_python
+
+
+def _plain(function: Any, seen: dict[Any, Any]) -> Any:
+    if function not in seen:
+        source = function.py_func
+        names = dict(source.__globals__)
+        # Before what it calls, so that kernels may call each other in circles.
+        seen[function] = FunctionType(source.__code__, names, source.__name__, source.__defaults__)
+        for name in source.__code__.co_names:
+            found = names.get(name)
+            if isinstance(found, Dispatcher):
+                names[name] = _plain(found, seen)
+            elif name in _IN_PYTHON and isinstance(found, _Intrinsic):
+                names[name] = _IN_PYTHON[name]
+    return seen[function]
+
+
+#: What some of the instructions below do, in Python.
+_IN_PYTHON: Final[dict[str, Callable[..., Any]]] = {
+    "highest_bit": lambda value: int(value).bit_length() - 1,
+    "lowest_bit": lambda value: (int(value) & -int(value)).bit_length() - 1,
+}
 
 
 def _make_optional(shelf: Any) -> None:

@@ -15,7 +15,7 @@ A store is a tuple of arrays, which the functions here take apart (numba passes 
 | `pages`  | int64 (sides,)            | how many pages a side has                                  |
 | `levels` | int64 (sides,)            | how many levels                                            |
 | `bits`   | uint64 (slots,)           | which of the 64 keys hold a level                          |
-| `sizes`  | float64 (slots, 64)       | their sizes                                                |
+| `sizes`  | float64 (slots, 64)       | their sizes; int64 where a store counts lots               |
 | `free`   | int32 (slots + 1,)        | first the number of free slots, then which                 |
 
 Nothing grows here: `has_room` says whether so many levels can be added, and the caller makes larger arrays if not.
@@ -28,7 +28,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.kernels.compiling import highest_bit, kernel
+from toolkit.kernels.compiling import highest_bit, kernel, lowest_bit
 
 __all__ = [
     "Store",
@@ -39,7 +39,11 @@ __all__ = [
     "set_level",
     "set_levels",
     "side_columns",
+    "size_at",
+    "slot_of",
     "widen_store",
+    "worse_key",
+    "worst",
 ]
 
 _PAGES: Final = 256
@@ -54,12 +58,12 @@ class Store(NamedTuple):
     pages: npt.NDArray[np.int64]
     levels: npt.NDArray[np.int64]
     bits: npt.NDArray[np.uint64]
-    sizes: npt.NDArray[np.float64]
+    sizes: npt.NDArray[Any]
     free: npt.NDArray[np.int32]
 
 
-def make_store(sides: int, pages: int = _PAGES, slots: int = _SLOTS) -> Store:
-    """An empty store for that many sides."""
+def make_store(sides: int, pages: int = _PAGES, slots: int = _SLOTS, sizes: npt.DTypeLike = np.float64) -> Store:
+    """An empty store for that many sides, with sizes of that type."""
     free = np.zeros(slots + 1, np.int32)
     free[0] = slots
     free[1:] = np.arange(slots - 1, -1, -1)
@@ -69,7 +73,7 @@ def make_store(sides: int, pages: int = _PAGES, slots: int = _SLOTS) -> Store:
         np.zeros(sides, np.int64),
         np.zeros(sides, np.int64),
         np.zeros(slots, np.uint64),
-        np.zeros((slots, 64), np.float64),
+        np.zeros((slots, 64), sizes),
         free,
     )
 
@@ -79,7 +83,7 @@ def widen_store(store: Store, sides: int, pages: int, slots: int) -> Store:
     sides, pages = max(sides, store.page.shape[0]), max(pages, store.page.shape[1])
     before = len(store.bits)
     slots = max(slots, before)
-    wide = make_store(sides, pages, slots)
+    wide = make_store(sides, pages, slots, store.sizes.dtype)
     rows, columns = store.page.shape
     wide.page[:rows, :columns] = store.page
     wide.slot[:rows, :columns] = store.slot
@@ -178,6 +182,45 @@ def best(store, side):
     slot = store.slot[side, last]
     place = highest_bit(store.bits[slot])
     return store.page[side, last] * 64 + place, store.sizes[slot, place]
+
+
+@kernel
+def worst(store, side):
+    """The key of the worst level of a side that has one."""
+    return store.page[side, 0] * 64 + lowest_bit(store.bits[store.slot[side, 0]])
+
+
+@kernel
+def slot_of(store, side, key):
+    """Where in `bits` and `sizes` the page of a key is; -1 where there is none."""
+    page = key >> 6
+    index = _place(store, side, page)
+    if index < store.pages[side] and store.page[side, index] == page:
+        return np.int64(store.slot[side, index])
+    return np.int64(-1)
+
+
+@kernel
+def size_at(store, side, key):
+    """The size at a key; 0 where there is no level."""
+    slot = slot_of(store, side, key)
+    if slot >= 0 and store.bits[slot] & (np.uint64(1) << np.uint64(key & 63)):
+        return store.sizes[slot, key & 63]
+    return 0
+
+
+@kernel
+def worse_key(store, side, key, none):
+    """The best key of a side that is worse than `key`; `none` if there is none."""
+    page = key >> 6
+    index = _place(store, side, page)
+    if index < store.pages[side] and store.page[side, index] == page:
+        below = store.bits[store.slot[side, index]] & ((np.uint64(1) << np.uint64(key & 63)) - np.uint64(1))
+        if below:
+            return page * 64 + highest_bit(below)
+    if index == 0:
+        return none
+    return store.page[side, index - 1] * 64 + highest_bit(store.bits[store.slot[side, index - 1]])
 
 
 @kernel

@@ -25,6 +25,8 @@ __all__ = ["are_compiled", "is_checked", "kernel_folder", "note_compiled", "shel
 
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
 _READY: Final = "ready"
+#: Where kernels are, from the folder of the packages.
+_SOURCES: Final = ("toolkit/kernels/*.py", "toolkit/venues/*/kernel*.py", "replay/market/kernel*.py")
 
 
 @cache
@@ -33,7 +35,7 @@ def kernel_folder() -> Path:
     digest = hashlib.blake2b(digest_size=12)
     digest.update(f"{version('numba')} {version('numpy')} {platform.python_version()} {platform.machine()}".encode())
     digest.update(b"checked" if is_checked() else b"")
-    for path in sorted([*_PACKAGE.glob("kernels/*.py"), *_PACKAGE.glob("venues/*/kernel*.py")]):
+    for path in sorted(path for pattern in _SOURCES for path in _PACKAGE.parent.glob(pattern)):
         digest.update(path.read_bytes())
     named = os.environ.get("TICKDECK_KERNELS")
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()

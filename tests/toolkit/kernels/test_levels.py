@@ -6,7 +6,20 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.kernels.levels import best, clear_side, has_room, make_store, set_level, side_columns, widen_store
+from toolkit.kernels.compiling import plain
+from toolkit.kernels.levels import (
+    best,
+    clear_side,
+    has_room,
+    make_store,
+    set_level,
+    side_columns,
+    size_at,
+    slot_of,
+    widen_store,
+    worse_key,
+    worst,
+)
 
 _SIDES = 2
 #: Keys close together, at page borders, far apart and negative, so that pages come, go and are searched for.
@@ -48,3 +61,22 @@ def test_sides_hold_what_was_set_last_best_first(steps: list[tuple[int, int, flo
                 assert best(store, number) == ranked[0]
     pages_used = sum(len({key >> 6 for key in levels}) for levels in expected)
     assert int(store.free[0]) == len(store.bits) - pages_used, "every page that holds nothing is free"
+
+
+@given(st.lists(st.tuples(_keys, st.integers(1, 9)), max_size=30), st.lists(_keys))
+def test_levels_are_found_and_walked_by_their_keys(levels: list[tuple[int, int]], asked: list[int]) -> None:
+    """Lots as sizes; any key may be asked for, whether there is a level or not."""
+    store = make_store(_SIDES, pages=64, slots=64, sizes=np.int64)
+    expected = dict(levels)
+    for key, lots in levels:
+        set_level(store, 1, key, lots)
+    for key in [*asked, *expected]:
+        worse = [other for other in expected if other < key]
+        for find, walk in ((size_at, worse_key), (plain(size_at), plain(worse_key))):
+            assert find(store, 1, key) == expected.get(key, 0)
+            assert walk(store, 1, key, -(2**62)) == max(worse, default=-(2**62))
+        slot = slot_of(store, 1, key)
+        assert (slot >= 0) == any(other >> 6 == key >> 6 for other in expected)
+    if expected:
+        assert worst(store, 1) == min(expected)
+        assert best(store, 1) == (max(expected), expected[max(expected)])

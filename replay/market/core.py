@@ -1,0 +1,153 @@
+"""
+The matching core, from Python: `run` for arrays of market events, `arrive` for requests, `take` for what came of them.
+
+The same functions run compiled or as plain Python; the state is equal bit by bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from replay.market import kernel_core
+from replay.market.layout import NONE, REQUEST, Want, make_state, widen_book, widen_orders, widen_reports
+from replay.market.rules import Rules
+from toolkit.errors import ConfigError
+from toolkit.kernels.compiling import plain
+
+__all__ = ["MatchingCore", "PairFacts", "make_request"]
+
+#: Later than every event.
+_END: Final = 2**63 - 1
+_ORDERS: Final = 64
+_REPORTS: Final = 1024
+_PAGES: Final = 256
+_SLOTS: Final = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairFacts:
+    """
+    What the core has to know of a pair beside its prices and sizes.
+
+    Attributes:
+        reach: How many ticks a market order goes, the best price included; 0: to the end of the book.
+        grain: Least part of an execution of a resting order, in lots: more than 1 where the recorded sizes are finer
+            than those of orders. What is less than half of it counts as nothing.
+        lots_per_unit: Lots in one unit of the queues that are not whole numbers; 1: the lot is the unit.
+        lot: A grain in that unit.
+    """
+
+    reach: int = 0
+    grain: int = 1
+    lots_per_unit: float = 1.0
+    lot: float = 1.0
+
+
+class MatchingCore:
+    """
+    Own orders against recorded markets.
+
+    Args:
+        pairs: One entry per pair; events and requests name pairs by their place in it.
+        rules: The rules of matching.
+        compiled: Whether to run machine code or plain Python.
+        orders: Room for orders to begin with; this and the next three only save growing.
+        reports: Room for reports that are not yet taken.
+        pages: Pages of 64 prices a side.
+        slots: Pages of all sides together.
+
+    Raises ConfigError without any pair.
+
+    Attributes:
+        state: The arrays; replaced when they grow.
+        rules: As given.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[PairFacts],
+        rules: Rules,
+        *,
+        compiled: bool = True,
+        orders: int = _ORDERS,
+        reports: int = _REPORTS,
+        pages: int = _PAGES,
+        slots: int = _SLOTS,
+    ) -> None:
+        if not pairs:
+            raise ConfigError("no pair to match, expected at least one")
+        self.rules = rules
+        self.state = make_state(len(pairs), rules, orders=orders, reports=reports, pages=pages, slots=slots)
+        for row, facts in zip(self.state.pairs, pairs, strict=True):
+            row["reach"], row["grain"] = facts.reach, facts.grain
+            row["lots_per_unit"], row["lot"] = facts.lots_per_unit, facts.lot
+        self._run: Callable[..., Any] = kernel_core.run if compiled else _quiet(plain(kernel_core.run))
+        self._arrive: Callable[..., Any] = kernel_core.arrive if compiled else _quiet(plain(kernel_core.arrive))
+
+    def run(self, events: npt.NDArray[np.void], start: int = 0, until: int = _END) -> int:
+        """
+        Take in market events, in order, up to and with those of the time `until`.
+
+        Args:
+            events: Of `layout.EVENT`, in ascending time.
+            start: The first one.
+            until: ns, on the clock of the events.
+
+        Returns:
+            The index of the first event that was not taken in.
+        """
+        stop = len(events)
+        while True:
+            start = int(self._run(self.state, events, start, stop, until))
+            want = Want(int(self.state.counters["want"][0]))
+            if not want:
+                return start
+            self._grow(want)
+
+    def arrive(self, request: np.void) -> None:
+        """A request, of `layout.REQUEST`, reaches the venue."""
+        while want := Want(int(self._arrive(self.state, request))):
+            self._grow(want)
+
+    def take(self) -> npt.NDArray[np.void]:
+        """What was reported since the last call, of `layout.REPORT`, in order."""
+        count = int(self.state.counters["reports"][0])
+        self.state.counters["reports"] = 0
+        return self.state.reports[:count].copy()
+
+    def best(self, pair: int = 0) -> tuple[int | None, int | None]:
+        """The best bid and ask of the recorded book, in ticks; None where the side is empty."""
+        bid, ask = (int(row["best"]) for row in self.state.lines[2 * pair : 2 * pair + 2])
+        return (None if bid == NONE else bid), (None if ask == NONE else -ask)
+
+    def _grow(self, want: Want) -> None:
+        if Want.REPORTS in want:
+            self.state = widen_reports(self.state, 2 * len(self.state.reports))
+        if Want.LEVELS in want:
+            self.state = widen_book(self.state)
+        if Want.ORDERS in want:
+            self.state = widen_orders(self.state)
+
+
+def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiled code does not warn of what is no number, so plain Python shall not."""
+
+    def called(*args: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return function(*args)
+
+    return called
+
+
+def make_request(**fields: int) -> np.void:
+    """A request with these fields of `layout.REQUEST`, the others 0."""
+    row = np.zeros(1, REQUEST)
+    for name, value in fields.items():
+        row[name] = value
+    request: np.void = row[0]
+    return request
