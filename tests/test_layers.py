@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.venue import venues
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("toolkit", "recordings", "replay", "analysis")
 MAX_LINES = 600
@@ -174,6 +176,25 @@ def test_only_the_transports_open_sockets() -> None:
 def test_nothing_is_unpickled() -> None:
     """Opening a recording never runs code from it."""
     assert [found for source in sources() for found in violations_of_place(source, UNPICKLERS, None)] == []
+
+
+def test_matching_names_no_venue() -> None:
+    """What venues differ in is a rule of the core, by name: it would fit a venue that nobody has heard of."""
+    names = {part for name in venues() for part in re.split(r"[^a-z]", name) if len(part) > 3} - {"spot"}
+    rooms = ("replay.market", "replay.backtest")
+    text = {
+        source.name: source.text.lower() for source in sources() if any(_within(source.name, room) for room in rooms)
+    }
+    assert len(text) > 10
+    assert [(module, name) for module, words in text.items() for name in names if name in words] == []
+
+
+def test_the_core_knows_no_recording_and_no_scheduler() -> None:
+    """Events and requests are all that it is given."""
+    core = [source for source in sources() if _within(source.name, "replay.market")]
+    outside = [(source.name, name) for source in core for name, _ in source.uses() if _within(name, "replay.backtest")]
+    outside += [(source.name, name) for source in core for name, _ in source.uses() if _within(name, "recordings")]
+    assert outside == []
 
 
 def test_no_module_is_longer_than_it_can_be_read() -> None:

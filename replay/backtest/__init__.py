@@ -1,0 +1,1 @@
+"""Backtests: whose clock the simulated venue lives on, latency, order scripts."""

@@ -1,0 +1,141 @@
+"""
+Own orders as their owner knows them: what was sent, and what of it was answered.
+
+The venue's answers come later than what they tell, so this is not what the venue knows. It decides what may be sent.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import msgspec
+
+from replay.market.layout import ReportCode, RequestCode, StateCode
+
+__all__ = ["ENDED", "OwnOrder", "OwnOrders", "Refusal", "Response"]
+
+#: States that an order does not leave.
+ENDED = frozenset({StateCode.FILLED, StateCode.CANCELLED, StateCode.REJECTED, StateCode.EXPIRED})
+
+
+class Refusal(enum.StrEnum):
+    """Why a request was not sent."""
+
+    #: An order of that id has not been forgotten.
+    KNOWN_ID = "known_id"
+    #: Another request about the order has not been answered, and the rules refuse one before that.
+    PENDING = "pending"
+    #: There is no order of that id.
+    UNKNOWN_ID = "unknown_id"
+
+
+class Response(msgspec.Struct, frozen=True, gc=False):
+    """
+    An answer of the venue, or its word of an execution, as received.
+
+    Attributes:
+        received_ns: When we hear of it, on our clock.
+        venue_ns: When it happened, on the venue's.
+        request: Number of the request that it answers; -1: an order that rested was filled.
+        order_id: Of the order; of a request about many, 0.
+        pair: Place of the pair.
+        code: What it says.
+        state: Of the order after it; `UNKNOWN` where the request was refused and changed nothing.
+        side: 0 buy, 1 sell.
+        tick: Price of the execution, or of the order.
+        lots: Executed.
+        left: Still to be filled.
+        filled: In all.
+        size: Of the order.
+        role: 1 maker, 2 taker, 0 where nothing was executed.
+        reason: Why it ended or was refused.
+    """
+
+    received_ns: int
+    venue_ns: int
+    request: int
+    order_id: int
+    pair: int
+    code: ReportCode
+    state: StateCode
+    side: int
+    tick: int
+    lots: int
+    left: int
+    filled: int
+    size: int
+    role: int
+    reason: int
+
+
+@dataclass(slots=True)
+class OwnOrder:
+    """
+    One order, as far as its owner has heard.
+
+    Attributes:
+        order_id: The owner's id.
+        pair: Place of the pair.
+        side: 0 buy, 1 sell.
+        tick: Its limit, ticks.
+        size: Lots in all.
+        left: Lots that were not filled.
+        state: `UNKNOWN` until the first answer.
+        pending: The requests that were not answered, oldest first, by number.
+    """
+
+    order_id: int
+    pair: int
+    side: int
+    tick: int
+    size: int
+    left: int
+    state: StateCode
+    pending: dict[int, RequestCode]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be filled, as far as is known: answered, and not ended."""
+        return self.state in (StateCode.OPEN, StateCode.PARTIALLY_FILLED)
+
+
+class OwnOrders:
+    """
+    All of them, by id.
+
+    Args:
+        queues: Whether a request is sent while another about the same order is under way.
+
+    Attributes:
+        orders: Those that were not forgotten.
+    """
+
+    def __init__(self, *, queues: bool) -> None:
+        self.orders: dict[int, OwnOrder] = {}
+        self._queues = queues
+
+    def refusal(self, code: RequestCode, order_id: int) -> Refusal | None:
+        """Why a request may not be sent; None if it may."""
+        order = self.orders.get(order_id)
+        if code is RequestCode.NEW:
+            return None if order is None else Refusal.KNOWN_ID
+        if order is None:
+            return Refusal.UNKNOWN_ID
+        return Refusal.PENDING if order.pending and not self._queues else None
+
+    def forget_ended(self) -> None:
+        """Forget the orders that have ended, so that their ids are free again."""
+        self.orders = {key: order for key, order in self.orders.items() if order.state not in ENDED or order.pending}
+
+    def take(self, response: Response) -> None:
+        """Hear an answer."""
+        order = self.orders.get(response.order_id)
+        if order is None:
+            return
+        order.pending.pop(response.request, None)
+        if response.state is StateCode.UNKNOWN:
+            return
+        order.state, order.left, order.size = response.state, response.left, response.size
+        if response.code is not ReportCode.EXECUTED:
+            order.tick = response.tick

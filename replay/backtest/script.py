@@ -1,0 +1,222 @@
+"""
+Order scripts: a list of requests with their times, replayed without a strategy.
+
+A script is a JSON file: a list of actions, or an object that has them under `actions` (what else it holds is not
+looked at, but `columns`). An action is an object, or a list in the order of these columns (a list may go on behind
+them), ascending in time:
+
+| column        | what                                                                                   |
+|---------------|----------------------------------------------------------------------------------------|
+| `local_ns`    | when it is sent, ns since the epoch, on the clock that recorded                        |
+| `what`        | `buy`, `sell`, `modify`, `cancel`, `cancel_all`                                        |
+| `id`          | the order's id, a whole number; free again once the order has ended (`cancel_all`: null) |
+| `price_ticks` | limit price in ticks; null where there is none; an object may have `price` instead      |
+| `qty`         | size, all of it, also when modified; null where there is none                          |
+| `tif`         | `GTC` (the default), `IOC`, `FOK`, `GTX` (post-only); of new orders                    |
+| `type`        | `limit` (the default) or `market`; of new orders                                       |
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from replay.backtest.requests import Refusal
+from replay.backtest.scales import PairScale
+from replay.backtest.venue_clock import VenueScheduler
+from replay.market.layout import BUY, SELL, TifCode
+from toolkit.errors import ConfigError
+
+__all__ = ["COLUMNS", "Action", "play_script", "read_script", "script_actions"]
+
+COLUMNS: Final = ("local_ns", "what", "id", "price_ticks", "qty", "tif", "type")
+_TIFS: Final[Mapping[str, TifCode]] = {
+    "GTC": TifCode.GTC,
+    "IOC": TifCode.IOC,
+    "FOK": TifCode.FOK,
+    "GTX": TifCode.POST_ONLY,
+}
+_WHAT: Final = ("buy", "sell", "modify", "cancel", "cancel_all")
+_TYPES: Final = ("limit", "market")
+#: Times, ids and prices are int64 with room for sums.
+_MOST: Final = 2**61
+
+
+class Action(msgspec.Struct, frozen=True):
+    """
+    One request of a script.
+
+    Attributes:
+        at_ns: When it is sent, on our clock.
+        what: `buy`, `sell`, `modify`, `cancel` or `cancel_all`.
+        order_id: Of the order; 0 of `cancel_all`.
+        tick: Limit price, ticks; 0 where there is none.
+        lots: Size, all of it; 0 where there is none.
+        tif: Of a new order.
+        is_market: Whether a new order has no limit.
+    """
+
+    at_ns: int
+    what: str
+    order_id: int = 0
+    tick: int = 0
+    lots: int = 0
+    tif: TifCode = TifCode.GTC
+    is_market: bool = False
+
+
+def read_script(path: Path, scale: PairScale) -> list[Action]:
+    """
+    Read a script for one pair.
+
+    Args:
+        path: The JSON file.
+        scale: Tick and lot of the pair.
+
+    Raises:
+        ConfigError: The file cannot be read, or a row is none; the message names the row, counting from 1.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as exc:
+        raise ConfigError(f"script {path} cannot be read: {exc.strerror or exc}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise ConfigError(f"script {path} is no JSON: {exc}") from exc
+    rows = document.get("actions") if isinstance(document, dict) else document
+    if not isinstance(rows, list):
+        raise ConfigError(f"script {path} holds no list of actions, expected one, alone or under `actions`")
+    return script_actions(rows, scale, where=str(path))
+
+
+def script_actions(rows: Iterable[Any], scale: PairScale, *, where: str = "script") -> list[Action]:
+    """
+    Rows of a script as actions.
+
+    Args:
+        rows: Objects, or lists in the order of `COLUMNS`.
+        scale: Tick and lot of the pair.
+        where: What messages call the script.
+
+    Raises:
+        ConfigError: A row is none; the message names it, counting from 1.
+    """
+    actions: list[Action] = []
+    for number, row in enumerate(rows, 1):
+        try:
+            action = _action(row, scale)
+            if actions and action.at_ns < actions[-1].at_ns:
+                raise ConfigError(
+                    f"local_ns is {action.at_ns}, expected {actions[-1].at_ns} or later, as the row before"
+                )
+        except ConfigError as exc:
+            raise ConfigError(f"{where}, row {number}: {exc}") from None
+        actions.append(action)
+    return actions
+
+
+def _action(row: Any, scale: PairScale) -> Action:
+    if isinstance(row, Sequence) and not isinstance(row, str):
+        fields = dict(zip(COLUMNS, row, strict=False))
+    elif isinstance(row, dict):
+        fields = row
+        unknown = [name for name in fields if name not in (*COLUMNS, "price")]
+        if unknown:
+            raise ConfigError(f"unknown field {unknown[0]!r}, expected {', '.join(COLUMNS)} or price")
+    else:
+        raise ConfigError(f"found {row!r}, expected an object or a list of {', '.join(COLUMNS)}")
+    at_ns = _whole(fields, "local_ns")
+    what = _one_of(fields, "what", _WHAT)
+    if what == "cancel_all":
+        return Action(at_ns, what)
+    order_id = _whole(fields, "id")
+    if what == "cancel":
+        return Action(at_ns, what, order_id)
+    lots = int(scale.lots([_positive(fields, "qty")])[0])
+    if what == "modify":
+        return Action(at_ns, what, order_id, _tick(fields, scale), lots)
+    tif = _TIFS[_one_of(fields, "tif", tuple(_TIFS), "GTC")]
+    is_market = _one_of(fields, "type", _TYPES, "limit") == "market"
+    if is_market and tif is TifCode.POST_ONLY:
+        raise ConfigError("a market order cannot be post-only, expected type limit or another tif")
+    return Action(at_ns, what, order_id, 0 if is_market else _tick(fields, scale), lots, tif, is_market)
+
+
+def _whole(fields: Mapping[str, Any], name: str) -> int:
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MOST:
+        raise ConfigError(f"{name} is {value!r}, expected a whole number of 0 or more")
+    return value
+
+
+def _positive(fields: Mapping[str, Any], name: str) -> float:
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+        raise ConfigError(f"{name} is {value!r}, expected a number above 0")
+    return float(value)
+
+
+def _tick(fields: Mapping[str, Any], scale: PairScale) -> int:
+    if fields.get("price") is not None:
+        if fields.get("price_ticks") is not None:
+            raise ConfigError("both price and price_ticks are given, expected one of them")
+        return int(scale.ticks([_positive(fields, "price")])[0])
+    tick = _whole(fields, "price_ticks")
+    if tick == 0:
+        raise ConfigError("price_ticks is 0, expected a price above 0")
+    return tick
+
+
+def _one_of(fields: Mapping[str, Any], name: str, choices: Sequence[str], default: str | None = None) -> str:
+    value = fields.get(name)
+    if value is None and default is not None:
+        return default
+    if value not in choices:
+        raise ConfigError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
+    return str(value)
+
+
+def play_script(scheduler: VenueScheduler, actions: Iterable[Action]) -> list[Refusal | None]:
+    """
+    Send the actions of a script, each after everything that happened or was received up to its time, that included.
+
+    Returns:
+        Of each action None, or why it was not sent. What came of them is with the scheduler.
+    """
+    refusals: list[Refusal | None] = []
+    for action in actions:
+        scheduler.advance(action.at_ns)
+        refusals.append(_send(scheduler, action))
+    scheduler.finish()
+    return refusals
+
+
+def _send(scheduler: VenueScheduler, action: Action) -> Refusal | None:
+    match action.what:
+        case "cancel":
+            return scheduler.cancel(action.at_ns, action.order_id)
+        case "cancel_all":
+            scheduler.cancel_all(action.at_ns)
+            return None
+        case "modify":
+            return scheduler.amend(action.at_ns, action.order_id, tick=action.tick, lots=action.lots)
+        case _:
+            return _submit(scheduler, action)
+
+
+def _submit(scheduler: VenueScheduler, action: Action) -> Refusal | None:
+    # As elsewhere, an id is free again when its order has ended as far as its owner has heard.
+    scheduler.own.forget_ended()
+    return scheduler.submit(
+        action.at_ns,
+        action.order_id,
+        side=BUY if action.what == "buy" else SELL,
+        tick=action.tick,
+        lots=action.lots,
+        tif=action.tif,
+        is_market=action.is_market,
+    )

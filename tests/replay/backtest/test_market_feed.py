@@ -1,0 +1,131 @@
+"""Messages as market events: differences of snapshots, what is in sight, which trades were matched in the book."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from replay.backtest.market_feed import MarketFeed, market_events
+from replay.backtest.scales import PairScale
+from replay.market.core import MatchingCore, PairFacts
+from replay.market.layout import EventCode
+from replay.market.rules import Rules
+from tests.replay.tapes_of_trades import make
+from tests.tapes import diff, snapshot
+from toolkit.errors import ConfigError, SymbolError
+from toolkit.messages import Message, Side, Trade
+
+SCALE = PairScale("A-B", Decimal("0.1"), Decimal("0.01"))
+Told = tuple[str, int, int, int]
+
+
+def told(*messages: Message, form: str = "full") -> list[Told]:
+    """Events of messages as `(code, side, tick, lots)`."""
+    feed = MarketFeed({"A-B": SCALE}, form=form)
+    feed.take_all(messages)
+    return [
+        (EventCode(row["code"]).name, int(row["side"]), int(row["tick"]), int(row["lots"])) for row in feed.events()
+    ]
+
+
+def deal(**fields: Any) -> Trade:
+    """A trade of 0.5 at 10.0, by a seller."""
+    values: dict[str, Any] = {
+        "venue": "v",
+        "symbol": "A",
+        "trading_pair": "A-B",
+        "ts_event": 5,
+        "ts_recv": 9,
+        "capture_seq": 3,
+        "sub_seq": 0,
+        "aggressor_side": Side.SELL,
+        "price": 10.0,
+        "size": 0.5,
+        "trade_id": "1",
+    }
+    return Trade(**values | fields)
+
+
+def test_a_diff_is_its_levels_bids_first() -> None:
+    message = diff([(10.0, 0.5), (9.9, 0.0)], [(10.1, 1.0)], ts_event=7)
+    assert told(message) == [("LEVEL", 0, 100, 50), ("LEVEL", 0, 99, 0), ("LEVEL", 1, 101, 100)]
+
+
+def test_a_snapshot_that_joins_the_book_is_its_difference_and_marked() -> None:
+    """What is not in it is gone, what is the same is not said again, and what is gone goes first."""
+    before = diff([(10.0, 0.5), (9.9, 0.5)], [(10.1, 1.0)])
+    joined = snapshot([(10.2, 0.1), (9.9, 0.5)], [(10.3, 1.0)], depth_cap=None)
+    assert told(before, joined)[3:] == [
+        ("SYNC_LEVEL", 0, 100, 0),
+        ("SYNC_LEVEL", 1, 101, 0),
+        ("SYNC_LEVEL", 0, 102, 10),
+        ("SYNC_LEVEL", 1, 103, 100),
+    ]
+
+
+def test_what_a_capped_snapshot_no_longer_shows_is_out_of_sight_and_not_gone() -> None:
+    """Two levels are shown. A better one comes: 9.9 is pushed out, which says nothing of its size."""
+    first = snapshot([(10.0, 0.5), (9.9, 0.5)], [(10.5, 1.0)], depth_cap=2)
+    second = snapshot([(10.1, 0.1), (10.0, 0.5)], [(10.5, 1.0)], depth_cap=2)
+    assert told(first)[-2:] == [("HORIZON", 0, 99, 1), ("HORIZON", 1, 0, 0)]
+    assert told(first, second)[5:] == [("LEVEL", 0, 101, 10), ("HORIZON", 0, 100, 1), ("HORIZON", 1, 0, 0)]
+
+
+def test_what_lies_within_a_capped_snapshot_and_is_not_in_it_is_gone() -> None:
+    first = snapshot([(10.0, 0.5), (9.9, 0.5)], [(10.5, 1.0)], depth_cap=2)
+    second = snapshot([(10.0, 0.5), (9.8, 0.2)], [], depth_cap=2)
+    assert told(first, second)[5:7] == [("LEVEL", 0, 99, 0), ("LEVEL", 1, 105, 0)]
+
+
+def test_only_trades_of_the_book_that_are_new_match() -> None:
+    assert told(deal()) == [("TRADE", 1, 100, 50)]
+    assert told(deal(cause="liquidation", aggressor_side=Side.BUY)) == [("TRADE", 0, 100, 50)]
+    others: Sequence[dict[str, Any]] = (
+        {"is_history": True},
+        {"is_duplicate": True},
+        {"cause": "deleveraging"},
+        {"trading_pair": "C-D"},
+    )
+    assert [told(deal(**fields)) for fields in others] == [[], [], [], []]
+
+
+def test_other_forms_of_the_book_are_passed_over() -> None:
+    assert told(snapshot([(10.0, 0.5)], [], form="fast", depth_cap=5)) == []
+    assert len(told(snapshot([(10.0, 0.5)], [], form="fast", depth_cap=5), form="fast")) == 3
+
+
+def test_a_message_without_a_time_happens_when_the_one_before_did() -> None:
+    """The very first one when it was received."""
+    feed = MarketFeed({"A-B": SCALE})
+    feed.take_all([diff([(9.0, 1.0)], ts_recv=4), deal(), diff([(9.0, 2.0)], ts_recv=11, capture_seq=4)])
+    events = feed.events()
+    assert events["time"].tolist() == [4, 5, 5]
+    assert (events["recv"].tolist(), events["frame"].tolist()) == ([4, 9, 11], [0, 3, 4])
+
+
+def test_counts_of_orders_are_handed_on() -> None:
+    feed = MarketFeed({"A-B": SCALE})
+    feed.take_all([diff([(9.0, 1.0)], bid_counts=(3,)), diff([(9.1, 1.0)], bid_counts=())])
+    assert feed.events()["count"].tolist() == [3, -1]
+
+
+def test_a_price_off_the_tick_stops_with_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"^A-B: price 10\.05 is no whole number of ticks of 0\.1; give a finer one"):
+        told(deal(price=10.05))
+
+
+def test_a_recording_becomes_the_market_that_its_book_shows(tmp_path: Path) -> None:
+    """Books of five bids and two asks, and trades: the core's best prices are those of the last book."""
+    recording = make(tmp_path / "tape", range(0, 60, 10), coins=("BTC",))
+    pair = recording.trading_pairs[0]
+    events = market_events([recording], {pair: PairScale(pair, Decimal("0.1"), Decimal("0.1"))})
+    core = MatchingCore([PairFacts()], Rules(), compiled=False)
+    assert core.run(events) == len(events)
+    assert core.best() == (1040, 1060)
+    assert (events["code"] == EventCode.TRADE).sum() > 0
+    with pytest.raises(SymbolError):
+        market_events([recording], {"X-Y": PairScale("X-Y", Decimal(1), Decimal(1))})
