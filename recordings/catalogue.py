@@ -11,8 +11,10 @@ import polars as pl
 from recordings.gaps import find_gaps
 from recordings.manifest import MANIFEST_NAME, read_manifest
 from recordings.recording import Recording
+from recordings.selecting import keys_of
 from recordings.unsealed import unsealed_part
 from toolkit.errors import RecordingError
+from toolkit.keys import PairKey, named
 
 __all__ = ["catalogue"]
 
@@ -70,7 +72,8 @@ def _row(path: Path, base: Path) -> dict[str, Any]:
         problem = os.fsencode(str(exc)).decode("utf-8", "backslashreplace")
     segments = manifest.segments
     # Before anything is sealed, what was asked for is all that is known.
-    pairs = sorted({*manifest.symbols.values()} or {pair for source in manifest.sources for pair in source.pairs})
+    asked = {PairKey(source.venue, pair) for source in manifest.sources for pair in source.pairs}
+    pairs = named(keys_of([manifest]) or asked)
     more = f" and {len(pairs) - _PAIRS_SHOWN} more" if len(pairs) > _PAIRS_SHOWN else ""
     unsealed = None
     try:

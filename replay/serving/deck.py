@@ -18,7 +18,7 @@ With `hides_disconnects` nobody is closed.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -58,6 +58,7 @@ class DeckOptions:
     How a tape is played to clients.
 
     Attributes:
+        venues: Serve only these; empty: all that the recordings are of.
         speed: As a multiple of the recorded pace, a number or text such as `10x`; None for as fast as clients read.
         start_ns: Begin before the first frame of that time or later: ns, a datetime (without a zone: UTC), or text.
         end_ns: End before the first frame of that time or later.
@@ -65,6 +66,7 @@ class DeckOptions:
         hides_disconnects: Close nobody because of what happened on the tape.
     """
 
+    venues: Collection[str] = ()
     speed: Pace = 1
     start_ns: Instant | None = None
     end_ns: Instant | None = None
@@ -144,9 +146,11 @@ class Deck:
         turn: int = 256,
     ) -> None:
         self.options = options or DeckOptions()
-        self.tape = FrameTape(recordings)
+        self.tape = FrameTape(recordings, self.options.venues)
         clock = ReplayClock()
-        self._served = {name: _Served(make(facts)) for name, make, facts in _facts(recordings, venues, clock)}
+        self._served = {
+            name: _Served(make(facts)) for name, make, facts in _facts(recordings, venues, clock, self.options.venues)
+        }
         self.clients: dict[Client, str] = {}
         self.subscription_count = 0
         self.delivered_count = 0
@@ -314,11 +318,11 @@ class Deck:
 
 
 def _facts(
-    recordings: Sequence[Recording], venues: Mapping[str, MakeVenue], clock: Clock
+    recordings: Sequence[Recording], venues: Mapping[str, MakeVenue], clock: Clock, wanted: Collection[str]
 ) -> list[tuple[str, MakeVenue, TapeFacts]]:
     names = list(dict.fromkeys(source.venue for recording in recordings for source in recording.manifest.sources))
     found = []
-    for name in names:
+    for name in [name for name in names if not wanted or name in wanted]:
         make = venues.get(name)
         if make is None:
             raise ConfigError(f"{name} cannot be served; expected a recording of one of {', '.join(venues)}")

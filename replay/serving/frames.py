@@ -8,14 +8,14 @@ the tape's own events about the hole come along, as in every tape.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, cast
 
 from recordings.recording import Recording
 from replay.merging import Batch, Books, Tape
 from replay.seeking import Start
 from toolkit.digest import DigestChain
-from toolkit.frames import Frame
+from toolkit.frames import ALL_VENUES, Frame
 from toolkit.messages import Message
 
 __all__ = ["FrameTape"]
@@ -28,13 +28,14 @@ _BATCH: Final = 512
 
 class FrameTape(Tape):
     """
-    The raw frames of recordings.
+    The raw frames of recordings: those of some venues, and of what befell the recorder itself; empty: of all.
 
     Where there are several, `conn_id` tells their connections apart, also that of REST requests, which is below 0.
     """
 
-    def __init__(self, recordings: Sequence[Recording]) -> None:
-        super().__init__(recordings, fidelity="raw")
+    def __init__(self, recordings: Sequence[Recording], venues: Collection[str] = ()) -> None:
+        super().__init__(recordings, fidelity="raw", venues=venues or None)
+        self._venues = frozenset(venues)
 
     def batches_near(self, ns: int, tracker: Books, digest: DigestChain | None) -> Iterator[Batch]:
         """From the beginning: a recording's states hold normalized books, and what is served are the venue's own words."""
@@ -56,6 +57,8 @@ class FrameTape(Tape):
 
     def _frames(self, position: int, batch_rows: int) -> Iterator[list[Frame]]:
         for frames in self.recordings[position].raw_frames(batch_rows=batch_rows):
+            if self._venues:
+                frames = [frame for frame in frames if frame.venue in self._venues or frame.venue == ALL_VENUES]
             yield [_moved(frame, position) for frame in frames] if position else frames
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,58 @@ def test_crossed_books_are_told_by_venue(tmp_path: Path) -> None:
     assert rows == [
         {"venue": venue, "trading_pair": "BTC-USDT", "messages": 5} for venue in ("binance-spot", "binance-usdm")
     ]
+
+
+def test_info_and_ls_count_instruments_and_not_names(tape: Path) -> None:
+    """Six instruments of four names are six, each with its venue where a name is not enough."""
+    named = [f"BTC-USD on {venue}" for venue in ("binance-coinm", "dydx_v4", "hyperliquid")]
+    named += ["BTC-USDT on binance-spot", "BTC-USDT on binance-usdm", "ETH-USD"]
+    values = json.loads(run("info", str(tape), "--json").stdout)
+    assert values["pairs"] == named
+    assert [(row["venue"], row["trading_pair"]) for row in values["instruments"]] == KEYS
+    assert ", ".join(named) in run("info", str(tape)).stdout
+    (row,) = json.loads(run("ls", str(tape.parent), "--json").stdout)
+    assert row["pairs"].startswith(", ".join(named[:3]))
+
+
+def test_sql_has_the_rows_of_a_venue(tape: Path) -> None:
+    query = "SELECT venue, count(*) AS n FROM trades GROUP BY ALL"
+    assert json.loads(run("sql", str(tape), query, "--venue", "dydx_v4", "--json").stdout) == [
+        {"venue": "dydx_v4", "n": 6}
+    ]
+    gaps = run("sql", str(tape), "SELECT count(*) AS n FROM gaps", "--venue", "dydx_v4", "--json").stdout
+    assert json.loads(gaps) == [{"n": 0}]
+    text = f"no venue 'kraken' in {tape}, expected one of {', '.join(VENUES)}"
+    assert only_error(run("sql", str(tape), query, "--venue", "kraken")) == text
+    assert only_error(run("serve", str(tape), "--venue", "kraken")) == text
+
+
+@pytest.mark.parametrize(
+    ("words", "venues"),
+    [
+        (("BTC-USDT", "--venue", "binance-usdm", "--venue", "binance-spot"), ["binance-usdm", "binance-spot"]),
+        (("binance-spot", "BTC-USDT", "binance-usdm", "BTC-USDT", "--venue", "binance-usdm"), ["binance-usdm"]),
+        (("--config", "{config}", "--venue", "binance-spot"), ["binance-spot"]),
+        (("--config", "{config}"), ["binance-spot", "binance-usdm"]),
+    ],
+)
+def test_record_takes_the_venues_that_are_named(tmp_path: Path, words: tuple[str, ...], venues: list[str]) -> None:
+    """Pairs without a venue before them are recorded of each; of a file or a longer list only those are."""
+    config = tmp_path / "record.toml"
+    tables = [f'[[venue]]\nname = "{name}"\npairs = ["BTC-USDT"]\n' for name in ("binance-spot", "binance-usdm")]
+    config.write_text("\n".join(tables))
+    printed = run("record", *(word.format(config=config) for word in words), "--print-config").stdout
+    found = tomllib.loads(printed)["venue"]
+    assert [(venue["name"], venue["pairs"]) for venue in found] == [(name, ["BTC-USDT"]) for name in venues]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("binance-spot", "BTC-USDT", "--venue", "dydx_v4"), "no venue 'dydx_v4' in what is to be recorded, expected one of binance-spot"),
+        (("BTC-USDT", "--venue", "binance"), "unknown venue 'binance', expected one of "),
+        (("--venue", "dydx_v4"), "Missing argument 'VENUE PAIR...' (or --config)."),
+    ],
+)  # fmt: skip
+def test_record_says_which_venue_is_not_there(words: tuple[str, ...], text: str) -> None:
+    assert only_error(run("record", *words)).startswith(text)

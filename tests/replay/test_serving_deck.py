@@ -11,8 +11,12 @@ import pytest
 
 from recordings.recording import Recording
 from replay.face import Drop
+from replay.serving.deck import Deck, DeckOptions
+from replay.serving.venues import SERVED
 from tests.frame_tapes import MS, Script, Visitor, deck_of, sealed, step
 from tests.tapes import SECOND, TS, bbo_frame, mixed_tape
+from tests.venue_tapes import tape_of_venues
+from toolkit.clock import ManualClock
 from toolkit.errors import ConfigError
 
 
@@ -260,3 +264,13 @@ def test_frames_that_are_missing_close_whoever_listens(tmp_path: Path) -> None:
     assert late.subscribe("bbo", coin="BTC")[-1]["channel"] == "subscriptionResponse", "and no book of before"
     deck.player.play()
     assert (late.client.drop, len(late.heard())) == (None, 3)
+
+
+def test_of_several_venues_only_those_asked_for_are_served(tmp_path: Path) -> None:
+    """Nothing of the others is on the tape, and an unknown one is an error that names those there are."""
+    tape = tape_of_venues(tmp_path / "tape", ("dydx_v4", "hyperliquid"))
+    deck = Deck([tape], SERVED, pacer=ManualClock(), options=DeckOptions(venues=("dydx_v4",)))
+    assert list(deck.venues) == ["dydx_v4"]
+    assert {frame.venue for batch in deck.tape.batches(deck.fused_forms) for frame in batch.messages} == {"dydx_v4"}
+    with pytest.raises(ConfigError, match=r"^no venue 'kraken' in .*, expected one of dydx_v4, hyperliquid$"):
+        Deck([tape], SERVED, pacer=ManualClock(), options=DeckOptions(venues=("kraken",)))

@@ -13,6 +13,7 @@ from toolkit.cli.output import examples, say_facts
 from toolkit.cli.printable import say_json
 from toolkit.clock import NS_PER_S, format_ns
 from toolkit.errors import RecordingError
+from toolkit.keys import PairKey, named
 
 if TYPE_CHECKING:
     from recordings.recording import Recording
@@ -84,9 +85,9 @@ def summary(opened: Recording) -> dict[str, Any]:
     if heard is not None:
         symbols = {**symbols, **heard.symbols}
         counts.update(heard.counts)
-    pairs = set(symbols.values())
+    keys = {PairKey(name.partition("/")[0], pair) for name, pair in symbols.items()}
     if unsealed is not None and heard is None:  # what was asked for is all that is known of them
-        pairs |= {pair for source in manifest.sources for pair in source.pairs}
+        keys |= {PairKey(source.venue, pair) for source in manifest.sources for pair in source.pairs}
     first, last = min(firsts, default=None), max(lasts, default=None)
     result: dict[str, Any] = {
         "recording": str(folder),
@@ -95,7 +96,8 @@ def summary(opened: Recording) -> dict[str, Any]:
         "format_version": manifest.version_read,
         "software": manifest.software,
         "venues": [source.venue for source in manifest.sources],
-        "pairs": sorted(pairs),
+        "pairs": named(keys),
+        "instruments": [{"venue": key.venue, "trading_pair": key.trading_pair} for key in sorted(keys)],
         "first": format_ns(first) if first is not None else None,
         "last": format_ns(last) if last is not None else None,
         "seconds": (last - first) / NS_PER_S if first is not None and last is not None else 0.0,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.core import ParameterSource
 
+from toolkit.cli.options import venue_option
 from toolkit.cli.output import examples, say
 from toolkit.cli.printable import say_lines
 from toolkit.cli.process import OutputFailed, silence_output, stopped_by_signals
@@ -21,6 +22,7 @@ from toolkit.cli.settings import OF_VENUE, setting_options
 from toolkit.cli.status_line import StatusLine
 from toolkit.clock import NS_PER_S, Clock, SystemClock, utc_stamp
 from toolkit.errors import ConfigError
+from toolkit.keys import check_venues as check_names
 
 if TYPE_CHECKING:
     from recordings.manifest import Manifest
@@ -38,6 +40,7 @@ TAPES: Final = Path("tapes")
         "tickdeck record hyperliquid BTC-USD --user 0x1234567890abcdef1234567890abcdef12345678",
         "tickdeck record hyperliquid BTC-USD --channel full --channel trades --status-port 9100",
         "tickdeck record hyperliquid BTC-USD --tee-port 0 --out tapes/now",
+        "tickdeck record BTC-USD --venue hyperliquid --venue dydx_v4 --out tapes/both",
         "tickdeck record --config record.toml",
         "tickdeck record hyperliquid BTC-USD --print-config > record.toml",
     )
@@ -50,15 +53,24 @@ TAPES: Final = Path("tapes")
     help="Read venues and options from a TOML file; options given here win.",
 )
 @click.option("--print-config", is_flag=True, help="Print what is in force as such a file, and record nothing.")
+@venue_option
 @setting_options
 @click.pass_context
 def record(
-    ctx: click.Context, /, what: tuple[str, ...], config: Path | None, print_config: bool, as_json: bool, **given: Any
+    ctx: click.Context,
+    /,
+    what: tuple[str, ...],
+    venues: tuple[str, ...],
+    config: Path | None,
+    print_config: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """
     Record pairs of one or several venues until Ctrl-C, or for as long as told.
 
-    An earlier recording of the same pairs is continued. Without --out it is ./tapes/<venue>-<UTC start>.
+    An earlier recording of the same pairs is continued. Without --out it is ./tapes/<venue>-<UTC start>. With --venue,
+    pairs need no VENUE before them and are recorded of each that is named; of a file, or of a longer list, only those are.
 
     Every frame is on disk before anybody sees it. The first Ctrl-C (or SIGTERM, SIGHUP) closes the connections, seals the
     recording and exits with 0; a second one leaves at once, and `tickdeck recover` or the next `record` into the
@@ -67,12 +79,12 @@ def record(
     from recordings.recorder import Recorder
 
     given["json"] = as_json
-    venues = _in_force(ctx, what, given, None if config is None else read_config(config))
+    chosen = _in_force(ctx, what, venues, given, None if config is None else read_config(config))
     if print_config:
-        say_lines(config_text(given, venues))
+        say_lines(config_text(given, chosen))
         return
     clock = SystemClock()
-    options = _options(clock, venues, given)
+    options = _options(clock, chosen, given)
     line = StatusLine(sys.stderr)
     recorder = Recorder(options=options, clock=clock, log=line.log)
     named = ", ".join(
@@ -86,7 +98,11 @@ def record(
 
 
 def _in_force(
-    ctx: click.Context, what: Sequence[str], given: dict[str, Any], config: RecordConfig | None
+    ctx: click.Context,
+    what: Sequence[str],
+    wanted: Sequence[str],
+    given: dict[str, Any],
+    config: RecordConfig | None,
 ) -> Sequence[VenueConfig]:
     """The venues to record; what the command line does not say is taken into `given` from the file."""
 
@@ -95,12 +111,14 @@ def _in_force(
 
     if config is not None:
         given.update({name: value for name, value in config.values.items() if not is_said(name)})
-    venues: Sequence[VenueConfig] = _venues(what, given)
-    if not venues and config is not None:
+    venues: Sequence[VenueConfig] = _venues(what, wanted, given)
+    if not what and config is not None:
+        venues = [venue for venue in config.venues if not wanted or venue.name in wanted]
+        check_names(wanted, [venue.name for venue in config.venues], "the file")
         said = {setting.key: given[setting.key] for setting in OF_VENUE if is_said(setting.key)}
-        if said and len(config.venues) > 1:
-            raise click.UsageError(f"{_of_one_venue()} are for one venue, and the file names {len(config.venues)}")
-        venues = [replace(venue, **said) for venue in config.venues]
+        if said and len(venues) > 1:
+            raise click.UsageError(f"{_of_one_venue()} are for one venue, and the file names {len(venues)}")
+        venues = [replace(venue, **said) for venue in venues]
     if not venues:
         raise click.UsageError("Missing argument 'VENUE PAIR...' (or --config).")
     check_venues(venues)
@@ -111,16 +129,21 @@ def _of_one_venue() -> str:
     return ", ".join(setting.option for setting in OF_VENUE if setting.key != "ca_file")
 
 
-def _venues(what: Sequence[str], given: dict[str, Any]) -> list[VenueConfig]:
-    """Venues and their pairs from the command line: a name of a venue begins the next one."""
+def _venues(what: Sequence[str], wanted: Sequence[str], given: dict[str, Any]) -> list[VenueConfig]:
+    """Venues and their pairs from the command line: a name of a venue begins the next one; without any, those wanted."""
     from toolkit.venue import find_venue, is_venue
 
     groups: list[tuple[str, list[str]]] = []
+    if wanted and not any(map(is_venue, what)) and (what or given["users"]):
+        groups, what = [(find_venue(name).name, list(what)) for name in dict.fromkeys(wanted)], ()
     for word in what:
         if not groups or is_venue(word):
             groups.append((find_venue(word).name, []))
         else:
             groups[-1][1].append(word)
+    if wanted and what:
+        check_names(wanted, [name for name, _ in groups], "what is to be recorded")
+        groups = [(name, pairs) for name, pairs in groups if name in wanted]
     for name, pairs in groups:
         if not pairs and not given["users"]:
             raise click.UsageError(f"no pairs of {name} are named, such as BTC-USD")

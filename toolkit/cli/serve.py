@@ -20,7 +20,7 @@ from toolkit.cli.options import (
     seed_option,
     speed_option,
     to_option,
-    venue_name_option,
+    venue_option,
 )
 from toolkit.cli.output import examples, say
 from toolkit.cli.params import DurationSeconds
@@ -74,7 +74,7 @@ DEFAULT_PORT = 8710
 @allow_host_option
 @click.option("--origin", "origins", multiple=True, help="Further host whose web pages may connect; may be repeated.")
 @click.option("--synthetic", is_flag=True, help="Serve a synthetic market in place of a recording.")
-@venue_name_option("hyperliquid")
+@venue_option
 @seed_option("0")
 @json_option
 @sealed_option
@@ -85,7 +85,7 @@ def serve(
     /,
     recordings: tuple[Path, ...],
     synthetic: bool,
-    venue: str,
+    venues: tuple[str, ...],
     seed: str,
     as_json: bool,
     **given: Any,
@@ -95,30 +95,33 @@ def serve(
 
     Clients that were written for the venue connect when they are given the printed URLs. The tape begins when the first
     one has subscribed, and is controlled with `tickdeck ctl`. With --json, where clients find it is one line of JSON.
-    Ends with Ctrl-C or SIGTERM. Of a recording that is being recorded, what was written when this began is served.
+    Ends with Ctrl-C or SIGTERM. A synthetic market is the venue that --venue names, or Hyperliquid. Of a recording that is being recorded, what was written when this began is served.
     """
     if synthetic:
         if recordings:
             raise click.UsageError("a recording and --synthetic: expected one of them")
+        if len(venues) > 1:
+            raise click.UsageError("a synthetic market is one venue: expected --venue once")
         for name in given.keys() - {"port"}:
             if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
                 raise click.UsageError("a synthetic market runs at its own pace: of the options only --port is for it")
-        asyncio.run(_serve_synthetic(venue, seed, given["port"], as_json))
+        asyncio.run(_serve_synthetic(venues[0] if venues else "hyperliquid", seed, given["port"], as_json))
         return
     if not recordings:
         raise click.UsageError("Missing argument 'RECORDING...' (or --synthetic).")
     if given["paused"] and given["no_wait"]:
         raise click.UsageError("--paused and --no-wait: expected one of them")
-    asyncio.run(_serve(_server(recordings, given), as_json))
+    asyncio.run(_serve(_server(recordings, venues, given), as_json))
 
 
-def _server(recordings: tuple[Path, ...], given: dict[str, Any]) -> TapeServer:
+def _server(recordings: tuple[Path, ...], venues: tuple[str, ...], given: dict[str, Any]) -> TapeServer:
     from recordings.recording import Recording
     from replay.serving.deck import DeckOptions
     from replay.serving.server import ServerOptions, TapeServer
     from toolkit.times import parse_speed
 
     deck = DeckOptions(
+        venues=venues,
         speed=parse_speed(given["speed"]),
         start_ns=given["start_ns"],
         end_ns=given["end_ns"],

@@ -11,7 +11,7 @@ import click
 
 from toolkit.borders import sql_name
 from toolkit.cli.checks import check_option
-from toolkit.cli.options import sealed_option
+from toolkit.cli.options import sealed_option, venue_option
 from toolkit.cli.output import CONTEXT_SETTINGS, Output, examples, output_options
 from toolkit.cli.unsealed import open_sealed
 from toolkit.errors import ConfigError, TickdeckError
@@ -41,28 +41,29 @@ class QueryFailed(TickdeckError):
     ),
 )
 @click.argument("arguments", nargs=-1, required=True, metavar="RECORDING... [QUERY]")
+@venue_option
 @sealed_option
 @check_option
 @output_options
-def sql(arguments: tuple[str, ...], sealed: bool, output: Output) -> None:
+def sql(arguments: tuple[str, ...], venues: tuple[str, ...], sealed: bool, output: Output) -> None:
     """
     Query recordings with SQL (DuckDB's).
 
     The last argument is the query; `-` reads it from stdin. Without one, the views and their columns are listed: one
     for each table as it was recorded (raw, book, trades, bbo, top, ...), quotes (top with mid, spread and spread_bps)
     and gaps. Of several recordings every view has the rows of all, and a column `recording`. Times are UTC. A query
-    reads these recordings and nothing else. What is not sealed yet is left out, and a line on stderr says how much.
+    reads these recordings and nothing else; with --venue every view has the rows of that venue alone. What is not sealed yet is left out, and a line on stderr says how much.
     """
     import analysis
     from analysis.connection import check_query
 
     folders, query = _split(arguments)
     recordings = [open_sealed(folder, sealed) for folder in folders]
-    with analysis.connect(*recordings, check=False) as connection:
+    with analysis.connect(*recordings, venues=venues, check=False) as connection:
         if query is None:
             output.write(_columns(connection))
         else:
-            check_query(connection, recordings, query)
+            check_query(connection, recordings, query, venues=venues)
             output.write(_rows(connection, query))
 
 
