@@ -127,6 +127,8 @@ class BinanceMarket(Model):
         self.terms: dict[str, tuple[str, str]] = {}
         self.interest: dict[str, float] = {}
         self.hours_told = 8
+        #: The period that was known when a mark came last.
+        self.hours_marked: dict[str, int] = {}
         self._damaged: set[bytes] = set()
 
     def make_protocol(self) -> VenueProtocol:
@@ -443,6 +445,7 @@ class BinanceMarket(Model):
             self._was_given(data, "aggTrade", data["a"], data["f"], data["l"], f"a{data['a']}")
         elif words.startswith("markPrice"):
             self.mark[data["s"]] = float(data["p"]), float(data["r"])
+            self.hours_marked[data["s"]] = self.hours_told
             self.coming.setdefault(data["s"], data["T"])
 
     def _was_given(self, data: dict[str, Any], stream: str, number: int, first: int, last: int, name: str) -> None:
@@ -581,8 +584,8 @@ class BinanceMarket(Model):
             found.append(f"{symbol}: {info and (info.mark_price, info.funding_rate)}, marked {self.mark[symbol]}")
         if symbol in self.interest and (info is None or info.open_interest != self.interest[symbol]):
             found.append(f"{symbol}: open interest {info and info.open_interest}, is {self.interest[symbol]}")
-        if symbol in self.mark and info is not None and info.funding_interval_s != self.hours_told * 3600:
-            found.append(f"{symbol}: a period of {info.funding_interval_s} s, is {self.hours_told} h")
+        if symbol in self.mark and info is not None and info.funding_interval_s != self.hours_marked[symbol] * 3600:
+            found.append(f"{symbol}: a period of {info.funding_interval_s} s, is {self.hours_marked[symbol]} h")
         said = [
             (m.ts_event, m.funding_rate)
             for m in self.machine.messages

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, unquote
 
 import msgspec
 
+from tests.models.dydx_given import MARKS, Given
 from tests.models.machine import BEGIN_NS, SECOND, Line, Model
 from toolkit.account_messages import AccountEvent, Fill, FundingPayment, OrderUpdate
 from toolkit.messages import FundingInfo, FundingKind, Instrument, Trade
@@ -121,7 +122,8 @@ class DydxModel(Model):
     settle_step_ns: ClassVar[int] = 2 * SECOND
     actions: ClassVar[dict[str, int]] = {
         "move": 12, "trade": 10, "burst": 2, "oracle": 5, "change_terms": 2, "place_short": 9, "place_long": 6,
-        "fill": 12, "cancel": 7, "deposit": 3, "hours": 1, "wild_height": 1, "make_block": 10,
+        "fill": 12, "cancel": 7, "deposit": 3, "hours": 1, "wild_height": 3, "make_block": 10,
+        "outrun": 4,
     }  # fmt: skip
 
     def __init__(self, rng: Random) -> None:
@@ -149,6 +151,7 @@ class DydxModel(Model):
         #: Positions, cash and orders as they were at the end of the last blocks, for copies that lag.
         self._past: list[tuple[int, dict[str, Any], list[_Order]]] = []
         self.is_quiet = False
+        self.given = Given()
         #: Blocks of the first snapshots of the account, and of each market's trades.
         self.watched = 0
         self._trades_since: dict[str, int] = {}
@@ -294,7 +297,7 @@ class DydxModel(Model):
         """A price, or a figure, of a market."""
         market = self.markets[rng.choice(PAIRS)]
         if rng.random() < 0.6:
-            market.oracle = rng.randint(900, 1100)
+            market.oracle = rng.randint(*MARKS)
             news = {"oraclePrice": str(market.oracle), "effectiveAt": self._time, "effectiveAtHeight": str(self.height)}
             self._tell("v4_markets", "", {"oraclePrices": {market.ticker: news}})
         else:
@@ -329,7 +332,7 @@ class DydxModel(Model):
             and lives[-1].good_til < self.height
             and lives[-1].updated < self.height
         ]
-        if again and rng.random() < 0.5:
+        if again and rng.random() < 0.8:
             name = rng.choice(again)
         else:
             self._number += 1
@@ -425,6 +428,19 @@ class DydxModel(Model):
         for _ in range(rng.randint(1, 5)):
             self.machine.idle(HOUR, is_rest_down=is_rest_down)
             self._clear_road()
+
+    def outrun(self, rng: Random) -> None:
+        """The account's connection is made anew, and REST answers come before what happens then has come on it."""
+        for line in self.machine.lines.values():
+            if line.is_open and line.role == "accounts":
+                self.machine.break_of(line)
+        self.machine.open_lines()
+        self.passed()
+        self.machine.open_lines()
+        for _ in range(rng.randint(1, 6)):
+            rng.choice((self.place_long, self.place_long, self.fill, self.fill, self.cancel))(rng)
+        for _ in range(rng.randint(1, 3)):
+            self.machine.answer_all()
 
     def _clear_road(self) -> None:
         """Nothing stays on the road for hours."""
@@ -522,6 +538,7 @@ class DydxModel(Model):
 
     def delivered(self, line: Line, payload: bytes) -> None:
         frame = msgspec.json.decode(payload)
+        self.given.frame(frame, self.height)
         if frame["type"] == "channel_data" and frame["channel"] == "v4_subaccounts":
             for row in frame["contents"].get("orders", ()):
                 if (
@@ -629,6 +646,12 @@ class DydxModel(Model):
         return bytes(msgspec.json.encode(rows))
 
     # -- what both believe -------------------------------------------------------------------------------------
+
+    def answered(self, call: RestCall, status: int, body: bytes) -> None:
+        self.given.answer(call.tag, status, body, self.height)
+
+    def invariants(self) -> list[str]:
+        return list(self.given.broken(self.machine, USER))
 
     def differences(self) -> list[str]:
         self.is_quiet = False

@@ -10,14 +10,18 @@ from typing import Any
 from tests.models.machine import Bug, replaced
 from toolkit.account_messages import OrderState
 from toolkit.errors import ParseError
+from toolkit.messages import FundingInfo
 from toolkit.orders import TRANSITIONS
+from toolkit.positions import PositionBook
 from toolkit.venues.dydx_v4 import accounts_news, market, trades
 from toolkit.venues.dydx_v4.accounts import AccountStreams
-from toolkit.venues.dydx_v4.accounts_news import Account
+from toolkit.venues.dydx_v4.accounts_news import Account, AccountNews
 from toolkit.venues.dydx_v4.accounts_polls import AccountPolls
 from toolkit.venues.dydx_v4.base import DydxV4Base
 from toolkit.venues.dydx_v4.funding_polls import FundingPolls
+from toolkit.venues.dydx_v4.heights import ChainHeight
 from toolkit.venues.dydx_v4.items import ItemReader
+from toolkit.venues.dydx_v4.market import DydxV4MarketProtocol
 from toolkit.venues.dydx_v4.numbering import Arrival, MessageNumbers
 from toolkit.venues.dydx_v4.pages import Page
 from toolkit.venues.dydx_v4.rest import funding_call
@@ -110,6 +114,28 @@ def _takes_whatever_arrives() -> contextlib.AbstractContextManager[None]:
     return replaced(MessageNumbers, "seen", always_next)
 
 
+def _rest_undoes() -> contextlib.AbstractContextManager[None]:
+    """REST's statements count in the order they come, whatever was told since of which market."""
+
+    def is_behind(self: AccountNews, name: str, height: int, source: Any, least: int | None) -> bool:
+        return height < self.account.height
+
+    return replaced(AccountNews, "_is_behind", is_behind)
+
+
+def _marks_by_settled_rates() -> contextlib.AbstractContextManager[None]:
+    def on_funding(self: PositionBook, info: FundingInfo) -> None:
+        if info.mark_price is not None:
+            for position in self._by_market.get((info.venue, info.symbol), ()):
+                position.mark_price = info.mark_price
+
+    return replaced(PositionBook, "on_funding", on_funding)
+
+
+def _heals_by_any_frame() -> contextlib.AbstractContextManager[None]:
+    return replaced(DydxV4MarketProtocol, "_awaits_snapshot", lambda *_: False)
+
+
 BUGS = (
     Bug("one odd item discards its whole frame or reply", _discards),
     Bug(
@@ -129,7 +155,36 @@ BUGS = (
         lambda: replaced(TradeMemory, "doubt", _nothing),
     ),
     Bug("the first snapshot without a trade begins nothing", lambda: replaced(market, "blocks_of", _some_blocks)),
+    Bug("what REST says undoes what the stream said of later blocks", _rest_undoes),
+    Bug("a settled rate marks positions", _marks_by_settled_rates),
+    Bug("any frame after a loss heals a stream", _heals_by_any_frame),
+    Bug(
+        "a fill is told before the word that says which order it is of",
+        lambda: replaced(AccountNews, "_is_undecided", lambda *_: False),
+    ),
+    Bug(
+        "a statement without a block is newer than all others",
+        lambda: replaced(AccountStreams, "_own_height", _Highest()),
+    ),
+    Bug("the same block told twice is believed", lambda: replaced(ChainHeight, "hear", _believes_twice)),
 )
+
+
+class _Highest:
+    """In place of the newest block of a connection: one above all."""
+
+    def __get__(self, owner: Any, kind: Any = None) -> int:
+        return 2**62
+
+    def __set__(self, owner: Any, value: int) -> None:
+        pass
+
+
+def _believes_twice(self: ChainHeight, height: int, ts: int, _hear: Any = ChainHeight.hear) -> bool:
+    if height and height == self.doubted:
+        self.newest, self.ts, self.doubted = height, ts, 0
+        return True
+    return bool(_hear(self, height, ts))
 
 
 def _some_blocks(rows: Any) -> list[int]:

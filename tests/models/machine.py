@@ -37,6 +37,7 @@ SECOND: Final = 1_000_000_000
 BEGIN_NS: Final = 1_790_000_100_000_000_000
 #: Rounds of requests and answers after which a settling is taken for endless.
 _ROUNDS_MAX: Final = 400
+_NOTHING: Final = object()
 #: One in so many sequences is replayed as well.
 REPLAYED_EVERY: Final = 4
 
@@ -407,6 +408,17 @@ class Machine:
         for pending in list(self._pending):
             self._make_answer(pending)
 
+    def answer_all(self) -> None:
+        """The answers to all that was asked come, ahead of whatever is on the lines."""
+        for pending in list(self._pending):
+            self._answer(pending)
+
+    def open_lines(self) -> None:
+        """Connections that are down are made again, and what the venue sends at once arrives."""
+        self._open_lines()
+        for line in list(self.lines.values()):
+            self._deliver(line, len(line.in_flight))
+
     def pass_ns(self, ns: int) -> None:
         """That much time goes on."""
         self._pass(ns)
@@ -530,7 +542,7 @@ class Machine:
             self.messages.append(message)
             self.books(message)
             self.users(message)
-        if kind == WS_IN and (broken := self.model.invariants()):
+        if kind in (WS_IN, REST_IN) and (broken := self.model.invariants()):
             raise Difference("; ".join(broken))
         if self.protocol.failure is not None:
             raise Difference(f"the protocol gives up: {self.protocol.failure}")
@@ -634,13 +646,16 @@ class Bug:
 
 @contextlib.contextmanager
 def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Within it, an attribute of a class or module is another."""
-    before = getattr(owner, name)
+    """Within it, an attribute of a class or module is another; one that only instances have gets one, too."""
+    before = getattr(owner, name, _NOTHING)
     setattr(owner, name, value)
     try:
         yield
     finally:
-        setattr(owner, name, before)
+        if before is _NOTHING:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
 
 
 def hunt(make_model: Callable[[Random], Model], bug: Bug, seed: int | str, limit: int, length: int = 60) -> int | None:

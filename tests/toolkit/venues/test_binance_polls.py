@@ -420,6 +420,23 @@ def test_an_answer_of_before_does_not_settle_what_is_owed_since() -> None:
     assert settled(session.rest("fundingRate:BTCUSDT", [rate(third)], number=late)) == [third]
 
 
+def test_an_answer_of_before_ends_no_gap_of_rates() -> None:
+    session = live()
+    mark(session, MS)
+    mark(session, MS + 8 * HOUR_MS)
+    session.wait(16)
+    early = ask(session)
+    session.wait(8 * 3600)
+    mark(session, MS + 16 * HOUR_MS)
+    session.control("request_failed", -1, tag="fundingRate:BTCUSDT", error="refused")
+    told = session.rest("fundingRate:BTCUSDT", [rate(MS)], number=early)
+    assert (settled(told), events(told)) == ([MS], [])
+    session.wait(16)
+    late = ask(session)
+    told = session.rest("fundingRate:BTCUSDT", [rate(MS + 8 * HOUR_MS)], number=late)
+    assert (settled(told), events(told)) == ([MS + 8 * HOUR_MS], [(EventKind.GAP, "settled", "no_answer")])
+
+
 def test_a_rate_that_came_before_its_mark_costs_one_more_question() -> None:
     session = live()
     first, second = MS, MS + 8 * HOUR_MS

@@ -279,3 +279,27 @@ def test_trades_of_a_capture_that_begins_in_the_middle_are_live(kind: str) -> No
     stream = session.subject.streams.get(BTC, "trades")
     assert stream is not None
     assert stream.is_live
+
+
+def test_a_loss_while_a_stream_was_silent_is_made_good_by_a_snapshot_only() -> None:
+    """It was stale for its silence already."""
+    session = Session.ready(BTC, channels=("funding",))
+    session.connect("venue")
+    session.send()
+    session.take(data("v4_markets", None, {"markets": {BTC: market()}}, 1, "subscribed"))
+    session.control("stale", symbol="", stream="markets", cause="silence", silence_s=60)
+    oracle = {"oraclePrices": {BTC: {"oraclePrice": "7"}}}
+    session.take(
+        data("v4_block_height", "v4_block_height", {"blockHeight": "5", "time": "2024-08-23T00:00:05.000Z"}, 3)
+    )
+    session.now_s += 6
+    session.take(
+        data("v4_block_height", "v4_block_height", {"blockHeight": "6", "time": "2024-08-23T00:00:06.000Z"}, 4)
+    )
+    told = session.take(data("v4_markets", None, oracle, 5))
+    assert not {event.stream for event in events(told, EventKind.GAP)} & {"markets", "funding"}
+    session.control("disconnected")
+    session.connect("venue", name="d")
+    session.send()
+    told = session.take(data("v4_markets", None, {"markets": {BTC: market()}}, 1, "subscribed", "d"))
+    assert {event.stream for event in events(told, EventKind.GAP)} == {"markets", "funding"}

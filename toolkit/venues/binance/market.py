@@ -338,7 +338,8 @@ class BinanceMarketProtocol(VenueProtocol):
                     rates[row.fundingTime] = convert.settled_rate(row, interval_s, self.venue, pair, frame, 0)
             except (msgspec.DecodeError, ParseError):
                 odd += 1
-        messages = self._answered(frame, symbol, SETTLED)
+        # What has become owed since that was asked for is not known by it: a gap goes on.
+        messages = [] if self._settled.is_behind(symbol, request_id) else self._answered(frame, symbol, SETTLED)
         if odd:
             text = f"{odd} entries of fundingRate:{symbol} that are no rates are passed over"
             messages.append(self.event(frame, EventKind.PARSE_ERROR, sub_seq=len(messages), cause="item", detail=text))

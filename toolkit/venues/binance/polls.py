@@ -138,6 +138,11 @@ class SettledRates:
         wire.exact(time_ms)
         return time_ms > self._state.known.get(symbol, 0)
 
+    def is_behind(self, symbol: str, asked_seq: int | None) -> bool:
+        """Whether the answer to that request may lack what has become owed since it was made."""
+        owed = self._state.owed.get(symbol)
+        return owed is not None and asked_seq is not None and asked_seq <= owed.since_seq
+
     def told(self, symbol: str, newest_ms: int, mono_ns: int, asked_seq: int | None, *, is_all: bool) -> None:
         """
         Rates up to that time have been told (0: none).
@@ -155,15 +160,15 @@ class SettledRates:
         owed = state.owed.get(symbol)
         if owed is None:
             return
-        is_later = asked_seq is None or asked_seq > owed.since_seq
+        is_behind = self.is_behind(symbol, asked_seq)
         if not is_all and newest_ms:
             owed.ask_mono = 0
-        elif is_later and state.known.get(symbol, 0) >= owed.time:
+        elif not is_behind and state.known.get(symbol, 0) >= owed.time:
             del state.owed[symbol]
         else:
             # The venue answers, so what is missing will be there soon.
             owed.retry_s = RETRY_S
-            soon_s = SETTLED_DELAY_S if newest_ms else RETRY_S
+            soon_s = SETTLED_DELAY_S if newest_ms or is_behind else RETRY_S
             owed.ask_mono = min(owed.ask_mono, mono_ns + round(soon_s * NS_PER_S))
 
     def export(self) -> Any:

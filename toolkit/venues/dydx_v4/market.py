@@ -81,6 +81,8 @@ class DydxV4MarketProtocol(DydxV4Replies):
         self.channels = parse_channels(options.channels or DEFAULT_CHANNELS)
         self._numbers = ConnectionNumbers()
         self._carriers: dict[tuple[str, str], str] = {}
+        #: Streams of which something was lost that only a snapshot makes good, stale for another cause though they may be.
+        self._owing: dict[tuple[str, str], None] = {}
         #: The newest change of each subscription: its connection and number.
         self._newest: dict[tuple[str, str], tuple[str, int]] = {}
         self._subscriptions = Subscriptions()
@@ -209,6 +211,8 @@ class DydxV4MarketProtocol(DydxV4Replies):
                 self._numbers.of(key).seen(envelope.message_id, frame.capture_seq, frame.ts_mono)
             raise
         arrival = self._count(frame, envelope, messages)
+        if envelope.type == "subscribed" and arrival is Arrival.NEXT:
+            self._make_good(envelope)
         # Of trades a repeated one is told as that. Anything else would undo what came after it.
         if arrival is Arrival.NEXT or envelope.channel == wire.CHANNEL_TRADES or not self.role_of(frame.conn_id):
             tell(frame, envelope, contents, messages)
@@ -327,8 +331,15 @@ class DydxV4MarketProtocol(DydxV4Replies):
         if self.role_of(frame.conn_id):
             self._subscriptions.remake(frame.conn_id, frame.ts_mono)
 
+    def _make_good(self, envelope: wire.Envelope) -> None:
+        """A snapshot came: nothing that was lost before it is missing any more."""
+        self._owing.pop((_id_of(envelope), _STREAMS.get(envelope.channel, "")), None)
+        if envelope.channel == wire.CHANNEL_MARKETS:
+            self._owing = {name: None for name in self._owing if name[1] != "funding"}
+
     def _on_loss(self, stream: Stream) -> None:
         """Frames of a stream may have been lost, some seconds ago."""
+        self._owing[stream.symbol, stream.stream] = None
         if stream.stream == "trades":
             self._trades.doubt(stream.symbol)
 
@@ -340,8 +351,8 @@ class DydxV4MarketProtocol(DydxV4Replies):
         """
         if stream is None or stream.is_live or envelope.type == "subscribed" or not self.role_of(frame.conn_id):
             return False
-        carrier = self._carriers.get((stream.symbol, stream.stream))
-        return stream.cause == "sequence" or carrier != self._numbers.key(frame, envelope.connection_id)
+        name = stream.symbol, stream.stream
+        return name in self._owing or self._carriers.get(name) != self._numbers.key(frame, envelope.connection_id)
 
     # -- what the channels say ---------------------------------------------------------------------------------
 
@@ -447,7 +458,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
             if stream is not None:
                 stream.conn_id = frame.conn_id
             self._carriers[change.ticker, "funding"] = key
-            if not is_doubtful:
+            if not (is_doubtful or self._awaits_snapshot(frame, envelope, stream)):
                 self.heard(frame, change.ticker, "funding", messages)
         self._tell_changes(frame, changes, messages)
         self._say(frame, found, messages, self.streams.get("", MARKETS_STREAM))
@@ -480,6 +491,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
         return {
             **super()._export(),
             "numbers": self._numbers.export(),
+            "owing": [list(name) for name in self._owing],
             "carriers": [[*stream, key] for stream, key in self._carriers.items()],
             "newest": [[*name, *each] for name, each in self._newest.items()],
         }
@@ -487,6 +499,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
     def _import(self, state: Any) -> None:
         super()._import(state)
         self._numbers.restore(state["numbers"])
+        self._owing = dict.fromkeys((symbol, name) for symbol, name in state["owing"])
         self._carriers = {(symbol, name): key for symbol, name, key in state["carriers"]}
         self._newest = {(channel, name): (key, number) for channel, name, key, number in state["newest"]}
 
