@@ -9,7 +9,7 @@ account between is in no frame.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
@@ -92,6 +92,12 @@ class _Order:
     status: str = "OPEN"
     reason: str = ""
     updated: int = 0
+
+    def copy(self) -> _Order:
+        """As it is now; `replace` takes a tenth of a sequence."""
+        other = object.__new__(_Order)
+        other.__dict__.update(self.__dict__)
+        return other
 
     @property
     def lives(self) -> bool:
@@ -203,7 +209,7 @@ class DydxModel(Model):
         self._keep()
 
     def _keep(self) -> None:
-        orders = [replace(order) for lives in self.orders.values() for order in lives[-1:]]
+        orders = [lives[-1].copy() for lives in self.orders.values()]
         self._past.append((self.height, self._subaccount(), orders))
         del self._past[:-8]
 

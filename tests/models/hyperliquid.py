@@ -87,6 +87,8 @@ class HyperliquidModel(Model):
         #: The newest settlement that an answer which reached the client could hold.
         self.settled_until: dict[str, int] = {}
         self.vanished: set[str] = set()
+        #: Messages whose books were looked at.
+        self.looked = 0
         self._hour_ns = 0
         self._clock_was_set = False
         self._state_ns = 0

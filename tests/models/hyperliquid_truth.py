@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tests.models.hyperliquid_book import DAY, PERP, UNSURE_NS, Order, in_tenths
 from tests.models.machine import BEGIN_NS, SECOND
 from toolkit.account_messages import AccountEvent, AccountEventKind, Fill, FundingPayment, OrderState, OrderUpdate
-from toolkit.messages import EventKind, FundingInfo, FundingKind, StreamEvent, Trade
+from toolkit.messages import BestQuote, BookSnapshot, EventKind, FundingInfo, FundingKind, StreamEvent, Trade
 
 if TYPE_CHECKING:
     from tests.models.hyperliquid import HyperliquidModel
@@ -19,7 +19,9 @@ __all__ = ["broken_invariants", "differences"]
 
 def broken_invariants(model: HyperliquidModel) -> Iterator[str]:
     """What may never be, whatever the road does: a side of a book that is empty or begins with nothing."""
-    for pair in model.pairs.values():
+    new, model.looked = model.machine.messages[model.looked :], len(model.machine.messages)
+    pairs = {message.trading_pair for message in new if isinstance(message, BookSnapshot | BestQuote)}
+    for pair in pairs & set(model.pairs.values()):
         if pair not in model.machine.books.trading_pairs:
             continue
         book = model.machine.books.book(pair)

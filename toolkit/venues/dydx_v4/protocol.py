@@ -21,7 +21,7 @@ from toolkit.venues.dydx_v4.auth import CHILD_NUMBER_MIN, DydxV4Auth
 from toolkit.venues.dydx_v4.errors import is_about_jurisdiction
 from toolkit.venues.dydx_v4.items import Finding
 from toolkit.venues.dydx_v4.market import BLOCKS_STREAM, HEARTBEAT, SILENCE_S_MAX, DydxV4MarketProtocol
-from toolkit.venues.dydx_v4.subscriptions import PARENT, VENUE_ROLE, Subscription
+from toolkit.venues.dydx_v4.subscriptions import PARENT, Subscription
 
 __all__ = ["ACCOUNTS_MAX", "DydxV4Protocol"]
 
@@ -98,8 +98,8 @@ class DydxV4Protocol(DydxV4MarketProtocol):
     @property
     def _hears_blocks(self) -> bool:
         """Whether a connection of the market is told of blocks."""
-        has_venue = any(plan.role == VENUE_ROLE for plan in self._market_connections())
-        return has_venue and any(channel.wire == wire.CHANNEL_BLOCKS for channel in self.channels)
+        has_market = bool(self.options.pairs) or not self._accounts
+        return has_market and any(channel.wire == wire.CHANNEL_BLOCKS for channel in self.channels)
 
     def _on_sent(self, frame: Frame) -> None:
         super()._on_sent(frame)
