@@ -48,6 +48,7 @@ from toolkit.live import Fleet, LiveDataSource
 from toolkit.live.fleet import SourceFactory
 from toolkit.messages import EventKind, Message, OrderBookMessage, StreamEvent, Trade
 from toolkit.rng import fresh_seed
+from toolkit.tracker import OrderBookTracker
 from toolkit.transport.limits import VenueBudget
 
 __all__ = ["Fsync", "Recorder", "RecorderOptions", "RecorderStatus", "VenueRequest"]
@@ -112,6 +113,11 @@ class Recorder:
             self.options = replace(self.options, venues=venues)
 
     # -- the session -------------------------------------------------------------------------------------------
+
+    @property
+    def tracker(self) -> OrderBookTracker:
+        """The order books of the session, up to date before any callback is told of a message; empty before it begins."""
+        return self._normalizer.tracker if self._normalizer is not None else OrderBookTracker()
 
     def stop(self) -> None:
         """End the session: `run` closes the connections, seals and returns."""

@@ -17,6 +17,7 @@ from replay.embedded import EmbeddedVenue
 from replay.serving.deck import DeckOptions
 from replay.serving.server import ServerOptions, TapeServer
 from replay.synthetic.market import MarketOptions
+from tests.deadlines import HANG_S
 from toolkit.clock import NS_PER_MS, SystemClock
 from toolkit.digest import DigestChain
 from toolkit.frames import CONTROL, WS_IN
@@ -93,7 +94,7 @@ async def embedded_session(folder: Path, venue: str, pairs: tuple[str, ...], fra
     """A session with the embedded venue, recorded by the live code until it has so many frames."""
     clock = SystemClock()
     market = MarketOptions(block_ns=50 * NS_PER_MS)
-    async with asyncio.timeout(30), EmbeddedVenue(venue=venue, seed=5, clock=clock, market=market) as embedded:
+    async with asyncio.timeout(HANG_S), EmbeddedVenue(venue=venue, seed=5, clock=clock, market=market) as embedded:
         request = VenueRequest(
             spec=find_venue(venue),
             options=ProtocolOptions(pairs=pairs),
@@ -123,7 +124,7 @@ async def record_of(recording: Recording, folder: Path, wanted: ProtocolOptions,
     venue = recording.manifest.sources[0].venue
     options = ServerOptions(start="told")
     async with (
-        asyncio.timeout(60),
+        asyncio.timeout(HANG_S),
         TapeServer([recording], clock=SystemClock(), deck=DeckOptions(speed=None), options=options) as server,
     ):
         request = VenueRequest(

@@ -17,6 +17,7 @@ from replay.serving.server import ServerOptions, TapeServer
 from replay.synthetic.hyperliquid import SyntheticHyperliquid, VenueOptions
 from replay.synthetic.market import Market, MarketOptions
 from replay.synthetic.traders import AccountsOptions
+from tests.deadlines import HANG_S
 from tests.frame_tapes import Script
 from toolkit.clock import NS_PER_S, SystemClock
 from toolkit.transport.asking import ask_json
@@ -126,7 +127,7 @@ class Served:
         async def run() -> R:
             return function()
 
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(HANG_S)
 
     def control(self, name: str, **details: Any) -> dict[str, Any]:
         """What `tickdeck ctl` does."""
@@ -184,7 +185,7 @@ def serving(
 
     thread = threading.Thread(target=run, name="server")
     thread.start()
-    ready.wait(30)
+    ready.wait(HANG_S)
     try:
         if not found:
             raise failed[0]
@@ -192,6 +193,6 @@ def serving(
     finally:
         if found and thread.is_alive():
             found[0].call(found[0].server.stop)
-        thread.join(30)
+        thread.join(HANG_S)
     if failed:
         raise failed[0]

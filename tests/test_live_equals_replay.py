@@ -24,6 +24,7 @@ from recordings.recording import Recording
 from recordings.verifying import verify
 from replay.embedded import EmbeddedVenue
 from replay.source import Fidelity
+from tests.deadlines import HANG_S
 from tests.live_tapes import CHANNELS, QUICK, recorder_for, started
 from tests.tapes import Seen, seen_in_replay
 from toolkit.clock import SystemClock
@@ -75,7 +76,7 @@ async def record(folder: Path) -> Session:
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     async def main() -> Session:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANG_S):
             return await record(tmp_path_factory.mktemp("live") / "tape")
 
     return asyncio.run(main())

@@ -52,6 +52,25 @@ def test_every_dependency_is_pinned() -> None:
     assert [name for line in wanted if (name := re.split(r"[<>=!~\[; ]", line)[0].lower()) not in pinned] == []
 
 
+#: A deadline of a test's own: a second or more. A shorter one waits for what must not come.
+_OWN_DEADLINE = re.compile(
+    r"asyncio\.timeout\([1-9]|\btimeout=[1-9]|wait_for\([^\n]*, *[1-9][0-9.]*\)|(?:process|thread|event)\.(?:wait|join)\([1-9]"
+    r"|\.communicate\([^)]*timeout=[1-9]|\.result\([1-9]"
+)
+
+
+def test_no_test_measures_speed_by_a_deadline_of_its_own() -> None:
+    """There is one, of minutes, in `tests/deadlines.py`: a busy machine fails no test."""
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        if path.name not in ("test_project.py", "test_layers.py") and "soak" not in path.parts
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if _OWN_DEADLINE.search(line)
+    ]
+    assert found == []
+
+
 def _make(*targets: str) -> str:
     clean = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     return subprocess.run(["make", *targets], cwd=ROOT, env=clean, capture_output=True, text=True, check=True).stdout

@@ -32,6 +32,7 @@ from replay.synthetic.market import MarketOptions
 from replay.synthetic.traders import AccountsOptions
 from tests.analysis.exact_books import gaps_of, profits, quotes_of, valid_ns
 from tests.cli.terminal import run
+from tests.deadlines import HANG_S
 from tests.replay.account_session import QuickClock
 from toolkit.clock import NS_PER_S, SystemClock
 from toolkit.messages import Message
@@ -44,7 +45,6 @@ pytestmark = pytest.mark.slow
 #: All that the known accounts trade, so that every position has a price.
 PAIRS = {"hyperliquid": ("BTC-USD", "SOL-USD", "kPEPE-USD"), "dydx_v4": ("BTC-USD", "SOL-USD", "PEPE-USD")}
 NAMES = ("taker", "gambler")
-DEADLINE_S = 120.0
 
 
 class Booking(NamedTuple):
@@ -74,7 +74,7 @@ class Session:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(HANG_S):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

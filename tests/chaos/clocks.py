@@ -14,6 +14,7 @@ from recordings.manifest import read_manifest
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from tests.chaos import truth
 from tests.chaos.bench import PAIRS, Bench, check
+from tests.deadlines import HANG_S
 from toolkit.clock import NS_PER_S, SystemClock
 from toolkit.errors import BackpressureError
 from toolkit.protocol import ProtocolOptions
@@ -56,7 +57,7 @@ def _recorder(bench: Bench, clock: SystemClock, log: list[str], **options: objec
 
 async def _until(condition: Callable[[], bool], running: asyncio.Task[object]) -> None:
     """Wait for something while the recorder runs."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG_S):
         while not condition() and not running.done():  # noqa: ASYNC110  # it changes without telling anybody
             await asyncio.sleep(0.01)
 
@@ -130,7 +131,7 @@ def disk_does_not_follow(work: Path, seed: object) -> str:
 
     def slow(self: JournalWriter, content: bytes) -> None:
         if threading.current_thread().name.startswith("journal"):
-            lets_go.wait(60)
+            lets_go.wait(HANG_S)
         write(self, content)
 
     async def session(bench: Bench) -> Recorder:

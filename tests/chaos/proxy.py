@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
+from tests.deadlines import HANG_S
+
 T = TypeVar("T")
 
 #: What a connection is here: the writer to the client and the one to the venue.
@@ -117,7 +119,7 @@ class FaultProxy:
     # -- in its own thread -------------------------------------------------------------------------------------
 
     def _run(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(HANG_S)
 
     async def _listen(self) -> None:
         if self._server is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
+from tests.deadlines import HANG_S
 from toolkit.cli.main import main
 
 
@@ -29,7 +30,7 @@ def run(*args: str | Path, stdin: str | None = None) -> Result:
 def spawn(*args: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """In a process of its own."""
     command = [sys.executable, "-c", "from toolkit.cli.main import main; main()", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=HANG_S, check=False)
 
 
 def only_error(done: Result) -> str:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from recordings.verifying import verify
 from tests.cli.terminal import spawn
+from tests.tapes import snapshot
+from toolkit.cli.demo import stop_once_quoted
+from toolkit.clock import ManualClock
+from toolkit.tracker import OrderBookTracker
 
 
 def test_the_demo_shows_recording_proof_and_spreads(tmp_path: Path) -> None:
@@ -31,3 +39,59 @@ def test_the_demo_takes_no_folder_that_is_taken(tmp_path: Path) -> None:
     done = spawn("demo", "--out", tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].endswith("is not empty and not a recording: name another folder")
+
+
+class Books:
+    """What a recorder has heard: nothing of a pair before its time."""
+
+    def __init__(self, clock: ManualClock, quoted_at: dict[str, float]) -> None:
+        self.clock = clock
+        self.quoted_at = quoted_at
+        self.stopped_at: list[float] = []
+
+    @property
+    def now_s(self) -> float:
+        return self.clock.monotonic_ns() / 1e9
+
+    @property
+    def tracker(self) -> OrderBookTracker:
+        tracker = OrderBookTracker()
+        for pair, at_s in self.quoted_at.items():
+            tracker.apply(snapshot([(1.0, 1.0)], [(2.0, 1.0)] if self.now_s >= at_s else [], trading_pair=pair))
+        return tracker
+
+    def stop(self) -> None:
+        self.stopped_at.append(self.now_s)
+
+
+@pytest.mark.parametrize(
+    ("quoted_at", "stopped_s", "missing", "lines"),
+    [
+        ({"A": 0.5, "B": 1.0}, 2.0, [], 0),
+        ({"A": 0.5, "B": 30.0}, 30.1, [], 1),
+        ({"A": 0.5, "B": 1e9}, 62.0, ["B"], 1),
+        ({}, 62.0, ["A", "B"], 1),
+    ],
+)
+def test_the_demo_records_until_each_pair_has_quotes(
+    quoted_at: dict[str, float], stopped_s: float, missing: list[str], lines: int
+) -> None:
+    """Not before its time, not for ever, and a line says that it takes longer, and what of."""
+    clock, said = ManualClock(), list[str]()
+    books = Books(clock, quoted_at)
+
+    async def run() -> Any:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(
+                stop_once_quoted(books, clock, ["A", "B"], 2.0, said.append, 60.0)  # type: ignore[arg-type]
+            )
+            while not task.done():
+                clock.advance("100ms")
+                for _ in range(4):
+                    await asyncio.sleep(0)
+        return task.result()
+
+    assert asyncio.run(run()) == missing
+    assert books.stopped_at == [pytest.approx(stopped_s, abs=0.21)]
+    assert len(said) == lines
+    assert all(line.startswith("no quotes of ") and line.endswith("for 60 s at most") for line in said)

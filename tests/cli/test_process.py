@@ -16,6 +16,7 @@ import pytest
 
 from recordings.manifest import read_manifest
 from recordings.recovery import needs_recovery
+from tests.deadlines import HANG_S
 from toolkit.cli import process as module
 
 MAIN = (sys.executable, "-m", "toolkit.cli")
@@ -46,7 +47,7 @@ def interrupted(command: Sequence[str], *numbers: signal.Signals, before: str = 
                 break
         for number in numbers:
             process.send_signal(number)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=HANG_S)
         return process.returncode, said
 
 
@@ -85,10 +86,10 @@ def test_the_second_signal_ends_it_as_that_signal_does(
                 if "stopping: " in line:
                     break
             process.send_signal(number)
-            process.wait(60)
+            process.wait(HANG_S)
         finally:
             os.kill(int(child), signal.SIGCONT)  # it holds the other end of what is read
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=HANG_S)
     assert process.returncode == -number
     assert "leaving at once" in said
     assert needs_recovery(tmp_path / "tape")

@@ -14,6 +14,7 @@ import pytest
 
 from recordings.verifying import verify
 from tests.cli.terminal import run, spawn
+from tests.deadlines import HANG_S
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_an_interrupt_ends_it_in_good_order(venue: dict[str, Any], tmp_path: Pat
             if "connected" in line:
                 break
         process.send_signal(signal.SIGINT)
-        _, rest = process.communicate(timeout=60)
+        _, rest = process.communicate(timeout=HANG_S)
         assert process.returncode == 0, rest
     assert "stopping: closing the connections, then sealing" in rest
     assert verify(folder).problems == []

@@ -18,6 +18,7 @@ import pytest
 from recordings.recording import Recording
 from recordings.verifying import verify
 from tests.cli.terminal import only_error, run, spawn
+from tests.deadlines import HANG_S
 from tests.serving import synthetic_session
 from toolkit.frames import CONTROL, WS_IN
 
@@ -64,14 +65,14 @@ def test_the_controls_move_the_tape(tape: tuple[Recording, str]) -> None:
         done = run("ctl", "--url", url, "status")
         assert done.stdout.startswith("ended at 2026-09-21T")
         assert ctl(url, "stop")["state"]
-        assert process.wait(20) == 0
+        assert process.wait(HANG_S) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_good_order(tape: tuple[Recording, str], number: int) -> None:
     with served(tape[0].path) as (_, process):
         process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(HANG_S) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
 
@@ -100,7 +101,7 @@ def test_the_recorder_records_a_served_recording(tape: tuple[Recording, str], tm
                 while ctl(facts["url"], "status")["state"] != "ended":
                     pass
                 recorder.send_signal(signal.SIGINT)
-                _, errors = recorder.communicate(timeout=60)
+                _, errors = recorder.communicate(timeout=HANG_S)
             finally:
                 recorder.kill()
         assert recorder.returncode == 0, errors
@@ -128,7 +129,7 @@ def test_a_synthetic_market_takes_a_recordings_place(tmp_path: Path) -> None:
         assert list(facts["venues"]) == ["dydx_v4"]
         assert "taker" in facts["accounts"]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(HANG_S) == 0
 
 
 # Errors ----------------------------------------------------------------------------------------------------------------

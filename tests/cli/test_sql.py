@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 import analysis
 from tests.analysis.tapes import make_recording
+from tests.deadlines import HANG_S
 from toolkit.cli.sql import QueryFailed, sql
 from toolkit.errors import NotARecording
 
@@ -115,4 +116,4 @@ def test_a_reader_that_has_seen_enough_ends_it(tape: str) -> None:
         assert process.stdout.readline() == b"range\n"
         process.stdout.close()
         assert process.stderr.read() == b"Error: what reads standard output has closed it before its end\n"
-        assert process.wait(timeout=60) == 141
+        assert process.wait(timeout=HANG_S) == 141

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.deadlines import HANG_S
 from tests.flips.readers import REFUSED, Reader
 
 #: What each command is called with; `{}` is the recording.
@@ -31,7 +32,7 @@ ALWAYS = {"verify": ("verify", "{}", "--json")}
 def spawn(folder: Path, arguments: tuple[str, ...]) -> object:
     """What a command prints, or `REFUSED`; whatever is more than a line of an error is raised."""
     command = [sys.executable, "-m", "toolkit.cli", *(argument.format(folder) for argument in arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=dict(os.environ))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False, env=dict(os.environ))
     lines = [line for line in done.stderr.splitlines() if not line.startswith(("Warning", "note"))]
     if "Traceback" in done.stderr or done.returncode not in (0, 1, 2, 3):
         raise RuntimeError(f"{arguments[0]} ended with {done.returncode}: {lines[-1:] or done.stdout[-200:]}")

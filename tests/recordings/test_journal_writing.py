@@ -15,6 +15,7 @@ import pytest
 
 from recordings.journal import JournalReader, JournalWriter, journal_path
 from recordings.manifest import Segment, read_manifest, write_manifest
+from tests.deadlines import HANG_S
 from tests.hand_recorder import HandRecorder
 from tests.tapes import TS
 from toolkit.errors import RecordingError
@@ -116,14 +117,14 @@ def test_batches_keep_their_order_whichever_thread_hands_them_over(
     def slow_submit(*args: Any) -> Any:
         if threading.current_thread() is not threading.main_thread():
             held.set()
-            go_on.wait(10)
+            go_on.wait(HANG_S)
         return submit(*args)
 
     monkeypatch.setattr(writer._thread, "submit", slow_submit)
     writer.append(frame(0))
     other = threading.Thread(target=writer.drain)
     other.start()
-    assert held.wait(10)
+    assert held.wait(HANG_S)
     flushing = threading.Timer(0.05, go_on.set)
     flushing.start()
     writer.append(frame(1))
@@ -323,7 +324,7 @@ def test_the_next_journal_is_opened_by_its_thread(tmp_path: Path, monkeypatch: p
 
     def slow(folder: Path) -> None:
         opener.append(threading.current_thread().name)
-        go_on.wait(10)
+        go_on.wait(HANG_S)
 
     monkeypatch.setattr("recordings.journal_writing.make_folder", slow)
     second = JournalWriter(tmp_path, 1, after=first)
@@ -349,14 +350,14 @@ def test_what_comes_after_a_rotation_is_written_while_the_journal_before_is_stil
     def slow(handle: int) -> None:
         if handle == first._handle:
             syncing.set()
-            go_on.wait(10)
+            go_on.wait(HANG_S)
         real(handle)
 
     monkeypatch.setattr("recordings.files.os.fsync", slow)
     second = JournalWriter(tmp_path, 1, after=first)
     closing = threading.Thread(target=first.close)
     closing.start()
-    assert syncing.wait(10)
+    assert syncing.wait(HANG_S)
     write(second, 1)
     assert numbers(second.path) == [1]
     go_on.set()
@@ -372,13 +373,13 @@ def test_nothing_is_written_before_what_came_before_it(tmp_path: Path, monkeypat
 
     def slow(content: Any) -> None:
         writing.set()
-        go_on.wait(10)
+        go_on.wait(HANG_S)
         real(content)
 
     monkeypatch.setattr(first, "_write", slow)
     first.append(frame(0))
     first.flush()
-    assert writing.wait(10)
+    assert writing.wait(HANG_S)
     second = JournalWriter(tmp_path, 1, after=first)
     second.append(frame(1))
     second.flush()
@@ -401,7 +402,7 @@ def test_nothing_is_synced_before_what_came_before_it(tmp_path: Path, monkeypatc
     def noted(handle: int) -> None:
         if handle == first._handle:
             syncing.set()
-            go_on.wait(10)
+            go_on.wait(HANG_S)
             order.append("first")
         elif handle == second._handle:
             order.append("second")
@@ -412,7 +413,7 @@ def test_nothing_is_synced_before_what_came_before_it(tmp_path: Path, monkeypatc
     monkeypatch.setattr("recordings.files.os.fsync", noted)
     threads = [threading.Thread(target=first.close), threading.Thread(target=second.settle)]
     threads[0].start()
-    assert syncing.wait(10)
+    assert syncing.wait(HANG_S)
     second.append(frame(1))
     second.flush()
     threads[1].start()

@@ -16,6 +16,7 @@ from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.recording import Recording
 from replay.embedded import EmbeddedVenue
 from replay.source import ReplayDataSource
+from tests.deadlines import HANG_S
 from toolkit.account_messages import Fill, OrderUpdate
 from toolkit.cli.status_page import status_values
 from toolkit.clock import SystemClock
@@ -117,7 +118,7 @@ def test_no_real_address_reaches_the_disk(tmp_path: Path) -> None:
             options = RecorderOptions(folder=folder, venues=[wanted], backoff_seed=1, privacy=Pseudonyms(KEY))
             recorder = Recorder(options)
             recorder.dispatcher.add_callback(live.append)
-            async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
                 run = group.create_task(recorder.run())
                 while len({type(message) for message in live} & {Fill, OrderUpdate}) < 2 or len(live) < 100:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
@@ -166,7 +167,7 @@ def test_the_secrets_of_urls_are_in_no_file_frame_line_or_status(tmp_path: Path,
             )
             options = RecorderOptions(folder=folder, venues=[wanted], backoff_seed=1, disk_free_min=0)
             recorder = Recorder(options, log=lines.append)
-            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
                 run = group.create_task(recorder.run())
                 while not run.done() and recorder.status.frame_count < 100:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)

@@ -26,6 +26,7 @@ from recordings.recorder_status import RecorderStatus
 from recordings.recovery import recover
 from recordings.session_journals import SessionJournals
 from recordings.verifying import verify
+from tests.deadlines import HANG_S
 from toolkit.clock import NS_PER_MS, NS_PER_S, ManualClock
 from toolkit.errors import BackpressureError
 from toolkit.frames import WS_IN, Frame
@@ -53,7 +54,7 @@ class Disk:
         names = set(os.listdir(handle)) if stat.S_ISDIR(facts.st_mode) else set()  # of a handle
         until = self._clock.monotonic_ns() + self.sync_ns
         with self._moved:
-            self._moved.wait_for(lambda: self._is_over or self._clock.monotonic_ns() >= until, 60)
+            self._moved.wait_for(lambda: self._is_over or self._clock.monotonic_ns() >= until, HANG_S)
         if stat.S_ISDIR(facts.st_mode):
             self._names[facts.st_ino] = names
         else:

@@ -15,6 +15,7 @@ from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.recording import Recording
 from recordings.verifying import verify
 from replay.embedded import EmbeddedVenue
+from tests.deadlines import within_deadline
 from tests.live_tapes import QUICK, recorder_for, started
 from tests.tapes import bbo_frame, collector_line, import_files, messages_of, seen_in_replay
 from toolkit.clock import SystemClock
@@ -35,19 +36,11 @@ async def session(folder: Path, *, seed: int = 1, books: int = 10) -> Manifest:
         return await run
 
 
-def within(seconds: float, coroutine: object) -> object:
-    async def main() -> object:
-        async with asyncio.timeout(seconds):
-            return await coroutine  # type: ignore[misc]
-
-    return asyncio.run(main())
-
-
 def test_a_recording_is_continued_as_one(tmp_path: Path) -> None:
     """One numbering, one digest, one gap where nothing was recorded; connections keep their own numbers."""
-    within(30, session(tmp_path / "tape"))
+    within_deadline(session(tmp_path / "tape"))
     before = read_manifest(tmp_path / "tape")
-    within(30, session(tmp_path / "tape", seed=2))
+    within_deadline(session(tmp_path / "tape", seed=2))
     after = read_manifest(tmp_path / "tape")
     assert after.segments[: len(before.segments)] == before.segments
     assert len(after.segments) > len(before.segments)
@@ -85,7 +78,7 @@ def test_a_folder_of_something_else_is_not_taken(tmp_path: Path) -> None:
     assert record(tmp_path / "file").startswith("RecordingError: ")
     import_files(tmp_path / "import", collector_line(10**18 + 7 * 10**17, bbo_frame("BTC", 5)))
     assert record(tmp_path / "import").endswith("import holds an import: record into another folder")
-    within(30, session(tmp_path / "tape", books=2))
+    within_deadline(session(tmp_path / "tape", books=2))
     assert "was recorded with hyperliquid BTC-USD PURR-USDC (protocol " in record(tmp_path / "tape", "ETH-USD")
     assert verify(tmp_path / "tape").is_sound
 
@@ -93,7 +86,7 @@ def test_a_folder_of_something_else_is_not_taken(tmp_path: Path) -> None:
 def test_only_one_process_writes_into_a_folder(tmp_path: Path) -> None:
     (tmp_path / "tape").mkdir()
     with FolderLock(tmp_path / "tape"), pytest.raises(RecordingLocked, match=r"is being written by process \d+: "):
-        within(30, session(tmp_path / "tape"))
+        within_deadline(session(tmp_path / "tape"))
 
 
 def test_a_venue_cannot_be_named_twice(tmp_path: Path) -> None:
@@ -122,7 +115,7 @@ async def failing_session(folder: Path, error: Exception) -> None:
 def test_a_callback_that_fails_ends_the_session_and_all_that_came_is_sealed(tmp_path: Path) -> None:
     """With the failure raised, and told in the recording."""
     with pytest.raises(ZeroDivisionError, match=r"^my strategy$"):
-        within(30, failing_session(tmp_path / "tape", ZeroDivisionError("my strategy")))
+        within_deadline(failing_session(tmp_path / "tape", ZeroDivisionError("my strategy")))
     manifest = read_manifest(tmp_path / "tape")
     assert manifest.status == "sealed"
     assert verify(tmp_path / "tape").problems == []
@@ -152,7 +145,7 @@ async def ending_session(folder: Path) -> None:
 
 def test_a_callback_that_fails_at_the_end_does_not_keep_the_recording_open(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError, match=r"^at the last word$"):
-        within(30, ending_session(tmp_path / "tape"))
+        within_deadline(ending_session(tmp_path / "tape"))
     assert read_manifest(tmp_path / "tape").status == "sealed"
     assert verify(tmp_path / "tape").problems == []
 
@@ -171,7 +164,7 @@ async def crowded_session(folder: Path) -> None:
 
 def test_a_disk_that_is_almost_full_stops_the_session_and_all_is_sealed(tmp_path: Path) -> None:
     with pytest.raises(BackpressureError, match=r" MiB of disk are left, expected to keep \d+ MiB free: stopped and"):
-        within(30, crowded_session(tmp_path / "tape"))
+        within_deadline(crowded_session(tmp_path / "tape"))
     result = verify(tmp_path / "tape")
     assert result.problems == []
     assert result.frame_count > 0
@@ -219,7 +212,7 @@ def test_a_bit_that_flips_in_the_open_journal_is_stated_when_the_recorder_stops(
 
     if place == "end":
         monkeypatch.setattr(JournalWriter, "finish", finished)
-    made = within(60, damaged_session(tmp_path / "tape", place))
+    made = within_deadline(damaged_session(tmp_path / "tape", place))
     assert isinstance(made, tuple)
     manifest, said, frame_count = made
     assert manifest.status == "recovered"

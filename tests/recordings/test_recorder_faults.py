@@ -20,6 +20,7 @@ from recordings.recording import Recording
 from recordings.recovery import recover
 from recordings.verifying import verify
 from replay.embedded import EmbeddedVenue
+from tests.deadlines import HANG_S, within_deadline
 from tests.live_tapes import QUICK, Listener, recorder_for, started
 from toolkit.clock import SystemClock
 from toolkit.errors import BackpressureError, RecordingError
@@ -27,16 +28,6 @@ from toolkit.messages import BestQuote
 
 PAIRS = ("BTC-USD",)
 T = TypeVar("T")
-
-
-def within(coroutine: Coroutine[Any, Any, T], seconds: float = 120) -> T:
-    """A deadline that only a hang misses."""
-
-    async def main() -> T:
-        async with asyncio.timeout(seconds):
-            return await coroutine
-
-    return asyncio.run(main())
 
 
 Act = Callable[[Recorder, Listener], Coroutine[Any, Any, None]]
@@ -89,7 +80,7 @@ def test_memory_that_ends_while_recording_is_stated_as_lost(
         await listener.until(BestQuote, 10**9)
 
     with pytest.raises(BackpressureError, match="a batch could not be written"):
-        within(session(tmp_path / "tape", fail))
+        within_deadline(session(tmp_path / "tape", fail))
     monkeypatch.undo()
     assert verify(tmp_path / "tape").problems == []
     assert read_manifest(tmp_path / "tape").status == "recovered"
@@ -99,7 +90,7 @@ def test_memory_that_ends_while_recording_is_stated_as_lost(
     async def nothing(recorder: Recorder, listener: Listener) -> None:
         await listener.until(BestQuote, 1)
 
-    within(session(tmp_path / "tape", nothing))
+    within_deadline(session(tmp_path / "tape", nothing))
     after = frames(tmp_path / "tape")
     assert after == list(range(len(after)))
     assert len(after) > len(before)
@@ -135,7 +126,7 @@ def test_a_disk_that_refuses_the_end_is_stated_as_lost(
             monkeypatch.setattr("recordings.files.os.fsync", refuse_sync)
 
     with pytest.raises(RecordingError, match=r"cannot be written \((No space left|Input/output error)"):
-        within(session(tmp_path / "tape", fail))
+        within_deadline(session(tmp_path / "tape", fail))
     manifest = read_manifest(tmp_path / "tape")
     assert manifest.status == "recovered"
     assert verify(tmp_path / "tape").problems == []
@@ -151,7 +142,7 @@ def test_a_slow_disk_holds_up_no_frame_at_a_rotation(tmp_path: Path, monkeypatch
 
     def fsync(handle: int) -> None:
         if slow.is_set():
-            go_on.wait(60)
+            go_on.wait(HANG_S)
         real(handle)
 
     monkeypatch.setattr("recordings.files.os.fsync", fsync)
@@ -170,7 +161,7 @@ def test_a_slow_disk_holds_up_no_frame_at_a_rotation(tmp_path: Path, monkeypatch
         assert not go_on.is_set()
         go_on.set()
 
-    within(session(tmp_path / "tape", rotate, rotate_s=0.3))
+    within_deadline(session(tmp_path / "tape", rotate, rotate_s=0.3))
     found = frames(tmp_path / "tape")
     assert found == list(range(len(found)))
     assert verify(tmp_path / "tape").problems == []
@@ -214,7 +205,7 @@ def test_what_is_removed_under_a_recorder_is_put_back(tmp_path: Path, fault: Cal
         await until(lambda: any(" was re" in line for line in logged))
         await listener.until(BestQuote, 5)
 
-    within(session(tmp_path / "tape", remove, logged))
+    within_deadline(session(tmp_path / "tape", remove, logged))
     found = frames(tmp_path / "tape")
     assert found == list(range(len(found)))
     result = verify(tmp_path / "tape")
@@ -248,7 +239,7 @@ def test_recording_does_not_depend_on_sealing(tmp_path: Path, dying_sealer: pyte
     logged: list[str] = []
     for _ in range(2):
         with pytest.raises(RecordingError, match=r"could not be sealed .* tried 3 times; \d+ journals are kept"):
-            within(session(tape, go_on_without, logged, rotate_s=0.3))
+            within_deadline(session(tape, go_on_without, logged, rotate_s=0.3))
     assert any("recording goes on; what the earlier session left is sealed later" in line for line in logged)
     kept = len(journal_segments(tape))
     assert kept >= 4
@@ -258,7 +249,7 @@ def test_recording_does_not_depend_on_sealing(tmp_path: Path, dying_sealer: pyte
     async def until_sealed(recorder: Recorder, listener: Listener) -> None:
         await listener.until(BestQuote, 1)
 
-    within(session(tape, until_sealed))
+    within_deadline(session(tape, until_sealed))
     found = frames(tape)
     assert found == list(range(len(found)))
     result = verify(tape)
@@ -279,7 +270,7 @@ def test_what_waits_is_sealed_once_sealing_works_again(tmp_path: Path, dying_sea
         await until(lambda: recorder.status.unsealed == 0)
         assert recorder.status.sealing_problem == ""
 
-    manifest = within(session(tmp_path / "tape", heal, logged, rotate_s=0.3))
+    manifest = within_deadline(session(tmp_path / "tape", heal, logged, rotate_s=0.3))
     assert manifest.status == "sealed"
     assert verify(tmp_path / "tape").problems == []
     assert any("could not be sealed (the sealing process ended with status -9)" in line for line in logged)
@@ -300,10 +291,10 @@ def test_a_recorder_killed_over_unsealed_journals_is_gone_on_with(
         os.system(f"cp -a {tape}/. {snapshot}/")  # noqa: ASYNC221  # as a kill at this instant would leave it
 
     with pytest.raises(RecordingError):
-        within(session(tape, die, rotate_s=0.3))
+        within_deadline(session(tape, die, rotate_s=0.3))
     killed = tmp_path / "killed"
     with pytest.raises(RecordingError, match="journals are kept"):
-        within(session(killed, go_on_without, rotate_s=0.3))
+        within_deadline(session(killed, go_on_without, rotate_s=0.3))
     recovery = recover(killed, SystemClock())
     assert recovery.sealed_segments >= 4
     found = frames(killed)
@@ -327,7 +318,7 @@ def test_sealing_that_refuses_is_tried_again(tmp_path: Path, monkeypatch: pytest
         (tape / "raw").unlink()
         await until(lambda: recorder.status.unsealed == 0)
 
-    within(session(tape, refuse, logged))
+    within_deadline(session(tape, refuse, logged))
     assert verify(tape).problems == []
     assert any("could not be sealed (" in line and "File exists" in line for line in logged)
 
@@ -349,7 +340,7 @@ def test_a_system_that_has_no_process_to_spare_is_recorded_on(tmp_path: Path, mo
         monkeypatch.setattr("recordings.sealer_process.asyncio.create_subprocess_exec", real)
         await until(lambda: recorder.status.unsealed == 0)
 
-    within(session(tmp_path / "tape", go_on, logged, rotate_s=0.3))
+    within_deadline(session(tmp_path / "tape", go_on, logged, rotate_s=0.3))
     assert verify(tmp_path / "tape").problems == []
     assert any("the sealing process cannot be started: Resource temporarily unavailable" in line for line in logged)
 
@@ -370,5 +361,5 @@ def test_a_sealing_process_that_babbles_is_made_again(
         monkeypatch.delenv("PYTHONPATH")
         await until(lambda: recorder.status.unsealed == 0)
 
-    within(session(tmp_path / "tape", quiet, rotate_s=0.3))
+    within_deadline(session(tmp_path / "tape", quiet, rotate_s=0.3))
     assert verify(tmp_path / "tape").problems == []

@@ -33,6 +33,7 @@ from recordings.tee_wire import (
     decode_hello,
     read_tee_file,
 )
+from tests.deadlines import HANG_S
 from tests.hand_recorder import HandRecorder
 from tests.tapes import TS
 from toolkit.errors import ConfigError, ConnectFailed, ProtocolError
@@ -67,7 +68,7 @@ async def settled(tee: Tee, next_seq: int) -> None:
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     async def main() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG_S):
             await test()
 
     asyncio.run(main())

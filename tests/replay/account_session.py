@@ -16,6 +16,7 @@ from replay.embedded import EmbeddedVenue
 from replay.synthetic.hyperliquid import SyntheticHyperliquid
 from replay.synthetic.market import MarketOptions
 from replay.synthetic.traders import AccountsOptions
+from tests.deadlines import HANG_S
 from toolkit.account_messages import AccountEventKind
 from toolkit.clock import NS_PER_S, Clock, SystemClock
 from toolkit.events import BookUpdated, ConnectorEvent, FundingPaid
@@ -30,7 +31,6 @@ from toolkit.venue import find_venue
 from toolkit.venues.hyperliquid.connector import HyperliquidPerpetualConnector
 
 PAIRS = ("BTC-USD", "SOL-USD")
-DEADLINE_S = 20.0
 
 
 class QuickClock(Clock):
@@ -128,7 +128,7 @@ class Session:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until it holds; fails with the test's deadline."""
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(HANG_S):
         while not condition():  # noqa: ASYNC110  # many things change it, none of which can be waited for here
             await asyncio.sleep(0.01)
 

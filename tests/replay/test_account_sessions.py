@@ -9,6 +9,7 @@ from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.recording import Recording
 from replay.embedded import EmbeddedVenue
 from replay.source import FIDELITIES, ReplayDataSource
+from tests.deadlines import HANG_S
 from tests.replay.account_session import QuickClock
 from toolkit.account_messages import Fill
 from toolkit.messages import Message
@@ -16,7 +17,6 @@ from toolkit.protocol import ProtocolOptions
 from toolkit.venue import find_venue
 
 ROUNDS = 2
-DEADLINE_S = 30
 
 
 def test_a_second_session_tells_what_was_missed_in_between_and_nothing_twice(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_second_session_tells_what_was_missed_in_between_and_nothing_twice(tmp
         told.append(sum(isinstance(message, Fill) and message.is_history for message in live[before:]))
 
     async def main() -> None:
-        async with asyncio.timeout(DEADLINE_S), EmbeddedVenue(seed=3, clock=QuickClock(4)) as venue:
+        async with asyncio.timeout(HANG_S), EmbeddedVenue(seed=3, clock=QuickClock(4)) as venue:
             for _ in range(ROUNDS):
                 await session(venue)
                 await asyncio.sleep(0.5)

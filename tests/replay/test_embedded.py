@@ -21,6 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from replay.embedded import EmbeddedVenue
 from replay.synthetic.hyperliquid import VenueOptions
 from replay.synthetic.market import MarketOptions
+from tests.deadlines import HANG_S
 from toolkit.clock import NS_PER_MS, ManualClock, SystemClock
 from toolkit.transport.server import LoopbackServer, Peer, RestRequest, RestResponse
 
@@ -41,7 +42,7 @@ def run(test: Callable[[EmbeddedVenue], Coroutine[Any, Any, None]], **options: A
         options.setdefault("clock", SystemClock())
         options.setdefault("options", QUICK)
         market = MarketOptions(block_ns=10 * NS_PER_MS)
-        async with asyncio.timeout(20), EmbeddedVenue(seed=7, market=market, **options) as venue:
+        async with asyncio.timeout(HANG_S), EmbeddedVenue(seed=7, market=market, **options) as venue:
             await test(venue)
 
     asyncio.run(main())
@@ -323,7 +324,7 @@ def test_it_runs_as_a_process(tmp_path: Path) -> None:
 
         asyncio.run(test())
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=HANG_S) == 0
     assert set(urls["accounts"]) == {"maker", "taker", "gambler", "sub", "agent"}
     assert urls["rest_url"].startswith("http://127.0.0.1:")
 
@@ -365,7 +366,7 @@ class Echo:
 def serve(test: Callable[[Echo, LoopbackServer], Coroutine[Any, Any, None]], **options: Any) -> None:
     async def main() -> None:
         echo = Echo()
-        async with asyncio.timeout(20), LoopbackServer(echo, **options) as server:
+        async with asyncio.timeout(HANG_S), LoopbackServer(echo, **options) as server:
             await test(echo, server)
 
     asyncio.run(main())

@@ -24,6 +24,7 @@ from replay.synthetic.dydx import DydxOptions, SyntheticDydx
 from replay.synthetic.face import Drop, Pings
 from replay.synthetic.hyperliquid import VenueOptions
 from replay.synthetic.market import MarketOptions
+from tests.deadlines import HANG_S
 from toolkit.clock import NS_PER_MS, NS_PER_S, SystemClock
 from toolkit.errors import ConfigError
 from toolkit.protocol import ProtocolOptions
@@ -39,7 +40,10 @@ SUBSCRIBE = {
 
 def run(test: Callable[[EmbeddedVenue], Coroutine[Any, Any, None]], venue: str, **options: Any) -> None:
     async def main() -> None:
-        async with asyncio.timeout(20), EmbeddedVenue(venue=venue, seed=7, clock=SystemClock(), **options) as embedded:
+        async with (
+            asyncio.timeout(HANG_S),
+            EmbeddedVenue(venue=venue, seed=7, clock=SystemClock(), **options) as embedded,
+        ):
             await test(embedded)
 
     asyncio.run(main())
@@ -119,7 +123,7 @@ def test_each_venue_runs_as_a_process(venue: str) -> None:
         facts = json.loads(process.stdout.readline())
         assert facts.keys() == {"ws_url", "rest_url", "accounts"}
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(HANG_S) == 0
 
 
 # Recordings ------------------------------------------------------------------------------------------------------------
@@ -138,7 +142,7 @@ async def record(folder: Path, venue: str, faults: Callable[[EmbeddedVenue], Cor
             rest_url=embedded.rest_url,
         )
         recorder = Recorder(options=RecorderOptions(folder=folder, venues=(request,)), clock=clock)
-        async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as tasks:
             running = tasks.create_task(recorder.run())
             await faults(embedded)
             recorder.stop()

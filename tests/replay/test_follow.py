@@ -22,6 +22,7 @@ from recordings.tee import Tee, TeeOptions
 from replay.embedded import EmbeddedVenue
 from replay.follow import FollowDataSource
 from replay.source import ReplayDataSource
+from tests.deadlines import HANG_S
 from tests.hand_recorder import STEP, HandRecorder
 from tests.live_tapes import QUICK, recorder_for, started
 from tests.tapes import TS, Seen, pair_state
@@ -43,7 +44,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     async def main() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANG_S):
             await test()
 
     asyncio.run(main())

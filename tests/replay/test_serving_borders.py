@@ -21,6 +21,7 @@ from recordings.recording import Recording
 from replay.face import Drop
 from replay.serving.deck import DeckOptions
 from replay.serving.server import ServerOptions, TapeServer
+from tests.deadlines import HANG_S
 from tests.frame_tapes import Script
 from tests.tapes import bbo_frame
 from toolkit.clock import SystemClock
@@ -47,7 +48,7 @@ def serve(recording: Recording, test: Callable[[TapeServer], Awaitable[None]], *
             deck=DeckOptions(speed=None),
             options=ServerOptions(start="told", **options),
         )
-        async with asyncio.timeout(60), server, asyncio.TaskGroup() as group:
+        async with asyncio.timeout(HANG_S), server, asyncio.TaskGroup() as group:
             playing = group.create_task(server.run())
             await test(server)
             server.stop()
@@ -316,7 +317,7 @@ def test_a_client_that_floods_and_reads_nothing_is_left(
 
     async def main() -> int:
         protocol = Echo()
-        async with asyncio.timeout(60), LoopbackServer(protocol, queue_bytes_max=1 << 20) as server:
+        async with asyncio.timeout(HANG_S), LoopbackServer(protocol, queue_bytes_max=1 << 20) as server:
             before = resident_mib()
             async with Mute(server.port) as client, asyncio.TaskGroup() as group:
                 flood = group.create_task(client.flood(opcode, payload))
@@ -335,7 +336,7 @@ def test_a_client_that_reads_late_is_waited_for_and_told_everything() -> None:
     async def main() -> None:
         protocol = Echo()
         async with (
-            asyncio.timeout(60),
+            asyncio.timeout(HANG_S),
             LoopbackServer(protocol, queue_bytes_max=1 << 20) as server,
             connect(server.ws_url, max_queue=1, max_size=None, ping_interval=None) as client,
             asyncio.TaskGroup() as group,
@@ -359,7 +360,7 @@ def test_a_close_ends_by_its_deadline_when_the_client_reads_nothing(monkeypatch:
 
     async def main() -> None:
         protocol = Echo(b"x" * 8_000_000)
-        async with asyncio.timeout(60), LoopbackServer(protocol) as server, Mute(server.port) as client:
+        async with asyncio.timeout(HANG_S), LoopbackServer(protocol) as server, Mute(server.port) as client:
             await client.send(Frame(Opcode.TEXT, b"x").serialize(mask=True, extensions=[]))
             await protocol.has_received(1)
             protocol.peers[0].close(1000, "enough")
@@ -374,7 +375,7 @@ def test_a_reason_of_any_length_is_one_that_clients_take(reason: str) -> None:
 
     async def main() -> None:
         protocol = Echo()
-        async with asyncio.timeout(60), LoopbackServer(protocol) as server, connect(server.ws_url) as client:
+        async with asyncio.timeout(HANG_S), LoopbackServer(protocol) as server, connect(server.ws_url) as client:
             await client.send("hello")
             await client.recv()
             protocol.peers[0].close(1013, reason)

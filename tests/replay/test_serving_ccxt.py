@@ -24,6 +24,7 @@ from recordings.importing import ImportOptions, import_capture
 from recordings.recording import Recording
 from replay.serving.deck import DeckOptions
 from replay.serving.server import ServerOptions, TapeServer
+from tests.deadlines import HANG_S
 from tests.generations import embedded_session
 from tests.serving import synthetic_session
 from toolkit.clock import NS_PER_S, SystemClock
@@ -47,7 +48,7 @@ async def served(recordings: Sequence[Recording], speed: Fraction | None) -> Asy
     """A server whose tape begins with its first client."""
     options = ServerOptions(start="client", settle_s=0.3)
     async with (
-        asyncio.timeout(60),
+        asyncio.timeout(HANG_S),
         TapeServer(recordings, clock=SystemClock(), deck=DeckOptions(speed=speed), options=options) as server,
     ):
         run = asyncio.get_running_loop().create_task(server.run())

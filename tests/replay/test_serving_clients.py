@@ -14,6 +14,7 @@ from hyperliquid.info import Info
 from websockets.asyncio.client import connect
 
 from recordings.recording import Recording
+from tests.deadlines import HANG_S
 from tests.serving import COIN_STREAMS, COINS, Served, serving, synthetic_session
 from toolkit.frames import REST_IN, WS_IN
 
@@ -112,7 +113,7 @@ def test_the_sdk_is_delivered_exactly_what_was_recorded_in_order(tape: Tape, ser
         assert all(expected.values())
         got: dict[tuple[str, str], list[Any]] = {key: [] for key in expected}
         for _ in range(sum(map(len, expected.values()))):
-            message = heard.get(timeout=30)
+            message = heard.get(timeout=HANG_S)
             data = message["data"]
             first = data[0] if isinstance(data, list) else data
             coin = first.get("coin", "") if message["channel"] in CHANNELS else ""

@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from recordings.recording import Recording
 from replay.serving.deck import DeckOptions
 from replay.serving.server import ServerOptions, TapeServer
+from tests.deadlines import HANG_S
 from tests.frame_tapes import Script
 from tests.tapes import bbo_frame
 from toolkit.clock import SystemClock
@@ -85,7 +86,7 @@ def run(test: Any, recordings: Recording | list[Recording], deck: DeckOptions | 
         server = TapeServer(
             given, clock=SystemClock(), deck=deck or DeckOptions(speed=None), options=ServerOptions(**options)
         )
-        async with asyncio.timeout(40), server, asyncio.TaskGroup() as group:
+        async with asyncio.timeout(HANG_S), server, asyncio.TaskGroup() as group:
             playing = group.create_task(server.run())
             await test(Running(server))
             server.stop()
@@ -192,7 +193,7 @@ def test_the_server_may_end_with_the_tape(tmp_path: Path) -> None:
             deck=DeckOptions(speed=None),
             options=ServerOptions(start="client", settle_s=0.01, ends=True),
         )
-        async with asyncio.timeout(20), server, asyncio.TaskGroup() as group:
+        async with asyncio.timeout(HANG_S), server, asyncio.TaskGroup() as group:
             group.create_task(server.run())
             async with Running(server).connect() as client:
                 await subscribe(client, **BTC)
@@ -470,7 +471,7 @@ def test_a_body_that_does_not_come_is_not_waited_for_for_ever(tmp_path: Path) ->
             return RestResponse()
 
     async def main() -> bytes:
-        async with asyncio.timeout(20), LoopbackServer(Nothing(), idle_s_max=0.2) as server:
+        async with asyncio.timeout(HANG_S), LoopbackServer(Nothing(), idle_s_max=0.2) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(b"POST /info HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n")
             answer = await reader.readline()

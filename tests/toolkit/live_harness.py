@@ -15,6 +15,7 @@ from aiohttp import web
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from tests.deadlines import HANG_S
 from toolkit.capture import Capture
 from toolkit.clock import NS_PER_S, Clock, ManualClock
 from toolkit.errors import ParseError
@@ -36,9 +37,6 @@ from toolkit.venue import VenueLimits
 
 P = ParamSpec("P")
 
-#: A test that needs this long has hung: nothing here waits for time to pass.
-DEADLINE_S = 20.0
-
 LIMITS = VenueLimits(connections_max=8, connects_per_minute=6000, messages_per_minute=6000, frame_bytes_max=100_000)
 
 
@@ -48,7 +46,7 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         async def main() -> None:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(HANG_S):
                 await test(*args, **kwargs)
             left = asyncio.all_tasks() - {asyncio.current_task()}
             assert not left, f"tasks left behind: {left}"

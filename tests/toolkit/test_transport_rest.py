@@ -15,6 +15,7 @@ import pytest
 import trustme
 from aiohttp import web
 
+from tests.deadlines import HANG_S
 from tests.toolkit.live_harness import advance_until, in_loop, rest_venue, tcp_venue, unused_port
 from toolkit.clock import NS_PER_S, Clock, ManualClock, SystemClock
 from toolkit.errors import ConfigError, ConnectFailed, RequestFailed, TransportError
@@ -381,7 +382,7 @@ async def test_a_venue_is_left_alone_for_as_long_as_it_says(
     handler = answering((status, body, headers), (200, b"ok"))
     async with rest_venue(handler) as url, client(url, clock, ban_s_max=300_000.0) as rest:
         with contextlib.suppress(RequestFailed):
-            await asyncio.wait_for(rest.request("GET", "/", is_idempotent=False, on_told=told.append), 10)
+            await asyncio.wait_for(rest.request("GET", "/", is_idempotent=False, on_told=told.append), HANG_S)
         assert rest.held_s == waits_s
         assert [(one.host, one.status, one.waits_s) for one in told] == [("127.0.0.1", status, waits_s)]
         async with asyncio.TaskGroup() as group:

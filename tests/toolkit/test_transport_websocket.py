@@ -15,6 +15,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 
+from tests.deadlines import HANG_S
 from tests.toolkit.live_harness import in_loop, listen, tcp_venue, unused_port, ws_venue
 from toolkit.clock import SystemClock
 from toolkit.errors import ConfigError, ConnectFailed
@@ -483,7 +484,7 @@ async def test_a_close_ends_by_its_deadline_whatever_the_peer_does() -> None:
         connection = await connect(url, close_timeout_s=0.1)
         connection._connection.transport.set_write_buffer_limits(0)
         connection._connection.transport.write(b"\x8a\x00" * 8_000_000)
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
             group.create_task(connection.read(lambda message: None))
             closed = await connection.close()
     assert closed.code == 1006

@@ -5,17 +5,26 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from toolkit.cli.options import duration_option, out_folder_option, seed_option, venue_name_option
 from toolkit.cli.output import examples, say
-from toolkit.clock import SystemClock, utc_stamp
+from toolkit.clock import NS_PER_S, Clock, SystemClock, utc_stamp
 from toolkit.errors import ConfigError, RecordingError
 
-__all__ = ["demo"]
+if TYPE_CHECKING:
+    from recordings.recorder import Recorder
+    from toolkit.orderbook import OrderBook
+
+__all__ = ["demo", "stop_once_quoted"]
+
+#: How much longer it records on a machine that is too busy to have quotes by then, seconds at most.
+LONGER_S: Final = 120.0
+_LOOK_S: Final = 0.1
 
 #: The venues that the embedded one can be, and what of each is recorded.
 PAIRS: Final = {
@@ -39,8 +48,9 @@ def demo(venue: str, duration: float, seed: str, out: Path | None) -> None:
     Record a synthetic exchange on this machine with the live code, replay the recording both ways, compare the
     digests, and analyse the spreads.
 
-    The recording is below ./tapes unless --out says where. Needs no network: the exchange is a seeded random market behind the venue's own WebSocket and REST interface on
-    a loopback port, which the live code reaches by URL like the real one.
+    The recording is below ./tapes unless --out says where. Needs no network: the exchange is a seeded random market
+    behind the venue's own WebSocket and REST interface on a loopback port, which the live code reaches by URL like the
+    real one. It records for longer, two minutes at most, where the machine is too busy to have a quote of each pair by then.
     """
     if venue not in PAIRS:
         raise ConfigError(f"unknown venue {venue!r}, the synthetic exchange can be {', '.join(PAIRS)}")
@@ -73,9 +83,56 @@ async def _record(venue_name: str, folder: Path, duration: float, seed: str, clo
         )
         recorder = Recorder(options=RecorderOptions(folder=folder, venues=(request,)), clock=clock, log=line.log)
         line.log(f"recording {' '.join(pairs)} into {folder} for {duration:g} s with the live code")
-        manifest = await run_recorder(recorder, line, duration)
+        run = asyncio.get_running_loop().create_task(run_recorder(recorder, line, None))
+        ending = asyncio.get_running_loop().create_task(stop_once_quoted(recorder, clock, pairs, duration, line.log))
+        run.add_done_callback(lambda _: ending.cancel())  # a signal, or a failure, may have ended it before
+        ending.add_done_callback(lambda _: recorder.stop())
+        manifest = await run
+        missing = ending.result() if ending.done() and not ending.cancelled() else ()
     _heading("1. The recording, made by the live code")
     write_summary(summary(Recording(folder, manifest)), as_json=False)
+    if missing:
+        raise RecordingError(
+            f"{folder} has no quotes of {', '.join(missing)} after {duration + LONGER_S:g} s, so there is nothing to draw: "
+            "the machine is too busy; try --duration 5m"
+        )
+
+
+async def stop_once_quoted(
+    recorder: Recorder,
+    clock: Clock,
+    pairs: Collection[str],
+    seconds: float,
+    log: Callable[[str], None],
+    longer_s: float = LONGER_S,
+) -> Sequence[str]:
+    """
+    Stop a recorder after so many seconds, or later, as soon as each pair has had a quote with both sides.
+
+    Returns the pairs that have had none `longer_s` after that time, when it is stopped all the same.
+    """
+    began, quoted, is_late = clock.monotonic_ns(), set[str](), False
+    while True:
+        await clock.sleep(_LOOK_S)
+        tracker = recorder.tracker
+        quoted |= {key.trading_pair for key in tracker.keys if _has_quote(tracker.book(key))}
+        missing = [pair for pair in pairs if pair not in quoted]
+        passed_s = (clock.monotonic_ns() - began) / NS_PER_S
+        if passed_s >= seconds and (not missing or passed_s >= seconds + longer_s):
+            if is_late:
+                await clock.sleep(_LOOK_S)  # a quote has to stand for a while to have a spread
+            recorder.stop()
+            return missing
+        if passed_s >= seconds and not is_late:
+            is_late = True
+            log(
+                f"no quotes of {', '.join(missing)} after {seconds:g} s, the machine is busy: "
+                f"recording on until there are, for {longer_s:g} s at most"
+            )
+
+
+def _has_quote(book: OrderBook) -> bool:
+    return not book.is_stale and book.best_bid is not None and book.best_ask is not None
 
 
 def _prove(folder: Path) -> None:
