@@ -182,7 +182,7 @@ class Follower:
             self._is_asked = True
             work = work_on(self.recording.folder, self.recording.manifest)
             if work is not None and work.is_left:
-                self._log(f"{work}; or record on: waiting for that for {self._patience_ns / NS_PER_S:g} s")
+                self._log(f"{work}, or record on; that is waited for, {self._patience_ns / NS_PER_S:g} s")
         # While the last segment is sealed nothing moves for long, but its recorder is still there.
         is_due = now - self._life_ns > self._patience_ns
         if life != self._life or (is_due and is_held(self.recording.folder)):

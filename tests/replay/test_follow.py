@@ -323,12 +323,13 @@ def test_without_a_tee_the_folder_is_looked_at(tmp_path: Path) -> None:
         recorder = HandRecorder(tmp_path / "tape")
         recorder.write(4)
         source = FollowDataSource(tmp_path / "tape", log=log.append)
-        await _begun(source)
-        for _ in range(3):
-            recorder.write(4)
-            await _until(lambda: source.frame_count == len(recorder.frames))
-            recorder.rotate()
-        recorder.end()
+        with FolderLock(tmp_path / "tape"):
+            await _begun(source)
+            for _ in range(3):
+                recorder.write(4)
+                await _until(lambda: source.frame_count == len(recorder.frames))
+                recorder.rotate()
+            recorder.end()
         await source.wait()
         assert source.follower.tee_count == 0
         assert log == ["its recorder has no tee: looking at the folder instead"]
@@ -374,16 +375,20 @@ def test_a_tee_of_another_recording_is_an_error_where_the_user_named_it(tmp_path
 
 
 def test_a_recorder_that_died_is_given_up_after_a_while(tmp_path: Path) -> None:
+    log: list[str] = []
+
     async def test() -> None:
         recorder = HandRecorder(tmp_path / "tape")
         recorder.write(4)
-        source = FollowDataSource(tmp_path / "tape", patience_s=0.1)
+        source = FollowDataSource(tmp_path / "tape", patience_s=0.1, log=log.append)
         await _begun(source)
         with pytest.raises(
             RecordingError, match=r"nothing has been written for 0.1 s after frame 3, and its status is"
         ):
             await source.wait()
         assert source.frame_count == 4
+        # What the lock says is said at once.
+        assert log[1] == "its recorder has died: run `tickdeck recover`, or record on; that is waited for, 0.1 s"
 
     run(test)
 
