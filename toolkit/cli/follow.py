@@ -85,7 +85,8 @@ def follow(
     from replay.follow import FollowDataSource
 
     clock = SystemClock()
-    line = StatusLine(sys.stderr)
+    # Messages that are printed on the same terminal would be torn apart by a line that renews itself.
+    line = StatusLine(sys.stderr, renews=not (as_lines and sys.stdout.isatty()))
     source = FollowDataSource(
         recording,
         start_ns=start_ns,
@@ -132,10 +133,14 @@ async def _run(source: FollowDataSource, line: StatusLine) -> bool:
     return was_interrupted
 
 
-def _status(source: FollowDataSource) -> str:
+def _status(source: FollowDataSource) -> list[tuple[int, str]]:
     follower = source.follower
-    state = "live" if follower.is_live else "from the folder"
-    return f"{source.frame_count:,} frames  {source.message_count:,} messages  {state}  hand-overs {follower.handover_count}"
+    return [
+        (0, f"{source.frame_count:,} frames"),
+        (2, f"{source.message_count:,} messages"),
+        (1, "live" if follower.is_live else "from the folder"),
+        (3, f"hand-overs {follower.handover_count}"),
+    ]
 
 
 def _result(recording: Path, source: FollowDataSource, seconds: float, was_interrupted: bool) -> dict[str, Any]:
