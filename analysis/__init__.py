@@ -10,8 +10,9 @@ from analysis.plots import PANELS_MAX, SpreadPlot, plot_spreads
 from analysis.pnl import PNL_CHECK_SCHEMA, PNL_SCHEMA, PNL_SERIES_SCHEMA, pnl_check, pnl_report, pnl_series
 from analysis.pnl_plot import plot_pnl
 from analysis.reception import COVERAGE_SCHEMA, LATENCY_SCHEMA, coverage, latency
+from analysis.scanning import scan
 from analysis.series import SERIES_SCHEMA, spread_series
-from analysis.source import RecordingLike, open_recording, scan
+from analysis.source import RecordingLike, open_recording
 from analysis.summary import SPREAD_SCHEMA, mid_price, quoted_spread, spread_bps, spreads
 from analysis.window import REPORT_SCHEMA, SpreadWindow, spread_window
 from toolkit.errors import UnsealedWarning

@@ -17,6 +17,7 @@ from recordings.gaps import GAP_SCHEMA, find_gaps
 from recordings.recording import Recording, reading
 from recordings.schema import TABLES
 from recordings.selecting import venues_of
+from recordings.several import labels, refuse_twice
 from toolkit.borders import sql_text
 from toolkit.errors import ConfigError, RecordingDamaged
 from toolkit.keys import check_venues
@@ -59,7 +60,7 @@ _SQL_TYPES: Final = {
 
 
 _GAPS: Final = (
-    "CREATE TABLE gaps ("
+    "CREATE TABLE gaps (recording VARCHAR, "
     + ", ".join(
         f"{name} {({pl.String: 'VARCHAR', pl.Float64: 'DOUBLE', pl.Int64: 'BIGINT'}).get(type(kind), 'TIMESTAMP_NS')}"
         for name, kind in GAP_SCHEMA.items()
@@ -86,8 +87,8 @@ def connect(
     recording that has more warns of it (UnsealedWarning).
 
     Args:
-        recordings: Open recordings, or their folders. Of several, every view has the rows of all, and a first column
-            `recording` with the name of the folder, or its whole path where two have the same name.
+        recordings: Open recordings, or their folders. Every view has the rows of all, and a first column `recording` with
+            the name of the folder, or its whole path where two have the same name.
         venues: Only the rows of these, in every view; empty: all. A pair may be one of several venues, and so may a symbol:
             what joins or groups takes `venue` beside it.
         read_only: Keep queries away from everything but these files: no other file, no network, no extension, no
@@ -100,15 +101,16 @@ def connect(
             finds the gaps.
 
     Raises:
-        ConfigError: No recording was given, or a venue that none of them is of.
+        ConfigError: No recording was given, one stands there twice, or a venue that none of them is of.
         NotARecording, FormatTooNew, RecordingDamaged: A folder cannot be used.
     """
     if not recordings:
         raise ConfigError("no recording to connect to")
     opened = list(map(sealed_part, recordings))
+    refuse_twice(opened)
     of_venues = _of_venues(opened, venues)
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
-    names = _names(opened)
+    names = labels(opened)
     allowed: set[str] = set()
     for table in TABLES:
         view = f"CREATE VIEW {table} AS {_select(table, opened, names, allowed, of_venues, check=check)}"
@@ -119,7 +121,7 @@ def connect(
             raise RecordingDamaged(f"{table} of {folders} cannot be read: {str(exc).splitlines()[0]}") from exc
     for name, query in _HELPERS.items():
         connection.execute(f"CREATE VIEW {name} AS {query}")
-    connection.execute(_GAPS if len(opened) == 1 else _GAPS.replace("(", "(recording VARCHAR, ", 1))
+    connection.execute(_GAPS)
     if check:
         _fill_gaps(connection, opened, of_venues)
     # Times are UTC: without it, what mixes them with a time zone would depend on that of the machine.
@@ -176,7 +178,7 @@ def _tables_of(query: str) -> set[str]:
 
 
 def _fill_gaps(connection: duckdb.DuckDBPyConnection, opened: Sequence[Recording], of_venues: str) -> None:
-    connection.register("found_gaps", _gaps(opened, _names(opened)).to_arrow())
+    connection.register("found_gaps", _gaps(opened, labels(opened)).to_arrow())
     connection.execute(
         "INSERT INTO gaps BY NAME SELECT *, round(seconds * 1e9)::BIGINT AS gap_ns FROM found_gaps" + of_venues
     )
@@ -184,11 +186,10 @@ def _fill_gaps(connection: duckdb.DuckDBPyConnection, opened: Sequence[Recording
 
 
 def _gaps(opened: Sequence[Recording], names: Sequence[str]) -> pl.DataFrame:
-    frames = [find_gaps(recording) for recording in opened]
-    if len(opened) > 1:
-        labels = (pl.lit(name).alias("recording") for name in names)
-        frames = [frame.select(label, pl.all()) for frame, label in zip(frames, labels, strict=True)]
-    return pl.concat(frames)
+    return pl.concat(
+        find_gaps(recording).select(pl.lit(name).alias("recording"), pl.all())
+        for recording, name in zip(opened, names, strict=True)
+    )
 
 
 def _of_venues(opened: Sequence[Recording], venues: Collection[str] | str) -> str:
@@ -204,7 +205,6 @@ def _select(
 ) -> str:
     parts = []
     for recording, name in zip(opened, names, strict=True):
-        label = f"{sql_text(name)} AS recording, " if len(opened) > 1 else ""
         files = [str(path.absolute()) for path in recording.files(table, check=check)]
         if files:
             patterns = [_without_wildcards(path) for path in files]
@@ -212,11 +212,10 @@ def _select(
             allowed.update(files, patterns)
             columns, more = _columns_of(table, files)
             source = f"read_parquet([{', '.join(map(sql_text, patterns))}], hive_partitioning = false{more})"
-            parts.append(f"SELECT {label}{columns} FROM {source}{of_venues}")
+            parts.append(f"SELECT {sql_text(name)} AS recording, {columns} FROM {source}{of_venues}")
     if not parts:
-        label = "NULL::VARCHAR AS recording, " if len(opened) > 1 else ""
         columns = ", ".join(f'NULL::{_SQL_TYPES[field.type]} AS "{field.name}"' for field in TABLES[table])
-        parts.append(f"SELECT {label}{columns} WHERE false")
+        parts.append(f"SELECT NULL::VARCHAR AS recording, {columns} WHERE false")
     return " UNION ALL ".join(parts)
 
 
@@ -243,13 +242,6 @@ def _names_in(path: str, table: str) -> set[str]:
             return set(pq.read_schema(path).names)
     except RecordingDamaged:
         return set(TABLES[table].names)  # whoever queries that table is told
-
-
-def _names(opened: Sequence[Recording]) -> list[str]:
-    names = [recording.path.absolute().name for recording in opened]
-    if len(set(names)) < len(names):
-        names = [str(recording.path.absolute()) for recording in opened]
-    return names
 
 
 def _without_wildcards(path: str) -> str:

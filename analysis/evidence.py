@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from analysis.source import KEY, RecordingLike, scan, sealed_part
+from analysis.source import KEY, RecordingLike, rows_of, sealed_part
 from recordings.clock_steps import ClockStep, clock_steps, elapsed_ns
 from recordings.recording import Recording
 from recordings.schema import MESSAGE_TABLES
@@ -53,7 +53,7 @@ def evidence_of(recording: RecordingLike) -> FeedEvidence:
     opened = sealed_part(recording)
     steps = clock_steps(opened)
     stales = (
-        scan(opened, "events")
+        rows_of(opened, "events")
         .filter((pl.col("kind") == EventKind.STALE.value) & (pl.col("symbol") != "") & pl.col("ts_start").is_not_null())
         .group_by(*KEY, "capture_seq")
         .agg(pl.col("ts_start").max().cast(pl.Int64), pl.col("ts_recv").first().cast(pl.Int64))
@@ -73,7 +73,7 @@ def _last_ns(recording: Recording) -> int:
     for table in ("raw", *MESSAGE_TABLES):
         if not segments or table not in segments[0].tables:
             continue
-        rows = scan(recording, table).filter(pl.col("capture_seq") >= segments[0].capture_seq_first)
+        rows = rows_of(recording, table).filter(pl.col("capture_seq") >= segments[0].capture_seq_first)
         found = (
             rows.select(pl.col("capture_seq", "ts_recv").sort_by("capture_seq").last())
             .select("capture_seq", pl.col("ts_recv").cast(pl.Int64))

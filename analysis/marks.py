@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from analysis.source import KEY, only, scan
+from analysis.source import KEY, only, rows_of
 from analysis.summary import mid_price
 from recordings.recording import Recording
 from toolkit.messages import FundingKind
@@ -40,7 +40,7 @@ def marks(recording: Recording, instruments: pl.DataFrame) -> pl.DataFrame:
         price; of an instrument that has neither the mid prices of its book while that could be believed.
     """
     streamed = (
-        only(scan(recording, "funding"), instruments)
+        only(rows_of(recording, "funding"), instruments)
         .filter(pl.col("kind") == FundingKind.CURRENT.value)
         .with_columns(pl.coalesce("mark_price", "index_price").alias("mark"))
         .select(MARK_SCHEMA.names())
@@ -49,7 +49,7 @@ def marks(recording: Recording, instruments: pl.DataFrame) -> pl.DataFrame:
     )
     others = instruments.select(KEY).unique().join(streamed, on=KEY, how="anti")
     mids = (
-        only(scan(recording, "top"), others)
+        only(rows_of(recording, "top"), others)
         .filter(~pl.col("is_stale"), pl.col("bid_price") < pl.col("ask_price"))
         .with_columns(mid_price(pl.col("bid_price"), pl.col("ask_price")).alias("mark"))
         .select(MARK_SCHEMA.names())

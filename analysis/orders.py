@@ -9,7 +9,7 @@ import polars as pl
 
 from analysis.choosing import choose
 from analysis.mids import mid_before
-from analysis.source import RecordingLike, scan, sealed_part
+from analysis.source import RecordingLike, rows_of, sealed_part
 from recordings.recording import Recording
 from toolkit.account_messages import TERMINAL_ORDER_STATES, OrderState
 from toolkit.errors import ConfigError
@@ -92,8 +92,8 @@ def order_report(
     opened = sealed_part(recording)
     # An id that a venue gives again is another order: `generation` counts those before it.
     first = pl.col("generation").fill_null(0)
-    updates = scan(opened, "orders").sort("capture_seq", "sub_seq").with_columns(first).collect()
-    fills = scan(opened, "fills").sort("capture_seq", "sub_seq").with_columns(first).collect()
+    updates = rows_of(opened, "orders").sort("capture_seq", "sub_seq").with_columns(first).collect()
+    fills = rows_of(opened, "fills").sort("capture_seq", "sub_seq").with_columns(first).collect()
     if updates.is_empty() and fills.is_empty():
         raise ConfigError(f"{opened.path} holds no orders: record with an account's address to have them")
     lives = _lives(updates)
@@ -112,7 +112,7 @@ def order_report(
     if not with_history:
         heard = (~pl.col("is_history")).fill_null(False) | (~pl.col("is_history_fills")).fill_null(False)
         found = found.filter(heard | ~pl.col("state").is_in(_TERMINAL))
-    top, messages = scan(opened, "top"), _book_messages(opened)
+    top, messages = rows_of(opened, "top"), _book_messages(opened)
     found = mid_before(found, "ts_created", top=top, messages=messages).rename({"mid_before": "mid_decision"})
     timed = mid_before(fills, "ts_event", top=top, messages=messages)
     at_fill = timed.group_by(_ORDER).agg(_slippage_of_fills().alias("slippage_fill_bps"))
@@ -137,8 +137,8 @@ def new_fills(fills: pl.LazyFrame) -> pl.LazyFrame:
 def _book_messages(recording: Recording) -> pl.LazyFrame:
     """When anything was said of a book, though its best prices may have stayed."""
     columns = ("venue", "symbol", "ts_event", "capture_seq")
-    books = scan(recording, "book").filter("is_first", "fused").select(columns)
-    return pl.concat([books, scan(recording, "bbo").filter("fused").select(columns)])
+    books = rows_of(recording, "book").filter("is_first", "fused").select(columns)
+    return pl.concat([books, rows_of(recording, "bbo").filter("fused").select(columns)])
 
 
 def _lives(updates: pl.DataFrame) -> pl.DataFrame:

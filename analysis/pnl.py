@@ -11,7 +11,7 @@ from analysis.choosing import choose
 from analysis.cost import realized_by_average_cost
 from analysis.marks import marks
 from analysis.orders import new_fills
-from analysis.source import RecordingLike, scan, sealed_part
+from analysis.source import RecordingLike, rows_of, sealed_part
 from recordings.recording import Recording
 from toolkit.account_messages import AccountEventKind
 from toolkit.errors import ConfigError
@@ -118,7 +118,7 @@ def pnl_report(
     """
     opened = sealed_part(recording)
     course = _course(opened, pairs, venues)
-    fills = new_fills(scan(opened, "fills")).collect()
+    fills = new_fills(rows_of(opened, "fills")).collect()
     is_buy = pl.col("side") == Side.BUY
     traded = fills.group_by(_PAIR).agg(
         pl.len().cast(pl.Int64).alias("fill_count"),
@@ -185,7 +185,7 @@ def pnl_check(recording: RecordingLike) -> pl.DataFrame:
     key = ("venue", "account")
     course = _course(opened, (), ()).filter(~pl.col("is_spot"))
     values = (
-        scan(opened, "balances").filter(pl.col("wallet") == _MARGIN_WALLET).sort("capture_seq", "sub_seq").collect()
+        rows_of(opened, "balances").filter(pl.col("wallet") == _MARGIN_WALLET).sort("capture_seq", "sub_seq").collect()
     )
     bounds = (
         values.group_by(key, maintain_order=True)
@@ -199,7 +199,7 @@ def pnl_check(recording: RecordingLike) -> pl.DataFrame:
         )
         .filter(pl.col("last_seq") > pl.col("first_seq"))
     )
-    events = scan(opened, "account_events").filter(~pl.col("is_history"), pl.col("kind").is_in(_MOVES)).collect()
+    events = rows_of(opened, "account_events").filter(~pl.col("is_history"), pl.col("kind").is_in(_MOVES)).collect()
     seq = pl.col("capture_seq")
     moved = (
         events.join(bounds, on=key)
@@ -244,7 +244,7 @@ def _course(
         instruments, on=("venue", "symbol"), how="left", maintain_order="left"
     )
     # 2. The position at the start, and what fills made of it. A fee in the base currency of a spot pair is taken from it.
-    rows = _with_start(rows, scan(recording, "balances").collect())
+    rows = _with_start(rows, rows_of(recording, "balances").collect())
     is_from_base = pl.col("is_spot") & (pl.col("fee_asset") == pl.col("base"))
     base_fee = pl.when(is_from_base).then(pl.col("fee")).otherwise(0.0)
     rows = rows.with_columns(
@@ -291,9 +291,9 @@ def _course(
 
 def _happenings(recording: Recording) -> pl.DataFrame:
     """Fills, payments and statements of positions, in the order of capture."""
-    fills = new_fills(scan(recording, "fills")).collect()
-    payments = scan(recording, "funding_payments").filter(~pl.col("is_history")).collect()
-    statements = scan(recording, "positions").collect()
+    fills = new_fills(rows_of(recording, "fills")).collect()
+    payments = rows_of(recording, "funding_payments").filter(~pl.col("is_history")).collect()
+    statements = rows_of(recording, "positions").collect()
     key = (*_PAIR, "trading_pair", "ts_event", "ts_recv", "capture_seq", "sub_seq")
     signed = pl.when(pl.col("side") == Side.BUY).then(pl.col("size")).otherwise(-pl.col("size")).alias("signed")
     of_fill = ("price", signed, "fee", "fee_asset", "realized_pnl", "position_before")
@@ -314,7 +314,7 @@ def _happenings(recording: Recording) -> pl.DataFrame:
 def _instruments(recording: Recording, rows: pl.DataFrame) -> pl.DataFrame:
     """`is_spot`, `base` and `settle` of each instrument: as the venue last said, else by what its name says."""
     stated = (
-        scan(recording, "instruments")
+        rows_of(recording, "instruments")
         .sort("capture_seq", "sub_seq")
         .group_by("venue", "symbol", maintain_order=True)
         .agg(pl.col("kind", "base", "quote", "settle", "contract_value").last())
@@ -430,7 +430,7 @@ def _fee_paid(recording: Recording, rows: pl.DataFrame, prices: pl.DataFrame) ->
     # Where nothing says what a pair settles in, it is what its fees are paid in, unless that is the base.
     is_settle = (asset == settle).fill_null(asset != pl.col("base")) | (asset == "")
     named = rows.with_columns(pl.concat_str(asset, pl.lit("-"), settle).alias("fee_pair"))
-    symbols = scan(recording, "top").select("venue", "symbol", "trading_pair").unique().collect()
+    symbols = rows_of(recording, "top").select("venue", "symbol", "trading_pair").unique().collect()
     wanted = named.filter(is_settle.not_()).select("venue", pl.col("fee_pair").alias("trading_pair")).unique()
     others = symbols.join(wanted, on=["venue", "trading_pair"], how="semi").join(
         prices, on=["venue", "symbol"], how="anti"

@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from analysis.choosing import choose
-from analysis.source import KEY, RecordingLike, recording_end_ns, scan, sealed_part
+from analysis.source import KEY, RecordingLike, recording_end_ns, rows_of, sealed_part
 from recordings.clock_steps import ClockStep, clock_steps, elapsed_ns
 from recordings.gaps import find_gaps
 from recordings.schema import MESSAGE_TABLES
@@ -78,7 +78,7 @@ def latency(
         a quantile is the smallest delay that at least that share of the messages did not exceed; null without any).
     """
     opened = sealed_part(recording)
-    frames = [_delays(_messages(scan(opened, table)), table) for table in _STREAMS]
+    frames = [_delays(_messages(rows_of(opened, table)), table) for table in _STREAMS]
     found = pl.concat(frames).sort("venue", "symbol", "table").select(LATENCY_SCHEMA.names()).cast(LATENCY_SCHEMA)
     return choose(found, opened, pairs, venues, error=_NOTHING)
 
@@ -107,7 +107,7 @@ def coverage(
     for table in MESSAGE_TABLES:
         if table == "events":
             continue
-        rows = scan(opened, table)
+        rows = rows_of(opened, table)
         messages = pl.col("is_first").sum() if table == "book" else pl.len()
         frames.append(
             rows.group_by(*KEY, maintain_order=True)

@@ -19,7 +19,7 @@ __all__ = [
     "open_recording",
     "polars_schema",
     "recording_end_ns",
-    "scan",
+    "rows_of",
     "sealed_part",
 ]
 
@@ -55,28 +55,8 @@ def sealed_part(recording: RecordingLike) -> Recording:
     return opened.sealed_part()
 
 
-def scan(recording: RecordingLike, table: str) -> pl.LazyFrame:
-    """
-    Read one table of a recording lazily: only the columns and row groups that a query needs are read.
-
-    Rows of what is not sealed yet come along, as far as it was written when the recording was first asked for it. They
-    are not read from columns: each `collect` runs the protocols over those frames, some 30,000 a second.
-    `scan(Recording.open(folder, sealed=True), table)` leaves them out.
-
-    Args:
-        recording: An open recording, or its folder.
-        table: `raw`, `book`, `trades`, `bbo`, `funding`, `instruments`, `liquidations`, `events` or `top`.
-
-    Returns:
-        The columns of `recordings/FORMAT.md`: prices and sizes Float64, times Datetime("ns") without a zone, in UTC.
-        Rows come segment after segment, within one by (symbol, capture_seq, sub_seq), so those of one instrument are
-        in the order of capture; at last those that are not sealed yet, in the order of capture. A table without rows
-        gives an empty frame with the same columns.
-
-    Raises:
-        ConfigError: There is no such table.
-        NotARecording, FormatTooNew, RecordingDamaged: The folder cannot be used.
-    """
+def rows_of(recording: RecordingLike, table: str) -> pl.LazyFrame:
+    """One table of one recording, as `analysis.scan` reads it, with the columns of the format alone."""
     return scan_table(open_recording(recording), table)
 
 

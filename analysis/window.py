@@ -12,7 +12,7 @@ from analysis.choosing import choose
 from analysis.evidence import evidence_of
 from analysis.holding import Clock, Progress, pairs_of, quote_end_ns, ts_column
 from analysis.series import spread_series
-from analysis.source import KEY, RecordingLike, only, recording_end_ns, scan, sealed_part
+from analysis.source import KEY, RecordingLike, only, recording_end_ns, rows_of, sealed_part
 from analysis.summary import SPREAD_SCHEMA, spreads
 from recordings.recording import Recording
 from toolkit.clock import format_ns
@@ -53,7 +53,7 @@ class SpreadWindow:
 
     def rows(self, table: str) -> pl.LazyFrame:
         """The rows of the chosen pairs in any table, not cut to the window. Symbols select the row groups to read."""
-        return only(scan(self.recording, table), self.pairs)
+        return only(rows_of(self.recording, table), self.pairs)
 
     def report(self, progress: Progress | None = None) -> pl.DataFrame:
         """
@@ -161,7 +161,7 @@ def spread_window(
     start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
     end_ns = None if end_ns is None else instant_ns(end_ns, "end_ns")
     opened = sealed_part(recording)
-    top = scan(opened, "top")
+    top = rows_of(opened, "top")
     known = pairs_of(top)
     chosen = choose(known, opened, pairs, venues, error="no book of {} in the recording; pairs with one:")
     last_ns = _last_ns(opened, clock)
@@ -184,5 +184,5 @@ def _last_ns(recording: Recording, clock: Clock) -> int | None:
     """Where the recording ends on a clock: with its last frame, or with the newest thing that the venue spoke of."""
     if clock == "recv":
         return recording_end_ns(recording)
-    ends = [quote_end_ns(scan(recording, table), clock) for table in ("top", "book", "bbo", "trades")]
+    ends = [quote_end_ns(rows_of(recording, table), clock) for table in ("top", "book", "bbo", "trades")]
     return max((end for end in ends if end is not None), default=None)

@@ -38,6 +38,7 @@ from recordings.normalize import Normalizer
 from recordings.recording import BATCH_ROWS, BATCH_ROWS_MIN, BATCH_ROWS_TOTAL, RAW_BATCH, Recording
 from recordings.schema import MESSAGE_TABLES, TABLE_OF
 from recordings.selecting import Selection, keys_of, select_in, wanted_keys
+from recordings.several import refuse_twice
 from replay.seeking import Start, StartFinder, books_of
 from toolkit.digest import DigestChain
 from toolkit.errors import ConfigError, SymbolError
@@ -111,7 +112,7 @@ class Tape:
         channels: Kinds of messages to keep, of `CHANNELS`; None for all. Events always come along.
         batch_rows: Rows read at a time; None to choose. Any number gives the same messages.
 
-    Raises ConfigError for a channel that does not exist or a venue that no recording is of, SymbolError for a pair that
+    Raises ConfigError for a recording that stands there twice, a channel that does not exist or a venue that no recording is of, SymbolError for a pair that
     none has.
 
     Attributes:
@@ -137,6 +138,8 @@ class Tape:
             if channel not in CHANNELS:
                 raise ConfigError(f"unknown channel {channel!r}, expected one of {', '.join(CHANNELS)}")
         self.recordings = list(recordings)
+        refuse_twice(self.recordings)
+        refuse_twice(self.recordings)
         self._fidelity = fidelity
         if trading_pairs is not None and not trading_pairs:
             raise SymbolError("no pair was named, expected at least one; leave trading_pairs out for all")

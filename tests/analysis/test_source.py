@@ -35,7 +35,7 @@ def test_segments_follow_each_other(tmp_path: Path) -> None:
 def test_a_table_without_rows_has_its_columns(tmp_path: Path, table: str) -> None:
     recording = make_recording(tmp_path / "tape", {})
     frame = analysis.scan(recording, table).collect()
-    assert (frame.height, frame.columns) == (0, TABLES[table].names)
+    assert (frame.height, frame.columns) == (0, ["recording", *TABLES[table].names])
 
 
 def test_a_table_with_rows_has_the_types_of_one_without(tmp_path: Path) -> None:
@@ -51,7 +51,8 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     make_recording(tmp_path / "a1", {"trades": [{"trade_id": "wrong"}]})
     make_recording(tmp_path / name, {"trades": [{"trade_id": "right"}]})
     frame = analysis.scan(tmp_path / name, "trades").collect()
-    assert (frame["trade_id"].to_list(), frame.columns) == (["right"], TABLES["trades"].names)
+    assert (frame["trade_id"].to_list(), frame.columns) == (["right"], ["recording", *TABLES["trades"].names])
+    assert frame["recording"].to_list() == [name]
     with analysis.connect(tmp_path / name) as connection:
         assert connection.execute("SELECT trade_id FROM trades").fetchall() == [("right",)]
 

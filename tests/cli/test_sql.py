@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,9 +51,39 @@ def test_without_a_query_the_views_are_listed(tape: str) -> None:
     assert {"view": "quotes", "column": "spread_bps", "type": "DOUBLE"} in rows
 
 
+def test_the_list_of_views_is_whole_at_any_width(tape: str) -> None:
+    lines = run(tape, "--rows", "1").stdout.splitlines()
+    assert [line for line in lines if not line.startswith("  ")] == list(analysis.VIEWS)
+    assert max(map(len, lines)) <= 100
+    rows = json.loads(run(tape, "--json").stdout)
+    assert lines == [
+        line
+        for view in analysis.VIEWS
+        for line in (view, *folded_columns([f"{row['column']} {row['type']}" for row in rows if row["view"] == view]))
+    ]
+
+
+def folded_columns(columns: list[str]) -> list[str]:
+    """As many to a line as have room."""
+    lines = [""]
+    for number, column in enumerate(columns, 1):
+        word = column + ("," if number < len(columns) else "")
+        if lines[-1] and len(f"{lines[-1]} {word}") > 100:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}" if lines[-1] else f"  {word}"
+    return lines
+
+
+def test_one_recording_has_its_name_in_every_view_too(tape: str) -> None:
+    done = run(tape, "SELECT DISTINCT recording FROM trades", "-f", "csv")
+    assert done.stdout == "recording\ntape\n"
+    assert run(tape, "SELECT recording FROM gaps", "-f", "csv").stdout == "recording\n"
+
+
 def test_several_recordings_are_one_query(tape: str) -> None:
-    done = run(tape, tape, "SELECT count(*) AS n, count(DISTINCT recording) AS r FROM trades", "-f", "csv")
-    assert done.stdout == "n,r\n6,1\n"
+    copied = str(shutil.copytree(tape, Path(tape).with_name("other")))
+    done = run(tape, copied, "SELECT count(*) AS n, count(DISTINCT recording) AS r FROM trades", "-f", "csv")
+    assert done.stdout == "n,r\n6,2\n"
 
 
 def test_every_type_of_duckdb_can_be_printed(tape: str) -> None:

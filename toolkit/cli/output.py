@@ -130,6 +130,12 @@ class Output:
                     file.write("\n")
                 print_table(table, file, self.rows_max)
 
+    def write_lines(self, lines: Callable[[int | None], Iterable[str]]) -> None:
+        """Write lines that are laid out by hand; they are asked for with the width of the terminal, None where is none."""
+        with self._open(binary=False) as file:
+            for line in lines(terminal_width(file)):
+                file.write(printable(line) + "\n")
+
     def write_object(self, value: Any) -> None:
         """Write one JSON value, indented: for results that are no rows."""
         with self._open(binary=False) as file:

@@ -13,6 +13,7 @@ from toolkit.borders import sql_name
 from toolkit.cli.checks import check_option
 from toolkit.cli.options import sealed_option, venue_option
 from toolkit.cli.output import CONTEXT_SETTINGS, Output, examples, output_options
+from toolkit.cli.tables import joined
 from toolkit.cli.unsealed import open_sealed
 from toolkit.errors import ConfigError, TickdeckError
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["sql"]
 
 _BATCH_ROWS: Final = 65_536
+#: Of the list of views, where no terminal says how wide it is.
+_LIST_WIDTH: Final = 100
 
 # Types that Polars has no place for are given as DuckDB's own text.
 _AS_TEXT: Final = ("INTERVAL", "TIME", "UUID", "MAP", "UNION", "BIT", "ENUM", "BIGNUM", "GEOMETRY", "VARIANT")
@@ -51,8 +54,9 @@ def sql(arguments: tuple[str, ...], venues: tuple[str, ...], sealed: bool, outpu
 
     The last argument is the query; `-` reads it from stdin. Without one, the views and their columns are listed: one
     for each table as it was recorded (raw, book, trades, bbo, top, ...), quotes (top with mid, spread and spread_bps)
-    and gaps. Of several recordings every view has the rows of all, and a column `recording`. Times are UTC. A query
-    reads these recordings and nothing else; with --venue every view has the rows of that venue alone. What is not sealed yet is left out, and a line on stderr says how much.
+    and gaps. Every view has the rows of all recordings, and a column `recording`. Times are UTC. A query reads these
+    recordings and nothing else; with --venue every view has the rows of that venue alone. What is not sealed yet is left
+    out, and a line on stderr says how much.
     """
     import analysis
     from analysis.connection import check_query
@@ -61,7 +65,11 @@ def sql(arguments: tuple[str, ...], venues: tuple[str, ...], sealed: bool, outpu
     recordings = [open_sealed(folder, sealed) for folder in folders]
     with analysis.connect(*recordings, venues=venues, check=False) as connection:
         if query is None:
-            output.write(_columns(connection))
+            columns = _columns(connection)
+            if output.is_table:
+                output.write_lines(lambda width: _listed(columns, width))
+            else:
+                output.write(columns)
         else:
             check_query(connection, recordings, query, venues=venues)
             output.write(_rows(connection, query))
@@ -151,6 +159,16 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     frame: pl.DataFrame = relation.pl()
     order = {name: number for number, name in enumerate(analysis.VIEWS)}
     return frame.sort(frame["view"].replace_strict(order), maintain_order=True)
+
+
+def _listed(columns: pl.DataFrame, width: int | None) -> Iterator[str]:
+    """Every view with all of its columns below it, in lines of that width: what may be asked for is never cut."""
+    for (view,), rows in columns.group_by("view", maintain_order=True):
+        yield str(view)
+        words = [f"{name} {kind}," for name, kind in rows.select("column", "type").iter_rows()]
+        indent = "  "
+        words[0], words[-1] = indent + words[0], words[-1].removesuffix(",")
+        yield from joined(words, width or _LIST_WIDTH, indent)
 
 
 def _one_line(error: Exception) -> str:

@@ -20,7 +20,7 @@ from toolkit.cli.printable import printable
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Table", "cell_width", "folded", "format_cell"]
+__all__ = ["Table", "cell_width", "folded", "format_cell", "joined"]
 
 _GAP: Final = 2
 #: Rows that are turned into columns where not all columns have room, at most.
@@ -107,7 +107,7 @@ class _Column:
     def fold_heading(self) -> None:
         """Put the words of the heading below each other, as far as that makes the column narrower."""
         words = _BETWEEN_WORDS.split(self.name)
-        self.heading = _joined(words, max(map(cell_width, (*words, *self.cells))))
+        self.heading = joined(words, max(map(cell_width, (*words, *self.cells))))
         self.measure()
 
     def least(self, width: int) -> int:
@@ -170,10 +170,11 @@ def folded(text: str, width: int | None, indent: str = "") -> list[str]:
     """
     if width is None or cell_width(text) <= width:
         return [text]
-    return _joined(text.split(" "), width, indent)
+    return joined(text.split(" "), width, indent)
 
 
-def _joined(words: Sequence[str], width: int, indent: str = "") -> list[str]:
+def joined(words: Sequence[str], width: int, indent: str = "") -> list[str]:
+    """Words with spaces between them in lines of that width; lines after the first begin with the indent."""
     lines = [""]
     for word in words:
         longer = f"{lines[-1]} {word}" if lines[-1].strip() else lines[-1] + word
