@@ -239,9 +239,10 @@ class Disk:
         last = None
         for _, frame in self.frames():
             last = frame
-        has_empty = any(not found for found in self.journals.values())
+        # Only the last journal tells: an empty one before it is of a session whose loss a later one has stated.
+        is_last_empty = bool(self.journals) and not self.journals[max(self.journals)]
         is_open = bool(self.journals) or self.status == "running"
-        return has_empty or (is_open and last is not None and event_of(last) != "session_end")
+        return is_last_empty or (is_open and last is not None and event_of(last) != "session_end")
 
 
 def _parquet_frames(path: Path, cache: dict[Any, list[Frame]], sound: dict[Path, bytes]) -> list[Frame]:
