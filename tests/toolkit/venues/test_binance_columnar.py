@@ -65,6 +65,28 @@ def test_a_good_session_is_taken_by_compiled_code() -> None:
     assert taken >= len(tape.frames) - 16
 
 
+@pytest.mark.parametrize("venue", CAPTURES)
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ["lost", "snapshot", "diff", "diff"],
+        ["lost", "snapshot", "quote", "trade", "diff", "diff", "snapshot ahead"],
+        ["diff", "session end", "snapshot", "diff", "diff", "snapshot"],
+    ],
+)
+def test_the_first_diff_after_a_loss_ends_it(venue: str, steps: list[str]) -> None:
+    """Where a snapshot comes before it, compiled code could take it: what follows would count as cut off for ever."""
+    tape = Tape(venue)
+    for symbol in tape.last:
+        tape.diff(symbol)
+        tape.snapshot(symbol, 0)
+        tape.diff(symbol)
+    for name in steps:
+        for symbol in tape.last:
+            STEPS[name](tape, symbol)
+    both(venue, tape.frames, [])
+
+
 @FEW
 @given(st.data())
 def test_damaged_frames_come_out_the_same(shared_data: Path, data: st.DataObject) -> None:

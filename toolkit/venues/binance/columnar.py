@@ -230,8 +230,8 @@ class BinanceTaker(ColumnarTaker):
         stream = self._protocol.streams.get(feed.symbol, FORM_FULL)
         if join is None or join.last_id is None or join.recent is not None or join.spare is not None:
             return False
-        if join.before is not None:
-            return False  # the next diff says more than its own levels
+        if join.before is not None or join.is_cut:
+            return False  # the next diff says more than its own levels, or that the connection is back
         if join.speed != feed.detail or stream is None or not stream.is_live or held.is_too_large:
             return False
         book = self._tracker.book_of_diffs(self._venue, feed.pair, FORM_FULL)
