@@ -134,8 +134,8 @@ def book_frame(coin: str, time_ms: int, bids: Levels = (), asks: Levels = (), **
 
 
 def bbo_frame(coin: str, time_ms: int, *levels: tuple[float, float] | None) -> dict[str, Any]:
-    """A `bbo` frame of as many levels as are given."""
-    sides = [{"px": str(level[0]), "sz": str(level[1]), "n": 1} if level else None for level in levels]
+    """A `bbo` frame of as many levels as are given; without any, of two empty sides."""
+    sides = [{"px": str(level[0]), "sz": str(level[1]), "n": 1} if level else None for level in levels or (None, None)]
     return {"channel": "bbo", "data": {"coin": coin, "time": time_ms, "bbo": sides}}
 
 

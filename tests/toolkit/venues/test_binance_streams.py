@@ -125,6 +125,28 @@ def test_a_quote_is_kept_beside_the_book() -> None:
     assert session.tracker.book("BTC-USDT", "bbo").bids.best_price == 100.5
 
 
+@pytest.mark.parametrize("venue", ["binance-spot", "binance-usdm", "binance-coinm"])
+@pytest.mark.parametrize(("bid_size", "ask_size"), [("0.000", "2"), ("1", "0"), ("0", "0")])
+def test_a_side_of_a_quote_that_has_no_size_is_empty(venue: str, bid_size: str, ask_size: str) -> None:
+    """Whatever its price is: no order stands there."""
+    session = Session(venue)
+    data = {
+        "e": "bookTicker",
+        "u": 7,
+        "s": "BTCUSDT",
+        "b": "1.5",
+        "B": bid_size,
+        "a": "2.5",
+        "A": ask_size,
+        "T": MS,
+        "E": MS,
+    }
+    quote = one(session.stream("btcusdt@bookTicker", data))
+    assert isinstance(quote, BestQuote)
+    assert (quote.bid_price, quote.bid_size) == ((1.5, 1.0) if bid_size == "1" else (None, None))
+    assert (quote.ask_price, quote.ask_size) == ((2.5, 2.0) if ask_size == "2" else (None, None))
+
+
 def test_a_spot_quote_has_no_time_and_a_side_may_be_empty() -> None:
     session = Session("binance-spot")
     quote = one(

@@ -133,8 +133,9 @@ def test_an_empty_book_of_a_delisted_coin_is_a_book(feed: Feed) -> None:
         (((10.0, 1.0), None), (10.0, 1.0, 1), (None, None, None)),
         ((None, None), (None, None, None), (None, None, None)),
         (((10.0, 1.0),), (10.0, 1.0, 1), (None, None, SIDE_NOT_TOLD)),
-        ((), (None, None, SIDE_NOT_TOLD), (None, None, SIDE_NOT_TOLD)),
         (((0.0, 1.0), (11.0, 2.0)), (None, None, SIDE_NOT_TOLD), (11.0, 2.0, 1)),
+        (((10.0, 0.0), (11.0, 2.0)), (None, None, SIDE_NOT_TOLD), (11.0, 2.0, 1)),
+        (((10.0, 1.0), (11.0, 0.0)), (10.0, 1.0, 1), (None, None, SIDE_NOT_TOLD)),
     ],
 )
 def test_a_quote_may_lack_a_side(feed: Feed, levels: Any, bid: Any, ask: Any) -> None:
@@ -148,6 +149,20 @@ def test_a_quote_may_lack_a_side(feed: Feed, levels: Any, bid: Any, ask: Any) ->
     assert (said.bid_price, said.bid_size, said.bid_count) == bid
     assert (said.ask_price, said.ask_size, said.ask_count) == ask
     assert (said.fused, said.ts_event) == (True, MS * 1_000_000)
+
+
+@pytest.mark.parametrize("levels", [(), ((10.0, 0.0),), ((10.0, 0.0), (11.0, 0.0)), ((0.0, 1.0), (11.0, 0.0))])
+def test_a_quote_that_says_nothing_of_either_side_is_none(feed: Feed, levels: Any) -> None:
+    """Two sides that are empty are null; neither an array of nothing nor a price at which nothing is says that."""
+    tracker = OrderBookTracker()
+    tracker(one(feed.text(book_frame("BTC", MS, [(10.0, 1.0)], [(11.0, 1.0)]))))
+    sides = [{"px": str(price), "sz": str(size), "n": 1} for price, size in levels]
+    said = feed.channel("bbo", {"coin": "BTC", "time": MS + 1, "bbo": sides})
+    assert kinds(said) == ["parse_error"]
+    assert "best quote" in said[0].detail
+    tracker(said[0])
+    assert (tracker.book("BTC-USD").bids.best_price, tracker.book("BTC-USD").asks.best_price) == (10.0, 11.0)
+    assert kinds(feed.text(bbo_frame("BTC", MS + 2, None, None))) == ["BestQuote"]
 
 
 def test_a_quote_of_an_outcome_is_not_one_of_its_book(feed: Feed) -> None:

@@ -339,6 +339,8 @@ def _quote(frame, feed, ts_recv, seq, feeds, instruments, quotes, pieces, scratc
             return OTHER
     number = feeds.instrument[feed]
     bid, bid_size, ask, ask_size = decimals[_b], decimals[_B], decimals[_a], decimals[_A]
+    if not bid_size or not ask_size:
+        return OTHER  # likewise
     if bid < instruments.cover[number, 0] or ask > instruments.cover[number, 1]:
         return OTHER
     at = _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq)

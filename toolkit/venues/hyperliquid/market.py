@@ -354,7 +354,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
             if bid is not None and ask is not None:
                 bid_px, bid_sz, ask_px, ask_sz = bid.px, bid.sz, ask.px, ask.sz
                 # By far the most frequent frame: both sides, and both of them levels.
-                if 0 < bid_px < INF and 0 <= bid_sz < INF and 0 < ask_px < INF and 0 <= ask_sz < INF:
+                if 0 < bid_px < INF and 0 < bid_sz < INF and 0 < ask_px < INF and 0 < ask_sz < INF:
                     values = bid_px, bid_sz, bid.n, ask_px, ask_sz, ask.n
         if not values:
             values = self._sides(data.bbo, odd)
@@ -379,15 +379,21 @@ class HyperliquidMarketProtocol(VenueProtocol):
 
     @staticmethod
     def _sides(levels: Sequence[wire.Level | None], odd: list[str]) -> tuple[float | int | None, ...]:
-        """Both sides of a quote that lacks one, or of which one is no level."""
+        """
+        Both sides of a quote that lacks one, or of which one is no level.
+
+        No order at a price is no best one, whatever else there may be on that side: the quote does not say.
+        """
         sides: list[wire.Level | None] = [wire.UNREADABLE, wire.UNREADABLE]
         for place, level in enumerate(levels[:2]):
             if _is_side(level):
                 sides[place] = level
             elif level is not None and level is not wire.UNREADABLE:
-                odd.append(f"best quote {level.px} x {level.sz}: expected a positive price and a size")
-        if odd and all(side is wire.UNREADABLE for side in sides):
-            raise ParseError(odd.pop())
+                odd.append(f"best quote {level.px} x {level.sz}: expected a positive price and a size above 0")
+        if all(side is wire.UNREADABLE for side in sides):
+            raise ParseError(
+                odd.pop() if odd else "a best quote without a side: expected bid and ask, null where there is none"
+            )
         return *_quoted(sides[0]), *_quoted(sides[1])
 
     def _on_trades(self, frame: Frame, trades: list[wire.WireTrade], odd: list[str]) -> list[Message]:
@@ -526,7 +532,7 @@ def _is_trade(trade: wire.WireTrade) -> bool:
 
 
 def _is_side(level: wire.Level | None) -> bool:
-    return level is None or (0 < level.px < INF and 0 <= level.sz < INF)
+    return level is None or (0 < level.px < INF and 0 < level.sz < INF)
 
 
 def _quoted(level: wire.Level | None) -> tuple[float | None, float | None, int | None]:
