@@ -46,7 +46,7 @@ from toolkit.errors import BackpressureError, ConfigError, RecordingError
 from toolkit.frames import CONTROL, Frame, control_payload
 from toolkit.live import Fleet, LiveDataSource
 from toolkit.live.fleet import SourceFactory
-from toolkit.messages import EventKind, Message, OrderBookMessage, StreamEvent, Trade
+from toolkit.messages import OUT_OF_ORDER, EventKind, Message, OrderBookMessage, StreamEvent, Trade
 from toolkit.rng import fresh_seed
 from toolkit.tracker import OrderBookTracker
 from toolkit.transport.limits import VenueBudget
@@ -438,6 +438,8 @@ class Recorder:
     def _report(self, event: StreamEvent) -> None:
         if event.kind is EventKind.GAP:
             self.status.gap_count += 1
+        elif event.cause == OUT_OF_ORDER:
+            self.status.gap_count -= 1
         self._events.add(event)
 
     def _say(self, capture: Capture, event: str, **details: object) -> Exception | None:

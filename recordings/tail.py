@@ -35,7 +35,7 @@ from toolkit.clock import Clock, SystemClock
 from toolkit.errors import RecordingDamaged, RecordingError
 from toolkit.frames import CONTROL, Frame
 from toolkit.garbage import rare_collections
-from toolkit.messages import BookTop, EventKind, Message, StreamEvent
+from toolkit.messages import OUT_OF_ORDER, BookTop, EventKind, Message, StreamEvent
 
 __all__ = ["Heard", "Tail", "look_for_tail"]
 
@@ -207,7 +207,7 @@ class Tail:
                     normalizer.count(message)
                     if message.symbol:
                         heard.symbols[f"{message.venue}/{message.symbol}"] = message.trading_pair
-                    if isinstance(message, StreamEvent) and message.kind in _KEPT:
+                    if isinstance(message, StreamEvent) and (message.kind in _KEPT or message.cause == OUT_OF_ORDER):
                         heard.events.append(message)
         heard.counts = {**kinds, **normalizer.counts}
         return heard

@@ -21,6 +21,7 @@ __all__ = [
     "FORM_QUOTE",
     "FORM_REST",
     "NO_ANSWER",
+    "OUT_OF_ORDER",
     "SIDE_NOT_TOLD",
     "BalanceUpdate",
     "BestQuote",
@@ -47,6 +48,8 @@ __all__ = [
 FORM_FULL = "full"
 #: The form of a best bid and offer stream.
 FORM_QUOTE = "bbo"
+#: The cause of a notice that a gap was none, with the times of that gap: all came, in another order.
+OUT_OF_ORDER = "out_of_order"
 #: The form of a book that was asked for by REST.
 FORM_REST = "rest"
 #: The number of orders on a side that a quote says nothing of, not even that it is empty.

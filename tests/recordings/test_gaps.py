@@ -46,6 +46,30 @@ def test_the_end_that_was_meant_is_no_gap(tmp_path: Path) -> None:
     assert found(tmp_path / "other") == []
 
 
+def test_a_gap_that_was_withdrawn_is_none(tmp_path: Path) -> None:
+    """Of several with the same times as many as were withdrawn; those of other streams and times stay."""
+    rows = found(
+        tmp_path,
+        event(1, "gap", "sequence", 0, 3, stream="trades"),
+        event(2, "notice", "out_of_order", 0, 3, stream="trades"),
+        event(3, "gap", "sequence", 4, 4, stream="trades"),
+        event(4, "gap", "sequence", 4, 4, stream="trades"),
+        event(5, "notice", "out_of_order", 4, 4, stream="trades"),
+        event(6, "gap", "sequence", 0, 3),
+        event(7, "notice", "out_of_order", 9, 9),
+    )
+    assert rows == [("gap", "full", "sequence", 3.0), ("gap", "trades", "sequence", 0.0)]
+
+
+def test_a_gap_between_captures_that_overlap_has_no_length(tmp_path: Path) -> None:
+    """What comes after it is earlier than what was before: no time lies between them, and none is below zero."""
+    make_recording(tmp_path, {"events": [event(1, "gap", "sequence", 9, 3), event(2, "gap", "sequence", 5, 6)]})
+    frame = find_gaps(tmp_path)
+    assert frame["seconds"].to_list() == [0.0, 1.0]
+    assert (frame["ts_start"] <= frame["ts_end"]).all()
+    assert frame["ts_start"].is_sorted()
+
+
 def test_streams_are_told_apart(tmp_path: Path) -> None:
     """The next word of a stream is its own, not the next event."""
     rows = found(

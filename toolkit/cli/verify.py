@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from toolkit.cli.options import json_option, recording_argument
 from toolkit.cli.output import examples, progress_bar, say
 from toolkit.cli.printable import say_error, say_json
 from toolkit.errors import RecordingError
+
+if TYPE_CHECKING:
+    from recordings.verifying import Verification
 
 __all__ = ["verify"]
 
@@ -45,6 +49,7 @@ def verify(recording: Path, quick: bool, as_json: bool) -> None:
         "messages": result.message_count,
         "unsealed_frames": result.unsealed_count,
         "unsealed_messages": result.unsealed_message_count,
+        "files": result.file_count,
         "recorded_digest": result.recorded_digest,
         "live_digest": result.live_digest,
         "raw_digest": result.raw_digest,
@@ -62,9 +67,20 @@ def verify(recording: Path, quick: bool, as_json: bool) -> None:
             say(f"note: {note}")
         for problem in result.problems:
             say(f"damaged: {problem}")
-        counted = f"{result.frame_count:,} frames, {result.message_count:,} messages"
-        if result.unsealed_count:
-            counted += f"; not sealed: {result.unsealed_count:,} frames, {result.unsealed_message_count:,} messages"
-        say(f"{recording}: {'sound' if result.is_sound else 'DAMAGED'} ({counted})")
+        verdict = "sound" if result.is_sound else "DAMAGED"
+        say(f"{recording}: {verdict} ({_checked(result, is_quick=quick)})")
     if not result.is_sound:
         raise click.exceptions.Exit(1)
+
+
+def _checked(result: Verification, *, is_quick: bool) -> str:
+    """What the verdict is about: nobody shall take what was not played for what is sound."""
+    files = f"{result.file_count:,} files have the hashes they were sealed with"
+    if is_quick:
+        return f"{files}; nothing was played"
+    frames = f"{result.frame_count:,} frames" if result.raw_digest is not None else "raw frames not played"
+    messages = f"{result.message_count:,} messages" if result.normalized_digest is not None else "rows not played"
+    counted = f"{frames}, {messages}"
+    if result.unsealed_count:
+        counted += f"; not sealed: {result.unsealed_count:,} frames, {result.unsealed_message_count:,} messages"
+    return f"{counted}; {files}" if result.is_sound else counted

@@ -92,10 +92,11 @@ class Tape:
         data = f'{{"e":"depthUpdate",{time},"s":"{symbol}",{middle},"b":[{bids}],"a":[{asks}]}}'
         self.stream(f"{symbol.lower()}@depth@100ms", data)
 
-    def quote(self, symbol: str, bid: str = "100.1", ask: str = "100.2") -> None:
+    def quote(self, symbol: str, bid: str = "100.1", ask: str = "100.2", sizes: tuple[str, str] = ("1", "2")) -> None:
         time = "" if self.is_spot else f',"T":{self.now},"E":{self.now}'
         data = (
-            f'{{"e":"bookTicker","u":{self.last[symbol]},"s":"{symbol}","b":"{bid}","B":"1","a":"{ask}","A":"2"{time}}}'
+            f'{{"e":"bookTicker","u":{self.last[symbol]},"s":"{symbol}","b":"{bid}","B":"{sizes[0]}",'
+            f'"a":"{ask}","A":"{sizes[1]}"{time}}}'
         )
         self.stream(f"{symbol.lower()}@bookTicker", data)
 
@@ -104,6 +105,25 @@ class Tape:
         number = self.trade[symbol] - back
         data = f'{{"e":"trade","E":{self.now},"T":{self.now},"s":"{symbol}","t":{number},"p":"100.2","q":"0.1","m":true{more}}}'
         self.stream(f"{symbol.lower()}@trade", data)
+
+    def swapped(self, symbol: str, count: int = 2) -> None:
+        """So many trades of consecutive numbers, the last one first."""
+        last = self.trade[symbol] + count
+        for number in (last, *range(last - count + 1, last)):
+            self.trade[symbol] = number - 1
+            self.trades(symbol)
+        self.trade[symbol] = last
+
+    def aggregates_swapped(self, symbol: str) -> None:
+        """Two aggregates, the second one first."""
+        first, number = self.trade[symbol] + 1, self.number[symbol]
+        self.trade[symbol] = first + 2
+        self.number[symbol] = number + 1
+        self.aggregate(symbol)
+        self.trade[symbol] = first
+        self.number[symbol] = number
+        self.aggregate(symbol)
+        self.trade[symbol], self.number[symbol] = first + 3, number + 2
 
     def aggregate(self, symbol: str, ahead: int = 0, skip: int = 0, back: int = 0) -> None:
         self.number[symbol] += 1 + skip
@@ -144,6 +164,11 @@ STEPS: dict[str, Callable[[Tape, str], None]] = {
     "trade again": lambda tape, symbol: tape.trades(symbol, back=3),
     "trades missing": lambda tape, symbol: tape.trades(symbol, skip=4),
     "trade late": lambda tape, symbol: tape.trades(symbol, skip=2, back=2),
+    "trades swapped": lambda tape, symbol: tape.swapped(symbol),
+    "three trades swapped": lambda tape, symbol: tape.swapped(symbol, 3),
+    "aggregates swapped": lambda tape, symbol: tape.aggregates_swapped(symbol),
+    "quote of no size": lambda tape, symbol: tape.quote(symbol, sizes=("0.000", "2")),
+    "ask of no size": lambda tape, symbol: tape.quote(symbol, sizes=("1", "0")),
     "trades of nothing": lambda tape, symbol: tape.trades(symbol, more=',"X":"NA","p":"0","q":"0"'),
     "trade of another": lambda tape, symbol: tape.trades(symbol, more=',"s":"LTCUSDT"'),
     "trade beyond the snapshot": lambda tape, symbol: tape.trades(symbol, more=',"p":"90"'),

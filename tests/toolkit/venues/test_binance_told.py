@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from recordings.gaps import find_gaps
 from recordings.importing import ImportOptions, import_capture
 from tests.toolkit.venues.binance_harness import MS, Session, events, listed
-from toolkit.messages import EventKind, Message, StreamEvent, Trade
+from toolkit.messages import OUT_OF_ORDER, EventKind, Message, StreamEvent, Trade
 from toolkit.venues.binance import told as told_module
 from toolkit.venues.binance.told import ToldTrades
 
@@ -151,6 +151,51 @@ def test_a_hole_in_trade_ids_is_a_gap_from_the_trade_before_it(venue: str, missi
     assert gap.detail == f"expected number 11, received {11 + missing}: {missing} missing"
     heard.trade(12 + missing)
     assert len(heard.events) == 1
+
+
+@pytest.mark.parametrize("venue", ["binance-spot", "binance-usdm", "binance-coinm"])
+@pytest.mark.parametrize("order", [(12, 11, 13), (14, 11, 13, 12, 15), (13, 11, 12, 16, 15, 14, 17)])
+def test_trades_in_another_order_are_no_gap_in_the_end(venue: str, order: tuple[int, ...]) -> None:
+    """Live nobody can know that: the gap is told, and withdrawn when the last of them has come."""
+    heard = Heard(venue)
+    for number in (10, *order):
+        heard.session.wait(0.01)
+        assert heard.trade(number)
+    gaps = [event for event in heard.events if event.kind is EventKind.GAP]
+    withdrawn = [event for event in heard.events if event.kind is EventKind.NOTICE]
+    assert [(event.ts_start, event.ts_end, event.stream) for event in withdrawn] == [
+        (event.ts_start, event.ts_end, event.stream) for event in gaps
+    ]
+    assert gaps
+    assert {event.cause for event in withdrawn} == {OUT_OF_ORDER}
+
+
+def test_aggregates_in_another_order_are_no_gap_in_the_end() -> None:
+    heard = Heard()
+    for ids in ((1, 10, 14), (3, 18, 20), (2, 15, 17), (4, 21, 21)):
+        heard.aggregate(*ids)
+    assert [event.kind for event in heard.events] == [EventKind.GAP, EventKind.NOTICE]
+    assert heard.events[1].detail == "received number 2 late: with it none is missing of those before 3"
+
+
+@pytest.mark.parametrize("order", [(14, 12, 11, 15), (76, *range(11, 75)), (12, *range(13, 280), 11)])
+def test_a_gap_stays_one_where_some_never_come_or_come_much_later(order: tuple[int, ...]) -> None:
+    """Or were many: that is no order that is off by a little."""
+    heard = Heard()
+    for number in (10, *order):
+        heard.trade(number)
+    assert [event.kind for event in heard.events] == [EventKind.GAP]
+
+
+def test_what_may_be_filled_survives_a_checkpoint() -> None:
+    heard = Heard()
+    heard.trade(10)
+    heard.trade(12)
+    other = Heard()
+    other.session.protocol.restore(heard.session.protocol.checkpoint())
+    other.session.now = heard.session.now
+    other.trade(11)
+    assert [event.cause for event in other.events] == [OUT_OF_ORDER]
 
 
 def test_aggregates_are_counted_by_their_own_numbers() -> None:

@@ -219,6 +219,7 @@ class BinanceTaker(ColumnarTaker):
         else:
             is_taken = feed.stream is not None and feed.stream.is_live
             if kind != QUOTE:
+                is_taken = is_taken and not feed.told.holes  # what comes late may fill them
                 instruments.told[number] = _told_row(feed.told)
         arrays.feeds.kind[index] = kind if is_taken else 0
 

@@ -16,7 +16,17 @@ import msgspec
 from toolkit.clock import NS_PER_MS
 from toolkit.errors import ParseError
 from toolkit.frames import Frame
-from toolkit.messages import FORM_FULL, FORM_QUOTE, BestQuote, EventKind, FundingInfo, Message, Side, Trade
+from toolkit.messages import (
+    FORM_FULL,
+    FORM_QUOTE,
+    OUT_OF_ORDER,
+    BestQuote,
+    EventKind,
+    FundingInfo,
+    Message,
+    Side,
+    Trade,
+)
 from toolkit.streams import Stream
 from toolkit.venues.binance import convert, wire
 from toolkit.venues.binance.books import Books, Host
@@ -222,7 +232,8 @@ class Feeds:
             raise ParseError(f"a quote with u={data.u!r}, T={time!r}, st={data.st!r}: expected integers")
         # Inline what `to_ns` and `_spoke` do: this is the stream that never rests.
         ts_event = time * NS_PER_MS if wire.MS_MIN <= time < wire.MS_MAX else wire.to_ns(time) if time else None
-        bid, ask = data.b, data.a
+        # A side without an order has a price of zero, or nothing at its price.
+        bid, ask = data.b if data.B else 0.0, data.a if data.A else 0.0
         stream = feed.stream
         messages: list[Message] = []
         if stream is not None and stream.is_live:
@@ -339,6 +350,7 @@ class Feeds:
             messages.append(notice)
         was_numbered = (told.last_aggregate if is_aggregate else told.last_trade) >= 0
         missing = told.step(number, is_aggregate=is_aggregate)
+        came_late = told.late(number, is_aggregate=is_aggregate) if told.holes and not missing else None
         is_duplicate = told.has(first, last)
         if not is_duplicate:
             told.add(first, last, ts_event)
@@ -355,6 +367,21 @@ class Feeds:
                     ts_start=last_recv or frame.ts_recv,
                     ts_end=frame.ts_recv,
                     detail=f"expected number {number - missing}, received {number}: {missing} missing",
+                )
+            )
+            told.left_out(number, missing, last_recv or frame.ts_recv, frame.ts_recv, is_aggregate=is_aggregate)
+        if came_late is not None:
+            # What was told as a gap was none: everything came, in another order.
+            messages.append(
+                self._host.event(
+                    frame,
+                    EventKind.NOTICE,
+                    stream=feed.stream,
+                    sub_seq=len(messages),
+                    cause=OUT_OF_ORDER,
+                    ts_start=came_late.ts_start,
+                    ts_end=came_late.ts_end,
+                    detail=f"received number {number} late: with it none is missing of those before {came_late.before}",
                 )
             )
         return messages, is_duplicate

@@ -19,10 +19,33 @@ import msgspec
 
 from toolkit.venues.binance.kernel_state import NO_CEILING, RENUMBERED_NS
 
-__all__ = ["NO_CEILING", "RENUMBERED_NS", "ToldTrades"]
+__all__ = ["NO_CEILING", "RENUMBERED_NS", "Hole", "ToldTrades"]
 
 #: More ranges than this are joined, the lowest first: what was missing for so long is taken for told.
 RANGES_MAX: Final = 1024
+#: An order that is off by a little: gaps of at most so many numbers, as many of them, until so many later numbers came.
+HOLE_NUMBERS_MAX: Final = 64
+HOLES_MAX: Final = 16
+LATE_MAX: Final = 256
+
+
+class Hole(msgspec.Struct, array_like=True):
+    """
+    Numbers that a stream left out, which was told as a gap.
+
+    Attributes:
+        is_aggregate: Which stream.
+        before: The number that came in their place.
+        missing: Those that have not come since.
+        ts_start: Begin of the gap as it was told, ns.
+        ts_end: Its end.
+    """
+
+    is_aggregate: bool
+    before: int
+    missing: list[int]
+    ts_start: int
+    ts_end: int
 
 
 class ToldTrades(msgspec.Struct):
@@ -36,6 +59,7 @@ class ToldTrades(msgspec.Struct):
         ts: Newest time of a trade, ns.
         last_trade: Newest number in the stream of trades; -1 before the first.
         last_aggregate: Newest number in the stream of aggregates; -1 before the first.
+        holes: Small gaps that what comes late may fill, the oldest first.
     """
 
     starts: list[int] = []
@@ -44,6 +68,7 @@ class ToldTrades(msgspec.Struct):
     ts: int = 0
     last_trade: int = -1
     last_aggregate: int = -1
+    holes: list[Hole] = []
 
     def is_renumbered(self, last: int, ts: int) -> bool:
         """Whether trades up to that id, of that time, say that the venue counts anew."""
@@ -54,6 +79,7 @@ class ToldTrades(msgspec.Struct):
         self.starts, self.ends = [], []
         self.at = self.ts = 0
         self.last_trade = self.last_aggregate = -1
+        self.holes = []
 
     def has(self, first: int, last: int) -> bool:
         """Whether any trade of these ids was told."""
@@ -92,3 +118,22 @@ class ToldTrades(msgspec.Struct):
         else:
             self.last_trade = number
         return number - last - 1 if last >= 0 else 0
+
+    def left_out(self, number: int, count: int, ts_start: int, ts_end: int, *, is_aggregate: bool) -> None:
+        """So many numbers before this one did not come, which was told as a gap."""
+        if count <= HOLE_NUMBERS_MAX:
+            missing = list(range(number - count, number))
+            self.holes = [*self.holes[1 - HOLES_MAX :], Hole(is_aggregate, number, missing, ts_start, ts_end)]
+
+    def late(self, number: int, *, is_aggregate: bool) -> Hole | None:
+        """Note a number; the gap of which it was the last one missing, if it was."""
+        last = self.last_aggregate if is_aggregate else self.last_trade
+        self.holes = [hole for hole in self.holes if hole.is_aggregate != is_aggregate or hole.before + LATE_MAX > last]
+        for hole in self.holes:
+            if hole.is_aggregate == is_aggregate and number in hole.missing:
+                hole.missing.remove(number)
+                if hole.missing:
+                    return None
+                self.holes = [other for other in self.holes if other is not hole]
+                return hole
+        return None
