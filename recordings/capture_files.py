@@ -49,6 +49,8 @@ _WIDE: Final = re.compile(
 )
 #: A clock that goes back by so much is no correction of it.
 BACK_NS: Final = 10 * NS_PER_S
+#: Fewer lines in a wrong order, or twice, say nothing of a whole file.
+FEW: Final = 2
 _ISO_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:?\d\d|)")
 #: A longer line is not a frame of any venue; it is kept as damaged, in pieces of this length.
 LINE_BYTES_MAX: Final = 64 << 20
@@ -257,10 +259,15 @@ class Text(NamedTuple):
 
 class LineOrder:
     """
-    Notices a capture that stands in a file twice, and captures that were joined in one.
+    Notices a capture, or each line, that stands in a file twice, captures that were joined in one, and a reversed one.
 
     Attributes:
         first: Time and payload of the first line that can be read.
+        last: Of the last one so far.
+        count: Lines that can be read.
+        up: Those that are later than the one before them.
+        down: Those that are earlier.
+        doubled: Those that are the one before them again.
         highest: The highest time so far, ns.
         repeated: Number of the line that is the first one again; 0 while there is none.
         back: Number of the line at which the time went far back, and by how many ns.
@@ -268,15 +275,29 @@ class LineOrder:
 
     def __init__(self) -> None:
         self.first: tuple[int, bytes] | None = None
+        self.last: tuple[int, bytes] = 0, b""
+        self.count = self.up = self.down = self.doubled = 0
         self.highest = 0
         self.repeated = 0
         self.back = 0, 0
 
-    def note(self, ts_recv: int, payload: bytes) -> None:
-        """A line that is no earlier than all before it."""
+    def note(self, line: int, ts_recv: int, payload: bytes) -> None:
+        """A line that can be read, and its number."""
+        before, its_payload = self.last
+        self.last = ts_recv, payload
+        self.count += 1
         if self.first is None:
-            self.first = ts_recv, payload
-        self.highest = ts_recv
+            self.first = self.last
+        elif ts_recv > before:
+            self.up += 1
+        elif ts_recv < before:
+            self.down += 1
+        elif payload == its_payload:
+            self.doubled += 1
+        if ts_recv < self.highest:
+            self.went_back(line, ts_recv, payload)
+        else:
+            self.highest = ts_recv
 
     def went_back(self, line: int, ts_recv: int, payload: bytes) -> None:
         """A line that is earlier than one before it."""
@@ -290,6 +311,17 @@ class LineOrder:
         """What it looks like, for people."""
         hints = []
         line, back = self.back
+        if self.doubled >= FEW and 3 * self.doubled >= self.count:
+            hints.append(
+                f"{self.doubled:,} lines are the line before them again: the file seems to hold each line twice, and so does "
+                "the recording"
+            )
+        if self.down >= FEW and self.down > self.up:
+            hints.append(
+                f"{self.down:,} lines are earlier than the line before them, and {self.up:,} later: the file seems to be in "
+                "reverse order; import it the right way round (`tac` turns it), or nothing follows what is before it"
+            )
+            return hints
         if self.repeated:
             hints.append(
                 f"line {self.repeated:,} is the first one again: the file seems to hold a capture twice, and so does the "
@@ -355,6 +387,11 @@ class CaptureFile:
         if self.damage:
             parts.append(
                 f"cut short or damaged after {self.line_count:,} lines ({self.damage}); what is there was imported"
+            )
+        for begin, end in self._content.skipped:
+            parts.append(
+                f"damaged: bytes {begin:,} to {end:,} of the file cannot be decompressed to their end; what could not is "
+                "missing, and what comes before and after them was imported"
             )
         if self._content.is_altered:
             parts.append(
@@ -451,10 +488,8 @@ class CaptureFile:
                 entry = read(line)
                 if entry.ts_recv is None:
                     self.damaged_count += 1
-                elif entry.ts_recv < order.highest:
-                    order.went_back(self.line_count, entry.ts_recv, entry.payload)
                 else:
-                    order.note(entry.ts_recv, entry.payload)
+                    order.note(self.line_count, entry.ts_recv, entry.payload)
                 yield entry
 
     def texts(self, size: int) -> Iterator[Text]:

@@ -2,13 +2,14 @@
 The content of other people's files: gzip, LZ4, zstd or plain, told apart by their first bytes, in pieces.
 
 Everything that can be decompressed is given, to the last byte before the damage, and whatever the size of the pieces. A
-checksum that does not hold is told once everything is given, and what follows it is read on. What decompresses out of all
-proportion is given up.
+checksum that does not hold is told once everything is given, and what follows it is read on; so are the members of a gzip
+file behind one that is damaged, in a line of their own. What decompresses out of all proportion is given up.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from io import BufferedReader
@@ -31,6 +32,10 @@ RATIO_MAX: Final = 300
 RATIO_BYTES: Final = 16 << 20
 
 _GZIP: Final = b"\x1f\x8b"
+#: How a member begins: no flag that means nothing, any time, how well it is compressed, the kind of system.
+_MEMBER: Final = re.compile(rb"(?=\x1f\x8b\x08[\x00-\x1f][\x00-\xff]{4}[\x00\x02\x04][\x00-\x0d\xff])", re.DOTALL)
+_HEAD_BYTES: Final = 10
+_NO_FLAGS: Final = 0xE0
 _LZ4: Final = b"\x04\x22\x4d\x18"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 #: What files begin with that are not read, and what to do with them.
@@ -56,6 +61,7 @@ class Content:
         bytes_read: Bytes of the file on disk read so far.
         is_altered: Whether a checksum did not hold, so that bytes anywhere before the end may be others than they were.
         damage: Why it ended before its end; empty if it did not.
+        skipped: Begin and end of members of a file on disk that could not be read to their end, in bytes; more was behind.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,6 +69,8 @@ class Content:
         self.bytes_read = 0
         self.is_altered = False
         self.damage = ""
+        self._failed_at = -1
+        self.skipped: list[tuple[int, int]] = []
         try:
             with path.open("rb") as file:
                 self._magic = file.read(8)
@@ -76,9 +84,21 @@ class Content:
                 raise ImportFailed(f"{self._path} is {kind}, expected plain text, gzip, LZ4 or zstd: {remedy}")
 
     def __iter__(self) -> Iterator[bytes]:
+        begin: int | None = 0
+        while begin is not None:
+            yield from self._from(begin)
+            begin = self._next_member() if self._failed_at >= 0 and self._magic.startswith(_GZIP) else None
+            if begin is not None:
+                self.skipped.append((self._failed_at, begin))
+                self.damage = ""
+                yield b"\n"  # what comes next goes on with another line
+
+    def _from(self, begin: int) -> Iterator[bytes]:
+        """What is there from an offset on, to its end or to what is damaged."""
         done = 0
+        self._failed_at = -1
         with self._path.open("rb") as file:
-            source = _Source(file)
+            source = _Source(file, begin)
             try:
                 for piece in self._pieces(source):
                     done += len(piece)
@@ -89,14 +109,32 @@ class Content:
         # The call that failed has thrown away what it had decompressed. Given its input byte by byte, it gives all of
         # it, and the same whatever was asked of it.
         with self._path.open("rb") as file:
+            source = _Source(file, begin, source.last_read)
             try:
-                for piece in self._pieces(_Source(file, source.last_read), done):
+                for piece in self._pieces(source, done):
                     fresh = piece[done:]
                     done = max(0, done - len(piece))
                     if fresh:
                         yield fresh
             except _DAMAGE as exc:
                 self.damage = _reason(exc)
+                self._failed_at = source.member
+
+    def _next_member(self) -> int | None:
+        """Where the next member of a gzip file begins that can be read; None if there is none."""
+        # Not where it failed: what is damaged may have been taken for more than it is, the next heads with it.
+        place = self._failed_at + 1
+        with self._path.open("rb") as file:
+            file.seek(place)
+            content = b""
+            while chunk := file.read(_CHUNK):
+                content += chunk
+                for match in _MEMBER.finditer(content):
+                    if _can_be_read(self._path, place + match.start()):
+                        return place + match.start()
+                place += max(len(content) - _HEAD_BYTES + 1, 0)
+                content = content[1 - _HEAD_BYTES :]
+        return None
 
     def _pieces(self, source: _Source, one_by_one_from: int | None = None) -> Iterator[bytes]:
         stream = _opened(source, self._magic)
@@ -139,18 +177,20 @@ class _Source(io.RawIOBase):
 
     Args:
         file: The file.
+        begin: The offset to read from.
         slow_from: From this offset on it gives one byte at a time; None for never.
 
     Attributes:
         position: How far it was read.
+        member: Where the member of a gzip file begins that is read.
         last_read: Where the last read began.
     """
 
-    def __init__(self, file: BufferedReader, slow_from: int | None = None) -> None:
+    def __init__(self, file: BufferedReader, begin: int = 0, slow_from: int | None = None) -> None:
         self._file = file
         self._slow_from = slow_from
-        self.position = 0
-        self.last_read = 0
+        self.position = self.last_read = self.member = begin
+        file.seek(begin)
 
     def readable(self) -> bool:
         return True
@@ -232,6 +272,11 @@ class _GzipStream:
             if not data:
                 raise EOFError(_CUT)
 
+    @property
+    def is_between(self) -> bool:
+        """Whether a member has ended, and none has begun since."""
+        return self._inflate is None
+
     def _take(self, count: int) -> bytes:
         """So many of the next bytes. Raises EOFError if there are not so many."""
         while len(self._rest) < count:
@@ -251,8 +296,9 @@ class _GzipStream:
             self._rest = self._source.read(_CHUNK)
             if not self._rest:
                 return False
-        head = self._take(10)
-        if head[:3] != _GZIP + b"\x08":
+        self._source.member = self._source.position - len(self._rest)
+        head = self._take(_HEAD_BYTES)
+        if head[:3] != _GZIP + b"\x08" or head[3] & _NO_FLAGS:
             raise OSError("what follows is no gzip")
         flags = head[3]
         if flags & 4:
@@ -273,6 +319,22 @@ class _GzipStream:
         checksum, length = int.from_bytes(end[:4], "little"), int.from_bytes(end[4:], "little")
         if checksum != self._checksum or length != self._length % 2**32:
             self.is_altered = True
+
+
+def _can_be_read(path: Path, place: int) -> bool:
+    """Whether a member of a gzip file begins there, as far as its first text tells."""
+    with path.open("rb") as file:
+        stream, given = _GzipStream(_Source(file, place)), 0
+        try:
+            while given < _CHUNK and (text := stream.read1(_CHUNK)):
+                given += len(text)
+                if stream.is_between:
+                    break
+        except EOFError:
+            return given > 0
+        except _DAMAGE:
+            return False
+    return given > 0
 
 
 #: zlib's number for a stream without a head and a checksum.

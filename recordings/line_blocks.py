@@ -27,6 +27,8 @@ BLOCK_LINES: Final = 8192
 #: Bytes from which on a merged block is complete, however few lines: Arrow counts those of a column in 31 bits.
 BATCH_BYTES: Final = 64 << 20
 _NEWLINE: Final = 10
+#: Bytes of two payloads that are compared before the whole of them is.
+_SAMPLES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ def blocks_of(file: CaptureFile) -> Iterator[LineBlock]:
 
 def _note_order(order: LineOrder, block: LineBlock, lines_before: int) -> None:
     """What reading line by line notes of the order of lines."""
+    _note_steps(order, block)
     if order.first is not None and np.array_equal(block.ts_recv, block.merge_time):
         order.highest = int(block.merge_time[-1])
         return
@@ -158,8 +161,7 @@ def _note_order(order: LineOrder, block: LineBlock, lines_before: int) -> None:
     if not len(sound):
         return
     if order.first is None:
-        order.note(int(block.ts_recv[sound[0]]), block.payload(int(sound[0])))
-    assert order.first is not None
+        order.first = int(block.ts_recv[sound[0]]), block.payload(int(sound[0]))
     behind = sound[block.ts_recv[sound] < block.merge_time[sound]]
     if len(behind):
         far = behind[block.merge_time[behind] - block.ts_recv[behind] >= BACK_NS]
@@ -168,6 +170,41 @@ def _note_order(order: LineOrder, block: LineBlock, lines_before: int) -> None:
             order.highest = int(block.merge_time[row])
             order.went_back(lines_before + row + 1, int(block.ts_recv[row]), block.payload(row))
     order.highest = int(block.merge_time[-1])
+
+
+def _note_steps(order: LineOrder, block: LineBlock) -> None:
+    """Count the lines that are later or earlier than the one before them, or the same."""
+    rows = np.flatnonzero(~block.is_damaged) if block.is_damaged.any() else np.arange(len(block))
+    if not len(rows):
+        return
+    times = block.ts_recv[rows]
+    order.count += len(rows)
+    if order.first is not None:
+        before = order.last[0]
+        order.up += int(times[0] > before)
+        order.down += int(times[0] < before)
+        order.doubled += int((int(times[0]), block.payload(int(rows[0]))) == order.last)
+    steps = np.diff(times)
+    order.up += int(np.count_nonzero(steps > 0))
+    order.down += int(np.count_nonzero(steps < 0))
+    still = np.flatnonzero(steps == 0)
+    if len(still):
+        order.doubled += sum(
+            block.payload(row) == block.payload(other) for row, other in _alike(block, rows[still], rows[still + 1])
+        )
+    order.last = int(times[-1]), block.payload(int(rows[-1]))
+
+
+def _alike(block: LineBlock, rows: npt.NDArray[np.int64], others: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Those of the pairs of rows whose payloads have one length, and the same bytes here and there."""
+    starts, lengths = block.ends[rows], block.ends[rows + 1] - block.ends[rows]
+    theirs = block.ends[others]
+    is_alike = lengths == block.ends[others + 1] - theirs
+    for part in range(_SAMPLES):
+        place = lengths * part // _SAMPLES
+        last = len(block.data) - 1
+        is_alike &= block.data[np.minimum(starts + place, last)] == block.data[np.minimum(theirs + place, last)]
+    yield from zip(rows[is_alike].tolist(), others[is_alike].tolist(), strict=True)
 
 
 def merged_blocks(files: Sequence[CaptureFile]) -> Iterator[list[tuple[int, LineBlock]]]:

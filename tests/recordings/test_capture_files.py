@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recordings import line_blocks
 from recordings.capture_files import CaptureFile, CaptureLine, _without_empty_lines
 from recordings.line_blocks import blocks_of
 from tests.tapes import TS, collector_line
@@ -288,3 +289,54 @@ def test_empty_lines_cost_next_to_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     content = (tmp_path / "x").read_bytes()
     assert len(_without_empty_lines(content)) < len(collector_line(TS, PAYLOAD)) + 10
     assert len(list(CaptureFile(tmp_path / "x", "collector"))) == 1
+
+
+def _lines(count: int, step_ns: int = 1_000_000_000) -> list[bytes]:
+    return [b'%d {"n":%d}' % (1_700_000_000_000_000_000 + number * step_ns, number) for number in range(count)]
+
+
+def _hints(tmp_path: Path, lines: list[bytes]) -> str:
+    """The note of a file with these lines: the same read line by line and in blocks of any size."""
+    path = tmp_path / "capture"
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    file = CaptureFile(path, "collector")
+    for _ in file:
+        pass
+    for size in (1, 300, 1 << 20):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(line_blocks, "BLOCK_BYTES", size)
+            by_block = CaptureFile(path, "collector")
+            for _ in blocks_of(by_block):
+                pass
+        assert by_block.note == file.note
+        assert vars(by_block.order) == vars(file.order)
+    return file.note
+
+
+@pytest.mark.parametrize("step_ns", [1_000, 100_000_000, 60_000_000_000])
+def test_a_file_in_reverse_order_is_named(tmp_path: Path, step_ns: int) -> None:
+    """However long it is, and whatever lies between its lines."""
+    lines = _lines(50, step_ns)
+    assert _hints(tmp_path, lines) == ""
+    assert "49 lines are earlier than the line before them, and 0 later" in _hints(tmp_path, lines[::-1])
+    mostly = lines[::-1]
+    mostly[10:14] = mostly[10:14][::-1]
+    mostly[20] = b"junk"
+    assert "reverse order" in _hints(tmp_path, mostly)
+
+
+@pytest.mark.parametrize("step_ns", [0, 1_000, 60_000_000_000])
+def test_a_file_with_each_line_twice_is_named(tmp_path: Path, step_ns: int) -> None:
+    """Or three times; equal times alone, or a line here and there, say nothing."""
+    lines = _lines(40, step_ns)
+    assert "40 lines are the line before them again" in _hints(tmp_path, [line for line in lines for _ in range(2)])
+    assert "80 lines are the line before them again" in _hints(tmp_path, [line for line in lines for _ in range(3)])
+    assert _hints(tmp_path, [*lines[:20], lines[19], lines[19], *lines[20:]]) == ""
+
+
+def test_an_order_that_is_off_by_a_little_is_no_hint(tmp_path: Path) -> None:
+    """Some swapped lines, and a file of two lines, are not a file in reverse."""
+    lines = _lines(40)
+    lines[3:5], lines[30:33] = lines[3:5][::-1], lines[30:33][::-1]
+    assert _hints(tmp_path, lines) == ""
+    assert _hints(tmp_path, _lines(2)[::-1]) == ""

@@ -145,3 +145,66 @@ def test_an_archive_is_named_too(tmp_path: Path) -> None:
         archive.writestr("capture.txt", CONTENT)
     with pytest.raises(ImportFailed, match="is a zip archive, expected plain text"):
         CaptureFile(path, "collector").check()
+
+
+@pytest.mark.parametrize("chunk", [1 << 16, 7])
+@pytest.mark.parametrize("place", [0, 1, 2, 3, 12, 0.3])
+def test_members_behind_one_that_is_damaged_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: float, chunk: int
+) -> None:
+    """Its head may be what is damaged, or what it holds; the lines of the others are whole, and the rest is named."""
+    monkeypatch.setattr(decompressing, "_CHUNK", chunk)
+    lines = CONTENT[:30_000].splitlines(keepends=True)
+    parts = [b"".join(lines[:100]), b"".join(lines[100:300]), b"".join(lines[300:])]
+    members = [gzip.compress(part) for part in parts]
+    damaged = bytearray(members[1])
+    at = place if isinstance(place, int) else int(place * len(damaged))
+    damaged[at] ^= 0xFF
+    path = tmp_path / "capture.gz"
+    path.write_bytes(members[0] + bytes(damaged) + members[2])
+    content = Content(path)
+    text = b"".join(content)
+    assert text.startswith(parts[0])
+    assert text.endswith(b"\n" + parts[2])
+    (begin, end) = content.skipped[0]
+    assert (begin, end) == (len(members[0]), len(members[0]) + len(damaged))
+    assert not content.damage
+    assert f"bytes {begin:,} to {end:,}" in _note(path)
+
+
+def test_two_damaged_members_are_passed_over(tmp_path: Path) -> None:
+    """One after the other, and with something else between members."""
+    members = [gzip.compress(CONTENT[number * 5000 : number * 5000 + 5000]) for number in range(5)]
+    broken = b"".join(
+        [
+            members[0],
+            b"\0\0" + members[1][1:],
+            b"no gzip at all\x1f\x8b\x08",
+            members[2],
+            b"x" + members[3][1:],
+            members[4],
+        ]
+    )
+    path = tmp_path / "capture.gz"
+    path.write_bytes(broken)
+    content = Content(path)
+    text = b"".join(content)
+    assert text == b"\n".join(CONTENT[begin : begin + 5000] for begin in (0, 10_000, 20_000))
+    assert len(content.skipped) == 2
+
+
+def test_garbage_behind_the_last_member_is_told(tmp_path: Path) -> None:
+    """There is nothing to go on with."""
+    path = tmp_path / "capture.gz"
+    path.write_bytes(gzip.compress(CONTENT) + b"\x1f\x8b\x08\0garbage")
+    content = Content(path)
+    assert b"".join(content) == CONTENT
+    assert content.damage
+    assert not content.skipped
+
+
+def _note(path: Path) -> str:
+    file = CaptureFile(path, "collector")
+    for _ in file:
+        pass
+    return file.note
