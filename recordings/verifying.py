@@ -47,6 +47,7 @@ class Verification(msgspec.Struct):
         message_count: Messages read from the normalized rows.
         unsealed_count: Frames that are not sealed, all of which were read.
         unsealed_message_count: Messages that they gave.
+        file_count: Files that were compared with their hashes.
     """
 
     manifest: Manifest
@@ -60,6 +61,7 @@ class Verification(msgspec.Struct):
     message_count: int = 0
     unsealed_count: int = 0
     unsealed_message_count: int = 0
+    file_count: int = 0
 
     @property
     def is_sound(self) -> bool:
@@ -184,6 +186,7 @@ def _check_files(recording: Recording, result: Verification) -> set[str]:
         derived = [segment.checkpoint, segment.seek_points]
         entries += [("derived", file) for file in derived if file is not None]
         for table, file in entries:
+            result.file_count += 1
             problem = file_problem(recording.path, file)
             if not problem:
                 continue
@@ -191,6 +194,7 @@ def _check_files(recording: Recording, result: Verification) -> set[str]:
             if table != "derived":
                 sound.discard(RAW_TABLE if table == RAW_TABLE else "normalized")
     resume = recording.manifest.resume
+    result.file_count += resume is not None
     if resume is not None and (problem := file_problem(recording.path, resume)):
         result.problems.append(f"{resume.path} {problem}")
     return sound

@@ -42,6 +42,22 @@ def test_a_damaged_one_exits_with_1_and_says_each_damage(tape: Recording, tmp_pa
     assert (values["sound"], len(values["problems"])) == (False, 2)
 
 
+def test_the_verdict_says_what_it_is_about(tape: Recording, tmp_path: Path) -> None:
+    """Zero frames are sound of nothing: what was not played is named."""
+    assert (
+        run("verify", tape.path, "--quick")
+        .stdout.splitlines()[-1]
+        .endswith(" files have the hashes they were sealed with; nothing was played)")
+    )
+    folder = Path(shutil.copytree(tape.path, tmp_path / "two\nlines"))
+    assert run("prune", folder, "--keep-raw-days", "0").exit_code == 0
+    done = run("verify", folder)
+    last = done.stdout.splitlines()[-1]
+    assert "two\\nlines: sound (raw frames not played, " in last
+    assert " messages; " in last
+    assert json.loads(run("verify", folder, "--json").stdout)["files"] > 0
+
+
 def test_what_is_no_recording_exits_with_2(tmp_path: Path) -> None:
     done = run("verify", tmp_path)
     assert (done.exit_code, done.stdout) == (2, "")
