@@ -3,7 +3,8 @@ Interrupting what writes into a folder, within this process: kills, errors of th
 
 Python announces what it does to files (`sys.addaudithook`), and our code the steps that it has come to; Arrow and
 `os.write` are wrapped, since neither says anything. Each of these is an instant at which something can happen. A kill
-is an exception after which the folder is put back to what it was at that instant, so nothing that cleans up counts.
+is an exception after which the folder is put back to what it was at that instant, so nothing that cleans up counts. After
+a power cut it is put back to what was synced (`tests/power_cuts.py`).
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import pyarrow.parquet as pq
 
 from recordings.steps import watching
+from tests.power_cuts import PowerCut
 
-__all__ = ["FAULTS", "Interruption", "Killed", "killed_at"]
+__all__ = ["FAULTS", "POWER_CUT", "Interruption", "Killed", "killed_at"]
 
 _MUTATIONS: Final = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link"})
 
@@ -39,6 +42,8 @@ def _io_error() -> BaseException:
     return OSError(errno.EIO, os.strerror(errno.EIO))
 
 
+#: A kill that takes with it what was not synced since the block began.
+POWER_CUT: Final = "power cut"
 #: What can happen at an instant, by name.
 FAULTS: Final[dict[str, Callable[[], BaseException]]] = {
     "kill": Killed,
@@ -56,7 +61,7 @@ class Interruption:
     Args:
         folder: Only what concerns it counts.
         at: Which instant, counted from 0; or the name of a step, the `count`th time it is come to.
-        fault: One of `FAULTS`, or None for nothing.
+        fault: One of `FAULTS`, `POWER_CUT`, or None for nothing.
         count: See `at`.
         look: Called at the instant, before the fault.
 
@@ -83,20 +88,28 @@ class Interruption:
         self._snapshot = self.folder.with_name(f"{self.folder.name}.at-the-kill")
         self._lock = threading.Lock()
         self._is_busy = False
+        self._power: PowerCut | None = None
         self.has_come = False
         self.instants = 0
         self.names: list[str] = []
 
     @property
     def is_killed(self) -> bool:
-        """Whether the instant came, and it was a kill."""
-        return self._fault == "kill" and self.has_come
+        """Whether the instant came, and it was a kill or a power cut."""
+        return self._fault in ("kill", POWER_CUT) and self.has_come
+
+    @property
+    def is_power_cut(self) -> bool:
+        """Whether the instant came, and it was a power cut."""
+        return self._fault == POWER_CUT and self.has_come
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
         """Let it happen within the block. A kill ends the block quietly; other faults are raised as they are."""
         global _current  # noqa: PLW0603  # there is one audit hook per process, and it cannot be removed
         _install()
+        if self._fault == POWER_CUT:
+            self._power = PowerCut(self.folder)
         before, _current = _current, self
         try:
             with watching(self.come_to):
@@ -107,16 +120,33 @@ class Interruption:
                 raise
         finally:
             _current = before
+            if self._power is not None:
+                self._power.close()
             if self.is_killed:
                 shutil.rmtree(self.folder, ignore_errors=True)
                 if self._snapshot.is_dir():
                     self._snapshot.rename(self.folder)
+
+    def synced(self, handle: int) -> None:
+        """What a handle is of was synced."""
+        with self._lock:
+            if self._power is None or self.has_come:
+                return
+            self._is_busy = True
+            try:
+                self._power.synced(handle)
+            finally:
+                self._is_busy = False
 
     def come_to(self, name: str) -> None:
         """An instant of that name has come."""
         with self._lock:
             if self._is_busy or self.has_come:
                 return
+            if self._power is not None:
+                self._is_busy = True
+                self._power.look()
+                self._is_busy = False
             self.names.append(name)
             number, self.instants = self.instants, self.instants + 1
             if isinstance(self._at, int):
@@ -130,12 +160,14 @@ class Interruption:
         try:
             if self._look is not None:
                 self._look()
-            if self._fault == "kill" and self.folder.is_dir():
+            if self._power is not None:
+                self._power.leave(self._snapshot, Random(f"{self._at} {self.names}"))
+            elif self._fault == "kill" and self.folder.is_dir():
                 shutil.copytree(self.folder, self._snapshot)
         finally:
             self._is_busy = False
         if self._fault is not None:
-            raise FAULTS[self._fault]()
+            raise FAULTS.get(self._fault, Killed)()
 
     def concerns(self, path: Any) -> bool:
         """Whether a path, a descriptor or anything else names something in the folder."""
@@ -201,9 +233,13 @@ def _written(handle: int, content: Any) -> int:
 
 def _synced(handle: int) -> None:
     here = _current
-    if here is not None and not here._is_busy and here.concerns(handle):
+    if here is None or here._is_busy:
+        _fsync(handle)
+        return
+    if here.concerns(handle):
         here.come_to("fsync")
     _fsync(handle)
+    here.synced(handle)
 
 
 def _table_written(writer: Any, *args: Any, **kwargs: Any) -> None:

@@ -13,7 +13,7 @@ from tests.chaos import truth
 from tests.chaos.bench import Bench, Mount, check, cli, until_unlocked
 from tests.chaos.disks import fill
 from tests.chaos.kills import ROTATE
-from tests.chaos.storage_model import Session
+from tests.chaos.storage_session import Session
 
 #: The commands, with what they are given.
 COMMANDS: Final[dict[str, tuple[str, ...]]] = {

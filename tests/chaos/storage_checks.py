@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from recordings import lock_state
 from recordings.manifest import read_manifest
 from recordings.recovery import needs_recovery
 from recordings.verifying import verify
-from tests.chaos.storage_model import Broken, Disk, Session, digest_of, events_in, scratch_of
+from tests.chaos.storage_model import Broken, Disk, digest_of, events_in, scratch_of
+from tests.chaos.storage_session import Session
 from toolkit.errors import TickdeckError
 from toolkit.frames import Frame
 
@@ -46,6 +48,17 @@ class Expectation:
         """Every frame that was ever given, in order."""
         return self.kept + (self.session.given if self.session is not None else [])
 
+    @property
+    def state(self) -> tuple[list[Frame], bool, int]:
+        """What is known to be on the disk, for certain."""
+        return self.kept, self.is_cut, self.session.flushed if self.session is not None else 0
+
+    @state.setter
+    def state(self, state: tuple[list[Frame], bool, int]) -> None:
+        self.kept, self.is_cut, flushed = state
+        if self.session is not None:
+            self.session.flushed = max(flushed, self.session.synced)
+
     def leave(self, *, is_killed: bool = False) -> None:
         """The session is over; what it had flushed stays, and perhaps what it had not."""
         assert self.session is not None
@@ -56,11 +69,21 @@ class Expectation:
             return
         found = [frame for _, frame in disk.frames()]
         self._take_statement(found[: session.given[0].capture_seq] if session.given else found)
-        kept = self.kept + session.given[: len(found) - len(self.kept)]
-        if len(kept) < len(self.kept) + session.flushed:
-            raise Broken(f"{session.flushed} frames were flushed, {len(found) - len(self.kept)} are on the disk")
-        self.kept = kept
+        rest = found[len(self.kept) :]
+        count = next(
+            (at for at, (frame, right) in enumerate(zip(rest, session.given, strict=False)) if frame != right),
+            min(len(rest), len(session.given)),
+        )
+        if count < session.flushed:
+            raise Broken(f"{session.flushed} frames were flushed, {count} are on the disk")
+        self.kept = self.kept + session.given[:count]
         self.is_cut = self.is_cut or disk.is_cut
+        if len(rest) > count:
+            # It could not write its end, and has stated that itself.
+            self.is_cut = self.is_cut or session.is_doomed
+            self._take_statement(found)
+        elif count < len(session.given) and not disk.is_cut:
+            raise Broken(f"{len(session.given) - count} frames of a session are lost, and it ended well")
 
     def _take_statement(self, found: list[Frame | None]) -> None:
         """Whoever healed the folder has stated a loss, if a session had been cut, and only then."""
@@ -69,7 +92,7 @@ class Expectation:
             return
         if events_in(extra) != ["lost", "session_end"] or len(extra) != 2 or not self.is_cut:
             raise Broken(f"frames came from nowhere: {extra}" + ("" if self.is_cut else ", though no session was cut"))
-        self.kept += extra
+        self.kept = self.kept + extra
         self.is_cut = False
 
     def disk(self) -> Disk | None:
@@ -82,6 +105,8 @@ class Expectation:
             path = self.folder / name
             if not path.is_file() or path.read_bytes() != content:
                 raise Broken(f"{name}, which is somebody's own, is gone")
+        if self.session is None and not is_under_way and lock_state.is_held(self.folder):
+            raise Broken("nobody records, and whoever follows would wait")
         disk = self.disk()
         if disk is None:
             if self.kept:

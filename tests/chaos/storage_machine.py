@@ -29,9 +29,11 @@ from recordings.recording import Recording
 from recordings.recovery import recover
 from recordings.renormalizing import renormalize
 from recordings.steps import STEPS
+from recordings.verifying import verify
 from tests.chaos.storage_checks import Expectation
-from tests.chaos.storage_model import Broken, Session, later, scratch_of
-from tests.interruptions import FAULTS, Interruption
+from tests.chaos.storage_model import Broken, later, scratch_of
+from tests.chaos.storage_session import Session
+from tests.interruptions import FAULTS, POWER_CUT, Interruption
 from tests.tapes import TS, bbo_frame, collector_line, import_files
 from toolkit.errors import ConfigError, RecordingError, RecordingLocked, TickdeckError
 from toolkit.frames import Frame
@@ -76,7 +78,7 @@ COMMANDS: Final[dict[str, Callable[[Path], object]]] = {
     "renormalize": renormalize,
     "prune": _prune,
 }
-_faults = st.sampled_from(["kill", "kill", "kill", *FAULTS, None])
+_faults = st.sampled_from(["kill", "kill", POWER_CUT, POWER_CUT, *FAULTS, None])
 
 
 def _trouble(steps: Sequence[str], instants: int, count_max: int = 4) -> st.SearchStrategy[Any]:
@@ -89,7 +91,7 @@ def _trouble(steps: Sequence[str], instants: int, count_max: int = 4) -> st.Sear
         count_max: How often a step may come before it is the one.
     """
     when = st.one_of(
-        st.tuples(st.sampled_from(steps), st.integers(1, count_max)),
+        st.tuples(st.sampled_from(steps), st.sampled_from([1, 1, 1, *range(1, count_max + 1)])),
         st.tuples(st.integers(0, instants // 5), st.just(1)),
         st.tuples(st.integers(0, instants), st.just(1)),
     )
@@ -98,8 +100,10 @@ def _trouble(steps: Sequence[str], instants: int, count_max: int = 4) -> st.Sear
 
 _journal_steps = [name for name in STEPS if name.startswith("journal-")]
 _recording = _trouble(_journal_steps, 12, 2)
-_sealing = _trouble(STEPS[4:], 60)
-_rewriting = _trouble([*STEPS[4:], *(name for name in STEPS if name.startswith("rewrite-"))], 150)
+_sealing = _trouble(STEPS[4:-3], 60)
+_file_steps = [name for name in STEPS if name.startswith("file-")]
+_rewrite_steps = [name for name in STEPS if name.startswith("rewrite-")]
+_rewriting = _trouble([*_file_steps, *_rewrite_steps, *_rewrite_steps], 150)
 
 
 @functools.cache
@@ -111,10 +115,18 @@ def _imported() -> list[Frame]:
 
 
 class StorageMachine(Expectation, RuleBasedStateMachine):
-    """One recording and all that may be done to it."""
+    """
+    One recording and all that may be done to it.
+
+    Attributes:
+        count: Sequences that were begun in this process.
+    """
+
+    count = 0
 
     def __init__(self) -> None:
         RuleBasedStateMachine.__init__(self)
+        StorageMachine.count += 1
         self.root = Path(tempfile.mkdtemp(prefix="tickdeck-machine-", dir=FAST if FAST.is_dir() else None))
         Expectation.__init__(self, self.root / "tape")
         self.readers: list[tuple[str, Iterator[list[Any]], int]] = []
@@ -134,10 +146,17 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
-    @initialize(what=st.sampled_from(["session", "session", "session", "import"]), trouble=_sealing)
+    @initialize(what=st.sampled_from(["session", "recorded", "recorded", "import"]), trouble=_sealing)
     def begin_somehow(self, what: str, trouble: Any) -> None:
-        """A recording begins, live or as an import that may be interrupted or meet another one."""
+        """A recording begins, is there already, or is an import that may be interrupted or meet another one."""
         if what == "session":
+            return
+        if what == "recorded":
+            self.begin(None, 2, is_carried=False, is_synced=False)
+            for _ in range(2):
+                self.go_on(None, 2, rotate=True, is_synced=False)
+                self.seal(None)
+            self.stop(None)
             return
         self.is_import = True
         with self._troubled(trouble, second=self._import) as interruption:
@@ -155,8 +174,8 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
         import_files(self.folder, LINES, segment_frames=5, threads=False, compiled=False)
 
     @precondition(lambda self: self.session is None and not self.is_import)
-    @rule(trouble=_sealing, frames=st.integers(0, 4), is_carried=st.booleans())
-    def begin(self, trouble: Any, frames: int, is_carried: bool) -> None:
+    @rule(trouble=_sealing, frames=st.integers(0, 4), is_carried=st.booleans(), is_synced=st.booleans())
+    def begin(self, trouble: Any, frames: int, is_carried: bool, is_synced: bool) -> None:
         """Record, after healing or with what is left to be sealed."""
         session = self.session = Session(self.folder)
 
@@ -164,12 +183,16 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
             session.begin(is_carried=is_carried)
             session.give(frames)
             session.flush()
+            if is_synced:
+                session.sync()
+                session.give(1)
+                session.flush()
 
         self._during(act, trouble)
 
     @precondition(lambda self: self.session is not None)
-    @rule(trouble=_recording, frames=st.integers(1, 4), rotate=st.booleans())
-    def go_on(self, trouble: Any, frames: int, rotate: bool) -> None:
+    @rule(trouble=_recording, frames=st.integers(1, 4), rotate=st.booleans(), is_synced=st.booleans())
+    def go_on(self, trouble: Any, frames: int, rotate: bool, is_synced: bool) -> None:
         """Frames come, a segment ends."""
         session = self.session
         assert session is not None
@@ -179,6 +202,10 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
             if rotate:
                 session.rotate()
             else:
+                session.flush()
+            if is_synced:
+                session.sync()
+                session.give(1)
                 session.flush()
 
         self._during(act, trouble)
@@ -199,6 +226,19 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
         self._during(session.stop, trouble)
         if self.session is not None:
             self.leave()
+
+    @precondition(lambda self: self.session is not None)
+    @rule(frames=st.integers(0, 3))
+    def settle(self, frames: int) -> None:
+        """What was written is synced by another thread, while frames come."""
+        session = self.session
+        assert session is not None
+
+        def act() -> None:
+            session.give(frames)
+            session.settle_meanwhile()
+
+        self._during(act, None)
 
     @precondition(lambda self: self.session is not None)
     @rule(given=st.integers(0, 2))
@@ -241,7 +281,7 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
             self.check_outcome(name, refusal, disk)
         self.check()
 
-    @precondition(lambda self: self.folder.is_dir())
+    @precondition(lambda self: (self.folder / "recording.json").exists())
     @rule(name=st.sampled_from(THEIRS))
     def somebody_puts_a_file(self, name: str) -> None:
         """Whoever looks after the folder keeps notes and copies in it."""
@@ -273,7 +313,7 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
     @rule(
         name=st.sampled_from(["compact", "compact", "prune", "renormalize"]),
         pick=st.integers(0, 1000),
-        place=st.floats(0, 0.5),
+        place=st.floats(0, 1, exclude_max=True),
         bit=st.integers(0, 7),
     )
     def care_for_damage(self, name: str, pick: int, place: float, bit: int) -> None:
@@ -282,6 +322,29 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
         self.care(name, None)
         self.check_verified()
         self.mend()
+        self.check_verified()
+
+    @precondition(lambda self: self.session is None and not self.flipped and not self.is_import)
+    @rule(bit=st.none() | st.integers(0, 7), is_gone_on=st.booleans())
+    def lose_state(self, bit: int | None, is_gone_on: bool) -> None:
+        """The state to go on from goes, or a bit of it turns over; it is put back, or recording goes on all the same."""
+        disk = self.disk()
+        if disk is None or not disk.resume:
+            return
+        path = self.folder / next(iter(disk.resume))
+        content = path.read_bytes()
+        path.unlink()
+        if bit is not None:
+            path.write_bytes(content[:-1] + bytes([content[-1] ^ 1 << bit]))
+        self.flipped[path] = content
+        if verify(self.folder).is_sound:
+            raise Broken("verify says sound without the state to go on from")
+        self.flipped.clear()
+        if is_gone_on and not self.may_be_pruned:
+            self.begin(None, 1, is_carried=False, is_synced=False)
+            self.stop(None)
+        else:
+            path.write_bytes(content)
         self.check_verified()
 
     @precondition(lambda self: self.flipped)
@@ -368,33 +431,49 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
         def look_around() -> None:
             if not self.is_import or self.kept:
                 self.check(is_under_way=True)
-            if (
-                (self.folder / "recording.lock").exists()
-                and self.session is not None
-                and self.session.journal is not None
-            ):
-                with contextlib.suppress(RecordingLocked):
+            is_importing = self.is_import and not self.kept
+            is_recording = self.session is not None and self.session.journal is not None
+            if (self.folder / "recording.lock").exists() and (is_importing or is_recording):
+                with contextlib.suppress(RecordingLocked, ConfigError):
                     second()
                     raise Broken("a second writer came in")
 
         interruption = Interruption(self.folder, at, fault, count=count, look=look)
+        before = self.state
         with interruption.in_force():
             try:
                 yield interruption
             except ENDS:
                 if not interruption.has_come and not self.flipped:
                     raise
+        if interruption.is_power_cut:
+            self.state = before
         if seen:
             raise seen[0]
 
     @precondition(lambda self: (self.folder / "recording.json").exists())
     @rule()
-    def verify(self) -> None:
-        """At any time."""
+    def look_through(self) -> None:
+        """`verify`, at any time."""
         self.check_verified()
 
 
-def run(sequences: int, *, steps: int = 14, seed: int | None = None) -> None:
+def hunt(sequences: int, seed: int) -> tuple[int, str]:
+    """The number of the first sequence that fails, from 1, and what it says; 0 if none of so many does."""
+    before = StorageMachine.count
+    with (
+        tempfile.TemporaryFile("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        try:
+            run(sequences, seed=seed, is_shrunk=False)
+        except BaseException as exc:  # noqa: BLE001  # whatever a fault leads to
+            return StorageMachine.count - before, f"{type(exc).__name__}: {exc}".replace("\n", " ")
+    return 0, ""
+
+
+def run(sequences: int, *, steps: int = 14, seed: int | None = None, is_shrunk: bool = True) -> None:
     """Run so many sequences; raises what the first one that fails says, shrunk."""
     StorageMachine._hypothesis_internal_use_seed = seed
     run_state_machine_as_test(
@@ -405,7 +484,7 @@ def run(sequences: int, *, steps: int = 14, seed: int | None = None) -> None:
             deadline=None,
             database=None,
             report_multiple_bugs=False,
-            phases=[Phase.generate, Phase.shrink],
+            phases=[Phase.generate, Phase.shrink] if is_shrunk else [Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
     )

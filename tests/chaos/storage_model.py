@@ -1,41 +1,28 @@
 """
-What a recording's folder must hold, kept beside it: a recorder driven by hand, the files as Arrow alone reads them, and
-the rules by which frames may come to them.
+What a recording's folder holds, as Arrow alone reads its files.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recordings.file_names import FILE_FOLDERS
-from recordings.journal import JournalWriter
-from recordings.lock import FolderLock
-from recordings.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
+from recordings.manifest import MANIFEST_NAME, SourceInfo
 from recordings.normalize import Normalizer
-from recordings.recovery import CarriedOver, carry_over, finish_leftovers, needs_recovery, recover
-from recordings.resuming import resume_at_end
 from recordings.rows import frames as frames_of_rows
 from recordings.schema import RAW_TABLE
-from recordings.sealing import Sealer
-from tests.hand_recorder import frame as some_frame
 from tests.tapes import TS
 from toolkit.clock import ManualClock
-from toolkit.frames import CONTROL, Frame, control_payload
-from toolkit.protocol import ProtocolOptions
-from toolkit.venue import find_venue
+from toolkit.frames import CONTROL, Frame
 
-__all__ = ["Broken", "Disk", "Session", "digest_of", "events_in", "later", "scratch_of"]
+__all__ = ["Broken", "Disk", "digest_of", "events_in", "later", "scratch_of"]
 
-VENUE: Final = "hyperliquid"
-PAIRS: Final = ("BTC-USD",)
 #: Long after every frame, in the time of the tapes.
 LATER_NS: Final = 10**18
 
@@ -57,132 +44,6 @@ def event_of(frame: Frame) -> str:
 def events_in(frames: list[Frame]) -> list[str]:
     """The events of the control frames among them."""
     return [event for frame in frames if (event := event_of(frame))]
-
-
-class Session:
-    """
-    A recorder without a venue, a loop or another process: it does to the folder what `record` does, in its order.
-
-    Attributes:
-        given: Frames handed to the journal so far.
-        flushed: How many of them the journal has said to have written.
-        is_doomed: Something went wrong in it, which a later call may tell.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.given: list[Frame] = []
-        self.flushed = 0
-        self.is_doomed = False
-        self.journal: JournalWriter | None = None
-        self._closed: list[int] = []
-        self._number = 0
-        self._next_seq = 0
-        self._is_over = False
-        self._stack = contextlib.ExitStack()
-        self._sealer = Sealer(folder)
-
-    def begin(self, *, is_carried: bool = False) -> None:
-        """
-        Open the folder to write: lock it, heal it, say that it runs, open the first journal.
-
-        With `is_carried` what an earlier session left is not sealed first, as `record` does where sealing dies over it.
-        """
-        self.folder.mkdir(exist_ok=True)
-        self._stack.enter_context(FolderLock(self.folder))
-        carried = None
-        if (self.folder / MANIFEST_NAME).exists():
-            if needs_recovery(self.folder) and is_carried:
-                carried = self._carry_over()
-            elif needs_recovery(self.folder):
-                recover(self.folder, later())
-            manifest = read_manifest(self.folder)
-            manifest.status = "running"
-            manifest.live_digest = None
-        else:
-            version = find_venue(VENUE).make_protocol(ProtocolOptions(pairs=PAIRS)).version
-            manifest = Manifest(created_ns=TS, sources=[SourceInfo(VENUE, version, PAIRS)], software="by hand")
-        write_manifest(self.folder, manifest)
-        segments = manifest.segments
-        self._number = len(segments)
-        self._next_seq = segments[-1].capture_seq_last + 1 if segments else 0
-        if carried is not None:
-            self._closed, self._number, self._next_seq = carried.segments, carried.next_segment, carried.next_seq
-        self.journal = self._journal()
-
-    def _carry_over(self) -> CarriedOver:
-        finish_leftovers(self.folder)
-        manifest = read_manifest(self.folder)
-        normalizer = Normalizer.for_sources(manifest.sources)
-        resume_at_end(self.folder, manifest, normalizer)
-        return carry_over(self.folder, manifest, normalizer, later())
-
-    def _journal(self) -> JournalWriter:
-        return JournalWriter(self.folder, self._number, on_written=self._note)
-
-    def _note(self, first_seq: int, last_seq: int, _: bytes) -> None:
-        if not self._is_over:
-            self.flushed += last_seq - first_seq + 1
-
-    def give(self, count: int) -> None:
-        """Hand frames to the journal, which has not flushed them yet."""
-        for _ in range(count):
-            self._give(some_frame(self._next_seq))
-
-    def _give(self, frame: Frame) -> None:
-        assert self.journal is not None
-        self.given.append(frame)
-        self._next_seq += 1
-        self.journal.append(frame)
-
-    def flush(self) -> None:
-        """Have written what was given."""
-        assert self.journal is not None
-        # While it records nobody waits for the journal's thread: what goes wrong there the next call has to tell.
-        with contextlib.suppress(MemoryError, KeyboardInterrupt):
-            self.journal.drain()
-
-    def rotate(self) -> None:
-        """Open the next journal and close this one, if anything was given to it."""
-        assert self.journal is not None
-        before = self.journal
-        if before.frame_count:
-            self._closed.append(self._number)
-            self._number += 1
-            # Opened first, as `record` does; what comes of the two at one time would depend on the machine.
-            self.journal = self._journal()
-            before.close()
-
-    def seal(self) -> None:
-        """Seal the oldest journal that is closed, if there is one."""
-        if self._closed:
-            self._sealer.seal(self._closed[0])
-            self._closed.pop(0)
-
-    def stop(self) -> None:
-        """End in good order."""
-        assert self.journal is not None
-        payload = control_payload("session_end", cause="stop")
-        end = msgspec.structs.replace(some_frame(self._next_seq), kind=CONTROL, conn_id=-1, payload=payload)
-        self._give(end)
-        self.journal.close()
-        self._closed.append(self._number)
-        while self._closed:
-            self.seal()
-        manifest = read_manifest(self.folder)
-        manifest.status = "sealed"
-        write_manifest(self.folder, manifest)
-        self.leave()
-
-    def leave(self, *, is_killed: bool = False) -> None:
-        """Let everything go, whatever state it is in. Who was killed writes no more, and puts no journal back."""
-        self._is_over = True
-        if self.journal is not None and is_killed:
-            self.journal.release()
-        if self.journal is not None:
-            with contextlib.suppress(BaseException):  # what was raised in its thread is raised again
-                self.journal.close()
-        self._stack.close()
 
 
 class Disk:

@@ -1,0 +1,269 @@
+"""
+A recorder without a venue, for the storage machine: its journals, its sealing and its end are those of `record`, and
+everything happens in this thread or is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, cast
+
+from recordings.journal import JournalWriter
+from recordings.lock import FolderLock
+from recordings.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
+from recordings.normalize import Normalizer
+from recordings.recorder import Recorder, RecorderOptions, VenueRequest
+from recordings.recovery import CarriedOver, carry_over, finish_leftovers, needs_recovery, recover
+from recordings.resuming import resume_at_end
+from recordings.sealer_process import SealerProcess, SealReport
+from recordings.sealing import Sealer
+from recordings.sealing_queue import SealingQueue
+from recordings.session_journals import SessionJournals
+from tests.chaos.storage_model import later
+from tests.hand_recorder import STEP
+from tests.hand_recorder import frame as some_frame
+from tests.models.machine import replaced
+from tests.tapes import TS
+from toolkit.capture import Capture
+from toolkit.clock import ManualClock
+from toolkit.errors import RecordingError, TickdeckError
+from toolkit.frames import Frame
+from toolkit.protocol import ProtocolOptions
+from toolkit.venue import find_venue
+
+__all__ = ["Session"]
+
+REQUEST: Final = VenueRequest(spec=find_venue("hyperliquid"), options=ProtocolOptions(pairs=("BTC-USD",)))
+
+
+class _AtOnce(Executor):
+    """Runs what it is given in the thread that gives it."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """As `Executor` has it."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as exc:  # noqa: BLE001  # whoever waits raises it
+            future.set_exception(exc)
+        return future
+
+
+class _SealerHere:
+    """Seals as the sealing process does, without one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def seal(self, number: int, *, is_again: bool = False) -> SealReport:
+        """As `SealerProcess.seal`."""
+        try:
+            return SealReport(number, Sealer(self._folder).seal(number, is_again=is_again).digest)
+        except (TickdeckError, OSError, MemoryError) as exc:
+            raise RecordingError(f"{type(exc).__name__}: {exc}") from exc
+
+    async def stop(self) -> None:
+        """There is nothing to stop."""
+
+
+class Session:
+    """
+    One session: it does to the folder what `record` does, in its order.
+
+    Attributes:
+        given: Frames handed to the journal so far.
+        flushed: How many of them the journal has said to have written.
+        synced: How many of them a power cut leaves.
+        is_doomed: Something went wrong in it, which a later call may tell.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.given: list[Frame] = []
+        self.flushed = 0
+        self.synced = 0
+        self.is_doomed = False
+        self.journal: JournalWriter | None = None
+        self._closed: list[int] = []
+        self._number = 0
+        self._next_seq = 0
+        self._is_over = False
+        self._first_segment = 0
+        self._stack = contextlib.ExitStack()
+        self._sealer = Sealer(folder)
+        self._normalizer = Normalizer({})
+        self._recorder = Recorder(RecorderOptions(folder=folder, venues=[REQUEST]))
+
+    def begin(self, *, is_carried: bool = False) -> None:
+        """
+        Open the folder to write: lock it, heal it, say that it runs, open the first journal.
+
+        With `is_carried` what an earlier session left is not sealed first, as `record` does where sealing dies over it.
+        """
+        self._recorder._prepare_folder(self.folder)
+        self._stack.enter_context(FolderLock(self.folder))
+        carried = None
+        if (self.folder / MANIFEST_NAME).exists():
+            is_torn = needs_recovery(self.folder)
+            if is_torn and is_carried:
+                finish_leftovers(self.folder)
+            elif is_torn:
+                recover(self.folder, later())
+            manifest = read_manifest(self.folder)
+            self._normalizer = Normalizer.for_sources(manifest.sources)
+            resume_at_end(self.folder, manifest, self._normalizer)
+            if is_torn and is_carried:
+                carried = carry_over(self.folder, manifest, self._normalizer, later())
+            manifest.status = "running"
+            manifest.live_digest = None
+        else:
+            sources = [REQUEST.source_info(REQUEST.spec.make_protocol(REQUEST.options).version)]
+            manifest = Manifest(created_ns=TS, sources=sources, software="by hand")
+            self._normalizer = Normalizer.for_sources(sources)
+        write_manifest(self.folder, manifest)
+        self._goes_on_after(manifest, carried)
+        self.journal = self._journal()
+
+    def _goes_on_after(self, manifest: Manifest, carried: CarriedOver | None) -> None:
+        segments = manifest.segments
+        self._number = len(segments)
+        self._next_seq = segments[-1].capture_seq_last + 1 if segments else 0
+        if carried is not None:
+            self._closed, self._number, self._next_seq = carried.segments, carried.next_segment, carried.next_seq
+        self._first_segment = self._number
+
+    def _journal(self) -> JournalWriter:
+        return JournalWriter(self.folder, self._number, on_written=self._note)
+
+    def _note(self, first_seq: int, last_seq: int, _: bytes) -> None:
+        if not self._is_over:
+            self.flushed += last_seq - first_seq + 1
+
+    def give(self, count: int) -> None:
+        """Hand frames to the journal, which has not flushed them yet."""
+        for _ in range(count):
+            self._give(some_frame(self._next_seq))
+
+    def _give(self, frame: Frame) -> None:
+        assert self.journal is not None
+        self.given.append(frame)
+        self._next_seq += 1
+        self.journal.append(frame)
+        for message in self._normalizer.messages(frame):
+            self._normalizer.take(message)
+
+    def flush(self) -> None:
+        """Have written what was given."""
+        assert self.journal is not None
+        # While it records nobody waits for the journal's thread: what goes wrong there the next call has to tell.
+        with contextlib.suppress(MemoryError, KeyboardInterrupt):
+            self.journal.drain()
+
+    def sync(self) -> None:
+        """Have what was written on the disk."""
+        assert self.journal is not None
+        flushed = self.flushed
+        self.journal.sync()
+        self.synced = flushed
+
+    def settle_meanwhile(self) -> None:
+        """
+        A thread has the disk settle, and the loop goes on meanwhile: just before the thread hands anything over.
+
+        Where the loop has to wait for it then, it is let go after a moment.
+        """
+        journal = self.journal
+        assert journal is not None
+        failures: list[BaseException] = []
+
+        def shielded(act: Callable[[], object]) -> None:
+            try:
+                act()
+            except BaseException as exc:  # noqa: BLE001  # raised below
+                failures.append(exc)
+
+        def go_on() -> None:
+            self.give(1)
+            journal.flush()
+
+        settling = threading.Thread(target=shielded, args=(journal.settle,))
+        loop = threading.Thread(target=shielded, args=(go_on,))
+        submit = ThreadPoolExecutor.submit
+
+        def submitted(pool: ThreadPoolExecutor, *args: Any, **kwargs: Any) -> Future[Any]:
+            if threading.current_thread() is settling and loop.ident is None:
+                loop.start()
+                loop.join(0.2)
+            return submit(pool, *args, **kwargs)
+
+        with replaced(ThreadPoolExecutor, "submit", submitted):
+            settling.start()
+            settling.join()
+        if loop.ident is None:
+            loop.start()
+        loop.join()
+        if failures:
+            raise failures[0]
+        self.flush()
+
+    def rotate(self) -> None:
+        """Open the next journal and close this one, if anything was given to it."""
+        assert self.journal is not None
+        before = self.journal
+        if before.frame_count:
+            self._closed.append(self._number)
+            self._number += 1
+            # Opened first, as `record` does; what comes of the two at one time would depend on the machine.
+            self.journal = self._journal()
+            before.close()
+
+    def seal(self) -> None:
+        """Seal the oldest journal that is closed, if there is one."""
+        if self._closed:
+            self._sealer.seal(self._closed[0])
+            self._closed.pop(0)
+
+    def stop(self) -> None:
+        """End as `record` does."""
+        asyncio.run(self._end())
+
+    async def _end(self) -> None:
+        recorder, log = self._recorder, list[str]().append
+        recorder.clock = ManualClock(TS + self._next_seq * STEP)
+        journals = SessionJournals(recorder.options, recorder.clock, log, recorder.status)
+        for pool in (journals._finisher, journals._syncer, journals._looker):
+            pool.shutdown()
+        # What comes of two threads at one time would depend on the machine.
+        journals._finisher = cast("Any", _AtOnce())
+        journals._open, journals.number = self.journal, self._number
+        sealer = cast("SealerProcess", _SealerHere(self.folder))
+        queue = SealingQueue(sealer, journals, recorder.clock, log, self._closed)
+        recorder._journals, recorder._queue, recorder._normalizer = journals, queue, self._normalizer
+        capture = Capture(sink=self._note_end, clock=recorder.clock, first_seq=self._next_seq)
+        sealing = asyncio.get_running_loop().create_task(queue.run())
+        try:
+            await recorder._finish(self.folder, capture, sealer, sealing, self._first_segment, None)
+        finally:
+            queue.give_up()
+            await asyncio.wait({sealing})
+            await journals.end()
+            self.leave()
+
+    def _note_end(self, frame: Frame) -> None:
+        self.given.append(frame)
+        self._recorder._write_down(frame)
+
+    def leave(self, *, is_killed: bool = False) -> None:
+        """Let everything go, whatever state it is in. Who was killed writes no more, and puts no journal back."""
+        self._is_over = True
+        if self.journal is not None and is_killed:
+            self.journal.release()
+        if self.journal is not None:
+            with contextlib.suppress(BaseException):  # what was raised in its thread is raised again
+                self.journal.close()
+        self._stack.close()
