@@ -34,7 +34,6 @@ from recordings.checking import file_problem
 from recordings.file_names import FILE_FOLDERS, files_of
 from recordings.journal import journal_segments
 from recordings.journal_writing import JournalWriter
-from recordings.lock import owner_is_alive
 from recordings.manifest import TableFile, inside, read_manifest
 from recordings.recorder import Recorder
 from recordings.sealing_queue import SealingQueue
@@ -251,7 +250,7 @@ BUGS: Final = (
     Bug("A11: the journal's folder is not synced", _syncs_no_journal_folder),
     Bug("A11: the recording's own folder is not synced", _syncs_no_parent),
     Bug("A12: a missing state is no damage", _does_not_miss_a_state),
-    Bug("A12: who holds a lock is told by its number", lambda: replaced(lock_state, "is_held", owner_is_alive)),
+    Bug("A12: who holds a lock is told by its number", lambda: replaced(lock_state, "holder_of", lock_state._named)),
     Bug(
         "A12: an empty journal between others cannot be healed",
         lambda: _edited(recovery, "_usable_journals", ("path.unlink()\n            continue", "pass")),
