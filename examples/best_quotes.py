@@ -47,4 +47,6 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m examples.best_quotes RECORDING")
     main(Path(sys.argv[1]))

@@ -35,11 +35,13 @@ QUERY: Final = """
 
 
 def paid(folders: Sequence[Path]) -> pl.DataFrame:
-    """What takers paid, by recording, venue and pair, beside half the spread. Takes two recordings or more."""
+    """What takers paid, by recording, venue and pair, beside half the spread. Takes one recording or more."""
     with analysis.connect(*folders) as connection:
         result: pl.DataFrame = connection.sql(QUERY).pl()
     return result
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python -m examples.several_recordings RECORDING...")
     print(paid([Path(folder) for folder in sys.argv[1:]]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +55,18 @@ def test_an_example_tells_the_venues_of_a_pair_apart(name: str, tapes: Path) -> 
 def test_an_example_says_how_it_is_run(name: str) -> None:
     """Its docstring has the command."""
     assert f"Example:  python -m examples.{name} " in (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("arguments", [[], ["a", "b", "c", "d"]], ids=len)
+def test_an_example_that_is_started_wrongly_says_how(
+    name: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line that says what it takes, and no traceback."""
+    if name == "several_recordings" and arguments:
+        return  # it takes any number
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [name, *arguments])
+        with pytest.raises(SystemExit, match=rf"^usage: python -m examples\.{name} RECORDING"):
+            runpy.run_module(f"examples.{name}", run_name="__main__")
+    assert capsys.readouterr().out == ""

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("package", ["toolkit", "recordings", "replay", "analysis"])
+@pytest.mark.parametrize("package", ["tickdeck", "toolkit", "recordings", "replay", "analysis"])
 def test_every_package_is_marked_as_typed(package: str) -> None:
     """Without py.typed a user's type checker ignores our types."""
     assert (ROOT / package / "py.typed").is_file()
