@@ -21,13 +21,13 @@ from pathlib import Path
 
 import click
 
-from tests.chaos import clocks, disks, faults, hardships, kills, models, rewrites
+from tests.chaos import clocks, disks, faults, hardships, kills, models, outputs, rewrites
 from tests.chaos.bench import ROOT, Mount, check
 from toolkit.rng import fresh_seed
 
 #: Kills of one recording before the next is begun.
 KILLS_EACH = 10
-NEED_MOUNT = (*disks.NEED_MOUNT, *rewrites.NEED_MOUNT)
+NEED_MOUNT = (*disks.NEED_MOUNT, *rewrites.NEED_MOUNT, *outputs.NEED_MOUNT)
 #: Sequences of the machine that one process tries.
 SEQUENCES_EACH = 500
 STEPS_EACH = 8
@@ -72,7 +72,14 @@ def jobs(seed: str, kill_count: int, sequence_count: int, can_mount: bool) -> It
         for start in range(0, len(steps), STEPS_EACH):
             some = steps[start : start + STEPS_EACH]
             yield Job(name, partial(_steps, function, some), f"{seed}/{some[0]}")
-    for scenarios in (faults.SCENARIOS, disks.SCENARIOS, hardships.SCENARIOS, rewrites.SCENARIOS, clocks.SCENARIOS):
+    for scenarios in (
+        faults.SCENARIOS,
+        disks.SCENARIOS,
+        hardships.SCENARIOS,
+        rewrites.SCENARIOS,
+        outputs.SCENARIOS,
+        clocks.SCENARIOS,
+    ):
         for name, scenario in scenarios.items():
             if name != "half-open silence" and (can_mount or name not in NEED_MOUNT):
                 yield Job(name, scenario, seed)
