@@ -55,7 +55,9 @@ def material(work: Path) -> Iterator[dict[str, str]]:
     work.mkdir(parents=True, exist_ok=True)
     tape = mixed_tape(work / "tape", frames=400, segment_frames=200).path
     plain = work / "plain"
-    quotes = [book_frame("BTC", TS // 10**6 + number, [(10.0 + number % 3, 1.0)], [(14.0, 1.0)]) for number in range(2000)]
+    quotes = [
+        book_frame("BTC", TS // 10**6 + number, [(10.0 + number % 3, 1.0)], [(14.0, 1.0)]) for number in range(2000)
+    ]
     lines = b"".join(collector_line(TS + number * 10**6, frame) for number, frame in enumerate(quotes))
     (work / "capture.txt").write_bytes(lines)
     import_files(plain, work / "capture.txt")

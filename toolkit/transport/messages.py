@@ -17,7 +17,8 @@ from websockets.uri import parse_uri
 from toolkit.errors import ConnectFailed
 from toolkit.transport.addresses import connect_socket
 from toolkit.transport.failures import connect_error, one_line
-from toolkit.transport.urls import proxy_for, public_url
+from toolkit.transport.socks import socks_socket
+from toolkit.transport.urls import is_socks, proxy_for, public_url
 from toolkit.transport.websocket import ABNORMAL, Closed, DirectConnect
 
 __all__ = ["MessageSocket", "open_message_socket"]
@@ -58,13 +59,15 @@ async def open_message_socket(
     try:
         parse_uri(url)
         async with asyncio.timeout(open_timeout_s):
-            if proxy is None:
+            if proxy is not None and is_socks(proxy):
+                options["sock"] = await socks_socket(proxy, url)
+            elif proxy is None:
                 options["sock"] = await connect_socket(url)
             connection = await DirectConnect(
                 url,
                 compression=None,
                 user_agent_header="tickdeck",
-                proxy=proxy,
+                proxy=None if is_socks(proxy) else proxy,
                 open_timeout=None,
                 ping_interval=None,
                 max_size=message_bytes_max,

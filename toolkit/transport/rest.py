@@ -25,7 +25,8 @@ from toolkit.transport.failures import (
 )
 from toolkit.transport.limits import RateLimit
 from toolkit.transport.security import tls_context
-from toolkit.transport.urls import REST_SCHEMES, check_url, join_url, proxy_for, public_url, without_secrets
+from toolkit.transport.socks import socks_connector
+from toolkit.transport.urls import REST_SCHEMES, check_url, is_socks, join_url, proxy_for, public_url, without_secrets
 
 __all__ = ["RETRY_AFTER_S_MAX", "RestClient", "RestResponse"]
 
@@ -118,9 +119,16 @@ class RestClient:
         await self.close()
 
     async def open(self) -> None:
-        """Make the session; nothing is connected yet. Raises ConfigError for a broken CA file."""
+        """
+        Make the session; nothing is connected yet.
+
+        Raises ConfigError for a broken CA file, or a proxy of the environment that cannot be used.
+        """
+        tls, proxy = self._tls or tls_context(), proxy_for(self.base_url)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls or tls_context()),
+            connector=socks_connector(proxy, self.base_url, tls)
+            if proxy is not None and is_socks(proxy)
+            else aiohttp.TCPConnector(ssl=tls),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "tickdeck"},
@@ -215,6 +223,7 @@ class RestClient:
         """One attempt. Raises ConnectFailed, RequestFailed."""
         url = join_url(self.base_url, path)
         shown = f"{method} {self._shown(path)}"
+        proxy = proxy_for(url)
         if self._session is None:
             raise RequestFailed(f"{shown}: the session was closed meanwhile")
         try:
@@ -224,7 +233,7 @@ class RestClient:
                 data=body or None,
                 headers={"Content-Type": "application/json"} if body else None,
                 allow_redirects=False,
-                proxy=proxy_for(url),
+                proxy=None if is_socks(proxy) else proxy,
             ) as response:
                 content = await self._read(response, shown)
                 asked_s = asked_pause_s(response.status, response.headers, content)

@@ -18,6 +18,7 @@ __all__ = [
     "is_ip_address",
     "is_loopback",
     "is_same_host",
+    "is_socks",
     "join_url",
     "proxy_for",
     "public_url",
@@ -26,6 +27,8 @@ __all__ = [
 
 WS_SCHEMES = ("ws", "wss")
 REST_SCHEMES = ("http", "https")
+#: `h` and `a`: the proxy resolves the names of hosts.
+SOCKS_SCHEMES: Final = ("socks4", "socks4a", "socks5", "socks5h")
 PORTS: Final = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 _HIDDEN: Final = "***"
 #: User and password of a URL within a text, wherever a library puts it.
@@ -134,8 +137,8 @@ def proxy_for(url: str) -> str | None:
     The proxy that the environment names for this URL, of a WebSocket or of REST; never one for this machine itself.
 
     The first of `wss_proxy` (`ws_proxy`, for a URL without TLS), `https_proxy` (`http_proxy`) and `all_proxy` counts, in
-    either case; `no_proxy` names exceptions. Raises ConfigError for a proxy that speaks no HTTP, such as SOCKS: going
-    around it would show the machine's address to a venue that was not to see it.
+    either case, and at last `socks_proxy`; `no_proxy` names exceptions. Raises ConfigError for a proxy that speaks neither
+    HTTP nor SOCKS: going around it would show the machine's address to a venue that was not to see it.
     """
     parts = urlsplit(url)
     if is_loopback(url) or not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
@@ -153,12 +156,17 @@ def _checked_proxy(name: str, proxy: str) -> str:
     full = proxy if "://" in proxy else f"http://{proxy}"
     try:
         parts = urlsplit(full)
-        if parts.scheme in REST_SCHEMES and parts.hostname and parts.port != 0:
+        is_known = parts.scheme in REST_SCHEMES or (parts.scheme in SOCKS_SCHEMES and parts.port is not None)
+        if is_known and parts.hostname and parts.port != 0:
             return full
     except ValueError:
         pass
-    what = "SOCKS is not supported" if full.startswith("socks") else "it is no URL of an HTTP proxy"
     raise ConfigError(
-        f"{name} in the environment is {public_url(full)!r}: {what}, expected http://host:port; "
-        "name an HTTP proxy, or unset it (no_proxy=<host> leaves a host out)"
+        f"{name} in the environment is {public_url(full)!r}: expected http://host:port, or socks5://, socks5h://, "
+        "socks4:// or socks4a:// with host and port; correct it, or unset it (no_proxy=<host> leaves a host out)"
     )
+
+
+def is_socks(proxy: str | None) -> bool:
+    """Whether a proxy speaks SOCKS."""
+    return proxy is not None and urlsplit(proxy).scheme in SOCKS_SCHEMES

@@ -27,7 +27,8 @@ from toolkit.errors import ConnectFailed
 from toolkit.transport.addresses import NEXT_ADDRESS_S, connect_socket
 from toolkit.transport.connection import VenueConnection
 from toolkit.transport.failures import TOO_MUCH, asked_pause_s, connect_error, one_line
-from toolkit.transport.urls import proxy_for, public_url, without_secrets
+from toolkit.transport.socks import socks_socket
+from toolkit.transport.urls import is_socks, proxy_for, public_url, without_secrets
 
 __all__ = ["ABNORMAL", "Closed", "DirectConnect", "WebSocket", "open_websocket"]
 
@@ -187,7 +188,9 @@ async def open_websocket(
     try:
         parse_uri(url)
         async with asyncio.timeout(open_timeout_s):
-            if proxy is None:
+            if proxy is not None and is_socks(proxy):
+                options["sock"] = await socks_socket(proxy, url)
+            elif proxy is None:
                 options["sock"] = await connect_socket(url, first=first_address)
             else:
                 options["happy_eyeballs_delay"] = NEXT_ADDRESS_S  # the proxy has addresses too
@@ -195,7 +198,7 @@ async def open_websocket(
                 url,
                 compression=None,
                 user_agent_header="tickdeck",
-                proxy=proxy,
+                proxy=None if is_socks(proxy) else proxy,
                 open_timeout=None,
                 ping_interval=None,
                 close_timeout=close_timeout_s,
