@@ -23,6 +23,7 @@ from toolkit.clock import NS_PER_S, Clock, format_ns
 from toolkit.digest import EMPTY_DIGEST, DigestChain
 from toolkit.errors import ConfigError
 from toolkit.garbage import rare_collections
+from toolkit.jumps import jump_of
 from toolkit.messages import Message
 from toolkit.timers import NEVER_NS
 from toolkit.times import Instant, Pace, instant_ns, pace_of
@@ -333,6 +334,8 @@ class Player:
                 await asyncio.sleep(0)
 
     def _fire_next(self, ns: int) -> bool:
+        if self._index < len(self._messages) and (jump := jump_of(self._messages[self._index])) is not None:
+            self.clock.jump(*jump)
         self._is_busy = True
         try:
             return self.clock.fire_next(ns)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -35,6 +36,7 @@ class Clock(ABC):
 
     _timers: Timers | None = None
     _reached_ns = -1
+    _watchers: tuple[Callable[[], None], ...] = ()
 
     @abstractmethod
     def time_ns(self) -> int:
@@ -78,13 +80,27 @@ class Clock(ABC):
         Call `callback(due_ns)` at `first_ns` (None: one interval from now) and then after every interval, until cancelled.
 
         The interval is ns, a timedelta, or text such as `1s`; `first_ns` as in `call_at`. No call is left out and none
-        drifts: after a pause of five intervals it is called five times, each with its own time.
+        drifts: after a pause of five intervals it is called five times, each with its own time. Where the wall clock jumps
+        ahead, because it was set or the machine slept, no time passed: it is called once, and goes on behind the jump.
 
         Raises ValueError for a number that is not above 0, and ConfigError for what is no interval or time.
         """
         length = interval_ns if type(interval_ns) is int else length_ns(interval_ns, "an interval")
         first = self.time_ns() + length if first_ns is None else instant_ns(first_ns, "first_ns")
         return self._add(Timer(first, callback, length))
+
+    def jump(self, start_ns: int, end_ns: int) -> None:
+        """The wall clock jumped; a data source calls it before `reach` with a time behind the jump."""
+        if self._timers is not None:
+            self._timers.jump(start_ns, end_ns)
+
+    def watch(self, glance: Callable[[], None]) -> None:
+        """Call `glance` before timers fire because time has passed: it looks whether the clock jumped, and tells `jump`."""
+        self._watchers = (*self._watchers, glance)
+
+    def unwatch(self, glance: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._watchers = tuple(each for each in self._watchers if each != glance)
 
     def reach(self, ns: int) -> None:
         """Fire what is due at or before that time; a data source calls it with `ts_recv` before it emits a frame."""
@@ -142,6 +158,8 @@ class SystemClock(Clock):
     def _on_wake(self) -> None:
         self._wake = None
         try:
+            for glance in self._watchers:
+                glance()
             self.reach(self.time_ns())
         finally:
             if self._timers is not None and self._timers.next_due_ns != NEVER_NS:

@@ -9,6 +9,7 @@ Calls that are to be made at a time: one order for them, live and replayed.
 | a timer and a frame | a timer due at T goes before the first frame received at or after T |
 | a timer whose time has passed | before the next frame, never in the middle of one |
 | a frame whose receive time steps back | takes no timer back: what is due is measured by the latest time reached |
+| a wall clock that jumps ahead | a periodic timer is called once for all of the jump, and goes on behind it; a single one is called |
 
 Nothing is decided by a dict, a hash, a task or a heap's chance.
 """
@@ -23,6 +24,9 @@ __all__ = ["NEVER_NS", "Timer", "TimerCallback", "Timers"]
 
 #: Later than every time.
 NEVER_NS: Final = 1 << 63
+
+#: Jumps that are remembered; each source of a recorder tells of one.
+_JUMPS_MAX: Final = 64
 
 #: Called with the time that the timer was due at: the only time that is the same live and replayed.
 TimerCallback = Callable[[int], None]
@@ -63,9 +67,10 @@ class Timers:
         next_due_ns: When the first of them is due; `NEVER_NS` if there is none.
     """
 
-    __slots__ = ("_count", "_heap", "next_due_ns")
+    __slots__ = ("_count", "_heap", "_jumps", "next_due_ns")
 
     def __init__(self) -> None:
+        self._jumps: list[tuple[int, int]] = []
         self._heap: list[tuple[int, int, Timer]] = []
         self._count = 0
         self.next_due_ns = NEVER_NS
@@ -82,12 +87,24 @@ class Timers:
         while heap and heap[0][0] <= ns:
             when_ns, _, timer = heapq.heappop(heap)
             if not timer.is_cancelled and timer.interval_ns is not None:
-                timer.when_ns = when_ns + timer.interval_ns
+                timer.when_ns = self._after(when_ns, timer.interval_ns)
                 self.add(timer)
             self.next_due_ns = heap[0][0] if heap else NEVER_NS
             if not timer.is_cancelled:
                 return when_ns, timer
         return None
+
+    def jump(self, start_ns: int, end_ns: int) -> None:
+        """The clock jumped from the one time to the other: no time passed between them. Told before what is due fires."""
+        if (start_ns, end_ns) not in self._jumps:
+            self._jumps = [*self._jumps[1 - _JUMPS_MAX :], (start_ns, end_ns)]
+
+    def _after(self, when_ns: int, interval_ns: int) -> int:
+        """When a periodic timer is due after that time."""
+        for start_ns, end_ns in self._jumps:
+            if start_ns < when_ns <= end_ns:
+                return when_ns + ((end_ns - when_ns) // interval_ns + 1) * interval_ns
+        return when_ns + interval_ns
 
     def clear(self) -> list[Timer]:
         """Forget all; those that were still to fire, in order."""

@@ -9,6 +9,7 @@ from toolkit.capture import Capture
 from toolkit.dispatch import MessageDispatcher
 from toolkit.errors import TransportError
 from toolkit.frames import CONTROL, WS_IN, Frame, control_payload
+from toolkit.jumps import jump_of
 from toolkit.messages import Message
 from toolkit.protocol import Request, VenueProtocol
 
@@ -63,6 +64,8 @@ class Intake:
         try:
             messages = self._receive(self._record(self._venue, conn_id, conn_epoch, kind, payload, context))
             if messages:
+                if kind == CONTROL and (jump := jump_of(messages[0])) is not None:
+                    self.capture.clock.jump(*jump)
                 self._reach(messages[0].ts_recv)
                 emit = self._emit
                 for message in messages:

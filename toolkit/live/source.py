@@ -215,6 +215,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
         self._raise_failure(self._runner)
 
     async def _run(self) -> None:
+        self._clock.watch(self._clocks.glance)
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -236,6 +237,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
                     link.stop()
         finally:
             self._group = None
+            self._clock.unwatch(self._clocks.glance)
             await self._release()
 
     async def _release(self) -> None:
