@@ -192,7 +192,12 @@ class GrowingRecording:
                         first = moment_of_row(rows, 0)
                         if first.capture_seq > self.next_seq:
                             # Before a journal that was not begun, it may be that the segment was sealed meanwhile.
-                            if not (is_begun or reader.unread) and (not self._is_left or self._was_replaced()):
+                            is_certain = is_begun or bool(reader.unread)
+                            if not is_certain and self._was_replaced():
+                                return
+                            if not is_certain and not self._is_left:
+                                missing = f"{self.next_seq} to {first.capture_seq - 1}"
+                                self._note(self.missing, f"{reader.path}: frames {missing} before it are not there yet")
                                 return
                             # Sealing will state the same.
                             last = self._last or last_moment(self.folder, self.manifest, first)

@@ -30,7 +30,7 @@ from recordings.rows import frames
 from recordings.schema import TABLE_OF
 from recordings.selecting import Selection
 from recordings.tables import COUNT_NAMES
-from recordings.unsealed import Unsealed, Work, next_seq_of, work_on
+from recordings.unsealed import Unsealed, Work, is_open, next_seq_of, work_on
 from toolkit.clock import Clock, SystemClock
 from toolkit.errors import RecordingDamaged, RecordingError
 from toolkit.frames import CONTROL, Frame
@@ -248,6 +248,8 @@ def look_for_tail(folder: Path, manifest: Manifest, clock: Clock | None = None) 
     Raises:
         RecordingError: The folder holds another recording by now, or is damaged.
     """
+    if not is_open(folder, manifest):
+        return None
     now = read_manifest(folder)
     work = work_on(folder, now)
     if work is None and next_seq_of(now) <= next_seq_of(manifest):

@@ -21,9 +21,9 @@ from recordings.journal import journal_path, journal_segments
 from recordings.lock_state import Holder, holder_of
 from recordings.manifest import Manifest, read_manifest
 from toolkit.clock import format_ns
-from toolkit.errors import RecordingError
+from toolkit.errors import RecordingDamaged, RecordingError
 
-__all__ = ["Unsealed", "Work", "next_seq_of", "unsealed_part", "work_on"]
+__all__ = ["Unsealed", "Work", "is_open", "next_seq_of", "unsealed_part", "work_on"]
 
 #: How often the folder is looked at again because a journal was sealed under the look.
 _LOOKS: Final = 20
@@ -105,16 +105,17 @@ def work_on(folder: Path, manifest: Manifest) -> Work | None:
         folder: The recording.
         manifest: Of it, as it is now.
     """
-    if not _is_open(folder, manifest):
+    if not is_open(folder, manifest):
         return None
     holder = holder_of(folder)
     # Nobody holds it, so what the manifest says is not about to change; but it may have, meanwhile.
-    if holder is None and not _is_open(folder, read_manifest(folder)):
+    if holder is None and not is_open(folder, read_manifest(folder)):
         return None
     return Work(holder)
 
 
-def _is_open(folder: Path, manifest: Manifest) -> bool:
+def is_open(folder: Path, manifest: Manifest) -> bool:
+    """Whether a recording may have frames that this manifest does not name."""
     return manifest.status == "running" or any(number >= len(manifest.segments) for number in journal_segments(folder))
 
 
@@ -132,9 +133,11 @@ def unsealed_part(folder: Path, manifest: Manifest | None = None) -> Unsealed | 
         None if the recording is sealed to its end.
 
     Raises:
-        RecordingError: It is no recording.
+        RecordingError: It is no recording, or a journal cannot be read.
     """
     given = manifest
+    if given is not None and not is_open(folder, given):
+        return None
     for _ in range(_LOOKS):
         now = read_manifest(folder)
         work = work_on(folder, now)
@@ -144,6 +147,8 @@ def unsealed_part(folder: Path, manifest: Manifest | None = None) -> Unsealed | 
             return _counted(folder, now, given or now, work or Work(None, is_over=True))
         except FileNotFoundError:
             continue  # sealed this moment
+        except OSError as exc:
+            raise RecordingDamaged(f"{exc.filename or folder} cannot be read: {exc.strerror or exc}") from None
     raise RecordingError(f"{folder}: its journals go faster than they can be looked at; try again")
 
 
@@ -173,7 +178,7 @@ class _Span:
 
 
 def _span(path: Path, begin: int) -> _Span:
-    """What the frames of a journal from number `begin` on span, from the heads of its batches."""
+    """What the frames of a journal from number `begin` on span, from the heads of its batches. Raises OSError."""
     handle = open_regular(path)
     try:
         size = os.fstat(handle).st_size
@@ -182,10 +187,6 @@ def _span(path: Path, begin: int) -> _Span:
             return span
         # Mapped, so that of the batches nothing is read but their heads and two columns.
         content = mmap.mmap(handle, size, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as exc:
-        if isinstance(exc, FileNotFoundError):
-            raise
-        return _Span(0, begin)
     finally:
         os.close(handle)
     try:

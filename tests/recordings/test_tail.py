@@ -16,6 +16,7 @@ from recordings.lock import FolderLock
 from recordings.recording import Recording
 from recordings.recovery import recover
 from recordings.unsealed import unsealed_part
+from replay.serving.frames import FrameTape
 from replay.source import Fidelity, ReplayDataSource
 from tests.hand_recorder import HandRecorder, frame
 from tests.tapes import TS
@@ -283,3 +284,73 @@ def test_nothing_of_a_recording_that_is_sealed_is_looked_for(tmp_path: Path) -> 
     with FolderLock(tmp_path / "tape"):  # whoever rewrites it
         assert Recording.open(tmp_path / "tape").tail is None
         assert unsealed_part(tmp_path / "tape") is None
+
+
+def test_several_recordings_of_which_some_are_open_merge_as_they_will(tmp_path: Path) -> None:
+    recorders = [HandRecorder(tmp_path / name) for name in ("one", "two")]
+    for number, recorder in enumerate(recorders):
+        recorder.write(6 + 3 * number)
+        recorder.rotate()
+        recorder.seal()
+        recorder.write(9)
+    folders = [recorder.folder for recorder in recorders]
+    starts = (None, TS + 4 * 1_000_000, TS + 11 * 1_000_000)
+    with FolderLock(folders[0]), FolderLock(folders[1]):
+        found = [
+            merged(folders, fidelity, start_ns=start, **more)
+            for fidelity in FIDELITIES
+            for start in starts
+            for more in ({}, {"trading_pairs": ["BTC-USD"]})
+        ]
+    for recorder in recorders:
+        recorder.end()
+    expected = [
+        merged(folders, fidelity, start_ns=start, **more)
+        for fidelity in FIDELITIES
+        for start in starts
+        for more in ({}, {"trading_pairs": ["BTC-USD"]})
+    ]
+    assert found == expected
+
+
+def merged(folders: list[Path], fidelity: Fidelity, **more: Any) -> list[Any]:
+    source = ReplayDataSource(folders, fidelity=fidelity, **more)
+    seen: list[Any] = []
+    source.set_message_callback(seen.append)
+    source.play()
+    return seen
+
+
+def test_what_is_served_are_the_frames_of_the_journal_too(tmp_path: Path) -> None:
+    recorder = HandRecorder(tmp_path / "tape")
+    recorder.write(6)
+    recorder.rotate()
+    recorder.seal()
+    recorder.write(6)
+    with FolderLock(tmp_path / "tape"):
+        tape = FrameTape([Recording.open(tmp_path / "tape")])
+        assert [each for batch in tape.batches(lambda *_: []) for each in batch.messages] == recorder.frames
+        assert list(tape.opening(8)) == recorder.frames[:8]
+    recorder.end()
+
+
+def test_frames_that_a_living_recorder_has_not_put_there_are_said(tmp_path: Path) -> None:
+    """A journal is missing before another, and nobody has sealed it: its recorder will put it back, or it will be lost."""
+    recorder = HandRecorder(tmp_path / "tape")
+    recorder.write(6)
+    recorder.rotate()
+    recorder.write(6)
+    recorder.rotate()
+    recorder.write(6)
+    away = tmp_path / "away"
+    with FolderLock(tmp_path / "tape"):
+        journal_path(tmp_path / "tape", 1).rename(away)
+        opened = Recording.open(tmp_path / "tape")
+        assert opened.tail is not None
+        assert [line.partition(": ")[2] for line in opened.tail.missing] == [
+            "frames 6 to 11 before it are not there yet"
+        ]
+        assert frames_of(opened) == recorder.frames[:6]
+        away.rename(journal_path(tmp_path / "tape", 1))
+        assert frames_of(Recording.open(tmp_path / "tape")) == recorder.frames
+    recorder.end()

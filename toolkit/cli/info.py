@@ -58,16 +58,17 @@ def summary(opened: Recording) -> dict[str, Any]:
     """
     from recordings.gaps import find_gaps, lost_connections
 
-    folder, manifest, unsealed = opened.path, opened.manifest, opened.unsealed()
-    played = opened.for_summary()
-    gaps, lost, problem = None, None, None
+    folder, manifest = opened.path, opened.manifest
+    gaps, lost, problem, unsealed, played = None, None, None, None, opened.sealed_part()
     try:
+        unsealed, played = opened.unsealed(), opened.for_summary()
         gaps, lost = find_gaps(played).height, lost_connections(played)
     except RecordingError as exc:
         problem = str(exc)
     heard = None
     try:
-        heard = played.tail.heard if played.tail is not None else None
+        if played.tail is not None:
+            unsealed, heard = played.tail.unsealed, played.tail.heard  # it may have grown since
     except RecordingError as exc:
         problem = problem or str(exc)
     tables: dict[str, dict[str, int]] = {}
