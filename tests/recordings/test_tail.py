@@ -329,7 +329,8 @@ def test_what_is_served_are_the_frames_of_the_journal_too(tmp_path: Path) -> Non
     recorder.write(6)
     with FolderLock(tmp_path / "tape"):
         tape = FrameTape([Recording.open(tmp_path / "tape")])
-        assert [each for batch in tape.batches(lambda *_: []) for each in batch.messages] == recorder.frames
+        served: list[Any] = [each for batch in tape.batches(lambda *_: []) for each in batch.messages]
+        assert served == recorder.frames
         assert list(tape.opening(8)) == recorder.frames[:8]
     recorder.end()
 
