@@ -29,7 +29,7 @@ def test_a_collectors_file_becomes_a_recording(tmp_path: Path, capture: Path) ->
     """Results to stdout; what was damaged is shown on stderr and stops nothing."""
     done = run("import", "collector", "--venue", "hyperliquid", capture, "--out", tmp_path / "tape")
     assert done.exit_code == 0
-    assert "sealed, import, 1 segments" in done.stdout
+    assert "sealed, import, 1 segment)" in done.stdout
     assert "frames that could not be parsed  2" in done.stdout
     query = "\"SELECT capture_seq, detail FROM events WHERE kind = 'parse_error'\""
     assert done.stderr.splitlines() == [

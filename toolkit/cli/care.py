@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from toolkit.cli.options import json_option, recording_argument
-from toolkit.cli.output import Output, examples, output_options, progress_bar, say
+from toolkit.cli.output import Output, counted, examples, output_options, progress_bar, say
 from toolkit.cli.printable import say_json
 from toolkit.cli.process import folder_lock
 from toolkit.clock import SystemClock
@@ -71,7 +71,7 @@ def compact(recording: Path, mib: int, as_json: bool) -> None:
         counts = {"segments_before": len(before.segments), "segments": len(after.segments)}
         _write_json(recording, **counts, digest=after.digest)
         return
-    say(f"{recording}: {len(before.segments)} segments, now {len(after.segments)}; digest {after.digest}")
+    say(f"{recording}: {counted(len(before.segments), 'segment')}, now {len(after.segments)}; digest {after.digest}")
 
 
 @click.command(epilog=examples("tickdeck prune tapes/monday --keep-raw-days 30"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.cli.options import json_option, recording_argument
-from toolkit.cli.output import examples, say_facts
+from toolkit.cli.output import counted, examples, say_facts
 from toolkit.cli.printable import say_json
 from toolkit.clock import NS_PER_S, format_ns
 from toolkit.errors import RecordingError
@@ -209,11 +209,6 @@ def write_summary(values: dict[str, Any], as_json: bool) -> None:
     else:
         lines.append(("digest", values["digest"] or "-"))
     say_facts(lines)
-
-
-def counted(count: int, name: str) -> str:
-    """Such as `1 segment` or `2,000 segments`."""
-    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"
 
 
 def _status(values: dict[str, Any]) -> str:

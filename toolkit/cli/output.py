@@ -32,6 +32,7 @@ __all__ = [
     "CONTEXT_SETTINGS",
     "FORMATS",
     "Output",
+    "counted",
     "examples",
     "output_options",
     "print_table",
@@ -347,6 +348,11 @@ def terminal_width(file: IO[str]) -> int | None:
         except (OSError, ValueError):
             said = 0
     return said if said > 0 else _COLUMNS_UNKNOWN
+
+
+def counted(count: int, name: str) -> str:
+    """Such as `1 segment` or `2,000 segments`."""
+    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"
 
 
 def say(text: str = "", *, err: bool = False, indent: str = "  ") -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from toolkit.cli.options import json_option, recording_argument
-from toolkit.cli.output import examples, say
+from toolkit.cli.output import counted, examples, say
 from toolkit.cli.printable import say_json
 from toolkit.cli.process import folder_lock
 from toolkit.clock import SystemClock, format_ns
@@ -51,7 +51,9 @@ def recover(recording: Path, as_json: bool) -> None:
         say(f"{recording}: nothing to recover ({result.manifest.status})")
         return
     if result.sealed_segments or not result.is_rewrite_finished:
-        say(f"{recording}: sealed {result.sealed_segments} segments with {result.recovered_frames:,} frames")
+        say(
+            f"{recording}: sealed {counted(result.sealed_segments, 'segment')} with {counted(result.recovered_frames, 'frame')}"
+        )
     if result.left_bytes:
         say(f"{result.left_bytes:,} torn bytes at the end of the journal were set aside")
     for name in result.set_aside:
