@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from replay.source import ReplayDataSource
+from toolkit.borders import printable
 from toolkit.keys import PairKey
 from toolkit.messages import Side
 
@@ -41,7 +42,8 @@ async def imbalances(folder: Path, block: int) -> list[tuple[PairKey, float]]:
 def main(folder: Path, block: int) -> None:
     """Print them."""
     for key, imbalance in asyncio.run(imbalances(folder, block)):
-        print(f"{key.venue:<13} {key.trading_pair:<12} {imbalance:+.3f}  {'#' * round(abs(imbalance) * 30)}")
+        # A name is the venue's: `printable` leaves nothing in it that a terminal obeys.
+        print(f"{key.venue:<13} {printable(key.trading_pair):<12} {imbalance:+.3f}  {'#' * round(abs(imbalance) * 30)}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from replay.source import ReplayDataSource
+from toolkit.borders import printable
 from toolkit.clock import NS_PER_S, format_ns
 from toolkit.keys import PairKey
 from toolkit.messages import BestQuote, BookDiff, BookSnapshot, Message
@@ -36,8 +37,9 @@ def main(folder: Path) -> int:
             return
         next_ns[key] = message.ts_recv + NS_PER_S
         lines += 1
+        # A name is the venue's: `printable` leaves nothing in it that a terminal obeys.
         print(
-            f"{format_ns(message.ts_recv)}  {key.venue:<13} {key.trading_pair:<12} "
+            f"{format_ns(message.ts_recv)}  {key.venue:<13} {printable(key.trading_pair):<12} "
             f"{bid.price:>12g} x {bid.size:<10g} {ask.price:>12g} x {ask.size:g}"
         )
 

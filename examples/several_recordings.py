@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
+import polars.selectors as cs
 
 import analysis
+from toolkit.borders import printable
 
 #: Each trade with the quote that stood when it was received, on its venue: another may have a symbol of that name.
 #: `capture_seq` orders within a recording, times do not.
@@ -44,4 +46,5 @@ def paid(folders: Sequence[Path]) -> pl.DataFrame:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit("usage: python -m examples.several_recordings RECORDING...")
-    print(paid([Path(folder) for folder in sys.argv[1:]]))
+    # Names are the venue's: `printable` leaves nothing in them that a terminal obeys.
+    print(paid([Path(folder) for folder in sys.argv[1:]]).with_columns(cs.string().map_elements(printable, pl.String)))

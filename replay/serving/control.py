@@ -19,6 +19,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from replay.face import Unreadable, as_json, read_json
+from toolkit.borders import shown_json
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
 from toolkit.times import parse_speed
@@ -65,7 +66,7 @@ class Controls:
         if name == "status":
             if request.method != "GET":
                 return _refused(405, "status is asked for with GET")
-            return RestResponse(body=as_json(self.status()))
+            return _said(self.status())
         act = self._acts.get(name)
         if act is None:
             return _refused(404, f"no control {name!r}, expected one of status, {', '.join(self._acts)}")
@@ -83,7 +84,7 @@ class Controls:
         except ConfigError as exc:
             return _refused(400, str(exc)[:_SAID_MAX])
         self._server.flush()
-        return RestResponse(body=as_json(self.status()))
+        return _said(self.status())
 
     def status(self) -> dict[str, Any]:
         """What the server does."""
@@ -162,4 +163,9 @@ class Controls:
 
 
 def _refused(status: int, text: str) -> RestResponse:
-    return RestResponse(status=status, body=as_json({"error": text}))
+    return _said({"error": text}, status)
+
+
+def _said(value: Any, status: int = 200) -> RestResponse:
+    """JSON that a terminal may be shown."""
+    return RestResponse(status=status, body=shown_json(as_json(value).decode()).encode())

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import click
 
-from tests.chaos import clocks, disks, faults, hardships, kills, models, outputs, rewrites
+from tests.chaos import clients, clocks, disks, faults, hardships, kills, models, outputs, rewrites
 from tests.chaos.bench import ROOT, Mount, check
 from toolkit.rng import fresh_seed
 
@@ -78,6 +78,7 @@ def jobs(seed: str, kill_count: int, sequence_count: int, can_mount: bool) -> It
         hardships.SCENARIOS,
         rewrites.SCENARIOS,
         outputs.SCENARIOS,
+        clients.SCENARIOS,
         clocks.SCENARIOS,
     ):
         for name, scenario in scenarios.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from toolkit.borders import metric_label
+from toolkit.borders import metric_label, shown_json
 from toolkit.transport.server import LoopbackServer, Peer, RestRequest, RestResponse
 
 if TYPE_CHECKING:
@@ -159,7 +159,8 @@ class StatusPage:
         values = status_values(self._recorder)
         match request.path:
             case "/" | "/status.json":
-                return RestResponse(body=msgspec.json.format(msgspec.json.encode(values), indent=2))
+                text = msgspec.json.format(msgspec.json.encode(values), indent=2).decode()
+                return RestResponse(body=shown_json(text).encode())
             case "/metrics":
                 return RestResponse(body=metrics(values).encode(), content_type="text/plain")
             case _:
