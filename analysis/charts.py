@@ -65,7 +65,7 @@ def spread_chart(
     subtitle = [
         f"Per {_length(every_ns)}: time-weighted mean (blue) and maximum (light blue), dashed: median and 95 % of the time.",
         "Shaded: book stale (grey), one-sided or crossed (amber), which count in no spread; "
-        "grey above blue: the book sent nothing more, its last quote is held."
+        "grey above blue: the book sent nothing more, its last quote is held. Red triangles: a maximum beyond the scale."
         + (f" {left_out} more pairs are not shown." if left_out else ""),
     ]
     chart = (
@@ -118,11 +118,12 @@ def _panel(
         return alt.NamedData(name=dataset)
 
     peak = float(series["spread_bps_max"].max() or 0.0)  # type: ignore[arg-type]
-    # One wide moment must not flatten everything else; how far it went is in the title.
+    # One wide moment must not flatten everything else; where it is gets a mark, and how far it went is in the title.
     top = min(peak, 3 * row["spread_bps_p99"]) * 1.08 or 1.0
+    beyond = _beyond(series, top, every)
     facts = [
         f"mean {_figure(row['spread_bps_mean'])} bps",
-        f"max {_figure(row['spread_bps_max'])} bps",
+        f"max {_figure(row['spread_bps_max'])} bps" + (f" ({len(beyond)} beyond the scale)" if beyond else ""),
         *([] if row["one_tick_share"] is None else [f"at one tick {_percent(row['one_tick_share'])}"]),
         f"book stale {_percent(row['stale_share'])}",
         f"last mid {row['mid_last']:,.8g}",
@@ -164,6 +165,13 @@ def _panel(
         ),
         area.mark_area(interpolate="step-after", color=_MEAN, opacity=0.8, clip=True).encode(
             y=alt.Y("mean:Q", scale=height, title=y_title), tooltip=tip
+        ),
+        alt.Chart(data("beyond", beyond))
+        .mark_point(shape="triangle-up", filled=True, color=_HIGH, size=34, opacity=1.0)
+        .encode(
+            x=x,
+            y=alt.Y("top:Q", scale=height, title=y_title),
+            tooltip=[alt.Tooltip("utc:N", title="from, UTC"), alt.Tooltip("peak:Q", title="max, bps", format=".4~g")],
         ),
         lines.mark_rule(strokeDash=[5, 3], strokeWidth=1.2).encode(y=alt.Y("y:Q", scale=height)),
         lines.mark_text(align="left", baseline="middle", dx=5, fontSize=10).encode(
@@ -250,6 +258,19 @@ def _steps(series: pl.DataFrame, every: int) -> list[dict[str, Any]]:
         # A tooltip would show a time in the zone of whoever looks at it.
         pl.col("ns").cast(pl.Datetime("ns")).dt.strftime("%Y-%m-%d %H:%M:%S%.3f").alias("utc"),
         *columns,
+    ).to_dicts()
+
+
+def _beyond(series: pl.DataFrame, top: float, every: int) -> list[dict[str, Any]]:
+    """A mark at the upper edge, in the middle of each bucket whose maximum is above it."""
+    found = series.filter(pl.col("spread_bps_max") > top).select(
+        pl.col("ts").cast(pl.Int64).alias("ns"), pl.col("spread_bps_max").round_sig_figs(10).alias("peak")
+    )
+    return found.select(
+        ((pl.col("ns") + every // 2) / 1e6).alias("t"),
+        pl.col("ns").cast(pl.Datetime("ns")).dt.strftime("%Y-%m-%d %H:%M:%S%.3f").alias("utc"),
+        "peak",
+        pl.lit(top * 0.95).alias("top"),
     ).to_dicts()
 
 

@@ -127,8 +127,12 @@ def _write_report(window: SpreadWindow, output: Output) -> None:
     with progress_bar("Measuring spreads", window.row_count()) as advance:
         report = window.report(advance)
     _warn_of_silence(report)
+    _warn_of_quotes_alone(window, report)
     if output.is_table:
-        output.write_tables(*_tables(report))
+        tables = _tables(report)
+        # Two tables of nothing would hide the third one, which says why.
+        is_empty = report.height > 0 and not (report["valid_s"] > 0).any()
+        output.write_tables(*(tables[-1:] if is_empty else tables))
     else:
         output.write(report)
 
@@ -152,6 +156,27 @@ def _warn_of_silence(report: pl.DataFrame) -> None:
         )
 
 
+def _warn_of_quotes_alone(window: SpreadWindow, report: pl.DataFrame) -> None:
+    """Say of which pairs no spread can be measured, and why."""
+    import polars as pl
+
+    without = report.filter(pl.col("valid_s").fill_null(0.0) == 0)
+    for rows, why in (
+        (
+            without.filter((pl.col("book_messages") == 0) & (pl.col("quotes") > 0)),
+            _QUOTES_ALONE.format(window.recording.path),
+        ),
+        (
+            without.filter((pl.col("book_messages") > 0) | (pl.col("quotes") == 0)),
+            "their book was stale, one-sided or crossed all the time",
+        ),
+    ):
+        if rows.height:
+            names = rows["trading_pair"].unique(maintain_order=True).to_list()
+            some = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if names[10:] else "")
+            say(f"No spread of {some}: {why}.", err=True)
+
+
 def _draw(window: SpreadWindow, path: Path) -> None:
     import analysis
 
@@ -169,6 +194,11 @@ _QUANTILES: Final = {"mean": "mean", "median": "median", "p05": "5 %", "p25": "2
     "min": "min",
     "max": "max",
 }
+_QUOTES_ALONE: Final = (
+    "the recording has their quotes and no book, whose state says whether a quote is valid; record a channel of books "
+    "too, or ask the quotes themselves: tickdeck sql {} "
+    "'SELECT trading_pair, avg(ask_price - bid_price) FROM bbo GROUP BY ALL'"
+)
 _IMPORTANT: Final = (
     "pair",
     "venue",

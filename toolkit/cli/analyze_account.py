@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["orders", "pnl"]
 
+#: Pairs that a line names, at most.
+_NAMES_SHOWN = 10
+
 
 @click.command(
     epilog=examples(
@@ -100,6 +103,7 @@ def pnl(
         report = course if series else analysis.pnl_report(opened, pairs=names, venues=venues)
     if output.is_table and not series:
         output.write_tables(_pnl_table(report))
+        _say_why_unknown(report)
     else:
         output.write(report)
     if plot is not None:
@@ -107,6 +111,30 @@ def pnl(
         say(f"Drawn: {plot}", err=True)
         if left_out:
             say(f"Without a line of their own, for want of room: {left_out} pairs.", err=True)
+
+
+def _say_why_unknown(report: pl.DataFrame) -> None:
+    """A line for each reason for which the profit of a pair is not known."""
+    import polars as pl
+
+    reason = (
+        pl.when(pl.col("position_end").is_null())
+        .then(pl.lit("its fills do not explain the position that the venue states"))
+        .when(pl.col("fees").is_null())
+        .then(pl.lit("a fee was paid in an asset that has no price in the recording; record a pair of it too"))
+        .when(pl.col("unrealized_start").is_null())
+        .then(pl.lit("nobody stated at what price the position was entered that was there at the start"))
+        .when(pl.col("unrealized_end").is_null())
+        .then(pl.lit("its position has no price in the recording; record that pair too"))
+        .otherwise(pl.lit("what its fills realised is not known"))
+    )
+    unknown = report.filter(pl.col("net").is_null()).with_columns(reason.alias("reason"))
+    for (text,), rows in unknown.group_by("reason", maintain_order=True):
+        names = rows["trading_pair"].unique(maintain_order=True).to_list()
+        some = ", ".join(names[:_NAMES_SHOWN]) + (
+            f" and {len(names) - _NAMES_SHOWN} more" if names[_NAMES_SHOWN:] else ""
+        )
+        say(f"net of {some} is empty: {text}", err=True)
 
 
 @contextmanager
