@@ -218,9 +218,10 @@ class OracleMarket:
 
 def _finest(recording: Recording, scale: PairScale) -> tuple[PairScale, npt.NDArray[np.void]]:
     """The market, with a lot that is as fine as the recorded sizes, which may be finer than those of orders."""
+    (key,) = recording.keys
     while True:
         try:
-            return scale, market_events([recording], {scale.pair: scale})
+            return scale, market_events([recording], {key: scale}).events()
         except ConfigError:
             if scale.lot < _LOT_LEAST:
                 raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -61,7 +61,7 @@ class PairScale:
         return _value(lots, self.lot)
 
     def _whole(self, values: Sequence[float], step: Decimal, what: str, name: str) -> npt.NDArray[np.int64]:
-        over, under = Fraction(step).as_integer_ratio()
+        over, under = _ratio(step)
         given = np.asarray(values, np.float64)
         with np.errstate(all="ignore"):  # what is no number is refused below
             counts = np.rint(given * (under / over))
@@ -75,8 +75,13 @@ class PairScale:
         return counts.astype(np.int64)
 
 
+@cache
+def _ratio(step: Decimal) -> tuple[int, int]:
+    return step.as_integer_ratio()
+
+
 def _value(count: int, step: Decimal) -> float:
-    over, under = Fraction(step).as_integer_ratio()
+    over, under = _ratio(step)
     return count * over / under
 
 

@@ -15,17 +15,19 @@ from replay.market.core import MatchingCore, PairFacts
 from replay.market.layout import EventCode
 from replay.market.rules import Rules
 from tests.replay.tapes_of_trades import make
-from tests.tapes import diff, snapshot
+from tests.tapes import VENUE, diff, quote, snapshot
 from toolkit.errors import ConfigError, SymbolError
-from toolkit.messages import Message, Side, Trade
+from toolkit.keys import PairKey
+from toolkit.messages import EventKind, Message, Side, StreamEvent, Trade
 
+KEY = PairKey(VENUE, "A-B")
 SCALE = PairScale("A-B", Decimal("0.1"), Decimal("0.01"))
 Told = tuple[str, int, int, int]
 
 
-def told(*messages: Message, form: str = "full") -> list[Told]:
+def told(*messages: Message) -> list[Told]:
     """Events of messages as `(code, side, tick, lots)`."""
-    feed = MarketFeed({"A-B": SCALE}, form=form)
+    feed = MarketFeed({KEY: SCALE})
     feed.take_all(messages)
     return [
         (EventCode(row["code"]).name, int(row["side"]), int(row["tick"]), int(row["lots"])) for row in feed.events()
@@ -35,7 +37,7 @@ def told(*messages: Message, form: str = "full") -> list[Told]:
 def deal(**fields: Any) -> Trade:
     """A trade of 0.5 at 10.0, by a seller."""
     values: dict[str, Any] = {
-        "venue": "v",
+        "venue": VENUE,
         "symbol": "A",
         "trading_pair": "A-B",
         "ts_event": 5,
@@ -71,14 +73,14 @@ def test_what_a_capped_snapshot_no_longer_shows_is_out_of_sight_and_not_gone() -
     """Two levels are shown. A better one comes: 9.9 is pushed out, which says nothing of its size."""
     first = snapshot([(10.0, 0.5), (9.9, 0.5)], [(10.5, 1.0)], depth_cap=2)
     second = snapshot([(10.1, 0.1), (10.0, 0.5)], [(10.5, 1.0)], depth_cap=2)
-    assert told(first)[-2:] == [("HORIZON", 0, 99, 1), ("HORIZON", 1, 0, 0)]
-    assert told(first, second)[5:] == [("LEVEL", 0, 101, 10), ("HORIZON", 0, 100, 1), ("HORIZON", 1, 0, 0)]
+    assert told(first)[3:] == [("HORIZON", 0, 99, 1)]
+    assert told(first, second)[4:] == [("LEVEL", 0, 101, 10), ("HORIZON", 0, 100, 1)]
 
 
 def test_what_lies_within_a_capped_snapshot_and_is_not_in_it_is_gone() -> None:
     first = snapshot([(10.0, 0.5), (9.9, 0.5)], [(10.5, 1.0)], depth_cap=2)
     second = snapshot([(10.0, 0.5), (9.8, 0.2)], [], depth_cap=2)
-    assert told(first, second)[5:7] == [("LEVEL", 0, 99, 0), ("LEVEL", 1, 105, 0)]
+    assert told(first, second)[4:6] == [("LEVEL", 0, 99, 0), ("LEVEL", 1, 105, 0)]
 
 
 def test_only_trades_of_the_book_that_are_new_match() -> None:
@@ -89,18 +91,52 @@ def test_only_trades_of_the_book_that_are_new_match() -> None:
         {"is_duplicate": True},
         {"cause": "deleveraging"},
         {"trading_pair": "C-D"},
+        {"venue": "another"},
     )
-    assert [told(deal(**fields)) for fields in others] == [[], [], [], []]
+    assert [told(deal(**fields)) for fields in others] == [[]] * 5
 
 
-def test_other_forms_of_the_book_are_passed_over() -> None:
-    assert told(snapshot([(10.0, 0.5)], [], form="fast", depth_cap=5)) == []
-    assert len(told(snapshot([(10.0, 0.5)], [], form="fast", depth_cap=5), form="fast")) == 3
+def test_the_forms_of_a_book_are_fused() -> None:
+    """Two levels in full; the best one alone a little later; then a quote that has passed the best bid."""
+    full = snapshot([(10.0, 0.5), (9.9, 0.5)], [(10.5, 1.0), (10.6, 1.0)], depth_cap=2, ts_event=1)
+    fast = snapshot([(10.0, 0.4)], [(10.5, 1.0)], form="fast", depth_cap=1, ts_event=2)
+    best = quote((9.9, 0.7), (10.4, 0.1), ts_event=3)
+    assert told(full)[-2:] == [("HORIZON", 0, 99, 1), ("HORIZON", 1, 106, 1)]
+    assert told(full, fast)[6:] == [("LEVEL", 0, 100, 40)]
+    assert told(full, fast, best)[7:] == [("LEVEL", 0, 100, 0), ("LEVEL", 0, 99, 70), ("LEVEL", 1, 104, 10)]
+
+
+def test_a_late_message_changes_the_book_when_it_comes() -> None:
+    """The quote of 5 comes before the full book of 4, which shows a level that the quote has passed: it stays gone."""
+    feed = MarketFeed({KEY: SCALE})
+    feed.take_all(
+        [
+            snapshot([(10.0, 0.5)], [(10.5, 1.0)], depth_cap=5, ts_event=1),
+            quote((9.9, 0.7), (10.5, 1.0), ts_event=5),
+            snapshot([(10.0, 0.5), (9.9, 0.7), (9.8, 0.1)], [(10.5, 1.0)], depth_cap=5, ts_event=4),
+        ]
+    )
+    events = feed.events()[-1:]
+    assert [(int(row["tick"]), int(row["lots"]), int(row["time"])) for row in events] == [(98, 10, 5)]
+
+
+def test_books_that_are_not_the_fused_one_are_passed_over() -> None:
+    assert told(snapshot([(10.0, 0.5)], [], fused=False), quote((10.0, 0.5), None, fused=False)) == []
+    assert told(diff([(10.0, 0.5)], fused=False)) == []
+
+
+def test_the_first_snapshot_after_a_gap_is_marked() -> None:
+    """What it shows says nothing of what was cancelled meanwhile. The next one does."""
+    fields: dict[str, Any] = {"ts_event": None, "ts_recv": 1, "capture_seq": 0, "sub_seq": 0}
+    gap = StreamEvent(VENUE, "A", "A-B", **fields, kind=EventKind.GAP, stream="full")
+    first, second, third = (snapshot([(10.0, size)], [], depth_cap=5) for size in (0.5, 0.4, 0.3))
+    codes = [name for name, *_ in told(first, second, gap, third, first)]
+    assert [code for code in codes if code != "HORIZON"] == ["SYNC_LEVEL", "LEVEL", "SYNC_LEVEL", "LEVEL"]
 
 
 def test_a_message_without_a_time_happens_when_the_one_before_did() -> None:
     """The very first one when it was received."""
-    feed = MarketFeed({"A-B": SCALE})
+    feed = MarketFeed({KEY: SCALE})
     feed.take_all([diff([(9.0, 1.0)], ts_recv=4), deal(), diff([(9.0, 2.0)], ts_recv=11, capture_seq=4)])
     events = feed.events()
     assert events["time"].tolist() == [4, 5, 5]
@@ -108,7 +144,7 @@ def test_a_message_without_a_time_happens_when_the_one_before_did() -> None:
 
 
 def test_counts_of_orders_are_handed_on() -> None:
-    feed = MarketFeed({"A-B": SCALE})
+    feed = MarketFeed({KEY: SCALE})
     feed.take_all([diff([(9.0, 1.0)], bid_counts=(3,)), diff([(9.1, 1.0)], bid_counts=())])
     assert feed.events()["count"].tolist() == [3, -1]
 
@@ -122,10 +158,26 @@ def test_a_recording_becomes_the_market_that_its_book_shows(tmp_path: Path) -> N
     """Books of five bids and two asks, and trades: the core's best prices are those of the last book."""
     recording = make(tmp_path / "tape", range(0, 60, 10), coins=("BTC",))
     pair = recording.trading_pairs[0]
-    events = market_events([recording], {pair: PairScale(pair, Decimal("0.1"), Decimal("0.1"))})
+    events = market_events(
+        [recording], {PairKey(VENUE, pair): PairScale(pair, Decimal("0.1"), Decimal("0.1"))}
+    ).events()
     core = MatchingCore([PairFacts()], Rules(), compiled=False)
     assert core.run(events) == len(events)
     assert core.best() == (1040, 1060)
     assert (events["code"] == EventCode.TRADE).sum() > 0
     with pytest.raises(SymbolError):
-        market_events([recording], {"X-Y": PairScale("X-Y", Decimal(1), Decimal(1))})
+        market_events([recording], {PairKey(VENUE, "X-Y"): PairScale("X-Y", Decimal(1), Decimal(1))})
+
+
+def test_gaps_of_what_is_matched_are_counted() -> None:
+    feed = MarketFeed({KEY: SCALE})
+    feed.take_all([snapshot([(10.0, 0.5)], [])])
+    fields: dict[str, Any] = {"ts_event": None, "ts_recv": 1, "capture_seq": 0, "sub_seq": 0}
+    for stream, kind in (
+        ("full", EventKind.GAP),
+        ("trades", EventKind.GAP),
+        ("bbo", EventKind.GAP),
+        ("full", EventKind.STALE),
+    ):
+        feed.take_all([StreamEvent(VENUE, "A", "A-B", **fields, kind=kind, stream=stream)])
+    assert feed.gaps == 2
