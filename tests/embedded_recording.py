@@ -20,6 +20,7 @@ from recordings.recording import Recording
 from tests.venue_tapes import tape_of_venues
 from toolkit.clock import format_ns
 from toolkit.frames import WS_IN
+from toolkit.messages import BestQuote
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -51,12 +52,24 @@ def record(folder: Path, urls: dict[str, Any], *more: str, seconds: float = 4.0)
     subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
 
 
+def orders_on(recording: Recording) -> list[dict[str, Any]]:
+    """A script for BTC-USD: a bid at the best price of the first quote, a buy at market after it, and a cancel at last."""
+    messages = [message for batch in recording.messages(tables=("bbo",)) for message in batch]
+    quote = next(each for each in messages if isinstance(each, BestQuote) and each.trading_pair == "BTC-USD")
+    times = [quote.ts_recv + ms * 1_000_000 for ms in (200, 400, 1500)]
+    return [
+        {"local_ns": times[0], "what": "buy", "id": 1, "price": quote.bid_price, "qty": 0.01, "tif": "GTX"},
+        {"local_ns": times[1], "what": "buy", "id": 2, "qty": 0.01, "type": "market"},
+        {"local_ns": times[2], "what": "cancel", "id": 1},
+    ]
+
+
 def make_workspace(folder: Path) -> None:
     """
     What the documents take for granted: `tapes/monday`, `tapes/tuesday` and `tapes/mine`, recorded with an account,
     `tapes/both` with BTC-USD on several venues, and capture files to import.
 
-    `btc.gz` has collector lines, `ws_bbo.jsonl` and `ws_trades.jsonl` JSON lines, `BTC.lz4` lines of the archive, and
+    `orders.json` is a script of orders for BTC-USD on `tapes/monday`. `btc.gz` has collector lines, `ws_bbo.jsonl` and `ws_trades.jsonl` JSON lines, `BTC.lz4` lines of the archive, and
     `metadata.json` the venue's metadata replies.
     """
     with embedded_venue() as urls:
@@ -64,7 +77,9 @@ def make_workspace(folder: Path) -> None:
     for other in ("tuesday", "mine"):
         shutil.copytree(folder / "tapes" / "monday", folder / "tapes" / other)
     tape_of_venues(folder / "tapes" / "both")
-    frames = [frame for batch in Recording.open(folder / "tapes" / "monday").raw_frames() for frame in batch]
+    recording = Recording.open(folder / "tapes" / "monday")
+    (folder / "orders.json").write_text(json.dumps({"actions": orders_on(recording)}))
+    frames = [frame for batch in recording.raw_frames() for frame in batch]
     received = [(frame.ts_recv, frame.payload) for frame in frames if frame.kind == WS_IN]
     with gzip.open(folder / "btc.gz", "wb") as file:
         file.writelines(b"%d %s\n" % line for line in received)

@@ -81,6 +81,7 @@ class OwnOrder:
         tick: Its limit, ticks.
         size: Lots in all.
         left: Lots that were not filled.
+        filled: Lots that were.
         state: `UNKNOWN` until the first answer.
         pending: The requests that were not answered, oldest first, by number.
     """
@@ -93,6 +94,7 @@ class OwnOrder:
     left: int
     state: StateCode
     pending: dict[int, RequestCode]
+    filled: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -109,10 +111,12 @@ class OwnOrders:
 
     Attributes:
         orders: Those that were not forgotten.
+        sent: All there ever were, in the order they were sent.
     """
 
     def __init__(self, *, queues: bool) -> None:
         self.orders: dict[int, OwnOrder] = {}
+        self.sent: list[OwnOrder] = []
         self._queues = queues
 
     def refusal(self, code: RequestCode, order_id: int) -> Refusal | None:
@@ -123,6 +127,11 @@ class OwnOrders:
         if order is None:
             return Refusal.UNKNOWN_ID
         return Refusal.PENDING if order.pending and not self._queues else None
+
+    def add(self, order: OwnOrder) -> None:
+        """Know of an order that is sent."""
+        self.orders[order.order_id] = order
+        self.sent.append(order)
 
     def forget_ended(self) -> None:
         """Forget the orders that have ended, so that their ids are free again."""
@@ -136,6 +145,7 @@ class OwnOrders:
         order.pending.pop(response.request, None)
         if response.state is StateCode.UNKNOWN:
             return
-        order.state, order.left, order.size = response.state, response.left, response.size
+        order.state, order.left = response.state, response.left
+        order.filled, order.size = response.filled, response.size
         if response.code is not ReportCode.EXECUTED:
             order.tick = response.tick

@@ -141,7 +141,7 @@ class VenueScheduler:
         refusal = self.own.refusal(RequestCode.NEW, order_id)
         if refusal is None:
             order = OwnOrder(order_id, pair, side, tick, lots, lots, StateCode.UNKNOWN, {})
-            self.own.orders[order_id] = order
+            self.own.add(order)
             self._send(
                 now_ns, RequestCode.NEW, order, tick=tick, lots=lots, side=side, tif=int(tif), market=int(is_market)
             )

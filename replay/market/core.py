@@ -66,6 +66,7 @@ class MatchingCore:
     Attributes:
         state: The arrays; replaced when they grow.
         rules: As given.
+        has_arrivals: Whether any request has reached the venue.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class MatchingCore:
         if not pairs:
             raise ConfigError("no pair to match, expected at least one")
         self.rules = rules
+        self.has_arrivals = False
         self.state = make_state(len(pairs), rules, orders=orders, reports=reports, pages=pages, slots=slots)
         for row, facts in zip(self.state.pairs, pairs, strict=True):
             row["reach"], row["grain"] = facts.reach, facts.grain
@@ -111,6 +113,7 @@ class MatchingCore:
 
     def arrive(self, request: np.void) -> None:
         """A request, of `layout.REQUEST`, reaches the venue."""
+        self.has_arrivals = True
         while want := Want(int(self._arrive(self.state, request))):
             self._grow(want)
 

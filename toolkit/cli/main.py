@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "import": "toolkit.cli.import_:import_",
     "info": "toolkit.cli.info:info",
     "replay": "toolkit.cli.replay:replay",
+    "backtest": "toolkit.cli.backtest:backtest",
     "serve": "toolkit.cli.serve:serve",
     "ctl": "toolkit.cli.ctl:ctl",
     "verify": "toolkit.cli.verify:verify",

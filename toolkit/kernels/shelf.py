@@ -92,15 +92,15 @@ def shelf_problem() -> str:
     return f"compiled code has no place: {_problems[0]}; the work is done without it, slower and the same"
 
 
-def are_compiled() -> bool:
+def are_compiled(which: str = _READY) -> bool:
     """Whether kernels have been compiled before, so that using them costs a fraction of a second."""
     folder = usable_folder()
-    return folder is not None and (folder / _READY).is_file()
+    return folder is not None and (folder / which).is_file()
 
 
-def note_compiled() -> None:
-    """They have been, and are on disk."""
+def note_compiled(which: str = _READY) -> None:
+    """They have been, and are on disk. `which` tells sets of kernels apart that are compiled one without the other."""
     folder = usable_folder()
     if folder is not None and folder.is_dir():
         with suppress(OSError):  # a full disk: they are compiled again next time
-            (folder / _READY).touch()
+            (folder / which).touch()

@@ -1,0 +1,139 @@
+"""`tickdeck backtest`: fills and final state, and one clear line for what makes no sense."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recordings.recording import Recording
+from tests.cli.terminal import run
+from tests.replay.tapes_of_trades import make
+from tests.tapes import TS
+
+MS = 1_000_000
+ASSUMED = ("--assume", "tick=0.1", "--assume", "lot=0.1", "--clock-offset", "0ms")
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Books of 1 to 5 lots at five bids and two asks, each with trades at the best bid's price; venue times in ms steps."""
+    folder = tmp_path_factory.mktemp("backtest") / "tape"
+    make(folder, range(0, 80 * MS, 10 * MS), coins=("BTC",))
+    assert Recording.open(folder).trading_pairs == ["BTC-USD"]
+    return folder
+
+
+def script(folder: Path, rows: list[Any]) -> str:
+    path = folder / "orders.json"
+    path.write_text(json.dumps(rows))
+    return str(path)
+
+
+ROWS = [
+    {"local_ns": TS + 1 * MS, "what": "buy", "id": 1, "qty": 1, "type": "market"},
+    {"local_ns": TS + 2 * MS, "what": "buy", "id": 2, "qty": 1, "price": 50.0},
+    {"local_ns": TS + 5 * MS, "what": "cancel", "id": 2},
+    {"local_ns": TS + 6 * MS, "what": "cancel", "id": 9},
+]
+
+
+def test_fills_and_orders_are_tables(tape: Path, tmp_path: Path) -> None:
+    done = run("backtest", "--script", script(tmp_path, ROWS), tape, "--latency", "entry=1ms,response=1ms", *ASSUMED)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].startswith(
+        "BTC-USD on hyperliquid: 3 of 4 requests sent, 1 fill; position 1.0, cash -"
+    )
+    assert "taker" in done.stdout
+    assert done.stdout.splitlines()[-1].split() == ["2", "buy", "50", "1", "0", "cancelled"]
+
+
+def test_json_has_every_assumption_beside_the_fills(tape: Path, tmp_path: Path) -> None:
+    path = script(tmp_path, ROWS)
+    done = run(
+        "backtest", "--script", path, tape, "--json", "--rule", "self_trade=not_seen", "--latency", "feed", *ASSUMED
+    )
+    facts = json.loads(done.stdout)
+    assert (facts["tick"], facts["lot"], facts["clock_offset_ns"]) == ("0.1", "0.1", 0)
+    assert facts["rules"]["self_trade"] == "not_seen"
+    assert facts["latency"] == {"entry_ns": 0, "response_ns": 0, "follows_feed": True}
+    (fill,) = facts["fills"]
+    assert (fill["id"], fill["side"], fill["size"], fill["role"]) == (1, "buy", 1.0, "taker")
+    assert facts["cash"] == f"-{fill['price']:.2f}"
+    assert [order["state"] for order in facts["orders"]] == ["filled", "cancelled"]
+    assert facts["refused"] == [{"row": 4, "why": "unknown_id"}]
+
+
+def test_csv_has_the_fills(tape: Path, tmp_path: Path) -> None:
+    done = run("backtest", "--script", script(tmp_path, ROWS), tape, "--format", "csv", *ASSUMED)
+    assert done.stdout.splitlines()[0] == "venue time,order,side,price,size,role"
+    assert len(done.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ("--assume", "tick=0.1"),
+            "BTC-USD on hyperliquid: the recording says no lot; give one, for instance --assume lot=0.1",
+        ),
+        ((*ASSUMED, "--assume", "step=1"), "--assume step: no such thing, expected tick or lot"),
+        (("--assume", "tick=-1"), "--assume tick is '-1', expected a number above 0, for instance 0.1"),
+        (("--assume", "tick"), "--assume 'tick': expected NAME=VALUE"),
+        (
+            (*ASSUMED, "--latency", "3ms"),
+            "latency '3ms': '3ms' is not understood; expected for instance feed, entry=3.5ms,",
+        ),
+        (
+            (*ASSUMED, "--latency", "entry=3,response=1ms"),
+            "latency 'entry=3,response=1ms': '3' is no length of time; expected",
+        ),
+        (
+            (*ASSUMED, "--latency", "entry=3ms"),
+            "latency 'entry=3ms' says one way only; expected both, for instance feed,",
+        ),
+        (
+            (*ASSUMED, "--latency", "entry=-1ms,response=1ms"),
+            "latency 'entry=-1ms,response=1ms': '-1ms' is no length of time",
+        ),
+        (
+            (*ASSUMED, "--latency", "feed=1ms"),
+            "latency 'feed=1ms': 'feed=1ms' is not understood; expected for instance feed,",
+        ),
+        ((*ASSUMED, "--rules", "best"), "no rules 'best', expected one of default, hftbacktest, hftbacktest-whole"),
+        ((*ASSUMED, "--rule", "queue_front=first"), "rule queue_front is 'first', expected one of pessimistic, power,"),
+        ((*ASSUMED, "--clock-offset", "3"), "'3' is no length of time; expected for instance 500ms, 1s, 5m, 1h or 1d"),
+        ((*ASSUMED, "--clock-offset", "-1h"), "the feed's delay and what is added make -"),
+        ((*ASSUMED, "--pair", "ETH"), "'ETH' is not in "),
+        (
+            ("--assume", "tick=0.1", "--assume", "lot=1000"),
+            "orders.json, row 1: BTC-USD: size 1.0 is no whole number of lots",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(tape: Path, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    done = run("backtest", "--script", script(tmp_path, ROWS), tape, *options)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert message in done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_clocks_that_differ_are_said_with_the_offset_that_mends_them(tape: Path, tmp_path: Path) -> None:
+    """The venue's times are those of the frames less what is cut off them, so nothing is early; an hour ahead, it is."""
+    late = tmp_path / "late"
+    make(late, range(-3_600_000 * MS, -3_600_000 * MS + 20 * MS, 10 * MS), coins=("BTC",))
+    options = ("--assume", "tick=0.1", "--assume", "lot=0.1")
+    done = run("backtest", "--script", script(tmp_path, []), late, *options)
+    assert done.stderr.startswith("Error: messages were received up to 3599999")
+    proposed = done.stderr.rpartition("--clock-offset ")[2].partition(",")[0]
+    assert done.exit_code == 1
+    done = run("backtest", "--script", script(tmp_path, []), late, *options, "--clock-offset", proposed)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "BTC-USD on hyperliquid: 0 of 0 requests sent, 0 fills; position 0.0, cash 0.00 without fees",
+        "",
+        "no order was sent",
+    ]
