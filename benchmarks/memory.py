@@ -30,7 +30,8 @@ from recordings.importing import ImportOptions, import_capture
 from recordings.manifest import Manifest, Segment, TableFile, read_manifest, write_manifest
 from recordings.recording import Recording
 from recordings.schema import RAW_TABLE
-from recordings.tables import ROW_GROUP_ROWS, write_table
+from recordings.stretches import STRETCH_ROWS
+from recordings.tables import write_table
 from replay.source import FIDELITIES, ReplayDataSource
 from toolkit.clock import NS_PER_S
 
@@ -130,7 +131,7 @@ def _copy(base: Path, manifest: Manifest, target: Path, later_ns: int) -> None:
             if table == "top":
                 continue
             groups = _later(base / file.path, later_ns)
-            tables[table] = write_table(target, table, segment.number, groups, ROW_GROUP_ROWS)
+            tables[table] = write_table(target, table, segment.number, groups, STRETCH_ROWS)
         segments.append(_received_later(segment, tables, later_ns))
     copy = msgspec.structs.replace(manifest, segments=segments, digest_version=0, digest=segments[-1].digest)
     copy.created_ns += later_ns

@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 from recordings.columns import dictionary_columns
 from recordings.files import disk_refusals
 from recordings.manifest import Manifest, Segment, TableFile
-from recordings.recording import reading, row_groups_by_symbol
+from recordings.recording import BATCH_ROWS, opened, reading
 from recordings.rewriting import copy_of, rewriting, sealed_manifest
 from recordings.schema import RAW_TABLE, TABLES
 from recordings.seek_points import joined_points
-from recordings.tables import RAW_ROW_GROUP_ROWS, ROW_GROUP_ROWS, with_all_columns, write_table
+from recordings.sorted_rows import rows_in_order
+from recordings.stretches import StretchedFile
+from recordings.tables import RAW_ROW_GROUP_ROWS, with_all_columns, write_table
 from recordings.vouching import vouched
 from toolkit.errors import RecordingDamaged
 
@@ -93,7 +95,7 @@ def _joined_tables(
         if table == RAW_TABLE:
             made = write_table(staging, table, serial, _whole(paths), RAW_ROW_GROUP_ROWS)
         else:
-            made = write_table(staging, table, serial, _by_symbol(paths, table), ROW_GROUP_ROWS)
+            made = _stretched(paths, table, staging, serial)
         expected = sum(file.rows for file in files)
         if made.rows != expected:
             raise RecordingDamaged(f"{folder} holds {made.rows:,} rows of {table}, expected {expected:,}")
@@ -138,24 +140,19 @@ def _whole(paths: Sequence[Path]) -> Iterator[pa.Table]:
             yield with_all_columns(part, RAW_TABLE)
 
 
-def _by_symbol(paths: Sequence[Path], table: str) -> Iterator[pa.Table]:
-    """The rows of each symbol from all files in turn: sorted, because the files follow each other."""
-    places: dict[tuple[str, str], list[tuple[int, int]]] = {}
-    files = []
-    for number, path in enumerate(paths):
-        with reading(path):
-            there = pq.read_schema(path).names
-            words = [name for name in dictionary_columns(table) if name in there]
-            files.append(pq.ParquetFile(path, read_dictionary=words, page_checksum_verification=True))
-        for key, groups in row_groups_by_symbol(path).items():
-            places.setdefault(key, []).extend((number, group) for group in groups)
-    for key in sorted(places):
-        parts: list[pa.Table] = []
-        for number, group in places[key]:
-            with reading(paths[number]):
-                parts.append(with_all_columns(files[number].read_row_group(group), table))
-            if sum(part.num_rows for part in parts) >= ROW_GROUP_ROWS:
-                yield pa.concat_tables(parts).unify_dictionaries()
-                parts = []
-        if parts:
-            yield pa.concat_tables(parts).unify_dictionaries()
+def _stretched(paths: Sequence[Path], table: str, staging: Path, serial: int) -> TableFile:
+    """The rows of all files in the order of today's files, whatever theirs is."""
+    file = StretchedFile(staging, table, serial)
+    try:
+        for path in paths:
+            with reading(path):
+                there = pq.read_schema(path).names
+                parquet = opened(path, words=[name for name in dictionary_columns(table) if name in there])
+                for batch in rows_in_order(parquet, batch_rows=BATCH_ROWS):
+                    (rows,) = with_all_columns(pa.Table.from_batches([batch]), table).to_batches()
+                    file.add(rows)
+                    file.cut(batch.column("capture_seq")[-1].as_py() - 1)  # more of the last frame may come
+        return file.finish()
+    except BaseException:
+        file.abort()
+        raise

@@ -229,6 +229,8 @@ class _Sealer:
             checkpoint,
             compression=self._compression,
             raw_writer=self._raw_writer,
+            # Of one thread, so what a segment's end waits for has been done when its turn comes.
+            table_writer=self._pool,
         )
 
     @property

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future, wait
-from contextlib import ExitStack, suppress
+from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from recordings.files import atomic_path, file_hash, make_folder
 from recordings.frame_batches import frames_to_batch
 from recordings.imprecise import count_imprecise
 from recordings.manifest import TableFile
-from recordings.parquet_options import SMALL, Compression, parquet_options
+from recordings.parquet_options import SMALL, Compression
 from recordings.schema import RAW_TABLE, TABLES
+from recordings.table_file import TableFileWriter
 from recordings.tables import BATCH_MESSAGES, RAW_ROW_GROUP_ROWS
 from toolkit.frames import Frame
 
 __all__ = ["RawFile"]
 
-#: Row groups that wait for the thread that writes; more are not made before one is done.
-_WAITING_MAX: Final = 4
 #: Payload bytes at which a row group ends before it has all its rows: it is held in memory by who writes and who reads.
 RAW_ROW_GROUP_BYTES: Final = 64 << 20
 #: Payload bytes at which frames that came one by one become columns.
@@ -52,20 +49,12 @@ class RawFile:
     def __init__(
         self, folder: Path, number: int, compression: Compression = SMALL, executor: Executor | None = None
     ) -> None:
-        self._path = folder / RAW_TABLE / f"{number:06d}.parquet"
-        self._compression = compression
-        self._executor = executor
+        self._file = TableFileWriter(folder, RAW_TABLE, number, TABLES[RAW_TABLE], compression, executor)
         self._frames: list[Frame] = []
         self._frame_bytes = 0
         self._batch_bytes = 0
         self._batches: list[pa.RecordBatch] = []
         self._batch_rows = 0
-        self._rows = 0
-        self._stack = ExitStack()
-        self._writer: Any = None
-        self._temporary = self._path
-        self._waiting: list[Future[None]] = []
-        self._is_over = False
         self.imprecise_count = 0
 
     def add(self, frame: Frame) -> None:
@@ -84,33 +73,15 @@ class RawFile:
         """Write what is left; the file is complete and synced when this returns what the manifest says of it."""
         try:
             self._flush()
-            if self._batch_rows:
-                self._submit(self._group(self._batch_rows))
-            for future in self._waiting:
-                future.result()
-            self._open().close()
-            digest, size = file_hash(self._temporary), self._temporary.stat().st_size
-        except BaseException as exc:
-            self._end(exc)
+            last = self._group(self._batch_rows)
+        except BaseException:
+            self.abort()
             raise
-        self._end()
-        return TableFile(f"{RAW_TABLE}/{self._path.name}", self._rows, size, digest)
+        return self._file.finish(partial(_whole, last) if len(last) else list)
 
     def abort(self) -> None:
         """Leave nothing behind, if it is not finished: the segment is given up."""
-        for future in self._waiting:
-            if not future.cancel():
-                wait([future])
-        if self._writer is not None and not self._is_over:
-            self._end(RuntimeError("the segment was given up"))
-
-    def _end(self, exc: BaseException | None = None) -> None:
-        self._is_over = True
-        if exc is None:
-            self._stack.close()
-        else:
-            with suppress(RuntimeError):
-                self._stack.__exit__(type(exc), exc, exc.__traceback__)
+        self._file.abort()
 
     def _flush(self) -> None:
         if self._frames:
@@ -124,7 +95,7 @@ class RawFile:
         self._batch_rows += len(batch)
         self._batch_bytes += int(_payload_lengths(batch).sum())
         while self._batch_rows >= RAW_ROW_GROUP_ROWS or self._batch_bytes >= RAW_ROW_GROUP_BYTES:
-            self._submit(self._group(self._rows_due()))
+            self._file.write(partial(_whole, self._group(self._rows_due())))
 
     def _rows_due(self) -> int:
         """How many of the rows that wait make a row group: as many as may be, fewer where payloads are long."""
@@ -142,26 +113,9 @@ class RawFile:
         self._batch_bytes = sum(int(_payload_lengths(batch).sum()) for batch in self._batches)
         return group
 
-    def _submit(self, group: pa.Table) -> None:
-        self._rows += len(group)
-        if self._executor is None:
-            self._write(group)
-            return
-        self._waiting.append(self._executor.submit(self._write, group))
-        if len(self._waiting) > _WAITING_MAX:
-            self._waiting.pop(0).result()
 
-    def _write(self, group: pa.Table) -> None:
-        self._open().write_table(group.combine_chunks(), row_group_size=RAW_ROW_GROUP_ROWS)
-
-    def _open(self) -> Any:
-        if self._writer is None:
-            make_folder(self._path.parent)
-            self._temporary = self._stack.enter_context(atomic_path(self._path))
-            schema = TABLES[RAW_TABLE]
-            options = parquet_options(schema, RAW_TABLE, self._compression)
-            self._writer = self._stack.enter_context(pq.ParquetWriter(self._temporary, schema, **options))
-        return self._writer
+def _whole(group: pa.Table) -> list[pa.Table]:
+    return [group.combine_chunks()]
 
 
 def _payload_lengths(batch: pa.RecordBatch) -> Any:

@@ -2,7 +2,7 @@
 A recording on disk, for reading.
 
 Raw frames come back in the order of `capture_seq`; messages in the order of `(capture_seq, sub_seq)`, merged from the
-tables, where they lie sorted by symbol. Both stream: memory does not grow with the recording.
+tables. Both stream: memory does not grow with the recording, nor with the number of its symbols.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from recordings.manifest import Manifest, Segment, inside, read_manifest
 from recordings.rows import book_messages, flat_messages, frames, split_complete
 from recordings.schema import MESSAGE_TABLES, RAW_TABLE, TABLES
 from recordings.selecting import Selection, keys_of, select_in
+from recordings.sorted_rows import row_keys, rows_in_order
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import Frame
 from toolkit.keys import PairKey, PairName
@@ -34,20 +35,16 @@ if TYPE_CHECKING:
     from recordings.tail import Tail
     from recordings.unsealed import Unsealed
 
-__all__ = ["Recording", "last_moment", "reading", "row_groups_by_symbol"]
+__all__ = ["Recording", "last_moment", "opened", "reading"]
 
 RAW_BATCH: Final = 4096
 #: Of journals that are not sealed: so much is played for a summary, which takes some two seconds.
 SUMMARY_BYTES: Final = 64 << 20
-#: Rows held per table and symbol while merging, at least and at most, and in all.
-BATCH_ROWS_MIN: Final = 256
+#: Rows of one table that are read at a time, where they lie in order.
 BATCH_ROWS: Final = 32_768
-BATCH_ROWS_TOTAL: Final = 400_000
 #: Rows of these that are messages at one time: few at first, since whoever has sought to a time wants its first messages.
 PORTION_ROWS_FIRST: Final = 1024
 PORTION_ROWS: Final = 16_384
-#: `sub_seq` of one frame stay below this, since no frame is longer than its limit of bytes.
-_SUB_SEQ_SPAN: Final = 1 << 21
 #: Strings are read as dictionaries: each distinct one becomes a Python string once, not once per row.
 _DICTIONARY_COLUMNS: Final = {
     table: [field.name for field in TABLES[table] if field.type == pa.string()] for table in MESSAGE_TABLES
@@ -198,7 +195,7 @@ class Recording:
             words = [*names, "symbol", "kind", "stream"] if table == "events" else names
             for path in self.files(table):
                 with reading(path):
-                    parquet = _opened(path, words=words)
+                    parquet = opened(path, words=words)
                     for batch in parquet.iter_batches(columns=words):
                         rows = pa.Table.from_batches([batch])
                         if table == "events":
@@ -238,7 +235,7 @@ class Recording:
             path = inside(self.path, file.path)
             source = open_checked(self.path, file)
             with reading(path):
-                parquet = _opened(source)
+                parquet = opened(source)
                 groups = _groups_from(parquet.metadata, range(parquet.num_row_groups), first_seq)
                 for batch in parquet.iter_batches(batch_rows, row_groups=groups):
                     part = _rows_from(batch, first_seq)
@@ -270,7 +267,7 @@ class Recording:
             trading_pairs: Which pairs, by name or key, or symbols; None for all. Events of whole connections come along.
             venues: Of which venues; None for all.
             selection: Both, found out already (`recordings.selecting`).
-            batch_rows: Rows held per table and symbol; None to choose by the number of symbols. Any number gives the
+            batch_rows: Rows of a table read, and made into messages, at a time; None to choose. Any number gives the
                 same messages.
             first_seq: Frame whose messages are the first.
             reader: What decodes ahead; None for a thread of its own. Several recordings had better share one: each
@@ -301,12 +298,8 @@ class Recording:
             file = segment.tables.get(table)
             if file is not None and table in tables:
                 path = inside(self.path, file.path)
-                runs += _runs(path, open_checked(self.path, file), table, selection, first_seq)
-        if not runs:
-            return
-        rows = batch_rows or min(BATCH_ROWS, max(BATCH_ROWS_MIN, BATCH_ROWS_TOTAL // len(runs)))
-        for run in runs:
-            run.start(rows, reader)
+                source = open_checked(self.path, file)
+                runs.append(_Run(path, source, table, selection, first_seq, batch_rows or BATCH_ROWS, reader))
         yield from _merged(runs)
 
 
@@ -328,7 +321,7 @@ def _merged(runs: list[_Run]) -> Iterator[list[Message]]:
 
 class _Run:
     """
-    The rows of one table and symbol, as messages with their keys, a portion at a time.
+    The rows of one table, as messages with their keys, a portion at a time.
 
     One batch of rows is held as columns and one is being read; only a portion of them is made into messages.
     """
@@ -338,53 +331,46 @@ class _Run:
         path: Path,
         source: pa.NativeFile,
         table: str,
-        row_groups: list[int],
-        metadata: Any,
-        words: Sequence[str],
+        selection: Selection | None,
         first_seq: int,
+        batch_rows: int,
+        reader: Executor,
     ) -> None:
         self._path = path
-        self._source = source
         self._table = table
-        self._row_groups = row_groups
-        self._metadata = metadata
-        self._words = words
-        self._first_seq = first_seq
-        self._batches: Iterator[pa.RecordBatch] = iter(())
-        self._reader: Executor | None = None
-        self._coming: Future[pa.RecordBatch | None] | None = None
+        with reading(path):
+            metadata = pq.read_metadata(source)
+            there = metadata.schema.to_arrow_schema().names
+            words = [name for name in _DICTIONARY_COLUMNS[table] if name in there]
+            parquet = opened(source, metadata, words)
+        # Decoding and sorting do not need the interpreter, so that goes on one batch ahead.
+        self._batches = rows_in_order(parquet, selection=selection, first_seq=first_seq, batch_rows=batch_rows)
+        self._reader = reader
+        self._coming: Future[pa.RecordBatch | None] | None = reader.submit(next, self._batches, None)
         self._batch: pa.RecordBatch | None = None
         self._portion_rows = PORTION_ROWS_FIRST
+        self._portion_rows_max = min(PORTION_ROWS, batch_rows)
         self._rest: pa.RecordBatch | None = None
         self._messages: list[Message] = []
         self.keys: Any = np.empty(0, np.int64)
-
-    def start(self, batch_rows: int, reader: Executor) -> None:
-        """Begin to read, one batch ahead, in `reader`: decoding does not need the interpreter."""
-        self._reader = reader
-        with reading(self._path):
-            parquet = _opened(self._source, self._metadata, self._words)
-            self._batches = parquet.iter_batches(batch_rows, row_groups=self._row_groups)
-        self._coming = reader.submit(next, self._batches, None)
 
     def fill(self) -> bool:
         """Read on if the buffer is empty; False once nothing is left."""
         while not self._messages:
             if self._batch is not None:
-                batch, rows = self._batch, self._portion_rows
+                batch, rows = self._batch, min(self._portion_rows, self._portion_rows_max)
                 self._batch = batch.slice(rows) if len(batch) > rows else None
                 self._portion_rows = min(2 * rows, PORTION_ROWS)
                 with reading(self._path):
                     self._take_in(batch.slice(0, rows))
                 continue
-            if self._coming is None or self._reader is None:
+            if self._coming is None:
                 return False
             with reading(self._path):
                 batch = self._coming.result()
                 self._coming = self._reader.submit(next, self._batches, None) if batch is not None else None
                 if batch is not None:
-                    part = _rows_from(batch, self._first_seq)
-                    self._batch = part if len(part) else None
+                    self._batch = batch
                 elif self._rest is not None:
                     raise RecordingDamaged(f"{self._path} ends inside a message: expected is_last on its last row")
         return True
@@ -410,52 +396,13 @@ class _Run:
         else:
             self._messages = flat_messages(self._table, batch)
             keys = batch
-        seqs = keys.column("capture_seq").to_numpy()
-        self.keys = seqs * _SUB_SEQ_SPAN + keys.column("sub_seq").to_numpy()
+        self.keys = row_keys(keys)
         if len(self.keys) > 1 and not (np.diff(self.keys) > 0).all():
-            raise RecordingDamaged(f"{self._path} is not sorted by (symbol, capture_seq, sub_seq)")
+            raise RecordingDamaged(f"{self._path} is not sorted by (capture_seq, sub_seq) within a symbol")
 
 
-def row_groups_by_symbol(path: Path) -> dict[tuple[str, str], list[int]]:
-    """Row groups of a normalized table by `(symbol, venue)`, from their statistics. Raises RecordingDamaged."""
-    with reading(path):
-        metadata = pq.read_metadata(path)
-    return _by_symbol(path, metadata)
-
-
-def _by_symbol(path: Path, metadata: Any) -> dict[tuple[str, str], list[int]]:
-    places: dict[tuple[str, str], list[int]] = {}
-    with reading(path):
-        names = metadata.schema.to_arrow_schema().names
-        for number in range(metadata.num_row_groups):
-            group = metadata.row_group(number)
-            key = []
-            for name in ("symbol", "venue"):
-                statistics = group.column(names.index(name)).statistics
-                if statistics is None or statistics.min != statistics.max:
-                    raise RecordingDamaged(f"{path} has a row group of several symbols: expected one symbol in each")
-                key.append(statistics.min)
-            places.setdefault((key[0], key[1]), []).append(number)
-    return places
-
-
-def _runs(path: Path, source: pa.NativeFile, table: str, selection: Selection | None, first_seq: int) -> list[_Run]:
-    """One run per symbol and venue of a file, of those that have rows from frame `first_seq` on."""
-    with reading(path):
-        metadata = pq.read_metadata(source)
-        there = metadata.schema.to_arrow_schema().names
-    words = [name for name in _DICTIONARY_COLUMNS[table] if name in there]
-    runs = []
-    for (symbol, venue), groups in _by_symbol(path, metadata).items():
-        if selection is None or selection.takes(venue, symbol):
-            with reading(path):
-                left = _groups_from(metadata, groups, first_seq)
-            if left:
-                runs.append(_Run(path, source, table, left, metadata, words, first_seq))
-    return runs
-
-
-def _opened(source: pa.NativeFile, metadata: Any = None, words: Sequence[str] = ()) -> pq.ParquetFile:
+def opened(source: pa.NativeFile | Path, metadata: Any = None, words: Sequence[str] = ()) -> pq.ParquetFile:
+    """A file to read in pieces, each page checked; `words` names columns that are read as dictionaries."""
     # Without `pre_buffer=False` all row groups that are asked for would be read into memory at once.
     return pq.ParquetFile(
         source, metadata=metadata, read_dictionary=list(words), pre_buffer=False, page_checksum_verification=True

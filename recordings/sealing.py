@@ -39,8 +39,6 @@ __all__ = ["Sealer"]
 
 #: Compiling takes some 20 s, once; sealing a journal of this size takes as long without.
 COMPILE_BYTES: Final = 512 << 20
-#: Bytes of messages, and of rows, that sealing holds in memory; with everything else that is below 512 MiB.
-MEMORY_MAX: Final = 48 << 20
 
 
 class Sealer:
@@ -119,7 +117,7 @@ class Sealer:
             manifest.resume = write_resume(self._folder, manifest, normalizer)
             self._is_remade = False
         checkpoint = manifest.resume if manifest.segments else None
-        writer = SegmentWriter(self._folder, number, normalizer, checkpoint, serial=serial, memory_max=MEMORY_MAX)
+        writer = SegmentWriter(self._folder, number, normalizer, checkpoint, serial=serial)
         reader = JournalReader(journal_path(self._folder, number))
         try:
             self._fill(manifest, writer, reader, extra, is_plain=is_again)

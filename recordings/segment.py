@@ -38,8 +38,8 @@ class SegmentWriter:
         with_raw: Write the raw frames too; without, the entry names no raw table.
         compression: How well.
         raw_writer: Writes raw frames while others come; None to do that at once.
+        table_writer: Likewise rows of the other tables.
         serial: Number in the names of its files; that of the segment if None.
-        memory_max: Bytes of messages and of rows held in memory, as `TableBuilders` has it; None for any number.
     """
 
     def __init__(
@@ -52,17 +52,16 @@ class SegmentWriter:
         with_raw: bool = True,
         compression: Compression = SMALL,
         raw_writer: Executor | None = None,
+        table_writer: Executor | None = None,
         serial: int | None = None,
-        memory_max: int | None = None,
     ) -> None:
         self._folder = folder
         self._number = number
         self._serial = number if serial is None else serial
         self._normalizer = normalizer
         self._checkpoint = checkpoint
-        self._compression = compression
         self._raw = RawFile(folder, self._serial, compression, raw_writer) if with_raw else None
-        self._builders = TableBuilders(folder, memory_max)
+        self._builders = TableBuilders(folder, self._serial, compression, table_writer)
         self._points = PointCollector()
         self._counts_before = dict(normalizer.counts)
         self._digest_start = normalizer.chain.hexdigest()
@@ -144,6 +143,7 @@ class SegmentWriter:
             table, made = rows_of(venue, frames, columns)
             last_seq = frames.first_seq + int(columns.frame[-1])
             self._builders.add_rows(table, venue, columns.symbol, columns.trading_pair, made, len(columns), last_seq)
+        self._builders.cut(rows.first_seq + taken.end - 1)
         self._imprecise += taken.imprecise_count
 
     def abort(self) -> None:
@@ -196,7 +196,7 @@ class SegmentWriter:
     def _write(self, entry: Segment) -> Segment:
         tables = {}
         imprecise = self._imprecise
-        made = self._builders.write(self._folder, self._serial, self._compression)
+        made = self._builders.write()
         if self._raw is not None:
             tables[RAW_TABLE] = self._raw.finish()
             imprecise += self._raw.imprecise_count

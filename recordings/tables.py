@@ -1,14 +1,15 @@
 """
 Messages to Arrow and Parquet.
 
-Messages are collected per table and symbol, turned into Arrow columns a few thousand at a time, and written with one
-or more row groups per symbol, so that a reader of one symbol skips the rest by statistics.
+Messages are collected per table, turned into Arrow columns a few thousand at a time, and written in the order that
+`recordings/stretches.py` gives them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +24,7 @@ from recordings.files import atomic_path, file_hash, make_folder
 from recordings.manifest import TableFile
 from recordings.parquet_options import SMALL, Compression, parquet_options
 from recordings.schema import RAW_TABLE, TABLE_OF, TABLES
-from recordings.spilling import RowsKey, RowStore
+from recordings.stretches import StretchedFile
 from toolkit.account_messages import AccountEvent, Fill, FundingPayment, OrderUpdate, PositionUpdate
 from toolkit.messages import (
     BalanceUpdate,
@@ -44,22 +45,16 @@ __all__ = [
     "COUNT_NAMES",
     "COUNT_OF_TABLE",
     "RAW_ROW_GROUP_ROWS",
-    "ROW_GROUP_ROWS",
     "TableBuilders",
     "rows_of_messages",
     "with_all_columns",
     "write_table",
 ]
 
-#: Messages of one table and symbol that are held as Python objects before they become columns.
+#: Messages of one table that are held as Python objects before they become columns; of the book also as many levels.
 BATCH_MESSAGES: Final = 2048
-#: Rows of one symbol that may have to be decoded to reach the one that is sought: some 50 ms. Half as many would make
-#: `book` 1 % larger, and raw and normalized together more than 1.5 times a compressed capture.
-ROW_GROUP_ROWS: Final = 262_144
+BATCH_LEVELS: Final = 131_072
 RAW_ROW_GROUP_ROWS: Final = 16_384
-#: What a message takes in memory, and what each level of a book adds: two numbers, each an object, in two tuples.
-_MESSAGE_BYTES: Final = 400
-_LEVEL_BYTES: Final = 72
 
 #: Names of the counts a manifest keeps, by class of message.
 COUNT_NAMES: Final[dict[type[Message], str]] = {
@@ -138,44 +133,50 @@ def with_all_columns(rows: pa.Table, table: str) -> pa.Table:
 
 class TableBuilders:
     """
-    Collects messages of every kind and becomes the normalized tables.
+    Collects the messages of a segment and writes its normalized tables.
+
+    What is held does not grow with the segment: messages become columns some thousands at a time, and columns are
+    written as `recordings/stretches.py` has it.
 
     Args:
-        folder: Where rows wait that memory has no room for.
-        memory_max: Bytes of messages, and of rows, that are held in memory, some twice as much in all; the rest waits
-            on disk. None to hold everything.
+        folder: The recording.
+        number: In the names of the files.
+        compression: How well.
+        executor: As `TableFileWriter` has it; None to write at once.
+
+    Attributes:
+        counts: Messages by the name that a manifest counts them under.
+        symbols: Trading pair of every symbol, as `venue/symbol`: the one that its newest message had.
     """
 
-    def __init__(self, folder: Path = Path(), memory_max: int | None = None) -> None:
-        self._pending: dict[RowsKey, list[Message]] = {}
-        self._rows = RowStore(folder, memory_max)
-        self._memory_max = memory_max
-        #: Bytes that the pending messages take, roughly; kept where memory is bounded only.
-        self._weights: dict[RowsKey, int] = {}
-        self._weight = 0
-        #: Messages by the name that a manifest counts them under.
+    def __init__(
+        self, folder: Path, number: int = 0, compression: Compression = SMALL, executor: Executor | None = None
+    ) -> None:
+        self._folder = folder
+        self._number = number
+        self._compression = compression
+        self._executor = executor
+        self._pending: dict[str, list[Message]] = {}
+        #: Levels of the book messages that are pending.
+        self._levels = 0
+        self._files: dict[str, StretchedFile] = {}
         self.counts: dict[str, int] = {}
-        #: Trading pair of every symbol, as `venue/symbol`: the one that its newest message had.
         self.symbols: dict[str, str] = {}
         self._symbol_seqs: dict[str, tuple[int, int]] = {}
 
     def add(self, message: Message) -> None:
-        """Add the next message of its table and symbol."""
-        key = (TABLE_OF[type(message)], message.symbol, message.venue)
-        pending = self._pending.get(key)
+        """Add the next message."""
+        table = TABLE_OF[type(message)]
+        pending = self._pending.get(table)
         if pending is None:
-            pending = self._pending[key] = []
+            pending = self._pending[table] = []
         pending.append(message)
+        if isinstance(message, (BookSnapshot, BookDiff)):
+            self._levels += len(message.bid_prices) + len(message.ask_prices)
+            if self._levels >= BATCH_LEVELS:
+                self._flush(table)
         if len(pending) >= BATCH_MESSAGES:
-            self._flush(key)
-        elif self._memory_max is not None:
-            weight = _MESSAGE_BYTES
-            if isinstance(message, (BookSnapshot, BookDiff)):
-                weight += _LEVEL_BYTES * (len(message.bid_prices) + len(message.ask_prices))
-            self._weights[key] = self._weights.get(key, 0) + weight
-            self._weight += weight
-            if self._weight > self._memory_max:
-                self._flush_heaviest()
+            self._flush(table)
 
     def add_rows(
         self, table: str, venue: str, symbol: str, trading_pair: str, rows: pa.RecordBatch, count: int, last_seq: int
@@ -183,14 +184,41 @@ class TableBuilders:
         """
         Add the rows of the next `count` messages of one symbol, in the table's schema while it is written.
 
-        `last_seq` is the `capture_seq` of the last of them.
+        `last_seq` is the `capture_seq` of the last of them. `cut` is to be called once those of other symbols, of the
+        same frames, are added too.
         """
-        key = (table, symbol, venue)
-        self._flush(key)
+        self._flush(table)
         self._name(f"{venue}/{symbol}", trading_pair, (last_seq, 0))
         name = _ROWS_COUNTED_AS[table]
         self.counts[name] = self.counts.get(name, 0) + count
-        self._rows.add(key, rows)
+        self._file(table).add(rows)
+
+    def cut(self, complete_seq: int) -> None:
+        """Write what can be: all rows of frames up to `complete_seq` have been added."""
+        for table, file in self._files.items():
+            if file.is_full:
+                self._flush(table)
+                file.cut(complete_seq)
+
+    def flush(self) -> None:
+        """Turn every message into columns; `counts` and `symbols` are complete then."""
+        for table in self._pending:
+            self._flush(table)
+
+    def write(self) -> dict[str, TableFile]:
+        """Write what is left; what the manifest says of each table that has rows."""
+        try:
+            self.flush()
+            return {table: self._files[table].finish() for table in TABLES if table in self._files}
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Leave nothing behind but tables that are complete. May be called twice."""
+        self._pending.clear()
+        for file in self._files.values():
+            file.abort()
 
     def _name(self, symbol: str, trading_pair: str, place: tuple[int, int]) -> None:
         # A frame may tell of a gap under the old pair and go on under a new one, in whatever order tables are flushed.
@@ -198,52 +226,31 @@ class TableBuilders:
             self.symbols[symbol] = trading_pair
             self._symbol_seqs[symbol] = place
 
-    def flush(self) -> None:
-        """Turn every message into columns; `counts` and `symbols` are complete then."""
-        for key in list(self._pending):
-            self._flush(key)
+    def _file(self, table: str) -> StretchedFile:
+        file = self._files.get(table)
+        if file is None:
+            file = StretchedFile(self._folder, table, self._number, self._compression, self._executor)
+            self._files[table] = file
+        return file
 
-    def write(self, folder: Path, number: int, compression: Compression = SMALL) -> dict[str, TableFile]:
-        """Write every table that has rows, sorted by symbol, as segment `number`."""
-        self.flush()
-        files: dict[str, TableFile] = {}
-        for table in TABLES:
-            if self._rows.keys_of(table):
-                groups = self.groups(table, ROW_GROUP_ROWS)
-                files[table] = write_table(folder, table, number, groups, ROW_GROUP_ROWS, compression)
-        self.close()
-        return files
-
-    def groups(self, table: str, rows_max: int) -> Iterator[pa.Table]:
-        """The flushed rows of a table, sorted by symbol, each symbol's from its first on so many at a time; lets go of them."""
-        # Frames come in order of capture_seq and messages within them in order of sub_seq: the rows are sorted.
-        for key in self._rows.keys_of(table):
-            yield from self._rows.take(key, _WRITE_SCHEMAS[table], rows_max)
-
-    def close(self) -> None:
-        """Let go of everything. May be called twice."""
-        self._pending.clear()
-        self._rows.close()
-
-    def _flush_heaviest(self) -> None:
-        """Half of what is pending, the most of one kind and symbol first: columns take a fraction of it."""
-        for key in sorted(self._weights, key=self._weights.__getitem__, reverse=True):
-            self._flush(key)
-            if self._memory_max is None or self._weight <= self._memory_max // 2:
-                return
-
-    def _flush(self, key: RowsKey) -> None:
-        messages = self._pending.pop(key, None)
-        if messages:
-            self._weight -= self._weights.pop(key, 0)
-            table, symbol, venue = key
+    def _flush(self, table: str) -> None:
+        messages = self._pending.get(table)
+        if not messages:
+            return
+        self._pending[table] = []
+        if table == "book":
+            self._levels = 0
+        newest = {(message.venue, message.symbol): message for message in messages}
+        for (venue, symbol), last in newest.items():
             if symbol:
-                last = messages[-1]
                 self._name(f"{venue}/{symbol}", last.trading_pair, (last.capture_seq, last.sub_seq))
-            for kind, count in Counter(map(type, messages)).items():
-                name = COUNT_NAMES[kind]
-                self.counts[name] = self.counts.get(name, 0) + count
-            self._rows.add(key, rows_of_messages(table, messages))
+        for kind, count in Counter(map(type, messages)).items():
+            name = COUNT_NAMES[kind]
+            self.counts[name] = self.counts.get(name, 0) + count
+        file = self._file(table)
+        file.add(rows_of_messages(table, messages))
+        if file.is_full:
+            file.cut(messages[-1].capture_seq - 1)  # more of the newest frame may come
 
 
 def _flat_batch(table: str, messages: Sequence[Message]) -> pa.RecordBatch:

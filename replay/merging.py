@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 from recordings.manifest import Segment
 from recordings.normalize import Normalizer
-from recordings.recording import BATCH_ROWS, BATCH_ROWS_MIN, BATCH_ROWS_TOTAL, RAW_BATCH, Recording
+from recordings.recording import BATCH_ROWS, RAW_BATCH, Recording
 from recordings.schema import MESSAGE_TABLES, TABLE_OF
 from recordings.selecting import Selection, keys_of, select_in, wanted_keys
 from recordings.several import refuse_twice
@@ -326,14 +326,10 @@ class Tape:
         return _merged([notices, *reels, stales])
 
     def _rows_each(self) -> int | None:
-        """Rows per table and symbol, so that what recordings hold at one time together is what one may hold."""
+        """Rows of a table read at a time, so that what recordings hold at one time together is what one may hold."""
         spans = [span for recording in self.recordings if (span := recording.span) is not None]
         most = max((sum(first <= start <= last for first, last in spans) for start, _ in spans), default=1)
-        symbols = max((len(recording.manifest.symbols) for recording in self.recordings), default=1) or 1
-        if self._fidelity == "raw":
-            return max(64, RAW_BATCH // most)
-        # Some three tables of each symbol are large.
-        return min(BATCH_ROWS // most, max(BATCH_ROWS_MIN, BATCH_ROWS_TOTAL // (3 * symbols * most))) or 1
+        return max(64, (RAW_BATCH if self._fidelity == "raw" else BATCH_ROWS) // most)
 
     def _messages(self, position: int, batch_rows: int | None, start: Start) -> Iterator[list[Message]]:
         recording = self.recordings[position]

@@ -104,10 +104,10 @@ def account_messages(draw: st.DrawFn) -> list[Message]:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(account_messages())
 def test_every_message_comes_back_as_it_was(tmp_path: Path, messages: list[Message]) -> None:
-    builders = TableBuilders()
+    builders = TableBuilders(tmp_path)
     for message in messages:
         builders.add(message)
-    files = builders.write(tmp_path, 0)
+    files = builders.write()
     assert set(files) == {TABLE_OF[kind] for kind in CLASSES}
     for kind in CLASSES:
         table = TABLE_OF[kind]

@@ -1,89 +1,45 @@
-"""Sealing in bounded memory: what does not fit waits on disk, and the files are the same."""
+"""Sealing in bounded memory."""
 
 from __future__ import annotations
 
-import os
 import random
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from recordings.raw_file import RawFile
 from recordings.segment import SegmentWriter
-from recordings.spilling import RowStore
-from recordings.tables import TableBuilders
-from tests.recordings.strategies import messages
+from recordings.tables import BATCH_MESSAGES, TableBuilders
 from tests.tapes import TS, diff, quote
 from toolkit.frames import WS_IN, Frame
-from toolkit.messages import BestQuote, BookDiff, BookSnapshot, Message, StreamEvent, Trade
-
-BIT = 1 << 10
 
 
 def files(folder: Path) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in folder.glob("*/*.parquet")}
 
 
-def written(folder: Path, given_messages: Sequence[Message], memory_max: int | None) -> dict[str, bytes]:
-    folder.mkdir(parents=True, exist_ok=True)
-    builders = TableBuilders(folder, memory_max)
-    for message in given_messages:
-        builders.add(message)
-    builders.write(folder, 0)
-    assert [path.name for path in folder.iterdir() if path.is_file()] == []
-    return files(folder)
-
-
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.lists(
-        st.one_of(*(messages(cls) for cls in (BookSnapshot, BookDiff, BestQuote, Trade, StreamEvent))), max_size=60
-    ),
-    st.integers(1, 100_000),
-)
-def test_the_files_do_not_show_how_much_memory_there_was(
-    tmp_path_factory: pytest.TempPathFactory, given_messages: list[Message], memory_max: int
-) -> None:
-    """Byte for byte: nothing of them depends on where rows were cut."""
-    place = tmp_path_factory.mktemp("tables")
-    assert written(place / "a", given_messages, memory_max) == written(place / "b", given_messages, None)
-
-
-def test_many_symbols_of_several_row_groups_are_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Words appear, go and come back over the groups."""
-    monkeypatch.setattr("recordings.tables.ROW_GROUP_ROWS", 50)
-    monkeypatch.setattr("recordings.tables.BATCH_MESSAGES", 7)
-    rng = random.Random(3)
-    given_messages: list[Message] = []
-    for seq in range(600):
-        symbol = rng.choice("ABCDE")
-        if rng.random() < 0.5:
-            given_messages.append(quote((1.0, 1.0), (2.0, rng.random()), symbol=symbol, capture_seq=seq))
-        else:
-            form = f"form-{rng.randrange(1 + seq // 40)}"
-            given_messages.append(diff([(10.0, 0.5)] * rng.randrange(4), [], symbol=symbol, capture_seq=seq, form=form))
-    whole = written(tmp_path / "a", given_messages, None)
-    assert set(whole) == {"book", "bbo"}
-    for memory_max in (100, 20_000, 100_000):
-        assert written(tmp_path / str(memory_max), given_messages, memory_max) == whole
-
-
-def test_what_is_held_is_bounded(tmp_path: Path) -> None:
-    """Of a segment of any size; before it is written everything else is in a file without a name."""
-    store = RowStore(tmp_path, 64 * BIT)
-    builders = TableBuilders(tmp_path, 64 * BIT)
-    builders._rows = store
+def test_what_is_held_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a segment of any size and any number of symbols: some messages, and the rows of a stretch."""
+    monkeypatch.setattr("recordings.stretches.STRETCH_ROWS", 2_000)
+    monkeypatch.setattr("recordings.tables.BATCH_MESSAGES", 64)
+    builders = TableBuilders(tmp_path)
     for seq in range(1500):
         builders.add(diff([(10.0, 1.0)] * 20, [], symbol=f"S{seq % 50}", capture_seq=seq))
-        assert builders._weight <= 64 * BIT
-        assert store._held <= 64 * BIT
-    assert len(store) > 20
-    assert os.fstat(store._handle).st_nlink == 0
+        assert len(builders._pending["book"]) < 64
+        assert builders._files["book"]._rows < 2_000 + 64 * 20 if builders._files else seq < 64
+    assert (tmp_path / "book" / ".000000.parquet.tmp").stat().st_size > 0
     builders.close()
-    assert store._handle == -1
+    builders.close()
+    assert list((tmp_path / "book").iterdir()) == []
+
+
+def test_deep_books_become_columns_sooner(tmp_path: Path) -> None:
+    """A thousand books of ten thousand levels would take gigabytes as messages."""
+    builders = TableBuilders(tmp_path)
+    for seq in range(3):
+        builders.add(diff([(10.0, 1.0)] * 50_000, [], capture_seq=seq))
+    assert builders._pending["book"] == []
+    builders.close()
 
 
 def test_a_segment_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
@@ -92,7 +48,7 @@ def test_a_segment_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
 
     handles = len(list(Path("/proc/self/fd").iterdir()))
     normalizer = Normalizer.for_sources([SourceInfo("hyperliquid", 1, ("BTC-USD",))])
-    writer = SegmentWriter(tmp_path, 0, normalizer, memory_max=1)
+    writer = SegmentWriter(tmp_path, 0, normalizer)
     for seq in range(10):
         payload = (
             b'{"channel":"trades","data":[{"coin":"BTC","side":"B","px":"1","sz":"1","time":%d,"tid":%d,"hash":"0x0"}]}'
@@ -103,17 +59,24 @@ def test_a_segment_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_no_room_for_what_waits_is_an_error_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And sealing is tried again later."""
+def test_no_room_for_a_table_is_an_error_of_the_disk_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor of the tables whose turn it was not yet; and sealing is tried again later."""
+    monkeypatch.setattr("recordings.stretches.STRETCH_ROWS", 4)
+    builders = TableBuilders(tmp_path)
+    for seq in range(BATCH_MESSAGES + 1):
+        builders.add(quote((1.0, 1.0), None, capture_seq=seq))
+        builders.add(diff([(10.0, 1.0)], [], capture_seq=seq, sub_seq=1))
+    assert {path.name for path in tmp_path.glob("*/*")} == {".000000.parquet.tmp"}
 
-    def full(*_: object) -> int:
+    def full(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("recordings.spilling.os.pwrite", full)
-    builders = TableBuilders(tmp_path, 1)
+    monkeypatch.setattr("recordings.table_file.file_hash", full)
     with pytest.raises(OSError, match="No space left"):
-        builders.add(quote((1.0, 1.0), None))
-    builders.close()
+        builders.write()
+    assert list(tmp_path.glob("*/*")) == []
 
 
 @pytest.mark.parametrize("cut", [1, 7, 100])

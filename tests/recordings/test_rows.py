@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from recordings.frame_batches import frames_to_batch
 from recordings.rows import book_messages, flat_messages, frames, split_complete
 from recordings.schema import NORMALIZED_TABLES, TABLE_OF, TABLES
-from recordings.tables import TableBuilders
+from recordings.tables import TableBuilders, rows_of_messages
 from tests.recordings.strategies import FRAMES, MESSAGE_CLASSES, messages
 from tests.tapes import diff, snapshot
 from toolkit.digest import canonical_bytes
@@ -28,10 +28,10 @@ in_a_folder = settings(max_examples=20, suppress_health_check=[HealthCheck.funct
 
 
 def written(folder: Path, given_messages: list[Message]) -> dict[str, Path]:
-    builders = TableBuilders()
+    builders = TableBuilders(folder)
     for message in given_messages:
         builders.add(message)
-    return {table: folder / file.path for table, file in builders.write(folder, 0).items()}
+    return {table: folder / file.path for table, file in builders.write().items()}
 
 
 def read(table: str, path: Path) -> list[Message]:
@@ -81,12 +81,7 @@ def test_a_payload_that_is_text_is_text_in_the_file() -> None:
 def test_book_messages_can_be_read_in_pieces_of_any_size(given_messages: list[Message], rows: int) -> None:
     """A message that is cut in two is put together again."""
     given_messages = [msgspec.structs.replace(message, symbol="A", venue="v") for message in given_messages]
-    builders = TableBuilders()
-    for message in given_messages:
-        builders.add(message)
-    builders.flush()
-    (rows_of_symbol,) = builders.groups("book", 1 << 30)
-    table = rows_of_symbol.combine_chunks().to_batches()[0]
+    table = rows_of_messages("book", given_messages)
     found: list[Message] = []
     rest = table.slice(0, 0)
     for start in range(0, len(table), rows):
@@ -97,10 +92,7 @@ def test_book_messages_can_be_read_in_pieces_of_any_size(given_messages: list[Me
 
 
 def book_batch(**columns: list[Any]) -> pa.RecordBatch:
-    builders = TableBuilders()
-    builders.add(snapshot([(10.0, 1.0), (9.0, 1.0)], [(11.0, 1.0)]))
-    builders.flush()
-    (batch,) = next(builders.groups("book", 1 << 30)).to_batches()
+    batch = rows_of_messages("book", [snapshot([(10.0, 1.0), (9.0, 1.0)], [(11.0, 1.0)])])
     arrays = {name: batch.column(name) for name in batch.schema.names}
     for name, values in columns.items():
         arrays[name] = pa.array(values, TABLES["book"].field(name).type)
@@ -127,10 +119,7 @@ def test_rows_that_are_no_book_are_refused(columns: dict[str, list[Any]], messag
 
 def test_columns_of_an_older_format_are_empty() -> None:
     """A table without a column that was added since."""
-    builders = TableBuilders()
-    builders.add(diff([(10.0, 0.0)], [], prev_update_id=7))
-    builders.flush()
-    (batch,) = next(builders.groups("book", 1 << 30)).to_batches()
+    batch = rows_of_messages("book", [diff([(10.0, 0.0)], [], prev_update_id=7)])
     older = batch.select([name for name in batch.schema.names if name != "prev_update_id"])
     assert book_messages(older) == [diff([(10.0, 0.0)], [])]
 

@@ -150,8 +150,8 @@ def test_a_number_behind_many_coarse_ones_counts_too(last: float) -> None:
 
 @pytest.mark.parametrize("rows", [1, 5, None])
 def test_reading_may_begin_at_any_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int | None) -> None:
-    """Also where row groups end within a message, and those before are not read at all."""
-    monkeypatch.setattr("recordings.tables.ROW_GROUP_ROWS", 7)
+    """Also where stretches are as short as may be, and those before are not read at all."""
+    monkeypatch.setattr("recordings.stretches.STRETCH_ROWS", 7)
     monkeypatch.setattr("recordings.raw_file.RAW_ROW_GROUP_ROWS", 16)
     recording: Recording = sealed(tmp_path / "tape", FRAMES, 60)
     everything = messages_of(recording)

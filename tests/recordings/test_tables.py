@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from recordings.files import file_hash
 from recordings.raw_file import RawFile
 from recordings.schema import MESSAGE_TABLES, TABLE_OF, TABLES
-from recordings.tables import TableBuilders, write_table
+from recordings.tables import TableBuilders, rows_of_messages, write_table
 from tests.recordings.strategies import MESSAGE_CLASSES, messages
 from tests.tapes import TS, quote, snapshot
 from toolkit.frames import Frame
@@ -36,44 +37,29 @@ def tapes(draw: st.DrawFn) -> list[Message]:
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(tapes())
-def test_rows_are_sorted_and_each_row_group_is_of_one_symbol(
+def test_a_small_segment_is_one_row_group_sorted_by_symbol(
     tmp_path_factory: pytest.TempPathFactory, tape: list[Message]
 ) -> None:
-    """So that a reader of one symbol skips the rest by statistics; what the manifest is told of a file is true."""
-    builders = TableBuilders()
+    """However many symbols; what the manifest is told of a file is true."""
+    folder = tmp_path_factory.mktemp("tables")
+    builders = TableBuilders(folder, 3)
     for message in tape:
         builders.add(message)
-    folder = tmp_path_factory.mktemp("tables")
-    files = builders.write(folder, 3)
+    files = builders.write()
     assert {TABLE_OF[type(message)] for message in tape} == set(files)
     for table, file in files.items():
         path = folder / file.path
         assert file.path == f"{table}/000003.parquet"
         assert (file.bytes, file.blake2b) == (path.stat().st_size, file_hash(path))
         found = pq.ParquetFile(path)
-        assert found.metadata.num_rows == file.rows
+        assert (found.metadata.num_rows, found.metadata.num_row_groups) == (file.rows, 1)
         assert found.schema_arrow.equals(TABLES[table])
-        index = found.schema_arrow.get_field_index("symbol")
-        for number in range(found.metadata.num_row_groups):
-            statistics = found.metadata.row_group(number).column(index).statistics
-            assert statistics.min == statistics.max
         keys = found.read(columns=["symbol", "venue", "capture_seq", "sub_seq"]).to_pylist()
         places = [tuple(row.values()) for row in keys]
         assert places == sorted(places)
     named = {f"{message.venue}/{message.symbol}" for message in tape if message.symbol}
     assert set(builders.symbols) == named
     assert sum(builders.counts.values()) == len(tape)
-
-
-def test_one_symbol_may_fill_several_row_groups(tmp_path: Path) -> None:
-    builders = TableBuilders()
-    for number in range(5000):
-        builders.add(quote((1.0, 1.0), None, symbol="AB"[number % 2], capture_seq=number))
-    builders.flush()
-    file = write_table(tmp_path, "bbo", 0, builders.groups("bbo", 1000), 1000)
-    metadata = pq.read_metadata(tmp_path / file.path)
-    rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
-    assert rows == [1000, 1000, 500] * 2
 
 
 #: Run with the standard library's own environment: what it imports is the point.
@@ -100,13 +86,13 @@ def test_plain_readers_of_another_process_read_every_table_to_the_nanosecond(tmp
     tape: list[Message] = []
     for cls in MESSAGE_CLASSES:
         tape += [example_of(cls, TS + number) for number in range(3)]
-    builders = TableBuilders()
+    builders = TableBuilders(tmp_path)
     raw = RawFile(tmp_path, 0)
     for message in tape:
         builders.add(message)
     for number in range(3):
         raw.add(Frame(number, TS + number, number, "v", 0, 0, "ws_in", b"{}" if number else b"\xff"))
-    builders.write(tmp_path, 0)
+    builders.write()
     raw.finish()
     tables = ["raw", *MESSAGE_TABLES]
     done = subprocess.run(
@@ -152,10 +138,7 @@ def example_of(cls: Any, ts_recv: int) -> Message:
 
 def test_a_table_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
     """Nor half of one, nor its temporary name."""
-    builders = TableBuilders()
-    builders.add(quote((1.0, 1.0), None))
-    builders.flush()
-    groups = list(builders.groups("bbo", 10))
+    groups = [pa.Table.from_batches([rows_of_messages("bbo", [quote((1.0, 1.0), None)])])]
     with pytest.raises(AttributeError):
         write_table(tmp_path, "bbo", 0, [*groups, None], 10)
     assert list((tmp_path / "bbo").iterdir()) == []
@@ -163,19 +146,19 @@ def test_a_table_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
 
 def test_prices_and_sizes_of_up_to_15_digits_come_back_as_the_venue_wrote_them(tmp_path: Path) -> None:
     texts = ["0.1", "84143.0", "0.00711", "123456789012345.0", "1e-15", "99999.9999999999"]
-    builders = TableBuilders()
+    builders = TableBuilders(tmp_path)
     for number, text in enumerate(texts):
         builders.add(quote((float(text), float(text)), None, capture_seq=number))
-    files = builders.write(tmp_path, 0)
+    files = builders.write()
     column = pq.read_table(tmp_path / files["bbo"].path).column("bid_price").to_pylist()
     assert [repr(value) for value in column] == [repr(float(text)) for text in texts]
 
 
 def test_a_book_is_a_row_per_level_bids_first(tmp_path: Path) -> None:
-    builders = TableBuilders()
+    builders = TableBuilders(tmp_path)
     builders.add(snapshot([(10.0, 1.0), (9.0, 2.0)], [(11.0, 3.0)], sub_seq=4))
     builders.add(snapshot(capture_seq=1))
-    files = builders.write(tmp_path, 0)
+    files = builders.write()
     names = ["capture_seq", "sub_seq", "side", "price", "size", "is_first", "is_last"]
     rows = [tuple(row.values()) for row in pq.read_table(tmp_path / files["book"].path, columns=names).to_pylist()]
     assert rows == [

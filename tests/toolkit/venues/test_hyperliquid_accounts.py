@@ -909,7 +909,7 @@ def test_rubbish_is_a_parse_error_that_changes_nothing_or_messages_that_can_be_s
         assert len(messages) == 1
         assert wire.protocol.checkpoint() == before
         return
-    builders = TableBuilders()
+    builders = TableBuilders(Path())
     for message in messages:
         builders.add(message)
     builders.flush()

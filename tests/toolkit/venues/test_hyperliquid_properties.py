@@ -117,7 +117,7 @@ def test_nothing_that_arrives_raises_and_what_is_not_understood_changes_nothing(
     protocol = make(ProtocolOptions(pairs=("BTC-USD", "@107")))
     protocol.restore(running)
     normalizer = Normalizer({VENUE: protocol})
-    builders = TableBuilders()
+    builders = TableBuilders(Path())
     for seq, (kind, payload, context) in enumerate(frames):
         before = protocol.checkpoint()
         frame = Frame(seq, MS * 1_000_000, seq, VENUE, 0, 0, kind, payload, context)
