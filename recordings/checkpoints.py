@@ -1,23 +1,27 @@
 """
 The state before a segment's first frame: protocols, books and digest, so that replay and recovery can start there.
 
-A checkpoint is one file, `checkpoints/<segment>.msgpack`: MessagePack of `Checkpoint`. It is derived: without it a
-segment is reached by playing from the start. States within a segment are in `recordings/seek_points.py`.
+A checkpoint is one file, `checkpoints/<segment>.state`, packed as `recordings/state_packing.py` has it. It is derived:
+without it a segment is reached by playing from the start. So only the last one is always there: those before earlier
+segments are kept where enough lies between them that they weigh little. States within a segment are in
+`recordings/seek_points.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from recordings.checking import read_checked
-from recordings.file_names import CHECKPOINT_FOLDER
+from recordings.file_names import CHECKPOINT_FOLDER, checkpoint_name
 from recordings.files import file_hash, make_folder, write_atomically
-from recordings.manifest import TableFile
+from recordings.manifest import Segment, TableFile
 from recordings.normalize import Normalizer
+from recordings.state_packing import Checkpoint, pack_state, unpack_state
 from toolkit.errors import RecordingDamaged
-from toolkit.tracker import TrackerState
 
 __all__ = [
     "CHECKPOINT_FOLDER",
@@ -26,40 +30,26 @@ __all__ = [
     "checkpoint_of",
     "decode_checkpoint",
     "encode_checkpoint",
+    "is_worth_keeping",
     "load_checkpoint",
     "parse_checkpoint",
     "read_checkpoint",
     "restore_checkpoint",
     "write_checkpoint",
+    "write_if",
 ]
 
 
-class Checkpoint(msgspec.Struct):
-    """
-    Everything that later messages, books and digests depend on.
+#: Begins a packed state; behind it how many bytes it has unpacked, as little-endian uint64. Earlier versions wrote plain
+#: MessagePack of `Checkpoint`.
+_MAGIC: Final = b"TDST"
+_SIZE_BYTES: Final = 8
 
-    Attributes:
-        protocols: `VenueProtocol.checkpoint` of each venue.
-        tracker: The order books.
-        digest: State of the digest chain.
-        top: The last row of `top` per pair.
-        conn_id_max: Highest connection number so far; -1 if there was none.
-    """
+#: Bytes of tables since the last state that is kept, per byte of one before a later segment, at least: so these are less
+#: than 2 % of the tables. For as long as it takes to play so much, a seek or a damaged last state takes longer.
+TABLES_PER_BYTE: Final = 64
 
-    protocols: dict[str, bytes]
-    tracker: TrackerState
-    digest: bytes
-    top: dict[str, tuple[float | None, float | None, float | None, float | None, bool]]
-    conn_id_max: int
-
-
-_encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Checkpoint).decode
-
-
-def checkpoint_name(number: int) -> str:
-    """Path of a segment's checkpoint, below the recording."""
-    return f"{CHECKPOINT_FOLDER}/{number:06d}.msgpack"
 
 
 def checkpoint_of(normalizer: Normalizer) -> Checkpoint:
@@ -76,11 +66,18 @@ def checkpoint_of(normalizer: Normalizer) -> Checkpoint:
 
 def encode_checkpoint(normalizer: Normalizer) -> bytes:
     """The normalizer's state as bytes."""
-    return _encode(checkpoint_of(normalizer))
+    content, size = pack_state(checkpoint_of(normalizer))
+    return _MAGIC + size.to_bytes(_SIZE_BYTES, "little") + content
 
 
 def parse_checkpoint(content: bytes) -> Checkpoint:
     """What `encode_checkpoint` gave. Raises RecordingDamaged if it is none."""
+    if content.startswith(_MAGIC):
+        begin = len(_MAGIC) + _SIZE_BYTES
+        try:
+            return unpack_state(content[begin:], int.from_bytes(content[len(_MAGIC) : begin], "little"))
+        except RecordingDamaged as exc:
+            raise _damaged(str(exc)) from None
     try:
         return _decode(content)
     except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
@@ -113,11 +110,30 @@ def decode_checkpoint(content: bytes, normalizer: Normalizer) -> None:
 
 def write_checkpoint(folder: Path, number: int, normalizer: Normalizer) -> TableFile:
     """Write the checkpoint before segment `number`."""
+    return _written(folder, number, encode_checkpoint(normalizer))
+
+
+def write_if(is_worth: Callable[[int], bool], folder: Path, number: int, normalizer: Normalizer) -> TableFile | None:
+    """The same, unless a state of so many bytes is not worth keeping."""
+    content = encode_checkpoint(normalizer)
+    return _written(folder, number, content) if is_worth(len(content)) else None
+
+
+def _written(folder: Path, number: int, content: bytes) -> TableFile:
     path = folder / checkpoint_name(number)
     make_folder(path.parent)
-    content = encode_checkpoint(normalizer)
     write_atomically(path, content)
     return TableFile(checkpoint_name(number), 0, len(content), file_hash(path))
+
+
+def is_worth_keeping(before: Sequence[Segment], state_bytes: int) -> bool:
+    """Whether a state behind these segments, of so many bytes, is to be kept although there is a later one."""
+    since = 0
+    for segment in reversed(before):
+        since += sum(file.bytes for file in segment.tables.values())
+        if segment.checkpoint is not None:
+            break
+    return since >= TABLES_PER_BYTE * state_bytes
 
 
 def load_checkpoint(folder: Path, file: TableFile) -> Checkpoint:

@@ -15,12 +15,21 @@ from typing import Final
 from recordings.manifest import Manifest, TableFile
 from recordings.schema import TABLES
 
-__all__ = ["CHECKPOINT_FOLDER", "FILE_FOLDERS", "files_of", "is_ours", "next_serial", "unused_serial"]
+__all__ = [
+    "CHECKPOINT_FOLDER",
+    "FILE_FOLDERS",
+    "checkpoint_name",
+    "files_of",
+    "is_ours",
+    "next_serial",
+    "serial_of",
+    "unused_serial",
+]
 
 CHECKPOINT_FOLDER: Final = "checkpoints"
 #: Every folder that holds files a manifest names.
 FILE_FOLDERS: Final = (*TABLES, CHECKPOINT_FOLDER)
-_OURS: Final = re.compile(r"(\d{6,})\.(parquet|msgpack|points)")
+_OURS: Final = re.compile(r"(\d{6,})\.(parquet|state|msgpack|points)")
 
 
 def files_of(manifest: Manifest) -> list[TableFile]:
@@ -40,7 +49,10 @@ def next_serial(manifest: Manifest) -> int:
     """The serial of the next segment's files."""
     # A checkpoint is of the segment after the one that it was made with, so its serial is one ahead.
     taken = [
-        _serial(file.path) for segment in manifest.segments for file in segment.files if file is not segment.checkpoint
+        serial_of(file.path)
+        for segment in manifest.segments
+        for file in segment.files
+        if file is not segment.checkpoint
     ]
     return max([*taken, len(manifest.segments) - 1], default=-1) + 1
 
@@ -51,10 +63,16 @@ def unused_serial(folder: Path, manifest: Manifest) -> int:
     for place in FILE_FOLDERS:
         base = folder / place
         if base.is_dir():
-            taken += [_serial(path.name.removeprefix(".")) for path in base.iterdir()]
+            taken += [serial_of(path.name.removeprefix(".")) for path in base.iterdir()]
     return max(taken) + 1
 
 
-def _serial(path: str) -> int:
+def checkpoint_name(number: int) -> str:
+    """Path of a segment's checkpoint, below the recording."""
+    return f"{CHECKPOINT_FOLDER}/{number:06d}.state"
+
+
+def serial_of(path: str) -> int:
+    """The serial in the name of a file; -1 if it has none."""
     stem = path.rpartition("/")[2].partition(".")[0]
     return int(stem) if stem.isascii() and stem.isdigit() and len(stem) < 16 else -1

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recordings.capture_files import CaptureFile
-from recordings.checkpoints import write_checkpoint
+from recordings.checkpoints import write_if
 from recordings.files import disk_refusals, make_folder
 from recordings.frame_batches import frames_to_batch
 from recordings.leftovers import take_back
@@ -24,6 +24,7 @@ from recordings.lock import LOCK_NAME, FolderLock
 from recordings.manifest import InputFile, Manifest, Segment, SourceInfo, TableFile, write_manifest
 from recordings.normalize import Normalizer
 from recordings.parquet_options import SMALL, Compression
+from recordings.seek_points import is_worth_keeping
 from recordings.segment import SegmentWriter
 from recordings.software import SOFTWARE
 from recordings.venue_check import check_venue
@@ -205,6 +206,8 @@ class _Sealer:
         self._raw_writer = ThreadPoolExecutor(1) if options.threads else None
         self._busy: Future[Segment] | None = None
         self._number = 0
+        #: Payload since the last state that was kept.
+        self._since_bytes = 0
         self.writer = self._segment(None)
 
     def __enter__(self) -> _Sealer:
@@ -265,11 +268,18 @@ class _Sealer:
 
     def rotate(self) -> SegmentWriter:
         """Seal the segment and begin the next one."""
+        self._since_bytes += self.writer.payload_bytes
         self._seal()
         self._number += 1
-        checkpoint = write_checkpoint(self._folder, self._number, self._normalizer)
+        # How large the tables of the segment will be is not known yet.
+        checkpoint = write_if(self._is_worth_keeping, self._folder, self._number, self._normalizer)
+        if checkpoint is not None:
+            self._since_bytes = 0
         self.writer = self._segment(checkpoint)
         return self.writer
+
+    def _is_worth_keeping(self, state_bytes: int) -> bool:
+        return is_worth_keeping(self._since_bytes, state_bytes)
 
     def _seal(self) -> None:
         write = self.writer.cut()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from recordings.file_names import FILE_FOLDERS, files_of, is_ours
+from recordings.file_names import FILE_FOLDERS, checkpoint_name, files_of, is_ours, serial_of
 from recordings.files import file_hash, sync_folder, temporary_path
 from recordings.journal import JOURNAL_FOLDER, JournalReader, journal_path, journal_segments
 from recordings.manifest import MANIFEST_NAME, Manifest, TableFile, inside
@@ -25,6 +25,7 @@ def set_aside_files(folder: Path, manifest: Manifest) -> list[str]:
 
     Returns where they are now, below the recording.
     """
+    _drop_superseded_state(folder, manifest)
     known = {file.path for file in files_of(manifest)}
     found = [temporary_path(folder / MANIFEST_NAME)]
     for place in FILE_FOLDERS:
@@ -33,6 +34,16 @@ def set_aside_files(folder: Path, manifest: Manifest) -> list[str]:
         found += [path for path in paths if is_ours(path.name) and f"{place}/{path.name}" not in known]
     hashes = {(file.bytes, file.blake2b) for file in files_of(manifest) if not _is_there(folder, file)}
     return [move_aside(folder, path) for path in found if path.is_file() and not _is_vouched_for(path, hashes)]
+
+
+def _drop_superseded_state(folder: Path, manifest: Manifest) -> None:
+    """Remove the state before the last segment, if sealing that was to remove it and did not come to it."""
+    if manifest.resume is None or not manifest.segments or manifest.segments[-1].checkpoint is not None:
+        return
+    path = folder / checkpoint_name(serial_of(manifest.resume.path) - 1)
+    names = {file.path for file in files_of(manifest)}
+    if path.relative_to(folder).as_posix() not in names and path.is_file():
+        path.unlink()
 
 
 def _is_there(folder: Path, file: TableFile) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from recordings.checkpoints import write_checkpoint
+from recordings.checkpoints import is_worth_keeping, write_checkpoint, write_if
 from recordings.files import disk_refusals
-from recordings.manifest import Manifest
+from recordings.manifest import Manifest, TableFile
 from recordings.normalize import Normalizer
 from recordings.recording import Recording
 from recordings.rewriting import Rewrite, copy_of, rewriting, sealed_manifest
@@ -54,7 +55,7 @@ def _remade(recording: Recording, rewrite: Rewrite, progress: Callable[[int], No
     new = copy_of(old)
     new.segments = []
     new.symbols = {}
-    checkpoint = None
+    checkpoint: TableFile | None = None
     for serial, segment in enumerate(old.segments, rewrite.serial):
         vouched(recording.path, [segment.tables[RAW_TABLE]])
         writer = SegmentWriter(rewrite.staging, segment.number, normalizer, checkpoint, with_raw=False, serial=serial)
@@ -74,7 +75,11 @@ def _remade(recording: Recording, rewrite: Rewrite, progress: Callable[[int], No
         tables = {RAW_TABLE: segment.tables[RAW_TABLE], **made.tables}
         new.segments.append(msgspec.structs.replace(made, tables=tables, imprecise_values=segment.imprecise_values))
         new.symbols.update(writer.symbols)
-        checkpoint = write_checkpoint(rewrite.staging, serial + 1, normalizer)
+        is_last = segment is old.segments[-1] and old.resume is not None
+        if is_last:
+            checkpoint = write_checkpoint(rewrite.staging, serial + 1, normalizer)
+        else:
+            checkpoint = write_if(partial(is_worth_keeping, new.segments), rewrite.staging, serial + 1, normalizer)
     new.symbols = dict(sorted(new.symbols.items()))
     new.resume = checkpoint if old.resume is not None else None
     new.digest = normalizer.chain.hexdigest()

@@ -14,7 +14,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from recordings.checkpoints import checkpoint_name, write_checkpoint
+from recordings.checkpoints import checkpoint_name, is_worth_keeping, write_checkpoint
 from recordings.file_names import next_serial
 from recordings.files import sync_folder
 from recordings.holes import Moment, lost_frames, moment_of, moment_of_row, unbroken
@@ -116,7 +116,9 @@ class Sealer:
         if self._is_remade:
             manifest.resume = write_resume(self._folder, manifest, normalizer)
             self._is_remade = False
-        checkpoint = manifest.resume if manifest.segments else None
+        before = manifest.resume if manifest.segments else None
+        is_kept = before is not None and is_worth_keeping(manifest.segments, before.bytes)
+        checkpoint = before if is_kept else None
         writer = SegmentWriter(self._folder, number, normalizer, checkpoint, serial=serial)
         reader = JournalReader(journal_path(self._folder, number))
         try:
@@ -139,6 +141,9 @@ class Sealer:
         if entry is not None or status is not None:
             write_manifest(self._folder, manifest)
             step("manifest-written")
+        if entry is not None and before is not None and not is_kept:
+            (self._folder / before.path).unlink(missing_ok=True)  # nothing names it any more
+            step("state-removed")
 
     def _files(self, serial: int) -> list[Path]:
         """Whatever stands where a segment's files will."""

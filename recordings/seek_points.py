@@ -1,9 +1,9 @@
 """
 States within a segment, so that a seek into a long one does not play all of it.
 
-`checkpoints/<segment>.points` holds the states of one segment: each one the MessagePack of a `_Point`, compressed with
-zstd by itself; behind them an index, MessagePack of `_Index`, and at the end 24 bytes: the index's length as little-endian
-uint64 and its BLAKE2b-128. So a reader takes the end of the file and the one state it wants. Each state carries its hash in the
+`checkpoints/<segment>.points` holds the states of one segment, each one packed by itself (`recordings/state_packing.py`);
+behind them an index, MessagePack of `_Index`, and at the end 24 bytes: the index's length as little-endian uint64 and its
+BLAKE2b-128. So a reader takes the end of the file and the one state it wants. Each state carries its hash in the
 index, and the index says of which segment it is: what does not agree is not used.
 
 The file is derived and private to the version that wrote it. Without it, or with a damaged one, a seek takes longer.
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -26,8 +26,8 @@ from recordings.checkpoints import CHECKPOINT_FOLDER, Checkpoint, checkpoint_of,
 from recordings.files import file_hash, make_folder, write_atomically
 from recordings.manifest import Segment, TableFile, inside
 from recordings.normalize import Normalizer
+from recordings.state_packing import pack_state, unpack_state
 from toolkit.errors import RecordingDamaged
-from toolkit.orderbook import Columns
 
 __all__ = [
     "POINT_BYTES",
@@ -35,6 +35,7 @@ __all__ = [
     "PointCollector",
     "PointFile",
     "SeekPoint",
+    "is_worth_keeping",
     "joined_points",
     "open_points",
     "points_name",
@@ -43,22 +44,14 @@ __all__ = [
 #: A state is kept after so many frames or payload bytes, whichever comes first: a fifth of a second of playing.
 POINT_FRAMES: Final = 16_384
 POINT_BYTES: Final = 8 << 20
-#: Payload bytes since the last state per byte of it on disk, at least: of a market of very many books fewer are kept.
-PAYLOAD_PER_BYTE: Final = 100
+#: Payload bytes since the last state, or the beginning of the segment, per byte of it on disk, at least: of a market of
+#: very many books fewer are kept. So all states are some 3 % of the tables.
+PAYLOAD_PER_BYTE: Final = 160
 #: Raised when the content of a state changes; a file of another version is not used.
-_VERSION: Final = 1
-_LEVEL: Final = 3
+_VERSION: Final = 2
 _HASH_BYTES: Final = 16
 _TAIL_BYTES: Final = 8 + _HASH_BYTES
 _NEVER: Final = 1 << 62
-_NO_LEVELS: Final[Columns] = ((), (), ())
-#: Columns are kept as whole numbers of this many decimals where that is exact, else as they are.
-_DECIMALS_MAX: Final = 12
-_AS_IS: Final = 255
-#: So many numbers show for most counts of decimals that they are too few.
-_SAMPLE: Final = 32
-
-_Side = tuple[bytes, bytes, tuple[int, ...]]
 
 
 class SeekPoint(msgspec.Struct, array_like=True, frozen=True):
@@ -89,21 +82,18 @@ class _Index(msgspec.Struct, array_like=True):
     points: list[SeekPoint]
 
 
-class _Point(msgspec.Struct):
-    """A state whose books' levels are packed apart: those of each pair's fused book, then of its diff books."""
-
-    state: Checkpoint
-    sides: list[_Side]
-
-
 _encode = msgspec.msgpack.Encoder().encode
-_decode_point = msgspec.msgpack.Decoder(_Point).decode
 _decode_index = msgspec.msgpack.Decoder(_Index).decode
 
 
 def points_name(number: int) -> str:
     """Path of a segment's states, below the recording."""
     return f"{CHECKPOINT_FOLDER}/{number:06d}.points"
+
+
+def is_worth_keeping(payload_bytes: int, state_bytes: int) -> bool:
+    """Whether a state of so many bytes is to be kept after so much payload since the last one."""
+    return payload_bytes >= PAYLOAD_PER_BYTE * state_bytes
 
 
 class PointCollector:
@@ -121,7 +111,7 @@ class PointCollector:
         self._content: list[bytes] = []
         self._points: list[SeekPoint] = []
         self._offset = 0
-        self._bytes_min = 0
+        self._kept_bytes = 0
 
     def count_until_due(self, batch: pa.RecordBatch, frame_count: int, payload_bytes: int) -> int:
         """How many of the next frames, rows of the `raw` table, to add before it may be time again; one at least."""
@@ -137,7 +127,7 @@ class PointCollector:
         self, normalizer: Normalizer, capture_seq: int, ts_recv_max: int, frame_count: int, payload_bytes: int
     ) -> None:
         """
-        Keep the state before frame `capture_seq`, unless the last one was too large to follow so soon.
+        Keep the state before frame `capture_seq`, unless it is too large to follow the last one so soon.
 
         Args:
             normalizer: Between two frames.
@@ -146,13 +136,15 @@ class PointCollector:
             frame_count: Frames of the segment so far.
             payload_bytes: Their payloads.
         """
-        if payload_bytes < self._bytes_min:
-            self.due_frames, self.due_bytes = _NEVER, self._bytes_min
+        packed = pack_state(checkpoint_of(normalizer))
+        if not is_worth_keeping(payload_bytes - self._kept_bytes, len(packed[0])):
+            self.due_frames = _NEVER
+            self.due_bytes = self._kept_bytes + PAYLOAD_PER_BYTE * len(packed[0])
             return
-        self.add(_pack(checkpoint_of(normalizer)), capture_seq, ts_recv_max)
-        self._bytes_min = payload_bytes + PAYLOAD_PER_BYTE * self._points[-1].length
+        self.add(packed, capture_seq, ts_recv_max)
+        self._kept_bytes = payload_bytes
         self.due_frames = frame_count + POINT_FRAMES
-        self.due_bytes = max(payload_bytes + POINT_BYTES, self._bytes_min)
+        self.due_bytes = payload_bytes + POINT_BYTES
 
     def add(self, packed: tuple[bytes, int], capture_seq: int, ts_recv_max: int) -> None:
         """Add a state as it will be in the file, and its size unpacked."""
@@ -192,9 +184,8 @@ class PointFile:
         """One state. Raises RecordingDamaged."""
         content, size = self.packed(point)
         try:
-            found = _decode_point(pa.Codec("zstd").decompress(content, size, asbytes=True))
-            return _unpacked(found)
-        except (pa.ArrowException, OSError, ValueError, LookupError) as exc:
+            return unpack_state(content, size)
+        except RecordingDamaged as exc:
             raise _damaged(self.path, str(exc)) from None
 
     def packed(self, point: SeekPoint) -> tuple[bytes, int]:
@@ -257,7 +248,7 @@ def joined_points(folder: Path, group: Sequence[Segment], target: Path, number: 
         is_far = segment.capture_seq_first - kept_seq >= POINT_FRAMES // 2
         if segment is not group[0] and segment.checkpoint is not None and is_far:
             with suppress(RecordingDamaged):
-                points.add(_pack(load_checkpoint(folder, segment.checkpoint)), segment.capture_seq_first, latest)
+                points.add(pack_state(load_checkpoint(folder, segment.checkpoint)), segment.capture_seq_first, latest)
                 kept_seq = segment.capture_seq_first
         with suppress(RecordingDamaged):
             file = open_points(folder, segment)
@@ -282,84 +273,3 @@ def _read(path: Path, offset: int, length: int) -> bytes:
 
 def _damaged(path: Path, why: str) -> RecordingDamaged:
     return RecordingDamaged(f"{path} cannot be used ({why}): expected the states within a segment")
-
-
-# -- packing -----------------------------------------------------------------------------------------------------------
-
-
-def _pack(state: Checkpoint) -> tuple[bytes, int]:
-    """The state compressed, and its size before: half of what zstd makes of MessagePack where a book is deep."""
-    sides: list[_Side] = []
-
-    def apart(columns: Columns) -> Columns:
-        prices, sizes, counts = columns
-        sides.append((_packed_column(prices, in_steps=True), _packed_column(sizes, in_steps=False), counts))
-        return _NO_LEVELS
-
-    content = _encode(_Point(_with_levels(state, apart), sides))
-    return pa.Codec("zstd", _LEVEL).compress(content, asbytes=True), len(content)
-
-
-def _unpacked(point: _Point) -> Checkpoint:
-    sides = iter(point.sides)
-
-    def back(_: Columns) -> Columns:
-        prices, sizes, counts = next(sides)
-        return _unpacked_column(prices), _unpacked_column(sizes), counts
-
-    return _with_levels(point.state, back)
-
-
-def _with_levels(state: Checkpoint, change: Any) -> Checkpoint:
-    """The state with other levels in its books: what `change` makes of each side, always in the same order."""
-    replace = msgspec.structs.replace
-    pairs = [
-        replace(
-            pair,
-            fusion=replace(pair.fusion, bids=change(pair.fusion.bids), asks=change(pair.fusion.asks)),
-            diff_books={
-                form: (change(bids), change(asks), *rest) for form, (bids, asks, *rest) in pair.diff_books.items()
-            },
-        )
-        for pair in state.tracker.pairs
-    ]
-    return replace(state, tracker=replace(state.tracker, pairs=pairs))
-
-
-def _packed_column(values: tuple[float, ...], *, in_steps: bool) -> bytes:
-    """
-    Numbers as bytes that compress well: whole numbers of a common count of decimals, byte by byte of all of them.
-
-    `in_steps` keeps each one's difference from the one before, which suits prices.
-    """
-    column: Any = np.array(values, np.float64)
-    for decimals in range(_DECIMALS_MAX + 1):
-        scale = 10.0**decimals
-        if not _is_whole(column[:_SAMPLE], scale):
-            continue
-        if _is_whole(column, scale) and not np.signbit(column).any():  # a whole number knows no -0.0
-            words = np.rint(column * scale).astype(np.int64)
-            if in_steps:
-                words = np.diff(words, prepend=0)
-            break
-    else:
-        decimals, words = _AS_IS, column.view(np.int64)
-    planes = np.ascontiguousarray(words.astype("<i8").view(np.uint8).reshape(-1, 8).T)
-    return bytes((decimals, in_steps)) + planes.tobytes()
-
-
-def _is_whole(column: Any, scale: float) -> bool:
-    with np.errstate(over="ignore"):
-        whole = np.rint(column * scale)
-    return bool((np.abs(whole) < 1 << 53).all() and (whole / scale == column).all())
-
-
-def _unpacked_column(packed: bytes) -> tuple[float, ...]:
-    decimals, in_steps = packed[0], packed[1]
-    planes: Any = np.frombuffer(packed, np.uint8, offset=2).reshape(8, -1)
-    words = np.ascontiguousarray(planes.T).view("<i8").reshape(-1).astype(np.int64)
-    if decimals == _AS_IS:
-        return tuple(words.view(np.float64).tolist())
-    if in_steps:
-        words = np.cumsum(words)
-    return tuple((words / 10.0**decimals).tolist())

@@ -29,6 +29,7 @@ STEPS: Final = (
     "tables-written",
     "checkpoint-written",
     "manifest-written",
+    "state-removed",
     "journal-removed",
     "session-sealed",
     "rewrite-committed",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +11,9 @@ import msgspec
 
 from recordings.checking import file_problem
 from recordings.checkpoints import Checkpoint, load_checkpoint
+from recordings.file_names import files_of
 from recordings.journal import JournalReader, journal_path, journal_segments
-from recordings.manifest import Manifest, Segment, TableFile
+from recordings.manifest import Manifest, Segment, TableFile, inside, read_manifest
 from recordings.normalize import Normalizer
 from recordings.recording import Recording
 from recordings.recounting import Recount, symbol_problems
@@ -21,7 +22,7 @@ from recordings.rewriting import is_rewrite_pending
 from recordings.schema import RAW_TABLE
 from recordings.seek_points import open_points
 from toolkit.digest import DIGEST_VERSION, EMPTY_DIGEST, DigestChain
-from toolkit.errors import RecordingDamaged
+from toolkit.errors import RecordingDamaged, RecordingError
 from toolkit.garbage import rare_collections
 from toolkit.tracker import OrderBookTracker
 
@@ -180,16 +181,26 @@ def _check_files(recording: Recording, result: Verification) -> set[str]:
         for table, file in entries:
             result.file_count += 1
             problem = file_problem(recording.path, file)
-            if not problem:
+            if not problem or (table == "derived" and _is_superseded(recording, file)):
                 continue
             result.problems.append(f"{file.path} {problem}")
             if table != "derived":
                 sound.discard(RAW_TABLE if table == RAW_TABLE else "normalized")
     resume = recording.manifest.resume
     result.file_count += resume is not None
-    if resume is not None and (problem := file_problem(recording.path, resume)):
+    problem = file_problem(recording.path, resume) if resume is not None else ""
+    if resume is not None and problem and not _is_superseded(recording, resume):
         result.problems.append(f"{resume.path} {problem}")
     return sound
+
+
+def _is_superseded(recording: Recording, file: TableFile) -> bool:
+    """Whether a state went because there is a later one, since the recording was opened."""
+    if inside(recording.path, file.path).exists():
+        return False
+    with suppress(RecordingError):
+        return file.path not in {each.path for each in files_of(read_manifest(recording.path))}
+    return False
 
 
 def _check_segments(recording: Recording, result: Verification) -> None:
@@ -262,8 +273,8 @@ def _compare_resume(recording: Recording, file: TableFile, normalizer: Normalize
     """The state that recording goes on from is the one that all frames lead to."""
     try:
         state = load_checkpoint(recording.path, file)
-    except RecordingDamaged:
-        return  # its hash was found to differ
+    except RecordingError:
+        return  # its hash was found to differ, or there is a later one by now
     if state.digest != normalizer.chain.digest() or state.tracker != normalizer.tracker.export():
         result.problems.append(f"{file.path} holds another state to go on from than all frames give")
 
@@ -299,7 +310,7 @@ class _StateCheck:
         self.due_seq = self._states[-1][0] if self._states else -1
         try:
             state = read()
-        except RecordingDamaged:
+        except RecordingError:
             return  # likewise
         if state.digest != normalizer.chain.digest():
             problem = f"digest {state.digest.hex()}, expected {normalizer.chain.hexdigest()}"

@@ -23,7 +23,7 @@ from replay.clock import ReplayClock
 from replay.recorded import RecordedDataSource
 from replay.seeking import books_of
 from toolkit.clock import Clock, SystemClock
-from toolkit.errors import ConfigError, RecordingDamaged, SymbolError
+from toolkit.errors import ConfigError, RecordingError, SymbolError
 from toolkit.frames import Frame
 from toolkit.keys import PairName, split
 from toolkit.messages import Message
@@ -149,7 +149,7 @@ class FollowDataSource(RecordedDataSource):
         for next_seq, file in _checkpoints_before(manifest, self._start_ns):
             try:
                 read_checkpoint(self._folder, file, normalizer)
-            except RecordingDamaged:
+            except RecordingError:
                 normalizer = self._normalizer = Normalizer.for_sources(manifest.sources)
                 continue  # an earlier one, or none: it takes longer then
             recording.next_seq = next_seq

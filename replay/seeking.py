@@ -17,7 +17,7 @@ from recordings.normalize import Normalizer
 from recordings.recording import Recording
 from recordings.seek_points import PointFile, open_points
 from toolkit.digest import DIGEST_VERSION
-from toolkit.errors import RecordingDamaged
+from toolkit.errors import RecordingDamaged, RecordingError
 from toolkit.tracker import TrackerState
 
 __all__ = ["Start", "StartFinder", "books_of"]
@@ -83,7 +83,7 @@ class StartFinder:
                 if self._is_raw:
                     normalizer = Normalizer.for_sources(manifest.sources)
                     restore_checkpoint(state, normalizer)
-            except RecordingDamaged as exc:
+            except RecordingError as exc:  # damaged, or gone since there is a later one
                 self._pass_over(str(exc))
                 continue
             return Start(segment, capture_seq, state, normalizer)

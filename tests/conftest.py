@@ -19,6 +19,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["TICKDECK_CHECKS"] = str(tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture
+def every_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """States are kept however little of a recording lies between them; a test has not the room for what they are worth."""
+    monkeypatch.setattr("recordings.seek_points.PAYLOAD_PER_BYTE", 0)
+    monkeypatch.setattr("recordings.checkpoints.TABLES_PER_BYTE", 0)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of captures from real exchanges; it stands beside the repository, or where TICKDECK_SHARED_DATA says."""

@@ -134,7 +134,7 @@ def test_one_bad_recording_does_not_end_the_list(made: Path, tmp_path: Path, dam
     ]
 
 
-@pytest.mark.parametrize("place", ["raw/000000.parquet", "bbo/000001.parquet", "checkpoints/000001.msgpack"])
+@pytest.mark.parametrize("place", ["raw/000000.parquet", "bbo/000001.parquet", "checkpoints/000001.state"])
 @pytest.mark.parametrize("what", ["pipe", "folder", "device"])
 def test_something_else_in_the_place_of_a_file_is_not_waited_for(
     made: Path, tmp_path: Path, place: str, what: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recordings import seek_points
+from recordings import checkpoints, seek_points
 from recordings.journal import JournalWriter
 from recordings.manifest import Manifest, SourceInfo, write_manifest
 from recordings.recording import Recording
@@ -41,8 +41,8 @@ def _write(
     folder.mkdir(parents=True)
     write_manifest(folder, Manifest(created_ns=frames[0].ts_recv, sources=[source], flush_interval_s=0.25))
     sealer = Sealer(folder)
-    before = seek_points.POINT_FRAMES, seek_points.PAYLOAD_PER_BYTE
-    seek_points.POINT_FRAMES, seek_points.PAYLOAD_PER_BYTE = POINT_FRAMES, 0  # type: ignore[misc]
+    before = seek_points.POINT_FRAMES, seek_points.PAYLOAD_PER_BYTE, checkpoints.TABLES_PER_BYTE
+    seek_points.POINT_FRAMES, seek_points.PAYLOAD_PER_BYTE, checkpoints.TABLES_PER_BYTE = POINT_FRAMES, 0, 0  # type: ignore[misc]
     try:
         starts = range(0, len(frames), segment_frames)
         for number, begin in enumerate(starts):
@@ -56,7 +56,7 @@ def _write(
                 is_last = number == len(starts) - 1
                 sealer.seal(number, status="sealed" if is_last else None)
     finally:
-        seek_points.POINT_FRAMES, seek_points.PAYLOAD_PER_BYTE = before  # type: ignore[misc]
+        seek_points.POINT_FRAMES, seek_points.PAYLOAD_PER_BYTE, checkpoints.TABLES_PER_BYTE = before  # type: ignore[misc]
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -41,7 +41,7 @@ def test_the_manifest_is_told_what_was_written(tmp_path: Path) -> None:
     entry = write_checkpoint(tmp_path, 3, normalizer(*BUSY))
     path = tmp_path / entry.path
     assert (entry.path, entry.bytes, entry.blake2b) == (
-        "checkpoints/000003.msgpack",
+        "checkpoints/000003.state",
         path.stat().st_size,
         file_hash(path),
     )
@@ -56,7 +56,7 @@ def test_a_checkpoint_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(RecordingDamaged, match=r"is not the file that was sealed: its BLAKE2b hash differs$"):
             read_checkpoint(tmp_path, entry, normalizer())
     path.unlink()
-    with pytest.raises(RecordingDamaged, match=r"000001\.msgpack is missing$"):
+    with pytest.raises(RecordingDamaged, match=r"000001\.state is missing$"):
         read_checkpoint(tmp_path, entry, normalizer())
     with pytest.raises(RecordingDamaged, match="expected a file inside the recording"):
         read_checkpoint(tmp_path, TableFile("../x", 0, 0, ""), normalizer())

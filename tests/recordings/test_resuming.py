@@ -25,18 +25,20 @@ from toolkit.errors import RecordingDamaged
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "tape"
-    recorder = HandRecorder(folder)
-    for _ in range(3):
-        recorder.write(9)
-        recorder.rotate()
-        recorder.seal()
-    recorder.write(4)
-    recorder.end()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recordings.checkpoints.TABLES_PER_BYTE", 0)
+        recorder = HandRecorder(folder)
+        for _ in range(3):
+            recorder.write(9)
+            recorder.rotate()
+            recorder.seal()
+        recorder.write(4)
+        recorder.end()
     return folder
 
 
 @pytest.fixture
-def tape(made: Path, tmp_path: Path) -> Path:
+def tape(made: Path, tmp_path: Path, every_state: None) -> Path:
     return Path(shutil.copytree(made, tmp_path / "tape"))
 
 
@@ -47,7 +49,7 @@ def flip(path: Path) -> None:
 
 
 def states(folder: Path) -> list[Path]:
-    return sorted((folder / "checkpoints").glob("*.msgpack"))
+    return sorted((folder / "checkpoints").glob("*.state"))
 
 
 def flip_last(folder: Path) -> None:

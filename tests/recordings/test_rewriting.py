@@ -320,6 +320,7 @@ def test_a_rewrite_of_an_earlier_version_that_recorded_on_is_left_alone(tmp_path
     assert files_on_disk(folder) == before
 
 
+@pytest.mark.usefixtures("every_state")
 def test_a_segment_without_a_neighbour_keeps_its_files(tmp_path: Path) -> None:
     """Compacting again and again does not copy what is large enough."""
     folder = tmp_path / "tape"

@@ -18,6 +18,7 @@ from recordings.recording import Recording
 from recordings.schema import RAW_TABLE
 from recordings.seek_points import open_points
 from recordings.segment import SegmentWriter
+from recordings.state_packing import _packed_floats, _unpacked_floats
 from tests.replay.busy_tapes import Tape, sealed
 from tests.tapes import messages_of
 from toolkit.errors import RecordingDamaged
@@ -71,6 +72,7 @@ def test_states_are_kept_by_frames_and_come_back_whole(tmp_path: Path, monkeypat
 
 def test_a_state_with_another_hash_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes that were changed may still be a state."""
+    monkeypatch.setattr(seek_points, "PAYLOAD_PER_BYTE", 0)
     monkeypatch.setattr(seek_points, "POINT_FRAMES", 40)
     file = open_points(tmp_path / "tape", written(tmp_path / "tape"))
     assert file is not None
@@ -92,15 +94,16 @@ def test_states_are_kept_by_bytes_where_frames_are_large(tmp_path: Path, monkeyp
 
 
 def test_large_states_are_kept_rarely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So much payload per byte of a state must have gone by since the one before."""
+    """So much payload per byte of a state must have gone by since the one before, or since the segment began."""
     monkeypatch.setattr(seek_points, "POINT_FRAMES", 4)
-    monkeypatch.setattr(seek_points, "PAYLOAD_PER_BYTE", 5)
+    monkeypatch.setattr(seek_points, "PAYLOAD_PER_BYTE", 3)
     segment = written(tmp_path / "tape")
     file = open_points(tmp_path / "tape", segment)
     assert file is not None
     assert 1 < len(file.points) < len(FRAMES) // 8
     for one, other in zip(file.points, file.points[1:], strict=False):
-        assert sum(len(frame.payload) for frame in FRAMES[one.capture_seq : other.capture_seq]) >= 5 * one.length
+        assert sum(len(frame.payload) for frame in FRAMES[one.capture_seq : other.capture_seq]) >= 3 * other.length
+    assert sum(len(frame.payload) for frame in FRAMES[: file.points[0].capture_seq]) >= 3 * file.points[0].length
 
 
 @pytest.mark.parametrize("batch_frames", [1, 7, 150])
@@ -136,7 +139,7 @@ def test_a_short_segment_has_no_file(tmp_path: Path) -> None:
 )
 def test_packed_columns_come_back_to_the_bit(values: list[float], in_steps: bool) -> None:
     column = tuple(values)
-    back = seek_points._unpacked_column(seek_points._packed_column(column, in_steps=in_steps))
+    back: list[float] = _unpacked_floats(_packed_floats(column, in_steps=in_steps))
     assert list(map(float.hex, back)) == list(map(float.hex, column))
 
 
@@ -144,7 +147,7 @@ def test_packed_columns_come_back_to_the_bit(values: list[float], in_steps: bool
 def test_a_number_behind_many_coarse_ones_counts_too(last: float) -> None:
     """How many decimals a column has is guessed from its beginning, and held against all of it."""
     column = (*map(float, range(1, 500)), last)
-    back = seek_points._unpacked_column(seek_points._packed_column(column, in_steps=False))
+    back: list[float] = _unpacked_floats(_packed_floats(column, in_steps=False))
     assert [value.hex() for value in back] == [value.hex() for value in column]
 
 
