@@ -25,6 +25,7 @@ BENCHES: Final = {
     "size": "benchmarks.size",
     "seek": "benchmarks.seeking",
     "memory": "benchmarks.memory",
+    "many-pairs": "benchmarks.many_pairs",
     "serving": "benchmarks.serving",
     "peers": "benchmarks.peers",
 }
@@ -40,6 +41,7 @@ BENCHES: Final = {
 @click.option("--seal-frames", default=5_000_000, show_default=True, help="Frames of the segment that is sealed.")
 @click.option("--seek-frames", default=1_000_000, show_default=True, help="Frames of the segment that is sought in.")
 @click.option("--memory-gib", default=1.0, show_default=True, help="Payload of the largest tape of `memory`, GiB.")
+@click.option("--venue-frames", default=240_000, show_default=True, help="Frames of each recording of `many-pairs`.")
 @click.option("--no-captures", is_flag=True, help="Use the embedded market even where captures are at hand.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Where to work; a temporary folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
@@ -51,6 +53,7 @@ def main(
     seal_frames: int,
     seek_frames: int,
     memory_gib: float,
+    venue_frames: int,
     no_captures: bool,
     folder: Path | None,
     as_json: bool,
@@ -73,6 +76,7 @@ def main(
             seal_frames=seal_frames,
             seek_frames=seek_frames,
             memory_bytes=round(memory_gib * 2**30),
+            venue_frames=venue_frames,
             shared=shared,
         )
         for name in dict.fromkeys(names or BENCHES):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, TypeVar
 
-__all__ = ["SHARED_DATA", "Figure", "Options", "Timing", "machine", "measure", "pin", "show"]
+__all__ = ["SHARED_DATA", "Figure", "Options", "Timing", "machine", "measure", "peak_bytes", "pin", "show"]
 
 T = TypeVar("T")
 
@@ -36,6 +39,7 @@ class Options:
         seal_frames: Frames of the segment that `sealing` seals.
         seek_frames: Frames of the segment that is sought in.
         memory_bytes: Payload bytes of the largest tape of `memory`.
+        venue_frames: Frames of each recording of `many-pairs`.
         shared: Folder of captures; None to do without.
     """
 
@@ -46,6 +50,7 @@ class Options:
     seal_frames: int = 5_000_000
     seek_frames: int = 1_000_000
     memory_bytes: int = 1 << 30
+    venue_frames: int = 240_000
     shared: Path | None = None
 
     def capture(self, name: str) -> Path | None:
@@ -95,6 +100,17 @@ def measure(
     medians = (statistics.median(times) for times in (walls, threads, processes))
     wall, thread, process = medians
     return Timing(wall=wall, thread=thread, process=process), result  # type: ignore[return-value]  # it ran at least once
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had."""
+    # The figure of `getrusage` is inherited over fork and exec, so that of a small child would be its parent's.
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii")) if status.exists() else None
+    if found is not None:
+        return int(found[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def machine() -> list[tuple[str, str]]:

@@ -9,8 +9,6 @@ claim none. Each replay runs in a process of its own, whose peak of resident mem
 from __future__ import annotations
 
 import json
-import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -24,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.captures import busy_frames, write_busy
-from benchmarks.harness import ROOT, Figure, Options
+from benchmarks.harness import ROOT, Figure, Options, peak_bytes
 from recordings.columns import dictionary_columns
 from recordings.importing import ImportOptions, import_capture
 from recordings.manifest import Manifest, Segment, TableFile, read_manifest, write_manifest
@@ -67,17 +65,7 @@ def main(fidelity: str, folders: Sequence[str]) -> None:
     source = ReplayDataSource(list(folders), fidelity="raw" if fidelity == "raw" else "normalized")
     source.set_message_callback(lambda message: None)
     source.play()
-    print(json.dumps({"messages": source.message_count, "peak_bytes": _peak_bytes()}))
-
-
-def _peak_bytes() -> int:
-    # The figure of `getrusage` is inherited over fork and exec, so that of a small child would be its parent's.
-    status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii")) if status.exists() else None
-    if found is not None:
-        return int(found[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    print(json.dumps({"messages": source.message_count, "peak_bytes": peak_bytes()}))
 
 
 def _replayed(folders: Sequence[Path], fidelity: str) -> dict[str, int]:

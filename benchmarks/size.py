@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.captures import BINANCE, book_frames, write_collector
 from benchmarks.harness import Figure, Options
 from recordings.capture_files import CaptureFile
+from recordings.file_names import states_of
 from recordings.importing import ImportOptions, import_capture
 from toolkit.errors import TickdeckError
 from toolkit.venue import venues
@@ -39,6 +40,7 @@ def _compare(options: Options, path: Path, venue: str, origin: str) -> list[Figu
     for segment in manifest.segments:
         for table, file in segment.tables.items():
             sizes[table] = sizes.get(table, 0) + file.bytes
+    states = sum(file.bytes for file in states_of(manifest))
     given, raw, total = path.stat().st_size, sizes["raw"], sum(sizes.values())
     frames_alone = _gzipped_frames(options, path)
     largest = ", ".join(f"{name} {size:,}" for name, size in sorted(sizes.items(), key=lambda item: -item[1])[:4])
@@ -47,6 +49,13 @@ def _compare(options: Options, path: Path, venue: str, origin: str) -> list[Figu
         Figure(bench="size", name=f"{venue}: its frames alone, gzip", value=frames_alone, unit="bytes"),
         Figure(bench="size", name=f"{venue}: raw table", value=raw, unit="bytes"),
         Figure(bench="size", name=f"{venue}: raw and normalized tables", value=total, unit="bytes", note=largest),
+        Figure(
+            bench="size",
+            name=f"{venue}: states",
+            value=states,
+            unit="bytes",
+            note=f"{states / total:.1%} of the tables",
+        ),
         Figure(bench="size", name=f"{venue}: raw and normalized over the capture", value=total / given, unit="times"),
     ]
 

@@ -40,10 +40,10 @@ _SHARES: Final = (2, 12, 64, 22)
 class _Coin:
     """A book of twenty levels a side: prices in ticks, sizes in steps."""
 
-    def __init__(self, name: str, tick: float, middle: int, draw: random.Random) -> None:
+    def __init__(self, name: str, decimals: int, middle: int, draw: random.Random) -> None:
         self.name = name
-        self.decimals = max(0, -round(_log10(tick)))
-        self.tick = tick
+        self.decimals = decimals
+        self.tick = 10.0**-decimals
         self.best_bid = middle
         self.spread = 1
         self.gaps = [[draw.choice((1, 1, 1, 2, 3)) for _ in range(_LEVELS)] for _ in range(2)]
@@ -90,7 +90,7 @@ def coin_names(count: int) -> list[str]:
 def venue_frames(pairs: int, count: int, *, seed: int = 14) -> Iterator[tuple[int, bytes]]:
     """`count` frames of so many pairs, each with its receive time, ns."""
     draw = seeded(f"whole-venue/{seed}/{pairs}")
-    coins = [_Coin(name, 10.0 ** -draw.randrange(5), draw.randrange(1_000, 50_000), draw) for name in coin_names(pairs)]
+    coins = [_Coin(name, draw.randrange(5), draw.randrange(1_000, 50_000), draw) for name in coin_names(pairs)]
     weights = list(accumulate(1 / (rank + 4) for rank in range(pairs)))
     shares = list(accumulate(_SHARES))
     trade_id = 0
@@ -140,7 +140,3 @@ def write_journal(folder: Path, pairs: int, count: int, *, segments: int = 1) ->
         journal.close()
         sizes.append(journal.byte_count)
     return sizes
-
-
-def _log10(tick: float) -> int:
-    return round(len(f"{tick:.10f}".rstrip("0").partition(".")[2])) * -1 if tick < 1 else 0

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import polars as pl
 
+from recordings.compacting import small_segments
+from recordings.file_names import files_of
 from recordings.gaps import find_gaps
 from recordings.manifest import MANIFEST_NAME, read_manifest
 from recordings.recording import Recording
@@ -32,6 +34,7 @@ _SCHEMA: Final = {
     "unsealed": pl.Int64(),
     "segments": pl.Int64(),
     "bytes": pl.Int64(),
+    "small_segments": pl.String(),
     "problem": pl.String(),
 }
 #: Pairs that are named before the rest is only counted.
@@ -44,9 +47,10 @@ def catalogue(folder: Path) -> pl.DataFrame:
 
     Returns:
         `recording` (path below `folder`), `status`, `origin`, `venues`, `pairs` (String), `first`, `last` (Datetime ns,
-        UTC), `frames`, `messages`, `gaps` (null if they cannot be read), `unsealed`, `segments`, `bytes` (Int64) and
-        `problem` (String, null if there is none). `unsealed` counts the frames that are not sealed yet, null where all
-        are: they are among the `frames`. `messages` and `bytes` are those of what is sealed, and so are `gaps` where
+        UTC), `frames`, `messages`, `gaps` (null if they cannot be read), `unsealed`, `segments`, `bytes` (Int64),
+        `small_segments` and `problem` (String, null if there is none). `unsealed` counts the frames that are not sealed yet, null where all
+        are: they are among the `frames`. `bytes` counts tables and states, and `small_segments` says why compacting would
+        pay (String, null where it would not). `messages` and `bytes` are those of what is sealed, and so are `gaps` where
         the journals are larger than `recordings.recording.SUMMARY_BYTES`.
 
     Raises:
@@ -100,6 +104,7 @@ def _row(path: Path, base: Path) -> dict[str, Any]:
         "gaps": gaps,
         "unsealed": unsealed.frame_count if unsealed is not None else None,
         "segments": len(segments),
-        "bytes": sum(file.bytes for segment in segments for file in segment.tables.values()),
+        "bytes": sum(file.bytes for file in files_of(manifest)),
+        "small_segments": small_segments(segments) or None,
         "problem": problem,
     }

@@ -23,10 +23,14 @@ from recordings.tables import RAW_ROW_GROUP_ROWS, with_all_columns, write_table
 from recordings.vouching import vouched
 from toolkit.errors import RecordingDamaged
 
-__all__ = ["SEGMENT_BYTES", "compact"]
+__all__ = ["SEGMENT_BYTES", "compact", "small_segments"]
 
 #: Segments are joined until their raw frames have this size on disk.
 SEGMENT_BYTES: Final = 512 << 20
+#: So many segments with fewer frames than that on average are worth joining: to open one, and to find what state it begins
+#: with, takes what some hundred frames take, and its tables do not compress as well.
+MANY_SEGMENTS: Final = 16
+SMALL_FRAMES: Final = 10_000
 
 
 def compact(
@@ -62,6 +66,18 @@ def compact(
                 serial += 1
             rewrite.commit(new)
     return new
+
+
+def small_segments(segments: Sequence[Segment]) -> str:
+    """Why compacting would pay, without the command; empty where it would not."""
+    frames = sum(segment.frame_count for segment in segments)
+    if len(segments) < MANY_SEGMENTS or frames >= SMALL_FRAMES * len(segments):
+        return ""
+    after = len(_groups(segments, SEGMENT_BYTES))
+    if after > len(segments) // 2:
+        return ""
+    small = f"{len(segments):,} segments of {frames // len(segments):,} frames on average are small"
+    return f"{small}: {after:,} would be read faster and take less room"
 
 
 def _groups(segments: Sequence[Segment], segment_bytes: int) -> list[list[Segment]]:

@@ -23,6 +23,7 @@ __all__ = [
     "is_ours",
     "next_serial",
     "serial_of",
+    "states_of",
     "unused_serial",
 ]
 
@@ -36,6 +37,11 @@ def files_of(manifest: Manifest) -> list[TableFile]:
     """Every file that a manifest names."""
     files = [file for segment in manifest.segments for file in segment.files]
     return files if manifest.resume is None else [*files, manifest.resume]
+
+
+def states_of(manifest: Manifest) -> list[TableFile]:
+    """Those of them that hold states: what recording goes on from, and what seeks begin with."""
+    return [file for file in files_of(manifest) if file.path.startswith(f"{CHECKPOINT_FOLDER}/")]
 
 
 def is_ours(name: str) -> bool:

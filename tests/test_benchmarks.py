@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import journal
+from benchmarks import journal, many_pairs, whole_venue
 from benchmarks.__main__ import BENCHES
 from benchmarks.captures import archive_frames, book_frames, sized_payloads, write_busy
 from benchmarks.frame_server import framed, offsets
@@ -24,6 +24,7 @@ from benchmarks.seeking import run as run_seeking
 from benchmarks.serving import run as run_serving
 from benchmarks.size import run as run_size
 from recordings.recording import Recording
+from recordings.sealing import Sealer
 from recordings.verifying import verify
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +34,14 @@ ROOT = Path(__file__).resolve().parent.parent
 def tiny(tmp_path: Path) -> Options:
     """No captures: what a fresh clone has."""
     return Options(
-        folder=tmp_path, frames=600, repeats=1, seconds=0.3, seal_frames=1_000, seek_frames=1_200, memory_bytes=1 << 20
+        folder=tmp_path,
+        frames=600,
+        repeats=1,
+        seconds=0.3,
+        seal_frames=1_000,
+        seek_frames=1_200,
+        memory_bytes=1 << 20,
+        venue_frames=800,
     )
 
 
@@ -112,6 +120,37 @@ def test_seeks_are_within_one_segment(tiny: Options) -> None:
         median, worst = (named(figures, f"{fidelity}, {name} of 20 seeks") for name in ("median", "worst"))
         assert 0 < median.value <= worst.value
         assert "a segment of 1,200 frames" in worst.note
+
+
+@pytest.mark.slow
+def test_many_pairs_count_the_same_frames_and_messages(tiny: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one pair and of thirty: sealed, replayed both ways, verified; and sizes of what is there."""
+    monkeypatch.setattr(many_pairs, "PAIRS", (1, 30))
+    figures = many_pairs.run(tiny)
+    for pairs in ("1 pair", "30 pairs"):
+        assert named(figures, f"{pairs}: sealing").note == "800 frames"
+        raw, rows = (named(figures, f"{pairs}: replay, {fidelity}") for fidelity in ("raw", "normalized"))
+        assert raw.note == rows.note
+        assert named(figures, f"{pairs}: states").value < named(figures, f"{pairs}: tables").value
+        assert 20 < named(figures, f"{pairs}: verify, memory").value < 512
+    assert 0 < named(figures, "verify: slowest over fastest").value <= 1
+
+
+@pytest.mark.parametrize("pairs", [1, 60])
+def test_a_whole_venue_is_sound_and_alike_both_ways(tmp_path: Path, pairs: int) -> None:
+    """Every pair has a book, nothing is refused, and the digests agree; the same arguments give the same frames."""
+    whole_venue.write_journal(tmp_path, pairs, 500, segments=3)
+    sealer = Sealer(tmp_path)
+    for number in range(3):
+        sealer.seal(number, status="sealed")
+    found = verify(tmp_path)
+    assert found.problems == []
+    assert found.raw_digest == found.normalized_digest == found.recorded_digest
+    assert found.frame_count == 500
+    assert len(Recording.open(tmp_path).pairs_with_book()) == pairs
+    assert "event_parse_error" not in Recording.open(tmp_path).manifest.counts
+    frames = list(whole_venue.venue_frames(pairs, 50))
+    assert frames == list(whole_venue.venue_frames(pairs, 50))
 
 
 @pytest.mark.parametrize("overlapping", [1, 8])

@@ -27,7 +27,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_the_recording_has_every_kind_of_file(work: Path) -> None:
     kinds = {kind_of(work / "tape", path) for path in files_of(work / "tape")}
-    assert {"recording", "raw", "book", "bbo", "trades", "events", "top", "fills", "msgpack", "points"} <= kinds
+    assert {"recording", "raw", "book", "bbo", "trades", "events", "top", "fills", "state", "points"} <= kinds
     assert kind_of(work / "open", work / "open" / "journal" / "000001.arrows") == "journal"
     assert sum(path.stat().st_size for path in files_of(work / "tape")) < 1_000_000
 

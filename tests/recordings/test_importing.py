@@ -107,6 +107,7 @@ def test_the_outcome_capture_is_all_there(shared_data: Path, tmp_path: Path) -> 
     assert verify(recording.path).problems == []
 
 
+@pytest.mark.usefixtures("every_state")
 @pytest.mark.parametrize("segment_frames", [1, 7, 20, 54, 55])
 def test_however_it_is_cut_into_segments_it_is_the_same(shared_data: Path, tmp_path: Path, segment_frames: int) -> None:
     """Digest, messages and books; and a normalizer that starts from a segment's checkpoint comes to that segment's digest."""

@@ -565,7 +565,7 @@ def test_what_dies_over_sealing_again_and_again_does_not_fill_the_disk(tmp_path:
     aside = {path.name: path.read_bytes() for path in (folder / "set-aside").iterdir()}
     assert len(aside) == len(set(aside.values()))
     assert aside["raw-000000.parquet.1"] == b"another"
-    assert {name.rpartition(".")[2] for name in aside} <= {"parquet", "msgpack", "1"}
+    assert {name.rpartition(".")[2] for name in aside} <= {"parquet", "state", "1"}
     assert verify(folder).problems == []
 
 

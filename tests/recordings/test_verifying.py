@@ -22,7 +22,9 @@ from toolkit.messages import StreamEvent
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return mixed_tape(tmp_path_factory.mktemp("sound") / "tape").path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recordings.seek_points.PAYLOAD_PER_BYTE", 0)
+        return mixed_tape(tmp_path_factory.mktemp("sound") / "tape").path
 
 
 @pytest.fixture

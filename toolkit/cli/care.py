@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,15 @@ def ls(folder: Path, output: Output) -> None:
     """List the recordings in a folder: venues, pairs, time span, gaps, size, status."""
     from recordings.catalogue import catalogue
 
+    found = catalogue(folder)
     output.write(
-        catalogue(folder),
+        found.drop("small_segments") if output.is_table else found,
         nothing=f"no recordings in {folder}",
         importance=("recording", "status", "pairs", "gaps", "problem", "last", "frames", "bytes", "venues", "first"),
     )
+    if output.is_table and output.path is None:
+        for name, why in found.drop_nulls("small_segments").select("recording", "small_segments").iter_rows():
+            say(f"{name}: {why}: `tickdeck compact {shlex.quote(str(folder / name))}`")
 
 
 @click.command(epilog=examples("tickdeck renormalize tapes/monday"))

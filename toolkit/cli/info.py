@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from toolkit.errors import RecordingError
 from toolkit.keys import PairKey, named
 
 if TYPE_CHECKING:
+    from recordings.manifest import Manifest
     from recordings.recording import Recording
     from recordings.unsealed import Unsealed
 
@@ -56,6 +58,7 @@ def summary(opened: Recording) -> dict[str, Any]:
         `unsealed` is null where all is sealed. Of journals above `recordings.recording.SUMMARY_BYTES` only the frames are counted:
         `is_played` is false then, and pairs, messages, gaps and counts are those of what is sealed.
     """
+    from recordings.compacting import small_segments
     from recordings.gaps import find_gaps, lost_connections
 
     folder, manifest = opened.path, opened.manifest
@@ -111,6 +114,8 @@ def summary(opened: Recording) -> dict[str, Any]:
         "counts": dict(sorted(counts.items())),
         "imprecise_values": sum(segment.imprecise_values for segment in manifest.segments),
         "tables": tables,
+        "states": _states(manifest, sum(table["bytes"] for table in tables.values())),
+        "small_segments": small_segments(manifest.segments),
         "digest": manifest.digest,
         "live_digest": manifest.live_digest,
         "inputs": [
@@ -127,6 +132,15 @@ def summary(opened: Recording) -> dict[str, Any]:
     if problem is not None:
         result["problem"] = problem
     return result
+
+
+def _states(manifest: Manifest, table_bytes: int) -> dict[str, Any]:
+    """The files from which recording goes on, and seeks begin."""
+    from recordings.file_names import states_of
+
+    files = states_of(manifest)
+    size = sum(file.bytes for file in files)
+    return {"files": len(files), "bytes": size, "share": size / table_bytes if table_bytes else None}
 
 
 def _unsealed(unsealed: Unsealed, *, is_played: bool) -> dict[str, Any]:
@@ -173,6 +187,10 @@ def write_summary(values: dict[str, Any], as_json: bool) -> None:
         lines.append(("  unsealed", f"{unsealed['text']}{where}"))
     for name, table in values["tables"].items():
         lines.append((f"  {name}", f"{counted(table['rows'], 'row')}, {table['bytes']:,} bytes"))
+    states = values["states"]
+    if states["files"]:
+        share = f" ({states['share']:.1%} of the tables)" if states["share"] is not None else ""
+        lines.append(("  states", f"{counted(states['files'], 'file')}, {states['bytes']:,} bytes{share}"))
     if values["gaps"] is None:
         lines.append(("gaps", "not known"))
     elif values["gaps"]:
@@ -202,6 +220,8 @@ def write_summary(values: dict[str, Any], as_json: bool) -> None:
             )
         )
     lines += [("note", text) for text in values.get("remarks", ())]
+    if values["small_segments"]:
+        lines.append(("note", f"{values['small_segments']}: `tickdeck compact {shlex.quote(values['recording'])}`"))
     if unsealed is not None:
         lines.append(
             ("digest", f"{values['digest']} of what is sealed" if values["digest"] else "- (nothing is sealed)")
