@@ -11,6 +11,7 @@ What a recorder that died has left is read as `recover` would seal it: a hole th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
@@ -116,9 +117,15 @@ class GrowingRecording:
         for batch in self.batches():
             yield frames(batch)
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """The same as rows of the `raw` table."""
-        while True:
+    def batches(self, passes_max: int | None = None) -> Iterator[pa.RecordBatch]:
+        """
+        The same as rows of the `raw` table.
+
+        Args:
+            passes_max: How often to look for more at most; None until nothing more is there, which on a starved machine
+                may be never.
+        """
+        for _ in count() if passes_max is None else range(passes_max):
             before = self.next_seq
             try:
                 yield from self._sealed()
@@ -130,10 +137,10 @@ class GrowingRecording:
             if not self.look() and self.next_seq == before:
                 return
 
-    def _take_note(self, first: int, last: int, count: int) -> int:
+    def _take_note(self, first: int, last: int, number: int) -> int:
         """Frames come next; how many of them were given before. Raises RecordingDamaged if some are missing."""
         known = self.next_seq - first
-        if known < 0 or last - first + 1 != count:
+        if known < 0 or last - first + 1 != number:
             raise RecordingDamaged(
                 f"{self.folder}: frames {first} to {last} come next, "
                 f"expected frame {self.next_seq} and none missing: run `tickdeck verify`"

@@ -51,6 +51,8 @@ _KEPT: Final = frozenset(
         EventKind.SESSION_END,
     }
 )
+#: How often it is looked for frames that were written during the look before.
+_PASSES_MAX: Final = 20
 #: Messages that `rows` makes columns of at a time.
 _ROWS_AT_A_TIME: Final = 4096
 
@@ -261,7 +263,7 @@ def look_for_tail(folder: Path, manifest: Manifest, clock: Clock | None = None) 
     since = until = None
     controls: Counter[str] = Counter()
     last: pa.RecordBatch | None = None
-    for batch in growing.batches():
+    for batch in growing.batches(_PASSES_MAX):
         times = batch.column("ts_recv").cast(pa.int64()).to_numpy()
         since = int(times[0]) if since is None else since
         until = int(times.max()) if until is None else max(until, int(times.max()))

@@ -144,7 +144,9 @@ def unsealed_part(folder: Path, manifest: Manifest | None = None) -> Unsealed | 
         if work is None and (given is None or next_seq_of(now) <= next_seq_of(given)):
             return None
         try:
-            return _counted(folder, now, given or now, work or Work(None, is_over=True))
+            found = _counted(folder, now, given or now, work or Work(None, is_over=True))
+            if len(read_manifest(folder).segments) == len(now.segments):
+                return found
         except FileNotFoundError:
             continue  # sealed this moment
         except OSError as exc:
