@@ -14,7 +14,6 @@ from recordings.gaps import find_gaps
 from recordings.manifest import MANIFEST_NAME, read_manifest
 from recordings.recording import Recording
 from recordings.selecting import keys_of
-from recordings.unsealed import unsealed_part
 from toolkit.errors import RecordingError
 from toolkit.keys import PairKey, named
 
@@ -47,11 +46,11 @@ def catalogue(folder: Path) -> pl.DataFrame:
 
     Returns:
         `recording` (path below `folder`), `status`, `origin`, `venues`, `pairs` (String), `first`, `last` (Datetime ns,
-        UTC), `frames`, `messages`, `gaps` (null if they cannot be read), `unsealed`, `segments`, `bytes` (Int64),
-        `small_segments` and `problem` (String, null if there is none). `unsealed` counts the frames that are not sealed yet, null where all
-        are: they are among the `frames`. `bytes` counts tables and states, and `small_segments` says why compacting would
-        pay (String, null where it would not). `messages` and `bytes` are those of what is sealed, and so are `gaps` where
-        the journals are larger than `recordings.recording.SUMMARY_BYTES`.
+        UTC), `frames`, `messages`, `gaps`, `unsealed`, `segments`, `bytes` (Int64), `small_segments` and `problem` (String,
+        null if there is none). `unsealed` counts the frames that are not sealed yet, null where all are; they are among
+        the `frames`. `messages` and `gaps` are null where they are not known: where events cannot be read, and where more
+        is not sealed than is played for a summary (`recordings.recording.SUMMARY_BYTES`). `bytes` counts tables and states
+        of what is sealed, and `small_segments` says why compacting would pay (String, null where it would not).
 
     Raises:
         RecordingError: There is no such folder.
@@ -69,9 +68,17 @@ def _row(path: Path, base: Path) -> dict[str, Any]:
         manifest = read_manifest(path)
     except RecordingError as exc:
         return {"recording": name, "problem": os.fsencode(str(exc)).decode("utf-8", "backslashreplace")}
-    problem, gaps = None, None
+    problem, gaps, unsealed = None, None, None
+    sealed_messages = sum(segment.message_count for segment in manifest.segments)
+    messages: int | None = sealed_messages
     try:
-        gaps = find_gaps(Recording(path, manifest, sealed=False).for_summary()).height
+        opened = Recording(path, manifest, sealed=False)
+        unsealed, played = opened.unsealed(), opened.for_summary()
+        gaps = find_gaps(played).height
+        if played.tail is not None:
+            unsealed, messages = played.tail.unsealed, sealed_messages + played.tail.heard.message_count
+        elif unsealed is not None:
+            gaps, messages = None, None  # it would take too long to find out
     except RecordingError as exc:  # what the manifest says is worth reading all the same
         problem = os.fsencode(str(exc)).decode("utf-8", "backslashreplace")
     segments = manifest.segments
@@ -79,11 +86,6 @@ def _row(path: Path, base: Path) -> dict[str, Any]:
     asked = {PairKey(source.venue, pair) for source in manifest.sources for pair in source.pairs}
     pairs = named(keys_of([manifest]) or asked)
     more = f" and {len(pairs) - _PAIRS_SHOWN} more" if len(pairs) > _PAIRS_SHOWN else ""
-    unsealed = None
-    try:
-        unsealed = unsealed_part(path, manifest)
-    except RecordingError as exc:
-        problem = problem or os.fsencode(str(exc)).decode("utf-8", "backslashreplace")
     if problem is None and unsealed is not None and unsealed.work.is_left:
         problem = str(unsealed)  # where somebody records it there is none
     firsts = [segment.ts_recv_first for segment in segments]
@@ -100,7 +102,7 @@ def _row(path: Path, base: Path) -> dict[str, Any]:
         "first": min(firsts, default=None),
         "last": max(lasts, default=None),
         "frames": sum(segment.frame_count for segment in segments) + (unsealed.frame_count if unsealed else 0),
-        "messages": sum(segment.message_count for segment in segments),
+        "messages": messages,
         "gaps": gaps,
         "unsealed": unsealed.frame_count if unsealed is not None else None,
         "segments": len(segments),

@@ -25,6 +25,8 @@ from toolkit.errors import RecordingDamaged, RecordingError
 
 __all__ = ["Unsealed", "Work", "is_open", "next_seq_of", "unsealed_part", "work_on"]
 
+#: Bytes of a journal that are mapped at a time.
+_MAPPED_MAX: Final = 32 << 20
 #: How often the folder is looked at again because a journal was sealed under the look.
 _LOOKS: Final = 20
 
@@ -187,13 +189,18 @@ def _span(path: Path, begin: int) -> _Span:
         span = _Span(size, begin)
         if not size:
             return span
-        # Mapped, so that of the batches nothing is read but their heads and two columns.
+        # Mapped, so that of the batches little is read but their heads and two columns.
         content = mmap.mmap(handle, size, access=mmap.ACCESS_READ)
     finally:
         os.close(handle)
+    reader, dropped = pa.BufferReader(pa.py_buffer(content)), 0
     try:
-        for batch in pa.ipc.open_stream(pa.py_buffer(content)):
+        for batch in pa.ipc.open_stream(reader):
             batch.validate()
+            if reader.tell() - dropped > _MAPPED_MAX:
+                # What was touched counts as memory of this process until it is told that it is done with.
+                dropped = reader.tell() // mmap.PAGESIZE * mmap.PAGESIZE
+                content.madvise(mmap.MADV_DONTNEED, 0, dropped)
             if not len(batch) or (last := moment_of_row(batch, len(batch) - 1)).capture_seq < span.end_seq:
                 continue
             times = batch.column("ts_recv").cast(pa.int64()).to_numpy()

@@ -41,7 +41,7 @@ class Verification(msgspec.Struct):
         notes: What could not be checked, and why that is no fault; and what is no damage but worth knowing.
         recorded_digest: As the manifest says.
         live_digest: As the live session computed it while receiving; None if it did not.
-        raw_digest: Of a replay of the raw frames; None where that could not be done.
+        raw_digest: Of a replay of the sealed raw frames; None where there are none, or that could not be done.
         normalized_digest: Of a replay of the normalized rows; likewise.
         frame_count: Raw frames read.
         message_count: Messages read from the normalized rows.
@@ -102,11 +102,12 @@ def verify(path: Path, progress: Progress | None = None, *, is_quick: bool = Fal
         with _noting(result):
             result.notes += remarks(recording)
     advance = progress or (lambda _: None)
+    is_any = bool(recording.manifest.segments)
     with rare_collections():
-        if RAW_TABLE in sound_files:
+        if RAW_TABLE in sound_files and is_any:
             with _noting(result):
                 _replay_raw(recording, result, advance)
-        if "normalized" in sound_files:
+        if "normalized" in sound_files and is_any:
             with _noting(result):
                 _replay_normalized(recording, result, advance)
         with _noting(result):

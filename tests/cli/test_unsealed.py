@@ -149,8 +149,26 @@ def test_info_of_a_dead_one_counts_the_gap_that_recover_will_state(dead: Path) -
 
 def test_ls_says_that_one_is_recorded_without_calling_it_a_problem(live: Path) -> None:
     (row,) = json.loads(run("ls", live.parent, "--json").stdout)
-    assert (row["frames"], row["unsealed"], row["problem"], row["status"]) == (30, 20, None, "running")
+    assert (row["frames"], row["messages"], row["unsealed"], row["problem"], row["status"]) == (
+        30,
+        30,
+        20,
+        None,
+        "running",
+    )
     assert row["last"] == "2026-07-25T17:20:00.152456789Z"
+
+
+def test_large_journals_are_counted_and_not_played_for_a_summary(live: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not known then is said to be of what is sealed, or is null; never a number of the rest."""
+    monkeypatch.setattr("recordings.recording.SUMMARY_BYTES", 100)
+    values = json.loads(run("info", live, "--json").stdout)
+    assert (values["frames"], values["messages"], values["unsealed"]["is_played"]) == (30, 10, False)
+    assert values["pairs"] == ["BTC-USD"]
+    said = " ".join(run("info", live).stdout.split())
+    assert "messages, gaps and notes are of what is sealed; `tickdeck gaps` plays the rest" in said
+    (row,) = json.loads(run("ls", live.parent, "--json").stdout)
+    assert (row["frames"], row["unsealed"], row["messages"], row["gaps"], row["problem"]) == (30, 20, None, None, None)
 
 
 def test_nothing_of_a_recording_is_sealed_yet(tmp_path: Path) -> None:
@@ -166,6 +184,7 @@ def test_nothing_of_a_recording_is_sealed_yet(tmp_path: Path) -> None:
         verified = run("verify", tmp_path / "tape")
         assert verified.exit_code == 0
         assert "not sealed: 20 frames, 20 messages" in verified.stdout
+        assert "digest raw         not computed" in verified.stdout
         assert run("gaps", tmp_path / "tape").stdout == "no gaps\n"
     recorder.end()
 
