@@ -120,7 +120,7 @@ def _write_series(window: SpreadWindow, every_ns: int, output: Output) -> None:
 
     with progress_bar("Measuring spreads", window.row_count()) as advance:
         batches = window.series(every_ns, advance).collect_batches(maintain_order=True, lazy=True, engine="streaming")
-        output.write(batches, schema=analysis.SERIES_SCHEMA)
+        output.write(batches, schema=analysis.SERIES_SCHEMA, nothing="no quotes", importance=_OF_SERIES)
 
 
 def _write_report(window: SpreadWindow, output: Output) -> None:
@@ -194,6 +194,7 @@ _QUANTILES: Final = {"mean": "mean", "median": "median", "p05": "5 %", "p25": "2
     "min": "min",
     "max": "max",
 }
+_OF_SERIES: Final = ("trading_pair", "ts", "spread_bps", "spread_bps_max", "spread", "mid_close", "stale_share")
 _QUOTES_ALONE: Final = (
     "the recording has their quotes and no book, whose state says whether a quote is valid; record a channel of books "
     "too, or ask the quotes themselves: tickdeck sql {} "

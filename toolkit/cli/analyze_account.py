@@ -105,7 +105,9 @@ def pnl(
         output.write_tables(_pnl_table(report))
         _say_why_unknown(report)
     else:
-        output.write(report)
+        output.write(
+            report, nothing="no fills and no positions", importance=("trading_pair", "ts_recv", "net", "position")
+        )
     if plot is not None:
         left_out = analysis.plot_pnl(course, plot, title=f"Profit and loss · {recording.absolute().name}")
         say(f"Drawn: {plot}", err=True)

@@ -312,7 +312,7 @@ def _note(columns: Sequence[_Column], kept: Sequence[_Column], needed: int, widt
     for ways, least in ((_WAYS, 3), (_WAYS_SHORT, 1), (_WAYS_SHORT, 0), ("--json", 0)):
         for most in range(len(missing), min(least, len(missing)) - 1, -1):
             parts = [f"not shown: {_some(missing, most)}"] if missing else []
-            parts += [f"cut: {_some(cut, max(most, 1))}"] if cut else []
+            parts += [f"cut: {_some(cut, max(most, 2))}"] if cut else []
             said = f"{'; '.join(parts)} ({ways.format(needed)})"
             if cell_width(said) <= width:
                 return said
