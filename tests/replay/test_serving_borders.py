@@ -408,3 +408,58 @@ def test_a_recorded_reason_that_is_too_long_is_cut(tmp_path: Path) -> None:
             assert (client.close_reason or "").startswith("no no")
 
     serve(script.recording(tmp_path / "tape"), test)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"\x16\x03\x01\x02\x00 TLS?\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+        b"GET /\x00\x1b[31m HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 40_000 + b"\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
+        b"GET / HTTP/1.1\r\nHost: [\r\n\r\n",
+        b"GET http://[::1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\r\n",
+        (
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 99\r\n"
+            b"Sec-WebSocket-Key: x\r\n\r\n"
+        ),
+        (
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n\xff\xff\xff"
+        ),
+        b"\n" * 100_000,
+    ],
+    ids=range(18),
+)
+def test_what_is_no_request_is_refused_without_a_word_in_the_log(
+    request_: bytes, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A client that does not speak HTTP is told so; the log, which it could fill, is not."""
+
+    async def main() -> bytes:
+        async with asyncio.timeout(30), LoopbackServer(Echo(), idle_s_max=0.5) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            answer = b""
+            with contextlib.suppress(ConnectionError):
+                writer.write(request_)
+                answer = await reader.read(4096)
+            writer.close()
+            async with aiohttp.ClientSession() as http, http.get(f"{server.url}/x") as response:
+                assert response.status == 200
+            return answer
+
+    answer = asyncio.run(main())
+    assert answer == b"" or answer.split(b" ", 2)[1] in (b"400", b"413", b"431", b"426", b"101", b"403", b"200"), (
+        answer[:200]
+    )
+    assert not caplog.records
+    assert capfd.readouterr().err == ""

@@ -10,6 +10,7 @@ rebound a name of its own to this machine.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,7 +18,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import ClientPayloadError, WSCloseCode, WSMsgType, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from toolkit.transport.hosts import HostList, url_host
 
@@ -56,6 +58,16 @@ class RestResponse:
     body: bytes = b""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether the library's log says more than that a client does not speak HTTP, which it is told itself."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | ClientPayloadError | web.RequestPayloadError | ConnectionError)
+
+
+_log = logging.getLogger("tickdeck.server")
+_log.addFilter(_is_news)
 
 
 class ServerProtocol(Protocol):
@@ -348,7 +360,7 @@ class LoopbackServer:
     async def __aenter__(self) -> LoopbackServer:
         app = web.Application(client_max_size=self._body_bytes_max)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(app, handle_signals=False, access_log=None, logger=_log, shutdown_timeout=1.0)
         await self._runner.setup()
         loop = asyncio.get_running_loop()
         try:
@@ -456,6 +468,8 @@ class LoopbackServer:
                 body = await request.read()
         except TimeoutError:
             return web.Response(status=408, text="the body did not come")
+        except (HttpProcessingError, ClientPayloadError, web.RequestPayloadError):
+            return web.Response(status=400, text="the body is not what its headers say")
         answer = await self._protocol.request(
             RestRequest(
                 method=request.method,
