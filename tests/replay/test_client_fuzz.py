@@ -34,7 +34,7 @@ def tape(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Recording]
             folder = tmp_path_factory.mktemp(venue) / "tape"
             match family(venue):
                 case "hyperliquid":
-                    made[venue], _ = synthetic_session(folder, seconds=4)
+                    made[venue], _ = synthetic_session(folder, seconds=2)
                 case "binance":
                     made[venue] = session(venue).recording(folder)
                 case _:
@@ -109,12 +109,12 @@ def play_synthetic(venue: str, seed: int, count: int) -> None:
 
 @pytest.mark.parametrize("venue", VENUES)
 def test_a_client_may_send_anything(venue: str, tape: Callable[[str], Recording]) -> None:
-    play(tape(venue), venue, 1, 250)
+    play(tape(venue), venue, 1, 120)
 
 
 @pytest.mark.parametrize("venue", FACES)
 def test_a_client_of_a_synthetic_market_may_send_anything(venue: str) -> None:
-    play_synthetic(venue, 1, 250)
+    play_synthetic(venue, 1, 120)
 
 
 @pytest.mark.slow
