@@ -80,7 +80,8 @@ def _forgets_pending_rewrites() -> _Context:
 
 def _drops_what_was_committed() -> _Context:
     changes = ("if not (rewrite.staging / MANIFEST_NAME).is_file():", "if True:")
-    contexts = [_edited(rewriting, "rewriting", changes)]
+    # New files had the names of old ones by then.
+    contexts = [_edited(rewriting, "rewriting", changes), replaced(rewriting, "unused_serial", lambda *_: 0)]
     contexts += [
         replaced(module, "rewriting", lambda *args: rewriting.rewriting(*args))  # noqa: PLW0108  # as it is by then
         for module in (compacting, pruning, renormalizing)

@@ -33,6 +33,10 @@ class _Market:
     def __init__(self, rng: random.Random) -> None:
         self.decimals = rng.choice((0, 1, 2, 2, 4, 8))
         self.middle = rng.randint(200, 70_000) * rng.choice((1, 10, 100))
+        if rng.random() < 0.25:
+            # Above some powers of two the next float64 is farther away than the next decimal of 16 digits.
+            self.decimals = min(self.decimals, 2)
+            self.middle = rng.choice((rng.randint(8_200, 9_000), rng.randint(65_600, 90_000))) * 10**self.decimals
         self.width = rng.choice((20, 200, 2_000))
         self.size_decimals = rng.choice((0, 1, 3, 3, 5, 8))
 

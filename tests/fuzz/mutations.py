@@ -22,6 +22,7 @@ _NUMBER: Final = re.compile(rb'"(\d+\.\d+|\d+)"')
 _INTEGER: Final = re.compile(rb":(\d+)")
 _NAME: Final = re.compile(rb'"stream":"([^"@]*)@([^"]*)"')
 _KEY: Final = re.compile(rb'"([A-Za-z]{1,2})":')
+_PRICE: Final = re.compile(rb'\["(\d+\.?\d*)","[^"]*"\]')
 _LEVEL: Final = re.compile(rb'\["[^"]*","[^"]*"\]')
 #: Changes of text beside those that the tests of compiled code know.
 _MORE: Final = (
@@ -88,6 +89,26 @@ def _twin(payload: bytes, rng: random.Random) -> bytes:
     return payload.replace(b'"a":[', b'"a":[' + levels + rng.choice((b",", b"")), 1)
 
 
+def _near(payload: bytes, rng: random.Random) -> bytes:
+    """
+    Beside a level of the payload others that differ from it in the sixteenth or seventeenth digit.
+
+    There some are one float64, where the digits begin with what is just above a power of two.
+    """
+    found = _PRICE.search(payload)
+    if found is None:
+        return payload
+    whole, _, rest = found[1].partition(b".")
+    count = rng.choice((16, 16, 17)) - len((whole + rest).lstrip(b"0"))
+    if count <= 0:
+        return payload
+    units = int(whole + rest + b"0" * count)
+    decimals = len(rest) + count
+    texts = [b"%0*d" % (decimals + 1, units + rng.randint(0, 3)) for _ in range(4)]
+    levels = b",".join(b'["%s.%s","%d"]' % (text[:-decimals], text[-decimals:], rng.randint(0, 2)) for text in texts)
+    return payload[: found.start()] + levels + b"," + payload[found.start() :]
+
+
 def _integer(payload: bytes, rng: random.Random) -> bytes:
     def change(text: bytes) -> bytes:
         value = int(text[:19])
@@ -133,7 +154,7 @@ def _level(payload: bytes, rng: random.Random) -> bytes:
     )
 
 
-_PAYLOADS: Final = (_byte, _byte, _cut, _text, _text, _number, _twin, _integer, _name, _key, _level)
+_PAYLOADS: Final = (_byte, _byte, _cut, _text, _text, _number, _twin, _near, _near, _integer, _name, _key, _level)
 
 
 def mutated(rng: random.Random, frames: Sequence[Frame]) -> list[Frame]:

@@ -358,7 +358,8 @@ def test_sealing_that_failed_leaves_nothing_and_can_be_done_again(tmp_path: Path
             continue
         break
     assert counting > 20
-    assert raw(folder) == recorder.frames
+    # What a recorder that left its journal open may have lost is stated behind them.
+    assert raw(folder)[: len(recorder.frames)] == recorder.frames
     assert verify(folder).problems == []
 
 
