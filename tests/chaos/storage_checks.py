@@ -9,7 +9,7 @@ from recordings import lock_state
 from recordings.manifest import read_manifest
 from recordings.recovery import needs_recovery
 from recordings.verifying import verify
-from tests.chaos.storage_model import Broken, Disk, digest_of, events_in, scratch_of
+from tests.chaos.storage_model import Broken, Disk, events_in, rows_in, scratch_of, undisturbed
 from tests.chaos.storage_session import Session
 from toolkit.errors import TickdeckError
 from toolkit.frames import Frame
@@ -143,8 +143,11 @@ class Expectation:
         if result.is_sound:
             segments = result.manifest.segments
             count = segments[-1].capture_seq_last + 1 if segments else 0
-            if count and result.manifest.digest != digest_of(self.known[:count], result.manifest.sources):
+            digest, rows = undisturbed(self.known[:count], result.manifest.sources)
+            if count and result.manifest.digest != digest:
                 raise Broken("verify says sound of other frames than were recorded")
+            if rows_in(self.folder) != rows:
+                raise Broken("verify says sound of other rows than the frames give")
             if self.flipped and any(path.exists() for path in self.flipped):
                 named = _names_in(self.folder)
                 if any(path.relative_to(self.folder).as_posix() in named for path in self.flipped):

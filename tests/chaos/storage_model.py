@@ -16,12 +16,13 @@ from recordings.file_names import FILE_FOLDERS
 from recordings.manifest import MANIFEST_NAME, SourceInfo
 from recordings.normalize import Normalizer
 from recordings.rows import frames as frames_of_rows
-from recordings.schema import RAW_TABLE
+from recordings.schema import RAW_TABLE, TABLE_OF
+from recordings.tables import rows_of_messages
 from tests.tapes import TS
 from toolkit.clock import ManualClock
 from toolkit.frames import CONTROL, Frame
 
-__all__ = ["Broken", "Disk", "digest_of", "events_in", "later", "scratch_of"]
+__all__ = ["Broken", "Disk", "events_in", "later", "rows_in", "scratch_of", "undisturbed"]
 
 #: Long after every frame, in the time of the tapes.
 LATER_NS: Final = 10**18
@@ -126,13 +127,38 @@ def _journal_frames(path: Path) -> list[Frame]:
     return found
 
 
-def digest_of(frames: list[Frame], sources: list[SourceInfo]) -> str:
-    """Of an undisturbed run over the frames."""
+def undisturbed(frames: list[Frame], sources: list[SourceInfo]) -> tuple[str, list[str]]:
+    """The digest of an undisturbed run over the frames, and the rows of its tables as `rows_in` gives them."""
     normalizer = Normalizer.for_sources(sources)
+    messages: dict[str, list[Any]] = {}
     for frame in frames:
         for message in normalizer.messages(frame):
-            normalizer.take(message)
-    return normalizer.chain.hexdigest()
+            _, top = normalizer.take(message)
+            for each in (message, top):
+                if each is not None:
+                    messages.setdefault(TABLE_OF[type(each)], []).append(each)
+    rows = [row for table, some in messages.items() for row in _as_text(table, pa.table(rows_of_messages(table, some)))]
+    return normalizer.chain.hexdigest(), sorted(rows)
+
+
+def rows_in(folder: Path) -> list[str]:
+    """Every row of the normalized tables that the manifest names, in any order, by Arrow alone."""
+    manifest = json.loads((folder / MANIFEST_NAME).read_bytes())
+    return sorted(
+        row
+        for segment in manifest["segments"]
+        for table, file in segment["tables"].items()
+        if table != RAW_TABLE
+        for row in _as_text(table, pq.read_table(pa.BufferReader((folder / file["path"]).read_bytes())))
+    )
+
+
+def _as_text(table: str, rows: pa.Table) -> list[str]:
+    columns = {
+        name: (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
+        for name, column in zip(rows.column_names, rows.columns, strict=True)
+    }
+    return [f"{table} {dict(zip(columns, row, strict=True))}" for row in zip(*columns.values(), strict=True)]
 
 
 def scratch_of(folder: Path) -> set[str]:

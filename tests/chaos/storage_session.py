@@ -13,6 +13,8 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, cast
 
+import msgspec
+
 from recordings.journal import JournalWriter
 from recordings.lock import FolderLock
 from recordings.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
@@ -28,7 +30,7 @@ from tests.chaos.storage_model import later
 from tests.hand_recorder import STEP
 from tests.hand_recorder import frame as some_frame
 from tests.models.machine import replaced
-from tests.tapes import TS
+from tests.tapes import TS, bbo_frame
 from toolkit.capture import Capture
 from toolkit.clock import ManualClock
 from toolkit.errors import RecordingError, TickdeckError
@@ -39,6 +41,15 @@ from toolkit.venue import find_venue
 __all__ = ["Session"]
 
 REQUEST: Final = VenueRequest(spec=find_venue("hyperliquid"), options=ProtocolOptions(pairs=("BTC-USD",)))
+
+
+def _frame(seq: int) -> Frame:
+    """One that makes rows of several tables, now and then."""
+    frame = some_frame(seq)
+    if seq % 3 < 2:
+        return frame
+    quote = bbo_frame("BTC", TS // 1_000_000 + seq, (10.0 + seq % 5, 1.0), (20.0, 2.0 + seq))
+    return msgspec.structs.replace(frame, payload=msgspec.json.encode(quote))
 
 
 class _AtOnce(Executor):
@@ -147,7 +158,7 @@ class Session:
     def give(self, count: int) -> None:
         """Hand frames to the journal, which has not flushed them yet."""
         for _ in range(count):
-            self._give(some_frame(self._next_seq))
+            self._give(_frame(self._next_seq))
 
     def _give(self, frame: Frame) -> None:
         assert self.journal is not None

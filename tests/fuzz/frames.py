@@ -33,8 +33,10 @@ class _Market:
     def __init__(self, rng: random.Random) -> None:
         self.decimals = rng.choice((0, 1, 2, 2, 4, 8))
         self.middle = rng.randint(200, 70_000) * rng.choice((1, 10, 100))
-        if rng.random() < 0.25:
-            # Above some powers of two the next float64 is farther away than the next decimal of 16 digits.
+        #: Whether its venue sends prices of sixteen digits now and then, some of which are one float64: above some powers
+        #: of two the next float64 is farther away than the next decimal of 16 digits.
+        self.is_fine = rng.random() < 0.2
+        if self.is_fine:
             self.decimals = min(self.decimals, 2)
             self.middle = rng.choice((rng.randint(8_200, 9_000), rng.randint(65_600, 90_000))) * 10**self.decimals
         self.width = rng.choice((20, 200, 2_000))
@@ -49,7 +51,11 @@ class _Market:
         for _ in range(count):
             away = int(rng.expovariate(4 / self.width))
             size = 0.0 if rng.random() < 0.35 else rng.randint(1, 10**6) / 10**self.size_decimals
-            found.append(f'["{self.price(self.middle + sign * (away + 1))}","{size:.{self.size_decimals}f}"]')
+            price = self.price(self.middle + sign * (away + 1))
+            if self.is_fine and rng.random() < 0.05:
+                whole, _, rest = price.partition(".")
+                price = f"{whole}.{rest:0<{15 - len(whole)}}{rng.randint(0, 3)}"
+            found.append(f'["{price}","{size:.{self.size_decimals}f}"]')
         return ",".join(found)
 
 

@@ -115,15 +115,12 @@ def test_a_power_cut_at_any_instant_costs_no_frame_that_was_there(name: str, eve
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "fault"),
-    [("compact", "sync_handle"), ("seal", "sync_handle"), ("renormalize", "sync_handle"), ("record", "sync_handle")],
-)
-def test_what_is_not_synced_is_missed(name: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["compact", "record"])
+def test_what_is_not_synced_is_missed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else these trials would find nothing."""
-    monkeypatch.setattr(files, fault, lambda _: True)
+    monkeypatch.setattr(files, "sync_handle", lambda _: True)
     with pytest.raises(Exception):  # noqa: B017, PT011  # whatever a torn file leads to
-        _cut_everywhere(name, tmp_path, 1)
+        _cut_everywhere(name, tmp_path, 5)
 
 
 def test_frames_that_were_synced_are_there_and_others_may_be(tmp_path: Path) -> None:
