@@ -38,12 +38,12 @@ from toolkit.frames import Frame
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import find_venue
 
-__all__ = ["Session"]
+__all__ = ["Session", "session_frame"]
 
 REQUEST: Final = VenueRequest(spec=find_venue("hyperliquid"), options=ProtocolOptions(pairs=("BTC-USD",)))
 
 
-def _frame(seq: int) -> Frame:
+def session_frame(seq: int) -> Frame:
     """One that makes rows of several tables, now and then."""
     frame = some_frame(seq)
     if seq % 3 < 2:
@@ -158,7 +158,7 @@ class Session:
     def give(self, count: int) -> None:
         """Hand frames to the journal, which has not flushed them yet."""
         for _ in range(count):
-            self._give(_frame(self._next_seq))
+            self._give(session_frame(self._next_seq))
 
     def _give(self, frame: Frame) -> None:
         assert self.journal is not None

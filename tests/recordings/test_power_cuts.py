@@ -20,8 +20,7 @@ from recordings.recovery import recover
 from recordings.renormalizing import renormalize
 from recordings.sealing import Sealer
 from recordings.verifying import verify
-from tests.chaos.storage_session import Session
-from tests.hand_recorder import frame
+from tests.chaos.storage_session import Session, session_frame
 from tests.interruptions import POWER_CUT, Interruption
 from tests.power_cuts import PowerCut
 from toolkit.clock import ManualClock
@@ -139,7 +138,7 @@ def test_frames_that_were_synced_are_there_and_others_may_be(tmp_path: Path) -> 
             interruption.come_to("now")
         session.leave(is_killed=True)
         found = _flushed(folder)
-        assert found == [frame(number) for number in range(len(found))]
+        assert found == [session_frame(number) for number in range(len(found))]
         assert 2 + seed <= len(found) <= 5 + seed
 
 
