@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recordings.checking import read_checked
+from recordings.checkpoints import decode_checkpoint
 from recordings.frame_batches import frames_to_batch
 from recordings.growing import GrowingRecording
 from recordings.journal import journal_path, journal_segments
@@ -96,6 +99,8 @@ class Tail:
         self.unsealed = unsealed
         self.loss = loss
         self.begin_seq = next_seq_of(manifest)
+        #: The state after the sealed part, as it is in its file, which may go when the next segment is sealed.
+        self._state = _state_of(folder, manifest)
         self._written_end = self.begin_seq + unsealed.frame_count
         self.end_seq = self._written_end + (len(loss.frames) if loss is not None else 0)
         times = [ns for ns in (unsealed.since_ns, unsealed.until_ns, loss and loss.until_ns) if ns is not None]
@@ -138,6 +143,12 @@ class Tail:
     def normalizer(self) -> Normalizer:
         """One in the state after the sealed part. Raises RecordingDamaged if nothing holds that."""
         normalizer = Normalizer.for_sources(self._manifest.sources)
+        if self._state is not None:
+            with suppress(RecordingDamaged):
+                decode_checkpoint(self._state, normalizer)
+                if normalizer.chain.hexdigest() == self._manifest.digest:
+                    return normalizer
+            normalizer = Normalizer.for_sources(self._manifest.sources)  # it is none of this version's
         resume_at_end(self._folder, self._manifest, normalizer)
         return normalizer
 
@@ -290,6 +301,14 @@ def look_for_tail(folder: Path, manifest: Manifest, clock: Clock | None = None) 
     tail.controls = controls
     tail.missing, tail.unreadable = growing.missing, growing.unreadable
     return tail
+
+
+def _state_of(folder: Path, manifest: Manifest) -> bytes | None:
+    if manifest.resume is None:
+        return None
+    with suppress(RecordingDamaged):
+        return read_checked(folder, manifest.resume)
+    return None  # it takes longer then
 
 
 def _stat(path: Path) -> tuple[int, int]:

@@ -97,6 +97,7 @@ class Patient:
         if not (self.folder / "recording.json").exists():
             check(not before.rows, "nothing is lost with a recording that never began")
             return
+        told = truth.read_all(self.folder) if examined else None
         if way == "next session":
             self._heal_by_recording()
         else:
@@ -104,6 +105,12 @@ class Patient:
             check(result.returncode == 0, f"recover exits 0: {result.stdout}{result.stderr}")
         self.toll.recoveries += 1
         self.check_healed(recorder.alive_ns, before, is_exact=way == "command")
+        if told is not None and way == "command":
+            # But for the times of what states the loss, which go by the clock as long as it is as recent.
+            found = len(before.rows)
+            healed = truth.read_all(self.folder)
+            check(told.up_to(found) == healed.up_to(found), "it was read as it is healed")
+            check(len(told.frames) == len(healed.frames), "and as long")
         if examined:
             self._check_nothing_deleted(before.names)
 
@@ -151,6 +158,8 @@ class Patient:
     def _check_nothing_deleted(self, names: set[str]) -> None:
         """Every file is still there or set aside; a journal is, as raw frames."""
         gone = {name for name in names if not (self.folder / name).exists() and not name.startswith("journal/0")}
+        # A state to go on from goes when there is a later one, unless it is worth keeping.
+        gone -= {name for name in gone if name.startswith("checkpoints/") and name.endswith(".state")}
         aside = {path.name for path in (self.folder / "set-aside").glob("*")}
         for name in gone:
             check(

@@ -8,7 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -21,8 +21,10 @@ from recordings.normalize import Normalizer
 from recordings.recording import Recording
 from recordings.sealing import Sealer
 from recordings.verifying import verify
+from replay.source import Fidelity, ReplayDataSource
 from tests.chaos.bench import ChaosFailure, check
 from toolkit.frames import CONTROL, WS_IN, Frame
+from toolkit.messages import Message
 
 #: What names a frame: everything it is.
 Row = tuple[Any, ...]
@@ -270,3 +272,31 @@ def check_sound_tape(folder: Path, sent: SentLog) -> int:
     check_digest(folder)
     check_sound(folder)
     return missing
+
+
+class Told(NamedTuple):
+    """What readers make of a recording, sealed or not: frames, and the messages of both fidelities."""
+
+    frames: list[Frame]
+    normalized: list[Message]
+    raw: list[Message]
+
+    def up_to(self, seq: int) -> Told:
+        """What was told of the frames below that number."""
+        return Told(
+            self.frames[:seq], *([m for m in each if m.capture_seq < seq] for each in (self.normalized, self.raw))
+        )
+
+
+def read_all(folder: Path) -> Told:
+    """Read a recording as its users do, whether or not it was healed."""
+    opened = Recording.open(folder)
+    played: list[list[Message]] = []
+    fidelities: tuple[Fidelity, ...] = ("normalized", "raw")
+    for fidelity in fidelities:
+        source = ReplayDataSource(opened, fidelity=fidelity)
+        seen: list[Message] = []
+        source.set_message_callback(seen.append)
+        source.play()
+        played.append(seen)
+    return Told([frame for batch in opened.raw_frames() for frame in batch], *played)

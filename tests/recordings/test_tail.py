@@ -355,3 +355,37 @@ def test_frames_that_a_living_recorder_has_not_put_there_are_said(tmp_path: Path
         away.rename(journal_path(tmp_path / "tape", 1))
         assert frames_of(Recording.open(tmp_path / "tape")) == recorder.frames
     recorder.end()
+
+
+def test_the_state_before_the_tail_is_held_where_its_file_goes(tmp_path: Path) -> None:
+    """Sealing the next segment removes it; what it would be made of again need not be there."""
+    recorder = HandRecorder(tmp_path / "tape")
+    for _ in range(2):
+        recorder.write(9)
+        recorder.rotate()
+    recorder.seal()
+    with FolderLock(tmp_path / "tape"):
+        opened = Recording.open(tmp_path / "tape")
+        expected = played(opened)
+        assert opened.manifest.resume is not None
+        (tmp_path / "tape" / opened.manifest.resume.path).unlink()
+        (tmp_path / "tape" / "raw" / "000000.parquet").unlink()
+        assert played(opened) == expected
+    recorder.journal.close()
+
+
+def test_what_is_recovered_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
+    recorder = HandRecorder(tmp_path / "tape")
+    for _ in range(3):
+        recorder.write(6)
+        recorder.rotate()
+    recorder.journal.close()
+    long_ago(tmp_path / "tape")
+    dead = Recording.open(tmp_path / "tape")
+    expected = frames_of(dead)
+    reading = dead.raw_frames()
+    found = list(next(reading))
+    recover(tmp_path / "tape", SystemClock())
+    found += [each for batch in reading for each in batch]
+    assert found == expected == frames_of(Recording.open(tmp_path / "tape"))
+    assert played(dead) == played(tmp_path / "tape")
