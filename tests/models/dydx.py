@@ -24,6 +24,7 @@ from toolkit.account_messages import AccountEvent, Fill, FundingPayment, OrderUp
 from toolkit.messages import FundingInfo, FundingKind, Instrument, Trade
 from toolkit.protocol import ProtocolOptions, RestCall, VenueProtocol
 from toolkit.venue import find_venue
+from toolkit.venues.dydx_v4.accounts_status import PASSED
 from toolkit.venues.dydx_v4.auth import address_of
 
 __all__ = ["DydxModel"]
@@ -158,6 +159,8 @@ class DydxModel(Model):
         self._past: list[tuple[int, dict[str, Any], list[_Order]]] = []
         self.is_quiet = False
         self.given = Given()
+        self._wild: set[int] = set()
+        self._looked = 0
         #: Blocks of the first snapshots of the account, and of each market's trades.
         self.watched = 0
         self._trades_since: dict[str, int] = {}
@@ -326,21 +329,21 @@ class DydxModel(Model):
         """A long-term order, in a block."""
         self._placed(rng, is_short=False, size=rng.randint(1, 60))
 
-    def _placed(self, rng: Random, *, is_short: bool, size: int) -> _Order:
+    def _placed(self, rng: Random, *, is_short: bool, size: int, name: str = "") -> _Order:
         self._make_block(1)
         prefix = "s" if is_short else "l"
         # Ids are used again: only of what has ended, and of a short-term one only past its last block.
         again = [
-            name
-            for name, lives in self.orders.items()
-            if name[0] == prefix
+            each
+            for each, lives in self.orders.items()
+            if each[0] == prefix
             and not lives[-1].lives
             and lives[-1].good_til < self.height
             and lives[-1].updated < self.height
         ]
-        if again and rng.random() < 0.8:
+        if not name and again and rng.random() < 0.8:
             name = rng.choice(again)
-        else:
+        elif not name:
             self._number += 1
             name = f"{prefix}{self._number}"
         # The market is part of what an id is made of.
@@ -443,10 +446,21 @@ class DydxModel(Model):
         self.machine.open_lines()
         self.passed()
         self.machine.open_lines()
-        for _ in range(rng.randint(1, 6)):
-            rng.choice((self.place_long, self.place_long, self.fill, self.fill, self.cancel))(rng)
+        known = [order for order in self._live() if not order.is_short]
+        if known and rng.random() < 0.7:
+            # One that the client knows ends, and its id stands for another one, which is filled.
+            order = rng.choice(known)
+            self._make_block(1)
+            self._cancel(order, "USER_CANCELED")
+            again = self._placed(rng, is_short=False, size=rng.randint(1, 60), name=order.id)
+            self._make_block(1)
+            self._fill(again, rng.randint(1, again.size), rng)
+        else:
+            for _ in range(rng.randint(1, 6)):
+                rng.choice((self.place_long, self.place_long, self.fill, self.fill, self.cancel))(rng)
+        self._make_block(rng.randint(1, LAG_MAX))
         for _ in range(rng.randint(1, 3)):
-            self.machine.answer_all()
+            self.machine.answer_all(rng)
 
     def _clear_road(self) -> None:
         """Nothing stays on the road for hours."""
@@ -456,11 +470,17 @@ class DydxModel(Model):
     def wild_height(self, rng: Random) -> None:
         """One frame names a block that cannot be."""
         height = rng.choice((self.height + 10**6, 2**53, 1))
+        self._wild.add(height)
+        is_alone = rng.random() < 0.5
+        if is_alone:
+            self._clear_road()
         if rng.random() < 0.5:
             self._send_account({"blockHeight": str(height)})
         else:
             body = {"blockHeight": str(height), "time": self._time}
             self._tell("v4_block_height", "v4_block_height", body)
+        if is_alone:
+            self._clear_road()
 
     def settling(self) -> None:
         self.is_quiet = True
@@ -536,6 +556,9 @@ class DydxModel(Model):
         self._send_account(contents if is_bare else {**contents, "blockHeight": str(self.height)})
 
     def _send_account(self, contents: dict[str, Any]) -> None:
+        for line in self.machine.lines.values():
+            if line.is_open and "blockHeight" not in contents:
+                self.given.bare[line.state["name"], line.state["number"]] = self.height
         self._tell("v4_subaccounts", USER, contents)
 
     def lost(self, line: Line, payload: bytes) -> bool:
@@ -657,7 +680,16 @@ class DydxModel(Model):
         self.given.answer(call.tag, status, body, self.height)
 
     def invariants(self) -> list[str]:
-        return list(self.given.broken(self.machine, USER))
+        return [*self.given.broken(self.machine, USER), *self._ended_too_soon()]
+
+    def _ended_too_soon(self) -> Iterator[str]:
+        """Orders that are said to have ended by their last block, which has not passed. Of two wild blocks one may be."""
+        messages, self._looked = self.machine.messages[self._looked :], len(self.machine.messages)
+        for each in messages:
+            if isinstance(each, OrderUpdate) and each.status == PASSED and len(self._wild) < 2:
+                lives = self.orders.get(each.order_id, [])
+                if len(lives) == 1 and lives[0].good_til >= self.height:
+                    yield f"order {each.order_id} is said to have ended by block {lives[0].good_til - HEIGHT}"
 
     def differences(self) -> list[str]:
         self.is_quiet = False
@@ -774,9 +806,13 @@ class DydxModel(Model):
         """
         Whether it can be told which of the orders of that id a fill is of.
 
-        Not where some were filled before the account was watched, nor where nobody heard one of them being placed.
+        Not where some were filled before the account was watched, nor where nobody heard one of them being placed. Of
+        long-term ones, which say in which block they were, it is enough to have heard of the last and of one before it:
+        what is filled of an id that nobody has heard of is told as the first one's.
         """
-        if len(lives) > 1 and not all(order.was_seen for order in lives):
+        heard = [order.was_seen for order in lives]
+        is_enough = not lives[-1].is_short and heard[-1] and any(heard[:-1])
+        if len(lives) > 1 and not all(heard) and not is_enough:
             return False
         return not any(order.first_fill and order.first_fill <= self.watched for order in lives)
 

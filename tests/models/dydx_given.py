@@ -24,13 +24,16 @@ class Given:
     """
     Positions as the newest statement that has reached the client has them, and the frame that reached it last.
 
-    Of statements of one block, and of those that name none, none is known to be the newest: each may be believed.
+    Of statements of one block, and of an answer beside one that names none, none is known to be the newest: each may be
+    believed.
     """
 
     def __init__(self) -> None:
         #: Of each market the block of the newest statement, and the sizes that may be believed.
         self._stated: dict[str, tuple[int, set[float]]] = {}
         self._height = 0
+        #: The blocks of frames that name none, by connection and number.
+        self.bare: dict[tuple[str, int], int] = {}
         #: Up to which block a statement says nothing against one that named none.
         self._bare: dict[str, int] = {}
         self._snapshot: tuple[str, str] | None = None
@@ -47,11 +50,10 @@ class Given:
             self._whole(contents["subaccount"], int(contents["blockHeight"]))
             return
         for row in contents.get("perpetualPositions", ()):
-            if "blockHeight" in contents:
-                self._one(row["market"], float(row["size"]), int(contents["blockHeight"]))
-            else:
+            if "blockHeight" not in contents:
                 self._bare[row["market"]] = height + 1
-                self._may(row["market"], float(row["size"]))
+            sent = self.bare.get((frame["connection_id"], frame["message_id"]), height)
+            self._one(row["market"], float(row["size"]), int(contents.get("blockHeight", sent)), is_stream=True)
 
     def answer(self, tag: str, status: int, body: bytes, height: int) -> None:
         """An answer reaches the client."""
@@ -66,9 +68,9 @@ class Given:
         for market in {*held, *self._stated}:
             self._one(market, float(held[market]["size"]) if market in held else 0.0, height)
 
-    def _one(self, market: str, size: float, height: int) -> None:
+    def _one(self, market: str, size: float, height: int, *, is_stream: bool = False) -> None:
         known, _ = self._stated.get(market, (self._height, {0.0}))
-        if height > max(known, self._bare.get(market, 0)):
+        if height > (known if is_stream else max(known, self._bare.get(market, 0))):
             self._stated[market] = height, {size}
         elif height >= known:
             self._may(market, size)

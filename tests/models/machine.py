@@ -408,9 +408,9 @@ class Machine:
         for pending in list(self._pending):
             self._make_answer(pending)
 
-    def answer_all(self) -> None:
-        """The answers to all that was asked come, ahead of whatever is on the lines."""
-        for pending in list(self._pending):
+    def answer_all(self, rng: Random) -> None:
+        """The answers to all that was asked come in any order, ahead of whatever is on the lines."""
+        for pending in rng.sample(self._pending, len(self._pending)):
             self._answer(pending)
 
     def open_lines(self) -> None:

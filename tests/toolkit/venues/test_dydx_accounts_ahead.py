@@ -231,3 +231,27 @@ def test_an_order_of_another_side_is_another_order() -> None:
     session.say(orders=[order(side="SELL", totalFilled="0", goodTilBlock="115")], blockHeight="101")
     assert states(session.messages) == ["open", "cancelled", "open"]
     assert [(life[0], life[1]) for life in lives(session)] == [(0, "cancelled"), (1, "open")]
+
+
+@pytest.mark.parametrize("teller", ["rest", "stream"])
+@pytest.mark.parametrize("created", [104, 110])
+def test_fills_after_an_end_are_of_the_next_order_only_if_it_was_there_by_then(created: int, teller: str) -> None:
+    """Another one may have come and gone between, of which nobody heard."""
+    session = Accounts.opened()
+    session.join(reply=False)
+    session.say(orders=[order("CANCELED", totalFilled="0", **LONG)], blockHeight="102")
+    session.rest(_FILLS, {"fills": [fill("f2", 106, "1"), fill("f1", 105, "0.5")]})
+    filled = "1.5" if created == 104 else "0"
+    row = order("OPEN", size="9", totalFilled=filled, **LONG)
+    if teller == "rest":
+        session.rest(_ORDERS, [{**row, "createdAtHeight": str(created), "updatedAtHeight": "111"}])
+    else:
+        session.say(orders=[{**row, "totalFilled": "0"}], blockHeight=str(created))
+    last = created == 104
+    assert [(life[0], life[2]) for life in lives(session)] == (
+        [(0, 0.0), (1, 1.5)] if last else [(0, 0.0), (1, 1.5), (2, 0.0)]
+    )
+    # One that comes later goes where its block says.
+    session.rest(_FILLS, {"fills": [fill("f3", 107, "0.25")]})
+    session.say(orders=[{**row, "totalFilled": filled}], blockHeight="112")
+    assert {life[0]: life[2] for life in lives(session)}[1] == 1.75

@@ -265,11 +265,12 @@ class AccountNews:
             if row.id in account.fills or (source == "rest" and row.id in waiting):
                 continue
             count += 1
-            if source == "rest" and not self._is_history(row.createdAtHeight, time_ns(row.createdAt)):
+            is_news = source == "rest" and not self._is_history(row.createdAtHeight, time_ns(row.createdAt))
+            if is_news:
                 # The stream did not tell of it, so nothing says that it told of what it changed.
                 account.changed(row.symbol, row.createdAtHeight)
                 account.changed(COLLATERAL, row.createdAtHeight)
-            if source == "rest" and self._is_undecided(row):
+            if is_news and self._is_undecided(row):
                 account.held.append(Held(row, self._makes.mono))
             else:
                 self._fill(row, source)

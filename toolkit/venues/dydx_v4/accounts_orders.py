@@ -55,6 +55,8 @@ class OrderMemory(msgspec.Struct):
         ended: Block of the word that it ended; None where it is not known.
         told: Sum of its fills that were told.
         ahead: Sum of those that were told as of the next order of its id, before that one was heard of.
+        ahead_from: The first block of these; 0 for none.
+        ahead_to: The last one.
         first_seq: The frame of its first word by the stream; 0 if that was the answer to a request.
         starts: Blocks from which on the id stood for another order, ascending, up to this one; the newest ones.
     """
@@ -78,6 +80,8 @@ class OrderMemory(msgspec.Struct):
     ended: int | None = None
     told: float = 0.0
     ahead: float = 0.0
+    ahead_from: int = 0
+    ahead_to: int = 0
     first_seq: int = 0
     starts: list[int] = []
 
@@ -120,6 +124,7 @@ class OrderMemory(msgspec.Struct):
             is_next = True
         if is_next:
             self.ahead = round(self.ahead + row.size, 9)
+            self.ahead_from, self.ahead_to = min(self.ahead_from or height, height), max(self.ahead_to, height)
             return self.generation + 1
         self.told = told
         return generation
@@ -215,8 +220,17 @@ def successor(row: wire.Order, known: OrderMemory, height: int) -> OrderMemory:
         start = known.height + 1  # it has fills that were not told: some time after the last word about the one before
     if row.createdAtHeight is None and known.good_til is not None:
         start = min(start, known.good_til + 1)  # no fill of the one before can be later
-    starts = [*known.starts, max([start, *known.starts])][-STARTS_MAX:]
-    return OrderMemory(row.ticker, generation=known.generation + 1, starts=starts, told=known.ahead)
+    # Fills that were told as its own were of one that ended before it was taken in, and that was never heard of.
+    is_second = bool(known.ahead_to) and start > known.ahead_to
+    starts = list(known.starts)
+    for each in [known.ahead_from, start] if is_second else [start]:
+        starts.append(max([each, *starts]))
+    return OrderMemory(
+        row.ticker,
+        generation=known.generation + (2 if is_second else 1),
+        starts=starts[-STARTS_MAX:],
+        told=0.0 if is_second else known.ahead,
+    )
 
 
 def merged(row: wire.Order, known: OrderMemory, source: Source, height: int | None) -> OrderMemory:
@@ -262,6 +276,8 @@ def merged(row: wire.Order, known: OrderMemory, source: Source, height: int | No
         word if state in TERMINAL_ORDER_STATES else None,
         known.told,
         known.ahead,
+        known.ahead_from,
+        known.ahead_to,
         known.first_seq,
         starts,
     )
