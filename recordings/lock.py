@@ -35,6 +35,8 @@ _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, err
 #: Without locks, a recorder of another machine is alive if it left a sign in the folder within this time.
 SIGN_OF_LIFE_NS: Final = 60 * NS_PER_S
 _CONTENT_MAX: Final = 4096
+#: The last line of a lock file whose owner recovers.
+_HEALS: Final = b"recover\n"
 
 
 def _nothing(_: str) -> None:
@@ -88,11 +90,18 @@ class FolderLock:
         folder: The recording.
         say: Told in one line that it waits for what a dead recorder left at work, or that there are no locks here.
         give_up: Asked regularly, while it waits, whether to stop that.
+        heals: It is held to recover the recording, not to record: for those who read it meanwhile.
     """
 
     def __init__(
-        self, folder: Path, *, say: Callable[[str], None] = _nothing, give_up: Callable[[], bool] = _never
+        self,
+        folder: Path,
+        *,
+        say: Callable[[str], None] = _nothing,
+        give_up: Callable[[], bool] = _never,
+        heals: bool = False,
     ) -> None:
+        self._heals = heals
         self._path = folder / LOCK_NAME
         self._say = say
         self._give_up = give_up
@@ -243,6 +252,7 @@ class FolderLock:
 
     def _name_owners(self) -> None:
         lines = "".join(f"{owner}\n" for owner in (_Owner.of(os.getpid()), *self._others)).encode()
+        lines += _HEALS if self._heals else b""
         # Over what is there, and only then cut: a file that is emptied first may find no room again on a full disk.
         os.pwrite(self._handle, lines, 0)
         os.ftruncate(self._handle, len(lines))
@@ -263,26 +273,29 @@ class Writer(NamedTuple):
         host: Its machine where that is another one, else empty.
         is_alive: Whether it runs; of one on another machine, whether a sign of life was left in the folder lately.
         has_child: Whether a process that it had for sealing runs, which is named where there are no locks only.
+        heals: Whether it recovers the recording.
     """
 
     pid: int
     host: str
     is_alive: bool
     has_child: bool = False
+    heals: bool = False
 
 
 def named_writer(folder: Path) -> Writer | None:
     """The process that last locked a folder, as its lock file says; None if none is named. For readers, who must not lock."""
     try:
-        owners = _owners((folder / LOCK_NAME).read_bytes()[:_CONTENT_MAX])
+        content = (folder / LOCK_NAME).read_bytes()[:_CONTENT_MAX]
     except OSError:
         return None
+    owners, heals = _owners(content), content.endswith(b"\n" + _HEALS)
     if not owners:
         return None
     owner, *others = owners
     if not owner.is_here:
-        return Writer(owner.pid, owner.host, has_sign_of_life(folder, SystemClock()))
-    return Writer(owner.pid, "", owner.is_alive, any(each.is_alive for each in others))
+        return Writer(owner.pid, owner.host, has_sign_of_life(folder, SystemClock()), heals=heals)
+    return Writer(owner.pid, "", owner.is_alive, any(each.is_alive for each in others), heals)
 
 
 def has_sign_of_life(folder: Path, clock: Clock) -> bool:

@@ -21,11 +21,13 @@ class Holder(NamedTuple):
         pid: The process that the lock file names first, the recorder; None if it names none.
         host: Its machine where that is another one, else empty.
         is_alive: Whether that process runs. If not, another holds the lock: the sealing process that it left at work.
+        heals: Whether it recovers what another left.
     """
 
     pid: int | None
     host: str
     is_alive: bool
+    heals: bool = False
 
     def __str__(self) -> str:
         """Such as `process 77`, or `process 77 of vm-2`."""
@@ -55,7 +57,7 @@ def holder_of(folder: Path) -> Holder | None:
         if writer is None:
             return Holder(None, "", True)
         # Of another machine's process nothing is known but that the lock is held.
-        return Holder(writer.pid, writer.host, writer.is_alive or bool(writer.host))
+        return Holder(writer.pid, writer.host, writer.is_alive or bool(writer.host), writer.heals)
     except OSError:
         return _named(folder)
     finally:
@@ -72,4 +74,4 @@ def _named(folder: Path) -> Holder | None:
     writer = named_writer(folder)
     if writer is None or not (writer.is_alive or writer.has_child):
         return None
-    return Holder(writer.pid, writer.host, writer.is_alive)
+    return Holder(writer.pid, writer.host, writer.is_alive, writer.heals)

@@ -46,8 +46,8 @@ class Work:
 
     @property
     def is_left(self) -> bool:
-        """Whether its recorder has died, be it that the process which it had for sealing is still at work."""
-        return not self.is_over and (self.holder is None or not self.holder.is_alive)
+        """Whether its recorder has died, also while what it had for sealing, or who recovers it, is at work."""
+        return not self.is_over and (self.holder is None or not self.holder.is_alive or self.holder.heals)
 
     def __str__(self) -> str:
         """What to do about it: nothing while it is recorded."""
@@ -60,6 +60,8 @@ class Work:
                 f"its recorder ({self.holder}) has died, and what it had for sealing is still at work: run `tickdeck "
                 "recover`, which waits for that"
             )
+        if self.holder.heals:
+            return f"its recorder has died, and {self.holder} is recovering it"
         return f"being recorded by {self.holder}"
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from recordings.lock import LOCK_NAME, FolderLock
-from recordings.lock_state import holder_of, is_held
+from recordings.lock_state import Holder, holder_of, is_held
 from recordings.manifest import read_manifest
 from recordings.recording import Recording
 from recordings.unsealed import unsealed_part, work_on
 from tests.hand_recorder import HandRecorder
 from tests.recordings.test_lock import Recorder
 from tests.tapes import TS
-from toolkit.errors import RecordingDamaged
+from toolkit.errors import RecordingDamaged, RecordingLocked
 
 
 def touched_long_ago(folder: Path) -> None:
@@ -32,10 +32,10 @@ def test_the_living_and_what_the_dead_left_at_work(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "tape")
     pid = recorder.process.pid
     try:
-        assert holder_of(tmp_path / "tape") == (pid, "", True)
+        assert holder_of(tmp_path / "tape") == Holder(pid, "", True)
         assert str(work_on(tmp_path / "tape", manifest)) == f"being recorded by process {pid}"
         recorder.kill()
-        assert holder_of(tmp_path / "tape") == (pid, "", False)
+        assert holder_of(tmp_path / "tape") == Holder(pid, "", False)
         work = work_on(tmp_path / "tape", manifest)
         assert work is not None
         assert work.is_left
@@ -44,6 +44,25 @@ def test_the_living_and_what_the_dead_left_at_work(tmp_path: Path) -> None:
         )
     finally:
         recorder.close()
+
+
+def test_who_recovers_is_not_taken_for_a_recorder(tmp_path: Path) -> None:
+    """What it has not sealed yet is read as it will be, the loss included."""
+    recorder = HandRecorder(tmp_path / "tape")
+    recorder.write(2)
+    recorder.journal.close()
+    with FolderLock(tmp_path / "tape", heals=True):
+        work = work_on(tmp_path / "tape", read_manifest(tmp_path / "tape"))
+        assert work is not None
+        assert work.is_left
+        assert str(work) == f"its recorder has died, and process {os.getpid()} is recovering it"
+        tail = Recording.open(tmp_path / "tape").tail
+        assert tail is not None
+        assert tail.loss is not None
+        with pytest.raises(RecordingLocked, match=f"is being written by process {os.getpid()}"):
+            FolderLock(tmp_path / "tape").acquire()
+    with FolderLock(tmp_path / "tape"):
+        assert str(work_on(tmp_path / "tape", recorder.manifest)) == f"being recorded by process {os.getpid()}"
 
 
 def test_nobody_holds_what_was_never_locked_or_is_let_go_of(tmp_path: Path) -> None:
@@ -60,7 +79,7 @@ def test_one_on_another_machine_holds_a_lock_that_can_be_seen(tmp_path: Path) ->
     with FolderLock(tmp_path):
         (tmp_path / LOCK_NAME).write_text("77 1234 vm-2\n")
         holder = holder_of(tmp_path)
-        assert holder == (77, "vm-2", True)
+        assert holder == Holder(77, "vm-2", True)
         assert str(holder) == "process 77 of vm-2"
     assert holder_of(tmp_path) is None
 
@@ -104,7 +123,7 @@ def test_without_locks_a_process_of_this_machine_is_looked_for(tmp_path: Path, m
     (tmp_path / LOCK_NAME).write_text(f"{os.getpid()} {started} {os.uname().nodename}\n")
     assert holder_of(tmp_path) is None  # the lock is not held, whatever the file says
     monkeypatch.setattr(fcntl, "flock", refuse)
-    assert holder_of(tmp_path) == (os.getpid(), "", True)
+    assert holder_of(tmp_path) == Holder(os.getpid(), "", True)
     (tmp_path / LOCK_NAME).write_text(f"{os.getpid()} {int(started) - 1} {os.uname().nodename}\n")
     assert holder_of(tmp_path) is None
 

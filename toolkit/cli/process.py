@@ -166,11 +166,11 @@ def end_signals() -> list[signal.Signals]:
     ]
 
 
-def folder_lock(recording: Path) -> FolderLock:
+def folder_lock(recording: Path, *, heals: bool = False) -> FolderLock:
     """The lock of a recording, for a command: it says on standard error that it waits for what a dead recorder left."""
     from recordings.lock import FolderLock
 
-    return FolderLock(recording, say=lambda text: say(text, err=True))
+    return FolderLock(recording, say=lambda text: say(text, err=True), heals=heals)
 
 
 def leave_at_once(number: int) -> NoReturn:

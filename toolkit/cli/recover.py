@@ -29,7 +29,7 @@ def recover(recording: Path, as_json: bool) -> None:
     from recordings.recovery import recover as heal
 
     read_manifest(recording)  # before a lock file is put into a folder that is no recording
-    with folder_lock(recording):
+    with folder_lock(recording, heals=True):
         result = heal(recording, SystemClock())
     values = {
         "recording": str(recording),
