@@ -72,6 +72,8 @@ class VenueScheduler:
         latency: How long requests and answers take.
         clock_offset_ns: The venue's clock less ours. Times of callers are ours, those of fills the venue's.
 
+    Raises ConfigError for events that cannot be, or are not in that order.
+
     Attributes:
         own: The orders as their owner knows them.
         fills: Every execution so far, in order.
@@ -81,6 +83,7 @@ class VenueScheduler:
     def __init__(
         self, core: MatchingCore, events: npt.NDArray[np.void], latency: Latency, *, clock_offset_ns: int = 0
     ) -> None:
+        core.check(events)
         self._core = core
         self._events = events
         self._latency = latency

@@ -14,7 +14,19 @@ import numpy as np
 import numpy.typing as npt
 
 from replay.market import kernel_core
-from replay.market.layout import NONE, REQUEST, Want, make_state, widen_book, widen_orders, widen_reports
+from replay.market.layout import (
+    BUY,
+    FAR,
+    NONE,
+    REQUEST,
+    SELL,
+    EventCode,
+    Want,
+    make_state,
+    widen_book,
+    widen_orders,
+    widen_reports,
+)
 from replay.market.rules import Rules
 from toolkit.errors import ConfigError
 from toolkit.kernels.compiling import plain
@@ -91,12 +103,38 @@ class MatchingCore:
         self._run: Callable[..., Any] = kernel_core.run if compiled else _quiet(plain(kernel_core.run))
         self._arrive: Callable[..., Any] = kernel_core.arrive if compiled else _quiet(plain(kernel_core.arrive))
 
+    def check(self, events: npt.NDArray[np.void]) -> None:
+        """
+        See that events are what `run` may be given: it does not look, since that would cost more than matching.
+
+        Raises ConfigError for times that do not ascend, and for a pair, side, kind or size that cannot be.
+        """
+        if not len(events):
+            return
+        if (np.diff(events["time"]) < 0).any():
+            raise ConfigError(
+                "market events whose times do not ascend; expected the order in which they act at the venue"
+            )
+        pairs = len(self.state.pairs)
+        limits = (
+            ("pair", 0, pairs - 1),
+            ("side", BUY, SELL),
+            ("code", 0, max(EventCode)),
+            ("lots", 0, FAR),
+            ("tick", 0, FAR),
+        )
+        for name, least, most in limits:
+            lowest, highest = int(events[name].min()), int(events[name].max())
+            if lowest < least or highest > most:
+                found = lowest if lowest < least else highest
+                raise ConfigError(f"a market event with {name} {found}, expected {least} to {most}")
+
     def run(self, events: npt.NDArray[np.void], start: int = 0, until: int = _END) -> int:
         """
         Take in market events, in order, up to and with those of the time `until`.
 
         Args:
-            events: Of `layout.EVENT`, in ascending time.
+            events: Of `layout.EVENT`, as `check` wants them.
             start: The first one.
             until: ns, on the clock of the events.
 

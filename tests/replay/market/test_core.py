@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +18,8 @@ from replay.market.rules import Rules, hftbacktest
 from tests.replay.market.market_tapes import BOOK, Venue, events
 from tests.replay.market.random_tapes import Step, any_rules, play, tapes
 from toolkit.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.slow
@@ -97,9 +104,39 @@ def test_a_crossed_level_pushes_the_other_side_back() -> None:
     assert venue.core.best() == (99, 101)
 
 
+def test_a_level_at_the_other_sides_best_price_pushes_it_back_too() -> None:
+    """Never is the best bid at the best ask."""
+    venue = Venue()
+    venue.market(("bid", 101, 1))
+    assert venue.core.best() == (101, 102)
+
+
 def test_a_core_without_pairs_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^no pair to match, expected at least one$"):
         MatchingCore([], Rules())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("time", -1, "market events whose times do not ascend; expected the order in which they act at the venue"),
+        ("pair", 1, "a market event with pair 1, expected 0 to 0"),
+        ("pair", -1, "a market event with pair -1, expected 0 to 0"),
+        ("side", 2, "a market event with side 2, expected 0 to 1"),
+        ("code", 9, "a market event with code 9, expected 0 to 4"),
+        ("lots", -3, "a market event with lots -3, expected 0 to "),
+        ("tick", 2**62, f"a market event with tick {2**62}, expected 0 to "),
+    ],
+)
+def test_events_that_cannot_be_are_refused(field: str, value: int, message: str) -> None:
+    core = MatchingCore([PairFacts()], Rules(), compiled=False)
+    rows = events(BOOK)
+    core.check(rows)
+    core.check(rows[:0])
+    rows[field][3] = value
+    with pytest.raises(ConfigError) as caught:
+        core.check(rows)
+    assert str(caught.value).startswith(message)
 
 
 def test_many_ids_are_found_and_forgotten() -> None:
@@ -131,3 +168,22 @@ def test_events_are_48_bytes() -> None:
     """Thirty million of them are held at once: a field more is a decision."""
     assert EVENT.itemsize == 48
     assert np.zeros(1, EVENT)["count"].dtype == np.int32
+
+
+@pytest.mark.slow
+def test_compiled_code_touches_no_memory_but_its_own() -> None:
+    """Every access is checked, in a market that has to grow all the time."""
+    program = (
+        "from hypothesis import given, settings\n"
+        "from tests.replay.market.random_tapes import any_rules, play, tapes\n"
+        "@settings(max_examples=300, deadline=None, database=None)\n"
+        "@given(tapes, any_rules)\n"
+        "def check(steps, rules):\n"
+        "    play(steps, rules, compiled=True, orders=1, reports=1, pages=1, slots=1)\n"
+        "check()\n"
+    )
+    environment = os.environ | {"NUMBA_BOUNDSCHECK": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

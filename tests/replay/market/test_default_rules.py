@@ -87,6 +87,21 @@ def test_what_was_traded_is_not_counted_again_as_cancelled() -> None:
         assert venue.market(("sell", 99, 1)) == [(1, "maker", 99, 1)], queue
 
 
+def test_what_was_traded_explains_one_change_of_the_level_only() -> None:
+    """
+    6 of 10 traded, the level says 4, grows to 14 and falls to 8: now 6 have cancelled, of which 4 in 14 were ahead.
+
+    So 4 - 6 * 4/14 = 2.29 are left, and 3 traded reach us with 0.71 of a lot, which is one.
+    """
+    venue = Venue(Rules(queue_front=QueueFront.POWER))
+    venue.place(1, "buy", 99, 5)
+    assert venue.market(("sell", 99, 6), ("bid", 99, 4), ("bid", 99, 14), ("bid", 99, 8), ("sell", 99, 2)) == []
+    venue = Venue(Rules(queue_front=QueueFront.POWER))
+    venue.place(1, "buy", 99, 5)
+    steps = (("sell", 99, 6), ("bid", 99, 4), ("bid", 99, 14), ("bid", 99, 8), ("sell", 99, 3))
+    assert venue.market(*steps) == [(1, "maker", 99, 1)]
+
+
 def test_counts_say_how_many_of_the_orders_that_cancelled_were_ahead() -> None:
     """
     5 orders of 2 are ahead (10 lots), then 5 more orders join (20 lots, 10 orders).
@@ -136,6 +151,14 @@ def test_an_order_out_of_sight_waits_for_trades_through_its_price() -> None:
     venue.place(1, "buy", 95, 5)
     assert venue.market(("bid", 95, 7), ("horizon bid", 95), ("sell", 95, 7)) == []
     assert venue.market(("sell", 95, 1)) == [(1, "maker", 95, 1)]
+
+
+def test_an_order_that_comes_into_sight_where_nothing_rests_is_first() -> None:
+    """The sight reaches 94, and shows nothing at 95: nobody is ahead of us there."""
+    venue = Venue()
+    venue.market(("horizon bid", 98))
+    venue.place(1, "buy", 95, 5)
+    assert venue.market(("bid", 94, 7), ("horizon bid", 94), ("sell", 95, 2)) == [(1, "maker", 95, 2)]
 
 
 def test_an_order_that_goes_out_of_sight_keeps_its_place() -> None:
@@ -239,6 +262,14 @@ def test_what_is_left_of_a_crossing_order_rests_at_its_limit_ahead_of_everybody(
     assert venue.place(1, "buy", 102, 15) == [*took, (1, "taker", 102, 5)]
 
 
+def test_what_rests_after_taking_is_ahead_of_bids_that_were_passed() -> None:
+    """A bid at 102 was passed when the ask came back to 101. We take up to 102 and rest there: that bid is not there."""
+    venue = Venue()
+    venue.market(("bid", 102, 7), ("ask", 101, 4))
+    assert venue.place(1, "buy", 102, 15)[-1] == (1, "taker", 102, 6)
+    assert venue.market(("sell", 102, 1)) == [(1, "maker", 102, 1)]
+
+
 def test_a_market_order_goes_as_far_as_the_band_and_the_rest_expires() -> None:
     """A band of 2 ticks is 101 and 102: 10 of 12 are there. Without one, the level at 105 is reached."""
     venue = Venue(reach=2)
@@ -307,6 +338,15 @@ def test_at_one_price_an_own_order_is_met_after_what_is_ahead_of_it() -> None:
     venue.place(1, "buy", 99, 5)
     told = venue.place(2, "sell", 99, 12, IOC)
     assert told == [(2, "accepted"), (2, "taker", 99, 10), (1, "cancelled", 5), (2, "expired", 2)]
+
+
+def test_what_is_behind_an_own_order_is_taken_after_it_is_gone() -> None:
+    """20 have joined behind our bid: a sell of 12 takes the 10 ahead, our bid is cancelled, and 2 of the 20 follow."""
+    venue = Venue()
+    venue.place(1, "buy", 99, 5)
+    venue.market(("bid", 99, 30))
+    told = venue.place(2, "sell", 99, 12, IOC)
+    assert told == [(2, "accepted"), (2, "taker", 99, 10), (1, "cancelled", 5), (2, "taker", 99, 2)]
 
 
 def test_post_only_does_not_meet_own_orders_either() -> None:
