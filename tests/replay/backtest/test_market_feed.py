@@ -181,3 +181,12 @@ def test_gaps_of_what_is_matched_are_counted() -> None:
     ):
         feed.take_all([StreamEvent(VENUE, "A", "A-B", **fields, kind=kind, stream=stream)])
     assert feed.gaps == 2
+
+
+def test_other_forms_have_nothing_to_add_to_a_book_of_diffs() -> None:
+    """A capped snapshot or a quote beside it is late or shallow: neither removes what the diffs say."""
+    exact = diff([(10.0, 0.5), (9.9, 0.5)], [(10.5, 1.0)])
+    shallow = snapshot([(10.0, 0.1)], [(10.5, 1.0)], form="fast", depth_cap=1)
+    assert told(exact, shallow, quote((9.9, 0.1), (10.5, 1.0))) == told(exact)
+    joined = snapshot([(10.0, 0.5)], [(10.5, 1.0)], depth_cap=None)
+    assert told(joined, shallow) == told(joined)

@@ -10,7 +10,7 @@ from replay.backtest.requests import Refusal
 from replay.backtest.venue_clock import VenueScheduler, calibrate, venue_order
 from replay.market.core import MatchingCore, PairFacts
 from replay.market.layout import ReportCode, StateCode, TifCode
-from replay.market.rules import CancelEarly, Responses, Rules
+from replay.market.rules import AmendLeft, CancelEarly, Responses, Rules
 from tests.replay.market.market_tapes import BOOK, Step, events
 
 TRADE_AT = 300
@@ -184,3 +184,47 @@ def test_no_fill_before_arrival_and_no_knowledge_before_the_answer(
         assert [each.venue_ns for each in scheduler.fills][:1] == [arrival + 1]
     assert all(each.venue_ns > arrival or each.role == 2 for each in scheduler.fills)
     assert all(each.received_ns == each.venue_ns + response for each in scheduler.responses)
+
+
+def test_an_answer_never_overtakes_the_one_before() -> None:
+    """What is taken in at 110 takes 100 back, at 120 only 5: it is heard of when the one before is."""
+    core = MatchingCore([PairFacts()], Rules(), compiled=False)
+    latency = InterpolatedLatency([(100, 110, 210), (110, 120, 125)])
+    scheduler = VenueScheduler(core, events(BOOK), latency)
+    for sent, order, tick in ((100, 1, 99), (110, 2, 98)):
+        scheduler.advance(sent)
+        scheduler.submit(sent, order, side=0, tick=tick, lots=1)
+    scheduler.finish()
+    assert [(each.venue_ns, each.received_ns) for each in scheduler.responses] == [(110, 210), (120, 210)]
+
+
+def test_without_latency_a_request_is_answered_within_its_instant() -> None:
+    scheduler = venue([], entry=0, response=0)
+    scheduler.advance(200)
+    scheduler.submit(200, 1, side=0, tick=99, lots=5)
+    assert [(each.venue_ns, each.received_ns) for each in scheduler.advance(200)] == [(200, 200)]
+
+
+def test_an_amendment_carries_what_its_sender_knows_to_be_left() -> None:
+    """2 of 5 are filled, which is known when 7 at another price are asked for: 3 are left, as in hftbacktest."""
+    rules = Rules(amend_left=AmendLeft.OLD_LEFT)
+    scheduler = venue([("sell", 98, 2)], rules=rules)
+    scheduler.submit(200, 1, side=0, tick=99, lots=5)
+    scheduler.advance(320)
+    scheduler.amend(320, 1, tick=98, lots=7)
+    scheduler.finish()
+    assert (scheduler.responses[-1].code, scheduler.responses[-1].left) == (ReportCode.AMENDED, 3)
+
+
+def test_an_order_is_not_forgotten_while_a_request_about_it_is_under_way() -> None:
+    """It is known to be filled, and its cancel is not answered: its id is not free for another order."""
+    scheduler = venue([("sell", 98, 5)], entry=30)
+    scheduler.submit(200, 1, side=0, tick=99, lots=5)
+    scheduler.advance(290)
+    scheduler.cancel(290, 1)
+    scheduler.advance(310)
+    scheduler.own.forget_ended()
+    assert scheduler.submit(310, 1, side=0, tick=99, lots=5) is Refusal.KNOWN_ID
+    scheduler.advance(330)
+    scheduler.own.forget_ended()
+    assert scheduler.submit(330, 1, side=0, tick=99, lots=5) is None
