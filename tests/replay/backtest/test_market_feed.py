@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from replay.backtest.market_feed import MarketFeed, market_events
 from replay.backtest.scales import PairScale
@@ -17,8 +19,11 @@ from replay.market.rules import Rules
 from tests.replay.tapes_of_trades import make
 from tests.tapes import VENUE, diff, quote, snapshot
 from toolkit.errors import ConfigError, SymbolError
+from toolkit.kernels.compiling import plain
+from toolkit.kernels.levels import size_at
 from toolkit.keys import PairKey
 from toolkit.messages import EventKind, Message, Side, StreamEvent, Trade
+from toolkit.tracker import OrderBookTracker
 
 KEY = PairKey(VENUE, "A-B")
 SCALE = PairScale("A-B", Decimal("0.1"), Decimal("0.01"))
@@ -190,3 +195,32 @@ def test_other_forms_have_nothing_to_add_to_a_book_of_diffs() -> None:
     assert told(exact, shallow, quote((9.9, 0.1), (10.5, 1.0))) == told(exact)
     joined = snapshot([(10.0, 0.5)], [(10.5, 1.0)], depth_cap=None)
     assert told(joined, shallow) == told(joined)
+
+
+_sides = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3)), max_size=3, unique_by=lambda level: level[0])
+_forms = st.sampled_from([("full", 3), ("fast", 1), ("bbo", 0)])
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(_forms, st.integers(0, 12), _sides, _sides), max_size=12))
+def test_the_core_holds_the_levels_of_the_fused_book(steps: list[Any]) -> None:
+    """After every message, whatever its form and however late: the same levels on both sides, and no more."""
+    feed, core, at = MarketFeed({KEY: SCALE}), MatchingCore([PairFacts()], Rules(), compiled=False), 0
+    tracker = OrderBookTracker()
+    for (form, cap), ts_event, bids, asks in steps:
+        low = sorted(((round(10.0 - level / 10, 1), lots / 100) for level, lots in bids), reverse=True)
+        high = sorted((round(10.1 + level / 10, 1), lots / 100) for level, lots in asks)
+        if form == "bbo":
+            message: Any = quote(*(side[0] if side else None for side in (low, high)), ts_event=ts_event)
+        else:
+            message = snapshot(low[:cap], high[:cap], form=form, depth_cap=cap, ts_event=ts_event)
+        tracker.apply(message)
+        feed.take_all([message])
+        events = feed.events()
+        core.run(events, at)
+        at = len(events)
+        book = tracker.book("A-B")
+        for line, side, sign in ((0, book.bids, 1), (1, book.asks, -1)):
+            expected = {sign * round(level.price * 10): round(level.size * 100) for level in side}
+            assert int(core.state.book.levels[line]) == len(expected)
+            assert {key: int(plain(size_at)(core.state.book, line, key)) for key in expected} == expected
