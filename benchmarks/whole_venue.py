@@ -79,7 +79,7 @@ class _Coin:
     @staticmethod
     def _size(draw: random.Random) -> str:
         # Most sizes are round, and few are anything else.
-        return str(draw.choice((0.5, 1.0, 2.0, 10.0))) if draw.random() < 0.3 else f"{draw.random() * 50:.3f}"
+        return str(draw.choice((0.5, 1.0, 2.0, 10.0))) if draw.random() < 0.3 else f"{0.001 + draw.random() * 50:.3f}"
 
 
 def coin_names(count: int) -> list[str]:

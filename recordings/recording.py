@@ -343,10 +343,13 @@ class _Run:
             there = metadata.schema.to_arrow_schema().names
             words = [name for name in _DICTIONARY_COLUMNS[table] if name in there]
             parquet = opened(source, metadata, words)
-        # Decoding and sorting do not need the interpreter, so that goes on one batch ahead.
         self._batches = rows_in_order(parquet, selection=selection, first_seq=first_seq, batch_rows=batch_rows)
         self._reader = reader
+        # Decoding and sorting do not need the interpreter, so that goes on one batch ahead; not where recordings that
+        # overlap share what one may hold.
+        self._is_ahead = batch_rows >= BATCH_ROWS
         self._coming: Future[pa.RecordBatch | None] | None = reader.submit(next, self._batches, None)
+        self._is_over = False
         self._batch: pa.RecordBatch | None = None
         self._portion_rows = PORTION_ROWS_FIRST
         self._portion_rows_max = min(PORTION_ROWS, batch_rows)
@@ -364,14 +367,15 @@ class _Run:
                 with reading(self._path):
                     self._take_in(batch.slice(0, rows))
                 continue
-            if self._coming is None:
+            if self._is_over:
                 return False
             with reading(self._path):
-                batch = self._coming.result()
-                self._coming = self._reader.submit(next, self._batches, None) if batch is not None else None
-                if batch is not None:
-                    self._batch = batch
-                elif self._rest is not None:
+                coming = self._coming or self._reader.submit(next, self._batches, None)
+                self._batch = coming.result()
+                self._is_over = self._batch is None
+                is_next = self._is_ahead and not self._is_over
+                self._coming = self._reader.submit(next, self._batches, None) if is_next else None
+                if self._is_over and self._rest is not None:
                     raise RecordingDamaged(f"{self._path} ends inside a message: expected is_last on its last row")
         return True
 
