@@ -169,7 +169,9 @@ def test_a_pipe_in_the_place_of_a_journal_or_a_tee_is_not_waited_for(made: Path,
     (folder / "journal").mkdir(exist_ok=True)
     os.mkfifo(folder / "journal" / "000003.arrows")
     os.mkfifo(folder / "tee.json")
-    assert run("info", folder).exit_code == 0
+    told = run("info", folder)
+    assert (told.exit_code, "frames" in told.stdout) == (1, True)
+    assert told.stderr.endswith("journal/000003.arrows cannot be read: it is no regular file\n")
     assert run("verify", folder).exit_code == 1
     done = run("follow", folder, "--patience", "1ms")
     assert "cannot be read: it is no regular file" in done.stderr
