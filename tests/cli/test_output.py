@@ -49,6 +49,10 @@ def test_csv_has_times_in_full_and_no_noise() -> None:
     ]
 
 
+def test_csv_has_an_option_of_its_own() -> None:
+    assert run("--csv") == run("-f", "csv")
+
+
 @pytest.mark.parametrize("option", [["--json"], ["-f", "json"]])
 def test_json_is_an_array(option: list[str]) -> None:
     rows = json.loads(run(*option, "--parts", "2"))
@@ -90,8 +94,9 @@ def test_a_name_that_says_nothing_needs_a_format(tmp_path: Path) -> None:
 
 
 def test_options_that_contradict_each_other_are_refused() -> None:
-    done = CliRunner().invoke(show, ["--json", "-f", "csv"])
-    assert (done.exit_code, "contradict" in done.stderr) == (2, True)
+    for options in (["--json", "-f", "csv"], ["--json", "--csv"], ["--csv", "-f", "parquet"]):
+        done = CliRunner().invoke(show, options)
+        assert (done.exit_code, "contradict" in done.stderr) == (2, True)
 
 
 def test_a_failed_result_leaves_no_file(tmp_path: Path) -> None:
@@ -123,7 +128,7 @@ def test_a_table_is_as_wide_as_it_needs_where_nothing_limits_it() -> None:
 def test_a_long_table_says_that_it_was_cut() -> None:
     done = CliRunner().invoke(show, ["--rows", "1"])
     assert "42000.1" not in done.stdout
-    assert done.stderr == "The first row; --rows 0 shows all, and --format csv streams them.\n"
+    assert done.stderr == "The first row; --rows 0 shows all, and --csv streams them.\n"
     assert "42000.1" in run("--rows", "0")
 
 

@@ -152,6 +152,13 @@ def test_what_has_no_room_for_one_column_is_still_whole() -> None:
     assert lines(pl.DataFrame({"n": [10**17] * 9, "m": [1] * 9}), 10)[2].strip() in (str(10**17), "1")
 
 
+@pytest.mark.parametrize("width", [1, 5, 12, 39])
+def test_no_width_is_too_small_to_say_something(width: int) -> None:
+    for rows in (1, 2, 9):
+        for names in (["pair"], ["mean", "max"], NAMES):
+            assert lines(frame(rows).select(names), width)
+
+
 def test_lines_of_ascii_draw_no_boxes() -> None:
     found = list(Table(frame=frame(50)).lines(60, is_ascii=True))
     assert all(line.isascii() for line in found)

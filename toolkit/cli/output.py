@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeVar
 import click
 
 from toolkit.borders import printable, shown_json, spreadsheet_text
+from toolkit.cli.options import json_option
 from toolkit.cli.params import OutputFile
 from toolkit.cli.tables import Table, cell_width, folded
 from toolkit.clock import NS_PER_S, perf_ns
@@ -175,11 +176,20 @@ def output_options(command: _F) -> _F:
 
     @functools.wraps(command)
     def with_output(
-        *args: Any, format: str | None, as_json: bool, out: Path | None, rows: int, spreadsheet: bool, **kwargs: Any
+        *args: Any,
+        format: str | None,
+        as_json: bool,
+        as_csv: bool,
+        out: Path | None,
+        rows: int,
+        spreadsheet: bool,
+        **kwargs: Any,
     ) -> Any:
-        if as_json and format not in (None, "json"):
-            raise click.UsageError(f"--json and --format {format} contradict each other")
-        chosen = "json" if as_json else format
+        said = {"json": as_json, "csv": as_csv}
+        wanted = {name for name, is_said in said.items() if is_said} | ({format} if format else set())
+        if len(wanted) > 1:
+            raise click.UsageError(f"{' and '.join(sorted(wanted))} contradict each other: choose one format")
+        chosen = next(iter(wanted), None)
         if chosen is None:
             chosen = "table" if out is None else _SUFFIXES.get(out.suffix.lower())
         if chosen is None:
@@ -196,7 +206,8 @@ def output_options(command: _F) -> _F:
             type=click.Choice(FORMATS),
             help="How to write the result; by default as the name given to --out says, else as a table.",
         ),
-        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+        json_option,
+        click.option("--csv", "as_csv", is_flag=True, help="Print the result as CSV."),
         click.option(
             "-o",
             "--out",
@@ -331,7 +342,7 @@ def print_table(table: Table, file: IO[str], rows_max: int = 0) -> None:
     if is_cut:
         file.flush()
         rows = "row" if rows_max == 1 else f"{rows_max:,} rows"
-        say(f"The first {rows}; --rows 0 shows all, and --format csv streams them.", err=True)
+        say(f"The first {rows}; --rows 0 shows all, and --csv streams them.", err=True)
 
 
 def terminal_width(file: IO[str]) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -37,7 +38,7 @@ class StatusLine:
 
     def __init__(self, stream: TextIO, *, renews: bool = True) -> None:
         self._stream = stream
-        self._is_terminal = renews and stream.isatty()
+        self._is_terminal = renews and stream.isatty() and os.environ.get("TERM") != "dumb"
         self._shown = ""
         self._parts: Sequence[tuple[int, str]] = ()
         self._clock = SystemClock()

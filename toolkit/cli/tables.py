@@ -28,7 +28,7 @@ _ROWS_TURNED: Final = 6
 #: Cells that free text keeps when there is little room.
 _TEXT_MIN: Final = 24
 #: How to see what has no room.
-_WAYS: Final = "--json or --format csv has all, as has a terminal of {} columns"
+_WAYS: Final = "--json or --csv has all, as has a terminal of {} columns"
 _WAYS_SHORT: Final = "--json, or {} columns"
 #: A sign of per cent stays with its number.
 _BETWEEN_WORDS: Final = re.compile(r"(?<!%) (?!%)")
@@ -239,13 +239,15 @@ def _ruled(columns: Sequence[_Column], is_ascii: bool) -> Iterator[str]:
 def _turned(columns: Sequence[_Column], width: int) -> list[_Column] | None:
     """The table with a line for each column and a column for each row; None where that has no room either."""
     first, *others = columns
+    if not others:
+        return None
     records = zip(*(column.cells for column in others), strict=True)
     heads = [_Column(name=first.name, cells=[column.name for column in others], is_number=False, is_text=False)]
     heads += [
         _Column(name=name, cells=list(cells), is_number=True, is_text=False)
         for name, cells in zip(first.cells, records, strict=True)
     ]
-    return heads if others and _total(heads) <= width else None
+    return heads if _total(heads) <= width else None
 
 
 def _facts(columns: Sequence[_Column], width: int) -> Iterator[str]:
@@ -308,7 +310,6 @@ def _note(columns: Sequence[_Column], kept: Sequence[_Column], needed: int, widt
     shown = {column.name for column in kept}
     missing = [column.name for column in columns if column.name not in shown]
     cut = [column.name for column in kept if column.is_cut]
-    said = ""
     for ways, least in ((_WAYS, 3), (_WAYS_SHORT, 1), (_WAYS_SHORT, 0), ("--json", 0)):
         for most in range(len(missing), min(least, len(missing)) - 1, -1):
             parts = [f"not shown: {_some(missing, most)}"] if missing else []
@@ -316,7 +317,7 @@ def _note(columns: Sequence[_Column], kept: Sequence[_Column], needed: int, widt
             said = f"{'; '.join(parts)} ({ways.format(needed)})"
             if cell_width(said) <= width:
                 return said
-    return said
+    return f"{len(missing) + len(cut)} columns are not whole (--json)"
 
 
 def _some(names: Sequence[str], most: int) -> str:
