@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.cli.main import main
+from toolkit.cli.start import main
 
 if __name__ == "__main__":
     main()

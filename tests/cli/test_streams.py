@@ -106,6 +106,43 @@ def test_an_interrupt_is_one_line_and_status_130() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Aborted.\n")
 
 
+@pytest.mark.parametrize("words", [("-",), ("SELECT range FROM range(10000000)",)], ids=["reads", "writes"])
+def test_an_interrupt_ends_what_waits_for_a_pipe(tape: str, words: tuple[str, ...]) -> None:
+    """Though libraries that are loaded by then ask the system to go on waiting."""
+    program = "import polars\nfrom toolkit.cli.start import main\nmain()"
+    command = [sys.executable, "-c", program, "sql", tape, *words, "--csv"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not waits(process.pid):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        # Nothing is read or written meanwhile, which would end the waiting too.
+        assert process.wait() == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == "Aborted.\n"
+
+
+def waits(pid: int) -> bool:
+    """Whether a process waits for a pipe."""
+    try:
+        return "pipe" in Path(f"/proc/{pid}/wchan").read_text()
+    except OSError:
+        return False
+
+
+def test_an_interrupt_while_modules_are_loaded_is_one_line_too() -> None:
+    program = (
+        "import signal, sys\nfrom toolkit.cli.start import main\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'toolkit.cli.main':\n            signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupted())\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Aborted.\n")
+
+
 def test_a_name_that_is_no_text_is_shown_as_an_escape(tmp_path: Path) -> None:
     name = bytes(tmp_path) + b"/\xff"
     done = subprocess.run([sys.executable, "-m", "toolkit.cli", "ls", name], capture_output=True, check=False)

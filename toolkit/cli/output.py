@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeVar
 import click
 
 from toolkit.borders import printable, shown_json, spreadsheet_text
+from toolkit.cli.interrupts import let_interrupts_through
 from toolkit.cli.options import json_option
 from toolkit.cli.params import OutputFile
 from toolkit.cli.tables import Table, cell_width, folded
@@ -151,6 +152,7 @@ class Output:
 
     @contextmanager
     def _open(self, *, binary: bool) -> Iterator[IO[Any]]:
+        let_interrupts_through()
         if self.path is None:
             if binary and sys.stdout.isatty():
                 raise ConfigError("parquet is not for a terminal; give --out FILE, or a pipe")

@@ -11,6 +11,7 @@ import click
 
 from toolkit.borders import sql_name
 from toolkit.cli.checks import check_option
+from toolkit.cli.interrupts import let_interrupts_through
 from toolkit.cli.options import sealed_option, venue_option
 from toolkit.cli.output import CONTEXT_SETTINGS, Output, examples, output_options
 from toolkit.cli.tables import joined
@@ -58,10 +59,11 @@ def sql(arguments: tuple[str, ...], venues: tuple[str, ...], sealed: bool, outpu
     recordings and nothing else; with --venue every view has the rows of that venue alone. What is not sealed yet is left
     out, and a line on stderr says how much.
     """
+    folders, query = _split(arguments)
+
     import analysis
     from analysis.connection import check_query
 
-    folders, query = _split(arguments)
     recordings = [open_sealed(folder, sealed) for folder in folders]
     with analysis.connect(*recordings, venues=venues, check=False) as connection:
         if query is None:
@@ -79,6 +81,7 @@ def _split(arguments: tuple[str, ...]) -> tuple[list[Path], str | None]:
     """Tell folders from the query: a query is what is no folder, and only the last argument may be one."""
     *folders, last = arguments
     if last == "-":
+        let_interrupts_through()
         query = sys.stdin.read()
     elif _exists(last) or not _is_query(last):
         folders.append(last)
