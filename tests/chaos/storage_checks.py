@@ -135,9 +135,9 @@ class Expectation:
         if session is None and not is_under_way and not self.is_import and self.is_cut != disk.is_cut:
             raise Broken(f"a session was {'cut' if self.is_cut else 'ended well'}, and the folder says otherwise")
 
-    def check_verified(self) -> None:
+    def check_verified(self, *, is_quick: bool = False) -> None:
         """`verify` calls nothing sound that is not, and everything that is."""
-        result = verify(self.folder)
+        result = verify(self.folder, is_quick=is_quick)
         if not self.flipped and not result.is_sound:
             raise Broken(f"verify: {'; '.join(result.problems)}")
         if result.is_sound:
