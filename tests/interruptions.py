@@ -64,6 +64,7 @@ class Interruption:
         fault: One of `FAULTS`, `POWER_CUT`, or None for nothing.
         count: See `at`.
         look: Called at the instant, before the fault.
+        luck: Decides what a power cut leaves of what was not synced.
 
     Attributes:
         has_come: Whether the instant came.
@@ -78,6 +79,7 @@ class Interruption:
         *,
         count: int = 1,
         look: Callable[[], None] | None = None,
+        luck: int = 0,
     ) -> None:
         self.folder = folder.absolute()
         self._prefix = str(self.folder)
@@ -85,6 +87,7 @@ class Interruption:
         self._count = count
         self._fault = fault
         self._look = look
+        self._luck = luck
         self._snapshot = self.folder.with_name(f"{self.folder.name}.at-the-kill")
         self._lock = threading.Lock()
         self._is_busy = False
@@ -161,7 +164,7 @@ class Interruption:
             if self._look is not None:
                 self._look()
             if self._power is not None:
-                self._power.leave(self._snapshot, Random(f"{self._at} {self.names}"))
+                self._power.leave(self._snapshot, Random(f"{self._luck} {self._at} {self.names}"))
             elif self._fault == "kill" and self.folder.is_dir():
                 shutil.copytree(self.folder, self._snapshot)
         finally:

@@ -174,7 +174,12 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
         import_files(self.folder, LINES, segment_frames=5, threads=False, compiled=False)
 
     @precondition(lambda self: self.session is None and not self.is_import)
-    @rule(trouble=_sealing, frames=st.integers(0, 4), is_carried=st.booleans(), is_synced=st.booleans())
+    @rule(
+        trouble=st.one_of(_recording, _sealing),
+        frames=st.integers(0, 4),
+        is_carried=st.booleans(),
+        is_synced=st.booleans(),
+    )
     def begin(self, trouble: Any, frames: int, is_carried: bool, is_synced: bool) -> None:
         """Record, after healing or with what is left to be sealed."""
         session = self.session = Session(self.folder)
@@ -218,7 +223,7 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
         self._during(self.session.seal, trouble)
 
     @precondition(lambda self: self.session is not None)
-    @rule(trouble=_sealing)
+    @rule(trouble=st.one_of(_recording, _sealing))
     def stop(self, trouble: Any) -> None:
         """The session ends in good order, if nothing comes between."""
         session = self.session

@@ -20,10 +20,12 @@ from recordings.recovery import recover
 from recordings.renormalizing import renormalize
 from recordings.sealing import Sealer
 from recordings.verifying import verify
+from tests.chaos.storage_bugs import BUGS
 from tests.chaos.storage_session import Session, session_frame
 from tests.interruptions import POWER_CUT, Interruption
 from tests.power_cuts import PowerCut
 from toolkit.clock import ManualClock
+from toolkit.errors import NotARecording
 from toolkit.frames import Frame
 
 LATER = ManualClock(2 * 10**18)
@@ -123,10 +125,21 @@ def test_what_is_not_synced_is_missed(name: str, tmp_path: Path, monkeypatch: py
 
 
 def test_frames_that_were_synced_are_there_and_others_may_be(tmp_path: Path) -> None:
-    """The journal's folder, and the recording's own, too."""
+    _cut_after_a_sync(tmp_path)
+
+
+@pytest.mark.parametrize("what", ["the journal's folder", "the recording's own folder"])
+def test_a_folder_whose_name_is_not_synced_is_missed(what: str, tmp_path: Path) -> None:
+    """The one that it is in has to be."""
+    (bug,) = (bug for bug in BUGS if what in bug.name)
+    with bug.put_back(), pytest.raises((AssertionError, NotARecording)):
+        _cut_after_a_sync(tmp_path)
+
+
+def _cut_after_a_sync(tmp_path: Path) -> None:
     for seed in range(12):
         folder = tmp_path / f"tape-{seed}"
-        interruption = Interruption(folder, "now", POWER_CUT)
+        interruption = Interruption(folder, "now", POWER_CUT, luck=seed)
         with interruption.in_force():
             session = Session(folder)
             session.begin()
