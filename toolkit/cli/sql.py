@@ -39,7 +39,7 @@ class QueryFailed(TickdeckError):
 @click.command(
     context_settings=CONTEXT_SETTINGS,
     epilog=examples(
-        'tickdeck sql tapes/monday "SELECT symbol, count(*) FROM trades GROUP BY ALL"',
+        'tickdeck sql tapes/monday "SELECT venue, symbol, count(*) FROM trades GROUP BY ALL"',
         'tickdeck sql tapes/monday tapes/tuesday "SELECT recording, avg(spread_bps) FROM quotes GROUP BY ALL" --json',
         "tickdeck sql tapes/monday - --format csv < query.sql > result.csv",
     ),
