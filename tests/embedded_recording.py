@@ -6,25 +6,34 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import lz4.frame
 import msgspec
 
+from recordings.manifest import MANIFEST_NAME
 from recordings.recording import Recording
+from tests.deadlines import HANG_S
 from tests.venue_tapes import tape_of_venues
+from toolkit.account_messages import Fill, OrderUpdate
 from toolkit.clock import format_ns
 from toolkit.frames import WS_IN
-from toolkit.messages import BestQuote
+from toolkit.messages import BalanceUpdate, BestQuote, BookSnapshot, FundingInfo, Message, Trade
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 PAIRS = ("BTC-USD", "ETH-USD")
+#: What the documents and examples need of each.
+_LEAST: Mapping[type[Message], int] = {BestQuote: 20, BookSnapshot: 4, Trade: 6, FundingInfo: 1}
 
 
 @contextmanager
@@ -46,10 +55,60 @@ def environment() -> dict[str, str]:
 
 
 def record(folder: Path, urls: dict[str, Any], *more: str, seconds: float = 4.0) -> None:
-    """Record two pairs."""
-    command = [sys.executable, "-m", "toolkit.cli", "record", "hyperliquid", *PAIRS, "--duration", f"{seconds}s"]
+    """Record two pairs for so long, and on until there is enough of each, and of the account if one is named."""
+    command = [sys.executable, "-m", "toolkit.cli", "record", "hyperliquid", *PAIRS]
     command += ["--out", str(folder), "--ws-url", urls["ws_url"], "--rest-url", urls["rest_url"], *more]
-    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            time.sleep(seconds)
+            kinds = (OrderUpdate, Fill, BalanceUpdate) if "--user" in more else ()
+            until_heard(folder, process, *PAIRS, least=_LEAST, kinds=kinds)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=HANG_S)
+        finally:
+            process.kill()
+        assert process.returncode == 0, errors
+
+
+def until_heard(
+    folder: Path,
+    process: subprocess.Popen[Any],
+    *pairs: str,
+    least: Mapping[type[Message], int] = MappingProxyType({}),
+    kinds: Collection[type[Message]] = (),
+) -> None:
+    """
+    Wait until a recorder has written something of each pair, however long that takes on this machine.
+
+    Args:
+        folder: Of its recording.
+        process: The recorder.
+        pairs: Which.
+        least: How many new messages of a class there have to be of each pair.
+        kinds: Classes of which there has to be one at all.
+    """
+    end = time.monotonic() + HANG_S
+    while not _is_enough(folder, pairs, least, kinds):
+        assert process.poll() is None, f"it has ended: {process.communicate()}"
+        assert time.monotonic() < end, f"{folder} has too little of {pairs}"
+        time.sleep(0.2)
+
+
+def _is_enough(
+    folder: Path, pairs: Collection[str], least: Mapping[type[Message], int], kinds: Collection[type[Message]]
+) -> bool:
+    if not (folder / MANIFEST_NAME).exists():
+        return False
+    heard: Counter[tuple[type[Message], str]] = Counter()
+    for batch in Recording.open(folder).messages():
+        heard.update(
+            (type(message), message.trading_pair) for message in batch if not getattr(message, "is_history", False)
+        )
+    return (
+        {pair for _, pair in heard} >= {*pairs}
+        and {kind for kind, _ in heard} >= {*kinds}
+        and all(heard[kind, pair] >= count for kind, count in least.items() for pair in pairs)
+    )
 
 
 def orders_on(recording: Recording) -> list[dict[str, Any]]:
