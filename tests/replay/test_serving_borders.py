@@ -446,7 +446,7 @@ def test_what_is_no_request_is_refused_without_a_word_in_the_log(
     """A client that does not speak HTTP is told so; the log, which it could fill, is not."""
 
     async def main() -> bytes:
-        async with asyncio.timeout(30), LoopbackServer(Echo(), idle_s_max=0.5) as server:
+        async with asyncio.timeout(HANG_S), LoopbackServer(Echo(), idle_s_max=0.5) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             answer = b""
             with contextlib.suppress(ConnectionError):
