@@ -21,6 +21,7 @@ from recordings.recording import Recording
 from replay.face import Drop
 from replay.serving.deck import DeckOptions
 from replay.serving.server import ServerOptions, TapeServer
+from tests.cli.terminal import only_error, run
 from tests.deadlines import HANG_S
 from tests.frame_tapes import Script
 from tests.tapes import bbo_frame
@@ -463,3 +464,33 @@ def test_what_is_no_request_is_refused_without_a_word_in_the_log(
     )
     assert not caplog.records
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (200, b'{"state": "\\u001b[31m"}', "status of another shape"),
+        (200, b'{"state": 1, "position": 2, "speed": 3, "frames": "x"}', "status of another shape"),
+        (200, b"[" * 100_000, "no JSON"),
+        (200, b"x" * (17 << 20), "more than"),
+        (403, b"foreign\nError: forged", "HTTP 403"),
+        (302, b"", "no JSON"),
+    ],
+)
+def test_ctl_says_in_a_line_what_is_no_server_of_ours(status: int, body: bytes, said: str) -> None:
+    class Other(Echo):
+        async def request(self, request: RestRequest) -> RestResponse:
+            return RestResponse(status=status, body=body, headers={"Location": "http://evil.example"})
+
+    async def main() -> str:
+        async with asyncio.timeout(60), LoopbackServer(Other()) as server:
+            return await asyncio.to_thread(_ctl, server.url.replace("://", "://me:hunter2@"))
+
+    error = asyncio.run(main())
+    assert said in error
+    assert "hunter2" not in error
+    assert "\x1b" not in error
+
+
+def _ctl(url: str) -> str:
+    return only_error(run("ctl", "--url", url, "status"))

@@ -15,6 +15,7 @@ from toolkit.cli.output import examples, say
 from toolkit.cli.printable import say_json
 from toolkit.cli.serve import DEFAULT_PORT
 from toolkit.errors import ConfigError, TransportError
+from toolkit.transport.urls import public_url
 
 __all__ = ["ctl"]
 
@@ -52,7 +53,14 @@ def _act(url: str, as_json: bool, name: str, **details: Any) -> None:
     if as_json:
         say_json(status)
     else:
-        _write(status)
+        try:
+            lines = _lines(status)
+        except (LookupError, TypeError, ValueError):
+            raise TransportError(
+                f"{public_url(url)} answers with a status of another shape: is it a `tickdeck serve` of this version?"
+            ) from None
+        for line in lines:
+            say(line)
 
 
 async def _ask(url: str, name: str, details: dict[str, Any]) -> dict[str, Any]:
@@ -62,23 +70,28 @@ async def _ask(url: str, name: str, details: dict[str, Any]) -> dict[str, Any]:
     body = json.dumps(details).encode() if method == "POST" else b""
     status, answer = await ask_json(method, f"{url.rstrip('/')}/tickdeck/{name}", body, timeout_s=_WAIT_S)
     if not isinstance(answer, dict) or (status == 200 and "state" not in answer):
-        raise TransportError(f"{url} is no `tickdeck serve` of a recording: expected a status, found HTTP {status}")
+        raise TransportError(
+            f"{public_url(url)} is no `tickdeck serve` of a recording: expected a status, found HTTP {status}"
+        )
     if status != 200:
         raise ConfigError(str(answer.get("error", f"HTTP {status}")))
     return answer
 
 
-def _write(status: dict[str, Any]) -> None:
-    say(f"{status['state']} at {status['position']}, speed {status['speed']}")
-    say(
-        f"{status['frames']:,} frames, {status['delivered']:,} delivered, {len(status['clients'])} clients, "
-        f"{status['closed_by_tape']} closed by the tape, {status['cut_off']} cut off"
-    )
-    for client in status["clients"]:
-        say(
+def _lines(status: dict[str, Any]) -> list[str]:
+    """The status for people. Raises what a status of another shape makes Python raise."""
+    return [
+        f"{status['state']} at {status['position']}, speed {status['speed']}",
+        (
+            f"{status['frames']:,} frames, {status['delivered']:,} delivered, {len(status['clients'])} clients, "
+            f"{status['closed_by_tape']} closed by the tape, {status['cut_off']} cut off"
+        ),
+        *(
             f"client {client['number']} of {client['venue']} from {client['remote']}: {client['streams']} streams, "
             f"{client['unread_bytes']:,} bytes unread"
-        )
+            for client in status["clients"]
+        ),
+    ]
 
 
 @ctl.command(epilog=examples("tickdeck ctl status"))
