@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from recordings.recording import Recording
+from replay.face import Ask, Unreadable, as_json, read_json
 from replay.faces import FACES, make_face
 from replay.serving.venue import Client
 from replay.synthetic.market import Market, MarketOptions
@@ -105,6 +106,110 @@ def play_synthetic(venue: str, seed: int, count: int) -> None:
             if session is not None:
                 face.disconnect(session)
             session = face.open("127.0.0.1", path, "", now)
+
+
+# Some by themselves ----------------------------------------------------------------------------------------------------
+
+HUGE = "1" + "0" * 30
+DEEP = "[" * 200 + "]" * 200
+LONG = {"HUGE": HUGE, "DEEP": DEEP, "ZEROS": "0" * 400, "NINES": "9" * 3000}
+#: Frames that raised something within a server once, or are like one that did; and what the venue says to it.
+SAID: list[tuple[str, str, str]] = [
+    ("hyperliquid", '{"method":"subscribe","subscription":{"type":[]}}', "Error parsing JSON"),
+    ("hyperliquid", '{"method":"subscribe","subscription":{"type":{"a":1},"coin":"BTC"}}', "Error parsing JSON"),
+    ("hyperliquid", '{"method":"post","id":HUGE,"request":{"type":"info","payload":{"type":"meta"}}}', "Error parsing JSON"),
+    ("hyperliquid", '{"method":"post","id":1,"request":{"type":"info","payload":{"type":"userRole","user":"a","x":HUGE}}}', "error"),
+    ("hyperliquid", '{"method":"post","id":1,"request":{"type":"info","payload":{"type":"meta","x":1ZEROS}}}', "Error parsing JSON"),
+    ("hyperliquid", DEEP, "Error parsing JSON"),
+    ("hyperliquid", '{"method":DEEP}', "Error parsing JSON"),
+    ("hyperliquid", '{"method":"subscribe","subscription":{"type":"candle","coin":"BTC","interval":"NINES"}}', "Invalid subscription"),
+    ("binance-usdm", '{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":HUGE}', "request ID"),
+    ("binance-usdm", '{"method":"SUBSCRIBE","params":DEEP,"id":1}', "Invalid JSON"),
+    ("binance-usdm", '{"method":[],"id":1}', "unknown variant"),
+    ("binance-spot", '{"method":"SET_PROPERTY","params":[{"a":[]},true],"id":1}', "Unknown property"),
+    ("binance-spot", '{"method":"SUBSCRIBE","params":["x@trade",1ZEROS],"id":1}', "Invalid JSON"),
+    ("dydx_v4", '{"type":"subscribe","channel":["v4_trades"],"id":"BTC-USD"}', "Invalid channel"),
+    ("dydx_v4", '{"type":"subscribe","channel":"v4_trades","id":HUGE}', "Invalid id"),
+    ("dydx_v4", '{"type":"subscribe","channel":"v4_trades","id":DEEP}', "could not parse"),
+    ("dydx_v4", '{"type":"subscribe","channel":"v4_subaccounts","id":"dydx1n56z5fhmemtffzkt2eqyf9kuc7ycjfs86mvqy7/999999"}', "Invalid subscription id"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("venue", "text", "said"), SAID)
+def test_it_is_answered_as_the_venue_would(venue: str, text: str, said: str, tape: Callable[[str], Recording]) -> None:
+    deck = deck_of(tape(venue))
+    client = visit(deck, venue)
+    client.take()
+    for word, meant in LONG.items():
+        text = text.replace(word, meant)
+    deck.receive(client, text, 0)
+    (answer,) = client.take()
+    assert said in answer.decode()
+
+
+@pytest.mark.parametrize("field", ["nSigFigs", "mantissa"])
+@pytest.mark.parametrize("value", ["0", "-1", "6", HUGE, "9" * 4000, "1" + "0" * 400])
+def test_figures_of_any_size_close_the_connection_or_are_no_request(
+    field: str, value: str, tape: Callable[[str], Recording]
+) -> None:
+    """What has room in 64 bits is a request for what there is not, which ends it without a word; the rest is no request."""
+    deck = deck_of(tape("hyperliquid"))
+    client = visit(deck, "hyperliquid")
+    wanted = f'{{"type":"l2Book","coin":"BTC","{field}":{value}}}'
+    deck.receive(client, f'{{"method":"subscribe","subscription":{wanted}}}', 0)
+    answers = client.take()
+    assert (client.drop is not None and not answers) == (len(value) < 5)
+    assert all(b"Error parsing JSON" in answer or b"a request of" in answer for answer in answers)
+    reply = deck.venues["hyperliquid"].answer(Ask("POST", "/info", {}, wanted.encode(), "application/json", ""), 0)
+    # One that has no room is a float, which the field cannot be; one that is no number at all is no JSON.
+    assert reply.status == (500 if len(value) < 5 else 422 if len(value) < 100 else 400)
+
+
+@pytest.mark.parametrize(
+    ("venue", "path", "query", "status"),
+    [
+        ("binance-usdm", "/fapi/v1/depth", {"symbol": "BTCUSDT", "limit": "9" * 4000}, 400),
+        ("binance-usdm", "/fapi/v1/aggTrades", {"symbol": "BTCUSDT", "startTime": "9" * 19}, 503),
+        ("binance-spot", "/api/v3/exchangeInfo", {"symbols": "[" * 4000}, 200),
+        ("binance-spot", "/api/v3/exchangeInfo", {"symbols": "[" + DEEP + "]"}, 400),
+        ("dydx_v4", "/v4/perpetualMarkets", {"limit": "9" * 4000}, 400),
+        ("dydx_v4", "/v4/orders", {"address": "x" * 4000, "subaccountNumber": "9" * 4000}, 503),
+    ],
+)
+def test_parameters_of_any_size_are_refused(
+    venue: str, path: str, query: dict[str, str], status: int, tape: Callable[[str], Recording]
+) -> None:
+    reply = deck_of(tape(venue)).venues[venue].answer(Ask("GET", path, query, b"", "", ""), 0)
+    assert reply.status == status, reply.body[:200]
+    is_json(reply.body)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("18446744073709551615", 2**64 - 1),
+        ("18446744073709551616", float(2**64)),
+        ("-9223372036854775809", float(-(2**63) - 1)),
+        ('{"a":[1' + "0" * 25 + "]}", {"a": [1e25]}),
+        ("[" * 128 + "]" * 128, None),
+    ],
+)
+def test_what_is_read_can_be_written_again(text: str, value: Any) -> None:
+    """A whole number beyond 64 bits is a float, as in the parsers of venues."""
+    found = read_json(text)
+    assert value is None or found == value
+    assert read_json(as_json(found)) == found
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "1" + "0" * 400, "1e400", "[" * 130 + "]" * 130, "[" * 100_000, b"\xff", "\x00"]
+)
+def test_what_no_venue_would_read_is_unreadable(text: str | bytes) -> None:
+    with pytest.raises(Unreadable):
+        read_json(text)
+
+
+# Any ------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("venue", VENUES)
