@@ -24,10 +24,16 @@ def set_book(s, line, key, lots, count):
     """
     slot = slot_of(s.book, line, key)
     place = key & 63
+    bit = np.uint64(1) << np.uint64(place)
+    bits = s.book.bits[slot] if slot >= 0 else np.uint64(0)
     before, count_before = np.int64(0), np.int64(-1)
-    if slot >= 0 and s.book.bits[slot] & (np.uint64(1) << np.uint64(place)):
+    if bits & bit:
         before, count_before = s.book.sizes[slot, place], s.counts[slot, place]
-    set_level(s.book, line, key, lots)
+    if lots > 0 and bits & bit:
+        # Most changes are of levels that are there: no second search for the page.
+        s.book.sizes[slot, place] = lots
+    elif lots > 0 or bits & bit:
+        set_level(s.book, line, key, lots)
     if lots > 0:
         if slot < 0:
             slot = slot_of(s.book, line, key)
