@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -114,3 +115,20 @@ def test_code_without_a_place_is_compiled_into_memory(tmp_path: Path, monkeypatc
     script.write_text(PROGRAM)
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()[:1]) == (0, ["5"]), done.stderr
+
+
+def test_every_module_with_kernels_is_in_the_name_of_the_folder() -> None:
+    """Else a change of one would leave the machine code of those that call it."""
+    root = Path(shelf.__file__).resolve().parents[2]
+    packages = ("toolkit", "recordings", "replay", "analysis")
+    sources = {path for package in packages for path in (root / package).rglob("*.py")}
+    with_kernels = {path for path in sources if re.search(r"^@kernel$", path.read_text(encoding="utf-8"), re.MULTILINE)}
+    hashed = {path for pattern in shelf._SOURCES for path in root.glob(pattern)}
+    assert with_kernels - hashed == set()
+    # Constants are compiled in: what kernels import of their own package counts as they do.
+    for path in with_kernels:
+        for name in re.findall(
+            r"^from ((?:replay|recordings|analysis)\.[\w.]+) import", path.read_text(encoding="utf-8"), re.M
+        ):
+            assert root.joinpath(*name.split(".")).with_suffix(".py") in hashed, (path.name, name)
+    assert any("market" in path.parts for path in with_kernels)
