@@ -126,6 +126,7 @@ BUGS: Final = (
     ),
     Bug("terms are read once", lambda: replaced(Polls, "are_terms_due", lambda self, mono_ns: False)),
     Bug("rates of a window, not since the last known one", lambda: replaced(SettledRates, "since", _window)),
+    Bug("what is polled counts as fresh after a sleep", lambda: replaced(Polls, "slept", lambda self, mono_ns: None)),
     Bug("one odd entry of a listing discards it", lambda: replaced(market, "parse_exchange_info", _all_or_nothing)),
     Bug("one odd rate discards the others", lambda: replaced(market, "_decode_list", _whole_list)),
     Bug(

@@ -33,6 +33,7 @@ from toolkit.venues.hyperliquid.symbols import CoinTable
 from toolkit.venues.hyperliquid.trade_tape import TradeTape
 from toolkit.venues.hyperliquid.user_convert import AccountMessages
 from toolkit.venues.hyperliquid.user_news import Account
+from toolkit.venues.hyperliquid.venue_clock import VenueClock
 
 __all__ = ["BUGS"]
 
@@ -80,6 +81,10 @@ def _ask_by_the_clock(self: Settlements, coin: str, count: int, mono_ns: int) ->
     self._asked[coin] = (self._hour(mono_ns), count, mono_ns)
     is_first = coin not in self._newest and count == 0 and self._hour(mono_ns) == self._from[coin] // 3_600_000 + 24
     return self._call(coin, self._from[coin] if is_first else self._clock.at(mono_ns) // NS_PER_MS - 2 * 3_600_000)
+
+
+def _by_the_highest(self: VenueClock, mono_ns: int) -> int:
+    return mono_ns + max(self._offsets, default=self._wall_offset)
 
 
 # -- the listing ---------------------------------------------------------------------------------------------------
@@ -175,6 +180,11 @@ BUGS: Final = (
         (TradeTape, "_history_until", lambda self, frame, times, coin: 1 << 63),
         (TradeTape, "_is_fresh", lambda self, coin, frame: False),
     ),
+    _bug(
+        "stamps of before a sleep tell the time after it",
+        (market.HyperliquidMarketProtocol, "_on_sleep", lambda self, frame: self.listing.slept()),
+    ),
+    _bug("the highest stamp is the venue's time", (VenueClock, "at", _by_the_highest)),
     _bug("conversions of dust are one trade", (trade_tape, "_keys", _keys_of_ids)),
     _bug("a trade below the highest id is a duplicate", (trade_tape, "_keys", _keys_below_a_maximum)),
     _bug("a settled rate below the newest was told", (Settlements, "news", _news_above_a_maximum)),

@@ -247,11 +247,9 @@ def test_fills_after_an_end_are_of_the_next_order_only_if_it_was_there_by_then(c
         session.rest(_ORDERS, [{**row, "createdAtHeight": str(created), "updatedAtHeight": "111"}])
     else:
         session.say(orders=[{**row, "totalFilled": "0"}], blockHeight=str(created))
-    last = created == 104
-    assert [(life[0], life[2]) for life in lives(session)] == (
-        [(0, 0.0), (1, 1.5)] if last else [(0, 0.0), (1, 1.5), (2, 0.0)]
-    )
+        session.say(orders=[row], blockHeight="111")
+    expected = [(0, 0.0), (1, 1.5)] if created == 104 else [(0, 0.0), (1, 1.5), (2, 0.0)]
+    assert [(life[0], life[2]) for life in lives(session)] == expected
     # One that comes later goes where its block says.
     session.rest(_FILLS, {"fills": [fill("f3", 107, "0.25")]})
-    session.say(orders=[{**row, "totalFilled": filled}], blockHeight="112")
     assert {life[0]: life[2] for life in lives(session)}[1] == 1.75

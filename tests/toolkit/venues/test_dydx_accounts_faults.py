@@ -758,6 +758,7 @@ def test_a_fill_after_the_end_of_an_order_is_the_next_one_s() -> None:
     session.say(orders=[order("FILLED", totalFilled="2", **LONG)], fills=[fill("f1", 102, "2")], blockHeight="102")
     session.reply(fills=[fill("f2", 105, "0.5"), fill("f1", 102, "2")])
     session.say(orders=[order("OPEN", size="4", totalFilled="0", **LONG)], blockHeight="104")
+    session.say(orders=[order("OPEN", size="4", totalFilled="0.5", **LONG)], blockHeight="105")
     assert [(life[0], life[1], life[2]) for life in lives(session)] == [
         (0, "filled", 2.0),
         (1, "partially_filled", 0.5),

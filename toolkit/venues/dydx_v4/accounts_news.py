@@ -184,7 +184,8 @@ class AccountNews:
                 has_passed = known.good_til is not None and known.good_til < self._chain
                 state = _ending(known) if has_passed else order_state("CANCELED", "", known.filled, known.size)
                 self._ended(row.id, known, state, PASSED if has_passed else USED_AGAIN, is_history=False)
-            known = successor(row, known, height if height is not None else self._chain)
+            waiting = [held.row.createdAtHeight for held in self.account.held if held.row.orderId == row.id]
+            known = successor(row, known, height if height is not None else self._chain, waiting)
         new = merged(row, known, source, height)
         is_new = not known.facts
         if is_new and source == "stream":

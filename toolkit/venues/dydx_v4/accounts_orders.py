@@ -10,6 +10,7 @@ block of the word.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
@@ -92,9 +93,9 @@ class OrderMemory(msgspec.Struct):
 
     def is_decided(self, height: int) -> bool:
         """Whether it is known which order of that id a fill in that block is of: no later word can tell otherwise."""
-        return not self.facts or self.height is None or height <= self.height or self._is_past(height)
+        return not self.facts or self.height is None or height <= self.height
 
-    def _is_past(self, height: int) -> bool:
+    def is_past(self, height: int) -> bool:
         """Whether it had ended before that block."""
         last = self.good_til if self.is_short_term else None
         end = self.ended if self.is_done and not self.is_inferred else last
@@ -113,7 +114,7 @@ class OrderMemory(msgspec.Struct):
         One more than the last for one that was not heard of yet, negative for one before the first that was.
         """
         height = row.createdAtHeight
-        is_next = self._is_past(height)
+        is_next = self.is_past(height)
         generation = self.generation_at(height)
         if not is_next and generation < self.generation:
             return generation
@@ -213,17 +214,29 @@ def is_behind(row: wire.Order, known: OrderMemory, source: Source, height: int |
     )
 
 
-def successor(row: wire.Order, known: OrderMemory, height: int) -> OrderMemory:
-    """What is known of the next order of an id, before its first word; `height` is the chain's."""
+def successor(row: wire.Order, known: OrderMemory, height: int, waiting: Iterable[int] = ()) -> OrderMemory:
+    """
+    What is known of the next order of an id, before its first word.
+
+    Args:
+        row: That word.
+        known: What is known of the order before it.
+        height: The chain's.
+        waiting: The blocks of fills of the id that were not told yet.
+    """
     start = row.createdAtHeight if row.createdAtHeight is not None else height
     if row.createdAtHeight is None and row.totalFilled and known.height is not None:
         start = known.height + 1  # it has fills that were not told: some time after the last word about the one before
     if row.createdAtHeight is None and known.good_til is not None:
         start = min(start, known.good_til + 1)  # no fill of the one before can be later
-    # Fills that were told as its own were of one that ended before it was taken in, and that was never heard of.
-    is_second = bool(known.ahead_to) and start > known.ahead_to
+    # Fills after the end of the one before were of another, never heard of, if all that were told or some that were not
+    # are from before this one was taken in.
+    between = [block for block in waiting if known.is_past(block) and block < start]
+    if known.ahead_to and start > known.ahead_to:
+        between.append(known.ahead_from)
+    is_second = bool(between)
     starts = list(known.starts)
-    for each in [known.ahead_from, start] if is_second else [start]:
+    for each in [min(between), start] if is_second else [start]:
         starts.append(max([each, *starts]))
     return OrderMemory(
         row.ticker,
