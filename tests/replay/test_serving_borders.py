@@ -26,6 +26,7 @@ from tests.deadlines import HANG_S
 from tests.frame_tapes import Script
 from tests.tapes import bbo_frame
 from toolkit.clock import SystemClock
+from toolkit.errors import ConfigError
 from toolkit.transport import server as server_module
 from toolkit.transport.hosts import HostList, is_loopback, open_to_network, url_host
 from toolkit.transport.server import LoopbackServer, Peer, RestRequest, RestResponse
@@ -94,6 +95,22 @@ def test_what_only_this_machine_reaches(host: str, is_ours: bool) -> None:
 def test_a_host_is_one_that_was_named_or_the_address_that_was_reached(named: str, is_ours: bool) -> None:
     hosts = HostList("0.0.0.0", ["recorder"])
     assert hosts.has(named, "10.0.0.7") is is_ours
+
+
+@pytest.mark.parametrize("name", ["", "a b", "http://recorder", "recorder:9200", "[", "a/b", "a@b", "a\x1b"])
+def test_what_is_no_name_of_a_host_is_refused_where_it_is_allowed(name: str) -> None:
+    """It would match no request, and whoever gave it would not know why."""
+    with pytest.raises(ConfigError, match="no name of a host; expected such as recorder"):
+        HostList("0.0.0.0", [name])
+    assert HostList("0.0.0.0", ["::2", "Recorder.", "[::3]"]).has("[::2]:1")
+
+
+@pytest.mark.parametrize("host", ["256.1.1.1", "x" * 300, "a\nb", "no such"])
+def test_what_cannot_be_listened_on_is_one_line(host: str, tmp_path: Path) -> None:
+    tape = quotes(tmp_path / "tape").path
+    error = only_error(run("serve", tape, "--host", host, "--port", "0"))
+    assert "cannot be listened on" in error
+    assert "Unknown error" not in error
 
 
 def test_on_loopback_this_machines_other_names_are_foreign() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -206,6 +207,8 @@ async def _serve_synthetic(venue: str, seed: str, port: int, as_json: bool) -> N
 
 
 def _cannot_listen(host: str, port: int, exc: OSError) -> ConfigError:
-    return ConfigError(
-        f"{url_host(host)}:{port} cannot be listened on: {os.strerror(exc.errno or 0)}; choose another with --port, or 0"
-    )
+    # Of a name that has no address the number is none of the system's.
+    is_of_system = (exc.errno or 0) > 0
+    why = os.strerror(exc.errno or 0) if is_of_system else exc.strerror or str(exc)
+    option = "--port, or 0" if exc.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
+    return ConfigError(f"{url_host(host)}:{port} cannot be listened on: {why}; choose another with {option}")

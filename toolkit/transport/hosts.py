@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Collection, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
+from toolkit.errors import ConfigError
+
 __all__ = ["HostList", "is_everywhere", "is_loopback", "open_to_network", "url_host"]
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 #: Addresses to listen on that nobody can connect to.
+_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 _EVERYWHERE: Final = frozenset({"", "0.0.0.0", "::"})
 
 
@@ -46,9 +50,16 @@ class HostList:
     Args:
         host: What is listened on.
         allowed: Further names.
+
+    Raises ConfigError for a further name that is none: it would never be that of a request.
     """
 
     def __init__(self, host: str, allowed: Collection[str] = ()) -> None:
+        for name in allowed:
+            if not _is_host(_plain(name)):
+                raise ConfigError(
+                    f"{name!r} is no name of a host; expected such as recorder or 10.0.0.7, without scheme and port"
+                )
         names = {*LOOPBACK_NAMES, *allowed}
         if not is_everywhere(host):
             names.add(host)
@@ -98,6 +109,14 @@ def open_to_network(what: str, host: str, names: HostList) -> str | None:
         f"warning: {what} is open to the network at {host or 'every address'}, without encryption or password; "
         f"it answers to {', '.join(names)}, and to the address that is connected to; --allow-host adds a name"
     )
+
+
+def _is_host(plain: str) -> bool:
+    try:
+        ipaddress.ip_address(plain)
+    except ValueError:
+        return _NAME.fullmatch(plain) is not None
+    return True
 
 
 def _own_names() -> set[str]:

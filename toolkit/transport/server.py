@@ -10,7 +10,9 @@ rebound a name of its own to this machine.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -331,7 +333,7 @@ class LoopbackServer:
         on_sent: Callable[[Peer, bytes, bool], None] | None = None,
     ) -> None:
         self._protocol = protocol
-        self._host = host
+        self._host = self._shown_host = host
         self._port = port
         self._ws_paths = sorted(ws_paths) if not callable(ws_paths) else []
         self._is_ws_path = ws_paths if callable(ws_paths) else frozenset(ws_paths).__contains__
@@ -370,7 +372,14 @@ class LoopbackServer:
         except OSError:
             await self._runner.cleanup()
             raise
-        self._port = self._listener.sockets[0].getsockname()[1]
+        except UnicodeError:
+            await self._runner.cleanup()
+            raise OSError(errno.EINVAL, "it is no name or address of a host") from None
+        # Of a name with several addresses each has a port of its own, where any would do: one of them is told.
+        places = self._listener.sockets
+        told = next((each for each in places if each.family is socket.AF_INET), places[0]).getsockname()
+        self._shown_host = self._host if len(places) == 1 or self._port else told[0]
+        self._port = told[1]
         self._look_later()
         return self
 
@@ -394,12 +403,12 @@ class LoopbackServer:
     @property
     def url(self) -> str:
         """Base URL for REST, without a slash at the end."""
-        return f"{'http' if self._ssl_context is None else 'https'}://{url_host(self._host)}:{self._port}"
+        return f"{'http' if self._ssl_context is None else 'https'}://{url_host(self._shown_host)}:{self._port}"
 
     @property
     def ws_base_url(self) -> str:
         """What WebSocket paths are appended to, without a slash at the end."""
-        return f"{'ws' if self._ssl_context is None else 'wss'}://{url_host(self._host)}:{self._port}"
+        return f"{'ws' if self._ssl_context is None else 'wss'}://{url_host(self._shown_host)}:{self._port}"
 
     @property
     def ws_url(self) -> str:
