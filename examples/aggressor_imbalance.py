@@ -12,6 +12,7 @@ from pathlib import Path
 
 from replay.source import ReplayDataSource
 from toolkit.borders import printable
+from toolkit.errors import TickdeckError
 from toolkit.keys import PairKey
 from toolkit.messages import Side
 
@@ -49,4 +50,7 @@ def main(folder: Path, block: int) -> None:
 if __name__ == "__main__":
     if not 2 <= len(sys.argv) <= 3 or not (sys.argv[2:] or ["1"])[0].isdigit():
         sys.exit("usage: python -m examples.aggressor_imbalance RECORDING [TRADES]")
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 20)
+    try:
+        main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 20)
+    except TickdeckError as exc:
+        sys.exit(f"Error: {exc}")

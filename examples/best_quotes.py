@@ -12,6 +12,7 @@ from pathlib import Path
 from replay.source import ReplayDataSource
 from toolkit.borders import printable
 from toolkit.clock import NS_PER_S, format_ns
+from toolkit.errors import TickdeckError
 from toolkit.keys import PairKey
 from toolkit.messages import BestQuote, BookDiff, BookSnapshot, Message
 
@@ -51,4 +52,7 @@ def main(folder: Path) -> int:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m examples.best_quotes RECORDING")
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except TickdeckError as exc:
+        sys.exit(f"Error: {exc}")

@@ -16,6 +16,7 @@ import polars.selectors as cs
 
 import analysis
 from toolkit.borders import printable
+from toolkit.errors import TickdeckError
 
 #: Each trade with the quote that stood when it was received, on its venue: another may have a symbol of that name.
 #: `capture_seq` orders within a recording, times do not.
@@ -46,5 +47,9 @@ def paid(folders: Sequence[Path]) -> pl.DataFrame:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit("usage: python -m examples.several_recordings RECORDING...")
+    try:
+        found = paid([Path(folder) for folder in sys.argv[1:]])
+    except TickdeckError as exc:
+        sys.exit(f"Error: {exc}")
     # Names are the venue's: `printable` leaves nothing in them that a terminal obeys.
-    print(paid([Path(folder) for folder in sys.argv[1:]]).with_columns(cs.string().map_elements(printable, pl.String)))
+    print(found.with_columns(cs.string().map_elements(printable, pl.String)))

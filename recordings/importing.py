@@ -26,6 +26,7 @@ from recordings.normalize import Normalizer
 from recordings.parquet_options import SMALL, Compression
 from recordings.seek_points import is_worth_keeping
 from recordings.segment import SegmentWriter
+from recordings.several import refuse_same
 from recordings.software import SOFTWARE
 from recordings.venue_check import check_venue
 from toolkit.digest import DIGEST_VERSION
@@ -116,10 +117,11 @@ def import_capture(
 
     Raises:
         ImportFailed: A file cannot be read, or no line of it can.
-        ConfigError: Unknown venue or format, or the folder is taken.
+        ConfigError: Unknown venue or format, a file that stands there twice, or the folder is taken.
         RecordingLocked: Another process writes into it.
     """
     spec = find_venue(options.venue)
+    refuse_same(list(map(Path, paths)), "file")
     protocol = spec.make_protocol(ProtocolOptions())
     files = [CaptureFile(path, options.line_format, options.time_unit) for path in paths]
     metadata = _metadata_replies(options)

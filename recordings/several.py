@@ -8,7 +8,7 @@ from pathlib import Path
 from recordings.recording import Recording
 from toolkit.errors import ConfigError
 
-__all__ = ["labels", "refuse_twice"]
+__all__ = ["labels", "refuse_same", "refuse_twice"]
 
 
 def refuse_twice(recordings: Sequence[Recording]) -> None:
@@ -17,19 +17,23 @@ def refuse_twice(recordings: Sequence[Recording]) -> None:
 
     A copy of a folder is another one.
     """
+    refuse_same([recording.path for recording in recordings], "recording")
+
+
+def refuse_same(paths: Sequence[Path], kind: str) -> None:
+    """Raise ConfigError where two paths lead to the same file or folder; `kind` is what it is called."""
     seen: dict[tuple[int, int] | Path, Path] = {}
-    for recording in recordings:
+    for path in paths:
         key: tuple[int, int] | Path
         try:
-            state = recording.path.stat()
+            state = path.stat()
             key = (state.st_dev, state.st_ino)
         except OSError:  # whoever reads it is told
-            key = recording.path.absolute()
+            key = path.absolute()
         if key in seen:
-            first = seen[key]
-            how = "stands there twice" if first == recording.path else f"is the same recording as {first}"
-            raise ConfigError(f"{recording.path} {how}: name it once")
-        seen[key] = recording.path
+            how = "stands there twice" if seen[key] == path else f"is the same {kind} as {seen[key]}"
+            raise ConfigError(f"{path} {how}: name it once")
+        seen[key] = path
 
 
 def labels(recordings: Sequence[Recording]) -> list[str]:

@@ -70,3 +70,12 @@ def test_an_example_that_is_started_wrongly_says_how(
         with pytest.raises(SystemExit, match=rf"^usage: python -m examples\.{name} RECORDING"):
             runpy.run_module(f"examples.{name}", run_name="__main__")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_of_what_is_no_recording_says_so(name: str) -> None:
+    """One line, as the command has it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [name, "no-such-folder"])
+        with pytest.raises(SystemExit, match=r"^Error: no-such-folder is not a recording: no such folder"):
+            runpy.run_module(f"examples.{name}", run_name="__main__")

@@ -109,6 +109,17 @@ def test_every_command_that_takes_several_refuses_one_twice(tapes: list[Path], w
     assert said == f"{tapes[0]} stands there twice: name it once"
 
 
+def test_a_file_is_not_imported_twice(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"1 {}\n")
+    link = tmp_path / "b.txt"
+    link.symlink_to(file)
+    for again, said in ((file, f"{file} stands there twice"), (link, f"{link} is the same file as {file}")):
+        words = ("import", "collector", "--venue", "hyperliquid", file, again, "--out", tmp_path / "tape")
+        assert only_error(run(*words)) == f"{said}: name it once"
+    assert not (tmp_path / "tape").exists()
+
+
 def test_a_copy_is_another_recording(tapes: list[Path], tmp_path: Path) -> None:
     copied = Path(shutil.copytree(tapes[0], tmp_path / "copy"))
     assert analysis.scan([tapes[0], copied], "trades").collect().height == 2

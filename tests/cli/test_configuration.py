@@ -47,7 +47,7 @@ def test_options_and_keys_are_the_same() -> None:
     command = cli.get_command(click.Context(cli), "record")
     assert command is not None
     options = {option.opts[-1] for option in command.params if isinstance(option, click.Option)}
-    assert options == {setting.option for setting in SETTINGS} | {"--config", "--print-config"}
+    assert options == {setting.option for setting in SETTINGS} | {"--config", "--print-config", "--venue"}
     for setting in SETTINGS:
         assert setting.option[2:].replace("-", "_").rstrip("s") == setting.key.rstrip("s")
 
