@@ -250,6 +250,7 @@ SEALER_STEPS: Final[dict[str, int]] = {
     "tables-written": 2,
     "checkpoint-written": 2,
     "manifest-written": 2,
+    "state-removed": 1,
     "journal-removed": 2,
 }
 _ALL: Final = {"recorder": RECORDER_STEPS, "sealer": SEALER_STEPS}

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from recordings.compacting import small_segments
 from recordings.manifest import read_manifest, write_manifest
 from recordings.recording import Recording
 from tests.analysis.tapes import make_recording
@@ -146,3 +147,58 @@ def test_a_recording_that_cannot_be_read_is_one_line_for_every_command(
         return  # it reads other tables, and has tests of its own
     assert SAID[damage] in only_error(done)
     assert done.exit_code == (2 if command == ("verify",) else 1)
+
+
+@pytest.fixture(scope="module")
+def minced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of twenty segments."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recordings.seek_points.PAYLOAD_PER_BYTE", 0)
+        return mixed_tape(tmp_path_factory.mktemp("info") / "minced tape", frames=100, segment_frames=5).path
+
+
+def test_states_are_counted(minced: Path, tape: Recording) -> None:
+    """By `info` and by `ls`, with their share of the tables; a recording without any says nothing of them."""
+    files = sorted((minced / "checkpoints").iterdir())
+    size = sum(path.stat().st_size for path in files)
+    tables = sum(path.stat().st_size for path in minced.glob("*/*.parquet"))
+    values = json.loads(run("info", minced, "--json").stdout)
+    assert values["states"] == {"files": len(files), "bytes": size, "share": size / tables}
+    assert f"{len(files)} files, {size:,} bytes ({size / tables:.1%} of the tables)" in run("info", minced).stdout
+    assert json.loads(run("ls", minced.parent, "--json").stdout)[0]["bytes"] == tables + size
+    assert json.loads(run("info", tape.path, "--json").stdout)["states"] == {"files": 0, "bytes": 0, "share": 0.0}
+    assert "states" not in run("info", tape.path).stdout
+
+
+def test_many_small_segments_are_said_with_the_command_that_joins_them(minced: Path, tmp_path: Path) -> None:
+    """Until they are joined; few, or large ones, are as they should be."""
+    folder = Path(shutil.copytree(minced, tmp_path / "minced tape"))
+    why = "20 segments of 5 frames on average are small: 1 would be read faster and take less room"
+    assert json.loads(run("info", folder, "--json").stdout)["small_segments"] == why
+    line = f"{why}: `tickdeck compact '{folder}'`"
+    assert line in " ".join(run("info", folder).stdout.split())
+    assert f"minced tape: {line}" in " ".join(run("ls", tmp_path).stdout.split())
+    assert json.loads(run("ls", tmp_path, "--json").stdout)[0]["small_segments"] == why
+    assert run("compact", folder).exit_code == 0
+    assert json.loads(run("info", folder, "--json").stdout)["small_segments"] == ""
+    assert "compact" not in run("info", folder).stdout + run("ls", tmp_path).stdout
+    assert json.loads(run("ls", tmp_path, "--json").stdout)[0]["small_segments"] is None
+
+
+@pytest.mark.parametrize(
+    ("frames", "counts", "pays"),
+    [(5, 15, False), (5, 16, True), (9_999, 16, True), (10_000, 16, False), (5, 720, True)],
+)
+def test_compacting_pays_where_segments_are_many_and_small(
+    tape: Recording, frames: int, counts: int, pays: bool
+) -> None:
+    segment = msgspec.structs.replace(tape.manifest.segments[0], frame_count=frames)
+    assert bool(small_segments([segment] * counts)) == pays
+
+
+def test_segments_that_would_not_be_joined_are_not_called_small(tape: Recording) -> None:
+    """Of large frames few are as many as a segment is meant to hold."""
+    first = tape.manifest.segments[0]
+    raw = msgspec.structs.replace(first.tables["raw"], bytes=400 << 20)
+    large = msgspec.structs.replace(first, frame_count=100, tables={**first.tables, "raw": raw})
+    assert small_segments([large] * 30) == ""
