@@ -250,6 +250,24 @@ def test_who_asks_wrongly_is_refused_before_anything_is_sent(tmp_path: Path) -> 
     run(test)
 
 
+def test_on_a_network_it_answers_to_the_names_that_it_was_told(tmp_path: Path) -> None:
+    """And says that it is open; on loopback there is nothing to say."""
+
+    async def test() -> None:
+        async with teed(tmp_path / "here") as (_, tee):
+            assert tee.warning is None
+        async with teed(tmp_path / "tape", host="0.0.0.0", allowed_hosts=["recorder"]) as (_, tee):
+            assert tee.warning is not None
+            assert "open to the network" in tee.warning
+            assert tee.url.startswith("ws://127.0.0.1:")
+            for name in ("recorder", "localhost", "127.0.0.1"):
+                async with connect(tee.url.replace("127.0.0.1", name), host="127.0.0.1"):
+                    pass
+            assert await refusal(tee.url.replace("127.0.0.1", "evil.example"), host="127.0.0.1") == 403
+
+    run(test)
+
+
 def test_there_is_a_limit_to_clients(tmp_path: Path) -> None:
     async def test() -> None:
         async with contextlib.AsyncExitStack() as stack:
