@@ -19,6 +19,7 @@ BENCHES: Final = {
     "import": "benchmarks.importing",
     "convert": "benchmarks.converting",
     "replay": "benchmarks.replaying",
+    "matching": "benchmarks.matching",
     "connector": "benchmarks.connector",
     "journal": "benchmarks.journal",
     "sealing": "benchmarks.sealing",

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import count, pairwise
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from benchmarks.captures import archive_frames, book_frames, sized_payloads, wri
 from benchmarks.frame_server import framed, offsets
 from benchmarks.harness import Figure, Options, machine, measure
 from benchmarks.importing import run as run_import
+from benchmarks.matching import run as run_matching
 from benchmarks.memory import _base, _payload_bytes, _replayed, _tape
 from benchmarks.replaying import run as run_replay
 from benchmarks.sealing import run as run_sealing
@@ -55,6 +57,19 @@ def test_importing_counts_every_frame(tiny: Options) -> None:
     figures = run_import(tiny)
     assert "600 frames in 6 segments" in named(figures, "frames, full depth").note
     assert all(figure.value > 0 for figure in figures)
+
+
+def test_matching_is_measured_with_and_without_orders(tiny: Options) -> None:
+    """In plain Python here: compiling takes longer than the rest of this file."""
+    figures = run_matching(replace(tiny, frames=120), compiled=False)
+    assert [figure.name for figure in figures] == [
+        "default rules, no orders",
+        "default rules, 40 orders resting",
+        "hftbacktest rules, no orders",
+        "hftbacktest rules, 40 orders resting",
+    ]
+    assert all(figure.value > 0 and figure.unit == "events/s" for figure in figures)
+    assert all("0 fills" in figure.note for figure in figures[::2])
 
 
 def test_replaying_gives_every_message_to_the_callback(tiny: Options) -> None:

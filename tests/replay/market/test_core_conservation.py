@@ -88,7 +88,7 @@ def test_every_fill_is_paid_for_and_every_state_follows_from_the_one_before(step
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000)
+@settings(max_examples=5_000)
 @given(tapes)
 def test_every_fill_of_compiled_code_is_paid_for(steps: list[Step]) -> None:
     check_conservation(steps, compiled=True)
