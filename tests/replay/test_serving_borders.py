@@ -500,7 +500,7 @@ def test_ctl_says_in_a_line_what_is_no_server_of_ours(status: int, body: bytes, 
             return RestResponse(status=status, body=body, headers={"Location": "http://evil.example"})
 
     async def main() -> str:
-        async with asyncio.timeout(60), LoopbackServer(Other()) as server:
+        async with asyncio.timeout(HANG_S), LoopbackServer(Other()) as server:
             return await asyncio.to_thread(_ctl, server.url.replace("://", "://me:hunter2@"))
 
     error = asyncio.run(main())
