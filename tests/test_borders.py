@@ -62,6 +62,8 @@ KINDS: Final[dict[str, list[str]]] = {
         "\x7f",
         "\ufffe",
         "\U000e0041",
+        "\u05d0\u05d1\u05d2 1 2 3",
+        "\u0645 100",
     ],
     "forge": [
         "BTC\n2026-01-01T00:00:00.000Z all is well",

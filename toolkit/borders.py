@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from typing import Any, Final
 
 __all__ = [
@@ -49,12 +50,15 @@ _FORMULA: Final = re.compile(r"[ ]*[=+\-@\t\r\n\uff0b\uff0d\uff1d\uff20]")
 
 
 def printable(text: str) -> str:
-    r"""A line with everything that is no visible character written as its escape: `\n`, `\x1b`, `\u202e`."""
-    if text.isprintable():
+    r"""
+    A line with everything that is no visible character written as its escape: `\n`, `\x1b`, `\u202e`.
+
+    So are letters that run from right to left: beside them a terminal may show the numbers of a row in another order.
+    """
+    if text.isascii() and text.isprintable():
         return text
     return "".join(
-        each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode("ascii")
-        for each in text
+        each if _stands(each) else each.encode("unicode_escape", "backslashreplace").decode("ascii") for each in text
     )
 
 
@@ -107,7 +111,9 @@ def metric_label(value: str) -> str:
 
 
 def _json_escaped(match: re.Match[str]) -> str:
-    run = match.group()
-    if run.isprintable():
-        return run
-    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in run)
+    return "".join(each if _stands(each) else json.dumps(each)[1:-1] for each in match.group())
+
+
+def _stands(each: str) -> bool:
+    """Whether a character is visible, and leaves those beside it where they are."""
+    return each.isprintable() and (each < "\u0590" or unicodedata.bidirectional(each) not in ("R", "AL"))

@@ -22,6 +22,9 @@ from toolkit.cli.status_line import StatusLine
         ("one\n2026-01-01T00:00:00.000Z forged", "one\\n2026-01-01T00:00:00.000Z forged"),
         ("a\rb\tc\x00", "a\\rb\\tc\\x00"),
         ("\u202etxt.exe", "\\u202etxt.exe"),
+        ("\u05d0\u05d1 100", "\\u05d0\\u05d1 100"),
+        ("\u0627 1 2", "\\u0627 1 2"),
+        ("\U00010840", "\\U00010840"),
         ("\ud800", "\\ud800"),
     ],
 )
