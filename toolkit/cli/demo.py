@@ -126,7 +126,7 @@ async def stop_once_quoted(
         if passed_s >= seconds and not is_late:
             is_late = True
             log(
-                f"no quotes of {', '.join(missing)} after {seconds:g} s, the machine is busy: "
+                f"no quotes of {', '.join(missing)} after {seconds:g} s: "
                 f"recording on until there are, for {longer_s:g} s at most"
             )
 
