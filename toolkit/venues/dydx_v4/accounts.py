@@ -7,7 +7,11 @@ What is peculiar about them, and where it is handled:
   payments are asked for by REST after each snapshot, and REST is behind: whatever was told is told once
   (`accounts_news`). The venue fetches the snapshot before it subscribes us, and REST closes that hole too: a fill that
   only REST tells of makes the positions doubtful (`positions dydx1.../0` is stale) until a statement covers its block.
-- Statements are ordered by the height of their block. A change without one counts as newer than all blocks so far.
+- REST may also be ahead of frames that are on their way. A fill in a block after the newest word about its order waits
+  for the next word, a minute at most: the id may stand for another order by then. A word about the order before is told
+  only if it says that that one was filled.
+- Statements are ordered by the height of their block. A change without one is of the newest block that its connection
+  has told of, at the earliest: where REST knows a later one, the next statement counts and until then nothing does.
 - What is in a block that is not later than the first snapshot is history; what comes later is news, also by REST.
 - The end of a short-term order is announced by nobody: it has ended when the height of the chain, as frames tell it, is
   above its last block. While an account's connection is lost, or before the replies that follow a snapshot have come,
