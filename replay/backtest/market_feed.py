@@ -31,6 +31,8 @@ __all__ = ["MarketFeed", "market_events"]
 #: A cause that the venue names and that is not this one says that the trade was not matched in the book.
 _MATCHED: Final = frozenset({None, "liquidation"})
 _UNCOUNTED: Final = -1
+#: Recordings of one market are received within seconds of each other, in which no pair has as many trades.
+_TRADES_KEPT: Final = 65_536
 
 
 def market_events(recordings: Sequence[Recording], scales: Mapping[PairKey, PairScale]) -> MarketFeed:
@@ -80,7 +82,7 @@ class MarketFeed:
             if isinstance(message, StreamEvent):
                 self.gaps += book.event(message)
             elif isinstance(message, Trade):
-                if not message.is_history and not message.is_duplicate and message.cause in _MATCHED:
+                if book.is_new(message):
                     self._parts.append(book.trade(message))
             elif isinstance(message, BookDiff | BookSnapshot | BestQuote) and message.fused:
                 self._parts.append(book.diff(message) if isinstance(message, BookDiff) else book.whole(message))
@@ -109,6 +111,7 @@ class _Book:
         #: Forms of the book that were heard of, and whether the next snapshot joins it anew.
         self._forms: set[str] = set()
         self._is_joining = True
+        self._trades: dict[tuple[str, int | None], None] = {}
         #: The venue's time of the message before, for messages without one; and the time of the fused book.
         self._time: int | None = None
         self._fused_time = 0
@@ -132,6 +135,18 @@ class _Book:
         rows["pair"] = self._place
         rows["count"] = _UNCOUNTED
         return rows
+
+    def is_new(self, message: Trade) -> bool:
+        """Whether a trade was matched in the book, now, and was not taken in already: recordings that overlap have it each."""
+        if message.is_history or message.is_duplicate or message.cause not in _MATCHED:
+            return False
+        key = (message.trade_id, message.ts_event)
+        if key in self._trades:
+            return False
+        self._trades[key] = None
+        if len(self._trades) > _TRADES_KEPT:
+            del self._trades[next(iter(self._trades))]
+        return True
 
     def trade(self, message: Trade) -> npt.NDArray[np.void]:
         rows = self._rows(message, 1)

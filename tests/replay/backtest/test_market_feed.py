@@ -91,6 +91,7 @@ def test_what_lies_within_a_capped_snapshot_and_is_not_in_it_is_gone() -> None:
 def test_only_trades_of_the_book_that_are_new_match() -> None:
     assert told(deal()) == [("TRADE", 1, 100, 50)]
     assert told(deal(cause="liquidation", aggressor_side=Side.BUY)) == [("TRADE", 0, 100, 50)]
+    assert len(told(deal(), deal(capture_seq=9), deal(trade_id="2"), deal(ts_event=6))) == 3
     others: Sequence[dict[str, Any]] = (
         {"is_history": True},
         {"is_duplicate": True},
