@@ -42,10 +42,10 @@ def test_importing_the_package_loads_nothing_until_a_name_is_used() -> None:
     ("words", "expected"),
     [
         (["tickdeck", "re"], ["record", "replay", "recover", "renormalize"]),
-        (["tickdeck", "analyze", "s"], ["spreads"]),
-        (["tickdeck", "gaps", "--pa"], ["--pair"]),
         (["tickdeck", "record", "--fsync", ""], ["always", "interval", "off"]),
-        (["tickdeck", ""], list(COMMANDS)),
+        pytest.param(["tickdeck", "analyze", "s"], ["spreads"], marks=pytest.mark.slow),
+        pytest.param(["tickdeck", "gaps", "--pa"], ["--pair"], marks=pytest.mark.slow),
+        pytest.param(["tickdeck", ""], list(COMMANDS), marks=pytest.mark.slow),
     ],
     ids=str,
 )

@@ -51,20 +51,34 @@ def tape(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(mixed_tape(tmp_path_factory.mktemp("streams") / "tape", frames=30).path)
 
 
-@pytest.mark.parametrize("how", ERRORS)
-def test_output_that_nobody_takes_is_one_line(tape: str, how: str) -> None:
-    commands: list[tuple[str, ...]] = [
-        ("--help",),
-        ("info", tape),
-        ("gaps", tape, "--json"),
-        ("sql", tape, "SELECT * FROM trades"),
-        ("replay", tape, "--print"),
-        ("analyze", "spreads", tape),
-    ]
-    cases = [[how, words] for words in commands]
+def refused(cases: list[tuple[str, tuple[str, ...]]]) -> None:
+    """Each of those commands ends with the line and the status of its kind of output."""
     done = subprocess.run([sys.executable, "-c", DRIVER, json.dumps(cases)], capture_output=True, text=True, check=True)
     found: list[Any] = json.loads(done.stdout)
-    assert [tuple(each) for each in found] == [ERRORS[how]] * len(commands)
+    assert [tuple(each) for each in found] == [ERRORS[how] for how, _ in cases]
+
+
+def test_output_that_nobody_takes_is_one_line(tape: str) -> None:
+    refused([("full", ("info", tape)), ("closed", ("--help",)), ("unread", ("replay", tape, "--print"))])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ERRORS)
+def test_output_that_nobody_takes_is_one_line_in_every_command(tape: str, how: str) -> None:
+    commands: list[tuple[str, ...]] = [
+        ("--version",),
+        ("info", tape, "--json"),
+        ("gaps", tape, "--json"),
+        ("sql", tape, "SELECT * FROM trades"),
+        ("sql", tape),
+        ("replay", tape),
+        ("follow", tape, "--print"),
+        ("verify", tape),
+        ("ls", str(Path(tape).parent)),
+        ("analyze", "spreads", tape),
+        ("analyze", "spreads", tape, "--csv"),
+    ]
+    refused([(how, words) for words in commands])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -106,7 +120,13 @@ def test_an_interrupt_is_one_line_and_status_130() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Aborted.\n")
 
 
-@pytest.mark.parametrize("words", [("-",), ("SELECT range FROM range(10000000)",)], ids=["reads", "writes"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("-",), id="reads"),
+        pytest.param(("SELECT range FROM range(10000000)",), id="writes", marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupt_ends_what_waits_for_a_pipe(tape: str, words: tuple[str, ...]) -> None:
     """Though libraries that are loaded by then ask the system to go on waiting."""
     program = "import polars\nfrom toolkit.cli.start import main\nmain()"
