@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -108,11 +107,9 @@ def titles(tape: Recording, **asked: Any) -> list[str]:
     return [panel["vconcat"][0]["title"]["text"] for panel in chart["vconcat"]]
 
 
-def test_a_panel_of_several_venues_is_named_by_its_own(tape: Recording, tmp_path: Path) -> None:
+def test_a_panel_of_several_venues_is_named_by_its_own(tape: Recording) -> None:
     assert titles(tape, pairs="BTC-USD") == [f"BTC-USD on {venue}" for venue, _ in BTC]
     assert titles(tape, venues="hyperliquid") == ["BTC-USD", "ETH-USD"]
-    plot = analysis.plot_spreads(analysis.spread_window(tape, pairs="BTC-USD"), tmp_path / "x.html")
-    assert (plot.pairs, plot.left_out) == (tuple(titles(tape, pairs="BTC-USD")), ())
 
 
 def profit(**fields: Any) -> dict[str, Any]:
