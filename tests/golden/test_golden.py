@@ -7,10 +7,17 @@ from pathlib import Path
 import pytest
 
 from recordings.manifest import read_manifest
+from recordings.schema import FORMAT_VERSION
 from recordings.verifying import verify
 from tests.golden.expectations import RECORDINGS, expected, found, found_renormalized, protocol_version
+from toolkit.venue import venues
 
 each = pytest.mark.parametrize("folder", RECORDINGS, ids=lambda path: f"{path.parent.name}-{path.name}")
+
+
+def test_there_is_one_of_each_venue_and_format_version() -> None:
+    kept = {(path.parent.name, path.name) for path in RECORDINGS}
+    assert kept == {(f"format-{version}", venue) for version in range(1, FORMAT_VERSION + 1) for venue in venues()}
 
 
 @each
