@@ -204,7 +204,7 @@ def _merged(
     gives what lies before the end of every symbol's last one: a row costs the same however many symbols there are.
     """
     places = sorted(groups, key=lambda group: (group.key is None, group.key or ("", ""), group.number))
-    runs = [[group.number for group in run] for _, run in groupby(places, key=lambda group: group.key or group.number)]
+    runs = [list(run) for _, run in groupby(places, key=lambda group: group.key or group.number)]
     each = min(batch_rows, max(_BATCH_ROWS_MIN, MERGED_ROWS // (2 * len(runs))))
     readers = [_run(parquet, run, selection, first_seq, each) for run in runs]
     ends = [(-1, number) for number in range(len(readers))]  # of what each has given, and who it is
@@ -231,15 +231,15 @@ def _merged(
 
 
 def _run(
-    parquet: pq.ParquetFile, numbers: Sequence[int], selection: Selection | None, first_seq: int, batch_rows: int
+    parquet: pq.ParquetFile, groups: Sequence[RowGroup], selection: Selection | None, first_seq: int, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
     """Rows of row groups, in order; several row groups are of one symbol."""
-    if len(numbers) == 1 and row_groups_of(parquet.metadata)[numbers[0]].key is None:
-        rows = _in_order([_wanted(parquet.read_row_group(numbers[0]), selection, first_seq)])
+    if groups[0].key is None:
+        rows = _in_order([_wanted(parquet.read_row_group(groups[0].number), selection, first_seq)])
         if len(rows):
             yield rows
         return
-    for batch in parquet.iter_batches(batch_rows, row_groups=list(numbers)):
+    for batch in parquet.iter_batches(batch_rows, row_groups=[group.number for group in groups]):
         part = _rows_from(batch, first_seq)
         if len(part):
             yield part
