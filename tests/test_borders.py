@@ -246,14 +246,13 @@ def png(kind: str, picture: Drawn) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", ["html", "png"])
-@pytest.mark.parametrize("words", [("analyze", "spreads"), ("analyze", "pnl")])
-def test_every_name_can_be_drawn(words: tuple[str, ...], ending: str, tmp_path: Path) -> None:
-    found = draw(tmp_path, NAMES, words, ending)
-    if ending == "html":
-        for kind in KINDS:
-            html(kind, found)
-    assert sum(len(names) for names, _ in found) == len(NAMES)
+@pytest.mark.parametrize(("words", "ending"), [(("analyze", "spreads"), "png"), (("analyze", "pnl"), "html")])
+@pytest.mark.parametrize("first", range(0, len(NAMES), PANELS_MAX))
+def test_every_name_can_be_drawn(words: tuple[str, ...], ending: str, first: int, tmp_path: Path) -> None:
+    """The other picture of each kind than above, with every name."""
+    found = draw(tmp_path, NAMES[first : first + PANELS_MAX], words, ending)
+    for kind in (kind for kind in KINDS if set(KINDS[kind]) & set(found[0][0])):
+        (html if ending == "html" else png)(kind, found)
 
 
 # -- files -----------------------------------------------------------------------------------------------------------------
