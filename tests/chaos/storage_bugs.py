@@ -9,7 +9,7 @@ import contextlib
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -196,16 +196,22 @@ def _imports_without_a_lock() -> _Context:
     )
 
 
+def _syncs_only(wants: Callable[[Path], bool]) -> _Context:
+    """Of what is written whole or not at all, what is at such paths."""
+    sync = files.sync_handle
+
+    def lax(handle: int) -> bool:
+        return sync(handle) if wants(Path(f"/proc/self/fd/{handle}").readlink()) else True
+
+    return replaced(files, "sync_handle", lax)
+
+
 def _syncs_no_file() -> _Context:
-    return _edited(files, "atomic_path", ("sync_handle(handle)", "pass"))
+    return _syncs_only(Path.is_dir)
 
 
 def _syncs_no_state() -> _Context:
-    return _edited(
-        files,
-        "atomic_path",
-        ("sync_handle(handle)", 'sync_handle(handle) if path.parent.name != "checkpoints" else None'),
-    )
+    return _syncs_only(lambda path: path.is_dir() or path.parent.name != "checkpoints")
 
 
 def _syncs_no_journal_folder() -> _Context:
