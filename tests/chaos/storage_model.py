@@ -22,7 +22,7 @@ from tests.tapes import TS
 from toolkit.clock import ManualClock
 from toolkit.frames import CONTROL, Frame
 
-__all__ = ["Broken", "Disk", "events_in", "later", "rows_in", "scratch_of", "undisturbed"]
+__all__ = ["Broken", "Disk", "event_of", "events_in", "later", "rows_in", "scratch_of", "undisturbed"]
 
 #: Long after every frame, in the time of the tapes.
 LATER_NS: Final = 10**18
