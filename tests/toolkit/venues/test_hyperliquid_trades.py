@@ -149,8 +149,8 @@ def test_a_wrong_stamp_does_not_make_live_trades_history() -> None:
         assert flags(feed.channel("trades", batch)) == [("1", True, False), ("2", False, False)]
 
 
-@pytest.mark.parametrize("wrong_ms", [600_000, -600_000])
-@pytest.mark.parametrize("right", [2, 3, 9])
+@pytest.mark.parametrize("wrong_ms", [600_000, -600_000, 4000])
+@pytest.mark.parametrize("right", [3, 9])
 def test_a_wrong_stamp_that_comes_twice_is_not_believed(wrong_ms: int, right: int) -> None:
     feed = connected()
     send(feed)

@@ -14,7 +14,7 @@ __all__ = ["VenueClock"]
 #: Newest stamps that are asked; a clock that was set is followed when more than half as many have come since.
 _STAMPS: Final = 12
 #: Stamps that are no further apart agree: some were longer on their way.
-_AGREE_NS: Final = 5 * NS_PER_S
+_AGREE_NS: Final = 3 * NS_PER_S
 
 
 class VenueClock:
@@ -22,7 +22,7 @@ class VenueClock:
     What time it was at the venue when something was received or sent here.
 
     Some of the newest stamps may be dated ahead or back, or were long on their way: what most of them agree on counts,
-    and of those that agree the one that was least delayed. What is left is late by a quarter of a second. Where as many
+    and of those that agree the one that was least delayed, but for a quarter that may be a little ahead. What is left is late by a quarter of a second. Where as many
     say otherwise, or there is no stamp at all, our wall clock decides. It may be seconds off.
 
     Attributes:
@@ -60,7 +60,8 @@ class VenueClock:
             is_nearer = abs(offset - self._wall_offset) <= abs(best - self._wall_offset)
             if count > most or (count == most and is_nearer):
                 best, most = offset, count
-        return mono_ns + best
+        agreeing = [offset for offset in offsets if best - _AGREE_NS <= offset <= best]
+        return mono_ns + agreeing[-1 - len(agreeing) // 4]
 
     def forget(self) -> None:
         """The monotonic clock of another process begins elsewhere, and that of a machine that slept stood still."""
