@@ -14,7 +14,7 @@ __all__ = ["VenueClock"]
 #: Newest stamps that are asked; a clock that was set is followed when more than half as many have come since.
 _STAMPS: Final = 12
 #: Stamps that are no further apart agree: some were longer on their way.
-_AGREE_NS: Final = 5 * NS_PER_S
+_AGREE_NS: Final = 3 * NS_PER_S
 
 
 class VenueClock:
