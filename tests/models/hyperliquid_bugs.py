@@ -84,7 +84,7 @@ def _ask_by_the_clock(self: Settlements, coin: str, count: int, mono_ns: int) ->
 
 
 def _by_the_highest(self: VenueClock, mono_ns: int) -> int:
-    return mono_ns + max(self._offsets, default=self._wall_offset)
+    return mono_ns + max((time - mono for _, mono, time in self._stamps), default=self._wall_offset)
 
 
 # -- the listing ---------------------------------------------------------------------------------------------------

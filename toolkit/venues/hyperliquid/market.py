@@ -464,7 +464,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
 
     def _check_time(self, frame: Frame, stream: Stream, time_ms: int, messages: list[Message]) -> None:
         key = (stream.symbol, stream.stream)
-        self._stamped(time_ms * NS_PER_MS - frame.ts_mono)
+        self._stamped((frame.conn_id, frame.ts_mono, time_ms * NS_PER_MS))
         last = self._last_time.get(key, 0)
         if time_ms < last:
             text = f"venue time went back from {last} to {time_ms} ms"

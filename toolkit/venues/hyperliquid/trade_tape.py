@@ -105,7 +105,9 @@ class TradeTape:
         """The venue's time, ns, before which the trades of this frame are history."""
         since = self._since.get(coin)
         if since is not None:
-            return self._clock.at(since)
+            # No trade is of later than now, so the newest of them was made at most that long after the subscribe.
+            elapsed_ns = frame.ts_mono - since
+            return max(self._clock.at(since), max(times) * NS_PER_MS - elapsed_ns)
         now_ns = self._clock.at(frame.ts_mono)
         return now_ns if now_ns - min(times) * NS_PER_MS > LIVE_AGE_NS_MAX else 0
 
