@@ -306,7 +306,7 @@ def look_for_tail(folder: Path, manifest: Manifest, clock: Clock | None = None) 
 def _state_of(folder: Path, manifest: Manifest) -> bytes | None:
     if manifest.resume is None:
         return None
-    with suppress(RecordingDamaged):
+    with suppress(RecordingError):  # damaged, or superseded and removed since the manifest was read
         return read_checked(folder, manifest.resume)
     return None  # it takes longer then
 

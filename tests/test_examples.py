@@ -66,6 +66,7 @@ def test_an_example_that_is_started_wrongly_says_how(
     if name == "several_recordings" and arguments:
         return  # it takes any number
     with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(sys.modules, f"examples.{name}", raising=False)  # another test may have imported it
         patch.setattr(sys, "argv", [name, *arguments])
         with pytest.raises(SystemExit, match=rf"^usage: python -m examples\.{name} RECORDING"):
             runpy.run_module(f"examples.{name}", run_name="__main__")
@@ -76,6 +77,7 @@ def test_an_example_that_is_started_wrongly_says_how(
 def test_an_example_of_what_is_no_recording_says_so(name: str) -> None:
     """One line, as the command has it."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(sys.modules, f"examples.{name}", raising=False)
         patch.setattr(sys, "argv", [name, "no-such-folder"])
         with pytest.raises(SystemExit, match=r"^Error: no-such-folder is not a recording: no such folder"):
             runpy.run_module(f"examples.{name}", run_name="__main__")

@@ -30,7 +30,7 @@ OFFSETS = [n * 10 * MS + (n % 3) - (70 * MS if n >= 20 else 0) + (0 if n != 31 e
 
 
 @pytest.fixture
-def tape(tmp_path: Path) -> Recording:
+def tape(tmp_path: Path, every_state: None) -> Recording:
     """Of many segments: ten frames each."""
     recording = make(tmp_path / "tape", OFFSETS, segment_frames=10)
     assert len(recording.manifest.segments) == 8
