@@ -59,7 +59,7 @@ class Expectation:
         if self.session is not None:
             self.session.flushed = max(flushed, self.session.synced)
 
-    def leave(self, *, is_killed: bool = False) -> None:
+    def leave(self, *, is_killed: bool = False, is_power_cut: bool = False) -> None:
         """The session is over; what it had flushed stays, and perhaps what it had not."""
         assert self.session is not None
         session, self.session = self.session, None
@@ -82,6 +82,8 @@ class Expectation:
             # It could not write its end, and has stated that itself.
             self.is_cut = self.is_cut or session.is_doomed
             self._take_statement(found)
+        elif is_power_cut and not count and not disk.journals and disk.status == "running":
+            return  # its first journal had no name on the disk yet, and the manifest says that it had begun
         elif count < len(session.given) and not disk.is_cut:
             raise Broken(f"{len(session.given) - count} frames of a session are lost, and it ended well")
 

@@ -413,7 +413,8 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
                     raise
         session.is_doomed = session.is_doomed or interruption.has_come
         if failure is not None or interruption.is_killed:
-            self.leave(is_killed=interruption.is_killed)
+            is_power_cut = trouble is not None and trouble[1] == POWER_CUT and interruption.has_come
+            self.leave(is_killed=interruption.is_killed, is_power_cut=is_power_cut)
         self.check()
 
     @contextlib.contextmanager

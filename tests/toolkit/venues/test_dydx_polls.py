@@ -82,6 +82,28 @@ def test_settled_rates_that_an_answer_does_not_reach_back_to_are_asked_for() -> 
     assert of(FundingInfo, session.rest(call.tag, settled(*range(-3, 11)))) == []
 
 
+def test_missed_rates_stay_missed_while_the_newest_ones_are_answered_twice() -> None:
+    """Also for the next session, should this one end before the older ones come."""
+    session = Session.ready(BTC, channels=("funding",))
+    session.now_s = 60.0
+    session.connect("venue")
+    session.rest(f"historicalFunding:{BTC}", settled(0))
+    session.rest(f"historicalFunding:{BTC}", settled(8, 9, 10))
+    session.calls()
+    assert of(FundingInfo, session.rest(f"historicalFunding:{BTC}", settled(8, 9, 10))) == []
+    assert session.calls() == []
+    session.control("session_end", -1)
+    state = session.subject.checkpoint()
+    session.subject = protocol(BTC, channels=("funding",))
+    session.subject.restore(state)
+    session.now_s += 10 * 3600
+    session.connect("venue", name="d")
+    (call,) = session.calls()
+    assert call.path == "/historicalFunding/BTC-USD?limit=12"
+    assert len(of(FundingInfo, session.rest(call.tag, settled(*range(-1, 11))))) == 8
+    assert session.calls() == []
+
+
 @pytest.mark.parametrize("how", ["no answer", "an answer of no use"])
 def test_a_poll_without_an_answer_is_an_event_and_a_gap_and_made_again(how: str) -> None:
     session = Session.ready(BTC, channels=("funding",))

@@ -105,10 +105,10 @@ class FundingPolls:
             oldest = min((row for row in rows if row.ticker == ticker), key=lambda row: row.effectiveAt)
             told_to = self._told_to.get(ticker)
             is_short = told_to is not None and time_ns(oldest.effectiveAt) - told_to > STEP_NS_MAX
-            if is_short and any(row.ticker == ticker for row in fresh):
-                calls.append(funding_call(ticker, COUNT_MAX, oldest.effectiveAt))
-            else:
+            if not is_short:
                 self._told_to[ticker] = max(self._told[ticker].values())
+            elif any(row.ticker == ticker for row in fresh):  # else they are asked for already
+                calls.append(funding_call(ticker, COUNT_MAX, oldest.effectiveAt))
         return calls
 
     def export(self) -> Any:
