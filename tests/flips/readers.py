@@ -133,9 +133,11 @@ def _spreads(folder: Path) -> object:
 def _info(folder: Path) -> object:
     from toolkit.cli.info import summary
 
-    found = summary(Recording.open(folder))
-    if "problem" in found:  # the command ends with it
-        return REFUSED
+    opened = Recording.open(folder)
+    found = summary(opened)
+    tail = opened.for_summary().tail
+    if "problem" in found or (tail is not None and (tail.missing or tail.unreadable)):
+        return REFUSED  # the command ends with it, or has a note of each
     return {name: value for name, value in found.items() if name != "recording"}
 
 

@@ -78,6 +78,45 @@ def test_a_change_of_terms_is_a_row_from_its_time_on() -> None:
     assert session.protocol.failure is None
 
 
+@pytest.mark.parametrize("how", ["failed", "slept"])
+def test_an_answer_from_before_a_failure_or_a_sleep_ends_no_gap(how: str) -> None:
+    session = live("bbo")
+    session.wait(3600)
+    (call, *_) = session.due()
+    assert isinstance(call, RestCall)
+    early = session.asked(call)
+    if how == "slept":
+        session.control("connection_stale", role="public", cause="suspend", silence_s=14_400)
+    session.control("request_failed", -1, tag=call.tag, attempts=5, error="timed out")
+    stream = session.protocol.streams.get("", "instruments")
+    assert stream is not None
+    assert not stream.is_live
+    session.rest(call.tag, {"symbols": [BTC, ETH]}, number=early)
+    assert not stream.is_live
+    later = session.asked(call)
+    session.protocol.restore(session.protocol.checkpoint())
+    told = session.rest(call.tag, {"symbols": [BTC, ETH]}, number=later)
+    assert (EventKind.GAP, "instruments", "no_answer") in events(told)
+
+
+def test_an_older_answer_takes_nothing_back() -> None:
+    """The one to a later request came first, and says more than the one that is late."""
+    session = live()
+    (terms, *_) = session.protocol.bootstrap()
+    assert isinstance(terms, RestCall)
+    early, later = session.asked(terms), session.asked(terms)
+    session.rest(terms.tag, {"symbols": [BTC, ETH]}, number=early)
+    early, later = session.asked(terms), session.asked(terms)
+    (changed,) = session.rest(terms.tag, {"symbols": [BTC | {"filters": FINER}, ETH]}, number=later)
+    assert isinstance(changed, Instrument)
+    assert session.rest(terms.tag, {"symbols": [BTC, ETH]}, number=early) == []
+    interest = RestCall("openInterest:BTCUSDT", "GET", "/fapi/v1/openInterest?symbol=BTCUSDT", b"")
+    early, later = session.asked(interest), session.asked(interest)
+    row = {"symbol": "BTCUSDT", "openInterest": "7", "time": MS}
+    assert session.rest(interest.tag, row, number=later)
+    assert session.rest(interest.tag, row | {"openInterest": "5"}, number=early) == []
+
+
 def test_the_funding_period_is_used_from_its_time_on() -> None:
     session = live()
     assert mark(session, MS + HOUR_MS).funding_interval_s == 8 * 3600

@@ -35,6 +35,7 @@ __all__ = [
     "liquidation",
     "open_interest",
     "partial_book",
+    "premium_index",
     "ranked",
     "settled_rate",
     "trade_cause",
@@ -124,6 +125,21 @@ def _rate(text: str | None) -> float | None:
     except msgspec.DecodeError:
         raise ParseError(f"funding rate {text!r}: expected a number") from None
     return rate
+
+
+def premium_index(frame: Frame, venue: str, symbol: str, trading_pair: str, interval_s: int | None) -> FundingInfo:
+    """The answer of `premiumIndex` about one instrument, alone or in a list. Raises ParseError if it is not in it."""
+    is_list = frame.payload.lstrip().startswith(b"[")
+    for entry in _decode_list(frame.payload) if is_list else [frame.payload]:
+        try:
+            data = _decode_premium_index(entry)
+        except msgspec.DecodeError:
+            if is_list:
+                continue  # of another instrument, or there is no answer below
+            raise
+        if data.symbol == symbol:
+            return funding_info(data, interval_s, venue, symbol, trading_pair, frame, 0)
+    raise ParseError(f"premiumIndex without {symbol}")
 
 
 def funding_info(
@@ -241,3 +257,7 @@ def instrument(venue: str, row: Listed, frame: Frame, sub_seq: int) -> Instrumen
         row.settle,
         **known,
     )
+
+
+_decode_list = wire.decode_as(list[msgspec.Raw])
+_decode_premium_index = wire.decode_as(wire.PremiumIndex)

@@ -40,15 +40,14 @@ from toolkit.venues.binance.books import Books
 from toolkit.venues.binance.depth import DepthJoin
 from toolkit.venues.binance.feeds import Feed, Feeds
 from toolkit.venues.binance.polls import (
-    FUNDING_TERMS,
     OPEN_INTEREST,
     OPEN_INTEREST_S_MAX,
     PAGE,
     POLLS,
-    SETTLED,
-    TERMS,
+    Answers,
     Polls,
     SettledRates,
+    request_id_of,
 )
 from toolkit.venues.binance.products import COINM, HEARTBEAT, SPOT, USDM, Channel, Product, parse_channels
 from toolkit.venues.binance.subscriptions import Subscriptions
@@ -92,6 +91,7 @@ class BinanceMarketProtocol(VenueProtocol):
         self._odd: set[str] = set()
         self._polls = Polls()
         self._settled = SettledRates()
+        self._answers = Answers()
 
     # -- frames by the batch -----------------------------------------------------------------------------------
 
@@ -157,28 +157,32 @@ class BinanceMarketProtocol(VenueProtocol):
             self._awaited.discard(what)  # it says less of fewer instruments; nothing waits for it to be right
         if not frame.payload.isascii():
             frame.payload.decode()
+        request_id = request_id_of(context)
+        if self._answers.is_past(tag, request_id):
+            return []  # older than what is known
         try:
             match what:
                 case "exchangeInfo":
-                    return self._on_exchange_info(frame)
+                    return self._on_exchange_info(frame, request_id)
                 case "fundingInfo":
-                    return self._on_funding_info(frame)
+                    return self._on_funding_info(frame, request_id)
                 case "depth":
-                    return self._take_depth(frame, symbol, _request_id(context))
+                    return self._take_depth(frame, symbol, request_id)
                 case "snapshot":
                     return [self._rest_book(frame, symbol)]
                 case "premiumIndex":
-                    return [self._premium_index(frame, symbol)]
+                    pair, interval_s = self.symbols.pair(symbol), self._funding_interval_s(symbol)
+                    return [convert.premium_index(frame, self.venue, symbol, pair, interval_s)]
                 case "openInterest":
-                    return self._on_open_interest(frame, symbol)
+                    return self._on_open_interest(frame, symbol, request_id)
                 case "fundingRate":
-                    return self._on_settled_rates(frame, symbol, _request_id(context))
+                    return self._on_settled_rates(frame, symbol, request_id)
                 case _:
                     return []
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
             raise ParseError(f"{what} of another shape than documented: {exc}") from None
 
-    def _on_exchange_info(self, frame: Frame) -> list[Message]:
+    def _on_exchange_info(self, frame: Frame, request_id: int | None) -> list[Message]:
         rows, odd = parse_exchange_info(frame.payload, is_spot=self.product.is_spot)
         before = {row.symbol: row for row in self.symbols.listed()}
         if before and not rows:
@@ -188,7 +192,7 @@ class BinanceMarketProtocol(VenueProtocol):
         self._by_name.clear()  # they know pairs
         self._awaited.discard("exchangeInfo")
         self._polls.terms_came()
-        messages = self._answered(frame, "", TERMS)
+        messages = self._answered(frame, "exchangeInfo", request_id)
         news = [name for name in odd if name not in self._odd]
         if news:
             self._odd.update(news)
@@ -251,7 +255,7 @@ class BinanceMarketProtocol(VenueProtocol):
                     self.event(frame, EventKind.NOTICE, sub_seq=len(messages), cause="unlisted", detail=text)
                 )
 
-    def _on_funding_info(self, frame: Frame) -> list[Message]:
+    def _on_funding_info(self, frame: Frame, request_id: int | None) -> list[Message]:
         hours = {}
         odd = 0
         for entry in _decode_list(frame.payload):
@@ -263,7 +267,7 @@ class BinanceMarketProtocol(VenueProtocol):
             hours[row.symbol] = row.fundingIntervalHours
         self._funding_hours = hours
         self._has_funding_terms = True
-        messages = self._answered(frame, "", FUNDING_TERMS)
+        messages = self._answered(frame, "fundingInfo", request_id)
         if odd and "fundingInfo" not in self._odd:
             self._odd.add("fundingInfo")
             text = f"{odd} entries of fundingInfo that name no period are passed over"
@@ -287,12 +291,15 @@ class BinanceMarketProtocol(VenueProtocol):
             stream = self.streams.add(Stream(symbol, pair, name, -1, limit_ns=round(limit_s * NS_PER_S)))
         return stream
 
-    def _answered(self, frame: Frame, symbol: str, name: str) -> list[Message]:
+    def _answered(self, frame: Frame, tag: str, request_id: int | None) -> list[Message]:
         """The beginning of an answer's messages: the gap that it ends, if it does."""
         messages: list[Message] = []
+        is_of_now = self._answers.took(tag, request_id)
+        what, _, symbol = tag.partition(":")
         if self._is_live:
-            self._poll_stream(symbol, name)
-            self.heard(frame, symbol, name, messages)
+            self._poll_stream(symbol, POLLS[what])
+            if is_of_now:
+                self.heard(frame, symbol, POLLS[what], messages)
         return messages
 
     def _went_unanswered(self, frame: Frame, tag: str, messages: list[Message]) -> None:
@@ -300,6 +307,7 @@ class BinanceMarketProtocol(VenueProtocol):
         what, _, symbol = tag.partition(":")
         self._awaited -= {"fundingInfo"} & {what}
         name = POLLS.get(what)
+        self._answers.failed(tag)
         if name is None or not self._is_live or self.symbols.is_empty:
             return
         stream = self._poll_stream(symbol, name)
@@ -307,12 +315,12 @@ class BinanceMarketProtocol(VenueProtocol):
         if what != "fundingInfo":  # where that is refused, nothing is missing that was there
             self.mark_missing(frame, stream, NO_ANSWER, messages)
 
-    def _on_open_interest(self, frame: Frame, symbol: str) -> list[Message]:
+    def _on_open_interest(self, frame: Frame, symbol: str, request_id: int | None) -> list[Message]:
         data = _decode_open_interest(frame.payload)
         if symbol and data.symbol != symbol:
             raise ParseError(f"the open interest of {data.symbol}, where that of {symbol} was asked for")
         info = convert.open_interest(data, self.venue, self.symbols.pair(data.symbol), frame)
-        messages = self._answered(frame, data.symbol, OPEN_INTEREST)
+        messages = self._answered(frame, f"openInterest:{data.symbol}", request_id)
         messages.append(msgspec.structs.replace(info, sub_seq=len(messages)))
         return messages
 
@@ -339,7 +347,11 @@ class BinanceMarketProtocol(VenueProtocol):
             except (msgspec.DecodeError, ParseError):
                 odd += 1
         # What has become owed since that was asked for is not known by it: a gap goes on.
-        messages = [] if self._settled.is_behind(symbol, request_id) else self._answered(frame, symbol, SETTLED)
+        messages = (
+            []
+            if self._settled.is_behind(symbol, request_id)
+            else self._answered(frame, f"fundingRate:{symbol}", request_id)
+        )
         if odd:
             text = f"{odd} entries of fundingRate:{symbol} that are no rates are passed over"
             messages.append(self.event(frame, EventKind.PARSE_ERROR, sub_seq=len(messages), cause="item", detail=text))
@@ -401,7 +413,9 @@ class BinanceMarketProtocol(VenueProtocol):
         context = _decode_dict(frame.context or "{}")
         tag = str(context.get("tag", ""))
         if tag.startswith("depth:"):
-            self._books.asked(frame, tag.removeprefix("depth:"), _request_id(context))
+            self._books.asked(frame, tag.removeprefix("depth:"), request_id_of(context))
+        elif tag.partition(":")[0] in POLLS:
+            self._answers.sent(tag, request_id_of(context))
 
     def _on_disconnected(self, frame: Frame, streams: list[Stream]) -> list[Message]:
         self._subscriptions.disconnected(frame.conn_id)
@@ -414,6 +428,7 @@ class BinanceMarketProtocol(VenueProtocol):
 
     def _on_sleep(self, frame: Frame) -> None:
         self._polls.slept(frame.ts_mono)
+        self._answers.slept()
 
     def _on_control(self, frame: Frame) -> list[Message]:
         messages = super()._on_control(frame)
@@ -512,21 +527,6 @@ class BinanceMarketProtocol(VenueProtocol):
         book = base.message(self.venue, symbol, self.symbols.pair(symbol), frame)
         return msgspec.structs.replace(book, form="rest", fused=False, depth_cap=self.product.snapshot_levels)
 
-    def _premium_index(self, frame: Frame, symbol: str) -> Message:
-        is_list = frame.payload.lstrip().startswith(b"[")
-        for entry in _decode_list(frame.payload) if is_list else [frame.payload]:
-            try:
-                data = _decode_premium_index(entry)
-            except msgspec.DecodeError:
-                if is_list:
-                    continue  # of another instrument, or there is no answer below
-                raise
-            if data.symbol == symbol:
-                interval_s = self._funding_interval_s(symbol)
-                pair = self.symbols.pair(symbol)
-                return convert.funding_info(data, interval_s, self.venue, symbol, pair, frame, 0)
-        raise ParseError(f"premiumIndex without {symbol}")
-
     # -- checkpoints -------------------------------------------------------------------------------------------
 
     def _export(self) -> Any:
@@ -539,6 +539,7 @@ class BinanceMarketProtocol(VenueProtocol):
             "missing": sorted(self._missing),
             "odd": sorted(self._odd),
             "settled": self._settled.export(),
+            "answers": self._answers.export(),
             "feeds": self._feeds.export(),
             "subscriptions": self._subscriptions.export(),
             "books": self._books.export(),
@@ -553,6 +554,8 @@ class BinanceMarketProtocol(VenueProtocol):
         self._described, self._missing = set(state["described"]), set(state["missing"])
         self._odd = set(state["odd"])
         self._settled.restore(state["settled"])
+        if "answers" in state:
+            self._answers.restore(state["answers"])
         self._feeds.restore(state["feeds"])
         self._subscriptions.restore(state["subscriptions"])
         self._books.restore(state["books"])
@@ -582,17 +585,10 @@ class BinanceCoinMProtocol(BinanceMarketProtocol):
     product: ClassVar[Product] = COINM
 
 
-def _request_id(context: Mapping[str, Any]) -> int | None:
-    """What names a request, in the frames of it and of its answers; None in recordings that have no such name."""
-    name = context.get("id")
-    return name if isinstance(name, int) else None
-
-
 _decode_dict = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_bare = wire.decode_as(wire.Bare)
 _decode_snapshot = wire.decode_as(wire.Snapshot)
 _decode_open_interest = wire.decode_as(wire.OpenInterest)
 _decode_list = wire.decode_as(list[msgspec.Raw])
-_decode_premium_index = wire.decode_as(wire.PremiumIndex)
 _decode_funding_terms = wire.decode_as(wire.FundingTerms)
 _decode_settled_rate = wire.decode_as(wire.SettledRate)

@@ -15,7 +15,7 @@ A request that fails is a request again: soon at first, then more rarely.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -31,8 +31,10 @@ __all__ = [
     "POLLS",
     "SETTLED",
     "TERMS",
+    "Answers",
     "Polls",
     "SettledRates",
+    "request_id_of",
 ]
 
 #: Names of streams that are asked for.
@@ -180,6 +182,58 @@ class SettledRates:
         self._state = msgspec.convert(state, _State)
         for owed in self._state.owed.values():
             owed.ask_mono = 0  # the clock may be another one
+
+
+def request_id_of(context: Mapping[str, Any]) -> int | None:
+    """What names a request, in the frames of it and of its answers; None in recordings that have no such name."""
+    name = context.get("id")
+    return name if isinstance(name, int) else None
+
+
+class Answers:
+    """
+    Which answers are of now: one may come after that to a later request, or after a failure or a sleep that its request
+    left before. Requests are named by the frames in which they left, so they are in order.
+    """
+
+    def __init__(self) -> None:
+        #: By tag: the request that left last, the latest that was answered, and the latest before a failure or a sleep.
+        self._sent: dict[str, int] = {}
+        self._taken: dict[str, int] = {}
+        self._void: dict[str, int] = {}
+
+    def sent(self, tag: str, request_id: int | None) -> None:
+        """A request left."""
+        if request_id is not None:
+            self._sent[tag] = request_id
+
+    def failed(self, tag: str) -> None:
+        """One got no answer; which one is not said, so it may have been the last."""
+        if tag in self._sent:
+            self._void[tag] = self._sent[tag]
+
+    def slept(self) -> None:
+        """What was asked before a sleep is answered as of then."""
+        self._void.update(self._sent)
+
+    def is_past(self, tag: str, request_id: int | None) -> bool:
+        """Whether a later request was answered already; rates are all taken, whenever they come."""
+        return request_id is not None and request_id < self._taken.get(tag, -1) and not tag.startswith("fundingRate")
+
+    def took(self, tag: str, request_id: int | None) -> bool:
+        """An answer was taken; returns whether its request left after the last failure and the last sleep."""
+        if request_id is None:
+            return True
+        self._taken[tag] = request_id
+        return request_id > self._void.get(tag, -1)
+
+    def export(self) -> Any:
+        """For a checkpoint."""
+        return {"sent": dict(self._sent), "taken": dict(self._taken), "void": dict(self._void)}
+
+    def restore(self, state: Any) -> None:
+        """Become what `export` described."""
+        self._sent, self._taken, self._void = (dict(state[name]) for name in ("sent", "taken", "void"))
 
 
 class Polls:
