@@ -69,6 +69,15 @@ def test_where_as_many_say_otherwise_our_clock_decides(wrong_s: float) -> None:
     assert ahead_s(clock_of(*stamps, wall_s=wrong_s)) == wrong_s
 
 
+@pytest.mark.parametrize("wall_s", [0, -60, 60])
+@pytest.mark.parametrize("wrong_s", [2.5, 2.9, 4])
+def test_one_a_little_ahead_that_nothing_contradicts_yet_is_passed_over(wrong_s: float, wall_s: float) -> None:
+    right = [(line, moment, moment - 0.1) for moment in (0, 2, 4) for line in (0, 1)]
+    wrong = [(0, 6, 4.5), (0, 6, 6 + wrong_s)]
+    assert ahead_s(clock_of(*right, *wrong, wall_s=wall_s)) == -0.1
+    assert ahead_s(clock_of(*right, (0, 6, 4.5), (2, 6, 6 + wrong_s), wall_s=wall_s)) == -0.1
+
+
 def test_one_that_another_overtook_hides_neither() -> None:
     assert ahead_s(clock_of((0, 8, 0), (0, 8, 8), (0, 8, 4), (0, 9, 9), wall_s=-60)) == 0
     assert ahead_s(clock_of((0, 8, 0), (0, 8, 8), (0, 8.5, 4), (0, 12, 9), wall_s=-60)) == 0

@@ -15,6 +15,8 @@ __all__ = ["VenueClock"]
 _STAMPS: Final = 12
 #: Stamps that are no further apart agree: some were longer on their way.
 _AGREE_NS: Final = 3 * NS_PER_S
+#: Books and quotes that nothing held up are 0.24 to 0.94 s old when they arrive.
+_CONFIRM_NS: Final = NS_PER_S
 #: What a slow road held up comes at once.
 _TOGETHER_NS: Final = NS_PER_S
 #: For longer nothing is held up: a connection that brings nothing for that long is given up.
@@ -22,6 +24,8 @@ _HELD_NS_MAX: Final = 40 * NS_PER_S
 
 #: Number of the connection, our monotonic clock and the venue's time, ns.
 _Stamp = tuple[int, int, int]
+#: What a stamp says that the venue's time is ahead of our monotonic clock; its connection; our monotonic clock; ns.
+_Vote = tuple[int, int, int]
 
 
 class VenueClock:
@@ -34,8 +38,10 @@ class VenueClock:
       those are dropped without which the most agree.
     - What was held up arrives together. The last of it was held up least, so it speaks for all.
     - What most of the stamps then agree on counts, and of those that agree the one that was least delayed: late by a
-      quarter of a second. Where as many say otherwise our wall clock decides which are wrong, and of those that may
-      only be late the least late counts. Without a stamp our wall clock is all there is. It may be seconds off.
+      quarter of a second. One that nothing confirms which came by another way, or at another moment, may be a little
+      ahead, and is passed over for one that is confirmed.
+    - Where as many say otherwise our wall clock decides which are wrong, and of those that may only be late the least
+      late counts. Without a stamp our wall clock is all there is. It may be seconds off.
 
     Attributes:
         stamped: Call it with connection, our monotonic clock and the venue's time, ns. The path of every book and quote.
@@ -67,15 +73,18 @@ class VenueClock:
         if max(plain) - min(plain) <= _AGREE_NS:
             # The usual case: none contradicts another by as much as matters.
             return mono_ns + max(plain)
-        offsets = sorted(
-            offset
+        votes = [
+            vote
             for line in {conn_id for conn_id, _, _ in self._stamps}
-            for offset in _offsets(_in_order([stamp for stamp in self._stamps if stamp[0] == line]))
-        )
-        counts = [sum(offset - _AGREE_NS <= each <= offset for each in offsets) for offset in offsets]
-        believed = [offset for offset, count in zip(offsets, counts, strict=True) if count == max(counts)]
-        nearest = min(believed, key=lambda offset: abs(offset - self._wall_offset))
-        return mono_ns + max(offset for offset in believed if offset - nearest <= _HELD_NS_MAX)
+            for vote in _votes(_in_order([stamp for stamp in self._stamps if stamp[0] == line]))
+        ]
+        counts = [sum(0 <= vote[0] - each[0] <= _AGREE_NS for each in votes) for vote in votes]
+        believed = [vote[0] for vote, count in zip(votes, counts, strict=True) if count == max(counts)]
+        nearest = min(believed, key=lambda offset: (abs(offset - self._wall_offset), offset))
+        best = max(offset for offset in believed if offset - nearest <= _HELD_NS_MAX)
+        agreeing = [vote for vote in votes if 0 <= best - vote[0] <= _AGREE_NS]
+        confirmed = (vote[0] for vote in agreeing if any(_confirms(each, vote) for each in agreeing))
+        return mono_ns + max(confirmed, default=best)
 
     def forget(self) -> None:
         """The monotonic clock of another process begins elsewhere, and that of a machine that slept stood still."""
@@ -118,13 +127,19 @@ def _in_order(stamps: Sequence[_Stamp]) -> list[_Stamp]:
     return [stamps[place] for place in sorted(kept)]
 
 
-def _offsets(stamps: Sequence[_Stamp]) -> Iterator[int]:
+def _votes(stamps: Sequence[_Stamp]) -> Iterator[_Vote]:
     """
     What each of these is ahead of our monotonic clock, or what the least delayed is that came with it.
 
     The stamps are those of one connection, in the order of their receipt.
     """
-    for place, (_, mono_ns, time_ns) in enumerate(stamps):
+    for place, (conn_id, mono_ns, time_ns) in enumerate(stamps):
         offset = time_ns - mono_ns
         together = [time - mono for _, mono, time in stamps[place:] if mono - mono_ns <= _TOGETHER_NS]
-        yield max(each for each in together if each - offset <= _HELD_NS_MAX)
+        yield max(each for each in together if each - offset <= _HELD_NS_MAX), conn_id, mono_ns
+
+
+def _confirms(vote: _Vote, other: _Vote) -> bool:
+    """Whether both say the same, and did not come together."""
+    is_apart = vote[1] != other[1] or abs(vote[2] - other[2]) > _TOGETHER_NS
+    return is_apart and abs(vote[0] - other[0]) <= _CONFIRM_NS
