@@ -31,8 +31,8 @@ def choose(
     Args:
         rows: With `venue`, `symbol` and `trading_pair` (String).
         recording: What they are of.
-        pairs: Trading pairs, by name or key, or symbols as a venue spells them; empty: all. A name that several venues have
-            keeps the rows of all: they say which venue they are of.
+        pairs: Trading pairs, by name or key, symbols as a venue spells them, or bases that one pair has; empty: all. A name
+            that several venues have keeps the rows of all: they say which venue they are of.
         venues: Only of these; empty: all.
         error: Begins the error about an instrument without a row, before those there are; `{}` stands for its name.
 
@@ -45,6 +45,7 @@ def choose(
         return rows
     wish.check_venues([recording.manifest], str(recording.path))
     there = set(rows.select("venue", "symbol", "trading_pair").unique().iter_rows())
+    wish = wish.spelled_out(there)
     kept = {key for key in there if wish.takes(*key)}
     known = named((venue, pair) for venue, _, pair in there)
     listed = ", ".join(known[:_NAMES_SHOWN]) or "none"
@@ -52,7 +53,8 @@ def choose(
         listed += f" and {len(known) - _NAMES_SHOWN} more"
     for each in wish.each:
         own, name = split(each)
-        if not any(own in (None, venue) and name in (symbol, pair) for venue, symbol, pair in kept):
+        known_as = ((venue, (symbol, pair, pair.rpartition("-")[0])) for venue, symbol, pair in kept)
+        if not any(own in (None, venue) and name in words for venue, words in known_as):
             raise SymbolError(f"{error.format(name if own is None else f'{name} on {own}')} {listed}")
     if not kept:
         venue = ", ".join(sorted(wish.venues or ()))

@@ -45,7 +45,7 @@ def catalogue(folder: Path) -> pl.DataFrame:
     Every recording in a folder and below it, by path.
 
     Returns:
-        `recording` (path below `folder`), `status`, `origin`, `venues`, `pairs` (String), `first`, `last` (Datetime ns,
+        `recording` (path below `folder`), `status` (`not recovered` where its recorder died), `origin`, `venues`, `pairs` (String), `first`, `last` (Datetime ns,
         UTC), `frames`, `messages`, `gaps`, `unsealed`, `segments`, `bytes` (Int64), `small_segments` and `problem` (String,
         null if there is none). `unsealed` counts the frames that are not sealed yet, null where all are; they are among
         the `frames`. `messages` and `gaps` are null where they are not known: where events cannot be read, and where more
@@ -95,7 +95,7 @@ def _row(path: Path, base: Path) -> dict[str, Any]:
         lasts.append(unsealed.until_ns)
     return {
         "recording": name,
-        "status": manifest.status,
+        "status": "not recovered" if unsealed is not None and unsealed.work.is_left else manifest.status,
         "origin": manifest.origin,
         "venues": ", ".join(source.venue for source in manifest.sources),
         "pairs": ", ".join(pairs[:_PAIRS_SHOWN]) + more,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -508,11 +509,26 @@ def _tell(loop: asyncio.AbstractEventLoop, log: LogCallback, text: str) -> None:
 def _check_same(folder: Path, manifest: Manifest, sources: Sequence[SourceInfo]) -> None:
     if manifest.origin != "live":
         raise ConfigError(f"{folder} holds an import: record into another folder")
-    before = {(s.venue, s.protocol_version, s.pairs, s.channels, s.accounts) for s in manifest.sources}
-    now = {(s.venue, s.protocol_version, s.pairs, s.channels, s.accounts) for s in sources}
-    if before != now:
-        was = "; ".join(f"{s.venue} {' '.join(s.pairs)} (protocol {s.protocol_version})" for s in manifest.sources)
-        raise ConfigError(f"{folder} was recorded with {was}: name the same, or another folder")
+    before, now = ({source.venue: source for source in each} for each in (manifest.sources, sources))
+    if before.keys() != now.keys():
+        raise ConfigError(
+            f"{folder} was recorded with {', '.join(sorted(before))}, now {', '.join(sorted(now))} was named: "
+            "name the same, or another folder"
+        )
+    for venue, was in before.items():
+        for what in ("pairs", "channels", "accounts"):
+            old, new = (tuple(getattr(each, what)) for each in (was, now[venue]))
+            if old != new:
+                raise ConfigError(
+                    f"{folder} was recorded with {what} {' '.join(old) or 'by default'} of {venue}, "
+                    f"now {' '.join(new) or 'none'} were named: name the same, or another folder"
+                )
+        if was.protocol_version != now[venue].protocol_version:
+            raise ConfigError(
+                f"{folder} was recorded with protocol {was.protocol_version} of {venue}, this is "
+                f"{now[venue].protocol_version}: run `tickdeck renormalize {shlex.quote(str(folder))}` first, "
+                "or name another folder"
+            )
 
 
 def _describe(recovery: Recovery) -> str:

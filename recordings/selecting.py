@@ -11,7 +11,7 @@ from recordings.manifest import Manifest
 from toolkit.errors import SymbolError
 from toolkit.keys import PairKey, PairName, check_venues, named, one_or_more
 
-__all__ = ["Selection", "Wish", "keys_of", "select", "select_in", "venues_of", "wanted_keys"]
+__all__ = ["Selection", "Wish", "asked_or_named", "keys_of", "select", "select_in", "venues_of", "wanted_keys"]
 
 _Pairs = dict[tuple[str, str], set[str]]  # by venue and symbol, the pairs that it is called
 
@@ -54,6 +54,23 @@ class Wish:
         if wanted is None and keys and not names:
             wanted = frozenset(venue for venue, _ in keys)
         return cls(names, keys, wanted)
+
+    def spelled_out(self, instruments: Collection[tuple[str, str, str]]) -> Wish:
+        """
+        The same with the pairs that are called by their base, or by a symbol that is a base as well (`BTC`): wherever a
+        venue has them. `instruments` are venue, symbol and pair. Raises SymbolError for the base of several pairs.
+        """
+        there = [each for each in instruments if self.venues is None or each[0] in self.venues]
+        pairs: set[str] = set()
+        for name in sorted(self.names or ()):
+            if not name or any(pair == name for _, _, pair in there):
+                continue
+            own = {pair for _, symbol, pair in there if symbol == name}
+            alike = {pair for _, _, pair in there if _base(pair) == name}
+            if not own and len(alike) > 1:
+                raise SymbolError(f"{name!r} is the base of {', '.join(sorted(alike))}: name one of them")
+            pairs |= alike & own if own else alike
+        return replace(self, names=self.names | pairs) if self.names is not None and pairs else self
 
     @property
     def each(self) -> list[PairName]:
@@ -126,16 +143,19 @@ def keys_of(manifests: Iterable[Manifest]) -> set[PairKey]:
     return {PairKey(venue, pair) for (venue, _), pairs in _pairs_of(manifests).items() for pair in pairs}
 
 
+def asked_or_named(manifest: Manifest) -> list[tuple[str, str, str]]:
+    """Venue, symbol and pair of what a recording names, or was asked to record; of the latter, the pair for the symbol."""
+    there = [(venue, symbol, pair) for (venue, symbol), pairs in _pairs_of([manifest]).items() for pair in pairs]
+    return there + [(source.venue, pair, pair) for source in manifest.sources for pair in source.pairs]
+
+
 def wanted_keys(manifest: Manifest, wish: Wish | None) -> set[PairKey]:
     """Of a recording in progress: what is wanted of the instruments that it names, or that it was asked to record."""
-    found = {
+    return {
         PairKey(venue, pair)
-        for (venue, symbol), pairs in _pairs_of([manifest]).items()
-        for pair in pairs
+        for venue, symbol, pair in asked_or_named(manifest)
         if wish is None or wish.takes(venue, symbol, pair)
     }
-    asked = {PairKey(source.venue, pair) for source in manifest.sources for pair in source.pairs}
-    return found | {key for key in asked if wish is None or wish.takes(key.venue, key.trading_pair, key.trading_pair)}
 
 
 def select(
@@ -151,8 +171,8 @@ def select(
     Args:
         manifests: Of the recordings to choose from.
         where: What they are, for errors.
-        trading_pairs: Pairs, symbols as a venue spells them, or keys; None for all. A name that several venues have means
-            all of them: what is kept says which venue it is of.
+        trading_pairs: Pairs, symbols as a venue spells them, bases that one pair has, or keys; None for all. A name that
+            several venues have means all of them: what is kept says which venue it is of.
         venues: Only of these; None for all.
 
     Returns:
@@ -169,9 +189,11 @@ def select(
     symbols = {
         key: pairs for key, pairs in _pairs_of(manifests).items() if wish.venues is None or key[0] in wish.venues
     }
+    instruments = [(*key, pair) for key, pairs in symbols.items() for pair in pairs]
     for name in sorted(wish.names or ()):
-        if not any(name == symbol or name in pairs for (_, symbol), pairs in symbols.items()):
+        if not any(name in (symbol, pair, _base(pair) or pair) for _, symbol, pair in instruments):
             raise _missing(repr(name), symbols, where)
+    wish = wish.spelled_out(instruments)
     for venue, name in sorted(wish.keys):
         if not any(venue == own and (name == symbol or name in pairs) for (own, symbol), pairs in symbols.items()):
             raise _missing(f"{name!r} on {venue}", symbols, where)
@@ -196,7 +218,9 @@ def select_in(
     where = ", ".join(str(recording.path) for recording in recordings)
     selection = select(manifests, where, trading_pairs=trading_pairs, venues=venues)
     is_open = any(recording.tail is not None for recording in recordings)
-    return replace(selection, wish=wish) if selection is not None and is_open else selection
+    if selection is None or not is_open:
+        return selection
+    return replace(selection, wish=wish.spelled_out([each for one in manifests for each in asked_or_named(one)]))
 
 
 def _pairs_of(manifests: Iterable[Manifest]) -> _Pairs:
@@ -206,6 +230,11 @@ def _pairs_of(manifests: Iterable[Manifest]) -> _Pairs:
             venue, _, symbol = name.partition("/")
             found.setdefault((venue, symbol), set()).add(pair)
     return found
+
+
+def _base(trading_pair: str) -> str:
+    """What is traded: `BTC` of `BTC-USD`; nothing where a pair has no quote currency."""
+    return trading_pair.rpartition("-")[0]
 
 
 def _missing(said: str, symbols: _Pairs, where: str) -> SymbolError:

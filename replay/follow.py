@@ -18,11 +18,12 @@ from recordings.following import PATIENCE_S, Follower
 from recordings.manifest import Manifest, TableFile
 from recordings.normalize import Normalizer
 from recordings.schema import MESSAGE_TABLES, TABLE_OF
-from recordings.selecting import Wish, keys_of, select, wanted_keys
+from recordings.selecting import Wish, asked_or_named, keys_of, select, wanted_keys
+from recordings.unsealed import is_open
 from replay.clock import ReplayClock
 from replay.recorded import RecordedDataSource
 from replay.seeking import books_of
-from toolkit.clock import Clock, SystemClock
+from toolkit.clock import Clock, SystemClock, format_ns
 from toolkit.errors import ConfigError, RecordingError, SymbolError
 from toolkit.frames import Frame
 from toolkit.keys import PairName, split
@@ -127,7 +128,7 @@ class FollowDataSource(RecordedDataSource):
         """
         Open the recording, wait for its first frame, and take the state at the last checkpoint before the time to begin at.
 
-        Raises RecordingError, ConfigError for a venue that it is not of, and SymbolError for a pair that a finished
+        Raises RecordingError, ConfigError for a venue that it is not of or a start after its end, and SymbolError for a pair that a finished
         recording does not have.
         """
         recording = self.follower.recording
@@ -138,10 +139,17 @@ class FollowDataSource(RecordedDataSource):
             if manifest.status != "running":
                 names = self._wish.each or None
                 select([manifest], str(self._folder), trading_pairs=names, venues=self._wish.venues)
+            self._wish = self._wish.spelled_out(asked_or_named(manifest))
         self.tracker.announce(wanted_keys(manifest, self._wish))
         if self._start_ns is None:
             self.clock.now_ns = await self._first_ns(manifest)
             return
+        last_ns = max((each.ts_recv_last for each in manifest.segments), default=None)
+        if last_ns is not None and self._start_ns > last_ns and not is_open(self._folder, manifest):
+            raise ConfigError(
+                f"following starts at {format_ns(self._start_ns)}, but the tape, which nobody records, ends at "
+                f"{format_ns(last_ns)}"
+            )
         self.clock.now_ns = self._start_ns
         # What some channels alone make of a book is in no checkpoint, nor is the digest of some messages alone.
         if self._channels is not None or (self._wish is not None and self.chain is not None):

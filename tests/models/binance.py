@@ -126,6 +126,8 @@ class BinanceMarket(Model):
         self.coming: dict[str, int] = {}
         self.terms: dict[str, tuple[str, str]] = {}
         self.interest: dict[str, float] = {}
+        #: By tag, the latest request that was answered.
+        self._newest: dict[str, int] = {}
         self.hours_told = 8
         #: The period that was known when a mark came last.
         self.hours_marked: dict[str, int] = {}
@@ -470,8 +472,10 @@ class BinanceMarket(Model):
 
     def answered(self, call: RestCall, status: int, body: bytes) -> None:
         what, _, symbol = call.tag.partition(":")
-        if status != 200:
-            return
+        number = self.machine.answered_number
+        if status != 200 or number < self._newest.get(call.tag, -1):
+            return  # the answer to a later request came before
+        self._newest[call.tag] = number
         if what == "exchangeInfo":
             rows = [row for row in msgspec.json.decode(body)["symbols"] if isinstance(row, dict)]
             listed = {row.get("symbol"): row for row in rows}

@@ -202,6 +202,8 @@ class Machine:
 
     def __init__(self, make_model: Callable[[Random], Model], seed: int | str, *, is_replayed: bool = False) -> None:
         self.is_replayed = is_replayed
+        #: Of the request whose answer the model is told of.
+        self.answered_number = 0
         self.true_ns = BEGIN_NS
         self.wall_offset_ns = 0
         self.slept_ns = 0
@@ -510,6 +512,7 @@ class Machine:
             return
         status, body = self._make_answer(pending)
         self._pending.remove(pending)
+        self.answered_number = pending.number
         self.model.answered(pending.call, status, body)
         self._give(REST_IN, body, -1, 0, {"tag": pending.call.tag, "id": pending.number, "status": status})
         if status != 200:

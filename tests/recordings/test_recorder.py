@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from recordings.gaps import find_gaps
 from recordings.journal_writing import JournalWriter
 from recordings.lock import FolderLock
-from recordings.manifest import Manifest, read_manifest
+from recordings.manifest import Manifest, read_manifest, write_manifest
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.recording import Recording
 from recordings.verifying import verify
@@ -79,8 +81,22 @@ def test_a_folder_of_something_else_is_not_taken(tmp_path: Path) -> None:
     import_files(tmp_path / "import", collector_line(10**18 + 7 * 10**17, bbo_frame("BTC", 5)))
     assert record(tmp_path / "import").endswith("import holds an import: record into another folder")
     within_deadline(session(tmp_path / "tape", books=2))
-    assert "was recorded with hyperliquid BTC-USD PURR-USDC (protocol " in record(tmp_path / "tape", "ETH-USD")
+    other = record(tmp_path / "tape", "ETH-USD")
+    assert "was recorded with pairs BTC-USD PURR-USDC of hyperliquid, now ETH-USD were named: name the same" in other
+    change_source(tmp_path / "tape", channels=("bbo",))
+    assert "was recorded with channels bbo of hyperliquid, now none were named" in record(tmp_path / "tape")
+    change_source(tmp_path / "tape", channels=(), accounts=("0x12",))
+    assert "was recorded with accounts 0x12 of hyperliquid, now none were named" in record(tmp_path / "tape")
+    change_source(tmp_path / "tape", accounts=(), protocol_version=1)
+    assert record(tmp_path / "tape").endswith("tape` first, or name another folder")
+    change_source(tmp_path / "tape", protocol_version=2)
     assert verify(tmp_path / "tape").is_sound
+
+
+def change_source(folder: Path, **fields: Any) -> None:
+    manifest = read_manifest(folder)
+    manifest.sources[0] = msgspec.structs.replace(manifest.sources[0], **fields)
+    write_manifest(folder, manifest)
 
 
 def test_only_one_process_writes_into_a_folder(tmp_path: Path) -> None:

@@ -34,7 +34,10 @@ ASKED: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     # A symbol that is spelled alike on two venues, and one that is another venue's pair.
     ({"trading_pairs": ["BTCUSDT"]}, {KEYS[1], KEYS[2]}),
     ({"trading_pairs": ["BTCUSDT"], "venues": ("binance-usdm",)}, {KEYS[2]}),
-    ({"trading_pairs": ["BTC", "BTCUSD_PERP"]}, {KEYS[0], KEYS[4]}),
+    # A symbol that is a base too means the pair wherever a venue has it.
+    ({"trading_pairs": ["BTC"]}, {KEYS[0], KEYS[3], KEYS[4]}),
+    ({"trading_pairs": ["BTC"], "venues": ("dydx_v4", "hyperliquid")}, {KEYS[3], KEYS[4]}),
+    ({"trading_pairs": ["ETH", "BTCUSD_PERP"]}, {KEYS[0], KEYS[5]}),
     ({"trading_pairs": PairKey("hyperliquid", "BTC-USD")}, {KEYS[4]}),
     ({"trading_pairs": [PairKey("hyperliquid", "BTC"), ("dydx_v4", "BTC-USD")]}, {KEYS[3], KEYS[4]}),
     ({"trading_pairs": [("hyperliquid", "BTC-USD"), "ETH-USD"]}, {KEYS[4], KEYS[5]}),

@@ -135,7 +135,7 @@ class Setting:
             case Instant():
                 return isinstance(value, str | date)
             case _:
-                return isinstance(value, str) and bool(value)
+                return isinstance(value, str) and bool(value) and "\0" not in value
 
     def _expected(self) -> str:
         match self.kind:
@@ -153,7 +153,7 @@ class Setting:
             case Url() as url:
                 return f"a URL that begins with {' or '.join(f'{each}://' for each in url.schemes)}"
             case click.Path():
-                return "a path as text"
+                return "a path as text, without NUL"
             case _:
                 return "a text"
 
