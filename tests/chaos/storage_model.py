@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recordings.file_names import FILE_FOLDERS
+from recordings.frame_batches import batch_checksum
 from recordings.manifest import MANIFEST_NAME, SourceInfo
 from recordings.normalize import Normalizer
 from recordings.rows import frames as frames_of_rows
@@ -120,10 +121,13 @@ def _journal_frames(path: Path) -> list[Frame]:
     found: list[Frame] = []
     try:
         with pa.ipc.open_stream(pa.BufferReader(path.read_bytes())) as stream:
-            for batch in stream:
+            while True:
+                batch, metadata = stream.read_next_batch_with_custom_metadata()
+                if metadata.get(b"crc32") != b"%d" % batch_checksum(batch):
+                    break  # written, and not synced before the power was cut
                 found += frames_of_rows(batch)
-    except (pa.ArrowException, OSError):
-        pass  # a torn end
+    except (StopIteration, pa.ArrowException, OSError):
+        pass  # the end, or a torn one
     return found
 
 

@@ -26,6 +26,7 @@ from tests.toolkit.venues.test_dydx_accounts import (
 from toolkit.account_messages import AccountEvent, Fill, FundingPayment, OrderState, OrderUpdate, PositionUpdate
 from toolkit.clock import NS_PER_S
 from toolkit.exact import exact
+from toolkit.frames import REST_IN, REST_OUT
 from toolkit.messages import NO_ANSWER, BalanceUpdate, EventKind, Message
 from toolkit.protocol import CloseConnection, RestCall
 
@@ -776,3 +777,21 @@ def test_live_fills_do_not_hide_one_that_rest_did_not_know_yet() -> None:
     session.asked = [each for each in session.wait(20) if isinstance(each, RestCall)]
     pages(session, [*rows[::-1], fill("hidden", 101)])
     assert len(of(Fill, session.messages)) == 1201
+
+
+def test_an_answer_to_what_was_asked_before_an_outage_says_nothing_of_it() -> None:
+    """It came after the account was joined again; a fill of now is no proof that all before it were told."""
+    session = Accounts.opened()
+    session.join(1000, reply=False)
+    early = len(session.frames)
+    session.take(b"", kind=REST_OUT, conn_id=-1, context={"tag": f"accountFills:{USER}:1", "id": early})
+    session.lose()
+    session.join(1010, reply=False)
+    session.asked = list(session.replies)
+    session.now_s += 3 * 3600
+    answer = {"tag": f"accountFills:{USER}:1", "status": 200, "id": early}
+    session.take({"fills": []}, kind=REST_IN, conn_id=-1, context=answer)
+    session.say(fills=[fill("live", 12_000)], blockHeight="12000")
+    rows = [fill("live", 12_000), *(fill(f"m{number}", 1001 + number // 20) for number in reversed(range(132)))]
+    pages(session, rows, 100)
+    assert len(of(Fill, session.messages)) == 133

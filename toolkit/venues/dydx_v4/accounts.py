@@ -422,7 +422,9 @@ class AccountStreams:
             self._on_subaccount(root, read.read_subaccount(frame.payload, found), makes)
         elif what == "accountFills":
             rows = read.read_fills(frame.payload, found)
-            is_whole = self._on_fills(frame, root, rows, makes, more, queue)
+            is_whole = self._on_fills(
+                frame, root, rows, makes, more, queue, is_late=seq is not None and seq < root.owed_seq
+            )
         elif what == "accountTransfers":
             transfers = reversed(read.read_transfers(frame.payload, found))
             self._makes_news(root.account(None), root, makes).transfers(transfers, "rest")
@@ -467,9 +469,21 @@ class AccountStreams:
         root.suspects = [order_id for order_id in root.suspects if order_id not in found]
 
     def _on_fills(
-        self, frame: Frame, root: Root, rows: list[wire.Fill], makes: AccountMessages, more: str, queue: list[Any]
+        self,
+        frame: Frame,
+        root: Root,
+        rows: list[wire.Fill],
+        makes: AccountMessages,
+        more: str,
+        queue: list[Any],
+        *,
+        is_late: bool,
     ) -> bool:
-        """Fills, newest first, those of one block too; returns whether all that were missed have come."""
+        """
+        Fills, newest first, those of one block too; returns whether all that were missed have come.
+
+        What was asked for before the last snapshot (`is_late`) says nothing of what was missed until then.
+        """
         page = Page.parse(more, root.filled_to)
         if page.number == 1:
             root.is_paging = False
@@ -485,7 +499,8 @@ class AccountStreams:
             queue.append(rest.fills_call(root.name, is_parent=root.is_parent, page=following))
             return False
         root.filled_to = max(root.filled_to, self.chain.bounded(page.top))
-        root.is_sure = root.is_sure or frame.ts_mono - root.joined_mono >= JOINED_S * NS_PER_S
+        if not is_late and frame.ts_mono - root.joined_mono >= JOINED_S * NS_PER_S:
+            root.is_sure = True
         if page.is_cut:
             text = f"more than {page.number} pages of fills since block {page.goal}: older ones were not asked for"
             makes.messages.append(
