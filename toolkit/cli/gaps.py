@@ -43,7 +43,7 @@ def gaps(recording: Path, pairs: tuple[str, ...], venues: tuple[str, ...], seale
         importance=(
             "trading_pair",
             *several,
-            *("ts_start", "seconds", "kind", "stream", "cause", "ts_end", "venue", "symbol"),
+            *("ts_start", "stream", "seconds", "kind", "cause", "ts_end", "venue", "symbol"),
         ),
     )
     if frame.height:

@@ -36,6 +36,25 @@ class QueryFailed(TickdeckError):
     """A query that DuckDB cannot answer."""
 
 
+#: Columns of the views that say what a row is about, for terminals without room for all of them.
+_TELLING: Final = (
+    "trading_pair",
+    "kind",
+    "side",
+    "aggressor_side",
+    "price",
+    "size",
+    "bid_price",
+    "ask_price",
+    "cause",
+    "ts_recv",
+    "status",
+    "filled",
+    "fee",
+    "venue",
+)
+
+
 @click.command(
     context_settings=CONTEXT_SETTINGS,
     epilog=examples(
@@ -74,7 +93,7 @@ def sql(arguments: tuple[str, ...], venues: tuple[str, ...], sealed: bool, outpu
                 output.write(columns)
         else:
             check_query(connection, recordings, query, venues=venues)
-            output.write(_rows(connection, query))
+            output.write(_rows(connection, query), importance=_TELLING)
 
 
 def _split(arguments: tuple[str, ...]) -> tuple[list[Path], str | None]:
