@@ -23,7 +23,7 @@ from recordings.unsealed import is_open
 from replay.clock import ReplayClock
 from replay.recorded import RecordedDataSource
 from replay.seeking import books_of
-from toolkit.clock import Clock, SystemClock, format_ns
+from toolkit.clock import NS_PER_S, Clock, SystemClock, format_ns
 from toolkit.errors import ConfigError, RecordingError, SymbolError
 from toolkit.frames import Frame
 from toolkit.keys import PairName, split
@@ -40,6 +40,8 @@ _BACKLOG_MAX: Final = 16_384
 _BACKLOG_LOOK_S: Final = 0.001
 #: Turns of the event loop that a woken sleeper has, before time goes on, to do what it woke up for.
 _TURNS_OF_SLEEPER: Final = 8
+#: A time to begin at that is so near to the clock was meant as "now".
+_NOW_NS: Final = 60 * NS_PER_S
 
 
 class FollowDataSource(RecordedDataSource):
@@ -145,7 +147,9 @@ class FollowDataSource(RecordedDataSource):
             self.clock.now_ns = await self._first_ns(manifest)
             return
         last_ns = max((each.ts_recv_last for each in manifest.segments), default=None)
-        if last_ns is not None and self._start_ns > last_ns and not is_open(self._folder, manifest):
+        # From now on, there may be nothing; from any other time, there was to be something.
+        is_now = abs(self._pacer.time_ns() - self._start_ns) < _NOW_NS
+        if last_ns is not None and self._start_ns > last_ns and not is_now and not is_open(self._folder, manifest):
             raise ConfigError(
                 f"following starts at {format_ns(self._start_ns)}, but the tape, which nobody records, ends at "
                 f"{format_ns(last_ns)}"
