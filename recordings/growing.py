@@ -21,6 +21,7 @@ from recordings.checking import open_checked
 from recordings.frame_batches import frames_to_batch
 from recordings.holes import Moment, lost_frames, moment_of, moment_of_row, unbroken
 from recordings.journal import JournalReader, journal_path, journal_segments
+from recordings.lock_state import holder_of
 from recordings.manifest import MANIFEST_NAME, Manifest, Segment, inside, read_manifest
 from recordings.recording import RAW_BATCH, last_moment, reading
 from recordings.rows import frames
@@ -73,7 +74,11 @@ class GrowingRecording:
         segments = self.manifest.segments
         if self.manifest.status == "running" or (segments and segments[-1].capture_seq_last >= self.next_seq):
             return False
-        return not any(number >= len(segments) for number in journal_segments(self.folder))
+        if any(number >= len(segments) for number in journal_segments(self.folder)):
+            return False
+        # One that records on has healed the folder first, and has not said yet that it runs; one that ends is about to go.
+        holder = holder_of(self.folder)
+        return holder is None or holder.heals or not holder.is_alive
 
     def look(self) -> bool:
         """

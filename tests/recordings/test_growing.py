@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from recordings.compacting import compact
 from recordings.growing import GrowingRecording
 from recordings.journal import JournalWriter, journal_path
+from recordings.lock import FolderLock
 from recordings.manifest import write_manifest
 from tests.hand_recorder import HandRecorder, frame, numbers
 from toolkit.errors import NotARecording, RecordingDamaged, RecordingError
@@ -160,3 +161,15 @@ def test_a_file_that_is_missing_is_damage(tmp_path: Path) -> None:
         read(GrowingRecording(tmp_path / "tape"))
     with pytest.raises(NotARecording):
         GrowingRecording(tmp_path / "nothing")
+
+
+def test_a_recording_is_not_over_while_somebody_holds_it(tmp_path: Path) -> None:
+    """Who records on heals the folder first, and says only then that the recording runs again."""
+    recorder = HandRecorder(tmp_path / "tape")
+    recorder.write(10)
+    recorder.end()
+    growing = GrowingRecording(tmp_path / "tape")
+    assert sum(len(batch) for batch in growing.read()) == 10
+    with FolderLock(tmp_path / "tape"):
+        assert not growing.is_over
+    assert growing.is_over
