@@ -130,8 +130,8 @@ class FollowDataSource(RecordedDataSource):
         """
         Open the recording, wait for its first frame, and take the state at the last checkpoint before the time to begin at.
 
-        Raises RecordingError, ConfigError for a venue that it is not of or a start after its end, and SymbolError for a pair that a finished
-        recording does not have.
+        Raises RecordingError, ConfigError for a venue that it is not of or a start after its end, and SymbolError for a
+        pair that a finished recording does not have.
         """
         recording = self.follower.recording
         manifest = recording.manifest

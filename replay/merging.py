@@ -112,8 +112,8 @@ class Tape:
         channels: Kinds of messages to keep, of `CHANNELS`; None for all. Events always come along.
         batch_rows: Rows read at a time; None to choose. Any number gives the same messages.
 
-    Raises ConfigError for a recording that stands there twice, a channel that does not exist or a venue that no recording is of, SymbolError for a pair that
-    none has.
+    Raises ConfigError for a recording that stands there twice, a channel that does not exist or a venue that no recording
+    is of, SymbolError for a pair that none has.
 
     Attributes:
         recordings: As given.
@@ -138,7 +138,6 @@ class Tape:
             if channel not in CHANNELS:
                 raise ConfigError(f"unknown channel {channel!r}, expected one of {', '.join(CHANNELS)}")
         self.recordings = list(recordings)
-        refuse_twice(self.recordings)
         refuse_twice(self.recordings)
         self._fidelity = fidelity
         if trading_pairs is not None and not trading_pairs:

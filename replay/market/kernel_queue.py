@@ -3,7 +3,8 @@ What is ahead of a resting order in the queue at its price.
 
 The pessimistic queue counts whole lots. The others are float64, in the unit of the pair, where one grain is `lot` and
 `lots_per_unit` lots are 1: one lot each by default, the venue's own unit where results must be those of a program that
-computes in it. What reaches an order is a whole number of the pair's grains. The arithmetic is IEEE's, step by step as written, so it is the same compiled or not.
+computes in it. What reaches an order is a whole number of the pair's grains. The arithmetic is IEEE's, step by step as
+written, so it is the same compiled or not.
 """
 
 from __future__ import annotations
