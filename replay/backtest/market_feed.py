@@ -31,6 +31,8 @@ __all__ = ["MarketFeed", "market_events"]
 #: A cause that the venue names and that is not this one says that the trade was not matched in the book.
 _MATCHED: Final = frozenset({None, "liquidation"})
 _UNCOUNTED: Final = -1
+#: Lots and number of orders of a level that is not there.
+_NOTHING: Final = (0, _UNCOUNTED)
 #: Recordings of one market are received within seconds of each other, in which no pair has as many trades.
 _TRADES_KEPT: Final = 65_536
 
@@ -99,7 +101,8 @@ class _Book:
     def __init__(self, place: int, key: PairKey, scale: PairScale) -> None:
         self._place = place
         self._scale = scale
-        self._levels: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        #: Of each side its ticks, with lots and the number of orders.
+        self._levels: tuple[dict[int, tuple[int, int]], dict[int, tuple[int, int]]] = ({}, {})
         #: Where several forms are one book; not used where there are diffs.
         self._fusion = BookFusion(key.trading_pair, venue=key.venue, checked=True)
         #: The most levels a side of any form can hold, and whether the deepest form filled them; 0: no capped form so far.
@@ -167,9 +170,9 @@ class _Book:
         rows["tick"] = self._scale.ticks(message.bid_prices + message.ask_prices)
         rows["lots"] = self._scale.lots(message.bid_sizes + message.ask_sizes)
         rows["count"] = _counts(message.bid_counts, bids) + _counts(message.ask_counts, len(message.ask_prices))
-        ticks, lots = rows["tick"].tolist(), rows["lots"].tolist()
-        self._levels[BUY].update(zip(ticks[:bids], lots[:bids], strict=True))
-        self._levels[SELL].update(zip(ticks[bids:], lots[bids:], strict=True))
+        ticks, held = rows["tick"].tolist(), list(zip(rows["lots"].tolist(), rows["count"].tolist(), strict=True))
+        self._levels[BUY].update(zip(ticks[:bids], held[:bids], strict=True))
+        self._levels[SELL].update(zip(ticks[bids:], held[bids:], strict=True))
         return rows
 
     def whole(self, message: BookSnapshot | BestQuote) -> npt.NDArray[np.void]:
@@ -208,13 +211,15 @@ class _Book:
         for side, (prices, sizes, counts) in ((BUY, bids), (SELL, asks)):
             sign = 1 if side == BUY else -1
             ticks, lots = self._scale.ticks(prices).tolist(), self._scale.lots(sizes).tolist()
-            before, now = self._levels[side], dict(zip(ticks, lots, strict=True))
+            held = zip(lots, _counts(counts, len(ticks)), strict=True)
+            before, now = self._levels[side], dict(zip(ticks, held, strict=True))
             worst = ticks[-1] if self._is_cut[side] and ticks else None
-            for tick, size in before.items():
+            for tick, (size, _) in before.items():
                 if size and tick not in now and (worst is None or sign * tick > sign * worst):
                     gone.append((code, side, tick, 0, _UNCOUNTED))
-            for tick, size, count in zip(ticks, lots, _counts(counts, len(ticks)), strict=True):
-                if before.get(tick, 0) != size or count != _UNCOUNTED:
+            # A level that is said again was not set again: what was taken of it, and traded there, stands.
+            for tick, (size, count) in now.items():
+                if before.get(tick, _NOTHING) != (size, count):
                     fresh.append((code, side, tick, size, count))
             if worst != self._horizons[side]:
                 self._horizons[side] = worst

@@ -155,6 +155,16 @@ def test_counts_of_orders_are_handed_on() -> None:
     assert feed.events()["count"].tolist() == [3, -1]
 
 
+def test_a_level_that_is_said_again_is_no_event_and_one_with_another_number_of_orders_is() -> None:
+    """Else what was taken from it would be there again with every message, and what was traded would be forgotten."""
+    first = snapshot([(10.0, 0.5), (9.9, 0.5)], [(10.5, 1.0)], depth_cap=2, bid_counts=(3, 2), ask_counts=(1,))
+    later = snapshot([(10.0, 0.5), (9.9, 0.5)], [(10.5, 1.0)], depth_cap=2, bid_counts=(3, 1), ask_counts=(1,))
+    assert told(first, first) == told(first)
+    assert told(first, later)[4:] == [("LEVEL", 0, 99, 50)]
+    joined = diff([(10.0, 0.5)], bid_counts=(3,)), snapshot([(10.0, 0.5)], depth_cap=None, bid_counts=(3,))
+    assert told(*joined) == told(joined[0])
+
+
 def test_a_price_off_the_tick_stops_with_one_line() -> None:
     with pytest.raises(ConfigError, match=r"^A-B: price 10\.05 is no whole number of ticks of 0\.1; give a finer one"):
         told(deal(price=10.05))
