@@ -193,7 +193,7 @@ def recorded_scale(recordings: Sequence[Recording], pair: PairKey, assumed: dict
                     _note(message, found)
     steps = {}
     for name, values in found.items():
-        step = assumed.get(name) or min(values, default=None)
+        step = assumed.get(name, min(values, default=None))
         if step is None:
             raise ConfigError(f"{pair}: the recording says no {name}; give one, for instance --assume {name}=0.1")
         steps[name] = step
