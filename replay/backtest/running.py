@@ -182,22 +182,27 @@ def recorded_scale(recordings: Sequence[Recording], pair: PairKey, assumed: dict
     """
     Tick and lot of a pair: as assumed, else the finest that was recorded.
 
-    Where the tick depends on the price it is the finest there can be. Raises ConfigError where neither says one.
+    Where the tick depends on the price it is the finest there can be, and the scale says by which rule, unless the tick
+    is assumed. Raises ConfigError where neither says one.
     """
     found: dict[str, list[Decimal]] = {"tick": [], "lot": []}
+    figures: list[int | None] = []
     if len(assumed) < len(found):
         tape = Tape(recordings, trading_pairs=[pair], channels=("instruments",))
         for batch in tape.batches(lambda *_: ()):
             for message in batch.messages:
                 if isinstance(message, Instrument) and PairKey(message.venue, message.trading_pair) == pair:
                     _note(message, found)
+                    figures.append(None if message.price_tick is not None else message.price_figures_max)
     steps = {}
     for name, values in found.items():
         step = assumed.get(name, min(values, default=None))
         if step is None:
             raise ConfigError(f"{pair}: the recording says no {name}; give one, for instance --assume {name}=0.1")
         steps[name] = step
-    return PairScale(pair.trading_pair, steps["tick"], steps["lot"])
+    limits = [each for each in figures if each is not None]
+    is_bound = "tick" not in assumed and len(limits) == len(figures)
+    return PairScale(pair.trading_pair, steps["tick"], steps["lot"], max(limits, default=None) if is_bound else None)
 
 
 def _note(message: Instrument, found: dict[str, list[Decimal]]) -> None:

@@ -31,13 +31,16 @@ class PairScale:
         pair: Its name, for messages.
         tick: Least step of prices.
         lot: Least step of sizes.
+        figures: Most significant figures of an order's price, unless it is a whole number; None where there is no such
+            rule. `tick` is then the finest there can be.
 
-    Raises ConfigError where one is not positive.
+    Raises ConfigError where tick or lot is not positive.
     """
 
     pair: str
     tick: Decimal
     lot: Decimal
+    figures: int | None = None
 
     def __post_init__(self) -> None:
         for name, step in (("tick", self.tick), ("lot", self.lot)):
@@ -51,6 +54,17 @@ class PairScale:
     def lots(self, sizes: Sequence[float]) -> npt.NDArray[np.int64]:
         """Sizes in lots. Raises ConfigError for one that is no whole number of them."""
         return self._whole(sizes, self.lot, "size", "lot")
+
+    def check_limit(self, ticks: int) -> None:
+        """Raise ConfigError for a price of more figures than the venue takes an order at."""
+        price = (self.tick * ticks).normalize()
+        exponent = int(price.as_tuple().exponent)
+        if self.figures is not None and exponent < 0 and len(price.as_tuple().digits) > self.figures:
+            step = Decimal(1).scaleb(min(price.adjusted() - self.figures + 1, 0))
+            raise ConfigError(
+                f"{self.pair}: price {self.price(ticks)!r} is no whole number of ticks of {step:f}, which is the tick"
+                f" there: the venue takes {self.figures} significant figures at most"
+            )
 
     def price(self, ticks: int) -> float:
         """The price of a number of ticks."""

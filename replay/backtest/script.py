@@ -161,6 +161,12 @@ def _positive(fields: Mapping[str, Any], name: str) -> float:
 
 
 def _tick(fields: Mapping[str, Any], scale: PairScale) -> int:
+    tick = _given_tick(fields, scale)
+    scale.check_limit(tick)
+    return tick
+
+
+def _given_tick(fields: Mapping[str, Any], scale: PairScale) -> int:
     if fields.get("price") is not None:
         if fields.get("price_ticks") is not None:
             raise ConfigError("both price and price_ticks are given, expected one of them")

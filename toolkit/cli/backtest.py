@@ -234,6 +234,7 @@ def _facts(run: ScriptRun) -> dict[str, Any]:
         "trading_pair": run.pair.trading_pair,
         "tick": f"{run.scale.tick:f}",
         "lot": f"{run.scale.lot:f}",
+        "price_figures_max": run.scale.figures,
         "rules": msgspec.to_builtins(run.rules),
         "latency": msgspec.to_builtins(run.latency),
         "clock_offset_ns": run.clock_offset_ns,

@@ -43,6 +43,25 @@ def test_the_message_names_a_step_that_would_do() -> None:
     PairScale("BTC-USDT", Decimal("0.1"), Decimal("0.0001")).lots([0.001, 0.0115])
 
 
+def test_a_limit_has_as_many_figures_as_the_venue_takes() -> None:
+    """Five at most, and whole numbers are always allowed; of recorded prices nothing is asked."""
+    scale = PairScale("BTC-USD", Decimal("0.1"), Decimal(1), 5)
+    for price in (1.1, 9999.9, 12345.0, 123456.0):
+        scale.check_limit(int(scale.ticks([price])[0]))
+    assert scale.ticks([97253.5]).tolist() == [972535]
+    with pytest.raises(ConfigError) as caught:
+        scale.check_limit(972535)
+    assert str(caught.value) == (
+        "BTC-USD: price 97253.5 is no whole number of ticks of 1, which is the tick there: the venue takes 5 significant"
+        " figures at most"
+    )
+    fine = PairScale("X-Y", Decimal("0.000001"), Decimal(1), 5)
+    fine.check_limit(int(fine.ticks([0.012345])[0]))
+    with pytest.raises(ConfigError, match=r"^X-Y: price 1\.23456 is no whole number of ticks of 0\.0001, "):
+        fine.check_limit(int(fine.ticks([1.23456])[0]))
+    PairScale("X-Y", Decimal("0.1"), Decimal(1)).check_limit(972535)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300, 2.0**60])
 def test_what_is_no_number_of_ticks_is_refused(value: float) -> None:
     with pytest.raises(ConfigError, match=r"^X-Y: price .* is no whole number of ticks"):

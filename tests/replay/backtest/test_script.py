@@ -84,6 +84,18 @@ def test_a_row_that_is_none_is_named(row: Any, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_limit_that_the_venue_takes_no_order_at_is_refused_in_ticks_too() -> None:
+    """Five figures at most; a cancel has no limit, nor has an order at market."""
+    scale = PairScale("A-B", Decimal("0.1"), Decimal("0.01"), 5)
+    fine = [GOOD | {"price_ticks": 123450}, GOOD | {"what": "cancel"}, GOOD | {"type": "market"}]
+    assert len(script_actions(fine, scale)) == 3
+    for row in (GOOD | {"price_ticks": 123456}, GOOD | {"what": "modify", "price_ticks": None, "price": 12345.6}):
+        with pytest.raises(
+            ConfigError, match=r"^script, row 1: A-B: price 12345\.6 is no whole number of ticks of 1, "
+        ):
+            script_actions([row], scale)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
