@@ -47,7 +47,10 @@ def test_fills_and_orders_are_tables(tape: Path, tmp_path: Path) -> None:
         "BTC-USD on hyperliquid: 3 of 4 requests sent, 1 fill; position 1.0, cash -"
     )
     assert "taker" in done.stdout
-    assert done.stdout.splitlines()[-1].split() == ["2", "buy", "50", "1", "0", "cancelled"]
+    orders, refused = done.stdout.split("\n\n")[-2:]
+    assert orders.splitlines()[-1].split() == ["2", "buy", "50", "1", "0", "cancelled"]
+    assert refused.splitlines()[0].split() == ["row", "what", "order", "refused"]
+    assert [line.split() for line in refused.splitlines()[2:]] == [["4", "cancel", "9", "unknown_id"]]
 
 
 def test_json_has_every_assumption_beside_the_fills(tape: Path, tmp_path: Path) -> None:

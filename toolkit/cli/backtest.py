@@ -215,6 +215,19 @@ def _order_facts(run: ScriptRun) -> list[dict[str, Any]]:
     ]
 
 
+def _refused(run: ScriptRun) -> pl.DataFrame:
+    """The requests that were not sent, by their rows in the script."""
+    import polars as pl
+
+    rows = [
+        (row, action.what, action.order_id, why)
+        for row, (action, why) in enumerate(zip(run.actions, run.refusals, strict=True), 1)
+        if why
+    ]
+    names = {"row": pl.Int64, "what": pl.String, "order": pl.Int64, "refused": pl.String}
+    return pl.DataFrame(rows, schema=names, orient="row")
+
+
 def _tables(run: ScriptRun) -> list[Table]:
     sent = len(run.actions) - sum(map(bool, run.refusals))
     fills = "1 fill" if len(run.fills) == 1 else f"{len(run.fills)} fills"
@@ -222,10 +235,11 @@ def _tables(run: ScriptRun) -> list[Table]:
         f"{run.pair}: {sent} of {len(run.actions)} requests sent, {fills};"
         f" position {run.position:f}, cash {run.cash:f} without fees"
     )
-    return [
+    tables = [
         Table(frame=_fills(run), title=title, nothing=title),
         Table(frame=_orders(run), nothing="no order was sent"),
     ]
+    return [*tables, Table(frame=_refused(run))] if any(run.refusals) else tables
 
 
 def _facts(run: ScriptRun) -> dict[str, Any]:
