@@ -113,19 +113,22 @@ def run_script(
         script: The file; see `replay.backtest.script`.
         rules: Of matching; None for the defaults.
         latency: None for the feed's own delay each way.
-        clock_offset_ns: The venue's clock less ours; None for 0, which is refused where messages would have been received
-            before they happened.
+        clock_offset_ns: The venue's clock less ours; None for 0, which is refused where messages would have been
+            received before they happened.
         assumed: `tick` and `lot`, in place of what is recorded.
-        compiled: Whether to run machine code, or the same in plain Python; None to choose: compiling takes a while, once.
+        compiled: Whether to run machine code, or the same in plain Python; None to choose: compiling takes a while,
+            once.
 
     Raises:
-        ConfigError: A setting or a row of the script makes no sense, the recording holds neither tick nor lot, or a price or
-            size in it is off them.
+        ConfigError: A setting or a row of the script makes no sense, the recording holds neither tick nor lot, or a price
+            or size in it is off them.
         SymbolError: The pair is not in the recordings.
         RecordingError: A recording cannot be used.
     """
+    tape = Tape(recordings, trading_pairs=[pair])
+    tape.check_frames()
     scale = recorded_scale(recordings, pair, assumed or {})
-    actions = read_script(script, scale)
+    actions = read_script(script, scale, span=(tape.first_ns, tape.last_ns))
     feed = market_events(recordings, {pair: scale})
     events = feed.events()
     if not len(events):

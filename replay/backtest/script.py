@@ -30,6 +30,7 @@ from replay.backtest.requests import Refusal
 from replay.backtest.scales import PairScale
 from replay.backtest.venue_clock import VenueScheduler
 from replay.market.layout import BUY, SELL, TifCode
+from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
 
 __all__ = ["COLUMNS", "Action", "play_script", "read_script", "script_actions"]
@@ -70,13 +71,14 @@ class Action(msgspec.Struct, frozen=True):
     is_market: bool = False
 
 
-def read_script(path: Path, scale: PairScale) -> list[Action]:
+def read_script(path: Path, scale: PairScale, *, span: tuple[int, int] | None = None) -> list[Action]:
     """
     Read a script for one pair.
 
     Args:
         path: The JSON file.
         scale: Tick and lot of the pair.
+        span: First and last time of the tape, ns; None where any time will do.
 
     Raises:
         ConfigError: The file cannot be read, or a row is none; the message names the row, counting from 1.
@@ -90,10 +92,12 @@ def read_script(path: Path, scale: PairScale) -> list[Action]:
     rows = document.get("actions") if isinstance(document, dict) else document
     if not isinstance(rows, list):
         raise ConfigError(f"script {path} holds no list of actions, expected one, alone or under `actions`")
-    return script_actions(rows, scale, where=str(path))
+    return script_actions(rows, scale, where=str(path), span=span)
 
 
-def script_actions(rows: Iterable[Any], scale: PairScale, *, where: str = "script") -> list[Action]:
+def script_actions(
+    rows: Iterable[Any], scale: PairScale, *, where: str = "script", span: tuple[int, int] | None = None
+) -> list[Action]:
     """
     Rows of a script as actions.
 
@@ -101,6 +105,7 @@ def script_actions(rows: Iterable[Any], scale: PairScale, *, where: str = "scrip
         rows: Objects, or lists in the order of `COLUMNS`.
         scale: Tick and lot of the pair.
         where: What messages call the script.
+        span: First and last time of the tape, ns; None where any time will do.
 
     Raises:
         ConfigError: A row is none; the message names it, counting from 1.
@@ -112,6 +117,11 @@ def script_actions(rows: Iterable[Any], scale: PairScale, *, where: str = "scrip
             if actions and action.at_ns < actions[-1].at_ns:
                 raise ConfigError(
                     f"local_ns is {action.at_ns}, expected {actions[-1].at_ns} or later, as the row before"
+                )
+            if span is not None and not span[0] <= action.at_ns <= span[1]:
+                raise ConfigError(
+                    f"local_ns is {action.at_ns} ns, {format_ns(action.at_ns)}, which is off the tape: expected"
+                    f" {span[0]} to {span[1]}, {format_ns(span[0])} to {format_ns(span[1])}"
                 )
         except ConfigError as exc:
             raise ConfigError(f"{where}, row {number}: {exc}") from None

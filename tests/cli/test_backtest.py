@@ -12,6 +12,7 @@ from recordings.recording import Recording
 from tests.cli.terminal import run
 from tests.replay.tapes_of_trades import make
 from tests.tapes import TS
+from toolkit.clock import format_ns
 
 MS = 1_000_000
 ASSUMED = ("--assume", "tick=0.1", "--assume", "lot=0.1", "--clock-offset", "0ms")
@@ -124,6 +125,19 @@ def test_what_makes_no_sense_is_one_line(tape: Path, tmp_path: Path, options: tu
     assert message in done.stderr
     assert done.stderr.startswith("Error: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("at_ns", [TS // 1_000_000_000, TS - 1, TS + 70 * MS + 1])
+def test_a_time_off_the_tape_is_one_line_with_its_row(tape: Path, tmp_path: Path, at_ns: int) -> None:
+    """Seconds for nanoseconds, a moment before the first frame, and one after the last."""
+    path = script(tmp_path, sorted([ROWS[0], ROWS[3] | {"local_ns": at_ns}], key=lambda row: row["local_ns"]))
+    done = run("backtest", "--script", path, tape, *ASSUMED)
+    row = 2 if at_ns > TS else 1
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"Error: {path}, row {row}: local_ns is {at_ns} ns, {format_ns(at_ns)}, which is off the tape: expected"
+        f" {TS} to {TS + 70 * MS}, {format_ns(TS)} to {format_ns(TS + 70 * MS)}\n"
+    )
 
 
 def test_clocks_that_differ_are_said_with_the_offset_that_mends_them(tape: Path, tmp_path: Path) -> None:
