@@ -14,7 +14,7 @@ from toolkit.cli.checks import check_option
 from toolkit.cli.options import named_pairs, pair_option, recordings_argument, sealed_option, venue_option
 from toolkit.cli.output import Output, examples, output_options, say
 from toolkit.cli.tables import Table
-from toolkit.cli.unsealed import open_sealed
+from toolkit.cli.unsealed import say_unsealed
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def backtest(
 
     The market acts at the venue's own times. --json has the state of every order and all assumptions beside the fills.
     """
+    from recordings.recording import Recording
     from replay.backtest.running import parse_latency, run_script
     from replay.market.rules import make_rules
 
@@ -108,7 +109,8 @@ def backtest(
     for name in assumed:
         if name not in ("tick", "lot"):
             raise ConfigError(f"--assume {name}: no such thing, expected tick or lot")
-    opened = [open_sealed(folder, sealed) for folder in recordings]
+    opened = [Recording.open(folder, sealed=sealed) for folder in recordings]
+    say_unsealed(opened)
     run = run_script(
         opened,
         _one_pair(opened, pairs, venues),
