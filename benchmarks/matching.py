@@ -42,8 +42,7 @@ def run(options: Options, *, compiled: bool = True) -> list[Figure]:
     folder = options.folder / "matching"
     import_capture([path], folder, ImportOptions(venue=venue, line_format="collector"))
     (key,) = Recording.open(folder).keys
-    feed = market_events([Recording.open(folder)], {key: PairScale(key.trading_pair, _TICK, _LOT)})
-    events = venue_order(feed.events())
+    events = venue_order(market_events([Recording.open(folder)], {key: PairScale(key.trading_pair, _TICK, _LOT)}))
     figures = []
     for preset in ("default", "hftbacktest"):
         for orders in _ORDERS:

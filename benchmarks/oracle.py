@@ -221,7 +221,7 @@ def _finest(recording: Recording, scale: PairScale) -> tuple[PairScale, npt.NDAr
     (key,) = recording.keys
     while True:
         try:
-            return scale, market_events([recording], {key: scale}).events()
+            return scale, market_events([recording], {key: scale})
         except ConfigError:
             if scale.lot < _LOT_LEAST:
                 raise

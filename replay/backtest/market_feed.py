@@ -37,7 +37,7 @@ _NOTHING: Final = (0, _UNCOUNTED)
 _TRADES_KEPT: Final = 65_536
 
 
-def market_events(recordings: Sequence[Recording], scales: Mapping[PairKey, PairScale]) -> MarketFeed:
+def market_events(recordings: Sequence[Recording], scales: Mapping[PairKey, PairScale]) -> npt.NDArray[np.void]:
     """
     The markets of recordings as events, in the order of the recording.
 
@@ -46,7 +46,7 @@ def market_events(recordings: Sequence[Recording], scales: Mapping[PairKey, Pair
         scales: The pairs to take, with tick and lot; events name a pair by its place here.
 
     Returns:
-        A feed that has taken everything in.
+        Of `replay.market.layout.EVENT`.
 
     Raises:
         ConfigError: A price or size is no whole number of ticks or lots.
@@ -56,7 +56,7 @@ def market_events(recordings: Sequence[Recording], scales: Mapping[PairKey, Pair
     feed = MarketFeed(scales)
     for batch in tape.batches(lambda pair, venue: ()):
         feed.take_all(batch.messages)
-    return feed
+    return feed.events()
 
 
 class MarketFeed:
@@ -65,13 +65,9 @@ class MarketFeed:
 
     Args:
         scales: Pair to its tick and lot; messages of other pairs are passed over.
-
-    Attributes:
-        gaps: How many gaps of the book or of the trades there were.
     """
 
     def __init__(self, scales: Mapping[PairKey, PairScale]) -> None:
-        self.gaps = 0
         self._books = {key: _Book(place, key, scale) for place, (key, scale) in enumerate(scales.items())}
         self._parts: list[npt.NDArray[np.void]] = []
 
@@ -82,7 +78,7 @@ class MarketFeed:
             if book is None:
                 continue
             if isinstance(message, StreamEvent):
-                self.gaps += book.event(message)
+                book.event(message)
             elif isinstance(message, Trade):
                 if book.is_new(message):
                     self._parts.append(book.trade(message))
@@ -119,12 +115,11 @@ class _Book:
         self._time: int | None = None
         self._fused_time = 0
 
-    def event(self, event: StreamEvent) -> bool:
-        """Hear of a stream; whether it is a gap in what is matched."""
+    def event(self, event: StreamEvent) -> None:
+        """Hear of a stream: a book that did not hold for a while is joined anew."""
         is_book = event.stream in self._forms or not event.stream
         if is_book and event.kind in (EventKind.STALE, EventKind.GAP):
             self._is_joining = True
-        return event.kind is EventKind.GAP and (is_book or event.stream == "trades")
 
     def _rows(self, message: Message, count: int) -> npt.NDArray[np.void]:
         if message.ts_event is not None:
@@ -140,7 +135,7 @@ class _Book:
         return rows
 
     def is_new(self, message: Trade) -> bool:
-        """Whether a trade was matched in the book, now, and was not taken in already: recordings that overlap have it each."""
+        """Whether a trade was matched in the book, now, and is not taken in yet: recordings that overlap have it each."""
         if message.is_history or message.is_duplicate or message.cause not in _MATCHED:
             return False
         key = (message.trade_id, message.ts_event)

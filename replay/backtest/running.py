@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from recordings.gaps import find_gaps
 from recordings.recording import Recording
 from replay.backtest.latency import ConstantLatency, Latency, latency_of_feed
 from replay.backtest.market_feed import market_events
@@ -67,7 +68,8 @@ class ScriptRun(msgspec.Struct, frozen=True):
         refusals: Of each action why it was not sent; empty where it was.
         fills: Every execution, in order.
         orders: Every order that the venue took in or refused, as it was in the end, in the order they were sent.
-        gaps: Gaps in the recorded book or trades, over which orders were matched as if nothing was missing.
+        gaps: Gaps of the pair, as `recordings.gaps` finds them, and holes between the recordings. Orders were matched
+            across them as if nothing was missing.
     """
 
     pair: PairKey
@@ -129,8 +131,7 @@ def run_script(
     tape.check_frames()
     scale = recorded_scale(recordings, pair, assumed or {})
     actions = read_script(script, scale, span=(tape.first_ns, tape.last_ns))
-    feed = market_events(recordings, {pair: scale})
-    events = feed.events()
+    events = market_events(recordings, {pair: scale})
     if not len(events):
         raise ConfigError(f"{pair} has neither a book nor trades in this recording, so nothing can be matched")
     offset = clock_offset(events, clock_offset_ns)
@@ -152,7 +153,7 @@ def run_script(
         ["" if refusal is None else str(refusal) for refusal in refusals],
         scheduler.fills,
         scheduler.own.sent,
-        feed.gaps,
+        len(tape.holes) + sum(find_gaps(each, [pair]).height for each in recordings if pair in each.keys),
     )
 
 

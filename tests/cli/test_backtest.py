@@ -6,13 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from recordings.gaps import find_gaps
 from recordings.recording import Recording
 from tests.cli.terminal import run
+from tests.hand_recorder import HandRecorder
 from tests.replay.tapes_of_trades import make
-from tests.tapes import TS
+from tests.tapes import TS, VENUE, book_frame
 from toolkit.clock import format_ns
+from toolkit.frames import WS_IN, Frame
 
 MS = 1_000_000
 ASSUMED = ("--assume", "tick=0.1", "--assume", "lot=0.1", "--clock-offset", "0ms")
@@ -138,6 +142,33 @@ def test_a_time_off_the_tape_is_one_line_with_its_row(tape: Path, tmp_path: Path
         f"Error: {path}, row {row}: local_ns is {at_ns} ns, {format_ns(at_ns)}, which is off the tape: expected"
         f" {TS} to {TS + 70 * MS}, {format_ns(TS)} to {format_ns(TS + 70 * MS)}\n"
     )
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+def test_gaps_are_those_that_gaps_lists(tmp_path: Path, is_over: bool) -> None:
+    """A recorder that has ended, and one that has died: nothing of it is sealed, and what it may have lost is a gap."""
+    folder, path = tmp_path / "tape", script(tmp_path, [ROWS[0]])
+    recorder = HandRecorder(folder)
+    for seq in range(4):
+        book = msgspec.json.encode(book_frame("BTC", TS // MS + seq, [(100.0, 1.0)], [(110.0, 3.0)]))
+        recorder.give(Frame(seq, TS + seq * MS, seq, VENUE, 0, 0, WS_IN, book))
+    recorder.journal.drain()
+    if is_over:
+        recorder.end()
+    else:
+        recorder.journal.close()
+    done = run("backtest", "--script", path, folder, "--pair", "BTC-USD", "--json", *ASSUMED)
+    facts = json.loads(done.stdout)
+    assert len(facts["fills"]) == 1
+    gaps = find_gaps(folder).height
+    assert (facts["gaps"], gaps > 0) == (gaps, not is_over)
+    if is_over:
+        assert done.stderr == ""
+        return
+    unsealed, said = done.stderr.splitlines()
+    assert "4 frames" in unsealed
+    assert "are not sealed" in unsealed
+    assert said == f"{gaps} gaps (see `tickdeck gaps`): orders were matched across as if nothing was missing"
 
 
 def test_clocks_that_differ_are_said_with_the_offset_that_mends_them(tape: Path, tmp_path: Path) -> None:

@@ -127,10 +127,8 @@ def backtest(
     else:
         output.write(_fills(run))
     if run.gaps:
-        say(
-            f"{run.gaps} gaps in the book or trades: orders were matched across them as if nothing was missing",
-            err=True,
-        )
+        gaps = "1 gap" if run.gaps == 1 else f"{run.gaps} gaps"
+        say(f"{gaps} (see `tickdeck gaps`): orders were matched across as if nothing was missing", err=True)
 
 
 def _pair_of(text: str, option: str) -> tuple[str, str]:

@@ -174,29 +174,13 @@ def test_a_recording_becomes_the_market_that_its_book_shows(tmp_path: Path) -> N
     """Books of five bids and two asks, and trades: the core's best prices are those of the last book."""
     recording = make(tmp_path / "tape", range(0, 60, 10), coins=("BTC",))
     pair = recording.trading_pairs[0]
-    events = market_events(
-        [recording], {PairKey(VENUE, pair): PairScale(pair, Decimal("0.1"), Decimal("0.1"))}
-    ).events()
+    events = market_events([recording], {PairKey(VENUE, pair): PairScale(pair, Decimal("0.1"), Decimal("0.1"))})
     core = MatchingCore([PairFacts()], Rules(), compiled=False)
     assert core.run(events) == len(events)
     assert core.best() == (1040, 1060)
     assert (events["code"] == EventCode.TRADE).sum() > 0
     with pytest.raises(SymbolError):
         market_events([recording], {PairKey(VENUE, "X-Y"): PairScale("X-Y", Decimal(1), Decimal(1))})
-
-
-def test_gaps_of_what_is_matched_are_counted() -> None:
-    feed = MarketFeed({KEY: SCALE})
-    feed.take_all([snapshot([(10.0, 0.5)], [])])
-    fields: dict[str, Any] = {"ts_event": None, "ts_recv": 1, "capture_seq": 0, "sub_seq": 0}
-    for stream, kind in (
-        ("full", EventKind.GAP),
-        ("trades", EventKind.GAP),
-        ("bbo", EventKind.GAP),
-        ("full", EventKind.STALE),
-    ):
-        feed.take_all([StreamEvent(VENUE, "A", "A-B", **fields, kind=kind, stream=stream)])
-    assert feed.gaps == 2
 
 
 def test_other_forms_have_nothing_to_add_to_a_book_of_diffs() -> None:
