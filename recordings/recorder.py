@@ -29,7 +29,7 @@ from recordings.privacy import capture_with
 from recordings.recorder_options import Fsync, RecorderOptions, VenueRequest
 from recordings.recorder_status import RecorderStatus, percentiles_ms
 from recordings.recovery import Recovery, needs_recovery, recover
-from recordings.restarting import LeftOver, heal
+from recordings.restarting import LeftOver, describe_recovery, heal
 from recordings.resuming import resume_at_end
 from recordings.sealer_process import SealerProcess
 from recordings.sealing_queue import SealingQueue
@@ -410,7 +410,7 @@ class Recorder:
         await sealer.stop()
         await asyncio.wait({sealing})
         self.recovery = await asyncio.to_thread(recover, folder, self.clock, alive_until=self.clock.time_ns())
-        self.log(_describe(self.recovery))
+        self.log(describe_recovery(self.recovery))
         if failure is not None:
             raise failure
         return self.recovery.manifest
@@ -529,13 +529,6 @@ def _check_same(folder: Path, manifest: Manifest, sources: Sequence[SourceInfo])
                 f"{now[venue].protocol_version}: run `tickdeck renormalize {shlex.quote(str(folder))}` first, "
                 "or name another folder"
             )
-
-
-def _describe(recovery: Recovery) -> str:
-    text = f"recovered {recovery.recovered_frames:,} frames of an earlier session"
-    if recovery.left_bytes:
-        text += f", {recovery.left_bytes:,} torn bytes set aside"
-    return text
 
 
 def _remove_empty(folder: Path) -> None:

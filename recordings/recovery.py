@@ -39,7 +39,7 @@ class Recovery(msgspec.Struct):
         manifest: As it is now.
         sealed_segments: Segments whose journals were sealed.
         recovered_frames: Frames that were in those journals.
-        left_bytes: Bytes at the end of journals that are no whole, sound batch; kept in `set-aside/`.
+        left_bytes: Bytes of journals that are no whole, sound batch, wherever they stand; kept in `set-aside/`.
         set_aside: Files moved to `set-aside/`, below the recording.
         lost_from: Receive time of the last frame kept, ns; None if nothing can have been lost.
         lost_until: Latest time at which the recorder can have been alive, ns.

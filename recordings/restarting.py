@@ -17,12 +17,12 @@ from typing import Final
 
 from recordings.manifest import Manifest
 from recordings.normalize import Normalizer
-from recordings.recovery import carry_over, finish_leftovers
+from recordings.recovery import Recovery, carry_over, finish_leftovers
 from recordings.sealer_process import Recovered, SealerDied, SealerProcess
 from toolkit.clock import Clock
 from toolkit.errors import RecordingError
 
-__all__ = ["LeftOver", "heal"]
+__all__ = ["LeftOver", "describe_recovery", "heal"]
 
 #: How often healing is tried before recording goes on without.
 TRIES: Final = 2
@@ -80,15 +80,16 @@ async def heal(
         except SealerDied as exc:
             log(f"an earlier session could not be recovered: {exc}")
             continue
-        log(_describe(said))
+        log(describe_recovery(said))
         return said
     await asyncio.to_thread(finish_leftovers, folder)
     log("recording goes on; what the earlier session left is sealed later")
     return None
 
 
-def _describe(said: Recovered) -> str:
-    text = f"recovered {said.recovered_frames:,} frames of an earlier session"
-    if said.left_bytes:
-        text += f", {said.left_bytes:,} torn bytes set aside"
+def describe_recovery(done: Recovered | Recovery) -> str:
+    """A line of what was recovered, for a log."""
+    text = f"recovered {done.recovered_frames:,} frames of an earlier session"
+    if done.left_bytes:
+        text += f", {done.left_bytes:,} bytes that could not be read set aside"
     return text

@@ -22,7 +22,7 @@ def recover(recording: Path, as_json: bool) -> None:
     """
     Seal what a recorder that died left in its journal.
 
-    Nothing that was flushed is lost, and nothing is deleted: torn ends and half-written files go to set-aside/. What
+    Nothing that was flushed is lost, and nothing is deleted: what cannot be read and half-written files go to set-aside/. What
     may be missing is stated as an event with its bounds. Recording into the folder again does the same first.
     """
     from recordings.manifest import read_manifest
@@ -55,7 +55,7 @@ def recover(recording: Path, as_json: bool) -> None:
             f"{recording}: sealed {counted(result.sealed_segments, 'segment')} with {counted(result.recovered_frames, 'frame')}"
         )
     if result.left_bytes:
-        say(f"{result.left_bytes:,} torn bytes at the end of the journal were set aside")
+        say(f"{result.left_bytes:,} bytes of the journal that could not be read were set aside")
     for name in result.set_aside:
         say(f"set aside: {name}")
     if values["lost_from"]:
