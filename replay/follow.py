@@ -26,6 +26,7 @@ from replay.seeking import books_of
 from toolkit.clock import NS_PER_S, Clock, SystemClock, format_ns
 from toolkit.errors import ConfigError, RecordingError, SymbolError
 from toolkit.frames import Frame
+from toolkit.jumps import jump_of
 from toolkit.keys import PairName, split
 from toolkit.messages import Message
 from toolkit.times import Instant, Seconds, instant_ns, seconds_of
@@ -232,6 +233,8 @@ class FollowDataSource(RecordedDataSource):
                 is_silent = self._is_silent
                 if not is_silent:
                     if clock.timers.next_due_ns <= max(ts_recv, clock.now_ns):
+                        if (jump := jump_of(messages[0])) is not None:
+                            clock.jump(*jump)
                         await self._reach(ts_recv)
                     elif ts_recv > clock.now_ns:
                         clock.now_ns = ts_recv

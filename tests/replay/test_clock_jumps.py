@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from recordings.recording import Recording
+from replay.follow import FollowDataSource
 from replay.merging import Fidelity
 from replay.source import ReplayDataSource
 from tests.models.test_recorded import recorded
@@ -113,6 +114,22 @@ def test_a_jump_of_the_clock_is_one_call_of_each_timer_live_and_replayed(
     source.set_message_callback(lambda message: note(message, seen))
     strategy(source.clock, seen)
     source.play()
+    assert seen == live.seen
+
+
+@pytest.mark.parametrize("how", ["set", "asleep", "twice"])
+def test_a_jump_of_the_clock_is_one_call_of_each_timer_for_a_follower(how: str, tmp_path: Path) -> None:
+    live = jumped(how)
+    seen: list[str] = []
+
+    async def follow() -> None:
+        source = FollowDataSource(as_recording(tmp_path / "tape", live).path)
+        source.set_message_callback(lambda message: note(message, seen))
+        strategy(source.clock, seen)
+        async with source:
+            await source.wait()
+
+    asyncio.run(follow())
     assert seen == live.seen
 
 
