@@ -86,11 +86,7 @@ class Verdict:
 def files_of(oracle: Path, only: str = "*", *, with_micro: bool = False) -> list[Path]:
     """The oracle's files whose name fits the pattern, or holds it."""
     paths = sorted(oracle.glob("*.json"))
-    return [path for path in paths if (with_micro or path.name != MICRO) and _fits(path.name, only)]
-
-
-def _fits(name: str, only: str) -> bool:
-    return fnmatch.fnmatch(name, only) or fnmatch.fnmatch(name, f"*{only}*")
+    return [path for path in paths if (with_micro or path.name != MICRO) and fnmatch.fnmatch(path.name, f"*{only}*")]
 
 
 def oracle_rules(queue: str, exchange: str) -> Rules:
