@@ -75,8 +75,9 @@ def plain(function: Callable[P, R]) -> Callable[P, R]:
     """
     The same source as plain Python, with all the kernels that it calls.
 
-    For tests, which compare the two, and for stepping through a kernel. Numbers are numpy's scalars, whose arithmetic is
-    that of compiled code; call it with `numpy.errstate(all="ignore")`, since compiled code does not warn.
+    For work that is done before compiling would be, for tests, which compare the two, and for stepping through a kernel.
+    Numbers are numpy's scalars, whose arithmetic is that of compiled code; call it with `numpy.errstate(all="ignore")`,
+    since compiled code does not warn.
     """
     in_python: Callable[P, R] = _plain(function, {})
     return in_python
