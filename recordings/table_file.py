@@ -73,10 +73,11 @@ class TableFileWriter:
             self._write(make_groups)
             self._open().close()
             digest, size = file_hash(self._temporary), self._temporary.stat().st_size
-        except BaseException as exc:
-            self._end(exc)
+            self._stack.close()
+        except BaseException:
+            self.abort()
             raise
-        self._end()
+        self._is_over = True
         return TableFile(f"{self._table}/{self._path.name}", self._rows, size, digest)
 
     def abort(self) -> None:
@@ -84,21 +85,17 @@ class TableFileWriter:
         for future in self._waiting:
             if not future.cancel():
                 wait([future])
-        if self._writer is not None and not self._is_over:
-            self._end(RuntimeError("the segment was given up"))
+        if not self._is_over:
+            self._is_over = True
+            given_up = RuntimeError("the segment was given up")
+            # To close a file writes its end, for which a full disk has no room.
+            with suppress(OSError, pa.ArrowException):
+                self._stack.__exit__(RuntimeError, given_up, None)
 
     def _write(self, make_groups: Callable[[], Iterable[pa.Table]]) -> None:
         for group in make_groups():
             self._rows += len(group)
             self._open().write_table(group, row_group_size=len(group))
-
-    def _end(self, exc: BaseException | None = None) -> None:
-        self._is_over = True
-        if exc is None:
-            self._stack.close()
-        else:
-            with suppress(RuntimeError):
-                self._stack.__exit__(type(exc), exc, exc.__traceback__)
 
     def _open(self) -> Any:
         if self._writer is None:
