@@ -23,6 +23,7 @@ from recordings import (
     importing,
     journal_writing,
     lock_state,
+    loss,
     pruning,
     recorder,
     recovery,
@@ -90,7 +91,7 @@ def _drops_what_was_committed() -> _Context:
 
 
 def _takes_imports_for_crashes() -> _Context:
-    return _edited(recovery, "_cut_since", ('is_cut = manifest.status == "running" and ', "is_cut = "))
+    return _edited(loss, "_cut_since", ('is_cut = manifest.status == "running" and ', "is_cut = "))
 
 
 def _reads_what_nothing_vouches_for() -> _Context:
@@ -103,6 +104,7 @@ def _reads_what_nothing_vouches_for() -> _Context:
     lax = SimpleNamespace(ParquetFile=unchecked, read_schema=pq.read_schema)
     return _all(
         replaced(compacting, "pq", lax),
+        replaced(compacting, "opened", lambda path, words: unchecked(path, read_dictionary=words)),
         replaced(compacting, "vouched", paths),
         replaced(pruning, "vouched", paths),
         replaced(renormalizing, "vouched", paths),

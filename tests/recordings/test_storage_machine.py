@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos import storage_machine
+from tests.chaos.storage_bugs import BUGS
+from tests.models.machine import Bug
 
 SEED = 20_261_128
 
@@ -18,3 +20,10 @@ def test_some_sequences_of_interrupted_commands_keep_every_frame() -> None:
 def test_many_sequences_of_interrupted_commands_keep_every_frame() -> None:
     """The same, for longer."""
     storage_machine.run(300, seed=SEED + 1)
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=[bug.name for bug in BUGS])
+def test_every_fault_that_storage_once_had_can_be_put_back(bug: Bug) -> None:
+    """Its code may have moved since; the machine is to be tried against all of them."""
+    with bug.put_back():
+        pass
