@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from recordings.recording import Recording
-from recordings.selecting import venues_of
+from recordings.selecting import instruments_of, meant_by, venues_of
 from toolkit.errors import SymbolError
 from toolkit.keys import PairKey, PairName, check_venues
 
@@ -39,30 +39,19 @@ def pairs_named(
     manifests = [recording.described(names) for recording in recordings]
     where = ", ".join(str(recording.path) for recording in recordings)
     check_venues(venues, venues_of(manifests), where)
-    by_pair: dict[str, set[PairKey]] = {}
-    by_symbol: dict[str, set[PairKey]] = {}
-    by_base: dict[str, set[PairKey]] = {}
-    for manifest in manifests:
-        for name, pair in manifest.symbols.items():
-            venue, _, symbol = name.partition("/")
-            if not venues or venue in venues:
-                for table, word in ((by_pair, pair), (by_symbol, symbol), (by_base, pair.rpartition("-")[0])):
-                    table.setdefault(word, set()).add(PairKey(venue, pair))
+    there = {each for each in instruments_of(manifests) if not venues or each[0] in venues}
+    of_pair: dict[str, set[PairKey]] = {}
+    for venue, _, pair in there:
+        of_pair.setdefault(pair, set()).add(PairKey(venue, pair))
     may_grow = any(manifest.status == "running" for manifest in manifests)
     found: dict[PairName, None] = {}
     for name in names:
-        keys = (by_pair.get(name) or by_symbol.get(name, set())) if name else set()
-        alike = by_base.get(name, set()) if name else set()
-        # A symbol that is a base too means the pair wherever it has that base.
-        keys = keys | {key for key in alike if not keys or key.trading_pair in {own.trading_pair for own in keys}}
-        pairs = sorted({key.trading_pair for key in keys})
-        if len(pairs) > 1 and name not in by_symbol:
-            raise SymbolError(f"{name!r} is the base of {', '.join(pairs)}: name one of them")
+        keys = {PairKey(venue, pair) for venue, _, pair in meant_by(name, there)}
         if not keys and not may_grow:
-            raise SymbolError(f"{name!r} is not in {where}, expected one of {_listed(name, by_pair)}")
-        for pair in pairs or [name]:
+            raise SymbolError(f"{name!r} is not in {where}, expected one of {_listed(name, of_pair)}")
+        for pair in sorted({key.trading_pair for key in keys}) or [name]:
             own = {key for key in keys if key.trading_pair == pair}
-            found.update(dict.fromkeys([pair] if own == by_pair.get(pair, set()) else sorted(own)))
+            found.update(dict.fromkeys([pair] if own == of_pair.get(pair, set()) else sorted(own)))
     return list(found)
 
 

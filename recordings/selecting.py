@@ -11,8 +11,22 @@ from recordings.manifest import Manifest
 from toolkit.errors import SymbolError
 from toolkit.keys import PairKey, PairName, check_venues, named, one_or_more
 
-__all__ = ["Selection", "Wish", "asked_or_named", "keys_of", "select", "select_in", "venues_of", "wanted_keys"]
+__all__ = [
+    "Instrument",
+    "Selection",
+    "Wish",
+    "asked_or_named",
+    "instruments_of",
+    "keys_of",
+    "meant_by",
+    "select",
+    "select_in",
+    "venues_of",
+    "wanted_keys",
+]
 
+#: Venue, symbol and trading pair.
+Instrument = tuple[str, str, str]
 _Pairs = dict[tuple[str, str], set[str]]  # by venue and symbol, the pairs that it is called
 
 
@@ -55,21 +69,15 @@ class Wish:
             wanted = frozenset(venue for venue, _ in keys)
         return cls(names, keys, wanted)
 
-    def spelled_out(self, instruments: Collection[tuple[str, str, str]]) -> Wish:
+    def spelled_out(self, instruments: Collection[Instrument]) -> Wish:
         """
         The same with the pairs that are called by their base, or by a symbol that is a base as well (`BTC`): wherever a
-        venue has them. `instruments` are venue, symbol and pair. Raises SymbolError for the base of several pairs.
+        venue has them. Raises SymbolError for the base of several pairs.
         """
         there = [each for each in instruments if self.venues is None or each[0] in self.venues]
-        pairs: set[str] = set()
-        for name in sorted(self.names or ()):
-            if not name or any(pair == name for _, _, pair in there):
-                continue
-            own = {pair for _, symbol, pair in there if symbol == name}
-            alike = {pair for _, _, pair in there if _base(pair) == name}
-            if not own and len(alike) > 1:
-                raise SymbolError(f"{name!r} is the base of {', '.join(sorted(alike))}: name one of them")
-            pairs |= alike & own if own else alike
+        pairs = {
+            pair for name in sorted(self.names or ()) for _, _, pair in meant_by(name, there) if _base(pair) == name
+        }
         return replace(self, names=self.names | pairs) if self.names is not None and pairs else self
 
     @property
@@ -143,10 +151,34 @@ def keys_of(manifests: Iterable[Manifest]) -> set[PairKey]:
     return {PairKey(venue, pair) for (venue, _), pairs in _pairs_of(manifests).items() for pair in pairs}
 
 
-def asked_or_named(manifest: Manifest) -> list[tuple[str, str, str]]:
-    """Venue, symbol and pair of what a recording names, or was asked to record; of the latter, the pair for the symbol."""
-    there = [(venue, symbol, pair) for (venue, symbol), pairs in _pairs_of([manifest]).items() for pair in pairs]
-    return there + [(source.venue, pair, pair) for source in manifest.sources for pair in source.pairs]
+def instruments_of(manifests: Iterable[Manifest]) -> list[Instrument]:
+    """Every instrument that recordings name; a symbol that was of two pairs is there twice."""
+    return [(*key, pair) for key, pairs in _pairs_of(manifests).items() for pair in pairs]
+
+
+def asked_or_named(manifest: Manifest) -> list[Instrument]:
+    """What a recording names, or was asked to record; of the latter, the pair for the symbol."""
+    asked = [(source.venue, pair, pair) for source in manifest.sources for pair in source.pairs]
+    return instruments_of([manifest]) + asked
+
+
+def meant_by(name: str, instruments: Collection[Instrument]) -> set[Instrument]:
+    """
+    The instruments that one name means, in Python and on the command line.
+
+    Those of that trading pair; else those of that symbol, and where it is a base as well (`BTC`) their pair wherever a
+    venue has it; else those of the one pair that has that base. Raises SymbolError for the base of several.
+    """
+    if not name:
+        return set()
+    if own := {each for each in instruments if each[2] == name}:
+        return own
+    own = {each for each in instruments if each[1] == name}
+    alike = {each for each in instruments if _base(each[2]) == name}
+    pairs = sorted({pair for _, _, pair in own or alike})
+    if not own and len(pairs) > 1:
+        raise SymbolError(f"{name!r} is the base of {', '.join(pairs)}: name one of them")
+    return own | {each for each in alike if each[2] in pairs}
 
 
 def wanted_keys(manifest: Manifest, wish: Wish | None) -> set[PairKey]:
@@ -191,7 +223,7 @@ def select(
     }
     instruments = [(*key, pair) for key, pairs in symbols.items() for pair in pairs]
     for name in sorted(wish.names or ()):
-        if not any(name in (symbol, pair, _base(pair) or pair) for _, symbol, pair in instruments):
+        if not meant_by(name, instruments):
             raise _missing(repr(name), symbols, where)
     wish = wish.spelled_out(instruments)
     for venue, name in sorted(wish.keys):

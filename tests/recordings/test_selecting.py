@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from recordings.gaps import find_gaps
+from recordings.naming import pairs_named
 from recordings.recording import Recording
 from replay.follow import FollowDataSource
 from replay.source import FIDELITIES, ReplayDataSource
@@ -73,6 +75,22 @@ def test_every_reader_keeps_the_same(tape: Recording, asked: dict[str, Any], kep
         assert source.tracker.keys == sorted(kept)
     assert followed(tape.path, asked) == expected
     assert find_gaps(tape, **{"trading_pairs": (), **asked}).is_empty()
+
+
+@pytest.mark.parametrize("venues", [(), ("dydx_v4", "hyperliquid")])
+def test_a_name_means_the_same_on_the_command_line(tape: Recording, venues: tuple[str, ...]) -> None:
+    """Pairs, symbols and bases, and what is refused is refused in the same words, up to what there is instead."""
+    symbols = tape.manifest.symbols
+    words = {word for pair in symbols.values() for word in (pair, pair.partition("-")[0])}
+    for name in sorted(words | {name.partition("/")[2] for name in symbols}):
+        try:
+            expected = messages_of(tape, trading_pairs=[name], venues=venues or None)
+        except SymbolError as exc:
+            with pytest.raises(SymbolError, match=re.escape(str(exc).partition(", expected")[0])):
+                pairs_named([tape], [name], venues)
+            continue
+        named = pairs_named([tape], [name], venues)
+        assert messages_of(tape, trading_pairs=named, venues=venues or None) == expected, name
 
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
