@@ -32,6 +32,19 @@ _DECIMALS_MAX: Final = 12
 _AS_IS: Final = 255
 #: So many numbers show for most counts of decimals that they are too few.
 _SAMPLE: Final = 32
+#: What comes of bytes that are no state: some are found as late as what was taken apart is put together again.
+_DAMAGE: Final = (
+    pa.ArrowException,
+    msgspec.MsgspecError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    StopIteration,
+)
 _NO_LEVELS: Final[Columns] = ((), (), ())
 #: Their rows, in this order.
 _CLASSES: Final[tuple[type[FusedMessage], ...]] = (BestQuote, BookSnapshot)
@@ -130,10 +143,8 @@ def unpack_state(content: bytes, size: int) -> Checkpoint:
     """
     try:
         return _unpacked(_decode(pa.Codec("zstd").decompress(content, size, asbytes=True)))
-    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as exc:
-        raise RecordingDamaged(f"a state is damaged ({exc})") from None
-    except msgspec.MsgspecError as exc:
-        raise RecordingDamaged(f"a state is damaged ({exc})") from None
+    except _DAMAGE as exc:
+        raise RecordingDamaged(f"a state is damaged ({str(exc) or type(exc).__name__})") from None
 
 
 def _unpacked(packed: _Packed) -> Checkpoint:

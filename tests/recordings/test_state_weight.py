@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,6 +106,25 @@ def test_a_state_that_was_cut_is_told_in_one_line(cut: int) -> None:
         parse_checkpoint(content[:cut])
     with pytest.raises(RecordingDamaged, match="a checkpoint is damaged"):
         parse_checkpoint(content[: len(content) // 2] + b"\0" * 9 + content[len(content) // 2 :])
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 64) - 1])
+def test_a_state_of_another_size_is_told_in_one_line(size: int) -> None:
+    content = encode_checkpoint(played(3, 60))
+    with pytest.raises(RecordingDamaged, match="a checkpoint is damaged"):
+        parse_checkpoint(content[:4] + size.to_bytes(8, "little") + content[12:])
+
+
+@pytest.mark.parametrize("field", ["sides", "recent", "latest", "keys", "kinds", "fields"])
+def test_pieces_that_do_not_fit_together_are_no_state(field: str) -> None:
+    """Each piece may be sound, as of another version."""
+    codec = pa.Codec("zstd")
+    content, size = pack_state(checkpoint_of(played(3, 400)))
+    packed = msgspec.msgpack.decode(codec.decompress(content, size, asbytes=True))
+    empty = packed[field][:0] if field != "recent" else [count + 10_000 for count in packed["recent"]]
+    other = msgspec.msgpack.encode({**packed, field: empty})
+    with pytest.raises(RecordingDamaged, match="a state is damaged"):
+        unpack_state(codec.compress(other, asbytes=True), len(other))
 
 
 def test_only_the_last_state_of_small_segments_is_kept(tmp_path: Path) -> None:
