@@ -25,7 +25,7 @@ from recordings.manifest import Manifest, Segment, inside, read_manifest
 from recordings.rows import book_messages, flat_messages, frames, split_complete
 from recordings.schema import MESSAGE_TABLES, RAW_TABLE, TABLES
 from recordings.selecting import Selection, keys_of, select_in
-from recordings.sorted_rows import row_keys, rows_in_order
+from recordings.sorted_rows import row_keys, rows_from, rows_in_order
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import Frame
 from toolkit.keys import PairKey, PairName
@@ -238,7 +238,7 @@ class Recording:
                 parquet = opened(source)
                 groups = _groups_from(parquet.metadata, range(parquet.num_row_groups), first_seq)
                 for batch in parquet.iter_batches(batch_rows, row_groups=groups):
-                    part = _rows_from(batch, first_seq)
+                    part = rows_from(batch, first_seq)
                     if len(part):
                         yield frames(part)
             # As in `messages`: else the allocator keeps, segment after segment, what has been decoded.
@@ -423,16 +423,6 @@ def _groups_from(metadata: Any, groups: Sequence[int], first_seq: int) -> list[i
         if statistics is None or not statistics.has_min_max or statistics.max >= first_seq:
             return list(groups[place:])
     return []
-
-
-def _rows_from(batch: pa.RecordBatch, first_seq: int) -> pa.RecordBatch:
-    """The rows, in order of `capture_seq`, without those before frame `first_seq`."""
-    if not first_seq or not len(batch):
-        return batch
-    seqs = batch.column("capture_seq").to_numpy()
-    if seqs[0] >= first_seq:
-        return batch
-    return batch.slice(int(np.searchsorted(seqs, first_seq)))
 
 
 def last_moment(folder: Path, manifest: Manifest, following: Moment) -> Moment:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from recordings.checking import open_checked
 from recordings.imprecise import count_imprecise
 from recordings.manifest import Manifest, Segment, TableFile, inside
-from recordings.recording import reading
+from recordings.recording import opened, reading
 from recordings.schema import RAW_TABLE
 from recordings.tables import COUNT_OF_TABLE
 
@@ -122,9 +122,7 @@ class Recount:
     def _batches(self, file: TableFile, columns: list[str], words: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         source = open_checked(self._folder, file)
         with reading(inside(self._folder, file.path)):
-            parquet = pq.ParquetFile(
-                source, read_dictionary=words or [], pre_buffer=False, page_checksum_verification=True
-            )
+            parquet = opened(source, words=words or ())
             for batch in parquet.iter_batches(columns=columns):
                 if len(batch):
                     yield batch

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from recordings.selecting import Selection
 from recordings.stretches import STRETCH_ROWS
 
-__all__ = ["RowGroup", "row_keys", "rows_in_order", "stretches_of"]
+__all__ = ["RowGroup", "row_groups_of", "row_keys", "rows_from", "rows_in_order", "stretches_of"]
 
 #: Rows that overlap and are read at once, at most: those of a stretch, whose last frame may have many.
 AT_ONCE_ROWS: Final = 2 * STRETCH_ROWS
@@ -131,7 +131,7 @@ def rows_in_order(
         else:
             batches = _merged(parquet, stretch, selection, first_seq, batch_rows)
         for batch in batches:
-            part = _rows_from(batch, first_seq)
+            part = rows_from(batch, first_seq)
             if len(part):
                 yield part
 
@@ -146,11 +146,14 @@ def _may_hold(group: RowGroup, selection: Selection, names: Sequence[str]) -> bo
     return place < len(names) and names[place] <= group.symbols[1]
 
 
-def _rows_from(batch: pa.RecordBatch, first_seq: int) -> pa.RecordBatch:
-    """The rows, in order, without those before a frame."""
-    if not first_seq or not len(batch) or batch.column("capture_seq")[0].as_py() >= first_seq:
+def rows_from(batch: pa.RecordBatch, first_seq: int) -> pa.RecordBatch:
+    """The rows, in order of `capture_seq`, without those before frame `first_seq`."""
+    if not first_seq or not len(batch):
         return batch
-    return batch.slice(int(np.searchsorted(batch.column("capture_seq").to_numpy(), first_seq)))
+    seqs = batch.column("capture_seq").to_numpy()
+    if seqs[0] >= first_seq:
+        return batch
+    return batch.slice(int(np.searchsorted(seqs, first_seq)))
 
 
 def _wanted(rows: pa.Table, selection: Selection | None, first_seq: int) -> pa.Table:
@@ -240,6 +243,6 @@ def _run(
             yield rows
         return
     for batch in parquet.iter_batches(batch_rows, row_groups=[group.number for group in groups]):
-        part = _rows_from(batch, first_seq)
+        part = rows_from(batch, first_seq)
         if len(part):
             yield part
