@@ -87,7 +87,8 @@ def find_gaps(
     except (pl.exceptions.PolarsError, OSError) as exc:
         raise _unreadable(opened, exc) from None
     if selection is not None:
-        takes = [selection.takes(*key) for key in events.select("venue", "symbol").iter_rows()]
+        # Of what is not sealed, the selection does not name every symbol.
+        takes = [selection.wants(*key) for key in events.select("venue", "symbol", "trading_pair").iter_rows()]
         events = events.filter(pl.Series(takes, dtype=pl.Boolean))
     return gaps_of(events, steps)
 

@@ -10,10 +10,13 @@ import pytest
 
 from recordings.clock_steps import ClockStep, elapsed_ns
 from recordings.gaps import find_gaps
+from recordings.lock import FolderLock
 from tests.analysis.tapes import make_recording
+from tests.hand_recorder import STEP, HandRecorder
 from tests.manifests import change_fields
 from tests.tapes import SECOND, TS
 from toolkit.errors import NotARecording, SymbolError
+from toolkit.frames import CONTROL, Frame, control_payload
 
 COLUMNS = ["venue", "symbol", "trading_pair", "stream", "kind", "cause", "ts_start", "ts_end", "seconds", "capture_seq"]
 
@@ -59,6 +62,22 @@ def test_a_gap_that_was_withdrawn_is_none(tmp_path: Path) -> None:
         event(7, "notice", "out_of_order", 9, 9),
     )
     assert rows == [("gap", "full", "sequence", 3.0), ("gap", "trades", "sequence", 0.0)]
+
+
+@pytest.mark.parametrize("asked", [{"venues": "hyperliquid"}, {"trading_pairs": "BTC"}, {"trading_pairs": "BTC-USD"}])
+def test_gaps_of_what_is_not_sealed_are_found_by_venue_and_by_pair(tmp_path: Path, asked: dict[str, Any]) -> None:
+    """Nothing of the recording is sealed, so that its manifest names no symbol yet."""
+    recorder = HandRecorder(tmp_path / "tape")
+    recorder.write(3)
+    lost = Frame(3, TS + 3 * STEP, 3 * STEP, "hyperliquid", 0, 0, CONTROL, control_payload("disconnected"))
+    recorder.give(lost)
+    recorder.write(6)
+    with FolderLock(tmp_path / "tape"):
+        everything = find_gaps(tmp_path / "tape")
+        assert everything["kind"].to_list() == ["gap"]
+        assert find_gaps(tmp_path / "tape", **asked).equals(everything)
+    recorder.end()
+    assert find_gaps(tmp_path / "tape", **asked).equals(everything)
 
 
 def test_a_gap_between_captures_that_overlap_has_no_length(tmp_path: Path) -> None:
