@@ -45,12 +45,13 @@ def catalogue(folder: Path) -> pl.DataFrame:
     Every recording in a folder and below it, by path.
 
     Returns:
-        `recording` (path below `folder`), `status` (`not recovered` where its recorder died), `origin`, `venues`, `pairs` (String), `first`, `last` (Datetime ns,
-        UTC), `frames`, `messages`, `gaps`, `unsealed`, `segments`, `bytes` (Int64), `small_segments` and `problem` (String,
-        null if there is none). `unsealed` counts the frames that are not sealed yet, null where all are; they are among
-        the `frames`. `messages` and `gaps` are null where they are not known: where events cannot be read, and where more
-        is not sealed than is played for a summary (`recordings.recording.SUMMARY_BYTES`). `bytes` counts tables and states
-        of what is sealed, and `small_segments` says why compacting would pay (String, null where it would not).
+        `recording` (path below `folder`), `status` (`not recovered` where its recorder died), `origin`, `venues`,
+        `pairs` (String), `first`, `last` (Datetime ns, UTC), `frames`, `messages`, `gaps`, `unsealed`, `segments`,
+        `bytes` (Int64), `small_segments` and `problem` (String, null if there is none). `unsealed` counts the frames
+        that are not sealed yet, null where all are; they are among the `frames`. `messages` and `gaps` are null where
+        they are not known: where events cannot be read, and where more is not sealed than is played for a summary
+        (`recordings.recording.SUMMARY_BYTES`). `bytes` counts tables and states of what is sealed, and
+        `small_segments` says why compacting would pay (null where it would not).
 
     Raises:
         RecordingError: There is no such folder.

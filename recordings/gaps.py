@@ -71,8 +71,9 @@ def find_gaps(
     Returns:
         `venue`, `symbol`, `trading_pair`, `stream`, `kind` (`gap`, `lost`; `stale` or `session_end` where it did not
         end), `cause` (String), `ts_start`, `ts_end` (Datetime ns, UTC; the end is null if the stream, or after a
-        failure the whole session, did not come back), `seconds` (Float64: what passed, without steps of the clock;
-        0, from end to end, where captures that overlap were joined, so that no time is missing between them) and `capture_seq` (Int64) of the event.
+        failure the whole session, did not come back), `seconds` (Float64: what passed, without steps of the clock; 0,
+        from end to end, where captures that overlap were joined, so that no time is missing between them) and
+        `capture_seq` (Int64) of the event.
 
     Raises:
         RecordingError: It is no readable recording.
@@ -136,7 +137,11 @@ def gaps_of(events: pl.DataFrame, steps: Sequence[ClockStep] = ()) -> pl.DataFra
 
 
 def lost_connections(recording: Recording) -> int:
-    """How many connections were lost: those that ended because the recorder was told to stop are not. Raises RecordingError."""
+    """
+    How many connections were lost: those that ended because the recorder was told to stop are not.
+
+    Raises RecordingError.
+    """
     try:
         ended = events_of(recording, (EventKind.DISCONNECTED.value,))
     except (pl.exceptions.PolarsError, OSError) as exc:

@@ -284,7 +284,11 @@ class Writer(NamedTuple):
 
 
 def named_writer(folder: Path) -> Writer | None:
-    """The process that last locked a folder, as its lock file says; None if none is named. For readers, who must not lock."""
+    """
+    The process that last locked a folder, as its lock file says; None if none is named.
+
+    For readers, who must not lock.
+    """
     try:
         content = (folder / LOCK_NAME).read_bytes()[:_CONTENT_MAX]
     except OSError:

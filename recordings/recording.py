@@ -128,7 +128,11 @@ class Recording:
 
     @property
     def symbols(self) -> dict[str, str]:
-        """Every symbol with a row, as `venue/symbol`, and its trading pair; a tail is played for it. Raises RecordingError."""
+        """
+        Every symbol with a row, as `venue/symbol`, and its trading pair; a tail is played for it.
+
+        Raises RecordingError.
+        """
         tail = self.tail
         symbols = self.manifest.symbols
         return symbols if tail is None else dict(sorted({**symbols, **tail.heard.symbols}.items()))

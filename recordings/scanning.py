@@ -27,9 +27,9 @@ def scan_table(recording: Recording, table: str) -> pl.LazyFrame:
 
     Returns:
         The columns of `recordings/FORMAT.md`: prices and sizes Float64, times Datetime("ns") without a zone, in UTC.
-        Rows come segment after segment, within one by (symbol, capture_seq, sub_seq), so those of one instrument are
-        in the order of capture; at last those that are not sealed yet, in the order of capture. A table without rows
-        gives an empty frame with the same columns.
+        Rows come segment after segment, within one stretch after stretch, within that by (symbol, venue, capture_seq,
+        sub_seq), so those of one instrument are in the order of capture; at last those that are not sealed yet, in the
+        order of capture. A table without rows gives an empty frame with the same columns.
 
     Raises ConfigError for a table that does not exist, RecordingDamaged for a file that is missing.
     """
@@ -47,7 +47,7 @@ def events_of(recording: Recording, kinds: Collection[str]) -> pl.DataFrame:
     rows = scan_sealed(recording, "events").filter(pl.col("kind").is_in(list(kinds))).collect()
     if recording.tail is not None:
         heard = [event for event in recording.tail.heard.events if event.kind in kinds]
-        rows = pl.concat([rows, *(_frame_of("events", heard) for _ in heard[:1])])
+        rows = pl.concat([rows, _frame_of("events", heard)]) if heard else rows
     return rows.sort("capture_seq", "sub_seq", maintain_order=True)
 
 

@@ -209,7 +209,7 @@ class Tail:
     @cached_property
     def heard(self) -> Heard:
         """What all of its messages say; plays it, once. Raises as `messages` does."""
-        heard = Heard(counts={}, symbols={}, events=[])
+        heard = Heard()
         normalizer = self.normalizer()
         kinds: Counter[str] = Counter()
         with rare_collections():

@@ -81,7 +81,7 @@ def test_fields_that_are_not_known_are_passed_over(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == FULL
 
 
-def test_every_bit_of_a_manifest_counts(tmp_path: Path) -> None:
+def test_a_bit_of_any_byte_of_a_manifest_counts(tmp_path: Path) -> None:
     """Also those of white space, of keys that are not read, and of the checksum itself."""
     write_manifest(tmp_path, FULL)
     path = tmp_path / MANIFEST_NAME
