@@ -38,9 +38,9 @@ def scan(recordings: RecordingLike | Sequence[RecordingLike], table: str) -> pl.
     Returns:
         First `recording` (String): the name of the folder, or its whole path where two have the same name. Then the columns
         of `recordings/FORMAT.md`: prices and sizes Float64, times Datetime("ns") without a zone, in UTC.
-        Rows come recording after recording, segment after segment, within one by (symbol, capture_seq, sub_seq), so those
-        of one instrument are in the order of capture; at last those that are not sealed yet, in the order of capture.
-        A table without rows gives an empty frame with the same columns.
+        Rows come recording after recording, segment after segment, within one stretch after stretch, within that by
+        (symbol, venue, capture_seq, sub_seq), so those of one instrument are in the order of capture; at last those that
+        are not sealed yet, in the order of capture. A table without rows gives an empty frame with the same columns.
 
     Raises:
         ConfigError: There is no such table, no recording, or one that stands there twice.

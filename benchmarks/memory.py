@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,13 +24,13 @@ import pyarrow.parquet as pq
 
 from benchmarks.captures import busy_frames, write_busy
 from benchmarks.harness import ROOT, Figure, Options, peak_bytes
-from recordings.columns import dictionary_columns
+from recordings.columns import dictionary_columns, dictionary_schema
 from recordings.importing import ImportOptions, import_capture
 from recordings.manifest import Manifest, Segment, TableFile, read_manifest, write_manifest
+from recordings.parquet_options import SMALL
 from recordings.recording import Recording
-from recordings.schema import RAW_TABLE
-from recordings.stretches import STRETCH_ROWS
-from recordings.tables import write_table
+from recordings.schema import RAW_TABLE, TABLES
+from recordings.table_file import TableFileWriter
 from replay.source import FIDELITIES, ReplayDataSource
 from toolkit.clock import NS_PER_S
 
@@ -118,8 +119,9 @@ def _copy(base: Path, manifest: Manifest, target: Path, later_ns: int) -> None:
         for table, file in segment.tables.items():
             if table == "top":
                 continue
-            groups = _later(base / file.path, later_ns)
-            tables[table] = write_table(target, table, segment.number, groups, STRETCH_ROWS)
+            schema = TABLES[table] if table == RAW_TABLE else dictionary_schema(table)
+            writer = TableFileWriter(target, table, segment.number, schema, SMALL)
+            tables[table] = writer.finish(partial(_later, base / file.path, later_ns))
         segments.append(_received_later(segment, tables, later_ns))
     copy = msgspec.structs.replace(manifest, segments=segments, digest_version=0, digest=segments[-1].digest)
     copy.created_ns += later_ns

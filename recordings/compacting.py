@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,13 +14,15 @@ import pyarrow.parquet as pq
 from recordings.columns import dictionary_columns
 from recordings.files import disk_refusals
 from recordings.manifest import Manifest, Segment, TableFile
+from recordings.parquet_options import SMALL
 from recordings.recording import BATCH_ROWS, opened, reading
 from recordings.rewriting import copy_of, rewriting, sealed_manifest
 from recordings.schema import RAW_TABLE, TABLES
 from recordings.seek_points import joined_points
 from recordings.sorted_rows import rows_in_order
 from recordings.stretches import StretchedFile
-from recordings.tables import RAW_ROW_GROUP_ROWS, with_all_columns, write_table
+from recordings.table_file import TableFileWriter
+from recordings.tables import with_all_columns
 from recordings.vouching import vouched
 from toolkit.errors import RecordingDamaged
 
@@ -109,7 +112,7 @@ def _joined_tables(
         # The old files are removed: what they say must be what was sealed, or nothing would tell afterwards.
         paths = vouched(folder, files)
         if table == RAW_TABLE:
-            made = write_table(staging, table, serial, _whole(paths), RAW_ROW_GROUP_ROWS)
+            made = TableFileWriter(staging, table, serial, TABLES[table], SMALL).finish(partial(_whole, paths))
         else:
             made = _stretched(paths, table, staging, serial)
         expected = sum(file.rows for file in files)

@@ -8,7 +8,7 @@ Messages are collected per table, turned into Arrow columns a few thousand at a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from itertools import chain
 from pathlib import Path
@@ -17,12 +17,10 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from recordings.columns import SIDES, dictionary_schema
-from recordings.files import atomic_path, file_hash, make_folder
 from recordings.manifest import TableFile
-from recordings.parquet_options import SMALL, Compression, parquet_options
+from recordings.parquet_options import SMALL, Compression
 from recordings.schema import RAW_TABLE, TABLE_OF, TABLES
 from recordings.stretches import StretchedFile
 from toolkit.account_messages import AccountEvent, Fill, FundingPayment, OrderUpdate, PositionUpdate
@@ -48,7 +46,6 @@ __all__ = [
     "TableBuilders",
     "rows_of_messages",
     "with_all_columns",
-    "write_table",
 ]
 
 #: Messages of one table that are held as Python objects before they become columns; of the book also as many levels.
@@ -85,33 +82,6 @@ _astuple = msgspec.structs.astuple
 _WRITE_SCHEMAS: Final = {
     table: schema if table == RAW_TABLE else dictionary_schema(table) for table, schema in TABLES.items()
 }
-
-
-def write_table(
-    folder: Path,
-    table: str,
-    number: int,
-    groups: Iterable[pa.Table],
-    row_group_rows: int,
-    compression: Compression = SMALL,
-) -> TableFile:
-    """
-    Write one table of one segment: each element of `groups` begins a row group of its own.
-
-    Returns what the manifest says of the file, which is complete and synced when this returns.
-    """
-    schema = _WRITE_SCHEMAS[table]
-    path = folder / table / f"{number:06d}.parquet"
-    make_folder(path.parent)
-    rows = 0
-    with atomic_path(path) as temporary:
-        with pq.ParquetWriter(temporary, schema, **parquet_options(schema, table, compression)) as writer:
-            for group in groups:
-                rows += group.num_rows
-                writer.write_table(group, row_group_size=row_group_rows)
-        digest = file_hash(temporary)
-        size = temporary.stat().st_size
-    return TableFile(f"{table}/{path.name}", rows, size, digest)
 
 
 def rows_of_messages(table: str, messages: Sequence[Message]) -> pa.RecordBatch:

@@ -44,6 +44,14 @@ def test_tables_are_given_up_where_there_is_no_room_for_their_ends(
     assert list(tmp_path.glob("*/*")) == []
 
 
+def test_a_table_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
+    """Nor half of one, nor its temporary name."""
+    rows = pa.Table.from_batches([rows_of_messages("bbo", [quote((1.0, 1.0), None)])])
+    with pytest.raises(TypeError):
+        TableFileWriter(tmp_path, "bbo", 0, rows.schema, SMALL).finish(lambda: [rows, None])
+    assert list((tmp_path / "bbo").iterdir()) == []
+
+
 def test_what_waits_behind_a_part_that_failed_is_not_written(tmp_path: Path) -> None:
     """The error is that of the part, and the thread begins no other file once nobody would close it."""
     rows = pa.Table.from_batches([rows_of_messages("bbo", [quote((1.0, 1.0), None)])])

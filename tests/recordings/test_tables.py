@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 from recordings.files import file_hash
 from recordings.raw_file import RawFile
 from recordings.schema import MESSAGE_TABLES, TABLE_OF, TABLES
-from recordings.tables import TableBuilders, rows_of_messages, write_table
+from recordings.tables import TableBuilders
 from tests.recordings.strategies import MESSAGE_CLASSES, messages
 from tests.tapes import TS, quote, snapshot
 from toolkit.frames import Frame
@@ -134,14 +133,6 @@ def example_of(cls: Any, ts_recv: int) -> Message:
 
     draw()
     return msgspec.structs.replace(found[0], ts_recv=ts_recv, symbol="A", venue="v")
-
-
-def test_a_table_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
-    """Nor half of one, nor its temporary name."""
-    groups = [pa.Table.from_batches([rows_of_messages("bbo", [quote((1.0, 1.0), None)])])]
-    with pytest.raises(AttributeError):
-        write_table(tmp_path, "bbo", 0, [*groups, None], 10)
-    assert list((tmp_path / "bbo").iterdir()) == []
 
 
 def test_prices_and_sizes_of_up_to_15_digits_come_back_as_the_venue_wrote_them(tmp_path: Path) -> None:
