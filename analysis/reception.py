@@ -13,6 +13,7 @@ from recordings.clock_steps import ClockStep, clock_steps, elapsed_ns
 from recordings.gaps import find_gaps
 from recordings.schema import MESSAGE_TABLES
 from toolkit.keys import PairName
+from toolkit.messages import FundingKind
 
 __all__ = ["COVERAGE_SCHEMA", "LATENCY_SCHEMA", "coverage", "latency"]
 
@@ -64,7 +65,8 @@ def latency(
     How long after the venue's own time each message was received, by instrument and table.
 
     Both clocks are taken as they are: a delay below zero says that one of them is wrong, and is counted, not hidden.
-    Trades from before the subscription are left out, since their delay says nothing.
+    History is left out, since its delay says nothing: trades from before the subscription, and settled funding rates,
+    which are asked for some time after they were charged.
 
     Args:
         recording: An open recording, or its folder.
@@ -78,7 +80,7 @@ def latency(
         a quantile is the smallest delay that at least that share of the messages did not exceed; null without any).
     """
     opened = sealed_part(recording)
-    frames = [_delays(_messages(rows_of(opened, table)), table) for table in _STREAMS]
+    frames = [_delays(_messages(rows_of(opened, table), table), table) for table in _STREAMS]
     found = pl.concat(frames).sort("venue", "symbol", "table").select(LATENCY_SCHEMA.names()).cast(LATENCY_SCHEMA)
     return choose(found, opened, pairs, venues, error=_NOTHING)
 
@@ -132,12 +134,13 @@ def coverage(
     )
 
 
-def _messages(rows: pl.LazyFrame) -> pl.LazyFrame:
-    names = rows.collect_schema().names()
-    if "is_first" in names:
+def _messages(rows: pl.LazyFrame, table: str) -> pl.LazyFrame:
+    if table == "book":
         rows = rows.filter("is_first")
-    if "is_history" in names:
+    elif table == "trades":
         rows = rows.filter(~pl.col("is_history"))
+    elif table == "funding":
+        rows = rows.filter(pl.col("kind") == FundingKind.CURRENT.value)
     delay = pl.col("ts_recv").cast(pl.Int64) - pl.col("ts_event").cast(pl.Int64)
     return rows.select(*KEY, "trading_pair", delay.alias("delay"))
 

@@ -47,6 +47,8 @@ def test_a_book_message_counts_once_and_history_not_at_all(tmp_path: Path) -> No
     rows = [trade(0, 7), trade(0, 7, sub_seq=1, is_first=False), trade(1, 9)]
     assert delays_of(tmp_path / "book", book=rows)["messages"] == 2
     assert delays_of(tmp_path / "trades", trades=[trade(0, 7), trade(1, 10**15, is_history=True)])["delay_max_ns"] == 7
+    funding = delays_of(tmp_path / "funding", funding=[trade(0, 7), trade(1, 10**15, kind="settled")])
+    assert (funding["messages"], funding["delay_max_ns"]) == (1, 7)
 
 
 def test_no_venue_time_gives_no_delay(tmp_path: Path) -> None:
