@@ -162,8 +162,8 @@ def pnl_series(
 
 #: What a row of the course is.
 _FILL, _PAYMENT, _STATEMENT, _CLOSING = 0, 1, 2, 3
-#: Wallet whose value is that of an account's positions and what secures them.
-_MARGIN_WALLET: Final = "perp"
+#: Wallets whose value is that of an account's positions and what secures them: one, or one for each dex (`perp:xyz`).
+_MARGIN_WALLET: Final = "^perp(:|$)"
 _MOVES: Final = (AccountEventKind.DEPOSIT.value, AccountEventKind.WITHDRAWAL.value, AccountEventKind.TRANSFER.value)
 
 
@@ -172,9 +172,10 @@ def pnl_check(recording: RecordingLike) -> pl.DataFrame:
     Compare what accounts gained with what the venue says that they are worth.
 
     Returns:
-        The columns of `PNL_CHECK_SCHEMA`, a row for each account whose margin wallet the venue valued twice: `ts_first`,
-        `ts_last` (Datetime ns, UTC), `value_first`, `value_last` of those statements, `moved`: deposits less withdrawals
-        between them, `gained`: what the value changed by beside those, `net` of `pnl_report` over that time without
+        The columns of `PNL_CHECK_SCHEMA`, a row for each account whose margin wallets the venue valued twice: `ts_first`,
+        `ts_last` (Datetime ns, UTC) of the first and last statement, `value_first`, `value_last` then (of several wallets
+        the sum, whatever each is in; one that was not heard of yet is empty), `moved`: deposits less withdrawals between
+        them, `gained`: what the value changed by beside those, `net` of `pnl_report` over that time without
         spot pairs (null where it is not known), and `difference` (`gained` - `net`). Float64, currency of settlement.
         What a venue lists later than it values the account (dYdX: funding, and fills missed while it was not connected)
         is in `gained` alone.
@@ -185,15 +186,16 @@ def pnl_check(recording: RecordingLike) -> pl.DataFrame:
     key = ("venue", "account")
     course = _course(opened, (), ()).filter(~pl.col("is_spot"))
     values = (
-        rows_of(opened, "balances").filter(pl.col("wallet") == _MARGIN_WALLET).sort("capture_seq", "sub_seq").collect()
+        rows_of(opened, "balances")
+        .filter(pl.col("wallet").str.contains(_MARGIN_WALLET))
+        .sort("capture_seq", "sub_seq")
+        .collect()
     )
     bounds = (
         values.group_by(key, maintain_order=True)
         .agg(
             pl.col("ts_recv").first().alias("ts_first"),
             pl.col("ts_recv").last().alias("ts_last"),
-            pl.col("total").first().alias("value_first"),
-            pl.col("total").last().alias("value_last"),
             pl.col("capture_seq").first().alias("first_seq"),
             pl.col("capture_seq").last().alias("last_seq"),
         )
@@ -208,15 +210,20 @@ def pnl_check(recording: RecordingLike) -> pl.DataFrame:
         .agg(pl.col("amount").sum().alias("moved"))
     )
 
-    def net_at(bound: str, name: str) -> pl.DataFrame:
-        then = course.join(bounds, on=key).filter(seq <= pl.col(bound))
-        last = then.group_by(_PAIR, maintain_order=True).agg(pl.col("net").last())
-        known = pl.when(pl.col("net").is_not_null().all()).then(pl.col("net").sum())
-        return last.group_by(key).agg(known.alias(name))
+    def sum_at(bound: str, rows: pl.DataFrame, parts: str, column: str, name: str) -> pl.DataFrame:
+        then = rows.join(bounds, on=key, maintain_order="left").filter(seq <= pl.col(bound))
+        last = then.group_by(*key, parts, maintain_order=True).agg(pl.col(column).last())
+        known = pl.when(pl.col(column).is_not_null().all()).then(pl.col(column).sum())
+        return last.group_by(key, maintain_order=True).agg(known.alias(name))
 
     found = bounds.join(moved, on=key, how="left", maintain_order="left")
-    for bound, name in (("first_seq", "net_first"), ("last_seq", "net")):
-        found = found.join(net_at(bound, name), on=key, how="left", maintain_order="left")
+    for sums in (
+        sum_at("first_seq", values, "wallet", "total", "value_first"),
+        sum_at("last_seq", values, "wallet", "total", "value_last"),
+        sum_at("first_seq", course, "symbol", "net", "net_first"),
+        sum_at("last_seq", course, "symbol", "net", "net"),
+    ):
+        found = found.join(sums, on=key, how="left", maintain_order="left")
     gained = pl.col("value_last") - pl.col("value_first") - pl.col("moved")
     return (
         found.with_columns(pl.col("moved").fill_null(0.0))

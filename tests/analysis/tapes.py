@@ -81,6 +81,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "asset": "USD",
         "is_history": False,
     },
+    "account_events": {**_KEY, "symbol": "", "trading_pair": "", "account": "me", "kind": "deposit", "event_id": "1"}
+    | {"asset": "USD", "amount": None, "order_id": "", "detail": "", "is_history": False},
     "funding": {**_KEY, "kind": "current"},
     "orders": {**_KEY, "account": "me", "order_id": "1", "state": "open", "status": "open", "side": "buy", "price": 1.0}
     | {"size": 1.0, "order_type": "limit", "time_in_force": "", "is_reduce_only": False, "is_history": False},

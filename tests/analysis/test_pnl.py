@@ -269,6 +269,30 @@ def test_any_trading_gives_what_exact_arithmetic_gives(
     assert found["net"] == pytest.approx(parts, abs=1e-9)
 
 
+# -- the value of the account ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wallet", ["perp", "perp:xyz"])
+def test_the_value_of_an_account_is_that_of_all_its_margin_wallets(tmp_path: Path, wallet: str) -> None:
+    """What goes from one to the other is no gain, wherever it is traded with; one of spot does not count."""
+    tables = {
+        "balances": [
+            WATCHED,
+            at(0, total=7.0, wallet="spot", sub_seq=1),
+            at(1, total=900.0),
+            at(1, total=100.0, wallet="perp:xyz", sub_seq=1),
+            at(5, total={"perp": 915.0, "perp:xyz": 115.0}[wallet], wallet=wallet),
+            at(6, total=8.0, wallet="spot"),
+        ],
+        "fills": [fill(2, "buy", 1.0, 50.0, position_before=0.0)],
+        "funding": [mark(3, 60.0)],
+        "account_events": [at(4, amount=5.0)],
+    }
+    (found,) = analysis.pnl_check(make_recording(tmp_path / "tape", tables)).iter_rows(named=True)
+    assert (found["value_first"], found["value_last"], found["moved"]) == (1000.0, 1015.0, 5.0)
+    assert (found["gained"], found["net"], found["difference"]) == (10.0, 10.0, 0.0)
+
+
 # -- orders ------------------------------------------------------------------------------------------------------------------
 
 
