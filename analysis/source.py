@@ -10,7 +10,7 @@ import polars as pl
 
 from recordings.recording import Recording
 from recordings.scanning import polars_schema, scan_table
-from toolkit.errors import UnsealedWarning
+from toolkit.errors import ConfigError, UnsealedWarning
 
 __all__ = [
     "KEY",
@@ -34,9 +34,13 @@ def open_recording(recording: RecordingLike) -> Recording:
     """
     Open a recording by its folder; one that is open already is returned as it is.
 
-    Raises NotARecording, FormatTooNew or RecordingDamaged.
+    Raises NotARecording, FormatTooNew or RecordingDamaged; ConfigError for what is neither, such as a list of several.
     """
-    return recording if isinstance(recording, Recording) else Recording.open(Path(recording))
+    if isinstance(recording, Recording):
+        return recording
+    if not isinstance(recording, str | PathLike):
+        raise ConfigError(f"expected one recording, open or by its folder, received a {type(recording).__name__}")
+    return Recording.open(Path(recording))
 
 
 def sealed_part(recording: RecordingLike) -> Recording:

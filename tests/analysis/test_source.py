@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -55,6 +57,18 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     assert frame["recording"].to_list() == [name]
     with analysis.connect(tmp_path / name) as connection:
         assert connection.execute("SELECT trade_id FROM trades").fetchall() == [("right",)]
+
+
+ONE = (
+    *(analysis.spread_window, analysis.latency, analysis.coverage, analysis.order_report, analysis.pnl_report),
+    *(analysis.pnl_series, analysis.pnl_check, analysis.connect, lambda given: analysis.scan([given], "top")),
+)
+
+
+@pytest.mark.parametrize("read", ONE)
+def test_several_where_one_is_expected_are_an_error(tmp_path: Path, read: Callable[[Any], object]) -> None:
+    with pytest.raises(ConfigError, match=r"^expected one recording, open or by its folder, received a list$"):
+        read([tmp_path / "a", tmp_path / "b"])
 
 
 def test_rows_of_chosen_instruments_are_kept() -> None:
