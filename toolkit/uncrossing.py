@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from toolkit.errors import SymbolError
-from toolkit.keys import PairName, key_among, named, split
+from toolkit.keys import PairName
 from toolkit.messages import BestQuote, BookDiff, BookSnapshot, Message
 from toolkit.orderbook import Columns, OrderBook
 from toolkit.tracker import OrderBookTracker
@@ -181,6 +181,7 @@ class UncrossedBooks:
     """
 
     def __init__(self, tracker: OrderBookTracker) -> None:
+        self._tracker = tracker
         self._books: dict[tuple[str, str], UncrossedBook] = {}
         tracker.add_listener(self._listen)
 
@@ -191,11 +192,11 @@ class UncrossedBooks:
         Raises SymbolError for a pair that no book message has spoken of, and for one of several venues if `venue`
         does not say which.
         """
-        key = key_among(self._books, trading_pair, venue)
-        if key is None:
-            known = ", ".join(named(self._books)) or "none yet"
-            raise SymbolError(f"no book of {split(trading_pair)[1]!r}; pairs heard of: {known}")
-        return self._books[key].book
+        key = self._tracker.book(trading_pair, venue=venue).key
+        view = self._books.get(key)
+        if view is None:
+            raise SymbolError(f"no message of the book of {key} since the views were made: make them before the first")
+        return view.book
 
     def _listen(self, message: Message, raw: OrderBook | None) -> None:
         if raw is None:

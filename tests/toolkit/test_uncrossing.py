@@ -262,3 +262,21 @@ def test_pairs_are_found_or_named() -> None:
     with pytest.raises(SymbolError, match=r"^A-B is a pair of v, w: say which venue$"):
         views.book("A-B")
     assert levels(views.book("A-B", venue="w")) == ([(1.0, 1.0)], [])
+
+
+def test_a_name_that_is_announced_of_two_venues_is_none_of_them() -> None:
+    """Whichever speaks first, as for the books themselves."""
+    tracker = OrderBookTracker()
+    views = UncrossedBooks(tracker)
+    tracker.announce([("v", "A-B"), ("w", "A-B")])
+    tracker(START)
+    with pytest.raises(SymbolError, match=r"^A-B is a pair of v, w: say which venue$"):
+        views.book("A-B")
+    assert levels(views.book(("v", "A-B"))) == levels(tracker.book(("v", "A-B")))
+
+
+def test_views_that_were_made_late_say_so() -> None:
+    tracker = OrderBookTracker()
+    tracker(START)
+    with pytest.raises(SymbolError, match=r"^no message of the book of A-B on v since the views were made: .*$"):
+        UncrossedBooks(tracker).book("A-B")
