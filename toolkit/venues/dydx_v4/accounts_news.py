@@ -291,11 +291,11 @@ class AccountNews:
         until = max(height or 0, self.account.orders[order_id].height or 0) if order_id in self.account.orders else 0
         self._tell_held(lambda held: held.row.orderId == order_id and held.row.createdAtHeight <= until)
 
-    def decide_all(self, since_mono: int | None = None) -> None:
-        """Tell the fills that wait for a word about their order, those that came before `since_mono`; None: all."""
+    def decide_all(self, since_mono: int) -> None:
+        """Tell the fills that wait for a word about their order, unless they came after `since_mono`."""
         mono = self._makes.mono
         # One of another process has another clock.
-        self._tell_held(lambda held: since_mono is None or not since_mono < held.mono <= mono)
+        self._tell_held(lambda held: not since_mono < held.mono <= mono)
 
     def _tell_held(self, is_decided: Callable[[Held], bool]) -> None:
         account = self.account
