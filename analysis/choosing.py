@@ -9,10 +9,11 @@ import polars as pl
 from recordings.recording import Recording
 from recordings.selecting import Wish
 from toolkit.errors import SymbolError
-from toolkit.keys import PairName, named, split
+from toolkit.keys import PairName, named
 
 __all__ = ["choose"]
 
+_INSTRUMENT = ("venue", "symbol", "trading_pair")
 #: Pairs that an error lists, at most.
 _NAMES_SHOWN = 20
 
@@ -44,20 +45,17 @@ def choose(
     if wish is None:
         return rows
     wish.check_venues([recording.manifest], str(recording.path))
-    there = set(rows.select("venue", "symbol", "trading_pair").unique().iter_rows())
-    wish = wish.spelled_out(there)
-    kept = {key for key in there if wish.takes(*key)}
+    there = list(rows.select(_INSTRUMENT).unique().iter_rows())
     known = named((venue, pair) for venue, _, pair in there)
     listed = ", ".join(known[:_NAMES_SHOWN]) or "none"
     if len(known) > _NAMES_SHOWN:
         listed += f" and {len(known) - _NAMES_SHOWN} more"
-    for each in wish.each:
-        own, name = split(each)
-        known_as = ((venue, (symbol, pair, pair.rpartition("-")[0])) for venue, symbol, pair in kept)
-        if not any(own in (None, venue) and name in words for venue, words in known_as):
-            raise SymbolError(f"{error.format(name if own is None else f'{name} on {own}')} {listed}")
+    for each in wish.missing(there):
+        raise SymbolError(f"{error.format(each)} {listed}")
+    wish = wish.spelled_out(there)
+    kept = [key for key in there if wish.takes(*key)]
     if not kept:
         venue = ", ".join(sorted(wish.venues or ()))
         raise SymbolError(f"{error.format(f'any pair on {venue}')} {listed}")
-    is_kept = [key in kept for key in rows.select("venue", "symbol", "trading_pair").iter_rows()]
-    return rows.filter(pl.Series(is_kept, dtype=pl.Boolean))
+    chosen = pl.DataFrame(kept, schema=dict.fromkeys(_INSTRUMENT, pl.String), orient="row")
+    return rows.join(chosen, on=_INSTRUMENT, how="semi", maintain_order="left")

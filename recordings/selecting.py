@@ -9,7 +9,7 @@ from typing import Protocol
 
 from recordings.manifest import Manifest
 from toolkit.errors import SymbolError
-from toolkit.keys import PairKey, PairName, check_venues, named, one_or_more
+from toolkit.keys import PairKey, PairName, check_venues, named, one_or_more, split
 
 __all__ = [
     "Instrument",
@@ -84,6 +84,14 @@ class Wish:
     def each(self) -> list[PairName]:
         """What is named, sorted."""
         return [*sorted(self.names or ()), *(PairKey(*key) for key in sorted(self.keys))]
+
+    def missing(self, instruments: Iterable[tuple[str, str, str]]) -> list[PairName]:
+        """What is named that none of these is called, sorted; of instruments venue, symbol and pair."""
+        known: set[PairName] = set()
+        for venue, symbol, pair in instruments:
+            if self.venues is None or venue in self.venues:
+                known |= {symbol, pair, _base(pair), (venue, symbol), (venue, pair)}
+        return [each for each in self.each if not each or each not in known]
 
     def takes(self, venue: str, symbol: str, trading_pair: str) -> bool:
         """Whether what speaks of that instrument is wanted; without a symbol it speaks of a whole connection."""
@@ -222,13 +230,10 @@ def select(
         key: pairs for key, pairs in _pairs_of(manifests).items() if wish.venues is None or key[0] in wish.venues
     }
     instruments = [(*key, pair) for key, pairs in symbols.items() for pair in pairs]
-    for name in sorted(wish.names or ()):
-        if not meant_by(name, instruments):
-            raise _missing(repr(name), symbols, where)
+    for each in wish.missing(instruments):
+        own, name = split(each)
+        raise _missing(repr(name) if own is None else f"{name!r} on {own}", symbols, where)
     wish = wish.spelled_out(instruments)
-    for venue, name in sorted(wish.keys):
-        if not any(venue == own and (name == symbol or name in pairs) for (own, symbol), pairs in symbols.items()):
-            raise _missing(f"{name!r} on {venue}", symbols, where)
     kept = {key: pairs for key, pairs in symbols.items() if any(wish.takes(key[0], key[1], pair) for pair in pairs)}
     keys = frozenset((venue, pair) for (venue, _), pairs in kept.items() for pair in pairs)
     return Selection(frozenset(venues_of(manifests)) if wish.venues is None else wish.venues, frozenset(kept), keys)

@@ -78,6 +78,12 @@ def test_spreads_are_those_of_each_venue(tape: Recording) -> None:
             SymbolError,
             "nothing of ETH-USD on dydx_v4 in the recording; it has BTC-USD on binance-coinm, ",
         ),
+        (
+            # A key is no base, also where its pair is wanted by its name.
+            lambda tape: analysis.latency(tape, pairs=["BTC-USD", ("dydx_v4", "BTC")]),
+            SymbolError,
+            "nothing of BTC on dydx_v4 in the recording; it has BTC-USD on binance-coinm, ",
+        ),
     ],
 )
 def test_what_is_not_there_is_an_error_that_names_what_is(
