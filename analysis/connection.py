@@ -145,8 +145,8 @@ def check_query(
     """
     Check the files of those tables that a query reads, and find the gaps if it asks for them.
 
-    For a connection to these recordings that was made with `check=False` and these venues. Raises RecordingDamaged for a file that is
-    not the one that was sealed.
+    For a connection to these recordings that was made with `check=False` and these venues. Raises RecordingDamaged for
+    a file that is not the one that was sealed.
     """
     wanted = _tables_of(query)
     if "gaps" in wanted:
