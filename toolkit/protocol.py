@@ -37,6 +37,7 @@ __all__ = [
     "SendText",
     "VenueProtocol",
     "excerpt",
+    "request_id_of",
 ]
 
 #: What a stream's table key is called when a parse error or an event concerns no single stream.
@@ -138,6 +139,17 @@ def excerpt(payload: bytes, limit: int = 200) -> str:
     """The start of a payload, printable in one line, for an error message."""
     text = payload[:limit].decode("utf-8", "replace")
     return repr(text if len(payload) <= limit else text + "...")
+
+
+def request_id_of(context: Mapping[str, Any]) -> int | None:
+    """
+    What names a request by REST, from the context of its own frame or of its answer.
+
+    It is the `capture_seq` of the frame in which the request left, so it says before and after what else that was; an
+    answer to it may be older than what has happened since. None in recordings that have no such name.
+    """
+    name = context.get("id")
+    return name if isinstance(name, int) and name > 0 else None
 
 
 class VenueProtocol(ABC):

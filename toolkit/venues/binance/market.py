@@ -33,7 +33,16 @@ from toolkit.clock import NS_PER_MS, NS_PER_S
 from toolkit.errors import ParseError, SymbolError, VenueRefused
 from toolkit.frames import REST_OUT, Frame
 from toolkit.messages import NO_ANSWER, BookSnapshot, EventKind, FundingInfo, Message, StreamEvent
-from toolkit.protocol import CloseConnection, ConnectionPlan, ProtocolOptions, Request, RestCall, VenueProtocol, excerpt
+from toolkit.protocol import (
+    CloseConnection,
+    ConnectionPlan,
+    ProtocolOptions,
+    Request,
+    RestCall,
+    VenueProtocol,
+    excerpt,
+    request_id_of,
+)
 from toolkit.streams import Stream
 from toolkit.venues.binance import convert, wire
 from toolkit.venues.binance.books import Books
@@ -47,7 +56,6 @@ from toolkit.venues.binance.polls import (
     Answers,
     Polls,
     SettledRates,
-    request_id_of,
 )
 from toolkit.venues.binance.products import COINM, HEARTBEAT, SPOT, USDM, Channel, Product, parse_channels
 from toolkit.venues.binance.subscriptions import Subscriptions

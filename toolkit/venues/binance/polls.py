@@ -15,7 +15,7 @@ A request that fails is a request again: soon at first, then more rarely.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -34,7 +34,6 @@ __all__ = [
     "Answers",
     "Polls",
     "SettledRates",
-    "request_id_of",
 ]
 
 #: Names of streams that are asked for.
@@ -182,12 +181,6 @@ class SettledRates:
         self._state = msgspec.convert(state, _State)
         for owed in self._state.owed.values():
             owed.ask_mono = 0  # the clock may be another one
-
-
-def request_id_of(context: Mapping[str, Any]) -> int | None:
-    """What names a request, in the frames of it and of its answers; None in recordings that have no such name."""
-    name = context.get("id")
-    return name if isinstance(name, int) else None
 
 
 class Answers:

@@ -12,7 +12,7 @@ from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError, ParseError, VenueRefused
 from toolkit.frames import REST_OUT, Frame
 from toolkit.messages import EventKind, Message, StreamEvent
-from toolkit.protocol import ConnectionPlan, ProtocolOptions, Request
+from toolkit.protocol import ConnectionPlan, ProtocolOptions, Request, request_id_of
 from toolkit.streams import Stream
 from toolkit.venues.dydx_v4 import accounts_read, accounts_wire, wire
 from toolkit.venues.dydx_v4.accounts import AccountStreams
@@ -105,7 +105,7 @@ class DydxV4Protocol(DydxV4MarketProtocol):
         super()._on_sent(frame)
         if frame.kind == REST_OUT:
             context = msgspec.json.decode(frame.context or "{}")
-            if not context.get("id"):
+            if request_id_of(context) is None:
                 self.accounts.asked(str(context.get("tag", "")), frame.capture_seq)
         elif self.role_of(frame.conn_id) == ROLE:
             request = wire.decode_request(frame.payload)
@@ -211,11 +211,15 @@ class DydxV4Protocol(DydxV4MarketProtocol):
         is_missing = status == 404 and what != "accountOrder"
         if status != 200 and not is_missing:
             return super()._on_rest(frame, context)
-        request = context.get("id")
-        seq = request if isinstance(request, int) and request > 0 else None
         found: list[Finding] = []
         messages = self.accounts.on_reply(
-            frame, tag, seq, found, is_parent=self._is_parent, is_missing=is_missing, queue=self._queue
+            frame,
+            tag,
+            request_id_of(context),
+            found,
+            is_parent=self._is_parent,
+            is_missing=is_missing,
+            queue=self._queue,
         )
         self._say(frame, found, messages)
         return messages
