@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import msgspec
 
 from toolkit.cli.checks import check_option
 from toolkit.cli.options import named_pairs, pair_option, recordings_argument, sealed_option, venue_option
@@ -243,6 +242,8 @@ def _tables(run: ScriptRun) -> list[Table]:
 
 
 def _facts(run: ScriptRun) -> dict[str, Any]:
+    import msgspec
+
     return {
         "venue": run.pair.venue,
         "trading_pair": run.pair.trading_pair,

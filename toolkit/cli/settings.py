@@ -20,6 +20,7 @@ import click
 from toolkit.cli.options import allow_host_option, duration_option, json_option, out_folder_option
 from toolkit.cli.params import Duration, DurationSeconds, Instant
 from toolkit.clock import NS_PER_S, format_ns
+from toolkit.transport.urls import public_url
 
 __all__ = ["GENERAL", "OF_VENUE", "Setting", "WrongValue", "closest", "setting_options", "toml_text"]
 
@@ -119,8 +120,6 @@ class Setting:
         if isinstance(self.kind, Instant):
             return toml_text(format_ns(value))
         if isinstance(self.kind, Url):
-            from toolkit.transport.urls import public_url
-
             return toml_text(public_url(value))
         return toml_text(value)
 

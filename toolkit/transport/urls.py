@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import urllib.request
 from typing import Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -140,6 +139,8 @@ def proxy_for(url: str) -> str | None:
     either case, and at last `socks_proxy`; `no_proxy` names exceptions. Raises ConfigError for a proxy that speaks neither
     HTTP nor SOCKS: going around it would show the machine's address to a venue that was not to see it.
     """
+    import urllib.request  # a tenth of what the start of a command takes, and few of them ask anybody
+
     parts = urlsplit(url)
     if is_loopback(url) or not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
         return None
