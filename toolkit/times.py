@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
+    "UNITS",
     "Instant",
     "Length",
     "Pace",
@@ -47,7 +48,8 @@ Pace: TypeAlias = int | float | str | Fraction | None
 #: The slowest and the fastest that a tape is played at: a microsecond in a second, and thirty years in one.
 _SPEED_MIN, _SPEED_MAX = Fraction(1, 10**6), Fraction(10**9)
 
-_UNITS: Final = {
+#: Units of lengths of time, ns, the smallest first.
+UNITS: Final = {
     "ns": 1,
     "us": 1_000,
     "ms": 1_000_000,
@@ -74,7 +76,7 @@ def duration_ns(text: str) -> int:
     length = 0
     if match is not None:
         whole, fraction, unit = match[1], match[2] or "", match[3]
-        length = int(whole + fraction) * _UNITS[unit] // 10 ** len(fraction)
+        length = int(whole + fraction) * UNITS[unit] // 10 ** len(fraction)
     if not 0 < length < 2**62:
         raise ConfigError(f"{text!r} is no length of time; expected for instance 500ms, 1s, 5m, 1h or 1d")
     return length
@@ -102,7 +104,7 @@ def time_ns(text: str) -> int:
     except ValueError as exc:
         raise ConfigError(f"{text!r} is no time: {exc}") from None
     whole = (moment - _EPOCH) // timedelta(seconds=1)
-    return whole * _UNITS["s"] + int((fraction or "").ljust(9, "0"))
+    return whole * UNITS["s"] + int((fraction or "").ljust(9, "0"))
 
 
 def _zone(text: str | None) -> timezone:
@@ -166,7 +168,7 @@ def seconds_of(value: Seconds, name: str = "the length of time") -> float:
             )
         return value
     if isinstance(value, str | timedelta) or _of_numpy(value, "timedelta64") is not None:
-        return length_ns(value, name, zero=True) / _UNITS["s"]
+        return length_ns(value, name, zero=True) / UNITS["s"]
     raise ConfigError(f"{name} is {value!r}; expected a number of seconds, a timedelta, or text such as 500ms or 1m")
 
 

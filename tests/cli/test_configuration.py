@@ -137,7 +137,7 @@ WRONG: dict[str, list[Any]] = {
     "json": [0, "no"],
     "channels": ["bbo", [1], [""]],
     "users": ["0x12", [None], 5],
-    "ws_url": ["https://x.example", "x.example", 1, "wss://"],
+    "ws_url": ["https://x.example", "x.example", 1, "wss://", "wss://x.example:99999", "wss://x.example:0"],
     "rest_url": ["wss://x.example", "", True],
     "ca_file": [1, []],
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,21 +10,10 @@ import click
 
 from toolkit.clock import NS_PER_S, SystemClock
 from toolkit.errors import ConfigError
-from toolkit.times import time_ns
+from toolkit.times import duration_ns, time_ns
 
 __all__ = ["Duration", "DurationSeconds", "Instant", "OutputFile", "check_output"]
 
-_DURATION: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ns|us|ms|s|m|h|d|)", re.ASCII)
-_UNIT_NS: Final = {
-    "ns": 1,
-    "us": 1_000,
-    "ms": 1_000_000,
-    "s": NS_PER_S,
-    "": NS_PER_S,
-    "m": 60 * NS_PER_S,
-    "h": 3600 * NS_PER_S,
-    "d": 86400 * NS_PER_S,
-}
 #: Longer than anything that can be meant, and short enough for every clock: a hundred years.
 _LONGEST_NS: Final = 36525 * 86400 * NS_PER_S
 
@@ -45,12 +33,11 @@ class Duration(click.ParamType[int]):
 
 
 def _length_ns(text: str) -> int | None:
-    match = _DURATION.fullmatch(text)
-    if match is None:
+    try:
+        length_ns = duration_ns(f"{text}s" if text[-1:].isdigit() else text)
+    except ConfigError:
         return None
-    whole, _, fraction = match[1].partition(".")
-    length_ns: int = int(whole + fraction) * _UNIT_NS[match[2]] // 10 ** len(fraction)
-    return length_ns if 0 < length_ns <= _LONGEST_NS else None
+    return length_ns if length_ns <= _LONGEST_NS else None
 
 
 class DurationSeconds(Duration):

@@ -10,22 +10,20 @@ import difflib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 import click
 
 from toolkit.cli.options import allow_host_option, duration_option, json_option, out_folder_option
 from toolkit.cli.params import Duration, DurationSeconds, Instant
 from toolkit.clock import NS_PER_S, format_ns
-from toolkit.transport.urls import public_url
+from toolkit.errors import ConfigError
+from toolkit.times import UNITS, instant_ns
+from toolkit.transport.urls import HIDDEN, check_url, public_url
 
 __all__ = ["GENERAL", "OF_VENUE", "Setting", "WrongValue", "closest", "setting_options", "toml_text"]
-
-#: What stands in a URL that is printed for a secret of it.
-HIDDEN: Final = "***"
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -45,18 +43,16 @@ class Url(click.ParamType[str]):
     def __repr__(self) -> str:
         return f"Url({', '.join(self.schemes)})"
 
+    @property
+    def expected(self) -> str:
+        """What it has to look like."""
+        return f"a URL that begins with {' or '.join(f'{each}://' for each in self.schemes)}"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            parts = urlsplit(str(value))
-            is_good = parts.scheme in self.schemes and bool(parts.hostname)
-        except ValueError:
-            is_good = False
-        if not is_good:
-            # What was given may hold a password.
-            self.fail(
-                f"expected a URL that begins with {' or '.join(f'{each}://' for each in self.schemes)}", param, ctx
-            )
-        return str(value)
+            return check_url(str(value), self.schemes)
+        except ConfigError:
+            self.fail(f"expected {self.expected}", param, ctx)  # what was given may hold a password
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +105,7 @@ class Setting:
             raise WrongValue(f"the secret that {HIDDEN} stands for: it is never printed")
         try:
             return self.kind.convert(_plain(value), None, None)
-        except click.BadParameter:
+        except (click.BadParameter, ConfigError):
             hint = closest(value, self.kind.choices) if isinstance(self.kind, click.Choice) else ""
             raise WrongValue(f"{self._expected()}{hint}") from None
 
@@ -150,7 +146,7 @@ class Setting:
             case click.Choice() as choice:
                 return f"one of {', '.join(json.dumps(each) for each in choice.choices)}"
             case Url() as url:
-                return f"a URL that begins with {' or '.join(f'{each}://' for each in url.schemes)}"
+                return url.expected
             case click.Path():
                 return "a path as text, without NUL"
             case _:
@@ -158,34 +154,17 @@ class Setting:
 
 
 def _plain(value: Any) -> Any:
-    """A value of TOML in a form that the command line has too."""
-    if isinstance(value, datetime):
-        return format_ns(
-            int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()) * NS_PER_S
-            + value.microsecond * 1000
-        )
+    """A value of TOML in a form that the kinds of values take."""
     if isinstance(value, date):
-        return value.isoformat()
-    return (
-        repr(value)
-        if isinstance(value, float)
-        else str(value)
-        if isinstance(value, int) and not isinstance(value, bool)
-        else value
-    )
+        return instant_ns(value)
+    if isinstance(value, float):
+        return repr(value)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _length_text(ns: int) -> str:
     """A length of time in the largest unit that has it whole."""
-    units = (
-        ("d", 86400 * NS_PER_S),
-        ("h", 3600 * NS_PER_S),
-        ("m", 60 * NS_PER_S),
-        ("s", NS_PER_S),
-        ("ms", 10**6),
-        ("us", 1000),
-    )
-    return next((f"{ns // size}{unit}" for unit, size in units if ns % size == 0), f"{ns}ns")
+    return next(f"{ns // size}{unit}" for unit, size in reversed(UNITS.items()) if ns % size == 0)
 
 
 def toml_text(value: Any) -> str:

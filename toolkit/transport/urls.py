@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from toolkit.errors import ConfigError
 
 __all__ = [
+    "HIDDEN",
     "PORTS",
     "REST_SCHEMES",
     "WS_SCHEMES",
@@ -29,7 +30,8 @@ REST_SCHEMES = ("http", "https")
 #: `h` and `a`: the proxy resolves the names of hosts.
 SOCKS_SCHEMES: Final = ("socks4", "socks4a", "socks5", "socks5h")
 PORTS: Final = {"ws": 80, "http": 80, "wss": 443, "https": 443}
-_HIDDEN: Final = "***"
+#: What stands for a secret.
+HIDDEN: Final = "***"
 #: User and password of a URL within a text, wherever a library puts it.
 _USER: Final = re.compile(r"(?<=://)[^/?#\s@]*@")
 #: A part of a path that names nothing: a key, as providers of nodes put it there.
@@ -70,17 +72,17 @@ def public_url(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return _USER.sub(f"{_HIDDEN}@", url).partition("?")[0]
+        return _USER.sub(f"{HIDDEN}@", url).partition("?")[0]
     _, at, host = parts.netloc.rpartition("@")
-    netloc = f"{_HIDDEN}@{host}" if at else host
-    path = "/".join(_HIDDEN if _KEY.fullmatch(part) else part for part in parts.path.split("/"))
+    netloc = f"{HIDDEN}@{host}" if at else host
+    path = "/".join(HIDDEN if _KEY.fullmatch(part) else part for part in parts.path.split("/"))
     query = "&".join(_public_pair(pair) for pair in parts.query.split("&")) if parts.query else ""
     return urlunsplit((parts.scheme, netloc, path, query, ""))
 
 
 def _public_pair(pair: str) -> str:
     key, equals, _ = pair.partition("=")
-    return f"{key}={_HIDDEN}" if equals else _HIDDEN
+    return f"{key}={HIDDEN}" if equals else HIDDEN
 
 
 def without_secrets(text: str, url: str = "") -> str:
@@ -88,8 +90,8 @@ def without_secrets(text: str, url: str = "") -> str:
     if url:
         text = text.replace(url, public_url(url))
         for secret in _secrets(url):
-            text = text.replace(secret, _HIDDEN)
-    return _USER.sub(f"{_HIDDEN}@", text)
+            text = text.replace(secret, HIDDEN)
+    return _USER.sub(f"{HIDDEN}@", text)
 
 
 def _secrets(url: str) -> list[str]:
