@@ -206,6 +206,8 @@ def test_options_of_one_venue_are_not_ignored_beside_a_file_of_several(tmp_path:
     config.write_text(VENUE + VENUE.replace("hyperliquid", "dydx_v4"))
     done = run("record", "--config", config, "--channel", "bbo")
     assert (done.exit_code, "are for one venue, and the file names 2" in only_error(done)) == (2, True)
+    assert "--ca-file" not in done.stderr
+    assert in_force("--config", config, "--ca-file", "ca.pem").count('ca_file = "ca.pem"') == 2, "that one is for all"
     assert "wait = true" in in_force("--config", config, "--wait")
     config.write_text("wait = true\n" + VENUE)
     assert "wait = false" in in_force("--config", config, "--no-wait")

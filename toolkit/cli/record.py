@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["record", "run_recorder"]
 
 TAPES: Final = Path("tapes")
+#: Options that mean something else for each venue; whom to trust may be said for all of them.
+_OF_ONE: Final = tuple(setting for setting in OF_VENUE if setting.key != "ca_file")
+_OF_ONE_TEXT: Final = ", ".join(setting.option for setting in _OF_ONE)
 
 
 @click.command(
@@ -111,22 +114,19 @@ def _in_force(
 
     if config is not None:
         given.update({name: value for name, value in config.values.items() if not is_said(name)})
-    venues: Sequence[VenueConfig] = _venues(what, wanted, given)
-    if not what and config is not None:
+    if what or config is None:
+        venues = _venues(what, wanted, given)
+    else:
         venues = [venue for venue in config.venues if not wanted or venue.name in wanted]
         check_names(wanted, [venue.name for venue in config.venues], "the file")
         said = {setting.key: given[setting.key] for setting in OF_VENUE if is_said(setting.key)}
-        if said and len(venues) > 1:
-            raise click.UsageError(f"{_of_one_venue()} are for one venue, and the file names {len(venues)}")
+        if len(venues) > 1 and any(setting.key in said for setting in _OF_ONE):
+            raise click.UsageError(f"{_OF_ONE_TEXT} are for one venue, and the file names {len(venues)}")
         venues = [replace(venue, **said) for venue in venues]
     if not venues:
         raise click.UsageError("Missing argument 'VENUE PAIR...' (or --config).")
     check_venues(venues)
     return venues
-
-
-def _of_one_venue() -> str:
-    return ", ".join(setting.option for setting in OF_VENUE if setting.key != "ca_file")
 
 
 def _venues(what: Sequence[str], wanted: Sequence[str], given: dict[str, Any]) -> list[VenueConfig]:
@@ -147,8 +147,8 @@ def _venues(what: Sequence[str], wanted: Sequence[str], given: dict[str, Any]) -
     for name, pairs in groups:
         if not pairs and not given["users"]:
             raise click.UsageError(f"no pairs of {name} are named, such as BTC-USD")
-    if len(groups) > 1 and any(given[name] for name in ("ws_url", "rest_url", "channels", "users")):
-        raise click.UsageError(f"{_of_one_venue()} are for one venue; use --config for several")
+    if len(groups) > 1 and any(given[setting.key] for setting in _OF_ONE):
+        raise click.UsageError(f"{_OF_ONE_TEXT} are for one venue; use --config for several")
     own = {setting.key: given[setting.key] for setting in OF_VENUE}
     return [VenueConfig(name=name, pairs=tuple(pairs), **own) for name, pairs in groups]
 
