@@ -43,6 +43,18 @@ def test_only_the_pairs_that_have_none_are_named(tmp_path: Path) -> None:
     assert done.stdout.count("BTC-USD") == 3
 
 
+def test_of_several_venues_the_one_is_named(tmp_path: Path) -> None:
+    """The same pair of another venue has a spread."""
+    top = [*quotes("BTC"), *quotes("BTC", is_stale=True, venue="dydx_v4")]
+    make_recording(tmp_path / "tape", {"top": top, "book": [{"symbol": "BTC", "ts_recv": TS}]})
+    done = run("analyze", "spreads", tmp_path / "tape")
+    assert done.stderr == "No spread of BTC-USD on dydx_v4: their book was stale, one-sided or crossed all the time.\n"
+    fills = [{"symbol": "@7", "trading_pair": "HYPE-USDC", "fee_asset": "USDC", "venue": "dydx_v4"}]
+    positions = [{"symbol": "BTC", "trading_pair": "BTC-USD"}]
+    make_recording(tmp_path / "account", {"fills": fills, "positions": positions})
+    assert "net of HYPE-USDC on dydx_v4 is empty: " in run("analyze", "pnl", tmp_path / "account").stderr
+
+
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from toolkit.cli.analyze_account import orders, pnl
+from toolkit.cli.analyze_account import orders, pnl, reading
 from toolkit.cli.checks import check_option
 from toolkit.cli.groups import OptionsAnywhere
-from toolkit.cli.instruments import venue_columns
+from toolkit.cli.instruments import some_pairs, venue_columns
 from toolkit.cli.options import (
     from_option,
     named_pairs,
@@ -23,10 +23,8 @@ from toolkit.cli.options import (
 )
 from toolkit.cli.output import CONTEXT_SETTINGS, Output, examples, output_options, progress_bar, say
 from toolkit.cli.params import Duration
-from toolkit.cli.tables import Table
+from toolkit.cli.tables import Table, some
 from toolkit.cli.unsealed import open_sealed
-from toolkit.errors import RecordingDamaged
-from toolkit.keys import PairKey
 
 if TYPE_CHECKING:
     import polars as pl
@@ -91,11 +89,9 @@ def spreads(
     its share is reported. The table shows the most important columns, the other formats have all of them. What is not
     sealed yet is left out, and a line on stderr says how much.
     """
-    import polars as pl
-
     import analysis
 
-    try:
+    with reading(recording):
         opened = open_sealed(recording, sealed)
         window = analysis.spread_window(
             opened,
@@ -111,8 +107,6 @@ def spreads(
             _write_report(window, output)
         if plot is not None:
             _draw(window, plot)
-    except (pl.exceptions.PolarsError, OSError) as exc:
-        raise RecordingDamaged(f"{recording} cannot be read: {str(exc).splitlines()[0]}") from exc
 
 
 def _write_series(window: SpreadWindow, every_ns: int, output: Output) -> None:
@@ -147,9 +141,8 @@ def _warn_of_silence(report: pl.DataFrame) -> None:
     )
     if silent.height:
         first = silent.row(0, named=True)
-        name = PairKey(first["venue"], first["trading_pair"]) if venue_columns(report) else first["trading_pair"]
         say(
-            f"No message of the book in the last {first['silent_s']:,} s of {name}"
+            f"No message of the book in the last {first['silent_s']:,} s of {some_pairs(silent.head(1), report)}"
             + (f" and of {silent.height - 1} other pairs alike" if silent.height > 1 else "")
             + ": the last quote is held until the end; --to ends earlier.",
             err=True,
@@ -172,9 +165,7 @@ def _warn_of_quotes_alone(window: SpreadWindow, report: pl.DataFrame) -> None:
         ),
     ):
         if rows.height:
-            names = rows["trading_pair"].unique(maintain_order=True).to_list()
-            some = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if names[10:] else "")
-            say(f"No spread of {some}: {why}.", err=True)
+            say(f"No spread of {some_pairs(rows, report)}: {why}.", err=True)
 
 
 def _draw(window: SpreadWindow, path: Path) -> None:
@@ -184,8 +175,7 @@ def _draw(window: SpreadWindow, path: Path) -> None:
         drawn = analysis.plot_spreads(window, path, progress=advance)
     say(f"Drawn: {path}", err=True)
     if drawn.left_out:
-        names = ", ".join(drawn.left_out[:10]) + (", ..." if len(drawn.left_out) > 10 else "")
-        say(f"Not drawn, for want of room or of quotes: {names}; choose with --pair.", err=True)
+        say(f"Not drawn, for want of room or of quotes: {some(drawn.left_out, 10)}; choose with --pair.", err=True)
 
 
 _QUANTILES: Final = {"mean": "mean", "median": "median", "p05": "5 %", "p25": "25 %", "p75": "75 %"} | {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from toolkit.cli.checks import check_option
-from toolkit.cli.instruments import account_columns, venue_columns
+from toolkit.cli.instruments import account_columns, some_pairs, venue_columns
 from toolkit.cli.options import (
     named_pairs,
     pair_option,
@@ -27,10 +27,7 @@ from toolkit.errors import RecordingDamaged
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["orders", "pnl"]
-
-#: Pairs that a line names, at most.
-_NAMES_SHOWN = 10
+__all__ = ["orders", "pnl", "reading"]
 
 
 @click.command(
@@ -57,7 +54,7 @@ def orders(
     """
     import analysis
 
-    with _reading(recording):
+    with reading(recording):
         opened = open_sealed(recording, sealed)
         names = named_pairs(opened, pairs, venues)
         report = analysis.order_report(opened, pairs=names, venues=venues, with_history=history)
@@ -96,7 +93,7 @@ def pnl(
     """
     import analysis
 
-    with _reading(recording):
+    with reading(recording):
         opened = open_sealed(recording, sealed)
         names = named_pairs(opened, pairs, venues)
         course = analysis.pnl_series(opened, pairs=names, venues=venues)
@@ -132,15 +129,12 @@ def _say_why_unknown(report: pl.DataFrame) -> None:
     )
     unknown = report.filter(pl.col("net").is_null()).with_columns(reason.alias("reason"))
     for (text,), rows in unknown.group_by("reason", maintain_order=True):
-        names = rows["trading_pair"].unique(maintain_order=True).to_list()
-        some = ", ".join(names[:_NAMES_SHOWN]) + (
-            f" and {len(names) - _NAMES_SHOWN} more" if names[_NAMES_SHOWN:] else ""
-        )
-        say(f"net of {some} is empty: {text}", err=True)
+        say(f"net of {some_pairs(rows, report)} is empty: {text}", err=True)
 
 
 @contextmanager
-def _reading(recording: Path) -> Iterator[None]:
+def reading(recording: Path) -> Iterator[None]:
+    """Say in one error what within the block cannot be read of a recording. Raises RecordingDamaged."""
     import polars as pl
 
     try:

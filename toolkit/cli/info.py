@@ -12,6 +12,7 @@ import click
 from toolkit.cli.options import json_option, recording_argument
 from toolkit.cli.output import counted, examples, say_facts
 from toolkit.cli.printable import say_json
+from toolkit.cli.tables import some
 from toolkit.clock import NS_PER_S, format_ns
 from toolkit.errors import RecordingError
 from toolkit.keys import PairKey, named
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from recordings.unsealed import Unsealed
 
 __all__ = ["info", "summary", "write_summary"]
+
+_PAIRS_SHOWN = 12
 
 
 @click.command(epilog=examples("tickdeck info tapes/monday", "tickdeck info tapes/monday --json"))
@@ -173,7 +176,7 @@ def write_summary(values: dict[str, Any], as_json: bool) -> None:
             f"{values['recording']} ({_status(values)}, {values['origin']}, {segments}{unchecked})",
         ),
         ("venues", ", ".join(values["venues"])),
-        ("pairs", _shortened(values["pairs"])),
+        ("pairs", some(values["pairs"], _PAIRS_SHOWN) or "-"),
         ("from", values["first"] or "-"),
         ("to", f"{values['last'] or '-'} ({values['seconds']:,.3f} s)"),
         ("frames", f"{values['frames']:,}, messages {values['messages']:,}"),
@@ -236,9 +239,3 @@ def _status(values: dict[str, Any]) -> str:
     """The manifest's word, unless that is what a recorder wrote who has died since."""
     unsealed = values["unsealed"]
     return "not recovered" if unsealed is not None and not unsealed["is_recorded"] else str(values["status"])
-
-
-def _shortened(names: list[str], limit: int = 12) -> str:
-    if len(names) <= limit:
-        return ", ".join(names) or "-"
-    return f"{', '.join(names[:limit])} and {len(names) - limit} more"

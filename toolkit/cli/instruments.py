@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from toolkit.cli.output import say
+from toolkit.cli.tables import some
 from toolkit.keys import PairKey
 
 if TYPE_CHECKING:
@@ -12,10 +13,12 @@ if TYPE_CHECKING:
 
     from toolkit.tracker import OrderBookTracker
 
-__all__ = ["account_columns", "crossed_rows", "venue_columns", "write_crossed"]
+__all__ = ["account_columns", "crossed_rows", "some_pairs", "venue_columns", "write_crossed"]
 
 #: Characters of an account that tables show, unless two begin alike.
 _ACCOUNT_CHARS = 10
+#: Pairs that a line names, at most.
+_NAMES_SHOWN = 10
 
 
 def venue_columns(report: pl.DataFrame) -> list[pl.Expr]:
@@ -34,6 +37,13 @@ def account_columns(report: pl.DataFrame) -> list[pl.Expr]:
         return []
     short = pl.col("account").str.slice(0, _ACCOUNT_CHARS)
     return [short if report.select(short.n_unique()).item() == accounts else pl.col("account")]
+
+
+def some_pairs(rows: pl.DataFrame, report: pl.DataFrame) -> str:
+    """The pairs of some rows of a report, for a line: with their venues where the report is of several."""
+    keys = [PairKey(*row) for row in rows.select("venue", "trading_pair").iter_rows()]
+    names = [str(key) if venue_columns(report) else key.trading_pair for key in keys]
+    return some(list(dict.fromkeys(names)), _NAMES_SHOWN)
 
 
 def crossed_rows(tracker: OrderBookTracker) -> list[dict[str, Any]]:

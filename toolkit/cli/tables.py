@@ -20,7 +20,7 @@ from toolkit.cli.printable import printable
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Table", "cell_width", "folded", "format_cell", "joined"]
+__all__ = ["Table", "cell_width", "folded", "format_cell", "joined", "some"]
 
 _GAP: Final = 2
 #: Rows that are turned into columns where not all columns have room, at most.
@@ -312,17 +312,17 @@ def _note(columns: Sequence[_Column], kept: Sequence[_Column], needed: int, widt
     cut = [column.name for column in kept if column.is_cut]
     for ways, least in ((_WAYS, 3), (_WAYS_SHORT, 1), (_WAYS_SHORT, 0), ("--json", 0)):
         for most in range(len(missing), min(least, len(missing)) - 1, -1):
-            parts = [f"not shown: {_some(missing, most)}"] if missing else []
-            parts += [f"cut: {_some(cut, max(most, 2))}"] if cut else []
+            names = some(missing, most) if most else f"{len(missing)} column{'s' if missing[1:] else ''}"
+            parts = [f"not shown: {names}"] if missing else []
+            parts += [f"cut: {some(cut, max(most, 2))}"] if cut else []
             said = f"{'; '.join(parts)} ({ways.format(needed)})"
             if cell_width(said) <= width:
                 return said
     return f"{len(missing) + len(cut)} columns are not whole (--json)"
 
 
-def _some(names: Sequence[str], most: int) -> str:
+def some(names: Sequence[str], most: int) -> str:
+    """Names in a line, the first ones and how many more there are."""
     if len(names) <= most:
         return ", ".join(names)
-    if not most:
-        return f"{len(names)} columns" if len(names) > 1 else "1 column"
     return f"{', '.join(names[:most])} and {len(names) - most} more"
