@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import analysis
 from tests.analysis.tapes import make_recording
 from tests.cli.terminal import only_error, run
 
@@ -53,6 +54,18 @@ def test_of_several_venues_the_one_is_named(tmp_path: Path) -> None:
     positions = [{"symbol": "BTC", "trading_pair": "BTC-USD"}]
     make_recording(tmp_path / "account", {"fills": fills, "positions": positions})
     assert "net of HYPE-USDC on dydx_v4 is empty: " in run("analyze", "pnl", tmp_path / "account").stderr
+
+
+def test_the_course_of_a_profit_is_made_only_where_it_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_recording(tmp_path / "tape", {"fills": [{"symbol": "@7", "trading_pair": "HYPE-USDC", "fee_asset": "USDC"}]})
+    made = []
+    real = analysis.pnl_series
+    monkeypatch.setattr(analysis, "pnl_series", lambda *args, **more: made.append(more) or real(*args, **more))
+    counts = []
+    for more in ((), ("--series",), ("--plot", tmp_path / "a.html"), ("--series", "--plot", tmp_path / "b.html")):
+        assert run("analyze", "pnl", tmp_path / "tape", *more).exit_code == 0
+        counts.append(len(made))
+    assert counts == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

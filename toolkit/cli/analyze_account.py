@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,8 +97,10 @@ def pnl(
     with reading(recording):
         opened = open_sealed(recording, sealed)
         names = named_pairs(opened, pairs, venues)
-        course = analysis.pnl_series(opened, pairs=names, venues=venues)
-        report = course if series else analysis.pnl_report(opened, pairs=names, venues=venues)
+        # It takes long: made only where it is asked for.
+        course_of = partial(analysis.pnl_series, opened, pairs=names, venues=venues)
+        report = course_of() if series else analysis.pnl_report(opened, pairs=names, venues=venues)
+        course = course_of() if plot is not None and not series else report
     if output.is_table and not series:
         output.write_tables(_pnl_table(report))
         _say_why_unknown(report)
