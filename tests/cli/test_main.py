@@ -5,24 +5,13 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import click
 import pytest
 
-from tests.cli.terminal import only_error, run, spawn
+from tests.cli.terminal import only_error, run, spawn, walk
 from toolkit.cli.main import COMMANDS, cli
 from toolkit.errors import TickdeckError
-
-
-def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    yield path, command
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            assert found is not None
-            yield from walk(found, (*path, name))
 
 
 EVERY = list(walk(cli))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +11,7 @@ import click
 import pytest
 
 from tests.analysis.tapes import make_recording
-from tests.cli.terminal import only_error, run
+from tests.cli.terminal import only_error, run, walk
 from toolkit.cli.main import cli
 from toolkit.cli.params import Duration, DurationSeconds, Instant
 
@@ -22,16 +21,6 @@ TWO_MEANINGS: Final = {
     "--venue": {"VENUE", "NAME"},  # a filter of what is recorded, or whose interface something is to be
     "--channel": {"KIND", "CHANNEL"},  # a kind of message of a recording, or a stream in the venue's words
 }
-
-
-def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    yield path, command
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            assert found is not None
-            yield from walk(found, (*path, name))
 
 
 LEAVES = [(path, command) for path, command in walk(cli) if not isinstance(command, click.Group)]
