@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from recordings.verifying import verify
 from tests.cli.terminal import spawn
 from tests.tapes import snapshot
-from toolkit.cli.demo import stop_once_quoted
+from toolkit.cli.demo import until_quoted
 from toolkit.clock import ManualClock
 from toolkit.tracker import OrderBookTracker
 
@@ -41,29 +41,6 @@ def test_the_demo_takes_no_folder_that_is_taken(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].endswith("is not empty and not a recording: name another folder")
 
 
-class Books:
-    """What a recorder has heard: nothing of a pair before its time."""
-
-    def __init__(self, clock: ManualClock, quoted_at: dict[str, float]) -> None:
-        self.clock = clock
-        self.quoted_at = quoted_at
-        self.stopped_at: list[float] = []
-
-    @property
-    def now_s(self) -> float:
-        return self.clock.monotonic_ns() / 1e9
-
-    @property
-    def tracker(self) -> OrderBookTracker:
-        tracker = OrderBookTracker()
-        for pair, at_s in self.quoted_at.items():
-            tracker.apply(snapshot([(1.0, 1.0)], [(2.0, 1.0)] if self.now_s >= at_s else [], trading_pair=pair))
-        return tracker
-
-    def stop(self) -> None:
-        self.stopped_at.append(self.now_s)
-
-
 @pytest.mark.parametrize(
     ("quoted_at", "stopped_s", "missing", "lines"),
     [
@@ -78,13 +55,20 @@ def test_the_demo_records_until_each_pair_has_quotes(
 ) -> None:
     """Not before its time, not for ever, and a line says that it takes longer, and what of."""
     clock, said = ManualClock(), list[str]()
-    books = Books(clock, quoted_at)
 
-    async def run() -> Any:
+    def now_s() -> float:
+        return clock.monotonic_ns() / 1e9
+
+    def tracker() -> OrderBookTracker:
+        """What a recorder has heard: nothing of a pair before its time."""
+        heard = OrderBookTracker()
+        for pair, at_s in quoted_at.items():
+            heard.apply(snapshot([(1.0, 1.0)], [(2.0, 1.0)] if now_s() >= at_s else [], trading_pair=pair))
+        return heard
+
+    async def run() -> Sequence[str]:
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(
-                stop_once_quoted(books, clock, ["A", "B"], 2.0, said.append, 60.0)  # type: ignore[arg-type]
-            )
+            task = group.create_task(until_quoted(tracker, clock, ["A", "B"], 2.0, said.append, 60.0))
             while not task.done():
                 clock.advance("100ms")
                 for _ in range(4):
@@ -92,6 +76,6 @@ def test_the_demo_records_until_each_pair_has_quotes(
         return task.result()
 
     assert asyncio.run(run()) == missing
-    assert books.stopped_at == [pytest.approx(stopped_s, abs=0.21)]
+    assert now_s() == pytest.approx(stopped_s, abs=0.21)
     assert len(said) == lines
     assert all(line.startswith("no quotes of ") and line.endswith("for 60 s at most") for line in said)

@@ -13,7 +13,6 @@ from tests.cli.terminal import only_error, run, spawn, walk
 from toolkit.cli.main import COMMANDS, cli
 from toolkit.errors import TickdeckError
 
-
 EVERY = list(walk(cli))
 
 

@@ -17,10 +17,10 @@ from toolkit.clock import NS_PER_S, Clock, SystemClock, utc_stamp
 from toolkit.errors import ConfigError, RecordingError
 
 if TYPE_CHECKING:
-    from recordings.recorder import Recorder
     from toolkit.orderbook import OrderBook
+    from toolkit.tracker import OrderBookTracker
 
-__all__ = ["demo", "stop_once_quoted"]
+__all__ = ["demo", "until_quoted"]
 
 #: How much longer it records on a machine that is too busy to have quotes by then, seconds at most.
 LONGER_S: Final = 120.0
@@ -84,7 +84,9 @@ async def _record(venue_name: str, folder: Path, duration: float, seed: str, clo
         recorder = Recorder(options=RecorderOptions(folder=folder, venues=(request,)), clock=clock, log=line.log)
         line.log(f"recording {' '.join(pairs)} into {folder} for {duration:g} s with the live code")
         run = asyncio.get_running_loop().create_task(run_recorder(recorder, line, None))
-        ending = asyncio.get_running_loop().create_task(stop_once_quoted(recorder, clock, pairs, duration, line.log))
+        ending = asyncio.get_running_loop().create_task(
+            until_quoted(lambda: recorder.tracker, clock, pairs, duration, line.log)
+        )
         run.add_done_callback(lambda _: ending.cancel())  # a signal, or a failure, may have ended it before
         ending.add_done_callback(lambda _: recorder.stop())
         manifest = await run
@@ -98,8 +100,8 @@ async def _record(venue_name: str, folder: Path, duration: float, seed: str, clo
         )
 
 
-async def stop_once_quoted(
-    recorder: Recorder,
+async def until_quoted(
+    tracker_now: Callable[[], OrderBookTracker],
     clock: Clock,
     pairs: Collection[str],
     seconds: float,
@@ -107,21 +109,20 @@ async def stop_once_quoted(
     longer_s: float = LONGER_S,
 ) -> Sequence[str]:
     """
-    Stop a recorder after so many seconds, or later, as soon as each pair has had a quote with both sides.
+    Wait for so many seconds, or longer, until each pair has had a quote with both sides.
 
-    Returns the pairs that have had none `longer_s` after that time, when it is stopped all the same.
+    Returns the pairs that have had none `longer_s` after that time.
     """
     began, quoted, is_late = clock.monotonic_ns(), set[str](), False
     while True:
         await clock.sleep(_LOOK_S)
-        tracker = recorder.tracker
+        tracker = tracker_now()
         quoted |= {key.trading_pair for key in tracker.keys if _has_quote(tracker.book(key))}
         missing = [pair for pair in pairs if pair not in quoted]
         passed_s = (clock.monotonic_ns() - began) / NS_PER_S
         if passed_s >= seconds and (not missing or passed_s >= seconds + longer_s):
             if is_late:
                 await clock.sleep(_LOOK_S)  # a quote has to stand for a while to have a spread
-            recorder.stop()
             return missing
         if passed_s >= seconds and not is_late:
             is_late = True
