@@ -276,9 +276,11 @@ def headings(page: Path) -> list[str]:
     return re.findall(r"^#+ (.+)$", without_fences(page), re.MULTILINE)
 
 
+#: Where this checkout lies, unless in a folder that every system has.
+HERE = "" if ROOT.parts[1] in ("etc", "usr", "var") else f"/{re.escape(ROOT.parts[1])}/|"
 #: Paths of somebody's machine, places that only some networks have, what was left to be done, and praise.
 UNWANTED = re.compile(
-    r"/home/|/Users/|/root/|/work/|/opt/|/tmp/|C:\\|pythonhosted|index-url|find-links"
+    HERE + r"/home/|/Users/|/root/|/opt/|/tmp/|C:\\|pythonhosted|index-url|find-links"
     r"|\bTODO\b|\bFIXME\b|\bTBD\b|\blorem\b"
     r"|blazing|lightning|seamless|effortless|cutting.edge|world.class|state.of.the.art|battle.tested|\bsimply\b",
     re.IGNORECASE,
