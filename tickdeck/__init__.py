@@ -1,4 +1,8 @@
-"""What most programs begin with, from one place. Each name is loaded when it is first used: `import tickdeck` costs nothing."""
+"""
+What most programs begin with, from one place.
+
+Each name is loaded when it is first used: `import tickdeck` costs nothing.
+"""
 
 from __future__ import annotations
 

@@ -69,8 +69,8 @@ def duration_ns(text: str) -> int:
     Read a length of time such as `500ms`, `1s`, `1.5h` or `1d`.
 
     Returns:
-        Nanoseconds, more than zero; what is less than one is cut off. Raises ConfigError for anything else: a number without
-        a unit could be one of ns or of seconds.
+        Nanoseconds, more than zero; what is less than one is cut off. Raises ConfigError for anything else: a number
+        without a unit could be one of ns or of seconds.
     """
     match = re.fullmatch(r"(\d{1,15})(?:\.(\d{1,9}))?(ns|us|ms|s|m|h|d)", text.strip(), re.ASCII)
     length = 0

@@ -138,7 +138,11 @@ class _TakesBackwards(click.Command):
 @click.argument("to")
 @_place
 def seek(url: str, as_json: bool, to: str) -> None:
-    """Go to a time of the tape, or so far forwards (+30s) or backwards (-5m) as it goes; sockets that heard of it are closed."""
+    """
+    Go to a time of the tape, or so far forwards (+30s) or backwards (-5m) as it goes.
+
+    Sockets that heard of it are closed.
+    """
     from toolkit.times import duration_ns, time_ns
 
     if to[:1] in ("+", "-"):

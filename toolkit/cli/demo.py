@@ -50,7 +50,8 @@ def demo(venue: str, duration: float, seed: str, out: Path | None) -> None:
 
     The recording is below ./tapes unless --out says where. Needs no network: the exchange is a seeded random market
     behind the venue's own WebSocket and REST interface on a loopback port, which the live code reaches by URL like the
-    real one. It records for longer, two minutes at most, where the machine is too busy to have a quote of each pair by then.
+    real one. It records for longer, two minutes at most, where the machine is too busy to have a quote of each pair by
+    then.
     """
     if venue not in PAIRS:
         raise ConfigError(f"unknown venue {venue!r}, the synthetic exchange can be {', '.join(PAIRS)}")

@@ -78,9 +78,10 @@ def follow(
     Follow a recording while it is made: its tape first, then the live feed, no message missing or repeated.
 
     It begins at the beginning of the tape, with --from at a time, with the books as they are then; `--from now` is the
-    live feed alone. Ends when the recorder does, or with Ctrl-C, and says what came. What is recorded is read from the folder, and from
-    there on from the recorder, if it was started with --tee-port; without, or while it cannot be reached, the folder
-    is looked at four times a second. Exits with 1 if the whole recording was seen and its digest is another.
+    live feed alone. Ends when the recorder does, or with Ctrl-C, and says what came. What is recorded is read from the
+    folder, and from there on from the recorder, if it was started with --tee-port; without, or while it cannot be
+    reached, the folder is looked at four times a second. Exits with 1 if the whole recording was seen and its digest is
+    another.
     """
     from replay.follow import FollowDataSource
 

@@ -57,10 +57,11 @@ def summary(opened: Recording) -> dict[str, Any]:
     What a recording holds, in the order people ask for it.
 
     Returns:
-        What `tickdeck info --json` prints: `states` counts the files from which recording goes on and seeks begin, and their
-        `share` of the tables; `small_segments` says why compacting would pay, and is empty where it would not. `gaps` is null, and `problem` says why, where the events cannot be trusted.
-        `unsealed` is null where all is sealed. Of journals above `recordings.recording.SUMMARY_BYTES` only the frames are counted:
-        `is_played` is false then, and pairs, messages, gaps and counts are those of what is sealed.
+        What `tickdeck info --json` prints: `states` counts the files from which recording goes on and seeks begin, and
+        their `share` of the tables; `small_segments` says why compacting would pay, and is empty where it would not.
+        `gaps` is null, and `problem` says why, where the events cannot be trusted. `unsealed` is null where all is
+        sealed. Of journals above `recordings.recording.SUMMARY_BYTES` only the frames are counted: `is_played` is false
+        then, and pairs, messages, gaps and counts are those of what is sealed.
     """
     from recordings.compacting import small_segments
     from recordings.gaps import find_gaps, lost_connections

@@ -173,7 +173,11 @@ class Output:
 
 
 def output_options(command: _F) -> _F:
-    """Give a click command `--format`, `--json`, `--out`, `--spreadsheet` and `--rows`; it gets them as one argument `output: Output`."""
+    """
+    Give a click command `--format`, `--json`, `--csv`, `--out`, `--spreadsheet` and `--rows`.
+
+    It gets them as one argument `output: Output`.
+    """
     import functools
 
     @functools.wraps(command)

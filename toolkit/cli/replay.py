@@ -86,10 +86,10 @@ def replay(
     Replay recordings and say what came out: messages, books, digest. Several are merged by receive time. With --from
     it begins with the books as they are then.
 
-    Exits with 1 if the digest is not the recorded one. Of several recordings, with --pair, --venue, --channel or --to there is
-    nothing to compare it with, and of several that do not begin at the beginning there is none. A recording that is
-    being recorded is played to where it had come when this began, and one whose recorder died as `recover` would seal
-    it; compared is the digest of what is sealed.
+    Exits with 1 if the digest is not the recorded one. Of several recordings, with --pair, --venue, --channel or --to
+    there is nothing to compare it with, and of several that do not begin at the beginning there is none. A recording
+    that is being recorded is played to where it had come when this began, and one whose recorder died as `recover` would
+    seal it; compared is the digest of what is sealed.
     """
     import asyncio
 

@@ -96,7 +96,8 @@ def serve(
 
     Clients that were written for the venue connect when they are given the printed URLs. The tape begins when the first
     one has subscribed, and is controlled with `tickdeck ctl`. With --json, where clients find it is one line of JSON.
-    Ends with Ctrl-C or SIGTERM. A synthetic market is the venue that --venue names, or Hyperliquid. Of a recording that is being recorded, what was written when this began is served.
+    Ends with Ctrl-C or SIGTERM. A synthetic market is the venue that --venue names, or Hyperliquid. Of a recording that
+    is being recorded, what was written when this began is served.
     """
     if synthetic:
         if recordings:

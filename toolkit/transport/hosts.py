@@ -14,8 +14,8 @@ from toolkit.errors import ConfigError
 __all__ = ["HostList", "is_everywhere", "is_loopback", "open_to_network", "url_host"]
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-#: Addresses to listen on that nobody can connect to.
 _NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
+#: Addresses to listen on that nobody can connect to.
 _EVERYWHERE: Final = frozenset({"", "0.0.0.0", "::"})
 
 

@@ -172,9 +172,9 @@ async def open_websocket(
     """
     Connect; `tls` is used for wss URLs only, and without it the system's authorities are trusted.
 
-    All addresses of the host are tried, from `first_address` on, the next one while the one before is silent. A message longer than
-    `frame_bytes_max` closes the connection with code 1009. A redirect is refused. Raises ConnectFailed, and ConfigError
-    for a proxy of the environment that cannot be used.
+    All addresses of the host are tried, from `first_address` on, the next one while the one before is silent. A message
+    longer than `frame_bytes_max` closes the connection with code 1009. A redirect is refused. Raises ConnectFailed, and
+    ConfigError for a proxy of the environment that cannot be used.
     """
     proxy = proxy_for(url)
     shown = public_url(url)
