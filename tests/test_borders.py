@@ -221,7 +221,8 @@ def html(kind: str, page: Drawn) -> None:
         text = path.read_bytes().decode()
         head, begin, rest = text.rpartition("const spec = ")
         spec, end, tail = rest.partition(";\n")
-        assert begin, end
+        assert begin
+        assert end
         assert head.count("<script") == head.count("</script") + 1
         assert tail.count("</script") == 1
         assert not set("<>&\u2028\u2029\n") & set(spec)

@@ -105,9 +105,8 @@ def test_a_pair_that_is_not_there_is_the_same_error_in_every_command(tape: str, 
     assert said == f"'btc-usd' is not in {tape}, expected one of BTC-USD, ETH-USDC, ETH-USDT"
     said = only_error(run(*words, tape, "--pair", "ETH"))
     assert said == "'ETH' is the base of ETH-USDC, ETH-USDT: name one of them"
-    assert only_error(run(*words, tape, "--pair", "")) == said.replace(
-        said, f"'' is not in {tape}, expected one of BTC-USD, ETH-USDC, ETH-USDT"
-    )
+    said = only_error(run(*words, tape, "--pair", ""))
+    assert said == f"'' is not in {tape}, expected one of BTC-USD, ETH-USDC, ETH-USDT"
 
 
 # -- times and lengths ----------------------------------------------------------------------------------------------
