@@ -89,6 +89,7 @@ def test_csv_has_the_fills(tape: Path, tmp_path: Path) -> None:
         ),
         ((*ASSUMED, "--assume", "step=1"), "--assume step: no such thing, expected tick or lot"),
         (("--assume", "tick=-1"), "--assume tick is '-1', expected a number above 0, for instance 0.1"),
+        (("--assume", "tick=0.0"), "--assume tick is '0.0', expected a number above 0, for instance 0.1"),
         (("--assume", "tick"), "--assume 'tick': expected NAME=VALUE"),
         (("--assume", "tick=0", "--assume", "lot=0.1"), "BTC-USD: tick is 0, expected a number above 0, for instance"),
         (("--assume", "tick=0.1", "--assume", "lot=0.0"), "BTC-USD: lot is 0.0, expected a number above 0"),

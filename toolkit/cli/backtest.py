@@ -11,7 +11,7 @@ import click
 
 from toolkit.cli.checks import check_option
 from toolkit.cli.options import named_pairs, pair_option, recordings_argument, sealed_option, venue_option
-from toolkit.cli.output import Output, examples, output_options, say
+from toolkit.cli.output import Output, counted, examples, output_options, say
 from toolkit.cli.tables import Table
 from toolkit.cli.unsealed import say_unsealed
 from toolkit.errors import ConfigError
@@ -126,8 +126,7 @@ def backtest(
     else:
         output.write(_fills(run))
     if run.gaps:
-        gaps = "1 gap" if run.gaps == 1 else f"{run.gaps} gaps"
-        say(f"{gaps} (see `tickdeck gaps`): orders were matched across as if nothing was missing", err=True)
+        say(f"{counted(run.gaps, 'gap')} (see `tickdeck gaps`): orders were matched across as if nothing was missing", err=True)
 
 
 def _pair_of(text: str, option: str) -> tuple[str, str]:
@@ -138,7 +137,7 @@ def _pair_of(text: str, option: str) -> tuple[str, str]:
 
 
 def _number(text: str, option: str) -> Decimal:
-    if not re.fullmatch(r"\d{1,18}(\.\d{1,18})?", text, re.ASCII):
+    if not re.fullmatch(r"\d{1,18}(\.\d{1,18})?", text, re.ASCII) or not Decimal(text):
         raise ConfigError(f"{option} is {text!r}, expected a number above 0, for instance 0.1")
     return Decimal(text)
 
@@ -229,9 +228,8 @@ def _refused(run: ScriptRun) -> pl.DataFrame:
 
 def _tables(run: ScriptRun) -> list[Table]:
     sent = len(run.actions) - sum(map(bool, run.refusals))
-    fills = "1 fill" if len(run.fills) == 1 else f"{len(run.fills)} fills"
     title = (
-        f"{run.pair}: {sent} of {len(run.actions)} requests sent, {fills};"
+        f"{run.pair}: {sent} of {len(run.actions)} requests sent, {counted(len(run.fills), 'fill')};"
         f" position {run.position:f}, cash {run.cash:f} without fees"
     )
     tables = [
