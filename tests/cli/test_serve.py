@@ -166,6 +166,7 @@ def test_bad_input_is_one_line(tape: tuple[Recording, str], tmp_path: Path, args
         (("serve", "x", "--synthetic"), "a recording and --synthetic: expected one of them"),
         (("serve", "x", "--paused", "--no-wait"), "--paused and --no-wait: expected one of them"),
         (("serve", "--synthetic", "--speed", "2x"), "a synthetic market runs at its own pace"),
+        (("serve", "x", "--seed", "3"), "--seed is of a synthetic market: expected --synthetic, or no seed"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(args: tuple[str, ...], error: str) -> None:

@@ -99,18 +99,25 @@ def serve(
     Ends with Ctrl-C or SIGTERM. A synthetic market is the venue that --venue names, or Hyperliquid. Of a recording that
     is being recorded, what was written when this began is served.
     """
+
+    def is_said(name: str) -> bool:
+        return ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+
     if synthetic:
         if recordings:
             raise click.UsageError("a recording and --synthetic: expected one of them")
         if len(venues) > 1:
             raise click.UsageError("a synthetic market is one venue: expected --venue once")
-        for name in given.keys() - {"port"}:
-            if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
-                raise click.UsageError("a synthetic market runs at its own pace: of the options only --port is for it")
+        if any(map(is_said, given.keys() - {"port"})):
+            raise click.UsageError(
+                "a synthetic market runs at its own pace: expected no options but --venue, --seed, --port and --json"
+            )
         asyncio.run(_serve_synthetic(venues[0] if venues else "hyperliquid", seed, given["port"], as_json))
         return
     if not recordings:
         raise click.UsageError("Missing argument 'RECORDING...' (or --synthetic).")
+    if is_said("seed"):
+        raise click.UsageError("--seed is of a synthetic market: expected --synthetic, or no seed")
     if given["paused"] and given["no_wait"]:
         raise click.UsageError("--paused and --no-wait: expected one of them")
     asyncio.run(_serve(_server(recordings, venues, given), as_json))
