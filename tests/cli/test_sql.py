@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 import analysis
 from tests.analysis.tapes import make_recording
 from tests.deadlines import HANG_S
-from toolkit.cli.sql import QueryFailed, sql
+from toolkit.cli.sql import _TELLING, QueryFailed, sql
 from toolkit.errors import NotARecording
 
 TS = 1_700_000_000_123_456_789
@@ -49,6 +49,11 @@ def test_without_a_query_the_views_are_listed(tape: str) -> None:
     assert views == list(analysis.VIEWS)
     assert views[:2] + views[-2:] == ["raw", "book", "quotes", "gaps"]
     assert {"view": "quotes", "column": "spread_bps", "type": "DOUBLE"} in rows
+
+
+def test_the_columns_that_stay_on_a_narrow_terminal_are_columns_of_views(tape: str) -> None:
+    listed = json.loads(run(tape, "--json").stdout)
+    assert set(_TELLING) <= {row["column"] for row in listed}
 
 
 def test_the_list_of_views_is_whole_at_any_width(tape: str) -> None:

@@ -48,9 +48,10 @@ _TELLING: Final = (
     "ask_price",
     "cause",
     "ts_recv",
-    "status",
-    "filled",
+    "state",
+    "remaining",
     "fee",
+    "fee_asset",
     "venue",
 )
 
