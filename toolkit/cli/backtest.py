@@ -126,7 +126,10 @@ def backtest(
     else:
         output.write(_fills(run))
     if run.gaps:
-        say(f"{counted(run.gaps, 'gap')} (see `tickdeck gaps`): orders were matched across as if nothing was missing", err=True)
+        say(
+            f"{counted(run.gaps, 'gap')} (see `tickdeck gaps`): orders were matched across as if nothing was missing",
+            err=True,
+        )
 
 
 def _pair_of(text: str, option: str) -> tuple[str, str]:
