@@ -58,9 +58,14 @@ def test_of_several_venues_the_one_is_named(tmp_path: Path) -> None:
 
 def test_the_course_of_a_profit_is_made_only_where_it_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_recording(tmp_path / "tape", {"fills": [{"symbol": "@7", "trading_pair": "HYPE-USDC", "fee_asset": "USDC"}]})
-    made = []
+    made: list[object] = []
     real = analysis.pnl_series
-    monkeypatch.setattr(analysis, "pnl_series", lambda *args, **more: made.append(more) or real(*args, **more))
+
+    def counted(*args: Any, **more: Any) -> Any:
+        made.append(more)
+        return real(*args, **more)
+
+    monkeypatch.setattr(analysis, "pnl_series", counted)
     counts = []
     for more in ((), ("--series",), ("--plot", tmp_path / "a.html"), ("--series", "--plot", tmp_path / "b.html")):
         assert run("analyze", "pnl", tmp_path / "tape", *more).exit_code == 0
