@@ -15,7 +15,7 @@ import msgspec
 
 from benchmarks.harness import Options
 from recordings.capture_files import CaptureFile
-from replay.synthetic.hyperliquid import SyntheticHyperliquid, VenueOptions
+from replay.serving.venues.hyperliquid.synthetic.venue import SyntheticHyperliquid, VenueOptions
 from replay.synthetic.market import Market, MarketOptions
 from toolkit.clock import NS_PER_MS, NS_PER_S, format_ns
 from toolkit.rng import seeded

@@ -14,8 +14,8 @@ from benchmarks.harness import Figure, Options, machine, measure, show
 from recordings.manifest import Manifest, SourceInfo, write_manifest
 from recordings.normalize import Normalizer
 from recordings.segment import SegmentWriter
+from replay.serving.venues.hyperliquid.synthetic.venue import Session, SyntheticHyperliquid
 from replay.source import FIDELITIES, Fidelity, ReplayDataSource
-from replay.synthetic.hyperliquid import Session, SyntheticHyperliquid
 from replay.synthetic.market import Market, MarketOptions
 from replay.synthetic.traders import AccountsOptions
 from toolkit.clock import NS_PER_S

@@ -24,10 +24,10 @@ from typing import IO
 import click
 import msgspec
 
-from replay.face import Ask
-from replay.faces import FACES, Face, FaceOptions, make_face
-from replay.pinging import ping_regularly
-from replay.synthetic.face import SpokenTo
+from replay.serving.face import Ask
+from replay.serving.pinging import ping_regularly
+from replay.serving.registry import default_synthetic, make_synthetic, synthetic_venues
+from replay.serving.synthetic_venue import SpokenTo, SyntheticVenue
 from replay.synthetic.market import Market, MarketOptions
 from replay.synthetic.traders import AccountsOptions
 from toolkit.clock import NS_PER_S, Clock, SystemClock
@@ -60,7 +60,7 @@ class EmbeddedVenue:
     A synthetic venue on loopback: `async with EmbeddedVenue(seed=7, clock=SystemClock()) as venue: venue.ws_url`.
 
     Args:
-        venue: Whose interface the market is behind: a name in `replay.faces.FACES`.
+        venue: Whose interface the market is behind: a name in `replay.serving.registry.synthetic_venues()`.
         clock: Drives the blocks; its wall clock at the start gives the time of the market.
         seed: Decides everything that the market does.
         market: The market's other options; seed and genesis are set here.
@@ -82,7 +82,7 @@ class EmbeddedVenue:
         venue: str = "hyperliquid",
         seed: int | str = 0,
         market: MarketOptions | None = None,
-        options: FaceOptions | None = None,
+        options: object | None = None,
         accounts: AccountsOptions | None = None,
         warmup_blocks: int = 300,
         port: int = 0,
@@ -123,7 +123,7 @@ class EmbeddedVenue:
             # On the hour, as on the real venue.
             options = replace(options, funding_phase_ns=_HOUR_NS - genesis_ns % _HOUR_NS)
         #: The venue itself, sans I/O.
-        self.venue: Face = make_face(self._venue_name, Market(options), self._options, self._accounts)
+        self.venue: SyntheticVenue = make_synthetic(self._venue_name, Market(options), self._options, self._accounts)
         self.venue.advance(self._start_ns)
         async with AsyncExitStack() as stack:
             if self._sent_log is not None:
@@ -343,7 +343,11 @@ async def _serve(venue_name: str, port: int, seed: str, sent_log: Path | None) -
 
 @click.command()
 @click.option(
-    "--venue", type=click.Choice(list(FACES)), default="hyperliquid", show_default=True, help="Which one to be."
+    "--venue",
+    type=click.Choice(list(synthetic_venues())),
+    default=default_synthetic,
+    show_default=True,
+    help="Which one to be.",
 )
 @click.option("--port", default=0, show_default=True, help="Port to listen on; 0 picks a free one.")
 @click.option("--seed", default="0", show_default=True, help="Decides everything that the market does.")

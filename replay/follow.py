@@ -21,7 +21,7 @@ from recordings.schema import MESSAGE_TABLES, TABLE_OF
 from recordings.selecting import Wish, asked_or_named, keys_of, select, wanted_keys
 from recordings.unsealed import is_open
 from replay.clock import ReplayClock
-from replay.recorded import RecordedDataSource
+from replay.recorded_source import RecordedDataSource
 from replay.seeking import books_of
 from toolkit.clock import NS_PER_S, Clock, SystemClock, format_ns
 from toolkit.errors import ConfigError, RecordingError, SymbolError

@@ -14,9 +14,9 @@ from typing import Final
 
 from recordings.recording import Recording
 from replay.clock import ReplayClock
-from replay.control import Player
-from replay.merging import Fidelity, Tape
-from replay.recorded import RecordedDataSource
+from replay.player import Player
+from replay.recorded_source import RecordedDataSource
+from replay.tape import Fidelity, Tape
 from toolkit.clock import Clock, SystemClock
 from toolkit.errors import ConfigError
 from toolkit.keys import PairName
@@ -35,13 +35,13 @@ class ReplayDataSource(RecordedDataSource):
     the book as of that message.
 
     Args:
-        recording: The recording or its folder; or several, played as one (see `replay/merging.py`).
+        recording: The recording or its folder; or several, played as one (see `replay/tape.py`).
         fidelity: `raw` or `normalized`.
         trading_pairs: Pairs to replay, or symbols as the venue spells them, or keys (`PairKey`) of a pair at one venue;
             None for all. Events of whole connections come along.
         venues: Venues to replay; None for all. Of a pair that several have, all that are kept come.
         batch_rows: Rows read at a time; None to choose. Any number gives the same messages.
-        channels: Kinds of messages to replay, of `replay.merging.CHANNELS`; None for all. Events always come along.
+        channels: Kinds of messages to replay, of `replay.tape.CHANNELS`; None for all. Events always come along.
         with_digest: Keep the digest chain while replaying; only a replay of all of one recording can be compared.
         speed: How many times as fast as recorded, as a number or as text (`10x`); None for as fast as possible.
         start_ns: Begin before the first frame of that time or later, with the books as they are then: ns, a datetime

@@ -13,10 +13,10 @@ from recordings.journal import JournalWriter
 from recordings.manifest import Manifest, SourceInfo, write_manifest
 from recordings.recording import Recording
 from recordings.sealing import Sealer
-from replay.face import Ask
 from replay.serving.deck import Deck, DeckOptions
-from replay.serving.venue import Client
-from replay.serving.venues import SERVED
+from replay.serving.face import Ask
+from replay.serving.registry import served_venues
+from replay.serving.served_venue import Client
 from tests.tapes import TS, VENUE
 from toolkit.clock import ManualClock
 from toolkit.frames import CONTROL, REST_IN, REST_OUT, WS_IN, WS_OUT, Frame, control_payload
@@ -116,7 +116,7 @@ class Visitor:
 
 
 def deck_of(*recordings: Recording, **options: Any) -> Deck:
-    return Deck(recordings, SERVED, pacer=ManualClock(), options=DeckOptions(**options))
+    return Deck(recordings, served_venues(), pacer=ManualClock(), options=DeckOptions(**options))
 
 
 def step(deck: Deck, count: int = 1) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from recordings.manifest import Manifest
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from replay.embedded import EmbeddedVenue
-from replay.synthetic.hyperliquid import VenueOptions
+from replay.serving.venues.hyperliquid.synthetic.venue import VenueOptions
 from tests.tapes import Seen, pair_state
 from toolkit.clock import NS_PER_MS, SystemClock
 from toolkit.messages import EventKind, Message

@@ -14,7 +14,7 @@ import msgspec
 from recordings.recording import Recording
 from replay.serving.deck import DeckOptions
 from replay.serving.server import ServerOptions, TapeServer
-from replay.synthetic.hyperliquid import SyntheticHyperliquid, VenueOptions
+from replay.serving.venues.hyperliquid.synthetic.venue import SyntheticHyperliquid, VenueOptions
 from replay.synthetic.market import Market, MarketOptions
 from replay.synthetic.traders import AccountsOptions
 from tests.deadlines import HANG_S

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from recordings.recording import Recording
 from replay.backtest.scales import PairScale
 from replay.market.layout import BUY, EVENT, SELL, EventCode
-from replay.merging import Tape
+from replay.tape import Tape
 from toolkit.book_fusion import BookFusion
 from toolkit.keys import PairKey
 from toolkit.messages import BestQuote, BookDiff, BookSnapshot, EventKind, Message, Side, StreamEvent, Trade

@@ -23,7 +23,7 @@ from replay.backtest.venue_clock import Fill, VenueScheduler, calibrate, venue_o
 from replay.market.core import MatchingCore, PairFacts
 from replay.market.layout import BUY
 from replay.market.rules import Rules
-from replay.merging import Tape
+from replay.tape import Tape
 from toolkit.errors import ConfigError
 from toolkit.kernels.shelf import are_compiled, note_compiled
 from toolkit.keys import PairKey

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
-from replay.face import Unreadable, as_json, read_json
+from replay.serving.face import Unreadable, as_json, read_json
 from toolkit.borders import shown_json
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError

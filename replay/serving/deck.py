@@ -26,11 +26,11 @@ import msgspec
 
 from recordings.recording import Recording
 from replay.clock import ReplayClock
-from replay.control import Player
-from replay.face import UNREADABLE, Drop
-from replay.merging import HOLE
-from replay.serving.frames import FrameTape
-from replay.serving.venue import NOTHING, Client, Delivery, Key, ServedVenue, TapeFacts
+from replay.player import Player
+from replay.serving.face import UNREADABLE, Drop
+from replay.serving.frame_tape import FrameTape
+from replay.serving.served_venue import NOTHING, Client, Delivery, Key, ServedVenue, TapeFacts
+from replay.tape import HOLE
 from toolkit.clock import NS_PER_S, Clock
 from toolkit.errors import ConfigError
 from toolkit.frames import ALL_VENUES, CONTROL, Frame

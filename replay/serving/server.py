@@ -18,12 +18,12 @@ from types import TracebackType
 from typing import Any, Final, Literal
 
 from recordings.recording import Recording
-from replay.face import Ask
-from replay.pinging import ping_regularly
 from replay.serving.control import CONTROL_PREFIX, Controls
 from replay.serving.deck import Deck, DeckOptions
-from replay.serving.venue import Client
-from replay.serving.venues import SERVED
+from replay.serving.face import Ask
+from replay.serving.pinging import ping_regularly
+from replay.serving.registry import served_venues
+from replay.serving.served_venue import Client
 from toolkit.clock import NS_PER_S, Clock
 from toolkit.transport.hosts import open_to_network
 from toolkit.transport.server import LoopbackServer, Peer, RestRequest, RestResponse, framed_texts
@@ -101,7 +101,9 @@ class TapeServer:
         self.options = options or ServerOptions()
         self.clock = clock
         self.recordings = list(recordings)
-        self.deck = Deck(recordings, SERVED, pacer=clock, options=deck, after_turn=self._after_turn, turn=_TURN)
+        self.deck = Deck(
+            recordings, served_venues(), pacer=clock, options=deck, after_turn=self._after_turn, turn=_TURN
+        )
         self.is_waiting = self.options.start != "now"
         self.has_ended = False
         self.cut_off_count = 0

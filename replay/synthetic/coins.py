@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Literal
 
-from replay.hyperliquid.fills import text
+from replay.serving.venues.hyperliquid.fills import text
 
 __all__ = ["DEFAULT_INSTRUMENTS", "SIGNIFICANT_FIGURES", "Family", "Instrument", "text", "unit_digits"]
 

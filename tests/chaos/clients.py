@@ -22,7 +22,7 @@ from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
 from tests.chaos.bench import DEADLINE_S, ROOT, check
-from tests.replay.client_fuzz import frames
+from tests.replay.serving.client_fuzz import frames
 from tests.tapes import mixed_tape
 
 #: How long each attack goes on, seconds, and how many of its kind at a time.

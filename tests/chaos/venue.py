@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from replay.embedded import EmbeddedVenue
-from replay.synthetic.hyperliquid import VenueOptions
+from replay.serving.venues.hyperliquid.synthetic.venue import VenueOptions
 from replay.synthetic.market import MarketOptions
 from toolkit.clock import NS_PER_MS, SystemClock
 

@@ -25,7 +25,7 @@ from recordings.schema import TABLES
 from recordings.verifying import verify
 from replay.follow import FollowDataSource
 from replay.serving.deck import Deck, DeckOptions
-from replay.serving.venues import SERVED
+from replay.serving.registry import served_venues
 from replay.source import Fidelity, ReplayDataSource
 from toolkit.clock import SystemClock
 from toolkit.errors import TickdeckError
@@ -100,7 +100,7 @@ def _growing(folder: Path) -> object:
 def _serve(folder: Path) -> object:
     """What a client of everything is sent, without the sockets."""
     recording = Recording.open(folder)
-    deck = Deck([recording], SERVED, pacer=SystemClock(), options=DeckOptions(speed=None))
+    deck = Deck([recording], served_venues(), pacer=SystemClock(), options=DeckOptions(speed=None))
     venue = recording.manifest.sources[0].venue
     client = deck.connect(venue, 0, "127.0.0.1", "/ws", "")
     for kind in ("l2Book", "bbo", "trades"):

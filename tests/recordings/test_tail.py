@@ -16,7 +16,7 @@ from recordings.lock import FolderLock
 from recordings.recording import Recording
 from recordings.recovery import recover
 from recordings.unsealed import unsealed_part
-from replay.serving.frames import FrameTape
+from replay.serving.frame_tape import FrameTape
 from replay.source import Fidelity, ReplayDataSource
 from tests.hand_recorder import HandRecorder, frame
 from tests.tapes import TS

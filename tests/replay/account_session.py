@@ -13,7 +13,7 @@ import msgspec
 
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from replay.embedded import EmbeddedVenue
-from replay.synthetic.hyperliquid import SyntheticHyperliquid
+from replay.serving.venues.hyperliquid.synthetic.venue import SyntheticHyperliquid
 from replay.synthetic.market import MarketOptions
 from replay.synthetic.traders import AccountsOptions
 from tests.deadlines import HANG_S

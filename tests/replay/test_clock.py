@@ -13,8 +13,8 @@ import pytest
 
 from recordings.recording import Recording
 from replay.clock import ReplayClock
-from replay.merging import Fidelity
 from replay.source import ReplayDataSource
+from replay.tape import Fidelity
 from tests.replay.tapes_of_trades import MS, lines, make, told
 from tests.tapes import TS, collector_line, import_files
 from tests.toolkit.live_harness import in_loop

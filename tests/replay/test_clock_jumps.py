@@ -12,8 +12,8 @@ import pytest
 
 from recordings.recording import Recording
 from replay.follow import FollowDataSource
-from replay.merging import Fidelity
 from replay.source import ReplayDataSource
+from replay.tape import Fidelity
 from tests.models.test_recorded import recorded
 from tests.replay.tapes_of_trades import MS, told
 from tests.tapes import TS, bbo_frame

@@ -19,7 +19,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from replay.embedded import EmbeddedVenue
-from replay.synthetic.hyperliquid import VenueOptions
+from replay.serving.venues.hyperliquid.synthetic.venue import VenueOptions
 from replay.synthetic.market import MarketOptions
 from tests.deadlines import HANG_S
 from toolkit.clock import NS_PER_MS, ManualClock, SystemClock

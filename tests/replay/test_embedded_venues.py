@@ -19,10 +19,10 @@ from recordings.manifest import Manifest
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.verifying import verify
 from replay.embedded import EmbeddedVenue
-from replay.faces import FACES
-from replay.synthetic.dydx import DydxOptions, SyntheticDydx
-from replay.synthetic.face import Drop, Pings
-from replay.synthetic.hyperliquid import VenueOptions
+from replay.serving.registry import synthetic_venues
+from replay.serving.synthetic_venue import Drop, Pings
+from replay.serving.venues.dydx_v4.synthetic.venue import DydxOptions, SyntheticDydx
+from replay.serving.venues.hyperliquid.synthetic.venue import VenueOptions
 from replay.synthetic.market import MarketOptions
 from tests.deadlines import HANG_S
 from toolkit.clock import NS_PER_MS, NS_PER_S, SystemClock
@@ -127,7 +127,7 @@ def test_options_of_another_venue_are_refused() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("venue", FACES)
+@pytest.mark.parametrize("venue", synthetic_venues())
 def test_each_venue_runs_as_a_process(venue: str) -> None:
     command = [sys.executable, "-m", "replay.embedded", "--venue", venue, "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:

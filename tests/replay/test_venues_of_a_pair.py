@@ -11,7 +11,7 @@ import pytest
 
 from recordings.recording import Recording
 from replay.follow import FollowDataSource
-from replay.recorded import RecordedDataSource
+from replay.recorded_source import RecordedDataSource
 from replay.seeking import books_of
 from replay.source import FIDELITIES, Fidelity, ReplayDataSource
 from tests.tapes import SECOND, TS, state_of

@@ -26,13 +26,6 @@ __all__ = ["demo", "until_quoted"]
 LONGER_S: Final = 120.0
 _LOOK_S: Final = 0.1
 
-#: The venues that the embedded one can be, and what of each is recorded.
-PAIRS: Final = {
-    "hyperliquid": ("BTC-USD", "ETH-USD", "PURR-USDC"),
-    "dydx_v4": ("BTC-USD", "ETH-USD", "SOL-USD"),
-    "binance-usdm": ("BTC-USDT", "ETH-USDT", "1000PEPE-USDT"),
-}
-
 
 @click.command(
     epilog=examples(
@@ -53,8 +46,10 @@ def demo(venue: str, duration: float, seed: str, out: Path | None) -> None:
     real one. It records for longer, two minutes at most, where the machine is too busy to have a quote of each pair by
     then.
     """
-    if venue not in PAIRS:
-        raise ConfigError(f"unknown venue {venue!r}, the synthetic exchange can be {', '.join(PAIRS)}")
+    from replay.serving.registry import synthetic_venues
+
+    if venue not in synthetic_venues():
+        raise ConfigError(f"unknown venue {venue!r}, the synthetic exchange can be {', '.join(synthetic_venues())}")
     clock = SystemClock()
     folder = out if out is not None else Path("tapes") / f"demo-{utc_stamp(clock.time_ns())}"
     asyncio.run(_record(venue, folder, duration, seed, clock))
@@ -66,6 +61,7 @@ async def _record(venue_name: str, folder: Path, duration: float, seed: str, clo
     from recordings.recorder import Recorder, RecorderOptions, VenueRequest
     from recordings.recording import Recording
     from replay.embedded import EmbeddedVenue
+    from replay.serving.registry import synthetic_venues
     from toolkit.cli.info import summary, write_summary
     from toolkit.cli.record import run_recorder
     from toolkit.cli.status_line import StatusLine
@@ -73,7 +69,7 @@ async def _record(venue_name: str, folder: Path, duration: float, seed: str, clo
     from toolkit.venue import find_venue
 
     line = StatusLine(sys.stderr)
-    pairs = PAIRS[venue_name]
+    pairs = synthetic_venues()[venue_name].pairs
     async with EmbeddedVenue(clock=clock, venue=venue_name, seed=seed) as venue:
         line.log(f"a synthetic exchange (seed {seed}) listens on {venue.ws_url}")
         request = VenueRequest(

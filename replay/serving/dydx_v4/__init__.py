@@ -1,7 +1,0 @@
-"""dYdX v4's Indexer over a recording."""
-
-from replay.serving.dydx_v4.venue import ServedDydx
-
-__all__ = ["SERVED", "ServedDydx"]
-
-SERVED = {"dydx_v4": ServedDydx}
