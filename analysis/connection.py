@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from analysis.source import RecordingLike, sealed_part
 from recordings.gaps import GAP_SCHEMA, find_gaps
-from recordings.recording import Recording, reading
+from recordings.raw_frames import reading
+from recordings.recording import Recording
 from recordings.schema import TABLES
 from recordings.selecting import venues_of
 from recordings.several import labels, refuse_twice

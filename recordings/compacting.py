@@ -15,7 +15,8 @@ from recordings.columns import dictionary_columns
 from recordings.files import disk_refusals
 from recordings.manifest import Manifest, Segment, TableFile
 from recordings.parquet_options import SMALL
-from recordings.recording import BATCH_ROWS, opened, reading
+from recordings.raw_frames import opened, reading
+from recordings.recording import BATCH_ROWS
 from recordings.rewriting import copy_of, rewriting, sealed_manifest
 from recordings.schema import RAW_TABLE, TABLES
 from recordings.seek_points import joined_points

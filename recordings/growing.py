@@ -23,7 +23,7 @@ from recordings.holes import Moment, lost_frames, moment_of, moment_of_row, unbr
 from recordings.journal import JournalReader, journal_path, journal_segments
 from recordings.lock_state import holder_of
 from recordings.manifest import MANIFEST_NAME, Manifest, Segment, inside, read_manifest
-from recordings.recording import RAW_BATCH, last_moment, reading
+from recordings.raw_frames import RAW_BATCH, last_moment, reading
 from recordings.rows import frames
 from recordings.schema import RAW_TABLE
 from toolkit.errors import RecordingDamaged, RecordingError

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from recordings.manifest import MANIFEST_NAME, Manifest
-from recordings.recording import Recording
+from recordings.raw_frames import sealed_frames
 from toolkit.clock import NS_PER_S, Clock
 from toolkit.errors import RecordingError
 from toolkit.frames import CONTROL, Frame, control_payload
@@ -127,7 +127,7 @@ def last_sealed_frame(folder: Path, manifest: Manifest) -> Frame | None:
     segment = manifest.segments[-1]
     last = None
     with contextlib.suppress(RecordingError):
-        for batch in Recording(folder, manifest).raw_frames([segment], first_seq=segment.capture_seq_last):
+        for batch in sealed_frames(folder, [segment], first_seq=segment.capture_seq_last):
             last = batch[-1]
     if last is not None and last.capture_seq == segment.capture_seq_last:
         return last

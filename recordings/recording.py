@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,13 +19,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from msgspec.structs import replace
 
-from recordings.checking import check_files, missing, open_checked
-from recordings.holes import Moment, moment_of
+from recordings.checking import check_files, open_checked
 from recordings.manifest import Manifest, Segment, inside, read_manifest
-from recordings.rows import book_messages, flat_messages, frames, split_complete
-from recordings.schema import MESSAGE_TABLES, RAW_TABLE, TABLES
+from recordings.raw_frames import RAW_BATCH, opened, reading, sealed_frames
+from recordings.rows import book_messages, flat_messages, split_complete
+from recordings.schema import MESSAGE_TABLES, TABLES
 from recordings.selecting import Selection, keys_of, select_in
-from recordings.sorted_rows import row_keys, rows_from, rows_in_order
+from recordings.sorted_rows import row_keys, rows_in_order
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import Frame
 from toolkit.keys import PairKey, PairName
@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from recordings.tail import Tail
     from recordings.unsealed import Unsealed
 
-__all__ = ["Recording", "last_moment", "opened", "reading"]
+__all__ = ["Recording"]
 
-RAW_BATCH: Final = 4096
 #: Of journals that are not sealed: so much is played for a summary, which takes some two seconds.
 SUMMARY_BYTES: Final = 64 << 20
 #: Rows of one table that are read at a time, where they lie in order.
@@ -228,25 +227,9 @@ class Recording:
             batch_rows: Frames read at a time.
             first_seq: The first frame.
         """
-        for segment in self.manifest.segments if segments is None else segments:
-            if segment.capture_seq_last < first_seq:
-                continue
-            file = segment.tables.get(RAW_TABLE)
-            if file is None:
-                raise RecordingDamaged(
-                    f"{self.path} holds no raw frames of segment {segment.number} any more: replay it normalized"
-                )
-            path = inside(self.path, file.path)
-            source = open_checked(self.path, file)
-            with reading(path):
-                parquet = opened(source)
-                groups = _groups_from(parquet.metadata, range(parquet.num_row_groups), first_seq)
-                for batch in parquet.iter_batches(batch_rows, row_groups=groups):
-                    part = rows_from(batch, first_seq)
-                    if len(part):
-                        yield frames(part)
-            # As in `messages`: else the allocator keeps, segment after segment, what has been decoded.
-            pa.default_memory_pool().release_unused()
+        yield from sealed_frames(
+            self.path, self.manifest.segments if segments is None else segments, batch_rows, first_seq=first_seq
+        )
         if segments is None and self.tail is not None:
             yield from self.tail.frames(first_seq)
 
@@ -407,50 +390,3 @@ class _Run:
         self.keys = row_keys(keys)
         if len(self.keys) > 1 and not (np.diff(self.keys) > 0).all():
             raise RecordingDamaged(f"{self._path} is not sorted by (capture_seq, sub_seq) within a symbol")
-
-
-def opened(source: pa.NativeFile | Path, metadata: Any = None, words: Sequence[str] = ()) -> pq.ParquetFile:
-    """A file to read in pieces, each page checked; `words` names columns that are read as dictionaries."""
-    # Without `pre_buffer=False` all row groups that are asked for would be read into memory at once.
-    return pq.ParquetFile(
-        source, metadata=metadata, read_dictionary=list(words), pre_buffer=False, page_checksum_verification=True
-    )
-
-
-def _groups_from(metadata: Any, groups: Sequence[int], first_seq: int) -> list[int]:
-    """The row groups, in order of `capture_seq`, without those that end before frame `first_seq`."""
-    if not first_seq:
-        return list(groups)
-    column = metadata.schema.to_arrow_schema().names.index("capture_seq")
-    for place, number in enumerate(groups):
-        statistics = metadata.row_group(number).column(column).statistics
-        if statistics is None or not statistics.has_min_max or statistics.max >= first_seq:
-            return list(groups[place:])
-    return []
-
-
-def last_moment(folder: Path, manifest: Manifest, following: Moment) -> Moment:
-    """The last moment that is sealed before frames that are missing; where nothing is, the beginning of the recording."""
-    if not manifest.segments:
-        begun = min(manifest.created_ns or following.ts_recv, following.ts_recv)
-        return Moment(-1, begun, following.ts_mono - (following.ts_recv - begun))
-    segment = manifest.segments[-1]
-    last = Moment(segment.capture_seq_last, segment.ts_recv_last, segment.ts_recv_last)
-    with suppress(RecordingDamaged):
-        for batch in Recording(folder, manifest).raw_frames([segment], first_seq=segment.capture_seq_last):
-            last = moment_of(batch[-1])
-    return last
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Say which file is damaged."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise missing(path) from None
-    except (pa.ArrowException, OSError, KeyError, IndexError, ValueError, OverflowError) as exc:
-        text = str(exc).partition("\n")[0]
-        raise RecordingDamaged(
-            f"{path} cannot be read ({text}): expected a whole Parquet file of this format"
-        ) from None

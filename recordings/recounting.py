@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from recordings.checking import open_checked
 from recordings.imprecise import count_imprecise
 from recordings.manifest import Manifest, Segment, TableFile, inside
-from recordings.recording import opened, reading
+from recordings.raw_frames import opened, reading
 from recordings.schema import RAW_TABLE
 from recordings.tables import COUNT_OF_TABLE
 

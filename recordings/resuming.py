@@ -21,7 +21,7 @@ from recordings.file_names import next_serial
 from recordings.files import file_hash, make_folder, write_atomically
 from recordings.manifest import MANIFEST_NAME, Manifest, TableFile, inside
 from recordings.normalize import Normalizer
-from recordings.recording import Recording
+from recordings.raw_frames import sealed_frames
 from recordings.setting_aside import move_aside
 from toolkit.errors import RecordingDamaged, RecordingError
 from toolkit.garbage import rare_collections
@@ -99,7 +99,7 @@ def _played(folder: Path, manifest: Manifest, file: TableFile | None, place: int
             raise RecordingDamaged(f"{folder / file.path if file else folder}: it is the state of other messages")
         return state
     with rare_collections():
-        for batch in Recording(folder, manifest).raw_frames(manifest.segments[place:]):
+        for batch in sealed_frames(folder, manifest.segments[place:]):
             for frame in batch:
                 for message in normalizer.messages(frame):
                     normalizer.take(message)

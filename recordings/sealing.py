@@ -22,7 +22,7 @@ from recordings.journal import JournalReader, journal_path
 from recordings.leftovers import set_aside_unread
 from recordings.manifest import Manifest, read_manifest, write_manifest
 from recordings.normalize import Normalizer
-from recordings.recording import last_moment
+from recordings.raw_frames import last_moment
 from recordings.resuming import resume_at_end, write_resume
 from recordings.rows import frames
 from recordings.schema import TABLES

@@ -19,6 +19,7 @@ from recordings.folder_guard import FolderGuard
 from recordings.journal import JournalWriter, WrittenCallback
 from recordings.recorder_options import Fsync, RecorderOptions
 from recordings.recorder_status import RecorderStatus
+from recordings.rotation import Rotation
 from toolkit.clock import NS_PER_S, Clock
 from toolkit.errors import BackpressureError, RecordingError
 from toolkit.frames import Frame
@@ -85,8 +86,7 @@ class SessionJournals:
         self._closed: list[ClosedJournal] = []
         self.number = 0
         self._written_before = 0
-        self._segment_from = 0
-        self._segment_until = 0
+        self._rotation = Rotation(options.rotate_s, options.rotate_bytes)
         self._was_slow = False
         self._flushed = asyncio.Event()
         self._cannot_sync = False
@@ -152,14 +152,12 @@ class SessionJournals:
 
     def is_full(self) -> bool:
         """Whether it is time for the next segment."""
-        # A clock that steps back ends the segment too, or the next would be due only when it has caught up.
-        is_its_time = self._segment_from <= self._clock.time_ns() < self._segment_until
         journal = self._open
         if journal is None or not journal.frame_count:
             return False
         if self._closed and not self._closed[-1].finishing.done():
             return False  # the disk does not follow: more journals would only make more to wait for
-        return not is_its_time or journal.byte_count >= self._options.rotate_bytes
+        return self._rotation.is_due(self._clock.time_ns(), journal.byte_count)
 
     def _open_next(self, number: int, after: JournalWriter | None) -> None:
         self.number = self._status.segment = number
@@ -172,9 +170,7 @@ class SessionJournals:
             on_written=self._on_written,
             on_notice=self._tell,
         )
-        length = round(self._options.rotate_s * NS_PER_S)
-        self._segment_from = self._clock.time_ns() // length * length
-        self._segment_until = self._segment_from + length
+        self._rotation.begin(self._clock.time_ns())
 
     def _close_open(self) -> ClosedJournal:
         journal, self._open = self._open, None

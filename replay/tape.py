@@ -35,7 +35,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 from recordings.manifest import Segment
 from recordings.normalize import Normalizer
-from recordings.recording import BATCH_ROWS, RAW_BATCH, Recording
+from recordings.raw_frames import RAW_BATCH
+from recordings.recording import BATCH_ROWS, Recording
 from recordings.schema import MESSAGE_TABLES, TABLE_OF
 from recordings.selecting import Selection, keys_of, select_in, wanted_keys
 from recordings.several import refuse_twice
