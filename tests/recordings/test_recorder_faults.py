@@ -313,7 +313,7 @@ def test_sealing_that_refuses_is_tried_again(tmp_path: Path, monkeypatch: pytest
     async def refuse(recorder: Recorder, listener: Listener) -> None:
         (tape / "raw").write_text("in the way of the folder of that name")
         assert recorder._journals is not None
-        recorder._journals._segment_until = 0
+        recorder._journals._rotation.begin(0)  # an hour long ago: the segment is over
         await until(lambda: recorder.status.sealing_failures >= 2)
         (tape / "raw").unlink()
         await until(lambda: recorder.status.unsealed == 0)
