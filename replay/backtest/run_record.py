@@ -1,0 +1,225 @@
+"""What a run leaves behind: the rows that its result is written from. `run_recorder.py` makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+
+from replay.backtest.equity import EquityCourse
+from replay.backtest.ledger import Ledger, LedgerEntry, LedgerMarket
+from toolkit.account_messages import OrderState
+from toolkit.messages import BookTop, Message
+
+__all__ = ["DecisionRow", "EquityRow", "FillRow", "OrderRow", "Placed", "RunHead", "RunRecord", "SeriesRow"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHead:
+    """
+    What was run. Everything here is JSON, and the same for the same run.
+
+    Attributes:
+        strategy: Name of the class.
+        kind: `backtest` or `paper`.
+        source: Name of the strategy's file, without its folder.
+        source_hash: Of the file's content.
+        parameters: As they were in force.
+        seed: Of `ctx.rng`.
+        rules: Rules of matching by name.
+        latency: In words.
+        gap_policy: What became of resting orders at a gap.
+        settings: Anything else that makes a difference to the run.
+        recordings: Name, digest and span of each; shown, not compared.
+        software: Names and versions; likewise.
+    """
+
+    strategy: str
+    kind: str = "backtest"
+    source: str = ""
+    source_hash: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    latency: str = ""
+    gap_policy: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    recordings: Sequence[Mapping[str, Any]] = ()
+    software: Mapping[str, str] = field(default_factory=dict)
+
+
+class OrderRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """
+    What the venue said of an order, as it was received.
+
+    Attributes:
+        now_ns: When it was received.
+        venue_ns: When it happened at the venue; None where the venue never heard of it.
+        pair: Place of the pair.
+        order_id: The number of the order.
+        state: Of the order after it.
+        status: The venue's own word.
+        side: 0 buy, 1 sell.
+        tick: Limit price; None of a market order.
+        lots: Of the order.
+        left: Still to be filled.
+        client_order_id: The owner's id.
+        created_ns: When the venue took it in; None where it did not.
+        order_type: `limit` or `market`.
+        time_in_force: In the venue's words, lower case.
+        is_reduce_only: Whether it may only reduce a position.
+    """
+
+    now_ns: int
+    venue_ns: int | None
+    pair: int
+    order_id: int
+    state: OrderState
+    status: str
+    side: int
+    tick: int | None
+    lots: int
+    left: int
+    client_order_id: str | None = None
+    created_ns: int | None = None
+    order_type: str = "limit"
+    time_in_force: str = "gtc"
+    is_reduce_only: bool = False
+
+
+class FillRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """
+    One execution, as it was received.
+
+    Attributes:
+        now_ns: When it was received.
+        venue_ns: When it happened.
+        pair: Place of the pair.
+        order_id: Of the order.
+        side: 0 buy, 1 sell.
+        tick: Price.
+        lots: Size.
+        role: `Role.MAKER` or `Role.TAKER`.
+        client_order_id: The owner's id.
+        is_uncertain: The order rested across a gap, so that nobody knows whether it would have been filled.
+    """
+
+    now_ns: int
+    venue_ns: int
+    pair: int
+    order_id: int
+    side: int
+    tick: int
+    lots: int
+    role: int
+    client_order_id: str | None = None
+    is_uncertain: bool = False
+
+
+class DecisionRow(msgspec.Struct, frozen=True, gc=False):
+    """
+    A row of the decision log.
+
+    Attributes:
+        now_ns: Time of the decision, or of the response.
+        kind: What acted: `start`, `quote`, `timer`, `response`, ...
+        cause: Which: the name of a timer, the number of a response.
+        cause_seq: Of a message: its frame in the recording that was played.
+        cause_sub: And its row there.
+        text: What was done with all arguments, as JSON.
+        chain: State of the hash chain after it, hexadecimal.
+    """
+
+    now_ns: int
+    kind: str
+    cause: str
+    cause_seq: int | None
+    cause_sub: int | None
+    text: str
+    chain: str
+
+
+class SeriesRow(msgspec.Struct, frozen=True, gc=False):
+    """A value of `ctx.record`: when, of what name, and what."""
+
+    now_ns: int
+    name: str
+    value: float
+
+
+class EquityRow(msgspec.Struct, frozen=True, gc=False):
+    """
+    An account at one time, in units of cash.
+
+    Attributes:
+        now_ns: When.
+        account: Name of the account.
+        asset: Its currency.
+        cash: After what positions cost.
+        wallet: Cash and what open positions cost at entry.
+        equity: Cash and what positions are worth.
+        fees: Paid so far.
+        funding: Received so far.
+        transfers: Deposits less withdrawals so far.
+        is_doubtful: Whether what follows rests on doubtful data.
+        is_sample: Kept for its time alone; others for what happened.
+    """
+
+    now_ns: int
+    account: str
+    asset: str
+    cash: int
+    wallet: int
+    equity: int
+    fees: int
+    funding: int
+    transfers: int
+    is_doubtful: bool
+    is_sample: bool
+
+
+T = TypeVar("T")
+#: A row with its place: `capture_seq` and `sub_seq`.
+Placed = tuple[int, int, T]
+
+
+@dataclass(slots=True, kw_only=True)
+class RunRecord:
+    """
+    A run, complete.
+
+    Attributes:
+        head: What was run.
+        start_ns: Its first instant.
+        end_ns: Its last.
+        instants: How many there were, with rows.
+        markets: The pairs, as they were at the end.
+        symbols: The venue's spelling of each.
+        ledger: The money, as it was at the end.
+        courses: Of each account's equity, by its name.
+        messages: Of the account tables, instruments and events, in order.
+        tops: Best prices around what happened, in order.
+        entries: What each execution did to the money, in order.
+        equity: Points of equity, in order.
+        decisions: The decision log.
+        series: What `ctx.record` was told.
+        counts: What was counted, by name.
+    """
+
+    head: RunHead
+    start_ns: int
+    end_ns: int
+    instants: int
+    markets: list[LedgerMarket]
+    symbols: list[str]
+    ledger: Ledger
+    courses: dict[str, EquityCourse]
+    messages: list[Message]
+    tops: list[BookTop]
+    entries: list[LedgerEntry]
+    equity: list[Placed[EquityRow]]
+    decisions: list[Placed[DecisionRow]]
+    series: list[Placed[SeriesRow]]
+    counts: dict[str, int]

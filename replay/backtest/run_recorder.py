@@ -1,0 +1,429 @@
+"""
+Takes down what the owner of a strategy hears, row by row, and keeps the money meanwhile.
+
+A session tells it everything in order. It gives every row its place: `capture_seq` counts the instants of the run,
+`sub_seq` the rows of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from replay.backtest.equity import EquityCourse
+from replay.backtest.ledger import Account, Ledger, LedgerEntry, LedgerMarket
+from replay.backtest.money import CASH_DECIMALS, PRICE_DECIMALS, SIZE_DECIMALS, ContractKind
+from replay.backtest.run_record import DecisionRow, EquityRow, FillRow, OrderRow, Placed, RunHead, RunRecord, SeriesRow
+from replay.backtest.tops import RecentTops, Top, steps
+from replay.market.layout import BUY, Role
+from toolkit.account_messages import Fill, FundingPayment, OrderUpdate, PositionUpdate
+from toolkit.clock import NS_PER_S
+from toolkit.messages import BalanceUpdate, BookTop, Instrument, Message, Side, StreamEvent
+
+__all__ = ["UNCERTAIN", "RunRecorder"]
+
+#: A point of equity is kept at each execution, and at most one for each step of time besides; steps double beyond so many.
+_STEP_NS: Final = NS_PER_S
+_POINTS_MAX: Final = 20_000
+#: The cause of a fill of an order that rested while its book was not known.
+UNCERTAIN: Final = "uncertain"
+
+_CASH: Final = 10**CASH_DECIMALS
+_PRICE: Final = 10**PRICE_DECIMALS
+_SIZE: Final = 10**SIZE_DECIMALS
+
+
+class RunRecorder:
+    """
+    Takes down what the owner of a strategy hears.
+
+    Args:
+        head: What is run.
+        markets: The pairs; what is not known of one yet is told by `define`.
+        capital: What there is at the start, see `Ledger`.
+        start_ns: Time of the first instant.
+        symbols: The venue's spelling of each pair; None for the pairs' own names until `define` says.
+
+    Attributes:
+        ledger: The money, as far as its owner has heard.
+        counts: What was counted, by name; anybody may add to it.
+    """
+
+    def __init__(
+        self,
+        head: RunHead,
+        markets: Sequence[LedgerMarket],
+        capital: Mapping[str, Decimal] | None = None,
+        *,
+        start_ns: int,
+        symbols: Sequence[str] | None = None,
+    ) -> None:
+        self.head = head
+        self.ledger = Ledger(markets, capital)
+        self.counts: dict[str, int] = {}
+        self._symbols = [market.key.trading_pair for market in markets] if symbols is None else list(symbols)
+        self._start_ns = self._now_ns = start_ns
+        self._seq = -1
+        self._sub = 0
+        self._is_open = False
+        self._messages: list[Message] = []
+        self._tops: list[BookTop] = []
+        self._entries: list[LedgerEntry] = []
+        self._equity: list[Placed[EquityRow]] = []
+        self._decisions: list[Placed[DecisionRow]] = []
+        self._series: list[Placed[SeriesRow]] = []
+        self._recent = RecentTops()
+        self._has_mark: set[int] = set()
+        self._courses: dict[str, EquityCourse] = {}
+        #: Accounts whose equity may have changed since its last point, and those in which something was executed.
+        self._changed: set[str] = set()
+        self._moved: set[str] = set()
+        self._is_doubtful = False
+        self._step_ns = _STEP_NS
+        self._samples = 0
+        self._sampled_ns: dict[str, int] = {}
+        self._open_accounts()
+
+    # -- what is known of pairs ------------------------------------------------------------------------------------
+
+    def define(self, pair: int, market: LedgerMarket, symbol: str | None = None) -> None:
+        """Tell what a pair is, or what its tick, lot or fees are from now on; see `Ledger.define`."""
+        self.ledger.define(pair, market)
+        if symbol is not None:
+            self._symbols[pair] = symbol
+        self._open_accounts()
+
+    def hear(self, message: Instrument | StreamEvent, now_ns: int) -> None:
+        """Keep what the venue said of an instrument, or what happened to a stream."""
+        seq, sub = self._place(now_ns)
+        self._messages.append(msgspec.structs.replace(message, capture_seq=seq, sub_seq=sub))
+
+    def note_top(
+        self,
+        pair: int,
+        now_ns: int,
+        bid_tick: int | None,
+        bid_lots: int,
+        ask_tick: int | None,
+        ask_lots: int,
+        is_stale: bool,
+    ) -> None:
+        """
+        The best prices of a book from now on.
+
+        A pair whose venue gives no mark price is valued in the middle between them, while they are no doubtful ones.
+        """
+        market = self.ledger.markets[pair]
+        if market.tick is None or market.lot is None:
+            return
+        self._recent.note(Top(now_ns, pair, bid_tick, bid_lots, ask_tick, ask_lots, is_stale, market.tick, market.lot))
+        if pair in self._has_mark or is_stale or bid_tick is None or ask_tick is None or bid_tick >= ask_tick:
+            return
+        if market.contract is not None and market.fees is not None:
+            self.ledger.mark_mid(pair, bid_tick, ask_tick)
+            self._valued(pair)
+
+    def note_mark(self, pair: int, now_ns: int, price: float) -> None:
+        """The venue's mark price of a pair: what its position is valued at from now on, in place of the mid price."""
+        self._now_ns = now_ns
+        self._has_mark.add(pair)
+        self.ledger.mark(pair, price)
+        self._valued(pair)
+
+    def _valued(self, pair: int) -> None:
+        if self.ledger.positions[pair].size:
+            self._changed.add(self.ledger.account_of(pair).name)
+
+    # -- what the owner hears --------------------------------------------------------------------------------------
+
+    def order(self, row: OrderRow) -> None:
+        """Take down what the venue said of an order."""
+        market = self.ledger.markets[row.pair]
+        if market.tick is None or market.lot is None:
+            raise ValueError(f"{market.key}: an order without a tick or lot")
+        self._messages.append(
+            OrderUpdate(
+                *self._head(row.pair, row.venue_ns, row.now_ns),
+                str(row.order_id),
+                row.state,
+                row.status,
+                Side.BUY if row.side == BUY else Side.SELL,
+                None if row.tick is None else steps(row.tick, market.tick),
+                steps(row.lots, market.lot),
+                steps(row.left, market.lot),
+                client_order_id=row.client_order_id,
+                ts_created=row.created_ns,
+                order_type=row.order_type,
+                time_in_force=row.time_in_force,
+                is_reduce_only=row.is_reduce_only,
+            )
+        )
+
+    def fill(self, row: FillRow) -> LedgerEntry:
+        """Take down an execution; what it did to the money."""
+        ledger = self.ledger
+        entry = ledger.execute(row.pair, row.side, row.tick, row.lots, row.role, row.now_ns)
+        account = ledger.account_of(row.pair)
+        contract = ledger.markets[row.pair].contract
+        is_spot = contract is not None and contract.kind is ContractKind.SPOT
+        self._entries.append(entry)
+        self._messages.append(
+            Fill(
+                *self._head(row.pair, row.venue_ns, row.now_ns),
+                str(row.order_id),
+                str(entry.number + 1),
+                Side.BUY if row.side == BUY else Side.SELL,
+                entry.price / _PRICE,
+                entry.size / _SIZE,
+                entry.fee / _CASH,
+                account.asset,
+                row.role == Role.MAKER,
+                client_order_id=row.client_order_id,
+                realized_pnl=entry.realized / _CASH,
+                position_before=None if is_spot else entry.position_before / _SIZE,
+                direction=_direction(entry, is_spot=is_spot),
+                cause=UNCERTAIN if row.is_uncertain else None,
+            )
+        )
+        self._state_position(row.pair, row.now_ns)
+        self._state_balance(account, row.now_ns)
+        self._changed.add(account.name)
+        self._moved.add(account.name)
+        return entry
+
+    def funding(
+        self, pair: int, now_ns: int, venue_ns: int | None, rate: Decimal, price: Decimal | float | None
+    ) -> int:
+        """Settle funding on a position, see `Ledger.fund`; nothing is taken down where there is none."""
+        position = self.ledger.positions[pair]
+        if not position.size:
+            return 0
+        received = self.ledger.fund(pair, rate, price)
+        account = self.ledger.account_of(pair)
+        self._messages.append(
+            FundingPayment(
+                *self._head(pair, venue_ns, now_ns),
+                f"funding-{now_ns}",
+                received / _CASH,
+                account.asset,
+                float(rate),
+                position.size / _SIZE,
+            )
+        )
+        self._state_balance(account, now_ns)
+        self._changed.add(account.name)
+        self._moved.add(account.name)
+        return received
+
+    def decision(self, row: DecisionRow) -> None:
+        """Take down a row of the decision log."""
+        self._decisions.append((*self._place(row.now_ns), row))
+
+    def series(self, now_ns: int, name: str, value: float) -> None:
+        """Take down a value of a series."""
+        self._series.append((*self._place(now_ns), SeriesRow(now_ns, name, value)))
+
+    def count(self, name: str, number: int = 1) -> None:
+        """Count something: `clipped_responses`, ..."""
+        self.counts[name] = self.counts.get(name, 0) + number
+
+    def frame_done(self, now_ns: int, *, is_doubtful: bool = False) -> None:
+        """
+        All that happened up to and at this time is told.
+
+        Args:
+            now_ns: Not before that of the last call.
+            is_doubtful: Whether a book of the run is stale, or a position uncertain, from now on.
+        """
+        changed = set(self.ledger.accounts) if is_doubtful != self._is_doubtful else self._changed
+        self._is_doubtful = is_doubtful
+        for name in sorted(changed) if len(changed) > 1 else changed:
+            self._take_equity(name, now_ns)
+        self._changed = set()
+        self._moved = set()
+        self._now_ns = now_ns
+        self._is_open = False
+
+    def finish(self, now_ns: int) -> RunRecord:
+        """The run has ended: state what is left, and hand over what was taken down."""
+        self._changed = self._moved = set(self.ledger.accounts)
+        traded = [place for place, position in enumerate(self.ledger.positions) if position.turnover]
+        for place in traded:
+            self._state_position(place, now_ns)
+        for account in self.ledger.accounts.values():
+            self._state_balance(account, now_ns)
+        self.frame_done(now_ns, is_doubtful=self._is_doubtful)
+        self._flush_tops(now_ns + 1)
+        return RunRecord(
+            head=self.head,
+            start_ns=self._start_ns,
+            end_ns=now_ns,
+            instants=self._seq + 1,
+            markets=self.ledger.markets,
+            symbols=self._symbols,
+            ledger=self.ledger,
+            courses=self._courses,
+            messages=self._messages,
+            tops=self._tops,
+            entries=self._entries,
+            equity=self._equity,
+            decisions=self._decisions,
+            series=self._series,
+            counts=dict(sorted(self.counts.items())),
+        )
+
+    # -- places ----------------------------------------------------------------------------------------------------
+
+    def _place(self, now_ns: int) -> tuple[int, int]:
+        """`capture_seq` and `sub_seq` of the next row."""
+        if not self._is_open or now_ns != self._now_ns:
+            self._flush_tops(now_ns)
+            self._seq += 1
+            self._sub = 0
+            self._is_open, self._now_ns = True, now_ns
+        self._sub += 1
+        return self._seq, self._sub - 1
+
+    def _head(
+        self, pair: int, venue_ns: int | None, now_ns: int
+    ) -> tuple[str, str, str, int | None, int, int, int, str]:
+        seq, sub = self._place(now_ns)
+        key = self.ledger.markets[pair].key
+        return key.venue, self._symbols[pair], key.trading_pair, venue_ns, now_ns, seq, sub, self.head.strategy
+
+    def _flush_tops(self, now_ns: int) -> None:
+        """Take down the best prices before an instant in which something happens, an instant for each time."""
+        last_ns = None
+        for top in self._recent.due(now_ns):
+            if top.now_ns != last_ns:
+                self._seq += 1
+                self._sub = 0
+                last_ns = top.now_ns
+                self._is_open = False
+            key = self.ledger.markets[top.pair].key
+            head = (key.venue, self._symbols[top.pair], key.trading_pair, top.now_ns, top.now_ns, self._seq, self._sub)
+            self._tops.append(BookTop(*head, *top.values()))
+            self._sub += 1
+
+    # -- statements ------------------------------------------------------------------------------------------------
+
+    def _open_accounts(self) -> None:
+        """State what accounts hold that are new."""
+        for name, account in self.ledger.accounts.items():
+            if name not in self._courses:
+                self._courses[name] = EquityCourse()
+                self._state_balance(account, self._now_ns)
+                self._moved.add(name)
+                self._take_equity(name, self._now_ns)
+
+    def _state_position(self, pair: int, now_ns: int) -> None:
+        ledger, position = self.ledger, self.ledger.positions[pair]
+        contract = ledger.markets[pair].contract
+        if contract is not None and contract.kind is ContractKind.SPOT:
+            return
+        is_valued = bool(position.size) and position.mark is not None
+        entry = ledger.entry_price(pair)
+        self._messages.append(
+            PositionUpdate(
+                *self._head(pair, now_ns, now_ns),
+                position.size / _SIZE,
+                None if entry is None else float(entry),
+                ledger.unrealized(pair) / _CASH if is_valued or not position.size else None,
+                _value(position.size, position.mark) if is_valued else (0.0 if not position.size else None),
+            )
+        )
+
+    def _state_balance(self, account: Account, now_ns: int) -> None:
+        ledger = self.ledger
+        contracts = [contract for place in account.pairs if (contract := ledger.markets[place].contract) is not None]
+        is_spot = [contract.kind is ContractKind.SPOT for contract in contracts]
+        wallet = ("spot" if all(is_spot) else "" if any(is_spot) else "perp") if is_spot else ""
+        venue = ledger.markets[account.pairs[0] if account.pairs else 0].key.venue
+        # Of spot the things bought are balances of their own; of contracts a wallet is worth what they gained.
+        spots = [place for place in account.pairs if _is_spot(ledger.markets[place])]
+        total = ledger.equity(account.name) - sum(ledger.worth(place) for place in spots)
+        free = total if not spots else account.cash
+        for asset, held, available in (
+            (account.asset, total / _CASH, free / _CASH),
+            *(
+                (_base(ledger.markets[place]), size, size)
+                for place in spots
+                for size in [ledger.positions[place].size / _SIZE]
+            ),
+        ):
+            seq, sub = self._place(now_ns)
+            self._messages.append(
+                BalanceUpdate(
+                    venue, "", "", now_ns, now_ns, seq, sub, self.head.strategy, asset, held, available, wallet
+                )
+            )
+
+    def _take_equity(self, name: str, now_ns: int) -> None:
+        equity = self.ledger.equity(name)
+        self._courses[name].take(now_ns, equity, is_doubtful=self._is_doubtful)
+        is_sample = name not in self._moved
+        if is_sample and now_ns // self._step_ns == self._sampled_ns.get(name, -1) // self._step_ns:
+            return
+        self._sampled_ns[name] = now_ns
+        account = self.ledger.accounts[name]
+        row = EquityRow(
+            now_ns,
+            name,
+            account.asset,
+            account.cash,
+            self.ledger.wallet(name),
+            equity,
+            account.fees,
+            account.funding,
+            account.transfers,
+            self._is_doubtful,
+            is_sample,
+        )
+        self._equity.append((*self._place(now_ns), row))
+        self._samples += is_sample
+        if self._samples > _POINTS_MAX:
+            self._thin()
+
+    def _thin(self) -> None:
+        """Keep every second sample, and from now on only so many: what a run leaves does not grow with its length."""
+        self._step_ns *= 2
+        kept: list[Placed[EquityRow]] = []
+        seen: dict[str, int] = {}
+        for placed in self._equity:
+            row = placed[2]
+            bucket = row.now_ns // self._step_ns
+            if not row.is_sample or seen.get(row.account) != bucket:
+                kept.append(placed)
+            seen[row.account] = bucket
+        self._equity = kept
+        self._samples = sum(row.is_sample for _, _, row in kept)
+
+
+def _value(size: int, mark: int | None) -> float | None:
+    """Size at the mark, positive, in quote currency."""
+    return None if mark is None else abs(size) * mark / _CASH
+
+
+def _is_spot(market: LedgerMarket) -> bool:
+    return market.contract is not None and market.contract.kind is ContractKind.SPOT
+
+
+def _base(market: LedgerMarket) -> str:
+    return (market.contract.base if market.contract is not None else "") or market.key.trading_pair
+
+
+def _direction(entry: LedgerEntry, *, is_spot: bool) -> str:
+    """What an execution did to the position, in the words that venues use."""
+    if is_spot:
+        return "Buy" if entry.side == BUY else "Sell"
+    before, after = entry.position_before, entry.position
+    if before > 0 > after:
+        return "Long > Short"
+    if before < 0 < after:
+        return "Short > Long"
+    if abs(after) > abs(before):
+        return "Open Long" if after > 0 else "Open Short"
+    return "Close Long" if before > 0 else "Close Short"
