@@ -18,21 +18,27 @@ import numpy as np
 import numpy.typing as npt
 
 from recordings.recording import Recording
+from replay.backtest.event_buffer import EventBuffer
 from replay.backtest.scales import PairScale
-from replay.market.layout import BUY, EVENT, SELL, EventCode
+from replay.market.layout import BUY, SELL, EventCode
 from replay.tape import Tape
 from toolkit.book_fusion import BookFusion
 from toolkit.keys import PairKey
 from toolkit.messages import BestQuote, BookDiff, BookSnapshot, EventKind, Message, Side, StreamEvent, Trade
-from toolkit.orderbook import Columns
+from toolkit.orderbook import Columns, OrderBook
 
-__all__ = ["MarketFeed", "market_events"]
+__all__ = ["MarketFeed", "PairFeed", "market_events"]
 
 #: A cause that the venue names and that is not this one says that the trade was not matched in the book.
 _MATCHED: Final = frozenset({None, "liquidation"})
 _UNCOUNTED: Final = -1
-#: Lots and number of orders of a level that is not there.
-_NOTHING: Final = (0, _UNCOUNTED)
+#: Size and number of orders of a level.
+_Held = tuple[float, int]
+_NOTHING: Final = (0.0, _UNCOUNTED)
+_LEVEL: Final = int(EventCode.LEVEL)
+_SYNC_LEVEL: Final = int(EventCode.SYNC_LEVEL)
+_TRADE: Final = int(EventCode.TRADE)
+_HORIZON: Final = int(EventCode.HORIZON)
 #: Recordings of one market are received within seconds of each other, in which no pair has as many trades.
 _TRADES_KEPT: Final = 65_536
 
@@ -68,73 +74,108 @@ class MarketFeed:
     """
 
     def __init__(self, scales: Mapping[PairKey, PairScale]) -> None:
-        self._books = {key: _Book(place, key, scale) for place, (key, scale) in enumerate(scales.items())}
-        self._parts: list[npt.NDArray[np.void]] = []
+        self._buffer = EventBuffer()
+        self._pairs = {
+            (key.venue, key.trading_pair): PairFeed(place, key, scale, self._buffer)
+            for place, (key, scale) in enumerate(scales.items())
+        }
 
     def take_all(self, messages: Iterable[Message]) -> None:
         """Take messages in, in order. Raises ConfigError for a price or size off the grid."""
         for message in messages:
-            book = self._books.get(PairKey(message.venue, message.trading_pair))
-            if book is None:
-                continue
-            if isinstance(message, StreamEvent):
-                book.event(message)
-            elif isinstance(message, Trade):
-                if book.is_new(message):
-                    self._parts.append(book.trade(message))
-            elif isinstance(message, BookDiff | BookSnapshot | BestQuote) and message.fused:
-                self._parts.append(book.diff(message) if isinstance(message, BookDiff) else book.whole(message))
+            pair = self._pairs.get((message.venue, message.trading_pair))
+            if pair is not None:
+                pair.take(message)
 
     def events(self) -> npt.NDArray[np.void]:
         """All events so far."""
-        self._parts = [np.concatenate(self._parts) if self._parts else np.zeros(0, EVENT)]
-        return self._parts[0]
+        return self._buffer.rows.copy()
 
 
-class _Book:
-    """One pair: what is known of its levels, in ticks and lots."""
+class PairFeed:
+    """
+    One pair: what is known of its levels, and the events that messages make of it.
 
-    def __init__(self, place: int, key: PairKey, scale: PairScale) -> None:
+    Args:
+        place: Of the pair, in events.
+        key: Venue and trading pair.
+        scale: Tick and lot; None while they are not known, and no events are made.
+        buffer: Where events go.
+        on_receipt: Whether events have the time of receipt, and `book` is kept by somebody else, who brings it up to date
+            with a message before it comes here.
+
+    Attributes:
+        scale: As given; after another one was set, `say_again`.
+        book: The fused book.
+        forms: Forms of the fused book that were heard of.
+    """
+
+    def __init__(
+        self,
+        place: int,
+        key: PairKey,
+        scale: PairScale | None,
+        buffer: EventBuffer,
+        *,
+        on_receipt: bool = False,
+    ) -> None:
         self._place = place
-        self._scale = scale
-        #: Of each side its ticks, with lots and the number of orders.
-        self._levels: tuple[dict[int, tuple[int, int]], dict[int, tuple[int, int]]] = ({}, {})
+        self._buffer = buffer
+        self._on_receipt = on_receipt
+        self.scale = scale
+        self.forms: set[str] = set()
+        #: Of each side its prices, with sizes and numbers of orders; a size of 0 where there was a level.
+        self._levels: tuple[dict[float, _Held], dict[float, _Held]] = ({}, {})
         #: Where several forms are one book; not used where there are diffs.
-        self._fusion = BookFusion(key.trading_pair, venue=key.venue, checked=True)
+        self._fusion = None if on_receipt else BookFusion(key.trading_pair, venue=key.venue, checked=True)
+        self.book: OrderBook | None = None if self._fusion is None else self._fusion.book
         #: The most levels a side of any form can hold, and whether the deepest form filled them; 0: no capped form so far.
         self._cap = 0
         self._is_cut = [True, True]
-        self._horizons: list[int | None] = [None, None]
+        self._horizons: list[float | None] = [None, None]
         #: Whether the book comes as diffs, or whole and uncapped: other forms have nothing to add then.
         self._is_exact = False
-        #: Forms of the book that were heard of, and whether the next snapshot joins it anew.
-        self._forms: set[str] = set()
+        #: Whether the next snapshot joins the book anew.
         self._is_joining = True
         self._trades: dict[tuple[str, int | None], None] = {}
-        #: The venue's time of the message before, for messages without one; and the time of the fused book.
+        #: The time of the message before, for messages without one; and that of the fused book.
         self._time: int | None = None
         self._fused_time = 0
 
-    def event(self, event: StreamEvent) -> None:
-        """Hear of a stream: a book that did not hold for a while is joined anew."""
-        is_book = event.stream in self._forms or not event.stream
-        if is_book and event.kind in (EventKind.STALE, EventKind.GAP):
-            self._is_joining = True
+    def take(self, message: Message) -> None:
+        """Take a message of the pair in. Raises ConfigError for a price or size off the grid."""
+        if isinstance(message, BookDiff):
+            if message.fused:
+                self._diff(message)
+        elif isinstance(message, Trade):
+            if self._is_new(message):
+                self._trade(message)
+        elif isinstance(message, BookSnapshot | BestQuote):
+            if message.fused:
+                self._whole(message)
+        elif isinstance(message, StreamEvent):
+            is_book = message.stream in self.forms or not message.stream
+            if is_book and message.kind in (EventKind.STALE, EventKind.GAP):
+                self._is_joining = True
 
-    def _rows(self, message: Message, count: int) -> npt.NDArray[np.void]:
-        if message.ts_event is not None:
+    def say_again(self, now_ns: int) -> None:
+        """Take the whole book for new: nothing was known of it, or was counted otherwise."""
+        for levels in self._levels:
+            levels.clear()
+        self._horizons = [None, None]
+        if self.book is not None and self.forms:
+            self._changes(self.book.bids.columns(), self.book.asks.columns(), _SYNC_LEVEL, now_ns, now_ns, -1)
+
+    def _stamp(self, message: Message) -> int:
+        if self._on_receipt:
+            self._time = message.ts_recv if self._time is None else max(self._time, message.ts_recv)
+        elif message.ts_event is not None:
             self._time = message.ts_event
         elif self._time is None:
             self._time = message.ts_recv
-        rows = np.zeros(count, EVENT)
-        rows["time"] = self._time
-        rows["recv"] = message.ts_recv
-        rows["frame"] = message.capture_seq
-        rows["pair"] = self._place
-        rows["count"] = _UNCOUNTED
-        return rows
+        return self._time
 
-    def is_new(self, message: Trade) -> bool:
+    def _is_new(self, message: Trade) -> bool:
         """Whether a trade was matched in the book, now, and is not taken in yet: recordings that overlap have it each."""
         if message.is_history or message.is_duplicate or message.cause not in _MATCHED:
             return False
@@ -146,82 +187,93 @@ class _Book:
             del self._trades[next(iter(self._trades))]
         return True
 
-    def trade(self, message: Trade) -> npt.NDArray[np.void]:
-        rows = self._rows(message, 1)
-        rows["code"] = EventCode.TRADE
-        rows["side"] = BUY if message.aggressor_side is Side.BUY else SELL
-        rows["tick"] = self._scale.ticks([message.price])
-        rows["lots"] = self._scale.lots([message.size])
-        return rows
+    def _trade(self, message: Trade) -> None:
+        if self.scale is None:
+            return
+        self._buffer.add(
+            self._stamp(message),
+            message.ts_recv,
+            message.capture_seq,
+            self.scale.tick_of(message.price),
+            self.scale.lots_of(message.size),
+            _UNCOUNTED,
+            self._place,
+            _TRADE,
+            BUY if message.aggressor_side is Side.BUY else SELL,
+        )
 
-    def diff(self, message: BookDiff) -> npt.NDArray[np.void]:
+    def _diff(self, message: BookDiff) -> None:
         """Bids before asks, each in the order they were sent in."""
-        self._forms.add(message.form)
-        self._is_exact = True
-        bids = len(message.bid_prices)
-        rows = self._rows(message, bids + len(message.ask_prices))
-        rows["code"] = EventCode.LEVEL
-        rows["side"][bids:] = SELL
-        rows["tick"] = self._scale.ticks(message.bid_prices + message.ask_prices)
-        rows["lots"] = self._scale.lots(message.bid_sizes + message.ask_sizes)
-        rows["count"] = _counts(message.bid_counts, bids) + _counts(message.ask_counts, len(message.ask_prices))
-        ticks, held = rows["tick"].tolist(), list(zip(rows["lots"].tolist(), rows["count"].tolist(), strict=True))
-        self._levels[BUY].update(zip(ticks[:bids], held[:bids], strict=True))
-        self._levels[SELL].update(zip(ticks[bids:], held[bids:], strict=True))
-        return rows
+        self.forms.add(message.form)
+        self._is_exact, self._is_cut = True, [False, False]
+        if self.scale is None:
+            return
+        time, recv, frame, place = self._stamp(message), message.ts_recv, message.capture_seq, self._place
+        add, tick_of, lots_of = self._buffer.add, self.scale.tick_of, self.scale.lots_of
+        for side, (prices, sizes, counts) in (
+            (BUY, (message.bid_prices, message.bid_sizes, message.bid_counts)),
+            (SELL, (message.ask_prices, message.ask_sizes, message.ask_counts)),
+        ):
+            held = list(zip(sizes, _counts(counts, len(prices)), strict=True))
+            for price, (size, count) in zip(prices, held, strict=True):
+                add(time, recv, frame, tick_of(price), lots_of(size), count, place, _LEVEL, side)
+            self._levels[side].update(zip(prices, held, strict=True))
 
-    def whole(self, message: BookSnapshot | BestQuote) -> npt.NDArray[np.void]:
+    def _whole(self, message: BookSnapshot | BestQuote) -> None:
         """A snapshot or quote: what it changed in the book."""
-        self._forms.add(message.form)
+        self.forms.add(message.form)
+        time = self._stamp(message)
         if isinstance(message, BookSnapshot) and message.depth_cap is None:
             bids: Columns = (message.bid_prices, message.bid_sizes, message.bid_counts)
             asks: Columns = (message.ask_prices, message.ask_sizes, message.ask_counts)
             self._is_exact, self._is_cut = True, [False, False]
             is_joining = True
         elif self._is_exact:
-            return self._rows(message, 0)
+            return
         else:
-            self._fusion.apply(message)
-            bids, asks = self._fusion.book.bids.columns(), self._fusion.book.asks.columns()
+            if self._fusion is not None:
+                self._fusion.apply(message)
+            if self.book is None:
+                return
+            bids, asks = self.book.bids.columns(), self.book.asks.columns()
             if isinstance(message, BookSnapshot) and (message.depth_cap or 0) >= self._cap:
                 self._cap = message.depth_cap or 0
                 self._is_cut = [len(side) >= self._cap for side in (message.bid_prices, message.ask_prices)]
             is_joining = self._is_joining
-        values = self._changes(bids, asks, EventCode.SYNC_LEVEL if is_joining else EventCode.LEVEL)
-        self._is_joining = self._is_joining and not isinstance(message, BookSnapshot)
-        rows = self._rows(message, len(values))
-        if values:
-            for name, column in zip(("code", "side", "tick", "lots", "count"), zip(*values, strict=True), strict=True):
-                rows[name] = column
+        if not self._on_receipt:
             # What a late message changed, it changes now: the differences are those of this order.
-            self._fused_time = max(self._fused_time, int(rows["time"][0]))
-            rows["time"] = self._fused_time
-        return rows
+            self._fused_time = time = max(self._fused_time, time)
+        code = _SYNC_LEVEL if is_joining else _LEVEL
+        self._changes(bids, asks, code, time, message.ts_recv, message.capture_seq)
+        self._is_joining = self._is_joining and not isinstance(message, BookSnapshot)
 
-    def _changes(self, bids: Columns, asks: Columns, code: EventCode) -> list[tuple[int, int, int, int, int]]:
+    def _changes(self, bids: Columns, asks: Columns, code: int, time: int, recv: int, frame: int) -> None:
         """First what is gone, on both sides, so that new levels cross no old ones; then what is new; then the sight."""
-        gone: list[tuple[int, int, int, int, int]] = []
-        fresh: list[tuple[int, int, int, int, int]] = []
-        sights: list[tuple[int, int, int, int, int]] = []
+        if self.scale is None:
+            return
+        add, tick_of, lots_of, place = self._buffer.add, self.scale.tick_of, self.scale.lots_of, self._place
+        fresh: list[tuple[int, float, float, int]] = []
+        sights: list[tuple[int, float | None]] = []
         for side, (prices, sizes, counts) in ((BUY, bids), (SELL, asks)):
-            sign = 1 if side == BUY else -1
-            ticks, lots = self._scale.ticks(prices).tolist(), self._scale.lots(sizes).tolist()
-            held = zip(lots, _counts(counts, len(ticks)), strict=True)
-            before, now = self._levels[side], dict(zip(ticks, held, strict=True))
-            worst = ticks[-1] if self._is_cut[side] and ticks else None
-            for tick, (size, _) in before.items():
-                if size and tick not in now and (worst is None or sign * tick > sign * worst):
-                    gone.append((code, side, tick, 0, _UNCOUNTED))
+            before = self._levels[side]
+            now = dict(zip(prices, zip(sizes, _counts(counts, len(prices)), strict=True), strict=True))
+            worst = prices[-1] if self._is_cut[side] and prices else None
+            for price, (size, _) in before.items():
+                if size and price not in now and (worst is None or (price > worst if side == BUY else price < worst)):
+                    add(time, recv, frame, tick_of(price), 0, _UNCOUNTED, place, code, side)
             # A level that is said again was not set again: what was taken of it, and traded there, stands.
-            for tick, (size, count) in now.items():
-                if before.get(tick, _NOTHING) != (size, count):
-                    fresh.append((code, side, tick, size, count))
+            if before != now:
+                fresh += [(side, price, *held) for price, held in now.items() if before.get(price, _NOTHING) != held]
             if worst != self._horizons[side]:
                 self._horizons[side] = worst
-                sights.append((EventCode.HORIZON, side, worst or 0, int(worst is not None), _UNCOUNTED))
-            before.clear()
-            before.update(now)
-        return [*gone, *fresh, *sights]
+                sights.append((side, worst))
+            self._levels[side].clear()
+            self._levels[side].update(now)
+        for side, price, size, count in fresh:
+            add(time, recv, frame, tick_of(price), lots_of(size), count, place, code, side)
+        for side, sight in sights:
+            tick = 0 if sight is None else tick_of(sight)
+            add(time, recv, frame, tick, int(sight is not None), _UNCOUNTED, place, _HORIZON, side)
 
 
 def _counts(counts: tuple[int, ...], levels: int) -> tuple[int, ...]:

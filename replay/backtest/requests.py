@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from replay.market.layout import ReportCode, RequestCode, StateCode
+from replay.market.layout import ReportCode, RequestCode, StateCode, TifCode
 
-__all__ = ["ENDED", "OwnOrder", "OwnOrders", "Refusal", "Response"]
+__all__ = ["ENDED", "NewOrder", "OwnOrder", "OwnOrders", "Refusal", "Response"]
 
 #: States that an order does not leave.
 ENDED = frozenset({StateCode.FILLED, StateCode.CANCELLED, StateCode.REJECTED, StateCode.EXPIRED})
@@ -49,7 +49,9 @@ class Response(msgspec.Struct, frozen=True, gc=False):
         filled: In all.
         size: Of the order.
         role: 1 maker, 2 taker, 0 where nothing was executed.
-        reason: Why it ended or was refused.
+        reason: Why it ended or was refused, of `layout.Reason`.
+        text: The same in the venue's words, where they are known; for rejections only.
+        is_uncertain: Whether the order rested while the book was stale: what is said of it is a guess from then on.
     """
 
     received_ns: int
@@ -67,6 +69,35 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     size: int
     role: int
     reason: int
+    text: str = ""
+    is_uncertain: bool = False
+
+
+class NewOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """
+    An order to send.
+
+    Attributes:
+        pair: Place of the pair.
+        side: 0 buy, 1 sell.
+        lots: Size, in lots of the market's grid.
+        tick: Limit price, in ticks of the grid; of a market order nothing.
+        tif: How long it lives.
+        is_market: Whether it has no limit.
+        reduce_only: Whether it may only make the position smaller.
+        expires_ns: When it ends if it still rests then (GTD), on the clock that recorded; None: never.
+        tag: Whatever its sender wants to find it by.
+    """
+
+    pair: int
+    side: int
+    lots: int
+    tick: int = 0
+    tif: TifCode = TifCode.GTC
+    is_market: bool = False
+    reduce_only: bool = False
+    expires_ns: int | None = None
+    tag: str = ""
 
 
 @dataclass(slots=True)
@@ -81,9 +112,18 @@ class OwnOrder:
         tick: Its limit, ticks.
         size: Lots in all.
         left: Lots that were not filled.
-        filled: Lots that were.
         state: `UNKNOWN` until the first answer.
         pending: The requests that were not answered, oldest first, by number.
+        filled: Lots that were filled.
+        sent_ns: When it was sent, on our clock.
+        tif: How long it lives.
+        is_market: Whether it has no limit.
+        reduce_only: Whether it may only make the position smaller.
+        expires_ns: When it ends if it still rests then; None: never.
+        tag: Its sender's name for it.
+        reason: Why it ended, or why the last request about it was refused, of `layout.Reason`.
+        text: The same in the venue's words; empty where they are not known.
+        is_uncertain: Whether it rested while the book was stale: its state is a guess from then on.
     """
 
     order_id: int
@@ -95,11 +135,38 @@ class OwnOrder:
     state: StateCode
     pending: dict[int, RequestCode]
     filled: int = 0
+    sent_ns: int = 0
+    tif: TifCode = TifCode.GTC
+    is_market: bool = False
+    reduce_only: bool = False
+    expires_ns: int | None = None
+    tag: str = ""
+    reason: int = 0
+    text: str = ""
+    is_uncertain: bool = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it cannot be filled any more, as far as is known."""
+        return self.state in ENDED
 
     @property
     def is_open(self) -> bool:
         """Whether it can still be filled, as far as is known: answered, and not ended."""
         return self.state in (StateCode.OPEN, StateCode.PARTIALLY_FILLED)
+
+    def take(self, response: Response) -> None:
+        """Hear an answer."""
+        self.pending.pop(response.request, None)
+        self.is_uncertain = self.is_uncertain or response.is_uncertain
+        if response.reason:
+            self.reason, self.text = response.reason, response.text
+        if response.state is StateCode.UNKNOWN:
+            return
+        self.state, self.left = response.state, response.left
+        self.filled, self.size = response.filled, response.size
+        if response.code is not ReportCode.EXECUTED:
+            self.tick = response.tick
 
 
 class OwnOrders:
@@ -142,10 +209,4 @@ class OwnOrders:
         order = self.orders.get(response.order_id)
         if order is None:
             return
-        order.pending.pop(response.request, None)
-        if response.state is StateCode.UNKNOWN:
-            return
-        order.state, order.left = response.state, response.left
-        order.filled, order.size = response.filled, response.size
-        if response.code is not ReportCode.EXECUTED:
-            order.tick = response.tick
+        order.take(response)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 from typing import Final
@@ -41,11 +41,16 @@ class PairScale:
     tick: Decimal
     lot: Decimal
     figures: int | None = None
+    #: Of each step numerator and denominator, and how many there are in 1.
+    _tick: tuple[int, int, float] = field(init=False, repr=False, compare=False)
+    _lot: tuple[int, int, float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, step in (("tick", self.tick), ("lot", self.lot)):
             if not (step.is_finite() and step > 0):
                 raise ConfigError(f"{self.pair}: {name} is {step}, expected a number above 0, for instance {name}=0.1")
+            over, under = step.as_integer_ratio()
+            object.__setattr__(self, f"_{name}", (over, under, under / over))
 
     def ticks(self, prices: Sequence[float]) -> npt.NDArray[np.int64]:
         """Prices in ticks. Raises ConfigError for one that is off the tick."""
@@ -55,11 +60,35 @@ class PairScale:
         """Sizes in lots. Raises ConfigError for one that is no whole number of them."""
         return self._whole(sizes, self.lot, "size", "lot")
 
+    def tick_of(self, price: float) -> int:
+        """A price in ticks. Raises ConfigError for one that is off the tick."""
+        over, under, per_unit = self._tick
+        try:
+            count = round(price * per_unit)
+        except (ValueError, OverflowError):
+            return int(self.ticks([price])[0])  # which raises
+        return count if count * over / under == price and abs(count * over) < _EXACT else int(self.ticks([price])[0])
+
+    def lots_of(self, size: float) -> int:
+        """A size in lots. Raises ConfigError for one that is no whole number of them."""
+        over, under, per_unit = self._lot
+        try:
+            count = round(size * per_unit)
+        except (ValueError, OverflowError):
+            return int(self.lots([size])[0])
+        return count if count * over / under == size and abs(count * over) < _EXACT else int(self.lots([size])[0])
+
+    def has_figures(self, ticks: int) -> bool:
+        """Whether a price has no more figures than the venue takes an order at."""
+        if self.figures is None:
+            return True
+        price = (self.tick * ticks).normalize()
+        return int(price.as_tuple().exponent) >= 0 or len(price.as_tuple().digits) <= self.figures
+
     def check_limit(self, ticks: int) -> None:
         """Raise ConfigError for a price of more figures than the venue takes an order at."""
-        price = (self.tick * ticks).normalize()
-        exponent = int(price.as_tuple().exponent)
-        if self.figures is not None and exponent < 0 and len(price.as_tuple().digits) > self.figures:
+        if self.figures is not None and not self.has_figures(ticks):
+            price = self.tick * ticks
             step = Decimal(1).scaleb(min(price.adjusted() - self.figures + 1, 0))
             raise ConfigError(
                 f"{self.pair}: price {self.price(ticks)!r} is no whole number of ticks of {step:f}, which is the tick"

@@ -11,7 +11,6 @@ venues cut their stamps to milliseconds. Each way keeps its order: what was sent
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from replay.backtest.latency import Latency
+from replay.backtest.reports import Fill, fill_of, last_of_requests, response_of
 from replay.backtest.requests import OwnOrder, OwnOrders, Refusal, Response
 from replay.market.core import MatchingCore, make_request
 from replay.market.layout import ReportCode, RequestCode, StateCode, TifCode
@@ -27,29 +27,6 @@ from replay.market.rules import CancelEarly, Responses
 __all__ = ["Fill", "VenueScheduler", "calibrate", "venue_order"]
 
 _END: Final = 2**62
-
-
-class Fill(msgspec.Struct, frozen=True, gc=False):
-    """
-    One execution of an own order, at the venue.
-
-    Attributes:
-        venue_ns: When, on the venue's clock.
-        order_id: Of the order.
-        pair: Place of the pair.
-        side: 0 buy, 1 sell.
-        tick: Price, ticks.
-        lots: Size.
-        role: 1 maker, 2 taker.
-    """
-
-    venue_ns: int
-    order_id: int
-    pair: int
-    side: int
-    tick: int
-    lots: int
-    role: int
 
 
 def calibrate(events: npt.NDArray[np.void]) -> int:
@@ -221,64 +198,10 @@ class VenueScheduler:
             return
         responses = []
         for row in reports.tolist():
-            response = _response(row)
+            response = response_of(row)
             if response.code is ReportCode.EXECUTED:
-                self.fills.append(
-                    Fill(
-                        response.venue_ns,
-                        response.order_id,
-                        response.pair,
-                        response.side,
-                        response.tick,
-                        response.lots,
-                        response.role,
-                    )
-                )
+                self.fills.append(fill_of(response))
             responses.append(response)
-        for response in _last_of_requests(responses) if self._merges else responses:
+        for response in last_of_requests(responses) if self._merges else responses:
             heard = response.venue_ns - self._offset + self._latency.response_ns(response.venue_ns)
             self._answer(heard, response)
-
-
-def _response(row: tuple[int, ...]) -> Response:
-    """A row of `layout.REPORT` as a response that has not been received yet."""
-    time, order_id, request, _, tick, lots, left, filled, size, pair, code, side, state, role, reason, _ = row
-    return Response(
-        0,
-        time,
-        request,
-        order_id,
-        pair,
-        ReportCode(code),
-        StateCode(state),
-        side,
-        tick,
-        lots,
-        left,
-        filled,
-        size,
-        role,
-        reason,
-    )
-
-
-def _last_of_requests(responses: list[Response]) -> Iterator[Response]:
-    """
-    One answer for all that a request did to one order, which is the last.
-
-    It names the last execution there was, also where the rest of the order expired after it.
-    """
-    last = {(each.request, each.order_id): index for index, each in enumerate(responses) if each.request >= 0}
-    executed: dict[tuple[int, int], Response] = {}
-    for index, each in enumerate(responses):
-        key = (each.request, each.order_id)
-        if each.request < 0:
-            yield each
-            continue
-        if each.code is ReportCode.EXECUTED:
-            executed[key] = each
-        if last[key] == index:
-            done = executed.get(key)
-            yield (
-                each if done is None else msgspec.structs.replace(each, tick=done.tick, lots=done.lots, role=done.role)
-            )

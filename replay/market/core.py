@@ -100,6 +100,7 @@ class MatchingCore:
         for row, facts in zip(self.state.pairs, pairs, strict=True):
             row["reach"], row["grain"] = facts.reach, facts.grain
             row["lots_per_unit"], row["lot"] = facts.lots_per_unit, facts.lot
+        self._look()
         self._run: Callable[..., Any] = kernel_core.run if compiled else _quiet(plain(kernel_core.run))
         self._arrive: Callable[..., Any] = kernel_core.arrive if compiled else _quiet(plain(kernel_core.arrive))
 
@@ -144,21 +145,26 @@ class MatchingCore:
         stop = len(events)
         while True:
             start = int(self._run(self.state, events, start, stop, until))
-            want = Want(int(self.state.counters["want"][0]))
+            want = int(self._want[0])
             if not want:
                 return start
-            self._grow(want)
+            self._grow(Want(want))
 
     def arrive(self, request: np.void) -> None:
         """A request, of `layout.REQUEST`, reaches the venue."""
         self.has_arrivals = True
-        while want := Want(int(self._arrive(self.state, request))):
-            self._grow(want)
+        while want := int(self._arrive(self.state, request)):
+            self._grow(Want(want))
+
+    @property
+    def has_reports(self) -> bool:
+        """Whether anything was reported since `take` was last called."""
+        return bool(self._reports[0])
 
     def take(self) -> npt.NDArray[np.void]:
         """What was reported since the last call, of `layout.REPORT`, in order."""
-        count = int(self.state.counters["reports"][0])
-        self.state.counters["reports"] = 0
+        count = int(self._reports[0])
+        self._reports[0] = 0
         return self.state.reports[:count].copy()
 
     def best(self, pair: int = 0) -> tuple[int | None, int | None]:
@@ -173,6 +179,12 @@ class MatchingCore:
             self.state = widen_book(self.state)
         if Want.ORDERS in want:
             self.state = widen_orders(self.state)
+        self._look()
+
+    def _look(self) -> None:
+        """Keep the counters that are read after every call at hand."""
+        self._want: npt.NDArray[np.int64] = self.state.counters["want"]
+        self._reports: npt.NDArray[np.int64] = self.state.counters["reports"]
 
 
 def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:

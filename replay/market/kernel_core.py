@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.market.kernel_book import clear_book, forget_beyond, set_book, take_lots
+from replay.market.kernel_book import clear_book, first_open, forget_beyond, open_lots, set_book, take_lots
 from replay.market.kernel_orders import (
     NO_FRAME,
     NO_REQUEST,
     ZERO,
     add_order,
+    end_idle,
     end_order,
     execute,
+    fillable,
     find_order,
     line_key,
     report,
@@ -27,6 +29,7 @@ from replay.market.kernel_taking import enter
 from replay.market.layout import (
     FAR,
     HORIZON,
+    NONE,
     EventCode,
     Reason,
     ReportCode,
@@ -37,7 +40,7 @@ from replay.market.layout import (
 )
 from replay.market.rules import AmendLeft, AmendPlace, CrossedBook, ThroughTrade
 from toolkit.kernels.compiling import kernel
-from toolkit.kernels.levels import has_room
+from toolkit.kernels.levels import has_room, worse_key
 
 __all__ = ["arrive", "run", "want_for_request"]
 
@@ -45,6 +48,9 @@ _LEVEL = np.int64(EventCode.LEVEL)
 _SYNC_LEVEL = np.int64(EventCode.SYNC_LEVEL)
 _TRADE = np.int64(EventCode.TRADE)
 _CLEAR = np.int64(EventCode.CLEAR)
+_HORIZON = np.int64(EventCode.HORIZON)
+_STALE = np.int64(EventCode.STALE)
+_RESUME = np.int64(EventCode.RESUME)
 _NEW = np.int64(RequestCode.NEW)
 _AMEND = np.int64(RequestCode.AMEND)
 _CANCEL = np.int64(RequestCode.CANCEL)
@@ -52,6 +58,8 @@ _MAKER = np.int64(Role.MAKER)
 _NEITHER = np.int64(Role.NEITHER)
 _CANCELLED = np.int64(StateCode.CANCELLED)
 _REJECTED = np.int64(StateCode.REJECTED)
+_EXPIRED = np.int64(StateCode.EXPIRED)
+_EXPIRY = np.int64(Reason.EXPIRY)
 _ACCEPTED = np.int64(ReportCode.ACCEPTED)
 _AMENDED = np.int64(ReportCode.AMENDED)
 _ENDED = np.int64(ReportCode.ENDED)
@@ -92,8 +100,11 @@ def run(s, events, start, stop, until):
             return index
         code = np.int64(event["code"])
         line = np.int64(event["pair"]) * 2 + np.int64(event["side"])
-        # Each own order is filled at most once by one event.
-        if s.counters[0]["reports"] + s.counters[0]["live"] > len(s.reports):
+        # Each own order is filled at most once by one event, and may be cancelled; a book that resumes fills by levels.
+        needed = 2 * s.counters[0]["live"]
+        if code == _RESUME:
+            needed += s.book.levels[line] + s.book.levels[line + 1]
+        if s.counters[0]["reports"] + needed > len(s.reports):
             s.counters[0]["want"] |= _WANT_REPORTS
         if code <= _SYNC_LEVEL and not has_room(s.book, line, _ONE):
             s.counters[0]["want"] |= _WANT_LEVELS
@@ -106,9 +117,35 @@ def run(s, events, start, stop, until):
             _on_trade(s, event, line ^ 1, -key)
         elif code == _CLEAR:
             clear_book(s, line, key)
-        else:
+        elif code == _HORIZON:
             _on_horizon(s, line, key if event["lots"] else np.int64(HORIZON))
+        else:
+            s.pairs[line >> 1]["stale"] = np.int64(code == _STALE)
+            if code == _RESUME:
+                _on_resume(s, event, line)
+                _on_resume(s, event, line + 1)
+        if s.pairs[line >> 1]["reducing"]:
+            end_idle(s, event["time"], line >> 1, NO_REQUEST, event["frame"])
     return stop
+
+
+@kernel
+def _on_resume(s, event, line):
+    """Own orders of a line that the other side's levels reach, after a time in which nothing was matched."""
+    rules, other = s.rules[0], line ^ 1
+    fills_all = rules["crossed_book"] == _CROSSED_ALL or rules["whole_fills"]
+    level = first_open(s, other)
+    while level != NONE:
+        head = s.lines[line]["head"]
+        if head < 0 or s.orders[head]["key"] + level < 0:
+            return
+        lots = np.int64(FAR) if fills_all else open_lots(s, other, level)
+        taken = np.int64(0)
+        if lots > 0:
+            taken = _cross(s, event, line, -level, lots)
+        if taken and rules["taken_liquidity"] and not fills_all:
+            take_lots(s, other, level, taken)
+        level = worse_key(s.book, other, level, NONE)
 
 
 @kernel
@@ -128,6 +165,8 @@ def _on_level(s, event, line, key, is_sync):
             if order["key"] == key:
                 level_changed(s, order, before, lots, count_before, count, is_sync)
             slot = order["next"]
+    if s.pairs[line >> 1]["stale"]:
+        return
     other = s.lines[line ^ 1]
     if other["live"] == 0 or 2 * lots < s.pairs[line >> 1]["grain"]:
         return
@@ -149,7 +188,7 @@ def _cross(s, event, line, key, lots):
     while slot >= 0 and s.orders[slot]["key"] >= key:
         order = s.orders[slot]
         following = order["next"]
-        fill = min(order["left"], lots - taken)
+        fill = min(fillable(s, order), lots - taken)
         if fill > 0:
             taken += fill
             execute(s, event["time"], slot, line_key(line, order["key"]), fill, _MAKER, NO_REQUEST, event["frame"])
@@ -160,6 +199,8 @@ def _cross(s, event, line, key, lots):
 @kernel
 def _on_trade(s, event, line, key):
     """A trade against a line: it passes orders at better prices, and uses up what is ahead of those at its own."""
+    if s.pairs[line >> 1]["stale"]:
+        return
     rules, lots = s.rules[0], event["lots"]
     fills_all = rules["through_trade"] == _THROUGH_ALL or rules["whole_fills"]
     filled = np.int64(0)
@@ -169,13 +210,13 @@ def _on_trade(s, event, line, key):
         following = order["next"]
         left = lots - filled if rules["share_trade"] else lots
         if order["key"] > key:
-            fill = order["left"] if fills_all else min(order["left"], left)
+            fill = fillable(s, order) if fills_all else min(fillable(s, order), left)
             order["front"], order["ahead"], order["orders_ahead"], order["unseen"] = 0, 0.0, 0.0, 0
         elif order["unseen"]:
             fill = np.int64(0)
         else:
             fill = reached(s, order, left, lots)
-            fill = order["left"] if rules["whole_fills"] and fill > 0 else min(order["left"], fill)
+            fill = fillable(s, order) if rules["whole_fills"] and fill > 0 else min(fillable(s, order), fill)
         if fill > 0:
             filled += fill
             execute(s, event["time"], slot, line_key(line, order["key"]), fill, _MAKER, NO_REQUEST, event["frame"])
@@ -207,7 +248,7 @@ def _on_horizon(s, line, key):
 @kernel
 def want_for_request(s, request):
     """What there is no room for, of all that may come of a request."""
-    needed = s.counters[0]["live"] + _REPORTS_MORE
+    needed = 2 * s.counters[0]["live"] + _REPORTS_MORE
     pair = request["pair"]
     if 0 <= pair < len(s.pairs):
         # Of each level that it takes, and of each own order that it meets there, there is one execution.
@@ -226,7 +267,7 @@ def arrive(s, request):
     want = want_for_request(s, request)
     if want:
         return want
-    code = request["code"]
+    code, pair = request["code"], request["pair"]
     if code == _NEW:
         _on_new(s, request)
     elif code == _AMEND:
@@ -236,10 +277,20 @@ def arrive(s, request):
         if slot < 0:
             _refuse(s, request, _UNKNOWN_ORDER)
         else:
-            end_order(s, request["time"], slot, _CANCELLED, _REQUESTED, request["number"], NO_FRAME)
+            _on_cancel(s, request, slot)
     else:
         _on_cancel_all(s, request)
+    if 0 <= pair < len(s.pairs):
+        end_idle(s, request["time"], pair, request["number"], NO_FRAME)
     return np.int64(0)
+
+
+@kernel
+def _on_cancel(s, request, slot):
+    """Its sender asks for it, or the venue ends it for a reason of its own."""
+    reason = request["reason"] if request["reason"] else _REQUESTED
+    state = _EXPIRED if reason == _EXPIRY else _CANCELLED
+    end_order(s, request["time"], slot, state, reason, request["number"], NO_FRAME)
 
 
 @kernel
@@ -285,7 +336,7 @@ def _on_new(s, request):
     order["line"] = line
     order["key"] = line_key(line, request["tick"])
     order["lots"], order["left"], order["filled"] = request["lots"], request["lots"], 0
-    order["tif"], order["market"] = request["tif"], request["market"]
+    order["tif"], order["market"], order["reduce"] = request["tif"], request["market"], request["reduce"]
     order["state"], order["rests"], order["unseen"] = 0, 0, 0
     enter(s, request["time"], slot, _ACCEPTED, request["number"])
 
@@ -326,6 +377,6 @@ def _on_cancel_all(s, request):
         if request["pair"] >= 0 and line >> 1 != request["pair"]:
             continue
         while s.lines[line]["head"] >= 0:
-            end_order(s, request["time"], s.lines[line]["head"], _CANCELLED, _REQUESTED, request["number"], NO_FRAME)
+            _on_cancel(s, request, s.lines[line]["head"])
             cancelled += 1
     _say(s, request, _DONE, cancelled, ZERO, ZERO)

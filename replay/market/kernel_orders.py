@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.market.layout import ReportCode, Role, StateCode
+from replay.market.layout import Reason, ReportCode, Role, StateCode
 from toolkit.kernels.compiling import kernel
 
 __all__ = [
@@ -12,8 +12,10 @@ __all__ = [
     "NO_REQUEST",
     "ZERO",
     "add_order",
+    "end_idle",
     "end_order",
     "execute",
+    "fillable",
     "find_order",
     "line_key",
     "link",
@@ -28,6 +30,8 @@ _NEITHER = np.int64(Role.NEITHER)
 _UNKNOWN = np.int64(StateCode.UNKNOWN)
 _PARTIALLY_FILLED = np.int64(StateCode.PARTIALLY_FILLED)
 _FILLED = np.int64(StateCode.FILLED)
+_CANCELLED = np.int64(StateCode.CANCELLED)
+_REDUCE_ONLY = np.int64(Reason.REDUCE_ONLY)
 #: For arguments: a literal would make numba compile a function once for each value.
 ZERO = np.int64(0)
 NO_REQUEST = np.int64(-1)
@@ -112,6 +116,7 @@ def link(s, slot):
     line["live"] += 1
     line["mask"] |= np.int64(1) << (order["key"] & 63)
     s.counters[0]["live"] += 1
+    s.pairs[order["line"] >> 1]["reducing"] += order["reduce"]
 
 
 @kernel
@@ -129,6 +134,7 @@ def unlink(s, slot):
     order["rests"] = 0
     line["live"] -= 1
     s.counters[0]["live"] -= 1
+    s.pairs[order["line"] >> 1]["reducing"] -= order["reduce"]
     if line["live"] <= _MASKED:
         mask = np.int64(0)
         at = line["head"]
@@ -168,11 +174,35 @@ def execute(s, now, slot, tick, lots, role, request, frame):
     order = s.orders[slot]
     order["left"] -= lots
     order["filled"] += lots
+    s.pairs[order["line"] >> 1]["position"] += lots if order["line"] & 1 == 0 else -lots
     is_filled = 2 * order["left"] < s.pairs[order["line"] >> 1]["grain"]
     order["state"] = _FILLED if is_filled else _PARTIALLY_FILLED
     report(s, now, slot, _EXECUTED, tick, lots, role, ZERO, request, frame)
     if is_filled:
         _remove(s, slot)
+
+
+@kernel
+def fillable(s, order):
+    """Lots of an order that may still be filled: all that is left, or no more than there is of the position to reduce."""
+    if order["reduce"] == 0:
+        return order["left"]
+    position = s.pairs[order["line"] >> 1]["position"]
+    return min(order["left"], max(ZERO, -position if order["line"] & 1 == 0 else position))
+
+
+@kernel
+def end_idle(s, now, pair, request, frame):
+    """Cancel what rests to reduce a position that there is none of any more."""
+    if s.pairs[pair]["reducing"] == 0:
+        return
+    for line in range(2 * pair, 2 * pair + 2):
+        slot = s.lines[line]["head"]
+        while slot >= 0:
+            following = s.orders[slot]["next"]
+            if s.orders[slot]["reduce"] and fillable(s, s.orders[slot]) == 0:
+                end_order(s, now, slot, _CANCELLED, _REDUCE_ONLY, request, frame)
+            slot = following
 
 
 @kernel

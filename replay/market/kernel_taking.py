@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from replay.market.kernel_book import first_open, open_lots, take_lots
-from replay.market.kernel_orders import NO_FRAME, ZERO, end_order, execute, line_key, link, report
+from replay.market.kernel_orders import NO_FRAME, ZERO, end_order, execute, fillable, line_key, link, report
 from replay.market.kernel_queue import ahead_lots, start_queue
 from replay.market.layout import FAR, NONE, Reason, ReportCode, Role, StateCode, TifCode
 from replay.market.rules import PostOnlyCross, SelfTrade, TakerRest
@@ -27,6 +27,8 @@ _EXPIRED = np.int64(StateCode.EXPIRED)
 _WOULD_CROSS = np.int64(Reason.WOULD_CROSS)
 _NO_MATCH = np.int64(Reason.NO_MATCH)
 _UNFILLED = np.int64(Reason.UNFILLED)
+_STALE = np.int64(Reason.STALE)
+_REDUCE_ONLY = np.int64(Reason.REDUCE_ONLY)
 _SELF_TRADE = np.int64(Reason.SELF_TRADE)
 _AMENDED = np.int64(ReportCode.AMENDED)
 _NOT_SEEN = np.int64(SelfTrade.NOT_SEEN.code)
@@ -50,6 +52,12 @@ def enter(s, now, slot, said, number):
     order, rules = s.orders[slot], s.rules[0]
     other = order["line"] ^ 1
     key = _ANY_PRICE if order["market"] else order["key"]
+    if order["reduce"] and fillable(s, order) == 0:
+        end_order(s, now, slot, _CANCELLED if said == _AMENDED else _REJECTED, _REDUCE_ONLY, number, NO_FRAME)
+        return
+    if s.pairs[order["line"] >> 1]["stale"]:
+        _wait(s, now, slot, said, number)
+        return
     best = first_open(s, other)
     own = _own_best(s, other)
     if key + max(best, own) < 0:
@@ -74,16 +82,36 @@ def enter(s, now, slot, said, number):
     tick = np.int64(0) if order["market"] else line_key(order["line"], key)
     report(s, now, slot, said, tick, ZERO, _NEITHER, ZERO, number, NO_FRAME)
     if rules["whole_fills"] and best != NONE and key + best >= 0:
-        execute(s, now, slot, line_key(other, best), order["left"], _TAKER, number, NO_FRAME)
+        _fill_whole(s, now, slot, line_key(other, best), number)
         return
     if _take(s, now, slot, limit, number):
         return
     if order["market"] or order["tif"] != _GTC:
         end_order(s, now, slot, _EXPIRED, _UNFILLED, number, NO_FRAME)
     elif rules["taker_rest"] == _FILLS and best != NONE and key + best >= 0:
-        execute(s, now, slot, line_key(order["line"], key), order["left"], _TAKER, number, NO_FRAME)
+        _fill_whole(s, now, slot, line_key(order["line"], key), number)
     else:
         _rest(s, slot, order["filled"])
+
+
+@kernel
+def _fill_whole(s, now, slot, tick, number):
+    """Fill all of an order at one price, or what there is to reduce."""
+    order = s.orders[slot]
+    execute(s, now, slot, tick, fillable(s, order), _TAKER, number, NO_FRAME)
+    if order["state"] != _FILLED:
+        end_order(s, now, slot, _CANCELLED, _REDUCE_ONLY, number, NO_FRAME)
+
+
+@kernel
+def _wait(s, now, slot, said, number):
+    """An order comes while the book cannot be believed: it rests if it can, and takes nothing."""
+    order = s.orders[slot]
+    if order["market"] or (order["tif"] != _GTC and order["tif"] != _POST_ONLY):
+        end_order(s, now, slot, _EXPIRED, _STALE, number, NO_FRAME)
+        return
+    _rest(s, slot, ZERO)
+    report(s, now, slot, said, line_key(order["line"], order["key"]), ZERO, _NEITHER, ZERO, number, NO_FRAME)
 
 
 @kernel
@@ -161,7 +189,7 @@ def _take(s, now, slot, limit, number):
             lots = min(lots, ahead_lots(s, s.orders[s.lines[other]["head"]]))
         elif meets:
             lots = np.int64(0)
-        lots = min(lots, order["left"])
+        lots = min(lots, fillable(s, order))
         if lots > 0:
             if rules["taken_liquidity"]:
                 take_lots(s, other, key, lots)
@@ -169,6 +197,9 @@ def _take(s, now, slot, limit, number):
                 used += lots
             execute(s, now, slot, line_key(other, key), lots, _TAKER, number, NO_FRAME)
             if order["state"] == _FILLED:
+                return True
+            if fillable(s, order) == 0:
+                end_order(s, now, slot, _CANCELLED, _REDUCE_ONLY, number, NO_FRAME)
                 return True
         if meets:
             maker = s.lines[other]["head"]

@@ -73,6 +73,10 @@ class EventCode(enum.IntEnum):
     CLEAR = 3
     #: From now on levels worse than `tick` are out of sight, and are forgotten; `lots` 0: everything is in sight.
     HORIZON = 4
+    #: From now on the pair's book cannot be believed: levels change it, and nothing is matched.
+    STALE = 5
+    #: It can be again; own orders that it reaches by now are filled.
+    RESUME = 6
 
 
 class RequestCode(enum.IntEnum):
@@ -165,6 +169,26 @@ class Reason(enum.IntEnum):
     INVALID = 8
     #: The new size is no larger than what was filled.
     NOTHING_LEFT = 9
+    #: A price or a size that is no whole number of the ticks or lots of that time.
+    OFF_TICK = 10
+    OFF_LOT = 11
+    #: Its value is below the least one.
+    MIN_NOTIONAL = 12
+    TOO_MANY_ORDERS = 13
+    RATE_LIMIT = 14
+    #: It would not reduce the position, or there is none left to reduce.
+    REDUCE_ONLY = 15
+    #: Its time was over.
+    EXPIRY = 16
+    #: The dead man's switch was not set again in time.
+    SWITCH = 17
+    #: It rested across a gap, and the policy is to cancel then.
+    GAP = 18
+    #: It came while the book was stale.
+    STALE = 19
+    SESSION_END = 20
+    #: The venue takes no orders for the pair, or its tick and lot are not known.
+    NO_MARKET = 21
 
 
 class Want(enum.IntFlag):
@@ -204,6 +228,8 @@ REQUEST: Final = np.dtype(
         ("side", "i8"),
         ("tif", "i8"),
         ("market", "i8"),  # 1: at any price within reach, `tick` means nothing
+        ("reduce", "i8"),  # 1: it may only make the position smaller
+        ("reason", "i8"),  # of a cancel that nobody asked for, a `Reason`
     ],
     align=True,
 )
@@ -227,6 +253,7 @@ ORDER: Final = np.dtype(
         ("state", "i8"),
         ("unseen", "i8"),  # 1: outside of the recorded depth
         ("rests", "i8"),  # 1: it is in its line
+        ("reduce", "i8"),  # 1: it may only make the position smaller
     ],
     align=True,
 )
@@ -267,6 +294,9 @@ PAIR: Final = np.dtype(
         ("grain", "i8"),  # least part of an execution of a resting order, lots
         ("lots_per_unit", "f8"),  # unit of the queues that are not whole numbers
         ("lot", "f8"),  # one grain in that unit
+        ("position", "i8"),  # lots, bought less sold
+        ("reducing", "i8"),  # own orders that rest and may only reduce it
+        ("stale", "i8"),  # 1: nothing is matched
     ],
     align=True,
 )

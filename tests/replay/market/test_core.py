@@ -123,7 +123,7 @@ def test_a_core_without_pairs_is_refused() -> None:
         ("pair", 1, "a market event with pair 1, expected 0 to 0"),
         ("pair", -1, "a market event with pair -1, expected 0 to 0"),
         ("side", 2, "a market event with side 2, expected 0 to 1"),
-        ("code", 9, "a market event with code 9, expected 0 to 4"),
+        ("code", 9, "a market event with code 9, expected 0 to 6"),
         ("lots", -3, "a market event with lots -3, expected 0 to "),
         ("tick", 2**62, f"a market event with tick {2**62}, expected 0 to "),
     ],

@@ -1,0 +1,190 @@
+"""
+One venue of the simulated exchange: its markets in the matching core, and the orders that it has.
+
+Market data waits in a buffer until something depends on it: an order that rests, one that arrives, or the buffer's length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from replay.backtest.event_buffer import EventBuffer
+from replay.backtest.market import Market
+from replay.backtest.market_feed import PairFeed
+from replay.backtest.reports import last_of_requests, response_of
+from replay.backtest.requests import OwnOrder, Response
+from replay.backtest.venue_facts import Admission, VenueFacts
+from replay.market.core import MatchingCore, PairFacts, make_request
+from replay.market.layout import EventCode, Reason, RequestCode
+from replay.market.rules import Responses, Rules
+from toolkit.messages import FundingInfo, Instrument, Message
+from toolkit.orderbook import OrderBook
+
+__all__ = ["VenueDesk"]
+
+_ROWS_MAX: Final = 4096
+_STALE: Final = int(EventCode.STALE)
+_RESUME: Final = int(EventCode.RESUME)
+
+
+class VenueDesk:
+    """
+    A venue's side of things, at its own time.
+
+    Args:
+        venue: Its name.
+        markets: Of the venue, by their place among all.
+        places: How many pairs there are in all.
+        rules: Of matching.
+        facts: What is known of the venue's limits and words.
+        compiled: Whether to run machine code or plain Python.
+
+    Attributes:
+        venue: As given.
+        alive: The orders that it has, by id.
+        stale: Places of the pairs whose book cannot be believed.
+        marks: Mark price of each pair that one was heard of.
+        admission: What of its limits is used up.
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        markets: Mapping[int, Market],
+        places: int,
+        rules: Rules,
+        facts: VenueFacts,
+        *,
+        compiled: bool,
+    ) -> None:
+        self.venue = venue
+        self._markets = markets
+        self._merges = rules.responses is Responses.EACH_REQUEST
+        self._buffer = EventBuffer()
+        self.rules = rules
+        self.core = MatchingCore([PairFacts() for _ in range(places)], rules, compiled=compiled)
+        self.feeds = {
+            place: PairFeed(place, market.key, market.scale, self._buffer, on_receipt=True)
+            for place, market in markets.items()
+        }
+        self.alive: dict[int, OwnOrder] = {}
+        self.stale: set[int] = set()
+        self.marks: dict[int, float] = {}
+        self.admission = Admission(facts)
+        for place in markets:
+            self._say(place, _STALE, 0)
+            self.stale.add(place)
+
+    # -- the market ------------------------------------------------------------------------------------------------
+
+    def take(self, place: int, message: Message, book: OrderBook | None, now_ns: int) -> bool:
+        """
+        A message about a pair.
+
+        Args:
+            place: Of the pair.
+            message: The message.
+            book: The recorded book that it has changed; None if it changed none.
+            now_ns: Our time.
+
+        Returns:
+            Whether the book cannot be believed from now on, or can again: see `stale`.
+        """
+        feed = self.feeds[place]
+        if book is not None:
+            feed.book = book
+        feed.take(message)
+        if self._buffer.count >= _ROWS_MAX and not self.alive:
+            self.core.run(self._buffer.rows)
+            self._buffer.drop()
+        return book is not None and book.is_stale is not (place in self.stale) and self._turn(place, book, now_ns)
+
+    def _turn(self, place: int, book: OrderBook, now_ns: int) -> bool:
+        if book.is_stale:
+            self.stale.add(place)
+        else:
+            self.stale.discard(place)
+        self._say(place, _STALE if book.is_stale else _RESUME, now_ns)
+        return True
+
+    def join(self, place: int, book: OrderBook, forms: list[str]) -> None:
+        """Go on from a book that was made elsewhere, of those forms."""
+        feed = self.feeds[place]
+        feed.book = book
+        feed.forms.update(forms)
+        feed.say_again(0)
+        if book.is_stale is not (place in self.stale):
+            self._turn(place, book, 0)
+
+    def forget(self, now_ns: int) -> None:
+        """Forget every book: the tape goes elsewhere."""
+        for place, market in self._markets.items():
+            self.feeds[place] = PairFeed(place, market.key, market.scale, self._buffer, on_receipt=True)
+            if place not in self.stale:
+                self.stale.add(place)
+                self._say(place, _STALE, now_ns)
+
+    def _say(self, place: int, code: int, now_ns: int) -> None:
+        self._buffer.add(now_ns, now_ns, -1, 0, 0, -1, place, code, 0)
+
+    def hear_instrument(self, place: int, message: Instrument, now_ns: int) -> None:
+        """Tick, lot and least value of a pair from now on."""
+        market, feed = self._markets[place], self.feeds[place]
+        before = market.scale
+        if not market.take(message):
+            feed.scale = market.scale  # only the figures of its prices can differ
+            return
+        assert before is None
+        feed.scale = market.scale
+        feed.say_again(now_ns)
+
+    def hear_funding(self, place: int, message: FundingInfo) -> None:
+        """A mark price."""
+        if message.mark_price is not None:
+            self.marks[place] = message.mark_price
+
+    def reference(self, place: int, side: int) -> float | None:
+        """What an order at market is valued at: the mark price, or else the best price that it would take."""
+        if place in self.marks:
+            return self.marks[place]
+        scale = self._markets[place].scale
+        best = self.core.best(place)[1 - side]
+        return None if best is None or scale is None else scale.price(best)
+
+    def crowded(self, place: int) -> Reason | None:
+        """Why no further order may rest; None if one may."""
+        facts = self.admission.facts
+        if facts.max_orders is not None and len(self.alive) >= facts.max_orders:
+            return Reason.TOO_MANY_ORDERS
+        of_pair = facts.max_orders_per_pair
+        if of_pair is not None and sum(order.pair == place for order in self.alive.values()) >= of_pair:
+            return Reason.TOO_MANY_ORDERS
+        return None
+
+    # -- orders ----------------------------------------------------------------------------------------------------
+
+    def flush(self) -> list[Response]:
+        """Let the market act on the orders that rest; what came of it."""
+        if not self.alive or not self._buffer.count:
+            return []
+        return self._flush()
+
+    def ask(self, code: RequestCode, at_ns: int, **fields: int) -> list[Response]:
+        """A request arrives at the core, after all that the market did before; what came of both."""
+        came = self._flush()
+        self.core.arrive(make_request(time=at_ns, code=int(code), **fields))
+        return came + self._collect()
+
+    def _flush(self) -> list[Response]:
+        if not self._buffer.count:
+            return []
+        self.core.run(self._buffer.rows)
+        self._buffer.drop()
+        return self._collect()
+
+    def _collect(self) -> list[Response]:
+        if not self.core.has_reports:
+            return []
+        responses = [response_of(row) for row in self.core.take().tolist()]
+        return list(last_of_requests(responses)) if self._merges else responses

@@ -1,0 +1,565 @@
+"""
+The simulated exchange on our receive clock: the one that a live session can run, so live and replay are the same.
+
+The market acts when its frame is received. A request sent at t is matched at t + entry, and what comes of it is heard of
+after the response latency, never before the frame that caused it. Nothing here reads a clock, and nothing is looked up
+ahead: messages and requests come in, and answers come out when they are asked for.
+
+What is due at one time happens in this order: what the venue does by itself (orders that expire, the dead man's switch),
+requests that arrive, in the order they were sent, and then answers are received. All of that goes before a frame of the
+same time. A frame is one instant: what its messages cause is computed at each, and heard of after the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from replay.backtest.admission import refusal_of
+from replay.backtest.desk import VenueDesk
+from replay.backtest.gap_policy import Doubt, GapPolicy
+from replay.backtest.gap_watch import GapWatch
+from replay.backtest.mail import NO_REQUEST, Mail, Request
+from replay.backtest.market import Market
+from replay.backtest.receive_latency import LatencyModel
+from replay.backtest.reports import Fill, fill_of
+from replay.backtest.requests import NewOrder, OwnOrder, Refusal, Response
+from replay.backtest.venue_facts import VenueFacts, facts_of
+from replay.market.layout import Reason, ReportCode, RequestCode, StateCode, TifCode
+from replay.market.rules import CancelEarly, Rules
+from toolkit.errors import ConfigError
+from toolkit.kernels.shelf import are_compiled
+from toolkit.keys import PairKey
+from toolkit.messages import (
+    BestQuote,
+    BookDiff,
+    BookSnapshot,
+    FundingInfo,
+    Instrument,
+    Message,
+    StreamEvent,
+    Trade,
+)
+from toolkit.orderbook import OrderBook
+from toolkit.timers import NEVER_NS
+from toolkit.tracker import OrderBookTracker, TrackerState
+
+__all__ = ["KERNELS", "Exchange"]
+
+#: The core's kernels on the shelf.
+KERNELS: Final = "matching"
+_RESTS: Final = frozenset({TifCode.GTC, TifCode.POST_ONLY})
+_MARKET: Final = (BookDiff, BookSnapshot, BestQuote, Trade)
+_AT_VENUE: Final = frozenset({StateCode.OPEN, StateCode.PARTIALLY_FILLED})
+
+
+class Exchange:
+    """
+    Venues that take orders and match them against the market that messages tell of.
+
+    Args:
+        markets: The pairs; orders name them by their place here.
+        rules: Of matching: for all venues, or by venue.
+        latency: How long requests and answers take.
+        gap_policy: What becomes of orders across a gap.
+        compiled: Whether matching runs as machine code or plain Python, with the same results; None: as machine code where
+            it has been compiled before.
+        facts: Limits and words of venues, in place of those that come with the toolkit.
+
+    Raises ConfigError without markets, or for one that is there twice.
+
+    Attributes:
+        markets: As given; tick, lot and contract change as the messages say.
+        tracker: The recorded books, and what else was last heard of the pairs, also of those that are no markets.
+        doubt: What of the run rests on data that may be doubted.
+        fills: Every execution so far, in order, at the venue: not all of them need be known to the owner.
+    """
+
+    def __init__(
+        self,
+        markets: Sequence[Market],
+        *,
+        rules: Rules | Mapping[str, Rules],
+        latency: LatencyModel,
+        gap_policy: GapPolicy = GapPolicy.KEEP,
+        compiled: bool | None = None,
+        facts: Mapping[str, VenueFacts] | None = None,
+    ) -> None:
+        if not markets:
+            raise ConfigError("no market to trade on, expected at least one")
+        self.markets = tuple(markets)
+        self._places: dict[tuple[str, str], int] = {each.key: place for place, each in enumerate(markets)}
+        if len(self._places) != len(markets):
+            raise ConfigError("a market is there twice, expected each pair of a venue once")
+        if compiled is None:
+            compiled = are_compiled(KERNELS)
+        venues = dict.fromkeys(each.key.venue for each in markets)
+        self._desks = {
+            venue: VenueDesk(
+                venue,
+                {place: each for place, each in enumerate(markets) if each.key.venue == venue},
+                len(markets),
+                rules if isinstance(rules, Rules) else rules.get(venue, Rules()),
+                (facts or {}).get(venue) or facts_of(venue),
+                compiled=compiled,
+            )
+            for venue in venues
+        }
+        self._desk_of = [self._desks[each.key.venue] for each in markets]
+        self._latency = latency
+        self._policy = gap_policy
+        self.tracker = OrderBookTracker(checked=True)
+        self.doubt = Doubt()
+        self._watch = GapWatch(len(markets), self.doubt)
+        self._mail = Mail(latency, self.doubt)
+        self.fills: list[Fill] = []
+        self._own: dict[int, OwnOrder] = {}
+        self._now = 0
+        self._ids = 0
+        self._numbers = 0
+        self._switches: dict[str, int] = {}
+
+    # -- the market ------------------------------------------------------------------------------------------------
+
+    def take(self, message: Message) -> OrderBook | None:
+        """
+        The market acts; instruments, marks and gaps are messages as well.
+
+        Returns:
+            The recorded book that the message changed; None if it changed none.
+
+        Raises ConfigError for a price or size off the grid, and for orders across a gap where the policy is to fail.
+        """
+        book = self.tracker.apply(message)
+        place = self._places.get((message.venue, message.trading_pair))
+        if place is None:
+            return book
+        if message.ts_recv > self._now:
+            self._now = message.ts_recv
+        desk = self._desk_of[place]
+        if isinstance(message, _MARKET):
+            if self._latency.follows_feed:
+                self._latency.observe(message)
+            if desk.take(place, message, book, self._now):
+                self._turn(place, desk)
+        elif isinstance(message, StreamEvent):
+            self._hear(place, desk, message, book)
+        elif isinstance(message, Instrument):
+            desk.hear_instrument(place, message, self._now)
+        elif isinstance(message, FundingInfo):
+            desk.hear_funding(place, message)
+        return book
+
+    def _hear(self, place: int, desk: VenueDesk, event: StreamEvent, book: OrderBook | None) -> None:
+        """A stream was lost, or is heard again."""
+        if desk.take(place, event, book, self._now):
+            self._turn(place, desk, event.cause)
+        if self._watch.hear(place, event, desk.feeds[place].forms, self._now):
+            self._mark(place, desk)
+            self._apply_policy(place, desk)
+
+    def _turn(self, place: int, desk: VenueDesk, cause: str = "") -> None:
+        """A book cannot be believed from now on, or can again."""
+        if place not in desk.stale:
+            self._watch.end(place, self._now)
+        elif self._watch.begin(place, self._now, cause):
+            self._mark(place, desk)
+
+    def _mark(self, place: int, desk: VenueDesk) -> None:
+        """What rests is uncertain from now on."""
+        self._collect(desk, desk.flush())
+        for order in desk.alive.values():
+            if order.pair == place:
+                self._watch.mark(order)
+
+    def _apply_policy(self, place: int, desk: VenueDesk) -> None:
+        across = [order for order in desk.alive.values() if order.pair == place]
+        if not across or self._policy is GapPolicy.KEEP:
+            return
+        if self._policy is GapPolicy.FAIL:
+            raise ConfigError(
+                f"{self.markets[place].key}: {len(across)} orders rested across a gap, and the policy is to fail then;"
+                " --gaps keep goes on with them, --gaps cancel cancels them"
+            )
+        for order in across:
+            self._end(desk, order, Reason.GAP, self._now)
+
+    def _end(self, desk: VenueDesk, order: OwnOrder, reason: Reason, at_ns: int) -> None:
+        came = desk.ask(
+            RequestCode.CANCEL, at_ns, number=NO_REQUEST, id=order.order_id, pair=order.pair, reason=int(reason)
+        )
+        self._collect(desk, came)
+
+    def book(self, pair: int) -> OrderBook:
+        """The recorded book of a pair. Raises SymbolError while nothing was heard of it."""
+        return self.tracker.book(self.markets[pair].key)
+
+    def rules(self, pair: int) -> Rules:
+        """The rules of matching of a pair's venue."""
+        return self._desk_of[pair].rules
+
+    def place_of(self, key: PairKey) -> int:
+        """The place of a pair among the markets. Raises KeyError."""
+        return self._places[key]
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def next_due_ns(self) -> int:
+        """When the next request arrives, order ends by itself or answer is received; `NEVER_NS` if there is none."""
+        self._flush()
+        return self._mail.next_ns()
+
+    def advance(self, until_ns: int) -> list[Response]:
+        """
+        Let requests arrive up to a time of ours, that time included; the answers received by then, in order.
+
+        What an answer makes its receiver ask for arrives after what is done here: go from one `next_due_ns` to the next.
+        """
+        self._flush()
+        while (due := self._mail.pop_due(until_ns)) is not None:
+            self._arrive(*due)
+        if until_ns > self._now:
+            self._now = until_ns
+        heard: list[Response] = []
+        while (response := self._mail.pop_heard(until_ns)) is not None:
+            heard.append(self._deliver(response))
+        return heard
+
+    def _flush(self) -> None:
+        for desk in self._desks.values():
+            if desk.alive:
+                self._collect(desk, desk.flush())
+
+    def _deliver(self, response: Response) -> Response:
+        order = self._own.get(response.order_id)
+        if order is not None:
+            order.take(response)
+            if order.has_ended and not order.pending:
+                del self._own[order.order_id]
+                self._mail.forget(order.order_id)
+        return response
+
+    def close(self, now_ns: int) -> list[Response]:
+        """
+        The session ends: what rests is cancelled, without latency, and everything is heard of at once.
+
+        Requests under way never arrive: orders among them are rejected.
+        """
+        heard = self.advance(now_ns)
+        waiting = self._mail.pop_all_due()
+        for desk in self._desks.values():
+            for order in list(desk.alive.values()):
+                self._end(desk, order, Reason.SESSION_END, now_ns)
+        for request in waiting:
+            if request.number != NO_REQUEST and request.code is RequestCode.NEW:
+                self._refuse(now_ns, request, Reason.SESSION_END)
+        while (response := self._mail.pop_heard()) is not None:
+            heard.append(self._deliver(msgspec.structs.replace(response, received_ns=now_ns)))
+        for order in self._own.values():
+            order.pending.clear()
+            self._mail.forget(order.order_id)
+        self._own.clear()
+        self._switches.clear()
+        return heard
+
+    # -- requests --------------------------------------------------------------------------------------------------
+
+    def submit(self, now_ns: int, order: NewOrder) -> OwnOrder:
+        """
+        Send an order; it is known under its id at once, and what the venue makes of it comes as responses.
+
+        Raises ConfigError for what no venue has: a pair or side that is not there, a size that is not positive.
+        """
+        self._check(order)
+        self._ids += 1
+        own = OwnOrder(
+            self._ids,
+            order.pair,
+            order.side,
+            order.tick,
+            order.lots,
+            order.lots,
+            StateCode.UNKNOWN,
+            {},
+            sent_ns=now_ns,
+            tif=order.tif,
+            is_market=order.is_market,
+            reduce_only=order.reduce_only,
+            expires_ns=order.expires_ns,
+            tag=order.tag,
+        )
+        self._own[own.order_id] = own
+        self._send(now_ns, self._about(RequestCode.NEW, own, tick=order.tick, lots=order.lots))
+        return own
+
+    def _check(self, order: NewOrder) -> None:
+        if not 0 <= order.pair < len(self.markets):
+            raise ConfigError(f"an order for pair {order.pair}, expected 0 to {len(self.markets) - 1}")
+        if order.side not in (0, 1):
+            raise ConfigError(f"an order of side {order.side}, expected 0 to buy or 1 to sell")
+        if order.lots <= 0 or (order.tick <= 0 and not order.is_market):
+            raise ConfigError(f"an order of {order.lots} lots at tick {order.tick}, expected both above 0")
+
+    def amend(self, now_ns: int, order: OwnOrder, *, tick: int, lots: int) -> Refusal | None:
+        """Ask for another price or size (all of it, not what is left); None, or why it was not sent."""
+        refusal = self._refusal(order)
+        if refusal is None:
+            self._send(now_ns, self._about(RequestCode.AMEND, order, tick=tick, lots=lots, known_left=order.left))
+        return refusal
+
+    def cancel(self, now_ns: int, order: OwnOrder) -> Refusal | None:
+        """Ask for an order back; None, or why that was not sent."""
+        refusal = self._refusal(order)
+        if refusal is None:
+            self._send(now_ns, self._about(RequestCode.CANCEL, order))
+        return refusal
+
+    def _refusal(self, order: OwnOrder) -> Refusal | None:
+        if order.order_id not in self._own or order.has_ended:
+            return Refusal.UNKNOWN_ID
+        refuses = self._desk_of[order.pair].rules.cancel_early is CancelEarly.REFUSED
+        return Refusal.PENDING if order.pending and refuses else None
+
+    def cancel_all(self, now_ns: int, pair: int = -1) -> None:
+        """
+        Ask for all orders of a pair back, or for all there are.
+
+        It arrives after every request about those orders that was sent before it, and cancels what rests then.
+        """
+        for venue in [self.markets[pair].key.venue] if pair >= 0 else self._desks:
+            self._send(now_ns, Request(code=RequestCode.CANCEL_ALL, venue=venue, pair=pair))
+
+    def schedule_cancel(self, now_ns: int, at_ns: int | None, venue: str | None = None) -> None:
+        """
+        Set the dead man's switch: at a time all orders of a venue are cancelled, unless it is set again before; None: never.
+
+        Args:
+            now_ns: When it is sent.
+            at_ns: On the clock that recorded.
+            venue: Which one; None: each.
+        """
+        until = NEVER_NS if at_ns is None else at_ns
+        for name in [venue] if venue is not None else self._desks:
+            request = Request(code=RequestCode.CANCEL_ALL, venue=name, reason=Reason.SWITCH, at_ns=until)
+            self._send(now_ns, request)
+
+    def _send(self, now_ns: int, request: Request) -> None:
+        """Send a request about one order, or about all of a venue, or of one pair of it."""
+        self._numbers += 1
+        request.number = self._numbers
+        order = request.order
+        if order is not None:
+            order.pending[request.number] = request.code
+            orders = [order]
+        else:
+            orders = [each for each in self._own.values() if self._is_about(request, each)]
+        lost_ns = self._mail.send(now_ns, request, orders)
+        if lost_ns is not None and order is not None:
+            self._mail.answer_at(lost_ns, self._said(lost_ns, request, Reason.NONE))
+
+    def _is_about(self, request: Request, order: OwnOrder) -> bool:
+        return request.pair == order.pair or (request.pair < 0 and self._venue_of(order) == request.venue)
+
+    def _about(
+        self, code: RequestCode, order: OwnOrder, *, tick: int = 0, lots: int = 0, known_left: int = 0
+    ) -> Request:
+        return Request(
+            code=code,
+            venue=self._venue_of(order),
+            pair=order.pair,
+            order=order,
+            tick=tick,
+            lots=lots,
+            known_left=known_left,
+        )
+
+    def _venue_of(self, order: OwnOrder) -> str:
+        return self.markets[order.pair].key.venue
+
+    # -- arrivals --------------------------------------------------------------------------------------------------
+
+    def _arrive(self, at_ns: int, request: Request) -> None:
+        if at_ns > self._now:
+            self._now = at_ns
+        desk = self._desks[request.venue]
+        if request.number == NO_REQUEST:
+            self._do_by_itself(at_ns, desk, request)
+            return
+        refusal = self._refused(at_ns, desk, request)
+        if refusal is not None:
+            self._refuse(at_ns, request, refusal)
+            return
+        order = request.order
+        if order is None:
+            if request.reason is Reason.SWITCH:
+                self._set_switch(request)
+                return
+            came = desk.ask(RequestCode.CANCEL_ALL, at_ns, number=request.number, pair=request.pair)
+            self._collect(desk, came, request.code)
+            return
+        if (
+            request.code is RequestCode.NEW
+            and request.pair in desk.stale
+            and order.tif in _RESTS
+            and not order.is_market
+        ):
+            self._watch.mark(order)
+        came = desk.ask(
+            request.code,
+            at_ns,
+            number=request.number,
+            id=order.order_id,
+            tick=request.tick,
+            lots=request.lots,
+            known_left=request.known_left,
+            pair=request.pair,
+            side=order.side,
+            tif=int(order.tif),
+            market=int(order.is_market),
+            reduce=int(order.reduce_only),
+        )
+        self._collect(desk, came, request.code)
+        if request.code is RequestCode.NEW and order.order_id in desk.alive and order.expires_ns is not None:
+            self._expire(order, max(at_ns, order.expires_ns))
+
+    def _expire(self, order: OwnOrder, at_ns: int) -> None:
+        request = self._about(RequestCode.CANCEL, order)
+        request.reason = Reason.EXPIRY
+        self._mail.do_at(at_ns, request)
+
+    def _set_switch(self, request: Request) -> None:
+        turn = self._switches[request.venue] = self._switches.get(request.venue, 0) + 1
+        if request.at_ns < NEVER_NS:
+            own = msgspec.structs.replace(request, number=NO_REQUEST, turn=turn)
+            self._mail.do_at(max(self._now, request.at_ns), own)
+
+    def _do_by_itself(self, at_ns: int, desk: VenueDesk, request: Request) -> None:
+        """An order's time is over, or the dead man's switch acts."""
+        if request.order is not None:
+            if request.order.order_id in desk.alive:
+                self._end(desk, request.order, request.reason, at_ns)
+        elif self._switches.get(request.venue) == request.turn:
+            self._collect(desk, desk.flush())
+            for order in list(desk.alive.values()):
+                self._end(desk, order, Reason.SWITCH, at_ns)
+
+    def _refused(self, at_ns: int, desk: VenueDesk, request: Request) -> Reason | None:
+        """Why the venue does not take a request; None if it does."""
+        if not desk.admission.spend(request.code, at_ns):
+            return Reason.RATE_LIMIT
+        order = request.order
+        if order is None or request.code is RequestCode.CANCEL:
+            return None
+        is_new = request.code is RequestCode.NEW
+        if is_new and request.pair in desk.stale and self._policy is not GapPolicy.KEEP:
+            if self._policy is GapPolicy.FAIL and self._watch.is_open(request.pair):
+                raise ConfigError(
+                    f"{self.markets[request.pair].key}: an order came in a gap, and the policy is to fail then;"
+                    " --gaps keep lets it rest, --gaps cancel refuses it"
+                )
+            return Reason.STALE
+        facts = desk.admission.facts
+        refusal = refusal_of(
+            self.markets[request.pair],
+            facts,
+            tick=0 if order.is_market else request.tick,
+            lots=request.lots,
+            reference=desk.reference(request.pair, order.side),
+            reduce_only=order.reduce_only,
+        )
+        if refusal is None and is_new and order.tif in _RESTS and not order.is_market:
+            self._collect(desk, desk.flush())
+            refusal = desk.crowded(request.pair)
+        return refusal
+
+    def _refuse(self, at_ns: int, request: Request, reason: Reason) -> None:
+        response = self._said(at_ns, request, reason)
+        self._mail.answer(self._with_words(response, request.order), request.venue, request.code)
+
+    def _said(self, at_ns: int, request: Request, reason: Reason) -> Response:
+        """A refusal: of a new order its end, of another request no change."""
+        is_new = request.code is RequestCode.NEW
+        order = request.order
+        return Response(
+            0,
+            at_ns,
+            request.number,
+            0 if order is None else order.order_id,
+            request.pair,
+            ReportCode.ENDED if is_new else ReportCode.REFUSED,
+            StateCode.REJECTED if is_new else StateCode.UNKNOWN,
+            0 if order is None else order.side,
+            request.tick,
+            0,
+            0 if order is None else order.left,
+            0 if order is None else order.filled,
+            request.lots,
+            0,
+            int(reason),
+        )
+
+    # -- answers ---------------------------------------------------------------------------------------------------
+
+    def _collect(self, desk: VenueDesk, came: list[Response], code: RequestCode | None = None) -> None:
+        """What came of something at the venue: executions are fills, and each is answered after its time."""
+        for response in came:
+            order = self._own.get(response.order_id)
+            if order is not None:
+                if response.code is ReportCode.EXECUTED:
+                    self._note_fill(order, response)
+                if response.state in _AT_VENUE:
+                    desk.alive[order.order_id] = order
+                elif response.state is not StateCode.UNKNOWN:
+                    desk.alive.pop(order.order_id, None)
+            response = self._with_words(response, order)
+            self._mail.answer(response, desk.venue, code if response.request >= 0 else None)
+
+    def _note_fill(self, order: OwnOrder, response: Response) -> None:
+        self.fills.append(fill_of(response))
+        if order.is_uncertain:
+            self.doubt.uncertain_fills += 1
+
+    def _with_words(self, response: Response, order: OwnOrder | None) -> Response:
+        """With what the venue says when it refuses, and whether it is a guess."""
+        if order is None or not (response.reason or order.is_uncertain):
+            return response
+        desk, market = self._desk_of[order.pair], self.markets[order.pair]
+        best = [
+            None if tick is None or market.scale is None else market.scale.price(tick)
+            for tick in desk.core.best(order.pair)
+        ]
+        text = desk.admission.facts.text(
+            Reason(response.reason), bid=best[0], ask=best[1], symbol=market.key.trading_pair
+        )
+        return msgspec.structs.replace(response, text=text, is_uncertain=order.is_uncertain)
+
+    # -- the tape goes elsewhere -----------------------------------------------------------------------------------
+
+    def apply(self, message: Message) -> OrderBook | None:
+        """As `take`: an exchange is what a seek brings up to date."""
+        return self.take(message)
+
+    def clear(self) -> None:
+        """Forget every book and what was said of instruments; orders stay."""
+        self.tracker.clear()
+        for desk in self._desks.values():
+            desk.forget(self._now)
+
+    def restore(self, state: TrackerState) -> None:
+        """Go on from books of a checkpoint."""
+        self.tracker.restore(state)
+        for place, market in enumerate(self.markets):
+            desk = self._desk_of[place]
+            instrument = self.tracker.instrument(market.key)
+            if instrument is not None:
+                desk.hear_instrument(place, instrument, self._now)
+            if market.key in self.tracker.keys:
+                desk.join(
+                    place, self.tracker.book(market.key), self.fused_forms(market.key.trading_pair, market.key.venue)
+                )
+
+    def fused_forms(self, trading_pair: str, venue: str) -> list[str]:
+        """Forms of a pair's book heard of so far."""
+        return self.tracker.fused_forms(trading_pair, venue)

@@ -1,0 +1,75 @@
+"""
+What becomes of orders while a book is stale, and how much rests on that.
+
+Nothing is matched from the message that makes a book stale to the one that makes it whole again. Orders that rest then
+are marked uncertain: what was traded meanwhile is not known, so neither is what they are. The policy decides at the
+`GAP` message, which comes with the first thing that is heard again, live and replayed alike.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+__all__ = ["Doubt", "GapPolicy", "StaleSpan"]
+
+
+class GapPolicy(enum.StrEnum):
+    """
+    What happens to orders across a gap.
+
+    | policy   | orders that rest               | orders that arrive while the book is stale                      |
+    |----------|--------------------------------|-----------------------------------------------------------------|
+    | `keep`   | stay, uncertain                | limit orders rest, uncertain; what would have to take expires    |
+    | `cancel` | are cancelled at `GAP`         | are rejected                                                    |
+    | `fail`   | end the run                    | end the run                                                     |
+    """
+
+    KEEP = "keep"
+    CANCEL = "cancel"
+    FAIL = "fail"
+
+
+class StaleSpan(msgspec.Struct):
+    """
+    A stretch of a pair's book that could not be believed while orders were open or it was traded before.
+
+    Attributes:
+        pair: Place of the pair.
+        start_ns: From the message that made it stale, on our clock.
+        end_ns: To the one that made it whole; None while it lasts.
+        cause: Why.
+        orders: Ids of the orders that rested, or came, while it lasted.
+    """
+
+    pair: int
+    start_ns: int
+    end_ns: int | None
+    cause: str
+    orders: list[int]
+
+
+class Doubt(msgspec.Struct):
+    """
+    What of a run rests on data that may be doubted.
+
+    Attributes:
+        spans: Stretches of stale books, in order of their start; those before a pair's first book are left out.
+        uncertain_orders: Orders that rested across one, or came in one.
+        uncertain_fills: Executions of such orders.
+        clipped_answers: Answers that would have been received before what they tell of, and were held back to that.
+    """
+
+    spans: list[StaleSpan] = []
+    uncertain_orders: int = 0
+    uncertain_fills: int = 0
+    clipped_answers: int = 0
+
+    def stale_ns(self, until_ns: int, pair: int | None = None) -> int:
+        """How long books were stale, up to a time; of one pair, or of all together."""
+        return sum(
+            max(0, min(until_ns, until_ns if span.end_ns is None else span.end_ns) - span.start_ns)
+            for span in self.spans
+            if pair is None or span.pair == pair
+        )

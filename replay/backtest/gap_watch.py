@@ -1,0 +1,82 @@
+"""Keeps note of gaps: since when a pair is in doubt, why, and which orders that touches."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from replay.backtest.gap_policy import Doubt, StaleSpan
+from replay.backtest.requests import OwnOrder
+from toolkit.messages import FORM_FULL, EventKind, StreamEvent
+
+__all__ = ["GapWatch"]
+
+_TRADES: Final = "trades"
+#: Ends of a session that were meant: nothing is missing after them.
+_MEANT: Final = frozenset({"stop", "session_end"})
+
+
+class GapWatch:
+    """
+    Watches the pairs of an exchange.
+
+    A pair is in doubt while its book is stale, and while its trades are not heard: what fills an order may be missing.
+
+    Args:
+        count: How many pairs there are.
+        doubt: Where it is written down.
+    """
+
+    def __init__(self, count: int, doubt: Doubt) -> None:
+        self._doubt = doubt
+        self._open: list[StaleSpan | None] = [None] * count
+        #: What is lost of each pair: its book, its trades.
+        self._lost: list[set[str]] = [{"book"} for _ in range(count)]
+        self._began = [False] * count
+
+    def is_open(self, place: int) -> bool:
+        """Whether a pair is in doubt, after it was not."""
+        return self._open[place] is not None
+
+    def begin(self, place: int, now_ns: int, cause: str, what: str = "book") -> bool:
+        """Something of a pair is lost. Returns whether that puts it in doubt, which it was not in before."""
+        self._lost[place].add(what)
+        if not self._began[place] or self._open[place] is not None or cause in _MEANT:
+            return False
+        span = self._open[place] = StaleSpan(place, now_ns, None, cause, [])
+        self._doubt.spans.append(span)
+        return True
+
+    def end(self, place: int, now_ns: int, what: str = "book") -> None:
+        """It is heard again, and whole."""
+        self._lost[place].discard(what)
+        self._began[place] = self._began[place] or what == "book"
+        span = self._open[place]
+        if span is not None and not self._lost[place]:
+            span.end_ns = now_ns
+            self._open[place] = None
+
+    def hear(self, place: int, event: StreamEvent, forms: Collection[str], now_ns: int) -> bool:
+        """
+        An event of a stream.
+
+        Returns:
+            Whether it is a gap of the pair's book or trades: orders that rest have rested across it.
+        """
+        if event.stream == _TRADES:
+            if event.kind is EventKind.STALE:
+                return self.begin(place, now_ns, event.cause, _TRADES) and False
+            if event.kind is EventKind.GAP:
+                self.end(place, now_ns, _TRADES)
+        elif event.stream not in forms and event.stream not in (FORM_FULL, ""):
+            return False
+        return event.kind is EventKind.GAP and self._began[place] and event.cause not in _MEANT
+
+    def mark(self, order: OwnOrder) -> None:
+        """An order rests, or comes, while its pair is in doubt."""
+        span = self._open[order.pair]
+        if span is not None and order.order_id not in span.orders:
+            span.orders.append(order.order_id)
+        if not order.is_uncertain:
+            order.is_uncertain = True
+            self._doubt.uncertain_orders += 1

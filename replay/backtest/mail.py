@@ -1,0 +1,145 @@
+"""Requests and answers under way: when each arrives, in which order, and what the venue does by itself meanwhile."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from replay.backtest.gap_policy import Doubt
+from replay.backtest.receive_latency import LatencyModel
+from replay.backtest.requests import OwnOrder, Response
+from replay.market.layout import Reason, RequestCode
+from toolkit.timers import NEVER_NS
+
+__all__ = ["NO_REQUEST", "Mail", "Request"]
+
+#: The number of what no request has asked for.
+NO_REQUEST: Final = -1
+#: What happens at one time: the venue's own doing first.
+_OWN_DOING, _ARRIVAL = 0, 1
+
+
+class Request(msgspec.Struct, gc=False, kw_only=True):
+    """
+    A request under way; or what the venue does by itself.
+
+    Attributes:
+        code: What is asked for.
+        venue: Of whom.
+        number: Its sender's count; `NO_REQUEST` of what the venue does by itself.
+        pair: Place of the pair; -1: of all.
+        order: Which order it is about; None: about many.
+        tick: Limit price.
+        lots: Size.
+        known_left: What its sender knows to be left, of an amendment.
+        reason: Of what ends an order by itself.
+        at_ns: When the dead man's switch is to act; `NEVER_NS`: not at all.
+        turn: Which setting of the switch it is.
+    """
+
+    code: RequestCode
+    venue: str
+    number: int = NO_REQUEST
+    pair: int = -1
+    order: OwnOrder | None = None
+    tick: int = 0
+    lots: int = 0
+    known_left: int = 0
+    reason: Reason = Reason.NONE
+    at_ns: int = NEVER_NS
+    turn: int = 0
+
+
+class Mail:
+    """
+    Carries requests to the venue and answers back.
+
+    About one order nothing overtakes: a request arrives, and an answer is received, no earlier than the one before. Between
+    orders the times decide, and at equal times the order of sending.
+
+    Args:
+        latency: How long each takes.
+        doubt: Where answers are counted that were held back to their cause.
+    """
+
+    def __init__(self, latency: LatencyModel, doubt: Doubt) -> None:
+        self._latency = latency
+        self._doubt = doubt
+        self._sequence = 0
+        self._due: list[tuple[int, int, int, Request]] = []
+        self._answers: list[tuple[int, int, Response]] = []
+        #: Of each order when the last request about it arrives, and when the last answer is received.
+        self._arrives: dict[int, int] = {}
+        self._received: dict[int, int] = {}
+
+    def next_ns(self) -> int:
+        """When the next request arrives or answer is received; `NEVER_NS` if there is none."""
+        due = self._due[0][0] if self._due else NEVER_NS
+        return min(due, self._answers[0][0]) if self._answers else due
+
+    def send(self, now_ns: int, request: Request, orders: Iterable[OwnOrder]) -> int | None:
+        """
+        Send a request that is about those orders.
+
+        Returns:
+            None, or when its sender hears that it was lost.
+        """
+        entry = self._latency.entry_ns(request.venue, request.code, now_ns)
+        if entry < 0:
+            return now_ns - entry
+        arrival = now_ns + entry
+        for order in orders:
+            arrival = max(arrival, self._arrives.get(order.order_id, arrival))
+        if request.order is not None:
+            self._arrives[request.order.order_id] = arrival
+        heapq.heappush(self._due, (arrival, _ARRIVAL, request.number, request))
+        return None
+
+    def do_at(self, at_ns: int, request: Request) -> None:
+        """Let the venue do something by itself."""
+        self._sequence += 1
+        heapq.heappush(self._due, (at_ns, _OWN_DOING, self._sequence, request))
+
+    def pop_due(self, until_ns: int) -> tuple[int, Request] | None:
+        """The next thing that happens at the venue by a time, with its time; None if there is none."""
+        if not self._due or self._due[0][0] > until_ns:
+            return None
+        at_ns, _, _, request = heapq.heappop(self._due)
+        return at_ns, request
+
+    def pop_all_due(self) -> list[Request]:
+        """All that was still to happen at the venue, in order."""
+        waiting = [request for _, _, _, request in sorted(self._due, key=lambda each: each[:3])]
+        self._due.clear()
+        return waiting
+
+    def answer(self, response: Response, venue: str, code: RequestCode | None) -> None:
+        """Send an answer back, to a request of that kind; None: to none. It is never received before its cause."""
+        latency = self._latency.response_ns(venue, code, response.venue_ns)
+        if latency < 0:
+            latency = 0
+            self._doubt.clipped_answers += 1
+        self.answer_at(response.venue_ns + latency, response)
+
+    def answer_at(self, heard_ns: int, response: Response) -> None:
+        """Let an answer be received at a time, or with the one before about its order."""
+        if response.order_id:
+            heard_ns = max(heard_ns, self._received.get(response.order_id, heard_ns))
+            self._received[response.order_id] = heard_ns
+        self._sequence += 1
+        heard = msgspec.structs.replace(response, received_ns=heard_ns)
+        heapq.heappush(self._answers, (heard_ns, self._sequence, heard))
+
+    def pop_heard(self, until_ns: int | None = None) -> Response | None:
+        """The next answer that is received by a time; None if there is none. Without a time: whichever is next."""
+        if not self._answers or (until_ns is not None and self._answers[0][0] > until_ns):
+            return None
+        return heapq.heappop(self._answers)[2]
+
+    def forget(self, order_id: int) -> None:
+        """An order has ended, and nothing about it is under way."""
+        self._arrives.pop(order_id, None)
+        self._received.pop(order_id, None)

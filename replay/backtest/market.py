@@ -1,0 +1,157 @@
+"""
+One market of a simulated exchange: tick, lot and least value of orders, as they are recorded at that time.
+
+Prices and sizes are whole numbers of the grid (`scale`), the finest tick and lot there have been. A venue that makes its
+tick coarser leaves the grid as it is, and refuses orders between its ticks; the exchange widens the grid for a finer one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from math import gcd
+from typing import Final
+
+from replay.backtest.scales import PairScale
+from toolkit.errors import ConfigError
+from toolkit.exact import exact
+from toolkit.keys import PairKey
+from toolkit.messages import Instrument
+
+__all__ = ["Assumed", "Market", "MarketRules"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumed:
+    """
+    What is given for a market in place of what its recording says, or does not.
+
+    Attributes:
+        tick: Least step of prices.
+        lot: Least step of sizes.
+        min_notional: Least value of an order, quote currency.
+    """
+
+    tick: Decimal | None = None
+    lot: Decimal | None = None
+    min_notional: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketRules:
+    """
+    What the venue asks of an order at a time.
+
+    Attributes:
+        tick: Least step of prices, of which there may be `figures`.
+        lot: Least step of sizes.
+        min_notional: Least value of an order in quote currency; None where nothing is known of one.
+        figures: Most significant figures of a price that is no whole number; None: no such rule.
+        ticks: How many steps of the grid one tick is.
+        lots: How many steps of the grid one lot is.
+        is_active: Whether the venue takes orders.
+    """
+
+    tick: Decimal
+    lot: Decimal
+    min_notional: Decimal | None
+    figures: int | None
+    ticks: int
+    lots: int
+    is_active: bool = True
+
+
+@dataclass(slots=True)
+class Market:
+    """
+    A pair on which orders can be placed.
+
+    Attributes:
+        key: Venue and trading pair.
+        assumed: What is given in place of the recording's word.
+        scale: The grid; None until tick and lot are known.
+        contract_value: Quote currency that one unit of size stands for, of inverse contracts; else None.
+    """
+
+    key: PairKey
+    assumed: Assumed = field(default_factory=Assumed)
+    scale: PairScale | None = None
+    contract_value: Decimal | None = None
+    _rules: MarketRules | None = None
+
+    def __post_init__(self) -> None:
+        if self.assumed.tick is not None and self.assumed.lot is not None:
+            self._set(self.assumed.tick, self.assumed.lot, None, None, is_active=True)
+
+    def rules_at(self) -> MarketRules | None:
+        """The rules in force, as recorded up to now; None while tick or lot are not known."""
+        return self._rules
+
+    def take(self, instrument: Instrument) -> bool:
+        """
+        Hear what the venue says of the pair.
+
+        Returns:
+            Whether the grid has become another: what was counted in steps of the one before has to be counted again.
+        """
+        self.contract_value = _decimal(instrument.contract_value)
+        tick = self.assumed.tick or _tick_of(instrument)
+        lot = self.assumed.lot or _decimal(instrument.size_step)
+        if tick is None or lot is None:
+            return False
+        is_free = self.assumed.tick is not None or instrument.price_tick is not None
+        figures = None if is_free else instrument.price_figures_max
+        return self._set(tick, lot, _decimal(instrument.min_notional), figures, is_active=instrument.is_active)
+
+    def _set(
+        self, tick: Decimal, lot: Decimal, min_notional: Decimal | None, figures: int | None, *, is_active: bool
+    ) -> bool:
+        before = self.scale
+        grid_tick = tick if before is None else _common(before.tick, tick)
+        grid_lot = lot if before is None else _common(before.lot, lot)
+        self.scale = PairScale(self.key.trading_pair, grid_tick, grid_lot, figures)
+        self._rules = MarketRules(
+            tick=tick,
+            lot=lot,
+            min_notional=self.assumed.min_notional if self.assumed.min_notional is not None else min_notional,
+            figures=figures,
+            ticks=_steps(tick, grid_tick),
+            lots=_steps(lot, grid_lot),
+            is_active=is_active,
+        )
+        return before is None or (before.tick, before.lot) != (grid_tick, grid_lot)
+
+
+def _tick_of(instrument: Instrument) -> Decimal | None:
+    """The finest tick there can be."""
+    if instrument.price_tick is not None:
+        return _decimal(instrument.price_tick)
+    if instrument.price_decimals_max is not None:
+        return Decimal(1).scaleb(-instrument.price_decimals_max)
+    return None
+
+
+def _decimal(value: float | None) -> Decimal | None:
+    """A step or a bound as its decimal; None where there is none, or it is none (0)."""
+    return exact(value) if value is not None and value > 0 else None
+
+
+_TEN: Final = 10
+
+
+def _common(first: Decimal, second: Decimal) -> Decimal:
+    """The largest step of which both are whole numbers."""
+    a, b = Fraction(first), Fraction(second)
+    step = Fraction(gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator)
+    digits = 0
+    while (step * _TEN**digits).denominator != 1:
+        digits += 1
+    return Decimal(int(step * _TEN**digits)).scaleb(-digits)
+
+
+def _steps(step: Decimal, grid: Decimal) -> int:
+    ratio = Fraction(step) / Fraction(grid)
+    if ratio.denominator != 1:
+        raise ConfigError(f"{step} is no whole number of steps of {grid}")
+    return ratio.numerator

@@ -1,0 +1,92 @@
+"""What the core reports, as responses and fills."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from replay.backtest.requests import Response
+from replay.market.layout import ReportCode, StateCode
+
+__all__ = ["Fill", "fill_of", "last_of_requests", "response_of"]
+
+
+class Fill(msgspec.Struct, frozen=True, gc=False):
+    """
+    One execution of an own order, at the venue.
+
+    Attributes:
+        venue_ns: When, on the venue's clock.
+        order_id: Of the order.
+        pair: Place of the pair.
+        side: 0 buy, 1 sell.
+        tick: Price, ticks.
+        lots: Size.
+        role: 1 maker, 2 taker.
+    """
+
+    venue_ns: int
+    order_id: int
+    pair: int
+    side: int
+    tick: int
+    lots: int
+    role: int
+
+
+def fill_of(response: Response) -> Fill:
+    """The execution that a response tells of."""
+    return Fill(
+        response.venue_ns,
+        response.order_id,
+        response.pair,
+        response.side,
+        response.tick,
+        response.lots,
+        response.role,
+    )
+
+
+def response_of(row: tuple[int, ...]) -> Response:
+    """A row of `layout.REPORT` as a response that has not been received yet."""
+    time, order_id, request, _, tick, lots, left, filled, size, pair, code, side, state, role, reason, _ = row
+    return Response(
+        0,
+        time,
+        request,
+        order_id,
+        pair,
+        ReportCode(code),
+        StateCode(state),
+        side,
+        tick,
+        lots,
+        left,
+        filled,
+        size,
+        role,
+        reason,
+    )
+
+
+def last_of_requests(responses: list[Response]) -> Iterator[Response]:
+    """
+    One answer for all that a request did to one order, which is the last.
+
+    It names the last execution there was, also where the rest of the order expired after it.
+    """
+    last = {(each.request, each.order_id): index for index, each in enumerate(responses) if each.request >= 0}
+    executed: dict[tuple[int, int], Response] = {}
+    for index, each in enumerate(responses):
+        key = (each.request, each.order_id)
+        if each.request < 0:
+            yield each
+            continue
+        if each.code is ReportCode.EXECUTED:
+            executed[key] = each
+        if last[key] == index:
+            done = executed.get(key)
+            yield (
+                each if done is None else msgspec.structs.replace(each, tick=done.tick, lots=done.lots, role=done.role)
+            )

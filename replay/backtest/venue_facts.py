@@ -1,0 +1,172 @@
+"""
+What is known of a venue beside its rules of matching: limits, fees, and the words of its refusals.
+
+One file a venue, `venues/<venue>.toml`, which says where each fact comes from and when it was looked at; what is not known
+is not in it, and nothing stands in for it. Limits are held to on logical time, at the venue.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+
+from replay.market.layout import Reason, RequestCode
+from replay.market.rules import Rules
+from toolkit.errors import ConfigError
+from toolkit.times import duration_ns
+
+__all__ = ["Admission", "RateLimit", "VenueFacts", "facts_of", "parse_facts"]
+
+_ACTIONS: Final = {code.name.lower(): code for code in RequestCode}
+_REASONS: Final = {reason.name.lower(): reason for reason in Reason}
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    """
+    A bucket of tokens, which is full at first and fills up steadily.
+
+    Attributes:
+        tokens: How many it holds.
+        per_ns: In how long it fills up from empty, ns.
+        costs: Tokens that a request takes, by what it asks for; others take none.
+    """
+
+    tokens: int
+    per_ns: int
+    costs: Mapping[RequestCode, int]
+
+
+class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Facts of one venue.
+
+    Attributes:
+        venue: Its name.
+        date: When they were looked at; empty where there is no file.
+        source: Where they come from.
+        unknown: What was looked for and is not known for certain.
+        min_notional: Least value of an order, quote currency, where a recording says none.
+        reduce_only_is_exempt: Whether that does not hold for orders that only reduce.
+        max_orders: How many orders may rest, of all pairs together.
+        max_orders_per_pair: And of one.
+        rate_limits: Each holds.
+        rules: Rules of matching that are the venue's own, by name.
+        words: What it says when it refuses, by reason.
+        maker: Fee of the lowest tier, a share of the notional; None where it is not known.
+        taker: Likewise.
+        fees_source: Where the two come from.
+    """
+
+    venue: str = ""
+    date: str = ""
+    source: str = ""
+    unknown: tuple[str, ...] = ()
+    min_notional: Decimal | None = None
+    reduce_only_is_exempt: bool = False
+    max_orders: int | None = None
+    max_orders_per_pair: int | None = None
+    rate_limits: tuple[RateLimit, ...] = ()
+    rules: Mapping[str, str] = {}
+    words: Mapping[Reason, str] = {}
+    maker: Decimal | None = None
+    taker: Decimal | None = None
+    fees_source: str = ""
+
+    def text(self, reason: Reason, **values: object) -> str:
+        """What the venue says of a refusal, with the values that it names; empty where its words are not known."""
+        return self.words.get(reason, "").format_map(_Known(values))
+
+    def apply(self, rules: Rules, *, but: frozenset[str] = frozenset()) -> Rules:
+        """Rules with those that are the venue's own in place; those named in `but` stay as they are."""
+        own = {name: value for name, value in self.rules.items() if name not in but}
+        return msgspec.convert({**msgspec.to_builtins(rules), **own}, Rules) if own else rules
+
+
+class _Known(dict[str, object]):
+    def __missing__(self, name: str) -> str:
+        return "?"
+
+
+class Admission:
+    """
+    What of a venue's limits is used up.
+
+    Args:
+        facts: Of the venue.
+    """
+
+    def __init__(self, facts: VenueFacts) -> None:
+        self.facts = facts
+        #: Of each limit the tokens that are missing, in parts of 1/per_ns, and when that was so.
+        self._missing = [(0, 0) for _ in facts.rate_limits]
+
+    def spend(self, code: RequestCode, at_ns: int) -> bool:
+        """Take the tokens of a request; False, and none are taken, where a bucket holds too few."""
+        after = []
+        for limit, (missing, since) in zip(self.facts.rate_limits, self._missing, strict=True):
+            cost = limit.costs.get(code, 0)
+            # A bucket of n tokens fills by n * (time / per): counted in tokens * per, whole numbers only.
+            missing = max(0, missing - limit.tokens * (at_ns - since)) + cost * limit.per_ns
+            if cost and missing > limit.tokens * limit.per_ns:
+                return False
+            after.append((missing, at_ns))
+        self._missing = after
+        return True
+
+
+@cache
+def facts_of(venue: str) -> VenueFacts:
+    """The facts of a venue, from its file; none of them where there is no file."""
+    path = files("replay.backtest") / "venues" / f"{venue}.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return VenueFacts(venue=venue)
+    return parse_facts(text, venue)
+
+
+def parse_facts(text: str, venue: str) -> VenueFacts:
+    """
+    Read a file of facts.
+
+    Raises:
+        ConfigError: It is no TOML, or says something that is not understood.
+    """
+    try:
+        given = tomllib.loads(text, parse_float=Decimal)
+        limits = tuple(_rate_limit(each) for each in given.pop("rate_limits", ()))
+        words = {_REASONS[name]: str(text) for name, text in given.pop("words", {}).items()}
+        fees = given.pop("fees", {})
+        facts = VenueFacts(
+            venue=venue,
+            rate_limits=limits,
+            words=words,
+            maker=_share(fees, "maker"),
+            taker=_share(fees, "taker"),
+            fees_source=str(fees.get("source", "")),
+            **{name: _fact(name, value) for name, value in given.items()},
+        )
+        facts.apply(Rules())
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, KeyError, TypeError, ValueError) as exc:
+        raise ConfigError(f"the facts of {venue} cannot be read: {exc}") from exc
+    return facts
+
+
+def _fact(name: str, value: Any) -> Any:
+    kind = {field.name: field.type for field in msgspec.structs.fields(VenueFacts)}[name]
+    return msgspec.convert(str(value) if name in ("date", "min_notional") else value, kind)
+
+
+def _share(fees: Mapping[str, Any], name: str) -> Decimal | None:
+    return Decimal(str(fees[name])) if name in fees else None
+
+
+def _rate_limit(given: Mapping[str, Any]) -> RateLimit:
+    costs = {_ACTIONS[name]: int(cost) for name, cost in given["costs"].items()}
+    return RateLimit(int(given["tokens"]), duration_ns(given["per"]), costs)
