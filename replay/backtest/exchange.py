@@ -12,7 +12,7 @@ same time. A frame is one instant: what its messages cause is computed at each, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -211,21 +211,20 @@ class Exchange:
         self._flush()
         return self._mail.next_ns()
 
-    def advance(self, until_ns: int) -> list[Response]:
+    def advance(self, until_ns: int) -> Iterator[Response]:
         """
         Let requests arrive up to a time of ours, that time included; the answers received by then, in order.
 
         What an answer makes its receiver ask for arrives after what is done here: go from one `next_due_ns` to the next.
+        It happens as answers are taken: each order is, at each of its answers, as it is after that one.
         """
         self._flush()
         while (due := self._mail.pop_due(until_ns)) is not None:
             self._arrive(*due)
         if until_ns > self._now:
             self._now = until_ns
-        heard: list[Response] = []
         while (response := self._mail.pop_heard(until_ns)) is not None:
-            heard.append(self._deliver(response))
-        return heard
+            yield self._deliver(response)
 
     def _flush(self) -> None:
         for desk in self._desks.values():
@@ -241,13 +240,13 @@ class Exchange:
                 self._mail.forget(order.order_id)
         return response
 
-    def close(self, now_ns: int) -> list[Response]:
+    def close(self, now_ns: int) -> Iterator[Response]:
         """
         The session ends: what rests is cancelled, without latency, and everything is heard of at once.
 
-        Requests under way never arrive: orders among them are rejected.
+        Requests under way never arrive: orders among them are rejected. It happens as answers are taken, see `advance`.
         """
-        heard = self.advance(now_ns)
+        yield from self.advance(now_ns)
         waiting = self._mail.pop_all_due()
         for desk in self._desks.values():
             for order in list(desk.alive.values()):
@@ -256,13 +255,12 @@ class Exchange:
             if request.number != NO_REQUEST and request.code is RequestCode.NEW:
                 self._refuse(now_ns, request, Reason.SESSION_END)
         while (response := self._mail.pop_heard()) is not None:
-            heard.append(self._deliver(msgspec.structs.replace(response, received_ns=now_ns)))
+            yield self._deliver(msgspec.structs.replace(response, received_ns=now_ns))
         for order in self._own.values():
             order.pending.clear()
             self._mail.forget(order.order_id)
         self._own.clear()
         self._switches.clear()
-        return heard
 
     # -- requests --------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,195 @@
+"""What a strategy is given with each call: the markets as they are now, its own account, and what it can ask for."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from replay.strategy.own_data import DataView, OwnData
+from replay.strategy.pair_rules import PairRules
+from replay.strategy.views import BookView, OwnOrder, PositionView, Tif
+from toolkit.keys import PairName
+from toolkit.messages import FundingInfo, Side
+from toolkit.rng import CountedRandom
+
+if TYPE_CHECKING:
+    from replay.strategy.desk import Desk
+    from replay.strategy.session import TradingSession
+
+__all__ = ["Context"]
+
+
+class Context:
+    """
+    The strategy's view of the session, and its hands.
+
+    A pair is given by its name, as in `pairs`; where two venues have it, as `BTC-USD on hyperliquid` or by its key.
+
+    Attributes:
+        now_ns: Logical time, ns since the epoch: that of the frame, response or timer that called.
+        rng: Random numbers, seeded by the run: the same in every run of the same seed.
+        pairs: The pairs of the run.
+    """
+
+    __slots__ = ("_desk", "_session", "now_ns", "pairs", "rng")
+
+    def __init__(self, session: TradingSession, desk: Desk, pairs: tuple[str, ...], rng: CountedRandom) -> None:
+        self._session = session
+        self._desk = desk
+        self.now_ns = 0
+        self.pairs = pairs
+        self.rng = rng
+
+    # -- the market --------------------------------------------------------------------------------------------
+
+    def book(self, pair: PairName) -> BookView:
+        """
+        The fused book of a pair as it is now: `best_bid`, `best_ask`, `mid_price`, `depth(n)`, `size_within(side, bps)`,
+        `price_to_fill(side, size)`, `is_stale`.
+
+        It is stale before the first snapshot. Raises SymbolError for a pair that is not of the run.
+        """
+        return self._session.book(pair)
+
+    def rules(self, pair: PairName) -> PairRules:
+        """Tick, lot, least value and fees of a pair as recorded up to now, with functions that round to them."""
+        return self._desk.rules(pair)
+
+    def funding(self, pair: PairName) -> FundingInfo | None:
+        """The newest funding, mark and index price of a pair; None before the first."""
+        return self._session.funding(pair)
+
+    def data(self, own: OwnData) -> DataView:
+        """The rows of the strategy's own data that are there by now."""
+        return self._session.data(own)
+
+    # -- the account -------------------------------------------------------------------------------------------
+
+    def position(self, pair: PairName) -> PositionView:
+        """What is held of a pair, by what has been heard of so far."""
+        return self._desk.position(pair)
+
+    def equity(self, asset: str | None = None) -> Decimal:
+        """Cash and positions at their marks, in a settlement currency; None for the only one there is."""
+        return self._desk.equity(asset)
+
+    def balance(self, asset: str | None = None) -> Decimal:
+        """
+        Balance of a settlement currency, in the way of a margin account: without what is not realized yet. None for the
+        only one there is.
+        """
+        return self._desk.balance(asset)
+
+    def orders(self, pair: PairName | None = None) -> tuple[OwnOrder, ...]:
+        """Own orders that have not ended, in the order they were sent."""
+        return self._desk.open_orders(pair)
+
+    # -- requests ----------------------------------------------------------------------------------------------
+
+    def buy(
+        self,
+        pair: PairName,
+        size: float,
+        price: float | None = None,
+        *,
+        tif: str = Tif.GTC,
+        post_only: bool = False,
+        reduce_only: bool = False,
+        expires_ns: int | None = None,
+        tag: str = "",
+    ) -> OwnOrder:
+        """
+        Send a buy order.
+
+        Args:
+            pair: Which.
+            size: In the unit of sizes: base currency, or contracts.
+            price: Limit; None: at market.
+            tif: `GTC`, `IOC`, `FOK`, or `GTD` with `expires_ns`.
+            post_only: Be refused rather than take.
+            reduce_only: Only make a position smaller.
+            expires_ns: When it ends, of `GTD`.
+            tag: A name for it; see `keep`.
+
+        Returns:
+            The order, `PENDING_CREATE`. What the venue refuses comes back as `on_order` with `REJECTED`.
+
+        Raises SymbolError for a pair that is not of the run, ConfigError for a size or price that is none, or is off the
+        venue's lot or tick.
+        """
+        return self._desk.send(pair, Side.BUY, size, price, tif, post_only, reduce_only, expires_ns, tag)
+
+    def sell(
+        self,
+        pair: PairName,
+        size: float,
+        price: float | None = None,
+        *,
+        tif: str = Tif.GTC,
+        post_only: bool = False,
+        reduce_only: bool = False,
+        expires_ns: int | None = None,
+        tag: str = "",
+    ) -> OwnOrder:
+        """Send a sell order; as `buy`."""
+        return self._desk.send(pair, Side.SELL, size, price, tif, post_only, reduce_only, expires_ns, tag)
+
+    def amend(self, order: OwnOrder, *, price: float | None = None, size: float | None = None) -> bool:
+        """
+        Ask for another price or size (all of it, not what is left) of an order.
+
+        Returns False, having sent nothing, where it has ended or is being cancelled. Raises as `buy`.
+        """
+        return self._desk.amend(order, price, size)
+
+    def cancel(self, order: OwnOrder) -> bool:
+        """Ask for an order back; False where it has ended or is being cancelled."""
+        return self._desk.cancel(order)
+
+    def cancel_all(self, pair: PairName | None = None) -> int:
+        """Ask for all orders of a pair back, or for all there are; how many that is."""
+        return self._desk.cancel_all(pair)
+
+    def keep(
+        self, pair: PairName, tag: str, side: Side | str, *, price: float | None, size: float, post_only: bool = True
+    ) -> OwnOrder | None:
+        """
+        Have one order of that tag at that price and size, and no other.
+
+        Sends it where there is none, amends it where price or size differ, and does nothing where it is as wanted, or
+        while an answer about it is awaited. `price` None: have none.
+
+        Returns the order; None where there is none.
+        """
+        return self._desk.keep(pair, tag, Side(side), price, size, post_only)
+
+    # -- time and notes ----------------------------------------------------------------------------------------
+
+    def set_timer(
+        self, name: str, *, at_ns: int | None = None, after: str | None = None, every: str | None = None
+    ) -> None:
+        """
+        Have `on_timer(name, due_ns)` called once at a time, once after a length of time from now, or at the multiples of
+        a length since the epoch; another timer of that name is forgotten.
+
+        Raises ConfigError unless exactly one of the three is given.
+        """
+        self._session.set_timer(name, at_ns, after, every)
+
+    def cancel_timer(self, name: str) -> bool:
+        """Forget a timer; False where there is none of that name."""
+        return self._session.cancel_timer(name)
+
+    def record(self, **values: float) -> None:
+        """Put values into the series of the result, each under its name, at this time."""
+        self._desk.record(values)
+
+    def log(self, text: str, **values: object) -> None:
+        """Write a line, with values, into the decision log."""
+        self._desk.note(text, values)
+
+
+def float_of(value: Fraction | None) -> float | None:
+    """The float64 next to a fraction."""
+    return None if value is None else float(value)

@@ -1,0 +1,28 @@
+"""What one trades, by what the venue says of an instrument, or by its name where nothing was recorded."""
+
+from __future__ import annotations
+
+from replay.backtest.money import Contract, ContractKind
+from toolkit.exact import exact
+from toolkit.keys import PairKey
+from toolkit.messages import Instrument, InstrumentKind
+
+__all__ = ["contract_of"]
+
+
+def contract_of(key: PairKey, instrument: Instrument | None) -> Contract:
+    """
+    The contract of a pair.
+
+    Without an instrument it is linear and settles in the quote currency, which is what follows the last `-` of the name.
+    """
+    base, _, quote = key.trading_pair.rpartition("-")
+    if instrument is None:
+        return Contract(kind=ContractKind.LINEAR, settle=quote or key.trading_pair, base=base)
+    base, quote = instrument.base or base, instrument.quote or quote or key.trading_pair
+    if instrument.contract_value is not None:
+        value = exact(instrument.contract_value)
+        return Contract(kind=ContractKind.INVERSE, settle=instrument.settle or base, base=base, contract_value=value)
+    if instrument.kind is InstrumentKind.SPOT:
+        return Contract(kind=ContractKind.SPOT, settle=quote, base=base)
+    return Contract(kind=ContractKind.LINEAR, settle=instrument.settle or quote, base=base)

@@ -1,0 +1,478 @@
+"""
+The strategy's side of trading: what it asks for is checked, sent and written down; what comes back is heard here.
+
+What is nonsense raises at the strategy's own line. What a limit of risk forbids is not sent, and ends as `failed`. What
+the venue refuses comes back as its answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from replay.backtest.market import MarketRules
+from replay.backtest.money import SIZE_DECIMALS, amount, size_of
+from replay.backtest.requests import NewOrder, Response
+from replay.backtest.requests import OwnOrder as SentOrder
+from replay.backtest.run_record import FillRow, OrderRow
+from replay.backtest.run_recorder import RunRecorder
+from replay.backtest.scales import PairScale
+from replay.market.layout import BUY, SELL, ReportCode, Role, StateCode, TifCode
+from replay.strategy.limits import RequestRate, RiskLimits
+from replay.strategy.pair_rules import PairRules
+from replay.strategy.pairs import RunPairs
+from replay.strategy.views import OwnFill, OwnOrder, PositionView, Tif
+from toolkit.account_messages import OrderState
+from toolkit.errors import ConfigError
+from toolkit.keys import PairName
+from toolkit.messages import Side
+
+if TYPE_CHECKING:
+    from replay.backtest.exchange import Exchange
+
+__all__ = ["ACTS_MAX", "Desk"]
+
+_TIFS: Final = {Tif.GTC: TifCode.GTC, Tif.IOC: TifCode.IOC, Tif.FOK: TifCode.FOK, Tif.GTD: TifCode.GTC}
+#: Requests and notes of one callback; more are a loop that nobody meant.
+ACTS_MAX: Final = 10_000
+_SIZE: Final = 10**SIZE_DECIMALS
+
+
+class Desk:
+    """
+    Sends orders and hears of them.
+
+    Args:
+        exchange: The venue.
+        recorder: Writes down what is sent and heard, and keeps the money.
+        pairs: The pairs of the run.
+        limits: What is not sent.
+        name: Client ids begin with it.
+
+    Attributes:
+        now_ns: The session's time.
+        acts: What the callback under way has asked for.
+        failed: Orders that a limit kept from being sent, of which the strategy has not been told.
+        is_halted: Whether the limit of loss was reached.
+    """
+
+    def __init__(
+        self, exchange: Exchange, recorder: RunRecorder, pairs: RunPairs, limits: RiskLimits, name: str
+    ) -> None:
+        self._exchange = exchange
+        self._recorder = recorder
+        self._pairs = pairs
+        self._limits = limits
+        self._rate = None if limits.orders_per_s_max is None else RequestRate(limits.orders_per_s_max)
+        self._name = name
+        self._count = 0
+        #: Those that have not ended, by their number; and all that the venue may still speak of, by its id.
+        self._open: dict[int, OwnOrder] = {}
+        self._by_id: dict[int, OwnOrder] = {}
+        self._tagged: dict[tuple[int, str], OwnOrder] = {}
+        self._uncertain: set[int] = set()
+        self.now_ns = 0
+        self.acts: list[tuple[Any, ...]] = []
+        self.failed: deque[OwnOrder] = deque()
+        self.is_halted = False
+
+    # -- what is known -----------------------------------------------------------------------------------------
+
+    def _market(self, place: int) -> tuple[MarketRules, PairScale]:
+        market = self._exchange.markets[place]
+        rules = market.rules_at()
+        if rules is None or market.scale is None:
+            raise ConfigError(f"{self._pairs.names[place]}: tick and lot are not known yet")
+        return rules, market.scale
+
+    def rules(self, pair: PairName) -> PairRules:
+        """What the venue asks of orders."""
+        place = self._pairs.place(pair)
+        rules, _ = self._market(place)
+        fees = self._recorder.ledger.markets[place].fees
+        return PairRules(
+            pair=self._pairs.names[place],
+            tick=rules.tick,
+            size_step=rules.lot,
+            min_notional=rules.min_notional,
+            price_figures_max=rules.figures,
+            maker_fee=Decimal(0) if fees is None else fees.maker,
+            taker_fee=Decimal(0) if fees is None else fees.taker,
+        )
+
+    def position(self, pair: PairName) -> PositionView:
+        """What is held."""
+        place = self._pairs.place(pair)
+        ledger = self._recorder.ledger
+        position = ledger.positions[place]
+        if not position.turnover:
+            return PositionView(0.0, None, Decimal(0), Decimal(0), False)
+        entry = ledger.entry_price(place)
+        return PositionView(
+            position.size / _SIZE,
+            None if entry is None else float(entry),
+            amount(ledger.unrealized(place)),
+            amount(position.realized),
+            place in self._uncertain,
+        )
+
+    def equity(self, asset: str | None) -> Decimal:
+        """Cash and positions at their marks."""
+        return amount(self._recorder.ledger.equity(self._account(asset)))
+
+    def balance(self, asset: str | None) -> Decimal:
+        """Cash, and what open positions cost at entry."""
+        return amount(self._recorder.ledger.wallet(self._account(asset)))
+
+    def _account(self, asset: str | None) -> str:
+        accounts = self._recorder.ledger.accounts
+        if asset is None and len(accounts) == 1:
+            return next(iter(accounts))
+        if asset not in accounts:
+            there = ", ".join(accounts) or "none"
+            asked = "no currency was named" if asset is None else f"no account in {asset!r}"
+            raise ConfigError(f"{asked}, expected one of {there}")
+        return asset
+
+    def open_orders(self, pair: PairName | None) -> tuple[OwnOrder, ...]:
+        """Those that have not ended, in the order they were sent."""
+        if pair is None:
+            return tuple(self._open.values())
+        place = self._pairs.place(pair)
+        return tuple(order for order in self._open.values() if order.place == place)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether any order is open, or anything held."""
+        return bool(self._open) or any(position.size for position in self._recorder.ledger.positions)
+
+    @property
+    def open_count(self) -> int:
+        """Orders that have not ended."""
+        return len(self._open)
+
+    # -- requests ----------------------------------------------------------------------------------------------
+
+    def send(
+        self,
+        pair: PairName,
+        side: Side,
+        size: float,
+        price: float | None,
+        tif: str,
+        post_only: bool,
+        reduce_only: bool,
+        expires_ns: int | None,
+        tag: str,
+    ) -> OwnOrder:
+        """Send an order."""
+        place = self._pairs.place(pair)
+        name = self._pairs.names[place]
+        _, scale = self._market(place)
+        code = _TIFS.get(tif)
+        if code is None:
+            raise ConfigError(f"{name}: tif is {tif!r}, expected one of {', '.join(_TIFS)}")
+        if (tif == Tif.GTD) != (expires_ns is not None):
+            raise ConfigError(
+                f"{name}: GTD and expires_ns go together, found tif={tif!r} and expires_ns={expires_ns!r}"
+            )
+        if post_only and (price is None or code is not TifCode.GTC):
+            raise ConfigError(
+                f"{name}: a post-only order needs a price, and tif GTC or GTD; found {tif}, price {price!r}"
+            )
+        lots = self._lots(place, scale, size)
+        tick = 0 if price is None else self._tick(place, scale, price)
+        order = NewOrder(
+            pair=place,
+            side=BUY if side is Side.BUY else SELL,
+            lots=lots,
+            tick=tick,
+            tif=TifCode.POST_ONLY if post_only else code,
+            is_market=price is None,
+            reduce_only=bool(reduce_only),
+            expires_ns=expires_ns,
+            tag=str(tag),
+        )
+        forbidden = self._forbidden(order, scale, lots)
+        self._count += 1
+        if forbidden:
+            sent = SentOrder(0, place, order.side, tick, lots, lots, StateCode.UNKNOWN, {})
+            sent.sent_ns, sent.is_market, sent.reduce_only, sent.tag = (
+                self.now_ns,
+                order.is_market,
+                reduce_only,
+                order.tag,
+            )
+        else:
+            sent = self._exchange.submit(self.now_ns, order)
+        own = OwnOrder(
+            number=self._count,
+            client_id=f"{self._name}-{self._count}",
+            key=self._pairs.keys[place],
+            pair=name,
+            place=place,
+            side=side,
+            market=self._exchange.markets[place],
+            sent=sent,
+            tif=tif,
+            is_post_only=bool(post_only),
+            failure=forbidden,
+        )
+        self._act(
+            side.value,
+            own.number,
+            place,
+            tick if price is not None else None,
+            lots,
+            tif,
+            post_only,
+            reduce_only,
+            tag,
+            expires_ns,
+        )
+        if forbidden:
+            self.failed.append(own)
+        else:
+            self._open[own.number] = self._by_id[sent.order_id] = own
+            self._note_state(own, None)
+        if tag:
+            self._tagged[(place, own.tag)] = own
+        return own
+
+    def amend(self, order: OwnOrder, price: float | None, size: float | None) -> bool:
+        """Ask for another price or size."""
+        if price is None and size is None:
+            raise ConfigError(f"{order.client_id}: neither price nor size is given, expected one of them")
+        if order.is_done or order.state is OrderState.PENDING_CANCEL:
+            return False
+        _, scale = self._market(order.place)
+        if order.is_market and price is not None:
+            raise ConfigError(f"{order.client_id} is a market order, which has no price to amend")
+        tick = order.sent.tick if price is None else self._tick(order.place, scale, price)
+        lots = order.sent.size if size is None else self._lots(order.place, scale, size)
+        wanted = NewOrder(
+            pair=order.place,
+            side=order.sent.side,
+            lots=lots,
+            tick=tick,
+            reduce_only=order.is_reduce_only,
+            tag=order.tag,
+        )
+        forbidden = self._forbidden(wanted, scale, lots - order.sent.size)
+        self._act("amend", order.number, tick, lots, forbidden)
+        if forbidden:
+            return False
+        return self._exchange.amend(self.now_ns, order.sent, tick=tick, lots=lots) is None
+
+    def cancel(self, order: OwnOrder) -> bool:
+        """Ask for an order back."""
+        if order.is_done or order.state is OrderState.PENDING_CANCEL:
+            return False
+        self._act("cancel", order.number)
+        return self._exchange.cancel(self.now_ns, order.sent) is None
+
+    def cancel_all(self, pair: PairName | None) -> int:
+        """Ask for all orders back, one by one."""
+        return sum([self.cancel(order) for order in self.open_orders(pair)])
+
+    def keep(
+        self, pair: PairName, tag: str, side: Side, price: float | None, size: float, post_only: bool
+    ) -> OwnOrder | None:
+        """Have one order of a tag."""
+        if not tag:
+            raise ConfigError("keep needs a tag by which it finds its order, found an empty one")
+        place = self._pairs.place(pair)
+        order = self._tagged.get((place, tag))
+        if order is not None and order.is_done:
+            order = None
+        if price is None:
+            if order is not None:
+                self.cancel(order)
+            return order
+        if order is None:
+            return self.send(pair, side, size, price, Tif.GTC, post_only, False, None, tag)
+        _, scale = self._market(place)
+        tick, lots = self._tick(place, scale, price), self._lots(place, scale, size)
+        if order.is_awaited:
+            return order
+        if order.side is not side:
+            self.cancel(order)
+        elif (order.sent.tick, order.sent.size) != (tick, lots):
+            self.amend(order, price, size)
+        return order
+
+    def _tick(self, place: int, scale: PairScale, price: Any) -> int:
+        rules, _ = self._market(place)
+        name = self._pairs.names[place]
+        if isinstance(price, bool) or not isinstance(price, int | float) or not (math.isfinite(price) and price > 0):
+            raise ConfigError(f"{name}: price is {price!r}, expected a number above 0")
+        try:
+            tick = scale.tick_of(price)
+            is_on_tick = tick % rules.ticks == 0 and scale.has_figures(tick)
+        except ConfigError:
+            is_on_tick = False
+        if not is_on_tick:
+            near = self.rules(self._pairs.keys[place])
+            raise ConfigError(
+                f"{name}: price {price!r} is no whole number of ticks of {near.tick_at(price):g}, expected for instance"
+                f" {near.round_price(Side.BUY, price)!r}: ctx.rules(pair).round_price(side, price) gives one"
+            )
+        return tick
+
+    def _lots(self, place: int, scale: PairScale, size: Any) -> int:
+        rules, _ = self._market(place)
+        name = self._pairs.names[place]
+        if isinstance(size, bool) or not isinstance(size, int | float) or not (math.isfinite(size) and size > 0):
+            raise ConfigError(f"{name}: size is {size!r}, expected a number above 0")
+        try:
+            lots = scale.lots_of(size)
+            is_whole = lots % rules.lots == 0
+        except ConfigError:
+            is_whole = False
+        if not is_whole:
+            raise ConfigError(
+                f"{name}: size {size!r} is no whole number of lots of {rules.lot:f}: ctx.rules(pair).round_size(size)"
+                " gives one"
+            )
+        return lots
+
+    def _forbidden(self, order: NewOrder, scale: PairScale, more_lots: int) -> str:
+        """The limit that keeps an order from being sent; empty where none does."""
+        limits = self._limits
+        if self.is_halted and not order.reduce_only:
+            return "limit_loss"
+        if limits.order_size_max is not None and scale.lot * order.lots > limits.order_size_max:
+            return "limit_order_size"
+        if limits.position_max is not None and not order.reduce_only:
+            held = size_of(self._recorder.ledger.positions[order.pair].size)
+            waiting = sum(
+                each.sent.left
+                for each in self._open.values()
+                if each.place == order.pair and each.sent.side == order.side
+            )
+            after = scale.lot * (waiting + more_lots)
+            if abs(held + (after if order.side == BUY else -after)) > limits.position_max and more_lots > 0:
+                return "limit_position"
+        if self._rate is not None and not self._rate.takes(self.now_ns):
+            return "limit_orders_per_s"
+        return ""
+
+    def check_loss(self) -> bool:
+        """Whether the limit of loss has been reached just now."""
+        most = self._limits.loss_max
+        if most is None or self.is_halted:
+            return False
+        ledger = self._recorder.ledger
+        for name, account in ledger.accounts.items():
+            if amount(account.start + account.transfers - ledger.equity(name)) >= most:
+                self.is_halted = True
+                return True
+        return False
+
+    def _act(self, *what: Any) -> None:
+        if len(self.acts) >= ACTS_MAX:
+            raise ConfigError(f"{ACTS_MAX:,} requests and notes in one callback: is there a loop that does not end?")
+        self.acts.append(what)
+
+    # -- notes -------------------------------------------------------------------------------------------------
+
+    def note(self, text: str, values: Mapping[str, object]) -> None:
+        """A line of the decision log."""
+        kept = {
+            name: value if isinstance(value, str | int | float | bool | None) else str(value)
+            for name, value in values.items()
+        }
+        self._act("log", str(text), kept)
+
+    def record(self, values: Mapping[str, float]) -> None:
+        """Values of series."""
+        for name, value in values.items():
+            number = float(value)
+            if not math.isfinite(number):
+                raise ConfigError(f"record: {name} is {value!r}, expected a finite number")
+            self._recorder.series(self.now_ns, name, number)
+
+    # -- answers -----------------------------------------------------------------------------------------------
+
+    def fail_next(self) -> OwnOrder:
+        """The first order that a limit kept from being sent, written down as ended."""
+        order = self.failed.popleft()
+        self._note_state(order, None)
+        return order
+
+    def hear(self, response: Response) -> tuple[OwnOrder | None, OwnFill | None]:
+        """Take in an answer: which order it is about, and what was executed of it."""
+        order = self._by_id.get(response.order_id)
+        if order is None:
+            return None, None
+        fill = self._execute(order, response) if response.code is ReportCode.EXECUTED else None
+        if order.is_done:
+            self._open.pop(order.number, None)
+            if not order.is_awaited:
+                self._by_id.pop(response.order_id, None)
+            if self._tagged.get((order.place, order.tag)) is order:
+                del self._tagged[(order.place, order.tag)]
+        self._note_state(order, response)
+        return order, fill
+
+    def _execute(self, order: OwnOrder, response: Response) -> OwnFill:
+        entry = self._recorder.fill(
+            FillRow(
+                now_ns=self.now_ns,
+                venue_ns=response.venue_ns,
+                pair=response.pair,
+                order_id=order.number,
+                side=response.side,
+                tick=response.tick,
+                lots=response.lots,
+                role=response.role,
+                client_order_id=order.client_id,
+                is_uncertain=response.is_uncertain,
+            )
+        )
+        order.fill_count += 1
+        if response.is_uncertain:
+            self._uncertain.add(response.pair)
+        _, scale = self._market(response.pair)
+        return OwnFill(
+            entry.number + 1,
+            order,
+            order.pair,
+            order.side,
+            scale.price(response.tick),
+            scale.size(response.lots),
+            amount(entry.fee),
+            response.role == Role.MAKER,
+            response.venue_ns,
+        )
+
+    def _note_state(self, order: OwnOrder, response: Response | None) -> None:
+        """Write down an order as it is now."""
+        sent = order.sent
+        self._recorder.order(
+            OrderRow(
+                now_ns=self.now_ns,
+                venue_ns=None if response is None else response.venue_ns,
+                pair=order.place,
+                order_id=order.number,
+                state=order.state,
+                status=order.text or order.reason or order.state.value,
+                side=sent.side,
+                tick=None if order.is_market else sent.tick,
+                lots=sent.size,
+                left=sent.left,
+                client_order_id=order.client_id,
+                order_type="market" if order.is_market else "limit",
+                time_in_force="post_only" if order.is_post_only else order.tif.lower(),
+                is_reduce_only=order.is_reduce_only,
+            )
+        )
+
+    def shown_positions(self) -> Iterable[tuple[str, Decimal]]:
+        """For people: the pairs of which something is held, and how much."""
+        for place, position in enumerate(self._recorder.ledger.positions):
+            if position.size:
+                yield self._pairs.names[place], size_of(position.size)

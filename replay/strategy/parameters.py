@@ -1,0 +1,154 @@
+"""
+Parameters of a strategy: its annotated attributes, set from outside by name.
+
+`half_spread: int = 2` is a parameter that can be left out, `pair: str` one that has to be given. Names that begin with an
+underscore and `ClassVar` are the strategy's own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, ClassVar, Final, get_origin
+
+import msgspec
+
+from replay.strategy.own_data import OwnData
+from replay.strategy.strategy import Strategy
+from toolkit.errors import ConfigError
+
+__all__ = ["Parameter", "parameters_of", "set_parameters"]
+
+_WORDS: Final = {"yes": "true", "no": "false", "none": "null", "on": "true", "off": "false"}
+_MISSING: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """
+    One parameter.
+
+    Attributes:
+        name: Of the attribute.
+        kind: Its annotation.
+        default: Its value in the class; not given where it has to be set.
+    """
+
+    name: str
+    kind: Any
+    default: Any = _MISSING
+
+    @property
+    def is_required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is _MISSING
+
+    def __str__(self) -> str:
+        kind = self.kind.__name__ if isinstance(self.kind, type) else str(self.kind).replace("typing.", "")
+        return f"{self.name}: {kind}" if self.is_required else f"{self.name}: {kind} = {_said(self.default)}"
+
+
+def parameters_of(cls: type[Strategy]) -> dict[str, Parameter]:
+    """
+    The parameters of a strategy, in the order they stand in, those of its bases first.
+
+    Raises ConfigError for an annotation that names nothing there is.
+    """
+    try:
+        kinds = typing.get_type_hints(cls, include_extras=True)
+    except (NameError, AttributeError, SyntaxError, TypeError) as exc:
+        raise ConfigError(f"{cls.__name__}: an annotation cannot be read: {exc}") from None
+    found = {}
+    for base in reversed(cls.__mro__):
+        for name in inspect.get_annotations(base) if base is not Strategy else ():
+            if (
+                name.startswith("_")
+                or name == "wakes"
+                or get_origin(kinds[name]) is ClassVar
+                or kinds[name] is ClassVar
+            ):
+                continue
+            found[name] = Parameter(name, kinds[name], getattr(cls, name, _MISSING))
+    return found
+
+
+def set_parameters(strategy: Strategy, given: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Set parameters of a strategy.
+
+    Args:
+        strategy: Has its defaults.
+        given: Name to value, or to its text as it is written on a command line.
+
+    Returns:
+        All parameters, those left at their default too, as JSON has them: what the decision log begins with.
+
+    Raises ConfigError for a name that is none, a value that does not fit, one that is no finite number, and for what has
+    to be given and is not.
+    """
+    name_of_class = type(strategy).__name__
+    known = parameters_of(type(strategy))
+    for name in given:
+        if name not in known:
+            there = ", ".join(map(str, known.values())) or "none"
+            raise ConfigError(f"{name_of_class} has no parameter {name!r}; it has {there}")
+    values = {}
+    for name, parameter in known.items():
+        if name in given:
+            value = _converted(name_of_class, parameter, given[name])
+        elif parameter.is_required:
+            raise ConfigError(f"{name_of_class} needs {parameter}, which has no default: say --set {name}=...")
+        else:
+            value = parameter.default
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{name_of_class}: {name} is {value}, expected a finite number")
+        setattr(strategy, name, value)
+        values[name] = value.path if isinstance(value, OwnData) else msgspec.to_builtins(value, enc_hook=str)
+    return values
+
+
+def _converted(name_of_class: str, parameter: Parameter, value: Any) -> Any:
+    kind = parameter.kind
+    if kind is OwnData:
+        return value if isinstance(value, OwnData) else OwnData(str(value), _default_column(parameter))
+    try:
+        if isinstance(value, str):
+            if kind is str:
+                return value
+            if kind is Decimal:
+                return msgspec.convert(value, Decimal)
+            text = _WORDS.get(value.strip().lower(), value.strip())
+            if _is_sequence(kind):
+                return msgspec.convert([part.strip() for part in value.split(",")], kind, strict=False)
+            return msgspec.convert(text, kind, strict=False)
+        return msgspec.convert(value, kind, strict=not (kind is float and type(value) is int))
+    except (msgspec.ValidationError, ValueError, TypeError):
+        raise ConfigError(f"{name_of_class}: {parameter.name} is {value!r}, expected {_expected(kind)}") from None
+
+
+def _default_column(parameter: Parameter) -> str:
+    return parameter.default.time if isinstance(parameter.default, OwnData) else "time"
+
+
+def _is_sequence(kind: Any) -> bool:
+    origin = get_origin(kind) or kind
+    return isinstance(origin, type) and issubclass(origin, tuple | list | frozenset | set)
+
+
+def _expected(kind: Any) -> str:
+    plain = {bool: "yes or no", float: "a finite number", int: "a whole number", str: "text", Decimal: "a number"}
+    if kind in plain:
+        return plain[kind]
+    if get_origin(kind) is typing.Literal:
+        return f"one of {', '.join(map(str, typing.get_args(kind)))}"
+    if isinstance(kind, type) and hasattr(kind, "__members__"):
+        return f"one of {', '.join(str(each.value) for each in kind)}"  # type: ignore[attr-defined]
+    return f"a value of {kind.__name__ if isinstance(kind, type) else kind}"
+
+
+def _said(value: Any) -> str:
+    return value.path if isinstance(value, OwnData) else f"{value!r}"

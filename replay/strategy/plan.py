@@ -1,0 +1,285 @@
+"""
+What is to be run, checked before anything begins: the strategy with its parameters, and every assumption.
+
+The same plan opens a session on a recording and on a live feed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from recordings.software import SOFTWARE
+from replay.backtest.exchange import Exchange
+from replay.backtest.gap_policy import GapPolicy
+from replay.backtest.ledger import LedgerMarket
+from replay.backtest.market import Assumed, Market
+from replay.backtest.money import Fees
+from replay.backtest.receive_latency import ConstantReceiveLatency, FeedReceiveLatency, LatencyModel
+from replay.backtest.run_record import RunHead
+from replay.backtest.run_recorder import RunRecorder
+from replay.backtest.running import parse_latency
+from replay.backtest.venue_facts import facts_of
+from replay.market.rules import Rules, make_rules
+from replay.strategy.decision_log import LogHead
+from replay.strategy.failures import StrategyError, described
+from replay.strategy.limits import RiskLimits
+from replay.strategy.loading import LoadedStrategy
+from replay.strategy.own_data import LoadedData, OwnData
+from replay.strategy.pairs import RunPairs
+from replay.strategy.parameters import set_parameters
+from replay.strategy.session import TradingSession
+from replay.strategy.strategy import Strategy
+from replay.strategy.watch import CALLBACK_S_MAX
+from toolkit.errors import ConfigError
+from toolkit.keys import PairKey
+
+__all__ = ["LATENCY", "RunPlan", "RunSettings", "parse_amounts", "parse_fees"]
+
+#: Unless it is said otherwise: slow enough that nothing rests on being fast.
+LATENCY: Final = "entry=50ms,response=50ms"
+_AMOUNT: Final = re.compile(r"-?\d{1,18}(\.\d{1,18})?", re.ASCII)
+_SEED_MAX: Final = 2**63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """
+    Every assumption of a run.
+
+    Attributes:
+        parameters: Of the strategy, by name.
+        seed: Of `ctx.rng`.
+        preset: Rules of matching to begin with; see `replay.market.rules`.
+        rules: Rules set otherwise, by name.
+        latency: How long requests and answers take: `entry=3.5ms,response=2ms`, or `feed` and what is added to it.
+        clock_offset_ns: The venues' clock less ours, which only `feed` depends on.
+        fees: Shares of the value, `maker` and `taker`; those that are not given are of the venue's lowest tier.
+        capital: What there is at the start, by currency.
+        gap_policy: What becomes of orders that rest while their book does not hold.
+        limits: Limits of risk.
+        assumed: `tick`, `lot`, `min_notional`, in place of what is recorded.
+        callback_s_max: How long one call of the strategy may take, seconds.
+    """
+
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    preset: str = "default"
+    rules: Mapping[str, str] = field(default_factory=dict)
+    latency: str = LATENCY
+    clock_offset_ns: int = 0
+    fees: Mapping[str, Decimal] = field(default_factory=dict)
+    capital: Mapping[str, Decimal] = field(default_factory=dict)
+    gap_policy: GapPolicy = GapPolicy.KEEP
+    limits: RiskLimits = field(default_factory=RiskLimits)
+    assumed: Mapping[str, Decimal] = field(default_factory=dict)
+    callback_s_max: float = CALLBACK_S_MAX
+
+
+class RunPlan:
+    """
+    A strategy, pairs and settings that fit each other.
+
+    Args:
+        loaded: The strategy.
+        keys: The pairs.
+        settings: The assumptions.
+
+    Raises:
+        ConfigError: A setting, a parameter or own data makes no sense; no pair is meant.
+        StrategyError: The strategy cannot be made.
+        SymbolError: A pair that it declares is not among those.
+
+    Attributes:
+        loaded: As given.
+        settings: Likewise.
+        pairs: The pairs.
+        rules: Rules of matching of each venue.
+        head: What the decision log begins with.
+    """
+
+    def __init__(self, loaded: LoadedStrategy, keys: Sequence[PairKey], settings: RunSettings) -> None:
+        if not keys:
+            raise ConfigError("no pair to trade, expected at least one")
+        if not 0 <= settings.seed < _SEED_MAX:
+            raise ConfigError(f"seed is {settings.seed!r}, expected a whole number of 0 or more")
+        self.loaded = loaded
+        self.settings = settings
+        self.pairs = RunPairs(keys)
+        strategy, parameters, data = self._strategy()
+        for pair in strategy.wakes.pairs:
+            self.pairs.place(pair)
+        given = make_rules(settings.preset, settings.rules)
+        # A preset is what another program does; otherwise the venue's own rules hold, where they were not set.
+        is_own = settings.preset == "default"
+        but = frozenset(settings.rules)
+        self.rules: dict[str, Rules] = {
+            venue: facts_of(venue).apply(given, but=but) if is_own else given
+            for venue in dict.fromkeys(key.venue for key in self.pairs.keys)
+        }
+        self._latency()
+        self._fees = {venue: _fees(venue, settings.fees) for venue in self.rules}
+        self.head = LogHead(
+            strategy=loaded.cls.__name__,
+            source_hash=loaded.source_hash,
+            parameters=parameters,
+            seed=settings.seed,
+            pairs=tuple((key.venue, key.trading_pair) for key in self.pairs.keys),
+            rules={venue: msgspec.to_builtins(rules) for venue, rules in self.rules.items()},
+            latency=_latency_said(settings),
+            fees={venue: f"maker={fees.maker},taker={fees.taker}" for venue, fees in self._fees.items()},
+            capital={asset: str(amount) for asset, amount in sorted(settings.capital.items())},
+            gap_policy=settings.gap_policy.value,
+            limits={name: str(value) for name, value in _said(settings.limits).items()},
+            data={name: loaded_data.digest for name, (_, loaded_data) in data.items()},
+            assumed={name: str(value) for name, value in sorted(settings.assumed.items())},
+        )
+
+    def open(
+        self,
+        start_ns: int,
+        *,
+        kind: str = "backtest",
+        recordings: Sequence[Mapping[str, Any]] = (),
+        waits: bool = False,
+    ) -> TradingSession:
+        """
+        Begin a session.
+
+        Args:
+            start_ns: Time of its first frame.
+            kind: `backtest` or `paper`.
+            recordings: Names, digests and spans; shown, not compared.
+            waits: Whether it begins by `begin` alone, and not as soon as all is known.
+        """
+        strategy, _, data = self._strategy()
+        settings = self.settings
+        assumed = Assumed(**settings.assumed)
+        markets = [Market(key, assumed) for key in self.pairs.keys]
+        exchange = Exchange(markets, rules=self.rules, latency=self._latency(), gap_policy=settings.gap_policy)
+        exchange.tracker.announce(self.pairs.keys)
+        recorder = RunRecorder(
+            self._run_head(kind, recordings),
+            [LedgerMarket(key=key, fees=self._fees[key.venue]) for key in self.pairs.keys],
+            settings.capital,
+            start_ns=start_ns,
+        )
+        return TradingSession(
+            self.loaded,
+            strategy,
+            self.pairs,
+            exchange,
+            recorder,
+            self.head,
+            limits=settings.limits,
+            data={id(own): loaded_data for own, loaded_data in data.values()},
+            callback_s_max=settings.callback_s_max,
+            waits=waits,
+        )
+
+    def _run_head(self, kind: str, recordings: Sequence[Mapping[str, Any]]) -> RunHead:
+        head = self.head
+        return RunHead(
+            strategy=head.strategy,
+            kind=kind,
+            source=self.loaded.path.name if self.loaded.path is not None else "",
+            source_hash=head.source_hash,
+            parameters=head.parameters,
+            seed=head.seed,
+            rules=head.rules,
+            latency=head.latency,
+            gap_policy=head.gap_policy,
+            settings={
+                "pairs": [list(pair) for pair in head.pairs],
+                "fees": head.fees,
+                "capital": head.capital,
+                "limits": head.limits,
+                "data": head.data,
+                "assumed": head.assumed,
+                "log_version": head.log_version,
+            },
+            recordings=recordings,
+            software={"tickdeck": SOFTWARE},
+        )
+
+    def _strategy(self) -> tuple[Strategy, dict[str, Any], dict[str, tuple[OwnData, LoadedData]]]:
+        """A strategy that has done nothing yet, its parameters, and its own data."""
+        cls = self.loaded.cls
+        try:
+            strategy = cls()
+        except Exception as exc:  # noqa: BLE001  # whatever its __init__ raises is its own failure
+            raise described(exc, self.loaded.files, f"{cls.__name__}()") from None
+        if not isinstance(strategy, Strategy):
+            raise StrategyError(f"{cls.__name__}() made {type(strategy).__name__}, expected a strategy")
+        parameters = set_parameters(strategy, self.settings.parameters)
+        data = {}
+        for name in parameters:
+            own = getattr(strategy, name)
+            if isinstance(own, OwnData):
+                data[name] = (own, own.load(self.loaded.folder))
+        return strategy, parameters, data
+
+    def _latency(self) -> LatencyModel:
+        setting = parse_latency(self.settings.latency)
+        constant = ConstantReceiveLatency(entry=setting.entry_ns, response=setting.response_ns)
+        if not setting.follows_feed:
+            return constant
+        return FeedReceiveLatency(constant, clock_offset_ns=self.settings.clock_offset_ns)
+
+
+def _latency_said(settings: RunSettings) -> str:
+    offset = settings.clock_offset_ns
+    return f"{settings.latency}, clock offset {offset} ns" if offset else settings.latency
+
+
+def _said(limits: RiskLimits) -> dict[str, Any]:
+    return {name: value for name in limits.__struct_fields__ if (value := getattr(limits, name)) is not None}
+
+
+def _fees(venue: str, given: Mapping[str, Decimal]) -> Fees:
+    facts = facts_of(venue)
+    return Fees(
+        maker=given.get("maker", facts.maker if facts.maker is not None else Decimal(0)),
+        taker=given.get("taker", facts.taker if facts.taker is not None else Decimal(0)),
+    )
+
+
+def parse_fees(text: str) -> dict[str, Decimal]:
+    """
+    Fees as they are written on a command line: `maker=0.0002,taker=0.0005`, or in basis points, `maker=-0.1bp`.
+
+    Raises ConfigError for anything else.
+    """
+    found = {}
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        is_bp = value.endswith("bp")
+        number = value.removesuffix("bp")
+        if name not in ("maker", "taker") or name in found or not _AMOUNT.fullmatch(number):
+            raise ConfigError(
+                f"fees {text!r}: {part.strip()!r} is not understood; expected for instance maker=1.5bp,taker=4.5bp"
+            )
+        found[name] = Decimal(number).scaleb(-4) if is_bp else Decimal(number)
+    return found
+
+
+def parse_amounts(given: Sequence[str]) -> dict[str, Decimal]:
+    """
+    Capital as it is written on a command line: `USDC=10000`, each currency once.
+
+    Raises ConfigError for anything else.
+    """
+    found: dict[str, Decimal] = {}
+    for text in (part.strip() for each in given for part in each.split(",")):
+        asset, _, value = text.partition("=")
+        if not asset or asset in found or not _AMOUNT.fullmatch(value):
+            raise ConfigError(
+                f"capital {text!r} is not understood; expected a currency and a number, for instance USDC=10000"
+            )
+        found[asset] = Decimal(value)
+    return found

@@ -1,0 +1,554 @@
+"""
+A trading session: frames in, decisions out. Live on paper, and on a recording, it is the same object fed by the same frames.
+
+No clock of the machine takes part. Before the first message of a frame, everything happens that is due by then, in order of
+time: what arrives at the venue, then answers, then timers of the strategy, each in the order they were sent or set. Then come
+the messages, one after the other. What they cause for own orders is computed at each, and heard of after the last one and
+before the next frame. So what is due between two frames is done when the next one comes, with its own time.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from replay.backtest.ledger import LedgerMarket
+from replay.backtest.requests import Response
+from replay.backtest.run_record import DecisionRow, RunRecord
+from replay.backtest.run_recorder import RunRecorder
+from replay.strategy.context import Context
+from replay.strategy.contracts import contract_of
+from replay.strategy.decision_log import DecisionLog, LogHead, LogRow
+from replay.strategy.desk import Desk
+from replay.strategy.failures import StrategyError, described, said_of
+from replay.strategy.limits import RiskLimits
+from replay.strategy.loading import LoadedStrategy
+from replay.strategy.own_data import DataView, LoadedData, OwnData
+from replay.strategy.pairs import RunPairs
+from replay.strategy.strategy import EVERY, Strategy
+from replay.strategy.waking import Waking
+from replay.strategy.watch import CALLBACK_S_MAX, TookTooLong, Watch
+from toolkit.clock import format_ns
+from toolkit.errors import ConfigError, TickdeckError
+from toolkit.jumps import jump_of
+from toolkit.keys import PairName
+from toolkit.messages import EventKind, FundingInfo, Instrument, Message, StreamEvent
+from toolkit.orderbook import OrderBook
+from toolkit.rng import counted
+from toolkit.timers import Timer, Timers
+from toolkit.times import duration_ns
+
+if TYPE_CHECKING:
+    from replay.backtest.exchange import Exchange
+
+__all__ = ["Phase", "TradingSession"]
+
+#: Answers and timers at one instant; more are two that cause each other for ever.
+_AT_ONCE_MAX: Final = 100_000
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+class Phase(enum.Enum):
+    """Where a session is."""
+
+    #: Tick or lot of a pair are not known yet, so the strategy is not called.
+    WAITING = "waiting"
+    RUNNING = "running"
+    #: SESSION_END was received; it goes on if another session begins.
+    PAUSED = "paused"
+    ENDED = "ended"
+    #: The strategy has failed, and is called no more.
+    FAILED = "failed"
+
+
+class TradingSession:
+    """
+    One run of a strategy.
+
+    Args:
+        loaded: The strategy's class, and where it is from.
+        strategy: The strategy, with its parameters.
+        pairs: The pairs of the run.
+        exchange: The venue that it trades on, which keeps the books.
+        recorder: Writes down the run.
+        head: What the decision log begins with.
+        limits: Limits of risk.
+        data: The strategy's own data, by the object that names it.
+        callback_s_max: How long a callback may take, seconds on the machine's clock.
+        waits: Whether it begins by `begin` alone, and not as soon as all is known.
+
+    Attributes:
+        strategy: As given.
+        exchange: The venue.
+        tracker: Its books.
+        now_ns: The time: of the last frame, answer or timer.
+        phase: Where it is.
+        log: The decision log.
+        failure: Why the strategy was ended; None while it was not.
+        message_count: Messages taken in.
+        desk: Its orders and positions.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedStrategy,
+        strategy: Strategy,
+        pairs: RunPairs,
+        exchange: Exchange,
+        recorder: RunRecorder,
+        head: LogHead,
+        *,
+        limits: RiskLimits,
+        data: Mapping[int, LoadedData],
+        callback_s_max: float = CALLBACK_S_MAX,
+        waits: bool = False,
+    ) -> None:
+        self.strategy = strategy
+        self.now_ns = 0
+        self.phase = Phase.WAITING
+        self.failure: StrategyError | None = None
+        self.message_count = 0
+        self.log = DecisionLog(head, self._write_down)
+        self._loaded = loaded
+        self._pairs = pairs
+        self.tracker = exchange.tracker
+        self.exchange = exchange
+        self._recorder = recorder
+        self._data = data
+        self._rng = counted(f"{head.seed}:{head.strategy}")
+        self.desk = Desk(exchange, recorder, pairs, limits, f"{head.strategy}-{head.seed}")
+        self.context = Context(self, self.desk, pairs.names, self._rng)
+        self.watch = Watch(callback_s_max)
+        self._waking = Waking(self, strategy, pairs)
+        self._timers = Timers()
+        self._named: dict[str, Timer] = {}
+        self._frame: int | None = None
+        self._at_once = 0
+        self._open_venues: set[str] = set()
+        self._waits = waits
+        self._began_ns: int | None = None
+        self._paused_ns = 0
+        self._unknown = {place for place in range(len(pairs.keys)) if exchange.markets[place].rules_at() is None}
+        self._changed: set[int] = set()
+        #: The books, which stay the same objects.
+        self._books: list[OrderBook | None] = [None for _ in pairs.keys]
+        self._define_known()
+        self._checks_loss = limits.loss_max is not None
+        self._responses = 0
+
+    # -- frames ------------------------------------------------------------------------------------------------
+
+    def take_frame(self, messages: Sequence[Message]) -> None:
+        """Take in all messages of one frame."""
+        for message in messages:
+            self.take(message)
+        self.end_frame()
+
+    def take(self, message: Message) -> None:
+        """Take in a message. One of another frame than the last one ends that one first."""
+        self.message_count += 1
+        if self.phase is Phase.FAILED:
+            return
+        try:
+            if message.capture_seq != self._frame:
+                self._begin_frame(message)
+            book = self.exchange.take(message)
+            kind = type(message)
+            if kind is StreamEvent or kind is Instrument:
+                self._hear(message)
+            if self.phase is Phase.RUNNING:
+                self._waking.wake(message, kind, book)
+        except TickdeckError as exc:
+            # A policy that says so, or a market that cannot be matched: live and replayed it ends at the same message.
+            self._fail(StrategyError(f"the run ended at {format_ns(self.now_ns)}: {said_of(exc)}"), "market")
+
+    def end_frame(self) -> None:
+        """The last message of the frame was taken in: what is due now is done before the next one."""
+        if self._frame is None:
+            return
+        try:
+            self._end_frame()
+        except TickdeckError as exc:
+            self._fail(StrategyError(f"the run ended at {format_ns(self.now_ns)}: {said_of(exc)}"), "market")
+
+    def _end_frame(self) -> None:
+        self._frame = None
+        if self.phase is Phase.RUNNING:
+            self._reach(self.now_ns)
+            self._frame_done()
+
+    def _begin_frame(self, message: Message) -> None:
+        if self._frame is not None:
+            self._end_frame()
+        self._frame = message.capture_seq
+        now = max(self.now_ns, message.ts_recv)
+        if self.phase is Phase.RUNNING:
+            if (jump := jump_of(message)) is not None:
+                self._timers.jump(*jump)
+            if self._timers.next_due_ns <= now or self.exchange.next_due_ns() <= now:
+                self._reach(now)
+        self._set_now(now)
+        if self._began_ns is None:
+            self._begin_if_known()
+
+    def _set_now(self, now_ns: int) -> None:
+        if now_ns != self.now_ns:
+            self._at_once = 0
+        self.now_ns = self.desk.now_ns = self.context.now_ns = now_ns
+
+    def _hear(self, message: Message) -> None:
+        if isinstance(message, StreamEvent):
+            if message.kind is EventKind.SESSION_START:
+                self._open_venues.add(message.venue)
+                if self.phase is Phase.PAUSED:
+                    self._timers.jump(self._paused_ns, self.now_ns)
+                    self.phase = Phase.WAITING if self._began_ns is None else Phase.RUNNING
+            elif message.kind is EventKind.SESSION_END:
+                self._open_venues.discard(message.venue)
+                if not self._open_venues and self.phase in (Phase.RUNNING, Phase.WAITING):
+                    self._pause()
+            return
+        place = self._pairs.places.get((message.venue, message.trading_pair))
+        if place is not None and isinstance(message, Instrument):
+            self._define(place, message)
+
+    # -- beginning and end -------------------------------------------------------------------------------------
+
+    def _define(self, place: int, instrument: Instrument) -> None:
+        """Tick, lot and contract of a pair from now on; the strategy is called once those of all pairs are known."""
+        self._recorder.define(place, self._ledger_market(place, instrument), instrument.symbol)
+        if place in self._unknown and self.exchange.markets[place].rules_at() is not None:
+            self._unknown.discard(place)
+            self._begin_if_known()
+
+    def _ledger_market(self, place: int, instrument: Instrument | None) -> LedgerMarket:
+        scale = self.exchange.markets[place].scale
+        before = self._recorder.ledger.markets[place]
+        contract = (
+            before.contract
+            if instrument is None and before.contract
+            else contract_of(self._pairs.keys[place], instrument)
+        )
+        return LedgerMarket(
+            key=before.key,
+            contract=contract,
+            fees=before.fees,
+            tick=None if scale is None else scale.tick,
+            lot=None if scale is None else scale.lot,
+        )
+
+    def _define_known(self) -> None:
+        for place, market in enumerate(self.exchange.markets):
+            if market.rules_at() is not None:
+                instrument = self.tracker.instrument(self._pairs.keys[place])
+                symbol = None if instrument is None else instrument.symbol
+                self._recorder.define(place, self._ledger_market(place, instrument), symbol)
+                self._unknown.discard(place)
+
+    def begin_at(self, now_ns: int) -> None:
+        """Call the strategy from that time on, with what was heard before it, as soon as all is known."""
+        self.end_frame()
+        self._waits = False
+        self._set_now(max(now_ns, self.now_ns))
+        self._define_known()
+        self._begin_if_known()
+
+    def _begin_if_known(self) -> None:
+        if self.phase is Phase.WAITING and not self._unknown and not self._waits:
+            self.begin(self.now_ns)
+
+    @property
+    def unknown_pairs(self) -> list[str]:
+        """Pairs whose tick or lot are not known yet."""
+        return [self._pairs.names[place] for place in sorted(self._unknown)]
+
+    def begin(self, now_ns: int) -> None:
+        """Call the strategy from now on, at the present time; nothing of the tape before it reaches it."""
+        self._set_now(now_ns)
+        self._began_ns = now_ns
+        self.phase = Phase.RUNNING
+        every = self.strategy.wakes.every
+        if every is not None:
+            self._set_timer(EVERY, *self._anchored(duration_ns(every)))
+        self._waking.begin()
+        self.call("start", (), self.strategy.on_start)
+
+    def _pause(self) -> None:
+        """SESSION_END: what rests is cancelled, without latency, and nothing is due any more before another session."""
+        was = self.phase
+        self.phase = Phase.PAUSED
+        self._paused_ns = self.now_ns
+        if was is Phase.RUNNING:
+            self._close()
+
+    def _close(self) -> None:
+        for response in self.exchange.close(self.now_ns):
+            self._hear_response(response)
+        self._tell_failed()
+        self._frame_done()
+
+    def finish(self, at_ns: int | None = None) -> RunRecord:
+        """
+        There are no more frames: the strategy's last call, and the record of the run.
+
+        Args:
+            at_ns: Where a tape without SESSION_END ends: timers fire up to it, what rests is cancelled there.
+        """
+        self.end_frame()
+        if self.phase is Phase.RUNNING:
+            if at_ns is not None and at_ns > self.now_ns:
+                self._reach(at_ns)
+                self._set_now(max(at_ns, self.now_ns))
+            if self.phase is Phase.RUNNING:
+                self._close()
+                self._paused_ns = self.now_ns
+                self.phase = Phase.PAUSED
+        if self.phase is Phase.PAUSED and self._began_ns is not None:
+            self._set_now(self._paused_ns)  # frames may have come after it, of another venue
+            self.call("stop", (), self.strategy.on_stop)
+            # What it sent now never arrives.
+            for response in self.exchange.close(self.now_ns):
+                self.desk.hear(response)
+        if self.phase is not Phase.FAILED:
+            self.phase = Phase.ENDED
+        self.watch.close()
+        return self._recorder.finish(self.now_ns)
+
+    # -- what is due -------------------------------------------------------------------------------------------
+
+    def _reach(self, until_ns: int) -> None:
+        """Do all that is due up to a time: arrivals, then answers, then timers, each at its own time."""
+        exchange, timers = self.exchange, self._timers
+        while self.phase is Phase.RUNNING:
+            if self.desk.failed:
+                self._tell_failed()
+                continue
+            due, timer_ns = exchange.next_due_ns(), timers.next_due_ns
+            if due <= until_ns and due <= timer_ns:
+                self._step(due)
+                for response in exchange.advance(due):
+                    self._hear_response(response)
+            elif timer_ns <= until_ns:
+                popped = timers.pop_due(until_ns)
+                if popped is not None:
+                    self._step(popped[0])
+                    popped[1].callback(popped[0])
+            else:
+                return
+            if self._checks_loss:
+                self._check_loss()
+
+    def _step(self, due_ns: int) -> None:
+        self._set_now(max(self.now_ns, due_ns))
+        self._at_once += 1
+        if self._at_once > _AT_ONCE_MAX:
+            self._fail(
+                StrategyError(
+                    f"{_AT_ONCE_MAX:,} answers and timers at one instant, {format_ns(self.now_ns)}: does it answer"
+                    " each refusal by another order, or set timers that are due at once?"
+                ),
+                "endless",
+            )
+
+    def _hear_response(self, response: Response) -> None:
+        self._responses += 1
+        number = self._responses
+        order, fill = self.desk.hear(response)
+        self.log.add(
+            LogRow(
+                self.now_ns,
+                "response",
+                (number,),
+                (
+                    response.code.name.lower(),
+                    0 if order is None else order.number,
+                    response.pair,
+                    response.state.name.lower(),
+                    response.side,
+                    response.tick,
+                    response.lots,
+                    response.left,
+                    response.filled,
+                    response.role,
+                    response.venue_ns,
+                    int(response.reason),
+                    response.text,
+                    response.is_uncertain,
+                ),
+            )
+        )
+        if order is None or self.phase is Phase.FAILED:
+            return
+        self.call("order", (number,), self.strategy.on_order, order)
+        if fill is not None:
+            self.call("fill", (number,), self.strategy.on_fill, fill)
+
+    def _tell_failed(self) -> None:
+        """Tell the strategy of orders that a limit of risk kept from being sent."""
+        while self.desk.failed and self.phase is not Phase.FAILED:
+            order = self.desk.fail_next()
+            self._responses += 1
+            self.log.add(LogRow(self.now_ns, "response", (self._responses,), ("failed", order.number, order.reason)))
+            self._at_once += 1
+            self.call("order", (self._responses,), self.strategy.on_order, order)
+
+    def _check_loss(self) -> None:
+        if self.desk.check_loss():
+            self.desk.acts = []
+            self.desk.cancel_all(None)
+            self.log.add(LogRow(self.now_ns, "limit", ("loss",), tuple(self.desk.acts)))
+
+    def changed(self, place: int) -> None:
+        """The book of a pair has changed in this frame."""
+        self._changed.add(place)
+
+    def _frame_done(self) -> None:
+        """Write down what the frame did to the money."""
+        if self._changed:
+            for place in sorted(self._changed) if len(self._changed) > 1 else self._changed:
+                self._note_top(place)
+            self._changed.clear()
+        if self._checks_loss and self.phase is Phase.RUNNING:
+            self._check_loss()
+        self._recorder.frame_done(self.now_ns, is_doubtful=bool(self._waking.stale))
+
+    def _note_top(self, place: int) -> None:
+        scale = self.exchange.markets[place].scale
+        if scale is None:
+            return
+        book = self._book(place)
+        bid, ask = book.best_bid, book.best_ask
+        self._recorder.note_top(
+            place,
+            self.now_ns,
+            None if bid is None else scale.tick_of(bid.price),
+            0 if bid is None else scale.lots_of(bid.size),
+            None if ask is None else scale.tick_of(ask.price),
+            0 if ask is None else scale.lots_of(ask.size),
+            book.is_stale,
+        )
+
+    # -- calls -------------------------------------------------------------------------------------------------
+
+    def call(self, kind: str, cause: tuple[Any, ...], function: Any, *args: Any) -> None:
+        """Call the strategy; what it asked for is a row of the decision log."""
+        if function.__func__ in _DEFAULTS:
+            return
+        desk, rng = self.desk, self._rng
+        acts: list[tuple[Any, ...]] = []
+        desk.acts = acts
+        draws = rng.draws
+        failure: StrategyError | None = None
+        try:
+            self.watch.call(function, self.context, *args)
+        except TookTooLong as exc:
+            failure = described(
+                ConfigError(
+                    f"took longer than {self.watch.seconds_max:g} s, which is what a callback may take"
+                ).with_traceback(exc.__traceback__),
+                self._loaded.files,
+                f"on_{kind}",
+            )
+        except (Exception, SystemExit) as exc:  # noqa: BLE001  # whatever a strategy raises is its own failure
+            failure = described(exc, self._loaded.files, f"on_{kind}")
+        if acts or rng.draws != draws:
+            self.log.add(LogRow(self.now_ns, kind, cause, tuple(acts), rng.draws - draws))
+        if failure is not None:
+            self._fail(failure, kind)
+
+    def _fail(self, failure: StrategyError, kind: str) -> None:
+        """The strategy has ended its run; whoever records goes on."""
+        self.failure = failure
+        self.phase = Phase.FAILED
+        self.log.add(LogRow(self.now_ns, "failure", (kind,), (failure.line, failure.what)))
+        self._recorder.frame_done(self.now_ns, is_doubtful=bool(self._waking.stale))
+
+    # -- what the context asks ---------------------------------------------------------------------------------
+
+    def book(self, pair: PairName) -> OrderBook:
+        """The fused book of a pair."""
+        return self._book(self._pairs.place(pair))
+
+    def _book(self, place: int) -> OrderBook:
+        book = self._books[place]
+        if book is None:
+            key = self._pairs.keys[place]
+            if key not in self.tracker.keys:
+                return OrderBook(key.trading_pair, key.venue)  # stale, and without a level
+            book = self._books[place] = self.tracker.book(key)
+        return book
+
+    def funding(self, pair: PairName) -> FundingInfo | None:
+        """What was said last of funding, mark and index price."""
+        return self.tracker.funding_info(self._pairs.keys[self._pairs.place(pair)])
+
+    def data(self, own: OwnData) -> DataView:
+        """The rows of own data that are there by now."""
+        loaded = self._data.get(id(own))
+        if loaded is None:
+            raise ConfigError("ctx.data takes a parameter that is OwnData, such as self.signals")
+        return loaded.until(self.now_ns)
+
+    def set_timer(self, name: str, at_ns: int | None, after: str | None, every: str | None) -> None:
+        """Set a timer by one of the three."""
+        if sum(each is not None for each in (at_ns, after, every)) != 1:
+            raise ConfigError(f"timer {name!r}: expected one of at_ns, after and every, for instance after='1s'")
+        if name == EVERY:
+            raise ConfigError(f"timer {name!r}: that is the name of the timer of wakes, expected another one")
+        if every is not None:
+            self._set_timer(name, *self._anchored(duration_ns(every)))
+        elif after is not None:
+            self._set_timer(name, self.now_ns + duration_ns(after), None)
+        else:
+            assert at_ns is not None
+            self._set_timer(name, int(at_ns), None)
+        self.desk.acts.append(("timer", name, at_ns, after, every))
+
+    def cancel_timer(self, name: str) -> bool:
+        """Forget a timer."""
+        timer = self._named.pop(name, None)
+        if timer is None:
+            return False
+        timer.cancel()
+        self.desk.acts.append(("cancel_timer", name))
+        return True
+
+    def _anchored(self, interval_ns: int) -> tuple[int, int]:
+        """The first multiple of an interval after now, and the interval."""
+        return (self.now_ns // interval_ns + 1) * interval_ns, interval_ns
+
+    def _set_timer(self, name: str, when_ns: int, interval_ns: int | None) -> None:
+        if (before := self._named.get(name)) is not None:
+            before.cancel()
+        timer = self._named[name] = Timer(when_ns, partial(self._on_timer, name), interval_ns)
+        self._timers.add(timer)
+
+    def _on_timer(self, name: str, due_ns: int) -> None:
+        timer = self._named.get(name)
+        if timer is not None and timer.interval_ns is None:
+            del self._named[name]
+        self.call("timer", (name, due_ns), self.strategy.on_timer, name, due_ns)
+
+    # -- the log -----------------------------------------------------------------------------------------------
+
+    def _write_down(self, number: int, row: LogRow, state: bytes) -> None:
+        is_message = len(row.cause) == 2 and type(row.cause[0]) is int
+        self._recorder.decision(
+            DecisionRow(
+                row.time_ns,
+                row.kind,
+                "" if is_message or not row.cause else " ".join(map(str, row.cause)),
+                row.cause[0] if is_message else None,
+                row.cause[1] if is_message else None,
+                _encode([*row.acts, row.draws] if row.draws else row.acts).decode(),
+                state.hex(),
+            )
+        )
+
+
+#: Callbacks that a strategy has left out.
+_DEFAULTS: Final = frozenset(value for name, value in vars(Strategy).items() if name.startswith("on_"))

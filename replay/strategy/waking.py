@@ -1,0 +1,124 @@
+"""Which messages call a strategy: what it has declared, for the pairs it has declared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from replay.strategy.pairs import RunPairs
+from replay.strategy.strategy import Strategy
+from replay.strategy.views import Gap, Quote
+from toolkit.messages import FundingInfo, Message, Trade
+from toolkit.orderbook import OrderBook
+from toolkit.times import duration_ns
+
+if TYPE_CHECKING:
+    from replay.strategy.session import TradingSession
+
+__all__ = ["Waking"]
+
+_NOTHING: Final = (None, 0.0, None, 0.0)
+
+
+class Waking:
+    """
+    Calls a strategy for messages.
+
+    Args:
+        session: Whose strategy it is.
+        strategy: The strategy.
+        pairs: The pairs of the run.
+
+    Attributes:
+        stale: Places of the pairs whose book held once and does not now.
+    """
+
+    def __init__(self, session: TradingSession, strategy: Strategy, pairs: RunPairs) -> None:
+        wakes = strategy.wakes
+        self._session = session
+        self._strategy = strategy
+        self._pairs = pairs
+        self._places = pairs.places
+        wanted = {pairs.place(pair) for pair in wakes.pairs} if wakes.pairs else set(range(len(pairs.keys)))
+        self._wanted = [place in wanted for place in range(len(pairs.keys))]
+        self._quotes, self._books, self._trades, self._funding = wakes.quotes, wakes.books, wakes.trades, wakes.funding
+        self._gap_ns = 0 if wakes.min_gap is None else duration_ns(wakes.min_gap)
+        self._tops: list[tuple[float | None, float, float | None, float]] = [_NOTHING for _ in pairs.keys]
+        self._slots = [-1 for _ in pairs.keys]
+        self._held = [False for _ in pairs.keys]
+        self._since = [0 for _ in pairs.keys]
+        self.stale: set[int] = set()
+
+    def begin(self) -> None:
+        """From now on the strategy is called: what is known already is no news."""
+        for place in range(len(self._places)):
+            book = self._session.book(self._pairs.keys[place])
+            self._held[place] = not book.is_stale
+            self._tops[place] = _top(book)
+
+    def wake(self, message: Message, kind: type[Message], book: OrderBook | None) -> None:
+        """Call the strategy for a message that the books have taken in."""
+        if book is not None:
+            place = self._places.get((message.venue, message.trading_pair))
+            if place is None:
+                return
+            self._session.changed(place)
+            if book.is_stale is self._held[place]:
+                self._turn(place, message, book)
+            if self._wanted[place]:
+                if self._books:
+                    self._session.call("book", _cause(message), self._strategy.on_book, book)
+                if self._quotes:
+                    self._quote(place, message, book)
+        elif kind is Trade:
+            if self._trades and not (message.is_history or message.is_duplicate):  # type: ignore[attr-defined]
+                self._call(message, "trade", self._strategy.on_trade)
+        elif kind is FundingInfo and self._funding:
+            self._call(message, "funding", self._strategy.on_funding)
+
+    def _call(self, message: Message, kind: str, function: Any) -> None:
+        place = self._places.get((message.venue, message.trading_pair))
+        if place is not None and self._wanted[place]:
+            self._session.call(kind, _cause(message), function, message)
+
+    def _quote(self, place: int, message: Message, book: OrderBook) -> None:
+        top = _top(book)
+        if top == self._tops[place]:
+            return
+        if self._gap_ns:
+            slot = self._session.now_ns // self._gap_ns
+            if slot == self._slots[place]:
+                return
+            self._slots[place] = slot
+        self._tops[place] = top
+        quote = Quote(self._pairs.names[place], *top, book.is_stale)
+        self._session.call("quote", _cause(message), self._strategy.on_quote, quote)
+
+    def _turn(self, place: int, message: Message, book: OrderBook) -> None:
+        """A book ceases to hold, or holds again."""
+        is_whole = self._held[place] = not book.is_stale
+        since = self._since[place]
+        if not is_whole:
+            self.stale.add(place)
+            since = self._since[place] = self._session.now_ns
+        elif place in self.stale:
+            self.stale.discard(place)
+        else:
+            return  # its first snapshot
+        if self._wanted[place]:
+            gap = Gap(self._pairs.names[place], is_whole, "" if is_whole else book.stale_cause, since)
+            self._session.call("gap", _cause(message), self._strategy.on_gap, gap)
+
+
+def _cause(message: Message) -> tuple[int, int]:
+    return message.capture_seq, message.sub_seq
+
+
+def _top(book: OrderBook) -> tuple[float | None, float, float | None, float]:
+    bids, bid_sizes, _ = book.bids.top_columns()
+    asks, ask_sizes, _ = book.asks.top_columns()
+    return (
+        bids[0] if bids else None,
+        bid_sizes[0] if bids else 0.0,
+        asks[0] if asks else None,
+        ask_sizes[0] if asks else 0.0,
+    )

@@ -1,0 +1,98 @@
+"""
+A bound on the time that one callback of a strategy may take, on the machine's clock.
+
+A thread looks from time to time whether the callback under way is still the same, and ends it by raising `TookTooLong`
+in it: also an endless loop. Nothing that a strategy decides depends on it. A call that does not come back to Python (a C
+function that computes or waits) ends when it does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from toolkit.clock import NS_PER_S, perf_ns
+
+__all__ = ["CALLBACK_S_MAX", "TookTooLong", "Watch"]
+
+#: Seconds that a callback may take unless it is said otherwise.
+CALLBACK_S_MAX: Final = 5.0
+#: Longest time between two looks, seconds.
+_LOOK_S_MAX: Final = 0.25
+
+
+class TookTooLong(BaseException):
+    """A callback took longer than it may; no `Exception`, so that a strategy that catches all does not catch this."""
+
+
+class Watch:
+    """
+    Watches callbacks, which are all called on one thread.
+
+    Args:
+        seconds_max: How long one may take.
+
+    Attributes:
+        slowest_ns: The longest so far.
+        seconds_max: As given.
+    """
+
+    __slots__ = ("_asked", "_count", "_raised", "_since", "_stop", "_target", "_thread", "seconds_max", "slowest_ns")
+
+    def __init__(self, seconds_max: float = CALLBACK_S_MAX) -> None:
+        self.seconds_max = seconds_max
+        self.slowest_ns = 0
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._target = 0
+        self._count = 0
+        self._since = 0  # when the callback under way began; 0: none is
+        self._asked = 0  # number of the callback that the thread is about to end
+        self._raised = 0  # and of the last that it has raised in
+
+    def call(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call a callback. Raises what it raises, and TookTooLong."""
+        if self._thread is None:
+            self._begin()
+        self._count = number = self._count + 1
+        began = self._since = perf_ns()
+        try:
+            function(*args)
+        finally:
+            self._since = 0
+            took = perf_ns() - began
+            if took > self.slowest_ns:
+                self.slowest_ns = took
+            # Either the thread sees that the callback has ended, or it is seen here that the thread did not.
+            while self._asked == number and self._raised != number:
+                pass
+        if self._raised == number:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._target), None)
+            raise TookTooLong
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _begin(self) -> None:
+        self._target = threading.get_ident()
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._look, name="strategy-watch", daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        limit_ns = round(self.seconds_max * NS_PER_S)
+        while not self._stop.wait(min(self.seconds_max / 4, _LOOK_S_MAX)):
+            number, since = self._count, self._since
+            if not since or perf_ns() - since <= limit_ns:
+                continue
+            self._asked = number
+            if self._since == since and self._count == number:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._target), ctypes.py_object(TookTooLong))
+                self._raised = number
+            self._asked = 0

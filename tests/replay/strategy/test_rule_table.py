@@ -1,0 +1,485 @@
+"""The rules by which live and replay are the same, one by one; docs/backtesting.md has the table."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from replay.strategy.context import Context
+from replay.strategy.session import Phase
+from replay.strategy.strategy import Strategy, Wakes
+from replay.strategy.views import Gap, OwnFill, OwnOrder, Quote
+from tests.replay.backtest.market_messages import KEY, Messages
+from tests.replay.strategy.sessions import Opener, Watcher, market, play
+from toolkit.account_messages import OrderState
+from toolkit.clock import SystemClock
+from toolkit.keys import PairKey
+from toolkit.messages import EventKind, StreamEvent, Trade
+
+S = 10**9
+T0 = 1_700_000_000 * S
+CALLS = frozenset(["start", "quote", "book", "trade", "funding", "order", "fill", "timer", "gap", "stop"])
+
+
+def logs(played: Any) -> list[tuple[int, str]]:
+    """`(time after T0, text)` of what strategies have noted."""
+    return [
+        (row.time_ns - T0, act[1]) for row in played.rows if row.kind in CALLS for act in row.acts if act[0] == "log"
+    ]
+
+
+def test_a_strategy_sees_the_time_of_the_frame_and_never_the_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 1: `now_ns` is `ts_recv`; a receive time that steps back takes it no step back; nobody asks the machine."""
+
+    class Clocked(Watcher):
+        wakes = Wakes(trades=True)
+
+        def on_trade(self, ctx: Context, trade: Trade) -> None:
+            ctx.log("trade")
+
+    def never() -> int:
+        raise AssertionError("the machine's clock was read")
+
+    monkeypatch.setattr(SystemClock, "time_ns", staticmethod(never))
+    say = Messages()
+    played = play(Clocked, [*market(say, T0), *(say.trade(T0 + at, "sell", 99, 1) for at in (50, 20, 60))])
+    assert logs(played) == [(0, "start"), (50, "trade"), (50, "trade"), (60, "trade"), (60, "stop")]
+
+
+def test_timers_stand_at_multiples_since_the_epoch() -> None:
+    """Rule 2: the first one after the start, whatever the start; `after` counts from now."""
+
+    class Timed(Watcher):
+        wakes = Wakes(every="10s")
+
+        def on_start(self, ctx: Context) -> None:
+            ctx.set_timer("late", after="3s")
+            ctx.set_timer("own", every="4s")
+
+        def on_timer(self, ctx: Context, name: str, due_ns: int) -> None:
+            assert ctx.now_ns == due_ns
+            ctx.log(name)
+
+    say = Messages()
+    start = T0 + 1 * S + 7
+    played = play(Timed, [*market(say, start), say.trade(T0 + 21 * S, "sell", 99, 1)])
+    assert logs(played) == [
+        (4 * S, "own"),
+        (4 * S + 7, "late"),
+        (8 * S, "own"),
+        (10 * S, "every"),
+        (12 * S, "own"),
+        (16 * S, "own"),
+        (20 * S, "every"),
+        (20 * S, "own"),
+        (21 * S, "stop"),
+    ]
+
+
+def test_a_timer_goes_before_a_frame_of_its_time() -> None:
+    """Rule 3: it sees the book without that frame."""
+
+    class Timed(Strategy):
+        wakes = Wakes(every="10s", books=True)
+
+        def on_timer(self, ctx: Context, name: str, due_ns: int) -> None:
+            ctx.log(f"timer {ctx.book('BTC-USD').bids.best_price}")
+
+        def on_book(self, ctx: Context, book: Any) -> None:
+            ctx.log(f"book {book.bids.best_price}")
+
+    say = Messages()
+    played = play(Timed, [*market(say, T0), say.diff(T0 + 10 * S, {100: 1})])
+    assert logs(played) == [(0, "book 99.0"), (10 * S, "timer 99.0"), (10 * S, "book 100.0")]
+
+
+class Orderly(Strategy):
+    """Sends at the first timer, so that everything falls upon the second."""
+
+    wakes = Wakes(every="10s")
+
+    def on_timer(self, ctx: Context, name: str, due_ns: int) -> None:
+        ctx.log(name)
+        if due_ns == T0 + 10 * S:
+            for tick in (90, 91, 92):
+                ctx.buy("BTC-USD", 1.0, float(tick))
+            ctx.set_timer("second", at_ns=T0 + 20 * S)
+            ctx.set_timer("third", at_ns=T0 + 20 * S)
+
+    def on_order(self, ctx: Context, order: OwnOrder) -> None:
+        ctx.log(f"{order.number} {order.state}")
+
+
+def test_what_is_due_at_one_time_comes_as_it_was_sent_or_set() -> None:
+    """Rule 4: arrivals, then answers in the order of sending, then timers in the order of setting."""
+    say = Messages()
+    messages = [*market(say, T0), say.trade(T0 + 25 * S, "sell", 99, 1)]
+    played = play(Orderly, messages, latency="entry=5s,response=5s")
+    assert logs(played)[1:7] == [
+        (20 * S, "1 open"),
+        (20 * S, "2 open"),
+        (20 * S, "3 open"),
+        (20 * S, "every"),
+        (20 * S, "second"),
+        (20 * S, "third"),
+    ]
+
+
+def test_a_request_that_arrives_at_a_frames_time_goes_first() -> None:
+    """Rule 5: it rests before the trade of that time, which fills it; the book's 10 at 99 were ahead."""
+
+    class Buyer(Opener):
+        def go(self, ctx: Context) -> None:
+            ctx.buy("BTC-USD", 2.0, 99.0)
+
+        def on_fill(self, ctx: Context, fill: OwnFill) -> None:
+            ctx.log(f"{fill.size} at {fill.price}")
+
+    def run(arrives_ns: int) -> list[tuple[int, str]]:
+        say = Messages()
+        messages = [*market(say, T0), say.trade(T0 + 1000, "sell", 99, 11), say.trade(T0 + 5000, "sell", 98, 1)]
+        return logs(play(Buyer, messages, latency=f"entry={arrives_ns}ns,response=0ns"))
+
+    assert run(1000) == [(1000, "1.0 at 99.0"), (5000, "1.0 at 99.0")]
+    # One ns later that trade is over; the next one passes through its price, and is as large as 1.
+    assert run(1001) == [(5000, "1.0 at 99.0")]
+
+
+def test_answers_wait_for_the_end_of_their_frame() -> None:
+    """Rule 6: three trades of a frame are one instant: each fills, and the owner hears of all of it after the last."""
+
+    class Buyer(Opener):
+        wakes = Wakes(books=True, trades=True)
+
+        def go(self, ctx: Context) -> None:
+            ctx.buy("BTC-USD", 9.0, 100.0)
+
+        def on_trade(self, ctx: Context, trade: Trade) -> None:
+            ctx.log(f"trade {trade.size}, holding {ctx.position('BTC-USD').size}")
+
+        def on_fill(self, ctx: Context, fill: OwnFill) -> None:
+            ctx.log(f"fill {fill.size}")
+
+    say = Messages()
+    trades = [say.trade(T0 + 9, "sell", 100, 1)] + [
+        say.trade(T0 + 9, "sell", 100, size, same_frame=True) for size in (2, 3)
+    ]
+    played = play(Buyer, [*market(say, T0), *trades, say.trade(T0 + 99, "buy", 101, 1)])
+    assert logs(played) == [
+        (9, "trade 1.0, holding 0.0"),
+        (9, "trade 2.0, holding 0.0"),
+        (9, "trade 3.0, holding 0.0"),
+        (9, "fill 1.0"),
+        (9, "fill 2.0"),
+        (9, "fill 3.0"),
+        (99, "trade 1.0, holding 6.0"),
+    ]
+
+
+class Racer(Opener):
+    """Sends an order, and cancels it after a while."""
+
+    wait_ns: int = 0
+
+    def go(self, ctx: Context) -> None:
+        self.order = ctx.buy("BTC-USD", 5.0, 100.0)
+        if self.wait_ns:
+            ctx.set_timer("cancel", at_ns=ctx.now_ns + self.wait_ns)
+        else:
+            assert ctx.cancel(self.order)
+            assert not ctx.cancel(self.order)
+
+    def on_timer(self, ctx: Context, name: str, due_ns: int) -> None:
+        assert ctx.cancel(self.order)
+
+    def on_order(self, ctx: Context, order: OwnOrder) -> None:
+        ctx.log(f"{order.state} {order.filled} {order.reason}")
+
+
+def test_requests_about_one_order_keep_their_order() -> None:
+    """Rules 8 and 10: a cancel before the acknowledgement is allowed, and waits behind the placement."""
+    say = Messages()
+    played = play(Racer, [*market(say, T0), say.trade(T0 + 99, "buy", 101, 1)], latency="entry=10ns,response=10ns")
+    assert logs(played) == [(20, "pending_cancel 0.0 "), (20, "cancelled 0.0 requested")]
+
+
+def test_a_fill_goes_before_a_cancel_that_is_under_way() -> None:
+    """Rule 9: filled first, then the cancel is refused: one call each, and the refusal does not touch the position."""
+    say = Messages()
+    messages = [
+        *market(say, T0),
+        say.trade(T0 + 105, "sell", 100, 5),
+        say.trade(T0 + 300, "buy", 101, 1),
+    ]
+    played = play(Racer, messages, latency="entry=10ns,response=20ns", parameters={"wait_ns": 100})
+    assert logs(played) == [
+        (30, "open 0.0 "),
+        (125, "filled 5.0 "),
+        (130, "filled 5.0 unknown_order"),
+    ]
+    assert played.session.desk.position("BTC-USD").size == 5.0
+
+
+def test_each_execution_is_an_answer_and_changes_the_position() -> None:
+    """Rule 11: a sweep over three levels is three fills, each with the position after it."""
+
+    class Sweeper(Opener):
+        def go(self, ctx: Context) -> None:
+            ctx.set_timer("go", after="1s")
+
+        def on_timer(self, ctx: Context, name: str, due_ns: int) -> None:
+            ctx.buy("BTC-USD", 12.0)
+
+        def on_fill(self, ctx: Context, fill: OwnFill) -> None:
+            ctx.log(f"{fill.size} at {fill.price}: {ctx.position('BTC-USD').size}, {fill.order.state}")
+
+    say = Messages()
+    played = play(Sweeper, [*market(say, T0), say.trade(T0 + 2 * S, "buy", 101, 1)])
+    assert [text for _, text in logs(played)] == [
+        "4.0 at 101.0: 4.0, partially_filled",
+        "6.0 at 102.0: 10.0, partially_filled",
+        "2.0 at 105.0: 12.0, filled",
+    ]
+
+
+def test_fees_are_whole_numbers_of_the_settlement_currency() -> None:
+    """Rule 12: 12.5 bp of 4 x 101 and of 6 x 102, each rounded half to even to 8 decimals, and taken from the balance."""
+
+    class Sweeper(Opener):
+        def go(self, ctx: Context) -> None:
+            ctx.set_timer("go", after="1s")
+
+        def on_timer(self, ctx: Context, name: str, due_ns: int) -> None:
+            ctx.buy("BTC-USD", 10.0)
+
+        def on_fill(self, ctx: Context, fill: OwnFill) -> None:
+            ctx.log(f"{fill.fee} {ctx.balance()}")
+
+    say = Messages()
+    played = play(
+        Sweeper,
+        [*market(say, T0), say.trade(T0 + 2 * S, "buy", 101, 1)],
+        fees={"taker": Decimal("0.00125"), "maker": Decimal(0)},
+        capital={"USD": Decimal(1000)},
+    )
+    assert [text for _, text in logs(played)] == ["0.505 999.495", "0.765 998.73"]
+
+
+def test_sums_do_not_drift() -> None:
+    """Rule 13: ten times 0.1 is 1, and the cash comes out to the last digit."""
+
+    class Buyer(Strategy):
+        wakes = Wakes(trades=True)
+
+        def on_trade(self, ctx: Context, trade: Trade) -> None:
+            ctx.buy("BTC-USD", 0.1)
+
+    say = Messages()
+    start = [say.instrument(T0, tick=0.1, lot=0.1), say.snapshot(T0, {99: 1}, {100.1: 5})]
+    played = play(Buyer, [*start, *(say.trade(T0 + at, "buy", 101, 1) for at in range(1, 11))])
+    assert played.session.desk.position("BTC-USD").size == 1.0
+    assert played.session.desk.balance("USD") == 0
+    assert played.session._recorder.ledger.accounts["USD"].cash == -1001 * 10**29
+
+
+def test_ids_count_from_one_in_every_run() -> None:
+    """Rule 14: `<strategy>-<seed>-<n>`: nothing of the process is in them."""
+
+    class Buyer(Opener):
+        def go(self, ctx: Context) -> None:
+            ctx.log(" ".join(ctx.buy("BTC-USD", 1.0, 90.0).client_id for _ in range(2)))
+
+    say = Messages()
+    assert logs(play(Buyer, market(say, T0), seed=7)) == [(0, "Buyer-7-1 Buyer-7-2")]
+
+
+def test_random_numbers_are_the_runs_own_and_counted() -> None:
+    """Rule 15: seeded by run seed and strategy; the log has the count of each callback."""
+
+    class Gambler(Strategy):
+        def on_start(self, ctx: Context) -> None:
+            self.drawn = [ctx.rng.random(), ctx.rng.randrange(6), ctx.rng.gauss(0, 1)]
+
+    def run(seed: int) -> tuple[list[float], list[int]]:
+        played = play(Gambler, market(Messages(), T0), seed=seed)
+        return played.session.strategy.drawn, [row.draws for row in played.rows]  # type: ignore[attr-defined]
+
+    first, again, other = run(1), run(1), run(2)
+    assert first == again
+    assert first[0] != other[0]
+    assert first[1] == [4]
+
+
+def test_what_is_decided_in_on_stop_has_the_time_of_the_sessions_end() -> None:
+    """Rule 17: timers fire up to SESSION_END and no further, and what rests is cancelled there without latency."""
+
+    class Ender(Watcher):
+        wakes = Wakes(every="10s")
+
+        def on_timer(self, ctx: Context, name: str, due_ns: int) -> None:
+            ctx.log("timer")
+            if not ctx.orders():
+                ctx.buy("BTC-USD", 1.0, 90.0)
+
+        def on_order(self, ctx: Context, order: OwnOrder) -> None:
+            ctx.log(f"{order.state} {order.reason}")
+
+        def on_stop(self, ctx: Context) -> None:
+            ctx.log("stop")
+            ctx.buy("BTC-USD", 1.0, 90.0)
+
+    say = Messages()
+    end = say.event(T0 + 25 * S, EventKind.SESSION_END, stream="", cause="stop")
+    late = say.trade(T0 + 99 * S, "buy", 101, 1)
+    played = play(Ender, [*market(say, T0), end, late], latency="entry=1s,response=2s")
+    assert logs(played) == [
+        (0, "start"),
+        (10 * S, "timer"),
+        (13 * S, "open "),
+        (20 * S, "timer"),
+        (25 * S, "cancelled session_end"),
+        (25 * S, "stop"),
+    ]
+    assert played.session.desk.open_orders(None) == ()
+
+
+def test_orders_across_a_gap_are_uncertain_and_nothing_is_matched_in_it() -> None:
+    """Rule 19: by the policy `keep` an order stays, marked, and is filled only once the book holds again."""
+
+    class Buyer(Opener):
+        def go(self, ctx: Context) -> None:
+            ctx.buy("BTC-USD", 1.0, 100.0)
+
+        def on_gap(self, ctx: Context, gap: Gap) -> None:
+            ctx.log(f"gap {gap.is_over}")
+
+        def on_fill(self, ctx: Context, fill: OwnFill) -> None:
+            ctx.log(f"fill {fill.order.is_uncertain} {ctx.position('BTC-USD').is_uncertain}")
+
+    say = Messages()
+    messages = [
+        *market(say, T0),
+        say.event(T0 + 10, EventKind.STALE),
+        say.trade(T0 + 20, "sell", 99, 5),
+        say.event(T0 + 30, EventKind.GAP),
+        say.snapshot(T0 + 40),
+        say.trade(T0 + 50, "sell", 99, 5),
+    ]
+    assert logs(play(Buyer, messages)) == [(10, "gap False"), (40, "gap True"), (50, "fill True True")]
+
+
+def test_history_and_repeated_trades_call_nobody() -> None:
+    """Rule 20."""
+
+    class Seer(Strategy):
+        wakes = Wakes(trades=True)
+
+        def on_trade(self, ctx: Context, trade: Trade) -> None:
+            ctx.log(trade.trade_id)
+
+    say = Messages()
+    trades = [
+        say.trade(T0 + 1, "sell", 99, 1, is_history=True),
+        say.trade(T0 + 2, "sell", 99, 1, is_duplicate=True),
+        say.trade(T0 + 3, "sell", 99, 1),
+    ]
+    assert logs(play(Seer, [*market(say, T0), *trades])) == [(3, "3")]
+
+
+def test_two_venues_of_a_pair_are_told_apart() -> None:
+    """Rule 21: the session takes frames as they were captured; a bare name that both have is an error."""
+    other = PairKey("elsewhere", "BTC-USD")
+
+    class Both(Strategy):
+        wakes = Wakes(quotes=True)
+
+        def on_start(self, ctx: Context) -> None:
+            ctx.log(" | ".join(ctx.pairs))
+
+        def on_quote(self, ctx: Context, quote: Quote) -> None:
+            ctx.log(f"{quote.pair} {quote.bid_price}")
+
+    here, there = Messages(), Messages(other, start=100)
+    messages = [
+        here.instrument(T0),
+        there.instrument(T0),
+        here.snapshot(T0 + 1),
+        there.snapshot(T0 + 2, {50: 1}, {60: 1}),
+    ]
+    played = play(Both, messages, keys=(other, KEY))
+    assert logs(played) == [
+        (0, "BTC-USD on elsewhere | BTC-USD on testing"),
+        (1, "BTC-USD on testing 99.0"),
+        (2, "BTC-USD on elsewhere 50.0"),
+    ]
+
+
+def test_a_strategy_that_raises_ends_its_run_at_that_message() -> None:
+    """Rule 26: the log says so, nothing is called any more, and frames may go on."""
+
+    class Broken(Strategy):
+        wakes = Wakes(trades=True)
+
+        def on_trade(self, ctx: Context, trade: Trade) -> None:
+            ctx.log(trade.trade_id)
+            if trade.trade_id == "2":
+                raise ZeroDivisionError("by nothing")
+
+    say = Messages()
+    played = play(Broken, [*market(say, T0), *(say.trade(T0 + at, "sell", 99, 1) for at in (1, 2, 3))])
+    assert [(row.time_ns - T0, row.kind) for row in played.rows] == [(1, "trade"), (2, "trade"), (2, "failure")]
+    assert played.session.phase is Phase.FAILED
+    assert "ZeroDivisionError: by nothing" in str(played.session.failure)
+
+
+def test_a_strategy_is_not_called_before_tick_and_lot_are_known() -> None:
+    """Of all pairs: what the venue says later is not known live either."""
+    say = Messages()
+    played = play(
+        Watcher, [say.event(T0, EventKind.SESSION_START, stream=""), say.snapshot(T0 + 1), say.instrument(T0 + 2)]
+    )
+    assert logs(played) == [(2, "start"), (2, "stop")]
+
+
+def test_one_session_goes_on_where_the_next_one_begins() -> None:
+    """What rested is cancelled at the end of the one, periodic timers are called once for the time between."""
+
+    class Timed(Strategy):
+        wakes = Wakes(every="1s")
+
+        def on_timer(self, ctx: Context, name: str, due_ns: int) -> None:
+            ctx.log("timer")
+
+    say = Messages()
+    start = market(say, T0)
+    end = say.event(T0 + 1 * S + 5, EventKind.SESSION_END, stream="", cause="stop")
+    again = StreamEvent(*_head(end, T0 + 100 * S + 5), EventKind.SESSION_START)
+    later = StreamEvent(*_head(again, T0 + 101 * S + 5), EventKind.NOTICE)
+    assert logs(play(Timed, [*start, end, again, later])) == [
+        (1 * S, "timer"),
+        (100 * S + 5, "timer"),
+        (101 * S, "timer"),
+    ]
+
+
+def _head(before: StreamEvent, at_ns: int) -> tuple[str, str, str, int, int, int, int]:
+    return before.venue, before.symbol, before.trading_pair, at_ns, at_ns, before.capture_seq + 1, 0
+
+
+def test_the_states_of_an_order_are_those_of_the_venue() -> None:
+    """An order below the least value comes back rejected; one that is sent is pending until then."""
+
+    class Buyer(Opener):
+        def go(self, ctx: Context) -> None:
+            ctx.log(str(ctx.buy("BTC-USD", 1.0, 90.0).state))
+
+        def on_order(self, ctx: Context, order: OwnOrder) -> None:
+            ctx.log(f"{order.state} {order.reason}")
+            assert order.state is OrderState.REJECTED
+            assert ctx.orders() == ()
+
+    say = Messages()
+    messages = [say.instrument(T0, min_notional=1000.0), say.snapshot(T0 + 1), say.trade(T0 + 9, "sell", 99, 1)]
+    assert [text for _, text in logs(play(Buyer, messages))] == ["pending_create", "rejected min_notional"]
