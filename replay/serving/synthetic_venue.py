@@ -10,11 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from replay.market.engine.exchange import Exchange
 from replay.serving.face import Ask, Drop, Pings, Reply, Window, as_json
-from replay.synthetic.account_wire import AccountWire
-from replay.synthetic.exchange import Exchange
 from replay.synthetic.market import Market
-from replay.synthetic.metadata import Metadata
 from replay.synthetic.traders import AccountsOptions, settle_traders
 
 __all__ = [
@@ -163,10 +161,10 @@ class BaseVenue(Generic[S]):
 
     def __init__(self, market: Market, accounts: AccountsOptions | None) -> None:
         self.market = market
-        self.exchange = Exchange(market, AccountWire(market, Metadata(market.instruments)), market.options.seed)
+        self.exchange = Exchange(market, market.options.seed)
         if accounts is not None:
             # The same people as behind the other faces, so that the same seed trades the same everywhere.
-            settle_traders(self.exchange, market.flows, market.options.seed, accounts)
+            settle_traders(market, self.exchange, accounts)
             market.participants.append(self.exchange)
         self.sessions: list[S] = []
         self.muted: set[tuple[str, str | None]] = set()

@@ -6,16 +6,16 @@ Rates are integers of ``1e-10``, which is as many digits as the venue prints.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from replay.synthetic.book import Book, Side
-from replay.synthetic.coins import Instrument, text
+from replay.market.engine.book import Book, Fill, Side
+from replay.market.engine.exchange import RATE_DECIMALS
+from replay.market.engine.facts import FundingSettled, Trade
+from replay.market.engine.matching import Marketplace
+from replay.synthetic.instruments import SyntheticInstrument
 from toolkit.clock import NS_PER_MS, NS_PER_S
 from toolkit.rng import seeded
 
-__all__ = ["RATE_DECIMALS", "FundingRow", "PerpContext", "SpotContext", "hourly_rate", "rate_text"]
+__all__ = ["Contexts", "PerpContext", "SpotContext", "hourly_rate"]
 
-RATE_DECIMALS = 10
 _RATE_ONE: int = 10**RATE_DECIMALS
 #: Interest of an 8-hour period, 0.01 %, and the clamp around it, 0.05 %.
 _INTEREST = _RATE_ONE // 10_000
@@ -27,22 +27,6 @@ _IMPACT_NOTIONAL = 20_000
 _HOUR_NS = 3600 * NS_PER_S
 
 
-class FundingRow(NamedTuple):
-    """One settlement: `rate` and `premium` in 1e-10, `oracle` in price units, `time_ms` of the block."""
-
-    coin: str
-    rate: int
-    premium: int
-    oracle: int
-    time_ms: int
-    samples: int
-
-
-def rate_text(rate: int) -> str:
-    """A rate as the venue prints it."""
-    return text(rate, RATE_DECIMALS)
-
-
 def hourly_rate(premium: int) -> int:
     """Hourly funding rate from an average premium: the 8-hour formula, an eighth of it, capped."""
     eight_hours = premium + max(-_CLAMP, min(_CLAMP, _INTEREST - premium))
@@ -52,7 +36,7 @@ def hourly_rate(premium: int) -> int:
 class PerpContext:
     """What the venue says about one perpetual."""
 
-    def __init__(self, instrument: Instrument, seed: str, genesis_ns: int, history: int) -> None:
+    def __init__(self, instrument: SyntheticInstrument, seed: str, genesis_ns: int, history: int) -> None:
         self.instrument = instrument
         self.random = seeded(f"{seed}/context")
         base = instrument.base_units
@@ -67,18 +51,20 @@ class PerpContext:
         day_lots = 0 if instrument.delisted else lots * (80_000 + self.random.randrange(90_000))
         self.day_lots = day_lots
         self.day_notional = day_lots * base
-        self.fundings: list[FundingRow] = self._past(genesis_ns, history)
+        self.fundings: list[FundingSettled] = self._past(genesis_ns, history)
         self._sum = 0
         self._samples = 0
 
-    def _past(self, genesis_ns: int, rows: int) -> list[FundingRow]:
+    def _past(self, genesis_ns: int, rows: int) -> list[FundingSettled]:
         """Settlements before the first block: on the hour, a few milliseconds late, as on the real venue."""
         last_hour = genesis_ns // _HOUR_NS
         past = []
         for hour in range(last_hour - rows + 1, last_hour + 1):
             premium = self.random.randrange(-8_000_000, 8_000_000)
             time_ms = hour * _HOUR_NS // NS_PER_MS + 1 + self.random.randrange(118)
-            past.append(FundingRow(self.instrument.coin, hourly_rate(premium), premium, self.oracle, time_ms, 720))
+            past.append(
+                FundingSettled(self.instrument.symbol, hourly_rate(premium), premium, self.oracle, time_ms, 720)
+            )
         # An hour that began less than a settlement's delay ago has not been settled yet.
         return [row for row in past if row.time_ms * NS_PER_MS < genesis_ns]
 
@@ -137,13 +123,13 @@ class PerpContext:
         self._sum += self.premium
         self._samples += 1
 
-    def settle(self, book: Book, time_ms: int) -> FundingRow:
+    def settle(self, book: Book, time_ms: int) -> FundingSettled:
         """Close the running funding period."""
         if not self._samples:
             self.sample_premium(book)
         premium = self._sum // self._samples if self._samples else 0
-        row = FundingRow(
-            self.instrument.coin, hourly_rate(premium), premium, self.oracle, time_ms, max(1, self._samples)
+        row = FundingSettled(
+            self.instrument.symbol, hourly_rate(premium), premium, self.oracle, time_ms, max(1, self._samples)
         )
         self.fundings.append(row)
         self._sum = self._samples = 0
@@ -153,7 +139,7 @@ class PerpContext:
 class SpotContext:
     """What the venue says about one spot pair or outcome coin."""
 
-    def __init__(self, instrument: Instrument, seed: str) -> None:
+    def __init__(self, instrument: SyntheticInstrument, seed: str) -> None:
         random = seeded(f"{seed}/context")
         self.instrument = instrument
         self.prev_day_px = instrument.base_units
@@ -169,3 +155,30 @@ class SpotContext:
         self.mark = px
         self.day_lots += lots
         self.day_notional += px * lots
+
+
+class Contexts:
+    """The figures of every instrument, as a participant that hears of every trade."""
+
+    def __init__(self) -> None:
+        self.perps: dict[str, PerpContext] = {}
+        self.spots: dict[str, SpotContext] = {}
+
+    def act(self, market: Marketplace, block: int, time_ms: int) -> None:
+        """The market brings them up to date when it is their turn."""
+
+    def filled(self, symbol: str, fill: Fill, trade: Trade) -> None:
+        if symbol in self.perps:
+            self.perps[symbol].traded(fill.px, fill.lots, fill.taker.oid)
+            return
+        spot = self.spots[symbol]
+        spot.traded(fill.px, fill.lots)
+        instrument = spot.instrument
+        if instrument.mirror is not None:
+            self.spots[instrument.mirror].traded(instrument.one - fill.px, fill.lots)
+
+    def matched(self, symbol: str) -> None:
+        """Nothing more is known after the last fill."""
+
+    def funded(self, row: FundingSettled) -> None:
+        """They settled it themselves."""

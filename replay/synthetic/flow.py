@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from replay.synthetic.book import Book, Order
-from replay.synthetic.coins import Instrument
+from replay.market.engine.book import Book
+from replay.market.engine.orders import Order, Tif
+from replay.synthetic.instruments import SyntheticInstrument
 from toolkit.rng import seeded
 
 __all__ = ["Flow", "address"]
@@ -50,7 +51,7 @@ class Flow:
 
     def __init__(
         self,
-        instrument: Instrument,
+        instrument: SyntheticInstrument,
         book: Book,
         seed: str,
         next_oid: Callable[[], int],
@@ -170,7 +171,7 @@ class Flow:
             px,
             lots,
             mirrored=self._paired and random.random() < 0.5,
-            tif="Ioc",
+            tif=Tif.IOC,
             time_ms=time_ms,
         )
         self._take(order)

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from replay.market.engine.exchange import RATE_DECIMALS
+from replay.market.engine.instruments import Kind
 from replay.serving.face import as_json as encode
-from replay.serving.venues.hyperliquid.synthetic.rows import Wire
-from replay.synthetic.coins import DEFAULT_INSTRUMENTS, Instrument, text, unit_digits
-from replay.synthetic.context import RATE_DECIMALS, hourly_rate, rate_text
+from replay.synthetic.context import hourly_rate
+from replay.synthetic.instruments import DEFAULT_INSTRUMENTS, unit_digits
 from replay.synthetic.market import Block, Market, MarketOptions
 from toolkit.clock import NS_PER_MS
 
-ROOT = Path(__file__).resolve().parents[2]
-COINS = {each.coin: each for each in DEFAULT_INSTRUMENTS}
+ROOT = Path(__file__).resolve().parents[3]
+LISTED = {each.symbol: each for each in DEFAULT_INSTRUMENTS}
 
 
 def digest(blocks: Iterator[Block], market: Market) -> str:
@@ -26,10 +27,10 @@ def digest(blocks: Iterator[Block], market: Market) -> str:
     state = blake2b()
     for block in blocks:
         state.update(encode([block.number, block.trades, block.fundings]))
-    wire = Wire(market)
-    for coin in market.instruments:
-        state.update(encode(wire.l2_book(coin)))
-        state.update(encode(wire.active_ctx(coin)))
+    for book in market.books.values():
+        state.update(encode([book.bids.levels(), book.asks.levels()]))
+    for context in market.perps.values():
+        state.update(encode([context.oracle, context.mark, context.premium, context.funding, context.open_interest]))
     return state.hexdigest()
 
 
@@ -79,7 +80,7 @@ def test_books_stay_deep_narrow_and_uncrossed() -> None:
             assert bid < ask
             looks += 1
             deep += min(len(book.bids), len(book.asks)) >= 20
-            wide += instrument.family != "outcome" and ask - bid > 5 * instrument.tick(bid)
+            wide += instrument.kind is not Kind.OUTCOME and ask - bid > 5 * instrument.tick(bid)
     assert deep > 0.98 * looks
     assert wide < 0.02 * looks
 
@@ -91,10 +92,8 @@ def test_prices_and_sizes_obey_the_venues_rules() -> None:
     for coin, book in market.books.items():
         instrument = market.instruments[coin]
         for order in book.orders.values():
-            px = instrument.px_text(order.px)
-            figures = px.replace(".", "").strip("0")
-            assert len(figures) <= 5 or px.endswith(".0")
-            assert len(px.partition(".")[2]) <= instrument.px_decimals
+            figures = str(order.px).rstrip("0")
+            assert len(figures) <= 5 or order.px % instrument.one == 0
             assert order.lots > 0
             notional = order.px * order.orig_lots / instrument.one / instrument.lots_per_unit
             assert notional >= 9.9
@@ -115,50 +114,25 @@ def test_a_delisted_coin_has_an_empty_book_for_ever() -> None:
     assert not market.books["MATIC"].orders
 
 
-def test_the_books_of_an_outcome_pair_mirror_each_other() -> None:
-    market = Market(MarketOptions(seed=9))
-    wire = Wire(market)
-    one = COINS["#7510"].one
-    for _ in market.advance(100):
-        yes_bids, yes_asks = wire.sides("#7510", 20)
-        no_bids, no_asks = wire.sides("#7511", 20)
-        assert [(one - px, lots, n) for px, lots, n in yes_asks] == list(no_bids)
-        assert [(one - px, lots, n) for px, lots, n in yes_bids] == list(no_asks)
-
-
 def test_the_trades_of_an_outcome_pair_mirror_each_other() -> None:
     market = Market(MarketOptions(seed=9))
     seen = 0
     for block in market.advance(200):
-        pairs = zip(block.trades.get("#7510", []), block.trades.get("#7511", []), strict=True)
+        pairs = zip(block.trades.get("751/YES", []), block.trades.get("751/NO", []), strict=True)
         for yes, no in pairs:
             seen += 1
-            assert no.px == COINS["#7510"].one - yes.px
+            assert no.px == LISTED["751/YES"].one - yes.px
             assert (no.lots, no.hash, no.is_buy) == (yes.lots, yes.hash, not yes.is_buy)
             assert (no.buyer, no.seller) == (yes.seller, yes.buyer)
             assert no.tid != yes.tid
     assert seen > 10
 
 
-def test_best_quotes_of_outcomes_are_not_the_top_of_their_books() -> None:
-    market = Market(MarketOptions(seed=9))
-    wire = Wire(market)
-    different = 0
-    for _ in market.advance(100):
-        bids, asks = wire.sides("#7510", 1)
-        bid, ask = wire.best("#7510")
-        different += (bids[0], asks[0]) != (bid, ask)
-        # Never better than the whole book.
-        assert bid is None or bid.px <= bids[0].px
-        assert ask is None or ask.px >= asks[0].px
-    assert different > 20
-
-
 def test_every_coin_that_trades_has_a_past_before_anybody_looks() -> None:
     market = Market()
     for _ in market.advance(300):
         pass
-    for coin, instrument in market.instruments.items():
+    for coin, instrument in market.listed.items():
         trades = market.history[coin]
         assert bool(trades) is not instrument.delisted
         assert [trade.time_ms for trade in trades] == sorted(trade.time_ms for trade in trades)
@@ -167,7 +141,10 @@ def test_every_coin_that_trades_has_a_past_before_anybody_looks() -> None:
 def test_trade_ids_have_fifty_bits_and_do_not_repeat() -> None:
     market = Market()
     keys = [
-        (trade.coin, trade.tid) for block in market.advance(300) for trades in block.trades.values() for trade in trades
+        (trade.symbol, trade.tid)
+        for block in market.advance(300)
+        for trades in block.trades.values()
+        for trade in trades
     ]
     assert len(set(keys)) == len(keys)
     assert all(0 < tid < 1 << 50 for _, tid in keys)
@@ -179,7 +156,7 @@ def test_funding_settles_at_its_interval_with_the_rate_that_was_announced() -> N
     announced = 0
     for block in market.advance(450):
         for row in block.fundings:
-            if row.coin == "BTC":
+            if row.symbol == "BTC":
                 settled.append(block.number)
                 assert row.rate == announced
         announced = market.perps["BTC"].funding
@@ -197,7 +174,7 @@ def test_funding_settles_at_its_interval_with_the_rate_that_was_announced() -> N
     ],
 )
 def test_the_hourly_rate_is_an_eighth_of_the_clamped_premium(premium: str, rate: str) -> None:
-    assert rate_text(hourly_rate(unit_digits(premium, RATE_DECIMALS))) == rate
+    assert hourly_rate(unit_digits(premium, RATE_DECIMALS)) == unit_digits(rate, RATE_DECIMALS)
 
 
 def test_funding_has_a_past_on_the_hour() -> None:
@@ -209,20 +186,11 @@ def test_funding_has_a_past_on_the_hour() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "decimals", "printed"),
-    [(841430, 1, "84143.0"), (36, 5, "0.00036"), (0, 5, "0.0"), (-150, 2, "-1.5"), (69, 0, "69.0"), (5, 1, "0.5")],
-)
-def test_decimals_are_printed_as_the_venue_does(value: int, decimals: int, printed: str) -> None:
-    assert text(value, decimals) == printed
-    assert unit_digits(printed, decimals) == value
-
-
-@pytest.mark.parametrize(
     ("coin", "px", "tick"),
     [("BTC", "84143", "1"), ("BTC", "123456", "1"), ("ETH", "3412.5", "0.1"), ("SOL", "99.999", "0.001")],
 )
 def test_ticks_follow_five_significant_figures(coin: str, px: str, tick: str) -> None:
-    instrument: Instrument = COINS[coin]
+    instrument = LISTED[coin]
     units = unit_digits(px, instrument.px_decimals)
     assert instrument.tick(units) == unit_digits(tick, instrument.px_decimals)
     assert instrument.is_valid_px(units)

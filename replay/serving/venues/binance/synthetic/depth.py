@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from replay.market.engine.book import Book, Level
+from replay.market.engine.facts import BookChange
+from replay.market.engine.level_changes import LevelTracker
 from replay.serving.venues.binance.synthetic.listing import Listed
-from replay.synthetic.book import Book, Level
-from replay.synthetic.levels import Change, LevelTracker
 
 __all__ = ["Depth", "Quote"]
 
@@ -136,7 +137,7 @@ class Depth:
         }
 
 
-def _touch(chain: _Chain, changes: Sequence[Change], first_id: int) -> None:
+def _touch(chain: _Chain, changes: Sequence[BookChange], first_id: int) -> None:
     if not chain.touched:
         chain.first_id = first_id
     for change in changes:

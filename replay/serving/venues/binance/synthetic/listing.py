@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from replay.market.engine.exchange import RATE_DECIMALS
+from replay.market.engine.instruments import Kind
 from replay.serving.synthetic_venue import fixed
-from replay.synthetic.coins import Instrument
-from replay.synthetic.context import RATE_DECIMALS
+from replay.synthetic.instruments import SyntheticInstrument
 from replay.synthetic.market import Market
 from toolkit.clock import NS_PER_MS, NS_PER_S
 
@@ -26,12 +27,7 @@ class Listed:
 
     symbol: str
     base: str
-    instrument: Instrument
-
-    @property
-    def coin(self) -> str:
-        """What the market calls it."""
-        return self.instrument.coin
+    instrument: SyntheticInstrument
 
     @property
     def status(self) -> str:
@@ -55,13 +51,13 @@ class Listed:
         return self.px_text(px), self.sz_text(lots)
 
 
-def listing(instruments: Iterable[Instrument]) -> dict[str, Listed]:
+def listing(instruments: Iterable[SyntheticInstrument]) -> dict[str, Listed]:
     """By symbol: coins counted in thousands have the factor in their name, as on the real venue."""
     rows = {}
     for instrument in instruments:
-        if instrument.family != "perp":
+        if instrument.kind is not Kind.PERPETUAL:
             continue
-        name = instrument.coin.rpartition(":")[2]
+        name = instrument.symbol
         base = f"1000{name[1:]}" if name.startswith("k") else name
         rows[f"{base}USDT"] = Listed(f"{base}USDT", base, instrument)
     return rows

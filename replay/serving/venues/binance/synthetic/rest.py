@@ -125,7 +125,7 @@ class BinanceRest:
 
     def _premium(self, listed: Listed) -> dict[str, Any]:
         market = self._shelf.market
-        context = market.perps[listed.coin]
+        context = market.perps[listed.instrument.symbol]
         return {
             "symbol": listed.symbol,
             "markPrice": listed.long_px_text(context.mark),
@@ -140,7 +140,9 @@ class BinanceRest:
     def _funding_rate(self, query: Mapping[str, str]) -> Any:
         listed = self._symbol(query)
         start, end = number(query, "startTime", 0), number(query, "endTime", 1 << 62)
-        rows = [row for row in self._shelf.market.perps[listed.coin].fundings if start <= row.time_ms <= end]
+        rows = [
+            row for row in self._shelf.market.perps[listed.instrument.symbol].fundings if start <= row.time_ms <= end
+        ]
         limit = number(query, "limit", 100)
         return [
             {
@@ -157,7 +159,7 @@ class BinanceRest:
         market = self._shelf.market
         return {
             "symbol": listed.symbol,
-            "openInterest": listed.sz_text(market.perps[listed.coin].open_interest),
+            "openInterest": listed.sz_text(market.perps[listed.instrument.symbol].open_interest),
             "time": self._shelf.depths[listed.symbol].time_ms or market.block_time_ns(0) // NS_PER_MS,
         }
 

@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from replay.market.engine.facts import Trade
+from replay.market.engine.matching import ZERO_HASH
 from replay.serving.venues.binance.synthetic.listing import Listed
-from replay.synthetic.market import ZERO_HASH, Trade
 
 __all__ = ["Printed", "Tape"]
 

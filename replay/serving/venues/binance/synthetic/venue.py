@@ -118,12 +118,12 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
     ) -> None:
         super().__init__(market, accounts)
         self.options = options or BinanceOptions()
-        self.listed: dict[str, Listed] = listing(market.instruments.values())
+        self.listed: dict[str, Listed] = listing(market.listed.values())
         random = seeded(f"{market.options.seed}/binance")
         self._engine_id = 5_000_000_000_000 + random.randrange(10**12)
         speeds = dict(self.options.depth_every_ns)
         self.depths = {
-            symbol: Depth(each, market.books[each.coin], speeds, self._engine_id)
+            symbol: Depth(each, market.books[each.instrument.symbol], speeds, self._engine_id)
             for symbol, each in self.listed.items()
         }
         self.tapes = {symbol: Tape(each, random.randrange(10**9, 6 * 10**9)) for symbol, each in self.listed.items()}
@@ -244,7 +244,7 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
         blocks = 0
         while (time_ns := self.market.block_time_ns(self.market.number + 1)) <= now_ns:
             block = self.market.step()
-            self.exchange.take_news()
+            self.exchange.take_facts()
             blocks += 1
             self._push(block, time_ns)
         return blocks
@@ -252,7 +252,7 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
     def _push(self, block: Block, time_ns: int) -> None:
         """Everything one block causes: trades, best quotes, which are ahead of the diffs, diffs, prices, liquidations."""
         for symbol, listed in self.listed.items():
-            trades = block.trades.get(listed.coin)
+            trades = block.trades.get(listed.instrument.symbol)
             if trades:
                 self._print(symbol, self.tapes[symbol].add(trades))
         for symbol, depth in self.depths.items():
@@ -299,7 +299,7 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
 
     def _mark(self, listed: Listed) -> dict[str, Any]:
         market = self.market
-        context = market.perps[listed.coin]
+        context = market.perps[listed.instrument.symbol]
         return {
             "e": "markPriceUpdate",
             "E": market.time_ms,

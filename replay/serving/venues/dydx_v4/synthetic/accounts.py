@@ -3,7 +3,7 @@ The known accounts as the synthetic dYdX shows them to anybody: subscriptions, s
 
 An order that is not on the chain is told of at once and on the best of knowledge; fills, positions, balances and
 whatever else is final come with the next block of the chain. Every owner trades from subaccount 0, his sub-account is
-subaccount 1, and what the market lists on another dex is isolated in a child of either.
+subaccount 1, and what is traded from another pool is isolated in a child of either.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from replay.market.engine.accounts import Account
+from replay.market.engine.exchange import RATE_DECIMALS, Exchange
+from replay.market.engine.facts import Amended, Cancelled, Fact, Filled, OrderFact, TransferKind, Transferred
+from replay.market.engine.orders import Origin, Reason
 from replay.serving.venues.dydx_v4.names import bech32, derived_id, iso
 from replay.serving.venues.dydx_v4.requests import PARENT_SUBACCOUNTS, SUBACCOUNTS
 from replay.serving.venues.dydx_v4.synthetic.chain import Chain, ChainBlock
 from replay.serving.venues.dydx_v4.synthetic.listing import Listed, plain
 from replay.serving.venues.dydx_v4.synthetic.rest import NotFound, number
 from replay.serving.venues.dydx_v4.synthetic.subaccount import GOOD_BLOCKS, Subaccount, money
-from replay.synthetic.account import Account
-from replay.synthetic.coins import unit_digits
-from replay.synthetic.context import RATE_DECIMALS
-from replay.synthetic.exchange import Exchange, News
 from replay.synthetic.market import Market
 
 __all__ = ["PARENTS", "DydxAccounts", "Update"]
@@ -44,7 +44,7 @@ class DydxAccounts:
         exchange: Holds them.
         market: Where they trade.
         chain: Makes what they do final.
-        listed: The markets, by the market's name of their coin.
+        listed: The venue's markets, by what the seeded market calls them.
     """
 
     def __init__(self, exchange: Exchange, market: Market, chain: Chain, listed: dict[str, Listed]) -> None:
@@ -75,20 +75,20 @@ class DydxAccounts:
         owner = account.address if account.master is None else account.master
         return bech32("dydx", bytes.fromhex(owner[2:])), 0 if account.master is None else 1
 
-    def _subaccount(self, account: Account, dex: str) -> Subaccount:
+    def _subaccount(self, account: Account, pool: str) -> Subaccount:
         address, base = self._base(account)
-        key = (address, base + PARENTS if dex else base)
+        key = (address, base + PARENTS if pool else base)
         found = self._subaccounts.get(key)
         if found is None:
-            found = self._subaccounts[key] = Subaccount(*key, account, account.clearinghouses[dex])
+            found = self._subaccounts[key] = Subaccount(*key, account, account.clearinghouses[pool])
         return found
 
     def _all(self) -> list[Subaccount]:
         """Every subaccount that ever had anything."""
         return [
-            self._subaccount(account, dex)
+            self._subaccount(account, pool)
             for account in self._exchange.accounts.values()
-            for dex in account.clearinghouses
+            for pool in account.clearinghouses
         ]
 
     def is_valid(self, channel: str, id: str) -> bool:
@@ -98,48 +98,56 @@ class DydxAccounts:
 
     # The stream ----------------------------------------------------------------------------------------------------
 
-    def note(self, news: dict[str, News]) -> None:
+    def note(self, facts: Mapping[str, list[Fact]]) -> None:
         """Take in what happened in a block of the market."""
-        for address, each in news.items():
+        for address, each in facts.items():
             account = self._exchange.accounts[address]
-            for update in each.updates:
-                self._note_order(account, update["order"]["oid"], update["status"])
-            for fill in each.fills:
-                if fill["coin"] in self._listed:
-                    dex = self._listed[fill["coin"]].instrument.dex
-                    self._subaccount(account, dex).matched.append(fill)
-            for row in each.ledger:
-                self._note_transfer(account, row)
+            for fact in each:
+                match fact:
+                    case Filled():
+                        self._note_fill(account, fact)
+                    case OrderFact():
+                        self._note_order(account, fact)
+                    case Transferred():
+                        self._note_transfer(account, fact)
+                    case _:
+                        pass
 
-    def _note_order(self, account: Account, oid: int, status: str) -> None:
-        record = account.orders.get(oid)
-        listed = self._listed.get(record.instrument.coin) if record is not None else None
+    def _note_fill(self, account: Account, fact: Filled) -> None:
+        instrument = fact.order.instrument
+        if instrument.symbol in self._listed:
+            self._subaccount(account, instrument.pool).matched.append(fact)
+
+    def _note_order(self, account: Account, fact: OrderFact) -> None:
+        if isinstance(fact, Amended):
+            # The venue replaces an order by cancelling it and placing another one.
+            self._note_order(account, Cancelled(fact.time_ms, fact.before, Reason.REQUESTED))
+        record = account.orders.get(fact.order.oid)
+        listed = self._listed.get(fact.order.instrument.symbol)
         # A liquidation is no order of its owner's; spot there is none.
-        if record is None or listed is None or record.order.tif == "LiquidationMarket":
+        if record is None or listed is None or record.order.origin is Origin.LIQUIDATION:
             return
-        sub = self._subaccount(account, record.instrument.dex)
-        row = sub.changed(record, status, listed, self._chain)
-        if row is not None:
-            self._at_once.append((sub, row))
+        sub = self._subaccount(account, record.instrument.pool)
+        self._at_once.extend((sub, row) for row in sub.changed(fact, record, listed, self._chain))
 
-    def _note_transfer(self, account: Account, row: dict[str, Any]) -> None:
-        delta = row["delta"]
+    def _note_transfer(self, account: Account, fact: Transferred) -> None:
         sub = self._subaccount(account, "")
         outside = {"address": bech32("dydx", bytes(20))}
         ends = {"sender": outside, "recipient": outside}
-        if delta["type"] == "deposit":
-            kind, ends["recipient"] = "DEPOSIT", _end(sub)
-        elif delta["type"] == "subAccountTransfer":
-            master, other = (self._exchange.accounts[delta[name]] for name in ("user", "destination"))
-            kind = "TRANSFER_OUT" if account is master else "TRANSFER_IN"
-            ends = {"sender": _end(self._subaccount(master, "")), "recipient": _end(self._subaccount(other, ""))}
-        else:
-            return
+        match fact.kind:
+            case TransferKind.DEPOSIT:
+                kind, ends["recipient"] = "DEPOSIT", _end(sub)
+            case TransferKind.BETWEEN_ACCOUNTS:
+                sender, other = (self._exchange.accounts[name] for name in (fact.sender, fact.recipient))
+                kind = "TRANSFER_OUT" if account is sender else "TRANSFER_IN"
+                ends = {"sender": _end(self._subaccount(sender, "")), "recipient": _end(self._subaccount(other, ""))}
+            case TransferKind.TO_SPOT:
+                return
         transfer = ends | {
             "symbol": "USDC",
-            "size": money(unit_digits(delta["usdc"], 6)),
+            "size": money(fact.amount),
             "type": kind,
-            "transactionHash": row["hash"][2:].upper(),
+            "transactionHash": fact.hash[2:].upper(),
         }
         self._transfers.setdefault((sub.address, sub.number), []).append(transfer)
 
@@ -176,29 +184,29 @@ class DydxAccounts:
         waiting, sub.waiting = sub.waiting, {}
         touched: dict[int, None] = dict.fromkeys(waiting)
         fills = []
-        for row in matched:
-            listed = self._listed[row["coin"]]
-            fills.append(sub.fill(row, block.events[row["tid"]], listed, self._chain))
-            touched[row["oid"]] = None
+        for fact in matched:
+            listed = self._listed[fact.order.instrument.symbol]
+            fills.append(sub.fill(fact, block.events[fact.trade.tid], listed, self._chain))
+            touched[fact.order.oid] = None
         orders = []
         for oid in touched:
             record = sub.account.orders.get(oid)
-            if record is None or record.order.tif == "LiquidationMarket":
+            if record is None or record.order.origin is Origin.LIQUIDATION:
                 continue
             before = sub.orders.get(oid, {})
             status, reason = waiting.get(oid, (before.get("status", "OPEN"), before.get("removalReason", "")))
             if status == "BEST_EFFORT_OPENED":
                 status = "OPEN"
-            orders.append(sub.row(record, status, self._listed[record.instrument.coin], self._chain, reason))
+            orders.append(sub.row(record, status, self._listed[record.instrument.symbol], self._chain, reason))
         contents: dict[str, Any] = {}
         if orders:
             contents["orders"] = orders
         if fills:
             perps = self._market.perps
-            coins = dict.fromkeys(row["coin"] for row in matched)
+            symbols = dict.fromkeys(fact.order.instrument.symbol for fact in matched)
             contents["fills"] = fills
             contents["perpetualPositions"] = [
-                sub.position_update(self._listed[coin], perps[coin].oracle) for coin in coins
+                sub.position_update(self._listed[symbol], perps[symbol].oracle) for symbol in symbols
             ]
             contents["assetPositions"] = [self._asset(sub)]
         return contents
@@ -235,11 +243,14 @@ class DydxAccounts:
         ]
 
     def _describe(self, sub: Subaccount) -> dict[str, Any]:
-        return sub.describe(self._exchange, self._listed, self._chain.height)
+        return sub.describe(self._exchange, self._listed, self._chain.height, self._oracle)
+
+    def _oracle(self, symbol: str) -> int:
+        return self._market.perps[symbol].oracle
 
     def _parent(self, subs: list[Subaccount], parent: int) -> dict[str, Any]:
-        value = sum(sub.house.value(self._market) for sub in subs)
-        free = value - sum(sub.house.margin_used(self._market) for sub in subs)
+        value = sum(sub.house.value(self._market.mark) for sub in subs)
+        free = value - sum(sub.house.margin_used(self._market.mark) for sub in subs)
         return {
             "address": subs[0].address,
             "parentSubaccountNumber": parent,
@@ -293,30 +304,28 @@ class DydxAccounts:
 
     def _read_positions(self, subs: list[Subaccount], query: Mapping[str, str]) -> Any:
         perps = self._market.perps
-        rows = [sub.position(self._listed[coin], perps[coin].oracle) for sub in subs for coin in sub.holdings]
+        rows = [sub.position(self._listed[symbol], perps[symbol].oracle) for sub in subs for symbol in sub.holdings]
         status = query.get("status")
         return {"positions": [row for row in rows if status in (None, row["status"])]}
 
     def _read_payments(self, subs: list[Subaccount], query: Mapping[str, str]) -> Any:
         rows = []
         for sub in subs:
-            for row in sub.account.fundings:
-                listed = self._listed.get(row["coin"])
-                if listed is None or listed.instrument.dex != sub.house.dex:
+            for fact in sub.account.fundings:
+                listed = self._listed.get(fact.instrument.symbol)
+                if listed is None or fact.instrument.pool != sub.house.pool:
                     continue
-                instrument = listed.instrument
-                lots = unit_digits(row["szi"], instrument.sz_decimals)
                 rows.append(
                     {
-                        "createdAt": iso(row["time"]),
-                        "createdAtHeight": str(self._chain.height_at(row["time"])),
+                        "createdAt": iso(fact.time_ms),
+                        "createdAtHeight": str(self._chain.height_at(fact.time_ms)),
                         "perpetualId": str(listed.pair_id),
                         "ticker": listed.ticker,
-                        "oraclePrice": listed.px_text(self._market.perps[row["coin"]].oracle),
-                        "size": listed.sz_text(abs(lots)),
-                        "side": "SHORT" if lots < 0 else "LONG",
-                        "rate": plain(unit_digits(row["fundingRate"], RATE_DECIMALS), RATE_DECIMALS),
-                        "payment": money(unit_digits(row["usdc"], 6)),
+                        "oraclePrice": listed.px_text(self._oracle(listed.symbol)),
+                        "size": listed.sz_text(abs(fact.lots)),
+                        "side": "SHORT" if fact.lots < 0 else "LONG",
+                        "rate": plain(fact.rate, RATE_DECIMALS),
+                        "payment": money(-fact.amount),
                         "subaccountNumber": sub.number,
                         "fundingIndex": "0",
                     }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, NamedTuple
 
+from replay.market.engine.facts import Trade
+from replay.market.engine.matching import ZERO_HASH
 from replay.serving.venues.dydx_v4.names import iso
 from replay.serving.venues.dydx_v4.synthetic.listing import Listed
-from replay.synthetic.market import ZERO_HASH, Trade
 from toolkit.clock import NS_PER_MS
 
 __all__ = ["Chain", "ChainBlock"]
@@ -29,7 +30,7 @@ class Chain:
     Heights, times and the ids of trades.
 
     Args:
-        listed: The markets, by the market's name of their coin.
+        listed: The venue's markets, by what the seeded market calls them.
         height: Of the block before the first.
         genesis_ns: Time of that block.
         every_ns: Mean time between blocks.
@@ -55,8 +56,8 @@ class Chain:
 
     def add(self, trades: dict[str, list[Trade]]) -> None:
         """Take in what was matched; it is not final yet."""
-        for coin, rows in trades.items():
-            if coin in self._listed:
+        for symbol, rows in trades.items():
+            if symbol in self._listed:
                 self._pending += rows
 
     def advance(self, time_ns: int) -> ChainBlock | None:
@@ -79,7 +80,7 @@ class Chain:
         return block
 
     def _print(self, block: ChainBlock, trade: Trade, event_id: str) -> None:
-        listed = self._listed[trade.coin]
+        listed = self._listed[trade.symbol]
         block.events[trade.tid] = event_id
         row = {
             "id": event_id,

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from replay.synthetic.coins import Instrument
-from replay.synthetic.context import PerpContext, rate_text
+from replay.market.engine.exchange import RATE_DECIMALS
+from replay.market.engine.instruments import Kind
+from replay.synthetic.context import PerpContext
+from replay.synthetic.instruments import SyntheticInstrument
 
 __all__ = ["Listed", "listing", "plain", "plain_rate"]
 
@@ -45,13 +47,13 @@ class Listed:
 
     ticker: str
     pair_id: int
-    instrument: Instrument
+    instrument: SyntheticInstrument
     thousands: int
 
     @property
-    def coin(self) -> str:
+    def symbol(self) -> str:
         """What the market calls it."""
-        return self.instrument.coin
+        return self.instrument.symbol
 
     def px_text(self, px: int) -> str:
         """A price."""
@@ -110,18 +112,18 @@ class Listed:
 
 def plain_rate(rate: int) -> str:
     """A rate in 1e-10, as the venue prints decimals."""
-    return rate_text(rate).removesuffix(".0")
+    return plain(rate, RATE_DECIMALS)
 
 
-def listing(instruments: Iterable[Instrument]) -> dict[str, Listed]:
-    """By ticker, in the order of the market; what another dex of the market lists is a permissionless market here."""
+def listing(instruments: Iterable[SyntheticInstrument]) -> dict[str, Listed]:
+    """By ticker, in the order of the market; what is traded from another pool is a permissionless market here."""
     rows: dict[str, Listed] = {}
     for instrument in instruments:
-        if instrument.family != "perp":
+        if instrument.kind is not Kind.PERPETUAL:
             continue
-        dex, _, name = instrument.coin.rpartition(":")
+        name = instrument.symbol
         thousands = 3 if name.startswith("k") else 0
         base = name[1:] if thousands else name
-        ticker = f"{base},{_POOL}-USD" if dex else f"{base}-USD"
+        ticker = f"{base},{_POOL}-USD" if instrument.pool else f"{base}-USD"
         rows[ticker] = Listed(ticker, len(rows), instrument, thousands)
     return rows

@@ -129,7 +129,7 @@ class DydxRest:
 
     def _fundings(self, listed: Listed, query: Query) -> Any:
         chain = self._shelf.chain
-        context = self._shelf.market.perps[listed.coin]
+        context = self._shelf.market.perps[listed.symbol]
         rows = [
             {
                 "ticker": listed.ticker,

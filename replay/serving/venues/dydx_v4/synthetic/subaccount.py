@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from replay.market.engine.accounts import PERP_DECIMALS, Account, Clearinghouse
+from replay.market.engine.exchange import Exchange
+from replay.market.engine.facts import (
+    Accepted,
+    Amended,
+    Cancelled,
+    Completed,
+    Filled,
+    OrderFact,
+    Rejected,
+    Triggered,
+)
+from replay.market.engine.orders import OrderRecord, Reason, Tif
 from replay.serving.venues.dydx_v4.names import derived_id, iso
 from replay.serving.venues.dydx_v4.synthetic.chain import Chain
 from replay.serving.venues.dydx_v4.synthetic.listing import Listed, plain
-from replay.synthetic.account import PERP_DECIMALS, Account, Clearinghouse, OrderRecord
-from replay.synthetic.coins import unit_digits
-from replay.synthetic.exchange import Exchange
 
 __all__ = ["GOOD_BLOCKS", "Holding", "Subaccount", "money"]
 
@@ -21,12 +32,13 @@ _ROWS_KEPT = 1000
 _LONG_TERM_MS = 28 * 24 * 3600 * 1000
 _REASON = "ORDER_REMOVAL_REASON_"
 _REASONS = {
-    "canceled": "USER_CANCELED",
-    "reduceOnlyCanceled": "REDUCE_ONLY_RESIZE",
-    "selfTradeCanceled": "SELF_TRADE_ERROR",
-    "liquidatedCanceled": "UNDERCOLLATERALIZED",
-    "iocCancelRejected": "IMMEDIATE_OR_CANCEL_WOULD_REST_ON_BOOK",
-    "badAloPxRejected": "POST_ONLY_WOULD_CROSS_MAKER_ORDER",
+    Reason.REQUESTED: "USER_CANCELED",
+    Reason.REDUCED: "REDUCE_ONLY_RESIZE",
+    Reason.SELF_TRADE: "SELF_TRADE_ERROR",
+    Reason.LIQUIDATED: "UNDERCOLLATERALIZED",
+    Reason.UNFILLED: "IMMEDIATE_OR_CANCEL_WOULD_REST_ON_BOOK",
+    Reason.NO_MATCH: "IMMEDIATE_OR_CANCEL_WOULD_REST_ON_BOOK",
+    Reason.WOULD_CROSS: "POST_ONLY_WOULD_CROSS_MAKER_ORDER",
 }
 
 
@@ -71,7 +83,7 @@ class Subaccount:
         house: His margin account.
         orders: The latest row of each order, by the market's id.
         fills: Rows of REST, newest last.
-        holdings: By coin.
+        holdings: By what the market calls the perpetual.
         waiting: (order id, status) that the next block makes final, in order.
         matched: Fills of the market that the next block makes final.
     """
@@ -85,7 +97,7 @@ class Subaccount:
     transfers: list[dict[str, Any]] = field(default_factory=list)
     holdings: dict[str, Holding] = field(default_factory=dict)
     waiting: dict[int, tuple[str, str]] = field(default_factory=dict)
-    matched: list[dict[str, Any]] = field(default_factory=list)
+    matched: list[Filled] = field(default_factory=list)
     filled: dict[int, int] = field(default_factory=dict)
 
     @property
@@ -102,32 +114,39 @@ class Subaccount:
 
     def is_short_term(self, record: OrderRecord) -> bool:
         """Whether an order lives in memory only: a maker's quotes, and whatever may not rest."""
-        rests = record.order.tif in ("Gtc", "Alo")
-        return record.trigger is None and (not rests or self.account.name == "maker")
+        return record.trigger is None and (not record.order.tif.rests or self.account.name == "maker")
 
-    def changed(self, record: OrderRecord, status: str, listed: Listed, chain: Chain) -> dict[str, Any] | None:
+    def changed(self, fact: OrderFact, record: OrderRecord, listed: Listed, chain: Chain) -> list[dict[str, Any]]:
         """
-        The row that tells at once of an order's new status in the market; None for one that waits for a block, or
-        that nobody is told of.
+        The rows that tell at once of what became of an order in the market; none of one that waits for a block, or that
+        nobody is told of.
         """
         oid = record.order.oid
         is_short = self.is_short_term(record)
-        if status == "open":
-            if is_short:
-                return self.row(record, "BEST_EFFORT_OPENED", listed, chain)
-            self.waiting[oid] = ("OPEN" if record.trigger is None else "UNTRIGGERED", "")
-        elif status == "triggered":
-            self.waiting[oid] = ("OPEN", "")
-        elif status == "filled":
-            self.waiting[oid] = ("FILLED", "")
-        elif oid in self.orders or oid in self.waiting or status in ("iocCancelRejected", "canceled"):
-            reason = _REASON + _REASONS.get(status, "USER_CANCELED")
-            if status == "canceled" and record.order.tif in ("Ioc", "FrontendMarket"):
-                reason = _REASON + _REASONS["iocCancelRejected"]
-            if is_short:
-                return self.row(record, "BEST_EFFORT_CANCELED", listed, chain, reason)
-            self.waiting[oid] = ("CANCELED", reason)
-        return None
+        match fact:
+            case Accepted() | Amended():
+                if is_short:
+                    return [self.row(record, "BEST_EFFORT_OPENED", listed, chain)]
+                self.waiting[oid] = ("OPEN" if record.trigger is None else "UNTRIGGERED", "")
+            case Triggered():
+                self.waiting[oid] = ("OPEN", "")
+            case Completed():
+                self.waiting[oid] = ("FILLED", "")
+            case Cancelled() | Rejected():
+                # An order that was refused, and of which nobody has heard, is nothing to tell of.
+                if isinstance(fact, Rejected) and oid not in self.orders and oid not in self.waiting:
+                    return []
+                return self._ended(record, fact.reason, listed, chain)
+            case _:
+                pass
+        return []
+
+    def _ended(self, record: OrderRecord, reason: Reason, listed: Listed, chain: Chain) -> list[dict[str, Any]]:
+        text = _REASON + _REASONS.get(reason, "USER_CANCELED")
+        if self.is_short_term(record):
+            return [self.row(record, "BEST_EFFORT_CANCELED", listed, chain, text)]
+        self.waiting[record.order.oid] = ("CANCELED", text)
+        return []
 
     def row(self, record: OrderRecord, status: str, listed: Listed, chain: Chain, reason: str = "") -> dict[str, Any]:
         """An order as the stream has it; it becomes the latest word about it."""
@@ -137,18 +156,18 @@ class Subaccount:
         row: dict[str, Any] = {
             "id": derived_id("order", self.id, order.oid),
             "subaccountId": self.uuid,
-            "clientId": str(int(order.cloid or "0", 16) % 2**32 if order.cloid else order.oid % 2**32),
+            "clientId": str((int(order.client_id, 16) if order.client_id else order.oid) % 2**32),
             "clobPairId": str(listed.pair_id),
             "side": "BUY" if order.is_buy else "SELL",
             "size": listed.sz_text(order.orig_lots),
             "totalFilled": listed.sz_text(self.filled.get(order.oid, 0)),
             "price": listed.px_text(order.px),
-            "type": "LIMIT" if trigger is None else trigger.order_type.upper().replace(" ", "_"),
+            "type": "LIMIT" if trigger is None else "STOP_MARKET" if trigger.is_stop else "TAKE_PROFIT_MARKET",
             "status": status,
-            "timeInForce": "IOC" if order.tif not in ("Gtc", "Alo") else "GTT",
+            "timeInForce": "GTT" if order.tif.rests else "IOC",
             "reduceOnly": order.reduce_only,
             "orderFlags": "0" if is_short else "64" if trigger is None else "32",
-            "postOnly": order.tif == "Alo",
+            "postOnly": order.tif is Tif.POST_ONLY,
             "ticker": listed.ticker,
             "clientMetadata": "0",
             "createdAtHeight": known.get("createdAtHeight", str(chain.height)),
@@ -180,24 +199,22 @@ class Subaccount:
             row = self.orders.get(oid)
             if row is None or row["status"] not in ("OPEN", "BEST_EFFORT_OPENED") or "goodTilBlock" not in row:
                 continue
-            if record.instrument.dex == self.house.dex and int(row["goodTilBlock"]) - chain.height <= 2:
+            if record.instrument.pool == self.house.pool and int(row["goodTilBlock"]) - chain.height <= 2:
                 row["goodTilBlock"] = str(chain.height + GOOD_BLOCKS)
-                rows.append(self.row(record, row["status"], listed[record.instrument.coin], chain))
+                rows.append(self.row(record, row["status"], listed[record.instrument.symbol], chain))
         return rows
 
     # Fills ---------------------------------------------------------------------------------------------------------
 
-    def fill(self, row: dict[str, Any], event_id: str, listed: Listed, chain: Chain) -> dict[str, Any]:
-        """A fill as the stream has it; `row` is the market's."""
-        instrument = listed.instrument
-        px, lots = unit_digits(row["px"], instrument.px_decimals), unit_digits(row["sz"], instrument.sz_decimals)
-        is_buy, oid = row["side"] == "B", row["oid"]
-        self._hold(row, px, lots if is_buy else -lots, listed, chain)
-        liquidation = row.get("liquidation")
+    def fill(self, fact: Filled, event_id: str, listed: Listed, chain: Chain) -> dict[str, Any]:
+        """A fill as the stream has it."""
+        px, lots = fact.trade.px, fact.trade.lots
+        is_buy, oid, liquidation = fact.order.is_buy, fact.order.oid, fact.liquidation
+        self._hold(listed, px, lots if is_buy else -lots, chain, is_forced=liquidation is not None)
         kind = "LIMIT"
         if liquidation is not None:
-            kind = "LIQUIDATED" if liquidation["liquidatedUser"] == self.account.address else "LIQUIDATION"
-        liquidity = "TAKER" if row["crossed"] else "MAKER"
+            kind = "LIQUIDATED" if liquidation.account == self.account.address else "LIQUIDATION"
+        liquidity = "TAKER" if fact.is_taker else "MAKER"
         self.filled[oid] = self.filled.get(oid, 0) + lots
         fill = {
             "id": derived_id("fill", event_id, liquidity),
@@ -210,11 +227,11 @@ class Subaccount:
             "price": listed.px_text(px),
             "quoteAmount": listed.quote_text(px * lots),
             "eventId": event_id,
-            "transactionHash": row["hash"][2:].upper(),
+            "transactionHash": fact.trade.hash[2:].upper(),
             "createdAt": iso(chain.time_ms),
             "createdAtHeight": str(chain.height),
             "ticker": listed.ticker,
-            "fee": row["fee"].removesuffix(".0"),
+            "fee": money(fact.fee),
             "clientMetadata": "0",
         }
         if kind != "LIQUIDATED":
@@ -224,9 +241,9 @@ class Subaccount:
         self.fills.append(rest | {"marketType": "PERPETUAL", "affiliateRevShare": "0", "subaccountNumber": self.number})
         return fill
 
-    def _hold(self, row: dict[str, Any], px: int, signed: int, listed: Listed, chain: Chain) -> None:
+    def _hold(self, listed: Listed, px: int, signed: int, chain: Chain, *, is_forced: bool) -> None:
         """Keep the sums of a position; one that turns is closed and opened anew."""
-        holding = self.holdings.setdefault(listed.coin, Holding())
+        holding = self.holdings.setdefault(listed.symbol, Holding())
         before = holding.lots
         closing = min(abs(before), abs(signed)) if before * signed < 0 else 0
         opening = abs(signed) - closing
@@ -235,12 +252,12 @@ class Subaccount:
             holding.closed += closing
             holding.exit += closing * px
             holding.lots += sign * closing
-            holding.liquidated = row.get("liquidation") is not None
+            holding.liquidated = is_forced
             holding.closed_ms = None if holding.lots else chain.time_ms
         if opening:
             if not holding.lots:
                 fresh = Holding(holding.number + 1, chain.time_ms, chain.height, is_short=sign < 0)
-                holding = self.holdings[listed.coin] = fresh
+                holding = self.holdings[listed.symbol] = fresh
             holding.opened += opening
             holding.entry += opening * px
             holding.lots += sign * opening
@@ -251,8 +268,8 @@ class Subaccount:
 
     def position(self, listed: Listed, mark: int) -> dict[str, Any]:
         """A position as REST and snapshots have it; open or closed."""
-        holding = self.holdings[listed.coin]
-        market = self.house.positions.get(listed.coin)
+        holding = self.holdings[listed.symbol]
+        market = self.house.positions.get(listed.symbol)
         entry = holding.entry // holding.opened if holding.opened else 0
         unrealized = holding.lots * (mark - entry)
         row: dict[str, Any] = {
@@ -280,7 +297,7 @@ class Subaccount:
         row = self.position(listed, mark)
         for name in ("createdAt", "createdAtHeight", "closedAt"):
             del row[name]
-        position_id = derived_id("position", self.id, listed.coin, self.holdings[listed.coin].number)
+        position_id = derived_id("position", self.id, listed.instrument.key, self.holdings[listed.symbol].number)
         return {"address": self.address, "positionId": position_id} | row
 
     def asset(self) -> dict[str, Any]:
@@ -293,18 +310,20 @@ class Subaccount:
             "subaccountNumber": self.number,
         }
 
-    def describe(self, exchange: Exchange, listed: dict[str, Listed], height: int) -> dict[str, Any]:
+    def describe(
+        self, exchange: Exchange, listed: dict[str, Listed], height: int, oracle: Callable[[str], int]
+    ) -> dict[str, Any]:
         """The subaccount as REST and snapshots have it."""
         market = exchange.market
-        value = self.house.value(market)
+        value = self.house.value(market.mark)
         return {
             "address": self.address,
             "subaccountNumber": self.number,
             "equity": money(value),
-            "freeCollateral": money(value - self.house.margin_used(market)),
+            "freeCollateral": money(value - self.house.margin_used(market.mark)),
             "openPerpetualPositions": {
-                listed[coin].ticker: self.position(listed[coin], market.perps[coin].oracle)
-                for coin, holding in self.holdings.items()
+                listed[symbol].ticker: self.position(listed[symbol], oracle(symbol))
+                for symbol, holding in self.holdings.items()
                 if holding.lots
             },
             "assetPositions": {"USDC": self.asset()},

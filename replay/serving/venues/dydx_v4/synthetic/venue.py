@@ -12,6 +12,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from replay.market.engine.level_changes import LevelTracker
 from replay.serving.synthetic_venue import Ask, BaseSession, BaseVenue, Drop, Pings, Reply, Window, as_json
 from replay.serving.venues.dydx_v4.names import iso
 from replay.serving.venues.dydx_v4.requests import (
@@ -31,7 +32,6 @@ from replay.serving.venues.dydx_v4.synthetic.accounts import DydxAccounts
 from replay.serving.venues.dydx_v4.synthetic.chain import Chain, ChainBlock
 from replay.serving.venues.dydx_v4.synthetic.listing import Listed, listing
 from replay.serving.venues.dydx_v4.synthetic.rest import DydxRest
-from replay.synthetic.levels import LevelTracker
 from replay.synthetic.market import Market
 from replay.synthetic.traders import AccountsOptions
 from toolkit.clock import NS_PER_MS, NS_PER_S
@@ -145,17 +145,17 @@ class SyntheticDydx(BaseVenue[DydxSession]):
     ) -> None:
         super().__init__(market, accounts)
         self.options = options or DydxOptions()
-        self.listed: dict[str, Listed] = listing(market.instruments.values())
+        self.listed: dict[str, Listed] = listing(market.listed.values())
         random = seeded(f"{market.options.seed}/dydx")
-        by_coin = {each.coin: each for each in self.listed.values()}
+        by_symbol = {each.symbol: each for each in self.listed.values()}
         height = 60_000_000 + random.randrange(10_000_000)
-        self.chain = Chain(by_coin, height, market.options.genesis_ns, self.options.chain_every_ns)
-        self.people = DydxAccounts(self.exchange, market, self.chain, by_coin)
+        self.chain = Chain(by_symbol, height, market.options.genesis_ns, self.options.chain_every_ns)
+        self.people = DydxAccounts(self.exchange, market, self.chain, by_symbol)
         self.failing: dict[str, int] = {}
         self.leaves_hole = self.options.leaves_hole
         self._names = random
         self._rest = DydxRest(self, self.options.requests_max)
-        self._trackers = {ticker: LevelTracker(market.books[each.coin]) for ticker, each in self.listed.items()}
+        self._trackers = {ticker: LevelTracker(market.books[each.symbol]) for ticker, each in self.listed.items()}
         self._fetches: list[_Fetch] = []
         self._held_ns: dict[str, int] = {}
         self._removals: dict[str, list[tuple[int, bool, int]]] = {}
@@ -286,12 +286,12 @@ class SyntheticDydx(BaseVenue[DydxSession]):
     def markets(self) -> dict[str, Any]:
         """Every market, as in snapshots and REST."""
         perps, counts = self.market.perps, self.chain.counts
-        return {ticker: each.market(perps[each.coin], counts[ticker]) for ticker, each in self.listed.items()}
+        return {ticker: each.market(perps[each.symbol], counts[ticker]) for ticker, each in self.listed.items()}
 
     def book(self, ticker: str) -> dict[str, Any]:
         """A market's book, as in snapshots and REST."""
         listed = self.listed[ticker]
-        book, depth = self.market.books[listed.coin], self.options.snapshot_levels
+        book, depth = self.market.books[listed.symbol], self.options.snapshot_levels
         return {
             name: [
                 {"price": listed.px_text(level.px), "size": listed.sz_text(level.lots)} for level in side.levels(depth)
@@ -318,7 +318,7 @@ class SyntheticDydx(BaseVenue[DydxSession]):
 
     def _step(self, time_ns: int) -> None:
         block = self.market.step()
-        self.people.note(self.exchange.take_news())
+        self.people.note(self.exchange.take_facts())
         self.chain.add(block.trades)
         for ticker, tracker in self._trackers.items():
             self._push_book(ticker, tracker, time_ns)
@@ -336,7 +336,7 @@ class SyntheticDydx(BaseVenue[DydxSession]):
         listed = self.listed[ticker]
         held_ns = self._held_ns.get(ticker, 0)
         removals = self._removals.setdefault(ticker, [])
-        book = self.market.books[listed.coin]
+        book = self.market.books[listed.symbol]
         for change in tracker.changes():
             if held_ns and not change.lots:
                 removals.append((time_ns + held_ns, change.is_bid, change.px))
@@ -368,11 +368,11 @@ class SyntheticDydx(BaseVenue[DydxSession]):
 
     def _oracle_prices(self) -> dict[str, str]:
         perps = self.market.perps
-        return {ticker: each.px_text(perps[each.coin].oracle) for ticker, each in self.listed.items()}
+        return {ticker: each.px_text(perps[each.symbol].oracle) for ticker, each in self.listed.items()}
 
     def _figures_of(self, ticker: str) -> dict[str, Any]:
         listed = self.listed[ticker]
-        return listed.figures(self.market.perps[listed.coin], self.chain.counts[ticker])
+        return listed.figures(self.market.perps[listed.symbol], self.chain.counts[ticker])
 
     def _push_figures(self) -> None:
         """The fields of each market that changed since the last time."""

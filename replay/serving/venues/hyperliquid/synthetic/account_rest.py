@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from replay.serving.venues.hyperliquid.fills import aggregated
+from replay.market.engine.accounts import ROWS_KEPT, Account
+from replay.market.engine.exchange import Exchange
+from replay.market.engine.matching import ZERO_HASH
+from replay.market.engine.orders import OrderRecord
+from replay.serving.venues.hyperliquid.fills import aggregated, text
 from replay.serving.venues.hyperliquid.rest_rules import ROWS_MAX, Unprocessable, field
+from replay.serving.venues.hyperliquid.synthetic.account_rows import AccountRows, usd
 from replay.serving.venues.hyperliquid.synthetic.rest import Info
-from replay.synthetic.account import ROWS_KEPT, Account, OrderRecord
-from replay.synthetic.account_wire import AccountWire, usd
-from replay.synthetic.coins import text
-from replay.synthetic.exchange import Exchange
-from replay.synthetic.market import ZERO_HASH
-from replay.synthetic.settlement import PERP_FEES, SPOT_FEES
 
 __all__ = ["AccountInfo"]
 
@@ -24,7 +23,7 @@ _RATE_DECIMALS = 5
 class AccountInfo:
     """Adds its handlers to an `Info`."""
 
-    def __init__(self, info: Info, exchange: Exchange, wire: AccountWire) -> None:
+    def __init__(self, info: Info, exchange: Exchange, wire: AccountRows) -> None:
         self.info = info
         self.exchange = exchange
         self.wire = wire
@@ -73,21 +72,22 @@ class AccountInfo:
 
     def _user_fills(self, request: dict[str, Any]) -> Any:
         account = self._account(request)
-        rows = [] if account is None else list(account.fills)
+        rows = self.wire.fills(account)
         if field(request, "aggregateByTime", bool, optional=True):
             rows = aggregated(rows)
         return rows[::-1][:ROWS_KEPT]
 
     def _user_fills_by_time(self, request: dict[str, Any]) -> Any:
         account = self._account(request)
-        rows = self._between(request, [] if account is None else list(account.fills))
+        rows = self._between(request, self.wire.fills(account))
         if field(request, "aggregateByTime", bool, optional=True):
             rows = aggregated(rows)
         return rows[:ROWS_KEPT]
 
     def _user_funding(self, request: dict[str, Any]) -> Any:
         account = self._account(request)
-        rows = self._between(request, [] if account is None else account.fundings)[:ROWS_MAX]
+        payments = [] if account is None else [self.wire.funding(each) for each in account.fundings]
+        rows = self._between(request, payments)[:ROWS_MAX]
         return [
             {
                 "time": row["time"],
@@ -99,7 +99,8 @@ class AccountInfo:
 
     def _ledger(self, request: dict[str, Any]) -> Any:
         account = self._account(request)
-        return self._between(request, [] if account is None else account.ledger)[:ROWS_MAX]
+        rows = [] if account is None else [self.wire.ledger(each) for each in account.ledger]
+        return self._between(request, rows)[:ROWS_MAX]
 
     @staticmethod
     def _between(request: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -145,7 +146,10 @@ class AccountInfo:
 
     def _fees(self, request: dict[str, Any]) -> Any:
         self._address(request)
-        taker, maker, spot_taker, spot_maker = (text(rate, _RATE_DECIMALS) for rate in (*PERP_FEES, *SPOT_FEES))
+        rules = self.exchange.rules
+        taker, maker, spot_taker, spot_maker = (
+            text(rate, _RATE_DECIMALS) for rate in (*rules.perp_fees, *rules.spot_fees)
+        )
         return {
             "dailyUserVlm": [],
             "feeSchedule": {
@@ -180,4 +184,4 @@ def _find(account: Account, oid: int | str) -> OrderRecord | None:
     """An order by the venue's id, or the newest by the client's."""
     if isinstance(oid, int):
         return account.orders.get(oid)
-    return next((each for each in reversed(account.orders.values()) if each.order.cloid == oid), None)
+    return next((each for each in reversed(account.orders.values()) if each.order.client_id == oid), None)

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from replay.market.engine.accounts import ROWS_KEPT, Account
+from replay.market.engine.exchange import Exchange
+from replay.market.engine.facts import Cancelled, Fact, Filled, FundingPaid, Liquidated, OrderFact, Transferred
+from replay.market.engine.orders import Reason
 from replay.serving.venues.hyperliquid.desk import frame
 from replay.serving.venues.hyperliquid.fills import aggregated
 from replay.serving.venues.hyperliquid.requests import Subscription
-from replay.synthetic.account import ROWS_KEPT, Account
-from replay.synthetic.account_wire import AccountWire
-from replay.synthetic.exchange import Exchange, News
+from replay.serving.venues.hyperliquid.synthetic.account_rows import AccountRows
 
 __all__ = ["AccountStreams"]
 
@@ -25,7 +27,7 @@ _STATES = frozenset({"clearinghouseState", "allDexsClearinghouseState", "openOrd
 class AccountStreams:
     """Writes the frames of account subscriptions."""
 
-    def __init__(self, exchange: Exchange, wire: AccountWire) -> None:
+    def __init__(self, exchange: Exchange, wire: AccountRows) -> None:
         self.exchange = exchange
         self.wire = wire
         #: Last state sent per subscription, without its time.
@@ -40,15 +42,15 @@ class AccountStreams:
         rows: list[dict[str, Any]]
         match wanted.kind:
             case "userFills":
-                rows = [] if account is None else list(account.fills)
+                rows = self.wire.fills(account)
                 if wanted.fields["aggregateByTime"]:
                     rows = aggregated(rows)
                 return [frame("userFills", {"user": user, "fills": rows[::-1][:ROWS_KEPT], "isSnapshot": True})]
             case "userFundings":
-                rows = [] if account is None else account.fundings[-ROWS_KEPT:]
+                rows = [] if account is None else [self.wire.funding(each) for each in account.fundings[-ROWS_KEPT:]]
                 return [frame("userFundings", {"user": user, "fundings": rows, "isSnapshot": True})]
             case "userNonFundingLedgerUpdates":
-                rows = [] if account is None else account.ledger[-ROWS_KEPT:]
+                rows = [] if account is None else [self.wire.ledger(each) for each in account.ledger[-ROWS_KEPT:]]
                 data = {"user": user, "nonFundingLedgerUpdates": rows, "isSnapshot": True}
                 return [frame("userNonFundingLedgerUpdates", data)]
             case "userHistoricalOrders":
@@ -62,7 +64,7 @@ class AccountStreams:
                 return []
 
     def frames(
-        self, wanted: Iterable[Subscription], news: dict[str, News], block: int, *, resend: bool
+        self, wanted: Iterable[Subscription], facts: dict[str, list[Fact]], block: int, *, resend: bool
     ) -> Iterator[tuple[Subscription, str]]:
         """
         What one block adds to the subscriptions.
@@ -76,9 +78,9 @@ class AccountStreams:
         statuses_first = block % 2 == 0
         lists.sort(key=lambda each: (each.kind in ("orderUpdates", "userHistoricalOrders")) is not statuses_first)
         for each in lists:
-            some = news.get(each.user)
+            some = facts.get(each.user)
             if some is not None:
-                for text in _listed(each, some):
+                for text in self._listed(each, some):
                     yield each, text
         for each in states:
             state = self._state(each)
@@ -115,35 +117,48 @@ class AccountStreams:
                     "perpDexStates": [{"totalVaultEquity": "0.0"} for _ in self.wire.metadata.dexes],
                 }
 
+    def _listed(self, wanted: Subscription, facts: list[Fact]) -> list[str]:
+        """The frames that the facts of one block are to one subscription."""
+        user, wire = wanted.user, self.wire
+        match wanted.kind:
+            case "orderUpdates":
+                rows = [row for each in facts if isinstance(each, OrderFact) for row in wire.updates(each)]
+                return [frame("orderUpdates", rows)] if rows else []
+            case "userEvents":
+                return [frame("user", each) for each in self._events(user, facts)]
+            case "userFills":
+                rows = self._fills(user, facts)
+                if rows and wanted.fields["aggregateByTime"]:
+                    rows = aggregated(rows)
+                return [frame("userFills", {"user": user, "fills": rows})] if rows else []
+            case "userFundings":
+                rows = [wire.funding(each) for each in facts if isinstance(each, FundingPaid)]
+                return [frame("userFundings", {"user": user, "fundings": rows})] if rows else []
+            case "userNonFundingLedgerUpdates":
+                rows = [wire.ledger(each) for each in facts if isinstance(each, Transferred | Liquidated)]
+                data = {"user": user, "nonFundingLedgerUpdates": rows}
+                return [frame("userNonFundingLedgerUpdates", data)] if rows else []
+            case "userHistoricalOrders":
+                rows = [row for each in facts if isinstance(each, OrderFact) for row in wire.historical_updates(each)]
+                return [frame("userHistoricalOrders", {"user": user, "orderHistory": rows})] if rows else []
+            case _:
+                return []
 
-def _listed(wanted: Subscription, news: News) -> list[str]:
-    """The frames that one block's news is to one subscription."""
-    user = wanted.user
-    match wanted.kind:
-        case "orderUpdates" if news.updates:
-            return [frame("orderUpdates", news.updates)]
-        case "userEvents":
-            # One kind of event a frame, and one funding payment a frame.
-            events: list[dict[str, Any]] = []
-            if news.system_cancels:
-                events.append({"nonUserCancel": news.system_cancels})
-            if news.fills:
-                events.append({"fills": news.fills})
-            events.extend({"liquidation": each} for each in news.liquidations)
-            events.extend({"funding": each} for each in news.fundings)
-            return [frame("user", each) for each in events]
-        case "userFills" if news.fills:
-            fills = aggregated(news.fills) if wanted.fields["aggregateByTime"] else news.fills
-            return [frame("userFills", {"user": user, "fills": fills})]
-        case "userFundings" if news.fundings:
-            return [frame("userFundings", {"user": user, "fundings": news.fundings})]
-        case "userNonFundingLedgerUpdates" if news.ledger:
-            data = {"user": user, "nonFundingLedgerUpdates": news.ledger}
-            return [frame("userNonFundingLedgerUpdates", data)]
-        case "userHistoricalOrders" if news.history:
-            return [frame("userHistoricalOrders", {"user": user, "orderHistory": news.history})]
-        case _:
-            return []
+    def _fills(self, user: str, facts: list[Fact]) -> list[dict[str, Any]]:
+        return [self.wire.fill(user, each) for each in facts if isinstance(each, Filled)]
+
+    def _events(self, user: str, facts: list[Fact]) -> list[dict[str, Any]]:
+        """Data of the `user` frames: one kind of event a frame, and one funding payment a frame."""
+        wire = self.wire
+        events: list[dict[str, Any]] = []
+        cancels = [each for each in facts if isinstance(each, Cancelled) and each.reason is Reason.LIQUIDATED]
+        if cancels:
+            events.append({"nonUserCancel": [wire.system_cancel(each.order) for each in cancels]})
+        if fills := self._fills(user, facts):
+            events.append({"fills": fills})
+        events.extend({"liquidation": wire.liquidation(each)} for each in facts if isinstance(each, Liquidated))
+        events.extend({"funding": wire.funding(each)} for each in facts if isinstance(each, FundingPaid))
+        return events
 
 
 def _timeless(value: Any) -> Any:

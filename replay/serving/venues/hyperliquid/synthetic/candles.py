@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from replay.market.engine.facts import Trade
 from replay.serving.venues.hyperliquid.requests import INTERVALS_MS
-from replay.synthetic.coins import Instrument
-from replay.synthetic.market import Trade
+from replay.serving.venues.hyperliquid.synthetic.listing import Metadata
 
 __all__ = ["CANDLES_MAX", "Candles"]
 
@@ -38,14 +38,15 @@ class _Bar:
 class Candles:
     """The candles of every coin."""
 
-    def __init__(self, instruments: dict[str, Instrument]) -> None:
-        self._instruments = instruments
-        self._minutes: dict[str, list[_Bar]] = {coin: [] for coin in instruments}
+    def __init__(self, metadata: Metadata) -> None:
+        self._listed = metadata.listed
+        self._by_symbol = metadata.by_symbol
+        self._minutes: dict[str, list[_Bar]] = {coin: [] for coin in metadata.listed}
 
     def add(self, trades: Iterable[Trade]) -> None:
         """Take trades in, in the order they happened."""
         for trade in trades:
-            minutes = self._minutes[trade.coin]
+            minutes = self._minutes[self._by_symbol[trade.symbol].coin]
             start_ms = trade.time_ms - trade.time_ms % _MINUTE_MS
             if not minutes or minutes[-1].start_ms < start_ms:
                 minutes.append(_Bar(start_ms, trade.px))
@@ -78,8 +79,8 @@ class Candles:
         return found[-1] if found else None
 
     def _wire(self, coin: str, interval: str, bar: _Bar) -> dict[str, Any]:
-        instrument = self._instruments[coin]
-        px = instrument.px_text
+        listed = self._listed[coin]
+        px = listed.px_text
         return {
             "t": bar.start_ms,
             "T": bar.start_ms + INTERVALS_MS[interval] - 1,
@@ -89,6 +90,6 @@ class Candles:
             "c": px(bar.close),
             "h": px(bar.high),
             "l": px(bar.low),
-            "v": instrument.sz_text(bar.lots),
+            "v": listed.sz_text(bar.lots),
             "n": bar.n,
         }

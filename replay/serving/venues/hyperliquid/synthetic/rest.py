@@ -7,9 +7,9 @@ from typing import Any
 from replay.serving.venues.hyperliquid.requests import INTERVALS_MS
 from replay.serving.venues.hyperliquid.rest_rules import ROWS_MAX, InfoDesk, Unprocessable, VenueFault, field
 from replay.serving.venues.hyperliquid.synthetic.candles import Candles
+from replay.serving.venues.hyperliquid.synthetic.listing import Metadata
 from replay.serving.venues.hyperliquid.synthetic.rows import Wire
 from replay.synthetic.market import Market
-from replay.synthetic.metadata import Metadata
 from toolkit.clock import NS_PER_MS
 
 __all__ = ["Info"]
@@ -76,7 +76,7 @@ class Info(InfoDesk):
         coin = field(request, "coin", str)
         figures = field(request, "nSigFigs", int, optional=True)
         mantissa = field(request, "mantissa", int, optional=True)
-        if coin not in self.market.instruments:
+        if coin not in self.metadata.listed:
             return None
         if figures not in (None, 2, 3, 4, 5) or mantissa not in (None, 2, 5) or (mantissa and figures != 5):
             raise VenueFault
@@ -84,9 +84,9 @@ class Info(InfoDesk):
 
     def _recent_trades(self, request: dict[str, Any]) -> Any:
         coin = field(request, "coin", str)
-        if coin not in self.market.instruments:
+        if coin not in self.metadata.listed:
             raise VenueFault
-        newest_first = list(self.market.history[coin])[: -_RECENT_TRADES - 1 : -1]
+        newest_first = list(self.market.history[self.metadata.listed[coin].symbol])[: -_RECENT_TRADES - 1 : -1]
         return [self.wire.trade(trade) for trade in newest_first]
 
     def _candle_snapshot(self, request: dict[str, Any]) -> Any:
@@ -95,7 +95,7 @@ class Info(InfoDesk):
         start, end = field(wanted, "startTime", int), field(wanted, "endTime", int, optional=True)
         if interval not in INTERVALS_MS:
             raise Unprocessable
-        if coin not in self.market.instruments:
+        if coin not in self.metadata.listed:
             raise VenueFault
         return self.candles.between(coin, interval, start, self.market.time_ms if end is None else end)
 
@@ -104,11 +104,12 @@ class Info(InfoDesk):
     def _funding_history(self, request: dict[str, Any]) -> Any:
         coin, start = field(request, "coin", str), field(request, "startTime", int)
         end = field(request, "endTime", int, optional=True)
-        if coin not in self.market.perps:
+        listed = self.metadata.listed.get(coin)
+        if listed is None or listed.symbol not in self.market.perps:
             raise VenueFault
         rows = [
             row
-            for row in self.market.perps[coin].fundings
+            for row in self.market.perps[listed.symbol].fundings
             if row.time_ms >= start and (end is None or row.time_ms <= end)
         ]
         return [self.wire.funding_row(row) for row in rows[:ROWS_MAX]]
@@ -119,7 +120,7 @@ class Info(InfoDesk):
         settled = self.market.time_ms - self.market.time_ms % every_ms
         rows = []
         for each in self.metadata.universe(""):
-            if each.delisted:
+            if each.instrument.delisted:
                 continue
             rate = self.wire.perp_ctx(each.coin)["funding"]
             own = {"fundingRate": rate, "nextFundingTime": settled, "fundingIntervalHours": 1}

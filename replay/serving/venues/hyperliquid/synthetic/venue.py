@@ -12,19 +12,20 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from replay.market.engine.book import Level
+from replay.market.engine.exchange import Exchange
+from replay.market.engine.facts import Fact
 from replay.serving.face import Ask, Drop, Pings, Reply
 from replay.serving.venues.hyperliquid.desk import SubscriptionDesk, frame
 from replay.serving.venues.hyperliquid.requests import USER_TYPES, Subscription
 from replay.serving.venues.hyperliquid.synthetic.account_rest import AccountInfo
+from replay.serving.venues.hyperliquid.synthetic.account_rows import AccountRows
 from replay.serving.venues.hyperliquid.synthetic.account_streams import AccountStreams
 from replay.serving.venues.hyperliquid.synthetic.candles import Candles
+from replay.serving.venues.hyperliquid.synthetic.listing import Metadata
 from replay.serving.venues.hyperliquid.synthetic.rest import Info
 from replay.serving.venues.hyperliquid.synthetic.rows import Wire
-from replay.synthetic.account_wire import AccountWire
-from replay.synthetic.book import Level
-from replay.synthetic.exchange import Exchange, News
 from replay.synthetic.market import Block, Market
-from replay.synthetic.metadata import Metadata
 from replay.synthetic.traders import AccountsOptions, settle_traders
 from toolkit.clock import NS_PER_MS, NS_PER_S
 from toolkit.errors import ConfigError
@@ -131,18 +132,18 @@ class SyntheticHyperliquid(SubscriptionDesk[Session]):
         self.options = options or VenueOptions()
         self.subscriptions_max = self.options.subscriptions_max
         self.users_max = self.options.users_max
-        self.wire = Wire(market)
-        self.metadata = Metadata(market.instruments)
-        self.candles = Candles(market.instruments)
+        self.metadata = Metadata(market.listed.values())
+        self.wire = Wire(market, self.metadata)
+        self.candles = Candles(self.metadata)
         self.info = Info(market, self.wire, self.metadata, self.candles)
-        account_wire = AccountWire(market, self.metadata)
+        account_rows = AccountRows(market, self.metadata)
         #: The known accounts; none, unless they were asked for.
-        self.exchange = Exchange(market, account_wire, market.options.seed)
+        self.exchange = Exchange(market, market.options.seed)
         if accounts is not None:
-            settle_traders(self.exchange, market.flows, market.options.seed, accounts)
+            settle_traders(market, self.exchange, accounts)
             market.participants.append(self.exchange)
-        AccountInfo(self.info, self.exchange, account_wire)
-        self._streams = AccountStreams(self.exchange, account_wire)
+        AccountInfo(self.info, self.exchange, account_rows)
+        self._streams = AccountStreams(self.exchange, account_rows)
         self.sessions: list[Session] = []
         #: (subscription type, coin or None for all coins) of which nothing is sent; pongs and acks go on.
         self.muted: set[tuple[str, str | None]] = set()
@@ -225,7 +226,7 @@ class SyntheticHyperliquid(SubscriptionDesk[Session]):
     @property
     def coins(self) -> Collection[str]:
         """Every coin there is."""
-        return self.market.instruments
+        return self.metadata.listed
 
     @property
     def dexes(self) -> Collection[str]:
@@ -281,7 +282,7 @@ class SyntheticHyperliquid(SubscriptionDesk[Session]):
                 return [frame("bbo", self.wire.bbo(coin, best))] if any(best) else []
             case "trades":
                 # Old trades, and nothing in the frame says so.
-                old = list(self.market.history[coin])[-self.options.trades_replayed :]
+                old = list(self.market.history[self.metadata.listed[coin].symbol])[-self.options.trades_replayed :]
                 return [frame("trades", [self.wire.trade(trade) for trade in old])] if old else []
             case "activeAssetCtx":
                 return [frame(*self.wire.active_ctx(coin))]
@@ -314,10 +315,10 @@ class SyntheticHyperliquid(SubscriptionDesk[Session]):
             blocks += 1
             for trades in block.trades.values():
                 self.candles.add(trades)
-            news = self.exchange.take_news()
+            facts = self.exchange.take_facts()
             if self.sessions:
                 self._push(block, time_ns, now_ns)
-                self._push_accounts(news, block, time_ns, now_ns)
+                self._push_accounts(facts, block, time_ns, now_ns)
         return blocks
 
     def _push(self, block: Block, time_ns: int, now_ns: int) -> None:
@@ -328,7 +329,7 @@ class SyntheticHyperliquid(SubscriptionDesk[Session]):
         burst carry the same `time`, whether they changed or not.
         """
         for wanted in self._of("trades"):
-            trades = block.trades.get(wanted.coin)
+            trades = block.trades.get(self.metadata.listed[wanted.coin].symbol)
             if trades:
                 self._send(wanted, frame("trades", [self.wire.trade(trade) for trade in trades]), now_ns)
         for wanted in self._of("bbo"):
@@ -353,11 +354,11 @@ class SyntheticHyperliquid(SubscriptionDesk[Session]):
                 if candle is not None:
                     self._send(wanted, frame("candle", candle), now_ns)
 
-    def _push_accounts(self, news: dict[str, News], block: Block, time_ns: int, now_ns: int) -> None:
+    def _push_accounts(self, facts: dict[str, list[Fact]], block: Block, time_ns: int, now_ns: int) -> None:
         """What one block means to accounts, after what it means to everybody."""
         resend = self._clock("state", self.options.state_every_ns, time_ns)
         wanted = [each for kind in USER_TYPES for each in self._of(kind)]
-        for each, text in self._streams.frames(wanted, news, block.number, resend=resend):
+        for each, text in self._streams.frames(wanted, facts, block.number, resend=resend):
             self._send(each, text, now_ns)
 
     def _clock(self, name: str, every_ns: int, time_ns: int) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from replay.market.engine.orders import Tif
 from replay.serving.synthetic_venue import Ask
 from replay.serving.venues.dydx_v4.names import bech32
 from replay.serving.venues.dydx_v4.synthetic.venue import SyntheticDydx
@@ -121,7 +122,7 @@ def test_a_cancelled_order_may_still_be_filled_by_the_next_block() -> None:
     def take_more_than_there_is(block: int) -> None:
         best = market.books["ETH"].asks.best_level()
         if best is not None and not placed:
-            record = venue.exchange.place(taker, "ETH", True, best.px, best.lots + 5_000, tif="Ioc")
+            record = venue.exchange.place(taker, "ETH", True, best.px, best.lots + 5_000, tif=Tif.IOC)
             placed.append(record.order.oid)
 
     venue.exchange.owners.append(take_more_than_there_is)

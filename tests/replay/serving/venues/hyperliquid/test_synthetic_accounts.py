@@ -15,7 +15,7 @@ import pytest
 from replay.serving.face import as_json as encode
 from replay.serving.venues.hyperliquid.fills import aggregated
 from replay.serving.venues.hyperliquid.synthetic.venue import SyntheticHyperliquid, VenueOptions
-from replay.synthetic.coins import unit_digits
+from replay.synthetic.instruments import unit_digits
 from replay.synthetic.market import Market, MarketOptions
 from replay.synthetic.traders import AccountsOptions
 from toolkit.clock import NS_PER_S
@@ -269,7 +269,7 @@ def test_nobody_ends_with_less_than_nothing(seed: int) -> None:
         advance(venue, 100)
         for account in venue.exchange.accounts.values():
             for house in account.clearinghouses.values():
-                assert house.value(venue.market) >= 0
+                assert house.value(venue.market.mark) >= 0
             for token, balance in account.spot.items():
                 assert balance.total >= account.held(token) >= 0
 
@@ -368,9 +368,9 @@ def test_a_liquidation_price_is_where_the_margin_ends() -> None:
     if house.positions["SOL"].lots < 0:
         inside, outside = px // 10 - 1, px // 10 + 2
     context.mark = inside
-    assert house.value(venue.market) >= house.maintenance(venue.market)
+    assert house.value(venue.market.mark) >= house.maintenance(venue.market.mark)
     context.mark = outside
-    assert house.value(venue.market) < house.maintenance(venue.market)
+    assert house.value(venue.market.mark) < house.maintenance(venue.market.mark)
 
 
 # Shapes ----------------------------------------------------------------------------------------------------------------
@@ -427,5 +427,5 @@ def test_a_liquidation_fill_has_the_shape_of_the_captured_one(shared_data: Path)
 def test_addresses_and_hashes_are_hex(played: SyntheticHyperliquid) -> None:
     for account in played.exchange.accounts.values():
         assert re.fullmatch(r"0x[0-9a-f]{40}", account.address)
-        for row in account.ledger:
+        for row in ask(played, "userNonFundingLedgerUpdates", user=account.address, startTime=0):
             assert re.fullmatch(r"0x[0-9a-f]{64}", row["hash"])

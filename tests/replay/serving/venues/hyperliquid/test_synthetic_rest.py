@@ -12,7 +12,7 @@ import pytest
 from replay.serving.face import as_json as encode
 from replay.serving.venues.hyperliquid.rest_rules import Reply
 from replay.serving.venues.hyperliquid.synthetic.venue import SyntheticHyperliquid
-from replay.synthetic.coins import unit_digits
+from replay.synthetic.instruments import unit_digits
 from replay.synthetic.market import Market, MarketOptions
 
 JSON = "application/json"

@@ -1,20 +1,11 @@
-"""What a block changed in a book, level by level, for venues that speak in differences."""
+"""What changed in a book between two looks, level by level, for venues that send differences."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from replay.market.engine.book import Book
+from replay.market.engine.facts import BookChange
 
-from replay.synthetic.book import Book
-
-__all__ = ["Change", "LevelTracker"]
-
-
-class Change(NamedTuple):
-    """A level and its new size in lots; 0 where nothing is left."""
-
-    is_bid: bool
-    px: int
-    lots: int
+__all__ = ["LevelTracker"]
 
 
 class LevelTracker:
@@ -27,7 +18,7 @@ class LevelTracker:
         self._asks: dict[int, int] = {}
         self.changes()
 
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[BookChange]:
         """
         What changed since the last call, best prices first.
 
@@ -38,16 +29,16 @@ class LevelTracker:
         if book.version == self._version:
             return []
         self._version = book.version
-        less: list[Change] = []
-        more: list[Change] = []
+        less: list[BookChange] = []
+        more: list[BookChange] = []
         for is_bid, side, old in ((True, book.bids, self._bids), (False, book.asks, self._asks)):
             new = {level.px: level.lots for level in side.levels()}
             for px, lots in new.items():
                 before = old.get(px, 0)
                 if lots != before:
-                    (more if lots > before else less).append(Change(is_bid, px, lots))
+                    (more if lots > before else less).append(BookChange(is_bid, px, lots))
             gone = sorted((px for px in old if px not in new), reverse=is_bid)
-            less += [Change(is_bid, px, 0) for px in gone]
+            less += [BookChange(is_bid, px, 0) for px in gone]
             if is_bid:
                 self._bids = new
             else:

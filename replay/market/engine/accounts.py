@@ -1,35 +1,41 @@
 """
-What an account of the synthetic venue owns: positions, balances, orders and its past, in exact integers.
+What an account owns: positions, balances, orders and its past, in exact integers.
 
-Perpetual money is counted in units of 1e-6 of the collateral, which is exactly price units times lots for every
+Money of perpetuals is counted in units of 1e-6 of the collateral, which is exactly price units times lots for every
 perpetual; spot money and tokens are counted in units of 1e-8, for the same reason.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-from replay.synthetic.book import Order
-from replay.synthetic.coins import Instrument
-from replay.synthetic.market import Market
+from replay.market.engine.facts import Filled, FundingPaid, Liquidated, Transferred
+from replay.market.engine.instruments import Instrument, Kind
+from replay.market.engine.orders import OrderRecord
 
 __all__ = [
     "PERP_DECIMALS",
+    "ROWS_KEPT",
     "SPOT_DECIMALS",
     "Account",
     "Clearinghouse",
-    "OrderRecord",
+    "Marks",
     "Position",
     "SpotBalance",
-    "Trigger",
     "divide",
+    "maintenance",
+    "margin_used",
+    "tokens_per_lot",
 ]
+
+#: Mark price of a perpetual, in price units, by its symbol.
+Marks = Callable[[str], int]
 
 PERP_DECIMALS = 6
 SPOT_DECIMALS = 8
-#: The venue keeps that many of an account's orders and shows that many of its fills at once.
+#: Orders and fills of an account that are remembered.
 ROWS_KEPT = 2000
 FILLS_KEPT = 10_000
 
@@ -85,60 +91,60 @@ class Position:
 @dataclass(slots=True)
 class Clearinghouse:
     """
-    An account's margin on one perp dex.
+    One margin account: positions in the instruments of one pool share it.
 
     Attributes:
-        dex: "" for the first one.
+        pool: "" for the first one.
         token: Collateral.
         balance: Deposits, realised profits, fees and funding together, 1e-6.
-        positions: By coin; a closed position stays with a size of 0.
+        positions: By symbol; a closed position stays with a size of 0.
     """
 
-    dex: str
+    pool: str
     token: str
     balance: int = 0
     positions: dict[str, Position] = field(default_factory=dict)
 
     def position(self, instrument: Instrument) -> Position:
-        """The position in a coin, made when first needed."""
-        found = self.positions.get(instrument.coin)
+        """The position in a perpetual, made when first needed."""
+        found = self.positions.get(instrument.symbol)
         if found is None:
-            found = self.positions[instrument.coin] = Position(instrument, instrument.max_leverage)
+            found = self.positions[instrument.symbol] = Position(instrument, instrument.max_leverage)
         return found
 
     def open_positions(self) -> list[Position]:
         """Positions that are not flat, in the order they were first opened."""
         return [each for each in self.positions.values() if each.lots]
 
-    def unrealised(self, market: Market) -> int:
+    def unrealised(self, marks: Marks) -> int:
         """Unrealised profit of all positions at their mark prices."""
-        return sum(each.lots * market.perps[each.instrument.coin].mark - each.cost for each in self.positions.values())
+        return sum(each.lots * marks(each.instrument.symbol) - each.cost for each in self.positions.values())
 
-    def value(self, market: Market) -> int:
+    def value(self, marks: Marks) -> int:
         """Account value: what it would be worth if everything were closed at the mark prices."""
-        return self.balance + self.unrealised(market)
+        return self.balance + self.unrealised(marks)
 
-    def notional(self, market: Market) -> int:
+    def notional(self, marks: Marks) -> int:
         """Sum of the sizes of all positions at their mark prices."""
-        return sum(abs(each.lots) * market.perps[each.instrument.coin].mark for each in self.positions.values())
+        return sum(abs(each.lots) * marks(each.instrument.symbol) for each in self.positions.values())
 
-    def margin_used(self, market: Market) -> int:
+    def margin_used(self, marks: Marks) -> int:
         """Initial margin of all positions."""
-        return sum(margin_used(each, market) for each in self.positions.values())
+        return sum(margin_used(each, marks) for each in self.positions.values())
 
-    def maintenance(self, market: Market) -> int:
+    def maintenance(self, marks: Marks) -> int:
         """Margin below which the account is liquidated: half the initial margin at the highest leverage."""
-        return sum(maintenance(each, market) for each in self.positions.values())
+        return sum(maintenance(each, marks) for each in self.positions.values())
 
 
-def margin_used(position: Position, market: Market) -> int:
+def margin_used(position: Position, marks: Marks) -> int:
     """Initial margin of one position."""
-    return abs(position.lots) * market.perps[position.instrument.coin].mark // position.leverage
+    return abs(position.lots) * marks(position.instrument.symbol) // position.leverage
 
 
-def maintenance(position: Position, market: Market) -> int:
+def maintenance(position: Position, marks: Marks) -> int:
     """Maintenance margin of one position."""
-    mark = market.perps[position.instrument.coin].mark
+    mark = marks(position.instrument.symbol)
     return abs(position.lots) * mark // (2 * position.instrument.max_leverage)
 
 
@@ -150,44 +156,8 @@ class SpotBalance:
     cost: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
-    """When a stop or take-profit order wakes: `above` a mark price (or below it), and how it is called."""
-
-    px: int
-    above: bool
-    order_type: str
-
-
-@dataclass(slots=True)
-class OrderRecord:
-    """
-    An order as its owner sees it: the order in the book, and what has become of it.
-
-    Attributes:
-        order: Holds what is left; the same object that rests in the book.
-        instrument: Its coin.
-        status: The venue's word, `open` while it rests.
-        status_ms: Block time of the status.
-        order_type: `Limit`, `Market`, `Stop Market`, `Take Profit Market`.
-        trigger: For an order that waits for a mark price.
-    """
-
-    order: Order
-    instrument: Instrument
-    status: str = "open"
-    status_ms: int = 0
-    order_type: str = "Limit"
-    trigger: Trigger | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it rests or waits."""
-        return self.status == "open"
-
-
 class Account:
-    """One address, what it owns and what it did. Rows of the past are as the venue prints them, oldest first."""
+    """One account, what it owns and what it did: facts of the past, oldest first."""
 
     def __init__(self, address: str, name: str, *, master: str | None = None) -> None:
         self.address = address
@@ -197,18 +167,18 @@ class Account:
         self.spot: dict[str, SpotBalance] = {}
         self.open: dict[int, OrderRecord] = {}
         self.orders: dict[int, OrderRecord] = {}
-        self.fills: deque[dict[str, Any]] = deque(maxlen=FILLS_KEPT)
-        self.fundings: list[dict[str, Any]] = []
-        self.ledger: list[dict[str, Any]] = []
+        self.fills: deque[Filled] = deque(maxlen=FILLS_KEPT)
+        self.fundings: list[FundingPaid] = []
+        self.ledger: list[Transferred | Liquidated] = []
         self.volume_taken = 0
         self.volume_made = 0
 
     def clearinghouse(self, instrument: Instrument) -> Clearinghouse:
         """The margin account that a perpetual is traded from."""
-        dex = instrument.dex
-        if dex not in self.clearinghouses:
-            self.clearinghouses[dex] = Clearinghouse(dex, instrument.quote_name)
-        return self.clearinghouses[dex]
+        pool = instrument.pool
+        if pool not in self.clearinghouses:
+            self.clearinghouses[pool] = Clearinghouse(pool, instrument.quote_name)
+        return self.clearinghouses[pool]
 
     def balance(self, token: str) -> SpotBalance:
         """The spot balance of a token, made when first needed."""
@@ -231,7 +201,7 @@ class Account:
 def hold(record: OrderRecord, token: str) -> int:
     """What one open order keeps of a token, 1e-8: a buy its notional, a sell its size."""
     instrument, order = record.instrument, record.order
-    if instrument.family != "spot":
+    if instrument.kind is not Kind.SPOT:
         return 0
     if order.is_buy:
         return order.px * order.lots if token == instrument.quote_name else 0

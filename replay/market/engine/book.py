@@ -1,8 +1,8 @@
 """
 A limit order book at the level of single orders: price-time priority, integer prices and sizes, no I/O.
 
-An outcome market has two coins whose books are each other's mirror: buying one at p is selling the other at 1 - p.
-They are one book here, kept in the prices of the first coin; an order placed on the second coin is `mirrored`.
+The two sides of an outcome have books that are each other's mirror: buying one at p is selling the other at 1 - p. They are
+one book here, kept in the prices of the first; an order placed on the second is `mirrored`.
 """
 
 from __future__ import annotations
@@ -11,69 +11,9 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["Book", "Fill", "Level", "Order", "Side"]
+from replay.market.engine.orders import Order
 
-
-class Order:
-    """
-    One order.
-
-    Attributes:
-        oid: The venue's order id.
-        owner: Address, lower case.
-        is_buy: Side in the book's own prices.
-        px: Limit price in price units of the book.
-        lots: What is left of it.
-        orig_lots: What it began with.
-        mirrored: Placed on the other coin of an outcome pair.
-        cloid: The owner's id, or None.
-        tif: `Gtc`, `Ioc`, `Alo`, `FrontendMarket` or `LiquidationMarket`.
-        reduce_only: May only make a position smaller.
-        time_ms: Block time when it was placed.
-        slot: Where the background flow keeps it, -1 if it does not.
-    """
-
-    __slots__ = (
-        "cloid",
-        "is_buy",
-        "lots",
-        "mirrored",
-        "oid",
-        "orig_lots",
-        "owner",
-        "px",
-        "reduce_only",
-        "slot",
-        "tif",
-        "time_ms",
-    )
-
-    def __init__(
-        self,
-        oid: int,
-        owner: str,
-        is_buy: bool,
-        px: int,
-        lots: int,
-        *,
-        mirrored: bool = False,
-        cloid: str | None = None,
-        tif: str = "Gtc",
-        reduce_only: bool = False,
-        time_ms: int = 0,
-    ) -> None:
-        self.oid = oid
-        self.owner = owner
-        self.is_buy = is_buy
-        self.px = px
-        self.lots = lots
-        self.orig_lots = lots
-        self.mirrored = mirrored
-        self.cloid = cloid
-        self.tif = tif
-        self.reduce_only = reduce_only
-        self.time_ms = time_ms
-        self.slot = -1
+__all__ = ["Book", "Fill", "Level", "Side"]
 
 
 class Fill(NamedTuple):
@@ -140,7 +80,7 @@ class Side:
             yield from self.queues[key].orders.values()
 
     def native_best(self, mirrored: bool) -> Level | None:
-        """The best level counting only orders placed on one of the two coins of an outcome pair."""
+        """The best level counting only orders placed on one of the two sides of an outcome."""
         for key in reversed(self.keys):
             own = [order.lots for order in self.queues[key].orders.values() if order.mirrored is mirrored]
             if own:
@@ -174,7 +114,7 @@ class Side:
 
 
 class Book:
-    """Bids and asks of one coin (or one outcome pair), and every resting order by id."""
+    """Bids and asks of one instrument (or of both sides of an outcome), and every resting order by id."""
 
     __slots__ = ("asks", "bids", "orders", "version")
 
@@ -212,8 +152,8 @@ class Book:
         Trade an order against the other side, up to its limit price.
 
         Returns:
-            The fills in order, and the taker owner's own resting orders that stood in the way: the venue cancels
-            those instead of letting an owner trade with himself.
+            The fills in order, and the taker owner's own resting orders that stood in the way: the exchange
+            cancels those instead of letting an owner trade with himself.
         """
         side = self.asks if taker.is_buy else self.bids
         limit = side.sign * taker.px

@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.synthetic.book import Book, Level, Order
+from replay.market.engine.book import Book, Level
+from replay.market.engine.orders import Order
 
 ORDERS = st.lists(
     st.tuples(
