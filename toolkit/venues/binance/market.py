@@ -6,16 +6,14 @@ What is peculiar about this venue, and where it is handled:
 - The book comes as diffs that have to be joined to a REST snapshot (`depth.py`, `books.py`). A gap makes the book
   stale until the next snapshot is joined.
 - A frame is told by the name of its stream only (`wire.py`), so connections use the combined form.
-- An unknown stream, or one on the wrong route, is acknowledged and stays silent: streams are watched for their first
-  data, and each channel knows its route (`products.py`).
+- An unknown stream, or one on the wrong route, is acknowledged and silent; each channel knows its route (`products.py`).
 - `bookTicker` is ahead of the diffs, which are collected for up to 100 ms: its update ids are theirs, but between two
   diffs it speaks of a book that the diffs have not reached. Taken into that book, the next diff would overwrite its
   newer size with an older one. So quotes are kept beside the book (`bbo`), never fused with it.
 - `trade` and `aggTrade` tell the same trades twice. Whichever tells of a trade first counts; the other is marked a
   duplicate, which the ids in the second (`f` to `l`) decide exactly.
 - Liquidation orders are sampled, and their executions are among the trades: they are `Liquidation`, never `Trade`.
-- Every socket is cut after 24 hours. The connection is made again like any lost one: a gap of a second or two, marked,
-  and no overlap of two sockets. `serverShutdown` closes a socket before the venue does.
+- Every socket is cut after 24 hours and made again like any lost one: a gap, marked. `serverShutdown` closes it before.
 - An import has no REST: a snapshot is taken from the file (`lastUpdateId` without a stream, or `@depthSnapshot`).
 
 User data streams need an API key and are left out.
