@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from analysis.connection import VIEWS, connect
-from analysis.evidence import FeedEvidence, evidence_of
-from analysis.holding import Clock, State, stretches
-from analysis.orders import ORDERS_SCHEMA, order_report
-from analysis.plots import PANELS_MAX, SpreadPlot, plot_spreads
-from analysis.pnl import PNL_CHECK_SCHEMA, PNL_SCHEMA, PNL_SERIES_SCHEMA, pnl_check, pnl_report, pnl_series
-from analysis.pnl_plot import plot_pnl
-from analysis.reception import COVERAGE_SCHEMA, LATENCY_SCHEMA, coverage, latency
-from analysis.scanning import scan
-from analysis.series import SERIES_SCHEMA, spread_series
-from analysis.source import RecordingLike, open_recording
-from analysis.summary import SPREAD_SCHEMA, mid_price, quoted_spread, spread_bps, spreads
-from analysis.window import REPORT_SCHEMA, SpreadWindow, spread_window
+from analysis.accounts.order_reports import ORDERS_SCHEMA, order_report
+from analysis.accounts.pnl import PNL_CHECK_SCHEMA, PNL_SCHEMA, PNL_SERIES_SCHEMA, pnl_check, pnl_report, pnl_series
+from analysis.accounts.pnl_plot import plot_pnl
+from analysis.duckdb_views import VIEWS, connect
+from analysis.feed_evidence import FeedEvidence, evidence_of
+from analysis.feed_latency import COVERAGE_SCHEMA, LATENCY_SCHEMA, coverage, latency
+from analysis.quote_durations import Clock, State, stretches
+from analysis.scan_tables import scan
+from analysis.spread_buckets import SERIES_SCHEMA, spread_series
+from analysis.spread_plots import PANELS_MAX, SpreadPlot, plot_spreads
+from analysis.spread_report import REPORT_SCHEMA, SpreadWindow, spread_window
+from analysis.spread_summary import SPREAD_SCHEMA, mid_price, quoted_spread, spread_bps, spreads
+from analysis.table_source import RecordingLike, open_recording
 from toolkit.errors import UnsealedWarning
-from toolkit.times import duration_ns, time_ns
+from toolkit.timing.times import duration_ns, time_ns
 
 __all__ = [
     "COVERAGE_SCHEMA",

@@ -14,7 +14,7 @@ import lz4.frame
 import msgspec
 
 from benchmarks.harness import Options
-from recordings.capture_files import CaptureFile
+from recordings.importing.capture_files import CaptureFile
 from replay.serving.venues.hyperliquid.synthetic.venue import SyntheticHyperliquid, VenueOptions
 from replay.synthetic.market import Market, MarketOptions
 from toolkit.clock import NS_PER_MS, NS_PER_S, format_ns

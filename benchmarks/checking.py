@@ -27,7 +27,7 @@ import sys, time
 from pathlib import Path
 work, capture, venue, tape = sys.argv[1], Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
 import analysis
-from recordings.importing import ImportOptions, import_capture
+from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
 from replay.source import ReplayDataSource
 begun = time.process_time()

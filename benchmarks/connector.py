@@ -11,15 +11,15 @@ from typing import Final
 import click
 
 from benchmarks.harness import Figure, Options, machine, measure, show
-from recordings.manifest import Manifest, SourceInfo, write_manifest
-from recordings.normalize import Normalizer
-from recordings.segment import SegmentWriter
+from recordings.format.manifest import Manifest, SourceInfo, write_manifest
+from recordings.sealing.segment_writer import SegmentWriter
+from recordings.states.normalizer import Normalizer
 from replay.serving.venues.hyperliquid.synthetic.venue import Session, SyntheticHyperliquid
 from replay.source import FIDELITIES, Fidelity, ReplayDataSource
 from replay.synthetic.market import Market, MarketOptions
 from replay.synthetic.traders import AccountsOptions
+from toolkit.accounts.connector_events import BookUpdated
 from toolkit.clock import NS_PER_S
-from toolkit.events import BookUpdated
 from toolkit.frames import CONTROL, REST_IN, WS_IN, WS_OUT, Frame, control_payload
 from toolkit.messages import Message, UserStreamMessage
 from toolkit.protocol import ProtocolOptions, Request, RestCall, SendText

@@ -15,9 +15,9 @@ from typing import Final
 from benchmarks.captures import BINANCE
 from benchmarks.harness import Figure, Options, measure
 from benchmarks.peers import peer_environment, peer_job
-from recordings.importing import ImportOptions, import_capture
-from recordings.manifest import Manifest
-from recordings.parquet_options import FAST, SMALL, Compression
+from recordings.format.manifest import Manifest
+from recordings.format.parquet_options import FAST, SMALL, Compression
+from recordings.importing.importer import ImportOptions, import_capture
 from toolkit.venue import venues
 
 __all__ = ["run"]

@@ -25,11 +25,11 @@ import click
 from benchmarks.captures import book_frames, write_archive
 from benchmarks.harness import ROOT, SHARED_DATA, Options
 from benchmarks.importing import imported
-from recordings.compacting import compact
-from recordings.importing import ImportOptions, import_capture
-from recordings.lock import FolderLock
-from recordings.manifest import read_manifest
-from recordings.renormalizing import renormalize
+from recordings.care.compacting import compact
+from recordings.care.renormalizing import renormalize
+from recordings.format.manifest import read_manifest
+from recordings.importing.importer import ImportOptions, import_capture
+from recordings.storage.lock import FolderLock
 
 __all__ = ["main"]
 
@@ -48,7 +48,7 @@ _ENVIRONMENTS: Final = ROOT / ".determinism"
 _PROGRAM: Final = """
 import asyncio, sys
 from hashlib import blake2b
-from toolkit.times import parse_speed
+from toolkit.timing.times import parse_speed
 from replay.source import ReplayDataSource
 from toolkit.digest import canonical_bytes
 folder, fidelity, rows, speed = sys.argv[1:]

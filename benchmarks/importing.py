@@ -7,8 +7,8 @@ from pathlib import Path
 
 from benchmarks.captures import Capture, book_frames, write_archive
 from benchmarks.harness import Figure, Options, measure
-from recordings.importing import ImportOptions, import_capture
-from recordings.manifest import Manifest, read_manifest
+from recordings.format.manifest import Manifest, read_manifest
+from recordings.importing.importer import ImportOptions, import_capture
 
 __all__ = ["imported", "run"]
 

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from benchmarks.captures import book_frames, sized_payloads
 from benchmarks.frame_server import framed
 from benchmarks.harness import ROOT, Figure, Options
-from recordings.journal import JournalReader, journal_path, journal_segments
+from recordings.journal.journal_reader import JournalReader, journal_path, journal_segments
 from toolkit.frames import WS_IN
 
 __all__ = ["run"]

@@ -19,12 +19,12 @@ from typing import Any, Final
 
 from benchmarks.harness import ROOT, Figure, Options, peak_bytes
 from benchmarks.whole_venue import coin_names, write_journal
-from recordings.file_names import states_of
-from recordings.journal import journal_segments
-from recordings.manifest import read_manifest
+from recordings.care.verifying import verify
+from recordings.format.file_names import states_of
+from recordings.format.manifest import read_manifest
+from recordings.journal.journal_reader import journal_segments
 from recordings.recording import Recording
-from recordings.sealing import Sealer
-from recordings.verifying import verify
+from recordings.sealing.journal_sealing import Sealer
 from replay.source import ReplayDataSource
 
 __all__ = ["PAIRS", "main", "run"]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from benchmarks.captures import busy_frames, write_busy
 from benchmarks.harness import Figure, Options, measure
-from recordings.importing import ImportOptions, import_capture
+from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
 from replay.backtest.market_feed import market_events
 from replay.backtest.scales import PairScale

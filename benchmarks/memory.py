@@ -24,13 +24,13 @@ import pyarrow.parquet as pq
 
 from benchmarks.captures import busy_frames, write_busy
 from benchmarks.harness import ROOT, Figure, Options, peak_bytes
-from recordings.columns import dictionary_columns, dictionary_schema
-from recordings.importing import ImportOptions, import_capture
-from recordings.manifest import Manifest, Segment, TableFile, read_manifest, write_manifest
-from recordings.parquet_options import SMALL
+from recordings.format.columns_to_rows import dictionary_columns, dictionary_schema
+from recordings.format.manifest import Manifest, Segment, TableFile, read_manifest, write_manifest
+from recordings.format.parquet_options import SMALL
+from recordings.format.schema import RAW_TABLE, TABLES
+from recordings.format.table_writer import TableFileWriter
+from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
-from recordings.schema import RAW_TABLE, TABLES
-from recordings.table_file import TableFileWriter
 from replay.source import FIDELITIES, ReplayDataSource
 from toolkit.clock import NS_PER_S
 

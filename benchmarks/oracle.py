@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from benchmarks.oracle_account import Account, compare_states
 from benchmarks.oracle_grid import play_grid
-from recordings.importing import ImportOptions, import_capture
+from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
 from replay.backtest.latency import ConstantLatency, InterpolatedLatency, Latency
 from replay.backtest.market_feed import market_events

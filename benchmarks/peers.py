@@ -20,8 +20,8 @@ from typing import Any, Final
 from benchmarks.captures import BINANCE, Capture, book_frames, write_collector
 from benchmarks.harness import ROOT, Figure, Options, measure
 from benchmarks.replaying import BestReader
-from recordings.capture_files import CaptureFile
-from recordings.importing import ImportOptions, import_capture
+from recordings.importing.capture_files import CaptureFile
+from recordings.importing.importer import ImportOptions, import_capture
 from replay.source import ReplayDataSource
 from toolkit.errors import TickdeckError
 from toolkit.frames import WS_IN, Frame

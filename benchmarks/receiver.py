@@ -25,13 +25,13 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from benchmarks.harness import ROOT, pin
-from recordings.journal import JournalWriter, WrittenCallback
-from recordings.manifest import Manifest
-from recordings.normalize import Normalizer
-from recordings.tee import Tee, TeeOptions
-from toolkit.capture import Capture
+from recordings.following.tee import Tee, TeeOptions
+from recordings.format.manifest import Manifest
+from recordings.journal.journal_reader import JournalWriter, WrittenCallback
+from recordings.states.normalizer import Normalizer
 from toolkit.frames import WS_IN, Frame
 from toolkit.live import LiveDataSource
+from toolkit.live.capture import Capture
 from toolkit.messages import Message
 from toolkit.protocol import ConnectionPlan, Heartbeat, ProtocolOptions, Request, VenueProtocol
 from toolkit.transport.connection import FRAMES_BUFFERED

@@ -5,8 +5,8 @@ from __future__ import annotations
 from benchmarks.harness import Figure, Options, measure
 from benchmarks.importing import imported
 from replay.source import FIDELITIES, Fidelity, ReplayDataSource
+from toolkit.books.orderbook import OrderBook
 from toolkit.messages import Message
-from toolkit.orderbook import OrderBook
 
 __all__ = ["BestReader", "run"]
 

@@ -20,15 +20,15 @@ from benchmarks.captures import archive_frames, book_frames, sized_payloads
 from benchmarks.frame_server import framed
 from benchmarks.harness import ROOT, Figure, Options
 from benchmarks.receiver import MuteProtocol
-from recordings.journal import PENDING_BYTES_MAX, JournalWriter
-from recordings.lock import FolderLock
-from recordings.manifest import Manifest, SourceInfo, write_manifest
-from recordings.sealer_process import SealerProcess
-from toolkit.capture import Capture
+from recordings.format.manifest import Manifest, SourceInfo, write_manifest
+from recordings.journal.journal_reader import PENDING_BYTES_MAX, JournalWriter
+from recordings.storage.lock import FolderLock
+from recordings.writing.sealer_process import SealerProcess
 from toolkit.clock import NS_PER_MS, NS_PER_S
 from toolkit.digest import DIGEST_VERSION
 from toolkit.frames import WS_IN, Frame
 from toolkit.live import LiveDataSource
+from toolkit.live.capture import Capture
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import VenueLimits
 from toolkit.venues.hyperliquid import HyperliquidMarketProtocol

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.captures import busy_frames, write_busy
 from benchmarks.harness import Figure, Options
-from recordings.importing import ImportOptions, import_capture
+from recordings.importing.importer import ImportOptions, import_capture
 from replay.source import FIDELITIES, Fidelity, ReplayDataSource
 from toolkit.clock import NS_PER_S
 from toolkit.rng import seeded

@@ -24,8 +24,8 @@ import numpy as np
 from benchmarks.captures import sized_payloads
 from benchmarks.frame_server import framed
 from benchmarks.harness import ROOT, Figure, Options
-from recordings.capture_files import CaptureFile
-from recordings.importing import ImportOptions, import_capture
+from recordings.importing.capture_files import CaptureFile
+from recordings.importing.importer import ImportOptions, import_capture
 from toolkit.clock import NS_PER_S
 from toolkit.rng import seeded
 

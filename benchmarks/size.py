@@ -8,9 +8,9 @@ from pathlib import Path
 
 from benchmarks.captures import BINANCE, book_frames, write_collector
 from benchmarks.harness import Figure, Options
-from recordings.capture_files import CaptureFile
-from recordings.file_names import states_of
-from recordings.importing import ImportOptions, import_capture
+from recordings.format.file_names import states_of
+from recordings.importing.capture_files import CaptureFile
+from recordings.importing.importer import ImportOptions, import_capture
 from toolkit.errors import TickdeckError
 from toolkit.venue import venues
 

@@ -11,7 +11,7 @@ import json
 import sys
 
 from benchmarks.harness import pin
-from recordings.tee_client import TeeConnection
+from recordings.following.tee_client import TeeConnection
 from toolkit.transport.websocket import Closed
 
 __all__ = ["main"]

@@ -14,8 +14,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
-from recordings.journal import PENDING_BYTES_MAX, JournalWriter
-from recordings.manifest import Manifest, SourceInfo, write_manifest
+from recordings.format.manifest import Manifest, SourceInfo, write_manifest
+from recordings.journal.journal_reader import PENDING_BYTES_MAX, JournalWriter
 from toolkit.clock import NS_PER_MS, NS_PER_S
 from toolkit.digest import DIGEST_VERSION
 from toolkit.frames import WS_IN, Frame

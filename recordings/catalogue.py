@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import polars as pl
 
-from recordings.compacting import small_segments
-from recordings.file_names import files_of
-from recordings.gaps import find_gaps
-from recordings.manifest import MANIFEST_NAME, read_manifest
+from recordings.care.compacting import small_segments
+from recordings.format.file_names import files_of
+from recordings.format.manifest import MANIFEST_NAME, read_manifest
+from recordings.queries.gaps import find_gaps
+from recordings.reading.selecting import keys_of
 from recordings.recording import Recording
-from recordings.selecting import keys_of
 from toolkit.errors import RecordingError
 from toolkit.keys import PairKey, named
 

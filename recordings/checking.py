@@ -25,9 +25,9 @@ from typing import Final, NamedTuple
 import msgspec
 import pyarrow as pa
 
-from recordings.file_names import files_of
-from recordings.files import open_regular
-from recordings.manifest import TableFile, inside, read_manifest
+from recordings.format.file_names import files_of
+from recordings.format.manifest import TableFile, inside, read_manifest
+from recordings.storage.atomic_files import open_regular
 from toolkit.clock import NS_PER_S, SystemClock
 from toolkit.errors import RecordingDamaged, RecordingError
 

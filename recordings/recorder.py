@@ -17,39 +17,39 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from recordings.clock_notes import ClockNotes
-from recordings.event_log import EventLog
-from recordings.files import make_folder, temporary_path
-from recordings.folder_guard import FolderGuard
-from recordings.leftovers import take_back
-from recordings.lock import LOCK_NAME, FolderLock
-from recordings.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
-from recordings.normalize import Normalizer
-from recordings.privacy import capture_with
-from recordings.recorder_options import Fsync, RecorderOptions, VenueRequest
-from recordings.recorder_status import RecorderStatus, percentiles_ms
-from recordings.recovery import Recovery, needs_recovery, recover
-from recordings.restarting import LeftOver, describe_recovery, heal
-from recordings.resuming import resume_at_end
-from recordings.sealer_process import SealerProcess
-from recordings.sealing_queue import SealingQueue
-from recordings.session_journals import SessionJournals, disk_refused
-from recordings.software import SOFTWARE
-from recordings.steps import step
-from recordings.tee import Tee
-from recordings.tee_wire import remove_tee_file
-from toolkit.capture import Capture
+from recordings.care.recovery import Recovery, needs_recovery, recover
+from recordings.following.tee import Tee
+from recordings.following.tee_wire import remove_tee_file
+from recordings.format.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
+from recordings.format.software import SOFTWARE
+from recordings.reading.resume_state import resume_at_end
+from recordings.sealing.leftovers import take_back
+from recordings.states.normalizer import Normalizer
+from recordings.storage.atomic_files import make_folder, temporary_path
+from recordings.storage.crash_points import step
+from recordings.storage.lock import LOCK_NAME, FolderLock
+from recordings.writing.clock_notes import ClockNotes
+from recordings.writing.event_log import EventLog
+from recordings.writing.folder_guard import FolderGuard
+from recordings.writing.privacy import capture_with
+from recordings.writing.recorder_options import Fsync, RecorderOptions, VenueRequest
+from recordings.writing.recorder_status import RecorderStatus, percentiles_ms
+from recordings.writing.restarting import LeftOver, describe_recovery, heal
+from recordings.writing.sealer_process import SealerProcess
+from recordings.writing.sealing_queue import SealingQueue
+from recordings.writing.session_journals import SessionJournals, disk_refused
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.clock import NS_PER_S, Clock, SystemClock
-from toolkit.clock_state import ClockState, read_clock_state
 from toolkit.digest import DIGEST_VERSION
 from toolkit.dispatch import MessageDispatcher
 from toolkit.errors import BackpressureError, ConfigError, RecordingError
 from toolkit.frames import CONTROL, Frame, control_payload
 from toolkit.live import Fleet, LiveDataSource
+from toolkit.live.capture import Capture
+from toolkit.live.clock_sync import ClockState, read_clock_state
 from toolkit.live.fleet import SourceFactory
 from toolkit.messages import OUT_OF_ORDER, EventKind, Message, OrderBookMessage, StreamEvent, Trade
 from toolkit.rng import fresh_seed
-from toolkit.tracker import OrderBookTracker
 from toolkit.transport.limits import VenueBudget
 
 __all__ = ["Fsync", "Recorder", "RecorderOptions", "RecorderStatus", "VenueRequest"]

@@ -20,20 +20,20 @@ import pyarrow.parquet as pq
 from msgspec.structs import replace
 
 from recordings.checking import check_files, open_checked
-from recordings.manifest import Manifest, Segment, inside, read_manifest
-from recordings.raw_frames import RAW_BATCH, opened, reading, sealed_frames
-from recordings.rows import book_messages, flat_messages, split_complete
-from recordings.schema import MESSAGE_TABLES, TABLES
-from recordings.selecting import Selection, keys_of, select_in
-from recordings.sorted_rows import row_keys, rows_in_order
+from recordings.format.manifest import Manifest, Segment, inside, read_manifest
+from recordings.format.rows_to_messages import book_messages, flat_messages, split_complete
+from recordings.format.schema import MESSAGE_TABLES, TABLES
+from recordings.reading.raw_frames import RAW_BATCH, opened, reading, sealed_frames
+from recordings.reading.selecting import Selection, keys_of, select_in
+from recordings.reading.sorted_rows import row_keys, rows_in_order
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import Frame
 from toolkit.keys import PairKey, PairName
 from toolkit.messages import FORM_FULL, EventKind, Message, StreamEvent
 
 if TYPE_CHECKING:
-    from recordings.tail import Tail
-    from recordings.unsealed import Unsealed
+    from recordings.reading.tail import Tail
+    from recordings.reading.unsealed import Unsealed
 
 __all__ = ["Recording"]
 
@@ -98,7 +98,7 @@ class Recording:
         Raises RecordingError if the folder cannot be read.
         """
         if not self._is_looked_for:
-            from recordings.tail import look_for_tail  # it imports this module
+            from recordings.reading.tail import look_for_tail  # it imports this module
 
             self._tail = look_for_tail(self.path, self.manifest)
             self._is_looked_for = True
@@ -112,7 +112,7 @@ class Recording:
         """
         if self._is_sealed_only:
             return None
-        from recordings.unsealed import unsealed_part  # likewise
+        from recordings.reading.unsealed import unsealed_part  # likewise
 
         return unsealed_part(self.path, self.manifest)
 
@@ -253,7 +253,7 @@ class Recording:
             tables: Which kinds of messages.
             trading_pairs: Which pairs, by name or key, or symbols; None for all. Events of whole connections come along.
             venues: Of which venues; None for all.
-            selection: Both, found out already (`recordings.selecting`).
+            selection: Both, found out already (`recordings.reading.selecting`).
             batch_rows: Rows of a table read, and made into messages, at a time; None to choose. Any number gives the
                 same messages.
             first_seq: Frame whose messages are the first.

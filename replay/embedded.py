@@ -31,7 +31,7 @@ from replay.serving.synthetic_venue import SpokenTo, SyntheticVenue
 from replay.synthetic.market import Market, MarketOptions
 from replay.synthetic.traders import AccountsOptions
 from toolkit.clock import NS_PER_S, Clock, SystemClock
-from toolkit.times import Seconds, seconds_of
+from toolkit.timing.times import Seconds, seconds_of
 from toolkit.transport.server import LoopbackServer, Peer, RestRequest, RestResponse
 
 __all__ = ["EmbeddedVenue", "SentFrame"]

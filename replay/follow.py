@@ -1,7 +1,7 @@
 """
 A recording that is still being made, as a data source: from a time of its tape on, over into the live feed.
 
-Frames come from `recordings/following.py`, each once and in order, and run through the same protocols as everywhere. So
+Frames come from `recordings/following/follower.py`, each once and in order, and run through the same protocols as everywhere. So
 the messages, books, timers and the digest are those of a replay of the finished recording, whatever happened on the way.
 """
 
@@ -13,24 +13,24 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
-from recordings.checkpoints import read_checkpoint
-from recordings.following import PATIENCE_S, Follower
-from recordings.manifest import Manifest, TableFile
-from recordings.normalize import Normalizer
-from recordings.schema import MESSAGE_TABLES, TABLE_OF
-from recordings.selecting import Wish, asked_or_named, keys_of, select, wanted_keys
-from recordings.unsealed import is_open
+from recordings.following.follower import PATIENCE_S, Follower
+from recordings.format.manifest import Manifest, TableFile
+from recordings.format.schema import MESSAGE_TABLES, TABLE_OF
+from recordings.reading.selecting import Wish, asked_or_named, keys_of, select, wanted_keys
+from recordings.reading.unsealed import is_open
+from recordings.states.checkpoints import read_checkpoint
+from recordings.states.normalizer import Normalizer
 from replay.clock import ReplayClock
 from replay.recorded_source import RecordedDataSource
 from replay.seeking import books_of
+from toolkit.books.tracker import TrackerState
 from toolkit.clock import NS_PER_S, Clock, SystemClock, format_ns
 from toolkit.errors import ConfigError, RecordingError, SymbolError
 from toolkit.frames import Frame
-from toolkit.jumps import jump_of
 from toolkit.keys import PairName, split
 from toolkit.messages import Message
-from toolkit.times import Instant, Seconds, instant_ns, seconds_of
-from toolkit.tracker import TrackerState
+from toolkit.timing.clock_jumps import jump_of
+from toolkit.timing.times import Instant, Seconds, instant_ns, seconds_of
 
 __all__ = ["FollowDataSource"]
 

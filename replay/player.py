@@ -22,14 +22,14 @@ from replay.tape import NOTICES, Batch, Books, Tape
 from toolkit.clock import NS_PER_S, Clock, format_ns
 from toolkit.digest import EMPTY_DIGEST, DigestChain
 from toolkit.errors import ConfigError
-from toolkit.garbage import rare_collections
-from toolkit.jumps import jump_of
+from toolkit.gc_tuning import rare_collections
 from toolkit.messages import Message
-from toolkit.timers import NEVER_NS
-from toolkit.times import Instant, Pace, instant_ns, pace_of
+from toolkit.timing.clock_jumps import jump_of
+from toolkit.timing.timers import NEVER_NS
+from toolkit.timing.times import Instant, Pace, instant_ns, pace_of
 
 if TYPE_CHECKING:
-    from recordings.clock_steps import ClockStep
+    from recordings.queries.clock_steps import ClockStep
 
 __all__ = ["Player", "Receiver"]
 

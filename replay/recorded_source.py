@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+from toolkit.books.orderbook import OrderBook
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.datasource import OrderBookTrackerDataSource, UserStreamTrackerDataSource
 from toolkit.digest import DigestChain
 from toolkit.errors import SymbolError
 from toolkit.facets import FacetHub, MarketFacet, UserStreamFacet
 from toolkit.keys import PairName, split
 from toolkit.messages import FundingInfo
-from toolkit.orderbook import OrderBook
-from toolkit.tracker import OrderBookTracker
 
 __all__ = ["RecordedDataSource"]
 

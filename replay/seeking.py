@@ -12,13 +12,13 @@ import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from recordings.checkpoints import Checkpoint, load_checkpoint, restore_checkpoint
-from recordings.normalize import Normalizer
 from recordings.recording import Recording
-from recordings.seek_points import PointFile, open_points
+from recordings.states.checkpoints import Checkpoint, load_checkpoint, restore_checkpoint
+from recordings.states.normalizer import Normalizer
+from recordings.states.seek_points import PointFile, open_points
+from toolkit.books.tracker import TrackerState
 from toolkit.digest import DIGEST_VERSION
 from toolkit.errors import RecordingDamaged, RecordingError
-from toolkit.tracker import TrackerState
 
 __all__ = ["Start", "StartFinder", "books_of"]
 

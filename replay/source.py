@@ -20,7 +20,7 @@ from replay.tape import Fidelity, Tape
 from toolkit.clock import Clock, SystemClock
 from toolkit.errors import ConfigError
 from toolkit.keys import PairName
-from toolkit.times import Instant, Pace, instant_ns, pace_of
+from toolkit.timing.times import Instant, Pace, instant_ns, pace_of
 
 __all__ = ["FIDELITIES", "Fidelity", "ReplayDataSource"]
 

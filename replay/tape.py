@@ -11,7 +11,7 @@ book behind the last message before the hole, and `GAP`, with both ends of the h
 after it. They belong to no frame: their `capture_seq` is -1. Behind the hole nothing holds that was said before it: book,
 funding and metadata begin anew.
 
-What a recording holds that is not sealed yet is played after what is (`recordings/tail.py`), in both fidelities by the
+What a recording holds that is not sealed yet is played after what is (`recordings/reading/tail.py`), in both fidelities by the
 protocols, from the state after the sealed part.
 
 A seek takes each recording's own state at that time. Where two say something of one pair, and no hole parts them, their
@@ -33,24 +33,24 @@ from itertools import accumulate
 from itertools import chain as chained
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
-from recordings.manifest import Segment
-from recordings.normalize import Normalizer
-from recordings.raw_frames import RAW_BATCH
+from recordings.format.manifest import Segment
+from recordings.format.schema import MESSAGE_TABLES, TABLE_OF
+from recordings.queries.several_recordings import refuse_twice
+from recordings.reading.raw_frames import RAW_BATCH
+from recordings.reading.selecting import Selection, keys_of, select_in, wanted_keys
 from recordings.recording import BATCH_ROWS, Recording
-from recordings.schema import MESSAGE_TABLES, TABLE_OF
-from recordings.selecting import Selection, keys_of, select_in, wanted_keys
-from recordings.several import refuse_twice
+from recordings.states.normalizer import Normalizer
 from replay.seeking import Start, StartFinder, books_of
+from toolkit.books.orderbook import OrderBook
+from toolkit.books.tracker import OrderBookTracker, TrackerState, empty_pair
 from toolkit.digest import DigestChain
 from toolkit.errors import ConfigError, SymbolError
 from toolkit.frames import Frame
 from toolkit.keys import PairName
 from toolkit.messages import BETWEEN_RECORDINGS, EventKind, Message, StreamEvent
-from toolkit.orderbook import OrderBook
-from toolkit.tracker import OrderBookTracker, TrackerState, empty_pair
 
 if TYPE_CHECKING:
-    from recordings.clock_steps import ClockStep
+    from recordings.queries.clock_steps import ClockStep
 
 __all__ = ["CHANNELS", "HOLE", "NOTICES", "Batch", "Books", "Fidelity", "FormsOf", "Hole", "Tape"]
 
@@ -164,7 +164,7 @@ class Tape:
             stepped = [each for each in self.recordings if _has_stepped(each)]
             self._steps = []
             if stepped:  # few have any, and what finds them takes a while to load
-                from recordings.clock_steps import clock_steps
+                from recordings.queries.clock_steps import clock_steps
 
                 self._steps = [step for recording in stepped for step in clock_steps(recording)]
         return self._steps

@@ -22,8 +22,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture
 def every_state(monkeypatch: pytest.MonkeyPatch) -> None:
     """States are kept however little of a recording lies between them; a test has not the room for what they are worth."""
-    monkeypatch.setattr("recordings.seek_points.PAYLOAD_PER_BYTE", 0)
-    monkeypatch.setattr("recordings.checkpoints.TABLES_PER_BYTE", 0)
+    monkeypatch.setattr("recordings.states.seek_points.PAYLOAD_PER_BYTE", 0)
+    monkeypatch.setattr("recordings.states.checkpoints.TABLES_PER_BYTE", 0)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from typing import Any
 import lz4.frame
 import msgspec
 
-from recordings.manifest import MANIFEST_NAME
+from recordings.format.manifest import MANIFEST_NAME
 from recordings.recording import Recording
 from tests.deadlines import HANG_S
 from tests.venue_tapes import tape_of_venues

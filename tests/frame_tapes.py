@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from recordings.journal import JournalWriter
-from recordings.manifest import Manifest, SourceInfo, write_manifest
+from recordings.format.manifest import Manifest, SourceInfo, write_manifest
+from recordings.journal.journal_reader import JournalWriter
 from recordings.recording import Recording
-from recordings.sealing import Sealer
+from recordings.sealing.journal_sealing import Sealer
 from replay.serving.deck import Deck, DeckOptions
 from replay.serving.face import Ask
 from replay.serving.registry import served_venues

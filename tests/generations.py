@@ -10,21 +10,21 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from recordings.normalize import Normalizer
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.recording import Recording
+from recordings.states.normalizer import Normalizer
 from replay.embedded import EmbeddedVenue
 from replay.serving.deck import DeckOptions
 from replay.serving.server import ServerOptions, TapeServer
 from replay.synthetic.market import MarketOptions
 from tests.deadlines import HANG_S
+from toolkit.books.orderbook import Columns
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.clock import NS_PER_MS, SystemClock
 from toolkit.digest import DigestChain
 from toolkit.frames import CONTROL, WS_IN
 from toolkit.messages import Message, StreamEvent
-from toolkit.orderbook import Columns
 from toolkit.protocol import ProtocolOptions
-from toolkit.tracker import OrderBookTracker
 from toolkit.venue import find_venue
 
 #: Beginnings of what answers a recorder and not the market.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from recordings.journal import JournalWriter, WrittenCallback
-from recordings.manifest import Manifest, SourceInfo, read_manifest, write_manifest
+from recordings.care.recovery import needs_recovery, recover
+from recordings.format.manifest import Manifest, SourceInfo, read_manifest, write_manifest
+from recordings.format.schema import RAW_TABLE
+from recordings.journal.journal_reader import JournalWriter, WrittenCallback
 from recordings.recording import Recording
-from recordings.recovery import needs_recovery, recover
-from recordings.schema import RAW_TABLE
-from recordings.sealing import Sealer
+from recordings.sealing.journal_sealing import Sealer
 from tests.tapes import TS
 from toolkit.clock import ManualClock
 from toolkit.frames import WS_IN, Frame

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 
-from recordings.steps import watching
+from recordings.storage.crash_points import watching
 from tests.power_cuts import PowerCut
 
 __all__ = ["FAULTS", "POWER_CUT", "Interruption", "Killed", "killed_at"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from recordings.manifest import Manifest
+from recordings.format.manifest import Manifest
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from replay.embedded import EmbeddedVenue
 from replay.serving.venues.hyperliquid.synthetic.venue import VenueOptions

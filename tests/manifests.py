@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from recordings.files import file_hash
-from recordings.manifest import MANIFEST_NAME, TableFile, checksum_of, read_manifest, write_manifest
+from recordings.format.manifest import MANIFEST_NAME, TableFile, checksum_of, read_manifest, write_manifest
+from recordings.storage.atomic_files import file_hash
 
 
 def sealed(fields: dict[str, Any]) -> bytes:

@@ -20,7 +20,7 @@ from replay.synthetic.traders import AccountsOptions
 from tests.deadlines import HANG_S
 from tests.frame_tapes import Script
 from toolkit.clock import NS_PER_S, SystemClock
-from toolkit.transport.asking import ask_json
+from toolkit.transport.json_request import ask_json
 
 R = TypeVar("R")
 #: Coins of the synthetic session, and the streams of each.

@@ -8,12 +8,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from recordings.importing import ImportOptions, import_capture
+from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
 from replay.source import Fidelity, ReplayDataSource
+from toolkit.books.orderbook import Columns, OrderBook
 from toolkit.frames import CONTROL, REST_IN, WS_IN, WS_OUT, Frame, control_payload
 from toolkit.messages import BestQuote, BookDiff, BookSnapshot, Message
-from toolkit.orderbook import Columns, OrderBook
 from toolkit.protocol import VenueProtocol
 
 VENUE = "hyperliquid"

@@ -25,9 +25,9 @@ from benchmarks.sealing import run as run_sealing
 from benchmarks.seeking import run as run_seeking
 from benchmarks.serving import run as run_serving
 from benchmarks.size import run as run_size
+from recordings.care.verifying import verify
 from recordings.recording import Recording
-from recordings.sealing import Sealer
-from recordings.verifying import verify
+from recordings.sealing.journal_sealing import Sealer
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -20,16 +20,16 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 import pytest
 
-from analysis.plots import PANELS_MAX
-from recordings.manifest import read_manifest, write_manifest
+from analysis.spread_plots import PANELS_MAX
+from recordings.format.manifest import read_manifest, write_manifest
 from tests.analysis.tapes import make_recording
-from tests.cli.terminal import run, spawn
 from tests.tapes import TS, collector_line, import_files, trade
+from tests.toolkit.cli.terminal import run, spawn
 from toolkit import cli
 from toolkit.borders import LABEL_MAX, LINE_MAX, label, metric_label, one_line, printable, spreadsheet_text, sql_name
 from toolkit.borders import sql_text as text_in_sql
-from toolkit.cli.output import Output
-from toolkit.cli.status_line import StatusLine
+from toolkit.cli.output.results import Output
+from toolkit.cli.output.status_line import StatusLine
 
 B: Final = 1_700_000_000_000_000_000
 S: Final = 10**9
@@ -442,7 +442,7 @@ def test_quoting_for_a_spreadsheet_is_of_csv_only(work: Work) -> None:
 
 def test_commands_speak_through_the_border_alone() -> None:
     """`click.echo` and `print` are called in two modules."""
-    sources = {path.name: path.read_text() for path in (Path(cli.__file__).parent).glob("*.py")}
+    sources = {path.name: path.read_text() for path in Path(cli.__file__).parent.rglob("*.py")}
     assert len(sources) > 20
     spoken = {name: len(re.findall(r"\bclick\.s?echo\(|(?<![\w.])print\(", text)) for name, text in sources.items()}
-    assert {name for name, count in spoken.items() if count} == {"output.py", "printable.py"}
+    assert {name for name, count in spoken.items() if count} == {"results.py", "printable.py"}

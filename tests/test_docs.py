@@ -37,16 +37,16 @@ import click
 import msgspec
 import pytest
 
-from recordings.manifest import InputFile, Manifest, Segment, SourceInfo, TableFile
+from recordings.format.manifest import InputFile, Manifest, Segment, SourceInfo, TableFile
+from recordings.format.schema import FORMAT_VERSION, TABLE_OF, TABLES
 from recordings.recording import Recording
-from recordings.schema import FORMAT_VERSION, TABLE_OF, TABLES
 from tests.embedded_recording import ROOT, embedded_venue, environment
+from toolkit.books.tracker import OrderBookTracker
+from toolkit.cli.commands.serve import DEFAULT_PORT
 from toolkit.cli.main import COMMANDS, cli
-from toolkit.cli.serve import DEFAULT_PORT
 from toolkit.digest import DigestChain
 from toolkit.frames import FRAME_KINDS
 from toolkit.messages import BestQuote, BookSnapshot, BookTop, EventKind, Side, Trade
-from toolkit.tracker import OrderBookTracker
 from toolkit.venue import is_venue
 
 FORMAT = ROOT / "recordings" / "FORMAT.md"

@@ -6,7 +6,8 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,10 @@ PACKAGES = ("tickdeck", "toolkit", "recordings", "replay", "analysis")
 #: The public face: it may see everything, and nothing sees it.
 FACE = "tickdeck"
 MAX_LINES = 600
+#: Modules in one folder, its `__init__.py` apart, that can be looked over from their names.
+MAX_MODULES = 20
+#: Folders of venues are alike on purpose, and one of a venue with accounts holds more.
+VENUES = ("toolkit/venues/", "replay/serving/venues/")
 
 ARROWS = {
     "toolkit": {"toolkit"},
@@ -128,6 +133,12 @@ def sources() -> list[Source]:
     return found
 
 
+def _modules() -> list[Path]:
+    """List the files of the packages that are modules, and not the faces of folders."""
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    return [path for path in paths if path.name != "__init__.py"]
+
+
 def violations_of_arrows(source: Source) -> list[str]:
     """List the imports that point the wrong way."""
     if _within(source.name, COMMAND_LINE) or _within(source.name, FACE):
@@ -155,9 +166,80 @@ def violations_of_place(source: Source, names: tuple[str, ...], place: str | Non
     )
 
 
+def room_of(module: str, is_package: bool) -> str:
+    """
+    Name the room that a module is in: its folder.
+
+    What stands at the top of a package, or of the command line, is a room by itself: a package's face is above its rooms
+    and its vocabulary below them.
+    """
+    parent = module if is_package else module.rpartition(".")[0]
+    return module if parent in {*PACKAGES, COMMAND_LINE} else parent
+
+
+def arrows_between_rooms(modules: Sequence[Source]) -> dict[str, dict[str, str]]:
+    """Find which room imports which other ones, each with one import that says so."""
+    rooms = {source.name: room_of(source.name, source.is_package) for source in modules}
+    arrows: dict[str, dict[str, str]] = {room: {} for room in rooms.values()}
+    for source in modules:
+        for name, line in source.uses():
+            # `from a.b import c` may name a module or what is in one.
+            target = name if name in rooms else name.rpartition(".")[0]
+            if target in rooms and rooms[target] != rooms[source.name]:
+                arrows[rooms[source.name]].setdefault(rooms[target], f"{source.name}:{line} imports {name}")
+    return arrows
+
+
+def circles_of_rooms(modules: Sequence[Source]) -> list[str]:
+    """List the imports between rooms that can be reached from each other, as far as there are any."""
+    arrows = arrows_between_rooms(modules)
+    left = {room: set(targets) for room, targets in arrows.items()}
+    # What imports nothing that is left is no part of a circle, and neither is what only imports such.
+    while free := {room for room, targets in left.items() if not targets & left.keys()}:
+        left = {room: targets for room, targets in left.items() if room not in free}
+    while free := left.keys() - {target for targets in left.values() for target in targets}:
+        left = {room: targets for room, targets in left.items() if room not in free}
+    return sorted(said for room in left for target, said in arrows[room].items() if target in left)
+
+
 def test_imports_point_one_way() -> None:
     """toolkit <- recordings <- replay, recordings <- analysis; only toolkit/cli looks up, and nothing looks at it."""
     assert [found for source in sources() for found in violations_of_arrows(source)] == []
+
+
+def test_imports_between_rooms_point_one_way() -> None:
+    """Whoever opens a room needs to know those below it, and no others."""
+    market = ("replay.serving", "replay.synthetic")  # the two still know each other
+    assert circles_of_rooms([each for each in sources() if not each.name.startswith(market)]) == []
+
+
+def test_a_circle_between_rooms_is_found() -> None:
+    """However long it is, and also where types alone or a function's body close it."""
+    top = [Source("recordings", True, ""), Source("recordings.recorder", False, "from recordings.care import recovery")]
+    low = Source("recordings.care.recovery", False, "from recordings.storage.lock import FolderLock")
+    assert circles_of_rooms([*top, low, Source("recordings.storage.lock", False, "import recordings.care_of")]) == []
+    for text in (
+        "from recordings.care.recovery import recover",
+        "def later():\n    from recordings.recorder import Recorder",
+        "if TYPE_CHECKING:\n    from recordings.care import recovery",
+    ):
+        assert len(circles_of_rooms([*top, low, Source("recordings.storage.lock", False, text)])) >= 2
+
+
+def test_no_room_holds_more_than_can_be_looked_over() -> None:
+    """A folder that grows past the limit has become two."""
+    rooms = Counter(path.parent.relative_to(ROOT).as_posix() for path in _modules())
+    assert {room: count for room, count in rooms.items() if count > MAX_MODULES and not room.startswith(VENUES)} == {}
+
+
+def test_a_name_of_a_file_says_which_one_is_meant() -> None:
+    """No name occurs in three rooms."""
+    rooms: dict[str, list[str]] = {}
+    for path in _modules():
+        room = path.parent.relative_to(ROOT).as_posix()
+        if not f"{room}/".startswith(VENUES) and path.name != "__main__.py":
+            rooms.setdefault(path.name, []).append(room)
+    assert {name: found for name, found in rooms.items() if len(found) > 2} == {}
 
 
 def test_only_the_clock_reads_time() -> None:
@@ -289,4 +371,4 @@ def test_one_module_names_files_to_polars() -> None:
     reads = re.compile(r"\bpl\.(scan|read)_\w+\(")
     paths = [path for package in (*PACKAGES, "examples") for path in (ROOT / package).rglob("*.py")]
     there = [path.relative_to(ROOT).as_posix() for path in paths if reads.search(path.read_text(encoding="utf-8"))]
-    assert there == ["recordings/scanning.py"]
+    assert there == ["recordings/queries/lazy_tables.py"]

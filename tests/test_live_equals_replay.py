@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import pytest
 
-from recordings.checkpoints import decode_checkpoint, encode_checkpoint, load_checkpoint
-from recordings.manifest import Manifest
-from recordings.normalize import Normalizer
+from recordings.care.verifying import verify
+from recordings.format.manifest import Manifest
 from recordings.recording import Recording
-from recordings.verifying import verify
+from recordings.states.checkpoints import decode_checkpoint, encode_checkpoint, load_checkpoint
+from recordings.states.normalizer import Normalizer
 from replay.embedded import EmbeddedVenue
 from replay.source import Fidelity
 from tests.deadlines import HANG_S

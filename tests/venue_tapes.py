@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from recordings.manifest import Manifest, SourceInfo, write_manifest
-from recordings.normalize import Normalizer
+from recordings.format.manifest import Manifest, SourceInfo, write_manifest
 from recordings.recording import Recording
-from recordings.segment import SegmentWriter
+from recordings.sealing.segment_writer import SegmentWriter
+from recordings.states.normalizer import Normalizer
 from tests.tapes import SECOND, TS, bbo_frame, book_frame, trade
 from tests.toolkit.venues import dydx_harness as dydx
 from tests.toolkit.venues.binance_tapes import Tape

@@ -2,7 +2,7 @@
 The normalized vocabulary of one account: orders, fills, positions, funding payments and whatever else befell it.
 
 Balances are in `toolkit/messages.py`, with the base class. Prices, sizes and amounts are float64, which returns every
-decimal of up to 15 significant digits exactly; `toolkit/exact.py` sums them without drift.
+decimal of up to 15 significant digits exactly; `toolkit/accounts/exact_sums.py` sums them without drift.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 
 class OrderState(enum.StrEnum):
     """
-    Where an order is in its life; `toolkit/orders.py` has the legal transitions.
+    Where an order is in its life; `toolkit/accounts/orders.py` has the legal transitions.
 
     `PENDING_CREATE` and `PENDING_CANCEL` are mostly known to us alone. `REJECTED`: the venue refused
     it. `EXPIRED`: it ended by its own terms. `FAILED`: the venue never heard of it.

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from toolkit.timers import NEVER_NS, Timer, TimerCallback, Timers
-from toolkit.times import Instant, Length, Seconds, instant_ns, length_ns, seconds_of
+from toolkit.timing.timers import NEVER_NS, Timer, TimerCallback, Timers
+from toolkit.timing.times import Instant, Length, Seconds, instant_ns, length_ns, seconds_of
 
 __all__ = ["NS_PER_MS", "NS_PER_S", "Clock", "ManualClock", "SystemClock", "format_ns", "perf_ns", "utc_stamp"]
 
@@ -29,7 +29,7 @@ class Clock(ABC):
     """
     Where the time comes from. All values are integer nanoseconds.
 
-    Timers fire in the order that `toolkit/timers.py` tells, live and replayed alike: those due at T before the first
+    Timers fire in the order that `toolkit/timing/timers.py` tells, live and replayed alike: those due at T before the first
     frame received at or after T. Their callbacks are given the time they were due at. What a callback raises goes to
     whoever moved the clock: the data source, or the event loop where time passed without a frame.
     """

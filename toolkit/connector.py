@@ -12,10 +12,15 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from toolkit.accounts.connector_events import BookUpdated, ConnectionLost, ConnectionRestored, ConnectorEvent
+from toolkit.accounts.exact_sums import ZERO
+from toolkit.accounts.orders import InFlightOrder
+from toolkit.accounts.positions import Position
+from toolkit.accounts.user_tracker import UserStreamTracker
+from toolkit.books.orderbook import OrderBook
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.datasource import OrderBookTrackerDataSource, UserStreamTrackerDataSource
 from toolkit.errors import SymbolError
-from toolkit.events import BookUpdated, ConnectionLost, ConnectionRestored, ConnectorEvent
-from toolkit.exact import ZERO
 from toolkit.keys import PairKey, PairName, key_among
 from toolkit.messages import (
     BalanceUpdate,
@@ -27,11 +32,6 @@ from toolkit.messages import (
     Message,
     StreamEvent,
 )
-from toolkit.orderbook import OrderBook
-from toolkit.orders import InFlightOrder
-from toolkit.positions import Position
-from toolkit.tracker import OrderBookTracker
-from toolkit.user_tracker import UserStreamTracker
 
 __all__ = ["ConnectorBase", "PerpetualDerivativeBase"]
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
+from toolkit.books.orderbook import OrderBook
 from toolkit.dispatch import MessageCallback, MessageDispatcher
 from toolkit.keys import PairName
 from toolkit.messages import (
@@ -23,7 +24,6 @@ from toolkit.messages import (
     Trade,
     UserStreamMessage,
 )
-from toolkit.orderbook import OrderBook
 
 __all__ = ["MessageSource", "OrderBookTrackerDataSource", "UserStreamTrackerDataSource"]
 

@@ -21,8 +21,8 @@ from typing import Final
 
 import msgspec
 
+from toolkit.books.orderbook import OrderBook
 from toolkit.messages import Message
-from toolkit.orderbook import OrderBook
 
 __all__ = ["DIGEST_VERSION", "EMPTY_DIGEST", "DigestChain", "canonical_bytes"]
 

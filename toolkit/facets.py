@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from toolkit.books.orderbook import OrderBook
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.datasource import MessageSource, OrderBookTrackerDataSource, UserStreamTrackerDataSource
 from toolkit.dispatch import MessageCallback, MessageDispatcher
 from toolkit.keys import PairName
 from toolkit.messages import FundingInfo, Message, UserStreamMessage
-from toolkit.orderbook import OrderBook
-from toolkit.tracker import OrderBookTracker
 
 __all__ = ["FacetHub", "FacetedSource", "MarketFacet", "UserStreamFacet"]
 

@@ -24,8 +24,8 @@ from toolkit.messages import EventKind, Message, StreamEvent
 from toolkit.streams import Stream, StreamTable
 
 if TYPE_CHECKING:
+    from toolkit.books.tracker import OrderBookTracker
     from toolkit.columnar import ColumnarTaker, Tops
-    from toolkit.tracker import OrderBookTracker
 
 __all__ = [
     "CloseConnection",

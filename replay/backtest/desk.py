@@ -18,8 +18,8 @@ from replay.backtest.venue_facts import Admission, VenueFacts
 from replay.market.core import MatchingCore, PairFacts, make_request
 from replay.market.layout import EventCode, Reason, RequestCode
 from replay.market.rules import Responses, Rules
+from toolkit.books.orderbook import OrderBook
 from toolkit.messages import FundingInfo, Instrument, Message
-from toolkit.orderbook import OrderBook
 
 __all__ = ["VenueDesk"]
 

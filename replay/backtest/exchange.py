@@ -29,8 +29,10 @@ from replay.backtest.requests import NewOrder, OwnOrder, Refusal, Response
 from replay.backtest.venue_facts import VenueFacts, facts_of
 from replay.market.layout import Reason, ReportCode, RequestCode, StateCode, TifCode
 from replay.market.rules import CancelEarly, Rules
+from toolkit.books.orderbook import OrderBook
+from toolkit.books.tracker import OrderBookTracker, TrackerState
 from toolkit.errors import ConfigError
-from toolkit.kernels.shelf import are_compiled
+from toolkit.kernels.disk_cache import are_compiled
 from toolkit.keys import PairKey
 from toolkit.messages import (
     BestQuote,
@@ -42,9 +44,7 @@ from toolkit.messages import (
     StreamEvent,
     Trade,
 )
-from toolkit.orderbook import OrderBook
-from toolkit.timers import NEVER_NS
-from toolkit.tracker import OrderBookTracker, TrackerState
+from toolkit.timing.timers import NEVER_NS
 
 __all__ = ["KERNELS", "Exchange"]
 

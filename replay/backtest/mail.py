@@ -12,7 +12,7 @@ from replay.backtest.gap_policy import Doubt
 from replay.backtest.receive_latency import LatencyModel
 from replay.backtest.requests import OwnOrder, Response
 from replay.market.layout import Reason, RequestCode
-from toolkit.timers import NEVER_NS
+from toolkit.timing.timers import NEVER_NS
 
 __all__ = ["NO_REQUEST", "Mail", "Request"]
 

@@ -14,8 +14,8 @@ from math import gcd
 from typing import Final
 
 from replay.backtest.scales import PairScale
+from toolkit.accounts.exact_sums import exact
 from toolkit.errors import ConfigError
-from toolkit.exact import exact
 from toolkit.keys import PairKey
 from toolkit.messages import Instrument
 

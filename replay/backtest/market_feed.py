@@ -3,7 +3,7 @@ Normalized messages as market events for the core: levels, trades and what of th
 
 The market is the fused book. A venue with diffs has one exact form of it: the diffs are taken as they come, and a snapshot
 among them, which joins the book anew, as its difference to the book before. Elsewhere the forms are fused
-(`toolkit/book_fusion.py`), and each message is the difference that it made. Forms that are capped, such as the best twenty
+(`toolkit/books/book_fusion.py`), and each message is the difference that it made. Forms that are capped, such as the best twenty
 levels, say nothing of what is worse than their last level: it is out of sight, not gone.
 
 The levels of the first snapshot after a gap are marked: they say nothing of what was cancelled meanwhile.
@@ -22,10 +22,10 @@ from replay.backtest.event_buffer import EventBuffer
 from replay.backtest.scales import PairScale
 from replay.market.layout import BUY, SELL, EventCode
 from replay.tape import Tape
-from toolkit.book_fusion import BookFusion
+from toolkit.books.book_fusion import BookFusion
+from toolkit.books.orderbook import Columns, OrderBook
 from toolkit.keys import PairKey
 from toolkit.messages import BestQuote, BookDiff, BookSnapshot, EventKind, Message, Side, StreamEvent, Trade
-from toolkit.orderbook import Columns, OrderBook
 
 __all__ = ["MarketFeed", "PairFeed", "market_events"]
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from recordings.gaps import find_gaps
+from recordings.queries.gaps import find_gaps
 from recordings.recording import Recording
 from replay.backtest.latency import ConstantLatency, Latency, latency_of_feed
 from replay.backtest.market_feed import market_events
@@ -25,10 +25,10 @@ from replay.market.layout import BUY
 from replay.market.rules import Rules
 from replay.tape import Tape
 from toolkit.errors import ConfigError
-from toolkit.kernels.shelf import are_compiled, note_compiled
+from toolkit.kernels.disk_cache import are_compiled, note_compiled
 from toolkit.keys import PairKey
 from toolkit.messages import Instrument
-from toolkit.times import duration_ns
+from toolkit.timing.times import duration_ns
 
 __all__ = ["LatencySetting", "ScriptRun", "clock_offset", "parse_latency", "recorded_scale", "run_script"]
 
@@ -68,7 +68,7 @@ class ScriptRun(msgspec.Struct, frozen=True):
         refusals: Of each action why it was not sent; empty where it was.
         fills: Every execution, in order.
         orders: Every order that the venue took in or refused, as it was in the end, in the order they were sent.
-        gaps: Gaps of the pair, as `recordings.gaps` finds them, and holes between the recordings. Orders were matched
+        gaps: Gaps of the pair, as `recordings.queries.gaps` finds them, and holes between the recordings. Orders were matched
             across them as if nothing was missing.
     """
 

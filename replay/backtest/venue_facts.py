@@ -19,7 +19,7 @@ import msgspec
 from replay.market.layout import Reason, RequestCode
 from replay.market.rules import Rules
 from toolkit.errors import ConfigError
-from toolkit.times import duration_ns
+from toolkit.timing.times import duration_ns
 
 __all__ = ["Admission", "RateLimit", "VenueFacts", "facts_of", "parse_facts"]
 

@@ -22,7 +22,7 @@ from replay.serving.face import Unreadable, as_json, read_json
 from toolkit.borders import shown_json
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
-from toolkit.times import parse_speed
+from toolkit.timing.times import parse_speed
 from toolkit.transport.server import RestRequest, RestResponse
 
 if TYPE_CHECKING:

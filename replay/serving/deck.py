@@ -31,13 +31,13 @@ from replay.serving.face import UNREADABLE, Drop
 from replay.serving.frame_tape import FrameTape
 from replay.serving.served_venue import NOTHING, Client, Delivery, Key, ServedVenue, TapeFacts
 from replay.tape import HOLE
+from toolkit.books.orderbook import OrderBook
+from toolkit.books.tracker import TrackerState
 from toolkit.clock import NS_PER_S, Clock
 from toolkit.errors import ConfigError
 from toolkit.frames import ALL_VENUES, CONTROL, Frame
 from toolkit.messages import EventKind, Message, StreamEvent
-from toolkit.orderbook import OrderBook
-from toolkit.times import Instant, Pace, instant_ns
-from toolkit.tracker import TrackerState
+from toolkit.timing.times import Instant, Pace, instant_ns
 
 __all__ = ["Deck", "DeckOptions"]
 

@@ -12,7 +12,7 @@ from replay.strategy.session import Phase, TradingSession
 from replay.tape import NOTICES, Batch, Tape
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
-from toolkit.garbage import rare_collections
+from toolkit.gc_tuning import rare_collections
 from toolkit.keys import PairKey, key_among, named
 
 __all__ = ["pairs_of_run", "run_on_tape"]

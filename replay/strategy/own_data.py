@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
-from toolkit.times import time_ns
+from toolkit.timing.times import time_ns
 
 __all__ = ["DataView", "LoadedData", "OwnData"]
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from recordings.software import SOFTWARE
+from recordings.format.software import SOFTWARE
 from replay.backtest.exchange import Exchange
 from replay.backtest.gap_policy import GapPolicy
 from replay.backtest.ledger import LedgerMarket

@@ -32,15 +32,15 @@ from replay.strategy.pairs import RunPairs
 from replay.strategy.strategy import EVERY, Strategy
 from replay.strategy.waking import Waking
 from replay.strategy.watch import CALLBACK_S_MAX, TookTooLong, Watch
+from toolkit.books.orderbook import OrderBook
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError, TickdeckError
-from toolkit.jumps import jump_of
 from toolkit.keys import PairName
 from toolkit.messages import EventKind, FundingInfo, Instrument, Message, StreamEvent
-from toolkit.orderbook import OrderBook
 from toolkit.rng import counted
-from toolkit.timers import Timer, Timers
-from toolkit.times import duration_ns
+from toolkit.timing.clock_jumps import jump_of
+from toolkit.timing.timers import Timer, Timers
+from toolkit.timing.times import duration_ns
 
 if TYPE_CHECKING:
     from replay.backtest.exchange import Exchange

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import msgspec
 
 from toolkit.errors import ConfigError
-from toolkit.times import duration_ns
+from toolkit.timing.times import duration_ns
 
 if TYPE_CHECKING:
     from replay.strategy.context import Context

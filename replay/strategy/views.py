@@ -12,9 +12,9 @@ from replay.backtest.requests import OwnOrder as SentOrder
 from replay.backtest.scales import PairScale
 from replay.market.layout import STATES, Reason, RequestCode, StateCode
 from toolkit.account_messages import TERMINAL_ORDER_STATES, OrderState
+from toolkit.books.orderbook import OrderBook
 from toolkit.keys import PairKey
 from toolkit.messages import Side
-from toolkit.orderbook import OrderBook
 
 __all__ = ["BookView", "Gap", "OwnFill", "OwnOrder", "PositionView", "Quote", "Tif"]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from replay.strategy.pairs import RunPairs
 from replay.strategy.strategy import Strategy
 from replay.strategy.views import Gap, Quote
+from toolkit.books.orderbook import OrderBook
 from toolkit.messages import FundingInfo, Message, Trade
-from toolkit.orderbook import OrderBook
-from toolkit.times import duration_ns
+from toolkit.timing.times import duration_ns
 
 if TYPE_CHECKING:
     from replay.strategy.session import TradingSession

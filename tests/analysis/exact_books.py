@@ -9,8 +9,8 @@ from typing import Any
 
 from tests.analysis.reference import Quote, Stretch, stretches
 from toolkit.account_messages import Fill, FundingPayment, PositionUpdate
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.messages import EventKind, FundingInfo, FundingKind, Message, Side, StreamEvent
-from toolkit.tracker import OrderBookTracker
 
 __all__ = ["Holding", "gaps_of", "profits", "quotes_of", "valid_ns"]
 

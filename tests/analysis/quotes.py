@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 from hypothesis import strategies as st
 
-from analysis.source import polars_schema
+from analysis.table_source import polars_schema
 from tests.analysis.reference import Quote
 
 #: A multiple of every bucket length used here, so that times stay readable in a failure.

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recordings.files import file_hash
-from recordings.manifest import Manifest, Segment, TableFile, write_manifest
+from recordings.format.manifest import Manifest, Segment, TableFile, write_manifest
+from recordings.format.schema import TABLES
 from recordings.recording import Recording
-from recordings.schema import TABLES
+from recordings.storage.atomic_files import file_hash
 
 Rows = Sequence[Mapping[str, Any]]
 

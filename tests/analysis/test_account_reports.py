@@ -14,9 +14,9 @@ import analysis
 from recordings.recording import Recording
 from replay.source import ReplayDataSource
 from tests.replay.account_session import Session, record_session
-from toolkit.cli.analyze import analyze
+from toolkit.accounts.user_tracker import UserStreamTracker
+from toolkit.cli.commands.analyze import analyze
 from toolkit.errors import ConfigError, SymbolError
-from toolkit.user_tracker import UserStreamTracker
 
 NAMES = ("taker", "gambler")
 
@@ -111,7 +111,7 @@ def test_what_has_no_account_says_so(tmp_path: Path, session: Session) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     manifest = Recording.open(session.folder).manifest
-    from recordings.manifest import write_manifest
+    from recordings.format.manifest import write_manifest
 
     manifest.segments = []
     write_manifest(empty, manifest)

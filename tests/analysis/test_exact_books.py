@@ -22,22 +22,22 @@ import polars as pl
 import pytest
 
 import analysis
-from recordings.gaps import find_gaps
+from recordings.care.recovery import recover
+from recordings.queries.gaps import find_gaps
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.recording import Recording
-from recordings.recovery import recover
 from replay.embedded import EmbeddedVenue
 from replay.source import ReplayDataSource
 from replay.synthetic.market import MarketOptions
 from replay.synthetic.traders import AccountsOptions
 from tests.analysis.exact_books import gaps_of, profits, quotes_of, valid_ns
-from tests.cli.terminal import run
 from tests.deadlines import HANG_S
 from tests.replay.account_session import QuickClock
+from tests.toolkit.cli.terminal import run
+from toolkit.accounts.user_tracker import UserStreamTracker
 from toolkit.clock import NS_PER_S, SystemClock
 from toolkit.messages import Message
 from toolkit.protocol import ProtocolOptions
-from toolkit.user_tracker import UserStreamTracker
 from toolkit.venue import find_venue
 
 pytestmark = pytest.mark.slow

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from recordings.gaps import find_gaps
-from recordings.journal import JournalWriter
-from recordings.manifest import read_manifest
+from recordings.format.manifest import read_manifest
+from recordings.journal.journal_reader import JournalWriter
+from recordings.queries.gaps import find_gaps
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from tests.chaos import truth
 from tests.chaos.bench import PAIRS, Bench, check

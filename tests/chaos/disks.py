@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from recordings.manifest import read_manifest
+from recordings.format.manifest import read_manifest
 from tests.chaos import truth
 from tests.chaos.bench import Bench, Mount, check, cli, until_unlocked
 from tests.chaos.faults import LINKS, QUICK, ended, failed, sound

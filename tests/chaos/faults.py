@@ -10,8 +10,8 @@ from pathlib import Path
 
 import trustme
 
-from recordings.gaps import find_gaps
-from recordings.manifest import read_manifest
+from recordings.format.manifest import read_manifest
+from recordings.queries.gaps import find_gaps
 from tests.chaos import truth
 from tests.chaos.bench import Bench, RecorderProcess, VenueProcess, check, cli, until
 from tests.chaos.proxy import FaultProxy

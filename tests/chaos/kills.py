@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from recordings.manifest import Segment, read_manifest
+from recordings.format.manifest import Segment, read_manifest
 from tests.chaos import truth
 from tests.chaos.bench import Bench, RecorderProcess, check, cli, until, until_unlocked
 from toolkit.errors import NotARecording

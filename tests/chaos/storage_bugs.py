@@ -16,28 +16,20 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 
-from recordings import (
-    checking,
-    compacting,
-    files,
-    importing,
-    journal_writing,
-    lock_state,
-    loss,
-    pruning,
-    recorder,
-    recovery,
-    renormalizing,
-    rewriting,
-    verifying,
-)
+from recordings import checking, recorder
+from recordings.care import compacting, pruning, recovery, renormalizing, rewriting, verifying
 from recordings.checking import file_problem
-from recordings.file_names import FILE_FOLDERS, files_of
-from recordings.journal import journal_segments
-from recordings.journal_writing import JournalWriter
-from recordings.manifest import TableFile, inside, read_manifest
+from recordings.format.file_names import FILE_FOLDERS, files_of
+from recordings.format.manifest import TableFile, inside, read_manifest
+from recordings.importing import importer as importing
+from recordings.journal import journal_writer as journal_writing
+from recordings.journal.journal_reader import journal_segments
+from recordings.journal.journal_writer import JournalWriter
+from recordings.reading import loss
 from recordings.recorder import Recorder
-from recordings.sealing_queue import SealingQueue
+from recordings.storage import atomic_files as files
+from recordings.storage import lock_holder as lock_state
+from recordings.writing.sealing_queue import SealingQueue
 from tests.chaos.storage_machine import hunt
 from tests.models.machine import Bug, replaced
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from recordings import lock_state
-from recordings.manifest import read_manifest
-from recordings.recovery import needs_recovery
-from recordings.verifying import verify
+from recordings.care.recovery import needs_recovery
+from recordings.care.verifying import verify
+from recordings.format.manifest import read_manifest
+from recordings.storage import lock_holder as lock_state
 from tests.chaos.storage_model import Broken, Disk, event_of, events_in, rows_in, scratch_of, undisturbed
 from tests.chaos.storage_session import Session
 from toolkit.errors import TickdeckError

@@ -21,15 +21,15 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from recordings.compacting import compact
-from recordings.growing import GrowingRecording
-from recordings.lock import FolderLock
-from recordings.pruning import prune
+from recordings.care.compacting import compact
+from recordings.care.pruning import prune
+from recordings.care.recovery import recover
+from recordings.care.renormalizing import renormalize
+from recordings.care.verifying import verify
+from recordings.reading.growing import GrowingRecording
 from recordings.recording import Recording
-from recordings.recovery import recover
-from recordings.renormalizing import renormalize
-from recordings.steps import STEPS
-from recordings.verifying import verify
+from recordings.storage.crash_points import STEPS
+from recordings.storage.lock import FolderLock
 from tests.chaos.storage_checks import Expectation
 from tests.chaos.storage_model import Broken, later, scratch_of
 from tests.chaos.storage_session import Session

@@ -12,13 +12,13 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recordings.file_names import FILE_FOLDERS
-from recordings.frame_batches import batch_checksum
-from recordings.manifest import MANIFEST_NAME, SourceInfo
-from recordings.normalize import Normalizer
-from recordings.rows import frames as frames_of_rows
-from recordings.schema import RAW_TABLE, TABLE_OF
-from recordings.tables import rows_of_messages
+from recordings.format.file_names import FILE_FOLDERS
+from recordings.format.frames_to_rows import batch_checksum
+from recordings.format.manifest import MANIFEST_NAME, SourceInfo
+from recordings.format.messages_to_rows import rows_of_messages
+from recordings.format.rows_to_messages import frames as frames_of_rows
+from recordings.format.schema import RAW_TABLE, TABLE_OF
+from recordings.states.normalizer import Normalizer
 from tests.tapes import TS
 from toolkit.clock import ManualClock
 from toolkit.frames import CONTROL, Frame

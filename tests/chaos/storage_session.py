@@ -15,26 +15,26 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from recordings.journal import JournalWriter
-from recordings.lock import FolderLock
-from recordings.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
-from recordings.normalize import Normalizer
+from recordings.care.recovery import CarriedOver, carry_over, finish_leftovers, needs_recovery, recover
+from recordings.format.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
+from recordings.journal.journal_reader import JournalWriter
+from recordings.reading.resume_state import resume_at_end
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
-from recordings.recovery import CarriedOver, carry_over, finish_leftovers, needs_recovery, recover
-from recordings.resuming import resume_at_end
-from recordings.sealer_process import SealerProcess, SealReport
-from recordings.sealing import Sealer
-from recordings.sealing_queue import SealingQueue
-from recordings.session_journals import SessionJournals
+from recordings.sealing.journal_sealing import Sealer
+from recordings.states.normalizer import Normalizer
+from recordings.storage.lock import FolderLock
+from recordings.writing.sealer_process import SealerProcess, SealReport
+from recordings.writing.sealing_queue import SealingQueue
+from recordings.writing.session_journals import SessionJournals
 from tests.chaos.storage_model import later
 from tests.hand_recorder import STEP
 from tests.hand_recorder import frame as some_frame
 from tests.models.machine import replaced
 from tests.tapes import TS, bbo_frame
-from toolkit.capture import Capture
 from toolkit.clock import ManualClock
 from toolkit.errors import RecordingError, TickdeckError
 from toolkit.frames import Frame
+from toolkit.live.capture import Capture
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import find_venue
 

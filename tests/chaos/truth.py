@@ -14,13 +14,13 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recordings.gaps import find_gaps
-from recordings.journal import JournalWriter
-from recordings.manifest import Manifest, read_manifest, write_manifest
-from recordings.normalize import Normalizer
+from recordings.care.verifying import verify
+from recordings.format.manifest import Manifest, read_manifest, write_manifest
+from recordings.journal.journal_reader import JournalWriter
+from recordings.queries.gaps import find_gaps
 from recordings.recording import Recording
-from recordings.sealing import Sealer
-from recordings.verifying import verify
+from recordings.sealing.journal_sealing import Sealer
+from recordings.states.normalizer import Normalizer
 from replay.source import Fidelity, ReplayDataSource
 from tests.chaos.bench import ChaosFailure, check
 from toolkit.frames import CONTROL, WS_IN, Frame

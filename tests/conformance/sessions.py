@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from recordings.importing import ImportOptions, import_capture
-from recordings.normalize import protocol_for
+from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.recording import Recording
+from recordings.states.normalizer import protocol_for
 from replay.embedded import EmbeddedVenue
 from toolkit.clock import SystemClock
 from toolkit.frames import WS_IN, Frame

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recordings.normalize import Normalizer
+from recordings.states.normalizer import Normalizer
 from replay.source import ReplayDataSource
 from tests.conformance.sessions import CAPTURED, EMBEDDED, Session, captured, recorded
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.errors import ConfigError, SymbolError, TickdeckError
 from toolkit.frames import CONTROL, REST_IN, WS_IN, Frame, control_payload
 from toolkit.messages import (
@@ -30,7 +31,6 @@ from toolkit.messages import (
     Trade,
 )
 from toolkit.protocol import ProtocolOptions
-from toolkit.tracker import OrderBookTracker
 from toolkit.venue import find_venue, venues
 
 ROOT = Path(__file__).parents[2]

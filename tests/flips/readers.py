@@ -13,16 +13,16 @@ import msgspec
 import polars as pl
 
 import analysis
+from recordings.care.compacting import compact
+from recordings.care.recovery import recover
+from recordings.care.renormalizing import renormalize
+from recordings.care.verifying import verify
 from recordings.catalogue import catalogue
-from recordings.compacting import compact
-from recordings.gaps import find_gaps
-from recordings.growing import GrowingRecording
-from recordings.lock import FolderLock
+from recordings.format.schema import TABLES
+from recordings.queries.gaps import find_gaps
+from recordings.reading.growing import GrowingRecording
 from recordings.recording import Recording
-from recordings.recovery import recover
-from recordings.renormalizing import renormalize
-from recordings.schema import TABLES
-from recordings.verifying import verify
+from recordings.storage.lock import FolderLock
 from replay.follow import FollowDataSource
 from replay.serving.deck import Deck, DeckOptions
 from replay.serving.registry import served_venues
@@ -131,7 +131,7 @@ def _spreads(folder: Path) -> object:
 
 
 def _info(folder: Path) -> object:
-    from toolkit.cli.info import summary
+    from toolkit.cli.commands.info import summary
 
     opened = Recording.open(folder)
     found = summary(opened)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recordings import checkpoints, seek_points
-from recordings.journal import JournalWriter
-from recordings.manifest import Manifest, SourceInfo, write_manifest
+from recordings.format.manifest import Manifest, SourceInfo, write_manifest
+from recordings.journal.journal_reader import JournalWriter
 from recordings.recording import Recording
-from recordings.sealing import Sealer
+from recordings.sealing.journal_sealing import Sealer
+from recordings.states import checkpoints, seek_points
 from tests.serving import synthetic_session
 from toolkit.frames import Frame
 

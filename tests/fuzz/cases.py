@@ -12,14 +12,14 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 
-from recordings import capture_files, line_blocks
-from recordings.checkpoints import encode_checkpoint
-from recordings.frame_batches import frames_to_batch
-from recordings.importing import ImportOptions, import_capture
-from recordings.manifest import Manifest
-from recordings.normalize import Normalizer
-from recordings.parquet_options import FAST
-from recordings.segment import SegmentWriter
+from recordings.format.frames_to_rows import frames_to_batch
+from recordings.format.manifest import Manifest
+from recordings.format.parquet_options import FAST
+from recordings.importing import capture_files, line_blocks
+from recordings.importing.importer import ImportOptions, import_capture
+from recordings.sealing.segment_writer import SegmentWriter
+from recordings.states.checkpoints import encode_checkpoint
+from recordings.states.normalizer import Normalizer
 from tests.fuzz.frames import Captures, session
 from tests.fuzz.mutations import damaged, mutated, packed, written
 from toolkit.errors import TickdeckError

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from recordings.capture_files import CaptureFile
+from recordings.importing.capture_files import CaptureFile
 from tests.toolkit.venues.binance_tapes import CAPTURES, STEPS, Tape
 from toolkit.frames import REST_IN, WS_IN, Frame
 

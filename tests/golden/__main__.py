@@ -11,7 +11,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from recordings.manifest import read_manifest
+from recordings.format.manifest import read_manifest
 from tests.golden.expectations import (
     RECORDINGS,
     expected,

@@ -17,9 +17,9 @@ from typing import Any, Final, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recordings.manifest import Manifest, read_manifest
-from recordings.normalize import Normalizer
-from recordings.renormalizing import renormalize
+from recordings.care.renormalizing import renormalize
+from recordings.format.manifest import Manifest, read_manifest
+from recordings.states.normalizer import Normalizer
 from replay.source import ReplayDataSource
 
 __all__ = ["GOLDEN", "RECORDINGS", "expected", "expected_path", "found", "found_renormalized", "protocol_version"]

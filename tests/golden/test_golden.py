@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from recordings.manifest import read_manifest
-from recordings.schema import FORMAT_VERSION
-from recordings.verifying import verify
+from recordings.care.verifying import verify
+from recordings.format.manifest import read_manifest
+from recordings.format.schema import FORMAT_VERSION
 from tests.golden.expectations import RECORDINGS, expected, found, found_renormalized, protocol_version
 from toolkit.venue import venues
 

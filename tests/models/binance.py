@@ -18,9 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from tests.models.machine import SECOND, Line, Model
+from toolkit.books.orderbook import BookSide
 from toolkit.errors import SymbolError
 from toolkit.messages import BookDiff, BookSnapshot, EventKind, FundingInfo, FundingKind, StreamEvent, Trade
-from toolkit.orderbook import BookSide
 from toolkit.protocol import ProtocolOptions, RestCall, VenueProtocol
 from toolkit.venue import find_venue
 

@@ -13,10 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from tests.models.machine import Bug, replaced
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.errors import ParseError, SymbolError, VenueRefused
 from toolkit.frames import Frame
 from toolkit.messages import BookDiff, FundingInfo, Message
-from toolkit.tracker import OrderBookTracker
 from toolkit.venues.binance import books, depth, market
 from toolkit.venues.binance.books import Books
 from toolkit.venues.binance.depth import Before

@@ -9,10 +9,10 @@ from typing import Any
 
 from tests.models.machine import Bug, replaced
 from toolkit.account_messages import OrderState
+from toolkit.accounts.orders import TRANSITIONS
+from toolkit.accounts.positions import PositionBook
 from toolkit.errors import ParseError
 from toolkit.messages import FundingInfo
-from toolkit.orders import TRANSITIONS
-from toolkit.positions import PositionBook
 from toolkit.venues.dydx_v4 import accounts_news, market, trades
 from toolkit.venues.dydx_v4.accounts import AccountStreams
 from toolkit.venues.dydx_v4.accounts_news import Account, AccountNews
@@ -79,7 +79,7 @@ def _expires_by_any_connection() -> contextlib.AbstractContextManager[None]:
         block(self, frame, height, messages, is_own=True)
 
     expired = {**TRANSITIONS, OrderState.EXPIRED: frozenset(), OrderState.CANCELLED: frozenset()}
-    from toolkit import orders
+    from toolkit.accounts import orders
 
     return _all(replaced(AccountStreams, "block", any_block), replaced(orders, "TRANSITIONS", expired))
 

@@ -13,16 +13,16 @@ from typing import Any, Final
 import msgspec
 
 from tests.models.machine import Bug, replaced
-from toolkit import orderbook
 from toolkit.account_messages import AccountEventKind, OrderState, PositionUpdate
-from toolkit.book_fusion import BookFusion
+from toolkit.accounts.exact_sums import exact
+from toolkit.accounts.orders import InFlightOrder
+from toolkit.accounts.positions import BalanceBook, Position, PositionBook
+from toolkit.books import orderbook
+from toolkit.books.book_fusion import BookFusion
 from toolkit.clock import NS_PER_MS
 from toolkit.errors import ParseError, SymbolError
-from toolkit.exact import exact
 from toolkit.frames import Frame
 from toolkit.messages import BalanceUpdate
-from toolkit.orders import InFlightOrder
-from toolkit.positions import BalanceBook, Position, PositionBook
 from toolkit.protocol import RestCall
 from toolkit.venues.hyperliquid import market, symbols, trade_tape, user_news, user_wire, wire
 from toolkit.venues.hyperliquid.convert import FundingRow

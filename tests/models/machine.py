@@ -22,13 +22,13 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from toolkit.events import ConnectorEvent
+from toolkit.accounts.connector_events import ConnectorEvent
+from toolkit.accounts.user_tracker import UserStreamTracker
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.frames import CONTROL, REST_IN, REST_OUT, WS_IN, WS_OUT, Frame, control_payload
 from toolkit.messages import Message
 from toolkit.protocol import CloseConnection, RestCall, SendText, VenueProtocol
 from toolkit.rng import seeded
-from toolkit.tracker import OrderBookTracker
-from toolkit.user_tracker import UserStreamTracker
 
 __all__ = ["Bug", "Difference", "Line", "Machine", "Model", "failures", "hunt", "run_many", "sequence", "shrunk"]
 

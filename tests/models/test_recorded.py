@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from recordings.journal import JournalWriter
-from recordings.manifest import Manifest, SourceInfo, read_manifest, write_manifest
+from recordings.format.manifest import Manifest, SourceInfo, read_manifest, write_manifest
+from recordings.journal.journal_reader import JournalWriter
 from recordings.recording import Recording
-from recordings.sealing import Sealer
+from recordings.sealing.journal_sealing import Sealer
 from tests.models.machine import BEGIN_NS, Machine, sequence
 from tests.models.registry import MODELS
 from tests.tapes import seen_in_replay

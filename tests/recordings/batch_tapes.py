@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recordings.checkpoints import encode_checkpoint
-from recordings.frame_batches import frames_to_batch
-from recordings.manifest import Segment
-from recordings.normalize import Normalizer
-from recordings.segment import SegmentWriter
+from recordings.format.frames_to_rows import frames_to_batch
+from recordings.format.manifest import Segment
+from recordings.sealing.segment_writer import SegmentWriter
+from recordings.states.checkpoints import encode_checkpoint
+from recordings.states.normalizer import Normalizer
 from toolkit.frames import Frame
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import find_venue

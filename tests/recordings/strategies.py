@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from recordings.schema import TABLE_OF, TABLES
+from recordings.format.schema import TABLE_OF, TABLES
 from toolkit.frames import FRAME_KINDS, Frame
 from toolkit.messages import BookDiff, BookSnapshot, BookTop, Message
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recordings.rows import flat_messages
-from recordings.schema import TABLE_OF, TABLES
-from recordings.tables import TableBuilders
+from recordings.format.messages_to_rows import TableBuilders
+from recordings.format.rows_to_messages import flat_messages
+from recordings.format.schema import TABLE_OF, TABLES
 from toolkit.account_messages import (
     AccountEvent,
     AccountEventKind,

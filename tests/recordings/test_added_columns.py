@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import analysis
-from recordings.compacting import compact
-from recordings.manifest import read_manifest
+from recordings.care.compacting import compact
+from recordings.care.verifying import verify
+from recordings.format.manifest import read_manifest
+from recordings.format.schema import TABLES
 from recordings.recording import Recording
-from recordings.schema import TABLES
-from recordings.verifying import verify
 from replay.source import ReplayDataSource
 from tests.flips.tapes import make
 from tests.manifests import vouch

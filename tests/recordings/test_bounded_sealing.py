@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from recordings.raw_file import RawFile
-from recordings.segment import SegmentWriter
-from recordings.tables import BATCH_MESSAGES, TableBuilders
+from recordings.format.messages_to_rows import BATCH_MESSAGES, TableBuilders
+from recordings.sealing.raw_writer import RawFile
+from recordings.sealing.segment_writer import SegmentWriter
 from tests.tapes import TS, diff, quote
 from toolkit.frames import WS_IN, Frame
 
@@ -20,8 +20,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_what_is_held_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a segment of any size and any number of symbols: some messages, and the rows of a stretch."""
-    monkeypatch.setattr("recordings.stretches.STRETCH_ROWS", 2_000)
-    monkeypatch.setattr("recordings.tables.BATCH_MESSAGES", 64)
+    monkeypatch.setattr("recordings.format.row_order.STRETCH_ROWS", 2_000)
+    monkeypatch.setattr("recordings.format.messages_to_rows.BATCH_MESSAGES", 64)
     builders = TableBuilders(tmp_path)
     for seq in range(1500):
         builders.add(diff([(10.0, 1.0)] * 20, [], symbol=f"S{seq % 50}", capture_seq=seq))
@@ -43,8 +43,8 @@ def test_deep_books_become_columns_sooner(tmp_path: Path) -> None:
 
 
 def test_a_segment_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
-    from recordings.manifest import SourceInfo
-    from recordings.normalize import Normalizer
+    from recordings.format.manifest import SourceInfo
+    from recordings.states.normalizer import Normalizer
 
     handles = len(list(Path("/proc/self/fd").iterdir()))
     normalizer = Normalizer.for_sources([SourceInfo("hyperliquid", 1, ("BTC-USD",))])
@@ -63,7 +63,7 @@ def test_no_room_for_a_table_is_an_error_of_the_disk_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor of the tables whose turn it was not yet; and sealing is tried again later."""
-    monkeypatch.setattr("recordings.stretches.STRETCH_ROWS", 4)
+    monkeypatch.setattr("recordings.format.row_order.STRETCH_ROWS", 4)
     builders = TableBuilders(tmp_path)
     for seq in range(BATCH_MESSAGES + 1):
         builders.add(quote((1.0, 1.0), None, capture_seq=seq))
@@ -73,7 +73,7 @@ def test_no_room_for_a_table_is_an_error_of_the_disk_and_leaves_nothing(
     def full(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("recordings.table_file.file_hash", full)
+    monkeypatch.setattr("recordings.format.table_writer.file_hash", full)
     with pytest.raises(OSError, match="No space left"):
         builders.write()
     assert list(tmp_path.glob("*/*")) == []
@@ -86,10 +86,10 @@ def test_raw_frames_of_any_length_are_held_by_the_megabyte(
     """A row group ends at so many payload bytes, wherever batches were cut."""
     import pyarrow.parquet as pq
 
-    from recordings.frame_batches import frames_to_batch
+    from recordings.format.frames_to_rows import frames_to_batch
 
-    monkeypatch.setattr("recordings.raw_file.RAW_ROW_GROUP_BYTES", 1000)
-    monkeypatch.setattr("recordings.raw_file.RAW_ROW_GROUP_ROWS", 16)
+    monkeypatch.setattr("recordings.sealing.raw_writer.RAW_ROW_GROUP_BYTES", 1000)
+    monkeypatch.setattr("recordings.sealing.raw_writer.RAW_ROW_GROUP_ROWS", 16)
     rng = random.Random(1)
     frames = [
         Frame(seq, TS, seq, "v", 0, 0, WS_IN, (b"\xff" if seq % 9 == 0 else b"x") * rng.choice([0, 3, 60, 500]))
@@ -124,8 +124,8 @@ def test_a_process_that_seals_many_pairs_stays_below_its_bound(tmp_path: Path) -
     import subprocess
     import sys
 
-    from recordings.journal import JournalWriter
-    from recordings.manifest import Manifest, SourceInfo, write_manifest
+    from recordings.format.manifest import Manifest, SourceInfo, write_manifest
+    from recordings.journal.journal_reader import JournalWriter
 
     pairs = [f"C{number}" for number in range(200)]
     sources = [SourceInfo("hyperliquid", 1, tuple(f"{name}-USD" for name in pairs))]
@@ -144,7 +144,7 @@ def test_a_process_that_seals_many_pairs_stays_below_its_bound(tmp_path: Path) -
             writer.drain()
     writer.close()
     # Not `ru_maxrss`, which a process has from the one that started it.
-    program = "import sys; from pathlib import Path; from recordings.sealing import Sealer\n"
+    program = "import sys; from pathlib import Path; from recordings.sealing.journal_sealing import Sealer\n"
     program += "Sealer(Path(sys.argv[1])).seal(0); print(Path('/proc/self/status').read_text())"
     done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
     # Some 450 MiB on a quiet machine; where threads wait for a processor, allocators keep more for a while.

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from recordings.journal import journal_path
-from recordings.manifest import read_manifest
-from recordings.normalize import Normalizer
-from recordings.recovery import CarriedOver, carry_over, finish_leftovers
-from recordings.sealing import Sealer
-from recordings.verifying import verify
-from tests.recordings.test_recovery import DayLater, end, frame, heal, journal, raw, said, tape
+from recordings.care.recovery import CarriedOver, carry_over, finish_leftovers
+from recordings.care.verifying import verify
+from recordings.format.manifest import read_manifest
+from recordings.journal.journal_reader import journal_path
+from recordings.sealing.journal_sealing import Sealer
+from recordings.states.normalizer import Normalizer
+from tests.recordings.care.test_recovery import DayLater, end, frame, heal, journal, raw, said, tape
 
 
 def carried(folder: Path) -> tuple[CarriedOver, Normalizer]:
@@ -67,7 +67,7 @@ def flipped(path: Path) -> None:
 
 @pytest.mark.parametrize("fault", [torn, flipped])
 def test_damage_gives_the_state_that_sealing_comes_to(tmp_path: Path, fault: Callable[[Path], None]) -> None:
-    from recordings.journal import JournalWriter
+    from recordings.journal.journal_reader import JournalWriter
 
     folder = tape(tmp_path / "tape")
     writer = JournalWriter(folder, 0)
@@ -106,7 +106,7 @@ def test_what_is_sealed_already_is_where_it_begins(tmp_path: Path) -> None:
     finish_leftovers(folder)
     manifest = read_manifest(folder)
     normalizer = Normalizer.for_sources(manifest.sources)
-    from recordings.checkpoints import read_checkpoint
+    from recordings.states.checkpoints import read_checkpoint
 
     assert manifest.resume is not None
     read_checkpoint(folder, manifest.resume, normalizer)

@@ -16,13 +16,13 @@ import pytest
 import analysis
 from recordings import checking
 from recordings.checking import checked_path, file_problem, open_checked, read_checked, set_checks
-from recordings.gaps import find_gaps
-from recordings.growing import GrowingRecording
-from recordings.manifest import TableFile
+from recordings.format.manifest import TableFile
+from recordings.queries.gaps import find_gaps
+from recordings.reading.growing import GrowingRecording
 from recordings.recording import Recording
 from replay.source import ReplayDataSource
-from tests.cli.terminal import only_error, run
 from tests.tapes import mixed_tape
+from tests.toolkit.cli.terminal import only_error, run
 from toolkit.errors import RecordingDamaged
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 import analysis
-from recordings.gaps import find_gaps
-from recordings.manifest import MANIFEST_NAME
+from recordings.care.recovery import recover
+from recordings.format.manifest import MANIFEST_NAME
+from recordings.queries.gaps import find_gaps
+from recordings.reading.unsealed import unsealed_part
 from recordings.recording import Recording
-from recordings.recovery import recover
-from recordings.unsealed import unsealed_part
 from replay.source import Fidelity, ReplayDataSource
 from tests.embedded_recording import PAIRS, ROOT, embedded_venue, environment
 from toolkit.clock import SystemClock
@@ -102,7 +102,7 @@ def test_a_recording_is_read_while_it_rotates_every_second(tmp_path: Path) -> No
     assert unsealed_part(folder) is None
 
 
-#: Names of `recordings.steps`, by which the recorder or what seals for it is killed, and how often it may come there.
+#: Names of `recordings.storage.crash_points`, by which the recorder or what seals for it is killed, and how often it may come there.
 DEATHS = (
     "session-begun",
     "journal-batch-made:2",

@@ -9,16 +9,16 @@ from random import Random
 
 import pytest
 
-from recordings.compacting import compact
-from recordings.files import write_atomically
-from recordings.journal import JournalReader
-from recordings.manifest import MANIFEST_NAME, read_manifest
-from recordings.pruning import prune
+from recordings.care.compacting import compact
+from recordings.care.pruning import prune
+from recordings.care.recovery import recover
+from recordings.care.renormalizing import renormalize
+from recordings.care.verifying import verify
+from recordings.format.manifest import MANIFEST_NAME, read_manifest
+from recordings.journal.journal_reader import JournalReader
 from recordings.recording import Recording
-from recordings.recovery import recover
-from recordings.renormalizing import renormalize
-from recordings.sealing import Sealer
-from recordings.verifying import verify
+from recordings.sealing.journal_sealing import Sealer
+from recordings.storage.atomic_files import write_atomically
 from tests.chaos.storage_bugs import BUGS
 from tests.chaos.storage_session import Session, session_frame
 from tests.interruptions import POWER_CUT, Interruption

@@ -19,13 +19,13 @@ from typing import Any
 
 import pytest
 
-from recordings.journal import JournalReader, journal_path, journal_segments
-from recordings.manifest import Manifest, SourceInfo, write_manifest
-from recordings.recorder_options import Fsync, RecorderOptions
-from recordings.recorder_status import RecorderStatus
-from recordings.recovery import recover
-from recordings.session_journals import SessionJournals
-from recordings.verifying import verify
+from recordings.care.recovery import recover
+from recordings.care.verifying import verify
+from recordings.format.manifest import Manifest, SourceInfo, write_manifest
+from recordings.journal.journal_reader import JournalReader, journal_path, journal_segments
+from recordings.writing.recorder_options import Fsync, RecorderOptions
+from recordings.writing.recorder_status import RecorderStatus
+from recordings.writing.session_journals import SessionJournals
 from tests.deadlines import HANG_S
 from toolkit.clock import NS_PER_MS, NS_PER_S, ManualClock
 from toolkit.errors import BackpressureError
@@ -185,8 +185,8 @@ def trial(
     async def main() -> None:
         clock = ManualClock(START)
         disk = Disk(clock)
-        monkeypatch.setattr("recordings.files.os.fsync", disk.fsync)
-        monkeypatch.setattr("recordings.journal_writing.os.write", disk.write)
+        monkeypatch.setattr("recordings.storage.atomic_files.os.fsync", disk.fsync)
+        monkeypatch.setattr("recordings.journal.journal_writer.os.write", disk.write)
         run = Trial(tmp_path / "tape", fsync, clock, disk)
         disk.sync_ns = sync_ns
         try:

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 
 import analysis
-from recordings.compacting import compact
-from recordings.following import Follower
-from recordings.journal import JournalWriter
-from recordings.lock import LOCK_NAME, FolderLock
-from recordings.lock_state import is_held
-from recordings.manifest import read_manifest
+from recordings.care.compacting import compact
+from recordings.care.recovery import needs_recovery
+from recordings.care.renormalizing import renormalize
+from recordings.care.verifying import verify
+from recordings.following.follower import Follower
+from recordings.format.manifest import read_manifest
+from recordings.journal.journal_reader import JournalWriter
 from recordings.recording import Recording
-from recordings.recovery import needs_recovery
-from recordings.renormalizing import renormalize
-from recordings.verifying import verify
+from recordings.storage.lock import LOCK_NAME, FolderLock
+from recordings.storage.lock_holder import is_held
 from tests.hand_recorder import HandRecorder
 from tests.interruptions import FAULTS, Interruption
 from tests.tapes import TS, bbo_frame, collector_line, import_files

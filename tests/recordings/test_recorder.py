@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from recordings.gaps import find_gaps
-from recordings.journal_writing import JournalWriter
-from recordings.lock import FolderLock
-from recordings.manifest import Manifest, read_manifest, write_manifest
+from recordings.care.verifying import verify
+from recordings.format.manifest import Manifest, read_manifest, write_manifest
+from recordings.journal.journal_writer import JournalWriter
+from recordings.queries.gaps import find_gaps
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.recording import Recording
-from recordings.verifying import verify
+from recordings.storage.lock import FolderLock
 from replay.embedded import EmbeddedVenue
 from tests.deadlines import within_deadline
 from tests.live_tapes import QUICK, recorder_for, started

@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 import pytest
 
-from recordings.gaps import find_gaps
-from recordings.journal import journal_segments
-from recordings.manifest import Manifest, read_manifest
+from recordings.care.recovery import recover
+from recordings.care.verifying import verify
+from recordings.format.manifest import Manifest, read_manifest
+from recordings.journal.journal_reader import journal_segments
+from recordings.queries.gaps import find_gaps
 from recordings.recorder import Recorder
 from recordings.recording import Recording
-from recordings.recovery import recover
-from recordings.verifying import verify
 from replay.embedded import EmbeddedVenue
 from tests.deadlines import HANG_S, within_deadline
 from tests.live_tapes import QUICK, Listener, recorder_for, started
@@ -76,7 +76,7 @@ def test_memory_that_ends_while_recording_is_stated_as_lost(
         def no_memory(*_: object) -> None:
             raise MemoryError
 
-        monkeypatch.setattr(f"recordings.journal_writing.{place}", no_memory)
+        monkeypatch.setattr(f"recordings.journal.journal_writer.{place}", no_memory)
         await listener.until(BestQuote, 10**9)
 
     with pytest.raises(BackpressureError, match="a batch could not be written"):
@@ -123,7 +123,7 @@ def test_a_disk_that_refuses_the_end_is_stated_as_lost(
         if what == "write":
             monkeypatch.setattr(last, "_write", refuse)
         else:
-            monkeypatch.setattr("recordings.files.os.fsync", refuse_sync)
+            monkeypatch.setattr("recordings.storage.atomic_files.os.fsync", refuse_sync)
 
     with pytest.raises(RecordingError, match=r"cannot be written \((No space left|Input/output error)"):
         within_deadline(session(tmp_path / "tape", fail))
@@ -145,7 +145,7 @@ def test_a_slow_disk_holds_up_no_frame_at_a_rotation(tmp_path: Path, monkeypatch
             go_on.wait(HANG_S)
         real(handle)
 
-    monkeypatch.setattr("recordings.files.os.fsync", fsync)
+    monkeypatch.setattr("recordings.storage.atomic_files.os.fsync", fsync)
 
     async def rotate(recorder: Recorder, listener: Listener) -> None:
         journals = recorder._journals
@@ -222,7 +222,7 @@ def test_what_is_removed_under_a_recorder_is_put_back(tmp_path: Path, fault: Cal
 def dying_sealer(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Each sealing process is killed before it has sealed anything, as by a system out of memory."""
     monkeypatch.setenv("TICKDECK_DIE_AT", "sealer/tables-written")
-    monkeypatch.setattr("recordings.sealing_queue.PAUSE_S", 0.05)
+    monkeypatch.setattr("recordings.writing.sealing_queue.PAUSE_S", 0.05)
     return monkeypatch
 
 
@@ -306,7 +306,7 @@ def test_a_recorder_killed_over_unsealed_journals_is_gone_on_with(
 @pytest.mark.slow
 def test_sealing_that_refuses_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No room for tables: an answer, and not a death."""
-    monkeypatch.setattr("recordings.sealing_queue.PAUSE_S", 0.05)
+    monkeypatch.setattr("recordings.writing.sealing_queue.PAUSE_S", 0.05)
     tape = tmp_path / "tape"
     logged: list[str] = []
 
@@ -326,18 +326,18 @@ def test_sealing_that_refuses_is_tried_again(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.slow
 def test_a_system_that_has_no_process_to_spare_is_recorded_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the start: there is nothing to seal with, and the journal is enough."""
-    monkeypatch.setattr("recordings.sealing_queue.PAUSE_S", 0.05)
+    monkeypatch.setattr("recordings.writing.sealing_queue.PAUSE_S", 0.05)
     real = asyncio.create_subprocess_exec
     logged: list[str] = []
 
     async def none_left(*_: object, **__: object) -> None:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("recordings.sealer_process.asyncio.create_subprocess_exec", none_left)
+    monkeypatch.setattr("recordings.writing.sealer_process.asyncio.create_subprocess_exec", none_left)
 
     async def go_on(recorder: Recorder, listener: Listener) -> None:
         await go_on_without(recorder, listener)
-        monkeypatch.setattr("recordings.sealer_process.asyncio.create_subprocess_exec", real)
+        monkeypatch.setattr("recordings.writing.sealer_process.asyncio.create_subprocess_exec", real)
         await until(lambda: recorder.status.unsealed == 0)
 
     within_deadline(session(tmp_path / "tape", go_on, logged, rotate_s=0.3))
@@ -351,10 +351,10 @@ def test_a_sealing_process_that_babbles_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        f"import sys\nif 'recordings.sealer_process' in sys.orig_argv: {noise}\n"
+        f"import sys\nif 'recordings.writing.sealer_process' in sys.orig_argv: {noise}\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr("recordings.sealing_queue.PAUSE_S", 0.05)
+    monkeypatch.setattr("recordings.writing.sealing_queue.PAUSE_S", 0.05)
 
     async def quiet(recorder: Recorder, listener: Listener) -> None:
         await until(lambda: recorder.status.sealing_failures >= 1)

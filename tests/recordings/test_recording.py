@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recordings.manifest import MANIFEST_NAME, inside, read_manifest, write_manifest
+from recordings.format.manifest import MANIFEST_NAME, inside, read_manifest, write_manifest
 from recordings.recording import Recording
 from tests.manifests import change_fields, vouch
 from tests.tapes import messages_of, mixed_tape, seen_in_replay

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 from examples.best_quotes import main as best_quotes
-from recordings.journal import journal_segments
-from recordings.lock import FolderLock
+from recordings.care.recovery import recover
+from recordings.care.verifying import verify
+from recordings.journal.journal_reader import journal_segments
 from recordings.recording import Recording
-from recordings.recovery import recover
-from recordings.verifying import verify
+from recordings.storage.lock import FolderLock
 from replay.embedded import EmbeddedVenue
 from replay.source import ReplayDataSource
 from tests.conformance.sessions import EMBEDDED

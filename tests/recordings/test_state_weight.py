@@ -11,27 +11,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recordings import checkpoints
-from recordings.checkpoints import Checkpoint, checkpoint_of, encode_checkpoint, load_checkpoint, parse_checkpoint
-from recordings.file_names import files_of
-from recordings.manifest import Manifest, SourceInfo, read_manifest
-from recordings.normalize import Normalizer
+from recordings.care.recovery import recover
+from recordings.care.renormalizing import renormalize
+from recordings.care.verifying import verify
+from recordings.format.file_names import files_of
+from recordings.format.manifest import Manifest, SourceInfo, read_manifest
 from recordings.recording import Recording
-from recordings.recovery import recover
-from recordings.renormalizing import renormalize
-from recordings.sealing import Sealer
-from recordings.state_packing import pack_state, unpack_state
-from recordings.steps import watching
-from recordings.verifying import verify
+from recordings.sealing.journal_sealing import Sealer
+from recordings.states import checkpoints
+from recordings.states.checkpoints import (
+    Checkpoint,
+    checkpoint_of,
+    encode_checkpoint,
+    load_checkpoint,
+    parse_checkpoint,
+)
+from recordings.states.normalizer import Normalizer
+from recordings.states.state_packing import pack_state, unpack_state
+from recordings.storage.crash_points import watching
 from replay.seeking import StartFinder
 from replay.source import ReplayDataSource
 from tests.hand_recorder import HandRecorder
 from tests.recordings.strategies import messages
 from tests.replay.busy_tapes import Tape
+from toolkit.books.tracker import TrackerState, empty_pair
 from toolkit.clock import ManualClock
 from toolkit.errors import RecordingDamaged
 from toolkit.messages import BestQuote, BookSnapshot
-from toolkit.tracker import TrackerState, empty_pair
 
 
 def played(seed: int, count: int) -> Normalizer:

@@ -18,15 +18,15 @@ from replay.synthetic.market import MarketOptions
 from replay.synthetic.traders import AccountsOptions
 from tests.deadlines import HANG_S
 from toolkit.account_messages import AccountEventKind
+from toolkit.accounts.connector_events import BookUpdated, ConnectorEvent, FundingPaid
+from toolkit.books.orderbook import OrderBook
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.clock import NS_PER_S, Clock, SystemClock
-from toolkit.events import BookUpdated, ConnectorEvent, FundingPaid
 from toolkit.facets import FacetHub, MarketFacet, UserStreamFacet
 from toolkit.keys import PairName
 from toolkit.messages import FundingInfo
-from toolkit.orderbook import OrderBook
 from toolkit.protocol import ProtocolOptions
-from toolkit.times import Seconds, seconds_of
-from toolkit.tracker import OrderBookTracker
+from toolkit.timing.times import Seconds, seconds_of
 from toolkit.venue import find_venue
 from toolkit.venues.hyperliquid.connector import HyperliquidPerpetualConnector
 

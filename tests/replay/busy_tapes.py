@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
-from recordings.journal import JournalWriter
-from recordings.manifest import Manifest, SourceInfo, write_manifest
-from recordings.normalize import protocol_for
+from recordings.format.manifest import Manifest, SourceInfo, write_manifest
+from recordings.journal.journal_reader import JournalWriter
 from recordings.recording import Recording
-from recordings.sealing import Sealer
+from recordings.sealing.journal_sealing import Sealer
+from recordings.states.normalizer import protocol_for
 from tests.tapes import TS, bbo_frame, book_frame, trade
 from toolkit.digest import DIGEST_VERSION
 from toolkit.frames import CONTROL, WS_IN, WS_OUT, Frame, control_payload

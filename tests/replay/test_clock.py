@@ -18,14 +18,14 @@ from replay.tape import Fidelity
 from tests.replay.tapes_of_trades import MS, lines, make, told
 from tests.tapes import TS, collector_line, import_files
 from tests.toolkit.live_harness import in_loop
-from toolkit.capture import Capture
 from toolkit.clock import Clock, ManualClock, SystemClock, format_ns
 from toolkit.dispatch import MessageDispatcher
 from toolkit.errors import ConfigError
 from toolkit.frames import WS_IN
+from toolkit.live.capture import Capture
 from toolkit.live.intake import Intake
 from toolkit.protocol import ProtocolOptions
-from toolkit.timers import NEVER_NS, Timer
+from toolkit.timing.timers import NEVER_NS, Timer
 from toolkit.venue import find_venue
 
 

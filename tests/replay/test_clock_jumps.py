@@ -18,16 +18,16 @@ from tests.models.test_recorded import recorded
 from tests.replay.tapes_of_trades import MS, told
 from tests.tapes import TS, bbo_frame
 from tests.toolkit.live_harness import in_loop
-from toolkit.capture import Capture
 from toolkit.clock import NS_PER_S, Clock, ManualClock, SystemClock
 from toolkit.dispatch import MessageDispatcher
 from toolkit.frames import CONTROL, WS_IN, Frame, control_payload
-from toolkit.jumps import jump_of
+from toolkit.live.capture import Capture
 from toolkit.live.clock_watch import ClockWatch
 from toolkit.live.intake import Intake
 from toolkit.messages import Message
 from toolkit.protocol import ProtocolOptions
-from toolkit.timers import Timers
+from toolkit.timing.clock_jumps import jump_of
+from toolkit.timing.timers import Timers
 from toolkit.venue import find_venue
 
 HOUR = 3600 * NS_PER_S

@@ -13,8 +13,7 @@ from recordings.recording import Recording
 from replay.source import Fidelity, ReplayDataSource
 from tests.replay.account_session import Session, Watched, record_session
 from toolkit.account_messages import Fill, OrderState
-from toolkit.digest import DigestChain
-from toolkit.events import (
+from toolkit.accounts.connector_events import (
     AccountNotice,
     BookUpdated,
     ConnectionLost,
@@ -26,7 +25,8 @@ from toolkit.events import (
     OrderFilled,
     PositionChanged,
 )
-from toolkit.exact import ZERO
+from toolkit.accounts.exact_sums import ZERO
+from toolkit.digest import DigestChain
 from toolkit.venues.hyperliquid.connector import HyperliquidPerpetualConnector
 from toolkit.venues.hyperliquid.order_status import order_state
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks import determinism
-from recordings.manifest import read_manifest, write_manifest
+from recordings.format.manifest import read_manifest, write_manifest
 from recordings.recording import Recording
 from tests.replay.tapes_of_trades import MS, make
 

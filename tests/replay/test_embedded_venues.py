@@ -15,9 +15,9 @@ import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 
-from recordings.manifest import Manifest
+from recordings.care.verifying import verify
+from recordings.format.manifest import Manifest
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
-from recordings.verifying import verify
 from replay.embedded import EmbeddedVenue
 from replay.serving.registry import synthetic_venues
 from replay.serving.synthetic_venue import Drop, Pings

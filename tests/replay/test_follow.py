@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-import recordings.following
+import recordings.following.follower
 import replay.follow
-from recordings.lock import FolderLock
-from recordings.manifest import Manifest
-from recordings.tee import Tee, TeeOptions
+from recordings.following.tee import Tee, TeeOptions
+from recordings.format.manifest import Manifest
+from recordings.storage.lock import FolderLock
 from replay.embedded import EmbeddedVenue
 from replay.follow import FollowDataSource
 from replay.source import ReplayDataSource
@@ -39,7 +39,7 @@ TICK_NS = 37 * NS_PER_MS
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for a folder as long as a user may."""
-    monkeypatch.setattr(recordings.following, "POLL_S", 0.01)
+    monkeypatch.setattr(recordings.following.follower, "POLL_S", 0.01)
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:

@@ -23,7 +23,7 @@ from tests.toolkit.live_harness import in_loop
 from toolkit.cli.main import cli
 from toolkit.clock import NS_PER_S, ManualClock, format_ns
 from toolkit.errors import ConfigError, SymbolError
-from toolkit.times import Seconds, parse_speed, seconds_of
+from toolkit.timing.times import Seconds, parse_speed, seconds_of
 
 #: Receive times of 40 instants: uneven, one step back, and two at one time.
 OFFSETS = [n * 10 * MS + (n % 3) - (70 * MS if n >= 20 else 0) + (0 if n != 31 else -10 * MS) for n in range(40)]

@@ -25,7 +25,7 @@ END = max(OFFSETS)
 @pytest.fixture(scope="module")
 def tape(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     with pytest.MonkeyPatch.context() as patch:  # so that seeks have states to begin at
-        patch.setattr("recordings.checkpoints.TABLES_PER_BYTE", 0)
+        patch.setattr("recordings.states.checkpoints.TABLES_PER_BYTE", 0)
         return make(tmp_path_factory.mktemp("machine") / "tape", OFFSETS, segment_frames=7)
 
 

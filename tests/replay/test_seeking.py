@@ -13,22 +13,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from recordings import seek_points
-from recordings.checkpoints import load_checkpoint
-from recordings.compacting import compact
-from recordings.manifest import read_manifest, write_manifest
-from recordings.pruning import prune
+from recordings.care.compacting import compact
+from recordings.care.pruning import prune
+from recordings.care.renormalizing import renormalize
+from recordings.care.verifying import verify
+from recordings.format.manifest import read_manifest, write_manifest
 from recordings.recording import Recording
-from recordings.renormalizing import renormalize
-from recordings.verifying import verify
+from recordings.states import seek_points
+from recordings.states.checkpoints import load_checkpoint
 from replay.seeking import Start, StartFinder
 from replay.source import FIDELITIES, Fidelity, ReplayDataSource
 from tests.replay.busy_tapes import MS, Tape, sealed
 from tests.tapes import SECOND, TS, book_frame, collector_line, import_files, messages_of, trade
+from toolkit.books.tracker import TrackerState
 from toolkit.clock import ManualClock
 from toolkit.errors import SymbolError
 from toolkit.messages import Message
-from toolkit.tracker import TrackerState
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def close_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """A state every few frames, however small these are."""
     monkeypatch.setattr(seek_points, "POINT_FRAMES", 11)
     monkeypatch.setattr(seek_points, "PAYLOAD_PER_BYTE", 0)
-    monkeypatch.setattr("recordings.checkpoints.TABLES_PER_BYTE", 0)
+    monkeypatch.setattr("recordings.states.checkpoints.TABLES_PER_BYTE", 0)
 
 
 @pytest.fixture

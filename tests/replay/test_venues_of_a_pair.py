@@ -16,11 +16,11 @@ from replay.seeking import books_of
 from replay.source import FIDELITIES, Fidelity, ReplayDataSource
 from tests.tapes import SECOND, TS, state_of
 from tests.venue_tapes import KEYS, tape_of_venues
+from toolkit.books.orderbook import OrderBook
 from toolkit.connector import PerpetualDerivativeBase
 from toolkit.errors import SymbolError
 from toolkit.keys import PairKey
 from toolkit.messages import Message
-from toolkit.orderbook import OrderBook
 
 BTC = [PairKey(*key) for key in KEYS if key[1] == "BTC-USD"]
 AMBIGUOUS = r"^BTC-USD is a pair of binance-coinm, dydx_v4, hyperliquid: say which venue$"

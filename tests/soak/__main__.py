@@ -19,7 +19,7 @@ from pathlib import Path
 
 import click
 
-from recordings.manifest import read_manifest
+from recordings.format.manifest import read_manifest
 from tests.chaos import truth
 from tests.chaos.bench import Bench, ChaosFailure, RecorderProcess, check
 from tests.chaos.disks import read_or_nothing

@@ -16,11 +16,11 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from tests.deadlines import HANG_S
-from toolkit.capture import Capture
 from toolkit.clock import NS_PER_S, Clock, ManualClock
 from toolkit.errors import ParseError
 from toolkit.frames import CONTROL, WS_IN, Frame
 from toolkit.live import LiveDataSource
+from toolkit.live.capture import Capture
 from toolkit.messages import BookSnapshot, FundingInfo, Message
 from toolkit.protocol import (
     CloseConnection,

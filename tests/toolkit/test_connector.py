@@ -12,11 +12,7 @@ from replay.embedded import EmbeddedVenue
 from tests.toolkit.account_harness import ACCOUNT, fill, position, update
 from tests.toolkit.live_harness import Tape, in_loop
 from toolkit.account_messages import AccountEvent, AccountEventKind, FundingPayment, OrderState
-from toolkit.capture import Capture
-from toolkit.clock import SystemClock
-from toolkit.datasource import OrderBookTrackerDataSource, UserStreamTrackerDataSource
-from toolkit.errors import ConfigError, SymbolError, VenueRefused
-from toolkit.events import (
+from toolkit.accounts.connector_events import (
     AccountNotice,
     BalanceChanged,
     BookUpdated,
@@ -32,9 +28,13 @@ from toolkit.events import (
     OrderFilled,
     PositionChanged,
 )
+from toolkit.books.orderbook import OrderBook
+from toolkit.clock import SystemClock
+from toolkit.datasource import OrderBookTrackerDataSource, UserStreamTrackerDataSource
+from toolkit.errors import ConfigError, SymbolError, VenueRefused
 from toolkit.keys import PairName
+from toolkit.live.capture import Capture
 from toolkit.messages import BalanceUpdate, BookSnapshot, EventKind, FundingInfo, Message, StreamEvent
-from toolkit.orderbook import OrderBook
 from toolkit.venues.hyperliquid.connector import HyperliquidPerpetualConnector
 
 

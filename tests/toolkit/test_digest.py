@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tapes import diff, quote, snapshot
+from toolkit.books.orderbook import OrderBook
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.digest import EMPTY_DIGEST, FULL_DEPTH_EVERY, DigestChain, canonical_bytes
 from toolkit.messages import BookSnapshot, Message, Trade
-from toolkit.orderbook import OrderBook
-from toolkit.tracker import OrderBookTracker
 
 MESSAGES: list[Message] = [
     snapshot([(10.0 - n, 1.0) for n in range(3)], [(11.0, 2.0)], ts_event=5, capture_seq=FULL_DEPTH_EVERY),

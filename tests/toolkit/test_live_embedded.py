@@ -9,11 +9,11 @@ import pytest
 
 from replay.embedded import EmbeddedVenue
 from tests.toolkit.live_harness import Tape, in_loop
-from toolkit.capture import Capture
 from toolkit.clock import SystemClock
 from toolkit.errors import SymbolError
 from toolkit.frames import WS_IN
 from toolkit.live import LiveDataSource
+from toolkit.live.capture import Capture
 from toolkit.messages import Message
 from toolkit.protocol import ProtocolOptions, VenueProtocol
 from toolkit.venue import find_venue

@@ -13,8 +13,8 @@ from typing import Any, Final
 import click
 
 from toolkit.cli.groups import OptionsAnywhere
-from toolkit.cli.output import CONTEXT_SETTINGS, say
-from toolkit.cli.printable import say_error
+from toolkit.cli.output.printable import say_error
+from toolkit.cli.output.results import CONTEXT_SETTINGS, say
 from toolkit.cli.process import OutputFailed, prepare, silence_output
 from toolkit.errors import TickdeckError
 
@@ -25,24 +25,24 @@ COMPLETION: Final = "_TICKDECK_COMPLETE"
 
 #: Command to the module and object that is it, in the order that the help lists them.
 COMMANDS: Final = {
-    "demo": "toolkit.cli.demo:demo",
-    "record": "toolkit.cli.record:record",
-    "follow": "toolkit.cli.follow:follow",
-    "import": "toolkit.cli.import_:import_",
-    "info": "toolkit.cli.info:info",
-    "replay": "toolkit.cli.replay:replay",
-    "backtest": "toolkit.cli.backtest:backtest",
-    "serve": "toolkit.cli.serve:serve",
-    "ctl": "toolkit.cli.ctl:ctl",
-    "verify": "toolkit.cli.verify:verify",
-    "gaps": "toolkit.cli.gaps:gaps",
-    "recover": "toolkit.cli.recover:recover",
-    "ls": "toolkit.cli.care:ls",
-    "renormalize": "toolkit.cli.care:renormalize",
-    "compact": "toolkit.cli.care:compact",
-    "prune": "toolkit.cli.care:prune",
-    "analyze": "toolkit.cli.analyze:analyze",
-    "sql": "toolkit.cli.sql:sql",
+    "demo": "toolkit.cli.commands.demo:demo",
+    "record": "toolkit.cli.commands.record:record",
+    "follow": "toolkit.cli.commands.follow:follow",
+    "import": "toolkit.cli.commands.import_:import_",
+    "info": "toolkit.cli.commands.info:info",
+    "replay": "toolkit.cli.commands.replay:replay",
+    "backtest": "toolkit.cli.commands.backtest:backtest",
+    "serve": "toolkit.cli.commands.serve:serve",
+    "ctl": "toolkit.cli.commands.ctl:ctl",
+    "verify": "toolkit.cli.commands.verify:verify",
+    "gaps": "toolkit.cli.commands.gaps:gaps",
+    "recover": "toolkit.cli.commands.recover:recover",
+    "ls": "toolkit.cli.commands.care:ls",
+    "renormalize": "toolkit.cli.commands.care:renormalize",
+    "compact": "toolkit.cli.commands.care:compact",
+    "prune": "toolkit.cli.commands.care:prune",
+    "analyze": "toolkit.cli.commands.analyze:analyze",
+    "sql": "toolkit.cli.commands.sql:sql",
 }
 
 

@@ -12,13 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from toolkit.cli.output import say
+from toolkit.cli.output.results import say
 from toolkit.errors import TickdeckError
 
 if TYPE_CHECKING:
     import asyncio
 
-    from recordings.lock import FolderLock
+    from recordings.storage.lock import FolderLock
 
 __all__ = [
     "OutputFailed",
@@ -168,7 +168,7 @@ def end_signals() -> list[signal.Signals]:
 
 def folder_lock(recording: Path, *, heals: bool = False) -> FolderLock:
     """The lock of a recording, for a command: it says on standard error that it waits for what a dead recorder left."""
-    from recordings.lock import FolderLock
+    from recordings.storage.lock import FolderLock
 
     return FolderLock(recording, say=lambda text: say(text, err=True), heals=heals)
 

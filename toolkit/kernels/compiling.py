@@ -14,7 +14,7 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.extending import _Intrinsic
 from numba.extending import intrinsic
 
-from toolkit.kernels.shelf import is_checked, kernel_folder, usable_folder
+from toolkit.kernels.disk_cache import is_checked, kernel_folder, usable_folder
 
 __all__ = [
     "check_bounds",

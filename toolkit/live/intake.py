@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from toolkit.capture import Capture
 from toolkit.dispatch import MessageDispatcher
 from toolkit.errors import TransportError
 from toolkit.frames import CONTROL, WS_IN, Frame, control_payload
-from toolkit.jumps import jump_of
+from toolkit.live.capture import Capture
 from toolkit.messages import Message
 from toolkit.protocol import Request, VenueProtocol
+from toolkit.timing.clock_jumps import jump_of
 
 __all__ = ["Intake", "SourceStopped"]
 

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConnectFailed
 from toolkit.frames import WS_OUT
-from toolkit.live.failure_notes import FailureNotes, told_to_wait
-from toolkit.live.hearing import Hearing
+from toolkit.live.deaf_connections import Hearing
+from toolkit.live.failure_log import FailureNotes, told_to_wait
 from toolkit.live.intake import Intake
 from toolkit.live.status import ConnectionStatus, LinkState
 from toolkit.protocol import ConnectionPlan

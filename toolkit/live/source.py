@@ -8,22 +8,22 @@ from pathlib import Path
 
 import msgspec
 
-from toolkit.capture import Capture
+from toolkit.books.orderbook import OrderBook
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.datasource import OrderBookTrackerDataSource
 from toolkit.dispatch import MessageDispatcher
 from toolkit.errors import ConfigError, SymbolError
 from toolkit.keys import PairName, split
+from toolkit.live.capture import Capture
 from toolkit.live.clock_watch import ClockWatch
 from toolkit.live.intake import Intake, SourceStopped
 from toolkit.live.link import Link, LinkOptions
-from toolkit.live.rest_desk import RestDesk
+from toolkit.live.rest_requests import RestDesk
 from toolkit.live.status import SourceStatus
 from toolkit.live.watchdog import Watchdog
 from toolkit.messages import BookSnapshot, FundingInfo, Message
-from toolkit.orderbook import OrderBook
 from toolkit.protocol import CloseConnection, Request, RestCall, SendText, VenueProtocol
 from toolkit.rng import fresh_seed
-from toolkit.tracker import OrderBookTracker
 from toolkit.transport.backoff import Backoff
 from toolkit.transport.limits import VenueBudget
 from toolkit.transport.rest import RestClient

@@ -7,7 +7,7 @@ from typing import Final
 
 from toolkit.clock import NS_PER_S
 from toolkit.live.clock_watch import ClockWatch
-from toolkit.live.hearing import Verdict
+from toolkit.live.deaf_connections import Verdict
 from toolkit.live.intake import Intake
 from toolkit.live.link import Link
 from toolkit.protocol import Request

@@ -18,12 +18,12 @@ from replay.market.layout import EventCode
 from replay.market.rules import Rules
 from tests.replay.tapes_of_trades import make
 from tests.tapes import VENUE, diff, quote, snapshot
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.errors import ConfigError, SymbolError
 from toolkit.kernels.compiling import plain
 from toolkit.kernels.levels import size_at
 from toolkit.keys import PairKey
 from toolkit.messages import EventKind, Message, Side, StreamEvent, Trade
-from toolkit.tracker import OrderBookTracker
 
 KEY = PairKey(VENUE, "A-B")
 SCALE = PairScale("A-B", Decimal("0.1"), Decimal("0.01"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from replay.market.layout import EVENT, ORDER, ORDER_TRANSITIONS, REPORT, REQUEST, STATES, StateCode
 from toolkit.account_messages import OrderState
-from toolkit.orders import TRANSITIONS
+from toolkit.accounts.orders import TRANSITIONS
 
 
 def test_what_may_follow_at_the_venue_may_follow_for_an_owner() -> None:

@@ -21,10 +21,10 @@ from recordings.recording import Recording
 from replay.serving.deck import DeckOptions
 from replay.serving.face import Drop
 from replay.serving.server import ServerOptions, TapeServer
-from tests.cli.terminal import only_error, run
 from tests.deadlines import HANG_S
 from tests.frame_tapes import Script
 from tests.tapes import bbo_frame
+from tests.toolkit.cli.terminal import only_error, run
 from toolkit.clock import SystemClock
 from toolkit.errors import ConfigError
 from toolkit.transport import server as server_module

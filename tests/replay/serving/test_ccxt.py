@@ -20,7 +20,7 @@ import ccxt.pro
 import pytest
 from websockets.asyncio.client import connect
 
-from recordings.importing import ImportOptions, import_capture
+from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
 from replay.serving.deck import DeckOptions
 from replay.serving.server import ServerOptions, TapeServer

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
+from recordings.care.verifying import verify
 from recordings.recording import Recording
-from recordings.verifying import verify
 from tests.frame_tapes import sealed
 from tests.generations import record_of, told
 from tests.serving import synthetic_session

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
+from recordings.care.verifying import verify
 from recordings.recording import Recording
-from recordings.verifying import verify
 from tests.generations import embedded_session, final_books, plain, record_of, told
 from toolkit.messages import BestQuote, BookDiff, BookSnapshot, FundingInfo, Message, Trade
 from toolkit.protocol import ProtocolOptions

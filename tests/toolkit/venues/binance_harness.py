@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.frames import CONTROL, REST_IN, REST_OUT, WS_IN, WS_OUT, Frame, control_payload
 from toolkit.messages import EventKind, Message, StreamEvent
 from toolkit.protocol import ProtocolOptions, Request, RestCall, SendText, VenueProtocol
-from toolkit.tracker import OrderBookTracker
 from toolkit.venue import find_venue
 
 MS = 1_700_000_000_000

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from recordings.capture_files import CaptureFile
+from recordings.importing.capture_files import CaptureFile
 from tests.recordings.batch_tapes import Outcome, by_batch, one_by_one
 from tests.toolkit.venues.binance_harness import MS, exchange_info, listed
 from toolkit.frames import CONTROL, REST_IN, REST_OUT, WS_IN, Frame, control_payload

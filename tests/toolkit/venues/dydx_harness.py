@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any, TypeVar
 
-from recordings.manifest import Manifest, SourceInfo, write_manifest
-from recordings.normalize import Normalizer
-from recordings.segment import SegmentWriter
+from recordings.format.manifest import Manifest, SourceInfo, write_manifest
+from recordings.sealing.segment_writer import SegmentWriter
+from recordings.states.normalizer import Normalizer
 from toolkit.clock import NS_PER_S
 from toolkit.frames import CONTROL, REST_IN, WS_IN, WS_OUT, Frame, control_payload
 from toolkit.messages import EventKind, Message, StreamEvent

@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from recordings.frame_batches import frames_to_batch
-from recordings.normalize import Normalizer
-from recordings.segment import SegmentWriter
+from recordings.format.frames_to_rows import frames_to_batch
+from recordings.sealing.segment_writer import SegmentWriter
+from recordings.states.normalizer import Normalizer
 from tests.toolkit.venues.binance_tapes import Tape, both
 from toolkit.kernels.levels import clear_side, set_levels
 from toolkit.protocol import ProtocolOptions
@@ -265,7 +265,7 @@ def test_no_kernel_reads_or_writes_outside_of_an_array() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-m", "not slow and not network"]
         + [str(ROOT / "tests/toolkit/venues" / name) for name in files]
-        + [str(ROOT / "tests/toolkit/kernels"), str(ROOT / "tests/recordings/test_line_blocks.py")],
+        + [str(ROOT / "tests/toolkit/kernels"), str(ROOT / "tests/recordings/importing/test_line_blocks.py")],
         cwd=ROOT,
         env=environment,
         capture_output=True,

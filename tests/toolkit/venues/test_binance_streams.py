@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from recordings.importing import ImportOptions, import_capture
-from recordings.normalize import Normalizer
+from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
+from recordings.states.normalizer import Normalizer
 from tests.toolkit.venues.binance_harness import MS, Session, events, listed, snapshot, spot_diff, usdm_diff
 from toolkit.messages import (
     BestQuote,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recordings.gaps import find_gaps
-from recordings.importing import ImportOptions, import_capture
+from recordings.importing.importer import ImportOptions, import_capture
+from recordings.queries.gaps import find_gaps
 from tests.toolkit.venues.binance_harness import MS, Session, events, listed
 from toolkit.messages import OUT_OF_ORDER, EventKind, Message, StreamEvent, Trade
 from toolkit.venues.binance import told as told_module

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from recordings.capture_files import CaptureFile
-from recordings.importing import ImportOptions, import_capture
-from recordings.normalize import Normalizer
+from recordings.importing.capture_files import CaptureFile
+from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
+from recordings.states.normalizer import Normalizer
+from toolkit.books.orderbook import OrderBook
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.frames import WS_IN, Frame
 from toolkit.messages import BestQuote, BookDiff, BookSnapshot, EventKind, Message, StreamEvent
-from toolkit.orderbook import OrderBook
 from toolkit.protocol import ProtocolOptions
-from toolkit.tracker import OrderBookTracker
 from toolkit.venue import find_venue
 
 Top = tuple[float | None, float | None, float | None, float | None]

@@ -12,13 +12,13 @@ from recordings.recording import Recording
 from replay.source import Fidelity, ReplayDataSource
 from tests.toolkit.venues.dydx_harness import Session, data, events, market, of
 from toolkit.account_messages import AccountEvent, Fill, FundingPayment, OrderState, OrderUpdate, PositionUpdate
+from toolkit.accounts.exact_sums import exact
+from toolkit.accounts.user_tracker import UserStreamTracker
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.digest import DigestChain
 from toolkit.errors import ConfigError, VenueRefused
-from toolkit.exact import exact
 from toolkit.messages import BalanceUpdate, EventKind, Message
 from toolkit.protocol import ProtocolOptions, SendText
-from toolkit.tracker import OrderBookTracker
-from toolkit.user_tracker import UserStreamTracker
 from toolkit.venues.dydx_v4.accounts_status import REASONS, STATUSES, ending, order_state
 from toolkit.venues.dydx_v4.auth import DydxV4Auth, address_of
 from toolkit.venues.dydx_v4.connector import DydxV4PerpetualConnector

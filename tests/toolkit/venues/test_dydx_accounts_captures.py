@@ -11,7 +11,7 @@ import pytest
 
 from tests.toolkit.venues.dydx_harness import events, frame, of
 from toolkit.account_messages import AccountEvent, Fill, OrderUpdate, PositionUpdate
-from toolkit.exact import exact
+from toolkit.accounts.exact_sums import exact
 from toolkit.frames import REST_IN
 from toolkit.messages import BalanceUpdate, EventKind, Message, StreamEvent
 from toolkit.protocol import ProtocolOptions

@@ -24,8 +24,8 @@ from tests.toolkit.venues.test_dydx_accounts import (
     tracked,
 )
 from toolkit.account_messages import AccountEvent, Fill, FundingPayment, OrderState, OrderUpdate, PositionUpdate
+from toolkit.accounts.exact_sums import exact
 from toolkit.clock import NS_PER_S
-from toolkit.exact import exact
 from toolkit.frames import REST_IN, REST_OUT
 from toolkit.messages import NO_ANSWER, BalanceUpdate, EventKind, Message
 from toolkit.protocol import CloseConnection, RestCall

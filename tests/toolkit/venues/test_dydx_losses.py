@@ -18,9 +18,9 @@ from tests.toolkit.venues.dydx_harness import (
     trade_id,
     update,
 )
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.messages import NO_ANSWER, BookDiff, EventKind, FundingInfo, Trade
 from toolkit.protocol import CloseConnection
-from toolkit.tracker import OrderBookTracker
 
 BTC = "BTC-USD"
 

@@ -25,11 +25,11 @@ from tests.toolkit.venues.dydx_harness import (
     trade_id,
     update,
 )
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.clock import NS_PER_S
 from toolkit.errors import SymbolError, VenueRefused
 from toolkit.frames import WS_IN
 from toolkit.messages import BookDiff, BookSnapshot, EventKind, FundingInfo, Instrument, StreamEvent, Trade
-from toolkit.tracker import OrderBookTracker
 
 BTC = "BTC-USD"
 ODD = "FARTCOIN,RAYDIUM,9BB6NFEcjBCtnNLFko2FqVQBq8HHM13kCyYcdQbgpump-A/B-USD"

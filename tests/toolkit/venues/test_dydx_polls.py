@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.toolkit.venues.dydx_harness import START_NS, Session, data, events, market, of, protocol, trade, trade_id
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.clock import NS_PER_S
 from toolkit.messages import EventKind, FundingInfo, Instrument
 from toolkit.protocol import Request, RestCall
-from toolkit.tracker import OrderBookTracker
 
 BTC = "BTC-USD"
 

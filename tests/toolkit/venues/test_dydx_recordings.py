@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from recordings.importing import ImportOptions, import_capture
-from recordings.normalize import Normalizer
+from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
+from recordings.states.normalizer import Normalizer
 from tests.toolkit.venues.dydx_harness import (
     START_NS,
     Session,
@@ -25,12 +25,12 @@ from tests.toolkit.venues.dydx_harness import (
     trade_id,
     update,
 )
+from toolkit.books.tracker import OrderBookTracker
+from toolkit.books.uncrossing import UncrossedBooks
 from toolkit.clock import NS_PER_S
 from toolkit.digest import DigestChain
 from toolkit.keys import PairKey
 from toolkit.messages import BookDiff, BookSnapshot, EventKind, FundingInfo, Instrument, Message, Trade
-from toolkit.tracker import OrderBookTracker
-from toolkit.uncrossing import UncrossedBooks
 
 BTC, ETH = "BTC-USD", "ETH-USD"
 

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recordings.tables import TableBuilders
+from recordings.format.messages_to_rows import TableBuilders
 from toolkit.account_messages import (
     AccountEvent,
     AccountEventKind,
@@ -24,12 +24,12 @@ from toolkit.account_messages import (
     OrderUpdate,
     PositionUpdate,
 )
+from toolkit.accounts.exact_sums import ZERO, exact
+from toolkit.accounts.user_tracker import UserStreamTracker
 from toolkit.errors import ConfigError, ParseError, VenueRefused
-from toolkit.exact import ZERO, exact
 from toolkit.frames import CONTROL, REST_IN, WS_IN, Frame, control_payload
 from toolkit.messages import BalanceUpdate, EventKind, Message, StreamEvent
 from toolkit.protocol import ProtocolOptions, RestCall, SendText
-from toolkit.user_tracker import UserStreamTracker
 from toolkit.venues.hyperliquid.auth import HyperliquidAuth
 from toolkit.venues.hyperliquid.market import ITEM
 from toolkit.venues.hyperliquid.order_status import STATUSES, order_state

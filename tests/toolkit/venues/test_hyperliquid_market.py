@@ -11,6 +11,7 @@ import yaml
 
 from tests.tapes import SECOND, TS, Feed, bbo_frame, book_frame, one, trade
 from tests.toolkit.venues.hyperliquid_session import REPLIES, ack, asked, feed_of, send
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.errors import ConfigError
 from toolkit.messages import (
     SIDE_NOT_TOLD,
@@ -22,7 +23,6 @@ from toolkit.messages import (
     Message,
 )
 from toolkit.protocol import ProtocolOptions, RestCall, SendText
-from toolkit.tracker import OrderBookTracker
 from toolkit.venue import find_venue
 
 MS = TS // 1_000_000

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.frame_batches import frames_to_batch
-from recordings.normalize import Normalizer
-from recordings.tables import TableBuilders
+from recordings.format.frames_to_rows import frames_to_batch
+from recordings.format.messages_to_rows import TableBuilders
+from recordings.states.normalizer import Normalizer
 from tests.tapes import SECOND, VENUE, Feed, bbo_frame, book_frame, import_files, trade
 from tests.toolkit.venues.hyperliquid_session import REPLIES, ack, feed_of, send
 from toolkit.frames import CONTROL, REST_IN, WS_IN, Frame, control_payload

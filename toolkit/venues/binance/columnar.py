@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from toolkit.books.orderbook import BookSide, OrderBook
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.columnar import ColumnarTaker, DiffColumns, FrameBatch, QuoteColumns, Taken, TopColumns, Tops, TradeColumns
 from toolkit.frames import WS_IN, Frame
 from toolkit.kernels.hashing import STATE_BYTES
 from toolkit.kernels.levels import clear_side, set_levels, side_columns
 from toolkit.keys import PairKey
 from toolkit.messages import FORM_FULL, BestQuote
-from toolkit.orderbook import BookSide, OrderBook
-from toolkit.tracker import OrderBookTracker
 from toolkit.venues.binance import kernel_run
 from toolkit.venues.binance.feeds import IGNORED
 from toolkit.venues.binance.kernel_arrays import Arrays, Table, book_scale

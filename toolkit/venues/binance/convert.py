@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from toolkit.books.orderbook import Columns, check_levels
 from toolkit.errors import BookError, ParseError
 from toolkit.frames import Frame
 from toolkit.messages import (
@@ -21,7 +22,6 @@ from toolkit.messages import (
     Liquidation,
     Side,
 )
-from toolkit.orderbook import Columns, check_levels
 from toolkit.venues.binance import wire
 from toolkit.venues.binance.depth import Base
 from toolkit.venues.binance.symbols import Listed

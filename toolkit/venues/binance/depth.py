@@ -33,9 +33,9 @@ from typing import Final
 
 import msgspec
 
+from toolkit.books.orderbook import Columns
 from toolkit.frames import Frame
 from toolkit.messages import FORM_FULL, BookDiff, BookSnapshot
-from toolkit.orderbook import Columns
 
 __all__ = ["FORM_UNJOINED", "Base", "Before", "DepthJoin", "Verdict", "follows", "is_within"]
 

@@ -60,8 +60,8 @@ from toolkit.venues.binance.subscriptions import Subscriptions
 from toolkit.venues.binance.symbols import SymbolTable, parse_exchange_info
 
 if TYPE_CHECKING:
+    from toolkit.books.tracker import OrderBookTracker
     from toolkit.columnar import ColumnarTaker, Tops
-    from toolkit.tracker import OrderBookTracker
 
 __all__ = ["BinanceCoinMProtocol", "BinanceMarketProtocol", "BinanceSpotProtocol", "BinanceUsdMProtocol"]
 
@@ -353,11 +353,8 @@ class BinanceMarketProtocol(VenueProtocol):
             except (msgspec.DecodeError, ParseError):
                 odd += 1
         # What has become owed since that was asked for is not known by it: a gap goes on.
-        messages = (
-            []
-            if self._settled.is_behind(symbol, request_id)
-            else self._answered(frame, f"fundingRate:{symbol}", request_id)
-        )
+        is_behind = self._settled.is_behind(symbol, request_id)
+        messages = [] if is_behind else self._answered(frame, f"fundingRate:{symbol}", request_id)
         if odd:
             text = f"{odd} entries of fundingRate:{symbol} that are no rates are passed over"
             messages.append(self.event(frame, EventKind.PARSE_ERROR, sub_seq=len(messages), cause="item", detail=text))

@@ -19,7 +19,7 @@ from toolkit.account_messages import (
     OrderUpdate,
     PositionUpdate,
 )
-from toolkit.exact import exact, exact_sum
+from toolkit.accounts.exact_sums import exact, exact_sum
 from toolkit.frames import Frame
 from toolkit.messages import BalanceUpdate, Message, Side
 from toolkit.venues.dydx_v4 import accounts_wire as wire

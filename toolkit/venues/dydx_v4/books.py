@@ -8,8 +8,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from toolkit.books.orderbook import check_levels
 from toolkit.errors import BookError, ParseError
-from toolkit.orderbook import check_levels
 from toolkit.venues.dydx_v4.wire import (
     BookLevels,
     Envelope,

@@ -7,7 +7,7 @@ What is peculiar about this venue, and where it is handled:
   frame that is missing may have been of any stream, so all of its connection are stale until subscribed anew.
 - A subscription begins with a snapshot that does not quite fit the updates after it, and crossing levels stay for
   ever in who only listens: books are read anew by subscribing again (`subscriptions`). Levels are told as sent; the
-  book of a recording is the raw one and may be crossed. `toolkit.uncrossing` has the other view of it.
+  book of a recording is the raw one and may be crossed. `toolkit.books.uncrossing` has the other view of it.
 - Only a snapshot makes a stale book good again. An update before it is told, since it was sent, but heals nothing.
 - The answer to subscribing trades is history, newest first, and may or may not reach back to the last trade seen;
   REST has the rest.

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
+from toolkit.books.orderbook import Columns, check_levels
 from toolkit.errors import BookError, ParseError
 from toolkit.frames import Frame
 from toolkit.messages import FundingInfo, Instrument, InstrumentKind, Side
-from toolkit.orderbook import Columns, check_levels
 from toolkit.protocol import RestCall
 from toolkit.venues.hyperliquid import wire
 from toolkit.venues.hyperliquid.lenient import items

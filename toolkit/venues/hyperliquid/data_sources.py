@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from toolkit.capture import Capture
 from toolkit.facets import FacetHub, MarketFacet, UserStreamFacet
 from toolkit.frames import Frame
 from toolkit.live import LiveDataSource
+from toolkit.live.capture import Capture
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import find_venue
 from toolkit.venues.hyperliquid.auth import HyperliquidAuth

@@ -17,9 +17,9 @@ from toolkit.account_messages import (
     OrderUpdate,
     PositionUpdate,
 )
+from toolkit.accounts.exact_sums import exact, exact_sum
 from toolkit.clock import NS_PER_MS
 from toolkit.errors import ParseError
-from toolkit.exact import exact, exact_sum
 from toolkit.frames import Frame
 from toolkit.messages import BalanceUpdate
 from toolkit.venues.hyperliquid.convert import SIDES

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from recordings.importing import ImportOptions, import_capture
+from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
 from replay.serving.deck import Deck
 from replay.serving.face import Ask, Drop

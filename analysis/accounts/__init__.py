@@ -1,0 +1,1 @@
+"""Reports of a recording's accounts: orders, profit and loss."""

@@ -1,0 +1,354 @@
+"""Whether a recording is what it says it is: files, hashes, order, holes, and the digest both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from recordings.care.recounting import Recount, symbol_problems
+from recordings.care.rewriting import is_rewrite_pending
+from recordings.checking import file_problem
+from recordings.format.file_names import files_of
+from recordings.format.manifest import Manifest, Segment, TableFile, inside, read_manifest
+from recordings.format.schema import RAW_TABLE
+from recordings.journal.journal_reader import JournalReader, journal_path, journal_segments
+from recordings.queries.remarks import remarks
+from recordings.recording import Recording
+from recordings.states.checkpoints import Checkpoint, load_checkpoint
+from recordings.states.normalizer import Normalizer
+from recordings.states.seek_points import open_points
+from toolkit.books.tracker import OrderBookTracker
+from toolkit.digest import DIGEST_VERSION, EMPTY_DIGEST, DigestChain
+from toolkit.errors import RecordingDamaged, RecordingError
+from toolkit.gc_tuning import rare_collections
+
+__all__ = ["Verification", "verify"]
+
+Progress = Callable[[int], None]
+
+
+class Verification(msgspec.Struct):
+    """
+    What was found.
+
+    Attributes:
+        manifest: Of the recording.
+        problems: One line each: which file, what was found, what was expected. Empty: the recording is sound.
+        notes: What could not be checked, and why that is no fault; and what is no damage but worth knowing.
+        recorded_digest: As the manifest says.
+        live_digest: As the live session computed it while receiving; None if it did not.
+        raw_digest: Of a replay of the sealed raw frames; None where there are none, or that could not be done.
+        normalized_digest: Of a replay of the normalized rows; likewise.
+        frame_count: Raw frames read.
+        message_count: Messages read from the normalized rows.
+        unsealed_count: Frames that are not sealed, all of which were read.
+        unsealed_message_count: Messages that they gave.
+        file_count: Files that were compared with their hashes.
+    """
+
+    manifest: Manifest
+    problems: list[str] = []
+    notes: list[str] = []
+    recorded_digest: str = ""
+    live_digest: str | None = None
+    raw_digest: str | None = None
+    normalized_digest: str | None = None
+    frame_count: int = 0
+    message_count: int = 0
+    unsealed_count: int = 0
+    unsealed_message_count: int = 0
+    file_count: int = 0
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def verify(path: Path, progress: Progress | None = None, *, is_quick: bool = False) -> Verification:
+    """
+    Check a recording.
+
+    Args:
+        path: Its folder.
+        progress: Called with the number of frames and messages done since the last call.
+        is_quick: Compare files with their hashes, and the manifest with itself, and play nothing.
+
+    Raises:
+        RecordingError: It cannot be read at all: not a recording, too new, or its manifest is damaged.
+    """
+    recording = Recording.open(path)
+    result = Verification(recording.manifest, recorded_digest=recording.manifest.digest)
+    result.live_digest = recording.manifest.live_digest
+    if not recording.manifest.is_checked:
+        result.notes.append("format version 1: its manifest has no checksum, so nothing vouches for what it says")
+    if is_rewrite_pending(path):
+        result.notes.append("it is being rewritten, or that was interrupted: `tickdeck recover` finishes it then")
+    sound_files = _check_files(recording, result)
+    _check_segments(recording, result)
+    _check_journals(recording, result)
+    with _noting(result):
+        _check_tail(recording, result)
+    if is_quick:
+        result.notes.append("only files were compared with their hashes: nothing was played")
+        return result
+    with _noting(result):
+        _recount(recording, result, sound_files)
+    if "normalized" in sound_files:
+        with _noting(result):
+            result.notes += remarks(recording)
+    advance = progress or (lambda _: None)
+    is_any = bool(recording.manifest.segments)
+    with rare_collections():
+        if RAW_TABLE in sound_files and is_any:
+            with _noting(result):
+                _replay_raw(recording, result, advance)
+        if "normalized" in sound_files and is_any:
+            with _noting(result):
+                _replay_normalized(recording, result, advance)
+        with _noting(result):
+            result.unsealed_message_count = recording.tail.heard.message_count if recording.tail is not None else 0
+    if result.live_digest is not None and result.live_digest != result.recorded_digest:
+        result.problems.append(
+            f"the live session computed the digest {result.live_digest}, sealing {result.recorded_digest}"
+        )
+    return result
+
+
+def _recount(recording: Recording, result: Verification, sound_files: set[str]) -> None:
+    """Compute again what the manifest says of frames and rows."""
+    manifest = recording.manifest
+    recount = Recount(recording.path, sound_files)
+    for segment in manifest.segments:
+        result.problems += recount.problems(segment)
+    if "normalized" in sound_files:
+        result.problems += symbol_problems(manifest, recount.symbols)
+    first = min((segment.ts_recv_first for segment in manifest.segments), default=None)
+    # The first frame of an import need not be its earliest.
+    is_import = manifest.origin == "import" and first is not None
+    if is_import and not first <= manifest.created_ns <= manifest.segments[0].ts_recv_last:  # type: ignore[operator]
+        result.problems.append(f"the manifest says created_ns {manifest.created_ns}, its first frame {first}")
+
+
+def _check_journals(recording: Recording, result: Verification) -> None:
+    """What is not sealed yet has no hash, but each batch of it has a checksum."""
+    folder, sealed = recording.path, len(recording.manifest.segments)
+    for number in journal_segments(folder):
+        if number < sealed:
+            continue  # left over: its frames are sealed
+        reader = JournalReader(journal_path(folder, number))
+        try:
+            for _ in reader.batches():
+                pass
+        except RecordingDamaged as exc:
+            if reader.path.exists():  # it may be sealed this moment
+                result.problems.append(str(exc))
+            continue
+        name = reader.path.relative_to(folder).as_posix()
+        # The end may be on its way to the disk, or have been when its recorder died.
+        damaged = [(begin, end) for begin, end in reader.unread if begin < reader.good_bytes]
+        for begin, end in damaged:
+            result.problems.append(f"{name} cannot be read from byte {begin:,} to {end:,}: {reader.problem}")
+        if reader.problem and not damaged and not reader.left_bytes and reader.path.stat().st_size:
+            result.problems.append(f"{name}: {reader.problem}")
+        elif reader.left_bytes:
+            result.notes.append(f"{name} ends with {reader.left_bytes:,} bytes that are no whole batch")
+
+
+def _check_tail(recording: Recording, result: Verification) -> None:
+    """Say what is not sealed yet, and what is missing of it."""
+    if (tail := recording.tail) is None:
+        return
+    result.problems += tail.missing
+    result.unsealed_count = tail.unsealed.frame_count
+    held = "; their checksums were checked, and no digest holds them yet" if result.unsealed_count else ""
+    result.notes.append(f"{tail.unsealed}{held}")
+
+
+def _check_files(recording: Recording, result: Verification) -> set[str]:
+    """Compare every file with its entry; which kinds of tables are all sound."""
+    sound = {RAW_TABLE, "normalized"}
+    for segment in recording.manifest.segments:
+        if RAW_TABLE not in segment.tables:
+            result.notes.append(f"segment {segment.number} holds no raw frames any more")
+            sound.discard(RAW_TABLE)
+        entries = [*segment.tables.items()]
+        derived = [segment.checkpoint, segment.seek_points]
+        entries += [("derived", file) for file in derived if file is not None]
+        for table, file in entries:
+            result.file_count += 1
+            problem = file_problem(recording.path, file)
+            if not problem or (table == "derived" and _is_superseded(recording, file)):
+                continue
+            result.problems.append(f"{file.path} {problem}")
+            if table != "derived":
+                sound.discard(RAW_TABLE if table == RAW_TABLE else "normalized")
+    resume = recording.manifest.resume
+    result.file_count += resume is not None
+    problem = file_problem(recording.path, resume) if resume is not None else ""
+    if resume is not None and problem and not _is_superseded(recording, resume):
+        result.problems.append(f"{resume.path} {problem}")
+    return sound
+
+
+def _is_superseded(recording: Recording, file: TableFile) -> bool:
+    """Whether a state went because there is a later one, since the recording was opened."""
+    if inside(recording.path, file.path).exists():
+        return False
+    with suppress(RecordingError):
+        return file.path not in {each.path for each in files_of(read_manifest(recording.path))}
+    return False
+
+
+def _check_segments(recording: Recording, result: Verification) -> None:
+    """Segments follow each other without a hole, in number, in `capture_seq` and in digest."""
+    manifest = recording.manifest
+    if manifest.segments and manifest.segments[0].digest_start != EMPTY_DIGEST.hex():
+        result.problems.append("segment 0 does not begin with the empty digest")
+    if manifest.segments and manifest.origin == "live" and manifest.resume is None:
+        result.problems.append("the manifest names no resume file: nothing holds the state to go on from")
+    previous: Segment | None = None
+    for number, segment in enumerate(recording.manifest.segments):
+        if segment.number != number:
+            result.problems.append(f"the manifest lists segment {segment.number}, expected {number}")
+        expected = 0 if previous is None else previous.capture_seq_last + 1
+        if segment.capture_seq_first != expected:
+            result.problems.append(
+                f"segment {number} begins with frame {segment.capture_seq_first}, expected {expected}"
+            )
+        if previous is not None and segment.digest_start != previous.digest:
+            result.problems.append(f"segment {number} does not continue the digest of segment {number - 1}")
+        previous = segment
+    if previous is not None and recording.manifest.digest != previous.digest:
+        result.problems.append("the manifest's digest is not that of its last segment")
+
+
+def _replay_raw(recording: Recording, result: Verification, advance: Progress) -> None:
+    manifest = recording.manifest
+    normalizer = Normalizer.for_sources(manifest.sources)
+    newer = [
+        f"{source.venue} {source.protocol_version} (now {normalizer.protocols[source.venue].version})"
+        for source in manifest.sources
+        if source.protocol_version != normalizer.protocols[source.venue].version
+    ]
+    comparable = not newer and manifest.digest_version == DIGEST_VERSION
+    expected = 0
+    for segment in manifest.segments:
+        path = segment.tables[RAW_TABLE].path
+        check = _StateCheck(recording, segment, result) if comparable else None
+        for frames in recording.raw_frames([segment]):
+            for frame in frames:
+                if check is not None and frame.capture_seq == check.due_seq:
+                    check.compare(normalizer)
+                if frame.capture_seq != expected:
+                    result.problems.append(f"{path} goes on with frame {frame.capture_seq}, expected {expected}")
+                    return
+                expected += 1
+                for message in normalizer.messages(frame):
+                    normalizer.take(message)
+            result.frame_count += len(frames)
+            advance(len(frames))
+        if expected != segment.capture_seq_last + 1:
+            result.problems.append(f"{path} ends with frame {expected - 1}, expected {segment.capture_seq_last}")
+            return
+        if comparable and normalizer.chain.hexdigest() != segment.digest:
+            result.problems.append(
+                f"the raw frames of segment {segment.number} give the digest {normalizer.chain.hexdigest()}, "
+                f"expected {segment.digest}"
+            )
+            break
+    else:
+        if comparable and manifest.resume is not None and manifest.segments:
+            _compare_resume(recording, manifest.resume, normalizer, result)
+    result.raw_digest = normalizer.chain.hexdigest()
+    if not comparable:
+        what = f"protocol {', '.join(newer)}" if newer else f"digest version {manifest.digest_version}"
+        result.notes.append(f"recorded with {what}: the raw frames give other messages today; see `renormalize`")
+
+
+def _compare_resume(recording: Recording, file: TableFile, normalizer: Normalizer, result: Verification) -> None:
+    """The state that recording goes on from is the one that all frames lead to."""
+    try:
+        state = load_checkpoint(recording.path, file)
+    except RecordingError:
+        return  # its hash was found to differ, or there is a later one by now
+    if state.digest != normalizer.chain.digest() or state.tracker != normalizer.tracker.export():
+        result.problems.append(f"{file.path} holds another state to go on from than all frames give")
+
+
+class _StateCheck:
+    """
+    Compares the states kept of a segment with those that playing comes to.
+
+    Attributes:
+        due_seq: The frame before which `compare` is to be called; -1 for none.
+    """
+
+    def __init__(self, recording: Recording, segment: Segment, result: Verification) -> None:
+        self._result = result
+        self._states: list[tuple[int, str, Callable[[], Checkpoint]]] = []
+        checkpoint = segment.checkpoint
+        if checkpoint is not None and segment.number:
+            read = partial(load_checkpoint, recording.path, checkpoint)
+            self._states.append((segment.capture_seq_first, checkpoint.path, read))
+        if segment.seek_points is not None:
+            try:
+                file = open_points(recording.path, segment)
+            except RecordingDamaged:
+                file = None  # its hash was found to differ
+            for point in file.points if file is not None else ():
+                self._states.append((point.capture_seq, segment.seek_points.path, partial(file.read, point)))  # type: ignore[union-attr]
+        self._states.reverse()
+        self.due_seq = self._states[-1][0] if self._states else -1
+
+    def compare(self, normalizer: Normalizer) -> None:
+        """The normalizer has come to the next of them."""
+        seq, path, read = self._states.pop()
+        self.due_seq = self._states[-1][0] if self._states else -1
+        try:
+            state = read()
+        except RecordingError:
+            return  # likewise
+        if state.digest != normalizer.chain.digest():
+            problem = f"digest {state.digest.hex()}, expected {normalizer.chain.hexdigest()}"
+        elif state.tracker != normalizer.tracker.export():
+            problem = "other books than the frames before it give"
+        else:
+            return
+        self._result.problems.append(f"{path} holds a state before frame {seq} with {problem}")
+
+
+def _replay_normalized(recording: Recording, result: Verification, advance: Progress) -> None:
+    tracker = OrderBookTracker(checked=True)
+    chain = DigestChain()
+    for segment in recording.manifest.segments:
+        count = 0
+        for messages in recording.messages([segment]):
+            for message in messages:
+                chain.update(message, tracker.apply(message))
+            count += len(messages)
+            advance(len(messages))
+        result.message_count += count
+        if count != segment.message_count:
+            result.problems.append(
+                f"segment {segment.number} holds {count:,} messages in its tables, expected {segment.message_count:,}"
+            )
+        if recording.manifest.digest_version == DIGEST_VERSION and chain.hexdigest() != segment.digest:
+            result.problems.append(
+                f"the normalized rows of segment {segment.number} give the digest {chain.hexdigest()}, "
+                f"expected {segment.digest}"
+            )
+            break
+    result.normalized_digest = chain.hexdigest()
+
+
+@contextmanager
+def _noting(result: Verification) -> Iterator[None]:
+    try:
+        yield
+    except RecordingDamaged as exc:
+        result.problems.append(str(exc))

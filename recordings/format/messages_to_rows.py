@@ -1,0 +1,327 @@
+"""
+Messages to Arrow and Parquet.
+
+Messages are collected per table, turned into Arrow columns a few thousand at a time, and written in the order that
+`recordings/format/row_order.py` gives them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from recordings.format.columns_to_rows import SIDES, dictionary_schema
+from recordings.format.manifest import TableFile
+from recordings.format.parquet_options import SMALL, Compression
+from recordings.format.row_order import StretchedFile
+from recordings.format.schema import RAW_TABLE, TABLE_OF, TABLES
+from toolkit.account_messages import AccountEvent, Fill, FundingPayment, OrderUpdate, PositionUpdate
+from toolkit.messages import (
+    BalanceUpdate,
+    BestQuote,
+    BookDiff,
+    BookSnapshot,
+    BookTop,
+    FundingInfo,
+    Instrument,
+    Liquidation,
+    Message,
+    StreamEvent,
+    Trade,
+)
+
+__all__ = [
+    "BATCH_MESSAGES",
+    "COUNT_NAMES",
+    "COUNT_OF_TABLE",
+    "RAW_ROW_GROUP_ROWS",
+    "TableBuilders",
+    "rows_of_messages",
+    "with_all_columns",
+]
+
+#: Messages of one table that are held as Python objects before they become columns; of the book also as many levels.
+BATCH_MESSAGES: Final = 2048
+BATCH_LEVELS: Final = 131_072
+RAW_ROW_GROUP_ROWS: Final = 16_384
+
+#: Names of the counts a manifest keeps, by class of message.
+COUNT_NAMES: Final[dict[type[Message], str]] = {
+    BookSnapshot: "book_snapshots",
+    BookDiff: "book_diffs",
+    BestQuote: "quotes",
+    Trade: "trades",
+    FundingInfo: "funding",
+    Instrument: "instruments",
+    Liquidation: "liquidations",
+    StreamEvent: "events",
+    OrderUpdate: "order_updates",
+    Fill: "fills",
+    BalanceUpdate: "balances",
+    PositionUpdate: "positions",
+    FundingPayment: "funding_payments",
+    AccountEvent: "account_events",
+    BookTop: "tops",
+}
+#: The same by table, but for `book`, whose rows are several to a message.
+COUNT_OF_TABLE: Final = {table: COUNT_NAMES[kind] for kind, table in TABLE_OF.items() if table != "book"}
+#: The same for rows that came as columns; of `book` those are diffs.
+_ROWS_COUNTED_AS: Final = {"book": "book_diffs", "bbo": "quotes", "trades": "trades", "top": "tops"}
+_BOOK_FIELDS: Final = BookSnapshot.__struct_fields__
+_astuple = msgspec.structs.astuple
+
+
+_WRITE_SCHEMAS: Final = {
+    table: schema if table == RAW_TABLE else dictionary_schema(table) for table, schema in TABLES.items()
+}
+
+
+def rows_of_messages(table: str, messages: Sequence[Message]) -> pa.RecordBatch:
+    """Messages of one table as rows of it, in its schema while it is written."""
+    return _book_batch(messages) if table == "book" else _flat_batch(table, messages)
+
+
+def with_all_columns(rows: pa.Table, table: str) -> pa.Table:
+    """Rows of a file as they are written today: a column that the file does not have is null in it."""
+    schema = _WRITE_SCHEMAS[table]
+    if rows.schema.names == schema.names:
+        return rows
+    columns = [
+        rows.column(field.name) if field.name in rows.schema.names else pa.nulls(len(rows), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+class TableBuilders:
+    """
+    Collects the messages of a segment and writes its normalized tables.
+
+    What is held does not grow with the segment: messages become columns some thousands at a time, and columns are
+    written as `recordings/format/row_order.py` has it.
+
+    Args:
+        folder: The recording.
+        number: In the names of the files.
+        compression: How well.
+        executor: As `TableFileWriter` has it; None to write at once.
+
+    Attributes:
+        counts: Messages by the name that a manifest counts them under.
+        symbols: Trading pair of every symbol, as `venue/symbol`: the one that its newest message had.
+    """
+
+    def __init__(
+        self, folder: Path, number: int = 0, compression: Compression = SMALL, executor: Executor | None = None
+    ) -> None:
+        self._folder = folder
+        self._number = number
+        self._compression = compression
+        self._executor = executor
+        self._pending: dict[str, list[Message]] = {}
+        #: Levels of the book messages that are pending.
+        self._levels = 0
+        self._files: dict[str, StretchedFile] = {}
+        self.counts: dict[str, int] = {}
+        self.symbols: dict[str, str] = {}
+        self._symbol_seqs: dict[str, tuple[int, int]] = {}
+
+    def add(self, message: Message) -> None:
+        """Add the next message."""
+        table = TABLE_OF[type(message)]
+        pending = self._pending.get(table)
+        if pending is None:
+            pending = self._pending[table] = []
+        pending.append(message)
+        if isinstance(message, (BookSnapshot, BookDiff)):
+            self._levels += len(message.bid_prices) + len(message.ask_prices)
+            if self._levels >= BATCH_LEVELS:
+                self._flush(table)
+        if len(pending) >= BATCH_MESSAGES:
+            self._flush(table)
+
+    def add_rows(
+        self, table: str, venue: str, symbol: str, trading_pair: str, rows: pa.RecordBatch, count: int, last_seq: int
+    ) -> None:
+        """
+        Add the rows of the next `count` messages of one symbol, in the table's schema while it is written.
+
+        `last_seq` is the `capture_seq` of the last of them. `cut` is to be called once those of other symbols, of the
+        same frames, are added too.
+        """
+        self._flush(table)
+        self._name(f"{venue}/{symbol}", trading_pair, (last_seq, 0))
+        name = _ROWS_COUNTED_AS[table]
+        self.counts[name] = self.counts.get(name, 0) + count
+        self._file(table).add(rows)
+
+    def cut(self, complete_seq: int) -> None:
+        """Write what can be: all rows of frames up to `complete_seq` have been added."""
+        for table, file in self._files.items():
+            if file.is_full:
+                self._flush(table)
+                file.cut(complete_seq)
+
+    def flush(self) -> None:
+        """Turn every message into columns; `counts` and `symbols` are complete then."""
+        for table in self._pending:
+            self._flush(table)
+
+    def write(self) -> dict[str, TableFile]:
+        """Write what is left; what the manifest says of each table that has rows."""
+        try:
+            self.flush()
+            return {table: self._files[table].finish() for table in TABLES if table in self._files}
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Leave nothing behind but tables that are complete. May be called twice."""
+        self._pending.clear()
+        for file in self._files.values():
+            file.abort()
+
+    def _name(self, symbol: str, trading_pair: str, place: tuple[int, int]) -> None:
+        # A frame may tell of a gap under the old pair and go on under a new one, in whatever order tables are flushed.
+        if place >= self._symbol_seqs.get(symbol, (-1, -1)):
+            self.symbols[symbol] = trading_pair
+            self._symbol_seqs[symbol] = place
+
+    def _file(self, table: str) -> StretchedFile:
+        file = self._files.get(table)
+        if file is None:
+            file = StretchedFile(self._folder, table, self._number, self._compression, self._executor)
+            self._files[table] = file
+        return file
+
+    def _flush(self, table: str) -> None:
+        messages = self._pending.get(table)
+        if not messages:
+            return
+        self._pending[table] = []
+        if table == "book":
+            self._levels = 0
+        newest = {(message.venue, message.symbol): message for message in messages}
+        for (venue, symbol), last in newest.items():
+            if symbol:
+                self._name(f"{venue}/{symbol}", last.trading_pair, (last.capture_seq, last.sub_seq))
+        for kind, count in Counter(map(type, messages)).items():
+            name = COUNT_NAMES[kind]
+            self.counts[name] = self.counts.get(name, 0) + count
+        file = self._file(table)
+        file.add(rows_of_messages(table, messages))
+        if file.is_full:
+            file.cut(messages[-1].capture_seq - 1)  # more of the newest frame may come
+
+
+def _flat_batch(table: str, messages: Sequence[Message]) -> pa.RecordBatch:
+    schema = _WRITE_SCHEMAS[table]
+    columns = zip(*map(_astuple, messages), strict=True)
+    arrays = [_array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_dictionary(kind):
+        return _dictionary(values, None)
+    if pa.types.is_timestamp(kind):
+        return pa.array(values, pa.int64()).cast(kind)
+    return pa.array(values, kind)
+
+
+def _dictionary(values: Sequence[Any], row_counts: Any) -> pa.Array:
+    """Strings as a dictionary column, each repeated `row_counts` times; most columns have a single value."""
+    if values and values[0] is not None and values.count(values[0]) == len(values):
+        rows = len(values) if row_counts is None else int(row_counts.sum())
+        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([values[0]], pa.string()))
+    places: dict[Any, int] = {}
+    indices = np.fromiter((places.setdefault(value, len(places)) for value in values), np.int32, len(values))
+    null = places.get(None)
+    words = pa.array(["" if word is None else word for word in places], pa.string())
+    if row_counts is not None:
+        indices = np.repeat(indices, row_counts)
+    mask = None if null is None else indices == null
+    return pa.DictionaryArray.from_arrays(pa.array(indices, mask=mask), words)
+
+
+def _repeated(values: Sequence[Any], kind: pa.DataType, row_counts: Any) -> pa.Array:
+    """A column of messages as a column of rows: the i-th value `row_counts[i]` times."""
+    if pa.types.is_dictionary(kind):
+        return _dictionary(values, row_counts)
+    if None not in values:
+        storage = np.bool_ if pa.types.is_boolean(kind) else np.int64
+        flat: Any = np.fromiter(values, storage, len(values))
+        column = np.repeat(flat, row_counts)
+        return pa.array(column).cast(kind)
+    if all(value is None for value in values):
+        return pa.nulls(int(row_counts.sum()), kind)
+    return _array(values, kind).take(pa.array(np.repeat(np.arange(len(values)), row_counts)))
+
+
+def _book_batch(messages: Sequence[Any]) -> pa.RecordBatch:
+    """Book messages as one row per level, bids before asks; a message without a level is one row without a price."""
+    schema = _WRITE_SCHEMAS["book"]
+    columns = dict(zip(_BOOK_FIELDS, zip(*map(_astuple, messages), strict=True), strict=True))
+    bid_prices, ask_prices = columns["bid_prices"], columns["ask_prices"]
+    bid_rows = np.fromiter(map(len, bid_prices), np.int64, len(messages))
+    level_rows = bid_rows + np.fromiter(map(len, ask_prices), np.int64, len(messages))
+    rows = np.maximum(level_rows, 1)
+    total = int(rows.sum())
+    starts = np.cumsum(rows) - rows
+    within = np.arange(total) - np.repeat(starts, rows)
+    first = within == 0
+    empty = np.zeros(total, np.bool_)
+    empty[starts[level_rows == 0]] = True
+    counts = [len(message.bid_counts) + len(message.ask_counts) for message in messages]
+    has_counts = (np.fromiter(counts, np.int64, len(messages)) == level_rows) & (level_rows > 0)
+    sides = (within >= np.repeat(bid_rows, rows)).astype(np.int32)
+    arrays: dict[str, pa.Array] = {
+        "is_snapshot": pa.array(np.repeat(np.fromiter(map(_is_snapshot, messages), np.bool_, len(messages)), rows)),
+        "is_first": pa.array(first),
+        "is_last": pa.array(np.roll(first, -1)),
+        "side": pa.DictionaryArray.from_arrays(pa.array(sides, mask=empty), SIDES),
+        "price": _levels(bid_prices, ask_prices, empty, np.float64, pa.float64()),
+        "size": _levels(columns["bid_sizes"], columns["ask_sizes"], empty, np.float64, pa.float64()),
+        "count": _levels(
+            _where(has_counts, columns["bid_counts"]),
+            _where(has_counts, columns["ask_counts"]),
+            ~np.repeat(has_counts, rows),
+            np.int32,
+            pa.int32(),
+        ),
+        "sub_seq": pa.array((within + np.repeat(np.asarray(columns["sub_seq"]), rows)).astype(np.int32)),
+    }
+    for field in schema:
+        if field.name not in arrays:
+            arrays[field.name] = _repeated(columns[field.name], field.type, rows)
+    return pa.RecordBatch.from_arrays([arrays[field.name] for field in schema], schema=schema)
+
+
+def _levels(bids: Sequence[Any], asks: Sequence[Any], null: Any, dtype: Any, kind: pa.DataType) -> pa.Array:
+    """Interleave both sides, message by message, leaving the rows where `null` is set empty."""
+    flat = np.fromiter(chain.from_iterable(chain.from_iterable(zip(bids, asks, strict=True))), dtype)
+    if not null.any():
+        return pa.array(flat, kind)
+    values = np.zeros(len(null), dtype)
+    values[~null] = flat
+    return pa.array(values, kind, mask=null)
+
+
+def _where(keep: Any, counts: Sequence[Any]) -> Sequence[Any]:
+    if keep.all():
+        return counts
+    none: tuple[int, ...] = ()
+    return [column if has else none for column, has in zip(counts, keep, strict=True)]
+
+
+def _is_snapshot(message: BookSnapshot | BookDiff) -> bool:
+    return type(message) is BookSnapshot

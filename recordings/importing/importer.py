@@ -1,0 +1,373 @@
+"""Capture files to a recording like any other: the frames run through the venue's protocol as if they were received."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recordings.format.frames_to_rows import frames_to_batch
+from recordings.format.manifest import InputFile, Manifest, Segment, SourceInfo, TableFile, write_manifest
+from recordings.format.parquet_options import SMALL, Compression
+from recordings.format.software import SOFTWARE
+from recordings.importing.capture_files import CaptureFile
+from recordings.importing.line_blocks import merged_blocks, raw_batch
+from recordings.importing.venue_check import check_venue
+from recordings.queries.several_recordings import refuse_same
+from recordings.sealing.leftovers import take_back
+from recordings.sealing.segment_writer import SegmentWriter
+from recordings.states.checkpoints import write_if
+from recordings.states.normalizer import Normalizer
+from recordings.states.seek_points import is_worth_keeping
+from recordings.storage.atomic_files import disk_refusals, make_folder
+from recordings.storage.lock import LOCK_NAME, FolderLock
+from toolkit.digest import DIGEST_VERSION
+from toolkit.errors import ConfigError, ImportFailed
+from toolkit.frames import DAMAGED, REST_IN, WS_IN, Frame
+from toolkit.gc_tuning import rare_collections
+from toolkit.kernels.disk_cache import are_compiled, note_compiled
+from toolkit.protocol import ProtocolOptions, VenueProtocol
+from toolkit.venue import find_venue
+
+__all__ = ["ImportOptions", "import_capture", "is_worth_compiling"]
+
+#: A segment is sealed at this many frames or payload bytes; an import holds two of them in memory.
+SEGMENT_FRAMES: Final = 500_000
+SEGMENT_BYTES: Final = 64 << 20
+#: Compiling takes some 20 s, once; so much that much of a capture's compressed text takes without.
+COMPILE_BYTES: Final = 64 << 20
+
+Progress = Callable[[int, int], None]
+
+
+class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What an import shall do.
+
+    Attributes:
+        venue: Whose frames they are.
+        line_format: One of `capture_files.LINE_FORMATS`.
+        time_unit: Unit of integer times; None to tell it from the data.
+        metadata: File with the venue's metadata replies; None for none.
+        segment_frames: Frames after which a segment is sealed.
+        segment_bytes: Payload bytes after which a segment is sealed.
+        compression: How well.
+        threads: Whether other threads compress and write; without, one thread does everything.
+        compiled: Whether compiled code takes the frames, where the venue has such and the format is that of
+            collectors; None to use it if it was compiled before or if the files are large. What is written is the same.
+    """
+
+    venue: str
+    line_format: str
+    time_unit: str | None = None
+    metadata: Path | None = None
+    segment_frames: int = SEGMENT_FRAMES
+    segment_bytes: int = SEGMENT_BYTES
+    compression: Compression = SMALL
+    threads: bool = True
+    compiled: bool | None = None
+
+
+@contextlib.contextmanager
+def _new_recording(folder: Path) -> Iterator[None]:
+    """The folder of a new recording, made and locked within the block. Raises ConfigError if anything is in it already."""
+    _check_empty(folder)
+    try:
+        make_folder(folder, parents=True)
+    except OSError as exc:
+        raise ConfigError(f"{folder} cannot be made: {exc.strerror}") from None
+    with FolderLock(folder):
+        _check_empty(folder)  # another import may have come first
+        try:
+            with disk_refusals(folder, "nothing was imported; see to the disk, then import again"):
+                yield
+        except BaseException:
+            take_back(folder)  # so that it can be run again
+            raise
+
+
+def _check_empty(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(path.name != LOCK_NAME for path in folder.iterdir())):
+        raise ConfigError(f"{folder} already exists and is not an empty folder: name another one")
+
+
+def import_capture(
+    paths: Sequence[Path], folder: Path, options: ImportOptions, progress: Progress | None = None
+) -> Manifest:
+    """
+    Import capture files, merged by receive time, into a new recording.
+
+    Within one file the order of its lines is kept even where its clock went back; between files the earlier receive
+    time goes first, at equal times the file named first. Damaged lines are kept in `raw` with the time of the line
+    before them.
+
+    Args:
+        paths: The files, of one session.
+        folder: The recording; must not exist or be empty.
+        options: See `ImportOptions`.
+        progress: Called now and then with bytes read and bytes in all.
+
+    Raises:
+        ImportFailed: A file cannot be read, or no line of it can.
+        ConfigError: Unknown venue or format, a file that stands there twice, or the folder is taken.
+        RecordingLocked: Another process writes into it.
+    """
+    spec = find_venue(options.venue)
+    refuse_same(list(map(Path, paths)), "file")
+    protocol = spec.make_protocol(ProtocolOptions())
+    files = [CaptureFile(path, options.line_format, options.time_unit) for path in paths]
+    metadata = _metadata_replies(options)
+    for file in files:
+        file.check()
+        check_venue(file, spec)
+    with _new_recording(folder):
+        return _import(files, metadata, folder, options, spec.name, protocol, progress)
+
+
+def _import(
+    files: Sequence[CaptureFile],
+    metadata: Sequence[tuple[str, bytes]],
+    folder: Path,
+    options: ImportOptions,
+    venue: str,
+    protocol: VenueProtocol,
+    progress: Progress | None,
+) -> Manifest:
+    manifest = Manifest(software=SOFTWARE, origin="import", digest_version=DIGEST_VERSION)
+    manifest.sources = [SourceInfo(venue, protocol.version)]
+    normalizer = Normalizer({venue: protocol})
+    total = sum(file.path.stat().st_size for file in files)
+    by_batch = is_worth_compiling(options, total) and normalizer.compile()
+    with rare_collections(), _Sealer(folder, manifest, normalizer, options) as sealer:
+        if by_batch:
+            for batch in _batches(venue, files, metadata):
+                sealer.add_batch(batch)
+                if progress is not None:
+                    progress(sum(file.bytes_read for file in files), total)
+            note_compiled()
+        else:
+            for frame in _frames(venue, files, metadata):
+                sealer.add(frame)
+                if progress is not None and frame.capture_seq % 4096 == 0:
+                    progress(sum(file.bytes_read for file in files), total)
+    if progress is not None:
+        progress(total, total)
+    manifest.inputs = [
+        InputFile(file.path.name, file.line_count, file.damaged_count, file.time_unit, _note(files, index))
+        for index, file in enumerate(files)
+    ]
+    manifest.status = "sealed"
+    manifest.digest = normalizer.chain.hexdigest()
+    manifest.created_ns = manifest.segments[0].ts_recv_first
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def _note(files: Sequence[CaptureFile], index: int) -> str:
+    """What was wrong with a file as a whole; that it is one of those before it once more, too."""
+    file = files[index]
+    for other in files[:index]:
+        if file.is_like(other):
+            again = f"it holds the same lines as {other.path.name}: the recording has each of them twice"
+            return f"{file.note}; {again}" if file.note else again
+    return file.note
+
+
+class _AtOnce(Executor):
+    """Runs what it is given where it is given."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class _Sealer:
+    """
+    Writes raw frames in one thread while they are read, and closed segments in another while the next is collected.
+
+    Arrow lets go of the interpreter while it compresses, so the second core does that work.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, normalizer: Normalizer, options: ImportOptions) -> None:
+        self._folder = folder
+        self._frames_max = options.segment_frames
+        self._bytes_max = options.segment_bytes
+        self._manifest = manifest
+        self._normalizer = normalizer
+        self._compression = options.compression
+        self._pool: Executor = ThreadPoolExecutor(1) if options.threads else _AtOnce()
+        self._raw_writer = ThreadPoolExecutor(1) if options.threads else None
+        self._busy: Future[Segment] | None = None
+        self._number = 0
+        #: Payload since the last state that was kept.
+        self._since_bytes = 0
+        self.writer = self._segment(None)
+
+    def __enter__(self) -> _Sealer:
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
+        try:
+            if exc_type is None:
+                self._seal()
+                self._wait()
+        finally:
+            self._pool.shutdown()
+            self.writer.abort()
+            if self._raw_writer is not None:
+                self._raw_writer.shutdown()
+
+    def _segment(self, checkpoint: TableFile | None) -> SegmentWriter:
+        return SegmentWriter(
+            self._folder,
+            self._number,
+            self._normalizer,
+            checkpoint,
+            compression=self._compression,
+            raw_writer=self._raw_writer,
+            # Of one thread, so what a segment's end waits for has been done when its turn comes.
+            table_writer=self._pool,
+        )
+
+    @property
+    def _is_full(self) -> bool:
+        return self.writer.frame_count >= self._frames_max or self.writer.payload_bytes >= self._bytes_max
+
+    def add(self, frame: Frame) -> None:
+        """Add the next frame, to a new segment if this one is full."""
+        if self._is_full:
+            self.rotate()
+        self.writer.add(frame)
+
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        """Add the next frames; segments end at the frames at which they would end if these came one by one."""
+        ends = np.cumsum(pc.binary_length(batch.column("payload")).fill_null(0).to_numpy())
+        others = batch.column("payload_bytes")
+        if others.null_count < len(batch):
+            ends = ends + np.cumsum(pc.fill_null(pc.binary_length(others), 0).to_numpy())
+        begin = 0
+        while begin < len(batch):
+            if self._is_full:
+                self.rotate()
+            before = int(ends[begin - 1]) if begin else 0
+            room = self._bytes_max - self.writer.payload_bytes
+            end = min(
+                len(batch),
+                begin + self._frames_max - self.writer.frame_count,
+                int(np.searchsorted(ends, before + room)) + 1,
+            )
+            self.writer.add_batch(batch.slice(begin, end - begin))
+            begin = end
+
+    def rotate(self) -> SegmentWriter:
+        """Seal the segment and begin the next one."""
+        self._since_bytes += self.writer.payload_bytes
+        self._seal()
+        self._number += 1
+        # How large the tables of the segment will be is not known yet.
+        checkpoint = write_if(self._is_worth_keeping, self._folder, self._number, self._normalizer)
+        if checkpoint is not None:
+            self._since_bytes = 0
+        self.writer = self._segment(checkpoint)
+        return self.writer
+
+    def _is_worth_keeping(self, state_bytes: int) -> bool:
+        return is_worth_keeping(self._since_bytes, state_bytes)
+
+    def _seal(self) -> None:
+        write = self.writer.cut()
+        self._manifest.symbols = dict(sorted({**self._manifest.symbols, **self.writer.symbols}.items()))
+        self._wait()
+        if write is not None:
+            self._busy = self._pool.submit(write)
+
+    def _wait(self) -> None:
+        if self._busy is not None:
+            self._manifest.segments.append(self._busy.result())
+            self._busy = None
+
+
+def _frames(venue: str, files: Sequence[CaptureFile], metadata: Sequence[tuple[str, bytes]]) -> Iterator[Frame]:
+    lines = _timed(files[0], 0) if len(files) == 1 else heapq.merge(*(_timed(file, i) for i, file in enumerate(files)))
+    capture_seq = 0
+    for _, conn_id, _, ts_recv, payload, kind in lines:
+        if capture_seq == 0:
+            for tag, body in metadata:
+                yield Frame(capture_seq, ts_recv, ts_recv, venue, -1, 0, REST_IN, body, _context(tag))
+                capture_seq += 1
+        yield Frame(capture_seq, ts_recv, ts_recv, venue, conn_id, 0, kind, payload)
+        capture_seq += 1
+
+
+def is_worth_compiling(options: ImportOptions, total_bytes: int) -> bool:
+    """Whether the lines are of a form that compiled code reads, and so many that compiling it pays if need be."""
+    if options.line_format != "collector" or options.compiled is False:
+        return False
+    return options.compiled is True or are_compiled() or total_bytes >= COMPILE_BYTES
+
+
+def _batches(
+    venue: str, files: Sequence[CaptureFile], metadata: Sequence[tuple[str, bytes]]
+) -> Iterator[pa.RecordBatch]:
+    """The same as `_frames`, as rows of the `raw` table."""
+    capture_seq = 0
+    for stretches in merged_blocks(files):
+        if capture_seq == 0 and metadata:
+            ts_recv = int(stretches[0][1].ts_recv[0])
+            replies = [
+                Frame(seq, ts_recv, ts_recv, venue, -1, 0, REST_IN, body, _context(tag))
+                for seq, (tag, body) in enumerate(metadata)
+            ]
+            yield frames_to_batch(replies)
+            capture_seq = len(replies)
+        batch = raw_batch(venue, capture_seq, stretches)
+        yield batch
+        capture_seq += len(batch)
+
+
+def _context(tag: str) -> str:
+    return msgspec.json.encode({"tag": tag, "status": 200}).decode()
+
+
+def _timed(file: CaptureFile, index: int) -> Iterator[tuple[int, int, int, int, bytes, str]]:
+    """`(merge time, file, line, ts_recv, payload, kind)`: the merge time never goes back, so the file keeps its order."""
+    # Lines before the first one that can be read get its time.
+    last = merge_time = file.first_time or 0
+    for number, line in enumerate(file):
+        if line.ts_recv is not None:
+            last = line.ts_recv
+            merge_time = max(merge_time, last)
+        if last:
+            yield merge_time, index, number, last, line.payload, DAMAGED if line.is_damaged else WS_IN
+
+
+def _metadata_replies(options: ImportOptions) -> list[tuple[str, bytes]]:
+    """The replies in a metadata file: an object of the venue's request names and its replies."""
+    if options.metadata is None:
+        return []
+    try:
+        replies: dict[str, Any] = msgspec.json.decode(
+            _unmarked(options.metadata.read_bytes()), type=dict[str, msgspec.Raw]
+        )
+    except OSError as exc:
+        raise ImportFailed(f"{options.metadata} cannot be read: {exc.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise ImportFailed(
+            f"{options.metadata} is no metadata ({exc}): expected an object of the venue's requests and its replies, "
+            'such as {"meta": {...}, "spotMeta": {...}}'
+        ) from None
+    return [(tag, bytes(body)) for tag, body in replies.items()]
+
+
+def _unmarked(text: bytes) -> bytes:
+    """Without the mark that some editors begin a text with."""
+    return text.removeprefix(b"\xef\xbb\xbf")

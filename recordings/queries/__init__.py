@@ -1,0 +1,1 @@
+"""Questions to open recordings: which pairs a name means, tables as LazyFrames, gaps, steps of the clock."""

@@ -1,0 +1,1 @@
+"""What is below `recordings.recording`: sealed files in order, and what is not sealed yet."""

@@ -1,0 +1,367 @@
+"""The fused book against one that sorts every message by the written rule and applies all of them from scratch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recordings.recording import Recording
+from tests.tapes import SECOND, Levels, diff, import_files, quote, snapshot, state_of
+from toolkit.books.book_fusion import WINDOW, BookFusion, FusionState
+from toolkit.books.tracker import OrderBookTracker
+from toolkit.errors import BookError
+from toolkit.messages import BestQuote, BookSnapshot, Trade
+
+DEEP, SHALLOW = 6, 3
+T0 = 1_785_000_000_000_000_000
+
+PRICES = st.integers(1, 20).map(float)
+SIZES = st.integers(1, 9).map(float)
+QUOTES = st.one_of(st.none(), st.tuples(PRICES, SIZES))
+#: A few times only, a nanosecond apart, so that equal ones are common.
+TIMES = st.integers(0, 6).map(lambda ns: T0 + ns)
+
+
+def levels(is_bid: bool, most: int) -> st.SearchStrategy[Levels]:
+    return st.dictionaries(PRICES, SIZES, max_size=most).map(lambda side: sorted(side.items(), reverse=is_bid))
+
+
+def snapshots(form: str, cap: int) -> st.SearchStrategy[BookSnapshot]:
+    def build(bids: Levels, asks: Levels, time: int) -> BookSnapshot:
+        return snapshot(bids, asks, form=form, depth_cap=cap, ts_event=time)
+
+    return st.builds(build, levels(True, cap), levels(False, cap), TIMES)
+
+
+MESSAGES = st.one_of(
+    snapshots("full", DEEP),
+    snapshots("fast", SHALLOW),
+    st.builds(lambda bid, ask, time: quote(bid, ask, ts_event=time), QUOTES, QUOTES, TIMES),
+)
+
+
+def cap_of(message: BookSnapshot | BestQuote) -> int:
+    return (message.depth_cap or 0) if isinstance(message, BookSnapshot) else 0
+
+
+def eras_of(messages: list[BookSnapshot | BestQuote]) -> list[list[BookSnapshot | BestQuote]]:
+    """The messages as they came, cut before each whose form has told a later time before."""
+    eras: list[list[BookSnapshot | BestQuote]] = [[]]
+    told: dict[str, int] = {}
+    for message in messages:
+        time = message.ts_event or 0
+        if time < told.get(message.form, 0):
+            eras.append([])
+        told[message.form] = time
+        eras[-1].append(message)
+    return eras
+
+
+class Reference:
+    """The rules at the top of `toolkit/books/book_fusion.py`, one after the other."""
+
+    def __init__(self, messages: list[BookSnapshot | BestQuote]) -> None:
+        self.bids: dict[float, float] = {}
+        self.asks: dict[float, float] = {}
+        deepest = max(map(cap_of, messages), default=0)
+        for era in eras_of(messages):
+            for message in sorted(era, key=lambda message: (message.ts_event, -cap_of(message))):
+                for side, sign in ((self.bids, 1), (self.asks, -1)):
+                    self._take(side, sign, message, deepest)
+
+    def _take(self, side: dict[float, float], sign: int, message: BookSnapshot | BestQuote, deepest: int) -> None:
+        if isinstance(message, BestQuote):
+            price, size = (message.bid_price, message.bid_size) if sign > 0 else (message.ask_price, message.ask_size)
+            new = {} if price is None or size is None else {price: size}
+            replaces_all = not new
+        else:
+            columns = (message.bid_prices, message.bid_sizes) if sign > 0 else (message.ask_prices, message.ask_sizes)
+            new = dict(zip(*columns, strict=True))
+            replaces_all = cap_of(message) == deepest or len(new) < cap_of(message)
+        worst = min((price * sign for price in new), default=0.0)
+        for price in list(side):
+            if replaces_all or price * sign >= worst:
+                del side[price]
+        side |= new
+
+
+def fused(messages: list[BookSnapshot | BestQuote]) -> BookFusion:
+    fusion = BookFusion("A-B")
+    for message in messages:
+        fusion.apply(message)
+    return fusion
+
+
+def sides(fusion: BookFusion) -> tuple[dict[float, float], dict[float, float]]:
+    bids, asks = fusion.book.bids.columns(), fusion.book.asks.columns()
+    return dict(zip(bids[0], bids[1], strict=True)), dict(zip(asks[0], asks[1], strict=True))
+
+
+@given(st.lists(MESSAGES, max_size=14))
+def test_the_result_is_that_of_all_messages_sorted_by_the_rule(messages: list[BookSnapshot | BestQuote]) -> None:
+    """
+    After every message, in whatever order they arrive; where a form goes back in time, that of receipt.
+
+    Before the first message of the deepest form, a shallower one stands in for it, so the comparison begins there.
+    """
+    fusion = BookFusion("A-B")
+    for count, message in enumerate(messages, start=1):
+        fusion.apply(message)
+        arrived = messages[:count]
+        if any(cap_of(each) == DEEP for each in arrived):
+            reference = Reference(arrived)
+            assert sides(fusion) == (reference.bids, reference.asks)
+            assert fusion.book.ts_event == max(each.ts_event or 0 for each in eras_of(arrived)[-1])
+    assert fusion.late_count == 0
+
+
+@given(st.lists(MESSAGES, max_size=10), st.lists(MESSAGES, max_size=6))
+def test_a_restored_fusion_goes_on_like_the_one_it_was_taken_from(
+    before: list[BookSnapshot | BestQuote], after: list[BookSnapshot | BestQuote]
+) -> None:
+    """Through the bytes of a checkpoint."""
+    fusion = fused(before)
+    fusion.mark_stale("fast", "silence")
+    restored = BookFusion("A-B")
+    restored.restore(
+        msgspec.msgpack.decode(msgspec.msgpack.encode(fusion.export()), type=FusionState),
+    )
+    for message in after:
+        fusion.apply(message)
+        restored.apply(message)
+        assert state_of(restored.book) == state_of(fusion.book)
+
+
+FULL = snapshot([(10.0, 1.0), (9.0, 1.0), (8.0, 1.0)], [(11.0, 1.0), (12.0, 1.0)], ts_event=T0)
+
+
+def test_a_slower_form_does_not_overwrite_what_a_newer_one_said() -> None:
+    """The full book of five seconds ago arrives after a quote of now: it fills in behind the quote."""
+    late = snapshot([(10.0, 7.0), (9.0, 7.0)], [(11.0, 7.0), (13.0, 7.0)], ts_event=T0 + 1)
+    book = fused([FULL, quote((9.0, 2.0), (12.0, 3.0), ts_event=T0 + 2), late]).book
+    assert book.bids.columns()[:2] == ((9.0,), (2.0,))
+    assert book.asks.columns()[:2] == ((12.0, 13.0), (3.0, 7.0))
+
+
+def test_levels_that_a_newer_quote_has_passed_are_gone() -> None:
+    book = fused([FULL, quote((8.0, 4.0), (11.5, 5.0), ts_event=T0 + 1)]).book
+    assert book.bids.columns()[:2] == ((8.0,), (4.0,))
+    assert book.asks.columns()[:2] == ((11.5, 12.0), (5.0, 1.0))
+
+
+def test_what_lies_beyond_a_shallow_snapshot_stays_unless_the_snapshot_is_complete() -> None:
+    shallow = snapshot([(9.5, 2.0), (9.2, 2.0)], [(11.0, 2.0)], form="fast", depth_cap=2, ts_event=T0 + 1)
+    book = fused([FULL, shallow]).book
+    assert book.bids.columns()[:2] == ((9.5, 9.2, 9.0, 8.0), (2.0, 2.0, 1.0, 1.0))
+    assert book.asks.columns()[:2] == ((11.0,), (2.0,))
+
+
+def test_a_message_without_a_time_is_the_newest() -> None:
+    fusion = fused([FULL, quote((8.0, 1.0), None)])
+    assert sides(fusion) == ({8.0: 1.0}, {})
+    assert fusion.book.ts_event == T0
+
+
+def test_times_a_nanosecond_apart_are_told_apart() -> None:
+    """A float64 of today's time is 256 ns wide."""
+    newer = quote((1.0, 1.0), None, ts_event=T0 + 1)
+    older = snapshot([(2.0, 1.0)], [], form="fast", depth_cap=5, ts_event=T0)
+    assert sides(fused([FULL, newer, older]))[0] == {1.0: 1.0}
+
+
+# -- clocks that are set, and stamps that are wrong ----------------------------------------------------------------
+
+
+def shallow(bid: float, ns: int) -> BookSnapshot:
+    """A `fast` snapshot of one bid, so many ns after T0."""
+    return snapshot([(bid, 1.0)], [(99.0, 1.0)], form="fast", depth_cap=5, ts_event=T0 + ns)
+
+
+def test_a_quote_dated_ten_minutes_ahead_holds_until_the_next_message() -> None:
+    """Whatever form that is of, and however far the stamp is ahead."""
+    for ahead in (4, 20, 600, 86_400):
+        for following in (quote((8.0, 2.0), (11.0, 1.0), ts_event=T0 + SECOND), shallow(8.0, SECOND)):
+            fusion = fused([FULL, quote((9.0, 1.0), (11.0, 1.0), ts_event=T0 + ahead * SECOND), following])
+            assert fusion.book.bids.best_price == 8.0
+            fusion.apply(quote((7.0, 2.0), (11.0, 1.0), ts_event=T0 + 2 * SECOND))
+            fusion.apply(shallow(6.5, 2 * SECOND + 1))
+            assert (fusion.book.bids.best_price, fusion.book.ts_event) == (6.5, T0 + 2 * SECOND + 1)
+
+
+def test_a_first_book_dated_ahead_holds_until_the_next_message() -> None:
+    first = snapshot([(10.0, 1.0)], [(11.0, 1.0)], ts_event=T0 + 9 * SECOND)
+    assert fused([first, shallow(8.0, 0)]).book.bids.best_price == 8.0
+    assert fused([shallow(7.0, 9 * SECOND), FULL]).book.bids.best_price == 10.0
+
+
+@pytest.mark.parametrize("back_s", [1, 5, 60, 3600])
+def test_a_venue_whose_clock_went_back_is_followed_at_once(back_s: int) -> None:
+    """As soon as any form shows it; what it said before is older, whatever its stamp says."""
+    fusion = fused([FULL, shallow(9.5, SECOND), quote((9.7, 1.0), (11.0, 1.0), ts_event=T0 + SECOND)])
+    for number in range(1, 30):
+        now = T0 + (1 - back_s) * SECOND + number * SECOND // 10
+        bid = 9.0 - number / 10
+        fusion.apply(quote((bid, 1.0), (11.0, 1.0), ts_event=now) if number % 5 else shallow(bid, now - T0))
+        assert fusion.book.bids.best_price == bid
+    assert fusion.late_count == 0
+
+
+def test_a_stamp_that_leaps_is_believed_when_the_next_message_is_near_it() -> None:
+    """A market that was quiet for three minutes: the quote is newer than a full book half a second before it."""
+    later = quote((8.0, 2.0), (12.0, 2.0), ts_event=T0 + 180 * SECOND)
+    before = snapshot([(9.0, 1.0), (7.0, 1.0)], [(11.0, 1.0)], ts_event=T0 + 180 * SECOND - SECOND // 2)
+    assert sides(fused([FULL, later, before])) == ({8.0: 2.0, 7.0: 1.0}, {12.0: 2.0})
+
+
+def test_a_connection_that_is_seconds_behind_does_not_overwrite_the_others() -> None:
+    """Its messages are in order among themselves, and late: the newer ones take effect again."""
+    quotes = [quote((9.0, 1.0), (11.0, 1.0), ts_event=T0 + number * SECOND) for number in range(1, 13)]
+    behind = [snapshot([(10.0, 1.0), (8.0, 1.0)], [(11.0, 1.0)], ts_event=T0 + number * SECOND) for number in (2, 7)]
+    fusion = fused([FULL, *quotes, *behind])
+    assert sides(fusion) == ({9.0: 1.0, 8.0: 1.0}, {11.0: 1.0})
+
+
+def test_answers_that_overtake_each_other_are_put_in_their_place() -> None:
+    """REST answers come on no connection that could keep their order."""
+    first = snapshot([(9.0, 1.0)], [(11.0, 1.0)], form="rest", ts_event=T0 + 2)
+    second = snapshot([(8.0, 1.0)], [(11.0, 1.0)], form="rest", ts_event=T0 + 1)
+    assert fused([FULL, first, second]).book.bids.best_price == 9.0
+
+
+def test_what_takes_no_part_changes_nothing() -> None:
+    fusion = fused([FULL])
+    before = state_of(fusion.book)
+    fusion.apply(snapshot([(5.0, 1.0)], [], form="agg:2", fused=False, ts_event=T0 + 1))
+    fusion.apply(quote((7.0, 1.0), None, fused=False, ts_event=T0 + 1))
+    assert state_of(fusion.book) == before
+
+
+def test_a_message_beyond_the_window_is_counted_and_left_out() -> None:
+    quotes = [quote((5.0, 1.0), (6.0, 1.0), ts_event=T0 + 10 + number) for number in range(WINDOW)]
+    fusion = fused([FULL, *quotes])
+    before = state_of(fusion.book)
+    fusion.apply(snapshot([(3.0, 1.0)], [], ts_event=T0 + 9))
+    assert (state_of(fusion.book), fusion.late_count) == (before, 1)
+    fusion.apply(snapshot([(4.0, 1.0)], [], ts_event=T0 + 11))
+    assert (sides(fusion)[0], fusion.late_count) == ({5.0: 1.0, 4.0: 1.0}, 1)
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        snapshot([(float("nan"), 1.0)], [], ts_event=T0 + 3),
+        snapshot([(5.0, 1.0)], [(6.0, -1.0)], ts_event=T0 + 3),
+        snapshot([(5.0, 1.0)], [(6.0, 1.0), (5.5, 1.0)], form="fast", depth_cap=2, ts_event=T0 + 3),
+        quote((5.0, 1.0), (float("inf"), 1.0), ts_event=T0 + 3),
+    ],
+)
+def test_what_is_no_book_is_refused_and_changes_nothing(bad: BookSnapshot | BestQuote, late: bool) -> None:
+    """Nor does a second message find half of it."""
+    newest = quote((9.0, 2.0), (11.0, 2.0), ts_event=T0 + 4 if late else T0 + 1)
+    fusion = fused([FULL, newest])
+    before = state_of(fusion.book)
+    with pytest.raises(BookError):
+        fusion.apply(bad)
+    assert state_of(fusion.book) == before
+    fusion.apply(quote((8.0, 1.0), (12.0, 1.0), ts_event=T0 + 2))
+    expected = fused([FULL, newest, quote((8.0, 1.0), (12.0, 1.0), ts_event=T0 + 2)])
+    assert state_of(fusion.book) == state_of(expected.book)
+
+
+def test_the_book_is_stale_from_a_gap_until_that_forms_next_message() -> None:
+    fusion = BookFusion("A-B")
+    fusion.apply(quote((9.0, 1.0), None, ts_event=T0))
+    assert fusion.book.is_stale  # a quote alone is no book
+    fusion.apply(FULL)
+    assert not fusion.book.is_stale
+    fusion.mark_stale("full", "disconnect")
+    fusion.mark_stale("fast", "silence")
+    for message in (
+        quote((9.0, 1.0), (11.0, 1.0), ts_event=T0 + 1),
+        snapshot([(9.0, 1.0)], [], form="fast", depth_cap=2, ts_event=T0 + 2),
+    ):
+        fusion.apply(message)
+        assert (fusion.book.is_stale, fusion.book.stale_cause) == (True, "disconnect")
+    fusion.apply(FULL)
+    assert (fusion.book.is_stale, fusion.book.stale_cause) == (False, "")
+
+
+def test_a_snapshot_stands_in_for_a_lost_quote() -> None:
+    """A quote may be silent for long without being lost."""
+    fusion = fused([FULL])
+    fusion.mark_stale("bbo", "disconnect")
+    assert fusion.book.is_stale
+    fusion.apply(FULL)
+    assert not fusion.book.is_stale
+
+
+def test_a_venue_of_diffs_has_one_form_and_arrival_is_its_order() -> None:
+    fusion = fused([snapshot([(10.0, 1.0)], [(11.0, 1.0)], depth_cap=None, ts_event=T0 + 5)])
+    fusion.apply(diff([(10.0, 0.0), (9.0, 1.0)], [], ts_event=T0 + 1))
+    assert sides(fusion) == ({9.0: 1.0}, {11.0: 1.0})
+
+
+# -- the capture of outcome markets ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def outcomes(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    folder = shared_data / "hyperliquid" / "outcome_markets_2026"
+    files = [folder / f"ws_{name}.jsonl" for name in ("l2book", "bbo", "trades")]
+    return import_files(tmp_path_factory.mktemp("outcomes") / "tape", *files, line_format="jsonl")
+
+
+def mirrored(side: tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]) -> list[tuple[float, float, int]]:
+    return [(1 - price, size, count) for price, size, count in zip(*side, strict=True)]
+
+
+def test_books_of_outcome_pairs_mirror_each_other_at_equal_times(outcomes: Recording) -> None:
+    """Price p on one is 1 - p on the other, of the same size and number of orders, after every message."""
+    tracker = OrderBookTracker()
+    compared: Counter[str] = Counter()
+    for batch in outcomes.messages():
+        for message in batch:
+            tracker.apply(message)
+            twin = message.symbol[:-1] + {"0": "1", "1": "0"}.get(message.symbol[-1:], "")
+            if not isinstance(message, BookSnapshot) or twin not in tracker.trading_pairs:
+                continue
+            book, other = tracker.book(message.symbol), tracker.book(twin)
+            if book.ts_event != other.ts_event:
+                continue
+            for side, opposite in ((book.bids, other.asks), (book.asks, other.bids)):
+                ours = list(zip(*side.columns(), strict=True))
+                theirs = mirrored(opposite.columns())
+                assert [level[1:] for level in ours] == [level[1:] for level in theirs]
+                assert [level[0] for level in ours] == pytest.approx([level[0] for level in theirs], abs=1e-12)
+            compared[min(message.symbol, twin)] += 1
+    assert len(compared) == 3
+    assert sum(compared.values()) > 1400
+
+
+def test_quotes_of_outcomes_are_not_fused(outcomes: Recording) -> None:
+    """They speak of the orders on the coin itself, its book of those on both coins."""
+    tracker = OrderBookTracker()
+    kept: Counter[str] = Counter()
+    for batch in outcomes.messages():
+        for message in batch:
+            before = state_of(tracker.book(message.symbol)) if message.symbol in tracker.trading_pairs else None
+            book = tracker.apply(message)
+            kept[type(message).__name__] += 1
+            if isinstance(message, BestQuote):
+                assert (message.fused, book) == (False, None)
+                if before is not None:
+                    assert state_of(tracker.book(message.symbol)) == before
+                alone = tracker.book(message.symbol, "bbo")
+                assert (alone.bids.best_price, alone.asks.best_price) == (message.bid_price, message.ask_price)
+            elif isinstance(message, BookSnapshot):
+                assert state_of(tracker.book(message.symbol))[:3] == state_of(tracker.book(message.symbol, "fast"))[:3]
+                assert not tracker.book(message.symbol).is_crossed
+    assert (kept["BestQuote"], kept["BookSnapshot"]) == (3000, 3000)
+    assert kept[Trade.__name__] > 3000
+    assert (tracker.crossed_count, tracker.refused_count) == ({}, {})

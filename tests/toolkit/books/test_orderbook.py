@@ -1,0 +1,327 @@
+"""The order book against one that is slow and obvious."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import inf, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.tapes import BookState, Levels, diff, quote, snapshot, state_of
+from toolkit.books.orderbook import BookSide, OrderBook, OrderBookEntry, check_levels
+from toolkit.errors import BookError
+from toolkit.messages import SIDE_NOT_TOLD, BestQuote, BookDiff, BookSnapshot, Side
+
+PRICES = st.integers(1, 40).map(lambda tick: tick / 10)
+SIZES = st.integers(1, 50).map(lambda lot: lot / 10)
+SIDES = st.dictionaries(PRICES, SIZES, max_size=8)
+CHANGES = st.lists(st.tuples(PRICES, st.one_of(st.just(0.0), SIZES)), max_size=6)
+QUOTES = st.one_of(st.none(), st.tuples(PRICES, SIZES))
+
+SNAPSHOTS = st.builds(lambda bids, asks: snapshot(down(bids), up(asks)), SIDES, SIDES)
+DIFFS = st.builds(diff, CHANGES, CHANGES)
+BEST_QUOTES = st.builds(quote, QUOTES, QUOTES)
+UPDATES = st.lists(st.one_of(SNAPSHOTS, DIFFS, BEST_QUOTES), max_size=12)
+
+
+def down(levels: dict[float, float]) -> Levels:
+    return sorted(levels.items(), reverse=True)
+
+
+def up(levels: dict[float, float]) -> Levels:
+    return sorted(levels.items())
+
+
+class Reference:
+    """Two dicts, sorted whenever somebody asks."""
+
+    def __init__(self) -> None:
+        self.bids: dict[float, float] = {}
+        self.asks: dict[float, float] = {}
+
+    def apply(self, message: BookSnapshot | BookDiff | BestQuote) -> None:
+        if isinstance(message, BestQuote):
+            self.bids = self._quoted(self.bids, message.bid_price, message.bid_size, sign=1)
+            self.asks = self._quoted(self.asks, message.ask_price, message.ask_size, sign=-1)
+            return
+        if isinstance(message, BookSnapshot):
+            self.bids, self.asks = {}, {}
+        for side, prices, sizes in (
+            (self.bids, message.bid_prices, message.bid_sizes),
+            (self.asks, message.ask_prices, message.ask_sizes),
+        ):
+            for price, size in zip(prices, sizes, strict=True):
+                side[price] = size
+                if size == 0:
+                    del side[price]
+
+    @staticmethod
+    def _quoted(side: dict[float, float], price: float | None, size: float | None, sign: int) -> dict[float, float]:
+        if price is None or size is None:
+            return {}
+        return {price: size} | {other: side[other] for other in side if other * sign < price * sign}
+
+    @property
+    def depth(self) -> tuple[Levels, Levels]:
+        return down(self.bids), up(self.asks)
+
+
+def apply(book: OrderBook, message: BookSnapshot | BookDiff | BestQuote) -> None:
+    if isinstance(message, BookSnapshot):
+        book.apply_snapshot(message)
+    elif isinstance(message, BookDiff):
+        book.apply_diff_message(message)
+    else:
+        book.apply_quote(message)
+
+
+def pairs(levels: list[OrderBookEntry]) -> Levels:
+    return [(level.price, level.size) for level in levels]
+
+
+@given(UPDATES)
+def test_every_level_is_what_the_updates_made_it(updates: list[BookSnapshot | BookDiff | BestQuote]) -> None:
+    """Whatever the mix of snapshots, diffs and quotes, and so whatever shape the book is held in."""
+    book, reference = OrderBook("A-B"), Reference()
+    for message in updates:
+        apply(book, message)
+        reference.apply(message)
+        bids, asks = reference.depth
+        assert (pairs(book.depth()[0]), pairs(book.depth()[1])) == (bids, asks)
+        assert (len(book.bids), len(book.asks)) == (len(bids), len(asks))
+        assert pairs(list(book.bids)) == bids
+        assert book.bids.best_price == (bids[0][0] if bids else None)
+        assert book.best_bid == (OrderBookEntry(*bids[0]) if bids else None)
+        assert book.best_ask == (OrderBookEntry(*asks[0]) if asks else None)
+        assert book.bids.top_columns()[0][:1] == book.bids.columns()[0][:1]
+        for price in (*reference.bids, 2.05):
+            assert book.bids.size_at(price) == reference.bids.get(price, 0.0)
+        if bids and asks:
+            assert book.mid_price == (bids[0][0] + asks[0][0]) / 2
+            assert book.spread == asks[0][0] - bids[0][0]
+            assert book.is_crossed is (bids[0][0] >= asks[0][0])
+            assert book.spread_bps == pytest.approx(book.spread / book.mid_price * 1e4)
+        else:
+            assert (book.mid_price, book.spread, book.spread_bps, book.is_crossed) == (None, None, None, False)
+
+
+def exact(value: float) -> Fraction:
+    """The decimal that was meant."""
+    return Fraction(repr(value))
+
+
+@given(SIDES, SIDES, st.integers(1, 400), st.integers(0, 3000), st.booleans(), st.integers(1, 4))
+def test_what_is_computed_from_levels_agrees_with_exact_sums(
+    bids: dict[float, float], asks: dict[float, float], lots: int, bps: int, by_diff: bool, count: int
+) -> None:
+    """In decimals as they were sent, in both shapes of a side: ten times 0.1 fills 1.0, and a band has its edges."""
+    book = OrderBook("A-B")
+    apply(book, diff(down(bids), up(asks)) if by_diff else snapshot(down(bids), up(asks)))
+    size = lots / 10
+    for side, levels in ((Side.BUY, up(asks)), (Side.SELL, down(bids))):
+        left, paid = exact(size), Fraction()
+        for price, there in levels:
+            taken = min(left, exact(there))
+            left, paid = left - taken, paid + taken * exact(price)
+        found = book.price_to_fill(side, size)
+        assert (found is None) is (left > 0)
+        if found is not None:
+            assert found == pytest.approx(float(paid / exact(size)))
+    for side, levels in ((Side.BUY, down(bids)), (Side.SELL, up(asks))):
+        within = Fraction()
+        if bids and asks:
+            mid = (exact(max(bids)) + exact(min(asks))) / 2
+            within = sum((exact(s) for p, s in levels if abs(exact(p) - mid) <= mid * bps / 10_000), Fraction())
+            # A crossed book has levels beyond the mid price; a walk from the best stops at the first that is too far.
+            if book.is_crossed:
+                continue
+        assert book.size_within(side, bps) == pytest.approx(float(within))
+    on_bid = sum(exact(s) for _, s in down(bids)[:count])
+    on_ask = sum(exact(s) for _, s in up(asks)[:count])
+    expected = (on_bid - on_ask) / (on_bid + on_ask) if on_bid + on_ask else None
+    assert book.imbalance(count) == (None if expected is None else pytest.approx(float(expected)))
+    assert [pairs(side) for side in book.depth(count)] == [down(bids)[:count], up(asks)[:count]]
+
+
+@pytest.mark.parametrize("size", [0.0, -1.0, nan, inf])
+def test_only_a_real_size_can_be_filled(size: float) -> None:
+    with pytest.raises(ValueError, match=r"^a size of .*: expected a positive, finite number$"):
+        OrderBook().price_to_fill(Side.BUY, size)
+
+
+GOOD = snapshot([(10.0, 1.0), (9.0, 2.0)], [(11.0, 1.0), (12.0, 2.0)], ts_event=5, ts_recv=7, last_update_id=3)
+BAD_SIDES: list[Levels] = [
+    [(nan, 1.0)],
+    [(inf, 1.0)],
+    [(-1.0, 1.0)],
+    [(0.0, 1.0)],
+    [(10.0, nan)],
+    [(10.0, inf)],
+    [(10.0, -1.0)],
+    [(10.0, 1.0), (nan, 1.0), (9.0, 1.0)],
+    [(10.0, 1.0), (10.0, 2.0)],
+]
+
+
+def both_shapes() -> list[OrderBook]:
+    whole, by_level = OrderBook("A-B"), OrderBook("A-B")
+    whole.apply_snapshot(GOOD)
+    by_level.apply_snapshot(GOOD)
+    by_level.apply_diff([(8.0, 1.0)], [(13.0, 1.0)])
+    by_level.apply_diff([(8.0, 0.0)], [(13.0, 0.0)])
+    return [whole, by_level]
+
+
+def test_both_shapes_say_the_same() -> None:
+    whole, by_level = both_shapes()
+    assert state_of(whole) == state_of(by_level)
+
+
+@pytest.mark.parametrize("bad", [*BAD_SIDES, [(9.0, 1.0), (10.0, 1.0), (11.0, 1.0), (8.0, 1.0)]])
+@pytest.mark.parametrize("is_bid", [True, False])
+def test_a_snapshot_that_is_no_book_is_refused_and_changes_nothing(bad: Levels, is_bid: bool) -> None:
+    """Neither the bad side nor the good one, nor the times."""
+    message = snapshot(bad, [(20.0, 5.0)]) if is_bid else snapshot([(1.0, 5.0)], bad)
+    for book in both_shapes():
+        before = state_of(book)
+        with pytest.raises(BookError):
+            book.apply_snapshot(message)
+        assert state_of(book) == before
+
+
+@pytest.mark.parametrize("bad", [side[0] for side in BAD_SIDES[:7]])
+@pytest.mark.parametrize("is_bid", [True, False])
+def test_a_quote_that_is_no_quote_is_refused_and_changes_nothing(bad: tuple[float, float], is_bid: bool) -> None:
+    message = quote(bad, (20.0, 5.0)) if is_bid else quote((1.0, 5.0), bad)
+    for book in both_shapes():
+        before = state_of(book)
+        with pytest.raises(BookError):
+            book.apply_quote(message)
+        assert state_of(book) == before
+
+
+@pytest.mark.parametrize("bad", [side[0] for side in BAD_SIDES[:7]])
+def test_a_bad_level_of_a_diff_is_refused(bad: tuple[float, float]) -> None:
+    for book in both_shapes():
+        before = state_of(book)
+        with pytest.raises(BookError):
+            book.apply_diff([], [bad])
+        with pytest.raises(BookError):
+            book.apply_diff_message(diff([bad], []))
+        assert state_of(book) == before
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [((1.0,), (), ()), ((2.0, 1.0), (1.0,), ()), ((2.0, 1.0), (1.0, 1.0), (1,))],
+)
+def test_columns_of_different_lengths_are_no_side(
+    columns: tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]],
+) -> None:
+    with pytest.raises(BookError, match=r"^\d prices with \d sizes: expected as many$"):
+        check_levels(columns, is_bid=True)
+
+
+def test_a_crossed_book_is_reported_not_hidden() -> None:
+    book = OrderBook("A-B")
+    book.apply_snapshot(snapshot([(11.0, 1.0)], [(10.0, 2.0)]))
+    assert (book.is_crossed, book.spread, book.mid_price) == (True, -1.0, 10.5)
+    assert [pairs(side) for side in book.depth()] == [[(11.0, 1.0)], [(10.0, 2.0)]]
+
+
+def test_a_book_is_stale_until_its_first_snapshot_and_from_a_gap_to_the_next() -> None:
+    book = OrderBook("A-B")
+    assert (book.is_stale, book.stale_cause) == (True, "no snapshot yet")
+    book.apply_snapshot(GOOD)
+    assert (book.is_stale, book.stale_cause, book.staleness_ns(10)) == (False, "", 3)
+    book.mark_stale("sequence")
+    book.apply_diff_message(diff([(10.0, 9.0)], [], ts_recv=9))
+    assert (book.is_stale, book.stale_cause) == (True, "sequence")
+    assert book.bids.size_at(10.0) == 9.0
+    book.apply_snapshot(GOOD)
+    assert not book.is_stale
+
+
+def test_times_and_numbers_are_those_of_the_newest_update() -> None:
+    """An update without a time or number of its own leaves the last known."""
+    book = OrderBook("A-B")
+    book.apply_snapshot(GOOD)
+    book.apply_diff([(10.0, 2.0)], [], update_id=4)
+    assert (book.ts_event, book.ts_recv, book.update_id) == (5, 7, 4)
+    book.apply_quote(quote((10.0, 3.0), (11.0, 1.0), ts_recv=8))
+    assert (book.ts_event, book.ts_recv, book.update_id) == (5, 8, 4)
+
+
+def test_counts_are_kept_where_every_level_has_one() -> None:
+    book = OrderBook("A-B")
+    book.apply_snapshot(snapshot([(10.0, 1.0), (9.0, 2.0)], [], bid_counts=(4, 5)))
+    assert book.best_bid == OrderBookEntry(10.0, 1.0, 4)
+    book.apply_quote(quote((9.5, 1.0), None, bid_count=7))
+    assert book.bids.columns() == ((9.5, 9.0), (1.0, 2.0), (7, 5))
+    book.bids.set_level(9.5, 3.0)
+    assert book.best_bid == OrderBookEntry(9.5, 3.0, 7)
+    book.bids.set_level(9.5, 0.0)
+    book.bids.set_level(9.5, 3.0)
+    assert book.best_bid == OrderBookEntry(9.5, 3.0, None)
+    assert book.bids.columns()[2] == ()
+
+
+def test_a_new_book_says_that_there_is_nothing() -> None:
+    book = OrderBook()
+    empty: BookState = state_of(book)
+    assert empty == BookState(((), (), ()), ((), (), ()), None, 0, None, True, "no snapshot yet")
+    assert (book.size_within(Side.BUY, 10), book.price_to_fill(Side.SELL, 1.0), book.imbalance()) == (0.0, None, None)
+
+
+# -- levels that hold nothing --------------------------------------------------------------------------------------
+
+
+def test_a_level_of_size_zero_is_no_level() -> None:
+    """In a snapshot at the best price, in the middle and at the end; with its count it goes."""
+    book = OrderBook("A-B")
+    book.apply_snapshot(
+        snapshot(
+            [(10.0, 0.0), (9.0, 1.0), (8.0, 0.0), (7.0, 2.0)], [(11.0, 0.0)], bid_counts=(0, 3, 0, 1), ask_counts=(0,)
+        )
+    )
+    assert book.bids.columns() == ((9.0, 7.0), (1.0, 2.0), (3, 1))
+    assert book.asks.columns() == ((), (), ())
+
+
+def test_a_level_of_size_zero_in_a_shallow_snapshot_takes_only_itself_away() -> None:
+    side = BookSide(is_bid=True)
+    side.replace(((10.0, 9.0, 8.0, 7.0), (1.0, 1.0, 1.0, 1.0), ()))
+    side.overlay(((10.0, 8.5), (2.0, 0.0), ()), complete=False)
+    assert side.columns() == ((10.0, 8.0, 7.0), (2.0, 1.0, 1.0), ())
+    side.overlay(((9.0, 8.0), (0.0, 3.0), ()), complete=True)
+    assert side.columns() == ((8.0,), (3.0,), ())
+
+
+def test_a_quote_of_size_zero_says_that_nothing_is_at_that_price() -> None:
+    book = OrderBook("A-B")
+    book.apply_snapshot(snapshot([(10.0, 1.0), (9.0, 1.0)], [(11.0, 1.0), (12.0, 1.0)]))
+    book.apply_quote(quote((10.0, 0.0), (11.0, 5.0)))
+    assert (book.bids.best_price, book.asks.best_price) == (9.0, 11.0)
+
+
+def test_a_quote_leaves_a_side_that_it_does_not_speak_of() -> None:
+    book = OrderBook("A-B")
+    book.apply_snapshot(snapshot([(10.0, 1.0)], [(11.0, 1.0), (12.0, 1.0)]))
+    book.apply_quote(quote((10.5, 1.0), None, ask_count=SIDE_NOT_TOLD))
+    assert book.bids.columns()[0] == (10.5, 10.0)
+    assert book.asks.columns()[0] == (11.0, 12.0)
+    book.apply_quote(quote(None, (11.5, 1.0), bid_count=SIDE_NOT_TOLD))
+    assert (book.bids.best_price, book.asks.columns()[0]) == (10.5, (11.5, 12.0))
+    book.apply_quote(quote(None, (11.5, 1.0)))
+    assert book.bids.best_price is None
+
+
+def test_a_side_may_be_given_by_name() -> None:
+    """A text is not the member that it equals: taken for "not buy", it would walk the other side."""
+    book = OrderBook("A-B")
+    book.apply_snapshot(snapshot([(9.0, 1.0)], [(11.0, 1.0)]))
+    assert [book.price_to_fill(side, 1.0) for side in ("buy", Side.BUY, "sell", Side.SELL)] == [11.0, 11.0, 9.0, 9.0]
+    with pytest.raises(ValueError, match="'up' is not a valid Side"):
+        book.price_to_fill("up", 1.0)

@@ -1,0 +1,134 @@
+"""Where compiled code is kept: whatever becomes of that place, the work is done."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from toolkit.kernels import disk_cache as shelf
+
+PROGRAM = """
+from toolkit.kernels.compiling import kernel
+@kernel
+def add(a, b):
+    return a + b
+print(add(2, 3), len(add._cache._cache_path) > 0 if add._cache is not None and hasattr(add._cache, "_cache_path") else "")
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A place of its own, and nothing remembered of another one."""
+    monkeypatch.setenv("TICKDECK_KERNELS", str(tmp_path / "kernels"))
+    monkeypatch.setattr(shelf, "_problems", [])
+    for function in (shelf.kernel_folder, shelf.usable_folder):
+        function.cache_clear()
+    yield tmp_path / "kernels"
+    for function in (shelf.kernel_folder, shelf.usable_folder):
+        function.cache_clear()
+
+
+def cannot_write(monkeypatch: pytest.MonkeyPatch, *, nowhere: bool = False) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(shelf, "_try_writing", refuse)
+    if nowhere:
+        monkeypatch.setattr("toolkit.kernels.disk_cache.tempfile.mkdtemp", refuse)
+
+
+def test_it_is_a_folder_that_can_be_written_to(place: Path) -> None:
+    assert shelf.usable_folder() == shelf.kernel_folder()
+    assert not shelf.are_compiled()
+    shelf.note_compiled()
+    assert shelf.are_compiled()
+    assert shelf.shelf_problem() == ""
+
+
+def test_what_is_compiled_is_used_from_where_nobody_can_write(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image that brings it, mounted read-only: numba reads code only from where it can write, so from a copy."""
+    shelf.kernel_folder().mkdir(parents=True)
+    (shelf.kernel_folder() / "ready").touch()
+    (shelf.kernel_folder() / "code").write_bytes(b"machine code")
+    cannot_write(monkeypatch)
+    used = shelf.usable_folder()
+    assert used is not None
+    assert used != shelf.kernel_folder()
+    assert (used / "code").read_bytes() == b"machine code"
+    assert shelf.are_compiled()
+    assert shelf.shelf_problem() == ""
+
+
+@pytest.mark.parametrize("is_ready", [True, False])
+def test_without_any_place_nothing_is_compiled_and_it_is_said(
+    place: Path, monkeypatch: pytest.MonkeyPatch, is_ready: bool
+) -> None:
+    if is_ready:
+        shelf.kernel_folder().mkdir(parents=True)
+        (shelf.kernel_folder() / "ready").touch()
+    cannot_write(monkeypatch, nowhere=True)
+    assert shelf.usable_folder() is None
+    assert not shelf.are_compiled()
+    shelf.note_compiled()
+    assert shelf.shelf_problem() == (
+        f"compiled code has no place: {shelf.kernel_folder()} cannot be written (Read-only file system); the work is done "
+        "without it, slower and the same"
+    )
+
+
+@pytest.mark.slow
+def test_torn_files_are_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut leaves an index of no bytes, or of others: reading it must not stop what it was to speed up."""
+    monkeypatch.setenv("TICKDECK_KERNELS", str(tmp_path))
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+
+    def run() -> str:
+        done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()[0]
+
+    assert run() == "5"
+    kept = [path for path in tmp_path.rglob("*") if path.suffix in (".nbi", ".nbc")]
+    assert kept
+    for content in (b"", b"torn", kept[0].read_bytes()[:50]):
+        for path in kept:
+            path.write_bytes(content)
+        assert run() == "5"
+    for path in kept:
+        path.unlink()
+        path.mkdir()
+    assert run() == "5"
+
+
+@pytest.mark.slow
+def test_code_without_a_place_is_compiled_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where somebody asks for it all the same."""
+    monkeypatch.setenv("TICKDECK_KERNELS", "/proc/nowhere")
+    monkeypatch.setenv("TMPDIR", "/proc/nowhere")
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()[:1]) == (0, ["5"]), done.stderr
+
+
+def test_every_module_with_kernels_is_in_the_name_of_the_folder() -> None:
+    """Else a change of one would leave the machine code of those that call it."""
+    root = Path(shelf.__file__).resolve().parents[2]
+    packages = ("toolkit", "recordings", "replay", "analysis")
+    sources = {path for package in packages for path in (root / package).rglob("*.py")}
+    with_kernels = {path for path in sources if re.search(r"^@kernel$", path.read_text(encoding="utf-8"), re.MULTILINE)}
+    hashed = {path for pattern in shelf._SOURCES for path in root.glob(pattern)}
+    assert with_kernels - hashed == set()
+    # Constants are compiled in: what kernels import of their own package counts as they do.
+    for path in with_kernels:
+        for name in re.findall(
+            r"^from ((?:replay|recordings|analysis)\.[\w.]+) import", path.read_text(encoding="utf-8"), re.M
+        ):
+            assert root.joinpath(*name.split(".")).with_suffix(".py") in hashed, (path.name, name)
+    assert any("market" in path.parts for path in with_kernels)

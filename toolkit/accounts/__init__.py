@@ -1,0 +1,1 @@
+"""Accounts: orders, fills, positions and balances, from one stream of messages."""

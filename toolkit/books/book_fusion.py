@@ -1,0 +1,269 @@
+"""
+One book out of several forms of it.
+
+A venue may send one book in several forms: the full depth now and then, a few levels often, the best quote on every
+change. Each form alone is either shallow or late. The fused book is what all of them together say at the newest
+venue time, by these rules:
+
+1. Messages of different forms take effect in the order of the venue's time, `ts_event`; at equal times the deeper form
+   first, then the shallower, then the quote. A message without a time counts as newest.
+2. The deepest form replaces the whole book. A shallower snapshot replaces everything from the best price to its own
+   worst price, or the whole side if it holds fewer levels than its form can. A quote sets the best levels: what is
+   better than them has been passed and is gone.
+3. A message that arrives late, with an older time than what is already in the book, is put in its place: it takes
+   effect, and then everything newer takes effect again. So a slower form never overwrites what a newer one said.
+4. A message older than `WINDOW` newer ones is too late to be put in its place and is counted in `late_count`.
+5. Messages of one form take effect in the order of receipt, since a connection keeps it. So a form whose time goes
+   back says that the venue's clock was set, or that a stamp before was wrong: the message is the newest, and times are
+   compared again from it on. The same where a message is older than the newest by more than `LATE_NS_MAX`: no
+   connection that lives is so far behind. (REST answers come on no connection, and may overtake each other.)
+6. A stamp that leaps ahead of everything by more than `LEAP_NS_MAX` is doubted. If the next message is not near it, it
+   was wrong, and its message counts as received when it was.
+7. Messages with `fused` unset (aggregated prices, quotes of another book) take no part.
+8. The book is stale while any form that takes part is: before the first snapshot, and from a gap until that form's
+   next message. A snapshot also stands in for the quote, which may be silent for long without being lost.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from typing import Final
+
+import msgspec
+
+from toolkit.books.orderbook import Columns, OrderBook, check_levels, quoted_level
+from toolkit.clock import NS_PER_S
+from toolkit.messages import FORM_QUOTE, FORM_REST, BestQuote, BookDiff, BookSnapshot
+
+__all__ = ["LATE_NS_MAX", "LEAP_NS_MAX", "WINDOW", "BookFusion", "FusionState"]
+
+#: How many of the newest messages are kept to be applied again after a late one. The full book of the slowest venue
+#: known comes every 5 s and up to a second late, while quotes come every 45 ms: 22 would do.
+WINDOW: Final = 256
+#: A message may be older than the newest by this much, ns: a connection silent for so long was given up before.
+LATE_NS_MAX: Final = 30 * NS_PER_S
+#: The forms of one book arrive within a second of each other, so the next message is this near to a stamp that is true.
+LEAP_NS_MAX: Final = 2 * NS_PER_S
+
+FusedMessage = BookSnapshot | BestQuote
+#: Place of a message: its time, ns (an integer: float64 blurs today's by 256 ns), and minus the depth of its form.
+_Key = tuple[int, float]
+_BEFORE_ALL: Final = (-(1 << 63), -inf)
+
+
+class FusionState(msgspec.Struct):
+    """A fused book and what it needs to go on, for a checkpoint."""
+
+    bids: Columns
+    asks: Columns
+    ts_event: int | None
+    ts_recv: int
+    update_id: int | None
+    is_stale: bool
+    stale_cause: str
+    deepest: float
+    newest_key: _Key
+    recent: list[tuple[_Key, float, BookSnapshot | BestQuote]]
+    stale_forms: list[tuple[str, str]]
+    late_count: int
+    form_times: dict[str, int] = {}
+    sure_key: _Key | None = None
+
+
+class BookFusion:
+    """
+    The fused book of one pair.
+
+    Args:
+        trading_pair: Of the book.
+        venue: Of the book.
+        checked: Whether every message was checked already, by the protocol that made it or by the reader of a
+            recording; then snapshots are not checked again.
+
+    Attributes:
+        book: The result, updated in place.
+        late_count: Messages that came too late to be put in their place.
+    """
+
+    __slots__ = (
+        "_checked",
+        "_deepest",
+        "_form_times",
+        "_newest_key",
+        "_recent",
+        "_stale_forms",
+        "_sure_key",
+        "book",
+        "late_count",
+    )
+
+    def __init__(self, trading_pair: str, *, venue: str = "", checked: bool = False) -> None:
+        self._checked = checked
+        self.book = OrderBook(trading_pair, venue)
+        self.late_count = 0
+        self._deepest = 0.0
+        self._newest_key: _Key = _BEFORE_ALL
+        self._recent: deque[tuple[_Key, float, FusedMessage]] = deque(maxlen=WINDOW)
+        self._stale_forms: dict[str, str] = {}
+        #: The newest time of each form.
+        self._form_times: dict[str, int] = {}
+        #: While the newest message's time is doubted, the newest one before it.
+        self._sure_key: _Key | None = None
+
+    def apply(self, message: BookSnapshot | BookDiff | BestQuote) -> None:
+        """Take a message in. Raises BookError, and leaves the book as it was, for a quote or snapshot that is no book."""
+        if not message.fused:
+            return
+        if isinstance(message, BookDiff):
+            # A venue with diffs has one exact form: there is nothing to fuse it with, and order of arrival is its order.
+            self.book.apply_diff_message(message, checked=self._checked)
+            return
+        if not self._checked:
+            _check(message)
+        if isinstance(message, BookSnapshot):
+            cap = inf if message.depth_cap is None else float(message.depth_cap)
+            if cap > self._deepest:
+                self._deepest = cap
+        else:
+            cap = 0.0
+        ts_event = message.ts_event
+        if ts_event is None:
+            key = self._newest_key
+        else:
+            key = (ts_event, -cap)
+            last = self._form_times.get(message.form)
+            is_usual = last is not None and last <= ts_event and self._sure_key is None
+            if not (is_usual and -LATE_NS_MAX <= ts_event - self._newest_key[0] <= LEAP_NS_MAX):
+                self._weigh(message.form, ts_event, last)
+            self._form_times[message.form] = ts_event
+        if key >= self._newest_key:
+            self._take(message, cap)
+            self._newest_key = key
+            self._recent.append((key, cap, message))
+        else:
+            self._take_late(key, message, cap)
+        self._refresh_staleness(message)
+
+    def mark_stale(self, form: str, cause: str) -> None:
+        """A form of the book was lost."""
+        self._stale_forms[form] = cause
+        self.book.mark_stale(cause)
+
+    def forget(self) -> None:
+        """Become as new; the book stays the same object."""
+        self.restore(BookFusion("").export())
+
+    def export(self) -> FusionState:
+        """Everything later books depend on, for a checkpoint."""
+        book = self.book
+        return FusionState(
+            book.bids.columns(),
+            book.asks.columns(),
+            book.ts_event,
+            book.ts_recv,
+            book.update_id,
+            book.is_stale,
+            book.stale_cause,
+            self._deepest,
+            self._newest_key,
+            list(self._recent),
+            list(self._stale_forms.items()),
+            self.late_count,
+            dict(self._form_times),
+            self._sure_key,
+        )
+
+    def restore(self, state: FusionState) -> None:
+        """Become what `export` described."""
+        book = self.book
+        book.bids.replace(state.bids)
+        book.asks.replace(state.asks)
+        book.ts_event = state.ts_event
+        book.ts_recv = state.ts_recv
+        book.update_id = state.update_id
+        book.is_stale = state.is_stale
+        book.stale_cause = state.stale_cause
+        self._deepest = state.deepest
+        self._newest_key = state.newest_key
+        self._recent = deque(state.recent, maxlen=WINDOW)
+        self._stale_forms = dict(state.stale_forms)
+        self.late_count = state.late_count
+        self._form_times = dict(state.form_times)
+        self._sure_key = state.sure_key
+
+    def _weigh(self, form: str, ts: int, last: int | None) -> None:
+        """Look at a message's time before it is used: rules 5 and 6. `last` is the time of its form before."""
+        if self._sure_key is not None:
+            if ts < self._newest_key[0] - LEAP_NS_MAX:
+                self._disbelieve_newest(self._sure_key)
+                last = self._form_times.get(form)
+            self._sure_key = None
+        newest = self._newest_key[0]
+        if (last is not None and ts < last and form != FORM_REST) or newest - ts > LATE_NS_MAX:
+            # What was received before is older, whatever its stamps say, and it has taken effect.
+            self._recent.clear()
+            self._newest_key = _BEFORE_ALL
+            newest = _BEFORE_ALL[0]
+        if ts - newest > LEAP_NS_MAX and (last is None or ts - last > LEAP_NS_MAX or ts < last):
+            self._sure_key = self._newest_key
+
+    def _disbelieve_newest(self, sure_key: _Key) -> None:
+        if self._recent:
+            _, cap, message = self._recent.pop()
+            self._recent.append((sure_key, cap, message))
+            self._form_times[message.form] = sure_key[0]
+        self._newest_key = sure_key
+
+    def _take(self, message: FusedMessage, cap: float) -> None:
+        book = self.book
+        if isinstance(message, BestQuote):
+            book.apply_quote(message)
+        elif cap >= self._deepest:
+            book.bids.replace((message.bid_prices, message.bid_sizes, message.bid_counts), checked=True)
+            book.asks.replace((message.ask_prices, message.ask_sizes, message.ask_counts), checked=True)
+            book.stamp(message.ts_event, message.ts_recv, message.last_update_id)
+        else:
+            bids = (message.bid_prices, message.bid_sizes, message.bid_counts)
+            asks = (message.ask_prices, message.ask_sizes, message.ask_counts)
+            book.bids.overlay(bids, complete=len(message.bid_prices) < cap)
+            book.asks.overlay(asks, complete=len(message.ask_prices) < cap)
+            book.stamp(message.ts_event, message.ts_recv, message.last_update_id)
+
+    def _take_late(self, key: _Key, message: FusedMessage, cap: float) -> None:
+        recent = self._recent
+        if len(recent) == WINDOW and key < recent[0][0]:
+            self.late_count += 1
+            return
+        newer = [entry for entry in recent if entry[0] > key]
+        older = [entry for entry in recent if entry[0] <= key]
+        ts_event, ts_recv = self.book.ts_event, message.ts_recv
+        self._take(message, cap)
+        for _, again_cap, again in newer:
+            self._take(again, again_cap)
+        self.book.ts_event = ts_event
+        self.book.ts_recv = ts_recv
+        self._recent = deque([*older, (key, cap, message), *newer], maxlen=WINDOW)
+
+    def _refresh_staleness(self, message: FusedMessage) -> None:
+        book = self.book
+        if not book.is_stale:
+            return
+        stale = self._stale_forms
+        stale.pop(FORM_QUOTE, None)
+        if isinstance(message, BookSnapshot):
+            stale.pop(message.form, None)
+        if stale:
+            book.stale_cause = next(iter(stale.values()))
+        elif self._deepest:
+            book.is_stale = False
+            book.stale_cause = ""
+
+
+def _check(message: FusedMessage) -> None:
+    if isinstance(message, BestQuote):
+        check_levels(quoted_level(message.bid_price, message.bid_size, message.bid_count), is_bid=True)
+        check_levels(quoted_level(message.ask_price, message.ask_size, message.ask_count), is_bid=False)
+    else:
+        check_levels((message.bid_prices, message.bid_sizes, message.bid_counts), is_bid=True)
+        check_levels((message.ask_prices, message.ask_sizes, message.ask_counts), is_bid=False)

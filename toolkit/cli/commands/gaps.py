@@ -1,0 +1,50 @@
+"""`tickdeck gaps`: what a recording is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from toolkit.cli.options.no_check import check_option
+from toolkit.cli.options.shared_options import named_pairs, pair_option, recording_argument, sealed_option, venue_option
+from toolkit.cli.output.instruments import venue_columns
+from toolkit.cli.output.results import Output, examples, output_options
+from toolkit.cli.output.unsealed_note import say_unsealed
+
+__all__ = ["gaps"]
+
+
+@click.command(epilog=examples("tickdeck gaps tapes/monday", "tickdeck gaps tapes/monday --pair BTC-USD --json"))
+@recording_argument
+@pair_option
+@venue_option
+@sealed_option
+@check_option
+@output_options
+def gaps(recording: Path, pairs: tuple[str, ...], venues: tuple[str, ...], sealed: bool, output: Output) -> None:
+    """
+    List the stretches that a recording is missing. Exits with 3 if there is at least one.
+
+    A row per stream and stretch: from the last frame before to the first after it, and why. A stretch that was still
+    open when the recording ended has no end. What is not sealed yet is looked through too; of a recorder that died,
+    what it may have lost is a gap.
+    """
+    from recordings.queries.gaps import find_gaps
+    from recordings.recording import Recording
+
+    opened = Recording.open(recording, sealed=sealed)
+    say_unsealed([opened])
+    frame = find_gaps(opened, named_pairs(opened, pairs, venues), venues=venues)
+    several = [column.meta.output_name() for column in venue_columns(frame)]
+    output.write(
+        frame,
+        nothing="no gaps",
+        importance=(
+            "trading_pair",
+            *several,
+            *("ts_start", "stream", "seconds", "kind", "cause", "ts_end", "venue", "symbol"),
+        ),
+    )
+    if frame.height:
+        raise click.exceptions.Exit(3)

@@ -1,0 +1,147 @@
+"""`tickdeck import`: other people's captures into a recording."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from toolkit.cli.groups import OptionsAnywhere
+from toolkit.cli.options.shared_options import json_option, out_folder_option, venue_name_option
+from toolkit.cli.output.results import examples, progress_bar, say
+
+__all__ = ["import_"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@click.group(
+    cls=OptionsAnywhere,
+    name="import",
+    epilog=examples("tickdeck import jsonl --venue hyperliquid capture.jsonl --out tapes/old"),
+)
+def import_() -> None:
+    """
+    Make a recording out of capture files.
+
+    The frames run through the venue's protocol as if they were being received. Several files of one session are
+    merged by receive time. Lines that cannot be read are kept, counted and shown, and stop nothing. Files may be
+    plain, gzip, LZ4 or zstd.
+    """
+
+
+def _common(command: _F) -> _F:
+    for option in (
+        click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)),
+        out_folder_option(required=True),
+        click.option(
+            "--metadata",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="The venue's metadata replies, as one JSON object by request name; tells pairs from symbols.",
+        ),
+        click.option(
+            "--compression",
+            type=click.Choice(["small", "fast"]),
+            default="small",
+            show_default=True,
+            help="Smaller files, or files that are written in half the time and a tenth larger.",
+        ),
+        json_option,
+    ):
+        command = option(command)
+    return command
+
+
+_venue = venue_name_option(required=True)
+
+
+def _time_unit(*units: str) -> Callable[[_F], _F]:
+    return click.option(
+        "--time-unit", type=click.Choice(units), help="Unit of numeric times; by default told from the data."
+    )
+
+
+@import_.command(epilog=examples("tickdeck import collector --venue hyperliquid btc.gz --out tapes/btc"))
+@_venue
+@_time_unit("ns", "us", "ms")
+@_common
+def collector(venue: str, time_unit: str | None, **common: Any) -> None:
+    """Import lines `<receive time> <JSON frame>`."""
+    _import(venue, "collector", time_unit, **common)
+
+
+@import_.command(
+    epilog=examples("tickdeck import jsonl --venue hyperliquid ws_bbo.jsonl ws_trades.jsonl --out tapes/x")
+)
+@_venue
+@_time_unit("ns", "us", "ms", "s")
+@_common
+def jsonl(venue: str, time_unit: str | None, **common: Any) -> None:
+    """Import lines `{"ts": <time>, "payload": {...}}`, the time as ISO 8601 or a number."""
+    _import(venue, "jsonl", time_unit, **common)
+
+
+@import_.command(
+    name="hyperliquid-archive",
+    epilog=examples("tickdeck import hyperliquid-archive 20240101/12/l2Book/BTC.lz4 --out tapes/btc-noon"),
+)
+@_common
+def hyperliquid_archive(**common: Any) -> None:
+    """Import Hyperliquid's own archive: LZ4 files of lines `{"time": ..., "raw": {...}}`."""
+    _import("hyperliquid", "archive", None, **common)
+
+
+def _import(
+    venue: str,
+    line_format: str,
+    time_unit: str | None,
+    *,
+    files: tuple[Path, ...],
+    out: Path,
+    metadata: Path | None,
+    compression: str,
+    as_json: bool,
+) -> None:
+    from recordings.format.parquet_options import FAST, SMALL
+    from recordings.importing.importer import ImportOptions, import_capture, is_worth_compiling
+    from recordings.recording import Recording
+    from toolkit.cli.commands.info import summary, write_summary
+    from toolkit.kernels.disk_cache import are_compiled, shelf_problem
+
+    options = ImportOptions(
+        venue=venue,
+        line_format=line_format,
+        time_unit=time_unit,
+        metadata=metadata,
+        compression=FAST if compression == "fast" else SMALL,
+    )
+    total = sum(path.stat().st_size for path in files if path.is_file())
+    if not are_compiled() and is_worth_compiling(options, total):
+        say("so large an import compiles first, once for this version: some 20 seconds", err=True)
+    if problem := shelf_problem():
+        say(problem, err=True)
+    with progress_bar("importing", total) as advance:
+        done = 0
+
+        def progress(now: int, _: int) -> None:
+            nonlocal done
+            advance(now - done)
+            done = now
+
+        manifest = import_capture(files, out, options, progress)
+    for file in manifest.inputs:
+        if file.damaged_lines:
+            say(f"{file.name}: {file.damaged_lines:,} of {file.lines:,} lines are damaged; kept as such", err=True)
+        if file.note:
+            say(f"{file.name}: {file.note}", err=True)
+    errors = manifest.counts.get("event_parse_error", 0) - sum(file.damaged_lines for file in manifest.inputs)
+    if errors > 0:
+        say(
+            f"{errors:,} frames could not be parsed; see: tickdeck sql {shlex.quote(str(out))} "
+            "\"SELECT capture_seq, detail FROM events WHERE kind = 'parse_error'\"",
+            err=True,
+        )
+    write_summary(summary(Recording(out, manifest)), as_json)

@@ -1,0 +1,255 @@
+"""`tickdeck record`: a live session into a recording."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from click.core import ParameterSource
+
+from toolkit.cli.options.record_config import RecordConfig, VenueConfig, check_venues, config_text, read_config
+from toolkit.cli.options.settings import OF_VENUE, setting_options
+from toolkit.cli.options.shared_options import venue_option
+from toolkit.cli.output.printable import say_lines
+from toolkit.cli.output.results import examples, say
+from toolkit.cli.output.status_line import StatusLine
+from toolkit.cli.process import OutputFailed, silence_output, stopped_by_signals
+from toolkit.clock import NS_PER_S, Clock, SystemClock, utc_stamp
+from toolkit.errors import ConfigError
+from toolkit.keys import check_venues as check_names
+
+if TYPE_CHECKING:
+    from recordings.following.tee import TeeOptions
+    from recordings.format.manifest import Manifest
+    from recordings.recorder import Recorder, RecorderOptions, VenueRequest
+
+__all__ = ["record", "run_recorder"]
+
+TAPES: Final = Path("tapes")
+#: Options that mean something else for each venue; whom to trust may be said for all of them.
+_OF_ONE: Final = tuple(setting for setting in OF_VENUE if setting.key != "ca_file")
+_OF_ONE_TEXT: Final = ", ".join(setting.option for setting in _OF_ONE)
+
+
+@click.command(
+    epilog=examples(
+        "tickdeck record hyperliquid BTC-USD ETH-USD --duration 60s --out tapes/monday",
+        "tickdeck record hyperliquid BTC-USD --user 0x1234567890abcdef1234567890abcdef12345678",
+        "tickdeck record hyperliquid BTC-USD --channel full --channel trades --status-port 9100",
+        "tickdeck record hyperliquid BTC-USD --tee-port 0 --out tapes/now",
+        "tickdeck record BTC-USD --venue hyperliquid --venue dydx_v4 --out tapes/both",
+        "tickdeck record --config record.toml",
+        "tickdeck record hyperliquid BTC-USD --print-config > record.toml",
+    )
+)
+@click.argument("what", nargs=-1, metavar="VENUE PAIR... [VENUE PAIR...]...")
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Read venues and options from a TOML file; options given here win.",
+)
+@click.option("--print-config", is_flag=True, help="Print what is in force as such a file, and record nothing.")
+@venue_option
+@setting_options
+@click.pass_context
+def record(
+    ctx: click.Context,
+    /,
+    what: tuple[str, ...],
+    venues: tuple[str, ...],
+    config: Path | None,
+    print_config: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """
+    Record pairs of one or several venues until Ctrl-C, or for as long as told.
+
+    An earlier recording of the same pairs is continued. Without --out it is ./tapes/<venue>-<UTC start>. With --venue,
+    pairs need no VENUE before them and are recorded of each that is named; of a file, or of a longer list, only those are.
+
+    Every frame is on disk before anybody sees it. The first Ctrl-C (or SIGTERM, SIGHUP) closes the connections, seals the
+    recording and exits with 0; a second one leaves at once, and `tickdeck recover` or the next `record` into the
+    folder does the rest.
+    """
+    from recordings.recorder import Recorder
+
+    given["json"] = as_json
+    chosen = _in_force(ctx, what, venues, given, None if config is None else read_config(config))
+    if print_config:
+        say_lines(config_text(given, chosen))
+        return
+    clock = SystemClock()
+    options = _options(clock, chosen, given)
+    line = StatusLine(sys.stderr)
+    recorder = Recorder(options=options, clock=clock, log=line.log)
+    named = ", ".join(
+        " ".join([venue.spec.title, *venue.options.pairs, *(["and accounts"] if venue.options.accounts else [])])
+        for venue in options.venues
+    )
+    line.log(f"recording {named} into {options.folder}")
+    seconds = _seconds(clock, given["duration"], given["until"])
+    manifest = asyncio.run(_run(recorder, line, seconds, given["status_port"]))
+    _report(options.folder, manifest, given["json"])
+
+
+def _in_force(
+    ctx: click.Context,
+    what: Sequence[str],
+    wanted: Sequence[str],
+    given: dict[str, Any],
+    config: RecordConfig | None,
+) -> Sequence[VenueConfig]:
+    """The venues to record; what the command line does not say is taken into `given` from the file."""
+
+    def is_said(name: str) -> bool:
+        return ctx.get_parameter_source("as_json" if name == "json" else name) is not ParameterSource.DEFAULT
+
+    if config is not None:
+        given.update({name: value for name, value in config.values.items() if not is_said(name)})
+    if what or config is None:
+        venues = _venues(what, wanted, given)
+    else:
+        venues = [venue for venue in config.venues if not wanted or venue.name in wanted]
+        check_names(wanted, [venue.name for venue in config.venues], "the file")
+        said = {setting.key: given[setting.key] for setting in OF_VENUE if is_said(setting.key)}
+        if len(venues) > 1 and any(setting.key in said for setting in _OF_ONE):
+            raise click.UsageError(f"{_OF_ONE_TEXT} are for one venue, and the file names {len(venues)}")
+        venues = [replace(venue, **said) for venue in venues]
+    if not venues:
+        raise click.UsageError("Missing argument 'VENUE PAIR...' (or --config).")
+    check_venues(venues)
+    return venues
+
+
+def _venues(what: Sequence[str], wanted: Sequence[str], given: dict[str, Any]) -> list[VenueConfig]:
+    """Venues and their pairs from the command line: a name of a venue begins the next one; without any, those wanted."""
+    from toolkit.venue import find_venue, is_venue
+
+    groups: list[tuple[str, list[str]]] = []
+    if wanted and not any(map(is_venue, what)) and (what or given["users"]):
+        groups, what = [(find_venue(name).name, list(what)) for name in dict.fromkeys(wanted)], ()
+    for word in what:
+        if not groups or is_venue(word):
+            groups.append((find_venue(word).name, []))
+        else:
+            groups[-1][1].append(word)
+    if wanted and what:
+        check_names(wanted, [name for name, _ in groups], "what is to be recorded")
+        groups = [(name, pairs) for name, pairs in groups if name in wanted]
+    for name, pairs in groups:
+        if not pairs and not given["users"]:
+            raise click.UsageError(f"no pairs of {name} are named, such as BTC-USD")
+    if len(groups) > 1 and any(given[setting.key] for setting in _OF_ONE):
+        raise click.UsageError(f"{_OF_ONE_TEXT} are for one venue; use --config for several")
+    own = {setting.key: given[setting.key] for setting in OF_VENUE}
+    return [VenueConfig(name=name, pairs=tuple(pairs), **own) for name, pairs in groups]
+
+
+def _options(clock: Clock, venues: Sequence[VenueConfig], given: dict[str, Any]) -> RecorderOptions:
+    from recordings.recorder import Fsync, RecorderOptions
+    from recordings.writing.privacy import Pseudonyms
+
+    requests = tuple(_request(venue) for venue in venues)
+    name = "-".join(request.spec.name for request in requests)
+    folder = given["out"] or TAPES / f"{name}-{utc_stamp(clock.time_ns())}"
+    return RecorderOptions(
+        folder=folder,
+        venues=requests,
+        flush_interval_s=given["flush"],
+        fsync=Fsync(given["fsync"]),
+        rotate_s=given["rotate"],
+        rotate_bytes=given["rotate_mib"] << 20,
+        disk_free_min=given["keep_free_mib"] << 20,
+        wait_for_venue=given["wait"],
+        privacy=Pseudonyms.from_file(given["pseudonyms"]) if given["pseudonyms"] else None,
+        tee=_tee(given),
+    )
+
+
+def _tee(given: dict[str, Any]) -> TeeOptions | None:
+    from recordings.following.tee import TeeOptions
+
+    if given["tee_port"] is None:
+        return None
+    return TeeOptions(port=given["tee_port"], host=given["tee_host"], allowed_hosts=tuple(given["allow_host"]))
+
+
+def _request(venue: VenueConfig) -> VenueRequest:
+    from recordings.recorder import VenueRequest
+    from toolkit.protocol import ProtocolOptions
+    from toolkit.venue import find_venue
+
+    return VenueRequest(
+        spec=find_venue(venue.name),
+        options=ProtocolOptions(pairs=venue.pairs, channels=venue.channels, accounts=venue.users),
+        ws_url=venue.ws_url,
+        rest_url=venue.rest_url,
+        ssl_ca=venue.ca_file,
+    )
+
+
+def _seconds(clock: Clock, duration: float | None, until: int | None) -> float | None:
+    if until is None:
+        return duration
+    left = (until - clock.time_ns()) / NS_PER_S
+    if left <= 0:
+        raise ConfigError("--until is in the past")
+    return left if duration is None else min(left, duration)
+
+
+async def _run(recorder: Recorder, line: StatusLine, seconds: float | None, status_port: int | None) -> Manifest:
+    from toolkit.cli.output.status_page import StatusPage
+
+    async with contextlib.AsyncExitStack() as stack:
+        if status_port is not None:
+            try:
+                page = await stack.enter_async_context(StatusPage(recorder, status_port))
+            except OSError as exc:
+                raise ConfigError(f"port {status_port} cannot be served: {exc.strerror or exc}") from None
+            line.log(f"status on http://127.0.0.1:{page.port}/status.json and /metrics")
+        return await run_recorder(recorder, line, seconds)
+
+
+async def run_recorder(recorder: Recorder, line: StatusLine, seconds: float | None) -> Manifest:
+    """Run a recorder until a signal or the time comes, showing its status."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        line.log("stopping: closing the connections, then sealing (again to leave at once)")
+        recorder.stop()
+
+    def last_words() -> None:
+        line.log("leaving at once; the journal is safe, `tickdeck recover` seals it")
+        line.close()
+
+    timer = loop.call_later(seconds, recorder.stop) if seconds is not None else None
+    shower = loop.create_task(line.show(recorder))
+    try:
+        with stopped_by_signals(loop, stop, last_words):
+            return await recorder.run()
+    finally:
+        shower.cancel()
+        line.close()
+        if timer is not None:
+            timer.cancel()
+
+
+def _report(folder: Path, manifest: Manifest, as_json: bool) -> None:
+    from recordings.recording import Recording
+    from toolkit.cli.commands.info import summary, write_summary
+
+    try:
+        write_summary(summary(Recording(folder, manifest)), as_json)
+        sys.stdout.flush()
+    except OutputFailed as exc:
+        # The terminal was closed, say: what was to be done is done.
+        silence_output()
+        say(f"{folder} is sealed; its summary cannot be printed ({exc.reason})", err=True)

@@ -1,0 +1,86 @@
+"""`tickdeck verify`: whether a recording is what it says it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from toolkit.cli.options.shared_options import json_option, recording_argument
+from toolkit.cli.output.printable import say_error, say_json
+from toolkit.cli.output.results import examples, progress_bar, say
+from toolkit.errors import RecordingError
+
+if TYPE_CHECKING:
+    from recordings.care.verifying import Verification
+
+__all__ = ["verify"]
+
+
+@click.command(epilog=examples("tickdeck verify tapes/monday"))
+@recording_argument
+@click.option("--quick", is_flag=True, help="Compare files with their hashes only: seconds in place of minutes.")
+@json_option
+def verify(recording: Path, quick: bool, as_json: bool) -> None:
+    """
+    Check files, hashes, order and holes, and compare the digests of the live session, of the raw frames replayed and
+    of the normalized rows replayed.
+
+    Exits with 0 if the recording is sound, 1 if it is damaged, 2 if it cannot be read.
+    """
+    from recordings.care.verifying import verify as check
+    from recordings.format.manifest import read_manifest
+
+    try:
+        manifest = read_manifest(recording)
+        total = sum(segment.frame_count + segment.message_count for segment in manifest.segments)
+        with progress_bar("verifying", total) as advance:
+            result = check(recording, advance, is_quick=quick)
+    except RecordingError as exc:
+        say_error(str(exc))
+        raise click.exceptions.Exit(2) from None
+    values = {
+        "recording": str(recording),
+        "sound": result.is_sound,
+        "problems": result.problems,
+        "notes": result.notes,
+        "frames": result.frame_count,
+        "messages": result.message_count,
+        "unsealed_frames": result.unsealed_count,
+        "unsealed_messages": result.unsealed_message_count,
+        "files": result.file_count,
+        "recorded_digest": result.recorded_digest,
+        "live_digest": result.live_digest,
+        "raw_digest": result.raw_digest,
+        "normalized_digest": result.normalized_digest,
+    }
+    if as_json:
+        say_json(values)
+    else:
+        say(f"digest recorded    {result.recorded_digest or '-'}")
+        if result.live_digest is not None:
+            say(f"digest live        {result.live_digest}")
+        say(f"digest raw         {result.raw_digest or 'not computed'}")
+        say(f"digest normalized  {result.normalized_digest or 'not computed'}")
+        for note in result.notes:
+            say(f"note: {note}")
+        for problem in result.problems:
+            say(f"damaged: {problem}")
+        verdict = "sound" if result.is_sound else "DAMAGED"
+        say(f"{recording}: {verdict} ({_checked(result, is_quick=quick)})")
+    if not result.is_sound:
+        raise click.exceptions.Exit(1)
+
+
+def _checked(result: Verification, *, is_quick: bool) -> str:
+    """What the verdict is about: nobody shall take what was not played for what is sound."""
+    files = f"{result.file_count:,} files have the hashes they were sealed with"
+    if is_quick:
+        return f"{files}; nothing was played"
+    frames = f"{result.frame_count:,} frames" if result.raw_digest is not None else "raw frames not played"
+    messages = f"{result.message_count:,} messages" if result.normalized_digest is not None else "rows not played"
+    counted = f"{frames}, {messages}"
+    if result.unsealed_count:
+        counted += f"; not sealed: {result.unsealed_count:,} frames, {result.unsealed_message_count:,} messages"
+    return f"{counted}; {files}" if result.is_sound else counted

@@ -1,0 +1,1 @@
+"""What a command prints: results, tables, JSON, a status line and a status page."""

@@ -1,0 +1,1 @@
+"""Times and lengths of time in every form, timers and their order, and clocks that jump."""
