@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.table_source import RecordingLike, sealed_part
-from recordings.format.schema import TABLES
+from recordings.format.schema import ALL_TABLES
 from recordings.queries.gaps import GAP_SCHEMA, find_gaps
 from recordings.queries.several_recordings import labels, refuse_twice
 from recordings.reading.raw_frames import reading
@@ -44,7 +44,7 @@ _HELPERS: Final = {
 }
 
 #: All views that a connection has: one for each table of a recording, and the helpers.
-VIEWS: Final = (*TABLES, *_HELPERS, "gaps")
+VIEWS: Final = (*ALL_TABLES, *_HELPERS, "gaps")
 
 #: Files of a table that are asked for their columns when a connection is made, at most.
 _FILES_ASKED: Final = 100
@@ -113,7 +113,7 @@ def connect(
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
     names = labels(opened)
     allowed: set[str] = set()
-    for table in TABLES:
+    for table in ALL_TABLES:
         view = f"CREATE VIEW {table} AS {_select(table, opened, names, allowed, of_venues, check=check)}"
         try:
             connection.execute(view)
@@ -153,7 +153,7 @@ def check_query(
     if "gaps" in wanted:
         _fill_gaps(connection, recordings, _of_venues(recordings, venues))
     for recording in recordings:
-        for table in TABLES:
+        for table in ALL_TABLES:
             if table in wanted:
                 recording.files(table)
 
@@ -163,7 +163,7 @@ def _tables_of(query: str) -> set[str]:
     # DuckDB tells it by binding the query, for which there have to be such tables, if empty ones.
     with duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}) as scratch:
         scratch.execute("SET enable_external_access = false")
-        for table, schema in TABLES.items():
+        for table, schema in ALL_TABLES.items():
             columns = ", ".join(f'"{field.name}" {_SQL_TYPES[field.type]}' for field in schema)
             scratch.execute(f"CREATE TABLE {table} (recording VARCHAR, {columns})")
         bases: dict[str, set[str]] = {}
@@ -174,7 +174,7 @@ def _tables_of(query: str) -> set[str]:
         try:
             names = scratch.get_table_names(query)
         except duckdb.Error:
-            return {*TABLES, "gaps"}  # several statements, or none that DuckDB understands: it will say so itself
+            return {*ALL_TABLES, "gaps"}  # several statements, or none that DuckDB understands: it will say so itself
     return set().union(*(bases.get(name.lower(), {name.lower()}) for name in names))
 
 
@@ -215,14 +215,14 @@ def _select(
             source = f"read_parquet([{', '.join(map(sql_text, patterns))}], hive_partitioning = false{more})"
             parts.append(f"SELECT {sql_text(name)} AS recording, {columns} FROM {source}{of_venues}")
     if not parts:
-        columns = ", ".join(f'NULL::{_SQL_TYPES[field.type]} AS "{field.name}"' for field in TABLES[table])
+        columns = ", ".join(f'NULL::{_SQL_TYPES[field.type]} AS "{field.name}"' for field in ALL_TABLES[table])
         parts.append(f"SELECT NULL::VARCHAR AS recording, {columns} WHERE false")
     return " UNION ALL ".join(parts)
 
 
 def _columns_of(table: str, files: Sequence[str]) -> tuple[str, str]:
     """The columns to select of a table's files, and what to read them with besides: some may be of an older version."""
-    wanted = TABLES[table].names
+    wanted = ALL_TABLES[table].names
     # Columns come with versions and versions with time, so of very many files some tell whether any lacks one. Where an
     # older version was used again for a while, DuckDB refuses the files, loudly.
     some = [*files[:: -(-len(files) // _FILES_ASKED)], files[-1]]
@@ -232,7 +232,7 @@ def _columns_of(table: str, files: Sequence[str]) -> tuple[str, str]:
     found = set().union(*(_names_in(path, table) for path in files))
     columns = [
         f'"{field.name}"' if field.name in found else f'NULL::{_SQL_TYPES[field.type]} AS "{field.name}"'
-        for field in TABLES[table]
+        for field in ALL_TABLES[table]
     ]
     return ", ".join(columns), ", union_by_name = true"
 
@@ -242,7 +242,7 @@ def _names_in(path: str, table: str) -> set[str]:
         with reading(Path(path)):
             return set(pq.read_schema(path).names)
     except RecordingDamaged:
-        return set(TABLES[table].names)  # whoever queries that table is told
+        return set(ALL_TABLES[table].names)  # whoever queries that table is told
 
 
 def _without_wildcards(path: str) -> str:

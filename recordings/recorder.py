@@ -508,7 +508,8 @@ def _tell(loop: asyncio.AbstractEventLoop, log: LogCallback, text: str) -> None:
 
 def _check_same(folder: Path, manifest: Manifest, sources: Sequence[SourceInfo]) -> None:
     if manifest.origin != "live":
-        raise ConfigError(f"{folder} holds an import: record into another folder")
+        what = "the result of a run" if manifest.is_result else "an import"
+        raise ConfigError(f"{folder} holds {what}: record into another folder")
     before, now = ({source.venue: source for source in each} for each in (manifest.sources, sources))
     if before.keys() != now.keys():
         raise ConfigError(

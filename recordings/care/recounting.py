@@ -20,7 +20,7 @@ from recordings.checking import open_checked
 from recordings.format.imprecise_decimals import count_imprecise
 from recordings.format.manifest import Manifest, Segment, TableFile, inside
 from recordings.format.messages_to_rows import COUNT_OF_TABLE
-from recordings.format.schema import RAW_TABLE
+from recordings.format.schema import RAW_TABLE, TABLES
 from recordings.reading.raw_frames import opened, reading
 
 __all__ = ["Recount", "symbol_problems"]
@@ -61,7 +61,8 @@ class Recount:
         if self._with_rows:
             counts = {name: 0 for name in segment.counts if _is_counted(name)}
             for table, file in segment.tables.items():
-                if table != RAW_TABLE:
+                # Of a table that is none of messages, or of a later version, nothing is counted.
+                if table != RAW_TABLE and table in TABLES:
                     for name, count in self._of_rows(table, file):
                         counts[name] = counts.get(name, 0) + count
             for name, count in sorted(counts.items()):

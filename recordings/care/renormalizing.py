@@ -10,7 +10,7 @@ import msgspec
 
 from recordings.care.rewriting import Rewrite, copy_of, rewriting, sealed_manifest
 from recordings.care.vouching import vouched
-from recordings.format.manifest import Manifest, TableFile
+from recordings.format.manifest import Manifest, TableFile, lacks_raw
 from recordings.format.schema import RAW_TABLE
 from recordings.format.software import SOFTWARE
 from recordings.recording import Recording
@@ -40,9 +40,7 @@ def renormalize(folder: Path, progress: Callable[[int], None] | None = None) -> 
         old = sealed_manifest(folder)
         for segment in old.segments:
             if RAW_TABLE not in segment.tables:
-                raise RecordingError(
-                    f"{folder} holds no raw frames of segment {segment.number} any more: nothing to renormalize"
-                )
+                raise RecordingError(f"{lacks_raw(folder, segment)}: nothing to renormalize")
         with rewriting(folder, old) as rewrite, rare_collections():
             new = _remade(Recording(folder, old), rewrite, progress or (lambda _: None))
             rewrite.commit(new)

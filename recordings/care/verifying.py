@@ -86,6 +86,11 @@ def verify(path: Path, progress: Progress | None = None, *, is_quick: bool = Fal
     result.live_digest = recording.manifest.live_digest
     if not recording.manifest.is_checked:
         result.notes.append("format version 1: its manifest has no checksum, so nothing vouches for what it says")
+    if recording.manifest.is_result:
+        result.notes.append(
+            f"it is the result of a {recording.manifest.origin} run, which has no raw frames: run it again to see whether"
+            " it gives the same digest"
+        )
     if is_rewrite_pending(path):
         result.notes.append("it is being rewritten, or that was interrupted: `tickdeck recover` finishes it then")
     sound_files = _check_files(recording, result)
@@ -174,7 +179,9 @@ def _check_files(recording: Recording, result: Verification) -> set[str]:
     sound = {RAW_TABLE, "normalized"}
     for segment in recording.manifest.segments:
         if RAW_TABLE not in segment.tables:
-            result.notes.append(f"segment {segment.number} holds no raw frames any more")
+            # The result of a run never had any: nothing crossed a wire.
+            if not recording.manifest.is_result:
+                result.notes.append(f"segment {segment.number} holds no raw frames any more")
             sound.discard(RAW_TABLE)
         entries = [*segment.tables.items()]
         derived = [segment.checkpoint, segment.seek_points]

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from recordings.format.parquet_options import PLAIN_COLUMNS
-from recordings.format.schema import TABLES
+from recordings.format.schema import ALL_TABLES
 from toolkit.columnar import DiffColumns, FrameBatch, MessageColumns, QuoteColumns, TopColumns, TradeColumns
 
 __all__ = ["SIDES", "dictionary_columns", "dictionary_schema", "rows_of"]
@@ -26,8 +26,12 @@ def dictionary_schema(table: str) -> pa.Schema:
     What hardly ever repeats, such as the id of a trade, is text here too.
     """
     words = pa.dictionary(pa.int32(), pa.string())
-    is_words = {field.name: field.type == pa.string() and field.name not in PLAIN_COLUMNS for field in TABLES[table]}
-    return pa.schema([pa.field(field.name, words if is_words[field.name] else field.type) for field in TABLES[table]])
+    is_words = {
+        field.name: field.type == pa.string() and field.name not in PLAIN_COLUMNS for field in ALL_TABLES[table]
+    }
+    return pa.schema(
+        [pa.field(field.name, words if is_words[field.name] else field.type) for field in ALL_TABLES[table]]
+    )
 
 
 def dictionary_columns(table: str) -> list[str]:

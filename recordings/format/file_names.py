@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from recordings.format.manifest import Manifest, TableFile
-from recordings.format.schema import TABLES
+from recordings.format.schema import ALL_TABLES
 
 __all__ = [
     "CHECKPOINT_FOLDER",
@@ -29,7 +29,7 @@ __all__ = [
 
 CHECKPOINT_FOLDER: Final = "checkpoints"
 #: Every folder that holds files a manifest names.
-FILE_FOLDERS: Final = (*TABLES, CHECKPOINT_FOLDER)
+FILE_FOLDERS: Final = (*ALL_TABLES, CHECKPOINT_FOLDER)
 _OURS: Final = re.compile(r"(\d{6,})\.(parquet|state|msgpack|points)")
 
 

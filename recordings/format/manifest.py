@@ -11,11 +11,11 @@ import os
 import re
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from recordings.format.schema import FORMAT_VERSION
+from recordings.format.schema import FORMAT_VERSION, RESULT_TABLES
 from recordings.storage.atomic_files import read_regular, write_atomically
 from toolkit.errors import FormatTooNew, NotARecording, RecordingDamaged, RecordingError
 
@@ -30,6 +30,7 @@ __all__ = [
     "checksum_of",
     "encode_manifest",
     "inside",
+    "lacks_raw",
     "read_manifest",
     "write_manifest",
 ]
@@ -39,7 +40,8 @@ FORMAT_NAME: Final = "tickdeck-recording"
 #: From this version on a manifest without a checksum is damaged.
 CHECKSUM_VERSION: Final = 2
 STATUSES: Final = ("running", "sealed", "recovered")
-ORIGINS: Final = ("live", "import")
+#: Where its rows come from; of the last two there are no frames, see `Manifest.run`.
+ORIGINS: Final = ("live", "import", "backtest", "paper")
 #: Times, numbers and sizes are int64 wherever they go from here.
 _INT_MAX: Final = (1 << 63) - 1
 #: Of what is counted and added up.
@@ -159,7 +161,7 @@ class Manifest(msgspec.Struct, kw_only=True):
         format_version: See `recordings/FORMAT.md`.
         software: Name and version of what wrote it.
         status: `running`, `sealed` or `recovered`.
-        origin: `live` or `import`.
+        origin: `live` or `import`; of the result of a run `backtest` or `paper`.
         created_ns: When it was begun, ns; of an import, the first receive time.
         sources: The venues.
         symbols: Every symbol with a row, as `venue/symbol` to trading pair.
@@ -167,9 +169,10 @@ class Manifest(msgspec.Struct, kw_only=True):
         digest_version: Version of the digest's definition.
         digest: After the last segment.
         live_digest: As the live code computed it while receiving; None for an import.
-        resume: State after the last segment, from which recording goes on; None for an import.
+        resume: State after the last segment, from which recording goes on; None for an import and a result.
         flush_interval_s: How long the journal may hold a frame back, seconds: what a crash can lose.
         inputs: The files of an import.
+        run: Of the result of a run, what was run and what came of it, see `replay.backtest.run_info`.
         migrated_from: Version that it was read from, if an older one, whose manifest nothing vouches for; never written.
     """
 
@@ -188,7 +191,13 @@ class Manifest(msgspec.Struct, kw_only=True):
     resume: TableFile | None = None
     flush_interval_s: float = 0.0
     inputs: list[InputFile] = []
+    run: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     migrated_from: int | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def is_result(self) -> bool:
+        """Whether it is the result of a run, of which there are no frames."""
+        return self.run is not msgspec.UNSET
 
     @property
     def is_checked(self) -> bool:
@@ -347,6 +356,13 @@ def _problem(manifest: Manifest) -> str:
             if not 0 <= number <= most:
                 return f"{name} is {number}, expected 0 to {most}"
     return ""
+
+
+def lacks_raw(folder: Path, segment: Segment) -> str:
+    """What to say where the raw frames of a segment are wanted and it names none."""
+    if RESULT_TABLES.keys() & segment.tables.keys():
+        return f"{folder} is the result of a run, which has no raw frames"
+    return f"{folder} holds no raw frames of segment {segment.number} any more"
 
 
 def inside(folder: Path, relative: str) -> Path:

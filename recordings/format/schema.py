@@ -26,7 +26,16 @@ from toolkit.messages import (
     Trade,
 )
 
-__all__ = ["FORMAT_VERSION", "MESSAGE_TABLES", "NORMALIZED_TABLES", "RAW_TABLE", "TABLES", "TABLE_OF"]
+__all__ = [
+    "ALL_TABLES",
+    "FORMAT_VERSION",
+    "MESSAGE_TABLES",
+    "NORMALIZED_TABLES",
+    "RAW_TABLE",
+    "RESULT_TABLES",
+    "TABLES",
+    "TABLE_OF",
+]
 
 #: Version of the record format; see `recordings/format/migrations.py` for the steps between versions.
 FORMAT_VERSION: Final = 2
@@ -266,6 +275,39 @@ TABLES: Final[dict[str, pa.Schema]] = {
         ]
     ),
 }
+
+#: What the result of a run has besides: rows that are no messages.
+RESULT_TABLES: Final[dict[str, pa.Schema]] = {
+    "equity": pa.schema(
+        [
+            *_ACCOUNT_KEY,
+            ("wallet", pa.string()),
+            ("asset", pa.string()),
+            ("cash", pa.float64()),
+            ("balance", pa.float64()),
+            ("equity", pa.float64()),
+            ("fees", pa.float64()),
+            ("funding", pa.float64()),
+            ("transfers", pa.float64()),
+            ("is_doubtful", pa.bool_()),
+        ]
+    ),
+    "decisions": pa.schema(
+        [
+            *_ACCOUNT_KEY,
+            ("kind", pa.string()),
+            ("cause", pa.string()),
+            ("cause_seq", pa.int64()),
+            ("cause_sub", pa.int32()),
+            ("text", pa.string()),
+            ("chain", pa.string()),
+        ]
+    ),
+    "series": pa.schema([*_ACCOUNT_KEY, ("name", pa.string()), ("value", pa.float64())]),
+}
+
+#: Every table that a folder may hold.
+ALL_TABLES: Final = {**TABLES, **RESULT_TABLES}
 
 #: The table a message is stored in. Book messages take one row per level, all others one row.
 TABLE_OF: Final[dict[type[Message], str]] = {

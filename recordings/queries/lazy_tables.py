@@ -9,7 +9,7 @@ import pyarrow as pa
 from polars.io.plugins import register_io_source
 
 from recordings.format.messages_to_rows import rows_of_messages
-from recordings.format.schema import RAW_TABLE, TABLES
+from recordings.format.schema import ALL_TABLES, RAW_TABLE, TABLES
 from recordings.reading.tail import Tail
 from recordings.recording import Recording
 from toolkit.errors import ConfigError
@@ -104,8 +104,8 @@ def scan_sealed(recording: Recording, table: str) -> pl.LazyFrame:
 
 def polars_schema(table: str) -> pl.Schema:
     """Columns and types of a table, as Polars reads them. Raises ConfigError for a table that does not exist."""
-    if table not in TABLES:
-        raise ConfigError(f"no table {table!r} in a recording; there are {', '.join(TABLES)}")
-    empty = pl.from_arrow(TABLES[table].empty_table())
+    if table not in ALL_TABLES:
+        raise ConfigError(f"no table {table!r} in a recording; there are {', '.join(ALL_TABLES)}")
+    empty = pl.from_arrow(ALL_TABLES[table].empty_table())
     assert isinstance(empty, pl.DataFrame)
     return empty.schema

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from recordings.checking import open_checked
 from recordings.format.frames_to_rows import frames_to_batch
-from recordings.format.manifest import MANIFEST_NAME, Manifest, Segment, inside, read_manifest
+from recordings.format.manifest import MANIFEST_NAME, Manifest, Segment, inside, lacks_raw, read_manifest
 from recordings.format.rows_to_messages import frames
 from recordings.format.schema import RAW_TABLE
 from recordings.journal.holes import Moment, lost_frames, moment_of, moment_of_row, unbroken
@@ -171,8 +171,7 @@ class GrowingRecording:
         file = segment.tables.get(RAW_TABLE)
         if file is None:
             raise RecordingError(
-                f"{self.folder} holds no raw frames of segment {segment.number} any more: "
-                "follow it from a later time, or replay it normalized"
+                f"{lacks_raw(self.folder, segment)}: follow it from a later time, or replay it normalized"
             )
         path = inside(self.folder, file.path)
         source = open_checked(self.folder, file)

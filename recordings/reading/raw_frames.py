@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recordings.checking import missing, open_checked
-from recordings.format.manifest import Manifest, Segment, inside
+from recordings.format.manifest import Manifest, Segment, inside, lacks_raw
 from recordings.format.rows_to_messages import frames
 from recordings.format.schema import RAW_TABLE
 from recordings.journal.holes import Moment, moment_of
@@ -50,9 +50,7 @@ def sealed_frames(
             continue
         file = segment.tables.get(RAW_TABLE)
         if file is None:
-            raise RecordingDamaged(
-                f"{folder} holds no raw frames of segment {segment.number} any more: replay it normalized"
-            )
+            raise RecordingDamaged(f"{lacks_raw(folder, segment)}: replay it normalized")
         path = inside(folder, file.path)
         source = open_checked(folder, file)
         with reading(path):

@@ -8,6 +8,7 @@ A session tells it everything in order. It gives every row its place: `capture_s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
@@ -43,7 +44,8 @@ class RunRecorder:
     Args:
         head: What is run.
         markets: The pairs; what is not known of one yet is told by `define`.
-        capital: What there is at the start, see `Ledger`.
+        capital: What there is at the start, see `Ledger`. Of several venues each has accounts of its own, `venue/currency`;
+            what is given by currency is there at each of them.
         start_ns: Time of the first instant.
         symbols: The venue's spelling of each pair; None for the pairs' own names until `define` says.
 
@@ -62,7 +64,9 @@ class RunRecorder:
         symbols: Sequence[str] | None = None,
     ) -> None:
         self.head = head
-        self.ledger = Ledger(markets, capital)
+        #: A venue's money is its own: it secures nothing elsewhere.
+        self._has_venues = len({market.key.venue for market in markets}) > 1
+        self.ledger = Ledger([self._with_account(market) for market in markets], capital)
         self.counts: dict[str, int] = {}
         self._symbols = [market.key.trading_pair for market in markets] if symbols is None else list(symbols)
         self._start_ns = self._now_ns = start_ns
@@ -91,10 +95,15 @@ class RunRecorder:
 
     def define(self, pair: int, market: LedgerMarket, symbol: str | None = None) -> None:
         """Tell what a pair is, or what its tick, lot or fees are from now on; see `Ledger.define`."""
-        self.ledger.define(pair, market)
+        self.ledger.define(pair, self._with_account(market))
         if symbol is not None:
             self._symbols[pair] = symbol
         self._open_accounts()
+
+    def _with_account(self, market: LedgerMarket) -> LedgerMarket:
+        if not self._has_venues or market.contract is None:
+            return market
+        return replace(market, account=f"{market.key.venue}/{market.contract.settle}")
 
     def hear(self, message: Instrument | StreamEvent, now_ns: int) -> None:
         """Keep what the venue said of an instrument, or what happened to a stream."""

@@ -1,0 +1,277 @@
+"""
+What a result says of itself, in its manifest under `run`: what was run, and what came of it, in exact numbers.
+
+Amounts are decimal texts, exact; times are ns since the Unix epoch (UTC), lengths ns. The same run gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from replay.backtest.ledger import Ledger
+from replay.backtest.money import amount, price_of, size_of
+from replay.backtest.run_record import RunRecord
+from replay.market.layout import Role
+from toolkit.errors import RecordingDamaged
+
+__all__ = ["AccountInfo", "PairInfo", "RunInfo", "read_run", "run_info"]
+
+#: Raised when a field changes its meaning; new ones do not.
+RUN_VERSION = 1
+
+
+class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What became of one account.
+
+    Attributes:
+        name: Of the account.
+        asset: Its currency, in which all amounts here are.
+        start: Equity at the start.
+        end: Equity at the end, with positions at their marks.
+        cash: At the end, after what positions cost.
+        transfers: Deposits less withdrawals.
+        net: Profit: `end` - `start` - `transfers`.
+        realized: Profit of what was closed, without fees and funding.
+        unrealized: Profit of what is open, at the marks.
+        fees: Paid; negative: received.
+        funding: Received; negative: paid.
+        drawdown_max: Deepest fall of equity below its highest value before.
+        drawdown_from_ns: When that was reached; 0 where equity never fell.
+        drawdown_bottom_ns: When it was deepest.
+        drawdown_to_ns: When it was reached again; None where it was not.
+        net_doubtful: Change of equity in doubtful times.
+        doubtful_profit_share: `EquityCourse.doubtful_profit_share`.
+    """
+
+    name: str
+    asset: str
+    start: Decimal
+    end: Decimal
+    cash: Decimal
+    transfers: Decimal
+    net: Decimal
+    realized: Decimal
+    unrealized: Decimal
+    fees: Decimal
+    funding: Decimal
+    drawdown_max: Decimal
+    drawdown_from_ns: int
+    drawdown_bottom_ns: int
+    drawdown_to_ns: int | None
+    net_doubtful: Decimal
+    doubtful_profit_share: float
+
+
+class PairInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What was traded in one pair, and by which money. Amounts in the currency of settlement, sizes as the venue counts.
+
+    Attributes:
+        venue: Of the pair.
+        trading_pair: Its name.
+        symbol: The venue's spelling.
+        account: Name of the account that it settles in; empty where it was never known.
+        contract: `linear`, `inverse` or `spot`; empty likewise.
+        settle: Currency of settlement.
+        base: Base currency.
+        contract_value: Of an inverse contract.
+        tick: At the end; None where it was never known.
+        lot: Likewise.
+        maker_fee: Fraction.
+        taker_fee: Fraction.
+        fee_decimals: Digits after the point of a fee.
+        fee_rounding: How it gets there.
+        maker_fills: Executions as a maker.
+        taker_fills: As a taker.
+        bought: Size.
+        sold: Size.
+        turnover: Worth of all executions, each positive.
+        realized: Profit of what was closed, without fees and funding.
+        unrealized: Of what is open.
+        fees: Paid.
+        funding: Received.
+        position: Size at the end.
+        entry_price: Of it; None without a position. The float64 next to it.
+        mark_price: What it was valued at.
+    """
+
+    venue: str
+    trading_pair: str
+    symbol: str
+    account: str = ""
+    contract: str = ""
+    settle: str = ""
+    base: str = ""
+    contract_value: Decimal | None = None
+    tick: Decimal | None = None
+    lot: Decimal | None = None
+    maker_fee: Decimal | None = None
+    taker_fee: Decimal | None = None
+    fee_decimals: int | None = None
+    fee_rounding: str = ""
+    maker_fills: int = 0
+    taker_fills: int = 0
+    bought: Decimal = Decimal(0)
+    sold: Decimal = Decimal(0)
+    turnover: Decimal = Decimal(0)
+    realized: Decimal = Decimal(0)
+    unrealized: Decimal = Decimal(0)
+    fees: Decimal = Decimal(0)
+    funding: Decimal = Decimal(0)
+    position: Decimal = Decimal(0)
+    entry_price: float | None = None
+    mark_price: Decimal | None = None
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A run.
+
+    Attributes:
+        version: Of this form.
+        strategy: Name of the class.
+        kind: `backtest` or `paper`.
+        source: Name of the strategy's file.
+        source_hash: Of its content.
+        parameters: As they were in force.
+        seed: Of its random numbers.
+        rules: Rules of matching, by name.
+        latency: In words.
+        gap_policy: What became of resting orders at a gap.
+        settings: Anything else that makes a difference.
+        recordings: What was played: shown, not compared.
+        software: Names and versions; likewise.
+        start_ns: First instant.
+        end_ns: Last.
+        doubtful_ns: How long a book was stale, or a position uncertain.
+        accounts: By name, in order.
+        pairs: In the order of the run.
+        counts: What was counted.
+    """
+
+    version: int = RUN_VERSION
+    strategy: str
+    kind: str
+    source: str
+    source_hash: str
+    parameters: Mapping[str, Any]
+    seed: int
+    rules: Mapping[str, Any]
+    latency: str
+    gap_policy: str
+    settings: Mapping[str, Any]
+    recordings: list[dict[str, Any]]
+    software: Mapping[str, str]
+    start_ns: int
+    end_ns: int
+    doubtful_ns: int
+    accounts: list[AccountInfo]
+    pairs: list[PairInfo]
+    counts: Mapping[str, int]
+
+    @property
+    def doubtful_time_share(self) -> float:
+        """Share of the run's time that is doubtful; 0 where no time passed."""
+        return self.doubtful_ns / (self.end_ns - self.start_ns) if self.end_ns > self.start_ns else 0.0
+
+
+def run_info(record: RunRecord) -> RunInfo:
+    """What came of a run."""
+    head, ledger = record.head, record.ledger
+    accounts = []
+    for name, account in ledger.accounts.items():
+        course = record.courses[name]
+        equity = ledger.equity(name)
+        accounts.append(
+            AccountInfo(
+                name=name,
+                asset=account.asset,
+                start=amount(account.start),
+                end=amount(equity),
+                cash=amount(account.cash),
+                transfers=amount(account.transfers),
+                net=amount(equity - account.start - account.transfers),
+                realized=amount(sum(ledger.positions[place].realized for place in account.pairs)),
+                unrealized=amount(sum(ledger.unrealized(place) for place in account.pairs)),
+                fees=amount(account.fees),
+                funding=amount(account.funding),
+                drawdown_max=amount(course.drawdown_max),
+                drawdown_from_ns=course.drawdown_from_ns,
+                drawdown_bottom_ns=course.drawdown_bottom_ns,
+                drawdown_to_ns=course.drawdown_to_ns,
+                net_doubtful=amount(course.doubtful),
+                doubtful_profit_share=course.doubtful_profit_share,
+            )
+        )
+    return RunInfo(
+        strategy=head.strategy,
+        kind=head.kind,
+        source=head.source,
+        source_hash=head.source_hash,
+        parameters=dict(head.parameters),
+        seed=head.seed,
+        rules=dict(head.rules),
+        latency=head.latency,
+        gap_policy=head.gap_policy,
+        settings=dict(head.settings),
+        recordings=[dict(each) for each in head.recordings],
+        software=dict(head.software),
+        start_ns=record.start_ns,
+        end_ns=record.end_ns,
+        doubtful_ns=max((course.doubtful_ns for course in record.courses.values()), default=0),
+        accounts=accounts,
+        pairs=[_pair(record, ledger, place) for place in range(len(record.markets))],
+        counts=record.counts,
+    )
+
+
+def _pair(record: RunRecord, ledger: Ledger, place: int) -> PairInfo:
+    market, position = record.markets[place], ledger.positions[place]
+    contract, fees = market.contract, market.fees
+    roles = [entry.role for entry in record.entries if entry.pair == place]
+    entry = ledger.entry_price(place)
+    return PairInfo(
+        venue=market.key.venue,
+        trading_pair=market.key.trading_pair,
+        symbol=record.symbols[place],
+        account=next((name for name, account in ledger.accounts.items() if place in account.pairs), ""),
+        contract="" if contract is None else contract.kind.value,
+        settle="" if contract is None else contract.settle,
+        base="" if contract is None else contract.base,
+        contract_value=None if contract is None else contract.contract_value,
+        tick=market.tick,
+        lot=market.lot,
+        maker_fee=None if fees is None else fees.maker,
+        taker_fee=None if fees is None else fees.taker,
+        fee_decimals=None if fees is None else fees.decimals,
+        fee_rounding="" if fees is None else fees.rounding.value,
+        maker_fills=roles.count(Role.MAKER),
+        taker_fills=roles.count(Role.TAKER),
+        bought=size_of(position.bought),
+        sold=size_of(position.sold),
+        turnover=amount(position.turnover),
+        realized=amount(position.realized),
+        unrealized=amount(ledger.unrealized(place)),
+        fees=amount(position.fees),
+        funding=amount(position.funding),
+        position=size_of(position.size),
+        entry_price=None if entry is None else float(entry),
+        mark_price=None if position.mark is None else price_of(position.mark),
+    )
+
+
+def read_run(run: Any, where: str) -> RunInfo:
+    """
+    What a manifest has under `run`.
+
+    Raises RecordingDamaged, naming the place, where that is no run.
+    """
+    try:
+        return msgspec.convert(run, RunInfo)
+    except msgspec.ValidationError as exc:
+        raise RecordingDamaged(f"{where} does not say what was run ({exc}): expected the result of a run") from None

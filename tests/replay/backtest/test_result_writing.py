@@ -1,0 +1,236 @@
+"""The result of a run on disk: read as any recording is, the same bytes for the same run, whole or not there."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from analysis import connect, order_report, pnl_check, pnl_report, scan
+from recordings.care.verifying import verify
+from recordings.format.manifest import read_manifest
+from recordings.queries.gaps import find_gaps
+from recordings.recording import Recording
+from replay.backtest import result_writing
+from replay.backtest.result_writing import check_folder, write_result
+from replay.backtest.run_info import read_run
+from replay.backtest.run_record import RunRecord
+from replay.market.layout import BUY, SELL, Role
+from replay.source import ReplayDataSource
+from tests.replay.backtest.runs import HEAD, at, linear_market, quote, recorder, small_run, trade
+from toolkit.errors import ConfigError, RecordingError
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    """The small run, written."""
+    write_result(small_run(), tmp_path / "out" / "first")
+    return tmp_path / "out" / "first"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file by its path."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_same_run_gives_the_same_bytes(result: Path, tmp_path: Path) -> None:
+    write_result(small_run(), tmp_path / "elsewhere")
+    assert contents(tmp_path / "elsewhere") == contents(result)
+
+
+def test_it_is_a_sound_recording(result: Path) -> None:
+    """Hashes, order, counts and the digest of its rows; that there are no frames is no fault."""
+    found = verify(result)
+    assert (found.problems, found.normalized_digest, found.raw_digest) == ([], found.recorded_digest, None)
+    assert found.notes == [
+        "it is the result of a backtest run, which has no raw frames: run it again to see whether it gives the same digest"
+    ]
+
+
+def test_a_changed_row_is_found(result: Path) -> None:
+    """Of the tables that are no messages, too."""
+    path = result / "decisions" / "000000.parquet"
+    path.write_bytes(path.read_bytes().replace(b"timer", b"timed"))
+    assert [problem.partition(" ")[0] for problem in verify(result).problems] == ["decisions/000000.parquet"]
+
+
+def test_orders_are_reported_as_those_of_a_live_account(result: Path) -> None:
+    """Slippage against the mid price that stood before: 100, and then 106."""
+    rows = order_report(result)
+    columns = ("side", "state", "price", "filled", "fee", "mid_decision", "slippage_decision_bps", "slippage_fill_bps")
+    assert rows.select(columns).rows() == [
+        ("buy", "filled", 100.0, 2.0, 0.02, 100.0, 0.0, 0.0),
+        ("sell", "filled", 106.0, 1.0, 0.053, 106.0, 0.0, 0.0),
+    ]
+
+
+def test_profit_is_reported_as_that_of_a_live_account(result: Path) -> None:
+    """The report, which knows nothing of the ledger, finds what the ledger says; and so does its check of the balance."""
+    [row] = pnl_report(result).rows(named=True)
+    assert [row[name] for name in ("realized", "fees", "unrealized_end", "net", "position_end")] == [
+        6,
+        0.073,
+        4,
+        9.927,
+        1,
+    ]
+    [check] = pnl_check(result).rows(named=True)
+    assert [check[name] for name in ("value_first", "value_last", "gained", "difference")] == [
+        10_000,
+        10_009.927,
+        9.927,
+        0,
+    ]
+
+
+def test_it_is_queried_as_any_recording(result: Path) -> None:
+    with connect(result) as database:
+        assert database.sql("SELECT sum(fee), count(*) FROM fills").fetchall() == [(0.073, 2)]
+        assert database.sql("SELECT max(equity) FROM equity").fetchall() == [(10_011.98,)]
+        assert database.sql("SELECT kind, text FROM decisions").fetchall() == [
+            ("timer", '{"buy":{"price":100,"size":2}}')
+        ]
+    assert scan(result, "series").select("name", "value").collect().rows() == [("fair", 100.5)]
+    assert pl.read_parquet(result / "equity" / "000000.parquet", glob=False)["cash"].to_list()[-1] == 9905.927
+
+
+def test_a_table_of_results_is_empty_in_other_recordings(workspace_template: Path) -> None:
+    """So that one query goes over both."""
+    monday = workspace_template / "tapes" / "monday"
+    with connect(monday) as database:
+        assert database.sql("SELECT count(*) FROM equity").fetchall() == [(0,)]
+    assert scan(monday, "decisions").collect().is_empty()
+
+
+def test_its_gaps_are_those_that_the_run_met(result: Path) -> None:
+    [gap] = find_gaps(Recording.open(result)).rows(named=True)
+    assert (gap["kind"], gap["cause"], gap["seconds"]) == ("gap", "disconnect", 2.0)
+
+
+def test_it_is_replayed_from_its_rows(result: Path) -> None:
+    """And from raw frames not: one line says why."""
+    source = ReplayDataSource(result, with_digest=True)
+    source.play()
+    assert source.chain is not None
+    assert source.chain.hexdigest() == Recording.open(result).manifest.digest
+    with pytest.raises(
+        RecordingError, match=r"first is the result of a run, which has no raw frames: replay it normalized$"
+    ):
+        ReplayDataSource(result, fidelity="raw").play()
+
+
+def test_the_manifest_says_what_was_run(result: Path) -> None:
+    """In exact numbers."""
+    manifest = read_manifest(result)
+    info = read_run(manifest.run, str(result))
+    [account], [pair] = info.accounts, info.pairs
+    assert (manifest.origin, info.strategy, info.parameters, info.seed) == ("backtest", "Maker", HEAD.parameters, 7)
+    assert [account.net, account.realized, account.unrealized, account.fees] == [
+        Decimal(text) for text in ("9.927", "6", "4", "0.073")
+    ]
+    assert [account.cash, account.drawdown_max] == [Decimal("9905.927"), Decimal("2.053")]
+    assert (pair.maker_fills, pair.taker_fills, pair.position, pair.turnover) == (1, 1, Decimal(1), Decimal(306))
+
+
+# -- what is there already ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_there_is_not_overwritten_without_being_asked(result: Path) -> None:
+    before = contents(result)
+    for write in (lambda: check_folder(result), lambda: write_result(small_run(), result)):
+        with pytest.raises(ConfigError, match=r"first already exists: name another folder, or say --replace"):
+            write()
+    assert contents(result) == before
+
+
+def test_an_earlier_result_is_replaced_and_notes_beside_it_are_kept(result: Path) -> None:
+    (result / "notes").mkdir()
+    (result / "notes" / "why.md").write_text("because")
+    write_result(other_run(), result, replace=True)
+    assert (result / "notes" / "why.md").read_text() == "because"
+    assert verify(result).problems == []
+    assert read_run(read_manifest(result).run, "").accounts[0].net == Decimal("-0.01")
+    assert not (result / "series").exists()
+    assert [path.name for path in result.parent.iterdir()] == ["first"]
+
+
+def other_run() -> RunRecord:
+    """Buys 1 at 100, where it stays."""
+    made = recorder()
+    quote(made, 1, 99, 101)
+    trade(made, 3, BUY, 100, 100)
+    made.frame_done(at(3))
+    return made.finish(at(4))
+
+
+@pytest.mark.parametrize("kind", ["a recording", "a folder of notes", "a file", "a link"])
+def test_what_is_no_result_is_never_replaced(kind: str, result: Path, tmp_path: Path, workspace_template: Path) -> None:
+    """Least of all a tape."""
+    target = tmp_path / "target"
+    if kind == "a recording":
+        target.symlink_to(workspace_template / "tapes" / "monday")
+        target = workspace_template / "tapes" / "monday"
+    elif kind == "a folder of notes":
+        target.mkdir()
+        (target / "notes.md").write_text("mine")
+    elif kind == "a file":
+        target.write_text("mine")
+    else:
+        target.symlink_to(result)
+    with pytest.raises(ConfigError, match="is not replaced, since it is not the result of a run"):
+        write_result(small_run(), target, replace=True)
+    assert target.exists()
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_failure_leaves_what_was_there(replace: bool, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No half result under the name, nor beside it; what was there before is there again."""
+    before = contents(result)
+    target = result if replace else result.with_name("second")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(result_writing, "write_manifest", fail)
+    with pytest.raises(RecordingError, match=r"cannot be written \(No space left on device\): no result was written"):
+        write_result(small_run(), target, replace=replace)
+    assert contents(result) == before
+    assert [path.name for path in result.parent.iterdir()] == ["first"]
+
+
+@pytest.mark.parametrize("step", ["before", "between", "after"])
+def test_a_crash_while_replacing_is_healed_by_the_next_run(step: str, result: Path, tmp_path: Path) -> None:
+    """Whatever instant it was at: the name has a whole result, or it gets the earlier one back."""
+    write_result(other_run(), tmp_path / "new")
+    old, part = (result.with_name(f".first.{what}") for what in ("old", "part"))
+    if step == "before":
+        (tmp_path / "new").replace(part)
+    elif step == "between":
+        result.replace(old)
+        (tmp_path / "new").replace(part)
+    else:
+        result.replace(old)
+        (tmp_path / "new").replace(result)
+    write_result(small_run(), result, replace=True)
+    assert [path.name for path in result.parent.iterdir()] == ["first"]
+    assert read_run(read_manifest(result).run, "").accounts[0].net == Decimal("9.927")
+
+
+def test_several_pairs_and_venues_keep_their_accounts_apart(tmp_path: Path) -> None:
+    made = recorder(
+        linear_market("hyperliquid", "BTC-USD"), linear_market("dydx_v4", "BTC-USD"), capital={"USDC": Decimal(100)}
+    )
+    trade(made, 1, BUY, 100, 100, pair=0)
+    trade(made, 2, SELL, 103, 100, pair=1, role=Role.TAKER)
+    made.frame_done(at(2))
+    write_result(made.finish(at(5)), tmp_path / "two")
+    assert verify(tmp_path / "two").problems == []
+    info = read_run(read_manifest(tmp_path / "two").run, "")
+    assert [(account.name, account.start, account.fees) for account in info.accounts] == [
+        ("hyperliquid/USDC", Decimal(100), Decimal("0.01")),
+        ("dydx_v4/USDC", Decimal(100), Decimal("0.0515")),
+    ]
+    report = pnl_report(tmp_path / "two")
+    assert report.sort("venue")["fees"].to_list() == [0.0515, 0.01]
