@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from replay.backtest.market import Market, MarketRules
+from replay.backtest.requests import OwnOrder
 from replay.backtest.venue_facts import VenueFacts
 from replay.market.layout import Reason
 
@@ -14,11 +15,11 @@ __all__ = ["refusal_of"]
 def refusal_of(
     market: Market,
     facts: VenueFacts,
+    order: OwnOrder,
     *,
     tick: int,
     lots: int,
     reference: float | None,
-    reduce_only: bool,
 ) -> Reason | None:
     """
     Why a venue would not take an order of that price and size; None if it would.
@@ -26,14 +27,16 @@ def refusal_of(
     Args:
         market: Of the pair.
         facts: Of the venue.
+        order: What is known of it beside price and size.
         tick: Limit price, in ticks of the grid; 0: at market.
         lots: Size, in lots of the grid.
         reference: What an order at market is valued at; None where nothing is known.
-        reduce_only: Whether it only reduces a position.
     """
     rules, scale = market.rules_at(), market.scale
     if rules is None or scale is None or not rules.is_active:
         return Reason.NO_MARKET
+    if not facts.offers(order):
+        return Reason.NOT_OFFERED
     if lots <= 0 or tick < 0:
         return Reason.INVALID
     if tick and (tick % rules.ticks or not scale.has_figures(tick)):
@@ -41,7 +44,7 @@ def refusal_of(
     if lots % rules.lots:
         return Reason.OFF_LOT
     least = _least(rules, facts)
-    if least is None or (reduce_only and facts.reduce_only_is_exempt):
+    if least is None or (order.reduce_only and facts.reduce_only_is_exempt):
         return None
     value = _value(market, tick, lots, reference)
     return Reason.MIN_NOTIONAL if value is not None and value < least else None

@@ -128,16 +128,25 @@ class VenueDesk:
     def _say(self, place: int, code: int, now_ns: int) -> None:
         self._buffer.add(now_ns, now_ns, -1, 0, 0, -1, place, code, 0)
 
-    def hear_instrument(self, place: int, message: Instrument, now_ns: int) -> None:
-        """Tick, lot and least value of a pair from now on."""
+    def hear_instrument(self, place: int, message: Instrument, now_ns: int) -> tuple[int, int] | None:
+        """
+        Tick, lot and least value of a pair from now on. What waits has to be matched before.
+
+        Returns:
+            How many new ticks and lots an old one is, where the pair is counted in finer ones from now on; else None.
+        """
         market, feed = self._markets[place], self.feeds[place]
         before = market.scale
-        if not market.take(message):
-            feed.scale = market.scale  # only the figures of its prices can differ
-            return
-        assert before is None
-        feed.scale = market.scale
-        feed.say_again(now_ns)
+        is_other = market.take(message)
+        scale = feed.scale = market.scale
+        if not is_other or scale is None:
+            return None
+        if before is None:
+            feed.say_again(now_ns)
+            return None
+        ticks, lots = int(before.tick / scale.tick), int(before.lot / scale.lot)
+        self.core.rescale(place, ticks, lots)
+        return ticks, lots
 
     def hear_funding(self, place: int, message: FundingInfo) -> None:
         """A mark price."""
@@ -163,6 +172,10 @@ class VenueDesk:
         return None
 
     # -- orders ----------------------------------------------------------------------------------------------------
+
+    def catch_up(self) -> list[Response]:
+        """Let the market act; what came of it."""
+        return self._flush()
 
     def flush(self) -> list[Response]:
         """Let the market act on the orders that rest; what came of it."""

@@ -147,10 +147,26 @@ class Exchange:
         elif isinstance(message, StreamEvent):
             self._hear(place, desk, message, book)
         elif isinstance(message, Instrument):
-            desk.hear_instrument(place, message, self._now)
+            self._hear_instrument(place, desk, message)
         elif isinstance(message, FundingInfo):
             desk.hear_funding(place, message)
         return book
+
+    def _hear_instrument(self, place: int, desk: VenueDesk, message: Instrument) -> None:
+        self._collect(desk, desk.catch_up())
+        finer = desk.hear_instrument(place, message, self._now)
+        scale = self.markets[place].scale
+        if finer is None or scale is None:
+            return
+        for order in self._own.values():
+            if order.pair == place:
+                order.rescale(scale, *finer)
+        self._mail.rescale(place, *finer)
+        ticks, lots = finer
+        self.fills = [
+            msgspec.structs.replace(each, tick=each.tick * ticks, lots=each.lots * lots) if each.pair == place else each
+            for each in self.fills
+        ]
 
     def _hear(self, place: int, desk: VenueDesk, event: StreamEvent, book: OrderBook | None) -> None:
         """A stream was lost, or is heard again."""
@@ -203,6 +219,11 @@ class Exchange:
     def place_of(self, key: PairKey) -> int:
         """The place of a pair among the markets. Raises KeyError."""
         return self._places[key]
+
+    @property
+    def has_market(self) -> bool:
+        """Whether a book or a trade of any market was heard of."""
+        return any(feed.is_heard for desk in self._desks.values() for feed in desk.feeds.values())
 
     # -- time ------------------------------------------------------------------------------------------------------
 
@@ -287,6 +308,7 @@ class Exchange:
             reduce_only=order.reduce_only,
             expires_ns=order.expires_ns,
             tag=order.tag,
+            scale=self.markets[order.pair].scale,
         )
         self._own[own.order_id] = own
         self._send(now_ns, self._about(RequestCode.NEW, own, tick=order.tick, lots=order.lots))
@@ -458,14 +480,13 @@ class Exchange:
                     " --gaps keep lets it rest, --gaps cancel refuses it"
                 )
             return Reason.STALE
-        facts = desk.admission.facts
         refusal = refusal_of(
             self.markets[request.pair],
-            facts,
+            desk.admission.facts,
+            order,
             tick=0 if order.is_market else request.tick,
             lots=request.lots,
             reference=desk.reference(request.pair, order.side),
-            reduce_only=order.reduce_only,
         )
         if refusal is None and is_new and order.tif in _RESTS and not order.is_market:
             self._collect(desk, desk.flush())
@@ -529,7 +550,7 @@ class Exchange:
             for tick in desk.core.best(order.pair)
         ]
         text = desk.admission.facts.text(
-            Reason(response.reason), bid=best[0], ask=best[1], symbol=market.key.trading_pair
+            Reason(response.reason), response.state, bid=best[0], ask=best[1], symbol=market.key.trading_pair
         )
         return msgspec.structs.replace(response, text=text, is_uncertain=order.is_uncertain)
 
@@ -552,7 +573,7 @@ class Exchange:
             desk = self._desk_of[place]
             instrument = self.tracker.instrument(market.key)
             if instrument is not None:
-                desk.hear_instrument(place, instrument, self._now)
+                self._hear_instrument(place, desk, instrument)
             if market.key in self.tracker.keys:
                 desk.join(
                     place, self.tracker.book(market.key), self.fused_forms(market.key.trading_pair, market.key.venue)

@@ -53,6 +53,18 @@ class Request(msgspec.Struct, gc=False, kw_only=True):
     turn: int = 0
 
 
+def rescaled(response: Response, ticks: int, lots: int) -> Response:
+    """A response in finer steps."""
+    return msgspec.structs.replace(
+        response,
+        tick=response.tick * ticks,
+        lots=response.lots * lots,
+        left=response.left * lots,
+        filled=response.filled * lots,
+        size=response.size * lots,
+    )
+
+
 class Mail:
     """
     Carries requests to the venue and answers back.
@@ -138,6 +150,18 @@ class Mail:
         if not self._answers or (until_ns is not None and self._answers[0][0] > until_ns):
             return None
         return heapq.heappop(self._answers)[2]
+
+    def rescale(self, pair: int, ticks: int, lots: int) -> None:
+        """Count what is under way about a pair in finer steps: as many new ticks and lots as an old one is."""
+        for _, _, _, request in self._due:
+            if request.pair == pair:
+                request.tick *= ticks
+                request.lots *= lots
+                request.known_left *= lots
+        self._answers = [
+            (heard_ns, sequence, rescaled(each, ticks, lots) if each.pair == pair else each)
+            for heard_ns, sequence, each in self._answers
+        ]
 
     def forget(self, order_id: int) -> None:
         """An order has ended, and nothing about it is under way."""

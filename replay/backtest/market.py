@@ -70,7 +70,8 @@ class Market:
     Attributes:
         key: Venue and trading pair.
         assumed: What is given in place of the recording's word.
-        scale: The grid; None until tick and lot are known.
+        scale: The grid; None until tick and lot are known. Where one is given its steps are the rules until the recording
+            says others.
         contract_value: Quote currency that one unit of size stands for, of inverse contracts; else None.
     """
 
@@ -83,6 +84,8 @@ class Market:
     def __post_init__(self) -> None:
         if self.assumed.tick is not None and self.assumed.lot is not None:
             self._set(self.assumed.tick, self.assumed.lot, None, None, is_active=True)
+        elif self.scale is not None:
+            self._set(self.scale.tick, self.scale.lot, None, self.scale.figures, is_active=True)
 
     def rules_at(self) -> MarketRules | None:
         """The rules in force, as recorded up to now; None while tick or lot are not known."""

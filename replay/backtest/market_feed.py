@@ -158,6 +158,11 @@ class PairFeed:
             if is_book and message.kind in (EventKind.STALE, EventKind.GAP):
                 self._is_joining = True
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether a book or a trade of it has come."""
+        return self._time is not None
+
     def say_again(self, now_ns: int) -> None:
         """Take the whole book for new: nothing was known of it, or was counted otherwise."""
         for levels in self._levels:
@@ -188,10 +193,11 @@ class PairFeed:
         return True
 
     def _trade(self, message: Trade) -> None:
+        time = self._stamp(message)
         if self.scale is None:
             return
         self._buffer.add(
-            self._stamp(message),
+            time,
             message.ts_recv,
             message.capture_seq,
             self.scale.tick_of(message.price),
@@ -206,9 +212,10 @@ class PairFeed:
         """Bids before asks, each in the order they were sent in."""
         self.forms.add(message.form)
         self._is_exact, self._is_cut = True, [False, False]
+        time = self._stamp(message)
         if self.scale is None:
             return
-        time, recv, frame, place = self._stamp(message), message.ts_recv, message.capture_seq, self._place
+        recv, frame, place = message.ts_recv, message.capture_seq, self._place
         add, tick_of, lots_of = self._buffer.add, self.scale.tick_of, self.scale.lots_of
         for side, (prices, sizes, counts) in (
             (BUY, (message.bid_prices, message.bid_sizes, message.bid_counts)),

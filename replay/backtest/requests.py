@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from replay.backtest.scales import PairScale
 from replay.market.layout import ReportCode, RequestCode, StateCode, TifCode
 
 __all__ = ["ENDED", "NewOrder", "OwnOrder", "OwnOrders", "Refusal", "Response"]
@@ -124,6 +125,7 @@ class OwnOrder:
         reason: Why it ended, or why the last request about it was refused, of `layout.Reason`.
         text: The same in the venue's words; empty where they are not known.
         is_uncertain: Whether it rested while the book was stale: its state is a guess from then on.
+        scale: The ticks and lots that it is counted in.
     """
 
     order_id: int
@@ -144,6 +146,7 @@ class OwnOrder:
     reason: int = 0
     text: str = ""
     is_uncertain: bool = False
+    scale: PairScale | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -154,6 +157,12 @@ class OwnOrder:
     def is_open(self) -> bool:
         """Whether it can still be filled, as far as is known: answered, and not ended."""
         return self.state in (StateCode.OPEN, StateCode.PARTIALLY_FILLED)
+
+    def rescale(self, scale: PairScale, ticks: int, lots: int) -> None:
+        """Count it in finer steps: as many new ticks and lots as an old one is."""
+        self.scale = scale
+        self.tick *= ticks
+        self.size, self.left, self.filled = self.size * lots, self.left * lots, self.filled * lots
 
     def take(self, response: Response) -> None:
         """Hear an answer."""

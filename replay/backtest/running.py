@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import enum
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -14,12 +14,17 @@ import numpy.typing as npt
 
 from recordings.queries.gaps import find_gaps
 from recordings.recording import Recording
-from replay.backtest.latency import ConstantLatency, Latency, latency_of_feed
+from replay.backtest.exchange import KERNELS, Exchange
+from replay.backtest.gap_policy import Doubt, GapPolicy
+from replay.backtest.latency_settings import LatencySetting, parse_latency
+from replay.backtest.market import Assumed, Market
 from replay.backtest.market_feed import market_events
-from replay.backtest.requests import OwnOrder
+from replay.backtest.reports import Fill
+from replay.backtest.requests import OwnOrder, Refusal
 from replay.backtest.scales import PairScale
-from replay.backtest.script import Action, play_script, read_script
-from replay.backtest.venue_clock import Fill, VenueScheduler, calibrate, venue_order
+from replay.backtest.script import Action, play_on_receipt, play_script, read_script
+from replay.backtest.venue_clock import VenueScheduler, calibrate, venue_order
+from replay.backtest.venue_facts import facts_of
 from replay.market.core import MatchingCore, PairFacts
 from replay.market.layout import BUY
 from replay.market.rules import Rules
@@ -28,30 +33,22 @@ from toolkit.errors import ConfigError
 from toolkit.kernels.disk_cache import are_compiled, note_compiled
 from toolkit.keys import PairKey
 from toolkit.messages import Instrument
-from toolkit.timing.times import duration_ns
 
-__all__ = ["LatencySetting", "ScriptRun", "clock_offset", "parse_latency", "recorded_scale", "run_script"]
+__all__ = ["Clock", "ScriptRun", "clock_offset", "parse_latency", "recorded_scale", "run_script"]
 
-#: The core's kernels on the shelf, and as many events as plain Python matches in less time than compiling them takes.
-_KERNELS: Final = "matching"
+#: As many events as plain Python matches in less time than compiling the core takes.
 _EVENTS_IN_PYTHON: Final = 300_000
-_LATENCY_EXAMPLES: Final = "feed, entry=3.5ms,response=2ms, or feed,entry=1ms"
-_ZERO: Final = re.compile(r"0(\.0+)?(ns|us|ms|s|m|h|d)")
+#: Frames hold a few events each.
+_FRAMES_IN_PYTHON: Final = 50_000
 
 
-class LatencySetting(msgspec.Struct, frozen=True):
-    """
-    What was said of latency.
+class Clock(enum.StrEnum):
+    """Whose clock the simulated venue lives on."""
 
-    Attributes:
-        entry_ns: From us to the venue.
-        response_ns: And back.
-        follows_feed: Whether these are added to the feed's own delay at that time.
-    """
-
-    entry_ns: int = 0
-    response_ns: int = 0
-    follows_feed: bool = False
+    #: Ours: the market acts when its frame is received.
+    RECEIVE = "receive"
+    #: The venue's: it acts at its own stamps.
+    VENUE = "venue"
 
 
 class ScriptRun(msgspec.Struct, frozen=True):
@@ -60,7 +57,8 @@ class ScriptRun(msgspec.Struct, frozen=True):
 
     Attributes:
         pair: Which pair.
-        scale: Its tick and lot.
+        clock: Whose clock its venue lived on; that of the times of fills.
+        scale: Its tick and lot, the finest there were.
         rules: The rules of matching that were in force.
         latency: What was said of it.
         clock_offset_ns: The venue's clock less ours.
@@ -68,11 +66,19 @@ class ScriptRun(msgspec.Struct, frozen=True):
         refusals: Of each action why it was not sent; empty where it was.
         fills: Every execution, in order.
         orders: Every order that the venue took in or refused, as it was in the end, in the order they were sent.
+    <<<<<<< HEAD
         gaps: Gaps of the pair, as `recordings.queries.gaps` finds them, and holes between the recordings. Orders were matched
             across them as if nothing was missing.
+    =======
+        gaps: Gaps of the pair, as `recordings.gaps` finds them, and holes between the recordings. On the venue's clock
+            orders were matched across them as if nothing was missing.
+        gap_policy: What became of orders across one, on the receive clock.
+        doubt: What rests on them, on the receive clock.
+    >>>>>>> ed667ae (Play order scripts on the receive clock, by default)
     """
 
     pair: PairKey
+    clock: Clock
     scale: PairScale
     rules: Rules
     latency: LatencySetting
@@ -82,6 +88,8 @@ class ScriptRun(msgspec.Struct, frozen=True):
     fills: list[Fill]
     orders: list[OwnOrder]
     gaps: int
+    gap_policy: GapPolicy
+    doubt: Doubt
 
     @property
     def position(self) -> Decimal:
@@ -100,30 +108,34 @@ def run_script(
     pair: PairKey,
     script: Path,
     *,
+    clock: Clock = Clock.RECEIVE,
     rules: Rules | None = None,
     latency: LatencySetting | None = None,
     clock_offset_ns: int | None = None,
-    assumed: dict[str, Decimal] | None = None,
+    gap_policy: GapPolicy = GapPolicy.KEEP,
+    assumed: Mapping[str, Decimal] | None = None,
     compiled: bool | None = None,
 ) -> ScriptRun:
     """
-    Play an order script on the venue's clock.
+    Play an order script.
 
     Args:
         recordings: Played as one.
         pair: Whose market the orders are for.
         script: The file; see `replay.backtest.script`.
-        rules: Of matching; None for the defaults.
+        clock: Whose clock the venue lives on.
+        rules: Of matching; None for the defaults, and what of them is the venue's own on the receive clock.
         latency: None for the feed's own delay each way.
         clock_offset_ns: The venue's clock less ours; None for 0, which is refused where messages would have been
-            received before they happened.
-        assumed: `tick` and `lot`, in place of what is recorded.
+            received before they happened and it matters.
+        gap_policy: What becomes of orders across a gap, on the receive clock.
+        assumed: `tick`, `lot` and `min_notional`, in place of what is recorded.
         compiled: Whether to run machine code, or the same in plain Python; None to choose: compiling takes a while,
             once.
 
     Raises:
-        ConfigError: A setting or a row of the script makes no sense, the recording holds neither tick nor lot, or a price
-            or size in it is off them.
+        ConfigError: A setting or a row of the script makes no sense, the recording holds neither tick nor lot, a price
+            or size in it is off them, or orders rest across a gap and the policy is to fail.
         SymbolError: The pair is not in the recordings.
         RecordingError: A recording cannot be used.
     """
@@ -131,38 +143,83 @@ def run_script(
     tape.check_frames()
     scale = recorded_scale(recordings, pair, assumed or {})
     actions = read_script(script, scale, span=(tape.first_ns, tape.last_ns))
-    events = market_events(recordings, {pair: scale})
-    if not len(events):
-        raise ConfigError(f"{pair} has neither a book nor trades in this recording, so nothing can be matched")
-    offset = clock_offset(events, clock_offset_ns)
     said = latency if latency is not None else LatencySetting(follows_feed=True)
+    run = ScriptRun(
+        pair=pair,
+        clock=clock,
+        scale=scale,
+        rules=rules if rules is not None else Rules(),
+        latency=said,
+        clock_offset_ns=clock_offset_ns or 0,
+        actions=actions,
+        refusals=[],
+        fills=[],
+        orders=[],
+        gaps=len(tape.holes) + sum(find_gaps(each, [pair]).height for each in recordings if pair in each.keys),
+        gap_policy=gap_policy,
+        doubt=Doubt(),
+    )
+    if clock is Clock.VENUE:
+        return _at_venue(run, recordings, clock_offset_ns, compiled)
+    if rules is None:
+        run = msgspec.structs.replace(run, rules=facts_of(pair.venue).apply(run.rules))
+    return _on_receipt(run, recordings, assumed or {}, compiled)
+
+
+def _on_receipt(
+    run: ScriptRun, recordings: Sequence[Recording], assumed: Mapping[str, Decimal], compiled: bool | None
+) -> ScriptRun:
+    tape = Tape(recordings, trading_pairs=[run.pair], channels=("book", "bbo", "trades", "funding", "instruments"))
     if compiled is None:
-        compiled = are_compiled(_KERNELS) or len(events) > _EVENTS_IN_PYTHON
-    core = MatchingCore([PairFacts()], rules if rules is not None else Rules(), compiled=compiled)
-    scheduler = VenueScheduler(core, venue_order(events), _model(said, events, offset), clock_offset_ns=offset)
-    refusals = play_script(scheduler, actions)
+        frames = sum(segment.frame_count for recording in recordings for segment in recording.manifest.segments)
+        compiled = are_compiled(KERNELS) or frames > _FRAMES_IN_PYTHON
+    exchange = Exchange(
+        [Market(run.pair, assumed=Assumed(**assumed), scale=run.scale)],
+        rules=run.rules,
+        latency=run.latency.on_receipt(run.clock_offset_ns),
+        gap_policy=run.gap_policy,
+        compiled=compiled,
+    )
+    messages = (message for batch in tape.batches(exchange.fused_forms) for message in batch.messages)
+    orders, refusals = play_on_receipt(exchange, messages, run.actions)
+    if not exchange.has_market:
+        raise ConfigError(f"{run.pair} has neither a book nor trades in this recording, so nothing can be matched")
+    if compiled and orders:
+        note_compiled(KERNELS)
+    # By the ids of the script, which may give one again.
+    ids = {order.order_id: int(order.tag) for order in orders}
+    fills = [msgspec.structs.replace(each, order_id=ids[each.order_id]) for each in exchange.fills]
+    for order in orders:
+        order.order_id = int(order.tag)
+    return msgspec.structs.replace(run, refusals=_words(refusals), fills=fills, orders=orders, doubt=exchange.doubt)
+
+
+def _at_venue(
+    run: ScriptRun, recordings: Sequence[Recording], clock_offset_ns: int | None, compiled: bool | None
+) -> ScriptRun:
+    events = market_events(recordings, {run.pair: run.scale})
+    if not len(events):
+        raise ConfigError(f"{run.pair} has neither a book nor trades in this recording, so nothing can be matched")
+    offset = clock_offset(events, clock_offset_ns)
+    if compiled is None:
+        compiled = are_compiled(KERNELS) or len(events) > _EVENTS_IN_PYTHON
+    core = MatchingCore([PairFacts()], run.rules, compiled=compiled)
+    latency = run.latency.at_venue(events, offset)
+    scheduler = VenueScheduler(core, venue_order(events), latency, clock_offset_ns=offset)
+    refusals = play_script(scheduler, run.actions)
     if compiled and core.has_arrivals:
-        note_compiled(_KERNELS)
-    return ScriptRun(
-        pair,
-        scale,
-        core.rules,
-        said,
-        offset,
-        actions,
-        ["" if refusal is None else str(refusal) for refusal in refusals],
-        scheduler.fills,
-        scheduler.own.sent,
-        len(tape.holes) + sum(find_gaps(each, [pair]).height for each in recordings if pair in each.keys),
+        note_compiled(KERNELS)
+    return msgspec.structs.replace(
+        run,
+        clock_offset_ns=offset,
+        refusals=_words(refusals),
+        fills=scheduler.fills,
+        orders=scheduler.own.sent,
     )
 
 
-def _model(setting: LatencySetting, events: npt.NDArray[np.void], offset: int) -> Latency:
-    if not setting.follows_feed:
-        return ConstantLatency(entry=setting.entry_ns, response=setting.response_ns)
-    return latency_of_feed(
-        events, clock_offset_ns=offset, entry_add_ns=setting.entry_ns, response_add_ns=setting.response_ns
-    )
+def _words(refusals: Sequence[Refusal | None]) -> list[str]:
+    return ["" if refusal is None else str(refusal) for refusal in refusals]
 
 
 def clock_offset(events: npt.NDArray[np.void], given: int | None) -> int:
@@ -182,7 +239,7 @@ def clock_offset(events: npt.NDArray[np.void], given: int | None) -> int:
     return 0
 
 
-def recorded_scale(recordings: Sequence[Recording], pair: PairKey, assumed: dict[str, Decimal]) -> PairScale:
+def recorded_scale(recordings: Sequence[Recording], pair: PairKey, assumed: Mapping[str, Decimal]) -> PairScale:
     """
     Tick and lot of a pair: as assumed, else the finest that was recorded.
 
@@ -191,7 +248,7 @@ def recorded_scale(recordings: Sequence[Recording], pair: PairKey, assumed: dict
     """
     found: dict[str, list[Decimal]] = {"tick": [], "lot": []}
     figures: list[int | None] = []
-    if len(assumed) < len(found):
+    if not found.keys() <= assumed.keys():
         tape = Tape(recordings, trading_pairs=[pair], channels=("instruments",))
         for batch in tape.batches(lambda *_: ()):
             for message in batch.messages:
@@ -216,34 +273,3 @@ def _note(message: Instrument, found: dict[str, list[Decimal]]) -> None:
         found["tick"].append(Decimal(1).scaleb(-message.price_decimals_max))
     if message.size_step is not None:
         found["lot"].append(Decimal(repr(message.size_step)))
-
-
-def parse_latency(text: str) -> LatencySetting:
-    """
-    Latency as it is written on a command line: `entry=3.5ms,response=2ms`, `feed`, or both, which are added then.
-
-    Raises ConfigError for anything else: a number needs a unit, and none is below zero.
-    """
-    values: dict[str, Any] = {}
-    for part in text.split(","):
-        name, _, length = part.strip().partition("=")
-        key = {"feed": "follows_feed", "entry": "entry_ns", "response": "response_ns"}.get(name)
-        if key is None or key in values or (name == "feed") == bool(length):
-            raise ConfigError(
-                f"latency {text!r}: {part.strip()!r} is not understood; expected for instance {_LATENCY_EXAMPLES}"
-            )
-        values[key] = True if name == "feed" else _length(text, length)
-    if not values.get("follows_feed") and len(values) < 2:
-        raise ConfigError(f"latency {text!r} says one way only; expected both, for instance {_LATENCY_EXAMPLES}")
-    return LatencySetting(**values)
-
-
-def _length(text: str, length: str) -> int:
-    if _ZERO.fullmatch(length):
-        return 0
-    try:
-        return duration_ns(length)
-    except ConfigError:
-        raise ConfigError(
-            f"latency {text!r}: {length!r} is no length of time; expected for instance {_LATENCY_EXAMPLES}"
-        ) from None

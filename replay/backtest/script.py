@@ -14,28 +14,37 @@ them), ascending in time:
 | `qty`         | size, all of it, also when modified; null where there is none                          |
 | `tif`         | `GTC` (the default), `IOC`, `FOK`, `GTX` (post-only); of new orders                    |
 | `type`        | `limit` (the default) or `market`; of new orders                                       |
+| `expires_ns`  | when a new order ends that still rests then (GTD), on the same clock; null: never      |
+| `reduce_only` | true: a new order that may only make the position smaller                              |
+
+The last two are for the receive clock only.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from replay.backtest.requests import Refusal
+from replay.backtest.exchange import Exchange
+from replay.backtest.requests import NewOrder, OwnOrder, Refusal
 from replay.backtest.scales import PairScale
 from replay.backtest.venue_clock import VenueScheduler
 from replay.market.layout import BUY, SELL, TifCode
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
+from toolkit.messages import EventKind, Message, StreamEvent
 
-__all__ = ["COLUMNS", "Action", "play_script", "read_script", "script_actions"]
+__all__ = ["COLUMNS", "Action", "play_on_receipt", "play_script", "read_script", "script_actions"]
 
 COLUMNS: Final = ("local_ns", "what", "id", "price_ticks", "qty", "tif", "type")
+#: What an object may have beside those; a list goes on with other things.
+_MORE: Final = ("price", "expires_ns", "reduce_only")
 _TIFS: Final[Mapping[str, TifCode]] = {
     "GTC": TifCode.GTC,
     "IOC": TifCode.IOC,
@@ -60,6 +69,8 @@ class Action(msgspec.Struct, frozen=True):
         lots: Size, all of it; 0 where there is none.
         tif: Of a new order.
         is_market: Whether a new order has no limit.
+        expires_ns: When a new order ends; None: never.
+        reduce_only: Whether a new order may only make the position smaller.
     """
 
     at_ns: int
@@ -69,6 +80,8 @@ class Action(msgspec.Struct, frozen=True):
     lots: int = 0
     tif: TifCode = TifCode.GTC
     is_market: bool = False
+    expires_ns: int | None = None
+    reduce_only: bool = False
 
 
 def read_script(path: Path, scale: PairScale, *, span: tuple[int, int] | None = None) -> list[Action]:
@@ -134,9 +147,11 @@ def _action(row: Any, scale: PairScale) -> Action:
         fields = dict(zip(COLUMNS, row, strict=False))
     elif isinstance(row, dict):
         fields = row
-        unknown = [name for name in fields if name not in (*COLUMNS, "price")]
+        unknown = [name for name in fields if name not in (*COLUMNS, *_MORE)]
         if unknown:
-            raise ConfigError(f"unknown field {unknown[0]!r}, expected {', '.join(COLUMNS)} or price")
+            raise ConfigError(
+                f"unknown field {unknown[0]!r}, expected {', '.join(COLUMNS)}, price or another of the order"
+            )
     else:
         raise ConfigError(f"found {row!r}, expected an object or a list of {', '.join(COLUMNS)}")
     at_ns = _whole(fields, "local_ns")
@@ -153,7 +168,14 @@ def _action(row: Any, scale: PairScale) -> Action:
     is_market = _one_of(fields, "type", _TYPES, "limit") == "market"
     if is_market and tif is TifCode.POST_ONLY:
         raise ConfigError("a market order cannot be post-only, expected type limit or another tif")
-    return Action(at_ns, what, order_id, 0 if is_market else _tick(fields, scale), lots, tif, is_market)
+    tick = 0 if is_market else _tick(fields, scale)
+    expires_ns = None if fields.get("expires_ns") is None else _whole(fields, "expires_ns")
+    if expires_ns is not None and (expires_ns <= at_ns or is_market or tif not in (TifCode.GTC, TifCode.POST_ONLY)):
+        raise ConfigError(f"expires_ns is {expires_ns}, expected a time after local_ns, of an order that can rest")
+    reduce_only = fields.get("reduce_only") or False
+    if not isinstance(reduce_only, bool):
+        raise ConfigError(f"reduce_only is {reduce_only!r}, expected true or false")
+    return Action(at_ns, what, order_id, tick, lots, tif, is_market, expires_ns, reduce_only)
 
 
 def _whole(fields: Mapping[str, Any], name: str) -> int:
@@ -225,6 +247,8 @@ def _send(scheduler: VenueScheduler, action: Action) -> Refusal | None:
 
 
 def _submit(scheduler: VenueScheduler, action: Action) -> Refusal | None:
+    if action.expires_ns is not None or action.reduce_only:
+        raise ConfigError("expires_ns and reduce_only are for the receive clock only: --clock receive")
     # As elsewhere, an id is free again when its order has ended as far as its owner has heard.
     scheduler.own.forget_ended()
     return scheduler.submit(
@@ -235,4 +259,91 @@ def _submit(scheduler: VenueScheduler, action: Action) -> Refusal | None:
         lots=action.lots,
         tif=action.tif,
         is_market=action.is_market,
+    )
+
+
+def play_on_receipt(
+    exchange: Exchange, messages: Iterable[Message], actions: Sequence[Action]
+) -> tuple[list[OwnOrder], list[Refusal | None]]:
+    """
+    Send the actions of a script to an exchange of one pair on the receive clock, each before a frame of its time.
+
+    At the end of a session, and of the messages, what rests is cancelled.
+
+    Returns:
+        The orders that were sent, in order; and of each action None, or why it was not sent.
+    """
+    owner = _ScriptOwner(exchange, deque(actions))
+    frame: tuple[int, int] | None = None
+    now = 0
+    for message in messages:
+        if (message.capture_seq, message.ts_recv) != frame:
+            frame = (message.capture_seq, message.ts_recv)
+            now = max(now, message.ts_recv)
+            owner.reach(now)
+        exchange.take(message)
+        if isinstance(message, StreamEvent) and message.kind is EventKind.SESSION_END:
+            owner.end(now)
+    owner.reach(now)
+    owner.end(now)
+    return owner.sent, owner.refusals
+
+
+class _ScriptOwner:
+    """Sends what a script says, and finds its orders by the script's ids."""
+
+    def __init__(self, exchange: Exchange, actions: deque[Action]) -> None:
+        self._exchange = exchange
+        self._actions = actions
+        self._orders: dict[int, OwnOrder] = {}
+        self.sent: list[OwnOrder] = []
+        self.refusals: list[Refusal | None] = []
+
+    def reach(self, now_ns: int) -> None:
+        """Let happen what happens up to a time, and send what is to be sent by then."""
+        while True:
+            due = self._exchange.next_due_ns()
+            at_ns = self._actions[0].at_ns if self._actions else now_ns + 1
+            if min(due, at_ns) > now_ns:
+                return
+            if due <= at_ns:
+                for _ in self._exchange.advance(due):
+                    pass
+            else:
+                self.refusals.append(self._send(self._actions.popleft()))
+
+    def end(self, now_ns: int) -> None:
+        """The session ends."""
+        for _ in self._exchange.close(now_ns):
+            pass
+
+    def _send(self, action: Action) -> Refusal | None:
+        if action.what == "cancel_all":
+            self._exchange.cancel_all(action.at_ns)
+            return None
+        order = self._orders.get(action.order_id)
+        if action.what in ("buy", "sell"):
+            if order is not None and not (order.has_ended and not order.pending):
+                return Refusal.KNOWN_ID
+            self._orders[action.order_id] = order = self._exchange.submit(action.at_ns, _order_of(action))
+            self.sent.append(order)
+            return None
+        if order is None:
+            return Refusal.UNKNOWN_ID
+        if action.what == "cancel":
+            return self._exchange.cancel(action.at_ns, order)
+        return self._exchange.amend(action.at_ns, order, tick=action.tick, lots=action.lots)
+
+
+def _order_of(action: Action) -> NewOrder:
+    return NewOrder(
+        pair=0,
+        side=BUY if action.what == "buy" else SELL,
+        lots=action.lots,
+        tick=action.tick,
+        tif=action.tif,
+        is_market=action.is_market,
+        reduce_only=action.reduce_only,
+        expires_ns=action.expires_ns,
+        tag=str(action.order_id),
     )

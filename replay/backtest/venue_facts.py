@@ -8,7 +8,7 @@ is not in it, and nothing stands in for it. Limits are held to on logical time, 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
-from replay.market.layout import Reason, RequestCode
+from replay.backtest.requests import OwnOrder
+from replay.market.layout import Reason, RequestCode, StateCode, TifCode
 from replay.market.rules import Rules
 from toolkit.errors import ConfigError
 from toolkit.timing.times import duration_ns
@@ -24,7 +25,10 @@ from toolkit.timing.times import duration_ns
 __all__ = ["Admission", "RateLimit", "VenueFacts", "facts_of", "parse_facts"]
 
 _ACTIONS: Final = {code.name.lower(): code for code in RequestCode}
-_REASONS: Final = {reason.name.lower(): reason for reason in Reason}
+_REASONS: Final = frozenset(reason.name.lower() for reason in Reason)
+_TIFS: Final = frozenset(tif.name.lower() for tif in TifCode)
+#: What `lacks` may name.
+_KINDS: Final = _TIFS | {"gtd", "market", "reduce_only"}
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -51,13 +55,16 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         date: When they were looked at; empty where there is no file.
         source: Where they come from.
         unknown: What was looked for and is not known for certain.
+        evidence: How sure each fact is: `d` documented by the venue, `2` from secondary sources, `?` not verified.
+        lacks: Kinds of orders that the venue has not: a time in force, `gtd`, `market`, `reduce_only`.
+        reduce_only_tifs: Times in force that orders which only reduce may have; empty: all.
         min_notional: Least value of an order, quote currency, where a recording says none.
         reduce_only_is_exempt: Whether that does not hold for orders that only reduce.
         max_orders: How many orders may rest, of all pairs together.
         max_orders_per_pair: And of one.
         rate_limits: Each holds.
         rules: Rules of matching that are the venue's own, by name.
-        words: What it says when it refuses, by reason.
+        words: What it says when it ends or refuses something, by reason, or by reason and state of the order.
         maker: Fee of the lowest tier, a share of the notional; None where it is not known.
         taker: Likewise.
         fees_source: Where the two come from.
@@ -67,20 +74,38 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
     date: str = ""
     source: str = ""
     unknown: tuple[str, ...] = ()
+    evidence: Mapping[str, str] = {}
+    lacks: tuple[str, ...] = ()
+    reduce_only_tifs: tuple[str, ...] = ()
     min_notional: Decimal | None = None
     reduce_only_is_exempt: bool = False
     max_orders: int | None = None
     max_orders_per_pair: int | None = None
     rate_limits: tuple[RateLimit, ...] = ()
     rules: Mapping[str, str] = {}
-    words: Mapping[Reason, str] = {}
+    words: Mapping[str, str] = {}
     maker: Decimal | None = None
     taker: Decimal | None = None
     fees_source: str = ""
 
-    def text(self, reason: Reason, **values: object) -> str:
-        """What the venue says of a refusal, with the values that it names; empty where its words are not known."""
-        return self.words.get(reason, "").format_map(_Known(values))
+    def text(self, reason: Reason, state: StateCode, **values: object) -> str:
+        """What the venue says of an end or refusal, with the values that it names; empty where that is not known."""
+        name = reason.name.lower()
+        return self.words.get(f"{name} {state.name.lower()}", self.words.get(name, "")).format_map(_Known(values))
+
+    def offers(self, order: OwnOrder) -> bool:
+        """Whether the venue has orders of that kind."""
+        tif = order.tif.name.lower()
+        kinds = {tif}
+        if order.expires_ns is not None:
+            kinds.add("gtd")
+        if order.is_market:
+            kinds.add("market")
+        if order.reduce_only:
+            kinds.add("reduce_only")
+            if self.reduce_only_tifs and tif not in self.reduce_only_tifs and not order.is_market:
+                return False
+        return kinds.isdisjoint(self.lacks)
 
     def apply(self, rules: Rules, *, but: frozenset[str] = frozenset()) -> Rules:
         """Rules with those that are the venue's own in place; those named in `but` stay as they are."""
@@ -141,7 +166,10 @@ def parse_facts(text: str, venue: str) -> VenueFacts:
     try:
         given = tomllib.loads(text, parse_float=Decimal)
         limits = tuple(_rate_limit(each) for each in given.pop("rate_limits", ()))
-        words = {_REASONS[name]: str(text) for name, text in given.pop("words", {}).items()}
+        words = {str(name): str(text) for name, text in given.pop("words", {}).items()}
+        _check_names("words", {name.partition(" ")[0] for name in words}, _REASONS)
+        _check_names("lacks", given.get("lacks", ()), _KINDS)
+        _check_names("reduce_only_tifs", given.get("reduce_only_tifs", ()), _TIFS)
         fees = given.pop("fees", {})
         facts = VenueFacts(
             venue=venue,
@@ -156,6 +184,12 @@ def parse_facts(text: str, venue: str) -> VenueFacts:
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, KeyError, TypeError, ValueError) as exc:
         raise ConfigError(f"the facts of {venue} cannot be read: {exc}") from exc
     return facts
+
+
+def _check_names(what: str, found: Iterable[str], known: Collection[str]) -> None:
+    for name in found:
+        if name not in known:
+            raise ValueError(f"{what} names {name!r}, expected one of {', '.join(sorted(known))}")
 
 
 def _fact(name: str, value: Any) -> Any:

@@ -27,6 +27,7 @@ from replay.market.layout import (
     widen_orders,
     widen_reports,
 )
+from replay.market.rescaling import rescale
 from replay.market.rules import Rules
 from toolkit.errors import ConfigError
 from toolkit.kernels.compiling import plain
@@ -166,6 +167,16 @@ class MatchingCore:
         count = int(self._reports[0])
         self._reports[0] = 0
         return self.state.reports[:count].copy()
+
+    def rescale(self, pair: int, ticks: int, lots: int) -> None:
+        """Count a pair in finer steps: as many new ticks and lots as an old one is. All reports must have been taken."""
+        with np.errstate(all="ignore"):
+            self.state = rescale(self.state, pair, ticks, lots)
+        self._look()
+
+    def set_position(self, pair: int, lots: int) -> None:
+        """Begin with a position: orders that only reduce are held to it."""
+        self.state.pairs[pair]["position"] = lots
 
     def best(self, pair: int = 0) -> tuple[int | None, int | None]:
         """The best bid and ask of the recorded book, in ticks; None where the side is empty."""

@@ -189,6 +189,8 @@ class Reason(enum.IntEnum):
     SESSION_END = 20
     #: The venue takes no orders for the pair, or its tick and lot are not known.
     NO_MARKET = 21
+    #: An order of a kind that the venue has not.
+    NOT_OFFERED = 22
 
 
 class Want(enum.IntFlag):

@@ -23,14 +23,14 @@ def event(time: int, step: Step) -> np.void:
     An event from words.
 
     `("bid", tick, lots[, count])`, `("sync bid", ...)`, `("sell", tick, lots)` for a trade whose taker sold,
-    `("horizon bid", tick or None)`, `("clear bid", tick)`.
+    `("horizon bid", tick or None)`, `("clear bid", tick)`, `("stale", 0)`, `("resume", 0)`.
     """
     words, tick, lots, count = (*step, 0, -1)[:4] if len(step) == 2 else (*step, -1)[:4]
     kind, _, side = words.rpartition(" ")
     row = np.zeros(1, EVENT)[0]
     row["time"] = row["frame"] = time
     row["recv"] = time + 7
-    row["side"] = _SIDES[side]
+    row["side"] = _SIDES.get(side, 0)
     row["count"] = count
     row["lots"] = lots
     row["tick"] = 0 if tick is None else tick
@@ -41,6 +41,8 @@ def event(time: int, step: Step) -> np.void:
             row["code"] = EventCode.CLEAR
         case "horizon":
             row["code"], row["lots"] = EventCode.HORIZON, int(tick is not None)
+        case _ if side in ("stale", "resume"):
+            row["code"] = EventCode[side.upper()]
         case _:
             row["code"] = EventCode.TRADE if side in ("buy", "sell") else EventCode.LEVEL
     result: np.void = row
@@ -73,7 +75,9 @@ class Venue:
         self.core.run(rows)
         return self.heard()
 
-    def place(self, order: int, side: str, tick: int | None, lots: int, tif: TifCode = TifCode.GTC) -> list[Step]:
+    def place(
+        self, order: int, side: str, tick: int | None, lots: int, tif: TifCode = TifCode.GTC, *, reduce: bool = False
+    ) -> list[Step]:
         """A new order, at market where `tick` is None; what came of it."""
         return self.ask(
             RequestCode.NEW,
@@ -83,6 +87,7 @@ class Venue:
             lots=lots,
             tif=int(tif),
             market=int(tick is None),
+            reduce=int(reduce),
         )
 
     def amend(self, order: int, tick: int, lots: int) -> list[Step]:

@@ -37,9 +37,16 @@ _levels = st.tuples(
 )
 _trades = st.tuples(st.sampled_from(["buy", "sell"]), _ticks, _lots)
 _sights = st.tuples(st.sampled_from(["horizon bid", "horizon ask"]), st.none() | _ticks)
+_turns = st.tuples(st.sampled_from(["stale", "resume", "resume"]), st.just(0))
 _clears = st.tuples(st.sampled_from(["clear bid", "clear ask"]), _ticks)
 _news = st.tuples(
-    st.just("new"), _ids, st.integers(0, 1), st.none() | _ticks, _lots, st.sampled_from([TifCode.GTC, *TifCode])
+    st.just("new"),
+    _ids,
+    st.integers(0, 1),
+    st.none() | _ticks,
+    _lots,
+    st.sampled_from([TifCode.GTC, *TifCode]),
+    st.sampled_from([0, 0, 0, 1]),
 )
 _amends = st.tuples(st.just("amend"), _ids, _ticks, _lots)
 _cancels = st.tuples(st.just("cancel"), _ids)
@@ -47,7 +54,8 @@ _all_cancels = st.tuples(st.just("cancel all"), st.sampled_from([-1, 0]))
 _OPENING: list[Step] = [("bid", 99, 3), ("bid", 98, 2), ("ask", 101, 3), ("ask", 102, 2)]
 #: Steps of a tape, of the market and of the owner in turns.
 tapes = st.lists(
-    _levels | _trades | _news | _trades | _amends | _cancels | _sights | _clears | _news | _all_cancels, max_size=40
+    _levels | _trades | _news | _trades | _amends | _cancels | _sights | _clears | _news | _all_cancels | _turns,
+    max_size=40,
 ).map(lambda steps: [*_OPENING, *steps])
 #: Every value of every rule.
 any_rules = st.builds(
@@ -99,7 +107,7 @@ def play(steps: Sequence[Step], rules: Rules, *, compiled: bool = False, **room:
 
 def _request(step: Step, place: int) -> np.void | None:
     match step:
-        case ("new", order, side, tick, lots, tif):
+        case ("new", order, side, tick, lots, tif, reduce):
             return make_request(
                 time=place,
                 number=place,
@@ -110,6 +118,7 @@ def _request(step: Step, place: int) -> np.void | None:
                 lots=lots,
                 tif=tif,
                 market=int(tick is None),
+                reduce=reduce,
             )
         case ("amend", order, tick, lots):
             return make_request(

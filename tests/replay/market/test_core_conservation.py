@@ -21,7 +21,7 @@ def check_conservation(steps: list[Step], *, compiled: bool) -> None:
     offered: dict[tuple[int, int], int] = {}
     by_frame: dict[int, int] = defaultdict(int)
     played = play(steps, Rules(), compiled=compiled)
-    begun = 0
+    begun, position, is_stale = 0, 0, False
     for place, (step, count) in enumerate(zip(steps, played.counts, strict=True)):
         kind, _, side_word = step[0].rpartition(" ")
         if side_word in ("bid", "ask") and kind in ("", "sync"):
@@ -32,6 +32,10 @@ def check_conservation(steps: list[Step], *, compiled: bool) -> None:
             _check_state(row, limits, step)
             if row["code"] == ReportCode.EXECUTED:
                 assert row["lots"] > 0
+                assert not is_stale
+                if limits[row["id"]]["reduces"]:
+                    assert row["lots"] <= (position if row["side"] else -position)
+                position += row["lots"] * (1 - 2 * row["side"])
                 _check_price(row, limits)
                 if row["role"] == Role.TAKER:
                     level = (1 - row["side"], row["tick"])
@@ -39,10 +43,11 @@ def check_conservation(steps: list[Step], *, compiled: bool) -> None:
                     assert taken[level] <= offered[level]
                 else:
                     assert row["request"] == -1
-                    by_frame[row["frame"]] += row["lots"]
+                    by_frame[row["frame"]] += row["lots"] if step[0] != "resume" else 0
                     if side_word in ("bid", "ask"):
                         taken[(int(side_word == "ask"), step[1])] += row["lots"]
         begun = count
+        is_stale = {"stale": True, "resume": False}.get(step[0], is_stale)
         # What the event brought, a trade or a level, pays for all fills that it caused.
         assert by_frame[place] <= (step[2] if len(step) > 2 and step[0] not in ("new", "amend") else 0)
 
@@ -56,7 +61,7 @@ def _check_state(row: dict[str, int], limits: dict[int, dict[str, Any]], step: S
     if order["state"] == StateCode.UNKNOWN:
         assert step[0] == "new"
         assert row["id"] == step[1]
-        order = {"state": StateCode.UNKNOWN, "side": step[2], "tick": step[3], "filled": 0}
+        order = {"state": StateCode.UNKNOWN, "side": step[2], "tick": step[3], "filled": 0, "reduces": step[6]}
     state = StateCode(row["state"])
     assert state in ORDER_TRANSITIONS[order["state"]]
     if step[0] == "amend" and row["id"] == step[1]:

@@ -40,6 +40,7 @@ _ROLES: Final = ("", "maker", "taker")
     epilog=examples(
         "tickdeck backtest --script orders.json tapes/monday --pair BTC-USD",
         "tickdeck backtest --script orders.json tapes/monday --pair BTC --latency entry=3.5ms,response=2ms",
+        "tickdeck backtest --script orders.json tapes/monday --pair BTC --clock venue --rules hftbacktest",
         "tickdeck backtest --script orders.json tapes/monday --pair BTC --rule queue_front=power --rule queue_power=3",
     )
 )
@@ -65,11 +66,26 @@ _ROLES: Final = ("", "maker", "taker")
     "--rule", "settings", multiple=True, metavar="NAME=VALUE", help="One rule set otherwise. May be repeated."
 )
 @click.option(
+    "--clock",
+    type=click.Choice(["receive", "venue"]),
+    default="receive",
+    show_default=True,
+    help="Whose clock the simulated venue lives on: ours, as a live session must, or its own.",
+)
+@click.option(
+    "--gaps",
+    "gap_policy",
+    type=click.Choice(["keep", "cancel", "fail"]),
+    default="keep",
+    show_default=True,
+    help="What becomes of orders that rest across a gap; on the receive clock.",
+)
+@click.option(
     "--latency",
     default="feed",
     show_default=True,
     metavar="LATENCY",
-    help="feed (its own delay each way), entry=3.5ms,response=2ms, or both, which are added.",
+    help="feed (its own delay each way), entry=3.5ms,response=2ms, both, which are added, or trips=FILE.",
 )
 @click.option(
     "--clock-offset",
@@ -80,7 +96,7 @@ _ROLES: Final = ("", "maker", "taker")
     "--assume",
     multiple=True,
     metavar="NAME=VALUE",
-    help="tick=0.1 or lot=0.001, where the recording does not say it. May be repeated.",
+    help="tick=0.1, lot=0.001 or min_notional=10, in place of what the recording says. May be repeated.",
 )
 @sealed_option
 @check_option
@@ -92,6 +108,8 @@ def backtest(
     venues: tuple[str, ...],
     preset: str,
     settings: tuple[str, ...],
+    clock: str,
+    gap_policy: str,
     latency: str,
     clock_offset: str | None,
     assume: tuple[str, ...],
@@ -101,25 +119,34 @@ def backtest(
     """
     Replay a list of orders against a recorded market, and list their fills.
 
-    The market acts at the venue's own times. --json has the state of every order and all assumptions beside the fills.
+    --json has the state of every order and all assumptions beside the fills.
     """
     from recordings.recording import Recording
-    from replay.backtest.running import parse_latency, run_script
+    from replay.backtest.gap_policy import GapPolicy
+    from replay.backtest.latency_settings import parse_latency
+    from replay.backtest.running import Clock, run_script
+    from replay.backtest.venue_facts import facts_of
     from replay.market.rules import make_rules
 
-    rules = make_rules(preset, dict(_pair_of(each, "--rule") for each in settings))
+    set_rules = dict(_pair_of(each, "--rule") for each in settings)
+    rules = make_rules(preset, set_rules)
     assumed = {
         name: _number(text, f"--assume {name}") for name, text in (_pair_of(each, "--assume") for each in assume)
     }
     for name in assumed:
-        if name not in ("tick", "lot"):
-            raise ConfigError(f"--assume {name}: no such thing, expected tick or lot")
+        if name not in ("tick", "lot", "min_notional"):
+            raise ConfigError(f"--assume {name}: no such thing, expected tick, lot or min_notional")
     opened = [Recording.open(folder, sealed=sealed) for folder in recordings]
     say_unsealed(opened)
+    pair = _one_pair(opened, pairs, venues)
+    if clock == Clock.RECEIVE and preset == "default":
+        rules = facts_of(pair.venue).apply(rules, but=frozenset(set_rules))
     run = run_script(
         opened,
-        _one_pair(opened, pairs, venues),
+        pair,
         script,
+        clock=Clock(clock),
+        gap_policy=GapPolicy(gap_policy),
         rules=rules,
         latency=parse_latency(latency),
         clock_offset_ns=None if clock_offset is None else _offset_ns(clock_offset),
@@ -131,9 +158,20 @@ def backtest(
         output.write_tables(*_tables(run))
     else:
         output.write(_fills(run))
-    if run.gaps:
+    _say_gaps(run)
+
+
+def _say_gaps(run: ScriptRun) -> None:
+    doubt = run.doubt
+    if run.clock == "venue" and run.gaps:
         say(
             f"{counted(run.gaps, 'gap')} (see `tickdeck gaps`): orders were matched across as if nothing was missing",
+            err=True,
+        )
+    elif doubt.uncertain_orders or run.gaps:
+        say(
+            f"{counted(run.gaps, 'gap')} (see `tickdeck gaps`): {counted(doubt.uncertain_orders, 'order')} rested or came"
+            f" while the book was stale, and {counted(doubt.uncertain_fills, 'fill')} of theirs",
             err=True,
         )
 
@@ -190,23 +228,25 @@ def _fills(run: ScriptRun) -> pl.DataFrame:
         )
         for fill in run.fills
     ]
-    names = ("venue time", "order", "side", "price", "size", "role")
+    when = "time" if run.clock == "receive" else "venue time"
+    names = (when, "order", "side", "price", "size", "role")
     types = (pl.Int64, pl.Int64, pl.String, pl.Float64, pl.Float64, pl.String)
     frame = pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
-    return frame.with_columns(pl.col("venue time").cast(pl.Datetime("ns")))
+    return frame.with_columns(pl.col(when).cast(pl.Datetime("ns")))
 
 
 def _orders(run: ScriptRun) -> pl.DataFrame:
     import polars as pl
 
-    rows = [tuple(each.values()) for each in _order_facts(run)]
-    names = ("order", "side", "price", "size", "filled", "state")
-    types = (pl.Int64, pl.String, pl.Float64, pl.Float64, pl.Float64, pl.String)
+    shown = ("id", "side", "price", "size", "filled", "state", "why", "text")
+    rows = [tuple(each[name] for name in shown) for each in _order_facts(run)]
+    names = ("order", "side", "price", "size", "filled", "state", "why", "in the venue's words")
+    types = (pl.Int64, pl.String, pl.Float64, pl.Float64, pl.Float64, pl.String, pl.String, pl.String)
     return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
 
 
 def _order_facts(run: ScriptRun) -> list[dict[str, Any]]:
-    from replay.market.layout import STATES
+    from replay.market.layout import STATES, Reason
 
     scale = run.scale
     return [
@@ -217,6 +257,9 @@ def _order_facts(run: ScriptRun) -> list[dict[str, Any]]:
             "size": scale.size(order.size),
             "filled": scale.size(order.filled),
             "state": str(STATES.get(order.state, "pending_create")),
+            "why": Reason(order.reason).name.lower() if order.reason else "",
+            "text": order.text,
+            "is_uncertain": order.is_uncertain,
         }
         for order in run.orders
     ]
@@ -257,10 +300,13 @@ def _facts(run: ScriptRun) -> dict[str, Any]:
         "tick": f"{run.scale.tick:f}",
         "lot": f"{run.scale.lot:f}",
         "price_figures_max": run.scale.figures,
+        "clock": run.clock,
         "rules": msgspec.to_builtins(run.rules),
         "latency": msgspec.to_builtins(run.latency),
         "clock_offset_ns": run.clock_offset_ns,
         "gaps": run.gaps,
+        "gap_policy": run.gap_policy,
+        "doubt": msgspec.to_builtins(run.doubt),
         "fills": [
             {
                 "venue_ns": fill.venue_ns,

@@ -53,7 +53,7 @@ def test_fills_and_orders_are_tables(tape: Path, tmp_path: Path) -> None:
     )
     assert "taker" in done.stdout
     orders, refused = done.stdout.split("\n\n")[-2:]
-    assert orders.splitlines()[-1].split() == ["2", "buy", "50", "1", "0", "cancelled"]
+    assert orders.splitlines()[-1].split() == ["2", "buy", "50", "1", "0", "cancelled", "requested", "canceled"]
     assert refused.splitlines()[0].split() == ["row", "what", "order", "refused"]
     assert [line.split() for line in refused.splitlines()[2:]] == [["4", "cancel", "9", "unknown_id"]]
 
@@ -66,7 +66,9 @@ def test_json_has_every_assumption_beside_the_fills(tape: Path, tmp_path: Path) 
     facts = json.loads(done.stdout)
     assert (facts["tick"], facts["lot"], facts["clock_offset_ns"]) == ("0.1", "0.1", 0)
     assert facts["rules"]["self_trade"] == "not_seen"
-    assert facts["latency"] == {"entry_ns": 0, "response_ns": 0, "follows_feed": True}
+    latency = {"entry_ns": 0, "response_ns": 0, "follows_feed": True, "by_action": {}, "trips": ""}
+    assert facts["latency"] == latency
+    assert (facts["clock"], facts["gap_policy"], facts["doubt"]["uncertain_orders"]) == ("receive", "keep", 0)
     (fill,) = facts["fills"]
     assert (fill["id"], fill["side"], fill["size"], fill["role"]) == (1, "buy", 1.0, "taker")
     assert facts["cash"] == f"-{fill['price']:.2f}"
@@ -76,6 +78,9 @@ def test_json_has_every_assumption_beside_the_fills(tape: Path, tmp_path: Path) 
 
 def test_csv_has_the_fills(tape: Path, tmp_path: Path) -> None:
     done = run("backtest", "--script", script(tmp_path, ROWS), tape, "--format", "csv", *ASSUMED)
+    assert done.stdout.splitlines()[0] == "time,order,side,price,size,role"
+    assert len(done.stdout.splitlines()) == 2
+    done = run("backtest", "--script", script(tmp_path, ROWS), tape, "--format", "csv", "--clock", "venue", *ASSUMED)
     assert done.stdout.splitlines()[0] == "venue time,order,side,price,size,role"
     assert len(done.stdout.splitlines()) == 2
 
@@ -87,19 +92,17 @@ def test_csv_has_the_fills(tape: Path, tmp_path: Path) -> None:
             ("--assume", "tick=0.1"),
             "BTC-USD on hyperliquid: the recording says no lot; give one, for instance --assume lot=0.1",
         ),
-        ((*ASSUMED, "--assume", "step=1"), "--assume step: no such thing, expected tick or lot"),
+        ((*ASSUMED, "--assume", "step=1"), "--assume step: no such thing, expected tick, lot or min_notional"),
         (("--assume", "tick=-1"), "--assume tick is '-1', expected a number above 0, for instance 0.1"),
         (("--assume", "tick=0.0"), "--assume tick is '0.0', expected a number above 0, for instance 0.1"),
         (("--assume", "tick"), "--assume 'tick': expected NAME=VALUE"),
-        (("--assume", "tick=0", "--assume", "lot=0.1"), "BTC-USD: tick is 0, expected a number above 0, for instance"),
-        (("--assume", "tick=0.1", "--assume", "lot=0.0"), "BTC-USD: lot is 0.0, expected a number above 0"),
         (
             (*ASSUMED, "--latency", "3ms"),
             "latency '3ms': '3ms' is not understood; expected for instance feed, entry=3.5ms,",
         ),
         (
             (*ASSUMED, "--latency", "entry=3,response=1ms"),
-            "latency 'entry=3,response=1ms': '3' is no length of time; expected",
+            "latency 'entry=3,response=1ms': '3' is no length of time of 0 or more with its unit; expected",
         ),
         (
             (*ASSUMED, "--latency", "entry=3ms"),
@@ -110,13 +113,27 @@ def test_csv_has_the_fills(tape: Path, tmp_path: Path) -> None:
             "latency 'entry=-1ms,response=1ms': '-1ms' is no length of time",
         ),
         (
+            (*ASSUMED, "--latency", "entry=1ms,response=1ms,buy.entry=1ms"),
+            "'buy.entry=1ms' is not understood; expected for instance feed,",
+        ),
+        (
+            (*ASSUMED, "--latency", "feed,cancel.entry=1ms", "--clock", "venue"),
+            "latency cancel.entry is of one kind of request, which is for the receive clock only",
+        ),
+        ((*ASSUMED, "--latency", "trips=nowhere.csv"), "round trips nowhere.csv cannot be read: "),
+        (
+            (*ASSUMED, "--latency", "feed,trips=a.csv"),
+            "recorded round trips stand for everything else, expected trips=",
+        ),
+        (
             (*ASSUMED, "--latency", "feed=1ms"),
             "latency 'feed=1ms': 'feed=1ms' is not understood; expected for instance feed,",
         ),
         ((*ASSUMED, "--rules", "best"), "no rules 'best', expected one of default, hftbacktest, hftbacktest-whole"),
         ((*ASSUMED, "--rule", "queue_front=first"), "rule queue_front is 'first', expected one of pessimistic, power,"),
         ((*ASSUMED, "--clock-offset", "3"), "'3' is no length of time; expected for instance 500ms, 1s, 5m, 1h or 1d"),
-        ((*ASSUMED, "--clock-offset", "-1h"), "the feed's delay and what is added make -"),
+        ((*ASSUMED, "--clock-offset", "-1h"), "the feed's delay on hyperliquid and what is added make -"),
+        ((*ASSUMED, "--clock-offset", "-1h", "--clock", "venue"), "the feed's delay and what is added make -"),
         ((*ASSUMED, "--pair", "ETH"), "'ETH' is not in "),
         (
             ("--assume", "tick=0.1", "--assume", "lot=1000"),
@@ -169,14 +186,17 @@ def test_gaps_are_those_that_gaps_lists(tmp_path: Path, is_over: bool) -> None:
     unsealed, said = done.stderr.splitlines()
     assert "4 frames" in unsealed
     assert "are not sealed" in unsealed
-    assert said == f"{gaps} gaps (see `tickdeck gaps`): orders were matched across as if nothing was missing"
+    told = f"{gaps} gaps (see `tickdeck gaps`): "
+    assert said == told + "0 orders rested or came while the book was stale, and 0 fills of theirs"
+    done = run("backtest", "--script", path, folder, "--pair", "BTC-USD", "--json", "--clock", "venue", *ASSUMED)
+    assert done.stderr.splitlines()[-1] == told + "orders were matched across as if nothing was missing"
 
 
 def test_clocks_that_differ_are_said_with_the_offset_that_mends_them(tape: Path, tmp_path: Path) -> None:
     """The venue's times are those of the frames less what is cut off them, so nothing is early; an hour ahead, it is."""
     late = tmp_path / "late"
     make(late, range(-3_600_000 * MS, -3_600_000 * MS + 20 * MS, 10 * MS), coins=("BTC",))
-    options = ("--assume", "tick=0.1", "--assume", "lot=0.1")
+    options = ("--assume", "tick=0.1", "--assume", "lot=0.1", "--clock", "venue")
     done = run("backtest", "--script", script(tmp_path, []), late, *options)
     assert done.stderr.startswith("Error: messages were received up to 3599999")
     proposed = done.stderr.rpartition("--clock-offset ")[2].partition(",")[0]
@@ -188,3 +208,32 @@ def test_clocks_that_differ_are_said_with_the_offset_that_mends_them(tape: Path,
         "",
         "no order was sent",
     ]
+
+
+def test_on_the_receive_clock_constant_latency_needs_no_offset(tmp_path: Path) -> None:
+    """The venue's clock is an hour ahead, which only the feed's own delay has to know."""
+    late = tmp_path / "late"
+    make(late, range(-3_600_000 * MS, -3_600_000 * MS + 80 * MS, 10 * MS), coins=("BTC",))
+    first = Recording.open(late).span
+    assert first is not None
+    rows = [{"local_ns": first[0] + 2 * MS, "what": "buy", "id": 1, "qty": 1, "type": "market"}]
+    options = ("--assume", "tick=0.1", "--assume", "lot=0.1")
+    path = script(tmp_path, rows)
+    done = run("backtest", "--script", path, late, *options, "--latency", "entry=1ms,response=1ms", "--json")
+    assert (done.exit_code, len(json.loads(done.stdout)["fills"])) == (0, 1)
+    done = run("backtest", "--script", path, late, *options)
+    assert "would do (--clock-offset)" in done.stderr
+
+
+def test_a_script_may_have_orders_that_expire_or_only_reduce(tape: Path, tmp_path: Path) -> None:
+    """The venue has no good-till-date, and says nothing of it; what would reduce nothing it refuses in its words."""
+    rows = [
+        {"local_ns": TS + 1 * MS, "what": "buy", "id": 1, "qty": 1, "price": 50.0, "expires_ns": TS + 9 * MS},
+        {"local_ns": TS + 2 * MS, "what": "sell", "id": 2, "qty": 1, "price": 500.0, "reduce_only": True},
+    ]
+    options = ("--latency", "entry=1ms,response=1ms", *ASSUMED)
+    done = run("backtest", "--script", script(tmp_path, rows), tape, "--json", *options)
+    told = [(each["state"], each["why"], each["text"]) for each in json.loads(done.stdout)["orders"]]
+    assert told == [("rejected", "not_offered", ""), ("rejected", "reduce_only", "reduceOnlyRejected")]
+    done = run("backtest", "--script", script(tmp_path, rows), tape, "--clock", "venue", *options)
+    assert done.stderr == "Error: expires_ns and reduce_only are for the receive clock only: --clock receive\n"
