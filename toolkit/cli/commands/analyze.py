@@ -21,7 +21,7 @@ from toolkit.cli.options.shared_options import (
     venue_option,
 )
 from toolkit.cli.options.value_types import Duration
-from toolkit.cli.output.instruments import some_pairs, venue_columns
+from toolkit.cli.output.instrument_names import some_pairs, venue_columns
 from toolkit.cli.output.results import CONTEXT_SETTINGS, Output, examples, output_options, progress_bar, say
 from toolkit.cli.output.table_layout import Table, some
 from toolkit.cli.output.unsealed_note import open_sealed

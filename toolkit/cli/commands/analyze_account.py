@@ -19,7 +19,7 @@ from toolkit.cli.options.shared_options import (
     sealed_option,
     venue_option,
 )
-from toolkit.cli.output.instruments import account_columns, some_pairs, venue_columns
+from toolkit.cli.output.instrument_names import account_columns, some_pairs, venue_columns
 from toolkit.cli.output.results import Output, examples, output_options, say
 from toolkit.cli.output.table_layout import Table
 from toolkit.cli.output.unsealed_note import open_sealed

@@ -8,7 +8,7 @@ import click
 
 from toolkit.cli.options.no_check import check_option
 from toolkit.cli.options.shared_options import named_pairs, pair_option, recording_argument, sealed_option, venue_option
-from toolkit.cli.output.instruments import venue_columns
+from toolkit.cli.output.instrument_names import venue_columns
 from toolkit.cli.output.results import Output, examples, output_options
 from toolkit.cli.output.unsealed_note import say_unsealed
 

@@ -22,7 +22,7 @@ from toolkit.cli.options.shared_options import (
     to_option,
     venue_option,
 )
-from toolkit.cli.output.instruments import crossed_rows, write_crossed
+from toolkit.cli.output.instrument_names import crossed_rows, write_crossed
 from toolkit.cli.output.printable import say_json, say_json_line
 from toolkit.cli.output.results import examples, progress_bar, say
 from toolkit.cli.output.unsealed_note import say_unsealed
