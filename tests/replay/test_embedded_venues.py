@@ -120,7 +120,7 @@ def test_options_of_another_venue_are_refused() -> None:
             with pytest.raises(ConfigError):
                 async with EmbeddedVenue(venue=venue, clock=SystemClock(), options=VenueOptions()):
                     pass
-        with pytest.raises(ConfigError, match=r"^no synthetic venue 'nope', expected one of hyperliquid, "):
+        with pytest.raises(ConfigError, match=r"^no synthetic venue 'nope', expected one of binance-coinm, "):
             async with EmbeddedVenue(venue="nope", clock=SystemClock()):
                 pass
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from replay.serving.face import Unreadable, read_json
+from toolkit.venues.binance.products import Product
 
 __all__ = ["MARKET", "PUBLIC", "Refused", "Request", "Stream", "parse_request", "parse_stream", "route_of"]
 
@@ -21,8 +23,10 @@ _ROUTES = {
     "forceOrder": MARKET,
 }
 _METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
-_PARTIAL = re.compile(r"depth(5|10|20)(@(100|250|500)ms)?")
-_SUFFIXES = re.compile(r"bookTicker|trade|aggTrade|forceOrder|markPrice(@1s)?")
+_PARTIAL = re.compile(r"depth(5|10|20)(@(\d+ms))?")
+_SUFFIXES = re.compile(r"bookTicker|trade|aggTrade")
+_OF_FUTURES = re.compile(r"forceOrder|markPrice(@1s)?")
+#: Streams of all symbols, which spot has none of.
 _OF_ALL = ("!bookTicker", "!markPrice@arr", "!markPrice@arr@1s", "!forceOrder@arr")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
 
@@ -91,15 +95,16 @@ def parse_request(text: str) -> Request:
     return Request(method, params, number)
 
 
-def parse_stream(name: str, diffs: dict[str, int]) -> Stream | None:
+def parse_stream(name: str, diffs: Collection[str], product: Product) -> Stream | None:
     """
     The stream of that name; None for one that does not exist, which a client is never told.
 
     Args:
         name: As subscribed; symbols are in lower case.
         diffs: The diff streams that there are.
+        product: Which of the three markets.
     """
-    if name in _OF_ALL:
+    if name in _OF_ALL and not product.is_spot:
         return Stream(name, "", name[1:].partition("@")[0], name)
     head, _, detail = name.partition("@")
     if not head or head != head.lower():
@@ -108,13 +113,14 @@ def parse_stream(name: str, diffs: dict[str, int]) -> Stream | None:
     if detail in diffs:
         return Stream(name, symbol, "depth", detail)
     partial = _PARTIAL.fullmatch(detail)
-    if partial is not None:
+    if partial is not None and partial[3] in (None, *product.partial_speeds):
         return Stream(name, symbol, "depth", detail, int(partial[1]))
-    if _SUFFIXES.fullmatch(detail):
+    if _SUFFIXES.fullmatch(detail) or (_OF_FUTURES.fullmatch(detail) and not product.is_spot):
         return Stream(name, symbol, detail.partition("@")[0], detail)
     return None
 
 
-def route_of(stream: Stream) -> str:
-    """The route that carries a stream; on any other it is acknowledged and silent."""
-    return _ROUTES[stream.kind]
+def route_of(stream: Stream, product: Product) -> str:
+    """The route that carries a stream; on any other it is acknowledged and silent. Only USD-M has more than one."""
+    route = _ROUTES[stream.kind]
+    return route if route in product.paths else PUBLIC

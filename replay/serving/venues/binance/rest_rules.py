@@ -7,10 +7,12 @@ from typing import Final
 
 from replay.serving.face import Reply, as_json
 
-__all__ = ["BOOK_LIMITS", "NOT_FOUND", "Rejected", "invalid_symbol", "missing", "number"]
+__all__ = ["BOOK_LIMITS", "NOT_FOUND", "SPOT_BOOK_MAX", "Rejected", "invalid_symbol", "missing", "number"]
 
 #: Depths that futures can be asked for.
 BOOK_LIMITS: Final = (5, 10, 20, 50, 100, 500, 1000)
+#: Deepest book of spot, which gives any number of levels up to that.
+SPOT_BOOK_MAX: Final = 5000
 NOT_FOUND: Final = Reply(404, b"<html><body><h2>404 Not found</h2></body></html>", "text/html")
 
 

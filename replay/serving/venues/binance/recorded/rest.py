@@ -20,7 +20,15 @@ from replay.serving.venues.binance.recorded.books import Snapshot, TapeBook
 from replay.serving.venues.binance.recorded.listing import Listing
 from replay.serving.venues.binance.recorded.state import SymbolState, TapeState, decoded
 from replay.serving.venues.binance.recorded.streams import data_of
-from replay.serving.venues.binance.rest_rules import BOOK_LIMITS, NOT_FOUND, Rejected, invalid_symbol, missing, number
+from replay.serving.venues.binance.rest_rules import (
+    BOOK_LIMITS,
+    NOT_FOUND,
+    SPOT_BOOK_MAX,
+    Rejected,
+    invalid_symbol,
+    missing,
+    number,
+)
 from toolkit.clock import NS_PER_MS, NS_PER_S, Clock
 from toolkit.venues.binance.products import COINM, Product
 
@@ -29,7 +37,6 @@ __all__ = ["Opening", "TapeRest"]
 #: How far ahead the recorder's first snapshot may lie for a client to be given it.
 _AHEAD_NS: Final = 10 * NS_PER_S
 _ROWS_MAX: Final = 1000
-_SPOT_LEVELS_MAX: Final = 5000
 #: Paths that the venue answers, and that a recording can answer only with a recorded reply to the same question.
 _RECORDED_ONLY: Final = ("historicalTrades", "klines", "ticker/24hr")
 _OF_SPOT: Final = ("avgPrice", "uiKlines", "ticker", "ticker/tradingDay")
@@ -166,8 +173,8 @@ class TapeRest:
         symbol, state = self._of(query)
         levels = number(query, "limit", 100 if self._product.is_spot else 500)
         if self._product.is_spot:
-            if not 1 <= levels <= _SPOT_LEVELS_MAX:
-                levels = _SPOT_LEVELS_MAX
+            if not 1 <= levels <= SPOT_BOOK_MAX:
+                levels = SPOT_BOOK_MAX
         elif levels not in BOOK_LIMITS:
             raise Rejected(-4021, f"'{levels}' is not valid depth limit.")
         reply = state.book.reply(levels) or self._partial(state, levels) or self._ahead(symbol, state.book, levels)

@@ -1,8 +1,9 @@
 """
-Update ids and diffs of one symbol of the synthetic Binance.
+Update ids and diffs of one symbol of the synthetic Binance. Every speed is a chain of its own.
 
-Ids count the changes of all books together, as those of the matching engine seem to: the ranges of two frames of one
-symbol need not touch, and only `pu` says what a frame follows. Every speed is a chain of its own.
+On futures ids count the changes of all books together, as those of the matching engine seem to: the ranges of two frames of
+one symbol need not touch, and only `pu` says what a frame follows. On spot each symbol counts its own, and a frame begins
+where the one before ended.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from replay.market.engine.book import Book, Level
 from replay.market.engine.facts import BookChange
 from replay.market.engine.level_changes import LevelTracker
 from replay.serving.venues.binance.synthetic.listing import Listed
+from replay.serving.venues.binance.synthetic.words import Levels, words_of
 
 __all__ = ["Depth", "Quote"]
 
@@ -49,6 +51,7 @@ class Depth:
         self.update_id = update_id
         self.time_ms = 0
         self.quote: Quote = (book.bids.best_level(), book.asks.best_level())
+        self._words = words_of(listed)
         self._tracker = LevelTracker(book)
         self._chains = {name: _Chain(ns, update_id) for name, ns in every_ns.items()}
 
@@ -57,6 +60,8 @@ class Depth:
         changes = self._tracker.changes()
         if not changes:
             return engine_id, False
+        if self.listed.product.is_spot:
+            engine_id = self.update_id
         self.update_id = engine_id + len(changes)
         self.time_ms = time_ms
         for chain in self._chains.values():
@@ -79,62 +84,36 @@ class Depth:
         return frames
 
     def _diff(self, chain: _Chain) -> dict[str, Any]:
-        data = self._head() | {"U": chain.first_id, "u": self.update_id, "pu": chain.last_id}
-        for key, is_bid, side in (("b", True, self.book.bids), ("a", False, self.book.asks)):
-            prices = sorted((px for touched_bid, px in chain.touched if touched_bid is is_bid), reverse=is_bid)
-            queues = ((px, side.queues.get(side.sign * px)) for px in prices)
-            data[key] = [self.listed.level(px, 0 if queue is None else queue.lots) for px, queue in queues]
+        ids = chain.first_id, self.update_id, chain.last_id
+        bids, asks = (
+            [
+                self.listed.level(px, 0 if queue is None else queue.lots)
+                for px in sorted((px for is_bid, px in chain.touched if is_bid is of_bids), reverse=of_bids)
+                for queue in (side.queues.get(side.sign * px),)
+            ]
+            for of_bids, side in ((True, self.book.bids), (False, self.book.asks))
+        )
         chain.last_id = self.update_id
         chain.touched = {}
-        return data
-
-    def _head(self) -> dict[str, Any]:
-        symbol = self.listed.symbol
-        return {
-            "e": "depthUpdate",
-            "E": self.time_ms + 1,
-            "T": self.time_ms,
-            "s": symbol,
-            "ps": symbol,
-            "st": 1,
-        }
+        return self._words.diff(self.listed, self.time_ms, ids, bids, asks)
 
     def partial(self, levels: int, prev_id: int) -> dict[str, Any]:
-        """A partial book: the keys of a diff, but whole."""
-        ids = {"U": self.update_id, "u": self.update_id, "pu": prev_id}
-        return self._head() | ids | dict(zip(("b", "a"), self._sides(levels), strict=True))
+        """A partial book."""
+        return self._words.partial(self.listed, self.time_ms, (self.update_id, prev_id), *self._sides(levels))
 
     def snapshot(self, levels: int, time_ms: int) -> dict[str, Any]:
         """REST `depth`."""
-        bids, asks = self._sides(levels)
-        time_ms = self.time_ms or time_ms
-        return {"lastUpdateId": self.update_id, "E": time_ms + 1, "T": time_ms, "bids": bids, "asks": asks}
+        return self._words.snapshot(self.listed, self.time_ms or time_ms, self.update_id, *self._sides(levels))
 
-    def _sides(self, levels: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    def _sides(self, levels: int) -> tuple[Levels, Levels]:
         level = self.listed.level
         bids, asks = self.book.bids.levels(levels), self.book.asks.levels(levels)
         return [level(each.px, each.lots) for each in bids], [level(each.px, each.lots) for each in asks]
 
     def ticker(self) -> dict[str, Any]:
         """`bookTicker`; 0 where a side is empty."""
-        bid, ask = self.quote
-        head = self._head()
-        symbol = self.listed.symbol
-        bid_px, bid_sz = self.listed.level(bid.px, bid.lots) if bid else self.listed.level(0, 0)
-        ask_px, ask_sz = self.listed.level(ask.px, ask.lots) if ask else self.listed.level(0, 0)
-        return {
-            "e": "bookTicker",
-            "u": self.update_id,
-            "s": symbol,
-            "ps": symbol,
-            "b": bid_px,
-            "B": bid_sz,
-            "a": ask_px,
-            "A": ask_sz,
-            "T": head["T"],
-            "E": head["E"],
-            "st": 1,
-        }
+        bid, ask = (self.listed.level(each.px, each.lots) if each else self.listed.level(0, 0) for each in self.quote)
+        return self._words.ticker(self.listed, self.time_ms, self.update_id, bid, ask)
 
 
 def _touch(chain: _Chain, changes: Sequence[BookChange], first_id: int) -> None:

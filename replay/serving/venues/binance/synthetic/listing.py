@@ -1,71 +1,124 @@
-"""The synthetic market's perpetuals as Binance USD-M lists them, and how it writes their numbers."""
+"""The seeded market's instruments as each of Binance's three markets lists them, and how it writes their numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from replay.market.engine.exchange import RATE_DECIMALS
 from replay.market.engine.instruments import Kind
 from replay.serving.synthetic_venue import fixed
 from replay.synthetic.instruments import SyntheticInstrument
 from replay.synthetic.market import Market
-from toolkit.clock import NS_PER_MS, NS_PER_S
+from toolkit.clock import NS_PER_MS
+from toolkit.venues.binance.products import COINM, SPOT, Product
 
-__all__ = ["Listed", "exchange_info", "funding_info", "listing", "next_funding_ms", "rate_text"]
+__all__ = ["Listed", "listing", "next_funding_ms", "rate_text"]
 
-_HOUR_NS = 3600 * NS_PER_S
-_PERPETUAL_UNTIL_MS = 4_133_404_800_000
-_MIN_NOTIONAL = "10"
-_WEIGHT_PER_MINUTE = 2400
+#: Decimals of every number on spot, and of prices of futures that are no order's.
+_LONG = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A perpetual under the venue's name."""
+    """
+    An instrument under the venue's name.
 
+    Attributes:
+        product: Which of the three markets lists it.
+        symbol: `BTCUSDT`, `BTCUSD_PERP`.
+        base: Base asset; one that is counted in thousands has the factor in its name.
+        quote: Quote asset.
+        instrument: What the seeded market knows.
+        contract: Value of one contract in the quote asset, on COIN-M; 0 where sizes are in the base asset.
+    """
+
+    product: Product
     symbol: str
     base: str
+    quote: str
     instrument: SyntheticInstrument
+    contract: int = 0
+
+    @property
+    def pair(self) -> str:
+        """Pair of a contract, which is the symbol where there is one contract on it."""
+        return self.symbol.partition("_")[0]
 
     @property
     def status(self) -> str:
-        """The venue's word."""
-        return "SETTLING" if self.instrument.delisted else "TRADING"
+        """The venue's word for whether it trades."""
+        if not self.instrument.delisted:
+            return "TRADING"
+        return "BREAK" if self.product.is_spot else "SETTLING"
 
     def px_text(self, px: int) -> str:
         """A price: always the same number of decimals, which is more than the tick needs."""
-        return fixed(px, self.instrument.px_decimals, self.instrument.px_decimals)
+        decimals = self.instrument.px_decimals
+        return fixed(px, decimals, _LONG if self.product.is_spot else decimals)
 
     def long_px_text(self, px: int) -> str:
         """A price that is no order's: eight decimals."""
-        return fixed(px, self.instrument.px_decimals, 8)
+        return fixed(px, self.instrument.px_decimals, _LONG)
 
-    def sz_text(self, lots: int) -> str:
-        """A size; also a deleted one has its decimals."""
-        return fixed(lots, self.instrument.sz_decimals, self.instrument.sz_decimals)
+    def count(self, px: int, lots: int) -> int:
+        """
+        A size as the venue counts it: lots, or contracts on COIN-M.
+
+        The seeded market trades in coins, so contracts are their value at that price, rounded to whole ones: at least one,
+        since what is there is not nothing.
+        """
+        if not self.contract or not lots:
+            return lots
+        unit = self.contract * self.instrument.one * self.instrument.lots_per_unit
+        return max(1, (2 * px * lots + unit) // (2 * unit))
+
+    def count_text(self, count: int) -> str:
+        """A size that is counted already; also one of 0 has its decimals."""
+        if self.contract:
+            return str(count)
+        decimals = self.instrument.sz_decimals
+        return fixed(count, decimals, _LONG if self.product.is_spot else decimals)
+
+    def sz_text(self, px: int, lots: int) -> str:
+        """A size at a price."""
+        return self.count_text(self.count(px, lots))
 
     def level(self, px: int, lots: int) -> tuple[str, str]:
         """One level as it is sent."""
-        return self.px_text(px), self.sz_text(lots)
+        return self.px_text(px), self.sz_text(px, lots)
 
 
-def listing(instruments: Iterable[SyntheticInstrument]) -> dict[str, Listed]:
-    """By symbol: coins counted in thousands have the factor in their name, as on the real venue."""
-    rows = {}
-    for instrument in instruments:
-        if instrument.kind is not Kind.PERPETUAL:
-            continue
-        name = instrument.symbol
-        base = f"1000{name[1:]}" if name.startswith("k") else name
-        rows[f"{base}USDT"] = Listed(f"{base}USDT", base, instrument)
-    return rows
+def listing(instruments: Iterable[SyntheticInstrument], product: Product) -> dict[str, Listed]:
+    """
+    By symbol, in the order of the seeded market.
+
+    USD-M lists its perpetuals against USDT. Spot lists what moves balances, and the coins of the perpetuals of the first
+    pool: their books are as good for coins as for contracts. COIN-M lists the latter, but none that is counted in thousands.
+    """
+    rows = [row for each in instruments if (row := _listed(each, product)) is not None]
+    return {row.symbol: row for row in rows}
+
+
+def _listed(instrument: SyntheticInstrument, product: Product) -> Listed | None:
+    name = instrument.symbol
+    is_in_thousands = name.startswith("k")
+    base = f"1000{name[1:]}" if is_in_thousands else name
+    if product is SPOT and instrument.kind is Kind.SPOT:
+        base, quote = instrument.base_name, instrument.quote_name
+        return Listed(product, f"{base}{quote}", base, quote, instrument)
+    if instrument.kind is not Kind.PERPETUAL or (instrument.pool and (product is SPOT or product is COINM)):
+        return None
+    if product is COINM:
+        # Contracts of the venue are 100 USD for BTC and 10 USD for everything else.
+        size = 100 if base == "BTC" else 10
+        return None if is_in_thousands else Listed(product, f"{base}USD_PERP", base, "USD", instrument, size)
+    return Listed(product, f"{base}USDT", base, "USDT", instrument)
 
 
 def rate_text(rate: int) -> str:
     """A funding rate: eight decimals."""
-    return fixed(rate, RATE_DECIMALS, 8)
+    return fixed(rate, RATE_DECIMALS, _LONG)
 
 
 def next_funding_ms(market: Market) -> int:
@@ -75,97 +128,3 @@ def next_funding_ms(market: Market) -> int:
     passed = market.block_time_ns(market.number) - options.genesis_ns - phase
     count = max(0, passed // options.funding_every_ns + 1)
     return (options.genesis_ns + phase + count * options.funding_every_ns) // NS_PER_MS
-
-
-def funding_info(rows: Iterable[Listed], market: Market) -> list[dict[str, Any]]:
-    """REST `fundingInfo`: the synthetic market does not settle every 8 hours, so every symbol is in the list."""
-    hours = max(1, market.options.funding_every_ns // _HOUR_NS)
-    return [
-        {
-            "symbol": row.symbol,
-            "adjustedFundingRateCap": "0.04000000",
-            "adjustedFundingRateFloor": "-0.04000000",
-            "fundingIntervalHours": hours,
-            "disclaimer": False,
-        }
-        for row in rows
-    ]
-
-
-def exchange_info(rows: Iterable[Listed], now_ms: int) -> dict[str, Any]:
-    """REST `exchangeInfo`."""
-    return {
-        "timezone": "UTC",
-        "serverTime": now_ms,
-        "futuresType": "U_MARGINED",
-        "rateLimits": [
-            {
-                "rateLimitType": "REQUEST_WEIGHT",
-                "interval": "MINUTE",
-                "intervalNum": 1,
-                "limit": _WEIGHT_PER_MINUTE,
-            }
-        ],
-        "exchangeFilters": [],
-        "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
-        "symbols": [_symbol(row) for row in rows],
-    }
-
-
-def _symbol(row: Listed) -> dict[str, Any]:
-    instrument = row.instrument
-    tick = row.px_text(instrument.tick(instrument.base_units))
-    step = row.sz_text(1)
-    return {
-        "symbol": row.symbol,
-        "pair": row.symbol,
-        "contractType": "PERPETUAL",
-        "deliveryDate": _PERPETUAL_UNTIL_MS,
-        "onboardDate": 1_569_398_400_000,
-        "status": row.status,
-        "maintMarginPercent": "2.5000",
-        "requiredMarginPercent": "5.0000",
-        "baseAsset": row.base,
-        "quoteAsset": "USDT",
-        "marginAsset": "USDT",
-        # Decimals of the numbers, and not the steps between them.
-        "pricePrecision": instrument.px_decimals,
-        "quantityPrecision": instrument.sz_decimals,
-        "baseAssetPrecision": 8,
-        "quotePrecision": 8,
-        "underlyingType": "COIN",
-        "underlyingSubType": [],
-        "triggerProtect": "0.0500",
-        "liquidationFee": "0.012500",
-        "marketTakeBound": "0.05",
-        "filters": [
-            {
-                "filterType": "PRICE_FILTER",
-                "minPrice": tick,
-                "maxPrice": row.px_text(instrument.base_units * 50),
-                "tickSize": tick,
-            },
-            {
-                "filterType": "LOT_SIZE",
-                "minQty": step,
-                "maxQty": row.sz_text(instrument.mean_lots * 10_000),
-                "stepSize": step,
-            },
-            {
-                "filterType": "MARKET_LOT_SIZE",
-                "minQty": step,
-                "maxQty": row.sz_text(instrument.mean_lots * 1_000),
-                "stepSize": step,
-            },
-            {"filterType": "MAX_NUM_ORDERS", "limit": 200},
-            {"filterType": "MIN_NOTIONAL", "notional": _MIN_NOTIONAL},
-            {
-                "filterType": "PERCENT_PRICE",
-                "multiplierUp": "1.0500",
-                "multiplierDown": "0.9500",
-                "multiplierDecimal": "4",
-            },
-        ],
-        "orderTypes": ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"],
-        "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD"],
-    }

@@ -1,33 +1,42 @@
-"""The REST face of the synthetic Binance USD-M: paths below `/fapi/v1`, weights and errors."""
+"""The REST face of the synthetic Binance, of each of its three markets: paths, weights and errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
+from replay.serving.face import Unreadable, read_json
 from replay.serving.synthetic_venue import Ask, Reply, Window, as_json
-from replay.serving.venues.binance.rest_rules import BOOK_LIMITS, NOT_FOUND, Rejected, invalid_symbol, missing, number
-from replay.serving.venues.binance.synthetic.depth import Depth
-from replay.serving.venues.binance.synthetic.listing import (
-    Listed,
-    exchange_info,
-    funding_info,
-    next_funding_ms,
-    rate_text,
+from replay.serving.venues.binance.rest_rules import (
+    BOOK_LIMITS,
+    NOT_FOUND,
+    SPOT_BOOK_MAX,
+    Rejected,
+    invalid_symbol,
+    missing,
+    number,
 )
+from replay.serving.venues.binance.synthetic.depth import Depth
+from replay.serving.venues.binance.synthetic.exchange_info import exchange_info, funding_info
+from replay.serving.venues.binance.synthetic.listing import Listed, next_funding_ms, rate_text
 from replay.serving.venues.binance.synthetic.tape import Tape
+from replay.serving.venues.binance.synthetic.words import words_of
 from replay.synthetic.market import Market
 from toolkit.clock import NS_PER_MS, NS_PER_S
+from toolkit.venues.binance.products import COINM, Product
 
 __all__ = ["BinanceRest", "Shelf"]
 
-_PREFIX = "/fapi/v1/"
 _MINUTE_NS = 60 * NS_PER_S
+
+Query = Mapping[str, str]
+_Read = Callable[[Query], Any]
 
 
 class Shelf(Protocol):
     """What REST reads."""
 
+    product: ClassVar[Product]
     market: Market
     listed: dict[str, Listed]
     depths: dict[str, Depth]
@@ -47,22 +56,29 @@ class BinanceRest:
         self._shelf = shelf
         self._weight_max = weight_per_minute
         self._used: dict[str, Window] = {}
-        self._calls: dict[str, tuple[Callable[[Mapping[str, str]], Any], Callable[[Mapping[str, str]], int]]] = {
-            "ping": (lambda _: {}, _one),
-            "time": (lambda _: {"serverTime": self._shelf.market.time_ms}, _one),
-            "exchangeInfo": (self._exchange_info, _one),
-            "fundingInfo": (lambda _: funding_info(self._shelf.listed.values(), self._shelf.market), _one),
-            "depth": (self._depth, _depth_weight),
-            "trades": (self._trades, _five),
-            "aggTrades": (self._aggregates, _twenty),
-            "premiumIndex": (self._premium_index, lambda query: 1 if "symbol" in query else 10),
-            "fundingRate": (self._funding_rate, _one),
-            "openInterest": (self._open_interest, _one),
+        self._prefix = f"{shelf.product.rest_prefix}/"
+        self._is_spot = shelf.product.is_spot
+        weights = _SPOT_WEIGHTS if self._is_spot else _WEIGHTS
+        reads: dict[str, _Read] = {
+            "ping": lambda _: {},
+            "time": lambda _: {"serverTime": self._shelf.market.time_ms},
+            "exchangeInfo": self._exchange_info,
+            "depth": self._depth,
+            "trades": self._trades,
+            "aggTrades": self._aggregates,
         }
+        if not self._is_spot:
+            reads |= {
+                "fundingInfo": lambda _: funding_info(self._shelf.listed.values(), self._shelf.market),
+                "premiumIndex": self._premium_index,
+                "fundingRate": self._funding_rate,
+                "openInterest": self._open_interest,
+            }
+        self._calls = {name: (read, weights.get(name, _one)) for name, read in reads.items()}
 
     def answer(self, ask: Ask, now_ns: int) -> Reply:
         """The answer to one request."""
-        call = self._calls.get(ask.path.removeprefix(_PREFIX)) if ask.path.startswith(_PREFIX) else None
+        call = self._calls.get(ask.path.removeprefix(self._prefix)) if ask.path.startswith(self._prefix) else None
         if call is None:
             return NOT_FOUND
         if ask.method != "GET":
@@ -78,7 +94,7 @@ class BinanceRest:
         except Rejected as refusal:
             return Reply(refusal.status, refusal.body, headers=headers)
 
-    def _symbol(self, query: Mapping[str, str]) -> Listed:
+    def _symbol(self, query: Query) -> Listed:
         name = query.get("symbol", "")
         if not name:
             raise missing("symbol")
@@ -87,40 +103,45 @@ class BinanceRest:
             raise invalid_symbol()
         return listed
 
-    def _exchange_info(self, query: Mapping[str, str]) -> Any:
-        return exchange_info(self._shelf.listed.values(), self._shelf.market.time_ms)
+    def _exchange_info(self, query: Query) -> Any:
+        shelf = self._shelf
+        rows = list(shelf.listed.values())
+        if self._is_spot and ("symbol" in query or "symbols" in query):
+            # Futures have no such parameter.
+            wanted = [query["symbol"]] if "symbol" in query else _names(query["symbols"])
+            rows = [row for row in rows if row.symbol in wanted]
+            if len(rows) != len(set(wanted)):
+                raise invalid_symbol()
+        return exchange_info(shelf.product, rows, shelf.market.time_ms, self._weight_max)
 
-    def _depth(self, query: Mapping[str, str]) -> Any:
+    def _depth(self, query: Query) -> Any:
         listed = self._symbol(query)
-        limit = number(query, "limit", 500)
-        if limit not in BOOK_LIMITS:
+        limit = number(query, "limit", 100 if self._is_spot else 500)
+        if self._is_spot:
+            limit = limit if 1 <= limit <= SPOT_BOOK_MAX else SPOT_BOOK_MAX
+        elif limit not in BOOK_LIMITS:
             raise Rejected(-4021, f"'{limit}' is not valid depth limit.")
         return self._shelf.depths[listed.symbol].snapshot(limit, self._shelf.market.time_ms)
 
-    def _trades(self, query: Mapping[str, str]) -> Any:
-        rows = list(self._shelf.tapes[self._symbol(query).symbol].trades)[-number(query, "limit", 500) :]
-        return [
-            {
-                "id": row["t"],
-                "price": row["p"],
-                "qty": row["q"],
-                "time": row["T"],
-                "isBuyerMaker": row["m"],
-            }
-            for row in rows
-        ]
+    def _trades(self, query: Query) -> Any:
+        listed = self._symbol(query)
+        rows = list(self._shelf.tapes[listed.symbol].trades)[-number(query, "limit", 500) :]
+        return [words_of(listed).trade_row(row) for row in rows]
 
-    def _aggregates(self, query: Mapping[str, str]) -> Any:
-        rows = list(self._shelf.tapes[self._symbol(query).symbol].aggregates)
+    def _aggregates(self, query: Query) -> Any:
+        listed = self._symbol(query)
+        rows = list(self._shelf.tapes[listed.symbol].aggregates)
         limit = number(query, "limit", 500)
         if "fromId" in query:
             first = number(query, "fromId", 0)
             rows = [row for row in rows if row["a"] >= first][:limit]
-        return [{key: row[key] for key in ("a", "p", "q", "f", "l", "T", "m")} for row in rows[-limit:]]
+        return [words_of(listed).aggregate_row(row) for row in rows[-limit:]]
 
-    def _premium_index(self, query: Mapping[str, str]) -> Any:
+    def _premium_index(self, query: Query) -> Any:
         if "symbol" in query:
-            return self._premium(self._symbol(query))
+            row = self._premium(self._symbol(query))
+            # COIN-M answers with a list even then.
+            return [row] if self._shelf.product is COINM else row
         return [self._premium(listed) for listed in self._shelf.listed.values()]
 
     def _premium(self, listed: Listed) -> dict[str, Any]:
@@ -137,7 +158,7 @@ class BinanceRest:
             "time": market.time_ms,
         }
 
-    def _funding_rate(self, query: Mapping[str, str]) -> Any:
+    def _funding_rate(self, query: Query) -> Any:
         listed = self._symbol(query)
         start, end = number(query, "startTime", 0), number(query, "endTime", 1 << 62)
         rows = [
@@ -154,28 +175,55 @@ class BinanceRest:
             for row in (rows[:limit] if "startTime" in query else rows[-limit:])
         ]
 
-    def _open_interest(self, query: Mapping[str, str]) -> Any:
+    def _open_interest(self, query: Query) -> Any:
         listed = self._symbol(query)
         market = self._shelf.market
-        return {
-            "symbol": listed.symbol,
-            "openInterest": listed.sz_text(market.perps[listed.instrument.symbol].open_interest),
+        context = market.perps[listed.instrument.symbol]
+        row: dict[str, Any] = {"symbol": listed.symbol}
+        if listed.contract:
+            row |= {"pair": listed.pair, "contractType": "PERPETUAL"}
+        return row | {
+            "openInterest": listed.sz_text(context.mark, context.open_interest),
             "time": self._shelf.depths[listed.symbol].time_ms or market.block_time_ns(0) // NS_PER_MS,
         }
 
 
-def _one(query: Mapping[str, str]) -> int:
+def _names(text: str) -> list[str]:
+    """The `symbols` of a question: a list in JSON."""
+    try:
+        names = read_json(text)
+    except Unreadable:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise missing("symbols")
+    return names
+
+
+def _one(query: Query) -> int:
     return 1
 
 
-def _five(query: Mapping[str, str]) -> int:
-    return 5
-
-
-def _twenty(query: Mapping[str, str]) -> int:
-    return 20
-
-
-def _depth_weight(query: Mapping[str, str]) -> int:
+def _depth_weight(query: Query) -> int:
     limit = query.get("limit", "500")
     return {"100": 5, "500": 10, "1000": 20}.get(limit, 2)
+
+
+def _spot_depth_weight(query: Query) -> int:
+    limit = query.get("limit", "100")
+    levels = int(limit) if limit.isdecimal() and len(limit) < 10 else 0
+    return next((weight for most, weight in ((100, 5), (500, 25), (1000, 50)) if 1 <= levels <= most), 250)
+
+
+#: What requests weigh that do not weigh 1.
+_WEIGHTS: Final[Mapping[str, Callable[[Query], int]]] = {
+    "depth": _depth_weight,
+    "trades": lambda _: 5,
+    "aggTrades": lambda _: 20,
+    "premiumIndex": lambda query: 1 if "symbol" in query else 10,
+}
+_SPOT_WEIGHTS: Final[Mapping[str, Callable[[Query], int]]] = {
+    "exchangeInfo": lambda _: 20,
+    "depth": _spot_depth_weight,
+    "trades": lambda _: 25,
+    "aggTrades": lambda _: 4,
+}

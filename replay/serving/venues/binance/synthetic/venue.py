@@ -1,8 +1,9 @@
 """
-The synthetic market behind Binance USD-M's WebSocket and REST face, sans I/O.
+The seeded market behind the WebSocket and REST face of Binance's three markets, sans I/O.
 
-Two routes of combined streams, as since April 2026: a stream that does not exist, or that is asked for on the wrong
-route, is acknowledged like any other and never says anything. Account streams need a key there and are left out.
+USD-M has two routes of combined streams, as since April 2026: a stream that does not exist, or that is asked for on the wrong
+route, is acknowledged like any other and never says anything. Spot and COIN-M have one. Account streams need a key and are
+left out, as is `timeUnit=MICROSECOND`.
 """
 
 from __future__ import annotations
@@ -24,15 +25,25 @@ from replay.serving.venues.binance.requests import (
     route_of,
 )
 from replay.serving.venues.binance.synthetic.depth import Depth
-from replay.serving.venues.binance.synthetic.listing import Listed, listing, next_funding_ms, rate_text
+from replay.serving.venues.binance.synthetic.listing import Listed, listing
 from replay.serving.venues.binance.synthetic.rest import BinanceRest
 from replay.serving.venues.binance.synthetic.tape import Tape
+from replay.serving.venues.binance.synthetic.words import FUTURES
 from replay.synthetic.market import Block, Market
 from replay.synthetic.traders import AccountsOptions
 from toolkit.clock import NS_PER_MS, NS_PER_S
 from toolkit.rng import seeded
+from toolkit.venues.binance.products import COINM, SPOT, USDM, Product
 
-__all__ = ["BinanceOptions", "BinanceSession", "SyntheticBinance"]
+__all__ = [
+    "BinanceOptions",
+    "BinanceSession",
+    "SpotOptions",
+    "SyntheticBinance",
+    "SyntheticBinanceCoinM",
+    "SyntheticBinanceSpot",
+    "SyntheticBinanceUsdM",
+]
 
 _TOO_FAST = Drop(1008, "Too many requests")
 _DAY_OVER = Drop(1001, "")
@@ -42,12 +53,13 @@ _SPEEDS = {
     "depth": 250 * NS_PER_MS,
     "depth@500ms": 500 * NS_PER_MS,
 }
+_SPOT_SPEEDS = {"depth@100ms": 100 * NS_PER_MS, "depth": 1000 * NS_PER_MS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinanceOptions:
     """
-    Cadences and limits of the venue; the defaults are the real ones.
+    Cadences and limits of the venue; the defaults are the real ones of futures.
 
     Attributes:
         depth_every_ns: Least time between diffs by stream name, ns; 0 for a frame per block with a change.
@@ -68,12 +80,21 @@ class BinanceOptions:
     weight_per_minute: int = 2400
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpotOptions(BinanceOptions):
+    """The same with the defaults of spot."""
+
+    depth_every_ns: dict[str, int] = field(default_factory=lambda: dict(_SPOT_SPEEDS))
+    messages_per_second: int = 5
+    weight_per_minute: int = 6000
+
+
 class BinanceSession(BaseSession):
     """
     One connection.
 
     Attributes:
-        route: `public` or `market`; a path without one is public.
+        route: `public` or `market`, of USD-M; a path without one is public.
         is_combined: Whether payloads are wrapped with the name of their stream.
         streams: Names asked for, existing or not, in their order.
     """
@@ -81,7 +102,7 @@ class BinanceSession(BaseSession):
     def __init__(self, venue: SyntheticBinance, number: int, remote: str, path: str, now_ns: int) -> None:
         super().__init__(number, remote, now_ns)
         self._venue = venue
-        self.route = MARKET if path.startswith("/market/") else PUBLIC
+        self.route = MARKET if path.startswith(f"/{MARKET}/") else PUBLIC
         self.is_combined = path.endswith("/stream")
         self.streams: dict[str, Stream | None] = {}
         self.said = Window(NS_PER_S)
@@ -93,7 +114,7 @@ class BinanceSession(BaseSession):
 
 class SyntheticBinance(BaseVenue[BinanceSession]):
     """
-    The venue. `advance` must be called at `next_due_ns` and may be called whenever.
+    What the three markets share. `advance` must be called at `next_due_ns` and may be called whenever.
 
     Args:
         market: Not yet advanced, if it has accounts.
@@ -101,14 +122,11 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
         accounts: What happens to the known accounts; nobody is told of them, but they trade.
     """
 
-    ws_paths: ClassVar[tuple[str, ...]] = (
-        "/public/stream",
-        "/public/ws",
-        "/market/stream",
-        "/market/ws",
-        "/stream",
-        "/ws",
-    )
+    product: ClassVar[Product]
+    options_type: ClassVar[type[BinanceOptions]] = BinanceOptions
+    #: Names the generator of its ids.
+    seed_name: ClassVar[str]
+    ws_paths: ClassVar[tuple[str, ...]] = ("/stream", "/ws")
     ws_base: ClassVar[str] = ""
     rest_base: ClassVar[str] = ""
     pings: ClassVar[Pings | None] = Pings(180.0, 600.0, Drop(1008, "Pong timeout"))
@@ -117,9 +135,9 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
         self, market: Market, options: BinanceOptions | None = None, accounts: AccountsOptions | None = None
     ) -> None:
         super().__init__(market, accounts)
-        self.options = options or BinanceOptions()
-        self.listed: dict[str, Listed] = listing(market.listed.values())
-        random = seeded(f"{market.options.seed}/binance")
+        self.options = options or self.options_type()
+        self.listed: dict[str, Listed] = listing(market.listed.values(), self.product)
+        random = seeded(f"{market.options.seed}/{self.seed_name}")
         self._engine_id = 5_000_000_000_000 + random.randrange(10**12)
         speeds = dict(self.options.depth_every_ns)
         self.depths = {
@@ -216,12 +234,12 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
         for name in names:
             if name in session.streams:
                 continue
-            stream = parse_stream(name, self.options.depth_every_ns)
+            stream = parse_stream(name, self.options.depth_every_ns, self.product)
             session.streams[name] = stream
             # Neither what does not exist nor what another route carries is refused: it stays silent.
             if (
                 stream is None
-                or route_of(stream) != session.route
+                or route_of(stream, self.product) != session.route
                 or (stream.symbol or None) not in {None, *self.listed}
             ):
                 continue
@@ -266,7 +284,8 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
                 self._emit(f"{symbol.lower()}@{name}", "depth", symbol, data)
         if self._listeners:
             self._push_partials(time_ns)
-            self._push_marks(time_ns)
+            if not self.product.is_spot:
+                self._push_marks(time_ns)
         self._push_forced(time_ns)
 
     def _print(self, symbol: str, printed: Any) -> None:
@@ -281,7 +300,8 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
         for name, stream in list(self._streams.items()):
             if not stream.levels:
                 continue
-            every_ms = int(stream.detail.partition("@")[2].removesuffix("ms") or 250)
+            plain_ms = 1000 if self.product.is_spot else 250
+            every_ms = int(stream.detail.partition("@")[2].removesuffix("ms") or plain_ms)
             depth = self.depths[stream.symbol]
             if self._strikes(name, every_ms * NS_PER_MS, time_ns) and self._partial_ids.get(name) != depth.update_id:
                 data = depth.partial(stream.levels, self._partial_ids.get(name, depth.update_id))
@@ -292,25 +312,14 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
         for suffix, factor in (("@1s", 1), ("", 3)):
             if not self._strikes(f"mark{suffix}", self.options.mark_every_ns * factor, time_ns):
                 continue
-            rows = {symbol: self._mark(each) for symbol, each in self.listed.items() if not each.instrument.delisted}
+            rows = {
+                symbol: FUTURES.mark(each, self.market.perps[each.instrument.symbol], self.market)
+                for symbol, each in self.listed.items()
+                if not each.instrument.delisted
+            }
             for symbol, row in rows.items():
                 self._emit(f"{symbol.lower()}@markPrice{suffix}", "markPrice", symbol, row)
             self._emit(f"!markPrice@arr{suffix}", "markPrice", "", list(rows.values()))
-
-    def _mark(self, listed: Listed) -> dict[str, Any]:
-        market = self.market
-        context = market.perps[listed.instrument.symbol]
-        return {
-            "e": "markPriceUpdate",
-            "E": market.time_ms,
-            "s": listed.symbol,
-            "p": listed.long_px_text(context.mark),
-            "i": listed.long_px_text(context.oracle),
-            "P": listed.long_px_text(context.oracle),
-            "r": rate_text(context.funding),
-            "T": next_funding_ms(market),
-            "st": 1,
-        }
 
     def _push_forced(self, time_ns: int) -> None:
         if not self._strikes("forced", self.options.forced_every_ns, time_ns):
@@ -334,3 +343,34 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
         raw = as_json(data).decode()
         for session in listeners:
             session.send(f'{{"stream":"{name}","data":{raw}}}' if session.is_combined else raw)
+
+
+class SyntheticBinanceUsdM(SyntheticBinance):
+    """USD-M futures: two routes, and a connection is of one."""
+
+    product: ClassVar[Product] = USDM
+    seed_name: ClassVar[str] = "binance"
+    ws_paths: ClassVar[tuple[str, ...]] = (
+        "/public/stream",
+        "/public/ws",
+        "/market/stream",
+        "/market/ws",
+        "/stream",
+        "/ws",
+    )
+
+
+class SyntheticBinanceCoinM(SyntheticBinance):
+    """COIN-M futures: sizes are contracts of a value in USD."""
+
+    product: ClassVar[Product] = COINM
+    seed_name: ClassVar[str] = COINM.venue
+
+
+class SyntheticBinanceSpot(SyntheticBinance):
+    """Spot."""
+
+    product: ClassVar[Product] = SPOT
+    options_type: ClassVar[type[BinanceOptions]] = SpotOptions
+    seed_name: ClassVar[str] = SPOT.venue
+    pings: ClassVar[Pings | None] = Pings(20.0, 60.0, Drop(1008, "Pong timeout"))

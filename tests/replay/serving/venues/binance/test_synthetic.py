@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from replay.serving.synthetic_venue import Ask, Drop
-from replay.serving.venues.binance.synthetic.venue import BinanceOptions, BinanceSession, SyntheticBinance
+from replay.serving.venues.binance.synthetic.venue import BinanceOptions, BinanceSession, SyntheticBinanceUsdM
 from replay.synthetic.market import Market, MarketOptions
 from replay.synthetic.traders import AccountsOptions
 from toolkit.clock import NS_PER_MS, NS_PER_S
@@ -22,7 +22,7 @@ class Client:
     """A venue, and one connection to it on each route."""
 
     def __init__(self, *, seed: int = 7, options: BinanceOptions | None = None, **market: Any) -> None:
-        self.venue = SyntheticBinance(Market(MarketOptions(seed=seed, **market)), options)
+        self.venue = SyntheticBinanceUsdM(Market(MarketOptions(seed=seed, **market)), options)
         self.now_ns = self.venue.market.options.genesis_ns
         self.public = self.open("/public/stream")
         self.market = self.open("/market/stream")
@@ -342,7 +342,7 @@ def test_frames_depend_on_the_seed_and_not_on_how_often_time_advances() -> None:
 def test_the_accounts_trade_here_as_behind_the_other_faces() -> None:
     """The same seed makes the same market, liquidations included."""
     market = Market(MarketOptions(seed=7, block_ns=70 * NS_PER_MS))
-    venue = SyntheticBinance(market, accounts=AccountsOptions())
+    venue = SyntheticBinanceUsdM(market, accounts=AccountsOptions())
     session = venue.open("x", "/market/stream", "streams=solusdt@forceOrder", market.options.genesis_ns)
     assert session is not None
     venue.advance(market.options.genesis_ns + 60 * NS_PER_S)
