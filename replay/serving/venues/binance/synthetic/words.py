@@ -88,9 +88,9 @@ class _Futures:
         return head | {"bids": bids, "asks": asks}
 
     def ticker(self, listed: Listed, time_ms: int, update_id: int, bid: tuple[str, str], ask: tuple[str, str]) -> Row:
-        return {
-            "e": "bookTicker",
-            "u": update_id,
+        # COIN-M puts the id first.
+        head = {"u": update_id, "e": "bookTicker"} if listed.contract else {"e": "bookTicker", "u": update_id}
+        return head | {
             "s": listed.symbol,
             "ps": listed.pair,
             "b": bid[0],
