@@ -112,8 +112,8 @@ def stretches(
     Raises:
         ConfigError: The rows are not in the order of capture.
     """
-    end_ns = instant_ns(end_ns, "end_ns")
-    start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
+    end_ns = instant_ns(end_ns, "end_ns", near_ns=0)  # one that the rows gave, or that was looked at already
+    start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns", near_ns=0)
     column = ts_column(clock)
     rows = top.select(
         *KEY,

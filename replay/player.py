@@ -104,8 +104,8 @@ class Player:
         self._dispatcher = dispatcher
         self._pacer = pacer
         self._speed = pace_of(speed)
-        start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
-        end_ns = None if end_ns is None else instant_ns(end_ns, "end_ns")
+        start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns", near_ns=tape.last_ns)
+        end_ns = None if end_ns is None else instant_ns(end_ns, "end_ns", near_ns=tape.last_ns)
         self._start_ns = start_ns
         self._end_ns = NEVER_NS if end_ns is None else end_ns
         self._loops = loop
@@ -191,7 +191,7 @@ class Player:
         self._go(self._on_tape(ns), skips=True)
 
     def _on_tape(self, when: Instant) -> int:
-        ns = instant_ns(when, "the time to seek to")
+        ns = instant_ns(when, "the time to seek to", near_ns=self.tape.last_ns)
         # Just after the last frame is a place where a tape can stand.
         if ns > self.tape.last_ns + 1:
             raise ConfigError(f"cannot seek to {format_ns(ns)}: the tape ends at {format_ns(self.tape.last_ns)}")

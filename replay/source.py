@@ -93,8 +93,9 @@ class ReplayDataSource(RecordedDataSource):
         self._channels = [channels] if isinstance(channels, str) else channels
         self._batch_rows = batch_rows
         self._speed = pace_of(speed)
-        self._start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
-        self._end_ns = None if end_ns is None else instant_ns(end_ns, "end_ns")
+        # Whether a number may be one of seconds is seen when the tape is there.
+        self._start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns", near_ns=0)
+        self._end_ns = None if end_ns is None else instant_ns(end_ns, "end_ns", near_ns=0)
         self._loop = loop
         self._is_sealed_only = sealed
         self._pacer = pacer if pacer is not None else SystemClock()

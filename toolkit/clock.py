@@ -65,7 +65,9 @@ class Clock(ABC):
 
         The time is ns since the epoch, a datetime (without a zone: UTC), or text. Raises ConfigError for none of these.
         """
-        return self._add(Timer(when_ns if type(when_ns) is int else instant_ns(when_ns), callback))
+        is_past = type(when_ns) is int and when_ns < 0  # whatever the unit: it is called soon
+        when = when_ns if is_past else instant_ns(when_ns, near_ns=self.time_ns())
+        return self._add(Timer(when, callback))
 
     def call_later(self, delay_ns: Length, callback: TimerCallback) -> Timer:
         """
@@ -85,8 +87,9 @@ class Clock(ABC):
 
         Raises ValueError for a number that is not above 0, and ConfigError for what is no interval or time.
         """
+        now = self.time_ns()
         length = interval_ns if type(interval_ns) is int else length_ns(interval_ns, "an interval")
-        first = self.time_ns() + length if first_ns is None else instant_ns(first_ns, "first_ns")
+        first = now + length if first_ns is None else instant_ns(first_ns, "first_ns", near_ns=now)
         return self._add(Timer(first, callback, length))
 
     def jump(self, start_ns: int, end_ns: int) -> None:

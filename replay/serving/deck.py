@@ -188,7 +188,7 @@ class Deck:
 
     def seek(self, ns: Instant) -> None:
         """Go to a time of the tape; to a later one from here, since the venues' state is in no checkpoint."""
-        ns = instant_ns(ns, "the time to seek to")
+        ns = instant_ns(ns, "the time to seek to", near_ns=self.tape.last_ns)
         if ns > self.player.position_ns:
             for served in self._served.values():
                 self._close_listeners(served, list(served.desk), _GONE)

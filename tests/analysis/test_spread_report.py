@@ -103,6 +103,8 @@ def test_a_window_outside_of_the_recording_is_refused(recording: Recording) -> N
         analysis.spread_window(recording, start_ns=B + 20 * S)
     with pytest.raises(ConfigError, match=r"^the window ends at .*, not after its start at "):
         analysis.spread_window(recording, start_ns=B + 5 * S, end_ns=B + 5 * S)
+    with pytest.raises(ConfigError, match=r"^start_ns is 1700000000; .*this looks like s: write 1700000000000000000 "):
+        analysis.spread_window(recording, start_ns=B // S)
 
 
 def test_a_clock_that_the_venue_does_not_have_is_said(recording: Recording) -> None:

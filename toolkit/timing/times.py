@@ -48,6 +48,11 @@ Pace: TypeAlias = int | float | str | Fraction | None
 #: The slowest and the fastest that a tape is played at: a microsecond in a second, and thirty years in one.
 _SPEED_MIN, _SPEED_MAX = Fraction(1, 10**6), Fraction(10**9)
 
+#: Seconds since the epoch within which a number can be meant as a time of a market: from September 2001 (a billion) to 2100.
+_MODERN_S: Final = range(10**9, 4_102_444_800)
+#: Tapes of real markets are later than this, ns; those that are not, made by hand, count from 0.
+_EARLIEST_MARKET: Final = 10**17
+
 #: Units of lengths of time, ns, the smallest first.
 UNITS: Final = {
     "ns": 1,
@@ -89,11 +94,14 @@ def time_ns(text: str) -> int:
     Without a zone it is UTC. Nothing is rounded: all nine digits count.
 
     Returns:
-        Nanoseconds since the Unix epoch. Raises ConfigError for anything else.
+        Nanoseconds since the Unix epoch. Raises ConfigError for anything else, with the unit that was probably meant for
+        a number of s, ms or us.
     """
     text = text.strip()
-    if re.fullmatch(r"\d{16,19}", text):
-        return int(text)
+    if re.fullmatch(r"\d{1,19}", text, re.ASCII) and (number := int(text)) < 2**63:
+        _check_unit(number, "the time")
+        if len(text) >= 16:
+            return number
     match = _TIME.fullmatch(text)
     if match is None:
         raise ConfigError(f"{text!r} is no time; expected for instance 2024-01-01T12:30:05.5Z, or ns since the epoch")
@@ -114,22 +122,27 @@ def _zone(text: str | None) -> timezone:
     return timezone(sign * timedelta(hours=int(text[1:3]), minutes=int(text[4:6])))
 
 
-def instant_ns(value: Instant, name: str = "the time") -> int:
+def instant_ns(value: Instant, name: str = "the time", *, near_ns: int | None = None) -> int:
     """
     A point in time in ns since the Unix epoch.
 
     Args:
         value: In any form of `Instant`.
         name: What it is, for the error.
+        near_ns: A time of the tape or clock that it is for, if there is one: on a tape made by hand, which begins at 0,
+            small numbers are times.
 
-    Raises ConfigError for anything else: a float cannot hold ns since the epoch.
+    Raises ConfigError for anything else: a float cannot hold ns since the epoch, and a number that would be a day of 1970
+    in ns but is a time since 2001 in s, ms or us was meant as one of these.
     """
     if isinstance(value, str):
         return time_ns(value)
     ns = _of_date(value) if isinstance(value, date) else _of_numpy(value, "datetime64")
+    if ns is None and (ns := _whole(value)) is not None and (near_ns is None or near_ns >= _EARLIEST_MARKET):
+        _check_unit(ns, name)
     if ns is None:
-        ns = _whole(value)
-    if ns is None:
+        if isinstance(value, float):
+            _check_unit(value, name)
         raise ConfigError(
             f"{name} is {value!r}; expected ns since the epoch as an int, a datetime, or text such as 2024-01-01T12:30Z"
         )
@@ -138,6 +151,23 @@ def instant_ns(value: Instant, name: str = "the time") -> int:
             f"{name} is {ns:,} ns, which is no time since the epoch; expected 0 or more, and less than 2**63"
         )
     return ns
+
+
+def _check_unit(number: float, name: str) -> None:
+    """
+    Raise ConfigError for a time that is no time of a market in ns, but is one in s, ms or us.
+
+    Silently taken for ns it would be a day of January 1970: a replay from there plays everything, one to there nothing.
+    """
+    for unit in ("s", "ms", "us"):
+        per_s = UNITS["s"] // UNITS[unit]
+        if _MODERN_S.start * per_s <= number < _MODERN_S.stop * per_s:
+            ns = round(number * UNITS[unit])
+            meant = (_EPOCH + timedelta(seconds=ns // UNITS["s"])).strftime("%Y-%m-%dT%H:%M:%S")
+            raise ConfigError(
+                f"{name} is {number}; expected ns since the epoch, and this looks like {unit}: "
+                f"write {ns} if {meant}Z is meant"
+            )
 
 
 def length_ns(value: Length, name: str = "the length of time", *, zero: bool = False) -> int:

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from replay.clock import ReplayClock
+from replay.follow import FollowDataSource
+from toolkit.clock import ManualClock
 from toolkit.errors import ConfigError
 from toolkit.timing.times import duration_ns, instant_ns, length_ns, seconds_of, time_ns
 
@@ -59,10 +62,57 @@ def test_a_time_is_read_to_the_nanosecond(text: str, ns: int) -> None:
     assert time_ns(text) == ns
 
 
-@pytest.mark.parametrize("text", ["", "noon", "2024-13-01", "2024-01-01T25:00", "2024-01-01T12", "12:00", "1704110400"])
+@pytest.mark.parametrize("text", ["", "noon", "2024-13-01", "2024-01-01T25:00", "2024-01-01T12", "12:00", "1", "99999999999999999999"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"is no time"):
         time_ns(text)
+
+
+#: Later than every time of the tests.
+LATER = 1_800_000_000 * 10**9
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        instant_ns,
+        lambda when: ReplayClock(LATER).call_at(when, print),
+        lambda when: ManualClock(LATER).call_every("1s", print, first_ns=when),
+        lambda when: FollowDataSource("tape", start_ns=when),
+    ],
+)
+@pytest.mark.parametrize(
+    ("value", "unit"),
+    [
+        (1_704_067_200, "s"),
+        (1_704_067_200.75, "s"),
+        (1_704_067_200_123, "ms"),
+        (np.int64(1_704_067_200_123), "ms"),
+        (1_704_067_200_123_456, "us"),
+        ("1704067200", "s"),
+        ("1704067200123", "ms"),
+        (" 1704067200123456 ", "us"),
+    ],
+    ids=repr,
+)
+def test_a_time_in_another_unit_is_refused_with_the_unit_that_was_meant(
+    read: Callable[[Any], object], value: Any, unit: str
+) -> None:
+    """As ns it would be a day of January 1970: before any tape, or nothing."""
+    meant = r"write 1704067200\d{9} if 2024-01-01T00:00:00Z is meant"
+    with pytest.raises(ConfigError, match=rf"; expected ns since the epoch, and this looks like {unit}: {meant}$"):
+        read(value)
+
+
+@pytest.mark.parametrize("ns", [0, 1, 10**9 - 1, 5 * 10**9, 10**12 - 1, 10**17, 10**18, 2**63 - 1])
+def test_a_time_that_no_other_unit_explains_is_taken_as_it_is(ns: int) -> None:
+    assert instant_ns(ns) == ns
+
+
+def test_on_a_tape_that_begins_at_0_small_numbers_are_times() -> None:
+    assert instant_ns(2 * 10**9, near_ns=5 * 10**9) == 2 * 10**9
+    clock = ManualClock(10**9)
+    assert clock.call_at(2 * 10**9, print).when_ns == 2 * 10**9
 
 
 class FinerTime(datetime):
