@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shlex
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -20,18 +19,19 @@ from typing import Final
 from recordings.care.recovery import Recovery, needs_recovery, recover
 from recordings.following.tee import Tee
 from recordings.following.tee_wire import remove_tee_file
-from recordings.format.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
+from recordings.format.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 from recordings.format.software import SOFTWARE
 from recordings.reading.resume_state import resume_at_end
 from recordings.sealing.leftovers import take_back
 from recordings.states.normalizer import Normalizer
-from recordings.storage.atomic_files import make_folder, temporary_path
+from recordings.storage.atomic_files import make_folder
 from recordings.storage.crash_points import step
 from recordings.storage.lock import LOCK_NAME, FolderLock
 from recordings.writing.clock_notes import ClockNotes
 from recordings.writing.event_log import EventLog
 from recordings.writing.folder_guard import FolderGuard
 from recordings.writing.privacy import capture_with
+from recordings.writing.recorder_checks import TRACES, check_folder, check_same
 from recordings.writing.recorder_options import Fsync, RecorderOptions, VenueRequest
 from recordings.writing.recorder_status import RecorderStatus, percentiles_ms
 from recordings.writing.restarting import LeftOver, describe_recovery, heal
@@ -49,15 +49,15 @@ from toolkit.live.capture import Capture
 from toolkit.live.clock_sync import ClockState, read_clock_state
 from toolkit.live.fleet import SourceFactory
 from toolkit.messages import OUT_OF_ORDER, EventKind, Message, OrderBookMessage, StreamEvent, Trade
+from toolkit.protocol import VenueProtocol
 from toolkit.rng import fresh_seed
+from toolkit.transport.hosts import HostList
 from toolkit.transport.limits import VenueBudget
 
 __all__ = ["Fsync", "Recorder", "RecorderOptions", "RecorderStatus", "VenueRequest"]
 
 
 LogCallback = Callable[[str], None]
-#: What a recorder that died before its first manifest leaves behind.
-_TRACES: Final = frozenset({LOCK_NAME, temporary_path(Path(MANIFEST_NAME)).name})
 #: How often the clock of rotation and the free disk are looked at, seconds.
 LOOK_S: Final = 0.5
 LAG_PROBE_NS: Final = 10_000_000
@@ -120,6 +120,22 @@ class Recorder:
         """The order books of the session, up to date before any callback is told of a message; empty before it begins."""
         return self._normalizer.tracker if self._normalizer is not None else OrderBookTracker()
 
+    def check(self) -> None:
+        """
+        Raise what `run` would be refused for before it connects to anybody; nothing is written, and no network is asked.
+
+        Raises ConfigError or RecordingError, as `run` does.
+        """
+        protocols = self._protocols()
+        sources = [venue.source_info(protocols[venue.spec.name].version) for venue in self.options.venues]
+        normalizer = Normalizer(protocols)
+        capture = capture_with(self.options.privacy, self._write_down, self.clock, 0, 1)
+        for venue in self.options.venues:
+            self._source_factory(venue, normalizer, capture)
+        if self.options.tee is not None:
+            HostList(self.options.tee.host, self.options.tee.allowed_hosts)
+        check_folder(self.options.folder, sources)
+
     def stop(self) -> None:
         """End the session: `run` closes the connections, seals and returns."""
         self._stop.set()
@@ -160,10 +176,7 @@ class Recorder:
             lock.release()
 
     async def _record(self, folder: Path, is_new: bool, lock: FolderLock) -> Manifest:
-        protocols = {venue.spec.name: venue.spec.make_protocol(venue.options) for venue in self.options.venues}
-        if len(protocols) != len(self.options.venues):
-            raise ConfigError("a venue is named twice: name all of its pairs together")
-        normalizer = self._normalizer = Normalizer(protocols)
+        normalizer = self._normalizer = Normalizer(self._protocols())
         sealer = SealerProcess(folder, lock)
         try:
             manifest, left = await self._begin(folder, is_new, normalizer, sealer)
@@ -175,6 +188,7 @@ class Recorder:
                 {venue.spec.name: self._source_factory(venue, normalizer, capture) for venue in self.options.venues},
                 clock=self.clock,
                 log=self.log,
+                begun=self._tell_begun,
                 is_patient=self.options.wait_for_venue,
                 seed=fresh_seed() if seed is None else seed,
             )
@@ -229,10 +243,19 @@ class Recorder:
             await sealer.stop()
             await asyncio.wait({sealing})
             await journals.end()
+        for name in fleet.unreached():
+            self.log(f"nothing of {name} was recorded: it was not reached before the end")
         # The others are recorded and sealed; that one venue never was is still a failure of what was asked for.
         for verdict in fleet.never_begun():
             raise verdict
         return sealed
+
+    def _tell_begun(self, name: str) -> None:
+        """Say that a venue is recorded, now that nothing refuses it any more."""
+        (venue,) = (each for each in self.options.venues if each.spec.name == name)
+        accounts = ["and accounts"] if venue.options.accounts else []
+        what = " ".join([venue.spec.title, *venue.options.pairs, *accounts])
+        self.log(f"recording {what} into {self.options.folder}")
 
     def _cause(self, failure: BaseException) -> BaseException:
         """The first of several failures, which is what to raise; the others are logged."""
@@ -241,10 +264,16 @@ class Recorder:
             self.log(f"and: {other}")
         return causes[0]
 
+    def _protocols(self) -> dict[str, VenueProtocol]:
+        protocols = {venue.spec.name: venue.spec.make_protocol(venue.options) for venue in self.options.venues}
+        if len(protocols) != len(self.options.venues):
+            raise ConfigError("a venue is named twice: name all of its pairs together")
+        return protocols
+
     def _prepare_folder(self, folder: Path) -> bool:
         try:
             make_folder(folder, parents=True)
-            names = {path.name for path in folder.iterdir()} - _TRACES
+            names = {path.name for path in folder.iterdir()} - TRACES
         except OSError as exc:
             raise RecordingError(f"{folder} cannot be written: {exc.strerror}") from None
         if names and MANIFEST_NAME not in names:
@@ -267,7 +296,7 @@ class Recorder:
             manifest = read_manifest(folder)
             if said is not None:
                 self.recovery = Recovery(manifest, said.sealed_segments, said.recovered_frames, said.left_bytes)
-            _check_same(folder, manifest, sources)
+            check_same(folder, manifest, sources)
             resume_at_end(folder, manifest, normalizer)
             left = LeftOver.after(manifest)
             if is_torn and not said:
@@ -504,32 +533,6 @@ def _tell(loop: asyncio.AbstractEventLoop, log: LogCallback, text: str) -> None:
     """Log from another thread."""
     with contextlib.suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(log, text)
-
-
-def _check_same(folder: Path, manifest: Manifest, sources: Sequence[SourceInfo]) -> None:
-    if manifest.origin != "live":
-        what = "the result of a run" if manifest.is_result else "an import"
-        raise ConfigError(f"{folder} holds {what}: record into another folder")
-    before, now = ({source.venue: source for source in each} for each in (manifest.sources, sources))
-    if before.keys() != now.keys():
-        raise ConfigError(
-            f"{folder} was recorded with {', '.join(sorted(before))}, now {', '.join(sorted(now))} was named: "
-            "name the same, or another folder"
-        )
-    for venue, was in before.items():
-        for what in ("pairs", "channels", "accounts"):
-            old, new = (tuple(getattr(each, what)) for each in (was, now[venue]))
-            if old != new:
-                raise ConfigError(
-                    f"{folder} was recorded with {what} {' '.join(old) or 'by default'} of {venue}, "
-                    f"now {' '.join(new) or 'none'} were named: name the same, or another folder"
-                )
-        if was.protocol_version != now[venue].protocol_version:
-            raise ConfigError(
-                f"{folder} was recorded with protocol {was.protocol_version} of {venue}, this is "
-                f"{now[venue].protocol_version}: run `tickdeck renormalize {shlex.quote(str(folder))}` first, "
-                "or name another folder"
-            )
 
 
 def _remove_empty(folder: Path) -> None:

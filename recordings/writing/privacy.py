@@ -10,6 +10,7 @@ real address. `docs/privacy.md` says what a recording reveals all the same.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -56,20 +57,31 @@ class Pseudonyms:
         self._real: dict[bytes, bytes] = {}
 
     @classmethod
-    def from_file(cls, path: Path) -> Pseudonyms:
+    def from_file(cls, path: Path, *, makes: bool = True) -> Pseudonyms:
         """
         With the key in a file (64 hexadecimal digits); a new key is made where there is none.
+
+        Args:
+            path: The file.
+            makes: Write a new key down; without, it is lost.
 
         Raises ConfigError for a file that holds something else, or cannot be read or written.
         """
         try:
             if not path.exists():
+                if not makes:
+                    if not os.access(path.parent, os.W_OK | os.X_OK):
+                        raise ConfigError(f"{path} cannot hold a key: {path.parent} is no folder that can be written")
+                    return cls(fresh_key())
                 path.touch(mode=0o600, exist_ok=False)
                 path.write_text(fresh_key().hex() + "\n", encoding="ascii")
-            return cls(bytes.fromhex(path.read_text(encoding="ascii").strip()))
+            key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+            if len(key) != KEY_BYTES:
+                raise ValueError(key)
+            return cls(key)
         except OSError as exc:
             raise ConfigError(f"{path} cannot hold a key: {exc.strerror}") from None
-        except (ValueError, ConfigError):
+        except ValueError:
             raise ConfigError(
                 f"{path} holds no key: expected {2 * KEY_BYTES} hexadecimal digits; name another file to make a new key"
             ) from None

@@ -618,9 +618,17 @@ def test_a_pair_is_chosen_by_either_name_alone_or_in_a_list(tape: Recording, nam
         (-5, None, r"^start_ns is -5 ns, which is no time since the epoch"),
         (True, None, r"^start_ns is True; expected"),
         ("yesterday", None, r"^'yesterday' is no time; expected"),
-        (TS // SECOND, None, r"^start_ns is 1785000000; expected ns .*, and this looks like s: write 1785000000000000000 "),
+        (
+            TS // SECOND,
+            None,
+            r"^start_ns is 1785000000; expected ns .*, and this looks like s: write 1785000000000000000 ",
+        ),
         (None, TS // MS, r"^end_ns is 1785000000123; expected ns since the epoch, and this looks like ms: write "),
-        (TS / SECOND, None, r"^start_ns is 1785000000\.1234\d+; .*looks like s: write \d{19} if 2026-07-25T17:20:00Z is meant"),
+        (
+            TS / SECOND,
+            None,
+            r"^start_ns is 1785000000\.1234\d+; .*looks like s: write \d{19} if 2026-07-25T17:20:00Z is meant",
+        ),
     ],
 )
 def test_bounds_between_which_there_is_nothing_are_refused(tape: Recording, start: Any, end: Any, message: str) -> None:
@@ -630,7 +638,18 @@ def test_bounds_between_which_there_is_nothing_are_refused(tape: Recording, star
 
 def test_a_seek_to_what_is_no_time_of_the_tape_is_refused(tape: Recording) -> None:
     source, seen = opened(tape)
-    for when in (-5, 1.5e18, None, "soon", TS + 3600 * SECOND, 2**63, TS // SECOND, TS // MS, TS / SECOND, str(TS // 1000)):
+    for when in (
+        -5,
+        1.5e18,
+        None,
+        "soon",
+        TS + 3600 * SECOND,
+        2**63,
+        TS // SECOND,
+        TS // MS,
+        TS / SECOND,
+        str(TS // 1000),
+    ):
         with pytest.raises(ConfigError):
             source.player.seek(when)  # type: ignore[arg-type]
     source.play()

@@ -65,6 +65,7 @@ class Fleet:
         log: Called with one line for what an operator should know.
         is_patient: Keep trying to reach venues for the first time, even if it is all of them.
         seed: Decides the jitter of pauses.
+        begun: Called with a venue's name when its source has been started for the first time.
     """
 
     def __init__(
@@ -75,10 +76,12 @@ class Fleet:
         log: Callable[[str], None],
         is_patient: bool,
         seed: int | str,
+        begun: Callable[[str], None] = lambda venue: None,
     ) -> None:
         self._clock = clock
         self._log = log
         self._is_patient = is_patient
+        self._begun = begun
         self._keepers = [
             _Keeper(venue, make, Backoff(f"{seed}:{venue}:source", base_s=1.0, max_s=300.0))
             for venue, make in factories.items()
@@ -100,6 +103,10 @@ class Fleet:
             for keeper in self._keepers
             if not keeper.has_begun and keeper.failure is not None and not isinstance(keeper.failure, TransportError)
         ]
+
+    def unreached(self) -> list[str]:
+        """The venues of which no source ever came to run."""
+        return [keeper.venue for keeper in self._keepers if not keeper.has_begun]
 
     async def run(self) -> None:
         """Run all of them until cancelled. Raises what ends the session."""
@@ -132,7 +139,9 @@ class Fleet:
         try:
             await source.initialize()
             await source.start()
-            keeper.has_begun = True
+            if not keeper.has_begun:
+                keeper.has_begun = True
+                self._begun(keeper.venue)
             keeper.state = SourceState.RUNNING
             await source.wait()
         except Exception as exc:

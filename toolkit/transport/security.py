@@ -20,6 +20,13 @@ def tls_context(ssl_ca: Path | None = None) -> ssl.SSLContext:
     if ssl_ca is not None:
         try:
             context.load_verify_locations(cafile=ssl_ca)
-        except (OSError, ssl.SSLError) as exc:
-            raise ConfigError(f"{ssl_ca} holds no certificates in PEM form ({exc}); check the option") from exc
+        except ssl.SSLError as exc:
+            raise ConfigError(
+                f"the file of certificate authorities {ssl_ca} holds none: expected PEM, which has lines "
+                "-----BEGIN CERTIFICATE-----"
+            ) from exc
+        except OSError as exc:
+            raise ConfigError(
+                f"the file of certificate authorities {ssl_ca} cannot be read: {exc.strerror or exc}; check its path"
+            ) from exc
     return context

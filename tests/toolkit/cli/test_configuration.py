@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import pytest
+import trustme
 
 from tests.embedded_recording import ROOT
 from tests.toolkit.cli.terminal import only_error, run
@@ -19,6 +20,14 @@ from toolkit.cli.options.settings import GENERAL, OF_VENUE, Setting, toml_text
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 SETTINGS = (*GENERAL, *OF_VENUE)
 VENUE = '[[venue]]\nname = "hyperliquid"\npairs = ["BTC-USD"]\n'
+
+
+@pytest.fixture(autouse=True)
+def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that the page names: the command refuses those that are not there."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("mirror.pem", "ca.pem"):
+        trustme.CA().cert_pem.write_to_path(name)
 
 
 def example() -> dict[str, Any]:

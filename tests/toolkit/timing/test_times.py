@@ -62,7 +62,9 @@ def test_a_time_is_read_to_the_nanosecond(text: str, ns: int) -> None:
     assert time_ns(text) == ns
 
 
-@pytest.mark.parametrize("text", ["", "noon", "2024-13-01", "2024-01-01T25:00", "2024-01-01T12", "12:00", "1", "99999999999999999999"])
+@pytest.mark.parametrize(
+    "text", ["", "noon", "2024-13-01", "2024-01-01T25:00", "2024-01-01T12", "12:00", "1", "99999999999999999999"]
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"is no time"):
         time_ns(text)

@@ -413,11 +413,15 @@ async def test_a_port_without_tls_is_one_clear_line() -> None:
 
 def test_a_ca_file_without_certificates_is_an_error(tmp_path: Path) -> None:
     """An option that does nothing would be found out too late."""
-    empty = tmp_path / "empty.pem"
+    empty, missing = tmp_path / "empty.pem", tmp_path / "missing.pem"
     empty.write_text("nothing")
-    for path in (empty, tmp_path / "missing.pem"):
-        with pytest.raises(ConfigError, match=r"holds no certificates in PEM form"):
-            tls_context(path)
+    with pytest.raises(ConfigError, match=rf"^the file of certificate authorities {empty} holds none: expected PEM, "):
+        tls_context(empty)
+    said = rf"^the file of certificate authorities {missing} cannot be read: No such file or directory; check its path$"
+    with pytest.raises(ConfigError, match=said):
+        tls_context(missing)
+    with pytest.raises(ConfigError, match=r"^the file of certificate authorities \S+ (cannot be read|holds none): "):
+        tls_context(tmp_path)
 
 
 @pytest.mark.parametrize("location", ["ws://127.0.0.1:9/elsewhere", "wss://joe:pa55word@other.test/ws", "/here"])

@@ -79,7 +79,7 @@ async def _record(venue_name: str, folder: Path, duration: float, seed: str, clo
             rest_url=venue.rest_url,
         )
         recorder = Recorder(options=RecorderOptions(folder=folder, venues=(request,)), clock=clock, log=line.log)
-        line.log(f"recording {' '.join(pairs)} into {folder} for {duration:g} s with the live code")
+        line.log(f"recording for {duration:g} s with the live code")
         run = asyncio.get_running_loop().create_task(run_recorder(recorder, line, None))
         ending = asyncio.get_running_loop().create_task(
             until_quoted(lambda: recorder.tracker, clock, pairs, duration, line.log)

@@ -20,7 +20,7 @@ from toolkit.cli.output.printable import say_lines
 from toolkit.cli.output.results import examples, say
 from toolkit.cli.output.status_line import StatusLine
 from toolkit.cli.process import OutputFailed, silence_output, stopped_by_signals
-from toolkit.clock import NS_PER_S, Clock, SystemClock, utc_stamp
+from toolkit.clock import NS_PER_S, Clock, SystemClock, format_ns, utc_stamp
 from toolkit.errors import ConfigError
 from toolkit.keys import check_venues as check_names
 
@@ -55,7 +55,11 @@ _OF_ONE_TEXT: Final = ", ".join(setting.option for setting in _OF_ONE)
     metavar="FILE",
     help="Read venues and options from a TOML file; options given here win.",
 )
-@click.option("--print-config", is_flag=True, help="Print what is in force as such a file, and record nothing.")
+@click.option(
+    "--print-config",
+    is_flag=True,
+    help="Print what is in force as such a file, or what is wrong with it, and record nothing.",
+)
 @venue_option
 @setting_options
 @click.pass_context
@@ -83,19 +87,16 @@ def record(
 
     given["json"] = as_json
     chosen = _in_force(ctx, what, venues, given, None if config is None else read_config(config))
+    clock = SystemClock()
+    seconds = _seconds(clock, given["duration"], given["until"])
+    folder = given["out"] or TAPES / _folder_name(clock, chosen)
+    Recorder(options=_options(folder, chosen, given, is_trial=True), clock=clock).check()
     if print_config:
         say_lines(config_text(given, chosen))
         return
-    clock = SystemClock()
-    options = _options(clock, chosen, given)
+    options = _options(folder, chosen, given)
     line = StatusLine(sys.stderr)
     recorder = Recorder(options=options, clock=clock, log=line.log)
-    named = ", ".join(
-        " ".join([venue.spec.title, *venue.options.pairs, *(["and accounts"] if venue.options.accounts else [])])
-        for venue in options.venues
-    )
-    line.log(f"recording {named} into {options.folder}")
-    seconds = _seconds(clock, given["duration"], given["until"])
     manifest = asyncio.run(_run(recorder, line, seconds, given["status_port"]))
     _report(options.folder, manifest, given["json"])
 
@@ -153,13 +154,18 @@ def _venues(what: Sequence[str], wanted: Sequence[str], given: dict[str, Any]) -
     return [VenueConfig(name=name, pairs=tuple(pairs), **own) for name, pairs in groups]
 
 
-def _options(clock: Clock, venues: Sequence[VenueConfig], given: dict[str, Any]) -> RecorderOptions:
+def _folder_name(clock: Clock, venues: Sequence[VenueConfig]) -> str:
+    return "-".join([*(venue.name for venue in venues), utc_stamp(clock.time_ns())])
+
+
+def _options(
+    folder: Path, venues: Sequence[VenueConfig], given: dict[str, Any], *, is_trial: bool = False
+) -> RecorderOptions:
+    """How to record; a trial makes no new key for pseudonyms."""
     from recordings.recorder import Fsync, RecorderOptions
     from recordings.writing.privacy import Pseudonyms
 
     requests = tuple(_request(venue) for venue in venues)
-    name = "-".join(request.spec.name for request in requests)
-    folder = given["out"] or TAPES / f"{name}-{utc_stamp(clock.time_ns())}"
     return RecorderOptions(
         folder=folder,
         venues=requests,
@@ -169,7 +175,7 @@ def _options(clock: Clock, venues: Sequence[VenueConfig], given: dict[str, Any])
         rotate_bytes=given["rotate_mib"] << 20,
         disk_free_min=given["keep_free_mib"] << 20,
         wait_for_venue=given["wait"],
-        privacy=Pseudonyms.from_file(given["pseudonyms"]) if given["pseudonyms"] else None,
+        privacy=Pseudonyms.from_file(given["pseudonyms"], makes=not is_trial) if given["pseudonyms"] else None,
         tee=_tee(given),
     )
 
@@ -201,7 +207,9 @@ def _seconds(clock: Clock, duration: float | None, until: int | None) -> float |
         return duration
     left = (until - clock.time_ns()) / NS_PER_S
     if left <= 0:
-        raise ConfigError("--until is in the past")
+        raise ConfigError(
+            f"--until is {format_ns(until)}, which is in the past: it is {format_ns(clock.time_ns())} now (both UTC)"
+        )
     return left if duration is None else min(left, duration)
 
 

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.terminal import only_error, run, spawn
 
 from recordings.care.verifying import verify
 from tests.deadlines import HANG_S
 from tests.embedded_recording import until_heard
 from tests.toolkit.cli.terminal import run, spawn
+from tests.venue_tapes import tape_of_venues
 
 
 @pytest.fixture(scope="module")
@@ -104,17 +106,62 @@ def test_a_port_that_nobody_listens_on_is_one_line_and_leaves_no_folder(tmp_path
     [
         (("nowhere", "BTC-USD"), "unknown venue 'nowhere', expected one of "),
         (("hyperliquid", "BTC-USD", "--channel", "l2Book"), "unknown channel 'l2Book', expected one of full, fast"),
-        (("hyperliquid", "BTC-USD", "--until", "2020-01-01"), "--until is in the past"),
+        (
+            ("hyperliquid", "BTC-USD", "--until", "2020-01-01T05:00+02:00"),
+            "--until is 2020-01-01T03:00:00.000000000Z, which is in the past: it is 20",
+        ),
+        (("hyperliquid", "BTC-USD", "--ca-file", "/none.pem"), "/none.pem cannot be read: No such file or directory"),
+        (("hyperliquid", "BTC-USD", "--pseudonyms", "/none/key"), "/none/key cannot hold a key: /none is no folder"),
+        (("hyperliquid", "BTC-USD", "--tee-port", "0", "--allow-host", "a/b"), "'a/b' is no name of a host"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(tmp_path: Path, args: tuple[str, ...], message: str) -> None:
-    done = run(
-        "record", *args, "--out", tmp_path / "tape", "--ws-url", "ws://127.0.0.1:9", "--rest-url", "http://127.0.0.1:9"
-    )
-    errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
-    assert message in errors[0]
-    assert (done.exit_code, done.stdout, len(errors)) == (1, "", 1)
+@pytest.mark.parametrize("trial", [(), ("--print-config",)])
+def test_what_makes_no_sense_is_one_line(
+    tmp_path: Path, args: tuple[str, ...], message: str, trial: tuple[str, ...]
+) -> None:
+    """Nothing says that it records before; and what is refused is not printed as what is in force."""
+    urls = ("--ws-url", "ws://127.0.0.1:9", "--rest-url", "http://127.0.0.1:9")
+    done = run("record", *args, "--out", tmp_path / "tape", *urls, *trial)
+    assert message in only_error(done)
+    assert done.exit_code == 1
     assert not (tmp_path / "tape").exists()
+
+
+@pytest.mark.parametrize("trial", [(), ("--print-config",)])
+def test_a_folder_that_is_unfit_is_one_line_and_stays_as_it_is(tmp_path: Path, trial: tuple[str, ...]) -> None:
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "notes.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    tape = tape_of_venues(tmp_path / "tape", ("hyperliquid",))
+    for folder, message in (
+        (tmp_path / "papers", f"{tmp_path}/papers is not empty and not a recording: name another folder"),
+        (tmp_path / "file" / "tape", f"{tmp_path}/file/tape cannot be written: {tmp_path}/file is no folder"),
+        (tape.path, f"{tape.path} was recorded with pairs "),
+    ):
+        done = run("record", "hyperliquid", "DOGE-USD", "--out", folder, "--ws-url", "ws://127.0.0.1:9", *trial)
+        assert only_error(done).startswith(message)
+    assert [path.name for path in (tmp_path / "papers").iterdir()] == ["notes.txt"]
+
+
+def test_a_trial_makes_no_key_and_no_folder(tmp_path: Path) -> None:
+    words = ["--pseudonyms", tmp_path / "key.txt", "--out", tmp_path / "new" / "tape", "--print-config"]
+    done = run("record", "hyperliquid", "BTC-USD", *words)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wait", [(), ("--wait",)])
+def test_what_is_refused_or_not_reached_is_never_said_to_be_recorded(
+    venue: dict[str, Any], tmp_path: Path, wait: tuple[str, ...]
+) -> None:
+    """An unknown coin, and a venue that does not answer while there is time."""
+    refused = spawn("record", "hyperliquid", "NOPE-USD", "-o", tmp_path / "tape", *urls(venue))
+    nowhere = ["--ws-url", "ws://127.0.0.1:9/ws", "--rest-url", "http://127.0.0.1:9", "-d", "100ms"]
+    late = spawn("record", "hyperliquid", "BTC-USD", "-o", tmp_path / "late", *nowhere, *wait)
+    for done in (refused, late):
+        assert "recording Hyperliquid" not in done.stderr
+    assert late.returncode == 0
+    assert "nothing of hyperliquid was recorded: it was not reached before the end" in late.stderr
 
 
 def test_without_a_pair_the_usage_is_shown() -> None:
