@@ -86,9 +86,10 @@ def record(
     from recordings.recorder import Recorder
 
     given["json"] = as_json
-    chosen = _in_force(ctx, what, venues, given, None if config is None else read_config(config))
+    places: dict[str, str] = {}
+    chosen = _in_force(ctx, what, venues, given, None if config is None else read_config(config), places)
     clock = SystemClock()
-    seconds = _seconds(clock, given["duration"], given["until"])
+    seconds = _seconds(clock, given["duration"], given["until"], places.get("until", "--until"))
     folder = given["out"] or TAPES / _folder_name(clock, chosen)
     Recorder(options=_options(folder, chosen, given, is_trial=True), clock=clock).check()
     if print_config:
@@ -107,14 +108,17 @@ def _in_force(
     wanted: Sequence[str],
     given: dict[str, Any],
     config: RecordConfig | None,
+    places: dict[str, str],
 ) -> Sequence[VenueConfig]:
-    """The venues to record; what the command line does not say is taken into `given` from the file."""
+    """The venues to record; what the command line does not say is taken into `given` from the file, `places` says where."""
 
     def is_said(name: str) -> bool:
         return ctx.get_parameter_source("as_json" if name == "json" else name) is not ParameterSource.DEFAULT
 
     if config is not None:
-        given.update({name: value for name, value in config.values.items() if not is_said(name)})
+        taken = [name for name in config.values if not is_said(name)]
+        given.update({name: config.values[name] for name in taken})
+        places.update({name: f"{config.places[name]}: {name}" for name in taken})
     if what or config is None:
         venues = _venues(what, wanted, given)
     else:
@@ -202,13 +206,13 @@ def _request(venue: VenueConfig) -> VenueRequest:
     )
 
 
-def _seconds(clock: Clock, duration: float | None, until: int | None) -> float | None:
+def _seconds(clock: Clock, duration: float | None, until: int | None, name: str) -> float | None:
     if until is None:
         return duration
     left = (until - clock.time_ns()) / NS_PER_S
     if left <= 0:
         raise ConfigError(
-            f"--until is {format_ns(until)}, which is in the past: it is {format_ns(clock.time_ns())} now (both UTC)"
+            f"{name} is {format_ns(until)}, which is in the past: it is {format_ns(clock.time_ns())} now (both UTC)"
         )
     return left if duration is None else min(left, duration)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,12 @@ __all__ = ["RecordConfig", "VenueConfig", "check_venues", "config_text", "read_c
 
 #: Names of keys that were others once.
 _RENAMED: Final = {"key_file": "pseudonyms"}
+#: In place of a key: the line with `[[venue]]`.
+_HEAD: Final = ""
+#: Texts and comments, in which a bracket is none; a text that goes on on the next line; and brackets.
+_TOKEN: Final = re.compile(
+    r""""{3}.*?"{3}|'{3}.*?'{3}|(?P<opened>"{3}|'{3}).*|"(?:[^"\\]|\\.)*"|'[^']*'|\#.*|(?P<bracket>[\[\]])"""
+)
 _PAGE: Final = "docs/configuration.md has all keys"
 
 
@@ -52,10 +58,12 @@ class RecordConfig:
     Attributes:
         venues: What to record.
         values: Of the keys that the file has, as the command gets them from its options: see `settings.GENERAL`.
+        places: Where each of these keys stands, such as `record.toml:3`.
     """
 
     venues: tuple[VenueConfig, ...]
     values: Mapping[str, Any] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def read_config(path: Path) -> RecordConfig:
@@ -83,25 +91,51 @@ def read_config(path: Path) -> RecordConfig:
     venues = tuple(reader.venue(table, number) for number, table in enumerate(tables))
     try:
         check_venues(venues)
-    except TickdeckError as exc:
-        raise ConfigError(f"{path}: {exc}") from None
-    return RecordConfig(venues=venues, values=general)
+    except WrongVenue as exc:
+        raise ConfigError(f"{reader.place(exc.key, exc.number)}: {exc}") from None
+    return RecordConfig(venues=venues, values=general, places={key: reader.place(key, None) for key in general})
+
+
+class WrongVenue(ConfigError):
+    """
+    What one of several venues cannot have.
+
+    Attributes:
+        number: Which of the venues, from 0.
+        key: The key of it that is wrong.
+    """
+
+    def __init__(self, number: int, key: str, text: str) -> None:
+        super().__init__(text)
+        self.number = number
+        self.key = key
 
 
 def check_venues(venues: Sequence[VenueConfig]) -> None:
-    """Raise ConfigError for a venue that stands twice, or for a channel, an address or a pair that it cannot have."""
+    """Raise WrongVenue for a venue that stands twice, or for a channel, an address or a pair that it cannot have."""
+    names = [venue.name for venue in venues]
+    for number, venue in enumerate(venues):
+        if venue.name in names[:number]:
+            text = f"venue {venue.name} stands twice: name all of its pairs in one place"
+            raise WrongVenue(number, "name", text)
+        if (wrong := _refusal(venue)) is not None:
+            # A key is to blame if without it all is well, or something else is wrong.
+            blamed = (key for key in ("channels", "users", "pairs") if _refusal(replace(venue, **{key: ()})) != wrong)
+            text = f"venue {venue.name}: {wrong}" if len(venues) > 1 else wrong
+            raise WrongVenue(number, next(blamed, "name"), text)
+
+
+def _refusal(venue: VenueConfig) -> str | None:
+    """What its protocol says of the pairs, channels and addresses; None where it takes them."""
     from toolkit.protocol import ProtocolOptions
     from toolkit.venue import find_venue
 
-    names = [venue.name for venue in venues]
-    for venue in venues:
-        if names.count(venue.name) > 1:
-            raise ConfigError(f"venue {venue.name} stands twice: name all of its pairs in one place")
-        spec = find_venue(venue.name)
-        try:
-            spec.make_protocol(ProtocolOptions(pairs=venue.pairs, channels=venue.channels, accounts=venue.users))
-        except TickdeckError as exc:
-            raise ConfigError(f"venue {venue.name}: {exc}" if len(venues) > 1 else str(exc)) from None
+    options = ProtocolOptions(pairs=venue.pairs, channels=venue.channels, accounts=venue.users)
+    try:
+        find_venue(venue.name).make_protocol(options)
+    except TickdeckError as exc:
+        return str(exc)
+    return None
 
 
 class _Reader:
@@ -109,12 +143,19 @@ class _Reader:
 
     def __init__(self, path: Path, text: str) -> None:
         self._path = path
-        self._lines = {(table, key): number for table, key, number in _keys(text)}
+        self._lines: dict[tuple[int | None, str], int] = {}
+        for table, key, number in _keys(text):
+            self._lines.setdefault((table, key), number)
+
+    def place(self, key: str, table: int | None) -> str:
+        """The file and the line of a key, or of the head of its table where that is all that can be told."""
+        of_table = [] if table is None else [(table, key), (table, _HEAD), (None, "venue")]
+        line = next((self._lines[each] for each in [*of_table, (None, key)] if each in self._lines), None)
+        return str(self._path) if line is None else f"{self._path}:{line}"
 
     def error(self, key: str, table: int | None, said: str) -> ConfigError:
         """What is wrong with a key: of the file itself, or of one of its venues."""
-        line = self._lines.get((table, key))
-        return ConfigError(f"{self._path}{f':{line}' if line else ''}: {key} {said}")
+        return ConfigError(f"{self.place(key, table)}: {key} {said}")
 
     def settings(
         self,
@@ -171,13 +212,29 @@ def _shown(value: Any, setting: Setting | None = None) -> str:
 
 
 def _keys(text: str) -> Iterator[tuple[int | None, str, int]]:
-    """Keys of a file with their lines, and the number of the venue that they are of."""
+    """
+    Keys of a file with their lines, and the number of the venue that they are of; the head of a venue is `_HEAD`.
+
+    The lines of a value that goes over several are no keys, whatever they look like.
+    """
     table: int | None = None
+    depth, quotes = 0, ""
     for number, line in enumerate(text.splitlines(), 1):
-        if re.match(r"\s*\[\[\s*\"?venue\"?\s*\]\]", line):
-            table = 0 if table is None else table + 1
-        elif found := re.match(r"\s*\[?\s*([\w-]+|\"[^\"]*\")\s*[=.\]]", line):
-            yield table, found[1].strip('"'), number
+        if not depth and not quotes:
+            if re.match(r"\s*\[\[\s*[\"']?venue[\"']?\s*\]\]", line):
+                table = 0 if table is None else table + 1
+                yield table, _HEAD, number
+                continue
+            if found := re.match(r"\s*\[?\s*([\w-]+|\"[^\"]*\"|'[^']*')\s*[=.\]]", line):
+                yield table, found[1].strip("\"'"), number
+        if quotes:
+            _, end, line = line.partition(quotes)
+            if not end:
+                continue
+            quotes = ""
+        for found in _TOKEN.finditer(line):
+            quotes = found["opened"] or quotes
+            depth = max(depth + {"[": 1, "]": -1}.get(found["bracket"], 0), 0)
 
 
 def config_text(values: Mapping[str, Any], venues: Sequence[VenueConfig]) -> str:
