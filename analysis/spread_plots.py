@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,7 @@ from analysis.quote_durations import Progress
 from analysis.spread_charts import names_of, spread_chart
 from analysis.spread_report import SpreadWindow
 from analysis.table_source import KEY, only
-from toolkit.borders import json_in_html
+from toolkit.borders import html_text, json_in_html
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
 
@@ -135,7 +136,14 @@ def _html(chart: dict[str, Any]) -> bytes:
     before, found, after = vl_convert.vegalite_to_html(empty, bundle=True).rpartition(json_in_html(empty))
     if not found:
         raise ConfigError("the page cannot be drawn: vl-convert spells its chart in an unknown way; draw a .png")
+    # The page is called as the picture is: of ten open ones each has its own name.
+    before = re.sub(r"<title>.*?</title>", lambda _: f"<title>{html_text(_title(chart))}</title>", before, count=1)
     return f"{before}{json_in_html(chart)}{after}".encode()
+
+
+def _title(chart: dict[str, Any]) -> str:
+    title = chart.get("title", "")
+    return str(title.get("text", "") if isinstance(title, dict) else title)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -9,6 +9,7 @@ in Parquet, in CSV and in JSON. They are spelled otherwise at these places only,
 | terminal, status line, table cell | colours, a moved cursor, text that runs backwards, a forged line | `printable` |
 | log, error | the same, and a line without an end | `one_line` |
 | JSON that a terminal shows | the same; JSON has an escape for it, so the value stays exact | `shown_json` |
+| text within a page | `<` begins an element, and a program | `html_text` |
 | JSON within a page | `</script>` ends the program, and begins another one | `json_in_html` |
 | picture | a character that no font and no XML has ends the process; a long name fills the picture | `label` |
 | spreadsheet | a cell that begins with `=` is a formula | `spreadsheet_text` |
@@ -20,6 +21,7 @@ Paths need none: no name that comes from outside is ever part of one.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import unicodedata
@@ -28,6 +30,7 @@ from typing import Any, Final
 __all__ = [
     "LABEL_MAX",
     "LINE_MAX",
+    "html_text",
     "json_in_html",
     "label",
     "metric_label",
@@ -75,6 +78,11 @@ def shown_json(text: str) -> str:
     if text.isascii() and "\x7f" not in text:
         return text
     return _NOT_PLAIN.sub(_json_escaped, text)
+
+
+def html_text(text: str) -> str:
+    """Text within an element of a page, its title say: visible characters only, and none that begins another element."""
+    return html.escape(printable(text))
 
 
 def json_in_html(value: Any) -> str:

@@ -65,9 +65,9 @@ class Clock(ABC):
 
         The time is ns since the epoch, a datetime (without a zone: UTC), or text. Raises ConfigError for none of these.
         """
-        is_past = type(when_ns) is int and when_ns < 0  # whatever the unit: it is called soon
-        when = when_ns if is_past else instant_ns(when_ns, near_ns=self.time_ns())
-        return self._add(Timer(when, callback))
+        if type(when_ns) is not int or when_ns >= 0:  # before the epoch it is called soon, whatever the unit
+            when_ns = instant_ns(when_ns, near_ns=self.time_ns())
+        return self._add(Timer(when_ns, callback))
 
     def call_later(self, delay_ns: Length, callback: TimerCallback) -> Timer:
         """

@@ -79,7 +79,7 @@ def order_report(
         The columns of `ORDERS_SCHEMA`. Sizes in base, prices in quote currency. `state` is what `InFlightOrder` would
         say after the last message. `fee` (positive: paid) is null where an order paid in several assets; `fee_asset`
         names them; `realized_pnl` is null where the venue does not say it of each fill. Times are the venue's.
-        `generation` counts the orders that had the id before. Slippage in basis points, positive: worse for the order:
+        `generation` counts the orders that had the id before. Slippage in basis points, above 0 where the order did worse:
         against `mid_decision`, the last mid price of the book before the venue took the order in, and at the fills,
         against the last mid price before each, weighted by size. Null where no book of the pair was known at that time
         (`analysis.mid_prices`).

@@ -40,6 +40,7 @@ PNL_SCHEMA: Final = pl.Schema(
         "position_end": pl.Float64(),
         "liquidation_fills": pl.Int64(),
         "venue_difference": pl.Float64(),
+        "currency": pl.String(),
     }
 )
 
@@ -58,6 +59,7 @@ PNL_SERIES_SCHEMA: Final = pl.Schema(
         "fees": pl.Float64(),
         "funding": pl.Float64(),
         "net": pl.Float64(),
+        "currency": pl.String(),
     }
 )
 
@@ -107,6 +109,7 @@ def pnl_report(
         - `venue_difference`: unrealised profit of the venue's last statement less the one that follows from here at
           the same mark price, by which what the venue says was checked; null where it does not say both that and
           what its fills realised. `pnl_check` compares with the value of the whole account.
+        - `currency`: of settlement, in which all money of the row is; null where nothing in the recording says it.
 
         Null is what cannot be known: money that depends on a price or a position nobody stated, and everything from
         where fills no longer explain the position that the venue states.
@@ -129,7 +132,7 @@ def pnl_report(
     )
     stated = pl.col("venue_difference").drop_nulls()
     last = course.group_by(_PAIR, maintain_order=True).agg(
-        pl.col("trading_pair", "realized", "fees", "funding", "net", "unrealized_start").last(),
+        pl.col("trading_pair", "realized", "fees", "funding", "net", "unrealized_start", "currency").last(),
         pl.col("unrealized").last().alias("unrealized_end"),
         pl.col("position").last().alias("position_end"),
         stated.last(),
@@ -250,6 +253,13 @@ def _course(
     rows = _marked(_with_closing(rows, prices), prices).join(
         instruments, on=("venue", "symbol"), how="left", maintain_order="left"
     )
+    # Where nothing says what a pair settles in, it is what its fees are paid in, unless that is the base, or what secures it.
+    paid_in = pl.col("fee_asset").filter((pl.col("fee_asset") != "") & (pl.col("fee_asset") != pl.col("base")))
+    rows = rows.join(_margin(recording), on=("venue", "account"), how="left", maintain_order="left").with_columns(
+        # Markets of another dex may have another collateral.
+        pl.when(~pl.col("is_spot") & ~pl.col("symbol").str.contains(":", literal=True)).then("margin").alias("margin")
+    )
+    rows = rows.with_columns(pl.coalesce("settle", paid_in.first().over(_PAIR), "margin").alias("currency"))
     # 2. The position at the start, and what fills made of it. A fee in the base currency of a spot pair is taken from it.
     rows = _with_start(rows, rows_of(recording, "balances").collect())
     is_from_base = pl.col("is_spot") & (pl.col("fee_asset") == pl.col("base"))
@@ -348,6 +358,15 @@ def _instruments(recording: Recording, rows: pl.DataFrame) -> pl.DataFrame:
         known(settle).alias("settle"),
         # Contracts of fixed value gain with the inverse of the price, which is not worked out here.
         pl.col("contract_value").is_not_null().alias("is_inverse"),
+    )
+
+
+def _margin(recording: Recording) -> pl.DataFrame:
+    """The asset that secures each account's positions, as `margin`, where there is one alone."""
+    wallets = rows_of(recording, "balances").filter(pl.col("wallet") == "perp").group_by("venue", "account")
+    assets = wallets.agg(pl.col("asset").unique().alias("assets")).collect()
+    return assets.filter(pl.col("assets").list.len() == 1).select(
+        "venue", "account", pl.col("assets").list.first().alias("margin")
     )
 
 

@@ -9,7 +9,7 @@ The controls of a running server: what `tickdeck ctl` asks, over HTTP below `/ti
 | `POST /tickdeck/seek` | `{"ns": ...}` or `{"by_ns": ...}` | go to a time, or forwards or backwards, at most to an end |
 | `POST /tickdeck/speed` | `{"speed": "10x"}` | play at that pace |
 
-Every answer is the status after it, as JSON; an error is `{"error": "..."}` with a status of 400 or more.
+Every answer is the status after it, as JSON, with a `note` where something else was done than what was asked; an error is `{"error": "..."}` with a status of 400 or more.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
 from toolkit.timing.times import parse_speed
 from toolkit.transport.server import RestRequest, RestResponse
+from toolkit.words import counted
 
 if TYPE_CHECKING:
     from replay.serving.server import TapeServer
@@ -51,7 +52,8 @@ class Controls:
 
     def __init__(self, server: TapeServer) -> None:
         self._server = server
-        self._acts: dict[str, Callable[[dict[str, Any]], Awaitable[None] | None]] = {
+        # What one gives back is a note: what was done in place of what was asked.
+        self._acts: dict[str, Callable[[dict[str, Any]], Awaitable[str | None] | str | None]] = {
             "pause": self._pause,
             "resume": self._resume,
             "step": self._step,
@@ -76,15 +78,14 @@ class Controls:
             details = read_json(request.body) if request.body else {}
             if not isinstance(details, dict):
                 raise ConfigError("the body is no JSON object")
-            going_on = act(details)
-            if going_on is not None:
-                await going_on
+            done = act(details)
+            note = done if done is None or isinstance(done, str) else await done
         except Unreadable:
             return _refused(400, "the body is no JSON object")
         except ConfigError as exc:
             return _refused(400, str(exc)[:_SAID_MAX])
         self._server.flush()
-        return _said(self.status())
+        return _said(self.status() | ({} if note is None else {"note": note}))
 
     def status(self) -> dict[str, Any]:
         """What the server does."""
@@ -126,7 +127,7 @@ class Controls:
         self._server.deck.player.resume()
         self._server.go_on()
 
-    async def _step(self, details: dict[str, Any]) -> None:
+    async def _step(self, details: dict[str, Any]) -> str | None:
         count = details.get("frames", 1)
         if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= _STEP_MAX:
             raise ConfigError(f"cannot step {count!r} frames, expected 1 to {_STEP_MAX:,}")
@@ -134,17 +135,22 @@ class Controls:
         player = self._server.deck.player
         for number in range(1, count + 1):
             if not player.step_frame():
-                break
+                return f"the tape ended after {counted(number - 1, 'frame')} of {count:,}"
             if number % _STEP_TURN == 0:
                 await self._server.take_turn()
                 if not player.is_paused:
-                    break  # somebody had it go on meanwhile
+                    return f"stopped after {counted(number, 'frame')} of {count:,}: it was resumed meanwhile"
+        return None
 
-    def _seek(self, details: dict[str, Any]) -> None:
+    def _seek(self, details: dict[str, Any]) -> str | None:
         player, tape = self._server.deck.player, self._server.deck.tape
-        ns, by_ns = details.get("ns"), details.get("by_ns")
+        ns, by_ns, note = details.get("ns"), details.get("by_ns"), None
         if isinstance(by_ns, int) and not isinstance(by_ns, bool):
-            ns = min(max(player.position_ns + by_ns, tape.first_ns), tape.last_ns)
+            wanted = player.position_ns + by_ns
+            ns = min(max(wanted, tape.first_ns), tape.last_ns)
+            if ns != wanted:
+                end = "beginning" if wanted < ns else "end"
+                note = f"{format_ns(wanted)} is not on the tape: went to its {end}, {format_ns(ns)}"
         if not isinstance(ns, int) or isinstance(ns, bool):
             raise ConfigError('nowhere to seek to: expected {"ns": ...} or {"by_ns": ...}')
         if not tape.first_ns <= ns <= tape.last_ns:
@@ -154,6 +160,7 @@ class Controls:
             )
         self._server.deck.seek(ns)
         self._server.go_on()
+        return note
 
     def _speed(self, details: dict[str, Any]) -> None:
         self._server.deck.player.speed = parse_speed(str(details.get("speed", "")))

@@ -22,7 +22,7 @@ from replay.serving.server import ServerOptions, TapeServer
 from tests.deadlines import HANG_S
 from tests.frame_tapes import Script
 from tests.tapes import bbo_frame
-from toolkit.clock import SystemClock
+from toolkit.clock import SystemClock, format_ns
 from toolkit.transport.server import LoopbackServer, Peer, RestRequest, RestResponse
 
 BTC = {"type": "bbo", "coin": "BTC"}
@@ -160,6 +160,34 @@ def test_pause_steps_seek_and_speed(tmp_path: Path) -> None:
         # From the end there is a way back.
         await running.control("seek", by_ns=-2_000_000)
         assert (await running.until("ended"))["frames"] > ended["frames"]
+
+    run(test, tape)
+
+
+def test_a_control_that_does_something_else_says_so(tmp_path: Path) -> None:
+    """A seek over an end of the tape, and a step that the tape has no frames for."""
+    tape = quotes(tmp_path / "tape", 10)
+    (first, last), hour = (
+        (tape.manifest.segments[0].ts_recv_first, tape.manifest.segments[-1].ts_recv_last),
+        3600 * 10**9,
+    )
+
+    async def test(running: Running) -> None:
+        await running.control("pause")
+        answer = await running.control("seek", by_ns=3_000_000)
+        at = answer["position_ns"]
+        assert "note" not in answer
+        answer = await running.control("seek", by_ns=-hour)
+        assert answer["note"] == f"{format_ns(at - hour)} is not on the tape: went to its beginning, {format_ns(first)}"
+        at = answer["position_ns"]
+        answer = await running.control("seek", by_ns=hour)
+        assert answer["note"] == f"{format_ns(at + hour)} is not on the tape: went to its end, {format_ns(last)}"
+        await running.control("seek", ns=first)
+        assert "note" not in await running.control("step", frames=1)
+        count = tape.manifest.segments[-1].capture_seq_last
+        answer = await running.control("step", frames=5000)
+        assert answer["note"] == f"the tape ended after {count} frames of 5,000"
+        assert "note" not in await running.control("pause")
 
     run(test, tape)
 

@@ -50,7 +50,7 @@ def orders(
     """
     List the orders of the recorded accounts: state, fills, fees, and what they cost against the mid price.
 
-    Slippage is positive where it was worse for the order. The table shows the most important columns, the other
+    Slippage is above 0 where the order did worse than the mid price, and below 0 where it did better. The table shows the most important columns, the other
     formats have all of them.
     """
     import analysis
@@ -92,6 +92,8 @@ def pnl(
 
     It counts from when an account was first watched; `net` is what the account gained since.
     """
+    import polars as pl
+
     import analysis
 
     with reading(recording):
@@ -111,6 +113,9 @@ def pnl(
     if plot is not None:
         left_out = analysis.plot_pnl(course, plot, title=f"Profit and loss · {recording.absolute().name}")
         say(f"Drawn: {plot}", err=True)
+        ends = course.group_by("venue", "account", "symbol", maintain_order=True).last()
+        if (unknown := ends.filter(pl.col("net").is_null())).height:
+            say(f"A cross ends the line where net is not known any more: {some_pairs(unknown, ends)}.", err=True)
         if left_out:
             say(f"Without a line of their own, for want of room: {left_out} pairs.", err=True)
 
@@ -155,6 +160,7 @@ def _order_table(report: pl.DataFrame) -> Table:
         *account_columns(report),
         pl.col("trading_pair").alias("pair"),
         "side",
+        _order_type().alias("type"),
         "state",
         "price",
         "size",
@@ -168,12 +174,13 @@ def _order_table(report: pl.DataFrame) -> Table:
     )
     return Table(
         frame=shown,
-        title="Orders; slippage against the mid price, positive: worse",
+        title="Orders; slippage against the mid price in bps: above 0 it was worse than mid, below 0 better",
         importance=(
             "pair",
             "venue",
             "account",
             "side",
+            "type",
             "filled",
             "average",
             "state",
@@ -185,6 +192,14 @@ def _order_table(report: pl.DataFrame) -> Table:
         ),
         nothing="no orders",
     )
+
+
+def _order_type() -> pl.Expr:
+    """Type and time in force in one column, such as `limit gtc`: neither says alone how an order was meant."""
+    import polars as pl
+
+    words = pl.concat_str("order_type", "time_in_force", separator=" ", ignore_nulls=True).str.strip_chars()
+    return pl.when(words != "").then(words)
 
 
 def _pnl_table(report: pl.DataFrame) -> Table:
@@ -199,6 +214,7 @@ def _pnl_table(report: pl.DataFrame) -> Table:
         *(pl.col(name).round(6) for name in ("realized", "fees", "funding")),
         (pl.col("unrealized_end") - pl.col("unrealized_start")).round(6).alias("unrealized change"),
         pl.col("net").round(6),
+        "currency",
         pl.col("position_end").alias("position"),
     )
     return Table(
@@ -209,6 +225,7 @@ def _pnl_table(report: pl.DataFrame) -> Table:
             "pair",
             "venue",
             "net",
+            "currency",
             "position",
             "realized",
             "unrealized change",

@@ -55,7 +55,7 @@ def renormalize(recording: Path, as_json: bool) -> None:
     if as_json:
         _write_json(recording, frames=total, same=same, digest=after.digest, digest_before=before.digest)
         return
-    say(f"{recording}: {total:,} frames; the messages are {'the same' if same else 'others than before'}")
+    say(f"{recording}: {counted(total, 'frame')}; the messages are {'the same' if same else 'others than before'}")
     say(f"digest {after.digest}" + ("" if same else f", before {before.digest}"))
 
 

@@ -13,7 +13,7 @@ from toolkit.cli.commands.serve import DEFAULT_PORT
 from toolkit.cli.groups import OptionsAnywhere
 from toolkit.cli.options.shared_options import json_option
 from toolkit.cli.output.printable import say_json
-from toolkit.cli.output.results import examples, say
+from toolkit.cli.output.results import counted, examples, say
 from toolkit.errors import ConfigError, TransportError
 from toolkit.transport.urls import public_url
 
@@ -61,6 +61,8 @@ def _act(url: str, as_json: bool, name: str, **details: Any) -> None:
             ) from None
         for line in lines:
             say(line)
+        if note := status.get("note"):
+            say(str(note), err=True)
 
 
 async def _ask(url: str, name: str, details: dict[str, Any]) -> dict[str, Any]:
@@ -83,12 +85,13 @@ def _lines(status: dict[str, Any]) -> list[str]:
     return [
         f"{status['state']} at {status['position']}, speed {status['speed']}",
         (
-            f"{status['frames']:,} frames, {status['delivered']:,} delivered, {len(status['clients'])} clients, "
+            f"{counted(status['frames'], 'frame')}, {status['delivered']:,} delivered, "
+            f"{counted(len(status['clients']), 'client')}, "
             f"{status['closed_by_tape']} closed by the tape, {status['cut_off']} cut off"
         ),
         *(
-            f"client {client['number']} of {client['venue']} from {client['remote']}: {client['streams']} streams, "
-            f"{client['unread_bytes']:,} bytes unread"
+            f"client {client['number']} of {client['venue']} from {client['remote']}: "
+            f"{counted(client['streams'], 'stream')}, {counted(client['unread_bytes'], 'byte')} unread"
             for client in status["clients"]
         ),
     ]
@@ -97,29 +100,29 @@ def _lines(status: dict[str, Any]) -> list[str]:
 @ctl.command(epilog=examples("tickdeck ctl status"))
 @_place
 def status(url: str, as_json: bool) -> None:
-    """Say where the tape is, how fast it runs, and who listens."""
+    """Show the position, the speed and the clients."""
     _act(url, as_json, "status")
 
 
 @ctl.command(epilog=examples("tickdeck ctl pause"))
 @_place
 def pause(url: str, as_json: bool) -> None:
-    """Stand still."""
+    """Pause playback."""
     _act(url, as_json, "pause")
 
 
 @ctl.command(epilog=examples("tickdeck ctl resume"))
 @_place
 def resume(url: str, as_json: bool) -> None:
-    """Go on, or begin."""
+    """Start or resume playback."""
     _act(url, as_json, "resume")
 
 
 @ctl.command(epilog=examples("tickdeck ctl step 10"))
-@click.argument("frames", type=click.IntRange(min=1), default=1)
+@click.argument("frames", type=click.IntRange(min=1), default=1, metavar="[N]")
 @_place
 def step(url: str, as_json: bool, frames: int) -> None:
-    """Pause, and play so many frames of the tape (1 unless told)."""
+    """Pause, then play N frames (default 1)."""
     _act(url, as_json, "step", frames=frames)
 
 
@@ -139,9 +142,10 @@ class _TakesBackwards(click.Command):
 @_place
 def seek(url: str, as_json: bool, to: str) -> None:
     """
-    Go to a time of the tape, or so far forwards (+30s) or backwards (-5m) as it goes.
+    Seek to a time of the tape, or by a length of time forwards (+30s) or backwards (-5m).
 
-    Sockets that heard of it are closed.
+    A seek by more than there is ends at the beginning or the end of the tape, and says so. Sockets of clients that have
+    received anything are closed.
     """
     from toolkit.timing.times import duration_ns, time_ns
 
@@ -155,12 +159,12 @@ def seek(url: str, as_json: bool, to: str) -> None:
 @click.argument("speed")
 @_place
 def speed(url: str, as_json: bool, speed: str) -> None:
-    """Play at that pace: max, 1x, 0.5x, 100x."""
+    """Set the speed: max, 1x, 0.5x, 100x."""
     _act(url, as_json, "speed", speed=speed)
 
 
 @ctl.command(epilog=examples("tickdeck ctl stop"))
 @_place
 def stop(url: str, as_json: bool) -> None:
-    """End the server."""
+    """Stop the server."""
     _act(url, as_json, "stop")

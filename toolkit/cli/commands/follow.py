@@ -28,6 +28,7 @@ from toolkit.cli.output.results import examples, say
 from toolkit.cli.output.status_line import StatusLine
 from toolkit.cli.process import stopped_by_signals
 from toolkit.clock import NS_PER_S, SystemClock
+from toolkit.words import counted
 
 if TYPE_CHECKING:
     from replay.follow import FollowDataSource
@@ -137,8 +138,8 @@ async def _run(source: FollowDataSource, line: StatusLine) -> bool:
 def _status(source: FollowDataSource) -> list[tuple[int, str]]:
     follower = source.follower
     return [
-        (0, f"{source.frame_count:,} frames"),
-        (2, f"{source.message_count:,} messages"),
+        (0, counted(source.frame_count, "frame")),
+        (2, counted(source.message_count, "message")),
         (1, "live" if follower.is_live else "from the folder"),
         (3, f"hand-overs {follower.handover_count}"),
     ]
@@ -167,9 +168,9 @@ def _result(recording: Path, source: FollowDataSource, seconds: float, was_inter
 
 def _write(result: dict[str, Any], *, to_stderr: bool) -> None:
     say(
-        f"{result['messages']:,} messages up to frame {result['next_frame'] - 1:,}: "
-        f"{result['frames_from_folder']:,} frames from the folder, {result['frames_from_tee']:,} from the recorder, "
-        f"{result['handovers']:,} hand-overs",
+        f"{counted(result['messages'], 'message')} up to frame {result['next_frame'] - 1:,}: "
+        f"{counted(result['frames_from_folder'], 'frame')} from the folder, {result['frames_from_tee']:,} from the recorder, "
+        f"{counted(result['handovers'], 'hand-over')}",
         err=to_stderr,
     )
     write_crossed(result["crossed"], to_stderr=to_stderr)

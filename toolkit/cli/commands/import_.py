@@ -12,6 +12,7 @@ import click
 from toolkit.cli.groups import OptionsAnywhere
 from toolkit.cli.options.shared_options import json_option, out_folder_option, venue_name_option
 from toolkit.cli.output.results import examples, progress_bar, say
+from toolkit.words import counted
 
 __all__ = ["import_"]
 
@@ -134,13 +135,16 @@ def _import(
         manifest = import_capture(files, out, options, progress)
     for file in manifest.inputs:
         if file.damaged_lines:
-            say(f"{file.name}: {file.damaged_lines:,} of {file.lines:,} lines are damaged; kept as such", err=True)
+            say(
+                f"{file.name}: {file.damaged_lines:,} of {counted(file.lines, 'line')} {'is' if file.lines == 1 else 'are'} damaged; kept as such",
+                err=True,
+            )
         if file.note:
             say(f"{file.name}: {file.note}", err=True)
     errors = manifest.counts.get("event_parse_error", 0) - sum(file.damaged_lines for file in manifest.inputs)
     if errors > 0:
         say(
-            f"{errors:,} frames could not be parsed; see: tickdeck sql {shlex.quote(str(out))} "
+            f"{counted(errors, 'frame')} could not be parsed; see: tickdeck sql {shlex.quote(str(out))} "
             "\"SELECT capture_seq, detail FROM events WHERE kind = 'parse_error'\"",
             err=True,
         )

@@ -212,7 +212,9 @@ def write_summary(values: dict[str, Any], as_json: bool) -> None:
         if counts.get(name):
             lines.append((text, f"{counts[name]:,}"))
     if values["imprecise_values"]:
-        lines.append(("imprecise", f"{values['imprecise_values']:,} values of more than 15 digits (exact in raw)"))
+        lines.append(
+            ("imprecise", f"{counted(values['imprecise_values'], 'value')} of more than 15 digits (exact in raw)")
+        )
     for file in values["inputs"]:
         damaged = f", {file['damaged_lines']:,} damaged" if file["damaged_lines"] else ""
         note = f", {file['note']}" if file["note"] else ""

@@ -27,6 +27,7 @@ from toolkit.cli.output.printable import say_json, say_json_line
 from toolkit.cli.output.results import examples, progress_bar, say
 from toolkit.cli.output.unsealed_note import say_unsealed
 from toolkit.clock import NS_PER_S, perf_ns
+from toolkit.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,7 +219,7 @@ def _callback(as_lines: bool, advance: Any) -> Any:
 def _write(result: dict[str, Any], *, to_stderr: bool) -> None:
     rate = result["messages"] / result["seconds"] if result["seconds"] else 0.0
     say(
-        f"{result['messages']:,} messages ({result['fidelity']}) in {result['seconds']:.3f} s, {rate:,.0f}/s",
+        f"{counted(result['messages'], 'message')} ({result['fidelity']}) in {result['seconds']:.3f} s, {rate:,.0f}/s",
         err=to_stderr,
     )
     write_crossed(result["crossed"], to_stderr=to_stderr)
@@ -228,7 +229,7 @@ def _write(result: dict[str, Any], *, to_stderr: bool) -> None:
 
 def _verdict(result: dict[str, Any]) -> str:
     unsealed, equal = result["unsealed_frames"], result["equal"]
-    rest = f"the {unsealed:,} frames" if unsealed != 1 else "the frame"
+    rest = "the frame" if unsealed == 1 else f"the {counted(unsealed, 'frame')}"
     if unsealed and equal is None:
         return f"; nothing was compared: {rest} that {'are' if unsealed != 1 else 'is'} not sealed have no digest yet"
     if unsealed and equal:

@@ -73,7 +73,7 @@ def sql(arguments: tuple[str, ...], venues: tuple[str, ...], sealed: bool, outpu
     """
     Query recordings with SQL (DuckDB's).
 
-    The last argument is the query; `-` reads it from stdin. Without one, the views and their columns are listed: one
+    The last argument is the query, one of them; `-` reads it from stdin. Without one, the views and their columns are listed: one
     for each table as it was recorded (raw, book, trades, bbo, top, ...), quotes (top with mid, spread and spread_bps)
     and gaps. Every view has the rows of all recordings, and a column `recording`. Times are UTC. A query reads these
     recordings and nothing else; with --venue every view has the rows of that venue alone. What is not sealed yet is left
@@ -93,6 +93,7 @@ def sql(arguments: tuple[str, ...], venues: tuple[str, ...], sealed: bool, outpu
             else:
                 output.write(columns)
         else:
+            _refuse_several(connection, query)
             check_query(connection, recordings, query, venues=venues)
             output.write(_rows(connection, query), importance=_TELLING)
 
@@ -147,6 +148,29 @@ def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pl.Data
             yield frame
     except duckdb.Error as exc:
         raise QueryFailed(_one_line(exc)) from None
+
+
+def _refuse_several(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    """
+    Raise QueryFailed for several statements that have rows: there is one result to write, and DuckDB keeps the last one.
+
+    What only prepares the last one (SET, CREATE MACRO, CREATE TEMP TABLE) may stand before it.
+    """
+    import duckdb
+
+    try:
+        statements = connection.extract_statements(query)
+    except duckdb.Error as exc:
+        raise QueryFailed(_one_line(exc)) from None
+    if not statements:
+        raise ConfigError("the query is empty")
+    has_rows = [each.expected_result_type == [duckdb.ExpectedResultType.QUERY_RESULT] for each in statements]
+    if any(has_rows[:-1]):
+        first = has_rows.index(True) + 1
+        raise QueryFailed(
+            f"expected one query, found {len(statements)} statements, and number {first} has a result of its own: "
+            "run each by itself, or join them with UNION ALL"
+        )
 
 
 def _refuse_writing(connection: duckdb.DuckDBPyConnection, query: str) -> None:

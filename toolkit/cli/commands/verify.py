@@ -11,6 +11,7 @@ from toolkit.cli.options.shared_options import json_option, recording_argument
 from toolkit.cli.output.printable import say_error, say_json
 from toolkit.cli.output.results import examples, progress_bar, say
 from toolkit.errors import RecordingError
+from toolkit.words import counted
 
 if TYPE_CHECKING:
     from recordings.care.verifying import Verification
@@ -75,12 +76,14 @@ def verify(recording: Path, quick: bool, as_json: bool) -> None:
 
 def _checked(result: Verification, *, is_quick: bool) -> str:
     """What the verdict is about: nobody shall take what was not played for what is sound."""
-    files = f"{result.file_count:,} files have the hashes they were sealed with"
+    have = "has the hash it was" if result.file_count == 1 else "have the hashes they were"
+    files = f"{counted(result.file_count, 'file')} {have} sealed with"
     if is_quick:
         return f"{files}; nothing was played"
-    frames = f"{result.frame_count:,} frames" if result.raw_digest is not None else "raw frames not played"
-    messages = f"{result.message_count:,} messages" if result.normalized_digest is not None else "rows not played"
-    counted = f"{frames}, {messages}"
+    frames = counted(result.frame_count, "frame") if result.raw_digest is not None else "raw frames not played"
+    messages = counted(result.message_count, "message") if result.normalized_digest is not None else "rows not played"
+    played = f"{frames}, {messages}"
     if result.unsealed_count:
-        counted += f"; not sealed: {result.unsealed_count:,} frames, {result.unsealed_message_count:,} messages"
-    return f"{counted}; {files}" if result.is_sound else counted
+        more = counted(result.unsealed_message_count, "message")
+        played += f"; not sealed: {counted(result.unsealed_count, 'frame')}, {more}"
+    return f"{played}; {files}" if result.is_sound else played

@@ -120,7 +120,12 @@ def check_venues(venues: Sequence[VenueConfig]) -> None:
             raise WrongVenue(number, "name", text)
         if (wrong := _refusal(venue)) is not None:
             # A key is to blame if without it all is well, or something else is wrong.
-            blamed = (key for key in ("channels", "users", "pairs") if _refusal(replace(venue, **{key: ()})) != wrong)
+            without = {
+                "channels": replace(venue, channels=()),
+                "users": replace(venue, users=()),
+                "pairs": replace(venue, pairs=()),
+            }
+            blamed = (key for key, rest in without.items() if _refusal(rest) != wrong)
             text = f"venue {venue.name}: {wrong}" if len(venues) > 1 else wrong
             raise WrongVenue(number, next(blamed, "name"), text)
 

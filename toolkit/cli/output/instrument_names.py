@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.cli.output.results import say
 from toolkit.cli.output.table_layout import some
 from toolkit.keys import PairKey
+from toolkit.words import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -58,4 +59,4 @@ def write_crossed(rows: list[dict[str, Any]], *, to_stderr: bool) -> None:
     """Say it, a line for each book."""
     for row in rows:
         key = PairKey(row["venue"], row["trading_pair"])
-        say(f"crossed book: {key} after {row['messages']:,} messages", err=to_stderr)
+        say(f"crossed book: {key} after {counted(row['messages'], 'message')}", err=to_stderr)

@@ -26,6 +26,7 @@ from toolkit.cli.options.value_types import OutputFile
 from toolkit.cli.output.table_layout import Table, cell_width, folded
 from toolkit.clock import NS_PER_S, perf_ns
 from toolkit.errors import ConfigError
+from toolkit.words import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -347,7 +348,7 @@ def print_table(table: Table, file: IO[str], rows_max: int = 0) -> None:
         file.write(line + "\n")
     if is_cut:
         file.flush()
-        rows = "row" if rows_max == 1 else f"{rows_max:,} rows"
+        rows = "row" if rows_max == 1 else counted(rows_max, "row")
         say(f"The first {rows}; --rows 0 shows all, and --csv streams them.", err=True)
 
 
@@ -365,11 +366,6 @@ def terminal_width(file: IO[str]) -> int | None:
         except (OSError, ValueError):
             said = 0
     return said if said > 0 else _COLUMNS_UNKNOWN
-
-
-def counted(count: int, name: str) -> str:
-    """Such as `1 segment` or `2,000 segments`."""
-    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"
 
 
 def say(text: str = "", *, err: bool = False, indent: str = "  ") -> None:

@@ -12,6 +12,7 @@ from toolkit.borders import one_line, printable
 from toolkit.cli.output.results import terminal_width
 from toolkit.cli.output.table_layout import cell_width
 from toolkit.clock import NS_PER_S, SystemClock, format_ns
+from toolkit.words import counted
 
 if TYPE_CHECKING:
     from recordings.recorder import Recorder
@@ -135,10 +136,10 @@ def _status(recorder: Recorder, rate: float) -> list[tuple[int, str]]:
     waiting = [f"{source.venue} {source.state}" for source in status.sources if source.state != "running"]
     is_well = not status.gap_count
     return [
-        (0, f"{status.frame_count:,} frames ({rate:,.0f}/s)"),
+        (0, f"{counted(status.frame_count, 'frame')} ({rate:,.0f}/s)"),
         (8, f"{status.payload_bytes / 1e6:,.1f} MB"),
         (1, _BETWEEN.join(waiting)),
-        (10, f"{status.message_count:,} messages"),
+        (10, counted(status.message_count, "message")),
         (5 if up == links else 2, f"connections {up}/{links}"),
         (9, status.delay_text().strip()),
         (6 if is_well else 3, f"gaps {status.gap_count}"),

@@ -145,6 +145,7 @@ def format_cell(value: object) -> str:
         case bool():
             return str(value).lower()
         case float():
+            value += 0.0  # -0 is 0 for people
             # Ten digits would round a volume of a hundred billion to thousands, without a word.
             text = f"{value:.10g}" if abs(value) < 1e10 else f"{value:.15g}"
             is_plain = "e" not in text or not 1e-12 < abs(value) < 1e15

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.terminal import only_error, run, spawn
 
 from recordings.care.verifying import verify
 from tests.deadlines import HANG_S
 from tests.embedded_recording import until_heard
-from tests.toolkit.cli.terminal import run, spawn
+from tests.toolkit.cli.terminal import only_error, run, spawn
 from tests.venue_tapes import tape_of_venues
 
 
@@ -144,8 +143,8 @@ def test_a_folder_that_is_unfit_is_one_line_and_stays_as_it_is(tmp_path: Path, t
 
 
 def test_a_trial_makes_no_key_and_no_folder(tmp_path: Path) -> None:
-    words = ["--pseudonyms", tmp_path / "key.txt", "--out", tmp_path / "new" / "tape", "--print-config"]
-    done = run("record", "hyperliquid", "BTC-USD", *words)
+    names = {"--pseudonyms": tmp_path / "key.txt", "--out": tmp_path / "new" / "tape"}
+    done = run("record", "hyperliquid", "BTC-USD", *(word for pair in names.items() for word in pair), "--print-config")
     assert (done.exit_code, done.stderr) == (0, "")
     assert list(tmp_path.iterdir()) == []
 

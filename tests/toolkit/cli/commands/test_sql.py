@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 import analysis
 from tests.analysis.tapes import make_recording
 from tests.deadlines import HANG_S
+from tests.toolkit.cli import terminal
+from tests.toolkit.cli.terminal import only_error
 from toolkit.cli.commands.sql import _TELLING, QueryFailed, sql
 from toolkit.errors import NotARecording
 
@@ -126,6 +128,45 @@ def test_a_query_cannot_overwrite_the_recording(tape: str) -> None:
     with pytest.raises(QueryFailed):
         run(tape, f"COPY (SELECT 1) TO '{path}' (FORMAT parquet, USE_TMP_FILE false)")
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("query", "number", "count"),
+    [
+        ("SELECT 1 AS a; SELECT 2 AS b", 1, 2),
+        ("SET VARIABLE x = 1; FROM range(2); SELECT 3;", 2, 3),
+        ("EXPLAIN SELECT 1; CREATE TEMP TABLE x AS SELECT 1", 1, 2),
+        ("SHOW TABLES; SELECT 1", 1, 2),
+    ],
+)
+@pytest.mark.parametrize("form", [(), ("--json",), ("--csv",)])
+def test_a_result_that_would_be_lost_is_refused(
+    tape: str, query: str, number: int, count: int, form: tuple[str, ...]
+) -> None:
+    """There is one result to write: it was that of the last statement, without a word."""
+    said = f"expected one query, found {count} statements, and number {number} has a result of its own: "
+    assert only_error(terminal.run("sql", tape, query, *form)).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT 1 AS a;",
+        "; SELECT 1 AS a; ;",
+        "SET VARIABLE x = 1; SELECT getvariable('x') AS a",
+        "CREATE MACRO f(x) AS x + 1; SELECT f(0) AS a -- one; SELECT 2",
+        "CREATE TEMP TABLE x AS SELECT 1 AS a; FROM x",
+        "SELECT 1 AS a /* ; SELECT 2 */",
+    ],
+)
+def test_what_only_prepares_a_query_may_stand_before_it(tape: str, query: str) -> None:
+    done = terminal.run("sql", tape, query, "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, [{"a": 1}]), done.stderr
+
+
+def test_a_query_of_nothing_is_empty(tape: str) -> None:
+    for query in (" ", " ; ", "/* nothing */"):
+        assert only_error(terminal.run("sql", tape, query)) == "the query is empty"
 
 
 def test_a_mistyped_folder_is_no_query(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.analysis.tapes import make_recording
 from tests.toolkit.cli.ptys import in_terminal
-from toolkit.cli.output.table_layout import Table, cell_width, folded
+from toolkit.cli.output.table_layout import Table, cell_width, folded, format_cell
 
 NAMES = ["pair", "mean", "of what stood", "max", "moment", "count", "detail"]
 
@@ -125,6 +125,12 @@ def test_what_would_move_the_cursor_is_shown_as_an_escape() -> None:
         "x\\x1b[31m",
         "two\\nlines",
     ]
+
+
+@pytest.mark.parametrize("value", [-0.0, round(-0.0000001, 3), -5e-324 * 0.1])
+def test_nothing_has_no_sign(value: float) -> None:
+    assert format_cell(value) == "0"
+    assert list(Table(frame=pl.DataFrame({"x": [value, -1.5]})).lines())[2:] == ["   0", "-1.5"]
 
 
 def test_no_rows_are_one_line() -> None:
