@@ -18,7 +18,6 @@ import msgspec
 from recordings.importing.decompressing import Content
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ImportFailed
-from toolkit.words import counted
 
 __all__ = [
     "BACK_NS",
@@ -387,7 +386,7 @@ class CaptureFile:
         parts = []
         if self.damage:
             parts.append(
-                f"cut short or damaged after {counted(self.line_count, 'line')} ({self.damage}); what is there was imported"
+                f"cut short or damaged after {self.line_count:,} lines ({self.damage}); what is there was imported"
             )
         for begin, end in self._content.skipped:
             parts.append(
@@ -409,8 +408,7 @@ class CaptureFile:
                 f"--time-unit says {self.given_unit}" if self.given_unit else f"the lines before have {self.time_unit}"
             )
             parts.append(
-                f"{counted(count, 'line')} {'has a time' if count == 1 else 'have times'} in {unit}, the first of them "
-                f"line {line:,}, where {other}: they were kept as "
+                f"{count:,} lines have times in {unit}, the first of them line {line:,}, where {other}: they were kept as "
                 "damaged; import them as a file of their own, or name the unit that counts with --time-unit"
             )
         parts += self.order.hints
@@ -442,9 +440,9 @@ class CaptureFile:
             raise ImportFailed(
                 f"{self.path} is UTF-16 or UTF-32, expected UTF-8: convert it first (iconv -f UTF-16 -t UTF-8)"
             )
-        what = f"none of its {counted(probe.line_count, 'line')} can be read" if probe.line_count else "it has no lines"
+        what = f"none of its {probe.line_count:,} lines can be read" if probe.line_count else "it has no lines"
         if probe.damage:
-            what += f" (cut short or damaged after {counted(probe.line_count, 'line')}: {probe.damage})"
+            what += f" (cut short or damaged after {probe.line_count:,} lines: {probe.damage})"
         for unit, (_, first) in probe.unit.others.items():
             what += f": the time of line {first:,} is in {unit}"
             if self.given_unit:

@@ -21,7 +21,6 @@ from recordings.states.normalizer import Normalizer
 from recordings.writing.sealer_process import Recovered, SealerDied, SealerProcess
 from toolkit.clock import Clock
 from toolkit.errors import RecordingError
-from toolkit.words import counted
 
 __all__ = ["LeftOver", "describe_recovery", "heal"]
 
@@ -90,7 +89,7 @@ async def heal(
 
 def describe_recovery(done: Recovered | Recovery) -> str:
     """A line of what was recovered, for a log."""
-    text = f"recovered {counted(done.recovered_frames, 'frame')} of an earlier session"
+    text = f"recovered {done.recovered_frames:,} frames of an earlier session"
     if done.left_bytes:
         text += f", {done.left_bytes:,} bytes that could not be read set aside"
     return text

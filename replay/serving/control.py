@@ -24,7 +24,6 @@ from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
 from toolkit.timing.times import parse_speed
 from toolkit.transport.server import RestRequest, RestResponse
-from toolkit.words import counted
 
 if TYPE_CHECKING:
     from replay.serving.server import TapeServer
@@ -135,11 +134,11 @@ class Controls:
         player = self._server.deck.player
         for number in range(1, count + 1):
             if not player.step_frame():
-                return f"the tape ended after {counted(number - 1, 'frame')} of {count:,}"
+                return f"the tape ended after {number - 1:,} of {count:,}"
             if number % _STEP_TURN == 0:
                 await self._server.take_turn()
                 if not player.is_paused:
-                    return f"stopped after {counted(number, 'frame')} of {count:,}: it was resumed meanwhile"
+                    return f"stopped after {number:,} of {count:,}: it was resumed meanwhile"
         return None
 
     def _seek(self, details: dict[str, Any]) -> str | None:

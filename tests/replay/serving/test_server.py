@@ -186,7 +186,7 @@ def test_a_control_that_does_something_else_says_so(tmp_path: Path) -> None:
         assert "note" not in await running.control("step", frames=1)
         count = tape.manifest.segments[-1].capture_seq_last
         answer = await running.control("step", frames=5000)
-        assert answer["note"] == f"the tape ended after {count} frames of 5,000"
+        assert answer["note"] == f"the tape ended after {count} of 5,000"
         assert "note" not in await running.control("pause")
 
     run(test, tape)

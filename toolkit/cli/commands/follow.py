@@ -24,11 +24,10 @@ from toolkit.cli.options.shared_options import (
 from toolkit.cli.options.value_types import DurationSeconds
 from toolkit.cli.output.instrument_names import crossed_rows, write_crossed
 from toolkit.cli.output.printable import say_json, say_json_line
-from toolkit.cli.output.results import examples, say
+from toolkit.cli.output.results import counted, examples, say
 from toolkit.cli.output.status_line import StatusLine
 from toolkit.cli.process import stopped_by_signals
 from toolkit.clock import NS_PER_S, SystemClock
-from toolkit.words import counted
 
 if TYPE_CHECKING:
     from replay.follow import FollowDataSource

@@ -11,8 +11,7 @@ import click
 
 from toolkit.cli.groups import OptionsAnywhere
 from toolkit.cli.options.shared_options import json_option, out_folder_option, venue_name_option
-from toolkit.cli.output.results import examples, progress_bar, say
-from toolkit.words import counted
+from toolkit.cli.output.results import counted, examples, progress_bar, say
 
 __all__ = ["import_"]
 

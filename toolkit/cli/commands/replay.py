@@ -24,10 +24,9 @@ from toolkit.cli.options.shared_options import (
 )
 from toolkit.cli.output.instrument_names import crossed_rows, write_crossed
 from toolkit.cli.output.printable import say_json, say_json_line
-from toolkit.cli.output.results import examples, progress_bar, say
+from toolkit.cli.output.results import counted, examples, progress_bar, say
 from toolkit.cli.output.unsealed_note import say_unsealed
 from toolkit.clock import NS_PER_S, perf_ns
-from toolkit.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,8 @@ import click
 
 from toolkit.cli.options.shared_options import json_option, recording_argument
 from toolkit.cli.output.printable import say_error, say_json
-from toolkit.cli.output.results import examples, progress_bar, say
+from toolkit.cli.output.results import counted, examples, progress_bar, say
 from toolkit.errors import RecordingError
-from toolkit.words import counted
 
 if TYPE_CHECKING:
     from recordings.care.verifying import Verification

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from toolkit.cli.output.results import say
+from toolkit.cli.output.results import counted, say
 from toolkit.cli.output.table_layout import some
 from toolkit.keys import PairKey
-from toolkit.words import counted
 
 if TYPE_CHECKING:
     import polars as pl

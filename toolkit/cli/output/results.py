@@ -26,7 +26,6 @@ from toolkit.cli.options.value_types import OutputFile
 from toolkit.cli.output.table_layout import Table, cell_width, folded
 from toolkit.clock import NS_PER_S, perf_ns
 from toolkit.errors import ConfigError
-from toolkit.words import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -366,6 +365,11 @@ def terminal_width(file: IO[str]) -> int | None:
         except (OSError, ValueError):
             said = 0
     return said if said > 0 else _COLUMNS_UNKNOWN
+
+
+def counted(count: int, name: str, plural: str = "") -> str:
+    """Such as `1 segment` or `2,000 segments`; a plural without an s is named."""
+    return f"{count:,} {name if count == 1 else plural or name + 's'}"
 
 
 def say(text: str = "", *, err: bool = False, indent: str = "  ") -> None:

@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
 from toolkit.borders import one_line, printable
-from toolkit.cli.output.results import terminal_width
+from toolkit.cli.output.results import counted, terminal_width
 from toolkit.cli.output.table_layout import cell_width
 from toolkit.clock import NS_PER_S, SystemClock, format_ns
-from toolkit.words import counted
 
 if TYPE_CHECKING:
     from recordings.recorder import Recorder

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.test_layers import sources
-from toolkit.words import counted
+from toolkit.cli.output.results import counted
 
 NOUNS = [
     "bytes",
