@@ -34,7 +34,7 @@ def test_a_collectors_file_becomes_a_recording(tmp_path: Path, capture: Path) ->
     query = "\"SELECT capture_seq, detail FROM events WHERE kind = 'parse_error'\""
     assert done.stderr.splitlines() == [
         "capture.gz: 1 of 5 lines are damaged; kept as such",
-        f"1 frames could not be parsed; see: tickdeck sql {tmp_path / 'tape'} {query}",
+        f"1 frame could not be parsed; see: tickdeck sql {tmp_path / 'tape'} {query}",
     ]
     assert verify(tmp_path / "tape").is_sound
 
