@@ -61,12 +61,16 @@ class Sight:
     @classmethod
     def of(cls, folder: Path) -> Sight:
         """Look; while a recorder runs this is a lower bound of what it has written."""
-        rows = truth.rows_on_disk(folder)
-        names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        while True:
+            rows = truth.rows_on_disk(folder)
+            names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+            journals = [folder / name for name in names if name.startswith("journal/")]
+            try:
+                has_empty_journal = any(not truth.stream_rows(path.read_bytes()) for path in journals)
+            except FileNotFoundError:
+                continue  # one was sealed meanwhile
+            break
         has_ended = bool(rows) and truth.is_end(rows[-1])
-        has_empty_journal = any(
-            not truth.stream_rows((folder / name).read_bytes()) for name in names if name.startswith("journal/")
-        )
         return cls(rows, names, (bool(rows) and not has_ended) or has_empty_journal)
 
 

@@ -66,6 +66,8 @@ class Expectation:
         session.leave(is_killed=is_killed)
         disk = self.disk()
         if disk is None:
+            if session.flushed:
+                raise Broken(f"{session.flushed} frames were flushed, and the recording is gone")
             return
         found = [frame for _, frame in disk.frames()]
         self._take_statement(found[: session.given[0].capture_seq] if session.given else found)

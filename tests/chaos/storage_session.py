@@ -262,6 +262,8 @@ class Session:
         finally:
             queue.give_up()
             await asyncio.wait({sealing})
+            if not sealing.cancelled():
+                sealing.exception()  # it was told already, or was raised in the loop
             await journals.end()
             self.leave()
 
