@@ -25,7 +25,7 @@ def test_a_room_of_the_replay_looks_one_way(room: str) -> None:
     wrong = [
         f"{source.name}:{line} imports {name}"
         for source in here
-        for name, line in source.uses()
+        for name, line in source.uses
         if any(is_within(name, other) for other in BLIND_TO[room])
     ]
     assert wrong == []
@@ -40,7 +40,7 @@ def test_a_venue_s_side_imports_no_other_venue_s() -> None:
         own = next(
             (parts[room.count(".") + 1] for room in rooms if is_within(source.name, room) and source.name != room), None
         )
-        for name, line in source.uses() if own is not None else ():
+        for name, line in source.uses if own is not None else ():
             room = next((each for each in rooms if is_within(name, each) and name != each), None)
             if room is not None and name.split(".")[room.count(".") + 1] != own:
                 wrong.append(f"{source.name}:{line} imports {name}")

@@ -1,7 +1,7 @@
 """
 The settings of a recorder, each written once: its option on the command line, its key in a file, its default, its help.
 
-`tests/toolkit/cli/test_configuration.py` holds that options, keys and the page of the documents are the same.
+`tests/toolkit/cli/options/test_settings.py` holds that options, keys and the page of the documents are the same.
 """
 
 from __future__ import annotations

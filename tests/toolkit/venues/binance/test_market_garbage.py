@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.toolkit.venues.binance.test_feeds import AGG, FORCE, MARK, QUOTE, TRADE
 from tests.toolkit.venues.binance_harness import Session, events, snapshot, usdm_diff
-from tests.toolkit.venues.test_binance_streams import AGG, FORCE, MARK, QUOTE, TRADE
 from toolkit.frames import WS_IN, Frame
 from toolkit.messages import EventKind
 from toolkit.protocol import ProtocolOptions

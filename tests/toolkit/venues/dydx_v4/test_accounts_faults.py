@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.toolkit.venues.dydx_harness import data, events, of
-from tests.toolkit.venues.test_dydx_accounts import (
+from tests.toolkit.venues.dydx_v4.test_accounts import (
     ADDRESS,
     SUBACCOUNT,
     TIME,

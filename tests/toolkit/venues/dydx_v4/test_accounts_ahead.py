@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.toolkit.venues.dydx_harness import of
-from tests.toolkit.venues.test_dydx_accounts import USER, Accounts, fill, order, position, state_of, states
-from tests.toolkit.venues.test_dydx_accounts_faults import HOLDINGS, LONG, flat, lives, other, size_of
+from tests.toolkit.venues.dydx_v4.test_accounts import USER, Accounts, fill, order, position, state_of, states
+from tests.toolkit.venues.dydx_v4.test_accounts_faults import HOLDINGS, LONG, flat, lives, other, size_of
 from toolkit.account_messages import Fill, OrderUpdate
 from toolkit.messages import BalanceUpdate, EventKind, StreamEvent
 from toolkit.protocol import RestCall

@@ -23,7 +23,7 @@ from toolkit.venue import find_venue
 from toolkit.venues.binance import kernel_arrays
 from toolkit.venues.binance.kernel_arrays import Arrays
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def session(venue: str = "binance-spot") -> Tape:
@@ -261,10 +261,10 @@ def test_levels_that_differ_in_the_last_digits_come_out_the_same(first: str, sec
 def test_no_kernel_reads_or_writes_outside_of_an_array() -> None:
     """The same tests by code that is compiled to check every access, its own instructions for memory included."""
     environment = os.environ | {"NUMBA_BOUNDSCHECK": "1"}
-    files = ["test_binance_columnar.py", "test_binance_columnar_limits.py"]
+    files = ["test_columnar.py", "test_columnar_limits.py"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-m", "not slow and not network"]
-        + [str(ROOT / "tests/toolkit/venues" / name) for name in files]
+        + [str(ROOT / "tests/toolkit/venues/binance" / name) for name in files]
         + [str(ROOT / "tests/toolkit/kernels"), str(ROOT / "tests/recordings/importing/test_line_blocks.py")],
         cwd=ROOT,
         env=environment,

@@ -10,8 +10,8 @@ import pytest
 
 from recordings.states.checkpoints import decode_checkpoint, encode_checkpoint
 from recordings.states.normalizer import Normalizer
+from tests.toolkit.venues.binance.test_depth import DEPTH, diffs, usdm
 from tests.toolkit.venues.binance_harness import MS, Session, events, listed, shapes, snapshot, spot_diff, usdm_diff
-from tests.toolkit.venues.test_binance_depth import DEPTH, diffs, usdm
 from toolkit.messages import BookSnapshot, EventKind, Message
 from toolkit.protocol import ProtocolOptions, RestCall
 from toolkit.venue import find_venue
