@@ -1,7 +1,7 @@
 """
 The embedded venue: the synthetic market behind real sockets on loopback, for the demo and for tests.
 
-It speaks Hyperliquid, dYdX v4 or Binance USD-M: the same seed makes the same books and trades behind each of them.
+It can be every venue there is: the same seed makes the same books and trades behind each of them.
 
 Programs reach it by its two URLs alone. The fault hooks make it as unreliable as a real venue can be.
 
@@ -60,7 +60,8 @@ class EmbeddedVenue:
     A synthetic venue on loopback: `async with EmbeddedVenue(seed=7, clock=SystemClock()) as venue: venue.ws_url`.
 
     Args:
-        venue: Whose interface the market is behind: a name in `replay.serving.registry.synthetic_venues()`.
+        venue: Whose interface the market is behind: a name in `replay.serving.registry.synthetic_venues()`; None for the
+            one that is taken where none is named.
         clock: Drives the blocks; its wall clock at the start gives the time of the market.
         seed: Decides everything that the market does.
         market: The market's other options; seed and genesis are set here.
@@ -79,7 +80,7 @@ class EmbeddedVenue:
         self,
         *,
         clock: Clock,
-        venue: str = "hyperliquid",
+        venue: str | None = None,
         seed: int | str = 0,
         market: MarketOptions | None = None,
         options: object | None = None,
@@ -92,7 +93,7 @@ class EmbeddedVenue:
         close_every_s: Seconds | None = None,
     ) -> None:
         self.clock = clock
-        self._venue_name = venue
+        self._venue_name = venue or default_synthetic()
         self._seed = seed
         self._market_options = market or MarketOptions()
         self._options = options
@@ -178,8 +179,8 @@ class EmbeddedVenue:
     @property
     def accounts(self) -> dict[str, str]:
         """
-        The venue's names of the accounts by ours: `maker`, `taker`, `gambler`, `sub`, and on Hyperliquid the maker's
-        `agent` wallet; empty where a venue tells nobody of accounts.
+        The venue's names of the accounts by ours: `maker`, `taker`, `gambler`, `sub`, and `agent`, the maker's second
+        name, where a venue has such; empty where a venue tells nobody of accounts.
         """
         return self.venue.account_names()
 

@@ -61,6 +61,8 @@ class VenueSpec:
         default_channels: Those recorded unless told otherwise.
         venue_of: The venue that a WebSocket frame is of, where frames of several can be read as one another's; None where
             a frame does not tell, and always where no other venue sends such frames.
+        archive_file: A file, as an example, of its own archive of lines `{"time": ..., "raw": {...}}`; empty where it has
+            none that can be imported.
     """
 
     name: str
@@ -72,6 +74,7 @@ class VenueSpec:
     channels: dict[str, str]
     default_channels: tuple[str, ...]
     venue_of: Callable[[bytes], str | None] = lambda _: None
+    archive_file: str = ""
 
 
 @cache

@@ -134,12 +134,14 @@ class SyntheticSpec:
         make: Builds it of a market, options of `options_type` or None, and what happens to its accounts or None.
         options_type: Class of its cadences and limits.
         pairs: Trading pairs that show what it has; the demo records them.
+        peculiar: Further pairs, or symbols that stand for theirs, that are not like the others.
         is_default: Whether it is the one that is taken where none is named; true of one venue.
     """
 
     make: Callable[[Market, Any, AccountsOptions | None], SyntheticVenue]
     options_type: type
     pairs: tuple[str, ...]
+    peculiar: tuple[str, ...] = ()
     is_default: bool = False
 
 

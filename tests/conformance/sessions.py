@@ -1,36 +1,37 @@
-"""A session of each venue to try things on: recorded from the embedded venue, or taken from a real capture."""
+"""A session of each venue to try things on, recorded from its synthetic side. Venues are found by their folders."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.recording import Recording
 from recordings.states.normalizer import protocol_for
 from replay.embedded import EmbeddedVenue
+from replay.serving.registry import synthetic_venues
 from toolkit.clock import SystemClock
 from toolkit.frames import WS_IN, Frame
-from toolkit.messages import BookDiff, BookSnapshot, FundingInfo, Message, Trade
+from toolkit.messages import BookDiff, BookSnapshot, FundingInfo, Instrument, InstrumentKind, Message, Trade
 from toolkit.protocol import ProtocolOptions, VenueProtocol
 from toolkit.venue import find_venue
 
-#: Venues that the embedded one speaks for, and what of each is recorded.
-EMBEDDED: Final = {
-    "hyperliquid": ("BTC-USD", "ETH-USD", "#7510"),
-    "dydx_v4": ("BTC-USD", "ETH-USD"),
-    "binance-usdm": ("BTC-USDT", "ETH-USDT"),
-}
-#: Venues of which only captures are at hand, below the shared data.
-CAPTURED: Final = {
-    "binance-spot": "binance/spot_btcusdt_20240808.gz",
-    "binance-coinm": "binance/coinm_btcusd_perp_20240808.gz",
-}
-#: Frames of a capture that are enough to see everything in it.
-FRAMES_MAX: Final = 2_500
+__all__ = ["Session", "one_of_each_folder", "pairs_of", "recorded"]
+
+
+def pairs_of(venue: str) -> tuple[str, ...]:
+    """What is recorded of a venue: two of the pairs that show what it has, and those that are not like the others."""
+    spec = synthetic_venues()[venue]
+    return (*spec.pairs[:2], *spec.peculiar)
+
+
+def one_of_each_folder() -> dict[str, tuple[str, ...]]:
+    """A venue of each folder, with the pairs that are recorded of it."""
+    first: dict[str, str] = {}
+    for name, spec in synthetic_venues().items():
+        first.setdefault(spec.make.__module__.rpartition(".synthetic")[0], name)
+    return {name: pairs_of(name) for name in first.values()}
 
 
 @dataclass(frozen=True)
@@ -58,25 +59,14 @@ class Session:
 
 
 def recorded(venue: str, folder: Path) -> Session:
-    """Record the embedded venue until every pair has a book that changes, a trade and its funding."""
+    """Record the embedded venue until every pair has a book that changes, and there are a trade and funding, if it has any."""
     asyncio.run(_record(venue, folder))
-    return _session(venue, folder)
-
-
-def captured(venue: str, capture: Path, folder: Path) -> Session:
-    """Import a real capture."""
-    import_capture([capture], folder, ImportOptions(venue=venue, line_format="collector"))
-    return _session(venue, folder, FRAMES_MAX)
-
-
-def _session(venue: str, folder: Path, frames_max: int | None = None) -> Session:
     recording = Recording.open(folder)
-    frames = tuple(frame for batch in recording.raw_frames() for frame in batch)
-    return Session(venue, recording, frames[:frames_max])
+    return Session(venue, recording, tuple(frame for batch in recording.raw_frames() for frame in batch))
 
 
 async def _record(venue: str, folder: Path) -> None:
-    pairs = EMBEDDED[venue]
+    pairs = pairs_of(venue)
     async with EmbeddedVenue(venue=venue, clock=SystemClock(), seed=11) as embedded:
         request = VenueRequest(
             spec=find_venue(venue),
@@ -86,7 +76,7 @@ async def _record(venue: str, folder: Path) -> None:
         )
         recorder = Recorder(options=RecorderOptions(folder=folder, venues=(request,), backoff_seed=1))
         books: dict[str, int] = {}
-        seen: set[str] = set()
+        wanted, seen = {"trade"}, set[str]()
 
         def count(message: Message) -> None:
             if isinstance(message, BookSnapshot | BookDiff):
@@ -95,7 +85,9 @@ async def _record(venue: str, folder: Path) -> None:
                 seen.add("trade")
             elif isinstance(message, FundingInfo) and message.index_price:
                 seen.add("funding")
-            if len(books) == len(pairs) and min(books.values()) >= 8 and len(seen) == 2:
+            elif isinstance(message, Instrument) and message.kind is InstrumentKind.PERPETUAL:
+                wanted.add("funding")
+            if len(books) == len(pairs) and min(books.values()) >= 8 and wanted <= seen:
                 recorder.stop()
 
         recorder.dispatcher.add_callback(count)

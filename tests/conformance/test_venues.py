@@ -1,4 +1,4 @@
-"""What every venue's protocol has to keep. A new venue is tried by all of it once it is in `sessions.py`."""
+"""What every venue's protocol has to keep. A new venue is tried by all of it once its folders are there."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recordings.states.normalizer import Normalizer
+from replay.serving.registry import served_venues, synthetic_venues
 from replay.source import ReplayDataSource
-from tests.conformance.sessions import CAPTURED, EMBEDDED, Session, captured, recorded
+from tests.conformance.sessions import Session, recorded
 from toolkit.books.tracker import OrderBookTracker
 from toolkit.errors import ConfigError, SymbolError, TickdeckError
 from toolkit.frames import CONTROL, REST_IN, WS_IN, Frame, control_payload
@@ -26,6 +27,7 @@ from toolkit.messages import (
     EventKind,
     FundingInfo,
     Instrument,
+    InstrumentKind,
     Message,
     StreamEvent,
     Trade,
@@ -36,14 +38,10 @@ from toolkit.venue import find_venue, venues
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module", params=[*EMBEDDED, *CAPTURED])
+@pytest.fixture(scope="module", params=list(venues()))
 def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Session:
     venue = str(request.param)
-    folder = tmp_path_factory.mktemp(venue) / "recording"
-    if venue in EMBEDDED:
-        return recorded(venue, folder)
-    shared: Path = request.getfixturevalue("shared_data")
-    return captured(venue, shared / CAPTURED[venue], folder)
+    return recorded(venue, tmp_path_factory.mktemp(venue) / "recording")
 
 
 def spliced(session: Session, *extra: Frame | bytes) -> tuple[Frame, ...]:
@@ -64,8 +62,8 @@ def unnumbered(messages: list[Message]) -> list[Message]:
 
 
 def test_every_venue_is_tried() -> None:
-    """A venue that is not in `sessions.py` would pass by not being looked at."""
-    assert set(venues()) == {*EMBEDDED, *CAPTURED}
+    """A venue that has only one of its two folders would pass by not being looked at."""
+    assert set(venues()) == set(served_venues()) == set(synthetic_venues())
 
 
 @pytest.mark.parametrize("name", list(venues()))
@@ -100,13 +98,13 @@ def test_a_session_has_books_and_trades_and_no_parse_error(session: Session) -> 
 
 def test_live_sessions_describe_their_instruments_and_funding(session: Session) -> None:
     """Metadata is a message like any other."""
-    if session.venue in CAPTURED:
-        pytest.skip("a capture has no metadata in it")
     messages = session.messages()
-    described = {message.symbol for message in messages if isinstance(message, Instrument)}
+    kinds = {message.symbol: message.kind for message in messages if isinstance(message, Instrument)}
+    described = kinds.keys()
     booked = {message.symbol for message in messages if isinstance(message, BookSnapshot)}
     assert booked <= described
-    assert any(isinstance(message, FundingInfo) and message.index_price for message in messages)
+    funded = {message.symbol for message in messages if isinstance(message, FundingInfo) and message.index_price}
+    assert bool(funded) is any(kinds[symbol] is InstrumentKind.PERPETUAL for symbol in booked)
 
 
 def test_messages_are_numbered_by_their_frame_and_row(session: Session) -> None:
@@ -334,22 +332,16 @@ def test_a_frame_of_a_venue_that_is_not_recorded_is_refused(session: Session) ->
 
 
 def test_shared_code_names_no_venue() -> None:
-    """Only in packages of venues, and where the embedded venue and the examples of the help stand, is one named."""
-    names = {"hyperliquid", "dydx", "binance"}
+    """Only in the two rooms of venues is one named; examples in help and docstrings have a name, since a user has one."""
     folders = [path.name for path in (ROOT / "toolkit" / "venues").iterdir() if (path / "__init__.py").is_file()]
-    allowed: tuple[str, ...] = (
-        "toolkit/venues/",
-        "replay/synthetic/",
-        "replay/embedded.py",
-        "replay/serving/faces.py",
-        "toolkit/cli/",
-    )
-    allowed += tuple(f"{place}/{folder}/" for place in ("replay", "replay/serving") for folder in folders)
+    names = {folder.partition("_")[0] for folder in folders}
+    assert len(names) >= 3
+    rooms = ("toolkit/venues/", "replay/serving/venues/")
     found = []
-    for package in ("toolkit", "recordings", "replay", "analysis"):
+    for package in ("tickdeck", "toolkit", "recordings", "replay", "analysis"):
         for path in sorted((ROOT / package).rglob("*.py")):
             relative = path.relative_to(ROOT).as_posix()
-            if relative.startswith(allowed):
+            if relative.startswith(rooms):
                 continue
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Constant | ast.Name | ast.ImportFrom | ast.Import):

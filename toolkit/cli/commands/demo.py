@@ -32,11 +32,11 @@ _LOOK_S: Final = 0.1
         "tickdeck demo", "tickdeck demo --venue dydx_v4", "tickdeck demo --duration 30s --seed 3 --out tapes/demo"
     )
 )
-@venue_name_option("hyperliquid")
+@venue_name_option()
 @duration_option("15s")
 @seed_option("7")
 @out_folder_option()
-def demo(venue: str, duration: float, seed: str, out: Path | None) -> None:
+def demo(venue: str | None, duration: float, seed: str, out: Path | None) -> None:
     """
     Record a synthetic exchange on this machine with the live code, replay the recording both ways, compare the
     digests, and analyse the spreads.
@@ -46,8 +46,9 @@ def demo(venue: str, duration: float, seed: str, out: Path | None) -> None:
     real one. It records for longer, two minutes at most, where the machine is too busy to have a quote of each pair by
     then.
     """
-    from replay.serving.registry import synthetic_venues
+    from replay.serving.registry import default_synthetic, synthetic_venues
 
+    venue = venue or default_synthetic()
     if venue not in synthetic_venues():
         raise ConfigError(f"unknown venue {venue!r}, the synthetic exchange can be {', '.join(synthetic_venues())}")
     clock = SystemClock()

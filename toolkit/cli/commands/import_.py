@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -13,13 +13,40 @@ from toolkit.cli.groups import OptionsAnywhere
 from toolkit.cli.options.shared_options import json_option, out_folder_option, venue_name_option
 from toolkit.cli.output.results import counted, examples, progress_bar, say
 
+if TYPE_CHECKING:
+    from toolkit.venue import VenueSpec
+
 __all__ = ["import_"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
+#: What ends the name of the command that imports a venue's own archive.
+_ARCHIVE: Final = "-archive"
+
+
+class _Imports(OptionsAnywhere):
+    """The formats that anybody writes, and the archives of venues, which are found with the venues."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from toolkit.venue import venues
+
+        archives = [f"{name}{_ARCHIVE}" for name, spec in venues().items() if spec.archive_file]
+        return sorted([*super().list_commands(ctx), *archives])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = super().get_command(ctx, cmd_name)
+        if found is not None or not cmd_name.endswith(_ARCHIVE):
+            return found
+        from toolkit.venue import find_venue, is_venue
+
+        venue = cmd_name.removesuffix(_ARCHIVE)
+        spec = find_venue(venue) if is_venue(venue) else None
+        return _archive_command(spec) if spec is not None and spec.archive_file else None
+
+
 @click.group(
-    cls=OptionsAnywhere,
+    cls=_Imports,
     name="import",
     epilog=examples("tickdeck import jsonl --venue hyperliquid capture.jsonl --out tapes/old"),
 )
@@ -84,14 +111,16 @@ def jsonl(venue: str, time_unit: str | None, **common: Any) -> None:
     _import(venue, "jsonl", time_unit, **common)
 
 
-@import_.command(
-    name="hyperliquid-archive",
-    epilog=examples("tickdeck import hyperliquid-archive 20240101/12/l2Book/BTC.lz4 --out tapes/btc-noon"),
-)
-@_common
-def hyperliquid_archive(**common: Any) -> None:
-    """Import Hyperliquid's own archive: LZ4 files of lines `{"time": ..., "raw": {...}}`."""
-    _import("hyperliquid", "archive", None, **common)
+def _archive_command(spec: VenueSpec) -> click.Command:
+    name = f"{spec.name}{_ARCHIVE}"
+
+    @click.command(name=name, epilog=examples(f"tickdeck import {name} {spec.archive_file} --out tapes/btc-noon"))
+    @_common
+    def archive(**common: Any) -> None:
+        _import(spec.name, "archive", None, **common)
+
+    archive.help = f'Import {spec.title}\'s own archive: LZ4 files of lines `{{"time": ..., "raw": {{...}}}}`.'
+    return archive
 
 
 def _import(

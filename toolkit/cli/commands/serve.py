@@ -96,7 +96,7 @@ def serve(
 
     Clients that were written for the venue connect when they are given the printed URLs. The tape begins when the first
     one has subscribed, and is controlled with `tickdeck ctl`. With --json, where clients find it is one line of JSON.
-    Ends with Ctrl-C or SIGTERM. A synthetic market is the venue that --venue names, or Hyperliquid. Of a recording that
+    Ends with Ctrl-C or SIGTERM. A synthetic market is the venue that --venue names, or that of the demo. Of a recording that
     is being recorded, what was written when this began is served.
     """
 
@@ -112,7 +112,7 @@ def serve(
             raise click.UsageError(
                 "a synthetic market runs at its own pace: expected no options but --venue, --seed, --port and --json"
             )
-        asyncio.run(_serve_synthetic(venues[0] if venues else "hyperliquid", seed, given["port"], as_json))
+        asyncio.run(_serve_synthetic(venues[0] if venues else None, seed, given["port"], as_json))
         return
     if not recordings:
         raise click.UsageError("Missing argument 'RECORDING...' (or --synthetic).")
@@ -189,11 +189,13 @@ def _announce(server: TapeServer, as_json: bool) -> None:
     say(f"controls: tickdeck ctl --url {server.url} status", err=True)
 
 
-async def _serve_synthetic(venue: str, seed: str, port: int, as_json: bool) -> None:
+async def _serve_synthetic(name: str | None, seed: str, port: int, as_json: bool) -> None:
     import msgspec
 
     from replay.embedded import EmbeddedVenue
+    from replay.serving.registry import default_synthetic
 
+    venue = name or default_synthetic()
     stop = asyncio.Event()
     embedded = EmbeddedVenue(clock=SystemClock(), venue=venue, seed=seed, port=port)
     try:

@@ -115,7 +115,7 @@ def venue_name_option(default: str | None = None, *, required: bool = False) -> 
         **_default(default),
         required=required,
         metavar="NAME",
-        help="Whose interface and frames: hyperliquid, dydx_v4, binance-usdm, ...",
+        help="Venue whose interface and frames these are; an unknown name is answered with those there are.",
     )
 
 

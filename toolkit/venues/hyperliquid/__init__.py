@@ -21,5 +21,6 @@ SPECS = (
         make_protocol=HyperliquidProtocol,
         channels=CHANNELS,
         default_channels=DEFAULT_CHANNELS,
+        archive_file="20240101/12/l2Book/BTC.lz4",
     ),
 )

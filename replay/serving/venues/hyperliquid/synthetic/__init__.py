@@ -10,6 +10,7 @@ SYNTHETIC = {
         make=SyntheticHyperliquid,
         options_type=VenueOptions,
         pairs=("BTC-USD", "ETH-USD", "PURR-USDC"),
+        peculiar=("#7510",),
         is_default=True,
     ),
 }
