@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import polars as pl
 
-from analysis.spread_plots import bucket_ns, write_chart
 from toolkit.borders import label
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
+from toolkit.pictures import bucket_ns, write_chart
 
 __all__ = ["LINES_MAX", "plot_pnl"]
 

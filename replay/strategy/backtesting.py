@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from replay.backtest.run_record import RunRecord
+from replay.results.run_record import RunRecord
 from replay.strategy.loading import LoadedStrategy
 from replay.strategy.plan import RunPlan
 from replay.strategy.session import Phase, TradingSession

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from replay.backtest.money import Contract, ContractKind
+from replay.ledger.money import Contract, ContractKind
 from toolkit.accounts.exact_sums import exact
 from toolkit.keys import PairKey
 from toolkit.messages import Instrument, InstrumentKind

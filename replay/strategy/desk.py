@@ -14,13 +14,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from replay.backtest.market import MarketRules
-from replay.backtest.money import SIZE_DECIMALS, amount, size_of
 from replay.backtest.requests import NewOrder, Response
 from replay.backtest.requests import OwnOrder as SentOrder
-from replay.backtest.run_record import FillRow, OrderRow
-from replay.backtest.run_recorder import RunRecorder
 from replay.backtest.scales import PairScale
+from replay.ledger.money import SIZE_DECIMALS, amount, size_of
 from replay.market.layout import BUY, SELL, ReportCode, Role, StateCode, TifCode
+from replay.results.run_record import FillRow, OrderRow
+from replay.results.run_recorder import RunRecorder
 from replay.strategy.limits import RequestRate, RiskLimits
 from replay.strategy.pair_rules import PairRules
 from replay.strategy.pairs import RunPairs

@@ -17,15 +17,15 @@ import msgspec
 from recordings.format.software import SOFTWARE
 from replay.backtest.exchange import Exchange
 from replay.backtest.gap_policy import GapPolicy
-from replay.backtest.ledger import LedgerMarket
 from replay.backtest.market import Assumed, Market
-from replay.backtest.money import Fees
 from replay.backtest.receive_latency import ConstantReceiveLatency, FeedReceiveLatency, LatencyModel
-from replay.backtest.run_record import RunHead
-from replay.backtest.run_recorder import RunRecorder
 from replay.backtest.running import parse_latency
 from replay.backtest.venue_facts import facts_of
+from replay.ledger.ledger import LedgerMarket
+from replay.ledger.money import Fees
 from replay.market.rules import Rules, make_rules
+from replay.results.run_record import RunHead
+from replay.results.run_recorder import RunRecorder
 from replay.strategy.decision_log import LogHead
 from replay.strategy.failures import StrategyError, described
 from replay.strategy.limits import RiskLimits

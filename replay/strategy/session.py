@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from replay.backtest.ledger import LedgerMarket
 from replay.backtest.requests import Response
-from replay.backtest.run_record import DecisionRow, RunRecord
-from replay.backtest.run_recorder import RunRecorder
+from replay.ledger.ledger import LedgerMarket
+from replay.results.run_record import DecisionRow, RunRecord
+from replay.results.run_recorder import RunRecorder
 from replay.strategy.context import Context
 from replay.strategy.contracts import contract_of
 from replay.strategy.decision_log import DecisionLog, LogHead, LogRow

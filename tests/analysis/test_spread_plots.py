@@ -76,11 +76,6 @@ def test_the_busiest_pairs_are_drawn_and_the_others_named(tmp_path: Path, monkey
     assert drawn.pairs == tuple(f"{symbol}-USD" for symbol in symbols[2:])
 
 
-@pytest.mark.parametrize("span", [1, 10**9, 3600 * 10**9, 86400 * 10**9, 90 * 86400 * 10**9, 3000 * 86400 * 10**9])
-def test_a_panel_never_has_more_than_600_buckets(span: int) -> None:
-    assert -(-span // plots.bucket_ns(span)) <= 600
-
-
 def test_what_cannot_be_drawn_is_said(recording: Recording, tmp_path: Path) -> None:
     window = analysis.spread_window(recording)
     with pytest.raises(ConfigError, match=r"^cannot draw .*spreads.gif: expected a name that ends in .png or .html$"):

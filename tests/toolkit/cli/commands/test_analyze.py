@@ -85,8 +85,9 @@ def test_a_plot_comes_besides_the_result(tape: str, tmp_path: Path) -> None:
 
 def test_pairs_that_are_not_drawn_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from analysis import spread_plots as plots
+    from toolkit import pictures
 
-    monkeypatch.setattr(plots, "_png", lambda chart: b"")
+    monkeypatch.setattr(pictures, "png", lambda chart: b"")
     monkeypatch.setattr(plots, "PANELS_MAX", 1)
     make_recording(tmp_path / "tape", {"top": [*rows("BTC"), *rows("ETH")]})
     done = run(str(tmp_path / "tape"), "--plot", str(tmp_path / "a.png"))

@@ -13,13 +13,13 @@ from recordings.care.verifying import verify
 from recordings.format.manifest import read_manifest
 from recordings.queries.gaps import find_gaps
 from recordings.recording import Recording
-from replay.backtest import result_writing
-from replay.backtest.result_writing import check_folder, write_result
-from replay.backtest.run_info import read_run
-from replay.backtest.run_record import RunRecord
 from replay.market.layout import BUY, SELL, Role
+from replay.results import result_writing
+from replay.results.result_writing import check_folder, write_result
+from replay.results.run_info import read_run
+from replay.results.run_record import RunRecord
 from replay.source import ReplayDataSource
-from tests.replay.backtest.runs import HEAD, at, linear_market, quote, recorder, small_run, trade
+from tests.replay.results.runs import HEAD, at, linear_market, quote, recorder, small_run, trade
 from toolkit.errors import ConfigError, RecordingError
 
 

@@ -29,7 +29,7 @@ from fractions import Fraction
 
 import msgspec
 
-from replay.backtest.money import (
+from replay.ledger.money import (
     CASH_DECIMALS,
     PRICE_DECIMALS,
     SIZE_DECIMALS,

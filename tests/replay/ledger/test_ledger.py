@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.backtest.ledger import Ledger, LedgerMarket
-from replay.backtest.money import CASH_DECIMALS, Contract, ContractKind, FeeRounding, Fees, amount, divide, size_of
+from replay.ledger.ledger import Ledger, LedgerMarket
+from replay.ledger.money import CASH_DECIMALS, Contract, ContractKind, FeeRounding, Fees, amount, divide, size_of
 from replay.market.layout import BUY, SELL, Role
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey

@@ -31,9 +31,9 @@ from recordings.format.row_order import StretchedFile
 from recordings.format.schema import RESULT_TABLES
 from recordings.format.software import SOFTWARE
 from recordings.storage.atomic_files import disk_refusals, make_folder, sync_folder
-from replay.backtest.money import CASH_DECIMALS
-from replay.backtest.run_info import RunInfo, run_info
-from replay.backtest.run_record import DecisionRow, EquityRow, Placed, RunRecord, SeriesRow
+from replay.ledger.money import CASH_DECIMALS
+from replay.results.run_info import RunInfo, run_info
+from replay.results.run_record import DecisionRow, EquityRow, Placed, RunRecord, SeriesRow
 from toolkit.digest import DIGEST_VERSION, EMPTY_DIGEST, DigestChain
 from toolkit.errors import ConfigError, RecordingError
 from toolkit.messages import StreamEvent

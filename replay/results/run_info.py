@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from replay.backtest.ledger import Ledger
-from replay.backtest.money import amount, price_of, size_of
-from replay.backtest.run_record import RunRecord
+from replay.ledger.ledger import Ledger
+from replay.ledger.money import amount, price_of, size_of
 from replay.market.layout import Role
+from replay.results.run_record import RunRecord
 from toolkit.errors import RecordingDamaged
 
 __all__ = ["AccountInfo", "PairInfo", "RunInfo", "read_run", "run_info"]
@@ -45,6 +45,7 @@ class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
         drawdown_bottom_ns: When it was deepest.
         drawdown_to_ns: When it was reached again; None where it was not.
         net_doubtful: Change of equity in doubtful times.
+        drawdown_ns: From the highest value before the deepest fall until it was reached again, or until the end; ns.
         doubtful_profit_share: `EquityCourse.doubtful_profit_share`.
     """
 
@@ -63,6 +64,7 @@ class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
     drawdown_from_ns: int
     drawdown_bottom_ns: int
     drawdown_to_ns: int | None
+    drawdown_ns: int
     net_doubtful: Decimal
     doubtful_profit_share: float
 
@@ -204,6 +206,7 @@ def run_info(record: RunRecord) -> RunInfo:
                 drawdown_from_ns=course.drawdown_from_ns,
                 drawdown_bottom_ns=course.drawdown_bottom_ns,
                 drawdown_to_ns=course.drawdown_to_ns,
+                drawdown_ns=course.drawdown_ns,
                 net_doubtful=amount(course.doubtful),
                 doubtful_profit_share=course.doubtful_profit_share,
             )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from replay.backtest.ledger import LedgerMarket
-from replay.backtest.money import Contract, ContractKind, Fees
-from replay.backtest.run_record import DecisionRow, FillRow, OrderRow, RunHead, RunRecord
-from replay.backtest.run_recorder import RunRecorder
+from replay.ledger.ledger import LedgerMarket
+from replay.ledger.money import Contract, ContractKind, Fees
 from replay.market.layout import BUY, SELL, Role
+from replay.results.run_record import DecisionRow, FillRow, OrderRow, RunHead, RunRecord
+from replay.results.run_recorder import RunRecorder
 from toolkit.account_messages import OrderState
 from toolkit.clock import NS_PER_S
 from toolkit.keys import PairKey

@@ -14,12 +14,12 @@ from typing import Final
 
 import msgspec
 
-from replay.backtest.equity import EquityCourse
-from replay.backtest.ledger import Account, Ledger, LedgerEntry, LedgerMarket
-from replay.backtest.money import CASH_DECIMALS, PRICE_DECIMALS, SIZE_DECIMALS, ContractKind
-from replay.backtest.run_record import DecisionRow, EquityRow, FillRow, OrderRow, Placed, RunHead, RunRecord, SeriesRow
-from replay.backtest.tops import RecentTops, Top, steps
+from replay.ledger.equity import EquityCourse
+from replay.ledger.ledger import Account, Ledger, LedgerEntry, LedgerMarket
+from replay.ledger.money import CASH_DECIMALS, PRICE_DECIMALS, SIZE_DECIMALS, ContractKind
 from replay.market.layout import BUY, Role
+from replay.results.recent_tops import RecentTops, Top, steps
+from replay.results.run_record import DecisionRow, EquityRow, FillRow, OrderRow, Placed, RunHead, RunRecord, SeriesRow
 from toolkit.account_messages import Fill, FundingPayment, OrderUpdate, PositionUpdate
 from toolkit.clock import NS_PER_S
 from toolkit.messages import BalanceUpdate, BookTop, Instrument, Message, Side, StreamEvent
@@ -247,7 +247,9 @@ class RunRecorder:
             now_ns: Not before that of the last call.
             is_doubtful: Whether a book of the run is stale, or a position uncertain, from now on.
         """
-        changed = set(self.ledger.accounts) if is_doubtful != self._is_doubtful else self._changed
+        changed = self._changed
+        if is_doubtful != self._is_doubtful:
+            changed = self._moved = set(self.ledger.accounts)
         self._is_doubtful = is_doubtful
         for name in sorted(changed) if len(changed) > 1 else changed:
             self._take_equity(name, now_ns)

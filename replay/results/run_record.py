@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from replay.backtest.equity import EquityCourse
-from replay.backtest.ledger import Ledger, LedgerEntry, LedgerMarket
+from replay.ledger.equity import EquityCourse
+from replay.ledger.ledger import Ledger, LedgerEntry, LedgerMarket
 from toolkit.account_messages import OrderState
 from toolkit.messages import BookTop, Message
 

@@ -1,0 +1,249 @@
+"""What came of a run: frames, numbers and a picture, of a run that was just made or of a folder."""
+
+from __future__ import annotations
+
+import html
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from recordings.recording import Recording
+from replay.results.result_frames import (
+    Tables,
+    equity_frame,
+    fill_frame,
+    order_frame,
+    position_frame,
+    tables_of,
+    tables_on_disk,
+)
+from replay.results.result_metrics import Metric, as_json, metrics_of, money, percent
+from replay.results.result_plot import result_chart
+from replay.results.run_info import AccountInfo, RunInfo, read_run, run_info
+from replay.results.run_record import RunRecord
+from toolkit.borders import one_line, printable
+from toolkit.errors import ConfigError
+from toolkit.pictures import check_ending, png, write_chart
+
+__all__ = ["Result", "summary_table"]
+
+
+class Result:
+    """
+    The result of a run. Made by `Result.of` or `Result.open`.
+
+    Frames are made when they are first asked for. Prices and sizes are Float64, times Datetime("ns") without a zone, in
+    UTC; `ts_recv` is when the strategy heard of something, `ts_event` when it happened at the simulated venue.
+
+    Attributes:
+        info: What was run and what came of it, in exact numbers.
+        path: Its folder; None where it was not written.
+    """
+
+    def __init__(self, info: RunInfo, tables: Tables, path: Path | None = None) -> None:
+        self.info = info
+        self.path = path
+        self._tables = tables
+
+    @classmethod
+    def of(cls, record: RunRecord, path: Path | None = None) -> Result:
+        """That of a run; `path` is where it was written, if it was."""
+        return cls(run_info(record), tables_of(record), path)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Result:
+        """
+        That of a folder.
+
+        Raises:
+            ConfigError: The recording there is not the result of a run.
+            NotARecording, FormatTooNew, RecordingDamaged: The folder cannot be used.
+        """
+        recording = Recording.open(folder, sealed=True)
+        if not recording.manifest.is_result:
+            raise ConfigError(
+                f"{folder} is no result but a recording of its own: run a strategy on it, then open what that wrote"
+            )
+        info = read_run(recording.manifest.run, str(folder))
+        return cls(info, tables_on_disk(recording), recording.path)
+
+    # -- frames ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def orders(self) -> pl.DataFrame:
+        """A row for each order, as it was in the end; see `result_frames.ORDER_COLUMNS`."""
+        return order_frame(self._tables)
+
+    @cached_property
+    def fills(self) -> pl.DataFrame:
+        """A row for each execution; see `result_frames.FILL_COLUMNS`."""
+        return fill_frame(self._tables)
+
+    @cached_property
+    def equity(self) -> pl.DataFrame:
+        """What accounts were worth: at each execution, and now and then besides; see `result_frames.EQUITY_COLUMNS`."""
+        return equity_frame(self._tables)
+
+    @cached_property
+    def positions(self) -> pl.DataFrame:
+        """The position in each pair whenever it changed; see `result_frames.POSITION_COLUMNS`."""
+        return position_frame(self._tables)
+
+    @cached_property
+    def decisions(self) -> pl.DataFrame:
+        """The decision log: `ts_recv`, `kind`, `cause`, `cause_seq`, `cause_sub`, `text` (JSON) and `chain`."""
+        return self._tables("decisions").select("ts_recv", "kind", "cause", "cause_seq", "cause_sub", "text", "chain")
+
+    @cached_property
+    def series(self) -> pl.DataFrame:
+        """What the strategy recorded: `ts_recv`, `name`, `value`."""
+        return self._tables("series").select("ts_recv", "name", "value")
+
+    @cached_property
+    def top(self) -> pl.DataFrame:
+        """Best prices around what happened; the columns of the table `top`."""
+        return self._tables("top")
+
+    def table(self, name: str) -> pl.DataFrame:
+        """Any table of the result, with all its columns, in the order of the run. Raises ConfigError if there is none."""
+        return self._tables(name)
+
+    # -- numbers ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def metrics(self) -> list[Metric]:
+        """All numbers, each with its unit and what it means; what may be doubted first."""
+        return metrics_of(self.info, self.orders, self.fills)
+
+    @property
+    def accounts(self) -> Mapping[str, AccountInfo]:
+        """What became of each account, by its name: the currency, with the venue before it where there are several."""
+        return {account.name: account for account in self.info.accounts}
+
+    @property
+    def account(self) -> AccountInfo:
+        """The only account. Raises ConfigError where there are several, or none."""
+        if len(self.info.accounts) != 1:
+            names = ", ".join(self.accounts) or "none"
+            raise ConfigError(f"the run has {len(self.info.accounts)} accounts ({names}): choose one of `accounts`")
+        return self.info.accounts[0]
+
+    @property
+    def net_profit(self) -> Decimal:
+        """Of the only account, exactly; see `account`."""
+        return self.account.net
+
+    @property
+    def fees(self) -> Decimal:
+        """Likewise; positive: paid."""
+        return self.account.fees
+
+    @property
+    def max_drawdown(self) -> Decimal:
+        """Likewise: deepest fall of equity below its highest value before, positive."""
+        return self.account.drawdown_max
+
+    @property
+    def doubtful_time_share(self) -> float:
+        """Share of the time that rests on doubtful data."""
+        return self.info.doubtful_time_share
+
+    def summary(self) -> dict[str, Any]:
+        """What was run and every number, for programs: JSON values, exact amounts as text."""
+        return {
+            "strategy": self.info.strategy,
+            "kind": self.info.kind,
+            "result": None if self.path is None else str(self.path),
+            "parameters": dict(self.info.parameters),
+            "seed": self.info.seed,
+            "metrics": [as_json(metric) for metric in self.metrics],
+        }
+
+    # -- pictures --------------------------------------------------------------------------------------------------
+
+    def plot(self, path: str | Path | None = None) -> Picture:
+        """
+        Draw fills on the price, the position and the profit.
+
+        Args:
+            path: Where to write it, `.png` or `.html`; None to look at it in a notebook.
+
+        Raises ConfigError for another ending, or a file that cannot be written.
+        """
+        if path is not None:
+            check_ending(Path(path))
+        picture = Picture(result_chart(self))
+        if path is not None:
+            picture.save(path)
+        return picture
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f'<tr title="{_text(metric.definition)}"><td>{_text(title)}</td>'
+            f'<td style="text-align:right">{_text(metric.text)}</td></tr>'
+            for title, metric in _titled(self.metrics)
+        )
+        image = b64encode(self.plot().png()).decode()
+        return (
+            f"<div><p>{_text(repr(self))}</p><table>{rows}</table>"
+            f'<img alt="fills, position and profit" style="max-width:100%" src="data:image/png;base64,{image}"></div>'
+        )
+
+    def __repr__(self) -> str:
+        info = self.info
+        nets = ", ".join(f"net {money(account.net)} {account.asset}" for account in info.accounts) or "no account"
+        fills = sum(pair.maker_fills + pair.taker_fills for pair in info.pairs)
+        return one_line(
+            f"<Result {info.strategy} {info.kind}: {nets}, {fills:,} fills, {percent(info.doubtful_time_share)} of time doubtful>"
+        )
+
+
+class Picture:
+    """A picture that shows itself in a notebook. `chart` is its Vega-Lite specification."""
+
+    def __init__(self, chart: dict[str, Any]) -> None:
+        self.chart = chart
+
+    def png(self) -> bytes:
+        """As a PNG."""
+        return png(self.chart)
+
+    def save(self, path: str | Path) -> None:
+        """Write it; the name ends in `.png` or `.html`. Raises ConfigError."""
+        write_chart(self.chart, Path(path))
+
+    def _repr_png_(self) -> bytes:
+        return self.png()
+
+    def __repr__(self) -> str:
+        return f"<Picture of {len(self.chart['vconcat'])} panels>"
+
+
+def summary_table(result: Result) -> list[tuple[str, str]]:
+    """Names and values of the numbers, as lines of text; what may be doubted first."""
+    head = [("strategy", _run(result.info))]
+    return [*head, *((title, metric.text) for title, metric in _titled(result.metrics))]
+
+
+def _run(info: RunInfo) -> str:
+    parameters = ", ".join(f"{name}={value}" for name, value in info.parameters.items())
+    return f"{info.strategy} ({parameters})" if parameters else info.strategy
+
+
+def _titled(metrics: Sequence[Metric]) -> list[tuple[str, Metric]]:
+    """With the account's name, where a number is of one of several."""
+    wallets = {metric.wallet for metric in metrics if metric.name == "net_profit"}
+    return [
+        (f"{metric.title}, {metric.wallet}" if metric.wallet and len(wallets) > 1 else metric.title, metric)
+        for metric in metrics
+    ]
+
+
+def _text(text: str) -> str:
+    """Text in a page: visible characters only, and none that is taken for markup."""
+    return html.escape(printable(text))
