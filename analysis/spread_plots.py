@@ -13,7 +13,7 @@ from analysis.spread_charts import names_of, spread_chart
 from analysis.spread_report import SpreadWindow
 from analysis.table_source import KEY, only
 from toolkit.errors import ConfigError
-from toolkit.pictures import bucket_ns, check_ending, write_chart
+from toolkit.pictures.vega_lite import bucket_ns, check_ending, write_chart
 
 __all__ = ["PANELS_MAX", "SpreadPlot", "plot_spreads"]
 

@@ -11,7 +11,7 @@ import polars as pl
 from toolkit.borders import label
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
-from toolkit.pictures import bucket_ns, write_chart
+from toolkit.pictures.vega_lite import bucket_ns, write_chart
 
 __all__ = ["LINES_MAX", "plot_pnl"]
 

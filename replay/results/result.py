@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -26,9 +25,9 @@ from replay.results.result_metrics import Metric, as_json, metrics_of, money, pe
 from replay.results.result_plot import result_chart
 from replay.results.run_info import AccountInfo, RunInfo, read_run, run_info
 from replay.results.run_record import RunRecord
-from toolkit.borders import one_line, printable
+from toolkit.borders import html_text, one_line
 from toolkit.errors import ConfigError
-from toolkit.pictures import check_ending, png, write_chart
+from toolkit.pictures.vega_lite import check_ending, png, write_chart
 
 __all__ = ["Result", "summary_table"]
 
@@ -184,13 +183,13 @@ class Result:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f'<tr title="{_text(metric.definition)}"><td>{_text(title)}</td>'
-            f'<td style="text-align:right">{_text(metric.text)}</td></tr>'
+            f'<tr title="{html_text(metric.definition)}"><td>{html_text(title)}</td>'
+            f'<td style="text-align:right">{html_text(metric.text)}</td></tr>'
             for title, metric in _titled(self.metrics)
         )
         image = b64encode(self.plot().png()).decode()
         return (
-            f"<div><p>{_text(repr(self))}</p><table>{rows}</table>"
+            f"<div><p>{html_text(repr(self))}</p><table>{rows}</table>"
             f'<img alt="fills, position and profit" style="max-width:100%" src="data:image/png;base64,{image}"></div>'
         )
 
@@ -242,8 +241,3 @@ def _titled(metrics: Sequence[Metric]) -> list[tuple[str, Metric]]:
         (f"{metric.title}, {metric.wallet}" if metric.wallet and len(wallets) > 1 else metric.title, metric)
         for metric in metrics
     ]
-
-
-def _text(text: str) -> str:
-    """Text in a page: visible characters only, and none that is taken for markup."""
-    return html.escape(printable(text))

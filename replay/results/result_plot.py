@@ -10,7 +10,7 @@ import polars as pl
 from replay.results.result_metrics import money, percent
 from toolkit.borders import label
 from toolkit.clock import NS_PER_MS
-from toolkit.pictures import bucket_ns
+from toolkit.pictures.vega_lite import bucket_ns
 
 if TYPE_CHECKING:
     from replay.results.result import Result

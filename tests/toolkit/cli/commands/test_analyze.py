@@ -85,7 +85,7 @@ def test_a_plot_comes_besides_the_result(tape: str, tmp_path: Path) -> None:
 
 def test_pairs_that_are_not_drawn_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from analysis import spread_plots as plots
-    from toolkit import pictures
+    from toolkit.pictures import vega_lite as pictures
 
     monkeypatch.setattr(pictures, "png", lambda chart: b"")
     monkeypatch.setattr(plots, "PANELS_MAX", 1)

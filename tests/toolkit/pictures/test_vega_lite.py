@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import ConfigError
-from toolkit.pictures import bucket_ns, check_ending, png
+from toolkit.pictures.vega_lite import bucket_ns, check_ending, png
 
 
 @pytest.mark.parametrize("span", [1, 10**9, 3600 * 10**9, 86400 * 10**9, 90 * 86400 * 10**9, 3000 * 86400 * 10**9])
