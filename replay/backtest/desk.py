@@ -12,12 +12,12 @@ from typing import Final
 from replay.backtest.event_buffer import EventBuffer
 from replay.backtest.market import Market
 from replay.backtest.market_feed import PairFeed
-from replay.backtest.reports import last_of_requests, response_of
+from replay.backtest.reports import response_of
 from replay.backtest.requests import OwnOrder, Response
 from replay.backtest.venue_facts import Admission, VenueFacts
 from replay.market.core import MatchingCore, PairFacts, make_request
 from replay.market.layout import EventCode, Reason, RequestCode
-from replay.market.rules import Responses, Rules
+from replay.market.rules import Rules
 from toolkit.books.orderbook import OrderBook
 from toolkit.messages import FundingInfo, Instrument, Message
 
@@ -60,7 +60,6 @@ class VenueDesk:
     ) -> None:
         self.venue = venue
         self._markets = markets
-        self._merges = rules.responses is Responses.EACH_REQUEST
         self._buffer = EventBuffer()
         self.rules = rules
         self.core = MatchingCore([PairFacts() for _ in range(places)], rules, compiled=compiled)
@@ -199,5 +198,5 @@ class VenueDesk:
     def _collect(self) -> list[Response]:
         if not self.core.has_reports:
             return []
-        responses = [response_of(row) for row in self.core.take().tolist()]
-        return list(last_of_requests(responses)) if self._merges else responses
+        # Each execution is answered, whatever `responses` says: positions are made of them.
+        return [response_of(row) for row in self.core.take().tolist()]

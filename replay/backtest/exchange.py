@@ -472,6 +472,8 @@ class Exchange:
         order = request.order
         if order is None or request.code is RequestCode.CANCEL:
             return None
+        # What the market did before may have ended orders, and has moved the price that one at market is valued at.
+        self._collect(desk, desk.catch_up())
         is_new = request.code is RequestCode.NEW
         if is_new and request.pair in desk.stale and self._policy is not GapPolicy.KEEP:
             if self._policy is GapPolicy.FAIL and self._watch.is_open(request.pair):
@@ -489,7 +491,6 @@ class Exchange:
             reference=desk.reference(request.pair, order.side),
         )
         if refusal is None and is_new and order.tif in _RESTS and not order.is_market:
-            self._collect(desk, desk.flush())
             refusal = desk.crowded(request.pair)
         return refusal
 

@@ -46,8 +46,7 @@ def rescale(state: State, pair: int, ticks: int, lots: int) -> State:
     # What is ahead in the other queues is counted in a unit of its own, which stays what it is.
     facts["lots_per_unit"] *= lots
     facts["lot"] /= lots
-    for name in ("position", "grain"):
-        facts[name] *= lots
+    facts["position"] *= lots
     if facts["reach"]:
         facts["reach"] = (facts["reach"] - 1) * ticks + 1
     return state

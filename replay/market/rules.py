@@ -174,7 +174,7 @@ class PostOnlyCross(Choice):
 
 
 class Responses(Choice):
-    """How the venue answers a request that has several executions."""
+    """How the venue answers a request that has several executions; on the receive clock always each execution."""
 
     EACH_EXECUTION = "each_execution"
     #: One answer, after all of them, which names the last.
