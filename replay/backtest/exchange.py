@@ -172,7 +172,9 @@ class Exchange:
         """A stream was lost, or is heard again."""
         if desk.take(place, event, book, self._now):
             self._turn(place, desk, event.cause)
-        if self._watch.hear(place, event, desk.feeds[place].forms, self._now):
+        if self._watch.hear(place, event, self._now):
+            self._mark(place, desk)
+        if self._watch.is_gap(place, event, desk.feeds[place].forms, self._now):
             self._mark(place, desk)
             self._apply_policy(place, desk)
 

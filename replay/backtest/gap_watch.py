@@ -30,6 +30,7 @@ class GapWatch:
     def __init__(self, count: int, doubt: Doubt) -> None:
         self._doubt = doubt
         self._open: list[StaleSpan | None] = [None] * count
+        self._last: list[StaleSpan | None] = [None] * count
         #: What is lost of each pair: its book, its trades.
         self._lost: list[set[str]] = [{"book"} for _ in range(count)]
         self._began = [False] * count
@@ -43,7 +44,7 @@ class GapWatch:
         self._lost[place].add(what)
         if not self._began[place] or self._open[place] is not None or cause in _MEANT:
             return False
-        span = self._open[place] = StaleSpan(place, now_ns, None, cause, [])
+        span = self._open[place] = self._last[place] = StaleSpan(place, now_ns, None, cause, [])
         self._doubt.spans.append(span)
         return True
 
@@ -56,25 +57,33 @@ class GapWatch:
             span.end_ns = now_ns
             self._open[place] = None
 
-    def hear(self, place: int, event: StreamEvent, forms: Collection[str], now_ns: int) -> bool:
-        """
-        An event of a stream.
-
-        Returns:
-            Whether it is a gap of the pair's book or trades: orders that rest have rested across it.
-        """
-        if event.stream == _TRADES:
-            if event.kind is EventKind.STALE:
-                return self.begin(place, now_ns, event.cause, _TRADES) and False
-            if event.kind is EventKind.GAP:
-                self.end(place, now_ns, _TRADES)
-        elif event.stream not in forms and event.stream not in (FORM_FULL, ""):
+    def hear(self, place: int, event: StreamEvent, now_ns: int) -> bool:
+        """An event of a stream. Returns whether the pair's trades are lost by it, which puts it in doubt."""
+        if event.stream != _TRADES:
             return False
-        return event.kind is EventKind.GAP and self._began[place] and event.cause not in _MEANT
+        if event.kind is EventKind.GAP:
+            self.end(place, now_ns, _TRADES)
+        return event.kind is EventKind.STALE and self.begin(place, now_ns, event.cause, _TRADES)
+
+    def is_gap(self, place: int, event: StreamEvent, forms: Collection[str], now_ns: int) -> bool:
+        """
+        Whether an event is a gap of the pair's book or trades: orders that rest have rested across it.
+
+        One that nothing led up to, since numbers were left out, is over as soon as it is known.
+        """
+        is_ours = event.stream in forms or event.stream in (FORM_FULL, _TRADES, "")
+        if not is_ours or event.kind is not EventKind.GAP or not self._began[place] or event.cause in _MEANT:
+            return False
+        last = self._last[place]
+        if last is None or (last.end_ns is not None and last.end_ns < now_ns):
+            start_ns = now_ns if event.ts_start is None else min(event.ts_start, now_ns)
+            self._last[place] = span = StaleSpan(place, start_ns, now_ns, event.cause, [])
+            self._doubt.spans.append(span)
+        return True
 
     def mark(self, order: OwnOrder) -> None:
-        """An order rests, or comes, while its pair is in doubt."""
-        span = self._open[order.pair]
+        """An order rests, or comes, while its pair is in doubt, or has rested across a gap that is just over."""
+        span = self._last[order.pair]
         if span is not None and order.order_id not in span.orders:
             span.orders.append(order.order_id)
         if not order.is_uncertain:

@@ -51,8 +51,8 @@ def facts(**changes: Any) -> VenueFacts:
 
 def test_each_kind_ends_as_it_should() -> None:
     """Asks are 4 at 101, 6 at 102, 50 at 105; each order meets them as they are, in a market of its own."""
-    ends = {
-        ("market", 12): ("filled", [(101, 4), (102, 6), (105, 2)]),
+    ends: dict[tuple[TifCode | None, int], tuple[str, list[tuple[int, int]]]] = {
+        (None, 12): ("filled", [(101, 4), (102, 6), (105, 2)]),
         (IOC, 12): ("expired", [(101, 4), (102, 6)]),
         (FOK, 12): ("expired", []),
         (FOK, 10): ("filled", [(101, 4), (102, 6)]),
@@ -61,8 +61,7 @@ def test_each_kind_ends_as_it_should() -> None:
     }
     for (kind, lots), (state, fills) in ends.items():
         desk = Desk()
-        is_market = kind == "market"
-        order = desk.place(200, "buy", None if is_market else 102, lots, GTC if is_market else TifCode(kind))
+        order = desk.place(200, "buy", None if kind is None else 102, lots, kind or GTC)
         desk.reach(400)
         assert (order.state.name.lower(), [each[3:] for each in desk.fills()]) == (state, fills), kind
 
