@@ -93,7 +93,7 @@ class VenueDesk:
         feed = self.feeds[place]
         if book is not None:
             feed.book = book
-        feed.take(message)
+        feed.take(message, needs_trades=bool(self.alive))
         if self._buffer.count >= _ROWS_MAX and not self.alive:
             self.core.run(self._buffer.rows)
             self._buffer.drop()
@@ -171,6 +171,11 @@ class VenueDesk:
         return None
 
     # -- orders ----------------------------------------------------------------------------------------------------
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the market has done anything that orders have not met yet."""
+        return self._buffer.count > 0
 
     def catch_up(self) -> list[Response]:
         """Let the market act; what came of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,8 @@ __all__ = ["EventBuffer"]
 #: The fields of `EVENT`, in its order and without padding.
 _ROW: Final = struct.Struct("=5qihbb")
 _ROOM: Final = 256
+#: Ticks, lots and numbers of orders.
+Columns = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Sequence[int]]
 
 
 class EventBuffer:
@@ -46,6 +49,19 @@ class EventBuffer:
             self._widen()
         _ROW.pack_into(self._bytes, at, time, recv, frame, tick, lots, count, pair, code, side)
         self.count += 1
+
+    def add_levels(
+        self, time: int, recv: int, frame: int, pair: int, code: int, side: npt.NDArray[np.int8], columns: Columns
+    ) -> None:
+        """Add many rows of one message; `columns` are ticks, lots and counts."""
+        first = self.count
+        while (first + len(side)) * _ROW.size > len(self._bytes):
+            self._widen()
+        rows = self._rows[first : first + len(side)]
+        rows["time"], rows["recv"], rows["frame"], rows["pair"], rows["code"] = time, recv, frame, pair, code
+        rows["side"] = side
+        rows["tick"], rows["lots"], rows["count"] = columns
+        self.count += len(side)
 
     def drop(self) -> None:
         """Drop all rows."""

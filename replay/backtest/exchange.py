@@ -107,6 +107,7 @@ class Exchange:
             )
             for venue in venues
         }
+        self._all_desks = tuple(self._desks.values())
         self._desk_of = [self._desks[each.key.venue] for each in markets]
         self._latency = latency
         self._policy = gap_policy
@@ -250,8 +251,8 @@ class Exchange:
             yield self._deliver(response)
 
     def _flush(self) -> None:
-        for desk in self._desks.values():
-            if desk.alive:
+        for desk in self._all_desks:
+            if desk.alive and desk.has_news:
                 self._collect(desk, desk.flush())
 
     def _deliver(self, response: Response) -> Response:

@@ -35,6 +35,8 @@ _UNCOUNTED: Final = -1
 #: Size and number of orders of a level.
 _Held = tuple[float, int]
 _NOTHING: Final = (0.0, _UNCOUNTED)
+#: Levels of a message from which on whole columns are faster than one level after the other.
+_WIDE: Final = 24
 _LEVEL: Final = int(EventCode.LEVEL)
 _SYNC_LEVEL: Final = int(EventCode.SYNC_LEVEL)
 _TRADE: Final = int(EventCode.TRADE)
@@ -142,14 +144,22 @@ class PairFeed:
         self._time: int | None = None
         self._fused_time = 0
 
-    def take(self, message: Message) -> None:
-        """Take a message of the pair in. Raises ConfigError for a price or size off the grid."""
-        if isinstance(message, BookDiff):
+    def take(self, message: Message, *, needs_trades: bool = True) -> None:
+        """
+        Take a message of the pair in.
+
+        Args:
+            message: The message.
+            needs_trades: Whether there is an order that trades could fill; without one they change nothing.
+
+        Raises ConfigError for a price or size off the grid.
+        """
+        if isinstance(message, Trade):
+            if self._is_new(message) and needs_trades:
+                self._trade(message)
+        elif isinstance(message, BookDiff):
             if message.fused:
                 self._diff(message)
-        elif isinstance(message, Trade):
-            if self._is_new(message):
-                self._trade(message)
         elif isinstance(message, BookSnapshot | BestQuote):
             if message.fused:
                 self._whole(message)
@@ -216,15 +226,22 @@ class PairFeed:
         if self.scale is None:
             return
         recv, frame, place = message.ts_recv, message.capture_seq, self._place
+        bids, asks = len(message.bid_prices), len(message.ask_prices)
+        bid_counts, ask_counts = _counts(message.bid_counts, bids), _counts(message.ask_counts, asks)
+        self._levels[BUY].update(zip(message.bid_prices, zip(message.bid_sizes, bid_counts, strict=True), strict=True))
+        self._levels[SELL].update(zip(message.ask_prices, zip(message.ask_sizes, ask_counts, strict=True), strict=True))
+        if bids + asks > _WIDE:
+            sides = np.zeros(bids + asks, np.int8)
+            sides[bids:] = SELL
+            ticks = self.scale.ticks(message.bid_prices + message.ask_prices)
+            lots = self.scale.lots(message.bid_sizes + message.ask_sizes)
+            self._buffer.add_levels(time, recv, frame, place, _LEVEL, sides, (ticks, lots, bid_counts + ask_counts))
+            return
         add, tick_of, lots_of = self._buffer.add, self.scale.tick_of, self.scale.lots_of
-        for side, (prices, sizes, counts) in (
-            (BUY, (message.bid_prices, message.bid_sizes, message.bid_counts)),
-            (SELL, (message.ask_prices, message.ask_sizes, message.ask_counts)),
-        ):
-            held = list(zip(sizes, _counts(counts, len(prices)), strict=True))
-            for price, (size, count) in zip(prices, held, strict=True):
-                add(time, recv, frame, tick_of(price), lots_of(size), count, place, _LEVEL, side)
-            self._levels[side].update(zip(prices, held, strict=True))
+        for price, size, count in zip(message.bid_prices, message.bid_sizes, bid_counts, strict=True):
+            add(time, recv, frame, tick_of(price), lots_of(size), count, place, _LEVEL, BUY)
+        for price, size, count in zip(message.ask_prices, message.ask_sizes, ask_counts, strict=True):
+            add(time, recv, frame, tick_of(price), lots_of(size), count, place, _LEVEL, SELL)
 
     def _whole(self, message: BookSnapshot | BestQuote) -> None:
         """A snapshot or quote: what it changed in the book."""
