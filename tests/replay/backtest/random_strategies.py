@@ -14,10 +14,10 @@ from typing import Any
 
 from replay.backtest.exchange import Exchange
 from replay.backtest.gap_policy import GapPolicy
-from replay.backtest.ledger import Ledger, LedgerMarket
 from replay.backtest.market import Market
-from replay.backtest.money import CASH_DECIMALS, Contract, ContractKind, Fees
 from replay.backtest.requests import NewOrder, OwnOrder, Response
+from replay.ledger.ledger import Ledger, LedgerMarket
+from replay.ledger.money import CASH_DECIMALS, Contract, ContractKind, Fees
 from replay.market.layout import BUY, ORDER_TRANSITIONS, ReportCode, RequestCode, Role, StateCode, TifCode
 from replay.market.rules import Rules
 from tests.replay.backtest.market_messages import KEY, Messages
@@ -66,9 +66,11 @@ def make_tape(rng: random.Random, *, with_gaps: bool) -> list[Message]:
         elif kind < 0.5:
             tape.append(say.trade(now, rng.choice(["buy", "sell"]), rng.randrange(97, 104), rng.randrange(1, 6)))
         else:
-            side = "bids" if rng.random() < 0.5 else "asks"
-            price = rng.randrange(96, 101) if side == "bids" else rng.randrange(100, 105)
-            tape.append(say.diff(now, **{side: {price: rng.randrange(0, 5)}}))
+            is_bid = rng.random() < 0.5
+            level: dict[float, float] = {
+                rng.randrange(96, 101) if is_bid else rng.randrange(100, 105): rng.randrange(5)
+            }
+            tape.append(say.diff(now, bids=level) if is_bid else say.diff(now, asks=level))
     return tape
 
 
