@@ -25,6 +25,7 @@ from recordings.journal.journal_reader import (
     journal_path,
     journal_segments,
 )
+from recordings.journal.sign_of_life import SignOfLife, sign_of_life
 from recordings.reading.loss import Left, last_sealed_frame, loss_of
 from recordings.sealing.journal_sealing import Sealer
 from recordings.sealing.leftovers import drop_sealed_journals, set_aside_files, set_aside_unread
@@ -231,11 +232,11 @@ def _usable_journals(folder: Path, manifest: Manifest, result: Recovery) -> _Usa
     """
     last = last_sealed_frame(folder, manifest)
     usable: list[int] = []
-    touched_ns, is_empty = 0, False
+    touched, is_empty = SignOfLife(None, 0), False
     numbers = journal_segments(folder)
     for number in numbers:
         path = journal_path(folder, number)
-        touched_ns = path.stat().st_mtime_ns
+        touched = sign_of_life(path)
         reader = JournalReader(path)
         first = found = None
         for batch in reader.frames():
@@ -255,4 +256,4 @@ def _usable_journals(folder: Path, manifest: Manifest, result: Recovery) -> _Usa
         usable.append(number)
         result.recovered_frames += reader.frame_count
         last = found or last
-    return _Usable(usable, Left(last, touched_ns, is_empty))
+    return _Usable(usable, Left(last, touched, is_empty))

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from recordings.format.frames_to_rows import STREAM_BEGIN, STREAM_END, batch_checksum, batch_message, frames_to_batch
 from recordings.format.manifest import read_manifest
+from recordings.journal.sign_of_life import PLACE, begin_of, stamp
 from recordings.storage.atomic_files import make_folder, sync_folder, sync_handle, temporary_path
 from recordings.storage.crash_points import step
 from recordings.storage.set_aside import move_aside
@@ -74,6 +75,7 @@ class JournalWriter:
         segment: Number of the segment.
         flush_bytes: Payload bytes at which frames go to the thread at once.
         pending_bytes_max: Payload bytes held in memory while the disk does not follow.
+        opened_ns: The time, ns; 0 for a journal that does not say when its recorder was alive.
         after: The journal of the segment before. With one the file is opened by the thread, not by the constructor;
             nothing is written until the one before is written to its end, and nothing at all if it could not be; and
             nothing is synced before that one is.
@@ -94,6 +96,7 @@ class JournalWriter:
         *,
         flush_bytes: int = FLUSH_BYTES,
         pending_bytes_max: int = PENDING_BYTES_MAX,
+        opened_ns: int = 0,
         after: JournalWriter | None = None,
         on_written: WrittenCallback | None = None,
         on_notice: NoticeCallback = _nothing,
@@ -105,6 +108,7 @@ class JournalWriter:
         self.path = journal_path(folder, segment)
         self._flush_bytes = flush_bytes
         self._pending_bytes_max = pending_bytes_max
+        self._opened_ns = opened_ns
         self._frames: list[Frame] = []
         self._frame_bytes = 0
         self._batch_number = 0
@@ -265,17 +269,25 @@ class JournalWriter:
                 self._is_named = True
             return can
 
-    def look(self) -> None:
+    def look(self, now_ns: int = 0) -> None:
         """
         Leave on disk that the recorder lived until now, and see that the file is still there under its name.
 
         If it is not, it is put back, or the next call of `append` raises. Not to be called by two threads at a time.
+
+        Args:
+            now_ns: The time, ns; 0 where the file says nothing of it.
         """
         if not self._is_finished:
             with suppress(OSError):  # a disk that says so elsewhere
                 os.utime(self.path)
         with suppress(OSError), self._place_lock:
-            if self._handle < 0 or self._is_in_place():
+            if self._handle < 0:
+                return
+            if self._is_in_place():
+                # Its size was looked at: stamps in a file that was emptied would hide that.
+                if self._opened_ns and now_ns and self.byte_count and not self._is_finished:
+                    os.pwrite(self._handle, stamp(self._opened_ns, now_ns), PLACE)
                 return
         if self._is_finished:
             self._keep_in_place()
@@ -297,7 +309,7 @@ class JournalWriter:
         make_folder(self.path.parent)
         self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
-            self._write(STREAM_BEGIN)
+            self._write(begin_of(self._opened_ns) if self._opened_ns else STREAM_BEGIN)
         except BaseException:
             self.release()
             raise

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from recordings.format.manifest import MANIFEST_NAME, Manifest
+from recordings.journal.sign_of_life import SignOfLife
 from recordings.reading.raw_frames import sealed_frames
 from toolkit.clock import NS_PER_S, Clock
 from toolkit.errors import RecordingError
@@ -33,12 +34,12 @@ class Left(NamedTuple):
 
     Attributes:
         last: The last frame, of the journals or else of what is sealed; None if there is none.
-        touched_ns: When the last journal was touched, ns; 0 if there is none.
+        touched: What the last journal says of its recorder.
         is_last_empty: Nothing could be taken from the last journal: its session had just begun another segment.
     """
 
     last: Frame | None
-    touched_ns: int
+    touched: SignOfLife
     is_last_empty: bool
 
 
@@ -72,7 +73,7 @@ def loss_of(folder: Path, manifest: Manifest, left: Left, clock: Clock, alive_un
     if began is None:
         return None
     last = left.last
-    until = alive_until or _alive_until(manifest, left.touched_ns or began, last, clock)
+    until = alive_until or _alive_until(manifest, left.touched.alive_ns or began, last, clock)
     began = min(began, until)
     mono = last.ts_mono + until - last.ts_recv if last is not None else clock.monotonic_ns() - clock.time_ns() + until
     first_seq = last.capture_seq + 1 if last is not None else 0
@@ -90,7 +91,7 @@ def _cut_since(folder: Path, manifest: Manifest, left: Left) -> int | None:
     """Since when something may be missing, ns; None if every session has said that it ended."""
     last = left.last
     has_ended = last is not None and _ended_well(last)
-    if left.touched_ns:
+    if left.touched.alive_ns:
         # An end is the last that a session writes: an empty journal behind one is of the next session.
         is_cut = left.is_last_empty or not has_ended
     else:
@@ -98,16 +99,21 @@ def _cut_since(folder: Path, manifest: Manifest, left: Left) -> int | None:
         is_cut = manifest.status == "running" and last is not None and not has_ended
     if not is_cut:
         return None
-    return (folder / MANIFEST_NAME).stat().st_mtime_ns if last is None or has_ended else last.ts_recv
+    if last is not None and not has_ended:
+        return last.ts_recv
+    return left.touched.opened_ns or (folder / MANIFEST_NAME).stat().st_mtime_ns
 
 
 def _alive_until(manifest: Manifest, touched_ns: int, last: Frame | None, clock: Clock) -> int:
     """
     The latest time at which the recorder can have been alive.
 
-    It touches its journal at every flush, so it lived no longer than until the next one, for which the loop may have
-    been late. When the machine itself went down, the file system may not have kept the last touches.
+    It stamps its journal at every flush, so it lived no longer than until the next one, for which the loop may have
+    been late. What it received shows that it lived, too, where it could not look after its files. When the machine
+    itself went down, the file system may not have kept the last stamps.
     """
+    if last is not None:
+        touched_ns = max(touched_ns, last.ts_recv)
     now = clock.time_ns()
     booted = now - clock.monotonic_ns()
     until = touched_ns + round(manifest.flush_interval_s * NS_PER_S) + LATE_NS

@@ -27,6 +27,7 @@ from recordings.format.messages_to_rows import COUNT_NAMES
 from recordings.format.rows_to_messages import frames
 from recordings.format.schema import TABLE_OF
 from recordings.journal.journal_reader import journal_path, journal_segments
+from recordings.journal.sign_of_life import SignOfLife, sign_of_life
 from recordings.reading.growing import GrowingRecording
 from recordings.reading.loss import Left, Loss, last_sealed_frame, loss_of
 from recordings.reading.resume_state import resume_at_end
@@ -281,21 +282,20 @@ def look_for_tail(folder: Path, manifest: Manifest, clock: Clock | None = None) 
         controls.update(_control_events(batch))
         last = batch.slice(len(batch) - 1)
     journals = [each for each in journal_segments(folder) if each >= len(growing.manifest.segments)]
-    sizes = [_stat(journal_path(folder, number)) for number in journals]
+    paths = [journal_path(folder, number) for number in journals]
     unsealed = Unsealed(
         work or Work(None, is_over=True),
         growing.next_seq - next_seq_of(manifest),
         since,
         until,
-        sum(size for size, _ in sizes),
+        sum(map(_size, paths)),
         len(journals),
     )
     loss = None
     if is_left:
         now = growing.manifest
         frame = frames(last)[0] if last is not None else last_sealed_frame(folder, now)
-        touched_ns = sizes[-1][1] if sizes else 0
-        left = Left(frame, touched_ns, bool(journals) and growing.journal != journals[-1])
+        left = Left(frame, _sign_of_life(paths), bool(journals) and growing.journal != journals[-1])
         loss = loss_of(folder, now, left, clock or SystemClock())
     tail = Tail(folder, manifest, unsealed, loss)
     tail.controls = controls
@@ -311,13 +311,19 @@ def _state_of(folder: Path, manifest: Manifest) -> bytes | None:
     return None  # it takes longer then
 
 
-def _stat(path: Path) -> tuple[int, int]:
-    """Size and time of the last touch, ns; of a file that went meanwhile, none."""
+def _size(path: Path) -> int:
+    """Bytes of a file; of one that went meanwhile, none."""
     try:
-        found = path.stat()
+        return path.stat().st_size
     except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
+        return 0
+
+
+def _sign_of_life(journals: list[Path]) -> SignOfLife:
+    """What the last of them says; nothing, if it went meanwhile."""
+    with suppress(OSError):
+        return sign_of_life(journals[-1]) if journals else SignOfLife(None, 0)
+    return SignOfLife(None, 0)
 
 
 def _control_events(batch: pa.RecordBatch) -> list[str]:

@@ -166,6 +166,7 @@ class SessionJournals:
             number,
             flush_bytes=self._options.flush_bytes,
             pending_bytes_max=self._options.pending_bytes_max,
+            opened_ns=self._clock.time_ns(),
             after=after,
             on_written=self._on_written,
             on_notice=self._tell,
@@ -243,7 +244,7 @@ class SessionJournals:
         with contextlib.suppress(OSError):  # who writes says so
             self._status.disk_free = shutil.disk_usage(self._options.folder).free
         for journal in journals:
-            journal.look()
+            journal.look(self._clock.time_ns())
         if self._guard is not None:
             try:
                 self._guard.look(self._tell)
