@@ -12,7 +12,10 @@ venue time, by these rules:
    better than them has been passed and is gone.
 3. A message that arrives late, with an older time than what is already in the book, is put in its place: it takes
    effect, and then everything newer takes effect again. So a slower form never overwrites what a newer one said.
-4. A message older than `WINDOW` newer ones is too late to be put in its place and is counted in `late_count`.
+4. To be applied again, a message is kept for as long as there is a price that it settles and no newer one does, and while
+   anything that late would be put in its place (`LATE_NS_MAX`); of those, `KEPT_MAX` are kept from every `ROUND`
+   messages to the next. What is older than one that was given up so is too late to be put in its place, and is counted
+   in `late_count`.
 5. Messages of one form take effect in the order of receipt, since a connection keeps it. So a form whose time goes
    back says that the venue's clock was set, or that a stamp before was wrong: the message is the newest, and times are
    compared again from it on. The same where a message is older than the newest by more than `LATE_NS_MAX`: no
@@ -26,21 +29,26 @@ venue time, by these rules:
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_right
 from math import inf
+from operator import itemgetter
 from typing import Final
 
 import msgspec
 
-from toolkit.books.orderbook import Columns, OrderBook, check_levels, quoted_level
+from toolkit.books.orderbook import Columns, OrderBook, check_levels, check_quote
 from toolkit.clock import NS_PER_S
-from toolkit.messages import FORM_QUOTE, FORM_REST, BestQuote, BookDiff, BookSnapshot
+from toolkit.messages import FORM_QUOTE, FORM_REST, SIDE_NOT_TOLD, BestQuote, BookDiff, BookSnapshot
 
-__all__ = ["LATE_NS_MAX", "LEAP_NS_MAX", "WINDOW", "BookFusion", "FusionState"]
+__all__ = ["KEPT_MAX", "LATE_NS_MAX", "LEAP_NS_MAX", "ROUND", "BookFusion", "FusionState"]
 
-#: How many of the newest messages are kept to be applied again after a late one. The full book of the slowest venue
-#: known comes every 5 s and up to a second late, while quotes come every 45 ms: 22 would do.
-WINDOW: Final = 256
+#: Of a market that moves some ten messages are kept; these many only of a price that runs one way for half a minute.
+KEPT_MAX: Final = 256
+#: After so many messages it is looked whether more are kept.
+ROUND: Final = 2_048
+#: Messages that may be kept before those that nothing can come of are looked for: few, since those of a thousand pairs
+#: are in no cache when they are let go of.
+_UNTIDY_MIN: Final = 24
 #: A message may be older than the newest by this much, ns: a connection silent for so long was given up before.
 LATE_NS_MAX: Final = 30 * NS_PER_S
 #: The forms of one book arrive within a second of each other, so the next message is this near to a stamp that is true.
@@ -50,10 +58,16 @@ FusedMessage = BookSnapshot | BestQuote
 #: Place of a message: its time, ns (an integer: float64 blurs today's by 256 ns), and minus the depth of its form.
 _Key = tuple[int, float]
 _BEFORE_ALL: Final = (-(1 << 63), -inf)
+_Entry = tuple[_Key, float, FusedMessage]
+_key_of: Final = itemgetter(0)
 
 
 class FusionState(msgspec.Struct):
-    """A fused book and what it needs to go on, for a checkpoint."""
+    """
+    A fused book and what it needs to go on, for a checkpoint.
+
+    However a book came to be, what is kept of it is the same. Earlier versions kept the newest 256 messages in `recent`.
+    """
 
     bids: Columns
     asks: Columns
@@ -64,11 +78,13 @@ class FusionState(msgspec.Struct):
     stale_cause: str
     deepest: float
     newest_key: _Key
-    recent: list[tuple[_Key, float, BookSnapshot | BestQuote]]
+    recent: list[_Entry]
     stale_forms: list[tuple[str, str]]
     late_count: int
     form_times: dict[str, int] = {}
     sure_key: _Key | None = None
+    count: int = 0
+    given_up_key: _Key = _BEFORE_ALL
 
 
 class BookFusion:
@@ -88,12 +104,15 @@ class BookFusion:
 
     __slots__ = (
         "_checked",
+        "_count",
         "_deepest",
         "_form_times",
+        "_given_up_key",
         "_newest_key",
         "_recent",
         "_stale_forms",
         "_sure_key",
+        "_untidy_at",
         "book",
         "late_count",
     )
@@ -104,7 +123,13 @@ class BookFusion:
         self.late_count = 0
         self._deepest = 0.0
         self._newest_key: _Key = _BEFORE_ALL
-        self._recent: deque[tuple[_Key, float, FusedMessage]] = deque(maxlen=WINDOW)
+        #: In the order of their keys: those that may be applied again, and some more.
+        self._recent: list[_Entry] = []
+        self._untidy_at = _UNTIDY_MIN
+        #: Messages so far, in this round.
+        self._count = 0
+        #: The newest that is not kept though something may come of it.
+        self._given_up_key: _Key = _BEFORE_ALL
         self._stale_forms: dict[str, str] = {}
         #: The newest time of each form.
         self._form_times: dict[str, int] = {}
@@ -143,7 +168,11 @@ class BookFusion:
             self._recent.append((key, cap, message))
         else:
             self._take_late(key, message, cap)
-        self._refresh_staleness(message)
+        self._count += 1
+        if len(self._recent) >= self._untidy_at or self._count >= ROUND:
+            self._tidy()
+        if self.book.is_stale:
+            self._refresh_staleness(message)
 
     def mark_stale(self, form: str, cause: str) -> None:
         """A form of the book was lost."""
@@ -156,6 +185,7 @@ class BookFusion:
 
     def export(self) -> FusionState:
         """Everything later books depend on, for a checkpoint."""
+        self._tidy()
         book = self.book
         return FusionState(
             book.bids.columns(),
@@ -172,6 +202,8 @@ class BookFusion:
             self.late_count,
             dict(self._form_times),
             self._sure_key,
+            self._count,
+            self._given_up_key,
         )
 
     def restore(self, state: FusionState) -> None:
@@ -186,7 +218,10 @@ class BookFusion:
         book.stale_cause = state.stale_cause
         self._deepest = state.deepest
         self._newest_key = state.newest_key
-        self._recent = deque(state.recent, maxlen=WINDOW)
+        self._recent = list(state.recent)
+        self._untidy_at = max(_UNTIDY_MIN, 2 * len(self._recent))
+        self._count = state.count
+        self._given_up_key = state.given_up_key
         self._stale_forms = dict(state.stale_forms)
         self.late_count = state.late_count
         self._form_times = dict(state.form_times)
@@ -203,7 +238,7 @@ class BookFusion:
         if (last is not None and ts < last and form != FORM_REST) or newest - ts > LATE_NS_MAX:
             # What was received before is older, whatever its stamps say, and it has taken effect.
             self._recent.clear()
-            self._newest_key = _BEFORE_ALL
+            self._newest_key = self._given_up_key = _BEFORE_ALL
             newest = _BEFORE_ALL[0]
         if ts - newest > LEAP_NS_MAX and (last is None or ts - last > LEAP_NS_MAX or ts < last):
             self._sure_key = self._newest_key
@@ -218,7 +253,7 @@ class BookFusion:
     def _take(self, message: FusedMessage, cap: float) -> None:
         book = self.book
         if isinstance(message, BestQuote):
-            book.apply_quote(message)
+            book.apply_quote(message, checked=True)
         elif cap >= self._deepest:
             book.bids.replace((message.bid_prices, message.bid_sizes, message.bid_counts), checked=True)
             book.asks.replace((message.ask_prices, message.ask_sizes, message.ask_counts), checked=True)
@@ -226,29 +261,59 @@ class BookFusion:
         else:
             bids = (message.bid_prices, message.bid_sizes, message.bid_counts)
             asks = (message.ask_prices, message.ask_sizes, message.ask_counts)
-            book.bids.overlay(bids, complete=len(message.bid_prices) < cap)
-            book.asks.overlay(asks, complete=len(message.ask_prices) < cap)
+            book.bids.overlay(bids, complete=len(message.bid_prices) < cap, checked=True)
+            book.asks.overlay(asks, complete=len(message.ask_prices) < cap, checked=True)
             book.stamp(message.ts_event, message.ts_recv, message.last_update_id)
 
     def _take_late(self, key: _Key, message: FusedMessage, cap: float) -> None:
-        recent = self._recent
-        if len(recent) == WINDOW and key < recent[0][0]:
+        if key < self._given_up_key:
             self.late_count += 1
             return
-        newer = [entry for entry in recent if entry[0] > key]
-        older = [entry for entry in recent if entry[0] <= key]
-        ts_event, ts_recv = self.book.ts_event, message.ts_recv
-        self._take(message, cap)
-        for _, again_cap, again in newer:
+        book, recent = self.book, self._recent
+        ts_event, update_id = book.ts_event, book.update_id
+        place = bisect_right(recent, key, key=_key_of)
+        recent.insert(place, (key, cap, message))
+        for _, again_cap, again in recent[place:]:
             self._take(again, again_cap)
-        self.book.ts_event = ts_event
-        self.book.ts_recv = ts_recv
-        self._recent = deque([*older, (key, cap, message), *newer], maxlen=WINDOW)
+        # The newest is still what it was, and was received when this was.
+        book.ts_event = ts_event
+        book.ts_recv = message.ts_recv
+        if update_id is not None:
+            book.update_id = update_id
+
+    def _tidy(self) -> None:
+        """
+        Let go of messages of which nothing can come: when it happens changes nothing, save at the end of a round.
+
+        Of each price, what the newest message said that settles it holds. So one is not needed where newer ones settle
+        everything that it does; whatever a later book says, too, which may be deeper than any before.
+        """
+        recent, deepest = self._recent, self._deepest
+        # Nothing that old is put in its place any more; a stamp that is doubted says nothing of that.
+        oldest = (self._sure_key or self._newest_key)[0] - LATE_NS_MAX
+        low, high, is_settled = inf, -inf, False
+        kept: list[_Entry] = []
+        for entry in reversed(recent):
+            (ts, _), cap, message = entry
+            if ts < oldest:
+                break
+            bid, ask = _reach(message, cap)
+            is_whole = cap >= deepest and not is_settled
+            if bid < low or ask > high or is_whole:
+                kept.append(entry)
+                low, high = min(low, bid), max(high, ask)
+                is_settled = is_settled or is_whole
+        if self._count >= ROUND:
+            self._count = 0
+            if len(kept) > KEPT_MAX:
+                self._given_up_key = kept[KEPT_MAX][0]
+                del kept[KEPT_MAX:]
+        kept.reverse()
+        self._recent = kept
+        self._untidy_at = max(_UNTIDY_MIN, 2 * len(kept))
 
     def _refresh_staleness(self, message: FusedMessage) -> None:
         book = self.book
-        if not book.is_stale:
-            return
         stale = self._stale_forms
         stale.pop(FORM_QUOTE, None)
         if isinstance(message, BookSnapshot):
@@ -260,10 +325,26 @@ class BookFusion:
             book.stale_cause = ""
 
 
+def _reach(message: FusedMessage, cap: float) -> tuple[float, float]:
+    """The lowest bid and the highest ask that a message settles, and all better ones with them, whatever came before."""
+    if isinstance(message, BestQuote):
+        bid, ask = message.bid_price, message.ask_price
+        low = -inf if bid is None or message.bid_size is None else bid
+        high = inf if ask is None or message.ask_size is None else ask
+        return (
+            inf if message.bid_count == SIDE_NOT_TOLD else low,
+            -inf if message.ask_count == SIDE_NOT_TOLD else high,
+        )
+    bids, asks = message.bid_prices, message.ask_prices
+    return (
+        bids[-1] if bids and len(bids) >= cap else -inf,
+        asks[-1] if asks and len(asks) >= cap else inf,
+    )
+
+
 def _check(message: FusedMessage) -> None:
     if isinstance(message, BestQuote):
-        check_levels(quoted_level(message.bid_price, message.bid_size, message.bid_count), is_bid=True)
-        check_levels(quoted_level(message.ask_price, message.ask_size, message.ask_count), is_bid=False)
+        check_quote(message)
     else:
         check_levels((message.bid_prices, message.bid_sizes, message.bid_counts), is_bid=True)
         check_levels((message.ask_prices, message.ask_sizes, message.ask_counts), is_bid=False)

@@ -2,15 +2,18 @@
 One order book: bids descending, asks ascending, updated in place.
 
 A side is held in one of two shapes. A venue that sends whole books gives columns, best first, which are kept as they
-came: reading the best price of a snapshot costs nothing more. A venue that sends diffs needs levels by price: then
-the side is a dict of sizes and a sorted list of keys whose *last* element is the best, because most changes happen
-near the best price and a list inserts cheaply near its end. The first diff turns the one shape into the other.
+came: reading the best price of a snapshot costs nothing more. What quotes and a few levels say since then lies over
+them, so that a quote touches no level but the best: those of a thousand books are in no cache. A venue that sends diffs
+needs levels by price: then the side is a dict of sizes and a sorted list of keys whose *last* element is the best,
+because most changes happen near the best price and a list inserts cheaply near its end. The first diff turns the one
+shape into the other.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
 from math import inf, isfinite
 from operator import gt, lt
 from typing import Final, NamedTuple
@@ -19,11 +22,12 @@ from toolkit.errors import BookError
 from toolkit.keys import PairKey
 from toolkit.messages import SIDE_NOT_TOLD, BestQuote, BookDiff, BookSnapshot, Side
 
-__all__ = ["BookSide", "Columns", "OrderBook", "OrderBookEntry", "check_levels", "quoted_level"]
+__all__ = ["BookSide", "Columns", "OrderBook", "OrderBookEntry", "check_levels", "check_quote"]
 
 #: Prices, sizes and numbers of orders, best first; the last is empty where nobody counts orders.
 Columns = tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]
 _EMPTY: Columns = ((), (), ())
+_Level = tuple[float, float, int | None]
 #: Decimals are not exact in binary: what differs by less than this share is meant to be equal.
 _ROUNDING: Final = 1e-13
 
@@ -54,11 +58,14 @@ def check_levels(columns: Columns, *, is_bid: bool) -> None:
         raise BookError(f"prices {prices[:5]}: expected {order}")
 
 
-def quoted_level(price: float | None, size: float | None, count: int | None) -> Columns:
-    """The one level that a quote gives of a side; none if it says that the side is empty."""
-    if price is None or size is None:
-        return _EMPTY
-    return (price,), (size,), () if count is None else (count,)
+def check_quote(message: BestQuote) -> None:
+    """Raise BookError unless what a quote gives of each side is a level, or nothing."""
+    for price, size, count, is_bid in (
+        (message.bid_price, message.bid_size, message.bid_count, True),
+        (message.ask_price, message.ask_size, message.ask_count, False),
+    ):
+        if price is not None and size is not None:
+            check_levels(((price,), (size,), () if count is None else (count,)), is_bid=is_bid)
 
 
 class BookSide:
@@ -69,19 +76,24 @@ class BookSide:
         is_bid: Whether the best price is the highest.
     """
 
-    __slots__ = ("_columns", "_counts", "_keys", "_sign", "_sizes", "is_bid")
+    __slots__ = ("_columns", "_counts", "_keys", "_over", "_sign", "_sizes", "_start", "is_bid")
 
     def __init__(self, is_bid: bool) -> None:
         self.is_bid = is_bid
         # Keys ascend towards the best price: the price itself for bids, its negative for asks.
         self._sign = 1.0 if is_bid else -1.0
         self._columns: Columns | None = _EMPTY
+        #: Levels better than those of the columns from `_start` on, the best one last; those before it are gone.
+        self._over: list[_Level] = []
+        self._start = 0
         self._keys: list[float] = []
         self._sizes: dict[float, float] = {}
         self._counts: dict[float, int] = {}
 
     def __len__(self) -> int:
-        return len(self._keys) if self._columns is None else len(self._columns[0])
+        if self._columns is None:
+            return len(self._keys)
+        return len(self._over) + len(self._columns[0]) - self._start
 
     def __iter__(self) -> Iterator[OrderBookEntry]:
         return self.levels()
@@ -91,7 +103,9 @@ class BookSide:
         """Best price, or None if the side is empty."""
         columns = self._columns
         if columns is not None:
-            return columns[0][0] if columns[0] else None
+            if self._over:
+                return self._over[-1][0]
+            return columns[0][self._start] if self._start < len(columns[0]) else None
         return self._keys[-1] * self._sign if self._keys else None
 
     @property
@@ -102,7 +116,7 @@ class BookSide:
     def size_at(self, price: float) -> float:
         """Resting size at exactly that price; 0.0 if there is no such level."""
         if self._columns is not None:
-            prices, sizes, _ = self._columns
+            prices, sizes, _ = self.columns()
             return sizes[prices.index(price)] if price in prices else 0.0
         return self._sizes.get(price, 0.0)
 
@@ -110,11 +124,12 @@ class BookSide:
         """The best `count` levels (all, if None), best first."""
         if self._columns is not None:
             prices, sizes, counts = self._columns
-            end = len(prices) if count is None else count
-            if counts:
-                yield from map(OrderBookEntry, prices[:end], sizes[:end], counts[:end])
-            else:
-                yield from map(OrderBookEntry, prices[:end], sizes[:end])
+            over = self._over[::-1] if count is None else self._over[: -count - 1 : -1]
+            start = self._start
+            end = len(prices) if count is None else start + count - len(over)
+            under = zip(prices[start:end], sizes[start:end], counts[start:end] or repeat(None), strict=False)
+            for level in chain(over, under):
+                yield OrderBookEntry(*level)
             return
         keys = reversed(self._keys) if count is None else self._keys[: -count - 1 : -1]
         for key in keys:
@@ -128,12 +143,17 @@ class BookSide:
             prices = tuple(key * sign for key in reversed(self._keys))
             column = tuple(counts[price] for price in prices) if len(counts) == len(prices) else ()
             return prices, tuple(sizes[price] for price in prices), column
+        if self._over or self._start:
+            self._columns = self._joined(self._columns)
+            self._over, self._start = [], 0
         return self._columns
 
     @property
     def has_counts(self) -> bool:
         """Whether it is known how many orders any level holds."""
-        return bool(self._counts if self._columns is None else self._columns[2])
+        if self._columns is None:
+            return bool(self._counts)
+        return bool(self._columns[2]) or any(count is not None for _, _, count in self._over)
 
     def top_columns(self) -> Columns:
         """The same for at least the best level, without walking the whole side."""
@@ -142,7 +162,10 @@ class BookSide:
                 return _EMPTY
             price = self._keys[-1] * self._sign
             return (price,), (self._sizes[price],), ()
-        return self._columns
+        if self._over:
+            price, size, count = self._over[-1]
+            return (price,), (size,), () if count is None else (count,)
+        return self.columns()
 
     def replace(self, columns: Columns, *, checked: bool = False) -> None:
         """
@@ -154,34 +177,38 @@ class BookSide:
         if not checked:
             check_levels(columns, is_bid=self.is_bid)
         self._columns = _held(columns) if 0.0 in columns[1] else columns
+        self._over, self._start = [], 0
         if self._keys:
             self._forget_levels()
 
-    def overlay(self, columns: Columns, *, complete: bool) -> None:
+    def overlay(self, columns: Columns, *, complete: bool, checked: bool = False) -> None:
         """
         Take newer levels, best first, over what is there.
 
         Between the best price and the worst of `columns` only they remain; worse levels stay, unless `complete` says
-        that there are none.
+        that there are none. `checked` as `replace` has it.
         """
         if complete or not columns[0]:
-            self.replace(columns)
+            self.replace(columns, checked=checked)
             return
-        check_levels(columns, is_bid=self.is_bid)
-        worse = self._worse_than(columns[0][-1])
-        self._become(_joined(_held(columns) if 0.0 in columns[1] else columns, worse))
+        if not checked:
+            check_levels(columns, is_bid=self.is_bid)
+        prices, sizes, counts = _held(columns) if 0.0 in columns[1] else columns
+        self._drop_until_worse_than(columns[0][-1])
+        self._over += zip(prices[::-1], sizes[::-1], counts[::-1] or repeat(None), strict=False)
 
-    def set_best(self, level: Columns) -> None:
+    def set_best(self, price: float | None, size: float | None, count: int | None) -> None:
         """
         Make this checked level the best: better ones are gone, an equal one takes the size. None: no level is left.
 
         Of size 0 it holds nothing, and the next worse level is the best.
         """
-        if not level[0]:
-            self._become(_EMPTY)
+        if price is None or size is None:
+            self.replace(_EMPTY, checked=True)
             return
-        worse = self._worse_than(level[0][0])
-        self._become(_joined(level, worse) if level[1][0] else worse)
+        self._drop_until_worse_than(price)
+        if size:
+            self._over.append((price, size, count))
 
     def set_level(self, price: float, size: float, count: int | None = None) -> None:
         """Set one level's absolute size; 0 removes it, and removing what is not there is normal."""
@@ -231,11 +258,6 @@ class BookSide:
                 if counts:
                     counts.pop(price, None)
 
-    def _become(self, columns: Columns) -> None:
-        self._columns = columns
-        if self._keys:
-            self._forget_levels()
-
     def _forget_levels(self) -> None:
         self._keys = []
         self._sizes = {}
@@ -249,17 +271,33 @@ class BookSide:
         self._counts = dict(zip(prices, counts, strict=True)) if counts else {}
         self._columns = None
 
-    def _worse_than(self, price: float) -> Columns:
-        prices, sizes, counts = self.columns()
-        start = 0
+    def _drop_until_worse_than(self, price: float) -> None:
+        """Only worse levels than that price stay."""
+        columns = self._columns
+        if columns is None:
+            columns = self._columns = self.columns()
+            self._over, self._start = [], 0
+            self._forget_levels()
+        over, sign = self._over, self._sign
+        key = price * sign
+        while over:
+            if over[-1][0] * sign < key:
+                return  # and so are all in the columns
+            over.pop()
+        prices, start = columns[0], self._start
         end = len(prices)
-        if self.is_bid:
-            while start < end and prices[start] >= price:
-                start += 1
-        else:
-            while start < end and prices[start] <= price:
-                start += 1
-        return prices[start:], sizes[start:], counts[start:]
+        while start < end and prices[start] * sign >= key:
+            start += 1
+        self._start = start
+
+    def _joined(self, columns: Columns) -> Columns:
+        """The columns, from the start, with the levels over them; counts only where every level has one."""
+        prices, sizes, counts = (column[self._start :] for column in columns)
+        if not self._over:
+            return prices, sizes, counts
+        over_prices, over_sizes, over_counts = zip(*reversed(self._over), strict=True)
+        is_counted = None not in over_counts and (counts or not prices)
+        return over_prices + prices, over_sizes + sizes, over_counts + counts if is_counted else ()
 
 
 def _held(columns: Columns) -> Columns:
@@ -271,12 +309,6 @@ def _held(columns: Columns) -> Columns:
         tuple(sizes[place] for place in places),
         tuple(counts[place] for place in places) if counts else (),
     )
-
-
-def _joined(first: Columns, rest: Columns) -> Columns:
-    # Counts are only kept where every level has one.
-    counted = (first[2] or not first[0]) and (rest[2] or not rest[0])
-    return first[0] + rest[0], first[1] + rest[1], first[2] + rest[2] if counted else ()
 
 
 class OrderBook:
@@ -350,21 +382,19 @@ class OrderBook:
         self.asks.set_levels(message.ask_prices, message.ask_sizes, checked=checked)
         self.stamp(message.ts_event, message.ts_recv, message.last_update_id)
 
-    def apply_quote(self, message: BestQuote) -> None:
+    def apply_quote(self, message: BestQuote, *, checked: bool = False) -> None:
         """
         Set both best levels: better ones are gone, as are all of a side that the quote says is empty. A side that it
         says nothing of stays.
 
-        Raises BookError, and stays as it was, if a price or a size is none.
+        Raises BookError, and stays as it was, if a price or a size is none; `checked` says that this is known.
         """
-        bid = quoted_level(message.bid_price, message.bid_size, message.bid_count)
-        ask = quoted_level(message.ask_price, message.ask_size, message.ask_count)
-        check_levels(bid, is_bid=True)
-        check_levels(ask, is_bid=False)
+        if not checked:
+            check_quote(message)
         if message.bid_count != SIDE_NOT_TOLD:
-            self.bids.set_best(bid)
+            self.bids.set_best(message.bid_price, message.bid_size, message.bid_count)
         if message.ask_count != SIDE_NOT_TOLD:
-            self.asks.set_best(ask)
+            self.asks.set_best(message.ask_price, message.ask_size, message.ask_count)
         self.stamp(message.ts_event, message.ts_recv, message.update_id)
 
     def stamp(self, ts_event: int | None, ts_recv: int, update_id: int | None) -> None:

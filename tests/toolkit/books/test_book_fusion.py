@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from recordings.recording import Recording
 from tests.tapes import SECOND, Levels, diff, import_files, quote, snapshot, state_of
-from toolkit.books.book_fusion import WINDOW, BookFusion, FusionState
+from toolkit.books import book_fusion
+from toolkit.books.book_fusion import KEPT_MAX, ROUND, BookFusion, FusionState
 from toolkit.books.tracker import OrderBookTracker
 from toolkit.errors import BookError
 from toolkit.messages import BestQuote, BookSnapshot, Trade
@@ -241,14 +243,91 @@ def test_what_takes_no_part_changes_nothing() -> None:
     assert state_of(fusion.book) == before
 
 
-def test_a_message_beyond_the_window_is_counted_and_left_out() -> None:
-    quotes = [quote((5.0, 1.0), (6.0, 1.0), ts_event=T0 + 10 + number) for number in range(WINDOW)]
+def test_a_late_message_is_put_in_its_place_however_many_came_since() -> None:
+    quotes = [quote((9.0, 1.0), (11.0, 1.0), ts_event=T0 + 10 + number) for number in range(3 * ROUND)]
     fusion = fused([FULL, *quotes])
+    fusion.apply(snapshot([(10.0, 7.0), (9.0, 7.0), (4.0, 7.0)], [(11.0, 7.0)], ts_event=T0 + 9))
+    assert (sides(fusion)[0], fusion.late_count) == ({9.0: 1.0, 4.0: 7.0}, 0)
+
+
+def test_few_messages_are_kept_of_a_market_that_moves() -> None:
+    """A level that one settled and no newer one did is a reason to keep it; a quote at a price that others pass is none."""
+    fusion = fused([FULL])
+    for number in range(5_000):
+        price = 50.0 + number % 7
+        fusion.apply(quote((price, 1.0), (price + 1, 1.0), ts_event=T0 + number))
+        if number % 40 == 0:
+            columns = (
+                [(price - step, 1.0) for step in range(DEEP)],
+                [(price + step, 1.0) for step in range(1, DEEP + 1)],
+            )
+            fusion.apply(snapshot(*columns, form="fast", depth_cap=DEEP, ts_event=T0 + number))
+    state = fusion.export()
+    assert len(state.recent) < 20
+    assert fusion.late_count == 0
+
+
+def test_a_price_that_runs_one_way_without_end_is_kept_up_to_a_bound() -> None:
+    """Though its venue's clock stands still. What is older than one that was given up is left out, and counted."""
+    count = 2 * ROUND
+    quotes = [quote((100.0 + number, 1.0), (1e6, 1.0), ts_event=T0 + 10 + number // 64) for number in range(count)]
+    fusion = fused([FULL, *quotes])
+    assert KEPT_MAX <= len(fusion.export().recent) < KEPT_MAX + ROUND
     before = state_of(fusion.book)
-    fusion.apply(snapshot([(3.0, 1.0)], [], ts_event=T0 + 9))
+    fusion.apply(snapshot([(7.0, 1.0)], [(12.0, 1.0)], ts_event=T0 + 9))
     assert (state_of(fusion.book), fusion.late_count) == (before, 1)
-    fusion.apply(snapshot([(4.0, 1.0)], [], ts_event=T0 + 11))
-    assert (sides(fusion)[0], fusion.late_count) == ({5.0: 1.0, 4.0: 1.0}, 1)
+    fusion.apply(quote((7.0, 1.0), (2e6, 1.0), ts_event=T0 + 10 + count // 64))
+    assert (fusion.book.bids.best_price, fusion.late_count) == (7.0, 1)
+
+
+class KeepsAll(BookFusion):
+    """Lets go of nothing."""
+
+    __slots__ = ()
+
+    def _tidy(self) -> None:
+        self._untidy_at += 1_000
+
+
+#: Also some that no connection is late by, that leap ahead, and none at all.
+FAR_TIMES = st.one_of(st.none(), TIMES, st.sampled_from((1, 2, 5, 29, 30, 31, 40, 70)).map(lambda s: T0 + s * SECOND))
+FAR_MESSAGES = st.one_of(
+    MESSAGES, st.builds(lambda message, ts: msgspec.structs.replace(message, ts_event=ts), MESSAGES, FAR_TIMES)
+)
+
+
+@given(st.lists(st.tuples(FAR_MESSAGES, st.booleans()), max_size=24))
+def test_nothing_that_was_let_go_of_is_missed(told: list[tuple[BookSnapshot | BestQuote, bool]]) -> None:
+    """Whenever it was; and what is kept in the end is the same."""
+    keeps, now_and_then, at_once = KeepsAll("A-B"), BookFusion("A-B"), BookFusion("A-B")
+    for message, is_time in told:
+        for fusion in (keeps, now_and_then, at_once):
+            fusion.apply(message)
+        at_once.export()
+        if is_time:
+            state = now_and_then.export()
+            now_and_then = BookFusion("A-B")
+            now_and_then.restore(state)
+        assert state_of(now_and_then.book) == state_of(at_once.book) == state_of(keeps.book)
+    BookFusion._tidy(keeps)
+    assert now_and_then.export() == at_once.export() == keeps.export()
+
+
+@given(st.lists(FAR_MESSAGES, max_size=30), st.data())
+def test_what_is_given_up_does_not_depend_on_when_states_are_taken(
+    told: list[BookSnapshot | BestQuote], data: st.DataObject
+) -> None:
+    """At bounds as small as a test can reach."""
+    with patch.multiple(book_fusion, ROUND=6, KEPT_MAX=2):
+        alone, looked_at = BookFusion("A-B"), BookFusion("A-B")
+        for message in told:
+            alone.apply(message)
+            looked_at.apply(message)
+            if data.draw(st.booleans()):
+                state = looked_at.export()
+                looked_at.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=FusionState))
+            assert state_of(alone.book) == state_of(looked_at.book)
+        assert alone.export() == looked_at.export()
 
 
 @pytest.mark.parametrize("late", [False, True])

@@ -107,6 +107,38 @@ def test_every_level_is_what_the_updates_made_it(updates: list[BookSnapshot | Bo
             assert (book.mid_price, book.spread, book.spread_bps, book.is_crossed) == (None, None, None, False)
 
 
+@given(UPDATES, st.integers(0, 3))
+def test_a_book_that_is_seldom_looked_at_says_the_same(
+    updates: list[BookSnapshot | BookDiff | BestQuote], count: int
+) -> None:
+    """Levels that came later lie over the columns until all are asked for; best ones and numbers are known before."""
+    book, reference = OrderBook("A-B"), Reference()
+    for message in updates:
+        apply(book, message)
+        reference.apply(message)
+        bids, asks = reference.depth
+        assert (len(book.bids), len(book.asks)) == (len(bids), len(asks))
+        assert (book.bids.best_price, book.asks.best_price) == (
+            bids[0][0] if bids else None,
+            asks[0][0] if asks else None,
+        )
+        for side, levels in ((book.bids, bids), (book.asks, asks)):
+            assert pairs(list(side.levels(count))) == list(levels[:count])
+            prices, sizes, _ = side.top_columns()
+            assert list(zip(prices, sizes, strict=True))[:1] == list(levels[:1])
+    assert (pairs(list(book.bids)), pairs(list(book.asks))) == reference.depth
+
+
+def test_counts_are_known_where_every_level_has_one() -> None:
+    side = BookSide(is_bid=False)
+    side.replace(((10.0, 11.0, 12.0), (1.0, 1.0, 1.0), (4, 5, 6)))
+    side.set_best(11.0, 2.0, 7)
+    assert (side.columns(), side.has_counts) == (((11.0, 12.0), (2.0, 1.0), (7, 6)), True)
+    side.set_best(10.5, 3.0, None)
+    assert [level.order_count for level in side] == [None, 7, 6]
+    assert (side.columns(), side.has_counts) == (((10.5, 11.0, 12.0), (3.0, 2.0, 1.0), ()), False)
+
+
 def exact(value: float) -> Fraction:
     """The decimal that was meant."""
     return Fraction(repr(value))
