@@ -18,7 +18,7 @@ from recordings.format.schema import RAW_TABLE
 from recordings.journal.journal_reader import JournalReader, journal_path, journal_segments
 from recordings.queries.remarks import remarks
 from recordings.recording import Recording
-from recordings.states.checkpoints import Checkpoint, load_checkpoint
+from recordings.states.checkpoints import Checkpoint, is_state_of, load_checkpoint
 from recordings.states.normalizer import Normalizer
 from recordings.states.seek_points import open_points
 from toolkit.books.tracker import OrderBookTracker
@@ -283,7 +283,7 @@ def _compare_resume(recording: Recording, file: TableFile, normalizer: Normalize
         state = load_checkpoint(recording.path, file)
     except RecordingError:
         return  # its hash was found to differ, or there is a later one by now
-    if state.digest != normalizer.chain.digest() or state.tracker != normalizer.tracker.export():
+    if state.digest != normalizer.chain.digest() or not is_state_of(state.tracker, normalizer.tracker):
         result.problems.append(f"{file.path} holds another state to go on from than all frames give")
 
 
@@ -322,7 +322,7 @@ class _StateCheck:
             return  # likewise
         if state.digest != normalizer.chain.digest():
             problem = f"digest {state.digest.hex()}, expected {normalizer.chain.hexdigest()}"
-        elif state.tracker != normalizer.tracker.export():
+        elif not is_state_of(state.tracker, normalizer.tracker):
             problem = "other books than the frames before it give"
         else:
             return

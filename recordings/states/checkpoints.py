@@ -21,6 +21,7 @@ from recordings.format.manifest import Segment, TableFile
 from recordings.states.normalizer import Normalizer
 from recordings.states.state_packing import Checkpoint, pack_state, unpack_state
 from recordings.storage.atomic_files import file_hash, make_folder, write_atomically
+from toolkit.books.tracker import OrderBookTracker, TrackerState
 from toolkit.errors import RecordingDamaged
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "checkpoint_of",
     "decode_checkpoint",
     "encode_checkpoint",
+    "is_state_of",
     "is_worth_keeping",
     "load_checkpoint",
     "parse_checkpoint",
@@ -134,6 +136,29 @@ def is_worth_keeping(before: Sequence[Segment], state_bytes: int) -> bool:
         if segment.checkpoint is not None:
             break
     return since >= TABLES_PER_BYTE * state_bytes
+
+
+def is_state_of(kept: TrackerState, tracker: OrderBookTracker) -> bool:
+    """
+    Whether a tracker's books are those of a state.
+
+    Earlier versions kept the newest 256 messages of each book, whether anything could come of them or not, and counted
+    none: of their states it is compared what would be kept of these today.
+    """
+    now = tracker.export()
+    if kept == now:
+        return True
+    if any(pair.fusion.count for pair in kept.pairs):
+        return False
+    again = OrderBookTracker(checked=True)
+    again.restore(kept)
+    before = again.export()
+    if len(before.pairs) != len(now.pairs):
+        return False
+    for old, new in zip(before.pairs, now.pairs, strict=True):
+        recent = new.fusion.recent[max(len(new.fusion.recent) - len(old.fusion.recent), 0) :]
+        new.fusion = msgspec.structs.replace(new.fusion, count=0, recent=recent, given_up_key=old.fusion.given_up_key)
+    return before == now
 
 
 def load_checkpoint(folder: Path, file: TableFile) -> Checkpoint:

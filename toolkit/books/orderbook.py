@@ -292,7 +292,8 @@ class BookSide:
 
     def _joined(self, columns: Columns) -> Columns:
         """The columns, from the start, with the levels over them; counts only where every level has one."""
-        prices, sizes, counts = (column[self._start :] for column in columns)
+        start = self._start
+        prices, sizes, counts = columns[0][start:], columns[1][start:], columns[2][start:]
         if not self._over:
             return prices, sizes, counts
         over_prices, over_sizes, over_counts = zip(*reversed(self._over), strict=True)

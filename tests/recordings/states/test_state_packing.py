@@ -23,6 +23,7 @@ from recordings.states.checkpoints import (
     Checkpoint,
     checkpoint_of,
     encode_checkpoint,
+    is_state_of,
     load_checkpoint,
     parse_checkpoint,
 )
@@ -34,6 +35,7 @@ from replay.source import ReplayDataSource
 from tests.hand_recorder import HandRecorder
 from tests.recordings.strategies import messages
 from tests.replay.busy_tapes import Tape
+from toolkit.books.book_fusion import BookFusion
 from toolkit.books.tracker import TrackerState, empty_pair
 from toolkit.clock import ManualClock
 from toolkit.errors import RecordingDamaged
@@ -95,7 +97,7 @@ def test_messages_of_any_content_come_back_to_the_bit(found: list[Any], keys: li
 def test_a_state_is_a_fraction_of_what_it_says() -> None:
     """Of messages that repeat most of what the one before said."""
     state = checkpoint_of(played(3, 1500))
-    assert len(pack_state(state)[0]) < len(msgspec.msgpack.encode(state)) / 5
+    assert len(pack_state(state)[0]) < len(msgspec.msgpack.encode(state)) / 4
 
 
 def test_a_state_of_an_earlier_version_can_be_read() -> None:
@@ -103,6 +105,35 @@ def test_a_state_of_an_earlier_version_can_be_read() -> None:
     state = checkpoint_of(played(3, 60))
     assert parse_checkpoint(msgspec.msgpack.encode(state)) == state
     assert parse_checkpoint(encode_checkpoint(played(3, 60))) == state
+
+
+def as_before(monkeypatch: pytest.MonkeyPatch, count: int) -> TrackerState:
+    """As earlier versions kept it: the newest 256 messages of each book, whatever can come of them."""
+    with monkeypatch.context() as patch:
+        patch.setattr(BookFusion, "_tidy", lambda fusion: None)
+        state = checkpoint_of(played(5, count)).tracker
+    for pair in state.pairs:
+        pair.fusion = msgspec.structs.replace(pair.fusion, recent=pair.fusion.recent[-256:], count=0)
+    return state
+
+
+@pytest.mark.parametrize("count", [40, 2_000])
+def test_a_state_of_every_recent_message_is_the_same_state(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    state, now = as_before(monkeypatch, count), played(5, count).tracker
+    assert sum(len(pair.fusion.recent) for pair in state.pairs) > sum(
+        len(pair.fusion.recent) for pair in now.export().pairs
+    )
+    assert state != now.export()
+    assert is_state_of(state, now)
+
+
+def test_other_books_are_another_state_whoever_kept_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = played(5, 60).tracker
+    assert not is_state_of(as_before(monkeypatch, 90), now)
+    assert not is_state_of(played(5, 90).tracker.export(), now)
+    missing = as_before(monkeypatch, 60)
+    missing.pairs.pop()
+    assert not is_state_of(missing, now)
 
 
 @pytest.mark.parametrize("cut", [0, 3, 4, 11, 12, 40, -1])
