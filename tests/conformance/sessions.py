@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
@@ -46,16 +47,41 @@ class Session:
         """A fresh protocol with the options of the session."""
         return protocol_for(self.recording.manifest.sources[0])
 
-    def messages(self, frames: tuple[Frame, ...] | None = None) -> list[Message]:
-        """What a fresh protocol makes of the session's frames, or of others."""
+    @cached_property
+    def messages(self) -> tuple[Message, ...]:
+        """What a fresh protocol makes of the session's frames."""
         protocol = self.protocol()
-        return [message for frame in (self.frames if frames is None else frames) for message in protocol.receive(frame)]
+        return tuple(message for frame in self.frames for message in protocol.receive(frame))
 
-    @property
+    @cached_property
     def market_frame(self) -> int:
         """Index of a received frame in the later half of the session, whose protocol is in full swing."""
         half = len(self.frames) // 2
         return next(i for i, frame in enumerate(self.frames) if i >= half and frame.kind == WS_IN)
+
+    @cached_property
+    def later(self) -> tuple[Message, ...]:
+        """What the frames from `market_frame` on give."""
+        begin = self.frames[self.market_frame].capture_seq
+        return tuple(message for message in self.messages if message.capture_seq >= begin)
+
+    @cached_property
+    def _half(self) -> bytes:
+        """The state of a protocol before `market_frame`."""
+        protocol = self.protocol()
+        for frame in self.frames[: self.market_frame]:
+            protocol.receive(frame)
+        return protocol.checkpoint()
+
+    def in_full_swing(self) -> VenueProtocol:
+        """
+        A protocol that has received every frame before `market_frame`.
+
+        It is restored from a checkpoint; that this is the same is held by a test of its own.
+        """
+        protocol = self.protocol()
+        protocol.restore(self._half)
+        return protocol
 
 
 def recorded(venue: str, folder: Path) -> Session:
