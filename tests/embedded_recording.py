@@ -22,7 +22,9 @@ import msgspec
 
 from recordings.format.manifest import MANIFEST_NAME
 from recordings.recording import Recording
+from replay.results.result_writing import write_result
 from tests.deadlines import HANG_S
+from tests.replay.results.runs import small_run
 from tests.venue_tapes import tape_of_venues
 from toolkit.account_messages import Fill, OrderUpdate
 from toolkit.clock import format_ns
@@ -128,8 +130,9 @@ def make_workspace(folder: Path) -> None:
     What the documents take for granted: `tapes/monday`, `tapes/tuesday` and `tapes/mine`, recorded with an account,
     `tapes/both` with BTC-USD on several venues, and capture files to import.
 
-    `orders.json` is a script of orders for BTC-USD on `tapes/monday`. `btc.gz` has collector lines, `ws_bbo.jsonl` and `ws_trades.jsonl` JSON lines, `BTC.lz4` lines of the archive, and
-    `metadata.json` the venue's metadata replies.
+    `orders.json` is a script of orders for BTC-USD on `tapes/monday`, `results/maker` the result of a small run. `btc.gz` has
+    collector lines, `ws_bbo.jsonl` and `ws_trades.jsonl` JSON lines, `BTC.lz4` lines of the archive, and `metadata.json` the
+    venue's metadata replies.
     """
     with embedded_venue() as urls:
         record(folder / "tapes" / "monday", urls, "--user", urls["accounts"]["taker"])
@@ -137,6 +140,7 @@ def make_workspace(folder: Path) -> None:
         shutil.copytree(folder / "tapes" / "monday", folder / "tapes" / other)
     tape_of_venues(folder / "tapes" / "both")
     recording = Recording.open(folder / "tapes" / "monday")
+    write_result(small_run(), folder / "results" / "maker")
     (folder / "orders.json").write_text(json.dumps({"actions": orders_on(recording)}))
     frames = [frame for batch in recording.raw_frames() for frame in batch]
     received = [(frame.ts_recv, frame.payload) for frame in frames if frame.kind == WS_IN]

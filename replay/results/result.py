@@ -160,6 +160,7 @@ class Result:
             "result": None if self.path is None else str(self.path),
             "parameters": dict(self.info.parameters),
             "seed": self.info.seed,
+            "log_digest": self.info.log_digest,
             "metrics": [as_json(metric) for metric in self.metrics],
         }
 
@@ -226,7 +227,9 @@ class Picture:
 def summary_table(result: Result) -> list[tuple[str, str]]:
     """Names and values of the numbers, as lines of text; what may be doubted first."""
     head = [("strategy", _run(result.info))]
-    return [*head, *((title, metric.text) for title, metric in _titled(result.metrics))]
+    tail = [("decision log", f"{result.info.decisions:,} rows, digest {result.info.log_digest}")]
+    lines = [(title, metric.text) for title, metric in _titled(result.metrics)]
+    return [*head, *lines, *(tail if result.info.decisions else [])]
 
 
 def _run(info: RunInfo) -> str:

@@ -153,6 +153,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         doubtful_ns: How long a book was stale, or a position uncertain.
         accounts: By name, in order.
         pairs: In the order of the run.
+        decisions: Rows of the decision log.
+        log_digest: State of its hash chain at the end, hexadecimal; empty without a row.
         counts: What was counted.
     """
 
@@ -174,6 +176,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     doubtful_ns: int
     accounts: list[AccountInfo]
     pairs: list[PairInfo]
+    decisions: int = 0
+    log_digest: str = ""
     counts: Mapping[str, int]
 
     @property
@@ -229,6 +233,8 @@ def run_info(record: RunRecord) -> RunInfo:
         doubtful_ns=max((course.doubtful_ns for course in record.courses.values()), default=0),
         accounts=accounts,
         pairs=[_pair(record, ledger, place) for place in range(len(record.markets))],
+        decisions=len(record.decisions),
+        log_digest=record.decisions[-1][2].chain if record.decisions else "",
         counts=record.counts,
     )
 

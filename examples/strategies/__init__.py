@@ -1,0 +1,1 @@
+"""Strategies that teach, each a file that `tickdeck backtest` and `tickdeck paper` take."""
