@@ -11,14 +11,16 @@ from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.recording import Recording
 from recordings.states.normalizer import protocol_for
 from replay.embedded import EmbeddedVenue
+from replay.serving.deck import DeckOptions
 from replay.serving.registry import synthetic_venues
+from replay.serving.server import TapeServer
 from toolkit.clock import SystemClock
 from toolkit.frames import WS_IN, Frame
 from toolkit.messages import BookDiff, BookSnapshot, FundingInfo, Instrument, InstrumentKind, Message, Trade
 from toolkit.protocol import ProtocolOptions, VenueProtocol
 from toolkit.venue import find_venue
 
-__all__ = ["Session", "one_of_each_folder", "pairs_of", "recorded"]
+__all__ = ["Session", "one_of_each_folder", "pairs_of", "recorded", "recorded_from_served"]
 
 
 def pairs_of(venue: str) -> tuple[str, ...]:
@@ -86,35 +88,58 @@ class Session:
 
 def recorded(venue: str, folder: Path) -> Session:
     """Record the embedded venue until every pair has a book that changes, and there are a trade and funding, if it has any."""
-    asyncio.run(_record(venue, folder))
+    asyncio.run(_record_embedded(venue, folder))
+    return session_of(venue, folder)
+
+
+def recorded_from_served(session: Session, folder: Path) -> Session:
+    """Serve a session and record it from there, until every pair has a book."""
+    asyncio.run(_record_served(session, folder))
+    return session_of(session.venue, folder)
+
+
+def session_of(venue: str, folder: Path) -> Session:
+    """What was recorded."""
     recording = Recording.open(folder)
     return Session(venue, recording, tuple(frame for batch in recording.raw_frames() for frame in batch))
 
 
-async def _record(venue: str, folder: Path) -> None:
-    pairs = pairs_of(venue)
+async def _record_embedded(venue: str, folder: Path) -> None:
     async with EmbeddedVenue(venue=venue, clock=SystemClock(), seed=11) as embedded:
-        request = VenueRequest(
-            spec=find_venue(venue),
-            options=ProtocolOptions(pairs=pairs),
-            ws_url=embedded.ws_url,
-            rest_url=embedded.rest_url,
-        )
-        recorder = Recorder(options=RecorderOptions(folder=folder, venues=(request,), backoff_seed=1))
-        books: dict[str, int] = {}
-        wanted, seen = {"trade"}, set[str]()
+        await _record(venue, embedded.ws_url, embedded.rest_url, folder, books=8, is_live=True)
 
-        def count(message: Message) -> None:
-            if isinstance(message, BookSnapshot | BookDiff):
-                books[message.trading_pair] = books.get(message.trading_pair, 0) + 1
-            elif isinstance(message, Trade):
-                seen.add("trade")
-            elif isinstance(message, FundingInfo) and message.index_price:
-                seen.add("funding")
-            elif isinstance(message, Instrument) and message.kind is InstrumentKind.PERPETUAL:
-                wanted.add("funding")
-            if len(books) == len(pairs) and min(books.values()) >= 8 and wanted <= seen:
-                recorder.stop()
 
-        recorder.dispatcher.add_callback(count)
-        await recorder.run()
+async def _record_served(session: Session, folder: Path) -> None:
+    deck = DeckOptions(loop=True)
+    async with TapeServer([session.recording], clock=SystemClock(), deck=deck) as server, asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(server.run())
+        venue = session.venue
+        await _record(venue, server.ws_url_of(venue), server.rest_url_of(venue), folder, books=1, is_live=False)
+        server.stop()
+        await running
+
+
+async def _record(venue: str, ws_url: str, rest_url: str, folder: Path, *, books: int, is_live: bool) -> None:
+    """Until each pair has so many books; live also until there are a trade, and funding if any pair has it."""
+    pairs = pairs_of(venue)
+    request = VenueRequest(
+        spec=find_venue(venue), options=ProtocolOptions(pairs=pairs), ws_url=ws_url, rest_url=rest_url
+    )
+    recorder = Recorder(options=RecorderOptions(folder=folder, venues=(request,), backoff_seed=1))
+    counts: dict[str, int] = {}
+    wanted, seen = ({"trade"} if is_live else set[str]()), set[str]()
+
+    def count(message: Message) -> None:
+        if isinstance(message, BookSnapshot | BookDiff):
+            counts[message.trading_pair] = counts.get(message.trading_pair, 0) + 1
+        elif isinstance(message, Trade):
+            seen.add("trade")
+        elif isinstance(message, FundingInfo) and message.index_price:
+            seen.add("funding")
+        elif is_live and isinstance(message, Instrument) and message.kind is InstrumentKind.PERPETUAL:
+            wanted.add("funding")
+        if len(counts) == len(pairs) and min(counts.values()) >= books and wanted <= seen:
+            recorder.stop()
+
+    recorder.dispatcher.add_callback(count)
+    await recorder.run()
