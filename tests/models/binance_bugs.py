@@ -23,7 +23,7 @@ from toolkit.venues.binance.depth import Before
 from toolkit.venues.binance.market import BinanceMarketProtocol
 from toolkit.venues.binance.polls import Polls, SettledRates
 from toolkit.venues.binance.symbols import Listed, parse_exchange_info
-from toolkit.venues.binance.told import ToldTrades
+from toolkit.venues.binance.trade_tape import ToldTrades
 
 __all__ = ["BUGS"]
 

@@ -13,19 +13,19 @@ from toolkit.accounts.orders import TRANSITIONS
 from toolkit.accounts.positions import PositionBook
 from toolkit.errors import ParseError
 from toolkit.messages import FundingInfo
-from toolkit.venues.dydx_v4 import accounts_news, market, trades
+from toolkit.venues.dydx_v4 import accounts_news, market, trade_tape
 from toolkit.venues.dydx_v4.accounts import AccountStreams
 from toolkit.venues.dydx_v4.accounts_news import Account, AccountNews
 from toolkit.venues.dydx_v4.accounts_polls import AccountPolls
 from toolkit.venues.dydx_v4.base import DydxV4Base
-from toolkit.venues.dydx_v4.funding_polls import FundingPolls
 from toolkit.venues.dydx_v4.heights import ChainHeight
 from toolkit.venues.dydx_v4.items import ItemReader
 from toolkit.venues.dydx_v4.market import DydxV4MarketProtocol
 from toolkit.venues.dydx_v4.numbering import Arrival, MessageNumbers
 from toolkit.venues.dydx_v4.pages import Page
+from toolkit.venues.dydx_v4.polls import FundingPolls
 from toolkit.venues.dydx_v4.rest import funding_call
-from toolkit.venues.dydx_v4.trades import TradeMemory
+from toolkit.venues.dydx_v4.trade_tape import TradeMemory
 
 __all__ = ["BUGS"]
 
@@ -69,7 +69,7 @@ def _forgets_what_came_first() -> contextlib.AbstractContextManager[None]:
         if len(known) > 150:
             del known[next(iter(known))]
 
-    return replaced(trades, "remember", remember)
+    return replaced(trade_tape, "remember", remember)
 
 
 def _expires_by_any_connection() -> contextlib.AbstractContextManager[None]:
@@ -188,5 +188,5 @@ def _believes_twice(self: ChainHeight, height: int, ts: int, _hear: Any = ChainH
 
 
 def _some_blocks(rows: Any) -> list[int]:
-    found = trades.blocks_of(rows)
+    found = trade_tape.blocks_of(rows)
     return found or [2**31]

@@ -24,15 +24,15 @@ from toolkit.errors import ParseError, SymbolError
 from toolkit.frames import Frame
 from toolkit.messages import BalanceUpdate
 from toolkit.protocol import RestCall
-from toolkit.venues.hyperliquid import market, symbols, trade_tape, user_news, user_wire, wire
+from toolkit.venues.hyperliquid import accounts_news, accounts_wire, market, symbols, trade_tape, wire
+from toolkit.venues.hyperliquid.accounts_convert import AccountMessages
+from toolkit.venues.hyperliquid.accounts_news import Account
+from toolkit.venues.hyperliquid.accounts_status import order_state
 from toolkit.venues.hyperliquid.convert import FundingRow
 from toolkit.venues.hyperliquid.listing import Listing
-from toolkit.venues.hyperliquid.order_status import order_state
-from toolkit.venues.hyperliquid.settlements import Settlements
-from toolkit.venues.hyperliquid.symbols import CoinTable
+from toolkit.venues.hyperliquid.settled_rates import Settlements
+from toolkit.venues.hyperliquid.symbols import SymbolTable
 from toolkit.venues.hyperliquid.trade_tape import TradeTape
-from toolkit.venues.hyperliquid.user_convert import AccountMessages
-from toolkit.venues.hyperliquid.user_news import Account
 from toolkit.venues.hyperliquid.venue_clock import VenueClock
 
 __all__ = ["BUGS"]
@@ -90,7 +90,7 @@ def _by_the_highest(self: VenueClock, mono_ns: int) -> int:
 # -- the listing ---------------------------------------------------------------------------------------------------
 
 
-def _rename(self: CoinTable, _rebuild: Callable[[CoinTable], None] = CoinTable._rebuild) -> None:
+def _rename(self: SymbolTable, _rebuild: Callable[[SymbolTable], None] = SymbolTable._rebuild) -> None:
     self._given = {}
     _rebuild(self)
 
@@ -190,14 +190,14 @@ BUGS: Final = (
     _bug("a settled rate below the newest was told", (Settlements, "news", _news_above_a_maximum)),
     _bug("settled rates are asked for by the clock", (Settlements, "_ask", _ask_by_the_clock)),
     _bug("terms are read once", (Listing, "due", lambda self, mono_ns: [])),
-    _bug("a pair is renamed by later metadata", (CoinTable, "_rebuild", _rename)),
+    _bug("a pair is renamed by later metadata", (SymbolTable, "_rebuild", _rename)),
     _bug("what vanishes ends the recording", (Listing, "_compare", _end_for_what_vanishes)),
     _bug("one odd entry discards a listing", (symbols, "_entries", _all_or_nothing)),
     _bug("a refused optional reply stops everything", (Listing, "on_failure", lambda *args: None)),
-    _bug("one odd row discards its frame", (user_wire, "_readable", lambda channel, data, odd: None)),
+    _bug("one odd row discards its frame", (accounts_wire, "_readable", lambda channel, data, odd: None)),
     _bug("one odd trade discards its frame", (wire, "_readable", lambda channel, data, odd: None)),
-    _bug("an unknown status discards all around it", (user_news, "order_state", _known_state)),
-    _bug("an order never ends by an older stamp", (user_news, "_says_more", _later_only)),
+    _bug("an unknown status discards all around it", (accounts_news, "order_state", _known_state)),
+    _bug("an order never ends by an older stamp", (accounts_news, "_says_more", _later_only)),
     _bug("the past is news after a lost connection", (Account, "is_history", _history_by_connection)),
     _bug(
         "an order of the whole position is complete at once",
@@ -211,5 +211,5 @@ BUGS: Final = (
     ),
     _bug("balances are ordered by clocks", (BalanceBook, "on_balance", _balance_by_time)),
     _bug("positions are ordered by clocks", (PositionBook, "on_position", _position_by_time)),
-    _bug("a state before the newest fill is remembered", (user_news.AccountNews, "_stated", _no_positions_left)),
+    _bug("a state before the newest fill is remembered", (accounts_news.AccountNews, "_stated", _no_positions_left)),
 )

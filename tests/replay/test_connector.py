@@ -27,8 +27,8 @@ from toolkit.accounts.connector_events import (
 )
 from toolkit.accounts.exact_sums import ZERO
 from toolkit.digest import DigestChain
+from toolkit.venues.hyperliquid.accounts_status import order_state
 from toolkit.venues.hyperliquid.connector import HyperliquidPerpetualConnector
-from toolkit.venues.hyperliquid.order_status import order_state
 
 NAMES = ("taker", "gambler", "agent")
 

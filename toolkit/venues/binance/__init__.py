@@ -7,7 +7,7 @@ from toolkit.venues.binance.market import (
     BinanceSpotProtocol,
     BinanceUsdMProtocol,
 )
-from toolkit.venues.binance.telling import venue_of
+from toolkit.venues.binance.whose_frames import venue_of
 
 __all__ = ["SPECS", "BinanceCoinMProtocol", "BinanceMarketProtocol", "BinanceSpotProtocol", "BinanceUsdMProtocol"]
 

@@ -26,7 +26,7 @@ from toolkit.venues.binance import kernel_run
 from toolkit.venues.binance.feeds import IGNORED
 from toolkit.venues.binance.kernel_arrays import Arrays, Table, book_scale
 from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, QUOTE, TRADE
-from toolkit.venues.binance.told import NO_CEILING, ToldTrades
+from toolkit.venues.binance.trade_tape import NO_CEILING, ToldTrades
 
 if TYPE_CHECKING:
     from toolkit.venues.binance.feeds import Feed

@@ -31,7 +31,7 @@ from toolkit.streams import Stream
 from toolkit.venues.binance import convert, wire
 from toolkit.venues.binance.books import Books, Host
 from toolkit.venues.binance.products import Product
-from toolkit.venues.binance.told import ToldTrades
+from toolkit.venues.binance.trade_tape import ToldTrades
 
 __all__ = ["IGNORED", "Feed", "Feeds"]
 

@@ -13,7 +13,7 @@ from toolkit.clock import NS_PER_S
 from toolkit.frames import Frame
 from toolkit.protocol import RestCall
 from toolkit.venues.dydx_v4 import accounts_rest as rest
-from toolkit.venues.dydx_v4.markets import FUNDING_INTERVAL_S
+from toolkit.venues.dydx_v4.symbols import FUNDING_INTERVAL_S
 
 __all__ = ["JOINED_S", "AccountPolls"]
 

@@ -13,8 +13,8 @@ from toolkit.frames import Frame
 from toolkit.messages import NO_ANSWER, EventKind, Message
 from toolkit.protocol import ProtocolOptions, VenueProtocol
 from toolkit.streams import Stream
-from toolkit.venues.dydx_v4.funding_polls import Repeats
 from toolkit.venues.dydx_v4.items import Finding
+from toolkit.venues.dydx_v4.polls import Repeats
 from toolkit.venues.dydx_v4.rest import trades_page
 
 __all__ = ["MISSED_TRADES", "DydxV4Base"]

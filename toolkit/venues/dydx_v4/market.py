@@ -33,13 +33,13 @@ from toolkit.venues.dydx_v4.books import DEPTH_CAP, BookColumns, read_book
 from toolkit.venues.dydx_v4.crossing import CrossingWatch
 from toolkit.venues.dydx_v4.errors import Refusal, Verdict, read_error
 from toolkit.venues.dydx_v4.items import Finding
-from toolkit.venues.dydx_v4.markets import (
-    MarketChange,
-)
 from toolkit.venues.dydx_v4.numbering import Arrival, ConnectionNumbers, Lost, MessageNumbers
 from toolkit.venues.dydx_v4.replies import MARKETS_STREAM, DydxV4Replies
 from toolkit.venues.dydx_v4.subscriptions import VENUE_ROLE, Subscriptions, parse_channels, shards
-from toolkit.venues.dydx_v4.trades import blocks_of, read_trades
+from toolkit.venues.dydx_v4.symbols import (
+    MarketChange,
+)
+from toolkit.venues.dydx_v4.trade_tape import blocks_of, read_trades
 
 __all__ = ["CHANNELS", "DEFAULT_CHANNELS", "DydxV4MarketProtocol"]
 

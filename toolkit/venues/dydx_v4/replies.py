@@ -20,19 +20,19 @@ from toolkit.protocol import ProtocolOptions, RestCall
 from toolkit.streams import Stream
 from toolkit.venues.dydx_v4 import rest, wire
 from toolkit.venues.dydx_v4.base import MISSED_TRADES, DydxV4Base
-from toolkit.venues.dydx_v4.funding_polls import FundingPolls, TermsPolls
 from toolkit.venues.dydx_v4.heights import ChainHeight
 from toolkit.venues.dydx_v4.items import Finding
-from toolkit.venues.dydx_v4.markets import (
+from toolkit.venues.dydx_v4.polls import FundingPolls, TermsPolls
+from toolkit.venues.dydx_v4.symbols import (
     FINAL_STATUS,
     SETTLED,
     MarketChange,
-    MarketTable,
+    SymbolTable,
     funding_info,
     instrument,
     settled_funding,
 )
-from toolkit.venues.dydx_v4.trades import TRADES, TradeMemory, blocks_of
+from toolkit.venues.dydx_v4.trade_tape import TRADES, TradeMemory, blocks_of
 
 __all__ = ["MARKETS_STREAM", "DydxV4Replies"]
 
@@ -47,7 +47,7 @@ class DydxV4Replies(DydxV4Base):
 
     def __init__(self, options: ProtocolOptions) -> None:
         super().__init__(options)
-        self.markets = MarketTable()
+        self.markets = SymbolTable()
         #: Height of the newest block heard of, and its time in ns.
         self.block: tuple[int, int] | None = None
         self.chain = ChainHeight()

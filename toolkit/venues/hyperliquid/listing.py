@@ -23,7 +23,7 @@ from toolkit.messages import EventKind, Message
 from toolkit.protocol import RestCall
 from toolkit.venues.hyperliquid.convert import decoded_json, info_call, instrument
 from toolkit.venues.hyperliquid.subscriptions import SUBSCRIPTIONS_MAX, what_fits
-from toolkit.venues.hyperliquid.symbols import Coin, CoinTable, dex_of
+from toolkit.venues.hyperliquid.symbols import Coin, SymbolTable, dex_of
 
 if TYPE_CHECKING:
     from toolkit.venues.hyperliquid.market import HyperliquidMarketProtocol
@@ -59,7 +59,7 @@ class Listing:
         self._protocol = protocol
         self._pairs = protocol.options.pairs
         self._needed = _needed(self._pairs)
-        self.table = CoinTable()
+        self.table = SymbolTable()
         self.wanted: list[str] = []
         #: Whether the coins were chosen; from then on nothing that the metadata says ends the recording.
         self._is_chosen = False

@@ -42,7 +42,6 @@ from toolkit.messages import (
 from toolkit.protocol import ConnectionPlan, Heartbeat, ProtocolOptions, Request, RestCall, VenueProtocol
 from toolkit.streams import Stream
 from toolkit.venues.hyperliquid import wire
-from toolkit.venues.hyperliquid.answers import contexts, rest_book
 from toolkit.venues.hyperliquid.convert import (
     FULL_CAP,
     INF,
@@ -56,7 +55,8 @@ from toolkit.venues.hyperliquid.convert import (
 from toolkit.venues.hyperliquid.lenient import Oddities
 from toolkit.venues.hyperliquid.listing import METADATA, Listing
 from toolkit.venues.hyperliquid.polls import Polls
-from toolkit.venues.hyperliquid.settlements import SETTLED, Settlements
+from toolkit.venues.hyperliquid.rest import contexts, rest_book
+from toolkit.venues.hyperliquid.settled_rates import SETTLED, Settlements
 from toolkit.venues.hyperliquid.subscriptions import FAST_ROLE, Channel, Subscription, Subscriptions, parse_channel
 from toolkit.venues.hyperliquid.symbols import dex_of, is_perpetual
 from toolkit.venues.hyperliquid.trade_tape import TradeTape

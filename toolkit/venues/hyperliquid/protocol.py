@@ -10,11 +10,11 @@ from toolkit.frames import Frame
 from toolkit.messages import EventKind, Message
 from toolkit.protocol import ConnectionPlan, ProtocolOptions, Request
 from toolkit.streams import Stream
+from toolkit.venues.hyperliquid.accounts import ACCOUNT_REPLIES, UserStreams
+from toolkit.venues.hyperliquid.accounts_wire import USER_CHANNELS
 from toolkit.venues.hyperliquid.auth import HyperliquidAuth
 from toolkit.venues.hyperliquid.convert import decoded_json, info_call
 from toolkit.venues.hyperliquid.market import HEARTBEAT, HyperliquidMarketProtocol
-from toolkit.venues.hyperliquid.user import ACCOUNT_REPLIES, UserStreams
-from toolkit.venues.hyperliquid.user_wire import USER_CHANNELS
 
 __all__ = ["ACCOUNTS_MAX", "CONNECTIONS_MAX", "HyperliquidProtocol"]
 

@@ -30,7 +30,7 @@ from toolkit.messages import InstrumentKind
 from toolkit.venues.hyperliquid.lenient import items, loose
 from toolkit.venues.hyperliquid.wire import CoinName, Finite
 
-__all__ = ["Coin", "CoinTable", "dex_of", "is_perpetual", "pair_from_spelling"]
+__all__ = ["Coin", "SymbolTable", "dex_of", "is_perpetual", "pair_from_spelling"]
 
 #: Prices have at most 5 significant figures, and at most this many decimals less the size's; integers always pass.
 PRICE_FIGURES_MAX: Final = 5
@@ -180,7 +180,7 @@ def _entries(raw: list[Any], kind: type[Any], what: str, odd: list[str]) -> list
     return found
 
 
-class CoinTable:
+class SymbolTable:
     """All coins the metadata told of, and the pairs of those it did not."""
 
     def __init__(self) -> None:

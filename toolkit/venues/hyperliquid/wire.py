@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 #: Channels that the venue documents and that say nothing of the market: kept in `raw`, passed over in silence here.
-#: Those of accounts are read by `user_wire.py`.
+#: Those of accounts are read by `accounts_wire.py`.
 IGNORED_CHANNELS: Final = frozenset(
     {
         "orderUpdates",

@@ -18,11 +18,11 @@ from toolkit.errors import ConfigError, ParseError, SymbolError, VenueRefused
 from toolkit.messages import EventKind, Instrument, InstrumentKind, Message
 from toolkit.protocol import ProtocolOptions, RestCall
 from toolkit.venue import find_venue
-from toolkit.venues.hyperliquid.symbols import CoinTable, pair_from_spelling
+from toolkit.venues.hyperliquid.symbols import SymbolTable, pair_from_spelling
 
 
-def table(*tags: str) -> CoinTable:
-    coins = CoinTable()
+def table(*tags: str) -> SymbolTable:
+    coins = SymbolTable()
     for tag in tags:
         coins.update(tag, REPLIES[tag])
     return coins
@@ -47,7 +47,7 @@ def table(*tags: str) -> CoinTable:
 )
 def test_a_coin_is_one_pair_and_the_pair_that_coin(coin: str, with_metadata: str, without: str) -> None:
     """Where two would get one name, only a canonical one has it; what cannot be named keeps its coin."""
-    known, unknown = table(*REPLIES), CoinTable()
+    known, unknown = table(*REPLIES), SymbolTable()
     for coins, pair in ((known, with_metadata), (unknown, without)):
         assert coins.pair(coin) == pair
         assert coins.coin(pair) == coins.coin(coin) == coin
@@ -55,7 +55,7 @@ def test_a_coin_is_one_pair_and_the_pair_that_coin(coin: str, with_metadata: str
 
 def test_all_coins_of_the_real_metadata_have_a_pair_of_their_own(shared_data: Path) -> None:
     taped = yaml.safe_load((shared_data / "hyperliquid" / "rest" / "test_get_info.yaml").read_text())
-    coins = CoinTable()
+    coins = SymbolTable()
     coins.update("meta", msgspec.json.decode(one(taped["interactions"])["response"]["body"]["string"]))
     assert len(coins.coins()) == 28
     for coin in coins.coins():
@@ -76,7 +76,7 @@ SPELLINGS = st.one_of(NAMES, st.builds("{}/USD".format, NAMES), st.builds("x:{}"
 
 @given(st.lists(SPELLINGS, max_size=8), st.lists(SPELLINGS, max_size=8))
 def test_pairs_without_metadata_are_told_apart_and_survive_a_checkpoint(first: list[str], then: list[str]) -> None:
-    coins, restored = CoinTable(), CoinTable()
+    coins, restored = SymbolTable(), SymbolTable()
     for coin in first:
         coins.pair(coin)
     restored.restore(msgspec.json.decode(msgspec.json.encode(coins.export())))

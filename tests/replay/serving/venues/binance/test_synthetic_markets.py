@@ -17,7 +17,7 @@ from replay.serving.venues.binance.synthetic.venue import BinanceSession, Synthe
 from replay.synthetic.market import Market, MarketOptions
 from toolkit.clock import NS_PER_MS, NS_PER_S
 from toolkit.venues.binance.symbols import parse_exchange_info
-from toolkit.venues.binance.telling import venue_of
+from toolkit.venues.binance.whose_frames import venue_of
 
 MARKETS: dict[str, tuple[type[SyntheticBinance], str]] = {
     "binance-spot": (SyntheticBinanceSpot, "btcusdt"),

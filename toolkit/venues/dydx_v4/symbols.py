@@ -30,7 +30,7 @@ __all__ = [
     "SETTLED",
     "MarketChange",
     "MarketState",
-    "MarketTable",
+    "SymbolTable",
     "funding_info",
     "instrument",
     "settled_funding",
@@ -188,7 +188,7 @@ class MarketChange(msgspec.Struct, frozen=True):
         return self.after.has_figures and (self.is_snapshot or self.after.figures != self.before.figures)
 
 
-class MarketTable:
+class SymbolTable:
     """Every market heard of, by ticker, in the order they were first heard of."""
 
     def __init__(self) -> None:

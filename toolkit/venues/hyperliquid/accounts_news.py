@@ -18,10 +18,10 @@ import msgspec
 from toolkit.account_messages import TERMINAL_ORDER_STATES, Fill, OrderState
 from toolkit.errors import ParseError
 from toolkit.messages import Message, UserStreamMessage
-from toolkit.venues.hyperliquid import user_wire as wire
-from toolkit.venues.hyperliquid.order_status import order_state
+from toolkit.venues.hyperliquid import accounts_wire as wire
+from toolkit.venues.hyperliquid.accounts_convert import AccountMessages, fill_id, funding_id, ledger_id, liquidation_id
+from toolkit.venues.hyperliquid.accounts_status import order_state
 from toolkit.venues.hyperliquid.symbols import dex_of
-from toolkit.venues.hyperliquid.user_convert import AccountMessages, fill_id, funding_id, ledger_id, liquidation_id
 
 __all__ = ["Account", "AccountNews", "fill_key", "without"]
 

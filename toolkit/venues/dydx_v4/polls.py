@@ -15,9 +15,9 @@ from typing import Any, Final
 from toolkit.clock import NS_PER_S
 from toolkit.frames import Frame
 from toolkit.protocol import RestCall
-from toolkit.venues.dydx_v4.markets import FUNDING_INTERVAL_S
 from toolkit.venues.dydx_v4.memory import remember
 from toolkit.venues.dydx_v4.rest import funding_call, terms_call
+from toolkit.venues.dydx_v4.symbols import FUNDING_INTERVAL_S
 from toolkit.venues.dydx_v4.wire import SettledRate, time_ns
 
 __all__ = ["FundingPolls", "Repeats", "TermsPolls"]

@@ -30,9 +30,9 @@ from toolkit.errors import ConfigError, ParseError, VenueRefused
 from toolkit.frames import CONTROL, REST_IN, WS_IN, Frame, control_payload
 from toolkit.messages import BalanceUpdate, EventKind, Message, StreamEvent
 from toolkit.protocol import ProtocolOptions, RestCall, SendText
+from toolkit.venues.hyperliquid.accounts_status import STATUSES, order_state
 from toolkit.venues.hyperliquid.auth import HyperliquidAuth
 from toolkit.venues.hyperliquid.market import ITEM
-from toolkit.venues.hyperliquid.order_status import STATUSES, order_state
 from toolkit.venues.hyperliquid.protocol import HyperliquidProtocol
 
 USER = "0x" + "a1" * 20

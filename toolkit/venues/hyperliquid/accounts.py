@@ -7,7 +7,7 @@ What is peculiar about them, and where it is handled:
 - `orderUpdates` has no snapshot and nothing is replayed after a lost connection: each time it is made, the open orders
   and the newest 2,000 statuses are asked for by REST, and orders that are in neither one by one.
 - A fill comes twice, on `user` and on `userFills`, and again in the snapshot of 2,000 after each subscribe. A
-  liquidation comes twice, as an announcement and in the ledger. Everything is emitted once (`user_news.py`).
+  liquidation comes twice, as an announcement and in the ledger. Everything is emitted once (`accounts_news.py`).
 - If more than 2,000 fills were missed, the rest is asked for by time.
 - States (positions, balances, open orders) are sent whole; what they repeat is not emitted again.
 
@@ -28,12 +28,12 @@ from toolkit.frames import Frame
 from toolkit.messages import EventKind, Message
 from toolkit.protocol import RestCall, SendText
 from toolkit.streams import Stream
-from toolkit.venues.hyperliquid import user_wire as wire
+from toolkit.venues.hyperliquid import accounts_wire as wire
+from toolkit.venues.hyperliquid.accounts_convert import AccountMessages, oldest_first
+from toolkit.venues.hyperliquid.accounts_news import Account, AccountNews, fill_key, without
 from toolkit.venues.hyperliquid.convert import decoded_json, info_call, json_or_none
 from toolkit.venues.hyperliquid.lenient import loose
 from toolkit.venues.hyperliquid.symbols import dex_of
-from toolkit.venues.hyperliquid.user_convert import AccountMessages, oldest_first
-from toolkit.venues.hyperliquid.user_news import Account, AccountNews, fill_key, without
 
 if TYPE_CHECKING:
     from toolkit.venues.hyperliquid.market import HyperliquidMarketProtocol

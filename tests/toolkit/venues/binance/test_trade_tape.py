@@ -13,8 +13,8 @@ from recordings.importing.importer import ImportOptions, import_capture
 from recordings.queries.gaps import find_gaps
 from tests.toolkit.venues.binance_harness import MS, Session, events, listed
 from toolkit.messages import OUT_OF_ORDER, EventKind, Message, StreamEvent, Trade
-from toolkit.venues.binance import told as told_module
-from toolkit.venues.binance.told import ToldTrades
+from toolkit.venues.binance import trade_tape as told_module
+from toolkit.venues.binance.trade_tape import ToldTrades
 
 BTC = listed("BTCUSDT", "BTC", "USDT")
 

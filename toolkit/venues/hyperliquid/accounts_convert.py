@@ -22,10 +22,8 @@ from toolkit.clock import NS_PER_MS
 from toolkit.errors import ParseError
 from toolkit.frames import Frame
 from toolkit.messages import BalanceUpdate
-from toolkit.venues.hyperliquid.convert import SIDES
-from toolkit.venues.hyperliquid.order_status import order_state
-from toolkit.venues.hyperliquid.symbols import CoinTable
-from toolkit.venues.hyperliquid.user_wire import (
+from toolkit.venues.hyperliquid.accounts_status import order_state
+from toolkit.venues.hyperliquid.accounts_wire import (
     ClearinghouseState,
     LiquidationEvent,
     MarginSummary,
@@ -35,6 +33,8 @@ from toolkit.venues.hyperliquid.user_wire import (
     WireOrder,
     WirePosition,
 )
+from toolkit.venues.hyperliquid.convert import SIDES
+from toolkit.venues.hyperliquid.symbols import SymbolTable
 
 __all__ = ["AccountMessages", "fill_id", "funding_id", "ledger_id", "liquidation_id", "oldest_first"]
 
@@ -109,7 +109,7 @@ class AccountMessages:
         account: The address.
     """
 
-    def __init__(self, venue: str, coins: CoinTable, frame: Frame, account: str) -> None:
+    def __init__(self, venue: str, coins: SymbolTable, frame: Frame, account: str) -> None:
         self._venue = venue
         self._coins = coins
         self._frame = frame
