@@ -199,7 +199,8 @@ class Exchange:
             return
         if self._policy is GapPolicy.FAIL:
             raise ConfigError(
-                f"{self.markets[place].key}: {len(across)} orders rested across a gap, and the policy is to fail then;"
+                f"{self.markets[place].key}: {len(across)} order{'s' if len(across) > 1 else ''} rested across a gap, and"
+                " the policy is to fail then;"
                 " --gaps keep goes on with them, --gaps cancel cancels them"
             )
         for order in across:

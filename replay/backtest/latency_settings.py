@@ -100,8 +100,8 @@ def parse_latency(text: str) -> LatencySetting:
     trips = ""
     for part in text.split(","):
         name, sign, value = part.strip().partition("=")
-        action, _, way = name.rpartition(".")
-        is_length = way in ("entry", "response") and (not action or action in _ACTIONS)
+        action, dot, way = name.rpartition(".")
+        is_length = way in ("entry", "response") and (action in _ACTIONS if dot else True)
         if name in said or bool(sign and value) == (name == "feed") or not (is_length or name in ("feed", "trips")):
             raise ConfigError(
                 f"latency {text!r}: {part.strip()!r} is not understood; expected for instance {_EXAMPLES}"

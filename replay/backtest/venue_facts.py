@@ -181,7 +181,7 @@ def parse_facts(text: str, venue: str) -> VenueFacts:
             **{name: _fact(name, value) for name, value in given.items()},
         )
         facts.apply(Rules())
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, KeyError, TypeError, ValueError) as exc:
+    except (msgspec.ValidationError, ConfigError, ArithmeticError, KeyError, TypeError, ValueError) as exc:
         raise ConfigError(f"the facts of {venue} cannot be read: {exc}") from exc
     return facts
 

@@ -78,7 +78,7 @@ def test_the_policy_to_fail_ends_the_run_where_orders_rest_across_a_gap() -> Non
     lost, trade, again, _ = gap(desk, 500, 600)
     desk.take(lost, trade)
     with pytest.raises(
-        ConfigError, match=r"^BTC-USD on testing: 1 orders? rested across a gap, and the policy is to fail"
+        ConfigError, match=r"^BTC-USD on testing: 1 order rested across a gap, and the policy is to fail"
     ):
         desk.take(again)
     desk = Desk(policy=GapPolicy.FAIL)

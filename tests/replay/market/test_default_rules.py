@@ -280,6 +280,13 @@ def test_a_market_order_goes_as_far_as_the_band_and_the_rest_expires() -> None:
     assert venue.place(1, "sell", None, 12)[1:] == [(1, "taker", 99, 10), (1, "expired", 2)]
 
 
+def test_a_short_buy_does_not_reach_its_limit() -> None:
+    """As hftbacktest has it: up to below 102 there are 4, and 11 are filled at 102; a sell goes a tick beyond its reach."""
+    venue = Venue(Rules(short_buys=True, taker_rest=TakerRest.FILLS, market_reach=1))
+    assert venue.place(1, "buy", 102, 15)[1:] == [(1, "taker", 101, 4), (1, "taker", 102, 11)]
+    assert venue.place(2, "sell", None, 12)[1:] == [(2, "taker", 99, 10), (2, "taker", 98, 2)]
+
+
 def test_a_market_order_on_an_empty_side_expires() -> None:
     venue = Venue(book=[("bid", 99, 10)])
     assert venue.place(1, "buy", None, 5) == [(1, "expired", 5)]
