@@ -16,7 +16,7 @@ from replay.results.result_writing import result_tables
 from replay.results.run_record import RunRecord
 from replay.results.run_recorder import UNCERTAIN
 from toolkit.account_messages import TERMINAL_ORDER_STATES
-from toolkit.messages import Side
+from toolkit.messages import Message, Side
 
 __all__ = [
     "EQUITY_COLUMNS",
@@ -102,10 +102,12 @@ def tables_of(record: RunRecord) -> Tables:
     def table(name: str) -> pl.DataFrame:
         if name in RESULT_TABLES:
             batch = result_tables(record)[name]
-        elif name == "top":
-            batch = rows_of_messages(name, record.tops)
         else:
-            batch = rows_of_messages(name, [each for each in record.messages if TABLE_OF[type(each)] == name])
+            kept: list[Message] = [each for each in record.messages if TABLE_OF[type(each)] == name]
+            messages = list(record.tops) if name == "top" else kept
+            if not messages:
+                return pl.DataFrame(schema=polars_schema(name))
+            batch = rows_of_messages(name, messages)
         frame = pl.from_arrow(pa.Table.from_batches([batch]).cast(ALL_TABLES[name]))
         assert isinstance(frame, pl.DataFrame)
         return frame.cast(polars_schema(name)).sort(_PLACE)

@@ -99,8 +99,11 @@ def test_what_is_no_result_is_not_opened(folder: Path, workspace_template: Path)
 
 def test_a_run_in_which_nothing_happened_is_a_result(tmp_path: Path) -> None:
     """No fill, no order, no row of several tables: numbers and picture all the same."""
-    write_result(recorder(capital={}).finish(at(10)), tmp_path / "empty")
+    record = recorder(capital={}).finish(at(10))
+    write_result(record, tmp_path / "empty")
     result = Result.open(tmp_path / "empty")
+    for name in FRAMES:
+        assert_frame_equal(getattr(Result.of(record), name), getattr(result, name))
     assert not result.net_profit
     assert (result.fills.height, result.orders.height) == (0, 0)
     assert dict(summary_table(result))["  filled"] == "-"
