@@ -98,6 +98,7 @@ class Recorder:
     #: What the kernel says of its clock.
     read_clock: Callable[[], ClockState | None] = read_clock_state
     _fleet: Fleet | None = None
+    _capture: Capture | None = None
     _events: EventLog = field(init=False)
     #: Lags of the receiving loop, ns, newest last.
     lags_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
@@ -140,6 +141,20 @@ class Recorder:
         """End the session: `run` closes the connections, seals and returns."""
         self._stop.set()
 
+    def note(self, event: str, details: dict[str, object]) -> None:
+        """
+        Put an event of our own into the recording, behind the frame under way.
+
+        A callback may call it; it does nothing where no session is open.
+        """
+        asyncio.get_running_loop().call_soon(self._note, event, details)
+
+    def _note(self, event: str, details: dict[str, object]) -> None:
+        if self._capture is not None and self._journals is not None and not self._stop.is_set():
+            # What the disk refuses here it refuses the next frame too, which says so.
+            with contextlib.suppress(BackpressureError, OSError):
+                self._say(self._capture, event, **details)
+
     async def run(self) -> Manifest:
         """
         Record until `stop`, then seal.
@@ -180,7 +195,7 @@ class Recorder:
         sealer = SealerProcess(folder, lock)
         try:
             manifest, left = await self._begin(folder, is_new, normalizer, sealer)
-            capture = capture_with(
+            capture = self._capture = capture_with(
                 self.options.privacy, self._write_down, self.clock, left.next_seq, normalizer.conn_id_max + 1
             )
             seed = self.options.backoff_seed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -125,23 +126,38 @@ def orders_on(recording: Recording) -> list[dict[str, Any]]:
     ]
 
 
+def frames_span(recording: Recording) -> tuple[int, int]:
+    """First and last time of a recording that has frames."""
+    assert recording.span is not None
+    return recording.span
+
+
+def first_strategy() -> str:
+    """The strategy that the page about strategies begins with."""
+    found = re.search(r"^```py\n(.*?)^```$", (ROOT / "docs" / "strategies.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
 def make_workspace(folder: Path) -> None:
     """
     What the documents take for granted: `tapes/monday`, `tapes/tuesday` and `tapes/mine`, recorded with an account,
     `tapes/both` with BTC-USD on several venues, and capture files to import.
 
-    `orders.json` is a script of orders for BTC-USD on `tapes/monday`, `results/maker` the result of a small run. `btc.gz` has
-    collector lines, `ws_bbo.jsonl` and `ws_trades.jsonl` JSON lines, `BTC.lz4` lines of the archive, and `metadata.json` the
+    `orders.json` is a script of orders for BTC-USD on `tapes/monday`, `maker.py` a strategy, `results/maker` the result of a small
+    run. `btc.gz` has collector lines, `ws_bbo.jsonl` and `ws_trades.jsonl` JSON lines, `BTC.lz4` lines of the archive, and `metadata.json` the
     venue's metadata replies.
     """
     with embedded_venue() as urls:
         record(folder / "tapes" / "monday", urls, "--user", urls["accounts"]["taker"])
-    for other in ("tuesday", "mine"):
+    for other in ("tuesday", "mine", "demo"):
         shutil.copytree(folder / "tapes" / "monday", folder / "tapes" / other)
     tape_of_venues(folder / "tapes" / "both")
     recording = Recording.open(folder / "tapes" / "monday")
     write_result(small_run(), folder / "results" / "maker")
     (folder / "orders.json").write_text(json.dumps({"actions": orders_on(recording)}))
+    (folder / "signals.csv").write_text(f"time,side\n{format_ns(frames_span(recording)[0])},buy\n")
+    (folder / "maker.py").write_text(first_strategy())
     frames = [frame for batch in recording.raw_frames() for frame in batch]
     received = [(frame.ts_recv, frame.payload) for frame in frames if frame.kind == WS_IN]
     with gzip.open(folder / "btc.gz", "wb") as file:

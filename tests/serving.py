@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,15 +49,17 @@ def taker(venue: SyntheticHyperliquid) -> str:
 
 
 def synthetic_session(
-    folder: Path, *, seconds: int = 20, seed: int = 7, as_recorder: bool = False
+    folder: Path, *, seconds: int = 20, seed: int = 7, later_s: int = 0, as_recorder: bool = False
 ) -> tuple[Recording, str]:
     """
     A recorded session of the synthetic venue, made without sockets and in no time, and the account in it.
 
     It has the listing, funding of a day, streams of two coins and of an account; and all mids, or (`as_recorder`) only what
-    our own recorder asks for, on connections as it makes them.
+    our own recorder asks for, on connections as it makes them. It begins `later_s` after the usual time.
     """
-    market = Market(MarketOptions(seed=seed))
+    options_of_market = MarketOptions(seed=seed)
+    genesis_ns = options_of_market.genesis_ns + later_s * 10**9
+    market = Market(replace(options_of_market, genesis_ns=genesis_ns))
     options = VenueOptions(users_max=15)
     venue = SyntheticHyperliquid(market, options, AccountsOptions(liquidation_block=10**9))
     now = market.block_time_ns(300)

@@ -6,6 +6,7 @@ Commands run in a folder with two recordings of the embedded venue and the captu
 
 - `tickdeck record hyperliquid` gets the URLs of the embedded venue, and of its accounts the one that trades; it lasts
   a second, and `tickdeck demo` two.
+- `tickdeck paper` likewise, for a second, and before what compares it.
 - `tickdeck record` of another venue, of several, or from a file of settings is parsed, not run.
 - `tickdeck serve` ends with the tape, which runs at full speed; a synthetic market is stopped once it has said where it is.
 - `tickdeck ctl`, and a program that names the server's usual place, find a server of the first recording.
@@ -44,6 +45,8 @@ import pytest
 from recordings.format.manifest import InputFile, Manifest, Segment, SourceInfo, TableFile
 from recordings.format.schema import ALL_TABLES, FORMAT_VERSION, TABLE_OF, TABLES
 from recordings.recording import Recording
+from replay.strategy.backtesting import backtest
+from replay.strategy.strategy import Strategy
 from tests.embedded_recording import ROOT, embedded_venue, environment
 from tests.toolkit.cli.terminal import run
 from toolkit.books.tracker import OrderBookTracker
@@ -66,6 +69,8 @@ PAGES = sorted(
 SKETCHES = {"adding-a-venue.md"}
 #: Where `tickdeck serve` listens unless told otherwise.
 SERVER = f"http://127.0.0.1:{DEFAULT_PORT}"
+#: The session on paper that a comparison finds.
+PAPER = ("maker.py", "hyperliquid", "BTC-USD", "--out", "tapes/paper")
 #: Exit statuses that are an answer, not a failure.
 ANSWERS = {"gaps": {0, 3}}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -159,7 +164,14 @@ def test_a_command_runs(page: Path, command: str, workspace: Path, request: pyte
                 # It was recorded from another port, which is another source.
                 shutil.rmtree(workspace / "tapes" / name)
         command = shlex.join(words)
+    elif words[:2] == ["tickdeck", "paper"]:
+        command = shlex.join(on_paper(words, request))
+    elif words[:2] == ["tickdeck", "backtest"] and "--compare" in words:
+        run_in(workspace, shlex.join(on_paper(["tickdeck", "paper", *PAPER], request)))
+    elif words[:2] == ["tickdeck", "backtest"] and "results/maker" in words:
+        shutil.rmtree(workspace / "results")
     elif words[:2] == ["tickdeck", "demo"]:
+        shutil.rmtree(workspace / "tapes" / "demo")
         command = shlex.join(changed(words, "--duration", "2s"))
     elif words[:2] == ["tickdeck", "serve"]:
         serve(words, workspace)
@@ -180,6 +192,12 @@ def run_in(workspace: Path, command: str, expected: Collection[int] = (0,)) -> N
         command, shell=True, cwd=workspace, env=environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode in expected, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def on_paper(words: list[str], request: pytest.FixtureRequest) -> list[str]:
+    """A paper session of a second on the embedded venue."""
+    urls = request.getfixturevalue("venue_urls")
+    return [*changed(words, "--duration", "1s"), "--ws-url", urls["ws_url"], "--rest-url", urls["rest_url"]]
 
 
 def serve(words: list[str], workspace: Path) -> None:
@@ -259,6 +277,11 @@ def test_a_program_runs(
     module = ModuleType("__main__")
     monkeypatch.setitem(sys.modules, "__main__", module)
     exec(compile(code, f"program of {page.name}", "exec"), vars(module))  # noqa: S102  # that is the test
+    if any(isinstance(value, type) and issubclass(value, Strategy) for value in vars(module).values()):
+        # A strategy does something when it is run.
+        (workspace / "shown.py").write_text(program)
+        backtest(workspace / "shown.py", workspace / "tapes" / "demo", trading_pairs="BTC-USD")
+        print("it ran")  # noqa: T201
     printed = capsys.readouterr()
     assert printed.err == ""
     assert printed.out

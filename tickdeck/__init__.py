@@ -13,12 +13,34 @@ if TYPE_CHECKING:
     from analysis import connect, scan
     from recordings.recording import Recording
     from replay.source import ReplayDataSource
+    from replay.strategy.backtesting import backtest
+    from replay.strategy.context import Context
+    from replay.strategy.own_data import OwnData
+    from replay.strategy.strategy import Strategy, Wakes
+    from toolkit.messages import Side
 
-__all__ = ["Recording", "ReplayDataSource", "connect", "scan"]
+__all__ = [
+    "Context",
+    "OwnData",
+    "Recording",
+    "ReplayDataSource",
+    "Side",
+    "Strategy",
+    "Wakes",
+    "backtest",
+    "connect",
+    "scan",
+]
 
 _PLACES: Final = {
+    "Context": "replay.strategy.context",
+    "OwnData": "replay.strategy.own_data",
     "Recording": "recordings.recording",
     "ReplayDataSource": "replay.source",
+    "Side": "toolkit.messages",
+    "Strategy": "replay.strategy.strategy",
+    "Wakes": "replay.strategy.strategy",
+    "backtest": "replay.strategy.backtesting",
     "connect": "analysis",
     "scan": "analysis",
 }

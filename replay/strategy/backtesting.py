@@ -2,44 +2,184 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import enum
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+from recordings.queries.pair_names import pairs_named
+from recordings.recording import Recording
+from replay.backtest.gap_policy import GapPolicy
 from replay.results.run_record import RunRecord
-from replay.strategy.loading import LoadedStrategy
-from replay.strategy.plan import RunPlan
+from replay.strategy.limits import RiskLimits
+from replay.strategy.loading import LoadedStrategy, load_strategy
+from replay.strategy.plan import LATENCY, RunPlan, RunSettings
 from replay.strategy.session import Phase, TradingSession
-from replay.tape import NOTICES, Batch, Tape
+from replay.strategy.strategy import Strategy
+from replay.strategy.watch import CALLBACK_S_MAX
+from replay.tape import NOTICES, Batch, Fidelity, Tape
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
 from toolkit.gc_tuning import rare_collections
-from toolkit.keys import PairKey, key_among, named
+from toolkit.keys import PairKey, PairName, key_among, named, one_or_more
+from toolkit.timing.times import Instant, instant_ns
 
-__all__ = ["pairs_of_run", "run_on_tape"]
+__all__ = ["Carry", "backtest", "pairs_of_run", "run_on_tape"]
 
 
-def pairs_of_run(loaded: LoadedStrategy, keys: Collection[tuple[str, str]]) -> list[PairKey]:
+class Carry(enum.StrEnum):
+    """What goes on from one recording to the next, where several follow each other. Orders never do."""
+
+    #: Account and strategy.
+    ALL = "all"
+    #: The account; the strategy is made and started anew.
+    POSITIONS = "positions"
+
+
+def backtest(
+    strategy: type[Strategy] | str | Path,
+    recording: Recording | str | Path | Sequence[Recording | str | Path],
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    trading_pairs: Collection[PairName] | PairName | None = None,
+    venues: Collection[str] | str | None = None,
+    start_ns: Instant | None = None,
+    end_ns: Instant | None = None,
+    seed: int = 0,
+    preset: str = "default",
+    rules: Mapping[str, str] | None = None,
+    latency: str = LATENCY,
+    clock_offset_ns: int = 0,
+    fees: Mapping[str, Decimal] | None = None,
+    capital: Mapping[str, Decimal] | None = None,
+    gaps: GapPolicy | str = GapPolicy.KEEP,
+    limits: RiskLimits | None = None,
+    assumed: Mapping[str, Decimal] | None = None,
+    carry: Carry | str = Carry.ALL,
+    callback_s_max: float = CALLBACK_S_MAX,
+    fidelity: Fidelity = "normalized",
+    batch_rows: int | None = None,
+    sealed: bool = False,
+) -> RunRecord:
     """
-    The pairs of a run, of those there are: what the strategy's `wakes` declares, or all.
+    Run a strategy on a recording, or on several as one.
+
+    Args:
+        strategy: The class, or a file that has one.
+        recording: The recording, or its folder; or several.
+        parameters: Of the strategy, by name.
+        trading_pairs: Pairs of the run; None for those that the strategy declares, or all.
+        venues: Only pairs of these venues.
+        start_ns: Call it from this time on, with the books as they are then.
+        end_ns: End before the first frame of that time.
+        seed: Of `ctx.rng`.
+        preset: Rules of matching to begin with, of `replay.market.rules.PRESETS`.
+        rules: Rules set otherwise: `{"queue_front": "power", "queue_power": "3"}`.
+        latency: `entry=3.5ms,response=2ms`, or `feed`, or both, which are added.
+        clock_offset_ns: The venue's clock less ours, which only `feed` depends on.
+        fees: `maker` and `taker`, shares of the value; else those of the venue's lowest tier.
+        capital: What there is at the start, by currency.
+        gaps: What becomes of orders across a gap: `keep`, `cancel` or `fail`.
+        limits: Limits of risk.
+        assumed: `tick`, `lot` and `min_notional` in place of what is recorded.
+        carry: What goes on from one recording to the next: `all`, or `positions` alone.
+        callback_s_max: How long one call of the strategy may take, seconds.
+        fidelity: `raw` or `normalized`; the same comes of both.
+        batch_rows: Rows read at a time; the same comes of any number.
+        sealed: Leave out what is not sealed yet.
+
+    Raises:
+        ConfigError: A setting makes no sense, or the recordings hold nothing that can be traded.
+        StrategyError: The strategy cannot be used, or failed; the message has its file and line.
+        RecordingError, SymbolError: A recording cannot be used, a pair is not in it.
+    """
+    loaded = load_strategy(strategy)
+    given = [recording] if isinstance(recording, Recording | str | Path) else list(recording)
+    opened = [each if isinstance(each, Recording) else Recording.open(each, sealed=sealed) for each in given]
+    if not opened:
+        raise ConfigError("no recording to run on, expected at least one")
+    plan = RunPlan(
+        loaded,
+        pairs_of_run(loaded, opened, one_or_more(trading_pairs), one_or_more(venues)),
+        RunSettings(
+            parameters=parameters or {},
+            seed=seed,
+            preset=preset,
+            rules=rules or {},
+            latency=latency,
+            clock_offset_ns=clock_offset_ns,
+            fees=fees or {},
+            capital=capital or {},
+            gap_policy=GapPolicy(gaps),
+            limits=limits or RiskLimits(),
+            assumed=assumed or {},
+            callback_s_max=callback_s_max,
+        ),
+    )
+    tape = Tape(opened, trading_pairs=plan.pairs.keys, fidelity=fidelity, batch_rows=batch_rows)
+    record, _ = run_on_tape(
+        plan,
+        tape,
+        start_ns=None if start_ns is None else instant_ns(start_ns, "start_ns"),
+        end_ns=None if end_ns is None else instant_ns(end_ns, "end_ns"),
+        carry=Carry(carry),
+    )
+    return record
+
+
+def pairs_of_run(
+    loaded: LoadedStrategy,
+    recordings: Sequence[Recording],
+    names: Collection[PairName] | None = None,
+    venues: Collection[Any] | None = None,
+) -> list[PairKey]:
+    """
+    The pairs of a run: those that are named, else those that the strategy's `wakes` declares, else all.
+
+    Raises ConfigError for one that is declared and not there, SymbolError for one that is named and not there.
+    """
+    keys = {key for recording in recordings for key in recording.keys if not venues or key.venue in venues}
+    if names:
+        wanted = pairs_named(recordings, [each for each in names if isinstance(each, str)], list(venues or ()))
+        wanted += [each for each in names if not isinstance(each, str)]
+        found: set[PairKey] = set()
+        for each in wanted:
+            # A bare name means the pair of every venue that has it.
+            meant = {key for key in keys if key.trading_pair == each} if isinstance(each, str) else {PairKey(*each)}
+            found |= meant & keys
+        return sorted(found)
+    return declared_pairs(loaded, keys)
+
+
+def declared_pairs(loaded: LoadedStrategy, keys: Collection[tuple[str, str]]) -> list[PairKey]:
+    """
+    The pairs that the strategy's `wakes` declares, of those there are; all where it declares none.
 
     Raises ConfigError for one that is not there.
     """
     known = sorted({PairKey(*key) for key in keys})
-    wanted = loaded.cls.wakes.pairs
-    if not wanted:
+    declared = loaded.cls.wakes.pairs
+    if not declared:
         return known
-    found = []
-    for name in wanted:
+    found = set()
+    for name in declared:
         key = key_among(known, name) or next((each for each in known if str(each) == name), None)
         if key is None:
             there = ", ".join(named(known)) or "none"
             raise ConfigError(f"{loaded.cls.__name__} declares the pair {name}, which is not there; there are {there}")
-        found.append(key)
-    return sorted(set(found))
+        found.add(key)
+    return sorted(found)
 
 
 def run_on_tape(
-    plan: RunPlan, tape: Tape, *, start_ns: int | None = None, end_ns: int | None = None
+    plan: RunPlan,
+    tape: Tape,
+    *,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+    carry: Carry = Carry.ALL,
+    watch: Callable[[TradingSession], None] | None = None,
 ) -> tuple[RunRecord, TradingSession]:
     """
     Run a strategy on a tape, from its first frame to its last.
@@ -49,46 +189,76 @@ def run_on_tape(
         tape: Plays the plan's pairs.
         start_ns: The strategy is called from this time on, with the books as they are then.
         end_ns: Nothing is played from the first frame of that time on.
+        carry: What goes on where one recording ends before the next begins.
+        watch: Called with the session before anything is played.
 
     Returns:
         The record, and the session as it was in the end.
 
     Raises:
-        ConfigError: Tick or lot of a pair are not in the recording and were not assumed.
+        ConfigError: Tick or lot of a pair are not in the recording and were not assumed; no time lies in between.
         StrategyError: The strategy failed; nothing was written.
     """
-    session = plan.open(
-        tape.first_ns if start_ns is None else start_ns, recordings=_told(tape), waits=start_ns is not None
-    )
-    with rare_collections():
-        _play(session, tape, start_ns, end_ns)
-    if session.unknown_pairs:
-        missing = ", ".join(session.unknown_pairs)
-        raise ConfigError(
-            f"the recording does not say tick and lot of {missing}; give them, for instance --assume tick=0.1 --assume lot=0.001"
-        )
-    last_ns = tape.last_ns if end_ns is None else min(end_ns - 1, tape.last_ns)
-    record = session.finish(last_ns)
+    tape.check_frames()
+    _check_window(tape, start_ns, end_ns)
+    first_ns = tape.first_ns if start_ns is None else max(start_ns, tape.first_ns)
+    session = plan.open(first_ns, recordings=_told(tape), waits=start_ns is not None)
+    if watch is not None:
+        watch(session)
+    try:
+        with rare_collections():
+            _play(plan, session, tape, start_ns, end_ns, carry)
+        if session.unknown_pairs and session.failure is None:
+            missing = ", ".join(session.unknown_pairs)
+            raise ConfigError(
+                f"the recording does not say tick and lot of {missing}; give them, for instance --assume tick=0.1"
+                " --assume lot=0.001"
+            )
+        last_ns = tape.last_ns if end_ns is None else min(end_ns - 1, tape.last_ns)
+        record = session.finish(last_ns)
+    finally:
+        session.watch.close()
     if session.failure is not None:
         raise session.failure
     return record, session
 
 
-def _play(session: TradingSession, tape: Tape, start_ns: int | None, end_ns: int | None) -> None:
-    take, position = session.take, 0
+def _check_window(tape: Tape, start_ns: int | None, end_ns: int | None) -> None:
+    first, last = format_ns(tape.first_ns), format_ns(tape.last_ns)
+    if start_ns is not None and start_ns > tape.last_ns:
+        raise ConfigError(f"the run begins at {format_ns(start_ns)}, but the tape goes from {first} to {last}")
+    if end_ns is not None and end_ns <= max(tape.first_ns, start_ns or 0):
+        raise ConfigError(
+            f"the run ends at {format_ns(end_ns)}, expected a time after its beginning and on the tape, {first} to {last}"
+        )
+
+
+def _play(
+    plan: RunPlan, session: TradingSession, tape: Tape, start_ns: int | None, end_ns: int | None, carry: Carry
+) -> None:
+    take = session.take
     batches: Iterator[Batch]
     if start_ns is None:
         batches = tape.batches(session.tracker.fused_forms)
     else:
         batches = tape.batches_near(start_ns, session.exchange, None)
+    ends = [0 if (span := each.span) is None else span[1] for each in tape.recordings]
+    position: int | None = None
+    played_ns = now = 0
     is_before = start_ns is not None
-    now = 0
     for batch in batches:
         if batch.position != position or batch.position == NOTICES:
             # Frames of two recordings may have one number, and notices have none.
             session.end_frame()
             position = batch.position
-        if is_before or end_ns is not None:
+            if position != NOTICES and batch.messages:
+                if carry is Carry.POSITIONS and 0 < played_ns < batch.messages[0].ts_recv:
+                    session.start_anew(plan.fresh_strategy(session))
+                played_ns = max(played_ns, ends[position])
+        if not is_before and end_ns is None:
+            for message in batch.messages:
+                take(message)
+        else:
             for message in batch.messages:
                 now = max(now, message.ts_recv)
                 if is_before and start_ns is not None and now >= start_ns:
@@ -97,11 +267,10 @@ def _play(session: TradingSession, tape: Tape, start_ns: int | None, end_ns: int
                 if end_ns is not None and now >= end_ns:
                     return
                 take(message)
-        else:
-            for message in batch.messages:
-                take(message)
         if session.phase is Phase.FAILED:
             return
+    if is_before and start_ns is not None:
+        session.begin_at(start_ns)
 
 
 def _told(tape: Tape) -> list[dict[str, Any]]:

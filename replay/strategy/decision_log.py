@@ -91,10 +91,11 @@ class DecisionLog:
         count: Rows so far.
     """
 
-    __slots__ = ("_sink", "_state", "count")
+    __slots__ = ("_sink", "_state", "_watchers", "count")
 
     def __init__(self, head: LogHead, sink: Callable[[int, LogRow, bytes], None]) -> None:
         self._sink = sink
+        self._watchers: list[Callable[[LogRow], None]] = []
         self._state = blake2b(_EMPTY + _encode(head), digest_size=16).digest()
         self.count = 0
 
@@ -103,6 +104,12 @@ class DecisionLog:
         state = self._state = blake2b(self._state + _encode(row), digest_size=16).digest()
         self._sink(self.count, row, state)
         self.count += 1
+        for watcher in self._watchers:
+            watcher(row)
+
+    def watch(self, watcher: Callable[[LogRow], None]) -> None:
+        """Call `watcher(row)` after each row from now on."""
+        self._watchers.append(watcher)
 
     def hexdigest(self) -> str:
         """The state after the last row, 32 hexadecimal digits."""

@@ -39,6 +39,8 @@ _TIFS: Final = {Tif.GTC: TifCode.GTC, Tif.IOC: TifCode.IOC, Tif.FOK: TifCode.FOK
 #: Requests and notes of one callback; more are a loop that nobody meant.
 ACTS_MAX: Final = 10_000
 _SIZE: Final = 10**SIZE_DECIMALS
+#: A price or size that differs from a whole number of steps by a smaller share is that number: floats are rounded.
+_ROUNDING: Final = 1e-12
 
 
 class Desk:
@@ -309,12 +311,8 @@ class Desk:
         name = self._pairs.names[place]
         if isinstance(price, bool) or not isinstance(price, int | float) or not (math.isfinite(price) and price > 0):
             raise ConfigError(f"{name}: price is {price!r}, expected a number above 0")
-        try:
-            tick = scale.tick_of(price)
-            is_on_tick = tick % rules.ticks == 0 and scale.has_figures(tick)
-        except ConfigError:
-            is_on_tick = False
-        if not is_on_tick:
+        tick = _count(price, scale.tick)
+        if tick is None or tick % rules.ticks or not scale.has_figures(tick):
             near = self.rules(self._pairs.keys[place])
             raise ConfigError(
                 f"{name}: price {price!r} is no whole number of ticks of {near.tick_at(price):g}, expected for instance"
@@ -327,12 +325,8 @@ class Desk:
         name = self._pairs.names[place]
         if isinstance(size, bool) or not isinstance(size, int | float) or not (math.isfinite(size) and size > 0):
             raise ConfigError(f"{name}: size is {size!r}, expected a number above 0")
-        try:
-            lots = scale.lots_of(size)
-            is_whole = lots % rules.lots == 0
-        except ConfigError:
-            is_whole = False
-        if not is_whole:
+        lots = _count(size, scale.lot)
+        if lots is None or lots % rules.lots:
             raise ConfigError(
                 f"{name}: size {size!r} is no whole number of lots of {rules.lot:f}: ctx.rules(pair).round_size(size)"
                 " gives one"
@@ -476,3 +470,11 @@ class Desk:
         for place, position in enumerate(self._recorder.ledger.positions):
             if position.size:
                 yield self._pairs.names[place], size_of(position.size)
+
+
+def _count(value: float, step: Decimal) -> int | None:
+    """A price or size in whole steps; None where it is between two."""
+    over, under = step.as_integer_ratio()
+    count = round(value * under / over)
+    exact = count * over / under
+    return count if abs(exact - value) <= value * _ROUNDING and count > 0 else None

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Any
+from typing import Any, Final, overload
 
 from toolkit.errors import ConfigError
 from toolkit.messages import Side
 
-__all__ = ["PairRules"]
+__all__ = ["PairRules", "whole_steps"]
+
+#: What differs from a whole number of steps by a smaller share of itself is one: `0.1 + 0.2` is three times 0.1.
+_ROUNDING: Final = Decimal("1e-12")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +50,12 @@ class PairRules:
         value = _number(self.pair, "price", price)
         tick = self._tick_near(value)
         mode = ROUND_FLOOR if Side(side) is Side.BUY else ROUND_CEILING
-        return float((value / tick).to_integral_value(mode) * tick)
+        return float(whole_steps(value, tick, mode) * tick)
 
     def round_size(self, size: float) -> float:
         """The largest size that an order may have and is no larger; 0.0 where that is none."""
         value = _number(self.pair, "size", size)
-        return float((value / self.size_step).to_integral_value(ROUND_FLOOR) * self.size_step)
+        return float(whole_steps(value, self.size_step, ROUND_FLOOR) * self.size_step)
 
     def ticks_down(self, price: float, ticks: float = 1) -> float:
         """So many ticks below a price, rounded down to a tick."""
@@ -67,7 +70,7 @@ class PairRules:
     def is_on_tick(self, price: float) -> bool:
         """Whether an order may have this price."""
         value = _number(self.pair, "price", price)
-        return value % self._tick_near(value) == 0
+        return whole_steps(value, self._tick_near(value)) is not None
 
     def _tick_near(self, price: Decimal) -> Decimal:
         if self.price_figures_max is None or price <= 0:
@@ -75,6 +78,24 @@ class PairRules:
         # A whole number may have any number of figures.
         step = min(Decimal(1), Decimal(1).scaleb(price.adjusted() - self.price_figures_max + 1))
         return max(self.tick, step)
+
+
+def _snapped(value: Decimal, step: Decimal) -> tuple[Decimal, bool]:
+    ratio = value / step
+    nearest = ratio.to_integral_value()
+    return (nearest, True) if abs(ratio - nearest) <= abs(ratio) * _ROUNDING else (ratio, False)
+
+
+@overload
+def whole_steps(value: Decimal, step: Decimal) -> int | None: ...
+@overload
+def whole_steps(value: Decimal, step: Decimal, mode: str) -> int: ...
+def whole_steps(value: Decimal, step: Decimal, mode: str | None = None) -> int | None:
+    """How many steps a value is, but for the rounding of floats; rounded by a mode of `decimal`, without one None."""
+    ratio, is_whole = _snapped(value, step)
+    if not is_whole and mode is None:
+        return None
+    return int(ratio if is_whole else ratio.to_integral_value(mode))
 
 
 def _number(pair: str, what: str, value: Any) -> Decimal:

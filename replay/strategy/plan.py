@@ -17,9 +17,9 @@ import msgspec
 from recordings.format.software import SOFTWARE
 from replay.backtest.exchange import Exchange
 from replay.backtest.gap_policy import GapPolicy
+from replay.backtest.latency_settings import parse_latency
 from replay.backtest.market import Assumed, Market
-from replay.backtest.receive_latency import ConstantReceiveLatency, FeedReceiveLatency, LatencyModel
-from replay.backtest.running import parse_latency
+from replay.backtest.receive_latency import LatencyModel
 from replay.backtest.venue_facts import facts_of
 from replay.ledger.ledger import LedgerMarket
 from replay.ledger.money import Fees
@@ -182,6 +182,12 @@ class RunPlan:
             waits=waits,
         )
 
+    def fresh_strategy(self, session: TradingSession) -> Strategy:
+        """A strategy that has done nothing yet, for `session.start_anew`."""
+        strategy, _, data = self._strategy()
+        session.own_data.update({id(own): loaded_data for own, loaded_data in data.values()})
+        return strategy
+
     def _run_head(self, kind: str, recordings: Sequence[Mapping[str, Any]]) -> RunHead:
         head = self.head
         return RunHead(
@@ -225,11 +231,7 @@ class RunPlan:
         return strategy, parameters, data
 
     def _latency(self) -> LatencyModel:
-        setting = parse_latency(self.settings.latency)
-        constant = ConstantReceiveLatency(entry=setting.entry_ns, response=setting.response_ns)
-        if not setting.follows_feed:
-            return constant
-        return FeedReceiveLatency(constant, clock_offset_ns=self.settings.clock_offset_ns)
+        return parse_latency(self.settings.latency).on_receipt(self.settings.clock_offset_ns)
 
 
 def _latency_said(settings: RunSettings) -> str:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["Phase", "TradingSession"]
 
 #: Answers and timers at one instant; more are two that cause each other for ever.
-_AT_ONCE_MAX: Final = 100_000
+_AT_ONCE_MAX: Final = 10_000
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -91,6 +91,7 @@ class TradingSession:
         failure: Why the strategy was ended; None while it was not.
         message_count: Messages taken in.
         desk: Its orders and positions.
+        own_data: The strategy's own data, by the object that names it.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class TradingSession:
         self.tracker = exchange.tracker
         self.exchange = exchange
         self._recorder = recorder
-        self._data = data
+        self.own_data = dict(data)
         self._rng = counted(f"{head.seed}:{head.strategy}")
         self.desk = Desk(exchange, recorder, pairs, limits, f"{head.strategy}-{head.seed}")
         self.context = Context(self, self.desk, pairs.names, self._rng)
@@ -257,6 +258,27 @@ class TradingSession:
         self._define_known()
         self._begin_if_known()
 
+    def start_anew(self, strategy: Strategy) -> None:
+        """
+        Go on with another strategy of the same class, which knows nothing of before: the account stays, orders do not.
+
+        The one before is stopped; this one is started with the next frame.
+        """
+        self.end_frame()
+        if self._began_ns is None or self.phase is Phase.FAILED:
+            return
+        if self.phase is Phase.RUNNING:
+            self._pause()
+        self._stop()
+        if self.failure is not None:
+            return
+        self.strategy = strategy
+        self._timers.clear()
+        self._named.clear()
+        self._waking = Waking(self, strategy, self._pairs)
+        self._began_ns = None
+        self.phase = Phase.WAITING
+
     def _begin_if_known(self) -> None:
         if self.phase is Phase.WAITING and not self._unknown and not self._waits:
             self.begin(self.now_ns)
@@ -309,14 +331,17 @@ class TradingSession:
                 self.phase = Phase.PAUSED
         if self.phase is Phase.PAUSED and self._began_ns is not None:
             self._set_now(self._paused_ns)  # frames may have come after it, of another venue
-            self.call("stop", (), self.strategy.on_stop)
-            # What it sent now never arrives.
-            for response in self.exchange.close(self.now_ns):
-                self.desk.hear(response)
+            self._stop()
         if self.phase is not Phase.FAILED:
             self.phase = Phase.ENDED
         self.watch.close()
         return self._recorder.finish(self.now_ns)
+
+    def _stop(self) -> None:
+        self.call("stop", (), self.strategy.on_stop)
+        # What it sent now never arrives.
+        for response in self.exchange.close(self.now_ns):
+            self.desk.hear(response)
 
     # -- what is due -------------------------------------------------------------------------------------------
 
@@ -467,6 +492,10 @@ class TradingSession:
         self.log.add(LogRow(self.now_ns, "failure", (kind,), (failure.line, failure.what)))
         self._recorder.frame_done(self.now_ns, is_doubtful=bool(self._waking.stale))
 
+    def abort(self, failure: StrategyError) -> None:
+        """End the run for a failure that is not the strategy's."""
+        self._fail(failure, "defect")
+
     # -- what the context asks ---------------------------------------------------------------------------------
 
     def book(self, pair: PairName) -> OrderBook:
@@ -488,7 +517,7 @@ class TradingSession:
 
     def data(self, own: OwnData) -> DataView:
         """The rows of own data that are there by now."""
-        loaded = self._data.get(id(own))
+        loaded = self.own_data.get(id(own))
         if loaded is None:
             raise ConfigError("ctx.data takes a parameter that is OwnData, such as self.signals")
         return loaded.until(self.now_ns)

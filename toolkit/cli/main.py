@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "info": "toolkit.cli.commands.info:info",
     "replay": "toolkit.cli.commands.replay:replay",
     "backtest": "toolkit.cli.commands.backtest:backtest",
+    "paper": "toolkit.cli.commands.paper:paper",
     "serve": "toolkit.cli.commands.serve:serve",
     "ctl": "toolkit.cli.commands.ctl:ctl",
     "verify": "toolkit.cli.commands.verify:verify",

@@ -44,13 +44,7 @@ def opened(cls: type[Strategy], *, keys: Sequence[PairKey] = (KEY,), start_ns: i
     plan = RunPlan(loaded(cls), keys, RunSettings(**settings))
     session = plan.open(start_ns)
     played = Played(session)
-    write_down = session._write_down
-
-    def keep(number: int, row: LogRow, state: bytes) -> None:
-        played.rows.append(row)
-        write_down(number, row, state)
-
-    session.log._sink = keep
+    session.log.watch(played.rows.append)
     return played
 
 

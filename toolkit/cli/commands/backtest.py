@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from toolkit.cli.options.no_check import check_option
+from toolkit.cli.options.run_options import assumed_of, market_options, named_values, offset_ns, run_options
 from toolkit.cli.options.shared_options import (
+    from_option,
     named_pairs,
+    out_folder_option,
     pair_option,
-    recordings_argument,
     sealed_option,
+    to_option,
     venue_option,
 )
-from toolkit.cli.output.results import Output, counted, examples, output_options, say
+from toolkit.cli.output.results import Output, counted, examples, printing_options, say
 from toolkit.cli.output.table_layout import Table
 from toolkit.cli.output.unsealed_note import say_unsealed
 from toolkit.errors import ConfigError
@@ -31,96 +34,127 @@ if TYPE_CHECKING:
 
 __all__ = ["backtest"]
 
-_OFFSET: Final = re.compile(r"(-?)(.+)", re.ASCII)
 _SIDES: Final = ("buy", "sell")
 _ROLES: Final = ("", "maker", "taker")
 
 
 @click.command(
     epilog=examples(
+        "tickdeck backtest maker.py tapes/monday --pair BTC-USD --set half_spread=3",
+        "tickdeck backtest maker.py tapes/monday tapes/tuesday --latency entry=3.5ms,response=2ms --out results/maker",
+        "tickdeck backtest maker.py tapes/paper --compare",
         "tickdeck backtest --script orders.json tapes/monday --pair BTC-USD",
-        "tickdeck backtest --script orders.json tapes/monday --pair BTC --latency entry=3.5ms,response=2ms",
         "tickdeck backtest --script orders.json tapes/monday --pair BTC --clock venue --rules hftbacktest",
         "tickdeck backtest --script orders.json tapes/monday --pair BTC --rule queue_front=power --rule queue_power=3",
     )
 )
-@recordings_argument
+@click.argument("given", nargs=-1, required=True, metavar="[STRATEGY] RECORDING...", type=click.Path(path_type=Path))
 @click.option(
     "--script",
     type=click.Path(path_type=Path),
-    required=True,
     metavar="FILE",
-    help="The orders and their times, as JSON; docs/backtesting.md says how they are written.",
+    help="In place of a strategy: orders and their times, as JSON; docs/backtesting.md says how they are written.",
 )
 @pair_option
 @venue_option
-@click.option(
-    "--rules",
-    "preset",
-    default="default",
-    show_default=True,
-    metavar="NAME",
-    help="Rules of matching: default, or what hftbacktest does (hftbacktest, hftbacktest-whole).",
-)
-@click.option(
-    "--rule", "settings", multiple=True, metavar="NAME=VALUE", help="One rule set otherwise. May be repeated."
-)
+@from_option
+@to_option
+@market_options
+@run_options
 @click.option(
     "--clock",
     type=click.Choice(["receive", "venue"]),
     default="receive",
     show_default=True,
-    help="Whose clock the simulated venue lives on: ours, as a live session must, or its own.",
+    metavar="CLOCK",
+    help="Of --script: whose clock the simulated venue lives on: receive is ours, as a live session must, venue its own.",
 )
 @click.option(
-    "--gaps",
-    "gap_policy",
-    type=click.Choice(["keep", "cancel", "fail"]),
-    default="keep",
+    "--carry",
+    type=click.Choice(["all", "positions"]),
+    default="all",
     show_default=True,
-    help="What becomes of orders that rest across a gap; on the receive clock.",
+    help="What goes on from one recording to the next: account and strategy, or the account alone.",
 )
-@click.option(
-    "--latency",
-    default="feed",
-    show_default=True,
-    metavar="LATENCY",
-    help="feed (its own delay each way), entry=3.5ms,response=2ms, both, which are added, or trips=FILE.",
-)
-@click.option(
-    "--clock-offset",
-    metavar="DURATION",
-    help="The venue's clock less ours, such as 1.27s or -3ms; where it is needed, the error proposes one.",
-)
-@click.option(
-    "--assume",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="tick=0.1, lot=0.001 or min_notional=10, in place of what the recording says. May be repeated.",
-)
+@out_folder_option()
+@click.option("--replace", is_flag=True, help="Replace an earlier result in the folder of --out.")
+@click.option("--compare", is_flag=True, help="Play a paper session again, and say whether the decisions are the same.")
 @sealed_option
 @check_option
-@output_options
+@printing_options
+@click.pass_context
 def backtest(
-    recordings: tuple[Path, ...],
-    script: Path,
+    ctx: click.Context,
+    /,
+    given: tuple[Path, ...],
+    script: Path | None,
     pairs: tuple[str, ...],
     venues: tuple[str, ...],
-    preset: str,
-    settings: tuple[str, ...],
-    clock: str,
-    gap_policy: str,
-    latency: str,
-    clock_offset: str | None,
-    assume: tuple[str, ...],
+    sealed: bool,
+    output: Output,
+    **options: Any,
+) -> int | None:
+    """
+    Run a strategy on recordings, or replay a list of orders (--script) against a recorded market.
+
+    A strategy is a Python file with one class derived from tickdeck.Strategy. With --compare the recording is one of
+    `tickdeck paper`, settings are those of that session where they are not given here, and the exit status is 1 if the
+    decisions differ.
+    """
+    is_strategy = given[0].suffix == ".py"
+    if script is None:
+        from toolkit.cli.commands.backtest_strategy import run_strategy
+
+        if not is_strategy:
+            raise click.UsageError(
+                f"the first argument is {str(given[0])!r}, expected the file of a strategy (.py), or --script FILE"
+            )
+        if options["clock"] != "receive":
+            raise click.UsageError("--clock venue is for --script: a strategy trades on our clock, as it does live")
+        if len(given) < 2:
+            raise click.UsageError("Missing argument 'RECORDING...'.")
+        said = frozenset(name for name in options if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE)
+        return run_strategy(given[0], given[1:], pairs, venues, options, said, sealed=sealed, output=output)
+    _refuse_of_strategies(ctx, is_strategy=is_strategy)
+    _replay_script(script, given, pairs, venues, options, sealed=sealed, output=output)
+    return None
+
+
+#: Options that mean nothing to a list of orders.
+_OF_STRATEGIES: Final = {
+    "parameters": "--set",
+    "seed": "--seed",
+    "fees": "--fees",
+    "capital": "--capital",
+    "limits": "--limit",
+    "callback_s_max": "--callback-max",
+    "carry": "--carry",
+    "out": "--out",
+    "replace": "--replace",
+    "compare": "--compare",
+    "start_ns": "--from",
+    "end_ns": "--to",
+}
+
+
+def _refuse_of_strategies(ctx: click.Context, *, is_strategy: bool) -> None:
+    if is_strategy:
+        raise click.UsageError("a strategy and --script are both given, expected one of them")
+    for name, option in _OF_STRATEGIES.items():
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option} is for strategies, and --script has none")
+
+
+def _replay_script(
+    script: Path,
+    recordings: tuple[Path, ...],
+    pairs: tuple[str, ...],
+    venues: tuple[str, ...],
+    options: Mapping[str, Any],
+    *,
     sealed: bool,
     output: Output,
 ) -> None:
-    """
-    Replay a list of orders against a recorded market, and list their fills.
-
-    --json has the state of every order and all assumptions beside the fills.
-    """
     from recordings.recording import Recording
     from replay.backtest.gap_policy import GapPolicy
     from replay.backtest.latency_settings import parse_latency
@@ -128,28 +162,23 @@ def backtest(
     from replay.backtest.venue_facts import facts_of
     from replay.market.rules import make_rules
 
-    set_rules = dict(_pair_of(each, "--rule") for each in settings)
-    rules = make_rules(preset, set_rules)
-    assumed = {
-        name: _number(text, f"--assume {name}") for name, text in (_pair_of(each, "--assume") for each in assume)
-    }
-    for name in assumed:
-        if name not in ("tick", "lot", "min_notional"):
-            raise ConfigError(f"--assume {name}: no such thing, expected tick, lot or min_notional")
+    set_rules = named_values(options["rules"], "--rule")
+    rules = make_rules(options["preset"], set_rules)
+    assumed = assumed_of(options["assume"])
     opened = [Recording.open(folder, sealed=sealed) for folder in recordings]
     say_unsealed(opened)
     pair = _one_pair(opened, pairs, venues)
-    if clock == Clock.RECEIVE and preset == "default":
+    if options["clock"] == Clock.RECEIVE and options["preset"] == "default":
         rules = facts_of(pair.venue).apply(rules, but=frozenset(set_rules))
     run = run_script(
         opened,
         pair,
         script,
-        clock=Clock(clock),
-        gap_policy=GapPolicy(gap_policy),
+        clock=Clock(options["clock"]),
+        gap_policy=GapPolicy(options["gaps"]),
         rules=rules,
-        latency=parse_latency(latency),
-        clock_offset_ns=None if clock_offset is None else _offset_ns(clock_offset),
+        latency=parse_latency(options["latency"] or "feed"),
+        clock_offset_ns=None if options["clock_offset"] is None else offset_ns(options["clock_offset"]),
         assumed=assumed,
     )
     if output.format == "json":
@@ -174,31 +203,6 @@ def _say_gaps(run: ScriptRun) -> None:
             f" while the book was stale, and {counted(doubt.uncertain_fills, 'fill')} of theirs",
             err=True,
         )
-
-
-def _pair_of(text: str, option: str) -> tuple[str, str]:
-    name, sign, value = text.partition("=")
-    if not (name and sign and value):
-        raise ConfigError(f"{option} {text!r}: expected NAME=VALUE")
-    return name.strip(), value.strip()
-
-
-def _number(text: str, option: str) -> Decimal:
-    if not re.fullmatch(r"\d{1,18}(\.\d{1,18})?", text, re.ASCII) or not Decimal(text):
-        raise ConfigError(f"{option} is {text!r}, expected a number above 0, for instance 0.1")
-    return Decimal(text)
-
-
-def _offset_ns(text: str) -> int:
-    from toolkit.timing.times import duration_ns
-
-    match = _OFFSET.fullmatch(text.strip())
-    if match is None:
-        raise ConfigError("--clock-offset is empty, expected for instance 1.27s or -3ms")
-    if re.fullmatch(r"0(ns|us|ms|s)", match[2]):
-        return 0
-    length = duration_ns(match[2])
-    return -length if match[1] else length
 
 
 def _one_pair(recordings: list[Recording], pairs: tuple[str, ...], venues: tuple[str, ...]) -> PairKey:

@@ -18,7 +18,7 @@ from toolkit.cli.options.settings import OF_VENUE, setting_options
 from toolkit.cli.options.shared_options import venue_option
 from toolkit.cli.output.printable import say_lines
 from toolkit.cli.output.results import examples, say
-from toolkit.cli.output.status_line import StatusLine
+from toolkit.cli.output.status_line import StatusLine, StatusParts
 from toolkit.cli.process import OutputFailed, silence_output, stopped_by_signals
 from toolkit.clock import NS_PER_S, Clock, SystemClock, format_ns, utc_stamp
 from toolkit.errors import ConfigError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from recordings.format.manifest import Manifest
     from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 
-__all__ = ["record", "run_recorder"]
+__all__ = ["asked_for", "record", "run_recorder", "run_with_page"]
 
 TAPES: Final = Path("tapes")
 #: Options that mean something else for each venue; whom to trust may be said for all of them.
@@ -98,8 +98,32 @@ def record(
     options = _options(folder, chosen, given)
     line = StatusLine(sys.stderr)
     recorder = Recorder(options=options, clock=clock, log=line.log)
-    manifest = asyncio.run(_run(recorder, line, seconds, given["status_port"]))
+    manifest = asyncio.run(run_with_page(recorder, line, seconds, given["status_port"]))
     _report(options.folder, manifest, given["json"])
+
+
+def asked_for(
+    what: Sequence[str], wanted: Sequence[str], given: dict[str, Any], clock: Clock
+) -> tuple[RecorderOptions, float | None]:
+    """
+    How to record, and for how many seconds (None: until stopped), by a command line without a file.
+
+    Args:
+        what: Venues and pairs, as they were named.
+        wanted: `--venue`.
+        given: The options of `setting_options`, by their keys.
+        clock: The machine's.
+
+    Raises ConfigError, SymbolError for what makes no sense; nothing is written then.
+    """
+    from recordings.recorder import Recorder
+
+    venues = _venues(what, wanted, given)
+    check_venues(venues)
+    seconds = _seconds(clock, given["duration"], given["until"], "--until")
+    folder = given["out"] or TAPES / _folder_name(clock, venues)
+    Recorder(options=_options(folder, venues, given, is_trial=True), clock=clock).check()
+    return _options(folder, venues, given), seconds
 
 
 def _in_force(
@@ -217,7 +241,14 @@ def _seconds(clock: Clock, duration: float | None, until: int | None, name: str)
     return left if duration is None else min(left, duration)
 
 
-async def _run(recorder: Recorder, line: StatusLine, seconds: float | None, status_port: int | None) -> Manifest:
+async def run_with_page(
+    recorder: Recorder,
+    line: StatusLine,
+    seconds: float | None,
+    status_port: int | None,
+    more: StatusParts | None = None,
+) -> Manifest:
+    """Run a recorder as `run_recorder` does, with its status page if a port is given."""
     from toolkit.cli.output.status_page import StatusPage
 
     async with contextlib.AsyncExitStack() as stack:
@@ -227,11 +258,13 @@ async def _run(recorder: Recorder, line: StatusLine, seconds: float | None, stat
             except OSError as exc:
                 raise ConfigError(f"port {status_port} cannot be served: {exc.strerror or exc}") from None
             line.log(f"status on http://127.0.0.1:{page.port}/status.json and /metrics")
-        return await run_recorder(recorder, line, seconds)
+        return await run_recorder(recorder, line, seconds, more)
 
 
-async def run_recorder(recorder: Recorder, line: StatusLine, seconds: float | None) -> Manifest:
-    """Run a recorder until a signal or the time comes, showing its status."""
+async def run_recorder(
+    recorder: Recorder, line: StatusLine, seconds: float | None, more: StatusParts | None = None
+) -> Manifest:
+    """Run a recorder until a signal or the time comes, showing its status, and before it what `more` gives."""
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -243,7 +276,7 @@ async def run_recorder(recorder: Recorder, line: StatusLine, seconds: float | No
         line.close()
 
     timer = loop.call_later(seconds, recorder.stop) if seconds is not None else None
-    shower = loop.create_task(line.show(recorder))
+    shower = loop.create_task(line.show(recorder, more))
     try:
         with stopped_by_signals(loop, stop, last_words):
             return await recorder.run()

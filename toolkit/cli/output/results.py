@@ -38,6 +38,7 @@ __all__ = [
     "examples",
     "output_options",
     "print_table",
+    "printing_options",
     "progress_bar",
     "say",
     "say_facts",
@@ -172,9 +173,56 @@ class Output:
             part.unlink(missing_ok=True)
 
 
+_OUT: Final = click.option(
+    "-o",
+    "--out",
+    "out_file",
+    type=OutputFile(),
+    metavar="FILE",
+    help="Write the result to this file, not to stdout.",
+)
+_OUTPUT: Final = (
+    click.option(
+        "-f",
+        "--format",
+        type=click.Choice(FORMATS),
+        help="How to write the result; by default as the name given to --out says, else as a table.",
+    ),
+    json_option,
+    click.option("--csv", "as_csv", is_flag=True, help="Print the result as CSV."),
+    _OUT,
+    click.option(
+        "--spreadsheet",
+        is_flag=True,
+        help="CSV for a spreadsheet: text that it would run (=, +, -, @ in front) begins with an apostrophe.",
+    ),
+    click.option(
+        "--rows",
+        type=click.IntRange(min=0),
+        default=_ROWS_SHOWN,
+        show_default=True,
+        help="Most rows that a table shows; 0: all.",
+    ),
+)
+
+
 def output_options(command: _F) -> _F:
     """
     Give a click command `--format`, `--json`, `--csv`, `--out`, `--spreadsheet` and `--rows`.
+
+    It gets them as one argument `output: Output`.
+    """
+    return _with_output(command, _OUTPUT)
+
+
+def printing_options(command: _F) -> _F:
+    """The same without `--out`, for a command where that is the folder of something else."""
+    return _with_output(command, [option for option in _OUTPUT if option is not _OUT])
+
+
+def _with_output(command: _F, options: Sequence[Callable[[Any], Any]]) -> _F:
+    """
+    Give a click command options of output.
 
     It gets them as one argument `output: Output`.
     """
@@ -186,11 +234,12 @@ def output_options(command: _F) -> _F:
         format: str | None,
         as_json: bool,
         as_csv: bool,
-        out: Path | None,
         rows: int,
         spreadsheet: bool,
+        out_file: Path | None = None,
         **kwargs: Any,
     ) -> Any:
+        out = out_file
         said = {"json": as_json, "csv": as_csv}
         wanted = {name for name, is_said in said.items() if is_said} | ({format} if format else set())
         if len(wanted) > 1:
@@ -205,35 +254,6 @@ def output_options(command: _F) -> _F:
         output = Output(format=chosen, path=out, rows_max=rows, is_for_spreadsheet=spreadsheet)
         return command(*args, output=output, **kwargs)
 
-    options = [
-        click.option(
-            "-f",
-            "--format",
-            type=click.Choice(FORMATS),
-            help="How to write the result; by default as the name given to --out says, else as a table.",
-        ),
-        json_option,
-        click.option("--csv", "as_csv", is_flag=True, help="Print the result as CSV."),
-        click.option(
-            "-o",
-            "--out",
-            type=OutputFile(),
-            metavar="FILE",
-            help="Write the result to this file, not to stdout.",
-        ),
-        click.option(
-            "--spreadsheet",
-            is_flag=True,
-            help="CSV for a spreadsheet: text that it would run (=, +, -, @ in front) begins with an apostrophe.",
-        ),
-        click.option(
-            "--rows",
-            type=click.IntRange(min=0),
-            default=_ROWS_SHOWN,
-            show_default=True,
-            help="Most rows that a table shows; 0: all.",
-        ),
-    ]
     decorated: Any = with_output
     for option in reversed(options):
         decorated = option(decorated)

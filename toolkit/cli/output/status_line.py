@@ -16,7 +16,10 @@ from toolkit.clock import NS_PER_S, SystemClock, format_ns
 if TYPE_CHECKING:
     from recordings.recorder import Recorder
 
-__all__ = ["StatusLine", "fitted"]
+__all__ = ["StatusLine", "StatusParts", "fitted"]
+
+#: Gives parts of a status line, each with its rank; see `fitted`.
+StatusParts = Callable[[], Sequence[tuple[int, str]]]
 
 #: Seconds between two renewals on a terminal, and between two status lines in a log.
 RENEW_S: Final = 0.5
@@ -57,8 +60,8 @@ class StatusLine:
             self._shown, self._parts = "", ()
             self._stream.flush()
 
-    async def show(self, recorder: Recorder) -> None:
-        """Renew the status until cancelled."""
+    async def show(self, recorder: Recorder, more: StatusParts | None = None) -> None:
+        """Renew the status until cancelled; what `more` gives stands before it."""
         every = RENEW_S if self._is_terminal else LOG_EVERY_S
         before = 0
         since = self._clock.monotonic_ns()
@@ -67,6 +70,8 @@ class StatusLine:
             now = self._clock.monotonic_ns()
             frames = recorder.status.frame_count
             parts = _status(recorder, (frames - before) * NS_PER_S / max(now - since, 1))
+            if more is not None:
+                parts = [*more(), *parts]
             before, since = frames, now
             if self._is_terminal:
                 self.present(parts)

@@ -18,6 +18,8 @@ from toolkit.cli.options.value_types import Duration, DurationSeconds, Instant
 #: Names that have two meanings, each of which is written once: what a command makes, and what it looks at.
 TWO_MEANINGS: Final = {
     "--out": {"FOLDER", "FILE"},  # a recording is a folder, a result is a file
+    "--clock": {"", "CLOCK"},  # whose time a report counts in, or whose clock the simulated venue lives on
+    "--seed": {"SEED", "NUMBER"},  # of a synthetic market, or of a strategy
     "--venue": {"VENUE", "NAME"},  # a filter of what is recorded, or whose interface something is to be
     "--channel": {"KIND", "CHANNEL"},  # a kind of message of a recording, or a stream in the venue's words
 }

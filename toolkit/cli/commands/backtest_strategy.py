@@ -1,0 +1,223 @@
+"""`tickdeck backtest` of a strategy: what came of it, or how it compares with its paper session."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from toolkit.cli.options.run_options import run_settings
+from toolkit.cli.options.shared_options import named_pairs
+from toolkit.cli.output.results import Output, counted, say
+from toolkit.cli.output.table_layout import Table
+from toolkit.cli.output.unsealed_note import say_unsealed
+from toolkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from recordings.recording import Recording
+    from replay.paper.comparing import Comparison
+    from replay.results.run_record import RunRecord
+    from replay.strategy.plan import RunSettings
+    from replay.strategy.session import TradingSession
+
+__all__ = ["run_strategy"]
+
+#: Options whose settings have the same name in `RunSettings`, where that differs from theirs.
+_FIELDS: Final = {
+    "gaps": "gap_policy",
+    "assume": "assumed",
+    "clock_offset": "clock_offset_ns",
+}
+
+
+def run_strategy(
+    strategy: Path,
+    folders: Sequence[Path],
+    pairs: tuple[str, ...],
+    venues: tuple[str, ...],
+    options: Mapping[str, Any],
+    said: frozenset[str],
+    *,
+    sealed: bool,
+    output: Output,
+) -> int:
+    """
+    Run a strategy on recordings.
+
+    Args:
+        strategy: Its file.
+        folders: The recordings.
+        pairs: As they were named.
+        venues: Likewise.
+        options: The other options, by their names.
+        said: Those that were given, and not left at their defaults.
+        sealed: Whether to leave out what is not sealed yet.
+        output: Where to.
+
+    Returns:
+        The exit status.
+    """
+    from recordings.recording import Recording
+    from replay.results.result_writing import check_folder, write_result
+    from replay.strategy.backtesting import Carry, pairs_of_run, run_on_tape
+    from replay.strategy.loading import load_strategy
+    from replay.strategy.plan import RunPlan
+    from replay.tape import Tape
+
+    loaded = load_strategy(strategy)
+    settings = run_settings(options)
+    if options["out"] is not None:
+        check_folder(options["out"], replace=options["replace"])
+    opened = [Recording.open(folder, sealed=sealed) for folder in folders]
+    say_unsealed(opened)
+    if options["compare"]:
+        return _compare(strategy, opened, pairs, venues, settings, options, said, output)
+    named = named_pairs(opened, pairs, venues) if pairs else None
+    plan = RunPlan(loaded, pairs_of_run(loaded, opened, named, venues), settings)
+    tape = Tape(opened, trading_pairs=plan.pairs.keys)
+    record, session = run_on_tape(
+        plan, tape, start_ns=options["start_ns"], end_ns=options["end_ns"], carry=Carry(options["carry"])
+    )
+    if options["out"] is not None:
+        write_result(record, options["out"], replace=options["replace"])
+    write_run(record, session, output)
+    return 0
+
+
+def _compare(
+    strategy: Path,
+    opened: Sequence[Recording],
+    pairs: tuple[str, ...],
+    venues: tuple[str, ...],
+    settings: RunSettings,
+    options: Mapping[str, Any],
+    said: frozenset[str],
+    output: Output,
+) -> int:
+    """Compare a paper session with its replay."""
+    from replay.paper.comparing import compare
+    from replay.paper.log_file import PaperLog, paper_logs
+    from replay.strategy.loading import load_strategy
+    from replay.strategy.plan import RunPlan
+    from toolkit.keys import PairKey
+
+    for name, option in (("start_ns", "--from"), ("end_ns", "--to"), ("out", "--out")):
+        if options[name] is not None:
+            raise ConfigError(f"{option} and --compare do not go together: all of a paper session is compared")
+    if pairs or venues:
+        raise ConfigError("--pair and --venue do not go with --compare: the pairs are those of the paper session")
+    if len(opened) != 1:
+        raise ConfigError(f"{len(opened)} recordings and --compare: a paper session is in one, name that")
+    logs = paper_logs(opened[0].path)
+    if not logs:
+        raise ConfigError(f"{opened[0].path} holds no paper session: `tickdeck paper` records one")
+    loaded = load_strategy(strategy)
+    status = 0
+    for path in logs:
+        paper = PaperLog(path)
+        keys = [PairKey(*pair) for pair in paper.start.head.pairs]
+        plan = RunPlan(loaded, keys, _of_session(paper.start.settings, settings, said))
+        status |= _say_comparison(path, compare(paper, plan, opened[0]), output)
+    return status
+
+
+def _of_session(paper: RunSettings, given: RunSettings, said: frozenset[str]) -> RunSettings:
+    """The settings of a paper session, with those that were given in their place; names of mappings are set one by one."""
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(given):
+        option = next((option for option, name in _FIELDS.items() if name == field.name), field.name)
+        if option not in said:
+            continue
+        value = getattr(given, field.name)
+        changes[field.name] = {**getattr(paper, field.name), **value} if isinstance(value, Mapping) else value
+    return dataclasses.replace(paper, **changes)
+
+
+def _say_comparison(path: Path, comparison: Comparison, output: Output) -> int:
+    from replay.paper.comparing import told
+
+    if output.format == "json":
+        difference = comparison.difference
+        output.write_object(
+            {
+                "paper": str(path),
+                "is_equal": comparison.is_equal,
+                "rows": comparison.rows,
+                "paper_digest": comparison.paper_digest,
+                "replay_digest": comparison.replay_digest,
+                "settings": [list(each) for each in comparison.settings],
+                "difference": None
+                if difference is None
+                else {
+                    "row": difference.number,
+                    "what": difference.what,
+                    "paper": told(difference.paper),
+                    "replay": told(difference.replay),
+                    "before": told(difference.before),
+                },
+                "notes": comparison.notes,
+            }
+        )
+        return 0 if comparison.is_equal else 1
+    say(f"paper   {path}")
+    if comparison.is_equal:
+        say(f"equal   {counted(comparison.rows, 'row')} of the decision log, digest {comparison.replay_digest}")
+    for name, one, other in comparison.settings:
+        say(f"setting {name}: {one} on paper, {other} here")
+    difference = comparison.difference
+    if difference is not None:
+        say(f"row {difference.number} of the decision log differs: {difference.what}")
+        say(f"  paper   {told(difference.paper)}")
+        say(f"  replay  {told(difference.replay)}")
+        say(f"  before  {told(difference.before) if difference.before is not None else 'nothing: it is the first row'}")
+    elif comparison.settings:
+        say(f"no effect: all {counted(comparison.rows, 'row')} are equal, but for the settings")
+    for note in comparison.notes:
+        say(f"note    {note}")
+    return 0 if comparison.is_equal else 1
+
+
+def write_run(record: RunRecord, session: TradingSession, output: Output) -> None:
+    """Print what came of a run."""
+    import polars as pl
+
+    from replay.ledger.money import amount, size_of
+
+    ledger = record.ledger
+    facts: dict[str, Any] = {
+        "strategy": record.head.strategy,
+        "decision_log": session.log.hexdigest(),
+        "decisions": session.log.count,
+        "fills": len(record.entries),
+        "positions": {
+            name: f"{size_of(position.size):f}"
+            for name, position in zip(session.context.pairs, ledger.positions, strict=True)
+        },
+        "accounts": {
+            name: {
+                "equity": f"{amount(ledger.equity(name)):f}",
+                "cash": f"{amount(account.cash):f}",
+                "fees": f"{amount(account.fees):f}",
+                "profit": f"{amount(ledger.equity(name) - account.start - account.transfers):f}",
+            }
+            for name, account in ledger.accounts.items()
+        },
+    }
+    if output.format == "json":
+        output.write_object(facts)
+        return
+    rows = [
+        ("decision log", facts["decision_log"]),
+        ("rows of it", str(facts["decisions"])),
+        ("fills", str(facts["fills"])),
+    ]
+    rows += [(f"position {name}", size) for name, size in facts["positions"].items()]
+    rows += [
+        (f"{what} {name}", value) for name, account in facts["accounts"].items() for what, value in account.items()
+    ]
+    frame = pl.DataFrame(rows, schema={"what": pl.String, "value": pl.String}, orient="row")
+    if output.is_table:
+        output.write_tables(Table(frame=frame, title=f"{facts['strategy']}: {counted(facts['fills'], 'fill')}"))
+    else:
+        output.write(frame)
