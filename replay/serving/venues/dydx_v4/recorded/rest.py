@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -13,12 +13,12 @@ from replay.serving.venues.dydx_v4.names import iso
 from replay.serving.venues.dydx_v4.recorded.accounts import ROWS_KEPT, TapeAccount
 from replay.serving.venues.dydx_v4.recorded.state import TapeState
 from replay.serving.venues.dydx_v4.requests import PARENT_SUBACCOUNTS, SUBACCOUNTS
+from replay.serving.venues.dydx_v4.rest_rules import PREFIX, Query, Refused, errors, no_ticker, number, page
 from toolkit.clock import NS_PER_MS, Clock
 from toolkit.frames import REST_IN, Frame
 
-__all__ = ["Replies", "TapeRest", "errors"]
+__all__ = ["Replies", "TapeRest"]
 
-_PREFIX: Final = "/v4/"
 #: Paths that the venue answers, and that a recording can answer only with a recorded reply.
 _KNOWN: Final = re.compile(
     r"(sparklines|candles|transfers|perpetualPositions|assetPositions|fundingPayments|historical-pnl|pnl|tradeHistory"
@@ -29,21 +29,7 @@ _WHO: Final = ("address", "subaccountNumber", "parentSubaccountNumber")
 
 _decode = msgspec.json.decode
 
-Query = Mapping[str, str]
 Row = dict[str, Any]
-
-
-class Refused(Exception):
-    """The answer is an error: its HTTP status and its text."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-
-
-def errors(text: str) -> bytes:
-    """The body of an error."""
-    return as_json({"errors": [{"msg": text}]})
 
 
 class Replies:
@@ -141,9 +127,9 @@ class TapeRest:
     def answer(self, ask: Ask) -> Reply:
         """The answer to one request."""
         try:
-            if ask.method != "GET" or not ask.path.startswith(_PREFIX):
+            if ask.method != "GET" or not ask.path.startswith(PREFIX):
                 raise Refused(404, "Not Found")
-            return Reply(200, as_json(self._read(ask.path.removeprefix(_PREFIX), ask.query)))
+            return Reply(200, as_json(self._read(ask.path.removeprefix(PREFIX), ask.query)))
         except Refused as refusal:
             return Reply(refusal.status, errors(str(refusal)))
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
@@ -183,14 +169,14 @@ class TapeRest:
             raise Refused(503, "the recording says nothing of the markets up to this point")
         ticker = query.get("ticker", query.get("market"))
         if ticker is None:
-            return {"markets": dict(list(markets.items())[: _number(query, "limit", ROWS_KEPT)])}
+            return {"markets": dict(list(markets.items())[: number(query, "limit", ROWS_KEPT)])}
         if ticker not in markets:
-            raise _no_ticker()
+            raise no_ticker()
         return {"markets": {ticker: markets[ticker]}}
 
     def _known(self, ticker: str) -> str:
         if ticker not in self.markets and ticker not in self._state.books:
-            raise _no_ticker()
+            raise no_ticker()
         return ticker
 
     def _height(self) -> Any:
@@ -211,19 +197,19 @@ class TapeRest:
         rows = self._state.trades(self._known(ticker))
         if not rows:
             raise Refused(503, f"the recording has no trades of {ticker} up to this point")
-        height = _number(query, "createdBeforeOrAtHeight", 1 << 62)
+        height = number(query, "createdBeforeOrAtHeight", 1 << 62)
         time = query.get("createdBeforeOrAt", "~")  # sorts behind every time
         some = [row for row in rows if int(row["createdAtHeight"]) <= height and str(row["createdAt"]) <= time]
-        return {"trades": _page(some, query)}
+        return {"trades": page(some, query)}
 
     def _fundings(self, ticker: str, query: Query) -> Any:
         rows = self._replies.funding(self._known(ticker), iso(self._clock.time_ns() // NS_PER_MS))
         if rows is None:
             raise Refused(503, f"no funding of {ticker} was recorded")
-        height = _number(query, "effectiveBeforeOrAtHeight", 1 << 62)
+        height = number(query, "effectiveBeforeOrAtHeight", 1 << 62)
         time = query.get("effectiveBeforeOrAt", "~")
         some = [row for row in rows if int(row["effectiveAtHeight"]) <= height and str(row["effectiveAt"]) <= time]
-        return {"historicalFunding": _page(some, query)}
+        return {"historicalFunding": page(some, query)}
 
     def _candles(self, ticker: str, query: Query) -> Any:
         resolution = query.get("resolution", "")
@@ -231,7 +217,7 @@ class TapeRest:
         if rows is None:
             raise Refused(503, f"no candles {resolution} of {ticker} were recorded")
         start, end = query.get("fromISO", ""), query.get("toISO", "~")
-        return {"candles": _page([row for row in rows if start <= str(row["startedAt"]) < end], query)}
+        return {"candles": page([row for row in rows if start <= str(row["startedAt"]) < end], query)}
 
     # Accounts ----------------------------------------------------------------------------------------------------------
 
@@ -279,7 +265,7 @@ class TapeRest:
             if (not statuses or row.get("status") in statuses)
             and all(row.get(name) == query[name] for name in ("ticker", "side", "type") if name in query)
         ]
-        return some[: _number(query, "limit", ROWS_KEPT)]
+        return some[: number(query, "limit", ROWS_KEPT)]
 
     def _fills(self, what: str, query: Query) -> Any:
         account, found = self._asked(query), self._replies.find(what, query)
@@ -288,40 +274,19 @@ class TapeRest:
         rows = {str(row["id"]): row for row in (found or {}).get("fills", ())}
         for name, row in account.fills.items() if account is not None else ():
             rows.setdefault(name, row)
-        height = _number(query, "createdBeforeOrAtHeight", 1 << 62)
+        height = number(query, "createdBeforeOrAtHeight", 1 << 62)
         some = [
             row
             for row in rows.values()
             if int(row["createdAtHeight"]) <= height and ("market" not in query or row.get("market") == query["market"])
         ]
         some.sort(key=lambda row: (int(row["createdAtHeight"]), str(row.get("eventId", ""))), reverse=True)
-        return {"fills": _page(some, query)}
-
-
-def _no_ticker() -> Refused:
-    return Refused(400, "ticker must be a valid ticker (BTC-USD, etc)")
-
-
-def _number(query: Query, name: str, default: int) -> int:
-    value = query.get(name)
-    if value is None:
-        return default
-    if not value.isdecimal() or len(value) > 18:
-        raise Refused(400, f"{name} must be a non-negative integer")
-    return int(value)
-
-
-def _page(rows: list[Row], query: Query) -> list[Row]:
-    limit = _number(query, "limit", ROWS_KEPT)
-    if not 1 <= limit <= ROWS_KEPT:
-        raise Refused(400, f"limit must be a positive integer that is not greater than max: {ROWS_KEPT}")
-    first = (max(1, _number(query, "page", 1)) - 1) * limit
-    return rows[first : first + limit]
+        return {"fills": page(some, query)}
 
 
 def _cut(found: Any, query: Query) -> Any:
     """A recorded reply with no more rows than were asked for."""
-    limit = _number(query, "limit", ROWS_KEPT)
+    limit = number(query, "limit", ROWS_KEPT)
     if isinstance(found, list):
         return found[:limit]
     if isinstance(found, dict):

@@ -18,9 +18,9 @@ from replay.market.engine.facts import Amended, Cancelled, Fact, Filled, OrderFa
 from replay.market.engine.orders import Origin, Reason
 from replay.serving.venues.dydx_v4.names import bech32, derived_id, iso
 from replay.serving.venues.dydx_v4.requests import PARENT_SUBACCOUNTS, SUBACCOUNTS
+from replay.serving.venues.dydx_v4.rest_rules import not_found, number
 from replay.serving.venues.dydx_v4.synthetic.chain import Chain, ChainBlock
 from replay.serving.venues.dydx_v4.synthetic.listing import Listed, plain
-from replay.serving.venues.dydx_v4.synthetic.rest import NotFound, number
 from replay.serving.venues.dydx_v4.synthetic.subaccount import GOOD_BLOCKS, Subaccount, money
 from replay.synthetic.market import Market
 
@@ -260,14 +260,14 @@ class DydxAccounts:
         }
 
     def answer(self, path: str, query: Mapping[str, str]) -> Any:
-        """The answer of a path below `/v4`. Raises NotFound."""
+        """The answer of a path below `/v4`. Raises Refused."""
         parts = path.split("/")
         if parts[0] == "addresses":
             return self._read_address(parts[1:])
         read = self._reads.get(parts[0])
         is_parent = parts[1:] in (["parentSubaccount"], ["parentSubaccountNumber"])
         if read is None or not (is_parent or len(parts) == 1):
-            raise NotFound("Not Found")
+            raise not_found()
         wanted = number(query, "parentSubaccountNumber" if is_parent else "subaccountNumber", 0)
         return read(self._of(query.get("address", ""), wanted, is_parent=is_parent), query)
 
@@ -281,7 +281,7 @@ class DydxAccounts:
             subs = self._of(parts[0], int(parts[2]), is_parent=is_parent)
             if subs:
                 return {"subaccount": self._parent(subs, int(parts[2])) if is_parent else self._describe(subs[0])}
-        raise NotFound("No subaccount found with address and subaccountNumber")
+        raise not_found("No subaccount found with address and subaccountNumber")
 
     def _read_orders(self, subs: list[Subaccount], query: Mapping[str, str]) -> Any:
         rows = [

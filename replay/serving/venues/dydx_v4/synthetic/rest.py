@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from replay.serving.synthetic_venue import Ask, Reply, Window, as_json
 from replay.serving.venues.dydx_v4.names import iso
+from replay.serving.venues.dydx_v4.rest_rules import (
+    PREFIX,
+    ROWS_MAX,
+    Query,
+    Refused,
+    errors,
+    no_ticker,
+    not_found,
+    number,
+    page,
+)
 from replay.serving.venues.dydx_v4.synthetic.chain import Chain
 from replay.serving.venues.dydx_v4.synthetic.listing import Listed, plain_rate
 from replay.synthetic.market import Market
 from toolkit.clock import NS_PER_MS, NS_PER_S
 
-__all__ = ["DydxRest", "NotFound", "Shelf", "number"]
+__all__ = ["DydxRest", "Shelf"]
 
-_PREFIX = "/v4/"
 _WINDOW_NS = 10 * NS_PER_S
-_ROWS_MAX = 1000
-
-Query = Mapping[str, str]
-
-
-class NotFound(Exception):
-    """There is no such thing."""
-
-
-class _BadRequest(Exception):
-    """A parameter is not what it must be."""
 
 
 class Accounts(Protocol):
     """What there is to ask of accounts."""
 
     def answer(self, path: str, query: Query) -> Any:
-        """The answer of a path below `/v4`. Raises NotFound."""
+        """The answer of a path below `/v4`. Raises Refused."""
 
 
 class Shelf(Protocol):
@@ -82,20 +81,18 @@ class DydxRest:
             "RateLimit-Reset": str((now_ns + _WINDOW_NS) // NS_PER_MS),
         }
         if used > self._requests_max:
-            return Reply(429, _errors("Too many requests"), headers=headers)
+            return Reply(429, errors("Too many requests"), headers=headers)
         try:
             if ask.method != "GET":
-                raise NotFound("Not Found")
+                raise not_found()
             return Reply(200, as_json(self._read(ask.path, ask.query, now_ns)), headers=headers)
-        except NotFound as exc:
-            return Reply(404, _errors(str(exc)), headers=headers)
-        except _BadRequest as exc:
-            return Reply(400, _errors(str(exc)), headers=headers)
+        except Refused as refusal:
+            return Reply(refusal.status, errors(str(refusal)), headers=headers)
 
     def _read(self, path: str, query: Query, now_ns: int) -> Any:
-        what = path.removeprefix(_PREFIX)
+        what = path.removeprefix(PREFIX)
         if what == path:
-            raise NotFound("Not Found")
+            raise not_found()
         if what in self._whole:
             return self._whole[what](query, now_ns)
         for prefix, read in self._of_market.items():
@@ -106,7 +103,7 @@ class DydxRest:
     def _listed(self, ticker: str) -> Listed:
         listed = self._shelf.listed.get(ticker)
         if listed is None:
-            raise _BadRequest("ticker must be a valid ticker (BTC-USD, etc)")
+            raise no_ticker()
         return listed
 
     def _height(self) -> dict[str, str]:
@@ -118,14 +115,14 @@ class DydxRest:
         ticker = query.get("ticker", query.get("market"))
         if ticker is not None:
             return {"markets": {self._listed(ticker).ticker: markets[ticker]}}
-        return {"markets": dict(list(markets.items())[: number(query, "limit", _ROWS_MAX)])}
+        return {"markets": dict(list(markets.items())[: number(query, "limit", ROWS_MAX)])}
 
     def _trades(self, listed: Listed, query: Query) -> Any:
         height = number(query, "createdBeforeOrAtHeight", 1 << 62)
         rows = [
             row for row in reversed(self._shelf.chain.history[listed.ticker]) if int(row["createdAtHeight"]) <= height
         ]
-        return {"trades": _page(rows, query)}
+        return {"trades": page(rows, query)}
 
     def _fundings(self, listed: Listed, query: Query) -> Any:
         chain = self._shelf.chain
@@ -140,26 +137,4 @@ class DydxRest:
             }
             for row in reversed(context.fundings)
         ]
-        return {"historicalFunding": _page(rows, query)}
-
-
-def number(query: Query, name: str, default: int) -> int:
-    """A parameter that counts something."""
-    value = query.get(name)
-    if value is None:
-        return default
-    if not value.isdecimal() or len(value) > 18:
-        raise _BadRequest(f"{name} must be a non-negative integer")
-    return int(value)
-
-
-def _page(rows: list[dict[str, Any]], query: Query) -> list[dict[str, Any]]:
-    limit = number(query, "limit", _ROWS_MAX)
-    if not 1 <= limit <= _ROWS_MAX:
-        raise _BadRequest(f"limit must be a positive integer that is not greater than max: {_ROWS_MAX}")
-    first = (max(1, number(query, "page", 1)) - 1) * limit
-    return rows[first : first + limit]
-
-
-def _errors(text: str) -> bytes:
-    return as_json({"errors": [{"msg": text}]})
+        return {"historicalFunding": page(rows, query)}
