@@ -31,6 +31,7 @@ from recordings.format.row_order import StretchedFile
 from recordings.format.schema import RESULT_TABLES
 from recordings.format.software import SOFTWARE
 from recordings.storage.atomic_files import disk_refusals, make_folder, sync_folder
+from recordings.storage.lock import LOCK_NAME, FolderLock
 from replay.ledger.money import CASH_DECIMALS
 from replay.results.run_info import RunInfo, run_info
 from replay.results.run_record import DecisionRow, EquityRow, Placed, RunRecord, SeriesRow
@@ -88,7 +89,7 @@ def write_result(record: RunRecord, folder: Path, *, replace: bool = False) -> R
 
     Raises:
         ConfigError: Something is there that is not to be overwritten.
-        RecordingError: The disk refuses.
+        RecordingError: The disk refuses, or another run is writing the same result (RecordingLocked).
     """
     folder = folder.absolute()
     part, old = (folder.with_name(f".{folder.name}.{what}") for what in ("part", "old"))
@@ -97,22 +98,32 @@ def write_result(record: RunRecord, folder: Path, *, replace: bool = False) -> R
             _finish_replacing(folder, old)
         check_folder(folder, replace=replace)
         make_folder(folder.parent, parents=True)
-        if part.exists():
-            shutil.rmtree(part)  # of a run that died here
-        try:
-            make_folder(part)
-            info = _write(record, part)
-            if folder.exists():
-                folder.replace(old)
-            part.replace(folder)
-            sync_folder(folder.parent)
-            _finish_replacing(folder, old)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            if not folder.exists() and old.exists():
-                old.replace(folder)
-            raise
+        make_folder(part)
+        with FolderLock(part):  # two runs may be told to write the same
+            try:
+                _clear(part)
+                info = _write(record, part)
+                (part / LOCK_NAME).unlink()
+                if folder.exists():
+                    folder.replace(old)
+                part.replace(folder)
+                sync_folder(folder.parent)
+                _finish_replacing(folder, old)
+            except BaseException:
+                shutil.rmtree(part, ignore_errors=True)
+                if not folder.exists() and old.exists():
+                    old.replace(folder)
+                raise
     return info
+
+
+def _clear(part: Path) -> None:
+    """Remove what a run has left that died here."""
+    for path in part.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK_NAME:
+            path.unlink()
 
 
 def _finish_replacing(folder: Path, old: Path) -> None:

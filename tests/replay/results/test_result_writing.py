@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis import connect, order_report, pnl_check, pnl_report, scan
 from recordings.care.verifying import verify
 from recordings.format.manifest import read_manifest
 from recordings.queries.gaps import find_gaps
 from recordings.recording import Recording
+from recordings.storage.lock import FolderLock
+from replay.ledger.ledger import LedgerMarket
+from replay.ledger.money import Contract, ContractKind
 from replay.market.layout import BUY, SELL, Role
 from replay.results import result_writing
 from replay.results.result_writing import check_folder, write_result
@@ -20,7 +28,7 @@ from replay.results.run_info import read_run
 from replay.results.run_record import RunRecord
 from replay.source import ReplayDataSource
 from tests.replay.results.runs import HEAD, at, linear_market, quote, recorder, small_run, trade
-from toolkit.errors import ConfigError, RecordingError
+from toolkit.errors import ConfigError, RecordingError, RecordingLocked
 
 
 @pytest.fixture
@@ -234,3 +242,129 @@ def test_several_pairs_and_venues_keep_their_accounts_apart(tmp_path: Path) -> N
     ]
     report = pnl_report(tmp_path / "two")
     assert report.sort("venue")["fees"].to_list() == [0.0515, 0.01]
+
+
+def test_two_runs_do_not_write_one_result(tmp_path: Path) -> None:
+    """The second is refused, and what the first writes is untouched."""
+    part = tmp_path / ".same.part"
+    part.mkdir()
+    (part / "half").write_text("of the first")
+    with FolderLock(part):
+        with pytest.raises(RecordingLocked):
+            write_result(small_run(), tmp_path / "same")
+        assert (part / "half").read_text() == "of the first"
+    write_result(small_run(), tmp_path / "same")
+    assert [path.name for path in tmp_path.iterdir()] == ["same"]
+
+
+# -- other contracts ------------------------------------------------------------------------------------------------------
+
+
+def spot_market() -> LedgerMarket:
+    """PURR for USDC, ticks of 1, lots of 0.01."""
+    contract = Contract(kind=ContractKind.SPOT, settle="USDC", base="PURR")
+    return replace(linear_market(pair="PURR-USDC"), contract=contract)
+
+
+def test_a_spot_pair_is_held_and_not_owed(tmp_path: Path) -> None:
+    """Bought 2 at 100 and sold 1 at 106, worth 104 in the end: cash and things are balances of their own."""
+    made = recorder(spot_market())
+    quote(made, 1, 99, 101)
+    trade(made, 2, BUY, 100, 200)
+    trade(made, 3, SELL, 106, 100, role=Role.TAKER)
+    quote(made, 4, 103, 105)
+    made.frame_done(at(4))
+    write_result(made.finish(at(5)), tmp_path / "spot")
+    assert verify(tmp_path / "spot").problems == []
+    last = scan(tmp_path / "spot", "balances").collect().sort("capture_seq", "sub_seq").group_by("asset").last()
+    assert dict(last.select("asset", "total").iter_rows()) == {"USDC": 10_000 - 200 - 0.02 + 106 - 0.053, "PURR": 1.0}
+    [row] = pnl_report(tmp_path / "spot").rows(named=True)
+    assert [row[name] for name in ("realized", "fees", "unrealized_end", "net", "position_end")] == [
+        6,
+        0.073,
+        4,
+        9.927,
+        1,
+    ]
+
+
+def test_an_inverse_contract_gains_coins(tmp_path: Path) -> None:
+    """10 contracts of 100 USD from 50,000 to 62,500 are 0.004 BTC."""
+    contract = Contract(kind=ContractKind.INVERSE, settle="BTC", base="BTC", contract_value=Decimal(100))
+    market = replace(linear_market(), contract=contract, lot=Decimal(1))
+    made = recorder(market, capital={"BTC": Decimal(1)})
+    trade(made, 1, BUY, 50_000, 10)
+    trade(made, 2, SELL, 62_500, 10)
+    made.frame_done(at(2))
+    info = write_result(made.finish(at(3)), tmp_path / "inverse")
+    assert verify(tmp_path / "inverse").problems == []
+    # Fees of 1 bp of 0.02 and of 0.016, to six decimals.
+    assert (info.accounts[0].realized, info.accounts[0].net) == (
+        Decimal("0.004"),
+        Decimal("0.004") - Decimal("0.000004"),
+    )
+
+
+# -- two ways to one number -----------------------------------------------------------------------------------------------
+
+_happenings = st.lists(
+    st.tuples(
+        st.sampled_from(["trade", "trade", "quote"]),
+        st.integers(0, 1),
+        st.sampled_from([BUY, SELL]),
+        st.integers(50, 150),
+        st.integers(1, 300),
+        st.sampled_from([Role.MAKER, Role.TAKER]),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+def agrees(folder: Path, happenings: Sequence[tuple[str, int, int, int, int, int]]) -> None:
+    """The report on the account tables, which knows nothing of the ledger, comes to the ledger's numbers."""
+    made = recorder(linear_market(pair="BTC-USD"), linear_market(pair="ETH-USD"))
+    for second, (kind, pair, side, tick, lots, role) in enumerate(happenings):
+        quote(made, second, tick - 1, tick + 1, pair=pair)
+        if kind == "trade":
+            trade(made, second + 0.5, side, tick, lots, pair=pair, role=role)
+        made.frame_done(at(second + 0.5))
+    info = write_result(made.finish(at(len(happenings))), folder)
+    assert verify(folder).problems == []
+    traded = [each for each in info.pairs if each.turnover]
+    if not traded:
+        return
+    report = {row["trading_pair"]: row for row in pnl_report(folder).rows(named=True)}
+    for of_pair in traded:
+        found = report[of_pair.trading_pair]
+        expected = {
+            "bought": of_pair.bought,
+            "sold": of_pair.sold,
+            "turnover": of_pair.turnover,
+            "realized": of_pair.realized,
+            "fees": of_pair.fees,
+            "unrealized_end": of_pair.unrealized,
+            "position_end": of_pair.position,
+            "net": of_pair.realized + of_pair.unrealized - of_pair.fees,
+        }
+        assert {name: found[name] for name in expected} == {
+            name: pytest.approx(float(value), abs=1e-8) for name, value in expected.items()
+        }
+    assert float(info.accounts[0].net) == pytest.approx(sum(row["net"] for row in report.values()), abs=1e-8)
+
+
+@settings(max_examples=6, deadline=None)
+@given(_happenings)
+def test_the_report_comes_to_the_numbers_of_the_ledger(happenings: list[tuple[str, int, int, int, int, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        agrees(Path(folder) / "run", happenings)
+
+
+@pytest.mark.slow
+@settings(max_examples=120, deadline=None)
+@given(_happenings)
+def test_the_report_comes_to_the_numbers_of_the_ledger_of_many_runs(
+    happenings: list[tuple[str, int, int, int, int, int]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        agrees(Path(folder) / "run", happenings)
