@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ from replay.results.run_info import read_run
 from replay.results.run_record import RunRecord
 from replay.source import ReplayDataSource
 from tests.replay.results.runs import HEAD, at, linear_market, quote, recorder, small_run, trade
+from tests.toolkit.cli.terminal import run
 from toolkit.errors import ConfigError, RecordingError, RecordingLocked
 
 
@@ -127,6 +129,14 @@ def test_it_is_replayed_from_its_rows(result: Path) -> None:
         RecordingError, match=r"first is the result of a run, which has no raw frames: replay it normalized$"
     ):
         ReplayDataSource(result, fidelity="raw").play()
+
+
+def test_info_says_what_was_run(result: Path) -> None:
+    assert (
+        "\nrun            Maker: 2 fills, net 9.927 USDC, 3.33 % of time doubtful\n" in run("info", str(result)).stdout
+    )
+    said = json.loads(run("info", str(result), "--json").stdout)["run"]
+    assert (said["strategy"], said["net_profit"], said["fills"]) == ("Maker", {"USDC": "9.927"}, 2)
 
 
 def test_the_manifest_says_what_was_run(result: Path) -> None:

@@ -61,7 +61,8 @@ def summary(opened: Recording) -> dict[str, Any]:
         their `share` of the tables; `small_segments` says why compacting would pay, and is empty where it would not.
         `gaps` is null, and `problem` says why, where the events cannot be trusted. `unsealed` is null where all is
         sealed. Of journals above `recordings.recording.SUMMARY_BYTES` only the frames are counted: `is_played` is false
-        then, and pairs, messages, gaps and counts are those of what is sealed.
+        then, and pairs, messages, gaps and counts are those of what is sealed. Of the result of a run `run` says what was
+        run and what came of it.
     """
     from recordings.care.compacting import small_segments
     from recordings.queries.gaps import find_gaps, lost_connections
@@ -134,6 +135,18 @@ def summary(opened: Recording) -> dict[str, Any]:
             for file in manifest.inputs
         ],
     }
+    if manifest.is_result:
+        from replay.results.run_info import read_run
+
+        run = read_run(manifest.run, str(folder))
+        result["run"] = {
+            "strategy": run.strategy,
+            "parameters": dict(run.parameters),
+            "net_profit": {account.name: str(account.net) for account in run.accounts},
+            "fills": sum(pair.maker_fills + pair.taker_fills for pair in run.pairs),
+            "doubtful_time_share": run.doubtful_time_share,
+            "log_digest": run.log_digest,
+        }
     if problem is not None:
         result["problem"] = problem
     return result
@@ -182,6 +195,8 @@ def write_summary(values: dict[str, Any], as_json: bool) -> None:
         ("to", f"{values['last'] or '-'} ({values['seconds']:,.3f} s)"),
         ("frames", f"{values['frames']:,}, messages {values['messages']:,}"),
     ]
+    if "run" in values:
+        lines.insert(1, ("run", _run(values["run"])))
     unsealed = values["unsealed"]
     if unsealed is not None:
         where = (
@@ -236,6 +251,17 @@ def write_summary(values: dict[str, Any], as_json: bool) -> None:
     else:
         lines.append(("digest", values["digest"] or "-"))
     say_facts(lines)
+
+
+def _run(run: dict[str, Any]) -> str:
+    """What came of a run, in a line."""
+    from decimal import Decimal
+
+    from replay.results.result_metrics import money, percent
+
+    nets = "".join(f", net {money(Decimal(net))} {name}" for name, net in run["net_profit"].items())
+    doubt = f"{percent(run['doubtful_time_share'])} of time doubtful"
+    return f"{run['strategy']}: {counted(run['fills'], 'fill')}{nets}, {doubt}"
 
 
 def _status(values: dict[str, Any]) -> str:
