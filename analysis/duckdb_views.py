@@ -23,7 +23,7 @@ from toolkit.borders import sql_text
 from toolkit.errors import ConfigError, RecordingDamaged
 from toolkit.keys import check_venues
 
-__all__ = ["VIEWS", "check_query", "connect"]
+__all__ = ["VIEWS", "check_query", "check_single", "connect"]
 
 #: Helper views, by name, over the views of the tables.
 _HELPERS: Final = {
@@ -156,6 +156,27 @@ def check_query(
         for table in ALL_TABLES:
             if table in wanted:
                 recording.files(table)
+
+
+def check_single(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    """
+    See that a query has one result: DuckDB runs several statements and keeps the result of the last.
+
+    What only prepares the last one (SET VARIABLE, CREATE MACRO, CREATE TEMP TABLE) may stand before it.
+
+    Raises:
+        ConfigError: Another statement has a result of its own, or there is none.
+        duckdb.Error: It is no SQL.
+    """
+    statements = connection.extract_statements(query)
+    if not statements:
+        raise ConfigError("the query is empty")
+    has_rows = [each.expected_result_type == [duckdb.ExpectedResultType.QUERY_RESULT] for each in statements]
+    if any(has_rows[:-1]):
+        raise ConfigError(
+            f"expected one query, found {len(statements)} statements, and number {has_rows.index(True) + 1} has a result "
+            "of its own: run each by itself, or join them with UNION ALL"
+        )
 
 
 def _tables_of(query: str) -> set[str]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os import PathLike
 from typing import Final
 
 import polars as pl
 
 from analysis.spread_summary import mid_price, quoted_spread
-from analysis.table_source import RecordingLike, open_recording
+from analysis.table_source import RecordingLike
 from recordings.queries.lazy_tables import scan_table
-from recordings.queries.several_recordings import labels, refuse_twice
-from recordings.recording import Recording
+from recordings.queries.several_recordings import labels, opened_all, refuse_twice
 from toolkit.errors import ConfigError
 
 __all__ = ["scan"]
@@ -46,10 +44,9 @@ def scan(recordings: RecordingLike | Sequence[RecordingLike], table: str) -> pl.
         ConfigError: There is no such table, no recording, or one that stands there twice.
         NotARecording, FormatTooNew, RecordingDamaged: A folder cannot be used.
     """
-    given = [recordings] if isinstance(recordings, Recording | str | PathLike) else list(recordings)
-    if not given:
+    opened = opened_all(recordings)
+    if not opened:
         raise ConfigError("no recording to scan, expected at least one")
-    opened = [open_recording(each) for each in given]
     refuse_twice(opened)
     stored = "top" if table == _QUOTES else table
     rows = pl.concat(

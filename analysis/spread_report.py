@@ -15,9 +15,10 @@ from analysis.spread_buckets import spread_series
 from analysis.spread_summary import SPREAD_SCHEMA, spreads
 from analysis.table_source import KEY, RecordingLike, only, recording_end_ns, rows_of, sealed_part
 from recordings.recording import Recording
+from toolkit.borders import one_line
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
-from toolkit.keys import PairName
+from toolkit.keys import PairKey, PairName
 from toolkit.timing.times import Instant, Length, instant_ns
 
 __all__ = ["REPORT_SCHEMA", "SpreadWindow", "spread_window"]
@@ -30,7 +31,7 @@ REPORT_SCHEMA: Final = pl.Schema(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SpreadWindow:
     """
     The quotes of some pairs of a recording, in a window of time; made by `spread_window`.
@@ -50,6 +51,12 @@ class SpreadWindow:
     start_ns: int | None
     end_ns: int
     counts_end: bool
+
+    def __repr__(self) -> str:
+        start = "the first quote" if self.start_ns is None else format_ns(self.start_ns)
+        names = ", ".join(map(str, map(PairKey._make, self.pairs.select("venue", "trading_pair").iter_rows())))
+        of = f"{self.pairs.height} instruments ({names})"
+        return one_line(f"<SpreadWindow of {self.recording.path}: {of}, {start} to {format_ns(self.end_ns)}>")
 
     def rows(self, table: str) -> pl.LazyFrame:
         """The rows of the chosen pairs in any table, not cut to the window. Symbols select the row groups to read."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import warnings
 from os import PathLike
-from pathlib import Path
 
 import polars as pl
 
 from recordings.queries.lazy_tables import polars_schema, scan_table
 from recordings.recording import Recording
-from toolkit.errors import ConfigError, UnsealedWarning
+from toolkit.errors import UnsealedWarning
 
 __all__ = [
     "KEY",
@@ -38,9 +37,7 @@ def open_recording(recording: RecordingLike) -> Recording:
     """
     if isinstance(recording, Recording):
         return recording
-    if not isinstance(recording, str | PathLike):
-        raise ConfigError(f"expected one recording, open or by its folder, received a {type(recording).__name__}")
-    return Recording.open(Path(recording))
+    return Recording.open(recording)
 
 
 def sealed_part(recording: RecordingLike) -> Recording:

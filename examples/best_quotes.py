@@ -9,23 +9,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from replay.source import ReplayDataSource
-from toolkit.borders import printable
-from toolkit.clock import NS_PER_S, format_ns
-from toolkit.errors import TickdeckError
-from toolkit.keys import PairKey
-from toolkit.messages import BestQuote, BookDiff, BookSnapshot, Message
+import tickdeck as td
 
 
 def main(folder: Path) -> int:
     """Replay, look at the books, and print; returns the number of lines."""
-    source = ReplayDataSource(folder)
-    next_ns: dict[PairKey, int] = {}
+    source = td.replay(folder)
+    next_ns: dict[td.PairKey, int] = {}
+    every_ns = td.duration_ns("1s")
     lines = 0
 
-    def on_message(message: Message) -> None:
+    def on_message(message: td.Message) -> None:
         nonlocal lines
-        if not isinstance(message, BookSnapshot | BookDiff | BestQuote):
+        if not isinstance(message, td.BookSnapshot | td.BookDiff | td.BestQuote):
             return
         # A pair may be one of several venues: the key of a message says which book is meant, a name would not.
         key = message.key
@@ -36,11 +32,11 @@ def main(folder: Path) -> int:
         # A stale book is not an answer: wait until it is good again.
         if book.is_stale or bid is None or ask is None:
             return
-        next_ns[key] = message.ts_recv + NS_PER_S
+        next_ns[key] = message.ts_recv + every_ns
         lines += 1
         # A name is the venue's: `printable` leaves nothing in it that a terminal obeys.
         print(
-            f"{format_ns(message.ts_recv)}  {key.venue:<13} {printable(key.trading_pair):<12} "
+            f"{td.format_ns(message.ts_recv)}  {key.venue:<13} {td.printable(key.trading_pair):<12} "
             f"{bid.price:>12g} x {bid.size:<10g} {ask.price:>12g} x {ask.size:g}"
         )
 
@@ -54,5 +50,5 @@ if __name__ == "__main__":
         sys.exit("usage: python -m examples.best_quotes RECORDING")
     try:
         main(Path(sys.argv[1]))
-    except TickdeckError as exc:
+    except td.TickdeckError as exc:
         sys.exit(f"Error: {exc}")

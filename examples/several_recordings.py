@@ -14,9 +14,7 @@ from typing import Final
 import polars as pl
 import polars.selectors as cs
 
-import analysis
-from toolkit.borders import printable
-from toolkit.errors import TickdeckError
+import tickdeck as td
 
 #: Each trade with the quote that stood when it was received, on its venue: another may have a symbol of that name.
 #: `capture_seq` orders within a recording, times do not.
@@ -39,7 +37,7 @@ QUERY: Final = """
 
 def paid(folders: Sequence[Path]) -> pl.DataFrame:
     """What takers paid, by recording, venue and pair, beside half the spread. Takes one recording or more."""
-    with analysis.connect(*folders) as connection:
+    with td.connect(*folders) as connection:
         result: pl.DataFrame = connection.sql(QUERY).pl()
     return result
 
@@ -49,7 +47,7 @@ if __name__ == "__main__":
         sys.exit("usage: python -m examples.several_recordings RECORDING...")
     try:
         found = paid([Path(folder) for folder in sys.argv[1:]])
-    except TickdeckError as exc:
+    except td.TickdeckError as exc:
         sys.exit(f"Error: {exc}")
     # Names are the venue's: `printable` leaves nothing in them that a terminal obeys.
-    print(found.with_columns(cs.string().map_elements(printable, pl.String)))
+    print(found.with_columns(cs.string().map_elements(td.printable, pl.String)))

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext
+from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -26,16 +27,18 @@ from recordings.format.schema import MESSAGE_TABLES, TABLES
 from recordings.reading.raw_frames import RAW_BATCH, opened, reading, sealed_frames
 from recordings.reading.selecting import Selection, keys_of, select_in
 from recordings.reading.sorted_rows import row_keys, rows_in_order
-from toolkit.errors import RecordingDamaged
+from toolkit.borders import Shown
+from toolkit.clock import format_ns
+from toolkit.errors import ConfigError, RecordingDamaged
 from toolkit.frames import Frame
-from toolkit.keys import PairKey, PairName
+from toolkit.keys import PairKey, PairName, named
 from toolkit.messages import FORM_FULL, EventKind, Message, StreamEvent
 
 if TYPE_CHECKING:
     from recordings.reading.tail import Tail
     from recordings.reading.unsealed import Unsealed
 
-__all__ = ["Recording"]
+__all__ = ["Recording", "folder_of"]
 
 #: Of journals that are not sealed: so much is played for a summary, which takes some two seconds.
 SUMMARY_BYTES: Final = 64 << 20
@@ -50,7 +53,19 @@ _DICTIONARY_COLUMNS: Final = {
 }
 
 
-class Recording:
+def folder_of(path: object) -> Path:
+    """The folder of one recording. Raises ConfigError for what is no path, such as a list of several."""
+    # Python takes bytes for a path too, but joins them with no text.
+    if not isinstance(path, str | PathLike) or isinstance(fspath(path), bytes):
+        raise ConfigError(f"expected one recording, open or by its folder, received a {type(path).__name__}")
+    return Path(path)
+
+
+#: Pairs that the repr of a recording names.
+_NAMES_SHOWN: Final = 5
+
+
+class Recording(Shown):
     """
     A recording, opened by `Recording.open`.
 
@@ -74,7 +89,7 @@ class Recording:
         self._is_looked_for = sealed
 
     @classmethod
-    def open(cls, path: str | Path, *, sealed: bool = False) -> Recording:
+    def open(cls, path: str | PathLike[str], *, sealed: bool = False) -> Self:
         """
         Open a recording's folder.
 
@@ -86,9 +101,24 @@ class Recording:
             NotARecording: It is none.
             FormatTooNew: A newer tickdeck wrote it.
             RecordingDamaged: Its manifest cannot be read.
+            ConfigError: It is no path, but a list of several, say.
         """
-        folder = Path(path)
+        folder = folder_of(path)
         return cls(folder, read_manifest(folder), sealed=sealed)
+
+    def _shown(self) -> str:
+        manifest = self.manifest
+        segments = manifest.segments
+        keys = named(PairKey(name.partition("/")[0], pair) for name, pair in manifest.symbols.items())
+        names = ", ".join(keys[:_NAMES_SHOWN]) + (
+            f" and {len(keys) - _NAMES_SHOWN} more" if len(keys) > _NAMES_SHOWN else ""
+        )
+        parts = [", ".join(source.venue for source in manifest.sources), names or "no pairs"]
+        if segments:
+            span = (min(each.ts_recv_first for each in segments), max(each.ts_recv_last for each in segments))
+            parts.append(" to ".join(f"{format_ns(ns)[:19]}Z" for ns in span))
+        parts.append(f"{sum(each.frame_count for each in segments):,} frames ({manifest.status})")
+        return f"{self.path}: {'; '.join(parts)}"
 
     @property
     def tail(self) -> Tail | None:

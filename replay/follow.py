@@ -18,6 +18,7 @@ from recordings.format.manifest import Manifest, TableFile
 from recordings.format.schema import MESSAGE_TABLES, TABLE_OF
 from recordings.reading.selecting import Wish, asked_or_named, keys_of, select, wanted_keys
 from recordings.reading.unsealed import is_open
+from recordings.recording import folder_of
 from recordings.states.checkpoints import read_checkpoint
 from recordings.states.normalizer import Normalizer
 from replay.clock import ReplayClock
@@ -93,7 +94,7 @@ class FollowDataSource(RecordedDataSource):
                 raise ConfigError(f"unknown channel {channel!r}, expected one of {', '.join(MESSAGE_TABLES)}")
         if trading_pairs is not None and not trading_pairs:
             raise SymbolError("no pair was named, expected at least one; leave trading_pairs out for all")
-        self._folder = Path(recording)
+        self._folder = folder_of(recording)
         self._wish = Wish.of(trading_pairs, venues)
         self._channels = None if channels is None else {*channels, "events"}
         self._tee_url = tee_url
@@ -111,6 +112,9 @@ class FollowDataSource(RecordedDataSource):
         self._is_checked = False
         self._task: asyncio.Task[None] | None = None
         self._is_stopped = False
+
+    def _shown(self) -> str:
+        return f"{self._folder}: {self.frame_count:,} frames, {self.message_count:,} messages taken in"
 
     # -- life cycle --------------------------------------------------------------------------------------------
 

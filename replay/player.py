@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from replay.clock import ReplayClock
 from replay.tape import NOTICES, Batch, Books, Tape
+from toolkit.borders import Shown
 from toolkit.clock import NS_PER_S, Clock, format_ns
 from toolkit.digest import EMPTY_DIGEST, DigestChain
 from toolkit.errors import ConfigError
@@ -52,7 +53,7 @@ class Receiver(Protocol):
         """Messages that wait to be read."""
 
 
-class Player:
+class Player(Shown):
     """
     Plays a tape into a dispatcher.
 
@@ -131,6 +132,10 @@ class Player:
         self._anchor: tuple[int, int] | None = None  # reading of the pacer, and the tape's time at it
         _check_window(tape, start_ns, end_ns)
         clock.now_ns = tape.first_ns if start_ns is None else start_ns
+
+    def _shown(self) -> str:
+        state = "stopped" if self.is_stopped else "paused" if self.is_paused else "ready"
+        return f"at {format_ns(self.position_ns)}, {self.message_count:,} messages played, {state}"
 
     # -- controls ----------------------------------------------------------------------------------------------
 

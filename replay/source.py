@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from pathlib import Path
+from os import PathLike
 from typing import Final
 
+from recordings.queries.several_recordings import one_or_several
 from recordings.recording import Recording
 from replay.clock import ReplayClock
 from replay.player import Player
@@ -65,7 +66,7 @@ class ReplayDataSource(RecordedDataSource):
 
     def __init__(
         self,
-        recording: Recording | str | Path | Sequence[Recording | str | Path],
+        recording: Recording | str | PathLike[str] | Sequence[Recording | str | PathLike[str]],
         *,
         fidelity: Fidelity = "normalized",
         trading_pairs: Collection[PairName] | PairName | None = None,
@@ -83,7 +84,7 @@ class ReplayDataSource(RecordedDataSource):
         super().__init__(with_digest=with_digest)
         if fidelity not in FIDELITIES:
             raise ConfigError(f"unknown fidelity {fidelity!r}, expected one of {', '.join(FIDELITIES)}")
-        self._given = [recording] if isinstance(recording, Recording | str | Path) else list(recording)
+        self._given = one_or_several(recording)
         if not self._given:
             raise ConfigError("no recording to replay, expected at least one")
         self._player: Player | None = None
@@ -100,6 +101,13 @@ class ReplayDataSource(RecordedDataSource):
         self._is_sealed_only = sealed
         self._pacer = pacer if pacer is not None else SystemClock()
         self._task: asyncio.Task[None] | None = None
+
+    def _shown(self) -> str:
+        # The player is not asked for: that would open the recordings.
+        names = [str(given.path if isinstance(given, Recording) else given) for given in self._given]
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        playing = self._player._shown() if self._player is not None else "not opened yet"
+        return f"{names[0]}{more} ({self._fidelity}): {playing}"
 
     # -- life cycle --------------------------------------------------------------------------------------------
 

@@ -1,63 +1,47 @@
 """
-What most programs begin with, from one place.
+The public face of tickdeck: `import tickdeck as td`.
 
-Each name is loaded when it is first used: `import tickdeck` costs nothing.
+`td.open(folder)` opens a recording, `td.replay(folder)` plays it through the code that ran live, `td.connect` and the
+functions for Polars measure it. `docs/python.md` describes every name. Each is loaded when it is first used, so the
+import itself takes a few milliseconds; where each comes from is written in `__init__.pyi`, for type checkers too.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, Final
 
-if TYPE_CHECKING:
-    from analysis import connect, scan
-    from recordings.recording import Recording
-    from replay.source import ReplayDataSource
-    from replay.strategy.backtesting import backtest
-    from replay.strategy.context import Context
-    from replay.strategy.own_data import OwnData
-    from replay.strategy.strategy import Strategy, Wakes
-    from toolkit.messages import Side
+from tickdeck._hidden_packages import refuse_hidden
 
-__all__ = [
-    "Context",
-    "OwnData",
-    "Recording",
-    "ReplayDataSource",
-    "Side",
-    "Strategy",
-    "Wakes",
-    "backtest",
-    "connect",
-    "scan",
-]
-
-_PLACES: Final = {
-    "Context": "replay.strategy.context",
-    "OwnData": "replay.strategy.own_data",
-    "Recording": "recordings.recording",
-    "ReplayDataSource": "replay.source",
-    "Side": "toolkit.messages",
-    "Strategy": "replay.strategy.strategy",
-    "Wakes": "replay.strategy.strategy",
-    "backtest": "replay.strategy.backtesting",
-    "connect": "analysis",
-    "scan": "analysis",
-}
+refuse_hidden()
 
 
-def __getattr__(name: str) -> Any:
+def _places() -> dict[str, str]:
+    """Public name to the module that has it: `from MODULE import NAME as NAME` in the stub beside this file."""
+    with open(f"{__file__.rpartition('.')[0]}.pyi", encoding="utf-8") as stub:  # noqa: PTH123  # pathlib takes 3 ms
+        lines = [line.split() for line in stub if line.startswith("from ")]
+    return {words[3]: words[1] for words in lines}
+
+
+_PLACES = _places()
+__all__ = list(_PLACES)  # one list, in the stub
+
+
+def __getattr__(name: str) -> object:
     """Load a public name, or the version."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("tickdeck")
     if name not in _PLACES:
-        raise AttributeError(f"module 'tickdeck' has no attribute {name!r}; it has {', '.join(__all__)}")
-    value = getattr(importlib.import_module(_PLACES[name]), name)
+        import difflib
+
+        close = difflib.get_close_matches(name, _PLACES, n=1)
+        hint = f"; did you mean {close[0]}?" if close else "; dir(tickdeck) lists what it has"
+        raise AttributeError(f"module 'tickdeck' has no attribute {name!r}{hint}")
+    value: object = getattr(importlib.import_module(_PLACES[name]), name)
     globals()[name] = value  # asked for once
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+    return sorted([*_PLACES, "__version__"])

@@ -8,6 +8,7 @@ in Parquet, in CSV and in JSON. They are spelled otherwise at these places only,
 |---|---|---|
 | terminal, status line, table cell | colours, a moved cursor, text that runs backwards, a forged line | `printable` |
 | log, error | the same, and a line without an end | `one_line` |
+| prompt, notebook | the same | `Shown` |
 | JSON that a terminal shows | the same; JSON has an escape for it, so the value stays exact | `shown_json` |
 | text within a page | `<` begins an element, and a program | `html_text` |
 | JSON within a page | `</script>` ends the program, and begins another one | `json_in_html` |
@@ -30,6 +31,7 @@ from typing import Any, Final
 __all__ = [
     "LABEL_MAX",
     "LINE_MAX",
+    "Shown",
     "html_text",
     "json_in_html",
     "label",
@@ -50,6 +52,22 @@ LINE_MAX: Final = 4_000
 _NOT_PLAIN: Final = re.compile(r"[^\x00-\x7e]+")
 #: What a formula begins with, in the wide forms of East Asia too, or what a spreadsheet drops before it looks.
 _FORMULA: Final = re.compile(r"[ ]*[=+\-@\t\r\n\uff0b\uff0d\uff1d\uff20]")
+
+
+class Shown:
+    """Base of what people look at in a notebook: a line that says what it is, and public names to complete."""
+
+    __slots__ = ()
+
+    def _shown(self) -> str:
+        """What the line says after the name of the class: facts that are at hand, nothing that has to be read first."""
+        return ""
+
+    def __repr__(self) -> str:
+        return one_line(f"<{type(self).__name__} {self._shown()}".rstrip() + ">")
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_")]
 
 
 def printable(text: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
+from toolkit.borders import Shown
 from toolkit.timing.timers import NEVER_NS, Timer, TimerCallback, Timers
 from toolkit.timing.times import Instant, Length, Seconds, instant_ns, length_ns, seconds_of
 
@@ -25,7 +26,7 @@ _LOOK_S_MAX: Final = 1.0
 _BOOT_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 
 
-class Clock(ABC):
+class Clock(Shown, ABC):
     """
     Where the time comes from. All values are integer nanoseconds.
 
@@ -37,6 +38,9 @@ class Clock(ABC):
     _timers: Timers | None = None
     _reached_ns = -1
     _watchers: tuple[Callable[[], None], ...] = ()
+
+    def _shown(self) -> str:
+        return f"at {format_ns(self.time_ns())}"
 
     @abstractmethod
     def time_ns(self) -> int:

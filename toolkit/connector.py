@@ -19,6 +19,7 @@ from toolkit.accounts.positions import Position
 from toolkit.accounts.user_tracker import UserStreamTracker
 from toolkit.books.orderbook import OrderBook
 from toolkit.books.tracker import OrderBookTracker
+from toolkit.borders import Shown
 from toolkit.datasource import OrderBookTrackerDataSource, UserStreamTrackerDataSource
 from toolkit.errors import SymbolError
 from toolkit.keys import PairKey, PairName, key_among
@@ -38,7 +39,7 @@ __all__ = ["ConnectorBase", "PerpetualDerivativeBase"]
 E = TypeVar("E", bound=ConnectorEvent)
 
 
-class ConnectorBase:
+class ConnectorBase(Shown):
     """
     The market and accounts of one venue, or of the several that a recording has.
 
@@ -76,6 +77,9 @@ class ConnectorBase:
         if self._is_one_source:
             self._handlers.update(self.user.handlers)
         self._is_attached = False
+
+    def _shown(self) -> str:
+        return f"over {self.market!r}"
 
     # -- life cycle --------------------------------------------------------------------------------------------
 

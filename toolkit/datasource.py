@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from toolkit.books.orderbook import OrderBook
+from toolkit.borders import Shown
 from toolkit.dispatch import MessageCallback, MessageDispatcher
 from toolkit.keys import PairName
 from toolkit.messages import (
@@ -28,7 +29,7 @@ from toolkit.messages import (
 __all__ = ["MessageSource", "OrderBookTrackerDataSource", "UserStreamTrackerDataSource"]
 
 
-class MessageSource(ABC):
+class MessageSource(Shown, ABC):
     """What both interfaces share: a life cycle, and one ordered stream of messages."""
 
     def __init__(self, dispatcher: MessageDispatcher | None = None) -> None:

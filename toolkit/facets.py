@@ -88,6 +88,9 @@ class _Facet(MessageSource):
         self._wrapped: Callable[[Message], None] | None = None
         hub.add(self)
 
+    def _shown(self) -> str:
+        return f"of {self.hub.source!r}"
+
     def _filtered(self, callback: MessageCallback) -> MessageCallback:
         raise NotImplementedError
 

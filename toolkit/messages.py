@@ -9,10 +9,12 @@ message of n levels takes n of them (one, if it has no level), so every stored r
 from __future__ import annotations
 
 import enum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
+from toolkit.borders import one_line
+from toolkit.clock import format_ns
 from toolkit.keys import PairKey
 
 __all__ = [
@@ -76,6 +78,21 @@ class OrderBookMessageType(enum.StrEnum):
     QUOTE = "quote"
 
 
+#: Levels of a side that the repr of a book message spells out.
+_LEVELS_SHOWN: Final = 3
+
+
+def _shown(name: str, value: object) -> str:
+    """One field of a message for people: a time in words beside its ns, the first of many levels."""
+    if isinstance(value, int) and (name.startswith("ts_") or name.endswith("_ts")):
+        return f"{value} [{format_ns(value)}]"
+    if isinstance(value, enum.Enum):
+        return repr(value.value)
+    if isinstance(value, tuple) and len(value) > _LEVELS_SHOWN:
+        return f"({', '.join(map(repr, value[:_LEVELS_SHOWN]))}, ... {len(value)} in all)"
+    return repr(value)
+
+
 class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="message", tag=True):
     """
     What every message carries.
@@ -101,6 +118,11 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_fie
     ts_recv: int
     capture_seq: int
     sub_seq: int
+
+    def __repr__(self) -> str:
+        values = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        fields = ", ".join(f"{name}={_shown(name, value)}" for name, value in values)
+        return one_line(f"{type(self).__name__}({fields})")
 
     @property
     def key(self) -> PairKey:

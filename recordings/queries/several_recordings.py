@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from os import PathLike
 from pathlib import Path
 
-from recordings.recording import Recording
+from recordings.recording import Recording, folder_of
 from toolkit.errors import ConfigError
 
-__all__ = ["labels", "refuse_same", "refuse_twice"]
+__all__ = ["labels", "one_or_several", "opened_all", "refuse_same", "refuse_twice"]
+
+
+def one_or_several(
+    recordings: Recording | str | PathLike[str] | Iterable[Recording | str | PathLike[str]],
+) -> list[Recording | Path]:
+    """One recording or several as a list, each open or its folder. Raises ConfigError for anything else."""
+    if isinstance(recordings, Recording | str | PathLike | bytes) or not isinstance(recordings, Iterable):
+        recordings = [recordings]
+    return [each if isinstance(each, Recording) else folder_of(each) for each in recordings]
+
+
+def opened_all(
+    recordings: Recording | str | PathLike[str] | Iterable[Recording | str | PathLike[str]],
+) -> list[Recording]:
+    """The same, all of them open. Raises as `Recording.open` does."""
+    return [each if isinstance(each, Recording) else Recording.open(each) for each in one_or_several(recordings)]
 
 
 def refuse_twice(recordings: Sequence[Recording]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from toolkit.account_messages import Fill, OrderUpdate
 from toolkit.accounts.orders import InFlightOrder
+from toolkit.borders import Shown
 from toolkit.errors import ConfigError, SymbolError
 
 __all__ = ["ClientOrderTracker"]
@@ -14,7 +15,7 @@ __all__ = ["ClientOrderTracker"]
 _Key = tuple[str, str, str, int]
 
 
-class ClientOrderTracker:
+class ClientOrderTracker(Shown):
     """
     Follows every order that messages speak of.
 
@@ -43,6 +44,9 @@ class ClientOrderTracker:
         self.repeated_fill_count = 0
 
     # -- what there is -----------------------------------------------------------------------------------------
+
+    def _shown(self) -> str:
+        return f"{len(self.active)} active, {len(self.done)} ended, {len(self.unknown)} unknown"
 
     @property
     def active(self) -> list[InFlightOrder]:

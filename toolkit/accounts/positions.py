@@ -19,6 +19,7 @@ import msgspec
 
 from toolkit.account_messages import Fill, PositionUpdate
 from toolkit.accounts.exact_sums import ZERO, exact, exact_product, exact_ratio, exact_sum
+from toolkit.borders import Shown
 from toolkit.clock import NS_PER_S
 from toolkit.errors import SymbolError
 from toolkit.keys import PairKey, PairName, ambiguous, split
@@ -82,7 +83,7 @@ class Position(msgspec.Struct):
 _Key = tuple[str, str, str]
 
 
-class PositionBook:
+class PositionBook(Shown):
     """Positions by venue, account and symbol."""
 
     def __init__(self) -> None:
@@ -92,6 +93,10 @@ class PositionBook:
         self._as_of: dict[_Key, int | None] = {}
         #: The venue's time of the newest fill that changed it.
         self._filled: dict[_Key, int] = {}
+
+    def _shown(self) -> str:
+        held = ", ".join(f"{position.size} {position.trading_pair}" for position in self.open)
+        return f"open: {held or 'none'}"
 
     @property
     def open(self) -> list[Position]:
@@ -190,11 +195,14 @@ def _entry(start: Decimal, size: Decimal, price: Decimal, position: Position) ->
     return exact_ratio(cost, end)
 
 
-class BalanceBook:
+class BalanceBook(Shown):
     """The balance of each asset in each wallet, as stated last: by receipt, whatever the clocks say."""
 
     def __init__(self) -> None:
         self._balances: dict[tuple[str, str, str, str], BalanceUpdate] = {}
+
+    def _shown(self) -> str:
+        return ", ".join(f"{each.total} {each.asset} ({each.wallet})" for each in self.all) or "empty"
 
     @property
     def all(self) -> list[BalanceUpdate]:

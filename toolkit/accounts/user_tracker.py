@@ -30,6 +30,7 @@ from toolkit.accounts.connector_events import (
 from toolkit.accounts.exact_sums import ZERO, exact, exact_sum
 from toolkit.accounts.orders import InFlightOrder
 from toolkit.accounts.positions import BalanceBook, Position, PositionBook
+from toolkit.borders import Shown
 from toolkit.keys import PairKey
 from toolkit.messages import BalanceUpdate, FundingInfo, Message
 
@@ -44,7 +45,7 @@ _ENDINGS: dict[OrderState, type[OrderEvent]] = {
 }
 
 
-class UserStreamTracker:
+class UserStreamTracker(Shown):
     """
     The state of accounts, from their messages.
 
@@ -76,6 +77,11 @@ class UserStreamTracker:
             AccountEvent: self._on_account_event,
             FundingInfo: self.positions.on_funding,
         }
+
+    def _shown(self) -> str:
+        orders, held = self.orders, len(self.positions.open)
+        active, done = len(orders.active), len(orders.done)
+        return f"orders: {active} active, {done} ended; open positions: {held}; balances: {len(self.balances.all)}"
 
     def add_listener(self, listener: ConnectorListener) -> None:
         """Call `listener(event)` for each event, in the order listeners were added, when the state is up to date."""

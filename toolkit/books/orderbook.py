@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from math import inf, isfinite
-from operator import gt, lt
-from typing import Final, NamedTuple
+from operator import gt, index, lt
+from typing import Final, NamedTuple, SupportsIndex, overload
 
+from toolkit.borders import Shown
 from toolkit.errors import BookError
 from toolkit.keys import PairKey
 from toolkit.messages import SIDE_NOT_TOLD, BestQuote, BookDiff, BookSnapshot, Side
@@ -68,9 +69,9 @@ def check_quote(message: BestQuote) -> None:
             check_levels(((price,), (size,), () if count is None else (count,)), is_bid=is_bid)
 
 
-class BookSide:
+class BookSide(Shown):
     """
-    One side of a book.
+    One side of a book: `len(side)` levels, `side[0]` the best of them, `side[:5]` the best five.
 
     Args:
         is_bid: Whether the best price is the highest.
@@ -97,6 +98,30 @@ class BookSide:
 
     def __iter__(self) -> Iterator[OrderBookEntry]:
         return self.levels()
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> OrderBookEntry: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[OrderBookEntry]: ...
+
+    def __getitem__(self, place: SupportsIndex | slice) -> OrderBookEntry | list[OrderBookEntry]:
+        """The level at a place, counted from the best, or those of a slice. Raises IndexError where there is none."""
+        if isinstance(place, slice):
+            places = range(len(self))[place]
+            levels = list(self.levels(max(places, default=-1) + 1))
+            return [levels[each] for each in places]
+        place = index(place)
+        count = len(self)
+        at = place + count if place < 0 else place
+        if not 0 <= at < count:
+            side = "bid" if self.is_bid else "ask"
+            raise IndexError(f"no level {place} of {count} on the {side} side")
+        return next(islice(self.levels(at + 1), at, None))
+
+    def _shown(self) -> str:
+        side, best = "bids" if self.is_bid else "asks", self.best
+        return f"{side}: {len(self)} levels, best {_level(best)}" if best is not None else f"{side}: empty"
 
     @property
     def best_price(self) -> float | None:
@@ -301,6 +326,11 @@ class BookSide:
         return over_prices + prices, over_sizes + sizes, over_counts + counts if is_counted else ()
 
 
+def _level(level: OrderBookEntry | None) -> str:
+    """A level for people: price x size."""
+    return "-" if level is None else f"{level.price:.15g} x {level.size:.15g}"
+
+
 def _held(columns: Columns) -> Columns:
     """The levels that hold something."""
     prices, sizes, counts = columns
@@ -312,7 +342,7 @@ def _held(columns: Columns) -> Columns:
     )
 
 
-class OrderBook:
+class OrderBook(Shown):
     """
     An order book that knows whether it can be believed.
 
@@ -410,6 +440,12 @@ class OrderBook:
         """Say that the book cannot be believed until the next snapshot; its levels stay to be looked at."""
         self.is_stale = True
         self.stale_cause = cause
+
+    def _shown(self) -> str:
+        name = f"{self.trading_pair} on {self.venue}" if self.venue else self.trading_pair or "of no pair"
+        sides = f"{_level(self.best_bid)} / {_level(self.best_ask)}, {len(self.bids)} bids, {len(self.asks)} asks"
+        crossed = ", crossed" if self.is_crossed else ""
+        return f"{name}: {sides}{crossed}{f', stale ({self.stale_cause})' if self.is_stale else ''}"
 
     # -- reading -----------------------------------------------------------------------------------------------
 

@@ -6,13 +6,14 @@ It is the same object behind a live source, a replay and the sealing of a record
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
 
 from toolkit.books.book_fusion import BookFusion, FusionState
 from toolkit.books.orderbook import Columns, OrderBook
+from toolkit.borders import Shown
 from toolkit.errors import BookError, SymbolError
 from toolkit.keys import PairKey, PairName, ambiguous, named, split
 from toolkit.messages import (
@@ -37,6 +38,8 @@ T = TypeVar("T")
 #: Called with each message after the books took it in, and the fused book it changed (None if it changed none).
 BookListener = Callable[[Message, OrderBook | None], None]
 
+#: Pairs that a line about a tracker names.
+_SHOWN_MAX: Final = 5
 _BOOK_MESSAGES: Final = (BookSnapshot, BestQuote, BookDiff)
 #: What a `FundingInfo` may leave unsaid.
 _FUNDING_FIELDS: Final = (
@@ -85,6 +88,14 @@ class PairState(msgspec.Struct):
     lost: dict[str, str]
 
 
+def _books_of(keys: Sequence[PairKey]) -> str:
+    """How many books there are, and of which pairs the first of them."""
+    if not keys:
+        return "of no book yet"
+    more = f", and {len(keys) - _SHOWN_MAX} more" if len(keys) > _SHOWN_MAX else ""
+    return f"of {len(keys)} book{'s' * (len(keys) > 1)}: {', '.join(map(str, keys[:_SHOWN_MAX]))}{more}"
+
+
 def empty_pair(venue: str, trading_pair: str) -> PairState:
     """What is known of a pair that was heard of, and forgotten."""
     return PairState(venue, trading_pair, BookFusion(trading_pair).export(), {}, {}, [], {})
@@ -98,7 +109,7 @@ class TrackerState(msgspec.Struct):
     instruments: list[Instrument]
 
 
-class OrderBookTracker:
+class OrderBookTracker(Shown):
     """
     Order books of every pair that messages speak of, of however many venues.
 
@@ -126,6 +137,9 @@ class OrderBookTracker:
         self.crossed_count: dict[PairKey, int] = {}
         self.refused_count: dict[PairKey, int] = {}
         self.last_refusal = ""
+
+    def _shown(self) -> str:
+        return _books_of(self.keys)
 
     def announce(self, keys: Iterable[_Key]) -> None:
         """

@@ -154,6 +154,9 @@ class LiveDataSource(OrderBookTrackerDataSource):
 
     # -- life cycle --------------------------------------------------------------------------------------------
 
+    def _shown(self) -> str:
+        return f"{self.protocol.venue}: {', '.join(self.protocol.options.pairs) or 'accounts alone'}"
+
     async def initialize(self) -> None:
         """
         Get what the protocol has to know before it can subscribe, by REST.

@@ -81,8 +81,10 @@ def sql(arguments: tuple[str, ...], venues: tuple[str, ...], sealed: bool, outpu
     """
     folders, query = _split(arguments)
 
+    import duckdb
+
     import analysis
-    from analysis.duckdb_views import check_query
+    from analysis.duckdb_views import check_query, check_single
 
     recordings = [open_sealed(folder, sealed) for folder in folders]
     with analysis.connect(*recordings, venues=venues, check=False) as connection:
@@ -93,7 +95,10 @@ def sql(arguments: tuple[str, ...], venues: tuple[str, ...], sealed: bool, outpu
             else:
                 output.write(columns)
         else:
-            _refuse_several(connection, query)
+            try:
+                check_single(connection, query)
+            except duckdb.Error as exc:
+                raise QueryFailed(_one_line(exc)) from None
             check_query(connection, recordings, query, venues=venues)
             output.write(_rows(connection, query), importance=_TELLING)
 
@@ -148,29 +153,6 @@ def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pl.Data
             yield frame
     except duckdb.Error as exc:
         raise QueryFailed(_one_line(exc)) from None
-
-
-def _refuse_several(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    """
-    Raise QueryFailed for several statements that have rows: there is one result to write, and DuckDB keeps the last one.
-
-    What only prepares the last one (SET, CREATE MACRO, CREATE TEMP TABLE) may stand before it.
-    """
-    import duckdb
-
-    try:
-        statements = connection.extract_statements(query)
-    except duckdb.Error as exc:
-        raise QueryFailed(_one_line(exc)) from None
-    if not statements:
-        raise ConfigError("the query is empty")
-    has_rows = [each.expected_result_type == [duckdb.ExpectedResultType.QUERY_RESULT] for each in statements]
-    if any(has_rows[:-1]):
-        first = has_rows.index(True) + 1
-        raise QueryFailed(
-            f"expected one query, found {len(statements)} statements, and number {first} has a result of its own: "
-            "run each by itself, or join them with UNION ALL"
-        )
 
 
 def _refuse_writing(connection: duckdb.DuckDBPyConnection, query: str) -> None:
