@@ -26,12 +26,14 @@ import html
 import json
 import re
 import unicodedata
+from datetime import UTC, datetime
 from typing import Any, Final
 
 __all__ = [
     "LABEL_MAX",
     "LINE_MAX",
     "Shown",
+    "format_ns",
     "html_text",
     "json_in_html",
     "label",
@@ -81,6 +83,16 @@ def printable(text: str) -> str:
     return "".join(
         each if _stands(each) else each.encode("unicode_escape", "backslashreplace").decode("ascii") for each in text
     )
+
+
+def format_ns(ns: int) -> str:
+    """ISO 8601 in UTC with all nine digits, for people: `2026-11-22T13:34:05.123456789Z`; ns where no calendar has it."""
+    seconds, fraction = divmod(ns, 1_000_000_000)
+    try:
+        moment = datetime.fromtimestamp(seconds, tz=UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{ns} ns" if abs(ns) < 10**30 else "a time without end"
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
 
 
 def one_line(text: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from toolkit.borders import Shown
+from toolkit.borders import Shown, format_ns
 from toolkit.timing.timers import NEVER_NS, Timer, TimerCallback, Timers
 from toolkit.timing.times import Instant, Length, Seconds, instant_ns, length_ns, seconds_of
 
@@ -235,13 +235,3 @@ def perf_ns() -> int:
 def utc_stamp(ns: int) -> str:
     """`20261122T133405Z`, for names of folders."""
     return datetime.fromtimestamp(ns // NS_PER_S, tz=UTC).strftime("%Y%m%dT%H%M%SZ")
-
-
-def format_ns(ns: int) -> str:
-    """ISO 8601 in UTC with all nine digits, for people: `2026-11-22T13:34:05.123456789Z`; ns where no calendar has it."""
-    seconds, fraction = divmod(ns, NS_PER_S)
-    try:
-        moment = datetime.fromtimestamp(seconds, tz=UTC)
-    except (OverflowError, ValueError, OSError):
-        return f"{ns} ns" if abs(ns) < 10**30 else "a time without end"
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"

@@ -13,8 +13,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from toolkit.borders import one_line
-from toolkit.clock import format_ns
+from toolkit.borders import format_ns, one_line
 from toolkit.keys import PairKey
 
 __all__ = [
