@@ -40,7 +40,6 @@ from replay.strategy.failures import StrategyError as StrategyError
 from replay.strategy.own_data import OwnData as OwnData
 from replay.strategy.strategy import Strategy as Strategy
 from replay.strategy.strategy import Wakes as Wakes
-from replay.strategy.views import BookView as BookView
 from replay.strategy.views import Gap as Gap
 from replay.strategy.views import OwnFill as OwnFill
 from replay.strategy.views import OwnOrder as OwnOrder
