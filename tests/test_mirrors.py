@@ -33,6 +33,10 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     "toolkit/errors.py": ("tests/toolkit/cli/test_main.py",),
     "toolkit/accounts/connector_events.py": ("tests/toolkit/test_connector.py",),
     "toolkit/live/status.py": ("tests/toolkit/live/test_source.py",),
+    "recordings/writing/recorder_checks.py": (
+        "tests/toolkit/cli/commands/test_record.py",
+        "tests/recordings/test_recorder.py",
+    ),
     "recordings/writing/recorder_options.py": ("tests/recordings/test_recorder.py",),
     "recordings/writing/recorder_status.py": ("tests/recordings/test_recorder.py",),
     # Interfaces: each of their tests is of who implements them.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 
-from tickdeck._hidden_packages import refuse_hidden
+from tickdeck.hidden_packages import refuse_hidden
 
 refuse_hidden()
 

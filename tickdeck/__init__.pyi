@@ -45,9 +45,9 @@ from replay.strategy.views import OwnFill as OwnFill
 from replay.strategy.views import OwnOrder as OwnOrder
 from replay.strategy.views import PositionView as PositionView
 from replay.strategy.views import Quote as Quote
-from tickdeck._recording import Recording as Recording
-from tickdeck._recording import open as open
-from tickdeck._recording import replay as replay
+from tickdeck.recording import Recording as Recording
+from tickdeck.recording import open as open
+from tickdeck.recording import replay as replay
 from toolkit.account_messages import AccountEvent as AccountEvent
 from toolkit.account_messages import AccountEventKind as AccountEventKind
 from toolkit.account_messages import Fill as Fill
