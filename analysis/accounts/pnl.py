@@ -10,6 +10,7 @@ import polars as pl
 from analysis.accounts.average_cost import realized_by_average_cost
 from analysis.accounts.mark_prices import marks
 from analysis.accounts.order_reports import new_fills
+from analysis.accounts.spot_holdings import held_at_start
 from analysis.instrument_choice import choose
 from analysis.table_source import RecordingLike, rows_of, sealed_part
 from recordings.recording import Recording
@@ -41,6 +42,7 @@ PNL_SCHEMA: Final = pl.Schema(
         "liquidation_fills": pl.Int64(),
         "venue_difference": pl.Float64(),
         "currency": pl.String(),
+        "held_start": pl.Float64(),
     }
 )
 
@@ -110,6 +112,9 @@ def pnl_report(
           the same mark price, by which what the venue says was checked; null where it does not say both that and
           what its fills realised. `pnl_check` compares with the value of the whole account.
         - `currency`: of settlement, in which all money of the row is; null where nothing in the recording says it.
+        - `held_start`: of a spot pair, what the account held of its base when it was first watched, which is in no other
+          column: it belongs to no pair, may be deposited and withdrawn, and what it gained or lost by its price is not
+          in `net`. Null for other pairs, and where the venue did not state it before the first fill of that asset.
 
         Null is what cannot be known: money that depends on a price or a position nobody stated, and everything from
         where fills no longer explain the position that the venue states.
@@ -131,6 +136,8 @@ def pnl_report(
         (pl.col("cause") == "liquidation").sum().cast(pl.Int64).alias("liquidation_fills"),
     )
     stated = pl.col("venue_difference").drop_nulls()
+    spot = course.filter("is_spot").select(*_PAIR, "base").unique()
+    held = held_at_start(spot, fills, rows_of(opened, "balances").collect())
     last = course.group_by(_PAIR, maintain_order=True).agg(
         pl.col("trading_pair", "realized", "fees", "funding", "net", "unrealized_start", "currency").last(),
         pl.col("unrealized").last().alias("unrealized_end"),
@@ -140,6 +147,7 @@ def pnl_report(
     counts = ("fill_count", "bought", "sold", "turnover", "liquidation_fills")
     return (
         last.join(traded, on=_PAIR, how="left")
+        .join(held, on=_PAIR, how="left")
         .with_columns(pl.col(counts).fill_null(0))
         .sort(_PAIR)
         .select(pl.col(name).cast(dtype) for name, dtype in PNL_SCHEMA.items())

@@ -8,6 +8,7 @@ the statements of what a crash may have cost; `verify` says "sound" of nothing l
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import shutil
@@ -119,6 +120,10 @@ _care = st.one_of(
 )
 
 
+#: One that nobody disturbed, and its frames, once it is made.
+_recorded: list[tuple[Path, list[Frame]]] = []
+
+
 @functools.cache
 def _imported() -> list[Frame]:
     """The frames of an import that nobody disturbed."""
@@ -138,6 +143,8 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp(prefix="tickdeck-machine-", dir=FAST if FAST.is_dir() else None))
         Expectation.__init__(self, self.root / "tape")
         self.readers: list[tuple[str, Iterator[list[Any]], int]] = []
+        #: The files as `verify` saw them last, and whether it was quick.
+        self.seen: Any = None
         #: Another import has gone through while the first one was under way.
         self.came_first = False
 
@@ -165,11 +172,7 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
         if what == "session":
             return
         if what == "recorded":
-            self.begin(None, 2, is_carried=False, is_synced=False)
-            for _ in range(2):
-                self.go_on(None, 2, rotate=True, is_synced=False)
-                self.seal(None)
-            self.stop(None)
+            self._take_recorded()
             return
         self.is_import = True
         is_through = False
@@ -185,6 +188,23 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
             with contextlib.suppress(ConfigError):
                 self._import()
         self.kept = _imported()
+        self.check()
+
+    def _take_recorded(self) -> None:
+        """A recording of three segments, which is made once."""
+        if not _recorded:
+            self.begin(None, 2, is_carried=False, is_synced=False)
+            for _ in range(2):
+                self.go_on(None, 2, rotate=True, is_synced=False)
+                self.seal(None)
+            self.stop(None)
+            folder = Path(tempfile.mkdtemp(prefix="tickdeck-machine-", dir=self.root.parent))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            shutil.copytree(self.folder, folder / "tape")
+            _recorded.append((folder / "tape", self.kept))
+            return
+        folder, self.kept = _recorded[0]
+        shutil.copytree(folder, self.folder)
         self.check()
 
     def _import(self) -> None:
@@ -222,14 +242,21 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
             self.stop(trouble)
 
     @precondition(lambda self: self.session is None and not self.is_import)
-    @rule(frames=st.integers(0, 3), rotate=st.booleans(), trouble=_sealing)
-    def die_and_heal(self, frames: int, rotate: bool, trouble: Any) -> None:
-        """A session is cut, and something comes between when that is healed."""
+    @rule(
+        frames=st.integers(0, 3),
+        rotate=st.booleans(),
+        trouble=_sealing,
+        then=st.sampled_from(["", "compact", "compact some", "renormalize"]),
+    )
+    def die_and_heal(self, frames: int, rotate: bool, trouble: Any, then: str) -> None:
+        """A session is cut, something comes between when that is healed, and somebody rewrites what is left."""
         self.begin(None, frames, is_carried=False, is_synced=False)
         if rotate:
             self.go_on(None, 1, rotate=True, is_synced=False)
         self.die(1)
         self.care("recover", trouble)
+        if then:
+            self.care(then, None)
 
     @precondition(lambda self: self.session is not None)
     @rule(trouble=_recording, frames=st.integers(1, 4), rotate=st.booleans(), is_synced=st.booleans())
@@ -502,8 +529,12 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
     @precondition(lambda self: (self.folder / "recording.json").exists())
     @rule(is_quick=st.sampled_from([True, True, False]))
     def look_through(self, is_quick: bool) -> None:
-        """`verify`, at any time."""
-        self.check_verified(is_quick=is_quick)
+        """`verify`, at any time at which there is something new to see."""
+        files = {path: path.stat() for path in self.folder.rglob("*") if path.is_file()}
+        seen = is_quick, {path: (stat.st_ino, stat.st_mtime_ns, stat.st_size) for path, stat in files.items()}
+        if seen != self.seen:
+            self.check_verified(is_quick=is_quick)
+        self.seen = seen
 
 
 def hunt(sequences: int, seed: int) -> tuple[int, str]:

@@ -199,6 +199,49 @@ def test_a_spot_holding_is_worth_its_mid_price(tmp_path: Path, instruments: list
     assert found["net"] == pytest.approx(-20 + 12 - 0.5 + 5.9 * 2.5)
 
 
+HYPE = {"symbol": "@107", "trading_pair": "HYPE-USDC"}
+
+
+def held(seq: int, total: float, asset: str = "HYPE", **more: Any) -> dict[str, Any]:
+    """A statement of what a spot wallet has of an asset."""
+    return at(seq, asset=asset, total=total, available=total, wallet="spot") | more
+
+
+@pytest.mark.parametrize(
+    ("balances", "expected"),
+    [
+        ([WATCHED, held(0, 50.0, "USDC", sub_seq=1), held(0, 12.5, sub_seq=2), held(3, 8.5)], 12.5),
+        ([WATCHED, held(0, 50.0, "USDC", sub_seq=1), held(3, 8.5)], 0.0),  # a wallet lists what it has
+        ([WATCHED, held(2, 12.5)], None),  # after the first fill
+        ([WATCHED], None),
+    ],
+)
+def test_what_was_held_at_the_start_is_said(
+    tmp_path: Path, balances: list[dict[str, Any]], expected: float | None
+) -> None:
+    """It is in neither position nor profit."""
+    fills = [fill(1, "sell", 4.0, 3.0, fee=0.0, **HYPE)]
+    top = [at(3, bid_price=2.4, ask_price=2.6, **HYPE)]
+    found = row(tmp_path / "tape", fills=fills, top=top, balances=balances)
+    assert (found["held_start"], found["position_end"]) == (expected, -4.0)
+    assert found["net"] == pytest.approx(12 - 4 * 2.5)
+
+
+def test_what_another_pair_had_sold_before_was_not_stated(tmp_path: Path) -> None:
+    """A holding belongs to the account, whatever it is traded with."""
+    other = HYPE | {"symbol": "@232", "trading_pair": "HYPE-USDT"}
+    fills = [fill(1, "sell", 1.0, 3.0, fee=0.0, **other), fill(4, "sell", 4.0, 3.0, fee=0.0, **HYPE)]
+    tables = {"fills": fills, "balances": [WATCHED, held(2, 9.0)]}
+    report = analysis.pnl_report(make_recording(tmp_path / "tape", tables))
+    assert report["held_start"].to_list() == [None, None]
+
+
+def test_a_perpetual_holds_nothing(tmp_path: Path) -> None:
+    """What it had at the start is its position."""
+    positions = [position(0, 2.0, 100.0, 110.0), position(3, 2.0, 100.0, 120.0)]
+    assert row(tmp_path / "tape", positions=positions, balances=[WATCHED, held(0, 2.0, "BTC")])["held_start"] is None
+
+
 # -- the rule of the average price, and any trading at all ------------------------------------------------------------------
 
 

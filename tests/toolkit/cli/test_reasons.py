@@ -100,6 +100,19 @@ def test_a_profit_that_is_not_known_says_why(tmp_path: Path, rows: dict[str, Any
     assert json.loads(run("analyze", "pnl", tmp_path / "tape", "--json").stdout)[0]["net"] is None
 
 
+def test_a_holding_that_is_in_no_profit_is_said(tmp_path: Path) -> None:
+    rows = {
+        "fills": [{"symbol": "@7", "trading_pair": "HYPE-USDC", "fee_asset": "USDC", "capture_seq": 1}],
+        "balances": [{"asset": "HYPE", "total": 12.5, "wallet": "spot"}],
+        "top": [{"symbol": "@7", "trading_pair": "HYPE-USDC", "capture_seq": 2, **QUOTE}],
+    }
+    make_recording(tmp_path / "tape", rows)
+    done = run("analyze", "pnl", tmp_path / "tape")
+    line = "HYPE-USDC: 12.5 of the base were held when the account was first watched; position and net do not include them\n"
+    assert (done.exit_code, done.stderr) == (0, line)
+    assert json.loads(run("analyze", "pnl", tmp_path / "tape", "--json").stdout)[0]["held_start"] == 12.5
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -106,6 +106,7 @@ def pnl(
     if output.is_table and not series:
         output.write_tables(_pnl_table(report))
         _say_why_unknown(report)
+        _say_what_was_held(report)
     else:
         output.write(
             report, nothing="no fills and no positions", importance=("trading_pair", "ts_recv", "net", "position")
@@ -138,6 +139,19 @@ def _say_why_unknown(report: pl.DataFrame) -> None:
     unknown = report.filter(pl.col("net").is_null()).with_columns(reason.alias("reason"))
     for (text,), rows in unknown.group_by("reason", maintain_order=True):
         say(f"net of {some_pairs(rows, report)} is empty: {text}", err=True)
+
+
+def _say_what_was_held(report: pl.DataFrame) -> None:
+    """A line if an account held something at the start whose gain is in no row."""
+    import polars as pl
+
+    held = report.filter(pl.col("held_start").abs() > 0)
+    for (size,), rows in held.group_by("held_start", maintain_order=True):
+        say(
+            f"{some_pairs(rows, report)}: {size:g} of the base were held when the account was first watched; "
+            "position and net do not include them",
+            err=True,
+        )
 
 
 @contextmanager
