@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -212,10 +213,7 @@ def test_the_command_prints_machine_and_figures() -> None:
 @pytest.mark.parametrize("module", BENCHES.values())
 def test_every_bench_can_be_found(module: str) -> None:
     """A name on the command line is a module with `run`."""
-    done = subprocess.run(
-        [sys.executable, "-c", f"from {module} import run"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.stderr == ""
+    assert callable(importlib.import_module(module).run)
 
 
 def test_tiled_frames_go_forward_in_time(tiny: Options) -> None:

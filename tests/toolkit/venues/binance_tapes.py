@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -37,6 +38,12 @@ def both(
 
 
 def capture(folder: Path, venue: str, count: int | None = None) -> list[Frame]:
+    """A list of its own of the frames of a venue's captures, or of the first ones."""
+    return list(_capture(folder, venue, count))
+
+
+@cache
+def _capture(folder: Path, venue: str, count: int | None) -> list[Frame]:
     found: list[Frame] = []
     for number, name in enumerate(CAPTURES[venue]):
         path = folder / "binance" / name

@@ -15,10 +15,11 @@ from toolkit.protocol import ProtocolOptions
 FEW = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 
 
+@pytest.mark.parametrize("count", [12_000, pytest.param(None, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("venue", CAPTURES)
-def test_whole_captures_come_out_the_same(shared_data: Path, venue: str) -> None:
-    """Across midnight and files too; and nearly every frame is taken by compiled code, else this tests nothing."""
-    frames = capture(shared_data, venue)
+def test_captures_come_out_the_same(shared_data: Path, venue: str, count: int | None) -> None:
+    """The whole ones across midnight and files too; nearly every frame is taken by compiled code, else this tests nothing."""
+    frames = capture(shared_data, venue, count)
     _, taken = both(venue, frames, range(0, len(frames), 7001))
     assert taken > 0.99 * len(frames)
 
@@ -92,7 +93,7 @@ def test_the_first_diff_after_a_loss_ends_it(venue: str, steps: list[str]) -> No
 def test_damaged_frames_come_out_the_same(shared_data: Path, data: st.DataObject) -> None:
     """Real frames with bytes changed, cut off, doubled, left out and in another order."""
     venue = data.draw(st.sampled_from(sorted(CAPTURES)))
-    frames = capture(shared_data, venue, 800)
+    frames = capture(shared_data, venue, 400)
     for _ in range(data.draw(st.integers(1, 12))):
         place = data.draw(st.integers(0, len(frames) - 2))
         payload = frames[place].payload
@@ -114,4 +115,4 @@ def test_damaged_frames_come_out_the_same(shared_data: Path, data: st.DataObject
                 frames[place : place + 2] = frames[place + 1], frames[place]
         if place < len(frames):
             frames[place] = msgspec.structs.replace(frames[place], payload=payload)
-    both(venue, renumbered(frames), data.draw(st.lists(st.integers(1, 800), max_size=3)))
+    both(venue, renumbered(frames), data.draw(st.lists(st.integers(1, 400), max_size=3)))
