@@ -85,6 +85,7 @@ def test_replaying_gives_every_message_to_the_callback(tiny: Options) -> None:
     assert all("600 messages" in figure.note and figure.value > 0 for figure in figures)
 
 
+@pytest.mark.slow
 def test_the_journal_bench_loses_nothing(tiny: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every payload that was sent is in the journal, byte for byte, and both sides of the ratio are there; with followers too."""
     monkeypatch.setattr(journal, "_SEARCH_STEPS", 1)
@@ -106,6 +107,7 @@ def test_sealing_reports_the_lag_of_the_loop(tiny: Options) -> None:
     assert 0 <= named(figures, "lag of the receiving loop meanwhile, 99.9th percentile").value <= most
 
 
+@pytest.mark.slow
 def test_serving_delivers_every_frame_to_every_client(tiny: Options) -> None:
     """At the recorded pace and without one, and both sides of the ratio are there."""
     figures = run_serving(tiny)

@@ -1,4 +1,4 @@
-"""A cut of the chaos suite: real processes, killed and starved. Most of it runs in `make test-all`, all in `make chaos`."""
+"""A cut of the chaos suite: real processes, killed and starved. It runs in `make test-all`, all of the suite in `make chaos`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def test_a_fault_costs_nothing_that_was_flushed(name: str, tmp_path: Path) -> No
     SCENARIOS[name](tmp_path / "work", SEED)
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 3])
 def test_random_kills_cost_nothing_that_was_flushed(count: int, tmp_path: Path) -> None:
     """Several in a row into the same folder, healed by command and by the next session."""
     toll = kills.random_kills(tmp_path / "work", SEED, count)
