@@ -7,11 +7,12 @@ Market data waits in a buffer until something depends on it: an order that rests
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from replay.backtest.event_buffer import EventBuffer
 from replay.backtest.market import Market
-from replay.backtest.market_feed import PairFeed
+from replay.backtest.market_feed import Levels, PairFeed
 from replay.backtest.reports import response_of
 from replay.backtest.requests import OwnOrder, Response
 from replay.backtest.venue_facts import Admission, VenueFacts
@@ -19,7 +20,7 @@ from replay.market.core import MatchingCore, PairFacts, make_request
 from replay.market.layout import EventCode, Reason, RequestCode
 from replay.market.rules import Rules
 from toolkit.books.orderbook import OrderBook
-from toolkit.messages import FundingInfo, Instrument, Message
+from toolkit.messages import FundingInfo, Instrument, Message, Trade
 
 __all__ = ["VenueDesk"]
 
@@ -64,9 +65,11 @@ class VenueDesk:
         self.rules = rules
         self.core = MatchingCore([PairFacts() for _ in range(places)], rules, compiled=compiled)
         self.feeds = {
-            place: PairFeed(place, market.key, market.scale, self._buffer, on_receipt=True)
+            place: PairFeed(place, market.key, market.scale, self._buffer, partial(self._held, place))
             for place, market in markets.items()
         }
+        #: What came of market data that had to be matched before anybody asked.
+        self._unheard: list[Response] = []
         self.alive: dict[int, OwnOrder] = {}
         self.stale: set[int] = set()
         self.marks: dict[int, float] = {}
@@ -93,7 +96,10 @@ class VenueDesk:
         feed = self.feeds[place]
         if book is not None:
             feed.book = book
-        feed.take(message, needs_trades=bool(self.alive))
+        if type(message) is Trade and not self.alive:
+            feed.pass_trade(message)
+            return False
+        feed.take(message)
         if self._buffer.count >= _ROWS_MAX and not self.alive:
             self.core.run(self._buffer.rows)
             self._buffer.drop()
@@ -119,7 +125,7 @@ class VenueDesk:
     def forget(self, now_ns: int) -> None:
         """Forget every book: the tape goes elsewhere."""
         for place, market in self._markets.items():
-            self.feeds[place] = PairFeed(place, market.key, market.scale, self._buffer, on_receipt=True)
+            self.feeds[place] = PairFeed(place, market.key, market.scale, self._buffer, partial(self._held, place))
             if place not in self.stale:
                 self.stale.add(place)
                 self._say(place, _STALE, now_ns)
@@ -172,10 +178,22 @@ class VenueDesk:
 
     # -- orders ----------------------------------------------------------------------------------------------------
 
+    def _held(self, place: int) -> Levels:
+        """What the core holds of a pair, after all that waits."""
+        scale = self._markets[place].scale
+        if scale is None:
+            return {}, {}
+        self._unheard += self._flush()
+        bids, asks = self.core.levels(place)
+        return (
+            {scale.price(key): (scale.size(lots), count) for key, lots, _, count in bids},
+            {scale.price(-key): (scale.size(lots), count) for key, lots, _, count in asks},
+        )
+
     @property
     def has_news(self) -> bool:
         """Whether the market has done anything that orders have not met yet."""
-        return self._buffer.count > 0
+        return self._buffer.count > 0 or bool(self._unheard)
 
     def catch_up(self) -> list[Response]:
         """Let the market act; what came of it."""
@@ -183,9 +201,7 @@ class VenueDesk:
 
     def flush(self) -> list[Response]:
         """Let the market act on the orders that rest; what came of it."""
-        if not self.alive or not self._buffer.count:
-            return []
-        return self._flush()
+        return self._flush() if self.alive else []
 
     def ask(self, code: RequestCode, at_ns: int, **fields: int) -> list[Response]:
         """A request arrives at the core, after all that the market did before; what came of both."""
@@ -194,11 +210,12 @@ class VenueDesk:
         return came + self._collect()
 
     def _flush(self) -> list[Response]:
+        unheard, self._unheard = self._unheard, []
         if not self._buffer.count:
-            return []
+            return unheard
         self.core.run(self._buffer.rows)
         self._buffer.drop()
-        return self._collect()
+        return unheard + self._collect()
 
     def _collect(self) -> list[Response]:
         if not self.core.has_reports:

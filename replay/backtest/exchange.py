@@ -110,6 +110,7 @@ class Exchange:
         self._all_desks = tuple(self._desks.values())
         self._desk_of = [self._desks[each.key.venue] for each in markets]
         self._latency = latency
+        self._follows_feed = latency.follows_feed
         self._policy = gap_policy
         self.tracker = OrderBookTracker(checked=True)
         self.doubt = Doubt()
@@ -141,8 +142,10 @@ class Exchange:
             self._now = message.ts_recv
         desk = self._desk_of[place]
         if isinstance(message, _MARKET):
-            if self._latency.follows_feed:
+            if self._follows_feed:
                 self._latency.observe(message)
+            if book is None and type(message) is BestQuote:
+                return None  # it is no part of the book
             if desk.take(place, message, book, self._now):
                 self._turn(place, desk)
         elif isinstance(message, StreamEvent):
@@ -423,12 +426,8 @@ class Exchange:
             came = desk.ask(RequestCode.CANCEL_ALL, at_ns, number=request.number, pair=request.pair)
             self._collect(desk, came, request.code)
             return
-        if (
-            request.code is RequestCode.NEW
-            and request.pair in desk.stale
-            and order.tif in _RESTS
-            and not order.is_market
-        ):
+        is_in_doubt = request.pair in desk.stale or self._watch.is_open(request.pair)
+        if request.code is RequestCode.NEW and is_in_doubt and order.tif in _RESTS and not order.is_market:
             self._watch.mark(order)
         came = desk.ask(
             request.code,

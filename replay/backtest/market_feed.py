@@ -11,7 +11,7 @@ The levels of the first snapshot after a gap are marked: they say nothing of wha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -27,13 +27,16 @@ from toolkit.books.orderbook import Columns, OrderBook
 from toolkit.keys import PairKey
 from toolkit.messages import BestQuote, BookDiff, BookSnapshot, EventKind, Message, Side, StreamEvent, Trade
 
-__all__ = ["MarketFeed", "PairFeed", "market_events"]
+__all__ = ["Levels", "MarketFeed", "PairFeed", "market_events"]
 
 #: A cause that the venue names and that is not this one says that the trade was not matched in the book.
 _MATCHED: Final = frozenset({None, "liquidation"})
 _UNCOUNTED: Final = -1
-#: Size and number of orders of a level.
+#: Size and number of orders of a level; the levels of both sides by their prices.
 _Held = tuple[float, int]
+Levels = tuple[dict[float, _Held], dict[float, _Held]]
+#: No horizon is there.
+_UNSAID: Final = -1.0
 _NOTHING: Final = (0.0, _UNCOUNTED)
 #: Levels of a message from which on whole columns are faster than one level after the other.
 _WIDE: Final = 24
@@ -103,8 +106,9 @@ class PairFeed:
         key: Venue and trading pair.
         scale: Tick and lot; None while they are not known, and no events are made.
         buffer: Where events go.
-        on_receipt: Whether events have the time of receipt, and `book` is kept by somebody else, who brings it up to date
-            with a message before it comes here.
+        held: Says what of each side has become of the events so far, where somebody keeps that; None: it is kept here.
+            Then events have the time of receipt, and `book` is kept by somebody else, who brings it up to date with a
+            message before it comes here.
 
     Attributes:
         scale: As given; after another one was set, `say_again`.
@@ -118,16 +122,18 @@ class PairFeed:
         key: PairKey,
         scale: PairScale | None,
         buffer: EventBuffer,
-        *,
-        on_receipt: bool = False,
+        held: Callable[[], Levels] | None = None,
     ) -> None:
         self._place = place
         self._buffer = buffer
-        self._on_receipt = on_receipt
+        self._held = held
+        self._on_receipt = on_receipt = held is not None
         self.scale = scale
         self.forms: set[str] = set()
         #: Of each side its prices, with sizes and numbers of orders; a size of 0 where there was a level.
-        self._levels: tuple[dict[float, _Held], dict[float, _Held]] = ({}, {})
+        self._levels: Levels = ({}, {})
+        #: Whether they are behind: diffs are not noted where somebody else keeps what becomes of them.
+        self._is_behind = False
         #: Where several forms are one book; not used where there are diffs.
         self._fusion = None if on_receipt else BookFusion(key.trading_pair, venue=key.venue, checked=True)
         self.book: OrderBook | None = None if self._fusion is None else self._fusion.book
@@ -144,18 +150,14 @@ class PairFeed:
         self._time: int | None = None
         self._fused_time = 0
 
-    def take(self, message: Message, *, needs_trades: bool = True) -> None:
-        """
-        Take a message of the pair in.
+    def pass_trade(self, message: Trade) -> None:
+        """Take note of a trade where there is no order that it could fill: then it changes nothing."""
+        self._is_new(message)
 
-        Args:
-            message: The message.
-            needs_trades: Whether there is an order that trades could fill; without one they change nothing.
-
-        Raises ConfigError for a price or size off the grid.
-        """
+    def take(self, message: Message) -> None:
+        """Take a message of the pair in. Raises ConfigError for a price or size off the grid."""
         if isinstance(message, Trade):
-            if self._is_new(message) and needs_trades:
+            if self._is_new(message):
                 self._trade(message)
         elif isinstance(message, BookDiff):
             if message.fused:
@@ -175,9 +177,8 @@ class PairFeed:
 
     def say_again(self, now_ns: int) -> None:
         """Take the whole book for new: nothing was known of it, or was counted otherwise."""
-        for levels in self._levels:
-            levels.clear()
-        self._horizons = [None, None]
+        self._is_behind = True
+        self._horizons = [_UNSAID, _UNSAID]
         if self.book is not None and self.forms:
             self._changes(self.book.bids.columns(), self.book.asks.columns(), _SYNC_LEVEL, now_ns, now_ns, -1)
 
@@ -228,8 +229,12 @@ class PairFeed:
         recv, frame, place = message.ts_recv, message.capture_seq, self._place
         bids, asks = len(message.bid_prices), len(message.ask_prices)
         bid_counts, ask_counts = _counts(message.bid_counts, bids), _counts(message.ask_counts, asks)
-        self._levels[BUY].update(zip(message.bid_prices, zip(message.bid_sizes, bid_counts, strict=True), strict=True))
-        self._levels[SELL].update(zip(message.ask_prices, zip(message.ask_sizes, ask_counts, strict=True), strict=True))
+        if self._held is None:
+            below, above = self._levels
+            below.update(zip(message.bid_prices, zip(message.bid_sizes, bid_counts, strict=True), strict=True))
+            above.update(zip(message.ask_prices, zip(message.ask_sizes, ask_counts, strict=True), strict=True))
+        else:
+            self._is_behind = True
         if bids + asks > _WIDE:
             sides = np.zeros(bids + asks, np.int8)
             sides[bids:] = SELL
@@ -275,6 +280,8 @@ class PairFeed:
         """First what is gone, on both sides, so that new levels cross no old ones; then what is new; then the sight."""
         if self.scale is None:
             return
+        if self._is_behind and self._held is not None:
+            self._levels, self._is_behind = self._held(), False
         add, tick_of, lots_of, place = self._buffer.add, self.scale.tick_of, self.scale.lots_of, self._place
         fresh: list[tuple[int, float, float, int]] = []
         sights: list[tuple[int, float | None]] = []

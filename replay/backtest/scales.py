@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
-from typing import Final
+from typing import Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -54,11 +54,17 @@ class PairScale:
 
     def ticks(self, prices: Sequence[float]) -> npt.NDArray[np.int64]:
         """Prices in ticks. Raises ConfigError for one that is off the tick."""
-        return self._whole(prices, self.tick, "price", "tick")
+        counts = _whole(prices, *self._tick)
+        if counts is None:
+            self._refuse(prices, self.tick, "price", "tick")
+        return counts
 
     def lots(self, sizes: Sequence[float]) -> npt.NDArray[np.int64]:
         """Sizes in lots. Raises ConfigError for one that is no whole number of them."""
-        return self._whole(sizes, self.lot, "size", "lot")
+        counts = _whole(sizes, *self._lot)
+        if counts is None:
+            self._refuse(sizes, self.lot, "size", "lot")
+        return counts
 
     def tick_of(self, price: float) -> int:
         """A price in ticks. Raises ConfigError for one that is off the tick."""
@@ -103,19 +109,31 @@ class PairScale:
         """The size of a number of lots."""
         return _value(lots, self.lot)
 
-    def _whole(self, values: Sequence[float], step: Decimal, what: str, name: str) -> npt.NDArray[np.int64]:
+    def _refuse(self, values: Sequence[float], step: Decimal, what: str, name: str) -> NoReturn:
+        """Raise ConfigError for the first value that is no whole number of steps."""
         over, under = _ratio(step)
         given = np.asarray(values, np.float64)
-        with np.errstate(all="ignore"):  # what is no number is refused below
+        with np.errstate(all="ignore"):
             counts = np.rint(given * (under / over))
-            back = counts * float(over) / float(under)
-            wrong = (back != given) | ~(np.abs(counts * over) < _EXACT)
-        if wrong.any():
-            value = float(given[int(np.argmax(wrong))])
-            raise ConfigError(
-                f"{self.pair}: {what} {value!r} is no whole number of {name}s of {step}{_advice(name, value)}"
-            )
-        return counts.astype(np.int64)
+            wrong = (counts * float(over) / float(under) != given) | ~(np.abs(counts * over) < _EXACT)
+        value = float(given[int(np.argmax(wrong))])
+        raise ConfigError(
+            f"{self.pair}: {what} {value!r} is no whole number of {name}s of {step}{_advice(name, value)}"
+        )
+
+
+def _whole(values: Sequence[float], over: int, under: int, per_unit: float) -> npt.NDArray[np.int64] | None:
+    """Values in steps of `over / under`; None where one is no whole number of them, or too many."""
+    most = _EXACT / under
+    # Looked at first, so that nothing below leaves the numbers there are: what is no number equals nothing.
+    if len(values) and not -most < max(values) < most:
+        return None
+    given = np.array(values, np.float64)
+    counts = np.rint(given * per_unit)
+    back = counts * over / under if over != 1 else counts / under
+    if not (back == given).all() or (len(values) and min(values) <= -most):
+        return None
+    return counts.astype(np.int64)
 
 
 @cache

@@ -27,7 +27,7 @@ from replay.market.layout import (
     widen_orders,
     widen_reports,
 )
-from replay.market.rescaling import rescale
+from replay.market.rescaling import Level, levels_of, rescale
 from replay.market.rules import Rules
 from toolkit.errors import ConfigError
 from toolkit.kernels.compiling import plain
@@ -173,6 +173,10 @@ class MatchingCore:
         with np.errstate(all="ignore"):
             self.state = rescale(self.state, pair, ticks, lots)
         self._look()
+
+    def levels(self, pair: int) -> tuple[list[Level], list[Level]]:
+        """The recorded bids and asks, each `(key, lots, taken, count)` with the tick as key, minus the tick of asks."""
+        return levels_of(self.state, 2 * pair), levels_of(self.state, 2 * pair + 1)
 
     def set_position(self, pair: int, lots: int) -> None:
         """Begin with a position: orders that only reduce are held to it."""

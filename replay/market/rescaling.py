@@ -10,7 +10,7 @@ from replay.market.layout import FAR, HORIZON, NONE, State, widen_book
 from toolkit.kernels.compiling import plain
 from toolkit.kernels.levels import clear_side, has_room, set_level, slot_of
 
-__all__ = ["rescale"]
+__all__ = ["Level", "levels_of", "rescale"]
 
 _clear_side: Final = plain(clear_side)
 _has_room: Final = plain(has_room)
@@ -18,7 +18,7 @@ _set_level: Final = plain(set_level)
 _slot_of: Final = plain(slot_of)
 
 #: Key, lots, what was taken of them, and the number of orders.
-_Level = tuple[int, int, int, int]
+Level = tuple[int, int, int, int]
 
 
 def rescale(state: State, pair: int, ticks: int, lots: int) -> State:
@@ -32,7 +32,7 @@ def rescale(state: State, pair: int, ticks: int, lots: int) -> State:
         lots: How many new lots an old one is.
     """
     for line in (2 * pair, 2 * pair + 1):
-        levels = _levels(state, line)
+        levels = levels_of(state, line)
         _clear_side(state.book, line)
         for key, size, taken, count in levels:
             while not _has_room(state.book, line, 1):
@@ -52,7 +52,8 @@ def rescale(state: State, pair: int, ticks: int, lots: int) -> State:
     return state
 
 
-def _levels(state: State, line: int) -> list[_Level]:
+def levels_of(state: State, line: int) -> list[Level]:
+    """The levels of a side of a pair, those too that the other side has passed, the worst first."""
     levels = []
     for index in range(int(state.book.pages[line])):
         slot = int(state.book.slot[line, index])

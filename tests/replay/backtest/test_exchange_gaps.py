@@ -226,3 +226,25 @@ def test_orders_that_a_gap_left_in_doubt_stay_so_through_amendments() -> None:
     desk.reach(500)
     assert (order.is_uncertain, desk.heard[-1].is_uncertain) == (True, True)
     assert desk.exchange.doubt.uncertain_orders == 1
+
+
+def test_a_pair_is_in_doubt_until_all_that_was_lost_is_heard_again() -> None:
+    """Book and trades are lost together; the book is whole at 400, the trades speak at 450."""
+    desk = Desk()
+    order = desk.place(200, "buy", 99, 5)
+    lost, _, again, whole = gap(desk)
+    desk.take(lost, desk.say.event(300, EventKind.STALE, stream="trades"), again, whole)
+    late = desk.place(420, "buy", 98, 5)
+    desk.reach(430)
+    assert late.is_uncertain
+    desk.take(desk.say.event(450, EventKind.GAP, stream="trades"), desk.say.trade(450, "sell", 97, 1))
+    spans = [(span.start_ns, span.end_ns, span.orders) for span in desk.exchange.doubt.spans]
+    assert spans == [(300, 450, [1, 2])]
+    assert order.is_uncertain
+
+
+def test_a_gap_on_a_clock_that_steps_back_begins_at_the_time_it_had_reached() -> None:
+    desk = Desk()
+    desk.take(desk.say.diff(300, bids={97: 1}))
+    desk.exchange.take(desk.say.event(250, EventKind.STALE))
+    assert [span.start_ns for span in desk.exchange.doubt.spans] == [300]

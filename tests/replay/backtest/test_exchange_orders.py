@@ -355,3 +355,13 @@ def test_kinds_that_the_venue_has_not_are_rejected() -> None:
     desk.place(203, "buy", 99, 1)
     desk.reach(300)
     assert [each[3] for each in desk.told()] == ["not_offered", "not_offered", "not_offered", "none"]
+
+
+def test_what_the_venue_does_by_itself_goes_before_a_request_of_that_time() -> None:
+    """The order is over at 303, when its cancel arrives: expired, and the cancel finds nothing."""
+    desk = Desk()
+    order = desk.place(200, "buy", 99, 5, expires_ns=303)
+    desk.reach(300)
+    desk.exchange.cancel(300, order)
+    desk.reach(400)
+    assert [each[2:] for each in desk.told()] == [("open", "none"), ("expired", "expiry"), ("refused", "unknown_order")]

@@ -22,6 +22,7 @@ def test_every_decimal_on_the_grid_comes_back(count: int, step: Decimal) -> None
     scale = PairScale("X-Y", step, step)
     value = float(str(count * step))
     assert scale.ticks([value]).tolist() == [count]
+    assert (scale.tick_of(value), scale.lots_of(value)) == (count, count)
     assert scale.price(count) == scale.size(count) == value
 
 
@@ -62,10 +63,14 @@ def test_a_limit_has_as_many_figures_as_the_venue_takes() -> None:
     PairScale("X-Y", Decimal("0.1"), Decimal(1)).check_limit(972535)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300, 2.0**60])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1e300, -1e300, 2.0**60])
 def test_what_is_no_number_of_ticks_is_refused(value: float) -> None:
     with pytest.raises(ConfigError, match=r"^X-Y: price .* is no whole number of ticks"):
         PairScale("X-Y", Decimal("0.1"), Decimal(1)).ticks([value])
+    with pytest.raises(ConfigError, match=r"^X-Y: price .* is no whole number of ticks"):
+        PairScale("X-Y", Decimal("0.1"), Decimal(1)).ticks([1.0, value, 2.0])
+    with pytest.raises(ConfigError, match=r"^X-Y: price .* is no whole number of ticks"):
+        PairScale("X-Y", Decimal("0.1"), Decimal(1)).tick_of(value)
 
 
 @pytest.mark.parametrize("step", [Decimal(0), Decimal(-1), Decimal("NaN"), Decimal("Infinity")])
