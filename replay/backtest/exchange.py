@@ -125,6 +125,11 @@ class Exchange:
 
     # -- the market ------------------------------------------------------------------------------------------------
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether a book is stale, or trades are not heard, of a pair whose book held before."""
+        return self._watch.open_count > 0
+
     def take(self, message: Message) -> OrderBook | None:
         """
         The market acts; instruments, marks and gaps are messages as well.

@@ -73,3 +73,11 @@ class Doubt(msgspec.Struct):
             for span in self.spans
             if pair is None or span.pair == pair
         )
+
+    def counts(self) -> dict[str, int]:
+        """What a result counts of it, by name."""
+        return {
+            "gaps": len(self.spans),
+            "uncertain_orders": self.uncertain_orders,
+            "clipped_responses": self.clipped_answers,
+        }

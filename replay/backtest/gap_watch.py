@@ -34,6 +34,8 @@ class GapWatch:
         #: What is lost of each pair: its book, its trades.
         self._lost: list[set[str]] = [{"book"} for _ in range(count)]
         self._began = [False] * count
+        #: How many pairs are in doubt.
+        self.open_count = 0
 
     def is_open(self, place: int) -> bool:
         """Whether a pair is in doubt, after it was not."""
@@ -45,6 +47,7 @@ class GapWatch:
         if not self._began[place] or self._open[place] is not None or cause in _MEANT:
             return False
         span = self._open[place] = self._last[place] = StaleSpan(place, now_ns, None, cause, [])
+        self.open_count += 1
         self._doubt.spans.append(span)
         return True
 
@@ -56,6 +59,7 @@ class GapWatch:
         if span is not None and not self._lost[place]:
             span.end_ns = now_ns
             self._open[place] = None
+            self.open_count -= 1
 
     def hear(self, place: int, event: StreamEvent, now_ns: int) -> bool:
         """An event of a stream. Returns whether the pair's trades are lost by it, which puts it in doubt."""

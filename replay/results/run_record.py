@@ -66,7 +66,7 @@ class OrderRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         lots: Of the order.
         left: Still to be filled.
         client_order_id: The owner's id.
-        created_ns: When the venue took it in; None where it did not.
+        created_ns: When the venue took it in; None for the first time that it was heard of there.
         order_type: `limit` or `market`.
         time_in_force: In the venue's words, lower case.
         is_reduce_only: Whether it may only reduce a position.

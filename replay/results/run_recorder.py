@@ -20,7 +20,14 @@ from replay.ledger.money import CASH_DECIMALS, PRICE_DECIMALS, SIZE_DECIMALS, Co
 from replay.market.layout import BUY, Role
 from replay.results.recent_tops import RecentTops, Top, steps
 from replay.results.run_record import DecisionRow, EquityRow, FillRow, OrderRow, Placed, RunHead, RunRecord, SeriesRow
-from toolkit.account_messages import Fill, FundingPayment, OrderUpdate, PositionUpdate
+from toolkit.account_messages import (
+    TERMINAL_ORDER_STATES,
+    Fill,
+    FundingPayment,
+    OrderState,
+    OrderUpdate,
+    PositionUpdate,
+)
 from toolkit.clock import NS_PER_S
 from toolkit.messages import BalanceUpdate, BookTop, Instrument, Message, Side, StreamEvent
 
@@ -81,6 +88,7 @@ class RunRecorder:
         self._series: list[Placed[SeriesRow]] = []
         self._recent = RecentTops()
         self._has_mark: set[int] = set()
+        self._created: dict[int, int] = {}
         self._courses: dict[str, EquityCourse] = {}
         #: Accounts whose equity may have changed since its last point, and those in which something was executed.
         self._changed: set[str] = set()
@@ -135,9 +143,8 @@ class RunRecorder:
             self.ledger.mark_mid(pair, bid_tick, ask_tick)
             self._valued(pair)
 
-    def note_mark(self, pair: int, now_ns: int, price: float) -> None:
+    def note_mark(self, pair: int, price: float) -> None:
         """The venue's mark price of a pair: what its position is valued at from now on, in place of the mid price."""
-        self._now_ns = now_ns
         self._has_mark.add(pair)
         self.ledger.mark(pair, price)
         self._valued(pair)
@@ -153,6 +160,7 @@ class RunRecorder:
         market = self.ledger.markets[row.pair]
         if market.tick is None or market.lot is None:
             raise ValueError(f"{market.key}: an order without a tick or lot")
+        created_ns = self._created_ns(row)
         self._messages.append(
             OrderUpdate(
                 *self._head(row.pair, row.venue_ns, row.now_ns),
@@ -164,12 +172,21 @@ class RunRecorder:
                 steps(row.lots, market.lot),
                 steps(row.left, market.lot),
                 client_order_id=row.client_order_id,
-                ts_created=row.created_ns,
+                ts_created=created_ns,
                 order_type=row.order_type,
                 time_in_force=row.time_in_force,
                 is_reduce_only=row.is_reduce_only,
             )
         )
+
+    def _created_ns(self, row: OrderRow) -> int | None:
+        """When the venue took an order in: as it is told, else when it was first heard of there, unless it was refused."""
+        if row.created_ns is not None or row.venue_ns is None or row.state is OrderState.REJECTED:
+            return row.created_ns
+        first = self._created.setdefault(row.order_id, row.venue_ns)
+        if row.state in TERMINAL_ORDER_STATES:
+            del self._created[row.order_id]
+        return first
 
     def fill(self, row: FillRow) -> LedgerEntry:
         """Take down an execution; what it did to the money."""

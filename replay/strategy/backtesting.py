@@ -11,6 +11,8 @@ from typing import Any
 from recordings.queries.pair_names import pairs_named
 from recordings.recording import Recording
 from replay.backtest.gap_policy import GapPolicy
+from replay.results.result import Result
+from replay.results.result_writing import check_folder, write_result
 from replay.results.run_record import RunRecord
 from replay.strategy.limits import RiskLimits
 from replay.strategy.loading import LoadedStrategy, load_strategy
@@ -61,7 +63,9 @@ def backtest(
     fidelity: Fidelity = "normalized",
     batch_rows: int | None = None,
     sealed: bool = False,
-) -> RunRecord:
+    out: str | Path | None = None,
+    replace: bool = False,
+) -> Result:
     """
     Run a strategy on a recording, or on several as one.
 
@@ -88,12 +92,19 @@ def backtest(
         fidelity: `raw` or `normalized`; the same comes of both.
         batch_rows: Rows read at a time; the same comes of any number.
         sealed: Leave out what is not sealed yet.
+        out: Folder to write the result to; None to write nothing.
+        replace: Replace an earlier result that is there.
+
+    Returns:
+        What came of it; see `replay.results.result.Result`.
 
     Raises:
-        ConfigError: A setting makes no sense, or the recordings hold nothing that can be traded.
+        ConfigError: A setting makes no sense, something is in the way of `out`, or the recordings hold nothing that can be traded.
         StrategyError: The strategy cannot be used, or failed; the message has its file and line.
         RecordingError, SymbolError: A recording cannot be used, a pair is not in it.
     """
+    if out is not None:
+        check_folder(Path(out), replace=replace)
     loaded = load_strategy(strategy)
     given = [recording] if isinstance(recording, Recording | str | Path) else list(recording)
     opened = [each if isinstance(each, Recording) else Recording.open(each, sealed=sealed) for each in given]
@@ -125,7 +136,9 @@ def backtest(
         end_ns=None if end_ns is None else instant_ns(end_ns, "end_ns"),
         carry=Carry(carry),
     )
-    return record
+    if out is not None:
+        write_result(record, Path(out), replace=replace)
+    return Result.of(record, None if out is None else Path(out))
 
 
 def pairs_of_run(

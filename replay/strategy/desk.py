@@ -430,6 +430,8 @@ class Desk:
         order.fill_count += 1
         if response.is_uncertain:
             self._uncertain.add(response.pair)
+        elif not entry.position:
+            self._uncertain.discard(response.pair)
         _, scale = self._market(response.pair)
         return OwnFill(
             entry.number + 1,
@@ -464,6 +466,11 @@ class Desk:
                 is_reduce_only=order.is_reduce_only,
             )
         )
+
+    @property
+    def has_uncertain(self) -> bool:
+        """Whether a position is uncertain: since an uncertain fill, until it is flat by one that is none."""
+        return bool(self._uncertain)
 
     def shown_positions(self) -> Iterable[tuple[str, Decimal]]:
         """For people: the pairs of which something is held, and how much."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from toolkit.errors import SymbolError
 from toolkit.keys import PairKey, PairName, key_among, named
+from toolkit.messages import StreamEvent
 
 __all__ = ["RunPairs"]
 
@@ -42,3 +43,9 @@ class RunPairs:
                 raise SymbolError(f"{pair!r} is no pair of this run, expected one of {there}")
             place = self._known[pair] = self.places[key]
         return place
+
+    def are_met_by(self, event: StreamEvent) -> bool:
+        """Whether an event is about one of them, or about a whole connection of one of their venues."""
+        if event.symbol:
+            return (event.venue, event.trading_pair) in self.places
+        return any(key.venue == event.venue for key in self.keys)

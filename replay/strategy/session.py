@@ -36,7 +36,7 @@ from toolkit.books.orderbook import OrderBook
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError, TickdeckError
 from toolkit.keys import PairName
-from toolkit.messages import EventKind, FundingInfo, Instrument, Message, StreamEvent
+from toolkit.messages import EventKind, FundingInfo, FundingKind, Instrument, Message, StreamEvent
 from toolkit.rng import counted
 from toolkit.timing.clock_jumps import jump_of
 from toolkit.timing.timers import Timer, Timers
@@ -49,6 +49,8 @@ __all__ = ["Phase", "TradingSession"]
 
 #: Answers and timers at one instant; more are two that cause each other for ever.
 _AT_ONCE_MAX: Final = 10_000
+#: What a result keeps of streams.
+_GAPS: Final = frozenset({EventKind.STALE, EventKind.GAP, EventKind.LOST})
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -159,7 +161,7 @@ class TradingSession:
                 self._begin_frame(message)
             book = self.exchange.take(message)
             kind = type(message)
-            if kind is StreamEvent or kind is Instrument:
+            if kind is StreamEvent or kind is Instrument or kind is FundingInfo:
                 self._hear(message)
             if self.phase is Phase.RUNNING:
                 self._waking.wake(message, kind, book)
@@ -212,10 +214,17 @@ class TradingSession:
                 self._open_venues.discard(message.venue)
                 if not self._open_venues and self.phase in (Phase.RUNNING, Phase.WAITING):
                     self._pause()
+            elif message.kind in _GAPS and self._pairs.are_met_by(message):
+                self._recorder.hear(message, self.now_ns)
             return
         place = self._pairs.places.get((message.venue, message.trading_pair))
-        if place is not None and isinstance(message, Instrument):
+        if place is None:
+            return
+        if isinstance(message, Instrument):
+            self._recorder.hear(message, self.now_ns)
             self._define(place, message)
+        elif isinstance(message, FundingInfo) and message.kind is FundingKind.CURRENT and message.mark_price:
+            self._recorder.note_mark(place, message.mark_price)
 
     # -- beginning and end -------------------------------------------------------------------------------------
 
@@ -247,6 +256,8 @@ class TradingSession:
             if market.rules_at() is not None:
                 instrument = self.tracker.instrument(self._pairs.keys[place])
                 symbol = None if instrument is None else instrument.symbol
+                if instrument is not None and place in self._unknown:
+                    self._recorder.hear(instrument, max(self.now_ns, instrument.ts_recv))
                 self._recorder.define(place, self._ledger_market(place, instrument), symbol)
                 self._unknown.discard(place)
 
@@ -335,6 +346,7 @@ class TradingSession:
         if self.phase is not Phase.FAILED:
             self.phase = Phase.ENDED
         self.watch.close()
+        self._recorder.counts |= self.exchange.doubt.counts()
         return self._recorder.finish(self.now_ns)
 
     def _stop(self) -> None:
@@ -439,7 +451,7 @@ class TradingSession:
             self._changed.clear()
         if self._checks_loss and self.phase is Phase.RUNNING:
             self._check_loss()
-        self._recorder.frame_done(self.now_ns, is_doubtful=bool(self._waking.stale))
+        self._recorder.frame_done(self.now_ns, is_doubtful=self.exchange.is_in_doubt or self.desk.has_uncertain)
 
     def _note_top(self, place: int) -> None:
         scale = self.exchange.markets[place].scale
@@ -490,7 +502,7 @@ class TradingSession:
         self.failure = failure
         self.phase = Phase.FAILED
         self.log.add(LogRow(self.now_ns, "failure", (kind,), (failure.line, failure.what)))
-        self._recorder.frame_done(self.now_ns, is_doubtful=bool(self._waking.stale))
+        self._recorder.frame_done(self.now_ns, is_doubtful=self.exchange.is_in_doubt or self.desk.has_uncertain)
 
     def abort(self, failure: StrategyError) -> None:
         """End the run for a failure that is not the strategy's."""

@@ -107,8 +107,8 @@ import sys
 from pathlib import Path
 from recordings.recording import Recording
 from replay.strategy.backtesting import backtest
-record = backtest(sys.argv[1], sys.argv[2], trading_pairs="BTC-USD", latency="entry=30ms,response=20ms")
-print(record.decisions[-1][2].chain)
+result = backtest(sys.argv[1], sys.argv[2], trading_pairs="BTC-USD", latency="entry=30ms,response=20ms")
+print(result.info.log_digest)
 """
 
 
@@ -200,10 +200,10 @@ class Holder(Strategy):
 def test_account_and_state_go_on_over_recordings_in_a_row(tmp_path: Path, carry: str, starts: int) -> None:
     one, _ = synthetic_session(tmp_path / "one", seconds=4)
     two, _ = synthetic_session(tmp_path / "two", seconds=4, seed=8, later_s=60)
-    record = backtest(Holder, [one, two], trading_pairs="BTC-USD", carry=carry, latency="entry=1ms,response=1ms")
-    said = [msgspec.json.decode(row.text)[0][1] for _, _, row in record.decisions if row.kind == "start"]
+    result = backtest(Holder, [one, two], trading_pairs="BTC-USD", carry=carry, latency="entry=1ms,response=1ms")
+    said = [msgspec.json.decode(text)[0][1] for text in result.decisions.filter(kind="start")["text"]]
     assert len(said) == starts
-    assert len(record.entries) == starts
+    assert result.fills.height == starts
     assert said[0] == "start with 0 calls, holding 0.0"
     if starts == 2:
         assert said[1].startswith("start with 0 calls, holding 0.01")

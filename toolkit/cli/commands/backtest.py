@@ -16,6 +16,7 @@ from toolkit.cli.options.shared_options import (
     named_pairs,
     out_folder_option,
     pair_option,
+    plot_option,
     sealed_option,
     to_option,
     venue_option,
@@ -42,6 +43,7 @@ _ROLES: Final = ("", "maker", "taker")
     epilog=examples(
         "tickdeck backtest maker.py tapes/monday --pair BTC-USD --set half_spread=3",
         "tickdeck backtest maker.py tapes/monday tapes/tuesday --latency entry=3.5ms,response=2ms --out results/maker",
+        "tickdeck backtest maker.py tapes/monday --plot fills.png",
         "tickdeck backtest maker.py tapes/paper --compare",
         "tickdeck backtest --script orders.json tapes/monday --pair BTC-USD",
         "tickdeck backtest --script orders.json tapes/monday --pair BTC --clock venue --rules hftbacktest",
@@ -77,6 +79,7 @@ _ROLES: Final = ("", "maker", "taker")
     help="What goes on from one recording to the next: account and strategy, or the account alone.",
 )
 @out_folder_option()
+@plot_option
 @click.option("--replace", is_flag=True, help="Replace an earlier result in the folder of --out.")
 @click.option("--compare", is_flag=True, help="Play a paper session again, and say whether the decisions are the same.")
 @sealed_option
@@ -130,6 +133,7 @@ _OF_STRATEGIES: Final = {
     "callback_s_max": "--callback-max",
     "carry": "--carry",
     "out": "--out",
+    "plot": "--plot",
     "replace": "--replace",
     "compare": "--compare",
     "start_ns": "--from",

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.cli.options.run_options import run_settings
 from toolkit.cli.options.shared_options import named_pairs
-from toolkit.cli.output.results import Output, counted, say
-from toolkit.cli.output.table_layout import Table
+from toolkit.cli.output.results import Output, counted, say, say_facts
 from toolkit.cli.output.unsealed_note import say_unsealed
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from recordings.recording import Recording
     from replay.paper.comparing import Comparison
-    from replay.results.run_record import RunRecord
+    from replay.results.result import Result
     from replay.strategy.plan import RunSettings
-    from replay.strategy.session import TradingSession
 
 __all__ = ["run_strategy"]
 
@@ -59,6 +57,7 @@ def run_strategy(
         The exit status.
     """
     from recordings.recording import Recording
+    from replay.results.result import Result
     from replay.results.result_writing import check_folder, write_result
     from replay.strategy.backtesting import Carry, pairs_of_run, run_on_tape
     from replay.strategy.loading import load_strategy
@@ -76,12 +75,16 @@ def run_strategy(
     named = named_pairs(opened, pairs, venues) if pairs else None
     plan = RunPlan(loaded, pairs_of_run(loaded, opened, named, venues), settings)
     tape = Tape(opened, trading_pairs=plan.pairs.keys)
-    record, session = run_on_tape(
+    record, _ = run_on_tape(
         plan, tape, start_ns=options["start_ns"], end_ns=options["end_ns"], carry=Carry(options["carry"])
     )
     if options["out"] is not None:
         write_result(record, options["out"], replace=options["replace"])
-    write_run(record, session, output)
+    result = Result.of(record, options["out"])
+    write_run(result, output)
+    if options["plot"] is not None:
+        result.plot(options["plot"])
+        say(f"Drawn: {options['plot']}", err=True)
     return 0
 
 
@@ -102,7 +105,7 @@ def _compare(
     from replay.strategy.plan import RunPlan
     from toolkit.keys import PairKey
 
-    for name, option in (("start_ns", "--from"), ("end_ns", "--to"), ("out", "--out")):
+    for name, option in (("start_ns", "--from"), ("end_ns", "--to"), ("out", "--out"), ("plot", "--plot")):
         if options[name] is not None:
             raise ConfigError(f"{option} and --compare do not go together: all of a paper session is compared")
     if pairs or venues:
@@ -178,46 +181,26 @@ def _say_comparison(path: Path, comparison: Comparison, output: Output) -> int:
     return 0 if comparison.is_equal else 1
 
 
-def write_run(record: RunRecord, session: TradingSession, output: Output) -> None:
-    """Print what came of a run."""
+def write_run(result: Result, output: Output) -> None:
+    """Print what came of a run, what may be doubted first; for programs each number with its unit and definition."""
     import polars as pl
 
-    from replay.ledger.money import amount, size_of
+    from replay.results.result import summary_table
 
-    ledger = record.ledger
-    facts: dict[str, Any] = {
-        "strategy": record.head.strategy,
-        "decision_log": session.log.hexdigest(),
-        "decisions": session.log.count,
-        "fills": len(record.entries),
-        "positions": {
-            name: f"{size_of(position.size):f}"
-            for name, position in zip(session.context.pairs, ledger.positions, strict=True)
-        },
-        "accounts": {
-            name: {
-                "equity": f"{amount(ledger.equity(name)):f}",
-                "cash": f"{amount(account.cash):f}",
-                "fees": f"{amount(account.fees):f}",
-                "profit": f"{amount(ledger.equity(name) - account.start - account.transfers):f}",
-            }
-            for name, account in ledger.accounts.items()
-        },
-    }
     if output.format == "json":
-        output.write_object(facts)
-        return
-    rows = [
-        ("decision log", facts["decision_log"]),
-        ("rows of it", str(facts["decisions"])),
-        ("fills", str(facts["fills"])),
-    ]
-    rows += [(f"position {name}", size) for name, size in facts["positions"].items()]
-    rows += [
-        (f"{what} {name}", value) for name, account in facts["accounts"].items() for what, value in account.items()
-    ]
-    frame = pl.DataFrame(rows, schema={"what": pl.String, "value": pl.String}, orient="row")
-    if output.is_table:
-        output.write_tables(Table(frame=frame, title=f"{facts['strategy']}: {counted(facts['fills'], 'fill')}"))
+        output.write_object(result.summary())
+    elif output.is_table:
+        say_facts(summary_table(result))
     else:
-        output.write(frame)
+        rows = [
+            (
+                metric.name,
+                metric.wallet,
+                None if metric.value is None else str(metric.value),
+                metric.unit,
+                metric.definition,
+            )
+            for metric in result.metrics
+        ]
+        columns = ("name", "wallet", "value", "unit", "definition")
+        output.write(pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row"))

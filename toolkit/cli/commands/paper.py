@@ -80,6 +80,7 @@ def paper(
 
 def _report(trader: PaperTrader, record: RunRecord | None, folder: Path, *, as_json: bool) -> int:
     """Write the result into the recording, and say what came of the session."""
+    from replay.results.result import Result
     from replay.results.result_writing import write_result
 
     session = trader.session
@@ -91,7 +92,7 @@ def _report(trader: PaperTrader, record: RunRecord | None, folder: Path, *, as_j
         write_result(record, result)
     except TickdeckError as exc:
         say(f"the result cannot be written: {exc}", err=True)
-    write_run(record, session, Output(format="json" if as_json else "table"))
+    write_run(Result.of(record, result), Output(format="json" if as_json else "table"))
     say(f"recording  {folder}", err=as_json)
     say(f"result     {result}", err=as_json)
     if session.failure is not None:
