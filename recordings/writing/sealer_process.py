@@ -14,6 +14,7 @@ import contextlib
 import os
 import queue
 import signal
+import site
 import sys
 import threading
 from pathlib import Path
@@ -70,6 +71,15 @@ class SealerDied(RecordingError):
     """The sealing process ended before it answered; nothing that it had not finished is the worse for it."""
 
 
+def _environment() -> dict[str, str]:
+    """That of this process, with the place of our packages on the path, wherever this process has it from."""
+    home = str(Path(__file__).resolve().parents[2])
+    if home in (*site.getsitepackages(), site.getusersitepackages()):
+        return {**os.environ}  # it is found there, behind Python's own modules
+    given = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": home if not given else f"{given}{os.pathsep}{home}"}
+
+
 class SealerProcess:
     """
     The recorder's end of it. Requests are carried out in order; the process is started when there is one.
@@ -90,9 +100,12 @@ class SealerProcess:
         """Start the process; it loads what it needs while the recording begins. Raises OSError."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
+            # Not from where it is started: a `recordings.py` of a user's there would be taken for our package.
+            "-P",
             "-m",
             "recordings.writing.sealer_process",
             str(self._folder),
+            env=_environment(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=(self._lock.fileno(),),

@@ -76,6 +76,19 @@ def test_an_interrupt_ends_it_in_good_order(venue: dict[str, Any], tmp_path: Pat
     assert verify(folder).problems == []
 
 
+def test_a_file_of_the_users_beside_it_does_not_keep_it_from_sealing(venue: dict[str, Any], tmp_path: Path) -> None:
+    """The command does not look for modules where it is started, and neither does the process that seals."""
+    (tmp_path / "recordings.py").write_text("raise SystemExit('not ours')\n")
+    program = "from tickdeck.__main__ import main; main()"
+    words = ["record", "hyperliquid", "BTC-USD", "-d", "300ms", "-o", "tape", "--json", *urls(venue)]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "sealed"
+    assert "seal" not in done.stderr
+
+
 @pytest.mark.parametrize("pair", ["NOPE-USD", "btc-usd"])
 def test_an_unknown_coin_is_one_line_and_leaves_no_folder(venue: dict[str, Any], tmp_path: Path, pair: str) -> None:
     done = spawn("record", "hyperliquid", "BTC-USD", pair, "-o", tmp_path / "tape", *urls(venue))
