@@ -4,11 +4,11 @@ One recording or several as one stream of messages.
 The order of several is `(merge time, position in the argument list, capture_seq, sub_seq)`. The merge time of a message
 is the latest `ts_recv` of its recording up to it: where a receive clock steps back, the recording keeps its own order, and
 goes on at the time it had reached. Messages of one frame stay together. Each recording is opened when the stream comes
-to its first receive time and let go of at its end, so memory does not grow with their number or size.
+to its first receive time and closed at its end, so memory does not grow with their number or size.
 
 Where no recording of a venue and symbol reaches from one to the next, two events say so: `STALE` for each form of the
 book behind the last message before the hole, and `GAP`, with both ends of the hole, before the first message
-after it. They belong to no frame: their `capture_seq` is -1. Behind the hole nothing holds that was said before it: book,
+after it. They belong to no frame: their `capture_seq` is -1. After the hole nothing holds that was known before it: book,
 funding and metadata begin anew.
 
 What a recording holds that is not sealed yet is played after what is (`recordings/reading/tail.py`), in both fidelities by the

@@ -74,7 +74,7 @@ class JournalWriter:
         folder: The recording.
         segment: Number of the segment.
         flush_bytes: Payload bytes at which frames go to the thread at once.
-        pending_bytes_max: Payload bytes held in memory while the disk does not follow.
+        pending_bytes_max: Payload bytes held in memory while the disk is too slow.
         opened_ns: The time, ns; 0 for a journal that does not say when its recorder was alive.
         after: The journal of the segment before. With one the file is opened by the thread, not by the constructor;
             nothing is written until the one before is written to its end, and nothing at all if it could not be; and
@@ -161,7 +161,7 @@ class JournalWriter:
         Take a frame down.
 
         Raises OSError if the disk refused an earlier one, RecordingError if it could not be written for another
-        reason, BackpressureError if the disk does not follow.
+        reason, BackpressureError if the disk is too slow.
         """
         if self._failure is not None:
             raise self._failure

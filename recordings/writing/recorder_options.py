@@ -73,7 +73,7 @@ class RecorderOptions:
         fsync_interval_s: How often, for `Fsync.INTERVAL`.
         rotate_s: Segments end at multiples of this since midnight UTC; 3600 is every full hour.
         rotate_bytes: And at this size of the journal.
-        pending_bytes_max: Payload bytes held in memory while the disk does not follow; more stops the recording.
+        pending_bytes_max: Payload bytes held in memory while the disk is too slow; more stops the recording.
         disk_free_min: Bytes that must stay free on the disk; recording stops cleanly before it takes them.
         wait_for_venue: Keep trying to reach a venue for the first time.
         backoff_seed: Decides the jitter of reconnects; unpredictable if None.

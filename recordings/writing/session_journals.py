@@ -101,7 +101,7 @@ class SessionJournals:
     # -- every frame -------------------------------------------------------------------------------------------
 
     def append(self, frame: Frame) -> None:
-        """Take a frame down. Raises BackpressureError if the disk refused an earlier one, or does not follow."""
+        """Take a frame down. Raises BackpressureError if the disk refused an earlier one, or is too slow."""
         journal = self._open
         if journal is None:
             raise BackpressureError("no journal is open")
@@ -156,7 +156,7 @@ class SessionJournals:
         if journal is None or not journal.frame_count:
             return False
         if self._closed and not self._closed[-1].finishing.done():
-            return False  # the disk does not follow: more journals would only make more to wait for
+            return False  # the disk is too slow: more journals would only make more to wait for
         return self._rotation.is_due(self._clock.time_ns(), journal.byte_count)
 
     def _open_next(self, number: int, after: JournalWriter | None) -> None:
@@ -272,7 +272,7 @@ class SessionJournals:
         is_slow = journal.pending_bytes > self._options.pending_bytes_max // 4
         if is_slow and not self._was_slow:
             self._log(
-                f"the disk does not follow: {journal.pending_bytes >> 20} MiB wait, the recording stops at "
+                f"the disk is too slow: {journal.pending_bytes >> 20} MiB wait, the recording stops at "
                 f"{self._options.pending_bytes_max >> 20} MiB"
             )
         self._was_slow = is_slow

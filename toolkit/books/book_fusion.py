@@ -47,7 +47,7 @@ KEPT_MAX: Final = 256
 #: After so many messages it is looked whether more are kept.
 ROUND: Final = 2_048
 #: Messages that may be kept before those that nothing can come of are looked for: few, since those of a thousand pairs
-#: are in no cache when they are let go of.
+#: are in no cache any more when they are freed.
 _UNTIDY_MIN: Final = 24
 #: A message may be older than the newest by this much, ns: a connection silent for so long was given up before.
 LATE_NS_MAX: Final = 30 * NS_PER_S

@@ -75,13 +75,13 @@ def follow(
     as_json: bool,
 ) -> None:
     """
-    Follow a recording while it is made: its tape first, then the live feed, no message missing or repeated.
+    Follow a recording in progress: catch up, then switch to the live feed.
 
-    It begins at the beginning of the tape, with --from at a time, with the books as they are then; `--from now` is the
-    live feed alone. Ends when the recorder does, or with Ctrl-C, and says what came. What is recorded is read from the
-    folder, and from there on from the recorder, if it was started with --tee-port; without, or while it cannot be
-    reached, the folder is looked at four times a second. Exits with 1 if the whole recording was seen and its digest is
-    another.
+    No message is missing or repeated. Starts at the beginning of the recording; with --from at that time, with the
+    books as they were then; `--from now` prints the live feed alone. Ends when the recorder ends, or with Ctrl-C, and
+    prints a summary. Frames that are already recorded are read from the folder, later ones from the recorder if it was
+    started with --tee-port; otherwise the folder is read four times a second. Exits with 1 if the whole recording was
+    followed and its digest differs from the recorded one.
     """
     from replay.follow import FollowDataSource
 

@@ -24,11 +24,11 @@ __all__ = ["gaps"]
 @output_options
 def gaps(recording: Path, pairs: tuple[str, ...], venues: tuple[str, ...], sealed: bool, output: Output) -> None:
     """
-    List the stretches that a recording is missing. Exits with 3 if there is at least one.
+    List the gaps of a recording. Exits with 3 if there is at least one.
 
-    A row per stream and stretch: from the last frame before to the first after it, and why. A stretch that was still
-    open when the recording ended has no end. What is not sealed yet is looked through too; of a recorder that died,
-    what it may have lost is a gap.
+    One row per stream and gap, from the last frame before it to the first frame after it, with its cause. A gap that
+    was still open at the end of the recording has no end. Frames that are not sealed yet are included; after a crash,
+    the time of which frames may have been lost is a gap.
     """
     from recordings.queries.gaps import find_gaps
     from recordings.recording import Recording

@@ -32,9 +32,10 @@ _PAIRS_SHOWN = 12
 @json_option
 def info(recording: Path, as_json: bool) -> None:
     """
-    Say what a recording holds: venues, pairs, time span, tables, gaps, digest.
+    Show what a recording holds: venues, pairs, time span, tables, gaps, digest.
 
-    What is not sealed yet is among it, and a line says how much that is, and whether somebody is recording it.
+    Frames that are not sealed yet are included; one line says how many they are, and whether the recording is in
+    progress.
     """
     from recordings.queries.remarks import remarks
     from recordings.recording import Recording

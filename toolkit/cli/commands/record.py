@@ -74,14 +74,15 @@ def record(
     **given: Any,
 ) -> None:
     """
-    Record pairs of one or several venues until Ctrl-C, or for as long as told.
+    Record pairs of one or several venues until Ctrl-C, or for a given time.
 
-    An earlier recording of the same pairs is continued. Without --out it is ./tapes/<venue>-<UTC start>. With --venue,
-    pairs need no VENUE before them and are recorded of each that is named; of a file, or of a longer list, only those are.
+    An earlier recording of the same pairs in the folder is continued. Without --out the folder is
+    ./tapes/<venue>-<UTC start>. With --venue, the pairs are recorded on each venue that is named; with --config, only
+    these venues of the file are recorded.
 
-    Every frame is on disk before anybody sees it. The first Ctrl-C (or SIGTERM, SIGHUP) closes the connections, seals the
-    recording and exits with 0; a second one leaves at once, and `tickdeck recover` or the next `record` into the
-    folder does the rest.
+    Every frame is written to the journal before it is processed. The first Ctrl-C (or SIGTERM, SIGHUP) closes the
+    connections, seals the recording and exits with 0. A second one exits at once; `tickdeck recover`, or the next
+    `record` into the folder, seals what was written.
     """
     from recordings.recorder import Recorder
 

@@ -20,10 +20,10 @@ __all__ = ["recover"]
 @json_option
 def recover(recording: Path, as_json: bool) -> None:
     """
-    Seal what a recorder that died left in its journal.
+    Seal the journal of a recorder that crashed or was killed.
 
-    Nothing that was flushed is lost, and nothing is deleted: what cannot be read and half-written files go to set-aside/. What
-    may be missing is stated as an event with its bounds. Recording into the folder again does the same first.
+    Nothing that was flushed is lost, and nothing is deleted: unreadable and half-written files are moved to set-aside/.
+    An event states between which times frames may be missing. The next `record` into the folder does the same.
     """
     from recordings.care.recovery import recover as heal
     from recordings.format.manifest import read_manifest

@@ -83,13 +83,12 @@ def replay(
     sealed: bool,
 ) -> None:
     """
-    Replay recordings and say what came out: messages, books, digest. Several are merged by receive time. With --from
-    it begins with the books as they are then.
+    Replay recordings and print what came out: messages, books, digest.
 
-    Exits with 1 if the digest is not the recorded one. Of several recordings, with --pair, --venue, --channel or --to
-    there is nothing to compare it with, and of several that do not begin at the beginning there is none. A recording
-    that is being recorded is played to where it had come when this began, and one whose recorder died as `recover` would
-    seal it; compared is the digest of what is sealed.
+    Several recordings are merged by receive time. With --from the replay starts with the books as they were at that
+    time. Exits with 1 if the digest differs from the recorded one; a replay of several recordings, of some pairs,
+    venues or channels, or up to --to has no recorded digest. A recording in progress is replayed up to what was written
+    when the command started, and compared by the digest of its sealed part.
     """
     import asyncio
 

@@ -92,12 +92,12 @@ def serve(
     **given: Any,
 ) -> None:
     """
-    Serve recordings as the venue itself would: WebSocket and REST on one port of this machine.
+    Serve recordings behind the venue's own interface: WebSocket and REST on one port of this machine.
 
-    Clients that were written for the venue connect when they are given the printed URLs. The tape begins when the first
-    one has subscribed, and is controlled with `tickdeck ctl`. With --json, where clients find it is one line of JSON.
-    Ends with Ctrl-C or SIGTERM. A synthetic market is the venue that --venue names, or that of the demo. Of a recording that
-    is being recorded, what was written when this began is served.
+    Clients of the venue connect to the printed URLs unchanged. Playback starts when the first client has subscribed,
+    and is controlled with `tickdeck ctl`. With --json the URLs are printed as one line of JSON. Ends with Ctrl-C or
+    SIGTERM. With --synthetic a seeded random market of --venue is served in place of a recording. A recording in
+    progress is served up to what was written when the command started.
     """
 
     def is_said(name: str) -> bool:
