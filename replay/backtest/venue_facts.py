@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from replay.backtest.requests import OwnOrder
+from replay.ledger.money import FeeRounding
 from replay.market.layout import Reason, RequestCode, StateCode, TifCode
 from replay.market.rules import Rules
 from toolkit.errors import ConfigError
@@ -68,6 +69,8 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         maker: Fee of the lowest tier, a share of the notional; None where it is not known.
         taker: Likewise.
         fees_source: Where the two come from.
+        fee_decimals: Digits after the point of a fee.
+        fee_rounding: How it gets there.
     """
 
     venue: str = ""
@@ -87,6 +90,8 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
     maker: Decimal | None = None
     taker: Decimal | None = None
     fees_source: str = ""
+    fee_decimals: int = 8
+    fee_rounding: FeeRounding = FeeRounding.HALF_EVEN
 
     def text(self, reason: Reason, state: StateCode, **values: object) -> str:
         """What the venue says of an end or refusal, with the values that it names; empty where that is not known."""
@@ -178,6 +183,8 @@ def parse_facts(text: str, venue: str) -> VenueFacts:
             maker=_share(fees, "maker"),
             taker=_share(fees, "taker"),
             fees_source=str(fees.get("source", "")),
+            fee_decimals=int(fees.get("decimals", 8)),
+            fee_rounding=FeeRounding(fees.get("rounding", FeeRounding.HALF_EVEN)),
             **{name: _fact(name, value) for name, value in given.items()},
         )
         facts.apply(Rules())

@@ -248,6 +248,8 @@ def _fees(venue: str, given: Mapping[str, Decimal]) -> Fees:
     return Fees(
         maker=given.get("maker", facts.maker if facts.maker is not None else Decimal(0)),
         taker=given.get("taker", facts.taker if facts.taker is not None else Decimal(0)),
+        decimals=facts.fee_decimals,
+        rounding=facts.fee_rounding,
     )
 
 

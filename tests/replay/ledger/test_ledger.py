@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from replay.backtest.venue_facts import facts_of
 from replay.ledger.ledger import Ledger, LedgerMarket
 from replay.ledger.money import CASH_DECIMALS, Contract, ContractKind, FeeRounding, Fees, amount, divide, size_of
 from replay.market.layout import BUY, SELL, Role
@@ -370,3 +371,25 @@ def test_what_is_no_execution_is_refused(act: Sequence[int]) -> None:
 def test_a_quotient_is_rounded_half_to_even(over: int, under: int) -> None:
     assert divide(over, under) == round(Fraction(over, under))
     assert divide((2 * over + 1) * under, 2 * under) == round(Fraction(2 * over + 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("venue", "side", "price", "size", "role", "fee"),
+    [
+        # Fills of the venues' own accounts, as they printed them.
+        ("hyperliquid", SELL, "66653.0", "0.001", Role.MAKER, "0.009997"),
+        ("dydx_v4", BUY, "2620.1", "0.001", Role.TAKER, "0.001311"),
+        ("dydx_v4", BUY, "2624.7", "0.001", Role.TAKER, "0.001313"),
+    ],
+)
+def test_fees_that_venues_printed_come_out_to_the_last_digit(
+    venue: str, side: int, price: str, size: str, role: Role, fee: str
+) -> None:
+    """By the rates and the rounding of the venue's facts."""
+    facts = facts_of(venue)
+    assert facts.maker is not None
+    assert facts.taker is not None
+    fees = Fees(maker=facts.maker, taker=facts.taker, decimals=facts.fee_decimals, rounding=facts.fee_rounding)
+    ledger = Ledger([linear("0.1", "0.001", fees)])
+    entry = ledger.execute(0, side, int(Decimal(price) * 10), int(Decimal(size) * 1000), role, 0)
+    assert amount(entry.fee) == Decimal(fee)
