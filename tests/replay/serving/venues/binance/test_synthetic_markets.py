@@ -91,7 +91,7 @@ def test_diffs_of_each_market_join_its_snapshot_and_equal_its_quotes(market: str
     early = visitor.run(1.53)
     status, snapshot = visitor.get("depth", symbol=visitor.name.upper(), limit="1000")
     assert status == 200
-    frames = early + visitor.run(60)
+    frames = early + visitor.run(12)
     quotes = {data["u"]: [float(data[key]) for key in "bBaA"] for name, data in frames if name == "bookTicker"}
     compared = 0
     for update_id, book in joined(visitor, snapshot, frames):
@@ -100,14 +100,14 @@ def test_diffs_of_each_market_join_its_snapshot_and_equal_its_quotes(market: str
         if update_id in quotes:
             compared += 1
             assert quotes[update_id] == [bid, book["b"][bid], ask, book["a"][ask]]
-    assert compared > 10
+    assert compared > 3
 
 
 def test_update_ids_of_spot_are_consecutive() -> None:
     visitor = Visitor("binance-spot")
     visitor.subscribe("depth@100ms")
-    frames = [data for _, data in visitor.run(20)]
-    assert len(frames) > 50
+    frames = [data for _, data in visitor.run(8)]
+    assert len(frames) > 40
     assert all(later["U"] == earlier["u"] + 1 for earlier, later in itertools.pairwise(frames))
 
 
@@ -125,7 +125,7 @@ def test_payloads_have_the_fields_of_a_capture_in_its_order(market: str, capture
             theirs.setdefault(kind, list(frame.get("data", frame)))
     visitor = Visitor(market)
     visitor.subscribe("depth@100ms", "bookTicker", "trade")
-    ours = {stream.partition("@")[0]: list(data) for stream, data in visitor.run(30)}
+    ours = {stream.partition("@")[0]: list(data) for stream, data in visitor.run(8)}
     ours["snapshot"] = list(visitor.get("depth", symbol=visitor.name.upper())[1])
     assert ours.keys() == theirs.keys()
     for kind, fields in ours.items():
@@ -137,10 +137,10 @@ def test_payloads_have_the_fields_of_a_capture_in_its_order(market: str, capture
 def test_frames_tell_of_which_market_they_are(market: str) -> None:
     visitor = Visitor(market)
     visitor.subscribe("depth@100ms", "bookTicker", "trade")
-    visitor.now_ns += 20 * NS_PER_S
+    visitor.now_ns += 6 * NS_PER_S
     visitor.venue.advance(visitor.now_ns)
     frames = visitor.session.take()
-    assert len(frames) > 100
+    assert len(frames) > 60
     assert {venue_of(frame.encode()) for frame in frames} == {market}
 
 
@@ -149,8 +149,8 @@ def test_contracts_are_whole_and_worth_what_the_coins_are() -> None:
     visitor = Visitor("binance-coinm")
     listed = visitor.venue.listed["BTCUSD_PERP"]
     visitor.subscribe("trade")
-    trades = {data["t"]: data for _, data in visitor.run(30)}
-    assert len(trades) > 20
+    trades = {data["t"]: data for _, data in visitor.run(15)}
+    assert len(trades) > 10
     past = visitor.venue.market.history["BTC"]
     for data, trade in zip(reversed(trades.values()), reversed(past), strict=False):
         value = trade.px * trade.lots / listed.instrument.one / listed.instrument.lots_per_unit
@@ -162,7 +162,7 @@ def test_contracts_are_whole_and_worth_what_the_coins_are() -> None:
 def test_an_aggregate_on_coin_margin_has_the_contracts_of_its_trades() -> None:
     visitor = Visitor("binance-coinm")
     visitor.subscribe("trade", "aggTrade")
-    frames = visitor.run(60)
+    frames = visitor.run(20)
     sizes = {data["t"]: int(data["q"]) for stream, data in frames if stream == "trade"}
     sums = [data for stream, data in frames if stream == "aggTrade" and data["l"] > data["f"]]
     assert sums
@@ -173,7 +173,7 @@ def test_an_aggregate_on_coin_margin_has_the_contracts_of_its_trades() -> None:
 def test_one_connection_of_coin_margin_carries_what_two_routes_of_the_other_do() -> None:
     visitor = Visitor("binance-coinm")
     visitor.subscribe("depth@100ms", "aggTrade", "markPrice@1s", "bookTicker")
-    assert {stream for stream, _ in visitor.run(20)} == {"depth@100ms", "aggTrade", "markPrice@1s", "bookTicker"}
+    assert {stream for stream, _ in visitor.run(6)} == {"depth@100ms", "aggTrade", "markPrice@1s", "bookTicker"}
 
 
 def test_spot_has_no_streams_and_no_requests_of_futures() -> None:
@@ -258,6 +258,6 @@ def test_one_seed_trades_the_same_on_all_three() -> None:
     for market in MARKETS:
         visitor = Visitor(market)
         visitor.subscribe("trade")
-        sides.append([(data["T"], float(data["p"]), data["m"]) for _, data in visitor.run(20)])
+        sides.append([(data["T"], float(data["p"]), data["m"]) for _, data in visitor.run(8)])
     assert sides[0] == sides[1] == sides[2]
     assert len(sides[0]) > 10
