@@ -110,7 +110,8 @@ async def _record_embedded(venue: str, folder: Path) -> None:
 
 
 async def _record_served(session: Session, folder: Path) -> None:
-    deck = DeckOptions(loop=True)
+    # So slow that the tape outlasts whatever a busy machine needs to connect and ask.
+    deck = DeckOptions(speed="0.05x")
     async with TapeServer([session.recording], clock=SystemClock(), deck=deck) as server, asyncio.TaskGroup() as tasks:
         running = tasks.create_task(server.run())
         venue = session.venue

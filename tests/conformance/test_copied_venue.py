@@ -50,13 +50,18 @@ def _link(to: Path, of: Path, opened: list[list[str]]) -> None:
             (to / path.name).symlink_to(path)
 
 
+def environment(root: Path) -> dict[str, str]:
+    """The packages of that root; kernels that were compiled for another one are not asked for."""
+    return {**os.environ, "PYTHONPATH": str(root), "TICKDECK_KERNELS": str(root / "kernels")}
+
+
 @contextmanager
 def command(root: Path, *args: object) -> Iterator[subprocess.Popen[str]]:
     """The command, with the packages of that root."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "toolkit.cli", *map(str, args)],
         cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env=environment(root),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -94,7 +99,7 @@ for each in ("tape", "again"):
     result = verify(folder / each)
     assert result.is_sound, result.problems
     assert result.live_digest == result.raw_digest == result.normalized_digest
-print(name, {{message.venue for message in again.messages()}} == {{name}}, toolkit.__file__)
+print(name, {{message.venue for message in again.messages}} == {{name}}, toolkit.__file__)
 """
 
 
@@ -105,7 +110,7 @@ def test_a_copied_venue_is_recorded_replayed_and_served(tmp_path: Path) -> None:
     told = subprocess.run(
         [sys.executable, "-P", "-c", PROGRAM, str(tmp_path)],
         cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env=environment(root),
         capture_output=True,
         text=True,
         check=False,
@@ -130,7 +135,7 @@ def test_a_copied_venue_is_one_to_every_command(folder: str, tmp_path: Path) -> 
     assert told["raw_digest"] == told["normalized_digest"] == told["live_digest"]
     about = json.loads(done(root, "info", tape, "--json"))
     assert about["venues"] == [venue]
-    with command(root, "serve", tape, "--port", "0", "--json", "--loop") as server:
+    with command(root, "serve", tape, "--port", "0", "--json", "--speed", "0.1x") as server:
         assert server.stdout is not None
         place = json.loads(server.stdout.readline())["venues"][venue]
         assert any(

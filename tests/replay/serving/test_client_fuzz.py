@@ -11,17 +11,14 @@ import pytest
 
 from recordings.recording import Recording
 from replay.serving.face import Ask, Unreadable, as_json, read_json
-from replay.serving.registry import make_synthetic, synthetic_venues
+from replay.serving.registry import make_synthetic, served_venues, synthetic_venues
 from replay.serving.served_venue import Client
 from replay.synthetic.market import Market, MarketOptions
 from tests.frame_tapes import deck_of
-from tests.replay.serving.client_fuzz import asks, family, frames
-from tests.replay.serving.venues.binance.test_recorded import session
-from tests.replay.serving.venues.dydx_v4.test_recorded import opening
-from tests.serving import synthetic_session
+from tests.replay.serving.client_fuzz import asks, frames, words_of
 
 #: The venues that a recording can be served as.
-VENUES = ("hyperliquid", "binance-spot", "binance-usdm", "binance-coinm", "dydx_v4")
+VENUES = list(served_venues())
 #: Bytes that one frame or question is answered with at most: what the tapes here know is small.
 ANSWER_MAX = 2_000_000
 
@@ -33,13 +30,7 @@ def tape(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Recording]
     def make(venue: str) -> Recording:
         if venue not in made:
             folder = tmp_path_factory.mktemp(venue) / "tape"
-            match family(venue):
-                case "hyperliquid":
-                    made[venue], _ = synthetic_session(folder, seconds=2)
-                case "binance":
-                    made[venue] = session(venue).recording(folder)
-                case _:
-                    made[venue] = opening().recording(folder)
+            made[venue] = words_of(venue).make_tape(venue, folder)
         return made[venue]
 
     return make
@@ -51,9 +42,7 @@ def is_json(payload: bytes) -> bool:
 
 
 def visit(deck: Any, venue: str) -> Client:
-    path = {"hyperliquid": "/ws", "binance": "/ws", "dydx": "/v4/ws"}[family(venue)]
-    path = f"/public{path}" if venue in ("binance-usdm",) else path
-    client: Client = deck.connect(venue, 0, "127.0.0.1", path, "")
+    client: Client = deck.connect(venue, 0, "127.0.0.1", words_of(venue).ws_path(venue), "")
     return client
 
 
@@ -91,7 +80,7 @@ def play_synthetic(venue: str, seed: int, count: int) -> None:
     face = make_synthetic(venue, market)
     now = market.block_time_ns(3)
     face.advance(now)
-    path = {"hyperliquid": "/ws", "binance": "/public/ws", "dydx": "/v4/ws"}[family(venue)]
+    path = words_of(venue).ws_path(venue)
     session = face.open("127.0.0.1", path, "", now)
     for text, ask in zip(frames(venue, rng, count), asks(venue, rng, count), strict=True):
         now += rng.choice([0, 10**9])
