@@ -6,7 +6,7 @@ Market data waits in a buffer until something depends on it: an order that rests
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
@@ -40,6 +40,9 @@ class VenueDesk:
         rules: Of matching.
         facts: What is known of the venue's limits and words.
         compiled: Whether to run machine code or plain Python.
+        tell: Told what came of market data that had to be matched before anybody asked.
+        count_finer: Told of a pair that is counted in finer steps from now on, and how many new ticks and lots an old
+            one is.
 
     Attributes:
         venue: As given.
@@ -58,18 +61,17 @@ class VenueDesk:
         facts: VenueFacts,
         *,
         compiled: bool,
+        tell: Callable[[VenueDesk, list[Response]], None],
+        count_finer: Callable[[int, int, int], None],
     ) -> None:
         self.venue = venue
+        self._tell = tell
+        self._count_finer = count_finer
         self._markets = markets
         self._buffer = EventBuffer()
         self.rules = rules
         self.core = MatchingCore([PairFacts() for _ in range(places)], rules, compiled=compiled)
-        self.feeds = {
-            place: PairFeed(place, market.key, market.scale, self._buffer, partial(self._held, place))
-            for place, market in markets.items()
-        }
-        #: What came of market data that had to be matched before anybody asked.
-        self._unheard: list[Response] = []
+        self.feeds = {place: self._make_feed(place, market) for place, market in markets.items()}
         self.alive: dict[int, OwnOrder] = {}
         self.stale: set[int] = set()
         self.marks: dict[int, float] = {}
@@ -77,6 +79,10 @@ class VenueDesk:
         for place in markets:
             self._say(place, _STALE, 0)
             self.stale.add(place)
+
+    def _make_feed(self, place: int, market: Market) -> PairFeed:
+        held, refine = partial(self._held, place), partial(self._refine, place)
+        return PairFeed(place, market.key, market.scale, self._buffer, held, refine)
 
     # -- the market ------------------------------------------------------------------------------------------------
 
@@ -125,7 +131,7 @@ class VenueDesk:
     def forget(self, now_ns: int) -> None:
         """Forget every book: the tape goes elsewhere."""
         for place, market in self._markets.items():
-            self.feeds[place] = PairFeed(place, market.key, market.scale, self._buffer, partial(self._held, place))
+            self.feeds[place] = self._make_feed(place, market)
             if place not in self.stale:
                 self.stale.add(place)
                 self._say(place, _STALE, now_ns)
@@ -133,25 +139,33 @@ class VenueDesk:
     def _say(self, place: int, code: int, now_ns: int) -> None:
         self._buffer.add(now_ns, now_ns, -1, 0, 0, -1, place, code, 0)
 
-    def hear_instrument(self, place: int, message: Instrument, now_ns: int) -> tuple[int, int] | None:
-        """
-        Tick, lot and least value of a pair from now on. What waits has to be matched before.
-
-        Returns:
-            How many new ticks and lots an old one is, where the pair is counted in finer ones from now on; else None.
-        """
+    def hear_instrument(self, place: int, message: Instrument, now_ns: int) -> None:
+        """Tick, lot and least value of a pair from now on."""
         market, feed = self._markets[place], self.feeds[place]
+        self._tell(self, self._flush())
         before = market.scale
         is_other = market.take(message)
         scale = feed.scale = market.scale
         if not is_other or scale is None:
-            return None
+            return
         if before is None:
             feed.say_again(now_ns)
-            return None
-        ticks, lots = int(before.tick / scale.tick), int(before.lot / scale.lot)
+        else:
+            self._rescale(place, int(before.tick / scale.tick), int(before.lot / scale.lot))
+
+    def _refine(self, place: int, prices: Iterable[float], sizes: Iterable[float]) -> bool:
+        """Count a pair in steps that fit these prices and sizes: a venue may use finer ones before it says so."""
+        self._tell(self, self._flush())
+        finer = self._markets[place].refine(prices, sizes)
+        if finer is None:
+            return False
+        self.feeds[place].scale = self._markets[place].scale
+        self._rescale(place, *finer)
+        return True
+
+    def _rescale(self, place: int, ticks: int, lots: int) -> None:
         self.core.rescale(place, ticks, lots)
-        return ticks, lots
+        self._count_finer(place, ticks, lots)
 
     def hear_funding(self, place: int, message: FundingInfo) -> None:
         """A mark price."""
@@ -183,7 +197,7 @@ class VenueDesk:
         scale = self._markets[place].scale
         if scale is None:
             return {}, {}
-        self._unheard += self._flush()
+        self._tell(self, self._flush())
         bids, asks = self.core.levels(place)
         return (
             {scale.price(key): (scale.size(lots), count) for key, lots, _, count in bids},
@@ -193,7 +207,7 @@ class VenueDesk:
     @property
     def has_news(self) -> bool:
         """Whether the market has done anything that orders have not met yet."""
-        return self._buffer.count > 0 or bool(self._unheard)
+        return self._buffer.count > 0
 
     def catch_up(self) -> list[Response]:
         """Let the market act; what came of it."""
@@ -210,12 +224,11 @@ class VenueDesk:
         return came + self._collect()
 
     def _flush(self) -> list[Response]:
-        unheard, self._unheard = self._unheard, []
         if not self._buffer.count:
-            return unheard
+            return []
         self.core.run(self._buffer.rows)
         self._buffer.drop()
-        return unheard + self._collect()
+        return self._collect()
 
     def _collect(self) -> list[Response]:
         if not self.core.has_reports:

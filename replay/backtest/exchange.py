@@ -104,6 +104,8 @@ class Exchange:
                 rules if isinstance(rules, Rules) else rules.get(venue, Rules()),
                 (facts or {}).get(venue) or facts_of(venue),
                 compiled=compiled,
+                tell=self._collect,
+                count_finer=self._count_finer,
             )
             for venue in venues
         }
@@ -156,22 +158,18 @@ class Exchange:
         elif isinstance(message, StreamEvent):
             self._hear(place, desk, message, book)
         elif isinstance(message, Instrument):
-            self._hear_instrument(place, desk, message)
+            desk.hear_instrument(place, message, self._now)
         elif isinstance(message, FundingInfo):
             desk.hear_funding(place, message)
         return book
 
-    def _hear_instrument(self, place: int, desk: VenueDesk, message: Instrument) -> None:
-        self._collect(desk, desk.catch_up())
-        finer = desk.hear_instrument(place, message, self._now)
+    def _count_finer(self, place: int, ticks: int, lots: int) -> None:
+        """Count all that is known of a pair in its finer steps: as many new ticks and lots as an old one is."""
         scale = self.markets[place].scale
-        if finer is None or scale is None:
-            return
         for order in self._own.values():
-            if order.pair == place:
-                order.rescale(scale, *finer)
-        self._mail.rescale(place, *finer)
-        ticks, lots = finer
+            if order.pair == place and scale is not None:
+                order.rescale(scale, ticks, lots)
+        self._mail.rescale(place, ticks, lots)
         self.fills = [
             msgspec.structs.replace(each, tick=each.tick * ticks, lots=each.lots * lots) if each.pair == place else each
             for each in self.fills
@@ -582,7 +580,7 @@ class Exchange:
             desk = self._desk_of[place]
             instrument = self.tracker.instrument(market.key)
             if instrument is not None:
-                self._hear_instrument(place, desk, instrument)
+                desk.hear_instrument(place, instrument, self._now)
             if market.key in self.tracker.keys:
                 desk.join(
                     place, self.tracker.book(market.key), self.fused_forms(market.key.trading_pair, market.key.venue)

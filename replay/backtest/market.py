@@ -7,10 +7,11 @@ tick coarser leaves the grid as it is, and refuses orders between its ticks; the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
-from math import gcd
+from math import gcd, isfinite
 from typing import Final
 
 from replay.backtest.scales import PairScale
@@ -107,6 +108,30 @@ class Market:
         figures = None if is_free else instrument.price_figures_max
         return self._set(tick, lot, _decimal(instrument.min_notional), figures, is_active=instrument.is_active)
 
+    def refine(self, prices: Iterable[float], sizes: Iterable[float]) -> tuple[int, int] | None:
+        """
+        Make the grid as fine as recorded prices and sizes are; what the venue asks of orders stays what it is.
+
+        Returns:
+            How many new ticks and lots an old one is; None where that would be no grid, and nothing is changed.
+        """
+        before, rules = self.scale, self._rules
+        if before is None or rules is None:
+            return None
+        steps = []
+        for step, values in ((before.tick, prices), (before.lot, sizes)):
+            fine = step
+            for value in values:
+                if isfinite(value) and value > 0:
+                    fine = _common(fine, exact(value))
+                if fine * _REFINED_MOST < step:
+                    return None
+            steps.append(fine)
+        tick, lot = steps
+        self.scale = replace(before, tick=tick, lot=lot)
+        self._rules = replace(rules, ticks=_steps(rules.tick, tick), lots=_steps(rules.lot, lot))
+        return _steps(before.tick, tick), _steps(before.lot, lot)
+
     def _set(
         self, tick: Decimal, lot: Decimal, min_notional: Decimal | None, figures: int | None, *, is_active: bool
     ) -> bool:
@@ -141,6 +166,8 @@ def _decimal(value: float | None) -> Decimal | None:
 
 
 _TEN: Final = 10
+#: Prices that need a grid finer by more than this in one go are no prices on any grid.
+_REFINED_MOST: Final = 10_000
 
 
 def _common(first: Decimal, second: Decimal) -> Decimal:

@@ -12,7 +12,7 @@ The levels of the first snapshot after a gap are marked: they say nothing of wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from replay.market.layout import BUY, SELL, EventCode
 from replay.tape import Tape
 from toolkit.books.book_fusion import BookFusion
 from toolkit.books.orderbook import Columns, OrderBook
+from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
 from toolkit.messages import BestQuote, BookDiff, BookSnapshot, EventKind, Message, Side, StreamEvent, Trade
 
@@ -35,6 +36,9 @@ _UNCOUNTED: Final = -1
 #: Size and number of orders of a level; the levels of both sides by their prices.
 _Held = tuple[float, int]
 Levels = tuple[dict[float, _Held], dict[float, _Held]]
+#: Tick, lots, count, code and side of an event.
+_Row = tuple[int, int, int, int, int]
+_Message = TypeVar("_Message", bound=Message)
 #: No horizon is there.
 _UNSAID: Final = -1.0
 _NOTHING: Final = (0.0, _UNCOUNTED)
@@ -109,6 +113,7 @@ class PairFeed:
         held: Says what of each side has become of the events so far, where somebody keeps that; None: it is kept here.
             Then events have the time of receipt, and `book` is kept by somebody else, who brings it up to date with a
             message before it comes here.
+        refine: Makes `scale` fine enough for prices and sizes, and says whether it could; None: what is off it is refused.
 
     Attributes:
         scale: As given; after another one was set, `say_again`.
@@ -123,8 +128,10 @@ class PairFeed:
         scale: PairScale | None,
         buffer: EventBuffer,
         held: Callable[[], Levels] | None = None,
+        refine: Callable[[Iterable[float], Iterable[float]], bool] | None = None,
     ) -> None:
         self._place = place
+        self._refine = refine
         self._buffer = buffer
         self._held = held
         self._on_receipt = on_receipt = held is not None
@@ -158,17 +165,29 @@ class PairFeed:
         """Take a message of the pair in. Raises ConfigError for a price or size off the grid."""
         if isinstance(message, Trade):
             if self._is_new(message):
-                self._trade(message)
+                self._on_grid(self._trade, message, (message.price,), (message.size,))
         elif isinstance(message, BookDiff):
             if message.fused:
-                self._diff(message)
+                prices, sizes = message.bid_prices + message.ask_prices, message.bid_sizes + message.ask_sizes
+                self._on_grid(self._diff, message, prices, sizes)
         elif isinstance(message, BookSnapshot | BestQuote):
             if message.fused:
-                self._whole(message)
+                self._on_grid(self._whole, message, *_said(message))
         elif isinstance(message, StreamEvent):
             is_book = message.stream in self.forms or not message.stream
             if is_book and message.kind in (EventKind.STALE, EventKind.GAP):
                 self._is_joining = True
+
+    def _on_grid(
+        self, make: Callable[[_Message], None], message: _Message, prices: Iterable[float], sizes: Iterable[float]
+    ) -> None:
+        """Make events of a message; nothing has been done of it where it is off the grid."""
+        try:
+            make(message)
+        except ConfigError:
+            if self._refine is None or not self._refine(prices, sizes):
+                raise
+            make(message)
 
     @property
     def is_heard(self) -> bool:
@@ -179,8 +198,15 @@ class PairFeed:
         """Take the whole book for new: nothing was known of it, or was counted otherwise."""
         self._is_behind = True
         self._horizons = [_UNSAID, _UNSAID]
-        if self.book is not None and self.forms:
-            self._changes(self.book.bids.columns(), self.book.asks.columns(), _SYNC_LEVEL, now_ns, now_ns, -1)
+        if self.book is None or not self.forms:
+            return
+        bids, asks = self.book.bids.columns(), self.book.asks.columns()
+        try:
+            self._changes(bids, asks, _SYNC_LEVEL, now_ns, now_ns, -1)
+        except ConfigError:
+            if self._refine is None or not self._refine(bids[0] + asks[0], bids[1] + asks[1]):
+                raise
+            self._changes(bids, asks, _SYNC_LEVEL, now_ns, now_ns, -1)
 
     def _stamp(self, message: Message) -> int:
         if self._on_receipt:
@@ -230,23 +256,31 @@ class PairFeed:
         bids, asks = len(message.bid_prices), len(message.ask_prices)
         bid_counts, ask_counts = _counts(message.bid_counts, bids), _counts(message.ask_counts, asks)
         if self._held is None:
-            below, above = self._levels
-            below.update(zip(message.bid_prices, zip(message.bid_sizes, bid_counts, strict=True), strict=True))
-            above.update(zip(message.ask_prices, zip(message.ask_sizes, ask_counts, strict=True), strict=True))
+            for levels, prices, held in (
+                (self._levels[BUY], message.bid_prices, zip(message.bid_sizes, bid_counts, strict=True)),
+                (self._levels[SELL], message.ask_prices, zip(message.ask_sizes, ask_counts, strict=True)),
+            ):
+                levels.update(zip(prices, held, strict=True))
         else:
             self._is_behind = True
         if bids + asks > _WIDE:
             sides = np.zeros(bids + asks, np.int8)
             sides[bids:] = SELL
             ticks = self.scale.ticks(message.bid_prices + message.ask_prices)
-            lots = self.scale.lots(message.bid_sizes + message.ask_sizes)
-            self._buffer.add_levels(time, recv, frame, place, _LEVEL, sides, (ticks, lots, bid_counts + ask_counts))
+            columns = (ticks, self.scale.lots(message.bid_sizes + message.ask_sizes), bid_counts + ask_counts)
+            self._buffer.add_levels(time, recv, frame, place, _LEVEL, sides, columns)
             return
         add, tick_of, lots_of = self._buffer.add, self.scale.tick_of, self.scale.lots_of
-        for price, size, count in zip(message.bid_prices, message.bid_sizes, bid_counts, strict=True):
-            add(time, recv, frame, tick_of(price), lots_of(size), count, place, _LEVEL, BUY)
-        for price, size, count in zip(message.ask_prices, message.ask_sizes, ask_counts, strict=True):
-            add(time, recv, frame, tick_of(price), lots_of(size), count, place, _LEVEL, SELL)
+        below = [
+            (tick_of(price), lots_of(size)) for price, size in zip(message.bid_prices, message.bid_sizes, strict=True)
+        ]
+        above = [
+            (tick_of(price), lots_of(size)) for price, size in zip(message.ask_prices, message.ask_sizes, strict=True)
+        ]
+        for (tick, lots), count in zip(below, bid_counts, strict=True):
+            add(time, recv, frame, tick, lots, count, place, _LEVEL, BUY)
+        for (tick, lots), count in zip(above, ask_counts, strict=True):
+            add(time, recv, frame, tick, lots, count, place, _LEVEL, SELL)
 
     def _whole(self, message: BookSnapshot | BestQuote) -> None:
         """A snapshot or quote: what it changed in the book."""
@@ -282,29 +316,41 @@ class PairFeed:
             return
         if self._is_behind and self._held is not None:
             self._levels, self._is_behind = self._held(), False
-        add, tick_of, lots_of, place = self._buffer.add, self.scale.tick_of, self.scale.lots_of, self._place
-        fresh: list[tuple[int, float, float, int]] = []
-        sights: list[tuple[int, float | None]] = []
+        tick_of, lots_of = self.scale.tick_of, self.scale.lots_of
+        gone: list[_Row] = []
+        fresh: list[_Row] = []
+        sights: list[_Row] = []
+        books: list[dict[float, _Held]] = []
+        horizons: list[float | None] = []
         for side, (prices, sizes, counts) in ((BUY, bids), (SELL, asks)):
             before = self._levels[side]
             now = dict(zip(prices, zip(sizes, _counts(counts, len(prices)), strict=True), strict=True))
             worst = prices[-1] if self._is_cut[side] and prices else None
             for price, (size, _) in before.items():
                 if size and price not in now and (worst is None or (price > worst if side == BUY else price < worst)):
-                    add(time, recv, frame, tick_of(price), 0, _UNCOUNTED, place, code, side)
+                    gone.append((tick_of(price), 0, _UNCOUNTED, code, side))
             # A level that is said again was not set again: what was taken of it, and traded there, stands.
             if before != now:
-                fresh += [(side, price, *held) for price, held in now.items() if before.get(price, _NOTHING) != held]
+                for price, held in now.items():
+                    if before.get(price, _NOTHING) != held:
+                        fresh.append((tick_of(price), lots_of(held[0]), held[1], code, side))
             if worst != self._horizons[side]:
-                self._horizons[side] = worst
-                sights.append((side, worst))
-            self._levels[side].clear()
-            self._levels[side].update(now)
-        for side, price, size, count in fresh:
-            add(time, recv, frame, tick_of(price), lots_of(size), count, place, code, side)
-        for side, sight in sights:
-            tick = 0 if sight is None else tick_of(sight)
-            add(time, recv, frame, tick, int(sight is not None), _UNCOUNTED, place, _HORIZON, side)
+                tick = 0 if worst is None else tick_of(worst)
+                sights.append((tick, int(worst is not None), _UNCOUNTED, _HORIZON, side))
+            books.append(now)
+            horizons.append(worst)
+        self._levels, self._horizons = (books[BUY], books[SELL]), horizons
+        for tick, lots, count, what, side in (*gone, *fresh, *sights):
+            self._buffer.add(time, recv, frame, tick, lots, count, self._place, what, side)
+
+
+def _said(message: BookSnapshot | BestQuote) -> tuple[Sequence[float], Sequence[float]]:
+    """Prices and sizes of a message."""
+    if isinstance(message, BookSnapshot):
+        return message.bid_prices + message.ask_prices, message.bid_sizes + message.ask_sizes
+    quoted = (message.bid_price, message.ask_price), (message.bid_size, message.ask_size)
+    prices, sizes = ([each for each in pair if each is not None] for pair in quoted)
+    return prices, sizes
 
 
 def _counts(counts: tuple[int, ...], levels: int) -> tuple[int, ...]:

@@ -191,7 +191,14 @@ def _on_receipt(
     fills = [msgspec.structs.replace(each, order_id=ids[each.order_id]) for each in exchange.fills]
     for order in orders:
         order.order_id = int(order.tag)
-    return msgspec.structs.replace(run, refusals=_words(refusals), fills=fills, orders=orders, doubt=exchange.doubt)
+    return msgspec.structs.replace(
+        run,
+        scale=exchange.markets[0].scale or run.scale,
+        refusals=_words(refusals),
+        fills=fills,
+        orders=orders,
+        doubt=exchange.doubt,
+    )
 
 
 def _at_venue(

@@ -295,6 +295,8 @@ class _ScriptOwner:
     def __init__(self, exchange: Exchange, actions: deque[Action]) -> None:
         self._exchange = exchange
         self._actions = actions
+        #: What the script counts in; the market may be counted in finer steps later.
+        self._scale = exchange.markets[0].scale
         self._orders: dict[int, OwnOrder] = {}
         self.sent: list[OwnOrder] = []
         self.refusals: list[Refusal | None] = []
@@ -318,6 +320,10 @@ class _ScriptOwner:
             pass
 
     def _send(self, action: Action) -> Refusal | None:
+        scale = self._exchange.markets[0].scale
+        if self._scale is not None and scale is not None and scale != self._scale:
+            ticks, lots = int(self._scale.tick / scale.tick), int(self._scale.lot / scale.lot)
+            action = msgspec.structs.replace(action, tick=action.tick * ticks, lots=action.lots * lots)
         if action.what == "cancel_all":
             self._exchange.cancel_all(action.at_ns)
             return None

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pytest
 
 from replay.backtest.exchange import Exchange
 from replay.backtest.market import Assumed, Market
@@ -16,6 +17,7 @@ from replay.backtest.venue_facts import VenueFacts, parse_facts
 from replay.market.layout import StateCode, TifCode
 from replay.market.rules import AmendPlace, Rules
 from tests.replay.backtest.market_messages import KEY, Desk, Messages
+from toolkit.errors import ConfigError
 from toolkit.messages import FundingInfo
 
 GTC, IOC, FOK, POST_ONLY = TifCode.GTC, TifCode.IOC, TifCode.FOK, TifCode.POST_ONLY
@@ -365,3 +367,60 @@ def test_what_the_venue_does_by_itself_goes_before_a_request_of_that_time() -> N
     desk.exchange.cancel(300, order)
     desk.reach(400)
     assert [each[2:] for each in desk.told()] == [("open", "none"), ("expired", "expiry"), ("refused", "unknown_order")]
+
+
+def test_finer_prices_and_sizes_count_before_the_venue_says_so() -> None:
+    """
+    Ticks of 1 and lots of 1 by the venue's word. A trade of 10.5 at 99 is 0.5 more than the 10 ahead of our bid; a bid of 2.5
+    comes to 99.25, a snapshot has an ask at 100.125: all of it counts, and orders still have to be on whole ticks.
+    """
+    desk = Desk()
+    order = desk.place(200, "buy", 99, 5)
+    desk.take(desk.say.trade(300, "sell", 99, 10.5))
+    market = desk.exchange.markets[0]
+    assert market.scale is not None
+    assert (market.scale.tick, market.scale.lot) == (Decimal(1), Decimal("0.5"))
+    desk.take(desk.say.diff(310, bids={99.25: 2.5}))
+    desk.take(desk.say.snapshot(320, {99.25: 2.5, 99: 4}, {100.125: 3}))
+    assert market.scale.tick == Decimal("0.125")
+    assert desk.fills() == [(300, 1, "maker", 99 * 8, 1)]
+    assert (order.tick, order.size, order.left) == (99 * 8, 10, 9)
+    rules = market.rules_at()
+    assert rules is not None
+    assert (rules.tick, rules.lot, rules.ticks, rules.lots) == (Decimal(1), Decimal(1), 8, 2)
+    desk.place(330, "buy", 801, 2, IOC)
+    desk.place(340, "buy", 101 * 8, 3, IOC)
+    desk.place(350, "buy", 101 * 8, 2, IOC)
+    desk.reach(400)
+    assert [each[2:] for each in desk.told()[2:]] == [
+        ("rejected", "off_tick"),
+        ("rejected", "off_lot"),
+        ("open", "none"),
+        ("filled", "none"),
+    ]
+    assert desk.fills()[-1] == (353, 4, "taker", 801, 2)
+
+
+def test_wide_diffs_and_late_instruments_find_finer_prices_too() -> None:
+    desk = Desk()
+    desk.take(desk.say.diff(300, bids={90 + step / 4: 1.25 for step in range(30)}))
+    scale = desk.exchange.markets[0].scale
+    assert scale is not None
+    assert (scale.tick, scale.lot) == (Decimal("0.25"), Decimal("0.25"))
+    desk.place(310, "sell", int(97 / 0.25), 8, IOC)
+    desk.reach(400)
+    assert [each[3:] for each in desk.fills()] == [(396, 8)]
+    late = Exchange([Market(KEY)], rules=Rules(), latency=ConstantReceiveLatency(entry=0, response=0), compiled=False)
+    say = Messages()
+    late.take(say.snapshot(0, {99.5: 1}, {100.5: 2}))
+    late.take(say.instrument(1))
+    late.submit(2, NewOrder(pair=0, side=0, tick=2 * 101, lots=1))
+    assert [each.tick for each in late.advance(2)] == [202, 201]
+
+
+def test_prices_on_no_grid_are_refused() -> None:
+    desk = Desk()
+    with pytest.raises(
+        ConfigError, match=r"^BTC-USD: price 99\.0000001 is no whole number of ticks of 1; give a finer one"
+    ):
+        desk.take(desk.say.trade(300, "sell", 99.0000001, 1))

@@ -256,7 +256,7 @@ def _orders(run: ScriptRun) -> pl.DataFrame:
 def _order_facts(run: ScriptRun) -> list[dict[str, Any]]:
     from replay.market.layout import STATES, Reason
 
-    scale = run.scale
+    scales = ((order, order.scale or run.scale) for order in run.orders)
     return [
         {
             "id": order.order_id,
@@ -269,7 +269,7 @@ def _order_facts(run: ScriptRun) -> list[dict[str, Any]]:
             "text": order.text,
             "is_uncertain": order.is_uncertain,
         }
-        for order in run.orders
+        for order, scale in scales
     ]
 
 
