@@ -28,7 +28,7 @@ from recordings.journal.journal_reader import (
 from recordings.journal.sign_of_life import SignOfLife, sign_of_life
 from recordings.reading.loss import Left, last_sealed_frame, loss_of
 from recordings.sealing.journal_sealing import Sealer
-from recordings.sealing.leftovers import drop_sealed_journals, set_aside_files, set_aside_unread
+from recordings.sealing.leftovers import drop_sealed_journals, drop_superseded_state, set_aside_files, set_aside_unread
 from recordings.states.normalizer import Normalizer
 from recordings.storage.atomic_files import disk_refusals, sync_folder, temporary_path
 from recordings.storage.set_aside import move_aside
@@ -136,7 +136,9 @@ def finish_leftovers(folder: Path) -> None:
     """What has to be done before `carry_over`: end what was under way with the manifest. The caller holds the lock."""
     with disk_refusals(folder, "nothing is lost; see to the disk, then record again"):
         finish_rewrite(folder)
-        drop_sealed_journals(folder, read_manifest(folder))
+        manifest = read_manifest(folder)
+        drop_superseded_state(folder, manifest)
+        drop_sealed_journals(folder, manifest)
 
 
 def carry_over(folder: Path, manifest: Manifest, normalizer: Normalizer, clock: Clock) -> CarriedOver:

@@ -20,7 +20,7 @@ import msgspec
 from recordings.format.file_names import files_of, unused_serial
 from recordings.format.manifest import MANIFEST_NAME, Manifest, inside, read_manifest, write_manifest
 from recordings.journal.journal_reader import journal_segments
-from recordings.sealing.leftovers import drop_sealed_journals
+from recordings.sealing.leftovers import drop_sealed_journals, drop_superseded_state
 from recordings.storage.atomic_files import make_folder, sync_folder, temporary_path, write_atomically
 from recordings.storage.crash_points import step
 from toolkit.errors import NotARecording, RecordingDamaged, RecordingError
@@ -89,7 +89,8 @@ def sealed_manifest(folder: Path) -> Manifest:
     # Who was interrupted before a new manifest was in force has left nothing but this.
     temporary_path(folder / MANIFEST_NAME).unlink(missing_ok=True)
     manifest = read_manifest(folder)
-    # What was left over is told by its number, which changes with those of the segments.
+    # What sealing left over is told by its number, which changes with those of the segments.
+    drop_superseded_state(folder, manifest)
     drop_sealed_journals(folder, manifest)
     if manifest.status == "running" or journal_segments(folder):
         raise RecordingError(f"{folder} is not sealed: run `tickdeck recover {folder}` first")

@@ -13,7 +13,7 @@ from recordings.storage.crash_points import step
 from recordings.storage.set_aside import keep_aside, move_aside
 from toolkit.errors import RecordingDamaged
 
-__all__ = ["drop_sealed_journals", "set_aside_files", "set_aside_unread", "take_back"]
+__all__ = ["drop_sealed_journals", "drop_superseded_state", "set_aside_files", "set_aside_unread", "take_back"]
 
 
 def set_aside_files(folder: Path, manifest: Manifest) -> list[str]:
@@ -25,7 +25,7 @@ def set_aside_files(folder: Path, manifest: Manifest) -> list[str]:
 
     Returns where they are now, below the recording.
     """
-    _drop_superseded_state(folder, manifest)
+    drop_superseded_state(folder, manifest)
     known = {file.path for file in files_of(manifest)}
     found = [temporary_path(folder / MANIFEST_NAME)]
     for place in FILE_FOLDERS:
@@ -36,7 +36,7 @@ def set_aside_files(folder: Path, manifest: Manifest) -> list[str]:
     return [move_aside(folder, path) for path in found if path.is_file() and not _is_vouched_for(path, hashes)]
 
 
-def _drop_superseded_state(folder: Path, manifest: Manifest) -> None:
+def drop_superseded_state(folder: Path, manifest: Manifest) -> None:
     """Remove the state before the last segment, if sealing that was to remove it and did not come to it."""
     if manifest.resume is None or not manifest.segments or manifest.segments[-1].checkpoint is not None:
         return

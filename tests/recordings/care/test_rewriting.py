@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from recordings.care.compacting import compact
 from recordings.care.pruning import prune
-from recordings.care.recovery import needs_recovery, recover
+from recordings.care.recovery import finish_leftovers, needs_recovery, recover
 from recordings.care.renormalizing import renormalize
 from recordings.care.verifying import verify
 from recordings.format.file_names import files_of
@@ -119,6 +119,44 @@ def test_a_killed_rewrite_followed_by_a_kill_of_the_recorder(name: str, step: st
     if name != "prune":
         assert raw(folder)[: len(kept)] == kept
         assert len(raw(folder)) == len(kept) + 2, "lost and session_end"
+
+
+@pytest.mark.parametrize("name", REWRITES)
+@pytest.mark.parametrize("is_sealed_first", [True, False])
+def test_a_rewrite_after_a_killed_sealing_leaves_nothing_of_it(
+    name: str, is_sealed_first: bool, tmp_path: Path
+) -> None:
+    """Nor the state before the segment, which sealing had not come to remove."""
+    folder = tmp_path / "tape"
+    if is_sealed_first:
+        session(folder)
+    recorder = HandRecorder.going_on(folder) if is_sealed_first else HandRecorder(folder)
+    recorder.write(2)
+    recorder.rotate()
+    recorder.write(2)
+    with killed_at(folder, "manifest-written", 2):
+        heal(folder)
+    REWRITES[name](folder)
+    assert verify(folder).problems == []
+    assert not needs_recovery(folder)
+    assert files_on_disk(folder) == named(read_manifest(folder))
+
+
+def test_going_on_after_a_killed_sealing_leaves_nothing_of_it(tmp_path: Path) -> None:
+    """Where what is left is carried over unsealed."""
+    folder = tmp_path / "tape"
+    session(folder)
+    recorder = HandRecorder.going_on(folder)
+    recorder.write(2)
+    recorder.rotate()
+    recorder.write(2)
+    with killed_at(folder, "manifest-written"):
+        heal(folder)
+    finish_leftovers(folder)
+    left = {name for name in files_on_disk(folder) if not name.startswith("journal/")}
+    assert left == named(read_manifest(folder))
+    heal(folder)
+    assert verify(folder).problems == []
 
 
 @pytest.mark.parametrize("first", REWRITES)
