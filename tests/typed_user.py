@@ -10,13 +10,33 @@ from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 
 import numpy as np
+import polars as pl
 
 import analysis
+import tickdeck as td
 from replay.follow import FollowDataSource
 from replay.source import ReplayDataSource
 from toolkit.clock import ManualClock
 from toolkit.keys import PairKey
 from toolkit.messages import BestQuote, Message
+
+
+def facade() -> None:
+    """What `tickdeck` gives has the types of what it is."""
+    recording = td.open("tape", sealed=True)
+    frame: pl.DataFrame = recording.quotes(pairs="BTC-USD", start_ns="2024-01-01").collect()
+    lazy: pl.LazyFrame = recording.trades(venues=["hyperliquid"], end_ns=date(2024, 1, 1), with_history=True)
+    answer: pl.DataFrame = recording.sql("SELECT * FROM trades JOIN mine USING (symbol)", mine=frame)
+    gaps: pl.DataFrame = recording.gaps
+    source: td.ReplayDataSource = recording.replay(print, speed="10x", trading_pairs=[("hyperliquid", "BTC-USD")])
+    level: td.OrderBookEntry = source.tracker.book("BTC-USD").bids[0]
+    levels: list[td.OrderBookEntry] = source.tracker.book("BTC-USD").asks[:5]
+    names: list[str] = [*recording.pairs, *recording.venues, *lazy.columns, *answer.columns, *gaps.columns]
+    prices: list[float] = [each.price for each in (level, *levels)]
+    names.append(str(prices))
+    td.open(["tape"])  # type: ignore[arg-type]
+    recording.quotes(pair="BTC-USD")  # type: ignore[call-arg]
+    recording.replay(speed=[1])  # type: ignore[arg-type]
 
 
 def replayed() -> None:

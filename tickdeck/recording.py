@@ -102,25 +102,44 @@ class Recording(StoredRecording):
             rows = rows.filter(received < instant_ns(end_ns, "end_ns"))
         return rows
 
-    def quotes(self, **chosen: Any) -> pl.LazyFrame:
+    def quotes(
+        self,
+        *,
+        pairs: Collection[PairName] | PairName = (),
+        venues: Collection[str] | str = (),
+        start_ns: Instant | None = None,
+        end_ns: Instant | None = None,
+    ) -> pl.LazyFrame:
         """
         Best bid and ask of the fused book at each change, with `mid`, `spread` (quote currency) and `spread_bps`.
 
-        Rows where `is_stale` say when a quote ceased to hold. `chosen`: `pairs`, `venues`, `start_ns` and `end_ns` as
-        for `scan`, which is asked for `quotes`; it says what is returned and raised.
+        A row where `is_stale` says when the quote before it ceased to hold. The arguments, what is returned and what is
+        raised are those of `scan`, which is asked for `quotes`.
         """
-        return self.scan("quotes", **chosen)
+        return self.scan("quotes", pairs=pairs, venues=venues, start_ns=start_ns, end_ns=end_ns)
 
-    def trades(self, *, with_history: bool = False, with_duplicates: bool = False, **chosen: Any) -> pl.LazyFrame:
+    def trades(
+        self,
+        *,
+        pairs: Collection[PairName] | PairName = (),
+        venues: Collection[str] | str = (),
+        start_ns: Instant | None = None,
+        end_ns: Instant | None = None,
+        with_history: bool = False,
+        with_duplicates: bool = False,
+    ) -> pl.LazyFrame:
         """
         Trades with `price`, `size` and `aggressor_side`, the taker's.
 
         Args:
+            pairs: As for `scan`, which says what is returned and raised; so are the next three.
+            venues: Only of these.
+            start_ns: Only those received at this time or later.
+            end_ns: Only those received before this time.
             with_history: Also those from before the subscription, which the venue sent at its beginning.
             with_duplicates: Also those that were sent before.
-            chosen: `pairs`, `venues`, `start_ns` and `end_ns` as for `scan`, which says what is returned and raised.
         """
-        rows = self.scan("trades", **chosen)
+        rows = self.scan("trades", pairs=pairs, venues=venues, start_ns=start_ns, end_ns=end_ns)
         if not with_history:
             rows = rows.filter(~pl.col("is_history"))
         return rows if with_duplicates else rows.filter(~pl.col("is_duplicate"))
@@ -146,13 +165,36 @@ class Recording(StoredRecording):
             answer: pl.DataFrame = pl.DataFrame() if relation is None else relation.pl()
             return answer
 
-    def replay(self, on_message: MessageCallback | None = None, **options: Any) -> ReplayDataSource:
+    def replay(
+        self,
+        on_message: MessageCallback | None = None,
+        *,
+        trading_pairs: Collection[PairName] | PairName | None = None,
+        venues: Collection[str] | str | None = None,
+        channels: Collection[str] | None = None,
+        start_ns: Instant | None = None,
+        end_ns: Instant | None = None,
+        speed: Pace = None,
+        fidelity: Fidelity = "normalized",
+        **options: Any,
+    ) -> ReplayDataSource:
         """
-        A data source that plays this recording; see `tickdeck.replay`, which takes the same options.
+        A data source that plays this recording; `tickdeck.replay` explains the arguments.
 
         Raises as `ReplayDataSource` does.
         """
-        return replay(self, on_message, **options)
+        return replay(
+            self,
+            on_message,
+            trading_pairs=trading_pairs,
+            venues=venues,
+            channels=channels,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            speed=speed,
+            fidelity=fidelity,
+            **options,
+        )
 
 
 def _is_of(

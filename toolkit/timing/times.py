@@ -102,6 +102,8 @@ def time_ns(text: str) -> int:
         _check_unit(number, "the time")
         if len(text) >= 16:
             return number
+    if re.fullmatch(r"\d{1,19}\.\d{1,19}", text, re.ASCII):
+        _check_unit(float(text), "the time")
     match = _TIME.fullmatch(text)
     if match is None:
         raise ConfigError(f"{text!r} is no time; expected for instance 2024-01-01T12:30:05.5Z, or ns since the epoch")

@@ -386,3 +386,26 @@ def test_a_cancel_that_is_under_way_is_told(tmp_path: Path) -> None:
     fills = [fill(5, "buy", 1.0, 9.0, realized_pnl=0.0)]
     found = states(tmp_path / "tape", orders=orders, fills=fills)
     assert found == [("1", 0, "pending_cancel", 1.0, 0.0), ("2", 0, "open", 0.0, 0.0)]
+
+
+def test_a_profit_of_nothing_has_no_sign(tmp_path: Path) -> None:
+    """Nor has funding of less than can be told, which was paid."""
+    fills = [
+        {
+            "ts_recv": B,
+            "ts_event": B,
+            "capture_seq": 1,
+            "side": "sell",
+            "price": 10.0,
+            "size": 1.0,
+            "position_before": 0.0,
+        },
+        {"ts_recv": B + 1, "ts_event": B + 1, "capture_seq": 2, "side": "buy", "price": 10.0, "size": 1.0}
+        | {"position_before": -1.0, "fill_id": "2"},
+    ]
+    payments = [{"ts_recv": B + 2, "ts_event": B + 2, "capture_seq": 3, "amount": -1e-15}]
+    balances = [{"ts_recv": B, "capture_seq": 0, "total": 5.0}]
+    tape = make_recording(tmp_path / "tape", {"fills": fills, "funding_payments": payments, "balances": balances})
+    for frame in (analysis.pnl_report(tape), analysis.pnl_series(tape)):
+        assert "-0.0" not in frame.write_csv()
+        assert frame["net"].to_list()[-1] == 0.0

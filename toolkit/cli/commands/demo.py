@@ -72,7 +72,6 @@ async def _record(venue_name: str, folder: Path, duration: float, seed: str, clo
     line = StatusLine(sys.stderr)
     pairs = synthetic_venues()[venue_name].pairs
     async with EmbeddedVenue(clock=clock, venue=venue_name, seed=seed) as venue:
-        line.log(f"a synthetic exchange (seed {seed}) listens on {venue.ws_url}")
         request = VenueRequest(
             spec=find_venue(venue_name),
             options=ProtocolOptions(pairs=pairs),
@@ -80,6 +79,8 @@ async def _record(venue_name: str, folder: Path, duration: float, seed: str, clo
             rest_url=venue.rest_url,
         )
         recorder = Recorder(options=RecorderOptions(folder=folder, venues=(request,)), clock=clock, log=line.log)
+        recorder.check()
+        line.log(f"a synthetic exchange (seed {seed}) listens on {venue.ws_url}")
         line.log(f"recording for {duration:g} s with the live code")
         run = asyncio.get_running_loop().create_task(run_recorder(recorder, line, None))
         ending = asyncio.get_running_loop().create_task(

@@ -38,7 +38,7 @@ def test_the_demo_takes_no_folder_that_is_taken(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     done = spawn("demo", "--out", tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines()[-1].endswith("is not empty and not a recording: name another folder")
+    assert done.stderr == f"Error: {tmp_path} is not empty and not a recording: name another folder\n"
 
 
 @pytest.mark.parametrize(
