@@ -58,7 +58,8 @@ FusedMessage = BookSnapshot | BestQuote
 #: Place of a message: its time, ns (an integer: float64 blurs today's by 256 ns), and minus the depth of its form.
 _Key = tuple[int, float]
 _BEFORE_ALL: Final = (-(1 << 63), -inf)
-_Entry = tuple[_Key, float, FusedMessage]
+#: A message that may be applied again, with its place, the most levels of its form, and what it settles (`_reach`).
+_Entry = tuple[_Key, float, FusedMessage, float, float]
 _key_of: Final = itemgetter(0)
 
 
@@ -78,7 +79,7 @@ class FusionState(msgspec.Struct):
     stale_cause: str
     deepest: float
     newest_key: _Key
-    recent: list[_Entry]
+    recent: list[tuple[_Key, float, BookSnapshot | BestQuote]]
     stale_forms: list[tuple[str, str]]
     late_count: int
     form_times: dict[str, int] = {}
@@ -165,7 +166,14 @@ class BookFusion:
         if key >= self._newest_key:
             self._take(message, cap)
             self._newest_key = key
-            self._recent.append((key, cap, message))
+            low, high = _reach(message, cap)
+            recent, is_whole = self._recent, cap >= self._deepest
+            # Most quotes say another size of the same prices: nothing can come of the one before.
+            while recent and low <= recent[-1][3] and high >= recent[-1][4]:
+                if recent[-1][1] >= self._deepest and not is_whole:
+                    break
+                recent.pop()
+            recent.append((key, cap, message, low, high))
         else:
             self._take_late(key, message, cap)
         self._count += 1
@@ -197,7 +205,7 @@ class BookFusion:
             book.stale_cause,
             self._deepest,
             self._newest_key,
-            list(self._recent),
+            [entry[:3] for entry in self._recent],
             list(self._stale_forms.items()),
             self.late_count,
             dict(self._form_times),
@@ -218,7 +226,7 @@ class BookFusion:
         book.stale_cause = state.stale_cause
         self._deepest = state.deepest
         self._newest_key = state.newest_key
-        self._recent = list(state.recent)
+        self._recent = [(key, cap, message, *_reach(message, cap)) for key, cap, message in state.recent]
         self._untidy_at = max(_UNTIDY_MIN, 2 * len(self._recent))
         self._count = state.count
         self._given_up_key = state.given_up_key
@@ -245,8 +253,8 @@ class BookFusion:
 
     def _disbelieve_newest(self, sure_key: _Key) -> None:
         if self._recent:
-            _, cap, message = self._recent.pop()
-            self._recent.append((sure_key, cap, message))
+            _, cap, message, low, high = self._recent.pop()
+            self._recent.append((sure_key, cap, message, low, high))
             self._form_times[message.form] = sure_key[0]
         self._newest_key = sure_key
 
@@ -272,8 +280,8 @@ class BookFusion:
         book, recent = self.book, self._recent
         ts_event, update_id = book.ts_event, book.update_id
         place = bisect_right(recent, key, key=_key_of)
-        recent.insert(place, (key, cap, message))
-        for _, again_cap, again in recent[place:]:
+        recent.insert(place, (key, cap, message, *_reach(message, cap)))
+        for _, again_cap, again, _, _ in recent[place:]:
             self._take(again, again_cap)
         # The newest is still what it was, and was received when this was.
         book.ts_event = ts_event
@@ -294,10 +302,9 @@ class BookFusion:
         low, high, is_settled = inf, -inf, False
         kept: list[_Entry] = []
         for entry in reversed(recent):
-            (ts, _), cap, message = entry
+            (ts, _), cap, _, bid, ask = entry
             if ts < oldest:
                 break
-            bid, ask = _reach(message, cap)
             is_whole = cap >= deepest and not is_settled
             if bid < low or ask > high or is_whole:
                 kept.append(entry)

@@ -77,16 +77,32 @@ class BookSide(Shown):
         is_bid: Whether the best price is the highest.
     """
 
-    __slots__ = ("_columns", "_counts", "_keys", "_over", "_sign", "_sizes", "_start", "is_bid")
+    __slots__ = (
+        "_best_count",
+        "_best_price",
+        "_best_size",
+        "_columns",
+        "_counts",
+        "_keys",
+        "_over",
+        "_sign",
+        "_sizes",
+        "_start",
+        "is_bid",
+    )
 
     def __init__(self, is_bid: bool) -> None:
         self.is_bid = is_bid
         # Keys ascend towards the best price: the price itself for bids, its negative for asks.
         self._sign = 1.0 if is_bid else -1.0
         self._columns: Columns | None = _EMPTY
-        #: Levels better than those of the columns from `_start` on, the best one last; those before it are gone.
-        self._over: list[_Level] = []
+        #: Of the columns, those from `_start` on are left. Better than they are those of `_over`, the best one last, and
+        #: still better is the best level, unless its price is None.
         self._start = 0
+        self._over: list[_Level] = []
+        self._best_price: float | None = None
+        self._best_size = 0.0
+        self._best_count: int | None = None
         self._keys: list[float] = []
         self._sizes: dict[float, float] = {}
         self._counts: dict[float, int] = {}
@@ -94,7 +110,7 @@ class BookSide(Shown):
     def __len__(self) -> int:
         if self._columns is None:
             return len(self._keys)
-        return len(self._over) + len(self._columns[0]) - self._start
+        return (self._best_price is not None) + len(self._over) + len(self._columns[0]) - self._start
 
     def __iter__(self) -> Iterator[OrderBookEntry]:
         return self.levels()
@@ -126,10 +142,10 @@ class BookSide(Shown):
     @property
     def best_price(self) -> float | None:
         """Best price, or None if the side is empty."""
+        if self._best_price is not None:
+            return self._best_price
         columns = self._columns
         if columns is not None:
-            if self._over:
-                return self._over[-1][0]
             return columns[0][self._start] if self._start < len(columns[0]) else None
         return self._keys[-1] * self._sign if self._keys else None
 
@@ -149,7 +165,7 @@ class BookSide(Shown):
         """The best `count` levels (all, if None), best first."""
         if self._columns is not None:
             prices, sizes, counts = self._columns
-            over = self._over[::-1] if count is None else self._over[: -count - 1 : -1]
+            over = self._levels_over()[:count]
             start = self._start
             end = len(prices) if count is None else start + count - len(over)
             under = zip(prices[start:end], sizes[start:end], counts[start:end] or repeat(None), strict=False)
@@ -168,9 +184,8 @@ class BookSide(Shown):
             prices = tuple(key * sign for key in reversed(self._keys))
             column = tuple(counts[price] for price in prices) if len(counts) == len(prices) else ()
             return prices, tuple(sizes[price] for price in prices), column
-        if self._over or self._start:
-            self._columns = self._joined(self._columns)
-            self._over, self._start = [], 0
+        if self._best_price is not None or self._start:
+            self._become(self._joined(self._columns))
         return self._columns
 
     @property
@@ -178,7 +193,7 @@ class BookSide(Shown):
         """Whether it is known how many orders any level holds."""
         if self._columns is None:
             return bool(self._counts)
-        return bool(self._columns[2]) or any(count is not None for _, _, count in self._over)
+        return bool(self._columns[2]) or any(count is not None for _, _, count in self._levels_over())
 
     def top_columns(self) -> Columns:
         """The same for at least the best level, without walking the whole side."""
@@ -187,9 +202,9 @@ class BookSide(Shown):
                 return _EMPTY
             price = self._keys[-1] * self._sign
             return (price,), (self._sizes[price],), ()
-        if self._over:
-            price, size, count = self._over[-1]
-            return (price,), (size,), () if count is None else (count,)
+        price, count = self._best_price, self._best_count
+        if price is not None:
+            return (price,), (self._best_size,), () if count is None else (count,)
         return self.columns()
 
     def replace(self, columns: Columns, *, checked: bool = False) -> None:
@@ -201,10 +216,7 @@ class BookSide(Shown):
         """
         if not checked:
             check_levels(columns, is_bid=self.is_bid)
-        self._columns = _held(columns) if 0.0 in columns[1] else columns
-        self._over, self._start = [], 0
-        if self._keys:
-            self._forget_levels()
+        self._become(_held(columns) if 0.0 in columns[1] else columns)
 
     def overlay(self, columns: Columns, *, complete: bool, checked: bool = False) -> None:
         """
@@ -220,7 +232,11 @@ class BookSide(Shown):
             check_levels(columns, is_bid=self.is_bid)
         prices, sizes, counts = _held(columns) if 0.0 in columns[1] else columns
         self._drop_until_worse_than(columns[0][-1])
-        self._over += zip(prices[::-1], sizes[::-1], counts[::-1] or repeat(None), strict=False)
+        if prices:
+            self._over += zip(prices[:0:-1], sizes[:0:-1], counts[:0:-1] or repeat(None), strict=False)
+            self._best_price, self._best_size, self._best_count = prices[0], sizes[0], counts[0] if counts else None
+        else:
+            self._find_best()
 
     def set_best(self, price: float | None, size: float | None, count: int | None) -> None:
         """
@@ -229,11 +245,15 @@ class BookSide(Shown):
         Of size 0 it holds nothing, and the next worse level is the best.
         """
         if price is None or size is None:
-            self.replace(_EMPTY, checked=True)
+            self._become(_EMPTY)
             return
-        self._drop_until_worse_than(price)
-        if size:
-            self._over.append((price, size, count))
+        if price != self._best_price or not size:
+            self._drop_until_worse_than(price)
+            if not size:
+                self._find_best()
+                return
+            self._best_price = price
+        self._best_size, self._best_count = size, count
 
     def set_level(self, price: float, size: float, count: int | None = None) -> None:
         """Set one level's absolute size; 0 removes it, and removing what is not there is normal."""
@@ -296,19 +316,43 @@ class BookSide(Shown):
         self._counts = dict(zip(prices, counts, strict=True)) if counts else {}
         self._columns = None
 
+    def _become(self, columns: Columns) -> None:
+        self._columns = columns
+        self._start = 0
+        self._best_price = None
+        if self._over:
+            self._over = []
+        if self._keys:
+            self._forget_levels()
+
+    def _find_best(self) -> None:
+        """The best of the levels over the columns is the best one."""
+        if self._over:
+            self._best_price, self._best_size, self._best_count = self._over.pop()
+
+    def _levels_over(self) -> list[_Level]:
+        """Those over the columns, best first."""
+        if self._best_price is None:
+            return []
+        return [(self._best_price, self._best_size, self._best_count), *reversed(self._over)]
+
     def _drop_until_worse_than(self, price: float) -> None:
-        """Only worse levels than that price stay."""
+        """Only worse levels than that price stay, and which is the best has to be said then."""
         columns = self._columns
         if columns is None:
-            columns = self._columns = self.columns()
-            self._over, self._start = [], 0
-            self._forget_levels()
-        over, sign = self._over, self._sign
+            columns = self.columns()
+            self._become(columns)
+        over, sign, best = self._over, self._sign, self._best_price
         key = price * sign
-        while over:
-            if over[-1][0] * sign < key:
-                return  # and so are all in the columns
-            over.pop()
+        if best is not None:
+            self._best_price = None
+            if best * sign < key:
+                over.append((best, self._best_size, self._best_count))
+                return
+            while over:
+                if over[-1][0] * sign < key:
+                    return  # and so are all in the columns
+                over.pop()
         prices, start = columns[0], self._start
         end = len(prices)
         while start < end and prices[start] * sign >= key:
@@ -319,9 +363,10 @@ class BookSide(Shown):
         """The columns, from the start, with the levels over them; counts only where every level has one."""
         start = self._start
         prices, sizes, counts = columns[0][start:], columns[1][start:], columns[2][start:]
-        if not self._over:
+        over = self._levels_over()
+        if not over:
             return prices, sizes, counts
-        over_prices, over_sizes, over_counts = zip(*reversed(self._over), strict=True)
+        over_prices, over_sizes, over_counts = zip(*over, strict=True)
         is_counted = None not in over_counts and (counts or not prices)
         return over_prices + prices, over_sizes + sizes, over_counts + counts if is_counted else ()
 

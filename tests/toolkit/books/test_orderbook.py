@@ -129,6 +129,22 @@ def test_a_book_that_is_seldom_looked_at_says_the_same(
     assert (pairs(list(book.bids)), pairs(list(book.asks))) == reference.depth
 
 
+@pytest.mark.parametrize("nothing", ["quote", "overlay"])
+def test_where_the_newest_say_that_nothing_is_there_the_next_worse_level_is_the_best(nothing: str) -> None:
+    """Of those that lie over the columns, then of the columns."""
+    side = BookSide(is_bid=True)
+    side.replace(((10.0, 9.0), (1.0, 1.0), ()))
+    for price in (11.0, 12.0, 13.0):
+        side.set_best(price, 2.0, None)
+    for gone, best, count in ((13.0, 12.0, 4), (11.5, 11.0, 3), (11.0, 10.0, 2), (9.5, 9.0, 1)):
+        if nothing == "quote":
+            side.set_best(gone, 0.0, None)
+        else:
+            side.overlay(((gone + 1, gone), (0.0, 0.0), ()), complete=False)
+        assert (side.best_price, len(side), side.top_columns()[0][0]) == (best, count, best)
+    assert side.columns()[0] == (9.0,)
+
+
 def test_counts_are_known_where_every_level_has_one() -> None:
     side = BookSide(is_bid=False)
     side.replace(((10.0, 11.0, 12.0), (1.0, 1.0, 1.0), (4, 5, 6)))
