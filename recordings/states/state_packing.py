@@ -25,8 +25,8 @@ from toolkit.messages import BestQuote, BookSnapshot
 
 __all__ = ["Checkpoint", "pack_state", "unpack_state"]
 
-#: A higher level takes ten times as long and saves a tenth.
-_LEVEL: Final = 3
+#: A quarter longer than at the lowest levels, and a tenth smaller; a higher one saves nothing.
+_LEVEL: Final = 9
 #: Numbers are kept as whole ones of this many decimals where that is exact, else as they are.
 _DECIMALS_MAX: Final = 12
 _AS_IS: Final = 255
@@ -83,6 +83,8 @@ class _Packed(msgspec.Struct):
         keys: Of the newest messages: time of their place, from their own time on, and its depth; and depth of their form.
         kinds: For each message, which of `_CLASSES` it is: the newest of a pair, then the last of its forms, pair by pair.
         fields: Of each class its fields, by name, as columns.
+        places: Of each last message of a form its place among the newest of the pair, if it is one of them and not
+            repeated; else -1. Earlier versions repeated all.
     """
 
     state: Checkpoint
@@ -92,6 +94,7 @@ class _Packed(msgspec.Struct):
     keys: list[Any]
     kinds: bytes
     fields: list[dict[str, Any]]
+    places: list[Any] | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -109,10 +112,14 @@ def pack_state(state: Checkpoint) -> tuple[bytes, int]:
 
     pairs = state.tracker.pairs
     recent = [entry for pair in pairs for entry in pair.fusion.recent]
+    places = [_places(pair) for pair in pairs]
     messages = [
         message
-        for pair in pairs
-        for message in chain((message for _, _, message in pair.fusion.recent), pair.latest.values())
+        for pair, found in zip(pairs, places, strict=True)
+        for message in chain(
+            (message for _, _, message in pair.fusion.recent),
+            (message for message, place in zip(pair.latest.values(), found, strict=True) if place < 0),
+        )
     ]
     bare = [
         msgspec.structs.replace(pair, fusion=msgspec.structs.replace(pair.fusion, recent=[]), latest={})
@@ -130,9 +137,16 @@ def pack_state(state: Checkpoint) -> tuple[bytes, int]:
         ],
         bytes(_CLASSES.index(type(message)) for message in messages),
         [_packed_messages([each for each in messages if type(each) is kind], kind) for kind in _CLASSES],
+        _packed_values(list(chain.from_iterable(places))),
     )
     content = _encode(packed)
     return pa.Codec("zstd", _LEVEL).compress(content, asbytes=True), len(content)
+
+
+def _places(pair: PairState) -> list[int]:
+    """Of the last message of each form where it is among the newest messages, or -1."""
+    found = {id(message): place for place, (_, _, message) in enumerate(pair.fusion.recent)}
+    return [found.get(id(message), -1) for message in pair.latest.values()]
 
 
 def unpack_state(content: bytes, size: int) -> Checkpoint:
@@ -157,6 +171,7 @@ def _unpacked(packed: _Packed) -> Checkpoint:
     of_kind = [iter(_unpacked_messages(columns, kind)) for columns, kind in zip(packed.fields, _CLASSES, strict=True)]
     messages: Iterator[FusedMessage] = (next(of_kind[kind]) for kind in packed.kinds)
     keys = zip(*map(_unpacked_values, packed.keys), strict=True)
+    places = chain() if packed.places is None else iter(_unpacked_values(packed.places))
     pairs: list[PairState] = []
     for bare, count, forms in zip(packed.state.tracker.pairs, packed.recent, packed.latest, strict=True):
         recent = []
@@ -165,7 +180,10 @@ def _unpacked(packed: _Packed) -> Checkpoint:
             message = next(messages)
             recent.append(((_wrapped(ts + (message.ts_event or 0)), depth), cap, message))
         fusion = msgspec.structs.replace(bare.fusion, recent=recent)
-        latest = {form: next(messages) for form in forms}
+        latest = {}
+        for form in forms:
+            place = next(places) if packed.places is not None else -1
+            latest[form] = recent[place][2] if place >= 0 else next(messages)
         pairs.append(msgspec.structs.replace(bare, fusion=fusion, latest=latest))
     return _with_levels(_with_pairs(packed.state, pairs), back)
 

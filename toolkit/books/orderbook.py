@@ -202,9 +202,9 @@ class BookSide(Shown):
                 return _EMPTY
             price = self._keys[-1] * self._sign
             return (price,), (self._sizes[price],), ()
-        price, count = self._best_price, self._best_count
-        if price is not None:
-            return (price,), (self._best_size,), () if count is None else (count,)
+        best, count = self._best_price, self._best_count
+        if best is not None:
+            return (best,), (self._best_size,), () if count is None else (count,)
         return self.columns()
 
     def replace(self, columns: Columns, *, checked: bool = False) -> None:

@@ -21,8 +21,11 @@ from toolkit.venues.hyperliquid.wire import WireTrade
 
 __all__ = ["TradeTape"]
 
-#: Trades kept per coin to recognise a repeated one: a batch of history holds 10 to 30.
-TRADES_REMEMBERED: Final = 1024
+#: Trades kept per coin to recognise a repeated one: a batch of history holds 10 to 30, and those that came while it was
+#: on its way are not in it. So the newest ones are kept, and all of the last seconds, as long as they are not too many.
+TRADES_REMEMBERED: Final = 64
+TRADES_REMEMBERED_MAX: Final = 1024
+REMEMBERED_MS: Final = 20_000
 #: A live trade arrives within a second; the batch after a subscribe reaches back ten seconds at the least.
 LIVE_AGE_NS_MAX: Final = 3 * NS_PER_S
 
@@ -75,7 +78,7 @@ class TradeTape:
             duplicate.append(False)
             seen[key] = None
             if len(seen) > TRADES_REMEMBERED:
-                del seen[next(iter(seen))]
+                _forget(seen, trade.time - REMEMBERED_MS)
         suspected = [
             coin
             for coin, is_first in firsts.items()
@@ -119,6 +122,15 @@ class TradeTape:
         """Become what `export` described."""
         self._seen = {coin: dict.fromkeys((time, name) for time, name in seen) for coin, seen in state["seen"].items()}
         self._since = dict(state["since"])
+
+
+def _forget(seen: dict[_Key, None], before_ms: int) -> None:
+    """Let go of trades that came first, if they are that old or there are too many."""
+    while (count := len(seen)) > TRADES_REMEMBERED:
+        first = next(iter(seen))
+        if first[0] >= before_ms and count <= TRADES_REMEMBERED_MAX:
+            return
+        del seen[first]
 
 
 def _keys(trades: Sequence[WireTrade]) -> list[_Key]:
