@@ -9,8 +9,12 @@ import pytest
 
 from tests.tapes import SECOND, TS, Feed, bbo_frame, trade
 from tests.toolkit.venues.hyperliquid_session import feed_of, send
+from toolkit.frames import WS_IN, Frame
 from toolkit.messages import EventKind, Side, Trade
 from toolkit.protocol import SendText
+from toolkit.venues.hyperliquid.trade_tape import TRADES_REMEMBERED, TRADES_REMEMBERED_MAX, TradeTape
+from toolkit.venues.hyperliquid.venue_clock import VenueClock
+from toolkit.venues.hyperliquid.wire import WireTrade
 
 MS = TS // 1_000_000
 
@@ -247,3 +251,30 @@ def test_one_frame_may_speak_of_several_coins(feed: Feed) -> None:
     said = feed.channel("trades", [trade("BTC", 2, MS), trade("ETH", 9, MS), trade("BTC", 3, MS)])
     assert [(each.symbol, each.trade_id) for each in said] == [("BTC", "2"), ("ETH", "9"), ("BTC", "3")]
     assert feed.channel("trades", []) == []
+
+
+def test_as_many_trades_are_remembered_as_a_batch_of_history_may_repeat() -> None:
+    """The newest ones, however old, and those that came while it was on its way, however many."""
+    feed = connected()
+    feed.channel("trades", [trade("BTC", 1, MS)])
+    feed.now += 60 * SECOND
+    quiet = [trade("BTC", number, MS + 15_000 + number * 10) for number in range(2, 602)]
+    for each in quiet:
+        feed.channel("trades", [each])
+    assert all(is_duplicate for _, _, is_duplicate in flags(feed.channel("trades", quiet)))
+    later = [trade("BTC", number, MS + 3_600_000) for number in range(1_000, 1_032)]
+    feed.channel("trades", later)
+    assert flags(feed.channel("trades", [quiet[0]]))[0][2] is False
+    assert all(is_duplicate for _, _, is_duplicate in flags(feed.channel("trades", [*quiet[-30:], *later])))
+
+
+@pytest.mark.parametrize("step_ms", [0, 1, 1_000])
+def test_the_trades_that_are_remembered_are_bounded(step_ms: int) -> None:
+    """Whatever the venue says of their times."""
+    tape = TradeTape(VenueClock())
+    frame = Frame(0, TS, TS, "hyperliquid", 0, 0, WS_IN, b"")
+    for number in range(3_000):
+        told = WireTrade(coin="BTC", side="B", px=1.0, sz=1.0, time=MS + number * step_ms, tid=number + 1, hash="")
+        tape.read(frame, [told], {})
+    (kept,) = tape.export()["seen"].values()
+    assert len(kept) == (TRADES_REMEMBERED if step_ms == 1_000 else TRADES_REMEMBERED_MAX)
