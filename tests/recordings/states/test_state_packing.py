@@ -142,7 +142,7 @@ def as_before(monkeypatch: pytest.MonkeyPatch, count: int) -> TrackerState:
     return state
 
 
-@pytest.mark.parametrize("count", [40, 400])
+@pytest.mark.parametrize("count", [40, 700])
 def test_a_state_of_every_recent_message_is_the_same_state(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     state, now = as_before(monkeypatch, count), played(5, count).tracker
     assert sum(len(pair.fusion.recent) for pair in state.pairs) > sum(
