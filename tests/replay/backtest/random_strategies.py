@@ -49,22 +49,36 @@ class RandomLatency:
         return self._rng.choice([-5, 0, 0, 1, 7, 30])
 
 
-def make_tape(rng: random.Random, *, with_gaps: bool) -> list[Message]:
-    """A book, and some thirty frames of diffs, trades and, perhaps, gaps."""
+def make_tape(rng: random.Random, *, with_gaps: bool, cap: int | None = None) -> list[Message]:
+    """
+    A book, and some thirty frames of diffs, trades and, perhaps, gaps.
+
+    With a `cap` the book comes as snapshots of so many levels a side, as some venues send it.
+    """
     say, now = Messages(), 0
-    tape: list[Message] = [say.instrument(0), say.snapshot(0, {99: 3, 98: 2}, {101: 3, 102: 2})]
+    tape: list[Message] = [say.instrument(0), say.snapshot(0, {99: 3, 98: 2}, {101: 3, 102: 2}, cap=cap)]
     is_lost = False
     for _ in range(rng.randrange(10, 32)):
         now += rng.choice([0, 1, 2, 5, 20])
         kind = rng.random()
         if is_lost and kind < 0.4:
-            tape += [say.event(now, EventKind.GAP), say.snapshot(now, {99: rng.randrange(1, 4)}, {101: 2, 103: 1})]
+            asks: dict[float, float] = {101: 2, 103: 1}
+            tape += [say.event(now, EventKind.GAP), say.snapshot(now, {99: rng.randrange(1, 4)}, asks, cap=cap)]
             is_lost = False
         elif with_gaps and not is_lost and kind < 0.06:
             tape.append(say.event(now, EventKind.STALE))
             is_lost = True
         elif kind < 0.5:
             tape.append(say.trade(now, rng.choice(["buy", "sell"]), rng.randrange(97, 104), rng.randrange(1, 6)))
+        elif cap is not None:
+            middle = rng.randrange(98, 102)
+            below: dict[float, float] = {
+                middle - 1 - step: rng.randrange(1, 5) for step in range(rng.randrange(1, cap + 1))
+            }
+            above: dict[float, float] = {
+                middle + 1 + step: rng.randrange(1, 5) for step in range(rng.randrange(1, cap + 1))
+            }
+            tape.append(say.snapshot(now, below, above, cap=cap))
         else:
             is_bid = rng.random() < 0.5
             level: dict[float, float] = {
@@ -91,7 +105,7 @@ class RandomStrategy:
 
     def __init__(self, seed: int, *, compiled: bool, cut: int | None = None, rules: Rules | None = None) -> None:
         rng = random.Random(seed)
-        self._tape = make_tape(rng, with_gaps=seed % 3 == 0)[:cut]
+        self._tape = make_tape(rng, with_gaps=seed % 3 == 0, cap=2 if seed % 5 == 0 else None)[:cut]
         policy = rng.choice([GapPolicy.KEEP, GapPolicy.CANCEL])
         self._rng = random.Random(seed + 1)
         self._latency = RandomLatency(random.Random(seed + 2))
