@@ -7,7 +7,7 @@ compared all the same: the first that differs is the first effect of what differ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Final
@@ -22,6 +22,8 @@ from replay.strategy.session import Phase, TradingSession
 from replay.tape import Fidelity, Tape
 from toolkit.clock import format_ns
 from toolkit.gc_tuning import rare_collections
+from toolkit.keys import PairKey
+from toolkit.messages import Instrument
 
 __all__ = ["Comparison", "Difference", "compare", "differing_settings"]
 
@@ -116,7 +118,7 @@ def compare(
     session.log.watch(lambda row: rows.append(_as_written(row)))
     tape = Tape([recording], fidelity=fidelity, batch_rows=batch_rows)
     with rare_collections():
-        was_played = _play(session, tape, paper.start.start_seq)
+        was_played = _play(session, tape, paper.start.start_seq, plan.pairs.keys)
     if session.phase is not Phase.FAILED:
         session.finish(session.now_ns)
     session.watch.close()
@@ -143,16 +145,21 @@ def compare(
     )
 
 
-def _play(session: TradingSession, tape: Tape, start_seq: int) -> bool:
+def _play(session: TradingSession, tape: Tape, start_seq: int, keys: Sequence[PairKey]) -> bool:
     """Play one session of a recording; False where its first frame is not there."""
     began = False
+    said: dict[PairKey, Instrument] = {}
     for batch in tape.batches(session.tracker.fused_forms):
         for message in batch.messages:
             if message.capture_seq < start_seq:
+                if isinstance(message, Instrument):
+                    said[message.key] = message
                 continue
-            if not began and message.capture_seq != start_seq:
-                return False
-            began = True
+            if not began:
+                if message.capture_seq != start_seq:
+                    return False
+                session.know(said[key] for key in keys if key in said)
+                began = True
             session.take(message)
             if session.phase in (Phase.PAUSED, Phase.FAILED):
                 return True

@@ -96,6 +96,9 @@ class PaperTrader:
         self._file = PaperLogFile(self._recorder.options.folder, start, self._say)
         self.path = self._file.path
         session.log.watch(self._write_down)
+        # As the recording that is continued left it.
+        said = (self._recorder.tracker.instrument(key) for key in plan.pairs.keys)
+        session.know(each for each in said if each is not None)
         return session
 
     def _write_down(self, row: LogRow) -> None:

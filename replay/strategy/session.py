@@ -10,7 +10,7 @@ before the next frame. So what is due between two frames is done when the next o
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -142,6 +142,17 @@ class TradingSession:
         self._define_known()
         self._checks_loss = limits.loss_max is not None
         self._responses = 0
+
+    def know(self, instruments: Iterable[Instrument]) -> None:
+        """
+        Hear what was said of pairs before the first frame: a recording that is continued need not say it again.
+
+        Args:
+            instruments: Of each pair the newest, in the order of the run's pairs.
+        """
+        for instrument in instruments:
+            self.exchange.take(instrument)
+            self._hear(instrument)
 
     # -- frames ------------------------------------------------------------------------------------------------
 
@@ -291,7 +302,7 @@ class TradingSession:
         self.phase = Phase.WAITING
 
     def _begin_if_known(self) -> None:
-        if self.phase is Phase.WAITING and not self._unknown and not self._waits:
+        if self.phase is Phase.WAITING and not self._unknown and not self._waits and self._frame is not None:
             self.begin(self.now_ns)
 
     @property

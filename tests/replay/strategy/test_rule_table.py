@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from replay.backtest.venue_facts import parse_facts
 from replay.strategy.context import Context
+from replay.strategy.limits import RiskLimits
 from replay.strategy.session import Phase
 from replay.strategy.strategy import Strategy, Wakes
 from replay.strategy.views import Gap, OwnFill, OwnOrder, Quote
@@ -176,6 +180,120 @@ def test_answers_wait_for_the_end_of_their_frame() -> None:
         (9, "fill 3.0"),
         (99, "trade 1.0, holding 6.0"),
     ]
+
+
+def test_an_answer_that_would_be_early_is_held_back_and_counted(tmp_path: Path) -> None:
+    """Rule 7: answers of 10 ns, over a feed that takes 30: the fill is heard of with the trade that caused it."""
+
+    class Buyer(Opener):
+        def go(self, ctx: Context) -> None:
+            ctx.buy("BTC-USD", 1.0, 100.0)
+
+        def on_fill(self, ctx: Context, fill: OwnFill) -> None:
+            ctx.log("fill")
+
+    trips = tmp_path / "trips.json"
+    trips.write_text(f"[[{T0}, {T0 + 10}, {T0 + 20}], [{T0 + S}, {T0 + S + 10}, {T0 + S + 20}]]")
+    say = Messages()
+    trade = say.trade(T0 + 200, "sell", 99, 5, event_ns=T0 + 170)
+    messages = [say.instrument(T0), say.snapshot(T0 + 30, event_ns=T0), trade]
+    played = play(Buyer, messages, latency=f"trips={trips}")
+    assert logs(played) == [(200, "fill")]
+    assert played.session.exchange.doubt.clipped_answers == 2
+
+
+def test_a_rate_limit_is_a_bucket_on_logical_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 27: two orders a second by the venue's file; what was refused at one time is taken a second later."""
+    facts = parse_facts('[[rate_limits]]\ntokens = 2\nper = "1s"\ncosts = {new = 1}\n', KEY.venue)
+    monkeypatch.setattr("replay.backtest.exchange.facts_of", lambda _: facts)
+
+    class Eager(Opener):
+        def go(self, ctx: Context) -> None:
+            for _ in range(3):
+                ctx.buy("BTC-USD", 1.0, 90.0)
+            ctx.set_timer("again", after="1s")
+
+        def on_timer(self, ctx: Context, name: str, due_ns: int) -> None:
+            ctx.buy("BTC-USD", 1.0, 90.0)
+
+        def on_order(self, ctx: Context, order: OwnOrder) -> None:
+            ctx.log(f"{order.number} {order.state} {order.reason}")
+
+    say = Messages()
+    played = play(Eager, [*market(say, T0), say.trade(T0 + 3 * S, "buy", 101, 1)])
+    assert logs(played)[:4] == [
+        (0, "1 open "),
+        (0, "2 open "),
+        (0, "3 rejected rate_limit"),
+        (1 * S, "4 open "),
+    ]
+
+
+def test_limits_of_risk_keep_orders_from_being_sent() -> None:
+    """Each ends as failed, with the limit as its reason; what only reduces passes; the exchange never hears of them."""
+
+    class Greedy(Opener):
+        def go(self, ctx: Context) -> None:
+            ctx.buy("BTC-USD", 5.0, 90.0)
+            ctx.buy("BTC-USD", 4.0, 90.0)
+            ctx.buy("BTC-USD", 3.0, 90.0)
+            ctx.sell("BTC-USD", 3.0, 110.0)
+            ctx.buy("BTC-USD", 1.0, 90.0)
+            ctx.sell("BTC-USD", 1.0, 110.0)
+
+        def on_order(self, ctx: Context, order: OwnOrder) -> None:
+            ctx.log(f"{order.number} {order.state} {order.reason}")
+
+    limits = RiskLimits(order_size_max=Decimal(4), position_max=Decimal(6), orders_per_s_max=3)
+    played = play(Greedy, market(Messages(), T0), limits=limits)
+    told = [text for _, text in logs(played)]
+    assert told[:3] == ["1 failed limit_order_size", "3 failed limit_position", "6 failed limit_orders_per_s"]
+    assert [text for text in told if "open" in text] == ["2 open ", "4 open ", "5 open "]
+
+
+def test_a_loss_cancels_all_and_ends_all_but_what_reduces() -> None:
+    """Bought 4 at 101; at a middle of 90 that is 44 below the start, and the limit is 40."""
+
+    class Loser(Opener):
+        wakes = Wakes(books=True, every="10s")
+
+        def go(self, ctx: Context) -> None:
+            ctx.buy("BTC-USD", 4.0, 101.0)
+            ctx.buy("BTC-USD", 1.0, 50.0)
+
+        def on_timer(self, ctx: Context, name: str, due_ns: int) -> None:
+            ctx.buy("BTC-USD", 1.0, 50.0)
+            ctx.sell("BTC-USD", 4.0, 80.0, reduce_only=True)
+
+        def on_order(self, ctx: Context, order: OwnOrder) -> None:
+            ctx.log(f"{order.number} {order.state} {order.reason}")
+
+    say = Messages()
+    messages = [
+        *market(say, T0),
+        say.diff(T0 + 1 * S, {99: 0, 98: 0, 89: 10}, {101: 0, 102: 0, 91: 5}),
+        say.trade(T0 + 15 * S, "buy", 91, 1),
+    ]
+    played = play(Loser, messages, limits=RiskLimits(loss_max=Decimal(40)))
+    told = [text for _, text in logs(played)]
+    assert "2 cancelled requested" in told
+    assert "3 failed limit_loss" in told
+    assert "4 filled " in told
+    assert [row.cause for row in played.rows if row.kind == "limit"] == [("loss",)]
+
+
+def test_every_rule_of_the_page_names_a_test_that_there_is() -> None:
+    """A rule without a test, or a test that was renamed, is no rule."""
+    root = Path(__file__).resolve().parents[3]
+    page = (root / "docs" / "backtesting.md").read_text()
+    table = page.partition("## What keeps live and replay the same")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \|.*\| (.*?) \|$", table, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 28))
+    there = set()
+    for path in (root / "tests").rglob("test_*.py"):
+        there.update(re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE))
+    for number, test in rows:
+        assert test.startswith("not yet") or test.strip("`") in there, (number, test)
 
 
 class Racer(Opener):
