@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from recordings.recording import Recording
 from replay.paper.log_file import PaperLog, plain_row
 from replay.strategy.decision_log import LogHead, LogRow
+from replay.strategy.log_rows import ANSWER_FIELDS
 from replay.strategy.plan import RunPlan
 from replay.strategy.session import Phase, TradingSession
 from replay.tape import Fidelity, Tape
@@ -26,24 +27,6 @@ from toolkit.keys import PairKey
 from toolkit.messages import Instrument
 
 __all__ = ["Comparison", "Difference", "compare", "differing_settings"]
-
-#: What an answer says, in the order of its row.
-ANSWER_FIELDS: Final = (
-    "what",
-    "order",
-    "pair",
-    "state",
-    "side",
-    "tick",
-    "lots",
-    "left",
-    "filled",
-    "role",
-    "venue_ns",
-    "reason",
-    "text",
-    "is_uncertain",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

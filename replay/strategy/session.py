@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
 
 from replay.backtest.requests import Response
 from replay.ledger.ledger import LedgerMarket
-from replay.results.run_record import DecisionRow, RunRecord
+from replay.results.run_record import RunRecord
 from replay.results.run_recorder import RunRecorder
 from replay.strategy.context import Context
 from replay.strategy.contracts import contract_of
@@ -27,6 +24,8 @@ from replay.strategy.desk import Desk
 from replay.strategy.failures import StrategyError, described, said_of
 from replay.strategy.limits import RiskLimits
 from replay.strategy.loading import LoadedStrategy
+from replay.strategy.log_rows import answer_row, decision_row
+from replay.strategy.named_timers import NamedTimers
 from replay.strategy.own_data import DataView, LoadedData, OwnData
 from replay.strategy.pairs import RunPairs
 from replay.strategy.strategy import EVERY, Strategy
@@ -39,8 +38,6 @@ from toolkit.keys import PairName
 from toolkit.messages import EventKind, FundingInfo, FundingKind, Instrument, Message, StreamEvent
 from toolkit.rng import counted
 from toolkit.timing.clock_jumps import jump_of
-from toolkit.timing.timers import Timer, Timers
-from toolkit.timing.times import duration_ns
 
 if TYPE_CHECKING:
     from replay.backtest.exchange import Exchange
@@ -51,7 +48,6 @@ __all__ = ["Phase", "TradingSession"]
 _AT_ONCE_MAX: Final = 10_000
 #: What a result keeps of streams.
 _GAPS: Final = frozenset({EventKind.STALE, EventKind.GAP, EventKind.LOST})
-_encode = msgspec.json.Encoder(order="sorted").encode
 
 
 class Phase(enum.Enum):
@@ -127,8 +123,7 @@ class TradingSession:
         self.context = Context(self, self.desk, pairs.names, self._rng)
         self.watch = Watch(callback_s_max)
         self._waking = Waking(self, strategy, pairs)
-        self._timers = Timers()
-        self._named: dict[str, Timer] = {}
+        self._timers = NamedTimers(self._on_timer)
         self._frame: int | None = None
         self._at_once = 0
         self._open_venues: set[str] = set()
@@ -278,7 +273,8 @@ class TradingSession:
         self._waits = False
         self._set_now(max(now_ns, self.now_ns))
         self._define_known()
-        self._begin_if_known()
+        if self.phase is Phase.WAITING and not self._unknown:
+            self.begin(self.now_ns)
 
     def start_anew(self, strategy: Strategy) -> None:
         """
@@ -296,7 +292,6 @@ class TradingSession:
             return
         self.strategy = strategy
         self._timers.clear()
-        self._named.clear()
         self._waking = Waking(self, strategy, self._pairs)
         self._began_ns = None
         self.phase = Phase.WAITING
@@ -317,7 +312,7 @@ class TradingSession:
         self.phase = Phase.RUNNING
         every = self.strategy.wakes.every
         if every is not None:
-            self._set_timer(EVERY, *self._anchored(duration_ns(every)))
+            self._timers.set_every(EVERY, self.now_ns, every)
         self._waking.begin()
         self.call("start", (), self.strategy.on_start)
 
@@ -406,29 +401,7 @@ class TradingSession:
         self._responses += 1
         number = self._responses
         order, fill = self.desk.hear(response)
-        self.log.add(
-            LogRow(
-                self.now_ns,
-                "response",
-                (number,),
-                (
-                    response.code.name.lower(),
-                    0 if order is None else order.number,
-                    response.pair,
-                    response.state.name.lower(),
-                    response.side,
-                    response.tick,
-                    response.lots,
-                    response.left,
-                    response.filled,
-                    response.role,
-                    response.venue_ns,
-                    int(response.reason),
-                    response.text,
-                    response.is_uncertain,
-                ),
-            )
-        )
+        self.log.add(answer_row(self.now_ns, number, 0 if order is None else order.number, response))
         if order is None or self.phase is Phase.FAILED:
             return
         self.call("order", (number,), self.strategy.on_order, order)
@@ -547,59 +520,23 @@ class TradingSession:
 
     def set_timer(self, name: str, at_ns: int | None, after: str | None, every: str | None) -> None:
         """Set a timer by one of the three."""
-        if sum(each is not None for each in (at_ns, after, every)) != 1:
-            raise ConfigError(f"timer {name!r}: expected one of at_ns, after and every, for instance after='1s'")
-        if name == EVERY:
-            raise ConfigError(f"timer {name!r}: that is the name of the timer of wakes, expected another one")
-        if every is not None:
-            self._set_timer(name, *self._anchored(duration_ns(every)))
-        elif after is not None:
-            self._set_timer(name, self.now_ns + duration_ns(after), None)
-        else:
-            assert at_ns is not None
-            self._set_timer(name, int(at_ns), None)
+        self._timers.set(name, self.now_ns, at_ns, after, every)
         self.desk.acts.append(("timer", name, at_ns, after, every))
 
     def cancel_timer(self, name: str) -> bool:
         """Forget a timer."""
-        timer = self._named.pop(name, None)
-        if timer is None:
+        if not self._timers.cancel(name):
             return False
-        timer.cancel()
         self.desk.acts.append(("cancel_timer", name))
         return True
 
-    def _anchored(self, interval_ns: int) -> tuple[int, int]:
-        """The first multiple of an interval after now, and the interval."""
-        return (self.now_ns // interval_ns + 1) * interval_ns, interval_ns
-
-    def _set_timer(self, name: str, when_ns: int, interval_ns: int | None) -> None:
-        if (before := self._named.get(name)) is not None:
-            before.cancel()
-        timer = self._named[name] = Timer(when_ns, partial(self._on_timer, name), interval_ns)
-        self._timers.add(timer)
-
     def _on_timer(self, name: str, due_ns: int) -> None:
-        timer = self._named.get(name)
-        if timer is not None and timer.interval_ns is None:
-            del self._named[name]
         self.call("timer", (name, due_ns), self.strategy.on_timer, name, due_ns)
 
     # -- the log -----------------------------------------------------------------------------------------------
 
     def _write_down(self, number: int, row: LogRow, state: bytes) -> None:
-        is_message = len(row.cause) == 2 and type(row.cause[0]) is int
-        self._recorder.decision(
-            DecisionRow(
-                row.time_ns,
-                row.kind,
-                "" if is_message or not row.cause else " ".join(map(str, row.cause)),
-                row.cause[0] if is_message else None,
-                row.cause[1] if is_message else None,
-                _encode([*row.acts, row.draws] if row.draws else row.acts).decode(),
-                state.hex(),
-            )
-        )
+        self._recorder.decision(decision_row(row, state))
 
 
 #: Callbacks that a strategy has left out.

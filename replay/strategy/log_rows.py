@@ -1,0 +1,67 @@
+"""Rows of the decision log: of an answer, and in the form in which a result keeps them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from replay.backtest.requests import Response
+from replay.results.run_record import DecisionRow
+from replay.strategy.decision_log import LogRow
+
+__all__ = ["ANSWER_FIELDS", "answer_row", "decision_row"]
+
+#: What an answer says, in the order of its row.
+ANSWER_FIELDS: Final = (
+    "what",
+    "order",
+    "pair",
+    "state",
+    "side",
+    "tick",
+    "lots",
+    "left",
+    "filled",
+    "role",
+    "venue_ns",
+    "reason",
+    "text",
+    "is_uncertain",
+)
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+def answer_row(now_ns: int, number: int, order: int, response: Response) -> LogRow:
+    """The row of an answer: its number, and that of the order it is about (0: of none)."""
+    acts = (
+        response.code.name.lower(),
+        order,
+        response.pair,
+        response.state.name.lower(),
+        response.side,
+        response.tick,
+        response.lots,
+        response.left,
+        response.filled,
+        response.role,
+        response.venue_ns,
+        int(response.reason),
+        response.text,
+        response.is_uncertain,
+    )
+    return LogRow(now_ns, "response", (number,), acts)
+
+
+def decision_row(row: LogRow, state: bytes) -> DecisionRow:
+    """A row with the chain after it, as a result keeps it."""
+    is_message = len(row.cause) == 2 and type(row.cause[0]) is int
+    return DecisionRow(
+        row.time_ns,
+        row.kind,
+        "" if is_message or not row.cause else " ".join(map(str, row.cause)),
+        row.cause[0] if is_message else None,
+        row.cause[1] if is_message else None,
+        _encode([*row.acts, row.draws] if row.draws else row.acts).decode(),
+        state.hex(),
+    )

@@ -1,0 +1,71 @@
+"""Timers of a strategy by their names; in the order of `toolkit/timing/timers.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from replay.strategy.strategy import EVERY
+from toolkit.errors import ConfigError
+from toolkit.timing.timers import Timer, Timers
+from toolkit.timing.times import duration_ns
+
+__all__ = ["NamedTimers"]
+
+
+class NamedTimers(Timers):
+    """
+    Each name stands for one timer, the last that was set.
+
+    Args:
+        call: Called with the name and the due time of a timer that is due.
+    """
+
+    __slots__ = ("_call", "_named")
+
+    def __init__(self, call: Callable[[str, int], None]) -> None:
+        super().__init__()
+        self._call = call
+        self._named: dict[str, Timer] = {}
+
+    def set(self, name: str, now_ns: int, at_ns: int | None, after: str | None, every: str | None) -> None:
+        """Set a timer by one of the three. Raises ConfigError for none or several, and for what is no length of time."""
+        if sum(each is not None for each in (at_ns, after, every)) != 1:
+            raise ConfigError(f"timer {name!r}: expected one of at_ns, after and every, for instance after='1s'")
+        if name == EVERY:
+            raise ConfigError(f"timer {name!r}: that is the name of the timer of wakes, expected another one")
+        if every is not None:
+            self.set_every(name, now_ns, every)
+        elif after is not None:
+            self._set(name, now_ns + duration_ns(after), None)
+        elif at_ns is not None:
+            self._set(name, int(at_ns), None)
+
+    def set_every(self, name: str, now_ns: int, length: str) -> None:
+        """Set one that stands at the multiples of a length of time since the epoch, from the first after now on."""
+        interval_ns = duration_ns(length)
+        self._set(name, (now_ns // interval_ns + 1) * interval_ns, interval_ns)
+
+    def cancel(self, name: str) -> bool:
+        """Forget one; False where there is none of that name."""
+        timer = self._named.pop(name, None)
+        if timer is None:
+            return False
+        timer.cancel()
+        return True
+
+    def clear(self) -> list[Timer]:
+        """Forget all; those that were still to fire, in order."""
+        self._named.clear()
+        return super().clear()
+
+    def _set(self, name: str, when_ns: int, interval_ns: int | None) -> None:
+        self.cancel(name)
+        timer = self._named[name] = Timer(when_ns, partial(self._fire, name), interval_ns)
+        self.add(timer)
+
+    def _fire(self, name: str, due_ns: int) -> None:
+        timer = self._named.get(name)
+        if timer is not None and timer.interval_ns is None:
+            del self._named[name]
+        self._call(name, due_ns)
