@@ -173,6 +173,6 @@ def _stretched(paths: Sequence[Path], table: str, staging: Path, serial: int) ->
                     file.add(rows)
                     file.cut(batch.column("capture_seq")[-1].as_py() - 1)  # more of the last frame may come
         return file.finish()
-    except BaseException:
+    except BaseException:  # Ctrl-C and out of memory too: nothing half-written stays
         file.abort()
         raise

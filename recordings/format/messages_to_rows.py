@@ -180,7 +180,7 @@ class TableBuilders:
         try:
             self.flush()
             return {table: self._files[table].finish() for table in TABLES if table in self._files}
-        except BaseException:
+        except BaseException:  # Ctrl-C and out of memory too: nothing half-written stays
             self.close()
             raise
 

@@ -74,7 +74,7 @@ class TableFileWriter:
             self._open().close()
             digest, size = file_hash(self._temporary), self._temporary.stat().st_size
             self._stack.close()
-        except BaseException:
+        except BaseException:  # Ctrl-C and out of memory too: nothing half-written stays
             self.abort()
             raise
         self._is_over = True

@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from recordings.format.frames_to_rows import STREAM_BEGIN
 
-__all__ = ["next_batch", "stream_from"]
+__all__ = ["CONTINUATION", "next_batch", "stream_from"]
 
 #: How a message of a stream begins: a continuation, then the length of its metadata.
-_CONTINUATION: Final = b"\xff\xff\xff\xff"
+CONTINUATION: Final = b"\xff\xff\xff\xff"
 #: Those of a batch of frames take some 900 bytes, however many frames it has.
 _METADATA_MAX: Final = 1 << 16
 #: The name of the checksum in them.
@@ -25,13 +25,13 @@ def next_batch(file: BinaryIO, begin: int, size: int) -> int | None:
     if begin + 8 > size:
         return None
     with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as content:
-        place = content.find(_CONTINUATION, begin)
+        place = content.find(CONTINUATION, begin)
         while 0 <= place <= size - 8:
             (length,) = struct.unpack_from("<i", content, place + 4)
             end = place + 8 + length
             if 0 < length <= _METADATA_MAX and end <= size and content.find(_MARK, place + 8, end) >= 0:
                 return place
-            place = content.find(_CONTINUATION, place + 1)
+            place = content.find(CONTINUATION, place + 1)
     return None
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from recordings.format.frames_to_rows import batch_checksum
 from recordings.format.rows_to_messages import frames
 from recordings.format.schema import RAW_TABLE, TABLES
-from recordings.journal.batch_search import next_batch, stream_from
+from recordings.journal.batch_search import CONTINUATION, next_batch, stream_from
 from recordings.journal.journal_writer import (
     FLUSH_BYTES,
     JOURNAL_FOLDER,
@@ -160,7 +160,12 @@ def _begin(file: BinaryIO) -> tuple[int, str]:
     try:
         stream = pa.ipc.open_stream(file)
         if stream.schema.equals(TABLES[RAW_TABLE]):
-            return file.tell(), ""
+            place = file.tell()
+            # Its length may be damaged, and the schema whole all the same: then this is the middle of a batch.
+            if CONTINUATION.startswith(file.read(len(CONTINUATION))):
+                file.seek(place)
+                return place, ""
+            return 0, "its beginning has another length than it says"
     except (pa.ArrowException, OSError, ValueError, MemoryError) as exc:
         return 0, f"no stream begins in it ({_first_line(exc)})"
     return 0, "its columns are not those of this format"

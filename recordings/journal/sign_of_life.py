@@ -63,7 +63,7 @@ def sign_of_life(path: Path) -> SignOfLife:
     with os.fdopen(open_regular(path), "rb") as file:
         try:
             schema = pa.ipc.open_stream(file).schema
-        except (pa.ArrowException, OSError, ValueError):
+        except (pa.ArrowException, OSError, ValueError, MemoryError):  # as `JournalReader` has it
             schema = None
         value = ((schema is not None and schema.metadata) or {}).get(_KEY, b"")
         opened, _, alive = value.rpartition(b" ")[0].partition(b" ")

@@ -77,6 +77,7 @@ class GrowingRecording:
         if any(number >= len(segments) for number in journal_segments(self.folder)):
             return False
         # One that records on has healed the folder first, and has not said yet that it runs; one that ends is about to go.
+        # Asked each time, since the answer changes, but only where all else says that it is over: at the end, a few times.
         holder = holder_of(self.folder)
         return holder is None or holder.heals or not holder.is_alive
 

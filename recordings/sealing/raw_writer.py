@@ -74,7 +74,7 @@ class RawFile:
         try:
             self._flush()
             last = self._group(self._batch_rows)
-        except BaseException:
+        except BaseException:  # Ctrl-C and out of memory too: nothing half-written stays
             self.abort()
             raise
         return self._file.finish(partial(_whole, last) if len(last) else list)

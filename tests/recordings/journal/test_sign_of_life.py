@@ -11,9 +11,10 @@ import pytest
 
 from recordings.care.recovery import recover
 from recordings.care.verifying import verify
+from recordings.format.frames_to_rows import STREAM_BEGIN
 from recordings.format.manifest import MANIFEST_NAME, Manifest, SourceInfo, read_manifest, write_manifest
 from recordings.journal.journal_reader import JournalReader, JournalWriter
-from recordings.journal.sign_of_life import PLACE, sign_of_life, stamp
+from recordings.journal.sign_of_life import PLACE, begin_of, sign_of_life, stamp
 from recordings.reading.loss import LATE_NS
 from recordings.reading.tail import look_for_tail
 from recordings.storage.lock import FolderLock
@@ -147,3 +148,18 @@ def test_a_journal_that_is_written_again_keeps_its_stamps(tmp_path: Path) -> Non
     assert writer.path.read_bytes()[PLACE:].startswith(stamp(TS, TS + 3))
     writer.close()
     assert sum(map(len, JournalReader(writer.path).frames())) == 1
+
+
+@pytest.mark.parametrize("opened_ns", [TS, 0])
+def test_no_flipped_bit_of_the_beginning_costs_a_frame_or_is_believed(tmp_path: Path, opened_ns: int) -> None:
+    """The stamps are as they were, or the file's own time counts; the frames are there, whatever length is damaged."""
+    path = crashed(tmp_path / "tape", TS + NS_PER_S, opened_ns=opened_ns)
+    content, sound = path.read_bytes(), sign_of_life(path)
+    count = len(begin_of(opened_ns) if opened_ns else STREAM_BEGIN)
+    for place in (*range(32), *range(32, count, 7)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        os.utime(path, ns=(TS, TS + 5))
+        assert sign_of_life(path) in (sound, (None, TS + 5)), place
+        assert sum(map(len, JournalReader(path).frames())) == 3, place
