@@ -62,7 +62,7 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	@touch $@
 
-demo: $(STAMP) ## Record an embedded venue, replay it, prove that both agree, analyse its spreads
+demo: $(STAMP) ## Record an embedded venue, replay it, prove that both agree, analyse its spreads, trade on it
 	@$(BIN)/tickdeck demo $(ARGS)
 
 test: $(STAMP) ## Run the tests in parallel

@@ -14,9 +14,7 @@ Example:  tickdeck backtest examples/strategies/cross_venue_watcher.py tapes/bot
 
 from __future__ import annotations
 
-from replay.strategy.context import Context
-from replay.strategy.strategy import Strategy, Wakes
-from replay.strategy.views import Tif
+from tickdeck import Context, Quote, Strategy, Wakes
 from toolkit.clock import NS_PER_S
 
 
@@ -39,7 +37,7 @@ class CrossVenueWatcher(Strategy):
         self.average: float | None = None
         self.looked_ns = 0
 
-    def on_quote(self, ctx: Context, quote: object) -> None:
+    def on_quote(self, ctx: Context, quote: Quote) -> None:
         """A price has moved on one of them."""
         one, other = ctx.pairs
         books = ctx.book(one), ctx.book(other)
@@ -71,8 +69,8 @@ class CrossVenueWatcher(Strategy):
         sizes = [ctx.rules(pair).round_size(self.order_value / ask.price) for pair in ctx.pairs]
         size = min(sizes)
         if size > 0:
-            ctx.sell(dear, size, bid.price, tif=Tif.IOC, tag="dear")
-            ctx.buy(cheap, size, ask.price, tif=Tif.IOC, tag="cheap")
+            ctx.sell(dear, size, bid.price, tif="IOC", tag="dear")
+            ctx.buy(cheap, size, ask.price, tif="IOC", tag="cheap")
 
     def _close(self, ctx: Context) -> None:
         for pair in ctx.pairs:

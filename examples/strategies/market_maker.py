@@ -13,10 +13,7 @@ Example:  tickdeck backtest examples/strategies/market_maker.py tapes/demo --pai
 
 from __future__ import annotations
 
-from replay.strategy.context import Context
-from replay.strategy.strategy import Strategy, Wakes
-from replay.strategy.views import Gap
-from toolkit.messages import Side
+from tickdeck import Context, Gap, Side, Strategy, Wakes
 
 
 class MarketMaker(Strategy):
@@ -47,8 +44,9 @@ class MarketMaker(Strategy):
             ctx.cancel_all(pair)
             return
         middle = float(mid)
-        size = self.sizes.setdefault(pair, rules.round_size(self.order_value / middle))
-        held = ctx.position(pair).size * middle / self.inventory_max
+        one = rules.value_of_one(middle)
+        size = self.sizes.setdefault(pair, rules.round_size(self.order_value / one))
+        held = ctx.position(pair).size * one / self.inventory_max
         ctx.record(**{f"held {pair}": held})
         if not size:
             return  # the least size of the venue is worth more than that

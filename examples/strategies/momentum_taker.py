@@ -17,11 +17,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from replay.strategy.context import Context
-from replay.strategy.strategy import Strategy, Wakes
-from replay.strategy.views import OwnOrder, Tif
+from tickdeck import Context, OwnOrder, Side, Strategy, Trade, Wakes
 from toolkit.clock import NS_PER_S
-from toolkit.messages import Side, Trade
 
 
 @dataclass
@@ -68,11 +65,11 @@ class MomentumTaker(Strategy):
         best = book.best_ask if side is Side.BUY else book.best_bid
         if book.is_stale or best is None:
             return
-        size = rules.round_size(self.order_value / best.price)
+        size = rules.round_size(self.order_value / rules.value_of_one(best.price))
         if size > 0:
             send = ctx.buy if side is Side.BUY else ctx.sell
             reach = self.reach_bps / 1e4 * (1 if side is Side.BUY else -1)
-            send(pair, size, rules.round_price(side, best.price * (1 + reach)), tif=Tif.IOC, tag="enter")
+            send(pair, size, rules.round_price(side, best.price * (1 + reach)), tif="IOC", tag="enter")
             flow.is_in = True
             ctx.set_timer(f"close {pair}", after=f"{self.hold_s}s")
 

@@ -13,7 +13,7 @@ from replay.results.run_info import AccountInfo, RunInfo
 from toolkit.account_messages import OrderState
 from toolkit.clock import NS_PER_S, format_ns
 
-__all__ = ["Metric", "metrics_of", "money"]
+__all__ = ["Metric", "as_json", "length", "metrics_of", "money", "percent", "totals_of"]
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,12 +70,10 @@ def money(value: Decimal) -> str:
 
 
 def percent(value: float) -> str:
-    """A share as per cent; what is not 0 does not look like it."""
-    if 0 < abs(value) < 0.0001:
-        return "below 0.01 %"
-    if 0.9999 < value < 1:
-        return "above 99.99 %"
-    return f"{value * 100:.3g} %" if abs(value) < 1 else f"{value * 100:,.0f} %"
+    """A share as per cent, to three digits; what is not all of it does not look like it."""
+    if 0.9995 < value < 1:
+        return "above 99.9 %"
+    return f"{Decimal(f'{value * 100:.3g}'):,f} %"
 
 
 def length(seconds: float) -> str:
@@ -142,7 +140,26 @@ def _doubt(info: RunInfo, fills: pl.DataFrame) -> Iterator[Metric]:
     )
 
 
+def totals_of(info: RunInfo) -> dict[str, tuple[Decimal, Decimal]]:
+    """Net profit and fees of all accounts together, by currency."""
+    totals: dict[str, tuple[Decimal, Decimal]] = {}
+    with localcontext(prec=200):
+        for account in info.accounts:
+            net, fees = totals.get(account.asset, (Decimal(0), Decimal(0)))
+            totals[account.asset] = (net + account.net, fees + account.fees)
+    return totals
+
+
 def _money(info: RunInfo) -> Iterator[Metric]:
+    for asset, (net, _) in totals_of(info).items():
+        if len([account for account in info.accounts if account.asset == asset]) > 1:
+            yield Metric(
+                name="net_profit_together",
+                title=f"net profit in {asset}",
+                value=net,
+                unit=asset,
+                definition="Net profit of all accounts in that currency together.",
+            )
     for account in info.accounts:
         yield from _of_account(account)
 

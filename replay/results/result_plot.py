@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from replay.results.result_metrics import money, percent
+from replay.results.result_metrics import money, percent, totals_of
 from toolkit.borders import label
 from toolkit.clock import NS_PER_MS
 from toolkit.pictures.vega_lite import bucket_ns
@@ -105,30 +105,29 @@ def _name(result: Result, pair: PairInfo) -> str:
 
 
 def _title(result: Result, pairs: Sequence[PairInfo]) -> str:
-    names = ", ".join(_name(result, pair) for pair in pairs)
-    return f"{result.info.strategy} · {names} · {result.info.kind}"
+    names = ", ".join(dict.fromkeys(label(pair.trading_pair) for pair in pairs))
+    venues = list(dict.fromkeys(pair.venue for pair in pairs))
+    is_alone = len({pair.venue for pair in result.info.pairs}) == 1
+    return f"{result.info.strategy} · {names}" + ("" if is_alone else f" on {' and '.join(venues)}")
 
 
 def _subtitle(result: Result) -> list[str]:
     info = result.info
-    nets = ", ".join(
-        f"net {money(account.net)} {account.asset} after {money(account.fees)} fees" for account in info.accounts
+    net = ", ".join(
+        f"net {money(net)} {asset} after {money(fees)} fees" for asset, (net, fees) in totals_of(info).items()
     )
     makers, takers = (sum(getattr(pair, name) for pair in info.pairs) for name in ("maker_fills", "taker_fills"))
-    doubt = f"{percent(info.doubtful_time_share)} of time"
-    shares = [percent(account.doubtful_profit_share) for account in info.accounts]
-    first = (
-        f"{doubt} and {', '.join(shares)} of profit rest on doubtful data (shaded)"
-        if shares
-        else f"{doubt} is doubtful"
-    )
+    shares = [account.doubtful_profit_share for account in info.accounts]
+    up_to = "up to " if len(shares) > 1 and any(shares) else ""
+    profit = f" and {up_to}{percent(max(shares))} of profit" if shares else ""
+    first = f"{label(info.kind.capitalize())}: {percent(info.doubtful_time_share)} of time{profit} rest on doubtful data (shaded)"
     drawn = result.fills.height
     gathered = ", gathered in buckets of time" if drawn > POINTS_MAX else ""
     left_out = len([pair for pair in info.pairs if pair.maker_fills or pair.taker_fills]) - PAIRS_MAX
     more = f"; {left_out} more pairs are not drawn" if left_out > 0 else ""
     trades = f"{drawn:,} fills: {makers:,} as maker (full), {takers:,} as taker (hollow)"
     fall = "orange: fall below the highest profit before"
-    return [first, f"{nets or 'no account'}; {trades}{gathered}{more}; {fall}"]
+    return [first, f"{net or 'no account'}; {trades}{gathered}{more}; {fall}"]
 
 
 def label_line(text: str) -> str:

@@ -94,7 +94,8 @@ class Desk:
         """What the venue asks of orders."""
         place = self._pairs.place(pair)
         rules, _ = self._market(place)
-        fees = self._recorder.ledger.markets[place].fees
+        market = self._recorder.ledger.markets[place]
+        fees, contract = market.fees, market.contract
         return PairRules(
             pair=self._pairs.names[place],
             tick=rules.tick,
@@ -103,6 +104,7 @@ class Desk:
             price_figures_max=rules.figures,
             maker_fee=Decimal(0) if fees is None else fees.maker,
             taker_fee=Decimal(0) if fees is None else fees.taker,
+            contract_value=None if contract is None else contract.contract_value,
         )
 
     def position(self, pair: PairName) -> PositionView:

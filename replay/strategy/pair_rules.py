@@ -31,6 +31,8 @@ class PairRules:
         price_figures_max: Most significant figures of a price that is no whole number; None: no such rule.
         maker_fee: Share of the value that an execution of a resting order costs; below 0: a rebate.
         taker_fee: Likewise, of an order that takes.
+        contract_value: Quote currency that one unit of size stands for, of an inverse contract; None: sizes are in base
+            currency.
     """
 
     pair: str
@@ -40,6 +42,11 @@ class PairRules:
     price_figures_max: int | None
     maker_fee: Decimal
     taker_fee: Decimal
+    contract_value: Decimal | None = None
+
+    def value_of_one(self, price: float) -> float:
+        """What one unit of size is worth at a price, in quote currency."""
+        return price if self.contract_value is None else float(self.contract_value)
 
     def tick_at(self, price: float) -> float:
         """The step of prices near a price. Raises ConfigError for no price."""

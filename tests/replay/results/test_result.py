@@ -116,6 +116,8 @@ def test_several_accounts_are_named(tmp_path: Path) -> None:
     made.frame_done(at(1))
     result = Result.of(made.finish(at(2)))
     assert dict(summary_table(result))["net profit, dydx_v4/USDC"] == "-0.01 USDC"
+    assert dict(summary_table(result))["net profit in USDC"] == "-0.01 USDC"
+    assert result.plot().chart["title"]["text"] == "Maker · BTC-USD on dydx_v4"
     with pytest.raises(
         ConfigError, match=r"has 2 accounts \(hyperliquid/USDC, dydx_v4/USDC\): choose one of `accounts`"
     ):
@@ -225,11 +227,11 @@ def test_money_is_shown_with_the_digits_that_matter(value: str, expected: str) -
 
 
 def test_shares_and_lengths_are_shown_for_people() -> None:
-    assert [percent(share) for share in (0.0, 0.00001, 0.5, 0.99999, 1.0, 12.3, -0.25)] == [
+    assert [percent(share) for share in (0.0, -0.0000877, 0.5, 0.99999, 1.0, 12.3, -0.25)] == [
         "0 %",
-        "below 0.01 %",
+        "-0.00877 %",
         "50 %",
-        "above 99.99 %",
+        "above 99.9 %",
         "100 %",
         "1,230 %",
         "-25 %",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from toolkit.cli.options.shared_options import duration_option, out_folder_option, seed_option, venue_name_option
-from toolkit.cli.output.results import examples, say
+from toolkit.cli.output.results import examples, say, say_facts
 from toolkit.clock import NS_PER_S, Clock, SystemClock, utc_stamp
 from toolkit.errors import ConfigError, RecordingError
 
@@ -25,6 +25,19 @@ __all__ = ["demo", "until_quoted"]
 #: How much longer it records on a machine that is too busy to have quotes by then, seconds at most.
 LONGER_S: Final = 120.0
 _LOOK_S: Final = 0.1
+#: What of a result is shown.
+_SHOWN: Final = (
+    "strategy",
+    "doubtful time",
+    "net profit",
+    "realized",
+    "not realized",
+    "fees",
+    "fills as maker",
+    "fills as taker",
+    "orders",
+    "deepest drawdown",
+)
 
 
 @click.command(
@@ -39,7 +52,7 @@ _LOOK_S: Final = 0.1
 def demo(venue: str | None, duration: float, seed: str, out: Path | None) -> None:
     """
     Record a synthetic exchange on this machine with the live code, replay the recording both ways, compare the
-    digests, and analyse the spreads.
+    digests, analyse the spreads, and run a market maker on it.
 
     The recording is below ./tapes unless --out says where. Needs no network: the exchange is a seeded random market
     behind the venue's own WebSocket and REST interface on a loopback port, which the live code reaches by URL like the
@@ -56,6 +69,9 @@ def demo(venue: str | None, duration: float, seed: str, out: Path | None) -> Non
     asyncio.run(_record(venue, folder, duration, seed, clock))
     _prove(folder)
     _analyse(folder)
+    _trade(folder, synthetic_venues()[venue].pairs[0])
+    say()
+    say(f'Go on with:  tickdeck sql {shlex.quote(str(folder))} "SELECT * FROM quotes LIMIT 5"')
 
 
 async def _record(venue_name: str, folder: Path, duration: float, seed: str, clock: SystemClock) -> None:
@@ -156,8 +172,43 @@ def _analyse(folder: Path) -> None:
     analyze.main(["spreads", str(folder), "--plot", str(plot)], prog_name="tickdeck analyze", standalone_mode=False)
     say(f"recording  {folder}")
     say(f"plot       {plot}")
+
+
+def _trade(folder: Path, pair: str) -> None:
+    """Run the market maker of the examples on what was just recorded."""
+    from replay.results.result import summary_table
+    from replay.strategy.backtesting import backtest
+
+    _heading("4. What a market maker would have come to in it")
+    strategy = _example("market_maker.py")
+    result = backtest(
+        strategy,
+        folder,
+        trading_pairs=pair,
+        # The synthetic markets are calm: wider quotes are seldom met in so short a time.
+        parameters={"half_spread_bps": 0.1, "stay_bps": 0.1},
+        latency="entry=5ms,response=5ms",
+        out=folder / "results" / "market_maker",
+    )
+    say_facts([(title, text) for title, text in summary_table(result) if title.strip() in _SHOWN])
+    plot = folder / "fills.png"
+    result.plot(plot)
     say()
-    say(f'Go on with:  tickdeck sql {shlex.quote(str(folder))} "SELECT * FROM quotes LIMIT 5"')
+    say(f"strategy   {strategy}")
+    say(f"result     {result.path}")
+    say(f"plot       {plot}")
+
+
+def _example(name: str) -> Path:
+    """A strategy of the examples: where it is installed, or in a checkout of the source."""
+    import tickdeck
+
+    package = Path(tickdeck.__file__).resolve().parent
+    folders = (package / "example_strategies", package.parent / "examples" / "strategies")
+    found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if found is None:
+        raise ConfigError(f"the example {name} is in neither {folders[0]} nor {folders[1]}: install tickdeck again")
+    return found
 
 
 def _heading(text: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from recordings.care.verifying import verify
+from replay.results.result import Result
 from tests.tapes import snapshot
 from tests.toolkit.cli.terminal import spawn
 from toolkit.books.tracker import OrderBookTracker
@@ -22,14 +23,19 @@ def test_the_demo_shows_recording_proof_and_spreads(tmp_path: Path) -> None:
     done = spawn("demo", "--duration", "2s", "--out", "tape", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     text = done.stdout
-    assert [line[:2] for line in text.splitlines() if re.match(r"\d\. ", line)] == ["1.", "2.", "3."]
+    assert [line[:2] for line in text.splitlines() if re.match(r"\d\. ", line)] == ["1.", "2.", "3.", "4."]
     digests = re.findall(r"^digest (?:while recording|of the .*?) +([0-9a-f]{32})$", text, re.MULTILINE)
     assert (len(digests), len(set(digests))) == (3, 1)
     assert "All equal: every message and every book after it is the same, live and replayed." in text
     for pair in ("BTC-USD", "ETH-USD", "PURR-USDC"):
         assert pair in text.partition("3. Its spreads")[2]
     assert (tmp_path / "tape" / "spreads.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "tape" / "fills.png").read_bytes().startswith(b"\x89PNG")
     assert verify(tmp_path / "tape").problems == []
+    result = Result.open(tmp_path / "tape" / "results" / "market_maker")
+    assert re.search(rf"^orders +{result.orders.height}$", text, re.MULTILINE)
+    assert result.orders.height >= 2
+    assert verify(tmp_path / "tape" / "results" / "market_maker").problems == []
     assert verify(tmp_path / "tape").recorded_digest == digests[0]
     assert "a synthetic exchange (seed 7) listens on ws://127.0.0.1:" in done.stderr
 
