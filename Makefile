@@ -33,7 +33,7 @@ find_python() { \
 }
 endef
 
-.PHONY: help demo test test-all lint format types bench chaos flips fuzz soak determinism constraints clean setup
+.PHONY: help demo test test-all lint format types bench chaos parity flips fuzz soak determinism constraints clean setup
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -87,6 +87,9 @@ bench: $(STAMP) ## Measure importing, recording and replaying
 
 chaos: $(STAMP) ## Kill, starve and damage a recording, and see that nothing flushed is lost
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+parity: $(STAMP) ## Trade on paper on every embedded venue, with disconnects, and compare each session with its replay
+	@$(BIN)/python -m tests.replay.paper.long_parity $(ARGS)
 
 flips: $(STAMP) ## Flip bits of a recording, and see that nothing answers from them without a word
 	@$(BIN)/python -m tests.flips $(ARGS)

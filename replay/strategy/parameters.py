@@ -11,6 +11,7 @@ import inspect
 import math
 import typing
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar, Final, get_origin
@@ -103,8 +104,9 @@ def set_parameters(strategy: Strategy, given: Mapping[str, Any]) -> dict[str, An
         elif parameter.is_required:
             raise ConfigError(f"{name_of_class} needs {parameter}, which has no default: say --set {name}=...")
         else:
-            value = parameter.default
-        if isinstance(value, float) and not math.isfinite(value):
+            # A list that one run appends to is not that of the next.
+            value = parameter.default if isinstance(parameter.default, OwnData) else deepcopy(parameter.default)
+        if isinstance(value, float | Decimal) and not math.isfinite(value):
             raise ConfigError(f"{name_of_class}: {name} is {value}, expected a finite number")
         setattr(strategy, name, value)
         values[name] = value.path if isinstance(value, OwnData) else msgspec.to_builtins(value, enc_hook=str)
