@@ -146,11 +146,11 @@ class Recording(Shown):
 
         return unsealed_part(self.path, self.manifest)
 
-    def sealed_part(self) -> Recording:
+    def sealed_part(self) -> Self:
         """The recording without what is not sealed yet."""
-        return Recording(self.path, self.manifest)
+        return type(self)(self.path, self.manifest)
 
-    def for_summary(self) -> Recording:
+    def for_summary(self) -> Self:
         """All of it, or its sealed part where playing the rest takes longer than anybody waits for a summary."""
         unsealed = self.unsealed()
         return self if unsealed is None or unsealed.journal_bytes <= SUMMARY_BYTES else self.sealed_part()

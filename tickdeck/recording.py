@@ -15,6 +15,7 @@ from recordings.queries.gaps import find_gaps
 from recordings.reading.selecting import select_in
 from recordings.recording import Recording as StoredRecording
 from replay.source import Fidelity, ReplayDataSource
+from toolkit.clock import format_ns
 from toolkit.dispatch import MessageCallback
 from toolkit.errors import ConfigError
 from toolkit.keys import PairName
@@ -88,19 +89,19 @@ class Recording(StoredRecording):
             are Float64, times Datetime("ns") in UTC. Rows of one instrument are in the order of capture.
 
         Raises:
-            ConfigError: There is no such table, it has no such columns, or nothing is of a venue.
+            ConfigError: There is no such table, its rows are of no pair, nothing is of a venue, or the recording has no
+                time between start and end.
             SymbolError: A pair that is not in the recording.
             RecordingError: The recording cannot be used.
         """
         rows = analysis.scan(self, table).drop("recording")
         if pairs or venues:
             rows = rows.filter(_is_of(self, rows, table, pairs, venues))
+        start, end = _window(self, start_ns, end_ns)
         received = pl.col("ts_recv").cast(pl.Int64)
-        if start_ns is not None:
-            rows = rows.filter(received >= instant_ns(start_ns, "start_ns"))
-        if end_ns is not None:
-            rows = rows.filter(received < instant_ns(end_ns, "end_ns"))
-        return rows
+        if start is not None:
+            rows = rows.filter(received >= start)
+        return rows if end is None else rows.filter(received < end)
 
     def quotes(
         self,
@@ -153,12 +154,17 @@ class Recording(StoredRecording):
             frames: Frames of your own, each under the name that the query has for it.
 
         Raises:
-            ConfigError: The query has several statements with a result, or none.
+            ConfigError: The query has several statements with a result, or none; a frame has the name of a view.
             RecordingError: The recording cannot be used.
             duckdb.Error: DuckDB does not take the query; it says why.
         """
         with analysis.connect(self) as connection:
+            views = {view.lower() for view in analysis.VIEWS}
             for name, frame in frames.items():
+                if name.lower() in views:
+                    raise ConfigError(
+                        f"a frame is called {name!r}, as a view of the recording is: give it another name"
+                    )
                 connection.register(name, frame.collect() if isinstance(frame, pl.LazyFrame) else frame)
             check_single(connection, query)
             relation: duckdb.DuckDBPyRelation | None = connection.sql(query)
@@ -195,6 +201,30 @@ class Recording(StoredRecording):
             fidelity=fidelity,
             **options,
         )
+
+
+def _window(
+    recording: StoredRecording, start_ns: Instant | None, end_ns: Instant | None
+) -> tuple[int | None, int | None]:
+    """Both ends of a window of receive times in ns. Raises ConfigError where the recording has nothing between them."""
+    if start_ns is None and end_ns is None:
+        return None, None
+    span = recording.span
+    near = None if span is None else span[1]
+    start = None if start_ns is None else instant_ns(start_ns, "start_ns", near_ns=near)
+    end = None if end_ns is None else instant_ns(end_ns, "end_ns", near_ns=near)
+    if start is not None and end is not None and end <= start:
+        raise ConfigError(f"the window ends at {format_ns(end)}, not after its start at {format_ns(start)}")
+    if span is not None and ((start is not None and start > span[1]) or (end is not None and end <= span[0])):
+        said = (
+            f"starts at {format_ns(start)}"
+            if start is not None and start > span[1]
+            else f"ends at {format_ns(end or 0)}"
+        )
+        raise ConfigError(
+            f"the window {said}, but the recording goes from {format_ns(span[0])} to {format_ns(span[1])}"
+        )
+    return start, end
 
 
 def _is_of(

@@ -36,6 +36,11 @@ def test_it_is_opened_by_any_path_and_is_what_every_function_takes(folder: Path,
     assert td.find_gaps(recording).equals(recording.gaps)
 
 
+def test_its_sealed_part_can_be_asked_the_same(recording: td.Recording) -> None:
+    assert recording.sealed_part().quotes().collect().equals(recording.quotes().collect())
+    assert isinstance(td.open(recording.path, sealed=True), td.Recording)
+
+
 def test_it_says_what_is_in_it(recording: td.Recording) -> None:
     assert recording.keys == sorted(KEYS)
     assert recording.pairs == sorted({pair for _, pair in KEYS})
@@ -90,6 +95,17 @@ def test_events_of_a_whole_connection_come_with_each_of_its_pairs(tmp_path: Path
         ({"venues": "nowhere"}, td.ConfigError, "nowhere"),
         ({"start_ns": 1_785_000_000}, td.ConfigError, "this looks like s"),
         ({"end_ns": "soon"}, td.ConfigError, "is no time"),
+        (
+            {"start_ns": "2030-01-01"},
+            td.ConfigError,
+            r"^the window starts at 2030-\S+, but the recording goes from 2026-",
+        ),
+        ({"end_ns": "2001-01-01"}, td.ConfigError, r"^the window ends at 2001-\S+, but the recording goes from 2026-"),
+        (
+            {"start_ns": "2026-07-26", "end_ns": "2026-07-25"},
+            td.ConfigError,
+            r"^the window ends at 2026-07-25\S+, not after",
+        ),
     ],
 )
 def test_what_is_not_there_is_an_error(recording: td.Recording, asked: dict[str, Any], kind: type, said: str) -> None:
@@ -117,6 +133,9 @@ def test_sql_answers_with_a_frame_and_takes_those_of_the_user(recording: td.Reco
             "SELECT mark, count(*) AS n FROM trades JOIN mine USING (symbol) GROUP BY ALL", mine=frame
         )
         assert found["mark"].to_list() == ["m"]
+    for name in ("trades", "QUOTES", "gaps"):
+        with pytest.raises(td.ConfigError, match=rf"^a frame is called '{name}', as a view of the recording is"):
+            recording.sql("SELECT 1", **{name: mine})
     with pytest.raises(td.ConfigError, match=r"^expected one query, found 2 statements"):
         recording.sql("SELECT 1; SELECT 2")
 
