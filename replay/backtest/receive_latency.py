@@ -12,21 +12,26 @@ the frame that caused it: where r is less than f it is held back, and counted.
 | feed        | t + 2 f + what is added               | x + what is added                              |
 | round trips | t + e(t) + f                          | x + max(0, r(x) - f)                           |
 
-f is that of the newest book message or trade of the venue: live nothing newer is known. Of recorded round trips the
-venue's clock cancels out, of `feed` it does not.
+f is the delay of the venue's fastest stream of late: of each form of the book, and of the trades, that of its newest
+message, if it came within a second; a full book that is sent now and then is late by itself. Live nothing newer is known.
+Of recorded round trips the venue's clock cancels out, of `feed` it does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from replay.backtest.latency import InterpolatedLatency
 from replay.market.layout import RequestCode
+from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
 from toolkit.messages import FORM_REST, BestQuote, BookDiff, BookSnapshot, Message, Trade
 
 __all__ = ["ConstantReceiveLatency", "FeedReceiveLatency", "LatencyModel", "TripReceiveLatency"]
+
+
+_TRADES: Final = "trades"
 
 
 class LatencyModel(Protocol):
@@ -98,21 +103,33 @@ class ConstantReceiveLatency:
 
 
 class _FeedDelays:
-    """The newest delay of each venue's feed, ns."""
+    """How long the feed of each venue takes, ns."""
 
     def __init__(self, clock_offset_ns: int) -> None:
         self._offset = clock_offset_ns
-        self.of: dict[str, int] = {}
+        #: Of each stream of a venue when its newest message was received, and its delay.
+        self._newest: dict[str, dict[str, tuple[int, int]]] = {}
 
     def observe(self, message: Message) -> None:
         if message.ts_event is None or not isinstance(message, BookDiff | BookSnapshot | BestQuote | Trade):
             return
-        if isinstance(message, Trade):
-            if message.is_history or message.is_duplicate:
+        stream = _TRADES
+        if not isinstance(message, Trade):
+            stream = message.form
+            if stream == FORM_REST:
                 return
-        elif message.form == FORM_REST:
+        elif message.is_history or message.is_duplicate:
             return
-        self.of[message.venue] = message.ts_recv + self._offset - message.ts_event
+        delay = message.ts_recv + self._offset - message.ts_event
+        self._newest.setdefault(message.venue, {})[stream] = (message.ts_recv, delay)
+
+    def of(self, venue: str) -> int:
+        """The delay of its fastest stream; 0 before it was heard."""
+        streams = self._newest.get(venue)
+        if streams is None:
+            return 0
+        since_ns = max(recv for recv, _ in streams.values()) - NS_PER_S
+        return min(delay for recv, delay in streams.values() if recv >= since_ns)
 
 
 class FeedReceiveLatency:
@@ -136,7 +153,7 @@ class FeedReceiveLatency:
 
     def entry_ns(self, venue: str, code: RequestCode, sent_ns: int) -> int:
         """Raises ConfigError where the feed's delay and what is added make less than 0."""
-        delay = self._delays.of.get(venue, 0)
+        delay = self._delays.of(venue)
         added = self._added.entry_ns(venue, code, sent_ns)
         if delay + added < 0:
             raise ConfigError(
@@ -173,7 +190,7 @@ class TripReceiveLatency:
         entry = self._trips.entry_ns(sent_ns)
         if entry < 0:
             return entry
-        total = entry + self._delays.of.get(venue, 0)
+        total = entry + self._delays.of(venue)
         if total < 0:
             raise ConfigError(
                 f"a round trip and the feed's delay on {venue} make {total} ns to the venue, expected 0 or more; were"
@@ -182,5 +199,5 @@ class TripReceiveLatency:
         return total
 
     def response_ns(self, venue: str, code: RequestCode | None, at_ns: int) -> int:
-        delay = self._delays.of.get(venue, 0)
+        delay = self._delays.of(venue)
         return self._trips.response_ns(at_ns - delay + self._offset) - delay

@@ -12,6 +12,7 @@ from replay.backtest.requests import NewOrder, Refusal
 from replay.market.layout import RequestCode, TifCode
 from replay.market.rules import AmendPlace, CancelEarly, Responses, Rules
 from tests.replay.backtest.market_messages import KEY, Desk, Messages
+from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
 from toolkit.timing.timers import NEVER_NS
@@ -269,11 +270,27 @@ def test_feed_latency_is_twice_the_newest_delay_to_the_tape_and_what_is_added_ba
     desk.place(200, "buy", 99, 5)
     desk.reach(300)
     assert [(each.venue_ns, each.received_ns) for each in desk.heard] == [(223, 223)]
-    desk.take(desk.say.trade(300, "sell", 120, 1, event_ns=280))
+    desk.take(desk.say.diff(300, bids={97: 2}, event_ns=280))
     desk.take(desk.say.trade(301, "sell", 120, 1, event_ns=1, is_history=True))
     desk.place(310, "buy", 98, 5)
     desk.reach(400)
     assert desk.heard[-1].venue_ns == 310 + 43
+
+
+def test_the_feeds_delay_is_that_of_its_fastest_stream_of_late() -> None:
+    """
+    Trades take 10, a book that is sent now and then 500; two seconds after the last trade only the book is known of.
+    """
+    desk = Desk(latency=FeedReceiveLatency(ConstantReceiveLatency(entry=0, response=0)))
+    desk.take(desk.say.trade(1000, "buy", 120, 1, event_ns=990), desk.say.diff(1001, bids={97: 1}, event_ns=501))
+    desk.place(1002, "buy", 99, 5)
+    desk.reach(1022)
+    assert [each.venue_ns for each in desk.heard] == [1022]
+    later = 2 * NS_PER_S
+    desk.take(desk.say.diff(later, bids={97: 2}, event_ns=later - 500))
+    desk.place(later, "buy", 98, 5)
+    desk.reach(later + 1000)
+    assert [each.venue_ns for each in desk.heard[1:]] == [later + 1000]
 
 
 def test_feed_latency_below_nothing_is_refused_with_the_offset_that_mends_it() -> None:
