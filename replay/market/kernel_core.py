@@ -124,7 +124,7 @@ def run(s, events, start, stop, until):
             if code == _RESUME:
                 _on_resume(s, event, line)
                 _on_resume(s, event, line + 1)
-        if s.pairs[line >> 1]["reducing"]:
+        if s.counters[0]["reducing"]:
             end_idle(s, event["time"], line >> 1, NO_REQUEST, event["frame"])
     return stop
 
@@ -165,10 +165,8 @@ def _on_level(s, event, line, key, is_sync):
             if order["key"] == key:
                 level_changed(s, order, before, lots, count_before, count, is_sync)
             slot = order["next"]
-    if s.pairs[line >> 1]["stale"]:
-        return
     other = s.lines[line ^ 1]
-    if other["live"] == 0 or 2 * lots < s.pairs[line >> 1]["grain"]:
+    if other["live"] == 0 or 2 * lots < s.pairs[line >> 1]["grain"] or s.pairs[line >> 1]["stale"]:
         return
     rules = s.rules[0]
     if rules["crossed_book"] == _CROSSED_ALL or rules["whole_fills"]:

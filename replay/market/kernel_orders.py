@@ -116,7 +116,7 @@ def link(s, slot):
     line["live"] += 1
     line["mask"] |= np.int64(1) << (order["key"] & 63)
     s.counters[0]["live"] += 1
-    s.pairs[order["line"] >> 1]["reducing"] += order["reduce"]
+    s.counters[0]["reducing"] += order["reduce"]
 
 
 @kernel
@@ -134,7 +134,7 @@ def unlink(s, slot):
     order["rests"] = 0
     line["live"] -= 1
     s.counters[0]["live"] -= 1
-    s.pairs[order["line"] >> 1]["reducing"] -= order["reduce"]
+    s.counters[0]["reducing"] -= order["reduce"]
     if line["live"] <= _MASKED:
         mask = np.int64(0)
         at = line["head"]
@@ -194,7 +194,7 @@ def fillable(s, order):
 @kernel
 def end_idle(s, now, pair, request, frame):
     """Cancel what rests to reduce a position that there is none of any more."""
-    if s.pairs[pair]["reducing"] == 0:
+    if s.counters[0]["reducing"] == 0:
         return
     for line in range(2 * pair, 2 * pair + 2):
         slot = s.lines[line]["head"]

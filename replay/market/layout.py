@@ -297,7 +297,6 @@ PAIR: Final = np.dtype(
         ("lots_per_unit", "f8"),  # unit of the queues that are not whole numbers
         ("lot", "f8"),  # one grain in that unit
         ("position", "i8"),  # lots, bought less sold
-        ("reducing", "i8"),  # own orders that rest and may only reduce it
         ("stale", "i8"),  # 1: nothing is matched
     ],
     align=True,
@@ -307,6 +306,7 @@ COUNTERS: Final = np.dtype(
         ("free", "i8"),  # slots on the free list
         ("reports", "i8"),  # not yet taken
         ("live", "i8"),  # orders that rest
+        ("reducing", "i8"),  # those of them that may only reduce a position
         ("want", "i8"),  # a `Want`
     ],
     align=True,
