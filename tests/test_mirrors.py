@@ -22,6 +22,7 @@ MACHINES: Final = (
     "replay/serving/venues/*/recorded",
     "replay/serving/venues/*/synthetic",
     "replay/strategy",
+    "replay/paper",
 )
 
 #: Modules that no test is called after, and the tests that fail when they are wrong.
@@ -168,7 +169,6 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     "toolkit/cli/commands/backtest_strategy.py": ("tests/replay/strategy/test_backtesting.py", "tests/test_docs.py"),
     "toolkit/cli/commands/paper.py": ("tests/test_docs.py",),
     "toolkit/cli/options/run_options.py": ("tests/replay/strategy/test_backtesting.py", "tests/test_docs.py"),
-    "replay/paper/*.py": ("tests/test_docs.py",),
     "toolkit/cli/groups.py": ("tests/toolkit/cli/test_main.py",),
     "toolkit/cli/interrupts.py": ("tests/toolkit/cli/test_process.py",),
     "toolkit/cli/start.py": ("tests/toolkit/cli/test_process.py",),
