@@ -167,7 +167,6 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     "toolkit/cli/commands/ctl.py": ("tests/test_docs.py", "tests/toolkit/cli/commands/test_serve.py"),
     "toolkit/cli/commands/recover.py": ("tests/toolkit/cli/test_damaged_manifests.py",),
     "toolkit/cli/commands/backtest_strategy.py": ("tests/replay/strategy/test_backtesting.py", "tests/test_docs.py"),
-    "toolkit/cli/commands/paper.py": ("tests/test_docs.py",),
     "toolkit/cli/options/run_options.py": ("tests/replay/strategy/test_backtesting.py", "tests/test_docs.py"),
     "toolkit/cli/groups.py": ("tests/toolkit/cli/test_main.py",),
     "toolkit/cli/interrupts.py": ("tests/toolkit/cli/test_process.py",),
