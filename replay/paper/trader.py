@@ -21,7 +21,8 @@ from replay.strategy.failures import StrategyError
 from replay.strategy.plan import RunPlan
 from replay.strategy.session import Phase, TradingSession
 from toolkit.clock import NS_PER_MS, Clock
-from toolkit.messages import Message
+from toolkit.keys import PairKey
+from toolkit.messages import Instrument, Message
 
 __all__ = ["LAG_NS_SAID", "PaperTrader"]
 
@@ -68,6 +69,8 @@ class PaperTrader:
             if session is None:
                 session = self._begin(message)
             session.take(message)
+            if type(message) is Instrument and session.phase is Phase.WAITING:
+                self._check_name(session, message)
         except Exception as exc:  # noqa: BLE001  # the recording goes on whatever happens here
             self._give_up(exc)
         if session is not None and session.failure is not None and not self._has_failed:
@@ -100,6 +103,16 @@ class PaperTrader:
         said = (self._recorder.tracker.instrument(key) for key in plan.pairs.keys)
         session.know(each for each in said if each is not None)
         return session
+
+    def _check_name(self, session: TradingSession, message: Instrument) -> None:
+        """A recorder takes a symbol for a pair, a strategy does not: it would wait for ever for a pair that is not there."""
+        key = PairKey(message.venue, message.symbol)
+        if key in self._plan.pairs.keys and message.trading_pair != message.symbol:
+            session.abort(
+                StrategyError(
+                    f"{message.symbol} is a symbol of {message.venue}; its pair is {message.trading_pair}: name that"
+                )
+            )
 
     def _write_down(self, row: LogRow) -> None:
         if self._file is not None:

@@ -25,6 +25,7 @@ from replay.strategy.limits import RiskLimits
 from replay.strategy.plan import RunPlan
 from replay.strategy.session import Phase
 from replay.strategy.strategy import Strategy, Wakes
+from tests.replay.paper import sessions
 from tests.replay.paper.sessions import CHURNER, PAIRS, Paper, on_paper
 from tests.toolkit.cli.terminal import run as tickdeck
 from toolkit.clock import SystemClock
@@ -254,6 +255,21 @@ def test_a_slow_strategy_decides_the_same(tmp_path: Path, monkeypatch: pytest.Mo
     frames = [frame for batch in Recording.open(folder).raw_frames() for frame in batch]
     assert any(b"strategy_lag" in frame.payload for frame in frames if frame.kind == CONTROL)
     assert any("the strategy lags" in line for line in paper.lines)
+
+
+def test_a_symbol_in_place_of_a_pair_ends_the_strategy_with_the_pairs_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recorder takes both; a strategy would wait for ever for a pair of that name."""
+    monkeypatch.setitem(sessions.PAIRS, "hyperliquid", "BTC")
+
+    async def main() -> Paper:
+        async with on_paper(tmp_path / "tape", "hyperliquid", strategy=Slow) as paper:
+            await paper.until(lambda: paper.trader.session is not None and paper.session.phase is Phase.FAILED)
+        return paper
+
+    paper = asyncio.run(main())
+    assert str(paper.session.failure) == "BTC is a symbol of hyperliquid; its pair is BTC-USD: name that"
 
 
 def test_paper_sends_no_order_anywhere(taped: tuple[Path, Paper]) -> None:
