@@ -42,12 +42,12 @@ class EquityCourse:
     _now_ns: int = -1
     _is_doubtful: bool = False
 
-    def take(self, now_ns: int, equity: int, *, is_doubtful: bool) -> None:
+    def take(self, now_ns: int, equity: int, *, is_doubtful: bool, has_doubtful_fill: bool = False) -> None:
         """
         Equity from this time on, and whether what follows is doubtful.
 
         What changes between two calls counts for what the first of them said: a price that jumps when a book is whole
-        again has moved while nothing was known of it.
+        again has moved while nothing was known of it. What a doubtful fill gains at once is doubtful, whatever that said.
         """
         if self._now_ns < 0:
             self.first = self.peak = equity
@@ -56,8 +56,9 @@ class EquityCourse:
             change, passed = equity - self.last, now_ns - self._now_ns
             self.total_ns += passed
             if self._is_doubtful:
-                self.doubtful += change
                 self.doubtful_ns += passed
+            if self._is_doubtful or has_doubtful_fill:
+                self.doubtful += change
             else:
                 self.sound += change
         self._now_ns, self._is_doubtful, self.last = now_ns, is_doubtful, equity

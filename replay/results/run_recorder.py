@@ -94,6 +94,8 @@ class RunRecorder:
         self._changed: set[str] = set()
         self._moved: set[str] = set()
         self._is_doubtful = False
+        #: Whether a fill of this instant is of an order that rested across a gap.
+        self._has_doubtful_fill = False
         self._step_ns = _STEP_NS
         self._samples = 0
         self._sampled_ns: dict[str, int] = {}
@@ -114,9 +116,14 @@ class RunRecorder:
         return replace(market, account=f"{market.key.venue}/{market.contract.settle}")
 
     def hear(self, message: Instrument | StreamEvent, now_ns: int) -> None:
-        """Keep what the venue said of an instrument, or what happened to a stream."""
-        seq, sub = self._place(now_ns)
-        self._messages.append(msgspec.structs.replace(message, capture_seq=seq, sub_seq=sub))
+        """
+        Keep what the venue said of an instrument, or what happened to a stream.
+
+        What was known before the run began is heard of at its first instant.
+        """
+        at_ns = max(now_ns, self._start_ns)
+        seq, sub = self._place(at_ns)
+        self._messages.append(msgspec.structs.replace(message, ts_recv=at_ns, capture_seq=seq, sub_seq=sub))
 
     def note_top(
         self,
@@ -196,6 +203,7 @@ class RunRecorder:
         contract = ledger.markets[row.pair].contract
         is_spot = contract is not None and contract.kind is ContractKind.SPOT
         self._entries.append(entry)
+        self._has_doubtful_fill |= row.is_uncertain
         self._messages.append(
             Fill(
                 *self._head(row.pair, row.venue_ns, row.now_ns),
@@ -272,6 +280,7 @@ class RunRecorder:
             self._take_equity(name, now_ns)
         self._changed = set()
         self._moved = set()
+        self._has_doubtful_fill = False
         self._now_ns = now_ns
         self._is_open = False
 
@@ -391,7 +400,9 @@ class RunRecorder:
 
     def _take_equity(self, name: str, now_ns: int) -> None:
         equity = self.ledger.equity(name)
-        self._courses[name].take(now_ns, equity, is_doubtful=self._is_doubtful)
+        self._courses[name].take(
+            now_ns, equity, is_doubtful=self._is_doubtful, has_doubtful_fill=self._has_doubtful_fill
+        )
         is_sample = name not in self._moved
         if is_sample and now_ns // self._step_ns == self._sampled_ns.get(name, -1) // self._step_ns:
             return

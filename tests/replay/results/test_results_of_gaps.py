@@ -1,0 +1,97 @@
+"""A gap cut into a tape: the first lines of the result name it, with the orders across it and the profit that rests on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recordings.care.verifying import verify
+from recordings.queries.gaps import find_gaps
+from recordings.recording import Recording
+from replay.backtest.gap_policy import GapPolicy
+from replay.results.result import Result, summary_table
+from replay.results.result_writing import write_result
+from replay.strategy.context import Context
+from replay.strategy.strategy import Strategy, Wakes
+from replay.strategy.views import BookView
+from tests.replay.backtest.market_messages import Messages
+from tests.replay.strategy.sessions import market, opened
+from toolkit.messages import EventKind, Message
+
+SECOND = 1_000_000_000
+
+
+class Rester(Strategy):
+    """Has an order to buy 2 at 98 from the first book on, whatever happens."""
+
+    wakes = Wakes(books=True)
+    _went = False
+
+    def on_book(self, ctx: Context, book: BookView) -> None:
+        if not self._went and not book.is_stale:
+            self._went = True
+            ctx.buy(ctx.pairs[0], 2, 98.0)
+
+
+def tape() -> list[Message]:
+    """
+    A book around 100 for ten seconds, nothing for ten, and then one around 104; 25 are sold at 98 two seconds later.
+
+    The order behind 20 is not matched in the gap. After it 20 are still taken to be ahead, so 5 reach it, and it is filled.
+    Its position is worth 104 then.
+    """
+    say = Messages()
+    stale = say.event(10 * SECOND, EventKind.STALE)
+    whole = [say.event(20 * SECOND, EventKind.GAP), say.snapshot(20 * SECOND, {103: 10, 98: 20}, {105: 10})]
+    return [
+        *market(say),
+        say.diff(5 * SECOND, {97: 1}),
+        stale,
+        *whole,
+        say.trade(22 * SECOND, "sell", 98, 25),
+        say.diff(30 * SECOND, {97: 2}),
+        say.diff(40 * SECOND, {97: 3}),
+    ]
+
+
+def result_of(policy: GapPolicy) -> Result:
+    run = opened(Rester, gap_policy=policy)
+    for message in tape():
+        run.session.take(message)
+    return Result.of(run.session.finish())
+
+
+def test_what_rests_on_a_gap_is_said_first() -> None:
+    """
+    Ten seconds without a book, and from the fill at 22 to the end at 40 a position that is uncertain: 28 of 40 seconds.
+
+    All of the profit is in them.
+    """
+    result = result_of(GapPolicy.KEEP)
+    assert result.fills.select("price", "size", "is_uncertain").rows() == [(98.0, 2.0, True)]
+    lines = dict(summary_table(result))
+    assert list(lines)[1:4] == ["doubtful time", "doubtful profit", "uncertain fills"]
+    assert result.doubtful_time_share == pytest.approx(28 / 40)
+    assert (lines["uncertain fills"], lines["gaps"], lines["orders across gaps"]) == ("1", "1", "1")
+    assert result.account.doubtful_profit_share == 1.0
+    assert result.net_profit == 2 * (104 - 98)
+
+
+def test_nothing_that_was_cancelled_rests_on_a_gap() -> None:
+    """The ten seconds alone are doubtful."""
+    result = result_of(GapPolicy.CANCEL)
+    assert (result.fills.height, result.doubtful_time_share) == (0, 10 / 40)
+    assert dict(summary_table(result))["doubtful profit"] == "0 %"
+
+
+def test_the_gap_is_in_the_result_as_in_the_tape(tmp_path: Path) -> None:
+    """So that `gaps` and `info` name it."""
+
+    run = opened(Rester)
+    for message in tape():
+        run.session.take(message)
+    write_result(run.session.finish(), tmp_path / "run")
+    assert verify(tmp_path / "run").problems == []
+    [gap] = find_gaps(Recording.open(tmp_path / "run")).rows(named=True)
+    assert (gap["trading_pair"], gap["cause"]) == ("BTC-USD", "disconnect")
