@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -31,12 +31,12 @@ from recordings.care.renormalizing import renormalize
 from recordings.care.verifying import verify
 from recordings.reading.growing import GrowingRecording
 from recordings.recording import Recording
-from recordings.storage.crash_points import STEPS
 from recordings.storage.lock import FolderLock
 from tests.chaos.storage_checks import Expectation
 from tests.chaos.storage_model import Broken, later, scratch_of
 from tests.chaos.storage_session import Session
-from tests.interruptions import FAULTS, POWER_CUT, Interruption
+from tests.chaos.storage_troubles import CARE, ENDING, RECORDING, SEALING
+from tests.interruptions import POWER_CUT, Interruption
 from tests.tapes import TS, bbo_frame, collector_line, import_files
 from toolkit.errors import ConfigError, RecordingError, RecordingLocked, TickdeckError
 from toolkit.frames import Frame
@@ -83,43 +83,6 @@ COMMANDS: Final[dict[str, Callable[[Path], object]]] = {
     "renormalize": renormalize,
     "prune": _prune,
 }
-_faults = st.sampled_from(["kill", "kill", POWER_CUT, POWER_CUT, *FAULTS, None])
-
-
-def _trouble(
-    steps: Sequence[str], instants: int, count_max: int = 4, faults: st.SearchStrategy[Any] = _faults
-) -> st.SearchStrategy[Any]:
-    """
-    Nothing, or what happens and when: one of the faults at one of the steps or at any instant. Somebody looks then.
-
-    Args:
-        steps: Those that are likely to come.
-        instants: About how many of them there are.
-        count_max: How often a step may come before it is the one.
-    """
-    when = st.one_of(
-        st.tuples(st.sampled_from(steps), st.sampled_from([1, 1, 1, *range(1, count_max + 1)])),
-        st.tuples(st.integers(0, instants // 5), st.just(1)),
-        st.tuples(st.integers(0, instants), st.just(1)),
-    )
-    return st.one_of(st.none(), *[st.tuples(when, faults)] * 4)
-
-
-_journal_steps = [name for name in STEPS if name.startswith("journal-")]
-_recording = _trouble(_journal_steps, 12, 2)
-_sealing = _trouble(STEPS[4:-3], 60)
-#: What a session that ends meets while it writes the last of its journal.
-_ending = _trouble(["journal-batch-made", "journal-batch-written", "journal-closed"], 8, 1, _faults)
-_file_steps = [name for name in STEPS if name.startswith("file-")]
-_rewrite_steps = [name for name in STEPS if name.startswith("rewrite-")]
-_rewriting = _trouble([*_file_steps, *_rewrite_steps, *_rewrite_steps], 150)
-#: A command, and what is likely to happen to it: `recover` seals, the others rewrite.
-_care = st.one_of(
-    st.tuples(st.just("recover"), _sealing),
-    st.tuples(st.sampled_from([*(name for name in COMMANDS if name != "recover"), "compact"]), _rewriting),
-)
-
-
 #: One that nobody disturbed, and its frames, once it is made.
 _recorded: list[tuple[Path, list[Frame]]] = []
 
@@ -160,9 +123,16 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
-    @initialize(what=st.sampled_from(["session", "recorded", "recorded", "import"]), trouble=_sealing)
-    def begin_somehow(self, what: str, trouble: Any) -> None:
+    @initialize(
+        what=st.sampled_from(["session", "synced session", "recorded", "recorded", "import"]),
+        trouble=SEALING,
+        opening=RECORDING,
+    )
+    def begin_somehow(self, what: str, trouble: Any, opening: Any) -> None:
         """A recording begins, is there already, or is an import that may be interrupted or meet another one."""
+        if what == "synced session":
+            self.begin(opening, 2, is_carried=False, is_synced=True)
+            return
         if what == "session":
             return
         if what == "recorded":
@@ -206,7 +176,7 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
 
     @precondition(lambda self: self.session is None and not self.is_import)
     @rule(
-        trouble=st.one_of(_recording, _sealing),
+        trouble=st.one_of(RECORDING, SEALING),
         frames=st.integers(0, 4),
         is_carried=st.booleans(),
         is_synced=st.booleans(),
@@ -227,7 +197,7 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
         self._during(act, trouble)
 
     @precondition(lambda self: self.session is None and not self.is_import)
-    @rule(frames=st.integers(0, 3), rotate=st.booleans(), trouble=st.one_of(_ending, _sealing))
+    @rule(frames=st.integers(0, 3), rotate=st.booleans(), trouble=st.one_of(ENDING, SEALING))
     def record_and_stop(self, frames: int, rotate: bool, trouble: Any) -> None:
         """A session that meets nothing before its end."""
         self.begin(None, frames, is_carried=False, is_synced=False)
@@ -239,7 +209,7 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
     @rule(
         frames=st.integers(0, 3),
         rotate=st.booleans(),
-        trouble=_sealing,
+        trouble=SEALING,
         then=st.sampled_from(["", "compact", "compact some", "renormalize"]),
     )
     def die_and_heal(self, frames: int, rotate: bool, trouble: Any, then: str) -> None:
@@ -253,7 +223,7 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
             self.care(then, None)
 
     @precondition(lambda self: self.session is not None)
-    @rule(trouble=_recording, frames=st.integers(1, 4), rotate=st.booleans(), is_synced=st.booleans())
+    @rule(trouble=RECORDING, frames=st.integers(1, 4), rotate=st.booleans(), is_synced=st.booleans())
     def go_on(self, trouble: Any, frames: int, rotate: bool, is_synced: bool) -> None:
         """Frames come, a segment ends."""
         session = self.session
@@ -273,14 +243,14 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
         self._during(act, trouble)
 
     @precondition(lambda self: self.session is not None)
-    @rule(trouble=_sealing)
+    @rule(trouble=SEALING)
     def seal(self, trouble: Any) -> None:
         """A segment that has ended is sealed, while frames may come."""
         assert self.session is not None
         self._during(self.session.seal, trouble)
 
     @precondition(lambda self: self.session is not None)
-    @rule(trouble=st.one_of(_recording, _sealing, _ending))
+    @rule(trouble=st.one_of(RECORDING, SEALING, ENDING))
     def stop(self, trouble: Any) -> None:
         """The session ends in good order, if nothing comes between."""
         session = self.session
@@ -315,7 +285,7 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
         self.check()
 
     @precondition(lambda self: (self.folder / "recording.json").exists())
-    @rule(what=_care)
+    @rule(what=CARE)
     def look_after(self, what: tuple[str, Any]) -> None:
         """One of the commands, alone or while a session holds the folder."""
         self.care(*what)
