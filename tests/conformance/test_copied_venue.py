@@ -135,18 +135,19 @@ def test_a_copied_venue_is_one_to_every_command(folder: str, tmp_path: Path) -> 
     assert told["raw_digest"] == told["normalized_digest"] == told["live_digest"]
     about = json.loads(done(root, "info", tape, "--json"))
     assert about["venues"] == [venue]
-    with command(root, "serve", tape, "--port", "0", "--json", "--speed", "0.1x") as server:
+    # A busy machine may need longer than the tape is to connect and to ask: then it is played more slowly.
+    assert any(
+        has_books(root, venue, tape, about["pairs"], tmp_path / f"again-{seconds}", pace, seconds)
+        for pace, seconds in (("0.5x", 5), ("0.1x", 30))
+    )
+
+
+def has_books(root: Path, venue: str, tape: Path, pairs: list[str], out: Path, pace: str, seconds: int) -> bool:
+    """Serve a tape and record it from there; whether there is a book, in a sound recording."""
+    with command(root, "serve", tape, "--port", "0", "--json", "--speed", pace) as server:
         assert server.stdout is not None
         place = json.loads(server.stdout.readline())["venues"][venue]
-        assert any(
-            has_books(root, venue, place, about["pairs"], tmp_path / f"again{seconds}") for seconds in (2, 8, 60)
-        )
-
-
-def has_books(root: Path, venue: str, place: dict[str, str], pairs: list[str], out: Path) -> bool:
-    """Record from an address for as long as the folder's name says; whether there is a book, in a sound recording."""
-    urls = ("--ws-url", place["ws_url"], "--rest-url", place["rest_url"])
-    seconds = out.name.removeprefix("again")
-    done(root, "record", venue, *pairs, *urls, "--duration", f"{seconds}s", "--out", out)
+        urls = ("--ws-url", place["ws_url"], "--rest-url", place["rest_url"])
+        done(root, "record", venue, *pairs, *urls, "--duration", f"{seconds}s", "--out", out)
     done(root, "verify", out)
     return "book_snapshots" in json.loads(done(root, "info", out, "--json"))["counts"]

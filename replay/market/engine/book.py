@@ -17,12 +17,22 @@ __all__ = ["Book", "Fill", "Level", "Side"]
 
 
 class Fill(NamedTuple):
-    """One match: `lots` at the maker's price `px`."""
+    """
+    One match.
+
+    Attributes:
+        maker: The order that rested; it holds what is left of it.
+        taker: The order that came; it holds what is left of it after all of its fills.
+        px: Price of the maker.
+        lots: Size.
+        taker_left: What was left of the taker after this fill.
+    """
 
     maker: Order
     taker: Order
     px: int
     lots: int
+    taker_left: int
 
 
 class Level(NamedTuple):
@@ -171,7 +181,7 @@ class Book:
             taker.lots -= lots
             maker.lots -= lots
             queue.lots -= lots
-            fills.append(Fill(maker, taker, side.sign * key, lots))
+            fills.append(Fill(maker, taker, side.sign * key, lots, taker.lots))
             if not maker.lots:
                 del queue.orders[maker.oid], self.orders[maker.oid]
                 if not queue.orders:

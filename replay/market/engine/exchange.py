@@ -8,7 +8,7 @@ unit. What happened to an account collects as facts until somebody takes them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from replay.market.engine.accounts import (
@@ -118,28 +118,33 @@ class Exchange:
 
     def deposit(self, account: Account, instrument: Instrument, amount: int) -> None:
         """Add collateral (1e-6) to the margin account that a perpetual is traded from."""
-        account.clearinghouse(instrument).balance += amount
-        self._note_transfer(TransferKind.DEPOSIT, amount, None, account)
+        house = account.clearinghouse(instrument)
+        house.balance += amount
+        self._note_transfer(TransferKind.DEPOSIT, amount, house, None, account)
 
     def to_spot(self, account: Account, instrument: Instrument, amount: int) -> None:
         """Move collateral (1e-6) of a perpetual to the account's own balance of that token."""
         house = account.clearinghouse(instrument)
         house.balance -= amount
         account.balance(house.token).total += amount * 10 ** (SPOT_DECIMALS - 6)
-        self._note_transfer(TransferKind.TO_SPOT, amount, account, account)
+        self._note_transfer(TransferKind.TO_SPOT, amount, house, account, account)
 
     def to_sub_account(self, master: Account, sub: Account, instrument: Instrument, amount: int) -> None:
         """Move collateral (1e-6) between a master and its sub-account; both are told."""
-        master.clearinghouse(instrument).balance -= amount
+        house = master.clearinghouse(instrument)
+        house.balance -= amount
         sub.clearinghouse(instrument).balance += amount
-        self._note_transfer(TransferKind.BETWEEN_ACCOUNTS, amount, master, sub)
+        self._note_transfer(TransferKind.BETWEEN_ACCOUNTS, amount, house, master, sub)
 
-    def _note_transfer(self, kind: TransferKind, amount: int, sender: Account | None, recipient: Account) -> None:
+    def _note_transfer(
+        self, kind: TransferKind, amount: int, house: Clearinghouse, sender: Account | None, recipient: Account
+    ) -> None:
         digest = f"0x{self._random.getrandbits(256):064x}"
         fact = Transferred(
             self.market.time_ms,
             kind,
             amount,
+            house.token,
             digest,
             "" if sender is None else sender.address,
             recipient.address,
@@ -379,7 +384,9 @@ class Exchange:
         liquidation = None
         if self._liquidated is not None:
             liquidation = Liquidation(self._liquidated.address, self.market.mark(instrument.symbol))
-        fact = Filled(trade.time_ms, record.view, trade, is_taker, *settled, liquidation)
+        # All fills of a taker are known before the first is told of: it is what it was after this one.
+        view = replace(record.view, lots=fill.taker_left) if is_taker else record.view
+        fact = Filled(trade.time_ms, view, trade, is_taker, *settled, liquidation)
         account.fills.append(fact)
         self._note(account, fact)
 

@@ -113,7 +113,11 @@ class Rejected(OrderFact):
 
 @dataclass(frozen=True, slots=True)
 class Triggered(OrderFact):
-    """The mark price woke an order that waited for it."""
+    """
+    The mark price woke an order that waited for it.
+
+    It is what it was while it waited: one that may only reduce is cut to the position right after this.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +212,8 @@ class Transferred:
     Attributes:
         time_ms: Time, ms since the Unix epoch.
         kind: Between what.
-        amount: How much, 1e-6 of the collateral.
+        amount: How much, 1e-6 of the token.
+        token: What moved, a collateral.
         hash: Transaction that moved it.
         sender: Name of the account that it came from; empty for outside.
         recipient: Name of the account that has it now.
@@ -217,6 +222,7 @@ class Transferred:
     time_ms: int
     kind: TransferKind
     amount: int
+    token: str
     hash: str
     sender: str
     recipient: str

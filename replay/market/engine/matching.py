@@ -32,7 +32,7 @@ class Participant(Protocol):
         """Called once in every turn."""
 
     def filled(self, symbol: str, fill: Fill, trade: Trade) -> None:
-        """Called for every fill as it happens; the orders hold what is left of them."""
+        """Called for every fill of an order, in order, once all of them are known."""
 
     def matched(self, symbol: str) -> None:
         """Called after the last fill of an order, when the book is at rest again."""
