@@ -29,8 +29,8 @@ __all__ = ["paper"]
 @click.command(
     epilog=examples(
         "tickdeck paper maker.py hyperliquid BTC-USD --out tapes/paper --duration 10m",
-        "tickdeck paper maker.py hyperliquid BTC-USD --set half_spread=3 --limit position=0.5 --limit loss=100",
         "tickdeck backtest maker.py tapes/paper --compare",
+        "tickdeck paper maker.py hyperliquid BTC-USD --set half_spread=3 --limit position=0.5 --limit loss=100",
     )
 )
 @click.argument("strategy", type=click.Path(path_type=Path))
