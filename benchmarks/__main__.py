@@ -20,6 +20,7 @@ BENCHES: Final = {
     "convert": "benchmarks.converting",
     "replay": "benchmarks.replaying",
     "matching": "benchmarks.matching",
+    "backtest": "benchmarks.backtesting",
     "connector": "benchmarks.connector",
     "journal": "benchmarks.journal",
     "sealing": "benchmarks.sealing",

@@ -32,7 +32,7 @@ from replay.market.rules import CancelEarly, Rules
 from toolkit.books.orderbook import OrderBook
 from toolkit.books.tracker import OrderBookTracker, TrackerState
 from toolkit.errors import ConfigError
-from toolkit.kernels.disk_cache import are_compiled
+from toolkit.kernels.disk_cache import are_compiled, note_compiled
 from toolkit.keys import PairKey
 from toolkit.messages import (
     BestQuote,
@@ -46,10 +46,12 @@ from toolkit.messages import (
 )
 from toolkit.timing.timers import NEVER_NS
 
-__all__ = ["KERNELS", "Exchange"]
+__all__ = ["FRAMES_IN_PYTHON", "KERNELS", "Exchange"]
 
 #: The core's kernels on the shelf.
 KERNELS: Final = "matching"
+#: As many frames, of a few events each, as plain Python matches in less time than compiling the core takes.
+FRAMES_IN_PYTHON: Final = 50_000
 _RESTS: Final = frozenset({TifCode.GTC, TifCode.POST_ONLY})
 _MARKET: Final = (BookDiff, BookSnapshot, BestQuote, Trade)
 _AT_VENUE: Final = frozenset({StateCode.OPEN, StateCode.PARTIALLY_FILLED})
@@ -71,6 +73,7 @@ class Exchange:
     Raises ConfigError without markets, or for one that is there twice.
 
     Attributes:
+        is_compiled: Whether matching runs as machine code.
         markets: As given; tick, lot and contract change as the messages say.
         tracker: The recorded books, and what else was last heard of the pairs, also of those that are no markets.
         doubt: What of the run rests on data that may be doubted.
@@ -95,6 +98,7 @@ class Exchange:
             raise ConfigError("a market is there twice, expected each pair of a venue once")
         if compiled is None:
             compiled = are_compiled(KERNELS)
+        self.is_compiled = compiled
         venues = dict.fromkeys(each.key.venue for each in markets)
         self._desks = {
             venue: VenueDesk(
@@ -124,6 +128,11 @@ class Exchange:
         self._ids = 0
         self._numbers = 0
         self._switches: dict[str, int] = {}
+
+    def note_compiled(self) -> None:
+        """A run is over: if it was matched by machine code, that is there for the next one."""
+        if self.is_compiled and any(desk.core.has_arrivals for desk in self._all_desks):
+            note_compiled(KERNELS)
 
     # -- the market ------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from recordings.queries.gaps import find_gaps
 from recordings.recording import Recording
-from replay.backtest.exchange import KERNELS, Exchange
+from replay.backtest.exchange import FRAMES_IN_PYTHON, KERNELS, Exchange
 from replay.backtest.gap_policy import Doubt, GapPolicy
 from replay.backtest.latency_settings import LatencySetting, parse_latency
 from replay.backtest.market import Assumed, Market
@@ -38,8 +38,6 @@ __all__ = ["Clock", "ScriptRun", "clock_offset", "parse_latency", "recorded_scal
 
 #: As many events as plain Python matches in less time than compiling the core takes.
 _EVENTS_IN_PYTHON: Final = 300_000
-#: Frames hold a few events each.
-_FRAMES_IN_PYTHON: Final = 50_000
 
 
 class Clock(enum.StrEnum):
@@ -172,7 +170,7 @@ def _on_receipt(
     tape = Tape(recordings, trading_pairs=[run.pair], channels=("book", "bbo", "trades", "funding", "instruments"))
     if compiled is None:
         frames = sum(segment.frame_count for recording in recordings for segment in recording.manifest.segments)
-        compiled = are_compiled(KERNELS) or frames > _FRAMES_IN_PYTHON
+        compiled = are_compiled(KERNELS) or frames > FRAMES_IN_PYTHON
     exchange = Exchange(
         [Market(run.pair, assumed=Assumed(**assumed), scale=run.scale)],
         rules=run.rules,
@@ -184,8 +182,7 @@ def _on_receipt(
     orders, refusals = play_on_receipt(exchange, messages, run.actions)
     if not exchange.has_market:
         raise ConfigError(f"{run.pair} has neither a book nor trades in this recording, so nothing can be matched")
-    if compiled and orders:
-        note_compiled(KERNELS)
+    exchange.note_compiled()
     # By the ids of the script, which may give one again.
     ids = {order.order_id: int(order.tag) for order in orders}
     fills = [msgspec.structs.replace(each, order_id=ids[each.order_id]) for each in exchange.fills]

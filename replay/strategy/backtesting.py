@@ -10,6 +10,7 @@ from typing import Any
 
 from recordings.queries.pair_names import pairs_named
 from recordings.recording import Recording
+from replay.backtest.exchange import FRAMES_IN_PYTHON
 from replay.backtest.gap_policy import GapPolicy
 from replay.results.result import Result
 from replay.results.result_writing import check_folder, write_result
@@ -215,7 +216,13 @@ def run_on_tape(
     tape.check_frames()
     _check_window(tape, start_ns, end_ns)
     first_ns = tape.first_ns if start_ns is None else max(start_ns, tape.first_ns)
-    session = plan.open(first_ns, recordings=_told(tape), waits=start_ns is not None)
+    frames = sum(segment.frame_count for each in tape.recordings for segment in each.manifest.segments)
+    session = plan.open(
+        first_ns,
+        recordings=_told(tape),
+        waits=start_ns is not None,
+        compiled=True if frames > FRAMES_IN_PYTHON else None,
+    )
     if watch is not None:
         watch(session)
     try:
@@ -231,6 +238,7 @@ def run_on_tape(
         record = session.finish(last_ns)
     finally:
         session.watch.close()
+    session.exchange.note_compiled()
     if session.failure is not None:
         raise session.failure
     return record, session

@@ -147,6 +147,7 @@ class RunPlan:
         kind: str = "backtest",
         recordings: Sequence[Mapping[str, Any]] = (),
         waits: bool = False,
+        compiled: bool | None = None,
     ) -> TradingSession:
         """
         Begin a session.
@@ -156,12 +157,15 @@ class RunPlan:
             kind: `backtest` or `paper`.
             recordings: Names, digests and spans; shown, not compared.
             waits: Whether it begins by `begin` alone, and not as soon as all is known.
+            compiled: As `Exchange` has it.
         """
         strategy, _, data = self._strategy()
         settings = self.settings
         assumed = Assumed(**settings.assumed)
         markets = [Market(key, assumed) for key in self.pairs.keys]
-        exchange = Exchange(markets, rules=self.rules, latency=self._latency(), gap_policy=settings.gap_policy)
+        exchange = Exchange(
+            markets, rules=self.rules, latency=self._latency(), gap_policy=settings.gap_policy, compiled=compiled
+        )
         exchange.tracker.announce(self.pairs.keys)
         recorder = RunRecorder(
             self._run_head(kind, recordings),

@@ -15,8 +15,10 @@ import msgspec
 import pytest
 
 from recordings.recording import Recording
+from replay.backtest.exchange import KERNELS
 from replay.paper.comparing import told
 from replay.source import ReplayDataSource
+from replay.strategy import backtesting
 from replay.strategy.backtesting import backtest, pairs_of_run, run_on_tape
 from replay.strategy.context import Context
 from replay.strategy.decision_log import LogRow
@@ -29,6 +31,7 @@ from replay.tape import Fidelity, Tape
 from tests.serving import synthetic_session
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError, SymbolError
+from toolkit.kernels import disk_cache
 from toolkit.keys import PairKey
 from toolkit.messages import Trade
 
@@ -244,3 +247,37 @@ def test_settings_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(error, match=message.replace("(", r"\(")):
         backtest(CHURNER, recording, **given)
+
+
+class Looked(Exception):
+    """Before anything was played."""
+
+
+@pytest.mark.parametrize("frames", [1, 1 << 40])
+def test_a_long_tape_is_matched_by_machine_code_though_none_was_compiled_before(
+    recording: Recording, frames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short one is done before that could be compiled."""
+    monkeypatch.setattr(backtesting, "FRAMES_IN_PYTHON", frames)
+    monkeypatch.setattr(disk_cache, "usable_folder", lambda: tmp_path)
+    plan = plan_for(recording)
+
+    def look(session: TradingSession) -> None:
+        assert session.exchange.is_compiled == (frames == 1)
+        session.exchange.note_compiled()
+        raise Looked
+
+    with pytest.raises(Looked):
+        run_on_tape(plan, Tape([recording], trading_pairs=plan.pairs.keys), watch=look)
+    assert not any(tmp_path.iterdir()), "nothing was matched, so nothing was compiled"
+
+
+def test_machine_code_that_a_run_has_used_is_there_for_the_next_one(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backtesting, "FRAMES_IN_PYTHON", 1)
+    plan = plan_for(recording)
+    with monkeypatch.context() as patch:
+        patch.setattr(disk_cache, "usable_folder", lambda: tmp_path)
+        rows_of(plan, [recording])
+        assert disk_cache.are_compiled(KERNELS)
