@@ -203,6 +203,7 @@ OF_SEVERAL: Final = (
     "tests/replay/market/test_default_rules.py",
     "tests/replay/market/test_stale_books.py",
     "tests/replay/backtest/test_rule_tables.py",
+    "tests/replay/results/test_results_*.py",
     "tests/replay/serving/test_*.py",
     "tests/replay/test_account_sessions.py",
     "tests/replay/test_connector.py",
