@@ -470,7 +470,9 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
                 self.check(is_under_way=True)
             is_importing = self.is_import and not self.kept
             is_recording = self.session is not None and self.session.journal is not None
-            if self.folder.exists() and (is_importing or is_recording):
+            is_locked = (self.folder / "recording.lock").exists()
+            # What another import syncs at the instant of a power cut is not seen.
+            if (is_locked or (self.folder.exists() and fault != POWER_CUT)) and (is_importing or is_recording):
                 with contextlib.suppress(RecordingLocked, ConfigError):
                     second()
                     if is_recording:
