@@ -144,9 +144,9 @@ def make_workspace(folder: Path) -> None:
     What the documents take for granted: `tapes/monday`, `tapes/tuesday` and `tapes/mine`, recorded with an account,
     `tapes/both` with BTC-USD on several venues, and capture files to import.
 
-    `orders.json` is a script of orders for BTC-USD on `tapes/monday`, `maker.py` a strategy, `results/maker` the result of a small
-    run. `btc.gz` has collector lines, `ws_bbo.jsonl` and `ws_trades.jsonl` JSON lines, `BTC.lz4` lines of the archive, and `metadata.json` the
-    venue's metadata replies.
+    `orders.json` is a script of orders for BTC-USD on `tapes/monday`, `maker.py` a strategy, `examples/strategies` are there
+    too, `results/maker` is the result of a small run. `btc.gz` has collector lines, `ws_bbo.jsonl` and `ws_trades.jsonl`
+    JSON lines, `BTC.lz4` lines of the archive, and `metadata.json` the venue's metadata replies.
     """
     with embedded_venue() as urls:
         record(folder / "tapes" / "monday", urls, "--user", urls["accounts"]["taker"])
@@ -158,6 +158,7 @@ def make_workspace(folder: Path) -> None:
     (folder / "orders.json").write_text(json.dumps({"actions": orders_on(recording)}))
     (folder / "signals.csv").write_text(f"time,side\n{format_ns(frames_span(recording)[0])},buy\n")
     (folder / "maker.py").write_text(first_strategy())
+    shutil.copytree(ROOT / "examples" / "strategies", folder / "examples" / "strategies")
     frames = [frame for batch in recording.raw_frames() for frame in batch]
     received = [(frame.ts_recv, frame.payload) for frame in frames if frame.kind == WS_IN]
     with gzip.open(folder / "btc.gz", "wb") as file:

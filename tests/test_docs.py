@@ -69,8 +69,8 @@ PAGES = sorted(
 SKETCHES = {"adding-a-venue.md"}
 #: Where `tickdeck serve` listens unless told otherwise.
 SERVER = f"http://127.0.0.1:{DEFAULT_PORT}"
-#: The session on paper that a comparison finds.
-PAPER = ("maker.py", "hyperliquid", "BTC-USD", "--out", "tapes/paper")
+#: The session on paper that a comparison finds, of the strategy that it names.
+PAPER = ("hyperliquid", "BTC-USD", "--out", "tapes/paper")
 #: Exit statuses that are an answer, not a failure.
 ANSWERS = {"gaps": {0, 3}}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -167,7 +167,7 @@ def test_a_command_runs(page: Path, command: str, workspace: Path, request: pyte
     elif words[:2] == ["tickdeck", "paper"]:
         command = shlex.join(on_paper(words, request))
     elif words[:2] == ["tickdeck", "backtest"] and "--compare" in words:
-        run_in(workspace, shlex.join(on_paper(["tickdeck", "paper", *PAPER], request)))
+        run_in(workspace, shlex.join(on_paper(["tickdeck", "paper", words[2], *PAPER], request)))
     elif words[:2] == ["tickdeck", "backtest"] and "results/maker" in words:
         shutil.rmtree(workspace / "results")
     elif words[:2] == ["tickdeck", "demo"]:
