@@ -1,13 +1,16 @@
 """
 One venue of the simulated exchange: its markets in the matching core, and the orders that it has.
 
-Market data waits in a buffer until something depends on it: an order that rests, one that arrives, or the buffer's length.
+Market data waits in a buffer until something depends on it: an order that rests and may be reached, a request that
+arrives, or the buffer's length. What reaches no order that rests changes the book and queues alone, of which nothing is
+heard: so it may wait, and the matching core takes in many events at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from math import inf
 from typing import Final
 
 from replay.backtest.event_buffer import EventBuffer
@@ -20,7 +23,7 @@ from replay.market.core import MatchingCore, PairFacts, make_request
 from replay.market.layout import EventCode, Reason, RequestCode
 from replay.market.rules import Rules
 from toolkit.books.orderbook import OrderBook
-from toolkit.messages import FundingInfo, Instrument, Message, Trade
+from toolkit.messages import BookDiff, FundingInfo, Instrument, Message, Trade
 
 __all__ = ["VenueDesk"]
 
@@ -50,6 +53,7 @@ class VenueDesk:
         stale: Places of the pairs whose book cannot be believed.
         marks: Mark price of each pair that one was heard of.
         admission: What of its limits is used up.
+        is_pressing: Whether something waits that may reach an order that rests, so that `flush` may tell of it.
     """
 
     def __init__(
@@ -76,6 +80,9 @@ class VenueDesk:
         self.stale: set[int] = set()
         self.marks: dict[int, float] = {}
         self.admission = Admission(facts)
+        self.is_pressing = False
+        #: Of each pair its best own buy and sell that rest, as prices; forgotten when orders change.
+        self._own: dict[int, tuple[float, float]] = {}
         for place in markets:
             self._say(place, _STALE, 0)
             self.stale.add(place)
@@ -106,10 +113,36 @@ class VenueDesk:
             feed.pass_trade(message)
             return False
         feed.take(message)
-        if self._buffer.count >= _ROWS_MAX and not self.alive:
-            self.core.run(self._buffer.rows)
-            self._buffer.drop()
+        if self.alive and not self.is_pressing:
+            self.is_pressing = self._may_reach(place, message, book)
+        if self._buffer.count >= _ROWS_MAX and not self.is_pressing:
+            self._tell(self, self._flush())
         return book is not None and book.is_stale is not (place in self.stale) and self._turn(place, book, now_ns)
+
+    def _may_reach(self, place: int, message: Message, book: OrderBook | None) -> bool:
+        """Whether a message may fill or end an own order of its pair."""
+        own = self._own.get(place)
+        if own is None:
+            own = self._own[place] = self._own_best(place)
+        bid, ask = own
+        if type(message) is Trade:
+            return message.price <= bid or message.price >= ask
+        if type(message) is BookDiff:
+            bids, asks = message.bid_prices, message.ask_prices
+            return bool((bids and max(bids) >= ask) or (asks and min(asks) <= bid))
+        if book is None:
+            return False
+        # Of other forms the book has what they made of it.
+        best_bid, best_ask = book.bids.best_price, book.asks.best_price
+        return bool((best_bid is not None and best_bid >= ask) or (best_ask is not None and best_ask <= bid))
+
+    def _own_best(self, place: int) -> tuple[float, float]:
+        """Prices up to which, and from which on, the market reaches an own order."""
+        scale = self._markets[place].scale
+        if scale is None or self.core.has_reducing:
+            return inf, -inf
+        bid, ask = self.core.own_best(place)
+        return -inf if bid is None else scale.price(bid), inf if ask is None else scale.price(ask)
 
     def _turn(self, place: int, book: OrderBook, now_ns: int) -> bool:
         if book.is_stale:
@@ -125,6 +158,7 @@ class VenueDesk:
         feed.book = book
         feed.forms.update(forms)
         feed.say_again(0)
+        self.is_pressing = bool(self.alive)
         if book.is_stale is not (place in self.stale):
             self._turn(place, book, 0)
 
@@ -138,6 +172,7 @@ class VenueDesk:
 
     def _say(self, place: int, code: int, now_ns: int) -> None:
         self._buffer.add(now_ns, now_ns, -1, 0, 0, -1, place, code, 0)
+        self.is_pressing = bool(self.alive)
 
     def hear_instrument(self, place: int, message: Instrument, now_ns: int) -> None:
         """Tick, lot and least value of a pair from now on."""
@@ -150,6 +185,7 @@ class VenueDesk:
             return
         if before is None:
             feed.say_again(now_ns)
+            self.is_pressing = bool(self.alive)
         else:
             self._rescale(place, int(before.tick / scale.tick), int(before.lot / scale.lot))
 
@@ -165,6 +201,7 @@ class VenueDesk:
 
     def _rescale(self, place: int, ticks: int, lots: int) -> None:
         self.core.rescale(place, ticks, lots)
+        self._own.clear()
         self._count_finer(place, ticks, lots)
 
     def hear_funding(self, place: int, message: FundingInfo) -> None:
@@ -176,9 +213,17 @@ class VenueDesk:
         """What an order at market is valued at: the mark price, or else the best price that it would take."""
         if place in self.marks:
             return self.marks[place]
+        return self.best(place)[1 - side]
+
+    def best(self, place: int) -> tuple[float | None, float | None]:
+        """The best bid and ask of the recorded book, after all that waits; None where the side is empty."""
+        self._tell(self, self._flush())
         scale = self._markets[place].scale
-        best = self.core.best(place)[1 - side]
-        return None if best is None or scale is None else scale.price(best)
+        bid, ask = self.core.best(place)
+        return (
+            None if bid is None or scale is None else scale.price(bid),
+            None if ask is None or scale is None else scale.price(ask),
+        )
 
     def crowded(self, place: int) -> Reason | None:
         """Why no further order may rest; None if one may."""
@@ -204,11 +249,6 @@ class VenueDesk:
             {scale.price(-key): (scale.size(lots), count) for key, lots, _, count in asks},
         )
 
-    @property
-    def has_news(self) -> bool:
-        """Whether the market has done anything that orders have not met yet."""
-        return self._buffer.count > 0
-
     def catch_up(self) -> list[Response]:
         """Let the market act; what came of it."""
         return self._flush()
@@ -221,6 +261,7 @@ class VenueDesk:
         """A request arrives at the core, after all that the market did before; what came of both."""
         came = self._flush()
         self.core.arrive(make_request(time=at_ns, code=int(code), **fields))
+        self._own.clear()
         return came + self._collect()
 
     def _flush(self) -> list[Response]:
@@ -228,10 +269,12 @@ class VenueDesk:
             return []
         self.core.run(self._buffer.rows)
         self._buffer.drop()
+        self.is_pressing = False
         return self._collect()
 
     def _collect(self) -> list[Response]:
         if not self.core.has_reports:
             return []
+        self._own.clear()
         # Each execution is answered, whatever `responses` says: positions are made of them.
         return [response_of(row) for row in self.core.take().tolist()]

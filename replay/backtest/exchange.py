@@ -249,7 +249,7 @@ class Exchange:
     def next_due_ns(self) -> int:
         """When the next request arrives, order ends by itself or answer is received; `NEVER_NS` if there is none."""
         self._flush()
-        return self._mail.next_ns()
+        return self._mail.next_ns
 
     def advance(self, until_ns: int) -> Iterator[Response]:
         """
@@ -268,7 +268,7 @@ class Exchange:
 
     def _flush(self) -> None:
         for desk in self._all_desks:
-            if desk.alive and desk.has_news:
+            if desk.is_pressing:
                 self._collect(desk, desk.flush())
 
     def _deliver(self, response: Response) -> Response:
@@ -561,12 +561,9 @@ class Exchange:
         if order is None or not (response.reason or order.is_uncertain):
             return response
         desk, market = self._desk_of[order.pair], self.markets[order.pair]
-        best = [
-            None if tick is None or market.scale is None else market.scale.price(tick)
-            for tick in desk.core.best(order.pair)
-        ]
+        bid, ask = desk.best(order.pair)
         text = desk.admission.facts.text(
-            Reason(response.reason), response.state, bid=best[0], ask=best[1], symbol=market.key.trading_pair
+            Reason(response.reason), response.state, bid=bid, ask=ask, symbol=market.key.trading_pair
         )
         return msgspec.structs.replace(response, text=text, is_uncertain=order.is_uncertain)
 

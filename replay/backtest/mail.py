@@ -75,11 +75,15 @@ class Mail:
     Args:
         latency: How long each takes.
         doubt: Where answers are counted that were held back to their cause.
+
+    Attributes:
+        next_ns: When the next request arrives or answer is received; `NEVER_NS` if there is none.
     """
 
     def __init__(self, latency: LatencyModel, doubt: Doubt) -> None:
         self._latency = latency
         self._doubt = doubt
+        self.next_ns = NEVER_NS
         self._sequence = 0
         self._due: list[tuple[int, int, int, Request]] = []
         self._answers: list[tuple[int, int, Response]] = []
@@ -87,10 +91,10 @@ class Mail:
         self._arrives: dict[int, int] = {}
         self._received: dict[int, int] = {}
 
-    def next_ns(self) -> int:
-        """When the next request arrives or answer is received; `NEVER_NS` if there is none."""
+    def _look(self) -> None:
+        """See what comes next: it is asked for at every frame, and changes far less often."""
         due = self._due[0][0] if self._due else NEVER_NS
-        return min(due, self._answers[0][0]) if self._answers else due
+        self.next_ns = min(due, self._answers[0][0]) if self._answers else due
 
     def send(self, now_ns: int, request: Request, orders: Iterable[OwnOrder]) -> int | None:
         """
@@ -108,24 +112,28 @@ class Mail:
         if request.order is not None:
             self._arrives[request.order.order_id] = arrival
         heapq.heappush(self._due, (arrival, _ARRIVAL, request.number, request))
+        self._look()
         return None
 
     def do_at(self, at_ns: int, request: Request) -> None:
         """Let the venue do something by itself."""
         self._sequence += 1
         heapq.heappush(self._due, (at_ns, _OWN_DOING, self._sequence, request))
+        self._look()
 
     def pop_due(self, until_ns: int) -> tuple[int, Request] | None:
         """The next thing that happens at the venue by a time, with its time; None if there is none."""
         if not self._due or self._due[0][0] > until_ns:
             return None
         at_ns, _, _, request = heapq.heappop(self._due)
+        self._look()
         return at_ns, request
 
     def pop_all_due(self) -> list[Request]:
         """All that was still to happen at the venue, in order."""
         waiting = [request for _, _, _, request in sorted(self._due, key=lambda each: each[:3])]
         self._due.clear()
+        self._look()
         return waiting
 
     def answer(self, response: Response, venue: str, code: RequestCode | None) -> None:
@@ -144,12 +152,15 @@ class Mail:
         self._sequence += 1
         heard = msgspec.structs.replace(response, received_ns=heard_ns)
         heapq.heappush(self._answers, (heard_ns, self._sequence, heard))
+        self._look()
 
     def pop_heard(self, until_ns: int | None = None) -> Response | None:
         """The next answer that is received by a time; None if there is none. Without a time: whichever is next."""
         if not self._answers or (until_ns is not None and self._answers[0][0] > until_ns):
             return None
-        return heapq.heappop(self._answers)[2]
+        response = heapq.heappop(self._answers)[2]
+        self._look()
+        return response
 
     def rescale(self, pair: int, ticks: int, lots: int) -> None:
         """Count what is under way about a pair in finer steps: as many new ticks and lots as an old one is."""

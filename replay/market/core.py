@@ -187,6 +187,17 @@ class MatchingCore:
         bid, ask = (int(row["best"]) for row in self.state.lines[2 * pair : 2 * pair + 2])
         return (None if bid == NONE else bid), (None if ask == NONE else -ask)
 
+    def own_best(self, pair: int) -> tuple[int | None, int | None]:
+        """The best own buy and sell that rest, in ticks; None for a side without one."""
+        bid, ask = (int(row["head"]) for row in self.state.lines[2 * pair : 2 * pair + 2])
+        keys = self.state.orders["key"]
+        return (None if bid < 0 else int(keys[bid])), (None if ask < 0 else -int(keys[ask]))
+
+    @property
+    def has_reducing(self) -> bool:
+        """Whether any order rests that may only reduce a position: every event may end it."""
+        return bool(self.state.counters["reducing"][0])
+
     def _grow(self, want: Want) -> None:
         if Want.REPORTS in want:
             self.state = widen_reports(self.state, 2 * len(self.state.reports))

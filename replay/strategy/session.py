@@ -169,7 +169,7 @@ class TradingSession:
             kind = type(message)
             if kind is StreamEvent or kind is Instrument or kind is FundingInfo:
                 self._hear(message)
-            if self.phase is Phase.RUNNING:
+            if self.phase is Phase.RUNNING and (book is not None or kind in self._waking.kinds):
                 self._waking.wake(message, kind, book)
         except TickdeckError as exc:
             # A policy that says so, or a market that cannot be matched: live and replayed it ends at the same message.
@@ -187,7 +187,8 @@ class TradingSession:
     def _end_frame(self) -> None:
         self._frame = None
         if self.phase is Phase.RUNNING:
-            self._reach(self.now_ns)
+            if self.desk.failed or self._is_due(self.now_ns):
+                self._reach(self.now_ns)
             self._frame_done()
 
     def _begin_frame(self, message: Message) -> None:
@@ -198,11 +199,15 @@ class TradingSession:
         if self.phase is Phase.RUNNING:
             if (jump := jump_of(message)) is not None:
                 self._timers.jump(*jump)
-            if self._timers.next_due_ns <= now or self.exchange.next_due_ns() <= now:
+            if self._is_due(now):
                 self._reach(now)
         self._set_now(now)
         if self._began_ns is None:
             self._begin_if_known()
+
+    def _is_due(self, until_ns: int) -> bool:
+        """Whether an arrival, an answer or a timer is due by then: at most frames nothing is."""
+        return self._timers.next_due_ns <= until_ns or self.exchange.next_due_ns() <= until_ns
 
     def _set_now(self, now_ns: int) -> None:
         if now_ns != self.now_ns:

@@ -29,6 +29,7 @@ class Waking:
         pairs: The pairs of the run.
 
     Attributes:
+        kinds: Of messages that call it, beside those that change a book.
         stale: Places of the pairs whose book held once and does not now.
     """
 
@@ -41,6 +42,7 @@ class Waking:
         wanted = {pairs.place(pair) for pair in wakes.pairs} if wakes.pairs else set(range(len(pairs.keys)))
         self._wanted = [place in wanted for place in range(len(pairs.keys))]
         self._quotes, self._books, self._trades, self._funding = wakes.quotes, wakes.books, wakes.trades, wakes.funding
+        self.kinds = {kind for kind, wakes in ((Trade, self._trades), (FundingInfo, self._funding)) if wakes}
         self._gap_ns = 0 if wakes.min_gap is None else duration_ns(wakes.min_gap)
         self._tops: list[tuple[float | None, float, float | None, float]] = [_NOTHING for _ in pairs.keys]
         self._slots = [-1 for _ in pairs.keys]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from replay.backtest.desk import VenueDesk
 from replay.market.rules import QueueFront, Rules
 from tests.replay.backtest.random_strategies import RandomStrategy
 
@@ -27,6 +28,16 @@ def test_a_tape_that_is_cut_gives_a_prefix_of_the_same_log(seed: int) -> None:
     cut = RandomStrategy(seed, compiled=False, cut=random.Random(seed).randrange(3, 25)).run(closes=False)
     assert cut.log == whole.log[: len(cut.log)]
     assert cut.exchange.fills == whole.exchange.fills[: len(cut.exchange.fills)]
+
+
+@settings(max_examples=40)
+@given(seeds)
+def test_what_reaches_no_order_may_wait_and_the_log_is_the_same(seed: int) -> None:
+    waits = RandomStrategy(seed, compiled=False).run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VenueDesk, "_may_reach", lambda *_: True)
+        at_once = RandomStrategy(seed, compiled=False).run()
+    assert (waits.log, waits.exchange.fills) == (at_once.log, at_once.exchange.fills)
 
 
 @pytest.mark.slow
