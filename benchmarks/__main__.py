@@ -44,6 +44,7 @@ BENCHES: Final = {
 @click.option("--seek-frames", default=1_000_000, show_default=True, help="Frames of the segment that is sought in.")
 @click.option("--memory-gib", default=1.0, show_default=True, help="Payload of the largest tape of `memory`, GiB.")
 @click.option("--venue-frames", default=240_000, show_default=True, help="Frames of each recording of `many-pairs`.")
+@click.option("--peers", is_flag=True, help="Compare `backtest` with NautilusTrader too, as `peers` does.")
 @click.option("--no-captures", is_flag=True, help="Use the embedded market even where captures are at hand.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Where to work; a temporary folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
@@ -56,6 +57,7 @@ def main(
     seek_frames: int,
     memory_gib: float,
     venue_frames: int,
+    peers: bool,
     no_captures: bool,
     folder: Path | None,
     as_json: bool,
@@ -80,6 +82,7 @@ def main(
             memory_bytes=round(memory_gib * 2**30),
             venue_frames=venue_frames,
             shared=shared,
+            peers=peers,
         )
         for name in dict.fromkeys(names or BENCHES):
             if not as_json:

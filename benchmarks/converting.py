@@ -14,7 +14,7 @@ from typing import Final
 
 from benchmarks.captures import BINANCE
 from benchmarks.harness import Figure, Options, measure
-from benchmarks.peers import peer_environment, peer_job
+from benchmarks.peer_environments import peer_environment, peer_job
 from recordings.format.manifest import Manifest
 from recordings.format.parquet_options import FAST, SMALL, Compression
 from recordings.importing.importer import ImportOptions, import_capture

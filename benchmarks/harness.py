@@ -41,6 +41,7 @@ class Options:
         memory_bytes: Payload bytes of the largest tape of `memory`.
         venue_frames: Frames of each recording of `many-pairs`.
         shared: Folder of captures; None to do without.
+        peers: Whether `backtest` is compared with another system.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Options:
     memory_bytes: int = 1 << 30
     venue_frames: int = 240_000
     shared: Path | None = None
+    peers: bool = False
 
     def capture(self, name: str) -> Path | None:
         """A file of the captures, or None where it is not there."""

@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
+from benchmarks.peer_nautilus import nautilus_backtest
+
 __all__ = ["JOBS", "main"]
 
 _BUFFER_ROWS_PER_FRAME: Final = 120
@@ -252,6 +254,7 @@ JOBS: Final[dict[str, tuple[str, Callable[[str, int], dict[str, Any]]]]] = {
     "hftbacktest-replay": ("hftbacktest", hftbacktest_replay),
     "nautilus-convert": ("nautilus_trader", nautilus_convert),
     "nautilus-replay": ("nautilus_trader", nautilus_replay),
+    "nautilus-backtest": ("nautilus_trader", nautilus_backtest),
     "cryptofeed-convert": ("cryptofeed", cryptofeed_convert),
 }
 

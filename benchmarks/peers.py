@@ -1,24 +1,20 @@
 """
 `peers`: other systems at the same job, on the same frames, in the same run, and the ratio.
 
-They live in an environment of their own, `.bench-venv`, which is made on the first run. What cannot be installed or
-does not run is left out, with a line that says so.
+What cannot be installed or does not run is left out, with a line that says so.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import statistics
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from benchmarks import backtesting_peers
 from benchmarks.captures import BINANCE, Capture, book_frames, write_collector
-from benchmarks.harness import ROOT, Figure, Options, measure
+from benchmarks.harness import Figure, Options, measure
+from benchmarks.peer_environments import peer_environment, peer_job
 from benchmarks.replaying import BestReader
 from recordings.importing.capture_files import CaptureFile
 from recordings.importing.importer import ImportOptions, import_capture
@@ -28,15 +24,13 @@ from toolkit.frames import WS_IN, Frame
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import find_venue, venues
 
-__all__ = ["peer_environment", "peer_job", "run"]
+__all__ = ["run"]
 
-ENVIRONMENT: Final = ROOT / ".bench-venv"
-#: What is installed. What one of them needs must not keep out another, so each has its own environment below.
+#: What is installed. What one of them needs must not keep out another, so each has an environment of its own.
 PACKAGES: Final = ("hftbacktest", "nautilus_trader", "cryptofeed")
 _FUTURES_JOBS: Final = [("hftbacktest", "hftbacktest-futures-convert"), ("cryptofeed", "cryptofeed-convert")]
 #: Slow ones need seconds for so many frames as it is.
 _FRAMES_MAX: Final = 50_000
-_TIMEOUT_S: Final = 1800
 
 
 def run(options: Options) -> list[Figure]:
@@ -61,7 +55,7 @@ def run(options: Options) -> list[Figure]:
             print(f"  peers: {futures_venue} is left out: {exc}")
     elif peers["cryptofeed"]:
         print("  peers: cryptofeed is left out: it has no Hyperliquid, and there is no capture of Binance here")
-    return figures
+    return figures + backtesting_peers.compared(options, "peers")
 
 
 def _compare(
@@ -141,55 +135,6 @@ def _theirs(
     ratio = f"tickdeck {ours / rate:.2f} times" + (f", to disk {ours_on_disk / rate:.2f} times" if ours_on_disk else "")
     what = "convert, in memory" if job.endswith("convert") else "replay, data already in memory"
     return [_figure(f"{package} {result['version']}: {what}", rate, unit, ratio)]
-
-
-def peer_job(python: Path, job: str, path: Path, repeats: int) -> dict[str, Any] | None:
-    """What another system needed for a job: `count`, `seconds` of each run, `version`; None, and a line, if it fails."""
-    try:
-        done = subprocess.run(
-            [python, "-m", "benchmarks.peer_jobs", job, str(path), str(max(repeats, 1))],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=True,
-        )
-    except subprocess.TimeoutExpired:
-        print(f"  peers: {job} is left out: not done within {_TIMEOUT_S} s")
-    except subprocess.CalledProcessError as exc:
-        last = (exc.stderr.strip().splitlines() or ["no message"])[-1]
-        print(f"  peers: {job} is left out: {last}")
-    else:
-        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return result
-    return None
-
-
-def peer_environment(package: str) -> Path | None:
-    """The interpreter that has that package, installed by name if need be; None, and a line, where that fails."""
-    folder = ENVIRONMENT / package
-    python = folder / "bin" / "python"
-    installed = folder / ".installed"
-    if installed.exists():
-        return python
-    steps: list[tuple[Callable[[], list[str]], str]] = [
-        (lambda: [sys.executable, "-m", "venv", "--clear", str(folder)], "its environment cannot be made"),
-        (
-            lambda: [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package, "msgspec"],
-            "it cannot be installed",
-        ),
-    ]
-    ENVIRONMENT.mkdir(exist_ok=True)
-    (ENVIRONMENT / ".gitignore").write_text("*\n", encoding="utf-8")
-    for command, failure in steps:
-        done = subprocess.run(command(), capture_output=True, text=True, check=False)
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            print(f"  peers: {package} is left out: {failure} ({last})")
-            return None
-    installed.touch()
-    return python
 
 
 def _figure(name: str, value: float, unit: str, note: str = "") -> Figure:

@@ -1,0 +1,71 @@
+"""
+Where other systems live and how a job is run there: an environment for each in `.bench-venv`, made on the first run.
+
+What cannot be installed or does not run is None, with a line that says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.harness import ROOT
+
+__all__ = ["peer_environment", "peer_job"]
+
+ENVIRONMENT: Final = ROOT / ".bench-venv"
+_TIMEOUT_S: Final = 1800
+
+
+def peer_job(python: Path, job: str, path: Path, repeats: int) -> dict[str, Any] | None:
+    """What another system needed for a job: `count`, `seconds` of each run, `version`; None, and a line, if it fails."""
+    try:
+        done = subprocess.run(
+            [python, "-m", "benchmarks.peer_jobs", job, str(path), str(max(repeats, 1))],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=True,
+        )
+    except subprocess.TimeoutExpired:
+        print(f"  peers: {job} is left out: not done within {_TIMEOUT_S} s")
+    except subprocess.CalledProcessError as exc:
+        last = (exc.stderr.strip().splitlines() or ["no message"])[-1]
+        print(f"  peers: {job} is left out: {last}")
+    else:
+        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return result
+    return None
+
+
+def peer_environment(package: str) -> Path | None:
+    """The interpreter that has that package, installed by name if need be; None, and a line, where that fails."""
+    folder = ENVIRONMENT / package
+    python = folder / "bin" / "python"
+    installed = folder / ".installed"
+    if installed.exists():
+        return python
+    steps: list[tuple[Callable[[], list[str]], str]] = [
+        (lambda: [sys.executable, "-m", "venv", "--clear", str(folder)], "its environment cannot be made"),
+        (
+            lambda: [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package, "msgspec"],
+            "it cannot be installed",
+        ),
+    ]
+    ENVIRONMENT.mkdir(exist_ok=True)
+    (ENVIRONMENT / ".gitignore").write_text("*\n", encoding="utf-8")
+    for command, failure in steps:
+        done = subprocess.run(command(), capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            print(f"  peers: {package} is left out: {failure} ({last})")
+            return None
+    installed.touch()
+    return python
