@@ -53,7 +53,7 @@ KERNELS: Final = "matching"
 #: As many frames, of a few events each, as plain Python matches in less time than compiling the core takes.
 FRAMES_IN_PYTHON: Final = 50_000
 _RESTS: Final = frozenset({TifCode.GTC, TifCode.POST_ONLY})
-_MARKET: Final = (BookDiff, BookSnapshot, BestQuote, Trade)
+_MARKET: Final[frozenset[type[Message]]] = frozenset({BookDiff, BookSnapshot, BestQuote, Trade})
 _AT_VENUE: Final = frozenset({StateCode.OPEN, StateCode.PARTIALLY_FILLED})
 
 
@@ -157,7 +157,7 @@ class Exchange:
         if message.ts_recv > self._now:
             self._now = message.ts_recv
         desk = self._desk_of[place]
-        if isinstance(message, _MARKET):
+        if type(message) in _MARKET:
             if self._follows_feed:
                 self._latency.observe(message)
             if book is None and type(message) is BestQuote:

@@ -272,9 +272,6 @@ class RunRecorder:
             now_ns: Not before that of the last call.
             is_doubtful: Whether a book of the run is stale, or a position uncertain, from now on.
         """
-        if not self._is_open and not self._changed and is_doubtful is self._is_doubtful:
-            self._now_ns = now_ns
-            return
         changed = self._changed
         if is_doubtful != self._is_doubtful:
             changed = self._moved = set(self.ledger.accounts)

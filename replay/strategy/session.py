@@ -48,6 +48,8 @@ __all__ = ["Phase", "TradingSession"]
 _AT_ONCE_MAX: Final = 10_000
 #: What a result keeps of streams.
 _GAPS: Final = frozenset({EventKind.STALE, EventKind.GAP, EventKind.LOST})
+#: Messages that a session hears itself.
+_HEARD: Final[frozenset[type[Message]]] = frozenset({StreamEvent, Instrument, FundingInfo})
 
 
 class Phase(enum.Enum):
@@ -122,7 +124,7 @@ class TradingSession:
         self.desk = Desk(exchange, recorder, pairs, limits, f"{head.strategy}-{head.seed}")
         self.context = Context(self, self.desk, pairs.names, self._rng)
         self.watch = Watch(callback_s_max)
-        self._waking = Waking(self, strategy, pairs)
+        self._wake_by(strategy)
         self._timers = NamedTimers(self._on_timer)
         self._frame: int | None = None
         self._at_once = 0
@@ -131,12 +133,19 @@ class TradingSession:
         self._began_ns: int | None = None
         self._paused_ns = 0
         self._unknown = {place for place in range(len(pairs.keys)) if exchange.markets[place].rules_at() is None}
+        #: Whether nothing that anything is made of has come or been done since the end of a frame.
+        self._is_quiet = False
         self._changed: set[int] = set()
         #: The books, which stay the same objects.
         self._books: list[OrderBook | None] = [None for _ in pairs.keys]
         self._define_known()
         self._checks_loss = limits.loss_max is not None
         self._responses = 0
+
+    def _wake_by(self, strategy: Strategy) -> None:
+        self._waking = Waking(self, strategy, self._pairs)
+        #: Kinds of messages to heed, also where they change no book.
+        self._heeded = _HEARD | self._waking.kinds
 
     def know(self, instruments: Iterable[Instrument]) -> None:
         """
@@ -167,13 +176,19 @@ class TradingSession:
                 self._begin_frame(message)
             book = self.exchange.take(message)
             kind = type(message)
-            if kind is StreamEvent or kind is Instrument or kind is FundingInfo:
-                self._hear(message)
-            if self.phase is Phase.RUNNING and (book is not None or kind in self._waking.kinds):
-                self._waking.wake(message, kind, book)
+            if book is not None or kind in self._heeded:
+                self._heed(message, kind, book)
         except TickdeckError as exc:
             # A policy that says so, or a market that cannot be matched: live and replayed it ends at the same message.
             self._fail(StrategyError(f"the run ended at {format_ns(self.now_ns)}: {said_of(exc)}"), "market")
+
+    def _heed(self, message: Message, kind: type[Message], book: OrderBook | None) -> None:
+        """A message that changes a book, or that the record or the strategy hears of."""
+        self._is_quiet = False
+        if kind in _HEARD:
+            self._hear(message)
+        if self.phase is Phase.RUNNING:
+            self._waking.wake(message, kind, book)
 
     def end_frame(self) -> None:
         """The last message of the frame was taken in: what is due now is done before the next one."""
@@ -189,13 +204,21 @@ class TradingSession:
         if self.phase is Phase.RUNNING:
             if self.desk.failed or self._is_due(self.now_ns):
                 self._reach(self.now_ns)
-            self._frame_done()
+            if not self._is_quiet:
+                self._frame_done()
 
     def _begin_frame(self, message: Message) -> None:
-        if self._frame is not None:
-            self._end_frame()
-        self._frame = message.capture_seq
         now = max(self.now_ns, message.ts_recv)
+        if self._frame is not None:
+            is_plain = self._is_quiet and self.phase is Phase.RUNNING and type(message) is not StreamEvent
+            if is_plain and not self._is_due(now):
+                # As between most frames: there is nothing to do after the one before, nor before this one.
+                self._frame = message.capture_seq
+                self._set_now(now)
+                return
+            self._end_frame()
+            now = max(self.now_ns, now)
+        self._frame = message.capture_seq
         if self.phase is Phase.RUNNING:
             if (jump := jump_of(message)) is not None:
                 self._timers.jump(*jump)
@@ -297,7 +320,7 @@ class TradingSession:
             return
         self.strategy = strategy
         self._timers.clear()
-        self._waking = Waking(self, strategy, self._pairs)
+        self._wake_by(strategy)
         self._began_ns = None
         self.phase = Phase.WAITING
 
@@ -314,6 +337,7 @@ class TradingSession:
         """Call the strategy from now on, at the present time; nothing of the tape before it reaches it."""
         self._set_now(now_ns)
         self._began_ns = now_ns
+        self._is_quiet = False
         self.phase = Phase.RUNNING
         every = self.strategy.wakes.every
         if every is not None:
@@ -371,6 +395,7 @@ class TradingSession:
     def _reach(self, until_ns: int) -> None:
         """Do all that is due up to a time: arrivals, then answers, then timers, each at its own time."""
         exchange, timers = self.exchange, self._timers
+        self._is_quiet = False
         while self.phase is Phase.RUNNING:
             if self.desk.failed:
                 self._tell_failed()
@@ -441,6 +466,7 @@ class TradingSession:
         if self._checks_loss and self.phase is Phase.RUNNING:
             self._check_loss()
         self._recorder.frame_done(self.now_ns, is_doubtful=self.exchange.is_in_doubt or self.desk.has_uncertain)
+        self._is_quiet = True
 
     def _note_top(self, place: int) -> None:
         scale = self.exchange.markets[place].scale

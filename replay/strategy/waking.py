@@ -42,7 +42,8 @@ class Waking:
         wanted = {pairs.place(pair) for pair in wakes.pairs} if wakes.pairs else set(range(len(pairs.keys)))
         self._wanted = [place in wanted for place in range(len(pairs.keys))]
         self._quotes, self._books, self._trades, self._funding = wakes.quotes, wakes.books, wakes.trades, wakes.funding
-        self.kinds = {kind for kind, wakes in ((Trade, self._trades), (FundingInfo, self._funding)) if wakes}
+        wanted_kinds = ((Trade, self._trades), (FundingInfo, self._funding))
+        self.kinds: frozenset[type[Message]] = frozenset(kind for kind, is_wanted in wanted_kinds if is_wanted)
         self._gap_ns = 0 if wakes.min_gap is None else duration_ns(wakes.min_gap)
         self._tops: list[tuple[float | None, float, float | None, float]] = [_NOTHING for _ in pairs.keys]
         self._slots = [-1 for _ in pairs.keys]
