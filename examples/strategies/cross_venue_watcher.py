@@ -31,9 +31,7 @@ class CrossVenueWatcher(Strategy):
     def on_start(self, ctx: Context) -> None:
         """Two books, and no average yet."""
         if len(ctx.pairs) != 2:
-            raise ValueError(
-                f"the run has {len(ctx.pairs)} pairs ({', '.join(ctx.pairs)}), expected one pair on two venues"
-            )
+            raise ValueError(f"the run is of {', '.join(ctx.pairs)}: expected one pair on two venues")
         self.average: float | None = None
         self.looked_ns = 0
 

@@ -7,7 +7,7 @@ tick coarser leaves the grid as it is, and refuses orders between its ticks; the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -32,11 +32,13 @@ class Assumed:
         tick: Least step of prices.
         lot: Least step of sizes.
         min_notional: Least value of an order, quote currency.
+        contract_value: Quote currency that one contract stands for, of inverse contracts.
     """
 
     tick: Decimal | None = None
     lot: Decimal | None = None
     min_notional: Decimal | None = None
+    contract_value: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +76,18 @@ class Market:
         scale: The grid; None until tick and lot are known. Where one is given its steps are the rules until the recording
             says others.
         contract_value: Quote currency that one unit of size stands for, of inverse contracts; else None.
+        heard_finer: Called once the grid has become finer: who counts in its steps has to count anew.
     """
 
     key: PairKey
     assumed: Assumed = field(default_factory=Assumed)
     scale: PairScale | None = None
     contract_value: Decimal | None = None
+    heard_finer: Callable[[], None] | None = None
     _rules: MarketRules | None = None
 
     def __post_init__(self) -> None:
+        self.contract_value = self.assumed.contract_value or self.contract_value
         if self.assumed.tick is not None and self.assumed.lot is not None:
             self._set(self.assumed.tick, self.assumed.lot, None, None, is_active=True)
         elif self.scale is not None:
@@ -99,7 +104,7 @@ class Market:
         Returns:
             Whether the grid has become another: what was counted in steps of the one before has to be counted again.
         """
-        self.contract_value = _decimal(instrument.contract_value)
+        self.contract_value = self.assumed.contract_value or _decimal(instrument.contract_value)
         tick = self.assumed.tick or _tick_of(instrument)
         lot = self.assumed.lot or _decimal(instrument.size_step)
         if tick is None or lot is None:
@@ -130,6 +135,8 @@ class Market:
         tick, lot = steps
         self.scale = replace(before, tick=tick, lot=lot)
         self._rules = replace(rules, ticks=_steps(rules.tick, tick), lots=_steps(rules.lot, lot))
+        if self.heard_finer is not None:
+            self.heard_finer()
         return _steps(before.tick, tick), _steps(before.lot, lot)
 
     def _set(

@@ -71,6 +71,7 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         fees_source: Where the two come from.
         fee_decimals: Digits after the point of a fee.
         fee_rounding: How it gets there.
+        is_inverse: Whether its contracts stand for a fixed sum of the quote currency, which a recording has to say.
     """
 
     venue: str = ""
@@ -92,6 +93,7 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
     fees_source: str = ""
     fee_decimals: int = 8
     fee_rounding: FeeRounding = FeeRounding.HALF_EVEN
+    is_inverse: bool = False
 
     def text(self, reason: Reason, state: StateCode, **values: object) -> str:
         """What the venue says of an end or refusal, with the values that it names; empty where that is not known."""

@@ -225,6 +225,18 @@ class Ledger:
             account.pairs = sorted([*account.pairs, pair])
             self._of_pair[pair] = account
 
+    def check_capital(self) -> None:
+        """
+        Hold capital against the accounts there are; the contracts of all pairs have to be known.
+
+        Raises ConfigError for a currency that nothing settles in: it would be counted nowhere.
+        """
+        known = {*self.accounts, *(account.asset for account in self.accounts.values())}
+        for name in self._capital:
+            if name not in known:
+                there = " and ".join(sorted({account.asset for account in self.accounts.values()}))
+                raise ConfigError(f"capital in {name}, in which nothing settles here: expected {there}")
+
     def _open(self, name: str, asset: str) -> Account:
         account = self.accounts.get(name)
         if account is None:
@@ -415,6 +427,6 @@ class Ledger:
 
 
 def _capital(name: str, given: Decimal) -> int:
-    if not given.is_finite() or decimals_of(given) > CASH_DECIMALS:
-        raise ConfigError(f"capital is {given} {name}, expected a number, for instance {name}=10000")
+    if not given.is_finite() or given < 0 or decimals_of(given) > CASH_DECIMALS:
+        raise ConfigError(f"capital is {given} {name}, expected a number of 0 or more, for instance {name}=10000")
     return units_of(given, CASH_DECIMALS)

@@ -158,7 +158,7 @@ class PaperTrader:
         if session.phase is Phase.FAILED:
             return [(0, "strategy FAILED")]
         if session.unknown_pairs:
-            return [(1, f"waiting for tick and lot of {', '.join(session.unknown_pairs)}")]
+            return [(1, f"waiting for {session.unknown_said}")]
         held = ", ".join(f"{size:+f} {name}" for name, size in session.desk.shown_positions()) or "flat"
         return [
             (1, held),

@@ -87,7 +87,7 @@ def backtest(
         capital: What there is at the start, by currency.
         gaps: What becomes of orders across a gap: `keep`, `cancel` or `fail`.
         limits: Limits of risk.
-        assumed: `tick`, `lot` and `min_notional` in place of what is recorded.
+        assumed: `tick`, `lot`, `min_notional` and `contract_value` in place of what is recorded.
         carry: What goes on from one recording to the next: `all`, or `positions` alone.
         callback_s_max: How long one call of the strategy may take, seconds.
         fidelity: `raw` or `normalized`; the same comes of both.
@@ -213,6 +213,11 @@ def run_on_tape(
         ConfigError: Tick or lot of a pair are not in the recording and were not assumed; no time lies in between.
         StrategyError: The strategy failed; nothing was written.
     """
+    for each in tape.recordings:
+        if each.manifest.is_result:
+            raise ConfigError(
+                f"{each.path} is the result of a run, which holds no market: name the recording it ran on"
+            )
     tape.check_frames()
     _check_window(tape, start_ns, end_ns)
     first_ns = tape.first_ns if start_ns is None else max(start_ns, tape.first_ns)
@@ -229,11 +234,10 @@ def run_on_tape(
         with rare_collections():
             _play(plan, session, tape, start_ns, end_ns, carry)
         if session.unknown_pairs and session.failure is None:
-            missing = ", ".join(session.unknown_pairs)
-            raise ConfigError(
-                f"the recording does not say tick and lot of {missing}; give them, for instance --assume tick=0.1"
-                " --assume lot=0.001"
-            )
+            missing = session.unknown_said
+            given = " --assume tick=0.1 --assume lot=0.001" if "tick" in missing else ""
+            given += " --assume contract_value=100" if "worth" in missing else ""
+            raise ConfigError(f"the recording does not say {missing}; give it, for instance{given}")
         last_ns = tape.last_ns if end_ns is None else min(end_ns - 1, tape.last_ns)
         record = session.finish(last_ns)
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from replay.ledger.money import Contract, ContractKind
 from toolkit.accounts.exact_sums import exact
 from toolkit.keys import PairKey
@@ -10,18 +12,21 @@ from toolkit.messages import Instrument, InstrumentKind
 __all__ = ["contract_of"]
 
 
-def contract_of(key: PairKey, instrument: Instrument | None) -> Contract:
+def contract_of(key: PairKey, instrument: Instrument | None, contract_value: Decimal | None = None) -> Contract:
     """
     The contract of a pair.
 
-    Without an instrument it is linear and settles in the quote currency, which is what follows the last `-` of the name.
+    Without an instrument it is linear and settles in the quote currency, which is what follows the last `-` of the name;
+    with a `contract_value`, quote currency that one contract stands for, it is inverse and settles in the base currency.
     """
     base, _, quote = key.trading_pair.rpartition("-")
+    if instrument is None and contract_value is not None:
+        return Contract(kind=ContractKind.INVERSE, settle=base, base=base, contract_value=contract_value)
     if instrument is None:
         return Contract(kind=ContractKind.LINEAR, settle=quote or key.trading_pair, base=base)
     base, quote = instrument.base or base, instrument.quote or quote or key.trading_pair
-    if instrument.contract_value is not None:
-        value = exact(instrument.contract_value)
+    if contract_value is not None or instrument.contract_value is not None:
+        value = exact(instrument.contract_value or 0) if contract_value is None else contract_value
         return Contract(kind=ContractKind.INVERSE, settle=instrument.settle or base, base=base, contract_value=value)
     if instrument.kind is InstrumentKind.SPOT:
         return Contract(kind=ContractKind.SPOT, settle=quote, base=base)

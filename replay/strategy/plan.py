@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -63,7 +63,7 @@ class RunSettings:
         capital: What there is at the start, by currency.
         gap_policy: What becomes of orders that rest while their book does not hold.
         limits: Limits of risk.
-        assumed: `tick`, `lot`, `min_notional`, in place of what is recorded.
+        assumed: `tick`, `lot`, `min_notional`, `contract_value`, in place of what is recorded.
         callback_s_max: How long one call of the strategy may take, seconds.
     """
 
@@ -122,6 +122,8 @@ class RunPlan:
             venue: facts_of(venue).apply(given, but=but) if is_own else given
             for venue in dict.fromkeys(key.venue for key in self.pairs.keys)
         }
+        if "contract_value" in settings.assumed and not any(facts_of(venue).is_inverse for venue in self.rules):
+            raise ConfigError("--assume contract_value is for inverse contracts, and no venue of the run has them")
         self._latency()
         self._fees = {venue: _fees(venue, settings.fees) for venue in self.rules}
         self.head = LogHead(
@@ -162,7 +164,8 @@ class RunPlan:
         strategy, _, data = self._strategy()
         settings = self.settings
         assumed = Assumed(**settings.assumed)
-        markets = [Market(key, assumed) for key in self.pairs.keys]
+        linear = replace(assumed, contract_value=None)
+        markets = [Market(key, assumed if facts_of(key.venue).is_inverse else linear) for key in self.pairs.keys]
         exchange = Exchange(
             markets, rules=self.rules, latency=self._latency(), gap_policy=settings.gap_policy, compiled=compiled
         )

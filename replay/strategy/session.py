@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from replay.backtest.requests import Response
+from replay.backtest.venue_facts import facts_of
 from replay.ledger.ledger import LedgerMarket
 from replay.results.run_record import RunRecord
 from replay.results.run_recorder import RunRecorder
@@ -132,13 +134,15 @@ class TradingSession:
         self._waits = waits
         self._began_ns: int | None = None
         self._paused_ns = 0
-        self._unknown = {place for place in range(len(pairs.keys)) if exchange.markets[place].rules_at() is None}
+        self._unknown = set(range(len(pairs.keys)))
         #: Whether nothing that anything is made of has come or been done since the end of a frame.
         self._is_quiet = False
         self._changed: set[int] = set()
         #: The books, which stay the same objects.
         self._books: list[OrderBook | None] = [None for _ in pairs.keys]
         self._define_known()
+        for place, market in enumerate(exchange.markets):
+            market.heard_finer = partial(self._count_finer, place)
         self._checks_loss = limits.loss_max is not None
         self._responses = 0
 
@@ -265,9 +269,20 @@ class TradingSession:
     def _define(self, place: int, instrument: Instrument) -> None:
         """Tick, lot and contract of a pair from now on; the strategy is called once those of all pairs are known."""
         self._recorder.define(place, self._ledger_market(place, instrument), instrument.symbol)
-        if place in self._unknown and self.exchange.markets[place].rules_at() is not None:
+        if place in self._unknown and self._is_known(place):
             self._unknown.discard(place)
             self._begin_if_known()
+
+    def _is_known(self, place: int) -> bool:
+        """Whether the recording has said by now, or it was assumed, in what steps and in what money a pair is traded."""
+        market = self.exchange.markets[place]
+        is_inverse = facts_of(market.key.venue).is_inverse
+        return market.rules_at() is not None and not (is_inverse and market.contract_value is None)
+
+    def _count_finer(self, place: int) -> None:
+        """The market is counted in finer steps from now on, so the money is, from the next execution on."""
+        if self._recorder.ledger.markets[place].contract is not None:
+            self._recorder.define(place, self._ledger_market(place, None))
 
     def _ledger_market(self, place: int, instrument: Instrument | None) -> LedgerMarket:
         scale = self.exchange.markets[place].scale
@@ -275,7 +290,7 @@ class TradingSession:
         contract = (
             before.contract
             if instrument is None and before.contract
-            else contract_of(self._pairs.keys[place], instrument)
+            else contract_of(self._pairs.keys[place], instrument, self.exchange.markets[place].assumed.contract_value)
         )
         return LedgerMarket(
             key=before.key,
@@ -286,14 +301,14 @@ class TradingSession:
         )
 
     def _define_known(self) -> None:
-        for place, market in enumerate(self.exchange.markets):
-            if market.rules_at() is not None:
+        for place in range(len(self.exchange.markets)):
+            if self._is_known(place):
                 instrument = self.tracker.instrument(self._pairs.keys[place])
                 symbol = None if instrument is None else instrument.symbol
                 if instrument is not None and place in self._unknown:
                     self._recorder.hear(instrument, max(self.now_ns, instrument.ts_recv))
                 self._recorder.define(place, self._ledger_market(place, instrument), symbol)
-                self._unknown.discard(place)
+        self._unknown.discard(place)
 
     def begin_at(self, now_ns: int) -> None:
         """Call the strategy from that time on, with what was heard before it, as soon as all is known."""
@@ -329,8 +344,22 @@ class TradingSession:
             self.begin(self.now_ns)
 
     @property
+    def unknown_said(self) -> str:
+        """What is still missing before the strategy can be called; empty where nothing is."""
+        said = []
+        markets = [self.exchange.markets[place] for place in sorted(self._unknown)]
+        names = [self._pairs.names[place] for place in sorted(self._unknown)]
+        stepless = [name for name, market in zip(names, markets, strict=True) if market.rules_at() is None]
+        worthless = [name for name, market in zip(names, markets, strict=True) if market.rules_at() is not None]
+        if stepless:
+            said.append(f"tick and lot of {', '.join(stepless)}")
+        if worthless:
+            said.append(f"what a contract of {', '.join(worthless)} is worth")
+        return " and ".join(said)
+
+    @property
     def unknown_pairs(self) -> list[str]:
-        """Pairs whose tick or lot are not known yet."""
+        """Pairs whose tick, lot or worth of a contract are not known yet."""
         return [self._pairs.names[place] for place in sorted(self._unknown)]
 
     def begin(self, now_ns: int) -> None:
@@ -342,6 +371,7 @@ class TradingSession:
         every = self.strategy.wakes.every
         if every is not None:
             self._timers.set_every(EVERY, self.now_ns, every)
+        self._recorder.ledger.check_capital()
         self._waking.begin()
         self.call("start", (), self.strategy.on_start)
 

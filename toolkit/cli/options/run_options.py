@@ -20,7 +20,7 @@ __all__ = ["ASSUMABLE", "assumed_of", "market_options", "named_values", "offset_
 _F = TypeVar("_F", bound=Callable[..., Any])
 _OFFSET: Final = re.compile(r"(-?)(.+)", re.ASCII)
 #: What `--assume` can give.
-ASSUMABLE: Final = ("tick", "lot", "min_notional")
+ASSUMABLE: Final = ("tick", "lot", "min_notional", "contract_value")
 
 #: Of what matches own orders against a recorded market, a list of orders too.
 _MARKET: Final = (
@@ -57,7 +57,8 @@ _MARKET: Final = (
         "--assume",
         multiple=True,
         metavar="NAME=VALUE",
-        help="tick=0.1, lot=0.001 or min_notional=10, in place of what is recorded. May be repeated.",
+        help="tick=0.1, lot=0.001, min_notional=10 or contract_value=100 (of inverse contracts), in place of what is"
+        " recorded. May be repeated.",
     ),
 )
 
