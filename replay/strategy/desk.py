@@ -21,6 +21,7 @@ from replay.ledger.money import SIZE_DECIMALS, amount, size_of
 from replay.market.layout import BUY, SELL, ReportCode, Role, StateCode, TifCode
 from replay.results.run_record import FillRow, OrderRow
 from replay.results.run_recorder import RunRecorder
+from replay.strategy.asked import COUNT_MAX, checked_order, noted, time_ns_asked
 from replay.strategy.limits import RequestRate, RiskLimits
 from replay.strategy.pair_rules import PairRules
 from replay.strategy.pairs import RunPairs
@@ -187,6 +188,9 @@ class Desk:
             raise ConfigError(
                 f"{name}: a post-only order needs a price, and tif GTC or GTD; found {tif}, price {price!r}"
             )
+        if expires_ns is not None:
+            expires_ns = time_ns_asked(f"{name}: expires_ns", expires_ns)
+        tag = str(noted("tag", tag))
         lots = self._lots(place, scale, size)
         tick = 0 if price is None else self._tick(place, scale, price)
         order = NewOrder(
@@ -198,7 +202,7 @@ class Desk:
             is_market=price is None,
             reduce_only=bool(reduce_only),
             expires_ns=expires_ns,
-            tag=str(tag),
+            tag=tag,
         )
         forbidden = self._forbidden(order, scale, lots)
         self._count += 1
@@ -248,6 +252,7 @@ class Desk:
 
     def amend(self, order: OwnOrder, price: float | None, size: float | None) -> bool:
         """Ask for another price or size."""
+        order = checked_order(order)
         if price is None and size is None:
             raise ConfigError(f"{order.client_id}: neither price nor size is given, expected one of them")
         if order.is_done or order.state is OrderState.PENDING_CANCEL:
@@ -273,6 +278,7 @@ class Desk:
 
     def cancel(self, order: OwnOrder) -> bool:
         """Ask for an order back."""
+        order = checked_order(order)
         if order.is_done or order.state is OrderState.PENDING_CANCEL:
             return False
         self._act("cancel", order.number)
@@ -311,9 +317,9 @@ class Desk:
     def _tick(self, place: int, scale: PairScale, price: Any) -> int:
         rules, _ = self._market(place)
         name = self._pairs.names[place]
-        if isinstance(price, bool) or not isinstance(price, int | float) or not (math.isfinite(price) and price > 0):
+        if not _is_positive(price):
             raise ConfigError(f"{name}: price is {price!r}, expected a number above 0")
-        tick = _count(price, scale.tick)
+        tick = _count(name, "price", price, scale.tick)
         if tick is None or tick % rules.ticks or not scale.has_figures(tick):
             near = self.rules(self._pairs.keys[place])
             raise ConfigError(
@@ -325,9 +331,9 @@ class Desk:
     def _lots(self, place: int, scale: PairScale, size: Any) -> int:
         rules, _ = self._market(place)
         name = self._pairs.names[place]
-        if isinstance(size, bool) or not isinstance(size, int | float) or not (math.isfinite(size) and size > 0):
+        if not _is_positive(size):
             raise ConfigError(f"{name}: size is {size!r}, expected a number above 0")
-        lots = _count(size, scale.lot)
+        lots = _count(name, "size", size, scale.lot)
         if lots is None or lots % rules.lots:
             raise ConfigError(
                 f"{name}: size {size!r} is no whole number of lots of {rules.lot:f}: ctx.rules(pair).round_size(size)"
@@ -377,16 +383,16 @@ class Desk:
 
     def note(self, text: str, values: Mapping[str, object]) -> None:
         """A line of the decision log."""
-        kept = {
-            name: value if isinstance(value, str | int | float | bool | None) else str(value)
-            for name, value in values.items()
-        }
-        self._act("log", str(text), kept)
+        kept = {name: noted(name, value) for name, value in values.items()}
+        self._act("log", str(noted("text", text)), kept)
 
     def record(self, values: Mapping[str, float]) -> None:
         """Values of series."""
         for name, value in values.items():
-            number = float(value)
+            try:
+                number = float(value)
+            except (TypeError, ValueError, OverflowError):
+                number = math.nan
             if not math.isfinite(number):
                 raise ConfigError(f"record: {name} is {value!r}, expected a finite number")
             self._recorder.series(self.now_ns, name, number)
@@ -481,9 +487,15 @@ class Desk:
                 yield self._pairs.names[place], size_of(position.size)
 
 
-def _count(value: float, step: Decimal) -> int | None:
-    """A price or size in whole steps; None where it is between two."""
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _count(name: str, what: str, value: float, step: Decimal) -> int | None:
+    """A price or size in whole steps; None where it is between two. Raises ConfigError for more than can be counted."""
     over, under = step.as_integer_ratio()
+    if value * under > COUNT_MAX * over:
+        raise ConfigError(f"{name}: {what} is {value!r}, expected less than {float(COUNT_MAX * step):.3g}")
     count = round(value * under / over)
     exact = count * over / under
     return count if abs(exact - value) <= value * _ROUNDING and count > 0 else None

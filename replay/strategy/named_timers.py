@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from replay.strategy.asked import time_ns_asked
 from replay.strategy.strategy import EVERY
 from toolkit.errors import ConfigError
 from toolkit.timing.timers import Timer, Timers
-from toolkit.timing.times import duration_ns
+from toolkit.timing.times import length_ns
 
 __all__ = ["NamedTimers"]
 
@@ -32,18 +33,20 @@ class NamedTimers(Timers):
         """Set a timer by one of the three. Raises ConfigError for none or several, and for what is no length of time."""
         if sum(each is not None for each in (at_ns, after, every)) != 1:
             raise ConfigError(f"timer {name!r}: expected one of at_ns, after and every, for instance after='1s'")
+        if not isinstance(name, str):
+            raise ConfigError(f"the name of a timer is {name!r}, expected text")
         if name == EVERY:
             raise ConfigError(f"timer {name!r}: that is the name of the timer of wakes, expected another one")
         if every is not None:
             self.set_every(name, now_ns, every)
         elif after is not None:
-            self._set(name, now_ns + duration_ns(after), None)
+            self._set(name, now_ns + length_ns(after, f"timer {name!r}: after"), None)
         elif at_ns is not None:
-            self._set(name, int(at_ns), None)
+            self._set(name, time_ns_asked(f"timer {name!r}: at_ns", at_ns), None)
 
     def set_every(self, name: str, now_ns: int, length: str) -> None:
         """Set one that stands at the multiples of a length of time since the epoch, from the first after now on."""
-        interval_ns = duration_ns(length)
+        interval_ns = length_ns(length, f"timer {name!r}: every")
         self._set(name, (now_ns // interval_ns + 1) * interval_ns, interval_ns)
 
     def cancel(self, name: str) -> bool:

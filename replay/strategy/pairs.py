@@ -35,9 +35,10 @@ class RunPairs:
 
     def place(self, pair: PairName) -> int:
         """Where a pair stands. Raises SymbolError for one that is not of the run, or that several venues have."""
-        place = self._known.get(pair)
+        is_name = isinstance(pair, str | tuple)
+        place = self._known.get(pair) if is_name else None
         if place is None:
-            key = key_among(self.keys, pair)
+            key = key_among(self.keys, pair) if is_name else None
             if key is None:
                 there = ", ".join(named(self.keys)) or "none"
                 raise SymbolError(f"{pair!r} is no pair of this run, expected one of {there}")

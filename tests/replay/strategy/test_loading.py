@@ -189,3 +189,43 @@ def test_a_recording_is_untouched_by_a_strategy_that_fails(tmp_path: Path, recor
 def test_wakes_names_its_fields_alone() -> None:
     with pytest.raises(TypeError, match="tick"):
         Wakes(tick=True)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("ctx.buy('BTC-USD', 1e300, 97000.0)", "size is 1e+300, expected less than 2.31e+13"),
+        ("ctx.buy('BTC-USD', 0.01, 1e300)", "price is 1e+300, expected less than"),
+        ("ctx.buy('BTC-USD', 10**400, 97000.0)", "expected less than"),
+        ("ctx.keep('BTC-USD', 'a', 'buy', price=1e25, size=0.01)", "price is 1e+25, expected less than"),
+        ("ctx.buy('BTC-USD', 0.01, 9.0, tif='GTD', expires_ns=10**30)", "expires_ns is 1000000000000000000"),
+        ("ctx.buy('BTC-USD', 0.01, 9.0, tif='GTD', expires_ns='soon')", "expires_ns is 'soon', expected whole ns"),
+        ("ctx.set_timer('x', at_ns=10**30)", "at_ns is 1000000000000000000"),
+        ("ctx.set_timer('x', after=-1)", "timer 'x': after is -1 ns; expected more than 0"),
+        ("ctx.set_timer('x', every=1.5)", "timer 'x': every is 1.5; expected ns as an int"),
+        ("ctx.set_timer(['x'], every='1s')", "name of a timer is ['x'], expected text"),
+        ("ctx.cancel('a')", "found 'a' in place of an order, expected what buy, sell, keep or ctx.orders gave"),
+        ("ctx.amend(None, size=1)", "found None in place of an order"),
+        ("ctx.book(None)", "None is no pair of this run, expected one of BTC-USD"),
+        ("ctx.buy(7, 1.0)", "7 is no pair of this run, expected one of BTC-USD"),
+        ("ctx.log('x', a=object())", "log: a is a object, which need not read alike in another run"),
+        ("ctx.log('x', a={1, 2})", "log: a is a set, which need not read alike in another run"),
+        ("ctx.log('x', a=[1, [ctx.book]])", "log: a is a method, which need not read alike in another run"),
+        ("ctx.log('\\ud800')", "is no text that can be written as UTF-8"),
+        ("ctx.buy('BTC-USD', 0.01, 9.0, tag=chr(0xd800))", "is no text that can be written as UTF-8"),
+        ("ctx.record(x='much')", "record: x is 'much', expected a finite number"),
+    ],
+)
+def test_what_no_log_could_hold_is_an_error_at_its_own_line(
+    tmp_path: Path, recording: Recording, body: str, message: str
+) -> None:
+    test_nonsense_is_an_error_at_its_own_line(tmp_path, recording, body, 5, message)
+
+
+def test_a_log_takes_what_reads_alike_in_every_run(tmp_path: Path, recording: Recording) -> None:
+    body = "ctx.log('x', a=10**30, b=[1, (2.5, None)], c={'k': Decimal(1)}, d=ctx.position('BTC-USD'), e=np.float64(2))"
+    text = "import numpy as np\nfrom decimal import Decimal\n" + BODY
+    path = written(tmp_path, text + "    def on_start(self, ctx):\n        " + body + "\n")
+    result = backtest(path, recording, trading_pairs="BTC-USD")
+    assert '"a":"1000000000000000000000000000000","b":"[1, (2.5, None)]"' in str(result.decisions.row(0))
+    assert result.decisions.equals(backtest(path, recording, trading_pairs="BTC-USD").decisions)
