@@ -157,7 +157,7 @@ class PaperTrader:
             return [(1, "waiting for the venue")]
         if session.phase is Phase.FAILED:
             return [(0, "strategy FAILED")]
-        if session.unknown_pairs:
+        if session.unknown_said:
             return [(1, f"waiting for {session.unknown_said}")]
         held = ", ".join(f"{size:+f} {name}" for name, size in session.desk.shown_positions()) or "flat"
         return [

@@ -233,7 +233,7 @@ def run_on_tape(
     try:
         with rare_collections():
             _play(plan, session, tape, start_ns, end_ns, carry)
-        if session.unknown_pairs and session.failure is None:
+        if session.unknown_said and session.failure is None:
             missing = session.unknown_said
             given = " --assume tick=0.1 --assume lot=0.001" if "tick" in missing else ""
             given += " --assume contract_value=100" if "worth" in missing else ""

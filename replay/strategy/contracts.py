@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
+from replay.backtest.market import Market
+from replay.backtest.venue_facts import facts_of
 from replay.ledger.money import Contract, ContractKind
 from toolkit.accounts.exact_sums import exact
 from toolkit.keys import PairKey
 from toolkit.messages import Instrument, InstrumentKind
 
-__all__ = ["contract_of"]
+__all__ = ["contract_of", "is_known", "missing_said"]
 
 
 def contract_of(key: PairKey, instrument: Instrument | None, contract_value: Decimal | None = None) -> Contract:
@@ -31,3 +34,17 @@ def contract_of(key: PairKey, instrument: Instrument | None, contract_value: Dec
     if instrument.kind is InstrumentKind.SPOT:
         return Contract(kind=ContractKind.SPOT, settle=quote, base=base)
     return Contract(kind=ContractKind.LINEAR, settle=instrument.settle or quote, base=base)
+
+
+def is_known(market: Market) -> bool:
+    """Whether a recording has said by now, or it was assumed, in what steps and in what money a pair is traded."""
+    is_inverse = facts_of(market.key.venue).is_inverse
+    return market.rules_at() is not None and not (is_inverse and market.contract_value is None)
+
+
+def missing_said(names: Sequence[str], markets: Sequence[Market]) -> str:
+    """What is missing of pairs that are not known, for people; empty for none."""
+    stepless = [name for name, market in zip(names, markets, strict=True) if market.rules_at() is None]
+    worthless = [name for name, market in zip(names, markets, strict=True) if market.rules_at() is not None]
+    said = [f"tick and lot of {', '.join(stepless)}"] if stepless else []
+    return " and ".join([*said, f"what a contract of {', '.join(worthless)} is worth"] if worthless else said)

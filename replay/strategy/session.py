@@ -15,12 +15,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from replay.backtest.requests import Response
-from replay.backtest.venue_facts import facts_of
 from replay.ledger.ledger import LedgerMarket
 from replay.results.run_record import RunRecord
 from replay.results.run_recorder import RunRecorder
 from replay.strategy.context import Context
-from replay.strategy.contracts import contract_of
+from replay.strategy.contracts import contract_of, is_known, missing_said
 from replay.strategy.decision_log import DecisionLog, LogHead, LogRow
 from replay.strategy.desk import Desk
 from replay.strategy.failures import StrategyError, described, said_of
@@ -269,15 +268,9 @@ class TradingSession:
     def _define(self, place: int, instrument: Instrument) -> None:
         """Tick, lot and contract of a pair from now on; the strategy is called once those of all pairs are known."""
         self._recorder.define(place, self._ledger_market(place, instrument), instrument.symbol)
-        if place in self._unknown and self._is_known(place):
+        if place in self._unknown and is_known(self.exchange.markets[place]):
             self._unknown.discard(place)
             self._begin_if_known()
-
-    def _is_known(self, place: int) -> bool:
-        """Whether the recording has said by now, or it was assumed, in what steps and in what money a pair is traded."""
-        market = self.exchange.markets[place]
-        is_inverse = facts_of(market.key.venue).is_inverse
-        return market.rules_at() is not None and not (is_inverse and market.contract_value is None)
 
     def _count_finer(self, place: int) -> None:
         """The market is counted in finer steps from now on, so the money is, from the next execution on."""
@@ -302,13 +295,13 @@ class TradingSession:
 
     def _define_known(self) -> None:
         for place in range(len(self.exchange.markets)):
-            if self._is_known(place):
+            if is_known(self.exchange.markets[place]):
                 instrument = self.tracker.instrument(self._pairs.keys[place])
                 symbol = None if instrument is None else instrument.symbol
                 if instrument is not None and place in self._unknown:
                     self._recorder.hear(instrument, max(self.now_ns, instrument.ts_recv))
                 self._recorder.define(place, self._ledger_market(place, instrument), symbol)
-        self._unknown.discard(place)
+                self._unknown.discard(place)
 
     def begin_at(self, now_ns: int) -> None:
         """Call the strategy from that time on, with what was heard before it, as soon as all is known."""
@@ -346,21 +339,10 @@ class TradingSession:
     @property
     def unknown_said(self) -> str:
         """What is still missing before the strategy can be called; empty where nothing is."""
-        said = []
-        markets = [self.exchange.markets[place] for place in sorted(self._unknown)]
-        names = [self._pairs.names[place] for place in sorted(self._unknown)]
-        stepless = [name for name, market in zip(names, markets, strict=True) if market.rules_at() is None]
-        worthless = [name for name, market in zip(names, markets, strict=True) if market.rules_at() is not None]
-        if stepless:
-            said.append(f"tick and lot of {', '.join(stepless)}")
-        if worthless:
-            said.append(f"what a contract of {', '.join(worthless)} is worth")
-        return " and ".join(said)
-
-    @property
-    def unknown_pairs(self) -> list[str]:
-        """Pairs whose tick, lot or worth of a contract are not known yet."""
-        return [self._pairs.names[place] for place in sorted(self._unknown)]
+        places = sorted(self._unknown)
+        return missing_said(
+            [self._pairs.names[each] for each in places], [self.exchange.markets[each] for each in places]
+        )
 
     def begin(self, now_ns: int) -> None:
         """Call the strategy from now on, at the present time; nothing of the tape before it reaches it."""
