@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from replay.market.layout import EVENT
+from replay.market.layout import BUY, EVENT, SELL
 
 __all__ = ["EventBuffer"]
 
@@ -17,7 +17,9 @@ __all__ = ["EventBuffer"]
 _ROW: Final = struct.Struct("=5qihbb")
 _ROOM: Final = 256
 #: Ticks, lots and numbers of orders.
-Columns = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Sequence[int]]
+Columns = tuple[Sequence[int], Sequence[int], Sequence[int]]
+#: Levels of a message from which on whole columns are faster than one row after the other.
+_WIDE: Final = 24
 
 
 class EventBuffer:
@@ -50,20 +52,25 @@ class EventBuffer:
         _ROW.pack_into(self._bytes, at, time, recv, frame, tick, lots, count, pair, code, side)
         self.count += 1
 
-    def add_levels(
-        self, time: int, recv: int, frame: int, pair: int, code: int, side: npt.NDArray[np.int8], columns: Columns
-    ) -> None:
-        """Add many rows of one message; `columns` are ticks, lots and counts."""
-        first = self.count
-        while (first + len(side)) * _ROW.size > len(self._bytes):
+    def add_levels(self, time: int, recv: int, frame: int, pair: int, code: int, buys: int, columns: Columns) -> None:
+        """Add many rows of one message; `columns` are ticks, lots and counts, of so many buys and then of sells."""
+        first, length = self.count, len(columns[0])
+        self.count = stop = first + length
+        while stop * _ROW.size > len(self._bytes):
             self._widen()
-        rows = self._rows[first : first + len(side)]
+        if length < _WIDE:
+            at, pack = first * _ROW.size, _ROW.pack_into
+            for place, (tick, lots, count) in enumerate(zip(*columns, strict=True)):
+                side = BUY if place < buys else SELL
+                pack(self._bytes, at, time, recv, frame, tick, lots, count, pair, code, side)
+                at += _ROW.size
+            return
+        rows = self._rows[first:stop]
         # What all rows have in common, in one go.
-        _ROW.pack_into(self._bytes, first * _ROW.size, time, recv, frame, 0, 0, 0, pair, code, 0)
+        _ROW.pack_into(self._bytes, first * _ROW.size, time, recv, frame, 0, 0, 0, pair, code, SELL)
         rows[:] = rows[0]
-        rows["side"] = side
+        rows["side"][:buys] = BUY
         rows["tick"], rows["lots"], rows["count"] = columns
-        self.count += len(side)
 
     def drop(self) -> None:
         """Drop all rows."""

@@ -38,12 +38,10 @@ _Held = tuple[float, int]
 Levels = tuple[dict[float, _Held], dict[float, _Held]]
 #: Tick, lots, count, code and side of an event.
 _Row = tuple[int, int, int, int, int]
-_Message = TypeVar("_Message", bound=Message)
+_Message = TypeVar("_Message", Trade, BookDiff, BookSnapshot | BestQuote)
 #: No horizon is there.
 _UNSAID: Final = -1.0
 _NOTHING: Final = (0.0, _UNCOUNTED)
-#: Levels of a message from which on whole columns are faster than one level after the other.
-_WIDE: Final = 24
 _LEVEL: Final = int(EventCode.LEVEL)
 _SYNC_LEVEL: Final = int(EventCode.SYNC_LEVEL)
 _TRADE: Final = int(EventCode.TRADE)
@@ -165,27 +163,24 @@ class PairFeed:
         """Take a message of the pair in. Raises ConfigError for a price or size off the grid."""
         if isinstance(message, Trade):
             if self._is_new(message):
-                self._on_grid(self._trade, message, (message.price,), (message.size,))
+                self._on_grid(self._trade, message)
         elif isinstance(message, BookDiff):
             if message.fused:
-                prices, sizes = message.bid_prices + message.ask_prices, message.bid_sizes + message.ask_sizes
-                self._on_grid(self._diff, message, prices, sizes)
+                self._on_grid(self._diff, message)
         elif isinstance(message, BookSnapshot | BestQuote):
             if message.fused:
-                self._on_grid(self._whole, message, *_said(message))
+                self._on_grid(self._whole, message)
         elif isinstance(message, StreamEvent):
             is_book = message.stream in self.forms or not message.stream
             if is_book and message.kind in (EventKind.STALE, EventKind.GAP):
                 self._is_joining = True
 
-    def _on_grid(
-        self, make: Callable[[_Message], None], message: _Message, prices: Iterable[float], sizes: Iterable[float]
-    ) -> None:
+    def _on_grid(self, make: Callable[[_Message], None], message: _Message) -> None:
         """Make events of a message; nothing has been done of it where it is off the grid."""
         try:
             make(message)
         except ConfigError:
-            if self._refine is None or not self._refine(prices, sizes):
+            if self._refine is None or not self._refine(*_said(message)):
                 raise
             make(message)
 
@@ -252,7 +247,6 @@ class PairFeed:
         time = self._stamp(message)
         if self.scale is None:
             return
-        recv, frame, place = message.ts_recv, message.capture_seq, self._place
         bids, asks = len(message.bid_prices), len(message.ask_prices)
         bid_counts, ask_counts = _counts(message.bid_counts, bids), _counts(message.ask_counts, asks)
         if self._held is None:
@@ -263,24 +257,10 @@ class PairFeed:
                 levels.update(zip(prices, held, strict=True))
         else:
             self._is_behind = True
-        if bids + asks > _WIDE:
-            sides = np.zeros(bids + asks, np.int8)
-            sides[bids:] = SELL
-            ticks = self.scale.ticks(message.bid_prices + message.ask_prices)
-            columns = (ticks, self.scale.lots(message.bid_sizes + message.ask_sizes), bid_counts + ask_counts)
-            self._buffer.add_levels(time, recv, frame, place, _LEVEL, sides, columns)
-            return
-        add, tick_of, lots_of = self._buffer.add, self.scale.tick_of, self.scale.lots_of
-        below = [
-            (tick_of(price), lots_of(size)) for price, size in zip(message.bid_prices, message.bid_sizes, strict=True)
-        ]
-        above = [
-            (tick_of(price), lots_of(size)) for price, size in zip(message.ask_prices, message.ask_sizes, strict=True)
-        ]
-        for (tick, lots), count in zip(below, bid_counts, strict=True):
-            add(time, recv, frame, tick, lots, count, place, _LEVEL, BUY)
-        for (tick, lots), count in zip(above, ask_counts, strict=True):
-            add(time, recv, frame, tick, lots, count, place, _LEVEL, SELL)
+        ticks = self.scale.ticks_of(message.bid_prices + message.ask_prices)
+        lots = self.scale.lots_of_all(message.bid_sizes + message.ask_sizes)
+        columns = (ticks, lots, bid_counts + ask_counts)
+        self._buffer.add_levels(time, message.ts_recv, message.capture_seq, self._place, _LEVEL, bids, columns)
 
     def _whole(self, message: BookSnapshot | BestQuote) -> None:
         """A snapshot or quote: what it changed in the book."""
@@ -344,9 +324,11 @@ class PairFeed:
             self._buffer.add(time, recv, frame, tick, lots, count, self._place, what, side)
 
 
-def _said(message: BookSnapshot | BestQuote) -> tuple[Sequence[float], Sequence[float]]:
+def _said(message: Trade | BookDiff | BookSnapshot | BestQuote) -> tuple[Sequence[float], Sequence[float]]:
     """Prices and sizes of a message."""
-    if isinstance(message, BookSnapshot):
+    if isinstance(message, Trade):
+        return (message.price,), (message.size,)
+    if isinstance(message, BookSnapshot | BookDiff):
         return message.bid_prices + message.ask_prices, message.bid_sizes + message.ask_sizes
     quoted = (message.bid_price, message.ask_price), (message.bid_size, message.ask_size)
     prices, sizes = ([each for each in pair if each is not None] for pair in quoted)

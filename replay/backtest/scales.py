@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
@@ -17,6 +17,24 @@ __all__ = ["PairScale"]
 
 #: Integers up to here are exact in a float64, and so is the quotient of two of them rounded once.
 _EXACT: Final = 2.0**53
+#: Values of which the steps are kept.
+_KEPT: Final = 65_536
+
+
+class _Counted(dict[float, int]):
+    """Values in steps, counted once each: prices and sizes of a market come again and again."""
+
+    __slots__ = ("_count",)
+
+    def __init__(self, count: Callable[[float], int]) -> None:
+        super().__init__()
+        self._count = count
+
+    def __missing__(self, value: float) -> int:
+        if len(self) >= _KEPT:
+            self.clear()
+        count = self[value] = self._count(value)
+        return count
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +62,8 @@ class PairScale:
     #: Of each step numerator and denominator, and how many there are in 1.
     _tick: tuple[int, int, float] = field(init=False, repr=False, compare=False)
     _lot: tuple[int, int, float] = field(init=False, repr=False, compare=False)
+    _ticks: _Counted = field(init=False, repr=False, compare=False)
+    _lots: _Counted = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, step in (("tick", self.tick), ("lot", self.lot)):
@@ -51,6 +71,8 @@ class PairScale:
                 raise ConfigError(f"{self.pair}: {name} is {step}, expected a number above 0, for instance {name}=0.1")
             over, under = step.as_integer_ratio()
             object.__setattr__(self, f"_{name}", (over, under, under / over))
+        object.__setattr__(self, "_ticks", _Counted(self.tick_of))
+        object.__setattr__(self, "_lots", _Counted(self.lots_of))
 
     def ticks(self, prices: Sequence[float]) -> npt.NDArray[np.int64]:
         """Prices in ticks. Raises ConfigError for one that is off the tick."""
@@ -65,6 +87,14 @@ class PairScale:
         if counts is None:
             self._refuse(sizes, self.lot, "size", "lot")
         return counts
+
+    def ticks_of(self, prices: Sequence[float]) -> list[int]:
+        """The same as `ticks`, for the prices of one message: faster where most were there before."""
+        return list(map(self._ticks.__getitem__, prices))
+
+    def lots_of_all(self, sizes: Sequence[float]) -> list[int]:
+        """The same as `lots`, for the sizes of one message."""
+        return list(map(self._lots.__getitem__, sizes))
 
     def tick_of(self, price: float) -> int:
         """A price in ticks. Raises ConfigError for one that is off the tick."""
