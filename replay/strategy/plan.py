@@ -21,7 +21,7 @@ from replay.backtest.latency_settings import parse_latency
 from replay.backtest.market import Assumed, Market
 from replay.backtest.receive_latency import LatencyModel
 from replay.backtest.venue_facts import facts_of
-from replay.ledger.ledger import LedgerMarket
+from replay.ledger.ledger import Ledger, LedgerMarket
 from replay.ledger.money import Fees
 from replay.market.rules import Rules, make_rules
 from replay.results.run_record import RunHead
@@ -108,6 +108,7 @@ class RunPlan:
             raise ConfigError("no pair to trade, expected at least one")
         if not 0 <= settings.seed < _SEED_MAX:
             raise ConfigError(f"seed is {settings.seed!r}, expected a whole number of 0 or more")
+        Ledger((), settings.capital)  # refuses capital that is no amount before a venue is asked for anything
         self.loaded = loaded
         self.settings = settings
         self.pairs = RunPairs(keys)

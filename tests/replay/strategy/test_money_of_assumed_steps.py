@@ -106,7 +106,7 @@ def test_capital_that_would_count_nowhere_is_refused(capital: dict[str, Decimal]
 
 def test_capital_below_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="capital is -5 USD, expected a number of 0 or more"):
-        opened(BuysTwice, capital={"USD": Decimal(-5)})
+        RunPlan(loaded(BuysTwice), (PairKey("testing", "BTC-USD"),), RunSettings(capital={"USD": Decimal(-5)}))
 
 
 def test_linear_markets_need_no_contract_value() -> None:
