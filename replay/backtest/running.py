@@ -64,15 +64,10 @@ class ScriptRun(msgspec.Struct, frozen=True):
         refusals: Of each action why it was not sent; empty where it was.
         fills: Every execution, in order.
         orders: Every order that the venue took in or refused, as it was in the end, in the order they were sent.
-    <<<<<<< HEAD
-        gaps: Gaps of the pair, as `recordings.queries.gaps` finds them, and holes between the recordings. Orders were matched
-            across them as if nothing was missing.
-    =======
-        gaps: Gaps of the pair, as `recordings.gaps` finds them, and holes between the recordings. On the venue's clock
-            orders were matched across them as if nothing was missing.
+        gaps: Gaps of the pair, as `recordings.queries.gaps` finds them, and holes between the recordings. On the venue's
+            clock orders were matched across them as if nothing was missing.
         gap_policy: What became of orders across one, on the receive clock.
         doubt: What rests on them, on the receive clock.
-    >>>>>>> ed667ae (Play order scripts on the receive clock, by default)
     """
 
     pair: PairKey

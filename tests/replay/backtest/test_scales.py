@@ -23,6 +23,7 @@ def test_every_decimal_on_the_grid_comes_back(count: int, step: Decimal) -> None
     value = float(str(count * step))
     assert scale.ticks([value]).tolist() == [count]
     assert (scale.tick_of(value), scale.lots_of(value)) == (count, count)
+    assert scale.ticks_of((value, value)) == scale.lots_of_all((value, value)) == [count, count]
     assert scale.price(count) == scale.size(count) == value
 
 
@@ -71,6 +72,10 @@ def test_what_is_no_number_of_ticks_is_refused(value: float) -> None:
         PairScale("X-Y", Decimal("0.1"), Decimal(1)).ticks([1.0, value, 2.0])
     with pytest.raises(ConfigError, match=r"^X-Y: price .* is no whole number of ticks"):
         PairScale("X-Y", Decimal("0.1"), Decimal(1)).tick_of(value)
+    scale = PairScale("X-Y", Decimal("0.1"), Decimal(1))
+    for _ in range(2):  # also where it was refused before
+        with pytest.raises(ConfigError, match=r"^X-Y: price .* is no whole number of ticks"):
+            scale.ticks_of([1.0, value, 2.0])
 
 
 @pytest.mark.parametrize("step", [Decimal(0), Decimal(-1), Decimal("NaN"), Decimal("Infinity")])
