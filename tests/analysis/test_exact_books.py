@@ -27,6 +27,7 @@ from recordings.queries.gaps import find_gaps
 from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.recording import Recording
 from replay.embedded import EmbeddedVenue
+from replay.market.engine.instruments import Kind
 from replay.source import ReplayDataSource
 from replay.synthetic.market import MarketOptions
 from replay.synthetic.traders import AccountsOptions
@@ -129,24 +130,29 @@ def _books(face: Any, accounts: dict[str, str]) -> dict[str, dict[str, float]]:
     books = {}
     for name in NAMES:
         held = list(_account(face, name).clearinghouses[""].open_positions())
-        sizes = [(each.instrument.coin, float(each.instrument.sz_text(each.lots))) for each in held]
-        books[accounts[name]] = dict(_bare(coin, size) for coin, size in sizes)
+        sizes = [(each.instrument.symbol, each.lots / each.instrument.lots_per_unit) for each in held]
+        books[accounts[name]] = dict(_bare(symbol, size) for symbol, size in sizes)
     return books
 
 
 def _ledger(face: Any, accounts: dict[str, str]) -> dict[str, list[Booking]]:
     ledger: dict[str, list[Booking]] = {}
     for name in NAMES:
-        for row in _account(face, name).fills:
-            if row["coin"].startswith("@"):
-                continue  # a spot pair
-            coin, size = _bare(row["coin"], float(row["sz"]))
-            scale = size / float(row["sz"])
+        for fact in _account(face, name).fills:
+            instrument, trade = fact.order.instrument, fact.trade
+            if instrument.kind is Kind.SPOT:
+                continue
+            lots = trade.lots if fact.order.is_buy else -trade.lots
+            coin, size = _bare(instrument.symbol, lots / instrument.lots_per_unit)
+            scale = Decimal(str(size)) * instrument.lots_per_unit / lots
             booking = Booking(
-                coin, Decimal(str(size)), Decimal(row["px"]) / Decimal(scale), Decimal(row["fee"]), row["time"]
+                coin,
+                Decimal(str(size)),
+                Decimal(trade.px) / instrument.one / scale,
+                Decimal(fact.fee).scaleb(-6),
+                trade.time_ms,
             )
-            signed = booking if row["side"] == "B" else booking._replace(size=-booking.size)
-            ledger.setdefault(accounts[name], []).append(signed)
+            ledger.setdefault(accounts[name], []).append(booking)
     return ledger
 
 
