@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 from collections.abc import Sequence
@@ -33,7 +34,9 @@ def check_folder(folder: Path, sources: Sequence[SourceInfo]) -> None:
     if not there.is_dir():
         raise RecordingError(f"{folder} cannot be written: {there} is no folder")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise RecordingError(f"{folder} cannot be written: {there} is not writable")
+        is_read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+        why = os.strerror(errno.EROFS if is_read_only else errno.EACCES)
+        raise RecordingError(f"{folder} cannot be written: {there}: {why}")
     if there != folder:
         return
     try:

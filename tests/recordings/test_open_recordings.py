@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -22,7 +21,7 @@ from recordings.reading.unsealed import unsealed_part
 from recordings.recording import Recording
 from replay.source import Fidelity, ReplayDataSource
 from tests.embedded_recording import PAIRS, ROOT, embedded_venue, environment
-from toolkit.clock import SystemClock
+from toolkit.clock import NS_PER_S, SystemClock
 from toolkit.errors import RecordingError
 from toolkit.messages import Message
 
@@ -118,7 +117,9 @@ DEATHS = (
 
 
 @pytest.mark.parametrize("death", DEATHS)
-def test_one_that_was_killed_is_read_as_it_will_be_recovered(tmp_path: Path, death: str) -> None:
+def test_one_that_was_killed_is_read_as_it_will_be_recovered(
+    tmp_path: Path, death: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "tape"
     with embedded_venue() as urls, recording(folder, urls, "--rotate", "1s", TICKDECK_DIE_AT=death) as process:
         if death.startswith("sealer/"):
@@ -130,9 +131,10 @@ def test_one_that_was_killed_is_read_as_it_will_be_recovered(tmp_path: Path, dea
         with pytest.raises(RecordingError):
             Recording.open(folder)
         return
-    for path in (folder / MANIFEST_NAME, *(folder / "journal").glob("*")):
-        at = path.stat().st_mtime_ns - 60 * 1_000_000_000  # long ago: what may be lost depends on the clock else
-        os.utime(path, ns=(at, at))
+    # A minute later: what may be lost until now depends on when it is looked at, for some seconds after a crash.
+    for name in ("time_ns", "monotonic_ns"):
+        now = getattr(SystemClock, name)
+        monkeypatch.setattr(SystemClock, name, staticmethod(lambda now=now: now() + 60 * NS_PER_S))
     while (unsealed := unsealed_part(folder)) is not None and unsealed.work.holder is not None:
         pass  # what seals has not noticed yet
     dead = Recording.open(folder)
