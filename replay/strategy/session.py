@@ -14,12 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from replay.backtest.contracts import contract_of, is_known, missing_said
 from replay.backtest.requests import Response
 from replay.ledger.ledger import LedgerMarket
 from replay.results.run_record import RunRecord
 from replay.results.run_recorder import RunRecorder
 from replay.strategy.context import Context
-from replay.strategy.contracts import contract_of, is_known, missing_said
 from replay.strategy.decision_log import DecisionLog, LogHead, LogRow
 from replay.strategy.desk import Desk
 from replay.strategy.failures import StrategyError, described, said_of

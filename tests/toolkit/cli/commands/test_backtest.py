@@ -92,7 +92,10 @@ def test_csv_has_the_fills(tape: Path, tmp_path: Path) -> None:
             ("--assume", "tick=0.1"),
             "BTC-USD on hyperliquid: the recording says no lot; give one, for instance --assume lot=0.1",
         ),
-        ((*ASSUMED, "--assume", "step=1"), "--assume step: no such thing, expected tick, lot or min_notional"),
+        (
+            (*ASSUMED, "--assume", "step=1"),
+            "--assume step: no such thing, expected tick, lot, min_notional or contract_value",
+        ),
         (("--assume", "tick=-1"), "--assume tick is '-1', expected a number above 0, for instance 0.1"),
         (("--assume", "tick=0.0"), "--assume tick is '0.0', expected a number above 0, for instance 0.1"),
         (("--assume", "tick"), "--assume 'tick': expected NAME=VALUE"),
