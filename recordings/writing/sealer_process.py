@@ -155,7 +155,7 @@ class SealerProcess:
             if line:  # a library that writes to standard output, say: whatever it does, it is not to be relied on
                 if process is not None and process.returncode is None:
                     process.kill()
-                    await process.wait()
+                    await _end_of(process)
                 raise SealerDied(f"the sealing process answered {line[:80]!r}")
             raise SealerDied(f"the sealing process ended with status {status}")
 
@@ -172,7 +172,7 @@ class SealerProcess:
                 line = await process.stdout.readline()
             except ValueError:  # longer than any answer
                 line = b"too much\n"
-        return (line, 0) if line.endswith(b"\n") else (b"", await process.wait())
+        return (line, 0) if line.endswith(b"\n") else (b"", await _end_of(process))
 
     async def stop(self) -> None:
         """End the process; what it is sealing then can be sealed again."""
@@ -180,7 +180,18 @@ class SealerProcess:
         process = self._process
         if process is not None and process.stdin is not None:
             process.stdin.close()
-            await process.wait()
+            await _end_of(process)
+
+
+async def _end_of(process: asyncio.subprocess.Process) -> int:
+    """
+    Wait for the end of a process; its exit status.
+
+    asyncio tells of it only at the end of the pipes, which is not seen of one that is full: what it says is read away.
+    """
+    while process.stdout is not None and await process.stdout.read(1 << 16):
+        pass
+    return await process.wait()
 
 
 def main(folder: str) -> NoReturn:
