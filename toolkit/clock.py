@@ -6,16 +6,18 @@ Everything else is given a `Clock`, so that replayed code can be given another o
 
 from __future__ import annotations
 
-import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from toolkit.borders import Shown, format_ns
 from toolkit.timing.timers import NEVER_NS, Timer, TimerCallback, Timers
 from toolkit.timing.times import Instant, Length, Seconds, instant_ns, length_ns, seconds_of
+
+if TYPE_CHECKING:
+    import asyncio  # where it is used: it takes longer than all else that `tickdeck --help` loads
 
 __all__ = ["NS_PER_MS", "NS_PER_S", "Clock", "ManualClock", "SystemClock", "format_ns", "perf_ns", "utc_stamp"]
 
@@ -147,12 +149,16 @@ class SystemClock(Clock):
         return time.clock_gettime_ns(_BOOT_CLOCK) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
     async def sleep(self, seconds: Seconds) -> None:
+        import asyncio
+
         await asyncio.sleep(seconds_of(seconds))
 
     def _arm(self, timer: Timer) -> None:
         self._wake_at(timer.when_ns)
 
     def _wake_at(self, when_ns: int) -> None:
+        import asyncio
+
         loop = asyncio.get_running_loop()
         if self._wake is not None and self._loop is loop:
             if self._wake_ns <= when_ns:
@@ -221,6 +227,8 @@ class ManualClock(Clock):
         self._wall_ns += ns
 
     async def sleep(self, seconds: Seconds) -> None:
+        import asyncio
+
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._count += 1
         self._sleepers.append((self._mono_ns + round(seconds_of(seconds) * NS_PER_S), self._count, future))

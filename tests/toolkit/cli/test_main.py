@@ -57,7 +57,7 @@ def test_the_version_is_the_packages() -> None:
 def test_help_loads_no_database(option: str) -> None:
     """Nor anything else that takes long; `--help` loads every command."""
     program = f"import sys; from toolkit.cli.main import main\ntry: main([{option!r}])\nexcept SystemExit: pass\n"
-    heavy = ("duckdb", "polars", "pyarrow", "numba", "numpy", "aiohttp", "rich", "msgspec", "urllib.request")
+    heavy = ("duckdb", "polars", "pyarrow", "numba", "numpy", "aiohttp", "rich", "msgspec", "urllib.request", "asyncio")
     program += f"print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -49,6 +48,8 @@ def _place(command: _F) -> _F:
 
 
 def _act(url: str, as_json: bool, name: str, **details: Any) -> None:
+    import asyncio
+
     status = asyncio.run(_ask(url, name, details))
     if as_json:
         say_json(status)

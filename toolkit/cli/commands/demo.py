@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 import sys
 from collections.abc import Callable, Collection, Sequence
@@ -59,6 +58,8 @@ def demo(venue: str | None, duration: float, seed: str, out: Path | None) -> Non
     real one. It records for longer, two minutes at most, where the machine is too busy to have a quote of each pair by
     then.
     """
+    import asyncio
+
     from replay.serving.registry import default_synthetic, synthetic_venues
 
     venue = venue or default_synthetic()
@@ -75,6 +76,8 @@ def demo(venue: str | None, duration: float, seed: str, out: Path | None) -> Non
 
 
 async def _record(venue_name: str, folder: Path, duration: float, seed: str, clock: SystemClock) -> None:
+    import asyncio
+
     from recordings.recorder import Recorder, RecorderOptions, VenueRequest
     from recordings.recording import Recording
     from replay.embedded import EmbeddedVenue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +82,8 @@ def follow(
     started with --tee-port; otherwise the folder is read four times a second. Exits with 1 if the whole recording was
     followed and its digest differs from the recorded one.
     """
+    import asyncio
+
     from replay.follow import FollowDataSource
 
     clock = SystemClock()
@@ -114,6 +115,8 @@ def follow(
 
 async def _run(source: FollowDataSource, line: StatusLine) -> bool:
     """Follow until the end or a signal; whether it was a signal."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     was_interrupted = False
 

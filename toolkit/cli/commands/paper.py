@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +52,8 @@ def paper(
     session: what rests is cancelled, the recording sealed, the result written into it below paper/.
     `tickdeck backtest STRATEGY RECORDING --compare` then says whether a backtest decides the same.
     """
+    import asyncio
+
     from recordings.recorder import Recorder
     from replay.paper.trader import PaperTrader
     from replay.strategy.backtesting import declared_pairs

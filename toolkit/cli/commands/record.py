@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from collections.abc import Sequence
@@ -84,6 +83,8 @@ def record(
     connections, seals the recording and exits with 0. A second one exits at once; `tickdeck recover`, or the next
     `record` into the folder, seals what was written.
     """
+    import asyncio
+
     from recordings.recorder import Recorder
 
     given["json"] = as_json
@@ -266,6 +267,8 @@ async def run_recorder(
     recorder: Recorder, line: StatusLine, seconds: float | None, more: StatusParts | None = None
 ) -> Manifest:
     """Run a recorder until a signal or the time comes, showing its status, and before it what `more` gives."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
 
     def stop() -> None:

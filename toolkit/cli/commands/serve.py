@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 from pathlib import Path
@@ -99,6 +98,7 @@ def serve(
     SIGTERM. With --synthetic a seeded random market of --venue is served in place of a recording. A recording in
     progress is served up to what was written when the command started.
     """
+    import asyncio
 
     def is_said(name: str) -> bool:
         return ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
@@ -152,6 +152,8 @@ def _server(recordings: tuple[Path, ...], venues: tuple[str, ...], given: dict[s
 
 
 async def _serve(server: TapeServer, as_json: bool) -> None:
+    import asyncio
+
     with stopped_by_signals(asyncio.get_running_loop(), server.stop):
         try:
             await server.__aenter__()
@@ -190,6 +192,8 @@ def _announce(server: TapeServer, as_json: bool) -> None:
 
 
 async def _serve_synthetic(name: str | None, seed: str, port: int, as_json: bool) -> None:
+    import asyncio
+
     import msgspec
 
     from replay.embedded import EmbeddedVenue

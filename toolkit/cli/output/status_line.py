@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Sequence
@@ -62,6 +61,8 @@ class StatusLine:
 
     async def show(self, recorder: Recorder, more: StatusParts | None = None) -> None:
         """Renew the status until cancelled; what `more` gives stands before it."""
+        import asyncio
+
         every = RENEW_S if self._is_terminal else LOG_EVERY_S
         before = 0
         since = self._clock.monotonic_ns()
@@ -80,6 +81,8 @@ class StatusLine:
 
     async def renew(self, parts: Callable[[], Sequence[tuple[int, str]]], every_s: float) -> None:
         """Show what is known on a terminal, as `fitted` does, until cancelled; nothing elsewhere."""
+        import asyncio
+
         while self._is_terminal:
             await asyncio.sleep(every_s)
             self.present(parts())
