@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from replay.results.run_record import RunRecord
 from replay.strategy.context import Context
 from replay.strategy.decision_log import LogRow
 from replay.strategy.loading import LoadedStrategy
@@ -23,10 +24,11 @@ NO_LATENCY = "entry=0ns,response=0ns"
 
 @dataclass
 class Played:
-    """A session that was played, and all rows of its log."""
+    """A session that was played, all rows of its log, and what was written down of it once it is over."""
 
     session: TradingSession
     rows: list[LogRow] = field(default_factory=list)
+    record: RunRecord | None = None
 
     def told(self, *kinds: str) -> list[tuple[Any, ...]]:
         """`(time, kind, cause, acts)` of the rows of some kinds, or of all."""
@@ -53,7 +55,7 @@ def play(cls: type[Strategy], messages: Iterable[Message], **settings: Any) -> P
     played = opened(cls, **settings)
     for message in messages:
         played.session.take(message)
-    played.session.finish()
+    played.record = played.session.finish()
     return played
 
 

@@ -17,7 +17,7 @@ from replay.strategy.strategy import Strategy, Wakes
 from replay.strategy.views import Gap, OwnFill, OwnOrder, Quote
 from tests.replay.backtest.market_messages import KEY, Messages
 from tests.replay.strategy.sessions import Opener, Watcher, market, play
-from toolkit.account_messages import OrderState
+from toolkit.account_messages import OrderState, OrderUpdate
 from toolkit.clock import SystemClock
 from toolkit.keys import PairKey
 from toolkit.messages import EventKind, StreamEvent, Trade
@@ -338,6 +338,14 @@ def test_a_fill_goes_before_a_cancel_that_is_under_way() -> None:
         (130, "filled 5.0 unknown_order"),
     ]
     assert played.session.desk.position("BTC-USD").size == 5.0
+    assert played.record is not None
+    updates = [each for each in played.record.messages if isinstance(each, OrderUpdate)]
+    assert [each.state.value for each in updates] == [
+        "pending_create",
+        "open",
+        "filled",
+    ]  # it ends once, also in the result
+    assert [each.ts_created for each in updates] == [None, T0 + 10, T0 + 10]
 
 
 def test_each_execution_is_an_answer_and_changes_the_position() -> None:
