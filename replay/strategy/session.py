@@ -385,6 +385,7 @@ class TradingSession:
                 self._set_now(max(at_ns, self.now_ns))
             if self.phase is Phase.RUNNING:
                 self._close()
+            if self.phase is Phase.RUNNING:  # and not failed by an answer of its close
                 self._paused_ns = self.now_ns
                 self.phase = Phase.PAUSED
         if self.phase is Phase.PAUSED and self._began_ns is not None:
@@ -500,7 +501,7 @@ class TradingSession:
 
     def call(self, kind: str, cause: tuple[Any, ...], function: Any, *args: Any) -> None:
         """Call the strategy; what it asked for is a row of the decision log."""
-        if function.__func__ in _DEFAULTS:
+        if self.phase is Phase.FAILED or function.__func__ in _DEFAULTS:
             return
         desk, rng = self.desk, self._rng
         acts: list[tuple[Any, ...]] = []

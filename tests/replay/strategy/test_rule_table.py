@@ -560,6 +560,55 @@ def test_a_strategy_that_raises_ends_its_run_at_that_message() -> None:
     assert "ZeroDivisionError: by nothing" in str(played.session.failure)
 
 
+def test_a_strategy_that_raises_is_not_called_for_the_rest_of_that_message() -> None:
+    """Rule 26: not for another callback of the message, nor for the fill of an answer; its failure is the first."""
+
+    class Book(Strategy):
+        wakes = Wakes(books=True, quotes=True)
+
+        def on_book(self, ctx: Context, book: Any) -> None:
+            raise ValueError("first")
+
+        def on_quote(self, ctx: Context, quote: Quote) -> None:
+            raise ValueError("second")
+
+    class Answer(Opener):
+        def go(self, ctx: Context) -> None:
+            ctx.buy("BTC-USD", 1.0)
+
+        def on_order(self, ctx: Context, order: OwnOrder) -> None:
+            if order.filled:
+                raise ValueError("first")
+
+        def on_fill(self, ctx: Context, fill: OwnFill) -> None:
+            raise ValueError("second")
+
+    for cls in (Book, Answer):
+        played = play(cls, market(Messages(), T0))
+        assert len(played.told("failure")) == 1
+        assert "ValueError: first" in str(played.session.failure)
+
+
+def test_a_strategy_that_raises_as_its_orders_are_cancelled_in_the_end_is_not_stopped_too() -> None:
+    """Rule 26: a tape without SESSION_END ends as one with it does."""
+
+    class Broken(Opener):
+        def go(self, ctx: Context) -> None:
+            ctx.buy("BTC-USD", 1.0, 90.0)
+
+        def on_order(self, ctx: Context, order: OwnOrder) -> None:
+            if order.is_done:
+                raise ValueError("first")
+
+        def on_stop(self, ctx: Context) -> None:
+            raise ValueError("second")
+
+    played = play(Broken, market(Messages(), T0))
+    assert len(played.told("failure")) == 1
+    assert "ValueError: first" in str(played.session.failure)
+    assert played.session.phase is Phase.FAILED
+
+
 def test_a_strategy_is_not_called_before_tick_and_lot_are_known() -> None:
     """Of all pairs: what the venue says later is not known live either."""
     say = Messages()
