@@ -430,6 +430,9 @@ class TradingSession:
 
     def _step(self, due_ns: int) -> None:
         self._set_now(max(self.now_ns, due_ns))
+        self._count_at_once()
+
+    def _count_at_once(self) -> None:
         self._at_once += 1
         if self._at_once > _AT_ONCE_MAX:
             self._fail(
@@ -457,7 +460,7 @@ class TradingSession:
             order = self.desk.fail_next()
             self._responses += 1
             self.log.add(LogRow(self.now_ns, "response", (self._responses,), ("failed", order.number, order.reason)))
-            self._at_once += 1
+            self._count_at_once()
             self.call("order", (self._responses,), self.strategy.on_order, order)
 
     def _check_loss(self) -> None:

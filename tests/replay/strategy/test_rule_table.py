@@ -251,6 +251,22 @@ def test_limits_of_risk_keep_orders_from_being_sent() -> None:
     assert [text for text in told if "open" in text] == ["2 open ", "4 open ", "5 open "]
 
 
+def test_orders_that_answer_a_limit_for_ever_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each order that is not sent is answered by another one; no time goes by, and nothing arrives at the venue."""
+    monkeypatch.setattr("replay.strategy.session._AT_ONCE_MAX", 300)
+
+    class Stubborn(Opener):
+        def go(self, ctx: Context) -> None:
+            ctx.buy("BTC-USD", 100.0, 90.0)
+
+        def on_order(self, ctx: Context, order: OwnOrder) -> None:
+            self.go(ctx)
+
+    played = play(Stubborn, market(Messages(), T0), limits=RiskLimits(order_size_max=Decimal(1)))
+    assert played.session.phase is Phase.FAILED
+    assert "300 answers and timers at one instant" in str(played.session.failure)
+
+
 def test_a_loss_cancels_all_and_ends_all_but_what_reduces() -> None:
     """Bought 4 at 101; at a middle of 90 that is 44 below the start, and the limit is 40."""
 
