@@ -110,9 +110,9 @@ class VenueDesk:
         if book is not None:
             feed.book = book
         if type(message) is Trade and not self.alive:
-            feed.pass_trade(message)
+            feed.pass_trade(message, now_ns)
             return False
-        feed.take(message)
+        feed.take(message, now_ns)
         if self.alive and not self.is_pressing:
             self.is_pressing = self._may_reach(place, message, book)
         if self._buffer.count >= _ROWS_MAX and not self.is_pressing:
@@ -152,15 +152,15 @@ class VenueDesk:
         self._say(place, _STALE if book.is_stale else _RESUME, now_ns)
         return True
 
-    def join(self, place: int, book: OrderBook, forms: list[str]) -> None:
+    def join(self, place: int, book: OrderBook, forms: list[str], now_ns: int) -> None:
         """Go on from a book that was made elsewhere, of those forms."""
         feed = self.feeds[place]
         feed.book = book
         feed.forms.update(forms)
-        feed.say_again(0)
+        feed.say_again(now_ns)
         self.is_pressing = bool(self.alive)
         if book.is_stale is not (place in self.stale):
-            self._turn(place, book, 0)
+            self._turn(place, book, now_ns)
 
     def forget(self, now_ns: int) -> None:
         """Forget every book: the tape goes elsewhere."""

@@ -588,9 +588,8 @@ class Exchange:
             if instrument is not None:
                 desk.hear_instrument(place, instrument, self._now)
             if market.key in self.tracker.keys:
-                desk.join(
-                    place, self.tracker.book(market.key), self.fused_forms(market.key.trading_pair, market.key.venue)
-                )
+                forms = self.fused_forms(market.key.trading_pair, market.key.venue)
+                desk.join(place, self.tracker.book(market.key), forms, self._now)
 
     def fused_forms(self, trading_pair: str, venue: str) -> list[str]:
         """Forms of a pair's book heard of so far."""

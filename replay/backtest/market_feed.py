@@ -109,8 +109,8 @@ class PairFeed:
         scale: Tick and lot; None while they are not known, and no events are made.
         buffer: Where events go.
         held: Says what of each side has become of the events so far, where somebody keeps that; None: it is kept here.
-            Then events have the time of receipt, and `book` is kept by somebody else, who brings it up to date with a
-            message before it comes here.
+            Then events have the time at which a message is taken in, and `book` is kept by somebody else, who brings it
+            up to date with a message before it comes here.
         refine: Makes `scale` fine enough for prices and sizes, and says whether it could; None: what is off it is refused.
 
     Attributes:
@@ -154,13 +154,22 @@ class PairFeed:
         #: The time of the message before, for messages without one; and that of the fused book.
         self._time: int | None = None
         self._fused_time = 0
+        self._now_ns = 0
 
-    def pass_trade(self, message: Trade) -> None:
+    def pass_trade(self, message: Trade, now_ns: int) -> None:
         """Take note of a trade where there is no order that it could fill: then it changes nothing."""
-        self._is_new(message)
+        if self._is_new(message):
+            self._time = now_ns
 
-    def take(self, message: Message) -> None:
-        """Take a message of the pair in. Raises ConfigError for a price or size off the grid."""
+    def take(self, message: Message, now_ns: int = 0) -> None:
+        """
+        Take a message of the pair in. Raises ConfigError for a price or size off the grid.
+
+        Args:
+            message: The message.
+            now_ns: Our time, which does not go back, of events that have not the venue's.
+        """
+        self._now_ns = now_ns
         if isinstance(message, Trade):
             if self._is_new(message):
                 self._on_grid(self._trade, message)
@@ -205,7 +214,7 @@ class PairFeed:
 
     def _stamp(self, message: Message) -> int:
         if self._on_receipt:
-            self._time = message.ts_recv if self._time is None else max(self._time, message.ts_recv)
+            self._time = self._now_ns
         elif message.ts_event is not None:
             self._time = message.ts_event
         elif self._time is None:

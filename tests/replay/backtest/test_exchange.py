@@ -214,6 +214,27 @@ def test_a_clock_that_steps_back_goes_on_at_the_time_it_had_reached() -> None:
     assert desk.fills() == [(300, 1, "maker", 99, 1)]
 
 
+def test_nothing_fills_an_order_before_it_came_where_the_clock_steps_back() -> None:
+    """Whatever had been heard at the later time: here a trade that concerned no order, and the order's own arrival."""
+    desk = Desk()
+    desk.take(desk.say.trade(300, "buy", 101, 1))
+    desk.place(300, "buy", 99, 5)
+    desk.reach(310)
+    [arrived] = [each.venue_ns for each in desk.heard]
+    desk.exchange.take(desk.say.trade(250, "sell", 98, 1))
+    desk.reach(400)
+    assert desk.fills() == [(308, 1, "maker", 99, 1)]
+    assert arrived == 303
+
+
+def test_trades_alone_are_a_market_too() -> None:
+    """Also those that there was no order for."""
+    desk = Desk(has_book=False)
+    assert not desk.exchange.has_market
+    desk.take(desk.say.trade(10, "buy", 101, 1))
+    assert desk.exchange.has_market
+
+
 def test_venues_have_books_orders_and_rules_of_their_own() -> None:
     """Two venues with a pair of one name: the trade of one fills nothing of the other, and each amends by its rule."""
     other = PairKey("elsewhere", "BTC-USD")
