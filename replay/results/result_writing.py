@@ -35,10 +35,10 @@ from recordings.storage.lock import LOCK_NAME, FolderLock
 from replay.ledger.money import CASH_DECIMALS
 from replay.results.run_info import RunInfo, run_info
 from replay.results.run_record import DecisionRow, EquityRow, Placed, RunRecord, SeriesRow
+from toolkit.books.tracker import OrderBookTracker
 from toolkit.digest import DIGEST_VERSION, EMPTY_DIGEST, DigestChain
 from toolkit.errors import ConfigError, RecordingError
 from toolkit.messages import StreamEvent
-from toolkit.tracker import OrderBookTracker
 
 __all__ = ["RESULT_ORIGINS", "check_folder", "result_tables", "write_result"]
 
