@@ -64,7 +64,7 @@ def plot_spreads(
     busiest = drawable.sort("top_changes", "symbol", "venue", descending=[True, False, False]).head(PANELS_MAX)
     drawn = report.join(busiest.select(KEY), on=KEY, how="semi", maintain_order="left")
     left_out = report.join(drawn.select(KEY), on=KEY, how="anti", maintain_order="left")
-    every = bucket_ns(window.end_ns - int(drawn["ts_first"].cast(pl.Int64).min()))  # type: ignore[arg-type]
+    every = bucket_ns(window.end_ns - drawn.select(pl.col("ts_first").cast(pl.Int64).min()).item())
     series = only(window.series(every, progress), drawn).collect(engine="streaming")
     chart = spread_chart(
         drawn,

@@ -57,10 +57,10 @@ def _lines(series: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     """
     if "currency" not in series.columns:  # one that was kept from before there was that column
         series = series.with_columns(currency=pl.lit(None, pl.String))
-    ns = series["ts_recv"].cast(pl.Int64)
-    first, last = int(ns.min()), int(ns.max())  # type: ignore[arg-type]
+    ns = pl.col("ts_recv").cast(pl.Int64)
+    first, last = series.select(first=ns.min(), last=ns.max()).row(0)
     every = bucket_ns(max(last - first, 1))
-    buckets = series.with_columns(((pl.col("ts_recv").cast(pl.Int64) - first) // every).alias("bucket")).join(
+    buckets = series.with_columns(((ns - first) // every).alias("bucket")).join(
         _names(series), on=_KEY, how="left", maintain_order="left"
     )
     count = (last - first) // every + 1
