@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from analysis.feed_evidence import FeedEvidence
-from analysis.table_source import KEY
+from analysis.table_source import KEY, check_rows
 from recordings.queries.clock_steps import elapsed_ns
 from toolkit.errors import ConfigError
 from toolkit.timing.times import Instant, instant_ns
@@ -105,13 +105,14 @@ def stretches(
         Frames of `venue`, `symbol` (String), `bid_price`, `ask_price` (Float64, quote currency), `state` (Int8, see
         `State`), `start`, `stop` (Int64 ns, `start <= stop`, cut to the window; equal for a quote that was replaced at
         once), `is_change` (Boolean: the row itself lies in the window, not only what it left behind), `step` (Int64 ns,
-        from the row's own time to the next row's; null for the last) and `is_untimed` (Boolean: without a venue time). What lies outside the window is left
-        out, and so are rows without a venue time before the first that has one, on that clock. Of each instrument the
-        rows are in order.
+        from the row's own time to the next row's; null for the last) and `is_untimed` (Boolean: without a venue time).
+        What lies outside the window is left out, and so are rows without a venue time before the first that has one, on
+        that clock. Of each instrument the rows are in order.
 
     Raises:
-        ConfigError: The rows are not in the order of capture.
+        ConfigError: `top` is no LazyFrame, or its rows are not in the order of capture.
     """
+    check_rows(top)
     end_ns = instant_ns(end_ns, "end_ns", near_ns=0)  # one that the rows gave, or that was looked at already
     start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns", near_ns=0)
     column = ts_column(clock)

@@ -10,9 +10,9 @@ from polars.io.plugins import register_io_source
 
 from analysis.batch_grouping import Gathering
 from analysis.feed_evidence import FeedEvidence
-from analysis.quote_durations import Clock, Progress, State, pairs_of, quote_end_ns, stretches
+from analysis.quote_durations import Clock, Progress, State, pairs_of, quote_end_ns, stretches, ts_column
 from analysis.spread_summary import in_groups, mid_price, quoted_spread, spread_bps
-from analysis.table_source import KEY, only
+from analysis.table_source import KEY, check_rows, only
 from recordings.queries.clock_steps import elapsed_ns
 from toolkit.errors import ConfigError
 from toolkit.timing.times import Instant, Length, instant_ns, length_ns
@@ -76,7 +76,8 @@ def spread_series(
 
     Args:
         top: Rows of the table `top`, those of each instrument in the order of (capture_seq, sub_seq).
-        every_ns: Length of a bucket (ns, a timedelta, or text such as `1m`). Buckets start at multiples of it since the Unix epoch, so in UTC.
+        every_ns: Length of a bucket (ns, a timedelta, or text such as `1m`). Buckets start at multiples of it since the
+            Unix epoch, so in UTC.
         start_ns: Where to start (ns, a datetime, or text); the quote that stands there counts from there.
         end_ns: Where to end, likewise. None: at the newest time in `top`.
         counts_end: Whether a row at `end_ns` is counted in `top_changes`. None: only if `end_ns` is None.
@@ -97,9 +98,10 @@ def spread_series(
         Spreads and mid prices are null where no quote with both sides, neither stale nor crossed, stood for any time.
 
     Raises:
-        ConfigError: The length is not positive, or an instrument would have more than 50 million buckets; while
+        ConfigError: `top` is no LazyFrame, the length is not positive, or an instrument would have more than 50 million buckets; while
             reading, that the rows are not in the order of capture.
     """
+    check_rows(top)
     length = length_ns(every_ns, "a bucket")
     start = None if start_ns is None else instant_ns(start_ns, "start_ns")
     end = None if end_ns is None else instant_ns(end_ns, "end_ns")
@@ -141,7 +143,7 @@ def _series(
         return
     if start_ns is not None and start_ns >= end_ns:
         raise ConfigError(f"the window ends at {end_ns} ns, which is not after its start at {start_ns} ns")
-    first_ns = top.select(pl.col(f"ts_{clock}").min().cast(pl.Int64)).collect(engine="streaming").item()
+    first_ns = top.select(pl.col(ts_column(clock)).min().cast(pl.Int64)).collect(engine="streaming").item()
     if first_ns is None:
         return  # no quote has a time on that clock
     begin_ns = first_ns if start_ns is None else max(first_ns, start_ns)

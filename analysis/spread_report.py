@@ -69,8 +69,9 @@ class SpreadWindow:
         Returns:
             The columns of `analysis.spreads`, and (Int64, all within the window): `book_messages`, of any form;
             `quotes`: messages of the best bid and offer; `trades_new`, `trades_history` (from before the
-            subscription), `trades_duplicate` (repeated); `ts_book_last` (Datetime ns, UTC): the newest of the book's messages. Where that is long before the end,
-            the last quote was held although nothing spoke for it, as happens when files of an import end early.
+            subscription), `trades_duplicate` (repeated); `ts_book_last` (Datetime ns, UTC): the newest of the book's
+            messages. Where that is long before the end, the last quote was held although nothing spoke for it, as
+            happens when files of an import end early.
         """
         described = spreads(
             self._top(),

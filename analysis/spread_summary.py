@@ -12,7 +12,7 @@ import polars as pl
 from analysis.batch_grouping import Gathering
 from analysis.feed_evidence import FeedEvidence
 from analysis.quote_durations import Clock, Progress, State, pairs_of, quote_end_ns, stretches
-from analysis.table_source import KEY, only
+from analysis.table_source import KEY, check_rows, only
 from analysis.tick_sizes import TickRule, infer_tick, price_band, tick_rules
 from analysis.weighted_quantiles import QUANTILES, weighted_mean, weighted_quantiles
 from toolkit.errors import ConfigError
@@ -136,8 +136,9 @@ def spreads(
         What does not exist is null, never zero.
 
     Raises:
-        ConfigError: The window is empty, or the rows are not in the order of capture.
+        ConfigError: `top` is no LazyFrame, the window is empty, or the rows are not in the order of capture.
     """
+    check_rows(top)
     start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns")
     end_ns = None if end_ns is None else instant_ns(end_ns, "end_ns")
     if counts_end is None:

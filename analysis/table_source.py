@@ -9,11 +9,12 @@ import polars as pl
 
 from recordings.queries.lazy_tables import polars_schema, scan_table
 from recordings.recording import Recording
-from toolkit.errors import UnsealedWarning
+from toolkit.errors import ConfigError, UnsealedWarning
 
 __all__ = [
     "KEY",
     "RecordingLike",
+    "check_rows",
     "only",
     "open_recording",
     "polars_schema",
@@ -59,6 +60,15 @@ def sealed_part(recording: RecordingLike) -> Recording:
 def rows_of(recording: RecordingLike, table: str) -> pl.LazyFrame:
     """One table of one recording, as `analysis.scan` reads it, with the columns of the format alone."""
     return scan_table(open_recording(recording), table)
+
+
+def check_rows(top: object) -> None:
+    """Raise ConfigError for what is no LazyFrame, such as a recording, where the rows of `top` are expected."""
+    if not isinstance(top, pl.LazyFrame):
+        raise ConfigError(
+            f"expected the rows of `top` as a LazyFrame, found {type(top).__name__}: for those of a recording see "
+            "`scan(recording, 'top')`, or `spread_window(recording)`, which has `report()` and `series(every)`"
+        )
 
 
 def only(rows: pl.LazyFrame, pairs: pl.DataFrame) -> pl.LazyFrame:

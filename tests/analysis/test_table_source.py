@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import analysis
-from analysis.table_source import only, recording_end_ns
+from analysis.table_source import check_rows, only, recording_end_ns
 from recordings.format.schema import TABLES
 from tests.analysis.tapes import make_recording
 from toolkit.errors import ConfigError, NotARecording, RecordingDamaged
@@ -115,3 +115,23 @@ def test_plain_duckdb_and_polars_read_it_without_losing_a_nanosecond(tmp_path: P
         f"[({TS}, 42000.1, 'BTC-USD', 'TIMESTAMP_NS')]",
         f"Datetime(time_unit='ns', time_zone=None) [{TS}] [42000.1] String",
     ]
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        analysis.spreads,
+        lambda top: analysis.spread_series(top, every_ns=1),
+        lambda top: next(analysis.stretches(top, end_ns=1)),
+    ],
+)
+@pytest.mark.parametrize("given", ["tapes/monday", Path("tapes/monday"), pl.DataFrame()])
+def test_what_is_measured_is_rows_and_no_recording(measure: Callable[[Any], object], given: Any) -> None:
+    """Whoever hands over a folder, as to every other report, is told what to ask instead."""
+    text = f"^expected the rows of `top` as a LazyFrame, found {type(given).__name__}: for those of a recording see "
+    with pytest.raises(ConfigError, match=text):
+        measure(given)
+
+
+def test_rows_are_taken() -> None:
+    check_rows(pl.LazyFrame())
