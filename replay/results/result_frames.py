@@ -12,7 +12,7 @@ from recordings.format.messages_to_rows import rows_of_messages
 from recordings.format.schema import ALL_TABLES, RESULT_TABLES, TABLE_OF
 from recordings.queries.lazy_tables import polars_schema, scan_table
 from recordings.recording import Recording
-from replay.results.result_writing import result_tables
+from replay.results.result_writing import result_table
 from replay.results.run_record import RunRecord
 from replay.results.run_recorder import UNCERTAIN
 from toolkit.account_messages import TERMINAL_ORDER_STATES
@@ -101,7 +101,7 @@ def tables_of(record: RunRecord) -> Tables:
 
     def table(name: str) -> pl.DataFrame:
         if name in RESULT_TABLES:
-            batch = result_tables(record)[name]
+            batch = result_table(record, name)
         else:
             kept: list[Message] = [each for each in record.messages if TABLE_OF[type(each)] == name]
             messages = list(record.tops) if name == "top" else kept

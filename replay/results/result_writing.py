@@ -40,7 +40,7 @@ from toolkit.digest import DIGEST_VERSION, EMPTY_DIGEST, DigestChain
 from toolkit.errors import ConfigError, RecordingError
 from toolkit.messages import StreamEvent
 
-__all__ = ["RESULT_ORIGINS", "check_folder", "result_tables", "write_result"]
+__all__ = ["RESULT_ORIGINS", "check_folder", "result_table", "write_result"]
 
 #: What the manifest of a result says of its origin.
 RESULT_ORIGINS: Final = ("backtest", "paper")
@@ -158,7 +158,8 @@ def _write(record: RunRecord, folder: Path) -> RunInfo:
     for top in record.tops:
         builders.add(top)
     tables: dict[str, TableFile] = builders.write()
-    for name, rows in result_tables(record).items():
+    for name in RESULT_TABLES:
+        rows = result_table(record, name)
         if len(rows):
             file = StretchedFile(folder, name, 0)
             file.add(rows)
@@ -202,17 +203,15 @@ def _write(record: RunRecord, folder: Path) -> RunInfo:
 # -- the tables that are none of messages ---------------------------------------------------------------------------------
 
 
-def result_tables(record: RunRecord) -> dict[str, pa.RecordBatch]:
-    """`equity`, `decisions` and `series`, in their schemas while they are written."""
+def result_table(record: RunRecord, name: str) -> pa.RecordBatch:
+    """`equity`, `decisions` or `series`, in its schema while it is written."""
+    account = record.head.strategy
+    if name == "equity":
+        return _batch(name, record.equity, [_equity_venue(record, row) for *_, row in record.equity], account)
+    rows = record.decisions if name == "decisions" else record.series
     venues = list(dict.fromkeys(market.key.venue for market in record.markets))
     # A decision is about no venue where there are several.
-    venue = venues[0] if len(venues) == 1 else ""
-    account = record.head.strategy
-    return {
-        "equity": _batch("equity", record.equity, [_equity_venue(record, row) for *_, row in record.equity], account),
-        "decisions": _batch("decisions", record.decisions, [venue] * len(record.decisions), account),
-        "series": _batch("series", record.series, [venue] * len(record.series), account),
-    }
+    return _batch(name, rows, [venues[0] if len(venues) == 1 else ""] * len(rows), account)
 
 
 def _equity_venue(record: RunRecord, row: EquityRow) -> str:
