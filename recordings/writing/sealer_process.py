@@ -1,10 +1,9 @@
 """
 Sealing in another process, so that the loop that receives never waits for it.
 
-`python -m recordings.writing.sealer_process FOLDER` reads `{"seal": 3}` lines and answers each with one line (`{"seal": null}`
-heals the recording). It ends with its
-input, at once: sealing may be interrupted anywhere, and whoever heals the recording must not find it at work. It holds
-the recording's lock too, so nobody can come in between.
+`python -m recordings.writing.sealer_process FOLDER` reads `{"seal": 3}` lines and answers each with one line
+(`{"seal": null}` heals the recording). It ends with its input, at once: sealing may be interrupted anywhere, and
+whoever heals the recording must not find it at work. It holds the recording's lock too, so nobody can come in between.
 """
 
 from __future__ import annotations
@@ -94,6 +93,8 @@ class SealerProcess:
         self._lock = lock
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
+        #: Held while its standard output is read: `stop` comes while an answer is waited for, and asyncio lets one read.
+        self._reading = asyncio.Lock()
         self._is_over = False
 
     async def start(self) -> None:
@@ -155,7 +156,8 @@ class SealerProcess:
             if line:  # a library that writes to standard output, say: whatever it does, it is not to be relied on
                 if process is not None and process.returncode is None:
                     process.kill()
-                    await _end_of(process)
+                    async with self._reading:
+                        await _end_of(process)
                 raise SealerDied(f"the sealing process answered {line[:80]!r}")
             raise SealerDied(f"the sealing process ended with status {status}")
 
@@ -165,14 +167,15 @@ class SealerProcess:
         if process is None or process.stdin is None or process.stdout is None:
             return b"", 0
         line = b""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            process.stdin.write(msgspec.json.encode(request) + b"\n")
-            await process.stdin.drain()
-            try:
-                line = await process.stdout.readline()
-            except ValueError:  # longer than any answer
-                line = b"too much\n"
-        return (line, 0) if line.endswith(b"\n") else (b"", await _end_of(process))
+        async with self._reading:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                process.stdin.write(msgspec.json.encode(request) + b"\n")
+                await process.stdin.drain()
+                try:
+                    line = await process.stdout.readline()
+                except ValueError:  # longer than any answer
+                    line = b"too much\n"
+            return (line, 0) if line.endswith(b"\n") else (b"", await _end_of(process))
 
     async def stop(self) -> None:
         """End the process; what it is sealing then can be sealed again."""
@@ -180,7 +183,8 @@ class SealerProcess:
         process = self._process
         if process is not None and process.stdin is not None:
             process.stdin.close()
-            await _end_of(process)
+            async with self._reading:
+                await _end_of(process)
 
 
 async def _end_of(process: asyncio.subprocess.Process) -> int:
