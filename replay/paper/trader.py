@@ -17,10 +17,11 @@ from recordings.recorder import Recorder
 from replay.paper.log_file import PaperEnd, PaperLogFile, PaperStart
 from replay.results.run_record import RunRecord
 from replay.strategy.decision_log import LogRow
-from replay.strategy.failures import StrategyError
+from replay.strategy.failures import StrategyError, said_of
 from replay.strategy.plan import RunPlan
 from replay.strategy.session import Phase, TradingSession
 from toolkit.clock import NS_PER_MS, Clock
+from toolkit.errors import TickdeckError
 from toolkit.keys import PairKey
 from toolkit.messages import Instrument, Message
 
@@ -56,6 +57,8 @@ class PaperTrader:
         self._file: PaperLogFile | None = None
         self._said_ns = 0
         self._record: RunRecord | None = None
+        self._unbegun: StrategyError | None = None
+        self._has_failed = False
         self.session: TradingSession | None = None
         self.path: Path | None = None
         self.lag_ns = 0
@@ -64,6 +67,8 @@ class PaperTrader:
 
     def take(self, message: Message) -> None:
         """A message of the recorder, which is on disk already."""
+        if self._unbegun is not None:
+            return
         session = self.session
         try:
             if session is None:
@@ -73,9 +78,9 @@ class PaperTrader:
                 self._check_name(session, message)
         except Exception as exc:  # noqa: BLE001  # the recording goes on whatever happens here
             self._give_up(exc)
-        if session is not None and session.failure is not None and not self._has_failed:
+        if not self._has_failed and (failure := self.failure) is not None:
             self._has_failed = True
-            self._say(f"the strategy has ended, recording goes on: {session.failure}")
+            self._say(f"the strategy has ended, recording goes on: {failure}")
         lag = self._clock.time_ns() - message.ts_recv
         self.lag_ns = lag
         if lag > self.lag_ns_max:
@@ -83,7 +88,10 @@ class PaperTrader:
         if lag > LAG_NS_SAID:
             self._note_lag(lag)
 
-    _has_failed = False
+    @property
+    def failure(self) -> StrategyError | None:
+        """Why the strategy was ended, or could not be begun; None while neither is so."""
+        return self._unbegun if self.session is None else self.session.failure
 
     def _begin(self, message: Message) -> TradingSession:
         session = self.session = self._plan.open(message.ts_recv, kind="paper")
@@ -119,9 +127,16 @@ class PaperTrader:
             self._file.add(row)
 
     def _give_up(self, exc: Exception) -> None:
-        """A defect of ours."""
-        if self.session is not None and self.session.phase is not Phase.FAILED:
-            self.session.abort(StrategyError(f"a defect of the simulation: {type(exc).__name__}: {exc}"))
+        """A defect of ours, or a strategy that cannot be made a second time."""
+        if isinstance(exc, StrategyError):
+            failure = exc
+        else:
+            whose = "" if isinstance(exc, TickdeckError) else "a defect of the simulation: "
+            failure = StrategyError(f"{whose}{said_of(exc)}")
+        if self.session is None:
+            self._unbegun = failure
+        elif self.session.phase is not Phase.FAILED:
+            self.session.abort(failure)
 
     def _note_lag(self, lag_ns: int) -> None:
         now = self._clock.monotonic_ns()
@@ -153,10 +168,10 @@ class PaperTrader:
     def parts(self) -> Sequence[tuple[int, str]]:
         """For the status line: positions, own orders and the lag, with their ranks."""
         session = self.session
+        if self.failure is not None:
+            return [(0, "strategy FAILED")]
         if session is None:
             return [(1, "waiting for the venue")]
-        if session.phase is Phase.FAILED:
-            return [(0, "strategy FAILED")]
         if session.unknown_said:
             return [(1, f"waiting for {session.unknown_said}")]
         held = ", ".join(f"{size:+f} {name}" for name, size in session.desk.shown_positions()) or "flat"

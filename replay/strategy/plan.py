@@ -226,7 +226,7 @@ class RunPlan:
         cls = self.loaded.cls
         try:
             strategy = cls()
-        except Exception as exc:  # noqa: BLE001  # whatever its __init__ raises is its own failure
+        except (Exception, SystemExit) as exc:  # noqa: BLE001  # whatever its __init__ raises is its own failure
             raise described(exc, self.loaded.files, f"{cls.__name__}()") from None
         if not isinstance(strategy, Strategy):
             raise StrategyError(f"{cls.__name__}() made {type(strategy).__name__}, expected a strategy")

@@ -21,6 +21,7 @@ from replay.paper.comparing import Comparison, compare
 from replay.paper.log_file import PaperLog, paper_logs
 from replay.source import ReplayDataSource
 from replay.strategy.context import Context
+from replay.strategy.failures import StrategyError
 from replay.strategy.limits import RiskLimits
 from replay.strategy.plan import RunPlan
 from replay.strategy.session import Phase
@@ -216,6 +217,34 @@ def test_a_strategy_that_fails_leaves_the_recording_alone_and_fails_again_at_the
     assert comparison.is_equal
     assert comparison.rows == 6  # five trades, and the failure
     assert "RuntimeError: that is enough" in (PaperLog(paper_logs(folder)[0]).end or _ended(folder)).failure
+
+
+class Once(Strategy):
+    """Can be made for the plan, and not for the session."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        type(self).made += 1
+        if self.made > 1:
+            raise SystemExit(0)
+
+
+def test_a_strategy_that_cannot_be_begun_is_said_once_and_the_recording_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "tape"
+
+    async def main() -> Paper:
+        async with on_paper(folder, "hyperliquid", strategy=Once) as paper:
+            await paper.until(lambda: paper.recorder.status.frame_count > 20)
+            assert paper.trader.parts() == [(0, "strategy FAILED")]
+        return paper
+
+    paper = asyncio.run(main())
+    assert verify(folder).is_sound
+    (line,) = [line for line in paper.lines if "the strategy has ended, recording goes on: " in line]
+    assert "Once(): SystemExit: 0" in line
+    assert paper.trader.finish() is None
+    assert isinstance(paper.trader.failure, StrategyError)
 
 
 def _ended(folder: Path) -> Any:

@@ -79,6 +79,13 @@ def test_a_file_has_one_strategy(tmp_path: Path, text: str, message: str) -> Non
         load_strategy(written(tmp_path, text))
 
 
+def test_a_strategy_that_leaves_as_it_is_made_is_an_error_at_its_own_line(tmp_path: Path, recording: Recording) -> None:
+    """An exit of 0 from there would end the program, as if all had gone well."""
+    path = written(tmp_path, BODY + "    def __init__(self):\n        raise SystemExit(0)\n")
+    with pytest.raises(StrategyError, match=r"mine\.py:4: Mine\(\): SystemExit: 0"):
+        backtest(path, recording, trading_pairs="BTC-USD")
+
+
 def test_what_is_no_strategy_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot be read: No such file"):
         load_strategy(tmp_path / "none.py")

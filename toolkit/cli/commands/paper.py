@@ -85,6 +85,8 @@ def _report(trader: PaperTrader, record: RunRecord | None, folder: Path, *, as_j
     from replay.results.result_writing import write_result
 
     session = trader.session
+    if trader.failure is not None and session is None:
+        raise trader.failure
     if record is None or session is None or trader.path is None:
         say(f"{folder}: no frame was received, so the strategy was never called", err=True)
         return 1
