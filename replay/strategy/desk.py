@@ -180,6 +180,8 @@ class Desk:
         code = _TIFS.get(tif)
         if code is None:
             raise ConfigError(f"{name}: tif is {tif!r}, expected one of {', '.join(_TIFS)}")
+        # As the log has them: an array's element would do as well, and has no form there.
+        tif, post_only, reduce_only = str(tif), bool(post_only), bool(reduce_only)
         if (tif == Tif.GTD) != (expires_ns is not None):
             raise ConfigError(
                 f"{name}: GTD and expires_ns go together, found tif={tif!r} and expires_ns={expires_ns!r}"
@@ -200,7 +202,7 @@ class Desk:
             tick=tick,
             tif=TifCode.POST_ONLY if post_only else code,
             is_market=price is None,
-            reduce_only=bool(reduce_only),
+            reduce_only=reduce_only,
             expires_ns=expires_ns,
             tag=tag,
         )
@@ -226,10 +228,10 @@ class Desk:
             market=self._exchange.markets[place],
             sent=sent,
             tif=tif,
-            is_post_only=bool(post_only),
+            is_post_only=post_only,
             failure=forbidden,
         )
-        self._act(
+        self.act(
             side.value,
             own.number,
             place,
@@ -271,7 +273,7 @@ class Desk:
             tag=order.tag,
         )
         forbidden = self._forbidden(wanted, scale, lots - order.sent.size)
-        self._act("amend", order.number, tick, lots, forbidden)
+        self.act("amend", order.number, tick, lots, forbidden)
         if forbidden:
             return False
         return self._exchange.amend(self.now_ns, order.sent, tick=tick, lots=lots) is None
@@ -281,7 +283,7 @@ class Desk:
         order = checked_order(order)
         if order.is_done or order.state is OrderState.PENDING_CANCEL:
             return False
-        self._act("cancel", order.number)
+        self.act("cancel", order.number)
         return self._exchange.cancel(self.now_ns, order.sent) is None
 
     def cancel_all(self, pair: PairName | None) -> int:
@@ -294,6 +296,7 @@ class Desk:
         """Have one order of a tag."""
         if not tag:
             raise ConfigError("keep needs a tag by which it finds its order, found an empty one")
+        tag = str(noted("tag", tag))
         place = self._pairs.place(pair)
         order = self._tagged.get((place, tag))
         if order is not None and order.is_done:
@@ -374,7 +377,8 @@ class Desk:
                 return True
         return False
 
-    def _act(self, *what: Any) -> None:
+    def act(self, *what: Any) -> None:
+        """Write down what the callback under way has asked for. Raises ConfigError for more than anyone means."""
         if len(self.acts) >= ACTS_MAX:
             raise ConfigError(f"{ACTS_MAX:,} requests and notes in one callback: is there a loop that does not end?")
         self.acts.append(what)
@@ -383,8 +387,8 @@ class Desk:
 
     def note(self, text: str, values: Mapping[str, object]) -> None:
         """A line of the decision log."""
-        kept = {name: noted(name, value) for name, value in values.items()}
-        self._act("log", str(noted("text", text)), kept)
+        kept = {str(noted("name", name)): noted(name, value) for name, value in values.items()}
+        self.act("log", str(noted("text", text)), kept)
 
     def record(self, values: Mapping[str, float]) -> None:
         """Values of series."""

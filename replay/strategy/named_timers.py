@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from replay.strategy.asked import time_ns_asked
+from replay.strategy.asked import noted, time_ns_asked
 from replay.strategy.strategy import EVERY
 from toolkit.errors import ConfigError
 from toolkit.timing.timers import Timer, Timers
@@ -35,6 +35,7 @@ class NamedTimers(Timers):
             raise ConfigError(f"timer {name!r}: expected one of at_ns, after and every, for instance after='1s'")
         if not isinstance(name, str):
             raise ConfigError(f"the name of a timer is {name!r}, expected text")
+        name = str(noted("the name of a timer", name))
         if name == EVERY:
             raise ConfigError(f"timer {name!r}: that is the name of the timer of wakes, expected another one")
         if every is not None:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
+from operator import index
 from typing import TYPE_CHECKING, Any, Final
 
 from replay.backtest.contracts import contract_of, is_known, missing_said
@@ -39,6 +41,7 @@ from toolkit.keys import PairName
 from toolkit.messages import EventKind, FundingInfo, FundingKind, Instrument, Message, StreamEvent
 from toolkit.rng import counted
 from toolkit.timing.clock_jumps import jump_of
+from toolkit.timing.times import length_ns
 
 if TYPE_CHECKING:
     from replay.backtest.exchange import Exchange
@@ -568,13 +571,13 @@ class TradingSession:
     def set_timer(self, name: str, at_ns: int | None, after: str | None, every: str | None) -> None:
         """Set a timer by one of the three."""
         self._timers.set(name, self.now_ns, at_ns, after, every)
-        self.desk.acts.append(("timer", name, at_ns, after, every))
+        self.desk.act("timer", str(name), None if at_ns is None else index(at_ns), _plain(after), _plain(every))
 
     def cancel_timer(self, name: str) -> bool:
         """Forget a timer."""
         if not self._timers.cancel(name):
             return False
-        self.desk.acts.append(("cancel_timer", name))
+        self.desk.act("cancel_timer", str(name))
         return True
 
     def _on_timer(self, name: str, due_ns: int) -> None:
@@ -584,6 +587,13 @@ class TradingSession:
 
     def _write_down(self, number: int, row: LogRow, state: bytes) -> None:
         self._recorder.decision(decision_row(row, state))
+
+
+def _plain(length: Any) -> Any:
+    """A length of time that was found to be one, as the log has it: as it was said, but for those of numpy, in ns."""
+    if isinstance(length, str):
+        return str(length)
+    return length if length is None or isinstance(length, int | timedelta) else length_ns(length)
 
 
 #: Callbacks that a strategy has left out.

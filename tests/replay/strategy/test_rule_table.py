@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from replay.backtest.venue_facts import parse_facts
@@ -20,7 +21,7 @@ from tests.replay.strategy.sessions import Opener, Watcher, market, play
 from toolkit.account_messages import OrderState, OrderUpdate
 from toolkit.clock import SystemClock
 from toolkit.keys import PairKey
-from toolkit.messages import EventKind, StreamEvent, Trade
+from toolkit.messages import EventKind, Side, StreamEvent, Trade
 
 S = 10**9
 T0 = 1_700_000_000 * S
@@ -424,6 +425,42 @@ def test_sums_do_not_drift() -> None:
     assert played.session.desk.position("BTC-USD").size == 1.0
     assert played.session.desk.balance("USD") == 0
     assert played.session._recorder.ledger.accounts["USD"].cash == -1001 * 10**29
+
+
+def test_what_comes_out_of_an_array_is_written_as_the_plain_value_is() -> None:
+    """Numbers and texts of numpy have no form of their own in the log."""
+
+    def asked(bools: Any, texts: Any, ints: Any, length: Any) -> list[tuple[Any, ...]]:
+        class Asks(Opener):
+            def go(self, ctx: Context) -> None:
+                ctx.buy("BTC-USD", 1.0, 90.0, tif=texts("GTC"), post_only=bools(True), reduce_only=bools(False))
+                ctx.set_timer(texts("at"), at_ns=ints(T0 + 5))
+                ctx.set_timer("after", after=ints(1000))
+                ctx.set_timer("often", every=length)
+                ctx.cancel_timer(texts("after"))
+
+            def on_timer(self, ctx: Context, name: str, due_ns: int) -> None:
+                ctx.log(name)
+
+        say = Messages()
+        return play(Asks, [*market(say, T0), say.trade(T0 + S, "sell", 99, 1)]).told()
+
+    plain = asked(bool, str, int, S)
+    assert [act[0] for act in plain[0][3]] == ["buy", "timer", "timer", "timer", "cancel_timer"]
+    assert {row[2][0] for row in plain if row[1] == "timer"} == {"at", "often"}
+    assert asked(np.bool_, np.str_, np.int64, np.timedelta64(1, "s")) == plain
+
+
+def test_keep_finds_its_order_by_a_tag_that_is_a_number() -> None:
+    class Keeps(Opener):
+        def go(self, ctx: Context) -> None:
+            tag: Any = 5
+            for _ in range(3):
+                ctx.keep("BTC-USD", tag, Side.BUY, price=90.0, size=1.0)
+            assert [order.tag for order in ctx.orders()] == ["5"]
+            ctx.log("one")
+
+    assert logs(play(Keeps, market(Messages(), T0)))[0] == (0, "one")
 
 
 def test_ids_count_from_one_in_every_run() -> None:
