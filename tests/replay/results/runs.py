@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
+import msgspec
+
 from replay.ledger.ledger import LedgerMarket
 from replay.ledger.money import Contract, ContractKind, Fees
 from replay.market.layout import BUY, SELL, Role
@@ -92,22 +94,22 @@ def trade(
     """An order that is taken in and filled at once, 1 ms before that is heard; its number."""
     order_id = made.ledger.executions + 1 if number is None else number
     now, then = at(seconds), at(seconds) - 1_000_000
-    made.order(
-        OrderRow(
-            now_ns=now,
-            venue_ns=then,
-            pair=pair,
-            order_id=order_id,
-            state=OrderState.OPEN,
-            status="open",
-            side=side,
-            tick=tick,
-            lots=lots,
-            left=lots,
-            client_order_id=f"Maker-1-{order_id}",
-            created_ns=then,
-        )
+    client_order_id = f"Maker-1-{order_id}"
+    taken_in = OrderRow(
+        now_ns=now,
+        venue_ns=then,
+        pair=pair,
+        order_id=order_id,
+        state=OrderState.OPEN,
+        status="open",
+        side=side,
+        tick=tick,
+        lots=lots,
+        left=lots,
+        client_order_id=client_order_id,
+        created_ns=then,
     )
+    made.order(taken_in)
     made.fill(
         FillRow(
             now_ns=now,
@@ -118,26 +120,11 @@ def trade(
             tick=tick,
             lots=lots,
             role=role,
-            client_order_id=f"Maker-1-{order_id}",
+            client_order_id=client_order_id,
             is_uncertain=is_uncertain,
         )
     )
-    made.order(
-        OrderRow(
-            now_ns=now,
-            venue_ns=then,
-            pair=pair,
-            order_id=order_id,
-            state=OrderState.FILLED,
-            status="filled",
-            side=side,
-            tick=tick,
-            lots=lots,
-            left=0,
-            client_order_id=f"Maker-1-{order_id}",
-            created_ns=then,
-        )
-    )
+    made.order(msgspec.structs.replace(taken_in, state=OrderState.FILLED, status="filled", left=0))
     return order_id
 
 
