@@ -167,7 +167,7 @@ def _maker(instrument_id: Any) -> Any:
     tick = float(TICK)
 
     class Maker(base):  # type: ignore[misc]
-        """As `benchmarks.backtesting.GridMaker`."""
+        """As `benchmarks.grid_maker.GridMaker`."""
 
         def on_start(self) -> None:
             self.told = {"fills": 0, "cancels": 0, "rejects": 0}
