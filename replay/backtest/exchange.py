@@ -33,7 +33,6 @@ from toolkit.books.orderbook import OrderBook
 from toolkit.books.tracker import OrderBookTracker, TrackerState
 from toolkit.errors import ConfigError
 from toolkit.kernels.disk_cache import are_compiled, note_compiled
-from toolkit.keys import PairKey
 from toolkit.messages import (
     BestQuote,
     BookDiff,
@@ -234,10 +233,6 @@ class Exchange:
     def rules(self, pair: int) -> Rules:
         """The rules of matching of a pair's venue."""
         return self._desk_of[pair].rules
-
-    def place_of(self, key: PairKey) -> int:
-        """The place of a pair among the markets. Raises KeyError."""
-        return self._places[key]
 
     @property
     def has_market(self) -> bool:

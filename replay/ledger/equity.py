@@ -24,7 +24,6 @@ class EquityCourse:
         doubtful: Change of equity in doubtful times.
         sound: Change in the others; the two add up to `last` - `first`.
         doubtful_ns: Length of the doubtful times.
-        total_ns: Of all.
     """
 
     first: int = 0
@@ -38,7 +37,6 @@ class EquityCourse:
     doubtful: int = 0
     sound: int = 0
     doubtful_ns: int = 0
-    total_ns: int = 0
     _now_ns: int = -1
     _is_doubtful: bool = False
 
@@ -53,10 +51,9 @@ class EquityCourse:
             self.first = self.peak = equity
             self.peak_ns = now_ns
         else:
-            change, passed = equity - self.last, now_ns - self._now_ns
-            self.total_ns += passed
+            change = equity - self.last
             if self._is_doubtful:
-                self.doubtful_ns += passed
+                self.doubtful_ns += now_ns - self._now_ns
             if self._is_doubtful or has_doubtful_fill:
                 self.doubtful += change
             else:
@@ -77,11 +74,6 @@ class EquityCourse:
             return 0
         end = self._now_ns if self.drawdown_to_ns is None else self.drawdown_to_ns
         return end - self.drawdown_from_ns
-
-    @property
-    def doubtful_time_share(self) -> float:
-        """Share of the time that is doubtful; 0 where no time passed."""
-        return self.doubtful_ns / self.total_ns if self.total_ns else 0.0
 
     @property
     def doubtful_profit_share(self) -> float:

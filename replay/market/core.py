@@ -178,10 +178,6 @@ class MatchingCore:
         """The recorded bids and asks, each `(key, lots, taken, count)` with the tick as key, minus the tick of asks."""
         return levels_of(self.state, 2 * pair), levels_of(self.state, 2 * pair + 1)
 
-    def set_position(self, pair: int, lots: int) -> None:
-        """Begin with a position: orders that only reduce are held to it."""
-        self.state.pairs[pair]["position"] = lots
-
     def best(self, pair: int = 0) -> tuple[int | None, int | None]:
         """The best bid and ask of the recorded book, in ticks; None where the side is empty."""
         bid, ask = (int(row["best"]) for row in self.state.lines[2 * pair : 2 * pair + 2])

@@ -251,7 +251,6 @@ def test_venues_have_books_orders_and_rules_of_their_own() -> None:
     exchange.take(says[1].trade(20, "sell", 98, 2))
     assert [each.pair for each in exchange.advance(20)] == [1]
     assert [each.pair for each in exchange.fills] == [1]
-    assert exchange.place_of(other) == 1
     assert [exchange.rules(pair).amend_place for pair in (0, 1)] == [AmendPlace.LOST, AmendPlace.KEPT]
     exchange.cancel_all(30, pair=0)
     assert [(each.pair, each.order_id) for each in exchange.advance(30)] == [(0, 1), (0, 0)]
