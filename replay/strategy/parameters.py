@@ -7,10 +7,11 @@ underscore and `ClassVar` are the strategy's own.
 
 from __future__ import annotations
 
+import enum
 import inspect
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from decimal import Decimal
@@ -109,8 +110,16 @@ def set_parameters(strategy: Strategy, given: Mapping[str, Any]) -> dict[str, An
         if isinstance(value, float | Decimal) and not math.isfinite(value):
             raise ConfigError(f"{name_of_class}: {name} is {value}, expected a finite number")
         setattr(strategy, name, value)
-        values[name] = value.path if isinstance(value, OwnData) else msgspec.to_builtins(value, enc_hook=str)
+        values[name] = value.path if isinstance(value, OwnData) else _as_json(name_of_class, name, value)
     return values
+
+
+def _as_json(name_of_class: str, name: str, value: Any) -> Any:
+    """As JSON has it; a set in the order of its values, which is the same in every process."""
+    try:
+        return msgspec.to_builtins(value, enc_hook=str, order="deterministic")
+    except TypeError as exc:
+        raise ConfigError(f"{name_of_class}: {name} is {value!r}, which cannot be written down: {exc}") from None
 
 
 def _converted(name_of_class: str, parameter: Parameter, value: Any) -> Any:
@@ -147,9 +156,13 @@ def _expected(kind: Any) -> str:
         return plain[kind]
     if get_origin(kind) is typing.Literal:
         return f"one of {', '.join(map(str, typing.get_args(kind)))}"
-    if isinstance(kind, type) and hasattr(kind, "__members__"):
-        return f"one of {', '.join(str(each.value) for each in kind)}"  # type: ignore[attr-defined]
+    if isinstance(kind, enum.EnumType):
+        return f"one of {', '.join(str(each.value) for each in _members(kind))}"
     return f"a value of {kind.__name__ if isinstance(kind, type) else kind}"
+
+
+def _members(kind: enum.EnumType) -> Iterable[enum.Enum]:
+    return kind.__members__.values()
 
 
 def _said(value: Any) -> str:

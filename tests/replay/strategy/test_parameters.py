@@ -110,6 +110,19 @@ def test_a_default_that_is_shared_is_not_changed_by_one_run() -> None:
     assert second.names == []
 
 
+def test_a_set_is_written_down_in_the_order_of_its_values() -> None:
+    """Not in that of its hashes, which differs from process to process: the decision log begins with it."""
+    ordered = [f"name{number:02}" for number in range(30)]
+
+    class Named(Strategy):
+        names: frozenset[str] = frozenset(reversed(ordered))
+        mixed: Any = 0
+
+    assert set_parameters(Named(), {})["names"] == ordered
+    with pytest.raises(ConfigError, match=r"^Named: mixed is \{.*\}, which cannot be written down: '<' not supported"):
+        set_parameters(Named(), {"mixed": {1, "one"}})
+
+
 # -- own data -------------------------------------------------------------------------------------------------------
 
 
