@@ -20,7 +20,7 @@ from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
 from toolkit.messages import Instrument
 
-__all__ = ["Assumed", "Market", "MarketRules"]
+__all__ = ["Assumed", "Market", "MarketRules", "said_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +105,12 @@ class Market:
             Whether the grid has become another: what was counted in steps of the one before has to be counted again.
         """
         self.contract_value = self.assumed.contract_value or _decimal(instrument.contract_value)
-        tick = self.assumed.tick or _tick_of(instrument)
-        lot = self.assumed.lot or _decimal(instrument.size_step)
+        tick, lot, figures = said_of(instrument)
+        if self.assumed.tick is not None:
+            tick, figures = self.assumed.tick, None
+        lot = self.assumed.lot or lot
         if tick is None or lot is None:
             return False
-        is_free = self.assumed.tick is not None or instrument.price_tick is not None
-        figures = None if is_free else instrument.price_figures_max
         return self._set(tick, lot, _decimal(instrument.min_notional), figures, is_active=instrument.is_active)
 
     def refine(self, prices: Iterable[float], sizes: Iterable[float]) -> tuple[int, int] | None:
@@ -158,13 +158,17 @@ class Market:
         return before is None or (before.tick, before.lot) != (grid_tick, grid_lot)
 
 
-def _tick_of(instrument: Instrument) -> Decimal | None:
-    """The finest tick there can be."""
+def said_of(instrument: Instrument) -> tuple[Decimal | None, Decimal | None, int | None]:
+    """
+    Tick, lot and most figures of a price, as the venue says them; None for what it does not.
+
+    Where the tick depends on the price it is the finest that there can be, and the figures say by which rule.
+    """
+    lot = _decimal(instrument.size_step)
     if instrument.price_tick is not None:
-        return _decimal(instrument.price_tick)
-    if instrument.price_decimals_max is not None:
-        return Decimal(1).scaleb(-instrument.price_decimals_max)
-    return None
+        return _decimal(instrument.price_tick), lot, None
+    most = instrument.price_decimals_max
+    return None if most is None else Decimal(1).scaleb(-most), lot, instrument.price_figures_max
 
 
 def _decimal(value: float | None) -> Decimal | None:

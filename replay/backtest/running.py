@@ -17,7 +17,7 @@ from recordings.recording import Recording
 from replay.backtest.exchange import FRAMES_IN_PYTHON, KERNELS, Exchange
 from replay.backtest.gap_policy import Doubt, GapPolicy
 from replay.backtest.latency_settings import LatencySetting, parse_latency
-from replay.backtest.market import Assumed, Market
+from replay.backtest.market import Assumed, Market, said_of
 from replay.backtest.market_feed import market_events
 from replay.backtest.reports import Fill
 from replay.backtest.requests import OwnOrder, Refusal
@@ -252,8 +252,10 @@ def recorded_scale(recordings: Sequence[Recording], pair: PairKey, assumed: Mapp
         for batch in tape.batches(lambda *_: ()):
             for message in batch.messages:
                 if isinstance(message, Instrument) and PairKey(message.venue, message.trading_pair) == pair:
-                    _note(message, found)
-                    figures.append(None if message.price_tick is not None else message.price_figures_max)
+                    tick, lot, most = said_of(message)
+                    found["tick"] += [] if tick is None else [tick]
+                    found["lot"] += [] if lot is None else [lot]
+                    figures.append(most)
     steps = {}
     for name, values in found.items():
         step = assumed.get(name, min(values, default=None))
@@ -263,12 +265,3 @@ def recorded_scale(recordings: Sequence[Recording], pair: PairKey, assumed: Mapp
     limits = [each for each in figures if each is not None]
     is_bound = "tick" not in assumed and len(limits) == len(figures)
     return PairScale(pair.trading_pair, steps["tick"], steps["lot"], max(limits, default=None) if is_bound else None)
-
-
-def _note(message: Instrument, found: dict[str, list[Decimal]]) -> None:
-    if message.price_tick is not None:
-        found["tick"].append(Decimal(repr(message.price_tick)))
-    elif message.price_decimals_max is not None:
-        found["tick"].append(Decimal(1).scaleb(-message.price_decimals_max))
-    if message.size_step is not None:
-        found["lot"].append(Decimal(repr(message.size_step)))
