@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from replay.strategy.own_data import DataView, OwnData
@@ -25,21 +24,31 @@ class Context:
     The strategy's view of the session, and its hands.
 
     A pair is given by its name, as in `pairs`; where two venues have it, as `BTC-USD on hyperliquid` or by its key.
-
-    Attributes:
-        now_ns: Logical time, ns since the epoch: that of the frame, response or timer that called.
-        rng: Random numbers, seeded by the run: the same in every run of the same seed.
-        pairs: The pairs of the run.
+    Nothing of it can be set.
     """
 
-    __slots__ = ("_desk", "_session", "now_ns", "pairs", "rng")
+    __slots__ = ("_desk", "_pairs", "_rng", "_session")
 
     def __init__(self, session: TradingSession, desk: Desk, pairs: tuple[str, ...], rng: CountedRandom) -> None:
         self._session = session
         self._desk = desk
-        self.now_ns = 0
-        self.pairs = pairs
-        self.rng = rng
+        self._pairs = pairs
+        self._rng = rng
+
+    @property
+    def now_ns(self) -> int:
+        """Logical time, ns since the epoch: that of the frame, response or timer that called."""
+        return self._session.now_ns
+
+    @property
+    def rng(self) -> CountedRandom:
+        """Random numbers, seeded by the run: the same in every run of the same seed."""
+        return self._rng
+
+    @property
+    def pairs(self) -> tuple[str, ...]:
+        """The pairs of the run."""
+        return self._pairs
 
     # -- the market --------------------------------------------------------------------------------------------
 
@@ -188,8 +197,3 @@ class Context:
     def log(self, text: str, **values: object) -> None:
         """Write a line, with values, into the decision log."""
         self._desk.note(text, values)
-
-
-def float_of(value: Fraction | None) -> float | None:
-    """The float64 next to a fraction."""
-    return None if value is None else float(value)

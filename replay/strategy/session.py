@@ -241,7 +241,7 @@ class TradingSession:
     def _set_now(self, now_ns: int) -> None:
         if now_ns != self.now_ns:
             self._at_once = 0
-        self.now_ns = self.desk.now_ns = self.context.now_ns = now_ns
+        self.now_ns = self.desk.now_ns = now_ns
 
     def _hear(self, message: Message) -> None:
         if isinstance(message, StreamEvent):

@@ -157,6 +157,8 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
         ("self.nothing()", 5, "AttributeError: 'Mine' object has no attribute 'nothing'"),
         ("[ctx.buy('BTC-USD', 0.01, 90000.0) for _ in range(10**6)]", 5, "10,000 requests and notes in one callback"),
         ("raise SystemExit(0)", 5, "SystemExit: 0"),
+        ("ctx.now_ns = 5", 5, "AttributeError: property 'now_ns' of 'Context' object has no setter"),
+        ("ctx.rng = None", 5, "AttributeError: property 'rng' of 'Context' object has no setter"),
     ],
 )
 def test_nonsense_is_an_error_at_its_own_line(
