@@ -180,7 +180,7 @@ class Context:
     ) -> None:
         """
         Have `on_timer(name, due_ns)` called once at a time, once after a length of time from now, or at the multiples of
-        a length since the epoch; another timer of that name is forgotten.
+        a length since the epoch, 1 ms or more; another timer of that name is forgotten.
 
         Raises ConfigError unless exactly one of the three is given.
         """

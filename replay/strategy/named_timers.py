@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from replay.strategy.asked import noted, time_ns_asked
-from replay.strategy.strategy import EVERY
+from replay.strategy.strategy import EVERY, interval_ns
 from toolkit.errors import ConfigError
 from toolkit.timing.timers import Timer, Timers
 from toolkit.timing.times import length_ns
@@ -47,8 +47,8 @@ class NamedTimers(Timers):
 
     def set_every(self, name: str, now_ns: int, length: str) -> None:
         """Set one that stands at the multiples of a length of time since the epoch, from the first after now on."""
-        interval_ns = length_ns(length, f"timer {name!r}: every")
-        self._set(name, (now_ns // interval_ns + 1) * interval_ns, interval_ns)
+        ns = interval_ns(f"timer {name!r}: every", length)
+        self._set(name, (now_ns // ns + 1) * ns, ns)
 
     def cancel(self, name: str) -> bool:
         """Forget one; False where there is none of that name."""

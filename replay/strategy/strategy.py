@@ -11,18 +11,33 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
+from toolkit.clock import NS_PER_MS
 from toolkit.errors import ConfigError
-from toolkit.timing.times import duration_ns
+from toolkit.timing.times import Length, duration_ns, length_ns
 
 if TYPE_CHECKING:
     from replay.strategy.context import Context
     from replay.strategy.views import BookView, Gap, OwnFill, OwnOrder, Quote
     from toolkit.messages import FundingInfo, Trade
 
-__all__ = ["EVERY", "HOOKS", "Strategy", "Wakes"]
+__all__ = ["EVERY", "HOOKS", "Strategy", "Wakes", "interval_ns"]
 
 #: The name of the timer that `Wakes.every` sets.
 EVERY: Final = "every"
+#: Least length between two calls of a timer. Each is a call of Python, also where nothing happens in between: a thousand of
+#: them for each second of a market are done in milliseconds, a million take longer than the second itself.
+_INTERVAL_NS_MIN: Final = NS_PER_MS
+
+
+def interval_ns(name: str, length: Length) -> int:
+    """The length of time between two calls of a timer. Raises ConfigError for none, and for one that is too short."""
+    ns = length_ns(length, name)
+    if ns < _INTERVAL_NS_MIN:
+        raise ConfigError(
+            f"{name} is {length!r}, expected 1ms or more: a timer is called at each multiple, whether anything happens or"
+            " not; on_quote, on_book and on_trade are called when something does"
+        )
+    return ns
 
 
 class Wakes(msgspec.Struct, frozen=True):
@@ -37,10 +52,11 @@ class Wakes(msgspec.Struct, frozen=True):
         books: `on_book`, after any message that changed the fused book.
         trades: `on_trade`, for every new trade; not for history or what is repeated.
         funding: `on_funding`, for every statement of funding, mark or index price.
-        every: `on_timer` with the name `every`, at the multiples of this length of time since the epoch: `100ms`.
+        every: `on_timer` with the name `every`, at the multiples of this length of time since the epoch: `100ms`; 1 ms
+            or more.
         min_gap: At most one `on_quote` of a pair within each such length of time since the epoch, the first.
 
-    Raises ConfigError for what is no length of time.
+    Raises ConfigError for what is no length of time, and for timers that are too close together.
     """
 
     pairs: tuple[str, ...] = ()
@@ -52,9 +68,10 @@ class Wakes(msgspec.Struct, frozen=True):
     min_gap: str | None = None
 
     def __post_init__(self) -> None:
-        for length in (self.every, self.min_gap):
-            if length is not None:
-                duration_ns(length)
+        if self.every is not None:
+            interval_ns("Wakes: every", self.every)
+        if self.min_gap is not None:
+            duration_ns(self.min_gap)
         if isinstance(self.pairs, str):
             raise ConfigError(f"Wakes(pairs={self.pairs!r}): expected a tuple of pairs, such as ({self.pairs!r},)")
         if self.min_gap is not None and not self.quotes:
@@ -75,7 +92,7 @@ class Strategy:
     wakes: ClassVar[Wakes] = Wakes()
 
     def on_start(self, ctx: Context) -> None:
-        """The session begins: nothing of the market is known yet."""
+        """The session begins: tick and lot of every pair are known; books may be stale still."""
 
     def on_quote(self, ctx: Context, quote: Quote) -> None:
         """The best price or size of a side changed."""
