@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from recordings.format.file_names import FILE_FOLDERS, checkpoint_name, files_of, is_ours, serial_of
+from recordings.format.file_names import CHECKPOINT_FOLDER, FILE_FOLDERS, files_of, is_ours, serial_of
 from recordings.format.manifest import MANIFEST_NAME, Manifest, TableFile, inside
 from recordings.journal.journal_reader import JOURNAL_FOLDER, JournalReader, journal_path, journal_segments
 from recordings.storage.atomic_files import file_hash, sync_folder, temporary_path
@@ -32,7 +32,7 @@ def set_aside_files(folder: Path, manifest: Manifest) -> list[str]:
         base = folder / place
         paths = sorted(base.iterdir()) if base.is_dir() else ()
         found += [path for path in paths if is_ours(path.name) and f"{place}/{path.name}" not in known]
-    hashes = {(file.bytes, file.blake2b) for file in files_of(manifest) if not _is_there(folder, file)}
+    hashes = _missed(folder, manifest)
     return [move_aside(folder, path) for path in found if path.is_file() and not _is_vouched_for(path, hashes)]
 
 
@@ -40,10 +40,21 @@ def drop_superseded_state(folder: Path, manifest: Manifest) -> None:
     """Remove the state before the last segment, if sealing that was to remove it and did not come to it."""
     if manifest.resume is None or not manifest.segments or manifest.segments[-1].checkpoint is not None:
         return
-    path = folder / checkpoint_name(serial_of(manifest.resume.path) - 1)
     names = {file.path for file in files_of(manifest)}
-    if path.relative_to(folder).as_posix() not in names and path.is_file():
-        path.unlink()
+    # The number before that of the state in force, but for segments that were joined: their state is an older one's.
+    older = {
+        serial_of(path.name): path
+        for path in (folder / CHECKPOINT_FOLDER).glob("*.state")
+        if is_ours(path.name) and f"{CHECKPOINT_FOLDER}/{path.name}" not in names and path.is_file()
+    }
+    last = max((serial for serial in older if serial < serial_of(manifest.resume.path)), default=None)
+    if last is not None and not _is_vouched_for(older[last], _missed(folder, manifest)):
+        older[last].unlink()
+
+
+def _missed(folder: Path, manifest: Manifest) -> set[tuple[int, str]]:
+    """Size and hash of the files that a manifest names and that are not there."""
+    return {(file.bytes, file.blake2b) for file in files_of(manifest) if not _is_there(folder, file)}
 
 
 def _is_there(folder: Path, file: TableFile) -> bool:

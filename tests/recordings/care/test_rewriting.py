@@ -142,6 +142,21 @@ def test_a_rewrite_after_a_killed_sealing_leaves_nothing_of_it(
     assert files_on_disk(folder) == named(read_manifest(folder))
 
 
+@pytest.mark.parametrize("name", REWRITES)
+def test_a_killed_sealing_behind_joined_segments_leaves_nothing_of_it(name: str, tmp_path: Path) -> None:
+    """They go on with a state whose number is not the one before that of the next."""
+    folder = tmp_path / "tape"
+    session(folder)
+    compact(folder)
+    recorder = HandRecorder.going_on(folder)
+    recorder.write(2)
+    with killed_at(folder, "manifest-written"):
+        heal(folder)
+    REWRITES[name](folder)
+    assert verify(folder).problems == []
+    assert files_on_disk(folder) == named(read_manifest(folder))
+
+
 def test_going_on_after_a_killed_sealing_leaves_nothing_of_it(tmp_path: Path) -> None:
     """Where what is left is carried over unsealed."""
     folder = tmp_path / "tape"
