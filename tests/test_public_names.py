@@ -69,7 +69,7 @@ def test_the_version_is_that_of_the_package() -> None:
 
 @pytest.mark.parametrize(("name", "meant"), [("Recordin", "Recording"), ("replai", "replay"), ("Tradde", "Trade")])
 def test_a_mistyped_name_is_an_error_with_the_closest(name: str, meant: str) -> None:
-    with pytest.raises(AttributeError, match=f"^module 'tickdeck' has no attribute '{name}'; did you mean {meant}?"):
+    with pytest.raises(AttributeError, match=f"^module 'tickdeck' has no attribute '{name}'; did you mean {meant}\\?$"):
         getattr(td, name)
 
 
