@@ -172,6 +172,7 @@ class BaseVenue(Generic[S]):
         self.muted: set[tuple[str, str | None]] = set()
         self.lost: dict[str, int] = {}
         self._connections = 0
+        self._turns: dict[str, int] = {}
 
     @property
     def now_ns(self) -> int:
@@ -190,6 +191,13 @@ class BaseVenue(Generic[S]):
 
     def _is_muted(self, kind: str, instrument: str) -> bool:
         return bool(self.muted) and ((kind, None) in self.muted or (kind, instrument) in self.muted)
+
+    def _strikes(self, name: str, every_ns: int, time_ns: int) -> bool:
+        """Whether a block is the first of another turn of that length; the very first only begins to count."""
+        turn = time_ns // every_ns
+        before = self._turns.get(name, turn)
+        self._turns[name] = turn
+        return turn != before
 
     def account_names(self) -> dict[str, str]:
         """The venue's names of the known accounts, by ours; none where the venue tells nobody of accounts."""

@@ -27,7 +27,7 @@ from replay.serving.venues.binance.requests import (
 from replay.serving.venues.binance.synthetic.depth import Depth
 from replay.serving.venues.binance.synthetic.listing import Listed, listing
 from replay.serving.venues.binance.synthetic.rest import BinanceRest
-from replay.serving.venues.binance.synthetic.tape import Tape
+from replay.serving.venues.binance.synthetic.tape import Printed, Tape
 from replay.serving.venues.binance.synthetic.words import FUTURES
 from replay.synthetic.market import Block, Market
 from replay.synthetic.traders import AccountsOptions
@@ -148,7 +148,6 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
         self._rest = BinanceRest(self, self.options.weight_per_minute)
         self._listeners: dict[str, list[BinanceSession]] = {}
         self._streams: dict[str, Stream] = {}
-        self._turns: dict[str, int] = {}
         self._forced: dict[str, dict[str, Any]] = {}
         self._partial_ids: dict[str, int] = {}
 
@@ -288,7 +287,7 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
                 self._push_marks(time_ns)
         self._push_forced(time_ns)
 
-    def _print(self, symbol: str, printed: Any) -> None:
+    def _print(self, symbol: str, printed: Printed) -> None:
         if printed.forced is not None:
             self._forced[symbol] = printed.forced
         for row in printed.trades:
@@ -328,13 +327,6 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
             self._emit(f"{symbol.lower()}@forceOrder", "forceOrder", symbol, row)
             self._emit("!forceOrder@arr", "forceOrder", symbol, row)
         self._forced.clear()
-
-    def _strikes(self, name: str, every_ns: int, time_ns: int) -> bool:
-        """Whether a block is the first of another turn of that length; the very first only begins to count."""
-        turn = time_ns // every_ns
-        before = self._turns.get(name, turn)
-        self._turns[name] = turn
-        return turn != before
 
     def _emit(self, name: str, kind: str, symbol: str, data: object) -> None:
         listeners: Sequence[BinanceSession] = self._listeners.get(name, ())

@@ -159,7 +159,6 @@ class SyntheticDydx(BaseVenue[DydxSession]):
         self._fetches: list[_Fetch] = []
         self._held_ns: dict[str, int] = {}
         self._removals: dict[str, list[tuple[int, bool, int]]] = {}
-        self._turns: dict[str, int] = {}
         self._oracles = self._oracle_prices()
         self._figures = {ticker: self._figures_of(ticker) for ticker in self.listed}
 
@@ -421,13 +420,6 @@ class SyntheticDydx(BaseVenue[DydxSession]):
         if subaccount is not None:
             fields["subaccountNumber"] = subaccount
         session.say(type, number, **_shown_id(key), **fields)
-
-    def _strikes(self, name: str, every_ns: int, time_ns: int) -> bool:
-        """Whether a block is the first of another turn of that length; the very first only begins to count."""
-        turn = time_ns // every_ns
-        before = self._turns.get(name, turn)
-        self._turns[name] = turn
-        return turn != before
 
 
 def _key(request: Request) -> _Key:
