@@ -18,7 +18,7 @@ from replay.market.engine.facts import Amended, Cancelled, Fact, Filled, OrderFa
 from replay.market.engine.orders import Origin, Reason
 from replay.serving.venues.dydx_v4.names import bech32, derived_id, iso
 from replay.serving.venues.dydx_v4.requests import PARENT_SUBACCOUNTS, SUBACCOUNTS
-from replay.serving.venues.dydx_v4.rest_rules import not_found, number
+from replay.serving.venues.dydx_v4.rest_rules import ROWS_MAX, not_found, number, page
 from replay.serving.venues.dydx_v4.synthetic.chain import Chain, ChainBlock
 from replay.serving.venues.dydx_v4.synthetic.listing import Listed, plain
 from replay.serving.venues.dydx_v4.synthetic.subaccount import GOOD_BLOCKS, Subaccount, money
@@ -291,7 +291,7 @@ class DydxAccounts:
             if query.get("status", row["status"]) == row["status"]
             and query.get("ticker", row["ticker"]) == row["ticker"]
         ]
-        return rows[: number(query, "limit", 1000)]
+        return rows[: number(query, "limit", ROWS_MAX)]
 
     def _read_fills(self, subs: list[Subaccount], query: Mapping[str, str]) -> Any:
         market = query.get("market")
@@ -340,6 +340,4 @@ def _end(sub: Subaccount) -> dict[str, Any]:
 def _newest(rows: Iterable[Iterable[dict[str, Any]]], query: Mapping[str, str]) -> list[dict[str, Any]]:
     """Rows of several subaccounts, newest first, one page of them."""
     merged = sorted((row for part in rows for row in part), key=lambda row: str(row["createdAt"]), reverse=True)
-    limit = max(1, number(query, "limit", 1000))
-    first = (max(1, number(query, "page", 1)) - 1) * limit
-    return merged[first : first + limit]
+    return page(merged, query)

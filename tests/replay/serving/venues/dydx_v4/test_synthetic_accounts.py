@@ -219,3 +219,11 @@ def test_rest_tells_the_rows_of_the_stream(watch: Watch) -> None:
     assert {row["market"] for row in positions["positions"]} == one["subaccount"]["openPerpetualPositions"].keys()
     assert watch.get("transfers/parentSubaccountNumber", "maker")[1]["transfers"]
     assert watch.get("assetPositions", "maker")[1]["positions"][0]["symbol"] == "USDC"
+
+
+@pytest.mark.parametrize("path", ["fills", "transfers", "fundingPayments"])
+def test_pages_of_accounts_are_bounded_as_all_others(watch: Watch, path: str) -> None:
+    for limit in ("0", "1001"):
+        status, answer = watch.get(path, "maker", limit=limit)
+        assert (status, list(answer)) == (400, ["errors"])
+    assert watch.get(path, "maker", limit="1000")[0] == 200
