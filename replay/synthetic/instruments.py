@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
 
 from replay.market.engine.instruments import Instrument, Kind
 
-__all__ = ["DEFAULT_INSTRUMENTS", "SyntheticInstrument", "unit_digits"]
+__all__ = ["DEFAULT_INSTRUMENTS", "SyntheticInstrument"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +43,6 @@ class SyntheticInstrument(Instrument):
     def mean_lots(self) -> int:
         """`mean_sz` in lots."""
         return int(Decimal(self.mean_sz).scaleb(self.sz_decimals))
-
-
-@lru_cache(maxsize=1 << 17)
-def unit_digits(decimal: str, decimals: int) -> int:
-    """A printed decimal as an integer count of ``10 ** -decimals``."""
-    return int(Decimal(decimal).scaleb(decimals))
 
 
 DEFAULT_INSTRUMENTS: tuple[SyntheticInstrument, ...] = (

@@ -14,8 +14,9 @@ from replay.market.engine.exchange import RATE_DECIMALS
 from replay.market.engine.instruments import Kind
 from replay.serving.face import as_json as encode
 from replay.synthetic.context import hourly_rate
-from replay.synthetic.instruments import DEFAULT_INSTRUMENTS, unit_digits
+from replay.synthetic.instruments import DEFAULT_INSTRUMENTS
 from replay.synthetic.market import Block, Market, MarketOptions
+from tests.units import unit_digits
 from toolkit.clock import NS_PER_MS
 
 ROOT = Path(__file__).resolve().parents[3]

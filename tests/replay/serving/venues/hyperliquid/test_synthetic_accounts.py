@@ -15,9 +15,9 @@ import pytest
 from replay.serving.face import as_json as encode
 from replay.serving.venues.hyperliquid.fills import aggregated
 from replay.serving.venues.hyperliquid.synthetic.venue import SyntheticHyperliquid, VenueOptions
-from replay.synthetic.instruments import unit_digits
 from replay.synthetic.market import Market, MarketOptions
 from replay.synthetic.traders import AccountsOptions
+from tests.units import unit_digits
 from toolkit.clock import NS_PER_S
 
 QUICK_FUNDING_NS = 20 * NS_PER_S

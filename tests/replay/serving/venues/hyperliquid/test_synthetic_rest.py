@@ -12,8 +12,8 @@ import pytest
 from replay.serving.face import as_json as encode
 from replay.serving.venues.hyperliquid.rest_rules import Reply
 from replay.serving.venues.hyperliquid.synthetic.venue import SyntheticHyperliquid
-from replay.synthetic.instruments import unit_digits
 from replay.synthetic.market import Market, MarketOptions
+from tests.units import unit_digits
 
 JSON = "application/json"
 

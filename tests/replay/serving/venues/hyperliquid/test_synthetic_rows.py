@@ -7,8 +7,8 @@ import pytest
 from replay.serving.venues.hyperliquid.fills import text
 from replay.serving.venues.hyperliquid.synthetic.listing import Metadata
 from replay.serving.venues.hyperliquid.synthetic.rows import Wire
-from replay.synthetic.instruments import unit_digits
 from replay.synthetic.market import Market, MarketOptions
+from tests.units import unit_digits
 
 
 def test_the_books_of_an_outcome_pair_mirror_each_other() -> None:
