@@ -66,7 +66,7 @@ def spread_chart(
         f"Per {_length(every_ns)}: time-weighted mean (blue) and maximum (light blue), dashed: median and 95 % of the time.",
         "Shaded: book stale (grey), one-sided or crossed (amber), which count in no spread; "
         "grey above blue: the book sent nothing more, its last quote is held. Red triangles: a maximum beyond the scale."
-        + (f" {left_out} more pairs are not shown." if left_out else ""),
+        + (f" {left_out} more {'pair is' if left_out == 1 else 'pairs are'} not shown." if left_out else ""),
     ]
     chart = (
         alt.vconcat(*panels, spacing=26)

@@ -165,7 +165,7 @@ def _time_format(lines: pl.DataFrame) -> str:
 def _subtitle(unknown: Sequence[tuple[str, int]], left_out: int) -> list[str]:
     lines = ["Realised and unrealised profit with funding, less fees, in the currency of settlement; black: all pairs."]
     if left_out:
-        lines[0] += f" {left_out} more pairs are in the sum only."
+        lines[0] += f" {left_out} more {'pair is' if left_out == 1 else 'pairs are'} in the sum only."
     if unknown:
         since = [f"{name} from {format_ns(ns)[11:19]}" for name, ns in unknown]
         more = f" and {len(since) - _SAID_MAX} more" if len(since) > _SAID_MAX else ""

@@ -9,7 +9,8 @@ The controls of a running server: what `tickdeck ctl` asks, over HTTP below `/ti
 | `POST /tickdeck/seek` | `{"ns": ...}` or `{"by_ns": ...}` | go to a time, or forwards or backwards, at most to an end |
 | `POST /tickdeck/speed` | `{"speed": "10x"}` | play at that pace |
 
-Every answer is the status after it, as JSON, with a `note` where something else was done than what was asked; an error is `{"error": "..."}` with a status of 400 or more.
+Every answer is the status after it, as JSON, with a `note` where something else was done than what was asked; an error is
+`{"error": "..."}` with a status of 400 or more.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 A served venue: the state machine between the frames of a tape and the clients that take it for the real thing.
 
 It knows no socket and no clock; time is handed in. Around it, `Deck` plays the tape and keeps who listens to what, and
-`TapeServer` puts sockets around that. A venue is a subclass of `ServedVenue` in
-the package `recorded` of its folder below `replay/serving/venues/`.
+`TapeServer` puts sockets around that. A venue is a subclass of `ServedVenue` in the package `recorded` of its folder below
+`replay/serving/venues/`.
 
 What a venue has to do
 ----------------------

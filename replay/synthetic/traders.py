@@ -94,7 +94,7 @@ class Trader:
 
 
 class Maker(Trader):
-    """Quotes both sides of two perpetuals, moves his quotes with the market and keeps his inventory small."""
+    """Quotes both sides of three perpetuals, moves his quotes with the market and keeps his inventory small."""
 
     SYMBOLS = ("BTC", "ETH", "SP500")
 

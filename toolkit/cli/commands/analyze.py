@@ -22,7 +22,7 @@ from toolkit.cli.options.shared_options import (
 )
 from toolkit.cli.options.value_types import Duration
 from toolkit.cli.output.instrument_names import some_pairs, venue_columns
-from toolkit.cli.output.results import CONTEXT_SETTINGS, Output, examples, output_options, progress_bar, say
+from toolkit.cli.output.results import CONTEXT_SETTINGS, Output, counted, examples, output_options, progress_bar, say
 from toolkit.cli.output.table_layout import Table, some
 from toolkit.cli.output.unsealed_note import open_sealed
 
@@ -143,7 +143,7 @@ def _warn_of_silence(report: pl.DataFrame) -> None:
         first = silent.row(0, named=True)
         say(
             f"No message of the book in the last {first['silent_s']:,} s of {some_pairs(silent.head(1), report)}"
-            + (f" and of {silent.height - 1} other pairs alike" if silent.height > 1 else "")
+            + (f" and of {counted(silent.height - 1, 'other pair')} alike" if silent.height > 1 else "")
             + ": the last quote is held until the end; --to ends earlier.",
             err=True,
         )

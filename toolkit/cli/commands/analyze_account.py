@@ -20,7 +20,7 @@ from toolkit.cli.options.shared_options import (
     venue_option,
 )
 from toolkit.cli.output.instrument_names import account_columns, some_pairs, venue_columns
-from toolkit.cli.output.results import Output, examples, output_options, say
+from toolkit.cli.output.results import Output, counted, examples, output_options, say
 from toolkit.cli.output.table_layout import Table
 from toolkit.cli.output.unsealed_note import open_sealed
 from toolkit.errors import RecordingDamaged
@@ -50,8 +50,8 @@ def orders(
     """
     List the orders of the recorded accounts: state, fills, fees, and what they cost against the mid price.
 
-    Slippage is above 0 where the order did worse than the mid price, and below 0 where it did better. The table shows the most important columns, the other
-    formats have all of them.
+    Slippage is above 0 where the order did worse than the mid price, and below 0 where it did better. The table shows
+    the most important columns, the other formats have all of them.
     """
     import analysis
 
@@ -118,7 +118,7 @@ def pnl(
         if (unknown := ends.filter(pl.col("net").is_null())).height:
             say(f"A cross ends the line where net is not known any more: {some_pairs(unknown, ends)}.", err=True)
         if left_out:
-            say(f"Without a line of their own, for want of room: {left_out} pairs.", err=True)
+            say(f"Without a line of its own, for want of room: {counted(left_out, 'pair')}.", err=True)
 
 
 def _say_why_unknown(report: pl.DataFrame) -> None:

@@ -73,11 +73,11 @@ def sql(arguments: tuple[str, ...], venues: tuple[str, ...], sealed: bool, outpu
     """
     Query recordings with SQL (DuckDB's).
 
-    The last argument is the query, one of them; `-` reads it from stdin. Without one, the views and their columns are listed: one
-    for each table as it was recorded (raw, book, trades, bbo, top, ...), quotes (top with mid, spread and spread_bps)
-    and gaps. Every view has the rows of all recordings, and a column `recording`. Times are UTC. A query reads these
-    recordings and nothing else; with --venue every view has the rows of that venue alone. What is not sealed yet is left
-    out, and a line on stderr says how much.
+    The last argument is the query, one of them; `-` reads it from stdin. Without one, the views and their columns are
+    listed: one for each table as it was recorded (raw, book, trades, bbo, top, ...), quotes (top with mid, spread and
+    spread_bps) and gaps. Every view has the rows of all recordings, and a column `recording`. Times are UTC. A query
+    reads these recordings and nothing else; with --venue every view has the rows of that venue alone. What is not
+    sealed yet is left out, and a line on stderr says how much.
     """
     folders, query = _split(arguments)
 

@@ -83,9 +83,11 @@ class Subaccount:
         house: His margin account.
         orders: The latest row of each order, by the market's id.
         fills: Rows of REST, newest last.
+        transfers: Likewise.
         holdings: By what the market calls the perpetual.
-        waiting: (order id, status) that the next block makes final, in order.
+        waiting: Status, and the reason of a removal, that the next block makes final, by the market's order id.
         matched: Fills of the market that the next block makes final.
+        filled: Lots of each order whose fills are final, by the same id.
     """
 
     address: str

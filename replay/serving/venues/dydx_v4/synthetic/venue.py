@@ -79,7 +79,7 @@ _Key = tuple[str, str]
 @dataclass(slots=True)
 class _Subscription:
     is_batched: bool
-    #: Contents that wait for the next flush, by version and subaccount.
+    #: Contents that wait for the next flush, by subaccount.
     waiting: dict[int | None, list[Any]] = field(default_factory=dict)
 
 
