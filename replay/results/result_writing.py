@@ -31,7 +31,7 @@ from recordings.format.row_order import StretchedFile
 from recordings.format.schema import RESULT_TABLES
 from recordings.format.software import SOFTWARE
 from recordings.storage.atomic_files import disk_refusals, make_folder, sync_folder
-from recordings.storage.lock import LOCK_NAME, FolderLock
+from recordings.storage.lock import FolderLock
 from replay.ledger.money import CASH_DECIMALS
 from replay.results.run_info import RunInfo, run_info
 from replay.results.run_record import DecisionRow, EquityRow, Placed, RunRecord, SeriesRow
@@ -94,36 +94,27 @@ def write_result(record: RunRecord, folder: Path, *, replace: bool = False) -> R
     folder = folder.absolute()
     part, old = (folder.with_name(f".{folder.name}.{what}") for what in ("part", "old"))
     with disk_refusals(folder, "no result was written; see to the disk, then run it again"):
-        if folder.parent.is_dir():
-            _finish_replacing(folder, old)
-        check_folder(folder, replace=replace)
         make_folder(folder.parent, parents=True)
         make_folder(part)
         with FolderLock(part):  # two runs may be told to write the same
             try:
-                _clear(part)
-                info = _write(record, part)
-                (part / LOCK_NAME).unlink()
+                _finish_replacing(folder, old)
+                check_folder(folder, replace=replace)
+                made = part / "made"
+                if made.exists():  # a run died here
+                    shutil.rmtree(made)
+                make_folder(made)
+                info = _write(record, made)
                 if folder.exists():
                     folder.replace(old)
-                part.replace(folder)
+                made.replace(folder)
                 sync_folder(folder.parent)
                 _finish_replacing(folder, old)
-            except BaseException:
+            finally:  # after Ctrl-C and out of memory too
                 shutil.rmtree(part, ignore_errors=True)
                 if not folder.exists() and old.exists():
                     old.replace(folder)
-                raise
     return info
-
-
-def _clear(part: Path) -> None:
-    """Remove what a run has left that died here."""
-    for path in part.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != LOCK_NAME:
-            path.unlink()
 
 
 def _finish_replacing(folder: Path, old: Path) -> None:

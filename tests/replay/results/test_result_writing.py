@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -265,6 +266,29 @@ def test_two_runs_do_not_write_one_result(tmp_path: Path) -> None:
         assert (part / "half").read_text() == "of the first"
     write_result(small_run(), tmp_path / "same")
     assert [path.name for path in tmp_path.iterdir()] == ["same"]
+
+
+def test_a_run_that_replaces_a_result_is_alone_until_it_is_done(result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one neither puts the earlier result back nor takes what is left of it, at any step."""
+    steps = []
+
+    def step(name: str) -> Callable[..., None]:
+        whole = getattr(result_writing, name)
+
+        def stepped(*given: Any) -> None:
+            steps.append(name)
+            with pytest.raises(RecordingLocked):
+                write_result(small_run(), result, replace=True)
+            whole(*given)
+
+        return stepped
+
+    for name in ("write_manifest", "sync_folder", "_finish_replacing"):
+        monkeypatch.setattr(result_writing, name, step(name))
+    write_result(other_run(), result, replace=True)
+    assert steps == ["_finish_replacing", "write_manifest", "sync_folder", "_finish_replacing"]
+    assert read_run(read_manifest(result).run, "").accounts[0].net == Decimal("-0.01")
+    assert [path.name for path in result.parent.iterdir()] == ["first"]
 
 
 # -- other contracts ------------------------------------------------------------------------------------------------------
