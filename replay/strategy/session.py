@@ -194,7 +194,7 @@ class TradingSession:
         if kind in _HEARD:
             self._hear(message)
         if self.phase is Phase.RUNNING:
-            self._waking.wake(message, kind, book)
+            self._waking.wake(message, book)
 
     def end_frame(self) -> None:
         """The last message of the frame was taken in: what is due now is done before the next one."""

@@ -58,7 +58,7 @@ class Waking:
             self._held[place] = not book.is_stale
             self._tops[place] = _top(book)
 
-    def wake(self, message: Message, kind: type[Message], book: OrderBook | None) -> None:
+    def wake(self, message: Message, book: OrderBook | None) -> None:
         """Call the strategy for a message that the books have taken in."""
         if book is not None:
             place = self._places.get((message.venue, message.trading_pair))
@@ -72,10 +72,10 @@ class Waking:
                     self._session.call("book", _cause(message), self._strategy.on_book, book)
                 if self._quotes:
                     self._quote(place, message, book)
-        elif kind is Trade:
-            if self._trades and not (message.is_history or message.is_duplicate):  # type: ignore[attr-defined]
+        elif isinstance(message, Trade):
+            if self._trades and not (message.is_history or message.is_duplicate):
                 self._call(message, "trade", self._strategy.on_trade)
-        elif kind is FundingInfo and self._funding:
+        elif self._funding and isinstance(message, FundingInfo):
             self._call(message, "funding", self._strategy.on_funding)
 
     def _call(self, message: Message, kind: str, function: Any) -> None:
