@@ -16,6 +16,7 @@ import msgspec
 from replay.serving.face import Unreadable, read_json
 
 __all__ = [
+    "ADDRESS",
     "INTERVALS_MS",
     "USER_TYPES",
     "Fatal",
@@ -63,7 +64,7 @@ USER_TYPES: dict[str, dict[str, Any]] = {
     "notification": {},
 }
 _COIN_TYPES = ("l2Book", "bbo", "trades", "activeAssetCtx", "candle")
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
 class ParseFailed(Exception):
@@ -199,7 +200,7 @@ def _coin_fields(kind: str, wanted: dict[str, Any]) -> dict[str, Any]:
 
 def _user_fields(kind: str, wanted: dict[str, Any]) -> dict[str, Any]:
     user = wanted.get("user")
-    if not isinstance(user, str) or not _ADDRESS.fullmatch(user):
+    if not isinstance(user, str) or not ADDRESS.fullmatch(user):
         raise ParseFailed
     fields: dict[str, Any] = {"type": kind, "user": user.lower()}
     for name, default in USER_TYPES[kind].items():

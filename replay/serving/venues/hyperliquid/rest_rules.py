@@ -11,8 +11,20 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from replay.serving.face import Unreadable, as_json, read_json
+from replay.serving.venues.hyperliquid.requests import ADDRESS
 
-__all__ = ["ROWS_MAX", "Handler", "InfoDesk", "Reply", "Unknowable", "Unprocessable", "VenueFault", "field"]
+__all__ = [
+    "ROWS_MAX",
+    "Handler",
+    "InfoDesk",
+    "Reply",
+    "Unknowable",
+    "Unprocessable",
+    "VenueFault",
+    "between",
+    "field",
+    "user_of",
+]
 
 #: Rows of a time-range reply.
 ROWS_MAX: Final = 500
@@ -48,6 +60,20 @@ def field(request: dict[str, Any], name: str, kind: type, *, optional: bool = Fa
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise Unprocessable(f"missing field `{name}`")
     return value
+
+
+def user_of(request: dict[str, Any]) -> str:
+    """The account that a request names, in lower case."""
+    user = field(request, "user", str)
+    if not ADDRESS.fullmatch(user):
+        raise Unprocessable("user")
+    return str(user).lower()
+
+
+def between(request: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the range of time that a request names; without an `endTime` it has no end."""
+    start, end = field(request, "startTime", int), field(request, "endTime", int, optional=True)
+    return [row for row in rows if row["time"] >= start and (end is None or row["time"] <= end)]
 
 
 class InfoDesk:

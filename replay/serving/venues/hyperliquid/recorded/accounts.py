@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -11,11 +10,18 @@ import msgspec
 from replay.serving.face import as_json
 from replay.serving.venues.hyperliquid.fills import aggregated
 from replay.serving.venues.hyperliquid.recorded.state import ROWS_KEPT, Row, TapeState, decoded
-from replay.serving.venues.hyperliquid.rest_rules import ROWS_MAX, Handler, Unknowable, Unprocessable, field
+from replay.serving.venues.hyperliquid.rest_rules import (
+    ROWS_MAX,
+    Handler,
+    Unknowable,
+    Unprocessable,
+    between,
+    field,
+    user_of,
+)
 
 __all__ = ["Accounts"]
 
-_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 #: What `openOrders` has of what `frontendOpenOrders` has.
 _PLAIN: Final = ("coin", "side", "limitPx", "sz", "oid", "timestamp", "origSz", "cloid", "reduceOnly")
 _ZERO_HASH: Final = "0x" + "0" * 64
@@ -49,7 +55,7 @@ class Accounts:
     # Lists -------------------------------------------------------------------------------------------------------------
 
     def _rows(self, kind: str, request: dict[str, Any]) -> list[Row] | None:
-        return self._state.rows(kind, _address(request))
+        return self._state.rows(kind, user_of(request))
 
     def _fills(self, request: dict[str, Any]) -> Any:
         rows = self._rows("userFills", request)
@@ -63,7 +69,7 @@ class Accounts:
         rows = self._rows("userFills", request)
         if rows is None:
             return self._or_recorded(None, request)
-        some = _between(request, rows[::-1])
+        some = between(request, rows[::-1])
         if field(request, "aggregateByTime", bool, optional=True):
             some = aggregated(some)
         return some[:ROWS_KEPT]
@@ -81,17 +87,17 @@ class Accounts:
                     **{name: value for name, value in row.items() if name not in ("time", "hash")},
                 },
             }
-            for row in _between(request, rows[::-1])[:ROWS_MAX]
+            for row in between(request, rows[::-1])[:ROWS_MAX]
         ]
 
     def _ledger(self, request: dict[str, Any]) -> Any:
         rows = self._rows("userNonFundingLedgerUpdates", request)
-        return self._or_recorded(None if rows is None else _between(request, rows[::-1])[:ROWS_MAX], request)
+        return self._or_recorded(None if rows is None else between(request, rows[::-1])[:ROWS_MAX], request)
 
     # Orders ------------------------------------------------------------------------------------------------------------
 
     def _listed_orders(self, request: dict[str, Any]) -> list[Row] | None:
-        user, dex = _address(request), str(field(request, "dex", str, optional=True) or "")
+        user, dex = user_of(request), str(field(request, "dex", str, optional=True) or "")
         data = decoded(self._state.last.get(("openOrders", user, dex, False)))
         if isinstance(data, dict) and isinstance(data.get("orders"), list):
             return list(data["orders"])
@@ -113,7 +119,7 @@ class Accounts:
 
     def _historical_orders(self, request: dict[str, Any]) -> Any:
         """The recorded reply, with the statuses since, newest first."""
-        user = _address(request)
+        user = user_of(request)
         found = self._recorded({"type": "historicalOrders", "user": user})
         updates = self._state.order_updates(user)
         if found is None and not updates:
@@ -125,7 +131,7 @@ class Accounts:
         return sorted(rows.values(), key=_status_time, reverse=True)[:ROWS_KEPT]
 
     def _order_status(self, request: dict[str, Any]) -> Any:
-        user, oid = _address(request), request.get("oid")
+        user, oid = user_of(request), request.get("oid")
         if isinstance(oid, bool) or not isinstance(oid, int | str):
             raise Unprocessable("oid")
         name = "oid" if isinstance(oid, int) else "cloid"
@@ -137,7 +143,7 @@ class Accounts:
     # Money -------------------------------------------------------------------------------------------------------------
 
     def _clearinghouse(self, request: dict[str, Any]) -> Any:
-        user, dex = _address(request), str(field(request, "dex", str, optional=True) or "")
+        user, dex = user_of(request), str(field(request, "dex", str, optional=True) or "")
         one = decoded(self._state.last.get(("clearinghouseState", user, dex, False)))
         if isinstance(one, dict) and "clearinghouseState" in one:
             return one["clearinghouseState"]
@@ -149,24 +155,17 @@ class Accounts:
         return self._or_recorded(None, request)
 
     def _spot(self, request: dict[str, Any]) -> Any:
-        data = decoded(self._state.last.get(("spotState", _address(request), "", False)))
+        data = decoded(self._state.last.get(("spotState", user_of(request), "", False)))
         return self._or_recorded(data.get("spotState") if isinstance(data, dict) else None, request)
 
     def _or_recorded(self, answer: Any, request: dict[str, Any]) -> Any:
         """What the streams say, or the recorded reply. Raises Unknowable where there is neither."""
         if answer is not None:
             return answer
-        found = self._recorded(request | {"user": _address(request)})
+        found = self._recorded(request | {"user": user_of(request)})
         if found is None:
             raise Unknowable(f"the recording says nothing for {as_json(request).decode()} up to this point")
         return found
-
-
-def _address(request: dict[str, Any]) -> str:
-    user = field(request, "user", str)
-    if not _ADDRESS.fullmatch(user):
-        raise Unprocessable("user")
-    return str(user).lower()
 
 
 def _order(row: Row) -> Row:
@@ -177,8 +176,3 @@ def _order(row: Row) -> Row:
 def _status_time(row: Row) -> int:
     time = row.get("statusTimestamp")
     return time if isinstance(time, int) else 0
-
-
-def _between(request: dict[str, Any], rows: list[Row]) -> list[Row]:
-    start, end = field(request, "startTime", int), field(request, "endTime", int, optional=True)
-    return [row for row in rows if row["time"] >= start and (end is None or row["time"] <= end)]

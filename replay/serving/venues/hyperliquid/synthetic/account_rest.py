@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from replay.market.engine.accounts import ROWS_KEPT, Account
@@ -10,13 +9,12 @@ from replay.market.engine.exchange import Exchange
 from replay.market.engine.matching import ZERO_HASH
 from replay.market.engine.orders import OrderRecord
 from replay.serving.venues.hyperliquid.fills import aggregated, text
-from replay.serving.venues.hyperliquid.rest_rules import ROWS_MAX, Unprocessable, field
+from replay.serving.venues.hyperliquid.rest_rules import ROWS_MAX, Unprocessable, between, field, user_of
 from replay.serving.venues.hyperliquid.synthetic.account_rows import AccountRows, usd
 from replay.serving.venues.hyperliquid.synthetic.rest import Info
 
 __all__ = ["AccountInfo"]
 
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _RATE_DECIMALS = 5
 
 
@@ -47,15 +45,8 @@ class AccountInfo:
             "userRateLimit": self._rate_limit,
         }
 
-    @staticmethod
-    def _address(request: dict[str, Any]) -> str:
-        user = field(request, "user", str)
-        if not _ADDRESS.fullmatch(user):
-            raise Unprocessable("user")
-        return str(user).lower()
-
     def _account(self, request: dict[str, Any]) -> Account | None:
-        return self.exchange.accounts.get(self._address(request))
+        return self.exchange.accounts.get(user_of(request))
 
     # Orders --------------------------------------------------------------------------------------------------------
 
@@ -79,7 +70,7 @@ class AccountInfo:
 
     def _user_fills_by_time(self, request: dict[str, Any]) -> Any:
         account = self._account(request)
-        rows = self._between(request, self.wire.fills(account))
+        rows = between(request, self.wire.fills(account))
         if field(request, "aggregateByTime", bool, optional=True):
             rows = aggregated(rows)
         return rows[:ROWS_KEPT]
@@ -87,7 +78,7 @@ class AccountInfo:
     def _user_funding(self, request: dict[str, Any]) -> Any:
         account = self._account(request)
         payments = [] if account is None else [self.wire.funding(each) for each in account.fundings]
-        rows = self._between(request, payments)[:ROWS_MAX]
+        rows = between(request, payments)[:ROWS_MAX]
         return [
             {
                 "time": row["time"],
@@ -100,17 +91,12 @@ class AccountInfo:
     def _ledger(self, request: dict[str, Any]) -> Any:
         account = self._account(request)
         rows = [] if account is None else [self.wire.ledger(each) for each in account.ledger]
-        return self._between(request, rows)[:ROWS_MAX]
-
-    @staticmethod
-    def _between(request: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        start, end = field(request, "startTime", int), field(request, "endTime", int, optional=True)
-        return [row for row in rows if row["time"] >= start and (end is None or row["time"] <= end)]
+        return between(request, rows)[:ROWS_MAX]
 
     # Who is who ----------------------------------------------------------------------------------------------------
 
     def _role(self, request: dict[str, Any]) -> Any:
-        address = self._address(request)
+        address = user_of(request)
         master = self.exchange.agents.get(address)
         if master is not None:
             return {"role": "agent", "data": {"user": master}}
@@ -122,7 +108,7 @@ class AccountInfo:
         return {"role": "user"}
 
     def _sub_accounts(self, request: dict[str, Any]) -> Any:
-        master = self._address(request)
+        master = user_of(request)
         subs = [each for each in self.exchange.accounts.values() if each.master == master]
         return [
             {
@@ -136,7 +122,7 @@ class AccountInfo:
         ] or None
 
     def _agents(self, request: dict[str, Any]) -> Any:
-        master = self._address(request)
+        master = user_of(request)
         valid_until = self.exchange.market.time_ms + 90 * 86_400_000
         return [
             {"name": "synthetic", "address": agent, "validUntil": valid_until}
@@ -145,7 +131,7 @@ class AccountInfo:
         ]
 
     def _fees(self, request: dict[str, Any]) -> Any:
-        self._address(request)
+        user_of(request)
         rules = self.exchange.rules
         taker, maker, spot_taker, spot_maker = (
             text(rate, _RATE_DECIMALS) for rate in (*rules.perp_fees, *rules.spot_fees)
