@@ -228,12 +228,13 @@ def test_what_was_held_at_the_start_is_said(
 
 
 def test_what_another_pair_had_sold_before_was_not_stated(tmp_path: Path) -> None:
-    """A holding belongs to the account, whatever it is traded with."""
+    """A holding belongs to the account, whatever it is traded with, and whichever pair is asked for."""
     other = HYPE | {"symbol": "@232", "trading_pair": "HYPE-USDT"}
     fills = [fill(1, "sell", 1.0, 3.0, fee=0.0, **other), fill(4, "sell", 4.0, 3.0, fee=0.0, **HYPE)]
     tables = {"fills": fills, "balances": [WATCHED, held(2, 9.0)]}
-    report = analysis.pnl_report(make_recording(tmp_path / "tape", tables))
-    assert report["held_start"].to_list() == [None, None]
+    tape = make_recording(tmp_path / "tape", tables)
+    assert analysis.pnl_report(tape)["held_start"].to_list() == [None, None]
+    assert analysis.pnl_report(tape, pairs="HYPE-USDC")["held_start"].to_list() == [None]
 
 
 def test_a_perpetual_holds_nothing(tmp_path: Path) -> None:
