@@ -23,7 +23,7 @@ from replay.strategy.session import Phase, TradingSession
 from toolkit.clock import NS_PER_MS, Clock
 from toolkit.errors import TickdeckError
 from toolkit.keys import PairKey
-from toolkit.messages import Instrument, Message
+from toolkit.messages import Instrument, Message, StreamEvent
 
 __all__ = ["LAG_NS_SAID", "PaperTrader"]
 
@@ -44,7 +44,7 @@ class PaperTrader:
 
     Attributes:
         session: The session; None before the first frame.
-        path: Of its decision log; None before the first frame.
+        path: Of its decision log; None while nothing was received and nothing decided.
         lag_ns: How long the last frame waited for its turn.
         lag_ns_max: The longest.
     """
@@ -54,6 +54,7 @@ class PaperTrader:
         self._recorder = recorder
         self._clock = clock
         self._say = say
+        self._start: PaperStart | None = None
         self._file: PaperLogFile | None = None
         self._said_ns = 0
         self._record: RunRecord | None = None
@@ -73,6 +74,9 @@ class PaperTrader:
         try:
             if session is None:
                 session = self._begin(message)
+            # A venue that is never reached leaves its SESSION_START, and no folder that something would have to stay in.
+            if self._file is None and type(message) is not StreamEvent:
+                self._open_file()
             session.take(message)
             if type(message) is Instrument and session.phase is Phase.WAITING:
                 self._check_name(session, message)
@@ -96,7 +100,7 @@ class PaperTrader:
     def _begin(self, message: Message) -> TradingSession:
         session = self.session = self._plan.open(message.ts_recv, kind="paper")
         plan = self._plan
-        start = PaperStart(
+        self._start = PaperStart(
             head=plan.head,
             settings=dataclasses.replace(plan.settings, parameters=plan.head.parameters),
             start_seq=message.capture_seq,
@@ -104,8 +108,6 @@ class PaperTrader:
             strategy_file=plan.loaded.path.name if plan.loaded.path is not None else "",
             software=SOFTWARE,
         )
-        self._file = PaperLogFile(self._recorder.options.folder, start, self._say)
-        self.path = self._file.path
         session.log.watch(self._write_down)
         # As the recording that is continued left it.
         said = (self._recorder.tracker.instrument(key) for key in plan.pairs.keys)
@@ -122,9 +124,14 @@ class PaperTrader:
                 )
             )
 
+    def _open_file(self) -> PaperLogFile:
+        assert self._start is not None, "a log is begun by a session"
+        file = self._file = PaperLogFile(self._recorder.options.folder, self._start, self._say)
+        self.path = file.path
+        return file
+
     def _write_down(self, row: LogRow) -> None:
-        if self._file is not None:
-            self._file.add(row)
+        (self._file or self._open_file()).add(row)
 
     def _give_up(self, exc: Exception) -> None:
         """A defect of ours, or a strategy that cannot be made a second time."""

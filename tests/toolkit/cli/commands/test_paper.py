@@ -42,6 +42,16 @@ def test_a_paper_session_is_recorded_written_down_and_equal_to_its_backtest(tmp_
     assert (seeded.exit_code, json.loads(seeded.stdout)["settings"]) == (1, [["seed", "0", "9"]])
 
 
+def test_a_venue_that_is_never_reached_leaves_no_folder(tmp_path: Path) -> None:
+    """As of `tickdeck record`; a log of its SESSION_START alone would keep one there."""
+    folder = tmp_path / "tape"
+    nowhere = ["--ws-url", "ws://127.0.0.1:1", "--rest-url", "http://127.0.0.1:1"]
+    done = run("paper", CHURNER, "hyperliquid", "BTC-USD", *nowhere, "--out", folder)
+    assert done.exit_code == 1
+    assert "connection refused" in done.stderr
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
