@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from recordings.queries.pair_names import pairs_named
 from recordings.recording import Recording
@@ -17,16 +17,21 @@ from replay.results.result_writing import check_folder, write_result
 from replay.results.run_record import RunRecord
 from replay.strategy.limits import RiskLimits
 from replay.strategy.loading import LoadedStrategy, load_strategy
-from replay.strategy.plan import LATENCY, RunPlan, RunSettings
+from replay.strategy.plan import ASSUMABLE, FEES, LATENCY, RunPlan, RunSettings
 from replay.strategy.session import Phase, TradingSession
 from replay.strategy.strategy import Strategy
 from replay.strategy.watch import CALLBACK_S_MAX
 from replay.tape import NOTICES, Batch, Fidelity, Tape
+from toolkit.accounts.exact_sums import decimal_of
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
 from toolkit.gc_tuning import rare_collections
 from toolkit.keys import PairKey, PairName, key_among, named, one_or_more
 from toolkit.timing.times import Instant, instant_ns
+
+#: Numbers as they are written in Python; a float is the shortest decimal that it is.
+Number = Decimal | float | str
+Choice = TypeVar("Choice", bound=enum.StrEnum)
 
 __all__ = ["Carry", "backtest", "pairs_of_run", "run_on_tape"]
 
@@ -54,11 +59,11 @@ def backtest(
     rules: Mapping[str, str] | None = None,
     latency: str = LATENCY,
     clock_offset_ns: int = 0,
-    fees: Mapping[str, Decimal] | None = None,
-    capital: Mapping[str, Decimal] | None = None,
+    fees: Mapping[str, Number] | None = None,
+    capital: Mapping[str, Number] | None = None,
     gaps: GapPolicy | str = GapPolicy.KEEP,
     limits: RiskLimits | None = None,
-    assumed: Mapping[str, Decimal] | None = None,
+    assumed: Mapping[str, Number] | None = None,
     carry: Carry | str = Carry.ALL,
     callback_s_max: float = CALLBACK_S_MAX,
     fidelity: Fidelity = "normalized",
@@ -83,7 +88,7 @@ def backtest(
         rules: Rules set otherwise: `{"queue_front": "power", "queue_power": "3"}`.
         latency: `entry=3.5ms,response=2ms`, or `feed`, or both, which are added.
         clock_offset_ns: The venue's clock less ours, which only `feed` depends on.
-        fees: `maker` and `taker`, shares of the value; else those of the venue's lowest tier.
+        fees: `maker` and `taker`, shares of the value (0.0002 is 2 bp); else those of the venue's lowest tier.
         capital: What there is at the start, by currency.
         gaps: What becomes of orders across a gap: `keep`, `cancel` or `fail`.
         limits: Limits of risk.
@@ -121,11 +126,11 @@ def backtest(
             rules=rules or {},
             latency=latency,
             clock_offset_ns=clock_offset_ns,
-            fees=fees or {},
-            capital=capital or {},
-            gap_policy=GapPolicy(gaps),
+            fees=_numbers("fees", fees, FEES),
+            capital=_numbers("capital", capital),
+            gap_policy=_choice("gaps", gaps, GapPolicy),
             limits=limits or RiskLimits(),
-            assumed=assumed or {},
+            assumed=_numbers("assumed", assumed, ASSUMABLE),
             callback_s_max=callback_s_max,
         ),
     )
@@ -135,11 +140,26 @@ def backtest(
         tape,
         start_ns=None if start_ns is None else instant_ns(start_ns, "start_ns"),
         end_ns=None if end_ns is None else instant_ns(end_ns, "end_ns"),
-        carry=Carry(carry),
+        carry=_choice("carry", carry, Carry),
     )
     if out is not None:
         write_result(record, Path(out), replace=replace)
     return Result.of(record, None if out is None else Path(out))
+
+
+def _numbers(what: str, given: Mapping[str, Number] | None, names: Collection[str] | None = None) -> dict[str, Decimal]:
+    """Numbers by name, exactly. Raises ConfigError for one that is none, or that has none of these names."""
+    for name in given or ():
+        if names is not None and name not in names:
+            raise ConfigError(f"{what}: no such thing as {name!r}, expected {' or '.join(names)}")
+    return {name: decimal_of(value, f"{what}: {name}") for name, value in (given or {}).items()}
+
+
+def _choice(what: str, given: str, kind: type[Choice]) -> Choice:
+    """One of an enumeration by its word. Raises ConfigError for another."""
+    if given not in list(kind):
+        raise ConfigError(f"{what} is {given!r}, expected {' or '.join(kind)}")
+    return kind(given)
 
 
 def pairs_of_run(

@@ -6,6 +6,7 @@ The same plan opens a session on a recording and on a live feed.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,10 +40,13 @@ from replay.strategy.watch import CALLBACK_S_MAX
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
 
-__all__ = ["LATENCY", "RunPlan", "RunSettings", "parse_amounts", "parse_fees"]
+__all__ = ["ASSUMABLE", "FEES", "LATENCY", "RunPlan", "RunSettings", "parse_amounts", "parse_fees"]
 
 #: Unless it is said otherwise: slow enough that nothing rests on being fast.
 LATENCY: Final = "entry=50ms,response=50ms"
+#: What can be assumed in place of what is recorded, and fees of which role.
+ASSUMABLE: Final = ("tick", "lot", "min_notional", "contract_value")
+FEES: Final = ("maker", "taker")
 _AMOUNT: Final = re.compile(r"-?\d{1,18}(\.\d{1,18})?", re.ASCII)
 _SEED_MAX: Final = 2**63
 
@@ -106,8 +110,7 @@ class RunPlan:
     def __init__(self, loaded: LoadedStrategy, keys: Sequence[PairKey], settings: RunSettings) -> None:
         if not keys:
             raise ConfigError("no pair to trade, expected at least one")
-        if not 0 <= settings.seed < _SEED_MAX:
-            raise ConfigError(f"seed is {settings.seed!r}, expected a whole number of 0 or more")
+        _check_settings(settings)
         Ledger((), settings.capital)  # refuses capital that is no amount before a venue is asked for anything
         self.loaded = loaded
         self.settings = settings
@@ -135,12 +138,14 @@ class RunPlan:
             pairs=tuple((key.venue, key.trading_pair) for key in self.pairs.keys),
             rules={venue: msgspec.to_builtins(rules) for venue, rules in self.rules.items()},
             latency=_latency_said(settings),
-            fees={venue: f"maker={fees.maker},taker={fees.taker}" for venue, fees in self._fees.items()},
-            capital={asset: str(amount) for asset, amount in sorted(settings.capital.items())},
+            fees={
+                venue: f"maker={_plain(fees.maker)},taker={_plain(fees.taker)}" for venue, fees in self._fees.items()
+            },
+            capital={asset: _plain(amount) for asset, amount in sorted(settings.capital.items())},
             gap_policy=settings.gap_policy.value,
             limits={name: str(value) for name, value in _said(settings.limits).items()},
             data={name: loaded_data.digest for name, (_, loaded_data) in data.items()},
-            assumed={name: str(value) for name, value in sorted(settings.assumed.items())},
+            assumed={name: _plain(value) for name, value in sorted(settings.assumed.items())},
         )
 
     def open(
@@ -242,6 +247,27 @@ class RunPlan:
         return parse_latency(self.settings.latency).on_receipt(self.settings.clock_offset_ns)
 
 
+def _plain(value: Decimal) -> str:
+    """A number as text, the same however it was written."""
+    return f"{value.normalize():f}"
+
+
+def _check_settings(settings: RunSettings) -> None:
+    """Raise ConfigError for what Python lets through and a command line would not."""
+    seed: Any = settings.seed
+    latency: Any = settings.latency
+    offset: Any = settings.clock_offset_ns
+    seconds: Any = settings.callback_s_max
+    if not isinstance(seed, int) or not 0 <= seed < _SEED_MAX:
+        raise ConfigError(f"seed is {seed!r}, expected a whole number of 0 or more")
+    if not isinstance(latency, str):
+        raise ConfigError(f"latency is {latency!r}, expected text, for instance {LATENCY!r}")
+    if not isinstance(offset, int):
+        raise ConfigError(f"clock_offset_ns is {offset!r}, expected a whole number of ns")
+    if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        raise ConfigError(f"callback_s_max is {seconds!r}, expected seconds above 0")
+
+
 def _latency_said(settings: RunSettings) -> str:
     offset = settings.clock_offset_ns
     return f"{settings.latency}, clock offset {offset} ns" if offset else settings.latency
@@ -272,7 +298,7 @@ def parse_fees(text: str) -> dict[str, Decimal]:
         name, _, value = part.strip().partition("=")
         is_bp = value.endswith("bp")
         number = value.removesuffix("bp")
-        if name not in ("maker", "taker") or name in found or not _AMOUNT.fullmatch(number):
+        if name not in FEES or name in found or not _AMOUNT.fullmatch(number):
             raise ConfigError(
                 f"fees {text!r}: {part.strip()!r} is not understood; expected for instance maker=1.5bp,taker=4.5bp"
             )

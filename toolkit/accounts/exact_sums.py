@@ -8,11 +8,14 @@ taken in decimal without rounding: a hundred thousand partial fills of 0.1 are 1
 
 from __future__ import annotations
 
+import contextlib
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from math import isfinite
 from typing import Final
 
-__all__ = ["ZERO", "exact", "exact_product", "exact_ratio", "exact_sum"]
+from toolkit.errors import ConfigError
+
+__all__ = ["ZERO", "decimal_of", "exact", "exact_product", "exact_ratio", "exact_sum"]
 
 ZERO: Final = Decimal(0)
 
@@ -30,6 +33,24 @@ def exact(value: float) -> Decimal:
     if not isfinite(value):
         raise ValueError(f"{value} has no decimal")
     return Decimal(repr(value))
+
+
+def decimal_of(value: object, what: str) -> Decimal:
+    """
+    A number that somebody has written in Python, exactly: a float is the shortest decimal that it is.
+
+    Args:
+        value: Decimal, int, float or text is one.
+        what: What it is, for errors.
+
+    Raises ConfigError for what is no finite number.
+    """
+    if isinstance(value, Decimal | int | float | str) and not isinstance(value, bool):
+        with contextlib.suppress(InvalidOperation):
+            number = Decimal(repr(value) if isinstance(value, float) else value)
+            if number.is_finite():
+                return number
+    raise ConfigError(f"{what} is {value!r}, expected a number")
 
 
 def exact_sum(first: Decimal, second: Decimal) -> Decimal:

@@ -240,6 +240,18 @@ def test_a_failure_is_one_error_with_the_strategys_line(recording: Recording) ->
             "Churner has no parameter 'speed'; it has pair: str = '', lots: int = 3",
         ),
         ({"fees": {"maker": Decimal(2)}}, ConfigError, "maker fee is 2"),
+        ({"fees": {"makr": 0.1}}, ConfigError, "fees: no such thing as 'makr', expected maker or taker"),
+        ({"fees": {"maker": float("nan")}}, ConfigError, "fees: maker is nan, expected a number"),
+        ({"assumed": {"tock": 1}}, ConfigError, "assumed: no such thing as 'tock', expected tick or lot"),
+        ({"assumed": {"tick": "a tenth"}}, ConfigError, "assumed: tick is 'a tenth', expected a number"),
+        ({"assumed": {"tick": True}}, ConfigError, "assumed: tick is True, expected a number"),
+        ({"capital": {"USDC": None}}, ConfigError, "capital: USDC is None, expected a number"),
+        ({"latency": 5}, ConfigError, "latency is 5, expected text"),
+        ({"seed": "1"}, ConfigError, "seed is '1'"),
+        ({"clock_offset_ns": "1s"}, ConfigError, "clock_offset_ns is '1s'"),
+        ({"callback_s_max": -1}, ConfigError, "callback_s_max is -1"),
+        ({"gaps": "jump"}, ConfigError, "gaps is 'jump', expected keep or cancel or fail"),
+        ({"carry": 1}, ConfigError, "carry is 1, expected all or positions"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
@@ -247,6 +259,24 @@ def test_settings_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(error, match=message.replace("(", r"\(")):
         backtest(CHURNER, recording, **given)
+
+
+def test_numbers_are_taken_in_every_form_that_python_has(recording: Recording) -> None:
+    """A float is the decimal that it prints as, so all forms are one run."""
+    runs = [
+        backtest(
+            CHURNER,
+            recording,
+            trading_pairs="BTC-USD",
+            fees={"maker": maker, "taker": maker},
+            capital={"USDC": capital},
+            assumed={"min_notional": least},
+        )
+        for maker, capital, least in ((0.0002, 10_000, 1), ("0.0002", "10000", "1"), (Decimal("0.0002"), 1e4, 1.0))
+    ]
+    assert len({run.info.log_digest for run in runs}) == 1
+    assert len({run.net_profit for run in runs}) == 1
+    assert runs[0].fees > 0
 
 
 class Looked(Exception):

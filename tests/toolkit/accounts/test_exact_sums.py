@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.accounts.exact_sums import ZERO, exact, exact_product, exact_ratio, exact_sum
+from toolkit.accounts.exact_sums import ZERO, decimal_of, exact, exact_product, exact_ratio, exact_sum
+from toolkit.errors import ConfigError
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**9), max_value=10**9, places=5))
@@ -37,3 +38,14 @@ def test_a_ratio_has_28_digits() -> None:
 def test_what_is_not_finite_has_no_decimal(value: float) -> None:
     with pytest.raises(ValueError, match="has no decimal"):
         exact(value)
+
+
+@pytest.mark.parametrize("value", [Decimal("0.1"), 0.1, "0.1"])
+def test_a_number_in_python_is_the_decimal_that_it_prints_as(value: object) -> None:
+    assert decimal_of(value, "fee") == Decimal("0.1")
+
+
+@pytest.mark.parametrize("value", [True, None, "a tenth", "", math.nan, "inf", Decimal("sNaN"), [1]])
+def test_what_is_no_number_is_refused_with_its_name(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"^fee is .*, expected a number$"):
+        decimal_of(value, "fee")

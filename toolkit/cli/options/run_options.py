@@ -15,12 +15,10 @@ from toolkit.errors import ConfigError
 if TYPE_CHECKING:
     from replay.strategy.plan import RunSettings
 
-__all__ = ["ASSUMABLE", "assumed_of", "market_options", "named_values", "offset_ns", "run_options", "run_settings"]
+__all__ = ["assumed_of", "market_options", "named_values", "offset_ns", "run_options", "run_settings"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _OFFSET: Final = re.compile(r"(-?)(.+)", re.ASCII)
-#: What `--assume` can give.
-ASSUMABLE: Final = ("tick", "lot", "min_notional", "contract_value")
 
 #: Of what matches own orders against a recorded market, a list of orders too.
 _MARKET: Final = (
@@ -132,6 +130,8 @@ def named_values(texts: Sequence[str], option: str) -> dict[str, str]:
 
 def assumed_of(texts: Sequence[str]) -> dict[str, Decimal]:
     """What `--assume` gives. Raises ConfigError for what is none, or no number above 0."""
+    from replay.strategy.plan import ASSUMABLE
+
     found = {}
     for name, text in named_values(texts, "--assume").items():
         if name not in ASSUMABLE:
