@@ -137,7 +137,14 @@ def pnl_report(
     )
     stated = pl.col("venue_difference").drop_nulls()
     spot = course.filter("is_spot").select(*_PAIR, "base").unique()
-    held = held_at_start(spot, fills, rows_of(opened, "balances").collect())
+    # Of whatever pair: a holding is the account's.
+    happened = _happenings(opened)
+    spot_fills = (
+        happened.filter(pl.col("kind") == _FILL)
+        .join(_instruments(opened, happened), on=("venue", "symbol"))
+        .filter("is_spot")
+    )
+    held = held_at_start(spot, spot_fills, rows_of(opened, "balances").collect())
     last = course.group_by(_PAIR, maintain_order=True).agg(
         pl.col("trading_pair", "realized", "fees", "funding", "net", "unrealized_start", "currency").last(),
         pl.col("unrealized").last().alias("unrealized_end"),

@@ -18,7 +18,7 @@ def held_at_start(pairs: pl.DataFrame, fills: pl.DataFrame, balances: pl.DataFra
 
     Args:
         pairs: Spot pairs of accounts: `venue`, `account`, `symbol`, `base` (String).
-        fills: With `venue`, `account`, `symbol` and `capture_seq` (Int64).
+        fills: Of spot pairs, of these and of all others: `venue`, `account`, `base` and `capture_seq` (Int64).
         balances: With `venue`, `account`, `wallet`, `asset`, `total` (Float64) and `capture_seq`.
 
     Returns:
@@ -30,10 +30,9 @@ def held_at_start(pairs: pl.DataFrame, fills: pl.DataFrame, balances: pl.DataFra
     stated = spot.select(
         *_ACCOUNT, pl.col("capture_seq").alias("stated_seq"), pl.col("asset").alias("base"), held_start="total"
     )
-    filled = fills.group_by(*_ACCOUNT, "symbol").agg(pl.col("capture_seq").min().alias("filled_seq"))
+    filled = fills.group_by(*_ACCOUNT, "base").agg(pl.col("capture_seq").min().alias("filled_seq"))
     return (
-        pairs.join(filled, on=(*_ACCOUNT, "symbol"), how="left")
-        .with_columns(pl.col("filled_seq").min().over(*_ACCOUNT, "base"))
+        pairs.join(filled, on=(*_ACCOUNT, "base"), how="left")
         .join(first, on=_ACCOUNT)
         .filter((pl.col("stated_seq") < pl.col("filled_seq")) | pl.col("filled_seq").is_null())
         .join(stated, on=(*_ACCOUNT, "base", "stated_seq"), how="left")
