@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from recordings.queries.gaps import find_gaps
 from recordings.recording import Recording
+from replay.backtest.contracts import contract_of
 from replay.backtest.exchange import FRAMES_IN_PYTHON, KERNELS, Exchange
 from replay.backtest.gap_policy import Doubt, GapPolicy
 from replay.backtest.latency_settings import LatencySetting, parse_latency
@@ -25,10 +26,12 @@ from replay.backtest.scales import PairScale
 from replay.backtest.script import Action, play_on_receipt, play_script, read_script
 from replay.backtest.venue_clock import VenueScheduler, calibrate, venue_order
 from replay.backtest.venue_facts import facts_of
+from replay.ledger.money import Arithmetic, Contract, Fees, amount
 from replay.market.core import MatchingCore, PairFacts
 from replay.market.layout import BUY
 from replay.market.rules import Rules
 from replay.tape import Tape
+from toolkit.accounts.exact_sums import ZERO
 from toolkit.errors import ConfigError
 from toolkit.kernels.disk_cache import are_compiled, note_compiled
 from toolkit.keys import PairKey
@@ -57,6 +60,7 @@ class ScriptRun(msgspec.Struct, frozen=True):
         pair: Which pair.
         clock: Whose clock its venue lived on; that of the times of fills.
         scale: Its tick and lot, the finest there were.
+        contract: What one unit of its size stands for.
         rules: The rules of matching that were in force.
         latency: What was said of it.
         clock_offset_ns: The venue's clock less ours.
@@ -73,6 +77,7 @@ class ScriptRun(msgspec.Struct, frozen=True):
     pair: PairKey
     clock: Clock
     scale: PairScale
+    contract: Contract
     rules: Rules
     latency: LatencySetting
     clock_offset_ns: int
@@ -91,9 +96,10 @@ class ScriptRun(msgspec.Struct, frozen=True):
 
     @property
     def cash(self) -> Decimal:
-        """Sold less bought at their prices, exactly and without fees: price times size, as of a contract that is linear."""
-        paid = sum((-1 if fill.side == BUY else 1) * fill.lots * fill.tick for fill in self.fills)
-        return self.scale.lot * self.scale.tick * paid
+        """What fills moved in the currency of settlement, without fees; of an inverse contract in units of 10**-30."""
+        sums = Arithmetic(self.contract, Fees(maker=ZERO, taker=ZERO), self.scale.tick, self.scale.lot)
+        sizes = ((fill.lots if fill.side == BUY else -fill.lots, fill.tick) for fill in self.fills)
+        return amount(-sum(sums.worth(lots * sums.lot, tick * sums.tick) for lots, tick in sizes))
 
 
 def run_script(
@@ -122,25 +128,32 @@ def run_script(
         clock_offset_ns: The venue's clock less ours; None for 0, which is refused where messages would have been
             received before they happened and it matters.
         gap_policy: What becomes of orders across a gap, on the receive clock.
-        assumed: `tick`, `lot` and `min_notional`, in place of what is recorded.
+        assumed: `tick`, `lot`, `min_notional` and `contract_value`, in place of what is recorded.
         compiled: Whether to run machine code, or the same in plain Python; None to choose: compiling takes a while,
             once.
 
     Raises:
-        ConfigError: A setting or a row of the script makes no sense, the recording holds neither tick nor lot, a price
-            or size in it is off them, or orders rest across a gap and the policy is to fail.
+        ConfigError: A setting or a row of the script makes no sense, the recording holds no tick, no lot or no worth of an
+            inverse contract, a price or size in it is off them, or orders rest across a gap and the policy is to fail.
         SymbolError: The pair is not in the recordings.
         RecordingError: A recording cannot be used.
     """
     tape = Tape(recordings, trading_pairs=[pair])
     tape.check_frames()
-    scale = recorded_scale(recordings, pair, assumed or {})
+    instruments = _instruments(recordings, pair)
+    scale = _scale(pair, instruments, assumed or {})
+    contract = contract_of(pair, instruments[-1] if instruments else None, (assumed or {}).get("contract_value"))
+    if facts_of(pair.venue).is_inverse and contract.contract_value is None:
+        raise ConfigError(
+            f"{pair}: the recording does not say what a contract is worth; say so, for instance --assume contract_value=100"
+        )
     actions = read_script(script, scale, span=(tape.first_ns, tape.last_ns))
     said = latency if latency is not None else LatencySetting(follows_feed=True)
     run = ScriptRun(
         pair=pair,
         clock=clock,
         scale=scale,
+        contract=contract,
         rules=rules if rules is not None else Rules(),
         latency=said,
         clock_offset_ns=clock_offset_ns or 0,
@@ -245,17 +258,26 @@ def recorded_scale(recordings: Sequence[Recording], pair: PairKey, assumed: Mapp
     Where the tick depends on the price it is the finest there can be, and the scale says by which rule, unless the tick
     is assumed. Raises ConfigError where neither says one.
     """
+    return _scale(pair, _instruments(recordings, pair), assumed)
+
+
+def _instruments(recordings: Sequence[Recording], pair: PairKey) -> list[Instrument]:
+    """All that a venue said of a pair, in order."""
+    tape = Tape(recordings, trading_pairs=[pair], channels=("instruments",))
+    messages = (message for batch in tape.batches(lambda *_: ()) for message in batch.messages)
+    return [
+        each for each in messages if isinstance(each, Instrument) and PairKey(each.venue, each.trading_pair) == pair
+    ]
+
+
+def _scale(pair: PairKey, instruments: Sequence[Instrument], assumed: Mapping[str, Decimal]) -> PairScale:
     found: dict[str, list[Decimal]] = {"tick": [], "lot": []}
     figures: list[int | None] = []
-    if not found.keys() <= assumed.keys():
-        tape = Tape(recordings, trading_pairs=[pair], channels=("instruments",))
-        for batch in tape.batches(lambda *_: ()):
-            for message in batch.messages:
-                if isinstance(message, Instrument) and PairKey(message.venue, message.trading_pair) == pair:
-                    tick, lot, most = said_of(message)
-                    found["tick"] += [] if tick is None else [tick]
-                    found["lot"] += [] if lot is None else [lot]
-                    figures.append(most)
+    for instrument in instruments:
+        tick, lot, most = said_of(instrument)
+        found["tick"] += [] if tick is None else [tick]
+        found["lot"] += [] if lot is None else [lot]
+        figures.append(most)
     steps = {}
     for name, values in found.items():
         step = assumed.get(name, min(values, default=None))

@@ -290,7 +290,7 @@ def _tables(run: ScriptRun) -> list[Table]:
     sent = len(run.actions) - sum(map(bool, run.refusals))
     title = (
         f"{run.pair}: {sent} of {len(run.actions)} requests sent, {counted(len(run.fills), 'fill')};"
-        f" position {run.position:f}, cash {run.cash:f} without fees"
+        f" position {run.position:f}, cash {round(run.cash, 12).normalize():f} {run.contract.settle} without fees"
     )
     tables = [
         Table(frame=_fills(run), title=title, nothing=title),
@@ -330,4 +330,5 @@ def _facts(run: ScriptRun) -> dict[str, Any]:
         "refused": [{"row": row, "why": why} for row, why in enumerate(run.refusals, 1) if why],
         "position": f"{run.position:f}",
         "cash": f"{run.cash:f}",
+        "currency": run.contract.settle,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from recordings.queries.gaps import find_gaps
 from recordings.recording import Recording
+from replay.tape import Tape
 from tests.hand_recorder import HandRecorder
 from tests.replay.tapes_of_trades import make
 from tests.tapes import TS, VENUE, book_frame
@@ -71,9 +73,39 @@ def test_json_has_every_assumption_beside_the_fills(tape: Path, tmp_path: Path) 
     assert (facts["clock"], facts["gap_policy"], facts["doubt"]["uncertain_orders"]) == ("receive", "keep", 0)
     (fill,) = facts["fills"]
     assert (fill["id"], fill["side"], fill["size"], fill["role"]) == (1, "buy", 1.0, "taker")
-    assert facts["cash"] == f"-{fill['price']:.2f}"
+    assert (Decimal(facts["cash"]), facts["currency"]) == (-Decimal(repr(fill["price"])), "USD")
     assert [order["state"] for order in facts["orders"]] == ["filled", "cancelled"]
     assert facts["refused"] == [{"row": 4, "why": "unknown_id"}]
+
+
+def test_contracts_of_a_fixed_value_move_the_base_currency(tmp_path: Path) -> None:
+    """Three contracts of 10 USD, bought and sold at once: 30/ask of a coin comes and 30/bid goes. One has to be given."""
+    golden = Path(__file__).parents[3] / "golden" / "format-2" / "binance-coinm"
+    start = Tape([Recording.open(golden)]).first_ns + 400 * MS
+    rows = [
+        {"local_ns": start, "what": "buy", "id": 1, "qty": 3, "type": "market"},
+        {"local_ns": start + 1, "what": "sell", "id": 2, "qty": 3, "type": "market"},
+    ]
+    words = (
+        "backtest",
+        "--script",
+        script(tmp_path, rows),
+        golden,
+        "--assume",
+        "tick=0.01",
+        "--assume",
+        "lot=1",
+        "--json",
+    )
+    unknown = run(*words)
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
+    assert "does not say what a contract is worth; say so, for instance --assume contract_value=100" in unknown.stderr
+    for clock in ("receive", "venue"):
+        facts = json.loads(run(*words, "--assume", "contract_value=10", "--clock", clock).stdout)
+        bought, sold = facts["fills"]
+        cash = 30 / Decimal(repr(bought["price"])) - 30 / Decimal(repr(sold["price"]))
+        assert abs(Decimal(facts["cash"]) - cash) < Decimal("1e-26")
+        assert (facts["cash"][0], facts["currency"]) == ("-", "ETH")
 
 
 def test_csv_has_the_fills(tape: Path, tmp_path: Path) -> None:
@@ -207,7 +239,7 @@ def test_clocks_that_differ_are_said_with_the_offset_that_mends_them(tape: Path,
     done = run("backtest", "--script", script(tmp_path, []), late, *options, "--clock-offset", proposed)
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
-        "BTC-USD on hyperliquid: 0 of 0 requests sent, 0 fills; position 0.0, cash 0.00 without fees",
+        "BTC-USD on hyperliquid: 0 of 0 requests sent, 0 fills; position 0.0, cash 0 USD without fees",
         "",
         "no order was sent",
     ]
