@@ -20,7 +20,7 @@ from replay.backtest.reports import response_of
 from replay.backtest.requests import OwnOrder, Response
 from replay.backtest.venue_facts import Admission, VenueFacts
 from replay.market.core import MatchingCore, PairFacts, make_request
-from replay.market.layout import EventCode, Reason, RequestCode
+from replay.market.layout import FAR, EventCode, Reason, ReportCode, RequestCode
 from replay.market.rules import Rules
 from toolkit.books.orderbook import OrderBook
 from toolkit.messages import BookDiff, FundingInfo, Instrument, Message, Trade
@@ -30,6 +30,8 @@ __all__ = ["VenueDesk"]
 _ROWS_MAX: Final = 4096
 _STALE: Final = int(EventCode.STALE)
 _RESUME: Final = int(EventCode.RESUME)
+#: Answers after which an order has a new place in a queue, if it rests.
+_PLACED: Final = frozenset({ReportCode.ACCEPTED, ReportCode.AMENDED})
 
 
 class VenueDesk:
@@ -54,6 +56,8 @@ class VenueDesk:
         marks: Mark price of each pair that one was heard of.
         admission: What of its limits is used up.
         is_pressing: Whether something waits that may reach an order that rests, so that `flush` may tell of it.
+        queued: Of each time that an order came to rest or was amended: the place of its pair, and the size ahead of it
+            then; None where it rests outside of the recorded depth.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class VenueDesk:
         self.marks: dict[int, float] = {}
         self.admission = Admission(facts)
         self.is_pressing = False
+        self.queued: list[tuple[int, float | None]] = []
         #: Of each pair its best own buy and sell that rest, as prices; forgotten when orders change.
         self._own: dict[int, tuple[float, float]] = {}
         for place in markets:
@@ -262,7 +267,17 @@ class VenueDesk:
         came = self._flush()
         self.core.arrive(make_request(time=at_ns, code=int(code), **fields))
         self._own.clear()
-        return came + self._collect()
+        answered = self._collect()
+        for each in answered:
+            if each.code in _PLACED and each.left and each.request == fields.get("number"):
+                self._note_queued(each)
+        return came + answered
+
+    def _note_queued(self, response: Response) -> None:
+        scale = self._markets[response.pair].scale
+        lots = self.core.ahead_of(response.order_id)
+        if lots is not None and scale is not None:
+            self.queued.append((response.pair, scale.size(lots) if lots < FAR else None))
 
     def _flush(self) -> list[Response]:
         if not self._buffer.count:

@@ -226,6 +226,11 @@ class Exchange:
         )
         self._collect(desk, came)
 
+    @property
+    def queued(self) -> list[tuple[int, float | None]]:
+        """What was ahead of orders as they came to rest, see `VenueDesk.queued`."""
+        return [each for desk in self._all_desks for each in desk.queued]
+
     def book(self, pair: int) -> OrderBook:
         """The recorded book of a pair. Raises SymbolError while nothing was heard of it."""
         return self.tracker.book(self.markets[pair].key)

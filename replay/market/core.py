@@ -189,6 +189,17 @@ class MatchingCore:
         keys = self.state.orders["key"]
         return (None if bid < 0 else int(keys[bid])), (None if ask < 0 else -int(keys[ask]))
 
+    def ahead_of(self, id: int) -> int | None:
+        """
+        Lots ahead of an own order, by the pessimistic queue; all queues begin with the same.
+
+        `FAR` for one that rests outside of the recorded depth, where it is not known; None for one that does not rest.
+        """
+        orders = self.state.orders
+        for slot in np.flatnonzero((orders["id"] == id) & (orders["rests"] == 1)):
+            return max(0, int(orders["front"][slot]))
+        return None
+
     @property
     def has_reducing(self) -> bool:
         """Whether any order rests that may only reduce a position: every event may end it."""

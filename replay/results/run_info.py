@@ -6,7 +6,7 @@ Amounts are decimal texts, exact; times are ns since the Unix epoch (UTC), lengt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +18,7 @@ from replay.market.layout import Role
 from replay.results.run_record import RunRecord
 from toolkit.errors import RecordingDamaged
 
-__all__ = ["AccountInfo", "PairInfo", "RunInfo", "read_run", "run_info"]
+__all__ = ["AccountInfo", "GapInfo", "PairInfo", "QueueInfo", "RunInfo", "read_run", "run_info"]
 
 #: Raised when a field changes its meaning; new ones do not.
 RUN_VERSION = 1
@@ -69,6 +69,44 @@ class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
     doubtful_profit_share: float
 
 
+class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What was ahead of the orders of a pair as they came to rest, new or amended, as the recorded book had it.
+
+    Attributes:
+        orders: How many came to rest.
+        unseen: Of these, outside of the recorded depth: what was ahead is not known.
+        median: Of the others, the size ahead, as the venue counts sizes; None without any.
+        p90: What it did not exceed for nine in ten of them.
+    """
+
+    orders: int
+    unseen: int
+    median: float | None
+    p90: float | None
+
+
+class GapInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A stretch of a pair's book or trades that could not be believed.
+
+    Attributes:
+        venue: Of the pair.
+        trading_pair: Its name.
+        start_ns: From the message that said so, on the clock of the recording.
+        end_ns: To the one after which all is known again; None where it lasted to the end.
+        cause: Why.
+        orders: Ids of the orders that rested across it, or came in it.
+    """
+
+    venue: str
+    trading_pair: str
+    start_ns: int
+    end_ns: int | None
+    cause: str
+    orders: tuple[str, ...]
+
+
 class PairInfo(msgspec.Struct, frozen=True, kw_only=True):
     """
     What was traded in one pair, and by which money. Amounts in the currency of settlement, sizes as the venue counts.
@@ -100,6 +138,7 @@ class PairInfo(msgspec.Struct, frozen=True, kw_only=True):
         position: Size at the end.
         entry_price: Of it; None without a position. The float64 next to it.
         mark_price: What it was valued at.
+        queue: What was ahead of orders; None where nobody took note.
     """
 
     venue: str
@@ -128,6 +167,7 @@ class PairInfo(msgspec.Struct, frozen=True, kw_only=True):
     position: Decimal = Decimal(0)
     entry_price: float | None = None
     mark_price: Decimal | None = None
+    queue: QueueInfo | None = None
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +196,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         decisions: Rows of the decision log.
         log_digest: State of its hash chain at the end, hexadecimal; empty without a row.
         counts: What was counted.
+        gaps: What was not known of the pairs, in order of its start.
     """
 
     version: int = RUN_VERSION
@@ -179,6 +220,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     decisions: int = 0
     log_digest: str = ""
     counts: Mapping[str, int]
+    gaps: list[GapInfo] = []
 
     @property
     def doubtful_time_share(self) -> float:
@@ -236,6 +278,17 @@ def run_info(record: RunRecord) -> RunInfo:
         decisions=len(record.decisions),
         log_digest=record.decisions[-1][2].chain if record.decisions else "",
         counts=record.counts,
+        gaps=[
+            GapInfo(
+                venue=record.markets[gap.pair].key.venue,
+                trading_pair=record.markets[gap.pair].key.trading_pair,
+                start_ns=gap.start_ns,
+                end_ns=gap.end_ns,
+                cause=gap.cause,
+                orders=tuple(map(str, gap.orders)),
+            )
+            for gap in record.gaps
+        ],
     )
 
 
@@ -271,7 +324,23 @@ def _pair(record: RunRecord, ledger: Ledger, place: int) -> PairInfo:
         position=size_of(position.size),
         entry_price=None if entry is None else float(entry),
         mark_price=None if position.mark is None else price_of(position.mark),
+        queue=_queue(record, place),
     )
+
+
+def _queue(record: RunRecord, place: int) -> QueueInfo | None:
+    if record.queued is None:
+        return None
+    found = [ahead for pair, ahead in record.queued if pair == place]
+    seen = sorted(ahead for ahead in found if ahead is not None)
+    return QueueInfo(
+        orders=len(found), unseen=len(found) - len(seen), median=_quantile(seen, 50), p90=_quantile(seen, 90)
+    )
+
+
+def _quantile(values: Sequence[float], percent: int) -> float | None:
+    """The smallest value that so many per cent of them do not exceed, of values that ascend; None without any."""
+    return values[max(0, -(-len(values) * percent // 100) - 1)] if values else None
 
 
 def read_run(run: Any, where: str) -> RunInfo:

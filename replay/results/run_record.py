@@ -13,7 +13,7 @@ from replay.ledger.ledger import Ledger, LedgerEntry, LedgerMarket
 from toolkit.account_messages import OrderState
 from toolkit.messages import BookTop, Message
 
-__all__ = ["DecisionRow", "EquityRow", "FillRow", "OrderRow", "Placed", "RunHead", "RunRecord", "SeriesRow"]
+__all__ = ["DecisionRow", "EquityRow", "FillRow", "GapRow", "OrderRow", "Placed", "RunHead", "RunRecord", "SeriesRow"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +180,25 @@ class EquityRow(msgspec.Struct, frozen=True, gc=False):
     is_sample: bool
 
 
+class GapRow(msgspec.Struct, frozen=True, gc=False):
+    """
+    A stretch of a pair's book or trades that could not be believed.
+
+    Attributes:
+        pair: Place of the pair.
+        start_ns: From the message that said so, on our clock.
+        end_ns: To the one after which all is known again; None while it lasts.
+        cause: Why.
+        orders: Numbers of the orders that rested across it, or came in it.
+    """
+
+    pair: int
+    start_ns: int
+    end_ns: int | None
+    cause: str
+    orders: tuple[int, ...]
+
+
 T = TypeVar("T")
 #: A row with its place: `capture_seq` and `sub_seq`.
 Placed = tuple[int, int, T]
@@ -206,6 +225,8 @@ class RunRecord:
         decisions: The decision log.
         series: What `ctx.record` was told.
         counts: What was counted, by name.
+        gaps: What was not known of the pairs, in order of its start.
+        queued: What was ahead of orders as they came to rest, see `VenueDesk.queued`; None where nobody took note.
     """
 
     head: RunHead
@@ -223,3 +244,5 @@ class RunRecord:
     decisions: list[Placed[DecisionRow]]
     series: list[Placed[SeriesRow]]
     counts: dict[str, int]
+    gaps: list[GapRow] = field(default_factory=list)
+    queued: list[tuple[int, float | None]] | None = None

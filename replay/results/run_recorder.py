@@ -7,19 +7,30 @@ A session tells it everything in order. It gives every row its place: `capture_s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
 import msgspec
 
+from replay.backtest.gap_policy import Doubt
 from replay.ledger.equity import EquityCourse
 from replay.ledger.ledger import Account, Ledger, LedgerEntry, LedgerMarket
 from replay.ledger.money import CASH_DECIMALS, PRICE_DECIMALS, SIZE_DECIMALS, ContractKind
 from replay.market.layout import BUY, Role
 from replay.results.recent_tops import RecentTops, Top, steps
-from replay.results.run_record import DecisionRow, EquityRow, FillRow, OrderRow, Placed, RunHead, RunRecord, SeriesRow
+from replay.results.run_record import (
+    DecisionRow,
+    EquityRow,
+    FillRow,
+    GapRow,
+    OrderRow,
+    Placed,
+    RunHead,
+    RunRecord,
+    SeriesRow,
+)
 from toolkit.account_messages import (
     TERMINAL_ORDER_STATES,
     Fill,
@@ -75,6 +86,8 @@ class RunRecorder:
         self._has_venues = len({market.key.venue for market in markets}) > 1
         self.ledger = Ledger([self._with_account(market) for market in markets], capital)
         self.counts: dict[str, int] = {}
+        self._queued: list[tuple[int, float | None]] | None = None
+        self._gaps: list[GapRow] = []
         self._symbols = [market.key.trading_pair for market in markets] if symbols is None else list(symbols)
         self._start_ns = self._now_ns = start_ns
         self._seq = -1
@@ -264,6 +277,24 @@ class RunRecorder:
         """Count something: `clipped_responses`, ..."""
         self.counts[name] = self.counts.get(name, 0) + number
 
+    def note_exchange(
+        self, doubt: Doubt, queued: list[tuple[int, float | None]], number_of: Callable[[int], int]
+    ) -> None:
+        """
+        Take down what the exchange knows at the end, and its owner did not.
+
+        Args:
+            doubt: What of the run rests on data that may be doubted.
+            queued: What was ahead of orders as they came to rest.
+            number_of: By which number an order of the exchange is known to its owner.
+        """
+        self.counts |= doubt.counts()
+        self._queued = queued
+        self._gaps = [
+            GapRow(span.pair, span.start_ns, span.end_ns, span.cause, tuple(sorted(map(number_of, span.orders))))
+            for span in doubt.spans
+        ]
+
     def frame_done(self, now_ns: int, *, is_doubtful: bool = False) -> None:
         """
         All that happened up to and at this time is told.
@@ -310,6 +341,8 @@ class RunRecorder:
             decisions=self._decisions,
             series=self._series,
             counts=dict(sorted(self.counts.items())),
+            gaps=self._gaps,
+            queued=self._queued,
         )
 
     # -- places ----------------------------------------------------------------------------------------------------

@@ -72,6 +72,8 @@ class Desk:
         self._rate = None if limits.orders_per_s_max is None else RequestRate(limits.orders_per_s_max)
         self._name = name
         self._count = 0
+        #: Numbers of the orders that were sent, in the order of their ids at the exchange, which count from 1.
+        self._numbers: list[int] = []
         #: Those that have not ended, by their number; and all that the venue may still speak of, by its id.
         self._open: dict[int, OwnOrder] = {}
         self._by_id: dict[int, OwnOrder] = {}
@@ -218,6 +220,7 @@ class Desk:
             )
         else:
             sent = self._exchange.submit(self.now_ns, order)
+            self._numbers.append(self._count)
         own = OwnOrder(
             number=self._count,
             client_id=f"{self._name}-{self._count}",
@@ -400,6 +403,10 @@ class Desk:
             if not math.isfinite(number):
                 raise ConfigError(f"record: {name} is {value!r}, expected a finite number")
             self._recorder.series(self.now_ns, name, number)
+
+    def number_of(self, order_id: int) -> int:
+        """The number of an order by its id at the exchange."""
+        return self._numbers[order_id - 1]
 
     # -- answers -----------------------------------------------------------------------------------------------
 

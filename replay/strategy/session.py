@@ -397,7 +397,7 @@ class TradingSession:
         if self.phase is not Phase.FAILED:
             self.phase = Phase.ENDED
         self.watch.close()
-        self._recorder.counts |= self.exchange.doubt.counts()
+        self._recorder.note_exchange(self.exchange.doubt, self.exchange.queued, self.desk.number_of)
         return self._recorder.finish(self.now_ns)
 
     def _stop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,14 @@ from recordings.recording import Recording
 from replay.backtest.gap_policy import GapPolicy
 from replay.results.result import Result, summary_table
 from replay.results.result_writing import write_result
+from replay.results.run_info import QueueInfo
 from replay.strategy.context import Context
+from replay.strategy.limits import RiskLimits
 from replay.strategy.strategy import Strategy, Wakes
-from replay.strategy.views import BookView
+from replay.strategy.views import BookView, OwnOrder
 from tests.replay.backtest.market_messages import Messages
 from tests.replay.strategy.sessions import market, opened
+from toolkit.account_messages import OrderState
 from toolkit.messages import EventKind, Message
 
 SECOND = 1_000_000_000
@@ -95,3 +99,75 @@ def test_the_gap_is_in_the_result_as_in_the_tape(tmp_path: Path) -> None:
     assert verify(tmp_path / "run").problems == []
     [gap] = find_gaps(Recording.open(tmp_path / "run")).rows(named=True)
     assert (gap["trading_pair"], gap["cause"]) == ("BTC-USD", "disconnect")
+
+
+def test_the_result_names_each_gap_with_the_orders_across_it(tmp_path: Path) -> None:
+    """The order's number is the one it has in the other tables, whatever its id at the exchange."""
+
+    class Refused(Rester):
+        """Has asked for something that a limit of risk forbids before: that has a number and was never sent."""
+
+        def on_book(self, ctx: Context, book: BookView) -> None:
+            if not self._went and not book.is_stale:
+                ctx.buy(ctx.pairs[0], 5000, 98.0)
+            super().on_book(ctx, book)
+
+    run = opened(Refused, limits=RiskLimits(order_size_max=Decimal(1000)))
+    for message in tape():
+        run.session.take(message)
+    record = run.session.finish()
+    write_result(record, tmp_path / "run")
+    for result in (Result.of(record), Result.open(tmp_path / "run")):
+        [gap] = result.info.gaps
+        assert (gap.trading_pair, gap.start_ns, gap.end_ns) == ("BTC-USD", 10 * SECOND, 20 * SECOND)
+        assert (gap.cause, gap.orders) == ("disconnect", ("2",))
+        assert result.orders.filter(order_id="2")["price"].to_list() == [98.0]
+
+
+def test_what_was_ahead_of_an_order_is_what_its_level_held() -> None:
+    """20 at 98, as the book had it."""
+    [pair] = result_of(GapPolicy.KEEP).info.pairs
+    assert pair.queue == QueueInfo(orders=1, unseen=0, median=20.0, p90=20.0)
+
+
+def test_what_is_ahead_outside_of_the_recorded_depth_is_not_known() -> None:
+    """A book of three levels at most, as it was recorded: 90 is beyond the last one."""
+
+    class Deep(Rester):
+        def on_book(self, ctx: Context, book: BookView) -> None:
+            if not self._went and not book.is_stale:
+                self._went = True
+                ctx.buy(ctx.pairs[0], 2, 90.0)
+
+    say, run = Messages(), opened(Deep)
+    start = [say.event(0, EventKind.SESSION_START, stream=""), say.instrument(0)]
+    for message in [*start, say.snapshot(0, {99: 10, 98: 20}, {101: 4, 102: 5}, cap=2), say.diff(SECOND, {98: 21})]:
+        run.session.take(message)
+    [pair] = Result.of(run.session.finish()).info.pairs
+    assert pair.queue == QueueInfo(orders=1, unseen=1, median=None, p90=None)
+
+
+class Mover(Rester):
+    """Amends its order once, to a level where there is nothing, and cancels it then."""
+
+    def on_order(self, ctx: Context, order: OwnOrder) -> None:
+        if order.state is OrderState.OPEN and order.price == 98.0:
+            ctx.amend(order, price=97.0)
+
+
+def test_an_amended_order_has_a_new_place_and_one_that_takes_has_none() -> None:
+    say = Messages()
+
+    class Taker(Rester):
+        def on_book(self, ctx: Context, book: BookView) -> None:
+            if not self._went and not book.is_stale:
+                self._went = True
+                ctx.buy(ctx.pairs[0], 1)
+
+    for strategy, expected in ((Mover, (2, 0.0, 20.0)), (Taker, (0, None, None))):
+        run = opened(strategy)
+        for message in [*market(say), say.diff(5 * SECOND, {96: 1})]:
+            run.session.take(message)
+        [pair] = Result.of(run.session.finish()).info.pairs
+        assert pair.queue is not None
+        assert (pair.queue.orders, pair.queue.median, pair.queue.p90) == expected
