@@ -84,7 +84,12 @@ class Expectation:
             # It could not write its end, and has stated that itself.
             self.is_cut = self.is_cut or session.is_doomed
             self._take_statement(found)
-        elif is_power_cut and not count and not disk.journals and disk.status == "running":
+        elif (
+            is_power_cut
+            and not count
+            and disk.status == "running"
+            and not disk.has_journals_from(session.first_segment)
+        ):
             return  # its first journal had no name on the disk yet, and the manifest says that it had begun
         elif count < len(session.given) and not disk.is_cut:
             raise Broken(f"{len(session.given) - count} frames of a session are lost, and it ended well")

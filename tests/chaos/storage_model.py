@@ -96,6 +96,10 @@ class Disk:
         for journal in self.journals.values():
             yield from ((frame.capture_seq, frame) for frame in journal)
 
+    def has_journals_from(self, number: int) -> bool:
+        """Whether any journal of that number or a later one is there, as a session that began with it would leave."""
+        return any(each >= number for each in self.journals)
+
     @property
     def is_cut(self) -> bool:
         """Whether a session had begun to write and did not say that it ends."""

@@ -91,6 +91,7 @@ class Session:
         flushed: How many of them the journal has said to have written.
         synced: How many of them a power cut leaves.
         is_doomed: Something went wrong in it, which a later call may tell.
+        first_segment: Number of its first journal.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -104,7 +105,7 @@ class Session:
         self._number = 0
         self._next_seq = 0
         self._is_over = False
-        self._first_segment = 0
+        self.first_segment = 0
         self._stack = contextlib.ExitStack()
         self._sealer = Sealer(folder)
         self._normalizer = Normalizer({})
@@ -146,7 +147,7 @@ class Session:
         self._next_seq = segments[-1].capture_seq_last + 1 if segments else 0
         if carried is not None:
             self._closed, self._number, self._next_seq = carried.segments, carried.next_segment, carried.next_seq
-        self._first_segment = self._number
+        self.first_segment = self._number
 
     def _journal(self) -> JournalWriter:
         return JournalWriter(self.folder, self._number, on_written=self._note)
@@ -258,7 +259,7 @@ class Session:
         capture = Capture(sink=self._note_end, clock=recorder.clock, first_seq=self._next_seq)
         sealing = asyncio.get_running_loop().create_task(queue.run())
         try:
-            await recorder._finish(self.folder, capture, sealer, sealing, self._first_segment, None)
+            await recorder._finish(self.folder, capture, sealer, sealing, self.first_segment, None)
         finally:
             queue.give_up()
             await asyncio.wait({sealing})
