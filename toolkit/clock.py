@@ -19,7 +19,17 @@ from toolkit.timing.times import Instant, Length, Seconds, instant_ns, length_ns
 if TYPE_CHECKING:
     import asyncio  # where it is used: it takes longer than all else that `tickdeck --help` loads
 
-__all__ = ["NS_PER_MS", "NS_PER_S", "Clock", "ManualClock", "SystemClock", "format_ns", "perf_ns", "utc_stamp"]
+__all__ = [
+    "NS_PER_MS",
+    "NS_PER_S",
+    "Clock",
+    "ManualClock",
+    "SystemClock",
+    "cpu_ns_of",
+    "format_ns",
+    "perf_ns",
+    "utc_stamp",
+]
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -238,6 +248,12 @@ class ManualClock(Clock):
 def perf_ns() -> int:
     """A high-resolution reading for measuring how long our own work took; never recorded."""
     return time.perf_counter_ns()
+
+
+def cpu_ns_of(thread: int) -> int | None:
+    """How long a thread of this process has computed, by its `threading.get_ident()`; None where the system does not say."""
+    clock_of = getattr(time, "pthread_getcpuclockid", None)  # not on every Unix
+    return None if clock_of is None else time.clock_gettime_ns(clock_of(thread))
 
 
 def utc_stamp(ns: int) -> str:

@@ -94,7 +94,7 @@ def backtest(
         limits: Limits of risk.
         assumed: `tick`, `lot`, `min_notional` and `contract_value` in place of what is recorded.
         carry: What goes on from one recording to the next: `all`, or `positions` alone.
-        callback_s_max: How long one call of the strategy may take, seconds.
+        callback_s_max: How long one call of the strategy may compute, seconds; see `Watch`.
         fidelity: `raw` or `normalized`; the same comes of both.
         batch_rows: Rows read at a time; the same comes of any number.
         sealed: Leave out what is not sealed yet.

@@ -68,7 +68,7 @@ class RunSettings:
         gap_policy: What becomes of orders that rest while their book does not hold.
         limits: Limits of risk.
         assumed: `tick`, `lot`, `min_notional`, `contract_value`, in place of what is recorded.
-        callback_s_max: How long one call of the strategy may take, seconds.
+        callback_s_max: How long one call of the strategy may compute, seconds; see `Watch`.
     """
 
     parameters: Mapping[str, Any] = field(default_factory=dict)

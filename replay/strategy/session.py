@@ -82,7 +82,7 @@ class TradingSession:
         head: What the decision log begins with.
         limits: Limits of risk.
         data: The strategy's own data, by the object that names it.
-        callback_s_max: How long a callback may take, seconds on the machine's clock.
+        callback_s_max: How long a callback may compute, seconds; see `Watch`.
         waits: Whether it begins by `begin` alone, and not as soon as all is known.
 
     Attributes:

@@ -1,8 +1,9 @@
 """
-A bound on the time that one callback of a strategy may take, on the machine's clock.
+A bound on the time that one callback of a strategy may take.
 
 A thread looks from time to time whether the callback under way is still the same, and ends it by raising `TookTooLong`
-in it: also an endless loop. Nothing that a strategy decides depends on it. A call that does not come back to Python (a C
+in it: also an endless loop. What counts is the time that it computed, so that a machine that is busy with other things
+ends nothing; one that waits has `WAITS` times as long, on the machine's clock. Nothing that a strategy decides depends on it. A call that does not come back to Python (a C
 function that computes or waits) ends when it does.
 """
 
@@ -13,12 +14,14 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from toolkit.clock import NS_PER_S, perf_ns
+from toolkit.clock import NS_PER_S, cpu_ns_of, perf_ns
 
-__all__ = ["CALLBACK_S_MAX", "TookTooLong", "Watch"]
+__all__ = ["CALLBACK_S_MAX", "WAITS", "TookTooLong", "Watch"]
 
 #: Seconds that a callback may take unless it is said otherwise.
 CALLBACK_S_MAX: Final = 5.0
+#: How much longer one may take that does not compute meanwhile: it sleeps, or others have the machine.
+WAITS: Final = 10
 #: Longest time between two looks, seconds.
 _LOOK_S_MAX: Final = 0.25
 
@@ -32,7 +35,7 @@ class Watch:
     Watches callbacks, which are all called on one thread.
 
     Args:
-        seconds_max: How long one may take.
+        seconds_max: How long one may compute.
 
     Attributes:
         slowest_ns: The longest so far.
@@ -87,9 +90,17 @@ class Watch:
 
     def _look(self) -> None:
         limit_ns = round(self.seconds_max * NS_PER_S)
+        seen, before = 0, 0  # the number of a callback, and how long the thread had computed when it was first seen
         while not self._stop.wait(min(self.seconds_max / 4, _LOOK_S_MAX)):
             number, since = self._count, self._since
-            if not since or perf_ns() - since <= limit_ns:
+            if not since:
+                continue
+            cpu_ns = cpu_ns_of(self._target)
+            if number != seen:
+                seen, before = number, cpu_ns or 0
+            took = perf_ns() - since
+            computed = took if cpu_ns is None else cpu_ns - before
+            if computed <= limit_ns and took <= WAITS * limit_ns:
                 continue
             self._asked = number
             if self._since == since and self._count == number:

@@ -95,7 +95,7 @@ _RUN: Final = (
         default="5s",
         show_default=True,
         metavar="DURATION",
-        help="How long one call of the strategy may take, by the machine's clock.",
+        help="How long one call of the strategy may compute; one that waits has ten times as long.",
     ),
 )
 
