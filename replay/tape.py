@@ -26,8 +26,8 @@ messages have changed one book in turns, which no state of either knows: then al
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from itertools import chain as chained
@@ -40,6 +40,8 @@ from recordings.reading.raw_frames import RAW_BATCH
 from recordings.reading.selecting import Selection, keys_of, select_in, wanted_keys
 from recordings.recording import BATCH_ROWS, Recording
 from recordings.states.normalizer import Normalizer
+from replay.holes import HOLE, FormsOf, Hole, gap_event, holes_between, stale_events
+from replay.reels import Reel, merged
 from replay.seeking import Start, StartFinder, books_of
 from toolkit.books.orderbook import OrderBook
 from toolkit.books.tracker import OrderBookTracker, TrackerState, empty_pair
@@ -47,7 +49,7 @@ from toolkit.digest import DigestChain
 from toolkit.errors import ConfigError, SymbolError
 from toolkit.frames import Frame
 from toolkit.keys import PairName
-from toolkit.messages import BETWEEN_RECORDINGS, EventKind, Message, StreamEvent
+from toolkit.messages import Message
 
 if TYPE_CHECKING:
     from recordings.queries.clock_steps import ClockStep
@@ -57,15 +59,10 @@ __all__ = ["CHANNELS", "HOLE", "NOTICES", "Batch", "Books", "Fidelity", "FormsOf
 Fidelity = Literal["raw", "normalized"]
 #: What a channel filter can name: kinds of messages, as the tables of a recording are called. Events always come along.
 CHANNELS: Final = MESSAGE_TABLES
-#: Cause of the events about holes between recordings.
-HOLE: Final = BETWEEN_RECORDINGS
 #: No frame has this number.
 NEVER_SEQ: Final = 1 << 62
 #: In place of a recording's position, for the events about holes.
 NOTICES: Final = -1
-
-#: Forms of the book heard of so far, by pair and venue.
-FormsOf = Callable[[str, str], Sequence[str]]
 
 
 class Books(Protocol):
@@ -89,16 +86,6 @@ class Batch(NamedTuple):
 
     position: int
     messages: list[Message]
-
-
-class Hole(NamedTuple):
-    """A time that no recording of a symbol covers, though there is one before and one after; ns."""
-
-    start_ns: int
-    end_ns: int
-    venue: str
-    symbol: str
-    trading_pair: str
 
 
 class Tape:
@@ -151,7 +138,7 @@ class Tape:
         spans = [span for recording in recordings if (span := recording.span) is not None]
         self.first_ns = min((first for first, _ in spans), default=0)
         self.last_ns = max((last for _, last in spans), default=0)
-        self.holes = _holes(self.recordings, selection) if len(recordings) > 1 else []
+        self.holes = holes_between(self.recordings, selection) if len(recordings) > 1 else []
         self._reader = ThreadPoolExecutor(1)  # starts no thread before there is something to read
         self._books: dict[int, set[_Key]] = {}
         self._steps: list[ClockStep] | None = None
@@ -168,6 +155,16 @@ class Tape:
 
                 self._steps = [step for recording in stepped for step in clock_steps(recording)]
         return self._steps
+
+    @property
+    def selection(self) -> Selection | None:
+        """What of the recordings is kept; None for all."""
+        return self._selection
+
+    @property
+    def channels(self) -> Collection[str] | None:
+        """Tables that are kept; None for all."""
+        return self._channels
 
     def check_frames(self) -> None:
         """Raise ConfigError for a tape without a frame, which no time is on."""
@@ -221,7 +218,7 @@ class Tape:
         tracker.restore(state)
         for hole in sorted(self.holes):
             if hole.start_ns < ns <= hole.end_ns:
-                for event in _stale_events(hole, tracker.fused_forms):
+                for event in stale_events(hole, tracker.fused_forms):
                     tracker.apply(event)
         return self._all(reels, tracker.fused_forms, ns)
 
@@ -323,13 +320,17 @@ class Tape:
         """Recordings with the events about the holes between them, of that time or later."""
         notices = _Reel(NOTICES, NOTICES, self._gaps(from_ns))
         stales = _Reel(len(self.recordings), NOTICES, self._stales(forms_of, from_ns))
-        return _merged([notices, *reels, stales])
+        return (Batch(*taken) for taken in merged([notices, *reels, stales]))
+
+    @property
+    def most_at_once(self) -> int:
+        """How many recordings there are of one time, at most."""
+        spans = [span for recording in self.recordings if (span := recording.span) is not None]
+        return max((sum(first <= start <= last for first, last in spans) for start, _ in spans), default=1)
 
     def _rows_each(self) -> int | None:
         """Rows of a table read at a time, so that what recordings hold at one time together is what one may hold."""
-        spans = [span for recording in self.recordings if (span := recording.span) is not None]
-        most = max((sum(first <= start <= last for first, last in spans) for start, _ in spans), default=1)
-        return max(64, (RAW_BATCH if self._fidelity == "raw" else BATCH_ROWS) // most)
+        return max(64, (RAW_BATCH if self._fidelity == "raw" else BATCH_ROWS) // self.most_at_once)
 
     def _messages(self, position: int, batch_rows: int | None, start: Start) -> Iterator[list[Message]]:
         recording = self.recordings[position]
@@ -366,7 +367,7 @@ class Tape:
     def _gaps(self, from_ns: int) -> Iterator[_Keyed]:
         for hole in sorted(self.holes, key=lambda hole: (hole.end_ns, hole.venue, hole.symbol)):
             if hole.end_ns >= from_ns:
-                yield [hole.end_ns], [_event(hole, EventKind.GAP, hole.end_ns, ts_end=hole.end_ns)]
+                yield [hole.end_ns], [gap_event(hole)]
 
     def _stales(self, forms_of: FormsOf, from_ns: int) -> Iterator[_Keyed]:
         for hole in sorted(self.holes):
@@ -374,7 +375,7 @@ class Tape:
                 continue
             # The merge asks for these once it knows their time; the forms are those heard of when their turn comes.
             yield [hole.start_ns], []
-            events = _stale_events(hole, forms_of)
+            events = stale_events(hole, forms_of)
             if events:
                 yield [hole.start_ns] * len(events), events
 
@@ -396,6 +397,7 @@ def _has_stepped(recording: Recording) -> bool:
 
 
 _Keyed = tuple[list[int], list[Message]]
+_Reel = Reel[list[Message]]
 _Key = tuple[str, str]  # venue and trading pair
 
 
@@ -403,49 +405,6 @@ def _keys_of(state: TrackerState) -> set[_Key]:
     keys = {(each.venue, each.trading_pair) for each in state.pairs}
     keys |= {(each.venue, each.trading_pair) for each in state.funding}
     return keys | {(each.venue, each.trading_pair) for each in state.instruments}
-
-
-def _stale_events(hole: Hole, forms_of: FormsOf) -> list[Message]:
-    forms = forms_of(hole.trading_pair, hole.venue)
-    return [_event(hole, EventKind.STALE, hole.start_ns, stream=form) for form in forms]
-
-
-def _event(hole: Hole, kind: EventKind, ns: int, *, stream: str = "", ts_end: int | None = None) -> Message:
-    return StreamEvent(
-        hole.venue,
-        hole.symbol,
-        hole.trading_pair,
-        None,
-        ns,
-        -1,
-        0,
-        kind=kind,
-        stream=stream,
-        cause=HOLE,
-        ts_start=hole.start_ns,
-        ts_end=ts_end,
-    )
-
-
-def _holes(recordings: Sequence[Recording], selection: Selection | None) -> list[Hole]:
-    spans: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
-    for recording in recordings:
-        span = recording.span
-        if span is None:
-            continue
-        for name, pair in recording.symbols.items():
-            venue, _, symbol = name.partition("/")
-            if selection is None or selection.takes(venue, symbol):
-                spans.setdefault((venue, symbol, pair), []).append(span)
-    holes = []
-    for (venue, symbol, pair), covered in spans.items():
-        covered.sort()
-        reached = covered[0][1]
-        for first, last in covered[1:]:
-            if first > reached:
-                holes.append(Hole(reached, first, venue, symbol, pair))
-            reached = max(reached, last)
-    return sorted(holes)
 
 
 def _keyed(batches: Iterator[list[Message]]) -> Iterator[_Keyed]:
@@ -456,64 +415,3 @@ def _keyed(batches: Iterator[list[Message]]) -> Iterator[_Keyed]:
             keys = list(accumulate((message.ts_recv for message in messages), max, initial=reached))[1:]
             reached = keys[-1]
             yield keys, messages
-
-
-class _Reel:
-    """
-    One input of the merge, read a batch at a time.
-
-    Attributes:
-        rank: Decides ties.
-        position: What its batches are marked with.
-        head_ns: Merge time of its next message; before a batch is read, a time that is not later.
-    """
-
-    def __init__(self, rank: int, position: int, batches: Iterator[_Keyed], head_ns: int = -1) -> None:
-        self.rank = rank
-        self.position = position
-        self.head_ns = head_ns
-        self._batches = batches
-        self._keys: list[int] = []
-        self._messages: list[Message] = []
-        self._index = 0
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the next batch must be read first."""
-        return self._index == len(self._messages)
-
-    def fill(self) -> bool:
-        """Read the next batch; False at the end, and then nothing is held any more."""
-        self._keys, self._messages, self._index = [], [], 0
-        batch = next(self._batches, None)
-        if batch is None:
-            return False
-        self._keys, self._messages = batch
-        self.head_ns = self._keys[0]
-        return True
-
-    def take_before(self, head_ns: int, rank: int) -> list[Message]:
-        """The messages of the batch that go before another reel's next one."""
-        bisect = bisect_right if self.rank < rank else bisect_left
-        begin, end = self._index, bisect(self._keys, head_ns, self._index)
-        self._index = end
-        self.head_ns = self._keys[min(end, len(self._keys) - 1)]
-        return self._messages[begin:end]
-
-    def take_all(self) -> list[Message]:
-        begin, self._index = self._index, len(self._messages)
-        self.head_ns = self._keys[-1]
-        return self._messages[begin:]
-
-
-def _merged(reels: list[_Reel]) -> Iterator[Batch]:
-    while reels:
-        reel = min(reels, key=lambda reel: (reel.head_ns, reel.rank))
-        if reel.is_empty:
-            # Its place is only known once it has been read.
-            if not reel.fill():
-                reels.remove(reel)
-            continue
-        others = [(other.head_ns, other.rank) for other in reels if other is not reel]
-        messages = reel.take_before(*min(others)) if others else reel.take_all()
-        yield Batch(reel.position, messages)

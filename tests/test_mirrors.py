@@ -51,6 +51,8 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     # One table of kinds of harm by places.
     "toolkit/borders.py": ("tests/test_borders.py",),
     # Steps of one way, which tests drive from its two ends.
+    "replay/holes.py": ("tests/replay/test_tape.py", "tests/replay/test_column_tape.py"),
+    "replay/reels.py": ("tests/replay/test_tape.py", "tests/replay/test_column_tape.py"),
     "toolkit/accounts/client_orders.py": ("tests/toolkit/accounts/test_orders.py",),
     "toolkit/accounts/user_tracker.py": ("tests/toolkit/accounts/test_orders.py", "tests/toolkit/test_connector.py"),
     "toolkit/keys.py": ("tests/replay/test_venues_of_a_pair.py", "tests/toolkit/books/test_tracker.py"),

@@ -39,7 +39,7 @@ from toolkit.messages import (
     Trade,
 )
 
-__all__ = ["book_messages", "flat_messages", "frames", "split_complete"]
+__all__ = ["book_messages", "check_levels", "equals", "flat_messages", "frames", "split_complete"]
 
 #: Columns of `book` that differ from level to level, and flags; the others are the same on all rows of a message.
 _PER_LEVEL: Final = frozenset({"is_first", "is_last", "side", "price", "size", "count"})
@@ -114,9 +114,9 @@ def book_messages(batch: pa.RecordBatch) -> list[Message]:
     starts = np.flatnonzero(batch.column("is_first").to_numpy(zero_copy_only=False))
     if len(batch) and (not len(starts) or starts[0] != 0):
         raise RecordingDamaged("a book message without its first row: expected is_first on the first row of each")
-    side = _equals(batch.column("side"), "bid")
+    side = equals(batch.column("side"), "bid")
     is_level = batch.column("price").is_valid().to_numpy(zero_copy_only=False)
-    _check_levels(batch)
+    check_levels(batch)
     bids = np.add.reduceat(side.astype(np.int64), starts) if len(starts) else starts
     levels = np.add.reduceat(is_level.astype(np.int64), starts) if len(starts) else starts
     head_names = [name for name in batch.schema.names if name not in _PER_LEVEL]
@@ -157,7 +157,7 @@ def book_messages(batch: pa.RecordBatch) -> list[Message]:
     return [cls(*values) for cls, values in zip(classes, zip(*columns, strict=True), strict=True)]
 
 
-def _equals(column: pa.Array, word: str) -> Any:
+def equals(column: pa.Array, word: str) -> Any:
     """Where a column of strings, plain or dictionary, holds that word."""
     if pa.types.is_dictionary(column.type):
         words = column.dictionary.to_pylist()
@@ -167,7 +167,8 @@ def _equals(column: pa.Array, word: str) -> Any:
     return pc.fill_null(pc.equal(column, word), False).to_numpy(zero_copy_only=False)
 
 
-def _check_levels(batch: pa.RecordBatch) -> None:
+def check_levels(batch: pa.RecordBatch) -> None:
+    """Raise RecordingDamaged for prices and sizes that no book has."""
     prices = batch.column("price").drop_null().to_numpy()
     sizes = batch.column("size").drop_null().to_numpy()
     if len(prices) != len(sizes):

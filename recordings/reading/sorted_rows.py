@@ -103,6 +103,7 @@ def rows_in_order(
     selection: Selection | None = None,
     first_seq: int = 0,
     batch_rows: int,
+    columns: Sequence[str] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """
     The rows of a file, in order.
@@ -112,11 +113,13 @@ def rows_in_order(
         selection: Whose rows are wanted; None for all.
         first_seq: Frame whose rows are the first.
         batch_rows: Rows read at a time, where they lie in order.
+        columns: Those that are read, with venue, symbol, `capture_seq` and `sub_seq` among them; None for all.
 
     Yields:
         Batches of no particular size, none empty.
     """
     names = [] if selection is None else sorted({"", *(symbol for _, symbol in selection.symbols)})
+    wanted = None if columns is None else list(columns)
     groups = [
         group
         for group in row_groups_of(parquet.metadata)
@@ -124,12 +127,12 @@ def rows_in_order(
     ]
     for stretch in stretches_of(groups):
         if len({group.key for group in stretch}) == 1 and stretch[0].key is not None:
-            batches = parquet.iter_batches(batch_rows, row_groups=[group.number for group in stretch])
+            batches = parquet.iter_batches(batch_rows, row_groups=[group.number for group in stretch], columns=wanted)
         elif sum(group.rows for group in stretch) <= AT_ONCE_ROWS:
-            table = parquet.read_row_groups([group.number for group in stretch])
+            table = parquet.read_row_groups([group.number for group in stretch], columns=wanted)
             batches = iter([_in_order([_wanted(table, selection, first_seq)])])
         else:
-            batches = _merged(parquet, stretch, selection, first_seq, batch_rows)
+            batches = _merged(parquet, stretch, selection, first_seq, batch_rows, wanted)
         for batch in batches:
             part = rows_from(batch, first_seq)
             if len(part):
@@ -199,6 +202,7 @@ def _merged(
     selection: Selection | None,
     first_seq: int,
     batch_rows: int,
+    columns: list[str] | None,
 ) -> Iterator[pa.RecordBatch]:
     """
     The rows of row groups of one symbol each, that overlap.
@@ -209,7 +213,7 @@ def _merged(
     places = sorted(groups, key=lambda group: (group.key is None, group.key or ("", ""), group.number))
     runs = [list(run) for _, run in groupby(places, key=lambda group: group.key or group.number)]
     each = min(batch_rows, max(_BATCH_ROWS_MIN, MERGED_ROWS // (2 * len(runs))))
-    readers = [_run(parquet, run, selection, first_seq, each) for run in runs]
+    readers = [_run(parquet, run, selection, first_seq, each, columns) for run in runs]
     ends = [(-1, number) for number in range(len(readers))]  # of what each has given, and who it is
     heapify(ends)
     held: list[pa.Table] = []
@@ -234,15 +238,20 @@ def _merged(
 
 
 def _run(
-    parquet: pq.ParquetFile, groups: Sequence[RowGroup], selection: Selection | None, first_seq: int, batch_rows: int
+    parquet: pq.ParquetFile,
+    groups: Sequence[RowGroup],
+    selection: Selection | None,
+    first_seq: int,
+    batch_rows: int,
+    columns: list[str] | None,
 ) -> Iterator[pa.RecordBatch]:
     """Rows of row groups, in order; several row groups are of one symbol."""
     if groups[0].key is None:
-        rows = _in_order([_wanted(parquet.read_row_group(groups[0].number), selection, first_seq)])
+        rows = _in_order([_wanted(parquet.read_row_group(groups[0].number, columns), selection, first_seq)])
         if len(rows):
             yield rows
         return
-    for batch in parquet.iter_batches(batch_rows, row_groups=[group.number for group in groups]):
+    for batch in parquet.iter_batches(batch_rows, row_groups=[group.number for group in groups], columns=columns):
         part = rows_from(batch, first_seq)
         if len(part):
             yield part

@@ -1,0 +1,1 @@
+"""Normalized rows as columns of numpy, for compiled code."""

@@ -1,0 +1,234 @@
+"""The normalized rows of a recording as columns, in the order of `(capture_seq, sub_seq)`, merged over its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recordings.checking import open_checked
+from recordings.columns.column_batch import (
+    TABLE_COLUMNS,
+    ColumnBatch,
+    Names,
+    joined,
+    of_book_rows,
+    of_messages,
+    of_rows,
+)
+from recordings.format.manifest import Segment, TableFile, inside
+from recordings.format.rows_to_messages import split_complete
+from recordings.format.schema import MESSAGE_TABLES, TABLES
+from recordings.reading.raw_frames import opened, reading
+from recordings.reading.selecting import Selection
+from recordings.reading.sorted_rows import rows_in_order
+from recordings.recording import Recording
+from toolkit.errors import RecordingDamaged
+
+__all__ = ["ROWS", "columns_of"]
+
+#: Rows of one table that are read at a time, where they lie in order: enough that a batch costs nothing beside its rows.
+ROWS: Final = 65_536
+#: `sub_seq` of one frame stay below this, since no frame is longer than its limit of bytes.
+_SUB_SEQ_SPAN: Final = 1 << 21
+_DICTIONARIES: Final = {
+    table: [field.name for field in TABLES[table] if field.type == pa.string()] for table in MESSAGE_TABLES
+}
+
+
+def columns_of(
+    recording: Recording,
+    names: Names,
+    *,
+    tables: Collection[str] = MESSAGE_TABLES,
+    selection: Selection | None = None,
+    batch_rows: int = ROWS,
+    first_segment: int = 0,
+    first_seq: int = 0,
+) -> Iterator[ColumnBatch]:
+    """
+    The messages of a recording as columns, in order; what is not sealed yet comes after what is.
+
+    Args:
+        recording: The recording.
+        names: What pairs and forms are called by; new ones are added.
+        tables: Which kinds of messages.
+        selection: Whose; None for all.
+        batch_rows: Rows of a table that are read at a time. Any number gives the same messages.
+        first_segment: The segment to begin with.
+        first_seq: Frame whose messages are the first.
+
+    Yields:
+        Batches of no particular size, none empty.
+
+    Raises RecordingDamaged for files that are not as they were sealed, or hold what cannot be.
+    """
+    for segment in recording.manifest.segments[first_segment:]:
+        if segment.capture_seq_last >= first_seq:
+            yield from _of_segment(recording, segment, names, tables, selection, batch_rows, first_seq)
+            # What was decoded is free again, but the allocator keeps it until it is told.
+            pa.default_memory_pool().release_unused()
+    if recording.tail is not None:
+        for messages in recording.tail.messages(tables=tables, selection=selection, first_seq=first_seq):
+            if messages:
+                yield of_messages(messages, names)
+
+
+def _of_segment(
+    recording: Recording,
+    segment: Segment,
+    names: Names,
+    tables: Collection[str],
+    selection: Selection | None,
+    batch_rows: int,
+    first_seq: int,
+) -> Iterator[ColumnBatch]:
+    runs = [
+        _Run(recording, file, table, names, selection, batch_rows, first_seq)
+        for table in MESSAGE_TABLES
+        if table in tables and (file := segment.tables.get(table)) is not None
+    ]
+    while runs := [run for run in runs if run.fill()]:
+        if len(runs) == 1:
+            yield runs[0].take_all()
+            continue
+        # Every run still to be read has messages up to this key, so below it nothing is missing.
+        bound = min(run.last_key for run in runs)
+        taken = [run.take_until(bound) for run in runs]
+        keys = np.concatenate([keys for keys, _ in taken])
+        parts = [part for _, part in taken if part.messages]
+        is_ordered = len(parts) == 1 or bool((np.diff(keys) > 0).all())
+        yield joined(parts, None if is_ordered else np.argsort(keys, kind="stable"))
+
+
+class _Run:
+    """The messages of one table of a segment, a batch at a time."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        file: TableFile,
+        table: str,
+        names: Names,
+        selection: Selection | None,
+        batch_rows: int,
+        first_seq: int,
+    ) -> None:
+        self._path = inside(recording.path, file.path)
+        self._table = table
+        self._names = names
+        source = open_checked(recording.path, file)
+        with reading(self._path):
+            metadata = pq.read_metadata(source)
+            there = metadata.schema.to_arrow_schema().names
+            parquet = opened(source, metadata, [name for name in _DICTIONARIES[table] if name in there])
+        wanted = TABLE_COLUMNS.get(table)
+        columns = None if wanted is None else [name for name in wanted if name in there]
+        self._constants: dict[str, Any] = {}
+        if columns is not None:
+            self._constants, columns = _constants(metadata, there, columns)
+        self._rows = rows_in_order(
+            parquet, selection=selection, first_seq=first_seq, batch_rows=batch_rows, columns=columns
+        )
+        self._rest: pa.RecordBatch | None = None
+        self._batch: ColumnBatch | None = None
+        self._keys: Any = np.empty(0, np.int64)
+
+    @property
+    def last_key(self) -> int:
+        """Number of the last message at hand."""
+        return int(self._keys[-1])
+
+    def fill(self) -> bool:
+        """Read on if nothing is at hand; False once nothing is left."""
+        with reading(self._path):
+            while self._batch is None or not self._batch.messages:
+                rows = next(self._rows, None)
+                if rows is None:
+                    if self._rest is not None:
+                        raise RecordingDamaged(f"{self._path} ends inside a message: expected is_last on its last row")
+                    return False
+                self._take_in(rows)
+        return True
+
+    def take_all(self) -> ColumnBatch:
+        """All that is at hand."""
+        batch, self._batch = self._batch, None
+        assert batch is not None, "something is at hand"
+        return batch
+
+    def take_until(self, key: int) -> tuple[Any, ColumnBatch]:
+        """What is at hand up to that message, with the numbers of its messages."""
+        batch = self._batch
+        assert batch is not None, "something is at hand"
+        end = int(np.searchsorted(self._keys, key, side="right"))
+        keys, self._keys = self._keys[:end], self._keys[end:]
+        self._batch = batch.part(end, batch.messages)
+        return keys, batch.part(0, end).trimmed()
+
+    def _take_in(self, rows: pa.RecordBatch) -> None:
+        if self._table == "book":
+            if self._rest is not None:
+                rows = pa.Table.from_batches([self._rest, rows]).combine_chunks().to_batches()[0]
+            rows, rest = split_complete(rows)
+            self._rest = rest if len(rest) else None
+            batch = of_book_rows(rows, self._names, self._constants)
+        else:
+            batch = of_rows(self._table, rows, self._names, self._constants)
+        self._batch = batch
+        self._keys = batch.rows["capture_seq"] * _SUB_SEQ_SPAN + batch.rows["sub_seq"]
+        if len(self._keys) > 1 and not (np.diff(self._keys) > 0).all():
+            raise RecordingDamaged(f"{self._path} is not sorted by (capture_seq, sub_seq) within a symbol")
+
+
+#: Columns that may have one value in all rows of a file, which is seen from its statistics: they need not be decoded.
+_MAY_BE_CONSTANT: Final = frozenset(
+    {
+        "venue",
+        "symbol",
+        "trading_pair",
+        "form",
+        "fused",
+        "depth_cap",
+        "is_snapshot",
+        "count",
+        "bid_count",
+        "ask_count",
+        "is_history",
+        "is_duplicate",
+        "cause",
+    }
+)
+
+
+def _constants(metadata: Any, there: list[str], columns: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The columns that have one value in all rows, with it, and those that have to be read."""
+    found: dict[str, Any] = {}
+    for name in columns:
+        if name in _MAY_BE_CONSTANT:
+            said = [
+                _said(metadata.row_group(each).column(there.index(name))) for each in range(metadata.num_row_groups)
+            ]
+            if said and said[0] is not None and all(each == said[0] for each in said):
+                found[name] = said[0][0]
+    if found.get("count") is not None:
+        del found["count"]  # it is a column of levels, not of messages, where there is any
+    if not {"venue", "symbol"} <= found.keys():
+        # By these the rows of several instruments are put in order, and chosen.
+        found = {name: value for name, value in found.items() if name not in ("venue", "symbol")}
+    return found, [name for name in columns if name not in found]
+
+
+def _said(column: Any) -> tuple[Any] | None:
+    """The one value of a column of a row group; None where there are several, or it is not known."""
+    statistics = column.statistics
+    if statistics is None or not statistics.has_null_count:
+        return None
+    if statistics.null_count == column.num_values:
+        return (None,)
+    if statistics.null_count or not statistics.has_min_max or statistics.min != statistics.max:
+        return None
+    return (statistics.min,)

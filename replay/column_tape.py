@@ -1,0 +1,163 @@
+"""
+A tape as columns: the messages of recordings in the order in which `Tape` plays them, without making one.
+
+What there is of each recording is decoded, merged and put in order in a thread of its own, a few batches ahead of whoever
+takes them, so that memory does not grow with the recordings.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+
+import numpy as np
+
+from recordings.columns.column_batch import ColumnBatch, Flag, Kind, Names, of_messages
+from recordings.columns.column_runs import ROWS, columns_of
+from recordings.format.schema import MESSAGE_TABLES
+from replay.holes import FormsOf, gap_event, stale_events
+from replay.reels import Reel, merged
+from replay.tape import NOTICES, Tape
+from toolkit.messages import Message
+
+__all__ = ["ColumnTape"]
+
+#: Batches that are ready, at most: one that is worked on, and as much again as it takes to never wait.
+_AHEAD: Final = 2
+
+
+class _Portion:
+    """A batch that can be sliced."""
+
+    __slots__ = ("batch",)
+
+    def __init__(self, batch: ColumnBatch) -> None:
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return self.batch.messages
+
+    def __getitem__(self, place: slice) -> _Portion:
+        begin, end, _ = place.indices(len(self))
+        return _Portion(self.batch.part(begin, end))
+
+
+_Keyed = tuple[Any, _Portion]
+
+
+class ColumnTape:
+    """
+    The columns of a tape.
+
+    Args:
+        tape: What is played: recordings, filtered; its fidelity is of no consequence, since columns are normalized.
+        batch_rows: Rows of a table that are read at a time; None to choose. Any number gives the same messages.
+        ahead: Whether a thread decodes ahead.
+
+    Attributes:
+        names: The pairs and forms that columns name by their place; those of the tape have the first ones, sorted.
+    """
+
+    def __init__(self, tape: Tape, *, batch_rows: int | None = None, ahead: bool = True) -> None:
+        self._tape = tape
+        self._batch_rows = batch_rows
+        self._is_ahead = ahead
+        self.names = Names(sorted(tape.keys))
+        #: Of each pair the forms of its fused book, in the order in which they were first heard of, and whether of diffs.
+        self._forms: dict[int, dict[int, bool]] = {}
+
+    def batches(self) -> Generator[ColumnBatch, None, None]:
+        """
+        The messages, in order; batches are of no particular size, none is empty.
+
+        Raises RecordingDamaged for files that are not as they were sealed.
+        """
+        if not self._is_ahead:
+            yield from self._batches()
+            return
+        coming = self._batches()
+        with ThreadPoolExecutor(1, thread_name_prefix="columns") as reader:
+            ready: deque[Future[ColumnBatch | None]] = deque()
+            try:
+                for _ in range(_AHEAD):
+                    ready.append(reader.submit(next, coming, None))
+                while (batch := ready.popleft().result()) is not None:
+                    ready.append(reader.submit(next, coming, None))
+                    yield batch
+            finally:
+                for each in ready:
+                    each.cancel()
+                reader.submit(coming.close)
+
+    def _batches(self) -> Generator[ColumnBatch, None, None]:
+        tape = self._tape
+        self._forms = {}
+        if len(tape.recordings) == 1:
+            yield from self._of(0, self._batch_rows or ROWS)
+            return
+        rows = self._batch_rows or max(64, ROWS // tape.most_at_once)
+        reels: list[Reel[_Portion]] = [Reel(NOTICES, NOTICES, self._gaps())]
+        for position, recording in enumerate(tape.recordings):
+            if (span := recording.span) is not None:
+                reels.append(Reel(position, position, _keyed(self._of(position, rows)), span[0]))
+        reels.append(Reel(len(tape.recordings), NOTICES, self._stales(self._forms_of)))
+        for _, portion in merged(reels):
+            if len(portion):
+                self._hear(portion.batch)
+                yield portion.batch
+
+    def _of(self, position: int, rows: int) -> Iterator[ColumnBatch]:
+        tape = self._tape
+        yield from columns_of(
+            tape.recordings[position],
+            self.names,
+            tables=MESSAGE_TABLES if tape.channels is None else tape.channels,
+            selection=tape.selection,
+            batch_rows=rows,
+        )
+
+    def _gaps(self) -> Iterator[_Keyed]:
+        for hole in sorted(self._tape.holes, key=lambda hole: (hole.end_ns, hole.venue, hole.symbol)):
+            yield np.array([hole.end_ns]), self._portion([gap_event(hole)])
+            self._forms.pop(self.names.pair(hole.venue, hole.trading_pair), None)
+
+    def _stales(self, forms_of: FormsOf) -> Iterator[_Keyed]:
+        nothing = self._portion([])
+        for hole in sorted(self._tape.holes):
+            # The merge asks for these once it knows their time; the forms are those heard of when their turn comes.
+            yield np.array([hole.start_ns]), nothing
+            events = stale_events(hole, forms_of)
+            if events:
+                yield np.full(len(events), hole.start_ns), self._portion(events)
+
+    def _portion(self, messages: list[Message]) -> _Portion:
+        return _Portion(of_messages(messages, self.names))
+
+    def _hear(self, batch: ColumnBatch) -> None:
+        """Note which forms the fused books consist of, as `OrderBookTracker.fused_forms` gives them."""
+        rows = batch.rows[batch.rows["kind"] <= Kind.QUOTE]
+        if not len(rows):
+            return
+        is_diff, is_fused = rows["kind"] == Kind.DIFF, (rows["flags"] & Flag.FUSED) != 0
+        said = np.stack([rows["pair"], rows["form"], is_diff, is_fused], axis=1).astype(np.int64)
+        distinct, first = np.unique(said, axis=0, return_index=True)
+        for pair, form, is_diff, is_fused in distinct[np.argsort(first)].tolist():
+            forms = self._forms.setdefault(pair, {})
+            if is_fused:
+                forms[form] = forms.get(form, True) and bool(is_diff)
+
+    def _forms_of(self, trading_pair: str, venue: str) -> list[str]:
+        forms = self._forms.get(self.names.pair(venue, trading_pair), {})
+        ordered = sorted(forms, key=lambda form: forms[form])  # those with whole messages, then those of diffs alone
+        return [self.names.forms[form] for form in ordered]
+
+
+def _keyed(batches: Iterator[ColumnBatch]) -> Iterator[_Keyed]:
+    """With each message its merge time: the latest receipt of its recording up to it."""
+    reached = -1
+    for batch in batches:
+        keys = np.maximum(np.maximum.accumulate(batch.rows["ts_recv"]), reached)
+        reached = int(keys[-1])
+        yield keys, _Portion(batch)
