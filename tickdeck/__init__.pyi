@@ -95,6 +95,8 @@ from toolkit.errors import UnsealedWarning as UnsealedWarning
 from toolkit.errors import VenueRefused as VenueRefused
 from toolkit.keys import PairKey as PairKey
 from toolkit.live import LiveDataSource as LiveDataSource
+from toolkit.live.session import VenueConnector as VenueConnector
+from toolkit.live.session import VenueSession as VenueSession
 from toolkit.messages import BalanceUpdate as BalanceUpdate
 from toolkit.messages import BestQuote as BestQuote
 from toolkit.messages import BookDiff as BookDiff

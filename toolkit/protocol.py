@@ -12,7 +12,7 @@ Frames go in, messages and requests come out. Rules every protocol keeps:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -20,14 +20,15 @@ import msgspec
 
 from toolkit.errors import ParseError, TickdeckError
 from toolkit.frames import CONTROL, DAMAGED, REST_IN, REST_OUT, WS_IN, WS_OUT, Frame
-from toolkit.messages import EventKind, Message, StreamEvent
-from toolkit.streams import Stream, StreamTable
+from toolkit.messages import EventKind, Message
+from toolkit.streams import Stream, StreamEvents, stale_since
 
 if TYPE_CHECKING:
     from toolkit.books.tracker import OrderBookTracker
     from toolkit.columnar import ColumnarTaker, Tops
 
 __all__ = [
+    "AccountsPart",
     "CloseConnection",
     "ConnectionPlan",
     "Heartbeat",
@@ -39,9 +40,6 @@ __all__ = [
     "excerpt",
     "request_id_of",
 ]
-
-#: What a stream's table key is called when a parse error or an event concerns no single stream.
-WHOLE_CONNECTION: Final = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,25 +150,96 @@ def request_id_of(context: Mapping[str, Any]) -> int | None:
     return name if isinstance(name, int) and name > 0 else None
 
 
-class VenueProtocol(ABC):
+class AccountsPart:
+    """
+    The accounts that a protocol follows beside its market; this one follows none.
+
+    `VenueProtocol` routes between the two: by the role of a connection, and REST replies by what they answer.
+    """
+
+    #: Whether the frames of its connections are its alone; else the market's part reads them, and hands on what it finds.
+    reads_frames: bool = False
+
+    def has_role(self, role: str) -> bool:
+        """Whether a connection of that role is one of the accounts."""
+        return False
+
+    def bootstrap(self) -> list[Request]:
+        """Requests to make before any connection is opened."""
+        return []
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether everything asked for by `bootstrap` has come."""
+        return True
+
+    def connections(self) -> list[ConnectionPlan]:
+        """Connections of the accounts, in a fixed order."""
+        return []
+
+    def subscribe(self, frame: Frame, role: str) -> None:
+        """A connection of that role was made."""
+
+    def resubscribe(self, frame: Frame, role: str) -> None:
+        """A connection of that role lives and brings nothing."""
+
+    def on_text(self, frame: Frame) -> list[Message]:
+        """Messages of a frame of its connections. Raises ParseError."""
+        return []
+
+    def on_other_channel(self, frame: Frame, channel: str) -> list[Message]:
+        """Messages of a frame that is not the market's, on a connection without a role, as in an import."""
+        return []
+
+    def on_rest(self, frame: Frame, context: Mapping[str, Any]) -> list[Message] | None:
+        """Messages of a REST response; None for one that the market's part has to read. Raises ParseError."""
+        return None
+
+    def on_failure(self, frame: Frame, tag: str, messages: list[Message]) -> bool:
+        """All attempts of a request failed. Whether the request was one of the accounts."""
+        return False
+
+    def on_sent(self, frame: Frame) -> None:
+        """A frame of ours left, on any connection or by REST."""
+
+    def disconnected(self, frame: Frame) -> None:
+        """A connection was lost."""
+
+    def session_ended(self, frame: Frame, messages: list[Message]) -> None:
+        """No connection is left."""
+
+    def due(self, mono_ns: int) -> list[Request]:
+        """Requests that time alone makes necessary."""
+        return []
+
+    def export(self) -> dict[str, Any]:
+        """Its entries of the venue's part of a checkpoint."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `export` gave."""
+
+
+class VenueProtocol(StreamEvents, ABC):
     """
     Base of the venues' protocols: connections, streams and gaps, which are the same everywhere.
 
-    A venue implements `_on_text`, `_on_rest`, `_subscribe` and says which connections it wants.
+    A venue implements `_on_text`, `_on_rest`, `_subscribe` and says which connections it wants; these are the market. Where
+    it has accounts, they are a part of their own, `accounts`.
     """
 
-    #: Name of the venue in frames, messages and on the command line.
-    venue: ClassVar[str]
     #: Raised whenever the same frame would give other messages than before; kept in the manifest.
     version: ClassVar[int]
 
     def __init__(self, options: ProtocolOptions) -> None:
+        super().__init__()
         self.options = options
-        self.streams = StreamTable()
         #: Why the venue cannot be recorded as asked; the live source raises it.
         self.failure: TickdeckError | None = None
         self._roles: dict[int, str] = {}
         self._queue: list[Request] = []
+        #: The accounts; a protocol that can follow some replaces it.
+        self.accounts = AccountsPart()
         #: Frames that were understood, by kind of message, for the status line.
         self.parse_error_count = 0
 
@@ -247,10 +316,6 @@ class VenueProtocol(ABC):
         return None
 
     @abstractmethod
-    def trading_pair(self, symbol: str) -> str:
-        """Our spelling of a symbol; the symbol itself where no pair is known."""
-
-    @abstractmethod
     def symbol(self, trading_pair: str) -> str:
         """The venue's spelling of a pair (a symbol is taken as it is). Raises SymbolError."""
 
@@ -264,13 +329,18 @@ class VenueProtocol(ABC):
         """
         try:
             if frame.kind == WS_IN:
-                return self._on_text(frame)
+                is_apart = self.accounts.reads_frames and self.accounts.has_role(self.role_of(frame.conn_id))
+                return self.accounts.on_text(frame) if is_apart else self._on_text(frame)
             if frame.kind == REST_IN:
-                return self._on_rest(frame, _decode_object(frame.context or "{}"))
+                context = _decode_object(frame.context or "{}")
+                messages = self.accounts.on_rest(frame, context)
+                return messages if messages is not None else self._on_rest(frame, context)
             if frame.kind == CONTROL:
                 return self._on_control(frame)
             if frame.kind in (WS_OUT, REST_OUT):
-                self._on_sent(frame)
+                if not (self.accounts.reads_frames and self.accounts.has_role(self.role_of(frame.conn_id))):
+                    self._on_sent(frame)
+                self.accounts.on_sent(frame)
                 return []
             if frame.kind == DAMAGED:
                 raise ParseError("a damaged line of an imported file")
@@ -279,111 +349,16 @@ class VenueProtocol(ABC):
             self.parse_error_count += 1
             return [self.event(frame, EventKind.PARSE_ERROR, detail=f"{exc} in {excerpt(frame.payload)}")]
 
+    def ask(self, requests: Sequence[Request]) -> None:
+        """Queue requests, for a part of this protocol."""
+        self._queue += requests
+
     def requests(self) -> list[Request]:
         """What the protocol wants sent since it was last asked. A replay need not ask."""
         if not self._queue:
             return []
         queue, self._queue = self._queue, []
         return queue
-
-    def event(
-        self,
-        frame: Frame,
-        kind: EventKind,
-        *,
-        stream: Stream | None = None,
-        sub_seq: int = 0,
-        cause: str = "",
-        ts_start: int | None = None,
-        ts_end: int | None = None,
-        detail: str = "",
-    ) -> StreamEvent:
-        """An event that this frame caused, about one stream or (None) about its whole connection."""
-        return StreamEvent(
-            self.venue,
-            stream.symbol if stream else "",
-            stream.trading_pair if stream else "",
-            None,
-            frame.ts_recv,
-            frame.capture_seq,
-            sub_seq,
-            kind,
-            stream.stream if stream else WHOLE_CONNECTION,
-            cause,
-            ts_start,
-            ts_end,
-            frame.conn_id,
-            frame.conn_epoch,
-            detail,
-        )
-
-    def heard(self, frame: Frame, symbol: str, stream_name: str, messages: list[Message]) -> Stream:
-        """
-        Note that a stream spoke; if it had been silent, put the gap this ends into `messages` first.
-
-        Call it before anything else of the frame is added to `messages`.
-        """
-        stream = self.streams.get(symbol, stream_name)
-        if stream is None:
-            stream = self.streams.add(Stream(symbol, self.trading_pair(symbol), stream_name, frame.conn_id))
-        stream.frame_count += 1
-        if not stream.is_live:
-            if start := _stale_since(stream):
-                messages.append(
-                    self.event(
-                        frame,
-                        EventKind.GAP,
-                        stream=stream,
-                        sub_seq=len(messages),
-                        cause=stream.cause,
-                        ts_start=start,
-                        ts_end=frame.ts_recv,
-                    )
-                )
-            stream.is_live = True
-            stream.cause = ""
-        stream.last_recv = frame.ts_recv
-        stream.last_mono = frame.ts_mono
-        return stream
-
-    def mark_stale(self, frame: Frame, stream: Stream, cause: str, messages: list[Message], detail: str = "") -> None:
-        """What the stream said last no longer holds; nothing happens if that was known."""
-        if not stream.is_live:
-            return
-        stream.is_live = False
-        stream.cause = cause
-        messages.append(
-            self.event(
-                frame,
-                EventKind.STALE,
-                stream=stream,
-                sub_seq=len(messages),
-                cause=cause,
-                ts_start=stream.last_recv,
-                detail=detail,
-            )
-        )
-
-    def mark_missing(self, frame: Frame, stream: Stream, cause: str, messages: list[Message], detail: str = "") -> None:
-        """A stream was asked for and has never said anything; nothing happens if it has, or if that was known."""
-        if stream.last_recv:
-            return
-        stream.was_missed = True
-        if stream.cause:
-            return  # on a connection before: that is one hole, not one for each
-        stream.cause = cause
-        stream.since_recv = stream.since_recv or frame.ts_recv
-        messages.append(
-            self.event(
-                frame,
-                EventKind.STALE,
-                stream=stream,
-                sub_seq=len(messages),
-                cause=cause,
-                ts_start=stream.since_recv,
-                detail=detail,
-            )
-        )
 
     def checkpoint(self) -> bytes:
         """Everything later messages depend on, as JSON; `restore` on a fresh protocol continues from there."""
@@ -425,7 +400,8 @@ class VenueProtocol(ABC):
             case "connected":
                 role = str(details.get("role", ""))
                 self._roles[frame.conn_id] = role
-                self._subscribe(frame, role)
+                subscribe = self.accounts.subscribe if self.accounts.has_role(role) else self._subscribe
+                subscribe(frame, role)
                 return [self.event(frame, EventKind.CONNECTED, detail=_describe(details))]
             case "disconnected":
                 return self._disconnected(frame, details)
@@ -437,7 +413,9 @@ class VenueProtocol(ABC):
                 self.failure = None
                 return []
             case "resubscribe":
-                self._resubscribe(frame, self.role_of(frame.conn_id))
+                role = self.role_of(frame.conn_id)
+                resubscribe = self.accounts.resubscribe if self.accounts.has_role(role) else self._resubscribe
+                resubscribe(frame, role)
                 return []
             case "lost" if details.get("cause") == "damage":
                 return self._lost(frame, details)
@@ -462,6 +440,7 @@ class VenueProtocol(ABC):
         streams = self.streams.of_connection(frame.conn_id)
         for stream in streams:
             self.mark_stale(frame, stream, str(details.get("cause") or "disconnect"), messages)
+        self.accounts.disconnected(frame)
         for message in self._on_disconnected(frame, streams):
             messages.append(msgspec.structs.replace(message, sub_seq=len(messages)))
         return messages
@@ -505,7 +484,7 @@ class VenueProtocol(ABC):
         for stream in self.streams:
             if stream.is_live:
                 self.mark_stale(frame, stream, cause, messages)
-            elif (start := _stale_since(stream)) and stream.cause not in ("stop", cause):
+            elif (start := stale_since(stream)) and stream.cause not in ("stop", cause):
                 messages.append(
                     self.event(
                         frame,
@@ -521,14 +500,8 @@ class VenueProtocol(ABC):
                 stream.cause = cause
         self._roles.clear()
         self._on_session_end()
+        self.accounts.session_ended(frame, messages)
         return messages
-
-
-def _stale_since(stream: Stream) -> int:
-    """Since when a stream that is not live has not been believed: its last frame, or when it was asked for; 0: never."""
-    if stream.last_recv:
-        return stream.last_recv
-    return stream.since_recv if stream.cause else 0
 
 
 def _describe(details: dict[str, Any]) -> str:

@@ -7,14 +7,19 @@ the frames it was told about, so a replay marks the same gaps at the same places
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
 from toolkit.frames import Frame
+from toolkit.messages import EventKind, Message, StreamEvent
 
-__all__ = ["BOOK_STREAMS", "Stream", "StreamTable"]
+__all__ = ["BOOK_STREAMS", "Stream", "StreamEvents", "StreamTable", "stale_since"]
+
+#: Name of the stream in an event that concerns no single one.
+WHOLE_CONNECTION: Final = ""
 
 #: How the names of streams begin that carry books of more than the best level.
 BOOK_STREAMS: Final = ("full", "fast", "depth", "agg:")
@@ -122,3 +127,128 @@ class StreamTable:
         """Become the table that `export` described."""
         streams = msgspec.convert(rows, list[Stream])
         self._streams = {(stream.symbol, stream.stream): stream for stream in streams}
+
+
+class StreamEvents(ABC):
+    """
+    The base of every protocol that turns what befalls its streams into messages: when they go stale, and how long a gap was.
+
+    Attributes:
+        streams: Streams of the protocol, and the state of each.
+    """
+
+    #: Name of the venue in frames, messages and on the command line.
+    venue: ClassVar[str]
+
+    def __init__(self) -> None:
+        self.streams = StreamTable()
+
+    @abstractmethod
+    def trading_pair(self, symbol: str) -> str:
+        """Our spelling of a symbol; the symbol itself where no pair is known."""
+
+    def event(
+        self,
+        frame: Frame,
+        kind: EventKind,
+        *,
+        stream: Stream | None = None,
+        sub_seq: int = 0,
+        cause: str = "",
+        ts_start: int | None = None,
+        ts_end: int | None = None,
+        detail: str = "",
+    ) -> StreamEvent:
+        """An event that this frame caused, about one stream or (None) about its whole connection."""
+        return StreamEvent(
+            self.venue,
+            stream.symbol if stream else "",
+            stream.trading_pair if stream else "",
+            None,
+            frame.ts_recv,
+            frame.capture_seq,
+            sub_seq,
+            kind,
+            stream.stream if stream else WHOLE_CONNECTION,
+            cause,
+            ts_start,
+            ts_end,
+            frame.conn_id,
+            frame.conn_epoch,
+            detail,
+        )
+
+    def heard(self, frame: Frame, symbol: str, stream_name: str, messages: list[Message]) -> Stream:
+        """
+        Note that a stream spoke; if it had been silent, put the gap this ends into `messages` first.
+
+        Call it before anything else of the frame is added to `messages`.
+        """
+        stream = self.streams.get(symbol, stream_name)
+        if stream is None:
+            stream = self.streams.add(Stream(symbol, self.trading_pair(symbol), stream_name, frame.conn_id))
+        stream.frame_count += 1
+        if not stream.is_live:
+            if start := stale_since(stream):
+                messages.append(
+                    self.event(
+                        frame,
+                        EventKind.GAP,
+                        stream=stream,
+                        sub_seq=len(messages),
+                        cause=stream.cause,
+                        ts_start=start,
+                        ts_end=frame.ts_recv,
+                    )
+                )
+            stream.is_live = True
+            stream.cause = ""
+        stream.last_recv = frame.ts_recv
+        stream.last_mono = frame.ts_mono
+        return stream
+
+    def mark_stale(self, frame: Frame, stream: Stream, cause: str, messages: list[Message], detail: str = "") -> None:
+        """What the stream said last no longer holds; nothing happens if that was known."""
+        if not stream.is_live:
+            return
+        stream.is_live = False
+        stream.cause = cause
+        messages.append(
+            self.event(
+                frame,
+                EventKind.STALE,
+                stream=stream,
+                sub_seq=len(messages),
+                cause=cause,
+                ts_start=stream.last_recv,
+                detail=detail,
+            )
+        )
+
+    def mark_missing(self, frame: Frame, stream: Stream, cause: str, messages: list[Message], detail: str = "") -> None:
+        """A stream was asked for and has never said anything; nothing happens if it has, or if that was known."""
+        if stream.last_recv:
+            return
+        stream.was_missed = True
+        if stream.cause:
+            return  # on a connection before: that is one hole, not one for each
+        stream.cause = cause
+        stream.since_recv = stream.since_recv or frame.ts_recv
+        messages.append(
+            self.event(
+                frame,
+                EventKind.STALE,
+                stream=stream,
+                sub_seq=len(messages),
+                cause=cause,
+                ts_start=stream.since_recv,
+                detail=detail,
+            )
+        )
+
+
+def stale_since(stream: Stream) -> int:
+    """Since when a stream that is not live has not been believed: its last frame, or when it was asked for; 0: never."""
+    if stream.last_recv:
+        return stream.last_recv
+    return stream.since_recv if stream.cause else 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -61,6 +61,7 @@ class VenueSpec:
         default_channels: Those recorded unless told otherwise.
         venue_of: The venue that a WebSocket frame is of, where frames of several can be read as one another's; None where
             a frame does not tell, and always where no other venue sends such frames.
+        has_accounts: Whether its account streams can be recorded.
         archive_file: A file, as an example, of its own archive of lines `{"time": ..., "raw": {...}}`; empty where it has
             none that can be imported.
     """
@@ -74,7 +75,17 @@ class VenueSpec:
     channels: dict[str, str]
     default_channels: tuple[str, ...]
     venue_of: Callable[[bytes], str | None] = lambda _: None
+    has_accounts: bool = False
     archive_file: str = ""
+
+    def check_accounts(self, accounts: Sequence[str]) -> None:
+        """Raise ConfigError for accounts at a venue of which the market alone is recorded."""
+        if accounts and not self.has_accounts:
+            having = ", ".join(spec.name for spec in venues().values() if spec.has_accounts)
+            raise ConfigError(
+                f"{self.name}: {accounts[0]!r:.80} was named, and of this venue the market alone is recorded; "
+                f"leave accounts out, or name them at one that has them ({having})"
+            )
 
 
 @cache

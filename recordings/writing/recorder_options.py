@@ -37,6 +37,9 @@ class VenueRequest:
         ws_url: Its WebSocket; the venue's own if None.
         rest_url: Its REST interface; the venue's own if None.
         ssl_ca: A PEM file of certificate authorities trusted besides the system's.
+
+    Raises:
+        ConfigError: Accounts at a venue of which the market alone is recorded.
     """
 
     spec: VenueSpec
@@ -44,6 +47,9 @@ class VenueRequest:
     ws_url: str | None = None
     rest_url: str | None = None
     ssl_ca: Path | None = None
+
+    def __post_init__(self) -> None:
+        self.spec.check_accounts(self.options.accounts)
 
     def source_info(self, protocol_version: int) -> SourceInfo:
         """What the manifest keeps of it."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from tests.tapes import SECOND, TS, Feed, one
 from tests.toolkit.live_harness import TinyProtocol, quote
-from toolkit.frames import DAMAGED, REST_IN, WS_IN, WS_OUT
-from toolkit.messages import BookSnapshot, EventKind, StreamEvent
-from toolkit.protocol import excerpt
+from toolkit.frames import DAMAGED, REST_IN, WS_IN, WS_OUT, Frame
+from toolkit.messages import BookSnapshot, EventKind, Message, StreamEvent
+from toolkit.protocol import AccountsPart, ProtocolOptions, excerpt
+from toolkit.venue import find_venue, venues
 
 
 @pytest.fixture
@@ -136,3 +138,95 @@ def test_requests_are_given_out_once(feed: Feed) -> None:
 def test_an_excerpt_is_one_printable_line() -> None:
     assert excerpt(b"a\nb\x00") == r"'a\nb\x00'"
     assert excerpt(b"x" * 300) == repr("x" * 200 + "...")
+
+
+# The parts ------------------------------------------------------------------------------------------------------------
+
+
+class Followed(AccountsPart):
+    """Accounts on connections of the role `user`, with replies tagged `user`."""
+
+    def __init__(self, *, reads_frames: bool) -> None:
+        self.reads_frames = reads_frames
+        self.calls: list[str] = []
+
+    def has_role(self, role: str) -> bool:
+        return role == "user"
+
+    def subscribe(self, frame: Frame, role: str) -> None:
+        self.calls.append("subscribe")
+
+    def resubscribe(self, frame: Frame, role: str) -> None:
+        self.calls.append("resubscribe")
+
+    def on_text(self, frame: Frame) -> list[Message]:
+        self.calls.append("text")
+        return []
+
+    def on_rest(self, frame: Frame, context: Mapping[str, Any]) -> list[Message] | None:
+        self.calls.append("rest")
+        return [] if context["tag"] == "user" else None
+
+    def on_sent(self, frame: Frame) -> None:
+        self.calls.append("sent")
+
+    def disconnected(self, frame: Frame) -> None:
+        self.calls.append("disconnected")
+
+    def session_ended(self, frame: Frame, messages: list[Message]) -> None:
+        self.calls.append(f"ended after {len(messages)}")
+
+
+def followed(*, reads_frames: bool) -> tuple[TinyProtocol, Followed, Feed]:
+    """A protocol with accounts, and its connections: 0 of the market, 1 of the accounts."""
+    protocol = TinyProtocol()
+    part = Followed(reads_frames=reads_frames)
+    protocol.accounts = part
+    feed = Feed(protocol)
+    feed.control("connected", role="main")
+    feed.control("connected", conn_id=1, role="user")
+    return protocol, part, feed
+
+
+def test_the_role_of_a_connection_says_which_part_it_is_of() -> None:
+    protocol, part, feed = followed(reads_frames=True)
+    assert part.calls == ["subscribe"]
+    assert [stream.conn_id for stream in protocol.streams] == [0]
+    assert kinds(feed.text(quote())) == ["BookSnapshot"]
+    assert feed.text(quote(), conn_id=1) == []
+    assert part.calls == ["subscribe", "text"]
+    feed.sent(b"m")
+    feed.sent(b"u", conn_id=1)
+    assert protocol.sent == [b"m"]
+    feed.control("resubscribe", conn_id=1)
+    feed.control("resubscribe")
+    assert part.calls == ["subscribe", "text", "sent", "sent", "resubscribe"]
+    feed.control("disconnected", conn_id=1)
+    feed.control("session_end")
+    assert part.calls[-2:] == ["disconnected", "ended after 2"]
+
+
+def test_a_part_may_leave_its_frames_to_the_market() -> None:
+    """As where all frames of a venue are numbered together: one place reads them, and hands on what is the accounts'."""
+    protocol, part, feed = followed(reads_frames=False)
+    assert kinds(feed.text(quote(), conn_id=1)) == ["BookSnapshot"]
+    feed.sent(b"u", conn_id=1)
+    assert protocol.sent == [b"u"]
+    assert part.calls == ["subscribe", "sent"]
+
+
+def test_a_reply_is_of_the_part_that_reads_it() -> None:
+    _, part, feed = followed(reads_frames=True)
+    body = {"s": "X", "bid": 1, "ask": 2}
+    assert feed.rest("user", body) == []
+    assert kinds(feed.rest("book", body)) == ["BookSnapshot"]
+    assert part.calls == ["subscribe", "rest", "rest"]
+
+
+@pytest.mark.parametrize("venue", [name for name, spec in venues().items() if spec.has_accounts])
+def test_a_protocol_has_its_accounts_as_a_part(venue: str) -> None:
+    """It adds the part to the market's protocol and changes nothing else of it."""
+    make = find_venue(venue).make_protocol
+    assert isinstance(make, type)
+    assert {name for name, value in vars(make).items() if callable(value)} <= {"__init__"}
+    assert type(make(ProtocolOptions()).accounts) is not AccountsPart

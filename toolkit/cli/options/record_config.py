@@ -137,7 +137,9 @@ def _refusal(venue: VenueConfig) -> str | None:
 
     options = ProtocolOptions(pairs=venue.pairs, channels=venue.channels, accounts=venue.users)
     try:
-        find_venue(venue.name).make_protocol(options)
+        spec = find_venue(venue.name)
+        spec.check_accounts(venue.users)
+        spec.make_protocol(options)
     except TickdeckError as exc:
         return str(exc)
     return None

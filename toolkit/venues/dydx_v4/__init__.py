@@ -25,5 +25,6 @@ SPECS = (
         make_protocol=DydxV4Protocol,
         channels=CHANNELS,
         default_channels=DEFAULT_CHANNELS,
+        has_accounts=True,
     ),
 )

@@ -132,7 +132,7 @@ class AccountStreams:
         if root is not None:
             root.filled_to = max(0, root.filled_to - BLOCKS_IN_DOUBT)
 
-    def unanswered(self, frame: Frame, tag: str, messages: list[Message], queue: list[Any]) -> str:
+    def unanswered(self, frame: Frame, tag: str, messages: list[Message]) -> str:
         """A request got no answer: it is made again soon. Returns the name of the stream that is stale by it, or none."""
         what, _, rest_of_tag = tag.partition(":")
         name = rest_of_tag.partition(":")[0]
@@ -145,7 +145,7 @@ class AccountStreams:
         if "accountFills" in root.owed and not root.is_doubtful:
             # Nobody knows what happened between the snapshot and the updates after it.
             root.account(None).doubt(ALL, max(1, self.chain.newest))
-            self._judge(frame, root, messages, queue)
+            self._judge(frame, root, messages)
         return root.missed
 
     def _answered(self, frame: Frame, root: Root, what: str, messages: list[Message]) -> None:
@@ -178,7 +178,6 @@ class AccountStreams:
         is_parent: bool,
         is_snapshot: bool,
         number: int | None,
-        queue: list[Any],
     ) -> None:
         """
         Tell what a frame says.
@@ -191,7 +190,6 @@ class AccountStreams:
             is_parent: Whether the subscription is that of a parent.
             is_snapshot: Whether it answers a subscribe.
             number: The child it means; None where it does not say.
-            queue: Where requests go.
         """
         root = self.follow(name, is_parent=is_parent)
         stream = self._protocol.streams.get("", root.stream)
@@ -205,11 +203,11 @@ class AccountStreams:
                 height = None
             self._own_height = max(self._own_height, height or 0)
             if is_snapshot:
-                self._snapshot(frame, root, part, makes, height, queue)
+                self._snapshot(frame, root, part, makes, height)
             else:
                 self._change(frame, root, part, makes, number, height, is_whole=stream.is_live)
             self.height = max(self.height, height or 0)
-        self._judge(frame, root, messages, queue)
+        self._judge(frame, root, messages)
         self.passed(frame, messages)
 
     def block(self, frame: Frame, height: int, messages: list[Message], *, is_own: bool) -> None:
@@ -304,7 +302,6 @@ class AccountStreams:
         part: wire.Contents,
         makes: AccountMessages,
         height: int | None,
-        queue: list[Any],
     ) -> None:
         is_first = root.since is None
         if height is None and part.subaccount is not None:
@@ -333,7 +330,7 @@ class AccountStreams:
             root.is_paging = False
             self._owed_mono[root.name] = frame.ts_mono
             self._polls.joined(root.name, frame.ts_mono)
-            queue += reconciling_calls(root)
+            self._protocol.ask(reconciling_calls(root))
 
     def _whole(self, root: Root, subaccount: wire.Subaccount, makes: AccountMessages, height: int) -> None:
         spoken = set()
@@ -361,7 +358,7 @@ class AccountStreams:
             self._protocol.event(frame, EventKind.NOTICE, sub_seq=len(messages), cause="account", detail=text)
         )
 
-    def _judge(self, frame: Frame, root: Root, messages: list[Message], queue: list[Any]) -> None:
+    def _judge(self, frame: Frame, root: Root, messages: list[Message]) -> None:
         """Say whether the positions and collateral told are those that are."""
         streams = self._protocol.streams
         stream = streams.get("", root.holdings)
@@ -380,7 +377,7 @@ class AccountStreams:
         text = f"{', '.join(names)} changed in a block that no statement covers yet"
         self._protocol.mark_stale(frame, stream, "behind", messages, text)
         self._polls.doubted("subaccount", root.name, frame.ts_mono)
-        queue.append(rest.subaccount_call(root.name, is_parent=root.is_parent))
+        self._protocol.ask([rest.subaccount_call(root.name, is_parent=root.is_parent)])
 
     # -- REST replies ------------------------------------------------------------------------------------------
 
@@ -393,7 +390,6 @@ class AccountStreams:
         *,
         is_parent: bool,
         is_missing: bool,
-        queue: list[Any],
     ) -> list[Message]:
         """
         The messages of a reply to one of `ACCOUNT_REPLIES`. Raises ParseError.
@@ -405,7 +401,6 @@ class AccountStreams:
             found: Takes what is odd about it.
             is_parent: Whether accounts are followed with their children.
             is_missing: Whether the venue says that there is no such thing.
-            queue: Where requests go.
         """
         what, _, rest_of_tag = tag.partition(":")
         name, _, more = rest_of_tag.partition(":")
@@ -422,14 +417,12 @@ class AccountStreams:
             self._on_subaccount(root, read.read_subaccount(frame.payload, found), makes)
         elif what == "accountFills":
             rows = read.read_fills(frame.payload, found)
-            is_whole = self._on_fills(
-                frame, root, rows, makes, more, queue, is_late=seq is not None and seq < root.owed_seq
-            )
+            is_whole = self._on_fills(frame, root, rows, makes, more, is_late=seq is not None and seq < root.owed_seq)
         elif what == "accountTransfers":
             transfers = reversed(read.read_transfers(frame.payload, found))
             self._makes_news(root.account(None), root, makes).transfers(transfers, "rest")
         elif what == "accountFunding":
-            self._on_funding(root, read.read_funding(frame.payload, found), makes, more, queue)
+            self._on_funding(root, read.read_funding(frame.payload, found), makes, more)
         else:
             reader = read.read_order if what == "accountOrder" else read.read_orders
             self._on_orders(root, reader(frame.payload, found), makes)
@@ -437,11 +430,11 @@ class AccountStreams:
             self._answered(frame, root, what, messages)
         if what == "accountFills" and root.is_holding:
             self._polls.doubted("accountOrders", root.name, frame.ts_mono)
-            queue.append(rest.orders_call(root.name, is_parent=is_parent))
-        self._judge(frame, root, messages, queue)
+            self._protocol.ask([rest.orders_call(root.name, is_parent=is_parent)])
+        self._judge(frame, root, messages)
         # An answer to what was asked before that snapshot may be older than what was missed.
         if is_whole and (seq is None or seq > root.owed_seq):
-            self._settle(root, what, queue)
+            self._settle(root, what)
         if not root.owed:
             self.passed(frame, messages)
         return messages
@@ -475,7 +468,6 @@ class AccountStreams:
         rows: list[wire.Fill],
         makes: AccountMessages,
         more: str,
-        queue: list[Any],
         *,
         is_late: bool,
     ) -> bool:
@@ -496,7 +488,7 @@ class AccountStreams:
         following = page.following(heights, count) if len(rows) >= SHORT_PAGE_ROWS else None
         root.is_paging = following is not None
         if following is not None:
-            queue.append(rest.fills_call(root.name, is_parent=root.is_parent, page=following))
+            self._protocol.ask([rest.fills_call(root.name, is_parent=root.is_parent, page=following)])
             return False
         root.filled_to = max(root.filled_to, self.chain.bounded(page.top))
         if not is_late and frame.ts_mono - root.joined_mono >= JOINED_S * NS_PER_S:
@@ -510,9 +502,7 @@ class AccountStreams:
             )
         return True
 
-    def _on_funding(
-        self, root: Root, rows: list[wire.FundingRow], makes: AccountMessages, more: str, queue: list[Any]
-    ) -> None:
+    def _on_funding(self, root: Root, rows: list[wire.FundingRow], makes: AccountMessages, more: str) -> None:
         number = int(more) if more.isascii() and more.isdigit() else 1
         count = 0
         for row in reversed(rows):
@@ -523,16 +513,16 @@ class AccountStreams:
         is_full = len(rows) >= SHORT_PAGE_ROWS and oldest > root.paid_to
         root.is_paging_paid = is_full and count > 0 and number < PAGES_MAX
         if root.is_paging_paid:
-            queue.append(rest.funding_call(root.name, is_parent=root.is_parent, page=number + 1))
+            self._protocol.ask([rest.funding_call(root.name, is_parent=root.is_parent, page=number + 1)])
             return
         root.paid_to = max(root.paid_to, self.chain.bounded(root.paid_top))
 
-    def _settle(self, root: Root, what: str, queue: list[Any]) -> None:
+    def _settle(self, root: Root, what: str) -> None:
         """A reply has come; once all have, ask for the orders that none of them spoke of."""
         if what in root.owed:
             root.owed.remove(what)
             if not root.owed:
-                queue += [rest.order_call(root.name, order_id) for order_id in root.suspects]
+                self._protocol.ask([rest.order_call(root.name, order_id) for order_id in root.suspects])
                 root.suspects = []
 
     # -- checkpoints -------------------------------------------------------------------------------------------

@@ -11,13 +11,14 @@ import msgspec
 
 from toolkit.frames import Frame
 from toolkit.messages import NO_ANSWER, EventKind, Message
-from toolkit.protocol import ProtocolOptions, VenueProtocol
+from toolkit.protocol import AccountsPart, ProtocolOptions, VenueProtocol
 from toolkit.streams import Stream
+from toolkit.venues.dydx_v4 import wire
 from toolkit.venues.dydx_v4.items import Finding
 from toolkit.venues.dydx_v4.polls import Repeats
 from toolkit.venues.dydx_v4.rest import trades_page
 
-__all__ = ["MISSED_TRADES", "DydxV4Base"]
+__all__ = ["MISSED_TRADES", "DydxV4AccountsPart", "DydxV4Base"]
 
 #: The stream of trades that only REST tells, and did not.
 MISSED_TRADES: Final = "missed trades"
@@ -27,14 +28,38 @@ SAID_MAX: Final = 500
 _decode_details = msgspec.json.Decoder(dict[str, Any]).decode
 
 
+class DydxV4AccountsPart(AccountsPart):
+    """
+    What the market's part hands to the one of the accounts, which follows none here.
+
+    All frames of a connection are numbered together, so the market's part reads every envelope and hands on what is in it.
+    """
+
+    def knows(self, symbol: str) -> bool:
+        """Whether an account has an order or a position in that market."""
+        return False
+
+    def block(self, frame: Frame, height: int, messages: list[Message]) -> None:
+        """A connection, of the accounts or of the market, reported a block."""
+
+    def lost(self, stream: Stream) -> None:
+        """Frames of a stream may have been lost, some seconds ago."""
+
+    def on_error(self, frame: Frame, envelope: wire.Envelope) -> None:
+        """The venue refused something on a connection."""
+
+
 class DydxV4Base(VenueProtocol):
     """The part of the protocols that no channel is about."""
+
+    accounts: DydxV4AccountsPart
 
     #: Streams of what is polled, by the first word of the request's tag: stale while it is not answered.
     _POLLED: Final = {"historicalFunding": "settled", "terms": "terms"}
 
     def __init__(self, options: ProtocolOptions) -> None:
         super().__init__(options)
+        self.accounts = DydxV4AccountsPart()
         self._repeats = Repeats()
         self._epochs: dict[int, int] = {}
         self._said: dict[str, None] = {}
@@ -43,7 +68,7 @@ class DydxV4Base(VenueProtocol):
 
     # -- what is odd -------------------------------------------------------------------------------------------
 
-    def _say(self, frame: Frame, found: list[Finding], messages: list[Message], stream: Stream | None = None) -> None:
+    def say(self, frame: Frame, found: list[Finding], messages: list[Message], stream: Stream | None = None) -> None:
         """Tell what was odd in a frame that is otherwise understood: each item that is lost, every other oddity once."""
         for finding in found:
             if finding.is_lost:
@@ -82,6 +107,8 @@ class DydxV4Base(VenueProtocol):
     def _on_unanswered(self, frame: Frame, tag: str, messages: list[Message]) -> None:
         """A request got no answer of use: it is made again, and what it asks for is stale where it is polled."""
         what, _, symbol = tag.partition(":")
+        if self.accounts.on_failure(frame, tag, messages):
+            return
         if what not in self._POLLED and what != "trades":
             return
         self._repeats.failed(tag, frame.ts_mono)

@@ -85,9 +85,10 @@ class DydxV4MarketProtocol(DydxV4Replies):
         self._owing: dict[tuple[str, str], None] = {}
         #: The newest change of each subscription: its connection and number.
         self._newest: dict[tuple[str, str], tuple[str, int]] = {}
-        self._subscriptions = Subscriptions()
+        self.subscriptions = Subscriptions()
         self._crossing = CrossingWatch()
-        self._readers: dict[str, tuple[Callable[[wire.Envelope], Any], Callable[..., None]]] = {
+        #: For each channel, what reads its envelopes, and what reports the contents.
+        self.readers: dict[str, tuple[Callable[[wire.Envelope], Any], Callable[..., None]]] = {
             wire.CHANNEL_BOOK: (read_book, self._tell_book),
             wire.CHANNEL_TRADES: (self._read_trades, self._tell_trades),
             wire.CHANNEL_MARKETS: (self._read_markets, self._tell_markets),
@@ -108,19 +109,21 @@ class DydxV4MarketProtocol(DydxV4Replies):
         return symbol
 
     def symbol(self, trading_pair: str) -> str:
-        if any(stream.symbol == trading_pair for stream in self.streams if stream.symbol):
+        is_streamed = any(stream.symbol == trading_pair for stream in self.streams if stream.symbol)
+        if is_streamed or self.accounts.knows(trading_pair):
             return trading_pair
         return self.markets.ticker(trading_pair)
 
     # -- connections -------------------------------------------------------------------------------------------
 
     def connections(self) -> list[ConnectionPlan]:
-        return [ConnectionPlan(role=role, heartbeat=HEARTBEAT) for role in shards(self.channels, self._wanted)]
+        roles = shards(self.channels, self._wanted) if self.has_market else []
+        return [*(ConnectionPlan(role=role, heartbeat=HEARTBEAT) for role in roles), *self.accounts.connections()]
 
     def _subscribe(self, frame: Frame, role: str) -> None:
         # Only the venue's greeting says that it listens; until then nothing is sent.
         wanted = shards(self.channels, self._wanted).get(role, [])
-        self._subscriptions.opened(frame.conn_id, wanted, frame.ts_mono)
+        self.subscriptions.opened(frame.conn_id, wanted, frame.ts_mono)
         for subscription in wanted:
             name = _STREAMS.get(subscription.channel)
             if name is not None:
@@ -132,7 +135,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
             self._queue += self._polls.begin(self._wanted, frame)
 
     def _resubscribe(self, frame: Frame, role: str) -> None:
-        self._queue += self._subscriptions.again(frame.conn_id)
+        self._queue += self.subscriptions.again(frame.conn_id)
 
     def _on_sent(self, frame: Frame) -> None:
         request = wire.decode_request(frame.payload)
@@ -140,10 +143,10 @@ class DydxV4MarketProtocol(DydxV4Replies):
             self._numbers.of_sent(frame).sent(
                 request.type, request.channel, request.id, frame.capture_seq, frame.ts_mono
             )
-            self._subscriptions.sent(frame.conn_id, request.type, request.channel, request.id, frame.ts_mono)
+            self.subscriptions.sent(frame.conn_id, request.type, request.channel, request.id, frame.ts_mono)
 
     def _on_disconnected(self, frame: Frame, streams: list[Stream]) -> list[Message]:
-        self._subscriptions.closed(frame.conn_id)
+        self.subscriptions.closed(frame.conn_id)
         if self._numbers.end(frame):
             # It is over before it was sure.
             for stream in streams:
@@ -151,10 +154,11 @@ class DydxV4MarketProtocol(DydxV4Replies):
         return []
 
     def due(self, mono_ns: int) -> list[Request]:
-        requests = self._subscriptions.due(mono_ns, self._crossing)
+        requests = self.subscriptions.due(mono_ns, self._crossing)
         requests += self._polls.due(self._wanted, mono_ns)
         requests += self._terms.due(self._wanted, mono_ns)
-        return requests + [call for tag in self._repeats.due(mono_ns) for call in self._calls_again(tag, mono_ns)]
+        requests += [call for tag in self._repeats.due(mono_ns) for call in self._calls_again(tag, mono_ns)]
+        return [*requests, *self.accounts.due(mono_ns)]
 
     def _on_sleep(self, frame: Frame) -> None:
         self._terms.slept(frame.ts_mono)
@@ -194,7 +198,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
     def _on_contents(self, frame: Frame, envelope: wire.Envelope) -> list[Message]:
         """Read first, which may fail, and only then change anything."""
         messages: list[Message] = []
-        found = self._readers.get(envelope.channel)
+        found = self.readers.get(envelope.channel)
         if found is None and envelope.channel in _KEPT_RAW:
             self._count(frame, envelope, messages)
             return messages
@@ -240,13 +244,13 @@ class DydxV4MarketProtocol(DydxV4Replies):
             if stream.stream == name and stream.symbol in ("", _id_of(envelope)):
                 self.mark_stale(frame, stream, "sequence", messages, f"message_id {envelope.message_id} came late")
                 self._on_loss(stream)
-        self._subscriptions.remake(frame.conn_id, frame.ts_mono)
+        self.subscriptions.remake(frame.conn_id, frame.ts_mono)
 
     def _on_greeting(self, frame: Frame, envelope: wire.Envelope) -> list[Message]:
         key = self._numbers.key(frame, envelope.connection_id)
         self._numbers.begin(frame, key).seen(envelope.message_id, frame.capture_seq, frame.ts_mono)
         self._newest = {name: each for name, each in self._newest.items() if each[0] != key}
-        self._queue += self._subscriptions.greeted(frame.conn_id)
+        self._queue += self.subscriptions.greeted(frame.conn_id)
         return []
 
     def _on_unsubscribed(self, frame: Frame, envelope: wire.Envelope) -> list[Message]:
@@ -271,15 +275,16 @@ class DydxV4MarketProtocol(DydxV4Replies):
         kind = EventKind.REFUSED if refusal.verdict is Verdict.NEVER else EventKind.VENUE_ERROR
         messages: list[Message] = [self.event(frame, kind, detail=envelope.message)]
         self._look_for_losses(frame, key, numbers, messages)
+        self.accounts.on_error(frame, envelope)
         return messages
 
     def _refused(self, frame: Frame, refusal: Refusal, id: str) -> None:
         if refusal.verdict is Verdict.NEVER:
-            self._subscriptions.refused(frame.conn_id, refusal.channel, id)
+            self.subscriptions.refused(frame.conn_id, refusal.channel, id)
         else:
             is_stuck = refusal.verdict is Verdict.STUCK
             due_ns = frame.ts_mono + round(refusal.retry_s * NS_PER_S)
-            self._subscriptions.postponed(frame.conn_id, refusal.channel, id, due_ns, is_stuck=is_stuck)
+            self.subscriptions.postponed(frame.conn_id, refusal.channel, id, due_ns, is_stuck=is_stuck)
 
     # -- numbers -----------------------------------------------------------------------------------------------
 
@@ -295,7 +300,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
         if envelope.type == "subscribed":
             subscribed = _id_of(envelope)
             numbers.answered("subscribe", envelope.channel, subscribed)
-            self._subscriptions.confirmed(frame.conn_id, envelope.channel, subscribed, frame.ts_mono)
+            self.subscriptions.confirmed(frame.conn_id, envelope.channel, subscribed, frame.ts_mono)
             self._note_carrier(frame, envelope.channel, subscribed, key, messages)
         elif envelope.type == "unsubscribed":
             numbers.answered("unsubscribe", envelope.channel, _id_of(envelope))
@@ -306,7 +311,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
     def _note_carrier(self, frame: Frame, channel: str, id: str, key: str, messages: list[Message]) -> None:
         """A stream begins on a connection. If it was live on another, a reconnect is missing from the capture."""
         name = _STREAMS.get(channel)
-        if name is None:
+        if name is None or (channel == wire.CHANNEL_BLOCKS and self._is_second_block(frame)):
             return
         stream = self.streams.get(id, name)
         if stream is not None and self._carriers.get((id, name), key) != key:
@@ -329,7 +334,11 @@ class DydxV4MarketProtocol(DydxV4Replies):
                 self.mark_stale(frame, stream, "sequence", messages, _describe(lost))
                 self._on_loss(stream)
         if self.role_of(frame.conn_id):
-            self._subscriptions.remake(frame.conn_id, frame.ts_mono)
+            self.subscriptions.remake(frame.conn_id, frame.ts_mono)
+
+    def carry(self, frame: Frame, envelope: wire.Envelope, stream: str) -> None:
+        """A stream of the accounts is on that frame's connection: what is lost of its frames may be lost of the stream."""
+        self._carriers["", stream] = self._numbers.key(frame, envelope.connection_id)
 
     def _make_good(self, envelope: wire.Envelope) -> None:
         """A snapshot came: nothing that was lost before it is missing any more."""
@@ -342,6 +351,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
         self._owing[stream.symbol, stream.stream] = None
         if stream.stream == "trades":
             self._trades.doubt(stream.symbol)
+        self.accounts.lost(stream)
 
     def _awaits_snapshot(self, frame: Frame, envelope: wire.Envelope, stream: Stream | None) -> bool:
         """
@@ -421,7 +431,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
         elif is_history and self.streams.get(ticker, MISSED_TRADES) is not None:
             self.heard(frame, ticker, MISSED_TRADES, messages)
         if found:
-            self._say(frame, found, messages, self.streams.get(ticker, "trades"))
+            self.say(frame, found, messages, self.streams.get(ticker, "trades"))
 
     def _read_markets(self, envelope: wire.Envelope) -> tuple[list[MarketChange], list[Finding], bool]:
         found: list[Finding] = []
@@ -461,14 +471,30 @@ class DydxV4MarketProtocol(DydxV4Replies):
             if not (is_doubtful or self._awaits_snapshot(frame, envelope, stream)):
                 self.heard(frame, change.ticker, "funding", messages)
         self._tell_changes(frame, changes, messages)
-        self._say(frame, found, messages, self.streams.get("", MARKETS_STREAM))
+        self.say(frame, found, messages, self.streams.get("", MARKETS_STREAM))
 
     def _taken(self, changes: list[MarketChange]) -> list[MarketChange]:
         """Take changes over, and return those to tell of."""
         self.markets.take(changes)
         return [change for change in changes if self._is_wanted(change.ticker)]
 
+    @property
+    def hears_blocks(self) -> bool:
+        """Whether a connection of the market subscribes blocks."""
+        return self.has_market and any(channel.wire == wire.CHANNEL_BLOCKS for channel in self.channels)
+
+    def _is_second_block(self, frame: Frame) -> bool:
+        """Whether the accounts' connection reports a block that the market's connection, whose stream it is, reports too."""
+        return self.hears_blocks and self.accounts.has_role(self.role_of(frame.conn_id))
+
     def _tell_block(
+        self, frame: Frame, envelope: wire.Envelope, block: tuple[int, int], messages: list[Message]
+    ) -> None:
+        if not self._is_second_block(frame):
+            self._tell_own_block(frame, envelope, block, messages)
+        self.accounts.block(frame, block[0], messages)
+
+    def _tell_own_block(
         self, frame: Frame, envelope: wire.Envelope, block: tuple[int, int], messages: list[Message]
     ) -> None:
         self._carriers.setdefault(("", BLOCKS_STREAM), self._numbers.key(frame, envelope.connection_id))
@@ -494,6 +520,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
             "owing": [list(name) for name in self._owing],
             "carriers": [[*stream, key] for stream, key in self._carriers.items()],
             "newest": [[*name, *each] for name, each in self._newest.items()],
+            **self.accounts.export(),
         }
 
     def _import(self, state: Any) -> None:
@@ -502,6 +529,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
         self._owing = dict.fromkeys((symbol, name) for symbol, name in state["owing"])
         self._carriers = {(symbol, name): key for symbol, name, key in state["carriers"]}
         self._newest = {(channel, name): (key, number) for channel, name, key, number in state["newest"]}
+        self.accounts.restore(state)
 
 
 def _id_of(envelope: wire.Envelope) -> str:

@@ -79,8 +79,13 @@ class DydxV4Replies(DydxV4Base):
             self.failure = VenueRefused(f"nothing to record: {', '.join(self.options.pairs)} settled for good")
         self._wanted = tuple(wanted)
 
+    @property
+    def has_market(self) -> bool:
+        """Whether a market is recorded; accounts that are named without pairs want none."""
+        return bool(self.options.pairs) or not self.options.accounts
+
     def _is_wanted(self, ticker: str) -> bool:
-        return not self.options.pairs or ticker in self._wanted
+        return self.has_market and (not self.options.pairs or ticker in self._wanted)
 
     def _look_for_vanished(self, frame: Frame, changes: list[MarketChange], messages: list[Message]) -> None:
         """Say which of the pairs a list of all markets has no more, and which it has again; both go on as they are."""
@@ -173,7 +178,7 @@ class DydxV4Replies(DydxV4Base):
         self._tell_changes(
             frame, [change for change in changes if change.ticker == ticker or self._is_wanted(change.ticker)], messages
         )
-        self._say(frame, found, messages)
+        self.say(frame, found, messages)
         return messages
 
     def _on_rest_terms(self, frame: Frame, ticker: str) -> list[Message]:
@@ -192,7 +197,7 @@ class DydxV4Replies(DydxV4Base):
         for change in changes:
             if change.has_terms and self._is_wanted(change.ticker):
                 messages.append(instrument(self.venue, change.ticker, change.after, frame, len(messages)))
-        self._say(frame, found, messages)
+        self.say(frame, found, messages)
         return messages
 
     def _on_rest_trades(self, frame: Frame, tag: str, what: str) -> list[Message]:
@@ -217,7 +222,7 @@ class DydxV4Replies(DydxV4Base):
                         frame, EventKind.NOTICE, stream=stream, sub_seq=len(messages), cause="trades", detail=text
                     )
                 )
-        self._say(frame, found, messages, self.streams.get(ticker, "trades"))
+        self.say(frame, found, messages, self.streams.get(ticker, "trades"))
         return messages
 
     def _on_funding_history(self, frame: Frame, tag: str, ticker: str) -> list[Message]:
@@ -230,7 +235,7 @@ class DydxV4Replies(DydxV4Base):
         for row in fresh:
             messages.append(settled_funding(self.venue, row, frame, len(messages)))
         self._queue += self._polls.told(rows, fresh)
-        self._say(frame, found, messages)
+        self.say(frame, found, messages)
         return messages
 
     # -- checkpoints -------------------------------------------------------------------------------------------

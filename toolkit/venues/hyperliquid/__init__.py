@@ -21,6 +21,7 @@ SPECS = (
         make_protocol=HyperliquidProtocol,
         channels=CHANNELS,
         default_channels=DEFAULT_CHANNELS,
+        has_accounts=True,
         archive_file="20240101/12/l2Book/BTC.lz4",
     ),
 )

@@ -114,7 +114,7 @@ class UserStreams:
             account = self._accounts[address] = Account(address)
         return account
 
-    def connected(self, frame: Frame, address: str, queue: list[Any]) -> None:
+    def connected(self, frame: Frame, address: str) -> None:
         """The connection of an account was made: subscribe everything, and ask for what has no snapshot."""
         account = self.follow(address)
         account.connect_count += 1
@@ -128,18 +128,18 @@ class UserStreams:
         stream = self._protocol.streams.add(Stream("", "", self._stream_name(address)))
         self._protocol.streams.resubscribed(stream, frame)
         for subscription in [*_SUBSCRIPTIONS, {"type": "openOrders", "dex": ""}]:
-            self._subscribe(frame, subscription, address, queue)
+            self._subscribe(frame, subscription, address)
         calls = [_open_orders(address, ""), _historical_orders(account)]
         account.owed = [call.tag for call in calls]
         self._owed_mono[address] = frame.ts_mono
-        queue += calls
+        self._protocol.ask(calls)
 
-    def unsubscribe(self, frame: Frame, address: str, queue: list[Any]) -> None:
+    def unsubscribe(self, frame: Frame, address: str) -> None:
         """End every subscription of an account, so that the next ones begin with a snapshot again."""
         dexes = self.follow(address).dexes or [""]
         for subscription in [*_SUBSCRIPTIONS, *({"type": "openOrders", "dex": dex} for dex in dexes)]:
             text = _encode({"method": "unsubscribe", "subscription": {**subscription, "user": address}})
-            queue.append(SendText(frame.conn_id, text))
+            self._protocol.ask([SendText(frame.conn_id, text)])
 
     def disconnected(self, conn_id: int) -> None:
         """A connection was lost."""
@@ -170,10 +170,10 @@ class UserStreams:
                 requests += [_call_of(account, tag) for tag in account.owed]
         return requests
 
-    def _subscribe(self, frame: Frame, subscription: dict[str, str], address: str, queue: list[Any]) -> None:
+    def _subscribe(self, frame: Frame, subscription: dict[str, str], address: str) -> None:
         text = _encode({"method": "subscribe", "subscription": {**subscription, "user": address}})
         self._unanswered[frame.conn_id, text.decode()] = frame.ts_mono
-        queue.append(SendText(frame.conn_id, text))
+        self._protocol.ask([SendText(frame.conn_id, text)])
 
     def _answered(self, frame: Frame, words: Any) -> None:
         if not isinstance(words, dict):
@@ -190,35 +190,33 @@ class UserStreams:
 
     # -- WebSocket frames --------------------------------------------------------------------------------------
 
-    def on_text(self, frame: Frame, address: str, queue: list[Any]) -> list[Message]:
+    def on_text(self, frame: Frame, address: str) -> list[Message]:
         """The messages of a frame of an account's connection; `address` where the frame itself names no account."""
         odd: list[str] = []
         message = wire.decode_user_frame(frame.payload, odd)
-        messages = self._messages_of(frame, address, message, odd, queue)
+        messages = self._messages_of(frame, address, message, odd)
         self._protocol.tell_odd(frame, odd, messages)
         return messages
 
-    def _messages_of(
-        self, frame: Frame, address: str, message: wire.UserFrame | None, odd: list[str], queue: list[Any]
-    ) -> list[Message]:
+    def _messages_of(self, frame: Frame, address: str, message: wire.UserFrame | None, odd: list[str]) -> list[Message]:
         match message:
             case wire.OrderUpdates(data=rows):
                 return self._on_orders(frame, address, rows, odd)
             case wire.UserEvents(data=data):
                 return self._on_events(frame, address, data, odd)
             case wire.UserFills(data=data):
-                return self._on_fill_list(frame, data.user.lower() or address, data.fills, data.isSnapshot, odd, queue)
+                return self._on_fill_list(frame, data.user.lower() or address, data.fills, data.isSnapshot, odd)
             case wire.UserFundings(data=data):
                 return self._on_fundings(frame, data.user.lower() or address, data.fundings, data.isSnapshot, odd)
             case wire.UserLedger(data=data):
                 ledger = data.nonFundingLedgerUpdates
                 return self._on_ledger(frame, data.user.lower() or address, ledger, data.isSnapshot, odd)
             case wire.Clearinghouses(data=data):
-                return self._on_margin(frame, data.user.lower() or address, data.clearinghouseStates, queue)
+                return self._on_margin(frame, data.user.lower() or address, data.clearinghouseStates)
             case wire.SpotStateFrame(data=data):
                 return self._on_spot(frame, data.user.lower() or address, data.spotState)
             case wire.OpenOrders(data=data):
-                return self._on_open_orders(frame, data.user.lower() or address, data, odd, queue)
+                return self._on_open_orders(frame, data.user.lower() or address, data, odd)
             case wire.Subscribed(data=response):
                 if response.get("method") != "unsubscribe":
                     self._answered(frame, response.get("subscription"))
@@ -264,15 +262,13 @@ class UserStreams:
         news = self._news(frame, account, odd)
         return self._heard(frame, account, news.orders(rows))
 
-    def _on_open_orders(
-        self, frame: Frame, address: str, data: wire.OpenOrdersData, odd: list[str], queue: list[Any]
-    ) -> list[Message]:
+    def _on_open_orders(self, frame: Frame, address: str, data: wire.OpenOrdersData, odd: list[str]) -> list[Message]:
         account = self.follow(address)
         kind = f"openOrders {data.dex}"
         built = self._news(frame, account, odd).listed(data.orders, kind)
         account.took(kind)
         if frame.conn_id >= 0 and account.connect_count and not data.is_part:
-            queue += self._unlisted_orders(account, data)
+            self._protocol.ask(self._unlisted_orders(account, data))
         return self._heard(frame, account, built)
 
     def _unlisted_orders(self, account: Account, data: wire.OpenOrdersData) -> list[RestCall]:
@@ -305,7 +301,6 @@ class UserStreams:
         rows: list[wire.WireFill],
         is_snapshot: bool,
         odd: list[str],
-        queue: list[Any],
     ) -> list[Message]:
         account = self.follow(address)
         before, last_ms = account.fills, account.last_fill_ms
@@ -322,7 +317,7 @@ class UserStreams:
             account.took(FILLS)
         if is_torn:
             # More was missed than a snapshot holds.
-            queue.append(_fills_by_time(address, last_ms))
+            self._protocol.ask([_fills_by_time(address, last_ms)])
         return self._heard(frame, account, built)
 
     def _on_fundings(
@@ -360,7 +355,7 @@ class UserStreams:
     # -- states ------------------------------------------------------------------------------------------------
 
     def _on_margin(
-        self, frame: Frame, address: str, states: Sequence[tuple[str, wire.ClearinghouseState]], queue: list[Any]
+        self, frame: Frame, address: str, states: Sequence[tuple[str, wire.ClearinghouseState]]
     ) -> list[Message]:
         account = self.follow(address)
         self._note_time(frame, account, states)
@@ -370,7 +365,7 @@ class UserStreams:
             if dex not in account.dexes and state.marginSummary is not None and state.marginSummary.accountValue:
                 account.dexes.append(dex)
                 if account.connect_count and frame.conn_id >= 0:
-                    self._subscribe(frame, {"type": "openOrders", "dex": dex}, address, queue)
+                    self._subscribe(frame, {"type": "openOrders", "dex": dex}, address)
         return messages
 
     def _note_time(self, frame: Frame, account: Account, states: Sequence[tuple[str, wire.ClearinghouseState]]) -> None:
@@ -389,7 +384,7 @@ class UserStreams:
 
     # -- REST replies ------------------------------------------------------------------------------------------
 
-    def on_reply(self, frame: Frame, tag: str, queue: list[Any]) -> list[Message]:
+    def on_reply(self, frame: Frame, tag: str) -> list[Message]:
         """The messages of a reply to one of `ACCOUNT_REPLIES`."""
         what, _, rest = tag.partition(":")
         address, _, more = rest.partition(":")
@@ -418,7 +413,7 @@ class UserStreams:
                 fills = oldest_first(wire.rows(payload, wire.WireFill, what, odd))
                 built = news.fills(fills, FILLS if what == "userFills" else "")
                 if what == "userFillsByTime" and len(fills) >= FILLS_ROWS_MAX and fills[-1].time > int(more or 0):
-                    queue.append(_fills_by_time(address, fills[-1].time))
+                    self._protocol.ask([_fills_by_time(address, fills[-1].time)])
             case "userFunding":
                 found = wire.rows(payload, wire.WireFundingRow, what, odd)
                 payments = [payment for row in found if (payment := _payment(row, odd)) is not None]
@@ -429,7 +424,7 @@ class UserStreams:
                 built = news.margins([(more, _state(payload, odd))])
             case _:
                 built = news.spot(_spot(payload, odd))
-        self._settle(account, tag, queue)
+        self._settle(account, tag)
         self._protocol.tell_odd(frame, odd, built)
         return built
 
@@ -439,13 +434,13 @@ class UserStreams:
             return news.orders([found.order], ORDER_STATUS)
         return news.lost_order(oid, found.status)
 
-    def _settle(self, account: Account, tag: str, queue: list[Any]) -> None:
+    def _settle(self, account: Account, tag: str) -> None:
         """A reply has come; once all have, ask for the orders that none of them spoke of."""
         if tag not in account.owed:
             return
         account.owed.remove(tag)
         if not account.owed:
-            queue += [_order_status(account.address, oid) for oid in account.suspects]
+            self._protocol.ask([_order_status(account.address, oid) for oid in account.suspects])
             account.suspects = []
 
     # -- checkpoints -------------------------------------------------------------------------------------------

@@ -42,6 +42,11 @@ class HyperliquidAuth:
             raise ConfigError(f"hyperliquid: {kind}; expected 0x and 40 hexadecimal digits")
         object.__setattr__(self, "address", self.address.lower())
 
+    @property
+    def name(self) -> str:
+        """The address, as the venue writes it."""
+        return self.address
+
     def resolve(self, role: Any) -> HyperliquidAuth:
         """
         The account that owns what this address acts for: itself, or the master of an agent wallet.

@@ -12,7 +12,7 @@ What is peculiar about this venue, and where it is handled:
 - Terms change while a recording runs, and coins come and go (`Listing`); settled funding rates are asked for
   (`Settlements`).
 - An unknown coin closes the whole socket without a word. Coins are checked against the metadata first, and a coin that
-  still kills its socket is found and left out (`_Subscriptions`).
+  still kills its socket is found and left out (`Subscriptions`).
 - Outcome coins come in pairs whose books mirror each other: l2Book merges both, bbo shows only the orders placed on
   the coin itself (captured 2026-07-07: of 19 quotes with a book of the same `time`, 12 differ). So a quote of an
   outcome coin is not a quote of its book and is not fused with it.
@@ -108,15 +108,11 @@ class HyperliquidMarketProtocol(VenueProtocol):
     # -- metadata ----------------------------------------------------------------------------------------------
 
     def bootstrap(self) -> list[Request]:
-        return [*self.listing.bootstrap()]
+        return [*self.listing.bootstrap(), *self.accounts.bootstrap()]
 
     @property
     def is_ready(self) -> bool:
-        return self.listing.is_ready and self.failure is None
-
-    def ask(self, requests: Sequence[Request]) -> None:
-        """Queue requests."""
-        self._queue += requests
+        return self.listing.is_ready and self.accounts.is_ready and self.failure is None
 
     def tell_odd(self, frame: Frame, odd: Sequence[str], messages: list[Message]) -> None:
         """Tell what of a frame could not be read, each kind of it once, after what could."""
@@ -159,8 +155,10 @@ class HyperliquidMarketProtocol(VenueProtocol):
         return messages
 
     def _on_request_failed(self, frame: Frame, tag: str, messages: list[Message]) -> None:
-        """All attempts of a request were in vain."""
+        """All attempts of a request failed."""
         what, _, symbol = tag.partition(":")
+        if self.accounts.on_failure(frame, tag, messages):
+            return
         if what in METADATA:
             self.listing.on_failure(frame, tag, messages)
         elif what == "fundingHistory":
@@ -169,11 +167,14 @@ class HyperliquidMarketProtocol(VenueProtocol):
     # -- connections -------------------------------------------------------------------------------------------
 
     def connections(self) -> list[ConnectionPlan]:
-        roles: list[str] = []
-        for channel in self.channels:
-            if channel.role not in roles:
-                roles.append(channel.role)
-        return [ConnectionPlan(role=role, heartbeat=HEARTBEAT) for role in roles]
+        plans = [ConnectionPlan(role=role, heartbeat=HEARTBEAT) for role in self.market_roles()]
+        return [*plans, *self.accounts.connections()]
+
+    def market_roles(self) -> list[str]:
+        """Roles of the connections of the market; accounts that are named without pairs want none of it."""
+        if self.options.accounts and not self.options.pairs:
+            return []
+        return list(dict.fromkeys(channel.role for channel in self.channels))
 
     def _subscribe(self, frame: Frame, role: str) -> None:
         subscriptions = []
@@ -256,6 +257,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
             *self._subscriptions.retries(mono_ns),
             *self._settlements.due(mono_ns),
             *self.listing.due(mono_ns),
+            *self.accounts.due(mono_ns),
         ]
 
     def snapshot_request(self, symbol: str) -> RestCall | None:
@@ -289,16 +291,12 @@ class HyperliquidMarketProtocol(VenueProtocol):
             case wire.ErrorText(data=text):
                 return self._on_error(frame, text)
             case str() as channel:
-                return self._on_other_channel(frame, channel)
+                return self.accounts.on_other_channel(frame, channel)
             case _:
                 return []
         if odd:
             self.tell_odd(frame, odd, messages)
         return messages
-
-    def _on_other_channel(self, frame: Frame, channel: str) -> list[Message]:
-        """A documented channel that says nothing of the market."""
-        return []
 
     def _on_response(self, frame: Frame, response: Mapping[str, Any]) -> list[Message]:
         words = response.get("subscription")
@@ -511,6 +509,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
             "polls": self.polls.export(),
             "clock": self.clock.export(),
             "odd": self._oddities.export(),
+            **self.accounts.export(),
         }
 
     def _import(self, state: Any) -> None:
@@ -522,6 +521,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
         self.polls.restore(state["polls"])
         self.clock.restore(state["clock"])
         self._oddities.restore(state["odd"])
+        self.accounts.restore(state)
 
 
 _TRADE: Final = "expected the side 'A' or 'B', a positive price and a size"

@@ -122,6 +122,8 @@ def test_a_port_that_nobody_listens_on_is_one_line_and_leaves_no_folder(tmp_path
             ("hyperliquid", "BTC-USD", "--until", "2020-01-01T05:00+02:00"),
             "--until is 2020-01-01T03:00:00.000000000Z, which is in the past: it is 20",
         ),
+        (("binance-spot", "BTC-USDT", "--user", "0x1"), "binance-spot: '0x1' was named, and of this venue the market"),
+        (("binance-coinm", "BTC-USD", "--user", "0x1"), "binance-coinm: '0x1' was named, and of this venue the market"),
         (("hyperliquid", "BTC-USD", "--ca-file", "/none.pem"), "/none.pem cannot be read: No such file or directory"),
         (("hyperliquid", "BTC-USD", "--pseudonyms", "/none/key"), "/none/key cannot hold a key: /none is no folder"),
         (("hyperliquid", "BTC-USD", "--tee-port", "0", "--allow-host", "a/b"), "'a/b' is no name of a host"),

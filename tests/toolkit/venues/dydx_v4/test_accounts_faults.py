@@ -203,7 +203,7 @@ def test_an_odd_row_takes_no_other_of_a_reply_along(tag: str) -> None:
     # What could be read counts as the answer.
     session.rest(f"accountOrders:{USER}", [])
     session.rest(f"accountFills:{USER}:1", {"fills": []})
-    assert session.subject.accounts.follow(USER, is_parent=False).owed == []  # type: ignore[attr-defined]
+    assert session.subject.accounts.streams.follow(USER, is_parent=False).owed == []  # type: ignore[attr-defined]
 
 
 # The hole between a snapshot and its updates ---------------------------------------------------------------------------
@@ -352,7 +352,7 @@ def test_every_fill_that_was_missed_is_told_once(missed: int, per_block: int) ->
     assert len(told) == len(set(told))
     assert set(told) == {row["id"] for row in rows}
     session.rest(f"accountOrders:{USER}", [])
-    assert session.subject.accounts.follow(USER, is_parent=False).owed == []  # type: ignore[attr-defined]
+    assert session.subject.accounts.streams.follow(USER, is_parent=False).owed == []  # type: ignore[attr-defined]
 
 
 def test_paging_goes_on_where_a_lost_connection_cut_it_short() -> None:
@@ -493,10 +493,10 @@ def test_a_frame_of_an_older_connection_changes_nothing() -> None:
     old = session.frames[-1]
     session.lose()
     session.join(105)
-    before = session.subject.accounts.export()  # type: ignore[attr-defined]
+    before = session.subject.accounts.export()
     (event,) = session.subject.receive(old)
     assert events([event], EventKind.NOTICE)
-    assert session.subject.accounts.export() == before  # type: ignore[attr-defined]
+    assert session.subject.accounts.export() == before
 
 
 def test_a_frame_that_comes_twice_counts_once() -> None:
