@@ -12,6 +12,9 @@ from typing import Any
 import polars as pl
 
 from recordings.recording import Recording
+from replay.results.daily_returns import daily_returns
+from replay.results.money_metrics import money_metrics
+from replay.results.order_lives import Lives, lives_of
 from replay.results.result_frames import (
     Tables,
     equity_frame,
@@ -21,10 +24,12 @@ from replay.results.result_frames import (
     tables_of,
     tables_on_disk,
 )
-from replay.results.result_metrics import Metric, as_json, metrics_of, money, percent
+from replay.results.result_metrics import Metric, as_json, money, percent
 from replay.results.result_plot import result_chart
 from replay.results.run_info import AccountInfo, RunInfo, read_run, run_info
 from replay.results.run_record import RunRecord
+from replay.results.run_study import RunStudy
+from replay.results.trading_metrics import trading_metrics
 from toolkit.borders import html_text, one_line
 from toolkit.errors import ConfigError
 from toolkit.pictures.vega_lite import check_ending, png, write_chart
@@ -44,20 +49,34 @@ class Result:
         path: Its folder; None where it was not written.
     """
 
-    def __init__(self, info: RunInfo, tables: Tables, path: Path | None = None) -> None:
+    def __init__(
+        self, info: RunInfo, tables: Tables, path: Path | None = None, recordings: Sequence[Recording] = ()
+    ) -> None:
         self.info = info
         self.path = path
         self._tables = tables
+        self._recordings = recordings
 
     @classmethod
-    def of(cls, record: RunRecord, path: Path | None = None) -> Result:
-        """That of a run; `path` is where it was written, if it was."""
-        return cls(run_info(record), tables_of(record), path)
+    def of(cls, record: RunRecord, path: Path | None = None, recordings: Sequence[Recording] = ()) -> Result:
+        """
+        That of a run.
+
+        Args:
+            record: The run.
+            path: Where it was written, if it was.
+            recordings: What it played, which is measured when that is asked for, if it was not before.
+        """
+        return cls(run_info(record), tables_of(record), path, recordings)
 
     @classmethod
-    def open(cls, folder: str | Path) -> Result:
+    def open(cls, folder: str | Path, recordings: Sequence[Recording] = ()) -> Result:
         """
         That of a folder.
+
+        Args:
+            folder: Where it is.
+            recordings: What was played, for a result that was written before it was measured.
 
         Raises:
             ConfigError: The recording there is not the result of a run.
@@ -69,7 +88,7 @@ class Result:
                 f"{folder} is no result but a recording of its own: run a strategy on it, then open what that wrote"
             )
         info = read_run(recording.manifest.run, str(folder))
-        return cls(info, tables_on_disk(recording), recording.path)
+        return cls(info, tables_on_disk(recording), recording.path, recordings)
 
     # -- frames ----------------------------------------------------------------------------------------------------
 
@@ -115,9 +134,41 @@ class Result:
     # -- numbers ---------------------------------------------------------------------------------------------------
 
     @cached_property
+    def study(self) -> RunStudy | None:
+        """What was measured of the market that the run met; None where its recordings are not at hand."""
+        if self.info.study is not None or not self._recordings:
+            return self.info.study
+        from replay.results.market_study import study_of
+
+        return study_of(self.info, self.fills, self._recordings)
+
+    @cached_property
+    def lives(self) -> Lives:
+        """How orders fared: latency, time to fill, rejections."""
+        return lives_of(self._tables)
+
+    @cached_property
     def metrics(self) -> list[Metric]:
-        """All numbers, each with its unit and what it means; what may be doubted first."""
-        return metrics_of(self.info, self.orders, self.fills)
+        """All numbers, each with its unit, what it means and what it is computed from; what may be doubted first."""
+        info, study = self.info, self.study
+        return [
+            *money_metrics(info, study, self.fills, self.equity),
+            *trading_metrics(info, study, self.orders, self.positions, self.lives),
+        ]
+
+    def returns(self, wallet: str | None = None) -> pl.DataFrame:
+        """
+        What became of an account from day to day, UTC; see `daily_returns.daily_returns`.
+
+        Args:
+            wallet: Which account, by its name; None for the only one.
+
+        Raises ConfigError where there is none, or not one.
+        """
+        account = self.account if wallet is None else self.accounts.get(wallet)
+        if account is None:
+            raise ConfigError(f"no account {wallet!r}, expected one of {', '.join(self.accounts) or 'none'}")
+        return daily_returns(self.equity, account.name, self.info.start_ns, self.info.end_ns)
 
     @property
     def accounts(self) -> Mapping[str, AccountInfo]:
@@ -241,6 +292,6 @@ def _titled(metrics: Sequence[Metric]) -> list[tuple[str, Metric]]:
     """With the account's name, where a number is of one of several."""
     wallets = {metric.wallet for metric in metrics if metric.name == "net_profit"}
     return [
-        (f"{metric.title}, {metric.wallet}" if metric.wallet and len(wallets) > 1 else metric.title, metric)
+        (f"{metric.title}, {metric.wallet}" if metric.wallet in wallets and len(wallets) > 1 else metric.title, metric)
         for metric in metrics
     ]

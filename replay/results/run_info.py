@@ -16,6 +16,7 @@ from replay.ledger.ledger import Ledger
 from replay.ledger.money import amount, price_of, size_of
 from replay.market.layout import Role
 from replay.results.run_record import RunRecord
+from replay.results.run_study import RunStudy
 from toolkit.errors import RecordingDamaged
 
 __all__ = ["AccountInfo", "GapInfo", "PairInfo", "QueueInfo", "RunInfo", "read_run", "run_info"]
@@ -197,6 +198,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         log_digest: State of its hash chain at the end, hexadecimal; empty without a row.
         counts: What was counted.
         gaps: What was not known of the pairs, in order of its start.
+        study: What was measured of the run afterwards; None where nothing was.
     """
 
     version: int = RUN_VERSION
@@ -221,6 +223,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     log_digest: str = ""
     counts: Mapping[str, int]
     gaps: list[GapInfo] = []
+    study: RunStudy | None = None
 
     @property
     def doubtful_time_share(self) -> float:
@@ -289,6 +292,7 @@ def run_info(record: RunRecord) -> RunInfo:
             )
             for gap in record.gaps
         ],
+        study=record.study,
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from replay.ledger.equity import EquityCourse
 from replay.ledger.ledger import Ledger, LedgerEntry, LedgerMarket
+from replay.results.run_study import RunStudy
 from toolkit.account_messages import OrderState
 from toolkit.messages import BookTop, Message
 
@@ -227,6 +228,7 @@ class RunRecord:
         counts: What was counted, by name.
         gaps: What was not known of the pairs, in order of its start.
         queued: What was ahead of orders as they came to rest, see `VenueDesk.queued`; None where nobody took note.
+        study: What was measured of it afterwards; None where nothing was.
     """
 
     head: RunHead
@@ -246,3 +248,4 @@ class RunRecord:
     counts: dict[str, int]
     gaps: list[GapRow] = field(default_factory=list)
     queued: list[tuple[int, float | None]] | None = None
+    study: RunStudy | None = None

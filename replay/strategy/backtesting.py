@@ -12,6 +12,7 @@ from recordings.queries.pair_names import pairs_named
 from recordings.recording import Recording
 from replay.backtest.exchange import FRAMES_IN_PYTHON
 from replay.backtest.gap_policy import GapPolicy
+from replay.results.market_study import study_run
 from replay.results.result import Result
 from replay.results.result_writing import check_folder, write_result
 from replay.results.run_record import RunRecord
@@ -143,8 +144,9 @@ def backtest(
         carry=_choice("carry", carry, Carry),
     )
     if out is not None:
+        record.study = study_run(record, opened)
         write_result(record, Path(out), replace=replace)
-    return Result.of(record, None if out is None else Path(out))
+    return Result.of(record, None if out is None else Path(out), opened)
 
 
 def _numbers(what: str, given: Mapping[str, Number] | None, names: Collection[str] | None = None) -> dict[str, Decimal]:

@@ -57,6 +57,7 @@ def run_strategy(
         The exit status.
     """
     from recordings.recording import Recording
+    from replay.results.market_study import study_run
     from replay.results.result import Result
     from replay.results.result_writing import check_folder, write_result
     from replay.strategy.backtesting import Carry, pairs_of_run, run_on_tape
@@ -78,9 +79,10 @@ def run_strategy(
     record, _ = run_on_tape(
         plan, tape, start_ns=options["start_ns"], end_ns=options["end_ns"], carry=Carry(options["carry"])
     )
+    record.study = study_run(record, opened)
     if options["out"] is not None:
         write_result(record, options["out"], replace=options["replace"])
-    result = Result.of(record, options["out"])
+    result = Result.of(record, options["out"], opened)
     write_run(result, output)
     if options["plot"] is not None:
         result.plot(options["plot"])
@@ -199,8 +201,9 @@ def write_run(result: Result, output: Output) -> None:
                 None if metric.value is None else str(metric.value),
                 metric.unit,
                 metric.definition,
+                metric.source,
             )
             for metric in result.metrics
         ]
-        columns = ("name", "wallet", "value", "unit", "definition")
+        columns = ("name", "wallet", "value", "unit", "definition", "source")
         output.write(pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row"))

@@ -1,0 +1,230 @@
+"""The numbers of a result that are about orders, executions and the market that they met."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+import polars as pl
+
+from replay.results.order_lives import Lives
+from replay.results.result_metrics import Metric
+from replay.results.run_info import RunInfo
+from replay.results.run_study import OWN_SHARE_MAX, RunStudy
+from toolkit.account_messages import OrderState
+from toolkit.clock import NS_PER_S, format_ns
+
+__all__ = ["trading_metrics"]
+
+#: What of a run is counted, by the name it is counted under; others are shown by that name.
+_COUNTED = {
+    "clipped_responses": (
+        "answers clipped",
+        "Answers that were due before the frame that caused them, and were received with it.",
+    ),
+    "gaps": ("gaps", "Times that a book of the run was not known for a while."),
+    "uncertain_orders": ("orders across gaps", "Orders that rested while their book was not known."),
+}
+
+
+def trading_metrics(
+    info: RunInfo, study: RunStudy | None, orders: pl.DataFrame, positions: pl.DataFrame, lives: Lives
+) -> Iterator[Metric]:
+    """
+    Of the whole run.
+
+    Args:
+        info: What the run says of itself.
+        study: What was measured of it.
+        orders: Of `Result.orders`.
+        positions: Of `Result.positions`.
+        lives: How orders fared.
+    """
+    yield from _trading(info, orders)
+    yield from _execution(info, lives)
+    yield from _market(study)
+    yield from _counts(info)
+    yield from _span(info, positions)
+
+
+def _trading(info: RunInfo, orders: pl.DataFrame) -> Iterator[Metric]:
+    for settle in dict.fromkeys(pair.settle for pair in info.pairs if pair.settle):
+        turnover = sum((pair.turnover for pair in info.pairs if pair.settle == settle), Decimal(0))
+        yield Metric(
+            name="turnover",
+            title="turnover",
+            value=turnover,
+            unit=settle,
+            definition="Price times size of every execution, added up; of inverse contracts their worth.",
+            source="ledger",
+            wallet=settle,
+        )
+    makers, takers = (sum(getattr(pair, name) for pair in info.pairs) for name in ("maker_fills", "taker_fills"))
+    yield Metric(
+        name="maker_fills",
+        title="fills as maker",
+        value=makers,
+        unit="",
+        definition="Executions of resting orders.",
+        source="ledger",
+    )
+    yield Metric(
+        name="taker_fills",
+        title="fills as taker",
+        value=takers,
+        unit="",
+        definition="Executions of arriving orders.",
+        source="ledger",
+    )
+    yield Metric(
+        name="orders",
+        title="orders",
+        value=orders.height,
+        unit="",
+        definition="Orders that were sent.",
+        source="orders",
+    )
+    touched = int((orders["filled"] > 0).sum())
+    yield Metric(
+        name="filled_orders",
+        title="  filled",
+        value=touched / orders.height if orders.height else None,
+        unit="share",
+        definition="Share of the orders that were filled, in part at least.",
+        source="orders, fills",
+    )
+    rejected = int((orders["state"] == OrderState.REJECTED.value).sum())
+    yield Metric(
+        name="rejected_orders",
+        title="  rejected",
+        value=rejected,
+        unit="",
+        definition="Orders that the venue refused.",
+        source="orders",
+    )
+
+
+def _execution(info: RunInfo, lives: Lives) -> Iterator[Metric]:
+    shares = list(lives.filled_share.values())
+    yield Metric(
+        name="fill_ratio",
+        title="  fill ratio",
+        value=sum(shares) / len(shares) if shares else None,
+        unit="share",
+        definition="Size that was filled over the size of all orders that the venue took in; of several pairs the mean.",
+        source="orders, fills",
+    )
+    for name, title, lengths, definition in (
+        (
+            "entry_latency",
+            "latency, sent to venue",
+            lives.entry,
+            "From sending an order until the venue took it in: median.",
+        ),
+        ("response_latency", "latency, venue to heard", lives.response, "From there until that was heard: median."),
+        (
+            "time_to_fill",
+            "time to fill",
+            lives.to_fill,
+            "Of orders that were filled at rest, until their first fill: median.",
+        ),
+    ):
+        yield Metric(
+            name=name,
+            title=title,
+            value=None if lengths is None else lengths.p50 / NS_PER_S,
+            unit="s",
+            definition=definition,
+            source="orders, fills",
+        )
+    for pair in info.pairs:
+        if pair.queue is not None and pair.queue.orders:
+            yield Metric(
+                name="queue_ahead",
+                title=f"queue ahead, {pair.trading_pair}",
+                value=pair.queue.median,
+                unit=pair.base if pair.contract != "inverse" else "contracts",
+                definition="Size that the recorded book had at an order's price as it came to rest or was amended: median; of"
+                f" {pair.queue.orders:,}, of which {pair.queue.unseen:,} were outside of the recorded depth.",
+                source="matching core",
+                wallet=f"{pair.venue}/{pair.trading_pair}",
+            )
+    yield Metric(
+        name="late_requests",
+        title="requests too late",
+        value=lives.late,
+        unit="",
+        definition="Amendments and cancels of orders that were filled before they arrived.",
+        source="decisions",
+    )
+
+
+def _market(study: RunStudy | None) -> Iterator[Metric]:
+    for market in study.markets if study is not None else ():
+        yield Metric(
+            name="own_share",
+            title=f"share of volume, {market.trading_pair}",
+            value=market.own_share,
+            unit="share",
+            definition="Size of own fills over that of all trades of the market in the time of the run. Above"
+            f" {OWN_SHARE_MAX:.0%} such fills would have moved the market.",
+            source="fills; trades of the recording",
+            wallet=f"{market.venue}/{market.trading_pair}",
+        )
+
+
+def _counts(info: RunInfo) -> Iterator[Metric]:
+    for name, count in info.counts.items():
+        title, definition = _COUNTED.get(name, (name.replace("_", " "), "Counted by the run."))
+        yield Metric(name=name, title=title, value=count, unit="", definition=definition, source="exchange")
+
+
+def _span(info: RunInfo, positions: pl.DataFrame) -> Iterator[Metric]:
+    yield Metric(
+        name="time_in_market",
+        title="time with a position",
+        value=_held_share(info, positions),
+        unit="share",
+        definition="Share of the time in which anything was held.",
+        source="positions",
+    )
+    yield Metric(
+        name="length",
+        title="length",
+        value=(info.end_ns - info.start_ns) / NS_PER_S,
+        unit="s",
+        definition="From the first instant of the run to the last.",
+        source="recording",
+    )
+    yield Metric(
+        name="start",
+        title="from",
+        value=format_ns(info.start_ns),
+        unit="",
+        definition="First instant, UTC.",
+        source="recording",
+    )
+    yield Metric(
+        name="end",
+        title="to",
+        value=format_ns(info.end_ns),
+        unit="",
+        definition="Last instant, UTC.",
+        source="recording",
+    )
+
+
+def _held_share(info: RunInfo, positions: pl.DataFrame) -> float | None:
+    length = info.end_ns - info.start_ns
+    if length <= 0:
+        return None
+    held: dict[tuple[str, str], float] = {}
+    total, since = 0, info.start_ns
+    rows = positions.select("ts_recv", "venue", "trading_pair", "size").with_columns(pl.col("ts_recv").cast(pl.Int64))
+    for at, venue, pair, size in rows.iter_rows():
+        if any(held.values()):
+            total += at - since
+        since = at
+        held[venue, pair] = size
+    total += info.end_ns - since if any(held.values()) else 0
+    return total / length
