@@ -12,7 +12,7 @@ from recordings.format.messages_to_rows import rows_of_messages
 from recordings.format.schema import ALL_TABLES, RESULT_TABLES, TABLE_OF
 from recordings.queries.lazy_tables import polars_schema, scan_table
 from recordings.recording import Recording
-from replay.results.result_writing import result_table
+from replay.results.result_writing import result_batches
 from replay.results.run_record import RunRecord
 from replay.results.run_recorder import UNCERTAIN
 from toolkit.account_messages import TERMINAL_ORDER_STATES
@@ -101,14 +101,16 @@ def tables_of(record: RunRecord) -> Tables:
 
     def table(name: str) -> pl.DataFrame:
         if name in RESULT_TABLES:
-            batch = result_table(record, name)
+            batches = list(result_batches(record, name))
+            if not batches:
+                return pl.DataFrame(schema=polars_schema(name))
         else:
             kept: list[Message] = [each for each in record.messages if TABLE_OF[type(each)] == name]
             messages = list(record.tops) if name == "top" else kept
             if not messages:
                 return pl.DataFrame(schema=polars_schema(name))
-            batch = rows_of_messages(name, messages)
-        frame = pl.from_arrow(pa.Table.from_batches([batch]).cast(ALL_TABLES[name]))
+            batches = [rows_of_messages(name, messages)]
+        frame = pl.from_arrow(pa.Table.from_batches(batches).unify_dictionaries().cast(ALL_TABLES[name]))
         assert isinstance(frame, pl.DataFrame)
         return frame.cast(polars_schema(name)).sort(_PLACE)
 

@@ -8,7 +8,7 @@ another name, and takes its own when it is complete.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,12 +35,13 @@ from recordings.storage.lock import FolderLock
 from replay.ledger.money import CASH_DECIMALS
 from replay.results.run_info import RunInfo, run_info
 from replay.results.run_record import DecisionRow, EquityRow, Placed, RunRecord, SeriesRow
+from replay.results.spooled_rows import BLOCK_ROWS
 from toolkit.books.tracker import OrderBookTracker
 from toolkit.digest import DIGEST_VERSION, EMPTY_DIGEST, DigestChain
 from toolkit.errors import ConfigError, RecordingError
 from toolkit.messages import StreamEvent
 
-__all__ = ["RESULT_ORIGINS", "check_folder", "result_table", "write_result"]
+__all__ = ["RESULT_ORIGINS", "check_folder", "result_batches", "write_result"]
 
 #: What the manifest of a result says of its origin.
 RESULT_ORIGINS: Final = ("backtest", "paper")
@@ -141,19 +142,25 @@ def _finish_replacing(folder: Path, old: Path) -> None:
 def _write(record: RunRecord, folder: Path) -> RunInfo:
     builders = TableBuilders(folder)
     chain, tracker, counts = DigestChain(), OrderBookTracker(checked=True), dict[str, int]()
-    for message in record.messages:
+    for number, message in enumerate(record.messages, 1):
         builders.add(message)
+        if not number % BLOCK_ROWS:
+            builders.cut(message.capture_seq - 1)
         chain.update(message, tracker.apply(message))
         if isinstance(message, StreamEvent):
             counts[f"event_{message.kind}"] = counts.get(f"event_{message.kind}", 0) + 1
-    for top in record.tops:
+    for number, top in enumerate(record.tops, 1):
         builders.add(top)
+        if not number % BLOCK_ROWS:
+            builders.cut(top.capture_seq - 1)
     tables: dict[str, TableFile] = builders.write()
     for name in RESULT_TABLES:
-        rows = result_table(record, name)
-        if len(rows):
-            file = StretchedFile(folder, name, 0)
+        file: StretchedFile | None = None
+        for rows in result_batches(record, name):
+            file = file or StretchedFile(folder, name, 0)
             file.add(rows)
+            file.cut(rows.column("capture_seq")[-1].as_py() - 1)
+        if file is not None:
             tables[name] = file.finish()
     info = run_info(record)
     digest = chain.hexdigest()
@@ -194,15 +201,27 @@ def _write(record: RunRecord, folder: Path) -> RunInfo:
 # -- the tables that are none of messages ---------------------------------------------------------------------------------
 
 
-def result_table(record: RunRecord, name: str) -> pa.RecordBatch:
-    """`equity`, `decisions` or `series`, in its schema while it is written."""
+def result_batches(record: RunRecord, name: str) -> Iterator[pa.RecordBatch]:
+    """The rows of `equity`, `decisions` or `series`, in its schema while it is written, so many at a time."""
     account = record.head.strategy
-    if name == "equity":
-        return _batch(name, record.equity, [_equity_venue(record, row) for *_, row in record.equity], account)
-    rows = record.decisions if name == "decisions" else record.series
     venues = list(dict.fromkeys(market.key.venue for market in record.markets))
     # A decision is about no venue where there are several.
-    return _batch(name, rows, [venues[0] if len(venues) == 1 else ""] * len(rows), account)
+    venue = venues[0] if len(venues) == 1 else ""
+    table: Any = record.equity if name == "equity" else record.decisions if name == "decisions" else record.series
+    for rows in _blocks(table):
+        named = [_equity_venue(record, row) for *_, row in rows] if name == "equity" else [venue] * len(rows)
+        yield _batch(name, rows, named, account)
+
+
+def _blocks(rows: Iterable[Any]) -> Iterator[Sequence[Any]]:
+    block: list[Any] = []
+    for row in rows:
+        block.append(row)
+        if len(block) == BLOCK_ROWS:
+            yield block
+            block = []
+    if block:
+        yield block
 
 
 def _equity_venue(record: RunRecord, row: EquityRow) -> str:

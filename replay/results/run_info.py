@@ -279,7 +279,7 @@ def run_info(record: RunRecord) -> RunInfo:
         accounts=accounts,
         pairs=[_pair(record, ledger, place) for place in range(len(record.markets))],
         decisions=len(record.decisions),
-        log_digest=record.decisions[-1][2].chain if record.decisions else "",
+        log_digest="" if (last := record.decisions.last) is None else last[2].chain,
         counts=record.counts,
         gaps=[
             GapInfo(

@@ -11,6 +11,7 @@ import msgspec
 from replay.ledger.equity import EquityCourse
 from replay.ledger.ledger import Ledger, LedgerEntry, LedgerMarket
 from replay.results.run_study import RunStudy
+from replay.results.spooled_rows import SpooledRows
 from toolkit.account_messages import OrderState
 from toolkit.messages import BookTop, Message
 
@@ -239,12 +240,12 @@ class RunRecord:
     symbols: list[str]
     ledger: Ledger
     courses: dict[str, EquityCourse]
-    messages: list[Message]
-    tops: list[BookTop]
+    messages: SpooledRows[Message]
+    tops: SpooledRows[BookTop]
     entries: list[LedgerEntry]
     equity: list[Placed[EquityRow]]
-    decisions: list[Placed[DecisionRow]]
-    series: list[Placed[SeriesRow]]
+    decisions: SpooledRows[Placed[DecisionRow]]
+    series: SpooledRows[Placed[SeriesRow]]
     counts: dict[str, int]
     gaps: list[GapRow] = field(default_factory=list)
     queued: list[tuple[int, float | None]] | None = None

@@ -31,8 +31,10 @@ from replay.results.run_record import (
     RunRecord,
     SeriesRow,
 )
+from replay.results.spooled_rows import SpooledRows
 from toolkit.account_messages import (
     TERMINAL_ORDER_STATES,
+    AccountEvent,
     Fill,
     FundingPayment,
     OrderState,
@@ -50,6 +52,17 @@ _POINTS_MAX: Final = 20_000
 #: The cause of a fill of an order that rested while its book was not known.
 UNCERTAIN: Final = "uncertain"
 
+#: What a run leaves messages of.
+_MESSAGES: Final = (
+    OrderUpdate,
+    Fill,
+    PositionUpdate,
+    BalanceUpdate,
+    FundingPayment,
+    AccountEvent,
+    Instrument,
+    StreamEvent,
+)
 _CASH: Final = 10**CASH_DECIMALS
 _PRICE: Final = 10**PRICE_DECIMALS
 _SIZE: Final = 10**SIZE_DECIMALS
@@ -93,12 +106,12 @@ class RunRecorder:
         self._seq = -1
         self._sub = 0
         self._is_open = False
-        self._messages: list[Message] = []
-        self._tops: list[BookTop] = []
+        self._messages: SpooledRows[Message] = SpooledRows(*_MESSAGES)
+        self._tops: SpooledRows[BookTop] = SpooledRows(BookTop)
         self._entries: list[LedgerEntry] = []
         self._equity: list[Placed[EquityRow]] = []
-        self._decisions: list[Placed[DecisionRow]] = []
-        self._series: list[Placed[SeriesRow]] = []
+        self._decisions: SpooledRows[Placed[DecisionRow]] = SpooledRows(tuple[int, int, DecisionRow])
+        self._series: SpooledRows[Placed[SeriesRow]] = SpooledRows(tuple[int, int, SeriesRow])
         self._recent = RecentTops()
         self._has_mark: set[int] = set()
         self._created: dict[int, int] = {}

@@ -51,6 +51,16 @@ def test_the_same_run_gives_the_same_bytes(result: Path, tmp_path: Path) -> None
     assert contents(tmp_path / "elsewhere") == contents(result)
 
 
+def test_rows_that_were_not_held_make_the_same_bytes(
+    result: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three at a time in memory, and in the batches that are written."""
+    monkeypatch.setattr("replay.results.spooled_rows.BLOCK_ROWS", 3)
+    monkeypatch.setattr("replay.results.result_writing.BLOCK_ROWS", 3)
+    write_result(small_run(), tmp_path / "elsewhere")
+    assert contents(tmp_path / "elsewhere") == contents(result)
+
+
 def test_it_is_a_sound_recording(result: Path) -> None:
     """Hashes, order, counts and the digest of its rows; that there are no frames is no fault."""
     found = verify(result)
