@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
+from decimal import Decimal
 
-from replay.backtest.market import Market, MarketRules
+from replay.backtest.market import Market
 from replay.backtest.requests import OwnOrder
+from replay.backtest.scales import PairScale
 from replay.backtest.venue_facts import VenueFacts
 from replay.market.layout import Reason
 
@@ -43,25 +44,26 @@ def refusal_of(
         return Reason.OFF_TICK
     if lots % rules.lots:
         return Reason.OFF_LOT
-    least = _least(rules, facts)
+    least = rules.min_notional if rules.min_notional is not None else facts.min_notional
     if least is None or (order.reduce_only and facts.reduce_only_is_exempt):
         return None
-    value = _value(market, tick, lots, reference)
-    return Reason.MIN_NOTIONAL if value is not None and value < least else None
+    return Reason.MIN_NOTIONAL if _is_worth_less(market, scale, tick, lots, reference, least) else None
 
 
-def _least(rules: MarketRules, facts: VenueFacts) -> Fraction | None:
-    least = rules.min_notional if rules.min_notional is not None else facts.min_notional
-    return None if least is None else Fraction(least)
-
-
-def _value(market: Market, tick: int, lots: int, reference: float | None) -> Fraction | None:
-    """The order's value in quote currency, exactly."""
-    scale = market.scale
-    if scale is None:
-        return None
-    size = lots * Fraction(scale.lot)
+def _is_worth_less(
+    market: Market, scale: PairScale, tick: int, lots: int, reference: float | None, least: Decimal
+) -> bool:
+    """Whether an order's value in quote currency, exactly, is less than that; False where nothing is known of it."""
     if market.contract_value is not None:
-        return size * Fraction(market.contract_value)
-    price = tick * Fraction(scale.tick) if tick else (None if reference is None else Fraction(reference))
-    return None if price is None else size * price
+        price, under = market.contract_value.as_integer_ratio()
+    elif tick:
+        price, under = scale.tick_ratio
+        price *= tick
+    elif reference is not None:
+        price, under = reference.as_integer_ratio()
+    else:
+        return False
+    lot, lot_under = scale.lot_ratio
+    least_over, least_under = least.as_integer_ratio()
+    # As whole numbers: fractions would be brought to their lowest terms at each step.
+    return lots * lot * price * least_under < least_over * lot_under * under

@@ -19,7 +19,7 @@ from replay.backtest.market_feed import Levels, PairFeed
 from replay.backtest.reports import response_of
 from replay.backtest.requests import OwnOrder, Response
 from replay.backtest.venue_facts import Admission, VenueFacts
-from replay.market.core import MatchingCore, PairFacts, make_request
+from replay.market.core import MatchingCore, PairFacts
 from replay.market.layout import FAR, EventCode, Reason, ReportCode, RequestCode
 from replay.market.rules import Rules
 from toolkit.books.orderbook import OrderBook
@@ -262,14 +262,14 @@ class VenueDesk:
         """Let the market act on the orders that rest; what came of it."""
         return self._flush() if self.alive else []
 
-    def ask(self, code: RequestCode, at_ns: int, **fields: int) -> list[Response]:
+    def ask(self, code: RequestCode, at_ns: int, number: int, **fields: int) -> list[Response]:
         """A request arrives at the core, after all that the market did before; what came of both."""
-        came = self._flush()
-        self.core.arrive(make_request(time=at_ns, code=int(code), **fields))
+        came = self._flush() if self._buffer.count else []
+        self.core.ask(at_ns, number, code, **fields)
         self._own.clear()
         answered = self._collect()
         for each in answered:
-            if each.code in _PLACED and each.left and each.request == fields.get("number"):
+            if each.code in _PLACED and each.left and each.request == number:
                 self._note_queued(each)
         return came + answered
 
@@ -292,4 +292,4 @@ class VenueDesk:
             return []
         self._own.clear()
         # Each execution is answered, whatever `responses` says: positions are made of them.
-        return [response_of(row) for row in self.core.take().tolist()]
+        return [response_of(row) for row in self.core.take_rows()]

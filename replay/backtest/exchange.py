@@ -503,7 +503,7 @@ class Exchange:
             order,
             tick=0 if order.is_market else request.tick,
             lots=request.lots,
-            reference=desk.reference(request.pair, order.side),
+            reference=desk.reference(request.pair, order.side) if order.is_market else None,
         )
         if refusal is None and is_new and order.tif in _RESTS and not order.is_market:
             refusal = desk.crowded(request.pair)

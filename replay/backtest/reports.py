@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
@@ -10,6 +11,11 @@ from replay.backtest.requests import Response
 from replay.market.layout import ReportCode, StateCode
 
 __all__ = ["Fill", "fill_of", "last_of_requests", "response_of"]
+
+
+#: By number: an enumeration that is called looks the number up slowly.
+_CODES: Final = tuple(ReportCode)
+_STATES: Final = tuple(StateCode)
 
 
 class Fill(msgspec.Struct, frozen=True, gc=False):
@@ -57,8 +63,8 @@ def response_of(row: tuple[int, ...]) -> Response:
         request,
         order_id,
         pair,
-        ReportCode(code),
-        StateCode(state),
+        _CODES[code],
+        _STATES[state],
         side,
         tick,
         lots,

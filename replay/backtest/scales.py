@@ -74,6 +74,16 @@ class PairScale:
         object.__setattr__(self, "_ticks", _Counted(self.tick_of))
         object.__setattr__(self, "_lots", _Counted(self.lots_of))
 
+    @property
+    def tick_ratio(self) -> tuple[int, int]:
+        """The tick as numerator and denominator."""
+        return self._tick[:2]
+
+    @property
+    def lot_ratio(self) -> tuple[int, int]:
+        """The lot likewise."""
+        return self._lot[:2]
+
     def ticks(self, prices: Sequence[float]) -> npt.NDArray[np.int64]:
         """Prices in ticks. Raises ConfigError for one that is off the tick."""
         counts = _whole(prices, *self._tick)
@@ -133,11 +143,11 @@ class PairScale:
 
     def price(self, ticks: int) -> float:
         """The price of a number of ticks."""
-        return _value(ticks, self.tick)
+        return ticks * self._tick[0] / self._tick[1]
 
     def size(self, lots: int) -> float:
         """The size of a number of lots."""
-        return _value(lots, self.lot)
+        return lots * self._lot[0] / self._lot[1]
 
     def _refuse(self, values: Sequence[float], step: Decimal, what: str, name: str) -> NoReturn:
         """Raise ConfigError for the first value that is no whole number of steps."""
@@ -169,11 +179,6 @@ def _whole(values: Sequence[float], over: int, under: int, per_unit: float) -> n
 @cache
 def _ratio(step: Decimal) -> tuple[int, int]:
     return step.as_integer_ratio()
-
-
-def _value(count: int, step: Decimal) -> float:
-    over, under = _ratio(step)
-    return count * over / under
 
 
 def _advice(name: str, value: float) -> str:

@@ -102,6 +102,8 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     def offers(self, order: OwnOrder) -> bool:
         """Whether the venue has orders of that kind."""
+        if not self.lacks and not self.reduce_only_tifs:
+            return True
         tif = order.tif.name.lower()
         kinds = {tif}
         if order.expires_ns is not None:

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from replay.backtest.requests import Response
+from replay.market.layout import ReportCode, StateCode
 from replay.results.run_record import DecisionRow
 from replay.strategy.decision_log import LogRow
 
@@ -29,16 +30,19 @@ ANSWER_FIELDS: Final = (
     "text",
     "is_uncertain",
 )
+#: The words of codes and states, by number.
+_CODES: Final = tuple(code.name.lower() for code in ReportCode)
+_STATES: Final = tuple(state.name.lower() for state in StateCode)
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 def answer_row(now_ns: int, number: int, order: int, response: Response) -> LogRow:
     """The row of an answer: its number, and that of the order it is about (0: of none)."""
     acts = (
-        response.code.name.lower(),
+        _CODES[response.code],
         order,
         response.pair,
-        response.state.name.lower(),
+        _STATES[response.state],
         response.side,
         response.tick,
         response.lots,
