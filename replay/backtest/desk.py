@@ -236,9 +236,9 @@ class VenueDesk:
         if facts.max_orders is not None and len(self.alive) >= facts.max_orders:
             return Reason.TOO_MANY_ORDERS
         of_pair = facts.max_orders_per_pair
-        if of_pair is not None and sum(order.pair == place for order in self.alive.values()) >= of_pair:
-            return Reason.TOO_MANY_ORDERS
-        return None
+        if of_pair is None or len(self.alive) < of_pair:
+            return None
+        return Reason.TOO_MANY_ORDERS if sum(each.pair == place for each in self.alive.values()) >= of_pair else None
 
     # -- orders ----------------------------------------------------------------------------------------------------
 

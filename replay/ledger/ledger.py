@@ -419,6 +419,11 @@ class Ledger:
         position, sums = self.positions[pair], self._sums[pair]
         return sums.price_of(position.size, position.open_worth) if position.size and sums is not None else None
 
+    def entry_price_near(self, pair: int) -> float | None:
+        """The same as the float64 next to it, in a fraction of the time."""
+        position, sums = self.positions[pair], self._sums[pair]
+        return sums.near_price_of(position.size, position.open_worth) if position.size and sums is not None else None
+
     def _known(self, pair: int) -> tuple[Arithmetic, Account]:
         sums, account = self._sums[pair], self._of_pair[pair]
         if sums is None or account is None:

@@ -44,6 +44,7 @@ _FEE_DECIMALS_MAX: Final = 18
 #: Rates are whole numbers of 10**-12: a hundred-millionth of a basis point.
 _RATE_DECIMALS: Final = 12
 _RATE_UNIT: Final = 10**_RATE_DECIMALS
+_PRICE_UNIT: Final = 10**PRICE_DECIMALS
 _EXACT: Final = Context(prec=2000, traps=[Inexact, InvalidOperation, Overflow])
 
 
@@ -159,7 +160,12 @@ class Arithmetic:
     def price_of(self, size: int, worth: int) -> Fraction:
         """The price at which so much size is worth so much."""
         units = Fraction(worth, size) if not self._fixed else Fraction(-size * self._fixed, worth)
-        return units / 10**PRICE_DECIMALS
+        return units / _PRICE_UNIT
+
+    def near_price_of(self, size: int, worth: int) -> float:
+        """The same as the float64 next to it: a quotient of whole numbers is rounded once, however long they are."""
+        over, under = (worth, size) if not self._fixed else (-size * self._fixed, worth)
+        return over / (under * _PRICE_UNIT)
 
     def rounded(self, worth: int, rate: int) -> int:
         """A share of what something is worth, in the venue's steps."""

@@ -246,9 +246,13 @@ class MatchingCore:
 
         `FAR` for one that rests outside of the recorded depth, where it is not known; None for one that does not rest.
         """
-        orders = self.state.orders
-        for slot in np.flatnonzero((orders["id"] == id) & (orders["rests"] == 1)):
-            return max(0, int(orders["front"][slot]))
+        orders, ids = self.state.orders, self.state.ids
+        place = id & (len(ids) - 1)
+        while entry := int(ids[place]):
+            order = orders[entry - 1]
+            if order["id"] == id:
+                return max(0, int(order["front"])) if order["rests"] else None
+            place = (place + 1) & (len(ids) - 1)
         return None
 
     @property

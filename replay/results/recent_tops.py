@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import cache
 from typing import NamedTuple
 
 __all__ = ["RecentTops", "Top", "steps"]
@@ -41,8 +42,13 @@ class Top(NamedTuple):
 
 def steps(count: int, step: Decimal) -> float:
     """So many steps, as the float64 next to it."""
-    over, under = step.as_integer_ratio()
+    over, under = _ratio(step)
     return count * over / under
+
+
+@cache
+def _ratio(step: Decimal) -> tuple[int, int]:
+    return step.as_integer_ratio()
 
 
 class RecentTops:

@@ -408,12 +408,12 @@ class RunRecorder:
         if contract is not None and contract.kind is ContractKind.SPOT:
             return
         is_valued = bool(position.size) and position.mark is not None
-        entry = ledger.entry_price(pair)
+        entry = ledger.entry_price_near(pair)
         self._messages.append(
             PositionUpdate(
                 *self._head(pair, now_ns, now_ns),
                 position.size / _SIZE,
-                None if entry is None else float(entry),
+                entry,
                 ledger.unrealized(pair) / _CASH if is_valued or not position.size else None,
                 _value(position.size, position.mark) if is_valued else (0.0 if not position.size else None),
             )

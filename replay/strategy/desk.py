@@ -117,10 +117,10 @@ class Desk:
         position = ledger.positions[place]
         if not position.turnover:
             return PositionView(0.0, None, Decimal(0), Decimal(0), False)
-        entry = ledger.entry_price(place)
+        entry = ledger.entry_price_near(place)
         return PositionView(
             position.size / _SIZE,
-            None if entry is None else float(entry),
+            entry,
             amount(ledger.unrealized(place)),
             amount(position.realized),
             place in self._uncertain,
@@ -149,6 +149,8 @@ class Desk:
         if pair is None:
             return tuple(self._open.values())
         place = self._pairs.place(pair)
+        if len(self._pairs.keys) == 1:
+            return tuple(self._open.values())
         return tuple(order for order in self._open.values() if order.place == place)
 
     @property
@@ -468,15 +470,15 @@ class Desk:
 
     def _note_state(self, order: OwnOrder, response: Response | None) -> None:
         """Write down an order as it is now."""
-        sent = order.sent
+        sent, state = order.sent, order.state
         self._recorder.order(
             OrderRow(
                 now_ns=self.now_ns,
                 venue_ns=None if response is None else response.venue_ns,
                 pair=order.place,
                 order_id=order.number,
-                state=order.state,
-                status=order.text or order.reason or order.state.value,
+                state=state,
+                status=order.text or order.reason or state.value,
                 side=sent.side,
                 tick=None if order.is_market else sent.tick,
                 lots=sent.size,

@@ -223,6 +223,7 @@ def test_profit_is_that_of_average_cost(trades: list[tuple[int, int, int]]) -> N
             found = ledger.entry_price(0)
             assert found is not None
             assert abs(found - entry) * abs(size) <= number * UNIT
+            assert ledger.entry_price_near(0) == float(found)
         else:
             assert (position.open_worth, ledger.entry_price(0)) == (0, None)
 

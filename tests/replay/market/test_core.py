@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.market.core import MatchingCore, PairFacts, make_request
-from replay.market.layout import EVENT, ReportCode
+from replay.market.layout import EVENT, REPORT, REQUEST, ReportCode
 from replay.market.rules import Rules, hftbacktest
 from tests.replay.market.market_tapes import BOOK, Venue, events
 from tests.replay.market.random_tapes import Step, any_rules, play, tapes
@@ -187,3 +187,27 @@ def test_compiled_code_touches_no_memory_but_its_own() -> None:
         [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_request_by_its_fields_and_reports_as_tuples_are_those_of_rows() -> None:
+    """Every field has another value, so that none can stand in another's place."""
+    assert REQUEST.names is not None and REPORT.names is not None
+    named = dict(zip(REQUEST.names, range(101, 101 + len(REQUEST.names)), strict=True))
+    core = MatchingCore([PairFacts()], Rules(), compiled=False)
+    seen = []
+
+    def note(_: object, request: np.void) -> int:
+        seen.append(request.tolist())
+        return 0
+
+    core._arrive = note
+    core.ask(named.pop("time"), named.pop("number"), named.pop("code"), **named)
+    assert dict(zip(REQUEST.names, seen[0], strict=True)) == dict(zip(REQUEST.names, range(101, 114), strict=True))
+
+    rows = np.zeros(2, REPORT)
+    for place, name in enumerate(REPORT.names):
+        rows[name] = place + 1, -place - 1
+    core.state.reports[:2] = rows
+    core._reports[0] = 2
+    assert core.take_rows() == rows.tolist()
+    assert not core.has_reports
