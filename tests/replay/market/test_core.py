@@ -191,7 +191,8 @@ def test_compiled_code_touches_no_memory_but_its_own() -> None:
 
 def test_a_request_by_its_fields_and_reports_as_tuples_are_those_of_rows() -> None:
     """Every field has another value, so that none can stand in another's place."""
-    assert REQUEST.names is not None and REPORT.names is not None
+    assert REQUEST.names is not None
+    assert REPORT.names is not None
     named = dict(zip(REQUEST.names, range(101, 101 + len(REQUEST.names)), strict=True))
     core = MatchingCore([PairFacts()], Rules(), compiled=False)
     seen = []
