@@ -272,7 +272,7 @@ def test_nothing_is_unpickled() -> None:
 def test_matching_names_no_venue() -> None:
     """What venues differ in is a rule of the core, by name: it would fit a venue that nobody has heard of."""
     names = {part for name in venues() for part in re.split(r"[^a-z]", name) if len(part) > 3} - {"spot"}
-    rooms = ("replay.market", "replay.backtest")
+    rooms = ("replay.market", "replay.backtest", "replay.ledger", "replay.clearing")
     text = {
         source.name: source.text.lower() for source in sources() if any(_within(source.name, room) for room in rooms)
     }

@@ -1,16 +1,135 @@
-"""Whether a venue takes a request, by what it asks of orders at that time; the matching core sees those that it takes."""
+"""
+Whether a venue takes a request, by what it asks of orders at that time; the matching core sees those that it takes.
+
+What it asks of the account's money, and what it does with that, is the business of a `Clearing`, which acts at the venue
+through its `Floor`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Protocol
 
+from replay.backtest.desk import VenueDesk
+from replay.backtest.mail import NO_REQUEST, Mail, Request
 from replay.backtest.market import Market
-from replay.backtest.requests import OwnOrder
+from replay.backtest.requests import OwnOrder, Response
 from replay.backtest.scales import PairScale
 from replay.backtest.venue_facts import VenueFacts
-from replay.market.layout import Reason
+from replay.market.layout import Reason, RequestCode, StateCode, TifCode
+from toolkit.books.tracker import OrderBookTracker
+from toolkit.messages import FundingInfo
 
-__all__ = ["refusal_of"]
+__all__ = ["Clearing", "Floor", "refusal_of"]
+
+
+@dataclass(slots=True)
+class Floor:
+    """
+    What a clearing sees of an exchange, and can do there by itself, at once.
+
+    Attributes:
+        markets: The pairs.
+        tracker: What was heard of them.
+        desks: Of each pair its venue's.
+        mail: Carries answers.
+        own: Orders that are known, by id.
+        adopted: Those that the venue has sent in their owner's name, by id.
+        collect: Takes in what came of something at the venue.
+        new_id: Gives the next id of an order.
+    """
+
+    markets: Sequence[Market]
+    tracker: OrderBookTracker
+    desks: Sequence[VenueDesk]
+    mail: Mail
+    own: MutableMapping[int, OwnOrder]
+    adopted: MutableMapping[int, OwnOrder]
+    collect: Callable[[VenueDesk, list[Response]], None]
+    new_id: Callable[[], int]
+
+    def open_orders(self, venue: str) -> Iterator[OwnOrder]:
+        """The orders that a venue has."""
+        desk = next(desk for desk in self.desks if desk.venue == venue)
+        return iter(desk.alive.values())
+
+    def end(self, at_ns: int, places: Sequence[int], reason: Reason) -> None:
+        """End the orders that rest in some pairs."""
+        for desk in dict.fromkeys(self.desks[place] for place in places):
+            self.collect(desk, desk.catch_up())
+            for order in [order for order in desk.alive.values() if order.pair in places]:
+                came = desk.ask(
+                    RequestCode.CANCEL,
+                    at_ns,
+                    number=NO_REQUEST,
+                    id=order.order_id,
+                    pair=order.pair,
+                    reason=int(reason),
+                )
+                self.collect(desk, came)
+
+    def trade(self, at_ns: int, place: int, side: int, lots: int, tick: int | None, tag: str) -> OwnOrder:
+        """Match an order in the account's name that takes what it finds up to a tick, or to the end of the book."""
+        desk = self.desks[place]
+        order = OwnOrder(
+            self.new_id(),
+            place,
+            side,
+            tick or 0,
+            lots,
+            lots,
+            StateCode.UNKNOWN,
+            {},
+            sent_ns=at_ns,
+            tif=TifCode.IOC,
+            is_market=tick is None,
+            tag=tag,
+            scale=self.markets[place].scale,
+        )
+        self.own[order.order_id] = self.adopted[order.order_id] = order
+        came = desk.ask(
+            RequestCode.NEW,
+            at_ns,
+            number=NO_REQUEST,
+            id=order.order_id,
+            tick=order.tick,
+            lots=lots,
+            pair=place,
+            side=side,
+            tif=int(TifCode.IOC),
+            market=int(order.is_market),
+        )
+        self.collect(desk, came)
+        return order
+
+    def tell(self, place: int, response: Response) -> None:
+        """Let the owner of the account hear of something."""
+        self.mail.answer(response, self.desks[place].venue, None)
+
+    def wake_at(self, at_ns: int) -> None:
+        """Have `Clearing.wake` called at a time."""
+        self.mail.do_at(at_ns, Request(code=RequestCode.CANCEL_ALL, venue=self.desks[0].venue))
+
+
+class Clearing(Protocol):
+    """Keeps the money of an account as the venue does."""
+
+    def bind(self, floor: Floor) -> None:
+        """Act there from now on."""
+
+    def execute(self, order: OwnOrder, response: Response) -> Response:
+        """An order was executed; what its owner hears of it, with the fee where that is not the pair's ordinary one."""
+
+    def hear(self, place: int, message: FundingInfo, now_ns: int) -> None:
+        """Rates and prices of a pair."""
+
+    def refusal(self, order: OwnOrder, tick: int, lots: int) -> Reason | None:
+        """Why the account may not have such an order, or its own order amended to it; None if it may."""
+
+    def wake(self, at_ns: int) -> None:
+        """It is a time that was asked for."""
 
 
 def refusal_of(

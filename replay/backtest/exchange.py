@@ -13,18 +13,20 @@ same time. A frame is one instant: what its messages cause is computed at each, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import count
 from typing import Final
 
 import msgspec
 
-from replay.backtest.admission import refusal_of
+from replay.backtest.admission import Clearing, Floor, refusal_of
 from replay.backtest.desk import VenueDesk
 from replay.backtest.gap_policy import Doubt, GapPolicy
 from replay.backtest.gap_watch import GapWatch
 from replay.backtest.mail import NO_REQUEST, Mail, Request
 from replay.backtest.market import Market
 from replay.backtest.receive_latency import LatencyModel
-from replay.backtest.reports import Fill, fill_of
+from replay.backtest.reports import Fill, fill_of, refusal_said
 from replay.backtest.requests import NewOrder, OwnOrder, Refusal, Response
 from replay.backtest.venue_facts import VenueFacts, facts_of
 from replay.market.layout import Reason, ReportCode, RequestCode, StateCode, TifCode
@@ -68,6 +70,7 @@ class Exchange:
         compiled: Whether matching runs as machine code or plain Python, with the same results; None: as machine code where
             it has been compiled before.
         facts: Limits and words of venues, in place of those that come with the toolkit.
+        clearing: Keeps the account's money at the venue; None: it is nobody's business there.
 
     Raises ConfigError without markets, or for one that is there twice.
 
@@ -77,6 +80,7 @@ class Exchange:
         tracker: The recorded books, and what else was last heard of the pairs, also of those that are no markets.
         doubt: What of the run rests on data that may be doubted.
         fills: Every execution so far, in order, at the venue: not all of them need be known to the owner.
+        adopted: Orders that the venue has sent in the account's name, by id.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Exchange:
         gap_policy: GapPolicy = GapPolicy.KEEP,
         compiled: bool | None = None,
         facts: Mapping[str, VenueFacts] | None = None,
+        clearing: Clearing | None = None,
     ) -> None:
         if not markets:
             raise ConfigError("no market to trade on, expected at least one")
@@ -124,9 +129,15 @@ class Exchange:
         self.fills: list[Fill] = []
         self._own: dict[int, OwnOrder] = {}
         self._now = 0
-        self._ids = 0
+        self._ids = count(1)
         self._numbers = 0
         self._switches: dict[str, int] = {}
+        self.adopted: dict[int, OwnOrder] = {}
+        self._clearing = clearing
+        if clearing is not None:
+            new_id = partial(next, self._ids)
+            floor = (self.markets, self.tracker, self._desk_of, self._mail, self._own, self.adopted)
+            clearing.bind(Floor(*floor, self._collect, new_id))
 
     def note_compiled(self) -> None:
         """A run is over: if it was matched by machine code, that is there for the next one."""
@@ -169,6 +180,8 @@ class Exchange:
             desk.hear_instrument(place, message, self._now)
         elif isinstance(message, FundingInfo):
             desk.hear_funding(place, message)
+            if self._clearing is not None:
+                self._clearing.hear(place, message, self._now)
         return book
 
     def _count_finer(self, place: int, ticks: int, lots: int) -> None:
@@ -301,6 +314,8 @@ class Exchange:
             self._mail.forget(order.order_id)
         self._own.clear()
         self._switches.clear()
+        if self._clearing is not None:
+            self._clearing.wake(now_ns)  # what it had asked for was under way as well
 
     # -- requests --------------------------------------------------------------------------------------------------
 
@@ -311,9 +326,8 @@ class Exchange:
         Raises ConfigError for what no venue has: a pair or side that is not there, a size that is not positive.
         """
         self._check(order)
-        self._ids += 1
         own = OwnOrder(
-            self._ids,
+            next(self._ids),
             order.pair,
             order.side,
             order.tick,
@@ -396,7 +410,7 @@ class Exchange:
             orders = [each for each in self._own.values() if self._is_about(request, each)]
         lost_ns = self._mail.send(now_ns, request, orders)
         if lost_ns is not None and order is not None:
-            self._mail.answer_at(lost_ns, self._said(lost_ns, request, Reason.NONE))
+            self._mail.answer_at(lost_ns, refusal_said(lost_ns, request, Reason.NONE))
 
     def _is_about(self, request: Request, order: OwnOrder) -> bool:
         return request.pair == order.pair or (request.pair < 0 and self._venue_of(order) == request.venue)
@@ -475,6 +489,9 @@ class Exchange:
         if request.order is not None:
             if request.order.order_id in desk.alive:
                 self._end(desk, request.order, request.reason, at_ns)
+        elif request.reason is Reason.NONE:
+            if self._clearing is not None:
+                self._clearing.wake(at_ns)
         elif self._switches.get(request.venue) == request.turn:
             self._collect(desk, desk.flush())
             for order in list(desk.alive.values()):
@@ -507,33 +524,13 @@ class Exchange:
         )
         if refusal is None and is_new and order.tif in _RESTS and not order.is_market:
             refusal = desk.crowded(request.pair)
+        if refusal is None and self._clearing is not None:
+            refusal = self._clearing.refusal(order, request.tick, request.lots)
         return refusal
 
     def _refuse(self, at_ns: int, request: Request, reason: Reason) -> None:
-        response = self._said(at_ns, request, reason)
+        response = refusal_said(at_ns, request, reason)
         self._mail.answer(self._with_words(response, request.order), request.venue, request.code)
-
-    def _said(self, at_ns: int, request: Request, reason: Reason) -> Response:
-        """A refusal: of a new order its end, of another request no change."""
-        is_new = request.code is RequestCode.NEW
-        order = request.order
-        return Response(
-            0,
-            at_ns,
-            request.number,
-            0 if order is None else order.order_id,
-            request.pair,
-            ReportCode.ENDED if is_new else ReportCode.REFUSED,
-            StateCode.REJECTED if is_new else StateCode.UNKNOWN,
-            0 if order is None else order.side,
-            request.tick,
-            0,
-            0 if order is None else order.left,
-            0 if order is None else order.filled,
-            request.lots,
-            0,
-            int(reason),
-        )
 
     # -- answers ---------------------------------------------------------------------------------------------------
 
@@ -543,7 +540,7 @@ class Exchange:
             order = self._own.get(response.order_id)
             if order is not None:
                 if response.code is ReportCode.EXECUTED:
-                    self._note_fill(order, response)
+                    response = self._note_fill(order, response)
                 if response.state in _AT_VENUE:
                     desk.alive[order.order_id] = order
                 elif response.state is not StateCode.UNKNOWN:
@@ -551,10 +548,11 @@ class Exchange:
             response = self._with_words(response, order)
             self._mail.answer(response, desk.venue, code if response.request >= 0 else None)
 
-    def _note_fill(self, order: OwnOrder, response: Response) -> None:
+    def _note_fill(self, order: OwnOrder, response: Response) -> Response:
         self.fills.append(fill_of(response))
         if order.is_uncertain:
             self.doubt.uncertain_fills += 1
+        return response if self._clearing is None else self._clearing.execute(order, response)
 
     def _with_words(self, response: Response, order: OwnOrder | None) -> Response:
         """With what the venue says when it refuses, and whether it is a guess."""

@@ -7,10 +7,11 @@ from typing import Final
 
 import msgspec
 
+from replay.backtest.mail import Request
 from replay.backtest.requests import Response
-from replay.market.layout import ReportCode, StateCode
+from replay.market.layout import Reason, ReportCode, RequestCode, StateCode
 
-__all__ = ["Fill", "fill_of", "last_of_requests", "response_of"]
+__all__ = ["Fill", "fill_of", "last_of_requests", "refusal_said", "response_of"]
 
 
 #: By number: an enumeration that is called looks the number up slowly.
@@ -73,6 +74,29 @@ def response_of(row: tuple[int, ...]) -> Response:
         size,
         role,
         reason,
+    )
+
+
+def refusal_said(at_ns: int, request: Request, reason: Reason) -> Response:
+    """The answer to a request that was not taken: of a new order its end, of another request no change."""
+    is_new = request.code is RequestCode.NEW
+    order = request.order
+    return Response(
+        0,
+        at_ns,
+        request.number,
+        0 if order is None else order.order_id,
+        request.pair,
+        ReportCode.ENDED if is_new else ReportCode.REFUSED,
+        StateCode.REJECTED if is_new else StateCode.UNKNOWN,
+        0 if order is None else order.side,
+        request.tick,
+        0,
+        0 if order is None else order.left,
+        0 if order is None else order.filled,
+        request.lots,
+        0,
+        int(reason),
     )
 
 

@@ -14,7 +14,7 @@ import msgspec
 from replay.backtest.scales import PairScale
 from replay.market.layout import ReportCode, RequestCode, StateCode, TifCode
 
-__all__ = ["ENDED", "NewOrder", "OwnOrder", "OwnOrders", "Refusal", "Response"]
+__all__ = ["ENDED", "NewOrder", "Notice", "NoticeKind", "OwnOrder", "OwnOrders", "Refusal", "Response"]
 
 #: States that an order does not leave.
 ENDED = frozenset({StateCode.FILLED, StateCode.CANCELLED, StateCode.REJECTED, StateCode.EXPIRED})
@@ -53,6 +53,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
         reason: Why it ended or was refused, of `layout.Reason`.
         text: The same in the venue's words, where they are known; for rejections only.
         is_uncertain: Whether the order rested while the book was stale: what is said of it is a guess from then on.
+        rate: What the execution costs, in units of 10**-12 of its worth; None: the fee of the pair.
     """
 
     received_ns: int
@@ -72,6 +73,70 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     reason: int
     text: str = ""
     is_uncertain: bool = False
+    rate: int | None = None
+
+
+class NoticeKind(enum.StrEnum):
+    """What the venue has done with the money of an account, of which no order is."""
+
+    #: Funding was paid or received.
+    FUNDING = "funding"
+    #: The venue has taken a position over.
+    TAKEOVER = "takeover"
+    #: Cash was deposited or withdrawn.
+    TRANSFER = "transfer"
+
+
+class Notice(Response, frozen=True, gc=False, kw_only=True):
+    """
+    Something that the venue has done with the money of an account, told like an answer.
+
+    Attributes:
+        kind: What.
+        amount: Cash that came in, negative: that went out, in units of cash; of a takeover 0.
+        held: Size of the position it is about, or that was taken over, signed, in units of size.
+        at_price: By which price, in units of prices.
+        fraction: The rate of funding, in units of 10**-12.
+        account: Name of the account, of a transfer.
+    """
+
+    kind: NoticeKind
+    amount: int = 0
+    held: int = 0
+    at_price: int = 0
+    fraction: int = 0
+    account: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        kind: NoticeKind,
+        venue_ns: int,
+        pair: int,
+        *,
+        amount: int = 0,
+        held: int = 0,
+        at_price: int = 0,
+        fraction: int = 0,
+        account: str = "",
+    ) -> Notice:
+        """One that has not been received yet."""
+        none = (StateCode.UNKNOWN, 0, 0, 0, 0, 0, 0, 0, 0)
+        return cls(
+            0,
+            venue_ns,
+            -1,
+            0,
+            pair,
+            ReportCode.DONE,
+            *none,
+            kind=kind,
+            amount=amount,
+            held=held,
+            at_price=at_price,
+            fraction=fraction,
+            account=account,
+        )
 
 
 class NewOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):

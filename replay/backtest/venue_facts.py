@@ -12,11 +12,13 @@ from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from replay.backtest.requests import OwnOrder
+from replay.ledger.fee_tiers import FeeSchedule
+from replay.ledger.margin_rules import FundingRules, LiquidationRules, MarginRules, MarginTier
 from replay.ledger.money import FeeRounding
 from replay.market.layout import Reason, RequestCode, StateCode, TifCode
 from replay.market.rules import Rules
@@ -30,6 +32,7 @@ _REASONS: Final = frozenset(reason.name.lower() for reason in Reason)
 _TIFS: Final = frozenset(tif.name.lower() for tif in TifCode)
 #: What `lacks` may name.
 _KINDS: Final = _TIFS | {"gtd", "market", "reduce_only"}
+_R = TypeVar("_R", FundingRules, LiquidationRules, MarginRules)
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -69,6 +72,10 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         maker: Fee of the lowest tier, a share of the notional; None where it is not known.
         taker: Likewise.
         fees_source: Where the two come from.
+        schedule: All tiers of fees; None where they are not known.
+        funding: How funding is settled; None where there is none, or nothing is known of it.
+        margin: What is asked of an account on margin; None likewise.
+        liquidation: What is done where it is not there; None likewise.
         fee_decimals: Digits after the point of a fee.
         fee_rounding: How it gets there.
         is_inverse: Whether its contracts stand for a fixed sum of the quote currency, which a recording has to say.
@@ -91,6 +98,10 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
     maker: Decimal | None = None
     taker: Decimal | None = None
     fees_source: str = ""
+    schedule: FeeSchedule | None = None
+    funding: FundingRules | None = None
+    margin: MarginRules | None = None
+    liquidation: LiquidationRules | None = None
     fee_decimals: int = 8
     fee_rounding: FeeRounding = FeeRounding.HALF_EVEN
     is_inverse: bool = False
@@ -180,6 +191,7 @@ def parse_facts(text: str, venue: str) -> VenueFacts:
         _check_names("lacks", given.get("lacks", ()), _KINDS)
         _check_names("reduce_only_tifs", given.get("reduce_only_tifs", ()), _TIFS)
         fees = given.pop("fees", {})
+        margin = given.pop("margin", None)
         facts = VenueFacts(
             venue=venue,
             rate_limits=limits,
@@ -187,6 +199,10 @@ def parse_facts(text: str, venue: str) -> VenueFacts:
             maker=_share(fees, "maker"),
             taker=_share(fees, "taker"),
             fees_source=str(fees.get("source", "")),
+            schedule=_schedule(fees),
+            funding=_rules_of(FundingRules, given.pop("funding", None)),
+            margin=None if margin is None else _margin(margin),
+            liquidation=_rules_of(LiquidationRules, given.pop("liquidation", None)),
             fee_decimals=int(fees.get("decimals", 8)),
             fee_rounding=FeeRounding(fees.get("rounding", FeeRounding.HALF_EVEN)),
             **{name: _fact(name, value) for name, value in given.items()},
@@ -210,6 +226,41 @@ def _fact(name: str, value: Any) -> Any:
 
 def _share(fees: Mapping[str, Any], name: str) -> Decimal | None:
     return Decimal(str(fees[name])) if name in fees else None
+
+
+def _schedule(fees: Mapping[str, Any]) -> FeeSchedule | None:
+    tiers = fees.get("tiers")
+    if tiers is None:
+        return None
+    schedule = msgspec.convert(
+        {name: fees[name] for name in ("window_days", "assessed", "at_volume") if name in fees} | {"tiers": tiers},
+        FeeSchedule,
+    )
+    lowest = schedule.tiers[0]
+    if (lowest.maker, lowest.taker) != (_share(fees, "maker"), _share(fees, "taker")):
+        raise ValueError("maker and taker are not those of the lowest tier")
+    return schedule
+
+
+def _rules_of(kind: type[_R], given: dict[str, Any] | None) -> _R | None:
+    """A table of a file as rules, with lengths of time as they are written; `None` for no table."""
+    if given is None:
+        return None
+    lengths = {f"{name}_ns": duration_ns(given.pop(name)) for name in ("interval", "pause") if name in given}
+    known = {field.name for field in msgspec.structs.fields(kind)}
+    _check_names(kind.__name__, (given | lengths).keys(), known)
+    return msgspec.convert(given | lengths, kind)
+
+
+def _margin(given: dict[str, Any]) -> MarginRules | None:
+    tables = {}
+    for table in given.pop("tables", ()):
+        tiers = msgspec.convert(table["tiers"], tuple[MarginTier, ...])
+        tables.update(dict.fromkeys(table["pairs"], tiers))
+    rules = _rules_of(MarginRules, given | {"tables": tables})
+    for pair in tables:
+        rules and rules.tiers_of(pair, None)
+    return rules
 
 
 def _rate_limit(given: Mapping[str, Any]) -> RateLimit:

@@ -36,6 +36,7 @@ from replay.ledger.money import (
     Arithmetic,
     Contract,
     Fees,
+    Rounding,
     decimals_of,
     divide,
     price_units,
@@ -61,6 +62,7 @@ class LedgerMarket:
         tick: Step of the prices it is told.
         lot: Step of the sizes.
         account: Name of the account it settles in; empty for the currency's.
+        funding_rounding: How a funding payment is rounded; None: as fees are.
 
     Raises ConfigError for a step that is not above 0 or too fine.
     """
@@ -71,6 +73,7 @@ class LedgerMarket:
     tick: Decimal | None = None
     lot: Decimal | None = None
     account: str = ""
+    funding_rounding: Rounding | None = None
 
     def __post_init__(self) -> None:
         for name, step, most in (("tick", self.tick, PRICE_DECIMALS - 1), ("lot", self.lot, SIZE_DECIMALS)):
@@ -217,7 +220,7 @@ class Ledger:
         self.markets[pair] = market
         if market.contract is None or market.fees is None or market.tick is None or market.lot is None:
             return
-        self._sums[pair] = Arithmetic(market.contract, market.fees, market.tick, market.lot)
+        self._sums[pair] = Arithmetic(market.contract, market.fees, market.tick, market.lot, market.funding_rounding)
         account = self._open(market.account or market.contract.settle, market.contract.settle)
         if self._of_pair[pair] is not account:
             for other in self.accounts.values():
@@ -246,7 +249,9 @@ class Ledger:
 
     # -- what happens ----------------------------------------------------------------------------------------------
 
-    def execute(self, pair: int, side: int, tick: int, lots: int, role: int, time_ns: int) -> LedgerEntry:
+    def execute(
+        self, pair: int, side: int, tick: int, lots: int, role: int, time_ns: int, *, rate: int | None = None
+    ) -> LedgerEntry:
         """
         Take in an execution.
 
@@ -257,17 +262,24 @@ class Ledger:
             lots: Its size, above 0.
             role: `Role.MAKER` or `Role.TAKER`.
             time_ns: When.
+            rate: What it costs, in units of 10**-12 of its worth; None: the pair's fee.
 
         Raises ValueError for what no execution is, or of a pair of which too little is known.
         """
         if lots <= 0 or side not in (BUY, SELL) or role not in (Role.MAKER, Role.TAKER):
             raise ValueError(f"no execution: side {side}, {lots} lots, role {role}")
+        sums = self._known(pair)[0]
+        return self.execute_at(pair, side, tick * sums.tick, lots * sums.lot, role, time_ns, rate=rate)
+
+    def execute_at(
+        self, pair: int, side: int, price: int, size: int, role: int, time_ns: int, *, rate: int | None = None
+    ) -> LedgerEntry:
+        """Take in an execution at a price that need be no tick, both it and the size in units; as `execute`."""
         sums, account = self._known(pair)
         position = self.positions[pair]
-        size, price = lots * sums.lot, tick * sums.tick
         signed = size if side == BUY else -size
         worth = sums.worth(signed, price)
-        fee = sums.rounded(abs(worth), sums.rates[role])
+        fee = sums.rounded(abs(worth), sums.rates[role] if rate is None else rate)
         before = position.size
         realized = 0
         if before and (before > 0) != (signed > 0):
@@ -329,32 +341,43 @@ class Ledger:
             raise ValueError(f"{self.markets[pair].key}: no mark price of {units} units")
         self.positions[pair].mark = units
 
-    def fund(self, pair: int, rate: Decimal, price: Decimal | Fraction | float | None = None) -> int:
+    def fund(
+        self, pair: int, rate: Decimal, price: Decimal | Fraction | float | None = None, *, size: int | None = None
+    ) -> int:
         """
-        Settle funding on the position as it is: longs pay where the rate is positive.
+        Settle funding: longs pay where the rate is positive.
 
         Args:
             pair: Place of the pair.
             rate: Fraction of the position's worth, of at most 12 decimals; what is finer is rounded half to even.
             price: As `mark` has it; None for the mark itself.
+            size: Of the position that it is settled on, in units; None: as it is now.
 
         Returns:
-            What was received, in units; negative: paid. Rounded as the pair's fees are, seen as something that is paid.
+            What was received, in units; negative: paid. Rounded in the pair's way, seen as something that is paid.
 
         Raises ValueError without a price.
         """
-        sums, account = self._known(pair)
-        position = self.positions[pair]
-        units = position.mark if price is None else price_units(price)
+        units = self.positions[pair].mark if price is None else price_units(price)
         if units is None:
             raise ValueError(f"{self.markets[pair].key}: no mark price to pay funding on")
+        received = self.funding_of(pair, rate, units, self.positions[pair].size if size is None else size)
+        self.book_funding(pair, received)
+        return received
+
+    def funding_of(self, pair: int, rate: Decimal, price: int, size: int) -> int:
+        """What a position of that size would receive at a price, all in units; nothing is booked."""
+        sums = self._known(pair)[0]
         # A long position in an inverse contract has a negative worth in its currency and pays all the same.
-        size = abs(sums.worth(position.size, units))
-        paid = sums.rounded(size if position.size > 0 else -size, rate_units(rate))
-        position.funding -= paid
-        account.funding -= paid
-        account.cash -= paid
-        return -paid
+        worth = abs(sums.worth(size, price))
+        return -sums.rounded(worth if size > 0 else -worth, rate_units(rate), sums.funding)
+
+    def book_funding(self, pair: int, received: int) -> None:
+        """Take in a funding payment, in units."""
+        account = self._known(pair)[1]
+        self.positions[pair].funding += received
+        account.funding += received
+        account.cash += received
 
     def transfer(self, name: str, moved: Decimal) -> int:
         """
@@ -423,6 +446,14 @@ class Ledger:
         """The same as the float64 next to it, in a fraction of the time."""
         position, sums = self.positions[pair], self._sums[pair]
         return sums.near_price_of(position.size, position.open_worth) if position.size and sums is not None else None
+
+    def arithmetic(self, pair: int) -> Arithmetic:
+        """What a pair's sizes are worth. Raises ValueError where too little is known of it."""
+        return self._known(pair)[0]
+
+    def is_known(self, pair: int) -> bool:
+        """Whether an execution of the pair can be taken in."""
+        return self._sums[pair] is not None
 
     def _known(self, pair: int) -> tuple[Arithmetic, Account]:
         sums, account = self._sums[pair], self._of_pair[pair]

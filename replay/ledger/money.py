@@ -25,6 +25,7 @@ __all__ = [
     "ContractKind",
     "FeeRounding",
     "Fees",
+    "Rounding",
     "amount",
     "decimals_of",
     "divide",
@@ -45,6 +46,8 @@ _FEE_DECIMALS_MAX: Final = 18
 _RATE_DECIMALS: Final = 12
 _RATE_UNIT: Final = 10**_RATE_DECIMALS
 _PRICE_UNIT: Final = 10**PRICE_DECIMALS
+#: What the fixed worth of a unit of size is counted in, over units of price: see `Arithmetic`.
+_INVERSE_SHIFT: Final = 10 ** (CASH_DECIMALS + PRICE_DECIMALS - SIZE_DECIMALS - PRICE_DECIMALS)
 _EXACT: Final = Context(prec=2000, traps=[Inexact, InvalidOperation, Overflow])
 
 
@@ -102,6 +105,26 @@ class FeeRounding(enum.StrEnum):
     UP = "up"
 
 
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """
+    Whole steps of money.
+
+    Attributes:
+        decimals: Digits after the point.
+        mode: How an amount gets there.
+
+    Raises ConfigError for more digits than any currency has.
+    """
+
+    decimals: int
+    mode: FeeRounding
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decimals <= _FEE_DECIMALS_MAX:
+            raise ConfigError(f"amounts have {self.decimals} decimals, expected 0 to {_FEE_DECIMALS_MAX}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fees:
     """
@@ -139,14 +162,17 @@ class Fees:
 class Arithmetic:
     """The arithmetic of one pair."""
 
-    __slots__ = ("_fee_unit", "_fixed", "_rounding", "lot", "rates", "tick")
+    __slots__ = ("_fixed", "_step", "funding", "lot", "rates", "tick")
 
-    def __init__(self, contract: Contract, fees: Fees, tick: Decimal, lot: Decimal) -> None:
+    def __init__(
+        self, contract: Contract, fees: Fees, tick: Decimal, lot: Decimal, funding: Rounding | None = None
+    ) -> None:
         self.tick = units_of(tick, PRICE_DECIMALS)
         self.lot = units_of(lot, SIZE_DECIMALS)
         self.rates: dict[int, int] = {Role.MAKER: rate_units(fees.maker), Role.TAKER: rate_units(fees.taker)}
-        self._rounding = fees.rounding
-        self._fee_unit: int = 10 ** (CASH_DECIMALS - fees.decimals)
+        self._step = (fees.rounding, 10 ** (CASH_DECIMALS - fees.decimals))
+        #: The same of funding payments.
+        self.funding = self._step if funding is None else (funding.mode, 10 ** (CASH_DECIMALS - funding.decimals))
         # Units of cash times units of price that a unit of size of an inverse contract is; 0: it is linear.
         value = contract.contract_value
         shift = CASH_DECIMALS + PRICE_DECIMALS - SIZE_DECIMALS
@@ -167,17 +193,30 @@ class Arithmetic:
         over, under = (worth, size) if not self._fixed else (-size * self._fixed, worth)
         return over / (under * _PRICE_UNIT)
 
-    def rounded(self, worth: int, rate: int) -> int:
-        """A share of what something is worth, in the venue's steps."""
-        over, under = worth * rate, _RATE_UNIT * self._fee_unit
-        match self._rounding:
+    def quote_value(self, size: int, price: int) -> int:
+        """Of a size at a price, positive, in units of cash of the quote currency, whatever the contract settles in."""
+        return abs(size) * (self._fixed // _INVERSE_SHIFT if self._fixed else price)
+
+    def price_at(self, size: int, worth: int, *, up: bool) -> int | None:
+        """The price, in units, at which so much size is worth so much, rounded up or down; None: at no price above 0."""
+        over, under = (worth, size) if not self._fixed else (-size * self._fixed, worth)
+        if not under or (over > 0) != (under > 0):
+            return None
+        quotient, rest = divmod(abs(over), abs(under))
+        return quotient + 1 if rest and up else quotient or None
+
+    def rounded(self, worth: int, rate: int, step: tuple[FeeRounding, int] | None = None) -> int:
+        """A share of what something is worth, in the venue's steps of fees, or in others."""
+        mode, unit = self._step if step is None else step
+        over, under = worth * rate, _RATE_UNIT * unit
+        match mode:
             case FeeRounding.HALF_EVEN:
                 steps = divide(over, under)
             case FeeRounding.CUT:
                 steps = over // under if over >= 0 else -(-over // under)
             case FeeRounding.UP:
                 steps = -(-over // under)
-        return steps * self._fee_unit
+        return steps * unit
 
 
 def divide(over: int, under: int) -> int:

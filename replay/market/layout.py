@@ -191,6 +191,14 @@ class Reason(enum.IntEnum):
     NO_MARKET = 21
     #: An order of a kind that the venue has not.
     NOT_OFFERED = 22
+    #: The account has not the margin for it.
+    MARGIN = 23
+    #: The account is liquidated.
+    LIQUIDATION = 24
+    #: Its price is too far from the venue's reference.
+    PRICE_BAND = 25
+    #: A trigger that the price has passed already.
+    TRIGGER = 26
 
 
 class Want(enum.IntFlag):

@@ -12,17 +12,22 @@ from typing import Any
 
 import msgspec
 
+from replay.ledger.fee_tiers import TierChange
 from replay.ledger.ledger import Ledger
+from replay.ledger.margin_rules import Liquidation
 from replay.ledger.money import amount, price_of, size_of
 from replay.market.layout import Role
 from replay.results.run_record import RunRecord
 from replay.results.run_study import RunStudy
+from toolkit.clock import NS_PER_S
 from toolkit.errors import RecordingDamaged
+from toolkit.timing.times import time_ns
 
 __all__ = ["AccountInfo", "GapInfo", "PairInfo", "QueueInfo", "RunInfo", "read_run", "run_info"]
 
 #: Raised when a field changes its meaning; new ones do not.
 RUN_VERSION = 1
+_DAY_NS = 86_400 * NS_PER_S
 
 
 class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +176,27 @@ class PairInfo(msgspec.Struct, frozen=True, kw_only=True):
     queue: QueueInfo | None = None
 
 
+class PresetInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Facts of a venue, as they were taken for the run.
+
+    Attributes:
+        venue: Its name.
+        date: When they were looked at, `YYYY-MM-DD`; empty where there are none.
+        source: Where they are from.
+        evidence: How sure each is: it begins with `d` documented by the venue, `2` from secondary sources, `?` not verified.
+        unknown: What is not known for certain.
+        days_older: Days from that date to the last day of the run, where that is later: venues change their rules; else 0.
+    """
+
+    venue: str
+    date: str
+    source: str
+    evidence: Mapping[str, str]
+    unknown: list[str]
+    days_older: int
+
+
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """
     A run.
@@ -199,6 +225,9 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         counts: What was counted.
         gaps: What was not known of the pairs, in order of its start.
         study: What was measured of the run afterwards; None where nothing was.
+        tiers: Fee tiers that were in force, the first at the start, by time; empty where fees were given.
+        liquidations: Steps of liquidations, by time.
+        presets: Facts of the venues that the run rests on.
     """
 
     version: int = RUN_VERSION
@@ -224,6 +253,9 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     counts: Mapping[str, int]
     gaps: list[GapInfo] = []
     study: RunStudy | None = None
+    tiers: list[TierChange] = []
+    liquidations: list[Liquidation] = []
+    presets: list[PresetInfo] = []
 
     @property
     def doubtful_time_share(self) -> float:
@@ -293,6 +325,22 @@ def run_info(record: RunRecord) -> RunInfo:
             for gap in record.gaps
         ],
         study=record.study,
+        tiers=record.tiers,
+        liquidations=record.liquidations,
+        presets=[_preset(venue, facts, record.end_ns) for venue, facts in head.settings.get("presets", {}).items()],
+    )
+
+
+def _preset(venue: str, facts: Mapping[str, Any], end_ns: int) -> PresetInfo:
+    date = str(facts["date"])
+    days = (end_ns - time_ns(date)) // _DAY_NS if date else 0
+    return PresetInfo(
+        venue=venue,
+        date=date,
+        source=facts["source"],
+        evidence=facts["evidence"],
+        unknown=facts["unknown"],
+        days_older=max(0, days),
     )
 
 

@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from replay.ledger.equity import EquityCourse
+from replay.ledger.fee_tiers import TierChange
 from replay.ledger.ledger import Ledger, LedgerEntry, LedgerMarket
+from replay.ledger.margin_rules import Liquidation
 from replay.results.run_study import RunStudy
 from replay.results.spooled_rows import SpooledRows
 from toolkit.account_messages import OrderState
@@ -106,6 +108,9 @@ class FillRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         role: `Role.MAKER` or `Role.TAKER`.
         client_order_id: The owner's id.
         is_uncertain: The order rested across a gap, so that nobody knows whether it would have been filled.
+        rate: What it costs, in units of 10**-12 of its worth; None: the fee of the pair.
+        cause: Why it happened, where it was not simply traded: `liquidation`.
+        at: Price and size in units, where they are no ticks and lots; None: they are.
     """
 
     now_ns: int
@@ -118,6 +123,9 @@ class FillRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     role: int
     client_order_id: str | None = None
     is_uncertain: bool = False
+    rate: int | None = None
+    cause: str | None = None
+    at: tuple[int, int] | None = None
 
 
 class DecisionRow(msgspec.Struct, frozen=True, gc=False):
@@ -230,6 +238,8 @@ class RunRecord:
         gaps: What was not known of the pairs, in order of its start.
         queued: What was ahead of orders as they came to rest, see `VenueDesk.queued`; None where nobody took note.
         study: What was measured of it afterwards; None where nothing was.
+        tiers: Fee tiers that were in force, the first at the start, by time; empty where fees were given.
+        liquidations: Steps of liquidations, by time.
     """
 
     head: RunHead
@@ -250,3 +260,5 @@ class RunRecord:
     gaps: list[GapRow] = field(default_factory=list)
     queued: list[tuple[int, float | None]] | None = None
     study: RunStudy | None = None
+    tiers: list[TierChange] = field(default_factory=list)
+    liquidations: list[Liquidation] = field(default_factory=list)

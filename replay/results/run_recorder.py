@@ -17,7 +17,7 @@ import msgspec
 from replay.backtest.gap_policy import Doubt
 from replay.ledger.equity import EquityCourse
 from replay.ledger.ledger import Account, Ledger, LedgerEntry, LedgerMarket
-from replay.ledger.money import CASH_DECIMALS, PRICE_DECIMALS, SIZE_DECIMALS, ContractKind
+from replay.ledger.money import CASH_DECIMALS, PRICE_DECIMALS, SIZE_DECIMALS, ContractKind, amount
 from replay.market.layout import BUY, Role
 from replay.results.recent_tops import RecentTops, Top, steps
 from replay.results.run_record import (
@@ -35,6 +35,7 @@ from replay.results.spooled_rows import SpooledRows
 from toolkit.account_messages import (
     TERMINAL_ORDER_STATES,
     AccountEvent,
+    AccountEventKind,
     Fill,
     FundingPayment,
     OrderState,
@@ -224,7 +225,10 @@ class RunRecorder:
     def fill(self, row: FillRow) -> LedgerEntry:
         """Take down an execution; what it did to the money."""
         ledger = self.ledger
-        entry = ledger.execute(row.pair, row.side, row.tick, row.lots, row.role, row.now_ns)
+        if row.at is None:
+            entry = ledger.execute(row.pair, row.side, row.tick, row.lots, row.role, row.now_ns, rate=row.rate)
+        else:
+            entry = ledger.execute_at(row.pair, row.side, *row.at, row.role, row.now_ns, rate=row.rate)
         account = ledger.account_of(row.pair)
         contract = ledger.markets[row.pair].contract
         is_spot = contract is not None and contract.kind is ContractKind.SPOT
@@ -245,7 +249,7 @@ class RunRecorder:
                 realized_pnl=entry.realized / _CASH,
                 position_before=None if is_spot else entry.position_before / _SIZE,
                 direction=_direction(entry, is_spot=is_spot),
-                cause=UNCERTAIN if row.is_uncertain else None,
+                cause=row.cause or (UNCERTAIN if row.is_uncertain else None),
             )
         )
         self._state_position(row.pair, row.now_ns)
@@ -254,29 +258,37 @@ class RunRecorder:
         self._moved.add(account.name)
         return entry
 
-    def funding(
-        self, pair: int, now_ns: int, venue_ns: int | None, rate: Decimal, price: Decimal | float | None
-    ) -> int:
-        """Settle funding on a position, see `Ledger.fund`; nothing is taken down where there is none."""
-        position = self.ledger.positions[pair]
-        if not position.size:
-            return 0
-        received = self.ledger.fund(pair, rate, price)
+    def funding(self, pair: int, now_ns: int, venue_ns: int | None, received: int, rate: Decimal, size: int) -> None:
+        """Take down funding that was received, negative: paid, in units of cash, on a position of that size."""
+        self.ledger.book_funding(pair, received)
         account = self.ledger.account_of(pair)
+        head = self._head(pair, venue_ns, now_ns)
         self._messages.append(
             FundingPayment(
-                *self._head(pair, venue_ns, now_ns),
-                f"funding-{now_ns}",
+                *head,
+                f"funding-{self._seq}-{self._sub}",
                 received / _CASH,
                 account.asset,
                 float(rate),
-                position.size / _SIZE,
+                size / _SIZE,
             )
         )
         self._state_balance(account, now_ns)
         self._changed.add(account.name)
         self._moved.add(account.name)
-        return received
+
+    def transfer(self, name: str, now_ns: int, venue_ns: int | None, moved: int) -> None:
+        """Take down a deposit into an account, negative: a withdrawal, in units of cash."""
+        account = self.ledger.accounts[name]
+        self.ledger.transfer(name, amount(moved))
+        venue = self.ledger.markets[account.pairs[0] if account.pairs else 0].key.venue
+        kind = AccountEventKind.DEPOSIT if moved > 0 else AccountEventKind.WITHDRAWAL
+        seq, sub = self._place(now_ns)
+        head = (venue, "", "", venue_ns, now_ns, seq, sub, self.head.strategy)
+        self._messages.append(AccountEvent(*head, kind, f"transfer-{seq}-{sub}", account.asset, moved / _CASH))
+        self._state_balance(account, now_ns)
+        self._changed.add(name)
+        self._moved.add(name)
 
     def decision(self, row: DecisionRow) -> None:
         """Take down a row of the decision log."""

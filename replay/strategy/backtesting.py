@@ -12,6 +12,8 @@ from recordings.queries.pair_names import pairs_named
 from recordings.recording import Recording
 from replay.backtest.exchange import FRAMES_IN_PYTHON
 from replay.backtest.gap_policy import GapPolicy
+from replay.clearing.house import Transfer
+from replay.ledger.margin_rules import MarginMode
 from replay.results.market_study import study_run
 from replay.results.result import Result
 from replay.results.result_writing import check_folder, write_result
@@ -65,6 +67,11 @@ def backtest(
     gaps: GapPolicy | str = GapPolicy.KEEP,
     limits: RiskLimits | None = None,
     assumed: Mapping[str, Number] | None = None,
+    leverage: Number | Mapping[str, Number] | None = None,
+    margin: str | Mapping[str, str] | None = None,
+    fee_tier: str | None = None,
+    fee_volume: Number = 0,
+    transfers: Sequence[tuple[Instant, Mapping[str, Number]]] = (),
     carry: Carry | str = Carry.ALL,
     callback_s_max: float = CALLBACK_S_MAX,
     fidelity: Fidelity = "normalized",
@@ -89,11 +96,17 @@ def backtest(
         rules: Rules set otherwise: `{"queue_front": "power", "queue_power": "3"}`.
         latency: `entry=3.5ms,response=2ms`, or `feed`, or both, which are added.
         clock_offset_ns: The venue's clock less ours, which only `feed` depends on.
-        fees: `maker` and `taker`, shares of the value (0.0002 is 2 bp); else those of the venue's lowest tier.
+        fees: `maker` and `taker`, shares of the value (0.0002 is 2 bp); else those of the tier that the volume gives.
         capital: What there is at the start, by currency.
         gaps: What becomes of orders across a gap: `keep`, `cancel` or `fail`.
         limits: Limits of risk.
-        assumed: `tick`, `lot`, `min_notional` and `contract_value` in place of what is recorded.
+        assumed: `tick`, `lot`, `min_notional`, `contract_value` and `maintenance` in place of what is recorded or known.
+        leverage: Of all pairs, or by pair: orders are held against the margin that there is, and positions are liquidated
+            in the venue's way; None: neither.
+        margin: `cross` (the default) or `isolated`, of all pairs or by pair.
+        fee_tier: Name of the venue's fee tier at the start, below which the account does not fall.
+        fee_volume: Volume before the start that counts for fee tiers, quote currency.
+        transfers: Deposits and withdrawals: a time, and amounts by currency, negative for a withdrawal.
         carry: What goes on from one recording to the next: `all`, or `positions` alone.
         callback_s_max: How long one call of the strategy may compute, seconds; see `Watch`.
         fidelity: `raw` or `normalized`; the same comes of both.
@@ -132,6 +145,11 @@ def backtest(
             gap_policy=_choice("gaps", gaps, GapPolicy),
             limits=limits or RiskLimits(),
             assumed=_numbers("assumed", assumed, ASSUMABLE),
+            leverage=_leverage(leverage),
+            margin=_margin(margin),
+            fee_tier=None if fee_tier is None else str(fee_tier),
+            fee_volume=decimal_of(fee_volume, "fee_volume"),
+            transfers=_transfers(transfers),
             callback_s_max=callback_s_max,
         ),
     )
@@ -155,6 +173,24 @@ def _numbers(what: str, given: Mapping[str, Number] | None, names: Collection[st
         if names is not None and name not in names:
             raise ConfigError(f"{what}: no such thing as {name!r}, expected {' or '.join(names)}")
     return {name: decimal_of(value, f"{what}: {name}") for name, value in (given or {}).items()}
+
+
+def _leverage(given: Number | Mapping[str, Number] | None) -> dict[str, Decimal]:
+    return {} if given is None else _numbers("leverage", given if isinstance(given, Mapping) else {"": given})
+
+
+def _margin(given: str | Mapping[str, str] | None) -> dict[str, MarginMode]:
+    modes = {} if given is None else given if isinstance(given, Mapping) else {"": given}
+    return {pair: _choice("margin", mode, MarginMode) for pair, mode in modes.items()}
+
+
+def _transfers(given: Sequence[tuple[Instant, Mapping[str, Number]]]) -> tuple[Transfer, ...]:
+    found = [
+        Transfer(instant_ns(when, "the time of a transfer"), asset, value)
+        for when, amounts in given
+        for asset, value in _numbers("transfers", amounts).items()
+    ]
+    return tuple(sorted(found, key=lambda each: each.at_ns))
 
 
 def _choice(what: str, given: str, kind: type[Choice]) -> Choice:

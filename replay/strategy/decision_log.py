@@ -40,6 +40,7 @@ class LogHead(msgspec.Struct, frozen=True, kw_only=True):
         limits: Limits of risk, by name.
         data: Own data of the strategy: parameter to hash of the file.
         assumed: Ticks and lots that were assumed, by pair and name.
+        money: What of leverage, margin, fee tier and transfers was chosen; empty where nothing was.
         log_version: `LOG_VERSION`.
     """
 
@@ -56,6 +57,7 @@ class LogHead(msgspec.Struct, frozen=True, kw_only=True):
     limits: dict[str, Any]
     data: dict[str, str] = {}
     assumed: dict[str, str] = {}
+    money: dict[str, Any] = {}
     log_version: int = LOG_VERSION
 
 

@@ -14,10 +14,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from replay.backtest.market import MarketRules
-from replay.backtest.requests import NewOrder, Response
+from replay.backtest.requests import NewOrder, Notice, NoticeKind, Response
 from replay.backtest.requests import OwnOrder as SentOrder
 from replay.backtest.scales import PairScale
-from replay.ledger.money import SIZE_DECIMALS, amount, size_of
+from replay.ledger.money import PRICE_DECIMALS, SIZE_DECIMALS, amount, price_of, size_of, units_of
 from replay.market.layout import BUY, SELL, ReportCode, Role, StateCode, TifCode
 from replay.results.run_record import FillRow, OrderRow
 from replay.results.run_recorder import RunRecorder
@@ -420,7 +420,7 @@ class Desk:
 
     def hear(self, response: Response) -> tuple[OwnOrder | None, OwnFill | None]:
         """Take in an answer: which order it is about, and what was executed of it."""
-        order = self._by_id.get(response.order_id)
+        order = self._by_id.get(response.order_id) or self._adopted(response)
         if order is None:
             return None, None
         fill = self._execute(order, response) if response.code is ReportCode.EXECUTED else None
@@ -435,6 +435,74 @@ class Desk:
             self._note_state(order, response)
         return order, fill
 
+    def _adopted(self, response: Response) -> OwnOrder | None:
+        """An order that the venue has sent in the account's name, of which this is the first word; None for no such."""
+        sent = self._exchange.adopted.get(response.order_id)
+        return None if sent is None else self._adopt(sent)
+
+    def _adopt(self, sent: SentOrder) -> OwnOrder:
+        self._count += 1
+        own = OwnOrder(
+            number=self._count,
+            client_id=f"{sent.tag}-{self._count}",
+            key=self._pairs.keys[sent.pair],
+            pair=self._pairs.names[sent.pair],
+            place=sent.pair,
+            side=Side.BUY if sent.side == BUY else Side.SELL,
+            market=self._exchange.markets[sent.pair],
+            sent=sent,
+            tif=Tif.IOC,
+            is_post_only=False,
+            is_venues=True,
+        )
+        self._open[own.number] = own
+        if sent.order_id:
+            self._by_id[sent.order_id] = own
+        return own
+
+    def hear_notice(self, notice: Notice) -> tuple[OwnOrder | None, OwnFill | None]:
+        """Take in what the venue did with the money; of a position that it took over, an order that was filled by it."""
+        recorder = self._recorder
+        if notice.kind is NoticeKind.FUNDING:
+            rate = size_of(notice.fraction)
+            recorder.funding(notice.pair, self.now_ns, notice.venue_ns, notice.amount, rate, notice.held)
+        elif notice.kind is NoticeKind.TRANSFER:
+            recorder.transfer(notice.account, self.now_ns, notice.venue_ns, notice.amount)
+        else:
+            return self._take_over(notice)
+        return None, None
+
+    def _take_over(self, notice: Notice) -> tuple[OwnOrder, OwnFill]:
+        _, scale = self._market(notice.pair)
+        lots = abs(notice.held) // units_of(scale.lot, SIZE_DECIMALS)
+        side = SELL if notice.held > 0 else BUY
+        tick = max(1, notice.at_price // units_of(scale.tick, PRICE_DECIMALS))
+        sent = SentOrder(0, notice.pair, side, tick, lots, 0, StateCode.FILLED, {}, filled=lots, tag="takeover")
+        sent.sent_ns, sent.is_market, sent.scale = self.now_ns, True, scale
+        order = self._adopt(sent)
+        del self._open[order.number]
+        entry = self._recorder.fill(
+            FillRow(
+                now_ns=self.now_ns,
+                venue_ns=notice.venue_ns,
+                pair=notice.pair,
+                order_id=order.number,
+                side=side,
+                tick=tick,
+                lots=lots,
+                role=Role.TAKER,
+                client_order_id=order.client_id,
+                rate=0,
+                cause="liquidation",
+                at=(notice.at_price, abs(notice.held)),
+            )
+        )
+        order.fill_count += 1
+        self._note_state(order, None)
+        price, size = float(price_of(notice.at_price)), scale.size(lots)
+        fee = amount(entry.fee)
+        return order, OwnFill(entry.number + 1, order, order.pair, order.side, price, size, fee, False, notice.venue_ns)
+
     def _execute(self, order: OwnOrder, response: Response) -> OwnFill:
         entry = self._recorder.fill(
             FillRow(
@@ -448,6 +516,8 @@ class Desk:
                 role=response.role,
                 client_order_id=order.client_id,
                 is_uncertain=response.is_uncertain,
+                rate=response.rate,
+                cause="liquidation" if order.is_venues else None,
             )
         )
         order.fill_count += 1

@@ -6,12 +6,13 @@ from typing import Final
 
 import msgspec
 
-from replay.backtest.requests import Response
+from replay.backtest.requests import Notice, Response
+from replay.ledger.money import amount, price_of, size_of
 from replay.market.layout import ReportCode, StateCode
 from replay.results.run_record import DecisionRow
 from replay.strategy.decision_log import LogRow
 
-__all__ = ["ANSWER_FIELDS", "answer_row", "decision_row"]
+__all__ = ["ANSWER_FIELDS", "answer_row", "decision_row", "notice_row"]
 
 #: What an answer says, in the order of its row.
 ANSWER_FIELDS: Final = (
@@ -55,6 +56,21 @@ def answer_row(now_ns: int, number: int, order: int, response: Response) -> LogR
         response.is_uncertain,
     )
     return LogRow(now_ns, "response", (number,), acts)
+
+
+def notice_row(now_ns: int, number: int, notice: Notice) -> LogRow:
+    """The row of what the venue did with the money: amounts are decimal texts, exact."""
+    acts = (
+        notice.kind.value,
+        notice.pair,
+        f"{amount(notice.amount):f}",
+        f"{size_of(notice.held):f}",
+        f"{price_of(notice.at_price):f}",
+        f"{size_of(notice.fraction):f}",
+        notice.account,
+        notice.venue_ns,
+    )
+    return LogRow(now_ns, "money", (number,), acts)
 
 
 def decision_row(row: LogRow, state: bytes) -> DecisionRow:

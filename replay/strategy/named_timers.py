@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from replay.strategy.asked import noted, time_ns_asked
 from replay.strategy.strategy import EVERY, interval_ns
@@ -11,7 +13,7 @@ from toolkit.errors import ConfigError
 from toolkit.timing.timers import Timer, Timers
 from toolkit.timing.times import length_ns
 
-__all__ = ["NamedTimers"]
+__all__ = ["NamedTimers", "plain"]
 
 
 class NamedTimers(Timers):
@@ -73,3 +75,10 @@ class NamedTimers(Timers):
         if timer is not None and timer.interval_ns is None:
             del self._named[name]
         self._call(name, due_ns)
+
+
+def plain(length: Any) -> Any:
+    """A length of time that was found to be one, as the log has it: as it was said, but for those of numpy, in ns."""
+    if isinstance(length, str):
+        return str(length)
+    return length if length is None or isinstance(length, int | timedelta) else length_ns(length)

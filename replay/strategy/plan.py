@@ -21,8 +21,11 @@ from replay.backtest.gap_policy import GapPolicy
 from replay.backtest.latency_settings import parse_latency
 from replay.backtest.market import Assumed, Market
 from replay.backtest.receive_latency import LatencyModel
-from replay.backtest.venue_facts import facts_of
+from replay.backtest.venue_facts import VenueFacts, facts_of
+from replay.clearing.house import House, HouseSettings, Transfer
+from replay.clearing.money_settings import check_money, money_said
 from replay.ledger.ledger import Ledger, LedgerMarket
+from replay.ledger.margin_rules import MarginMode
 from replay.ledger.money import Fees
 from replay.market.rules import Rules, make_rules
 from replay.results.run_record import RunHead
@@ -45,7 +48,7 @@ __all__ = ["ASSUMABLE", "FEES", "LATENCY", "RunPlan", "RunSettings", "parse_amou
 #: Unless it is said otherwise: slow enough that nothing rests on being fast.
 LATENCY: Final = "entry=50ms,response=50ms"
 #: What can be assumed in place of what is recorded, and fees of which role.
-ASSUMABLE: Final = ("tick", "lot", "min_notional", "contract_value")
+ASSUMABLE: Final = ("tick", "lot", "min_notional", "contract_value", "maintenance")
 FEES: Final = ("maker", "taker")
 _AMOUNT: Final = re.compile(r"-?\d{1,18}(\.\d{1,18})?", re.ASCII)
 _SEED_MAX: Final = 2**63
@@ -68,6 +71,11 @@ class RunSettings:
         gap_policy: What becomes of orders that rest while their book does not hold.
         limits: Limits of risk.
         assumed: `tick`, `lot`, `min_notional`, `contract_value`, in place of what is recorded.
+        leverage: By pair, under an empty name that of all others; empty: positions are not held against capital.
+        margin: `cross` or `isolated` by pair, likewise.
+        fee_tier: Name of the fee tier at the start, below which the account does not fall; None: by volume alone.
+        fee_volume: Volume before the start that counts for fee tiers, quote currency.
+        transfers: Deposits and withdrawals, in order of time.
         callback_s_max: How long one call of the strategy may compute, seconds; see `Watch`.
     """
 
@@ -82,6 +90,11 @@ class RunSettings:
     gap_policy: GapPolicy = GapPolicy.KEEP
     limits: RiskLimits = field(default_factory=RiskLimits)
     assumed: Mapping[str, Decimal] = field(default_factory=dict)
+    leverage: Mapping[str, Decimal] = field(default_factory=dict)
+    margin: Mapping[str, MarginMode] = field(default_factory=dict)
+    fee_tier: str | None = None
+    fee_volume: Decimal = Decimal(0)
+    transfers: Sequence[Transfer] = ()
     callback_s_max: float = CALLBACK_S_MAX
 
 
@@ -130,6 +143,20 @@ class RunPlan:
             raise ConfigError("--assume contract_value is for inverse contracts, and no venue of the run has them")
         self._latency()
         self._fees = {venue: _fees(venue, settings.fees) for venue in self.rules}
+        self._money = HouseSettings(
+            leverage=settings.leverage,
+            margin=settings.margin,
+            fee_tier=settings.fee_tier,
+            fee_volume=settings.fee_volume,
+            maintenance=settings.assumed.get("maintenance"),
+            transfers=settings.transfers,
+            has_fixed_fees=bool(settings.fees),
+        )
+        check_money(
+            self._money,
+            [key.trading_pair for key in self.pairs.keys],
+            {venue: facts_of(venue).schedule for venue in self.rules},
+        )
         self.head = LogHead(
             strategy=loaded.cls.__name__,
             source_hash=loaded.source_hash,
@@ -146,6 +173,7 @@ class RunPlan:
             limits={name: str(value) for name, value in _said(settings.limits).items()},
             data={name: loaded_data.digest for name, (_, loaded_data) in data.items()},
             assumed={name: _plain(value) for name, value in sorted(settings.assumed.items())},
+            money=money_said(self._money),
         )
 
     def open(
@@ -169,11 +197,18 @@ class RunPlan:
         """
         strategy, _, data = self._strategy()
         settings = self.settings
-        assumed = Assumed(**settings.assumed)
+        assumed = Assumed(**{name: value for name, value in settings.assumed.items() if name != "maintenance"})
+        facts = {venue: facts_of(venue) for venue in self.rules}
+        house = House(self.pairs.keys, facts, self._fees, self._money, settings.capital, start_ns)
         linear = replace(assumed, contract_value=None)
         markets = [Market(key, assumed if facts_of(key.venue).is_inverse else linear) for key in self.pairs.keys]
         exchange = Exchange(
-            markets, rules=self.rules, latency=self._latency(), gap_policy=settings.gap_policy, compiled=compiled
+            markets,
+            rules=self.rules,
+            latency=self._latency(),
+            gap_policy=settings.gap_policy,
+            compiled=compiled,
+            clearing=house,
         )
         exchange.tracker.announce(self.pairs.keys)
         recorder = RunRecorder(
@@ -193,6 +228,7 @@ class RunPlan:
             data={id(own): loaded_data for own, loaded_data in data.values()},
             callback_s_max=settings.callback_s_max,
             waits=waits,
+            house=house,
         )
 
     def fresh_strategy(self, session: TradingSession) -> Strategy:
@@ -220,6 +256,8 @@ class RunPlan:
                 "limits": head.limits,
                 "data": head.data,
                 "assumed": head.assumed,
+                "money": head.money,
+                "presets": {venue: _preset(facts_of(venue)) for venue in self.rules},
                 "log_version": head.log_version,
             },
             recordings=recordings,
@@ -245,6 +283,16 @@ class RunPlan:
 
     def _latency(self) -> LatencyModel:
         return parse_latency(self.settings.latency).on_receipt(self.settings.clock_offset_ns)
+
+
+def _preset(facts: VenueFacts) -> dict[str, Any]:
+    """Facts of a venue that a run rests on: how old they are, where they are from, and how sure."""
+    return {
+        "date": facts.date,
+        "source": facts.source,
+        "evidence": dict(facts.evidence),
+        "unknown": list(facts.unknown),
+    }
 
 
 def _plain(value: Decimal) -> str:

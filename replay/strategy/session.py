@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any, Final
 
 from replay.backtest.contracts import contract_of, is_known, missing_said
-from replay.backtest.requests import Response
+from replay.backtest.requests import Notice, Response
 from replay.ledger.ledger import LedgerMarket
 from replay.results.run_record import RunRecord
 from replay.results.run_recorder import RunRecorder
@@ -27,8 +26,8 @@ from replay.strategy.desk import Desk
 from replay.strategy.failures import StrategyError, described, said_of
 from replay.strategy.limits import RiskLimits
 from replay.strategy.loading import LoadedStrategy
-from replay.strategy.log_rows import answer_row, decision_row
-from replay.strategy.named_timers import NamedTimers
+from replay.strategy.log_rows import answer_row, decision_row, notice_row
+from replay.strategy.named_timers import NamedTimers, plain
 from replay.strategy.own_data import DataView, LoadedData, OwnData
 from replay.strategy.pairs import RunPairs
 from replay.strategy.strategy import EVERY, Strategy
@@ -41,10 +40,10 @@ from toolkit.keys import PairName
 from toolkit.messages import EventKind, FundingInfo, FundingKind, Instrument, Message, StreamEvent
 from toolkit.rng import counted
 from toolkit.timing.clock_jumps import jump_of
-from toolkit.timing.times import length_ns
 
 if TYPE_CHECKING:
     from replay.backtest.exchange import Exchange
+    from replay.clearing.house import House
 
 __all__ = ["Phase", "TradingSession"]
 
@@ -84,6 +83,7 @@ class TradingSession:
         data: The strategy's own data, by the object that names it.
         callback_s_max: How long a callback may compute, seconds; see `Watch`.
         waits: Whether it begins by `begin` alone, and not as soon as all is known.
+        house: Keeps the account's money at the venue.
 
     Attributes:
         strategy: As given.
@@ -111,6 +111,7 @@ class TradingSession:
         data: Mapping[int, LoadedData],
         callback_s_max: float = CALLBACK_S_MAX,
         waits: bool = False,
+        house: House | None = None,
     ) -> None:
         self.strategy = strategy
         self.now_ns = 0
@@ -122,6 +123,7 @@ class TradingSession:
         self._pairs = pairs
         self.tracker = exchange.tracker
         self.exchange = exchange
+        self._house = house
         self._recorder = recorder
         self.own_data = dict(data)
         self._rng = counted(f"{head.seed}:{head.strategy}")
@@ -398,7 +400,8 @@ class TradingSession:
             self.phase = Phase.ENDED
         self.watch.close()
         self._recorder.note_exchange(self.exchange.doubt, self.exchange.queued, self.desk.number_of)
-        return self._recorder.finish(self.now_ns)
+        record = self._recorder.finish(self.now_ns)
+        return record if self._house is None else self._house.note(record)
 
     def _stop(self) -> None:
         self.call("stop", (), self.strategy.on_stop)
@@ -449,8 +452,12 @@ class TradingSession:
     def _hear_response(self, response: Response) -> None:
         self._responses += 1
         number = self._responses
-        order, fill = self.desk.hear(response)
-        self.log.add(answer_row(self.now_ns, number, 0 if order is None else order.number, response))
+        if type(response) is Notice:
+            order, fill = self.desk.hear_notice(response)
+            self.log.add(notice_row(self.now_ns, number, response))
+        else:
+            order, fill = self.desk.hear(response)
+            self.log.add(answer_row(self.now_ns, number, 0 if order is None else order.number, response))
         if order is None or self.phase is Phase.FAILED:
             return
         self.call("order", (number,), self.strategy.on_order, order)
@@ -571,7 +578,7 @@ class TradingSession:
     def set_timer(self, name: str, at_ns: int | None, after: str | None, every: str | None) -> None:
         """Set a timer by one of the three."""
         self._timers.set(name, self.now_ns, at_ns, after, every)
-        self.desk.act("timer", str(name), None if at_ns is None else index(at_ns), _plain(after), _plain(every))
+        self.desk.act("timer", str(name), None if at_ns is None else index(at_ns), plain(after), plain(every))
 
     def cancel_timer(self, name: str) -> bool:
         """Forget a timer."""
@@ -587,13 +594,6 @@ class TradingSession:
 
     def _write_down(self, number: int, row: LogRow, state: bytes) -> None:
         self._recorder.decision(decision_row(row, state))
-
-
-def _plain(length: Any) -> Any:
-    """A length of time that was found to be one, as the log has it: as it was said, but for those of numpy, in ns."""
-    if isinstance(length, str):
-        return str(length)
-    return length if length is None or isinstance(length, int | timedelta) else length_ns(length)
 
 
 #: Callbacks that a strategy has left out.

@@ -70,6 +70,7 @@ class OwnOrder:
         tag: As its owner gave it.
         sent_ns: When it was sent.
         fill_count: Executions heard of.
+        is_venues: Whether the venue has sent it in the account's name, to liquidate a position.
     """
 
     __slots__ = (
@@ -80,6 +81,7 @@ class OwnOrder:
         "is_market",
         "is_post_only",
         "is_reduce_only",
+        "is_venues",
         "key",
         "number",
         "pair",
@@ -106,6 +108,7 @@ class OwnOrder:
         tif: str,
         is_post_only: bool,
         failure: str = "",
+        is_venues: bool = False,
     ) -> None:
         self.number = number
         self.client_id = client_id
@@ -124,6 +127,7 @@ class OwnOrder:
         self.was_cancelled = False
         self._market = market
         self._failure = failure
+        self.is_venues = is_venues
 
     @property
     def _scale(self) -> PairScale:

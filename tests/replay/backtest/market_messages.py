@@ -18,6 +18,7 @@ from toolkit.messages import (
     BookDiff,
     BookSnapshot,
     EventKind,
+    FundingInfo,
     Instrument,
     InstrumentKind,
     Message,
@@ -61,17 +62,22 @@ class Messages:
             0,
         )
 
-    def instrument(self, at_ns: int, *, tick: float = 1.0, lot: float = 1.0, **fields: Any) -> Instrument:
+    def instrument(
+        self, at_ns: int, *, tick: float = 1.0, lot: float = 1.0, settle: str = "USD", **fields: Any
+    ) -> Instrument:
         return Instrument(
             *self._head(at_ns, None, same_frame=False),
             InstrumentKind.PERPETUAL,
             "BTC",
             "USD",
-            "USD",
+            settle,
             price_tick=tick,
             size_step=lot,
             **fields,
         )
+
+    def funding(self, at_ns: int, *, event_ns: int | None = None, **fields: Any) -> FundingInfo:
+        return FundingInfo(*self._head(at_ns, event_ns, same_frame=False), **fields)
 
     def snapshot(
         self,

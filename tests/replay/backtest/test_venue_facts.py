@@ -33,6 +33,9 @@ def test_every_venue_has_a_dated_file_with_sources_and_evidence(venue: str) -> N
             "words",
             "lacks",
             "reduce_only_tifs",
+            "funding",
+            "margin",
+            "liquidation",
         )
         if getattr(facts, name) != getattr(plain, name)
     }

@@ -74,8 +74,11 @@ def test_parts_add_up_to_the_net_profit_exactly(fills: list[Any], marks: tuple[i
         if mark is not None:
             made.note_mark(pair, mark / 100)
     for pair in (0, 1):
-        if made.ledger.positions[pair].mark is not None:
-            made.funding(pair, at(50), at(50), Decimal(rate).scaleb(-6), None)
+        position = made.ledger.positions[pair]
+        if position.mark is not None:
+            share = Decimal(rate).scaleb(-6)
+            received = made.ledger.funding_of(pair, share, position.mark, position.size)
+            made.funding(pair, at(50), at(50), received, share, position.size)
     made.frame_done(at(50))
     result = studied(made.finish(at(60)), mids)
     assert result.info.study is not None

@@ -29,6 +29,8 @@ class Played:
     session: TradingSession
     rows: list[LogRow] = field(default_factory=list)
     record: RunRecord | None = None
+    #: What the strategy was told, where it takes note.
+    heard: list[tuple[str, Any]] = field(default_factory=list)
 
     def told(self, *kinds: str) -> list[tuple[Any, ...]]:
         """`(time, kind, cause, acts)` of the rows of some kinds, or of all."""

@@ -129,6 +129,11 @@ _OF_STRATEGIES: Final = {
     "seed": "--seed",
     "fees": "--fees",
     "capital": "--capital",
+    "fee_tier": "--fee-tier",
+    "fee_volume": "--fee-volume",
+    "leverage": "--leverage",
+    "margin": "--margin",
+    "transfers": "--transfer",
     "limits": "--limit",
     "callback_s_max": "--callback-max",
     "carry": "--carry",
@@ -169,6 +174,8 @@ def _replay_script(
     set_rules = named_values(options["rules"], "--rule")
     rules = make_rules(options["preset"], set_rules)
     assumed = assumed_of(options["assume"])
+    if "maintenance" in assumed:
+        raise click.UsageError("--assume maintenance is for strategies: a list of orders is not held against margin")
     opened = [Recording.open(folder, sealed=sealed) for folder in recordings]
     say_unsealed(opened)
     pair = _one_pair(opened, pairs, venues)

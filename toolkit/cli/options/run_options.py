@@ -55,8 +55,8 @@ _MARKET: Final = (
         "--assume",
         multiple=True,
         metavar="NAME=VALUE",
-        help="tick=0.1, lot=0.001, min_notional=10 or contract_value=100 (of inverse contracts), in place of what is"
-        " recorded. May be repeated.",
+        help="tick=0.1, lot=0.001, min_notional=10, contract_value=100 (of inverse contracts) or maintenance=0.005 (of"
+        " margin), in place of what is recorded or known. May be repeated.",
     ),
 )
 
@@ -73,7 +73,32 @@ _RUN: Final = (
         "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="NUMBER", help="Of ctx.rng."
     ),
     click.option(
-        "--fees", metavar="FEES", help="maker=1.5bp,taker=4.5bp; without it those of the venue's lowest tier."
+        "--fees", metavar="FEES", help="maker=1.5bp,taker=4.5bp; without it those of the tier that the volume gives."
+    ),
+    click.option(
+        "--fee-tier", metavar="NAME", help="The venue's fee tier at the start, below which the account does not fall."
+    ),
+    click.option(
+        "--fee-volume", metavar="AMOUNT", help="Volume before the start that counts for fee tiers, quote currency."
+    ),
+    click.option(
+        "--leverage",
+        multiple=True,
+        metavar="[PAIR=]NUMBER",
+        help="Hold orders against the margin there is, and liquidate in the venue's way: 5, or BTC-USD=5. May be repeated.",
+    ),
+    click.option(
+        "--margin",
+        multiple=True,
+        metavar="[PAIR=]MODE",
+        help="cross (the default) or isolated, of all pairs or of one. May be repeated.",
+    ),
+    click.option(
+        "--transfer",
+        "transfers",
+        multiple=True,
+        metavar="'TIME ASSET=AMOUNT'",
+        help="Deposit, or withdraw (-500), while it runs: '2024-08-08T12:00 USDC=500'. May be repeated.",
     ),
     click.option(
         "--capital",
@@ -160,8 +185,10 @@ def offset_ns(text: str) -> int:
 def run_settings(given: Mapping[str, Any]) -> RunSettings:
     """The settings that the options of both kinds give. Raises ConfigError for one that makes no sense."""
     from replay.backtest.gap_policy import GapPolicy
+    from replay.clearing.money_settings import parse_leverage, parse_margin, parse_transfers
     from replay.strategy.limits import parse_limits
     from replay.strategy.plan import LATENCY, RunSettings, parse_amounts, parse_fees
+    from toolkit.accounts.exact_sums import decimal_of
 
     return RunSettings(
         parameters=named_values(given["parameters"], "--set"),
@@ -175,5 +202,10 @@ def run_settings(given: Mapping[str, Any]) -> RunSettings:
         gap_policy=GapPolicy(given["gaps"]),
         limits=parse_limits(named_values(given["limits"], "--limit")),
         assumed=assumed_of(given["assume"]),
+        leverage=parse_leverage(given["leverage"]),
+        margin=parse_margin(given["margin"]),
+        fee_tier=given["fee_tier"],
+        fee_volume=Decimal(0) if given["fee_volume"] is None else decimal_of(given["fee_volume"], "--fee-volume"),
+        transfers=parse_transfers(given["transfers"]),
         callback_s_max=given["callback_s_max"],
     )

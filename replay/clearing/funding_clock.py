@@ -1,0 +1,122 @@
+"""
+When funding of a contract is settled, and by which rate and price, from what messages say.
+
+It is settled at the first message whose time is at or after the instant, by the last rate and price before it. Where the venue
+says afterwards what it has settled by, and that is something else, the difference is settled then.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from replay.ledger.margin_rules import FundingRules, ReferencePrice
+from toolkit.accounts.exact_sums import exact
+from toolkit.clock import NS_PER_S
+from toolkit.messages import FundingInfo, FundingKind
+
+__all__ = ["FundingClock", "FundingDue"]
+
+#: So much later than its instant a venue stamps what it has settled.
+_STAMPED_LATE_NS: Final = 60 * NS_PER_S
+
+
+class FundingDue(msgspec.Struct, frozen=True, gc=False):
+    """
+    A settlement.
+
+    Attributes:
+        instant_ns: The time whose positions it is about.
+        rate: By which.
+        price: And by which price.
+        is_correction: It was settled already, by something else.
+    """
+
+    instant_ns: int
+    rate: Decimal
+    price: Decimal
+    is_correction: bool = False
+
+
+class FundingClock:
+    """
+    One contract.
+
+    Args:
+        rules: Of its venue.
+
+    Attributes:
+        next_ns: The instant to come; None before the first message.
+        settled_ns: The newest that was settled; None before the first.
+        missed: Instants of which nothing had been heard for a whole period, as often as they were passed.
+    """
+
+    __slots__ = ("_interval_ns", "_price", "_rate", "_rules", "missed", "next_ns", "settled_ns")
+
+    def __init__(self, rules: FundingRules) -> None:
+        self._rules = rules
+        self._interval_ns = rules.interval_ns
+        self._rate: Decimal | None = None
+        self._price: Decimal | None = None
+        self.next_ns: int | None = None
+        self.settled_ns: int | None = None
+        self.missed: list[int] = []
+
+    def hear(self, message: FundingInfo) -> FundingDue | None:
+        """What is settled now that this message has come."""
+        at_ns = message.ts_recv if message.ts_event is None else message.ts_event
+        if message.kind is FundingKind.SETTLED:
+            return self._hear_settled(at_ns, message)
+        due = self._pass(at_ns)
+        if message.funding_rate is not None:
+            self._rate = exact(message.funding_rate)
+        self._price = self._said(message) or self._price
+        if message.funding_interval_s:
+            self._interval_ns = message.funding_interval_s * NS_PER_S
+        self._look_ahead(at_ns, message.next_funding_ts)
+        return due
+
+    def _pass(self, at_ns: int) -> FundingDue | None:
+        """The instant that lies before a time, with what is known of it."""
+        instant_ns = self.next_ns
+        if instant_ns is None or at_ns < instant_ns:
+            return None
+        later = (at_ns - instant_ns) // self._interval_ns
+        self.missed += [instant_ns + (each + 1) * self._interval_ns for each in range(later)]
+        self.settled_ns = instant_ns + later * self._interval_ns
+        if self._rate is None or self._price is None:
+            self.missed.append(instant_ns)
+            return None
+        return FundingDue(instant_ns, self._rate, self._price)
+
+    def _look_ahead(self, at_ns: int, said_ns: int | None) -> None:
+        settled_ns = -1 if self.settled_ns is None else self.settled_ns
+        if said_ns is not None and said_ns > settled_ns:
+            self.next_ns = said_ns
+        else:
+            self.next_ns = (max(at_ns, settled_ns) // self._interval_ns + 1) * self._interval_ns
+
+    def _hear_settled(self, at_ns: int, message: FundingInfo) -> FundingDue | None:
+        if message.funding_rate is None:
+            return None
+        early_ns = at_ns // self._interval_ns * self._interval_ns
+        instant_ns = early_ns if at_ns - early_ns <= _STAMPED_LATE_NS else at_ns
+        if self.settled_ns is not None and instant_ns < self.settled_ns:
+            return None  # history
+        rate, price = exact(message.funding_rate), self._said(message) or self._price
+        if price is None:
+            return None
+        is_correction = instant_ns == self.settled_ns
+        if is_correction and instant_ns in self.missed:
+            self.missed.remove(instant_ns)
+        if not is_correction:
+            self.settled_ns = instant_ns
+            if self.next_ns is not None and self.next_ns <= instant_ns:
+                self.next_ns = instant_ns + self._interval_ns
+        return FundingDue(instant_ns, rate, price, is_correction)
+
+    def _said(self, message: FundingInfo) -> Decimal | None:
+        price = message.index_price if self._rules.price is ReferencePrice.INDEX else message.mark_price
+        return exact(price) if price else None

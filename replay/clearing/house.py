@@ -1,0 +1,374 @@
+"""
+The venue's side of an account's money, for the simulated exchange.
+
+It has a ledger of its own, of what was executed and not of what the account's owner has heard of it. Fees go by the tier that
+the volume gives, funding by the positions at its instant, margin by the venue's prices; what it does is told like an answer.
+Where nobody trades on margin it acts at executions and at messages of funding alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from replay.backtest.admission import Floor
+from replay.backtest.contracts import contract_of
+from replay.backtest.requests import Notice, NoticeKind, OwnOrder, Response
+from replay.backtest.venue_facts import VenueFacts
+from replay.clearing.funding_clock import FundingClock, FundingDue
+from replay.clearing.liquidation import LIQUIDATION_TAG, Liquidator
+from replay.clearing.margin_book import MarginBook, PairMargin, Resting
+from replay.ledger.fee_tiers import FeeMeter, TierChange
+from replay.ledger.ledger import Ledger, LedgerMarket
+from replay.ledger.margin_rules import Liquidation, MarginMode, ReferencePrice
+from replay.ledger.money import CASH_DECIMALS, ContractKind, Fees, Rounding, price_units, rate_units, units_of
+from replay.market.layout import Reason, Role
+from replay.results.run_record import RunRecord
+from toolkit.errors import ConfigError
+from toolkit.keys import PairKey
+from toolkit.messages import FundingInfo, FundingKind
+from toolkit.timing.timers import NEVER_NS
+
+__all__ = ["House", "HouseSettings", "Transfer"]
+
+#: Executions that are kept for instants which lie before them.
+_KEPT: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """
+    A deposit or withdrawal of a run.
+
+    Attributes:
+        at_ns: When, on the clock that recorded.
+        account: Currency, or name of an account.
+        amount: Withdrawn where it is negative.
+    """
+
+    at_ns: int
+    account: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HouseSettings:
+    """
+    What of the money is chosen for a run.
+
+    Attributes:
+        leverage: By pair; under an empty name that of all others. Empty: nothing is bought on margin, and nothing checked.
+        margin: Mode by pair, likewise; cross where nothing is said.
+        fee_tier: Name of the tier at the start, below which it does not fall.
+        fee_volume: Volume of the tiers' window before the start, quote currency.
+        maintenance: Maintenance rate that is assumed.
+        transfers: Deposits and withdrawals, in order of time.
+        has_fixed_fees: Whether fees were given, and there are no tiers.
+    """
+
+    leverage: Mapping[str, Decimal] = field(default_factory=dict)
+    margin: Mapping[str, MarginMode] = field(default_factory=dict)
+    fee_tier: str | None = None
+    fee_volume: Decimal = Decimal(0)
+    maintenance: Decimal | None = None
+    transfers: Sequence[Transfer] = ()
+    has_fixed_fees: bool = False
+
+
+class House:
+    """
+    Clears for one account at each venue of a run.
+
+    Args:
+        keys: The pairs.
+        facts: Of their venues.
+        fees: Ordinary fees by venue.
+        settings: As chosen.
+        capital: What there is at the start.
+        start_ns: When that is.
+
+    Raises ConfigError for a tier that a venue has not, or leverage where nothing is known of a venue's margin.
+
+    Attributes:
+        ledger: The money, as the venue has it.
+        margin: Margin of the pairs.
+        tiers: Fee tiers that were in force, of all venues, in order.
+        missed_funding: Settlements whose rate or price nothing was heard of, though something was held.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[PairKey],
+        facts: Mapping[str, VenueFacts],
+        fees: Mapping[str, Fees],
+        settings: HouseSettings,
+        capital: Mapping[str, Decimal],
+        start_ns: int,
+    ) -> None:
+        self._keys = tuple(keys)
+        self._facts = [facts[key.venue] for key in keys]
+        self._settings = settings
+        self._has_venues = len(facts) > 1
+        self.ledger = Ledger([LedgerMarket(key=key, fees=fees[key.venue]) for key in keys], capital)
+        self.margin = MarginBook(self.ledger)
+        self._meters = {
+            name: FeeMeter(each.schedule, name, start_ns, tier=settings.fee_tier, volume=settings.fee_volume)
+            for name, each in facts.items()
+            if each.schedule is not None and not settings.has_fixed_fees
+        }
+        if settings.fee_tier is not None and not self._meters:
+            raise ConfigError(f"a fee tier {settings.fee_tier!r}, but no tiers are known of {' or '.join(facts)}")
+        self._clocks = [None if each.funding is None else FundingClock(each.funding) for each in self._facts]
+        self._missed = [0] * len(keys)
+        self._paid: dict[int, tuple[int, int, int]] = {}
+        #: Of each pair its latest executions: when, and what was held before.
+        self._held: list[deque[tuple[int, int]]] = [deque(maxlen=_KEPT) for _ in keys]
+        self._chosen = [settings.leverage.get(key.trading_pair, settings.leverage.get("")) for key in keys]
+        for key, leverage, each in zip(keys, self._chosen, self._facts, strict=True):
+            if leverage is not None and (each.margin is None or each.liquidation is None):
+                raise ConfigError(f"leverage {leverage} for {key}, but nothing is known of margin at {key.venue}")
+        self._liquidators: dict[str, Liquidator] = {}
+        self._wakes: list[tuple[int, int]] = []
+        self._transfers = deque(sorted(settings.transfers, key=lambda each: each.at_ns))
+        self.missed_funding = 0
+        self._floor: Floor | None = None
+
+    @property
+    def tiers(self) -> list[TierChange]:
+        """Fee tiers that were in force, of all venues, in order of time."""
+        return sorted(
+            (each for meter in self._meters.values() for each in meter.changes),
+            key=lambda each: (each.time_ns, each.venue),
+        )
+
+    @property
+    def liquidations(self) -> list[Liquidation]:
+        """Steps of liquidations, in order of time."""
+        steps = [step for each in self._liquidators.values() for step in each.steps]
+        return sorted(steps, key=lambda step: step.time_ns)
+
+    def note(self, record: RunRecord) -> RunRecord:
+        """Write down what became of fees and margin in a run that has ended; the record."""
+        record.tiers, record.liquidations = self.tiers, self.liquidations
+        if self.missed_funding:
+            record.counts["funding_missed"] = self.missed_funding
+        if self._settings.leverage:
+            record.counts["liquidations"] = len(record.liquidations)
+        return record
+
+    # -- as the exchange has it ------------------------------------------------------------------------------------
+
+    def bind(self, floor: Floor) -> None:
+        self._floor = floor
+        for key, each in zip(self._keys, self._facts, strict=True):
+            if each.liquidation is not None and key.venue not in self._liquidators:
+                self._liquidators[key.venue] = Liquidator(each.liquidation, self.ledger, self.margin, floor)
+        self._ask_to_wake()
+
+    def execute(self, order: OwnOrder, response: Response) -> Response:
+        place = response.pair
+        self._define(place)
+        rate, meter = None, self._meters.get(self._keys[place].venue)
+        if meter is not None:
+            tier = meter.at(response.venue_ns)
+            rate = rate_units(tier.maker if response.role == Role.MAKER else tier.taker)
+        sums = self.ledger.arithmetic(place)
+        price, size = response.tick * sums.tick, response.lots * sums.lot
+        if order.tag == LIQUIDATION_TAG and order.order_id in self._on_floor.adopted:
+            ordinary = sums.rates[Role.TAKER] if rate is None else rate
+            after = self._equity_after(place, response.side, price, size)
+            worth = abs(sums.worth(size, price))
+            rate = self._liquidators[self._keys[place].venue].rate(order, worth, after, ordinary)
+        if rate == sums.rates[response.role]:
+            rate = None
+        entry = self.ledger.execute_at(place, response.side, price, size, response.role, response.venue_ns, rate=rate)
+        self._held[place].append((response.venue_ns, entry.position_before))
+        if meter is not None:
+            meter.count(response.venue_ns, sums.quote_value(size, price))
+        self.margin.execute(entry)
+        return response if rate is None else msgspec.structs.replace(response, rate=rate)
+
+    def hear(self, place: int, message: FundingInfo, now_ns: int) -> None:
+        clock = self._clocks[place]
+        if clock is not None:
+            due = clock.hear(message)
+            if due is not None:
+                self._settle(place, due, now_ns)
+            for _ in range(len(clock.missed)):
+                self.missed_funding += self._held_at(place, clock.missed.pop(0)) != 0
+        if self._chosen[place] is None or message.kind is not FundingKind.CURRENT:
+            return
+        rules = self._facts[place].margin
+        price = message.index_price if rules and rules.price is ReferencePrice.INDEX else message.mark_price
+        if price and (margin := self._margin_of(place)) is not None:
+            margin.price = price_units(price)
+            self._look(place, now_ns)
+
+    def refusal(self, order: OwnOrder, tick: int, lots: int) -> Reason | None:
+        place = order.pair
+        if self._chosen[place] is None or order.reduce_only:
+            return None
+        self._define(place)
+        if self._margin_of(place) is None:
+            return None
+        key = self._keys[place]
+        rest = [
+            self._resting(each, each.tick, each.left)
+            for each in self._on_floor.open_orders(key.venue)
+            if each.order_id != order.order_id and not each.reduce_only
+        ]
+        left = lots - order.filled
+        wanted = self._resting(order, 0 if order.is_market else tick, left)
+        return None if self.margin.takes(wanted, rest) else Reason.MARGIN
+
+    def wake(self, at_ns: int) -> None:
+        while self._transfers and self._transfers[0].at_ns <= at_ns:
+            self._move(self._transfers.popleft(), at_ns)
+        due = [place for when, place in self._wakes if when <= at_ns]
+        self._wakes = [each for each in self._wakes if each[0] > at_ns]
+        for place in due:
+            self._look(place, at_ns)
+        self._ask_to_wake()
+
+    def _ask_to_wake(self) -> None:
+        times = [when for when, _ in self._wakes] + [each.at_ns for each in self._transfers][:1]
+        if times:
+            self._on_floor.wake_at(min(times))
+
+    @property
+    def _on_floor(self) -> Floor:
+        assert self._floor is not None, "bound before anything happens"
+        return self._floor
+
+    # -- what pairs are --------------------------------------------------------------------------------------------
+
+    def _define(self, place: int) -> None:
+        """Take over what the exchange knows of a pair by now."""
+        market, known = self._on_floor.markets[place], self.ledger.markets[place]
+        scale = market.scale
+        if scale is None or (known.contract is not None and (known.tick, known.lot) == (scale.tick, scale.lot)):
+            return
+        key, rules = self._keys[place], self._facts[place].funding
+        contract = known.contract or contract_of(key, self._on_floor.tracker.instrument(key), market.contract_value)
+        self.ledger.define(
+            place,
+            replace(
+                known,
+                contract=contract,
+                tick=scale.tick,
+                lot=scale.lot,
+                account=f"{key.venue}/{contract.settle}" if self._has_venues else "",
+                funding_rounding=None if rules is None else Rounding(rules.decimals, rules.rounding),
+            ),
+        )
+        if contract.kind is ContractKind.SPOT:
+            self._clocks[place] = self._chosen[place] = None
+
+    def _margin_of(self, place: int) -> PairMargin | None:
+        """Margin of a pair; None while too little is known of it. Raises ConfigError for leverage that is not to be had."""
+        found = self.margin.pairs.get(place)
+        if found is not None:
+            return found
+        self._define(place)
+        leverage, rules, key = self._chosen[place], self._facts[place].margin, self._keys[place]
+        if leverage is None or rules is None or not self.ledger.is_known(place):
+            return None
+        instrument = self._on_floor.tracker.instrument(key)
+        most = None if instrument is None else instrument.max_leverage
+        tiers = rules.tiers_of(key.trading_pair, most, maintenance=self._settings.maintenance)
+        if tiers is None:
+            raise ConfigError(
+                f"{key}: neither the recording nor the venue's facts say its maintenance margin, which leverage needs;"
+                " give it, for instance --assume maintenance=0.005"
+            )
+        if leverage > tiers.tiers[0].leverage:
+            raise ConfigError(f"{key}: leverage {leverage:f}, but it has {tiers.tiers[0].leverage:f} at most")
+        chosen = self._settings.margin
+        mode = chosen.get(key.trading_pair, chosen.get("", MarginMode.CROSS))
+        if mode not in rules.modes:
+            raise ConfigError(f"{key}: {mode} margin, but {key.venue} has {' and '.join(rules.modes)}")
+        margin = self.margin.pairs[place] = PairMargin(leverage, mode, tiers)
+        return margin
+
+    # -- funding ---------------------------------------------------------------------------------------------------
+
+    def _held_at(self, place: int, instant_ns: int) -> int:
+        """What was held just before an instant."""
+        size = self.ledger.positions[place].size
+        for when, before in reversed(self._held[place]):
+            if when < instant_ns:
+                break
+            size = before
+        return size
+
+    def _settle(self, place: int, due: FundingDue, now_ns: int) -> None:
+        size = self._held_at(place, due.instant_ns)
+        if not size:
+            return
+        price = price_units(due.price)
+        received = self.ledger.funding_of(place, due.rate, price, size)
+        paid = self._paid.get(place)
+        if due.is_correction and paid is not None and paid[0] == due.instant_ns:
+            received, total = received - paid[1], received
+        else:
+            total = received
+        self._paid[place] = (due.instant_ns, total, size)
+        if not received and due.is_correction:
+            return
+        self.ledger.book_funding(place, received)
+        rules = self._facts[place].margin
+        self.margin.fund(place, received, of_isolated=rules is not None and rules.isolated_funding)
+        fraction = rate_units(due.rate)
+        self._on_floor.tell(
+            place,
+            Notice.of(NoticeKind.FUNDING, now_ns, place, amount=received, held=size, at_price=price, fraction=fraction),
+        )
+
+    # -- margin ----------------------------------------------------------------------------------------------------
+
+    def _look(self, place: int, at_ns: int) -> None:
+        again_ns = self._liquidators[self._keys[place].venue].look(place, at_ns)
+        if again_ns < NEVER_NS:
+            self._wakes.append((again_ns, place))
+            self._ask_to_wake()
+
+    def _resting(self, order: OwnOrder, tick: int, lots: int) -> Resting:
+        """An order as margin sees it; one at market at the price that positions are valued at, or the best there is."""
+        sums = self.ledger.arithmetic(order.pair)
+        margin = self.margin.pairs.get(order.pair)
+        if tick:
+            price = tick * sums.tick
+        elif margin is not None and margin.price is not None:
+            price = margin.price
+        else:
+            reference = self._on_floor.desks[order.pair].reference(order.pair, order.side)
+            price = 0 if reference is None else price_units(reference)
+        return Resting(order.pair, order.side, abs(sums.worth(lots * sums.lot, price)) if price else 0)
+
+    def _equity_after(self, place: int, side: int, price: int, size: int) -> int:
+        """What stands for a pair after an execution that makes its position smaller, without a fee."""
+        sums = self.ledger.arithmetic(place)
+        signed = size if side == 0 else -size
+        value = self.margin.pairs[place].price
+        gained = 0 if value is None else sums.worth(signed, value) - sums.worth(signed, price)
+        return self.margin.equity(place) + gained
+
+    # -- transfers -------------------------------------------------------------------------------------------------
+
+    def _move(self, transfer: Transfer, at_ns: int) -> None:
+        for place in range(len(self._keys)):
+            self._define(place)
+        names = [name for name, each in self.ledger.accounts.items() if transfer.account in (name, each.asset)]
+        if len(names) != 1:
+            there = ", ".join(self.ledger.accounts) or "none yet"
+            raise ConfigError(f"a transfer of {transfer.account}: expected the name of one account of {there}")
+        self.ledger.transfer(names[0], transfer.amount)
+        account = self.ledger.accounts[names[0]]
+        place = account.pairs[0] if account.pairs else 0
+        moved = units_of(transfer.amount, CASH_DECIMALS)
+        self._on_floor.tell(place, Notice.of(NoticeKind.TRANSFER, at_ns, place, amount=moved, account=names[0]))

@@ -1,0 +1,116 @@
+"""What of the money is chosen for a run: leverage, margin, fee tier, deposits and withdrawals; read, and checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from replay.clearing.house import HouseSettings, Transfer
+from replay.ledger.fee_tiers import FeeMeter, FeeSchedule
+from replay.ledger.margin_rules import MarginMode
+from toolkit.errors import ConfigError
+from toolkit.timing.times import time_ns
+
+__all__ = ["check_money", "money_said", "parse_leverage", "parse_margin", "parse_transfers"]
+
+_NUMBER: Final = re.compile(r"\d{1,6}(\.\d{1,6})?", re.ASCII)
+_AMOUNT: Final = re.compile(r"-?\d{1,18}(\.\d{1,18})?", re.ASCII)
+
+
+def parse_leverage(texts: Sequence[str]) -> dict[str, Decimal]:
+    """
+    Leverage as it is written: `20` for all pairs, `BTC-USD=20` for one; under an empty name that of all.
+
+    Raises ConfigError for anything else.
+    """
+    found: dict[str, Decimal] = {}
+    for text in (part.strip() for each in texts for part in each.split(",")):
+        pair, _, value = text.rpartition("=")
+        if pair in found or not _NUMBER.fullmatch(value):
+            raise ConfigError(f"leverage {text!r} is not understood; expected for instance 20, or BTC-USD=20")
+        found[pair] = Decimal(value)
+    return found
+
+
+def parse_margin(texts: Sequence[str]) -> dict[str, MarginMode]:
+    """
+    Margin as it is written: `isolated` for all pairs, `BTC-USD=isolated` for one.
+
+    Raises ConfigError for anything else.
+    """
+    found: dict[str, MarginMode] = {}
+    for text in (part.strip() for each in texts for part in each.split(",")):
+        pair, _, mode = text.rpartition("=")
+        if pair in found or mode not in list(MarginMode):
+            raise ConfigError(f"margin {text!r} is not understood; expected cross, isolated, or BTC-USD=isolated")
+        found[pair] = MarginMode(mode)
+    return found
+
+
+def parse_transfers(texts: Sequence[str]) -> tuple[Transfer, ...]:
+    """
+    Deposits and withdrawals as they are written: `2024-08-08T12:00 USDC=500`, `2024-08-08T13:00 USDC=-200`.
+
+    Returns them in order of time. Raises ConfigError for anything else.
+    """
+    found = []
+    for text in texts:
+        when, _, rest = text.strip().rpartition(" ")
+        account, _, value = rest.partition("=")
+        if not when or not account or not _AMOUNT.fullmatch(value) or not Decimal(value):
+            raise ConfigError(
+                f"transfer {text!r} is not understood; expected a time, a currency and an amount, for instance"
+                " '2024-08-08T12:00 USDC=500', or -500 for a withdrawal"
+            )
+        found.append(Transfer(time_ns(when), account, Decimal(value)))
+    return tuple(sorted(found, key=lambda each: each.at_ns))
+
+
+def check_money(settings: HouseSettings, pairs: Sequence[str], schedules: Mapping[str, FeeSchedule | None]) -> None:
+    """
+    Hold what was chosen against the pairs of a run and the tiers of its venues, before anything begins.
+
+    Raises ConfigError for leverage that is none, a pair that is not of the run, a tier that there is not.
+    """
+    for pair, leverage in settings.leverage.items():
+        if not leverage.is_finite() or leverage < 1:
+            raise ConfigError(f"leverage is {leverage}, expected 1 or more")
+        _check_pair("leverage", pair, pairs)
+    for pair in settings.margin:
+        _check_pair("margin", pair, pairs)
+    if settings.margin and not settings.leverage:
+        raise ConfigError("margin is chosen without a leverage: give one, for instance --leverage 5")
+    for each in settings.transfers:
+        if not each.amount.is_finite() or not each.amount:
+            raise ConfigError(f"a transfer of {each.amount} {each.account}, expected a number that is not 0")
+    if (settings.fee_tier is not None or settings.fee_volume) and settings.has_fixed_fees:
+        raise ConfigError("fees are given, so there are no tiers: --fees goes with neither --fee-tier nor --fee-volume")
+    known = [schedule for schedule in schedules.values() if schedule is not None]
+    if (settings.fee_tier is not None or settings.fee_volume) and not known:
+        raise ConfigError(f"no fee tiers are known of {' or '.join(schedules)}: give --fees")
+    if not settings.has_fixed_fees:
+        for venue, schedule in schedules.items():
+            if schedule is not None:
+                FeeMeter(schedule, venue, 0, tier=settings.fee_tier, volume=settings.fee_volume)
+
+
+def _check_pair(what: str, pair: str, pairs: Sequence[str]) -> None:
+    if pair and pair not in pairs:
+        raise ConfigError(f"{what} of {pair!r}, which is no pair of the run: expected one of {', '.join(pairs)}")
+
+
+def money_said(settings: HouseSettings) -> dict[str, Any]:
+    """What was chosen, as the head of a decision log has it; empty where nothing was."""
+    said: dict[str, Any] = {}
+    if settings.leverage:
+        said["leverage"] = {pair or "*": f"{value.normalize():f}" for pair, value in sorted(settings.leverage.items())}
+        said["margin"] = {pair or "*": str(mode) for pair, mode in sorted(settings.margin.items())} or {"*": "cross"}
+    if settings.fee_tier is not None:
+        said["fee_tier"] = settings.fee_tier
+    if settings.fee_volume:
+        said["fee_volume"] = f"{settings.fee_volume.normalize():f}"
+    if settings.transfers:
+        said["transfers"] = [[each.at_ns, each.account, f"{each.amount:f}"] for each in settings.transfers]
+    return said

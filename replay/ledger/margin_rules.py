@@ -1,0 +1,247 @@
+"""
+What a venue asks of an account that trades on margin, and what it does where that is not there any more.
+
+Everything here is data of a preset, and the arithmetic that follows from it: exact, in fractions of cash units.
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+
+import msgspec
+
+from replay.ledger.money import CASH_DECIMALS, FeeRounding, units_of
+from toolkit.errors import ConfigError
+
+__all__ = [
+    "FundingRules",
+    "Liquidation",
+    "LiquidationOrder",
+    "LiquidationRules",
+    "MarginMode",
+    "MarginRules",
+    "MarginTier",
+    "MarginTiers",
+    "ReferencePrice",
+]
+
+
+class ReferencePrice(enum.StrEnum):
+    """A price that a venue states of a contract."""
+
+    #: What positions are valued at.
+    MARK = "mark"
+    #: Of the underlying: index or oracle.
+    INDEX = "index"
+
+
+class MarginMode(enum.StrEnum):
+    """What stands for a position."""
+
+    #: All of the account in its currency.
+    CROSS = "cross"
+    #: What was set aside for it, and no more.
+    ISOLATED = "isolated"
+
+
+class FundingRules(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How funding is settled.
+
+    Attributes:
+        price: Which price times the size the rate is taken of.
+        interval_ns: Time between two settlements where messages do not say; they stand at its multiples since the epoch.
+        decimals: Digits after the point of a payment.
+        rounding: How it gets there.
+    """
+
+    price: ReferencePrice
+    interval_ns: int
+    decimals: int
+    rounding: FeeRounding
+
+    def __post_init__(self) -> None:
+        if self.interval_ns <= 0:
+            raise ConfigError(f"funding every {self.interval_ns} ns, expected a length above 0")
+
+
+class MarginTier(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What is asked of a position from a value on.
+
+    Attributes:
+        floor: Value of the position from which on it holds, in the currency of settlement.
+        leverage: Highest leverage.
+        rate: Maintenance margin, a share of what is above the floor.
+    """
+
+    floor: Decimal
+    leverage: Decimal
+    rate: Decimal
+
+
+class MarginTiers:
+    """
+    The tiers of one contract.
+
+    Args:
+        tiers: The first from 0 on, each with less leverage and a higher rate than the one before.
+
+    Raises ConfigError for others.
+    """
+
+    __slots__ = ("_steps", "tiers")
+
+    def __init__(self, tiers: tuple[MarginTier, ...]) -> None:
+        floors = [tier.floor for tier in tiers]
+        if not floors or floors[0] != 0 or any(low >= high for low, high in itertools.pairwise(floors)):
+            raise ConfigError(f"margin tiers begin at {floors}, expected values that ascend from 0")
+        for tier in tiers:
+            if not 0 < tier.rate < 1 or tier.leverage < 1 or tier.rate * tier.leverage > 1:
+                raise ConfigError(
+                    f"a margin tier with leverage {tier.leverage} and maintenance {tier.rate}, expected a leverage of 1"
+                    " or more and a maintenance of at most 1 / leverage"
+                )
+        self.tiers = tiers
+        #: Floor, rate and what is taken off, so that nothing jumps at a floor.
+        self._steps: list[tuple[Fraction, Fraction, Fraction]] = []
+        less, before = Fraction(0), Fraction(0)
+        for tier in tiers:
+            floor, rate = Fraction(units_of(tier.floor, CASH_DECIMALS)), Fraction(tier.rate)
+            less += floor * (rate - before)
+            before = rate
+            self._steps.append((floor, rate, less))
+
+    def maintenance(self, value: int) -> Fraction:
+        """Maintenance margin of a position of that value, both in units of cash."""
+        _, rate, less = self._step(value)
+        return value * rate - less
+
+    def rate(self, value: int) -> tuple[Fraction, Fraction]:
+        """Rate of a position of that value, and what is taken off its product, in units of cash."""
+        _, rate, less = self._step(value)
+        return rate, less
+
+    def leverage_max(self, value: int) -> Decimal:
+        """Highest leverage of a position of that value."""
+        place = max(index for index, step in enumerate(self._steps) if value >= step[0])
+        return self.tiers[place].leverage
+
+    def _step(self, value: int) -> tuple[Fraction, Fraction, Fraction]:
+        found = self._steps[0]
+        for step in self._steps:
+            if value >= step[0]:
+                found = step
+        return found
+
+
+class MarginRules(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Margin at a venue.
+
+    Attributes:
+        price: What positions are valued at for it.
+        modes: Which there are.
+        maintenance_share: Maintenance margin over the initial margin at the highest leverage, where a recording says that
+            leverage and no table fits; None: not known.
+        tables: Tiers by pair.
+        isolated_funding: Whether funding of an isolated position moves what was set aside for it; else the account's cash.
+    """
+
+    price: ReferencePrice
+    modes: tuple[MarginMode, ...]
+    maintenance_share: Decimal | None = None
+    tables: Mapping[str, tuple[MarginTier, ...]] = {}
+    isolated_funding: bool = True
+
+    def tiers_of(
+        self, pair: str, leverage_max: float | None, *, maintenance: Decimal | None = None
+    ) -> MarginTiers | None:
+        """
+        The tiers of a pair; None where neither file nor recording say them.
+
+        Args:
+            pair: Its name.
+            leverage_max: Highest leverage as recorded; a table that begins with another is of another time.
+            maintenance: Rate that is assumed in place of all that.
+        """
+        table = self.tables.get(pair)
+        most = None if leverage_max is None or leverage_max < 1 else Decimal(repr(float(leverage_max)))
+        if maintenance is not None:
+            highest = most if most is not None and most * maintenance <= 1 else 1 / maintenance
+            return MarginTiers((MarginTier(floor=Decimal(0), leverage=highest, rate=maintenance),))
+        if table is not None and (most is None or most == table[0].leverage):
+            return MarginTiers(table)
+        if most is None or self.maintenance_share is None:
+            return None
+        rate = (self.maintenance_share / most).quantize(Decimal("1e-12"))
+        return MarginTiers((MarginTier(floor=Decimal(0), leverage=most, rate=rate),))
+
+
+class LiquidationOrder(enum.StrEnum):
+    """How far the order of a liquidation goes; beyond what stands for the position the venue pays, and takes it over."""
+
+    #: Until nothing is left.
+    BANKRUPTCY = "bankruptcy"
+    #: As far as a formula allows: from the mark towards bankruptcy, the further the less margin is left.
+    FILLABLE = "fillable"
+
+
+class LiquidationRules(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a venue does with an account that has less than its maintenance margin.
+
+    Attributes:
+        order: How far its order goes.
+        spread_share: Of `fillable`: the spread over the maintenance rate.
+        cancels_orders: Whether own orders are cancelled first.
+        has_taker_fee: Whether the order pays the account's taker fee.
+        fee: Share of the value that the order costs besides, as far as there is something left.
+        partial_above: Value of a position above which only a part is liquidated first; None: always all.
+        partial_share: Which part.
+        pause_ns: Time after a part in which nothing is liquidated; then it is all of it.
+        backstop_share: Share of the maintenance margin below which the venue takes the positions over at once, with all
+            that is left; at 0 where nothing is left.
+        takes_rest: Whether what the order does not find is taken over at the price of bankruptcy at once; else the venue
+            tries again at the next price.
+    """
+
+    order: LiquidationOrder
+    spread_share: Decimal = Decimal(0)
+    cancels_orders: bool = True
+    has_taker_fee: bool = True
+    fee: Decimal = Decimal(0)
+    partial_above: Decimal | None = None
+    partial_share: Decimal = Decimal(1)
+    pause_ns: int = 0
+    backstop_share: Decimal = Decimal(0)
+    takes_rest: bool = True
+
+
+class Liquidation(msgspec.Struct, frozen=True, gc=False):
+    """
+    One step of a liquidation.
+
+    Attributes:
+        time_ns: When.
+        pair: Place of the pair.
+        what: `order`, or `takeover` by the venue.
+        mark_price: By which it was found.
+        equity: What stood for the position, in the currency of settlement.
+        maintenance: What it needed; rounded to 12 digits.
+        size: Signed size of what was to be closed.
+        price: Worst price of the order, or that of the takeover; None: the order went as far as the book did.
+    """
+
+    time_ns: int
+    pair: int
+    what: str
+    mark_price: str
+    equity: str
+    maintenance: str
+    size: str
+    price: str | None
