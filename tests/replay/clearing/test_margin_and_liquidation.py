@@ -337,14 +337,15 @@ def test_own_orders_are_cancelled_before_a_position_is_liquidated() -> None:
     ],
 )
 def test_leverage_that_is_not_to_be_had_is_one_line(key: PairKey, settings: dict[str, Any], said: str) -> None:
-    market = Market(key, **({"contract_value": 100.0, "settle": "BTC"} if key is COINM else {}))
+    is_inverse = key is COINM
+    market = Market(key, contract_value=100.0, settle="BTC") if is_inverse else Market(key)
     market.rate(START + 1, mark_price=100.0, index_price=100.0)
     with pytest.raises((ConfigError, AssertionError), match=said):
         run(
             market.end(START + DAY),
             [(START + 60, lambda ctx: ctx.buy(key.trading_pair, 1))],
             keys=[key],
-            asset="BTC" if key is COINM else "USD",
+            asset="BTC" if is_inverse else "USD",
             **settings,
         )
 
@@ -360,7 +361,7 @@ def test_maintenance_does_not_jump_where_a_tier_begins() -> None:
     assert tiers is not None
 
     def needed(value: int) -> Fraction:
-        return tiers.maintenance(units_of(Decimal(value), CASH_DECIMALS)) / 10**CASH_DECIMALS
+        return Fraction(tiers.maintenance(units_of(Decimal(value), CASH_DECIMALS)), 10**CASH_DECIMALS)
 
     assert [needed(value) for value in (10_000, 50_000, 599_999, 600_000, 1_000_000)] == [
         40,

@@ -1,0 +1,164 @@
+"""Deposits and withdrawals of a run, and accounts in several currencies and at several venues."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from replay.clearing.house import Transfer
+from replay.clearing.money_settings import parse_leverage, parse_margin, parse_transfers
+from replay.ledger.margin_rules import MarginMode
+from replay.ledger.money import amount
+from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, cash, run
+from toolkit.account_messages import AccountEvent, AccountEventKind
+from toolkit.errors import ConfigError
+from toolkit.keys import PairKey
+
+HYPERLIQUID = PairKey("hyperliquid", "BTC-USD")
+COINM = PairKey("binance-coinm", "BTC-USD_PERP")
+USDM = PairKey("binance-usdm", "BTC-USDT")
+NO_FEES = {"maker": Decimal(0), "taker": Decimal(0)}
+
+
+def test_a_deposit_and_a_withdrawal_come_at_their_times_and_are_no_profit() -> None:
+    """1000, and 2 bought at 101 (202): 798. At 1:00 500 come, at 2:00 300 go: 998 in the end, 200 of it transfers."""
+    market = Market(HYPERLIQUID)
+    market.quote(START + 90 * HOUR // 60, 99, 101)
+    played = run(
+        market.end(START + DAY),
+        [(START + 60, lambda ctx: ctx.buy("BTC-USD", 2))],
+        keys=[HYPERLIQUID],
+        capital="1000",
+        fees=NO_FEES,
+        transfers=(
+            Transfer(START + 2 * HOUR, "USD", Decimal(-300)),
+            Transfer(START + HOUR, "USD", Decimal(500)),
+        ),
+    )
+    record = played.record
+    assert record is not None
+    assert cash(record.ledger) == 998
+    assert amount(record.ledger.account().transfers) == 200
+    events = [each for each in record.messages if isinstance(each, AccountEvent)]
+    assert [(each.kind, each.amount, each.ts_recv - START) for each in events] == [
+        (AccountEventKind.DEPOSIT, 500.0, HOUR),
+        (AccountEventKind.WITHDRAWAL, -300.0, 2 * HOUR),
+    ]
+    assert [(row[0] - START, row[3][0], row[3][2]) for row in played.told("money")] == [
+        (HOUR, "transfer", "500"),
+        (2 * HOUR, "transfer", "-300"),
+    ]
+
+
+def test_a_deposit_before_the_price_falls_keeps_a_position_alive() -> None:
+    """Leverage 20 as elsewhere is liquidated at 97; with 500 more at 0:30 it is not before 91.8."""
+    market = Market(HYPERLIQUID)
+    market.rate(START + 1, mark_price=100.0)
+    market.quote(START + HOUR, 96, 98)
+    market.rate(START + HOUR + 1, mark_price=97.0)
+    settings: dict[str, Any] = {"keys": [HYPERLIQUID], "capital": "505", "fees": NO_FEES, "leverage": {"": Decimal(20)}}
+    deeds = [(START + 60, lambda ctx: ctx.buy("BTC-USD", 100))]
+    poor = run(market.end(START + DAY), deeds, **settings)
+    rich = run(
+        market.end(START + DAY), deeds, **settings, transfers=(Transfer(START + HOUR // 2, "USD", Decimal(500)),)
+    )
+    assert [len(each.record.liquidations) for each in (poor, rich) if each.record] == [1, 0]
+
+
+def test_profit_of_an_inverse_contract_is_in_its_coin() -> None:
+    """
+    COIN-M, 100 USD a contract: 40 bought at 101 and sold at 125: 4000 / 101 - 4000 / 125 = 39.603960... - 32 BTC gained.
+    Fees of 0.05 %, 8 digits: 0.01980198 and 0.016.
+    """
+    market = Market(COINM, contract_value=100.0, settle="BTC")
+    market.quote(START + HOUR, 125, 126)
+    played = run(
+        market.end(START + DAY),
+        [
+            (START + 60, lambda ctx: ctx.buy("BTC-USD_PERP", 40)),
+            (START + HOUR + 60, lambda ctx: ctx.sell("BTC-USD_PERP", 40)),
+        ],
+        keys=[COINM],
+        asset="BTC",
+        capital="3",
+    )
+    assert played.record is not None
+    got = cash(played.record.ledger)
+    exact = Decimal(3) + Decimal(4000) / 101 - 32 - Decimal("0.01980198") - Decimal("0.016")
+    assert abs(got - exact) < Decimal("1e-20")
+
+
+def test_currencies_of_two_venues_are_accounts_of_their_own() -> None:
+    """
+    A linear contract in USDT at one venue, an inverse one in BTC at another, each with its fee, funding and deposit.
+
+    USDM: 3 at 101: 303, fee 0.05 % 0.1515. COIN-M: 20 sold at 99: 2000 / 99 = 20.20202... BTC, fee 0.01010101.
+    """
+    linear, inverse = Market(USDM, settle="USDT"), Market(COINM, contract_value=100.0, settle="BTC")
+    linear.quote(START + HOUR, 99, 101)
+    both = sorted([*linear.messages, *inverse.messages], key=lambda each: each.ts_recv)
+    merged = [msgspec.structs.replace(message, capture_seq=number) for number, message in enumerate(both)]
+    played = run(
+        merged,
+        [
+            (START + 60, lambda ctx: ctx.buy("BTC-USDT", 3)),
+            (START + 60, lambda ctx: ctx.sell("BTC-USD_PERP", 20)),
+        ],
+        keys=[USDM, COINM],
+        capital="",
+        transfers=(),
+    )
+    assert played.record is not None
+    ledger = played.record.ledger
+    assert cash(ledger, "binance-usdm/USDT") == Decimal("-303.1515")
+    # What was sold is a debt of that much, and an inverse contract's worth is negative: cash falls by it.
+    assert abs(cash(ledger, "binance-coinm/BTC") + Decimal(2000) / 99 + Decimal("0.01010101")) < Decimal("1e-20")
+
+
+def test_a_transfer_into_an_account_that_there_is_not_ends_the_run_in_one_line() -> None:
+    market = Market(HYPERLIQUID)
+    market.quote(START + 2 * HOUR, 99, 101)
+    with pytest.raises(AssertionError, match=r"a transfer of EUR: expected the name of one account of USD"):
+        run(
+            market.end(START + DAY),
+            [],
+            keys=[HYPERLIQUID],
+            transfers=(Transfer(START + HOUR, "EUR", Decimal(1)),),
+        )
+
+
+def test_settings_are_read_as_they_are_written() -> None:
+    assert parse_leverage(["5", "BTC-USD=20,ETH-USD=2.5"]) == {
+        "": Decimal(5),
+        "BTC-USD": Decimal(20),
+        "ETH-USD": Decimal("2.5"),
+    }
+    assert parse_margin(["BTC-USD=isolated", "cross"]) == {"BTC-USD": MarginMode.ISOLATED, "": MarginMode.CROSS}
+    assert parse_transfers(["2024-08-08T12:00 USDC=-5.5", "2024-08-08 11:00 USDC=1"]) == (
+        Transfer(1_723_114_800 * 10**9, "USDC", Decimal(1)),
+        Transfer(1_723_118_400 * 10**9, "USDC", Decimal("-5.5")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (parse_leverage, "x"),
+        (parse_leverage, "-2"),
+        (parse_leverage, "BTC-USD="),
+        (parse_leverage, "1e3"),
+        (parse_margin, "both"),
+        (parse_margin, "BTC-USD"),
+        (parse_transfers, "USDC=5"),
+        (parse_transfers, "2024-08-08T12:00 USDC"),
+        (parse_transfers, "2024-08-08T12:00 USDC=0"),
+        (parse_transfers, "noon USDC=5"),
+    ],
+)
+def test_a_setting_of_money_that_is_none_is_one_line(read: object, text: str) -> None:
+    assert callable(read)
+    with pytest.raises(ConfigError):
+        read([text])
