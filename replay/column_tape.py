@@ -55,15 +55,17 @@ class ColumnTape:
         tape: What is played: recordings, filtered; its fidelity is of no consequence, since columns are normalized.
         batch_rows: Rows of a table that are read at a time; None to choose. Any number gives the same messages.
         ahead: Whether a thread decodes ahead.
+        whole: Whether `ColumnBatch.message` shall make messages of every kind: then all columns are read.
 
     Attributes:
         names: The pairs and forms that columns name by their place; those of the tape have the first ones, sorted.
     """
 
-    def __init__(self, tape: Tape, *, batch_rows: int | None = None, ahead: bool = True) -> None:
+    def __init__(self, tape: Tape, *, batch_rows: int | None = None, ahead: bool = True, whole: bool = False) -> None:
         self._tape = tape
         self._batch_rows = batch_rows
         self._is_ahead = ahead
+        self._is_whole = whole
         self.names = Names(sorted(tape.keys))
         #: Of each pair the forms of its fused book, in the order in which they were first heard of, and whether of diffs.
         self._forms: dict[int, dict[int, bool]] = {}
@@ -116,6 +118,7 @@ class ColumnTape:
             tables=MESSAGE_TABLES if tape.channels is None else tape.channels,
             selection=tape.selection,
             batch_rows=rows,
+            whole=self._is_whole,
         )
 
     def _gaps(self) -> Iterator[_Keyed]:
@@ -133,7 +136,7 @@ class ColumnTape:
                 yield np.full(len(events), hole.start_ns), self._portion(events)
 
     def _portion(self, messages: list[Message]) -> _Portion:
-        return _Portion(of_messages(messages, self.names))
+        return _Portion(of_messages(messages, self.names, whole=self._is_whole))
 
     def _hear(self, batch: ColumnBatch) -> None:
         """Note which forms the fused books consist of, as `OrderBookTracker.fused_forms` gives them."""

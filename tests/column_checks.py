@@ -129,6 +129,22 @@ def check_tape(tape: Tape, **options: Any) -> int:
     return len(wanted)
 
 
+def check_whole(tape: Tape, **options: Any) -> int:
+    """Compare the messages that the columns of a tape can make, of every kind, with those that it plays."""
+    columns = ColumnTape(tape, whole=True, **options)
+    found = []
+    for batch in columns.batches():
+        for place in range(batch.messages):
+            message = batch.message(place)
+            found.append(canonical_bytes(message))
+            if isinstance(message, BookSnapshot | BookDiff):
+                assert batch.said(place, "last_update_id") == message.last_update_id
+            elif isinstance(message, Trade):
+                assert batch.said(place, "trade_id") == message.trade_id
+    assert found == [canonical_bytes(message) for message in played(tape)]
+    return len(found)
+
+
 def check_same(found: list[tuple[Any, ...]], wanted: list[tuple[Any, ...]]) -> None:
     """Compare what two lists say, and show the first difference alone: the whole of both is longer than anybody reads."""
     for place, (one, other) in enumerate(zip(found, wanted, strict=False)):

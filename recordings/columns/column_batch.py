@@ -15,7 +15,7 @@ through both without an object. Nothing here knows a venue.
 | `bids`        | int32 | how many bids there are, which asks follow                                                  |
 | `asks`        | int32 | how many                                                                                   |
 | `cap`         | int32 | `depth_cap`; -1: none                                                                       |
-| `row`         | int32 | of what is no book message, quote or trade: where `message` finds the rest of it; else -1   |
+| `row`         | int32 | where `message` finds the rest of it; -1 of book messages, quotes and trades read in part   |
 | `form`        | int16 | of a book message its place among `Names.forms`; else -1                                    |
 | `flags`       | int16 | `Flag`                                                                                     |
 | `kind`        | int8  | `Kind`                                                                                     |
@@ -39,7 +39,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recordings.format.messages_to_rows import rows_of_messages
-from recordings.format.rows_to_messages import check_levels, equals, flat_messages
+from recordings.format.rows_to_messages import book_messages, check_levels, equals, flat_messages
 from recordings.format.schema import TABLE_OF, TABLES
 from toolkit.errors import RecordingDamaged
 from toolkit.messages import FORM_QUOTE, SIDE_NOT_TOLD, Message
@@ -130,6 +130,7 @@ TABLE_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
 }
 #: Columns of `book` that are the same in all rows of a message.
 _PER_MESSAGE: Final = (*_HEAD, "form", "fused", "depth_cap", "is_snapshot")
+_IDS: Final = ("first_update_id", "last_update_id", "prev_update_id")
 
 
 class Names:
@@ -206,11 +207,24 @@ class ColumnBatch(NamedTuple):
         return len(self.rows)
 
     def message(self, place: int) -> Message:
-        """The message at a place, of a kind from `FUNDING` on: its columns do not say all of it."""
+        """
+        The message at a place: of any kind where the tape is read as a whole, else of a kind from `FUNDING` on.
+
+        Those that were read together are made together, when the first of them is asked for.
+        """
+        rest, row = self._rest_of(place)
+        return rest.messages()[row]
+
+    def said(self, place: int, name: str) -> Any:
+        """What the row of a message says in a column of its table, of several rows the first; as `message` has it."""
+        rest, row = self._rest_of(place)
+        return rest.value(name, row)
+
+    def _rest_of(self, place: int) -> tuple[_Rest, int]:
         row = int(self.rows["row"][place])
         for rest in self.rest:
             if 0 <= row < rest.count:
-                return rest.messages()[row]
+                return rest, row
             row -= rest.count
         raise IndexError(f"no message is kept for place {place}: it is of kind {self.rows['kind'][place]}")
 
@@ -232,17 +246,32 @@ class ColumnBatch(NamedTuple):
 
 
 class _Rest:
-    """Rows of a table whose columns are not all here, made into messages once one of them is asked for."""
+    """
+    Rows of a table whose columns are not all here, made into messages once one of them is asked for.
 
-    def __init__(self, count: int, make: Callable[[], Sequence[Message]]) -> None:
+    Args:
+        count: How many messages there are.
+        rows: Those rows, or the first row of each.
+        make: Makes the messages.
+    """
+
+    def __init__(self, count: int, rows: pa.RecordBatch, make: Callable[[], Sequence[Message]]) -> None:
         self.count = count
+        self._rows = rows
         self._make: Callable[[], Sequence[Message]] | None = make
         self._messages: Sequence[Message] = ()
+        self._columns: dict[str, Sequence[Any]] = {}
 
     def messages(self) -> Sequence[Message]:
         if self._make is not None:
             self._messages, self._make = self._make(), None
         return self._messages
+
+    def value(self, name: str, row: int) -> Any:
+        column = self._columns.get(name)
+        if column is None:
+            column = self._columns[name] = _optional(self._rows, name).to_pylist()
+        return column[row]
 
 
 def joined(batches: Sequence[ColumnBatch], order: npt.NDArray[np.intp] | None = None) -> ColumnBatch:
@@ -280,7 +309,9 @@ _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 # -- from rows -----------------------------------------------------------------------------------------------------
 
 
-def of_rows(table: str, given: pa.RecordBatch, names: Names, constants: Mapping[str, Any] = _NONE) -> ColumnBatch:
+def of_rows(
+    table: str, given: pa.RecordBatch, names: Names, constants: Mapping[str, Any] = _NONE, *, whole: bool = False
+) -> ColumnBatch:
     """
     Rows of a table other than `book`, in their order.
 
@@ -289,6 +320,7 @@ def of_rows(table: str, given: pa.RecordBatch, names: Names, constants: Mapping[
         given: The rows.
         names: What pairs and forms are called by.
         constants: Columns that are not there, since they have one value in all rows.
+        whole: Whether all columns are there, and are kept for `ColumnBatch.message`.
 
     Raises RecordingDamaged for those that cannot be.
     """
@@ -297,7 +329,10 @@ def of_rows(table: str, given: pa.RecordBatch, names: Names, constants: Mapping[
     kind = _KINDS.get(table, Kind.ACCOUNT)
     heads = _heads(rows, names, kind)
     levels = _NO_LEVELS
-    rest: tuple[_Rest, ...] = ()
+    keeps = whole or kind >= Kind.FUNDING
+    rest = (_Rest(count, rows, lambda: flat_messages(table, rows)),) if keeps else ()
+    if keeps:
+        heads["row"] = np.arange(count)
     uncounted = np.full(count, NO_COUNT, np.int32)
     if kind is Kind.QUOTE:
         levels = _quoted(rows)
@@ -313,18 +348,17 @@ def of_rows(table: str, given: pa.RecordBatch, names: Names, constants: Mapping[
         _set(heads, rows, "is_history", Flag.HISTORY)
         _set(heads, rows, "is_duplicate", Flag.DUPLICATE)
         _set_unmatched(heads, rows)
-    else:
-        rest = (_Rest(count, lambda: flat_messages(table, rows)),)
-        heads["row"] = np.arange(count)
-        if kind is Kind.FUNDING:
-            levels = (_floats(rows, "mark_price"), _floats(rows, "funding_rate"), uncounted)
-            heads["bids"] = 1
-            heads["first"] = np.arange(count)
-            heads["flags"][equals(rows.column("kind"), "settled")] |= Flag.SETTLED
+    elif kind is Kind.FUNDING:
+        levels = (_floats(rows, "mark_price"), _floats(rows, "funding_rate"), uncounted)
+        heads["bids"] = 1
+        heads["first"] = np.arange(count)
+        heads["flags"][equals(rows.column("kind"), "settled")] |= Flag.SETTLED
     return ColumnBatch(heads, *levels, rest)
 
 
-def of_book_rows(rows: pa.RecordBatch, names: Names, constants: Mapping[str, Any] = _NONE) -> ColumnBatch:
+def of_book_rows(
+    rows: pa.RecordBatch, names: Names, constants: Mapping[str, Any] = _NONE, *, whole: bool = False
+) -> ColumnBatch:
     """
     Whole rows of `book`, in their order; as `of_rows`.
 
@@ -340,7 +374,8 @@ def of_book_rows(rows: pa.RecordBatch, names: Names, constants: Mapping[str, Any
         levels = _sums(price.is_valid().to_numpy(zero_copy_only=False), starts)
         price, size = price.fill_null(0.0), size.fill_null(0.0)
     bids = _sums(equals(rows.column("side"), "bid"), starts)
-    here = [name for name in (*_PER_MESSAGE, "count") if rows.schema.get_field_index(name) >= 0]
+    wanted = (*_PER_MESSAGE, *_IDS, "count") if whole else (*_PER_MESSAGE, "count")
+    here = [name for name in wanted if rows.schema.get_field_index(name) >= 0]
     firsts = _with(rows.select(here).take(pa.array(starts)), constants)
     is_snapshot = firsts.column("is_snapshot").to_numpy(zero_copy_only=False)
     heads = _heads(firsts, names, np.where(is_snapshot, Kind.SNAPSHOT, Kind.DIFF))
@@ -352,10 +387,14 @@ def of_book_rows(rows: pa.RecordBatch, names: Names, constants: Mapping[str, Any
     if count.null_count < len(count):
         heads["flags"][_optional(firsts, "count").is_valid().to_numpy(zero_copy_only=False)] |= Flag.COUNTED
         counts = count.fill_null(NO_COUNT).to_numpy()
-    return ColumnBatch(heads, price.to_numpy(), size.to_numpy(), counts)
+    rest: tuple[_Rest, ...] = ()
+    if whole:
+        heads["row"] = np.arange(len(heads))
+        rest = (_Rest(len(heads), firsts, lambda: book_messages(rows)),)
+    return ColumnBatch(heads, price.to_numpy(), size.to_numpy(), counts, rest)
 
 
-def of_messages(messages: Sequence[Message], names: Names) -> ColumnBatch:
+def of_messages(messages: Sequence[Message], names: Names, *, whole: bool = False) -> ColumnBatch:
     """Messages of any kind, in their order, by way of the rows that they would be."""
     if not messages:
         return ColumnBatch(np.zeros(0, MESSAGE), *_NO_LEVELS)
@@ -365,7 +404,10 @@ def of_messages(messages: Sequence[Message], names: Names) -> ColumnBatch:
     batches = []
     for table, places in by_table.items():
         rows = rows_of_messages(table, [messages[place] for place in places])
-        batches.append(of_book_rows(rows, names) if table == "book" else of_rows(table, rows, names))
+        if table == "book":
+            batches.append(of_book_rows(rows, names, whole=whole))
+        else:
+            batches.append(of_rows(table, rows, names, whole=whole))
     order = np.argsort(np.concatenate([np.array(places) for places in by_table.values()]), kind="stable")
     return joined(batches, order)
 
@@ -433,7 +475,7 @@ def _optional(rows: pa.RecordBatch, name: str) -> pa.Array:
     return rows.column(at) if at >= 0 else pa.nulls(len(rows), _TYPES[name])
 
 
-_TYPES: Final = {field.name: field.type for table in ("book", "bbo", "trades", "funding") for field in TABLES[table]}
+_TYPES: Final = {field.name: field.type for table in ("trades", "funding", "bbo", "book") for field in TABLES[table]}
 
 
 def _floats(rows: pa.RecordBatch, name: str) -> Any:

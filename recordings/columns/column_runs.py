@@ -48,6 +48,7 @@ def columns_of(
     batch_rows: int = ROWS,
     first_segment: int = 0,
     first_seq: int = 0,
+    whole: bool = False,
 ) -> Iterator[ColumnBatch]:
     """
     The messages of a recording as columns, in order; what is not sealed yet comes after what is.
@@ -60,6 +61,7 @@ def columns_of(
         batch_rows: Rows of a table that are read at a time. Any number gives the same messages.
         first_segment: The segment to begin with.
         first_seq: Frame whose messages are the first.
+        whole: Whether `ColumnBatch.message` shall make messages of every kind: then all columns are read.
 
     Yields:
         Batches of no particular size, none empty.
@@ -68,13 +70,13 @@ def columns_of(
     """
     for segment in recording.manifest.segments[first_segment:]:
         if segment.capture_seq_last >= first_seq:
-            yield from _of_segment(recording, segment, names, tables, selection, batch_rows, first_seq)
+            yield from _of_segment(recording, segment, names, tables, selection, batch_rows, first_seq, whole)
             # What was decoded is free again, but the allocator keeps it until it is told.
             pa.default_memory_pool().release_unused()
     if recording.tail is not None:
         for messages in recording.tail.messages(tables=tables, selection=selection, first_seq=first_seq):
             if messages:
-                yield of_messages(messages, names)
+                yield of_messages(messages, names, whole=whole)
 
 
 def _of_segment(
@@ -85,9 +87,10 @@ def _of_segment(
     selection: Selection | None,
     batch_rows: int,
     first_seq: int,
+    whole: bool,
 ) -> Iterator[ColumnBatch]:
     runs = [
-        _Run(recording, file, table, names, selection, batch_rows, first_seq)
+        _Run(recording, file, table, names, selection, batch_rows, first_seq, whole)
         for table in MESSAGE_TABLES
         if table in tables and (file := segment.tables.get(table)) is not None
     ]
@@ -116,6 +119,7 @@ class _Run:
         selection: Selection | None,
         batch_rows: int,
         first_seq: int,
+        whole: bool,
     ) -> None:
         self._path = inside(recording.path, file.path)
         self._table = table
@@ -125,7 +129,8 @@ class _Run:
             metadata = pq.read_metadata(source)
             there = metadata.schema.to_arrow_schema().names
             parquet = opened(source, metadata, [name for name in _DICTIONARIES[table] if name in there])
-        wanted = TABLE_COLUMNS.get(table)
+        self._is_whole = whole
+        wanted = None if whole else TABLE_COLUMNS.get(table)
         columns = None if wanted is None else [name for name in wanted if name in there]
         self._constants: dict[str, Any] = {}
         if columns is not None:
@@ -175,9 +180,9 @@ class _Run:
                 rows = pa.Table.from_batches([self._rest, rows]).combine_chunks().to_batches()[0]
             rows, rest = split_complete(rows)
             self._rest = rest if len(rest) else None
-            batch = of_book_rows(rows, self._names, self._constants)
+            batch = of_book_rows(rows, self._names, self._constants, whole=self._is_whole)
         else:
-            batch = of_rows(self._table, rows, self._names, self._constants)
+            batch = of_rows(self._table, rows, self._names, self._constants, whole=self._is_whole)
         self._batch = batch
         self._keys = batch.rows["capture_seq"] * _SUB_SEQ_SPAN + batch.rows["sub_seq"]
         if len(self._keys) > 1 and not (np.diff(self._keys) > 0).all():

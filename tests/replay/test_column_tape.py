@@ -14,7 +14,7 @@ from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
 from replay.column_tape import ColumnTape
 from replay.tape import Tape
-from tests.column_checks import check_tape
+from tests.column_checks import check_tape, check_whole
 from tests.golden.expectations import RECORDINGS
 from tests.replay.tapes_of_trades import MS, make
 from toolkit.errors import RecordingDamaged
@@ -46,6 +46,14 @@ def test_several_venues_with_a_hole_are_merged(tmp_path: Path) -> None:
     later = make(tmp_path / "later", [10_000 * MS, 10_001 * MS])
     assert check_tape(Tape([*recordings, later])) > 1000
     assert check_tape(Tape([*recordings, later], channels=["book", "trades"])) > 500
+
+
+def test_columns_read_as_a_whole_make_every_message(tmp_path: Path) -> None:
+    """Whatever the kind, and however many rows are read at a time."""
+    for folder in RECORDINGS:
+        assert check_whole(Tape([Recording.open(folder)])) > 0
+    recordings = [make(tmp_path / name, [n * MS for n in stamps]) for name, stamps in (("a", (0, 1, 5)), ("b", (2, 3)))]
+    assert check_whole(Tape(recordings), batch_rows=2, ahead=False) > 0
 
 
 def test_pairs_of_the_tape_have_the_first_places(tmp_path: Path) -> None:

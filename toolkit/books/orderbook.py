@@ -7,6 +7,9 @@ them, so that a quote touches no level but the best: those of a thousand books a
 needs levels by price: then the side is a dict of sizes and a sorted list of keys whose *last* element is the best,
 because most changes happen near the best price and a list inserts cheaply near its end. The first diff turns the one
 shape into the other.
+
+Where compiled code keeps the levels, a side may stand for what is kept there (`read_from`): the best level is asked for
+when it is read, and all of them become columns once somebody looks deeper.
 """
 
 from __future__ import annotations
@@ -16,14 +19,14 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice, repeat
 from math import inf, isfinite
 from operator import gt, index, lt
-from typing import Final, NamedTuple, SupportsIndex, overload
+from typing import Final, NamedTuple, Protocol, SupportsIndex, overload
 
 from toolkit.borders import Shown
 from toolkit.errors import BookError
 from toolkit.keys import PairKey
 from toolkit.messages import SIDE_NOT_TOLD, BestQuote, BookDiff, BookSnapshot, Side
 
-__all__ = ["BookSide", "Columns", "OrderBook", "OrderBookEntry", "check_levels", "check_quote"]
+__all__ = ["BookSide", "Columns", "LevelSource", "OrderBook", "OrderBookEntry", "check_levels", "check_quote"]
 
 #: Prices, sizes and numbers of orders, best first; the last is empty where nobody counts orders.
 Columns = tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]
@@ -69,6 +72,16 @@ def check_quote(message: BestQuote) -> None:
             check_levels(((price,), (size,), () if count is None else (count,)), is_bid=is_bid)
 
 
+class LevelSource(Protocol):
+    """Where the levels of a side are kept, as they are now."""
+
+    def best(self) -> tuple[float, float] | None:
+        """Price and size of the best level; None of an empty side."""
+
+    def columns(self) -> Columns:
+        """All levels, none of size 0."""
+
+
 class BookSide(Shown):
     """
     One side of a book: `len(side)` levels, `side[0]` the best of them, `side[:5]` the best five.
@@ -87,6 +100,7 @@ class BookSide(Shown):
         "_over",
         "_sign",
         "_sizes",
+        "_source",
         "_start",
         "is_bid",
     )
@@ -106,8 +120,29 @@ class BookSide(Shown):
         self._keys: list[float] = []
         self._sizes: dict[float, float] = {}
         self._counts: dict[float, int] = {}
+        #: Where the levels are; then there is none in either shape.
+        self._source: LevelSource | None = None
+
+    def read_from(self, source: LevelSource) -> None:
+        """Stand for the levels that are kept there, until they are changed here or looked at beyond the best one."""
+        self._become(_EMPTY)
+        self._columns = None
+        self._source = source
+
+    @property
+    def is_read_from_elsewhere(self) -> bool:
+        """Whether it stands for levels that are kept elsewhere."""
+        return self._source is not None
+
+    def _settle(self) -> None:
+        """Take the levels over from where they are kept."""
+        source = self._source
+        if source is not None:
+            self._become(source.columns())
 
     def __len__(self) -> int:
+        if self._source is not None:
+            self._settle()
         if self._columns is None:
             return len(self._keys)
         return (self._best_price is not None) + len(self._over) + len(self._columns[0]) - self._start
@@ -147,15 +182,24 @@ class BookSide(Shown):
         columns = self._columns
         if columns is not None:
             return columns[0][self._start] if self._start < len(columns[0]) else None
-        return self._keys[-1] * self._sign if self._keys else None
+        if self._keys:
+            return self._keys[-1] * self._sign
+        if self._source is not None and (best := self._source.best()) is not None:
+            return best[0]
+        return None
 
     @property
     def best(self) -> OrderBookEntry | None:
         """Best level, or None if the side is empty."""
+        if self._source is not None:
+            best = self._source.best()
+            return None if best is None else OrderBookEntry(*best)
         return next(self.levels(1), None)
 
     def size_at(self, price: float) -> float:
         """Resting size at exactly that price; 0.0 if there is no such level."""
+        if self._source is not None:
+            self._settle()
         if self._columns is not None:
             prices, sizes, _ = self.columns()
             return sizes[prices.index(price)] if price in prices else 0.0
@@ -163,6 +207,8 @@ class BookSide(Shown):
 
     def levels(self, count: int | None = None) -> Iterator[OrderBookEntry]:
         """The best `count` levels (all, if None), best first."""
+        if self._source is not None:
+            self._settle()
         if self._columns is not None:
             prices, sizes, counts = self._columns
             over = self._levels_over()[:count]
@@ -179,6 +225,8 @@ class BookSide(Shown):
 
     def columns(self) -> Columns:
         """Prices, sizes and counts (empty if not every level has one), best first."""
+        if self._source is not None:
+            self._settle()
         if self._columns is None:
             sign, sizes, counts = self._sign, self._sizes, self._counts
             prices = tuple(key * sign for key in reversed(self._keys))
@@ -198,6 +246,9 @@ class BookSide(Shown):
     def top_columns(self) -> Columns:
         """The same for at least the best level, without walking the whole side."""
         if self._columns is None:
+            if self._source is not None:
+                level = self._source.best()
+                return _EMPTY if level is None else ((level[0],), (level[1],), ())
             if not self._keys:
                 return _EMPTY
             price = self._keys[-1] * self._sign
@@ -261,8 +312,7 @@ class BookSide(Shown):
             raise BookError(
                 f"a level of price {price} and size {size}: expected a positive price and a size of 0 or more"
             )
-        if self._columns is not None:
-            self._materialize()
+        self._to_levels_by_price()
         if size:
             if price not in self._sizes:
                 insort(self._keys, price * self._sign)
@@ -289,8 +339,7 @@ class BookSide(Shown):
             raise BookError(
                 f"prices {prices[:5]} with sizes {sizes[:5]}: expected positive ones, and sizes of 0 or more"
             )
-        if self._columns is not None:
-            self._materialize()
+        self._to_levels_by_price()
         held, keys, counts, sign = self._sizes, self._keys, self._counts, self._sign
         for price, size in zip(prices, sizes, strict=True):
             if size:
@@ -308,7 +357,11 @@ class BookSide(Shown):
         self._sizes = {}
         self._counts = {}
 
-    def _materialize(self) -> None:
+    def _to_levels_by_price(self) -> None:
+        if self._source is not None:
+            self._settle()
+        if self._columns is None:
+            return
         prices, sizes, counts = self.columns()
         sign = self._sign
         self._keys = [price * sign for price in reversed(prices)]
@@ -318,6 +371,7 @@ class BookSide(Shown):
 
     def _become(self, columns: Columns) -> None:
         self._columns = columns
+        self._source = None
         self._start = 0
         self._best_price = None
         if self._over:

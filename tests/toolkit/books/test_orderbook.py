@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from math import inf, nan
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tapes import BookState, Levels, diff, quote, snapshot, state_of
-from toolkit.books.orderbook import BookSide, OrderBook, OrderBookEntry, check_levels
+from toolkit.books.orderbook import BookSide, Columns, OrderBook, OrderBookEntry, check_levels
 from toolkit.errors import BookError
 from toolkit.messages import SIDE_NOT_TOLD, BestQuote, BookDiff, BookSnapshot, Side
 
@@ -105,6 +106,69 @@ def test_every_level_is_what_the_updates_made_it(updates: list[BookSnapshot | Bo
             assert book.spread_bps == pytest.approx(book.spread / book.mid_price * 1e4)
         else:
             assert (book.mid_price, book.spread, book.spread_bps, book.is_crossed) == (None, None, None, False)
+
+
+class Elsewhere:
+    """Levels that somebody else keeps."""
+
+    def __init__(self, levels: Levels) -> None:
+        self.levels = levels
+        self.reads = 0
+
+    def best(self) -> tuple[float, float] | None:
+        return (self.levels[0][0], self.levels[0][1]) if self.levels else None
+
+    def columns(self) -> Columns:
+        self.reads += 1
+        return tuple(price for price, _ in self.levels), tuple(size for _, size in self.levels), ()
+
+
+READS: dict[str, Callable[[BookSide], object]] = {
+    "len": len,
+    "best": lambda side: side.best,
+    "best_price": lambda side: side.best_price,
+    "top_columns": lambda side: [column[:1] for column in side.top_columns()],
+    "first": lambda side: side[:1],
+    "levels": list,
+    "columns": lambda side: side.columns(),
+    "size_at": lambda side: side.size_at(2.0),
+    "has_counts": lambda side: side.has_counts,
+}
+
+
+@given(SNAPSHOTS, UPDATES, st.lists(st.sampled_from(sorted(READS)), max_size=4))
+def test_levels_that_are_kept_elsewhere_are_read_as_if_they_were_here(
+    first: BookSnapshot, updates: list[BookSnapshot | BookDiff | BestQuote], reads: list[str]
+) -> None:
+    """Whatever is asked for first, and whatever changes the book after it."""
+    book, other = OrderBook("A-B"), OrderBook("A-B")
+    for each in (book, other):
+        apply(each, first)
+    sources = [Elsewhere(pairs(list(side))) for side in (other.bids, other.asks)]
+    other.bids.read_from(sources[0])
+    other.asks.read_from(sources[1])
+    for read in reads:
+        assert READS[read](other.bids) == READS[read](book.bids)
+        assert READS[read](other.asks) == READS[read](book.asks)
+        assert sources[0].reads <= 1
+    for message in updates:
+        apply(book, message)
+        apply(other, message)
+        assert state_of(other) == state_of(book)
+
+
+def test_the_best_level_that_is_kept_elsewhere_is_the_present_one() -> None:
+    source = Elsewhere([(2.0, 1.0)])
+    side = BookSide(is_bid=True)
+    side.read_from(source)
+    assert side.best == (2.0, 1.0, None)
+    source.levels = [(3.0, 4.0), (2.0, 1.0)]
+    assert (side.best_price, side.top_columns()) == (3.0, ((3.0,), (4.0,), ()))
+    source.levels = []
+    assert (side.best, side.best_price, side.top_columns()) == (None, None, ((), (), ()))
+    assert (source.reads, side.is_read_from_elsewhere) == (0, True)
+    assert len(side) == 0
+    assert not side.is_read_from_elsewhere
 
 
 @given(UPDATES, st.integers(0, 3))
