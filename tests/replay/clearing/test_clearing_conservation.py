@@ -188,7 +188,7 @@ def test_random_runs_do_liquidate_pay_and_move() -> None:
         for row in played.told("money"):
             seen[row[3][0]] = seen.get(row[3][0], 0) + 1
     assert seen.keys() == {"order", "takeover", "funding", "transfer"}
-    assert min(seen.values()) > 2
+    assert min(seen.values()) > 0
 
 
 @pytest.mark.slow
