@@ -51,6 +51,10 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     # One table of kinds of harm by places.
     "toolkit/borders.py": ("tests/test_borders.py",),
     # Steps of one way, which tests drive from its two ends.
+    "replay/fast/book_layout.py": ("tests/replay/fast/test_fused_books.py",),
+    "replay/fast/book_units.py": ("tests/replay/fast/test_fused_books.py",),
+    "replay/fast/kernel_books.py": ("tests/replay/fast/test_fused_books.py",),
+    "replay/fast/kernel_steps.py": ("tests/replay/fast/test_fused_books.py",),
     "replay/holes.py": ("tests/replay/test_tape.py", "tests/replay/test_column_tape.py"),
     "replay/reels.py": ("tests/replay/test_tape.py", "tests/replay/test_column_tape.py"),
     "toolkit/accounts/client_orders.py": ("tests/toolkit/accounts/test_orders.py",),

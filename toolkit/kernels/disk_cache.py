@@ -26,7 +26,14 @@ __all__ = ["are_compiled", "is_checked", "kernel_folder", "note_compiled", "shel
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
 _READY: Final = "ready"
 #: Where kernels are, from the folder of the packages, and what they compile in: numbers of names, layouts of rows.
-_SOURCES: Final = ("toolkit/kernels/*.py", "toolkit/venues/*/kernel*.py", "replay/market/*.py")
+_SOURCES: Final = (
+    "toolkit/kernels/*.py",
+    "toolkit/venues/*/kernel*.py",
+    "replay/market/*.py",
+    "replay/fast/*kernel*.py",
+    "replay/fast/*layout.py",
+    "recordings/columns/column_batch.py",
+)
 
 
 @cache

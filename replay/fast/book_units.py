@@ -1,0 +1,95 @@
+"""
+In which steps compiled books count prices: the tick where it is known, else the finest decimal that there has been.
+
+Every float64 has its whole number and gives it back exactly; what no decimal step fits is counted by its bits, which
+ascend with the price as well, and are merely less dense.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from replay.fast.book_layout import NO_STEP
+from replay.fast.kernel_steps import to_steps
+
+__all__ = ["BookUnit", "bits_of", "floats_of"]
+
+#: Decimals that are tried; whole numbers of smaller steps would pass the 53 bits of a float64 at prices of a few units.
+_DECIMALS_MAX: Final = 12
+_ONE: Final = Decimal(1)
+
+
+class BookUnit:
+    """
+    The steps of one pair's prices.
+
+    Args:
+        tick: The step to begin with, where it is known.
+
+    Attributes:
+        step: One step; None: prices are counted by their bits.
+    """
+
+    def __init__(self, tick: Decimal | None = None) -> None:
+        self.step: Decimal | None = _ONE if tick is None else tick
+
+    def count(self, prices: npt.NDArray[np.float64], steps: npt.NDArray[np.int64]) -> bool:
+        """
+        Count prices, all positive or NaN, into `steps`: NaN becomes `NO_STEP`.
+
+        Returns whether all are whole numbers of steps; `refine` finds some that they are whole numbers of.
+        """
+        if self.step is None:
+            steps[:] = bits_of(prices)
+            return True
+        over, under = self.step.as_integer_ratio()
+        return int(to_steps(prices, 0, len(prices), steps, under / over, float(over), float(under))) < 0
+
+    def refine(self, prices: npt.NDArray[np.float64]) -> int:
+        """
+        Choose steps that fit prices too that the present ones do not.
+
+        Returns how many new steps an old one is; 0: prices are counted by their bits from now on.
+        """
+        before = self.step
+        scratch = np.empty(len(prices), np.int64)
+        if before is not None:
+            for decimals in range(_DECIMALS_MAX + 1):
+                ratio = before / Decimal(1).scaleb(-decimals)
+                if ratio != ratio.to_integral_value():
+                    continue
+                self.step = Decimal(1).scaleb(-decimals)
+                if self.count(prices, scratch):
+                    return int(ratio)
+        self.step = None
+        return 0
+
+    def price(self, step: int) -> float:
+        """The price of a number of steps."""
+        return float(self.prices(np.array([step]))[0])
+
+    def prices(self, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """The prices of numbers of steps."""
+        if self.step is None:
+            return steps.view(np.float64)
+        over, under = self.step.as_integer_ratio()
+        return np.asarray(steps * float(over) / float(under), np.float64)
+
+
+def bits_of(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """The bits of numbers that are not negative, of which 0 is none; `NO_STEP` for NaN."""
+    bits = (values + 0.0).view(np.int64)  # of minus zero too
+    missing = np.isnan(values)
+    if missing.any():
+        bits[missing] = NO_STEP
+    return bits
+
+
+def floats_of(bits: Any) -> npt.NDArray[np.float64]:
+    """And back."""
+    floats: npt.NDArray[np.float64] = np.asarray(bits, np.int64).view(np.float64)
+    return floats
