@@ -29,6 +29,7 @@ from replay.ledger.margin_rules import Liquidation, MarginMode, ReferencePrice
 from replay.ledger.money import CASH_DECIMALS, ContractKind, Fees, Rounding, price_units, rate_units, units_of
 from replay.market.layout import Reason, Role
 from replay.results.run_record import RunRecord
+from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
 from toolkit.messages import FundingInfo, FundingKind
@@ -38,6 +39,8 @@ __all__ = ["House", "HouseSettings", "Transfer"]
 
 #: Executions that are kept for instants which lie before them.
 _KEPT: Final = 100_000
+#: How long after its instant a settlement may be heard of.
+_HEARD_LATE_NS: Final = 60 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class HouseSettings:
         maintenance: Maintenance rate that is assumed.
         transfers: Deposits and withdrawals, in order of time.
         has_fixed_fees: Whether fees were given, and there are no tiers.
+        mark_is_mid: Whether the middle of the book, each second, is taken for the price that margin goes by, of pairs of
+            which no such price was heard.
     """
 
     leverage: Mapping[str, Decimal] = field(default_factory=dict)
@@ -78,6 +83,7 @@ class HouseSettings:
     maintenance: Decimal | None = None
     transfers: Sequence[Transfer] = ()
     has_fixed_fees: bool = False
+    mark_is_mid: bool = False
 
 
 class House:
@@ -136,6 +142,9 @@ class House:
         self._wakes: list[tuple[int, int]] = []
         self._transfers = deque(sorted(settings.transfers, key=lambda each: each.at_ns))
         self.missed_funding = 0
+        #: Pairs whose venue has said a price, and when the books are looked at next for those of the others.
+        self._priced: set[int] = set()
+        self._marked_ns = start_ns
         self._floor: Floor | None = None
 
     @property
@@ -155,11 +164,41 @@ class House:
     def note(self, record: RunRecord) -> RunRecord:
         """Write down what became of fees and margin in a run that has ended; the record."""
         record.tiers, record.liquidations = self.tiers, self.liquidations
+        self.missed_funding += sum(self._unsettled(place, record.end_ns) for place in range(len(self._keys)))
         if self.missed_funding:
             record.counts["funding_missed"] = self.missed_funding
         if self._settings.leverage:
             record.counts["liquidations"] = len(record.liquidations)
         return record
+
+    def _unsettled(self, place: int, end_ns: int) -> int:
+        """Instants up to the end of a run on which something was held, and after which nothing was heard any more."""
+        clock, rules, held = self._clocks[place], self._facts[place].funding, self._held[place]
+        if clock is None or rules is None or not held:
+            return 0
+        first_ns = clock.next_ns
+        if first_ns is None:
+            first_ns = (held[0][0] // rules.interval_ns + 1) * rules.interval_ns
+        # The message that settles an instant comes a little after it.
+        instants = range(first_ns, end_ns - _HEARD_LATE_NS, rules.interval_ns)
+        return sum(self._held_at(place, instant_ns) != 0 for instant_ns in instants)
+
+    def check_prices(self) -> None:
+        """
+        After a run: raise ConfigError where something was traded on margin without a price that it goes by.
+
+        It was valued at what it had cost then, and could not be liquidated.
+        """
+        bare = [
+            str(self._keys[place])
+            for place, margin in sorted(self.margin.pairs.items())
+            if margin.price is None and self._held[place]
+        ]
+        if bare:
+            raise ConfigError(
+                f"the recording says no mark or oracle price of {', '.join(bare)}, which leverage needs: record funding as"
+                " well, or say --assume mark=mid"
+            )
 
     # -- as the exchange has it ------------------------------------------------------------------------------------
 
@@ -207,6 +246,7 @@ class House:
         price = message.index_price if rules and rules.price is ReferencePrice.INDEX else message.mark_price
         if price and (margin := self._margin_of(place)) is not None:
             margin.price = price_units(price)
+            self._priced.add(place)
             self._look(place, now_ns)
 
     def refusal(self, order: OwnOrder, tick: int, lots: int) -> Reason | None:
@@ -233,10 +273,25 @@ class House:
         self._wakes = [each for each in self._wakes if each[0] > at_ns]
         for place in due:
             self._look(place, at_ns)
+        if self._settings.mark_is_mid and at_ns >= self._marked_ns:
+            self._mark_by_book(at_ns)
         self._ask_to_wake()
+
+    def _mark_by_book(self, at_ns: int) -> None:
+        """Take the middle of the book for the price of those pairs of which the venue says none."""
+        self._marked_ns = (at_ns // NS_PER_S + 1) * NS_PER_S
+        for place, margin in list(self.margin.pairs.items()):
+            if place in self._priced:
+                continue
+            bid, ask = self._on_floor.desks[place].best(place)
+            if bid is not None and ask is not None and bid < ask:
+                margin.price = (price_units(bid) + price_units(ask)) // 2
+                self._look(place, at_ns)
 
     def _ask_to_wake(self) -> None:
         times = [when for when, _ in self._wakes] + [each.at_ns for each in self._transfers][:1]
+        if self._settings.mark_is_mid and self._settings.leverage:
+            times.append(self._marked_ns)
         if times:
             self._on_floor.wake_at(min(times))
 

@@ -82,6 +82,8 @@ def check_money(settings: HouseSettings, pairs: Sequence[str], schedules: Mappin
         _check_pair("margin", pair, pairs)
     if settings.margin and not settings.leverage:
         raise ConfigError("margin is chosen without a leverage: give one, for instance --leverage 5")
+    if settings.mark_is_mid and not settings.leverage:
+        raise ConfigError("a mark price is assumed, which only leverage needs: give one, for instance --leverage 5")
     for each in settings.transfers:
         if not each.amount.is_finite() or not each.amount:
             raise ConfigError(f"a transfer of {each.amount} {each.account}, expected a number that is not 0")
@@ -111,6 +113,8 @@ def money_said(settings: HouseSettings) -> dict[str, Any]:
         said["fee_tier"] = settings.fee_tier
     if settings.fee_volume:
         said["fee_volume"] = f"{settings.fee_volume.normalize():f}"
+    if settings.mark_is_mid:
+        said["mark"] = "mid"
     if settings.transfers:
         said["transfers"] = [[each.at_ns, each.account, f"{each.amount:f}"] for each in settings.transfers]
     return said

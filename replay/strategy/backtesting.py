@@ -100,7 +100,8 @@ def backtest(
         capital: What there is at the start, by currency.
         gaps: What becomes of orders across a gap: `keep`, `cancel` or `fail`.
         limits: Limits of risk.
-        assumed: `tick`, `lot`, `min_notional`, `contract_value` and `maintenance` in place of what is recorded or known.
+        assumed: `tick`, `lot`, `min_notional`, `contract_value` and `maintenance` in place of what is recorded or known;
+            `mark`, which may be `mid`, where no mark price is recorded.
         leverage: Of all pairs, or by pair: orders are held against the margin that there is, and positions are liquidated
             in the venue's way; None: neither.
         margin: `cross` (the default) or `isolated`, of all pairs or by pair.
@@ -126,6 +127,7 @@ def backtest(
     if out is not None:
         check_folder(Path(out), replace=replace)
     loaded = load_strategy(strategy)
+    given_assumed = assumed or {}
     given = [recording] if isinstance(recording, Recording | str | Path) else list(recording)
     opened = [each if isinstance(each, Recording) else Recording.open(each, sealed=sealed) for each in given]
     if not opened:
@@ -144,7 +146,10 @@ def backtest(
             capital=_numbers("capital", capital),
             gap_policy=_choice("gaps", gaps, GapPolicy),
             limits=limits or RiskLimits(),
-            assumed=_numbers("assumed", assumed, ASSUMABLE),
+            assumed=_numbers(
+                "assumed", {name: each for name, each in given_assumed.items() if name != "mark"}, ASSUMABLE
+            ),
+            mark_is_mid=_is_mid(given_assumed.get("mark")),
             leverage=_leverage(leverage),
             margin=_margin(margin),
             fee_tier=None if fee_tier is None else str(fee_tier),
@@ -173,6 +178,13 @@ def _numbers(what: str, given: Mapping[str, Number] | None, names: Collection[st
         if names is not None and name not in names:
             raise ConfigError(f"{what}: no such thing as {name!r}, expected {' or '.join(names)}")
     return {name: decimal_of(value, f"{what}: {name}") for name, value in (given or {}).items()}
+
+
+def _is_mid(mark: Number | None) -> bool:
+    """Whether the middle of the book is assumed for the mark price. Raises ConfigError for anything else."""
+    if mark not in (None, "mid"):
+        raise ConfigError(f"assumed: mark is {mark!r}, expected 'mid': the middle of the book")
+    return mark is not None
 
 
 def _leverage(given: Number | Mapping[str, Number] | None) -> dict[str, Decimal]:
@@ -298,6 +310,8 @@ def run_on_tape(
             raise ConfigError(f"the recording does not say {missing}; give it, for instance{given}")
         last_ns = tape.last_ns if end_ns is None else min(end_ns - 1, tape.last_ns)
         record = session.finish(last_ns)
+        if session.house is not None and session.failure is None:
+            session.house.check_prices()
     finally:
         session.watch.close()
     session.exchange.note_compiled()

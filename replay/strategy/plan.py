@@ -76,6 +76,7 @@ class RunSettings:
         fee_tier: Name of the fee tier at the start, below which the account does not fall; None: by volume alone.
         fee_volume: Volume before the start that counts for fee tiers, quote currency.
         transfers: Deposits and withdrawals, in order of time.
+        mark_is_mid: Whether the middle of the book stands in for a mark price that is not recorded.
         callback_s_max: How long one call of the strategy may compute, seconds; see `Watch`.
     """
 
@@ -94,7 +95,8 @@ class RunSettings:
     margin: Mapping[str, MarginMode] = field(default_factory=dict)
     fee_tier: str | None = None
     fee_volume: Decimal = Decimal(0)
-    transfers: Sequence[Transfer] = ()
+    transfers: tuple[Transfer, ...] = ()
+    mark_is_mid: bool = False
     callback_s_max: float = CALLBACK_S_MAX
 
 
@@ -151,6 +153,7 @@ class RunPlan:
             maintenance=settings.assumed.get("maintenance"),
             transfers=settings.transfers,
             has_fixed_fees=bool(settings.fees),
+            mark_is_mid=settings.mark_is_mid,
         )
         check_money(
             self._money,

@@ -83,7 +83,7 @@ class TradingSession:
         data: The strategy's own data, by the object that names it.
         callback_s_max: How long a callback may compute, seconds; see `Watch`.
         waits: Whether it begins by `begin` alone, and not as soon as all is known.
-        house: Keeps the account's money at the venue.
+        house: Keeps the account's money at the venue; an attribute as well.
 
     Attributes:
         strategy: As given.
@@ -123,7 +123,7 @@ class TradingSession:
         self._pairs = pairs
         self.tracker = exchange.tracker
         self.exchange = exchange
-        self._house = house
+        self.house = house
         self._recorder = recorder
         self.own_data = dict(data)
         self._rng = counted(f"{head.seed}:{head.strategy}")
@@ -401,7 +401,7 @@ class TradingSession:
         self.watch.close()
         self._recorder.note_exchange(self.exchange.doubt, self.exchange.queued, self.desk.number_of)
         record = self._recorder.finish(self.now_ns)
-        return record if self._house is None else self._house.note(record)
+        return record if self.house is None else self.house.note(record)
 
     def _stop(self) -> None:
         self.call("stop", (), self.strategy.on_stop)

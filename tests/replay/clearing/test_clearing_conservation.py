@@ -156,7 +156,7 @@ def play_randomly(seed: int) -> tuple[Played, Reference]:
 def check_whole(seed: int) -> Played:
     played, reference = play_randomly(seed)
     assert reference.checked == len(played.rows)
-    house = played.session._house
+    house = played.session.house
     assert house is not None
     assert played.record is not None
     # What the owner has heard in the end is what the venue has.

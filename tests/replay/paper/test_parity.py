@@ -15,7 +15,10 @@ import pytest
 
 from recordings.care.verifying import verify
 from recordings.recording import Recording
+from replay.clearing.house import Transfer
 from replay.embedded import EmbeddedVenue
+from replay.ledger.margin_rules import MarginMode
+from replay.market.layout import Reason
 from replay.paper import trader
 from replay.paper.comparing import Comparison, compare
 from replay.paper.log_file import PaperLog, paper_logs
@@ -23,7 +26,7 @@ from replay.source import ReplayDataSource
 from replay.strategy.context import Context
 from replay.strategy.failures import StrategyError
 from replay.strategy.limits import RiskLimits
-from replay.strategy.plan import RunPlan
+from replay.strategy.plan import RunPlan, RunSettings
 from replay.strategy.session import Phase
 from replay.strategy.strategy import Strategy, Wakes
 from tests.replay.paper import sessions
@@ -329,3 +332,41 @@ def test_nothing_that_paper_is_made_of_could_send_one() -> None:
             assert [
                 name for name in names if forbidden.search(name) or name.startswith(("toolkit.transport", "requests"))
             ] == [], path
+
+
+def test_margin_refusals_and_transfers_are_the_same_on_paper_and_replayed(tmp_path: Path) -> None:
+    """With so little capital that orders are refused, and a deposit on the way; the settings are kept with the session."""
+    later = Transfer(SystemClock().time_ns() + 10**9, "USDC", Decimal(5))
+    money = RunSettings(
+        latency="entry=20ms,response=15ms",
+        seed=3,
+        capital={"USDC": Decimal(3)},
+        parameters={"lots": 30},
+        leverage={"": Decimal(20), "BTC-USD": Decimal(10)},
+        margin={"": MarginMode.ISOLATED},
+        transfers=(later,),
+        fee_volume=Decimal(6_000_000),
+    )
+
+    async def session() -> Paper:
+        async with on_paper(tmp_path, "hyperliquid", settings=money) as paper:
+            await paper.until_rows(30)
+            paper.venues[0].drop_connections()
+            await paper.until_rows(30)
+        return paper
+
+    paper = asyncio.run(session())
+    kept = PaperLog(paper_logs(tmp_path)[-1])
+    assert kept.start.settings == replace(money, parameters=kept.start.settings.parameters)
+    assert kept.start.head.money == {
+        "leverage": {"*": "20", "BTC-USD": "10"},
+        "margin": {"*": "isolated"},
+        "fee_volume": "6000000",
+        "transfers": [[later.at_ns, "USDC", "5"]],
+    }
+    rows = list(kept.rows())
+    assert [row.acts[0] for row in rows if row.kind == "money"] == ["transfer"]
+    assert any(Reason.MARGIN in row.acts for row in rows if row.kind == "response")
+    assert compared(tmp_path, paper.plan).is_equal
+    other = RunPlan(paper.plan.loaded, paper.plan.pairs.keys, replace(money, leverage={"": Decimal(19)}))
+    assert {name for name, _, _ in compared(tmp_path, other).settings} == {"money.leverage.*", "money.leverage.BTC-USD"}

@@ -20,6 +20,9 @@ __all__ = ["assumed_of", "market_options", "named_values", "offset_ns", "run_opt
 _F = TypeVar("_F", bound=Callable[..., Any])
 _OFFSET: Final = re.compile(r"(-?)(.+)", re.ASCII)
 
+#: The one assumption that is no number.
+_MARK_IS_MID: Final = "mark=mid"
+
 #: Of what matches own orders against a recorded market, a list of orders too.
 _MARKET: Final = (
     click.option(
@@ -56,7 +59,7 @@ _MARKET: Final = (
         multiple=True,
         metavar="NAME=VALUE",
         help="tick=0.1, lot=0.001, min_notional=10, contract_value=100 (of inverse contracts) or maintenance=0.005 (of"
-        " margin), in place of what is recorded or known. May be repeated.",
+        " margin), in place of what is recorded or known; mark=mid where no mark price is. May be repeated.",
     ),
 )
 
@@ -201,7 +204,8 @@ def run_settings(given: Mapping[str, Any]) -> RunSettings:
         capital=parse_amounts(given["capital"]),
         gap_policy=GapPolicy(given["gaps"]),
         limits=parse_limits(named_values(given["limits"], "--limit")),
-        assumed=assumed_of(given["assume"]),
+        assumed=assumed_of([text for text in given["assume"] if text != _MARK_IS_MID]),
+        mark_is_mid=_MARK_IS_MID in given["assume"],
         leverage=parse_leverage(given["leverage"]),
         margin=parse_margin(given["margin"]),
         fee_tier=given["fee_tier"],
