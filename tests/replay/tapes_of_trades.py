@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recordings.recording import Recording
+from tests.made_once import made_once
 from tests.tapes import TS, book_frame, collector_line, import_files, trade
 from toolkit.messages import Message, StreamEvent, Trade
 
@@ -36,7 +37,9 @@ def make(
     folder: Path, offsets: Iterable[int], *, first_id: int = 1, coins: tuple[str, ...] = COINS, **options: Any
 ) -> Recording:
     """A recording of `lines`."""
-    return import_files(folder, lines(offsets, first_id=first_id, coins=coins), **options)
+    content = lines(offsets, first_id=first_id, coins=coins)
+    made_once(folder, lambda path: import_files(path, content, **options), "lines", content, repr(options))
+    return Recording.open(folder)
 
 
 def told(message: Message) -> str:

@@ -23,6 +23,7 @@ from recordings.states import seek_points
 from recordings.states.checkpoints import load_checkpoint
 from replay.seeking import Start, StartFinder
 from replay.source import FIDELITIES, Fidelity, ReplayDataSource
+from tests.made_once import made_once
 from tests.replay.busy_tapes import MS, Tape, sealed
 from tests.tapes import SECOND, TS, book_frame, collector_line, import_files, messages_of, trade
 from toolkit.books.tracker import TrackerState
@@ -56,7 +57,12 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[Start]:
 
 def busy(folder: Path, seed: int, start_ns: int = TS, frames: int = 180, **options: Any) -> Recording:
     options.setdefault("symbols", ("BTCUSDT",))
-    return sealed(folder, Tape(seed, start_ns, **options).make(frames), 1 + frames // 3)
+
+    def make(path: Path) -> None:
+        sealed(path, Tape(seed, start_ns, **options).make(frames), 1 + frames // 3)
+
+    made_once(folder, make, "busy", seed, start_ns, frames, repr(options))
+    return Recording.open(folder)
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -22,6 +22,7 @@ from recordings.recording import Recording
 from recordings.sealing.journal_sealing import Sealer
 from tests.hand_recorder import HandRecorder, frame
 from tests.interruptions import FAULTS, Interruption, killed_at
+from tests.made_once import made_once
 from tests.tapes import TS, messages_of, mixed_tape
 from toolkit.cli.main import cli
 from toolkit.clock import ManualClock
@@ -45,16 +46,22 @@ def end(seq: int) -> Frame:
     return msgspec.structs.replace(frame(seq), kind=CONTROL, conn_id=-1, payload=payload)
 
 
-def session(folder: Path, segments: int = SEGMENTS) -> HandRecorder:
-    """A session of some segments, into a folder of its own or after what is there; sealed in good order."""
-    recorder = HandRecorder(folder) if not folder.exists() else HandRecorder.going_on(folder)
+def session(folder: Path, segments: int = SEGMENTS) -> list[Frame]:
+    """A session of some segments, into a folder of its own or after what is there; sealed in good order. All frames then."""
+    if folder.exists():
+        return written(HandRecorder.going_on(folder), segments)
+    made_once(folder, lambda path: written(HandRecorder(path), segments), "session", segments)
+    return [*map(frame, range(5 * segments)), end(5 * segments)]
+
+
+def written(recorder: HandRecorder, segments: int) -> list[Frame]:
     for number in range(segments):
         recorder.write(5)
         if number < segments - 1:
             recorder.rotate()
     recorder.give(end(len(recorder.frames)))
     recorder.end()
-    return recorder
+    return recorder.frames
 
 
 def raw(folder: Path) -> list[Frame]:
@@ -86,13 +93,13 @@ def test_recording_on_after_a_killed_rewrite_loses_nothing(name: str, step: str,
     with killed_at(folder, step):
         REWRITES[name](folder)
     assert needs_recovery(folder)
-    recorder = session(folder)
+    frames = session(folder)
     heal(folder)
     assert verify(folder).problems == []
     manifest = read_manifest(folder)
-    assert sum(segment.frame_count for segment in manifest.segments) == len(recorder.frames)
+    assert sum(segment.frame_count for segment in manifest.segments) == len(frames)
     if name != "prune":
-        assert raw(folder) == recorder.frames
+        assert raw(folder) == frames
     assert files_on_disk(folder) == named(manifest)
 
 
@@ -180,7 +187,7 @@ def test_going_on_after_a_killed_sealing_leaves_nothing_of_it(tmp_path: Path) ->
 def test_one_rewrite_after_another_that_was_killed(first: str, second: str, step: str, tmp_path: Path) -> None:
     """The second finishes the first, at once and without a word, unless there is nothing left for it to do."""
     folder = tmp_path / "tape"
-    recorder = session(folder)
+    frames = session(folder)
     with killed_at(folder, step):
         REWRITES[first](folder)
     if (first, second) == ("prune", "renormalize"):
@@ -192,7 +199,7 @@ def test_one_rewrite_after_another_that_was_killed(first: str, second: str, step
     assert not needs_recovery(folder)
     assert files_on_disk(folder) == named(read_manifest(folder))
     if "prune" not in (first, second):
-        assert raw(folder) == recorder.frames
+        assert raw(folder) == frames
 
 
 #: Every how manieth instant is tried: few in `make test`, more in `make test-all`, any of them in `make chaos`.
@@ -206,7 +213,7 @@ def test_an_error_at_any_instant_leaves_the_old_or_the_new(name: str, fault: str
     """Also within the last steps; called again the rewrite comes to its end, and no copy of anything is left."""
     for at in range(hash_of(name, fault) % every, instants_of(name, tmp_path), every):
         folder = tmp_path / f"tape-{at}"
-        recorder = session(folder, 2)
+        frames = session(folder, 2)
         interruption = Interruption(folder, at, fault)
         # That the staging cannot be removed at the end is no failure: what is left of it counts for nothing.
         with suppress(RecordingError, MemoryError, KeyboardInterrupt), interruption.in_force():
@@ -214,7 +221,7 @@ def test_an_error_at_any_instant_leaves_the_old_or_the_new(name: str, fault: str
         assert interruption.has_come
         assert verify(folder).problems == [], f"after {fault} at {at}, {interruption.names[at]}"
         if name != "prune":
-            assert raw(folder) == recorder.frames
+            assert raw(folder) == frames
         REWRITES[name](folder)
         assert files_on_disk(folder) == named(read_manifest(folder))
 
@@ -227,10 +234,10 @@ def test_whoever_reads_at_any_instant_of_a_rewrite_finds_one_whole_recording(
     """By the manifest that is in force then: no frame twice, none missing."""
     for at in range(0, instants_of(name, tmp_path), every):
         folder = tmp_path / f"tape-{at}"
-        recorder = session(folder, 2)
+        frames = session(folder, 2)
         messages = messages_of(Recording.open(folder))
 
-        def look(folder: Path = folder, frames: list[Frame] = recorder.frames, expected: Any = messages) -> None:
+        def look(folder: Path = folder, frames: list[Frame] = frames, expected: Any = messages) -> None:
             if name != "prune":
                 assert raw(folder) == frames
             assert messages_of(Recording.open(folder)) == expected
@@ -340,7 +347,7 @@ def test_a_missing_file_stops_a_rewrite(name: str, tmp_path: Path) -> None:
 def test_a_rewrite_of_an_earlier_version_is_finished(tmp_path: Path) -> None:
     """It put new files where old ones were, and noted no manifest but the new one."""
     folder, model = tmp_path / "tape", tmp_path / "model"
-    recorder = session(folder)
+    frames = session(folder)
     session(model)
     compact(model)
     (folder / ".rewrite").mkdir()
@@ -351,7 +358,7 @@ def test_a_rewrite_of_an_earlier_version_is_finished(tmp_path: Path) -> None:
             (model / file.path).rename(folder / ".rewrite" / file.path)
     write_manifest(folder / ".rewrite", new)
     heal(folder)
-    assert raw(folder) == recorder.frames
+    assert raw(folder) == frames
     assert verify(folder).problems == []
     assert files_on_disk(folder) == named(new)
 
@@ -445,12 +452,12 @@ def test_an_import_can_be_compacted_and_recovered(tmp_path: Path) -> None:
 def test_a_rewrite_whose_own_manifest_is_damaged_costs_nothing(which: str, step: str, tmp_path: Path) -> None:
     """It is dropped, or is through already; what it had moved into place is set aside."""
     folder = tmp_path / "tape"
-    recorder = session(folder)
+    frames = session(folder)
     with killed_at(folder, step):
         compact(folder)
     _flip(folder / ".rewrite" / which)
     heal(folder)
-    assert raw(folder) == recorder.frames
+    assert raw(folder) == frames
     assert verify(folder).problems == []
     assert not needs_recovery(folder)
     heal(folder)

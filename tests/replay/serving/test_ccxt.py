@@ -16,7 +16,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import ccxt.pro
 import pytest
 from websockets.asyncio.client import connect
 
@@ -30,7 +29,6 @@ from tests.serving import synthetic_session
 from toolkit.clock import NS_PER_S, SystemClock
 from toolkit.frames import WS_IN
 
-#: Its import alone takes seconds.
 pytestmark = pytest.mark.slow
 
 DYDX_PAIRS = ("BTC-USD", "ETH-USD")
@@ -100,6 +98,9 @@ def cut(folder: Path, shared_data: Path, venue: str, name: str, seconds: float) 
 
 def pointed(server: TapeServer) -> Any:
     """ccxt's Binance with its URLs at the server."""
+    # Its import takes seconds, which every run would pay that collects this file; likewise below.
+    import ccxt.pro
+
     exchange = ccxt.pro.binance()
     urls = exchange.urls["api"]
     rest = {
@@ -177,6 +178,8 @@ def usdm(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 
 def test_ccxt_is_answered_from_a_recording_of_ours(usdm: Recording) -> None:
     """Whole metadata, aggregates instead of trades, mark prices, funding."""
+    from ccxt import OperationFailed
+
     trades: list[str] = []
     books: dict[int, Any] = {}
     ids = [str(each["data"]["a"]) for each in said(usdm) if each.get("stream") == "btcusdt@aggTrade"]
@@ -206,7 +209,7 @@ def test_ccxt_is_answered_from_a_recording_of_ours(usdm: Recording) -> None:
                 rate = await exchange.fetch_funding_rate("BTC/USDT:USDT")
                 marks = [each["data"] for each in said(usdm) if each.get("stream") == "btcusdt@markPrice@1s"]
                 assert (rate["markPrice"], rate["fundingTimestamp"]) == (float(marks[-1]["p"]), marks[-1]["T"])
-                with pytest.raises(ccxt.OperationFailed):
+                with pytest.raises(OperationFailed):
                     await exchange.fetch_ohlcv("BTC/USDT:USDT")
             finally:
                 await exchange.close()
@@ -233,6 +236,8 @@ def test_ccxt_follows_dydx(dydx: Recording) -> None:
 
     async def main() -> None:
         async with served([dydx], Fraction(2)) as server:
+            import ccxt.pro
+
             exchange = ccxt.pro.dydx()
             exchange.urls["api"]["indexer"] = server.rest_url_of("dydx_v4")
             exchange.urls["api"]["ws"] = server.ws_url_of("dydx_v4")
@@ -288,6 +293,8 @@ def test_ccxt_follows_hyperliquid(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with served([recording], Fraction(8)) as server:
+            import ccxt.pro
+
             exchange = ccxt.pro.hyperliquid()
             url = server.rest_url_of("hyperliquid")
             exchange.urls["api"] |= {"public": url, "private": url}

@@ -1,4 +1,4 @@
-"""`tickdeck record`, in a process of its own, from the embedded venue in another."""
+"""`tickdeck record` from the embedded venue in another process; in one of its own where signals or its folder matter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from recordings.care.verifying import verify
 from tests.deadlines import HANG_S
 from tests.embedded_recording import until_heard
-from tests.toolkit.cli.terminal import only_error, run, spawn
+from tests.toolkit.cli.terminal import only_error, run
 from tests.venue_tapes import tape_of_venues
 
 
@@ -35,10 +35,8 @@ def urls(venue: dict[str, Any]) -> list[str]:
 
 def test_a_session_is_recorded_for_as_long_as_told(venue: dict[str, Any], tmp_path: Path) -> None:
     """It ends by itself: with how much, depends on the machine. Results to stdout, the log to stderr."""
-    done = spawn(
-        "record", "hyperliquid", "BTC-USD", "@107", "-d", "1s", "-o", tmp_path / "tape", "--json", *urls(venue)
-    )
-    assert done.returncode == 0, done.stderr
+    done = run("record", "hyperliquid", "BTC-USD", "@107", "-d", "1s", "-o", tmp_path / "tape", "--json", *urls(venue))
+    assert done.exit_code == 0, done.stderr
     values = json.loads(done.stdout)
     assert (values["status"], values["origin"]) == ("sealed", "live")
     assert values["digest"] == values["live_digest"]
@@ -46,9 +44,12 @@ def test_a_session_is_recorded_for_as_long_as_told(venue: dict[str, Any], tmp_pa
     assert verify(tmp_path / "tape").problems == []
 
 
-def test_without_a_folder_it_is_named_by_venue_and_start(venue: dict[str, Any], tmp_path: Path) -> None:
-    done = spawn("record", "hyperliquid", "BTC-USD", "-d", "500ms", "--json", *urls(venue), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_without_a_folder_it_is_named_by_venue_and_start(
+    venue: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run("record", "hyperliquid", "BTC-USD", "-d", "500ms", "--json", *urls(venue))
+    assert done.exit_code == 0, done.stderr
     (folder,) = (tmp_path / "tapes").iterdir()
     name, _, stamp = folder.name.partition("-")
     assert (name, len(stamp), stamp[-1]) == ("hyperliquid", 16, "Z")
@@ -91,8 +92,8 @@ def test_a_file_of_the_users_beside_it_does_not_keep_it_from_sealing(venue: dict
 
 @pytest.mark.parametrize("pair", ["NOPE-USD", "btc-usd"])
 def test_an_unknown_coin_is_one_line_and_leaves_no_folder(venue: dict[str, Any], tmp_path: Path, pair: str) -> None:
-    done = spawn("record", "hyperliquid", "BTC-USD", pair, "-o", tmp_path / "tape", *urls(venue))
-    assert (done.returncode, done.stdout) == (1, "")
+    done = run("record", "hyperliquid", "BTC-USD", pair, "-o", tmp_path / "tape", *urls(venue))
+    assert (done.exit_code, done.stdout) == (1, "")
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
     assert errors == done.stderr.splitlines()[-1:]
     assert f"the venue lists no '{pair}'" in errors[0]
@@ -102,11 +103,11 @@ def test_an_unknown_coin_is_one_line_and_leaves_no_folder(venue: dict[str, Any],
 
 
 def test_a_port_that_nobody_listens_on_is_one_line_and_leaves_no_folder(tmp_path: Path) -> None:
-    done = spawn(
+    done = run(
         "record", "hyperliquid", "BTC-USD", "-o", tmp_path / "tape",
         "--ws-url", "ws://127.0.0.1:9/ws", "--rest-url", "http://127.0.0.1:9",
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.exit_code, done.stdout) == (1, "")
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
     assert errors == done.stderr.splitlines()[-1:]
     assert "127.0.0.1:9" in errors[0]
@@ -169,12 +170,12 @@ def test_what_is_refused_or_not_reached_is_never_said_to_be_recorded(
     venue: dict[str, Any], tmp_path: Path, wait: tuple[str, ...]
 ) -> None:
     """An unknown coin, and a venue that does not answer while there is time."""
-    refused = spawn("record", "hyperliquid", "NOPE-USD", "-o", tmp_path / "tape", *urls(venue))
+    refused = run("record", "hyperliquid", "NOPE-USD", "-o", tmp_path / "tape", *urls(venue))
     nowhere = ["--ws-url", "ws://127.0.0.1:9/ws", "--rest-url", "http://127.0.0.1:9", "-d", "100ms"]
-    late = spawn("record", "hyperliquid", "BTC-USD", "-o", tmp_path / "late", *nowhere, *wait)
+    late = run("record", "hyperliquid", "BTC-USD", "-o", tmp_path / "late", *nowhere, *wait)
     for done in (refused, late):
         assert "recording Hyperliquid" not in done.stderr
-    assert late.returncode == 0
+    assert late.exit_code == 0
     assert "nothing of hyperliquid was recorded: it was not reached before the end" in late.stderr
 
 
