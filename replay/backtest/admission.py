@@ -20,7 +20,7 @@ from replay.backtest.scales import PairScale
 from replay.backtest.venue_facts import VenueFacts
 from replay.market.layout import Reason, RequestCode, StateCode, TifCode
 from toolkit.books.tracker import OrderBookTracker
-from toolkit.messages import FundingInfo
+from toolkit.messages import FundingInfo, Trade
 
 __all__ = ["Clearing", "Floor", "refusal_of"]
 
@@ -38,6 +38,7 @@ class Floor:
         own: Orders that are known, by id.
         adopted: Those that the venue has sent in their owner's name, by id.
         collect: Takes in what came of something at the venue.
+        end_order: Ends one order, for a reason, at a time.
         new_id: Gives the next id of an order.
     """
 
@@ -48,6 +49,7 @@ class Floor:
     own: MutableMapping[int, OwnOrder]
     adopted: MutableMapping[int, OwnOrder]
     collect: Callable[[VenueDesk, list[Response]], None]
+    end_order: Callable[[VenueDesk, OwnOrder, Reason, int], None]
     new_id: Callable[[], int]
 
     def open_orders(self, venue: str) -> Iterator[OwnOrder]:
@@ -60,19 +62,10 @@ class Floor:
         for desk in dict.fromkeys(self.desks[place] for place in places):
             self.collect(desk, desk.catch_up())
             for order in [order for order in desk.alive.values() if order.pair in places]:
-                came = desk.ask(
-                    RequestCode.CANCEL,
-                    at_ns,
-                    number=NO_REQUEST,
-                    id=order.order_id,
-                    pair=order.pair,
-                    reason=int(reason),
-                )
-                self.collect(desk, came)
+                self.end_order(desk, order, reason, at_ns)
 
     def trade(self, at_ns: int, place: int, side: int, lots: int, tick: int | None, tag: str) -> OwnOrder:
         """Match an order in the account's name that takes what it finds up to a tick, or to the end of the book."""
-        desk = self.desks[place]
         order = OwnOrder(
             self.new_id(),
             place,
@@ -89,20 +82,26 @@ class Floor:
             scale=self.markets[place].scale,
         )
         self.own[order.order_id] = self.adopted[order.order_id] = order
+        self.match(at_ns, order, order.tick, lots)
+        return order
+
+    def match(self, at_ns: int, order: OwnOrder, tick: int, lots: int) -> None:
+        """Bring an order to the book, of that price and size."""
+        desk = self.desks[order.pair]
         came = desk.ask(
             RequestCode.NEW,
             at_ns,
             number=NO_REQUEST,
             id=order.order_id,
-            tick=order.tick,
+            tick=tick,
             lots=lots,
-            pair=place,
-            side=side,
-            tif=int(TifCode.IOC),
+            pair=order.pair,
+            side=order.side,
+            tif=int(order.tif),
             market=int(order.is_market),
+            reduce=int(order.reduce_only),
         )
         self.collect(desk, came)
-        return order
 
     def tell(self, place: int, response: Response) -> None:
         """Let the owner of the account hear of something."""
@@ -125,8 +124,20 @@ class Clearing(Protocol):
     def hear(self, place: int, message: FundingInfo, now_ns: int) -> None:
         """Rates and prices of a pair."""
 
+    def hear_trade(self, place: int, message: Trade, now_ns: int) -> None:
+        """A trade of a pair, where orders wait for one."""
+
+    def hold(self, at_ns: int, request: Request, order: OwnOrder) -> list[Response]:
+        """A request about an order that waits to be woken: to take it, amend it or give it back; what came of it."""
+
+    def drop(self, at_ns: int, order: OwnOrder, reason: Reason) -> Response:
+        """End an order that waits to be woken."""
+
     def refusal(self, order: OwnOrder, tick: int, lots: int) -> Reason | None:
         """Why the account may not have such an order, or its own order amended to it; None if it may."""
+
+    def rescale(self, place: int, ticks: int, lots: int) -> None:
+        """Count a pair in finer steps: as many new ticks and lots as an old one is."""
 
     def wake(self, at_ns: int) -> None:
         """It is a time that was asked for."""

@@ -21,13 +21,13 @@ import msgspec
 
 from replay.backtest.admission import Clearing, Floor, refusal_of
 from replay.backtest.desk import VenueDesk
-from replay.backtest.gap_policy import Doubt, GapPolicy
+from replay.backtest.gap_policy import Doubt, GapPolicy, failed_across, failed_in
 from replay.backtest.gap_watch import GapWatch
 from replay.backtest.mail import NO_REQUEST, Mail, Request
 from replay.backtest.market import Market
 from replay.backtest.receive_latency import LatencyModel
 from replay.backtest.reports import Fill, fill_of, refusal_said
-from replay.backtest.requests import NewOrder, OwnOrder, Refusal, Response
+from replay.backtest.requests import NewOrder, OwnOrder, Refusal, Response, own_order
 from replay.backtest.venue_facts import VenueFacts, facts_of
 from replay.market.layout import Reason, ReportCode, RequestCode, StateCode, TifCode
 from replay.market.rules import CancelEarly, Rules
@@ -134,10 +134,11 @@ class Exchange:
         self._switches: dict[str, int] = {}
         self.adopted: dict[int, OwnOrder] = {}
         self._clearing = clearing
+        self._waits_for_trades = False
         if clearing is not None:
             new_id = partial(next, self._ids)
             floor = (self.markets, self.tracker, self._desk_of, self._mail, self._own, self.adopted)
-            clearing.bind(Floor(*floor, self._collect, new_id))
+            clearing.bind(Floor(*floor, self._collect, self._end, new_id))
 
     def note_compiled(self) -> None:
         """A run is over: if it was matched by machine code, that is there for the next one."""
@@ -174,6 +175,8 @@ class Exchange:
                 return None  # it is no part of the book
             if desk.take(place, message, book, self._now):
                 self._turn(place, desk)
+            if self._waits_for_trades and type(message) is Trade and self._clearing is not None:
+                self._clearing.hear_trade(place, message, self._now)
         elif isinstance(message, StreamEvent):
             self._hear(place, desk, message, book)
         elif isinstance(message, Instrument):
@@ -191,6 +194,8 @@ class Exchange:
             if order.pair == place and scale is not None:
                 order.rescale(scale, ticks, lots)
         self._mail.rescale(place, ticks, lots)
+        if self._clearing is not None:
+            self._clearing.rescale(place, ticks, lots)
         self.fills = [
             msgspec.structs.replace(each, tick=each.tick * ticks, lots=each.lots * lots) if each.pair == place else each
             for each in self.fills
@@ -225,15 +230,14 @@ class Exchange:
         if not across or self._policy is GapPolicy.KEEP:
             return
         if self._policy is GapPolicy.FAIL:
-            raise ConfigError(
-                f"{self.markets[place].key}: {len(across)} order{'s' if len(across) > 1 else ''} rested across a gap, and"
-                " the policy is to fail then;"
-                " --gaps keep goes on with them, --gaps cancel cancels them"
-            )
+            raise failed_across(self.markets[place].key, len(across))
         for order in across:
             self._end(desk, order, Reason.GAP, self._now)
 
     def _end(self, desk: VenueDesk, order: OwnOrder, reason: Reason, at_ns: int) -> None:
+        if order.is_waiting and self._clearing is not None:
+            self._collect(desk, [self._clearing.drop(at_ns, order, reason)])
+            return
         came = desk.ask(
             RequestCode.CANCEL, at_ns, number=NO_REQUEST, id=order.order_id, pair=order.pair, reason=int(reason)
         )
@@ -326,23 +330,7 @@ class Exchange:
         Raises ConfigError for what no venue has: a pair or side that is not there, a size that is not positive.
         """
         self._check(order)
-        own = OwnOrder(
-            next(self._ids),
-            order.pair,
-            order.side,
-            order.tick,
-            order.lots,
-            order.lots,
-            StateCode.UNKNOWN,
-            {},
-            sent_ns=now_ns,
-            tif=order.tif,
-            is_market=order.is_market,
-            reduce_only=order.reduce_only,
-            expires_ns=order.expires_ns,
-            tag=order.tag,
-            scale=self.markets[order.pair].scale,
-        )
+        own = own_order(next(self._ids), order, now_ns, self.markets[order.pair].scale)
         self._own[own.order_id] = own
         self._send(now_ns, self._about(RequestCode.NEW, own, tick=order.tick, lots=order.lots))
         return own
@@ -449,8 +437,15 @@ class Exchange:
             if request.reason is Reason.SWITCH:
                 self._set_switch(request)
                 return
+            for each in [each for each in desk.alive.values() if each.is_waiting and request.pair in (-1, each.pair)]:
+                self._end(desk, each, Reason.REQUESTED, at_ns)
             came = desk.ask(RequestCode.CANCEL_ALL, at_ns, number=request.number, pair=request.pair)
             self._collect(desk, came, request.code)
+            return
+        is_held = order.is_waiting or (request.code is RequestCode.NEW and order.trigger is not None)
+        if is_held and self._clearing is not None:
+            self._waits_for_trades |= desk.admission.facts.wakes_on_trades
+            self._collect(desk, self._clearing.hold(at_ns, request, order), request.code)
             return
         is_in_doubt = request.pair in desk.stale or self._watch.is_open(request.pair)
         if request.code is RequestCode.NEW and is_in_doubt and order.tif in _RESTS and not order.is_market:
@@ -509,10 +504,7 @@ class Exchange:
         is_new = request.code is RequestCode.NEW
         if is_new and request.pair in desk.stale and self._policy is not GapPolicy.KEEP:
             if self._policy is GapPolicy.FAIL and self._watch.is_open(request.pair):
-                raise ConfigError(
-                    f"{self.markets[request.pair].key}: an order came in a gap, and the policy is to fail then;"
-                    " --gaps keep lets it rest, --gaps cancel refuses it"
-                )
+                raise failed_in(self.markets[request.pair].key)
             return Reason.STALE
         refusal = refusal_of(
             self.markets[request.pair],

@@ -12,7 +12,10 @@ import enum
 
 import msgspec
 
-__all__ = ["Doubt", "GapPolicy", "StaleSpan"]
+from toolkit.errors import ConfigError
+from toolkit.keys import PairKey
+
+__all__ = ["Doubt", "GapPolicy", "StaleSpan", "failed_across", "failed_in"]
 
 
 class GapPolicy(enum.StrEnum):
@@ -29,6 +32,22 @@ class GapPolicy(enum.StrEnum):
     KEEP = "keep"
     CANCEL = "cancel"
     FAIL = "fail"
+
+
+def failed_across(key: PairKey, count: int) -> ConfigError:
+    """The policy is to fail, and orders rested across a gap."""
+    return ConfigError(
+        f"{key}: {count} order{'s' if count > 1 else ''} rested across a gap, and the policy is to fail then;"
+        " --gaps keep goes on with them, --gaps cancel cancels them"
+    )
+
+
+def failed_in(key: PairKey) -> ConfigError:
+    """The policy is to fail, and an order came in a gap."""
+    return ConfigError(
+        f"{key}: an order came in a gap, and the policy is to fail then;"
+        " --gaps keep lets it rest, --gaps cancel refuses it"
+    )
 
 
 class StaleSpan(msgspec.Struct):

@@ -7,11 +7,11 @@ from typing import Final
 
 import msgspec
 
-from replay.backtest.mail import Request
-from replay.backtest.requests import Response
+from replay.backtest.mail import NO_REQUEST, Request
+from replay.backtest.requests import OwnOrder, Response
 from replay.market.layout import Reason, ReportCode, RequestCode, StateCode
 
-__all__ = ["Fill", "fill_of", "last_of_requests", "refusal_said", "response_of"]
+__all__ = ["Fill", "fill_of", "last_of_requests", "refusal_said", "response_of", "waiting_said"]
 
 
 #: By number: an enumeration that is called looks the number up slowly.
@@ -98,6 +98,23 @@ def refusal_said(at_ns: int, request: Request, reason: Reason) -> Response:
         0,
         int(reason),
     )
+
+
+def waiting_said(
+    at_ns: int,
+    order: OwnOrder,
+    code: ReportCode,
+    *,
+    number: int = NO_REQUEST,
+    tick: int,
+    lots: int,
+    reason: Reason = Reason.NONE,
+    state: StateCode = StateCode.OPEN,
+) -> Response:
+    """What the venue says of an order that waits to be woken, of which nothing is filled."""
+    left = lots if state is StateCode.OPEN else 0
+    body = (order.order_id, order.pair, code, state, order.side, tick, 0, left, 0, lots, 0, int(reason))
+    return Response(0, at_ns, number, *body)
 
 
 def last_of_requests(responses: list[Response]) -> Iterator[Response]:

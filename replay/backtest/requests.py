@@ -14,7 +14,18 @@ import msgspec
 from replay.backtest.scales import PairScale
 from replay.market.layout import ReportCode, RequestCode, StateCode, TifCode
 
-__all__ = ["ENDED", "NewOrder", "Notice", "NoticeKind", "OwnOrder", "OwnOrders", "Refusal", "Response"]
+__all__ = [
+    "ENDED",
+    "NewOrder",
+    "Notice",
+    "NoticeKind",
+    "OwnOrder",
+    "OwnOrders",
+    "Refusal",
+    "Response",
+    "Trigger",
+    "own_order",
+]
 
 #: States that an order does not leave.
 ENDED = frozenset({StateCode.FILLED, StateCode.CANCELLED, StateCode.REJECTED, StateCode.EXPIRED})
@@ -139,6 +150,21 @@ class Notice(Response, frozen=True, gc=False, kw_only=True):
         )
 
 
+class Trigger(msgspec.Struct, frozen=True, gc=False):
+    """
+    What wakes an order that waits at the venue until then.
+
+    Attributes:
+        tick: The price that the venue's reference has to reach, in ticks of the grid.
+        is_above: Whether from below; else from above.
+        is_stop: Whether it is a stop; else it takes a profit.
+    """
+
+    tick: int
+    is_above: bool
+    is_stop: bool
+
+
 class NewOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
     An order to send.
@@ -153,6 +179,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         reduce_only: Whether it may only make the position smaller.
         expires_ns: When it ends if it still rests then (GTD), on the clock that recorded; None: never.
         tag: Whatever its sender wants to find it by.
+        trigger: What wakes it; None: nothing has to.
     """
 
     pair: int
@@ -164,6 +191,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reduce_only: bool = False
     expires_ns: int | None = None
     tag: str = ""
+    trigger: Trigger | None = None
 
 
 @dataclass(slots=True)
@@ -191,6 +219,8 @@ class OwnOrder:
         text: The same in the venue's words; empty where they are not known.
         is_uncertain: Whether it rested while the book was stale: its state is a guess from then on.
         scale: The ticks and lots that it is counted in.
+        trigger: What wakes it; None: nothing has to.
+        is_waiting: Whether the venue holds it back until then.
     """
 
     order_id: int
@@ -212,6 +242,8 @@ class OwnOrder:
     text: str = ""
     is_uncertain: bool = False
     scale: PairScale | None = None
+    trigger: Trigger | None = None
+    is_waiting: bool = False
 
     @property
     def has_ended(self) -> bool:
@@ -227,6 +259,8 @@ class OwnOrder:
         """Count it in finer steps: as many new ticks and lots as an old one is."""
         self.scale = scale
         self.tick *= ticks
+        if self.trigger is not None:
+            self.trigger = msgspec.structs.replace(self.trigger, tick=self.trigger.tick * ticks)
         self.size, self.left, self.filled = self.size * lots, self.left * lots, self.filled * lots
 
     def take(self, response: Response) -> None:
@@ -241,6 +275,28 @@ class OwnOrder:
         self.filled, self.size = response.filled, response.size
         if response.code is not ReportCode.EXECUTED:
             self.tick = response.tick
+
+
+def own_order(order_id: int, order: NewOrder, now_ns: int, scale: PairScale | None) -> OwnOrder:
+    """An order that is sent, as its owner knows it then."""
+    return OwnOrder(
+        order_id,
+        order.pair,
+        order.side,
+        order.tick,
+        order.lots,
+        order.lots,
+        StateCode.UNKNOWN,
+        {},
+        sent_ns=now_ns,
+        tif=order.tif,
+        is_market=order.is_market,
+        reduce_only=order.reduce_only,
+        expires_ns=order.expires_ns,
+        tag=order.tag,
+        scale=scale,
+        trigger=order.trigger,
+    )
 
 
 class OwnOrders:

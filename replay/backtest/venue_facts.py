@@ -18,7 +18,14 @@ import msgspec
 
 from replay.backtest.requests import OwnOrder
 from replay.ledger.fee_tiers import FeeSchedule
-from replay.ledger.margin_rules import FundingRules, LiquidationRules, MarginRules, MarginTier
+from replay.ledger.margin_rules import (
+    FundingRules,
+    LiquidationRules,
+    MarginRules,
+    MarginTier,
+    ReferencePrice,
+    TriggerRules,
+)
 from replay.ledger.money import FeeRounding
 from replay.market.layout import Reason, RequestCode, StateCode, TifCode
 from replay.market.rules import Rules
@@ -32,7 +39,7 @@ _REASONS: Final = frozenset(reason.name.lower() for reason in Reason)
 _TIFS: Final = frozenset(tif.name.lower() for tif in TifCode)
 #: What `lacks` may name.
 _KINDS: Final = _TIFS | {"gtd", "market", "reduce_only"}
-_R = TypeVar("_R", FundingRules, LiquidationRules, MarginRules)
+_R = TypeVar("_R", FundingRules, LiquidationRules, MarginRules, TriggerRules)
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -76,6 +83,8 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         funding: How funding is settled; None where there is none, or nothing is known of it.
         margin: What is asked of an account on margin; None likewise.
         liquidation: What is done where it is not there; None likewise.
+        triggers: How stops and orders that take a profit are woken; None: the venue has none, or nothing is known of it.
+        price_band: How far a limit may be from the mark price, a share of it; None where nothing is known.
         fee_decimals: Digits after the point of a fee.
         fee_rounding: How it gets there.
         is_inverse: Whether its contracts stand for a fixed sum of the quote currency, which a recording has to say.
@@ -102,6 +111,8 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
     funding: FundingRules | None = None
     margin: MarginRules | None = None
     liquidation: LiquidationRules | None = None
+    triggers: TriggerRules | None = None
+    price_band: Decimal | None = None
     fee_decimals: int = 8
     fee_rounding: FeeRounding = FeeRounding.HALF_EVEN
     is_inverse: bool = False
@@ -113,6 +124,8 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     def offers(self, order: OwnOrder) -> bool:
         """Whether the venue has orders of that kind."""
+        if order.trigger is not None and self.triggers is None:
+            return False
         if not self.lacks and not self.reduce_only_tifs:
             return True
         tif = order.tif.name.lower()
@@ -126,6 +139,11 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
             if self.reduce_only_tifs and tif not in self.reduce_only_tifs and not order.is_market:
                 return False
         return kinds.isdisjoint(self.lacks)
+
+    @property
+    def wakes_on_trades(self) -> bool:
+        """Whether trades wake orders that wait."""
+        return self.triggers is not None and self.triggers.price is ReferencePrice.LAST
 
     def apply(self, rules: Rules, *, but: frozenset[str] = frozenset()) -> Rules:
         """Rules with those that are the venue's own in place; those named in `but` stay as they are."""
@@ -203,6 +221,7 @@ def parse_facts(text: str, venue: str) -> VenueFacts:
             funding=_rules_of(FundingRules, given.pop("funding", None)),
             margin=None if margin is None else _margin(margin),
             liquidation=_rules_of(LiquidationRules, given.pop("liquidation", None)),
+            triggers=_rules_of(TriggerRules, given.pop("triggers", None)),
             fee_decimals=int(fees.get("decimals", 8)),
             fee_rounding=FeeRounding(fees.get("rounding", FeeRounding.HALF_EVEN)),
             **{name: _fact(name, value) for name, value in given.items()},
@@ -221,7 +240,7 @@ def _check_names(what: str, found: Iterable[str], known: Collection[str]) -> Non
 
 def _fact(name: str, value: Any) -> Any:
     kind = {field.name: field.type for field in msgspec.structs.fields(VenueFacts)}[name]
-    return msgspec.convert(str(value) if name in ("date", "min_notional") else value, kind)
+    return msgspec.convert(str(value) if name in ("date", "min_notional", "price_band") else value, kind)
 
 
 def _share(fees: Mapping[str, Any], name: str) -> Decimal | None:

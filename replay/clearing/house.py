@@ -18,21 +18,24 @@ import msgspec
 
 from replay.backtest.admission import Floor
 from replay.backtest.contracts import contract_of
+from replay.backtest.mail import Request
+from replay.backtest.reports import waiting_said
 from replay.backtest.requests import Notice, NoticeKind, OwnOrder, Response
 from replay.backtest.venue_facts import VenueFacts
 from replay.clearing.funding_clock import FundingClock, FundingDue
 from replay.clearing.liquidation import LIQUIDATION_TAG, Liquidator
 from replay.clearing.margin_book import MarginBook, PairMargin, Resting
+from replay.clearing.triggers import Held, TriggerShelf
 from replay.ledger.fee_tiers import FeeMeter, TierChange
 from replay.ledger.ledger import Ledger, LedgerMarket
 from replay.ledger.margin_rules import Liquidation, MarginMode, ReferencePrice
 from replay.ledger.money import CASH_DECIMALS, ContractKind, Fees, Rounding, price_units, rate_units, units_of
-from replay.market.layout import Reason, Role
+from replay.market.layout import Reason, ReportCode, Role, StateCode
 from replay.results.run_record import RunRecord
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
-from toolkit.messages import FundingInfo, FundingKind
+from toolkit.messages import FundingInfo, FundingKind, Trade
 from toolkit.timing.timers import NEVER_NS
 
 __all__ = ["House", "HouseSettings", "Transfer"]
@@ -146,6 +149,9 @@ class House:
         self._priced: set[int] = set()
         self._marked_ns = start_ns
         self._floor: Floor | None = None
+        self._shelf: TriggerShelf | None = None
+        #: Of each pair the newest price that wakes orders there.
+        self._last: dict[int, float] = {}
 
     @property
     def tiers(self) -> list[TierChange]:
@@ -204,6 +210,7 @@ class House:
 
     def bind(self, floor: Floor) -> None:
         self._floor = floor
+        self._shelf = TriggerShelf(floor.markets)
         for key, each in zip(self._keys, self._facts, strict=True):
             if each.liquidation is not None and key.venue not in self._liquidators:
                 self._liquidators[key.venue] = Liquidator(each.liquidation, self.ledger, self.margin, floor)
@@ -240,6 +247,9 @@ class House:
                 self._settle(place, due, now_ns)
             for _ in range(len(clock.missed)):
                 self.missed_funding += self._held_at(place, clock.missed.pop(0)) != 0
+        if message.kind is FundingKind.CURRENT and self._facts[place].triggers is not None:
+            self._reach(place, ReferencePrice.MARK, message.mark_price, now_ns)
+            self._reach(place, ReferencePrice.INDEX, message.index_price, now_ns)
         if self._chosen[place] is None or message.kind is not FundingKind.CURRENT:
             return
         rules = self._facts[place].margin
@@ -249,22 +259,82 @@ class House:
             self._priced.add(place)
             self._look(place, now_ns)
 
+    def hear_trade(self, place: int, message: Trade, now_ns: int) -> None:
+        if not (message.is_history or message.is_duplicate):
+            self._reach(place, ReferencePrice.LAST, message.price, now_ns)
+
+    def hold(self, at_ns: int, request: Request, order: OwnOrder) -> list[Response]:
+        said = self._on_shelf.hold(at_ns, request, order)
+        rules, price = self._facts[order.pair].triggers, self._last.get(order.pair)
+        if order.is_waiting and rules is not None and price is not None and self._on_shelf.is_reached(order, price):
+            # Where that is not refused it wakes at once, after it is answered.
+            self._wakes.append((at_ns, order.pair))
+            self._ask_to_wake()
+        return said
+
+    def drop(self, at_ns: int, order: OwnOrder, reason: Reason) -> Response:
+        return self._on_shelf.drop(at_ns, order, reason)
+
+    def _reach(self, place: int, kind: ReferencePrice, price: float | None, now_ns: int) -> None:
+        """A price of a pair: the orders that it wakes go to the book, in the order in which they came."""
+        rules = self._facts[place].triggers
+        if price is None or rules is None or rules.price is not kind:
+            return
+        self._last[place] = price
+        if self._on_shelf.held:
+            for each in self._on_shelf.wake(place, price):
+                self._release(now_ns, each)
+
+    def _release(self, at_ns: int, held: Held) -> None:
+        order = held.order
+        if self._lacks_margin(order, held.tick, held.lots):
+            said = waiting_said(
+                at_ns,
+                order,
+                ReportCode.ENDED,
+                tick=held.tick,
+                lots=held.lots,
+                reason=Reason.MARGIN,
+                state=StateCode.CANCELLED,
+            )
+            self._on_floor.collect(self._on_floor.desks[order.pair], [said])
+        else:
+            self._on_floor.match(at_ns, order, held.tick, held.lots)
+
     def refusal(self, order: OwnOrder, tick: int, lots: int) -> Reason | None:
+        band = self._facts[order.pair].price_band
+        if band is not None and not order.is_market and self._is_far(order.pair, tick, band):
+            return Reason.PRICE_BAND
+        if order.trigger is not None and (order.is_waiting or order.state is StateCode.UNKNOWN):
+            rules, price = self._facts[order.pair].triggers, self._last.get(order.pair)
+            is_passed = price is not None and self._on_shelf.is_reached(order, price)
+            # It needs margin when it is woken.
+            return Reason.TRIGGER if is_passed and rules is not None and rules.refuses_passed else None
+        return Reason.MARGIN if self._lacks_margin(order, tick, lots) else None
+
+    def _is_far(self, place: int, tick: int, band: Decimal) -> bool:
+        mark, scale = self._on_floor.desks[place].marks.get(place), self._on_floor.markets[place].scale
+        return mark is not None and scale is not None and abs(scale.price(tick) - mark) > mark * float(band)
+
+    def _lacks_margin(self, order: OwnOrder, tick: int, lots: int) -> bool:
         place = order.pair
         if self._chosen[place] is None or order.reduce_only:
-            return None
+            return False
         self._define(place)
         if self._margin_of(place) is None:
-            return None
+            return False
         key = self._keys[place]
         rest = [
             self._resting(each, each.tick, each.left)
             for each in self._on_floor.open_orders(key.venue)
-            if each.order_id != order.order_id and not each.reduce_only
+            if each.order_id != order.order_id and not each.reduce_only and not each.is_waiting
         ]
         left = lots - order.filled
         wanted = self._resting(order, 0 if order.is_market else tick, left)
-        return None if self.margin.takes(wanted, rest) else Reason.MARGIN
+        return not self.margin.takes(wanted, rest)
+
+    def rescale(self, place: int, ticks: int, lots: int) -> None:
+        self._on_shelf.rescale(place, ticks, lots)
 
     def wake(self, at_ns: int) -> None:
         while self._transfers and self._transfers[0].at_ns <= at_ns:
@@ -272,7 +342,11 @@ class House:
         due = [place for when, place in self._wakes if when <= at_ns]
         self._wakes = [each for each in self._wakes if each[0] > at_ns]
         for place in due:
-            self._look(place, at_ns)
+            if place in self.margin.pairs:
+                self._look(place, at_ns)
+            if place in self._last:
+                for each in self._on_shelf.wake(place, self._last[place]):
+                    self._release(at_ns, each)
         if self._settings.mark_is_mid and at_ns >= self._marked_ns:
             self._mark_by_book(at_ns)
         self._ask_to_wake()
@@ -294,6 +368,11 @@ class House:
             times.append(self._marked_ns)
         if times:
             self._on_floor.wake_at(min(times))
+
+    @property
+    def _on_shelf(self) -> TriggerShelf:
+        assert self._shelf is not None, "bound before anything happens"
+        return self._shelf
 
     @property
     def _on_floor(self) -> Floor:

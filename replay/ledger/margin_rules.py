@@ -27,6 +27,7 @@ __all__ = [
     "MarginTier",
     "MarginTiers",
     "ReferencePrice",
+    "TriggerRules",
 ]
 
 
@@ -37,6 +38,8 @@ class ReferencePrice(enum.StrEnum):
     MARK = "mark"
     #: Of the underlying: index or oracle.
     INDEX = "index"
+    #: Of the newest trade.
+    LAST = "last"
 
 
 class MarginMode(enum.StrEnum):
@@ -46,6 +49,19 @@ class MarginMode(enum.StrEnum):
     CROSS = "cross"
     #: What was set aside for it, and no more.
     ISOLATED = "isolated"
+
+
+class TriggerRules(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Orders that wait until a price is reached.
+
+    Attributes:
+        price: Which one wakes them.
+        refuses_passed: Whether one whose price is reached already is refused; else it wakes at once.
+    """
+
+    price: ReferencePrice
+    refuses_passed: bool = True
 
 
 class FundingRules(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from replay.backtest.requests import Trigger
 from replay.ledger.equity import EquityCourse
 from replay.ledger.fee_tiers import TierChange
 from replay.ledger.ledger import Ledger, LedgerEntry, LedgerMarket
@@ -74,6 +75,7 @@ class OrderRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         order_type: `limit` or `market`.
         time_in_force: In the venue's words, lower case.
         is_reduce_only: Whether it may only reduce a position.
+        trigger: What wakes it; None: nothing has to.
     """
 
     now_ns: int
@@ -91,6 +93,7 @@ class OrderRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     order_type: str = "limit"
     time_in_force: str = "gtc"
     is_reduce_only: bool = False
+    trigger: Trigger | None = None
 
 
 class FillRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from replay.backtest.gap_policy import Doubt
+from replay.backtest.requests import Trigger
 from replay.ledger.equity import EquityCourse
 from replay.ledger.ledger import Account, Ledger, LedgerEntry, LedgerMarket
 from replay.ledger.money import CASH_DECIMALS, PRICE_DECIMALS, SIZE_DECIMALS, ContractKind, amount
@@ -207,7 +208,8 @@ class RunRecorder:
                 steps(row.left, market.lot),
                 client_order_id=row.client_order_id,
                 ts_created=created_ns,
-                order_type=row.order_type,
+                order_type=row.order_type if row.trigger is None else _waiting_type(row.trigger, row.order_type),
+                trigger_price=None if row.trigger is None else steps(row.trigger.tick, market.tick),
                 time_in_force=row.time_in_force,
                 is_reduce_only=row.is_reduce_only,
             )
@@ -502,6 +504,11 @@ class RunRecorder:
 def _value(size: int, mark: int | None) -> float | None:
     """Size at the mark, positive, in quote currency."""
     return None if mark is None else abs(size) * mark / _CASH
+
+
+def _waiting_type(trigger: Trigger, order_type: str) -> str:
+    """The type of an order that waits to be woken, in the words that venues use."""
+    return f"{'stop' if trigger.is_stop else 'take profit'} {order_type}"
 
 
 def _is_spot(market: LedgerMarket) -> bool:

@@ -6,7 +6,8 @@ The log is bytes that are equal live and replayed, so numbers have to fit it and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -15,11 +16,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from replay.backtest.requests import Trigger
 from replay.strategy.pair_rules import PairRules
 from replay.strategy.views import Gap, OwnOrder
 from toolkit.errors import ConfigError
+from toolkit.messages import Side
 
-__all__ = ["COUNT_MAX", "checked_order", "noted", "time_ns_asked"]
+__all__ = ["COUNT_MAX", "checked_order", "counted", "is_positive", "noted", "time_ns_asked", "trigger_asked"]
 
 #: Ticks, lots and times are int64 with room for sums; what is asked for stays below.
 COUNT_MAX: Final = 2**61
@@ -28,6 +31,8 @@ _PLAIN: Final = (Decimal, Fraction, date, time, timedelta, OwnOrder, Gap, PairRu
 _INT64: Final = 2**63
 #: A list in a list, and so on: deeper is none that a line of a log is made of.
 _DEPTH_MAX: Final = 8
+#: A price or size that differs from a whole number of steps by a smaller share is that number: floats are rounded.
+_ROUNDING: Final = 1e-12
 
 
 def noted(name: str, value: object, depth: int = 0) -> object:
@@ -90,3 +95,31 @@ def checked_order(order: object) -> OwnOrder:
     if not isinstance(order, OwnOrder):
         raise ConfigError(f"found {order!r} in place of an order, expected what buy, sell, keep or ctx.orders gave")
     return order
+
+
+def is_positive(value: Any) -> bool:
+    """Whether a price or size is a finite number above 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def counted(name: str, what: str, value: float, step: Decimal) -> int | None:
+    """A price or size in whole steps; None where it is between two. Raises ConfigError for more than can be counted."""
+    over, under = step.as_integer_ratio()
+    if value * under > COUNT_MAX * over:
+        raise ConfigError(f"{name}: {what} is {value!r}, expected less than {float(COUNT_MAX * step):.3g}")
+    count = round(value * under / over)
+    exact = count * over / under
+    return count if abs(exact - value) <= value * _ROUNDING and count > 0 else None
+
+
+def trigger_asked(
+    name: str, side: Side, stop: float | None, take_profit: float | None, tick_of: Callable[[float], int]
+) -> Trigger | None:
+    """What wakes an order; None where nothing has to. Raises ConfigError for two prices, or one that is off the tick."""
+    if stop is not None and take_profit is not None:
+        raise ConfigError(f"{name}: stop and take_profit are both given, expected one of them")
+    price = take_profit if stop is None else stop
+    if price is None:
+        return None
+    is_stop = stop is not None
+    return Trigger(tick_of(price), is_stop == (side is Side.BUY), is_stop)

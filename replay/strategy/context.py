@@ -107,6 +107,8 @@ class Context:
         reduce_only: bool = False,
         expires_ns: int | None = None,
         tag: str = "",
+        stop: float | None = None,
+        take_profit: float | None = None,
     ) -> OwnOrder:
         """
         Send a buy order.
@@ -120,6 +122,9 @@ class Context:
             reduce_only: Only make a position smaller.
             expires_ns: When it ends, of `GTD`.
             tag: A name for it; see `keep`.
+            stop: The order waits at the venue until the price that the venue goes by (mark, oracle or last trade) has risen
+                to this (fallen, for a sell).
+            take_profit: Likewise until it has fallen to this (risen, for a sell).
 
         Returns:
             The order, `PENDING_CREATE`. What the venue refuses comes back as `on_order` with `REJECTED`.
@@ -127,7 +132,8 @@ class Context:
         Raises SymbolError for a pair that is not of the run, ConfigError for a size or price that is none, or is off the
         venue's lot or tick.
         """
-        return self._desk.send(pair, Side.BUY, size, price, tif, post_only, reduce_only, expires_ns, tag)
+        more = (tif, post_only, reduce_only, expires_ns, tag, stop, take_profit)
+        return self._desk.send(pair, Side.BUY, size, price, *more)
 
     def sell(
         self,
@@ -140,9 +146,12 @@ class Context:
         reduce_only: bool = False,
         expires_ns: int | None = None,
         tag: str = "",
+        stop: float | None = None,
+        take_profit: float | None = None,
     ) -> OwnOrder:
         """Send a sell order; as `buy`."""
-        return self._desk.send(pair, Side.SELL, size, price, tif, post_only, reduce_only, expires_ns, tag)
+        more = (tif, post_only, reduce_only, expires_ns, tag, stop, take_profit)
+        return self._desk.send(pair, Side.SELL, size, price, *more)
 
     def amend(self, order: OwnOrder, *, price: float | None = None, size: float | None = None) -> bool:
         """

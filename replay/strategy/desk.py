@@ -11,6 +11,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from replay.backtest.market import MarketRules
@@ -21,7 +22,7 @@ from replay.ledger.money import PRICE_DECIMALS, SIZE_DECIMALS, amount, price_of,
 from replay.market.layout import BUY, SELL, ReportCode, Role, StateCode, TifCode
 from replay.results.run_record import FillRow, OrderRow
 from replay.results.run_recorder import RunRecorder
-from replay.strategy.asked import COUNT_MAX, checked_order, noted, time_ns_asked
+from replay.strategy.asked import checked_order, counted, is_positive, noted, time_ns_asked, trigger_asked
 from replay.strategy.limits import RequestRate, RiskLimits
 from replay.strategy.pair_rules import PairRules
 from replay.strategy.pairs import RunPairs
@@ -40,8 +41,6 @@ _TIFS: Final = {Tif.GTC: TifCode.GTC, Tif.IOC: TifCode.IOC, Tif.FOK: TifCode.FOK
 #: Requests and notes of one callback; more are a loop that nobody meant.
 ACTS_MAX: Final = 10_000
 _SIZE: Final = 10**SIZE_DECIMALS
-#: A price or size that differs from a whole number of steps by a smaller share is that number: floats are rounded.
-_ROUNDING: Final = 1e-12
 
 
 class Desk:
@@ -176,6 +175,8 @@ class Desk:
         reduce_only: bool,
         expires_ns: int | None,
         tag: str,
+        stop: float | None = None,
+        take_profit: float | None = None,
     ) -> OwnOrder:
         """Send an order."""
         place = self._pairs.place(pair)
@@ -199,6 +200,7 @@ class Desk:
         tag = str(noted("tag", tag))
         lots = self._lots(place, scale, size)
         tick = 0 if price is None else self._tick(place, scale, price)
+        trigger = trigger_asked(name, side, stop, take_profit, partial(self._tick, place, scale))
         order = NewOrder(
             pair=place,
             side=BUY if side is Side.BUY else SELL,
@@ -209,6 +211,7 @@ class Desk:
             reduce_only=reduce_only,
             expires_ns=expires_ns,
             tag=tag,
+            trigger=trigger,
         )
         forbidden = self._forbidden(order, scale, lots)
         self._count += 1
@@ -247,6 +250,7 @@ class Desk:
             reduce_only,
             tag,
             expires_ns,
+            *(() if trigger is None else (trigger.tick, "stop" if trigger.is_stop else "take_profit")),
         )
         if forbidden:
             self.failed.append(own)
@@ -325,9 +329,9 @@ class Desk:
     def _tick(self, place: int, scale: PairScale, price: Any) -> int:
         rules, _ = self._market(place)
         name = self._pairs.names[place]
-        if not _is_positive(price):
+        if not is_positive(price):
             raise ConfigError(f"{name}: price is {price!r}, expected a number above 0")
-        tick = _count(name, "price", price, scale.tick)
+        tick = counted(name, "price", price, scale.tick)
         if tick is None or tick % rules.ticks or not scale.has_figures(tick):
             near = self.rules(self._pairs.keys[place])
             raise ConfigError(
@@ -339,9 +343,9 @@ class Desk:
     def _lots(self, place: int, scale: PairScale, size: Any) -> int:
         rules, _ = self._market(place)
         name = self._pairs.names[place]
-        if not _is_positive(size):
+        if not is_positive(size):
             raise ConfigError(f"{name}: size is {size!r}, expected a number above 0")
-        lots = _count(name, "size", size, scale.lot)
+        lots = counted(name, "size", size, scale.lot)
         if lots is None or lots % rules.lots:
             raise ConfigError(
                 f"{name}: size {size!r} is no whole number of lots of {rules.lot:f}: ctx.rules(pair).round_size(size)"
@@ -555,6 +559,7 @@ class Desk:
                 left=sent.left,
                 client_order_id=order.client_id,
                 order_type="market" if order.is_market else "limit",
+                trigger=sent.trigger,
                 time_in_force="post_only" if order.is_post_only else order.tif.lower(),
                 is_reduce_only=order.is_reduce_only,
             )
@@ -570,17 +575,3 @@ class Desk:
         for place, position in enumerate(self._recorder.ledger.positions):
             if position.size:
                 yield self._pairs.names[place], size_of(position.size)
-
-
-def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
-
-
-def _count(name: str, what: str, value: float, step: Decimal) -> int | None:
-    """A price or size in whole steps; None where it is between two. Raises ConfigError for more than can be counted."""
-    over, under = step.as_integer_ratio()
-    if value * under > COUNT_MAX * over:
-        raise ConfigError(f"{name}: {what} is {value!r}, expected less than {float(COUNT_MAX * step):.3g}")
-    count = round(value * under / over)
-    exact = count * over / under
-    return count if abs(exact - value) <= value * _ROUNDING and count > 0 else None

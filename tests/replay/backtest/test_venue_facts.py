@@ -36,6 +36,8 @@ def test_every_venue_has_a_dated_file_with_sources_and_evidence(venue: str) -> N
             "funding",
             "margin",
             "liquidation",
+            "triggers",
+            "price_band",
         )
         if getattr(facts, name) != getattr(plain, name)
     }
