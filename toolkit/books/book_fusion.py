@@ -30,8 +30,9 @@ venue time, by these rules:
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from math import inf
-from operator import itemgetter
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -58,9 +59,10 @@ FusedMessage = BookSnapshot | BestQuote
 #: Place of a message: its time, ns (an integer: float64 blurs today's by 256 ns), and minus the depth of its form.
 _Key = tuple[int, float]
 _BEFORE_ALL: Final = (-(1 << 63), -inf)
-#: A message that may be applied again, with its place, the most levels of its form, and what it settles (`_reach`).
-_Entry = tuple[_Key, float, FusedMessage, float, float]
-_key_of: Final = itemgetter(0)
+_NOTHING: Final[Mapping[str, FusedMessage]] = MappingProxyType({})
+#: A message that may be applied again: its time and the depth that its place goes by, the most levels of its form, the
+#: message, and what it settles (`_reach`).
+_Entry = tuple[int, float, float, FusedMessage, float, float]
 
 
 class FusionState(msgspec.Struct):
@@ -99,7 +101,10 @@ class BookFusion:
             recording; then snapshots are not checked again.
 
     Attributes:
-        book: The result, updated in place.
+        book: The result, updated in place, when it is read: of the messages that came since it was read last, those that
+            newer ones have made void are never taken in.
+        is_ahead: Whether there are messages that the book has not taken in yet.
+        latest: The newest message of each form.
         late_count: Messages that came too late to be put in their place.
     """
 
@@ -107,33 +112,49 @@ class BookFusion:
         "_checked",
         "_count",
         "_deepest",
-        "_form_times",
         "_given_up_key",
-        "_newest_key",
+        "_has_numbers",
+        "_late_recv_ns",
+        "_newest_depth",
+        "_newest_ts",
+        "_odd_times",
         "_recent",
+        "_settled",
         "_stale_forms",
         "_sure_key",
         "_untidy_at",
         "book",
+        "is_ahead",
         "late_count",
+        "latest",
     )
 
     def __init__(self, trading_pair: str, *, venue: str = "", checked: bool = False) -> None:
         self._checked = checked
-        self.book = OrderBook(trading_pair, venue)
+        self.book = OrderBook(trading_pair, venue, self)
+        self.is_ahead = False
         self.late_count = 0
+        self.latest: dict[str, FusedMessage] = {}
         self._deepest = 0.0
-        self._newest_key: _Key = _BEFORE_ALL
+        # What every message changes stands here itself, and not in a tuple or a dict: of a thousand books each object
+        # that is looked at has to be fetched from far away.
+        self._newest_ts, self._newest_depth = _BEFORE_ALL
         #: In the order of their keys: those that may be applied again, and some more.
         self._recent: list[_Entry] = []
+        #: While it is ahead: how many of these the book has taken in.
+        self._settled = 0
+        #: While it is ahead: when the newest message was received, if that is late and not the last of these.
+        self._late_recv_ns: int | None = None
+        #: Whether any message had a sequence number.
+        self._has_numbers = False
         self._untidy_at = _UNTIDY_MIN
         #: Messages so far, in this round.
         self._count = 0
         #: The newest that is not kept though something may come of it.
         self._given_up_key: _Key = _BEFORE_ALL
         self._stale_forms: dict[str, str] = {}
-        #: The newest time of each form.
-        self._form_times: dict[str, int] = {}
+        #: The newest time of each form, where it is not that of its newest message; None where there is none.
+        self._odd_times: dict[str, int | None] = {}
         #: While the newest message's time is doubted, the newest one before it.
         self._sure_key: _Key | None = None
 
@@ -143,44 +164,103 @@ class BookFusion:
             return
         if isinstance(message, BookDiff):
             # A venue with diffs has one exact form: there is nothing to fuse it with, and order of arrival is its order.
+            self.settle()
             self.book.apply_diff_message(message, checked=self._checked)
             return
         if not self._checked:
             _check(message)
         if isinstance(message, BookSnapshot):
             cap = inf if message.depth_cap is None else float(message.depth_cap)
+            number = message.last_update_id
             if cap > self._deepest:
+                self.settle()
                 self._deepest = cap
         else:
-            cap = 0.0
-        ts_event = message.ts_event
-        if ts_event is None:
-            key = self._newest_key
+            cap, number = 0.0, message.update_id
+        form, ts, depth = message.form, message.ts_event, -cap
+        if number is not None:
+            self._has_numbers = True
+        elif self._has_numbers:
+            self.settle()  # the number of the message before stays, and has to be noted
+        if ts is None:
+            self.settle()  # and so does its time
+            self._odd_times[form] = self._time_of(form)
+            ts, depth = self._newest_ts, self._newest_depth
         else:
-            key = (ts_event, -cap)
-            last = self._form_times.get(message.form)
-            is_usual = last is not None and last <= ts_event and self._sure_key is None
-            if not (is_usual and -LATE_NS_MAX <= ts_event - self._newest_key[0] <= LEAP_NS_MAX):
-                self._weigh(message.form, ts_event, last)
-            self._form_times[message.form] = ts_event
-        if key >= self._newest_key:
-            self._take(message, cap)
-            self._newest_key = key
-            low, high = _reach(message, cap)
-            recent, is_whole = self._recent, cap >= self._deepest
-            # Most quotes say another size of the same prices: nothing can come of the one before.
-            while recent and low <= recent[-1][3] and high >= recent[-1][4]:
-                if recent[-1][1] >= self._deepest and not is_whole:
-                    break
-                recent.pop()
-            recent.append((key, cap, message, low, high))
+            last = self._time_of(form)
+            if (
+                last is None
+                or last > ts
+                or self._sure_key is not None
+                or not -LATE_NS_MAX <= ts - self._newest_ts <= LEAP_NS_MAX
+            ):
+                self._weigh(form, ts, last)
+            if self._odd_times:
+                self._odd_times.pop(form, None)
+        self.latest[form] = message
+        newest = self._newest_ts
+        if ts > newest or (ts == newest and depth >= self._newest_depth):
+            self._take_newest(ts, depth, message, cap)
         else:
-            self._take_late(key, message, cap)
+            self._take_late(ts, depth, message, cap)
         self._count += 1
         if len(self._recent) >= self._untidy_at or self._count >= ROUND:
             self._tidy()
         if self.book.is_stale:
             self._refresh_staleness(message)
+
+    def keep_apart(self, message: FusedMessage) -> None:
+        """Keep a message that takes no part in the book as the newest of its form."""
+        form = message.form
+        if form not in self._odd_times:
+            self._odd_times[form] = self._time_of(form)
+        self.latest[form] = message
+
+    def _time_of(self, form: str) -> int | None:
+        """The newest time of a form, among the messages that take part."""
+        if self._odd_times and form in self._odd_times:
+            return self._odd_times[form]
+        message = self.latest.get(form)
+        return None if message is None else message.ts_event
+
+    def settle(self) -> None:
+        """Bring the book up to date."""
+        if self.is_ahead:
+            self.is_ahead = False
+            for _, _, cap, message, _, _ in self._recent[self._settled :]:
+                self._take(message, cap)
+            if self._late_recv_ns is not None:
+                self.book.ts_recv = self._late_recv_ns
+
+    def is_crossed(self) -> bool:
+        """Whether the best bid is at or above the best ask."""
+        if self.is_ahead:
+            message = self._recent[-1][3]
+            if isinstance(message, BestQuote) and message.bid_size and message.ask_size:
+                bid_price, ask_price = message.bid_price, message.ask_price
+                is_told = message.bid_count != SIDE_NOT_TOLD and message.ask_count != SIDE_NOT_TOLD
+                if is_told and bid_price is not None and ask_price is not None:
+                    return bid_price >= ask_price
+            bid, ask = self.newest_best(is_bid=True), self.newest_best(is_bid=False)
+            if bid is not None and ask is not None:
+                return bid[0] >= ask[0]
+        return self.book.is_crossed
+
+    def newest_best(self, *, is_bid: bool) -> tuple[float, float, int | None] | None:
+        """While it is ahead: the best level of a side, where the newest message alone says which that is."""
+        message = self._recent[-1][3]
+        if isinstance(message, BestQuote):
+            if is_bid:
+                price, size, count = message.bid_price, message.bid_size, message.bid_count
+            else:
+                price, size, count = message.ask_price, message.ask_size, message.ask_count
+            # A size of 0 is of no level, and of a side that is not told the level is another message's.
+            return (price, size, count) if price is not None and size and count != SIDE_NOT_TOLD else None
+        if is_bid:
+            prices, sizes, counts = message.bid_prices, message.bid_sizes, message.bid_counts
+        else:
+            prices, sizes, counts = message.ask_prices, message.ask_sizes, message.ask_counts
+        return (prices[0], sizes[0], counts[0] if counts else None) if sizes and sizes[0] else None
 
     def mark_stale(self, form: str, cause: str) -> None:
         """A form of the book was lost."""
@@ -204,18 +284,20 @@ class BookFusion:
             book.is_stale,
             book.stale_cause,
             self._deepest,
-            self._newest_key,
-            [entry[:3] for entry in self._recent],
+            (self._newest_ts, self._newest_depth),
+            [((ts, depth), cap, message) for ts, depth, cap, message, _, _ in self._recent],
             list(self._stale_forms.items()),
             self.late_count,
-            dict(self._form_times),
+            self._form_times(),
             self._sure_key,
             self._count,
             self._given_up_key,
         )
 
-    def restore(self, state: FusionState) -> None:
-        """Become what `export` described."""
+    def restore(self, state: FusionState, latest: Mapping[str, FusedMessage] = _NOTHING) -> None:
+        """Become what `export` described; `latest` are the newest messages of each form."""
+        self.is_ahead = False
+        self._has_numbers = state.update_id is not None
         book = self.book
         book.bids.replace(state.bids)
         book.asks.replace(state.asks)
@@ -225,38 +307,48 @@ class BookFusion:
         book.is_stale = state.is_stale
         book.stale_cause = state.stale_cause
         self._deepest = state.deepest
-        self._newest_key = state.newest_key
-        self._recent = [(key, cap, message, *_reach(message, cap)) for key, cap, message in state.recent]
+        self._newest_ts, self._newest_depth = state.newest_key
+        self._recent = [(*key, cap, message, *_reach(message, cap)) for key, cap, message in state.recent]
         self._untidy_at = max(_UNTIDY_MIN, 2 * len(self._recent))
         self._count = state.count
         self._given_up_key = state.given_up_key
         self._stale_forms = dict(state.stale_forms)
         self.late_count = state.late_count
-        self._form_times = dict(state.form_times)
+        self.latest = dict(latest)
+        self._odd_times = {
+            form: state.form_times.get(form)
+            for form in (*self.latest, *state.form_times)
+            if form not in self.latest or self.latest[form].ts_event != state.form_times.get(form)
+        }
         self._sure_key = state.sure_key
+
+    def _form_times(self) -> dict[str, int]:
+        times = {form: self._time_of(form) for form in (*self.latest, *self._odd_times)}
+        return {form: ts for form, ts in times.items() if ts is not None}
 
     def _weigh(self, form: str, ts: int, last: int | None) -> None:
         """Look at a message's time before it is used: rules 5 and 6. `last` is the time of its form before."""
         if self._sure_key is not None:
-            if ts < self._newest_key[0] - LEAP_NS_MAX:
+            if ts < self._newest_ts - LEAP_NS_MAX:
                 self._disbelieve_newest(self._sure_key)
-                last = self._form_times.get(form)
+                last = self._time_of(form)
             self._sure_key = None
-        newest = self._newest_key[0]
+        newest = self._newest_ts
         if (last is not None and ts < last and form != FORM_REST) or newest - ts > LATE_NS_MAX:
             # What was received before is older, whatever its stamps say, and it has taken effect.
+            self.settle()
             self._recent.clear()
-            self._newest_key = self._given_up_key = _BEFORE_ALL
+            self._newest_ts, self._newest_depth = self._given_up_key = _BEFORE_ALL
             newest = _BEFORE_ALL[0]
         if ts - newest > LEAP_NS_MAX and (last is None or ts - last > LEAP_NS_MAX or ts < last):
-            self._sure_key = self._newest_key
+            self._sure_key = (self._newest_ts, self._newest_depth)
 
     def _disbelieve_newest(self, sure_key: _Key) -> None:
         if self._recent:
-            _, cap, message, low, high = self._recent.pop()
-            self._recent.append((sure_key, cap, message, low, high))
-            self._form_times[message.form] = sure_key[0]
-        self._newest_key = sure_key
+            _, _, cap, message, low, high = self._recent[-1]
+            self._recent[-1] = (*sure_key, cap, message, low, high)
+            self._odd_times[message.form] = sure_key[0]
+        self._newest_ts, self._newest_depth = sure_key
 
     def _take(self, message: FusedMessage, cap: float) -> None:
         book = self.book
@@ -273,21 +365,46 @@ class BookFusion:
             book.asks.overlay(asks, complete=len(message.ask_prices) < cap, checked=True)
             book.stamp(message.ts_event, message.ts_recv, message.last_update_id)
 
-    def _take_late(self, key: _Key, message: FusedMessage, cap: float) -> None:
+    def _take_newest(self, ts: int, depth: float, message: FusedMessage, cap: float) -> None:
+        """Keep a message for the book to take in, and none that is void by it."""
+        self._newest_ts, self._newest_depth = ts, depth
+        low, high = _reach(message, cap)
+        recent, deepest = self._recent, self._deepest
+        count = self._settled if self.is_ahead else len(recent)
+        # Most quotes say another size of the same prices: nothing can come of the one before.
+        while recent:
+            _, _, cap_before, _, low_before, high_before = recent[-1]
+            if low > low_before or high < high_before or cap_before >= deepest > cap:
+                break
+            recent.pop()
+        self._settled = count if count < len(recent) else len(recent)
+        self._late_recv_ns = None
+        self.is_ahead = True
+        recent.append((ts, depth, cap, message, low, high))
+
+    def _take_late(self, ts: int, depth: float, message: FusedMessage, cap: float) -> None:
+        key = (ts, depth)
         if key < self._given_up_key:
             self.late_count += 1
             return
         book, recent = self.book, self._recent
-        ts_event, update_id = book.ts_event, book.update_id
         place = bisect_right(recent, key, key=_key_of)
-        recent.insert(place, (key, cap, message, *_reach(message, cap)))
-        for _, again_cap, again, _, _ in recent[place:]:
-            self._take(again, again_cap)
         # The newest is still what it was, and was received when this was.
-        book.ts_event = ts_event
-        book.ts_recv = message.ts_recv
-        if update_id is not None:
-            book.update_id = update_id
+        is_stamped_by_newest = (
+            place < len(recent)
+            and recent[-1][0] == self._newest_ts
+            and recent[-1][3].ts_event is not None
+            and not self._has_numbers
+        )
+        ts_event, update_id = (None, None) if is_stamped_by_newest else (book.ts_event, book.update_id)
+        self._settled = min(place, self._settled if self.is_ahead else len(recent))
+        self._late_recv_ns = message.ts_recv
+        self.is_ahead = True
+        recent.insert(place, (ts, depth, cap, message, *_reach(message, cap)))
+        if not is_stamped_by_newest:
+            book.ts_event = ts_event
+            if update_id is not None:
+                book.update_id = update_id
 
     def _tidy(self) -> None:
         """
@@ -298,25 +415,34 @@ class BookFusion:
         """
         recent, deepest = self._recent, self._deepest
         # Nothing that old is put in its place any more; a stamp that is doubted says nothing of that.
-        oldest = (self._sure_key or self._newest_key)[0] - LATE_NS_MAX
+        oldest = (self._newest_ts if self._sure_key is None else self._sure_key[0]) - LATE_NS_MAX
+        # What is let go of before the book has taken it in must be void, and not be what the book has its stamps from.
+        if self.is_ahead and (
+            self._count >= ROUND or recent[self._settled][0] < oldest or recent[-1][4:] == (inf, -inf)
+        ):
+            self.settle()
+        place, waiting = len(recent), 0
         low, high, is_settled = inf, -inf, False
         kept: list[_Entry] = []
         for entry in reversed(recent):
-            (ts, _), cap, _, bid, ask = entry
+            ts, _, cap, _, bid, ask = entry
             if ts < oldest:
                 break
+            place -= 1
             is_whole = cap >= deepest and not is_settled
             if bid < low or ask > high or is_whole:
                 kept.append(entry)
+                waiting += place >= self._settled
                 low, high = min(low, bid), max(high, ask)
                 is_settled = is_settled or is_whole
         if self._count >= ROUND:
             self._count = 0
             if len(kept) > KEPT_MAX:
-                self._given_up_key = kept[KEPT_MAX][0]
+                self._given_up_key = _key_of(kept[KEPT_MAX])
                 del kept[KEPT_MAX:]
         kept.reverse()
         self._recent = kept
+        self._settled = len(kept) - waiting
         self._untidy_at = max(_UNTIDY_MIN, 2 * len(kept))
 
     def _refresh_staleness(self, message: FusedMessage) -> None:
@@ -330,6 +456,10 @@ class BookFusion:
         elif self._deepest:
             book.is_stale = False
             book.stale_cause = ""
+
+
+def _key_of(entry: _Entry) -> _Key:
+    return entry[0], entry[1]
 
 
 def _reach(message: FusedMessage, cap: float) -> tuple[float, float]:

@@ -1,26 +1,21 @@
-"""
-One order book: bids descending, asks ascending, updated in place.
-
-A side is held in one of two shapes. A venue that sends whole books gives columns, best first, which are kept as they
-came: reading the best price of a snapshot costs nothing more. What quotes and a few levels say since then lies over
-them, so that a quote touches no level but the best: those of a thousand books are in no cache. A venue that sends diffs
-needs levels by price: then the side is a dict of sizes and a sorted list of keys whose *last* element is the best,
-because most changes happen near the best price and a list inserts cheaply near its end. The first diff turns the one
-shape into the other.
-
-Where compiled code keeps the levels, a side may stand for what is kept there (`read_from`): the best level is asked for
-when it is read, and all of them become columns once somebody looks deeper.
-"""
+"""One order book: bids descending, asks ascending, updated in place."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
-from itertools import chain, islice, repeat
-from math import inf, isfinite
-from operator import gt, index, lt
-from typing import Final, NamedTuple, Protocol, SupportsIndex, overload
+from collections.abc import Iterable
+from math import isfinite
+from typing import Final
 
+from toolkit.books.book_side import (
+    BookSide,
+    Columns,
+    LevelSource,
+    OrderBookEntry,
+    Upkeep,
+    check_levels,
+    check_quote,
+    shown_level,
+)
 from toolkit.borders import Shown
 from toolkit.errors import BookError
 from toolkit.keys import PairKey
@@ -28,417 +23,8 @@ from toolkit.messages import SIDE_NOT_TOLD, BestQuote, BookDiff, BookSnapshot, S
 
 __all__ = ["BookSide", "Columns", "LevelSource", "OrderBook", "OrderBookEntry", "check_levels", "check_quote"]
 
-#: Prices, sizes and numbers of orders, best first; the last is empty where nobody counts orders.
-Columns = tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]
-_EMPTY: Columns = ((), (), ())
-_Level = tuple[float, float, int | None]
 #: Decimals are not exact in binary: what differs by less than this share is meant to be equal.
 _ROUNDING: Final = 1e-13
-
-
-class OrderBookEntry(NamedTuple):
-    """One price level: price, absolute resting size, number of orders (None where the venue does not say)."""
-
-    price: float
-    size: float
-    order_count: int | None = None
-
-
-def check_levels(columns: Columns, *, is_bid: bool) -> None:
-    """Raise BookError unless these are levels of one side of a book: finite, not negative, best first, each once."""
-    prices, sizes, counts = columns
-    if not prices:
-        return
-    if len(sizes) != len(prices) or (counts and len(counts) != len(prices)):
-        raise BookError(f"{len(prices)} prices with {len(sizes)} sizes: expected as many")
-    # NaN makes every sum NaN and every comparison false, so these passes at C speed let none through.
-    if not (min(sizes) >= 0.0 and sum(sizes) < inf):
-        raise BookError(f"sizes {sizes[:5]}: expected finite numbers of 0 or more")
-    best, worst = prices[0], prices[-1]
-    if not (0.0 < best < inf and 0.0 < worst < inf):
-        raise BookError(f"prices from {best} to {worst}: expected finite numbers above 0")
-    if not all(map(gt if is_bid else lt, prices, prices[1:])):
-        order = "strictly descending bids" if is_bid else "strictly ascending asks"
-        raise BookError(f"prices {prices[:5]}: expected {order}")
-
-
-def check_quote(message: BestQuote) -> None:
-    """Raise BookError unless what a quote gives of each side is a level, or nothing."""
-    for price, size, count, is_bid in (
-        (message.bid_price, message.bid_size, message.bid_count, True),
-        (message.ask_price, message.ask_size, message.ask_count, False),
-    ):
-        if price is not None and size is not None:
-            check_levels(((price,), (size,), () if count is None else (count,)), is_bid=is_bid)
-
-
-class LevelSource(Protocol):
-    """Where the levels of a side are kept, as they are now."""
-
-    def best(self) -> tuple[float, float] | None:
-        """Price and size of the best level; None of an empty side."""
-
-    def columns(self) -> Columns:
-        """All levels, none of size 0."""
-
-
-class BookSide(Shown):
-    """
-    One side of a book: `len(side)` levels, `side[0]` the best of them, `side[:5]` the best five.
-
-    Args:
-        is_bid: Whether the best price is the highest.
-    """
-
-    __slots__ = (
-        "_best_count",
-        "_best_price",
-        "_best_size",
-        "_columns",
-        "_counts",
-        "_keys",
-        "_over",
-        "_sign",
-        "_sizes",
-        "_source",
-        "_start",
-        "is_bid",
-    )
-
-    def __init__(self, is_bid: bool) -> None:
-        self.is_bid = is_bid
-        # Keys ascend towards the best price: the price itself for bids, its negative for asks.
-        self._sign = 1.0 if is_bid else -1.0
-        self._columns: Columns | None = _EMPTY
-        #: Of the columns, those from `_start` on are left. Better than they are those of `_over`, the best one last, and
-        #: still better is the best level, unless its price is None.
-        self._start = 0
-        self._over: list[_Level] = []
-        self._best_price: float | None = None
-        self._best_size = 0.0
-        self._best_count: int | None = None
-        self._keys: list[float] = []
-        self._sizes: dict[float, float] = {}
-        self._counts: dict[float, int] = {}
-        #: Where the levels are; then there is none in either shape.
-        self._source: LevelSource | None = None
-
-    def read_from(self, source: LevelSource) -> None:
-        """Stand for the levels that are kept there, until they are changed here or looked at beyond the best one."""
-        self._become(_EMPTY)
-        self._columns = None
-        self._source = source
-
-    @property
-    def is_read_from_elsewhere(self) -> bool:
-        """Whether it stands for levels that are kept elsewhere."""
-        return self._source is not None
-
-    def _settle(self) -> None:
-        """Take the levels over from where they are kept."""
-        source = self._source
-        if source is not None:
-            self._become(source.columns())
-
-    def __len__(self) -> int:
-        if self._source is not None:
-            self._settle()
-        if self._columns is None:
-            return len(self._keys)
-        return (self._best_price is not None) + len(self._over) + len(self._columns[0]) - self._start
-
-    def __iter__(self) -> Iterator[OrderBookEntry]:
-        return self.levels()
-
-    @overload
-    def __getitem__(self, place: SupportsIndex) -> OrderBookEntry: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[OrderBookEntry]: ...
-
-    def __getitem__(self, place: SupportsIndex | slice) -> OrderBookEntry | list[OrderBookEntry]:
-        """The level at a place, counted from the best, or those of a slice. Raises IndexError where there is none."""
-        if isinstance(place, slice):
-            places = range(len(self))[place]
-            levels = list(self.levels(max(places, default=-1) + 1))
-            return [levels[each] for each in places]
-        place = index(place)
-        count = len(self)
-        at = place + count if place < 0 else place
-        if not 0 <= at < count:
-            side = "bid" if self.is_bid else "ask"
-            raise IndexError(f"no level {place} of {count} on the {side} side")
-        return next(islice(self.levels(at + 1), at, None))
-
-    def _shown(self) -> str:
-        side, best = "bids" if self.is_bid else "asks", self.best
-        return f"{side}: {len(self)} levels, best {_level(best)}" if best is not None else f"{side}: empty"
-
-    @property
-    def best_price(self) -> float | None:
-        """Best price, or None if the side is empty."""
-        if self._best_price is not None:
-            return self._best_price
-        columns = self._columns
-        if columns is not None:
-            return columns[0][self._start] if self._start < len(columns[0]) else None
-        if self._keys:
-            return self._keys[-1] * self._sign
-        if self._source is not None and (best := self._source.best()) is not None:
-            return best[0]
-        return None
-
-    @property
-    def best(self) -> OrderBookEntry | None:
-        """Best level, or None if the side is empty."""
-        if self._source is not None:
-            best = self._source.best()
-            return None if best is None else OrderBookEntry(*best)
-        return next(self.levels(1), None)
-
-    def size_at(self, price: float) -> float:
-        """Resting size at exactly that price; 0.0 if there is no such level."""
-        if self._source is not None:
-            self._settle()
-        if self._columns is not None:
-            prices, sizes, _ = self.columns()
-            return sizes[prices.index(price)] if price in prices else 0.0
-        return self._sizes.get(price, 0.0)
-
-    def levels(self, count: int | None = None) -> Iterator[OrderBookEntry]:
-        """The best `count` levels (all, if None), best first."""
-        if self._source is not None:
-            self._settle()
-        if self._columns is not None:
-            prices, sizes, counts = self._columns
-            over = self._levels_over()[:count]
-            start = self._start
-            end = len(prices) if count is None else start + count - len(over)
-            under = zip(prices[start:end], sizes[start:end], counts[start:end] or repeat(None), strict=False)
-            for level in chain(over, under):
-                yield OrderBookEntry(*level)
-            return
-        keys = reversed(self._keys) if count is None else self._keys[: -count - 1 : -1]
-        for key in keys:
-            price = key * self._sign
-            yield OrderBookEntry(price, self._sizes[price], self._counts.get(price))
-
-    def columns(self) -> Columns:
-        """Prices, sizes and counts (empty if not every level has one), best first."""
-        if self._source is not None:
-            self._settle()
-        if self._columns is None:
-            sign, sizes, counts = self._sign, self._sizes, self._counts
-            prices = tuple(key * sign for key in reversed(self._keys))
-            column = tuple(counts[price] for price in prices) if len(counts) == len(prices) else ()
-            return prices, tuple(sizes[price] for price in prices), column
-        if self._best_price is not None or self._start:
-            self._become(self._joined(self._columns))
-        return self._columns
-
-    @property
-    def has_counts(self) -> bool:
-        """Whether it is known how many orders any level holds."""
-        if self._columns is None:
-            return bool(self._counts)
-        return bool(self._columns[2]) or any(count is not None for _, _, count in self._levels_over())
-
-    def top_columns(self) -> Columns:
-        """The same for at least the best level, without walking the whole side."""
-        if self._columns is None:
-            if self._source is not None:
-                level = self._source.best()
-                return _EMPTY if level is None else ((level[0],), (level[1],), ())
-            if not self._keys:
-                return _EMPTY
-            price = self._keys[-1] * self._sign
-            return (price,), (self._sizes[price],), ()
-        best, count = self._best_price, self._best_count
-        if best is not None:
-            return (best,), (self._best_size,), () if count is None else (count,)
-        return self.columns()
-
-    def replace(self, columns: Columns, *, checked: bool = False) -> None:
-        """
-        Become these levels, best first; one of size 0 holds nothing and is left out.
-
-        Raises BookError and stays as it was if they are no book side. `checked` says that `check_levels` has passed
-        them already.
-        """
-        if not checked:
-            check_levels(columns, is_bid=self.is_bid)
-        self._become(_held(columns) if 0.0 in columns[1] else columns)
-
-    def overlay(self, columns: Columns, *, complete: bool, checked: bool = False) -> None:
-        """
-        Take newer levels, best first, over what is there.
-
-        Between the best price and the worst of `columns` only they remain; worse levels stay, unless `complete` says
-        that there are none. `checked` as `replace` has it.
-        """
-        if complete or not columns[0]:
-            self.replace(columns, checked=checked)
-            return
-        if not checked:
-            check_levels(columns, is_bid=self.is_bid)
-        prices, sizes, counts = _held(columns) if 0.0 in columns[1] else columns
-        self._drop_until_worse_than(columns[0][-1])
-        if prices:
-            self._over += zip(prices[:0:-1], sizes[:0:-1], counts[:0:-1] or repeat(None), strict=False)
-            self._best_price, self._best_size, self._best_count = prices[0], sizes[0], counts[0] if counts else None
-        else:
-            self._find_best()
-
-    def set_best(self, price: float | None, size: float | None, count: int | None) -> None:
-        """
-        Make this checked level the best: better ones are gone, an equal one takes the size. None: no level is left.
-
-        Of size 0 it holds nothing, and the next worse level is the best.
-        """
-        if price is None or size is None:
-            self._become(_EMPTY)
-            return
-        if price != self._best_price or not size:
-            self._drop_until_worse_than(price)
-            if not size:
-                self._find_best()
-                return
-            self._best_price = price
-        self._best_size, self._best_count = size, count
-
-    def set_level(self, price: float, size: float, count: int | None = None) -> None:
-        """Set one level's absolute size; 0 removes it, and removing what is not there is normal."""
-        if not (0.0 <= size < inf) or not (0.0 < price < inf):
-            raise BookError(
-                f"a level of price {price} and size {size}: expected a positive price and a size of 0 or more"
-            )
-        self._to_levels_by_price()
-        if size:
-            if price not in self._sizes:
-                insort(self._keys, price * self._sign)
-            self._sizes[price] = size
-            if count is not None:
-                self._counts[price] = count
-        elif price in self._sizes:
-            del self._sizes[price]
-            self._counts.pop(price, None)
-            del self._keys[bisect_left(self._keys, price * self._sign)]
-
-    def set_levels(self, prices: tuple[float, ...], sizes: tuple[float, ...], *, checked: bool = False) -> None:
-        """
-        The same for many levels, in their order. Raises BookError, having changed nothing, for a bad one.
-
-        `checked` says that prices are known to be positive and finite, and sizes not negative and finite.
-        """
-        # NaN makes a sum NaN, and infinity makes it infinite or NaN, so these passes at C speed let none through.
-        if (
-            not checked
-            and prices
-            and not (min(prices) > 0.0 and min(sizes) >= 0.0 and sum(prices) < inf and sum(sizes) < inf)
-        ):
-            raise BookError(
-                f"prices {prices[:5]} with sizes {sizes[:5]}: expected positive ones, and sizes of 0 or more"
-            )
-        self._to_levels_by_price()
-        held, keys, counts, sign = self._sizes, self._keys, self._counts, self._sign
-        for price, size in zip(prices, sizes, strict=True):
-            if size:
-                if price not in held:
-                    insort(keys, price * sign)
-                held[price] = size
-            elif price in held:
-                del held[price]
-                del keys[bisect_left(keys, price * sign)]
-                if counts:
-                    counts.pop(price, None)
-
-    def _forget_levels(self) -> None:
-        self._keys = []
-        self._sizes = {}
-        self._counts = {}
-
-    def _to_levels_by_price(self) -> None:
-        if self._source is not None:
-            self._settle()
-        if self._columns is None:
-            return
-        prices, sizes, counts = self.columns()
-        sign = self._sign
-        self._keys = [price * sign for price in reversed(prices)]
-        self._sizes = dict(zip(prices, sizes, strict=True))
-        self._counts = dict(zip(prices, counts, strict=True)) if counts else {}
-        self._columns = None
-
-    def _become(self, columns: Columns) -> None:
-        self._columns = columns
-        self._source = None
-        self._start = 0
-        self._best_price = None
-        if self._over:
-            self._over = []
-        if self._keys:
-            self._forget_levels()
-
-    def _find_best(self) -> None:
-        """The best of the levels over the columns is the best one."""
-        if self._over:
-            self._best_price, self._best_size, self._best_count = self._over.pop()
-
-    def _levels_over(self) -> list[_Level]:
-        """Those over the columns, best first."""
-        if self._best_price is None:
-            return []
-        return [(self._best_price, self._best_size, self._best_count), *reversed(self._over)]
-
-    def _drop_until_worse_than(self, price: float) -> None:
-        """Only worse levels than that price stay, and which is the best has to be said then."""
-        columns = self._columns
-        if columns is None:
-            columns = self.columns()
-            self._become(columns)
-        over, sign, best = self._over, self._sign, self._best_price
-        key = price * sign
-        if best is not None:
-            self._best_price = None
-            if best * sign < key:
-                over.append((best, self._best_size, self._best_count))
-                return
-            while over:
-                if over[-1][0] * sign < key:
-                    return  # and so are all in the columns
-                over.pop()
-        prices, start = columns[0], self._start
-        end = len(prices)
-        while start < end and prices[start] * sign >= key:
-            start += 1
-        self._start = start
-
-    def _joined(self, columns: Columns) -> Columns:
-        """The columns, from the start, with the levels over them; counts only where every level has one."""
-        start = self._start
-        prices, sizes, counts = columns[0][start:], columns[1][start:], columns[2][start:]
-        over = self._levels_over()
-        if not over:
-            return prices, sizes, counts
-        over_prices, over_sizes, over_counts = zip(*over, strict=True)
-        is_counted = None not in over_counts and (counts or not prices)
-        return over_prices + prices, over_sizes + sizes, over_counts + counts if is_counted else ()
-
-
-def _level(level: OrderBookEntry | None) -> str:
-    """A level for people: price x size."""
-    return "-" if level is None else f"{level.price:.15g} x {level.size:.15g}"
-
-
-def _held(columns: Columns) -> Columns:
-    """The levels that hold something."""
-    prices, sizes, counts = columns
-    places = [place for place, size in enumerate(sizes) if size]
-    return (
-        tuple(prices[place] for place in places),
-        tuple(sizes[place] for place in places),
-        tuple(counts[place] for place in places) if counts else (),
-    )
 
 
 class OrderBook(Shown):
@@ -450,25 +36,74 @@ class OrderBook(Shown):
         venue: Venue whose book it is; empty where that was not said.
         bids: Bid side; iterating it gives `OrderBookEntry`, best first.
         asks: Ask side.
-        ts_event: Venue's time of the newest update taken in, ns; None before the first.
-        ts_recv: Our receive time of the newest update, ns.
-        update_id: Venue's sequence number of the newest update; None where it has none.
         is_stale: True before the first snapshot, and from a gap or a lost connection until the next one.
         stale_cause: Why, in one word; empty while the book is good.
     """
 
-    __slots__ = ("asks", "bids", "is_stale", "stale_cause", "trading_pair", "ts_event", "ts_recv", "update_id", "venue")
+    __slots__ = (
+        "_ts_event",
+        "_ts_recv",
+        "_update_id",
+        "_upkeep",
+        "asks",
+        "bids",
+        "is_stale",
+        "stale_cause",
+        "trading_pair",
+        "venue",
+    )
 
-    def __init__(self, trading_pair: str = "", venue: str = "") -> None:
+    def __init__(self, trading_pair: str = "", venue: str = "", upkeep: Upkeep | None = None) -> None:
         self.trading_pair = trading_pair
         self.venue = venue
-        self.bids = BookSide(is_bid=True)
-        self.asks = BookSide(is_bid=False)
-        self.ts_event: int | None = None
-        self.ts_recv = 0
-        self.update_id: int | None = None
+        self.bids = BookSide(is_bid=True, upkeep=upkeep)
+        self.asks = BookSide(is_bid=False, upkeep=upkeep)
         self.is_stale = True
         self.stale_cause = "no snapshot yet"
+        self._upkeep = upkeep
+        self._ts_event: int | None = None
+        self._ts_recv = 0
+        self._update_id: int | None = None
+
+    # -- stamps ------------------------------------------------------------------------------------------------
+
+    @property
+    def ts_event(self) -> int | None:
+        """Venue's time of the newest update taken in, ns; None before the first."""
+        self._catch_up()
+        return self._ts_event
+
+    @ts_event.setter
+    def ts_event(self, ns: int | None) -> None:
+        self._catch_up()
+        self._ts_event = ns
+
+    @property
+    def ts_recv(self) -> int:
+        """Our receive time of the newest update, ns."""
+        self._catch_up()
+        return self._ts_recv
+
+    @ts_recv.setter
+    def ts_recv(self, ns: int) -> None:
+        self._catch_up()
+        self._ts_recv = ns
+
+    @property
+    def update_id(self) -> int | None:
+        """Venue's sequence number of the newest update; None where it has none."""
+        self._catch_up()
+        return self._update_id
+
+    @update_id.setter
+    def update_id(self, number: int | None) -> None:
+        self._catch_up()
+        self._update_id = number
+
+    def _catch_up(self) -> None:
+        upkeep = self._upkeep
+        if upkeep is not None and upkeep.is_ahead:
+            upkeep.settle()
 
     # -- updates -----------------------------------------------------------------------------------------------
 
@@ -530,10 +165,10 @@ class OrderBook(Shown):
     def stamp(self, ts_event: int | None, ts_recv: int, update_id: int | None) -> None:
         """Note the times and sequence number of the newest update."""
         if ts_event is not None:
-            self.ts_event = ts_event
-        self.ts_recv = ts_recv
+            self._ts_event = ts_event
+        self._ts_recv = ts_recv
         if update_id is not None:
-            self.update_id = update_id
+            self._update_id = update_id
 
     def mark_stale(self, cause: str) -> None:
         """Say that the book cannot be believed until the next snapshot; its levels stay to be looked at."""
@@ -542,7 +177,9 @@ class OrderBook(Shown):
 
     def _shown(self) -> str:
         name = f"{self.trading_pair} on {self.venue}" if self.venue else self.trading_pair or "of no pair"
-        sides = f"{_level(self.best_bid)} / {_level(self.best_ask)}, {len(self.bids)} bids, {len(self.asks)} asks"
+        sides = (
+            f"{shown_level(self.best_bid)} / {shown_level(self.best_ask)}, {len(self.bids)} bids, {len(self.asks)} asks"
+        )
         crossed = ", crossed" if self.is_crossed else ""
         return f"{name}: {sides}{crossed}{f', stale ({self.stale_cause})' if self.is_stale else ''}"
 

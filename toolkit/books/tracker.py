@@ -28,6 +28,7 @@ from toolkit.messages import (
     Instrument,
     Message,
     StreamEvent,
+    Trade,
 )
 
 __all__ = ["BookListener", "OrderBookTracker", "PairState", "TrackerState", "empty_pair"]
@@ -60,16 +61,30 @@ _FUNDING_FIELDS: Final = (
 )
 
 
-class _PairBooks:
-    """The fused book of one pair, the newest message of each form, and why what a form said last no longer holds."""
+class _PairBooks(BookFusion):
+    """The fused book of one pair, those of forms that are kept by diffs, and why what a form said last no longer holds."""
 
-    __slots__ = ("diff_books", "fusion", "latest", "lost")
+    __slots__ = ("diff_books", "lost")
 
     def __init__(self, key: _Key, checked: bool) -> None:
-        self.fusion = BookFusion(key[1], venue=key[0], checked=checked)
-        self.latest: dict[str, BookSnapshot | BestQuote] = {}
+        super().__init__(key[1], venue=key[0], checked=checked)
         self.diff_books: dict[str, OrderBook] = {}
-        self.lost: dict[str, str] = {}
+        #: None while there is nothing in it.
+        self.lost: dict[str, str] | None = None
+
+    def is_lost(self, form: str) -> bool:
+        """Whether what a form said last no longer holds."""
+        return self.lost is not None and form in self.lost
+
+    def find(self, form: str) -> None:
+        """What a form says holds again."""
+        if self.lost is not None:
+            self.lost.pop(form, None)
+            self.lost = self.lost or None
+
+    def lose(self, form: str, cause: str) -> None:
+        """What a form said last no longer holds."""
+        self.lost = {**(self.lost or {}), form: cause}
 
 
 class PairState(msgspec.Struct):
@@ -128,6 +143,8 @@ class OrderBookTracker(Shown):
     def __init__(self, *, checked: bool = False) -> None:
         self._checked = checked
         self._pairs: dict[_Key, _PairBooks] = {}
+        #: The same by venue, then by pair: looking one up makes no key.
+        self._by_venue: dict[str, dict[str, _PairBooks]] = {}
         self._funding: dict[_Key, FundingInfo] = {}
         self._instruments: dict[_Key, Instrument] = {}
         self._listeners: list[BookListener] = []
@@ -166,6 +183,8 @@ class OrderBookTracker(Shown):
 
     def apply(self, message: Message) -> OrderBook | None:
         """Take a message in and return the fused book it changed, or None."""
+        if type(message) is Trade:
+            return None
         if isinstance(message, _BOOK_MESSAGES):
             return self._apply_book(message)
         if isinstance(message, StreamEvent):
@@ -200,13 +219,13 @@ class OrderBookTracker(Shown):
             known = ", ".join(named(self._pairs)) or "none yet"
             raise SymbolError(f"no book of {_said(trading_pair, venue)}; pairs heard of: {known}")
         if form is None:
-            return books.fusion.book
+            return books.book
         if form in books.diff_books:
             return books.diff_books[form]
         latest = books.latest.get(form)
         if latest is None:
             known = ", ".join([*books.latest, *books.diff_books]) or "none yet"
-            raise SymbolError(f"no form {form!r} of {books.fusion.book.trading_pair}; forms heard of: {known}")
+            raise SymbolError(f"no form {form!r} of {books.book.trading_pair}; forms heard of: {known}")
         book = OrderBook(latest.trading_pair, latest.venue)
         if isinstance(latest, BookSnapshot):
             book.apply_snapshot(latest)
@@ -214,7 +233,7 @@ class OrderBookTracker(Shown):
             book.apply_quote(latest)
             book.is_stale = False
             book.stale_cause = ""
-        if form in books.lost:
+        if books.lost is not None and form in books.lost:
             book.mark_stale(books.lost[form])
         return book
 
@@ -241,15 +260,15 @@ class OrderBookTracker(Shown):
         if books is None:
             return []
         forms = [form for form, message in books.latest.items() if message.fused]
-        forms += [form for form, book in books.diff_books.items() if book is books.fusion.book]
+        forms += [form for form, book in books.diff_books.items() if book is books.book]
         return list(dict.fromkeys(forms))
 
     def book_of_diffs(self, venue: str, trading_pair: str, form: str) -> OrderBook | None:
         """The fused book of a pair, if it is kept by the diffs of that form and by nothing else that is lost."""
         books = self._pairs.get((venue, trading_pair))
-        if books is None or form in books.lost or books.diff_books.get(form) is not books.fusion.book:
+        if books is None or books.is_lost(form) or books.diff_books.get(form) is not books.book:
             return None
-        return books.fusion.book
+        return books.book
 
     def add_crossed(self, key: PairKey, count: int) -> None:
         """Count messages, taken in by somebody else, after which a book was crossed."""
@@ -258,6 +277,7 @@ class OrderBookTracker(Shown):
     def clear(self) -> None:
         """Forget every book, funding and count; listeners stay. Books handed out before stay as they are."""
         self._pairs = {}
+        self._by_venue = {}
         self._funding = {}
         self._instruments = {}
         self._venues = {}
@@ -271,15 +291,15 @@ class OrderBookTracker(Shown):
         pairs = [
             PairState(
                 *key,
-                books.fusion.export(),
+                books.export(),
                 books.latest,
                 {
                     form: (book.bids.columns(), book.asks.columns(), book.update_id, book.is_stale, book.stale_cause)
                     for form, book in books.diff_books.items()
-                    if book is not books.fusion.book
+                    if book is not books.book
                 },
-                [form for form, book in books.diff_books.items() if book is books.fusion.book],
-                books.lost,
+                [form for form, book in books.diff_books.items() if book is books.book],
+                books.lost or {},
             )
             for key, books in self._pairs.items()
         ]
@@ -294,22 +314,22 @@ class OrderBookTracker(Shown):
         for pair_state in state.pairs:
             pair = pair_state.trading_pair
             books = self._books((pair_state.venue, pair))
-            books.fusion.restore(pair_state.fusion)
-            books.latest = dict(pair_state.latest)
-            books.lost = dict(pair_state.lost)
+            books.restore(pair_state.fusion, pair_state.latest)
+            books.lost = dict(pair_state.lost) or None
             for form, (bids, asks, update_id, is_stale, cause) in pair_state.diff_books.items():
                 book = books.diff_books[form] = OrderBook(pair, pair_state.venue)
                 book.bids.replace(bids)
                 book.asks.replace(asks)
                 book.update_id, book.is_stale, book.stale_cause = update_id, is_stale, cause
             for form in pair_state.fused_diffs:
-                books.diff_books[form] = books.fusion.book
+                books.diff_books[form] = books.book
 
     def _books(self, key: _Key) -> _PairBooks:
         books = self._pairs.get(key)
         if books is None:
             self._hear(key)
             books = self._pairs[key] = _PairBooks(key, self._checked)
+            self._by_venue.setdefault(key[0], {})[key[1]] = books
         return books
 
     def _forget(self, key: _Key) -> OrderBook | None:
@@ -319,48 +339,44 @@ class OrderBookTracker(Shown):
         books = self._pairs.get(key)
         if books is None:
             return None
-        books.fusion.forget()
-        books.latest.clear()
+        books.forget()
         books.diff_books.clear()
-        books.lost.clear()
-        return books.fusion.book
+        books.lost = None
+        return books.book
 
     def _apply_book(self, message: BookSnapshot | BestQuote | BookDiff) -> OrderBook | None:
-        pair = message.trading_pair
-        key = (message.venue, pair)
-        books = self._pairs.get(key) or self._books(key)
-        if type(message) is BestQuote and not message.fused:
-            books.latest[message.form] = message
-            if books.lost:
-                books.lost.pop(message.form, None)
-            return None
-        book = books.fusion.book
+        venue, pair = message.venue, message.trading_pair
+        of_venue = self._by_venue.get(venue)
+        books = None if of_venue is None else of_venue.get(pair)
+        if books is None:
+            books = self._books((venue, pair))
         try:
-            books.fusion.apply(message)
+            if message.fused:
+                books.apply(message)
             if isinstance(message, BookDiff):
                 self._apply_diff_alone(books, message)
             else:
-                books.latest[message.form] = message
-                if books.lost:
-                    books.lost.pop(message.form, None)
-                if not message.fused and message.form in books.diff_books and isinstance(message, BookSnapshot):
-                    books.diff_books[message.form].apply_snapshot(message)
+                if not message.fused:
+                    books.keep_apart(message)
+                    if message.form in books.diff_books and isinstance(message, BookSnapshot):
+                        books.diff_books[message.form].apply_snapshot(message)
+                if books.lost is not None:
+                    books.find(message.form)
         except BookError as exc:
             self.refused_count[message.key] = self.refused_count.get(message.key, 0) + 1
-            self.last_refusal = f"{pair} on {message.venue} {message.form} at frame {message.capture_seq}: {exc}"
-            books.fusion.mark_stale(message.form, "refused update")
-            return book
+            self.last_refusal = f"{pair} on {venue} {message.form} at frame {message.capture_seq}: {exc}"
+            books.mark_stale(message.form, "refused update")
+            return books.book
         if not message.fused:
             return None
-        bid, ask = book.bids.best_price, book.asks.best_price
-        if bid is not None and ask is not None and bid >= ask:
+        if books.is_crossed():
             self.add_crossed(message.key, 1)
-        return book
+        return books.book
 
     def _apply_diff_alone(self, books: _PairBooks, message: BookDiff) -> None:
         if message.fused:
             # The fused book of a form with diffs is that form.
-            books.diff_books.setdefault(message.form, books.fusion.book)
+            books.diff_books.setdefault(message.form, books.book)
             return
         alone = books.diff_books.get(message.form)
         if alone is None:
@@ -400,18 +416,18 @@ class OrderBookTracker(Shown):
             return None
         latest, alone = books.latest.get(event.stream), books.diff_books.get(event.stream)
         if latest is not None or alone is not None:
-            books.lost[event.stream] = event.cause
-            if alone is not None and alone is not books.fusion.book:
+            books.lose(event.stream, event.cause)
+            if alone is not None and alone is not books.book:
                 alone.mark_stale(event.cause)
         if latest is not None:
             is_part = latest.fused
         else:
             # A stream that no book message came from is none of the book's, save the one a book begins with.
-            is_part = alone is books.fusion.book or event.stream == FORM_FULL
+            is_part = alone is books.book or event.stream == FORM_FULL
         if not is_part:
             return None
-        books.fusion.mark_stale(event.stream, event.cause)
-        return books.fusion.book
+        books.mark_stale(event.stream, event.cause)
+        return books.book
 
 
 def _said(trading_pair: PairName, venue: str | None) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import msgspec
@@ -14,10 +16,11 @@ from hypothesis import strategies as st
 from recordings.recording import Recording
 from tests.tapes import SECOND, Levels, diff, import_files, quote, snapshot, state_of
 from toolkit.books import book_fusion
-from toolkit.books.book_fusion import KEPT_MAX, ROUND, BookFusion, FusionState
+from toolkit.books.book_fusion import KEPT_MAX, LATE_NS_MAX, ROUND, BookFusion, FusionState
+from toolkit.books.orderbook import OrderBook
 from toolkit.books.tracker import OrderBookTracker
 from toolkit.errors import BookError
-from toolkit.messages import BestQuote, BookSnapshot, Trade
+from toolkit.messages import SIDE_NOT_TOLD, BestQuote, BookDiff, BookSnapshot, Trade
 
 DEEP, SHALLOW = 6, 3
 T0 = 1_785_000_000_000_000_000
@@ -140,6 +143,124 @@ def test_a_restored_fusion_goes_on_like_the_one_it_was_taken_from(
 
 
 FULL = snapshot([(10.0, 1.0), (9.0, 1.0), (8.0, 1.0)], [(11.0, 1.0), (12.0, 1.0)], ts_event=T0)
+
+
+def _sized(side: Levels, is_empty_at: int | None) -> Levels:
+    """Levels of which one holds nothing."""
+    return [(price, 0.0 if place == is_empty_at else size) for place, (price, size) in enumerate(side)]
+
+
+@st.composite
+def _any_message(draw: st.DrawFn) -> BookSnapshot | BestQuote | BookDiff:
+    """Whatever a protocol may make: without times or numbers, of sides that are not told, of levels that hold nothing."""
+    time = draw(st.sampled_from([None, *range(7), LATE_NS_MAX + 9, 3 * LATE_NS_MAX]))
+    fields: dict[str, Any] = {
+        "ts_event": None if time is None else T0 + time,
+        "ts_recv": draw(st.integers(1, 99)),
+        "fused": draw(st.integers(0, 9)) > 0,
+    }
+    number = draw(st.sampled_from([None, None, None, 1, 2, 3]))
+    if draw(st.booleans()):
+        told = [draw(st.sampled_from([None, None, SIDE_NOT_TOLD])) for _ in range(2)]
+        tops = [draw(QUOTES) for _ in range(2)]
+        bid, ask = ((top[0], draw(st.sampled_from([top[1], 0.0]))) if top is not None else None for top in tops)
+        return quote(bid, ask, bid_count=told[0], ask_count=told[1], update_id=number, **fields)
+    cap = draw(st.sampled_from([SHALLOW, DEEP, None]))
+    sides = [draw(levels(is_bid, cap or DEEP)) for is_bid in (True, False)]
+    if draw(st.integers(0, 14)) == 0:
+        return diff(sides[0], sides[1], last_update_id=number, **fields)
+    empty = draw(st.sampled_from([None, None, 0, 1]))
+    bids, asks = (_sized(side, empty) for side in sides)
+    return snapshot(bids, asks, form=f"form {cap}", depth_cap=cap, last_update_id=number, **fields)
+
+
+def _read(book: OrderBook, what: int) -> object:
+    """
+    Something that a book is asked for, in each of the ways that there are.
+
+    Nobody counts orders here: columns have the numbers of all levels or of none, and what reads them makes them so.
+    """
+    sides = (book.bids, book.asks)
+    ways: list[Callable[[], object]] = [
+        lambda: state_of(book),
+        lambda: [(side.best, side.best_price) for side in sides],
+        lambda: [(len(side), side.has_counts) for side in sides],
+        lambda: [(list(side.levels(2)), side.size_at(7.0)) for side in sides],
+        lambda: [side.top_columns()[0][:1] for side in sides],
+        lambda: book.ts_event,
+        lambda: book.ts_recv,
+        lambda: book.update_id,
+        lambda: (book.is_crossed, book.is_stale, book.stale_cause, book.spread),
+        lambda: (book.depth(), repr(book)),
+    ]
+    return ways[what]()
+
+
+@given(st.lists(st.tuples(_any_message(), st.sampled_from([None, None, *range(10)])), max_size=30))
+def test_a_book_that_is_read_now_and_then_is_the_one_that_is_read_after_every_message(
+    told: list[tuple[BookSnapshot | BestQuote | BookDiff, int | None]],
+) -> None:
+    """Whatever is asked for first, whatever lay between that nobody has looked at, and whichever way it was crossed."""
+    with patch.multiple(book_fusion, ROUND=8, KEPT_MAX=3, _UNTIDY_MIN=4):
+        read, unread = BookFusion("A-B", checked=True), BookFusion("A-B", checked=True)
+        for message, what in told:
+            read.apply(message)
+            unread.apply(message)
+            everything = state_of(read.book)
+            assert unread.is_crossed() == read.book.is_crossed
+            if what is not None:
+                assert _read(unread.book, what) == _read(read.book, what)
+                assert state_of(unread.book) == everything
+        assert unread.late_count == read.late_count
+        assert unread.export() == read.export()
+
+
+@pytest.mark.parametrize("change", ["set_level", "replace", "set_best", "ts_recv", "set_levels", "overlay"])
+def test_what_is_changed_by_hand_lies_over_what_the_book_had_not_taken_in_yet(change: str) -> None:
+    """A book that is handed out can be changed: then it first becomes what it is by now."""
+    fusion = fused([snapshot([(9.0, 1.0), (8.0, 2.0)], [(11.0, 1.0)], ts_event=T0, ts_recv=5)])
+    side = fusion.book.bids
+    if change == "set_level":
+        side.set_level(8.0, 7.0)
+        assert side.columns()[:2] == ((9.0, 8.0), (1.0, 7.0))
+    elif change == "set_levels":
+        side.set_levels((8.0,), (0.0,))
+        assert side.columns()[:2] == ((9.0,), (1.0,))
+    elif change == "replace":
+        side.replace(((3.0,), (4.0,), ()))
+        assert side.columns()[:2] == ((3.0,), (4.0,))
+    elif change == "overlay":
+        side.overlay(((9.5,), (4.0,), ()), complete=False)
+        assert side.columns()[:2] == ((9.5, 9.0, 8.0), (4.0, 1.0, 2.0))
+    elif change == "set_best":
+        side.set_best(8.5, 4.0, None)
+        assert side.columns()[:2] == ((8.5, 8.0), (4.0, 2.0))
+    else:
+        fusion.book.ts_recv = 77
+        assert (fusion.book.ts_recv, fusion.book.ts_event) == (77, T0)
+
+
+def test_a_quote_of_one_side_is_held_against_the_other_side_of_the_book() -> None:
+    """What a quote does not tell is not read out of it, whatever price stands there."""
+    fusion = fused([snapshot([(9.0, 1.0)], [(11.0, 1.0)], ts_event=T0)])
+    fusion.apply(quote((9.5, 1.0), (9.0, 1.0), ask_count=SIDE_NOT_TOLD, ts_event=T0 + 1))
+    assert not fusion.is_crossed()
+    fusion.apply(quote((11.5, 1.0), (12.0, 1.0), ask_count=SIDE_NOT_TOLD, ts_event=T0 + 2))
+    assert fusion.is_crossed()
+    assert fusion.book.is_crossed
+
+
+def test_a_message_that_a_newer_one_makes_void_is_never_taken_in() -> None:
+    """What nobody reads costs nothing: of a thousand quotes of one price the book takes in the last."""
+    fusion = fused([snapshot([(9.0, 1.0)], [(11.0, 1.0)], ts_event=T0)])
+    assert fusion.book.best_bid is not None
+    with patch.object(OrderBook, "apply_quote", autospec=True, side_effect=OrderBook.apply_quote) as taken:
+        for size in range(1, 1001):
+            fusion.apply(quote((9.0, float(size)), (11.0, 2.0), ts_event=T0 + size))
+        assert fusion.book.bids.best_price == 9.0
+        assert taken.call_count == 0, "the best level is known without the book"
+        assert fusion.book.size_within("buy", 5000.0) == 1000.0
+        assert taken.call_count == 1
 
 
 def test_a_slower_form_does_not_overwrite_what_a_newer_one_said() -> None:

@@ -165,7 +165,7 @@ def test_the_best_level_that_is_kept_elsewhere_is_the_present_one() -> None:
     source.levels = [(3.0, 4.0), (2.0, 1.0)]
     assert (side.best_price, side.top_columns()) == (3.0, ((3.0,), (4.0,), ()))
     source.levels = []
-    assert (side.best, side.best_price, side.top_columns()) == (None, None, ((), (), ()))
+    assert [side.best, side.best_price, side.top_columns()] == [None, None, ((), (), ())]
     assert (source.reads, side.is_read_from_elsewhere) == (0, True)
     assert len(side) == 0
     assert not side.is_read_from_elsewhere
