@@ -170,7 +170,7 @@ class Liquidator:
                 what,
                 "" if mark is None else f"{price_of(mark):f}",
                 f"{amount(self._book.equity(pair)):f}",
-                f"{round(amount(round(need)), 12):f}",
+                f"{round(amount(round(need)), 12).normalize():f}",
                 f"{size_of(size):f}",
                 None if price is None else f"{price_of(price):f}",
             )
