@@ -25,7 +25,7 @@ class Gathering:
         Args:
             keys: Columns of the groups.
             parts: Aggregations of a batch, by the name of their column.
-            merge: For each of these names, how partial results, in order, become one.
+            merge: Function for each of these names by which partial results, in order, become one.
         """
         self._keys = list(keys)
         self._parts = [expr.alias(name) for name, expr in parts.items()]

@@ -263,7 +263,7 @@ def _names_in(path: str, table: str) -> set[str]:
         with reading(Path(path)):
             return set(pq.read_schema(path).names)
     except RecordingDamaged:
-        return set(ALL_TABLES[table].names)  # whoever queries that table is told
+        return set(ALL_TABLES[table].names)  # a query of that table raises
 
 
 def _without_wildcards(path: str) -> str:

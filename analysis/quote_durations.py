@@ -99,7 +99,7 @@ def stretches(
         start_ns: Where everything starts; the quote that stands there counts from there. None: with the first quote.
         clock: Whether `ts_recv` or `ts_event` tells the time.
         evidence: What the recording says of its feed and its clock, for the receive clock; None: nothing.
-        progress: Told how many rows were read.
+        progress: Called with the number of rows that were read.
 
     Yields:
         Frames of `venue`, `symbol` (String), `bid_price`, `ask_price` (Float64, quote currency), `state` (Int8, see

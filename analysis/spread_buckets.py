@@ -84,7 +84,7 @@ def spread_series(
         clock: `recv` for our receive time, `event` for the venue's own.
         evidence: What the recording says of its feed and its clock (`analysis.evidence_of`): from when a book that
             became stale was so, and what was no time at all. None: the rows of `top` alone.
-        progress: Told how many rows were read.
+        progress: Called with the number of rows that were read.
 
     Returns:
         A LazyFrame that reads when it is collected or written, sorted by venue, symbol and time:

@@ -255,7 +255,7 @@ def _steps(series: pl.DataFrame, every: int) -> list[dict[str, Any]]:
     together = pl.concat([points.with_columns(order=1), ends.with_columns(order=0)]).sort("ns", "order")
     return together.select(
         (pl.col("ns") / 1e6).alias("t"),
-        # A tooltip would show a time in the zone of whoever looks at it.
+        # A tooltip would show a time in the time zone of the reader.
         pl.col("ns").cast(pl.Datetime("ns")).dt.strftime("%Y-%m-%d %H:%M:%S%.3f").alias("utc"),
         *columns,
     ).to_dicts()

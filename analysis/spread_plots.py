@@ -51,7 +51,7 @@ def plot_spreads(
         window: Pairs and time, from `analysis.spread_window`.
         path: Where to write; the name ends in `.png` or `.html`.
         report: What `window.report()` gave, if that is at hand.
-        progress: Told how many rows were read.
+        progress: Called with the number of rows that were read.
 
     Raises:
         ConfigError: Another ending, nothing to draw, or the file cannot be written.

@@ -1,4 +1,4 @@
-"""Spreads of a recording: which pairs, which window, and how many updates stand behind them."""
+"""Spreads of a recording: which pairs, which window, and how many updates they rest on."""
 
 from __future__ import annotations
 

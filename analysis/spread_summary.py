@@ -112,7 +112,7 @@ def spreads(
         clock: `recv` for our receive time, `event` for the venue's own.
         evidence: What the recording says of its feed and its clock (`analysis.evidence_of`): from when a book that
             became stale was so, and what was no time at all. None: the rows of `top` alone.
-        progress: Told how many rows were read.
+        progress: Called with the number of rows that were read.
 
     Returns:
         One row for each instrument, sorted by venue and symbol:

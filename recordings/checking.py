@@ -3,7 +3,7 @@ No reader answers from a file that is not the one that was sealed.
 
 The manifest holds a hash of every file. It is computed once for each state of a file (device, inode, size, times of
 last change and of the inode's) and then remembered, in this process and in the user's cache, so that checking costs
-next to nothing from the second read on. `verify` always computes it anew.
+next to nothing from the second read on. `verify` always computes it again.
 
 What is remembered is a shortcut and no more: where the cache cannot be read or written, nothing is said, and files are
 hashed again. `TICKDECK_CHECKS` names another place for it.
@@ -179,7 +179,7 @@ def read_checked(folder: Path, file: TableFile) -> bytes:
 
 
 def file_problem(folder: Path, file: TableFile) -> str:
-    """What is wrong with a file, its hash computed anew: empty if nothing. Raises RecordingDamaged for a path outside."""
+    """What is wrong with a file, by its hash now: empty if nothing. Raises RecordingDamaged for a path outside."""
     path = inside(folder, file.path)
     try:
         handle = _opened(path)

@@ -118,7 +118,7 @@ class Recorder:
 
     @property
     def tracker(self) -> OrderBookTracker:
-        """The order books of the session, up to date before any callback is told of a message; empty before it begins."""
+        """The order books of the session, up to date before any callback receives a message; empty before it begins."""
         return self._normalizer.tracker if self._normalizer is not None else OrderBookTracker()
 
     def check(self) -> None:
@@ -143,7 +143,7 @@ class Recorder:
 
     def note(self, event: str, details: dict[str, object]) -> None:
         """
-        Put an event of our own into the recording, behind the frame under way.
+        Put an event of our own into the recording, after the frame under way.
 
         A callback may call it; it does nothing where no session is open.
         """
@@ -406,7 +406,7 @@ class Recorder:
             await sealer.stop()
         manifest = read_manifest(folder)
         if is_short := not manifest.segments or manifest.segments[-1].capture_seq_last + 1 < capture.next_seq:
-            # The end of the last journal was damaged: nothing behind it says how much is missing, so it is stated.
+            # The end of the last journal was damaged: nothing after it says how much is missing, so it is stated.
             self.recovery = await asyncio.to_thread(recover, folder, self.clock, alive_until=self.clock.time_ns())
             manifest = self.recovery.manifest
         if is_short or any(segment.counts.get("event_lost") for segment in manifest.segments[first_segment:]):

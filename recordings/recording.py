@@ -44,7 +44,7 @@ __all__ = ["Recording", "folder_of"]
 SUMMARY_BYTES: Final = 64 << 20
 #: Rows of one table that are read at a time, where they lie in order.
 BATCH_ROWS: Final = 32_768
-#: Rows of these that are messages at one time: few at first, since whoever has sought to a time wants its first messages.
+#: Rows of these that are messages at one time: few at first, since after a seek the first messages are wanted soon.
 PORTION_ROWS_FIRST: Final = 1024
 PORTION_ROWS: Final = 16_384
 #: Strings are read as dictionaries: each distinct one becomes a Python string once, not once per row.
@@ -282,7 +282,7 @@ class Recording(Shown):
             segments: Those of which sealed segments; None for all, and for the tail after them.
             tables: Which kinds of messages.
             trading_pairs: Which pairs, by name or key, or symbols; None for all. Events of whole connections come along.
-            venues: Of which venues; None for all.
+            venues: Venues that are wanted; None for all.
             selection: Both, found out already (`recordings.reading.selecting`).
             batch_rows: Rows of a table read, and made into messages, at a time; None to choose. Any number gives the
                 same messages.

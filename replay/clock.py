@@ -4,7 +4,7 @@ The clock of a replay: its time is that of the frames, and nobody's wall clock i
 The time is the latest `ts_recv` of the frames so far. Where the receive time of a recording steps back, the clock stands
 still until it is caught up with: for timers, time never goes back. In a timer's callback it is the time that the timer was due
 at. Only frames that gave messages move it, so that both fidelities see the same time, and at the end of the tape it
-reaches the tape's last receive time. The order in which timers fire is told in `toolkit/timing/timers.py`.
+reaches the tape's last receive time. The order in which timers fire is stated in `toolkit/timing/timers.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 A tape as columns: the messages of recordings in the order in which `Tape` plays them, without making one.
 
-What there is of each recording is decoded, merged and put in order in a thread of its own, a few batches ahead of whoever
+What there is of each recording is decoded, merged and put in order in a thread of its own, a few batches ahead of what
 takes them, so that memory does not grow with the recordings.
 """
 

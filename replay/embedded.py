@@ -60,8 +60,8 @@ class EmbeddedVenue:
     A synthetic venue on loopback: `async with EmbeddedVenue(seed=7, clock=SystemClock()) as venue: venue.ws_url`.
 
     Args:
-        venue: Whose interface the market is behind: a name in `replay.serving.registry.synthetic_venues()`; None for the
-            one that is taken where none is named.
+        venue: Venue whose interface the market is behind: a name in `replay.serving.registry.synthetic_venues()`; None
+            for the one that is taken where none is named.
         clock: Drives the blocks; its wall clock at the start gives the time of the market.
         seed: Decides everything that the market does.
         market: The market's other options; seed and genesis are set here.

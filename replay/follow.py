@@ -50,8 +50,8 @@ class FollowDataSource(RecordedDataSource):
     """
     Feeds a recording, finished or not, into whatever a live source can feed; ends when the recording does.
 
-    Whoever is slower than the feed falls behind and loses nothing. The clock is moved by frames alone, as in a replay,
-    so timers fire between the same messages.
+    A follower that is slower than the feed falls behind and loses nothing. The clock is moved by frames alone, as in a
+    replay, so timers fire between the same messages.
 
     Args:
         recording: Its folder, on this machine or mounted.
@@ -289,7 +289,7 @@ class FollowDataSource(RecordedDataSource):
         return books_of(state, keys)
 
     def _check_pairs(self) -> None:
-        """Once the venues' listings have been read: a pair that none of them has would be waited for in vain."""
+        """Once the venues' listings have been read: a pair that none of them has would never come."""
         normalizer = self._normalizer
         wish = self._wish
         if self._is_checked or wish is None or normalizer is None:
@@ -319,7 +319,7 @@ class FollowDataSource(RecordedDataSource):
 
 
 def _checkpoints_before(manifest: Manifest, ns: int) -> list[tuple[int, TableFile]]:
-    """States behind segments that lie wholly before a time, the latest first, and the number of the frame after each."""
+    """States after segments that lie wholly before a time, the latest first, and the number of the frame after each."""
     states = [segment.checkpoint for segment in manifest.segments[1:]]
     if manifest.segments:
         states.append(manifest.resume)

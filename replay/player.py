@@ -57,15 +57,15 @@ class Player(Shown):
     """
     Plays a tape into a dispatcher.
 
-    Its methods may be called at any time, in callbacks too; there they take effect behind the present message.
+    Its methods may be called at any time, in callbacks too; there they take effect after the present message.
 
     Args:
-        tape: What to play.
-        tracker: Brought up to date before a message is handed on.
-        chain: Likewise; None for no digest.
+        tape: Tape to play.
+        tracker: Books, brought up to date before a message is handed on.
+        chain: Digest, brought up to date with them; None for none.
         dispatcher: Where messages go.
         clock: The time of the replay.
-        pacer: By whose monotonic reading speeds are kept.
+        pacer: Clock by whose monotonic reading speeds are kept.
         speed: How many times as fast as recorded; None for as fast as possible. Only `run` keeps to it.
         start_ns: Where to begin: before the first frame of that time or later.
         end_ns: Where to end: before the first frame of that time or later.

@@ -34,8 +34,8 @@ class Reel(Generic[T]):
         head_ns: A time that is not later than that of its first item.
 
     Attributes:
-        rank: As given.
-        position: Likewise.
+        rank: Rank as given.
+        position: Position as given.
         head_ns: Merge time of its next item; before a batch is read, a time that is not later.
     """
 

@@ -36,7 +36,7 @@ class Start:
     Attributes:
         segment: The first segment.
         capture_seq: Its first frame that is played.
-        state: Of everything before; None for nothing.
+        state: State of everything before; None for nothing.
         normalizer: With that state, for raw frames; None for messages.
     """
 

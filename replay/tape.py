@@ -7,9 +7,9 @@ goes on at the time it had reached. Messages of one frame stay together. Each re
 to its first receive time and closed at its end, so memory does not grow with their number or size.
 
 Where no recording of a venue and symbol reaches from one to the next, two events say so: `STALE` for each form of the
-book behind the last message before the hole, and `GAP`, with both ends of the hole, before the first message
+book after the last message before the hole, and `GAP`, with both ends of the hole, before the first message
 after it. They belong to no frame: their `capture_seq` is -1. After the hole nothing holds that was known before it: book,
-funding and metadata begin anew.
+funding and metadata begin again.
 
 What a recording holds that is not sealed yet is played after what is (`recordings/reading/tail.py`), in both fidelities by the
 protocols, from the state after the sealed part.
@@ -93,7 +93,7 @@ class Tape:
     What is played: recordings in a fixed order, filtered.
 
     Args:
-        recordings: In the order that decides ties.
+        recordings: Recordings in the order that decides ties.
         fidelity: `raw` or `normalized`.
         trading_pairs: Pairs to keep, by name or key, or symbols; None for all. Events of whole connections come along.
         venues: Venues to keep; None for all.
@@ -104,7 +104,7 @@ class Tape:
     is of, SymbolError for a pair that none has.
 
     Attributes:
-        recordings: As given.
+        recordings: Recordings as given.
         is_filtered: Whether anything may be left out.
         keys: Venue and pair of each instrument that is kept.
         first_ns: Earliest receive time of any frame; 0 if there is none.
@@ -198,8 +198,9 @@ class Tape:
 
         Args:
             ns: The time that is sought.
-            tracker: Brought there; it must take in what follows, since it is asked for its forms when a hole begins.
-            digest: Likewise; None for none. That of several recordings is known from their beginning only.
+            tracker: Books to bring there; the tracker must take in what follows, since it is asked for its forms when a
+                hole begins.
+            digest: Digest to bring there; None for none. That of several recordings is known from their beginning only.
         """
         if self._channels is not None or (digest is not None and (self.is_filtered or len(self.recordings) > 1)):
             return self.batches(tracker.fused_forms)
@@ -291,7 +292,7 @@ class Tape:
             ns = second
 
     def _is_past(self, key: _Key, last_ns: int, ns: int) -> bool:
-        """Whether a hole that ended before `ns` lies behind what a recording, which ends at `last_ns`, said of a pair."""
+        """Whether a hole that ended before `ns` follows what a recording, which ends at `last_ns`, said of a pair."""
         return any(
             (hole.venue, hole.trading_pair) == key and last_ns <= hole.start_ns and hole.end_ns < ns
             for hole in self.holes

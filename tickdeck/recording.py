@@ -133,7 +133,7 @@ class Recording(StoredRecording):
         Trades with `price`, `size` and `aggressor_side`, the taker's.
 
         Args:
-            pairs: As for `scan`, which says what is returned and raised; so are the next three.
+            pairs: Pairs as for `scan`, which says what is returned and raised; so are the next three.
             venues: Only of these.
             start_ns: Only those received at this time or later.
             end_ns: Only those received before this time.
@@ -284,7 +284,7 @@ def replay(
     A data source that plays a recording, or several as one, through the code that ran live.
 
     `source.play()` plays it in a script, `async with source` in an event loop. `source.tracker` has the books, up to
-    date before a callback is told of a message, `source.clock` the time, and `source.player` pauses, steps and seeks.
+    date before a callback receives a message, `source.clock` the time, and `source.player` pauses, steps and seeks.
 
     Args:
         recordings: The recording, open or its folder; or several, merged by receive time.

@@ -63,8 +63,8 @@ class OrderUpdate(UserStreamMessage, frozen=True, gc=False):
         remaining: What is left of it, as the venue says; None where it does not.
         client_order_id: The id its owner gave it.
         ts_created: When the venue took it in, ns.
-        order_type: In the venue's words, lower case: `limit`, `stop market`, ... Empty where it does not say.
-        time_in_force: Likewise: `gtc`, `ioc`, `alo`.
+        order_type: Type in the venue's words, lower case: `limit`, `stop market`, ... Empty where it does not say.
+        time_in_force: Time in force in the venue's words: `gtc`, `ioc`, `alo`.
         trigger_price: Mark price that wakes a stop or take-profit order.
         is_reduce_only: Whether it may only reduce a position.
         is_history: It was so before this account was first watched in this recording.
@@ -99,8 +99,8 @@ class Fill(UserStreamMessage, frozen=True, gc=False):
         order_id: The order, by the venue's id.
         fill_id: The venue's id of the fill; unique together with account and symbol.
         side: Side of the order.
-        price: In quote currency.
-        size: In base currency.
+        price: Price in quote currency.
+        size: Size in base currency.
         fee: What was paid, in units of `fee_asset`; negative: a rebate.
         fee_asset: Empty where the venue does not say.
         is_maker: Whether the order rested; None where the venue does not say.
@@ -112,7 +112,7 @@ class Fill(UserStreamMessage, frozen=True, gc=False):
         direction: What it did, in the venue's words (`Open Long`).
         cause: Why it happened, where it was not simply traded: `liquidation`, `settlement`, ...
         is_history: It happened before this account was first watched in this recording.
-        generation: Of its order, see `OrderUpdate`.
+        generation: Generation of its order, see `OrderUpdate`.
     """
 
     order_id: str
@@ -146,7 +146,7 @@ class PositionUpdate(UserStreamMessage, frozen=True, gc=False):
         position_value: Size at the mark price, positive.
         liquidation_price: Mark price at which it is liquidated; None if there is none.
         margin_used: Margin it takes.
-        leverage: As chosen.
+        leverage: Leverage as chosen.
         margin_mode: `cross` or `isolated`; empty where the venue does not say.
         funding_paid: Funding since it was opened; positive: paid.
     """

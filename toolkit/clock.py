@@ -44,7 +44,7 @@ class Clock(Shown, ABC):
 
     Timers fire in the order that `toolkit/timing/timers.py` tells, live and replayed alike: those due at T before the first
     frame received at or after T. Their callbacks are given the time they were due at. What a callback raises goes to
-    whoever moved the clock: the data source, or the event loop where time passed without a frame.
+    the code that moved the clock: the data source, or the event loop where time passed without a frame.
     """
 
     _timers: Timers | None = None
@@ -99,7 +99,7 @@ class Clock(Shown, ABC):
 
         The interval is ns, a timedelta, or text such as `1s`; `first_ns` as in `call_at`. No call is left out and none
         drifts: after a pause of five intervals it is called five times, each with its own time. Where the wall clock jumps
-        ahead, because it was set or the machine slept, no time passed: it is called once, and goes on behind the jump.
+        ahead, because it was set or the machine slept, no time passed: it is called once, and goes on after the jump.
 
         Raises ValueError for a number that is not above 0, and ConfigError for what is no interval or time.
         """
@@ -109,7 +109,7 @@ class Clock(Shown, ABC):
         return self._add(Timer(first, callback, length))
 
     def jump(self, start_ns: int, end_ns: int) -> None:
-        """The wall clock jumped; a data source calls it before `reach` with a time behind the jump."""
+        """The wall clock jumped; a data source calls it before `reach` with a time after the jump."""
         if self._timers is not None:
             self._timers.jump(start_ns, end_ns)
 

@@ -2,8 +2,9 @@
 Frames by the batch: the fast way from bytes to columns, for venues that have one.
 
 A venue may give a `ColumnarTaker` beside its protocol. It takes in runs of the frames that make up nearly all of a
-recording, and gives their messages as columns. What it does not take, the protocol gets, frame by frame. Both share
-one state, so messages, books and digest are the same whoever took a frame, and however frames are cut into batches.
+recording, and gives their messages as columns. What it does not take, the protocol gets, frame by frame. Both share one
+state, so messages, books and digest are the same whichever of the two took a frame, and however frames are cut into
+batches.
 """
 
 from __future__ import annotations
@@ -84,12 +85,12 @@ class DiffColumns(_Columns):
     `BookDiff` messages, the only ones of their frames.
 
     Attributes:
-        form: Of all of them.
+        form: Form of all of them.
         first_update_id: Per message.
         last_update_id: Per message.
         prev_update_id: Per message, or None where the venue has none.
         level_count: Levels per message, at least 1.
-        bid_count: Of them bids, which go first.
+        bid_count: Number of bids among them, which go first.
         price: Per level.
         size: Per level.
     """
@@ -122,11 +123,11 @@ class TradeColumns(_Columns):
 
     Attributes:
         is_sell: Whether the taker sold.
-        price: In quote currency.
-        size: As the message has it.
+        price: Price in quote currency.
+        size: Size as the message has it.
         trade_id: A number; the message has its digits.
         id_prefix: Text before it, of all of them.
-        is_duplicate: Whether it was told before.
+        is_duplicate: Whether it was reported before.
     """
 
     is_sell: Flags
@@ -163,7 +164,7 @@ class Taken:
         messages: Their messages, per kind and instrument in order.
         tops: Changes of the best levels, per instrument in order.
         message_count: Messages in all, of which each frame gave one.
-        duplicate_count: Trades told before.
+        duplicate_count: Trades that were reported before.
         imprecise_count: Quoted decimals with more digits than a float64 keeps.
     """
 

@@ -49,9 +49,9 @@ class ConnectorBase(Shown):
             accounts.
 
     Attributes:
-        market: As given.
-        user_stream: As given.
-        books: The order books, up to date before any listener is told of a message.
+        market: Market as given.
+        user_stream: User stream as given.
+        books: The order books, up to date before any listener receives a message.
         user: Orders, positions, balances and funding.
     """
 
@@ -189,7 +189,7 @@ class ConnectorBase(Shown):
         """
         Call `listener(event)` for events of exactly that class; of all classes, for `ConnectorEvent` itself.
 
-        Its exceptions stop the source. Only somebody who listens to `BookUpdated` itself is told of books, since they
+        Its exceptions stop the source. Only listeners of `BookUpdated` itself receive book changes, since they
         change with almost every message.
         """
         if kind is ConnectorEvent:

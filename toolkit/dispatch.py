@@ -74,7 +74,7 @@ class MessageDispatcher:
     """
     Hands each message to the callbacks, in the order they were set, then to the listeners.
 
-    An exception of a callback goes to whoever emitted the message: a strategy that fails must not fail silently.
+    An exception of a callback goes to the code that emitted the message: a strategy that fails must not fail silently.
     """
 
     def __init__(self) -> None:

@@ -44,7 +44,7 @@ class FacetedSource(Protocol):
 
 class FacetHub:
     """
-    Runs a source on behalf of its facets: once, whoever asks first.
+    Runs a source on behalf of its facets: once, at the first request.
 
     Attributes:
         source: The source.

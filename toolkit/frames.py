@@ -58,7 +58,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
         conn_epoch: How often that connection has been made, from 0.
         kind: One of `FRAME_KINDS`.
         payload: The bytes, exactly as received or sent.
-        context: For REST, a JSON object: `id`, `method`, `path`, `tag` and, in a response, `status`. Else None.
+        context: JSON object of a REST frame: `id`, `method`, `path`, `tag` and, in a response, `status`. Else None.
     """
 
     capture_seq: int

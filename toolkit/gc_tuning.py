@@ -23,7 +23,7 @@ _THRESHOLD: Final = 200_000
 def rare_collections() -> Iterator[None]:
     """Collect rarely inside the block; the thresholds are what they were after it."""
     before = gc.get_threshold()
-    if before[0] == 0 or before[0] >= _THRESHOLD:  # switched off, or relaxed already, by whoever runs us
+    if before[0] == 0 or before[0] >= _THRESHOLD:  # switched off, or relaxed already, by the calling program
         yield
         return
     gc.set_threshold(_THRESHOLD, *before[1:])

@@ -21,7 +21,7 @@ class PairKey(NamedTuple):
 
     Attributes:
         venue: The venue's name, such as `hyperliquid`.
-        trading_pair: As we spell it, such as `BTC-USD`.
+        trading_pair: Trading pair as we spell it, such as `BTC-USD`.
     """
 
     venue: str

@@ -152,8 +152,8 @@ class _BookLevels(OrderBookMessage, frozen=True, gc=False):
         bid_sizes: Absolute resting sizes, in base currency; 0 in a diff removes the level.
         bid_counts: Number of orders at each level; empty where the venue does not say.
         ask_prices: Asks, ascending in a snapshot, as sent in a diff.
-        ask_sizes: As for bids.
-        ask_counts: As for bids.
+        ask_sizes: Sizes, as for bids.
+        ask_counts: Counts, as for bids.
         first_update_id: The venue's first sequence number covered; None where it has none.
         last_update_id: The last one.
         prev_update_id: The `last_update_id` this one says it follows.
@@ -218,8 +218,8 @@ class Trade(OrderBookMessage, frozen=True, gc=False):
 
     Attributes:
         aggressor_side: Side of the taker, never of the resting order.
-        price: In quote currency per unit of base.
-        size: In base currency.
+        price: Price in quote currency per unit of base.
+        size: Size in base currency.
         trade_id: The venue's id, as text. Unique together with symbol and `ts_event`.
         is_history: It happened before the subscription that brought it: kept, but not new.
         is_duplicate: The same trade has been in this recording before.
@@ -297,17 +297,17 @@ class FundingInfo(Message, frozen=True, gc=False):
         funding_rate: Fraction of notional per `funding_interval_s`; positive: longs pay.
         funding_interval_s: Length of the funding period, seconds.
         next_funding_ts: When the rate will be charged, ns.
-        mark_price: In quote currency.
+        mark_price: Mark price in quote currency.
         index_price: Oracle or index price, in quote currency.
         mid_price: The venue's own mid price.
         premium: Premium over the index, as the venue computes it.
         impact_bid_price: Price to sell the venue's impact notional.
         impact_ask_price: Price to buy it.
-        open_interest: In base currency, one-sided.
+        open_interest: Open interest in base currency, one-sided.
         prev_day_price: Price 24 h ago.
         day_volume_base: Traded in 24 h, base currency.
         day_volume_quote: Traded in 24 h, quote currency.
-        circulating_supply: Of a spot token.
+        circulating_supply: Circulating supply of a spot token.
     """
 
     kind: FundingKind = FundingKind.CURRENT
@@ -366,7 +366,7 @@ class Instrument(Message, frozen=True, gc=False):
     price_figures_max: int | None = None
     size_step: float | None = None
     min_notional: float | None = None
-    # Made anew each time: a default is left out of the canonical bytes by identity, and an equal float from a file is
+    # Made again each time: a default is left out of the canonical bytes by identity, and an equal float from a file is
     # another object. So this one is never left out.
     multiplier: float = msgspec.field(default_factory=lambda: 1.0)
     max_leverage: float | None = None
@@ -423,7 +423,7 @@ class StreamEvent(Message, frozen=True, gc=False):
         ts_end: End of the interval, ns; None while it is open, and for an instant.
         conn_id: Connection, or -1.
         conn_epoch: Which making of it.
-        detail: For people: what was found and what was expected.
+        detail: Text for people: what was found and what was expected.
     """
 
     kind: EventKind
@@ -469,8 +469,8 @@ class BalanceUpdate(UserStreamMessage, frozen=True, gc=False):
         total: All of it; of a margin wallet its value, with unrealised profit.
         available: What is free to use.
         wallet: Which of several the venue keeps apart: `spot`, `perp`, `perp:<dex>`; empty where there is one.
-        margin_used: Of a margin wallet, the margin that its positions take.
-        maintenance_margin: Of a margin wallet, the value below which it is liquidated.
+        margin_used: Margin that the positions of a margin wallet take.
+        maintenance_margin: Value below which a margin wallet is liquidated.
     """
 
     asset: str

@@ -2,7 +2,7 @@
 Which streams a protocol has, when each last spoke, and whether it can be believed.
 
 A stream is one subscription of one instrument on one connection: `("BTC", "bbo")`. The table is a pure function of
-the frames it was told about, so a replay marks the same gaps at the same places as the live session did.
+the frames that it was given, so a replay marks the same gaps at the same places as the live session did.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 `from toolkit.books.tracker import OrderBookTracker`, for programs outside of this project: the module is `toolkit.books.tracker`.
 
-Whoever drives a protocol by hand needs it beside `toolkit.protocol` and `toolkit.venue`.
+Code that drives a protocol by hand needs it beside `toolkit.protocol` and `toolkit.venue`.
 """
 
 from toolkit.books.tracker import OrderBookTracker, PairState, TrackerState

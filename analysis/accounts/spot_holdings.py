@@ -18,7 +18,7 @@ def held_at_start(pairs: pl.DataFrame, fills: pl.DataFrame, balances: pl.DataFra
 
     Args:
         pairs: Spot pairs of accounts: `venue`, `account`, `symbol`, `base` (String).
-        fills: Of spot pairs, of these and of all others: `venue`, `account`, `base` and `capture_seq` (Int64).
+        fills: Fills of spot pairs, of these and of all others: `venue`, `account`, `base` and `capture_seq` (Int64).
         balances: With `venue`, `account`, `wallet`, `asset`, `total` (Float64) and `capture_seq`.
 
     Returns:

@@ -38,7 +38,7 @@ class Recount:
         tables: Which kinds of tables have the hashes that they should have: `raw`, `normalized`.
 
     Attributes:
-        symbols: By `venue/symbol`: the frame that was last to name a pair for it, and the pairs that it named.
+        symbols: Frame that was last to name a pair, and the pairs that it named, by `venue/symbol`.
     """
 
     def __init__(self, folder: Path, tables: Collection[str]) -> None:

@@ -43,7 +43,7 @@ class Recovery(msgspec.Struct):
     What was done.
 
     Attributes:
-        manifest: As it is now.
+        manifest: Manifest as it is now.
         sealed_segments: Segments whose journals were sealed.
         recovered_frames: Frames that were in those journals.
         left_bytes: Bytes of journals that are no whole, sound batch, wherever they stand; kept in `set-aside/`.
@@ -119,7 +119,7 @@ def _recover(folder: Path, clock: Clock, alive_until: int | None) -> Recovery:
 
 class CarriedOver(msgspec.Struct):
     """
-    Journals of a session that died, left as they are: recording goes on behind them.
+    Journals of a session that died, left as they are: recording goes on after them.
 
     Attributes:
         segments: Those that are to be sealed, in order.
@@ -143,14 +143,14 @@ def finish_leftovers(folder: Path) -> None:
 
 def carry_over(folder: Path, manifest: Manifest, normalizer: Normalizer, clock: Clock) -> CarriedOver:
     """
-    Go on behind a recorder that died without sealing what it left. The caller holds the lock. May be run again.
+    Go on after a recorder that died without sealing what it left. The caller holds the lock. May be run again.
 
     What may be missing is stated in a journal of its own. Tables are not made, so it takes no more memory than
     recording does.
 
     Args:
         folder: The recording, after `finish_leftovers`.
-        manifest: Of it.
+        manifest: Manifest of it.
         normalizer: At the end of what is sealed; it goes on to the end of the journals.
         clock: Tells when the recorder was dead for certain.
 

@@ -1,10 +1,10 @@
 """
-Replacing files of a recording by others, so that whoever looks at any instant finds all of the old or all of the new.
+Replacing files of a recording by others, so that a reader at any instant finds all of the old or all of the new.
 
 New files are made in `.rewrite/`, under names that nothing has had. When all are complete, the manifest in force and
-then the new one are put there too: from then on the rewrite is carried through, by whoever opens the recording to
-write next if this process dies. The files take their places, the new manifest that of the old one, and only then do
-files go: those that a manifest of the two names, and the one in force does not.
+then the new one are put there too: from then on the rewrite is carried through, by the next process that opens the
+recording to write next if this process dies. The files take their places, the new manifest that of the old one, and
+only then do files go: those that a manifest of the two names, and the one in force does not.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def rewriting(folder: Path, manifest: Manifest) -> Iterator[Rewrite]:
 
     Args:
         folder: The recording.
-        manifest: As `sealed_manifest` gave it.
+        manifest: Manifest as `sealed_manifest` gave it.
     """
     rewrite = Rewrite(folder, manifest)
     make_folder(rewrite.staging)

@@ -36,13 +36,13 @@ class Verification(msgspec.Struct):
     What was found.
 
     Attributes:
-        manifest: Of the recording.
+        manifest: Manifest of the recording.
         problems: One line each: which file, what was found, what was expected. Empty: the recording is sound.
         notes: What could not be checked, and why that is no fault; and what is no damage but worth knowing.
-        recorded_digest: As the manifest says.
-        live_digest: As the live session computed it while receiving; None if it did not.
-        raw_digest: Of a replay of the sealed raw frames; None where there are none, or that could not be done.
-        normalized_digest: Of a replay of the normalized rows; likewise.
+        recorded_digest: Digest that the manifest states.
+        live_digest: Digest that the live session computed while receiving; None if it did not.
+        raw_digest: Digest of a replay of the sealed raw frames; None where there are none, or that could not be done.
+        normalized_digest: Digest of a replay of the normalized rows; None as for raw frames.
         frame_count: Raw frames read.
         message_count: Messages read from the normalized rows.
         unsealed_count: Frames that are not sealed, all of which were read.

@@ -1,4 +1,4 @@
-"""What may be read of a recording by whoever removes or replaces what was read: files that have their manifest's hash."""
+"""What code that removes or replaces files may read of a recording: files that have their manifest's hash."""
 
 from __future__ import annotations
 

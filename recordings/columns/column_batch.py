@@ -280,7 +280,7 @@ def joined(batches: Sequence[ColumnBatch], order: npt.NDArray[np.intp] | None = 
 
     Args:
         batches: One at least; their levels stay where they are, one batch's after the other's.
-        order: Of the messages, by their places one batch after the other; None for that one.
+        order: Order of the messages, by their places one batch after the other; None for that one.
     """
     if len(batches) == 1 and order is None:
         return batches[0]

@@ -57,7 +57,7 @@ def columns_of(
         recording: The recording.
         names: What pairs and forms are called by; new ones are added.
         tables: Which kinds of messages.
-        selection: Whose; None for all.
+        selection: Instruments whose rows are wanted; None for all.
         batch_rows: Rows of a table that are read at a time. Any number gives the same messages.
         first_segment: The segment to begin with.
         first_seq: Frame whose messages are the first.

@@ -1,7 +1,7 @@
 """
 The tee of a recorder: clients on this machine receive its frames while it records.
 
-A frame is given away once the operating system has it, in the bytes that were written: whoever follows a recording can
+A frame is given away once the operating system has it, in the bytes that were written: a follower of a recording can
 never be ahead of what a crash leaves of it, and nothing is encoded a second time. The newest batches are kept in a ring
 of bounded size. Every client reads from the ring at its own pace; one that the ring has left behind is cut off and told
 why, and can go on from the folder. Nobody is ever waited for.
@@ -87,7 +87,7 @@ class Ring:
     The newest batches, at most so many bytes of them (and always the newest one).
 
     Args:
-        bytes_max: Of contents.
+        bytes_max: Most bytes of contents.
         next_seq: Number of the frame that the first batch will begin with.
 
     Attributes:
@@ -110,7 +110,7 @@ class Ring:
         return self._batches[self.begin].first_seq if self.begin < self.end else self.next_seq
 
     def add(self, batch: Batch) -> None:
-        """Take the newest batch, and let go of the oldest ones."""
+        """Take the newest batch, and drop the oldest ones."""
         self._batches[self.end] = batch
         self.end += 1
         self.next_seq = batch.last_seq + 1
@@ -143,7 +143,7 @@ class Tee:
 
     Args:
         folder: The recording.
-        manifest: As it is when the session begins.
+        manifest: Manifest as it is when the session begins.
         options: Where it listens, and how much it holds.
         started_ns: When the session begins.
         next_seq: Number of its first frame.
@@ -279,7 +279,7 @@ class Tee:
         self._dismiss(
             peer, CODE_SLOW, f"too slow: frames up to {missing} are held no longer; read them from the folder"
         )
-        # Whoever reads again learns why; whoever does not must not keep a connection for ever.
+        # A client that reads again learns why; one that does not must not keep a connection for ever.
         if self._loop is not None:
             self._loop.call_later(GRACE_S, peer.abort)
 

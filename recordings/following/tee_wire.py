@@ -65,12 +65,12 @@ class TeeHello(msgspec.Struct, kw_only=True):
 
     Attributes:
         tee: Always `tickdeck-tee`.
-        version: Of this protocol.
+        version: Version of this protocol.
         software: Name and version of the recorder.
         created_ns: `created_ns` of the recording's manifest: which recording it is.
         started_ns: When this session began, ns: which session it is.
-        format_version: Of the recording, and so of the schema.
-        sources: As in the manifest.
+        format_version: Version of the recording, and so of the schema.
+        sources: Sources as in the manifest.
         flush_interval_s: How long a frame may be held back before it is written, and so before it is sent.
         begin_seq: First frame that will be sent; null if it cannot be, then a close frame with code 4000 follows.
         first_seq: First frame that is held; `next_seq` if none is.
@@ -96,8 +96,8 @@ class TeeFile(msgspec.Struct, frozen=True):
 
     Attributes:
         url: Where the recorder can be followed.
-        created_ns: As in the manifest.
-        started_ns: As in the hello.
+        created_ns: Time of creation, as in the manifest.
+        started_ns: Start of the session, as in the hello.
         pid: Process of the recorder, for people.
     """
 

@@ -35,7 +35,7 @@ def dictionary_schema(table: str) -> pa.Schema:
 
 
 def dictionary_columns(table: str) -> list[str]:
-    """Names of the columns that are to be read as dictionaries by whoever writes them again."""
+    """Names of the columns that are to be read as dictionaries in order to be written again."""
     return [field.name for field in dictionary_schema(table) if pa.types.is_dictionary(field.type)]
 
 

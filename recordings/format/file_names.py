@@ -2,7 +2,7 @@
 How the files of a recording are called, and which names are not taken yet.
 
 A file of a table is `<table>/<serial>.parquet`. The serial is the number of its segment until a recording is compacted
-or renormalized; from then on it only goes up. So no name ever stands for two contents: whoever reads by an older
+or renormalized; from then on it only goes up. So no name ever stands for two contents: a reader by an older
 manifest finds the files of that manifest, or finds them gone.
 """
 
@@ -64,7 +64,7 @@ def next_serial(manifest: Manifest) -> int:
 
 
 def unused_serial(folder: Path, manifest: Manifest) -> int:
-    """A serial from which on nothing in the folder has any, whoever put it there."""
+    """A serial from which on nothing in the folder has any, whatever put it there."""
     taken = [next_serial(manifest) - 1]
     for place in FILE_FOLDERS:
         base = folder / place

@@ -79,7 +79,7 @@ class Segment(msgspec.Struct, frozen=True):
     A stretch of the recording that was sealed as one.
 
     Attributes:
-        number: From 0, without holes.
+        number: Number, from 0 and without holes.
         frame_count: Frames of the segment, also once the raw table was pruned.
         capture_seq_first: First frame.
         capture_seq_last: Last frame.
@@ -124,12 +124,12 @@ class SourceInfo(msgspec.Struct, frozen=True):
     Attributes:
         venue: Name of the venue.
         protocol_version: Version of the protocol that made the normalized tables.
-        pairs: As the user named them; empty for an import.
-        channels: As the user named them; empty for the venue's default.
+        pairs: Pairs as the user named them; empty for an import.
+        channels: Channels as the user named them; empty for the venue's default.
         accounts: Addresses whose user streams were asked for.
         settings: Other options of the venue.
-        ws_url: Where the frames came from.
-        rest_url: Likewise.
+        ws_url: WebSocket that frames came from.
+        rest_url: REST interface that frames came from.
     """
 
     venue: str
@@ -165,14 +165,14 @@ class Manifest(msgspec.Struct, kw_only=True):
         created_ns: When it was begun, ns; of an import, the first receive time.
         sources: The venues.
         symbols: Every symbol with a row, as `venue/symbol` to trading pair.
-        segments: In order.
+        segments: Segments in order.
         digest_version: Version of the digest's definition.
         digest: After the last segment.
-        live_digest: As the live code computed it while receiving; None for an import.
+        live_digest: Digest that the live code computed while receiving; None for an import.
         resume: State after the last segment, from which recording goes on; None for an import and a result.
         flush_interval_s: How long the journal may hold a frame back, seconds: what a crash can lose.
         inputs: The files of an import.
-        run: Of the result of a run, what was run and what came of it, see `replay.results.run_info`.
+        run: What was run and what came of it, if this is the result of a run: see `replay.results.run_info`.
         migrated_from: Version that it was read from, if an older one, whose manifest nothing vouches for; never written.
     """
 

@@ -110,9 +110,9 @@ class TableBuilders:
 
     Args:
         folder: The recording.
-        number: In the names of the files.
+        number: Number in the names of the files.
         compression: How well.
-        executor: As `TableFileWriter` has it; None to write at once.
+        executor: Executor that writes, as `TableFileWriter` has it; None to write at once.
 
     Attributes:
         counts: Messages by the name that a manifest counts them under.

@@ -44,9 +44,9 @@ class StretchedFile:
     Args:
         folder: The recording.
         table: Name of the table.
-        number: In the file's name.
+        number: Number in the file's name.
         compression: How well.
-        executor: As `TableFileWriter` has it.
+        executor: Executor that writes, as `TableFileWriter` has it.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class FrameRows:
         batch: Rows of the `raw` table.
 
     Attributes:
-        payload_bytes: In each frame.
+        payload_bytes: Bytes of payload in each frame.
         ts_recv: ns.
     """
 

@@ -28,8 +28,8 @@ class TableFileWriter:
     Args:
         folder: The recording.
         table: Name of the table.
-        number: In the file's name.
-        schema: Of the rows.
+        number: Number in the file's name.
+        schema: Schema of the rows.
         compression: How well.
         executor: One that runs one task at a time, in which to make and write row groups: Arrow lets go of the
             interpreter meanwhile. None to do that at once.

@@ -1,4 +1,4 @@
-"""Finding the next batch of a journal behind bytes that are damaged."""
+"""Finding the next batch of a journal after bytes that are damaged."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def stream_from(file: BinaryIO, place: int, size: int) -> Any:
 
 
 class _Rest:
-    """The rest of a file behind the beginning of a stream, as what Arrow reads from."""
+    """The rest of a file after the beginning of a stream, as what Arrow reads from."""
 
     def __init__(self, file: BinaryIO, place: int, size: int) -> None:
         self._head: bytes = STREAM_BEGIN

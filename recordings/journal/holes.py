@@ -4,7 +4,7 @@ Frames that are missing between others: what holds their place.
 A journal may be damaged in its middle, a disk may have swallowed a batch, a journal may have gone. The frames around the
 hole are whole and keep their numbers, so the hole is known to the frame. In its place stands as many frames: one that
 states what is lost and from when until when, for all venues, and empty ones. Nothing that was said before the hole is
-taken to hold behind it.
+taken to hold after it.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class JournalReader:
 
     Args:
         path: The journal.
-        good_bytes: Begin behind that part, which another reader has read.
+        good_bytes: Begin after that part, which another reader has read.
         batch_count: How many batches that part has.
 
     Attributes:
@@ -110,7 +110,7 @@ class JournalReader:
         while True:
             batch, problem = self._next(stream)
             if batch is not None and not problem:
-                if place > self.good_bytes:  # it was found behind what is damaged
+                if place > self.good_bytes:  # it was found after what is damaged
                     self.unread.append((self.good_bytes, place))
                 self.good_bytes = place = file.tell()
                 self.frame_count += batch.num_rows

@@ -36,9 +36,10 @@ __all__ = [
     "journal_path",
 ]
 
-#: Told of a batch once the operating system has it: its first and last frame's number, and the bytes of it in the file.
+#: Called with a batch once the operating system has it: its first and last frame's number, and the bytes of it in the
+#: file.
 WrittenCallback = Callable[[int, int, bytes], None]
-#: Told in one line what an operator should know.
+#: Called with one line that an operator should know.
 NoticeCallback = Callable[[str], None]
 
 JOURNAL_FOLDER: Final = "journal"
@@ -67,8 +68,8 @@ class JournalWriter:
     the disk refuses is raised by the next call. Nothing that was written before is lost by that, and nothing is
     written after it: what follows a hole cannot be read.
 
-    `append`, `flush`, `drain`, `finish` and `close` are for whoever appends, one after the other. `settle`, `sync` and
-    `look` may be called in any other thread at any time.
+    `append`, `flush`, `drain`, `finish` and `close` are for the thread that appends, one after the other. `settle`,
+    `sync` and `look` may be called in any other thread at any time.
 
     Args:
         folder: The recording.
@@ -80,7 +81,7 @@ class JournalWriter:
             nothing is written until the one before is written to its end, and nothing at all if it could not be; and
             nothing is synced before that one is.
         on_written: Called in the writing thread after each batch, in order over all journals of a session. If it
-            raises, it is not called again, and `on_notice` is told.
+            raises, it is not called again, and `on_notice` is called.
         on_notice: Called in any thread with one line that an operator should know.
 
     Attributes:
@@ -112,7 +113,7 @@ class JournalWriter:
         self._frames: list[Frame] = []
         self._frame_bytes = 0
         self._batch_number = 0
-        # What was handed over is counted by whoever appends, what was written by the thread that writes.
+        # What was handed over is counted by the thread that appends, what was written by the thread that writes.
         self._handed_count = 0
         self._handed_bytes = 0
         self._written_bytes = 0
@@ -130,7 +131,7 @@ class JournalWriter:
         #: Its last batch is with the operating system, or never will be; and it is on the disk, likewise.
         self._written, self._synced = threading.Event(), threading.Event()
         self._handing_lock = threading.Lock()
-        # Apart, because a sync may take seconds; whoever lets the file go takes both.
+        # Apart, because a sync may take seconds; closing the file takes both.
         self._handle_lock, self._place_lock = threading.Lock(), threading.Lock()
         if after is None:
             self._open()
@@ -154,7 +155,7 @@ class JournalWriter:
         """Whether it was written to its end, or never will be."""
         return self._written.is_set()
 
-    # -- for whoever appends -----------------------------------------------------------------------------------
+    # -- for the thread that appends -----------------------------------------------------------------------------------
 
     def append(self, frame: Frame) -> None:
         """
@@ -400,7 +401,7 @@ class JournalWriter:
         """
         Write the file again under its name, unless it is there.
 
-        What keeps it from that is told once and tried again at the next look; `is_last` raises it instead.
+        What keeps it from that is reported once and tried again at the next look; `is_last` raises it instead.
         """
         try:
             with self._place_lock:

@@ -36,7 +36,7 @@ class ClockStep(NamedTuple):
 
     Attributes:
         capture_seq: First frame that was stamped after it.
-        delta_ns: By how much the clock stepped; negative: back.
+        delta_ns: Length by which the clock stepped, ns; negative: back.
         ts_before: Receive time of the last frame before it, ns, by the clock before the step.
         ts_after: Receive time of the first frame after it.
     """
@@ -69,7 +69,7 @@ def elapsed_ns(steps: Sequence[ClockStep], start_ns: int, end_ns: int, end_seq: 
     Time that passed from one reading of the wall clock to a later one, ns, without what the clock stepped between.
 
     Args:
-        steps: Of the recorder whose clock it is.
+        steps: Steps of the recorder whose clock it is.
         start_ns: The earlier reading.
         end_ns: The later reading, which is the smaller number if the clock stepped back between them.
         end_seq: Frame that the later reading is the receive time of; None where that is not known.

@@ -57,8 +57,8 @@ def find_gaps(
 
     A gap is a stretch of which one stream, or a whole connection (`symbol` and `stream` are empty), is not known: from
     the last receipt before it to the first after it. What a crash may have taken is one, and so is everything after a
-    session that a failure ended. What a recorder stopped recording because it was told to is none, nor is a gap of which
-    all came late, in another order.
+    session that a failure ended. What a recorder stopped recording because it was stopped is none, nor is a gap of
+    which all came late, in another order.
 
     What is not sealed yet is played for it, some 30,000 frames a second. Of a recorder that died what it may have lost
     is a gap, as `recover` will state it.
@@ -105,7 +105,7 @@ def gaps_of(events: pl.DataFrame, steps: Sequence[ClockStep] = ()) -> pl.DataFra
 
     Args:
         events: Rows of the table, in any order.
-        steps: Of the recorder's clock, left out of the length of a gap.
+        steps: Steps of the recorder's clock, left out of the length of a gap.
     """
     is_end = pl.col("kind") == EventKind.SESSION_END.value
     stream = ("venue", "symbol", "stream")
@@ -138,7 +138,7 @@ def gaps_of(events: pl.DataFrame, steps: Sequence[ClockStep] = ()) -> pl.DataFra
 
 def lost_connections(recording: Recording) -> int:
     """
-    How many connections were lost: those that ended because the recorder was told to stop are not.
+    How many connections were lost: those that ended because the recorder was stopped are not.
 
     Raises RecordingError.
     """

@@ -30,7 +30,7 @@ def pairs_named(
 
     Args:
         recordings: To choose from.
-        names: As somebody wrote them.
+        names: Names as the user wrote them.
         venues: Only of these; empty: all.
 
     Raises ConfigError for a venue that no recording is of, and SymbolError for a name that is none of them, or the base of

@@ -20,7 +20,7 @@ _KINDS: Final = tuple(
 )
 #: Why a book that was asked for did not come.
 _BOOKLESS: Final = ("no_book", "no_snapshot", "no_data")
-#: So many of a kind are told one by one.
+#: So many of a kind are listed one by one.
 _TOLD_MAX: Final = 3
 _DELTA: Final = re.compile(r"delta_ns=(-?\d+)")
 _BOUND: Final = re.compile(r"error_max_ns=(\d+)")

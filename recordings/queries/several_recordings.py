@@ -45,7 +45,7 @@ def refuse_same(paths: Sequence[Path], kind: str) -> None:
         try:
             state = path.stat()
             key = (state.st_dev, state.st_ino)
-        except OSError:  # whoever reads it is told
+        except OSError:  # reading it raises
             key = path.absolute()
         if key in seen:
             how = "stands there twice" if seen[key] == path else f"is the same {kind} as {seen[key]}"

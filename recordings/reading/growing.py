@@ -46,7 +46,7 @@ class GrowingRecording:
     Attributes:
         folder: The recording.
         next_seq: First frame that was not given yet.
-        manifest: As it was when it was last looked at.
+        manifest: Manifest at the last look.
         missing: Frames that are missing among the journals, and journals that are of no use: one line each.
         unreadable: Parts of journals that could not be read so far, and will not come: one line each.
     """

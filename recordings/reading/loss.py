@@ -2,7 +2,7 @@
 What a recorder that died may have lost, and the frames that say so.
 
 From the last frame that was kept to the latest moment at which the recorder can have been alive. `recover` puts the
-statement behind what it seals; whoever reads the recording before that reads the same.
+statement after what it seals; a reader before that reads the same.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def loss_of(folder: Path, manifest: Manifest, left: Left, clock: Clock, alive_un
 
     Args:
         folder: The recording.
-        manifest: Of it.
+        manifest: Manifest of the recording.
         left: What was left of it.
         clock: Tells when the recorder was dead for certain.
         alive_until: When it ended, ns, where the caller knows.
@@ -92,7 +92,7 @@ def _cut_since(folder: Path, manifest: Manifest, left: Left) -> int | None:
     last = left.last
     has_ended = last is not None and _ended_well(last)
     if left.touched.alive_ns:
-        # An end is the last that a session writes: an empty journal behind one is of the next session.
+        # An end is the last that a session writes: an empty journal after one is of the next session.
         is_cut = left.is_last_empty or not has_ended
     else:
         # A recording that was sealed says nothing of how its session ended: an import has none, and others need none.

@@ -1,7 +1,7 @@
 """
 The state from which a recording goes on: kept in a file, or made again where that is damaged.
 
-States are derived: a recording needs none of them, as long as it has the raw frames behind one that is sound.
+States are derived: a recording needs none of them, as long as it has the raw frames after one that is sound.
 """
 
 from __future__ import annotations

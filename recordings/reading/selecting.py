@@ -209,7 +209,7 @@ def select(
     Find out what is meant.
 
     Args:
-        manifests: Of the recordings to choose from.
+        manifests: Manifests of the recordings to choose from.
         where: What they are, for errors.
         trading_pairs: Pairs, symbols as a venue spells them, bases that one pair has, or keys; None for all. A name that
             several venues have means all of them: what is kept says which venue it is of.

@@ -39,7 +39,7 @@ class RowGroup(NamedTuple):
     What the metadata of a file say of a row group.
 
     Attributes:
-        number: In the file.
+        number: Number in the file.
         rows: How many.
         first_seq: Lowest `capture_seq`; -1 where it is not known.
         last_seq: Highest one.
@@ -110,7 +110,7 @@ def rows_in_order(
 
     Args:
         parquet: The file, whose `symbol` is read as a dictionary.
-        selection: Whose rows are wanted; None for all.
+        selection: Instruments whose rows are wanted; None for all.
         first_seq: Frame whose rows are the first.
         batch_rows: Rows read at a time, where they lie in order.
         columns: Those that are read, with venue, symbol, `capture_seq` and `sub_seq` among them; None for all.

@@ -67,7 +67,7 @@ class Heard(msgspec.Struct):
 
     Attributes:
         message_count: How many there are.
-        counts: By kind, and events as `event_<kind>`, as a manifest counts them.
+        counts: Counts by kind, and events as `event_<kind>`, as a manifest counts them.
         symbols: Trading pair of every symbol, as `venue/symbol`.
         events: Those that gaps, steps of the clock and remarks are made of, in order.
     """
@@ -165,9 +165,9 @@ class Tail:
         The messages of the frames, in order, a list at a time.
 
         Args:
-            normalizer: In the state before the first of the frames; None to make one.
+            normalizer: Normalizer in the state before the first of the frames; None to make one.
             tables: Which kinds of messages; None for all.
-            selection: Of which instruments; None for all. Events of whole connections come along.
+            selection: Instruments that are wanted; None for all. Events of whole connections come along.
             first_seq: Frame whose messages are the first; those before are played all the same.
 
         Raises as `batches` and `normalizer` do.
@@ -253,7 +253,7 @@ def look_for_tail(folder: Path, manifest: Manifest, clock: Clock | None = None) 
 
     Args:
         folder: The recording.
-        manifest: As it was opened; what was sealed since then belongs to the tail.
+        manifest: Manifest as it was opened; what was sealed since then belongs to the tail.
         clock: Tells when a recorder was dead for certain; None for the machine's.
 
     Returns:

@@ -74,7 +74,7 @@ class Unsealed:
         work: Who is at work.
         frame_count: How many; 0 if every frame is sealed, or none was written.
         since_ns: Receive time of the first of them, ns; None if there is none.
-        until_ns: Of the last one.
+        until_ns: Receive time of the last one, ns.
         journal_bytes: Size of the journals that they are in.
         journals: How many those are.
     """
@@ -103,11 +103,11 @@ def next_seq_of(manifest: Manifest) -> int:
 
 def work_on(folder: Path, manifest: Manifest) -> Work | None:
     """
-    Who is at work on a recording; None if it is sealed to its end, whoever may hold its lock to rewrite it.
+    Who is at work on a recording; None if it is sealed to its end, even while a rewrite holds its lock.
 
     Args:
         folder: The recording.
-        manifest: Of it, as it is now.
+        manifest: Manifest of it, as it is now.
     """
     if not is_open(folder, manifest):
         return None
@@ -131,7 +131,7 @@ def unsealed_part(folder: Path, manifest: Manifest | None = None) -> Unsealed | 
 
     Args:
         folder: The recording.
-        manifest: As it was when its user opened it; what was sealed since is then counted too. None for the present one.
+        manifest: Manifest at the opening; what was sealed since is then counted too. None for the present one.
 
     Returns:
         None if the recording is sealed to its end.

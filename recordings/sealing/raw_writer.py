@@ -37,7 +37,7 @@ class RawFile:
 
     Args:
         folder: The recording.
-        number: In its name.
+        number: Number in its name.
         compression: How well.
         executor: One that runs one task at a time; None to write at once.
 

@@ -32,13 +32,13 @@ class SegmentWriter:
 
     Args:
         folder: The recording.
-        number: Of the segment.
+        number: Number of the segment.
         normalizer: Goes on from segment to segment; this reads its digest and counts.
         checkpoint: What the manifest says of the state before the first frame.
         with_raw: Write the raw frames too; without, the entry names no raw table.
         compression: How well.
-        raw_writer: Writes raw frames while others come; None to do that at once.
-        table_writer: Likewise rows of the other tables.
+        raw_writer: Executor that writes raw frames while others come; None to do that at once.
+        table_writer: Executor that writes rows of the other tables; None to do that at once.
         serial: Number in the names of its files; that of the segment if None.
     """
 

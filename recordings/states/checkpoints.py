@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 
-#: Begins a packed state; behind it how many bytes it has unpacked, as little-endian uint64. Earlier versions wrote plain
+#: Begins a packed state; after it how many bytes it has unpacked, as little-endian uint64. Earlier versions wrote plain
 #: MessagePack of `Checkpoint`.
 _MAGIC: Final = b"TDST"
 _SIZE_BYTES: Final = 8
@@ -129,7 +129,7 @@ def _written(folder: Path, number: int, content: bytes) -> TableFile:
 
 
 def is_worth_keeping(before: Sequence[Segment], state_bytes: int) -> bool:
-    """Whether a state behind these segments, of so many bytes, is to be kept although there is a later one."""
+    """Whether a state after these segments, of so many bytes, is to be kept although there is a later one."""
     since = 0
     for segment in reversed(before):
         since += sum(file.bytes for file in segment.tables.values())

@@ -70,7 +70,7 @@ class Normalizer:
     Runs the protocols of a recording over its frames.
 
     Args:
-        protocols: By venue.
+        protocols: Protocols by venue.
         digest: Where the digest chain continues from.
 
     Attributes:

@@ -1,10 +1,11 @@
 """
 States within a segment, so that a seek into a long one does not play all of it.
 
-`checkpoints/<segment>.points` holds the states of one segment, each one packed by itself (`recordings/states/state_packing.py`);
-behind them an index, MessagePack of `_Index`, and at the end 24 bytes: the index's length as little-endian uint64 and its
-BLAKE2b-128. So a reader takes the end of the file and the one state it wants. Each state carries its hash in the
-index, and the index says of which segment it is: what does not agree is not used.
+`checkpoints/<segment>.points` holds the states of one segment, each one packed by itself
+(`recordings/states/state_packing.py`); after them an index, MessagePack of `_Index`, and at the end 24 bytes: the
+index's length as little-endian uint64 and its BLAKE2b-128. So a reader takes the end of the file and the one state it
+wants. Each state carries its hash in the index, and the index says of which segment it is: what does not agree is not
+used.
 
 The file is derived and private to the version that wrote it. Without it, or with a damaged one, a seek takes longer.
 """
@@ -61,7 +62,7 @@ class SeekPoint(msgspec.Struct, array_like=True, frozen=True):
     Attributes:
         capture_seq: The first frame that is not in it.
         ts_recv_max: Latest receive time of the segment's frames before that one, ns.
-        offset: Of its bytes in the file.
+        offset: Offset of its bytes in the file.
         length: How many.
         size: How many they are uncompressed.
         blake2b: BLAKE2b-128 of the compressed bytes.
@@ -101,8 +102,8 @@ class PointCollector:
     Takes the states of one segment while it is made.
 
     Attributes:
-        due_frames: With so many frames of the segment or more, `take` is to be called before the next one.
-        due_bytes: Likewise with so many payload bytes.
+        due_frames: Number of frames of the segment from which on `take` is to be called before the next one.
+        due_bytes: Number of payload bytes from which on it is to be called.
     """
 
     def __init__(self) -> None:
@@ -173,7 +174,7 @@ class PointFile:
 
     Attributes:
         path: The file.
-        points: In order.
+        points: Points in order.
     """
 
     def __init__(self, path: Path, points: list[SeekPoint]) -> None:
@@ -239,7 +240,7 @@ def joined_points(folder: Path, group: Sequence[Segment], target: Path, number: 
         folder: The recording.
         group: Its segments that are joined, in order.
         target: Where the file is made.
-        number: In the name of the file.
+        number: Number in the name of the file.
     """
     points = PointCollector()
     latest = -1

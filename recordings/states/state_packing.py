@@ -80,10 +80,11 @@ class _Packed(msgspec.Struct):
         sides: Those levels: of each pair's fused book, then of its diff books.
         recent: How many newest messages each pair has.
         latest: The forms that each pair has a last message of.
-        keys: Of the newest messages: time of their place, from their own time on, and its depth; and depth of their form.
-        kinds: For each message, which of `_CLASSES` it is: the newest of a pair, then the last of its forms, pair by pair.
-        fields: Of each class its fields, by name, as columns.
-        places: Of each last message of a form its place among the newest of the pair, if it is one of them and not
+        keys: Keys of the newest messages: time of their place, from their own time on, its depth, and depth of their
+            form.
+        kinds: Place in `_CLASSES` of each message: the newest of a pair, then the last of its forms, pair by pair.
+        fields: Columns of each class, by the names of its fields.
+        places: Place of each last message of a form among the newest of the pair, if it is one of them and not
             repeated; else -1. Earlier versions repeated all.
     """
 

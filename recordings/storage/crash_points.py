@@ -3,7 +3,7 @@ Names for the instants at which a crash must be harmless.
 
 The code says `step("manifest-written")` where it has come that far. That does nothing, except in the chaos suite,
 which sets `TICKDECK_DIE_AT` to one of these names to have the process killed there, as a power cut would. A name
-behind `sealer/` or `recorder/` is meant for that process alone.
+after `sealer/` or `recorder/` is meant for that process alone.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class FolderLock:
 
     Args:
         folder: The recording.
-        say: Told in one line that it waits for what a dead recorder left at work, or that there are no locks here.
+        say: Called with one line when it waits for what a dead recorder left at work, or that there are no locks here.
         give_up: Asked regularly, while it waits, whether to stop that.
         heals: It is held to recover the recording, not to record: for those who read it meanwhile.
     """
@@ -120,7 +120,7 @@ class FolderLock:
         self.release()
 
     def acquire(self) -> None:
-        """Take the lock; waits where the owner is dead and another process has not let go of it yet."""
+        """Take the lock; waits where the owner is dead and another process has not released it yet."""
         handle = self._opened()
         try:
             self._acquire(handle)
@@ -135,7 +135,7 @@ class FolderLock:
             raise
 
     def release(self) -> None:
-        """Let go of it. May be called twice."""
+        """Release it. May be called twice."""
         if self._handle < 0:
             return
         if self._is_by_name:

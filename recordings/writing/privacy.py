@@ -140,14 +140,14 @@ class Pseudonyms:
 
 class PrivateCapture(Capture):
     """
-    A capture whose frames never hold a real address, whoever sees them.
+    A capture whose frames never hold a real address, whatever receives them.
 
     Args:
         pseudonyms: Decides what stands for an address.
-        sink: As for `Capture`.
-        clock: As for `Capture`.
-        first_seq: As for `Capture`.
-        first_conn_id: As for `Capture`.
+        sink: Sink, as for `Capture`.
+        clock: Clock, as for `Capture`.
+        first_seq: Number of the first frame, as for `Capture`.
+        first_conn_id: Number of the first connection, as for `Capture`.
     """
 
     def __init__(

@@ -17,9 +17,9 @@ class RecorderStatus:
 
     Attributes:
         frame_count: Frames written down in this session.
-        written_count: Of those, in journal files.
-        pending_bytes: Payload bytes that are not.
-        payload_bytes: Bytes of their payloads.
+        written_count: Frames that are in journal files.
+        pending_bytes: Payload bytes that are not yet in journal files.
+        payload_bytes: Payload bytes of all frames.
         message_count: Normalized messages.
         gap_count: Gaps so far.
         reconnect_count: Connections made again.
@@ -33,7 +33,7 @@ class RecorderStatus:
         delays_ms: Receive time less the venue's time, of recent messages that are not history: 50th, 95th and 99th
             percentile, milliseconds; None before the first. Clocks differ, so it may be negative.
         tee_clients: Clients that follow the recording through its tee.
-        tee_cut: Of those that did, how many were cut off because they were too slow.
+        tee_cut: Clients of the tee that were cut off because they were too slow.
     """
 
     frame_count: int = 0

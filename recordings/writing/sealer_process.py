@@ -1,9 +1,9 @@
 """
 Sealing in another process, so that the loop that receives never waits for it.
 
-`python -m recordings.writing.sealer_process FOLDER` reads `{"seal": 3}` lines and answers each with one line
-(`{"seal": null}` heals the recording). It ends with its input, at once: sealing may be interrupted anywhere, and
-whoever heals the recording must not find it at work. It holds the recording's lock too, so nobody can come in between.
+`python -m recordings.writing.sealer_process FOLDER` reads `{"seal": 3}` lines and answers each with one line (`{"seal":
+null}` heals the recording). It ends with its input, at once: sealing may be interrupted anywhere, and a process that
+heals the recording must not find it at work. It holds the recording's lock too, so no process can come in between.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _environment() -> dict[str, str]:
     """That of this process, with the place of our packages on the path, wherever this process has it from."""
     home = str(Path(__file__).resolve().parents[2])
     if home in (*site.getsitepackages(), site.getusersitepackages()):
-        return {**os.environ}  # it is found there, behind Python's own modules
+        return {**os.environ}  # it is found there, after Python's own modules
     given = os.environ.get("PYTHONPATH")
     return {**os.environ, "PYTHONPATH": home if not given else f"{given}{os.pathsep}{home}"}
 
@@ -216,7 +216,7 @@ def main(folder: str) -> NoReturn:
             sealer = Sealer(Path(folder))
         else:
             answer, sealer = _seal(Path(folder), sealer, request)
-        with contextlib.suppress(BrokenPipeError):  # whoever asked has gone; the other thread ends this
+        with contextlib.suppress(BrokenPipeError):  # the recorder has gone; the other thread ends this
             sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
             sys.stdout.buffer.flush()
 
@@ -251,7 +251,7 @@ def _said(exc: Exception) -> str:
 def _listen(requests: queue.SimpleQueue[bytes]) -> NoReturn:
     for line in sys.stdin.buffer:
         requests.put(line)
-    # Whoever asked has gone: nothing may touch the recording any more, not even to end tidily.
+    # The recorder has gone: nothing may touch the recording any more, not even to end tidily.
     os._exit(0)
 
 

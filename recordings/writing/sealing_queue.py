@@ -35,7 +35,7 @@ class SealingQueue:
 
     Args:
         sealer: The process that does it.
-        journals: Told of segments that are sealed.
+        journals: Journals of the session, notified of segments that are sealed.
         clock: Measures the pauses.
         log: Called with one line for what an operator should know.
         left: Segments of earlier sessions that are still to be sealed, in order.

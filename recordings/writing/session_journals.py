@@ -53,7 +53,7 @@ class SessionJournals:
     Writes the frames of one session down.
 
     Args:
-        options: Of the recorder.
+        options: Options of the recorder.
         clock: The recorder's.
         log: Called in the loop with one line that an operator should know.
         status: Kept up to date.

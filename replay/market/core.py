@@ -83,7 +83,7 @@ class MatchingCore:
 
     Attributes:
         state: The arrays; replaced when they grow.
-        rules: As given.
+        rules: Rules as given.
         has_arrivals: Whether any request has reached the venue.
     """
 
@@ -144,7 +144,7 @@ class MatchingCore:
         Take in market events, in order, up to and with those of the time `until`.
 
         Args:
-            events: Of `layout.EVENT`, as `check` wants them.
+            events: Events as rows of `layout.EVENT`, as `check` wants them.
             start: The first one.
             until: ns, on the clock of the events.
 

@@ -47,7 +47,7 @@ def enter(s, now, slot, said, number):
 
     Args:
         said: `ACCEPTED` or `AMENDED`: what is reported of an order that is taken in.
-        number: Of the request.
+        number: Number of the request.
     """
     order, rules = s.orders[slot], s.rules[0]
     other = order["line"] ^ 1

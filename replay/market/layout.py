@@ -66,7 +66,7 @@ class EventCode(enum.IntEnum):
 
     #: `lots` rest at `tick` now, 0 removes; `count` orders, -1 where the venue does not say.
     LEVEL = 0
-    #: The same, of a snapshot that joins the book anew.
+    #: The same, of a snapshot that joins the book again.
     SYNC_LEVEL = 1
     TRADE = 2
     #: Levels from the best one to `tick` are gone; own orders hear nothing of it.

@@ -26,7 +26,7 @@ def rescale(state: State, pair: int, ticks: int, lots: int) -> State:
     The same market, with one pair in finer steps.
 
     Args:
-        state: Of which nothing may be reported and not taken; it is used up.
+        state: State all of whose reports were taken; it is used up.
         pair: Which one.
         ticks: How many new ticks an old one is.
         lots: How many new lots an old one is.

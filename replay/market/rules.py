@@ -123,7 +123,7 @@ class TakerRest(Choice):
 
 
 class QueueAfterSnapshot(Choice):
-    """A level that comes with a snapshot which joins the book anew, after a gap."""
+    """A level that comes with a snapshot which joins the book again, after a gap."""
 
     #: Says nothing of what was cancelled meanwhile: what is ahead is no more than the new size.
     MIN = "min"

@@ -35,11 +35,11 @@ class Difference:
     The first row that differs.
 
     Attributes:
-        number: Of the row, from 0.
+        number: Number of the row, from 0.
         paper: What the paper session had; None: nothing more.
         replay: What the replay has; None likewise.
         before: The row before, which is equal: its cause.
-        what: In which way they differ.
+        what: Difference in a word.
     """
 
     number: int

@@ -37,7 +37,7 @@ class PaperStart(msgspec.Struct, kw_only=True):
         start_ns: Its time.
         strategy_file: Name of the strategy's file.
         software: What wrote it; shown, not compared.
-        log_version: Of the chain.
+        log_version: Version of the chain.
     """
 
     head: LogHead
@@ -74,12 +74,12 @@ class PaperLogFile:
     """
     Writes the log of a session.
 
-    What the disk refuses is told once, and does not stop the session.
+    What the disk refuses is reported once, and does not stop the session.
 
     Args:
         recording: Folder of the recording.
         start: The first line.
-        say: Told of a refusal.
+        say: Called with the text of a refusal.
 
     Attributes:
         path: The file.
@@ -139,7 +139,7 @@ class PaperLog:
     Raises RecordingError for a file that cannot be read or is none.
 
     Attributes:
-        path: As given.
+        path: Path as given.
         start: Its first line.
         end: Its last one; None: the session died.
     """

@@ -27,7 +27,7 @@ from toolkit.messages import Instrument, Message, StreamEvent
 
 __all__ = ["LAG_NS_SAID", "PaperTrader"]
 
-#: A frame that waited longer than this for its turn is told of, at most once in a while.
+#: A frame that waited longer than this for its turn is reported, at most once in a while.
 LAG_NS_SAID: Final = 1000 * NS_PER_MS
 _SAID_EVERY_NS: Final = 60_000 * NS_PER_MS
 
@@ -44,7 +44,7 @@ class PaperTrader:
 
     Attributes:
         session: The session; None before the first frame.
-        path: Of its decision log; None while nothing was received and nothing decided.
+        path: Path of its decision log; None while nothing was received and nothing decided.
         lag_ns: How long the last frame waited for its turn.
         lag_ns_max: The longest.
     """

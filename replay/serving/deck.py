@@ -59,7 +59,7 @@ class DeckOptions:
 
     Attributes:
         venues: Serve only these; empty: all that the recordings are of.
-        speed: As a multiple of the recorded pace, a number or text such as `10x`; None for as fast as clients read.
+        speed: Multiple of the recorded pace, a number or text such as `10x`; None for as fast as clients read.
         start_ns: Begin before the first frame of that time or later: ns, a datetime (without a zone: UTC), or text.
         end_ns: End before the first frame of that time or later.
         loop: Begin again at the end.
@@ -118,9 +118,9 @@ class Deck:
     Plays recordings to clients.
 
     Args:
-        recordings: In the order that decides ties.
+        recordings: Recordings in the order that decides ties.
         venues: How to serve each venue, by its name.
-        pacer: By whose monotonic reading the pace is kept.
+        pacer: Clock by whose monotonic reading the pace is kept.
         options: How to play.
         after_turn: Awaited whenever something may have been put into outboxes.
         turn: Frames after which that is at the latest.
@@ -131,7 +131,7 @@ class Deck:
         clients: Everybody connected, with the name of the venue, in the order they came.
         subscription_count: Streams that clients have asked for since the beginning, what they gave up included.
         delivered_count: Payloads put into outboxes.
-        stirred: Clients with something in the outbox, or an end that is due; whoever does the sending empties it.
+        stirred: Clients with something in the outbox, or an end that is due; the sender empties it.
         closed_by_tape: Clients that were closed because of what happened on the tape.
     """
 
@@ -176,7 +176,7 @@ class Deck:
             turn=turn,
         )
         if self.options.start_ns is not None:
-            # Whoever connects before the tape runs is told of that time.
+            # Clients that connect before the tape runs are sent that time.
             self.seek(self.options.start_ns)
 
     # Venues and clients ------------------------------------------------------------------------------------------------

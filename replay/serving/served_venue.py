@@ -64,7 +64,7 @@ class TapeFacts:
         clock: The present of the tape, ns since the Unix epoch.
         symbols: Every symbol with a message, to the trading pair.
         accounts: Accounts that were asked for when it was recorded.
-        channels: As the user named them; empty for the venue's default.
+        channels: Channels as the user named them; empty for the venue's default.
     """
 
     venue: str
@@ -85,7 +85,7 @@ class Client:
         query: Query string of that URL.
         keys: The streams it listens to, in the order of subscribing.
         drop: How it ends, once that is decided.
-        outbox: What is to be sent, oldest first; whoever does the sending empties it.
+        outbox: What is to be sent, oldest first; the sender empties it.
     """
 
     def __init__(self, number: int, remote: str, path: str = "", query: str = "") -> None:
@@ -199,13 +199,13 @@ class ServedVenue(ABC):
         Answer one text frame of a client.
 
         Args:
-            client: Whose.
-            text: As received; invalid UTF-8 is replaced.
+            client: Client whose it is.
+            text: Text as received; invalid UTF-8 is replaced.
             now_ns: A monotonic reading of the machine's clock, for limits per second.
         """
 
     def closed(self, client: Client) -> None:
-        """The connection is gone, whoever ended it; it listens to nothing any more."""
+        """The connection is gone, whichever side ended it; it listens to nothing any more."""
 
     @abstractmethod
     def answer(self, ask: Ask, now_ns: int) -> Reply:

@@ -78,7 +78,7 @@ class TapeServer:
     Serves recordings until the block is left: `async with TapeServer([recording], clock=clock) as server: await server.run()`.
 
     Args:
-        recordings: In the order that decides ties.
+        recordings: Recordings in the order that decides ties.
         clock: Keeps the pace.
         deck: How to play.
         options: Where and when.

@@ -104,7 +104,7 @@ class SyntheticVenue(Protocol):
         """A new connection, or None if it is refused."""
 
     def disconnect(self, session: Any) -> None:
-        """The connection is gone, whoever ended it."""
+        """The connection is gone, whichever side ended it."""
 
     def advance(self, now_ns: int) -> int:
         """Do all that is due and put what it causes into the outboxes; returns how many blocks were made."""

@@ -44,7 +44,7 @@ class Flow:
     Args:
         instrument: The coin; for an outcome pair the first of the two.
         book: Where its orders rest.
-        seed: Of this coin's generator.
+        seed: Seed of this coin's generator.
         next_oid: Gives the venue's next order id.
         take: Trades an order against the book, prints the trades and calls `forget` for what they used up.
     """

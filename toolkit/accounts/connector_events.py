@@ -1,7 +1,7 @@
 """
 What a connector tells its listeners: immutable values that compare, each with the message that caused it.
 
-What happened before an account was first watched is taken in silently: nobody is told of history.
+What happened before an account was first watched is taken in silently: history is not reported.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class OrderCreated(OrderEvent, frozen=True):
 
 
 class OrderFilled(OrderEvent, frozen=True):
-    """An order was filled, in part or to its end; each fill is told once."""
+    """An order was filled, in part or to its end; each fill is reported once."""
 
 
 class OrderCompleted(OrderEvent, frozen=True):
@@ -112,7 +112,7 @@ class AccountNotice(ConnectorEvent, frozen=True):
 
 
 class BookUpdated(ConnectorEvent, frozen=True):
-    """A message changed the book of a pair, which the connector has up to date when this is told."""
+    """A message changed the book of a pair, which the connector has up to date when this is reported."""
 
     message: Message
 

@@ -1,9 +1,9 @@
 """
 One order, from what the venue says of it, in whatever order it says it.
 
-Two things are told independently: the order's status, and its fills. Nothing promises which comes first, that either
-comes once, or that neither comes late. So the state is a function of both: the venue's last word that was legal, and
-the exact sum of the fills, each counted once by the venue's fill id.
+Two things are reported independently: the order's status, and its fills. Nothing promises which comes first, that
+either comes once, or that neither comes late. So the state is a function of both: the venue's last word that was legal,
+and the exact sum of the fills, each counted once by the venue's fill id.
 
 A state is never left for one that the table below does not allow. What a late message says beyond that is still taken
 in: a fill after a cancel adds to what was filled, an `open` after a cancel changes nothing.
@@ -54,10 +54,10 @@ class OrderView(msgspec.Struct, frozen=True):
     An order as it was at one moment: what listeners are given, and what two runs are compared by.
 
     Attributes:
-        account: Whose it is.
+        account: Account that owns it.
         venue: Where.
         symbol: Instrument as the venue spells it.
-        trading_pair: As we spell it.
+        trading_pair: Trading pair as we spell it.
         order_id: The venue's id; empty while it has none.
         client_order_id: Its owner's id.
         state: Where it is in its life.
@@ -66,7 +66,7 @@ class OrderView(msgspec.Struct, frozen=True):
         price: Limit price, in quote currency.
         size: Original size, in base currency; None while it is not known.
         filled: Sum of its fills, in base currency.
-        average_price: Of the fills; None without any.
+        average_price: Average price of the fills; None without any.
         fees: Paid, by asset, in alphabetical order.
         realized_pnl: Sum over the fills, without fees; None where the venue does not say it of each.
         fill_count: Fills that were counted.
@@ -99,21 +99,21 @@ class InFlightOrder:
     An order that is followed.
 
     Attributes:
-        account: Whose it is.
+        account: Account that owns it.
         venue: Where.
         symbol: Instrument as the venue spells it.
-        trading_pair: As we spell it.
+        trading_pair: Trading pair as we spell it.
         order_id: The venue's id; empty while it has none.
         client_order_id: Its owner's id; None if it has none.
         generation: How many orders had the venue's id before it.
         state: Where it is in its life.
         status: The venue's last word that was heeded.
-        side: None while neither an update nor a fill told it.
+        side: None while neither an update nor a fill has stated it.
         price: Limit price, in quote currency; None while it is not known.
         size: Original size, in base currency; None while it is not known.
-        order_type: In the venue's words.
-        time_in_force: Likewise.
-        trigger_price: Of a stop or take-profit order.
+        order_type: Type in the venue's words.
+        time_in_force: Time in force in the venue's words.
+        trigger_price: Trigger price of a stop or take-profit order.
         is_reduce_only: Whether it may only reduce a position.
         is_known: Whether an update has described it; False while only fills have been heard of.
         is_history: Whether everything heard of it was history.
@@ -122,7 +122,7 @@ class InFlightOrder:
         filled: Exact sum of the fills' sizes.
         notional: Exact sum of price times size of the fills, in quote currency.
         fees: Exact sum of fees paid, by asset.
-        late_count: Messages that came after the order had ended and told something older, or nothing new.
+        late_count: Messages that came after the order had ended with something older, or nothing new.
     """
 
     __slots__ = (
@@ -240,7 +240,7 @@ class InFlightOrder:
     @property
     def missing(self) -> Decimal:
         """
-        What the venue says was filled without having told the fills yet, in base currency.
+        What the venue says was filled without having reported the fills yet, in base currency.
 
         Of a reduce-only order no more than a bound: the venue may have cut it to the position when it woke.
         """

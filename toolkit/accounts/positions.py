@@ -27,7 +27,7 @@ from toolkit.messages import BalanceUpdate, FundingInfo, FundingKind, Side
 
 __all__ = ["BalanceBook", "Position", "PositionBook"]
 
-#: How far a statement may lie behind a fill that was received before it, ns; venues push states every few seconds.
+#: How much older a statement may be than a fill that was received before it, ns; venues push states every few seconds.
 LATE_NS_MAX: Final = 10 * NS_PER_S
 
 
@@ -37,17 +37,17 @@ class Position(msgspec.Struct):
 
     Attributes:
         venue: Where it is.
-        account: Whose it is.
+        account: Account that owns it.
         symbol: Instrument as the venue spells it.
-        trading_pair: As we spell it.
+        trading_pair: Trading pair as we spell it.
         size: Signed, in base currency; 0 when closed.
         entry_price: Average entry price; None when closed.
         mark_price: The newest mark price heard, in quote currency.
-        liquidation_price: As last stated.
-        margin_used: As last stated.
-        leverage: As last stated.
-        margin_mode: As last stated.
-        funding_paid: As last stated, since it was opened; positive: paid.
+        liquidation_price: Liquidation price as last stated.
+        margin_used: Margin used as last stated.
+        leverage: Leverage as last stated.
+        margin_mode: Margin mode as last stated.
+        funding_paid: Funding since the position was opened, as last stated; positive: paid.
         ts_event: The venue's time of what it rests on, ns, or that of receipt where it gives none; 0 before the first.
     """
 

@@ -95,8 +95,8 @@ class BookFusion:
     The fused book of one pair.
 
     Args:
-        trading_pair: Of the book.
-        venue: Of the book.
+        trading_pair: Trading pair of the book.
+        venue: Venue of the book.
         checked: Whether every message was checked already, by the protocol that made it or by the reader of a
             recording; then snapshots are not checked again.
 
@@ -408,7 +408,7 @@ class BookFusion:
 
     def _tidy(self) -> None:
         """
-        Let go of messages of which nothing can come: when it happens changes nothing, save at the end of a round.
+        Drop messages that can have no effect any more: when it happens changes nothing, save at the end of a round.
 
         Of each price, what the newest message said that settles it holds. So one is not needed where newer ones settle
         everything that it does; whatever a later book says, too, which may be deeper than any before.

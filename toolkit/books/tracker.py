@@ -333,7 +333,7 @@ class OrderBookTracker(Shown):
         return books
 
     def _forget(self, key: _Key) -> OrderBook | None:
-        """What one recording said does not outlive a hole before the next: all begins anew, in the same book object."""
+        """What one recording said ends with a hole before the next: everything begins again, in the same book object."""
         self._funding.pop(key, None)
         self._instruments.pop(key, None)
         books = self._pairs.get(key)

@@ -5,8 +5,8 @@ Some venues show orders that are matched already, or keep a level they should ha
 as sent, and the book that the tracker keeps (the raw one) may be crossed. This is the other view of it. While the best
 bid is at or above the best ask:
 
-- the level that was told of longer ago is left out, since the newer one could not rest otherwise;
-- where both were last told of in the same frame, the sizes are netted: the smaller is taken off the larger.
+- the level that was reported longer ago is left out, since the newer one could not rest otherwise;
+- where both were last reported in the same frame, the sizes are netted: the smaller is taken off the larger.
 
 Age is the order of receipt, `capture_seq`. The raw book stays what it is: a level that was left out is back as soon as
 what it crossed with is gone, and where the raw book is not crossed both are equal. The rule is the one that dYdX
@@ -26,7 +26,7 @@ from toolkit.messages import BestQuote, BookDiff, BookSnapshot, Message
 
 __all__ = ["UncrossedBook", "UncrossedBooks"]
 
-#: Age of a level that nobody told us of: older than every frame.
+#: Age of a level that was never reported: older than every frame.
 _UNTOLD = -1
 
 
@@ -35,12 +35,12 @@ class UncrossedBook:
     The raw book of one pair, and its uncrossed view.
 
     Args:
-        trading_pair: Of the book.
+        trading_pair: Trading pair of the book.
         raw: A book to view that somebody else applies messages to; then call `follow`. None for an own one; then call
             `apply`.
 
     Attributes:
-        raw: The book as the venue told it; may be crossed.
+        raw: Book as the venue sent it; may be crossed.
         book: The uncrossed view, updated in place; never crossed, and as stale as the raw book is.
     """
 
@@ -96,7 +96,7 @@ class UncrossedBook:
         self.refresh()
 
     def refresh(self) -> None:
-        """Make the view anew from the raw book."""
+        """Rebuild the view from the raw book."""
         self._is_same = not self.raw.is_crossed
         bids, asks = self.raw.bids.columns(), self.raw.asks.columns()
         if not self._is_same:
@@ -147,7 +147,7 @@ def _age_changes(ages: dict[float, int], prices: Iterable[float], sizes: Iterabl
 
 
 def _ages_of(columns: Columns, told: Iterable[float], ages: dict[float, int], age: int) -> dict[float, int]:
-    """Ages of the levels that are there, those told of among them renewed."""
+    """Ages of the levels that are there, those reported among them renewed."""
     kept = {price: ages.get(price, _UNTOLD) for price in columns[0]}
     kept.update((price, age) for price in told if price in kept)
     return kept

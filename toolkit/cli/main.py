@@ -123,7 +123,7 @@ def _failed(text: str, status: int) -> int:
 
 
 def _said(exc: click.ClickException) -> str:
-    """What a wrong command line is told: one line like every error, with where to look."""
+    """The error of a wrong command line: one line like every error, with where to look."""
     text = " ".join(exc.format_message().split())
     if isinstance(exc, click.UsageError) and exc.ctx is not None:
         text = f"{text.removesuffix('.')}. See `{exc.ctx.command_path} --help`."

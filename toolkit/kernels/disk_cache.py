@@ -3,7 +3,7 @@ Where compiled kernels are kept, and whether they are there, without loading the
 
 numba keeps compiled functions on disk, by the file that the function stands in. It does not see that a function which
 that one calls has changed. So the folder is named by a hash over the sources of every kernel there is: any change
-compiles all of them anew, and no program ever runs the code of another version. The folder is in the user's cache
+compiles all of them again, and no program ever runs the code of another version. The folder is in the user's cache
 (`TICKDECK_KERNELS` names another place), because the installed package may not be writable.
 """
 

@@ -5,7 +5,7 @@ Each starts, fails, waits and is made again alone. What ends all of them is a fr
 callback, a defect of a protocol): after that a recording would not be what was received.
 
 A session of one venue ends with that venue's failure, as somebody who mistyped a pair or a URL expects. So does one of
-several venues of which not one could be started, unless it was told to wait.
+several venues of which not one could be started, unless `wait_for_venue` is set.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Fleet:
     async def _live(self, keeper: _Keeper) -> _Outcome:
         """One life of a source, from its making to its end."""
         keeper.state = SourceState.STARTING
-        # Whoever is tried again has failed once already: from then on there is no hurry to say so.
+        # A venue that is tried again has failed once already: from then on there is no hurry to say so.
         source = keeper.source = keeper.make(self._is_patient or keeper.failure is not None)
         began_ns = self._clock.monotonic_ns()
         try:

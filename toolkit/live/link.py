@@ -32,11 +32,11 @@ class LinkOptions:
 
     Attributes:
         ws_url: The venue's WebSocket, to which a plan's path is appended.
-        tls: For wss; the system's authorities, if None.
+        tls: TLS settings for wss; the system's authorities, if None.
         budget: The venue's limits.
         held: What is held back while the venue refuses connections because there were too many: all that goes to the
             same address.
-        open_timeout_s: For connecting, TLS and the handshake together.
+        open_timeout_s: Longest time for connecting, TLS and the handshake together.
         close_timeout_s: How long a goodbye may take.
         before_frames: Called whenever frames have arrived, before they are taken in.
         first_attempts: Attempts before the venue counts as unreachable, while it was never reached; 0: no end.
@@ -124,7 +124,7 @@ class Link:
         """
         Send when the venue's limits allow.
 
-        Dropped if there is no connection: the protocol is told of the next one and says what it needs there. The same
+        Dropped if there is no connection: the protocol learns of the next one and says what it needs there. The same
         text waits once, since a protocol's patience may be shorter than the limits allow; it takes the last place then,
         because what was asked for between may have undone it.
         """
@@ -236,7 +236,7 @@ class Link:
         """
         Hold back every connection if the venue says that there were too many; whether it does.
 
-        Giving up would not help: whoever does is started again by a supervisor, and asks again too early.
+        Giving up would not help: a program that does is started again by a supervisor, and asks again too early.
         """
         asked_s = exc.retry_after_s
         if asked_s is None and exc.status not in TOO_MUCH:

@@ -47,7 +47,7 @@ class VenueSession(LiveDataSource):
         capture: Counter and sink of the frames; nothing is kept if None.
         ws_url: Another WebSocket than the venue's own.
         rest_url: Another REST interface than the venue's own.
-        options: As for `LiveDataSource`.
+        options: Options of `LiveDataSource`.
 
     Raises:
         ConfigError: No or an unknown venue, an invalid account, too many of them, an unknown channel, or a bad URL.
@@ -124,7 +124,7 @@ class VenueConnector(PerpetualDerivativeBase):
         Args:
             trading_pairs: Pairs, or symbols in the venue's spelling.
             accounts: Accounts to follow, in the venue's spelling.
-            options: As for `VenueSession`; among them `venue` where the class is not that of a venue.
+            options: Options of `VenueSession`; among them `venue` where the class is not that of a venue.
 
         Raises:
             ConfigError: An invalid account, too many of them, or a bad option.

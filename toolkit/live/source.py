@@ -86,9 +86,9 @@ class LiveDataSource(OrderBookTrackerDataSource):
             backoff_s_max: Longest pause before the next attempt, seconds.
             ssl_ca: A PEM file of certificate authorities trusted besides the system's.
             wait_for_venue: Keep trying to reach the venue for the first time, instead of raising ConnectFailed.
-            open_timeout_s: For making one WebSocket connection.
-            close_timeout_s: For the venue's answer to our goodbye.
-            rest_timeout_s: For one attempt of a REST request.
+            open_timeout_s: Longest wait for one WebSocket connection.
+            close_timeout_s: Longest wait for the venue's answer to our goodbye.
+            rest_timeout_s: Longest time of one attempt of a REST request.
             look_s: Seconds between two looks of the watchdog.
         """
         super().__init__(dispatcher)
@@ -370,7 +370,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
 
     @property
     def has_lost_frames(self) -> bool:
-        """Whether a frame failed on its way: what was received is not all in the sink, or not all was told."""
+        """Whether a frame failed on its way: not everything received is in the sink, or not every message was handed on."""
         return self._intake.has_failed
 
     def _rest_error(self) -> str:

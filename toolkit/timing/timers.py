@@ -5,11 +5,11 @@ Calls that are to be made at a time: one order for them, live and replayed.
 |---|---|
 | of two timers | the one whose time is earlier |
 | at the same time | the one that was registered earlier; a sleeper is registered when it lies down |
-| a periodic one | is registered anew each time it fires, before its callback runs |
+| a periodic one | is registered again each time it fires, before its callback runs |
 | a timer and a frame | a timer due at T goes before the first frame received at or after T |
 | a timer whose time has passed | before the next frame, never in the middle of one |
 | a frame whose receive time steps back | takes no timer back: what is due is measured by the latest time reached |
-| a wall clock that jumps ahead | a periodic timer is called once for all of the jump, and goes on behind it; a single one is called |
+| a wall clock that jumps ahead | a periodic timer is called once for all of the jump, and goes on after it; a single one is called |
 
 Nothing is decided by a dict, a hash, a task or a heap's chance.
 """
@@ -76,7 +76,7 @@ class Timers:
         self.next_due_ns = NEVER_NS
 
     def add(self, timer: Timer) -> None:
-        """Register a timer, behind those of the same time."""
+        """Register a timer, after those of the same time."""
         self._count += 1
         heapq.heappush(self._heap, (timer.when_ns, self._count, timer))
         self.next_due_ns = self._heap[0][0]

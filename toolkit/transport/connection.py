@@ -39,7 +39,7 @@ class VenueConnection(ClientConnection):
         options: The library's own.
 
     Attributes:
-        chunk_count: Reads from the socket, of pongs and half frames too: whoever watches sees that the peer lives.
+        chunk_count: Reads from the socket, of pongs and half frames too: an observer sees that the peer lives.
         refusal: Why we ended it ourselves; empty if we did not.
     """
 
@@ -140,7 +140,7 @@ class VenueConnection(ClientConnection):
         return self._fragments is None
 
     def _answered(self, data: bytes) -> bytes:
-        """Give the answer to the handshake to the library, and return what came behind it."""
+        """Give the answer to the handshake to the library, and return what came after it."""
         seen = self._answer_tail + data
         end = seen.find(_ANSWER_END)
         if end < 0:

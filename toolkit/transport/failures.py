@@ -32,8 +32,8 @@ class ToldToWait:
     Attributes:
         host: Which host.
         status: HTTP status with which it said so.
-        asked_s: For how long, in its own words, seconds; None where it does not say.
-        waits_s: For how long nothing is asked of it.
+        asked_s: Length of the pause that it asked for in its own words, seconds; None where it does not say.
+        waits_s: Length of time for which nothing is asked of it, seconds.
     """
 
     host: str

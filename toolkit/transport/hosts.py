@@ -75,7 +75,7 @@ class HostList:
         Whether a request to that host is meant for this server.
 
         Args:
-            host: As the request names it, with its port or without; None where it names none.
+            host: Host as the request names it, with its port or without; None where it names none.
             reached: The address of ours at which it came.
         """
         name = host_of(host)

@@ -30,8 +30,8 @@ from toolkit.transport.urls import REST_SCHEMES, check_url, is_socks, join_url, 
 
 __all__ = ["RETRY_AFTER_S_MAX", "RestClient", "RestResponse"]
 
-#: A request is not kept for longer than this: it fails, and whoever needs its answer asks anew. The venue is left alone
-#: for as long as it said all the same.
+#: A request is not kept for longer than this: it fails, and the code that needs its answer asks again. The venue is
+#: left alone for as long as it said all the same.
 RETRY_AFTER_S_MAX: Final = 300.0
 #: What may stand in a request target as it is (RFC 3986): reserved and unreserved characters, and what is encoded.
 _TARGET_SAFE: Final = "/?#[]@!$&'()*+,;=:%-._~"
@@ -73,9 +73,9 @@ class RestClient:
         limit: Weight of requests in a minute; requests wait for room in it, in order.
         ban_s_max: The venue is left alone for no longer than this, whatever it asks for.
         also_held: What else is held back while the venue wants to be left alone: all that goes to the same address.
-        backoff: Makes the delays between attempts, anew for every request.
-        tls: For https URLs; the system's authorities, if None.
-        timeout_s: For one attempt, from the connecting to the body's last byte.
+        backoff: Factory of the delays between attempts, called for every request.
+        tls: TLS settings for https URLs; the system's authorities, if None.
+        timeout_s: Longest time of one attempt, from the connecting to the body's last byte.
         attempts_max: Attempts of a request that may be repeated.
         body_bytes_max: A longer body is refused.
     """

@@ -165,7 +165,8 @@ class Peer:
         """
         Send text messages at once, all in one write; False if they can no longer arrive.
 
-        For a sender that has many messages, or wants no turn of the loop in between. They stay behind what was queued.
+        For a sender that has many messages, or wants no turn of the loop in between. They are sent after what was
+        queued.
 
         Args:
             payloads: The messages, sent as they are.
@@ -217,7 +218,7 @@ class Peer:
             self._transport.abort()
 
     def _forget(self) -> None:
-        """Nothing more will be written; whoever waits for this peer goes on."""
+        """Nothing more will be written; what waits for this peer continues."""
         self._gone = True
         self._queue.clear()
         self._queued_bytes = 0
@@ -311,7 +312,7 @@ class LoopbackServer:
         allowed_origins: Further hosts whose pages may connect; those that the server answers to may, others get 403.
         allowed_hosts: Further names that the server answers to, in Host and Origin; it does to `localhost`, to what it
             listens on, to this machine's name if that is no loopback address, and to the address that was connected to.
-        on_sent: Told of every message as it is written: peer, payload, whether binary.
+        on_sent: Called with every message as it is written: peer, payload, whether binary.
     """
 
     def __init__(

@@ -3,7 +3,7 @@ Cuts what a WebSocket server sends into frames, without the socket.
 
 A venue's messages are nearly all whole data frames (RFC 6455, 5.2: final, without extension, unmasked). Those are cut
 out here, by the hundred from one read of the socket. Every other frame (pings, fragments, a close, one that is not
-allowed) goes as it is to whoever knows the rest of the protocol, so there is one set of rules for them.
+allowed) goes as it is to the code that knows the rest of the protocol, so there is one set of rules for them.
 """
 
 from __future__ import annotations

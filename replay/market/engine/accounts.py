@@ -97,7 +97,7 @@ class Clearinghouse:
         pool: "" for the first one.
         token: Collateral.
         balance: Deposits, realised profits, fees and funding together, 1e-6.
-        positions: By symbol; a closed position stays with a size of 0.
+        positions: Positions by symbol; a closed position stays with a size of 0.
     """
 
     pool: str

@@ -1,8 +1,8 @@
 """
 The accounts of an exchange: it places, cancels and replaces their orders and settles what comes of them.
 
-It takes part in the marketplace: it is told of every fill and every funding settlement, and keeps the accounts to the last
-unit. What happened to an account collects as facts until somebody takes them.
+It takes part in the marketplace: it receives every fill and every funding settlement, and keeps the accounts to the
+last unit. What happened to an account collects as facts until somebody takes them.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class ExchangeRules:
     What exchanges differ in.
 
     Attributes:
-        perp_fees: Of trades in perpetuals.
-        spot_fees: Of trades that move balances.
+        perp_fees: Fees of trades in perpetuals.
+        spot_fees: Fees of trades that move balances.
         notional_min: Least order, in quote currency; one that only reduces may be smaller.
         liquidation_reach: How far through the mark a liquidation may trade, as a divisor: 10 is a tenth.
     """
@@ -76,11 +76,11 @@ class Exchange:
 
     Args:
         market: Where their orders rest.
-        seed: Of the names and hashes.
+        seed: Seed of the names and hashes.
         rules: What may differ between exchanges.
 
     Attributes:
-        accounts: By name.
+        accounts: Accounts by name.
         agents: Names that may act for an account and own nothing, to the account's name.
         owners: Called in every turn, after the exchange's own duties.
     """
@@ -130,7 +130,7 @@ class Exchange:
         self._note_transfer(TransferKind.TO_SPOT, amount, house, account, account)
 
     def to_sub_account(self, master: Account, sub: Account, instrument: Instrument, amount: int) -> None:
-        """Move collateral (1e-6) between a master and its sub-account; both are told."""
+        """Move collateral (1e-6) between a master and its sub-account; both are notified."""
         house = master.clearinghouse(instrument)
         house.balance -= amount
         sub.clearinghouse(instrument).balance += amount
@@ -384,7 +384,7 @@ class Exchange:
         liquidation = None
         if self._liquidated is not None:
             liquidation = Liquidation(self._liquidated.address, self.market.mark(instrument.symbol))
-        # All fills of a taker are known before the first is told of: it is what it was after this one.
+        # All fills of a taker are known before the first is reported: it is what it was after this one.
         view = replace(record.view, lots=fill.taker_left) if is_taker else record.view
         fact = Filled(trade.time_ms, view, trade, is_taker, *settled, liquidation)
         account.fills.append(fact)

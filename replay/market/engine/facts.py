@@ -37,7 +37,7 @@ __all__ = [
 
 class Trade(NamedTuple):
     """
-    One execution, as everybody is told of it.
+    One execution, as everybody receives it.
 
     Attributes:
         symbol: Instrument in whose prices it is.
@@ -160,7 +160,7 @@ class Filled(OrderFact):
         pnl: Realised profit without the fee: 1e-6 of the collateral of a perpetual, else 1e-8 of the quote token.
         fee: What was paid, in the same unit of `fee_token`.
         fee_token: Token in which the fee was paid.
-        liquidation: Whose position was closed by force, on either side of the trade.
+        liquidation: Account whose position was closed by force, on either side of the trade.
     """
 
     trade: Trade
@@ -236,7 +236,7 @@ class Liquidated:
     Attributes:
         time_ms: Time, ms since the Unix epoch.
         number: Count of the exchange's liquidations, from 1.
-        account: Whose.
+        account: Account that the fact is about.
         liquidator: Name of the account that did it.
         notional: Sum of the sizes at their marks before it, 1e-6.
         value: Account value before it, 1e-6.

@@ -9,7 +9,7 @@ __all__ = ["LevelTracker"]
 
 
 class LevelTracker:
-    """The levels of one book as they were told last."""
+    """The levels of one book as they were last reported."""
 
     def __init__(self, book: Book) -> None:
         self._book = book

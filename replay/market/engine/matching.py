@@ -1,5 +1,5 @@
 """
-The place where orders meet: a book per instrument, the trades that come of them, and who is told.
+The place where orders meet: a book per instrument, the trades that come of them, and who is notified.
 
 It has no time of its own: `number` and `time_ms` are set by what drives it, in turns.
 """
@@ -46,16 +46,16 @@ class Marketplace(ABC):
     Books, and the rule by which orders in them trade: best price first, then the oldest.
 
     Args:
-        seed: Of the hashes of transactions.
+        seed: Seed of the hashes of transactions.
         first_oid: Id before that of the first order.
 
     Attributes:
-        instruments: By symbol, in the order of the listing.
-        books: By symbol; both sides of an outcome share one book, kept in the prices of the first.
+        instruments: Instruments by symbol, in the order of the listing.
+        books: Books by symbol; both sides of an outcome share one book, kept in the prices of the first.
         number: Turns made so far.
         time_ms: Time of the turn, ms since the Unix epoch.
         history: Latest trades by symbol, oldest first.
-        participants: Those who take part, in the order in which they are told.
+        participants: Those who take part, in the order in which they are notified.
     """
 
     def __init__(self, seed: int | str, first_oid: int) -> None:

@@ -46,8 +46,8 @@ def run_strategy(
     Args:
         strategy: Its file.
         folders: The recordings.
-        pairs: As they were named.
-        venues: Likewise.
+        pairs: Pairs as they were named.
+        venues: Venues as they were named.
         options: The other options, by their names.
         said: Those that were given, and not left at their defaults.
         sealed: Whether to leave out what is not sealed yet.

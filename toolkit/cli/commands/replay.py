@@ -154,10 +154,10 @@ class _Seam:
     Where the sealed part of a recording ends and what is not sealed yet begins: the digest there is the recorded one.
 
     Args:
-        source: Of one recording; of several nothing is compared.
+        source: Source of one recording; of several nothing is compared.
 
     Attributes:
-        unsealed_frames: Frames behind it, of all recordings.
+        unsealed_frames: Frames after it, of all recordings.
         is_behind_frames: Whether anything is sealed.
         sealed_ns: Latest receive time of that.
     """

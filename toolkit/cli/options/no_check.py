@@ -13,7 +13,7 @@ _Command = TypeVar("_Command")
 
 
 def _set(_context: click.Context, _param: click.Parameter, is_skipped: bool) -> None:
-    # Whoever only asks for help should not load Arrow; checks are on unless somebody switched them off.
+    # A request for help should not load Arrow; checks are on unless they were switched off.
     if is_skipped or "recordings.checking" in sys.modules:
         from recordings.checking import set_checks
 

@@ -36,8 +36,8 @@ class VenueConfig:
         pairs: What to record of it; may be empty where `users` is not.
         channels: Which channels; empty for its default.
         users: Addresses whose account streams are recorded too.
-        ws_url: In place of the venue's own.
-        rest_url: Likewise.
+        ws_url: WebSocket in place of the venue's own.
+        rest_url: REST interface in place of the venue's own.
         ca_file: Certificate authorities to trust besides the system's (PEM).
     """
 
@@ -57,7 +57,7 @@ class RecordConfig:
 
     Attributes:
         venues: What to record.
-        values: Of the keys that the file has, as the command gets them from its options: see `settings.GENERAL`.
+        values: Values of the keys that the file has, as the command gets them from its options: see `settings.GENERAL`.
         places: Where each of these keys stands, such as `record.toml:3`.
     """
 

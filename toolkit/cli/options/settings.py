@@ -61,10 +61,10 @@ class Setting:
     One setting.
 
     Attributes:
-        key: In a file; the option's value has the same name in the command.
+        key: Name in a file; the option's value has the same name in the command.
         option: On the command line.
         kind: What values it takes.
-        default: As it is written on the command line; None: there is none.
+        default: Default as it is written on the command line; None: there is none.
         is_list: Whether it has several values, for each of which the option is repeated.
         shared: The option as other commands have it too.
     """

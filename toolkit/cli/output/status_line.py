@@ -117,7 +117,7 @@ def fitted(parts: Sequence[tuple[int, str]], width: int | None) -> str:
     A line of as many parts as there is room for.
 
     Args:
-        parts: In the order in which they stand, each with its rank: the lowest ones stay longest. Empty texts are none.
+        parts: Texts in their order, each with its rank: the lowest ranks stay longest. Empty texts are left out.
         width: Cells that the line may take; None: as many as it needs.
     """
     kept: list[int] = []

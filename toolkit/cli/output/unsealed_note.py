@@ -30,7 +30,7 @@ def open_sealed(folder: Path, sealed: bool) -> Recording:
 
 
 def say_unsealed(recordings: Iterable[Recording]) -> None:
-    """Say, in a line each on stderr, which recordings go on behind what is sealed, and what of that cannot be read."""
+    """Say, in a line each on stderr, which recordings go on after what is sealed, and what of that cannot be read."""
     for recording in recordings:
         if (tail := recording.tail) is None:
             continue

@@ -96,8 +96,8 @@ class _Requests(msgspec.Struct):
     When snapshots are to be asked for, on the monotonic clock, ns, by symbol. It decides no message.
 
     Attributes:
-        next_ask: Of books that have none.
-        refresh: Of books that are good.
+        next_ask: Monotonic time of the next request for a book that is missing, ns, by symbol.
+        refresh: Monotonic time of the next request for a book that is good, ns, by symbol.
     """
 
     next_ask: dict[str, int] = {}
@@ -400,7 +400,7 @@ class Books:
         self.lost(self.joins)
 
     def connected(self, symbols: Iterable[str]) -> None:
-        """A connection was made: whatever was under way for these is asked for anew."""
+        """A connection was made: whatever was under way for these is requested again."""
         for symbol in symbols:
             self._requests.next_ask.pop(symbol, None)
             self._requests.refresh.pop(symbol, None)

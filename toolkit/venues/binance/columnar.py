@@ -1,8 +1,8 @@
 """
 Runs of frames by compiled code, between frames that the protocol takes.
 
-The state stays where the protocol has it: chains, streams, told trades, books. Before a run, what the kernel needs is
-copied into its arrays; after it, what it changed is written back. Only the levels of a book stay in the kernel until
+The state stays where the protocol has it: chains, streams, reported trades, books. Before a run, what the kernel needs
+is copied into its arrays; after it, what it changed is written back. Only the levels of a book stay in the kernel until
 somebody is about to look at them, because copying a thousand levels takes as long as applying them.
 """
 
@@ -69,7 +69,7 @@ class BinanceTaker(ColumnarTaker):
     See `ColumnarTaker`.
 
     Args:
-        protocol: Whose state it works on.
+        protocol: Protocol on whose state it works.
         tracker: The books behind it.
         tops: What the last row of `top` said.
     """
@@ -111,7 +111,7 @@ class BinanceTaker(ColumnarTaker):
                 break
         self._look(end - begin)
         if reason == kernel_run.RESCALE:
-            # A price between the steps of the book: the protocol takes that frame, and the steps are told again.
+            # A price between the steps of the book: the protocol takes that frame, and the steps are reported again.
             self._books[int(arrays.needed[4])].rescales += 1
         return self._finish(frames, end)
 
@@ -321,7 +321,7 @@ class BinanceTaker(ColumnarTaker):
         )
 
     def _write_back(self, frames: FrameBatch, index: int) -> None:
-        """A feed's stream, chain and told trades, as they are after its last frame."""
+        """A feed's stream, chain and reported trades, as they are after its last frame."""
         arrays, feed = self._arrays, self._table.feeds[index]
         kind, number = int(arrays.feeds.kind[index]), int(arrays.feeds.instrument[index])
         last = int(arrays.feeds.last[index])

@@ -12,13 +12,13 @@ A snapshot has one id, `base`. With sizes absolute, these rules suffice:
 - A snapshot older than the first diff that was kept cannot be joined: another one is needed.
 - What the diffs before the meeting point said last of a level holds again once the first diff after it is in. A diff
   compares the ends of its interval: a level that changed before the snapshot and back after it, both within the diff
-  that the snapshot falls into, has the passing size in the snapshot and is in no diff. So that diff is told together with
-  the levels on which older diffs of the same chain and the snapshot differ (`folded`). The venue's page drops every
-  diff that is in the snapshot, and is wrong there until the level changes again: in a capture of 323 update ids with a
-  quote, at the best price of 5.
+  that the snapshot falls into, has the passing size in the snapshot and is in no diff. So that diff is reported
+  together with the levels on which older diffs of the same chain and the snapshot differ (`folded`). The venue's page
+  drops every diff that is in the snapshot, and is wrong there until the level changes again: in a capture of 323 update
+  ids with a quote, at the best price of 5.
 - A diff that does not follow is a gap. It and all after it wait for a new snapshot.
 - A diff that is wholly old, by id and by time, is a repetition and is left out. Old ids with a newer time mean that
-  the venue counts anew: a gap.
+  the venue has restarted its count: a gap.
 
 - A snapshot that is ahead of the diffs begins a book, and the diffs have to come up to it. Where they do not, its ids are
   of another numbering, and the book ends (`Books`).
@@ -60,7 +60,7 @@ class Base(msgspec.Struct, frozen=True):
     A snapshot before it is a message.
 
     Attributes:
-        update_id: Of the last update in it.
+        update_id: Number of the last update in it.
         ts_event: Venue's time, ns; None on spot.
         bids: Best first.
         asks: Best first.
@@ -96,10 +96,10 @@ class Before(msgspec.Struct):
     What a chain of diffs said last of each level, up to a snapshot.
 
     Attributes:
-        last_id: Of the last of these diffs.
-        last_ts: Its time, ns.
-        bids: Size by price, where it is not what the snapshot has.
-        asks: Likewise.
+        last_id: Number of the last of these diffs.
+        last_ts: Time of the last of these diffs, ns.
+        bids: Size of bids by price, where it is not what the snapshot has.
+        asks: Size of asks by price, likewise.
     """
 
     last_id: int
@@ -287,7 +287,7 @@ def follows(first: int | None, prev: int | None, last: int, last_id: int, *, is_
 
     Args:
         first, prev, last: `U`, `pu` (None on spot) and `u` of the diff.
-        last_id: Of the last update in the book.
+        last_id: Number of the last update in the book.
         is_spot: Which of the two sets of rules.
         is_first: The book is a snapshot that no diff has followed yet.
     """

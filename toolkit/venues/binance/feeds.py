@@ -333,7 +333,7 @@ class Feeds:
         self, frame: Frame, feed: Feed, first: int, last: int, number: int, ts_event: int, *, is_aggregate: bool
     ) -> tuple[list[Message], bool]:
         """
-        Note the ids of a trade or an aggregate: what goes before its message, and whether it was told before.
+        Note the ids of a trade or an aggregate: what goes before its message, and whether it was reported before.
 
         What goes before is the gap that it ends. Where numbers were left out, that gap says how many; where there is no
         gap, since the connection was never lost, they are one.
@@ -371,7 +371,7 @@ class Feeds:
             )
             told.left_out(number, missing, last_recv or frame.ts_recv, frame.ts_recv, is_aggregate=is_aggregate)
         if came_late is not None:
-            # What was told as a gap was none: everything came, in another order.
+            # What was reported as a gap was none: everything came, in another order.
             messages.append(
                 self._host.event(
                     frame,
@@ -454,7 +454,7 @@ def _other(feed: Feed, event: str, symbol: str) -> ParseError:
 class _State(msgspec.Struct):
     """
     Attributes:
-        told: Trades that were told, by symbol.
+        told: Trades that were reported, by symbol.
         with_diffs: Symbols whose nameless depth frames were found to be diffs.
     """
 

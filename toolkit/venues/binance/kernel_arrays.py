@@ -170,7 +170,7 @@ def _appended(ends: Any, data: Any, count: int, more: bytes) -> tuple[Any, Any]:
 
 
 def _frozen(array: Any, kind: Any) -> Any:
-    """The array as one of that type that cannot be written to: for another type the kernel would be compiled anew."""
+    """The array as one of that type that cannot be written to: for another type the kernel would be compiled again."""
     view = np.ascontiguousarray(array, kind).view()
     view.flags.writeable = False
     return view
@@ -181,7 +181,7 @@ class Arrays:
     Everything that the kernel is given. Memory is kept from run to run and grows as needed.
 
     Args:
-        venue: For the canonical bytes.
+        venue: Name of the venue, for the canonical bytes.
         is_spot: Which rules diffs keep.
     """
 
@@ -278,7 +278,7 @@ class Arrays:
         return True
 
     def make_room(self, side: int, pages: int) -> bool:
-        """Room for so many pages on a side that is about to be written anew; False if a book may not take so many."""
+        """Room for so many pages on a side that is about to be written again; False if a book may not take so many."""
         return self._widen(pages, pages - int(self.store.pages[side]))
 
     def _widen(self, pages: int, free: int) -> bool:

@@ -209,9 +209,9 @@ def read_data(data, name, at, end, kind, row, columns, integers, decimals, seen,
         kind: One of `DIFF`, `QUOTE`, `TRADE`, `AGG_TRADE`.
         row: First free row of `columns`.
         columns: Where levels go: `price`, `size`, `mantissa` and `decimals` of the price.
-        integers: By key: the integers, and mantissas of decimals.
-        decimals: By key: the decimals as float64.
-        seen: By key: 1 where it came. All zero on entry.
+        integers: Integers, and mantissas of decimals, by key.
+        decimals: Decimals as float64, by key.
+        seen: Flags by key: 1 where it came. All zero on entry.
         counters: [0] counts decimals with more digits than a float64 keeps.
 
     Returns:

@@ -93,7 +93,7 @@ def _piece(out, at, pieces, number):
 
 @kernel
 def _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq):
-    """Head and first fields of a message, behind the state of the digest."""
+    """Head and first fields of a message, after the state of the digest."""
     out = scratch.bytes
     at = put_bytes(out, 16, feeds.heads, feeds.head_ends[feed], feeds.head_ends[feed + 1])
     if ts_event < 0:
@@ -485,17 +485,17 @@ def run(
         begin: The first frame.
         end: After the last frame.
         first_seq: `capture_seq` of frame 0.
-        feeds: See there, as with all that follow.
-        instruments: Ditto.
-        store: The books: side `2 * instrument` holds bids, the next one asks.
-        columns: Ditto.
-        diffs: Ditto.
-        quotes: Ditto.
-        trades: Ditto.
-        tops: Ditto.
-        pieces: Ditto.
-        scratch: Ditto; `words` begins with the state of the digest.
-        state: Ditto.
+        feeds: State of each stream, a `Feeds`.
+        instruments: Terms and books of each instrument, an `Instruments`.
+        store: Pages of the books: side `2 * instrument` holds bids, the next one asks.
+        columns: Rows of diffs that are made, a `Columns`.
+        diffs: Messages of diffs, like the next three a `Messages`.
+        quotes: Messages of best quotes.
+        trades: Messages of trades.
+        tops: Messages of the fused book's best prices.
+        pieces: Pieces of canonical bytes, in order, a `Pieces`.
+        scratch: Buffers of one frame, a `Scratch`; `words` begins with the state of the digest.
+        state: State of the run, a `Run`.
 
     Returns:
         The frame it stopped before (`end`, if it took all), and why.

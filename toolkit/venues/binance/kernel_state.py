@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 #: An id that is not above all others and a time that is this much newer than all others is no repetition and not late:
-#: the venue counts anew. An aggregate of 100 ms and its trades differ by less.
+#: the venue has restarted its count. An aggregate of 100 ms and its trades differ by less.
 RENUMBERED_NS: Final = 5_000_000_000
 #: Above every id.
 NO_CEILING: Final = 2**63 - 1
@@ -143,9 +143,9 @@ class Scratch(NamedTuple):
     Memory that is used again for every frame.
 
     Attributes:
-        integers: By key.
-        decimals: By key.
-        seen: By key.
+        integers: Integers by key.
+        decimals: Decimals by key.
+        seen: Flags by key.
         words: uint64: the state of the digest, then what is hashed.
         bytes: uint8: the same memory.
         hash: uint64 (8).

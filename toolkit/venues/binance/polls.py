@@ -1,7 +1,7 @@
 """
 What is asked for by REST because of time: terms of instruments, open interest, settled funding rates.
 
-What was told decides messages and is a function of frames; when to ask does not, and runs on the monotonic clock.
+What was reported decides messages and is a function of frames; when to ask does not, and runs on the monotonic clock.
 
 - Terms (`exchangeInfo`, `fundingInfo`) are read once an hour. They weigh 20 of 6000 a minute on spot, and 1 each on
   futures.
@@ -84,9 +84,9 @@ class _Owed(msgspec.Struct):
 class _State(msgspec.Struct):
     """
     Attributes:
-        known: Time of the newest settled rate that was told, ms, by symbol.
+        known: Time of the newest settled rate that was reported, ms, by symbol.
         coming: When the next settlement is, ms, by symbol, as `markPrice` said last.
-        owed: By symbol.
+        owed: Polls that are still to be answered, by symbol.
     """
 
     known: dict[str, int] = {}
@@ -135,7 +135,7 @@ class SettledRates:
         return []
 
     def is_new(self, symbol: str, time_ms: int) -> bool:
-        """Whether the rate of that time was not told yet."""
+        """Whether the rate of that time was not reported yet."""
         wire.exact(time_ms)
         return time_ms > self._state.known.get(symbol, 0)
 
@@ -146,10 +146,10 @@ class SettledRates:
 
     def told(self, symbol: str, newest_ms: int, mono_ns: int, asked_seq: int | None, *, is_all: bool) -> None:
         """
-        Rates up to that time have been told (0: none).
+        Rates up to that time have been reported (0: none).
 
         Args:
-            symbol: Of which instrument.
+            symbol: Instrument that it is of.
             newest_ms: The time.
             mono_ns: Now.
             asked_seq: The frame of the request that was answered; None where the answer does not say.

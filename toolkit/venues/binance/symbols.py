@@ -196,7 +196,7 @@ def _listed(row: _Symbol, *, is_spot: bool) -> Listed:
 
 
 class SymbolTable:
-    """All instruments that `exchangeInfo` told of, and the pairs of those it did not."""
+    """All instruments that `exchangeInfo` listed, and the pairs of those it did not."""
 
     def __init__(self) -> None:
         self._listed: dict[str, Listed] = {}
@@ -265,7 +265,7 @@ class SymbolTable:
             self._symbol_of[pair] = row.symbol
 
     def export(self) -> Any:
-        """What the venue told, for a checkpoint; the other pairs follow from it and the spelling of their symbols."""
+        """What the venue reported, for a checkpoint; other pairs follow from it and the spelling of their symbols."""
         return msgspec.to_builtins(list(self._listed.values()))
 
     def restore(self, state: Any) -> None:

@@ -1,10 +1,10 @@
 """
-Which trades of an instrument were told before, and whether any is missing.
+Which trades of an instrument were reported before, and whether any is missing.
 
 Trades are numbered one by one, and so are aggregates, which name the trades that they are made of. Both streams tell of
-the same trades, late ones and repeated ones among them, so what was told is kept as ranges of ids and not as the highest
-one: an id is told if it is in a range, and an aggregate if any of its trades is. An aggregate that is told in part adds
-none of its other trades: they come by themselves where the trades are recorded too.
+the same trades, late ones and repeated ones among them, so what was reported is kept as ranges of ids and not as the
+highest one: an id is reported if it is in a range, and an aggregate if any of its trades is. An aggregate that is
+reported in part adds none of its other trades: they come by themselves where the trades are recorded too.
 
 Whether something is missing is decided in each stream by its own numbers. The trades of two aggregates need not adjoin:
 those of the insurance fund are in none.
@@ -31,13 +31,13 @@ LATE_MAX: Final = 256
 
 class Hole(msgspec.Struct, array_like=True):
     """
-    Numbers that a stream left out, which was told as a gap.
+    Numbers that a stream left out, which was reported as a gap.
 
     Attributes:
         is_aggregate: Which stream.
         before: The number that came in their place.
         missing: Those that have not come since.
-        ts_start: Begin of the gap as it was told, ns.
+        ts_start: Begin of the gap as it was reported, ns.
         ts_end: Its end.
     """
 
@@ -71,23 +71,23 @@ class ToldTrades(msgspec.Struct):
     holes: list[Hole] = []
 
     def is_renumbered(self, last: int, ts: int) -> bool:
-        """Whether trades up to that id, of that time, say that the venue counts anew."""
+        """Whether trades up to that id, of that time, say that the venue has restarted its count."""
         return bool(self.ends) and last <= self.ends[-1] and ts - self.ts >= RENUMBERED_NS
 
     def forget(self) -> None:
-        """The venue counts anew: nothing was told under the new numbers."""
+        """The venue has restarted its count: nothing was reported under the new numbers."""
         self.starts, self.ends = [], []
         self.at = self.ts = 0
         self.last_trade = self.last_aggregate = -1
         self.holes = []
 
     def has(self, first: int, last: int) -> bool:
-        """Whether any trade of these ids was told."""
+        """Whether any trade of these ids was reported."""
         place = bisect_left(self.ends, first)
         return place < len(self.ends) and self.starts[place] <= last
 
     def add(self, first: int, last: int, ts: int) -> None:
-        """These trades, none of which was told, are told now."""
+        """These trades, none of which was reported, are reported now."""
         starts, ends = self.starts, self.ends
         self.ts = max(self.ts, ts)
         place = bisect_right(starts, first)
@@ -109,7 +109,7 @@ class ToldTrades(msgspec.Struct):
             self.at = max(self.at - 1, 0)
 
     def step(self, number: int, *, is_aggregate: bool) -> int:
-        """Note the number of what a stream told: how many numbers it left out."""
+        """Note the number of what a stream reported: how many numbers it left out."""
         last = self.last_aggregate if is_aggregate else self.last_trade
         if number <= last:
             return 0
@@ -120,7 +120,7 @@ class ToldTrades(msgspec.Struct):
         return number - last - 1 if last >= 0 else 0
 
     def left_out(self, number: int, count: int, ts_start: int, ts_end: int, *, is_aggregate: bool) -> None:
-        """So many numbers before this one did not come, which was told as a gap."""
+        """So many numbers before this one did not come, which was reported as a gap."""
         if count <= HOLE_NUMBERS_MAX:
             missing = list(range(number - count, number))
             self.holes = [*self.holes[1 - HOLES_MAX :], Hole(is_aggregate, number, missing, ts_start, ts_end)]

@@ -4,14 +4,14 @@ dYdX v4's account streams, without the socket.
 What is peculiar about them, and where it is handled:
 
 - A snapshot holds positions, collateral and live orders, but no fill; fills, ended orders, transfers and funding
-  payments are asked for by REST after each snapshot, and REST is behind: whatever was told is told once
+  payments are asked for by REST after each snapshot, and REST is behind: whatever was reported is reported once
   (`accounts_news`). The venue fetches the snapshot before it subscribes us, and REST closes that hole too: a fill that
   only REST tells of makes the positions doubtful (`positions dydx1.../0` is stale) until a statement covers its block.
 - REST may also be ahead of frames that are on their way. A fill in a block after the newest word about its order waits
-  for the next word, a minute at most: the id may stand for another order by then. A word about the order before is told
-  only if it says that that one was filled.
+  for the next word, a minute at most: the id may stand for another order by then. A word about the order before is
+  reported only if it says that that one was filled.
 - Statements are ordered by the height of their block. A change without one is of the newest block that its connection
-  has told of, at the earliest: where REST knows a later one, the next statement counts and until then nothing does.
+  has reported, at the earliest: where REST knows a later one, the next statement counts and until then nothing does.
 - What is in a block that is not later than the first snapshot is history; what comes later is news, also by REST.
 - The end of a short-term order is announced by nobody: it has ended when the height of the chain, as frames tell it, is
   above its last block. While an account's connection is lost, or before the replies that follow a snapshot have come,
@@ -83,7 +83,7 @@ class AccountStreams:
         self.chain = ChainHeight()
         #: The height at which orders end.
         self.height = 0
-        #: The newest block that the accounts' own connection has told of: its frames are of that one or later.
+        #: The newest block that the accounts' own connection has reported: its frames are of that one or later.
         self._own_height = 0
         #: Whether the accounts' own connection hears of blocks.
         self.hears_blocks = False
@@ -193,7 +193,7 @@ class AccountStreams:
         """
         root = self.follow(name, is_parent=is_parent)
         stream = self._protocol.streams.get("", root.stream)
-        # After a loss only a snapshot makes good what was missed; what comes before it is told and heals nothing.
+        # After a loss only a snapshot makes good what was missed; what comes before it is reported and heals nothing.
         if is_snapshot or stream is None or stream.is_live:
             stream = self._protocol.heard(frame, "", root.stream, messages)
         makes = AccountMessages(self._protocol.venue, frame, messages)
@@ -211,7 +211,7 @@ class AccountStreams:
         self.passed(frame, messages)
 
     def block(self, frame: Frame, height: int, messages: list[Message], *, is_own: bool) -> None:
-        """A connection told of a block; `is_own` if it is that of the accounts."""
+        """A connection reported a block; `is_own` if it is that of the accounts."""
         if not self.chain.hear(height, frame.ts_recv):
             return
         if self.hears_blocks and not is_own:
@@ -396,7 +396,7 @@ class AccountStreams:
 
         Args:
             frame: The reply.
-            tag: Of the request.
+            tag: Tag of the request.
             seq: The request's own frame; None where the reply does not say.
             found: Takes what is odd about it.
             is_parent: Whether accounts are followed with their children.
@@ -449,7 +449,7 @@ class AccountStreams:
             root.owed = [each for each in root.owed if each != what]
 
     def _on_subaccount(self, root: Root, subaccount: wire.Subaccount, makes: AccountMessages) -> None:
-        """REST is behind the stream: what is older than a change it told does not undo it."""
+        """REST is behind the stream: what is older than a change that it reported does not undo it."""
         height = subaccount.latestProcessedBlockHeight
         if height is None:
             height = max((member.latestProcessedBlockHeight or 0 for member in subaccount.members), default=0)

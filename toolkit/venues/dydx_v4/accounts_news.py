@@ -2,7 +2,7 @@
 What of a subaccount's data is news: every fill, payment and transfer once, and of orders and states what has changed.
 
 The venue repeats itself: in the snapshot after each subscribe, in REST, which is behind the stream, and in optimistic
-and final words about one order. What was told is remembered by the venue's own ids.
+and final words about one order. What was reported is remembered by the venue's own ids.
 """
 
 from __future__ import annotations
@@ -71,16 +71,16 @@ class Account(msgspec.Struct):
 
     Attributes:
         name: `dydx1.../0`.
-        orders: By id; ended ones are forgotten in the end.
+        orders: Orders by id; ended ones are forgotten in the end.
         short: Short-term orders that have not ended, and their last blocks.
-        fills: Ids that were told, and their blocks.
-        held: Fills that only REST told of, in blocks after the newest word about their order, in the order of their
+        fills: Ids that were reported, and their blocks.
+        held: Fills that only REST reported, in blocks after the newest word about their order, in the order of their
             blocks: the id may stand for another order by then, as the next word about it tells.
-        transfers: Likewise.
-        rewards: Likewise.
-        payments: Likewise, of funding.
-        positions: Values last told, by market.
-        balances: Values last told, by wallet and asset.
+        transfers: Ids of transfers that were reported, and their blocks.
+        rewards: Ids of rewards that were reported, and their blocks.
+        payments: Ids of funding payments that were reported, and their blocks.
+        positions: Values last reported, by market.
+        balances: Values last reported, by wallet and asset.
         height: Block of the newest statement of all positions and collateral.
         heights: Blocks of newer ones, by market or asset.
         unstated: Markets and assets that something changed, or may have, of which no statement tells yet: by which
@@ -115,7 +115,7 @@ class Account(msgspec.Struct):
         self.unstated[name] = max(height, self.unstated.get(name, 0))
 
     def stated(self, name: str, height: int) -> None:
-        """A statement of that block was told."""
+        """A statement of that block was reported."""
         self.heights[name] = height
         if self.unstated.get(name, height + 1) <= height:
             del self.unstated[name]
@@ -132,7 +132,7 @@ class AccountNews:
     Tells what one frame has news of, for one subaccount.
 
     Args:
-        account: What was told before; it remembers what is told now.
+        account: What was reported before; it remembers what is reported now.
         makes: Makes the messages.
         since: When the account was first watched. None: nothing is history.
         chain: Height of the chain, as far as it was heard of.
@@ -258,7 +258,7 @@ class AccountNews:
     # -- fills and money ---------------------------------------------------------------------------------------
 
     def fills(self, rows: Iterable[wire.Fill], source: Source) -> int:
-        """Fills that were not told, in the order given; returns how many."""
+        """Fills that were not reported, in the order given; returns how many."""
         count = 0
         account = self.account
         waiting = {held.row.id for held in account.held}
@@ -320,7 +320,7 @@ class AccountNews:
 
     def transfers(self, rows: Iterable[wire.Transfer], source: Source) -> None:
         """
-        Transfers that were not told.
+        Transfers that were not reported.
 
         The stream gives them no id, so what they moved in which transaction is it. The numbers of the subaccounts do
         not come in: REST names parents where the stream names children.
@@ -335,7 +335,7 @@ class AccountNews:
                     self.account.changed(asset, height)
 
     def reward(self, row: wire.Reward) -> None:
-        """A reward that was not told; there is one in a block."""
+        """A reward that was not reported; there is one in a block."""
         height = row.createdAtHeight
         key = f"reward/{height}"
         if self._is_new(self.account.rewards, key, height):
@@ -343,7 +343,7 @@ class AccountNews:
             self._makes.reward(self.account.name, key, row, is_history=is_history)
 
     def fundings(self, rows: Iterable[wire.FundingRow]) -> int:
-        """Funding payments that were not told, a market has one in a block; returns how many."""
+        """Funding payments that were not reported, a market has one in a block; returns how many."""
         count = 0
         for row in rows:
             height = row.createdAtHeight
@@ -365,7 +365,7 @@ class AccountNews:
         """
         The whole subaccount as of a block: what it does not list is closed or spent.
 
-        Of a market or an asset of which something newer was told it says nothing; nor where it cannot be read.
+        Of a market or an asset of which something newer was reported it says nothing; nor where it cannot be read.
         """
         account = self.account
         is_newest = height >= max([account.height, *account.heights.values()])
@@ -406,13 +406,13 @@ class AccountNews:
         self, rows: Sequence[wire.Position], height: int, source: Source, *, least: int | None = None
     ) -> None:
         """
-        Positions that are not what was told. One that turns is closed and opened in one frame, in any order.
+        Positions that are not what was reported. One that turns is closed and opened in one frame, in any order.
 
         Args:
             rows: What is said of them.
-            height: As of which block; at the latest, where `least` is given.
+            height: Block that the statement is of; at the latest, where `least` is given.
             source: Where it was read.
-            least: As of which block at the earliest, where none was named.
+            least: Earliest block that the statement may be of, where none was named.
         """
         for row in sorted(rows, key=lambda row: not row.is_over):
             if self._is_behind(row.market, height, source, least):
@@ -428,7 +428,7 @@ class AccountNews:
     def assets(
         self, rows: Iterable[wire.AssetPosition], height: int, source: Source, *, least: int | None = None
     ) -> None:
-        """Collateral that is not what was told; arguments as for `positions`."""
+        """Collateral that is not what was reported; arguments as for `positions`."""
         for row in rows:
             if not self._is_behind(row.symbol, height, source, least):
                 self._collateral(row.symbol, row.signed_size)

@@ -1,7 +1,7 @@
 """
 What is remembered of an order, and what a word about it means beside that.
 
-The venue's id of an order is a hash of its subaccount, its owner's number, its market and its flags. Whoever uses a
+The venue's id of an order is a hash of its subaccount, its owner's number, its market and its flags. Who uses a
 number again gets the id again, so an id may stand for several orders, one after the other. Which of them a word or a
 fill is about is told by what the venue gives: the block an order was taken in at, its last block or time, and else the
 block of the word.
@@ -34,14 +34,14 @@ HEIGHT_MAX: Final = 2**53
 
 class OrderMemory(msgspec.Struct):
     """
-    What was last told of an order.
+    What was last reported of an order.
 
     Attributes:
         ticker: Its market.
         facts: Everything that makes a word about it news.
-        state: As it is for us: a cancel under way stays one until it has ended.
-        side: None while the venue has not said.
-        size: Likewise.
+        state: State as it is for us: a cancel under way stays one until it has ended.
+        side: Side; None while the venue has not said.
+        size: Size; None while the venue has not said.
         filled: What is filled in blocks, as the venue says.
         price: Limit price.
         good_til: The last block that may hold it; None for one that does not end with a block.
@@ -54,8 +54,8 @@ class OrderMemory(msgspec.Struct):
         generation: How many orders had the id before.
         source: Where its last word was read.
         ended: Block of the word that it ended; None where it is not known.
-        told: Sum of its fills that were told.
-        ahead: Sum of those that were told as of the next order of its id, before that one was heard of.
+        told: Sum of its fills that were reported.
+        ahead: Sum of those that were reported as of the next order of its id, before that one was heard of.
         ahead_from: The first block of these; 0 for none.
         ahead_to: The last one.
         first_seq: The frame of its first word by the stream; 0 if that was the answer to a request.
@@ -203,7 +203,7 @@ def is_behind(row: wire.Order, known: OrderMemory, source: Source, height: int |
     if source != "rest":
         # The stream keeps its order, but REST may have been ahead of it.
         if row.goodTilBlock is not None and known.good_til is not None and known.is_short_term:
-            return row.goodTilBlock < known.good_til  # whoever uses an id again has to name a later one
+            return row.goodTilBlock < known.good_til  # an id that is used again needs a later one
         return height is not None and known.created is not None and not known.is_short_term and height < known.created
     if known.facts and (row.updatedAtHeight or HEIGHT_MAX) < (known.height or 0):
         return True
@@ -222,15 +222,16 @@ def successor(row: wire.Order, known: OrderMemory, height: int, waiting: Iterabl
         row: That word.
         known: What is known of the order before it.
         height: The chain's.
-        waiting: The blocks of fills of the id that were not told yet.
+        waiting: The blocks of fills of the id that were not reported yet.
     """
     start = row.createdAtHeight if row.createdAtHeight is not None else height
     if row.createdAtHeight is None and row.totalFilled and known.height is not None:
-        start = known.height + 1  # it has fills that were not told: some time after the last word about the one before
+        # It has fills that were not reported: some time after the last word about the one before.
+        start = known.height + 1
     if row.createdAtHeight is None and known.good_til is not None:
         start = min(start, known.good_til + 1)  # no fill of the one before can be later
-    # Fills after the end of the one before were of another, never heard of, if all that were told or some that were not
-    # are from before this one was taken in.
+    # Fills after the end of the one before were of another, never heard of, if all that were reported or some that were
+    # not are from before this one was taken in.
     between = [block for block in waiting if known.is_past(block) and block < start]
     if known.ahead_to and start > known.ahead_to:
         between.append(known.ahead_from)

@@ -29,11 +29,11 @@ class Root(msgspec.Struct):
         joined_mono: The same on the monotonic clock.
         is_sure: Whether fills were asked for so long after it that REST knew of all that happened before the updates.
         suspects: Orders that were live before that snapshot and that it does not list, without those of short term.
-        filled_to: All fills in blocks up to this one were told.
+        filled_to: All fills in blocks up to this one were reported.
         is_paging: Whether older pages of fills are still to come.
         unanswered: First words of requests for what was missed that got no answer.
-        paid_to: As `filled_to`, of funding payments; `paid_top` once the pages under way have come.
-        is_paging_paid: As `is_paging`, of these.
+        paid_to: Like `filled_to`, of funding payments; `paid_top` once the pages under way have come.
+        is_paging_paid: Like `is_paging`, of funding payments.
         has_been_missing: Whether it was told that nobody has used it.
     """
 

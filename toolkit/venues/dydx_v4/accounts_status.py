@@ -1,7 +1,7 @@
 """
 dYdX v4's words for the status of an order, and the states that they stand for.
 
-A cancel of a short-term order is never final when it is told: `BEST_EFFORT_CANCELED` says that one node dropped it,
+A cancel of a short-term order is never final when it is reported: `BEST_EFFORT_CANCELED` says that one node dropped it,
 and until the block `goodTilBlock` is past another may still match it. No message announces that end, nor the expiry of
 an order that was left alone: the height of the chain decides.
 
@@ -63,7 +63,7 @@ def reason_of(text: str | None) -> str:
 
 
 def status_text(status: str, reason: str) -> str:
-    """The venue's word, and behind a colon the reason: `CANCELED: USER_CANCELED`."""
+    """The venue's word, and after a colon the reason: `CANCELED: USER_CANCELED`."""
     return f"{status}: {reason}" if reason else status
 
 

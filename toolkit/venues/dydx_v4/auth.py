@@ -32,7 +32,7 @@ class DydxV4Auth:
     A subaccount.
 
     Attributes:
-        address: Of its owner, bech32: `dydx1...`, lower case.
+        address: Address of its owner, bech32: `dydx1...`, lower case.
         number: 0 to 127 for a parent subaccount, 128 to 127,999 for a child.
     """
 

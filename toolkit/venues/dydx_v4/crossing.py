@@ -1,7 +1,7 @@
 """
-Whether a book has been crossed for long, as seen by whoever looks once a second.
+Whether a book has been crossed for long, as seen by an observer that looks once a second.
 
-Only for deciding when to read a book anew, so it keeps the levels unsorted: a look searches the best prices of the
+Only for deciding when to read a book again, so it keeps the levels unsorted: a look searches the best prices of the
 books that changed, and a frame costs no more than a dict entry per level.
 """
 

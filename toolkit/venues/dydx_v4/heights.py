@@ -3,7 +3,7 @@ The height of the chain, from whatever tells one: a single wild number must not 
 
 Heights order what the venue says, end orders and part history from news. So one is believed only if the chain can have
 come so far in the time that went by, or if a later block agrees with it: a chain that begins again is followed, too.
-The same number on another connection is the same block told twice, and no agreement.
+The same number on another connection is the same block reported twice, and no agreement.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ChainHeight(msgspec.Struct):
     doubted: int = 0
 
     def hear(self, height: int, ts: int) -> bool:
-        """A frame told that height, received at `ts` ns; returns whether it is believed."""
+        """A frame reported that height, received at `ts` ns; returns whether it is believed."""
         if height <= 0:
             return False
         elapsed_s = abs(ts - self.ts) // NS_PER_S

@@ -4,11 +4,11 @@ dYdX v4's market data protocol (the Indexer's), without the socket.
 What is peculiar about this venue, and where it is handled:
 
 - No book frame has a time or a number of its own; only `message_id` tells that something is missing (`numbering`). A
-  frame that is missing may have been of any stream, so all of its connection are stale until subscribed anew.
-- A subscription begins with a snapshot that does not quite fit the updates after it, and crossing levels stay for
-  ever in who only listens: books are read anew by subscribing again (`subscriptions`). Levels are told as sent; the
-  book of a recording is the raw one and may be crossed. `toolkit.books.uncrossing` has the other view of it.
-- Only a snapshot makes a stale book good again. An update before it is told, since it was sent, but heals nothing.
+  frame that is missing may have been of any stream, so all of its connection are stale until subscribed again.
+- A subscription begins with a snapshot that does not quite fit the updates after it, and crossing levels stay for ever
+  for a client that only listens: books are read again by subscribing again (`subscriptions`). Levels are reported as
+  sent; the book of a recording is the raw one and may be crossed. `toolkit.books.uncrossing` has the other view of it.
+- Only a snapshot makes a stale book good again. An update before it is reported, since it was sent, but heals nothing.
 - The answer to subscribing trades is history, newest first, and may or may not reach back to the last trade seen;
   REST has the rest.
 - `v4_markets` speaks of every market in one stream, a few fields at a time (`markets`).
@@ -209,7 +209,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
             contents = read(envelope)
         except ParseError:
             # It came, so it was not lost. But a change of a book that cannot be read is as good as lost: its number
-            # stays missing, and after a few seconds that makes the book stale and the connection anew.
+            # stays missing, and after a few seconds that makes the book stale and has the connection made again.
             if envelope.channel != wire.CHANNEL_BOOK:
                 key = self._numbers.key(frame, envelope.connection_id)
                 self._numbers.of(key).seen(envelope.message_id, frame.capture_seq, frame.ts_mono)
@@ -217,7 +217,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
         arrival = self._count(frame, envelope, messages)
         if envelope.type == "subscribed" and arrival is Arrival.NEXT:
             self._make_good(envelope)
-        # Of trades a repeated one is told as that. Anything else would undo what came after it.
+        # Of trades a repeated one is reported as that. Anything else would undo what came after it.
         if arrival is Arrival.NEXT or envelope.channel == wire.CHANNEL_TRADES or not self.role_of(frame.conn_id):
             tell(frame, envelope, contents, messages)
             if envelope.type == "subscribed" and arrival is Arrival.NEXT and self._was_outrun(frame, envelope):
@@ -238,7 +238,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
         return is_same and number > envelope.message_id and bool(self.role_of(frame.conn_id))
 
     def _on_disorder(self, frame: Frame, envelope: wire.Envelope, messages: list[Message]) -> None:
-        """A frame came after one that was sent later: what both change can only be read anew."""
+        """A frame came after one that was sent later: what both change can only be read again."""
         name = _STREAMS.get(envelope.channel, f"account {envelope.id}")
         for stream in self.streams:
             if stream.stream == name and stream.symbol in ("", _id_of(envelope)):

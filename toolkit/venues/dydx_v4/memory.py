@@ -1,5 +1,5 @@
 """
-Ids that were told, so that each is told once: the newest by the chain's height, not those that came last.
+Ids that were reported, so that each is reported once: the newest by the chain's height, not those that came last.
 
 After a loss the venue's REST gives what was missed from the newest to the oldest, page by page. A memory that forgets
 what came first would lose the ids from before the loss while it takes in those from after it, and tell the rows that
@@ -21,7 +21,7 @@ def remember(known: dict[str, int], key: str, height: int, limit: int, *, is_hel
     Args:
         known: Ids with the heights of their blocks; 0 where that is not known, and then the first to come go first.
         key: The id.
-        height: Of its block.
+        height: Height of its block.
         limit: So many are kept; up to a quarter more until it is worth sorting them.
         is_held: Whether pages of older ones are still to come, which overlap with what is known.
     """

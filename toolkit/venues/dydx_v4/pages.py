@@ -29,7 +29,7 @@ class Page(msgspec.Struct):
     A page of rows by block; what is to be known of it travels in the request's tag, so nothing else need remember it.
 
     Attributes:
-        number: From 1.
+        number: Number, from 1.
         goal: Rows in blocks up to this one are known.
         top: The newest block that was missed.
         height: It is of blocks up to this one; 0 for the newest.

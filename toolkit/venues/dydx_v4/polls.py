@@ -3,8 +3,8 @@ When to ask a market's REST interface: dYdX v4 never pushes the funding rates th
 may change without the stream's saying so.
 
 Rates are asked for since the last one that is known, whatever the clock says: after hours without an answer, or without
-a recorder, as many as were missed. Which rates were told already decides messages and goes into checkpoints; when to
-ask does not.
+a recorder, as many as were missed. Which rates were reported already decides messages and goes into checkpoints; when
+to ask does not.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class FundingPolls:
 
     def __init__(self) -> None:
         self._told: dict[str, dict[str, int]] = {}
-        #: All rates up to this time were told, ns.
+        #: All rates up to this time were reported, ns.
         self._told_to: dict[str, int] = {}
         self._begun = 0
         self._wall_less_mono_ns = 0
@@ -87,7 +87,7 @@ class FundingPolls:
         return self.call(ticker, mono_ns + self._wall_less_mono_ns)
 
     def fresh(self, rows: Sequence[SettledRate]) -> list[SettledRate]:
-        """The rates that were not told yet, oldest first."""
+        """The rates that were not reported yet, oldest first."""
         fresh: dict[tuple[int, str], SettledRate] = {}
         for row in rows:
             time = time_ns(row.effectiveAt)
@@ -96,7 +96,7 @@ class FundingPolls:
         return [fresh[key] for key in sorted(fresh)]
 
     def told(self, rows: Sequence[SettledRate], fresh: Sequence[SettledRate]) -> list[RestCall]:
-        """Of those rates the fresh ones have been told; what to ask for where there are more before them."""
+        """Of those rates the fresh ones have been reported; what to ask for where there are more before them."""
         for row in fresh:
             time = time_ns(row.effectiveAt)
             remember(self._told.setdefault(row.ticker, {}), str(time), time, REMEMBERED)
@@ -112,7 +112,7 @@ class FundingPolls:
         return calls
 
     def export(self) -> Any:
-        """What was told, for a checkpoint."""
+        """What was reported, for a checkpoint."""
         return {
             "told": {ticker: list(times) for ticker, times in self._told.items()},
             "told_to": dict(self._told_to),

@@ -2,7 +2,7 @@
 dYdX v4's REST replies about markets: the list of them, their terms, settled rates, and the trades that were missed.
 
 The stream is newer than REST, which is read from copies and kept for a second. So a reply gives what the stream does not
-tell, and undoes nothing that it told.
+tell, and undoes nothing that it reported.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["MARKETS_STREAM", "DydxV4Replies"]
 
 #: The stream of all markets.
 MARKETS_STREAM: Final = "markets"
-#: A reply to a poll comes from a cache: a change of terms that the stream told of is newer for so long.
+#: A reply to a poll comes from a cache: a change of terms that the stream reported is newer for so long.
 CACHE_S_MAX: Final = 60
 
 

@@ -59,7 +59,7 @@ def trades_call(ticker: str, page: Page) -> RestCall:
 
 
 def trades_page(text: str) -> tuple[Page | None, str]:
-    """The page and the market that a tag of `trades_call` says, behind its first word; None where it says none."""
+    """The page and the market that a tag of `trades_call` says, after its first word; None where it says none."""
     words = text.split(":", FIELDS)
     if len(words) <= FIELDS or not all(word.isascii() and word.isdigit() for word in words[:FIELDS]):
         return None, text

@@ -1,13 +1,13 @@
 """
-What is subscribed on which connection, what is asked for again, and which books are read anew.
+What is subscribed on which connection, what is asked for again, and which books are read again.
 
 One connection carries at most 32 subscriptions of a channel, so markets are spread over connections. A subscribe is
 lost in three ways: no answer (the venue gives up fetching the snapshot after 20 s), an error that says to come back
 later, and an error that says we are subscribed already, which leaves us without a snapshot.
 
-A book needs reading anew now and then: the venue fetches the snapshot first and subscribes us after that, so changes
-in between are missing, and it deletes stale crossing levels on its side without a message. The only way to a new
-snapshot that fits the updates around it is to unsubscribe and subscribe; REST is cached and behind.
+A book needs to be read again now and then: the venue fetches the snapshot first and subscribes us after that, so
+changes in between are missing, and it deletes stale crossing levels on its side without a message. The only way to a
+new snapshot that fits the updates around it is to unsubscribe and subscribe; REST is cached and behind.
 
 Nothing here decides about messages: it only asks, so a replay need not have the same state.
 """
@@ -59,7 +59,7 @@ class Channel(msgspec.Struct, frozen=True):
     A kind of subscription.
 
     Attributes:
-        name: In our words, and what the user asks for.
+        name: Name in our words, and what the user asks for.
         wire: The venue's channel.
         is_batched: Whether updates are collected for 250 ms.
         suffix: What follows the ticker in the id.
@@ -218,7 +218,7 @@ class Subscriptions:
             connection.retry.pop((channel, id), None)
 
     def again(self, conn_id: int) -> list[Request]:
-        """What subscribes everything of a connection anew; the venue refuses what it takes for subscribed."""
+        """What subscribes everything of a connection again; the venue refuses what it takes for subscribed."""
         connection = self._connections.get(conn_id)
         wanted = connection.wanted.values() if connection is not None else ()
         return [SendText(conn_id, each.text(kind)) for each in wanted for kind in ("unsubscribe", "subscribe")]
@@ -228,7 +228,7 @@ class Subscriptions:
         self._connections.pop(conn_id, None)
 
     def remake(self, conn_id: int, mono_ns: int) -> None:
-        """Have a connection made anew, at most once a minute, should its frames go on to make no sense."""
+        """Have a connection made again, at most once a minute, should its frames go on to make no sense."""
         connection = self._connections.get(conn_id)
         if connection is None:
             return

@@ -47,17 +47,18 @@ FINAL_STATUS: Final = "FINAL_SETTLEMENT"
 
 class MarketState(msgspec.Struct, frozen=True):
     """
-    A market as far as it was told; None where nothing was said yet. Names are those of `FundingInfo` and `Instrument`.
+    A market as far as it was reported; None where nothing was said yet. Names are those of `FundingInfo` and
+    `Instrument`.
 
     Attributes:
         status: The venue's word.
-        oracle_price: In USD.
+        oracle_price: Oracle price in USD.
         prev_day_price: Oracle price 24 h before the venue last said by how much it changed.
-        day_volume_quote: In USD.
+        day_volume_quote: Volume of a day in USD.
         funding_rate: Estimate for the current hour.
-        open_interest: In base currency.
-        price_tick: In USD.
-        size_step: In base currency.
+        open_interest: Open interest in base currency.
+        price_tick: Tick of prices in USD.
+        size_step: Size step in base currency.
         initial_margin: Fraction of notional.
     """
 

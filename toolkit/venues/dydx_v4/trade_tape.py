@@ -90,7 +90,7 @@ TRADES: Final = ItemReader(WireTrade, "trade", _check)
 
 
 class TradeMemory:
-    """The ids of the newest trades of every market, and up to which block all of them were told."""
+    """The ids of the newest trades of every market, and up to which block all of them were reported."""
 
     def __init__(self) -> None:
         self._seen: dict[str, dict[str, int]] = {}
@@ -113,12 +113,12 @@ class TradeMemory:
         Checked trades of one frame as messages, in the order of their execution.
 
         Args:
-            venue: For the messages.
+            venue: Name of the venue, for the messages.
             ticker: Market they are of.
-            trades: As the venue sent them.
+            trades: Trades as the venue sent them.
             blocks: Those that their ids say.
             frame: That brought them.
-            sub_seq: Of the first message.
+            sub_seq: `sub_seq` of the first message.
             is_history: Whether they answer a subscription or a REST request, and so come newest first.
         """
         has_blocks = len(blocks) == len(trades)
@@ -174,7 +174,7 @@ class TradeMemory:
         return Page(1, goal, top, oldest)
 
     def live(self, ticker: str, blocks: Sequence[int]) -> None:
-        """The stream told of all trades in those blocks."""
+        """The stream reported all trades in those blocks."""
         if blocks and ticker not in self._paging:
             self._told_to[ticker] = max(self._told_to.get(ticker, 0), *blocks)
 

@@ -82,9 +82,9 @@ class Envelope(msgspec.Struct, gc=False):
         connection_id: The venue's name of the connection.
         channel: Empty in `connected` and in most errors.
         id: Ticker, address, ...; absent on `v4_markets`.
-        contents: Of the channel's own shape; an array of them in `channel_batch_data`.
+        contents: Contents in the channel's own shape; an array of them in `channel_batch_data`.
         message: Text of an error.
-        subaccountNumber: Of a parent's frame, the child that it means.
+        subaccountNumber: Child that a parent's frame means.
     """
 
     type: str

@@ -342,7 +342,7 @@ class UserStreams:
         account = self.follow(address)
         news = self._news(frame, account, odd)
         built: list[Message] = []
-        # One of them at a time, as the venue says; several would all be told.
+        # One of them at a time, as the venue says; several would all be reported.
         for some in (
             news.fills(data.fills) if data.fills else (),
             news.fundings([data.funding]) if data.funding is not None else (),

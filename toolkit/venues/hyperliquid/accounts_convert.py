@@ -104,7 +104,7 @@ class AccountMessages:
 
     Args:
         venue: Name of the venue.
-        coins: For the pairs of coins, and the collateral of dexes.
+        coins: Table of coins: their pairs, and the collateral of dexes.
         frame: Where they come from.
         account: The address.
     """
@@ -198,13 +198,13 @@ class AccountMessages:
         )
 
     def _is_own_liquidation(self, fill: WireFill) -> bool:
-        """Whether a fill closed the account's own position by force: whoever traded with it has the note too."""
+        """Whether a fill closed the account's own position by force: the counterparty has the note too."""
         if fill.liquidation is None:
             return False
         whose = (fill.liquidation.liquidatedUser or "").lower()
         if whose and self._account:
             return whose == self._account
-        # A liquidated position takes; whoever rested in the book was there before.
+        # A liquidated position takes; the resting order was there before.
         return fill.crossed is not False
 
     def funding(self, sub_seq: int, payment: WireFunding, *, is_history: bool) -> FundingPayment:

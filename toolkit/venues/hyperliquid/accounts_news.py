@@ -56,14 +56,14 @@ class Account(msgspec.Struct):
     What later messages about one account depend on.
 
     Attributes:
-        address: Whose.
-        orders: By id; ended ones are forgotten in the end.
+        address: Address of the account.
+        orders: Orders by id; ended ones are forgotten in the end.
         fills: Ids that were emitted, with their coin before them.
-        payments: Likewise, of funding.
-        rows: Likewise, of account events.
+        payments: Ids of funding payments that were emitted.
+        rows: Ids of account events that were emitted.
         positions: Values last emitted, by coin.
         balances: Values last emitted, by wallet and asset.
-        snapshots: Kinds of lists that have told the past.
+        snapshots: Kinds of lists that have reported the past.
         last_fill_ms: The venue's time of the newest fill.
         connect_count: How often its connection was made.
         owed: Tags of REST replies that reconcile this connection and have not come.
@@ -98,7 +98,7 @@ class Account(msgspec.Struct):
         Whether a row of a list of that kind happened before the account was watched.
 
         All that the first list on the first connection holds is how the account was found. If that never came, the
-        venue's time tells; and after it, what a list has that was not told is what was missed.
+        venue's time tells; and after it, what a list has that was not reported is what was missed.
         """
         if kind in self.snapshots:
             return False
@@ -150,7 +150,7 @@ class AccountNews:
                 self.odd.append(f"order {oid} has the unknown status {row.status!r}")
                 if known is None or known.is_done:
                     continue
-                meant = OrderState.OPEN  # as far as is known; the word is told
+                meant = OrderState.OPEN  # as far as is known; the word is reported
             try:
                 message = makes.order(
                     len(built), row.order, row.status, row.statusTimestamp, is_history=is_history, state=meant
@@ -240,7 +240,7 @@ class AccountNews:
             if message.position_before is not None and not message.is_history:
                 # The next statement of the position is news, even if it repeats the one before this fill.
                 self.account.positions[message.symbol] = _UNSURE
-                # The newest by the venue's time, as whoever keeps the position has it, though a clock was set since.
+                # The newest by the venue's time, as the account has it, though a clock was set since.
                 known = self.account.filled_ms.get(message.symbol, 0)
                 self.account.filled_ms[message.symbol] = max(known, new_ms[message.fill_id])
         _add(self.account.fills, new, FILLS_REMEMBERED)
@@ -304,7 +304,7 @@ class AccountNews:
     def _stated(
         self, coin: str, values: tuple[float | str | None, ...], time_ms: int | None
     ) -> tuple[float | str | None, ...]:
-        """What is remembered of a statement: nothing of one from before the newest fill, so that the next is told."""
+        """Memory of a statement: nothing of one from before the newest fill, so that the next is reported."""
         filled_ms = self.account.filled_ms.get(coin)
         if filled_ms is not None and time_ms is not None and time_ms < filled_ms:
             return _UNSURE

@@ -391,7 +391,7 @@ def decode_user_frame(payload: bytes, odd: list[str]) -> UserFrame | None:
     """
     The frame, or None for a documented channel that is passed over.
 
-    Of a frame that is not as documented, what can be read; `odd` is told what cannot. Raises ParseError where that is
+    Of a frame that is not as documented, what can be read; `odd` receives what cannot. Raises ParseError where that is
     nothing.
     """
     try:
@@ -526,7 +526,7 @@ def reply(payload: bytes, kind: Any, what: str) -> Any:
 
 
 def rows(payload: bytes, kind: Any, what: str, odd: list[str]) -> list[Any]:
-    """The rows of a REST reply that can be read; `odd` is told of the others. Raises ParseError for what is no list."""
+    """The rows of a REST reply that can be read; `odd` receives the others. Raises ParseError for what is no list."""
     try:
         found: list[Any] = msgspec.json.decode(payload, type=list[kind], strict=False)
         return found

@@ -55,7 +55,7 @@ _decode_rest_book = msgspec.json.Decoder(wire.L2BookData | None, strict=False).d
 
 
 def decode_rest_book(payload: bytes, odd: list[str]) -> wire.L2BookData | None:
-    """A book that was asked for, None if the coin is unknown; `odd` is told what could not be read. Raises ParseError."""
+    """A book that was asked for, None if the coin is unknown; `odd` receives what could not. Raises ParseError."""
     try:
         found: wire.L2BookData | None = _decode_rest_book(payload)
         return found
@@ -72,7 +72,7 @@ _decode_funding_history = msgspec.json.Decoder(list[FundingRow], strict=False).d
 
 
 def decode_funding_history(payload: bytes, odd: list[str]) -> list[FundingRow]:
-    """The rows that can be read; `odd` is told of the others. Raises ParseError for what is no list."""
+    """The rows that can be read; `odd` receives the others. Raises ParseError for what is no list."""
     try:
         return _decode_funding_history(payload)
     except msgspec.ValidationError as exc:
@@ -90,7 +90,7 @@ def level_columns(levels: list[wire.Level], *, is_bid: bool) -> Columns:
     columns = (
         tuple([level.px for level in levels]),
         tuple([level.sz for level in levels]),
-        # A number of orders that could not be read is -1, and then none of them is told.
+        # A number of orders that could not be read is -1, and then none of them is reported.
         () if counts and counts[0] < 0 else counts,
     )
     try:

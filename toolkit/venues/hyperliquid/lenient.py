@@ -38,7 +38,7 @@ class Oddities:
         self._told: dict[str, None] = {}
 
     def news(self, found: Sequence[str]) -> list[str]:
-        """Those of a kind that was not told before; from now on they were."""
+        """Those of a kind that was not reported before; from now on they were."""
         new = []
         for text in found:
             kind = _NUMBER.sub("0", text)[:200]
@@ -48,7 +48,7 @@ class Oddities:
         return new
 
     def export(self) -> list[str]:
-        """What was told, for a checkpoint."""
+        """What was reported, for a checkpoint."""
         return list(self._told)
 
     def restore(self, told: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 Which of the venue's coins are recorded, and what their terms are, now and later.
 
 Terms change while a recording runs: a tick, a lot, a leverage, a delisting. So the metadata that describes the recorded
-coins is polled, and what has changed is told as a new instrument row.
+coins is polled, and what has changed is reported as a new instrument row.
 
 What is missing costs only what it would have said. A reply that does not come is waited for where a recorded pair
 cannot be named without it, and nowhere else; an entry that is odd is left out. And what was recorded once is so for the
@@ -51,7 +51,7 @@ class Listing:
         protocol: What it is part of.
 
     Attributes:
-        table: Everything that the metadata told of.
+        table: Everything that the metadata listed.
         wanted: Coins that are recorded, in order.
     """
 
@@ -237,7 +237,7 @@ class Listing:
         messages: list[Message] = []
         for coin in coins:
             if self._described.get(coin.coin) != coin:
-                table.pair(coin.coin)  # what is told once is its name
+                table.pair(coin.coin)  # what is reported once is its name
                 self._described[coin.coin] = coin
                 messages.append(instrument(self._protocol.venue, coin, frame, sub_seq + len(messages)))
         return messages

@@ -2,7 +2,7 @@
 Settled funding rates: asked for after each hour, from the last one that is known.
 
 A window of the clock would miss for good what was settled while REST was down, though the venue has it still. A rate
-is told once, however late and in whatever order the answers come.
+is reported once, however late and in whatever order the answers come.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Settlements:
         return calls
 
     def news(self, rows: Sequence[FundingRow]) -> list[FundingRow]:
-        """Those that were not told before; from now on they were."""
+        """Those that were not reported before; from now on they were."""
         new = []
         for row in rows:
             times = self._times.setdefault(row.coin, {})

@@ -44,7 +44,7 @@ class Channel(msgspec.Struct, frozen=True):
     A kind of subscription.
 
     Attributes:
-        name: In our words: `full`, `fast`, `agg:5:2`, `bbo`, `trades`, `funding`. Also the name of the stream.
+        name: Name in our words: `full`, `fast`, `agg:5:2`, `bbo`, `trades`, `funding`. Also the name of the stream.
         role: Connection that carries it.
         wire: The venue's words for it, less the coin.
         is_book: Whether it is a form of the book.
@@ -260,7 +260,7 @@ class Subscriptions:
         return []
 
     def forget_connections(self) -> None:
-        """No connection is left; what is suspected stays so, and what was left out is tried again by whoever goes on."""
+        """No connection is left; what is suspected stays so, and what was left out is tried by the next session."""
         self._state.connections.clear()
         for quarantine in self._state.quarantined.values():
             quarantine.until_ns = 0

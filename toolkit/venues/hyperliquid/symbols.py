@@ -152,7 +152,7 @@ _HEADS: Final[dict[str, Any]] = {"meta": _Meta, "spotMeta": _SpotMeta, "outcomeM
 
 
 def _read(reply: Any, tag: str, odd: list[str]) -> Any:
-    """Metadata, entry by entry: one that is odd is told and left out. Raises ParseError where there is nothing to read."""
+    """Metadata, entry by entry; an odd one is reported and left out. Raises ParseError where there is nothing to read."""
     what = tag.partition(":")[0]
     if what == "perpDexs":
         if not isinstance(reply, list):
@@ -181,7 +181,7 @@ def _entries(raw: list[Any], kind: type[Any], what: str, odd: list[str]) -> list
 
 
 class SymbolTable:
-    """All coins the metadata told of, and the pairs of those it did not."""
+    """All coins the metadata listed, and the pairs of those it did not."""
 
     def __init__(self) -> None:
         self._replies: dict[str, Any] = {}

@@ -1,5 +1,5 @@
 """
-Which trades are new: neither of before the subscription, nor told before.
+Which trades are new: neither of before the subscription, nor reported before.
 
 The first `trades` frame after each subscribe repeats recent trades, unflagged (documented, and captured 2026-07-07).
 Those of them that happened before the subscribe are history. Of a quiet coin there may be none: its first frame is a
@@ -38,7 +38,7 @@ _Key = tuple[int, int | str]
 
 class TradeTape:
     """
-    The trades of every coin that were told.
+    The trades of every coin that were reported.
 
     Args:
         clock: The venue's, as its stamps tell it.
@@ -62,7 +62,7 @@ class TradeTape:
         self, frame: Frame, trades: Sequence[WireTrade], firsts: Mapping[str, bool]
     ) -> tuple[list[bool], list[bool]]:
         """
-        For each trade of a frame whether it is history, and whether it was told before; from now on it was.
+        For each trade of a frame whether it is history, and whether it was reported before; from now on it was.
 
         `firsts` says of each coin whether this is its first frame since it was subscribed.
         """
@@ -125,7 +125,7 @@ class TradeTape:
 
 
 def _forget(seen: dict[_Key, None], before_ms: int) -> None:
-    """Let go of trades that came first, if they are that old or there are too many."""
+    """Drop trades that came first, if they are that old or there are too many."""
     while (count := len(seen)) > TRADES_REMEMBERED:
         first = next(iter(seen))
         if first[0] >= before_ms and count <= TRADES_REMEMBERED_MAX:

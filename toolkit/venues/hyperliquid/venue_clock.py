@@ -54,7 +54,7 @@ class VenueClock:
 
     @property
     def has_stamps(self) -> bool:
-        """Whether the venue has told its time."""
+        """Whether the venue has reported its time."""
         return bool(self._stamps)
 
     def heard(self, time_ms: int, frame: Frame) -> None:

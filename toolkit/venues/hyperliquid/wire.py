@@ -217,7 +217,7 @@ def decode_frame(payload: bytes, odd: list[str]) -> MarketFrame | str:
     """
     The frame, or the name of a documented channel that is not decoded here.
 
-    Of a frame that is not as documented, what can be read; `odd` is told what cannot. Raises ParseError that says
+    Of a frame that is not as documented, what can be read; `odd` receives what cannot. Raises ParseError that says
     whether the JSON, the channel or the shape is wrong where that is nothing.
     """
     try:

@@ -46,11 +46,11 @@ class Stream(NamedTuple):
     A stream that exists.
 
     Attributes:
-        name: As subscribed.
+        name: Name as subscribed.
         symbol: Upper case; empty for one of all symbols.
         kind: `depth`, `bookTicker`, ...
         detail: What follows the symbol: `depth@100ms`, `depth20`, ...
-        levels: Of a partial book; 0 for anything else.
+        levels: Number of levels of a partial book; 0 for anything else.
     """
 
     name: str
@@ -100,7 +100,7 @@ def parse_stream(name: str, diffs: Collection[str], product: Product) -> Stream 
     The stream of that name; None for one that does not exist, which a client is never told.
 
     Args:
-        name: As subscribed; symbols are in lower case.
+        name: Name as subscribed; symbols are in lower case.
         diffs: The diff streams that there are.
         product: Which of the three markets.
     """

@@ -45,7 +45,7 @@ class SubscriptionDesk(ABC, Generic[S]):
 
     Attributes:
         info: Answers what is posted.
-        subscriptions_max: Of the connections that count together.
+        subscriptions_max: Most subscriptions of the connections that count together.
         users_max: Accounts in subscriptions that name one, likewise.
     """
 
@@ -85,7 +85,7 @@ class SubscriptionDesk(ABC, Generic[S]):
 
     @abstractmethod
     def first_frames(self, wanted: Subscription) -> Iterable[str]:
-        """What a new subscriber is sent behind the acknowledgement."""
+        """What a new subscriber is sent after the acknowledgement."""
 
     @abstractmethod
     def unsubscribed(self, seat: S, wanted: Subscription) -> None:

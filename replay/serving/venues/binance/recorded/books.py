@@ -71,7 +71,7 @@ def decode_snapshot(data: bytes) -> Snapshot | None:
 class TapeBook:
     """
     Attributes:
-        last_id: Of the last update in the book; None while there is no book.
+        last_id: Number of the last update in the book; None while there is no book.
     """
 
     def __init__(self, *, is_spot: bool) -> None:
@@ -120,7 +120,7 @@ class TapeBook:
                 if len(self._since) > _PENDING_MAX:
                     self._since = self._spare = None
         elif diff.u > self.last_id or diff.E > self._times[0] > 0:
-            # Old ids with a newer time: the venue counts anew.
+            # Old ids with a newer time: the venue has restarted its count.
             self.lose()
             self._pending = [diff]
         elif self._is_bare and (not self._before or diff.u > self._before[-1].u):

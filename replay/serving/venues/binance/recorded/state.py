@@ -41,7 +41,7 @@ class SymbolState:
     One symbol.
 
     Attributes:
-        book: From diffs and the snapshots that they fit.
+        book: Book from diffs and the snapshots that they fit.
         quote: The last best quote, as data; likewise `mark`.
         partials: The last partial book of each depth.
         trades: The newest, as data, oldest first; likewise `aggregates`.

@@ -61,7 +61,7 @@ class BinanceClient(Client):
     A connection.
 
     Attributes:
-        route: Of USD-M: what the path begins with.
+        route: Route of USD-M: what the path begins with.
         is_combined: Whether payloads are wrapped with the name of their stream.
         names: What it asked for, existing or not, in its order, to the recorded streams that it is sent for it.
     """
@@ -157,7 +157,7 @@ class ServedBinance(ServedVenue):
         return found
 
     def _know(self, name: str) -> None:
-        """The tape has that stream: whoever asked for it, or for what it stands in for, is sent it."""
+        """The tape has that stream: clients that asked for it, or for what it stands in for, are sent it."""
         family = family_of(name)
         known = self._known.setdefault(family, {})
         if name in known:

@@ -68,7 +68,7 @@ class BinanceOptions:
         messages_per_second: More from a client end its connection.
         streams_max: Per connection.
         connection_ns_max: Every connection is ended when it is that old.
-        weight_per_minute: Of REST requests per address.
+        weight_per_minute: Most weight a minute of REST requests per address.
     """
 
     depth_every_ns: dict[str, int] = field(default_factory=lambda: dict(_SPEEDS))
@@ -119,7 +119,7 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
     Args:
         market: Not yet advanced, if it has accounts.
         options: Cadences and limits.
-        accounts: What happens to the known accounts; nobody is told of them, but they trade.
+        accounts: What happens to the known accounts; they are not reported, but they trade.
     """
 
     product: ClassVar[Product]
@@ -163,7 +163,7 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
         return session
 
     def disconnect(self, session: BinanceSession) -> None:
-        """The connection is gone, whoever ended it."""
+        """The connection is gone, whichever side ended it."""
         if session in self.sessions:
             self.sessions.remove(session)
         self._unsubscribe(session, list(session.streams))

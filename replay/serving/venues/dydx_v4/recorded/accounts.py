@@ -24,7 +24,7 @@ class TapeAccount:
     Attributes:
         contents: What a snapshot says now.
         orders: Every order heard of, newest change last, whatever became of it.
-        fills: Likewise, as REST writes them.
+        fills: Fills, as REST writes them.
     """
 
     def __init__(self, channel: str, contents: Row) -> None:

@@ -156,7 +156,7 @@ class TapeRest:
 
     @property
     def markets(self) -> dict[str, Row]:
-        """Every market; before the stream has told of them, as the recorder's first question was answered."""
+        """Every market; before the stream has sent them, as the recorder's first question was answered."""
         if self._state.markets is not None:
             return self._state.markets
         found = self._replies.find("perpetualMarkets", {}, primed=True)
@@ -198,7 +198,7 @@ class TapeRest:
         if not rows:
             raise Refused(503, f"the recording has no trades of {ticker} up to this point")
         height = number(query, "createdBeforeOrAtHeight", 1 << 62)
-        time = query.get("createdBeforeOrAt", "~")  # sorts behind every time
+        time = query.get("createdBeforeOrAt", "~")  # sorts after every time
         some = [row for row in rows if int(row["createdAtHeight"]) <= height and str(row["createdAt"]) <= time]
         return {"trades": page(some, query)}
 

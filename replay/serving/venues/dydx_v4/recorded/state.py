@@ -37,10 +37,10 @@ class TapeState:
     """
     Attributes:
         fresh: Streams whose present is known.
-        markets: By ticker; None before the first snapshot.
+        markets: Markets by ticker; None before the first snapshot.
         block: Height and time of the newest block.
-        books: By ticker.
-        accounts: By stream.
+        books: Books by ticker.
+        accounts: Accounts by stream.
     """
 
     def __init__(self) -> None:

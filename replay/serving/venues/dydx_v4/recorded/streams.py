@@ -57,7 +57,7 @@ class Envelope(NamedTuple):
     Attributes:
         key: The stream.
         kind: `SUBSCRIBED`, `DATA` or `BATCH`.
-        contents: As they came.
+        contents: Contents as they came.
         subaccount: Which child of a parent account it is about.
         payload: The frame, its fields in the venue's order.
     """

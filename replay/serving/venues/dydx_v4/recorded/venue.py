@@ -5,8 +5,8 @@ A subscribe takes its number at once and is answered when the snapshot is there,
 At a tape's beginning, or after a lost connection, that is when the recorder's own snapshot comes along: the client is sent
 that very frame. Later it is made of the tape's present.
 
-The recorder reads a book anew by subscribing again. Who listens to the book meanwhile is sent that `subscribed` too: it is a
-whole book, and without it some of the changes in between would be missing.
+The recorder reads a book again by subscribing again. A client that follows the book meanwhile is sent that `subscribed`
+too: it is a whole book, and without it some of the changes in between would be missing.
 
 Not reproduced: limits of REST, and closes for a restart of the service other than those that the tape has.
 """
@@ -58,7 +58,7 @@ _INVALID_PER_SECOND: Final = 2
 _TEXT_MAX: Final = 4096
 #: Streams whose attempts to subscribe are counted at once.
 _COUNTED_MAX: Final = 1024
-#: Channels whose snapshot is sent again to who listens, when the recorder subscribed them anew.
+#: Channels whose snapshot is sent again to clients that follow them, when the recorder subscribed again.
 _SAID_AGAIN: Final = frozenset({BOOK, MARKETS, SUBACCOUNTS, PARENT_SUBACCOUNTS})
 _OF_VENUE: Final = frozenset({MARKETS, "v4_block_height"})
 _ACCOUNT: Final = re.compile(r"dydx1[02-9ac-hj-np-z]{38,58}/(\d{1,6})")

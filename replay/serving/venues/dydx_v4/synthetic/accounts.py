@@ -1,7 +1,7 @@
 """
 The known accounts as the synthetic dYdX shows them to anybody: subscriptions, snapshots and REST.
 
-An order that is not on the chain is told of at once and on the best of knowledge; fills, positions, balances and
+An order that is not on the chain is reported at once and to the best of its knowledge; fills, positions, balances and
 whatever else is final come with the next block of the chain. Every owner trades from subaccount 0, his sub-account is
 subaccount 1, and what is traded from another pool is isolated in a child of either.
 """

@@ -31,7 +31,7 @@ class Chain:
 
     Args:
         listed: The venue's markets, by what the seeded market calls them.
-        height: Of the block before the first.
+        height: Height of the block before the first.
         genesis_ns: Time of that block.
         every_ns: Mean time between blocks.
     """
@@ -45,7 +45,7 @@ class Chain:
         self.height = height
         self.time_ms = genesis_ns // NS_PER_MS
         self._pending: list[Trade] = []
-        #: Trades of each market, newest last, as a subscriber is told of them.
+        #: Trades of each market, newest last, as a subscriber is sent them.
         self.history: dict[str, deque[dict[str, Any]]] = {each.ticker: deque(maxlen=_KEPT) for each in listed.values()}
         #: Trades of each market so far, and a day's worth before.
         self.counts = {each.ticker: 20_000 + 7 * each.pair_id for each in listed.values()}

@@ -54,7 +54,7 @@ class DydxRest:
 
     Args:
         shelf: What there is to tell.
-        requests_max: In ten seconds, per address.
+        requests_max: Most requests in ten seconds, per address.
     """
 
     def __init__(self, shelf: Shelf, requests_max: int) -> None:

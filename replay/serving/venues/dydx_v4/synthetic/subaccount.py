@@ -77,14 +77,14 @@ class Subaccount:
     A subaccount: a margin account of its own under its owner's address.
 
     Attributes:
-        address: Of the owner.
+        address: Address of the owner.
         number: Below 128 a parent; a child, which holds isolated positions, has its parent's plus 128.
         account: Who trades.
         house: His margin account.
         orders: The latest row of each order, by the market's id.
-        fills: Rows of REST, newest last.
-        transfers: Likewise.
-        holdings: By what the market calls the perpetual.
+        fills: Fills as rows of REST, newest last.
+        transfers: Transfers as rows of REST, newest last.
+        holdings: Holdings by the market's name of the perpetual.
         waiting: Status, and the reason of a removal, that the next block makes final, by the market's order id.
         matched: Fills of the market that the next block makes final.
         filled: Lots of each order whose fills are final, by the same id.
@@ -244,7 +244,7 @@ class Subaccount:
         return fill
 
     def _hold(self, listed: Listed, px: int, signed: int, chain: Chain, *, is_forced: bool) -> None:
-        """Keep the sums of a position; one that turns is closed and opened anew."""
+        """Keep the sums of a position; one that turns is closed and opened again."""
         holding = self.holdings.setdefault(listed.symbol, Holding())
         before = holding.lots
         closing = min(abs(before), abs(signed)) if before * signed < 0 else 0

@@ -51,13 +51,13 @@ class DydxOptions:
         chain_every_ns: Between blocks of the chain, ns.
         batch_every_ns: Between flushes of batched subscriptions.
         trading_every_ns: Between updates of the markets' figures.
-        snapshot_delay_ns: From a subscribe to its answer.
+        snapshot_delay_ns: Delay from a subscribe to its answer.
         leaves_hole: Read the snapshot when it is asked for and subscribe when it is sent, as the real venue does:
-            what changes in between is never told. Otherwise the two are one instant.
+            what changes in between is never sent. Otherwise the two are one instant.
         snapshot_levels: Levels a side of a book.
         trades_replayed: Old trades in the answer to a subscribe.
-        subscribes_per_second: Of one subscription; more end the connection.
-        invalid_per_second: Of frames that are no requests; likewise.
+        subscribes_per_second: Most subscribes a second of one subscription; more end the connection.
+        invalid_per_second: Most frames a second that are no requests; more end the connection.
         requests_max: REST requests per address in ten seconds.
     """
 
@@ -174,7 +174,7 @@ class SyntheticDydx(BaseVenue[DydxSession]):
         return session
 
     def disconnect(self, session: DydxSession) -> None:
-        """The connection is gone, whoever ended it."""
+        """The connection is gone, whichever side ended it."""
         if session in self.sessions:
             self.sessions.remove(session)
         self._fetches = [fetch for fetch in self._fetches if fetch.session is not session]

@@ -55,7 +55,7 @@ class _Minutes:
     def __init__(self) -> None:
         self.waiting: list[bytes] = []
         self.candles: dict[int, Candle] = {}
-        #: The first minute of which nothing is missing; None while the next frame of trades begins anew.
+        #: The first minute of which nothing is missing; None while the next frame of trades begins again.
         self.whole_from: int | None = None
         #: Beginnings of minutes in which the tape was blind, from and to.
         self.blind: list[tuple[int, int]] = []
@@ -81,7 +81,7 @@ class _Minutes:
             del self.candles[next(iter(self.candles))]
 
     def lost(self) -> None:
-        """What comes next begins anew."""
+        """What comes next begins again."""
         self.work()
         self.whole_from = None
 

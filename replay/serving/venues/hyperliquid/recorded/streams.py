@@ -84,7 +84,7 @@ class Routes:
         self._fast: dict[bytes, StreamKey] = {}
 
     def connected(self, conn_id: int) -> None:
-        """A connection was made anew: nothing is subscribed on it yet."""
+        """A connection was made again: nothing is subscribed on it yet."""
         self._asked.pop(conn_id, None)
         for key in [key for key in self._rounded if key[0] == conn_id]:
             del self._rounded[key]

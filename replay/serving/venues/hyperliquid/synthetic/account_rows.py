@@ -152,7 +152,7 @@ class AccountRows:
             case Cancelled():
                 return [(fact.order, _CANCELLED[fact.reason])]
             case Amended():
-                # The venue modifies by cancelling and placing anew.
+                # The venue modifies by cancelling and placing again.
                 return [(fact.before, "canceled"), (fact.order, "open")]
             case _:
                 return []

@@ -49,7 +49,7 @@ class VenueOptions:
         mids_every_ns: The same for `allMids`.
         candle_every_ns: The same for candles.
         state_every_ns: The same for account states that did not change.
-        abort_after_ns: From a subscription that the venue cannot bear to the end of the connection, ns.
+        abort_after_ns: Time from a subscription that the venue cannot bear to the end of the connection, ns.
         idle_close_ns: A connection that was sent nothing for so long is dropped.
         trades_replayed: Old trades in the first `trades` frame.
         connections_max: Open connections per address.
@@ -81,7 +81,7 @@ class Session:
 
     Attributes:
         remote: Address of the client; the limits count per address.
-        outbox: Text frames to send, oldest first. Whoever does the sending empties it.
+        outbox: Text frames to send, oldest first. The sender empties it.
         abort_at_ns: When the connection must be dropped without a close frame; None if not.
     """
 
@@ -195,7 +195,7 @@ class SyntheticHyperliquid(SubscriptionDesk[Session]):
         return session
 
     def disconnect(self, session: Session) -> None:
-        """The connection is gone, whoever ended it."""
+        """The connection is gone, whichever side ended it."""
         if session in self.sessions:
             self.sessions.remove(session)
         while session.subscriptions:
@@ -250,12 +250,12 @@ class SyntheticHyperliquid(SubscriptionDesk[Session]):
         """Everything that exists can be had."""
 
     def subscribed(self, seat: Session, wanted: Subscription) -> None:
-        """From now on it is told."""
+        """It is sent from now on."""
         self._listeners.setdefault(wanted.key, []).append(seat)
         self._subscriptions.setdefault(wanted.kind, {})[wanted.key] = wanted
 
     def unsubscribed(self, seat: Session, wanted: Subscription) -> None:
-        """From now on it is not told any more."""
+        """It is not sent any more."""
         self._listeners[wanted.key].remove(seat)
         if not self._listeners[wanted.key]:
             del self._listeners[wanted.key]
