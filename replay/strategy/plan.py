@@ -24,6 +24,7 @@ from replay.backtest.receive_latency import LatencyModel
 from replay.backtest.venue_facts import VenueFacts, facts_of
 from replay.clearing.house import House, HouseSettings, Transfer
 from replay.clearing.money_settings import check_money, money_said
+from replay.ledger.fee_tiers import FeeMeter
 from replay.ledger.ledger import Ledger, LedgerMarket
 from replay.ledger.margin_rules import MarginMode
 from replay.ledger.money import Fees
@@ -66,7 +67,7 @@ class RunSettings:
         rules: Rules set otherwise, by name.
         latency: How long requests and answers take: `entry=3.5ms,response=2ms`, or `feed` and what is added to it.
         clock_offset_ns: The venues' clock less ours, which only `feed` depends on.
-        fees: Shares of the value, `maker` and `taker`; those that are not given are of the venue's lowest tier.
+        fees: Shares of the value, `maker` and `taker`; those that are not given are of the tier at the start.
         capital: What there is at the start, by currency.
         gap_policy: What becomes of orders that rest while their book does not hold.
         limits: Limits of risk.
@@ -144,7 +145,7 @@ class RunPlan:
         if "contract_value" in settings.assumed and not any(facts_of(venue).is_inverse for venue in self.rules):
             raise ConfigError("--assume contract_value is for inverse contracts, and no venue of the run has them")
         self._latency()
-        self._fees = {venue: _fees(venue, settings.fees) for venue in self.rules}
+        self._fees = {venue: _fees(venue, settings) for venue in self.rules}
         self._money = HouseSettings(
             leverage=settings.leverage,
             margin=settings.margin,
@@ -328,11 +329,16 @@ def _said(limits: RiskLimits) -> dict[str, Any]:
     return {name: value for name in limits.__struct_fields__ if (value := getattr(limits, name)) is not None}
 
 
-def _fees(venue: str, given: Mapping[str, Decimal]) -> Fees:
-    facts = facts_of(venue)
+def _fees(venue: str, settings: RunSettings) -> Fees:
+    """Those that were given, else those of the tier that is in force at the start. Raises ConfigError for no such tier."""
+    facts, given = facts_of(venue), settings.fees
+    maker, taker = facts.maker, facts.taker
+    if facts.schedule is not None and not given:
+        tier = FeeMeter(facts.schedule, venue, 0, tier=settings.fee_tier, volume=settings.fee_volume).tier
+        maker, taker = tier.maker, tier.taker
     return Fees(
-        maker=given.get("maker", facts.maker if facts.maker is not None else Decimal(0)),
-        taker=given.get("taker", facts.taker if facts.taker is not None else Decimal(0)),
+        maker=given.get("maker", maker if maker is not None else Decimal(0)),
+        taker=given.get("taker", taker if taker is not None else Decimal(0)),
         decimals=facts.fee_decimals,
         rounding=facts.fee_rounding,
     )

@@ -72,7 +72,7 @@ def test_a_result_says_what_became_of_the_money_step_by_step(folder: Path) -> No
     """505 + 1 - 2 (funding: twice 100 * 100 * 0.0001) - 500 = 4; equity at 97: 506 - 2 - 400 = 104 against 121.25."""
     info = Result.open(folder).info
     (account,) = info.accounts
-    assert (account.cash, account.funding, account.transfers, account.net) == (4, -2, 1, -502)
+    assert [int(each) for each in (account.cash, account.funding, account.transfers, account.net)] == [4, -2, 1, -502]
     (step,) = info.liquidations
     assert (step.what, step.mark_price, step.equity, step.maintenance, step.size) == (
         "order",
