@@ -57,14 +57,14 @@ def analyze() -> None:
     "every_ns",
     type=Duration(),
     metavar="DURATION",
-    help="A series instead of a summary: a row for each 1s, 5m, 1h ...",
+    help="A series instead of a summary: one row per 1s, 5m, 1h, ...",
 )
 @click.option(
     "--clock",
     type=click.Choice(["recv", "event"]),
     default="recv",
     show_default=True,
-    help="Whose time counts: recv is ours, at receipt; event is the venue's own.",
+    help="Clock to measure by: recv, our time of receipt, or event, the venue's own time.",
 )
 @plot_option
 @sealed_option
@@ -85,9 +85,9 @@ def spreads(
     """
     Measure the quoted spread of each pair, weighted by time.
 
-    A quote counts for as long as it stood. Time in which the book was stale, one-sided or crossed is part of no spread;
-    its share is reported. The table shows the most important columns, the other formats have all of them. What is not
-    sealed yet is left out, and a line on stderr says how much.
+    A quote counts for as long as it stood. Time during which the book was stale, one-sided or crossed is excluded, and
+    its share is reported. The table shows the most important columns; the other formats have all of them. Frames that
+    are not sealed yet are left out, and a note on stderr says how many.
     """
     import analysis
 

@@ -40,7 +40,7 @@ __all__ = ["orders", "pnl", "reading"]
 @recording_argument
 @pair_option
 @venue_option
-@click.option("--history", is_flag=True, help="Also orders that had ended before the account was watched.")
+@click.option("--history", is_flag=True, help="Include orders that had ended before the account was watched.")
 @sealed_option
 @check_option
 @output_options
@@ -50,7 +50,7 @@ def orders(
     """
     List the orders of the recorded accounts: state, fills, fees, and what they cost against the mid price.
 
-    Slippage is above 0 where the order did worse than the mid price, and below 0 where it did better. The table shows
+    Slippage is positive where an order did worse than the mid price, negative where it did better. The table shows
     the most important columns, the other formats have all of them.
     """
     import analysis
@@ -73,7 +73,7 @@ def orders(
 @recording_argument
 @pair_option
 @venue_option
-@click.option("--series", is_flag=True, help="The course over time instead of the sum.")
+@click.option("--series", is_flag=True, help="A time series instead of totals.")
 @plot_option
 @sealed_option
 @check_option
@@ -90,7 +90,7 @@ def pnl(
     """
     Sum up profit and loss of the recorded accounts per pair: realised, unrealised, fees and funding.
 
-    It counts from when an account was first watched; `net` is what the account gained since.
+    Counting starts when an account was first watched; `net` is what the account has gained since.
     """
     import polars as pl
 

@@ -55,7 +55,7 @@ _ROLES: Final = ("", "maker", "taker")
     "--script",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="In place of a strategy: orders and their times, as JSON; docs/backtesting.md says how they are written.",
+    help="Orders and their times, as JSON, instead of a strategy; docs/backtesting.md has the format.",
 )
 @pair_option
 @venue_option
@@ -69,19 +69,21 @@ _ROLES: Final = ("", "maker", "taker")
     default="receive",
     show_default=True,
     metavar="CLOCK",
-    help="Of --script: whose clock the simulated venue lives on: receive is ours, as a live session must, venue its own.",
+    help="With --script: the clock of the simulated venue: receive, ours, as in a live session, or venue, its own.",
 )
 @click.option(
     "--carry",
     type=click.Choice(["all", "positions"]),
     default="all",
     show_default=True,
-    help="What goes on from one recording to the next: account and strategy, or the account alone.",
+    help="What continues from one recording to the next: account and strategy, or the account alone.",
 )
 @out_folder_option()
 @plot_option
 @click.option("--replace", is_flag=True, help="Replace an earlier result in the folder of --out.")
-@click.option("--compare", is_flag=True, help="Play a paper session again, and say whether the decisions are the same.")
+@click.option(
+    "--compare", is_flag=True, help="Play a paper session again, and report whether the decisions are the same."
+)
 @sealed_option
 @check_option
 @printing_options
@@ -101,7 +103,7 @@ def backtest(
     Run a strategy on recordings, or replay a list of orders (--script) against a recorded market.
 
     A strategy is a Python file with one class derived from tickdeck.Strategy. With --compare the recording is one of
-    `tickdeck paper`, settings are those of that session where they are not given here, and the exit status is 1 if the
+    `tickdeck paper`: settings that are not given here are those of that session, and the exit status is 1 if the
     decisions differ.
     """
     is_strategy = given[0].suffix == ".py"

@@ -51,14 +51,16 @@ RENEW_S: Final = 0.5
 @venue_option
 @channel_option
 @print_option
-@click.option("--tee", "tee_url", metavar="URL", help="Where the recorder is reached; by default its folder says so.")
+@click.option(
+    "--tee", "tee_url", metavar="URL", help="URL of the recorder's tee; by default the one that its folder states."
+)
 @click.option(
     "--patience",
     type=DurationSeconds(),
     metavar="DURATION",
     default="60s",
     show_default=True,
-    help="How long a recorder that died has to come back.",
+    help="How long to wait for a recorder that died to come back.",
 )
 @json_option
 @check_option

@@ -28,7 +28,7 @@ def gaps(recording: Path, pairs: tuple[str, ...], venues: tuple[str, ...], seale
 
     One row per stream and gap, from the last frame before it to the first frame after it, with its cause. A gap that
     was still open at the end of the recording has no end. Frames that are not sealed yet are included; after a crash,
-    the time of which frames may have been lost is a gap.
+    the time during which frames may have been lost is a gap.
     """
     from recordings.queries.gaps import find_gaps
     from recordings.recording import Recording

@@ -67,14 +67,14 @@ def _common(command: _F) -> _F:
         click.option(
             "--metadata",
             type=click.Path(dir_okay=False, path_type=Path),
-            help="The venue's metadata replies, as one JSON object by request name; tells pairs from symbols.",
+            help="The venue's metadata replies, as one JSON object by request name; gives symbols their pairs.",
         ),
         click.option(
             "--compression",
             type=click.Choice(["small", "fast"]),
             default="small",
             show_default=True,
-            help="Smaller files, or files that are written in half the time and a tenth larger.",
+            help="small files, or fast: written in half the time and a tenth larger.",
         ),
         json_option,
     ):
@@ -87,7 +87,7 @@ _venue = venue_name_option(required=True)
 
 def _time_unit(*units: str) -> Callable[[_F], _F]:
     return click.option(
-        "--time-unit", type=click.Choice(units), help="Unit of numeric times; by default told from the data."
+        "--time-unit", type=click.Choice(units), help="Unit of numeric times; by default inferred from the data."
     )
 
 

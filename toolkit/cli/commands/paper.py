@@ -46,11 +46,11 @@ def paper(
     **given: Any,
 ) -> int:
     """
-    Run a strategy on live feeds and record them: what it sends goes to a simulated exchange, and nowhere else.
+    Run a strategy on live feeds and record them; its orders go to a simulated exchange and nowhere else.
 
-    The recording is made as `tickdeck record` makes it, and goes on if the strategy fails. The first Ctrl-C ends the
-    session: what rests is cancelled, the recording sealed, the result written into it below paper/.
-    `tickdeck backtest STRATEGY RECORDING --compare` then says whether a backtest decides the same.
+    The recording is that of `tickdeck record`, and continues if the strategy fails. The first Ctrl-C ends the session:
+    resting orders are cancelled, the recording is sealed, and the result is written into it below paper/.
+    `tickdeck backtest STRATEGY RECORDING --compare` then checks that a backtest makes the same decisions.
     """
     import asyncio
 

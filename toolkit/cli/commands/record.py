@@ -57,7 +57,7 @@ _OF_ONE_TEXT: Final = ", ".join(setting.option for setting in _OF_ONE)
 @click.option(
     "--print-config",
     is_flag=True,
-    help="Print what is in force as such a file, or what is wrong with it, and record nothing.",
+    help="Print the resulting configuration as a TOML file, or what is wrong with it, and record nothing.",
 )
 @venue_option
 @setting_options

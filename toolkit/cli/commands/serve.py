@@ -50,30 +50,39 @@ DEFAULT_PORT = 8710
 )
 @click.argument("recordings", nargs=-1, metavar="[RECORDING]...", type=click.Path(path_type=Path))
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; others than loopback see it."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; any other than loopback can be reached from outside.",
 )
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0 takes any that is free."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
 )
 @speed_option("1x")
 @from_option
 @to_option
 @loop_option
-@click.option("--paused", is_flag=True, help="Begin when told: tickdeck ctl resume.")
-@click.option("--no-wait", is_flag=True, help="Begin at once, not when the first client has subscribed.")
+@click.option("--paused", is_flag=True, help="Wait for `tickdeck ctl resume`.")
+@click.option("--no-wait", is_flag=True, help="Start at once instead of when the first client has subscribed.")
 @click.option(
     "--settle",
     type=DurationSeconds(),
     metavar="DURATION",
     default="500ms",
     show_default=True,
-    help="Begin when no further subscription has come for so long.",
+    help="Start once no further subscription has come for this long.",
 )
-@click.option("--exit", "ends", is_flag=True, help="Close the sockets and end when the tape does.")
+@click.option("--exit", "ends", is_flag=True, help="Close the sockets and exit at the end of the tape.")
 @click.option("--no-disconnects", is_flag=True, help="Keep sockets open where the recording lost a connection or time.")
 @allow_host_option
-@click.option("--origin", "origins", multiple=True, help="Further host whose web pages may connect; may be repeated.")
-@click.option("--synthetic", is_flag=True, help="Serve a synthetic market in place of a recording.")
+@click.option(
+    "--origin", "origins", multiple=True, help="Additional host whose web pages may connect. May be repeated."
+)
+@click.option("--synthetic", is_flag=True, help="Serve a synthetic market instead of a recording.")
 @venue_option
 @seed_option("0")
 @json_option
@@ -95,7 +104,7 @@ def serve(
 
     Clients of the venue connect to the printed URLs unchanged. Playback starts when the first client has subscribed,
     and is controlled with `tickdeck ctl`. With --json the URLs are printed as one line of JSON. Ends with Ctrl-C or
-    SIGTERM. With --synthetic a seeded random market of --venue is served in place of a recording. A recording in
+    SIGTERM. With --synthetic a seeded random market of --venue is served instead of a recording. A recording in
     progress is served up to what was written when the command started.
     """
     import asyncio

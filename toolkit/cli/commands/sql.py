@@ -71,13 +71,13 @@ _TELLING: Final = (
 @output_options
 def sql(arguments: tuple[str, ...], venues: tuple[str, ...], sealed: bool, output: Output) -> None:
     """
-    Query recordings with SQL (DuckDB's).
+    Query recordings with SQL, in DuckDB's dialect.
 
-    The last argument is the query, one of them; `-` reads it from stdin. Without one, the views and their columns are
-    listed: one for each table as it was recorded (raw, book, trades, bbo, top, ...), quotes (top with mid, spread and
+    The last argument is the query, a single statement; `-` reads it from stdin. Without a query, the views and their
+    columns are listed: one per recorded table (raw, book, trades, bbo, top, ...), quotes (top with mid, spread and
     spread_bps) and gaps. Every view has the rows of all recordings, and a column `recording`. Times are UTC. A query
-    reads these recordings and nothing else; with --venue every view has the rows of that venue alone. What is not
-    sealed yet is left out, and a line on stderr says how much.
+    can read these recordings only; with --venue, only the rows of that venue. Frames that are not sealed yet are left
+    out, and a note on stderr says how many.
     """
     folders, query = _split(arguments)
 

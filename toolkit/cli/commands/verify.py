@@ -20,12 +20,12 @@ __all__ = ["verify"]
 
 @click.command(epilog=examples("tickdeck verify tapes/monday"))
 @recording_argument
-@click.option("--quick", is_flag=True, help="Compare files with their hashes only: seconds in place of minutes.")
+@click.option("--quick", is_flag=True, help="Compare file hashes only: seconds instead of minutes.")
 @json_option
 def verify(recording: Path, quick: bool, as_json: bool) -> None:
     """
-    Check files, hashes, order and holes, and compare the digests of the live session, of the raw frames replayed and
-    of the normalized rows replayed.
+    Check files, hashes, order and holes, and compare three digests: of the live session, of a replay of the raw frames
+    and of a replay of the normalized rows.
 
     Exits with 0 if the recording is sound, 1 if it is damaged, 2 if it cannot be read.
     """

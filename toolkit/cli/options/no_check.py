@@ -27,7 +27,7 @@ def check_option(command: _Command) -> _Command:
         is_flag=True,
         expose_value=False,
         callback=_set,
-        help="Do not compare files with their hashes before they are read.",
+        help="Do not verify the hashes of files before reading them.",
     )
     decorated: _Command = option(command)
     return decorated

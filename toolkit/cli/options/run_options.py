@@ -31,35 +31,35 @@ _MARKET: Final = (
         default="default",
         show_default=True,
         metavar="NAME",
-        help="Rules of matching: default, or what hftbacktest does (hftbacktest, hftbacktest-whole).",
+        help="Matching rules: default, or those of hftbacktest (hftbacktest, hftbacktest-whole).",
     ),
     click.option(
-        "--rule", "rules", multiple=True, metavar="NAME=VALUE", help="One rule set otherwise. May be repeated."
+        "--rule", "rules", multiple=True, metavar="NAME=VALUE", help="Override one matching rule. May be repeated."
     ),
     click.option(
         "--latency",
         metavar="LATENCY",
-        help="entry=3.5ms,response=2ms, feed (its own delay each way), both, which are added, or trips=FILE. Without it:"
+        help="entry=3.5ms,response=2ms; feed (the feed's own delay, each way); both of them added; or trips=FILE. Default:"
         " 50 ms each way of a strategy, feed of a list of orders.",
     ),
     click.option(
         "--clock-offset",
         metavar="DURATION",
-        help="The venue's clock less ours, such as 1.27s or -3ms; where it is needed, the error proposes one.",
+        help="The venue's clock minus ours, such as 1.27s or -3ms; where it is needed, the error message proposes one.",
     ),
     click.option(
         "--gaps",
         type=click.Choice(["keep", "cancel", "fail"]),
         default="keep",
         show_default=True,
-        help="What becomes of orders that rest across a gap; on the receive clock.",
+        help="What happens to orders that rest across a gap, on the receive clock.",
     ),
     click.option(
         "--assume",
         multiple=True,
         metavar="NAME=VALUE",
-        help="tick=0.1, lot=0.001, min_notional=10, contract_value=100 (of inverse contracts) or maintenance=0.005 (of"
-        " margin), in place of what is recorded or known; mark=mid where no mark price is. May be repeated.",
+        help="Value to use instead of the recorded or known one: tick=0.1, lot=0.001, min_notional=10, contract_value=100 (of"
+        " inverse contracts) or maintenance=0.005 (of margin); mark=mid without a mark price. May be repeated.",
     ),
 )
 
@@ -73,48 +73,55 @@ _RUN: Final = (
         help="A parameter of the strategy. May be repeated.",
     ),
     click.option(
-        "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="NUMBER", help="Of ctx.rng."
+        "--seed",
+        type=click.IntRange(0, 2**63 - 1),
+        default=0,
+        show_default=True,
+        metavar="NUMBER",
+        help="Seed of ctx.rng.",
     ),
     click.option(
-        "--fees", metavar="FEES", help="maker=1.5bp,taker=4.5bp; without it those of the tier that the volume gives."
+        "--fees", metavar="FEES", help="maker=1.5bp,taker=4.5bp; by default those of the tier that the volume gives."
     ),
     click.option(
         "--fee-tier", metavar="NAME", help="The venue's fee tier at the start, below which the account does not fall."
     ),
     click.option(
-        "--fee-volume", metavar="AMOUNT", help="Volume before the start that counts for fee tiers, quote currency."
+        "--fee-volume",
+        metavar="AMOUNT",
+        help="Traded volume before the start that counts for fee tiers, in quote currency.",
     ),
     click.option(
         "--leverage",
         multiple=True,
         metavar="[PAIR=]NUMBER",
-        help="Hold orders against the margin there is, and liquidate in the venue's way: 5, or BTC-USD=5. May be repeated.",
+        help="Check orders against the available margin, and liquidate as the venue does: 5, or BTC-USD=5. May be repeated.",
     ),
     click.option(
         "--margin",
         multiple=True,
         metavar="[PAIR=]MODE",
-        help="cross (the default) or isolated, of all pairs or of one. May be repeated.",
+        help="cross (the default) or isolated, for all pairs or for one. May be repeated.",
     ),
     click.option(
         "--transfer",
         "transfers",
         multiple=True,
         metavar="'TIME ASSET=AMOUNT'",
-        help="Deposit, or withdraw (-500), while it runs: '2024-08-08T12:00 USDC=500'. May be repeated.",
+        help="Deposit, or withdraw (-500), during the run: '2024-08-08T12:00 USDC=500'. May be repeated.",
     ),
     click.option(
         "--capital",
         multiple=True,
         metavar="ASSET=AMOUNT",
-        help="What there is at the start: USDC=10000. May be repeated.",
+        help="Balance at the start: USDC=10000. May be repeated.",
     ),
     click.option(
         "--limit",
         "limits",
         multiple=True,
         metavar="NAME=VALUE",
-        help="A limit of risk: order_size, position, loss or orders_per_s. May be repeated.",
+        help="A risk limit: order_size, position, loss or orders_per_s. May be repeated.",
     ),
     click.option(
         "--callback-max",
@@ -123,7 +130,7 @@ _RUN: Final = (
         default="5s",
         show_default=True,
         metavar="DURATION",
-        help="How long one call of the strategy may compute; one that waits has ten times as long.",
+        help="Longest time that one call of the strategy may compute; a call that waits may take ten times as long.",
     ),
 )
 

@@ -56,11 +56,19 @@ allow_host_option: Final = click.option(
     "--allow-host",
     multiple=True,
     metavar="NAME",
-    help="Further name by which clients reach it, beside localhost and the address; may be repeated.",
+    help="Additional host name by which clients reach it, besides localhost and the address. May be repeated.",
 )
+
+
+def _venues_option(text: str) -> Callable[[_F], _F]:
+    return click.option("--venue", "venues", multiple=True, metavar="VENUE", help=f"{text} May be repeated.")
+
+
 #: `--venue` of what reads a recording; the command gets `venues`.
-venue_option: Final = click.option(
-    "--venue", "venues", multiple=True, metavar="VENUE", help="Only what is of this venue. May be repeated."
+venue_option: Final = _venues_option("Only this venue.")
+#: `--venue` of what records, likewise.
+recorded_venue_option: Final = _venues_option(
+    "Record the pairs on this venue; with --config, only this one of the file."
 )
 #: `--channel` of what reads a recording; the command gets `channels`.
 channel_option: Final = click.option(
@@ -89,19 +97,19 @@ to_option: Final = click.option(
 #: `--json` of what prints no rows; what does has it from `output_options`. The command gets `as_json`.
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 print_option: Final = click.option(
-    "--print", "as_lines", is_flag=True, help="Print every message, one JSON object a line."
+    "--print", "as_lines", is_flag=True, help="Print every message, one JSON object per line."
 )
 plot_option: Final = click.option(
     "--plot",
     type=OutputFile(".png", ".html"),
     metavar="FILE",
-    help="Also draw it: FILE.png, or FILE.html that needs no network.",
+    help="Also draw a chart: FILE.png, or FILE.html, which needs no network.",
 )
 #: `--sealed` of what reads a recording that may still be written; the command gets `sealed`. See `toolkit/cli/output/unsealed_note.py`.
 sealed_option: Final = click.option(
-    "--sealed", is_flag=True, help="Only what is sealed, and no line on stderr about what is not."
+    "--sealed", is_flag=True, help="Read the sealed part only, without a note on stderr about the rest."
 )
-loop_option: Final = click.option("--loop", is_flag=True, help="Begin again at the end, until interrupted.")
+loop_option: Final = click.option("--loop", is_flag=True, help="Start again at the end, until interrupted.")
 
 
 def _default(value: str | None) -> dict[str, Any]:
@@ -115,7 +123,7 @@ def venue_name_option(default: str | None = None, *, required: bool = False) -> 
         **_default(default),
         required=required,
         metavar="NAME",
-        help="Venue whose interface and frames these are; an unknown name is answered with those there are.",
+        help="Venue whose interface and frames these are; an unknown name lists the known ones.",
     )
 
 
@@ -137,19 +145,19 @@ def seed_option(default: str) -> Callable[[_F], _F]:
         default=default,
         show_default=True,
         metavar="SEED",
-        help="Decides everything that a synthetic market does.",
+        help="Seed of the synthetic market; the same seed gives the same market.",
     )
 
 
 def out_folder_option(*, required: bool = False) -> Callable[[_F], _F]:
-    """`--out` of what makes a recording."""
+    """`--out` of what makes a recording, or another folder."""
     return click.option(
         "-o",
         "--out",
         type=click.Path(file_okay=False, path_type=Path),
         metavar="FOLDER",
         required=required,
-        help="Folder of the recording.",
+        help="Folder to write to.",
     )
 
 

@@ -179,14 +179,14 @@ _OUT: Final = click.option(
     "out_file",
     type=OutputFile(),
     metavar="FILE",
-    help="Write the result to this file, not to stdout.",
+    help="Write the result to this file instead of stdout.",
 )
 _OUTPUT: Final = (
     click.option(
         "-f",
         "--format",
         type=click.Choice(FORMATS),
-        help="How to write the result; by default as the name given to --out says, else as a table.",
+        help="Output format; by default that of the file name of --out, else a table.",
     ),
     json_option,
     click.option("--csv", "as_csv", is_flag=True, help="Print the result as CSV."),
@@ -194,14 +194,14 @@ _OUTPUT: Final = (
     click.option(
         "--spreadsheet",
         is_flag=True,
-        help="CSV for a spreadsheet: text that it would run (=, +, -, @ in front) begins with an apostrophe.",
+        help="CSV that is safe in a spreadsheet: text that would run as a formula (=, +, -, @) gets an apostrophe in front.",
     ),
     click.option(
         "--rows",
         type=click.IntRange(min=0),
         default=_ROWS_SHOWN,
         show_default=True,
-        help="Most rows that a table shows; 0: all.",
+        help="Maximum number of rows in a table; 0 for all.",
     ),
 )
 
