@@ -58,17 +58,9 @@ allow_host_option: Final = click.option(
     metavar="NAME",
     help="Additional host name by which clients reach it, besides localhost and the address. May be repeated.",
 )
-
-
-def _venues_option(text: str) -> Callable[[_F], _F]:
-    return click.option("--venue", "venues", multiple=True, metavar="VENUE", help=f"{text} May be repeated.")
-
-
-#: `--venue` of what reads a recording; the command gets `venues`.
-venue_option: Final = _venues_option("Only this venue.")
-#: `--venue` of what records, likewise.
-recorded_venue_option: Final = _venues_option(
-    "Record the pairs on this venue; with --config, only this one of the file."
+#: `--venue` of what reads a recording, or records; the command gets `venues`.
+venue_option: Final = click.option(
+    "--venue", "venues", multiple=True, metavar="VENUE", help="Only this venue. May be repeated."
 )
 #: `--channel` of what reads a recording; the command gets `channels`.
 channel_option: Final = click.option(

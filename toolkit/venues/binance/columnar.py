@@ -22,6 +22,7 @@ from toolkit.kernels.hashing import STATE_BYTES
 from toolkit.kernels.levels import clear_side, set_levels, side_columns
 from toolkit.keys import PairKey
 from toolkit.messages import FORM_FULL, BestQuote
+from toolkit.venues.binance import kernel_numbers as numbers
 from toolkit.venues.binance import kernel_run
 from toolkit.venues.binance.feeds import IGNORED
 from toolkit.venues.binance.kernel_arrays import Arrays, Table, book_scale
@@ -107,12 +108,12 @@ class BinanceTaker(ColumnarTaker):
             if reason != kernel_run.FULL:
                 break
             if not arrays.grow():
-                self._books[int(arrays.needed[4])].is_too_large = True
+                self._books[int(arrays.needed[numbers.INSTRUMENT])].is_too_large = True
                 break
         self._look(end - begin)
         if reason == kernel_run.RESCALE:
             # A price between the steps of the book: the protocol takes that frame, and the steps are reported again.
-            self._books[int(arrays.needed[4])].rescales += 1
+            self._books[int(arrays.needed[numbers.INSTRUMENT])].rescales += 1
         return self._finish(frames, end)
 
     def _look(self, frames: int) -> None:
@@ -292,7 +293,8 @@ class BinanceTaker(ColumnarTaker):
     def _finish(self, frames: FrameBatch, end: int) -> Taken:
         arrays, table = self._arrays, self._table
         counts = [int(count) for count in arrays.counts]
-        diffs, quotes, trades, tops = counts[0], counts[1], counts[2], counts[3]
+        diffs, quotes, trades = counts[numbers.DIFFS], counts[numbers.QUOTES], counts[numbers.TRADES]
+        tops = counts[numbers.TOPS]
         messages: list[DiffColumns | QuoteColumns | TradeColumns] = []
         for number, rows in arrays.by_instrument(arrays.diffs, diffs):
             messages.append(self._diff_columns(number, rows))
@@ -316,8 +318,8 @@ class BinanceTaker(ColumnarTaker):
             messages=messages,
             tops=changes,
             message_count=diffs + quotes + trades,
-            duplicate_count=counts[6],
-            imprecise_count=counts[5],
+            duplicate_count=counts[numbers.DUPLICATES],
+            imprecise_count=counts[numbers.IMPRECISE],
         )
 
     def _write_back(self, frames: FrameBatch, index: int) -> None:

@@ -12,6 +12,7 @@ from toolkit.columnar import FrameBatch
 from toolkit.kernels.hashing import STATE_BYTES
 from toolkit.kernels.levels import make_store, widen_store
 from toolkit.messages import FORM_FULL, BestQuote, BookDiff, Side, Trade
+from toolkit.venues.binance import kernel_numbers as numbers
 from toolkit.venues.binance.kernel_frames import DIFF, FIELDS, QUOTE, name_hash
 from toolkit.venues.binance.kernel_run import FIXED_BYTES, UNITS_END
 from toolkit.venues.binance.kernel_state import Columns, Feeds, Instruments, Messages, Pieces, Run, Scratch
@@ -56,38 +57,35 @@ def _key(name: str) -> bytes:
 
 
 def _pieces() -> Pieces:
-    """What all messages of a kind share, in the order in which the kernel numbers them."""
+    """What all messages of a kind share, by the numbers that the kernel has for it."""
     none, no_levels = _pack(None), _pack(())
     first = _key("sub_seq") + _pack(0)
-    parts = [
-        _key("ts_recv"),
-        _key("capture_seq"),
-        # 2 to 8: diffs.
-        first
-        + b"".join(
-            [_key("form"), _pack(FORM_FULL), _key("fused"), _pack(True), _key("depth_cap"), none, _key("bid_prices")]
-        ),
-        _key("bid_sizes"),
-        _key("bid_counts") + no_levels + _key("ask_prices"),
-        _key("ask_sizes"),
-        _key("ask_counts") + no_levels + _key("first_update_id"),
-        _key("last_update_id"),
-        _key("prev_update_id"),
-        # 9 to 13: quotes.
-        first + _key("fused") + _pack(False) + _key("bid_price"),
-        _key("bid_size"),
-        _key("bid_count") + none + _key("ask_price"),
-        _key("ask_size"),
-        _key("ask_count") + none + _key("update_id"),
-        # 14 to 18: trades.
-        first + _key("aggressor_side") + _pack(Side.BUY) + _key("price"),
-        first + _key("aggressor_side") + _pack(Side.SELL) + _key("price"),
-        _key("size"),
-        _key("trade_id"),
-        _key("is_duplicate") + _pack(True),
-    ]
-    ends = np.cumsum([0, *map(len, parts)])
-    return Pieces(np.frombuffer(b"".join(parts), np.uint8).copy(), ends.astype(np.int64))
+    form = [_key("form"), _pack(FORM_FULL), _key("fused"), _pack(True), _key("depth_cap"), none, _key("bid_prices")]
+    side = first + _key("aggressor_side")
+    parts = {
+        numbers.BEFORE_TS_RECV: _key("ts_recv"),
+        numbers.BEFORE_CAPTURE_SEQ: _key("capture_seq"),
+        numbers.BEFORE_BID_PRICES: first + b"".join(form),
+        numbers.BEFORE_BID_SIZES: _key("bid_sizes"),
+        numbers.BEFORE_ASK_PRICES: _key("bid_counts") + no_levels + _key("ask_prices"),
+        numbers.BEFORE_ASK_SIZES: _key("ask_sizes"),
+        numbers.BEFORE_FIRST_UPDATE_ID: _key("ask_counts") + no_levels + _key("first_update_id"),
+        numbers.BEFORE_LAST_UPDATE_ID: _key("last_update_id"),
+        numbers.BEFORE_PREV_UPDATE_ID: _key("prev_update_id"),
+        numbers.BEFORE_BID_PRICE: first + _key("fused") + _pack(False) + _key("bid_price"),
+        numbers.BEFORE_BID_SIZE: _key("bid_size"),
+        numbers.BEFORE_ASK_PRICE: _key("bid_count") + none + _key("ask_price"),
+        numbers.BEFORE_ASK_SIZE: _key("ask_size"),
+        numbers.BEFORE_UPDATE_ID: _key("ask_count") + none + _key("update_id"),
+        numbers.BEFORE_PRICE_OF_BUY: side + _pack(Side.BUY) + _key("price"),
+        numbers.BEFORE_PRICE_OF_SELL: side + _pack(Side.SELL) + _key("price"),
+        numbers.BEFORE_SIZE: _key("size"),
+        numbers.BEFORE_TRADE_ID: _key("trade_id"),
+        numbers.IS_DUPLICATE: _key("is_duplicate") + _pack(True),
+    }
+    in_order = [parts[number] for number in range(len(parts))]
+    ends = np.cumsum([0, *map(len, in_order)])
+    return Pieces(np.frombuffer(b"".join(in_order), np.uint8).copy(), ends.astype(np.int64))
 
 
 def _head(kind: int, venue: str, symbol: str, pair: str, *, is_spot: bool) -> bytes:
@@ -224,8 +222,8 @@ class Arrays:
         if len(self._pieces.data) > FIXED_BYTES // 2:
             raise AssertionError(f"the pieces take {len(self._pieces.data)} bytes of {FIXED_BYTES}")
         self.scratch = self._new_scratch(1 << 12, 1 << 16)
-        self.counts = np.zeros(7, np.int64)
-        self.needed = np.zeros(5, np.int64)
+        self.counts = np.zeros(numbers.COUNTS_END, np.int64)
+        self.needed = np.zeros(numbers.NEEDED_END, np.int64)
         self._imprecise = np.zeros(1, np.int64)
 
     # -- before a run -------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from toolkit.kernels.packing import (
     put_uint32_le,
 )
 from toolkit.kernels.text import POWERS, POWERS_INT, starts_with
+from toolkit.venues.binance import kernel_numbers as numbers
 from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, PREFIX, PU, QUOTE, name_hash, read_data
 from toolkit.venues.binance.kernel_state import (
     NO_CEILING,
@@ -101,9 +102,9 @@ def _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq):
         at += 1
     else:
         at = put_int(out, at, ts_event)
-    at = _piece(out, at, pieces, 0)
+    at = _piece(out, at, pieces, numbers.BEFORE_TS_RECV)
     at = put_int(out, at, ts_recv)
-    at = _piece(out, at, pieces, 1)
+    at = _piece(out, at, pieces, numbers.BEFORE_CAPTURE_SEQ)
     return put_int(out, at, seq)
 
 
@@ -205,11 +206,11 @@ def _diff(
         or levels > len(scratch.keys)
         or needed > len(out)
     ):
-        state.needed[0] = max(store.pages[bid_side], store.pages[bid_side + 1]) + rows
-        state.needed[1] = rows
-        state.needed[2] = levels
-        state.needed[3] = needed
-        state.needed[4] = number
+        state.needed[numbers.PAGES] = max(store.pages[bid_side], store.pages[bid_side + 1]) + rows
+        state.needed[numbers.FREE_SLOTS] = rows
+        state.needed[numbers.SIDE_LEVELS] = levels
+        state.needed[numbers.HASHED_BYTES] = needed
+        state.needed[numbers.INSTRUMENT] = number
         return FULL
     low, high = instruments.cover[number, 0], instruments.cover[number, 1]
     for index in range(row, row + bid_rows):
@@ -225,7 +226,7 @@ def _diff(
         if places > decimals:
             factor = POWERS_INT[places - decimals]
             if units % factor:
-                state.needed[4] = number
+                state.needed[numbers.INSTRUMENT] = number
                 return RESCALE
             units //= factor
         elif places < decimals:
@@ -236,7 +237,7 @@ def _diff(
             return OTHER
         if step != 1:
             if units % step:
-                state.needed[4] = number
+                state.needed[numbers.INSTRUMENT] = number
                 return RESCALE
             units //= step
         columns.mantissa[index] = units  # the key of the level, from here on; bids are not negated
@@ -251,20 +252,20 @@ def _diff(
     instruments.last_frame[number] = frame
 
     at = _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq)
-    at = _piece(out, at, pieces, 2)
+    at = _piece(out, at, pieces, numbers.BEFORE_BID_PRICES)
     at = _put_floats(out, at, columns.price, row, row + bid_rows)
-    at = _piece(out, at, pieces, 3)
+    at = _piece(out, at, pieces, numbers.BEFORE_BID_SIZES)
     at = _put_floats(out, at, columns.size, row, row + bid_rows)
-    at = _piece(out, at, pieces, 4)
+    at = _piece(out, at, pieces, numbers.BEFORE_ASK_PRICES)
     at = _put_floats(out, at, columns.price, row + bid_rows, row + rows)
-    at = _piece(out, at, pieces, 5)
+    at = _piece(out, at, pieces, numbers.BEFORE_ASK_SIZES)
     at = _put_floats(out, at, columns.size, row + bid_rows, row + rows)
-    at = _piece(out, at, pieces, 6)
+    at = _piece(out, at, pieces, numbers.BEFORE_FIRST_UPDATE_ID)
     at = put_int(out, at, first)
-    at = _piece(out, at, pieces, 7)
+    at = _piece(out, at, pieces, numbers.BEFORE_LAST_UPDATE_ID)
     at = put_int(out, at, last)
     if not state.is_spot:
-        at = _piece(out, at, pieces, 8)
+        at = _piece(out, at, pieces, numbers.BEFORE_PREV_UPDATE_ID)
         at = put_int(out, at, prev)
 
     power = POWERS[decimals]
@@ -293,7 +294,7 @@ def _diff(
 
     is_crossed = bid >= ask  # never with NaN
     instruments.crossed[number] += is_crossed
-    index = state.counts[0]
+    index = state.counts[numbers.DIFFS]
     diffs.instrument[index] = number
     diffs.frame[index] = frame
     diffs.ts_event[index] = ts_event
@@ -303,7 +304,7 @@ def _diff(
     diffs.rows[index, 0] = row
     diffs.rows[index, 1] = rows
     diffs.bids[index] = bid_rows
-    state.counts[0] = index + 1
+    state.counts[numbers.DIFFS] = index + 1
 
     top = instruments.top[number]
     if instruments.top_is_stale[number] == stale and (
@@ -312,7 +313,7 @@ def _diff(
         return DONE
     top[0], top[1], top[2], top[3] = bid, bid_size, ask, ask_size
     instruments.top_is_stale[number] = stale
-    index = state.counts[3]
+    index = state.counts[numbers.TOPS]
     tops.instrument[index] = number
     tops.frame[index] = frame
     tops.ts_event[index] = ts_event
@@ -320,7 +321,7 @@ def _diff(
         tops.values[index, place] = top[place]
     tops.flags[index, 0] = stale
     tops.flags[index, 1] = is_crossed
-    state.counts[3] = index + 1
+    state.counts[numbers.TOPS] = index + 1
     return DONE
 
 
@@ -344,18 +345,18 @@ def _quote(frame, feed, ts_recv, seq, feeds, instruments, quotes, pieces, scratc
     if bid < instruments.cover[number, 0] or ask > instruments.cover[number, 1]:
         return OTHER
     at = _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq)
-    at = _piece(out, at, pieces, 9)
+    at = _piece(out, at, pieces, numbers.BEFORE_BID_PRICE)
     at = put_float(out, at, bid)
-    at = _piece(out, at, pieces, 10)
+    at = _piece(out, at, pieces, numbers.BEFORE_BID_SIZE)
     at = put_float(out, at, bid_size)
-    at = _piece(out, at, pieces, 11)
+    at = _piece(out, at, pieces, numbers.BEFORE_ASK_PRICE)
     at = put_float(out, at, ask)
-    at = _piece(out, at, pieces, 12)
+    at = _piece(out, at, pieces, numbers.BEFORE_ASK_SIZE)
     at = put_float(out, at, ask_size)
-    at = _piece(out, at, pieces, 13)
+    at = _piece(out, at, pieces, numbers.BEFORE_UPDATE_ID)
     at = put_int(out, at, integers[_u])
     _end_frame(scratch, at)
-    index = state.counts[1]
+    index = state.counts[numbers.QUOTES]
     quotes.instrument[index] = number
     quotes.frame[index] = frame
     quotes.ts_event[index] = ts_event
@@ -364,7 +365,7 @@ def _quote(frame, feed, ts_recv, seq, feeds, instruments, quotes, pieces, scratc
     quotes.values[index, 1] = bid_size
     quotes.values[index, 2] = ask
     quotes.values[index, 3] = ask_size
-    state.counts[1] = index + 1
+    state.counts[numbers.QUOTES] = index + 1
     return DONE
 
 
@@ -409,11 +410,11 @@ def _trade(frame, feed, kind, ts_recv, seq, feeds, instruments, trades, pieces, 
     at = _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq)
     if is_duplicate:
         out[16] += 1  # one field more in the head of the map
-    at = _piece(out, at, pieces, 15 if integers[_m] else 14)
+    at = _piece(out, at, pieces, numbers.BEFORE_PRICE_OF_SELL if integers[_m] else numbers.BEFORE_PRICE_OF_BUY)
     at = put_float(out, at, decimals[_p])
-    at = _piece(out, at, pieces, 16)
+    at = _piece(out, at, pieces, numbers.BEFORE_SIZE)
     at = put_float(out, at, decimals[_q])
-    at = _piece(out, at, pieces, 17)
+    at = _piece(out, at, pieces, numbers.BEFORE_TRADE_ID)
     # The id as text.
     digits = 0
     left = trade_id
@@ -432,9 +433,9 @@ def _trade(frame, feed, kind, ts_recv, seq, feeds, instruments, trades, pieces, 
         out[at] = scratch.text[place]
         at += 1
     if is_duplicate:
-        at = _piece(out, at, pieces, 18)
+        at = _piece(out, at, pieces, numbers.IS_DUPLICATE)
     _end_frame(scratch, at)
-    index = state.counts[2]
+    index = state.counts[numbers.TRADES]
     trades.instrument[index] = number
     trades.frame[index] = frame
     trades.ts_event[index] = ts_event
@@ -444,8 +445,8 @@ def _trade(frame, feed, kind, ts_recv, seq, feeds, instruments, trades, pieces, 
     trades.flags[index, 0] = integers[_m]
     trades.flags[index, 1] = is_duplicate
     trades.kind[index] = is_aggregate
-    state.counts[2] = index + 1
-    state.counts[6] += is_duplicate
+    state.counts[numbers.TRADES] = index + 1
+    state.counts[numbers.DUPLICATES] += is_duplicate
     return DONE
 
 
@@ -533,13 +534,13 @@ def run(
                 return frame, OTHER
             if not instruments.connections[number, connection] or ts_mono[frame] >= instruments.keep_from[number]:
                 return frame, OTHER
-        row = state.counts[4]
+        row = state.counts[numbers.LEVEL_ROWS]
         # Every kind needs this much; what levels need beside it is looked at where they are known.
         needed = FIXED_BYTES + feeds.head_ends[feed + 1] - feeds.head_ends[feed]
         if needed > len(scratch.bytes):
-            state.needed[0] = state.needed[1] = state.needed[2] = 0
-            state.needed[3] = needed
-            state.needed[4] = number
+            state.needed[:] = 0
+            state.needed[numbers.HASHED_BYTES] = needed
+            state.needed[numbers.INSTRUMENT] = number
             return frame, FULL
         scratch.seen[:] = 0
         counters[0] = 0
@@ -550,25 +551,25 @@ def run(
             return frame, OTHER
         seq = first_seq + frame
         if kind == DIFF:
-            if state.counts[0] >= len(diffs.frame) or state.counts[3] >= len(tops.frame):
+            if state.counts[numbers.DIFFS] >= len(diffs.frame) or state.counts[numbers.TOPS] >= len(tops.frame):
                 return frame, OTHER
             reason = _diff(
                 frame, feed, bid_rows, rows, row, ts_recv[frame], seq, feeds, instruments, store, columns, diffs, tops,
                 pieces, scratch, state,
             )  # fmt: skip
             if reason == DONE:
-                state.counts[4] = row + rows
+                state.counts[numbers.LEVEL_ROWS] = row + rows
         elif kind == QUOTE:
-            if state.counts[1] >= len(quotes.frame):
+            if state.counts[numbers.QUOTES] >= len(quotes.frame):
                 return frame, OTHER
             reason = _quote(frame, feed, ts_recv[frame], seq, feeds, instruments, quotes, pieces, scratch, state)
         else:
-            if state.counts[2] >= len(trades.frame):
+            if state.counts[numbers.TRADES] >= len(trades.frame):
                 return frame, OTHER
             reason = _trade(frame, feed, kind, ts_recv[frame], seq, feeds, instruments, trades, pieces, scratch, state)
         if reason != DONE:
             return frame, reason
-        state.counts[5] += counters[0]
+        state.counts[numbers.IMPRECISE] += counters[0]
         feeds.taken[feed] += 1
         feeds.last[feed] = frame
     return end, DONE

@@ -170,10 +170,10 @@ class Run(NamedTuple):
     Where a run stands.
 
     Attributes:
-        counts: int64: diffs, quotes, trades, changes of the best levels, rows of levels, imprecise decimals,
-            duplicate trades.
+        counts: int64 (`kernel_numbers`): diffs, quotes, trades, changes of the best levels, rows of levels, imprecise
+            decimals, duplicate trades.
         imprecise: int64 (1): imprecise decimals of one frame.
-        needed: int64 (5): what a frame needs that found an array full: pages of its instrument's sides, free slots,
+        needed: int64 (`kernel_numbers`): what a frame needs that found an array full: pages of its instrument's sides, free slots,
             elements of `Scratch.keys`, elements of `Scratch.bytes`, and the number of the instrument.
         is_spot: Which rules diffs keep.
     """
