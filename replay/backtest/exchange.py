@@ -125,7 +125,9 @@ class Exchange:
         self.tracker = OrderBookTracker(checked=True)
         self.doubt = Doubt()
         self._watch = GapWatch(len(markets), self.doubt)
-        self._mail = Mail(latency, self.doubt)
+        known = {desk.venue: desk.admission.facts.blocks for desk in self._all_desks}
+        blocks = {venue: rules for venue, rules in known.items() if rules is not None and rules.length_ns}
+        self._mail = Mail(latency, self.doubt, blocks)
         self.fills: list[Fill] = []
         self._own: dict[int, OwnOrder] = {}
         self._now = 0

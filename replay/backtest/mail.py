@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -11,7 +11,8 @@ import msgspec
 from replay.backtest.gap_policy import Doubt
 from replay.backtest.receive_latency import LatencyModel
 from replay.backtest.requests import OwnOrder, Response
-from replay.market.layout import Reason, RequestCode
+from replay.ledger.margin_rules import BlockRules
+from replay.market.layout import Reason, RequestCode, TifCode
 from toolkit.timing.timers import NEVER_NS
 
 __all__ = ["NO_REQUEST", "Mail", "Request"]
@@ -53,6 +54,13 @@ class Request(msgspec.Struct, gc=False, kw_only=True):
     turn: int = 0
 
 
+def _may_take(request: Request) -> bool:
+    """Whether a request brings an order to the book that may take from it at once."""
+    order = request.order
+    is_order = request.code in (RequestCode.NEW, RequestCode.AMEND)
+    return is_order and order is not None and order.tif is not TifCode.POST_ONLY and order.trigger is None
+
+
 def rescaled(response: Response, ticks: int, lots: int) -> Response:
     """A response in finer steps."""
     return msgspec.structs.replace(
@@ -75,12 +83,15 @@ class Mail:
     Args:
         latency: How long each takes.
         doubt: Where answers are counted that were held back to their cause.
+        blocks: Of venues that order what arrives within a block: what may take arrives with its end, and so behind what is
+            cancelled or only rests.
 
     Attributes:
         next_ns: When the next request arrives or answer is received; `NEVER_NS` if there is none.
     """
 
-    def __init__(self, latency: LatencyModel, doubt: Doubt) -> None:
+    def __init__(self, latency: LatencyModel, doubt: Doubt, blocks: Mapping[str, BlockRules] | None = None) -> None:
+        self._blocks = blocks or {}
         self._latency = latency
         self._doubt = doubt
         self.next_ns = NEVER_NS
@@ -107,6 +118,8 @@ class Mail:
         if entry < 0:
             return now_ns - entry
         arrival = now_ns + entry
+        if self._blocks and request.venue in self._blocks and _may_take(request):
+            arrival = self._blocks[request.venue].end_of(arrival)
         for order in orders:
             arrival = max(arrival, self._arrives.get(order.order_id, arrival))
         if request.order is not None:

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from functools import cache
+from hashlib import blake2b
 from importlib.resources import files
 from typing import Any, Final, TypeVar
 
@@ -19,11 +20,13 @@ import msgspec
 from replay.backtest.requests import OwnOrder
 from replay.ledger.fee_tiers import FeeSchedule
 from replay.ledger.margin_rules import (
+    BlockRules,
     FundingRules,
     LiquidationRules,
     MarginRules,
     MarginTier,
     ReferencePrice,
+    SwitchRules,
     TriggerRules,
 )
 from replay.ledger.money import FeeRounding
@@ -39,7 +42,7 @@ _REASONS: Final = frozenset(reason.name.lower() for reason in Reason)
 _TIFS: Final = frozenset(tif.name.lower() for tif in TifCode)
 #: What `lacks` may name.
 _KINDS: Final = _TIFS | {"gtd", "market", "reduce_only"}
-_R = TypeVar("_R", FundingRules, LiquidationRules, MarginRules, TriggerRules)
+_R = TypeVar("_R", BlockRules, FundingRules, LiquidationRules, MarginRules, SwitchRules, TriggerRules)
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -84,6 +87,9 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         margin: What is asked of an account on margin; None likewise.
         liquidation: What is done where it is not there; None likewise.
         triggers: How stops and orders that take a profit are woken; None: the venue has none, or nothing is known of it.
+        blocks: How what arrives within a block is ordered; None: one after the other.
+        switch: Of the dead man's switch; None: the venue has none, or nothing is known of it.
+        digest: Of the file, in hex; empty where there is none.
         price_band: How far a limit may be from the mark price, a share of it; None where nothing is known.
         fee_decimals: Digits after the point of a fee.
         fee_rounding: How it gets there.
@@ -112,6 +118,9 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
     margin: MarginRules | None = None
     liquidation: LiquidationRules | None = None
     triggers: TriggerRules | None = None
+    blocks: BlockRules | None = None
+    switch: SwitchRules | None = None
+    digest: str = ""
     price_band: Decimal | None = None
     fee_decimals: int = 8
     fee_rounding: FeeRounding = FeeRounding.HALF_EVEN
@@ -222,6 +231,9 @@ def parse_facts(text: str, venue: str) -> VenueFacts:
             margin=None if margin is None else _margin(margin),
             liquidation=_rules_of(LiquidationRules, given.pop("liquidation", None)),
             triggers=_rules_of(TriggerRules, given.pop("triggers", None)),
+            blocks=_rules_of(BlockRules, given.pop("blocks", None)),
+            switch=_rules_of(SwitchRules, given.pop("switch", None)),
+            digest=blake2b(text.encode(), digest_size=8).hexdigest(),
             fee_decimals=int(fees.get("decimals", 8)),
             fee_rounding=FeeRounding(fees.get("rounding", FeeRounding.HALF_EVEN)),
             **{name: _fact(name, value) for name, value in given.items()},
@@ -265,7 +277,9 @@ def _rules_of(kind: type[_R], given: dict[str, Any] | None) -> _R | None:
     """A table of a file as rules, with lengths of time as they are written; `None` for no table."""
     if given is None:
         return None
-    lengths = {f"{name}_ns": duration_ns(given.pop(name)) for name in ("interval", "pause") if name in given}
+    lengths = {
+        f"{name}_ns": duration_ns(given.pop(name)) for name in ("interval", "pause", "length", "least") if name in given
+    }
     known = {field.name for field in msgspec.structs.fields(kind)}
     _check_names(kind.__name__, (given | lengths).keys(), known)
     return msgspec.convert(given | lengths, kind)

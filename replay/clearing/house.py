@@ -77,6 +77,7 @@ class HouseSettings:
         has_fixed_fees: Whether fees were given, and there are no tiers.
         mark_is_mid: Whether the middle of the book, each second, is taken for the price that margin goes by, of pairs of
             which no such price was heard.
+        block_ns: Length of a block that is assumed; 0: none is.
     """
 
     leverage: Mapping[str, Decimal] = field(default_factory=dict)
@@ -87,6 +88,7 @@ class HouseSettings:
     transfers: Sequence[Transfer] = ()
     has_fixed_fees: bool = False
     mark_is_mid: bool = False
+    block_ns: int = 0
 
 
 class House:

@@ -69,7 +69,9 @@ class Liquidator:
             self._take_over(scope, at_ns)
             return NEVER_NS
         for each in sorted(scope, key=self._book.value, reverse=True):
-            if not self._ledger.positions[each].size or not self._is_short(each):
+            is_known = each not in self._floor.desks[each].stale
+            # While the book is not known nothing is matched: the venue tries again at the next price.
+            if not self._ledger.positions[each].size or not self._is_short(each) or not is_known:
                 continue
             if self._close(each, at_ns, is_second=was_partial):
                 self._paused[key] = at_ns + rules.pause_ns

@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+import msgspec
+
+from replay.backtest.venue_facts import VenueFacts
 from replay.clearing.house import HouseSettings, Transfer
 from replay.ledger.fee_tiers import FeeMeter, FeeSchedule
-from replay.ledger.margin_rules import MarginMode
+from replay.ledger.margin_rules import BlockRules, MarginMode
 from toolkit.errors import ConfigError
 from toolkit.timing.times import time_ns
 
-__all__ = ["check_money", "money_said", "parse_leverage", "parse_margin", "parse_transfers"]
+__all__ = ["check_money", "facts_with", "money_said", "parse_leverage", "parse_margin", "parse_transfers"]
 
 _NUMBER: Final = re.compile(r"\d{1,6}(\.\d{1,6})?", re.ASCII)
 _AMOUNT: Final = re.compile(r"-?\d{1,18}(\.\d{1,18})?", re.ASCII)
@@ -68,6 +71,23 @@ def parse_transfers(texts: Sequence[str]) -> tuple[Transfer, ...]:
     return tuple(sorted(found, key=lambda each: each.at_ns))
 
 
+def facts_with(facts: Mapping[str, VenueFacts], block_ns: int) -> dict[str, VenueFacts]:
+    """
+    Facts of venues with the length of a block that is assumed; 0: none is.
+
+    Raises ConfigError where no venue orders what arrives within one.
+    """
+    if not block_ns:
+        return dict(facts)
+    if not any(each.blocks is not None for each in facts.values()):
+        raise ConfigError(f"the length of a block is assumed, but nothing is known of blocks of {' or '.join(facts)}")
+    rules = BlockRules(length_ns=block_ns)
+    return {
+        venue: each if each.blocks is None else msgspec.structs.replace(each, blocks=rules)
+        for venue, each in facts.items()
+    }
+
+
 def check_money(settings: HouseSettings, pairs: Sequence[str], schedules: Mapping[str, FeeSchedule | None]) -> None:
     """
     Hold what was chosen against the pairs of a run and the tiers of its venues, before anything begins.
@@ -115,6 +135,8 @@ def money_said(settings: HouseSettings) -> dict[str, Any]:
         said["fee_volume"] = f"{settings.fee_volume.normalize():f}"
     if settings.mark_is_mid:
         said["mark"] = "mid"
+    if settings.block_ns:
+        said["block_ns"] = settings.block_ns
     if settings.transfers:
         said["transfers"] = [[each.at_ns, each.account, f"{each.amount:f}"] for each in settings.transfers]
     return said

@@ -18,6 +18,7 @@ from replay.ledger.money import CASH_DECIMALS, FeeRounding, units_of
 from toolkit.errors import ConfigError
 
 __all__ = [
+    "BlockRules",
     "FundingRules",
     "Liquidation",
     "LiquidationOrder",
@@ -27,6 +28,7 @@ __all__ = [
     "MarginTier",
     "MarginTiers",
     "ReferencePrice",
+    "SwitchRules",
     "TriggerRules",
 ]
 
@@ -62,6 +64,34 @@ class TriggerRules(msgspec.Struct, frozen=True, kw_only=True):
 
     price: ReferencePrice
     refuses_passed: bool = True
+
+
+class BlockRules(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A venue that orders what arrives within a block: cancels and orders that only rest go before those that may take.
+
+    Attributes:
+        length_ns: Of a block; they begin at its multiples since the epoch. 0: not known, and there is no order.
+    """
+
+    length_ns: int = 0
+
+    def end_of(self, at_ns: int) -> int:
+        """The end of the block that a time is in."""
+        return (at_ns // self.length_ns + 1) * self.length_ns
+
+
+class SwitchRules(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The dead man's switch of a venue: all orders are cancelled at a time, unless it is set again before.
+
+    Attributes:
+        least_ns: How far ahead it has to be set.
+        acts_per_day: How often it may act in a UTC day; None: as often as it is set.
+    """
+
+    least_ns: int = 0
+    acts_per_day: int | None = None
 
 
 class FundingRules(msgspec.Struct, frozen=True, kw_only=True):

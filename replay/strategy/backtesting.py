@@ -30,7 +30,7 @@ from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
 from toolkit.gc_tuning import rare_collections
 from toolkit.keys import PairKey, PairName, key_among, named, one_or_more
-from toolkit.timing.times import Instant, instant_ns
+from toolkit.timing.times import Instant, instant_ns, length_ns
 
 #: Numbers as they are written in Python; a float is the shortest decimal that it is.
 Number = Decimal | float | str
@@ -101,7 +101,8 @@ def backtest(
         gaps: What becomes of orders across a gap: `keep`, `cancel` or `fail`.
         limits: Limits of risk.
         assumed: `tick`, `lot`, `min_notional`, `contract_value` and `maintenance` in place of what is recorded or known;
-            `mark`, which may be `mid`, where no mark price is recorded.
+            `mark`, which may be `mid`, where no mark price is recorded; `block`, a length of time, where a venue orders what
+            arrives within one.
         leverage: Of all pairs, or by pair: orders are held against the margin that there is, and positions are liquidated
             in the venue's way; None: neither.
         margin: `cross` (the default) or `isolated`, of all pairs or by pair.
@@ -147,9 +148,12 @@ def backtest(
             gap_policy=_choice("gaps", gaps, GapPolicy),
             limits=limits or RiskLimits(),
             assumed=_numbers(
-                "assumed", {name: each for name, each in given_assumed.items() if name != "mark"}, ASSUMABLE
+                "assumed",
+                {name: each for name, each in given_assumed.items() if name not in ("mark", "block")},
+                ASSUMABLE,
             ),
             mark_is_mid=_is_mid(given_assumed.get("mark")),
+            block_ns=_block_ns(given_assumed.get("block")),
             leverage=_leverage(leverage),
             margin=_margin(margin),
             fee_tier=None if fee_tier is None else str(fee_tier),
@@ -185,6 +189,10 @@ def _is_mid(mark: Number | None) -> bool:
     if mark not in (None, "mid"):
         raise ConfigError(f"assumed: mark is {mark!r}, expected 'mid': the middle of the book")
     return mark is not None
+
+
+def _block_ns(block: Any) -> int:
+    return 0 if block is None else length_ns(block, "assumed: block")
 
 
 def _leverage(given: Number | Mapping[str, Number] | None) -> dict[str, Decimal]:

@@ -41,6 +41,7 @@ class LogHead(msgspec.Struct, frozen=True, kw_only=True):
         data: Own data of the strategy: parameter to hash of the file.
         assumed: Ticks and lots that were assumed, by pair and name.
         money: What of leverage, margin, fee tier and transfers was chosen; empty where nothing was.
+        presets: Facts of venues: their date and a hash of them, by venue.
         log_version: `LOG_VERSION`.
     """
 
@@ -58,6 +59,7 @@ class LogHead(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, str] = {}
     assumed: dict[str, str] = {}
     money: dict[str, Any] = {}
+    presets: dict[str, str] = {}
     log_version: int = LOG_VERSION
 
 

@@ -23,7 +23,7 @@ from replay.backtest.market import Assumed, Market
 from replay.backtest.receive_latency import LatencyModel
 from replay.backtest.venue_facts import VenueFacts, facts_of
 from replay.clearing.house import House, HouseSettings, Transfer
-from replay.clearing.money_settings import check_money, money_said
+from replay.clearing.money_settings import check_money, facts_with, money_said
 from replay.ledger.fee_tiers import FeeMeter
 from replay.ledger.ledger import Ledger, LedgerMarket
 from replay.ledger.margin_rules import MarginMode
@@ -78,6 +78,7 @@ class RunSettings:
         fee_volume: Volume before the start that counts for fee tiers, quote currency.
         transfers: Deposits and withdrawals, in order of time.
         mark_is_mid: Whether the middle of the book stands in for a mark price that is not recorded.
+        block_ns: Length of a block, of venues that order what arrives within one; 0: as it arrives.
         callback_s_max: How long one call of the strategy may compute, seconds; see `Watch`.
     """
 
@@ -98,6 +99,7 @@ class RunSettings:
     fee_volume: Decimal = Decimal(0)
     transfers: tuple[Transfer, ...] = ()
     mark_is_mid: bool = False
+    block_ns: int = 0
     callback_s_max: float = CALLBACK_S_MAX
 
 
@@ -155,7 +157,9 @@ class RunPlan:
             transfers=settings.transfers,
             has_fixed_fees=bool(settings.fees),
             mark_is_mid=settings.mark_is_mid,
+            block_ns=settings.block_ns,
         )
+        self._facts = facts_with({venue: facts_of(venue) for venue in self.rules}, settings.block_ns)
         check_money(
             self._money,
             [key.trading_pair for key in self.pairs.keys],
@@ -178,6 +182,7 @@ class RunPlan:
             data={name: loaded_data.digest for name, (_, loaded_data) in data.items()},
             assumed={name: _plain(value) for name, value in sorted(settings.assumed.items())},
             money=money_said(self._money),
+            presets={venue: _version(facts_of(venue)) for venue in self.rules if facts_of(venue).digest},
         )
 
     def open(
@@ -202,8 +207,7 @@ class RunPlan:
         strategy, _, data = self._strategy()
         settings = self.settings
         assumed = Assumed(**{name: value for name, value in settings.assumed.items() if name != "maintenance"})
-        facts = {venue: facts_of(venue) for venue in self.rules}
-        house = House(self.pairs.keys, facts, self._fees, self._money, settings.capital, start_ns)
+        house = House(self.pairs.keys, self._facts, self._fees, self._money, settings.capital, start_ns)
         linear = replace(assumed, contract_value=None)
         markets = [Market(key, assumed if facts_of(key.venue).is_inverse else linear) for key in self.pairs.keys]
         exchange = Exchange(
@@ -212,6 +216,7 @@ class RunPlan:
             latency=self._latency(),
             gap_policy=settings.gap_policy,
             compiled=compiled,
+            facts=self._facts,
             clearing=house,
         )
         exchange.tracker.announce(self.pairs.keys)
@@ -287,6 +292,10 @@ class RunPlan:
 
     def _latency(self) -> LatencyModel:
         return parse_latency(self.settings.latency).on_receipt(self.settings.clock_offset_ns)
+
+
+def _version(facts: VenueFacts) -> str:
+    return f"{facts.date} {facts.digest}"
 
 
 def _preset(facts: VenueFacts) -> dict[str, Any]:

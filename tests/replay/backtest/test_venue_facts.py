@@ -38,6 +38,8 @@ def test_every_venue_has_a_dated_file_with_sources_and_evidence(venue: str) -> N
             "liquidation",
             "triggers",
             "price_band",
+            "blocks",
+            "switch",
         )
         if getattr(facts, name) != getattr(plain, name)
     }

@@ -20,8 +20,9 @@ __all__ = ["assumed_of", "market_options", "named_values", "offset_ns", "run_opt
 _F = TypeVar("_F", bound=Callable[..., Any])
 _OFFSET: Final = re.compile(r"(-?)(.+)", re.ASCII)
 
-#: The one assumption that is no number.
+#: Assumptions that are no numbers.
 _MARK_IS_MID: Final = "mark=mid"
+_BLOCK: Final = re.compile(r"\s*block\s*=")
 
 #: Of what matches own orders against a recorded market, a list of orders too.
 _MARKET: Final = (
@@ -59,7 +60,8 @@ _MARKET: Final = (
         multiple=True,
         metavar="NAME=VALUE",
         help="Value to use instead of the recorded or known one: tick=0.1, lot=0.001, min_notional=10, contract_value=100 (of"
-        " inverse contracts) or maintenance=0.005 (of margin); mark=mid without a mark price. May be repeated.",
+        " inverse contracts) or maintenance=0.005 (of margin); mark=mid without a mark price, block=70ms where a venue orders"
+        " what arrives within a block. May be repeated.",
     ),
 )
 
@@ -179,6 +181,14 @@ def assumed_of(texts: Sequence[str]) -> dict[str, Decimal]:
     return found
 
 
+def block_ns_of(texts: Sequence[str]) -> int:
+    """`--assume block=70ms`, in ns; 0 without it. Raises ConfigError for what is no length of time."""
+    from toolkit.timing.times import duration_ns
+
+    found = [text.partition("=")[2] for text in texts if _BLOCK.match(text)]
+    return duration_ns(found[-1]) if found else 0
+
+
 def offset_ns(text: str) -> int:
     """`--clock-offset`: a length of time, which may be below 0. Raises ConfigError for none."""
     from toolkit.timing.times import duration_ns
@@ -211,7 +221,8 @@ def run_settings(given: Mapping[str, Any]) -> RunSettings:
         capital=parse_amounts(given["capital"]),
         gap_policy=GapPolicy(given["gaps"]),
         limits=parse_limits(named_values(given["limits"], "--limit")),
-        assumed=assumed_of([text for text in given["assume"] if text != _MARK_IS_MID]),
+        assumed=assumed_of([text for text in given["assume"] if text != _MARK_IS_MID and not _BLOCK.match(text)]),
+        block_ns=block_ns_of(given["assume"]),
         mark_is_mid=_MARK_IS_MID in given["assume"],
         leverage=parse_leverage(given["leverage"]),
         margin=parse_margin(given["margin"]),
