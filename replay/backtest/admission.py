@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 from replay.backtest.desk import VenueDesk
 from replay.backtest.mail import NO_REQUEST, Mail, Request
@@ -20,9 +20,13 @@ from replay.backtest.scales import PairScale
 from replay.backtest.venue_facts import VenueFacts
 from replay.market.layout import Reason, RequestCode, StateCode, TifCode
 from toolkit.books.tracker import OrderBookTracker
+from toolkit.clock import NS_PER_S
 from toolkit.messages import FundingInfo, Trade
+from toolkit.timing.timers import NEVER_NS
 
-__all__ = ["Clearing", "Floor", "refusal_of"]
+__all__ = ["Clearing", "Floor", "refusal_of", "switch_refusal"]
+
+_DAY_NS: Final = 86_400 * NS_PER_S
 
 
 @dataclass(slots=True)
@@ -178,6 +182,27 @@ def refusal_of(
     if least is None or (order.reduce_only and facts.reduce_only_is_exempt):
         return None
     return Reason.MIN_NOTIONAL if _is_worth_less(market, scale, tick, lots, reference, least) else None
+
+
+def switch_refusal(facts: VenueFacts, at_ns: int, until_ns: int, acts: Sequence[int]) -> Reason | None:
+    """
+    Why a venue does not take a setting of the dead man's switch; None if it does.
+
+    Args:
+        facts: Of the venue; of one of which nothing is known there is no rule.
+        at_ns: When it arrives.
+        until_ns: When it is to act; `NEVER_NS`: it is put out.
+        acts: When it has acted.
+    """
+    rules = facts.switch
+    if rules is None:
+        return Reason.NOT_OFFERED if facts.date else None
+    if until_ns >= NEVER_NS:
+        return None
+    if until_ns - at_ns < rules.least_ns:
+        return Reason.INVALID
+    today = sum(each // _DAY_NS == until_ns // _DAY_NS for each in acts)
+    return Reason.RATE_LIMIT if rules.acts_per_day is not None and today >= rules.acts_per_day else None
 
 
 def _is_worth_less(

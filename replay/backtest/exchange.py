@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from replay.backtest.admission import Clearing, Floor, refusal_of
+from replay.backtest.admission import Clearing, Floor, refusal_of, switch_refusal
 from replay.backtest.desk import VenueDesk
 from replay.backtest.gap_policy import Doubt, GapPolicy, failed_across, failed_in
 from replay.backtest.gap_watch import GapWatch
@@ -134,6 +134,7 @@ class Exchange:
         self._ids = count(1)
         self._numbers = 0
         self._switches: dict[str, int] = {}
+        self._acted: dict[str, list[int]] = {}
         self.adopted: dict[int, OwnOrder] = {}
         self._clearing = clearing
         self._waits_for_trades = False
@@ -437,7 +438,7 @@ class Exchange:
         order = request.order
         if order is None:
             if request.reason is Reason.SWITCH:
-                self._set_switch(request)
+                self._set_switch(at_ns, desk, request)
                 return
             for each in [each for each in desk.alive.values() if each.is_waiting and request.pair in (-1, each.pair)]:
                 self._end(desk, each, Reason.REQUESTED, at_ns)
@@ -475,7 +476,12 @@ class Exchange:
         request.reason = Reason.EXPIRY
         self._mail.do_at(at_ns, request)
 
-    def _set_switch(self, request: Request) -> None:
+    def _set_switch(self, at_ns: int, desk: VenueDesk, request: Request) -> None:
+        acted = self._acted.get(request.venue, ())
+        refusal = switch_refusal(desk.admission.facts, at_ns, request.at_ns, acted)
+        if refusal is not None:
+            self._refuse(at_ns, request, refusal)
+            return
         turn = self._switches[request.venue] = self._switches.get(request.venue, 0) + 1
         if request.at_ns < NEVER_NS:
             own = msgspec.structs.replace(request, number=NO_REQUEST, turn=turn)
@@ -490,6 +496,7 @@ class Exchange:
             if self._clearing is not None:
                 self._clearing.wake(at_ns)
         elif self._switches.get(request.venue) == request.turn:
+            self._acted.setdefault(request.venue, []).append(at_ns)
             self._collect(desk, desk.flush())
             for order in list(desk.alive.values()):
                 self._end(desk, order, Reason.SWITCH, at_ns)

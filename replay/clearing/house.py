@@ -191,6 +191,11 @@ class House:
         instants = range(first_ns, end_ns - _HEARD_LATE_NS, rules.interval_ns)
         return sum(self._held_at(place, instant_ns) != 0 for instant_ns in instants)
 
+    def liquidation_price(self, place: int) -> float | None:
+        """The price at which a pair's position has just its maintenance margin; None where there is no such price."""
+        price = self.margin.liquidation_price(place)
+        return None if price is None else float(price)
+
     def check_prices(self) -> None:
         """
         After a run: raise ConfigError where something was traded on margin without a price that it goes by.

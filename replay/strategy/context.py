@@ -11,6 +11,7 @@ from replay.strategy.views import BookView, OwnOrder, PositionView, Tif
 from toolkit.keys import PairName
 from toolkit.messages import FundingInfo, Side
 from toolkit.rng import CountedRandom
+from toolkit.timing.times import length_ns
 
 if TYPE_CHECKING:
     from replay.strategy.desk import Desk
@@ -78,6 +79,14 @@ class Context:
     def position(self, pair: PairName) -> PositionView:
         """What is held of a pair, by what has been heard of so far."""
         return self._desk.position(pair)
+
+    def liquidation_price(self, pair: PairName) -> float | None:
+        """
+        The venue's price, mark or oracle, at which the position of a pair has no more than its maintenance margin, as other
+        prices are now and by what has happened at the venue; None without a position on margin, or where there is none.
+        """
+        house = self._session.house
+        return None if house is None else house.liquidation_price(self._desk.place(pair))
 
     def equity(self, asset: str | None = None) -> Decimal:
         """Cash and positions at their marks, in a settlement currency; None for the only one there is."""
@@ -168,6 +177,20 @@ class Context:
     def cancel_all(self, pair: PairName | None = None) -> int:
         """Ask for all orders of a pair back, or for all there are; how many that is."""
         return self._desk.cancel_all(pair)
+
+    def schedule_cancel(self, after: str | None, *, venue: str | None = None) -> None:
+        """
+        Set the dead man's switch: after so long the venue cancels all orders, unless it is set again before.
+
+        Args:
+            after: A length of time, such as `10s`; None puts it out.
+            venue: Which one, where there are several; None: all.
+
+        What a venue does not take (too short, too often, it has none) is a row of the log, `refused`, and changes nothing.
+        Raises ConfigError for what is no length of time, or a venue that is not of the run.
+        """
+        at_ns = None if after is None else self.now_ns + length_ns(after, "schedule_cancel")
+        self._desk.schedule_cancel(at_ns, venue)
 
     def keep(
         self, pair: PairName, tag: str, side: Side | str, *, price: float | None, size: float, post_only: bool = True

@@ -92,6 +92,10 @@ class Desk:
             raise ConfigError(f"{self._pairs.names[place]}: tick and lot are not known yet")
         return rules, market.scale
 
+    def place(self, pair: PairName) -> int:
+        """The place of a pair."""
+        return self._pairs.place(pair)
+
     def rules(self, pair: PairName) -> PairRules:
         """What the venue asks of orders."""
         place = self._pairs.place(pair)
@@ -298,6 +302,16 @@ class Desk:
     def cancel_all(self, pair: PairName | None) -> int:
         """Ask for all orders back, one by one."""
         return sum([self.cancel(order) for order in self.open_orders(pair)])
+
+    def schedule_cancel(self, at_ns: int | None, venue: str | None) -> None:
+        """Set the dead man's switch of a venue, or of all, or put it out."""
+        if at_ns is not None:
+            at_ns = time_ns_asked("schedule_cancel", at_ns)
+        known = {key.venue for key in self._pairs.keys}
+        if venue is not None and venue not in known:
+            raise ConfigError(f"schedule_cancel: no venue {venue!r} in this run, expected {' or '.join(sorted(known))}")
+        self.act("schedule_cancel", at_ns, venue)
+        self._exchange.schedule_cancel(self.now_ns, at_ns, venue)
 
     def keep(
         self, pair: PairName, tag: str, side: Side, price: float | None, size: float, post_only: bool

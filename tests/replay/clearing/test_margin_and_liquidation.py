@@ -389,3 +389,48 @@ def test_tiers_that_make_no_sense_are_refused(rows: list[tuple[str, int, str]]) 
     tiers = tuple(MarginTier(floor=Decimal(a), leverage=Decimal(b), rate=Decimal(c)) for a, b, c in rows)
     with pytest.raises(ConfigError):
         MarginTiers(tiers)
+
+
+@pytest.mark.parametrize(
+    ("key", "mode", "side", "expected"),
+    [
+        # 505 - 100 * (101 - m) = 1.25 m: m = 9595 / 98.75.
+        (HYPERLIQUID, MarginMode.CROSS, "buy", 9595 / 98.75),
+        (HYPERLIQUID, MarginMode.ISOLATED, "buy", 9595 / 98.75),
+        # Sold at 99: 505 - 100 * (m - 99) = 1.25 m: m = 10,405 / 101.25; isolated 495 were set aside: 10,395 / 101.25.
+        (HYPERLIQUID, MarginMode.CROSS, "sell", 10_405 / 101.25),
+        (HYPERLIQUID, MarginMode.ISOLATED, "sell", 10_395 / 101.25),
+        # 0.4 %.
+        (USDM, MarginMode.CROSS, "buy", 9595 / 99.6),
+        # 505 BTC are needed and there: see the inverse contract above. 505 contracts are 500 BTC, 5x: 600 = 51,005 / m.
+        (COINM, MarginMode.CROSS, "buy", 51_005 / 600),
+        (COINM, MarginMode.ISOLATED, "buy", 51_005 / 600),
+    ],
+)
+def test_the_price_of_liquidation_is_known_beforehand(
+    key: PairKey, mode: MarginMode, side: str, expected: float
+) -> None:
+    said: list[float | None] = []
+    is_inverse = key is COINM
+    market = Market(key, contract_value=100.0, settle="BTC") if is_inverse else Market(key)
+    market.rate(START + 1, mark_price=101.0 if is_inverse else 99.0)
+    market.rate(START + HOUR, mark_price=101.0 if is_inverse else 100.0)
+    size = 505 if is_inverse else 100
+
+    def act(ctx: Any) -> None:
+        said.append(ctx.liquidation_price(ctx.pairs[0]))
+        getattr(ctx, side)(ctx.pairs[0], size)
+
+    run(
+        market.end(START + DAY),
+        [(START + 60, act), (START + 2 * HOUR, lambda ctx: said.append(ctx.liquidation_price(ctx.pairs[0])))],
+        keys=[key],
+        capital="100" if is_inverse else "505",
+        asset="BTC" if is_inverse else "USD",
+        fees=NO_FEES,
+        leverage={"": Decimal(5 if is_inverse else 20)},
+        margin={"": mode},
+        assumed={"maintenance": Decimal("0.01")} if is_inverse else {},
+    )
+    assert said[0] is None
+    assert said[1] == pytest.approx(expected, rel=1e-12)
