@@ -206,7 +206,7 @@ def test_an_answer_that_would_be_early_is_held_back_and_counted(tmp_path: Path) 
 def test_a_rate_limit_is_a_bucket_on_logical_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule 27: two orders a second by the venue's file; what was refused at one time is taken a second later."""
     facts = parse_facts('[[rate_limits]]\ntokens = 2\nper = "1s"\ncosts = {new = 1}\n', KEY.venue)
-    monkeypatch.setattr("replay.backtest.exchange.facts_of", lambda _: facts)
+    monkeypatch.setattr("replay.strategy.plan.facts_of", lambda _: facts)
 
     class Eager(Opener):
         def go(self, ctx: Context) -> None:
