@@ -30,8 +30,8 @@ _MEAN: Final = "#2563eb"
 _PEAK: Final = "#bfdbfe"
 _HIGH: Final = "#b91c1c"
 _MID: Final = "#0f766e"
-_STALE: Final = "#9ca3af"
-_ODD: Final = "#f59e0b"
+STALE_COLOR: Final = "#9ca3af"
+ODD_COLOR: Final = "#f59e0b"
 
 
 def spread_chart(
@@ -53,7 +53,7 @@ def spread_chart(
     """
     import altair as alt
 
-    start_ns = int(report["ts_first"].cast(pl.Int64).min())  # type: ignore[arg-type]
+    start_ns = min(report["ts_first"].cast(pl.Int64).drop_nulls().to_list())
     end_ns = max(end_ns, start_ns + every_ns)
     datasets: dict[str, list[dict[str, Any]]] = {}
     panels: list[alt.VConcatChart] = []
@@ -117,7 +117,7 @@ def _panel(
         datasets[dataset] = values
         return alt.NamedData(name=dataset)
 
-    peak = float(series["spread_bps_max"].max() or 0.0)  # type: ignore[arg-type]
+    peak = _extreme(series["spread_bps_max"].max()) or 0.0
     # One wide moment must not flatten everything else; where it is gets a mark, and how far it went is in the title.
     top = min(peak, 3 * row["spread_bps_p99"]) * 1.08 or 1.0
     beyond = _beyond(series, top, every)
@@ -138,8 +138,8 @@ def _panel(
         subtitleColor=_FAINT,
         offset=8,
     )
-    steps = data("steps", _steps(series, every))
-    shades = data("shades", _shades(series, every) + _quiet(row, axis))
+    steps = data("steps", steps_of(series, every))
+    shades = data("shades", shades_of(series, every) + _quiet(row, axis))
     x, x_below = axis.encoding(labels=False), axis.encoding(labels=True)
     height = alt.Scale(domain=[0, top], nice=False)
     y_title = "spread, bps"
@@ -235,7 +235,7 @@ class _TimeAxis:
         )
 
 
-def _steps(series: pl.DataFrame, every: int) -> list[dict[str, Any]]:
+def steps_of(series: pl.DataFrame, every: int) -> list[dict[str, Any]]:
     """A point where each bucket starts, and one more where a run of buckets with values ends."""
     columns = {
         "mean": "spread_bps",
@@ -274,11 +274,11 @@ def _beyond(series: pl.DataFrame, top: float, every: int) -> list[dict[str, Any]
     ).to_dicts()
 
 
-def _shades(series: pl.DataFrame, every: int) -> list[dict[str, Any]]:
+def shades_of(series: pl.DataFrame, every: int) -> list[dict[str, Any]]:
     """Rectangles where the book could not be used, more opaque the longer within the bucket."""
     found: list[dict[str, Any]] = []
     odd = pl.col("one_sided_share") + pl.col("crossed_share")
-    for color, share in ((_STALE, pl.col("stale_share")), (_ODD, odd)):
+    for color, share in ((STALE_COLOR, pl.col("stale_share")), (ODD_COLOR, odd)):
         # Few steps of opacity let neighbours become one rectangle, without seams between them.
         level = (share.fill_null(0.0) * 4).ceil() / 4
         runs = (
@@ -305,15 +305,20 @@ def _quiet(row: dict[str, Any], axis: _TimeAxis) -> list[dict[str, Any]]:
     last_ns = axis.start_ns if row["book_last_ns"] is None else row["book_last_ns"]
     if axis.end_ns - last_ns <= max(_MINUTE, (axis.end_ns - axis.start_ns) // 20):
         return []
-    return [{"t": _milliseconds(last_ns), "t2": _milliseconds(axis.end_ns), "share": 0.25, "color": _STALE}]
+    return [{"t": _milliseconds(last_ns), "t2": _milliseconds(axis.end_ns), "share": 0.25, "color": STALE_COLOR}]
+
+
+def _extreme(value: object) -> float | None:
+    """The least or greatest value of a Float64 column; None where it has none."""
+    return value if isinstance(value, float) else None
 
 
 def _price_format(series: pl.DataFrame) -> str:
-    low, high = series["mid_low"].min(), series["mid_high"].max()
+    low, high = _extreme(series["mid_low"].min()), _extreme(series["mid_high"].max())
     if low is None or high is None:
         return "~g"
     # Enough decimals for three labels to differ.
-    span = max(float(high) - float(low), abs(float(high)) * 5e-4)  # type: ignore[arg-type]
+    span = max(high - low, abs(high) * 5e-4)
     decimals = 0
     while span * 10**decimals < 5 and decimals < 10:
         decimals += 1

@@ -166,7 +166,7 @@ def _maker(instrument_id: Any) -> Any:
     size = objects.Quantity(GRID["size"], 3)
     tick = float(TICK)
 
-    class Maker(base):  # type: ignore[misc]
+    class Maker(base):  # type: ignore[misc]  # its base is known only when it runs
         """As `benchmarks.grid_maker.GridMaker`."""
 
         def on_start(self) -> None:

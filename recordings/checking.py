@@ -113,8 +113,8 @@ class _Memory:
             self._known, self._changed, self._new_bytes = {}, set(), 0
 
 
-_memory = _Memory()
-atexit.register(_memory.save)
+memory = _Memory()
+atexit.register(memory.save)
 _is_on = True
 
 
@@ -219,7 +219,7 @@ def _problem(folder: Path, file: TableFile, handle: int, *, is_fresh: bool) -> s
     if state.size != file.bytes:
         return f"has {state.size:,} bytes, expected {file.bytes:,}"
     base = Path(os.path.realpath(folder))
-    digest = None if is_fresh else _memory.hash_of(base, file.path, state)
+    digest = None if is_fresh else memory.hash_of(base, file.path, state)
     if digest is None:
         begun_ns = _clock.time_ns()
         try:
@@ -228,7 +228,7 @@ def _problem(folder: Path, file: TableFile, handle: int, *, is_fresh: bool) -> s
             return f"cannot be read: {exc.strerror}"
         is_settled = begun_ns - max(state.mtime_ns, state.ctime_ns) > FRESH_NS
         if is_settled and _state(handle) == state:
-            _memory.keep(base, file.path, state, digest)
+            memory.keep(base, file.path, state, digest)
     return "" if digest == file.blake2b else "is not the file that was sealed: its BLAKE2b hash differs"
 
 

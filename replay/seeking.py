@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from recordings.recording import Recording
 from recordings.states.checkpoints import Checkpoint, load_checkpoint, restore_checkpoint
@@ -100,18 +101,19 @@ class StartFinder:
             latest = max(latest, segment.ts_recv_last)
         resume = self._recording.manifest.resume
         if resume is not None and len(before) == len(segments) and latest < ns and segments:
-            path = self._recording.path
-            yield lambda: load_checkpoint(path, resume), len(segments), segments[-1].capture_seq_last + 1
+            read = partial(load_checkpoint, self._recording.path, resume)
+            yield read, len(segments), segments[-1].capture_seq_last + 1
         for place in reversed(range(len(before))):
             segment = segments[place]
             file = self._file(place)
-            for point in reversed(file.points if file is not None else ()):
-                if point.ts_recv_max < ns:
-                    yield lambda file=file, point=point: file.read(point), place, point.capture_seq  # type: ignore[misc]
+            if file is not None:
+                for point in reversed(file.points):
+                    if point.ts_recv_max < ns:
+                        yield partial(file.read, point), place, point.capture_seq
             entry = segment.checkpoint
             if place and entry is not None:
-                path = self._recording.path
-                yield lambda path=path, entry=entry: load_checkpoint(path, entry), place, segment.capture_seq_first  # type: ignore[misc]
+                read = partial(load_checkpoint, self._recording.path, entry)
+                yield read, place, segment.capture_seq_first
 
     def _file(self, place: int) -> PointFile | None:
         if place not in self._files:

@@ -132,10 +132,11 @@ def _recount(recording: Recording, result: Verification, sound_files: set[str]) 
         result.problems += recount.problems(segment)
     if "normalized" in sound_files:
         result.problems += symbol_problems(manifest, recount.symbols)
-    first = min((segment.ts_recv_first for segment in manifest.segments), default=None)
+    if manifest.origin != "import" or not manifest.segments:
+        return
+    first = min(segment.ts_recv_first for segment in manifest.segments)
     # The first frame of an import need not be its earliest.
-    is_import = manifest.origin == "import" and first is not None
-    if is_import and not first <= manifest.created_ns <= manifest.segments[0].ts_recv_last:  # type: ignore[operator]
+    if not first <= manifest.created_ns <= manifest.segments[0].ts_recv_last:
         result.problems.append(f"the manifest says created_ns {manifest.created_ns}, its first frame {first}")
 
 
@@ -307,8 +308,9 @@ class _StateCheck:
                 file = open_points(recording.path, segment)
             except RecordingDamaged:
                 file = None  # its hash was found to differ
-            for point in file.points if file is not None else ():
-                self._states.append((point.capture_seq, segment.seek_points.path, partial(file.read, point)))  # type: ignore[union-attr]
+            if file is not None:
+                path = segment.seek_points.path
+                self._states += [(point.capture_seq, path, partial(file.read, point)) for point in file.points]
         self._states.reverse()
         self.due_seq = self._states[-1][0] if self._states else -1
 

@@ -252,10 +252,10 @@ def joined_points(folder: Path, group: Sequence[Segment], target: Path, number: 
                 points.add(pack_state(load_checkpoint(folder, segment.checkpoint)), segment.capture_seq_first, latest)
                 kept_seq = segment.capture_seq_first
         with suppress(RecordingDamaged):
-            file = open_points(folder, segment)
-            for point in file.points if file is not None else ():
-                points.add(file.packed(point), point.capture_seq, max(latest, point.ts_recv_max))  # type: ignore[union-attr]
-                kept_seq = point.capture_seq
+            if (file := open_points(folder, segment)) is not None:
+                for point in file.points:
+                    points.add(file.packed(point), point.capture_seq, max(latest, point.ts_recv_max))
+                    kept_seq = point.capture_seq
         latest = max(latest, segment.ts_recv_last)
     return points.write(target, number, group[0].digest_start, group[0].capture_seq_first)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from tests.analysis.reference import Quote
 
 #: A multiple of every bucket length used here, so that times stay readable in a failure.
 EPOCH = 1_700_000_000_000_000_000
+S = 10**9
 
 # On a grid of a tick, around a power of ten, and at the far ends of what venues quote.
 _PRICES = (
@@ -73,3 +75,19 @@ def frame_of(quotes: Sequence[Quote], clock: str = "recv") -> pl.LazyFrame:
     schema = {name: pl.Int64 if name.startswith("ts_") else kind for name, kind in polars_schema("top").items()}
     frame = pl.DataFrame(rows, schema=schema).with_columns(pl.col("ts_event", "ts_recv").cast(pl.Datetime("ns")))
     return frame.sort("symbol", "capture_seq").lazy()
+
+
+def odd_quotes(symbol: str, count: int = 50) -> list[dict[str, Any]]:
+    """Rows of `top`, one a second: one-sided in second 20, stale in seconds 30 to 34."""
+    return [
+        {
+            "symbol": symbol,
+            "trading_pair": f"{symbol}-USD",
+            "ts_recv": EPOCH + number * S,
+            "capture_seq": number,
+            "bid_price": 100.0 + number % 7,
+            "ask_price": None if number == 20 else 101.0 + number % 7 + number % 3,
+            "is_stale": 30 <= number < 35,
+        }
+        for number in range(count)
+    ]

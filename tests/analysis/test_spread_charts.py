@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -11,51 +10,35 @@ import pytest
 import analysis
 from analysis import spread_charts as charts
 from recordings.recording import Recording
+from tests.analysis.quotes import EPOCH as B
+from tests.analysis.quotes import S, odd_quotes
 from tests.analysis.tapes import make_recording
-
-B = 1_700_000_000_000_000_000
-S = 10**9
-
-
-def quotes(symbol: str, count: int = 50) -> list[dict[str, Any]]:
-    return [
-        {
-            "symbol": symbol,
-            "trading_pair": f"{symbol}-USD",
-            "ts_recv": B + number * S,
-            "capture_seq": number,
-            "bid_price": 100.0 + number % 7,
-            "ask_price": None if number == 20 else 101.0 + number % 7 + number % 3,
-            "is_stale": 30 <= number < 35,
-        }
-        for number in range(count)
-    ]
 
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    return make_recording(tmp_path_factory.mktemp("tapes") / "tape", {"top": quotes("BTC")})
+    return make_recording(tmp_path_factory.mktemp("tapes") / "tape", {"top": odd_quotes("BTC")})
 
 
 def test_stale_and_one_sided_time_is_shaded(recording: Recording) -> None:
     """Where it is, as one rectangle each."""
     series = analysis.spread_window(recording).series(S).collect()
-    shades = charts._shades(series, S)
+    shades = charts.shades_of(series, S)
     at = {shade["color"]: (shade["t"] - B / 1e6, shade["t2"] - B / 1e6) for shade in shades}
-    assert at == {charts._STALE: (30_000.0, 35_000.0), charts._ODD: (20_000.0, 21_000.0)}
+    assert at == {charts.STALE_COLOR: (30_000.0, 35_000.0), charts.ODD_COLOR: (20_000.0, 21_000.0)}
 
 
 def test_the_line_breaks_where_there_is_no_spread(recording: Recording) -> None:
     """At the very end too, where a row stands for no time any more."""
     series = analysis.spread_window(recording).series(S).collect()
-    points = pl.DataFrame(charts._steps(series, S))
+    points = pl.DataFrame(charts.steps_of(series, S))
     broken = points.filter(pl.col("mean").is_null())["t"] - B / 1e6
     assert broken.to_list() == [20_000.0, 30_000.0, 31_000.0, 32_000.0, 33_000.0, 34_000.0, 49_000.0]
 
 
 def test_a_maximum_beyond_the_scale_is_marked_and_counted(tmp_path: Path) -> None:
     """One wide moment does not flatten the panel, and does not look as if it ended at its edge."""
-    rows = quotes("BTC", 400)
+    rows = odd_quotes("BTC", 400)
     for number in (150, 300):
         rows[number]["ask_price"] = 190.0
         rows.insert(number + 1, {**rows[number], "ts_recv": rows[number]["ts_recv"] + S // 1000, "ask_price": 101.0})

@@ -5,37 +5,19 @@ from __future__ import annotations
 import re
 import struct
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import analysis
 from recordings.recording import Recording
+from tests.analysis.quotes import odd_quotes
 from tests.analysis.tapes import make_recording
 from toolkit.errors import ConfigError
-
-B = 1_700_000_000_000_000_000
-S = 10**9
-
-
-def quotes(symbol: str, count: int = 50) -> list[dict[str, Any]]:
-    return [
-        {
-            "symbol": symbol,
-            "trading_pair": f"{symbol}-USD",
-            "ts_recv": B + number * S,
-            "capture_seq": number,
-            "bid_price": 100.0 + number % 7,
-            "ask_price": None if number == 20 else 101.0 + number % 7 + number % 3,
-            "is_stale": 30 <= number < 35,
-        }
-        for number in range(count)
-    ]
 
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    return make_recording(tmp_path_factory.mktemp("tapes") / "tape", {"top": quotes("BTC")})
+    return make_recording(tmp_path_factory.mktemp("tapes") / "tape", {"top": odd_quotes("BTC")})
 
 
 def test_a_picture_is_a_png_of_sensible_size_and_always_the_same(recording: Recording, tmp_path: Path) -> None:
@@ -66,7 +48,7 @@ def test_a_page_loads_nothing_and_is_always_the_same(recording: Recording, tmp_p
 
 def test_the_busiest_pairs_are_drawn_and_the_others_named(tmp_path: Path) -> None:
     symbols = [f"C{number:02d}" for number in range(analysis.PANELS_MAX + 2)]
-    rows = [row for number, symbol in enumerate(symbols) for row in quotes(symbol, 3 + number)]
+    rows = [row for number, symbol in enumerate(symbols) for row in odd_quotes(symbol, 3 + number)]
     window = analysis.spread_window(make_recording(tmp_path / "tape", {"top": rows}))
     drawn = analysis.plot_spreads(window, tmp_path / "spreads.html")
     assert "2 more pairs are not shown" in drawn.path.read_text()

@@ -49,9 +49,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[int
     monkeypatch.setattr(checking, "_hash", counted)
     monkeypatch.setattr(checking, "FRESH_NS", -1)
     monkeypatch.setenv("TICKDECK_CHECKS", str(tmp_path / "cache"))
-    checking._memory.forget()
+    checking.memory.forget()
     yield found
-    checking._memory.forget()
+    checking.memory.forget()
 
 
 def flip(path: Path) -> None:
@@ -75,8 +75,8 @@ def test_a_file_is_hashed_once_for_each_state(tape: Path, hashed: list[int]) -> 
     for _ in range(3):
         assert checked_path(tape, file) == tape.resolve() / file.path
     assert hashed == [file.bytes]
-    checking._memory.save()
-    checking._memory.forget()
+    checking.memory.save()
+    checking.memory.forget()
     checked_path(tape, file)
     assert hashed == [file.bytes]
     os.utime(tape / file.path)
@@ -112,26 +112,26 @@ def test_a_cache_that_cannot_be_used_is_passed_over(tape: Path, hashed: list[int
     """Damaged, not readable, not writable, or nobody's home: hashes are computed again, and nothing is said."""
     file = entry(tape, "bbo")
     checked_path(tape, file)
-    checking._memory.save()
+    checking.memory.save()
     (kept,) = Path(os.environ["TICKDECK_CHECKS"]).rglob("*[0-9a-f]")
     whole = kept.read_bytes()
     for content in (b"", whole[:-1], bytes((whole[0] ^ 1,)) + whole[1:], whole[:-1] + bytes((whole[-1] ^ 1,))):
         kept.write_bytes(content)
-        checking._memory.forget()
+        checking.memory.forget()
         hashed.clear()
         checked_path(tape, file)
         assert len(hashed) == 1
     for place in ("/proc/none", "/dev/null", str(kept)):
         monkeypatch.setenv("TICKDECK_CHECKS", place)
-        checking._memory.forget()
+        checking.memory.forget()
         checked_path(tape, file)
-        checking._memory.save()
+        checking.memory.save()
     monkeypatch.delenv("TICKDECK_CHECKS")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", "/proc/none")
-    checking._memory.forget()
+    checking.memory.forget()
     checked_path(tape, file)
-    checking._memory.save()
+    checking.memory.save()
 
 
 def test_processes_share_the_cache_and_add_to_it(tape: Path, hashed: list[int]) -> None:
@@ -142,8 +142,8 @@ def test_processes_share_the_cache_and_add_to_it(tape: Path, hashed: list[int]) 
     checked_path(tape, first)
     os.utime(tape / second.path, ns=(0, 0))
     subprocess.run([sys.executable, "-c", code, str(tape)], check=True)
-    checking._memory.save()
-    checking._memory.forget()
+    checking.memory.save()
+    checking.memory.forget()
     hashed.clear()
     checked_path(tape, first)
     assert hashed == []
@@ -156,7 +156,7 @@ def test_recordings_that_are_gone_do_not_fill_the_cache(tape: Path, hashed: list
     for number in range(8):
         folder = Path(shutil.copytree(tape, tape.parent / f"copy-{number}"))
         checked_path(folder, entry(folder, "bbo"))
-        checking._memory.save()
+        checking.memory.save()
     assert len(list((Path(os.environ["TICKDECK_CHECKS"]) / "checks").iterdir())) <= 4
 
 

@@ -262,7 +262,7 @@ def parse_speed(text: str) -> Fraction | None:
 def _whole(value: object) -> int | None:
     """A whole number of any integer type; None for anything else."""
     try:
-        return None if isinstance(value, bool) else index(value)  # type: ignore[arg-type]  # it says so itself
+        return index(value) if isinstance(value, SupportsIndex) and not isinstance(value, bool) else None
     except TypeError:
         return None
 
