@@ -105,6 +105,8 @@ class Tape:
 
     Attributes:
         recordings: Recordings as given.
+        fidelity: Fidelity as given.
+        batch_rows: Rows as given.
         is_filtered: Whether anything may be left out.
         keys: Venue and pair of each instrument that is kept.
         first_ns: Earliest receive time of any frame; 0 if there is none.
@@ -127,13 +129,13 @@ class Tape:
                 raise ConfigError(f"unknown channel {channel!r}, expected one of {', '.join(CHANNELS)}")
         self.recordings = list(recordings)
         refuse_twice(self.recordings)
-        self._fidelity = fidelity
+        self.fidelity = fidelity
         if trading_pairs is not None and not trading_pairs:
             raise SymbolError("no pair was named, expected at least one; leave trading_pairs out for all")
         self._selection = selection = select_in(self.recordings, trading_pairs=trading_pairs, venues=venues)
         self.keys = self._keys_to_come(selection)
         self._channels = None if channels is None else {*channels, "events"}
-        self._batch_rows = batch_rows
+        self.batch_rows = batch_rows
         self.is_filtered = selection is not None or channels is not None
         spans = [span for recording in recordings if (span := recording.span) is not None]
         self.first_ns = min((first for first, _ in spans), default=0)
@@ -180,10 +182,10 @@ class Tape:
             forms_of: Asked when a hole begins, once every message before it has been taken in.
         """
         if len(self.recordings) == 1:
-            for messages in self._messages(0, self._batch_rows, Start()):
+            for messages in self._messages(0, self.batch_rows, Start()):
                 yield Batch(0, messages)
             return
-        rows = self._batch_rows or self._rows_each()
+        rows = self.batch_rows or self._rows_each()
         reels = []
         for position, recording in enumerate(self.recordings):
             span = recording.span
@@ -210,7 +212,7 @@ class Tape:
                 tracker.restore(books_of(start.state.tracker, self._kept))
                 if digest is not None:
                     digest.restart(start.state.digest)
-            return (Batch(0, messages) for messages in self._messages(0, self._batch_rows, start))
+            return (Batch(0, messages) for messages in self._messages(0, self.batch_rows, start))
         ns = self._known_until(ns)
         composed = self._several_at(ns)
         if composed is None:
@@ -229,7 +231,7 @@ class Tape:
 
         None if it takes playing from the beginning.
         """
-        rows = self._batch_rows or self._rows_each()
+        rows = self.batch_rows or self._rows_each()
         state = TrackerState([], [], [])
         reels: list[_Reel] = []
         gone: set[_Key] = set()
@@ -331,13 +333,13 @@ class Tape:
 
     def _rows_each(self) -> int | None:
         """Rows of a table read at a time, so that what recordings hold at one time together is what one may hold."""
-        return max(64, (RAW_BATCH if self._fidelity == "raw" else BATCH_ROWS) // self.most_at_once)
+        return max(64, (RAW_BATCH if self.fidelity == "raw" else BATCH_ROWS) // self.most_at_once)
 
     def _messages(self, position: int, batch_rows: int | None, start: Start) -> Iterator[list[Message]]:
         recording = self.recordings[position]
         segments: list[Segment] = recording.manifest.segments[start.segment :]
         seq = start.capture_seq
-        if self._fidelity == "normalized":
+        if self.fidelity == "normalized":
             tables = MESSAGE_TABLES if self._channels is None else self._channels
             yield from recording.messages(
                 segments,

@@ -218,7 +218,19 @@ class ColumnBatch(NamedTuple):
     def said(self, place: int, name: str) -> Any:
         """What the row of a message says in a column of its table, of several rows the first; as `message` has it."""
         rest, row = self._rest_of(place)
-        return rest.value(name, row)
+        return rest.column(name)[row]
+
+    def all_said(self, places: npt.NDArray[np.intp], name: str) -> list[Any]:
+        """The same of many messages of one table, in order."""
+        found: list[Any] = []
+        rows = self.rows["row"][places]
+        for rest in self.rest:
+            own = rows[(rows >= 0) & (rows < rest.count)]
+            if len(own):
+                column = rest.column(name)
+                found += map(column.__getitem__, own.tolist())
+            rows = rows - rest.count
+        return found
 
     def _rest_of(self, place: int) -> tuple[_Rest, int]:
         row = int(self.rows["row"][place])
@@ -267,11 +279,11 @@ class _Rest:
             self._messages, self._make = self._make(), None
         return self._messages
 
-    def value(self, name: str, row: int) -> Any:
+    def column(self, name: str) -> Sequence[Any]:
         column = self._columns.get(name)
         if column is None:
             column = self._columns[name] = _optional(self._rows, name).to_pylist()
-        return column[row]
+        return column
 
 
 def joined(batches: Sequence[ColumnBatch], order: npt.NDArray[np.intp] | None = None) -> ColumnBatch:

@@ -7,12 +7,13 @@ from decimal import Decimal
 
 from replay.backtest.market import Market
 from replay.backtest.venue_facts import facts_of
+from replay.ledger.ledger import LedgerMarket
 from replay.ledger.money import Contract, ContractKind
 from toolkit.accounts.exact_sums import exact
 from toolkit.keys import PairKey
 from toolkit.messages import Instrument, InstrumentKind
 
-__all__ = ["contract_of", "is_known", "missing_said"]
+__all__ = ["contract_of", "is_known", "ledger_market", "missing_said"]
 
 
 def contract_of(key: PairKey, instrument: Instrument | None, contract_value: Decimal | None = None) -> Contract:
@@ -34,6 +35,15 @@ def contract_of(key: PairKey, instrument: Instrument | None, contract_value: Dec
     if instrument.kind is InstrumentKind.SPOT:
         return Contract(kind=ContractKind.SPOT, settle=quote, base=base)
     return Contract(kind=ContractKind.LINEAR, settle=instrument.settle or quote, base=base)
+
+
+def ledger_market(before: LedgerMarket, market: Market, instrument: Instrument | None) -> LedgerMarket:
+    """What a ledger is told of a pair, of which it knew that before: its tick and lot of now, and its contract."""
+    contract = before.contract
+    if instrument is not None or contract is None:
+        contract = contract_of(before.key, instrument, market.assumed.contract_value)
+    tick, lot = (None, None) if market.scale is None else (market.scale.tick, market.scale.lot)
+    return LedgerMarket(key=before.key, contract=contract, fees=before.fees, tick=tick, lot=lot)
 
 
 def is_known(market: Market) -> bool:

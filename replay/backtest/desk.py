@@ -182,7 +182,7 @@ class VenueDesk:
     def hear_instrument(self, place: int, message: Instrument, now_ns: int) -> None:
         """Tick, lot and least value of a pair from now on."""
         market, feed = self._markets[place], self.feeds[place]
-        self._tell(self, self._flush())
+        self.settle()
         before = market.scale
         is_other = market.take(message)
         scale = feed.scale = market.scale
@@ -196,7 +196,7 @@ class VenueDesk:
 
     def _refine(self, place: int, prices: Iterable[float], sizes: Iterable[float]) -> bool:
         """Count a pair in steps that fit these prices and sizes: a venue may use finer ones before it says so."""
-        self._tell(self, self._flush())
+        self.settle()
         finer = self._markets[place].refine(prices, sizes)
         if finer is None:
             return False
@@ -222,7 +222,7 @@ class VenueDesk:
 
     def best(self, place: int) -> tuple[float | None, float | None]:
         """The best bid and ask of the recorded book, after all that waits; None where the side is empty."""
-        self._tell(self, self._flush())
+        self.settle()
         scale = self._markets[place].scale
         bid, ask = self.core.best(place)
         return (
@@ -247,12 +247,20 @@ class VenueDesk:
         scale = self._markets[place].scale
         if scale is None:
             return {}, {}
-        self._tell(self, self._flush())
+        self.settle()
         bids, asks = self.core.levels(place)
         return (
             {scale.price(key): (scale.size(lots), count) for key, lots, _, count in bids},
             {scale.price(-key): (scale.size(lots), count) for key, lots, _, count in asks},
         )
+
+    def pass_messages(self) -> None:
+        """Messages have been taken in by the core itself: what came of them waits."""
+        self.is_pressing = self.core.has_reports
+
+    def settle(self) -> None:
+        """Let the market act, and tell what came of it."""
+        self._tell(self, self._flush())
 
     def catch_up(self) -> list[Response]:
         """Let the market act; what came of it."""
@@ -264,7 +272,7 @@ class VenueDesk:
 
     def ask(self, code: RequestCode, at_ns: int, number: int, **fields: int) -> list[Response]:
         """A request arrives at the core, after all that the market did before; what came of both."""
-        came = self._flush() if self._buffer.count else []
+        came = self._flush()
         self.core.ask(at_ns, number, code, **fields)
         self._own.clear()
         answered = self._collect()
@@ -281,7 +289,8 @@ class VenueDesk:
 
     def _flush(self) -> list[Response]:
         if not self._buffer.count:
-            return []
+            self.is_pressing = False
+            return self._collect()
         self.core.run(self._buffer.rows)
         self._buffer.drop()
         self.is_pressing = False

@@ -251,10 +251,6 @@ class Exchange:
         """What was ahead of orders as they came to rest, see `VenueDesk.queued`."""
         return [each for desk in self._all_desks for each in desk.queued]
 
-    def book(self, pair: int) -> OrderBook:
-        """The recorded book of a pair. Raises SymbolError while nothing was heard of it."""
-        return self.tracker.book(self.markets[pair].key)
-
     def rules(self, pair: int) -> Rules:
         """The rules of matching of a pair's venue."""
         return self._desk_of[pair].rules
@@ -264,7 +260,17 @@ class Exchange:
         """Whether a book or a trade of any market was heard of."""
         return any(feed.is_heard for desk in self._desks.values() for feed in desk.feeds.values())
 
+    @property
+    def only_desk(self) -> VenueDesk | None:
+        """That of all markets; None where there are several, or where latency has to see every message."""
+        return self._all_desks[0] if len(self._all_desks) == 1 and not self._follows_feed else None
+
     # -- time ------------------------------------------------------------------------------------------------------
+
+    def pass_time(self, now_ns: int) -> None:
+        """Market data up to this time have been taken in elsewhere."""
+        if now_ns > self._now:
+            self._now = now_ns
 
     def next_due_ns(self) -> int:
         """When the next request arrives, order ends by itself or answer is received; `NEVER_NS` if there is none."""

@@ -161,6 +161,25 @@ class PairFeed:
         if self._is_new(message):
             self._time = now_ns
 
+    @property
+    def diff_form(self) -> str | None:
+        """The one form of the book, where it comes as diffs alone: they can be taken in elsewhere. None where it does not."""
+        return next(iter(self.forms)) if self._is_exact and len(self.forms) == 1 else None
+
+    def pass_diffs(self) -> None:
+        """Diffs of that form have been taken in elsewhere."""
+        self._is_exact, self._is_cut, self._is_behind = True, [False, False], True
+
+    def are_new(self, keys: Sequence[tuple[str, int | None]]) -> bool:
+        """Whether trades of these ids and times are all new, each of them once."""
+        return len(set(keys)) == len(keys) and self._trades.keys().isdisjoint(keys)
+
+    def pass_trades(self, keys: Iterable[tuple[str, int | None]]) -> None:
+        """New trades have been taken in elsewhere."""
+        self._trades.update(dict.fromkeys(keys))
+        while len(self._trades) > _TRADES_KEPT:
+            del self._trades[next(iter(self._trades))]
+
     def take(self, message: Message, now_ns: int = 0) -> None:
         """
         Take a message of the pair in. Raises ConfigError for a price or size off the grid.

@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from toolkit.books.orderbook import OrderBookEntry
 from toolkit.errors import ConfigError
 
 __all__ = ["PairScale"]
@@ -123,6 +124,10 @@ class PairScale:
         except (ValueError, OverflowError):
             return int(self.lots([size])[0])
         return count if count * over / under == size and abs(count * over) < _EXACT else int(self.lots([size])[0])
+
+    def level_of(self, level: OrderBookEntry | None) -> tuple[int | None, int]:
+        """A level of a book in ticks and lots; `(None, 0)` where there is none."""
+        return (None, 0) if level is None else (self.tick_of(level.price), self.lots_of(level.size))
 
     def has_figures(self, ticks: int) -> bool:
         """Whether a price has no more figures than the venue takes an order at."""

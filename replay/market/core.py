@@ -9,12 +9,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from replay.market import kernel_core
+from replay.market import kernel_core, kernel_stretch
 from replay.market.layout import (
     BUY,
     FAR,
@@ -32,9 +32,17 @@ from replay.market.rescaling import Level, levels_of, rescale
 from replay.market.rules import Rules
 from toolkit.errors import ConfigError
 from toolkit.kernels.compiling import plain
+from toolkit.kernels.levels import side_columns
 
-__all__ = ["MatchingCore", "PairFacts", "make_request"]
+__all__ = ["MatchingCore", "PairFacts", "Stretch", "make_request"]
 
+_KERNELS: Final[tuple[Callable[..., Any], ...]] = (
+    kernel_core.run,
+    kernel_core.arrive,
+    kernel_stretch.play,
+    kernel_stretch.best_levels,
+    side_columns,
+)
 #: Later than every event.
 _END: Final = 2**63 - 1
 _ORDERS: Final = 64
@@ -64,6 +72,29 @@ class PairFacts:
     grain: int = 1
     lots_per_unit: float = 1.0
     lot: float = 1.0
+
+
+class Stretch(NamedTuple):
+    """
+    Messages, and where is noted what they do.
+
+    Attributes:
+        events: Of the messages, of `layout.EVENT`.
+        marks: The messages, of `kernel_stretch.MARK`.
+        now: Of each pair its best levels.
+        seen: The same as they were last looked at.
+        tops: Best levels after each frame, of `kernel_stretch.TOP`; room for at least two of each pair.
+        crossed: Of each pair how many messages left its book crossed.
+        counts: One number, the rows of `tops`.
+    """
+
+    events: npt.NDArray[np.void]
+    marks: npt.NDArray[np.void]
+    now: npt.NDArray[np.int64]
+    seen: npt.NDArray[np.int64]
+    tops: npt.NDArray[np.void]
+    crossed: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
 
 
 class MatchingCore:
@@ -110,8 +141,9 @@ class MatchingCore:
         self._request_bytes = bytearray(_REQUEST_ROW.size)
         self._request: np.void = np.frombuffer(self._request_bytes, REQUEST)[0]
         self._look()
-        self._run: Callable[..., Any] = kernel_core.run if compiled else _quiet(plain(kernel_core.run))
-        self._arrive: Callable[..., Any] = kernel_core.arrive if compiled else _quiet(plain(kernel_core.arrive))
+        self._run, self._arrive, self._play, self._note_best, self._side_columns = (
+            kernel if compiled else _quiet(plain(kernel)) for kernel in _KERNELS
+        )
 
     def check(self, events: npt.NDArray[np.void]) -> None:
         """
@@ -201,6 +233,43 @@ class MatchingCore:
             reason,
         )
         self.arrive(self._request)
+
+    def play(self, stretch: Stretch, begin: int, end: int, frame: int, until: int) -> int:
+        """
+        Take in whole messages, in order; see `kernel_stretch.play`.
+
+        Args:
+            stretch: The messages, and what is noted of them: `top_count` says how many rows of `tops` there are then.
+            begin: The first one.
+            end: Before this one it ends.
+            frame: The frame under way.
+            until: No frame of this time or later is begun.
+
+        Returns:
+            The first message that was not taken in.
+        """
+        counts = stretch.counts
+        counts[0] = 0
+        until = min(until, _END)
+        while True:
+            begin = int(self._play(self.state, *stretch, begin, end, frame, until))
+            want = int(self._want[0])
+            if not want:
+                return begin
+            # In the middle of a message, whose frame is under way.
+            frame = int(stretch.marks["frame"][begin])
+            self._grow(Want(want))
+
+    def note_best(self, pair: int, row: npt.NDArray[np.int64]) -> None:
+        """Write the best levels of a pair's recorded book into a row, see `kernel_stretch.best_levels`."""
+        self._note_best(self.state, pair, row)
+
+    def side_columns(self, line: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Keys and lots of all levels of a side, best first."""
+        count = int(self.state.book.levels[line])
+        keys, lots = np.empty(count, np.int64), np.empty(count, np.int64)
+        self._side_columns(self.state.book, line, keys, lots)
+        return keys, lots
 
     @property
     def has_reports(self) -> bool:

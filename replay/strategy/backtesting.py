@@ -8,11 +8,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from recordings.queries.pair_names import pairs_named
 from recordings.recording import Recording
+from replay.backtest.desk import VenueDesk
 from replay.backtest.exchange import FRAMES_IN_PYTHON
 from replay.backtest.gap_policy import GapPolicy
 from replay.clearing.house import Transfer
+from replay.column_tape import ColumnTape
 from replay.ledger.margin_rules import MarginMode
 from replay.results.market_study import study_run
 from replay.results.result import Result
@@ -24,12 +28,14 @@ from replay.strategy.plan import ASSUMABLE, FEES, LATENCY, RunPlan, RunSettings
 from replay.strategy.session import Phase, TradingSession
 from replay.strategy.strategy import Strategy
 from replay.strategy.watch import CALLBACK_S_MAX
+from replay.stretches.stretch_player import StretchPlayer
 from replay.tape import NOTICES, Batch, Fidelity, Tape
 from toolkit.accounts.exact_sums import decimal_of
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
 from toolkit.gc_tuning import rare_collections
 from toolkit.keys import PairKey, PairName, key_among, named, one_or_more
+from toolkit.timing.timers import NEVER_NS
 from toolkit.timing.times import Instant, instant_ns, length_ns
 
 #: Numbers as they are written in Python; a float is the shortest decimal that it is.
@@ -341,6 +347,10 @@ def _check_window(tape: Tape, start_ns: int | None, end_ns: int | None) -> None:
 def _play(
     plan: RunPlan, session: TradingSession, tape: Tape, start_ns: int | None, end_ns: int | None, carry: Carry
 ) -> None:
+    desk = session.exchange.only_desk
+    if start_ns is None and len(tape.recordings) == 1 and tape.fidelity == "normalized" and desk is not None:
+        _play_columns(plan, session, tape, desk, end_ns)
+        return
     take = session.take
     batches: Iterator[Batch]
     if start_ns is None:
@@ -376,6 +386,22 @@ def _play(
             return
     if is_before and start_ns is not None:
         session.begin_at(start_ns)
+
+
+def _play_columns(plan: RunPlan, session: TradingSession, tape: Tape, desk: VenueDesk, end_ns: int | None) -> None:
+    """The same for one recording, without messages where nobody has to hear them."""
+    columns = ColumnTape(tape, batch_rows=tape.batch_rows, whole=True)
+    player = StretchPlayer(session, desk, plan.pairs.keys, columns.names)
+    now = 0
+    for batch in columns.batches():
+        part = batch
+        if end_ns is not None:
+            times = np.maximum(np.maximum.accumulate(batch.rows["ts_recv"]), now)
+            now = int(times[-1])
+            part = batch.part(0, int(np.searchsorted(times, end_ns)))
+        player.play(part)
+        if session.failure is not None or now >= (end_ns or NEVER_NS):
+            return
 
 
 def _told(tape: Tape) -> list[dict[str, Any]]:

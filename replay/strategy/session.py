@@ -9,13 +9,12 @@ before the next frame. So what is due between two frames is done when the next o
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any, Final
 
-from replay.backtest.contracts import contract_of, is_known, missing_said
+from replay.backtest.contracts import is_known, ledger_market, missing_said
 from replay.backtest.requests import Notice, Response
 from replay.ledger.ledger import LedgerMarket
 from replay.results.run_record import RunRecord
@@ -31,7 +30,7 @@ from replay.strategy.named_timers import NamedTimers, plain
 from replay.strategy.own_data import DataView, LoadedData, OwnData
 from replay.strategy.pairs import RunPairs
 from replay.strategy.strategy import EVERY, Strategy
-from replay.strategy.waking import Waking
+from replay.strategy.waking import Phase, Waking
 from replay.strategy.watch import CALLBACK_S_MAX, TookTooLong, Watch
 from toolkit.books.orderbook import OrderBook
 from toolkit.clock import format_ns
@@ -53,19 +52,6 @@ _AT_ONCE_MAX: Final = 10_000
 _GAPS: Final = frozenset({EventKind.STALE, EventKind.GAP, EventKind.LOST})
 #: Messages that a session hears itself.
 _HEARD: Final[frozenset[type[Message]]] = frozenset({StreamEvent, Instrument, FundingInfo})
-
-
-class Phase(enum.Enum):
-    """Where a session is."""
-
-    #: Tick or lot of a pair are not known yet, so the strategy is not called.
-    WAITING = "waiting"
-    RUNNING = "running"
-    #: SESSION_END was received; it goes on if another session begins.
-    PAUSED = "paused"
-    ENDED = "ended"
-    #: The strategy has failed, and is called no more.
-    FAILED = "failed"
 
 
 class TradingSession:
@@ -96,6 +82,8 @@ class TradingSession:
         message_count: Messages taken in.
         desk: Its orders and positions.
         own_data: The strategy's own data, by the object that names it.
+        waking: What it is called for.
+        is_quiet: Whether nothing that anything is made of has come or been done since the end of a frame.
     """
 
     def __init__(
@@ -139,8 +127,7 @@ class TradingSession:
         self._began_ns: int | None = None
         self._paused_ns = 0
         self._unknown = set(range(len(pairs.keys)))
-        #: Whether nothing that anything is made of has come or been done since the end of a frame.
-        self._is_quiet = False
+        self.is_quiet = False
         self._changed: set[int] = set()
         #: The books, which stay the same objects.
         self._books: list[OrderBook | None] = [None for _ in pairs.keys]
@@ -151,9 +138,9 @@ class TradingSession:
         self._responses = 0
 
     def _wake_by(self, strategy: Strategy) -> None:
-        self._waking = Waking(self, strategy, self._pairs)
+        self.waking = Waking(self, strategy, self._pairs)
         #: Kinds of messages to heed, also where they change no book.
-        self._heeded = _HEARD | self._waking.kinds
+        self._heeded = _HEARD | self.waking.kinds
 
     def know(self, instruments: Iterable[Instrument]) -> None:
         """
@@ -168,12 +155,6 @@ class TradingSession:
 
     # -- frames ------------------------------------------------------------------------------------------------
 
-    def take_frame(self, messages: Sequence[Message]) -> None:
-        """Take in all messages of one frame."""
-        for message in messages:
-            self.take(message)
-        self.end_frame()
-
     def take(self, message: Message) -> None:
         """Take in a message. One of another frame than the last one ends that one first."""
         self.message_count += 1
@@ -181,22 +162,59 @@ class TradingSession:
             return
         try:
             if message.capture_seq != self._frame:
-                self._begin_frame(message)
+                self._begin_frame(message.capture_seq, message.ts_recv, message)
             book = self.exchange.take(message)
             kind = type(message)
             if book is not None or kind in self._heeded:
                 self._heed(message, kind, book)
         except TickdeckError as exc:
             # A policy that says so, or a market that cannot be matched: live and replayed it ends at the same message.
-            self._fail(StrategyError(f"the run ended at {format_ns(self.now_ns)}: {said_of(exc)}"), "market")
+            self._fail_at_market(exc)
 
     def _heed(self, message: Message, kind: type[Message], book: OrderBook | None) -> None:
         """A message that changes a book, or that the record or the strategy hears of."""
-        self._is_quiet = False
+        self.is_quiet = False
         if kind in _HEARD:
             self._hear(message)
         if self.phase is Phase.RUNNING:
-            self._waking.wake(message, book)
+            self.waking.wake(message, book)
+
+    # -- stretches of market data that is taken in without messages: see replay.stretches ------------------------
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the strategy is called."""
+        return self.phase is Phase.RUNNING
+
+    def begin_plain(self, frame: int, ts_recv: int) -> bool:
+        """A message of that frame is next that is plain market data; whether the strategy is running by then."""
+        if frame != self._frame and self.phase is not Phase.FAILED:
+            try:
+                self._begin_frame(frame, ts_recv)
+            except TickdeckError as exc:
+                self._fail_at_market(exc)
+        return self.phase is Phase.RUNNING
+
+    def due_ns(self) -> int:
+        """No frame of this time or later may be begun elsewhere; none at all where the one under way needs a look."""
+        is_watched = self._checks_loss or bool(self._changed)
+        return 0 if is_watched else min(self._timers.next_due_ns, self.exchange.next_due_ns())
+
+    def note_frame(self, now_ns: int, tops: Iterable[tuple[int, int | None, int, int | None, int]]) -> None:
+        """A frame is over that was taken in elsewhere: pairs whose book it changed, with best bid and ask."""
+        for pair, bid, bid_lots, ask, ask_lots in tops:
+            self._recorder.note_top(pair, now_ns, bid, bid_lots, ask, ask_lots, False)
+        self._recorder.frame_done(now_ns, is_doubtful=self.exchange.is_in_doubt or self.desk.has_uncertain)
+        self.is_quiet = True
+
+    def passed(self, frame: int, now_ns: int, count: int, places: Collection[int]) -> None:
+        """So many messages were taken in; the frame of the last one is under way, and has changed books of these pairs."""
+        self.message_count += count
+        self._frame = frame
+        self._set_now(now_ns)
+        if places:
+            self._changed.update(places)
+            self.is_quiet = False
 
     def end_frame(self) -> None:
         """The last message of the frame was taken in: what is due now is done before the next one."""
@@ -205,30 +223,34 @@ class TradingSession:
         try:
             self._end_frame()
         except TickdeckError as exc:
-            self._fail(StrategyError(f"the run ended at {format_ns(self.now_ns)}: {said_of(exc)}"), "market")
+            self._fail_at_market(exc)
+
+    def _fail_at_market(self, exc: TickdeckError) -> None:
+        self._fail(StrategyError(f"the run ended at {format_ns(self.now_ns)}: {said_of(exc)}"), "market")
 
     def _end_frame(self) -> None:
         self._frame = None
         if self.phase is Phase.RUNNING:
             if self.desk.failed or self._is_due(self.now_ns):
                 self._reach(self.now_ns)
-            if not self._is_quiet:
+            if not self.is_quiet:
                 self._frame_done()
 
-    def _begin_frame(self, message: Message) -> None:
-        now = max(self.now_ns, message.ts_recv)
+    def _begin_frame(self, frame: int, ts_recv: int, message: Message | None = None) -> None:
+        """Begin a frame; `message` is its first one, and None where that is plain market data."""
+        now = max(self.now_ns, ts_recv)
         if self._frame is not None:
-            is_plain = self._is_quiet and self.phase is Phase.RUNNING and type(message) is not StreamEvent
+            is_plain = self.is_quiet and self.phase is Phase.RUNNING and type(message) is not StreamEvent
             if is_plain and not self._is_due(now):
                 # As between most frames: there is nothing to do after the one before, nor before this one.
-                self._frame = message.capture_seq
+                self._frame = frame
                 self._set_now(now)
                 return
             self._end_frame()
             now = max(self.now_ns, now)
-        self._frame = message.capture_seq
+        self._frame = frame
         if self.phase is Phase.RUNNING:
-            if (jump := jump_of(message)) is not None:
+            if message is not None and (jump := jump_of(message)) is not None:
                 self._timers.jump(*jump)
             if self._is_due(now):
                 self._reach(now)
@@ -283,20 +305,7 @@ class TradingSession:
             self._recorder.define(place, self._ledger_market(place, None))
 
     def _ledger_market(self, place: int, instrument: Instrument | None) -> LedgerMarket:
-        scale = self.exchange.markets[place].scale
-        before = self._recorder.ledger.markets[place]
-        contract = (
-            before.contract
-            if instrument is None and before.contract
-            else contract_of(self._pairs.keys[place], instrument, self.exchange.markets[place].assumed.contract_value)
-        )
-        return LedgerMarket(
-            key=before.key,
-            contract=contract,
-            fees=before.fees,
-            tick=None if scale is None else scale.tick,
-            lot=None if scale is None else scale.lot,
-        )
+        return ledger_market(self._recorder.ledger.markets[place], self.exchange.markets[place], instrument)
 
     def _define_known(self) -> None:
         for place in range(len(self.exchange.markets)):
@@ -353,13 +362,13 @@ class TradingSession:
         """Call the strategy from now on, at the present time; nothing of the tape before it reaches it."""
         self._set_now(now_ns)
         self._began_ns = now_ns
-        self._is_quiet = False
+        self.is_quiet = False
         self.phase = Phase.RUNNING
         every = self.strategy.wakes.every
         if every is not None:
             self._timers.set_every(EVERY, self.now_ns, every)
         self._recorder.ledger.check_capital()
-        self._waking.begin()
+        self.waking.begin()
         self.call("start", (), self.strategy.on_start)
 
     def _pause(self) -> None:
@@ -414,7 +423,7 @@ class TradingSession:
     def _reach(self, until_ns: int) -> None:
         """Do all that is due up to a time: arrivals, then answers, then timers, each at its own time."""
         exchange, timers = self.exchange, self._timers
-        self._is_quiet = False
+        self.is_quiet = False
         while self.phase is Phase.RUNNING:
             if self.desk.failed:
                 self._tell_failed()
@@ -492,23 +501,14 @@ class TradingSession:
         if self._checks_loss and self.phase is Phase.RUNNING:
             self._check_loss()
         self._recorder.frame_done(self.now_ns, is_doubtful=self.exchange.is_in_doubt or self.desk.has_uncertain)
-        self._is_quiet = True
+        self.is_quiet = True
 
     def _note_top(self, place: int) -> None:
         scale = self.exchange.markets[place].scale
-        if scale is None:
-            return
-        book = self._book(place)
-        bid, ask = book.best_bid, book.best_ask
-        self._recorder.note_top(
-            place,
-            self.now_ns,
-            None if bid is None else scale.tick_of(bid.price),
-            0 if bid is None else scale.lots_of(bid.size),
-            None if ask is None else scale.tick_of(ask.price),
-            0 if ask is None else scale.lots_of(ask.size),
-            book.is_stale,
-        )
+        if scale is not None:
+            book = self._book(place)
+            levels = (scale.level_of(book.best_bid), scale.level_of(book.best_ask))
+            self._recorder.note_top(place, self.now_ns, *levels[0], *levels[1], book.is_stale)
 
     # -- calls -------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Any, Final
 
 from replay.strategy.pairs import RunPairs
@@ -14,9 +15,22 @@ from toolkit.timing.times import duration_ns
 if TYPE_CHECKING:
     from replay.strategy.session import TradingSession
 
-__all__ = ["Waking"]
+__all__ = ["Phase", "Waking"]
 
 _NOTHING: Final = (None, 0.0, None, 0.0)
+
+
+class Phase(enum.Enum):
+    """Where a session is."""
+
+    #: Tick or lot of a pair are not known yet, so the strategy is not called.
+    WAITING = "waiting"
+    RUNNING = "running"
+    #: SESSION_END was received; it goes on if another session begins.
+    PAUSED = "paused"
+    ENDED = "ended"
+    #: The strategy has failed, and is called no more.
+    FAILED = "failed"
 
 
 class Waking:
@@ -64,26 +78,39 @@ class Waking:
             place = self._places.get((message.venue, message.trading_pair))
             if place is None:
                 return
-            self._session.changed(place)
-            if book.is_stale is self._held[place]:
-                self._turn(place, message, book)
-            if self._wanted[place]:
-                if self._books:
-                    self._session.call("book", _cause(message), self._strategy.on_book, book)
-                if self._quotes:
-                    self._quote(place, message, book)
+            self.book_changed(place, _cause(message), book)
         elif isinstance(message, Trade):
             if self._trades and not (message.is_history or message.is_duplicate):
                 self._call(message, "trade", self._strategy.on_trade)
         elif self._funding and isinstance(message, FundingInfo):
             self._call(message, "funding", self._strategy.on_funding)
 
+    def book_changed(self, place: int, cause: tuple[int, int], book: OrderBook) -> None:
+        """Call the strategy for a change of a pair's book."""
+        self._session.changed(place)
+        if book.is_stale is self._held[place]:
+            self._turn(place, cause, book)
+        if self._wanted[place]:
+            if self._books:
+                self._session.call("book", cause, self._strategy.on_book, book)
+            if self._quotes:
+                self._quote(place, cause, book)
+
+    def looks_at(self, place: int) -> tuple[bool, bool, bool]:
+        """Whether the strategy is called for each change of a pair's book, of its best levels, and for each trade."""
+        is_wanted = self._wanted[place]
+        return is_wanted and self._books, is_wanted and self._quotes, is_wanted and self._trades
+
+    def has_seen(self, place: int, book: OrderBook) -> bool:
+        """Whether the best levels of a pair are those that it was called for last."""
+        return _top(book) == self._tops[place]
+
     def _call(self, message: Message, kind: str, function: Any) -> None:
         place = self._places.get((message.venue, message.trading_pair))
         if place is not None and self._wanted[place]:
             self._session.call(kind, _cause(message), function, message)
 
-    def _quote(self, place: int, message: Message, book: OrderBook) -> None:
+    def _quote(self, place: int, cause: tuple[int, int], book: OrderBook) -> None:
         top = _top(book)
         if top == self._tops[place]:
             return
@@ -94,9 +121,9 @@ class Waking:
             self._slots[place] = slot
         self._tops[place] = top
         quote = Quote(self._pairs.names[place], *top, book.is_stale)
-        self._session.call("quote", _cause(message), self._strategy.on_quote, quote)
+        self._session.call("quote", cause, self._strategy.on_quote, quote)
 
-    def _turn(self, place: int, message: Message, book: OrderBook) -> None:
+    def _turn(self, place: int, cause: tuple[int, int], book: OrderBook) -> None:
         """A book ceases to hold, or holds again."""
         is_whole = self._held[place] = not book.is_stale
         since = self._since[place]
@@ -109,7 +136,7 @@ class Waking:
             return  # its first snapshot
         if self._wanted[place]:
             gap = Gap(self._pairs.names[place], is_whole, "" if is_whole else book.stale_cause, since)
-            self._session.call("gap", _cause(message), self._strategy.on_gap, gap)
+            self._session.call("gap", cause, self._strategy.on_gap, gap)
 
 
 def _cause(message: Message) -> tuple[int, int]:

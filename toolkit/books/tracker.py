@@ -6,7 +6,7 @@ It is the same object behind a live source, a replay and the sealing of a record
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -262,6 +262,11 @@ class OrderBookTracker(Shown):
         forms = [form for form, message in books.latest.items() if message.fused]
         forms += [form for form, book in books.diff_books.items() if book is books.book]
         return list(dict.fromkeys(forms))
+
+    def forms(self, key: _Key) -> Collection[str]:
+        """The forms of a pair that whole messages have come of, those too that are no part of the fused book."""
+        books = self._pairs.get(key)
+        return () if books is None else books.latest.keys()
 
     def book_of_diffs(self, venue: str, trading_pair: str, form: str) -> OrderBook | None:
         """The fused book of a pair, if it is kept by the diffs of that form and by nothing else that is lost."""

@@ -1,0 +1,188 @@
+"""A batch of columns, made ready for the matching core: its events, and which messages need be no message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from recordings.columns.column_batch import NO_TIME, ColumnBatch, Flag, Kind
+from replay.backtest.scales import PairScale
+from replay.market.kernel_stretch import BOOK, LOOK, LOOK_AT_QUOTE, MARK
+from replay.market.layout import BUY, EVENT, SELL, EventCode
+
+__all__ = ["NOT_PLAIN", "PairFacts", "Prepared", "prepared"]
+
+#: No form: the book comes otherwise.
+NOT_PLAIN: Final = -2
+#: Integers up to here are exact in a float64.
+_EXACT: Final = 2.0**53
+_NO_TRADE: Final = Flag.HISTORY | Flag.DUPLICATE | Flag.UNMATCHED
+_NOT_NEW: Final = Flag.HISTORY | Flag.DUPLICATE
+
+
+class PairFacts(NamedTuple):
+    """
+    What of a pair's messages is plain now, and who looks at them.
+
+    Attributes:
+        scale: Its tick and lot; None while they are not known.
+        form: Of the diffs of its book, by place; `NOT_PLAIN`: neither they nor its trades are plain.
+        has_quotes: Whether quotes that are no part of the book are plain.
+        looks: Whether somebody looks at each change of its book, of its best levels, and at each trade.
+    """
+
+    scale: PairScale | None
+    form: int
+    has_quotes: bool
+    looks: tuple[bool, bool, bool]
+
+
+class Prepared(NamedTuple):
+    """
+    Messages of a batch that follow each other.
+
+    Attributes:
+        begin: Place of the first of them in the batch.
+        events: Of those that are plain.
+        marks: One for each of them.
+        frames: Their frames.
+        times: When they were received.
+        ends: Of each that is plain where the stretch of plain ones ends, counted from `begin`; of another its own place.
+        trade_counts: How many new trades there are before each, and in all.
+        trades: Of the new trades their pairs, with id and time.
+        update_ids: Of the diffs the venue's number, by place from `begin`.
+    """
+
+    begin: int
+    events: npt.NDArray[np.void]
+    marks: npt.NDArray[np.void]
+    frames: list[int]
+    times: list[int]
+    ends: list[int]
+    trade_counts: list[int]
+    trades: list[tuple[int, tuple[str, int | None]]]
+    update_ids: dict[int, int | None]
+
+
+def prepared(
+    batch: ColumnBatch, begin: int, end: int, now_ns: int, places: Sequence[int], facts: Sequence[PairFacts]
+) -> Prepared:
+    """
+    Make a batch ready.
+
+    Args:
+        batch: Read as a whole.
+        begin: Its first message to make ready.
+        end: Before this one it ends.
+        now_ns: The time by then. A message that was received before it, or before another one, is not plain.
+        places: Of each pair that columns name its place in `facts`; -1: none.
+        facts: Of the pairs of the run.
+    """
+    rows = batch.rows[begin:end]
+    pair = np.array([*places, -1], np.int64)[rows["pair"]]  # of a whole connection: the last
+    kinds, flags = rows["kind"], rows["flags"]
+    forms = np.array([*(each.form for each in facts), NOT_PLAIN])[pair]
+    has_quotes = np.array([*(each.has_quotes for each in facts), False])[pair]
+    is_fused = (flags & Flag.FUSED) != 0
+    is_diff = (kinds == Kind.DIFF) & is_fused & ((flags & Flag.COUNTED) == 0) & (rows["form"] == forms)
+    is_diff &= rows["ts_event"] != NO_TIME
+    is_quote = (kinds == Kind.QUOTE) & ~is_fused & has_quotes
+    is_trade = (kinds == Kind.TRADE) & (forms != NOT_PLAIN)
+    is_new = is_trade & ((flags & _NO_TRADE) == 0)
+    recv = rows["ts_recv"]
+    is_ordered = recv >= np.maximum(np.maximum.accumulate(recv), now_ns)
+    is_plain = (is_diff | is_quote | is_trade) & is_ordered
+    ids, has_ids = _update_ids(batch, begin, is_diff & is_plain)
+    if not has_ids:
+        is_plain &= ~is_diff
+    events, bounds, is_off = _events(batch, rows, pair, is_diff & is_plain, is_new & is_plain, facts)
+    if is_off.any():
+        is_plain &= ~is_off
+        events, bounds, _ = _events(batch, rows, pair, is_diff & is_plain, is_new & is_plain, facts)
+    marks = np.zeros(len(rows), MARK)
+    marks["frame"], marks["now"], marks["pair"] = rows["capture_seq"], recv, pair
+    marks["first"], marks["stop"] = bounds[:-1], bounds[1:]
+    marks["what"] = np.where(is_diff, BOOK, 0)
+    looks = np.array([*(each.looks for each in facts), (False, False, False)])[pair]
+    marks["what"] |= np.where((is_diff & looks[:, 0]) | (is_trade & looks[:, 2] & ((flags & _NOT_NEW) == 0)), LOOK, 0)
+    marks["what"] |= np.where(is_diff & looks[:, 1], LOOK_AT_QUOTE, 0)
+    new_places = np.flatnonzero(is_new & is_plain)
+    stamps = rows["ts_event"][new_places].tolist()
+    keys = [
+        (trade_id, None if stamp == NO_TIME else stamp)
+        for trade_id, stamp in zip(batch.all_said(begin + new_places, "trade_id"), stamps, strict=True)
+    ]
+    counted = np.zeros(len(rows) + 1, np.int64)
+    counted[1:] = np.cumsum(is_new & is_plain)
+    return Prepared(
+        begin,
+        events,
+        marks,
+        rows["capture_seq"].tolist(),
+        recv.tolist(),
+        _ends(is_plain),
+        counted.tolist(),
+        list(zip(pair[new_places].tolist(), keys, strict=True)),
+        ids,
+    )
+
+
+def _update_ids(batch: ColumnBatch, begin: int, is_diff: Any) -> tuple[dict[int, int | None], bool]:
+    """The venue's numbers of diffs, and whether all of them have one, or none."""
+    places = np.flatnonzero(is_diff)
+    ids = batch.all_said(begin + places, "last_update_id")
+    missing = ids.count(None)
+    return dict(zip(places.tolist(), ids, strict=True)), missing in (0, len(ids))
+
+
+def _ends(is_plain: Any) -> list[int]:
+    places = np.arange(len(is_plain))
+    others = np.flatnonzero(~is_plain)
+    following = np.append(others, len(is_plain))[np.searchsorted(others, places)]
+    ends: list[int] = following.tolist()
+    return ends
+
+
+def _events(
+    batch: ColumnBatch, rows: Any, pair: Any, is_diff: Any, is_trade: Any, facts: Sequence[PairFacts]
+) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64], Any]:
+    """Events of diffs and trades, where those of each message begin, and which messages have a price or size off the grid."""
+    is_off = np.zeros(len(rows), np.bool_)
+    counts = np.where(is_diff, rows["bids"].astype(np.int64) + rows["asks"], is_trade.astype(np.int64))
+    bounds = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(counts, out=bounds[1:])
+    owner = np.repeat(np.arange(len(rows)), counts)
+    within = np.arange(len(owner)) - bounds[owner]
+    level = rows["first"][owner] + within
+    owners = rows[owner]
+    events = np.zeros(len(owner), EVENT)
+    events["time"] = events["recv"] = owners["ts_recv"]
+    events["frame"] = owners["capture_seq"]
+    events["count"] = -1
+    events["pair"] = pair[owner]
+    is_level = is_diff[owner]
+    events["code"] = np.where(is_level, EventCode.LEVEL, EventCode.TRADE)
+    is_sell = np.where(is_level, within >= owners["bids"], (owners["flags"] & Flag.SELL) != 0)
+    events["side"] = np.where(is_sell, SELL, BUY)
+    for place in np.unique(events["pair"]).tolist():
+        scale = facts[place].scale
+        if scale is None:
+            continue
+        own: Any = slice(None) if len(facts) == 1 else np.flatnonzero(events["pair"] == place)
+        ticks, on_tick = _steps(batch.prices[level[own]], *scale.tick_ratio)
+        lots, on_lot = _steps(batch.sizes[level[own]], *scale.lot_ratio)
+        events["tick"][own], events["lots"][own] = ticks, lots
+        is_off[owner[own][~(on_tick & on_lot)]] = True
+    return events, bounds, is_off
+
+
+def _steps(values: Any, over: int, under: int) -> tuple[Any, Any]:
+    """Values in steps, and which of them are whole numbers of steps; as `PairScale.ticks` has it."""
+    with np.errstate(all="ignore"):
+        counts = np.rint(values * (under / over))
+        back = counts * over / under if over != 1 else counts / under
+        is_whole = (back == values) & (np.abs(values) < _EXACT / under) & (np.abs(counts * over) < _EXACT)
+    return np.where(is_whole, counts, 0).astype(np.int64), is_whole

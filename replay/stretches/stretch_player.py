@@ -1,0 +1,264 @@
+"""
+Plays columns to a session: what is plain goes to the matching core by the stretch, everything else as messages.
+
+Plain are diffs of a book that consists of nothing else, quotes that are no part of a book, and trades: of pairs whose book
+holds, in order of receipt, on the grid. Of those nobody has to hear but the core, and whoever the strategy says. A stretch
+ends before the next frame that something is due at, where an own order has heard of something, and after a message that
+the strategy is called for. So whatever it reads is as of then, and it decides what it would decide message by message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final, Protocol
+
+import numpy as np
+
+from recordings.columns.column_batch import ColumnBatch, Kind, Names
+from replay.backtest.desk import VenueDesk
+from replay.backtest.exchange import Exchange
+from replay.market.core import Stretch
+from replay.market.kernel_stretch import BOOK, LOOK, LOOK_AT_QUOTE, TOP
+from replay.market.layout import NONE
+from replay.stretches.kept_books import UNSEEN, KeptBook
+from replay.stretches.prepared import NOT_PLAIN, PairFacts, Prepared, prepared
+from toolkit.books.orderbook import OrderBook
+from toolkit.keys import PairKey
+from toolkit.messages import FORM_QUOTE, Message
+
+__all__ = ["StretchPlayer", "StretchSession"]
+
+#: Messages that are made ready at a time, at first and at most: fewer where what is plain changes often.
+_READY_MIN: Final = 256
+_READY_MAX: Final = 65_536
+_TOPS: Final = 4096
+#: Kinds after which nobody knows whether the core has what the book has.
+_CHANGES_BOOK: Final = frozenset({Kind.SNAPSHOT, Kind.DIFF, Kind.QUOTE, Kind.INSTRUMENT, Kind.EVENT})
+#: Best bid and ask of a pair, in ticks and lots.
+_Top = tuple[int, int | None, int, int | None, int]
+
+
+class Wakes(Protocol):
+    """What a strategy is called for."""
+
+    def looks_at(self, place: int) -> tuple[bool, bool, bool]:
+        """Whether it is called for each change of a pair's book, of its best levels, and for each trade."""
+
+    def has_seen(self, place: int, book: OrderBook) -> bool:
+        """Whether the best levels of a pair are those that it was called for last."""
+
+    def book_changed(self, place: int, cause: tuple[int, int], book: OrderBook) -> None:
+        """Call it for a change of a pair's book."""
+
+    def wake(self, message: Message, book: OrderBook | None) -> None:
+        """Call it for a message."""
+
+
+class StretchSession(Protocol):
+    """The session that is played to, see `replay.strategy.session`."""
+
+    now_ns: int
+    is_quiet: bool
+    failure: Exception | None
+    waking: Wakes
+    exchange: Exchange
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the strategy is called."""
+
+    def take(self, message: Message) -> None:
+        """Take in a message."""
+
+    def begin_plain(self, frame: int, ts_recv: int) -> bool:
+        """A message of that frame is next that is plain market data; whether the strategy is running by then."""
+
+    def due_ns(self) -> int:
+        """No frame of this time or later may be begun elsewhere."""
+
+    def note_frame(self, now_ns: int, tops: Iterable[_Top]) -> None:
+        """A frame is over that was taken in elsewhere: pairs whose book it changed, with best bid and ask."""
+
+    def passed(self, frame: int, now_ns: int, count: int, places: Collection[int]) -> None:
+        """So many messages were taken in; the frame of the last one is under way, and has changed books of these pairs."""
+
+
+class StretchPlayer:
+    """
+    Plays columns to a session.
+
+    Args:
+        session: Whose exchange has one desk.
+        desk: That desk.
+        keys: The pairs of the run, by their places.
+        names: What columns name pairs and forms by.
+    """
+
+    def __init__(self, session: StretchSession, desk: VenueDesk, keys: Sequence[PairKey], names: Names) -> None:
+        self._session = session
+        self._exchange = exchange = session.exchange
+        self._tracker = exchange.tracker
+        self._desk = desk
+        self._keys = keys
+        self._names = names
+        self._place_of = {tuple(key): place for place, key in enumerate(keys)}
+        pairs = len(keys)
+        now = np.full((pairs, 4), NONE, np.int64)
+        self._stretch = Stretch(
+            np.zeros(0, np.int8),
+            np.zeros(0, np.int8),
+            now,
+            np.full((pairs, 4), UNSEEN, np.int64),
+            np.zeros(max(_TOPS, 2 * pairs), TOP),
+            np.zeros(pairs, np.int64),
+            np.zeros(1, np.int64),
+        )
+        self._kept = [KeptBook(desk.core, place, exchange.markets[place], now[place]) for place in range(pairs)]
+        self._facts = [PairFacts(None, NOT_PLAIN, False, (False, False, False))] * pairs
+        self._ready = _READY_MIN
+
+    def play(self, batch: ColumnBatch) -> None:
+        """Play a batch, which follows on the last one."""
+        session = self._session
+        places = [self._place_of.get(key, -1) for key in self._names.pairs]
+        kinds: list[int] = batch.rows["kind"].tolist()
+        at, end = 0, batch.messages
+        ready: Prepared | None = None
+        while at < end and session.failure is None:
+            if session.is_running:
+                if ready is None or at >= ready.begin + len(ready.frames):
+                    ready = self._make_ready(batch, at, places)
+                stop = ready.ends[at - ready.begin]
+                if stop > at - ready.begin:
+                    at = ready.begin + self._pass(batch, ready, at - ready.begin, stop)
+                    continue
+            session.take(batch.message(at))
+            if kinds[at] in _CHANGES_BOOK and self._note_change(places[int(batch.rows["pair"][at])], kinds[at]):
+                ready = None
+            at += 1
+        self._count_crossed()
+
+    # -- what is plain -----------------------------------------------------------------------------------------
+
+    def _make_ready(self, batch: ColumnBatch, at: int, places: Sequence[int]) -> Prepared:
+        self._facts = [self._facts_of(place) for place in range(len(self._keys))]
+        end = min(at + self._ready, batch.messages)
+        self._ready = min(2 * self._ready, _READY_MAX)
+        return prepared(batch, at, end, self._session.now_ns, places, self._facts)
+
+    def _facts_of(self, place: int) -> PairFacts:
+        desk, key = self._desk, self._keys[place]
+        scale, feed = self._exchange.markets[place].scale, desk.feeds[place]
+        looks = self._session.waking.looks_at(place)
+        has_quotes = FORM_QUOTE in self._tracker.forms(key)
+        form = feed.diff_form
+        if form is None or scale is None or place in desk.stale:
+            return PairFacts(scale, NOT_PLAIN, has_quotes, looks)
+        desk.settle()
+        book = self._tracker.book_of_diffs(*key, form)
+        is_kept = book is not None and not book.is_stale and self._kept[place].look(book)
+        return PairFacts(scale, self._names.form(form) if is_kept else NOT_PLAIN, has_quotes, looks)
+
+    def _note_change(self, place: int, kind: int) -> bool:
+        """A message went the long way; whether what is plain may have become other than what was made ready."""
+        if place < 0:
+            return False
+        if kind != Kind.EVENT:
+            self._kept[place].changed(is_whole=kind != Kind.DIFF)
+            self._stretch.seen[place] = UNSEEN
+        if self._facts_of(place) == self._facts[place]:
+            return False
+        self._ready = max(_READY_MIN, self._ready // 4)
+        return True
+
+    # -- stretches ---------------------------------------------------------------------------------------------
+
+    def _pass(self, batch: ColumnBatch, ready: Prepared, begin: int, end: int) -> int:
+        """Pass a stretch of plain messages to the core, or its beginning; which message is next."""
+        session, desk, stretch = self._session, self._desk, self._stretch
+        frames, times = ready.frames, ready.times
+        first_frame, first_ns = frames[begin], times[begin]
+        if not session.begin_plain(first_frame, first_ns):
+            return begin
+        until = session.due_ns()
+        desk.settle()
+        for place, facts in enumerate(self._facts):
+            if facts.form != NOT_PLAIN:
+                self._kept[place].hand_over(self._book(place))
+        stretch = stretch._replace(events=ready.events, marks=ready.marks)
+        stop = desk.core.play(stretch, begin, end, first_frame, until)
+        last_frame, last_ns = frames[stop - 1], times[stop - 1]
+        was_quiet = session.is_quiet
+        changed = self._note_tops(ready, first_frame, first_ns, last_frame, was_quiet)
+        desk.pass_messages()
+        self._exchange.pass_time(last_ns)
+        self._pass_trades(ready, begin, stop)
+        for place, at in changed.items():
+            event = batch.rows["ts_event"].item(ready.begin + at)
+            self._book(place).stamp(event, times[at], ready.update_ids[at])
+            desk.feeds[place].pass_diffs()
+        session.passed(
+            last_frame, last_ns, stop - begin, [place for place in changed if frames[changed[place]] == last_frame]
+        )
+        self._look(batch, ready, stop - 1)
+        return stop
+
+    def _note_tops(
+        self, ready: Prepared, first_frame: int, first_ns: int, last_frame: int, was_quiet: bool
+    ) -> dict[int, int]:
+        """
+        Write down the frames that are over.
+
+        Returns:
+            The pairs whose book has changed, each with the last message that did it.
+        """
+        session, frames, times = self._session, ready.frames, ready.times
+        rows = self._stretch.tops[: int(self._stretch.counts[0])].tolist()
+        changed: dict[int, int] = {}
+        frame, tops = first_frame, []
+        now_ns = first_ns
+        for at, pair, bid, bid_lots, ask, ask_lots in rows:
+            changed[pair] = at
+            if frames[at] != frame:
+                if tops or (frame == first_frame and not was_quiet):
+                    session.note_frame(now_ns, sorted(tops) if len(tops) > 1 else tops)
+                frame, now_ns, tops = frames[at], times[at], []
+            tops.append((pair, None if bid == NONE else bid, bid_lots, None if ask == NONE else -ask, ask_lots))
+        if frame != last_frame and (tops or (frame == first_frame and not was_quiet)):
+            session.note_frame(now_ns, sorted(tops) if len(tops) > 1 else tops)
+        return changed
+
+    def _pass_trades(self, ready: Prepared, begin: int, stop: int) -> None:
+        first, last = ready.trade_counts[begin], ready.trade_counts[stop]
+        if first == last:
+            return
+        trades = ready.trades[first:last]
+        for place in {place for place, _ in trades}:
+            self._desk.feeds[place].pass_trades([key for each, key in trades if each == place])
+
+    def _look(self, batch: ColumnBatch, ready: Prepared, at: int) -> None:
+        """Have the strategy called for the last message of a stretch, if it wants to be."""
+        _, _, _, _, place, what = ready.marks[at].tolist()
+        if not what & (LOOK | LOOK_AT_QUOTE):
+            return
+        session, stretch = self._session, self._stretch
+        if not what & BOOK:
+            session.is_quiet = False
+            session.waking.wake(batch.message(ready.begin + at), None)
+            return
+        is_seen = bool((stretch.now[place] == stretch.seen[place]).all())
+        if what & LOOK or not is_seen:
+            book = self._book(place)
+            cause = (ready.frames[at], batch.rows["sub_seq"].item(ready.begin + at))
+            session.waking.book_changed(place, cause, book)
+            if session.waking.has_seen(place, book):
+                stretch.seen[place] = stretch.now[place]
+
+    def _book(self, place: int) -> OrderBook:
+        return self._exchange.tracker.book(self._keys[place])
+
+    def _count_crossed(self) -> None:
+        crossed = self._stretch.crossed
+        for place in np.flatnonzero(crossed).tolist():
+            self._tracker.add_crossed(self._keys[place], int(crossed[place]))
+        crossed[:] = 0
