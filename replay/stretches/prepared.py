@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -21,6 +21,11 @@ NOT_PLAIN: Final = -2
 _EXACT: Final = 2.0**53
 _NO_TRADE: Final = Flag.HISTORY | Flag.DUPLICATE | Flag.UNMATCHED
 _NOT_NEW: Final = Flag.HISTORY | Flag.DUPLICATE
+
+
+#: Id and time of a trade, and whether those of a pair are new, each of them once.
+TradeKey = tuple[str, int | None]
+AreNew = Callable[[int, Sequence[TradeKey]], bool]
 
 
 class PairFacts(NamedTuple):
@@ -63,12 +68,18 @@ class Prepared(NamedTuple):
     times: list[int]
     ends: list[int]
     trade_counts: list[int]
-    trades: list[tuple[int, tuple[str, int | None]]]
+    trades: list[tuple[int, TradeKey]]
     update_ids: dict[int, int | None]
 
 
 def prepared(
-    batch: ColumnBatch, begin: int, end: int, now_ns: int, places: Sequence[int], facts: Sequence[PairFacts]
+    batch: ColumnBatch,
+    begin: int,
+    end: int,
+    now_ns: int,
+    places: Sequence[int],
+    facts: Sequence[PairFacts],
+    are_new: AreNew,
 ) -> Prepared:
     """
     Make a batch ready.
@@ -80,6 +91,7 @@ def prepared(
         now_ns: The time by then. A message that was received before it, or before another one, is not plain.
         places: Of each pair that columns name its place in `facts`; -1: none.
         facts: Of the pairs of the run.
+        are_new: Whether trades of a pair are all new. Where they are not, none of them is plain.
     """
     rows = batch.rows[begin:end]
     pair = np.array([*places, -1], np.int64)[rows["pair"]]  # of a whole connection: the last
@@ -95,6 +107,8 @@ def prepared(
     recv = rows["ts_recv"]
     is_ordered = recv >= np.maximum(np.maximum.accumulate(recv), now_ns)
     is_plain = (is_diff | is_quote | is_trade) & is_ordered
+    doubted = _not_new(_trades(batch, begin, pair, is_new), are_new)
+    is_plain &= ~(is_trade & np.isin(pair, doubted))
     ids, has_ids = _update_ids(batch, begin, is_diff & is_plain)
     if not has_ids:
         is_plain &= ~is_diff
@@ -109,12 +123,6 @@ def prepared(
     looks = np.array([*(each.looks for each in facts), (False, False, False)])[pair]
     marks["what"] |= np.where((is_diff & looks[:, 0]) | (is_trade & looks[:, 2] & ((flags & _NOT_NEW) == 0)), LOOK, 0)
     marks["what"] |= np.where(is_diff & looks[:, 1], LOOK_AT_QUOTE, 0)
-    new_places = np.flatnonzero(is_new & is_plain)
-    stamps = rows["ts_event"][new_places].tolist()
-    keys = [
-        (trade_id, None if stamp == NO_TIME else stamp)
-        for trade_id, stamp in zip(batch.all_said(begin + new_places, "trade_id"), stamps, strict=True)
-    ]
     counted = np.zeros(len(rows) + 1, np.int64)
     counted[1:] = np.cumsum(is_new & is_plain)
     return Prepared(
@@ -125,9 +133,28 @@ def prepared(
         recv.tolist(),
         _ends(is_plain),
         counted.tolist(),
-        list(zip(pair[new_places].tolist(), keys, strict=True)),
+        _trades(batch, begin, pair, is_new & is_plain),
         ids,
     )
+
+
+def _trades(batch: ColumnBatch, begin: int, pair: Any, is_new: Any) -> list[tuple[int, TradeKey]]:
+    places = np.flatnonzero(is_new)
+    stamps = batch.rows["ts_event"][begin + places].tolist()
+    return [
+        (place, (trade_id, None if stamp == NO_TIME else stamp))
+        for place, trade_id, stamp in zip(
+            pair[places].tolist(), batch.all_said(begin + places, "trade_id"), stamps, strict=True
+        )
+    ]
+
+
+def _not_new(trades: Sequence[tuple[int, TradeKey]], are_new: AreNew) -> list[int]:
+    """The pairs that have a trade again."""
+    keys: dict[int, list[TradeKey]] = {}
+    for place, key in trades:
+        keys.setdefault(place, []).append(key)
+    return [place for place, own in keys.items() if not are_new(place, own)]
 
 
 def _update_ids(batch: ColumnBatch, begin: int, is_diff: Any) -> tuple[dict[int, int | None], bool]:

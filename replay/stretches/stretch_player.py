@@ -59,9 +59,15 @@ class StretchSession(Protocol):
 
     now_ns: int
     is_quiet: bool
-    failure: Exception | None
-    waking: Wakes
     exchange: Exchange
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why the strategy was ended; None while it was not."""
+
+    @property
+    def waking(self) -> Wakes:
+        """What the strategy is called for."""
 
     @property
     def is_running(self) -> bool:
@@ -144,7 +150,16 @@ class StretchPlayer:
         self._facts = [self._facts_of(place) for place in range(len(self._keys))]
         end = min(at + self._ready, batch.messages)
         self._ready = min(2 * self._ready, _READY_MAX)
-        return prepared(batch, at, end, self._session.now_ns, places, self._facts)
+        feeds = self._desk.feeds
+        return prepared(
+            batch,
+            at,
+            end,
+            self._session.now_ns,
+            places,
+            self._facts,
+            lambda place, keys: feeds[place].are_new(keys),
+        )
 
     def _facts_of(self, place: int) -> PairFacts:
         desk, key = self._desk, self._keys[place]
@@ -215,8 +230,8 @@ class StretchPlayer:
         session, frames, times = self._session, ready.frames, ready.times
         rows = self._stretch.tops[: int(self._stretch.counts[0])].tolist()
         changed: dict[int, int] = {}
-        frame, tops = first_frame, []
-        now_ns = first_ns
+        frame, now_ns = first_frame, first_ns
+        tops: list[_Top] = []
         for at, pair, bid, bid_lots, ask, ask_lots in rows:
             changed[pair] = at
             if frames[at] != frame:
