@@ -143,6 +143,8 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     "toolkit/kernels/compiling.py": ("tests/toolkit/kernels/test_levels.py", "tests/replay/market/test_core.py"),
     "toolkit/kernels/lines.py": ("tests/recordings/importing/test_line_blocks.py",),
     "replay/market/kernel_*.py": ("tests/replay/market/test_core.py", "tests/replay/market/test_default_rules.py"),
+    "replay/stretches/prepared.py": ("tests/replay/stretches/test_stretch_player.py",),
+    "replay/stretches/kept_books.py": ("tests/replay/stretches/test_stretch_player.py",),
     "replay/market/engine/*.py": (
         "tests/replay/market/engine/test_book.py",
         "tests/replay/market/engine/test_exchange.py",

@@ -81,6 +81,7 @@ class Exchange:
         doubt: What of the run rests on data that may be doubted.
         fills: Every execution so far, in order, at the venue: not all of them need be known to the owner.
         adopted: Orders that the venue has sent in the account's name, by id.
+        hears_trades: Whether the venue does something at trades beside matching.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class Exchange:
         self._acted: dict[str, list[int]] = {}
         self.adopted: dict[int, OwnOrder] = {}
         self._clearing = clearing
-        self._waits_for_trades = False
+        self.hears_trades = False
         if clearing is not None:
             new_id = partial(next, self._ids)
             floor = (self.markets, self.tracker, self._desk_of, self._mail, self._own, self.adopted)
@@ -178,7 +179,7 @@ class Exchange:
                 return None  # it is no part of the book
             if desk.take(place, message, book, self._now):
                 self._turn(place, desk)
-            if self._waits_for_trades and type(message) is Trade and self._clearing is not None:
+            if self.hears_trades and type(message) is Trade and self._clearing is not None:
                 self._clearing.hear_trade(place, message, self._now)
         elif isinstance(message, StreamEvent):
             self._hear(place, desk, message, book)
@@ -269,8 +270,7 @@ class Exchange:
 
     def pass_time(self, now_ns: int) -> None:
         """Market data up to this time have been taken in elsewhere."""
-        if now_ns > self._now:
-            self._now = now_ns
+        self._now = max(self._now, now_ns)
 
     def next_due_ns(self) -> int:
         """When the next request arrives, order ends by itself or answer is received; `NEVER_NS` if there is none."""
@@ -453,7 +453,7 @@ class Exchange:
             return
         is_held = order.is_waiting or (request.code is RequestCode.NEW and order.trigger is not None)
         if is_held and self._clearing is not None:
-            self._waits_for_trades |= desk.admission.facts.wakes_on_trades
+            self.hears_trades |= desk.admission.facts.wakes_on_trades
             self._collect(desk, self._clearing.hold(at_ns, request, order), request.code)
             return
         is_in_doubt = request.pair in desk.stale or self._watch.is_open(request.pair)
@@ -574,9 +574,8 @@ class Exchange:
 
     # -- the tape goes elsewhere -----------------------------------------------------------------------------------
 
-    def apply(self, message: Message) -> OrderBook | None:
-        """As `take`: an exchange is what a seek brings up to date."""
-        return self.take(message)
+    #: An exchange is what a seek brings up to date.
+    apply = take
 
     def clear(self) -> None:
         """Forget every book and what was said of instruments; orders stay."""

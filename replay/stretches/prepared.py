@@ -34,13 +34,15 @@ class PairFacts(NamedTuple):
 
     Attributes:
         scale: Its tick and lot; None while they are not known.
-        form: Of the diffs of its book, by place; `NOT_PLAIN`: neither they nor its trades are plain.
+        form: Of the diffs of its book, by place; `NOT_PLAIN`: they are not plain.
+        has_trades: Whether its trades are plain, if its diffs are.
         has_quotes: Whether quotes that are no part of the book are plain.
         looks: Whether somebody looks at each change of its book, of its best levels, and at each trade.
     """
 
     scale: PairScale | None
     form: int
+    has_trades: bool
     has_quotes: bool
     looks: tuple[bool, bool, bool]
 
@@ -102,7 +104,8 @@ def prepared(
     is_diff = (kinds == Kind.DIFF) & is_fused & ((flags & Flag.COUNTED) == 0) & (rows["form"] == forms)
     is_diff &= rows["ts_event"] != NO_TIME
     is_quote = (kinds == Kind.QUOTE) & ~is_fused & has_quotes
-    is_trade = (kinds == Kind.TRADE) & (forms != NOT_PLAIN)
+    has_trades = np.array([*(each.has_trades and each.form != NOT_PLAIN for each in facts), False])[pair]
+    is_trade = (kinds == Kind.TRADE) & has_trades
     is_new = is_trade & ((flags & _NO_TRADE) == 0)
     recv = rows["ts_recv"]
     is_ordered = recv >= np.maximum(np.maximum.accumulate(recv), now_ns)

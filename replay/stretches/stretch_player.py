@@ -120,8 +120,9 @@ class StretchPlayer:
             np.zeros(1, np.int64),
         )
         self._kept = [KeptBook(desk.core, place, exchange.markets[place], now[place]) for place in range(pairs)]
-        self._facts = [PairFacts(None, NOT_PLAIN, False, (False, False, False))] * pairs
+        self._facts = [PairFacts(None, NOT_PLAIN, False, False, (False, False, False))] * pairs
         self._ready = _READY_MIN
+        self._hears_trades = False
 
     def play(self, batch: ColumnBatch) -> None:
         """Play a batch, which follows on the last one."""
@@ -132,6 +133,8 @@ class StretchPlayer:
         ready: Prepared | None = None
         while at < end and session.failure is None:
             if session.is_running:
+                if self._hears_trades != self._exchange.hears_trades:
+                    ready, self._hears_trades = None, self._exchange.hears_trades
                 if ready is None or at >= ready.begin + len(ready.frames):
                     ready = self._make_ready(batch, at, places)
                 stop = ready.ends[at - ready.begin]
@@ -168,11 +171,12 @@ class StretchPlayer:
         has_quotes = FORM_QUOTE in self._tracker.forms(key)
         form = feed.diff_form
         if form is None or scale is None or place in desk.stale:
-            return PairFacts(scale, NOT_PLAIN, has_quotes, looks)
+            return PairFacts(scale, NOT_PLAIN, False, has_quotes, looks)
         desk.settle()
         book = self._tracker.book_of_diffs(*key, form)
         is_kept = book is not None and not book.is_stale and self._kept[place].look(book)
-        return PairFacts(scale, self._names.form(form) if is_kept else NOT_PLAIN, has_quotes, looks)
+        has_trades = not self._exchange.hears_trades
+        return PairFacts(scale, self._names.form(form) if is_kept else NOT_PLAIN, has_trades, has_quotes, looks)
 
     def _note_change(self, place: int, kind: int) -> bool:
         """A message went the long way; whether what is plain may have become other than what was made ready."""
@@ -193,7 +197,7 @@ class StretchPlayer:
         session, desk, stretch = self._session, self._desk, self._stretch
         frames, times = ready.frames, ready.times
         first_frame, first_ns = frames[begin], times[begin]
-        if not session.begin_plain(first_frame, first_ns):
+        if not session.begin_plain(first_frame, first_ns) or self._hears_trades != self._exchange.hears_trades:
             return begin
         until = session.due_ns()
         desk.settle()
