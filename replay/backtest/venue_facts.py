@@ -264,7 +264,8 @@ def _schedule(fees: Mapping[str, Any]) -> FeeSchedule | None:
     if tiers is None:
         return None
     schedule = msgspec.convert(
-        {name: fees[name] for name in ("window_days", "assessed", "at_volume") if name in fees} | {"tiers": tiers},
+        {name: fees[name] for name in ("window_days", "assessed", "at_volume", "spot_weight") if name in fees}
+        | {"tiers": tiers},
         FeeSchedule,
     )
     lowest = schedule.tiers[0]

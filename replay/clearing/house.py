@@ -227,9 +227,10 @@ class House:
         place = response.pair
         self._define(place)
         rate, meter = None, self._meters.get(self._keys[place].venue)
+        contract = self.ledger.markets[place].contract
+        is_spot = contract is not None and contract.kind is ContractKind.SPOT
         if meter is not None:
-            tier = meter.at(response.venue_ns)
-            rate = rate_units(tier.maker if response.role == Role.MAKER else tier.taker)
+            rate = rate_units(meter.at(response.venue_ns).rate(response.role, is_spot=is_spot))
         sums = self.ledger.arithmetic(place)
         price, size = response.tick * sums.tick, response.lots * sums.lot
         if order.tag == LIQUIDATION_TAG and order.order_id in self._on_floor.adopted:
@@ -242,7 +243,7 @@ class House:
         entry = self.ledger.execute_at(place, response.side, price, size, response.role, response.venue_ns, rate=rate)
         self._held[place].append((response.venue_ns, entry.position_before))
         if meter is not None:
-            meter.count(response.venue_ns, sums.quote_value(size, price))
+            meter.count(response.venue_ns, sums.quote_value(size, price), is_spot=is_spot)
         self.margin.execute(entry)
         return response if rate is None else msgspec.structs.replace(response, rate=rate)
 
@@ -342,6 +343,8 @@ class House:
 
     def rescale(self, place: int, ticks: int, lots: int) -> None:
         self._on_shelf.rescale(place, ticks, lots)
+        if self.ledger.is_known(place):
+            self._define(place)
 
     def wake(self, at_ns: int) -> None:
         while self._transfers and self._transfers[0].at_ns <= at_ns:

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from replay.ledger.money import CASH_DECIMALS, amount, decimals_of, units_of
+from replay.market.layout import Role
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
 
@@ -37,12 +38,22 @@ class FeeTier(msgspec.Struct, frozen=True, kw_only=True):
         taker: Likewise.
         volume: Volume within the window that it takes, quote currency; None: it is not had by volume alone, and is in
             force where it is asked for by name.
+        spot_maker: Of spot pairs, where that is another; None: it is not, or is not known.
+        spot_taker: Likewise.
     """
 
     name: str
     maker: Decimal
     taker: Decimal
     volume: Decimal | None = None
+    spot_maker: Decimal | None = None
+    spot_taker: Decimal | None = None
+
+    def rate(self, role: int, *, is_spot: bool) -> Decimal:
+        """What an execution in a role costs."""
+        is_maker = role == Role.MAKER
+        ordinary, spot = (self.maker, self.spot_maker) if is_maker else (self.taker, self.spot_taker)
+        return spot if is_spot and spot is not None else ordinary
 
 
 class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +65,7 @@ class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True):
         window_days: Days over which volume is summed.
         assessed: When.
         at_volume: Whether exactly a tier's volume is enough for it; else it takes more.
+        spot_weight: How often volume of spot pairs counts.
 
     Raises ConfigError for tiers that do not ascend.
     """
@@ -62,6 +74,7 @@ class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True):
     window_days: int
     assessed: Assessed = Assessed.DAILY
     at_volume: bool = False
+    spot_weight: int = 1
 
     def __post_init__(self) -> None:
         steps = [tier.volume for tier in self.tiers if tier.volume is not None]
@@ -171,9 +184,10 @@ class FeeMeter:
             self._become(self._assess(self._day), time_ns)
         return self._tier
 
-    def count(self, time_ns: int, value: int) -> None:
+    def count(self, time_ns: int, value: int, *, is_spot: bool = False) -> None:
         """Count an execution that is worth so many units of cash."""
         day = time_ns // _DAY_NS
+        value *= self._schedule.spot_weight if is_spot else 1
         self._days[day] = self._days.get(day, 0) + value
 
     def volume(self) -> int:

@@ -63,11 +63,18 @@ class Messages:
         )
 
     def instrument(
-        self, at_ns: int, *, tick: float = 1.0, lot: float = 1.0, settle: str = "USD", **fields: Any
+        self,
+        at_ns: int,
+        *,
+        tick: float = 1.0,
+        lot: float = 1.0,
+        settle: str = "USD",
+        kind: InstrumentKind = InstrumentKind.PERPETUAL,
+        **fields: Any,
     ) -> Instrument:
         return Instrument(
             *self._head(at_ns, None, same_frame=False),
-            InstrumentKind.PERPETUAL,
+            kind,
             "BTC",
             "USD",
             settle,

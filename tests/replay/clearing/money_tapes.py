@@ -66,6 +66,7 @@ def run(
     keys: Sequence[PairKey],
     capital: str = "1000000",
     asset: str = "USD",
+    start_ns: int = START,
     **settings: Any,
 ) -> Played:
     """Play a tape to a strategy that does these things at their times; what it hears is in `heard`."""
@@ -86,7 +87,7 @@ def run(
             heard.append(("fill", (str(fill.side), fill.price, fill.size, fill.fee)))
 
     given = {asset: Decimal(capital)} if capital else {}
-    played = play(Doer, messages, keys=keys, capital=given, start_ns=START, **settings)
+    played = play(Doer, messages, keys=keys, capital=given, start_ns=start_ns, **settings)
     assert played.session.failure is None, played.session.failure
     played.heard = heard
     assert played.record is not None

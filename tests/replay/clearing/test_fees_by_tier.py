@@ -13,6 +13,7 @@ from replay.ledger.money import CASH_DECIMALS, units_of
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, run
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
+from toolkit.messages import InstrumentKind
 
 HYPERLIQUID = PairKey("hyperliquid", "BTC-USD")
 DYDX = PairKey("dydx_v4", "BTC-USD")
@@ -121,6 +122,29 @@ def test_a_tier_that_was_given_is_the_least_and_more_volume_gives_more() -> None
     assert meter.at(START + 40 * DAY).name == "1"
     meter.count(START + 40 * DAY, units(30_000_000))
     assert [meter.at(START + day * DAY).name for day in (40, 41, 54, 55)] == ["1", "2", "2", "1"]
+
+
+def test_spot_has_fees_of_its_own_and_its_volume_may_count_twice() -> None:
+    """
+    Hyperliquid: 26,000 bought at 101 are 2,626,000, of which 0.070 % is 1838.2; counted twice they are above 5 M, so on the
+    next day 10 at 101 cost 0.060 %: 0.606.
+    """
+    market = Market(HYPERLIQUID, kind=InstrumentKind.SPOT)
+    market.quote(START + DAY, 99, 101)
+    played = run(
+        market.end(START + 2 * DAY),
+        [
+            (START + HOUR, lambda ctx: ctx.buy("BTC-USD", 26_000)),
+            (START + DAY + HOUR, lambda ctx: ctx.buy("BTC-USD", 10)),
+        ],
+        keys=[HYPERLIQUID],
+    )
+    assert [fill[3] for kind, fill in played.heard if kind == "fill"] == [Decimal("1838.2"), Decimal("0.606")]
+    assert played.record is not None
+    assert [(each.name, each.volume) for each in played.record.tiers] == [
+        ("0", Decimal(0)),
+        ("1", Decimal(5_252_000)),
+    ]
 
 
 def test_levels_of_usd_m_by_volume_of_thirty_days() -> None:

@@ -6,8 +6,10 @@ from decimal import Decimal
 
 import pytest
 
+from replay.results.result import Result
 from replay.results.run_info import run_info
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, cash, run
+from toolkit.cli.commands.backtest_strategy import _say_doubts_of_money
 from toolkit.cli.options.run_options import assumed_of
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
@@ -88,6 +90,24 @@ def test_facts_that_are_older_than_the_tape_are_said_with_the_days() -> None:
         assert preset.source
         assert set(preset.evidence) >= {"fees", "funding", "margin", "liquidation"}
         assert preset.unknown
+
+
+def test_the_command_says_that_facts_are_older_and_that_funding_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    """On stderr, after the numbers."""
+    start = START + 1_000 * DAY
+    market = Market(HYPERLIQUID, at_ns=start)
+    played = run(
+        market.end(start + 3 * HOUR),
+        [(start + 60, lambda ctx: ctx.buy("BTC-USD", 1))],
+        keys=[HYPERLIQUID],
+        start_ns=start,
+    )
+    assert played.record is not None
+    _say_doubts_of_money(Result.of(played.record))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("The facts of hyperliquid (fees, margin, limits) are of 2026-11-28, ")
+    assert lines[0].endswith(" days older than the tape")
+    assert lines[1] == "No rate or price was recorded of 2 funding settlements, which are left out"
 
 
 def test_mark_is_no_number_and_no_other_word() -> None:

@@ -84,10 +84,25 @@ def run_strategy(
         write_result(record, options["out"], replace=options["replace"])
     result = Result.of(record, options["out"], opened)
     write_run(result, output)
+    _say_doubts_of_money(result)
     if options["plot"] is not None:
         result.plot(options["plot"])
         say(f"Drawn: {options['plot']}", err=True)
     return 0
+
+
+def _say_doubts_of_money(result: Result) -> None:
+    """What of fees, funding and margin rests on facts that are old, or on nothing."""
+    for preset in result.info.presets:
+        if preset.days_older:
+            say(
+                f"The facts of {preset.venue} (fees, margin, limits) are of {preset.date}, {counted(preset.days_older, 'day')}"
+                " older than the tape",
+                err=True,
+            )
+    missed = result.info.counts.get("funding_missed", 0)
+    if missed:
+        say(f"No rate or price was recorded of {counted(missed, 'funding settlement')}, which are left out", err=True)
 
 
 def _compare(
