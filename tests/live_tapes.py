@@ -41,8 +41,8 @@ class Listener:
         self._is_over = False
 
     def __call__(self, message: Message) -> None:
-        normalizer = self._recorder._normalizer
-        assert normalizer is not None
+        assert self._recorder.session is not None
+        normalizer = self._recorder.session.normalizer
         self.seen.append((message, pair_state(normalizer.tracker, message)))
         self._more.set()
 

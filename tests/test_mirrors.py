@@ -38,6 +38,10 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
         "tests/toolkit/cli/commands/test_record.py",
         "tests/recordings/test_recorder.py",
     ),
+    "recordings/writing/recording_session.py": (
+        "tests/recordings/test_recorder.py",
+        "tests/recordings/test_recorder_faults.py",
+    ),
     "recordings/writing/recorder_options.py": ("tests/recordings/test_recorder.py",),
     "recordings/writing/recorder_status.py": ("tests/recordings/test_recorder.py",),
     # Interfaces: each of their tests is of who implements them.

@@ -26,9 +26,9 @@ from recordings.journal import journal_writer as journal_writing
 from recordings.journal.journal_reader import journal_segments
 from recordings.journal.journal_writer import JournalWriter
 from recordings.reading import loss
-from recordings.recorder import Recorder
 from recordings.storage import atomic_files as files
 from recordings.storage import lock_holder as lock_state
+from recordings.writing.recording_session import RecordingSession
 from recordings.writing.sealing_queue import SealingQueue
 from tests.chaos.storage_machine import hunt
 from tests.models.machine import Bug, replaced
@@ -144,25 +144,23 @@ def _hands_over_in_two_threads() -> _Context:
     return _all(replaced(JournalWriter, "settle", settle), replaced(JournalWriter, "_hand_over", hand_over))
 
 
-_IS_SHORT: Final = "not manifest.segments or manifest.segments[-1].capture_seq_last + 1 < capture.next_seq"
+_IS_SHORT: Final = "not manifest.segments or manifest.segments[-1].capture_seq_last + 1 < self.capture.next_seq"
 
 
 def _only_logs_a_failed_end() -> _Context:
-    async def close_last(self: Recorder) -> None:
-        assert self._journals is not None
-        assert self._queue is not None
-        closed = self._journals.close()
+    async def close_last(self: RecordingSession) -> None:
+        closed = self.journals.close()
         if closed is not None:
-            self._queue.add(closed)
+            self.queue.add(closed)
         with contextlib.suppress(Exception):
-            await self._journals.finished()
+            await self.journals.finished()
 
     return _all(
-        replaced(Recorder, "_close_last", close_last),
+        replaced(RecordingSession, "_close_last", close_last),
         _edited(SealingQueue, "_is_finished", ("return False\n", "pass\n")),
         _edited(
-            Recorder,
-            "_finish",
+            RecordingSession,
+            "finish",
             ("if live_digest is None or refused", "if refused"),
             (f"if is_short := {_IS_SHORT}:", "if is_short := False:"),
         ),

@@ -10,6 +10,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -23,9 +24,9 @@ from recordings.recorder import Recorder, RecorderOptions, VenueRequest
 from recordings.sealing.journal_sealing import Sealer
 from recordings.states.normalizer import Normalizer
 from recordings.storage.lock import FolderLock
+from recordings.writing.recording_session import RecordingSession
+from recordings.writing.restarting import LeftOver
 from recordings.writing.sealer_process import SealerProcess, SealReport
-from recordings.writing.sealing_queue import SealingQueue
-from recordings.writing.session_journals import SessionJournals
 from tests.chaos.storage_model import later
 from tests.hand_recorder import STEP
 from tests.hand_recorder import frame as some_frame
@@ -34,7 +35,6 @@ from tests.tapes import TS, bbo_frame
 from toolkit.clock import ManualClock
 from toolkit.errors import RecordingError, TickdeckError
 from toolkit.frames import Frame
-from toolkit.live.capture import Capture
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import find_venue
 
@@ -80,6 +80,16 @@ class _SealerHere:
 
     async def stop(self) -> None:
         """There is nothing to stop."""
+
+
+class _Session(RecordingSession):
+    """One whose frames are noted before they go into the journal."""
+
+    given: list[Frame]
+
+    def write_down(self, frame: Frame) -> None:
+        self.given.append(frame)
+        super().write_down(frame)
 
 
 class Session:
@@ -245,32 +255,36 @@ class Session:
         asyncio.run(self._end())
 
     async def _end(self) -> None:
-        recorder, log = self._recorder, list[str]().append
-        recorder.clock = ManualClock(TS + self._next_seq * STEP)
-        journals = SessionJournals(recorder.options, recorder.clock, log, recorder.status)
+        # Without a source: none is started, and each would load the system's certificates.
+        options, clock = replace(self._recorder.options, venues=()), ManualClock(TS + self._next_seq * STEP)
+        session = _Session(
+            options,
+            clock,
+            list[str]().append,
+            self._recorder.dispatcher,
+            self._recorder.status,
+            normalizer=self._normalizer,
+            left=LeftOver(self.first_segment, self._next_seq, self._closed),
+            sealer=cast("SealerProcess", _SealerHere(self.folder)),
+            guard=None,
+        )
+        session.given = self.given
+        journals = session.journals
         for pool in (journals._finisher, journals._syncer, journals._looker):
             pool.shutdown()
         # What comes of two threads at one time would depend on the machine.
         journals._finisher = cast("Any", _AtOnce())
         journals._open, journals.number = self.journal, self._number
-        sealer = cast("SealerProcess", _SealerHere(self.folder))
-        queue = SealingQueue(sealer, journals, recorder.clock, log, self._closed)
-        recorder._journals, recorder._queue, recorder._normalizer = journals, queue, self._normalizer
-        capture = Capture(sink=self._note_end, clock=recorder.clock, first_seq=self._next_seq)
-        sealing = asyncio.get_running_loop().create_task(queue.run())
+        sealing = asyncio.get_running_loop().create_task(session.queue.run())
         try:
-            await recorder._finish(self.folder, capture, sealer, sealing, self.first_segment, None)
+            await session.finish(sealing, None)
         finally:
-            queue.give_up()
+            session.queue.give_up()
             await asyncio.wait({sealing})
             if not sealing.cancelled():
                 sealing.exception()  # it was told already, or was raised in the loop
             await journals.end()
             self.leave()
-
-    def _note_end(self, frame: Frame) -> None:
-        self.given.append(frame)
-        self._recorder._write_down(frame)
 
     def leave(self, *, is_killed: bool = False) -> None:
         """Let everything go, whatever state it is in. Who was killed writes no more, and puts no journal back."""

@@ -104,8 +104,8 @@ def test_a_disk_that_refuses_the_end_is_stated_as_lost(
     """The last batch, with the word that the session ends, did not reach the disk."""
 
     async def fail(recorder: Recorder, listener: Listener) -> None:
-        journals = recorder._journals
-        assert journals is not None
+        assert recorder.session is not None
+        journals = recorder.session.journals
         assert journals._open is not None
         last = journals._open
         real_write, real_sync = last._write, os.fsync
@@ -148,8 +148,8 @@ def test_a_slow_disk_holds_up_no_frame_at_a_rotation(tmp_path: Path, monkeypatch
     monkeypatch.setattr("recordings.storage.atomic_files.os.fsync", fsync)
 
     async def rotate(recorder: Recorder, listener: Listener) -> None:
-        journals = recorder._journals
-        assert journals is not None
+        assert recorder.session is not None
+        journals = recorder.session.journals
         before = journals.number
         slow.set()
         await until(lambda: journals.number > before)
@@ -312,8 +312,8 @@ def test_sealing_that_refuses_is_tried_again(tmp_path: Path, monkeypatch: pytest
 
     async def refuse(recorder: Recorder, listener: Listener) -> None:
         (tape / "raw").write_text("in the way of the folder of that name")
-        assert recorder._journals is not None
-        recorder._journals._rotation.begin(0)  # an hour long ago: the segment is over
+        assert recorder.session is not None
+        recorder.session.journals._rotation.begin(0)  # an hour long ago: the segment is over
         await until(lambda: recorder.status.sealing_failures >= 2)
         (tape / "raw").unlink()
         await until(lambda: recorder.status.unsealed == 0)

@@ -110,8 +110,9 @@ async def _follow_a_session(folder: Path, seed: int, ring_bytes: int) -> None:
             await listener.until(BookSnapshot, random.randint(1, 4))
             if begins and count % 4 == 0:
                 await follow(begins.pop(0)())
-            assert recorder._tee is not None
-            for peer in recorder._tee._server.peers:
+            assert recorder.session is not None
+            assert recorder.session.tee is not None
+            for peer in recorder.session.tee._server.peers:
                 if random.random() < 0.3:
                     peer.abort()
         recorder.stop()
