@@ -54,6 +54,9 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     "toolkit/kernels/shelf.py": ("tests/test_mirrors.py",),
     # One table of kinds of harm by places.
     "toolkit/borders.py": ("tests/test_borders.py",),
+    # The money of a venue: each test is of one thing that may happen to it, and comes to several of these.
+    "replay/clearing/*.py": ("tests/replay/clearing/test_*.py",),
+    "toolkit/books/book_side.py": ("tests/toolkit/books/test_orderbook.py",),
     # Steps of one way, which tests drive from its two ends.
     "replay/fast/book_layout.py": ("tests/replay/fast/test_fused_books.py",),
     "replay/fast/book_units.py": ("tests/replay/fast/test_fused_books.py",),
@@ -212,6 +215,7 @@ OF_SEVERAL: Final = (
     "tests/recordings/test_promises.py",
     "tests/recordings/test_readers_meet_writers.py",
     "tests/recordings/test_several_venues.py",
+    "tests/replay/clearing/test_*.py",
     "tests/replay/market/test_default_rules.py",
     "tests/replay/market/test_stale_books.py",
     "tests/replay/backtest/test_rule_tables.py",
