@@ -70,6 +70,17 @@ class Floor:
 
     def trade(self, at_ns: int, place: int, side: int, lots: int, tick: int | None, tag: str) -> OwnOrder:
         """Match an order in the account's name that takes what it finds up to a tick, or to the end of the book."""
+        order = self._adopt(at_ns, place, side, lots, tick, tag)
+        self.match(at_ns, order, order.tick, lots)
+        return order
+
+    def part_of(self, at_ns: int, whole: OwnOrder, lots: int, tick: int | None, tag: str) -> OwnOrder:
+        """A part of an order, that takes what it finds up to a tick; it is to be matched yet."""
+        part = self._adopt(at_ns, whole.pair, whole.side, lots, tick, tag)
+        part.reduce_only = whole.reduce_only
+        return part
+
+    def _adopt(self, at_ns: int, place: int, side: int, lots: int, tick: int | None, tag: str) -> OwnOrder:
         order = OwnOrder(
             self.new_id(),
             place,
@@ -86,7 +97,6 @@ class Floor:
             scale=self.markets[place].scale,
         )
         self.own[order.order_id] = self.adopted[order.order_id] = order
-        self.match(at_ns, order, order.tick, lots)
         return order
 
     def match(self, at_ns: int, order: OwnOrder, tick: int, lots: int) -> None:

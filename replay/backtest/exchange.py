@@ -451,7 +451,7 @@ class Exchange:
             came = desk.ask(RequestCode.CANCEL_ALL, at_ns, number=request.number, pair=request.pair)
             self._collect(desk, came, request.code)
             return
-        is_held = order.is_waiting or (request.code is RequestCode.NEW and order.trigger is not None)
+        is_held = order.is_waiting or (request.code is RequestCode.NEW and order.is_for_later)
         if is_held and self._clearing is not None:
             self.hears_trades |= desk.admission.facts.wakes_on_trades
             self._collect(desk, self._clearing.hold(at_ns, request, order), request.code)

@@ -110,10 +110,11 @@ def waiting_said(
     lots: int,
     reason: Reason = Reason.NONE,
     state: StateCode = StateCode.OPEN,
+    filled: int = 0,
 ) -> Response:
-    """What the venue says of an order that waits to be woken, of which nothing is filled."""
-    left = lots if state is StateCode.OPEN else 0
-    body = (order.order_id, order.pair, code, state, order.side, tick, 0, left, 0, lots, 0, int(reason))
+    """What the venue says of an order that waits to be woken, or that it works off in parts."""
+    left = lots - filled if state in (StateCode.OPEN, StateCode.PARTIALLY_FILLED) else 0
+    body = (order.order_id, order.pair, code, state, order.side, tick, 0, left, filled, lots, 0, int(reason))
     return Response(0, at_ns, number, *body)
 
 

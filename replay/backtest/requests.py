@@ -180,6 +180,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         expires_ns: When it ends if it still rests then (GTD), on the clock that recorded; None: never.
         tag: Whatever its sender wants to find it by.
         trigger: What wakes it; None: nothing has to.
+        twap_ns: In which time the venue works it off, in parts; 0: it is an order like others.
     """
 
     pair: int
@@ -192,6 +193,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     expires_ns: int | None = None
     tag: str = ""
     trigger: Trigger | None = None
+    twap_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -220,7 +222,8 @@ class OwnOrder:
         is_uncertain: Whether it rested while the book was stale: its state is a guess from then on.
         scale: The ticks and lots that it is counted in.
         trigger: What wakes it; None: nothing has to.
-        is_waiting: Whether the venue holds it back until then.
+        is_waiting: Whether the venue holds it back until then, or works it off in parts.
+        twap_ns: In which time it does that; 0: it does not.
     """
 
     order_id: int
@@ -244,6 +247,12 @@ class OwnOrder:
     scale: PairScale | None = None
     trigger: Trigger | None = None
     is_waiting: bool = False
+    twap_ns: int = 0
+
+    @property
+    def is_for_later(self) -> bool:
+        """Whether the venue does not bring it to the book when it comes."""
+        return self.trigger is not None or self.twap_ns > 0
 
     @property
     def has_ended(self) -> bool:
@@ -296,6 +305,7 @@ def own_order(order_id: int, order: NewOrder, now_ns: int, scale: PairScale | No
         tag=order.tag,
         scale=scale,
         trigger=order.trigger,
+        twap_ns=order.twap_ns,
     )
 
 

@@ -28,6 +28,7 @@ from replay.ledger.margin_rules import (
     ReferencePrice,
     SwitchRules,
     TriggerRules,
+    TwapRules,
 )
 from replay.ledger.money import FeeRounding
 from replay.market.layout import Reason, RequestCode, StateCode, TifCode
@@ -42,7 +43,7 @@ _REASONS: Final = frozenset(reason.name.lower() for reason in Reason)
 _TIFS: Final = frozenset(tif.name.lower() for tif in TifCode)
 #: What `lacks` may name.
 _KINDS: Final = _TIFS | {"gtd", "market", "reduce_only"}
-_R = TypeVar("_R", BlockRules, FundingRules, LiquidationRules, MarginRules, SwitchRules, TriggerRules)
+_R = TypeVar("_R", BlockRules, FundingRules, LiquidationRules, MarginRules, SwitchRules, TriggerRules, TwapRules)
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -89,6 +90,7 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         triggers: How stops and orders that take a profit are woken; None: the venue has none, or nothing is known of it.
         blocks: How what arrives within a block is ordered; None: one after the other.
         switch: Of the dead man's switch; None: the venue has none, or nothing is known of it.
+        twap: How an order is worked off over time; None: the venue has none, or nothing is known of it.
         digest: Of the file, in hex; empty where there is none.
         price_band: How far a limit may be from the mark price, a share of it; None where nothing is known.
         fee_decimals: Digits after the point of a fee.
@@ -120,6 +122,7 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
     triggers: TriggerRules | None = None
     blocks: BlockRules | None = None
     switch: SwitchRules | None = None
+    twap: TwapRules | None = None
     digest: str = ""
     price_band: Decimal | None = None
     fee_decimals: int = 8
@@ -133,7 +136,7 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     def offers(self, order: OwnOrder) -> bool:
         """Whether the venue has orders of that kind."""
-        if order.trigger is not None and self.triggers is None:
+        if (order.trigger is not None and self.triggers is None) or (order.twap_ns and self.twap is None):
             return False
         if not self.lacks and not self.reduce_only_tifs:
             return True
@@ -233,6 +236,7 @@ def parse_facts(text: str, venue: str) -> VenueFacts:
             triggers=_rules_of(TriggerRules, given.pop("triggers", None)),
             blocks=_rules_of(BlockRules, given.pop("blocks", None)),
             switch=_rules_of(SwitchRules, given.pop("switch", None)),
+            twap=_rules_of(TwapRules, given.pop("twap", None)),
             digest=blake2b(text.encode(), digest_size=8).hexdigest(),
             fee_decimals=int(fees.get("decimals", 8)),
             fee_rounding=FeeRounding(fees.get("rounding", FeeRounding.HALF_EVEN)),
@@ -279,7 +283,9 @@ def _rules_of(kind: type[_R], given: dict[str, Any] | None) -> _R | None:
     if given is None:
         return None
     lengths = {
-        f"{name}_ns": duration_ns(given.pop(name)) for name in ("interval", "pause", "length", "least") if name in given
+        f"{name}_ns": duration_ns(given.pop(name))
+        for name in ("interval", "pause", "length", "least", "every")
+        if name in given
     }
     known = {field.name for field in msgspec.structs.fields(kind)}
     _check_names(kind.__name__, (given | lengths).keys(), known)

@@ -26,6 +26,7 @@ from replay.clearing.funding_clock import FundingClock, FundingDue
 from replay.clearing.liquidation import LIQUIDATION_TAG, Liquidator
 from replay.clearing.margin_book import MarginBook, PairMargin, Resting
 from replay.clearing.triggers import Held, TriggerShelf
+from replay.clearing.twap import Twaps
 from replay.ledger.fee_tiers import FeeMeter, TierChange
 from replay.ledger.ledger import Ledger, LedgerMarket
 from replay.ledger.margin_rules import Liquidation, MarginMode, ReferencePrice
@@ -152,6 +153,7 @@ class House:
         self._marked_ns = start_ns
         self._floor: Floor | None = None
         self._shelf: TriggerShelf | None = None
+        self._works: Twaps | None = None
         #: Of each pair the newest price that wakes orders there.
         self._last: dict[int, float] = {}
 
@@ -218,6 +220,7 @@ class House:
     def bind(self, floor: Floor) -> None:
         self._floor = floor
         self._shelf = TriggerShelf(floor.markets)
+        self._works = Twaps(floor)
         for key, each in zip(self._keys, self._facts, strict=True):
             if each.liquidation is not None and key.venue not in self._liquidators:
                 self._liquidators[key.venue] = Liquidator(each.liquidation, self.ledger, self.margin, floor)
@@ -242,6 +245,7 @@ class House:
             rate = None
         entry = self.ledger.execute_at(place, response.side, price, size, response.role, response.venue_ns, rate=rate)
         self._held[place].append((response.venue_ns, entry.position_before))
+        self._twaps.execute(order, response.lots)
         if meter is not None:
             meter.count(response.venue_ns, sums.quote_value(size, price), is_spot=is_spot)
         self.margin.execute(entry)
@@ -272,6 +276,11 @@ class House:
             self._reach(place, ReferencePrice.LAST, message.price, now_ns)
 
     def hold(self, at_ns: int, request: Request, order: OwnOrder) -> list[Response]:
+        rules_of_parts = self._facts[order.pair].twap
+        if order.twap_ns and rules_of_parts is not None:
+            said = self._twaps.hold(at_ns, request, order, rules_of_parts)
+            self._ask_to_wake()
+            return said
         said = self._on_shelf.hold(at_ns, request, order)
         rules, price = self._facts[order.pair].triggers, self._last.get(order.pair)
         if order.is_waiting and rules is not None and price is not None and self._on_shelf.is_reached(order, price):
@@ -281,7 +290,8 @@ class House:
         return said
 
     def drop(self, at_ns: int, order: OwnOrder, reason: Reason) -> Response:
-        return self._on_shelf.drop(at_ns, order, reason)
+        held = self._twaps if order.twap_ns else self._on_shelf
+        return held.drop(at_ns, order, reason)
 
     def _reach(self, place: int, kind: ReferencePrice, price: float | None, now_ns: int) -> None:
         """A price of a pair: the orders that it wakes go to the book, in the order in which they came."""
@@ -343,6 +353,7 @@ class House:
 
     def rescale(self, place: int, ticks: int, lots: int) -> None:
         self._on_shelf.rescale(place, ticks, lots)
+        self._twaps.rescale(place, lots)
         if self.ledger.is_known(place):
             self._define(place)
 
@@ -357,6 +368,7 @@ class House:
             if place in self._last:
                 for each in self._on_shelf.wake(place, self._last[place]):
                     self._release(at_ns, each)
+        self._twaps.act(at_ns)
         if self._settings.mark_is_mid and at_ns >= self._marked_ns:
             self._mark_by_book(at_ns)
         self._ask_to_wake()
@@ -374,6 +386,7 @@ class House:
 
     def _ask_to_wake(self) -> None:
         times = [when for when, _ in self._wakes] + [each.at_ns for each in self._transfers][:1]
+        times += [self._twaps.next_ns] if self._twaps.next_ns < NEVER_NS else []
         if self._settings.mark_is_mid and self._settings.leverage:
             times.append(self._marked_ns)
         if times:
@@ -383,6 +396,11 @@ class House:
     def _on_shelf(self) -> TriggerShelf:
         assert self._shelf is not None, "bound before anything happens"
         return self._shelf
+
+    @property
+    def _twaps(self) -> Twaps:
+        assert self._works is not None, "bound before anything happens"
+        return self._works
 
     @property
     def _on_floor(self) -> Floor:

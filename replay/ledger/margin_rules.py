@@ -30,6 +30,7 @@ __all__ = [
     "ReferencePrice",
     "SwitchRules",
     "TriggerRules",
+    "TwapRules",
 ]
 
 
@@ -92,6 +93,21 @@ class SwitchRules(msgspec.Struct, frozen=True, kw_only=True):
 
     least_ns: int = 0
     acts_per_day: int | None = None
+
+
+class TwapRules(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Orders that a venue works off over a length of time, in equal parts.
+
+    Attributes:
+        every_ns: Time between two parts.
+        slippage_max: How much worse than the mark price a part may be, a share of it.
+        catch_up: A part that makes up for earlier ones is at most so many times as large.
+    """
+
+    every_ns: int
+    slippage_max: Decimal
+    catch_up: int = 1
 
 
 class FundingRules(msgspec.Struct, frozen=True, kw_only=True):

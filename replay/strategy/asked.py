@@ -21,8 +21,18 @@ from replay.strategy.pair_rules import PairRules
 from replay.strategy.views import Gap, OwnOrder
 from toolkit.errors import ConfigError
 from toolkit.messages import Side
+from toolkit.timing.times import length_ns
 
-__all__ = ["COUNT_MAX", "checked_order", "counted", "is_positive", "noted", "time_ns_asked", "trigger_asked"]
+__all__ = [
+    "COUNT_MAX",
+    "checked_order",
+    "counted",
+    "is_positive",
+    "noted",
+    "time_ns_asked",
+    "trigger_asked",
+    "twap_asked",
+]
 
 #: Ticks, lots and times are int64 with room for sums; what is asked for stays below.
 COUNT_MAX: Final = 2**61
@@ -123,3 +133,14 @@ def trigger_asked(
         return None
     is_stop = stop is not None
     return Trigger(tick_of(price), is_stop == (side is Side.BUY), is_stop)
+
+
+def twap_asked(name: str, twap: str | None, *, is_plain: bool) -> int:
+    """In which time an order is to be worked off, ns; 0: in none. Raises ConfigError for what is no length, or has a price."""
+    if twap is None:
+        return 0
+    if not is_plain:
+        raise ConfigError(
+            f"{name}: twap goes with neither a price, a stop nor a time in force, expected the size alone"
+        )
+    return length_ns(twap, f"{name}: twap")

@@ -118,6 +118,7 @@ class Context:
         tag: str = "",
         stop: float | None = None,
         take_profit: float | None = None,
+        twap: str | None = None,
     ) -> OwnOrder:
         """
         Send a buy order.
@@ -134,6 +135,7 @@ class Context:
             stop: The order waits at the venue until the price that the venue goes by (mark, oracle or last trade) has risen
                 to this (fallen, for a sell).
             take_profit: Likewise until it has fallen to this (risen, for a sell).
+            twap: A length of time, such as `30m`, over which the venue works the order off in parts; without a price.
 
         Returns:
             The order, `PENDING_CREATE`. What the venue refuses comes back as `on_order` with `REJECTED`.
@@ -141,7 +143,7 @@ class Context:
         Raises SymbolError for a pair that is not of the run, ConfigError for a size or price that is none, or is off the
         venue's lot or tick.
         """
-        more = (tif, post_only, reduce_only, expires_ns, tag, stop, take_profit)
+        more = (tif, post_only, reduce_only, expires_ns, tag, stop, take_profit, twap)
         return self._desk.send(pair, Side.BUY, size, price, *more)
 
     def sell(
@@ -157,9 +159,10 @@ class Context:
         tag: str = "",
         stop: float | None = None,
         take_profit: float | None = None,
+        twap: str | None = None,
     ) -> OwnOrder:
         """Send a sell order; as `buy`."""
-        more = (tif, post_only, reduce_only, expires_ns, tag, stop, take_profit)
+        more = (tif, post_only, reduce_only, expires_ns, tag, stop, take_profit, twap)
         return self._desk.send(pair, Side.SELL, size, price, *more)
 
     def amend(self, order: OwnOrder, *, price: float | None = None, size: float | None = None) -> bool:

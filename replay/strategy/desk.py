@@ -22,7 +22,7 @@ from replay.ledger.money import PRICE_DECIMALS, SIZE_DECIMALS, amount, price_of,
 from replay.market.layout import BUY, SELL, ReportCode, Role, StateCode, TifCode
 from replay.results.run_record import FillRow, OrderRow
 from replay.results.run_recorder import RunRecorder
-from replay.strategy.asked import checked_order, counted, is_positive, noted, time_ns_asked, trigger_asked
+from replay.strategy.asked import checked_order, counted, is_positive, noted, time_ns_asked, trigger_asked, twap_asked
 from replay.strategy.limits import RequestRate, RiskLimits
 from replay.strategy.pair_rules import PairRules
 from replay.strategy.pairs import RunPairs
@@ -181,6 +181,7 @@ class Desk:
         tag: str,
         stop: float | None = None,
         take_profit: float | None = None,
+        twap: str | None = None,
     ) -> OwnOrder:
         """Send an order."""
         place = self._pairs.place(pair)
@@ -205,6 +206,7 @@ class Desk:
         lots = self._lots(place, scale, size)
         tick = 0 if price is None else self._tick(place, scale, price)
         trigger = trigger_asked(name, side, stop, take_profit, partial(self._tick, place, scale))
+        twap_ns = twap_asked(name, twap, is_plain=price is None and trigger is None and code is TifCode.GTC)
         order = NewOrder(
             pair=place,
             side=BUY if side is Side.BUY else SELL,
@@ -216,6 +218,7 @@ class Desk:
             expires_ns=expires_ns,
             tag=tag,
             trigger=trigger,
+            twap_ns=twap_ns,
         )
         forbidden = self._forbidden(order, scale, lots)
         self._count += 1
@@ -255,6 +258,7 @@ class Desk:
             tag,
             expires_ns,
             *(() if trigger is None else (trigger.tick, "stop" if trigger.is_stop else "take_profit")),
+            *(("twap", twap_ns) if twap_ns else ()),
         )
         if forbidden:
             self.failed.append(own)
@@ -535,7 +539,7 @@ class Desk:
                 client_order_id=order.client_id,
                 is_uncertain=response.is_uncertain,
                 rate=response.rate,
-                cause="liquidation" if order.is_venues else None,
+                cause=order.tag if order.is_venues else None,
             )
         )
         order.fill_count += 1
@@ -572,7 +576,7 @@ class Desk:
                 lots=sent.size,
                 left=sent.left,
                 client_order_id=order.client_id,
-                order_type="market" if order.is_market else "limit",
+                order_type="twap" if sent.twap_ns else "market" if order.is_market else "limit",
                 trigger=sent.trigger,
                 time_in_force="post_only" if order.is_post_only else order.tif.lower(),
                 is_reduce_only=order.is_reduce_only,

@@ -40,6 +40,7 @@ def test_every_venue_has_a_dated_file_with_sources_and_evidence(venue: str) -> N
             "price_band",
             "blocks",
             "switch",
+            "twap",
         )
         if getattr(facts, name) != getattr(plain, name)
     }
