@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -154,7 +155,10 @@ def make_workspace(folder: Path) -> None:
         shutil.copytree(folder / "tapes" / "monday", folder / "tapes" / other)
     tape_of_venues(folder / "tapes" / "both")
     recording = Recording.open(folder / "tapes" / "monday")
-    write_result(small_run(), folder / "results" / "maker")
+    made = small_run()
+    made.head = replace(made.head, recordings=[{"name": "monday", "digest": recording.manifest.digest}])
+    write_result(made, folder / "results" / "maker")
+    shutil.copytree(folder / "results" / "maker", folder / "results" / "wide")
     (folder / "orders.json").write_text(json.dumps({"actions": orders_on(recording)}))
     (folder / "signals.csv").write_text(f"time,side\n{format_ns(frames_span(recording)[0])},buy\n")
     (folder / "maker.py").write_text(first_strategy())

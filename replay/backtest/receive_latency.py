@@ -139,12 +139,14 @@ class FeedReceiveLatency:
     Args:
         constant: What is added.
         clock_offset_ns: The venue's clock less ours.
+        times: What the feed's delay is multiplied by, as far as it stands for the way of requests.
     """
 
     follows_feed = True
 
-    def __init__(self, constant: ConstantReceiveLatency, *, clock_offset_ns: int = 0) -> None:
+    def __init__(self, constant: ConstantReceiveLatency, *, clock_offset_ns: int = 0, times: float = 1.0) -> None:
         self._added = constant
+        self._times = times
         self._offset = clock_offset_ns
         self._delays = _FeedDelays(clock_offset_ns)
 
@@ -161,7 +163,8 @@ class FeedReceiveLatency:
                 f" setting its clock is {self._offset} ns ahead of ours, and {self._offset - delay - added} ns would do"
                 " (--clock-offset); a constant latency, such as entry=3.5ms,response=2ms, needs none"
             )
-        return max(0, 2 * delay + added)
+        # Once until what it meets is seen by us, and once for its own way.
+        return max(0, delay + round(self._times * delay) + added)
 
     def response_ns(self, venue: str, code: RequestCode | None, at_ns: int) -> int:
         return self._added.response_ns(venue, code, at_ns)
@@ -173,12 +176,15 @@ class TripReceiveLatency:
 
     Args:
         trips: On the clocks of the recording; the offset between them is of no consequence.
+        clock_offset_ns: The venue's clock less ours.
+        times: What both ways are multiplied by.
     """
 
     follows_feed = True
 
-    def __init__(self, trips: InterpolatedLatency, *, clock_offset_ns: int = 0) -> None:
+    def __init__(self, trips: InterpolatedLatency, *, clock_offset_ns: int = 0, times: float = 1.0) -> None:
         self._trips = trips
+        self._times = times
         self._delays = _FeedDelays(clock_offset_ns)
         self._offset = clock_offset_ns
 
@@ -190,7 +196,7 @@ class TripReceiveLatency:
         entry = self._trips.entry_ns(sent_ns)
         if entry < 0:
             return entry
-        total = entry + self._delays.of(venue)
+        total = self._scaled(entry) + self._delays.of(venue)
         if total < 0:
             raise ConfigError(
                 f"a round trip and the feed's delay on {venue} make {total} ns to the venue, expected 0 or more; were"
@@ -200,4 +206,7 @@ class TripReceiveLatency:
 
     def response_ns(self, venue: str, code: RequestCode | None, at_ns: int) -> int:
         delay = self._delays.of(venue)
-        return self._trips.response_ns(at_ns - delay + self._offset) - delay
+        return self._scaled(self._trips.response_ns(at_ns - delay + self._offset)) - delay
+
+    def _scaled(self, length_ns: int) -> int:
+        return length_ns if self._times == 1 else round(length_ns * self._times)

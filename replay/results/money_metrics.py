@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import polars as pl
 
-from replay.results.daily_returns import SHARPE_DAYS_MIN, daily_returns, sharpe_ratio, whole_days
+from replay.ledger.daily_returns import SHARPE_DAYS_MIN, daily_returns, sharpe_ratio, whole_days
 from replay.results.profit_parts import divided
 from replay.results.result_metrics import Metric, totals_of
 from replay.results.run_info import AccountInfo, RunInfo

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from recordings.recording import Recording
-from replay.results.daily_returns import daily_returns
+from replay.ledger.daily_returns import daily_returns
 from replay.results.money_metrics import money_metrics
 from replay.results.order_lives import Lives, lives_of
 from replay.results.result_frames import (
@@ -34,7 +34,7 @@ from toolkit.borders import html_text, one_line
 from toolkit.errors import ConfigError
 from toolkit.pictures.vega_lite import check_ending, png, write_chart
 
-__all__ = ["Result", "summary_table"]
+__all__ = ["Result", "summary_table", "titled"]
 
 
 class Result:
@@ -233,17 +233,40 @@ class Result:
             picture.save(path)
         return picture
 
+    def report(self, path: str | Path, picture: str | Path | None = None, *, beside: Sequence[Result] = ()) -> None:
+        """
+        Write a report: a web page with everything in it, which loads nothing.
+
+        Args:
+            path: The page, `.html`.
+            picture: Its charts, `.png`; None: only the page.
+            beside: Other results to set beside this one.
+
+        Raises ConfigError for another ending, or a file that cannot be written.
+        """
+        from replay.results.report_page import write_report
+
+        write_report([self, *beside], Path(path), None if picture is None else Path(picture))
+
     def _repr_html_(self) -> str:
         rows = "".join(
             f'<tr title="{html_text(metric.definition)}"><td>{html_text(title)}</td>'
             f'<td style="text-align:right">{html_text(metric.text)}</td></tr>'
-            for title, metric in _titled(self.metrics)
+            for title, metric in titled(self.metrics)
         )
+        from replay.results.report_sections import doubt_line, gap_lines
+
+        first = [doubt_line(self.info), *gap_lines(self)]
+        doubt = "".join(f"<p><b>{html_text(line)}</b></p>" for line in first)
         image = b64encode(self.plot().png()).decode()
         return (
-            f"<div><p>{html_text(repr(self))}</p><table>{rows}</table>"
+            f"<div>{doubt}<p>{html_text(repr(self))}</p><table>{rows}</table>"
             f'<img alt="fills, position and profit" style="max-width:100%" src="data:image/png;base64,{image}"></div>'
         )
+
+    def _mime_(self) -> tuple[str, str]:
+        """As marimo asks for it."""
+        return "text/html", self._repr_html_()
 
     def __repr__(self) -> str:
         info = self.info
@@ -279,7 +302,7 @@ def summary_table(result: Result) -> list[tuple[str, str]]:
     """Names and values of the numbers, as lines of text; what may be doubted first."""
     head = [("strategy", _run(result.info))]
     tail = [("decision log", f"{result.info.decisions:,} rows, digest {result.info.log_digest}")]
-    lines = [(title, metric.text) for title, metric in _titled(result.metrics)]
+    lines = [(title, metric.text) for title, metric in titled(result.metrics)]
     return [*head, *lines, *(tail if result.info.decisions else [])]
 
 
@@ -288,8 +311,8 @@ def _run(info: RunInfo) -> str:
     return f"{info.strategy} ({parameters})" if parameters else info.strategy
 
 
-def _titled(metrics: Sequence[Metric]) -> list[tuple[str, Metric]]:
-    """With the account's name, where a number is of one of several."""
+def titled(metrics: Sequence[Metric]) -> list[tuple[str, Metric]]:
+    """Metrics by their titles, with the account's name, where a number is of one of several."""
     wallets = {metric.wallet for metric in metrics if metric.name == "net_profit"}
     return [
         (f"{metric.title}, {metric.wallet}" if metric.wallet in wallets and len(wallets) > 1 else metric.title, metric)

@@ -1,96 +1,231 @@
-"""A picture of a result: fills on the price, the position, and the profit, over one time axis."""
+"""
+A picture of a result: fills on the price, the position, and the profit, over one time axis.
+
+The picture of a file and the chart of a page are made of the same panels; in a page they are moved and zoomed together, and
+show what is under the pointer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import polars as pl
-
+from replay.results.plot_data import (
+    POINTS_MAX,
+    doubt_rows,
+    equity_rows,
+    fill_rows,
+    position_rows,
+    price_rows,
+    quote_rows,
+)
 from replay.results.result_metrics import money, percent, totals_of
 from toolkit.borders import label
 from toolkit.clock import NS_PER_MS
-from toolkit.pictures.vega_lite import bucket_ns
+from toolkit.messages import Side
 
 if TYPE_CHECKING:
     from replay.results.result import Result
     from replay.results.run_info import PairInfo
 
-__all__ = ["PAIRS_MAX", "POINTS_MAX", "result_chart"]
+__all__ = [
+    "DARK",
+    "PAIRS_MAX",
+    "POINTS_MAX",
+    "chart_of_panels",
+    "heading",
+    "page_chart",
+    "result_chart",
+    "titled_chart",
+    "under_pointer",
+]
 
 #: Most pairs with panels of their own; those with most turnover are drawn.
 PAIRS_MAX: Final = 4
-#: Most points of a line, and of fills; more are gathered in buckets of time.
-POINTS_MAX: Final = 1500
-_BUY: Final = "#1d4ed8"
-_SELL: Final = "#c2410c"
+#: Most points of a line of a page, which can be looked at closely.
+_PAGE_POINTS: Final = 4000
+_BUY: Final = "#2563eb"
+_SELL: Final = "#ea580c"
 _LINE: Final = "#6b7280"
 _GAIN: Final = "#111827"
 _DOUBT: Final = "#fca5a5"
+_FAINT: Final = "#9ca3af"
+_HOLLOW: Final = "#ffffff"
+#: What each colour becomes on a dark page.
+DARK: Final = {
+    "white": "#111827",
+    _HOLLOW: "#111827",
+    _GAIN: "#e5e7eb",
+    _LINE: "#9ca3af",
+    _FAINT: "#6b7280",
+    _DOUBT: "#7f1d1d",
+    _BUY: "#60a5fa",
+    _SELL: "#fb923c",
+    "#e5e7eb": "#273244",
+    "#f3f4f6": "#1f2937",
+    "#374151": "#d1d5db",
+    "#4b5563": "#9ca3af",
+    "#111111": "#d1d5db",
+    "#888888": "#4b5563",
+    "#15803d": "#4ade80",
+    "#9333ea": "#c084fc",
+    "#be123c": "#fb7185",
+    "#0e7490": "#22d3ee",
+    "#a16207": "#facc15",
+    "#4f46e5": "#818cf8",
+    "#db2777": "#f472b6",
+    "#65a30d": "#a3e635",
+    "#0284c7": "#38bdf8",
+}
+_CONFIG: Final = {
+    "font": "Liberation Sans, Arial, Helvetica, sans-serif",
+    "customFormatTypes": True,
+    "view": {"stroke": "#e5e7eb"},
+    "axis": {
+        "gridColor": "#f3f4f6",
+        "titleColor": "#374151",
+        "titleFontWeight": "normal",
+        "labelColor": "#111111",
+        "domainColor": "#888888",
+        "tickColor": "#888888",
+    },
+    "axisY": {"minExtent": 62},  # so that all panels begin at the same place
+    "legend": {"labelColor": "#111111"},
+}
 _WIDTH: Final = 900
 #: Area and outline of the mark of a fill, by how many there are at most.
 _LOOKS: Final = {300: (55, 1.5), 800: (28, 1.1)}
 _LOOK_OF_MANY: Final = (14, 0.8)
+_WHEN: Final = "%Y-%m-%d %H:%M:%S.%L"
+_NUMBER: Final = ",.10~g"
 
 
 def result_chart(result: Result) -> dict[str, Any]:
     """
     A Vega-Lite specification.
 
-    Of each pair the middle between its best prices with the fills on it, and the position; of each account the net profit,
-    with the fall below its highest value shaded; doubtful times shaded everywhere.
+    Of each pair the middle between its best prices with own quotes and fills on it, and the position; of each account the
+    net profit, with the fall below its highest value shaded; doubtful times shaded everywhere.
     """
     import altair as alt
 
-    start, end = (ns / NS_PER_MS for ns in (result.info.start_ns, result.info.end_ns))
-    domain = [start, max(end, start + 1)]
-    pairs = _drawn(result)
-    datasets: dict[str, list[dict[str, Any]]] = {"doubt": _doubt(result)}
-    panels: list[Any] = []
-    for place, pair in enumerate(pairs):
-        unit = "contracts" if pair.contract == "inverse" else pair.base
-        heading = _heading(alt, f"{_name(result, pair)}: price, and position" + (f" in {unit}" if unit else ""))
-        datasets |= {f"price{place}": _prices(result, pair), f"fills{place}": _fills(result, pair)}
-        datasets[f"position{place}"] = _positions(result, pair)
-        panels.append(_price_panel(alt, place, heading, len(datasets[f"fills{place}"])))
-        panels.append(_position_panel(alt, place))
-    for place, account in enumerate(result.info.accounts):
-        datasets[f"equity{place}"] = _equity(result, account.name)
-        unit = account.asset if len(result.info.accounts) == 1 else account.name
-        panels.append(_profit_panel(alt, place, unit))
-    times = [_time(alt, domain, is_last=place == len(panels) - 1) for place in range(len(panels))]
-    panels = [_doubt_layer(alt).encode(x=x) + panel.encode(x=x) for panel, x in zip(panels, times, strict=True)]
-    sized = [
-        panel.properties(width=_WIDTH, height=height)
-        for panel, height in zip(panels, _heights(result, len(pairs)), strict=True)
-    ]
-    chart = (
-        alt.vconcat(*sized, spacing=8)
-        .resolve_scale(x="shared", color="independent")
-        .properties(
-            title=alt.TitleParams(
-                label(_title(result, pairs)),
-                subtitle=[label_line(line) for line in _subtitle(result)],
-                anchor="start",
-                fontSize=18,
-                subtitleColor="#4b5563",
-                subtitleLineHeight=16,
-                offset=12,
-            ),
-            padding={"left": 12, "right": 24, "top": 14, "bottom": 12},
-            background="white",
-        )
-        .configure(font="Liberation Sans, Arial, Helvetica, sans-serif")
-        .configure_view(stroke="#e5e7eb")
-        .configure_axis(gridColor="#f3f4f6", titleColor="#374151", titleFontWeight="normal")
-    )
+    pairs, datasets = _drawn_data(result, POINTS_MAX)
+    panels = [*_pair_panels(alt, result, pairs, datasets, price=260, position=90), *_profit_panels(alt, result, 140)]
     # Data that is only named spares altair the checking of every point.
-    return {**chart.to_dict(), "datasets": datasets}
+    return {**_chart(alt, result, panels), "title": _picture_title(result, pairs), "datasets": datasets}
 
 
-def _heights(result: Result, pairs: int) -> list[int]:
-    price = 260 if pairs == 1 else 180
-    return [*([price, 90] * pairs), *([140] * len(result.info.accounts))]
+def page_chart(result: Result) -> dict[str, Any]:
+    """The same for a page: profit first, more points, and no title."""
+    import altair as alt
+
+    pairs, datasets = _drawn_data(result, _PAGE_POINTS)
+    panels = [*_profit_panels(alt, result, 170), *_pair_panels(alt, result, pairs, datasets, price=300, position=100)]
+    return {**_chart(alt, result, panels), "datasets": datasets}
+
+
+def titled_chart(result: Result) -> dict[str, Any]:
+    """That of a page with the title of a picture."""
+    return {**page_chart(result), "title": _picture_title(result, _drawn(result))}
+
+
+def _picture_title(result: Result, pairs: Sequence[PairInfo]) -> dict[str, Any]:
+    return {
+        "text": label(_title(result, pairs)),
+        "subtitle": [label_line(line) for line in _subtitle(result)],
+        "anchor": "start",
+        "fontSize": 18,
+        "subtitleColor": "#4b5563",
+        "subtitleLineHeight": 16,
+        "offset": 12,
+    }
+
+
+def _drawn_data(result: Result, points: int) -> tuple[list[PairInfo], dict[str, list[dict[str, Any]]]]:
+    """Which pairs are drawn, and all rows by the names of their data."""
+    pairs = _drawn(result)
+    datasets = {"doubt": doubt_rows(result)}
+    for place, pair in enumerate(pairs):
+        datasets |= {
+            f"price{place}": price_rows(result, pair, points),
+            f"fills{place}": fill_rows(result, pair, points),
+        }
+        datasets[f"position{place}"] = position_rows(result, pair, points)
+        for side in (Side.BUY, Side.SELL):
+            datasets[f"{side.value}{place}"] = quote_rows(result, pair, side, points)
+    for place, account in enumerate(result.info.accounts):
+        datasets[f"equity{place}"] = equity_rows(result, account.name, points)
+    return pairs, datasets
+
+
+def _pair_panels(
+    alt: Any, result: Result, pairs: Sequence[PairInfo], datasets: dict[str, Any], *, price: int, position: int
+) -> list[Any]:
+    found = []
+    drawn = _drawn(result)
+    for pair in pairs:
+        place = drawn.index(pair)
+        unit = "contracts" if pair.contract == "inverse" else pair.base
+        text = f"{_name(result, pair)}: price, own quotes and fills" + (f"; position in {unit}" if unit else "")
+        height = price if len(pairs) == 1 else price * 2 // 3
+        found.append(_price_panel(alt, place, heading(alt, text), datasets).properties(height=height))
+        found.append(_position_panel(alt, place).properties(height=position))
+    return found
+
+
+def _profit_panels(alt: Any, result: Result, height: int) -> list[Any]:
+    accounts = result.info.accounts
+    units = [account.asset if len(accounts) == 1 else account.name for account in accounts]
+    return [_profit_panel(alt, place, unit).properties(height=height) for place, unit in enumerate(units)]
+
+
+def _chart(alt: Any, result: Result, panels: Sequence[Any]) -> dict[str, Any]:
+    start, end = (ns / NS_PER_MS for ns in (result.info.start_ns, result.info.end_ns))
+    return chart_of_panels(alt, panels, [start, max(end, start + 1)])
+
+
+def chart_of_panels(
+    alt: Any, panels: Sequence[Any], domain: Sequence[float], *, time_title: str = "time, UTC"
+) -> dict[str, Any]:
+    """
+    Panels below each other with one axis of time, by which they are moved and zoomed together.
+
+    Args:
+        alt: Altair, which takes long to load.
+        panels: Layers with a height; their data have `ms`, and `doubt` has the stretches that are shaded.
+        domain: First and last time, ms.
+        time_title: Of the axis.
+    """
+    drawn = []
+    for place, panel in enumerate(panels):
+        title = time_title if place == len(panels) - 1 else None
+        x = _time(alt, domain, title)
+        drawn.append((_doubt_layer(alt).encode(x=x) + panel.encode(x=x)).properties(width=_WIDTH))
+    # What is said of the whole is put in afterwards: Altair copies and checks everything each time.
+    chart = {
+        **alt.vconcat(*drawn).to_dict(),
+        "spacing": 8,
+        "resolve": {"scale": {"x": "shared", "color": "independent"}},
+        "padding": {"left": 12, "right": 24, "top": 14, "bottom": 12},
+        "background": "white",
+        "config": _CONFIG,
+    }
+    # One for all panels, in the first layer of each: moved by dragging; a wheel alone scrolls the page. Altair has no
+    # selection of several views.
+    names = [f"panel{place}" for place in range(len(panels))]
+    for panel, name in zip(chart["vconcat"], names, strict=True):
+        panel["layer"][0]["name"] = name
+    zoom = {
+        "name": "zoom",
+        "select": {
+            "type": "interval",
+            "encodings": ["x"],
+            "zoom": "wheel![event.ctrlKey || event.shiftKey || event.metaKey]",
+        },
+        "bind": "scales",
+        "views": names,
+    }
+    return {**chart, "params": [*chart.get("params", []), zoom]}
 
 
 def _drawn(result: Result) -> list[PairInfo]:
@@ -140,133 +275,24 @@ def label_line(text: str) -> str:
     )
 
 
-# -- data ---------------------------------------------------------------------------------------------------------------
-
-
-def _of(frame: pl.DataFrame, pair: PairInfo) -> pl.DataFrame:
-    return frame.filter(pl.col("venue") == pair.venue, pl.col("trading_pair") == pair.trading_pair)
-
-
-def _ms(column: str = "ts_recv") -> pl.Expr:
-    return (pl.col(column).cast(pl.Int64) / NS_PER_MS).alias("ms")
-
-
-def _bucket(result: Result) -> pl.Expr:
-    every = bucket_ns(max(result.info.end_ns - result.info.start_ns, 1))
-    return ((pl.col("ts_recv").cast(pl.Int64) - result.info.start_ns) // every).alias("bucket")
-
-
-def _prices(result: Result, pair: PairInfo) -> list[dict[str, Any]]:
-    tops = _of(result.top, pair).with_columns(
-        pl.when(~pl.col("is_stale")).then((pl.col("bid_price") + pl.col("ask_price")) / 2).alias("mid")
-    )
-    if tops.height <= POINTS_MAX:
-        rows = tops.select(_ms(), "mid", low="mid", high="mid")
-    else:
-        rows = (
-            tops.group_by(_bucket(result), maintain_order=True)
-            .agg(pl.col("ts_recv").first(), pl.col("mid").last(), low=pl.col("mid").min(), high=pl.col("mid").max())
-            .select(_ms(), "mid", "low", "high")
-        )
-    found: list[dict[str, Any]] = []
-    for row in rows.to_dicts():
-        if row["mid"] is None and found and found[-1]["mid"] is not None:
-            found.append({**found[-1], "ms": row["ms"]})  # until it was not known any more
-        found.append(row)
-    # The last price stands until the end.
-    return [*found, {**found[-1], "ms": result.info.end_ns / NS_PER_MS}] if found else found
-
-
-def _fills(result: Result, pair: PairInfo) -> list[dict[str, Any]]:
-    fills = _of(result.fills, pair).with_columns(
-        pl.concat_str(
-            pl.col("side"), pl.lit(" "), pl.when(pl.col("is_maker")).then(pl.lit("maker")).otherwise(pl.lit("taker"))
-        ).alias("what")
-    )
-    if fills.height > POINTS_MAX:
-        weight = pl.col("size").sum()
-        fills = (
-            fills.group_by(_bucket(result), "what", "side", maintain_order=True)
-            .agg(
-                pl.col("ts_recv").first(),
-                (pl.col("price") * pl.col("size")).sum() / weight,
-                weight.round(12),
-                pl.len().alias("fills"),
-            )
-            .sort("bucket", "what")
-        )
-    else:
-        fills = fills.with_columns(fills=pl.lit(1))
-    return fills.select(_ms(), "price", "size", "side", "what", "fills").to_dicts()
-
-
-def _positions(result: Result, pair: PairInfo) -> list[dict[str, Any]]:
-    rows = _of(result.positions, pair).group_by("ts_recv", maintain_order=True).agg(pl.col("size").last())
-    if rows.height > POINTS_MAX:
-        rows = rows.group_by(_bucket(result), maintain_order=True).agg(
-            pl.col("ts_recv").first(), pl.col("size").last(), low=pl.col("size").min(), high=pl.col("size").max()
-        )
-    else:
-        rows = rows.with_columns(low="size", high="size")
-    first = {"ms": result.info.start_ns / NS_PER_MS, "size": 0.0, "low": 0.0, "high": 0.0}
-    found = [first, *rows.select(_ms(), "size", "low", "high").to_dicts()]
-    last = found[-1]["size"]
-    return [*found, {"ms": result.info.end_ns / NS_PER_MS, "size": last, "low": last, "high": last}]
-
-
-def _equity(result: Result, wallet: str) -> list[dict[str, Any]]:
-    rows = result.equity.filter(pl.col("wallet") == wallet)
-    worth = pl.col("equity") - pl.col("transfers")
-    rows = rows.select("ts_recv", (worth - worth.first()).round(9).alias("net")).with_columns(
-        pl.col("net").cum_max().alias("peak")
-    )
-    if rows.height > POINTS_MAX:
-        # Of each bucket its end, and the lowest point, which is what a drawdown is about.
-        rows = (
-            rows.with_columns(_bucket(result))
-            .group_by("bucket", maintain_order=True)
-            .agg(
-                pl.col("ts_recv", "net", "peak").sort_by("net").first().name.suffix("_low"),
-                pl.col("ts_recv", "net", "peak").last(),
-            )
-        )
-        low = rows.select(ts_recv="ts_recv_low", net="net_low", peak="peak_low")
-        rows = pl.concat([low, rows.select("ts_recv", "net", "peak")]).sort("ts_recv", maintain_order=True)
-    return rows.select(_ms(), "net", "peak").to_dicts()
-
-
-def _doubt(result: Result) -> list[dict[str, Any]]:
-    """Doubtful stretches, as `ms` and `until`."""
-    rows = result.equity.select(_ms(), "is_doubtful").to_dicts()
-    found: list[dict[str, Any]] = []
-    since = None
-    for row in rows:
-        if row["is_doubtful"] and since is None:
-            since = row["ms"]
-        elif not row["is_doubtful"] and since is not None:
-            found.append({"ms": since, "until": row["ms"]})
-            since = None
-    if since is not None:
-        found.append({"ms": since, "until": result.info.end_ns / NS_PER_MS})
-    return found
-
-
 # -- panels -------------------------------------------------------------------------------------------------------------
 
 
-def _time(alt: Any, domain: Sequence[float], *, is_last: bool) -> Any:
+def _time(alt: Any, domain: Sequence[float], title: str | None) -> Any:
     span_s = (domain[1] - domain[0]) / 1000
     form = "%H:%M:%S.%L" if span_s < 5 else "%H:%M:%S" if span_s < 7200 else "%d %b %H:%M"
-    axis = alt.Axis(format=form, labels=is_last, ticks=is_last, tickCount=10, labelOverlap=True)
+    axis = alt.Axis(format=form, labels=title is not None, ticks=title is not None, tickCount=10, labelOverlap=True)
     return alt.X(
         "ms:T",
-        title="time, UTC" if is_last else None,
-        scale=alt.Scale(type="utc", domain=list(domain), nice=False),
+        title=title,
+        # From the first row to the last: said besides, it is at odds with that of the selection.
+        scale=alt.Scale(type="utc", nice=False),
         axis=axis,
     )
 
 
-def _heading(alt: Any, text: str) -> Any:
+def heading(alt: Any, text: str) -> Any:
+    """What stands above a panel."""
     # Names from outside are in titles of panels: Vega writes those of axes into an expression, which reads escapes.
     return alt.TitleParams(
         label(text), anchor="start", fontSize=12, fontWeight="normal", color="#374151", offset=4, frame="group"
@@ -277,7 +303,23 @@ def _doubt_layer(alt: Any) -> Any:
     return alt.Chart(alt.NamedData(name="doubt")).mark_rect(color=_DOUBT, opacity=0.35, clip=True).encode(x2="until:T")
 
 
-def _price_panel(alt: Any, place: int, title: Any, fill_count: int) -> Any:
+def under_pointer(alt: Any, base: Any, name: str, tips: Sequence[Any]) -> Any:
+    """A line at the point nearest to the pointer, with what it says."""
+    nearest = alt.selection_point(
+        name=name, nearest=True, on="pointermove", clear="pointerout", encodings=["x"], empty=False
+    )
+    rule = base.mark_rule(color=_FAINT, clip=True).encode(
+        opacity=alt.condition(nearest, alt.value(0.8), alt.value(0)), tooltip=[*tips, _when(alt)]
+    )
+    return rule.add_params(nearest)
+
+
+def _when(alt: Any) -> Any:
+    """The time in a tooltip: by Vega's own function for UTC, where it would be in the zone of the machine otherwise."""
+    return alt.Tooltip("ms:T", title="time", format=_WHEN, formatType="utcFormat")
+
+
+def _price_panel(alt: Any, place: int, title: Any, datasets: Mapping[str, Sequence[Any]]) -> Any:
     scale = alt.Scale(zero=False, nice=False, padding=8)
     base = alt.Chart(alt.NamedData(name=f"price{place}"))
     price = alt.Y("mid:Q", title="price", scale=scale)
@@ -285,6 +327,14 @@ def _price_panel(alt: Any, place: int, title: Any, fill_count: int) -> Any:
         y=alt.Y("low:Q", scale=scale, title="price"), y2="high:Q"
     )
     line = base.mark_line(color=_LINE, strokeWidth=1, interpolate="step-after", clip=True).encode(y=price)
+    pointed = under_pointer(alt, base, f"price{place}_hover", [alt.Tooltip("mid:Q", title="middle", format=_NUMBER)])
+    quotes = [
+        alt.Chart(alt.NamedData(name=f"{side.value}{place}"))
+        .mark_line(color=color, strokeWidth=1, opacity=0.55, interpolate="step-after", clip=True)
+        .encode(y=alt.Y("price:Q", scale=scale))
+        for side, color in ((Side.BUY, _BUY), (Side.SELL, _SELL))
+        if datasets[f"{side.value}{place}"]
+    ]
     fills = alt.Chart(alt.NamedData(name=f"fills{place}"))
     kinds = ["buy maker", "buy taker", "sell maker", "sell taker"]
     legend = alt.Legend(orient="top") if place == 0 else None
@@ -293,54 +343,57 @@ def _price_panel(alt: Any, place: int, title: Any, fill_count: int) -> Any:
         return {"scale": alt.Scale(domain=kinds, range=list(values)), "title": None, "legend": legend}
 
     # Many are small, so that the price is seen between them.
+    fill_count = len(datasets[f"fills{place}"])
     size, stroke = next((look for most, look in _LOOKS.items() if fill_count <= most), _LOOK_OF_MANY)
     marks = fills.mark_point(size=size, filled=True, strokeWidth=stroke, opacity=0.9, clip=True).encode(
         y=alt.Y("price:Q", scale=scale),
         shape=alt.Shape("what:N", **scaled(*["triangle-up"] * 2, *["triangle-down"] * 2)),
         # White and not transparent, so that the legend shows it.
-        fill=alt.Fill("what:N", **scaled(_BUY, "white", _SELL, "white")),
+        fill=alt.Fill("what:N", **scaled(_BUY, _HOLLOW, _SELL, _HOLLOW)),
         stroke=alt.Stroke("what:N", **scaled(_BUY, _BUY, _SELL, _SELL)),
         tooltip=[
             alt.Tooltip("what:N", title="fill"),
-            alt.Tooltip("price:Q", format=",.10~g"),
-            alt.Tooltip("size:Q", format=",.10~g"),
+            alt.Tooltip("price:Q", format=_NUMBER),
+            alt.Tooltip("size:Q", format=_NUMBER),
             alt.Tooltip("fills:Q"),
-            alt.Tooltip("ms:T", title="time", format="%Y-%m-%d %H:%M:%S.%L"),
+            _when(alt),
         ],
     )
-    return alt.layer(band, line, marks).properties(title=title)
+    return alt.layer(band, line, pointed, *quotes, marks).properties(title=title)
 
 
 def _position_panel(alt: Any, place: int) -> Any:
     base = alt.Chart(alt.NamedData(name=f"position{place}"))
     shared = {
         "title": "position",
+        "stack": None,
         "scale": alt.Scale(padding=6),
         "axis": alt.Axis(tickCount=4),
     }
     size = alt.Y("size:Q", **shared)
-    tip = [alt.Tooltip("size:Q", title="position", format=",.10~g")]
     area = base.mark_area(color=_BUY, opacity=0.15, interpolate="step-after", clip=True).encode(y=size)
     span = base.mark_area(color=_BUY, opacity=0.3, interpolate="step-after", clip=True).encode(
         y=alt.Y("low:Q", **shared), y2="high:Q"
     )
-    line = base.mark_line(color=_BUY, strokeWidth=1.2, interpolate="step-after", clip=True).encode(y=size, tooltip=tip)
-    return alt.layer(area, span, line)
+    line = base.mark_line(color=_BUY, strokeWidth=1.2, interpolate="step-after", clip=True).encode(y=size)
+    tips = [alt.Tooltip("size:Q", title="position", format=_NUMBER)]
+    return alt.layer(area, span, line, under_pointer(alt, base, f"position{place}_hover", tips))
 
 
 def _profit_panel(alt: Any, place: int, unit: str) -> Any:
     base = alt.Chart(alt.NamedData(name=f"equity{place}"))
     title, scale = "net profit", alt.Scale(padding=6)
-    fall = base.mark_area(color=_SELL, opacity=0.18, interpolate="step-after", clip=True).encode(
-        y=alt.Y("net:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4)), y2="peak:Q"
-    )
-    line = base.mark_line(color=_GAIN, strokeWidth=1.6, interpolate="step-after", clip=True).encode(
-        y=alt.Y("net:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4)),
-        tooltip=[alt.Tooltip("net:Q", title="net profit", format=",.8~g")],
-    )
+    net = alt.Y("net:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4))
+    fall = base.mark_area(color=_SELL, opacity=0.18, interpolate="step-after", clip=True).encode(y=net, y2="peak:Q")
+    line = base.mark_line(color=_GAIN, strokeWidth=1.6, interpolate="step-after", clip=True).encode(y=net)
     zero = (
         alt.Chart(alt.NamedData(name=f"equity{place}"))
-        .mark_rule(color="#9ca3af", strokeDash=[3, 3])
+        .mark_rule(color=_FAINT, strokeDash=[3, 3])
         .encode(y=alt.datum(0))
     )
-    return alt.layer(zero, fall, line).properties(title=_heading(alt, f"Net profit in {unit}"))
+    tips = [
+        alt.Tooltip("net:Q", title="net profit", format=",.8~g"),
+        alt.Tooltip("peak:Q", title="highest before", format=",.8~g"),
+    ]
+    pointed = under_pointer(alt, base, f"equity{place}_hover", tips)
+    return alt.layer(zero, fall, line, pointed).properties(title=heading(alt, f"Net profit in {unit}"))

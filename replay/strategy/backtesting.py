@@ -41,8 +41,10 @@ from toolkit.timing.times import Instant, instant_ns, length_ns
 #: Numbers as they are written in Python; a float is the shortest decimal that it is.
 Number = Decimal | float | str
 Choice = TypeVar("Choice", bound=enum.StrEnum)
+#: Told how many messages were played more, and of which time the last one is.
+RunProgress = Callable[[int, int], None]
 
-__all__ = ["Carry", "backtest", "pairs_of_run", "run_on_tape"]
+__all__ = ["Carry", "RunProgress", "backtest", "pairs_of_run", "run_on_tape"]
 
 
 class Carry(enum.StrEnum):
@@ -278,6 +280,7 @@ def run_on_tape(
     end_ns: int | None = None,
     carry: Carry = Carry.ALL,
     watch: Callable[[TradingSession], None] | None = None,
+    progress: RunProgress | None = None,
 ) -> tuple[RunRecord, TradingSession]:
     """
     Run a strategy on a tape, from its first frame to its last.
@@ -289,6 +292,7 @@ def run_on_tape(
         end_ns: Nothing is played from the first frame of that time on.
         carry: What goes on where one recording ends before the next begins.
         watch: Called with the session before anything is played.
+        progress: Told after each batch how many messages it had, and of which time the last one is.
 
     Returns:
         The record, and the session as it was in the end.
@@ -316,7 +320,7 @@ def run_on_tape(
         watch(session)
     try:
         with rare_collections():
-            _play(plan, session, tape, start_ns, end_ns, carry)
+            _play(plan, session, tape, start_ns, end_ns, carry, progress)
         if session.unknown_said and session.failure is None:
             missing = session.unknown_said
             given = " --assume tick=0.1 --assume lot=0.001" if "tick" in missing else ""
@@ -344,8 +348,21 @@ def _check_window(tape: Tape, start_ns: int | None, end_ns: int | None) -> None:
         )
 
 
+def _telling(batches: Iterator[Batch], progress: RunProgress) -> Iterator[Batch]:
+    for batch in batches:
+        yield batch
+        if batch.messages:
+            progress(len(batch.messages), batch.messages[-1].ts_recv)
+
+
 def _play(
-    plan: RunPlan, session: TradingSession, tape: Tape, start_ns: int | None, end_ns: int | None, carry: Carry
+    plan: RunPlan,
+    session: TradingSession,
+    tape: Tape,
+    start_ns: int | None,
+    end_ns: int | None,
+    carry: Carry,
+    progress: RunProgress | None,
 ) -> None:
     desk = session.exchange.only_desk
     if start_ns is None and len(tape.recordings) == 1 and tape.fidelity == "normalized" and desk is not None:
@@ -357,6 +374,8 @@ def _play(
         batches = tape.batches(session.tracker.fused_forms)
     else:
         batches = tape.batches_near(start_ns, session.exchange, None)
+    if progress is not None:
+        batches = _telling(batches, progress)
     ends = [0 if (span := each.span) is None else span[1] for each in tape.recordings]
     position: int | None = None
     played_ns = now = 0

@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "replay": "toolkit.cli.commands.replay:replay",
     "backtest": "toolkit.cli.commands.backtest:backtest",
     "paper": "toolkit.cli.commands.paper:paper",
+    "report": "toolkit.cli.commands.report:report",
     "serve": "toolkit.cli.commands.serve:serve",
     "ctl": "toolkit.cli.commands.ctl:ctl",
     "verify": "toolkit.cli.commands.verify:verify",

@@ -14,7 +14,7 @@ from toolkit.borders import html_text, json_in_html
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
 
-__all__ = ["bucket_ns", "check_ending", "png", "write_chart"]
+__all__ = ["bucket_ns", "check_ending", "page_scripts", "png", "write_bytes", "write_chart"]
 
 #: Most buckets of time in a panel: what a screen can show, and what keeps a week as small as an hour.
 _BUCKETS_MAX: Final = 600
@@ -30,12 +30,12 @@ _STEPS: Final = (
 )
 
 
-def bucket_ns(span_ns: int) -> int:
+def bucket_ns(span_ns: int, buckets: int = _BUCKETS_MAX) -> int:
     """The shortest round length of time of which a panel has room for as many as the span takes."""
     for step in _STEPS:
-        if span_ns <= step * _BUCKETS_MAX:
+        if span_ns <= step * buckets:
             return step
-    return _DAY * -(-span_ns // (_DAY * _BUCKETS_MAX))
+    return _DAY * -(-span_ns // (_DAY * buckets))
 
 
 def write_chart(chart: dict[str, Any], path: Path) -> None:
@@ -45,7 +45,7 @@ def write_chart(chart: dict[str, Any], path: Path) -> None:
     Raises ConfigError for a name that ends in neither `.png` nor `.html`, or a file that cannot be written.
     """
     check_ending(path)
-    _write(path, png(chart) if path.suffix.lower() == ".png" else _html(chart))
+    write_bytes(path, png(chart) if path.suffix.lower() == ".png" else _html(chart))
 
 
 def check_ending(path: Path) -> None:
@@ -79,12 +79,23 @@ def _html(chart: dict[str, Any]) -> bytes:
     return f"{before}{json_in_html(chart)}{after}".encode()
 
 
+def page_scripts() -> str:
+    """The programs that draw in a page, `vegaEmbed` among them, as text for the inside of a `<script>`."""
+    import vl_convert
+
+    # Without a program of one's own it is the whole of them, which the types do not say.
+    bundle: str = vl_convert.javascript_bundle(None)  # type: ignore[arg-type]
+    # Nothing of it may end the script that it is in.
+    return re.sub(r"</(script)", r"<\\/\1", bundle, flags=re.IGNORECASE)
+
+
 def _title(chart: dict[str, Any]) -> str:
     title = chart.get("title", "")
     return str(title.get("text", "") if isinstance(title, dict) else title)
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all. Raises ConfigError where it cannot be written."""
     part = path.with_name(path.name + ".part")
     try:
         part.write_bytes(content)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from replay.backtest.latency_settings import LatencySetting, parse_latency, read_trips
-from replay.market.layout import RequestCode
+from replay.market.layout import EVENT, RequestCode
+from tests.replay.backtest.market_messages import Messages
 from toolkit.errors import ConfigError
 
 MS = 1_000_000
@@ -23,6 +25,9 @@ MS = 1_000_000
         ("entry=3ms,response=1ms,cancel.entry=2ms", LatencySetting(3 * MS, MS, False, {"cancel.entry": 2 * MS})),
         ("feed,new.response=1us,amend.entry=0ms", LatencySetting(0, 0, True, {"new.response": 1000, "amend.entry": 0})),
         ("trips=a.csv", LatencySetting(trips="a.csv")),
+        ("feed,times=2", LatencySetting(follows_feed=True, times=2.0)),
+        ("times=0.5,entry=2ms,response=1ms", LatencySetting(2 * MS, MS, times=0.5)),
+        ("trips=a.csv,times=0", LatencySetting(trips="a.csv", times=0.0)),
     ],
 )
 def test_settings_have_units(text: str, expected: LatencySetting) -> None:
@@ -48,6 +53,9 @@ def test_settings_have_units(text: str, expected: LatencySetting) -> None:
         ("feed=yes", "'feed=yes' is not understood"),
         ("trips=", "'trips=' is not understood"),
         ("trips=a.csv,feed", "expected trips=FILE alone"),
+        ("feed,times=", "'times=' is not understood"),
+        ("entry=1ms,response=1ms,times=2,times=2", "'times=2' is not understood"),
+        ("times=2", "says one way only"),
     ],
 )
 def test_anything_else_is_refused_with_an_example(text: str, message: str) -> None:
@@ -102,3 +110,37 @@ def test_a_file_without_rows_or_that_is_not_there_is_refused(tmp_path: Path) -> 
     path.write_text("request,exchange,response\n")
     with pytest.raises(ConfigError, match="no round trip to interpolate between"):
         LatencySetting(trips=str(path)).on_receipt()
+
+
+def test_all_of_it_may_be_multiplied() -> None:
+    """Of the feed the part that stands for the way of requests: what one sees is as late as it was."""
+    model = parse_latency("entry=3ms,response=1ms,cancel.entry=2ms,times=2").on_receipt()
+    assert model.entry_ns("testing", RequestCode.NEW, 0) == 6 * MS
+    assert model.entry_ns("testing", RequestCode.CANCEL, 0) == 4 * MS
+    assert model.response_ns("testing", RequestCode.NEW, 0) == 2 * MS
+    say = Messages()
+    for times, entry in ((0, 5), (1, 5 + 5 + 1), (2, 5 + 10 + 2)):
+        model = parse_latency(f"feed,entry=1ms,times={times}").on_receipt()
+        model.observe(say.trade(10 * MS, "buy", 100, 1, event_ns=5 * MS))
+        assert model.entry_ns("testing", RequestCode.NEW, 10 * MS) == entry * MS
+
+
+def test_recorded_round_trips_may_be_multiplied(tmp_path: Path) -> None:
+    (tmp_path / "trips.csv").write_text("request,exchange,response\n0,3000000,5000000\n9000000,12000000,14000000\n")
+    for times in (0, 1, 2):
+        model = parse_latency(f"trips={tmp_path / 'trips.csv'},times={times}").on_receipt()
+        assert model.entry_ns("testing", RequestCode.NEW, 4 * MS) == 3 * MS * times
+        assert model.response_ns("testing", RequestCode.NEW, 12 * MS) == 2 * MS * times
+
+
+@pytest.mark.parametrize("factor", ["-1", "two", "nan", "1e9", "2x"])
+def test_a_factor_is_a_number_of_nothing_or_more(factor: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected a number of 0 or more, for instance times=2$"):
+        parse_latency(f"feed,times={factor}")
+
+
+def test_on_the_venues_clock_lengths_alone_are_multiplied() -> None:
+    nothing = np.zeros(0, EVENT)
+    assert parse_latency("entry=3ms,response=1ms,times=2").at_venue(nothing, 0).entry_ns(0) == 6 * MS
+    with pytest.raises(ConfigError, match="is for the receive clock only"):
+        parse_latency("feed,times=2").at_venue(nothing, 0)

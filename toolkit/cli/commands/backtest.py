@@ -17,6 +17,7 @@ from toolkit.cli.options.shared_options import (
     out_folder_option,
     pair_option,
     plot_option,
+    report_option,
     sealed_option,
     to_option,
     venue_option,
@@ -44,6 +45,7 @@ _ROLES: Final = ("", "maker", "taker")
         "tickdeck backtest maker.py tapes/monday --pair BTC-USD --set half_spread=3",
         "tickdeck backtest maker.py tapes/monday tapes/tuesday --latency entry=3.5ms,response=2ms --out results/maker",
         "tickdeck backtest maker.py tapes/monday --plot fills.png",
+        "tickdeck backtest maker.py tapes/monday --report maker.html",
         "tickdeck backtest maker.py tapes/paper --compare",
         "tickdeck backtest --script orders.json tapes/monday --pair BTC-USD",
         "tickdeck backtest --script orders.json tapes/monday --pair BTC --clock venue --rules hftbacktest",
@@ -80,6 +82,13 @@ _ROLES: Final = ("", "maker", "taker")
 )
 @out_folder_option()
 @plot_option
+@report_option
+@click.option(
+    "--reruns/--no-reruns",
+    default=True,
+    show_default=True,
+    help="With --report: run again with another queue, no latency and twice the latency.",
+)
 @click.option("--replace", is_flag=True, help="Replace an earlier result in the folder of --out.")
 @click.option(
     "--compare", is_flag=True, help="Play a paper session again, and report whether the decisions are the same."
@@ -141,6 +150,8 @@ _OF_STRATEGIES: Final = {
     "carry": "--carry",
     "out": "--out",
     "plot": "--plot",
+    "report": "--report",
+    "reruns": "--reruns",
     "replace": "--replace",
     "compare": "--compare",
     "start_ns": "--from",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from toolkit.cli.options.run_options import run_settings
 from toolkit.cli.options.shared_options import named_pairs
 from toolkit.cli.output.results import Output, counted, say, say_facts
+from toolkit.cli.output.run_bar import run_bar
 from toolkit.cli.output.unsealed_note import say_unsealed
 from toolkit.errors import ConfigError
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from recordings.recording import Recording
     from replay.paper.comparing import Comparison
     from replay.results.result import Result
-    from replay.strategy.plan import RunSettings
+    from replay.results.run_record import RunRecord
+    from replay.strategy.loading import LoadedStrategy
+    from replay.strategy.plan import RunPlan, RunSettings
 
 __all__ = ["run_strategy"]
 
@@ -60,10 +63,9 @@ def run_strategy(
     from replay.results.market_study import study_run
     from replay.results.result import Result
     from replay.results.result_writing import check_folder, write_result
-    from replay.strategy.backtesting import Carry, pairs_of_run, run_on_tape
+    from replay.strategy.backtesting import pairs_of_run
     from replay.strategy.loading import load_strategy
     from replay.strategy.plan import RunPlan
-    from replay.tape import Tape
 
     loaded = load_strategy(strategy)
     settings = run_settings(options)
@@ -75,19 +77,24 @@ def run_strategy(
         return _compare(strategy, opened, pairs, venues, settings, options, said, output)
     named = named_pairs(opened, pairs, venues) if pairs else None
     plan = RunPlan(loaded, pairs_of_run(loaded, opened, named, venues), settings)
-    tape = Tape(opened, trading_pairs=plan.pairs.keys)
-    record, _ = run_on_tape(
-        plan, tape, start_ns=options["start_ns"], end_ns=options["end_ns"], carry=Carry(options["carry"])
-    )
+    record = _run(plan, opened, options, loaded.cls.__name__)
     record.study = study_run(record, opened)
     if options["out"] is not None:
         write_result(record, options["out"], replace=options["replace"])
+    if options["report"] is not None and options["reruns"]:
+        _run_again(loaded, plan, record, opened, options)
+        if options["out"] is not None:  # it was there before, so that nothing is lost where these are given up
+            write_result(record, options["out"], replace=True)
     result = Result.of(record, options["out"], opened)
     write_run(result, output)
     _say_doubts_of_money(result)
     if options["plot"] is not None:
         result.plot(options["plot"])
         say(f"Drawn: {options['plot']}", err=True)
+    if options["report"] is not None:
+        picture = options["report"].with_suffix(".png")
+        result.report(options["report"], picture)
+        say(f"Written: {options['report']}, and its charts as {picture.name}", err=True)
     return 0
 
 
@@ -103,6 +110,46 @@ def _say_doubts_of_money(result: Result) -> None:
     missed = result.info.counts.get("funding_missed", 0)
     if missed:
         say(f"No rate or price was recorded of {counted(missed, 'funding settlement')}, which are left out", err=True)
+
+
+def _run(plan: RunPlan, opened: Sequence[Recording], options: Mapping[str, Any], name: str) -> RunRecord:
+    from replay.strategy.backtesting import Carry, run_on_tape
+    from replay.tape import Tape
+
+    tape = Tape(list(opened), trading_pairs=plan.pairs.keys)
+    first = tape.first_ns if options["start_ns"] is None else max(options["start_ns"], tape.first_ns)
+    last = tape.last_ns if options["end_ns"] is None else min(options["end_ns"], tape.last_ns)
+    with run_bar(name, first, last) as progress:
+        record, _ = run_on_tape(
+            plan,
+            tape,
+            start_ns=options["start_ns"],
+            end_ns=options["end_ns"],
+            carry=Carry(options["carry"]),
+            progress=progress,
+        )
+    return record
+
+
+def _run_again(
+    loaded: LoadedStrategy,
+    plan: RunPlan,
+    record: RunRecord,
+    opened: Sequence[Recording],
+    options: Mapping[str, Any],
+) -> None:
+    """Make the run again with other assumptions, and keep what comes of it with what was measured."""
+    import msgspec
+
+    from replay.reports.sensitivity import rerun
+    from replay.results.run_info import run_info
+
+    def again(other: RunPlan, title: str) -> RunRecord:
+        return _run(other, opened, options, title)
+
+    found = list(rerun(loaded, plan.pairs.keys, plan, run_info(record), again))
+    assert record.study is not None
+    record.study = msgspec.structs.replace(record.study, reruns=found)
 
 
 def _compare(
@@ -122,7 +169,13 @@ def _compare(
     from replay.strategy.plan import RunPlan
     from toolkit.keys import PairKey
 
-    for name, option in (("start_ns", "--from"), ("end_ns", "--to"), ("out", "--out"), ("plot", "--plot")):
+    for name, option in (
+        ("start_ns", "--from"),
+        ("end_ns", "--to"),
+        ("out", "--out"),
+        ("plot", "--plot"),
+        ("report", "--report"),
+    ):
         if options[name] is not None:
             raise ConfigError(f"{option} and --compare do not go together: all of a paper session is compared")
     if pairs or venues:

@@ -32,6 +32,7 @@ __all__ = [
     "print_option",
     "recording_argument",
     "recordings_argument",
+    "report_option",
     "sealed_option",
     "seed_option",
     "speed_option",
@@ -96,6 +97,12 @@ plot_option: Final = click.option(
     type=OutputFile(".png", ".html"),
     metavar="FILE",
     help="Also draw a chart: FILE.png, or FILE.html, which needs no network.",
+)
+report_option: Final = click.option(
+    "--report",
+    type=OutputFile(".html"),
+    metavar="FILE",
+    help="Also write a report, FILE.html that needs no network, and its charts as FILE.png.",
 )
 #: `--sealed` of what reads a recording that may still be written; the command gets `sealed`. See `toolkit/cli/output/unsealed_note.py`.
 sealed_option: Final = click.option(

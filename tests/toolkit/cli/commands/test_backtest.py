@@ -68,7 +68,7 @@ def test_json_has_every_assumption_beside_the_fills(tape: Path, tmp_path: Path) 
     facts = json.loads(done.stdout)
     assert (facts["tick"], facts["lot"], facts["clock_offset_ns"]) == ("0.1", "0.1", 0)
     assert facts["rules"]["self_trade"] == "not_seen"
-    latency = {"entry_ns": 0, "response_ns": 0, "follows_feed": True, "by_action": {}, "trips": ""}
+    latency = {"entry_ns": 0, "response_ns": 0, "follows_feed": True, "by_action": {}, "trips": "", "times": 1.0}
     assert facts["latency"] == latency
     assert (facts["clock"], facts["gap_policy"], facts["doubt"]["uncertain_orders"]) == ("receive", "keep", 0)
     (fill,) = facts["fills"]

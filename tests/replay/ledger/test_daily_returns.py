@@ -8,7 +8,7 @@ from math import sqrt
 import polars as pl
 import pytest
 
-from replay.results.daily_returns import RETURN_COLUMNS, SHARPE_DAYS_MIN, daily_returns, sharpe_ratio, whole_days
+from replay.ledger.daily_returns import RETURN_COLUMNS, SHARPE_DAYS_MIN, daily_returns, sharpe_ratio, whole_days
 
 DAY = 86_400 * 1_000_000_000
 

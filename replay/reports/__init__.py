@@ -1,0 +1,1 @@
+"""What a report needs beyond its result: runs with other assumptions."""

@@ -1,0 +1,298 @@
+"""The report page: what it says first, that text in it stays text, and that the same run gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from decimal import Decimal
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from replay.backtest.gap_policy import GapPolicy
+from replay.market.layout import BUY, SELL, Role
+from replay.results.report_page import RESULTS_MAX, report_html
+from replay.results.report_sections import share_warnings, sign_changes
+from replay.results.result import Result
+from replay.results.result_writing import write_result
+from replay.results.run_info import run_info
+from replay.results.run_record import OrderRow, RunHead, RunRecord
+from replay.results.run_study import DelayInfo, MarketInfo, Rerun, RunStudy
+from tests.replay.results.runs import HEAD, at, linear_market, quote, recorder, small_run, trade
+from tests.replay.results.test_profit_parts import studied
+from tests.replay.results.test_results_of_gaps import result_of
+from toolkit.account_messages import OrderState
+from toolkit.errors import ConfigError
+from toolkit.keys import PairKey
+
+
+class Read(HTMLParser):
+    """
+    What is in a page.
+
+    Attributes:
+        tags: Every element that begins, with its attributes.
+        text: What is shown, a line for each piece.
+        scripts: The inside of each script, by its id.
+    """
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.scripts: list[tuple[str, str]] = []
+        self._inside = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self._inside = tag
+            if tag == "script":
+                self.scripts.append((dict(attrs).get("id") or "", ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            name, text = self.scripts[-1]
+            self.scripts[-1] = (name, text + data)
+        elif not self._inside and data.strip():
+            self.text.append(data.strip())
+
+    @property
+    def data(self) -> Any:
+        return json.loads(dict(self.scripts)["page-data"])
+
+
+def read(*results: Result) -> Read:
+    return Read(report_html(results))
+
+
+@pytest.fixture(scope="module")
+def gap_page() -> Read:
+    """Of the tape with a gap, and an order that was filled after it."""
+    return read(result_of(GapPolicy.KEEP))
+
+
+def test_a_gap_is_named_first_with_its_orders_and_the_profit_after_it(gap_page: Read) -> None:
+    """All of 12 was made after it, with the order that had rested across it."""
+    first, gap = gap_page.text[1:3]
+    assert first == "70 % of the time and 100 % of the profit rest on doubtful data."
+    assert gap == (
+        "BTC-USD on testing: a gap at 1970-01-01T00:00:10.000000000Z for 10 s (disconnect), 1 order rested across it (1);"
+        " +12.00 USD net after it, 100 % of what was gained and lost"
+    )
+
+
+def test_a_run_without_a_gap_says_that_nothing_is_doubtful() -> None:
+    made = recorder()
+    trade(made, 1, BUY, 100, 100)
+    made.frame_done(at(1))
+    page = read(Result.of(made.finish(at(10))))
+    assert page.text[1] == "0 % of the time and 0 % of the profit rest on doubtful data."
+    assert "No gap in the books and trades of the run." in page.text
+
+
+def test_the_same_run_gives_the_same_bytes_in_memory_and_from_its_folder(tmp_path: Path) -> None:
+    write_result(small_run(), tmp_path / "Maker")
+    pages = []
+    for name in ("one.html", "two.html"):
+        Result.open(tmp_path / "Maker").report(tmp_path / name)
+        pages.append((tmp_path / name).read_bytes())
+    assert pages[0] == pages[1]
+    in_memory = Result.of(small_run(), tmp_path / "Maker")
+    assert report_html([in_memory]).encode() == pages[0]
+
+
+def test_a_page_loads_nothing_and_has_its_data_once(gap_page: Read) -> None:
+    assert {tag for tag, _ in gap_page.tags} <= {
+        "html", "head", "meta", "title", "style", "body", "p", "ul", "li", "h1", "h2", "h3", "section", "div", "span", "b",
+        "details", "summary", "table", "thead", "tbody", "tr", "th", "td", "button", "small", "script",
+    }  # fmt: skip
+    assert [
+        tag for tag, attributes in gap_page.tags if {"src", "href", "srcset", "action", "onclick"} & set(attributes)
+    ] == []
+    assert any("default-src 'none'" in (each.get("content") or "") for tag, each in gap_page.tags if tag == "meta")
+    assert [name for name, _ in gap_page.scripts] == ["page-data", "", ""]
+    [chart] = gap_page.data["charts"]
+    assert chart["datasets"]["fills0"]["columns"] == ["ms", "price", "size", "side", "what", "fills"]
+    assert [row[1] for row in chart["datasets"]["fills0"]["rows"]] == [98.0]
+    # Its own quote: from when it came until it was filled.
+    assert chart["datasets"]["buy0"]["rows"] == [[0.0, 98.0], [22_000.0, None], [40_000.0, None]]
+    assert "datasets" not in chart["spec"]
+
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
+
+
+def evil_run() -> RunRecord:
+    """Every name that comes from outside carries markup."""
+    head = RunHead(
+        strategy=f"Maker{EVIL}",
+        source=f"{EVIL}.py",
+        parameters={EVIL: EVIL},
+        rules={f"venue{EVIL}": {EVIL: EVIL}},
+        latency=EVIL,
+        gap_policy=EVIL,
+        settings={EVIL: {EVIL: EVIL}},
+        recordings=[{"name": EVIL, "digest": EVIL}],
+        software={EVIL: EVIL},
+    )
+    market = linear_market(pair=f"BTC{EVIL}-USD", settle=f"USD{EVIL}")
+    made = recorder(market, capital={f"USD{EVIL}": Decimal(100)}, head=head)
+    quote(made, 1, 99, 101)
+    trade(made, 2, BUY, 100, 100)
+    refused = OrderRow(
+        now_ns=at(3), venue_ns=at(3), pair=0, order_id=7, state=OrderState.REJECTED, status=EVIL, side=0, tick=100,
+        lots=5, left=5,
+    )  # fmt: skip
+    made.order(refused)
+    made.frame_done(at(3))
+    record = made.finish(at(60))
+    why_not = [Rerun(name=EVIL, title=EVIL, setting=EVIL, why_not=EVIL)]
+    record.study = RunStudy(parts=[], markets=[_market(market.key, 1.0, 2.0)], reruns=why_not)
+    return record
+
+
+def _market(key: PairKey, own: float, volume: float, *, large: int = 0) -> MarketInfo:
+    delay = DelayInfo(table="trades", messages=3, untimed=0, negative=1, p50=1_000_000, p90=2_000_000, p99=3_000_000)
+    return MarketInfo(
+        venue=key.venue, trading_pair=key.trading_pair, volume=volume, trades=3, sideless=1, own_volume=own,
+        own_share_max=own / volume if volume else None, large_fills=large, known_ns=100, stale_ns=25, crossed_ns=5,
+        one_sided_ns=0, delays=[delay],
+    )  # fmt: skip
+
+
+def test_names_that_carry_markup_stay_text() -> None:
+    """In each place: no element, no script and no attribute more than those of the page, alone and beside another."""
+    plain = read(Result.of(small_run()))
+    for page in (read(Result.of(evil_run())), read(Result.of(evil_run()), Result.of(small_run()))):
+        assert len(page.scripts) == len(plain.scripts)
+        assert [tag for tag, attributes in page.tags if tag == "img" or "onerror" in attributes] == []
+        assert page.data["charts"]
+        shown = " ".join(page.text)
+        assert shown.count("<script>alert(1)</script>") > 5
+
+
+def test_parts_are_a_table_whose_columns_are_the_horizons() -> None:
+    made = recorder()
+    trade(made, 1, BUY, 100, 200)
+    trade(made, 2, SELL, 106, 100, role=Role.TAKER)
+    made.note_mark(0, 110.0)
+    made.frame_done(at(2))
+    page = read(studied(made.finish(at(60)), {0: [(101.0, 103.0, 100.0, 101.0), (105.0, 104.0, 105.0, 105.0)]}))
+    place = page.text.index("1 s after fills")
+    cells = page.text[place - 1 : place + 31]
+    rows = [cells[number : number + 4] for number in range(0, 28, 4)]
+    assert rows[:4] == [
+        ["part", "1 s after fills", "10 s after fills", "60 s after fills"],
+        ["spread captured", "+3.00", "+3.00", "+3.00"],
+        ["adverse selection", "+5.00", "-2.00", "0.00"],
+        ["inventory", "+8.00", "+15.00", "+13.00"],
+    ]
+    assert rows[-1] == ["net profit", *["+15.927"] * 3]
+
+
+def test_what_was_not_measured_says_what_to_do() -> None:
+    page = read(Result.of(small_run()))
+    assert any("tickdeck report RESULT --recording TAPE" in text for text in page.text)
+    assert any("--no-reruns" in text for text in page.text)
+
+
+@pytest.mark.parametrize(
+    ("own", "volume", "large", "words"),
+    [
+        (1.0, 11.0, 0, []),
+        (1.0, 9.0, 0, ["more than 10%"]),
+        (1.0, 0.0, 1, ["none was traded by others"]),
+        (0.1, 11.0, 2, ["2 fills came in minutes"]),
+        (0.0, 0.0, 0, []),
+    ],
+)
+def test_own_fills_above_a_tenth_of_the_volume_are_warned_of(
+    own: float, volume: float, large: int, words: list[str]
+) -> None:
+    found = share_warnings([_market(PairKey("testing", "A-B"), own, volume, large=large)])
+    assert len(found) == len(words)
+    for text, word in zip(found, words, strict=True):
+        assert word in text
+        assert text.endswith("such fills would have moved the market.")
+
+
+@pytest.mark.parametrize(
+    ("net", "words"),
+    [
+        ("-3", "a profit of 9.927 USDC becomes a loss of 3.00."),
+        ("0", "becomes nothing of 0.00."),
+        ("12", ""),
+        ("0.5", ""),
+    ],
+)
+def test_a_change_of_sign_is_said_in_words(net: str, words: str) -> None:
+    record = small_run()
+    rerun = Rerun(
+        name="latency_x2", title="twice the latency", setting="--latency x", nets={"USDC": Decimal(net)}, fills=3
+    )
+    found = sign_changes(rerun, run_info(record).accounts)
+    assert len(found) == bool(words)
+    assert all(text.startswith("With twice the latency the sign changes: ") and text.endswith(words) for text in found)
+
+
+def test_what_was_tried_is_a_table_and_what_cannot_be_says_why() -> None:
+    record = small_run()
+    reruns = [
+        Rerun(name="queue", title="a probabilistic queue", setting="--rule q", nets={"USDC": Decimal(-1)}, fills=9),
+        Rerun(name="venue_clock", title="the venue's clock", why_not="nobody could do that live"),
+    ]
+    record.study = RunStudy(parts=[], markets=[], reruns=reruns)
+    text = read(Result.of(record)).text
+    place = text.index("a probabilistic queue")
+    assert text[place : place + 5] == ["a probabilistic queue", "--rule q", "-1.00", "-10.927", "9"]
+    assert "the venue's clock: not run: nobody could do that live" in text
+    assert any(each.startswith("With a probabilistic queue the sign changes") for each in text)
+
+
+def test_results_beside_each_other_say_what_differs() -> None:
+    other = small_run()
+    other.head = replace(HEAD, seed=8, latency="entry=9ms,response=1ms")
+    page = read(Result.of(small_run()), Result.of(other))
+    assert page.text[1].startswith("A: 3.33 % of the time")
+    place = page.text.index("differs")
+    assert page.text[place : place + 9] == [
+        "differs", "A", "B", "seed", "7", "8", "latency", "entry=1ms,response=1ms", "entry=9ms,response=1ms",
+    ]  # fmt: skip
+    assert list(page.data["charts"][0]["datasets"]) == ["doubt", "net0"]
+    assert len(page.data["charts"]) == 3
+    assert not any("different times or recordings" in text for text in page.text)
+
+
+def test_results_of_other_times_are_said_to_be() -> None:
+    made = recorder()
+    made.frame_done(at(90))
+    page = read(Result.of(small_run()), Result.of(made.finish(at(120))))
+    assert any("different times or recordings" in text for text in page.text)
+
+
+def test_too_many_results_or_another_ending_is_one_line(tmp_path: Path) -> None:
+    result = Result.of(small_run())
+    with pytest.raises(ConfigError, match=rf"^{RESULTS_MAX + 1} results to report, expected 1 to {RESULTS_MAX}$"):
+        report_html([result] * (RESULTS_MAX + 1))
+    with pytest.raises(ConfigError, match=r"expected a name that ends in \.html$"):
+        result.report(tmp_path / "page.txt")
+    with pytest.raises(ConfigError, match=r"expected a name that ends in \.png$"):
+        result.report(tmp_path / "page.html", tmp_path / "page.jpg")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_number_has_a_unit_a_meaning_and_a_source() -> None:
+    metrics = Result.of(small_run()).metrics
+    assert len({metric.name for metric in metrics}) >= 15
+    for metric in metrics:
+        assert re.match(r"[A-Z].*\.$", metric.definition, re.DOTALL), metric.name
+        assert metric.source, metric.name
+        assert metric.unit or isinstance(metric.value, int | str | None), metric.name

@@ -1,0 +1,111 @@
+"""`tickdeck report`: results as a web page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from toolkit.cli.options.value_types import OutputFile
+from toolkit.cli.output.results import examples, say
+from toolkit.errors import ConfigError, RecordingError
+
+if TYPE_CHECKING:
+    from recordings.recording import Recording
+    from replay.results.result import Result
+
+__all__ = ["report"]
+
+
+@click.command(
+    epilog=examples(
+        "tickdeck report results/maker",
+        "tickdeck report results/maker --out maker.html --picture maker.png",
+        "tickdeck report results/slow results/fast --out both.html",
+        "tickdeck report results/maker --recording tapes/monday",
+    )
+)
+@click.argument("folders", nargs=-1, required=True, metavar="RESULT...", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    "-o",
+    "page",
+    type=OutputFile(".html"),
+    default="report.html",
+    show_default=True,
+    metavar="FILE",
+    help="The page.",
+)
+@click.option(
+    "--picture", type=OutputFile(".png"), metavar="FILE", help="Its charts as PNG; beside the page, unless it is said."
+)
+@click.option(
+    "--recording",
+    "recordings",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="RECORDING",
+    help="What was played, for a result that was written without being measured. May be repeated.",
+)
+@click.option(
+    "--quantstats",
+    "foreign",
+    type=OutputFile(".html"),
+    metavar="FILE",
+    help="Also the page that QuantStats makes of the daily returns of one result, where that extra is installed.",
+)
+def report(
+    folders: tuple[Path, ...], page: Path, picture: Path | None, recordings: tuple[Path, ...], foreign: Path | None
+) -> None:
+    """
+    Write a report of a run, or of several beside each other: one page that loads nothing.
+
+    Its first line says what share of time and of profit rests on doubtful data. Then come the profit by what it came from,
+    the market that was met, charts that can be zoomed, execution, every assumption, and the quality of the data.
+    """
+    from recordings.recording import Recording
+    from replay.results.report_page import write_report
+
+    if foreign is not None and len(folders) > 1:
+        raise click.UsageError(f"--quantstats is of one result, and {len(folders)} are given")
+    given = [Recording.open(folder) for folder in recordings]
+    results = [_result(folder, given) for folder in folders]
+    drawn = page.with_suffix(".png") if picture is None else picture
+    write_report(results, page, drawn)
+    say(f"Written: {page}, and its charts as {drawn}", err=True)
+    if foreign is not None:
+        from replay.reports.quantstats_export import write_quantstats
+
+        write_quantstats(results[0], foreign)
+        say(f"Written: {foreign}", err=True)
+
+
+def _result(folder: Path, given: Sequence[Recording]) -> Result:
+    """A result with what it played, as far as that is at hand: what is named, or the recording of a paper session."""
+    from replay.results.result import Result
+
+    found = Result.open(folder)
+    if found.info.study is not None:
+        return found
+    digests = {each.get("digest") for each in found.info.recordings}
+    if given:
+        played = [each for each in given if each.manifest.digest in digests or found.info.kind == "paper"]
+        if not played:
+            names = ", ".join(str(each.get("name")) for each in found.info.recordings) or "none"
+            raise ConfigError(
+                f"{folder} played {names}, whose digest no recording of --recording has: name what was played"
+            )
+        return Result.open(folder, played)
+    return Result.open(folder, _of_paper(folder) if found.info.kind == "paper" else ())
+
+
+def _of_paper(folder: Path) -> list[Recording]:
+    """A paper session is in its recording."""
+    from recordings.recording import Recording
+
+    try:
+        return [Recording.open(folder.absolute().parent.parent)]
+    except RecordingError:
+        return []
