@@ -42,6 +42,7 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
         "tests/recordings/test_recorder.py",
         "tests/recordings/test_recorder_faults.py",
     ),
+    "toolkit/cli/options/record_settings.py": ("tests/toolkit/cli/options/test_settings.py",),
     "recordings/writing/recorder_options.py": ("tests/recordings/test_recorder.py",),
     "recordings/writing/recorder_status.py": ("tests/recordings/test_recorder.py",),
     # Interfaces: each of their tests is of who implements them.

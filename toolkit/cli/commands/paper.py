@@ -10,6 +10,7 @@ import click
 
 from toolkit.cli.commands.backtest_strategy import write_run
 from toolkit.cli.commands.record import asked_for, run_with_page
+from toolkit.cli.options.record_settings import RecordSettings
 from toolkit.cli.options.run_options import market_options, run_options, run_settings
 from toolkit.cli.options.settings import setting_options
 from toolkit.cli.options.shared_options import venue_option
@@ -64,7 +65,8 @@ def paper(
     loaded = load_strategy(strategy)
     settings = run_settings(given)
     clock = SystemClock()
-    options, seconds = asked_for(what, venues, {**given, "json": as_json}, clock)
+    recorded = RecordSettings.of({**given, "json": as_json})
+    options, seconds = asked_for(what, venues, recorded, clock)
     there = [PairKey(venue.spec.name, pair) for venue in options.venues for pair in venue.options.pairs]
     plan = RunPlan(loaded, declared_pairs(loaded, there), settings)
     line = StatusLine(sys.stderr)
@@ -72,7 +74,7 @@ def paper(
     trader = PaperTrader(plan, recorder, clock, line.log)
     line.log(f"{loaded.cls.__name__} trades {', '.join(plan.pairs.names)} on paper, recorded into {options.folder}")
     try:
-        asyncio.run(run_with_page(recorder, line, seconds, given["status_port"], trader.parts))
+        asyncio.run(run_with_page(recorder, line, seconds, recorded.status_port, trader.parts))
     finally:
         # Whatever ended the recording, what the strategy did is worth as much.
         record = trader.finish()

@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from toolkit.cli.options.record_config import RecordConfig, VenueConfig, check_venues, config_text, read_config
+from toolkit.cli.options.record_settings import RecordSettings
 from toolkit.cli.options.settings import OF_VENUE, setting_options
 from toolkit.cli.options.shared_options import venue_option
 from toolkit.cli.output.printable import say_lines
@@ -87,25 +88,25 @@ def record(
 
     from recordings.recorder import Recorder
 
-    given["json"] = as_json
+    asked = RecordSettings.of({**given, "json": as_json})
     places: dict[str, str] = {}
-    chosen = _in_force(ctx, what, venues, given, None if config is None else read_config(config), places)
+    settings, chosen = _in_force(ctx, what, venues, asked, None if config is None else read_config(config), places)
     clock = SystemClock()
-    seconds = _seconds(clock, given["duration"], given["until"], places.get("until", "--until"))
-    folder = given["out"] or TAPES / _folder_name(clock, chosen)
-    Recorder(options=_options(folder, chosen, given, is_trial=True), clock=clock).check()
+    seconds = _seconds(clock, settings.duration, settings.until, places.get("until", "--until"))
+    folder = settings.out or TAPES / _folder_name(clock, chosen)
+    Recorder(options=_options(folder, chosen, settings, is_trial=True), clock=clock).check()
     if print_config:
-        say_lines(config_text(given, chosen))
+        say_lines(config_text(settings.values(), chosen))
         return
-    options = _options(folder, chosen, given)
+    options = _options(folder, chosen, settings)
     line = StatusLine(sys.stderr)
     recorder = Recorder(options=options, clock=clock, log=line.log)
-    manifest = asyncio.run(run_with_page(recorder, line, seconds, given["status_port"]))
-    _report(options.folder, manifest, given["json"])
+    manifest = asyncio.run(run_with_page(recorder, line, seconds, settings.status_port))
+    _report(options.folder, manifest, settings.json)
 
 
 def asked_for(
-    what: Sequence[str], wanted: Sequence[str], given: dict[str, Any], clock: Clock
+    what: Sequence[str], wanted: Sequence[str], settings: RecordSettings, clock: Clock
 ) -> tuple[RecorderOptions, float | None]:
     """
     How to record, and for how many seconds (None: until stopped), by a command line without a file.
@@ -113,59 +114,59 @@ def asked_for(
     Args:
         what: Venues and pairs, as they were named.
         wanted: `--venue`.
-        given: The options of `setting_options`, by their keys.
+        settings: Settings of the command line.
         clock: The machine's.
 
     Raises ConfigError, SymbolError for what makes no sense; nothing is written then.
     """
     from recordings.recorder import Recorder
 
-    venues = _venues(what, wanted, given)
+    venues = _venues(what, wanted, settings)
     check_venues(venues)
-    seconds = _seconds(clock, given["duration"], given["until"], "--until")
-    folder = given["out"] or TAPES / _folder_name(clock, venues)
-    Recorder(options=_options(folder, venues, given, is_trial=True), clock=clock).check()
-    return _options(folder, venues, given), seconds
+    seconds = _seconds(clock, settings.duration, settings.until, "--until")
+    folder = settings.out or TAPES / _folder_name(clock, venues)
+    Recorder(options=_options(folder, venues, settings, is_trial=True), clock=clock).check()
+    return _options(folder, venues, settings), seconds
 
 
 def _in_force(
     ctx: click.Context,
     what: Sequence[str],
     wanted: Sequence[str],
-    given: dict[str, Any],
+    settings: RecordSettings,
     config: RecordConfig | None,
     places: dict[str, str],
-) -> Sequence[VenueConfig]:
-    """The venues to record; what the command line does not say is taken into `given` from the file, `places` says where."""
+) -> tuple[RecordSettings, Sequence[VenueConfig]]:
+    """The settings and venues in force: what the command line does not say is that of the file, `places` says where."""
 
     def is_said(name: str) -> bool:
         return ctx.get_parameter_source("as_json" if name == "json" else name) is not ParameterSource.DEFAULT
 
     if config is not None:
         taken = [name for name in config.values if not is_said(name)]
-        given.update({name: config.values[name] for name in taken})
+        settings = settings.with_values({name: config.values[name] for name in taken})
         places.update({name: f"{config.places[name]}: {name}" for name in taken})
     if what or config is None:
-        venues = _venues(what, wanted, given)
+        venues = _venues(what, wanted, settings)
     else:
         venues = [venue for venue in config.venues if not wanted or venue.name in wanted]
         check_names(wanted, [venue.name for venue in config.venues], "the file")
-        said = {setting.key: given[setting.key] for setting in OF_VENUE if is_said(setting.key)}
+        said = {setting.key: getattr(settings, setting.key) for setting in OF_VENUE if is_said(setting.key)}
         if len(venues) > 1 and any(setting.key in said for setting in _OF_ONE):
             raise click.UsageError(f"{_OF_ONE_TEXT} are for one venue, and the file names {len(venues)}")
         venues = [replace(venue, **said) for venue in venues]
     if not venues:
         raise click.UsageError("Missing argument 'VENUE PAIR...' (or --config).")
     check_venues(venues)
-    return venues
+    return settings, venues
 
 
-def _venues(what: Sequence[str], wanted: Sequence[str], given: dict[str, Any]) -> list[VenueConfig]:
+def _venues(what: Sequence[str], wanted: Sequence[str], settings: RecordSettings) -> list[VenueConfig]:
     """Venues and their pairs from the command line: a name of a venue begins the next one; without any, those wanted."""
     from toolkit.venue import find_venue, is_venue
 
     groups: list[tuple[str, list[str]]] = []
-    if wanted and not any(map(is_venue, what)) and (what or given["users"]):
+    if wanted and not any(map(is_venue, what)) and (what or settings.users):
         groups, what = [(find_venue(name).name, list(what)) for name in dict.fromkeys(wanted)], ()
     for word in what:
         if not groups or is_venue(word):
@@ -176,11 +177,11 @@ def _venues(what: Sequence[str], wanted: Sequence[str], given: dict[str, Any]) -
         check_names(wanted, [name for name, _ in groups], "what is to be recorded")
         groups = [(name, pairs) for name, pairs in groups if name in wanted]
     for name, pairs in groups:
-        if not pairs and not given["users"]:
+        if not pairs and not settings.users:
             raise click.UsageError(f"no pairs of {name} are named, such as BTC-USD")
-    if len(groups) > 1 and any(given[setting.key] for setting in _OF_ONE):
+    if len(groups) > 1 and any(getattr(settings, setting.key) for setting in _OF_ONE):
         raise click.UsageError(f"{_OF_ONE_TEXT} are for one venue; use --config for several")
-    own = {setting.key: given[setting.key] for setting in OF_VENUE}
+    own = {setting.key: getattr(settings, setting.key) for setting in OF_VENUE}
     return [VenueConfig(name=name, pairs=tuple(pairs), **own) for name, pairs in groups]
 
 
@@ -189,7 +190,7 @@ def _folder_name(clock: Clock, venues: Sequence[VenueConfig]) -> str:
 
 
 def _options(
-    folder: Path, venues: Sequence[VenueConfig], given: dict[str, Any], *, is_trial: bool = False
+    folder: Path, venues: Sequence[VenueConfig], settings: RecordSettings, *, is_trial: bool = False
 ) -> RecorderOptions:
     """How to record; a trial makes no new key for pseudonyms."""
     from recordings.recorder import Fsync, RecorderOptions
@@ -199,23 +200,23 @@ def _options(
     return RecorderOptions(
         folder=folder,
         venues=requests,
-        flush_interval_s=given["flush"],
-        fsync=Fsync(given["fsync"]),
-        rotate_s=given["rotate"],
-        rotate_bytes=given["rotate_mib"] << 20,
-        disk_free_min=given["keep_free_mib"] << 20,
-        wait_for_venue=given["wait"],
-        privacy=Pseudonyms.from_file(given["pseudonyms"], makes=not is_trial) if given["pseudonyms"] else None,
-        tee=_tee(given),
+        flush_interval_s=settings.flush,
+        fsync=Fsync(settings.fsync),
+        rotate_s=settings.rotate,
+        rotate_bytes=settings.rotate_mib << 20,
+        disk_free_min=settings.keep_free_mib << 20,
+        wait_for_venue=settings.wait,
+        privacy=Pseudonyms.from_file(settings.pseudonyms, makes=not is_trial) if settings.pseudonyms else None,
+        tee=_tee(settings),
     )
 
 
-def _tee(given: dict[str, Any]) -> TeeOptions | None:
+def _tee(settings: RecordSettings) -> TeeOptions | None:
     from recordings.following.tee import TeeOptions
 
-    if given["tee_port"] is None:
+    if settings.tee_port is None:
         return None
-    return TeeOptions(port=given["tee_port"], host=given["tee_host"], allowed_hosts=tuple(given["allow_host"]))
+    return TeeOptions(port=settings.tee_port, host=settings.tee_host, allowed_hosts=tuple(settings.allow_host))
 
 
 def _request(venue: VenueConfig) -> VenueRequest:

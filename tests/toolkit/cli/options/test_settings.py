@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.embedded_recording import ROOT
 from tests.toolkit.cli.terminal import only_error, run
 from toolkit.cli.main import cli
 from toolkit.cli.options.record_config import config_text, read_config
+from toolkit.cli.options.record_settings import RecordSettings
 from toolkit.cli.options.settings import GENERAL, OF_VENUE, Setting, toml_text
 
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
@@ -59,6 +61,11 @@ def test_options_and_keys_are_the_same() -> None:
     assert options == {setting.option for setting in SETTINGS} | {"--config", "--print-config", "--venue"}
     for setting in SETTINGS:
         assert setting.option[2:].replace("-", "_").rstrip("s") == setting.key.rstrip("s")
+
+
+def test_every_setting_is_a_field_with_a_type() -> None:
+    """In the same order; a setting that is added without a field would end every command that has it."""
+    assert [field.name for field in fields(RecordSettings)] == [setting.key for setting in SETTINGS]
 
 
 def test_the_page_has_every_key_with_its_option_and_default() -> None:
