@@ -212,6 +212,7 @@ class RecordingSession:
         """Seal all that was received, then raise the failure if there is one."""
         folder, first_segment = self._options.folder, self._left.next_segment
         live_digest = None
+        # 1. The word that the session ends, and the last journal closed; what the disk refused is stated as lost.
         try:
             with contextlib.suppress(BackpressureError, OSError):
                 cause = "stop" if failure is None else type(failure).__name__
@@ -221,6 +222,7 @@ class RecordingSession:
             refused = await self._close_last()
             if live_digest is None or refused is not None:
                 return await self._state_loss(sealing, failure or refused)
+            # 2. Everything that waits is sealed.
             self.queue.end()
             await sealing
         except (OSError, RecordingError) as exc:
@@ -231,6 +233,7 @@ class RecordingSession:
             raise failure from exc
         finally:
             await self._sealer.stop()
+        # 3. Damage that was found in sealing is stated, and then this is no sound end.
         manifest = read_manifest(folder)
         if is_short := not manifest.segments or manifest.segments[-1].capture_seq_last + 1 < self.capture.next_seq:
             # The end of the last journal was damaged: nothing after it says how much is missing, so it is stated.
@@ -245,6 +248,7 @@ class RecordingSession:
             if failure is not None:
                 raise failure
             return manifest
+        # 4. The end in good order: the digest of the live session has to be that of what is sealed.
         manifest.status = "sealed"
         # A callback that failed in the middle of a frame kept the rest of it from the live digest.
         manifest.live_digest = live_digest if failure is None or live_digest == manifest.digest else None

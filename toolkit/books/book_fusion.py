@@ -162,13 +162,14 @@ class BookFusion:
         """Take a message in. Raises BookError, and leaves the book as it was, for a quote or snapshot that is no book."""
         if not message.fused:
             return
+        # 1. A venue with diffs has one exact form: there is nothing to fuse it with, and order of arrival is its order.
         if isinstance(message, BookDiff):
-            # A venue with diffs has one exact form: there is nothing to fuse it with, and order of arrival is its order.
             self.settle()
             self.book.apply_diff_message(message, checked=self._checked)
             return
         if not self._checked:
             _check(message)
+        # 2. How deep it speaks, and whether the venue numbers its updates.
         if isinstance(message, BookSnapshot):
             cap = inf if message.depth_cap is None else float(message.depth_cap)
             number = message.last_update_id
@@ -182,6 +183,7 @@ class BookFusion:
             self._has_numbers = True
         elif self._has_numbers:
             self.settle()  # the number of the message before stays, and has to be noted
+        # 3. When it is of: by its own time, if that can be believed.
         if ts is None:
             self.settle()  # and so does its time
             self._odd_times[form] = self._time_of(form)
@@ -197,12 +199,14 @@ class BookFusion:
                 self._weigh(form, ts, last)
             if self._odd_times:
                 self._odd_times.pop(form, None)
+        # 4. The newest changes the book; a late one is put in its place, and what is newer takes effect again.
         self.latest[form] = message
         newest = self._newest_ts
         if ts > newest or (ts == newest and depth >= self._newest_depth):
             self._take_newest(ts, depth, message, cap)
         else:
             self._take_late(ts, depth, message, cap)
+        # 5. Messages that can have no effect any more are dropped now and then.
         self._count += 1
         if len(self._recent) >= self._untidy_at or self._count >= ROUND:
             self._tidy()

@@ -176,6 +176,7 @@ async def open_websocket(
     longer than `frame_bytes_max` closes the connection with code 1009. A redirect is refused. Raises ConnectFailed, and
     ConfigError for a proxy of the environment that cannot be used.
     """
+    # 1. What the connection is like.
     proxy = proxy_for(url)
     shown = public_url(url)
     # Compression stays off: the venues in question do not offer it, and it would cost more than the loop around it.
@@ -185,6 +186,7 @@ async def open_websocket(
     }
     if tls is not None and url.startswith("wss:"):
         options["ssl"] = tls
+    # 2. A socket, through a proxy or straight, and the handshake on it.
     try:
         parse_uri(url)
         async with asyncio.timeout(open_timeout_s):
@@ -205,6 +207,7 @@ async def open_websocket(
                 max_size=frame_bytes_max,
                 **options,
             )
+    # 3. Whatever went wrong, as one of our errors with what was found.
     except InvalidStatus as exc:
         raise _refused(shown, exc.response) from exc
     except TimeoutError as exc:

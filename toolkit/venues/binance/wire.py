@@ -261,7 +261,14 @@ def exact(*numbers: int | None) -> None:
 
 
 def combined_decoder(data: Any) -> Any:
-    """A decoder of combined frames of that data: an object with the attribute `data`."""
+    """
+    A decoder of combined frames of that data: an object with the attribute `data`.
+
+    Example:
+        A best quote of USD-M, 2024-08-08; spot has neither `e` nor the two times:
+        `{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":5123107839020,"s":"BTCUSDT","b":"61800.20",
+        "B":"2.507","a":"61800.30","A":"2.510","T":1723161256313,"E":1723161256313}}`
+    """
     envelope = msgspec.defstruct("Combined", [("data", data)], gc=False)
     return msgspec.json.Decoder(envelope, strict=False).decode
 

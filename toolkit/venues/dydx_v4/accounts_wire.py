@@ -259,6 +259,14 @@ class Contents(msgspec.Struct):
 
     A snapshot has `orders` too; fills are never in it. `has_lost_holdings` says that a position or collateral among it
     could not be read.
+
+    Example:
+        An order that was filled at once, April 2023, cut:
+        `{"orders":[{"id":"64fe30a2-006d-5108-a156-cb0c8443546c","side":"BUY","size":"1","totalFilled":"1","price":
+        "1948.65","type":"LIMIT","status":"FILLED","timeInForce":"IOC","orderFlags":"0","goodTilBlock":"61186",
+        "ticker":"ETH-USD"}],"fills":[{"id":"c5030bd3-cd85-5046-8f2a-518bbba6ec45","side":"BUY","liquidity":"TAKER",
+        "orderId":"64fe30a2-006d-5108-a156-cb0c8443546c","size":"1","price":"1854.25","createdAt":
+        "2023-04-04T19:09:24.869Z","createdAtHeight":"61169","ticker":"ETH-USD"}]}`
     """
 
     subaccount: Subaccount | None = None

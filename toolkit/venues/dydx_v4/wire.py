@@ -230,7 +230,14 @@ _decode_envelope = msgspec.json.Decoder(Envelope).decode
 
 
 def decode_envelope(payload: bytes) -> Envelope:
-    """The envelope of a frame. Raises ParseError that says whether the JSON or its shape is wrong."""
+    """
+    The envelope of a frame. Raises ParseError that says whether the JSON or its shape is wrong.
+
+    Example:
+        A level of a book that is gone:
+        `{"type":"channel_data","connection_id":"7ad53844-1f2c-4d86-83d1-42f6562844f3","message_id":3219,"id":"BTC-USD",
+        "channel":"v4_orderbook","version":"1.0.0","contents":{"bids":[["65920","0"]]}}`
+    """
     try:
         return _decode_envelope(payload)
     except msgspec.ValidationError as exc:

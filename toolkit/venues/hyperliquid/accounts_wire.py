@@ -393,6 +393,13 @@ def decode_user_frame(payload: bytes, odd: list[str]) -> UserFrame | None:
 
     Of a frame that is not as documented, what can be read; `odd` receives what cannot. Raises ParseError where that is
     nothing.
+
+    Example:
+        A fill of June 2026, as the counterparty of a liquidation hears of it:
+        `{"channel":"user","data":{"fills":[{"coin":"BTC","px":"66653.0","sz":"0.001","side":"A","time":1781528065899,
+        "startPosition":"-0.0213","dir":"Open Short","closedPnl":"0.0","hash":"0xe29f...a0db","oid":55030848197,
+        "crossed":false,"fee":"0.009997","tid":745210434703679,"cloid":"0xe8d5...1463","liquidation":
+        {"liquidatedUser":"0x3608...04fb","markPx":"66607.0","method":"market"},"feeToken":"USDC","twapId":null}]}}`
     """
     try:
         frame: UserFrame = _decode(payload)

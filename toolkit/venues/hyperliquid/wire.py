@@ -219,6 +219,11 @@ def decode_frame(payload: bytes, odd: list[str]) -> MarketFrame | str:
 
     Of a frame that is not as documented, what can be read; `odd` receives what cannot. Raises ParseError that says
     whether the JSON, the channel or the shape is wrong where that is nothing.
+
+    Example:
+        Trades of 2025-01-26, cut to the first of them:
+        `{"channel":"trades","data":[{"coin":"BTC","hash":"0xde47...475b","px":"105056.0","side":"B","sz":"0.00219",
+        "tid":121451470284048,"time":1737918794873,"users":["0xe9ed...ecdd","0x6802...8329"]}]}`
     """
     try:
         frame: MarketFrame = _decode(payload)
