@@ -39,7 +39,7 @@ from toolkit.keys import PairKey
 from toolkit.messages import FundingInfo, FundingKind, Trade
 from toolkit.timing.timers import NEVER_NS
 
-__all__ = ["House", "HouseSettings", "Transfer"]
+__all__ = ["House", "HouseSettings", "Transfer", "tier_at"]
 
 #: Executions that are kept for instants which lie before them.
 _KEPT: Final = 100_000
@@ -71,7 +71,7 @@ class HouseSettings:
     Attributes:
         leverage: By pair; under an empty name that of all others. Empty: nothing is bought on margin, and nothing checked.
         margin: Mode by pair, likewise; cross where nothing is said.
-        fee_tier: Name of the tier at the start, below which it does not fall.
+        fee_tier: Name of the tier at the start, below which it does not fall; see `tier_at`.
         fee_volume: Volume of the tiers' window before the start, quote currency.
         maintenance: Maintenance rate that is assumed.
         transfers: Deposits and withdrawals, in order of time.
@@ -92,6 +92,14 @@ class HouseSettings:
     block_ns: int = 0
 
 
+def tier_at(fee_tier: str | None, venue: str) -> str | None:
+    """The name of the tier at a venue: `2` means it everywhere, `one=2,other=VIP 1` at each of those; None: by volume."""
+    if fee_tier is None or "=" not in fee_tier:
+        return fee_tier
+    named = dict(part.strip().split("=", 1) for part in fee_tier.split(",") if "=" in part)
+    return named.get(venue)
+
+
 class House:
     """
     Clears for one account at each venue of a run.
@@ -110,6 +118,7 @@ class House:
         ledger: The money, as the venue has it.
         margin: Margin of the pairs.
         tiers: Fee tiers that were in force, of all venues, in order.
+        refused_transfers: Withdrawals of what stands for positions and orders.
         missed_funding: Settlements whose rate or price nothing was heard of, though something was held.
     """
 
@@ -129,7 +138,9 @@ class House:
         self.ledger = Ledger([LedgerMarket(key=key, fees=fees[key.venue]) for key in keys], capital)
         self.margin = MarginBook(self.ledger)
         self._meters = {
-            name: FeeMeter(each.schedule, name, start_ns, tier=settings.fee_tier, volume=settings.fee_volume)
+            name: FeeMeter(
+                each.schedule, name, start_ns, tier=tier_at(settings.fee_tier, name), volume=settings.fee_volume
+            )
             for name, each in facts.items()
             if each.schedule is not None and not settings.has_fixed_fees
         }
@@ -141,13 +152,19 @@ class House:
         #: Of each pair its latest executions: when, and what was held before.
         self._held: list[deque[tuple[int, int]]] = [deque(maxlen=_KEPT) for _ in keys]
         self._chosen = [settings.leverage.get(key.trading_pair, settings.leverage.get("")) for key in keys]
-        for key, leverage, each in zip(keys, self._chosen, self._facts, strict=True):
-            if leverage is not None and (each.margin is None or each.liquidation is None):
-                raise ConfigError(f"leverage {leverage} for {key}, but nothing is known of margin at {key.venue}")
+        for place, (key, each) in enumerate(zip(keys, self._facts, strict=True)):
+            if each.margin is None or each.liquidation is None:
+                # What was said of all pairs does not mean those that are paid for in full.
+                if key.trading_pair in settings.leverage:
+                    raise ConfigError(f"leverage for {key}, but nothing is known of margin at {key.venue}")
+                self._chosen[place] = None
+        if settings.leverage and not any(self._chosen):
+            raise ConfigError(f"leverage is chosen, but nothing is known of margin at {' or '.join(facts)}")
         self._liquidators: dict[str, Liquidator] = {}
         self._wakes: list[tuple[int, int]] = []
         self._transfers = deque(sorted(settings.transfers, key=lambda each: each.at_ns))
         self.missed_funding = 0
+        self.refused_transfers = 0
         #: Pairs whose venue has said a price, and when the books are looked at next for those of the others.
         self._priced: set[int] = set()
         self._marked_ns = start_ns
@@ -177,6 +194,8 @@ class House:
         self.missed_funding += sum(self._unsettled(place, record.end_ns) for place in range(len(self._keys)))
         if self.missed_funding:
             record.counts["funding_missed"] = self.missed_funding
+        if self.refused_transfers:
+            record.counts["transfers_refused"] = self.refused_transfers
         if self._settings.leverage:
             record.counts["liquidations"] = len(record.liquidations)
         return record
@@ -529,8 +548,14 @@ class House:
         if len(names) != 1:
             there = ", ".join(self.ledger.accounts) or "none yet"
             raise ConfigError(f"a transfer of {transfer.account}: expected the name of one account of {there}")
-        self.ledger.transfer(names[0], transfer.amount)
         account = self.ledger.accounts[names[0]]
         place = account.pairs[0] if account.pairs else 0
         moved = units_of(transfer.amount, CASH_DECIMALS)
+        if moved < 0 and any(each in self.margin.pairs for each in account.pairs):
+            venue = self._keys[place].venue
+            rest = [self._resting(each, each.tick, each.left) for each in self._on_floor.open_orders(venue)]
+            if self.margin.free(place, rest) + moved < 0:
+                self.refused_transfers += 1
+                return
+        self.ledger.transfer(names[0], transfer.amount)
         self._on_floor.tell(place, Notice.of(NoticeKind.TRANSFER, at_ns, place, amount=moved, account=names[0]))

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from replay.backtest.venue_facts import VenueFacts
-from replay.clearing.house import HouseSettings, Transfer
+from replay.clearing.house import HouseSettings, Transfer, tier_at
 from replay.ledger.fee_tiers import FeeMeter, FeeSchedule
 from replay.ledger.margin_rules import BlockRules, MarginMode
 from toolkit.errors import ConfigError
@@ -109,13 +109,18 @@ def check_money(settings: HouseSettings, pairs: Sequence[str], schedules: Mappin
             raise ConfigError(f"a transfer of {each.amount} {each.account}, expected a number that is not 0")
     if (settings.fee_tier is not None or settings.fee_volume) and settings.has_fixed_fees:
         raise ConfigError("fees are given, so there are no tiers: --fees goes with neither --fee-tier nor --fee-volume")
-    known = [schedule for schedule in schedules.values() if schedule is not None]
-    if (settings.fee_tier is not None or settings.fee_volume) and not known:
+    known_at = [venue for venue, schedule in schedules.items() if schedule is not None]
+    if (settings.fee_tier is not None or settings.fee_volume) and not known_at:
         raise ConfigError(f"no fee tiers are known of {' or '.join(schedules)}: give --fees")
     if not settings.has_fixed_fees:
         for venue, schedule in schedules.items():
             if schedule is not None:
-                FeeMeter(schedule, venue, 0, tier=settings.fee_tier, volume=settings.fee_volume)
+                FeeMeter(schedule, venue, 0, tier=tier_at(settings.fee_tier, venue), volume=settings.fee_volume)
+        for part in (settings.fee_tier or "").split(",") if "=" in (settings.fee_tier or "") else ():
+            if part.partition("=")[0].strip() not in known_at:
+                raise ConfigError(
+                    f"fee tier {part.strip()!r}: expected VENUE=TIER with a venue of {', '.join(known_at)}"
+                )
 
 
 def _check_pair(what: str, pair: str, pairs: Sequence[str]) -> None:

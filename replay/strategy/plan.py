@@ -22,7 +22,7 @@ from replay.backtest.latency_settings import parse_latency
 from replay.backtest.market import Assumed, Market
 from replay.backtest.receive_latency import LatencyModel
 from replay.backtest.venue_facts import VenueFacts, facts_of
-from replay.clearing.house import House, HouseSettings, Transfer
+from replay.clearing.house import House, HouseSettings, Transfer, tier_at
 from replay.clearing.money_settings import check_money, facts_with, money_said
 from replay.ledger.fee_tiers import FeeMeter
 from replay.ledger.ledger import Ledger, LedgerMarket
@@ -343,7 +343,9 @@ def _fees(venue: str, settings: RunSettings) -> Fees:
     facts, given = facts_of(venue), settings.fees
     maker, taker = facts.maker, facts.taker
     if facts.schedule is not None and not given:
-        tier = FeeMeter(facts.schedule, venue, 0, tier=settings.fee_tier, volume=settings.fee_volume).tier
+        tier = FeeMeter(
+            facts.schedule, venue, 0, tier=tier_at(settings.fee_tier, venue), volume=settings.fee_volume
+        ).tier
         maker, taker = tier.maker, tier.taker
     return Fees(
         maker=given.get("maker", maker if maker is not None else Decimal(0)),

@@ -43,7 +43,7 @@ def test_the_middle_of_the_book_stands_in_for_the_mark_each_second_and_the_resul
     market.quote(START + HOUR + 5, 97, 99)
     market.quote(START + 2 * HOUR + 5, 96, 98)
     played = run(
-        market.end(START + DAY),
+        market.end(START + 3 * HOUR),
         [(START + 60, lambda ctx: ctx.buy("BTC-USD", 100))],
         keys=[HYPERLIQUID],
         capital="505",

@@ -16,6 +16,7 @@ from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, cash, ru
 from toolkit.account_messages import AccountEvent, AccountEventKind
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
+from toolkit.messages import InstrumentKind
 
 HYPERLIQUID = PairKey("hyperliquid", "BTC-USD")
 COINM = PairKey("binance-coinm", "BTC-USD_PERP")
@@ -162,3 +163,51 @@ def test_a_setting_of_money_that_is_none_is_one_line(read: object, text: str) ->
     assert callable(read)
     with pytest.raises(ConfigError):
         read([text])
+
+
+def test_what_stands_for_a_position_cannot_be_withdrawn() -> None:
+    """1000, 10 at 101 at 5x: 200 of a mark of 100 stand for them, 990 are there: 800 cannot go, 700 can."""
+    market = Market(HYPERLIQUID)
+    market.rate(START + 1, mark_price=100.0)
+    played = run(
+        market.end(START + DAY),
+        [(START + 60, lambda ctx: ctx.buy("BTC-USD", 10))],
+        keys=[HYPERLIQUID],
+        capital="1000",
+        fees=NO_FEES,
+        leverage={"": Decimal(5)},
+        transfers=(
+            Transfer(START + HOUR, "USD", Decimal(-800)),
+            Transfer(START + 2 * HOUR, "USD", Decimal(-700)),
+        ),
+    )
+    assert played.record is not None
+    assert amount(played.record.ledger.account().transfers) == -700
+    assert played.record.counts["transfers_refused"] == 1
+
+
+def test_leverage_of_all_pairs_leaves_out_venues_where_things_are_paid_for_and_tiers_are_named_by_venue() -> None:
+    """A spot leg beside a perpetual one: the first is paid for in full, whatever the leverage of the second."""
+    spot_key = PairKey("binance-spot", "BTC-USDT")
+    perp, spot = Market(HYPERLIQUID), Market(spot_key, kind=InstrumentKind.SPOT, settle="USDT")
+    perp.rate(START + 1, mark_price=100.0)
+    perp.quote(START + HOUR, 99, 101)
+    both = sorted([*perp.messages, *spot.messages], key=lambda each: each.ts_recv)
+    merged = [msgspec.structs.replace(message, capture_seq=number) for number, message in enumerate(both)]
+    played = run(
+        merged,
+        [
+            (START + 60, lambda ctx: ctx.sell("BTC-USD", 10)),
+            (START + 60, lambda ctx: ctx.buy("BTC-USDT", 10)),
+        ],
+        keys=[HYPERLIQUID, spot_key],
+        capital="1000",
+        leverage={"": Decimal(5)},
+        fee_tier="hyperliquid=4",
+    )
+    assert played.record is not None
+    assert [each.name for each in played.record.tiers] == ["4"]
+    # 990 * 0.028 %; and 1010 * 0.1 % on spot.
+    assert [fill[3] for kind, fill in played.heard if kind == "fill"] == [Decimal("0.2772"), Decimal("1.01")]
+    with pytest.raises(ConfigError, match=r"^fee tier 'moon=4': expected VENUE=TIER with a venue of hyperliquid$"):
+        run(merged, [], keys=[HYPERLIQUID, spot_key], fee_tier="moon=4")

@@ -30,7 +30,7 @@ def thin(ask_sizes: list[float], *, mark: float = 100.0) -> Market:
 
 
 def worked(market: Market, *deeds: Any, **settings: Any) -> Played:
-    return run(market.end(START + DAY), deeds, keys=[HYPERLIQUID], fees=NO_FEES, **settings)
+    return run(market.end(BEGIN + HOUR), deeds, keys=[HYPERLIQUID], fees=NO_FEES, **settings)
 
 
 def bought(played: Played) -> list[tuple[int, float]]:

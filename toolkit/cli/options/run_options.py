@@ -86,7 +86,9 @@ _RUN: Final = (
         "--fees", metavar="FEES", help="maker=1.5bp,taker=4.5bp; by default those of the tier that the volume gives."
     ),
     click.option(
-        "--fee-tier", metavar="NAME", help="The venue's fee tier at the start, below which the account does not fall."
+        "--fee-tier",
+        metavar="[VENUE=]NAME",
+        help="The venue's fee tier at the start, below which the account does not fall; of several VENUE=NAME,VENUE=NAME.",
     ),
     click.option(
         "--fee-volume",
