@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import enum
 import itertools
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
 import msgspec
 
-from replay.ledger.money import CASH_DECIMALS, amount, decimals_of, units_of
+from replay.ledger.money import CASH_DECIMALS, Rounding, amount, decimals_of, rate_units, rounded_share, units_of
 from replay.market.layout import Role
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
 
-__all__ = ["Assessed", "FeeMeter", "FeeSchedule", "FeeTier", "TierChange"]
+__all__ = ["Assessed", "FeeMeter", "FeeSchedule", "FeeTier", "TierChange", "tiers_of_fee"]
 
 _DAY_NS: Final = 86_400 * NS_PER_S
 
@@ -54,6 +55,27 @@ class FeeTier(msgspec.Struct, frozen=True, kw_only=True):
         is_maker = role == Role.MAKER
         ordinary, spot = (self.maker, self.spot_maker) if is_maker else (self.taker, self.spot_taker)
         return spot if is_spot and spot is not None else ordinary
+
+
+def tiers_of_fee(
+    tiers: Sequence[FeeTier], rounding: Rounding, role: int, worth: int, fee: int, *, is_spot: bool = False
+) -> list[str]:
+    """
+    The tiers by which an execution of that worth costs that fee, to the last digit; none: no tier explains it.
+
+    Args:
+        tiers: Of a venue.
+        rounding: Its way to round fees.
+        role: `Role.MAKER` or `Role.TAKER`.
+        worth: Of the execution, positive, in units of cash.
+        fee: As it was printed, in units of cash.
+        is_spot: Whether it was of a spot pair.
+    """
+    return [
+        tier.name
+        for tier in tiers
+        if rounded_share(worth, rate_units(tier.rate(role, is_spot=is_spot)), rounding) == fee
+    ]
 
 
 class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True):

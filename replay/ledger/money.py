@@ -8,7 +8,7 @@ of every execution is a whole number. No unit depends on tick or lot, which a li
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from fractions import Fraction
 from typing import Final
@@ -32,6 +32,7 @@ __all__ = [
     "price_of",
     "price_units",
     "rate_units",
+    "rounded_share",
     "size_of",
     "units_of",
 ]
@@ -119,8 +120,11 @@ class Rounding:
 
     decimals: int
     mode: FeeRounding
+    #: One step, in units of cash.
+    unit: int = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "unit", 10 ** max(0, CASH_DECIMALS - self.decimals))
         if not 0 <= self.decimals <= _FEE_DECIMALS_MAX:
             raise ConfigError(f"amounts have {self.decimals} decimals, expected 0 to {_FEE_DECIMALS_MAX}")
 
@@ -170,9 +174,9 @@ class Arithmetic:
         self.tick = units_of(tick, PRICE_DECIMALS)
         self.lot = units_of(lot, SIZE_DECIMALS)
         self.rates: dict[int, int] = {Role.MAKER: rate_units(fees.maker), Role.TAKER: rate_units(fees.taker)}
-        self._step = (fees.rounding, 10 ** (CASH_DECIMALS - fees.decimals))
+        self._step = Rounding(fees.decimals, fees.rounding)
         #: The same of funding payments.
-        self.funding = self._step if funding is None else (funding.mode, 10 ** (CASH_DECIMALS - funding.decimals))
+        self.funding = self._step if funding is None else funding
         # Units of cash times units of price that a unit of size of an inverse contract is; 0: it is linear.
         value = contract.contract_value
         shift = CASH_DECIMALS + PRICE_DECIMALS - SIZE_DECIMALS
@@ -205,18 +209,22 @@ class Arithmetic:
         quotient, rest = divmod(abs(over), abs(under))
         return quotient + 1 if rest and up else quotient or None
 
-    def rounded(self, worth: int, rate: int, step: tuple[FeeRounding, int] | None = None) -> int:
+    def rounded(self, worth: int, rate: int, step: Rounding | None = None) -> int:
         """A share of what something is worth, in the venue's steps of fees, or in others."""
-        mode, unit = self._step if step is None else step
-        over, under = worth * rate, _RATE_UNIT * unit
-        match mode:
-            case FeeRounding.HALF_EVEN:
-                steps = divide(over, under)
-            case FeeRounding.CUT:
-                steps = over // under if over >= 0 else -(-over // under)
-            case FeeRounding.UP:
-                steps = -(-over // under)
-        return steps * unit
+        return rounded_share(worth, rate, self._step if step is None else step)
+
+
+def rounded_share(worth: int, rate: int, step: Rounding) -> int:
+    """A share of what something is worth, in units of cash, the rate in units of 10**-12, in whole steps."""
+    over, under = worth * rate, _RATE_UNIT * step.unit
+    match step.mode:
+        case FeeRounding.HALF_EVEN:
+            steps = divide(over, under)
+        case FeeRounding.CUT:
+            steps = over // under if over >= 0 else -(-over // under)
+        case FeeRounding.UP:
+            steps = -(-over // under)
+    return steps * step.unit
 
 
 def divide(over: int, under: int) -> int:
