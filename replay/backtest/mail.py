@@ -12,7 +12,7 @@ from replay.backtest.gap_policy import Doubt
 from replay.backtest.receive_latency import LatencyModel
 from replay.backtest.requests import OwnOrder, Response
 from replay.ledger.margin_rules import BlockRules
-from replay.market.layout import Reason, RequestCode, TifCode
+from replay.market.layout import Reason, RequestCode
 from toolkit.timing.timers import NEVER_NS
 
 __all__ = ["NO_REQUEST", "Mail", "Request"]
@@ -54,11 +54,17 @@ class Request(msgspec.Struct, gc=False, kw_only=True):
     turn: int = 0
 
 
-def _may_take(request: Request) -> bool:
-    """Whether a request brings an order to the book that may take from it at once."""
+def _is_late(request: Request, rules: BlockRules) -> bool:
+    """Whether a request is there with the end of its block alone."""
     order = request.order
-    is_order = request.code in (RequestCode.NEW, RequestCode.AMEND)
-    return is_order and order is not None and order.tif is not TifCode.POST_ONLY and order.trigger is None
+    if order is None or order.is_for_later:
+        return False
+    lives_ns = NEVER_NS if order.expires_ns is None else order.expires_ns - order.sent_ns
+    if lives_ns <= rules.short_term_blocks * rules.length_ns:
+        return False
+    if request.code is RequestCode.CANCEL:
+        return "cancel" in rules.late
+    return ("ioc" if order.is_market else order.tif.name.lower()) in rules.late
 
 
 def rescaled(response: Response, ticks: int, lots: int) -> Response:
@@ -83,8 +89,7 @@ class Mail:
     Args:
         latency: How long each takes.
         doubt: Where answers are counted that were held back to their cause.
-        blocks: Of venues that order what arrives within a block: what may take arrives with its end, and so behind what is
-            cancelled or only rests.
+        blocks: Of venues that work in blocks.
 
     Attributes:
         next_ns: When the next request arrives or answer is received; `NEVER_NS` if there is none.
@@ -118,8 +123,9 @@ class Mail:
         if entry < 0:
             return now_ns - entry
         arrival = now_ns + entry
-        if self._blocks and request.venue in self._blocks and _may_take(request):
-            arrival = self._blocks[request.venue].end_of(arrival)
+        rules = self._blocks.get(request.venue) if self._blocks else None
+        if rules is not None and _is_late(request, rules):
+            arrival = rules.end_of(arrival)
         for order in orders:
             arrival = max(arrival, self._arrives.get(order.order_id, arrival))
         if request.order is not None:

@@ -88,7 +88,7 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         margin: What is asked of an account on margin; None likewise.
         liquidation: What is done where it is not there; None likewise.
         triggers: How stops and orders that take a profit are woken; None: the venue has none, or nothing is known of it.
-        blocks: How what arrives within a block is ordered; None: one after the other.
+        blocks: How what arrives within a block is ordered; None: as it arrives.
         switch: Of the dead man's switch; None: the venue has none, or nothing is known of it.
         twap: How an order is worked off over time; None: the venue has none, or nothing is known of it.
         digest: Of the file, in hex; empty where there is none.

@@ -12,7 +12,7 @@ import msgspec
 from replay.backtest.venue_facts import VenueFacts
 from replay.clearing.house import HouseSettings, Transfer, tier_at
 from replay.ledger.fee_tiers import FeeMeter, FeeSchedule
-from replay.ledger.margin_rules import BlockRules, MarginMode
+from replay.ledger.margin_rules import MarginMode
 from toolkit.errors import ConfigError
 from toolkit.timing.times import time_ns
 
@@ -81,11 +81,11 @@ def facts_with(facts: Mapping[str, VenueFacts], block_ns: int) -> dict[str, Venu
         return dict(facts)
     if not any(each.blocks is not None for each in facts.values()):
         raise ConfigError(f"the length of a block is assumed, but nothing is known of blocks of {' or '.join(facts)}")
-    rules = BlockRules(length_ns=block_ns)
-    return {
-        venue: each if each.blocks is None else msgspec.structs.replace(each, blocks=rules)
-        for venue, each in facts.items()
-    }
+    found = {}
+    for venue, each in facts.items():
+        rules = None if each.blocks is None else msgspec.structs.replace(each.blocks, length_ns=block_ns)
+        found[venue] = msgspec.structs.replace(each, blocks=rules)
+    return found
 
 
 def check_money(settings: HouseSettings, pairs: Sequence[str], schedules: Mapping[str, FeeSchedule | None]) -> None:

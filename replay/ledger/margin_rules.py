@@ -69,12 +69,17 @@ class TriggerRules(msgspec.Struct, frozen=True, kw_only=True):
 
 class BlockRules(msgspec.Struct, frozen=True, kw_only=True):
     """
-    A venue that orders what arrives within a block: cancels and orders that only rest go before those that may take.
+    A venue that works in blocks: some of what arrives within one is there with its end, and so behind the rest of it.
 
     Attributes:
-        length_ns: Of a block; they begin at its multiples since the epoch. 0: not known, and there is no order.
+        late: What that is: orders by their time in force (those at market are `ioc`), and `cancel`.
+        short_term_blocks: An order that expires within so many blocks is not late, whatever its time in force; nor is what is
+            asked of it.
+        length_ns: Of a block; they begin at its multiples since the epoch. 0: not known, and nothing is late.
     """
 
+    late: tuple[str, ...]
+    short_term_blocks: int = 0
     length_ns: int = 0
 
     def end_of(self, at_ns: int) -> int:

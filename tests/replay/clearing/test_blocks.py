@@ -80,3 +80,34 @@ def test_the_length_is_read_as_it_is_written() -> None:
     assert block_ns_of([]) == 0
     with pytest.raises(ConfigError, match="is no length of time"):
         block_ns_of(["block=70"])
+
+
+def test_a_stateful_order_takes_part_from_the_next_block_and_a_short_term_one_at_once() -> None:
+    """
+    dYdX, blocks of 1 s: a GTC order of 0.2 s is there at 1 s, one that expires within 20 blocks at 0.3 s, an IOC at 0.4 s. The
+    cancel of the first, of 1.5 s, acts at 2 s, that of the second, of 1.6 s, at once.
+    """
+    key, second = PairKey("dydx_v4", "BTC-USD"), 1000 * MS
+    at_ns = START + HOUR
+    kept: list[Any] = []
+
+    def short(ctx: Context) -> None:
+        kept.append(ctx.buy("BTC-USD", 1, 97, tif="GTD", expires_ns=at_ns + 20 * second))
+
+    done = played(
+        (at_ns + 200 * MS, lambda ctx: kept.append(ctx.buy("BTC-USD", 1, 98, post_only=True))),
+        (at_ns + 300 * MS, short),
+        (at_ns + 400 * MS, lambda ctx: ctx.buy("BTC-USD", 1)),
+        (at_ns + 1500 * MS, lambda ctx: ctx.cancel(kept[0])),
+        (at_ns + 1600 * MS, lambda ctx: ctx.cancel(kept[1])),
+        key=key,
+        block_ms=1000,
+    )
+    assert answers(done) == [
+        (300 * MS, "accepted", 2),
+        (400 * MS, "accepted", 3),
+        (400 * MS, "executed", 3),
+        (1000 * MS, "accepted", 1),
+        (1600 * MS, "ended", 2),
+        (2000 * MS, "ended", 1),
+    ]
