@@ -75,7 +75,9 @@ class FundingClock:
         self._price = self._said(message) or self._price
         if message.funding_interval_s:
             self._interval_ns = message.funding_interval_s * NS_PER_S
-        self._look_ahead(at_ns, message.next_funding_ts)
+        # Other facts of a contract come as messages of the same kind, and say nothing of its funding.
+        if due is not None or message.funding_rate is not None or self.next_ns is None or at_ns >= self.next_ns:
+            self._look_ahead(at_ns, message.next_funding_ts)
         return due
 
     def _pass(self, at_ns: int) -> FundingDue | None:

@@ -36,7 +36,7 @@ from replay.results.run_record import RunRecord
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
-from toolkit.messages import FundingInfo, FundingKind, Trade
+from toolkit.messages import FundingInfo, FundingKind, InstrumentKind, Trade
 from toolkit.timing.timers import NEVER_NS
 
 __all__ = ["House", "HouseSettings", "Transfer", "tier_at"]
@@ -435,7 +435,8 @@ class House:
         if scale is None or (known.contract is not None and (known.tick, known.lot) == (scale.tick, scale.lot)):
             return
         key, rules = self._keys[place], self._facts[place].funding
-        contract = known.contract or contract_of(key, self._on_floor.tracker.instrument(key), market.contract_value)
+        instrument = self._on_floor.tracker.instrument(key)
+        contract = known.contract or contract_of(key, instrument, market.contract_value)
         self.ledger.define(
             place,
             replace(
@@ -447,8 +448,11 @@ class House:
                 funding_rounding=None if rules is None else Rounding(rules.decimals, rules.rounding),
             ),
         )
-        if contract.kind is ContractKind.SPOT:
+        kind = InstrumentKind.PERPETUAL if instrument is None else instrument.kind
+        if contract.kind is ContractKind.SPOT or kind is InstrumentKind.OUTCOME:
             self._clocks[place] = self._chosen[place] = None
+        elif kind is InstrumentKind.FUTURE:
+            self._clocks[place] = None
 
     def _margin_of(self, place: int) -> PairMargin | None:
         """Margin of a pair; None while too little is known of it. Raises ConfigError for leverage that is not to be had."""

@@ -19,7 +19,7 @@ from tests.replay.backtest.market_messages import Messages
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, cash, funded, run
 from toolkit.clock import NS_PER_S
 from toolkit.keys import PairKey
-from toolkit.messages import FundingInfo, FundingKind
+from toolkit.messages import FundingInfo, FundingKind, InstrumentKind
 
 HYPERLIQUID = PairKey("hyperliquid", "BTC-USD")
 DYDX = PairKey("dydx_v4", "BTC-USD")
@@ -179,6 +179,30 @@ def test_spot_has_no_funding_and_no_position_pays_none() -> None:
     assert played.record is not None
     assert funded(played.record) == []
     assert facts_of("binance-spot").funding is None
+
+
+@pytest.mark.parametrize("kind", [InstrumentKind.FUTURE, InstrumentKind.OUTCOME])
+def test_what_is_no_perpetual_pays_no_funding_and_misses_none(kind: InstrumentKind) -> None:
+    """A delivery contract: its rate is empty, and only its mark comes."""
+    market = Market(USDM, kind=kind)
+    for hours in (0, 8, 16):
+        market.rate(START + hours * HOUR + 1, mark_price=100.0)
+    played = run(market.end(START + DAY), [(START + 60, lambda ctx: ctx.buy("BTC-USDT", 1))], keys=[USDM])
+    assert played.record is not None
+    assert funded(played.record) == []
+    assert "funding_missed" not in played.record.counts
+
+
+def test_messages_that_say_nothing_of_funding_do_not_move_its_instant() -> None:
+    """Open interest at 3:00 of a contract that settles every 4 h: 4:00 stands, though its facts have 8 h."""
+    market = Market(USDM)
+    four = START + 4 * HOUR
+    market.rate(START + 1, funding_rate=0.001, mark_price=100.0, next_funding_ts=four)
+    market.rate(START + 3 * HOUR, open_interest=5.0)
+    market.rate(four + 2, open_interest=6.0)
+    played = run(market.end(START + 5 * HOUR), [(START + 60, lambda ctx: ctx.buy("BTC-USDT", 1))], keys=[USDM])
+    assert played.record is not None
+    assert funded(played.record) == [(1.0, -0.1)]
 
 
 def test_a_payment_is_a_row_of_the_log_with_its_amount_to_the_last_digit() -> None:
