@@ -51,6 +51,7 @@ class Intake:
         self._reach = capture.clock.reach
         self._emit = dispatcher.emit
         self._carry_out = carry_out
+        self._ts_mono = 0
 
     def take(
         self, conn_id: int, conn_epoch: int, kind: str, payload: bytes, context: str | None = None
@@ -62,7 +63,8 @@ class Intake:
         are carried out after all of its messages were handed on.
         """
         try:
-            messages = self._receive(self._record(self._venue, conn_id, conn_epoch, kind, payload, context))
+            frame = self._record(self._venue, conn_id, conn_epoch, kind, payload, context)
+            messages = self._receive(frame)
             if messages:
                 if kind == CONTROL and (jump := jump_of(messages[0])) is not None:
                     self.capture.clock.jump(*jump)
@@ -78,27 +80,13 @@ class Intake:
             self.has_failed = True
             self.close()
             raise
+        self._ts_mono = frame.ts_mono
         return messages
 
     def take_message(self, conn_id: int, conn_epoch: int, payload: bytes) -> int:
-        """Take a received message in, as `take` does, and return its `ts_mono`. The path that has to be fast."""
-        try:
-            frame = self._record(self._venue, conn_id, conn_epoch, WS_IN, payload, None)
-            messages = self._receive(frame)
-            if messages:
-                self._reach(messages[0].ts_recv)
-                emit = self._emit
-                for message in messages:
-                    emit(message)
-                self.message_count += len(messages)
-            requests = self._requests()
-            if requests:
-                self._carry_out(requests)
-        except BaseException:
-            self.has_failed = True
-            self.close()
-            raise
-        return frame.ts_mono
+        """Take a received message in, as `take` does, and return its `ts_mono`."""
+        self.take(conn_id, conn_epoch, WS_IN, payload)
+        return self._ts_mono
 
     def close(self) -> None:
         """Take nothing from now on."""

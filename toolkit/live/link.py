@@ -20,7 +20,7 @@ from toolkit.transport.backoff import Backoff
 from toolkit.transport.failures import TOO_MUCH, UNTIMED_BAN_S, ToldToWait
 from toolkit.transport.limits import RateLimit, VenueBudget
 from toolkit.transport.urls import join_url, public_url
-from toolkit.transport.websocket import ABNORMAL, Closed, WebSocket, open_websocket
+from toolkit.transport.websocket import ABNORMAL, CLOSE_TIMEOUT_S, OPEN_TIMEOUT_S, Closed, WebSocket, open_websocket
 
 __all__ = ["Link", "LinkOptions"]
 
@@ -46,8 +46,8 @@ class LinkOptions:
     tls: ssl.SSLContext | None
     budget: VenueBudget
     held: tuple[RateLimit, ...] = ()
-    open_timeout_s: float = 10.0
-    close_timeout_s: float = 2.0
+    open_timeout_s: float = OPEN_TIMEOUT_S
+    close_timeout_s: float = CLOSE_TIMEOUT_S
     first_attempts: int = 3
     before_frames: Callable[[], None] = lambda: None
 

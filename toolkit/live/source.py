@@ -26,9 +26,10 @@ from toolkit.protocol import CloseConnection, Request, RestCall, SendText, Venue
 from toolkit.rng import fresh_seed
 from toolkit.transport.backoff import Backoff
 from toolkit.transport.limits import VenueBudget
-from toolkit.transport.rest import RestClient
+from toolkit.transport.rest import REST_TIMEOUT_S, RestClient
 from toolkit.transport.security import tls_context
 from toolkit.transport.urls import REST_SCHEMES, WS_SCHEMES, check_url, is_same_host, proxy_for
+from toolkit.transport.websocket import CLOSE_TIMEOUT_S, OPEN_TIMEOUT_S
 from toolkit.venue import VenueLimits
 
 __all__ = ["LiveDataSource"]
@@ -65,9 +66,9 @@ class LiveDataSource(OrderBookTrackerDataSource):
         backoff_s_max: float = 30.0,
         ssl_ca: Path | None = None,
         wait_for_venue: bool = False,
-        open_timeout_s: float = 10.0,
-        close_timeout_s: float = 2.0,
-        rest_timeout_s: float = 20.0,
+        open_timeout_s: float = OPEN_TIMEOUT_S,
+        close_timeout_s: float = CLOSE_TIMEOUT_S,
+        rest_timeout_s: float = REST_TIMEOUT_S,
         look_s: float = 1.0,
     ) -> None:
         """

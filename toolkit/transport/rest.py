@@ -28,11 +28,13 @@ from toolkit.transport.security import tls_context
 from toolkit.transport.socks import socks_connector
 from toolkit.transport.urls import REST_SCHEMES, check_url, is_socks, join_url, proxy_for, public_url, without_secrets
 
-__all__ = ["RETRY_AFTER_S_MAX", "RestClient", "RestResponse"]
+__all__ = ["REST_TIMEOUT_S", "RETRY_AFTER_S_MAX", "RestClient", "RestResponse"]
 
 #: A request is not kept for longer than this: it fails, and the code that needs its answer asks again. The venue is
 #: left alone for as long as it said all the same.
 RETRY_AFTER_S_MAX: Final = 300.0
+#: Unless it is said otherwise: longest time of one attempt of a request.
+REST_TIMEOUT_S: Final = 20.0
 #: What may stand in a request target as it is (RFC 3986): reserved and unreserved characters, and what is encoded.
 _TARGET_SAFE: Final = "/?#[]@!$&'()*+,;=:%-._~"
 
@@ -90,7 +92,7 @@ class RestClient:
         ban_s_max: float = 3600.0,
         also_held: Sequence[RateLimit] = (),
         tls: ssl.SSLContext | None = None,
-        timeout_s: float = 20.0,
+        timeout_s: float = REST_TIMEOUT_S,
         attempts_max: int = 4,
         body_bytes_max: int = 64 * 1024 * 1024,
     ) -> None:

@@ -30,12 +30,15 @@ from toolkit.transport.failures import TOO_MUCH, asked_pause_s, connect_error, o
 from toolkit.transport.socks import socks_socket
 from toolkit.transport.urls import is_socks, proxy_for, public_url, without_secrets
 
-__all__ = ["ABNORMAL", "Closed", "DirectConnect", "WebSocket", "open_websocket"]
+__all__ = ["ABNORMAL", "CLOSE_TIMEOUT_S", "OPEN_TIMEOUT_S", "Closed", "DirectConnect", "WebSocket", "open_websocket"]
 
 #: Code of a connection that ended without a close frame (RFC 6455, 7.1.5).
 ABNORMAL: Final = 1006
 #: A peer that takes nothing of what we send for this long is not one to go on with.
 SEND_S_MAX: Final = 30.0
+#: Unless it is said otherwise: longest wait for a connection, and for the answer to a goodbye.
+OPEN_TIMEOUT_S: Final = 10.0
+CLOSE_TIMEOUT_S: Final = 2.0
 
 
 class DirectConnect(connect):
@@ -165,8 +168,8 @@ async def open_websocket(
     *,
     tls: ssl.SSLContext | None = None,
     frame_bytes_max: int,
-    open_timeout_s: float = 10.0,
-    close_timeout_s: float = 2.0,
+    open_timeout_s: float = OPEN_TIMEOUT_S,
+    close_timeout_s: float = CLOSE_TIMEOUT_S,
     first_address: int = 0,
 ) -> WebSocket:
     """
