@@ -86,6 +86,7 @@ class DiffColumns(_Columns):
 
     Attributes:
         form: Form of all of them.
+        fused: Whether they change the book.
         first_update_id: Per message.
         last_update_id: Per message.
         prev_update_id: Per message, or None where the venue has none.
@@ -96,6 +97,7 @@ class DiffColumns(_Columns):
     """
 
     form: str
+    fused: bool
     first_update_id: Integers
     last_update_id: Integers
     prev_update_id: Integers | None

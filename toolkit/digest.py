@@ -41,19 +41,14 @@ def canonical_bytes(message: Message) -> bytes:
 
 
 def _book_bytes(book: OrderBook, *, full: bool) -> bytes:
-    bid_prices, bid_sizes, _ = bids = book.bids.columns() if full else book.bids.top_columns()
-    ask_prices, ask_sizes, _ = asks = book.asks.columns() if full else book.asks.top_columns()
-    top = _pack_top(
-        b"B",
-        bid_prices[0] if bid_prices else nan,
-        bid_sizes[0] if bid_sizes else nan,
-        ask_prices[0] if ask_prices else nan,
-        ask_sizes[0] if ask_sizes else nan,
-        len(book.bids),
-        len(book.asks),
-        book.is_stale,
-    )
-    return top + _encode((bids[:2], asks[:2])) if full else top
+    bid_price, bid_size, bid_count = book.bids.head()
+    ask_price, ask_size, ask_count = book.asks.head()
+    if bid_price is None:
+        bid_price = bid_size = nan
+    if ask_price is None:
+        ask_price = ask_size = nan
+    top = _pack_top(b"B", bid_price, bid_size, ask_price, ask_size, bid_count, ask_count, book.is_stale)
+    return top + _encode((book.bids.columns()[:2], book.asks.columns()[:2])) if full else top
 
 
 class DigestChain:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recordings.format.parquet_options import PLAIN_COLUMNS
 from recordings.format.schema import ALL_TABLES
@@ -39,42 +41,60 @@ def dictionary_columns(table: str) -> list[str]:
     return [field.name for field in dictionary_schema(table) if pa.types.is_dictionary(field.type)]
 
 
-def rows_of(venue: str, frames: FrameBatch, columns: MessageColumns | TopColumns) -> tuple[str, pa.RecordBatch]:
-    """The table, and its rows in the schema of `dictionary_schema`."""
-    words = {"venue": venue, "symbol": columns.symbol, "trading_pair": columns.trading_pair}
-    if isinstance(columns, DiffColumns):
-        table, values = "book", _levels(columns)
-        rows = columns.level_count
-        words["form"] = columns.form
-    elif isinstance(columns, QuoteColumns):
-        table, values = "bbo", _quotes(columns)
-        rows = None
-    elif isinstance(columns, TradeColumns):
-        table, values = "trades", _trades(columns)
-        rows = None
+def rows_of(
+    venue: str, frames: FrameBatch, several: Sequence[MessageColumns | TopColumns]
+) -> tuple[str, pa.RecordBatch]:
+    """
+    The table, and the rows in the schema of `dictionary_schema`, of columns of one kind, one after the other.
+
+    All at once, since a batch of frames of very many instruments has few messages of each.
+    """
+    first = several[0]
+    counts = [len(columns) for columns in several]
+    rows: Any = None
+    if isinstance(first, DiffColumns):
+        diffs = [columns for columns in several if isinstance(columns, DiffColumns)]
+        table, values = "book", _levels(diffs)
+        rows = _joined([columns.level_count for columns in diffs])
+        counts = [int(columns.level_count.sum()) for columns in diffs]
+        values["form"] = _words([columns.form for columns in diffs], counts)
+    elif isinstance(first, QuoteColumns):
+        table, values = "bbo", _quotes([columns for columns in several if isinstance(columns, QuoteColumns)])
+    elif isinstance(first, TradeColumns):
+        table, values = "trades", _trades([columns for columns in several if isinstance(columns, TradeColumns)])
     else:
-        table, values = "top", _tops(columns)
-        rows = None
-    count = len(columns) if rows is None else int(rows.sum())
-    has_time = columns.ts_event >= 0
-    ts_event = _times(_spread(columns.ts_event, rows), None if has_time.all() else ~_spread(has_time, rows))
-    firsts = pa.array(np.zeros(count, np.int32))
-    for name, word in words.items():
-        values[name] = pa.DictionaryArray.from_arrays(firsts, pa.array([word], pa.string()))
+        table, values = "top", _tops([columns for columns in several if isinstance(columns, TopColumns)])
+    frame, event = _joined([columns.frame for columns in several]), _joined([columns.ts_event for columns in several])
+    has_time = event >= 0
+    total = sum(counts)
     values |= {
-        "ts_event": ts_event,
-        "ts_recv": _times(_spread(frames.ts_recv[columns.frame], rows)),
-        "capture_seq": pa.array(_spread(columns.frame + frames.first_seq, rows)),
+        "venue": _words([venue], [total]),
+        "symbol": _words([columns.symbol for columns in several], counts),
+        "trading_pair": _words([columns.trading_pair for columns in several], counts),
+        "ts_event": _times(_spread(event, rows), None if has_time.all() else ~_spread(has_time, rows)),
+        "ts_recv": _times(_spread(frames.ts_recv[frame], rows)),
+        "capture_seq": pa.array(_spread(frame + frames.first_seq, rows)),
     }
     if "sub_seq" not in values:
-        values["sub_seq"] = firsts
+        values["sub_seq"] = pa.array(np.zeros(total, np.int32))
     schema = dictionary_schema(table)
-    arrays = [values[name] if name in values else pa.nulls(count, schema.field(name).type) for name in schema.names]
+    arrays = [values[name] if name in values else pa.nulls(total, schema.field(name).type) for name in schema.names]
     return table, pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _joined(arrays: Sequence[Any]) -> Any:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _spread(values: Any, rows: Any) -> Any:
     return values if rows is None else np.repeat(values, rows)
+
+
+def _words(words: Sequence[str], counts: Sequence[int]) -> pa.DictionaryArray:
+    """Each word so many times; a dictionary holds a word once."""
+    places = {word: place for place, word in enumerate(dict.fromkeys(words))}
+    codes = np.repeat(np.array([places[word] for word in words], np.int32), counts)
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array([*places], pa.string()))
 
 
 def _times(values: Any, mask: Any = None) -> pa.Array:
@@ -86,65 +106,69 @@ def _floats(values: Any) -> pa.Array:
     return pa.array(values, mask=missing) if missing.any() else pa.array(values)
 
 
-def _levels(columns: DiffColumns) -> dict[str, pa.Array]:
-    counts = columns.level_count
-    total = int(counts.sum())
+def _levels(several: Sequence[DiffColumns]) -> dict[str, pa.Array]:
+    counts = _joined([columns.level_count for columns in several])
+    bid_counts = _joined([columns.bid_count for columns in several])
+    levels = [int(columns.level_count.sum()) for columns in several]
+    total = sum(levels)
     starts = np.cumsum(counts) - counts
     within = np.arange(total) - np.repeat(starts, counts)
     first = within == 0
-    side = (within >= np.repeat(columns.bid_count, counts)).astype(np.int32)
+    side = (within >= np.repeat(bid_counts, counts)).astype(np.int32)
     values = {
-        "fused": pa.array(np.ones(total, np.bool_)),
+        "fused": pa.array(np.repeat([columns.fused for columns in several], levels)),
         "is_snapshot": pa.array(np.zeros(total, np.bool_)),
         "is_first": pa.array(first),
         "is_last": pa.array(np.roll(first, -1)),
         "side": pa.DictionaryArray.from_arrays(pa.array(side), SIDES),
-        "price": pa.array(columns.price),
-        "size": pa.array(columns.size),
-        "first_update_id": pa.array(np.repeat(columns.first_update_id, counts)),
-        "last_update_id": pa.array(np.repeat(columns.last_update_id, counts)),
+        "price": pa.array(_joined([columns.price for columns in several])),
+        "size": pa.array(_joined([columns.size for columns in several])),
+        "first_update_id": pa.array(np.repeat(_joined([columns.first_update_id for columns in several]), counts)),
+        "last_update_id": pa.array(np.repeat(_joined([columns.last_update_id for columns in several]), counts)),
         "sub_seq": pa.array(within.astype(np.int32)),
     }
-    if columns.prev_update_id is not None:
-        values["prev_update_id"] = pa.array(np.repeat(columns.prev_update_id, counts))
+    prev = [columns.prev_update_id for columns in several if columns.prev_update_id is not None]
+    if prev:
+        values["prev_update_id"] = pa.array(np.repeat(_joined(prev), counts))
     return values
 
 
-def _quotes(columns: QuoteColumns) -> dict[str, pa.Array]:
+def _quotes(several: Sequence[QuoteColumns]) -> dict[str, pa.Array]:
     return {
-        "fused": pa.array(np.zeros(len(columns), np.bool_)),
-        "bid_price": pa.array(columns.bid_price),
-        "bid_size": pa.array(columns.bid_size),
-        "ask_price": pa.array(columns.ask_price),
-        "ask_size": pa.array(columns.ask_size),
-        "update_id": pa.array(columns.update_id),
+        "fused": pa.array(np.zeros(sum(map(len, several)), np.bool_)),
+        "bid_price": pa.array(_joined([columns.bid_price for columns in several])),
+        "bid_size": pa.array(_joined([columns.bid_size for columns in several])),
+        "ask_price": pa.array(_joined([columns.ask_price for columns in several])),
+        "ask_size": pa.array(_joined([columns.ask_size for columns in several])),
+        "update_id": pa.array(_joined([columns.update_id for columns in several])),
     }
 
 
 _TAKERS = pa.array(["buy", "sell"])
 
 
-def _trades(columns: TradeColumns) -> dict[str, pa.Array]:
-    ids = pa.array(columns.trade_id).cast(pa.string())
-    if columns.id_prefix:
-        ids = pa.array([f"{columns.id_prefix}{trade_id}" for trade_id in columns.trade_id.tolist()], pa.string())
-    side = pa.DictionaryArray.from_arrays(pa.array(columns.is_sell.astype(np.int32)), _TAKERS)
+def _trades(several: Sequence[TradeColumns]) -> dict[str, pa.Array]:
+    ids = pa.array(_joined([columns.trade_id for columns in several])).cast(pa.string())
+    if any(columns.id_prefix for columns in several):
+        prefixes = _words([columns.id_prefix for columns in several], list(map(len, several)))
+        ids = pc.binary_join_element_wise(prefixes.cast(pa.string()), ids, "")
+    is_sell = _joined([columns.is_sell for columns in several])
     return {
-        "aggressor_side": side,
-        "price": pa.array(columns.price),
-        "size": pa.array(columns.size),
+        "aggressor_side": pa.DictionaryArray.from_arrays(pa.array(is_sell.astype(np.int32)), _TAKERS),
+        "price": pa.array(_joined([columns.price for columns in several])),
+        "size": pa.array(_joined([columns.size for columns in several])),
         "trade_id": ids,
-        "is_history": pa.array(np.zeros(len(columns), np.bool_)),
-        "is_duplicate": pa.array(columns.is_duplicate),
+        "is_history": pa.array(np.zeros(len(is_sell), np.bool_)),
+        "is_duplicate": pa.array(_joined([columns.is_duplicate for columns in several])),
     }
 
 
-def _tops(columns: TopColumns) -> dict[str, pa.Array]:
+def _tops(several: Sequence[TopColumns]) -> dict[str, pa.Array]:
     return {
-        "bid_price": _floats(columns.bid_price),
-        "bid_size": _floats(columns.bid_size),
-        "ask_price": _floats(columns.ask_price),
-        "ask_size": _floats(columns.ask_size),
-        "is_stale": pa.array(columns.is_stale),
-        "is_crossed": pa.array(columns.is_crossed),
+        "bid_price": _floats(_joined([columns.bid_price for columns in several])),
+        "bid_size": _floats(_joined([columns.bid_size for columns in several])),
+        "ask_price": _floats(_joined([columns.ask_price for columns in several])),
+        "ask_size": _floats(_joined([columns.ask_size for columns in several])),
+        "is_stale": pa.array(_joined([columns.is_stale for columns in several])),
+        "is_crossed": pa.array(_joined([columns.is_crossed for columns in several])),
     }

@@ -8,7 +8,7 @@ Messages are collected per table, turned into Arrow columns a few thousand at a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from itertools import chain
 from pathlib import Path
@@ -149,16 +149,17 @@ class TableBuilders:
             self._flush(table)
 
     def add_rows(
-        self, table: str, venue: str, symbol: str, trading_pair: str, rows: pa.RecordBatch, count: int, last_seq: int
+        self, table: str, venue: str, names: Iterable[tuple[str, str, int]], rows: pa.RecordBatch, count: int
     ) -> None:
         """
-        Add the rows of the next `count` messages of one symbol, in the table's schema while it is written.
+        Add the rows of the next `count` messages of some symbols, in the table's schema while it is written.
 
-        `last_seq` is the `capture_seq` of the last of them. `cut` is to be called once those of other symbols, of the
-        same frames, are added too.
+        `names` has each symbol with its pair and the `capture_seq` of its last message. Rows of one symbol are in order.
+        `cut` is to be called once those of other tables, of the same frames, are added too.
         """
         self._flush(table)
-        self._name(f"{venue}/{symbol}", trading_pair, (last_seq, 0))
+        for symbol, trading_pair, last_seq in names:
+            self._name(f"{venue}/{symbol}", trading_pair, (last_seq, 0))
         name = _ROWS_COUNTED_AS[table]
         self.counts[name] = self.counts.get(name, 0) + count
         self._file(table).add(rows)

@@ -19,7 +19,7 @@ from recordings.format.schema import RAW_TABLE
 from recordings.sealing.raw_writer import RawFile
 from recordings.states.normalizer import Normalizer
 from recordings.states.seek_points import PointCollector
-from toolkit.columnar import Taken
+from toolkit.columnar import MessageColumns, Taken, TopColumns
 from toolkit.frames import Frame
 from toolkit.messages import Message
 
@@ -139,10 +139,13 @@ class SegmentWriter:
     def _add_taken(self, rows: FrameRows, begin: int, taken: Taken) -> None:
         venue = rows.venue(begin)
         frames = rows.of_venue(venue)
+        kinds: dict[type, list[MessageColumns | TopColumns]] = {}
         for columns in (*taken.messages, *taken.tops):
-            table, made = rows_of(venue, frames, columns)
-            last_seq = frames.first_seq + int(columns.frame[-1])
-            self._builders.add_rows(table, venue, columns.symbol, columns.trading_pair, made, len(columns), last_seq)
+            kinds.setdefault(type(columns), []).append(columns)
+        for several in kinds.values():
+            table, made = rows_of(venue, frames, several)
+            names = [(each.symbol, each.trading_pair, frames.first_seq + int(each.frame[-1])) for each in several]
+            self._builders.add_rows(table, venue, names, made, sum(map(len, several)))
         self._builders.cut(rows.first_seq + taken.end - 1)
         self._imprecise += taken.imprecise_count
 

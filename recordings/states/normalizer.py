@@ -38,20 +38,13 @@ class TopOfBook:
 
     def after(self, message: Message, book: OrderBook) -> BookTop | None:
         """The row for the book as it is after a message, or None if nothing of it changed."""
-        bid_prices, bid_sizes, _ = book.bids.top_columns()
-        ask_prices, ask_sizes, _ = book.asks.top_columns()
-        top = (
-            bid_prices[0] if bid_prices else None,
-            bid_sizes[0] if bid_sizes else None,
-            ask_prices[0] if ask_prices else None,
-            ask_sizes[0] if ask_sizes else None,
-            book.is_stale,
-        )
+        bid, bid_size, _ = book.bids.head()
+        ask, ask_size, _ = book.asks.head()
+        top = (bid, bid_size, ask, ask_size, book.is_stale)
         key = f"{message.venue} {message.trading_pair}"
         if self.last.get(key) == top:
             return None
         self.last[key] = top
-        bid, _, ask, _, _ = top
         return BookTop(
             message.venue,
             message.symbol,

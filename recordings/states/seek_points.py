@@ -48,6 +48,8 @@ POINT_BYTES: Final = 8 << 20
 #: Payload bytes since the last state, or the beginning of the segment, per byte of it on disk, at least: of a market of
 #: very many books fewer are kept. So all states are some 3 % of the tables.
 PAYLOAD_PER_BYTE: Final = 160
+#: A state counts for a twentieth of its bytes at least, however well they compress: taking it costs as much as they are.
+_PACKED_TO: Final = 20
 #: Raised when the content of a state changes; a file of another version is not used.
 _VERSION: Final = 2
 _HASH_BYTES: Final = 16
@@ -138,9 +140,10 @@ class PointCollector:
             payload_bytes: Their payloads.
         """
         packed = pack_state(checkpoint_of(normalizer))
-        if not is_worth_keeping(payload_bytes - self._kept_bytes, len(packed[0])):
+        weight = max(len(packed[0]), packed[1] // _PACKED_TO)
+        if not is_worth_keeping(payload_bytes - self._kept_bytes, weight):
             self.due_frames = _NEVER
-            self.due_bytes = self._kept_bytes + PAYLOAD_PER_BYTE * len(packed[0])
+            self.due_bytes = self._kept_bytes + PAYLOAD_PER_BYTE * weight
             return
         self.add(packed, capture_seq, ts_recv_max)
         self._kept_bytes = payload_bytes

@@ -32,6 +32,8 @@ _DECIMALS_MAX: Final = 12
 _AS_IS: Final = 255
 #: So many numbers show for most counts of decimals that they are too few.
 _SAMPLE: Final = 32
+#: Of so many it is looked up how they are spelled.
+_FIRST: Final = 4
 #: What comes of bytes that are no state: some are found as late as what was taken apart is put together again.
 _DAMAGE: Final = (
     pa.ArrowException,
@@ -288,8 +290,11 @@ def _unpacked_values(packed: Sequence[Any]) -> list[Any]:
 
 def _packed_floats(values: Sequence[float], *, in_steps: bool) -> bytes:
     """Numbers as bytes that compress well: how many decimals, whether in steps, and the whole numbers."""
+    if not values:
+        return bytes((0, in_steps))
     column: Any = np.array(values, np.float64)
-    for decimals in range(_DECIMALS_MAX + 1):
+    # As many as the first ones have at least, and no number with fewer is the same float64.
+    for decimals in range(_decimals_of(values[:_FIRST]), _DECIMALS_MAX + 1):
         scale = 10.0**decimals
         if not _is_whole(column[:_SAMPLE], scale):
             continue
@@ -301,6 +306,12 @@ def _packed_floats(values: Sequence[float], *, in_steps: bool) -> bytes:
     else:
         decimals, words = _AS_IS, column.view(np.int64)
     return bytes((decimals, in_steps)) + _planes(words)
+
+
+def _decimals_of(values: Sequence[float]) -> int:
+    """The decimals that some numbers are spelled with, where they are spelled without an exponent."""
+    parts = [repr(float(value)).partition(".") for value in values]
+    return max((len(digits) for _, _, digits in parts if digits != "0" and "e" not in digits), default=0)
 
 
 def _is_whole(column: Any, scale: float) -> bool:

@@ -304,6 +304,27 @@ class BookSide(Shown):
             return (best,), (self._best_size,), () if count is None else (count,)
         return self.columns()
 
+    def head(self) -> tuple[float | None, float | None, int]:
+        """Best price and its size (None of an empty side), and the number of levels: what is asked after every message."""
+        upkeep = self._upkeep
+        if upkeep is not None and upkeep.is_ahead:
+            upkeep.settle()
+        columns = self._columns
+        if columns is None:
+            if self._source is not None:
+                self._take_over()
+                return self.head()
+            keys = self._keys
+            if not keys:
+                return None, None, 0
+            price = keys[-1] * self._sign
+            return price, self._sizes[price], len(keys)
+        prices, start = columns[0], self._start
+        left = len(prices) - start
+        if self._best_price is not None:
+            return self._best_price, self._best_size, 1 + len(self._over) + left
+        return (prices[start], columns[1][start], left) if left > 0 else (None, None, 0)
+
     def replace(self, columns: Columns, *, checked: bool = False) -> None:
         """
         Become these levels, best first; one of size 0 holds nothing and is left out.

@@ -275,6 +275,12 @@ class OrderBookTracker(Shown):
             return None
         return books.book
 
+    def book_apart(self, venue: str, trading_pair: str, form: str) -> OrderBook | None:
+        """The book that the diffs of a form make which takes no part in the fused one, if there is one."""
+        books = self._pairs.get((venue, trading_pair))
+        book = None if books is None else books.diff_books.get(form)
+        return None if books is None or book is books.book else book
+
     def add_crossed(self, key: PairKey, count: int) -> None:
         """Count messages, taken in by somebody else, after which a book was crossed."""
         self.crossed_count[key] = self.crossed_count.get(key, 0) + count

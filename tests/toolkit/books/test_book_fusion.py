@@ -186,7 +186,7 @@ def _read(book: OrderBook, what: int) -> object:
         lambda: [(side.best, side.best_price) for side in sides],
         lambda: [(len(side), side.has_counts) for side in sides],
         lambda: [(list(side.levels(2)), side.size_at(7.0)) for side in sides],
-        lambda: [side.top_columns()[0][:1] for side in sides],
+        lambda: [(side.head(), side.top_columns()[0][:1]) for side in sides],
         lambda: book.ts_event,
         lambda: book.ts_recv,
         lambda: book.update_id,

@@ -127,6 +127,7 @@ READS: dict[str, Callable[[BookSide], object]] = {
     "len": len,
     "best": lambda side: side.best,
     "best_price": lambda side: side.best_price,
+    "head": lambda side: side.head(),
     "top_columns": lambda side: [column[:1] for column in side.top_columns()],
     "first": lambda side: side[:1],
     "levels": list,

@@ -32,6 +32,7 @@ from toolkit.streams import Stream, StreamTable
 from toolkit.venues.binance import wire
 from toolkit.venues.binance.convert import columns
 from toolkit.venues.binance.depth import FORM_UNJOINED, Base, DepthJoin, Verdict
+from toolkit.venues.binance.kernel_state import NO_CEILING
 
 __all__ = ["Books", "Host"]
 
@@ -231,6 +232,30 @@ class Books:
         if self._ask_for is not None and symbol not in self._requests.next_ask:
             self._ask_for(symbol)
             self._requests.next_ask[symbol] = frame.ts_mono + round(ANSWER_S_MAX * NS_PER_S)
+
+    def has_cover(self, symbol: str) -> bool:
+        """Whether a price of that symbol (empty: of any) may change what is known of a book."""
+        return symbol in self.covered if symbol else bool(self.covered)
+
+    def cover(self, symbol: str) -> tuple[float, float] | None:
+        """The prices, in a live session, beyond which another snapshot is needed: lowest and highest."""
+        cover = self.covered.get(symbol)
+        return None if cover is None else (cover[0], cover[1])
+
+    def tells_from(self, symbol: str) -> int | None:
+        """
+        The receive time, ns, after which a diff without a snapshot does more than wait; None if the next one does.
+
+        Once it was told that there is no snapshot, and while one is asked for, more diffs change nothing.
+        """
+        join, stream = self.joins.get(symbol), self._host.streams.get(symbol, FORM_FULL)
+        if join is None or stream is None or not join.pending:
+            return None
+        if self._ask_for is not None and symbol not in self._requests.next_ask:
+            return None
+        if stream.last_recv or join.was_told:
+            return NO_CEILING
+        return join.waiting_since + round(WAIT_S_MAX * NS_PER_S)
 
     # -- snapshots ---------------------------------------------------------------------------------------------
 

@@ -21,9 +21,10 @@ from toolkit.frames import WS_IN, Frame
 from toolkit.kernels.hashing import STATE_BYTES
 from toolkit.kernels.levels import clear_side, set_levels, side_columns
 from toolkit.keys import PairKey
-from toolkit.messages import FORM_FULL, BestQuote
+from toolkit.messages import FORM_FULL, BestQuote, BookDiff
 from toolkit.venues.binance import kernel_numbers as numbers
 from toolkit.venues.binance import kernel_run
+from toolkit.venues.binance.depth import FORM_UNJOINED, PENDING_MAX
 from toolkit.venues.binance.feeds import IGNORED
 from toolkit.venues.binance.kernel_arrays import Arrays, Table, book_scale
 from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, QUOTE, TRADE
@@ -53,7 +54,7 @@ _PLAIN_NAME: Final = re.compile(rb'[^\x00-\x1f"\\]{1,256}')
 class _Book:
     """The book of one instrument, as far as it is in the kernel."""
 
-    __slots__ = ("book", "is_ahead", "is_loaded", "is_too_large", "rescales")
+    __slots__ = ("book", "is_ahead", "is_loaded", "is_too_large", "is_waiting", "rescales", "waiting")
 
     def __init__(self) -> None:
         self.book: OrderBook | None = None
@@ -61,6 +62,10 @@ class _Book:
         #: Whether the kernel knows more than the book.
         self.is_ahead = False
         self.rescales = 0
+        #: Whether it is that of diffs without a snapshot; then those that the chain is yet to be told of, with the number
+        #: of the first frame of their batch and their receive times.
+        self.is_waiting = False
+        self.waiting: list[tuple[int, Any, DiffColumns]] = []
         #: It outgrew what the arrays may take: the protocol keeps it from then on.
         self.is_too_large = False
 
@@ -152,12 +157,12 @@ class BinanceTaker(ColumnarTaker):
         """Whether a frame of that stream changes no book, whatever is in it."""
         words = _words(name)
         if words in _PRICED:
-            return not self._protocol.has_cover(feed.symbol if feed is not None else "")
+            return not self._protocol.depth_books.has_cover(feed.symbol if feed is not None else "")
         return words in _BOOKLESS
 
     def _is_of_one_book(self, name: bytes, feed: Feed, frame: Frame) -> bool:
         """Whether a frame concerns one book, which is known here; a diff on the connection that its diffs came on."""
-        join = self._protocol.depth_join(feed.symbol)
+        join = self._protocol.depth_books.joins.get(feed.symbol)
         if join is None or not self._table.knows(feed.symbol, feed.pair):
             return False
         return _words(name) in _PRICED or frame.conn_id in join.conn_ids
@@ -173,6 +178,18 @@ class BinanceTaker(ColumnarTaker):
             self._unload(held.book.bids, number, 0)
             self._unload(held.book.asks, number, 1)
             held.is_ahead = False
+        if held.waiting:
+            self._keep_waiting(number, held)
+
+    def _keep_waiting(self, number: int, held: _Book) -> None:
+        """Tell the chain of the diffs that wait, as far as it keeps them."""
+        join = self._protocol.depth_books.joins.get(self._table.instruments[number][0])
+        diffs: list[BookDiff] = []
+        for waiting in held.waiting:
+            diffs += self._waiting_diffs(*waiting)
+        held.waiting = []
+        if join is not None:
+            join.keep_waiting(diffs)
 
     # -- into the kernel ----------------------------------------------------------------------------------------
 
@@ -214,7 +231,7 @@ class BinanceTaker(ColumnarTaker):
         table.feeds[index] = feed
         self._names[number].add(name)
         instruments = arrays.instruments
-        instruments.cover[number] = self._protocol.cover(feed.symbol) or (-np.inf, np.inf)
+        instruments.cover[number] = self._protocol.depth_books.cover(feed.symbol) or (-np.inf, np.inf)
         if kind == DIFF:
             is_taken = self._refresh_book(number, feed)
         else:
@@ -228,24 +245,39 @@ class BinanceTaker(ColumnarTaker):
         """Whether diffs of that feed can be taken; if so the book is in the kernel."""
         instruments, held = self._arrays.instruments, self._books[number]
         instruments.last_id[number] = -1
-        join = self._protocol.depth_join(feed.symbol)
+        if held.waiting:
+            self._keep_waiting(number, held)
+        join = self._protocol.depth_books.joins.get(feed.symbol)
         stream = self._protocol.streams.get(feed.symbol, FORM_FULL)
-        if join is None or join.last_id is None or join.recent is not None or join.spare is not None:
+        if join is None or join.recent is not None or join.spare is not None:
             return False
         if join.before is not None or join.is_cut:
             return False  # the next diff says more than its own levels, or that the connection is back
-        if join.speed != feed.detail or stream is None or not stream.is_live or held.is_too_large:
+        if join.speed != feed.detail or stream is None or held.is_too_large:
             return False
-        book = self._tracker.book_of_diffs(self._venue, feed.pair, FORM_FULL)
-        if book is None or book.bids.has_counts or book.asks.has_counts:
+        held.is_waiting = join.last_id is None
+        if held.is_waiting:
+            tells_from = self._protocol.depth_books.tells_from(feed.symbol)
+            if tells_from is None:
+                return False
+            last_id, last_ts = join.pending[-1].last_update_id, join.pending[-1].ts_event
+            book = self._tracker.book_apart(self._venue, feed.pair, FORM_UNJOINED)
+            instruments.tell_from[number] = tells_from
+        else:
+            if not stream.is_live:
+                return False
+            last_id, last_ts = join.last_id, join.last_ts
+            book = self._tracker.book_of_diffs(self._venue, feed.pair, FORM_FULL)
+        if last_id is None or book is None or book.bids.has_counts or book.asks.has_counts:
             return False
         if not held.is_loaded or held.book is not book:
             held.book = book
             if not self._load(book, number):
                 return False
             held.is_loaded = True
-        instruments.last_id[number] = join.last_id
-        instruments.last_ts[number] = -1 if join.last_ts is None else join.last_ts
+        instruments.last_id[number] = last_id
+        instruments.last_ts[number] = -1 if last_ts is None else last_ts
+        instruments.is_waiting[number] = held.is_waiting
         instruments.is_bare[number] = join.is_bare
         instruments.keep_from[number] = join.keep_from or NO_CEILING
         instruments.is_stale[number] = book.is_stale
@@ -297,7 +329,10 @@ class BinanceTaker(ColumnarTaker):
         tops = counts[numbers.TOPS]
         messages: list[DiffColumns | QuoteColumns | TradeColumns] = []
         for number, rows in arrays.by_instrument(arrays.diffs, diffs):
-            messages.append(self._diff_columns(number, rows))
+            columns = self._diff_columns(number, rows)
+            messages.append(columns)
+            if self._books[number].is_waiting:
+                self._wait_with(self._books[number], frames, columns)
         for number, rows in arrays.by_instrument(arrays.quotes, quotes):
             messages.append(self._quote_columns(number, rows))
         for number, rows in arrays.by_instrument(arrays.trades, trades):
@@ -309,9 +344,9 @@ class BinanceTaker(ColumnarTaker):
             self._write_back(frames, index)
         for change in changes:
             self._tops[f"{self._venue} {change.trading_pair}"] = _last_top(change)
-        for columns in messages:
-            if isinstance(columns, QuoteColumns):
-                self._tracker.apply(self._last_quote(frames, columns))
+        for said in messages:
+            if isinstance(said, QuoteColumns):
+                self._tracker.apply(self._last_quote(frames, said))
         return Taken(
             end=end,
             digest=bytes(arrays.scratch.bytes[:STATE_BYTES]),
@@ -328,22 +363,26 @@ class BinanceTaker(ColumnarTaker):
         kind, number = int(arrays.feeds.kind[index]), int(arrays.feeds.instrument[index])
         last = int(arrays.feeds.last[index])
         stream = self._protocol.streams.get(feed.symbol, FORM_FULL) if kind == DIFF else feed.stream
+        held = self._books[number]
+        is_waiting = kind == DIFF and held.is_waiting
         if stream is not None:
             stream.frame_count += int(arrays.feeds.taken[index])
+        if stream is not None and not is_waiting:  # what waits is no sign that the book lives
             stream.last_recv = int(frames.ts_recv[last])
             stream.last_mono = int(frames.ts_mono[last])
         instruments = arrays.instruments
         if kind in (TRADE, AGG_TRADE):
             _take_told_row(feed.told, instruments.told[number].tolist())
             return
-        join = self._protocol.depth_join(feed.symbol) if kind == DIFF else None
-        held = self._books[number]
+        join = self._protocol.depth_books.joins.get(feed.symbol) if kind == DIFF else None
         if join is None or held.book is None:
             return
-        join.last_id, join.last_ts = int(instruments.last_id[number]), int(instruments.last_ts[number])
-        join.is_bare = False
+        last_id, last_ts = int(instruments.last_id[number]), int(instruments.last_ts[number])
+        if not is_waiting:
+            join.last_id, join.last_ts = last_id, last_ts
+            join.is_bare = False
         held.is_ahead = True
-        held.book.stamp(join.last_ts, int(frames.ts_recv[last]), join.last_id)
+        held.book.stamp(last_ts, int(frames.ts_recv[last]), last_id)
         crossed = int(instruments.crossed[number])
         if crossed:
             self._tracker.add_crossed(PairKey(self._venue, feed.pair), crossed)
@@ -363,7 +402,8 @@ class BinanceTaker(ColumnarTaker):
             trading_pair=pair,
             frame=diffs.frame[rows].copy(),
             ts_event=diffs.ts_event[rows].copy(),
-            form=FORM_FULL,
+            form=FORM_UNJOINED if self._books[number].is_waiting else FORM_FULL,
+            fused=not self._books[number].is_waiting,
             first_update_id=diffs.ids[rows, 0].copy(),
             last_update_id=diffs.ids[rows, 1].copy(),
             prev_update_id=None if self._is_spot else diffs.ids[rows, 2].copy(),
@@ -372,6 +412,48 @@ class BinanceTaker(ColumnarTaker):
             price=columns.price[levels].copy(),
             size=columns.size[levels].copy(),
         )
+
+    @staticmethod
+    def _wait_with(held: _Book, frames: FrameBatch, columns: DiffColumns) -> None:
+        """Hold diffs for the chain, and no batch of which it would keep none."""
+        held.waiting.append((frames.first_seq, frames.ts_recv[columns.frame], columns))
+        count = sum(len(each) for _, _, each in held.waiting)
+        while count - len(held.waiting[0][2]) >= PENDING_MAX:
+            count -= len(held.waiting.pop(0)[2])
+
+    def _waiting_diffs(self, first_seq: int, ts_recv: Any, columns: DiffColumns) -> list[BookDiff]:
+        """The diffs of a run, as the chain keeps them."""
+        ends = np.cumsum(columns.level_count)
+        starts = (ends - columns.level_count).tolist()
+        middles = (ends - columns.level_count + columns.bid_count).tolist()
+        prices, sizes = tuple(columns.price.tolist()), tuple(columns.size.tolist())
+        prev = [None] * len(columns) if columns.prev_update_id is None else columns.prev_update_id.tolist()
+        none: tuple[int, ...] = ()
+        return [
+            BookDiff(
+                self._venue,
+                columns.symbol,
+                columns.trading_pair,
+                columns.ts_event[row].item(),
+                ts_recv[row].item(),
+                first_seq + columns.frame[row].item(),
+                0,
+                FORM_FULL,
+                True,
+                None,
+                prices[start:middle],
+                sizes[start:middle],
+                none,
+                prices[middle:end],
+                sizes[middle:end],
+                none,
+                columns.first_update_id[row].item(),
+                columns.last_update_id[row].item(),
+                prev[row],
+            )
+            for row, (start, middle, end) in enumerate(zip(starts, middles, ends.tolist(), strict=True))
+            if row >= len(columns) - PENDING_MAX
+        ]
 
     def _quote_columns(self, number: int, rows: Any) -> QuoteColumns:
         quotes = self._arrays.quotes

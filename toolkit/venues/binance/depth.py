@@ -196,6 +196,10 @@ class DepthJoin(msgspec.Struct):
         pending.append(diff)
         return Verdict.WAITS, diff
 
+    def keep_waiting(self, diffs: list[BookDiff]) -> None:
+        """Diffs that followed those that wait, and wait as well."""
+        self.pending = [*self.pending, *diffs][-PENDING_MAX:]
+
     def wait_with(self, diff: BookDiff) -> None:
         """There is no book any more, and this is the first diff to wait for another snapshot."""
         self.lose()

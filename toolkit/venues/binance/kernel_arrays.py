@@ -13,6 +13,7 @@ from toolkit.kernels.hashing import STATE_BYTES
 from toolkit.kernels.levels import make_store, widen_store
 from toolkit.messages import FORM_FULL, BestQuote, BookDiff, Side, Trade
 from toolkit.venues.binance import kernel_numbers as numbers
+from toolkit.venues.binance.depth import FORM_UNJOINED
 from toolkit.venues.binance.kernel_frames import DIFF, FIELDS, QUOTE, name_hash
 from toolkit.venues.binance.kernel_run import FIXED_BYTES, UNITS_END
 from toolkit.venues.binance.kernel_state import Columns, Feeds, Instruments, Messages, Pieces, Run, Scratch
@@ -60,12 +61,11 @@ def _pieces() -> Pieces:
     """What all messages of a kind share, by the numbers that the kernel has for it."""
     none, no_levels = _pack(None), _pack(())
     first = _key("sub_seq") + _pack(0)
-    form = [_key("form"), _pack(FORM_FULL), _key("fused"), _pack(True), _key("depth_cap"), none, _key("bid_prices")]
     side = first + _key("aggressor_side")
     parts = {
         numbers.BEFORE_TS_RECV: _key("ts_recv"),
         numbers.BEFORE_CAPTURE_SEQ: _key("capture_seq"),
-        numbers.BEFORE_BID_PRICES: first + b"".join(form),
+        numbers.BEFORE_BID_PRICES: _form_of_diffs(FORM_FULL, fused=True),
         numbers.BEFORE_BID_SIZES: _key("bid_sizes"),
         numbers.BEFORE_ASK_PRICES: _key("bid_counts") + no_levels + _key("ask_prices"),
         numbers.BEFORE_ASK_SIZES: _key("ask_sizes"),
@@ -82,10 +82,16 @@ def _pieces() -> Pieces:
         numbers.BEFORE_SIZE: _key("size"),
         numbers.BEFORE_TRADE_ID: _key("trade_id"),
         numbers.IS_DUPLICATE: _key("is_duplicate") + _pack(True),
+        numbers.BEFORE_BID_PRICES_WAITING: _form_of_diffs(FORM_UNJOINED, fused=False),
     }
     in_order = [parts[number] for number in range(len(parts))]
     ends = np.cumsum([0, *map(len, in_order)])
     return Pieces(np.frombuffer(b"".join(in_order), np.uint8).copy(), ends.astype(np.int64))
+
+
+def _form_of_diffs(form: str, *, fused: bool) -> bytes:
+    words = [_pack(0), _key("form"), _pack(form), _key("fused"), _pack(fused), _key("depth_cap"), _pack(None)]
+    return _key("sub_seq") + b"".join(words) + _key("bid_prices")
 
 
 def _head(kind: int, venue: str, symbol: str, pair: str, *, is_spot: bool) -> bytes:
@@ -203,6 +209,8 @@ class Arrays:
             np.zeros(0, np.int64),
             np.zeros(0, np.int64),
             np.zeros(0, np.bool_),
+            np.zeros(0, np.bool_),
+            np.zeros(0, np.int64),
             np.zeros(0, np.int64),
             np.zeros(0, np.int64),
             np.ones(0, np.int64),

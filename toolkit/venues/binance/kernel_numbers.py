@@ -49,3 +49,5 @@ BEFORE_PRICE_OF_SELL: Final = 15
 BEFORE_SIZE: Final = 16
 BEFORE_TRADE_ID: Final = 17
 IS_DUPLICATE: Final = 18
+# Of diffs that wait for a snapshot, in place of the first of diffs:
+BEFORE_BID_PRICES_WAITING: Final = 19

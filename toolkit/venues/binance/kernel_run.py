@@ -179,7 +179,8 @@ def _diff(
     if not (seen[_E] and seen[_U] and seen[_u] and seen[_a] and rows) or last < first:
         return OTHER
     before = instruments.last_id[number]
-    if before < 0:
+    waits = instruments.is_waiting[number]
+    if before < 0 or (waits and ts_recv > instruments.tell_from[number]):
         return OTHER
     if state.is_spot:
         if not first <= before + 1 <= last:
@@ -213,6 +214,8 @@ def _diff(
         state.needed[numbers.INSTRUMENT] = number
         return FULL
     low, high = instruments.cover[number, 0], instruments.cover[number, 1]
+    if waits:
+        low, high = -np.inf, np.inf
     for index in range(row, row + bid_rows):
         if columns.price[index] > high and columns.size[index]:
             return OTHER
@@ -252,7 +255,7 @@ def _diff(
     instruments.last_frame[number] = frame
 
     at = _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq)
-    at = _piece(out, at, pieces, numbers.BEFORE_BID_PRICES)
+    at = _piece(out, at, pieces, numbers.BEFORE_BID_PRICES_WAITING if waits else numbers.BEFORE_BID_PRICES)
     at = _put_floats(out, at, columns.price, row, row + bid_rows)
     at = _piece(out, at, pieces, numbers.BEFORE_BID_SIZES)
     at = _put_floats(out, at, columns.size, row, row + bid_rows)
@@ -267,6 +270,21 @@ def _diff(
     if not state.is_spot:
         at = _piece(out, at, pieces, numbers.BEFORE_PREV_UPDATE_ID)
         at = put_int(out, at, prev)
+
+    index = state.counts[numbers.DIFFS]
+    diffs.instrument[index] = number
+    diffs.frame[index] = frame
+    diffs.ts_event[index] = ts_event
+    diffs.ids[index, 0] = first
+    diffs.ids[index, 1] = last
+    diffs.ids[index, 2] = prev
+    diffs.rows[index, 0] = row
+    diffs.rows[index, 1] = rows
+    diffs.bids[index] = bid_rows
+    state.counts[numbers.DIFFS] = index + 1
+    if waits:
+        _end_frame(scratch, at)
+        return DONE
 
     power = POWERS[decimals]
     bid, bid_size, ask, ask_size = np.nan, np.nan, np.nan, np.nan
@@ -294,17 +312,6 @@ def _diff(
 
     is_crossed = bid >= ask  # never with NaN
     instruments.crossed[number] += is_crossed
-    index = state.counts[numbers.DIFFS]
-    diffs.instrument[index] = number
-    diffs.frame[index] = frame
-    diffs.ts_event[index] = ts_event
-    diffs.ids[index, 0] = first
-    diffs.ids[index, 1] = last
-    diffs.ids[index, 2] = prev
-    diffs.rows[index, 0] = row
-    diffs.rows[index, 1] = rows
-    diffs.bids[index] = bid_rows
-    state.counts[numbers.DIFFS] = index + 1
 
     top = instruments.top[number]
     if instruments.top_is_stale[number] == stale and (

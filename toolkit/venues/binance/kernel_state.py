@@ -61,9 +61,11 @@ class Instruments(NamedTuple):
     What is known of each instrument.
 
     Attributes:
-        last_id: int64: of the newest diff in the book; -1 while diffs are not to be taken.
+        last_id: int64: of the newest diff in the book, or of the newest that waits; -1 while diffs are not to be taken.
         last_ts: int64: its time, ns.
         is_bare: bool: nothing followed the snapshot yet.
+        is_waiting: bool: there is no snapshot that diffs follow: the book is that of these diffs alone.
+        tell_from: int64: receive time, ns, after which it is told that none has come.
         last_frame: int64: index of the last diff of this run, or -1.
         decimals: int64: of the step of prices.
         step: int64: how many units of the last decimal a step is.
@@ -81,6 +83,8 @@ class Instruments(NamedTuple):
     last_id: npt.NDArray[np.int64]
     last_ts: npt.NDArray[np.int64]
     is_bare: npt.NDArray[np.bool_]
+    is_waiting: npt.NDArray[np.bool_]
+    tell_from: npt.NDArray[np.int64]
     last_frame: npt.NDArray[np.int64]
     decimals: npt.NDArray[np.int64]
     step: npt.NDArray[np.int64]

@@ -44,7 +44,6 @@ from toolkit.protocol import (
 from toolkit.streams import Stream
 from toolkit.venues.binance import convert, wire
 from toolkit.venues.binance.books import Books
-from toolkit.venues.binance.depth import DepthJoin
 from toolkit.venues.binance.feeds import Feed, Feeds
 from toolkit.venues.binance.polls import (
     OPEN_INTEREST,
@@ -111,18 +110,10 @@ class BinanceMarketProtocol(VenueProtocol):
         """Streams that have been understood at least once, by wire name; the same object as long as this lives."""
         return self._by_name
 
-    def depth_join(self, symbol: str) -> DepthJoin | None:
-        """The chain of a symbol's diffs; None before the first."""
-        return self._books.joins.get(symbol)
-
-    def has_cover(self, symbol: str) -> bool:
-        """Whether a price of that symbol (empty: of any) may change what is known of a book."""
-        return symbol in self._books.covered if symbol else bool(self._books.covered)
-
-    def cover(self, symbol: str) -> tuple[float, float] | None:
-        """The prices, in a live session, beyond which another snapshot is needed: lowest and highest."""
-        cover = self._books.covered.get(symbol)
-        return None if cover is None else (cover[0], cover[1])
+    @property
+    def depth_books(self) -> Books:
+        """The chains of diffs, and what is known of their books."""
+        return self._books
 
     # -- metadata ----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -64,6 +65,60 @@ def test_a_good_session_is_taken_by_compiled_code() -> None:
             tape.aggregate(symbol)
     _, taken = both("binance-usdm", tape.frames, [50, 51, 200])
     assert taken >= len(tape.frames) - 16
+
+
+@FEW
+@given(
+    st.sampled_from(["binance-usdm", "binance-spot"]),
+    st.booleans(),
+    st.lists(
+        st.tuples(st.sampled_from(sorted(STEPS)), st.sampled_from(["BTCUSDT", "BTCUSDT", "ETHUSDT"])), max_size=60
+    ),
+    st.lists(st.integers(1, 80), max_size=6),
+)
+def test_a_session_that_begins_without_a_snapshot_comes_out_the_same(
+    venue: str, is_live: bool, steps: list[tuple[str, str]], cuts: list[int]
+) -> None:
+    """Diffs wait, until one comes that they meet; what waits stands in each checkpoint."""
+    tape = Tape(venue)
+    for name, symbol in [("diff", "BTCUSDT"), ("diff", "ETHUSDT"), ("diff", "BTCUSDT"), *steps]:
+        STEPS[name](tape, symbol)
+    both(venue, tape.frames, cuts, ProtocolOptions(pairs=("BTCUSDT", "ETHUSDT")) if is_live else None)
+
+
+@pytest.mark.parametrize("venue", CAPTURES)
+@pytest.mark.parametrize("moved", [None, 2000])
+def test_a_capture_whose_snapshot_is_missing_or_late_comes_out_the_same(
+    shared_data: Path, venue: str, moved: int | None
+) -> None:
+    """And compiled code takes nearly all of it: with the wait told after ten seconds, and more diffs than are kept."""
+    frames = capture(shared_data, venue, 6000)
+    found = [frame for frame in frames if b"lastUpdateId" in frame.payload[:40]]
+    assert found, "the capture has a snapshot"
+    frames = [frame for frame in frames if b"lastUpdateId" not in frame.payload[:40]]
+    if moved is not None:
+        late = frames[moved]
+        frames.insert(moved, msgspec.structs.replace(found[0], ts_recv=late.ts_recv, ts_mono=late.ts_mono))
+    _, taken = both(venue, renumbered(frames), range(0, len(frames), 1701))
+    assert taken > 0.98 * len(frames)
+
+
+def test_diffs_that_wait_are_kept_as_far_as_a_snapshot_may_reach_back() -> None:
+    """A snapshot that is a thousand diffs old is met by those that compiled code had taken; one older than that is not."""
+    for back, diffs in ((1000, 1500), (1030, 1500)):
+        tape = Tape("binance-usdm")
+        for count in range(diffs):
+            tape.diff("BTCUSDT")
+            if count == diffs - back:
+                meeting = tape.last["BTCUSDT"]
+        newest, tape.last["BTCUSDT"] = tape.last["BTCUSDT"], meeting
+        tape.snapshot("BTCUSDT", 0)
+        tape.last["BTCUSDT"] = newest
+        tape.diff("BTCUSDT")
+        (*_, tables), taken = both("binance-usdm", tape.frames, [700])
+        assert taken > diffs - 10
+        forms = Counter(tables["book/000000.parquet"].column("form").to_pylist())
+        assert (forms["full"] > 1000) == (back == 1000)
 
 
 @pytest.mark.parametrize("venue", CAPTURES)
