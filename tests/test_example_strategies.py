@@ -5,12 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from examples.strategies.cross_venue_watcher import CrossVenueWatcher
+from examples.strategies.funding_collector import FundingCollector
+from examples.strategies.leverage_lesson import LeverageLesson
 from examples.strategies.market_maker import MarketMaker
 from examples.strategies.momentum_taker import MomentumTaker
 from replay.results.result import Result
@@ -18,9 +22,11 @@ from replay.strategy.loading import load_strategy
 from replay.strategy.strategy import Strategy
 from tests.embedded_recording import ROOT
 from tests.replay.backtest.market_messages import KEY, Messages
+from tests.replay.clearing.money_tapes import START as MARKET_START
+from tests.replay.clearing.money_tapes import Market
 from tests.replay.strategy.sessions import opened
 from toolkit.keys import PairKey
-from toolkit.messages import EventKind, Message
+from toolkit.messages import EventKind, InstrumentKind, Message
 
 FILES = sorted(path for path in (ROOT / "examples" / "strategies").glob("*.py") if path.stem != "__init__")
 MS = 1_000_000
@@ -192,3 +198,116 @@ def test_the_watcher_does_nothing_in_stale_books() -> None:
     tape += [Messages(OTHER, start=2_000).event(1_500 * MS, EventKind.STALE)]
     tape += [Messages(KEY, start=3_000).snapshot(2 * SECOND, {10_040: 5}, {10_042: 5})]
     assert played(CrossVenueWatcher, tape, keys=[KEY, OTHER]).orders.is_empty()
+
+
+# -- funding collector ----------------------------------------------------------------------------------------------------
+
+PERPETUAL, SPOT = PairKey("hyperliquid", "BTC-USD"), PairKey("hyperliquid", "UBTC-USD")
+HOUR = 3_600 * SECOND
+
+
+def legs(rate: float, later: float) -> list[Message]:
+    """A thing at 10,001 and its perpetual at 10,006 for two hours, at one rate until the first funding, then at another."""
+    perpetual, spot = Messages(PERPETUAL), Messages(SPOT, start=10_000)
+    told = [
+        *begun(perpetual, 10_006),
+        msgspec.structs.replace(spot.instrument(0, tick=1.0, lot=0.01), kind=InstrumentKind.SPOT, settle="USD"),
+        spot.snapshot(0, {10_000: 5}, {10_002: 5}),
+        *[
+            perpetual.funding(
+                minute * 60 * SECOND + MS,
+                funding_rate=rate if minute < 60 else later,
+                funding_interval_s=3_600,
+                next_funding_ts=HOUR if minute < 60 else 2 * HOUR,
+                mark_price=10_006.0,
+                index_price=10_006.0,
+            )
+            for minute in range(119)
+        ],
+    ]
+    for minute in range(119):  # nothing happens to the best prices
+        told.append(perpetual.diff(minute * 60 * SECOND + 500 * MS, {9_990: 1 + minute}))
+        told.append(spot.diff(minute * 60 * SECOND + 600 * MS, {9_990: 1 + minute}))
+    # Frames in the order of time, each with a number of its own.
+    ordered = sorted(told, key=lambda each: each.ts_recv)
+    return [msgspec.structs.replace(each, capture_seq=number) for number, each in enumerate(ordered)]
+
+
+def collected(rate: float, later: float, **parameters: float) -> Result:
+    return played(
+        FundingCollector,
+        legs(rate, later),
+        keys=[PERPETUAL, SPOT],
+        fees={"maker": Decimal(0), "taker": Decimal(0)},
+        parameters=parameters,
+    )
+
+
+def test_the_collector_is_paid_on_the_leg_that_it_is_short_of() -> None:
+    """
+    1 bp an hour: 1000 of each leg are 0.09; at the first hour shorts are paid 0.0001 of 0.09 * 10,006. The rate is negative
+    then, so both legs are closed again, at two spreads.
+    """
+    result = collected(0.0001, -0.0001)
+    assert sorted(result.fills.select("trading_pair", "side", "price", "size").rows()) == [
+        ("BTC-USD", "buy", 10_007.0, 0.09),
+        ("BTC-USD", "sell", 10_005.0, 0.09),
+        ("UBTC-USD", "buy", 10_002.0, 0.09),
+        ("UBTC-USD", "sell", 10_000.0, 0.09),
+    ]
+    assert float(result.account.funding) == pytest.approx(0.0001 * 0.09 * 10_006)
+    assert {pair.position for pair in result.info.pairs} == {0}
+
+
+def test_the_collector_holds_on_while_the_rate_is_between_the_two() -> None:
+    result = collected(0.0001, 0.00001)
+    assert result.fills.height == 2
+    assert sorted(float(pair.position) for pair in result.info.pairs) == [-0.09, 0.09]
+
+
+def test_the_collector_leaves_a_small_rate_alone() -> None:
+    assert collected(0.00001, 0.00001).orders.height == 0
+
+
+# -- leverage -------------------------------------------------------------------------------------------------------------
+
+
+def falling_from_100(leverage: int, minutes: int = 30, **parameters: float) -> Result:
+    """The price falls by one a minute from 100 on, to 70; 1000 of capital, no fees."""
+    market = Market(PERPETUAL)
+    market.rate(MARKET_START + 1, mark_price=100.0, index_price=100.0)
+    for minute in range(1, minutes + 1):
+        at_ns = MARKET_START + minute * 60 * SECOND
+        market.quote(at_ns, 99 - minute, 101 - minute)
+        market.rate(at_ns + 1, mark_price=100.0 - minute, index_price=100.0 - minute)
+    return played(
+        LeverageLesson,
+        market.end(MARKET_START + (minutes + 1) * 60 * SECOND),
+        keys=[PERPETUAL],
+        start_ns=MARKET_START,
+        capital={"USD": Decimal(1000)},
+        leverage={"": Decimal(leverage)},
+        fees={"maker": Decimal(0), "taker": Decimal(0)},
+        parameters={"leverage": leverage, **parameters},
+    )
+
+
+def test_leverage_20_ends_at_the_venue_and_leverage_2_does_not() -> None:
+    """The same tape: one loses nearly all of it once, the other 58 of 100 and has its position still."""
+    fallen, stands = falling_from_100(20), falling_from_100(2)
+    assert fallen.info.liquidations
+    assert fallen.fills["side"].to_list()[0] == "buy"
+    assert float(fallen.account.end) < 200
+    assert {pair.position for pair in fallen.info.pairs} == {0}
+    assert (stands.info.liquidations, stands.fills.height) == ([], 1)
+    assert float(stands.account.end) > 350
+    assert fallen.series["name"].unique().to_list() == ["to_liquidation_bps"]
+    assert fallen.series["value"][0] > 0
+
+
+def test_a_stop_sells_before_the_venue_does() -> None:
+    """Where half of the way to the liquidation is gone: more than half of the capital is left."""
+    result = falling_from_100(20, stop_share=0.4)
+    assert result.info.liquidations == []
+    assert result.fills["side"].to_list() == ["buy", "sell"]
+    assert float(result.account.end) > float(falling_from_100(20).account.end)

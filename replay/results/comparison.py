@@ -84,7 +84,8 @@ def _settings(result: Result) -> dict[str, str]:
         "latency": info.latency,
         "gap policy": info.gap_policy,
         **{f"parameter {name}": value for name, value in info.parameters.items()},
-        **info.settings,
+        **{name: value for name, value in info.settings.items() if name != "presets"},
+        "facts of venues": [[preset.venue, preset.date] for preset in info.presets],
     }
     for venue, rules in info.rules.items():
         of_venue = rules if isinstance(rules, dict) else {venue: rules}

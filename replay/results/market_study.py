@@ -20,8 +20,17 @@ from replay.results.profit_parts import profit_parts
 from replay.results.result_frames import fill_frame, tables_of
 from replay.results.run_info import PairInfo, RunInfo, run_info
 from replay.results.run_record import RunRecord
-from replay.results.run_study import HORIZONS_S, OWN_SHARE_MAX, DelayInfo, MarketInfo, RunStudy
+from replay.results.run_study import (
+    COURSES_MAX,
+    HORIZONS_S,
+    OWN_SHARE_MAX,
+    DelayInfo,
+    MarketInfo,
+    PriceCourse,
+    RunStudy,
+)
 from toolkit.clock import NS_PER_S
+from toolkit.pictures.vega_lite import bucket_ns
 
 __all__ = ["study_of", "study_run"]
 
@@ -31,6 +40,8 @@ _SIZE_UNITS: Final = 1e9
 #: Up to so many pairs are picked while a table is read; of more all rows are looked at.
 _PICKED_MAX: Final = 16
 _QUANTILES: Final = (50, 90, 99)
+#: Steps of time of a course of prices, at most.
+_COURSE_STEPS: Final = 800
 _PAIR: Final = ("venue", "trading_pair")
 
 _Floats = npt.NDArray[np.float64]
@@ -56,7 +67,10 @@ def study_of(info: RunInfo, fills: pl.DataFrame, recordings: Sequence[Recording]
 
     Raises RecordingDamaged, and what Polars does.
     """
-    books = {(pair.venue, pair.trading_pair): _BookCourse(info, fills, pair) for pair in info.pairs}
+    busiest = sorted(info.pairs, key=lambda pair: -pair.turnover)[:COURSES_MAX]
+    books = {
+        (pair.venue, pair.trading_pair): _BookCourse(info, fills, pair, is_drawn=pair in busiest) for pair in info.pairs
+    }
     wanted = _picked(list(books))
     top_delays, trade_delays = _Delays(), _Delays()
     for recording in recordings:
@@ -83,7 +97,10 @@ def study_of(info: RunInfo, fills: pl.DataFrame, recordings: Sequence[Recording]
             each for delays, table in ((trade_delays, "trades"), (top_delays, "top")) for each in delays.of(key, table)
         ]
         markets.append(_market(pair, own, volumes.get(key), books[key], delays))
-    return RunStudy(parts=parts, markets=markets)
+    courses = [
+        book.course(pair) for pair in busiest if (book := books[pair.venue, pair.trading_pair]).known_ns and book.drawn
+    ]
+    return RunStudy(parts=parts, markets=markets, courses=courses)
 
 
 def _of(frame: pl.DataFrame, pair: PairInfo) -> pl.DataFrame:
@@ -143,7 +160,7 @@ class _BookCourse:
         mids: A row for each fill of the pair: just before it, and each horizon after it.
     """
 
-    def __init__(self, info: RunInfo, fills: pl.DataFrame, pair: PairInfo) -> None:
+    def __init__(self, info: RunInfo, fills: pl.DataFrame, pair: PairInfo, *, is_drawn: bool = False) -> None:
         at = _of(fills, pair)["ts_event"].cast(pl.Int64).to_numpy()
         self.mids: _Floats = np.full((len(at), 1 + len(HORIZONS_S)), np.nan)
         # Just before it: what stands at the nanosecond before.
@@ -155,6 +172,13 @@ class _BookCourse:
         self._now: int | None = None
         self._state = (False, False, False)
         self._mid = np.nan
+        self._step = bucket_ns(max(info.end_ns - info.start_ns, 1), _COURSE_STEPS)
+        count = (info.end_ns - info.start_ns) // self._step + 1 if is_drawn else 0
+        #: Last, lowest and highest middle of each step; where nothing happened in one, NaN.
+        self.drawn: tuple[_Floats, ...] = tuple(np.full(count, np.nan) for _ in range(3)) if is_drawn else ()
+        #: Steps that ended with a book that could not be believed.
+        self._ends_unknown = np.zeros(count, np.bool_)
+        self._first_mid = np.nan
         #: How long it was stale, crossed, one-sided.
         self.lengths = [0, 0, 0]
         self.known_ns = 0
@@ -167,6 +191,8 @@ class _BookCourse:
             at = np.maximum(at, self._now)
         is_known = ~rows["is_stale"].to_numpy()
         mids = np.where(is_known, rows["mid"].fill_null(np.nan).to_numpy(), np.nan)
+        if self.drawn:
+            self._draw(at, mids)
         # What is not known for a while was last what it was before.
         known = np.where(np.isnan(mids), 0, np.arange(1, len(mids) + 1))
         last = np.maximum.accumulate(known)
@@ -178,6 +204,50 @@ class _BookCourse:
             at, [~is_known, is_known & rows["is_crossed"].to_numpy(), is_known & rows["is_one_sided"].to_numpy()]
         )
         self._now, self._mid = int(at[-1]), float(mids[-1])
+
+    def _draw(self, at: _Ints, mids: _Floats) -> None:
+        """Gather the middles of each step of time."""
+        before = np.searchsorted(at, self._start)
+        known = mids[:before][~np.isnan(mids[:before])]
+        if len(known):
+            self._first_mid = float(known[-1])
+        if before == len(at):
+            return
+        steps = (at[before:] - self._start) // self._step
+        values = mids[before:]
+        firsts = np.flatnonzero(np.r_[True, steps[1:] != steps[:-1]])
+        places = steps[firsts]
+        lasts = np.r_[firsts[1:], len(steps)] - 1
+        last, low, high = self.drawn
+        last[places] = values[lasts]
+        self._ends_unknown[places] = np.isnan(values[lasts])
+        low[places] = np.fmin(low[places], np.fmin.reduceat(values, firsts))
+        high[places] = np.fmax(high[places], np.fmax.reduceat(values, firsts))
+
+    def course(self, pair: PairInfo) -> PriceCourse:
+        """What was gathered: in a step in which nothing happened the price is that of the one before."""
+        last, low, high = (each.copy() for each in self.drawn)
+        now = self._first_mid
+        for place in range(len(last)):
+            if np.isnan(last[place]) and not self._ends_unknown[place]:
+                last[place] = now
+            now = last[place]
+        for each in (low, high):
+            quiet = np.isnan(each)
+            each[quiet] = last[quiet]
+
+        def told(values: _Floats) -> list[float | None]:
+            return [None if value != value else value for value in values.tolist()]
+
+        return PriceCourse(
+            venue=pair.venue,
+            trading_pair=pair.trading_pair,
+            start_ns=self._start,
+            step_ns=self._step,
+            last=told(last),
+            low=told(low),
+            high=told(high),
+        )
 
     def _measure(self, at: _Ints, states: list[npt.NDArray[np.bool_]]) -> None:
         first = int(at[0])

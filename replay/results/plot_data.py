@@ -45,7 +45,11 @@ def _bucket(result: Result, points: int) -> pl.Expr:
 
 
 def price_rows(result: Result, pair: PairInfo, points: int = POINTS_MAX) -> list[dict[str, Any]]:
-    """The middle of a pair's book around what happened: `ms`, `mid`, and its `low` and `high` in a bucket."""
+    """
+    The middle of a pair's book: `ms`, `mid`, and its `low` and `high` in a step of time.
+
+    Around what happened as it was then; in between, where nothing has happened to the run, as far as it was measured.
+    """
     tops = _of(result.top, pair).with_columns(
         pl.when(~pl.col("is_stale")).then((pl.col("bid_price") + pl.col("ask_price")) / 2).alias("mid")
     )
@@ -58,12 +62,31 @@ def price_rows(result: Result, pair: PairInfo, points: int = POINTS_MAX) -> list
             .select(_ms(), "mid", "low", "high")
         )
     found: list[dict[str, Any]] = []
-    for row in rows.to_dicts():
+    for row in _with_course(result, pair, rows.to_dicts()):
         if row["mid"] is None and found and found[-1]["mid"] is not None:
             found.append({**found[-1], "ms": row["ms"]})  # until it was not known any more
         found.append(row)
     # The last price stands until the end.
     return [*found, {**found[-1], "ms": result.info.end_ns / NS_PER_MS}] if found else found
+
+
+def _with_course(result: Result, pair: PairInfo, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with those of steps of time in which there is none."""
+    courses = [] if result.study is None else result.study.courses
+    course = next(
+        (each for each in courses if (each.venue, each.trading_pair) == (pair.venue, pair.trading_pair)), None
+    )
+    if course is None:
+        return rows
+    start, step = course.start_ns / NS_PER_MS, course.step_ns / NS_PER_MS
+    there = {int((row["ms"] - start) // step) for row in rows}
+    # At its end: what a step ends with has not been so at its beginning.
+    measured = [
+        {"ms": min(start + step * (place + 1), result.info.end_ns / NS_PER_MS), "mid": last, "low": low, "high": high}
+        for place, (last, low, high) in enumerate(zip(course.last, course.low, course.high, strict=True))
+        if place not in there
+    ]
+    return sorted([*rows, *measured], key=lambda row: row["ms"])
 
 
 def fill_rows(result: Result, pair: PairInfo, points: int = POINTS_MAX) -> list[dict[str, Any]]:

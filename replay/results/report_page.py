@@ -18,6 +18,7 @@ from replay.results.report_sections import (
     doubt_line,
     execution,
     gap_lines,
+    liquidations,
     market_share,
     numbers,
     profit_table,
@@ -153,7 +154,7 @@ def _sections(result: Result, charts: list[dict[str, Any]]) -> str:
 
     chart = _place_chart(page_chart(result), charts, [result.info.start_ns, result.info.end_ns])
     parts: Mapping[str, str] = {
-        "Result": numbers(titled(result.metrics), but=_ELSEWHERE),
+        "Result": liquidations(result) + numbers(titled(result.metrics), but=_ELSEWHERE),
         "Where the profit came from": profit_table(result),
         "Own volume and the market's": market_share(result),
         "With other assumptions": sensitivity(result),

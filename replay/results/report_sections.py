@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import polars as pl
 
-from replay.backtest.venue_facts import facts_of
 from replay.results.order_lives import Spread
 from replay.results.profit_parts import divided
 from replay.results.result_metrics import length, money, percent, signed
@@ -27,6 +26,7 @@ __all__ = [
     "doubt_line",
     "execution",
     "gap_lines",
+    "liquidations",
     "market_share",
     "numbers",
     "profit_table",
@@ -361,8 +361,9 @@ def assumptions(result: Result) -> str:
     shown = table(["rule", *(venue or "all venues" for venue in rules)], [
         [name, *(_plain(each.get(name)) for each in rules.values())] for name in names
     ], texts=1 + len(rules))  # fmt: skip
+    dates = {preset.venue: preset.date for preset in info.presets}
     fees = table(
-        ["pair", "maker", "taker", "rounded", "tick", "lot", "facts of the venue as of", "fees from"],
+        ["pair", "maker", "taker", "rounded", "tick", "lot", "fees from", "facts of the venue as of"],
         [
             [
                 _pair(pair),
@@ -371,8 +372,8 @@ def assumptions(result: Result) -> str:
                 "-" if pair.fee_decimals is None else f"{pair.fee_rounding}, {pair.fee_decimals} decimals",
                 _plain(pair.tick),
                 _plain(pair.lot),
-                facts_of(pair.venue).date or "-",
                 _fee_source(info, pair.venue),
+                dates.get(pair.venue) or "-",
             ]
             for pair in info.pairs
         ],
@@ -383,21 +384,90 @@ def assumptions(result: Result) -> str:
         ("gap policy", info.gap_policy),
         ("seed", str(info.seed)),
         *((f"parameter {name}", _plain(value)) for name, value in sorted(info.parameters.items())),
-        *((name, _plain(value)) for name, value in sorted(info.settings.items()) if value not in ({}, [], "")),
+        *(
+            (name, _plain(value))
+            for name, value in sorted(info.settings.items())
+            if value not in ({}, [], "") and name != "presets"
+        ),
     ]
-    return f"{table(['setting', ''], settings, texts=2)}{fees}<details><summary>Rules of matching in force</summary>{shown}</details>"
+    return (
+        f"{''.join(_paragraph(text, 'warning') for text in old_facts(info))}{table(['setting', ''], settings, texts=2)}{fees}"
+        f"{_tiers(info)}{_presets(info)}<details><summary>Rules of matching in force</summary>{shown}</details>"
+    )
 
 
 def _fee_source(info: RunInfo, venue: str) -> str:
+    if any(tier.venue == venue for tier in info.tiers):
+        return "the venue's tiers"
     fees = info.settings.get("fees", {})
-    facts = facts_of(venue)
-    said = fees.get(venue) if isinstance(fees, dict) else None
-    own = f"maker={_decimal(facts.maker)},taker={_decimal(facts.taker)}"
-    return facts.fees_source or "-" if said in (None, own) else "the settings of the run"
+    return "the settings of the run" if isinstance(fees, dict) and fees.get(venue) else "-"
 
 
-def _decimal(value: Decimal | None) -> str:
-    return "0" if value is None else f"{value.normalize():f}"
+def old_facts(info: RunInfo) -> list[str]:
+    """In words, of each venue whose facts are older than the tape."""
+    return [
+        f"The facts of {preset.venue} (fees, margin, limits) are of {preset.date}, {preset.days_older:,} days older than the tape:"
+        " venues change their rules."
+        for preset in info.presets
+        if preset.days_older
+    ]
+
+
+def _tiers(info: RunInfo) -> str:
+    rows = [
+        [
+            tier.venue,
+            format_ns(tier.time_ns),
+            tier.name,
+            _rate(tier.maker),
+            _rate(tier.taker),
+            f"{float(tier.volume):,.10g} in {tier.window_days} days",
+        ]
+        for tier in info.tiers
+    ]
+    return table(["fee tier at", "from", "tier", "maker", "taker", "volume then"], rows, texts=6) if rows else ""
+
+
+def _presets(info: RunInfo) -> str:
+    """Where the facts of venues are from, and which of them are not certain."""
+    rows = [
+        [
+            preset.venue,
+            preset.date or "-",
+            preset.source or "-",
+            "; ".join(f"{name}: {how}" for name, how in sorted(preset.evidence.items())) or "-",
+            "; ".join(preset.unknown) or "-",
+        ]
+        for preset in info.presets
+    ]
+    if not rows:
+        return ""
+    marks = _paragraph("d: documented by the venue; 2: from secondary sources; ?: not verified.", "faint")
+    shown = table(["venue", "as of", "source", "how sure", "not known for certain"], rows, texts=5)
+    return f"<details><summary>Facts of the venues</summary>{shown}{marks}</details>"
+
+
+def liquidations(result: Result) -> str:
+    """Each step by which the venue has closed a position; nothing where there was none."""
+    info = result.info
+    rows = [
+        [
+            format_ns(step.time_ns),
+            _pair(info.pairs[step.pair]),
+            step.what,
+            step.size,
+            step.mark_price,
+            step.price or "as far as the book went",
+            step.equity,
+            step.maintenance,
+        ]
+        for step in info.liquidations[:_GAPS_MAX]
+    ]
+    if not rows:
+        return ""
+    told = f"The venue has closed a position in {len(info.liquidations):,} step{'s' if len(info.liquidations) > 1 else ''}."
+    head = ["liquidated at", "pair", "how", "size", "mark", "limit", "what stood for it", "needed"]
+    return _paragraph(told, "warning") + table(head, rows, texts=3)
 
 
 def _rate(value: Decimal | None) -> str:

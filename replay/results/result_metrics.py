@@ -110,7 +110,7 @@ def totals_of(info: RunInfo) -> dict[str, tuple[Decimal, Decimal]]:
 
 def as_json(metric: Metric) -> dict[str, Any]:
     """A metric for programs: exact amounts as text."""
-    value = str(metric.value) if isinstance(metric.value, Decimal) else metric.value
+    value = f"{metric.value:f}" if isinstance(metric.value, Decimal) else metric.value
     found = {"name": metric.name, "value": value, "unit": metric.unit, "definition": metric.definition}
     found["source"] = metric.source
     return {**found, "wallet": metric.wallet} if metric.wallet else found

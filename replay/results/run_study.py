@@ -14,10 +14,12 @@ from typing import Final
 import msgspec
 
 __all__ = [
+    "COURSES_MAX",
     "HORIZONS_S",
     "OWN_SHARE_MAX",
     "DelayInfo",
     "MarketInfo",
+    "PriceCourse",
     "ProfitParts",
     "Rerun",
     "RunStudy",
@@ -25,6 +27,8 @@ __all__ = [
 
 #: So long after a fill the price is looked at again, seconds.
 HORIZONS_S: Final = (1, 10, 60)
+#: Pairs whose prices are kept for charts.
+COURSES_MAX: Final = 4
 #: Above that share of the market's volume own fills would have moved the market.
 OWN_SHARE_MAX: Final = 0.1
 
@@ -127,6 +131,29 @@ class MarketInfo(msgspec.Struct, frozen=True, kw_only=True):
         return self.own_volume / self.volume if self.volume else None
 
 
+class PriceCourse(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The middle of a pair's book over the run, in steps of time: for charts. None where it was not known.
+
+    Attributes:
+        venue: Of the pair.
+        trading_pair: Its name.
+        start_ns: Where the first step begins.
+        step_ns: Length of a step.
+        last: What it was at the end of each step.
+        low: The lowest within it.
+        high: The highest.
+    """
+
+    venue: str
+    trading_pair: str
+    start_ns: int
+    step_ns: int
+    last: list[float | None]
+    low: list[float | None]
+    high: list[float | None]
+
+
 class Rerun(msgspec.Struct, frozen=True, kw_only=True):
     """
     The same run with one assumption changed.
@@ -156,8 +183,10 @@ class RunStudy(msgspec.Struct, frozen=True, kw_only=True):
         parts: Profit by what it came from, for each pair and horizon.
         markets: Of each pair, in the order of the run.
         reruns: With other assumptions; empty where none were tried.
+        courses: Prices of the pairs with most turnover, at most `COURSES_MAX`.
     """
 
     parts: list[ProfitParts]
     markets: list[MarketInfo]
     reruns: list[Rerun] = []
+    courses: list[PriceCourse] = []

@@ -24,6 +24,11 @@ _COUNTED = {
     ),
     "gaps": ("gaps", "Times that a book of the run was not known for a while."),
     "uncertain_orders": ("orders across gaps", "Orders that rested while their book was not known."),
+    "funding_missed": (
+        "fundings missed",
+        "Instants of funding of which no rate or price was recorded while something was held: nothing was paid.",
+    ),
+    "liquidations": ("liquidations", "Steps by which the venue has closed a position for want of margin."),
 }
 
 

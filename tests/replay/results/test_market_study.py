@@ -13,6 +13,7 @@ from recordings.recording import Recording
 from replay.market.layout import BUY, SELL, Role
 from replay.results import market_study
 from replay.results.market_study import study_of
+from replay.results.plot_data import price_rows
 from replay.results.result import Result
 from replay.results.result_writing import write_result
 from replay.results.run_info import RunInfo
@@ -156,3 +157,33 @@ def test_a_result_keeps_what_was_measured(tape: Recording, tmp_path: Path) -> No
     record.study = study_of(*of(Result.of(record)), [tape])
     write_result(record, tmp_path / "kept")
     assert Result.open(tmp_path / "kept").study == record.study == later
+
+
+@pytest.mark.parametrize("rows", [1, 2, 1000])
+def test_prices_are_kept_for_charts_also_where_nothing_has_happened(
+    tape: Recording, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    """In steps of 0.2 s: what the price was at the end of each, its lowest and highest; the same in batches of any size."""
+    monkeypatch.setattr(market_study, "_BATCH_ROWS", rows)
+    result = filled((1.5, BUY, 99, 100))
+    [course] = study_of(*of(result), [tape]).courses
+    per_s = round(SECOND / course.step_ns)
+    assert (course.start_ns, per_s) == (BEGIN, 5)
+    assert len(course.last) == 100 * per_s + 1
+    shown = [course.last[round(second * per_s)] for second in (0, 1.8, 2, 4.8, 5, 69.8, 70, 100)]
+    assert shown == [100.0, 100.0, 102.0, 102.0, 99.0, 99.0, 110.0, 110.0]
+    assert (course.low[2 * per_s], course.high[2 * per_s]) == (102.0, 102.0)
+    # A chart has them where the result has no price of its own.
+    record = RunRecorder(HEAD, [linear_market()], start_ns=BEGIN, symbols=["BTC"]).finish(BEGIN + 100 * SECOND)
+    drawn = price_rows(Result.of(record, recordings=[tape]), Result.of(record).info.pairs[0])
+    assert {row["mid"] for row in drawn} == {100.0, 102.0, 99.0, 110.0}
+    assert price_rows(Result.of(record), Result.of(record).info.pairs[0]) == []
+
+
+def test_a_price_that_is_not_known_for_a_while_is_none(tmp_path: Path) -> None:
+    """A book with one side from second 2 to second 5."""
+    one_sided = collector_line(BEGIN + 2 * SECOND, book_frame("BTC", BEGIN // MS + 2_000, [(98.0, 5.0)], []))
+    whole = import_files(tmp_path / "tape", book(0, 99, 101) + one_sided + book(5, 98, 100) + book(100, 98, 100))
+    [course] = study_of(*of(filled()), [whole]).courses
+    per_s = round(SECOND / course.step_ns)
+    assert [course.last[round(second * per_s)] for second in (1, 2, 4, 5)] == [100.0, None, None, 99.0]

@@ -21,6 +21,8 @@ from replay.results.result_writing import write_result
 from replay.results.run_info import run_info
 from replay.results.run_record import OrderRow, RunHead, RunRecord
 from replay.results.run_study import DelayInfo, MarketInfo, Rerun, RunStudy
+from tests.replay.clearing.money_tapes import DAY, Market, run
+from tests.replay.clearing.money_tapes import START as MARKET_START
 from tests.replay.results.runs import HEAD, at, linear_market, quote, recorder, small_run, trade
 from tests.replay.results.test_profit_parts import studied
 from tests.replay.results.test_results_of_gaps import result_of
@@ -289,6 +291,17 @@ def test_too_many_results_or_another_ending_is_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_amount_is_written_without_an_exponent() -> None:
+    """A round one too: 970 is no 9.7E+2."""
+    made = recorder()
+    trade(made, 1, BUY, 100, 100)
+    made.note_mark(0, 1070.0)
+    made.frame_done(at(1))
+    result = Result.of(made.finish(at(2)))
+    values = {each["name"]: each["value"] for each in result.summary()["metrics"]}
+    assert (values["unrealized"], values["turnover"]) == ("970", "100")
+
+
 def test_every_number_has_a_unit_a_meaning_and_a_source() -> None:
     metrics = Result.of(small_run()).metrics
     assert len({metric.name for metric in metrics}) >= 15
@@ -296,3 +309,39 @@ def test_every_number_has_a_unit_a_meaning_and_a_source() -> None:
         assert re.match(r"[A-Z].*\.$", metric.definition, re.DOTALL), metric.name
         assert metric.source, metric.name
         assert metric.unit or isinstance(metric.value, int | str | None), metric.name
+
+
+def test_what_the_venue_did_with_the_money_is_in_the_page() -> None:
+    """A liquidation with what stood for the position, the fee tier with its time, and facts older or newer than the tape."""
+    market = Market(PairKey("hyperliquid", "BTC-USD"))
+    for minute in range(8):
+        at_ns = MARKET_START + minute * 60_000_000_000
+        market.quote(at_ns, 99 - minute, 101 - minute)
+        market.rate(at_ns + 1, mark_price=100.0 - minute, index_price=100.0 - minute)
+    played = run(
+        market.end(MARKET_START + DAY),
+        [(MARKET_START + 30_000_000_000, lambda ctx: ctx.buy("BTC-USD", 90))],
+        keys=[PairKey("hyperliquid", "BTC-USD")],
+        capital="510",
+        leverage={"": Decimal(20)},
+    )
+    assert played.record is not None
+    text = read(Result.of(played.record)).text
+    assert "The venue has closed a position in 1 step." in text
+    place = text.index("liquidated at")
+    assert text[place + 9 : place + 12] == ["BTC-USD on hyperliquid", "takeover", "90"]
+    tier = text.index("fee tier at")
+    assert text[tier + 6] == "hyperliquid"
+    assert text[tier + 9 : tier + 11] == ["1.5 bp", "4.5 bp"]
+    assert any(each.startswith("not verified") or "gitbook" in each for each in text)
+
+
+def test_facts_older_than_the_tape_are_said_to_be() -> None:
+    record = small_run()
+    facts = {"date": "2020-01-01", "source": "a page", "evidence": {"fees": "?"}, "unknown": ["what it does at night"]}
+    record.head = replace(HEAD, settings={"presets": {"hyperliquid": facts}})
+    text = read(Result.of(record)).text
+    assert any(
+        each.startswith("The facts of hyperliquid (fees, margin, limits) are of 2020-01-01, 1,4") for each in text
+    )
+    assert {"a page", "fees: ?", "what it does at night"} <= set(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -252,6 +253,10 @@ def _say_comparison(path: Path, comparison: Comparison, output: Output) -> int:
     return 0 if comparison.is_equal else 1
 
 
+def _text(value: object) -> str:
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+
+
 def write_run(result: Result, output: Output) -> None:
     """Print what came of a run, what may be doubted first; for programs each number with its unit and definition."""
     import polars as pl
@@ -267,7 +272,7 @@ def write_run(result: Result, output: Output) -> None:
             (
                 metric.name,
                 metric.wallet,
-                None if metric.value is None else str(metric.value),
+                None if metric.value is None else _text(metric.value),
                 metric.unit,
                 metric.definition,
                 metric.source,

@@ -131,7 +131,7 @@ def test_a_backtest_writes_its_report_with_what_it_came_to_otherwise(work: Path,
     [twice] = [rerun for rerun in study.reruns if rerun.name == "latency_x2"]
     again = run("backtest", work / "joiner.py", work / "tape", *STEPS[:-2], *twice.setting.split(), "--json")
     numbers = {each["name"]: each["value"] for each in json.loads(again.stdout)["metrics"]}
-    assert numbers["net_profit"] == str(twice.nets["USD"])
+    assert numbers["net_profit"] == f"{twice.nets['USD']:f}"
     assert numbers["maker_fills"] + numbers["taker_fills"] == twice.fills
 
 
