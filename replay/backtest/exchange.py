@@ -274,7 +274,9 @@ class Exchange:
 
     def next_due_ns(self) -> int:
         """When the next request arrives, order ends by itself or answer is received; `NEVER_NS` if there is none."""
-        self._flush()
+        for desk in self._all_desks:
+            if desk.is_pressing:
+                self._collect(desk, desk.flush())
         return self._mail.next_ns
 
     def advance(self, until_ns: int) -> Iterator[Response]:
@@ -284,18 +286,13 @@ class Exchange:
         What an answer makes its receiver ask for arrives after what is done here: go from one `next_due_ns` to the next.
         It happens as answers are taken: each order is, at each of its answers, as it is after that one.
         """
-        self._flush()
+        self.next_due_ns()  # the market acts first
         while (due := self._mail.pop_due(until_ns)) is not None:
             self._arrive(*due)
         if until_ns > self._now:
             self._now = until_ns
         while (response := self._mail.pop_heard(until_ns)) is not None:
             yield self._deliver(response)
-
-    def _flush(self) -> None:
-        for desk in self._all_desks:
-            if desk.is_pressing:
-                self._collect(desk, desk.flush())
 
     def _deliver(self, response: Response) -> Response:
         order = self._own.get(response.order_id)

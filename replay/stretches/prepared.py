@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -55,22 +56,26 @@ class Prepared(NamedTuple):
         begin: Place of the first of them in the batch.
         events: Of those that are plain.
         marks: One for each of them.
+        is_looked_at: Whether somebody looks at any of them.
         frames: Their frames.
         times: When they were received.
         ends: Of each that is plain where the stretch of plain ones ends, counted from `begin`; of another its own place.
         trade_counts: How many new trades there are before each, and in all.
-        trades: Of the new trades their pairs, with id and time.
+        trade_pairs: Of the new trades the pairs.
+        trades: Their ids and times.
         update_ids: Of the diffs the venue's number, by place from `begin`.
     """
 
     begin: int
     events: npt.NDArray[np.void]
     marks: npt.NDArray[np.void]
+    is_looked_at: bool
     frames: list[int]
     times: list[int]
     ends: list[int]
     trade_counts: list[int]
-    trades: list[tuple[int, TradeKey]]
+    trade_pairs: list[int]
+    trades: list[TradeKey]
     update_ids: dict[int, int | None]
 
 
@@ -110,8 +115,11 @@ def prepared(
     recv = rows["ts_recv"]
     is_ordered = recv >= np.maximum(np.maximum.accumulate(recv), now_ns)
     is_plain = (is_diff | is_quote | is_trade) & is_ordered
-    doubted = _not_new(_trades(batch, begin, pair, is_new), are_new)
-    is_plain &= ~(is_trade & np.isin(pair, doubted))
+    new_places = np.flatnonzero(is_new)
+    trades, trade_pairs = _trades(batch, begin + new_places), pair[new_places].tolist()
+    doubted = _not_new(trade_pairs, trades, are_new)
+    if doubted:
+        is_plain &= ~(is_trade & np.isin(pair, doubted))
     ids, has_ids = _update_ids(batch, begin, is_diff & is_plain)
     if not has_ids:
         is_plain &= ~is_diff
@@ -126,38 +134,44 @@ def prepared(
     looks = np.array([*(each.looks for each in facts), (False, False, False)])[pair]
     marks["what"] |= np.where((is_diff & looks[:, 0]) | (is_trade & looks[:, 2] & ((flags & _NOT_NEW) == 0)), LOOK, 0)
     marks["what"] |= np.where(is_diff & looks[:, 1], LOOK_AT_QUOTE, 0)
+    is_taken = is_plain[new_places]
+    if not is_taken.all():
+        trades, trade_pairs = (list(compress(each, is_taken.tolist())) for each in (trades, trade_pairs))
     counted = np.zeros(len(rows) + 1, np.int64)
-    counted[1:] = np.cumsum(is_new & is_plain)
+    np.cumsum(is_new & is_plain, out=counted[1:])
     return Prepared(
         begin,
         events,
         marks,
+        bool(looks.any()),
         rows["capture_seq"].tolist(),
         recv.tolist(),
         _ends(is_plain),
         counted.tolist(),
-        _trades(batch, begin, pair, is_new & is_plain),
+        trade_pairs,
+        trades,
         ids,
     )
 
 
-def _trades(batch: ColumnBatch, begin: int, pair: Any, is_new: Any) -> list[tuple[int, TradeKey]]:
-    places = np.flatnonzero(is_new)
-    stamps = batch.rows["ts_event"][begin + places].tolist()
-    return [
-        (place, (trade_id, None if stamp == NO_TIME else stamp))
-        for place, trade_id, stamp in zip(
-            pair[places].tolist(), batch.all_said(begin + places, "trade_id"), stamps, strict=True
-        )
-    ]
+def _trades(batch: ColumnBatch, places: npt.NDArray[np.intp]) -> list[TradeKey]:
+    """Id and time of the trades at some places."""
+    stamps: list[int | None] = batch.rows["ts_event"][places].tolist()
+    if NO_TIME in stamps:
+        stamps = [None if stamp == NO_TIME else stamp for stamp in stamps]
+    return list(zip(batch.all_said(places, "trade_id"), stamps, strict=True))
 
 
-def _not_new(trades: Sequence[tuple[int, TradeKey]], are_new: AreNew) -> list[int]:
+def _not_new(pairs: Sequence[int], trades: Sequence[TradeKey], are_new: AreNew) -> list[int]:
     """The pairs that have a trade again."""
-    keys: dict[int, list[TradeKey]] = {}
-    for place, key in trades:
-        keys.setdefault(place, []).append(key)
-    return [place for place, own in keys.items() if not are_new(place, own)]
+    each = set(pairs)
+    if len(each) == 1:
+        return [place for place in each if not are_new(place, trades)]
+    return [
+        place
+        for place in each
+        if not are_new(place, [key for at, key in zip(pairs, trades, strict=True) if at == place])
+    ]
 
 
 def _update_ids(batch: ColumnBatch, begin: int, is_diff: Any) -> tuple[dict[int, int | None], bool]:
@@ -181,31 +195,35 @@ def _events(
 ) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64], Any]:
     """Events of diffs and trades, where those of each message begin, and which messages have a price or size off the grid."""
     is_off = np.zeros(len(rows), np.bool_)
-    counts = np.where(is_diff, rows["bids"].astype(np.int64) + rows["asks"], is_trade.astype(np.int64))
+    is_sell = (rows["flags"] & Flag.SELL) != 0
+    # Of each message its buys, then its sells; a trade is one of either.
+    sides = np.empty((len(rows), 2), np.int64)
+    sides[:, BUY] = np.where(is_diff, rows["bids"], is_trade & ~is_sell)
+    sides[:, SELL] = np.where(is_diff, rows["asks"], is_trade & is_sell)
+    counts = sides.sum(axis=1)
     bounds = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(counts, out=bounds[1:])
-    owner = np.repeat(np.arange(len(rows)), counts)
-    within = np.arange(len(owner)) - bounds[owner]
-    level = rows["first"][owner] + within
-    owners = rows[owner]
-    events = np.zeros(len(owner), EVENT)
-    events["time"] = events["recv"] = owners["ts_recv"]
-    events["frame"] = owners["capture_seq"]
+    total = int(bounds[-1])
+    level = np.arange(total) + np.repeat(rows["first"] - bounds[:-1], counts)
+    # What nobody reads of an event (`recv`) is left out.
+    events = np.zeros(total, EVENT)
+    events["time"] = np.repeat(rows["ts_recv"], counts)
+    events["frame"] = np.repeat(rows["capture_seq"], counts)
     events["count"] = -1
-    events["pair"] = pair[owner]
-    is_level = is_diff[owner]
-    events["code"] = np.where(is_level, EventCode.LEVEL, EventCode.TRADE)
-    is_sell = np.where(is_level, within >= owners["bids"], (owners["flags"] & Flag.SELL) != 0)
-    events["side"] = np.where(is_sell, SELL, BUY)
-    for place in np.unique(events["pair"]).tolist():
+    events["code"] = np.repeat(np.where(is_diff, EventCode.LEVEL, EventCode.TRADE).astype(np.int8), counts)
+    events["side"] = np.repeat(np.tile(np.array([BUY, SELL], np.int8), len(rows)), sides.ravel())
+    events["pair"] = np.repeat(pair.astype(np.int16), counts)
+    for place in np.unique(pair[counts > 0]).tolist():
         scale = facts[place].scale
         if scale is None:
             continue
         own: Any = slice(None) if len(facts) == 1 else np.flatnonzero(events["pair"] == place)
-        ticks, on_tick = _steps(batch.prices[level[own]], *scale.tick_ratio)
-        lots, on_lot = _steps(batch.sizes[level[own]], *scale.lot_ratio)
-        events["tick"][own], events["lots"][own] = ticks, lots
-        is_off[owner[own][~(on_tick & on_lot)]] = True
+        events["tick"][own], on_tick = _steps(batch.prices[level[own]], *scale.tick_ratio)
+        events["lots"][own], on_lot = _steps(batch.sizes[level[own]], *scale.lot_ratio)
+        is_on = on_tick & on_lot
+        if not is_on.all():
+            owner = np.repeat(np.arange(len(rows)), counts)[own]
+            is_off[owner[~is_on]] = True
     return events, bounds, is_off
 
 
@@ -214,5 +232,9 @@ def _steps(values: Any, over: int, under: int) -> tuple[Any, Any]:
     with np.errstate(all="ignore"):
         counts = np.rint(values * (under / over))
         back = counts * over / under if over != 1 else counts / under
-        is_whole = (back == values) & (np.abs(values) < _EXACT / under) & (np.abs(counts * over) < _EXACT)
-    return np.where(is_whole, counts, 0).astype(np.int64), is_whole
+        is_whole = back == values
+        most = _EXACT / max(under, over)
+        if not (len(values) and values.min() >= 0 and values.max() < most and counts.max() < most):
+            is_whole &= (np.abs(values) < _EXACT / under) & (np.abs(counts * over) < _EXACT)
+            counts = np.where(is_whole, counts, 0)
+    return counts.astype(np.int64), is_whole

@@ -121,6 +121,9 @@ class StretchPlayer:
         )
         self._kept = [KeptBook(desk.core, place, exchange.markets[place], now[place]) for place in range(pairs)]
         self._facts = [PairFacts(None, NOT_PLAIN, False, False, (False, False, False))] * pairs
+        #: Of the pairs whose diffs are plain.
+        self._held: list[tuple[KeptBook, OrderBook]] = []
+        self._books: dict[int, OrderBook] = {}
         self._ready = _READY_MIN
         self._hears_trades = False
 
@@ -153,8 +156,11 @@ class StretchPlayer:
         self._facts = [self._facts_of(place) for place in range(len(self._keys))]
         end = min(at + self._ready, batch.messages)
         self._ready = min(2 * self._ready, _READY_MAX)
+        self._held = [
+            (self._kept[place], self._book(place)) for place, each in enumerate(self._facts) if each.form != NOT_PLAIN
+        ]
         feeds = self._desk.feeds
-        return prepared(
+        ready = prepared(
             batch,
             at,
             end,
@@ -163,6 +169,8 @@ class StretchPlayer:
             self._facts,
             lambda place, keys: feeds[place].are_new(keys),
         )
+        self._stretch = self._stretch._replace(events=ready.events, marks=ready.marks)
+        return ready
 
     def _facts_of(self, place: int) -> PairFacts:
         desk, key = self._desk, self._keys[place]
@@ -194,18 +202,16 @@ class StretchPlayer:
 
     def _pass(self, batch: ColumnBatch, ready: Prepared, begin: int, end: int) -> int:
         """Pass a stretch of plain messages to the core, or its beginning; which message is next."""
-        session, desk, stretch = self._session, self._desk, self._stretch
+        session, desk = self._session, self._desk
         frames, times = ready.frames, ready.times
         first_frame, first_ns = frames[begin], times[begin]
         if not session.begin_plain(first_frame, first_ns) or self._hears_trades != self._exchange.hears_trades:
             return begin
         until = session.due_ns()
         desk.settle()
-        for place, facts in enumerate(self._facts):
-            if facts.form != NOT_PLAIN:
-                self._kept[place].hand_over(self._book(place))
-        stretch = stretch._replace(events=ready.events, marks=ready.marks)
-        stop = desk.core.play(stretch, begin, end, first_frame, until)
+        for kept, book in self._held:
+            kept.hand_over(book)
+        stop = desk.core.play(self._stretch, begin, end, first_frame, until)
         last_frame, last_ns = frames[stop - 1], times[stop - 1]
         was_quiet = session.is_quiet
         changed = self._note_tops(ready, first_frame, first_ns, last_frame, was_quiet)
@@ -219,7 +225,8 @@ class StretchPlayer:
         session.passed(
             last_frame, last_ns, stop - begin, [place for place in changed if frames[changed[place]] == last_frame]
         )
-        self._look(batch, ready, stop - 1)
+        if ready.is_looked_at:
+            self._look(batch, ready, stop - 1)
         return stop
 
     def _note_tops(
@@ -251,9 +258,13 @@ class StretchPlayer:
         first, last = ready.trade_counts[begin], ready.trade_counts[stop]
         if first == last:
             return
-        trades = ready.trades[first:last]
-        for place in {place for place, _ in trades}:
-            self._desk.feeds[place].pass_trades([key for each, key in trades if each == place])
+        trades, pairs = ready.trades[first:last], ready.trade_pairs[first:last]
+        places = set(pairs)
+        for place in places:
+            own = (
+                trades if len(places) == 1 else [key for each, key in zip(pairs, trades, strict=True) if each == place]
+            )
+            self._desk.feeds[place].pass_trades(own)
 
     def _look(self, batch: ColumnBatch, ready: Prepared, at: int) -> None:
         """Have the strategy called for the last message of a stretch, if it wants to be."""
@@ -274,7 +285,10 @@ class StretchPlayer:
                 stretch.seen[place] = stretch.now[place]
 
     def _book(self, place: int) -> OrderBook:
-        return self._exchange.tracker.book(self._keys[place])
+        book = self._books.get(place)
+        if book is None:
+            book = self._books[place] = self._tracker.book(self._keys[place])
+        return book
 
     def _count_crossed(self) -> None:
         crossed = self._stretch.crossed
