@@ -402,7 +402,7 @@ def of_book_rows(
     rest: tuple[_Rest, ...] = ()
     if whole:
         heads["row"] = np.arange(len(heads))
-        rest = (_Rest(len(heads), firsts, lambda: book_messages(rows)),)
+        rest = (_Rest(len(heads), firsts, lambda: book_messages(_with(rows, constants))),)
     return ColumnBatch(heads, price.to_numpy(), size.to_numpy(), counts, rest)
 
 

@@ -130,8 +130,8 @@ class _Run:
             there = metadata.schema.to_arrow_schema().names
             parquet = opened(source, metadata, [name for name in _DICTIONARIES[table] if name in there])
         self._is_whole = whole
-        wanted = None if whole else TABLE_COLUMNS.get(table)
-        columns = None if wanted is None else [name for name in wanted if name in there]
+        wanted = TABLE_COLUMNS.get(table)
+        columns = None if wanted is None else [name for name in there if whole or name in wanted]
         self._constants: dict[str, Any] = {}
         if columns is not None:
             self._constants, columns = _constants(metadata, there, columns)

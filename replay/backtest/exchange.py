@@ -563,10 +563,12 @@ class Exchange:
         if order is None or not (response.reason or order.is_uncertain):
             return response
         desk, market = self._desk_of[order.pair], self.markets[order.pair]
-        bid, ask = desk.best(order.pair)
-        text = desk.admission.facts.text(
-            Reason(response.reason), response.state, bid=bid, ask=ask, symbol=market.key.trading_pair
-        )
+        desk.settle()
+        text = desk.admission.facts.words_for(response.reason, response.state)
+        if "{" in text:
+            bid, ask = desk.best(order.pair)
+            values = {"bid": bid, "ask": ask, "symbol": market.key.trading_pair}
+            text = desk.admission.facts.text(Reason(response.reason), response.state, **values)
         return msgspec.structs.replace(response, text=text, is_uncertain=order.is_uncertain)
 
     # -- the tape goes elsewhere -----------------------------------------------------------------------------------

@@ -40,6 +40,9 @@ __all__ = ["Admission", "RateLimit", "VenueFacts", "facts_of", "parse_facts"]
 
 _ACTIONS: Final = {code.name.lower(): code for code in RequestCode}
 _REASONS: Final = frozenset(reason.name.lower() for reason in Reason)
+#: The same by number, and the states.
+_REASON_NAMES: Final = {int(reason): reason.name.lower() for reason in Reason}
+_STATE_NAMES: Final = {int(state): state.name.lower() for state in StateCode}
 _TIFS: Final = frozenset(tif.name.lower() for tif in TifCode)
 #: What `lacks` may name.
 _KINDS: Final = _TIFS | {"gtd", "market", "reduce_only"}
@@ -131,8 +134,12 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     def text(self, reason: Reason, state: StateCode, **values: object) -> str:
         """What the venue says of an end or refusal, with the values that it names; empty where that is not known."""
-        name = reason.name.lower()
-        return self.words.get(f"{name} {state.name.lower()}", self.words.get(name, "")).format_map(_Known(values))
+        return self.words_for(reason, state).format_map(_Known(values))
+
+    def words_for(self, reason: int, state: int) -> str:
+        """The same with places for the values."""
+        name = _REASON_NAMES[reason]
+        return self.words.get(f"{name} {_STATE_NAMES[state]}", self.words.get(name, ""))
 
     def offers(self, order: OwnOrder) -> bool:
         """Whether the venue has orders of that kind."""

@@ -11,6 +11,7 @@ import enum
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from replay.market.layout import Role
@@ -234,6 +235,7 @@ def divide(over: int, under: int) -> int:
     return quotient + 1 if twice > under or (twice == under and quotient & 1) else quotient
 
 
+@lru_cache(1024)
 def amount(units: int) -> Decimal:
     """Units of cash as an amount, exactly."""
     return _EXACT.scaleb(Decimal(units), -CASH_DECIMALS).normalize(_EXACT)

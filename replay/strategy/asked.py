@@ -112,9 +112,13 @@ def is_positive(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
-def counted(name: str, what: str, value: float, step: Decimal) -> int | None:
-    """A price or size in whole steps; None where it is between two. Raises ConfigError for more than can be counted."""
-    over, under = step.as_integer_ratio()
+def counted(name: str, what: str, value: float, step: Decimal, ratio: tuple[int, int]) -> int | None:
+    """
+    A price or size in whole steps, of which numerator and denominator are given too; None where it is between two.
+
+    Raises ConfigError for more than can be counted.
+    """
+    over, under = ratio
     if value * under > COUNT_MAX * over:
         raise ConfigError(f"{name}: {what} is {value!r}, expected less than {float(COUNT_MAX * step):.3g}")
     count = round(value * under / over)

@@ -349,7 +349,7 @@ class Desk:
         name = self._pairs.names[place]
         if not is_positive(price):
             raise ConfigError(f"{name}: price is {price!r}, expected a number above 0")
-        tick = counted(name, "price", price, scale.tick)
+        tick = counted(name, "price", price, scale.tick, scale.tick_ratio)
         if tick is None or tick % rules.ticks or not scale.has_figures(tick):
             near = self.rules(self._pairs.keys[place])
             raise ConfigError(
@@ -363,7 +363,7 @@ class Desk:
         name = self._pairs.names[place]
         if not is_positive(size):
             raise ConfigError(f"{name}: size is {size!r}, expected a number above 0")
-        lots = counted(name, "size", size, scale.lot)
+        lots = counted(name, "size", size, scale.lot, scale.lot_ratio)
         if lots is None or lots % rules.lots:
             raise ConfigError(
                 f"{name}: size {size!r} is no whole number of lots of {rules.lot:f}: ctx.rules(pair).round_size(size)"

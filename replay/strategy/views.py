@@ -145,7 +145,7 @@ class OwnOrder:
         ended = STATES.get(state)
         if ended is not None and ended in TERMINAL_ORDER_STATES:
             return ended
-        if any(code in _CANCELS for code in self.sent.pending.values()):
+        if self.sent.pending and any(code in _CANCELS for code in self.sent.pending.values()):
             return OrderState.PENDING_CANCEL
         return OrderState.PENDING_CREATE if state is StateCode.UNKNOWN or ended is None else ended
 
