@@ -251,10 +251,10 @@ def instrument(venue: str, row: Listed, frame: Frame, sub_seq: int) -> Instrumen
         frame.ts_recv,
         frame.capture_seq,
         sub_seq,
-        row.kind,
-        row.base,
-        row.quote,
-        row.settle,
+        kind=row.kind,
+        base=row.base,
+        quote=row.quote,
+        settle=row.settle,
         **known,
     )
 
