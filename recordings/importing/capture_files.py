@@ -86,12 +86,12 @@ def plausible_times(unit_ns: int) -> tuple[int, int]:
 
 class _Unit:
     """
-    The unit of numeric times in one file, told by the first and held for the rest.
+    The unit of numeric times in one file, inferred from the first and held for the rest.
 
     Attributes:
-        name: One of `TIME_UNITS`, or `s`; None before it is told.
-        line: Number of the line that is read, for whoever asks.
-        others: By unit, how many times would be of that one, and the line of the first.
+        name: One of `TIME_UNITS`, or `s`; None before it is known.
+        line: Number of the line that is read.
+        others: Number of times that would be of each other unit, and the line of the first.
     """
 
     def __init__(self, name: str | None) -> None:
@@ -263,7 +263,7 @@ class LineOrder:
 
     Attributes:
         first: Time and payload of the first line that can be read.
-        last: Of the last one so far.
+        last: Time of the last one so far.
         count: Lines that can be read.
         up: Those that are later than the one before them.
         down: Those that are earlier.
@@ -348,7 +348,7 @@ class CaptureFile:
         line_count: Lines, without empty ones.
         damaged_count: Lines that could not be read.
         given_unit: The time unit as it was given.
-        unit: As it was told, and what spoke against it.
+        unit: Unit as it was given, and what spoke against it.
         order: What became of the order of its lines.
     """
 

@@ -2,8 +2,8 @@
 The content of other people's files: gzip, LZ4, zstd or plain, told apart by their first bytes, in pieces.
 
 Everything that can be decompressed is given, to the last byte before the damage, and whatever the size of the pieces. A
-checksum that does not hold is told once everything is given, and what follows it is read on; so are the members of a gzip
-file behind one that is damaged, in a line of their own. What decompresses out of all proportion is given up.
+checksum that does not hold is reported once everything is given, and what follows it is read on; so are the members of
+a gzip file after one that is damaged, in a line of their own. What decompresses out of all proportion is given up.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Content:
         bytes_read: Bytes of the file on disk read so far.
         is_altered: Whether a checksum did not hold, so that bytes anywhere before the end may be others than they were.
         damage: Why it ended before its end; empty if it did not.
-        skipped: Begin and end of members of a file on disk that could not be read to their end, in bytes; more was behind.
+        skipped: Begin and end of members of a file on disk that could not be read to their end, in bytes; more came
+            after it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -178,7 +179,7 @@ class _Source(io.RawIOBase):
     Args:
         file: The file.
         begin: The offset to read from.
-        slow_from: From this offset on it gives one byte at a time; None for never.
+        slow_from: Offset from which it gives one byte at a time; None for never.
 
     Attributes:
         position: How far it was read.

@@ -53,7 +53,7 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
     What an import shall do.
 
     Attributes:
-        venue: Whose frames they are.
+        venue: Venue whose frames they are.
         line_format: One of `capture_files.LINE_FORMATS`.
         time_unit: Unit of integer times; None to tell it from the data.
         metadata: File with the venue's metadata replies; None for none.

@@ -37,7 +37,7 @@ class Floor:
     Attributes:
         markets: The pairs.
         tracker: What was heard of them.
-        desks: Of each pair its venue's.
+        desks: Desk of each pair's venue.
         mail: Carries answers.
         own: Orders that are known, by id.
         adopted: Those that the venue has sent in their owner's name, by id.
@@ -170,8 +170,8 @@ def refusal_of(
     Why a venue would not take an order of that price and size; None if it would.
 
     Args:
-        market: Of the pair.
-        facts: Of the venue.
+        market: Market of the pair.
+        facts: Facts of the venue.
         order: What is known of it beside price and size.
         tick: Limit price, in ticks of the grid; 0: at market.
         lots: Size, in lots of the grid.
@@ -199,7 +199,7 @@ def switch_refusal(facts: VenueFacts, at_ns: int, until_ns: int, acts: Sequence[
     Why a venue does not take a setting of the dead man's switch; None if it does.
 
     Args:
-        facts: Of the venue; of one of which nothing is known there is no rule.
+        facts: Facts of the venue; a venue of which nothing is known has no rule.
         at_ns: When it arrives.
         until_ns: When it is to act; `NEVER_NS`: it is put out.
         acts: When it has acted.

@@ -38,7 +38,7 @@ def contract_of(key: PairKey, instrument: Instrument | None, contract_value: Dec
 
 
 def ledger_market(before: LedgerMarket, market: Market, instrument: Instrument | None) -> LedgerMarket:
-    """What a ledger is told of a pair, of which it knew that before: its tick and lot of now, and its contract."""
+    """What a ledger learns of a pair that it knows: its tick and lot of now, and its contract."""
     contract = before.contract
     if instrument is not None or contract is None:
         contract = contract_of(before.key, instrument, market.assumed.contract_value)

@@ -40,24 +40,24 @@ class VenueDesk:
 
     Args:
         venue: Its name.
-        markets: Of the venue, by their place among all.
+        markets: Markets of the venue, by their place among all.
         places: How many pairs there are in all.
-        rules: Of matching.
+        rules: Rules of matching.
         facts: What is known of the venue's limits and words.
         compiled: Whether to run machine code or plain Python.
-        tell: Told what came of market data that had to be matched before anybody asked.
-        count_finer: Told of a pair that is counted in finer steps from now on, and how many new ticks and lots an old
-            one is.
+        tell: Called with what came of market data that had to be matched before anybody asked.
+        count_finer: Called with a pair that is counted in finer steps from now on, and how many new ticks and lots an
+            old one is.
 
     Attributes:
-        venue: As given.
+        venue: Name of the venue as given.
         alive: The orders that it has, by id.
         stale: Places of the pairs whose book cannot be believed.
         marks: Mark price of each pair that one was heard of.
         admission: What of its limits is used up.
         is_pressing: Whether something waits that may reach an order that rests, so that `flush` may tell of it.
-        queued: Of each time that an order came to rest or was amended: the place of its pair, and the size ahead of it
-            then; None where it rests outside of the recorded depth.
+        queued: Place of the pair, and the size ahead of it, of each order at the time it came to rest or was
+            amended; None where it rests outside of the recorded depth.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class VenueDesk:
         A message about a pair.
 
         Args:
-            place: Of the pair.
+            place: Place of the pair.
             message: The message.
             book: The recorded book that it has changed; None if it changed none.
             now_ns: Our time.

@@ -64,7 +64,7 @@ class Exchange:
 
     Args:
         markets: The pairs; orders name them by their place here.
-        rules: Of matching: for all venues, or by venue.
+        rules: Rules of matching, for all venues or by venue.
         latency: How long requests and answers take.
         gap_policy: What becomes of orders across a gap.
         compiled: Whether matching runs as machine code or plain Python, with the same results; None: as machine code where
@@ -76,7 +76,7 @@ class Exchange:
 
     Attributes:
         is_compiled: Whether matching runs as machine code.
-        markets: As given; tick, lot and contract change as the messages say.
+        markets: Markets as given; tick, lot and contract change as the messages say.
         tracker: The recorded books, and what else was last heard of the pairs, also of those that are no markets.
         doubt: What of the run rests on data that may be doubted.
         fills: Every execution so far, in order, at the venue: not all of them need be known to the owner.

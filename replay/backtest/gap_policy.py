@@ -56,7 +56,7 @@ class StaleSpan(msgspec.Struct):
 
     Attributes:
         pair: Place of the pair.
-        start_ns: From the message that made it stale, on our clock.
+        start_ns: Time of the message that made it stale, on our clock.
         end_ns: To the one that made it whole; None while it lasts.
         cause: Why.
         orders: Ids of the orders that rested, or came, while it lasted.

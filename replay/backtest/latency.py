@@ -127,7 +127,7 @@ def latency_of_feed(
     Latency that follows the tape's own feed delay: that of the last message of each second.
 
     Args:
-        events: Of `replay.market.layout.EVENT`.
+        events: Events as rows of `replay.market.layout.EVENT`.
         clock_offset_ns: The venue's clock less ours.
         entry_add_ns: Added to the feed's delay on the way to the venue.
         response_add_ns: Added on the way back.

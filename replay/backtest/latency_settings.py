@@ -47,7 +47,7 @@ class LatencySetting(msgspec.Struct, frozen=True):
     What was said of latency.
 
     Attributes:
-        entry_ns: From us to the venue.
+        entry_ns: Latency from us to the venue.
         response_ns: And back.
         follows_feed: Whether these are added to the feed's own delay at that time.
         by_action: The same for one kind of request: `cancel.entry` to ns.

@@ -29,14 +29,14 @@ class Request(msgspec.Struct, gc=False, kw_only=True):
 
     Attributes:
         code: What is asked for.
-        venue: Of whom.
+        venue: Venue that it is from.
         number: Its sender's count; `NO_REQUEST` of what the venue does by itself.
         pair: Place of the pair; -1: of all.
         order: Which order it is about; None: about many.
         tick: Limit price.
         lots: Size.
         known_left: What its sender knows to be left, of an amendment.
-        reason: Of what ends an order by itself.
+        reason: Reason of what ends an order by itself.
         at_ns: When the dead man's switch is to act; `NEVER_NS`: not at all.
         turn: Which setting of the switch it is.
     """
@@ -89,7 +89,7 @@ class Mail:
     Args:
         latency: How long each takes.
         doubt: Where answers are counted that were held back to their cause.
-        blocks: Of venues that work in blocks.
+        blocks: Blocks of the venues that work in blocks.
 
     Attributes:
         next_ns: When the next request arrives or answer is received; `NEVER_NS` if there is none.

@@ -76,7 +76,7 @@ class Market:
         scale: The grid; None until tick and lot are known. Where one is given its steps are the rules until the recording
             says others.
         contract_value: Quote currency that one unit of size stands for, of inverse contracts; else None.
-        heard_finer: Called once the grid has become finer: who counts in its steps has to count anew.
+        heard_finer: Called once the grid has become finer: what counts in its steps has to count again.
     """
 
     key: PairKey

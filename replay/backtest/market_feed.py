@@ -2,7 +2,7 @@
 Normalized messages as market events for the core: levels, trades and what of the book is in sight.
 
 The market is the fused book. A venue with diffs has one exact form of it: the diffs are taken as they come, and a snapshot
-among them, which joins the book anew, as its difference to the book before. Elsewhere the forms are fused
+among them, which joins the book again, as its difference to the book before. Elsewhere the forms are fused
 (`toolkit/books/book_fusion.py`), and each message is the difference that it made. Forms that are capped, such as the best twenty
 levels, say nothing of what is worse than their last level: it is out of sight, not gone.
 
@@ -104,7 +104,7 @@ class PairFeed:
     One pair: what is known of its levels, and the events that messages make of it.
 
     Args:
-        place: Of the pair, in events.
+        place: Place of the pair, in events.
         key: Venue and trading pair.
         scale: Tick and lot; None while they are not known, and no events are made.
         buffer: Where events go.
@@ -114,7 +114,7 @@ class PairFeed:
         refine: Makes `scale` fine enough for prices and sizes, and says whether it could; None: what is off it is refused.
 
     Attributes:
-        scale: As given; after another one was set, `say_again`.
+        scale: Scale as given; after another one was set, `say_again`.
         book: The fused book.
         forms: Forms of the fused book that were heard of.
     """
@@ -137,7 +137,7 @@ class PairFeed:
         self.forms: set[str] = set()
         #: Of each side its prices, with sizes and numbers of orders; a size of 0 where there was a level.
         self._levels: Levels = ({}, {})
-        #: Whether they are behind: diffs are not noted where somebody else keeps what becomes of them.
+        #: Whether they lag: diffs are not noted where somebody else keeps what becomes of them.
         self._is_behind = False
         #: Where several forms are one book; not used where there are diffs.
         self._fusion = None if on_receipt else BookFusion(key.trading_pair, venue=key.venue, checked=True)
@@ -148,7 +148,7 @@ class PairFeed:
         self._horizons: list[float | None] = [None, None]
         #: Whether the book comes as diffs, or whole and uncapped: other forms have nothing to add then.
         self._is_exact = False
-        #: Whether the next snapshot joins the book anew.
+        #: Whether the next snapshot joins the book again.
         self._is_joining = True
         self._trades: dict[tuple[str, int | None], None] = {}
         #: The time of the message before, for messages without one; and that of the fused book.

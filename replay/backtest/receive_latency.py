@@ -69,7 +69,7 @@ class ConstantReceiveLatency:
         entry: ns, from us to the venue.
         response: ns, back.
         entries: The same for some kinds of requests.
-        responses: Likewise, of answers to them.
+        responses: Latencies of answers to them.
 
     Raises ConfigError where one is below 0.
     """

@@ -25,7 +25,7 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         venue_ns: When, on the venue's clock.
-        order_id: Of the order.
+        order_id: Number of the order.
         pair: Place of the pair.
         side: 0 buy, 1 sell.
         tick: Price, ticks.

@@ -50,16 +50,16 @@ class Response(msgspec.Struct, frozen=True, gc=False):
         received_ns: When we hear of it, on our clock.
         venue_ns: When it happened, on the venue's.
         request: Number of the request that it answers; -1: an order that rested was filled.
-        order_id: Of the order; of a request about many, 0.
+        order_id: Number of the order; 0 in a request about many.
         pair: Place of the pair.
         code: What it says.
-        state: Of the order after it; `UNKNOWN` where the request was refused and changed nothing.
+        state: State of the order after it; `UNKNOWN` where the request was refused and changed nothing.
         side: 0 buy, 1 sell.
         tick: Price of the execution, or of the order.
         lots: Executed.
         left: Still to be filled.
-        filled: In all.
-        size: Of the order.
+        filled: Size filled in all.
+        size: Size of the order.
         role: 1 maker, 2 taker, 0 where nothing was executed.
         reason: Why it ended or was refused, of `layout.Reason`.
         text: The same in the venue's words, where they are known; for rejections only.
@@ -100,13 +100,13 @@ class NoticeKind(enum.StrEnum):
 
 class Notice(Response, frozen=True, gc=False, kw_only=True):
     """
-    Something that the venue has done with the money of an account, told like an answer.
+    Something that the venue has done with the money of an account, reported like an answer.
 
     Attributes:
         kind: What.
         amount: Cash that came in, negative: that went out, in units of cash; of a takeover 0.
         held: Size of the position it is about, or that was taken over, signed, in units of size.
-        at_price: By which price, in units of prices.
+        at_price: Price that it goes by, in units of prices.
         fraction: The rate of funding, in units of 10**-12.
         account: Name of the account, of a transfer.
     """
@@ -180,7 +180,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         expires_ns: When it ends if it still rests then (GTD), on the clock that recorded; None: never.
         tag: Whatever its sender wants to find it by.
         trigger: What wakes it; None: nothing has to.
-        twap_ns: In which time the venue works it off, in parts; 0: it is an order like others.
+        twap_ns: Time in which the venue works it off, in parts; 0: it is an order like others.
     """
 
     pair: int
@@ -223,7 +223,7 @@ class OwnOrder:
         scale: The ticks and lots that it is counted in.
         trigger: What wakes it; None: nothing has to.
         is_waiting: Whether the venue holds it back until then, or works it off in parts.
-        twap_ns: In which time it does that; 0: it does not.
+        twap_ns: Time in which it does that; 0: it does not.
     """
 
     order_id: int

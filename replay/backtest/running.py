@@ -58,14 +58,14 @@ class ScriptRun(msgspec.Struct, frozen=True):
 
     Attributes:
         pair: Which pair.
-        clock: Whose clock its venue lived on; that of the times of fills.
+        clock: Clock that its venue lived on; that of the times of fills.
         scale: Its tick and lot, the finest there were.
         contract: What one unit of its size stands for.
         rules: The rules of matching that were in force.
         latency: What was said of it.
         clock_offset_ns: The venue's clock less ours.
         actions: The script.
-        refusals: Of each action why it was not sent; empty where it was.
+        refusals: Reason why each action was not sent; empty where it was.
         fills: Every execution, in order.
         orders: Every order that the venue took in or refused, as it was in the end, in the order they were sent.
         gaps: Gaps of the pair, as `recordings.queries.gaps` finds them, and holes between the recordings. On the venue's
@@ -120,10 +120,10 @@ def run_script(
 
     Args:
         recordings: Played as one.
-        pair: Whose market the orders are for.
+        pair: Pair whose market the orders are for.
         script: The file; see `replay.backtest.script`.
-        clock: Whose clock the venue lives on.
-        rules: Of matching; None for the defaults, and what of them is the venue's own on the receive clock.
+        clock: Clock that the venue lives on.
+        rules: Rules of matching; None for the defaults, and what of them is the venue's own on the receive clock.
         latency: None for the feed's own delay each way.
         clock_offset_ns: The venue's clock less ours; None for 0, which is refused where messages would have been
             received before they happened and it matters.

@@ -2,7 +2,7 @@
 Order scripts: a list of requests with their times, replayed without a strategy.
 
 A script is a JSON file: a list of actions, or an object that has them under `actions` (what else it holds is not
-looked at, but `columns`). An action is an object, or a list in the order of these columns (a list may go on behind
+looked at, but `columns`). An action is an object, or a list in the order of these columns (a list may go on after
 them), ascending in time:
 
 | column        | what                                                                                   |
@@ -64,10 +64,10 @@ class Action(msgspec.Struct, frozen=True):
     Attributes:
         at_ns: When it is sent, on our clock.
         what: `buy`, `sell`, `modify`, `cancel` or `cancel_all`.
-        order_id: Of the order; 0 of `cancel_all`.
+        order_id: Number of the order; 0 in `cancel_all`.
         tick: Limit price, ticks; 0 where there is none.
         lots: Size, all of it; 0 where there is none.
-        tif: Of a new order.
+        tif: Time in force of a new order.
         is_market: Whether a new order has no limit.
         expires_ns: When a new order ends; None: never.
         reduce_only: Whether a new order may only make the position smaller.

@@ -55,7 +55,7 @@ class RateLimit(msgspec.Struct, frozen=True):
 
     Attributes:
         tokens: How many it holds.
-        per_ns: In how long it fills up from empty, ns.
+        per_ns: Time in which it fills up from empty, ns.
         costs: Tokens that a request takes, by what it asks for; others take none.
     """
 
@@ -84,7 +84,7 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         rules: Rules of matching that are the venue's own, by name.
         words: What it says when it ends or refuses something, by reason, or by reason and state of the order.
         maker: Fee of the lowest tier, a share of the notional; None where it is not known.
-        taker: Likewise.
+        taker: Fee of a taker, likewise.
         fees_source: Where the two come from.
         schedule: All tiers of fees; None where they are not known.
         funding: How funding is settled; None where there is none, or nothing is known of it.
@@ -92,9 +92,9 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         liquidation: What is done where it is not there; None likewise.
         triggers: How stops and orders that take a profit are woken; None: the venue has none, or nothing is known of it.
         blocks: How what arrives within a block is ordered; None: as it arrives.
-        switch: Of the dead man's switch; None: the venue has none, or nothing is known of it.
+        switch: Terms of the dead man's switch; None: the venue has none, or nothing is known of it.
         twap: How an order is worked off over time; None: the venue has none, or nothing is known of it.
-        digest: Of the file, in hex; empty where there is none.
+        digest: Digest of the file, in hex; empty where there is none.
         price_band: How far a limit may be from the mark price, a share of it; None where nothing is known.
         fee_decimals: Digits after the point of a fee.
         fee_rounding: How it gets there.
@@ -180,7 +180,7 @@ class Admission:
     What of a venue's limits is used up.
 
     Args:
-        facts: Of the venue.
+        facts: Facts of the venue.
     """
 
     def __init__(self, facts: VenueFacts) -> None:

@@ -29,7 +29,7 @@ class FundingDue(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         instant_ns: The time whose positions it is about.
-        rate: By which.
+        rate: Rate that is paid by.
         price: And by which price.
         is_correction: It was settled already, by something else.
     """
@@ -45,7 +45,7 @@ class FundingClock:
     One contract.
 
     Args:
-        rules: Of its venue.
+        rules: Rules of its venue.
 
     Attributes:
         next_ns: The instant to come; None before the first message.

@@ -1,9 +1,9 @@
 """
 The venue's side of an account's money, for the simulated exchange.
 
-It has a ledger of its own, of what was executed and not of what the account's owner has heard of it. Fees go by the tier that
-the volume gives, funding by the positions at its instant, margin by the venue's prices; what it does is told like an answer.
-Where nobody trades on margin it acts at executions and at messages of funding alone.
+It has a ledger of its own, of what was executed and not of what the account's owner has heard of it. Fees go by the
+tier that the volume gives, funding by the positions at its instant, margin by the venue's prices; what it does is
+reported like an answer. Where nobody trades on margin it acts at executions and at messages of funding alone.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class HouseSettings:
     What of the money is chosen for a run.
 
     Attributes:
-        leverage: By pair; under an empty name that of all others. Empty: nothing is bought on margin, and nothing checked.
+        leverage: Leverage by pair; under an empty name that of all others. Empty: nothing is bought on margin, and
+            nothing checked.
         margin: Mode by pair, likewise; cross where nothing is said.
         fee_tier: Name of the tier at the start, below which it does not fall; see `tier_at`.
         fee_volume: Volume of the tiers' window before the start, quote currency.
@@ -106,9 +107,9 @@ class House:
 
     Args:
         keys: The pairs.
-        facts: Of their venues.
+        facts: Facts of their venues.
         fees: Ordinary fees by venue.
-        settings: As chosen.
+        settings: Settings as chosen.
         capital: What there is at the start.
         start_ns: When that is.
 

@@ -132,7 +132,7 @@ class Liquidator:
 
         Args:
             order: The order.
-            worth: Of the execution, positive.
+            worth: Worth of the execution, positive.
             after: What stands for the pair after it, without its fee.
             ordinary: The account's taker fee.
         """

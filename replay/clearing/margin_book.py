@@ -31,7 +31,7 @@ class PairMargin:
     Margin of one pair.
 
     Attributes:
-        leverage: As chosen.
+        leverage: Leverage as chosen.
         mode: What stands for its position.
         tiers: What the venue asks for.
         price: What the position is valued at, in units; None before that was heard of.
@@ -62,7 +62,7 @@ class MarginBook:
         ledger: The money at the venue.
 
     Attributes:
-        pairs: By place; others are paid for in full, or not known yet.
+        pairs: Pairs by place; others are paid for in full, or not known yet.
     """
 
     def __init__(self, ledger: Ledger) -> None:

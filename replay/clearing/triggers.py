@@ -31,7 +31,7 @@ class TriggerShelf:
         markets: The pairs.
 
     Attributes:
-        held: By the order's id.
+        held: Orders that are held, by id.
     """
 
     def __init__(self, markets: Sequence[Market]) -> None:

@@ -33,7 +33,7 @@ class FusedBooks:
     The fused books of the pairs that columns name.
 
     Args:
-        names: Of the columns.
+        names: Names of the columns.
         ticks: Steps of prices to begin with, by venue and pair, where they are known.
         compiled: Whether to run machine code or plain Python.
 

@@ -416,7 +416,7 @@ def apply_book(b, row, pair, quote_form, rest_form, steps, sizes, counts):
 
     Args:
         b: The books.
-        row: Of `MESSAGE`.
+        row: Row of `MESSAGE`.
         pair: Place of the pair here.
         quote_form: Place of the form of quotes, -1 where there is none; likewise `rest_form`, of REST answers.
         steps: Prices of the batch's levels; likewise `sizes` and `counts`.

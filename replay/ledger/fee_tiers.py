@@ -35,12 +35,12 @@ class FeeTier(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: The venue's, or its number from 0.
-        maker: Share of the value; negative: a rebate.
-        taker: Likewise.
+        maker: Fee of a maker, a share of the value; negative: a rebate.
+        taker: Fee of a taker, likewise.
         volume: Volume within the window that it takes, quote currency; None: it is not had by volume alone, and is in
             force where it is asked for by name.
-        spot_maker: Of spot pairs, where that is another; None: it is not, or is not known.
-        spot_taker: Likewise.
+        spot_maker: Maker fee of spot pairs, where that is another; None: it is not, or is not known.
+        spot_taker: Taker fee of spot pairs, likewise.
     """
 
     name: str
@@ -64,11 +64,11 @@ def tiers_of_fee(
     The tiers by which an execution of that worth costs that fee, to the last digit; none: no tier explains it.
 
     Args:
-        tiers: Of a venue.
+        tiers: Tiers of a venue.
         rounding: Its way to round fees.
         role: `Role.MAKER` or `Role.TAKER`.
-        worth: Of the execution, positive, in units of cash.
-        fee: As it was printed, in units of cash.
+        worth: Worth of the execution, positive, in units of cash.
+        fee: Fee as it was printed, in units of cash.
         is_spot: Whether it was of a spot pair.
     """
     return [
@@ -132,8 +132,8 @@ class TierChange(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         time_ns: When.
-        venue: Of the venue.
-        name: Of the tier.
+        venue: Name of the venue.
+        name: Name of the tier.
         maker: Its fee.
         taker: Its fee.
         volume: Volume within the window at that time, quote currency.

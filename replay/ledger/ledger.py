@@ -59,7 +59,7 @@ class LedgerMarket:
         key: Venue and pair, for messages.
         contract: What one buys; None where that is not known yet.
         fees: What that costs; None likewise.
-        tick: Step of the prices it is told.
+        tick: Step of the prices that it is given.
         lot: Step of the sizes.
         account: Name of the account it settles in; empty for the currency's.
         funding_rounding: How a funding payment is rounded; None: as fees are.
@@ -89,12 +89,12 @@ class LedgerEntry(msgspec.Struct, frozen=True, gc=False):
     What one execution did. Money in units of the currency of settlement, sizes in units.
 
     Attributes:
-        number: From 0, in the order of executions.
+        number: Number from 0, in the order of executions.
         time_ns: When.
         pair: Place of the pair.
         side: 0 buy, 1 sell.
-        price: In units.
-        size: Likewise.
+        price: Price in units.
+        size: Size in units.
         role: A `Role`.
         worth: What was bought is worth at that price; negative: sold. Cash fell by it.
         fee: What was paid; negative: a rebate.
@@ -132,8 +132,8 @@ class Position:
         realized: Profit so far, without fees and funding.
         fees: Paid so far.
         funding: Received so far; negative: paid.
-        bought: Size in all.
-        sold: Likewise.
+        bought: Size bought in all.
+        sold: Size sold in all.
         turnover: Worth of all executions, each positive.
         mark: What it is valued at; None before there is a price.
     """
@@ -155,7 +155,7 @@ class Account:
     Cash in one currency, in units.
 
     Attributes:
-        name: Of the account.
+        name: Name of the account.
         asset: The currency.
         start: What there was.
         cash: What there is, after what positions cost.
@@ -180,15 +180,15 @@ class Ledger:
     Counts what executions, funding and transfers do to an account.
 
     Args:
-        markets: The pairs, named by their places from here on; what is not known of one is told by `define`.
+        markets: The pairs, named by their places from here on; what is not known of one is given by `define`.
         capital: What there is at the start, by name of an account, or by currency for each account in it.
 
     Raises ConfigError for capital that is no number.
 
     Attributes:
         markets: What is known of the pairs.
-        accounts: By name.
-        positions: By place of the pair.
+        accounts: Accounts by name.
+        positions: Positions by place of the pair.
         executions: How many there were.
     """
 
@@ -324,8 +324,8 @@ class Ledger:
 
         Args:
             pair: Place of the pair.
-            price: In the quote currency; rounded half to even to the unit of prices. A float stands for the shortest
-                decimal that it is the float64 of.
+            price: Price in the quote currency; rounded half to even to the unit of prices. A float stands for the
+                shortest decimal that it is the float64 of.
 
         Raises ValueError for a price that is not above 0.
         """
@@ -350,8 +350,8 @@ class Ledger:
         Args:
             pair: Place of the pair.
             rate: Fraction of the position's worth, of at most 12 decimals; what is finer is rounded half to even.
-            price: As `mark` has it; None for the mark itself.
-            size: Of the position that it is settled on, in units; None: as it is now.
+            price: Price as `mark` has it; None for the mark itself.
+            size: Size of the position that it is settled on, in units; None: as it is now.
 
         Returns:
             What was received, in units; negative: paid. Rounded in the pair's way, seen as something that is paid.

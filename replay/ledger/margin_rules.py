@@ -69,13 +69,13 @@ class TriggerRules(msgspec.Struct, frozen=True, kw_only=True):
 
 class BlockRules(msgspec.Struct, frozen=True, kw_only=True):
     """
-    A venue that works in blocks: some of what arrives within one is there with its end, and so behind the rest of it.
+    A venue that works in blocks: some of what arrives within one is there with its end, and so after the rest of it.
 
     Attributes:
         late: What that is: orders by their time in force (those at market are `ioc`), and `cancel`.
         short_term_blocks: An order that expires within so many blocks is not late, whatever its time in force; nor is what is
             asked of it.
-        length_ns: Of a block; they begin at its multiples since the epoch. 0: not known, and nothing is late.
+        length_ns: Length of a block; blocks begin at its multiples since the epoch. 0: not known, and nothing is late.
     """
 
     late: tuple[str, ...]
@@ -264,7 +264,7 @@ class LiquidationRules(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         order: How far its order goes.
-        spread_share: Of `fillable`: the spread over the maintenance rate.
+        spread_share: Share of `fillable`: the spread over the maintenance rate.
         cancels_orders: Whether own orders are cancelled first.
         has_taker_fee: Whether the order pays the account's taker fee.
         fee: Share of the value that the order costs besides, as far as there is something left.
@@ -297,7 +297,7 @@ class Liquidation(msgspec.Struct, frozen=True, gc=False):
         time_ns: When.
         pair: Place of the pair.
         what: `order`, or `takeover` by the venue.
-        mark_price: By which it was found.
+        mark_price: Mark price that it was found by.
         equity: What stood for the position, in the currency of settlement.
         maintenance: What it needed; rounded to 12 digits.
         size: Signed size of what was to be closed.

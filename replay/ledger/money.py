@@ -73,7 +73,7 @@ class Contract:
         kind: What one buys.
         settle: Currency of cash, fees and profit; of spot the quote currency.
         base: Base currency, of spot what a position holds.
-        contract_value: Of an inverse contract, the quote currency that one unit of size stands for; else None.
+        contract_value: Quote currency that one unit of size of an inverse contract stands for; else None.
 
     Raises ConfigError where kind and contract value do not go together.
     """
@@ -137,7 +137,7 @@ class Fees:
 
     Attributes:
         maker: Fraction of it, negative for a rebate: 0.00015 is 1.5 basis points.
-        taker: Likewise.
+        taker: Fee of a taker, likewise.
         decimals: Digits after the point of a fee, in the currency of settlement.
         rounding: How it gets there.
 

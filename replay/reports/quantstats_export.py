@@ -20,7 +20,7 @@ def returns_series(result: Result, wallet: str | None = None) -> Any:
     Returns of each day (UTC) as a pandas Series by day, as QuantStats wants them.
 
     Args:
-        result: Of which run.
+        result: Result of the run.
         wallet: Which account; None for the only one.
 
     Raises ConfigError without pandas, without an account of that name, or where a day began with nothing.

@@ -33,9 +33,9 @@ class Variant:
     One assumption changed.
 
     Attributes:
-        name: For programs.
-        title: For people.
-        setting: As it is said on the command line.
+        name: Name for programs.
+        title: Title for people.
+        setting: Setting as it is written on the command line.
         settings: With which the run is made again.
     """
 
@@ -96,9 +96,9 @@ def rerun(
     Args:
         loaded: The strategy.
         keys: The pairs.
-        plan: Of the run as it was.
+        plan: Plan of the run as it was.
         base: What came of that.
-        run: Makes a run; it is told which one.
+        run: Function that makes a run, called with which one.
 
     Yields:
         One for each assumption, as soon as it is known. One that cannot be run says why.

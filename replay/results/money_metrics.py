@@ -24,8 +24,8 @@ def money_metrics(info: RunInfo, study: RunStudy | None, fills: pl.DataFrame, eq
     Args:
         info: What the run says of itself.
         study: What was measured of it.
-        fills: Of `Result.fills`.
-        equity: Of `Result.equity`.
+        fills: Rows of `Result.fills`.
+        equity: Rows of `Result.equity`.
     """
     yield from _doubt(info, fills)
     yield from _money(info, study, equity)

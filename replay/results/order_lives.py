@@ -29,7 +29,7 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
     How lengths of time are spread, ns: each is the smallest that at least that share did not exceed.
 
     Attributes:
-        count: Of how many.
+        count: Number of orders that it is of.
         p50: Half.
         p90: Nine in ten.
         p99: Ninety-nine in a hundred.
@@ -46,10 +46,10 @@ class Lives(msgspec.Struct, frozen=True, kw_only=True):
     How the orders of a run fared.
 
     Attributes:
-        entry: From sending an order until the venue took it in, or refused it.
-        response: From what the venue said first of an order until that was heard.
-        to_fill: Of orders that were filled while they rested, from the venue taking them in to their first fill.
-        filled_share: By pair (venue and name), the size filled over the size of all orders that the venue took in.
+        entry: Time from sending an order until the venue took it in, or refused it.
+        response: Time from what the venue said first of an order until that was heard.
+        to_fill: Time from the venue taking an order in to its first fill, of orders that were filled while they rested.
+        filled_share: Size filled over the size of all orders that the venue took in, by pair (venue and name).
         rejections: Why orders were refused, and how often, the most frequent first; numbers in the texts are `…`.
         cancels: Orders that ended as cancelled.
         late: Requests to amend or cancel an order that was filled before they arrived; None where no log tells.

@@ -17,8 +17,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     One number.
 
     Attributes:
-        name: For programs.
-        title: For people.
+        name: Name for programs.
+        title: Title for people.
         value: The number; amounts are exact decimals. None: there is none.
         unit: Such as `USDC` or `share`; empty for a count.
         definition: What it means.

@@ -194,7 +194,7 @@ def chart_of_panels(
         alt: Altair, which takes long to load.
         panels: Layers with a height; their data have `ms`, and `doubt` has the stretches that are shaded.
         domain: First and last time, ms.
-        time_title: Of the axis.
+        time_title: Title of the axis.
     """
     drawn = []
     for place, panel in enumerate(panels):

@@ -35,7 +35,7 @@ class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
     What became of one account.
 
     Attributes:
-        name: Of the account.
+        name: Name of the account.
         asset: Its currency, in which all amounts here are.
         start: Equity at the start.
         end: Equity at the end, with positions at their marks.
@@ -51,7 +51,8 @@ class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
         drawdown_bottom_ns: When it was deepest.
         drawdown_to_ns: When it was reached again; None where it was not.
         net_doubtful: Change of equity in doubtful times.
-        drawdown_ns: From the highest value before the deepest fall until it was reached again, or until the end; ns.
+        drawdown_ns: Time from the highest value before the deepest fall until it was reached again, or until the end;
+            ns.
         doubtful_profit_share: `EquityCourse.doubtful_profit_share`.
     """
 
@@ -81,8 +82,8 @@ class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         orders: How many came to rest.
-        unseen: Of these, outside of the recorded depth: what was ahead is not known.
-        median: Of the others, the size ahead, as the venue counts sizes; None without any.
+        unseen: Number of these outside of the recorded depth: what was ahead is not known.
+        median: Median of the size ahead of the others, as the venue counts sizes; None without any.
         p90: What it did not exceed for nine in ten of them.
     """
 
@@ -97,9 +98,9 @@ class GapInfo(msgspec.Struct, frozen=True, kw_only=True):
     A stretch of a pair's book or trades that could not be believed.
 
     Attributes:
-        venue: Of the pair.
+        venue: Venue of the pair.
         trading_pair: Its name.
-        start_ns: From the message that said so, on the clock of the recording.
+        start_ns: Time of the message that said so, on the clock of the recording.
         end_ns: To the one after which all is known again; None where it lasted to the end.
         cause: Why.
         orders: Ids of the orders that rested across it, or came in it.
@@ -118,31 +119,31 @@ class PairInfo(msgspec.Struct, frozen=True, kw_only=True):
     What was traded in one pair, and by which money. Amounts in the currency of settlement, sizes as the venue counts.
 
     Attributes:
-        venue: Of the pair.
+        venue: Venue of the pair.
         trading_pair: Its name.
         symbol: The venue's spelling.
         account: Name of the account that it settles in; empty where it was never known.
         contract: `linear`, `inverse` or `spot`; empty likewise.
         settle: Currency of settlement.
         base: Base currency.
-        contract_value: Of an inverse contract.
-        tick: At the end; None where it was never known.
-        lot: Likewise.
+        contract_value: Contract value of an inverse contract.
+        tick: Tick at the end; None where it was never known.
+        lot: Lot at the end; None where it was never known.
         maker_fee: Fraction.
         taker_fee: Fraction.
         fee_decimals: Digits after the point of a fee.
         fee_rounding: How it gets there.
         maker_fills: Executions as a maker.
-        taker_fills: As a taker.
+        taker_fills: Fills as a taker.
         bought: Size.
         sold: Size.
         turnover: Worth of all executions, each positive.
         realized: Profit of what was closed, without fees and funding.
-        unrealized: Of what is open.
+        unrealized: Profit of what is open.
         fees: Paid.
         funding: Received.
         position: Size at the end.
-        entry_price: Of it; None without a position. The float64 next to it.
+        entry_price: Entry price of the position; None without one. The float64 next to it.
         mark_price: What it was valued at.
         queue: What was ahead of orders; None where nobody took note.
     """
@@ -202,15 +203,15 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     A run.
 
     Attributes:
-        version: Of this form.
+        version: Version of this form.
         strategy: Name of the class.
         kind: `backtest` or `paper`.
         source: Name of the strategy's file.
-        source_hash: Of its content.
-        parameters: As they were in force.
-        seed: Of its random numbers.
+        source_hash: Hash of its content.
+        parameters: Parameters as they were in force.
+        seed: Seed of its random numbers.
         rules: Rules of matching, by name.
-        latency: In words.
+        latency: Latency in words.
         gap_policy: What became of resting orders at a gap.
         settings: Anything else that makes a difference.
         recordings: What was played: shown, not compared.
@@ -218,8 +219,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         start_ns: First instant.
         end_ns: Last.
         doubtful_ns: How long a book was stale, or a position uncertain.
-        accounts: By name, in order.
-        pairs: In the order of the run.
+        accounts: Accounts by name, in order.
+        pairs: Pairs in the order of the run.
         decisions: Rows of the decision log.
         log_digest: State of its hash chain at the end, hexadecimal; empty without a row.
         counts: What was counted.

@@ -30,11 +30,11 @@ class RunHead:
         strategy: Name of the class.
         kind: `backtest` or `paper`.
         source: Name of the strategy's file, without its folder.
-        source_hash: Of the file's content.
-        parameters: As they were in force.
-        seed: Of `ctx.rng`.
+        source_hash: Hash of the file's content.
+        parameters: Parameters as they were in force.
+        seed: Seed of `ctx.rng`.
         rules: Rules of matching by name.
-        latency: In words.
+        latency: Latency in words.
         gap_policy: What became of resting orders at a gap.
         settings: Anything else that makes a difference to the run.
         recordings: Name, digest and span of each; shown, not compared.
@@ -64,16 +64,16 @@ class OrderRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         venue_ns: When it happened at the venue; None where the venue never heard of it.
         pair: Place of the pair.
         order_id: The number of the order.
-        state: Of the order after it.
+        state: State of the order after it.
         status: The venue's own word.
         side: 0 buy, 1 sell.
         tick: Limit price; None of a market order.
-        lots: Of the order.
+        lots: Lots of the order.
         left: Still to be filled.
         client_order_id: The owner's id.
         created_ns: When the venue took it in; None for the first time that it was heard of there.
         order_type: `limit` or `market`.
-        time_in_force: In the venue's words, lower case.
+        time_in_force: Time in force in the venue's words, lower case.
         is_reduce_only: Whether it may only reduce a position.
         trigger: What wakes it; None: nothing has to.
     """
@@ -104,7 +104,7 @@ class FillRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         now_ns: When it was received.
         venue_ns: When it happened.
         pair: Place of the pair.
-        order_id: Of the order.
+        order_id: Number of the order.
         side: 0 buy, 1 sell.
         tick: Price.
         lots: Size.
@@ -139,7 +139,7 @@ class DecisionRow(msgspec.Struct, frozen=True, gc=False):
         now_ns: Time of the decision, or of the response.
         kind: What acted: `start`, `quote`, `timer`, `response`, ...
         cause: Which: the name of a timer, the number of a response.
-        cause_seq: Of a message: its frame in the recording that was played.
+        cause_seq: Frame of the message that caused it, in the recording that was played.
         cause_sub: And its row there.
         text: What was done with all arguments, as JSON.
         chain: State of the hash chain after it, hexadecimal.
@@ -199,7 +199,7 @@ class GapRow(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         pair: Place of the pair.
-        start_ns: From the message that said so, on our clock.
+        start_ns: Time of the message that said so, on our clock.
         end_ns: To the one after which all is known again; None while it lasts.
         cause: Why.
         orders: Numbers of the orders that rested across it, or came in it.
@@ -230,13 +230,13 @@ class RunRecord:
         markets: The pairs, as they were at the end.
         symbols: The venue's spelling of each.
         ledger: The money, as it was at the end.
-        courses: Of each account's equity, by its name.
-        messages: Of the account tables, instruments and events, in order.
+        courses: Course of each account's equity, by its name.
+        messages: Messages of the account tables, instruments and events, in order.
         tops: Best prices around what happened, in order.
         entries: What each execution did to the money, in order.
         equity: Points of equity, in order.
         decisions: The decision log.
-        series: What `ctx.record` was told.
+        series: Values that `ctx.record` was given.
         counts: What was counted, by name.
         gaps: What was not known of the pairs, in order of its start.
         queued: What was ahead of orders as they came to rest, see `VenueDesk.queued`; None where nobody took note.

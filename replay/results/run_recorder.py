@@ -76,7 +76,7 @@ class RunRecorder:
 
     Args:
         head: What is run.
-        markets: The pairs; what is not known of one yet is told by `define`.
+        markets: The pairs; what is not known of one yet is given by `define`.
         capital: What there is at the start, see `Ledger`. Of several venues each has accounts of its own, `venue/currency`;
             what is given by currency is there at each of them.
         start_ns: Time of the first instant.
@@ -216,7 +216,7 @@ class RunRecorder:
         )
 
     def _created_ns(self, row: OrderRow) -> int | None:
-        """When the venue took an order in: as it is told, else when it was first heard of there, unless it was refused."""
+        """When the venue took an order in: as it is reported, else when it was first heard of there, unless it was refused."""
         if row.created_ns is not None or row.venue_ns is None or row.state is OrderState.REJECTED:
             return row.created_ns
         first = self._created.setdefault(row.order_id, row.venue_ns)
@@ -313,7 +313,7 @@ class RunRecorder:
         Args:
             doubt: What of the run rests on data that may be doubted.
             queued: What was ahead of orders as they came to rest.
-            number_of: By which number an order of the exchange is known to its owner.
+            number_of: Function from an order of the exchange to the number that its owner has for it.
         """
         self.counts |= doubt.counts()
         self._queued = queued
@@ -324,7 +324,7 @@ class RunRecorder:
 
     def frame_done(self, now_ns: int, *, is_doubtful: bool = False) -> None:
         """
-        All that happened up to and at this time is told.
+        All that happened up to and at this time is reported.
 
         Args:
             now_ns: Not before that of the last call.

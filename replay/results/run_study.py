@@ -41,7 +41,7 @@ class ProfitParts(msgspec.Struct, frozen=True, kw_only=True):
     bought (of what was sold the other way round):
 
     Attributes:
-        venue: Of the pair.
+        venue: Venue of the pair.
         trading_pair: Its name.
         horizon_s: That time, seconds.
         spread: m - p: what was earned against the middle of that moment, negative where a taker paid it.
@@ -73,13 +73,13 @@ class DelayInfo(msgspec.Struct, frozen=True, kw_only=True):
     How long after the venue's own time messages were received; ns, both clocks as they were.
 
     Attributes:
-        table: Of which messages: `trades`, or `top`, those that changed a best price.
+        table: Kind of messages: `trades`, or `top`, those that changed a best price.
         messages: How many.
-        untimed: Of these, without a time of the venue.
+        untimed: Number of these without a time of the venue.
         negative: Received before they happened, by the two clocks.
         p50: What half of those with a time did not exceed, to three digits; None without any.
-        p90: Likewise nine in ten.
-        p99: Likewise ninety-nine in a hundred.
+        p90: Delay that nine in ten do not exceed.
+        p99: Delay that ninety-nine in a hundred do not exceed.
     """
 
     table: str
@@ -96,11 +96,11 @@ class MarketInfo(msgspec.Struct, frozen=True, kw_only=True):
     The market of one pair, as it was recorded during the run.
 
     Attributes:
-        venue: Of the pair.
+        venue: Venue of the pair.
         trading_pair: Its name.
         volume: Size of all trades.
         trades: How many there were.
-        sideless: Of these, without a side.
+        sideless: Number of these without a side.
         own_volume: Size of all own fills.
         own_share_max: Largest share that own fills had of the volume of one minute; None where nothing was traded.
         large_fills: Own fills in minutes of which they are more than `OWN_SHARE_MAX`.
@@ -108,7 +108,7 @@ class MarketInfo(msgspec.Struct, frozen=True, kw_only=True):
         stale_ns: How long of that it could not be believed.
         crossed_ns: How long its bid was at or above its ask.
         one_sided_ns: How long it had one side only.
-        delays: Of its messages.
+        delays: Delays of its messages.
     """
 
     venue: str
@@ -136,7 +136,7 @@ class PriceCourse(msgspec.Struct, frozen=True, kw_only=True):
     The middle of a pair's book over the run, in steps of time: for charts. None where it was not known.
 
     Attributes:
-        venue: Of the pair.
+        venue: Venue of the pair.
         trading_pair: Its name.
         start_ns: Where the first step begins.
         step_ns: Length of a step.
@@ -160,7 +160,7 @@ class Rerun(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: Which.
-        title: For people.
+        title: Title for people.
         setting: How it is said on the command line; empty where it is computed.
         why_not: Why it was not run; empty: it was.
         nets: Net profit of each account.
@@ -181,7 +181,7 @@ class RunStudy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         parts: Profit by what it came from, for each pair and horizon.
-        markets: Of each pair, in the order of the run.
+        markets: Market of each pair, in the order of the run.
         reruns: With other assumptions; empty where none were tried.
         courses: Prices of the pairs with most turnover, at most `COURSES_MAX`.
     """

@@ -41,8 +41,8 @@ def trading_metrics(
     Args:
         info: What the run says of itself.
         study: What was measured of it.
-        orders: Of `Result.orders`.
-        positions: Of `Result.positions`.
+        orders: Rows of `Result.orders`.
+        positions: Rows of `Result.positions`.
         lives: How orders fared.
     """
     yield from _trading(info, orders)

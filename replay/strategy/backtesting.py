@@ -41,7 +41,7 @@ from toolkit.timing.times import Instant, instant_ns, length_ns
 #: Numbers as they are written in Python; a float is the shortest decimal that it is.
 Number = Decimal | float | str
 Choice = TypeVar("Choice", bound=enum.StrEnum)
-#: Told how many messages were played more, and of which time the last one is.
+#: Called with the number of messages played since, and the time of the last one.
 RunProgress = Callable[[int, int], None]
 
 __all__ = ["Carry", "RunProgress", "backtest", "pairs_of_run", "run_on_tape"]
@@ -52,7 +52,7 @@ class Carry(enum.StrEnum):
 
     #: Account and strategy.
     ALL = "all"
-    #: The account; the strategy is made and started anew.
+    #: The account; the strategy is made and started again.
     POSITIONS = "positions"
 
 
@@ -94,12 +94,12 @@ def backtest(
     Args:
         strategy: The class, or a file that has one.
         recording: The recording, or its folder; or several.
-        parameters: Of the strategy, by name.
+        parameters: Parameters of the strategy, by name.
         trading_pairs: Pairs of the run; None for those that the strategy declares, or all.
         venues: Only pairs of these venues.
         start_ns: Call it from this time on, with the books as they are then.
         end_ns: End before the first frame of that time.
-        seed: Of `ctx.rng`.
+        seed: Seed of `ctx.rng`.
         preset: Rules of matching to begin with, of `replay.market.rules.PRESETS`.
         rules: Rules set otherwise: `{"queue_front": "power", "queue_power": "3"}`.
         latency: `entry=3.5ms,response=2ms`, or `feed`, or both, which are added.
@@ -111,8 +111,8 @@ def backtest(
         assumed: `tick`, `lot`, `min_notional`, `contract_value` and `maintenance` in place of what is recorded or known;
             `mark`, which may be `mid`, where no mark price is recorded; `block`, a length of time, where a venue orders what
             arrives within one.
-        leverage: Of all pairs, or by pair: orders are held against the margin that there is, and positions are liquidated
-            in the venue's way; None: neither.
+        leverage: Leverage of all pairs, or by pair: orders are held against the margin that there is, and positions are
+            liquidated in the venue's way; None: neither.
         margin: `cross` (the default) or `isolated`, of all pairs or by pair.
         fee_tier: Name of the venue's fee tier at the start, below which the account does not fall.
         fee_volume: Volume before the start that counts for fee tiers, quote currency.
@@ -292,7 +292,7 @@ def run_on_tape(
         end_ns: Nothing is played from the first frame of that time on.
         carry: What goes on where one recording ends before the next begins.
         watch: Called with the session before anything is played.
-        progress: Told after each batch how many messages it had, and of which time the last one is.
+        progress: Called after each batch with its number of messages and the time of the last one.
 
     Returns:
         The record, and the session as it was in the end.

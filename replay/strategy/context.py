@@ -125,7 +125,7 @@ class Context:
 
         Args:
             pair: Which.
-            size: In the unit of sizes: base currency, or contracts.
+            size: Size in the unit of sizes: base currency, or contracts.
             price: Limit; None: at market.
             tif: `GTC`, `IOC`, `FOK`, or `GTD` with `expires_ns`.
             post_only: Be refused rather than take.
@@ -134,7 +134,8 @@ class Context:
             tag: A name for it; see `keep`.
             stop: The order waits at the venue until the price that the venue goes by (mark, oracle or last trade) has risen
                 to this (fallen, for a sell).
-            take_profit: Likewise until it has fallen to this (risen, for a sell).
+            take_profit: Price that the order waits for in the same way, until it has fallen to this (risen, for a
+                sell).
             twap: A length of time, such as `30m`, over which the venue works the order off in parts; without a price.
 
         Returns:

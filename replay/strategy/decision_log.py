@@ -30,11 +30,11 @@ class LogHead(msgspec.Struct, frozen=True, kw_only=True):
         strategy: Name of the class.
         source_hash: BLAKE2b-128 over the strategy's source, in hex.
         parameters: Name to value, as JSON has them.
-        seed: Of `ctx.rng`.
+        seed: Seed of `ctx.rng`.
         pairs: Venue and pair, in the order that rows name them by.
         rules: The rules of matching in force, by name.
-        latency: As it was said.
-        fees: As they were said, by name.
+        latency: Latency as it was said.
+        fees: Fees as they were said, by name.
         capital: What each settlement currency begins with, as decimal text.
         gap_policy: What becomes of orders that rest while their book does not hold.
         limits: Limits of risk, by name.
@@ -72,7 +72,7 @@ class LogRow(NamedTuple):
         kind: The callback without its `on_`: `start`, `quote`, `timer`, ...; or `response`, `failure`, `end`.
         cause: Place in the recording `(capture_seq, sub_seq)` of a message, `(name, due_ns)` of a timer, `(number,)` of a
             response.
-        acts: Of a callback what it asked for, each a tuple of a word and its arguments; of a response what it says.
+        acts: Requests of a callback, each a tuple of a word and its arguments; of a response what it says.
         draws: Random numbers that the callback has drawn.
     """
 

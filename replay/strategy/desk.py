@@ -57,7 +57,7 @@ class Desk:
     Attributes:
         now_ns: The session's time.
         acts: What the callback under way has asked for.
-        failed: Orders that a limit kept from being sent, of which the strategy has not been told.
+        failed: Orders that a limit kept from being sent, of which the strategy has not heard.
         is_halted: Whether the limit of loss was reached.
     """
 

@@ -30,7 +30,7 @@ class PairRules:
         min_notional: Least value of an order, quote currency; None where nothing is known of one.
         price_figures_max: Most significant figures of a price that is no whole number; None: no such rule.
         maker_fee: Share of the value that an execution of a resting order costs; below 0: a rebate.
-        taker_fee: Likewise, of an order that takes.
+        taker_fee: Fee of an order that takes, likewise.
         contract_value: Quote currency that one unit of size stands for, of an inverse contract; None: sizes are in base
             currency.
     """

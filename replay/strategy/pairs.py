@@ -19,8 +19,8 @@ class RunPairs:
         keys: The pairs, in the order that rows name them by.
 
     Attributes:
-        keys: As given.
-        names: Of each its pair where no other venue of the run has one of that name, else `PAIR on VENUE`.
+        keys: Keys as given.
+        names: Pair of each, where no other venue of the run has one of that name, else `PAIR on VENUE`.
         places: Place of each `(venue, pair)`.
     """
 

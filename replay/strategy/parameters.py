@@ -35,7 +35,7 @@ class Parameter:
     One parameter.
 
     Attributes:
-        name: Of the attribute.
+        name: Name of the attribute.
         kind: Its annotation.
         default: Its value in the class; not given where it has to be set.
     """

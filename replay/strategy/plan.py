@@ -61,8 +61,8 @@ class RunSettings:
     Every assumption of a run.
 
     Attributes:
-        parameters: Of the strategy, by name.
-        seed: Of `ctx.rng`.
+        parameters: Parameters of the strategy, by name.
+        seed: Seed of `ctx.rng`.
         preset: Rules of matching to begin with; see `replay.market.rules`.
         rules: Rules set otherwise, by name.
         latency: How long requests and answers take: `entry=3.5ms,response=2ms`, or `feed` and what is added to it.
@@ -72,7 +72,8 @@ class RunSettings:
         gap_policy: What becomes of orders that rest while their book does not hold.
         limits: Limits of risk.
         assumed: `tick`, `lot`, `min_notional`, `contract_value`, in place of what is recorded.
-        leverage: By pair, under an empty name that of all others; empty: positions are not held against capital.
+        leverage: Leverage by pair, under an empty name that of all others; empty: positions are not held against
+            capital.
         margin: `cross` or `isolated` by pair, likewise.
         fee_tier: Name of the fee tier at the start, below which the account does not fall; None: by volume alone.
         fee_volume: Volume before the start that counts for fee tiers, quote currency.
@@ -118,8 +119,8 @@ class RunPlan:
         SymbolError: A pair that it declares is not among those.
 
     Attributes:
-        loaded: As given.
-        settings: Likewise.
+        loaded: Strategy as it was loaded.
+        settings: Settings as given.
         pairs: The pairs.
         rules: Rules of matching of each venue.
         head: What the decision log begins with.
@@ -202,7 +203,7 @@ class RunPlan:
             kind: `backtest` or `paper`.
             recordings: Names, digests and spans; shown, not compared.
             waits: Whether it begins by `begin` alone, and not as soon as all is known.
-            compiled: As `Exchange` has it.
+            compiled: Whether the kernels are compiled, as `Exchange` has it.
         """
         strategy, _, data = self._strategy()
         settings = self.settings

@@ -72,7 +72,7 @@ class TradingSession:
         house: Keeps the account's money at the venue; an attribute as well.
 
     Attributes:
-        strategy: As given.
+        strategy: Strategy as given.
         exchange: The venue.
         tracker: Its books.
         now_ns: The time: of the last frame, answer or timer.
@@ -147,7 +147,7 @@ class TradingSession:
         Hear what was said of pairs before the first frame: a recording that is continued need not say it again.
 
         Args:
-            instruments: Of each pair the newest, in the order of the run's pairs.
+            instruments: Newest instrument of each pair, in the order of the run's pairs.
         """
         for instrument in instruments:
             self.exchange.take(instrument)
@@ -539,7 +539,7 @@ class TradingSession:
             self._fail(failure, kind)
 
     def _fail(self, failure: StrategyError, kind: str) -> None:
-        """The strategy has ended its run; whoever records goes on."""
+        """The strategy has ended its run; the recorder goes on."""
         self.failure = failure
         self.phase = Phase.FAILED
         self.log.add(LogRow(self.now_ns, "failure", (kind,), (failure.line, failure.what)))

@@ -104,7 +104,7 @@ class Strategy:
         """Somebody traded."""
 
     def on_funding(self, ctx: Context, funding: FundingInfo) -> None:
-        """The venue told funding, mark or index price."""
+        """The venue reported funding, mark or index price."""
 
     def on_order(self, ctx: Context, order: OwnOrder) -> None:
         """An own order changed its state; one that was refused has the venue's words in `reason` and `text`."""

@@ -67,7 +67,7 @@ class OwnOrder:
         is_market: Whether it has no limit.
         is_post_only: Whether it is refused rather than taking.
         is_reduce_only: Whether it may only make the position smaller.
-        tag: As its owner gave it.
+        tag: Tag as its owner gave it.
         sent_ns: When it was sent.
         fill_count: Executions heard of.
         is_venues: Whether the venue has sent it in the account's name, to liquidate a position.
@@ -203,10 +203,10 @@ class OwnFill(NamedTuple):
     One execution of an own order.
 
     Attributes:
-        number: Of the fill, from 1.
+        number: Number of the fill, from 1.
         order: The order, as it is after it.
         pair: Name of the pair.
-        side: Of the order.
+        side: Side of the order.
         price: Executed at.
         size: Executed.
         fee: Paid, in the settlement currency; negative: received.
@@ -233,7 +233,7 @@ class PositionView(NamedTuple):
         size: Bought less sold, in the unit of sizes.
         entry_price: Average price it was entered at; None without a position.
         unrealized_pnl: At its mark, in the settlement currency; 0 where there is no mark yet.
-        realized_pnl: Of what was closed, without fees.
+        realized_pnl: Profit of what was closed, without fees.
         is_uncertain: Whether an order that rested while its book did not hold has changed it.
     """
 

@@ -38,12 +38,12 @@ class Waking:
     Calls a strategy for messages.
 
     Args:
-        session: Whose strategy it is.
+        session: Session of the strategy.
         strategy: The strategy.
         pairs: The pairs of the run.
 
     Attributes:
-        kinds: Of messages that call it, beside those that change a book.
+        kinds: Kinds of messages that call it, beside those that change a book.
         stale: Places of the pairs whose book held once and does not now.
     """
 

@@ -39,7 +39,7 @@ class Watch:
 
     Attributes:
         slowest_ns: The longest so far.
-        seconds_max: As given.
+        seconds_max: Longest time as given.
     """
 
     __slots__ = ("_asked", "_count", "_raised", "_since", "_stop", "_target", "_thread", "seconds_max", "slowest_ns")

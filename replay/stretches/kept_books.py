@@ -72,7 +72,7 @@ class KeptBook:
 
     Args:
         core: Keeps it.
-        place: Of the pair.
+        place: Place of the pair.
         market: The pair.
         now: Its best levels as they are, of `kernel_stretch.best_levels`.
 

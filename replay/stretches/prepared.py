@@ -35,7 +35,7 @@ class PairFacts(NamedTuple):
 
     Attributes:
         scale: Its tick and lot; None while they are not known.
-        form: Of the diffs of its book, by place; `NOT_PLAIN`: they are not plain.
+        form: Form of the diffs of its book, by place; `NOT_PLAIN`: they are not plain.
         has_trades: Whether its trades are plain, if its diffs are.
         has_quotes: Whether quotes that are no part of the book are plain.
         looks: Whether somebody looks at each change of its book, of its best levels, and at each trade.
@@ -54,16 +54,16 @@ class Prepared(NamedTuple):
 
     Attributes:
         begin: Place of the first of them in the batch.
-        events: Of those that are plain.
+        events: Events of those that are plain.
         marks: One for each of them.
         is_looked_at: Whether somebody looks at any of them.
         frames: Their frames.
         times: When they were received.
-        ends: Of each that is plain where the stretch of plain ones ends, counted from `begin`; of another its own place.
+        ends: End of the stretch of plain ones that each is in, counted from `begin`; of one that is not plain its own place.
         trade_counts: How many new trades there are before each, and in all.
         trade_pairs: Of the new trades the pairs.
         trades: Their ids and times.
-        update_ids: Of the diffs the venue's number, by place from `begin`.
+        update_ids: Venue's number of each diff, by place from `begin`.
     """
 
     begin: int
@@ -96,7 +96,7 @@ def prepared(
         begin: Its first message to make ready.
         end: Before this one it ends.
         now_ns: The time by then. A message that was received before it, or before another one, is not plain.
-        places: Of each pair that columns name its place in `facts`; -1: none.
+        places: Place in `facts` of each pair that columns name; -1: none.
         facts: Of the pairs of the run.
         are_new: Whether trades of a pair are all new. Where they are not, none of them is plain.
     """
