@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,10 +17,12 @@ from recordings.recording import Recording
 from replay.clearing.house import Transfer
 from replay.results.result import Result
 from replay.results.result_writing import write_result
+from replay.strategy.backtesting import backtest
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, run
 from tests.replay.strategy.sessions import Played
 from tests.serving import synthetic_session
 from tests.toolkit.cli.terminal import run as tickdeck
+from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
 
 HYPERLIQUID = PairKey("hyperliquid", "BTC-USD")
@@ -165,3 +169,49 @@ def short_tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("short") / "tape"
     synthetic_session(path, seconds=3)
     return path
+
+
+def test_python_takes_the_same_settings_in_the_forms_that_it_has(short_tape: Path, tmp_path: Path) -> None:
+    (tmp_path / "buyer.py").write_text(MAKER)
+    result = backtest(
+        tmp_path / "buyer.py",
+        short_tape,
+        trading_pairs="BTC-USD",
+        capital={"USDC": 100},
+        leverage={"BTC-USD": 3.5},
+        margin="isolated",
+        fee_tier="hyperliquid=1",
+        fee_volume=6e6,
+        transfers=[(datetime(2000, 1, 1, tzinfo=UTC), {"USDC": 5})],
+        assumed={"mark": "mid", "block": "70ms", "maintenance": "0.01"},
+    )
+    assert result.info.settings["money"] == {
+        "leverage": {"BTC-USD": "3.5"},
+        "margin": {"*": "isolated"},
+        "fee_tier": "hyperliquid=1",
+        "fee_volume": "6000000",
+        "mark": "mid",
+        "block_ns": 70_000_000,
+        "transfers": [[946_684_800 * 10**9, "USDC", "5"]],
+    }
+    assert result.info.accounts[0].transfers == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"leverage": 0}, r"^leverage is 0, expected 1 or more"),
+        ({"leverage": float("nan")}, r"^leverage: .* is nan"),
+        ({"leverage": 2, "margin": "shared"}, r"^margin is 'shared', expected cross or isolated"),
+        ({"assumed": {"mark": "last"}}, r"^assumed: mark is 'last', expected 'mid'"),
+        ({"assumed": {"block": "soon"}}, r"'soon' is no length of time"),
+        ({"fee_volume": -5}, r"^fee volume is -5"),
+        ({"transfers": [("2000-01-01", {"USDC": 0})]}, r"^a transfer of 0 USDC, expected a number that is not 0"),
+    ],
+)
+def test_settings_of_the_money_that_make_no_sense_in_python_are_one_line(
+    short_tape: Path, tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    (tmp_path / "buyer.py").write_text(MAKER)
+    with pytest.raises(ConfigError, match=said):
+        backtest(tmp_path / "buyer.py", short_tape, trading_pairs="BTC-USD", capital={"USDC": 100}, **settings)
