@@ -1,4 +1,4 @@
-"""Time-weighted spreads: how wide the market was, for how long, and for how long nobody could know."""
+"""Time-weighted spreads: how wide the market was, for how long, and for how long it could not be known."""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ def _place(folder: Path) -> Path | None:
     try:
         home = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tickdeck"
     except RuntimeError:
-        return None  # nobody's home
+        return None  # there is no home folder
     name = blake2b(os.fsencode(folder), digest_size=12).hexdigest()
     return home / "checks" / name
 

@@ -154,7 +154,7 @@ class Recorder:
         await asyncio.to_thread(lock.acquire)
         is_new = False
         try:
-            is_new = self._prepare_folder(folder)  # as it is now that nobody else writes
+            is_new = self._prepare_folder(folder)  # as it is now that no other process writes
             return await self._record(folder, is_new, lock)
         except BaseException as exc:
             if is_new and not (self.session and self.session.fleet.has_begun):

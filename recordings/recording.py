@@ -253,7 +253,7 @@ class Recording(Shown):
         Frames from number `first_seq` on, in order, a list at a time.
 
         Args:
-            segments: Those of which sealed segments; None for all, and for the tail after them.
+            segments: Sealed segments that are wanted; None for all, and for the tail after them.
             batch_rows: Frames read at a time.
             first_seq: The first frame.
         """
@@ -279,7 +279,7 @@ class Recording(Shown):
         Messages, in order, a list at a time.
 
         Args:
-            segments: Those of which sealed segments; None for all, and for the tail after them.
+            segments: Sealed segments that are wanted; None for all, and for the tail after them.
             tables: Which kinds of messages.
             trading_pairs: Which pairs, by name or key, or symbols; None for all. Events of whole connections come along.
             venues: Venues that are wanted; None for all.

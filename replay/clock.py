@@ -1,5 +1,5 @@
 """
-The clock of a replay: its time is that of the frames, and nobody's wall clock is read.
+The clock of a replay: its time is that of the frames, and no wall clock is read.
 
 The time is the latest `ts_recv` of the frames so far. Where the receive time of a recording steps back, the clock stands
 still until it is caught up with: for timers, time never goes back. In a timer's callback it is the time that the timer was due

@@ -180,7 +180,7 @@ class EmbeddedVenue:
     def accounts(self) -> dict[str, str]:
         """
         The venue's names of the accounts by ours: `maker`, `taker`, `gambler`, `sub`, and `agent`, the maker's second
-        name, where a venue has such; empty where a venue tells nobody of accounts.
+        name, where a venue has such; empty where a venue reports no accounts.
         """
         return self.venue.account_names()
 

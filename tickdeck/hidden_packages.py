@@ -2,7 +2,7 @@
 Whether something on the path hides one of our packages: a user's own `analysis.py`, or a folder `replay`.
 
 Their names are common ones. Python takes the first that it finds, and what stands beside a script, or in the folder
-where Python was started, comes first; what fails then is an import deep in our code, which nobody can read.
+where Python was started, comes first; what fails then is an import deep in our code, which says nothing to its reader.
 
 Every program pays for this module, so it loads nothing that Python has not loaded by itself.
 """
@@ -26,7 +26,7 @@ def refuse_hidden() -> None:
     """
     Raise HiddenPackage if Python would load something else under the name of one of our packages, or has loaded it.
 
-    Where nobody catches it, it is printed as one line, without a traceback: the command ends with that line too.
+    Uncaught, it is printed as one line, without a traceback: the command ends with that line too.
     """
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     for name in PACKAGES:
@@ -63,7 +63,7 @@ def _is_same(place: str, ours: str) -> bool:
 
 
 def _print_as_one_line() -> None:
-    """Print what is raised here as one line, if nobody catches it; everything else as it was printed before."""
+    """Print what is raised here as one line, if it is not caught; everything else as it was printed before."""
     hook = sys.excepthook
 
     def show(kind: type[BaseException], error: BaseException, traceback: object) -> None:

@@ -165,7 +165,7 @@ class Taken:
         digest: State of the digest chain after the run.
         messages: Their messages, per kind and instrument in order.
         tops: Changes of the best levels, per instrument in order.
-        message_count: Messages in all, of which each frame gave one.
+        message_count: Messages in all, one per frame.
         duplicate_count: Trades that were reported before.
         imprecise_count: Quoted decimals with more digits than a float64 keeps.
     """

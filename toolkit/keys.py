@@ -78,7 +78,7 @@ def one_or_more(names: Collection[PairName] | PairName | None) -> list[PairName]
     """
     Names as a list, also where one was given alone; None stays None.
 
-    A text is a collection of letters, and a `PairKey` one of two texts: nobody means that.
+    A text is a collection of letters, and a `PairKey` one of two texts: that is never meant.
     """
     if names is None:
         return None

@@ -14,7 +14,7 @@ def seeded(seed: int | str) -> random.Random:
 
 
 def fresh_seed() -> int:
-    """A seed nobody can predict, for jitter; never for anything that is recorded."""
+    """An unpredictable seed, for jitter; never for anything that is recorded."""
     return secrets.randbits(64)
 
 

@@ -42,7 +42,7 @@ class Stream(msgspec.Struct):
         frame_count: Frames since it was last (re)made.
         first_limit_ns: Longest wait for its first frame that is normal, ns; 0 where that says nothing.
         was_missed: Whether it was reported that the first frame did not come.
-        since_recv: Wall clock of when a stream that never spoke was first asked for, ns; 0 if nobody asked.
+        since_recv: Wall clock of when a stream that never spoke was first asked for, ns; 0 if it was never asked for.
         since_mono: Monotonic clock of it.
     """
 

@@ -79,7 +79,7 @@ class VenueSpec:
     archive_file: str = ""
 
     def check_accounts(self, accounts: Sequence[str]) -> None:
-        """Raise ConfigError for accounts at a venue of which the market alone is recorded."""
+        """Raise ConfigError for accounts at a venue whose market alone is recorded."""
         if accounts and not self.has_accounts:
             having = ", ".join(spec.name for spec in venues().values() if spec.has_accounts)
             raise ConfigError(

@@ -116,8 +116,8 @@ def pnl_report(
           column: it belongs to no pair, may be deposited and withdrawn, and what it gained or lost by its price is not
           in `net`. Null for other pairs, and where the venue did not state it before the first fill of that asset.
 
-        Null is what cannot be known: money that depends on a price or a position nobody stated, and everything from
-        where fills no longer explain the position that the venue states.
+        Null is what cannot be known: money that depends on a price or a position that was not stated, and everything
+        from where fills no longer explain the position that the venue states.
 
     Raises:
         ConfigError: No account was recorded, or nothing of a venue.

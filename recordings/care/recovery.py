@@ -219,7 +219,7 @@ def _play_frame(normalizer: Normalizer, frame: Frame) -> None:
 
 
 class _Usable(NamedTuple):
-    """The journals that go on from what is sealed, in order, of which the last may be empty; and what they come to."""
+    """The journals that go on from what is sealed, in order, the last of which may be empty; and what they come to."""
 
     usable: list[int]
     found: Left

@@ -45,7 +45,7 @@ class Verification(msgspec.Struct):
         normalized_digest: Digest of a replay of the normalized rows; None as for raw frames.
         frame_count: Raw frames read.
         message_count: Messages read from the normalized rows.
-        unsealed_count: Frames that are not sealed, all of which were read.
+        unsealed_count: Frames that are not sealed; all of them were read.
         unsealed_message_count: Messages that they gave.
         file_count: Files that were compared with their hashes.
     """

@@ -28,7 +28,7 @@ __all__ = ["PATIENCE_S", "Follower"]
 #: How often the folder is looked at while there is no tee, and how long a tee may be silent before it is.
 POLL_S: Final = 0.25
 SILENCE_S: Final = 5.0
-#: How long nobody may write before the recorder is given up.
+#: How long no frame may be written before the recorder is given up.
 PATIENCE_S: Final = 60.0
 
 

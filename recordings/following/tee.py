@@ -243,7 +243,7 @@ class Tee:
     def written(self, first_seq: int, last_seq: int, content: bytes) -> None:
         """The journal has these frames. May be called in any thread."""
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+            with contextlib.suppress(RuntimeError):  # the loop is closed: there is no one left to notify
                 self._loop.call_soon_threadsafe(self.add, Batch(first_seq, last_seq, content))
 
     def add(self, batch: Batch) -> None:

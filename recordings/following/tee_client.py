@@ -39,7 +39,8 @@ class TeeConnection:
         """
         Ask for the frames from a number on, or for those that come from now on.
 
-        Whether they can be had is in `hello.begin_seq`. Raises ConnectFailed if nobody answers, ProtocolError if it is no tee.
+        Whether they can be had is in `hello.begin_seq`. Raises ConnectFailed without an answer, ProtocolError if it is
+        no tee.
         """
         check_url(url, WS_SCHEMES)
         place = "" if begin_seq is None else f"?from={begin_seq}"

@@ -92,7 +92,7 @@ class TeeHello(msgspec.Struct, kw_only=True):
 
 class TeeFile(msgspec.Struct, frozen=True):
     """
-    Content of `tee.json`. Of a recorder that was killed it stays behind: then nobody there says this `started_ns`.
+    Content of `tee.json`. Of a recorder that was killed it stays behind: then no recorder there says this `started_ns`.
 
     Attributes:
         url: Where the recorder can be followed.

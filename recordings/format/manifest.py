@@ -196,7 +196,7 @@ class Manifest(msgspec.Struct, kw_only=True):
 
     @property
     def is_result(self) -> bool:
-        """Whether it is the result of a run, of which there are no frames."""
+        """Whether it is the result of a run, which has no frames."""
         return self.run is not msgspec.UNSET
 
     @property

@@ -27,7 +27,7 @@ _DELTA: Final = "DELTA_BINARY_PACKED"
 #: Parquet encodings were chosen by size on the Binance capture (bytes a row): a level's size 1.5 by dictionary, 2.1
 #: plain, 5.9 split by byte; a quote's size 1.8 plain, 2.3 by dictionary, since most quotes repeat one of their sizes.
 PLAIN_COLUMNS: Final = frozenset({"payload", "payload_bytes", "trade_id", "bid_size", "ask_size", "text", "chain"})
-#: Lowest and highest value of a row group help nobody to skip it, and of text they take as long as writing it.
+#: Lowest and highest value of a row group help no reader to skip it, and of text they take as long as writing it.
 _NO_STATISTICS: Final = frozenset(
     {"payload", "payload_bytes", "context", "form", "side", "aggressor_side", "text", "chain"}
 )

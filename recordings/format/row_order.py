@@ -157,7 +157,7 @@ def _group_sizes(counts: list[int]) -> Iterator[int]:
 
 
 def _tidy(rows: pa.Table) -> pa.Table:
-    """Rows of which each dictionary holds the words that it has, in the order in which they appear."""
+    """Rows whose dictionaries hold just the words that they have, in the order in which they appear."""
     for place, field in enumerate(rows.schema):
         if pa.types.is_dictionary(field.type):
             (chunk,) = rows.column(place).chunks

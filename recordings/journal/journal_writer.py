@@ -57,7 +57,7 @@ def journal_path(folder: Path, segment: int) -> Path:
 
 
 def _nothing(_: str) -> None:
-    """Tell nobody."""
+    """Notify no one."""
 
 
 class JournalWriter:
@@ -237,7 +237,7 @@ class JournalWriter:
             self.release()
 
     def release(self) -> None:
-        """Let the finished file go: its segment is sealed, or nobody looks after it any more."""
+        """Let the finished file go: its segment is sealed, or it is not looked after any more."""
         with self._handle_lock, self._place_lock:  # another thread may be at work on it
             if self._handle >= 0:
                 os.close(self._handle)
@@ -363,7 +363,7 @@ class JournalWriter:
             self.byte_count += written
 
     def _check_size(self) -> None:
-        """See that nobody has cut the file; before every write, since the next one would hide it under a hole of zeros."""
+        """See that the file has not been cut; before every write, which would hide it under a hole of zeros."""
         size = os.fstat(self._handle).st_size
         if size < self.byte_count:
             raise RecordingError(

@@ -55,10 +55,10 @@ def find_gaps(
     """
     Every gap, in order of its start.
 
-    A gap is a stretch of which one stream, or a whole connection (`symbol` and `stream` are empty), is not known: from
-    the last receipt before it to the first after it. What a crash may have taken is one, and so is everything after a
-    session that a failure ended. What a recorder stopped recording because it was stopped is none, nor is a gap of
-    which all came late, in another order.
+    A gap is a stretch of time for which one stream, or a whole connection (`symbol` and `stream` are empty), is not
+    known: from the last receipt before it to the first after it. What a crash may have taken is one, and so is
+    everything after a session that a failure ended. What a recorder stopped recording because it was stopped is none,
+    nor is a gap of which all came late, in another order.
 
     What is not sealed yet is played for it, some 30,000 frames a second. Of a recorder that died what it may have lost
     is a gap, as `recover` will state it.

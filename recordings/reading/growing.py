@@ -70,7 +70,7 @@ class GrowingRecording:
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody records any more and every frame was given, as of the last look."""
+        """Whether recording has ended and every frame was given, as of the last look."""
         segments = self.manifest.segments
         if self.manifest.status == "running" or (segments and segments[-1].capture_seq_last >= self.next_seq):
             return False

@@ -60,7 +60,7 @@ class Loss(NamedTuple):
 
 def loss_of(folder: Path, manifest: Manifest, left: Left, clock: Clock, alive_until: int | None = None) -> Loss | None:
     """
-    What may be missing because nobody has said that a session ended; None if all sessions have ended.
+    What may be missing because the end of a session was not stated; None if all sessions have ended.
 
     Args:
         folder: The recording.

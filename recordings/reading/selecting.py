@@ -112,7 +112,7 @@ class Selection:
     Instruments that are kept.
 
     Attributes:
-        venues: Venues of which anything is kept; the events about whole connections of these come along.
+        venues: Venues with anything to keep; the events about whole connections of these come along.
         symbols: Venue and symbol of each instrument.
         keys: Venue and trading pair of each.
         wish: What was wanted, to go by where not every symbol is known yet: in what is not sealed.

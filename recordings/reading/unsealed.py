@@ -37,7 +37,7 @@ class Work:
     Who is at work on a recording that is not sealed to its end.
 
     Attributes:
-        holder: Who holds its lock; None if nobody does.
+        holder: Holder of its lock; None if it is free.
         is_over: Whether it was sealed to its end since it was opened.
     """
 

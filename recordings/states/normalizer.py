@@ -134,7 +134,7 @@ class Normalizer:
             self._takers[frame.venue].before(frame)
         messages = protocol.receive(frame)
         if messages:
-            protocol.requests()  # nobody carries them out here; the answers are frames of the recording
+            protocol.requests()  # they are not carried out here; the answers are frames of the recording
         return messages
 
     def _of_all(self, frame: Frame) -> list[Message]:

@@ -4,7 +4,7 @@ States within a segment, so that a seek into a long one does not play all of it.
 `checkpoints/<segment>.points` holds the states of one segment, each one packed by itself
 (`recordings/states/state_packing.py`); after them an index, MessagePack of `_Index`, and at the end 24 bytes: the
 index's length as little-endian uint64 and its BLAKE2b-128. So a reader takes the end of the file and the one state it
-wants. Each state carries its hash in the index, and the index says of which segment it is: what does not agree is not
+wants. Each state carries its hash in the index, and the index says which segment it is of: what does not agree is not
 used.
 
 The file is derived and private to the version that wrote it. Without it, or with a damaged one, a seek takes longer.
@@ -59,7 +59,7 @@ _NEVER: Final = 1 << 62
 
 class SeekPoint(msgspec.Struct, array_like=True, frozen=True):
     """
-    Where a state is, and of which moment.
+    Where a state is, and the moment that it is of.
 
     Attributes:
         capture_seq: The first frame that is not in it.

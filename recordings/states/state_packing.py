@@ -154,7 +154,7 @@ def _places(pair: PairState) -> list[int]:
 
 def unpack_state(content: bytes, size: int) -> Checkpoint:
     """
-    The state of which `pack_state` gave these bytes.
+    The state that `pack_state` packed into these bytes.
 
     Raises RecordingDamaged if they are none of this version's.
     """

@@ -40,7 +40,7 @@ _HEALS: Final = b"recover\n"
 
 
 def _nothing(_: str) -> None:
-    """Tell nobody."""
+    """Notify no one."""
 
 
 def _never() -> bool:
@@ -212,8 +212,8 @@ class FolderLock:
                 )
             if self._give_up():
                 raise RecordingLocked(f"{self._path.parent} is still locked: stopped while it was waited for")
-            # The kernel tells nobody when a lock is free, but to a wait that cannot be given up. A recorder waits in a
-            # thread of its own, a command in the main one, where a signal ends the sleep.
+            # The kernel notifies no one of a free lock except through a wait that cannot be given up. A recorder waits
+            # in a thread of its own, a command in the main one, where a signal ends the sleep.
             time.sleep(TRY_S)
 
     def _tried(self, handle: int) -> list[_Owner] | None:

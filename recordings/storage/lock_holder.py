@@ -37,7 +37,7 @@ class Holder(NamedTuple):
 
 def holder_of(folder: Path) -> Holder | None:
     """
-    Who holds the lock of a folder; None if nobody does.
+    The holder of a folder's lock; None if it is free.
 
     The system is asked, and not only the number in the file: a number is given again once its process has died, and a
     copied folder has the file of another. To ask is to hold a shared lock for some microseconds, during which a

@@ -3,7 +3,7 @@ Addresses replaced while recording, before anything is written or understood.
 
 Every `0x` with exactly 40, 64 or 32 hexadecimal digits (an address, a transaction, a client's order id) becomes another
 one of the same length: a BLAKE2b hash of it under a key that only its owner has. The same address is always the same
-pseudonym under the same key, so accounts stay apart and orders stay linked; without the key nobody can compute or test
+pseudonym under the same key, so accounts stay apart and orders stay linked; without the key no one can compute or test
 one. The journal, the protocol and so the replay see the same, replaced bytes; only what goes out to the venue has the
 real address. `docs/privacy.md` says what a recording reveals all the same.
 """
@@ -123,7 +123,7 @@ class Pseudonyms:
         return call
 
     def _replace(self, found: re.Match[bytes]) -> bytes:
-        # Addresses are the same in capitals; all zeros stand for nobody.
+        # Addresses are the same in capitals; all zeros stand for no account.
         real = found[0].lower()
         if real in self._real:
             return real  # a pseudonym already: a protocol has only those to speak of accounts

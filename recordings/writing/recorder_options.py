@@ -39,7 +39,7 @@ class VenueRequest:
         ssl_ca: A PEM file of certificate authorities trusted besides the system's.
 
     Raises:
-        ConfigError: Accounts at a venue of which the market alone is recorded.
+        ConfigError: Accounts at a venue whose market alone is recorded.
     """
 
     spec: VenueSpec

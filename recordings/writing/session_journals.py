@@ -58,7 +58,7 @@ class SessionJournals:
         log: Called in the loop with one line that an operator should know.
         status: Kept up to date.
         on_written: Called in another thread after each batch.
-        guard: Looks after the rest of the folder; None for nobody.
+        guard: Looks after the rest of the folder; None for no one.
 
     Attributes:
         number: Segment of the open journal.

@@ -239,7 +239,7 @@ REQUEST: Final = np.dtype(
         ("tif", "i8"),
         ("market", "i8"),  # 1: at any price within reach, `tick` means nothing
         ("reduce", "i8"),  # 1: it may only make the position smaller
-        ("reason", "i8"),  # of a cancel that nobody asked for, a `Reason`
+        ("reason", "i8"),  # of a cancel that was not asked for, a `Reason`
     ],
     align=True,
 )

@@ -158,7 +158,7 @@ class AmendLeft(Choice):
 
 
 class CancelEarly(Choice):
-    """A request about an order of which another request is under way."""
+    """A request about an order with another request under way."""
 
     #: Is sent, and arrives after the other.
     QUEUED = "queued"

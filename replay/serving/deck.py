@@ -13,7 +13,7 @@ When clients are closed, because what they heard before no longer says what they
 | nobody recorded a symbol for a while | those who listen to anything of that venue | without a close frame |
 | a seek, or the beginning again | those who listen to anything | without a close frame |
 
-With `hides_disconnects` nobody is closed.
+With `hides_disconnects` no client is closed.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class DeckOptions:
         start_ns: Begin before the first frame of that time or later: ns, a datetime (without a zone: UTC), or text.
         end_ns: End before the first frame of that time or later.
         loop: Begin again at the end.
-        hides_disconnects: Close nobody because of what happened on the tape.
+        hides_disconnects: Close no client because of what happened on the tape.
     """
 
     venues: Collection[str] = ()

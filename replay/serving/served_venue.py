@@ -50,7 +50,7 @@ __all__ = ["NOTHING", "Client", "Delivery", "Key", "ServedVenue", "TapeFacts"]
 Key = Hashable
 #: A payload for everybody who listens to a key.
 Delivery = tuple[Key, bytes]
-#: What `take` returns for a frame that is nobody's business.
+#: What `take` returns for a frame that concerns no client.
 NOTHING: Final[Sequence[Delivery]] = ()
 
 
@@ -174,7 +174,7 @@ class ServedVenue(ABC):
         """The opening has been seen."""
 
     def lost(self, keys: Sequence[Key]) -> None:
-        """What these streams said last may hold no longer: their connection was lost, or nobody recorded for a while."""
+        """What these streams said last may hold no longer: their connection was lost, or recording paused."""
 
     @abstractmethod
     def forget(self) -> None:

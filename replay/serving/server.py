@@ -4,7 +4,7 @@ Recordings behind their venues' interfaces, on real sockets: WebSocket and REST 
 A tape of one venue is served at the root, as the venue is; each venue of any tape also below `/<its name>`. The controls are
 below `/tickdeck`.
 
-While a pace is kept, a client that does not read is cut off and nobody waits for it. Played as fast as possible there is no
+While a pace is kept, a client that does not read is cut off and not waited for. Played as fast as possible there is no
 pace that it could be too slow for: the tape waits for the slowest, and cuts off one that takes nothing at all for a while.
 """
 

@@ -180,7 +180,7 @@ class BaseVenue(Generic[S]):
         return self.market.block_time_ns(self.market.number)
 
     def lose(self, stream: str, count: int = 1) -> None:
-        """Lose the next frames of a stream on their way: what makes them goes on, nobody is sent them."""
+        """Lose the next frames of a stream on their way: they are still made, and not sent."""
         self.lost[stream] = self.lost.get(stream, 0) + count
 
     def _is_lost(self, stream: str) -> bool:
@@ -200,7 +200,7 @@ class BaseVenue(Generic[S]):
         return turn != before
 
     def account_names(self) -> dict[str, str]:
-        """The venue's names of the known accounts, by ours; none where the venue tells nobody of accounts."""
+        """The venue's names of the known accounts, by ours; none where the venue reports no accounts."""
         return {}
 
     def drops(self, now_ns: int) -> list[tuple[S, Drop]]:

@@ -1,1 +1,1 @@
-"""Market data in whole stretches: what reaches nobody goes from columns to compiled code without a message."""
+"""Market data in whole stretches: what no callback receives goes from columns to compiled code without a message."""

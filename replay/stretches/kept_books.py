@@ -77,7 +77,7 @@ class KeptBook:
         now: Its best levels as they are, of `kernel_stretch.best_levels`.
 
     Attributes:
-        is_same: Whether the core is known to have the levels that the book has; None: nobody has looked.
+        is_same: Whether the core is known to have the levels that the book has; None: not looked at yet.
     """
 
     def __init__(self, core: MatchingCore, place: int, market: Market, now: npt.NDArray[np.int64]) -> None:

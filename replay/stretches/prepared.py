@@ -205,7 +205,7 @@ def _events(
     np.cumsum(counts, out=bounds[1:])
     total = int(bounds[-1])
     level = np.arange(total) + np.repeat(rows["first"] - bounds[:-1], counts)
-    # What nobody reads of an event (`recv`) is left out.
+    # What is not read of an event (`recv`) is left out.
     events = np.zeros(total, EVENT)
     events["time"] = np.repeat(rows["ts_recv"], counts)
     events["frame"] = np.repeat(rows["capture_seq"], counts)

@@ -32,7 +32,7 @@ __all__ = ["StretchPlayer", "StretchSession"]
 _READY_MIN: Final = 256
 _READY_MAX: Final = 65_536
 _TOPS: Final = 4096
-#: Kinds after which nobody knows whether the core has what the book has.
+#: Kinds after which it is not known whether the core has what the book has.
 _CHANGES_BOOK: Final = frozenset({Kind.SNAPSHOT, Kind.DIFF, Kind.QUOTE, Kind.INSTRUMENT, Kind.EVENT})
 #: Best bid and ask of a pair, in ticks and lots.
 _Top = tuple[int, int | None, int, int | None, int]

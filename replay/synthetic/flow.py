@@ -26,7 +26,7 @@ ORDERS_TARGET = 130
 SPREAD_TICKS_MAX = 3
 #: Ticks that the fair price must have run ahead for more than the best level to be picked off.
 JUMP_TICKS = 15
-#: Share of the fair price beyond which nobody takes a price: the book has a hole after a jump.
+#: Share of the fair price beyond which no order takes a price: the book has a hole after a jump.
 SILLY = 0.005
 #: How far from its base the fair price may walk, as a share of the base.
 RANGE = 0.15

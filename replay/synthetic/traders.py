@@ -224,7 +224,7 @@ class Taker(Trader):
         match int(self.random.random() * 6.0):
             case 0:  # too small
                 exchange.place(account, symbol, is_buy, best, 1)
-            case 1:  # nobody there to trade with
+            case 1:  # no counterparty
                 exchange.place(account, symbol, is_buy, best, self.lots(symbol, 0.5), tif=Tif.IOC)
             case 2:  # nothing to reduce
                 exchange.place(account, symbol, held >= 0, best, self.lots(symbol, 0.5), reduce_only=True)

@@ -20,7 +20,7 @@ class ClientOrderTracker(Shown):
     Follows every order that messages speak of.
 
     Orders that have ended are kept, because fills come late; the oldest are forgotten when there are more than
-    `done_max`. Orders of which only fills have been heard wait, as unknown, for the update that describes them.
+    `done_max`. Orders known by their fills alone wait, as unknown, for the update that describes them.
 
     Args:
         done_max: Ended orders that are kept.
@@ -60,7 +60,7 @@ class ClientOrderTracker(Shown):
 
     @property
     def unknown(self) -> list[InFlightOrder]:
-        """Orders of which only fills have been heard, oldest first."""
+        """Orders known by their fills alone, oldest first."""
         return list(self._unknown.values())
 
     def __iter__(self) -> Iterator[InFlightOrder]:

@@ -11,7 +11,7 @@ Where compiled code keeps the levels, a side may stand for what is kept there (`
 when it is read, and all of them become columns once somebody looks deeper.
 
 A book may be behind: what keeps it (`Upkeep`) has messages that are newer, and brings it up to date when it is read. The
-objects of a thousand books are in no cache, so those of a book that nobody reads are better not touched.
+objects of a thousand books are in no cache, so those of a book that is not read are better not touched.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
     "shown_level",
 ]
 
-#: Prices, sizes and numbers of orders, best first; the last is empty where nobody counts orders.
+#: Prices, sizes and numbers of orders, best first; the last is empty where orders are not counted.
 Columns = tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]
 _EMPTY: Columns = ((), (), ())
 _Level = tuple[float, float, int | None]

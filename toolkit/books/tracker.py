@@ -104,7 +104,7 @@ class PairState(msgspec.Struct):
 
 
 def _books_of(keys: Sequence[PairKey]) -> str:
-    """How many books there are, and of which pairs the first of them."""
+    """How many books there are, and the pairs of the first of them."""
     if not keys:
         return "of no book yet"
     more = f", and {len(keys) - _SHOWN_MAX} more" if len(keys) > _SHOWN_MAX else ""

@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> Any:
     if COMPLETION in os.environ:
         cli.main(args=argv, prog_name="tickdeck")
     status = _guarded(lambda: _invoke(sys.argv[1:] if argv is None else argv))
-    # What is still in the buffer would otherwise fail when nobody can be told any more.
+    # What is still in the buffer would otherwise fail when it can be reported no more.
     sys.exit(_guarded(sys.stdout.flush) or status)
 
 

@@ -63,7 +63,7 @@ def _fill_streams() -> None:
     Open what a parent has closed of standard input, output and error, on the null device.
 
     Else the next file has that number, a journal for instance, and whatever is written to standard error lands in it.
-    Standard output can only be read then: a result that nobody gets is an error, as with every other program.
+    Standard output can only be read then: a result that reaches no reader is an error, as with every other program.
     """
     for handle, way in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:

@@ -59,7 +59,7 @@ class ClockState:
     Attributes:
         is_synchronised: Whether a time daemon says that it keeps it right.
         offset_ns: Correction that is still being made, ns; 0 also where the daemon makes it in another way.
-        error_max_ns: Bound of the error, ns; it grows while nobody corrects.
+        error_max_ns: Bound of the error, ns; it grows while the clock is not corrected.
         error_estimated_ns: Estimate of the error, ns.
     """
 

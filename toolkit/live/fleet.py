@@ -5,7 +5,7 @@ Each starts, fails, waits and is made again alone. What ends all of them is a fr
 callback, a defect of a protocol): after that a recording would not be what was received.
 
 A session of one venue ends with that venue's failure, as somebody who mistyped a pair or a URL expects. So does one of
-several venues of which not one could be started, unless `wait_for_venue` is set.
+several venues, if not one could be started, unless `wait_for_venue` is set.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Fleet:
         ]
 
     def unreached(self) -> list[str]:
-        """The venues of which no source ever came to run."""
+        """The venues whose source never came to run."""
         return [keeper.venue for keeper in self._keepers if not keeper.has_begun]
 
     async def run(self) -> None:

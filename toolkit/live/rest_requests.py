@@ -73,7 +73,7 @@ class RestDesk:
         Make every waiting request, one after the other, and those that their answers give rise to.
 
         Stops at the protocol's verdict that the venue cannot be recorded, and raises it. A request that got no usable
-        answer is raised at the end, if the protocol could not do without it; a venue that nobody can reach at once,
+        answer is raised at the end, if the protocol could not do without it; a venue that cannot be reached at once,
         unless `is_patient`: then it is tried until it answers. A venue that wants to be left alone is waited for in any
         case: a program that gives up is started again by a supervisor, and asks again too early.
         """

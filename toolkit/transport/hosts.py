@@ -15,7 +15,7 @@ __all__ = ["HostList", "is_everywhere", "is_loopback", "open_to_network", "url_h
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
-#: Addresses to listen on that nobody can connect to.
+#: Addresses to listen on to which no client can connect.
 _EVERYWHERE: Final = frozenset({"", "0.0.0.0", "::"})
 
 

@@ -51,7 +51,7 @@ async def open_message_socket(
     url: str, *, message_bytes_max: int, messages_buffered: int, open_timeout_s: float
 ) -> MessageSocket:
     """
-    Connect. A longer message ends the connection with code 1009; of those that nobody has read yet, so many are taken
+    Connect. A longer message ends the connection with code 1009; of those that are not read yet, so many are taken
     from the socket. Raises ConnectFailed.
     """
     shown, proxy = public_url(url), proxy_for(url)

@@ -1,4 +1,4 @@
-"""URLs of venues: what is one, which is this machine, what of it nobody may see, and which proxy lies between."""
+"""URLs of venues: what is one, which is this machine, what of it is secret, and which proxy lies between."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def _warn_of_silence(report: pl.DataFrame) -> None:
 
 
 def _warn_of_quotes_alone(window: SpreadWindow, report: pl.DataFrame) -> None:
-    """Say of which pairs no spread can be measured, and why."""
+    """Report the pairs whose spread cannot be measured, and why."""
     import polars as pl
 
     without = report.filter(pl.col("valid_s").fill_null(0.0) == 0)

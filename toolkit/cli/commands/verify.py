@@ -74,7 +74,7 @@ def verify(recording: Path, quick: bool, as_json: bool) -> None:
 
 
 def _checked(result: Verification, *, is_quick: bool) -> str:
-    """What the verdict is about: nobody shall take what was not played for what is sound."""
+    """What the verdict is about: what was not played must not be taken for sound."""
     have = "has the hash it was" if result.file_count == 1 else "have the hashes they were"
     files = f"{counted(result.file_count, 'file')} {have} sealed with"
     if is_quick:

@@ -65,7 +65,7 @@ class Setting:
         option: On the command line.
         kind: What values it takes.
         default: Default as it is written on the command line; None: there is none.
-        is_list: Whether it has several values, for each of which the option is repeated.
+        is_list: Whether it has several values; the option is repeated for each.
         shared: The option as other commands have it too.
     """
 

@@ -31,7 +31,7 @@ class StatusLine:
     Writes log lines, and below them the present status, in one line of the terminal: what is less important has no room
     on a narrow one. Log lines are whole, whatever their length.
 
-    A recording goes on also when nobody reads them any more, or the disk of the log is full.
+    A recording goes on also when they are no longer read, or the disk of the log is full.
 
     Args:
         stream: Where to; the status line appears only if it is a terminal.

@@ -149,10 +149,10 @@ class StatusPage:
         return RestResponse(status=404, body=b"no WebSocket here\n", content_type="text/plain")
 
     def received(self, peer: Peer, payload: str | bytes) -> None:
-        """Never called: nobody gets in."""
+        """Never called: no client gets in."""
 
     def disconnected(self, peer: Peer, code: int | None) -> None:
-        """Never called: nobody gets in."""
+        """Never called: no client gets in."""
 
     async def request(self, request: RestRequest) -> RestResponse:
         """Answer a page."""

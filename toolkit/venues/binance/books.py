@@ -336,7 +336,7 @@ class Books:
         following = join.join(base)
         if following is None:
             return False
-        # An instrument of which nothing but the snapshot came has no stream yet; this makes one.
+        # An instrument with nothing but a snapshot has no stream yet; this makes one.
         stream = self._host.heard(frame, symbol, FORM_FULL, messages)
         pair = stream.trading_pair
         messages.append(base.message(self._venue, symbol, pair, frame))

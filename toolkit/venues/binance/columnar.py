@@ -338,7 +338,7 @@ class BinanceTaker(ColumnarTaker):
         for number, rows in arrays.by_instrument(arrays.trades, trades):
             messages += self._trade_columns(number, rows)
         changes = [self._top_columns(number, rows) for number, rows in arrays.by_instrument(arrays.tops, tops)]
-        # Two names in different case may be one stream, of which the later frame counts.
+        # Two names in different case may be one stream, and the later frame counts.
         taken = np.flatnonzero(arrays.feeds.taken[: len(table.feeds)])
         for index in taken[np.argsort(arrays.feeds.last[taken])].tolist():
             self._write_back(frames, index)
@@ -415,7 +415,7 @@ class BinanceTaker(ColumnarTaker):
 
     @staticmethod
     def _wait_with(held: _Book, frames: FrameBatch, columns: DiffColumns) -> None:
-        """Hold diffs for the chain, and no batch of which it would keep none."""
+        """Hold diffs for the chain, and no batch that it would drop as a whole."""
         held.waiting.append((frames.first_seq, frames.ts_recv[columns.frame], columns))
         count = sum(len(each) for _, _, each in held.waiting)
         while count - len(held.waiting[0][2]) >= PENDING_MAX:

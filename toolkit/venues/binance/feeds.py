@@ -396,7 +396,7 @@ class Feeds:
 
     def _take_mark_prices(self, frame: Frame, feed: Feed, data: list[msgspec.Raw]) -> list[Message]:
         """
-        `!markPrice@arr`: since mid-2026 it may hold both kinds of futures, of which one is ours.
+        `!markPrice@arr`: since mid-2026 it may hold both kinds of futures, and one is ours.
 
         An entry that cannot be understood is an error of its own and takes nothing from the others.
         """

@@ -461,7 +461,7 @@ class BinanceMarketProtocol(VenueProtocol):
         return self._get("depth", f"{tag}:{symbol}", query, product.snapshot_weight)
 
     def snapshot_request(self, symbol: str) -> RestCall | None:
-        # Not the request that diffs are joined to: an answer nobody waits for must not replace a book that is good.
+        # Not the request that diffs are joined to: an answer that is not awaited must not replace a book that is good.
         return self._depth_call(symbol, "snapshot")
 
     def funding_request(self, symbol: str) -> RestCall | None:
@@ -474,7 +474,7 @@ class BinanceMarketProtocol(VenueProtocol):
     def _on_text(self, frame: Frame) -> list[Message]:
         payload = frame.payload
         if not payload.isascii():
-            payload.decode()  # a field that nobody reads may be no text either: such a frame is damaged
+            payload.decode()  # a field that is not read may be no text either: such a frame is damaged
         if payload.startswith(_COMBINED):
             feed = self._by_name.get(payload[11 : payload.find(b'"', 11)])
             if feed is not None:

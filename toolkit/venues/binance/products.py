@@ -122,7 +122,7 @@ SPOT: Final = Product(
     diff_speeds={"100ms": "depth@100ms", "1000ms": "depth"},
     partial_speeds=("100ms", "1000ms"),
     default_channels=("full", "bbo", "trades"),
-    # 300 connection attempts in 5 minutes per address; 5 messages a second per connection, of which one is kept free
+    # 300 connection attempts in 5 minutes per address; 5 messages a second per connection, and one is kept free
     # for the answer to a ping; 6000 of weight a minute.
     limits=VenueLimits(
         connections_max=100,

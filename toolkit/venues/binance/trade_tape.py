@@ -126,7 +126,7 @@ class ToldTrades(msgspec.Struct):
             self.holes = [*self.holes[1 - HOLES_MAX :], Hole(is_aggregate, number, missing, ts_start, ts_end)]
 
     def late(self, number: int, *, is_aggregate: bool) -> Hole | None:
-        """Note a number; the gap of which it was the last one missing, if it was."""
+        """Note a number; the gap that it was the last missing number of, if it was."""
         last = self.last_aggregate if is_aggregate else self.last_trade
         self.holes = [hole for hole in self.holes if hole.is_aggregate != is_aggregate or hole.before + LATE_MAX > last]
         for hole in self.holes:

@@ -13,7 +13,7 @@ What is peculiar about them, and where it is handled:
 - Statements are ordered by the height of their block. A change without one is of the newest block that its connection
   has reported, at the earliest: where REST knows a later one, the next statement counts and until then nothing does.
 - What is in a block that is not later than the first snapshot is history; what comes later is news, also by REST.
-- The end of a short-term order is announced by nobody: it has ended when the height of the chain, as frames tell it, is
+- The end of a short-term order is not announced: it has ended when the height of the chain, as frames tell it, is
   above its last block. While an account's connection is lost, or before the replies that follow a snapshot have come,
   the order may have been filled without our knowing, so its end waits for them. Another connection may be ahead of the
   accounts' own, so they hear of blocks themselves; what another one says of blocks counts only if it is far ahead.
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AccountStreams", "Root"]
 
-#: Replies without which it is not known what became of an order while nobody listened.
+#: Replies without which it is not known what became of an order while the connection was down.
 _OWED: Final = ("accountOrders", "accountFills")
 #: Replies that alone tell of what was missed.
 _MISSED: Final = (*_OWED, "accountTransfers", "accountFunding")
@@ -224,7 +224,7 @@ class AccountStreams:
             self.passed(frame, messages)
 
     def passed(self, frame: Frame, messages: list[Message]) -> None:
-        """Tell of the orders whose last block is past, of accounts of which nothing was missed."""
+        """Tell of the orders whose last block is past, of accounts that have missed nothing."""
         makes = AccountMessages(self._protocol.venue, frame, messages)
         for root in self._roots.values():
             if root.is_holding:

@@ -180,7 +180,7 @@ class AccountNews:
             return
         if is_another(row, known, source, height, self._chain):
             if known.facts and not known.is_done:
-                # It ended while nobody listened; its fills tell the rest.
+                # It ended while the connection was down; its fills tell the rest.
                 has_passed = known.good_til is not None and known.good_til < self._chain
                 state = _ending(known) if has_passed else order_state("CANCELED", "", known.filled, known.size)
                 self._ended(row.id, known, state, PASSED if has_passed else USED_AGAIN, is_history=False)
@@ -365,7 +365,7 @@ class AccountNews:
         """
         The whole subaccount as of a block: what it does not list is closed or spent.
 
-        Of a market or an asset of which something newer was reported it says nothing; nor where it cannot be read.
+        It says nothing of a market or an asset of which something newer was reported; nor where it cannot be read.
         """
         account = self.account
         is_newest = height >= max([account.height, *account.heights.values()])

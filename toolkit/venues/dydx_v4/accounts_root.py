@@ -34,7 +34,7 @@ class Root(msgspec.Struct):
         unanswered: First words of requests for what was missed that got no answer.
         paid_to: Like `filled_to`, of funding payments; `paid_top` once the pages under way have come.
         is_paging_paid: Like `is_paging`, of funding payments.
-        has_been_missing: Whether it was told that nobody has used it.
+        has_been_missing: Whether it was reported that it was never used.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Root(msgspec.Struct):
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether something changed them of which no statement tells."""
+        """Whether something changed them that no statement covers."""
         return any(account.unstated for account in self.accounts.values())
 
     @property

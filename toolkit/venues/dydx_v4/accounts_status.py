@@ -71,7 +71,7 @@ def order_state(
     status: str, reason: str, filled: float | None, size: float | None, known: OrderState = OrderState.OPEN
 ) -> OrderState:
     """
-    What a status means for an order of which so much is in blocks; one that is not in the table leaves it as `known`.
+    What a status means for an order with so much of it in blocks; one that is not in the table leaves it as `known`.
 
     `BEST_EFFORT_CANCELED` is a cancel under way. An order that is filled whole is filled, whatever becomes of its rest.
     """

@@ -81,7 +81,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
         self.channels = parse_channels(options.channels or DEFAULT_CHANNELS)
         self._numbers = ConnectionNumbers()
         self._carriers: dict[tuple[str, str], str] = {}
-        #: Streams of which something was lost that only a snapshot makes good, stale for another cause though they may be.
+        #: Streams that lost something only a snapshot makes good, stale for another cause though they may be.
         self._owing: dict[tuple[str, str], None] = {}
         #: The newest change of each subscription: its connection and number.
         self._newest: dict[tuple[str, str], tuple[str, int]] = {}

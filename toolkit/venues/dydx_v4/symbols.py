@@ -214,7 +214,7 @@ class SymbolTable:
         Args:
             contents: The objects.
             found: Takes what is odd about them; a market that cannot be read takes no other along.
-            are_terms_only: Leave out prices and figures: something newer is known of them, or nobody asked.
+            are_terms_only: Leave out prices and figures: something newer is known of them, or they were not asked for.
         """
         states: dict[str, MarketState] = {}
         changes: list[MarketChange] = []

@@ -143,7 +143,7 @@ class AccountMessages:
             raise ParseError(f"order {order.oid} has the unknown status {status!r}")
         size: float | None = order.origSz if order.origSz is not None else order.sz
         _check(f"order {order.oid}", order.side, order.limitPx or 0.0, order.origSz or 0.0, order.sz)
-        # A take-profit or stop of a whole position has the size 0 until it wakes: how much it will be nobody knows.
+        # A take-profit or stop of a whole position has the size 0 until it wakes: how much it will be is not known.
         remaining: float | None = order.sz if size else None
         return OrderUpdate(
             *self._head(order.coin, time_ms, sub_seq),

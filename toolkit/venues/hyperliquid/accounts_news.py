@@ -2,7 +2,7 @@
 What of an account's data is news: every fill, payment and event once, and of orders and states what has changed.
 
 The venue repeats itself: on two channels, in snapshots after each subscribe, in replies. What was emitted is remembered
-by the venue's own key. A row of which no message can be made is noted as odd, and takes none of its neighbours with it.
+by the venue's own key. A row that cannot be made a message is noted as odd, and takes none of its neighbours with it.
 
 On one connection the venue tells things in the order in which they happened, whatever the times say that it puts on
 them. Replies come by another way: there a status is only heeded if it is not older than what is known.
@@ -124,7 +124,7 @@ class AccountNews:
     Args:
         account: What was emitted before.
         makes: Makes the messages.
-        odd: Is given a line for each row of which no message can be made.
+        odd: Lines, one for each row that cannot be made a message.
     """
 
     def __init__(self, account: Account, makes: AccountMessages, odd: list[str]) -> None:
@@ -293,7 +293,7 @@ class AccountNews:
                     built.append(update)
                 positions[update.symbol] = self._stated(update.symbol, values, state.time)
             for coin, values in self.account.positions.items():
-                # Which of them a position without a name is nobody knows, so then none is taken for closed.
+                # Which of them a position without a name is cannot be known; then none is taken for closed.
                 if "" not in unread and coin not in held and values != _FLAT and dex_of(coin) == dex:
                     built.append(makes.no_position(len(built), coin, state.time))
                     positions[coin] = self._stated(coin, _FLAT, state.time)

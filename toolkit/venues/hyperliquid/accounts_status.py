@@ -51,7 +51,7 @@ STATUSES: Final[dict[str, OrderState]] = {
     "filled": OrderState.FILLED,
     **dict.fromkeys(_CANCELS, OrderState.CANCELLED),
     **dict.fromkeys(_REJECTIONS, OrderState.REJECTED),
-    # It was taken in and found nobody to trade with: by its own terms it ended there.
+    # It was taken in and found no counterparty: by its own terms it ended there.
     "iocCancelRejected": OrderState.EXPIRED,
     # The answer to `orderStatus` for an id that the venue does not know.
     "unknownOid": OrderState.FAILED,

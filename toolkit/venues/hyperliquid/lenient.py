@@ -1,5 +1,5 @@
 """
-Reads what can be read of a value of which one part is not as documented.
+Reads what can be read of a value with a part that is not as documented.
 
 A venue adds statuses, types and fields without a word. Whatever is odd is noted, and takes nothing with it: an optional
 field is left out of its item, an item out of its list. Only used where the strict decoder has refused a frame, so the

@@ -378,7 +378,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
     @staticmethod
     def _sides(levels: Sequence[wire.Level | None], odd: list[str]) -> tuple[float | int | None, ...]:
         """
-        Both sides of a quote that lacks one, or of which one is no level.
+        Both sides of a quote that lacks one, or has one that is no level.
 
         No order at a price is no best one, whatever else there may be on that side: the quote does not say.
         """

@@ -2,7 +2,7 @@
 Which polls were answered, and since when one is not.
 
 What is asked for by REST comes in a rhythm as a stream does. An answer that fails to come is an event, and a gap that
-the next one ends, though that may hold all that was missed: until then nobody knew it.
+the next one ends, though that may hold all that was missed: until then it was not known.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ def _read(reply: Any, tag: str, odd: list[str]) -> Any:
 
 
 def _entries(raw: list[Any], kind: type[Any], what: str, odd: list[str]) -> list[Any]:
-    """The entries that can be read. A list of which none can is no listing that has become empty: ParseError."""
+    """The entries that can be read. A list without one is not an empty listing: ParseError."""
     found = items(raw, kind, what, odd)
     if raw and not found:
         raise ParseError(f"{what} of another shape than documented: {odd[-1]}")
@@ -364,7 +364,7 @@ def _outcome_coins(meta: _OutcomeMeta) -> list[Coin]:
 
 
 def _without_collisions(coins: Sequence[Coin], given: Mapping[str, str]) -> list[Coin]:
-    """The coins, each with a pair of its own: the one that it was given, or else one that nobody has."""
+    """The coins, each with a pair of its own: the one that it was given, or else one that no other coin has."""
     takers: dict[str, list[Coin]] = {}
     for coin in coins:
         if coin.coin not in given:

@@ -296,7 +296,7 @@ def readable_book(data: Any, odd: list[str]) -> L2BookData | None:
 
 
 def _readable_quote(data: Any, odd: list[str]) -> Bbo | None:
-    """A quote of which one side can be read; the other is `UNREADABLE`."""
+    """A quote with one side that can be read; the other is `UNREADABLE`."""
     head = loose({**dict(parts(data)), "bbo": []}, BboData, "bbo", odd)
     sides = dict(parts(data)).get("bbo")
     if head is None or not isinstance(sides, list):

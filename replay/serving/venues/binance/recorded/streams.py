@@ -20,7 +20,7 @@ from replay.serving.face import UNREADABLE
 
 __all__ = ["SHUTDOWN", "StreamName", "bare_name", "data_of", "family_of", "named", "stream_of", "wrapped"]
 
-#: The stream that nobody asks for and everybody gets.
+#: The stream that every client gets without asking.
 SHUTDOWN: Final = "!serverShutdown"
 _COMBINED: Final = b'{"stream":"'
 _START: Final = len(_COMBINED)

@@ -420,7 +420,7 @@ def _check_property(request: Request) -> None:
 
 
 def _tag(frame: Frame) -> tuple[str, str]:
-    """What a REST frame is about, and of which symbol."""
+    """What a REST frame is about, and its symbol."""
     try:
         tag = _decode(frame.context or "{}").get("tag", "")
     except (*UNREADABLE, AttributeError):

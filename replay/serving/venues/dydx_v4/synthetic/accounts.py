@@ -92,7 +92,7 @@ class DydxAccounts:
         ]
 
     def is_valid(self, channel: str, id: str) -> bool:
-        """Whether an id has the form of one; nobody needs to be behind it."""
+        """Whether an id has the form of one; it need not be an account."""
         match = _ID.fullmatch(id)
         return match is not None and int(match[2]) < (PARENTS if channel == PARENT_SUBACCOUNTS else _NUMBERS)
 

@@ -135,7 +135,7 @@ class Subaccount:
             case Completed():
                 self.waiting[oid] = ("FILLED", "")
             case Cancelled() | Rejected():
-                # An order that was refused, and of which nobody has heard, is nothing to tell of.
+                # An order that was refused, and was never reported, is nothing to report.
                 if isinstance(fact, Rejected) and oid not in self.orders and oid not in self.waiting:
                     return []
                 return self._ended(record, fact.reason, listed, chain)

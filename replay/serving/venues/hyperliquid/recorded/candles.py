@@ -55,7 +55,7 @@ class _Minutes:
     def __init__(self) -> None:
         self.waiting: list[bytes] = []
         self.candles: dict[int, Candle] = {}
-        #: The first minute of which nothing is missing; None while the next frame of trades begins again.
+        #: The first minute that is complete; None while the next frame of trades begins again.
         self.whole_from: int | None = None
         #: Beginnings of minutes in which the tape was blind, from and to.
         self.blind: list[tuple[int, int]] = []

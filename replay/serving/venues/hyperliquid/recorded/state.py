@@ -26,7 +26,7 @@ TRADES_REPLAYED: Final = 30
 ROWS_KEPT: Final = 2000
 #: News of a list that wait to be put in; one frame may hold many.
 _NEWS_MAX: Final = 256
-#: Streams of which nothing is kept, since nothing is said of them to a new subscriber.
+#: Streams that are not kept, since a new subscriber is sent nothing of them.
 _UNKEPT: Final = frozenset({"userEvents", "notification"})
 
 _decode = msgspec.json.decode
