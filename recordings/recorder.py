@@ -140,7 +140,7 @@ class Recorder:
             ConfigError: The folder is taken, or was recorded with other options.
             ConnectFailed, SymbolError: The venue cannot be reached, or does not list a pair.
             RecordingError: The folder cannot be written, or is being written.
-            BackpressureError: The disk did not follow.
+            BackpressureError: The disk was too slow.
         """
         folder = self.options.folder
         self._prepare_folder(folder)

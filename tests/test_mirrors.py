@@ -292,6 +292,12 @@ def is_listed(path: str, patterns: Iterable[str]) -> bool:
 
 
 @cache
+def first_pattern(module: str) -> str | None:
+    """The first entry of the list that names a module; None for one that is not on it."""
+    return next((pattern for pattern in HELD_BY if is_listed(module, [pattern])), None)
+
+
+@cache
 def _sources_by_name() -> dict[str, Source]:
     everything = {source.name: source for source in sources()}
     for path in sorted((ROOT / "tests").rglob("*.py")):
@@ -335,9 +341,7 @@ def test_every_test_is_called_after_a_module_or_is_listed() -> None:
 @pytest.mark.parametrize("pattern", HELD_BY)
 def test_the_list_says_no_more_than_it_has_to(pattern: str) -> None:
     """Its modules are there and have no test of their own, and a test that it names comes to each of them."""
-    found = [module for module in modules() if is_listed(module, [pattern])]
-    bare = [module for module in found if not has_test(module)]
-    first = [module for module in bare if next(each for each in HELD_BY if is_listed(module, [each])) == pattern]
+    first = [module for module in modules() if first_pattern(module) == pattern and not has_test(module)]
     assert first, f"{pattern} has tests of its name, or is not there: take it off the list"
     holders = [test for test in files_of_tests() if is_listed(test, HELD_BY[pattern])]
     assert all(any(is_listed(test, [named]) for test in holders) for named in HELD_BY[pattern])
