@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -41,6 +41,7 @@ from toolkit.timing.timers import NEVER_NS
 
 __all__ = ["House", "HouseSettings", "Transfer", "tier_at"]
 
+_T = TypeVar("_T")
 #: Executions that are kept for instants which lie before them.
 _KEPT: Final = 100_000
 #: How long after its instant a settlement may be heard of.
@@ -69,7 +70,7 @@ class HouseSettings:
     What of the money is chosen for a run.
 
     Attributes:
-        leverage: Leverage by pair; under an empty name that of all others. Empty: nothing is bought on margin, and
+        leverage: Leverage by pair, or by `PAIR on VENUE`; under an empty name that of all others. Empty: nothing is bought on margin, and
             nothing checked.
         margin: Mode by pair, likewise; cross where nothing is said.
         fee_tier: Name of the tier at the start, below which it does not fall; see `tier_at`.
@@ -91,6 +92,11 @@ class HouseSettings:
     has_fixed_fees: bool = False
     mark_is_mid: bool = False
     block_ns: int = 0
+
+
+def chosen_for(key: PairKey, chosen: Mapping[str, _T]) -> _T | None:
+    """What was chosen for a pair: by pair and venue, else by its name, else for all; None where nothing was."""
+    return chosen.get(str(key), chosen.get(key.trading_pair, chosen.get("")))
 
 
 def tier_at(fee_tier: str | None, venue: str) -> str | None:
@@ -152,11 +158,11 @@ class House:
         self._paid: dict[int, tuple[int, int, int]] = {}
         #: Of each pair its latest executions: when, and what was held before.
         self._held: list[deque[tuple[int, int]]] = [deque(maxlen=_KEPT) for _ in keys]
-        self._chosen = [settings.leverage.get(key.trading_pair, settings.leverage.get("")) for key in keys]
+        self._chosen = [chosen_for(key, settings.leverage) for key in keys]
         for place, (key, each) in enumerate(zip(keys, self._facts, strict=True)):
             if each.margin is None or each.liquidation is None:
                 # What was said of all pairs does not mean those that are paid for in full.
-                if key.trading_pair in settings.leverage:
+                if key.trading_pair in settings.leverage or str(key) in settings.leverage:
                     raise ConfigError(f"leverage for {key}, but nothing is known of margin at {key.venue}")
                 self._chosen[place] = None
         if settings.leverage and not any(self._chosen):
@@ -474,8 +480,7 @@ class House:
             )
         if leverage > tiers.tiers[0].leverage:
             raise ConfigError(f"{key}: leverage {leverage:f}, but it has {tiers.tiers[0].leverage:f} at most")
-        chosen = self._settings.margin
-        mode = chosen.get(key.trading_pair, chosen.get("", MarginMode.CROSS))
+        mode = chosen_for(key, self._settings.margin) or MarginMode.CROSS
         if mode not in rules.modes:
             raise ConfigError(f"{key}: {mode} margin, but {key.venue} has {' and '.join(rules.modes)}")
         margin = self.margin.pairs[place] = PairMargin(leverage, mode, tiers)

@@ -163,7 +163,7 @@ class RunPlan:
         self._facts = facts_with({venue: facts_of(venue) for venue in self.rules}, settings.block_ns)
         check_money(
             self._money,
-            [key.trading_pair for key in self.pairs.keys],
+            [*dict.fromkeys(key.trading_pair for key in self.pairs.keys), *map(str, self.pairs.keys)],
             {venue: facts_of(venue).schedule for venue in self.rules},
         )
         self.head = LogHead(

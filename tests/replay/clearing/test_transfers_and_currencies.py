@@ -211,3 +211,25 @@ def test_leverage_of_all_pairs_leaves_out_venues_where_things_are_paid_for_and_t
     assert [fill[3] for kind, fill in played.heard if kind == "fill"] == [Decimal("0.2772"), Decimal("1.01")]
     with pytest.raises(ConfigError, match=r"^fee tier 'moon=4': expected VENUE=TIER with a venue of hyperliquid$"):
         run(merged, [], keys=[HYPERLIQUID, spot_key], fee_tier="moon=4")
+
+
+def test_leverage_of_one_of_two_venues_that_have_a_pair_is_named_by_both() -> None:
+    """1 at a mark of 100: at one venue with 50 of capital at 2x, at the other at 1x it is refused."""
+    dydx = PairKey("dydx_v4", "BTC-USD")
+    markets = [Market(HYPERLIQUID), Market(dydx, max_leverage=20.0)]
+    for market in markets:
+        market.rate(START + 1, mark_price=100.0, index_price=100.0)
+        market.quote(START + HOUR, 99, 101)
+    both = sorted([*markets[0].messages, *markets[1].messages], key=lambda each: each.ts_recv)
+    merged = [msgspec.structs.replace(message, capture_seq=number) for number, message in enumerate(both)]
+    played = run(
+        merged,
+        [(START + 60, lambda ctx: [ctx.buy(pair, 1) for pair in ctx.pairs])],
+        keys=[HYPERLIQUID, dydx],
+        capital="50",
+        leverage=parse_leverage(["BTC-USD on hyperliquid=2", "1"]),
+        fees=NO_FEES,
+    )
+    assert [row[1] for kind, row in played.heard if kind == "order"] == ["open", "filled", "rejected"]
+    with pytest.raises(ConfigError, match=r"^leverage of 'BTC-USD on moon', which is no pair of the run"):
+        run(merged, [], keys=[HYPERLIQUID, dydx], leverage=parse_leverage(["BTC-USD on moon=2"]))
