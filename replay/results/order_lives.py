@@ -69,13 +69,12 @@ def lives_of(table: Tables) -> Lives:
     updates, fills = table("orders"), table("fills")
     at = {name: pl.col(name).cast(pl.Int64) for name in ("ts_recv", "ts_event", "ts_created")}
     answered = updates.filter(pl.col("ts_event").is_not_null())
-    sent = updates.group_by(_KEY).agg(at["ts_recv"].first().alias("sent"), pl.len())
+    # What was sent is taken down before the venue has said anything.
+    sent = updates.filter(pl.col("ts_event").is_null()).group_by(_KEY).agg(at["ts_recv"].first().alias("sent"))
     first = answered.group_by(_KEY).agg(
         at["ts_event"].first().alias("came"), at["ts_recv"].first().alias("heard"), at["ts_created"].first().alias("in")
     )
     ways = first.join(sent, on=_KEY)
-    # Where sending was not taken down, the first row is the answer itself.
-    ways = ways.filter(pl.col("sent") < pl.col("heard"))
     makers = fills.filter("is_maker").group_by(_KEY).agg(at["ts_event"].first().alias("filled"))
     waited = makers.join(first, on=_KEY).filter(pl.col("in").is_not_null())
     orders = order_frame(table)

@@ -141,7 +141,11 @@ def quote_rows(result: Result, pair: PairInfo, side: Side, points: int = POINTS_
     frame = frame.with_columns(pl.col("at").cast(pl.Datetime("ns")).alias("ts_recv"))
     if frame.height > points:
         frame = frame.group_by(_bucket(result, points), maintain_order=True).agg(pl.col("ts_recv", "price").last())
-    drawn = frame.select(_ms(), "price").to_dicts()
+    drawn: list[dict[str, Any]] = []
+    for row in frame.select(_ms(), "price").to_dicts():
+        if row["price"] is None and drawn and drawn[-1]["price"] is not None:
+            drawn.append({**drawn[-1], "ms": row["ms"]})  # until it was gone
+        drawn.append(row)
     return [*drawn, {"ms": result.info.end_ns / NS_PER_MS, "price": drawn[-1]["price"]}] if drawn else drawn
 
 

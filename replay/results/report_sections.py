@@ -455,11 +455,9 @@ def liquidations(result: Result) -> str:
             format_ns(step.time_ns),
             _pair(info.pairs[step.pair]),
             step.what,
-            step.size,
-            step.mark_price,
-            step.price or "as far as the book went",
-            step.equity,
-            step.maintenance,
+            *(_short(each) for each in (step.size, step.mark_price)),
+            "as far as the book went" if step.price is None else _short(step.price),
+            *(_short(each) for each in (step.equity, step.maintenance)),
         ]
         for step in info.liquidations[:_GAPS_MAX]
     ]
@@ -472,6 +470,11 @@ def liquidations(result: Result) -> str:
 
 def _rate(value: Decimal | None) -> str:
     return "-" if value is None else f"{Decimal(value).scaleb(4).normalize():f} bp"
+
+
+def _short(number: str) -> str:
+    """A number of the result, which may have eighteen decimals."""
+    return f"{float(number):,.10g}"
 
 
 def _plain(value: Any) -> str:

@@ -125,7 +125,7 @@ def test_a_page_loads_nothing_and_has_its_data_once(gap_page: Read) -> None:
     assert chart["datasets"]["fills0"]["columns"] == ["ms", "price", "size", "side", "what", "fills"]
     assert [row[1] for row in chart["datasets"]["fills0"]["rows"]] == [98.0]
     # Its own quote: from when it came until it was filled.
-    assert chart["datasets"]["buy0"]["rows"] == [[0.0, 98.0], [22_000.0, None], [40_000.0, None]]
+    assert chart["datasets"]["buy0"]["rows"] == [[0.0, 98.0], [22_000.0, 98.0], [22_000.0, None], [40_000.0, None]]
     assert "datasets" not in chart["spec"]
 
 
