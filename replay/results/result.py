@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ class Result:
     ) -> None:
         self.info = info
         self.path = path
-        self._tables = tables
+        # Made once: of a run that is in memory each is put together from its messages.
+        self._tables: Tables = cache(tables)
         self._recordings = recordings
 
     @classmethod
