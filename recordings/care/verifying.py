@@ -15,8 +15,10 @@ from recordings.checking import file_problem
 from recordings.format.file_names import files_of
 from recordings.format.manifest import Manifest, Segment, TableFile, inside, read_manifest
 from recordings.format.schema import RAW_TABLE
+from recordings.journal.holes import unbroken
 from recordings.journal.journal_reader import JournalReader, journal_path, journal_segments
 from recordings.queries.remarks import remarks
+from recordings.reading.raw_frames import RAW_BATCH, WIDE_BATCH, sealed_batches
 from recordings.recording import Recording
 from recordings.states.checkpoints import Checkpoint, is_state_of, load_checkpoint
 from recordings.states.normalizer import Normalizer
@@ -25,6 +27,7 @@ from toolkit.books.tracker import OrderBookTracker
 from toolkit.digest import DIGEST_VERSION, EMPTY_DIGEST, DigestChain
 from toolkit.errors import RecordingDamaged, RecordingError
 from toolkit.gc_tuning import rare_collections
+from toolkit.kernels.disk_cache import note_compiled
 
 __all__ = ["Verification", "verify"]
 
@@ -244,22 +247,28 @@ def _replay_raw(recording: Recording, result: Verification, advance: Progress) -
         if source.protocol_version != normalizer.protocols[source.venue].version
     ]
     comparable = not newer and manifest.digest_version == DIGEST_VERSION
+    by_batch = normalizer.compile_for(sum(segment.tables[RAW_TABLE].bytes for segment in manifest.segments))
     expected = 0
     for segment in manifest.segments:
         path = segment.tables[RAW_TABLE].path
         check = _StateCheck(recording, segment, result) if comparable else None
-        for frames in recording.raw_frames([segment]):
-            for frame in frames:
-                if check is not None and frame.capture_seq == check.due_seq:
+        for batch in sealed_batches(recording.path, [segment], WIDE_BATCH if by_batch else RAW_BATCH):
+            seqs = batch.column("capture_seq").to_numpy()
+            sound = next(unbroken(batch)) if seqs[0] == expected else batch.slice(0, 0)
+            rest = sound
+            while len(rest):
+                if check is not None and expected == check.due_seq:
                     check.compare(normalizer)
-                if frame.capture_seq != expected:
-                    result.problems.append(f"{path} goes on with frame {frame.capture_seq}, expected {expected}")
-                    return
-                expected += 1
-                for message in normalizer.messages(frame):
-                    normalizer.take(message)
-            result.frame_count += len(frames)
-            advance(len(frames))
+                until_due = check.due_seq - expected if check is not None else -1
+                count = min(len(rest), until_due) if until_due > 0 else len(rest)
+                normalizer.take_all(rest.slice(0, count))
+                rest = rest.slice(count)
+                expected += count
+            if len(sound) < len(batch):
+                result.problems.append(f"{path} goes on with frame {seqs[len(sound)]}, expected {expected}")
+                return
+            result.frame_count += len(batch)
+            advance(len(batch))
         if expected != segment.capture_seq_last + 1:
             result.problems.append(f"{path} ends with frame {expected - 1}, expected {segment.capture_seq_last}")
             return
@@ -272,6 +281,8 @@ def _replay_raw(recording: Recording, result: Verification, advance: Progress) -
     else:
         if comparable and manifest.resume is not None and manifest.segments:
             _compare_resume(recording, manifest.resume, normalizer, result)
+    if by_batch:
+        note_compiled()
     result.raw_digest = normalizer.chain.hexdigest()
     if not comparable:
         what = f"protocol {', '.join(newer)}" if newer else f"digest version {manifest.digest_version}"
@@ -284,6 +295,7 @@ def _compare_resume(recording: Recording, file: TableFile, normalizer: Normalize
         state = load_checkpoint(recording.path, file)
     except RecordingError:
         return  # its hash was found to differ, or there is a later one by now
+    normalizer.settle()
     if state.digest != normalizer.chain.digest() or not is_state_of(state.tracker, normalizer.tracker):
         result.problems.append(f"{file.path} holds another state to go on from than all frames give")
 
@@ -316,6 +328,7 @@ class _StateCheck:
 
     def compare(self, normalizer: Normalizer) -> None:
         """The normalizer has come to the next of them."""
+        normalizer.settle()
         seq, path, read = self._states.pop()
         self.due_seq = self._states[-1][0] if self._states else -1
         try:

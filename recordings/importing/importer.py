@@ -25,7 +25,7 @@ from recordings.queries.several_recordings import refuse_same
 from recordings.sealing.leftovers import take_back
 from recordings.sealing.segment_writer import SegmentWriter
 from recordings.states.checkpoints import write_if
-from recordings.states.normalizer import Normalizer
+from recordings.states.normalizer import COMPILE_BYTES, Normalizer
 from recordings.states.seek_points import is_worth_keeping
 from recordings.storage.atomic_files import disk_refusals, make_folder
 from recordings.storage.lock import LOCK_NAME, FolderLock
@@ -42,8 +42,6 @@ __all__ = ["ImportOptions", "import_capture", "is_worth_compiling"]
 #: A segment is sealed at this many frames or payload bytes; an import holds two of them in memory.
 SEGMENT_FRAMES: Final = 500_000
 SEGMENT_BYTES: Final = 64 << 20
-#: Compiling takes some 20 s, once; so much that much of a capture's compressed text takes without.
-COMPILE_BYTES: Final = 64 << 20
 
 Progress = Callable[[int, int], None]
 

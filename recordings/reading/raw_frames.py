@@ -24,10 +24,12 @@ from recordings.reading.sorted_rows import rows_from
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import Frame
 
-__all__ = ["RAW_BATCH", "last_moment", "opened", "reading", "sealed_frames"]
+__all__ = ["RAW_BATCH", "WIDE_BATCH", "last_moment", "opened", "reading", "sealed_batches", "sealed_frames"]
 
 #: Frames that are read at a time.
 RAW_BATCH: Final = 4096
+#: The same where they are for compiled code, which has some work for each batch and symbol.
+WIDE_BATCH: Final = 16_384
 
 
 def sealed_frames(
@@ -45,6 +47,14 @@ def sealed_frames(
     Raises:
         RecordingDamaged: A file is missing, is another than was sealed, or cannot be read.
     """
+    for batch in sealed_batches(folder, segments, batch_rows, first_seq=first_seq):
+        yield frames(batch)
+
+
+def sealed_batches(
+    folder: Path, segments: Sequence[Segment], batch_rows: int = RAW_BATCH, *, first_seq: int = 0
+) -> Iterator[pa.RecordBatch]:
+    """The same as rows of the table, none of the batches empty."""
     for segment in segments:
         if segment.capture_seq_last < first_seq:
             continue
@@ -59,7 +69,7 @@ def sealed_frames(
             for batch in parquet.iter_batches(batch_rows, row_groups=groups):
                 part = rows_from(batch, first_seq)
                 if len(part):
-                    yield frames(part)
+                    yield part
         # As in `messages`: else the allocator keeps, segment after segment, what has been decoded.
         pa.default_memory_pool().release_unused()
 

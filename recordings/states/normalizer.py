@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
+import pyarrow as pa
 
 from recordings.format.manifest import SourceInfo
 from recordings.format.rows_to_arrays import FrameRows
+from recordings.format.rows_to_messages import frames
 from toolkit.books.orderbook import OrderBook
 from toolkit.books.tracker import OrderBookTracker
 from toolkit.columnar import ColumnarTaker, Taken, Tops
 from toolkit.digest import EMPTY_DIGEST, DigestChain
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import ALL_VENUES, CONTROL, Frame
+from toolkit.kernels.disk_cache import are_compiled
 from toolkit.messages import BookTop, Message, StreamEvent, Trade
 from toolkit.protocol import ProtocolOptions, VenueProtocol
 from toolkit.venue import find_venue
 
-__all__ = ["Normalizer", "TopOfBook", "protocol_for"]
+__all__ = ["COMPILE_BYTES", "Normalizer", "TopOfBook", "protocol_for"]
+
+#: Compiling takes some 20 s, once; so much that much of compressed raw frames takes without.
+COMPILE_BYTES: Final = 64 << 20
 
 
 def protocol_for(source: SourceInfo) -> VenueProtocol:
@@ -87,6 +94,10 @@ class Normalizer:
         """One for the venues that a manifest names."""
         return cls({source.venue: protocol_for(source) for source in sources})
 
+    def compile_for(self, size: int) -> bool:
+        """Use what takes frames by the batch, if frames of so many bytes on disk are worth that; whether it is used."""
+        return (are_compiled() or size >= COMPILE_BYTES) and self.compile()
+
     def compile(self) -> bool:
         """Use what takes frames by the batch from now on, where a venue has that; whether one has."""
         for venue, protocol in self.protocols.items():
@@ -113,6 +124,24 @@ class Normalizer:
         if taken.duplicate_count:
             self._add_count("trades_duplicate", taken.duplicate_count)
         return taken
+
+    def take_all(self, batch: pa.RecordBatch) -> None:
+        """Take in frames that follow each other, rows of the `raw` table, of which nobody wants the messages."""
+        if not self._takers:
+            for frame in frames(batch):
+                self._take_alone(frame)
+            return
+        rows, index = FrameRows(batch), 0
+        while index < len(rows):
+            taken = self.take_batch(rows, index)
+            if taken is None:
+                self._take_alone(rows.frame(index))
+            index = index + 1 if taken is None else taken.end
+        self.conn_id_max = max(self.conn_id_max, rows.conn_id_max)
+
+    def _take_alone(self, frame: Frame) -> None:
+        for message in self.messages(frame):
+            self.take(message)
 
     def settle(self) -> None:
         """Bring the books up to date; to be called before they are read or exported between batches."""
