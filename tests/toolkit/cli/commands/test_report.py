@@ -6,14 +6,19 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from recordings.recording import Recording
-from replay.reports.sensitivity import variants
+from replay.reports.sensitivity import rerun, variants
 from replay.results.result import Result
 from replay.results.result_writing import write_result
+from replay.results.run_info import run_info
+from replay.results.run_record import RunRecord
+from replay.strategy.failures import StrategyError
 from replay.strategy.loading import load_strategy
 from replay.strategy.plan import RunPlan, RunSettings
 from tests.replay.results.runs import small_run
@@ -205,3 +210,59 @@ def test_a_run_shows_how_far_it_is_in_one_line_of_a_terminal(columns: int) -> No
 def test_where_stderr_is_no_terminal_nothing_is_shown(work: Path, tmp_path: Path) -> None:
     done = run("backtest", work / "joiner.py", work / "tape", *STEPS)
     assert done.stderr == "" or "events/s" not in done.stderr
+
+
+def test_a_rerun_that_fails_says_why_and_the_others_stand(work: Path) -> None:
+    """Whatever becomes of one, the run itself and the other assumptions are there."""
+    loaded = load_strategy(work / "joiner.py")
+    keys = [PairKey("hyperliquid", "BTC-USD")]
+    plan = RunPlan(loaded, keys, RunSettings())
+    record = small_run()
+
+    def again(other: RunPlan, title: str) -> RunRecord:
+        if title == "twice the latency":
+            raise StrategyError("joiner.py:9: on_timer: no")
+        return small_run()
+
+    found = {each.name: each for each in rerun(loaded, keys, plan, run_info(record), again)}
+    assert found["latency_x2"].why_not == "joiner.py:9: on_timer: no"
+    assert [found[name].nets["USDC"] for name in ("queue", "latency_x0")] == [Decimal("9.927")] * 2
+    assert found["fees_1bp"].nets == {"USDC": Decimal("9.927") - Decimal("0.0306")}
+
+
+GIVEN_UP = (
+    STRATEGY
+    + """
+    runs = 0
+
+    def on_start(self, ctx: Context) -> None:
+        Joiner.runs += 1
+        if Joiner.runs > 1:
+            raise KeyboardInterrupt
+"""
+)
+
+
+def test_reruns_that_are_given_up_leave_the_result(work: Path, tmp_path: Path) -> None:
+    (tmp_path / "joiner.py").write_text(GIVEN_UP)
+    done = run(
+        "backtest", tmp_path / "joiner.py", work / "tape", *STEPS, "--out", tmp_path / "kept", "--report", tmp_path / "a.html"
+    )  # fmt: skip
+    assert (done.exit_code, done.stderr) == (130, "Aborted.\n")
+    kept = Result.open(tmp_path / "kept")
+    assert kept.study is not None
+    assert (kept.study.reruns, len(kept.study.parts)) == ([], 3)
+    assert not (tmp_path / "a.html").exists()
+
+
+def test_a_paper_session_is_measured_by_the_recording_that_it_is_in(work: Path, tmp_path: Path) -> None:
+    shutil.copytree(work / "tape", tmp_path / "tape")
+    record = small_run()
+    record.head = replace(record.head, kind="paper")
+    write_result(record, tmp_path / "tape" / "paper" / "20261128T120000Z")
+    assert run("report", tmp_path / "tape" / "paper" / "20261128T120000Z", "--out", tmp_path / "a.html").exit_code == 0
+    text = Read((tmp_path / "a.html").read_text(encoding="utf-8")).text
+    assert not any("Not measured" in each for each in text)
+    write_result(record, tmp_path / "alone" / "paper" / "x")
+    assert run("report", tmp_path / "alone" / "paper" / "x", "--out", tmp_path / "b.html").exit_code == 0
+    assert any("Not measured" in each for each in Read((tmp_path / "b.html").read_text(encoding="utf-8")).text)
