@@ -14,23 +14,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from fractions import Fraction
-from math import ceil
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from replay.clock import ReplayClock
+from replay.pace import Pacing, Wait
 from replay.tape import NOTICES, Batch, Books, Tape
 from toolkit.borders import Shown
-from toolkit.clock import NS_PER_S, Clock, format_ns
+from toolkit.clock import Clock, format_ns
 from toolkit.digest import EMPTY_DIGEST, DigestChain
 from toolkit.errors import ConfigError
 from toolkit.gc_tuning import rare_collections
 from toolkit.messages import Message
 from toolkit.timing.clock_jumps import jump_of
 from toolkit.timing.timers import NEVER_NS
-from toolkit.timing.times import Instant, Pace, instant_ns, pace_of
-
-if TYPE_CHECKING:
-    from recordings.queries.clock_steps import ClockStep
+from toolkit.timing.times import Instant, Pace, instant_ns
 
 __all__ = ["Player", "Receiver"]
 
@@ -51,6 +48,19 @@ class Receiver(Protocol):
     @property
     def backlog(self) -> int:
         """Messages that wait to be read."""
+
+
+class _Seek(NamedTuple):
+    """
+    A seek that was asked for.
+
+    Attributes:
+        ns: Time to go to.
+        skips: Whether the books go on, if the time is a later one.
+    """
+
+    ns: int
+    skips: bool
 
 
 class Player(Shown):
@@ -103,8 +113,7 @@ class Player(Shown):
         self._tracker = tracker
         self._chain = chain
         self._dispatcher = dispatcher
-        self._pacer = pacer
-        self._speed = pace_of(speed)
+        self._pacing = Pacing(pacer, speed, tape.clock_steps)
         start_ns = None if start_ns is None else instant_ns(start_ns, "start_ns", near_ns=tape.last_ns)
         end_ns = None if end_ns is None else instant_ns(end_ns, "end_ns", near_ns=tape.last_ns)
         self._start_ns = start_ns
@@ -114,22 +123,26 @@ class Player(Shown):
         self._turn = turn
         self.message_count = 0
         self.lap_count = 0
+        #: Messages played when this lap began; None after a seek, which begins none.
+        self._lap_began: int | None = 0
+        # What was asked for. It is done in `_look`, between two messages.
         self.is_paused = False
-        self._lap_began: int | None = 0  # messages played when this lap began; None after a seek, which begins none
+        self.is_stopped = False
+        self._seek: _Seek | None = None
+        #: Whether something was asked for: the inner loop is left.
+        self._must_look = False
+        self._wait = Wait()
+        # Where the tape stands.
         self._batches: Iterator[Batch] | None = None
         self._messages: list[Message] = []
+        #: Place of the next message among these.
         self._index = 0
+        #: Recording that they are of.
         self._position: int | None = None
-        self._frame: int | None = None  # capture_seq of the last message, to know where the next frame begins
+        #: `capture_seq` of the last message, to know where the next frame begins.
+        self._frame: int | None = None
+        #: Whether a callback or timer is under way.
         self._is_busy = False
-        self._must_look = False  # something was asked for: leave the inner loop
-        self._seek_ns: int | None = None
-        self._skips = False
-        self.is_stopped = False
-        self._sleeper: asyncio.Task[None] | None = None
-        self._was_woken = False  # the sleeper was ended by what was asked for, which may have been done since
-        self._passed_step: ClockStep | None = None  # the last that the pace was moved by
-        self._anchor: tuple[int, int] | None = None  # reading of the pacer, and the tape's time at it
         _check_window(tape, start_ns, end_ns)
         clock.now_ns = tape.first_ns if start_ns is None else start_ns
 
@@ -142,17 +155,17 @@ class Player(Shown):
     @property
     def speed(self) -> Fraction | None:
         """How many times as fast as recorded; None: as fast as possible."""
-        return self._speed
+        return self._pacing.speed
 
     @speed.setter
     def speed(self, speed: Pace) -> None:
-        self._speed = pace_of(speed)
+        self._pacing.speed = speed
         self._interrupt()
 
     @property
     def anchor(self) -> tuple[int, int] | None:
         """A reading of the pacer and the tape's time at it, from which `run` counts; None where it keeps no pace."""
-        return self._anchor
+        return self._pacing.anchor
 
     @property
     def position_ns(self) -> int:
@@ -203,7 +216,7 @@ class Player(Shown):
         return ns
 
     def _go(self, ns: int, *, skips: bool) -> None:
-        self._seek_ns, self._skips = ns, skips
+        self._seek = _Seek(ns, skips)
         self._interrupt()
         if not self._is_busy:
             self._look()
@@ -222,7 +235,7 @@ class Player(Shown):
             key = self._peek()
             if key is None or not self._is_inside_frame():
                 self._reach(self._last_ns if key is None else key)
-            if self._seek_ns is not None:
+            if self._seek is not None:
                 self._look()
                 return True
             if self._must_look:
@@ -245,20 +258,18 @@ class Player(Shown):
 
     def _interrupt(self) -> None:
         self._must_look = True
-        if self._sleeper is not None:
-            self._was_woken = True
-            self._sleeper.cancel()
+        self._wait.wake()
 
     def _look(self) -> None:
         """Do what was asked for, now that no message is on its way."""
         if not self._must_look:
             return
         self._must_look = False
-        self._anchor = None
-        if self._seek_ns is not None:
-            ns, self._seek_ns = self._seek_ns, None
+        self._pacing.lift()
+        if self._seek is not None:
+            (ns, skips), self._seek = self._seek, None
             # Not to the present time: a frame of it may have been played already.
-            if self._skips and self._batches is not None and ns > self.clock.now_ns:
+            if skips and self._batches is not None and ns > self.clock.now_ns:
                 self.clock.reset(ns)
                 self._pass_over(ns)
             else:
@@ -286,22 +297,22 @@ class Player(Shown):
 
     async def run(self) -> None:
         """Play at `speed` until the end or `stop`; other tasks have their turns. Safe to cancel."""
-        self._anchor = None
+        self._pacing.lift()
         with rare_collections():
             while not self.is_stopped:
                 self._look()
                 if self.is_paused:
-                    await self._wait(None)
+                    await self._wait.on(_forever())
                     continue
                 key = self._peek()
                 goal = max(self._last_ns, self.clock.now_ns) if key is None else key
                 has_due = self._has_due(goal)
                 next_ns = max(self.clock.timers.next_due_ns, self.clock.now_ns) if has_due else goal
-                allowed_ns = self._allowed_ns()
-                if next_ns > allowed_ns and self._steps_over(next_ns):
+                allowed_ns = self._pacing.allowed_ns(self.clock.now_ns)
+                if next_ns > allowed_ns and self._pacing.steps_over(self.clock.now_ns, next_ns):
                     continue
                 if next_ns > allowed_ns:
-                    await self._wait(self._deadline(next_ns) - self._pacer.monotonic_ns())
+                    await self._wait.on(self._pacing.until(next_ns))
                 elif has_due:
                     await self._fire(next_ns)
                 elif key is not None:
@@ -378,48 +389,6 @@ class Player(Shown):
             self._is_busy = False
             self.message_count += index - begin
 
-    # -- pace --------------------------------------------------------------------------------------------------
-
-    def _allowed_ns(self) -> int:
-        """The time of the tape that may be played by now."""
-        if self._speed is None:
-            return NEVER_NS
-        now = self._pacer.monotonic_ns()
-        if self._anchor is None:
-            self._anchor = now, self.clock.now_ns
-        return self._anchor[1] + int((now - self._anchor[0]) * self._speed)
-
-    def _steps_over(self, ns: int) -> bool:
-        """Whether the recorder's clock stepped ahead on the way to that time; what it stepped over is not waited for."""
-        for step in self.tape.clock_steps:
-            is_on_the_way = self.clock.now_ns <= step.ts_before and step.ts_after <= ns
-            if step.delta_ns > 0 and is_on_the_way and self._passed_step != step and self._anchor is not None:
-                self._anchor = self._anchor[0], self._anchor[1] + step.delta_ns
-                self._passed_step = step
-                return True
-        return False
-
-    def _deadline(self, ns: int) -> int:
-        """The pacer's reading at which that time of the tape is allowed."""
-        assert self._anchor is not None, "what is allowed was asked for before"
-        assert self._speed is not None, "without a speed everything is allowed"
-        return self._anchor[0] + ceil((ns - self._anchor[1]) / self._speed)
-
-    async def _wait(self, ns: int | None) -> None:
-        """Until that much later (None: for ever), or until something is asked for."""
-        loop = asyncio.get_running_loop()
-        sleep = _forever() if ns is None else self._pacer.sleep(ns / NS_PER_S)
-        self._was_woken = False
-        self._sleeper = loop.create_task(sleep)
-        try:
-            await self._sleeper
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not self._was_woken or (task is not None and task.cancelling()):
-                raise
-        finally:
-            self._sleeper = None
-
     # -- the tape ----------------------------------------------------------------------------------------------
 
     @property
@@ -463,14 +432,15 @@ class Player(Shown):
             return False
         self.lap_count += 1
         self._lap_began = self.message_count
-        self._anchor = self._passed_step = None
+        self._pacing.lift()
+        self._pacing.restart()
         start_ns = self.tape.first_ns if self._start_ns is None else self._start_ns
         self.clock.rewind(start_ns)
         self._reopen(start_ns)
         return True
 
     def _go_to(self, ns: int) -> None:
-        self._passed_step = None
+        self._pacing.restart()
         self._lap_began = None
         self.clock.reset(ns)
         self._reopen(ns)

@@ -63,6 +63,7 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     "replay/fast/book_units.py": ("tests/replay/fast/test_fused_books.py",),
     "replay/fast/kernel_books.py": ("tests/replay/fast/test_fused_books.py",),
     "replay/fast/kernel_steps.py": ("tests/replay/fast/test_fused_books.py",),
+    "replay/pace.py": ("tests/replay/test_player.py",),
     "replay/holes.py": ("tests/replay/test_tape.py", "tests/replay/test_column_tape.py"),
     "replay/reels.py": ("tests/replay/test_tape.py", "tests/replay/test_column_tape.py"),
     "toolkit/accounts/client_orders.py": ("tests/toolkit/accounts/test_orders.py",),
