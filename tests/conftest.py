@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.embedded_recording import make_workspace
+from tests.made_once import keep_in
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,6 +37,7 @@ os.fsync = _fsync_without_waiting  # type: ignore[assignment]
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is remembered of files that tests make is no business of the user's cache."""
     os.environ["TICKDECK_CHECKS"] = str(tmp_path_factory.mktemp("cache"))
+    keep_in(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture

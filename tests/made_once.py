@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import atexit
 import shutil
-import tempfile
 from collections.abc import Callable, Hashable
 from pathlib import Path
 
 from recordings.states import checkpoints, seek_points
 
-__all__ = ["made_once"]
+__all__ = ["keep_in", "made_once"]
 
 _made: dict[tuple[Hashable, ...], Path] = {}
+_places: list[Path] = []
+
+
+def keep_in(folder: Path) -> None:
+    """Keep what is made there, for as long as the process lives; pytest removes it with its other folders."""
+    _places.append(folder)
 
 
 def made_once(folder: Path, make: Callable[[Path], object], *key: Hashable) -> None:
@@ -29,8 +33,8 @@ def made_once(folder: Path, make: Callable[[Path], object], *key: Hashable) -> N
     settings = (seek_points.POINT_FRAMES, seek_points.PAYLOAD_PER_BYTE, checkpoints.TABLES_PER_BYTE)
     name = (*key, folder.name, *settings)
     if name not in _made:
-        parent = Path(tempfile.mkdtemp(prefix="tickdeck-made-"))
-        atexit.register(shutil.rmtree, parent, ignore_errors=True)
+        parent = _places[-1] / str(len(_made))
+        parent.mkdir()
         make(parent / folder.name)
         _made[name] = parent
     shutil.copytree(_made[name], folder.parent, dirs_exist_ok=True)
