@@ -21,10 +21,6 @@ __all__ = ["Variant", "rerun", "variants"]
 #: The queue that is tried beside the pessimistic one.
 _PROBABILISTIC: Final = {"queue_front": QueueFront.POWER.value, "queue_power": "3"}
 _BASIS_POINT: Final = Decimal("0.0001")
-_NO_VENUE_CLOCK: Final = (
-    "a strategy trades on our clock, as it does live, where nothing is known before it was received; the venue's clock runs"
-    " lists of orders (tickdeck backtest --script --clock venue)"
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +119,6 @@ def rerun(
         nets=_dearer(base),
         fills=_fills(base),
     )
-    yield Rerun(name="venue_clock", title="the venue's clock", setting="--clock venue", why_not=_NO_VENUE_CLOCK)
 
 
 def _fills(info: RunInfo) -> int:

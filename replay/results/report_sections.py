@@ -270,9 +270,12 @@ def sensitivity(result: Result) -> str:
         if rerun.why_not:
             rows.append([rerun.title, rerun.setting, *("-" for _ in accounts), "", "not run"])
             continue
-        nets = [rerun.nets.get(account.name, Decimal(0)) for account in accounts]
-        differences = ", ".join(_amount(_less(net, account.net)) for net, account in zip(nets, accounts, strict=True))
-        rows.append([rerun.title, rerun.setting, *map(_amount, nets), differences, f"{rerun.fills:,}"])
+        nets = [rerun.nets.get(account.name) for account in accounts]
+        differences = ", ".join(
+            _amount(_less(net, account.net)) for net, account in zip(nets, accounts, strict=True) if net is not None
+        )
+        shown = ["-" if net is None else _amount(net) for net in nets]
+        rows.append([rerun.title, rerun.setting, *shown, differences, f"{rerun.fills:,}"])
         words += sign_changes(rerun, accounts)
     head = ["assumption", "setting", *(f"net profit, {account.name}" for account in accounts), "difference", "fills"]
     red = "".join(_paragraph(text, "bad") for text in words)

@@ -249,13 +249,13 @@ def test_what_was_tried_is_a_table_and_what_cannot_be_says_why() -> None:
     record = small_run()
     reruns = [
         Rerun(name="queue", title="a probabilistic queue", setting="--rule q", nets={"USDC": Decimal(-1)}, fills=9),
-        Rerun(name="venue_clock", title="the venue's clock", why_not="nobody could do that live"),
+        Rerun(name="orders_venue", title="its orders alone, the venue's clock", why_not="nobody could do that live"),
     ]
     record.study = RunStudy(parts=[], markets=[], reruns=reruns)
     text = read(Result.of(record)).text
     place = text.index("a probabilistic queue")
     assert text[place : place + 5] == ["a probabilistic queue", "--rule q", "-1.00", "-10.927", "9"]
-    assert "the venue's clock: not run: nobody could do that live" in text
+    assert "its orders alone, the venue's clock: not run: nobody could do that live" in text
     assert any(each.startswith("With a probabilistic queue the sign changes") for each in text)
 
 

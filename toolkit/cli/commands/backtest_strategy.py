@@ -142,13 +142,16 @@ def _run_again(
     """Make the run again with other assumptions, and keep what comes of it with what was measured."""
     import msgspec
 
+    from replay.reports.clock_comparison import clocks
     from replay.reports.sensitivity import rerun
     from replay.results.run_info import run_info
 
     def again(other: RunPlan, title: str) -> RunRecord:
         return _run(other, opened, options, title)
 
-    found = list(rerun(loaded, plan.pairs.keys, plan, run_info(record), again))
+    base = run_info(record)
+    found = list(rerun(loaded, plan.pairs.keys, plan, base, again))
+    found += clocks(record, base, plan, opened, is_whole=options["end_ns"] is None)
     assert record.study is not None
     record.study = msgspec.structs.replace(record.study, reruns=found)
 
