@@ -434,3 +434,80 @@ def test_the_price_of_liquidation_is_known_beforehand(
     )
     assert said[0] is None
     assert said[1] == pytest.approx(expected, rel=1e-12)
+
+
+def test_what_is_set_aside_comes_back_in_proportion_and_follows_what_is_added_and_turned_round() -> None:
+    """
+    Isolated, 20x, maintenance 1.25 %, at a mark of 100.
+
+    100 at 101: 505 aside. 60 sold: 202 for 40: 202 - 40 * (101 - m) = 0.5 m: m = 3838 / 39.5. 10 bought: 252.5 for 50 at 101:
+    the same price. 70 sold at 99: 20 short at 99: 99 aside: 99 - 20 * (m - 99) = 0.25 m: m = 2079 / 20.25.
+    """
+    said: list[float | None] = []
+
+    def then(side: str, size: float) -> Any:
+        def act(ctx: Any) -> None:
+            said.append(ctx.liquidation_price("BTC-USD"))
+            getattr(ctx, side)("BTC-USD", size)
+
+        return act
+
+    market = Market(HYPERLIQUID)
+    market.rate(START + 1, mark_price=100.0)
+    run(
+        market.end(START + DAY),
+        [
+            (START + 60, then("buy", 100)),
+            (START + 70, then("sell", 60)),
+            (START + 80, then("buy", 10)),
+            (START + 90, then("sell", 70)),
+            (START + 100, then("buy", 1)),
+        ],
+        keys=[HYPERLIQUID],
+        capital="10000",
+        fees=NO_FEES,
+        leverage={"": Decimal(20)},
+        margin={"": MarginMode.ISOLATED},
+    )
+    assert said == [None, pytest.approx(9595 / 98.75), *[pytest.approx(3838 / 39.5)] * 2, pytest.approx(2079 / 20.25)]
+
+
+def test_what_is_set_aside_is_not_there_for_other_orders() -> None:
+    """1000, isolated, 10x: 50 at 101 set 505 aside, which leaves 495: 50 more at 101 need 505, 49 need 494.9."""
+    market = Market(HYPERLIQUID)
+    market.rate(START + 1, mark_price=101.0)
+    played = run(
+        market.end(START + DAY),
+        [
+            (START + 60, lambda ctx: ctx.buy("BTC-USD", 50)),
+            (START + 70, lambda ctx: ctx.buy("BTC-USD", 50, 101)),
+            (START + 80, lambda ctx: ctx.buy("BTC-USD", 49, 101)),
+        ],
+        keys=[HYPERLIQUID],
+        capital="1000",
+        fees=NO_FEES,
+        leverage={"": Decimal(10)},
+        margin={"": MarginMode.ISOLATED},
+    )
+    assert fills(played) == [("buy", 101.0, 50.0), ("buy", 101.0, 49.0)]
+
+
+def test_funding_of_an_isolated_position_moves_what_was_set_aside_for_it() -> None:
+    """505 aside for 100 at 101; 1 % of 100 * 100 is 100 paid: 405: m = (10,100 - 405) / 98.75."""
+    said: list[float | None] = []
+    market = Market(HYPERLIQUID)
+    market.rate(START + 1, mark_price=100.0, index_price=100.0, funding_rate=0.01)
+    market.rate(START + HOUR, mark_price=100.0, index_price=100.0, funding_rate=0.0)
+    run(
+        market.end(START + DAY),
+        [
+            (START + 60, lambda ctx: ctx.buy("BTC-USD", 100)),
+            (START + 2 * HOUR, lambda ctx: said.append(ctx.liquidation_price("BTC-USD"))),
+        ],
+        keys=[HYPERLIQUID],
+        capital="10000",
+        fees=NO_FEES,
+        leverage={"": Decimal(20)},
+        margin={"": MarginMode.ISOLATED},
+    )
+    assert said == [pytest.approx((10_100 - 405) / 98.75)]
