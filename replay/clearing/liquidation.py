@@ -21,7 +21,6 @@ __all__ = ["LIQUIDATION_TAG", "Liquidator"]
 
 #: The tag of orders that the venue sends in the account's name.
 LIQUIDATION_TAG = "liquidation"
-_RATE_ONE = 10**12
 
 
 class Liquidator:
@@ -140,8 +139,7 @@ class Liquidator:
         sums = self._ledger.arithmetic(order.pair)
         if rate <= 0 or sums.rounded(worth, rate) <= after:
             return rate
-        rate = max(0, after) * _RATE_ONE // worth
-        return rate if sums.rounded(worth, rate) <= after else 0
+        return sums.rate_for(worth, after)
 
     # -- the venue takes over --------------------------------------------------------------------------------------
 

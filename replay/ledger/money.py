@@ -214,6 +214,10 @@ class Arithmetic:
         """A share of what something is worth, in the venue's steps of fees, or in others."""
         return rounded_share(worth, rate, self._step if step is None else step)
 
+    def rate_for(self, worth: int, most: int) -> int:
+        """The rate, in units of 10**-12, by which a fee on something of that worth is no more than so many units of cash."""
+        return max(0, most) // self._step.unit * self._step.unit * _RATE_UNIT // worth
+
 
 def rounded_share(worth: int, rate: int, step: Rounding) -> int:
     """A share of what something is worth, in units of cash, the rate in units of 10**-12, in whole steps."""

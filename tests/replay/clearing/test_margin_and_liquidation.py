@@ -511,3 +511,21 @@ def test_funding_of_an_isolated_position_moves_what_was_set_aside_for_it() -> No
         margin={"": MarginMode.ISOLATED},
     )
     assert said == [pytest.approx((10_100 - 405) / 98.75)]
+
+
+@pytest.mark.parametrize(
+    ("capital", "left"), [("505.0000005", "0.0000005"), ("505", "0"), ("504.9999999", "0.0000009")]
+)
+def test_a_penalty_is_what_is_left_in_whole_steps_of_fees(capital: str, left: str) -> None:
+    """
+    dYdX, rounding up to 6 digits: 10 at 101 sold at 51 leave 505 - 500 = 5 or so, and 1.5 % of 510 is 7.65: what is taken is
+    what is left, and no step more.
+    """
+    market = Market(DYDX, max_leverage=20.0)
+    market.rate(START + 1, index_price=100.0, mark_price=100.0)
+    market.quote(START + HOUR, 51, 52)
+    market.rate(START + HOUR + 1, index_price=51.0, mark_price=51.0)
+    played = leveraged(market, DYDX, 2, 10, capital=capital)
+    assert fills(played) == [("buy", 101.0, 10.0), ("sell", 51.0, 10.0)]
+    assert played.record is not None
+    assert cash(played.record.ledger) == Decimal(left)
