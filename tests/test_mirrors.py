@@ -58,6 +58,9 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     # The money of a venue: each test is of one thing that may happen to it, and comes to several of these.
     "replay/clearing/*.py": ("tests/replay/clearing/test_*.py",),
     "toolkit/books/book_side.py": ("tests/toolkit/books/test_orderbook.py",),
+    # What a command shows, seen through the command.
+    "replay/reports/*.py": ("tests/toolkit/cli/commands/test_report.py",),
+    "toolkit/cli/output/run_bar.py": ("tests/toolkit/cli/commands/test_report.py",),
     # Steps of one way, which tests drive from its two ends.
     "replay/fast/book_layout.py": ("tests/replay/fast/test_fused_books.py",),
     "replay/fast/book_units.py": ("tests/replay/fast/test_fused_books.py",),
@@ -114,6 +117,7 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     "recordings/reading/sorted_rows.py": ("tests/recordings/format/test_row_order.py",),
     "recordings/reading/unsealed.py": (
         "tests/recordings/reading/test_tail.py",
+        "tests/recordings/care/test_compiled_care.py",
         "tests/recordings/test_open_recordings.py",
     ),
     "recordings/sealing/journal_sealing.py": (
@@ -218,9 +222,11 @@ OF_SEVERAL: Final = (
     "tests/recordings/test_readers_meet_writers.py",
     "tests/recordings/test_several_venues.py",
     "tests/replay/clearing/test_*.py",
+    "tests/recordings/care/test_compiled_care.py",
     "tests/replay/market/test_default_rules.py",
     "tests/replay/market/test_stale_books.py",
     "tests/replay/backtest/test_rule_tables.py",
+    "tests/replay/results/test_report_in_a_browser.py",
     "tests/replay/results/test_results_*.py",
     "tests/replay/serving/test_*.py",
     "tests/replay/test_account_sessions.py",
