@@ -9,11 +9,11 @@ from replay.backtest.gap_policy import Doubt, StaleSpan
 from replay.backtest.requests import OwnOrder
 from toolkit.messages import FORM_FULL, EventKind, StreamEvent
 
-__all__ = ["GapWatch"]
+__all__ = ["MEANT", "GapWatch"]
 
 _TRADES: Final = "trades"
 #: Ends of a session that were meant: nothing is missing after them.
-_MEANT: Final = frozenset({"stop", "session_end"})
+MEANT: Final = frozenset({"stop", "session_end"})
 
 
 class GapWatch:
@@ -44,7 +44,7 @@ class GapWatch:
     def begin(self, place: int, now_ns: int, cause: str, what: str = "book") -> bool:
         """Something of a pair is lost. Returns whether that puts it in doubt, which it was not in before."""
         self._lost[place].add(what)
-        if not self._began[place] or self._open[place] is not None or cause in _MEANT:
+        if not self._began[place] or self._open[place] is not None or cause in MEANT:
             return False
         span = self._open[place] = self._last[place] = StaleSpan(place, now_ns, None, cause, [])
         self.open_count += 1
@@ -76,7 +76,7 @@ class GapWatch:
         One that nothing led up to, since numbers were left out, is over as soon as it is known.
         """
         is_ours = event.stream in forms or event.stream in (FORM_FULL, _TRADES, "")
-        if not is_ours or event.kind is not EventKind.GAP or not self._began[place] or event.cause in _MEANT:
+        if not is_ours or event.kind is not EventKind.GAP or not self._began[place] or event.cause in MEANT:
             return False
         last = self._last[place]
         if last is None or (last.end_ns is not None and last.end_ns < now_ns):

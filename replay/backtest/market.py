@@ -139,6 +139,15 @@ class Market:
             self.heard_finer()
         return _steps(before.tick, tick), _steps(before.lot, lot)
 
+    def follow(self, other: Market) -> None:
+        """Take on the grid of another market of the same pair, which has seen a finer price."""
+        rules, scale = self._rules, other.scale
+        self.scale = scale
+        if rules is not None and scale is not None:
+            self._rules = replace(rules, ticks=_steps(rules.tick, scale.tick), lots=_steps(rules.lot, scale.lot))
+        if self.heard_finer is not None:
+            self.heard_finer()
+
     def _set(
         self, tick: Decimal, lot: Decimal, min_notional: Decimal | None, figures: int | None, *, is_active: bool
     ) -> bool:

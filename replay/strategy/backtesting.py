@@ -23,7 +23,7 @@ from replay.results.result import Result
 from replay.results.result_writing import check_folder, write_result
 from replay.results.run_record import RunRecord
 from replay.strategy.limits import RiskLimits
-from replay.strategy.loading import LoadedStrategy, load_strategy
+from replay.strategy.loading import LoadedStrategy, Runnable, load_strategy
 from replay.strategy.plan import ASSUMABLE, FEES, LATENCY, RunPlan, RunSettings
 from replay.strategy.session import Phase, TradingSession
 from replay.strategy.strategy import Strategy
@@ -44,7 +44,17 @@ Choice = TypeVar("Choice", bound=enum.StrEnum)
 #: Called with the number of messages played since, and the time of the last one.
 RunProgress = Callable[[int, int], None]
 
-__all__ = ["Carry", "RunProgress", "backtest", "pairs_of_run", "run_on_tape"]
+__all__ = [
+    "Carry",
+    "RunProgress",
+    "backtest",
+    "check_window",
+    "missing_error",
+    "pairs_of_run",
+    "run_on_tape",
+    "settings_of",
+    "told_of",
+]
 
 
 class Carry(enum.StrEnum):
@@ -57,7 +67,7 @@ class Carry(enum.StrEnum):
 
 
 def backtest(
-    strategy: type[Strategy] | str | Path,
+    strategy: type[Strategy] | Runnable | str | Path,
     recording: Recording | str | Path | Sequence[Recording | str | Path],
     *,
     parameters: Mapping[str, Any] | None = None,
@@ -136,7 +146,6 @@ def backtest(
     if out is not None:
         check_folder(Path(out), replace=replace)
     loaded = load_strategy(strategy)
-    given_assumed = assumed or {}
     given = [recording] if isinstance(recording, Recording | str | Path) else list(recording)
     opened = [each if isinstance(each, Recording) else Recording.open(each, sealed=sealed) for each in given]
     if not opened:
@@ -144,44 +153,88 @@ def backtest(
     plan = RunPlan(
         loaded,
         pairs_of_run(loaded, opened, one_or_more(trading_pairs), one_or_more(venues)),
-        RunSettings(
-            parameters=parameters or {},
+        settings_of(
+            parameters=parameters,
             seed=seed,
             preset=preset,
-            rules=rules or {},
+            rules=rules,
             latency=latency,
             clock_offset_ns=clock_offset_ns,
-            fees=_numbers("fees", fees, FEES),
-            capital=_numbers("capital", capital),
-            gap_policy=_choice("gaps", gaps, GapPolicy),
-            limits=limits or RiskLimits(),
-            assumed=_numbers(
-                "assumed",
-                {name: each for name, each in given_assumed.items() if name not in ("mark", "block")},
-                ASSUMABLE,
-            ),
-            mark_is_mid=_is_mid(given_assumed.get("mark")),
-            block_ns=_block_ns(given_assumed.get("block")),
-            leverage=_leverage(leverage),
-            margin=_margin(margin),
-            fee_tier=None if fee_tier is None else str(fee_tier),
-            fee_volume=decimal_of(fee_volume, "fee_volume"),
-            transfers=_transfers(transfers),
+            fees=fees,
+            capital=capital,
+            gaps=gaps,
+            limits=limits,
+            assumed=assumed,
+            leverage=leverage,
+            margin=margin,
+            fee_tier=fee_tier,
+            fee_volume=fee_volume,
+            transfers=transfers,
             callback_s_max=callback_s_max,
         ),
     )
     tape = Tape(opened, trading_pairs=plan.pairs.keys, fidelity=fidelity, batch_rows=batch_rows)
-    record, _ = run_on_tape(
-        plan,
-        tape,
-        start_ns=None if start_ns is None else instant_ns(start_ns, "start_ns"),
-        end_ns=None if end_ns is None else instant_ns(end_ns, "end_ns"),
-        carry=_choice("carry", carry, Carry),
-    )
+    window: dict[str, Any] = {
+        "start_ns": None if start_ns is None else instant_ns(start_ns, "start_ns"),
+        "end_ns": None if end_ns is None else instant_ns(end_ns, "end_ns"),
+    }
+    how = _choice("carry", carry, Carry)
+    record: RunRecord
+    if isinstance(strategy, Runnable):
+        record = strategy.run(plan, tape, **window, carry=how)
+    else:
+        record, _ = run_on_tape(plan, tape, **window, carry=how)
     if out is not None:
         record.study = study_run(record, opened)
         write_result(record, Path(out), replace=replace)
     return Result.of(record, None if out is None else Path(out), opened)
+
+
+def settings_of(
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    preset: str = "default",
+    rules: Mapping[str, str] | None = None,
+    latency: str = LATENCY,
+    clock_offset_ns: int = 0,
+    fees: Mapping[str, Number] | None = None,
+    capital: Mapping[str, Number] | None = None,
+    gaps: GapPolicy | str = GapPolicy.KEEP,
+    limits: RiskLimits | None = None,
+    assumed: Mapping[str, Number] | None = None,
+    leverage: Number | Mapping[str, Number] | None = None,
+    margin: str | Mapping[str, str] | None = None,
+    fee_tier: str | None = None,
+    fee_volume: Number = 0,
+    transfers: Sequence[tuple[Instant, Mapping[str, Number]]] = (),
+    callback_s_max: float = CALLBACK_S_MAX,
+) -> RunSettings:
+    """The assumptions of `backtest` as one value. Raises ConfigError for one that makes no sense."""
+    given_assumed = assumed or {}
+    return RunSettings(
+        parameters=parameters or {},
+        seed=seed,
+        preset=preset,
+        rules=rules or {},
+        latency=latency,
+        clock_offset_ns=clock_offset_ns,
+        fees=_numbers("fees", fees, FEES),
+        capital=_numbers("capital", capital),
+        gap_policy=_choice("gaps", gaps, GapPolicy),
+        limits=limits or RiskLimits(),
+        assumed=_numbers(
+            "assumed", {name: each for name, each in given_assumed.items() if name not in ("mark", "block")}, ASSUMABLE
+        ),
+        mark_is_mid=_is_mid(given_assumed.get("mark")),
+        block_ns=_block_ns(given_assumed.get("block")),
+        leverage=_leverage(leverage),
+        margin=_margin(margin),
+        fee_tier=None if fee_tier is None else str(fee_tier),
+        fee_volume=decimal_of(fee_volume, "fee_volume"),
+        transfers=_transfers(transfers),
+        callback_s_max=callback_s_max,
+    )
 
 
 def _numbers(what: str, given: Mapping[str, Number] | None, names: Collection[str] | None = None) -> dict[str, Decimal]:
@@ -307,12 +360,12 @@ def run_on_tape(
                 f"{each.path} is the result of a run, which holds no market: name the recording it ran on"
             )
     tape.check_frames()
-    _check_window(tape, start_ns, end_ns)
+    check_window(tape, start_ns, end_ns)
     first_ns = tape.first_ns if start_ns is None else max(start_ns, tape.first_ns)
     frames = sum(segment.frame_count for each in tape.recordings for segment in each.manifest.segments)
     session = plan.open(
         first_ns,
-        recordings=_told(tape),
+        recordings=told_of(tape),
         waits=start_ns is not None,
         compiled=True if frames > FRAMES_IN_PYTHON else None,
     )
@@ -322,10 +375,7 @@ def run_on_tape(
         with rare_collections():
             _play(plan, session, tape, start_ns, end_ns, carry, progress)
         if session.unknown_said and session.failure is None:
-            missing = session.unknown_said
-            given = " --assume tick=0.1 --assume lot=0.001" if "tick" in missing else ""
-            given += " --assume contract_value=100" if "worth" in missing else ""
-            raise ConfigError(f"the recording does not say {missing}; give it, for instance{given}")
+            raise missing_error(session.unknown_said)
         last_ns = tape.last_ns if end_ns is None else min(end_ns - 1, tape.last_ns)
         record = session.finish(last_ns)
         if session.house is not None and session.failure is None:
@@ -338,7 +388,15 @@ def run_on_tape(
     return record, session
 
 
-def _check_window(tape: Tape, start_ns: int | None, end_ns: int | None) -> None:
+def missing_error(missing: str) -> ConfigError:
+    """What is missing of pairs, and how it is given."""
+    given = " --assume tick=0.1 --assume lot=0.001" if "tick" in missing else ""
+    given += " --assume contract_value=100" if "worth" in missing else ""
+    return ConfigError(f"the recording does not say {missing}; give it, for instance{given}")
+
+
+def check_window(tape: Tape, start_ns: int | None, end_ns: int | None) -> None:
+    """Raise ConfigError unless there is tape between two times."""
     first, last = format_ns(tape.first_ns), format_ns(tape.last_ns)
     if start_ns is not None and start_ns > tape.last_ns:
         raise ConfigError(f"the run begins at {format_ns(start_ns)}, but the tape goes from {first} to {last}")
@@ -423,7 +481,7 @@ def _play_columns(plan: RunPlan, session: TradingSession, tape: Tape, desk: Venu
             return
 
 
-def _told(tape: Tape) -> list[dict[str, Any]]:
+def told_of(tape: Tape) -> list[dict[str, Any]]:
     """Each recording, as a result shows it."""
     told = []
     for recording in tape.recordings:

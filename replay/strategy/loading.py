@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from replay.strategy.failures import StrategyError, described
 from replay.strategy.strategy import HOOKS, Strategy
 from toolkit.borders import printable
 from toolkit.errors import ConfigError
 
-__all__ = ["LoadedStrategy", "load_strategy"]
+__all__ = ["LoadedStrategy", "Runnable", "load_strategy"]
 
 _NOW: Final = "use ctx.now_ns"
 _DRAW: Final = "use ctx.rng, which is seeded"
@@ -122,6 +122,17 @@ class LoadedStrategy:
     folder: Path = field(default_factory=Path)
 
 
+@runtime_checkable
+class Runnable(Protocol):
+    """What is run in a way of its own, such as a step function, and is a strategy besides."""
+
+    def loaded(self) -> LoadedStrategy:
+        """The same as a strategy."""
+
+    def run(self, plan: Any, tape: Any, *, start_ns: int | None, end_ns: int | None, carry: Any) -> Any:
+        """Run it on a tape; the record of the run."""
+
+
 def load_strategy(given: Any) -> LoadedStrategy:
     """
     Take a strategy from a file that has one, or a class as it is.
@@ -132,6 +143,8 @@ def load_strategy(given: Any) -> LoadedStrategy:
     """
     if isinstance(given, str | Path):
         return _from_file(Path(given))
+    if isinstance(given, Runnable):
+        return given.loaded()
     if not (isinstance(given, type) and issubclass(given, Strategy)) or given is Strategy:
         raise ConfigError(f"{given!r} is no strategy, expected a class derived from Strategy, or the file of one")
     return _from_class(given)
