@@ -1,0 +1,564 @@
+"""
+The compiled run of a step function, fed with batches of columns; what it did is taken down as a session's is.
+
+What is rare is Python's: instruments, gaps, the end of a session, more room. Nothing here reads a tape, so that one can
+feed many runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from recordings.columns.column_batch import NO_TIME, ColumnBatch, Kind, Names
+from replay.backtest.contracts import is_known, missing_said
+from replay.backtest.gap_watch import MEANT
+from replay.backtest.latency_settings import parse_latency
+from replay.backtest.market import Market
+from replay.backtest.venue_facts import VenueFacts, facts_of
+from replay.fast import kernel_engine
+from replay.fast.book_layout import FORMS_MAX, Seen, forget, make_books, widen_pool, widen_recent, widen_store_of
+from replay.fast.compiled_step import packed, pointer_to
+from replay.fast.engine_layout import ACTS_MAX, LIMIT, Status, doubled, make_engine, widen_engine
+from replay.fast.kernel_books import WANT_LEVELS, WANT_POOL, WANT_RECENT, room_for
+from replay.fast.level_columns import LevelColumns
+from replay.fast.run_log import RunLog
+from replay.fast.step import Step
+from replay.market.core import MatchingCore, PairFacts
+from replay.market.layout import EventCode, RequestCode, TifCode, Want, widen_book, widen_orders, widen_reports
+from replay.market.rescaling import rescale
+from replay.market.rules import CancelEarly
+from replay.results.run_record import RunRecord
+from replay.strategy.failures import StrategyError, described
+from replay.strategy.limits import RiskLimits
+from replay.strategy.plan import RunPlan
+from replay.strategy.session import TradingSession
+from toolkit.clock import format_ns
+from toolkit.errors import ConfigError
+from toolkit.kernels.compiling import plain
+from toolkit.kernels.levels import clear_side
+from toolkit.messages import (
+    BETWEEN_RECORDINGS,
+    FORM_FULL,
+    FORM_QUOTE,
+    FORM_REST,
+    EventKind,
+    Instrument,
+    StreamEvent,
+)
+from toolkit.timing.clock_jumps import jump_of
+
+__all__ = ["StepRun", "check_compiled"]
+
+_NEVER: Final = 1 << 62
+_TRADES: Final = "trades"
+_clear_side: Final = plain(clear_side)
+
+
+def check_compiled(plan: RunPlan) -> None:
+    """
+    Raise ConfigError for assumptions that a compiled run does not make; a run in plain Python does.
+
+    A number that is wrong without saying so is worse than none.
+    """
+    settings = plan.settings
+    latency = parse_latency(settings.latency)
+    wrong = ""
+    if latency.follows_feed or latency.trips:
+        wrong = f"latency {settings.latency!r}, which is not constant"
+    elif settings.limits != RiskLimits():
+        wrong = "limits of risk"
+    elif settings.gap_policy.value != "keep":
+        wrong = f"gaps={settings.gap_policy.value!r}"
+    elif settings.leverage or settings.transfers:
+        wrong = "leverage or transfers"
+    elif settings.block_ns:
+        wrong = "orders that arrive by the block"
+    elif len({repr(rules) for rules in plan.rules.values()}) > 1:
+        wrong = "venues whose rules of matching differ"
+    if wrong:
+        raise ConfigError(f"a compiled step function is not run with {wrong}; say compiled=False")
+
+
+class StepRun:
+    """
+    One run.
+
+    Args:
+        plan: What is assumed.
+        step: The function; its parameters are those of the plan.
+        names: Of the columns.
+        session: Whose markets and recorder it uses, and which is fed nothing.
+        starts_ns: The function is called from this time on; None: as soon as all is known.
+
+    Attributes:
+        engine: The arrays.
+        keys: The pairs.
+        markets: What is known of them.
+        calls: How often the function was called.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        step: Step,
+        names: Names,
+        session: TradingSession,
+        *,
+        starts_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> None:
+        self._plan = plan
+        self._step = step
+        self._values = values = {name: plan.head.parameters[name] for name in step.parameters}
+        self._names = names
+        self.keys = self._keys = plan.pairs.keys
+        self.markets: tuple[Market, ...] = session.exchange.markets
+        self._facts = [facts_of(key.venue) for key in self._keys]
+        rules = next(iter(plan.rules.values()))
+        core = MatchingCore([PairFacts() for _ in self._keys], rules)
+        self._log = RunLog(plan, session, self.markets, self._facts)
+        self._heard = [is_known(market) for market in self.markets]
+        self._starts_ns = starts_ns
+        self._has_begun = False
+        self._is_paused = False
+        self._open_venues: set[str] = set()
+        state = packed(step.state)
+        self.engine = make_engine(
+            len(self._keys), make_books(len(self._keys)), core.state, _limits(self._facts), packed(values), state
+        )
+        clock = self.engine.hands.clock
+        clock["wakes"], clock["every"], clock["min_gap"] = int(step.wakes), step.every_ns, step.min_gap_ns
+        clock["quote_form"], clock["rest_form"] = names.form(FORM_QUOTE), names.form(FORM_REST)
+        clock["queues"] = rules.cancel_early is CancelEarly.QUEUED
+        clock["logs_tops"] = 1
+        clock["asks_funding"] = any(each.funding is not None for each in self._facts)
+        clock["timer"] = _NEVER
+        if end_ns is not None:
+            clock["until"] = end_ns
+        self.engine.hands.latency[:] = _latencies(plan.settings.latency)
+        for place in range(len(self._keys)):
+            self._say(place, EventCode.STALE)
+            self._set_rules(place)
+        self._pointer: Any = None
+        self._ended = False
+
+    @property
+    def calls(self) -> int:
+        return int(self.engine.hands.clock["calls"][0])
+
+    @property
+    def now_ns(self) -> int:
+        """Logical time."""
+        return int(self.engine.hands.clock["now"][0])
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the time at which it ends has come."""
+        return self._ended
+
+    def expect(self, instrument: Instrument) -> None:
+        """What the venue will say first of a pair: books before it are counted in its steps."""
+        place = self._plan.pairs.places[(instrument.venue, instrument.trading_pair)]
+        self.markets[place].take(instrument)
+        self._set_rules(place)
+
+    # -- taking in -------------------------------------------------------------------------------------------------
+
+    def take(self, batch: ColumnBatch, places: npt.NDArray[np.int64], levels: LevelColumns) -> None:
+        """
+        Take in a batch.
+
+        Args:
+            batch: The batch.
+            places: Of each pair of its names its place in the run, -1 for none.
+            levels: Its levels, as the markets count them.
+
+        Raises StrategyError where the function fails.
+        """
+        start, stop = 0, batch.messages
+        if self._pointer is None:
+            self._pointer = pointer_to(self._step, self.engine)
+        if len(self._names.forms) > FORMS_MAX:
+            raise ConfigError(f"{len(self._names.forms)} forms of books in one tape, expected {FORMS_MAX} at most")
+        while start < stop:
+            at, status = kernel_engine.run_rows(
+                self.engine,
+                batch.rows,
+                start,
+                stop,
+                places,
+                levels.ticks,
+                levels.lots,
+                levels.counts,
+                batch.prices,
+                batch.sizes,
+                self._pointer,
+            )
+            start = int(at)
+            if not status:
+                self._ended = start < stop
+                return
+            if status == Status.PYTHON:
+                self._take_message(batch, start, places)
+                start += 1
+            elif status == Status.BEGIN:
+                self._begin_if_known()
+            elif status == Status.FUNDING:
+                self._drain()
+                self._log.hear_funding(int(places[batch.rows["pair"][start]]), batch.message(start), self.now_ns)
+            elif status == Status.BOOKS:
+                row = batch.rows[start]
+                self._widen_books(int(room_for(self.engine.hands.books, row, places[row["pair"]])))
+            else:
+                self._handle(int(status))
+
+    def _handle(self, status: int) -> None:
+        engine = self.engine
+        if status == Status.FAILED:
+            self._fail()
+        if status == Status.ROOM:
+            self._drain()
+            clock = engine.hands.clock[0]
+            under_way = int(clock["posts"] - clock["post_at"]) + 2 * ACTS_MAX
+            if clock["free"] < ACTS_MAX or under_way >= len(engine.hands.posts):
+                self.engine = engine = widen_engine(engine)
+            needs = int(clock["needs"]) + 2 * len(engine.core.reports)
+            waiting = int(clock["answers"] - clock["answer_at"]) + 2 * ACTS_MAX + needs
+            while len(engine.answers) <= waiting:
+                self.engine = engine = engine._replace(answers=doubled(engine.answers))
+            self._widen_levels()
+            hands = self.engine.hands
+            if len(hands.log) < needs + 4096:
+                log = np.zeros(2 * needs + 8192, hands.log.dtype)
+                self.engine = self.engine._replace(hands=hands._replace(log=log))
+        elif status == Status.CORE:
+            self.engine = engine._replace(core=_widened(engine.core))
+
+    def _widen_books(self, want: int) -> None:
+        books = self.engine.hands.books
+        if want & WANT_LEVELS:
+            books = widen_store_of(books)
+        if want & WANT_RECENT:
+            books = widen_recent(books)
+        if want & WANT_POOL:
+            books = widen_pool(books)
+        self.engine = self.engine._replace(hands=self.engine.hands._replace(books=books))
+
+    def _widen_levels(self) -> None:
+        """Room for a whole book at a time, on its way to the core."""
+        engine = self.engine
+        most = int(engine.hands.books.store.levels.max()) + int(engine.core.book.levels.max())
+        scratch, events = engine.scratch, engine.events
+        while scratch.shape[1] < 2 * most + 6000:
+            scratch = np.zeros((6, 2 * scratch.shape[1]), np.int64)
+        while len(events) < 8 * most + 16_000:
+            wide = np.zeros(2 * len(events), events.dtype)
+            wide[: len(events)] = events
+            events = wide
+        self.engine = engine._replace(scratch=scratch, events=events)
+
+    def _drain(self) -> None:
+        """Take down what the run has told so far."""
+        clock = self.engine.hands.clock
+        self._log.take(self.engine.hands.log[: int(clock["log"][0])])
+        clock["log"] = 0
+
+    def _run(self, kernel: Any, *args: Any) -> None:
+        """Run a kernel until it is done."""
+        while status := int(kernel(self.engine, *args, self._pointer)):
+            self._handle(status)
+
+    # -- beginning and end -----------------------------------------------------------------------------------------
+
+    def _begin_if_known(self) -> None:
+        if self._has_begun or self._is_paused or not all(self._heard):
+            return
+        if self._starts_ns is not None and self.now_ns < self._starts_ns:
+            return
+        self._begin()
+
+    def _begin(self) -> None:
+        self._has_begun = True
+        self._log.begin(self.now_ns)
+        self._run(kernel_engine.start_run)
+
+    @property
+    def unknown_said(self) -> str:
+        """What is missing before the function can be called; empty where nothing is."""
+        places = [place for place, is_heard in enumerate(self._heard) if not is_heard]
+        return missing_said(
+            [self._plan.pairs.names[place] for place in places], [self.markets[each] for each in places]
+        )
+
+    def finish(self, at_ns: int | None = None) -> RunRecord:
+        """
+        There are no more rows: what rests is cancelled; the record of the run.
+
+        Args:
+            at_ns: Where a tape without the end of a session ends: timers fire up to it.
+        """
+        clock = self.engine.hands.clock
+        if clock["is_running"][0]:
+            self._run(kernel_engine.end_frame)
+            if at_ns is not None and at_ns > self.now_ns:
+                self._run(kernel_engine.reach_time_of, at_ns)
+                clock["now"] = at_ns
+            self._close()
+        self._drain()
+        return self._log.finish(self.now_ns)
+
+    def _close(self) -> None:
+        """The session has ended: what rests is cancelled, what is under way never arrives, and all is heard of at once."""
+        self._run(kernel_engine.close_run)
+        self._drain()
+
+    def _fail(self) -> None:
+        """The function raised: run its call again in plain Python, where the error has a line."""
+        engine = self.engine
+        clock = engine.hands.clock[0]
+        if clock["at_once"] > 10_000:
+            raise StrategyError(
+                f"10,000 answers and timers at one instant, {format_ns(self.now_ns)}: does it answer each refusal by"
+                " another order?"
+            )
+        failure = StrategyError(f"{self._step.name} failed at {format_ns(self.now_ns)}")
+        from replay.fast.failed_call import call_again
+
+        try:
+            call_again(self._step, self._values, engine, self._plan.pairs.names)
+        except (Exception, SystemExit) as exc:  # noqa: BLE001  # whatever the function raises is its own failure
+            failure = described(exc, self._plan.loaded.files, self._step.name)
+        raise failure
+
+    # -- what is Python's ------------------------------------------------------------------------------------------
+
+    def _take_message(self, batch: ColumnBatch, at: int, places: npt.NDArray[np.int64]) -> None:
+        kind = int(batch.rows["kind"][at])
+        if kind not in (Kind.INSTRUMENT, Kind.EVENT):
+            return
+        message = batch.message(at)
+        pair = int(batch.rows["pair"][at])
+        place = int(places[pair]) if pair >= 0 else -1
+        if isinstance(message, Instrument):
+            if place >= 0:
+                self._hear_instrument(place, message)
+        elif isinstance(message, StreamEvent):
+            self._hear_event(place, message)
+
+    def _hear_instrument(self, place: int, message: Instrument) -> None:
+        market = self.markets[place]
+        before = market.scale
+        is_other = market.take(message)
+        if is_other and before is not None and market.scale is not None:
+            self.rescale(place, int(before.tick / market.scale.tick), int(before.lot / market.scale.lot))
+        self._set_rules(place)
+        self._drain()
+        self._log.hear_instrument(place, message, self.now_ns)
+        if not self._heard[place] and is_known(market):
+            self._heard[place] = True
+            self._begin_if_known()
+
+    def _hear_event(self, place: int, event: StreamEvent) -> None:
+        clock = self.engine.hands.clock
+        jump = jump_of(event)
+        if jump is not None and clock["is_running"][0] and clock["every"][0]:
+            # Timers between the two times are passed over.
+            every = int(clock["every"][0])
+            timer = int(clock["timer"][0])
+            if jump[0] < timer <= jump[1]:
+                clock["timer"] = -(-jump[1] // every) * every
+        if event.kind is EventKind.SESSION_START:
+            self._open_venues.add(event.venue)
+            if self._is_paused:
+                self._is_paused = False
+                if self._has_begun:
+                    clock["is_running"] = 1
+                    every = int(clock["every"][0])
+                    if every:
+                        clock["timer"] = (self.now_ns // every + 1) * every
+        elif event.kind is EventKind.SESSION_END:
+            self._open_venues.discard(event.venue)
+            if not self._open_venues and not self._is_paused:
+                self._is_paused = True
+                if clock["is_running"][0]:
+                    self._close()
+        self._log.hear_event(event, self.now_ns)
+        if place < 0:
+            return
+        if event.kind is EventKind.GAP and event.cause == BETWEEN_RECORDINGS:
+            self._forget(place)
+        elif event.kind is EventKind.STALE and event.symbol:
+            self._lose(place, event)
+        feed = self.engine.feeds[place]
+        if event.stream == _TRADES:
+            if event.kind is EventKind.GAP:
+                feed["in_doubt"] &= 1
+            elif event.kind is EventKind.STALE:
+                self._doubt(place, event.cause, 2)
+        is_ours = self._is_form(place, event.stream) or event.stream in (FORM_FULL, _TRADES, "")
+        if is_ours and event.kind is EventKind.GAP and feed["began"] and event.cause not in MEANT:
+            self._mark(place)
+        if event.kind in (EventKind.STALE, EventKind.GAP) and (not event.stream or self._is_form(place, event.stream)):
+            feed["is_joining"] = 1
+
+    def _is_form(self, place: int, stream: str) -> bool:
+        seen = int(self.engine.hands.books.seen[place, self._names.form(stream)])
+        return bool(seen & (Seen.FUSED | Seen.DIFFS))
+
+    def _lose(self, place: int, event: StreamEvent) -> None:
+        books, form = self.engine.hands.books, self._names.form(event.stream)
+        seen = int(books.seen[place, form])
+        is_full = event.stream == FORM_FULL
+        if bool(seen & Seen.FUSED) if seen & Seen.WHOLE else bool(seen & Seen.DIFFS) or is_full:
+            row = books.pairs[place : place + 1]
+            row["stale_forms"] |= np.uint64(1) << np.uint64(form)
+            row["is_stale"] = 1
+            self._turn_stale(place, event.cause)
+
+    def _forget(self, place: int) -> None:
+        books = self.engine.hands.books
+        for side in (2 * place, 2 * place + 1):
+            _clear_side(books.store, side)
+        books.form_times[place] = NO_TIME
+        books.seen[place] = 0
+        forget(books.pairs[place : place + 1])
+        self._turn_stale(place, BETWEEN_RECORDINGS)
+
+    def _turn_stale(self, place: int, cause: str) -> None:
+        feed = self.engine.feeds[place]
+        if not feed["is_stale"]:
+            feed["is_stale"] = 1
+            self._say(place, EventCode.STALE)
+            self._doubt(place, cause, 1)
+        self._run(kernel_engine.wake_pair_of, place)
+
+    def _doubt(self, place: int, cause: str, what: int) -> None:
+        """A book or the trades of a pair are lost: what rests is uncertain from now on, unless that was meant."""
+        feed = self.engine.feeds[place]
+        if feed["began"] and cause not in MEANT:
+            was_open = bool(feed["in_doubt"])
+            feed["in_doubt"] |= what
+            if not was_open:
+                self._mark(place)
+
+    def _mark(self, place: int) -> None:
+        orders = self.engine.hands.orders
+        orders["is_uncertain"][(orders["pair"] == place) & (orders["at_venue"] == 1)] = 1
+
+    def _say(self, place: int, code: EventCode) -> None:
+        """Tell the core something of a pair."""
+        engine = self.engine
+        event = np.zeros(1, engine.events.dtype)
+        event["time"], event["pair"], event["code"] = self.now_ns, place, code
+        plain_core = engine.core
+        plain_core.pairs[place]["stale"] = int(code == EventCode.STALE)
+
+    # -- units -----------------------------------------------------------------------------------------------------
+
+    def _set_rules(self, place: int) -> None:
+        """What the venue asks of orders, from now on."""
+        market, facts = self.markets[place], self._facts[place]
+        rules, scale = market.rules_at(), market.scale
+        row, quote = self.engine.hands.rules[place], self.engine.quotes[place]
+        venues = list(dict.fromkeys(key.venue for key in self._keys))
+        row["venue"] = venues.index(self._keys[place].venue)
+        row["max_orders"] = -1 if facts.max_orders is None else facts.max_orders
+        row["max_of_pair"] = -1 if facts.max_orders_per_pair is None else facts.max_orders_per_pair
+        row["lacks"] = _kinds(facts.lacks)
+        row["reduce_tifs"] = _kinds(facts.reduce_only_tifs)
+        row["exempts_reducing"] = facts.reduce_only_is_exempt
+        if rules is None or scale is None:
+            row["ticks"] = row["lots"] = 1
+            return
+        row["is_active"], row["ticks"], row["lots"] = rules.is_active, rules.ticks, rules.lots
+        quote["tick"], quote["lot"] = rules.ticks, rules.lots
+        row["figures"] = rules.figures or 0
+        row["decimals"] = max(0, -int(scale.tick.normalize().as_tuple().exponent))
+        least = rules.min_notional if rules.min_notional is not None else facts.min_notional
+        row["is_inverse"] = market.contract_value is not None
+        row["unit_size"] = float(scale.lot * (market.contract_value or 1))
+        row["price_over"], row["price_under"] = map(float, scale.tick_ratio)
+        row["band"] = 0.0 if facts.price_band is None else float(facts.price_band)
+        row["least_value"] = 0.0 if least is None else float(least)
+        row["least"] = 0 if least is None else math.ceil(Fraction(least) / (Fraction(scale.lot) * Fraction(scale.tick)))
+        if least is None:
+            row["is_inverse"] = 0
+
+    def rescale(self, place: int, ticks: int, lots: int) -> None:
+        """Count a pair in finer steps: as many new ticks and lots as an old one is."""
+        self._drain()
+        engine = self.engine
+        with np.errstate(all="ignore"):
+            engine = self.engine = engine._replace(core=rescale(engine.core, place, ticks, lots))
+        hands = engine.hands
+        numbers = hands.orders["number"][(hands.orders["pair"] == place) & (hands.orders["number"] > 0)]
+        own = hands.orders["pair"] == place
+        for name, factor in (("tick", ticks), ("size", lots), ("left", lots), ("filled", lots)):
+            hands.orders[name][own] *= factor
+        for rows, names in (
+            (hands.posts, (("tick", ticks), ("lots", lots), ("known_left", lots))),
+            (engine.answers, (("tick", ticks), ("lots", lots), ("left", lots), ("filled", lots), ("size", lots))),
+        ):
+            mine = np.isin(rows["order"], numbers)
+            for name, factor in names:
+                rows[name][mine] *= factor
+        for name, factor in (("bid", ticks), ("ask", ticks), ("bid_size", lots), ("ask_size", lots)):
+            engine.quotes[name][place] *= factor
+            engine.market[name][place] *= factor
+        engine.quotes["last_price"][place] *= ticks
+        engine.quotes["last_size"][place] *= lots
+        engine.me["position"][place] *= lots
+        for name in ("horizon_bids", "horizon_asks"):
+            if engine.feeds[name][place] > 0:
+                engine.feeds[name][place] *= ticks
+        self._rescale_books(place, ticks, lots)
+        self._set_rules(place)
+
+    def _rescale_books(self, place: int, ticks: int, lots: int) -> None:
+        from replay.fast.book_rescaling import rescale_pair
+
+        books = rescale_pair(self.engine.hands.books, place, ticks, lots)
+        self.engine = self.engine._replace(hands=self.engine.hands._replace(books=books))
+
+
+def _widened(core: Any) -> Any:
+    want = Want(int(core.counters["want"][0]))
+    if Want.LEVELS in want:
+        core = widen_book(core)
+    if Want.ORDERS in want or int(core.counters["free"][0]) == 0:
+        core = widen_orders(core)
+    if Want.REPORTS in want or not want:
+        core = widen_reports(core, 2 * len(core.reports))
+    return core
+
+
+def _latencies(text: str) -> list[int]:
+    """Of each kind of request how long it takes, then of the answers to each, and of what no request did."""
+    model = parse_latency(text).on_receipt()
+    entries = [model.entry_ns("", code, 0) for code in RequestCode]
+    return [*entries, *(model.response_ns("", code, 0) for code in (*RequestCode, None))]
+
+
+def _kinds(names: Sequence[str]) -> int:
+    bits = {**{code.name.lower(): 1 << code for code in TifCode}, "market": 16, "reduce_only": 32}
+    return sum(bits.get(name, 0) for name in names)
+
+
+def _limits(facts: Sequence[VenueFacts]) -> npt.NDArray[np.void]:
+    """The rate limits of the venues, in the order of the venues."""
+    by_venue = {fact.venue: fact for fact in facts}
+    rows = [
+        (number, limit.tokens, limit.per_ns, 0, 0, [limit.costs.get(code, 0) for code in RequestCode])
+        for number, fact in enumerate(by_venue.values())
+        for limit in fact.rate_limits
+    ]
+    found = np.zeros(len(rows), LIMIT)
+    for place, (venue, tokens, per, missing, since, costs) in enumerate(rows):
+        found[place] = (venue, tokens, per, missing, since, costs)
+    return found

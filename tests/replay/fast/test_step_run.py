@@ -1,0 +1,220 @@
+"""The compiled run of a step function does what the session does: same calls, same orders, fills and money."""
+
+from __future__ import annotations
+
+import gzip
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import grid
+from benchmarks.grid_maker import GridMaker
+from benchmarks.grid_step import grid_step
+from recordings.importing.importer import ImportOptions, import_capture
+from replay.fast import kernel_books, kernel_engine, step_run
+from replay.fast.backtesting import backtest_many
+from replay.fast.compiled_step import layout_of
+from replay.fast.failed_call import ActionsOfArrays, Fields
+from replay.fast.step import Step, step
+from replay.results.result import Result
+from replay.strategy.backtesting import backtest
+from replay.strategy.failures import StrategyError
+from tests.golden.expectations import RECORDINGS
+from tests.replay.fast.steps import busy, fails_by_index, fails_by_price, quiet
+from toolkit.errors import ConfigError
+from toolkit.kernels.compiling import plain
+
+FOLDERS = {f"{path.parent.name}-{path.name}": path for path in RECORDINGS}
+#: Steps finer than those of any golden recording, so that no unit changes while it runs.
+FINE: dict[str, Any] = {"assumed": {"tick": "0.000001", "lot": "0.00001"}}
+
+
+def in_place(pointer: Step) -> Any:
+    """A step function as the engine calls it, over the arrays themselves."""
+
+    def call(now: Any, why: Any, pair: Any, q: Any, me: Any, parameters: Any, state: Any, hands: Any) -> int:
+        kept = state.view(layout_of(pointer.state))
+        s = Fields(kept[0])
+        p = Fields(parameters.view(layout_of(pointer.parameters))[0])
+        markets, mine = [Fields(row) for row in q], [Fields(row) for row in me]
+        pointer.function(int(now), int(why), markets, mine, p, s, ActionsOfArrays(hands))
+        for name in pointer.state:
+            kept[name] = getattr(s, name)
+        return 0
+
+    return call
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine's own source as plain Python: a test of what it does need not wait for a compiler."""
+
+    def quietly(kernel: Any) -> Any:
+        in_python = plain(kernel)
+
+        def called(*args: Any) -> Any:
+            with np.errstate(all="ignore"):
+                return in_python(*args)
+
+        return called
+
+    names = ("run_rows", "start_run", "end_frame", "reach_time_of", "wake_pair_of", "close_run")
+    kernels = SimpleNamespace(**{name: quietly(getattr(kernel_engine, name)) for name in names})
+    monkeypatch.setattr(step_run, "kernel_engine", kernels)
+    monkeypatch.setattr(step_run, "room_for", quietly(kernel_books.room_for))
+    monkeypatch.setattr(step_run, "pointer_to", lambda step, engine: in_place(step))
+
+
+def check_same(one: Result, other: Result) -> None:
+    for name in ("fills", "orders", "equity", "positions"):
+        first, second = getattr(one, name), getattr(other, name)
+        if name == "orders":
+            # An order that is sent while the session ends never arrives, and whether it was taken in is not told.
+            first, second = first.drop("ts_created"), second.drop("ts_created")
+        assert first.equals(second), (name, first, second)
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("name", [name for name in FOLDERS if "coinm" not in name])
+def test_a_run_over_arrays_is_the_one_over_objects(name: str) -> None:
+    """A function that does everything, on every venue: late quotes, funding, gaps, refusals, the end of the session."""
+    python = backtest(busy.in_python(), FOLDERS[name], **FINE)
+    assert python.orders.height > 10
+    check_same(backtest(busy, FOLDERS[name], **FINE), python)
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize(
+    "assumptions",
+    [
+        {"latency": "entry=0ms,response=0ms"},
+        {"latency": "entry=3ms,cancel.entry=1ms,response=2ms", "capital": {"USDT": 500}},
+        {"preset": "hftbacktest"},
+        {"rules": {"queue_front": "power3"}, "fees": {"maker": "-0.0001", "taker": "0.0005"}},
+    ],
+    ids=lambda each: next(iter(each)),
+)
+def test_assumptions_mean_the_same(assumptions: dict[str, Any]) -> None:
+    folder = FOLDERS["format-2-binance-usdm"]
+    options = {**FINE, **assumptions, "parameters": {"gap": 0, "size": 1000}}
+    check_same(backtest(busy, folder, **options), backtest(busy.in_python(), folder, **options))
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_a_lot_that_is_too_coarse_is_refined_and_sizes_stay_what_they_are() -> None:
+    """The unit of sizes becomes that of the recording; what the venue asks of orders does not."""
+    result = backtest(busy, FOLDERS["format-2-binance-usdm"], assumed={"tick": "0.1", "lot": "0.01"})
+    assert result.orders.height > 5
+    lots = result.orders["size"] / 0.01
+    assert ((lots - lots.round()).abs() < 1e-9).all()
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_a_window_begins_and_ends_where_it_is_asked_to() -> None:
+    folder = FOLDERS["format-2-hyperliquid"]
+    whole = backtest(quiet, folder, **FINE)
+    info = whole.info
+    start, end = info.start_ns, info.end_ns
+    middle, last = (start + end) // 2, end - (end - start) // 4
+    result = backtest(busy, folder, start_ns=middle, end_ns=last, **FINE)
+    times = result.orders["ts_recv"].dt.timestamp("ns")
+    assert result.orders.height > 0
+    assert middle <= times.min() <= times.max() < last  # type: ignore[operator]
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_many_sets_of_parameters_are_so_many_runs_of_their_own() -> None:
+    folder = FOLDERS["format-2-binance-usdm"]
+    sets = [{"gap": 0}, {"gap": 3, "size": 2}]
+    results = backtest_many(busy, folder, sets, **FINE)
+    assert len({result.orders.write_csv() for result in results}) == 2
+    for one, parameters in zip(results, sets, strict=True):
+        check_same(one, backtest(busy, folder, parameters=parameters, **FINE))
+
+
+@pytest.mark.parametrize(
+    ("assumptions", "said"),
+    [
+        ({"latency": "feed"}, "latency 'feed', which is not constant"),
+        ({"gaps": "cancel"}, "gaps='cancel'"),
+        ({"carry": "positions"}, "carry='positions' is of no compiled step function"),
+    ],
+)
+def test_what_a_compiled_run_does_not_do_is_refused(assumptions: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        backtest(quiet, FOLDERS["format-2-hyperliquid"], **FINE, **assumptions)
+
+
+def test_a_pair_whose_tick_is_not_known_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="the recording does not say tick and lot of"):
+        backtest(quiet, FOLDERS["format-2-hyperliquid"])
+
+
+def test_what_is_no_step_is_refused() -> None:
+    folder = FOLDERS["format-2-hyperliquid"]
+    with pytest.raises(ConfigError, match="backtest_many runs step functions"):
+        backtest_many(GridMaker, folder, [{}])
+    with pytest.raises(ConfigError, match="no set of parameters"):
+        backtest_many(quiet, folder, [])
+    with pytest.raises(ConfigError, match="no parameter 'spread'"):
+        backtest(quiet, folder, parameters={"spread": 1}, **FINE)
+
+
+def test_a_step_function_says_what_it_needs() -> None:
+    with pytest.raises(ConfigError, match="nothing calls it"):
+        step()(lambda now, why, q, me, p, s, act: None)
+    with pytest.raises(ConfigError, match="expected the arguments now, why, q, me, p, s, act"):
+        step(every="1s")(lambda now: None)
+    with pytest.raises(ConfigError, match="expected 1ms or more"):
+        step(every="1us")
+    with pytest.raises(ConfigError, match="parameter gap is 'x', expected a number"):
+        step(every="1s", parameters={"gap": "x"})  # type: ignore[dict-item]
+    with pytest.raises(ConfigError, match="spaces quotes"):
+        step(every="1s", min_gap="1s")
+
+
+@pytest.mark.parametrize("function", [fails_by_index, fails_by_price])
+@pytest.mark.parametrize("is_compiled", [pytest.param(True, marks=pytest.mark.slow), False])
+def test_an_error_names_the_function_s_own_line(function: Step, is_compiled: bool) -> None:
+    folder = FOLDERS["format-2-hyperliquid"]
+    run = function if is_compiled else function.in_python()
+    with pytest.raises(StrategyError, match=r"steps\.py:\d+: ") as failure:
+        backtest(run, folder, **FINE)
+    where = "own(act, 3 + q[7].bid)" if function is fails_by_index else "send(act, 0, BUY, 0, q[0].lot)"
+    assert where in str(failure.value)
+
+
+@pytest.mark.slow
+def test_compiled_runs_are_those_in_plain_python() -> None:
+    for name, folder in FOLDERS.items():
+        if "coinm" not in name:
+            check_same(backtest(busy, folder, **FINE), backtest(busy.in_python(), folder, **FINE))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("has_quotes", [True, False])
+def test_the_grid_has_the_same_fills_as_a_class_and_as_a_step(
+    tmp_path: Path, shared_data: Path, has_quotes: bool
+) -> None:
+    """On a capture of a busy market: every row of orders, fills, positions and equity."""
+    capture = shared_data / "binance/usdm_btcusdt_20240808.gz"
+    if not has_quotes:
+        with gzip.open(capture) as lines, gzip.open(tmp_path / "books.gz", "wb", compresslevel=1) as kept:
+            kept.writelines(line for line in lines if b'@bookTicker"' not in line[:100])
+        capture = tmp_path / "books.gz"
+    import_capture([capture], tmp_path / "tape", ImportOptions(venue="binance-usdm", line_format="collector"))
+    options: dict[str, Any] = {
+        "latency": "entry=3ms,response=2ms",
+        "assumed": {"tick": Decimal(grid.TICK), "lot": Decimal(grid.LOT), "min_notional": Decimal(5)},
+    }
+    result = backtest(GridMaker, tmp_path / "tape", parameters=grid.GRID, **options)
+    compiled = backtest(grid_step, tmp_path / "tape", **options)
+    assert result.fills.height > 500
+    for name in ("fills", "orders", "equity", "positions"):
+        frames = [getattr(each, name) for each in (result, compiled)]
+        own = {"client_order_id", "account"} & set(frames[0].columns)
+        assert frames[0].drop(own).equals(frames[1].drop(own)), name
