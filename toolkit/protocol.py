@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
-from toolkit.errors import ParseError, TickdeckError
+from toolkit.errors import ConfigError, ParseError, TickdeckError
 from toolkit.frames import CONTROL, DAMAGED, REST_IN, REST_OUT, WS_IN, WS_OUT, Frame
 from toolkit.messages import EventKind, Message
 from toolkit.streams import Stream, StreamEvents, stale_since
@@ -52,12 +52,21 @@ class ProtocolOptions:
         channels: Streams to subscribe, in the venue's module's names; empty for that venue's default.
         accounts: Addresses whose user streams are wanted.
         settings: Anything else the venue's module understands, as strings.
+
+    Raises:
+        ConfigError: A text in place of a tuple of them, which would be taken letter by letter.
     """
 
     pairs: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("pairs", "channels", "accounts"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise ConfigError(f"{name} is the text {value!r}, expected a tuple of them, as in {name}=({value!r},)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.tapes import SECOND, TS, Feed, one
 from tests.toolkit.live_harness import TinyProtocol, quote
+from toolkit.errors import ConfigError
 from toolkit.frames import DAMAGED, REST_IN, WS_IN, WS_OUT, Frame
 from toolkit.messages import BookSnapshot, EventKind, Message, StreamEvent
 from toolkit.protocol import AccountsPart, ProtocolOptions, excerpt
@@ -138,6 +139,14 @@ def test_requests_are_given_out_once(feed: Feed) -> None:
 def test_an_excerpt_is_one_printable_line() -> None:
     assert excerpt(b"a\nb\x00") == r"'a\nb\x00'"
     assert excerpt(b"x" * 300) == repr("x" * 200 + "...")
+
+
+@pytest.mark.parametrize("name", ["pairs", "channels", "accounts"])
+def test_options_are_not_taken_letter_by_letter(name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"^{name} is the text 'BTC', expected a tuple of them, as in {name}=\('BTC',\)$"
+    ):
+        ProtocolOptions(**{name: "BTC"})
 
 
 # The parts ------------------------------------------------------------------------------------------------------------

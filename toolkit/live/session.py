@@ -40,8 +40,8 @@ class VenueSession(LiveDataSource):
     A live connection to a venue: market data of some pairs, and everything about some accounts.
 
     Args:
-        trading_pairs: Pairs, or symbols in the venue's spelling; none for accounts alone.
-        accounts: Accounts to follow, as text in the venue's spelling or as its own class of them.
+        trading_pairs: Pairs, or symbols in the venue's spelling; one or several, none for accounts alone.
+        accounts: Accounts to follow, one or several, as text in the venue's spelling or as its own class of them.
         venue: Name of the venue; needed unless the class is that of a venue.
         channels: Market streams; empty for the venue's default ones.
         capture: Counter and sink of the frames; nothing is kept if None.
@@ -50,10 +50,10 @@ class VenueSession(LiveDataSource):
         options: Options of `LiveDataSource`.
 
     Raises:
-        ConfigError: No or an unknown venue, an invalid account, too many of them, an unknown channel, or a bad URL.
+        ConfigError: No or an unknown venue, neither pairs nor accounts, an invalid account, too many of them, an unknown channel, or a bad URL.
 
     Example:
-        async with VenueSession(["BTC-USDT"], venue="binance") as session: ...
+        async with VenueSession(["BTC-USDT"], venue="binance-spot") as session: ...
     """
 
     #: The venue of a class that has one.
@@ -64,8 +64,8 @@ class VenueSession(LiveDataSource):
 
     def __init__(
         self,
-        trading_pairs: Sequence[str] = (),
-        accounts: Sequence[str | NamedAccount] = (),
+        trading_pairs: Sequence[str] | str = (),
+        accounts: Sequence[str | NamedAccount] | str | NamedAccount = (),
         *,
         venue: str = "",
         channels: Sequence[str] = (),
@@ -75,11 +75,14 @@ class VenueSession(LiveDataSource):
         **options: Any,
     ) -> None:
         spec = find_venue(_venue_of(type(self), self.venue, venue))
+        named = accounts if isinstance(accounts, Sequence) and not isinstance(accounts, str) else (accounts,)
         wanted = ProtocolOptions(
-            pairs=tuple(trading_pairs),
+            pairs=(trading_pairs,) if isinstance(trading_pairs, str) else tuple(trading_pairs),
             channels=tuple(channels),
-            accounts=tuple(account if isinstance(account, str) else account.name for account in accounts),
+            accounts=tuple(account if isinstance(account, str) else account.name for account in named),
         )
+        if not (wanted.pairs or wanted.accounts):
+            raise ConfigError(f"nothing of {spec.name} was asked for: name pairs, or accounts to follow")
         spec.check_accounts(wanted.accounts)
         super().__init__(
             spec.make_protocol(wanted),
@@ -117,7 +120,12 @@ class VenueConnector(PerpetualDerivativeBase):
     session: ClassVar[type[VenueSession]] = VenueSession
 
     @classmethod
-    def live(cls, trading_pairs: Sequence[str], accounts: Sequence[str | NamedAccount] = (), **options: Any) -> Self:
+    def live(
+        cls,
+        trading_pairs: Sequence[str] | str,
+        accounts: Sequence[str | NamedAccount] | str | NamedAccount = (),
+        **options: Any,
+    ) -> Self:
         """
         A connector on the venue itself; `connect` opens it.
 
@@ -138,5 +146,5 @@ def _venue_of(kind: type[VenueSession], own: str, asked: str) -> str:
     if own and asked and own != asked:
         raise ConfigError(f"{kind.__name__} is a session of {own}, and venue={asked!r} was given; leave it out")
     if not (own or asked):
-        raise ConfigError("a session of no venue: name it, as in VenueSession(pairs, venue='binance')")
+        raise ConfigError("a session of no venue: name it, as in VenueSession(pairs, venue='binance-spot')")
     return own or asked

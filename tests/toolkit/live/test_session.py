@@ -90,6 +90,22 @@ def test_a_named_connector_follows_accounts_that_were_named(
     assert type(connector.live(["BTC-USD"], [account]).user_stream) is session
 
 
+def test_one_pair_and_one_account_need_no_list() -> None:
+    """As everywhere where pairs are chosen: a text is a pair, not its letters."""
+    for account in (HYPERLIQUID, HyperliquidAuth(HYPERLIQUID)):
+        options = VenueSession("BTC-USD", account, venue="hyperliquid").protocol.options
+        assert options.pairs == ("BTC-USD",)
+        assert [name.lower() for name in options.accounts] == [HYPERLIQUID.lower()]
+    assert VenueConnector.live("BTC-USD", venue="binance-coinm").user_stream is None
+    assert VenueSession([], [DYDX], venue="dydx_v4").protocol.options.pairs == ()
+
+
+def test_a_session_of_nothing_is_refused() -> None:
+    for venue in venues():
+        with pytest.raises(ConfigError, match=f"^nothing of {venue} was asked for: name pairs, or accounts to follow$"):
+            VenueSession(venue=venue)
+
+
 def test_a_session_needs_one_venue() -> None:
     with pytest.raises(ConfigError, match=r"^a session of no venue: name it, as in VenueSession\(pairs, venue='"):
         VenueSession(["BTC-USD"])

@@ -196,6 +196,10 @@ def test_a_wrong_value_is_one_line_with_file_line_and_what_was_expected(tmp_path
         (VENUE + "channels = ['l2Book']\n", ":4: unknown channel 'l2Book', expected one of full, fast"),
         (VENUE + "users = ['0x12']\n", ":4: hyperliquid: '0x12' is no address"),
         (VENUE + "users = ['0x12']\nchannels = ['nope']\n", ":5: unknown channel 'nope'"),
+        (
+            VENUE + VENUE.replace("hyperliquid", "binance-usdm") + "users = ['0x12']\n",
+            ":7: venue binance-usdm: binance-usdm: '0x12' was named, and of this venue the market alone is recorded;",
+        ),
         (VENUE + VENUE.replace("hyperliquid", "dydx_v4") + "channels = ['nope']\n", ":7: venue dydx_v4: unknown channel"),
         (VENUE.replace("[[venue]]\n", "[[ 'venue' ]]\n'channels' = ['x']\n"), ":2: unknown channel 'x'"),
         ("venue = [{name = 'hyperliquid', pairs = ['BTC-USD'], channels = ['x']}]\n", ":1: unknown channel 'x'"),
