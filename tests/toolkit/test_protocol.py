@@ -146,7 +146,7 @@ def test_options_are_not_taken_letter_by_letter(name: str) -> None:
     with pytest.raises(
         ConfigError, match=rf"^{name} is the text 'BTC', expected a tuple of them, as in {name}=\('BTC',\)$"
     ):
-        ProtocolOptions(**{name: "BTC"})
+        ProtocolOptions(**dict[str, Any]([(name, "BTC")]))
 
 
 # The parts ------------------------------------------------------------------------------------------------------------
