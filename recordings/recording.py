@@ -293,15 +293,18 @@ class Recording(Shown):
         if selection is None:
             selection = select_in([self], trading_pairs=trading_pairs, venues=venues)
         with nullcontext(reader) if reader is not None else ThreadPoolExecutor(1) as decoder:
+            portion_rows = PORTION_ROWS_FIRST
             for segment in self.manifest.segments if segments is None else segments:
                 if segment.capture_seq_last >= first_seq:
-                    yield from self._segment_messages(segment, tables, selection, batch_rows, first_seq, decoder)
+                    runs = self._runs(segment, tables, selection, batch_rows, first_seq, decoder, portion_rows)
+                    yield from _merged(runs)
+                    portion_rows = PORTION_ROWS  # of a small segment, a portion costs as much as its rows
                     # What was decoded is free again, but the thread that did it keeps it for itself until it is told.
                     decoder.submit(pa.default_memory_pool().release_unused)
         if segments is None and self.tail is not None:
             yield from self.tail.messages(tables=tables, selection=selection, first_seq=first_seq)
 
-    def _segment_messages(
+    def _runs(
         self,
         segment: Segment,
         tables: Collection[str],
@@ -309,15 +312,17 @@ class Recording(Shown):
         batch_rows: int | None,
         first_seq: int,
         reader: Executor,
-    ) -> Iterator[list[Message]]:
+        portion_rows: int,
+    ) -> list[_Run]:
         runs: list[_Run] = []
         for table in MESSAGE_TABLES:
             file = segment.tables.get(table)
             if file is not None and table in tables:
                 path = inside(self.path, file.path)
                 source = open_checked(self.path, file)
-                runs.append(_Run(path, source, table, selection, first_seq, batch_rows or BATCH_ROWS, reader))
-        yield from _merged(runs)
+                rows = batch_rows or BATCH_ROWS
+                runs.append(_Run(path, source, table, selection, first_seq, rows, reader, portion_rows))
+        return runs
 
 
 def _merged(runs: list[_Run]) -> Iterator[list[Message]]:
@@ -352,6 +357,7 @@ class _Run:
         first_seq: int,
         batch_rows: int,
         reader: Executor,
+        portion_rows: int,
     ) -> None:
         self._path = path
         self._table = table
@@ -368,7 +374,7 @@ class _Run:
         self._coming: Future[pa.RecordBatch | None] | None = reader.submit(next, self._batches, None)
         self._is_over = False
         self._batch: pa.RecordBatch | None = None
-        self._portion_rows = PORTION_ROWS_FIRST
+        self._portion_rows = portion_rows
         self._portion_rows_max = min(PORTION_ROWS, batch_rows)
         self._rest: pa.RecordBatch | None = None
         self._messages: list[Message] = []

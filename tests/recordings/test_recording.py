@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from bisect import bisect_left
+from collections import Counter
 from pathlib import Path
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recordings.format.manifest import MANIFEST_NAME, inside, read_manifest, write_manifest
+from recordings.format.schema import MESSAGE_TABLES
 from recordings.recording import Recording
 from tests.manifests import change_fields, vouch
 from tests.tapes import messages_of, mixed_tape, seen_in_replay
@@ -211,3 +215,19 @@ def test_events_are_kept_with_what_could_not_be_read(tape: Recording) -> None:
     events = [message for message in messages_of(tape) if isinstance(message, StreamEvent)]
     assert {(event.symbol, event.kind.value) for event in events} == {("", "parse_error")}
     assert len(events) == 48
+
+
+def test_small_segments_are_made_into_messages_at_once_but_for_the_first(tmp_path: Path) -> None:
+    """A reader that has sought wants its first messages soon; after them, few portions cost less than many."""
+    recording = mixed_tape(tmp_path / "tape", frames=240, segment_frames=40)
+    with patch("recordings.recording.PORTION_ROWS_FIRST", 4):
+        lists = list(recording.messages())
+    bounds = [segment.capture_seq_last for segment in recording.manifest.segments]
+    counts = Counter(bisect_left(bounds, messages[0].capture_seq) for messages in lists if messages)
+    # Each round of the merge ends where the first of the tables does.
+    tables = [len(segment.tables.keys() & set(MESSAGE_TABLES)) for segment in recording.manifest.segments]
+    assert counts[0] > tables[0]
+    assert [counts[number] <= tables[number] for number in range(1, len(bounds))] == [True] * 5
+    assert [each for messages in lists for each in messages] == [
+        each for messages in recording.messages() for each in messages
+    ]
