@@ -83,6 +83,7 @@ class TradingSession:
         desk: Its orders and positions.
         own_data: The strategy's own data, by the object that names it.
         waking: What it is called for.
+        changed_places: The pairs whose book the frame under way has changed.
         is_quiet: Whether nothing that anything is made of has come or been done since the end of a frame.
     """
 
@@ -128,7 +129,7 @@ class TradingSession:
         self._paused_ns = 0
         self._unknown = set(range(len(pairs.keys)))
         self.is_quiet = False
-        self._changed: set[int] = set()
+        self.changed_places: set[int] = set()
         #: The books, which stay the same objects.
         self._books: list[OrderBook | None] = [None for _ in pairs.keys]
         self._define_known()
@@ -168,8 +169,7 @@ class TradingSession:
             if book is not None or kind in self._heeded:
                 self._heed(message, kind, book)
         except TickdeckError as exc:
-            # A policy that says so, or a market that cannot be matched: live and replayed it ends at the same message.
-            self._fail_at_market(exc)
+            self.fail_at_market(exc)
 
     def _heed(self, message: Message, kind: type[Message], book: OrderBook | None) -> None:
         """A message that changes a book, or that the record or the strategy hears of."""
@@ -188,23 +188,21 @@ class TradingSession:
 
     def begin_plain(self, frame: int, ts_recv: int) -> bool:
         """A message of that frame is next that is plain market data; whether the strategy is running by then."""
-        if frame != self._frame and self.phase is not Phase.FAILED:
-            try:
-                self._begin_frame(frame, ts_recv)
-            except TickdeckError as exc:
-                self._fail_at_market(exc)
+        if frame != self._frame:
+            self._begin_frame(frame, ts_recv)
         return self.phase is Phase.RUNNING
 
     def due_ns(self) -> int:
         """No frame of this time or later may be begun elsewhere; none at all where the one under way needs a look."""
-        is_watched = self._checks_loss or bool(self._changed)
-        return 0 if is_watched else min(self._timers.next_due_ns, self.exchange.next_due_ns())
+        is_free = not (self._checks_loss or self.desk.failed)
+        return min(self._timers.next_due_ns, self.exchange.next_due_ns()) if is_free else 0
 
     def note_frame(self, now_ns: int, tops: Iterable[tuple[int, int | None, int, int | None, int]]) -> None:
         """A frame is over that was taken in elsewhere: pairs whose book it changed, with best bid and ask."""
         for pair, bid, bid_lots, ask, ask_lots in tops:
             self._recorder.note_top(pair, now_ns, bid, bid_lots, ask, ask_lots, False)
         self._recorder.frame_done(now_ns, is_doubtful=self.exchange.is_in_doubt or self.desk.has_uncertain)
+        self.changed_places.clear()
         self.is_quiet = True
 
     def passed(self, frame: int, now_ns: int, count: int, places: Collection[int]) -> None:
@@ -213,7 +211,7 @@ class TradingSession:
         self._frame = frame
         self._set_now(now_ns)
         if places:
-            self._changed.update(places)
+            self.changed_places.update(places)
             self.is_quiet = False
 
     def end_frame(self) -> None:
@@ -223,9 +221,10 @@ class TradingSession:
         try:
             self._end_frame()
         except TickdeckError as exc:
-            self._fail_at_market(exc)
+            self.fail_at_market(exc)
 
-    def _fail_at_market(self, exc: TickdeckError) -> None:
+    def fail_at_market(self, exc: TickdeckError) -> None:
+        """A policy that says so, or a market that cannot be matched: live and replayed it ends at the same message."""
         self._fail(StrategyError(f"the run ended at {format_ns(self.now_ns)}: {said_of(exc)}"), "market")
 
     def _end_frame(self) -> None:
@@ -490,14 +489,14 @@ class TradingSession:
 
     def changed(self, place: int) -> None:
         """The book of a pair has changed in this frame."""
-        self._changed.add(place)
+        self.changed_places.add(place)
 
     def _frame_done(self) -> None:
         """Write down what the frame did to the money."""
-        if self._changed:
-            for place in sorted(self._changed) if len(self._changed) > 1 else self._changed:
+        if self.changed_places:
+            for place in sorted(self.changed_places) if len(self.changed_places) > 1 else self.changed_places:
                 self._note_top(place)
-            self._changed.clear()
+            self.changed_places.clear()
         if self._checks_loss and self.phase is Phase.RUNNING:
             self._check_loss()
         self._recorder.frame_done(self.now_ns, is_doubtful=self.exchange.is_in_doubt or self.desk.has_uncertain)

@@ -56,7 +56,7 @@ class Prepared(NamedTuple):
         begin: Place of the first of them in the batch.
         events: Events of those that are plain.
         marks: One for each of them.
-        is_looked_at: Whether somebody looks at any of them.
+        looks: Of each `what` its mark says; empty where nobody looks at any of them.
         frames: Their frames.
         times: When they were received.
         ends: End of the stretch of plain ones that each is in, counted from `begin`; of one that is not plain its own place.
@@ -69,7 +69,7 @@ class Prepared(NamedTuple):
     begin: int
     events: npt.NDArray[np.void]
     marks: npt.NDArray[np.void]
-    is_looked_at: bool
+    looks: list[int]
     frames: list[int]
     times: list[int]
     ends: list[int]
@@ -143,7 +143,7 @@ def prepared(
         begin,
         events,
         marks,
-        bool(looks.any()),
+        marks["what"].tolist() if looks.any() else [],
         rows["capture_seq"].tolist(),
         recv.tolist(),
         _ends(is_plain),

@@ -23,6 +23,7 @@ from replay.market.layout import NONE
 from replay.stretches.kept_books import UNSEEN, KeptBook
 from replay.stretches.prepared import NOT_PLAIN, PairFacts, Prepared, prepared
 from toolkit.books.orderbook import OrderBook
+from toolkit.errors import TickdeckError
 from toolkit.keys import PairKey
 from toolkit.messages import FORM_QUOTE, Message
 
@@ -76,11 +77,18 @@ class StretchSession(Protocol):
     def take(self, message: Message) -> None:
         """Take in a message."""
 
+    @property
+    def changed_places(self) -> Collection[int]:
+        """The pairs whose book the frame under way has changed."""
+
     def begin_plain(self, frame: int, ts_recv: int) -> bool:
         """A message of that frame is next that is plain market data; whether the strategy is running by then."""
 
     def due_ns(self) -> int:
         """No frame of this time or later may be begun elsewhere."""
+
+    def fail_at_market(self, exc: TickdeckError) -> None:
+        """The market cannot be matched, or a policy says that the run ends here."""
 
     def note_frame(self, now_ns: int, tops: Iterable[_Top]) -> None:
         """A frame is over that was taken in elsewhere: pairs whose book it changed, with best bid and ask."""
@@ -142,7 +150,10 @@ class StretchPlayer:
                     ready = self._make_ready(batch, at, places)
                 stop = ready.ends[at - ready.begin]
                 if stop > at - ready.begin:
-                    at = ready.begin + self._pass(batch, ready, at - ready.begin, stop)
+                    try:
+                        at = ready.begin + self._pass(batch, ready, at - ready.begin, stop)
+                    except TickdeckError as exc:
+                        session.fail_at_market(exc)
                     continue
             session.take(batch.message(at))
             if kinds[at] in _CHANGES_BOOK and self._note_change(places[int(batch.rows["pair"][at])], kinds[at]):
@@ -204,36 +215,62 @@ class StretchPlayer:
         """Pass a stretch of plain messages to the core, or its beginning; which message is next."""
         session, desk = self._session, self._desk
         frames, times = ready.frames, ready.times
-        first_frame, first_ns = frames[begin], times[begin]
-        if not session.begin_plain(first_frame, first_ns) or self._hears_trades != self._exchange.hears_trades:
+        frame, now_ns = frames[begin], times[begin]
+        if not session.begin_plain(frame, now_ns) or self._hears_trades != self._exchange.hears_trades:
             return begin
-        until = session.due_ns()
         desk.settle()
-        for kept, book in self._held:
-            kept.hand_over(book)
-        stop = desk.core.play(self._stretch, begin, end, first_frame, until)
-        last_frame, last_ns = frames[stop - 1], times[stop - 1]
-        was_quiet = session.is_quiet
-        changed = self._note_tops(ready, first_frame, first_ns, last_frame, was_quiet)
-        desk.pass_messages()
-        self._exchange.pass_time(last_ns)
-        self._pass_trades(ready, begin, stop)
-        for place, at in changed.items():
-            event = batch.rows["ts_event"].item(ready.begin + at)
-            self._book(place).stamp(event, times[at], ready.update_ids[at])
-            desk.feeds[place].pass_diffs()
-        session.passed(
-            last_frame, last_ns, stop - begin, [place for place in changed if frames[changed[place]] == last_frame]
-        )
-        if ready.is_looked_at:
-            self._look(batch, ready, stop - 1)
-        return stop
+        while True:
+            for kept, book in self._held:
+                kept.hand_over(book)
+            tops = self._changed_before()
+            was_quiet, until = session.is_quiet, 0 if tops is None else session.due_ns()
+            stop = desk.core.play(self._stretch, begin, end, frame, until)
+            if stop == begin:
+                return stop
+            last_frame, last_ns = frames[stop - 1], times[stop - 1]
+            changed = self._note_tops(ready, frame, now_ns, last_frame, was_quiet, tops or {})
+            desk.pass_messages()
+            self._exchange.pass_time(last_ns)
+            self._pass_trades(ready, begin, stop)
+            for place, at in changed.items():
+                event = batch.rows["ts_event"].item(ready.begin + at)
+                self._book(place).stamp(event, times[at], ready.update_ids[at])
+                desk.feeds[place].pass_diffs()
+            places = [place for place, at in changed.items() if frames[at] == last_frame]
+            session.passed(last_frame, last_ns, stop - begin, places)
+            if not ready.looks or not self._look(batch, ready, stop - 1):
+                return stop
+            # What the strategy was called for is over, and the frame may go on, or the next one begin.
+            is_other = self._hears_trades != self._exchange.hears_trades
+            if stop == end or desk.is_pressing or is_other or not session.is_running:
+                return stop
+            begin, frame, now_ns = stop, last_frame, last_ns
+
+    def _changed_before(self) -> dict[int, _Top] | None:
+        """
+        The best levels of books that the frame under way has changed already, by pair.
+
+        None where one of them is not kept in the core: then the session itself has to end the frame.
+        """
+        places = self._session.changed_places
+        if any(self._facts[place].form == NOT_PLAIN for place in places):
+            return None
+        now = self._stretch.now
+        return {place: _top_of(place, *now[place].tolist()) for place in places}
 
     def _note_tops(
-        self, ready: Prepared, first_frame: int, first_ns: int, last_frame: int, was_quiet: bool
+        self, ready: Prepared, frame: int, now_ns: int, last_frame: int, was_quiet: bool, tops: dict[int, _Top]
     ) -> dict[int, int]:
         """
         Write down the frames that are over.
+
+        Args:
+            ready: What was played.
+            frame: The frame that was under way before it.
+            now_ns: Its time.
+            last_frame: The one that is now.
+            was_quiet: Whether nothing of it had to be written down.
+            tops: The books that it had changed already.
 
         Returns:
             The pairs whose book has changed, each with the last message that did it.
@@ -241,17 +278,15 @@ class StretchPlayer:
         session, frames, times = self._session, ready.frames, ready.times
         rows = self._stretch.tops[: int(self._stretch.counts[0])].tolist()
         changed: dict[int, int] = {}
-        frame, now_ns = first_frame, first_ns
-        tops: list[_Top] = []
-        for at, pair, bid, bid_lots, ask, ask_lots in rows:
+        for at, pair, *levels in rows:
             changed[pair] = at
             if frames[at] != frame:
-                if tops or (frame == first_frame and not was_quiet):
-                    session.note_frame(now_ns, sorted(tops) if len(tops) > 1 else tops)
-                frame, now_ns, tops = frames[at], times[at], []
-            tops.append((pair, None if bid == NONE else bid, bid_lots, None if ask == NONE else -ask, ask_lots))
-        if frame != last_frame and (tops or (frame == first_frame and not was_quiet)):
-            session.note_frame(now_ns, sorted(tops) if len(tops) > 1 else tops)
+                if tops or not was_quiet:
+                    session.note_frame(now_ns, _in_order(tops))
+                frame, now_ns, tops, was_quiet = frames[at], times[at], {}, True
+            tops[pair] = _top_of(pair, *levels)
+        if frame != last_frame and (tops or not was_quiet):
+            session.note_frame(now_ns, _in_order(tops))
         return changed
 
     def _pass_trades(self, ready: Prepared, begin: int, stop: int) -> None:
@@ -266,23 +301,24 @@ class StretchPlayer:
             )
             self._desk.feeds[place].pass_trades(own)
 
-    def _look(self, batch: ColumnBatch, ready: Prepared, at: int) -> None:
-        """Have the strategy called for the last message of a stretch, if it wants to be."""
-        _, _, _, _, place, what = ready.marks[at].tolist()
+    def _look(self, batch: ColumnBatch, ready: Prepared, at: int) -> bool:
+        """Have the strategy called for the last message of a stretch; whether it wants to hear of such messages."""
+        what = ready.looks[at]
         if not what & (LOOK | LOOK_AT_QUOTE):
-            return
+            return False
         session, stretch = self._session, self._stretch
         if not what & BOOK:
             session.is_quiet = False
             session.waking.wake(batch.message(ready.begin + at), None)
-            return
-        is_seen = bool((stretch.now[place] == stretch.seen[place]).all())
-        if what & LOOK or not is_seen:
+            return True
+        place = int(ready.marks["pair"][at])
+        if what & LOOK or stretch.now[place].tolist() != stretch.seen[place].tolist():
             book = self._book(place)
             cause = (ready.frames[at], batch.rows["sub_seq"].item(ready.begin + at))
             session.waking.book_changed(place, cause, book)
             if session.waking.has_seen(place, book):
                 stretch.seen[place] = stretch.now[place]
+        return True
 
     def _book(self, place: int) -> OrderBook:
         book = self._books.get(place)
@@ -295,3 +331,12 @@ class StretchPlayer:
         for place in np.flatnonzero(crossed).tolist():
             self._tracker.add_crossed(self._keys[place], int(crossed[place]))
         crossed[:] = 0
+
+
+def _top_of(place: int, bid: int, bid_lots: int, ask: int, ask_lots: int) -> _Top:
+    """Best levels, from keys."""
+    return place, None if bid == NONE else bid, bid_lots, None if ask == NONE else -ask, ask_lots
+
+
+def _in_order(tops: dict[int, _Top]) -> list[_Top]:
+    return [tops[place] for place in sorted(tops)]
