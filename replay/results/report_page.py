@@ -33,7 +33,7 @@ from toolkit.pictures.vega_lite import page_scripts, png, write_bytes
 if TYPE_CHECKING:
     from replay.results.result import Result
 
-__all__ = ["RESULTS_MAX", "report_html", "write_report"]
+__all__ = ["RESULTS_MAX", "report_html", "texts_of", "write_report"]
 
 #: Results beside each other in one page.
 RESULTS_MAX: Final = 12
@@ -105,7 +105,20 @@ def name_of(result: Result) -> str:
 
 
 def _alone(result: Result, charts: list[dict[str, Any]]) -> str:
-    return _doubt(result) + f"<h1>{html_text(_heading(result))}</h1>" + _head(result) + _sections(result, charts)
+    return _beginning(result) + _sections(result, _place_chart(page_chart(result), charts, _span(result)))
+
+
+def texts_of(result: Result) -> str:
+    """All of a report but its charts, as HTML."""
+    return _beginning(result) + _sections(result, "")
+
+
+def _beginning(result: Result) -> str:
+    return _doubt(result) + f"<h1>{html_text(_heading(result))}</h1>" + _head(result)
+
+
+def _span(result: Result) -> list[int]:
+    return [result.info.start_ns, result.info.end_ns]
 
 
 def _beside(results: Sequence[Result], charts: list[dict[str, Any]]) -> str:
@@ -114,7 +127,7 @@ def _beside(results: Sequence[Result], charts: list[dict[str, Any]]) -> str:
     chart = _place_chart(comparison_chart(results, letters(len(results))), charts, None)
     each = "".join(
         f"<details><summary>{letter}: {html_text(name_of(result))}</summary>"
-        f"{_head(result)}{_sections(result, charts)}</details>"
+        f"{_head(result)}{_sections(result, _place_chart(page_chart(result), charts, _span(result)))}</details>"
         for letter, result in named
     )
     heading = f"{len(results)} results beside each other"
@@ -149,10 +162,9 @@ def _head(result: Result) -> str:
     return f'<p class="faint">{html_text(" · ".join(filter(None, facts)))}</p>'
 
 
-def _sections(result: Result, charts: list[dict[str, Any]]) -> str:
+def _sections(result: Result, chart: str) -> str:
     from replay.results.result import titled
 
-    chart = _place_chart(page_chart(result), charts, [result.info.start_ns, result.info.end_ns])
     parts: Mapping[str, str] = {
         "Result": liquidations(result) + numbers(titled(result.metrics), but=_ELSEWHERE),
         "Where the profit came from": profit_table(result),

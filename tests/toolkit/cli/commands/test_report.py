@@ -62,6 +62,7 @@ def test_a_report_is_a_page_and_a_picture(work: Path, tmp_path: Path) -> None:
     assert page.text[1] == "3.33 % of the time and 85.3 % of the profit rest on doubtful data."
 
 
+@pytest.mark.slow
 def test_several_results_are_beside_each_other(work: Path, tmp_path: Path) -> None:
     shutil.copytree(work / "maker", tmp_path / "other")
     done = run("report", work / "maker", tmp_path / "other", "-o", tmp_path / "a.html", "--picture", tmp_path / "b.png")
@@ -115,6 +116,7 @@ def test_what_cannot_be_reported_is_one_line(
     assert not (work / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_backtest_writes_its_report_with_what_it_came_to_otherwise(work: Path, tmp_path: Path) -> None:
     """And the result keeps all of that, so that a report of it is the same page."""
     out = tmp_path / "joiner"
@@ -153,6 +155,7 @@ def test_numbers_of_a_backtest_say_where_the_profit_came_from(work: Path) -> Non
     assert all(each["source"] and each["definition"] for each in told)
 
 
+@pytest.mark.slow
 def test_a_result_that_was_not_measured_is_when_its_recording_is_named(work: Path, tmp_path: Path) -> None:
     out = tmp_path / "bare"
     assert run("backtest", work / "joiner.py", work / "tape", *STEPS, "--out", out).exit_code == 0
@@ -260,6 +263,7 @@ def test_reruns_that_are_given_up_leave_the_result(work: Path, tmp_path: Path) -
     assert not (tmp_path / "a.html").exists()
 
 
+@pytest.mark.slow
 def test_a_paper_session_is_measured_by_the_recording_that_it_is_in(work: Path, tmp_path: Path) -> None:
     shutil.copytree(work / "tape", tmp_path / "tape")
     record = small_run()
