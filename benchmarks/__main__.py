@@ -21,6 +21,7 @@ BENCHES: Final = {
     "replay": "benchmarks.replaying",
     "matching": "benchmarks.matching",
     "backtest": "benchmarks.backtesting",
+    "fast": "benchmarks.fast",
     "connector": "benchmarks.connector",
     "journal": "benchmarks.journal",
     "sealing": "benchmarks.sealing",

@@ -146,6 +146,7 @@ class StepRun:
             self._say(place, EventCode.STALE)
             self._set_rules(place)
         self._pointer: Any = None
+        self._is_recorded = True
         self._ended = False
 
     @property
@@ -167,6 +168,11 @@ class StepRun:
         place = self._plan.pairs.places[(instrument.venue, instrument.trading_pair)]
         self.markets[place].take(instrument)
         self._set_rules(place)
+
+    def leave_unrecorded(self) -> None:
+        """Take nothing down from now on: for measuring what the engine does."""
+        self.engine.hands.clock["logs_tops"] = 0
+        self._is_recorded = False
 
     # -- taking in -------------------------------------------------------------------------------------------------
 
@@ -266,7 +272,8 @@ class StepRun:
     def _drain(self) -> None:
         """Take down what the run has told so far."""
         clock = self.engine.hands.clock
-        self._log.take(self.engine.hands.log[: int(clock["log"][0])])
+        if self._is_recorded:
+            self._log.take(self.engine.hands.log[: int(clock["log"][0])])
         clock["log"] = 0
 
     def _run(self, kernel: Any, *args: Any) -> None:

@@ -1,0 +1,130 @@
+"""
+`fast`: the compiled path, and what it gains over plain Python.
+
+The rows of a busy market as columns from files; the market maker of `backtest` as a step function, over columns that are
+in memory and without a record of the run; the whole of its backtest, beside the same maker as a class, in turns; and many
+sets of parameters in one pass. Processor time is that of all threads, but for columns in memory, which have one.
+"""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks import grid
+from benchmarks.captures import BINANCE
+from benchmarks.grid_maker import GridMaker
+from benchmarks.grid_step import grid_step
+from benchmarks.harness import Figure, Options
+from recordings.columns.column_batch import ColumnBatch
+from recordings.importing.importer import ImportOptions, import_capture
+from recordings.recording import Recording
+from replay.column_tape import ColumnTape
+from replay.fast.backtesting import backtest_many
+from replay.fast.level_columns import counted
+from replay.fast.step_run import StepRun
+from replay.strategy.backtesting import backtest, settings_of
+from replay.strategy.plan import RunPlan
+from replay.tape import Tape
+
+__all__ = ["run"]
+
+#: Sets of parameters in one pass.
+_SETS: Final = 10
+_ASSUMED: Final[dict[str, Any]] = {
+    "latency": ",".join(f"{name}={ms}ms" for name, ms in grid.LATENCY_MS.items()),
+    "assumed": {"tick": Decimal(grid.TICK), "lot": Decimal(grid.LOT), "min_notional": Decimal(5)},
+}
+
+
+def run(options: Options) -> list[Figure]:
+    """Compare."""
+    path = options.capture(BINANCE)
+    if path is None:
+        print("  fast: left out: there is no capture of Binance here")
+        return []
+    folder = options.folder / "fast"
+    shutil.rmtree(folder, ignore_errors=True)
+    import_capture([path], folder, ImportOptions(venue="binance-usdm", line_format="collector"))
+    repeats = max(options.repeats, 1)
+    tape = Tape([Recording.open(folder)])
+    batches = list(ColumnTape(tape).batches())
+    rows = [batch.rows for batch in batches]
+    levels = sum(int(each["bids"].sum()) + int(each["asks"].sum()) for each in rows)
+    messages = sum(map(len, rows))
+    read = _median(lambda: _read(tape), repeats)
+    figures = [
+        _figure(
+            "columns from files", levels / read, "levels/s", f"{messages:,} messages, {messages / read:,.0f} a second"
+        )
+    ]
+    for name, count in (("no order", 0), ("20 orders", grid.GRID["count"])):
+        seconds = statistics.median(_engine(tape, batches, int(count)) for _ in range(repeats + 1))
+        note = f"{messages / seconds:,.0f} messages/s; columns in memory, one thread, no record of the run"
+        figures.append(_figure(f"engine, {name}", levels / seconds, "levels/s", note))
+    classes: list[float] = []
+    steps: list[float] = []
+    backtest(grid_step, folder, **_ASSUMED)
+    fills = 0
+    for _ in range(repeats):
+        classes.append(_timed(lambda: backtest(GridMaker, folder, parameters=grid.GRID, **_ASSUMED))[0])
+        seconds, result = _timed(lambda: backtest(grid_step, folder, **_ASSUMED))
+        steps.append(seconds)
+        fills = result.fills.height
+    mine, other = statistics.median(steps), statistics.median(classes)
+    sets = [{"half_spread": 20 + number} for number in range(_SETS)]
+    many = _median(lambda: backtest_many(grid_step, folder, sets, **_ASSUMED), repeats)
+    return [
+        *figures,
+        _figure(
+            "backtest of a grid, compiled",
+            messages / mine,
+            "messages/s",
+            f"{mine:.2f} s with its result, {fills:,} fills",
+        ),
+        _figure("compiled over a class", other / mine, "", f"times as fast; {other:.2f} s as a class, the same fills"),
+        _figure(f"{_SETS} sets of parameters in one pass", many / mine, "", f"times one run: {many:.2f} s"),
+    ]
+
+
+def _read(tape: Tape) -> None:
+    for _ in ColumnTape(tape).batches():
+        pass
+
+
+def _engine(tape: Tape, batches: list[ColumnBatch], count: int) -> float:
+    """Processor time of the engine alone over all batches, seconds."""
+    keys = tape.recordings[0].keys
+    plan = RunPlan(grid_step.loaded(), keys, settings_of(parameters={"count": count}, **_ASSUMED))
+    columns = ColumnTape(tape)
+    run = StepRun(plan, grid_step, columns.names, plan.open(tape.first_ns, waits=True))
+    places = np.zeros(len(columns.names.pairs), np.int64)
+    counts = [counted(batch, places, run.markets, run.rescale) for batch in batches]
+    run.leave_unrecorded()
+    began = time.thread_time()
+    for batch, levels in zip(batches, counts, strict=True):
+        run.take(batch, places, levels)
+    return time.thread_time() - began
+
+
+def _median(run: Callable[[], Any], repeats: int) -> float:
+    run()
+    return statistics.median(_timed(run)[0] for _ in range(repeats))
+
+
+def _timed(run: Callable[[], Any]) -> tuple[float, Any]:
+    gc.collect()
+    began = time.process_time()
+    result = run()
+    return time.process_time() - began, result
+
+
+def _figure(name: str, value: float, unit: str, note: str = "") -> Figure:
+    return Figure(bench="fast", name=name, value=value, unit=unit, note=note)
