@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from replay.backtest.market import Market
 from replay.backtest.requests import Notice, OwnOrder, Response
 from replay.backtest.venue_facts import VenueFacts
-from replay.fast.engine_layout import Code
+from replay.fast.engine_layout import ANSWER, LOG, Code
 from replay.market.layout import NONE, STATES, Reason, ReportCode, StateCode, TifCode
 from replay.results.run_record import FillRow, OrderRow, RunRecord
 from replay.strategy.plan import RunPlan
@@ -23,6 +24,15 @@ from toolkit.messages import FundingInfo, Instrument, Message, StreamEvent
 __all__ = ["RunLog"]
 
 _SENT, _ANSWER, _TOP, _MARK, _FRAME, _EXECUTED = (int(code) for code in Code)
+
+
+def _named(name: str, layout: Any) -> Any:
+    """Rows of a layout as tuples with names: fields of records cost several times as much."""
+    return namedtuple(name, layout.names)  # the names are those of the layout
+
+
+_Row: Final = _named("_Row", LOG)
+_Answer: Final = _named("_Answer", ANSWER)
 _EXECUTION: Final = int(ReportCode.EXECUTED)
 _REFUSED: Final = int(ReportCode.REFUSED)
 _UNKNOWN: Final = int(StateCode.UNKNOWN)
@@ -102,14 +112,15 @@ class RunLog:
     def take(self, rows: npt.NDArray[np.void]) -> None:
         """Take down rows of a log, in order."""
         exchange = self._session.exchange
-        for row in rows:
-            code, now = int(row["code"]), int(row["now"])
+        for values in rows.tolist():
+            row = _Row._make(values)
+            code, now = row.code, row.now
             if exchange.next_due_ns() <= now:
                 self._due(now)
             if code == _TOP:
                 self._note_top(row, now)
             elif code == _FRAME:
-                self._is_in_doubt = bool(row["stale"])
+                self._is_in_doubt = bool(row.stale)
                 self._recorder.frame_done(now, is_doubtful=self._is_doubtful)
             elif code == _ANSWER:
                 self._answer(row, now)
@@ -118,82 +129,82 @@ class RunLog:
             elif code == _EXECUTED:
                 self._execute(row)
             elif code == _MARK:
-                self._recorder.note_mark(int(row["pair"]), float(row["value"]))
+                self._recorder.note_mark(int(row.pair), float(row.value))
 
     def _note_top(self, row: Any, now: int) -> None:
-        bid, ask, place = int(row["bid"]), int(row["ask"]), int(row["pair"])
+        bid, ask, place = int(row.bid), int(row.ask), int(row.pair)
         self._recorder.note_top(
-            place, now, bid or None, int(row["bid_size"]), ask or None, int(row["ask_size"]), bool(row["stale"])
+            place, now, bid or None, int(row.bid_size), ask or None, int(row.ask_size), bool(row.stale)
         )
 
     def _execute(self, row: Any) -> None:
         """The venue's own money moves when an order is executed, before its owner hears of it."""
         rate = None
         if self._house is not None:
-            answer, number = row["answer"], int(row["number"])
+            answer, number = _Answer._make(row.answer), int(row.number)
             order = OwnOrder(
                 number,
-                int(row["pair"]),
-                int(row["side"]),
-                int(answer["tick"]),
-                int(answer["size"]),
-                int(answer["left"]),
-                StateCode(int(answer["state"])),
+                int(row.pair),
+                int(row.side),
+                int(answer.tick),
+                int(answer.size),
+                int(answer.left),
+                StateCode(int(answer.state)),
                 {},
             )
             response = Response(
                 0,
-                int(answer["venue_ns"]),
+                int(answer.venue_ns),
                 -1,
                 number,
                 order.pair,
                 ReportCode.EXECUTED,
                 order.state,
                 order.side,
-                int(answer["tick"]),
-                int(answer["lots"]),
+                int(answer.tick),
+                int(answer.lots),
                 order.left,
-                int(answer["filled"]),
+                int(answer.filled),
                 order.size,
-                int(answer["role"]),
+                int(answer.role),
                 0,
             )
             rate = self._house.execute(order, response).rate
-        self._told.setdefault(int(row["number"]), _Told()).rates.append(rate)
+        self._told.setdefault(int(row.number), _Told()).rates.append(rate)
 
     def _answer(self, row: Any, now: int) -> None:
-        answer, number = row["answer"], int(row["number"])
+        answer, number = _Answer._make(row.answer), int(row.number)
         told = self._told.setdefault(number, _Told())
-        place, state = int(row["pair"]), int(answer["state"])
-        if answer["code"] == _EXECUTION:
+        place, state = int(row.pair), int(answer.state)
+        if answer.code == _EXECUTION:
             rate = told.rates.pop(0) if told.rates else None
             entry = self._recorder.fill(
                 FillRow(
                     now_ns=now,
-                    venue_ns=int(answer["venue_ns"]),
+                    venue_ns=int(answer.venue_ns),
                     pair=place,
                     order_id=number,
-                    side=int(row["side"]),
-                    tick=int(answer["tick"]),
-                    lots=int(answer["lots"]),
-                    role=int(answer["role"]),
+                    side=int(row.side),
+                    tick=int(answer.tick),
+                    lots=int(answer.lots),
+                    role=int(answer.role),
                     client_order_id=f"{self._name}-{number}",
-                    is_uncertain=bool(answer["is_uncertain"]),
+                    is_uncertain=bool(answer.is_uncertain),
                     rate=rate,
                 )
             )
-            if answer["is_uncertain"]:
+            if answer.is_uncertain:
                 self._uncertain.add(place)
             elif not entry.position:
                 self._uncertain.discard(place)
-        if answer["reason"]:
-            told.reason = int(answer["reason"])
+        if answer.reason:
+            told.reason = int(answer.reason)
             told.text = self._words(place, answer)
         if state != _UNKNOWN:
             told.state = state
-        if not (row["is_done"] and answer["code"] == _REFUSED):
+        if not (row.is_done and answer.code == _REFUSED):
             self._note_state(row, now, answer)
-        if row["is_done"] and not row["answer"]["left"] and not told.rates:
+        if row.is_done and not row.left and not told.rates:
             self._told.pop(number, None)
 
     def _words(self, place: int, answer: Any) -> str:
@@ -201,39 +212,39 @@ class RunLog:
         market = self._markets[place]
         prices = [
             None if key == NONE or market.scale is None else market.scale.price(abs(int(key)))
-            for key in (answer["bid"], answer["ask"])
+            for key in (answer.bid, answer.ask)
         ]
-        reason, state = Reason(int(answer["reason"])), StateCode(int(answer["state"]))
+        reason, state = Reason(int(answer.reason)), StateCode(int(answer.state))
         return self._facts[place].text(reason, state, bid=prices[0], ask=prices[1], symbol=market.key.trading_pair)
 
     def _note_state(self, row: Any, now: int, answer: Any) -> None:
-        number = int(row["number"])
+        number = int(row.number)
         told = self._told.setdefault(number, _Told())
         state = STATES.get(told.state)
         if state is None or state not in TERMINAL_ORDER_STATES:
-            if row["cancelling"]:
+            if row.cancelling:
                 state = OrderState.PENDING_CANCEL
             elif state is None:
                 state = OrderState.PENDING_CREATE
         reason = Reason(told.reason).name.lower() if told.reason else ""
-        tif = int(row["tif"])
-        is_market = bool(row["market"])
+        tif = int(row.tif)
+        is_market = bool(row.market)
         self._recorder.order(
             OrderRow(
                 now_ns=now,
-                venue_ns=None if answer is None else int(answer["venue_ns"]),
-                pair=int(row["pair"]),
+                venue_ns=None if answer is None else int(answer.venue_ns),
+                pair=int(row.pair),
                 order_id=number,
                 state=state,
                 status=told.text or reason or state.value,
-                side=int(row["side"]),
-                tick=None if is_market else int(row["order_tick"]),
-                lots=int(row["size"]),
-                left=int(row["left"]),
+                side=int(row.side),
+                tick=None if is_market else int(row.order_tick),
+                lots=int(row.size),
+                left=int(row.left),
                 client_order_id=f"{self._name}-{number}",
                 order_type="market" if is_market else "limit",
                 time_in_force="post_only" if tif == TifCode.POST_ONLY else TifCode(tif).name.lower(),
-                is_reduce_only=bool(row["reduce"]),
+                is_reduce_only=bool(row.reduce),
             )
         )
 
