@@ -81,6 +81,7 @@ class Step:
         self.state = dict(state)
         self.is_compiled = True
         self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
         self.__wrapped__ = function
 
     def __call__(self, *args: Any) -> None:

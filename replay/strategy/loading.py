@@ -172,7 +172,6 @@ def _from_file(path: Path) -> LoadedStrategy:
     for helper, text in helpers.items():
         _check_source(text, helper)
     cls = _only_strategy(module, path)
-    _check_class(cls, str(path))
     digest = blake2b(source, digest_size=16)
     for helper in sorted(helpers):
         digest.update(helper.name.encode() + b"\0" + helpers[helper])
@@ -200,6 +199,7 @@ def _run(path: Path, folder: Path) -> ModuleType:
 
 
 def _only_strategy(module: ModuleType, path: Path) -> type[Strategy]:
+    """The one class of a strategy in a file, or the one function that is run in a way of its own, as a class."""
     own = [
         value
         for value in vars(module).values()
@@ -207,9 +207,20 @@ def _only_strategy(module: ModuleType, path: Path) -> type[Strategy]:
     ]
     # One that others build upon is not meant.
     leaves = [cls for cls in own if not any(other is not cls and issubclass(other, cls) for other in own)]
-    if len(leaves) != 1:
-        there = ", ".join(cls.__name__ for cls in leaves) or "none"
-        raise ConfigError(f"{path} has {len(leaves)} strategies ({there}), expected one class derived from Strategy")
+    functions = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, Runnable) and not isinstance(value, type) and value.__module__ == module.__name__
+    ]
+    if len(leaves) + len(functions) != 1:
+        there = ", ".join([cls.__name__ for cls in leaves] + [each.loaded().cls.__name__ for each in functions])
+        raise ConfigError(
+            f"{path} has {len(leaves) + len(functions)} strategies ({there or 'none'}), expected one class derived from"
+            " Strategy, or one step function"
+        )
+    if functions:
+        return functions[0].loaded().cls
+    _check_class(leaves[0], str(path))
     return leaves[0]
 
 

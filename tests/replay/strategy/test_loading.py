@@ -181,6 +181,31 @@ def test_an_endless_loop_ends_with_its_line(tmp_path: Path, recording: Recording
         backtest(path, recording, trading_pairs="BTC-USD", callback_s_max=0.2)
 
 
+STEP = """
+import tickdeck as td
+from tickdeck.actions import BUY, keep, level
+
+
+@td.step(every="100ms", parameters={"depth": 1})
+def joins(now, why, q, me, p, s, act):
+    keep(act, 0, 1, BUY, level(act, 0, BUY, p.depth)[0], q[0].lot)
+"""
+
+
+def test_a_file_of_a_step_function_is_a_strategy(tmp_path: Path, recording: Recording) -> None:
+    """Run in plain Python, with a decision log; its parameters can be set, and two of them are one too many."""
+    path = written(tmp_path, STEP)
+    result = backtest(path, recording, trading_pairs="BTC-USD")
+    assert (result.info.strategy, result.orders.height > 0, result.info.decisions > 0) == ("joins", True, True)
+    other = backtest(path, recording, trading_pairs="BTC-USD", parameters={"depth": "0"})
+    assert other.info.parameters == {"depth": 0}
+    assert not other.orders.equals(result.orders)
+    with pytest.raises(
+        ConfigError, match=r"has 2 strategies \(joins, joins\), expected one class .*, or one step function"
+    ):
+        backtest(written(tmp_path, STEP + "\nsame = joins.in_python()\n"), recording, trading_pairs="BTC-USD")
+
+
 def test_orders_that_answer_refusals_for_ever_end(
     tmp_path: Path, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
