@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from pathlib import Path
 
@@ -31,6 +32,13 @@ def _fsync_without_waiting(handle: int) -> None:
 
 # Before test modules are imported: some keep what they find.
 os.fsync = _fsync_without_waiting  # type: ignore[assignment]
+
+
+# Processes of tests inherit what this one ignores, and tests send them both: `nohup` and shells that start something in
+# the background have them ignored.
+for _number, _ordinary in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _ordinary)
 
 
 @pytest.fixture(scope="session", autouse=True)
