@@ -46,10 +46,12 @@ def daily_returns(equity: pl.DataFrame, wallet: str, start_ns: int, end_ns: int)
         worth=pl.col("equity"),
         gained=pl.col("equity") - pl.col("transfers"),
     ).set_sorted("at")
-    cuts = pl.DataFrame({"at": [min(max(day * _DAY - 1, start_ns), end_ns) for day in [*days, last + 1]]})
+    # The run itself begins with its first point, however long after its start that is, and ends with the last.
+    cuts = pl.DataFrame({"at": [start_ns - 1, *(day * _DAY - 1 for day in days[1:]), max(start_ns, end_ns)]})
     if points.is_empty():
         points = pl.DataFrame({"at": [start_ns], "worth": [0.0], "gained": [0.0]})
-    found = cuts.set_sorted("at").join_asof(points, on="at", strategy="backward").fill_null(strategy="backward")
+    found = cuts.set_sorted("at").join_asof(points, on="at", strategy="backward")
+    found = found.with_columns(pl.col(name).fill_null(points[name][0]) for name in ("worth", "gained"))
     change = found["gained"].diff().slice(1).round(9)
     start = found["worth"].head(len(days))
     return pl.DataFrame(

@@ -40,6 +40,27 @@ def test_days_on_which_nothing_happened_count() -> None:
     assert len(whole_days(found, 0, 5 * DAY)) == 5
 
 
+@pytest.mark.parametrize("start_ns", [4, 5])
+def test_the_first_value_counts_as_the_start_of_a_run_that_began_before_it(start_ns: int) -> None:
+    """A tape may begin with metadata, some time before anything is worth something."""
+    rows = equity((5, 1000.0, 0.0), (6, 1100.0, 0.0), (DAY + 1, 1300.0, 0.0))
+    found = daily_returns(rows, "USDC", start_ns, 2 * DAY)
+    assert found["start"].to_list() == [1000.0, 1100.0]
+    assert found["change"].to_list() == [100.0, 200.0]
+
+
+def test_days_before_the_first_value_are_without_change_and_lose_nothing() -> None:
+    rows = equity((2 * DAY + 5, 1000.0, 0.0), (2 * DAY + 6, 1100.0, 0.0))
+    found = daily_returns(rows, "USDC", 7, 3 * DAY)
+    assert found["start"].to_list() == [1000.0] * 3
+    assert found["change"].to_list() == [0.0, 0.0, 100.0]
+
+
+def test_changes_add_up_to_the_profit_with_points_at_the_very_start_and_end() -> None:
+    rows = equity((DAY, 1000.0, 0.0), (DAY, 1010.0, 0.0), (2 * DAY, 1030.0, 0.0))
+    assert daily_returns(rows, "USDC", DAY, 2 * DAY)["change"].to_list() == [30.0]
+
+
 def test_a_return_of_nothing_is_none() -> None:
     found = daily_returns(equity((0, 0.0, 0.0), (5, 7.0, 0.0)), "USDC", 0, DAY)
     assert found["return"].to_list() == [None]
