@@ -194,7 +194,7 @@ def run_in(workspace: Path, command: str, expected: Collection[int] = (0,)) -> N
 def on_paper(words: list[str], request: pytest.FixtureRequest) -> list[str]:
     """A paper session of a second on the embedded venue."""
     urls = request.getfixturevalue("venue_urls")
-    return [*changed(words, "--duration", "1s"), "--ws-url", urls["ws_url"], "--rest-url", urls["rest_url"]]
+    return [*changed(words, "--duration", "3s"), "--ws-url", urls["ws_url"], "--rest-url", urls["rest_url"]]
 
 
 def serve(words: list[str], workspace: Path) -> None:

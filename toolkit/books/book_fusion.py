@@ -399,6 +399,7 @@ class BookFusion:
             and recent[-1][0] == self._newest_ts
             and recent[-1][3].ts_event is not None
             and not self._has_numbers
+            and (self.is_ahead or book.ts_event == recent[-1][3].ts_event)  # no diff has stamped it since
         )
         ts_event, update_id = (None, None) if is_stamped_by_newest else (book.ts_event, book.update_id)
         self._settled = min(place, self._settled if self.is_ahead else len(recent))

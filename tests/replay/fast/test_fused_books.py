@@ -40,9 +40,9 @@ class SideOfArrays:
     def columns(self) -> Columns:
         return self._books.columns(self._pair, self._side)
 
-    def top_columns(self) -> Columns:
+    def head(self) -> tuple[float | None, float | None, int]:
         top = self._books.top(self._pair, self._side)
-        return ((), (), ()) if top is None else ((top[0],), (top[1],), ())
+        return (None, None, 0) if top is None else (top[0], top[1], len(self))
 
 
 class BookOfArrays:

@@ -41,7 +41,7 @@ def test_importing_the_package_loads_nothing_until_a_name_is_used() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["tickdeck", "re"], ["record", "replay", "recover", "renormalize"]),
+        (["tickdeck", "re"], ["record", "replay", "report", "recover", "renormalize"]),
         (["tickdeck", "record", "--fsync", ""], ["always", "interval", "off"]),
         pytest.param(["tickdeck", "analyze", "s"], ["spreads"], marks=pytest.mark.slow),
         pytest.param(["tickdeck", "gaps", "--pa"], ["--pair"], marks=pytest.mark.slow),

@@ -35,7 +35,7 @@ __all__ = ["report"]
     type=OutputFile(".html"),
     default="report.html",
     show_default=True,
-    metavar="FILE",
+    metavar="PAGE",
     help="The page.",
 )
 @click.option(

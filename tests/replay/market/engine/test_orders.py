@@ -15,7 +15,7 @@ COIN = Instrument(symbol="A", kind=Kind.PERPETUAL, px_decimals=2, sz_decimals=1)
 def test_a_word_that_the_core_has_too_means_the_same() -> None:
     """Neither has a second name for what the other has."""
     assert {each.name for each in Tif} <= {each.name for each in layout.TifCode}
-    shared = {"REQUESTED", "SELF_TRADE", "NO_MATCH", "UNFILLED", "WOULD_CROSS"}
+    shared = {"MARGIN", "REQUESTED", "SELF_TRADE", "NO_MATCH", "UNFILLED", "WOULD_CROSS"}
     assert shared == {each.name for each in Reason} & {each.name for each in layout.Reason}
 
 

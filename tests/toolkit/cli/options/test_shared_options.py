@@ -17,7 +17,7 @@ from toolkit.cli.options.value_types import Duration, DurationSeconds, Instant
 
 #: Names that have two meanings, each of which is written once: what a command makes, and what it looks at.
 TWO_MEANINGS: Final = {
-    "--out": {"FOLDER", "FILE"},  # a recording is a folder, a result is a file
+    "--out": {"FOLDER", "FILE", "PAGE"},  # a recording is a folder, a result is a file, a report is a page
     "--clock": {"", "CLOCK"},  # whose time a report counts in, or whose clock the simulated venue lives on
     "--seed": {"SEED", "NUMBER"},  # of a synthetic market, or of a strategy
     "--venue": {"VENUE", "NAME"},  # a filter of what is recorded, or whose interface something is to be
@@ -66,7 +66,7 @@ def test_a_short_option_stands_for_one_long_one() -> None:
 def test_every_command_with_rows_has_json_and_every_table_rows() -> None:
     for path, command in LEAVES:
         names = {name for option in command.params for name in option.opts}
-        assert "--json" in names or path == ("demo",), path  # a show, which prints what others do
+        assert "--json" in names or path in (("demo",), ("report",)), path  # a show of what others do, and a page
         assert ("--rows" in names) == ("--format" in names), path
 
 
