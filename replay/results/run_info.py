@@ -20,7 +20,7 @@ from replay.market.layout import Role
 from replay.results.run_record import RunRecord
 from replay.results.run_study import RunStudy
 from toolkit.clock import NS_PER_S
-from toolkit.errors import RecordingDamaged
+from toolkit.errors import FormatTooNew, RecordingDamaged
 from toolkit.timing.times import time_ns
 
 __all__ = ["AccountInfo", "GapInfo", "PairInfo", "QueueInfo", "RunInfo", "read_run", "run_info"]
@@ -400,8 +400,17 @@ def read_run(run: Any, where: str) -> RunInfo:
     """
     What a manifest has under `run`.
 
-    Raises RecordingDamaged, naming the place, where that is no run.
+    Raises, naming the place:
+        FormatTooNew: A newer tickdeck wrote it.
+        RecordingDamaged: That is no run.
     """
+    version = run.get("version", RUN_VERSION) if isinstance(run, Mapping) else RUN_VERSION
+    if type(version) is int and version > RUN_VERSION:
+        raise FormatTooNew(
+            f"{where} holds a result of version {version}, this tickdeck reads up to {RUN_VERSION}: upgrade tickdeck"
+        )
+    if type(version) is int and version < 1:
+        raise RecordingDamaged(f"{where} holds a result of version {version}, expected 1 to {RUN_VERSION}")
     try:
         return msgspec.convert(run, RunInfo)
     except msgspec.ValidationError as exc:

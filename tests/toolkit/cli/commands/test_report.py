@@ -10,8 +10,10 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from recordings.format.manifest import read_manifest, write_manifest
 from recordings.recording import Recording
 from replay.reports.sensitivity import rerun, variants
 from replay.results.result import Result
@@ -171,6 +173,30 @@ def test_a_result_that_was_not_measured_is_when_its_recording_is_named(work: Pat
         assert run("report", tmp_path / "old", "--out", tmp_path / "page.html", *options).exit_code == 0
         text = Read((tmp_path / "page.html").read_text(encoding="utf-8")).text
         assert any("Not measured" in each for each in text) is not is_measured
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (99, "holds a result of version 99, this tickdeck reads up to 1: upgrade tickdeck"),
+        (0, "holds a result of version 0, expected 1 to 1"),
+        ("1", "does not say what was run"),
+    ],
+)
+@pytest.mark.parametrize("command", ["report", "info"])
+def test_a_result_of_another_version_is_refused(
+    work: Path, tmp_path: Path, version: object, message: str, command: str
+) -> None:
+    """By whatever reads it: its fields may mean something else."""
+    folder = tmp_path / "other"
+    shutil.copytree(work / "maker", folder)
+    manifest = read_manifest(folder)
+    assert manifest.run is not None
+    write_manifest(folder, msgspec.structs.replace(manifest, run={**manifest.run, "version": version}))
+    done = run(command, folder, *(("--out", tmp_path / "page.html") if command == "report" else ()))
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert message in done.stderr
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_reruns_and_reports_are_for_strategies(work: Path, tmp_path: Path) -> None:
