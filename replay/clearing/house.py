@@ -125,7 +125,7 @@ class House:
         ledger: The money, as the venue has it.
         margin: Margin of the pairs.
         tiers: Fee tiers that were in force, of all venues, in order.
-        refused_transfers: Withdrawals of what stands for positions and orders.
+        refused_transfers: Withdrawals of what is not there, or stands for positions and orders.
         missed_funding: Settlements whose rate or price nothing was heard of, though something was held.
     """
 
@@ -564,8 +564,11 @@ class House:
         if moved < 0 and any(each in self.margin.pairs for each in account.pairs):
             venue = self._keys[place].venue
             rest = [self._resting(each, each.tick, each.left) for each in self._on_floor.open_orders(venue)]
-            if self.margin.free(place, rest) + moved < 0:
-                self.refused_transfers += 1
-                return
+            is_there = self.margin.free(place, rest) + moved >= 0
+        else:
+            is_there = moved >= 0 or self.ledger.equity(names[0]) + moved >= 0
+        if not is_there:
+            self.refused_transfers += 1
+            return
         self.ledger.transfer(names[0], transfer.amount)
         self._on_floor.tell(place, Notice.of(NoticeKind.TRANSFER, at_ns, place, amount=moved, account=names[0]))

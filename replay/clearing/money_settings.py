@@ -13,10 +13,19 @@ from replay.backtest.venue_facts import VenueFacts
 from replay.clearing.house import HouseSettings, Transfer, tier_at
 from replay.ledger.fee_tiers import FeeMeter, FeeSchedule
 from replay.ledger.margin_rules import MarginMode
+from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
 from toolkit.timing.times import time_ns
 
-__all__ = ["check_money", "facts_with", "money_said", "parse_leverage", "parse_margin", "parse_transfers"]
+__all__ = [
+    "check_money",
+    "check_transfer_times",
+    "facts_with",
+    "money_said",
+    "parse_leverage",
+    "parse_margin",
+    "parse_transfers",
+]
 
 _NUMBER: Final = re.compile(r"\d{1,6}(\.\d{1,6})?", re.ASCII)
 _AMOUNT: Final = re.compile(r"-?\d{1,18}(\.\d{1,18})?", re.ASCII)
@@ -88,11 +97,23 @@ def facts_with(facts: Mapping[str, VenueFacts], block_ns: int) -> dict[str, Venu
     return found
 
 
-def check_money(settings: HouseSettings, pairs: Sequence[str], schedules: Mapping[str, FeeSchedule | None]) -> None:
+def check_money(
+    settings: HouseSettings,
+    pairs: Sequence[str],
+    schedules: Mapping[str, FeeSchedule | None],
+    *,
+    has_money: bool = True,
+) -> None:
     """
     Hold what was chosen against the pairs of a run and the tiers of its venues, before anything begins.
 
-    Raises ConfigError for leverage that is none, a pair that is not of the run, a tier that there is not.
+    Args:
+        settings: What was chosen.
+        pairs: Pairs of the run.
+        schedules: Tiers of its venues.
+        has_money: Whether there is capital at the start.
+
+    Raises ConfigError for leverage that is none, or of no money, a pair that is not of the run, a tier that there is not.
     """
     for pair, leverage in settings.leverage.items():
         if not leverage.is_finite() or leverage < 1:
@@ -100,6 +121,10 @@ def check_money(settings: HouseSettings, pairs: Sequence[str], schedules: Mappin
         _check_pair("leverage", pair, pairs)
     for pair in settings.margin:
         _check_pair("margin", pair, pairs)
+    if settings.leverage and not has_money and not any(each.amount > 0 for each in settings.transfers):
+        raise ConfigError(
+            "leverage without capital, so every order lacks its margin: give some, for instance --capital USDC=10000"
+        )
     if settings.margin and not settings.leverage:
         raise ConfigError("margin is chosen without a leverage: give one, for instance --leverage 5")
     if settings.mark_is_mid and not settings.leverage:
@@ -121,6 +146,25 @@ def check_money(settings: HouseSettings, pairs: Sequence[str], schedules: Mappin
                 raise ConfigError(
                     f"fee tier {part.strip()!r}: expected VENUE=TIER with a venue of {', '.join(known_at)}"
                 )
+
+
+def check_transfer_times(transfers: Sequence[Transfer], first_ns: int, last_ns: int | None = None) -> None:
+    """
+    Raise ConfigError for a deposit or withdrawal that is not made while the run lasts: it would be booked at another time, or never.
+
+    Args:
+        transfers: What is asked for.
+        first_ns: When the run begins.
+        last_ns: When it ends; None where that is not known yet, as on paper.
+    """
+    for each in transfers:
+        if each.at_ns < first_ns or (last_ns is not None and each.at_ns > last_ns):
+            span = f"after {format_ns(first_ns)}, when the run begins"
+            if last_ns is not None:
+                span = f"{format_ns(first_ns)} to {format_ns(last_ns)}"
+            raise ConfigError(
+                f"a transfer of {each.amount:f} {each.account} at {format_ns(each.at_ns)} is outside the run: expected a time {span}"
+            )
 
 
 def _check_pair(what: str, pair: str, pairs: Sequence[str]) -> None:

@@ -57,7 +57,7 @@ def run_steps(
         StrategyError: The function failed.
     """
     for plan in plans:
-        check_compiled(plan)
+        check_compiled(plan, step)
     if carry is not Carry.ALL:
         raise ConfigError(f"carry={carry.value!r} is of no compiled step function, expected {Carry.ALL.value!r}")
     tape.check_frames()

@@ -154,5 +154,5 @@ def _said(step: Step, exc: NumbaError) -> str:
     said = next((line.strip() for line in str(exc).splitlines()[1:] if line.strip()), str(exc))
     return (
         f"{where}{step.name} cannot be compiled: {said}; expected numbers and the functions of tickdeck alone"
-        " (compiled=False runs it as plain Python)"
+        f" ({step.name}.in_python() runs it as plain Python)"
     )

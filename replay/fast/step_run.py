@@ -60,7 +60,7 @@ _TRADES: Final = "trades"
 _clear_side: Final = plain(clear_side)
 
 
-def check_compiled(plan: RunPlan) -> None:
+def check_compiled(plan: RunPlan, step: Step) -> None:
     """
     Raise ConfigError for assumptions that a compiled run does not make; a run in plain Python does.
 
@@ -82,7 +82,9 @@ def check_compiled(plan: RunPlan) -> None:
     elif len({repr(rules) for rules in plan.rules.values()}) > 1:
         wrong = "venues whose rules of matching differ"
     if wrong:
-        raise ConfigError(f"a compiled step function is not run with {wrong}; say compiled=False")
+        raise ConfigError(
+            f"a compiled step function is not run with {wrong}; run it as plain Python, {step.name}.in_python()"
+        )
 
 
 class StepRun:

@@ -16,6 +16,7 @@ from replay.backtest.desk import VenueDesk
 from replay.backtest.exchange import FRAMES_IN_PYTHON
 from replay.backtest.gap_policy import GapPolicy
 from replay.clearing.house import Transfer
+from replay.clearing.money_settings import check_transfer_times
 from replay.column_tape import ColumnTape
 from replay.ledger.margin_rules import MarginMode
 from replay.results.market_study import study_run
@@ -351,7 +352,8 @@ def run_on_tape(
         The record, and the session as it was in the end.
 
     Raises:
-        ConfigError: Tick or lot of a pair are not in the recording and were not assumed; no time lies in between.
+        ConfigError: Tick or lot of a pair are not in the recording and were not assumed; no time lies in between; a
+            transfer is outside of it.
         StrategyError: The strategy failed; nothing was written.
     """
     for each in tape.recordings:
@@ -362,6 +364,8 @@ def run_on_tape(
     tape.check_frames()
     check_window(tape, start_ns, end_ns)
     first_ns = tape.first_ns if start_ns is None else max(start_ns, tape.first_ns)
+    last_ns = tape.last_ns if end_ns is None else min(end_ns - 1, tape.last_ns)
+    check_transfer_times(plan.settings.transfers, first_ns, last_ns)
     frames = sum(segment.frame_count for each in tape.recordings for segment in each.manifest.segments)
     session = plan.open(
         first_ns,
@@ -376,7 +380,6 @@ def run_on_tape(
             _play(plan, session, tape, start_ns, end_ns, carry, progress)
         if session.unknown_said and session.failure is None:
             raise missing_error(session.unknown_said)
-        last_ns = tape.last_ns if end_ns is None else min(end_ns - 1, tape.last_ns)
         record = session.finish(last_ns)
         if session.house is not None and session.failure is None:
             session.house.check_prices()

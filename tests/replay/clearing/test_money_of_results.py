@@ -18,10 +18,12 @@ from replay.clearing.house import Transfer
 from replay.results.result import Result
 from replay.results.result_writing import write_result
 from replay.strategy.backtesting import backtest
+from replay.tape import Tape
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, run
 from tests.replay.strategy.sessions import Played
 from tests.serving import synthetic_session
 from tests.toolkit.cli.terminal import run as tickdeck
+from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
 
@@ -116,10 +118,11 @@ def test_the_same_run_has_the_same_bytes(folder: Path, tmp_path: Path) -> None:
 def test_the_command_takes_all_settings_of_the_money_and_repeats_them(tmp_path: Path) -> None:
     synthetic_session(tmp_path / "tape", seconds=5)
     (tmp_path / "buyer.py").write_text(MAKER)
+    when = Tape([Recording.open(tmp_path / "tape")]).first_ns + 10**9
     done = tickdeck(
         *("backtest", tmp_path / "buyer.py", tmp_path / "tape", "--pair", "BTC-USD", "--capital", "USDC=100"),
         *("--leverage", "3", "--margin", "BTC-USD=isolated", "--fee-tier", "2", "--fee-volume", "7000000"),
-        *("--transfer", "2000-01-01 USDC=5", "--assume", "maintenance=0.01", "--assume", "mark=mid", "--json"),
+        *("--transfer", f"{format_ns(when)} USDC=5", "--assume", "maintenance=0.01", "--assume", "mark=mid", "--json"),
         *("--out", tmp_path / "result"),
     )
     assert done.exit_code == 0, done.stderr
@@ -131,7 +134,7 @@ def test_the_command_takes_all_settings_of_the_money_and_repeats_them(tmp_path: 
         "fee_tier": "2",
         "fee_volume": "7000000",
         "mark": "mid",
-        "transfers": [[946_684_800 * 10**9, "USDC", "5"]],
+        "transfers": [[when, "USDC", "5"]],
     }
     assert info.settings["assumed"] == {"maintenance": "0.01"}
     assert [tier.name for tier in info.tiers] == ["2"]
@@ -173,6 +176,7 @@ def short_tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_python_takes_the_same_settings_in_the_forms_that_it_has(short_tape: Path, tmp_path: Path) -> None:
     (tmp_path / "buyer.py").write_text(MAKER)
+    when = Tape([Recording.open(short_tape)]).first_ns // 10**9 * 10**9 + 10**9
     result = backtest(
         tmp_path / "buyer.py",
         short_tape,
@@ -182,7 +186,7 @@ def test_python_takes_the_same_settings_in_the_forms_that_it_has(short_tape: Pat
         margin="isolated",
         fee_tier="hyperliquid=1",
         fee_volume=6e6,
-        transfers=[(datetime(2000, 1, 1, tzinfo=UTC), {"USDC": 5})],
+        transfers=[(datetime.fromtimestamp(when // 10**9, UTC), {"USDC": 5})],
         assumed={"mark": "mid", "block": "70ms", "maintenance": "0.01"},
     )
     assert result.info.settings["money"] == {
@@ -192,7 +196,7 @@ def test_python_takes_the_same_settings_in_the_forms_that_it_has(short_tape: Pat
         "fee_volume": "6000000",
         "mark": "mid",
         "block_ns": 70_000_000,
-        "transfers": [[946_684_800 * 10**9, "USDC", "5"]],
+        "transfers": [[when, "USDC", "5"]],
     }
     assert result.info.accounts[0].transfers == 5
 

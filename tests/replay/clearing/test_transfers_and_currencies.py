@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from replay.clearing.house import Transfer
-from replay.clearing.money_settings import parse_leverage, parse_margin, parse_transfers
+from replay.clearing.money_settings import check_transfer_times, parse_leverage, parse_margin, parse_transfers
 from replay.ledger.margin_rules import MarginMode
 from replay.ledger.money import amount
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, cash, run
@@ -184,6 +184,46 @@ def test_what_stands_for_a_position_cannot_be_withdrawn() -> None:
     assert played.record is not None
     assert amount(played.record.ledger.account().transfers) == -700
     assert played.record.counts["transfers_refused"] == 1
+
+
+def test_a_withdrawal_of_more_than_there_is_is_refused_without_leverage_too() -> None:
+    """Of 1000 go 600; 500 more are not there; the other 400 are."""
+    market = Market(HYPERLIQUID)
+    played = run(
+        market.end(START + DAY),
+        [],
+        keys=[HYPERLIQUID],
+        capital="1000",
+        transfers=tuple(
+            Transfer(START + (1 + n) * HOUR, "USD", Decimal(-each)) for n, each in enumerate((600, 500, 400))
+        ),
+    )
+    assert played.record is not None
+    assert cash(played.record.ledger) == 0
+    assert played.record.counts["transfers_refused"] == 1
+
+
+@pytest.mark.parametrize(
+    ("at_ns", "last_ns"), [(START - 1, START + DAY), (START + DAY + 1, START + DAY), (START - 1, None)]
+)
+def test_a_transfer_outside_the_run_is_refused(at_ns: int, last_ns: int | None) -> None:
+    with pytest.raises(ConfigError, match=r"a transfer of 5 USD at .* is outside the run: expected a time "):
+        check_transfer_times([Transfer(at_ns, "USD", Decimal(5))], START, last_ns)
+
+
+def test_a_transfer_at_either_end_of_the_run_is_inside() -> None:
+    ends = [Transfer(START, "USD", Decimal(5)), Transfer(START + DAY, "USD", Decimal(5))]
+    check_transfer_times(ends, START, START + DAY)
+    check_transfer_times(ends, START)
+
+
+@pytest.mark.parametrize("settings", [{"capital": ""}, {"capital": "0"}, {"capital": "", "transfers": -5}])
+def test_leverage_needs_capital(settings: dict[str, Any]) -> None:
+    settings = dict(settings)
+    if "transfers" in settings:
+        settings["transfers"] = (Transfer(START + HOUR, "USD", Decimal(settings["transfers"])),)
+    with pytest.raises(ConfigError, match="leverage without capital"):
+        run(Market(HYPERLIQUID).end(START + DAY), [], keys=[HYPERLIQUID], leverage={"": Decimal(5)}, **settings)
 
 
 def test_leverage_of_all_pairs_leaves_out_venues_where_things_are_paid_for_and_tiers_are_named_by_venue() -> None:

@@ -75,6 +75,23 @@ def test_the_strategy_has_something_to_decide(recording: Recording) -> None:
     assert session.log.count == len(rows) > 100
 
 
+@pytest.mark.parametrize("where", ["before", "after", "cut off"])
+def test_a_transfer_that_is_never_made_is_refused(recording: Recording, where: str) -> None:
+    assert recording.span is not None
+    first, last = recording.span
+    when = {"before": first - 1, "after": last + 1, "cut off": last - 1}[where]
+    end = last - NS_PER_S if where == "cut off" else None
+    with pytest.raises(ConfigError, match="is outside the run: expected a time "):
+        backtest(
+            CHURNER,
+            recording,
+            trading_pairs=["BTC-USD"],
+            end_ns=end,
+            capital={"USD": 100},
+            transfers=[(when, {"USD": 5})],
+        )
+
+
 @pytest.mark.parametrize(
     ("fidelity", "batch_rows"), [("raw", None), ("raw", 7), ("normalized", 1), ("normalized", 13), ("normalized", None)]
 )
