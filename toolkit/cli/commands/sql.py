@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -143,7 +143,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pl.Data
         relation = connection.sql(query)
         if relation is None:
             return
-        reader = _as_columns(relation).to_arrow_reader(_BATCH_ROWS)
+        reader = _as_columns(connection, relation).to_arrow_reader(_BATCH_ROWS)
         empty = pl.from_arrow(reader.schema.empty_table())
         assert isinstance(empty, pl.DataFrame)
         yield empty
@@ -164,19 +164,25 @@ def _refuse_writing(connection: duckdb.DuckDBPyConnection, query: str) -> None:
             raise QueryFailed(f"{kind.name} is not for recordings; --out FILE writes the result of a query")
 
 
-def _as_columns(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """Cast the types that Polars has no place for."""
+def _as_columns(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """Cast the types that Polars has no place for, and give every column a name of its own."""
     columns = []
-    for name, kind in zip(relation.columns, relation.types, strict=True):
-        quoted = sql_name(name)
-        text = str(kind)
+    for number, (name, kind) in enumerate(zip(_distinct(connection, relation.columns), relation.types, strict=True), 1):
+        # By its number: names are the same to DuckDB where only capitals differ, and the first would be taken for both.
+        column, text = f"#{number}", str(kind)
         if text == "TIMESTAMP WITH TIME ZONE":
-            columns.append(f"{quoted}::TIMESTAMP AS {quoted}")
+            column += "::TIMESTAMP"
         elif text.startswith(_AS_TEXT) and not text.startswith("TIMESTAMP"):
-            columns.append(f"{quoted}::VARCHAR AS {quoted}")
-        else:
-            columns.append(quoted)
+            column += "::VARCHAR"
+        columns.append(f"{column} AS {sql_name(name)}")
     return relation.project(", ".join(columns))
+
+
+def _distinct(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> list[str]:
+    """Names, numbered where one was there before, as DuckDB has them in a frame: `a`, `a_1`, whatever their capitals."""
+    columns = ", ".join(f"0 AS {sql_name(name)}" for name in names)
+    frame: pl.DataFrame = connection.sql(f"SELECT {columns}").pl()
+    return frame.columns
 
 
 def _columns(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:

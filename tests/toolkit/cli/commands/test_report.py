@@ -191,7 +191,7 @@ def test_a_result_of_another_version_is_refused(
     folder = tmp_path / "other"
     shutil.copytree(work / "maker", folder)
     manifest = read_manifest(folder)
-    assert manifest.run is not None
+    assert isinstance(manifest.run, dict)
     write_manifest(folder, msgspec.structs.replace(manifest, run={**manifest.run, "version": version}))
     done = run(command, folder, *(("--out", tmp_path / "page.html") if command == "report" else ()))
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (1, "", 1)

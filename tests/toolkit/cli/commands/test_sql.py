@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
 import analysis
+import tickdeck as td
 from tests.analysis.tapes import make_recording
 from tests.deadlines import HANG_S
 from tests.toolkit.cli import terminal
@@ -162,6 +164,40 @@ def test_a_result_that_would_be_lost_is_refused(
 def test_what_only_prepares_a_query_may_stand_before_it(tape: str, query: str) -> None:
     done = terminal.run("sql", tape, query, "--json")
     assert (done.exit_code, json.loads(done.stdout)) == (0, [{"a": 1}]), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("query", "row"),
+    [
+        ("SELECT 1 a, 2 a, 3 a", {"a": 1, "a_1": 2, "a_2": 3}),
+        ('SELECT 1 a, 2 "A", 3 b', {"a": 1, "A_1": 2, "b": 3}),
+        ("SELECT * FROM (SELECT 1 k, 2 x) one JOIN (SELECT 1 k, 3 x) other ON one.k = other.k",
+         {"k": 1, "x": 2, "k_1": 1, "x_1": 3}),
+        ("SELECT INTERVAL 1 DAY a, TIMESTAMP '2026-01-01' b, INTERVAL 2 DAY a, 5 b",
+         {"a": "1 day", "b": "2026-01-01T00:00:00.000000000Z", "a_1": "2 days", "b_1": 5}),
+        ('SELECT 1 "a""b", 2 "a""b"', {'a"b': 1, 'a"b_1': 2}),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_there_twice_is_numbered(tape: str, query: str, row: dict[str, object]) -> None:
+    done = terminal.run("sql", tape, query, "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, [row]), done.stderr
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT 1 a, 2 a_1, 3 a", "SELECT 1 a, 2 a, 3 a_1", 'SELECT 1 a, 2 "A", 3 a, 4 "A_1"']
+)
+def test_names_are_those_of_the_same_query_in_python(tape: str, query: str) -> None:
+    assert json.loads(terminal.run("sql", tape, query, "--json").stdout) == td.open(tape).sql(query).to_dicts()
+
+
+def test_a_column_that_is_asked_for_twice_is_there_twice_in_every_format(tape: str, tmp_path: Path) -> None:
+    query = "SELECT ts_recv, * FROM trades LIMIT 1"
+    for form in ((), ("--json",), ("--csv",), ("--out", str(tmp_path / "rows.parquet"))):
+        done = terminal.run("sql", tape, query, *form)
+        assert done.exit_code == 0, done.stderr
+        names = pl.read_parquet_schema(tmp_path / "rows.parquet") if "--out" in form else done.stdout
+        assert "ts_recv" in names
+        assert form == () or "ts_recv_1" in names
 
 
 def test_a_query_of_nothing_is_empty(tape: str) -> None:
