@@ -40,10 +40,17 @@ def parse_leverage(texts: Sequence[str]) -> dict[str, Decimal]:
     found: dict[str, Decimal] = {}
     for text in (part.strip() for each in texts for part in each.split(",")):
         pair, _, value = text.rpartition("=")
-        if pair in found or not _NUMBER.fullmatch(value):
+        _check_once("leverage", pair, found, value)
+        if not _NUMBER.fullmatch(value):
             raise ConfigError(f"leverage {text!r} is not understood; expected for instance 20, or BTC-USD=20")
         found[pair] = Decimal(value)
     return found
+
+
+def _check_once(what: str, pair: str, found: Mapping[str, object], value: str) -> None:
+    if pair in found:
+        of = pair or "all pairs"
+        raise ConfigError(f"{what} of {of} is given twice, as {found[pair]} and {value}; expected it once")
 
 
 def parse_margin(texts: Sequence[str]) -> dict[str, MarginMode]:
@@ -55,7 +62,8 @@ def parse_margin(texts: Sequence[str]) -> dict[str, MarginMode]:
     found: dict[str, MarginMode] = {}
     for text in (part.strip() for each in texts for part in each.split(",")):
         pair, _, mode = text.rpartition("=")
-        if pair in found or mode not in list(MarginMode):
+        _check_once("margin", pair, found, mode)
+        if mode not in list(MarginMode):
             raise ConfigError(f"margin {text!r} is not understood; expected cross, isolated, or BTC-USD=isolated")
         found[pair] = MarginMode(mode)
     return found
@@ -141,8 +149,13 @@ def check_money(
         for venue, schedule in schedules.items():
             if schedule is not None:
                 FeeMeter(schedule, venue, 0, tier=tier_at(settings.fee_tier, venue), volume=settings.fee_volume)
+        seen: set[str] = set()
         for part in (settings.fee_tier or "").split(",") if "=" in (settings.fee_tier or "") else ():
-            if part.partition("=")[0].strip() not in known_at:
+            venue = part.partition("=")[0].strip()
+            if venue in seen:
+                raise ConfigError(f"fee tier of {venue} is given twice, in {settings.fee_tier!r}; expected it once")
+            seen.add(venue)
+            if venue not in known_at:
                 raise ConfigError(
                     f"fee tier {part.strip()!r}: expected VENUE=TIER with a venue of {', '.join(known_at)}"
                 )

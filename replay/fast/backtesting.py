@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import inspect
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,15 @@ from replay.fast.step import Step
 from replay.fast.step_run import StepRun, check_compiled
 from replay.results.result import Result
 from replay.results.run_record import RunRecord
-from replay.strategy.backtesting import Carry, check_window, missing_error, pairs_of_run, settings_of, told_of
+from replay.strategy.backtesting import (
+    Carry,
+    check_window,
+    missing_error,
+    pairs_of_run,
+    recordings_of,
+    settings_of,
+    told_of,
+)
 from replay.strategy.loading import load_strategy
 from replay.strategy.plan import RunPlan
 from replay.tape import Tape
@@ -174,13 +183,15 @@ def backtest_many(
     """
     if not isinstance(strategy, Step):
         raise ConfigError(f"backtest_many runs step functions, found {strategy!r}; expected a function under @step")
+    if not isinstance(parameter_sets, Iterable):
+        raise ConfigError(f"the sets of parameters are {parameter_sets!r}, expected a list, for instance [{{}}]")
     sets = list(parameter_sets)
     if not sets:
         raise ConfigError("no set of parameters, expected at least one; {} is that of the defaults")
-    given = [recording] if isinstance(recording, Recording | str | Path) else list(recording)
-    opened = [each if isinstance(each, Recording) else Recording.open(each, sealed=sealed) for each in given]
-    if not opened:
-        raise ConfigError("no recording to run on, expected at least one")
+    known = inspect.signature(settings_of).parameters.keys() - {"parameters"}
+    if unknown := sorted(assumptions.keys() - known):
+        raise ConfigError(f"backtest_many has no argument {unknown[0]!r}, expected one of {', '.join(sorted(known))}")
+    opened = recordings_of(recording, sealed=sealed)
     loaded = load_strategy(strategy)
     keys = pairs_of_run(loaded, opened, one_or_more(trading_pairs), one_or_more(venues))
     plans = [RunPlan(loaded, keys, settings_of(parameters=each, **assumptions)) for each in sets]

@@ -26,6 +26,7 @@ All are int64 (prices and sizes in units of the pair's market, 0 where there is 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from copy import copy
 from hashlib import blake2b
@@ -42,7 +43,7 @@ from replay.tape import Tape
 from toolkit.errors import ConfigError
 from toolkit.timing.times import Length, duration_ns
 
-__all__ = ["Step", "step"]
+__all__ = ["Step", "check_number", "step"]
 
 _ARGUMENTS: Final = ("now", "why", "q", "me", "p", "s", "act")
 Number = int | float
@@ -120,6 +121,8 @@ class Step:
 
 
 def step(
+    function: object = None,
+    /,
     *,
     every: Length | None = None,
     quotes: bool = False,
@@ -138,6 +141,7 @@ def step(
     Make a step function of a function.
 
     Args:
+        function: None: the function comes after the brackets, `@step(every="100ms")`.
         every: Call it at the multiples of this length of time since the epoch: `100ms`; 1 ms or more.
         quotes: When the best price or size of a side changes.
         books: After any message that changed a book.
@@ -153,6 +157,9 @@ def step(
 
     Raises ConfigError for lengths of time that are none, and where nothing calls the function.
     """
+    if function is not None:
+        name = getattr(function, "__name__", repr(function))
+        raise ConfigError(f"{name}: @step is written with what calls it, for instance @step(every='100ms')")
     flags = (
         (quotes, Why.QUOTE),
         (books, Why.BOOK),
@@ -172,7 +179,9 @@ def step(
         for name, value in numbers.items():
             if not name.isidentifier():
                 raise ConfigError(f"step: {what} {name!r} is no name")
-            _check_number(f"step: {what} {name}", value)
+            check_number(f"step: {what} {name}", value)
+            if what == "parameter" and not math.isfinite(value):
+                raise ConfigError(f"step: {what} {name} is {value}, expected a finite number")
 
     def made(function: Callable[..., Any]) -> Step:
         found = tuple(inspect.signature(function).parameters)
@@ -187,7 +196,8 @@ def step(
     return made
 
 
-def _check_number(what: str, value: Any) -> None:
+def check_number(what: str, value: Any) -> None:
+    """Raise ConfigError for what a compiled function cannot be given."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError(f"{what} is {value!r}, expected a number")
     if isinstance(value, int) and not -(2**62) < value < 2**62:

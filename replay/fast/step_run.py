@@ -28,7 +28,7 @@ from replay.fast.engine_layout import ACTS_MAX, LIMIT, Status, doubled, make_eng
 from replay.fast.kernel_books import WANT_LEVELS, WANT_POOL, WANT_RECENT, room_for
 from replay.fast.level_columns import LevelColumns
 from replay.fast.run_log import RunLog
-from replay.fast.step import Step
+from replay.fast.step import Step, check_number
 from replay.market.core import MatchingCore, PairFacts
 from replay.market.layout import EventCode, RequestCode, TifCode, Want, widen_book, widen_orders, widen_reports
 from replay.market.rescaling import rescale
@@ -118,6 +118,8 @@ class StepRun:
         self._plan = plan
         self._step = step
         self._values = values = {name: plan.head.parameters[name] for name in step.parameters}
+        for name, value in values.items():
+            check_number(f"{step.name}: {name}", value)
         self._names = names
         self.keys = self._keys = plan.pairs.keys
         self.markets: tuple[Market, ...] = session.exchange.markets

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -42,6 +42,13 @@ from toolkit.timing.times import Instant, instant_ns, length_ns
 #: Numbers as they are written in Python; a float is the shortest decimal that it is.
 Number = Decimal | float | str
 Choice = TypeVar("Choice", bound=enum.StrEnum)
+#: What can be assumed and is no number.
+_OTHERS: Final = ("mark", "block")
+_EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "fees": {"maker": 0.0002},
+    "assumed": {"tick": 0.1},
+    "leverage": {"BTC-USD": 5},
+}
 #: Called with the number of messages played since, and the time of the last one.
 RunProgress = Callable[[int, int], None]
 
@@ -52,6 +59,7 @@ __all__ = [
     "check_window",
     "missing_error",
     "pairs_of_run",
+    "recordings_of",
     "run_on_tape",
     "settings_of",
     "told_of",
@@ -147,10 +155,7 @@ def backtest(
     if out is not None:
         check_folder(Path(out), replace=replace)
     loaded = load_strategy(strategy)
-    given = [recording] if isinstance(recording, Recording | str | Path) else list(recording)
-    opened = [each if isinstance(each, Recording) else Recording.open(each, sealed=sealed) for each in given]
-    if not opened:
-        raise ConfigError("no recording to run on, expected at least one")
+    opened = recordings_of(recording, sealed=sealed)
     plan = RunPlan(
         loaded,
         pairs_of_run(loaded, opened, one_or_more(trading_pairs), one_or_more(venues)),
@@ -191,6 +196,19 @@ def backtest(
     return Result.of(record, None if out is None else Path(out), opened)
 
 
+def recordings_of(
+    recording: Recording | str | Path | Sequence[Recording | str | Path], *, sealed: bool = False
+) -> list[Recording]:
+    """The recordings of a run, opened. Raises ConfigError for none, RecordingError for one that cannot be used."""
+    given: Any = [recording] if isinstance(recording, Recording | str | Path) else recording
+    if not isinstance(given, Iterable):
+        raise ConfigError(f"the recording is {given!r}, expected one, or the path of its folder")
+    opened = [each if isinstance(each, Recording) else Recording.open(each, sealed=sealed) for each in given]
+    if not opened:
+        raise ConfigError("no recording to run on, expected at least one")
+    return opened
+
+
 def settings_of(
     *,
     parameters: Mapping[str, Any] | None = None,
@@ -212,12 +230,12 @@ def settings_of(
     callback_s_max: float = CALLBACK_S_MAX,
 ) -> RunSettings:
     """The assumptions of `backtest` as one value. Raises ConfigError for one that makes no sense."""
-    given_assumed = assumed or {}
+    given_assumed = _by_name("assumed", assumed, _EXAMPLES["assumed"])
     return RunSettings(
-        parameters=parameters or {},
+        parameters=_by_name("parameters", parameters, {"size": 1}),
         seed=seed,
         preset=preset,
-        rules=rules or {},
+        rules=_by_name("rules", rules, {"queue_front": "power"}),
         latency=latency,
         clock_offset_ns=clock_offset_ns,
         fees=_numbers("fees", fees, FEES),
@@ -225,7 +243,9 @@ def settings_of(
         gap_policy=_choice("gaps", gaps, GapPolicy),
         limits=limits or RiskLimits(),
         assumed=_numbers(
-            "assumed", {name: each for name, each in given_assumed.items() if name not in ("mark", "block")}, ASSUMABLE
+            "assumed",
+            {name: each for name, each in given_assumed.items() if name not in _OTHERS},
+            (*ASSUMABLE, *_OTHERS),
         ),
         mark_is_mid=_is_mid(given_assumed.get("mark")),
         block_ns=_block_ns(given_assumed.get("block")),
@@ -240,10 +260,20 @@ def settings_of(
 
 def _numbers(what: str, given: Mapping[str, Number] | None, names: Collection[str] | None = None) -> dict[str, Decimal]:
     """Numbers by name, exactly. Raises ConfigError for one that is none, or that has none of these names."""
-    for name in given or ():
+    found = _by_name(what, given, _EXAMPLES.get(what, {"USDC": 1000}))
+    for name in found:
         if names is not None and name not in names:
             raise ConfigError(f"{what}: no such thing as {name!r}, expected {' or '.join(names)}")
-    return {name: decimal_of(value, f"{what}: {name}") for name, value in (given or {}).items()}
+    return {name: decimal_of(value, f"{what}: {name}" if name else what) for name, value in found.items()}
+
+
+def _by_name(what: str, given: Any, example: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Values by name; empty where None are given. Raises ConfigError for anything else."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise ConfigError(f"{what} is {given!r}, expected values by name, for instance {example!r}")
+    return given
 
 
 def _is_mid(mark: Number | None) -> bool:
@@ -266,12 +296,18 @@ def _margin(given: str | Mapping[str, str] | None) -> dict[str, MarginMode]:
     return {pair: _choice("margin", mode, MarginMode) for pair, mode in modes.items()}
 
 
-def _transfers(given: Sequence[tuple[Instant, Mapping[str, Number]]]) -> tuple[Transfer, ...]:
-    found = [
-        Transfer(instant_ns(when, "the time of a transfer"), asset, value)
-        for when, amounts in given
-        for asset, value in _numbers("transfers", amounts).items()
-    ]
+def _transfers(given: Any) -> tuple[Transfer, ...]:
+    found = []
+    for each in given if isinstance(given, Iterable) and not isinstance(given, str | Mapping) else [given]:
+        if not isinstance(each, Sequence) or isinstance(each, str) or len(each) != 2:
+            raise ConfigError(
+                f"transfers: {each!r} is none, expected pairs of a time and amounts, for instance"
+                " [('2024-08-08T12:00', {'USDC': 500})]"
+            )
+        at_ns = instant_ns(each[0], "the time of a transfer")
+        found += [
+            Transfer(at_ns, asset, value) for asset, value in _numbers("the amounts of a transfer", each[1]).items()
+        ]
     return tuple(sorted(found, key=lambda each: each.at_ns))
 
 

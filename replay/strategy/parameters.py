@@ -111,6 +111,10 @@ def set_parameters(strategy: Strategy, given: Mapping[str, Any]) -> dict[str, An
             raise ConfigError(f"{name_of_class}: {name} is {value}, expected a finite number")
         setattr(strategy, name, value)
         values[name] = value.path if isinstance(value, OwnData) else _as_json(name_of_class, name, value)
+        try:
+            msgspec.msgpack.encode(values[name])
+        except OverflowError:
+            raise ConfigError(f"{name_of_class}: {name} is {value!r}, expected whole numbers of 63 bits") from None
     return values
 
 

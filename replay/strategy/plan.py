@@ -385,7 +385,9 @@ def parse_amounts(given: Sequence[str]) -> dict[str, Decimal]:
     found: dict[str, Decimal] = {}
     for text in (part.strip() for each in given for part in each.split(",")):
         asset, _, value = text.partition("=")
-        if not asset or asset in found or not _AMOUNT.fullmatch(value):
+        if asset and asset in found:
+            raise ConfigError(f"capital in {asset} is given twice, as {found[asset]} and {value}; expected it once")
+        if not asset or not _AMOUNT.fullmatch(value):
             raise ConfigError(
                 f"capital {text!r} is not understood; expected a currency and a number, for instance USDC=10000"
             )

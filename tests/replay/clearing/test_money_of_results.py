@@ -152,6 +152,13 @@ def test_the_command_takes_all_settings_of_the_money_and_repeats_them(tmp_path: 
         (("--fees", "maker=0bp", "--fee-tier", "1"), "--fees goes with neither --fee-tier nor --fee-volume"),
         (("--transfer", "soon USDC=1"), "'soon' is no time"),
         (("--leverage", "BTC=5"), "leverage of 'BTC', which is no pair of the run: expected one of BTC-USD"),
+        (("--leverage", "5", "--leverage", "6"), "leverage of all pairs is given twice, as 5 and 6; expected it once"),
+        (("--leverage", "5", "--margin", "BTC-USD=cross,BTC-USD=isolated"), "margin of BTC-USD is given twice"),
+        (("--assume", "mark=foo"), "--assume mark is 'foo', expected mid: the middle of the book"),
+        (("--assume", "foo=1"), "contract_value, maintenance, mark or block"),
+        (("--assume", "block=70ms", "--assume", "block=80ms"), "--assume block is given twice, as '70ms' and '80ms'"),
+        (("--fee-tier", "hyperliquid=2,hyperliquid=3"), "fee tier of hyperliquid is given twice"),
+        (("--capital", "USDC=5"), "capital in USDC is given twice, as 1000 and 5; expected it once"),
         (("--leverage", "60"), "leverage 60, but it has"),
     ],
 )
@@ -205,7 +212,16 @@ def test_python_takes_the_same_settings_in_the_forms_that_it_has(short_tape: Pat
     ("settings", "said"),
     [
         ({"leverage": 0}, r"^leverage is 0, expected 1 or more"),
-        ({"leverage": float("nan")}, r"^leverage: .* is nan"),
+        ({"leverage": float("nan")}, r"^leverage is nan, expected a number"),
+        ({"leverage": "abc"}, r"^leverage is 'abc', expected a number"),
+        ({"capital": 1000}, r"^capital is 1000, expected values by name, for instance {'USDC': 1000}"),
+        ({"transfers": 5}, r"^transfers: 5 is none, expected pairs of a time and amounts"),
+        ({"transfers": "2000-01-01 USDC=5"}, r"^transfers: '2000-01-01 USDC=5' is none"),
+        ({"transfers": [("2000-01-01",)]}, r"^transfers: \('2000-01-01',\) is none"),
+        ({"transfers": [("2000-01-01", 5)]}, r"^the amounts of a transfer is 5"),
+        ({"assumed": ["tick=1"]}, r"^assumed is \['tick=1'\], expected values by name"),
+        ({"assumed": {"tock": 1}}, r"expected .* or maintenance or mark or block"),
+        ({"parameters": "x"}, r"^parameters is 'x', expected values by name"),
         ({"leverage": 2, "margin": "shared"}, r"^margin is 'shared', expected cross or isolated"),
         ({"assumed": {"mark": "last"}}, r"^assumed: mark is 'last', expected 'mid'"),
         ({"assumed": {"block": "soon"}}, r"'soon' is no length of time"),
@@ -218,4 +234,4 @@ def test_settings_of_the_money_that_make_no_sense_in_python_are_one_line(
 ) -> None:
     (tmp_path / "buyer.py").write_text(MAKER)
     with pytest.raises(ConfigError, match=said):
-        backtest(tmp_path / "buyer.py", short_tape, trading_pairs="BTC-USD", capital={"USDC": 100}, **settings)
+        backtest(tmp_path / "buyer.py", short_tape, trading_pairs="BTC-USD", **{"capital": {"USDC": 100}, **settings})

@@ -140,6 +140,10 @@ def test_many_sets_of_parameters_are_so_many_runs_of_their_own() -> None:
     ("assumptions", "said"),
     [
         ({"latency": "feed"}, "latency 'feed', which is not constant"),
+        (
+            {"leverage": 5, "capital": {"USDC": 100}},
+            r"leverage or transfers; run it as plain Python, quiet\.in_python\(\)$",
+        ),
         ({"gaps": "cancel"}, "gaps='cancel'"),
         ({"carry": "positions"}, "carry='positions' is of no compiled step function"),
     ],
@@ -164,7 +168,27 @@ def test_what_is_no_step_is_refused() -> None:
         backtest(quiet, folder, parameters={"spread": 1}, **FINE)
 
 
+def test_arguments_of_many_runs_that_make_no_sense_are_one_line() -> None:
+    folder = FOLDERS["format-2-hyperliquid"]
+    with pytest.raises(ConfigError, match="backtest_many has no argument 'lverage', expected one of assumed, "):
+        backtest_many(quiet, folder, [{}], lverage=5)
+    with pytest.raises(ConfigError, match="the recording is None, expected one"):
+        backtest_many(quiet, None, [{}])  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="the recording is None, expected one"):
+        backtest(quiet, None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="the sets of parameters are 5"):
+        backtest_many(quiet, folder, 5)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"busy: gap is 10{30}, expected whole numbers of 63 bits"):
+        backtest_many(busy, folder, [{"gap": 10**30}], **FINE)
+    with pytest.raises(ConfigError, match="busy: gap is 4611686018427387904, expected a number of 62 bits"):
+        backtest_many(busy, folder, [{"gap": 2**62}], **FINE)
+
+
 def test_a_step_function_says_what_it_needs() -> None:
+    with pytest.raises(ConfigError, match="@step is written with what calls it, for instance @step"):
+        step(lambda now, why, q, me, p, s, act: None)
+    with pytest.raises(ConfigError, match="parameter gap is nan, expected a finite number"):
+        step(every="1s", parameters={"gap": float("nan")})
     with pytest.raises(ConfigError, match="nothing calls it"):
         step()(lambda now, why, q, me, p, s, act: None)
     with pytest.raises(ConfigError, match="expected the arguments now, why, q, me, p, s, act"):

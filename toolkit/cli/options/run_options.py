@@ -20,9 +20,9 @@ __all__ = ["assumed_of", "market_options", "named_values", "offset_ns", "run_opt
 _F = TypeVar("_F", bound=Callable[..., Any])
 _OFFSET: Final = re.compile(r"(-?)(.+)", re.ASCII)
 
-#: Assumptions that are no numbers.
-_MARK_IS_MID: Final = "mark=mid"
-_BLOCK: Final = re.compile(r"\s*block\s*=")
+#: Assumptions that are no numbers, and of strategies alone.
+_MARK: Final = "mark"
+_BLOCK: Final = "block"
 
 #: Of what matches own orders against a recorded market, a list of orders too.
 _MARKET: Final = (
@@ -161,22 +161,31 @@ def named_values(texts: Sequence[str], option: str) -> dict[str, str]:
         name, value = name.strip(), value.strip()
         if not (name and sign and value):
             raise ConfigError(f"{option} {text!r}: expected NAME=VALUE")
-        if name in found and option in ("--set", "--limit"):
+        if name in found:
             raise ConfigError(f"{option} {name} is given twice, as {found[name]!r} and {value!r}; expected it once")
         found[name] = value
     return found
 
 
-def assumed_of(texts: Sequence[str]) -> dict[str, Decimal]:
-    """What `--assume` gives. Raises ConfigError for what is none, or no number above 0."""
+def assumed_of(texts: Sequence[str], others: Sequence[str] = ()) -> dict[str, Decimal]:
+    """
+    What `--assume` gives.
+
+    Args:
+        texts: As they are written.
+        others: Names that are allowed besides, whose values are read elsewhere.
+
+    Raises ConfigError for what is none, or no number above 0.
+    """
     from replay.strategy.plan import ASSUMABLE
 
+    names = (*ASSUMABLE, *others)
     found = {}
     for name, text in named_values(texts, "--assume").items():
-        if name not in ASSUMABLE:
-            raise ConfigError(
-                f"--assume {name}: no such thing, expected {', '.join(ASSUMABLE[:-1])} or {ASSUMABLE[-1]}"
-            )
+        if name not in names:
+            raise ConfigError(f"--assume {name}: no such thing, expected {', '.join(names[:-1])} or {names[-1]}")
+        if name in others:
+            continue
         if not re.fullmatch(r"\d{1,18}(\.\d{1,18})?", text, re.ASCII) or not Decimal(text):
             raise ConfigError(f"--assume {name} is {text!r}, expected a number above 0, for instance 0.1")
         found[name] = Decimal(text)
@@ -187,8 +196,16 @@ def block_ns_of(texts: Sequence[str]) -> int:
     """`--assume block=70ms`, in ns; 0 without it. Raises ConfigError for what is no length of time."""
     from toolkit.timing.times import duration_ns
 
-    found = [text.partition("=")[2] for text in texts if _BLOCK.match(text)]
-    return duration_ns(found[-1]) if found else 0
+    found = named_values(texts, "--assume").get(_BLOCK)
+    return 0 if found is None else duration_ns(found)
+
+
+def mark_is_mid(texts: Sequence[str]) -> bool:
+    """Whether `--assume mark=mid` is there. Raises ConfigError for another mark."""
+    found = named_values(texts, "--assume").get(_MARK)
+    if found not in (None, "mid"):
+        raise ConfigError(f"--assume mark is {found!r}, expected mid: the middle of the book")
+    return found is not None
 
 
 def offset_ns(text: str) -> int:
@@ -223,9 +240,9 @@ def run_settings(given: Mapping[str, Any]) -> RunSettings:
         capital=parse_amounts(given["capital"]),
         gap_policy=GapPolicy(given["gaps"]),
         limits=parse_limits(named_values(given["limits"], "--limit")),
-        assumed=assumed_of([text for text in given["assume"] if text != _MARK_IS_MID and not _BLOCK.match(text)]),
+        assumed=assumed_of(given["assume"], (_MARK, _BLOCK)),
         block_ns=block_ns_of(given["assume"]),
-        mark_is_mid=_MARK_IS_MID in given["assume"],
+        mark_is_mid=mark_is_mid(given["assume"]),
         leverage=parse_leverage(given["leverage"]),
         margin=parse_margin(given["margin"]),
         fee_tier=given["fee_tier"],
