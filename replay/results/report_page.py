@@ -61,10 +61,13 @@ def write_report(results: Sequence[Result], path: Path, picture: Path | None = N
         raise ConfigError(f"cannot write a report to {path}: expected a name that ends in .html")
     if picture is not None and picture.suffix.lower() != ".png":
         raise ConfigError(f"cannot draw {picture}: expected a name that ends in .png")
-    write_bytes(path, report_html(results).encode())
+    page, drawn = report_html(results).encode(), b""
+    if picture is not None:  # before the page is written, which is not left alone where this cannot be drawn
+        chart = titled_chart(results[0]) if len(results) == 1 else comparison_chart(results, letters(len(results)))
+        drawn = png(chart)
+    write_bytes(path, page)
     if picture is not None:
-        drawn = titled_chart(results[0]) if len(results) == 1 else comparison_chart(results, letters(len(results)))
-        write_bytes(picture, png(drawn))
+        write_bytes(picture, drawn)
 
 
 def letters(count: int) -> str:

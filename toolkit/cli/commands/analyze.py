@@ -20,7 +20,7 @@ from toolkit.cli.options.shared_options import (
     to_option,
     venue_option,
 )
-from toolkit.cli.options.value_types import Duration
+from toolkit.cli.options.value_types import Duration, check_apart
 from toolkit.cli.output.instrument_names import some_pairs, venue_columns
 from toolkit.cli.output.results import CONTEXT_SETTINGS, Output, counted, examples, output_options, progress_bar, say
 from toolkit.cli.output.table_layout import Table, some
@@ -91,6 +91,7 @@ def spreads(
     """
     import analysis
 
+    check_apart({"--out": output.path, "--plot": plot})
     with reading(recording):
         opened = open_sealed(recording, sealed)
         window = analysis.spread_window(

@@ -19,6 +19,7 @@ from toolkit.cli.options.shared_options import (
     sealed_option,
     venue_option,
 )
+from toolkit.cli.options.value_types import check_apart
 from toolkit.cli.output.instrument_names import account_columns, some_pairs, venue_columns
 from toolkit.cli.output.results import Output, counted, examples, output_options, say
 from toolkit.cli.output.table_layout import Table
@@ -96,6 +97,7 @@ def pnl(
 
     import analysis
 
+    check_apart({"--out": output.path, "--plot": plot})
     with reading(recording):
         opened = open_sealed(recording, sealed)
         names = named_pairs(opened, pairs, venues)

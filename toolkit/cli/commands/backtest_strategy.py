@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from toolkit.cli.options.run_options import run_settings
 from toolkit.cli.options.shared_options import named_pairs
+from toolkit.cli.options.value_types import check_apart, check_output
 from toolkit.cli.output.results import Output, counted, say, say_facts
 from toolkit.cli.output.run_bar import run_bar
 from toolkit.cli.output.unsealed_note import say_unsealed
@@ -68,6 +69,13 @@ def run_strategy(
     from replay.strategy.loading import load_strategy
     from replay.strategy.plan import RunPlan
 
+    report: Path | None = options["report"]
+    picture = None if report is None else report.with_suffix(".png")
+    if picture is not None:
+        check_output(picture)
+    check_apart(
+        {"--out": options["out"], "--plot": options["plot"], "--report": report, "the charts of --report": picture}
+    )
     loaded = load_strategy(strategy)
     settings = run_settings(options)
     if options["out"] is not None:
@@ -92,10 +100,9 @@ def run_strategy(
     if options["plot"] is not None:
         result.plot(options["plot"])
         say(f"Drawn: {options['plot']}", err=True)
-    if options["report"] is not None:
-        picture = options["report"].with_suffix(".png")
-        result.report(options["report"], picture)
-        say(f"Written: {options['report']}, and its charts as {picture.name}", err=True)
+    if report is not None and picture is not None:
+        result.report(report, picture)
+        say(f"Written: {report}, and its charts as {picture.name}", err=True)
     return 0
 
 

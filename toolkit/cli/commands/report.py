@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.cli.options.value_types import OutputFile
+from toolkit.cli.options.value_types import OutputFile, check_apart, check_output
 from toolkit.cli.output.results import examples, say
 from toolkit.errors import ConfigError, RecordingError
 
@@ -70,9 +70,12 @@ def report(
 
     if foreign is not None and len(folders) > 1:
         raise click.UsageError(f"--quantstats is of one result, and {len(folders)} are given")
+    drawn = page.with_suffix(".png") if picture is None else picture
+    for path in (page, drawn):
+        check_output(path)
+    check_apart({"--out": page, "--picture": drawn, "--quantstats": foreign})
     given = [Recording.open(folder) for folder in recordings]
     results = [_result(folder, given) for folder in folders]
-    drawn = page.with_suffix(".png") if picture is None else picture
     write_report(results, page, drawn)
     say(f"Written: {page}, and its charts as {drawn}", err=True)
     if foreign is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from toolkit.clock import NS_PER_S, SystemClock
 from toolkit.errors import ConfigError
 from toolkit.timing.times import duration_ns, time_ns
 
-__all__ = ["Duration", "DurationSeconds", "Instant", "OutputFile", "check_output"]
+__all__ = ["Duration", "DurationSeconds", "Instant", "OutputFile", "check_apart", "check_output"]
 
 #: Longer than anything that can be meant, and short enough for every clock: a hundred years.
 _LONGEST_NS: Final = 36525 * 86400 * NS_PER_S
@@ -99,5 +100,36 @@ def check_output(path: Path) -> None:
     if path.exists():
         if not os.access(path, os.W_OK):
             raise ConfigError(f"cannot write {path}: it is not writable")
-    elif not os.access(folder, os.W_OK | os.X_OK):
+    elif not _takes_files(folder):
         raise ConfigError(f"cannot write {path}: the folder {folder} is not writable")
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether a file can be made there; some folders say that and refuse it all the same, so one without a name is."""
+    from tempfile import TemporaryFile
+
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    try:
+        with TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def check_apart(outputs: Mapping[str, Path | None]) -> None:
+    """
+    See that what a command writes does not overwrite itself.
+
+    Args:
+        outputs: The files, or folders, by what is written there; None: nothing is.
+
+    Raises ConfigError where two of them are one place.
+    """
+    found: dict[Path, str] = {}
+    for what, path in outputs.items():
+        if path is None:
+            continue
+        other = found.setdefault(path.resolve(), what)
+        if other != what:
+            raise ConfigError(f"{other} and {what} would both be written to {path}: name another file for one of them")

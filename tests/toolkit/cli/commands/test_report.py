@@ -199,6 +199,56 @@ def test_a_result_of_another_version_is_refused(
     assert not (tmp_path / "page.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--plot", "a.html", "--report", "a.html"), "--plot and --report would both be written to a.html"),
+        (("--plot", "a.png", "--report", "a.html"), "--plot and the charts of --report would both be written to a.png"),
+        (("--plot", "a.html", "--report", "link/a.html"), "--plot and --report would both be written to link/a.html"),
+        (("--out", "a.html", "--report", "a.html"), "--out and --report would both be written to a.html"),
+        (("--report", "taken.html"), "cannot write taken.png: it is a folder"),
+    ],
+)
+def test_outputs_of_a_backtest_that_cannot_all_be_are_refused_before_the_run(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "taken.png").mkdir()
+    # Not looked at: the recording is none.
+    done = run("backtest", work / "joiner.py", work / "maker" / "no_recording", *options)
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert message in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "taken.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--picture", "/proc/a.png"), "cannot write /proc/a.png: the folder /proc "),
+        (("--out", "taken.html"), "cannot write taken.png: it is a folder"),
+        (("--quantstats", "report.html"), "--out and --quantstats would both be written to report.html"),
+    ],
+)
+def test_a_report_that_cannot_be_written_whole_is_not_begun(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken.png").mkdir()
+    done = run("report", work / "maker", *options)
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert message in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.png"]
+
+
+@pytest.mark.parametrize("command", ["spreads", "pnl"])
+def test_a_picture_and_rows_of_one_name_are_refused(work: Path, tmp_path: Path, command: str) -> None:
+    path = tmp_path / "a.html"
+    done = run("analyze", command, work / "tape", "--csv", "--out", path, "--plot", path)
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert f"--out and --plot would both be written to {path}" in done.stderr
+
+
 def test_reruns_and_reports_are_for_strategies(work: Path, tmp_path: Path) -> None:
     (tmp_path / "orders.json").write_text("[]")
     for option in (("--report", str(tmp_path / "a.html")), ("--no-reruns",)):
