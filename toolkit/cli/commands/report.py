@@ -76,6 +76,12 @@ def report(
     check_apart({"--out": page, "--picture": drawn, "--quantstats": foreign})
     given = [Recording.open(folder) for folder in recordings]
     results = [_result(folder, given) for folder in folders]
+    for recording in given:
+        if not any(_is_played(result, recording) for result in results):
+            raise ConfigError(f"{recording.path} was played by none of the results: leave it out of --recording")
+    for folder, result in zip(folders, results, strict=True):
+        if given and result.info.study is not None:
+            say(f"{folder} was measured when it was written: --recording is not needed for it", err=True)
     write_report(results, page, drawn)
     say(f"Written: {page}, and its charts as {drawn}", err=True)
     if foreign is not None:
@@ -90,18 +96,24 @@ def _result(folder: Path, given: Sequence[Recording]) -> Result:
     from replay.results.result import Result
 
     found = Result.open(folder)
+    played = [each for each in given if _is_played(found, each)]
+    if given and not played:
+        names = ", ".join(str(each.get("name")) for each in found.info.recordings) or "none"
+        raise ConfigError(
+            f"{folder} played {names}, whose digest no recording of --recording has: name what was played"
+        )
     if found.info.study is not None:
         return found
-    digests = {each.get("digest") for each in found.info.recordings}
     if given:
-        played = [each for each in given if each.manifest.digest in digests or found.info.kind == "paper"]
-        if not played:
-            names = ", ".join(str(each.get("name")) for each in found.info.recordings) or "none"
-            raise ConfigError(
-                f"{folder} played {names}, whose digest no recording of --recording has: name what was played"
-            )
         return Result.open(folder, played)
     return Result.open(folder, _of_paper(folder) if found.info.kind == "paper" else ())
+
+
+def _is_played(result: Result, recording: Recording) -> bool:
+    """Whether a result is of that recording; a paper session does not know the digest of the one that it is in."""
+    if result.info.kind == "paper":
+        return True
+    return recording.manifest.digest in {each.get("digest") for each in result.info.recordings}
 
 
 def _of_paper(folder: Path) -> list[Recording]:

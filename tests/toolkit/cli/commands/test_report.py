@@ -16,6 +16,7 @@ import pytest
 from recordings.format.manifest import read_manifest, write_manifest
 from recordings.recording import Recording
 from replay.reports.sensitivity import rerun, variants
+from replay.results.market_study import study_run
 from replay.results.result import Result
 from replay.results.result_writing import write_result
 from replay.results.run_info import run_info
@@ -247,6 +248,42 @@ def test_a_picture_and_rows_of_one_name_are_refused(work: Path, tmp_path: Path, 
     done = run("analyze", command, work / "tape", "--csv", "--out", path, "--plot", path)
     assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
     assert f"--out and --plot would both be written to {path}" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def measured(work: Path) -> Path:
+    """The result of a run of `tape` that was measured when it was written, and another tape beside it."""
+    tape = Recording.open(work / "tape")
+    record = small_run()
+    record.head = replace(record.head, recordings=[{"name": "tape", "digest": tape.manifest.digest}])
+    record.study = study_run(record, [tape])
+    write_result(record, work / "measured")
+    make(work / "tuesday", range(0, 50 * MS, 10 * MS), coins=("BTC",))
+    return work / "measured"
+
+
+def test_what_a_measured_result_played_is_said_not_to_be_needed(measured: Path, tmp_path: Path) -> None:
+    done = run("report", measured, "--out", tmp_path / "a.html", "--recording", measured.parent / "tape")
+    assert done.exit_code == 0, done.stderr
+    said = f"{measured} was measured when it was written: --recording is not needed for it\n"
+    assert done.stderr == f"{said}Written: {tmp_path / 'a.html'}, and its charts as {tmp_path / 'a.png'}\n"
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("tuesday",), "played tape, whose digest no recording of --recording has: name what was played"),
+        (("tape", "tuesday"), "tuesday was played by none of the results: leave it out of --recording"),
+    ],
+)
+def test_a_recording_that_was_not_played_is_refused_also_of_a_measured_result(
+    measured: Path, tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
+    options = [word for name in names for word in ("--recording", measured.parent / name)]
+    done = run("report", measured, "--out", tmp_path / "a.html", *options)
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert message in done.stderr
+    assert not (tmp_path / "a.html").exists()
 
 
 def test_reruns_and_reports_are_for_strategies(work: Path, tmp_path: Path) -> None:
