@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Protocol
 
+import msgspec
+
 from replay.backtest.desk import VenueDesk
 from replay.backtest.mail import NO_REQUEST, Mail, Request
 from replay.backtest.market import Market
@@ -24,7 +26,7 @@ from toolkit.clock import NS_PER_S
 from toolkit.messages import FundingInfo, Trade
 from toolkit.timing.timers import NEVER_NS
 
-__all__ = ["Clearing", "Floor", "refusal_of", "switch_refusal"]
+__all__ = ["Clearing", "Floor", "refusal_of", "switch_refusal", "with_reason"]
 
 _DAY_NS: Final = 86_400 * NS_PER_S
 
@@ -213,6 +215,27 @@ def switch_refusal(facts: VenueFacts, at_ns: int, until_ns: int, acts: Sequence[
         return Reason.INVALID
     today = sum(each // _DAY_NS == until_ns // _DAY_NS for each in acts)
     return Reason.RATE_LIMIT if rules.acts_per_day is not None and today >= rules.acts_per_day else None
+
+
+def with_reason(response: Response, request: Request, desk: VenueDesk) -> Response:
+    """A refusal with its reason in words, where it is of the dead man's switch; else as it is."""
+    if request.reason is not Reason.SWITCH:
+        return response
+    said = _switch_said(desk.admission.facts, Reason(response.reason), response.venue_ns, request.at_ns)
+    return msgspec.structs.replace(response, text=said)
+
+
+def _switch_said(facts: VenueFacts, reason: Reason, at_ns: int, until_ns: int) -> str:
+    """Why a setting of the dead man's switch was not taken, in words: no order that it is about says it."""
+    rules = facts.switch
+    if reason is Reason.INVALID and rules is not None:
+        least, ahead = rules.least_ns / NS_PER_S, (until_ns - at_ns) / NS_PER_S
+        return f"schedule_cancel is {ahead:g} s ahead where it arrives, expected {least:g} s or more"
+    if reason is Reason.RATE_LIMIT and rules is not None and rules.acts_per_day is not None:
+        return f"schedule_cancel came too often, or has acted {rules.acts_per_day} times that day"
+    if reason is Reason.NOT_OFFERED:
+        return "the venue has no schedule_cancel"
+    return f"schedule_cancel was refused: {reason.name.lower()}"
 
 
 def _is_worth_less(

@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from replay.backtest.admission import Clearing, Floor, refusal_of, switch_refusal
+from replay.backtest.admission import Clearing, Floor, refusal_of, switch_refusal, with_reason
 from replay.backtest.desk import VenueDesk
 from replay.backtest.gap_policy import Doubt, GapPolicy, failed_across, failed_in
 from replay.backtest.gap_watch import GapWatch
@@ -533,7 +533,7 @@ class Exchange:
         return refusal
 
     def _refuse(self, at_ns: int, request: Request, reason: Reason) -> None:
-        response = refusal_said(at_ns, request, reason)
+        response = with_reason(refusal_said(at_ns, request, reason), request, self._desks[request.venue])
         self._mail.answer(self._with_words(response, request.order), request.venue, request.code)
 
     # -- answers ---------------------------------------------------------------------------------------------------

@@ -190,7 +190,9 @@ class Context:
             after: A length of time, such as `10s`; None puts it out.
             venue: Which one, where there are several; None: all.
 
-        What a venue does not take (too short, too often, it has none) is a row of the log, `refused`, and changes nothing.
+        What a venue does not take (too short, too often, it has none) is a row of the log, `refused`, with the reason, is
+        counted as `schedule_cancel_refused`, and changes nothing. A venue's least counts from the arrival of the request: ask
+        for the entry latency more.
         Raises ConfigError for what is no length of time, or a venue that is not of the run.
         """
         at_ns = None if after is None else self.now_ns + length_ns(after, "schedule_cancel")

@@ -444,6 +444,9 @@ class Desk:
         """Take in an answer: which order it is about, and what was executed of it."""
         order = self._by_id.get(response.order_id) or self._adopted(response)
         if order is None:
+            if response.code is ReportCode.REFUSED and not response.order_id:
+                # Of what is asked of a venue and not of an order this alone can be refused, and no callback hears of it.
+                self._recorder.count("schedule_cancel_refused")
             return None, None
         fill = self._execute(order, response) if response.code is ReportCode.EXECUTED else None
         if order.is_done:

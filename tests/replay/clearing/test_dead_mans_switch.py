@@ -17,8 +17,8 @@ DYDX = PairKey("dydx_v4", "BTC-USD")
 NOWHERE = PairKey("testing", "BTC-USD")
 
 
-def played(key: PairKey, *deeds: Any) -> Played:
-    return run(Market(key).end(START + DAY), deeds, keys=[key])
+def played(key: PairKey, *deeds: Any, **settings: Any) -> Played:
+    return run(Market(key).end(START + DAY), deeds, keys=[key], **settings)
 
 
 def rest(ctx: Context) -> None:
@@ -61,9 +61,28 @@ def test_less_than_the_venue_takes_is_refused_and_a_venue_without_one_refuses_it
     assert refusals(played(NOWHERE, (START + HOUR, lambda ctx: ctx.schedule_cancel("1ms")))) == []
 
 
+@pytest.mark.parametrize(
+    ("key", "after", "said"),
+    [
+        (HYPERLIQUID, "5s", "schedule_cancel is 4.95 s ahead where it arrives, expected 5 s or more"),
+        (DYDX, "10s", "the venue has no schedule_cancel"),
+        (HYPERLIQUID, "6s", None),
+    ],
+)
+def test_a_refusal_is_counted_and_says_why(key: PairKey, after: str, said: str | None) -> None:
+    done = played(key, (START + HOUR, lambda ctx: ctx.schedule_cancel(after)), latency="entry=50ms,response=50ms")
+    rows = [row for row in done.rows if row.kind == "response" and row.acts[0] == "refused"]
+    assert [row.acts[12] for row in rows] == [said] * (said is not None)
+    assert done.record is not None
+    assert done.record.counts.get("schedule_cancel_refused", 0) == len(rows)
+
+
 def test_it_acts_ten_times_a_day_and_no_more_where_that_is_the_rule() -> None:
     deeds = [(START + HOUR + number * 60 * NS_PER_S, lambda ctx: ctx.schedule_cancel("10s")) for number in range(12)]
-    assert refusals(played(HYPERLIQUID, *deeds)) == [14, 14]
+    done = played(HYPERLIQUID, *deeds)
+    assert refusals(done) == [14, 14]
+    assert done.record is not None
+    assert done.record.counts["schedule_cancel_refused"] == 2
 
 
 def test_what_is_no_length_or_no_venue_is_the_strategys_own_error() -> None:

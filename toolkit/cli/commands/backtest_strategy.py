@@ -115,6 +115,9 @@ def _say_doubts_of_money(result: Result) -> None:
                 " older than the tape",
                 err=True,
             )
+    unset = result.info.counts.get("schedule_cancel_refused", 0)
+    if unset:
+        say(f"The dead man's switch was refused {counted(unset, 'time')}: the decision log says why", err=True)
     missed = result.info.counts.get("funding_missed", 0)
     if missed:
         say(f"No rate or price was recorded of {counted(missed, 'funding settlement')}, which are left out", err=True)
