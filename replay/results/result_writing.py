@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import pyarrow as pa
 
 from recordings.format.columns_to_rows import dictionary_schema
@@ -33,7 +32,7 @@ from recordings.format.software import SOFTWARE
 from recordings.storage.atomic_files import disk_refusals, make_folder, sync_folder
 from recordings.storage.lock import FolderLock
 from replay.ledger.money import CASH_DECIMALS
-from replay.results.run_info import RunInfo, run_info
+from replay.results.run_info import RunInfo, as_run, run_info
 from replay.results.run_record import DecisionRow, EquityRow, Placed, RunRecord, SeriesRow
 from replay.results.spooled_rows import BLOCK_ROWS
 from toolkit.books.tracker import OrderBookTracker
@@ -176,7 +175,7 @@ def _write(record: RunRecord, folder: Path) -> RunInfo:
         symbols=dict(sorted(builders.symbols.items())),
         digest_version=DIGEST_VERSION,
         digest=digest,
-        run=msgspec.to_builtins(info),
+        run=as_run(info),
     )
     if record.instants:
         manifest.segments = [

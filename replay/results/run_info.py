@@ -23,7 +23,7 @@ from toolkit.clock import NS_PER_S
 from toolkit.errors import FormatTooNew, RecordingDamaged
 from toolkit.timing.times import time_ns
 
-__all__ = ["AccountInfo", "GapInfo", "PairInfo", "QueueInfo", "RunInfo", "read_run", "run_info"]
+__all__ = ["AccountInfo", "GapInfo", "PairInfo", "QueueInfo", "RunInfo", "as_run", "read_run", "run_info"]
 
 #: Raised when a field changes its meaning; new ones do not.
 RUN_VERSION = 1
@@ -394,6 +394,21 @@ def _queue(record: RunRecord, place: int) -> QueueInfo | None:
 def _quantile(values: Sequence[float], percent: int) -> float | None:
     """The smallest value that so many per cent of them do not exceed, of values that ascend; None without any."""
     return values[max(0, -(-len(values) * percent // 100) - 1)] if values else None
+
+
+def as_run(info: RunInfo) -> dict[str, Any]:
+    """What a manifest has under `run`: JSON values, amounts as decimal texts without an exponent."""
+    values = _plain(msgspec.to_builtins(info, builtin_types=(Decimal,)))
+    assert isinstance(values, dict)
+    return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def read_run(run: Any, where: str) -> RunInfo:

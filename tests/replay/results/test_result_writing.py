@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -26,8 +28,9 @@ from replay.ledger.money import Contract, ContractKind
 from replay.market.layout import BUY, SELL, Role
 from replay.results import result_writing
 from replay.results.result_writing import check_folder, write_result
-from replay.results.run_info import read_run
+from replay.results.run_info import as_run, read_run, run_info
 from replay.results.run_record import RunRecord
+from replay.results.run_study import Rerun, RunStudy
 from replay.source import ReplayDataSource
 from tests.replay.results.runs import HEAD, at, linear_market, quote, recorder, small_run, trade
 from tests.toolkit.cli.terminal import run
@@ -161,6 +164,32 @@ def test_the_manifest_says_what_was_run(result: Path) -> None:
     ]
     assert [account.cash, account.drawdown_max] == [Decimal("9905.927"), Decimal("2.053")]
     assert (pair.maker_fills, pair.taker_fills, pair.position, pair.turnover) == (1, 1, Decimal(1), Decimal(306))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("2E+2", "200"), ("-1.2E+7", "-12000000"), ("1E-8", "0.00000001"), ("0E+3", "0"), ("9.50", "9.50")],
+)
+def test_amounts_are_written_without_an_exponent(value: str, text: str) -> None:
+    """Of accounts, of pairs and of what was measured, however large or small."""
+    amount, info = Decimal(value), run_info(small_run())
+    rerun = Rerun(name="queue", title="", fills=0, nets={"USDC": amount})
+    changed = msgspec.structs.replace(
+        info,
+        accounts=[msgspec.structs.replace(info.accounts[0], start=amount)],
+        pairs=[msgspec.structs.replace(info.pairs[0], tick=amount)],
+        study=RunStudy(parts=[], markets=[], reruns=[rerun]),
+    )
+    said = as_run(changed)
+    assert [said["accounts"][0]["start"], said["pairs"][0]["tick"]] == [text, text]
+    assert said["study"]["reruns"][0]["nets"] == {"USDC": text}
+    assert as_run(read_run(said, "")) == said
+
+
+def test_a_manifest_has_no_exponents(result: Path) -> None:
+    text = (result / "recording.json").read_text()
+    assert '"start": "10000"' in text
+    assert not re.search(r'"-?[0-9.]+E[+-]?[0-9]+"', text)
 
 
 # -- what is there already ------------------------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ def summary(opened: Recording) -> dict[str, Any]:
         result["run"] = {
             "strategy": run.strategy,
             "parameters": dict(run.parameters),
-            "net_profit": {account.name: str(account.net) for account in run.accounts},
+            "net_profit": {account.name: f"{account.net:f}" for account in run.accounts},
             "fills": sum(pair.maker_fills + pair.taker_fills for pair in run.pairs),
             "doubtful_time_share": run.doubtful_time_share,
             "log_digest": run.log_digest,
