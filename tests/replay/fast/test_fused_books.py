@@ -133,7 +133,8 @@ def levels(draw: st.DrawFn, is_bid: bool, most: int) -> list[tuple[float, float]
 
 
 @st.composite
-def book_messages(draw: st.DrawFn) -> Message:
+def book_messages(draw: st.DrawFn, counted: bool) -> Message:
+    """One; `counted` says whether the venue counts the orders of its levels."""
     kind = draw(st.sampled_from(["full", "fast", "rest", "whole", "quote", "quote", "diff", "stale", "apart"]))
     head: dict[str, Any] = {"ts_event": draw(TIMES), "ts_recv": draw(st.integers(0, 9)), "symbol": "A"}
     if kind == "stale":
@@ -144,21 +145,22 @@ def book_messages(draw: st.DrawFn) -> Message:
     if kind == "quote":
         sides = [draw(st.one_of(st.none(), st.tuples(PRICES, SIZES))) for _ in range(2)]
         quote_counts: dict[str, Any] = {
-            f"{side}_count": draw(st.sampled_from([None, -1, 3])) for side in ("bid", "ask")
+            f"{side}_count": draw(st.sampled_from([-1, 3] if counted else [None, -1])) for side in ("bid", "ask")
         }
         return quote(sides[0], sides[1], **quote_counts, **head)
     if kind == "diff":
-        return diff(draw(levels(True, 5)), draw(levels(False, 5)), **head)
+        bids, asks = draw(levels(True, 5)), draw(levels(False, 5))
+        numbers: dict[str, Any] = {"bid_counts": (3,) * len(bids), "ask_counts": (3,) * len(asks)} if counted else {}
+        return diff(bids, asks, **numbers, **head)
     cap = {"full": 4, "fast": 2, "rest": 4, "whole": None, "apart": 4}[kind]
     bids, asks = draw(levels(True, cap or 6)), draw(levels(False, cap or 6))
-    counted = draw(st.booleans())
     counts: dict[str, Any] = {"bid_counts": (2,) * len(bids), "ask_counts": (3,) * len(asks)} if counted else {}
     form = {"whole": "full", "apart": "agg"}.get(kind, kind)
     return snapshot(bids, asks, form=form, depth_cap=cap, fused=kind != "apart", **counts, **head)
 
 
 @settings(max_examples=40)
-@given(st.lists(book_messages(), max_size=12))
+@given(st.lists(book_messages(counted=False), max_size=12))
 def test_books_of_any_stream_are_the_trackers(messages: list[Message]) -> None:
     """Late messages, stamps that leap, prices a thousandfold apart or of no decimal, sizes of zero, lost forms."""
     in_turns(messages)
