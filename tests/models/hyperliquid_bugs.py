@@ -17,7 +17,7 @@ from toolkit.account_messages import AccountEventKind, OrderState, PositionUpdat
 from toolkit.accounts.exact_sums import exact
 from toolkit.accounts.orders import InFlightOrder
 from toolkit.accounts.positions import BalanceBook, Position, PositionBook
-from toolkit.books import orderbook
+from toolkit.books import book_side
 from toolkit.books.book_fusion import BookFusion
 from toolkit.clock import NS_PER_MS
 from toolkit.errors import ParseError, SymbolError
@@ -173,7 +173,7 @@ def _no_positions_left(self: Any, coin: str, values: Any, time_ms: int | None) -
 
 BUGS: Final = (
     _bug("a book is ordered by stamps alone", (BookFusion, "_weigh", lambda self, form, ts: None)),
-    _bug("a level of size zero is the best", (orderbook, "_held", lambda columns: columns)),
+    _bug("a level of size zero is the best", (book_side, "_held", lambda columns: columns)),
     _bug("a quote of one side empties the other", (market, "_quoted", _all_told)),
     _bug(
         "the first live trade of a quiet coin is history",
