@@ -525,7 +525,7 @@ class TradingSession:
         except TookTooLong as exc:
             failure = described(
                 ConfigError(
-                    f"took longer than {self.watch.seconds_max:g} s, which is what a callback may take"
+                    f"took longer than {self.watch.seconds_max:g} s, which is what a callback may compute"
                 ).with_traceback(exc.__traceback__),
                 self._loaded.files,
                 f"on_{kind}",

@@ -3,8 +3,8 @@ A bound on the time that one callback of a strategy may take.
 
 A thread looks from time to time whether the callback under way is still the same, and ends it by raising `TookTooLong`
 in it: also an endless loop. What counts is the time that it computed, so that a machine that is busy with other things
-ends nothing; one that waits has `WAITS` times as long, on the machine's clock. Nothing that a strategy decides depends on it. A call that does not come back to Python (a C
-function that computes or waits) ends when it does.
+ends nothing; one that waits has `WAITS` times as long, on the machine's clock. Nothing that a strategy decides depends on
+it. A call that does not come back to Python (a C function that computes or waits) ends when it does.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Watch:
 
     Attributes:
         slowest_ns: The longest so far.
-        seconds_max: Longest time as given.
+        seconds_max: As given.
     """
 
     __slots__ = ("_asked", "_count", "_raised", "_since", "_stop", "_target", "_thread", "seconds_max", "slowest_ns")
