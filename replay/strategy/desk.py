@@ -71,8 +71,8 @@ class Desk:
         self._rate = None if limits.orders_per_s_max is None else RequestRate(limits.orders_per_s_max)
         self._name = name
         self._count = 0
-        #: Numbers of the orders that were sent, in the order of their ids at the exchange, which count from 1.
-        self._numbers: list[int] = []
+        #: The number of each order by its id at the exchange, which also counts what the venue sends by itself.
+        self._numbers: dict[int, int] = {}
         #: Those that have not ended, by their number; and all that the venue may still speak of, by its id.
         self._open: dict[int, OwnOrder] = {}
         self._by_id: dict[int, OwnOrder] = {}
@@ -232,7 +232,7 @@ class Desk:
             )
         else:
             sent = self._exchange.submit(self.now_ns, order)
-            self._numbers.append(self._count)
+            self._numbers[sent.order_id] = self._count
         own = OwnOrder(
             number=self._count,
             client_id=f"{self._name}-{self._count}",
@@ -430,7 +430,7 @@ class Desk:
 
     def number_of(self, order_id: int) -> int:
         """The number of an order by its id at the exchange."""
-        return self._numbers[order_id - 1]
+        return self._numbers[order_id]
 
     # -- answers -----------------------------------------------------------------------------------------------
 

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from replay.strategy.context import Context
+from replay.strategy.limits import RiskLimits
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, run
 from tests.replay.strategy.sessions import Played
 from toolkit.account_messages import Fill, OrderUpdate
 from toolkit.clock import NS_PER_S
 from toolkit.keys import PairKey
+from toolkit.messages import EventKind
 
 HYPERLIQUID = PairKey("hyperliquid", "BTC-USD")
 NO_FEES = {"maker": Decimal(0), "taker": Decimal(0)}
@@ -86,6 +88,42 @@ def test_it_can_be_given_back_and_ends_with_the_session() -> None:
     assert end(played) == ("cancelled", "requested")
     whole = worked(thin([50] * 6), (BEGIN, lambda ctx: ctx.buy("BTC-USD", 10_000, twap="48h")))
     assert end(whole) == ("cancelled", "session_end")
+
+
+def resting_in_a_gap(market: Market, *deeds: Any, **settings: Any) -> None:
+    """An order at 90 rests across a gap, after what else was done; it is the one that the gap names."""
+    lost_ns = BEGIN + 5 * 60 * NS_PER_S
+    market.messages.append(market.say.event(lost_ns, EventKind.STALE))
+    market.quote(lost_ns + NS_PER_S, 99, 101)
+    played = worked(market, *deeds, (lost_ns - NS_PER_S, lambda ctx: ctx.buy("BTC-USD", 1, 90)), **settings)
+    assert played.record is not None
+    updates = [each for each in played.record.messages if isinstance(each, OrderUpdate)]
+    resting = {int(each.order_id) for each in updates if each.price == 90}
+    assert [set(each.orders) for each in played.record.gaps] == [resting]
+
+
+def test_a_gap_names_the_order_that_rested_also_after_parts_that_the_venue_sent() -> None:
+    """The venue's ids count the four parts too, of which the strategy has sent none."""
+    resting_in_a_gap(thin([50] * 6), (BEGIN, lambda ctx: ctx.buy("BTC-USD", 10, twap="2m")))
+
+
+def test_a_gap_names_the_order_that_rested_also_after_a_liquidation() -> None:
+    """40 at 101 with 210: at 96.9 there are 46 against 48.45, so the venue sends an order of its own, which leaves 130."""
+    market = thin([50] * 2)
+    market.rate(BEGIN + 60 * NS_PER_S, mark_price=96.9)
+    many = (BEGIN, lambda ctx: ctx.buy("BTC-USD", 40))
+    resting_in_a_gap(market, many, leverage={"": Decimal(20)}, capital="210")
+
+
+def test_a_gap_names_the_order_that_rested_also_after_orders_that_a_limit_held_back() -> None:
+    """Those have numbers of the strategy, and no ids at the venue."""
+
+    def act(ctx: Context) -> None:
+        ctx.buy("BTC-USD", 6)
+        ctx.buy("BTC-USD", 7)
+        ctx.buy("BTC-USD", 1, twap="1m")
+
+    resting_in_a_gap(thin([50] * 6), (BEGIN, act), limits=RiskLimits(order_size_max=Decimal(5)))
 
 
 def test_parts_only_reduce_where_the_order_does() -> None:
