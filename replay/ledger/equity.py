@@ -12,6 +12,8 @@ class EquityCourse:
     """
     Takes every value that equity had, in order, and keeps no more than these. Money in any unit, times in ns.
 
+    Equity is meant without what was deposited and withdrawn: that is neither gained nor lost.
+
     Attributes:
         first: The first value.
         last: The newest.

@@ -47,7 +47,7 @@ def _doubt(info: RunInfo, fills: pl.DataFrame) -> Iterator[Metric]:
             value=account.doubtful_profit_share,
             unit="share",
             definition="Of the change of equity in doubtful times and that in all others, each as a positive number, the"
-            " share of the first.",
+            " share of the first; deposits and withdrawals left out.",
             source="equity",
             wallet=account.name,
         )
@@ -118,7 +118,7 @@ def _of_account(info: RunInfo, account: AccountInfo) -> Iterator[Metric]:
         "drawdown_max",
         "deepest drawdown",
         account.drawdown_max,
-        "Deepest fall of equity below its highest value before, over every change.",
+        "Deepest fall of equity below its highest value before, over every change, deposits and withdrawals left out.",
     )
     yield Metric(
         name="drawdown_length",

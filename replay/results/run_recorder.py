@@ -459,15 +459,18 @@ class RunRecorder:
             )
 
     def _take_equity(self, name: str, now_ns: int) -> None:
-        equity = self.ledger.equity(name)
+        equity, account = self.ledger.equity(name), self.ledger.accounts[name]
+        # A deposit is no gain, and a withdrawal no fall.
         self._courses[name].take(
-            now_ns, equity, is_doubtful=self._is_doubtful, has_doubtful_fill=self._has_doubtful_fill
+            now_ns,
+            equity - account.transfers,
+            is_doubtful=self._is_doubtful,
+            has_doubtful_fill=self._has_doubtful_fill,
         )
         is_sample = name not in self._moved
         if is_sample and now_ns // self._step_ns == self._sampled_ns.get(name, -1) // self._step_ns:
             return
         self._sampled_ns[name] = now_ns
-        account = self.ledger.accounts[name]
         row = EquityRow(
             now_ns,
             name,
