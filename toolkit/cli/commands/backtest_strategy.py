@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -90,20 +91,32 @@ def run_strategy(
     record.study = study_run(record, opened)
     if options["out"] is not None:
         write_result(record, options["out"], replace=options["replace"])
-    if options["report"] is not None and options["reruns"]:
-        _run_again(loaded, plan, record, opened, options)
-        if options["out"] is not None:  # it was there before, so that nothing is lost where these are given up
-            write_result(record, options["out"], replace=True)
-    result = Result.of(record, options["out"], opened)
-    write_run(result, output)
-    _say_doubts_of_money(result)
-    if options["plot"] is not None:
-        result.plot(options["plot"])
-        say(f"Drawn: {options['plot']}", err=True)
-    if report is not None and picture is not None:
-        result.report(report, picture)
-        say(f"Written: {report}, and its charts as {picture.name}", err=True)
+    with _kept(options["out"]):
+        if options["report"] is not None and options["reruns"]:
+            _run_again(loaded, plan, record, opened, options)
+            if options["out"] is not None:  # it was there before, so that nothing is lost where these are given up
+                write_result(record, options["out"], replace=True)
+        result = Result.of(record, options["out"], opened)
+        write_run(result, output)
+        _say_doubts_of_money(result)
+        if options["plot"] is not None:
+            result.plot(options["plot"])
+            say(f"Drawn: {options['plot']}", err=True)
+        if report is not None and picture is not None:
+            result.report(report, picture)
+            say(f"Written: {report}, and its charts as {picture.name}", err=True)
     return 0
+
+
+@contextmanager
+def _kept(folder: Path | None) -> Iterator[None]:
+    """Where what follows is interrupted, say that the result is written and may be used."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if folder is not None:
+            say(f"The result is in {folder}, whole; what was to follow it is not", err=True)
+        raise
 
 
 def _say_doubts_of_money(result: Result) -> None:

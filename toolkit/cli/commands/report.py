@@ -98,10 +98,7 @@ def _result(folder: Path, given: Sequence[Recording]) -> Result:
     found = Result.open(folder)
     played = [each for each in given if _is_played(found, each)]
     if given and not played:
-        names = ", ".join(str(each.get("name")) for each in found.info.recordings) or "none"
-        raise ConfigError(
-            f"{folder} played {names}, whose digest no recording of --recording has: name what was played"
-        )
+        raise ConfigError(f"{folder} {_played_what(found)}: name what was played")
     if found.info.study is not None:
         return found
     if given:
@@ -109,11 +106,23 @@ def _result(folder: Path, given: Sequence[Recording]) -> Result:
     return Result.open(folder, _of_paper(folder) if found.info.kind == "paper" else ())
 
 
-def _is_played(result: Result, recording: Recording) -> bool:
-    """Whether a result is of that recording; a paper session does not know the digest of the one that it is in."""
+def _played_what(result: Result) -> str:
     if result.info.kind == "paper":
-        return True
-    return recording.manifest.digest in {each.get("digest") for each in result.info.recordings}
+        return "is a paper session of another time or other pairs than every recording of --recording"
+    names = ", ".join(str(each.get("name")) for each in result.info.recordings) or "none"
+    return f"played {names}, whose digest no recording of --recording has"
+
+
+def _is_played(result: Result, recording: Recording) -> bool:
+    """Whether a result is of that recording; a paper session, which does not know the digest of its own, by time and pairs."""
+    info = result.info
+    if info.kind != "paper":
+        return recording.manifest.digest in {each.get("digest") for each in info.recordings}
+    pairs = {(pair.venue, pair.trading_pair) for pair in info.pairs}
+    span = recording.span
+    if span is None or not span[0] <= info.start_ns <= span[1]:
+        return False
+    return not pairs.isdisjoint((key.venue, key.trading_pair) for key in recording.keys)
 
 
 def _of_paper(folder: Path) -> list[Recording]:

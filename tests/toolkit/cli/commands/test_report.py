@@ -21,10 +21,11 @@ from replay.results.result import Result
 from replay.results.result_writing import write_result
 from replay.results.run_info import run_info
 from replay.results.run_record import RunRecord
+from replay.results.run_recorder import RunRecorder
 from replay.strategy.failures import StrategyError
 from replay.strategy.loading import load_strategy
 from replay.strategy.plan import RunPlan, RunSettings
-from tests.replay.results.runs import small_run
+from tests.replay.results.runs import HEAD, linear_market, small_run
 from tests.replay.results.test_report_page import Read
 from tests.replay.tapes_of_trades import make
 from tests.toolkit.cli.ptys import in_terminal
@@ -369,11 +370,33 @@ def test_reruns_that_are_given_up_leave_the_result(work: Path, tmp_path: Path) -
     done = run(
         "backtest", tmp_path / "joiner.py", work / "tape", *STEPS, "--out", tmp_path / "kept", "--report", tmp_path / "a.html"
     )  # fmt: skip
-    assert (done.exit_code, done.stderr) == (130, "Aborted.\n")
+    said = f"The result is in {tmp_path / 'kept'}, whole; what was to follow it is not\n"
+    assert (done.exit_code, done.stderr) == (130, f"{said}Aborted.\n")
     kept = Result.open(tmp_path / "kept")
     assert kept.study is not None
     assert (kept.study.reruns, len(kept.study.parts)) == ([], 3)
     assert not (tmp_path / "a.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("begins", "pair", "is_measured"), [(5, "BTC-USD", True), (5, "ETH-USD", False), (-5, "BTC-USD", False)]
+)
+def test_a_paper_session_is_measured_by_a_recording_of_its_time_and_pairs_alone(
+    work: Path, tmp_path: Path, begins: int, pair: str, is_measured: bool
+) -> None:
+    """It does not know the digest of the recording that it is in; by another market its numbers would be wrong."""
+    span = Recording.open(work / "tape").span
+    assert span is not None
+    made = RunRecorder(replace(HEAD, kind="paper"), (linear_market(pair=pair),), {}, start_ns=span[0] + begins * MS)
+    made.frame_done(span[0] + begins * MS)
+    write_result(made.finish(span[1] + MS), tmp_path / "session")
+    done = run("report", tmp_path / "session", "--out", tmp_path / "a.html", "--recording", work / "tape")
+    if is_measured:
+        assert done.exit_code == 0, done.stderr
+        assert "Not measured" not in (tmp_path / "a.html").read_text(encoding="utf-8")
+    else:
+        assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+        assert "is a paper session of another time or other pairs than every recording of --recording" in done.stderr
 
 
 @pytest.mark.slow
