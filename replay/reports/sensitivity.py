@@ -110,19 +110,15 @@ def rerun(
             title=variant.title,
             setting=variant.setting,
             nets={account.name: account.net for account in info.accounts},
-            fills=_fills(info),
+            fills=info.fill_count,
         )
     yield Rerun(
         name="fees_1bp",
         title="fees 1 bp higher",
         setting="computed: the same trades",
         nets=_dearer(base),
-        fills=_fills(base),
+        fills=base.fill_count,
     )
-
-
-def _fills(info: RunInfo) -> int:
-    return sum(pair.maker_fills + pair.taker_fills for pair in info.pairs)
 
 
 def _dearer(info: RunInfo) -> dict[str, Decimal]:

@@ -108,16 +108,12 @@ def name_of(result: Result) -> str:
 
 
 def _alone(result: Result, charts: list[dict[str, Any]]) -> str:
-    return _beginning(result) + _sections(result, _place_chart(page_chart(result), charts, _span(result)))
+    return texts_of(result, _place_chart(page_chart(result), charts, _span(result)))
 
 
-def texts_of(result: Result) -> str:
-    """All of a report but its charts, as HTML."""
-    return _beginning(result) + _sections(result, "")
-
-
-def _beginning(result: Result) -> str:
-    return _doubt(result) + f"<h1>{html_text(_heading(result))}</h1>" + _head(result)
+def texts_of(result: Result, chart: str = "") -> str:
+    """All of a report of one result as HTML, with the place of its chart, if it is to have one."""
+    return f"{_doubt(result)}<h1>{html_text(_heading(result))}</h1>{_head(result)}{_sections(result, chart)}"
 
 
 def _span(result: Result) -> list[int]:

@@ -272,10 +272,8 @@ class Result:
     def __repr__(self) -> str:
         info = self.info
         nets = ", ".join(f"net {money(account.net)} {account.asset}" for account in info.accounts) or "no account"
-        fills = sum(pair.maker_fills + pair.taker_fills for pair in info.pairs)
-        return one_line(
-            f"<Result {info.strategy} {info.kind}: {nets}, {fills:,} fills, {percent(info.doubtful_time_share)} of time doubtful>"
-        )
+        doubt = f"{percent(info.doubtful_time_share)} of time doubtful"
+        return one_line(f"<Result {info.strategy} {info.kind}: {nets}, {info.fill_count:,} fills, {doubt}>")
 
 
 class Picture:

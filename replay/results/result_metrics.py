@@ -9,7 +9,7 @@ import msgspec
 
 from replay.results.run_info import RunInfo
 
-__all__ = ["Metric", "as_json", "length", "money", "percent", "share_of", "signed", "totals_of"]
+__all__ = ["Metric", "as_json", "length", "money", "percent", "signed", "totals_of"]
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,12 +90,6 @@ def length(seconds: float) -> str:
 def signed(value: Decimal) -> str:
     """An amount that is added to others: with its sign."""
     return f"+{money(value)}" if value > 0 else money(value)
-
-
-def share_of(part: Decimal, whole: Decimal) -> float | None:
-    """A share as it is shown; None of nothing."""
-    with localcontext(prec=60):
-        return float(part / whole) if whole else None
 
 
 def totals_of(info: RunInfo) -> dict[str, tuple[Decimal, Decimal]]:

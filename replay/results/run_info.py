@@ -46,11 +46,11 @@ class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
         unrealized: Profit of what is open, at the marks.
         fees: Paid; negative: received.
         funding: Received; negative: paid.
-        drawdown_max: Deepest fall of equity below its highest value before.
+        drawdown_max: Deepest fall of equity, less `transfers`, below its highest value before.
         drawdown_from_ns: When that was reached; 0 where equity never fell.
         drawdown_bottom_ns: When it was deepest.
         drawdown_to_ns: When it was reached again; None where it was not.
-        net_doubtful: Change of equity in doubtful times.
+        net_doubtful: Change of equity in doubtful times, less `transfers`.
         drawdown_ns: Time from the highest value before the deepest fall until it was reached again, or until the end;
             ns.
         doubtful_profit_share: `EquityCourse.doubtful_profit_share`.
@@ -262,6 +262,11 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     def doubtful_time_share(self) -> float:
         """Share of the run's time that is doubtful; 0 where no time passed."""
         return self.doubtful_ns / (self.end_ns - self.start_ns) if self.end_ns > self.start_ns else 0.0
+
+    @property
+    def fill_count(self) -> int:
+        """Executions of all pairs."""
+        return sum(pair.maker_fills + pair.taker_fills for pair in self.pairs)
 
 
 def run_info(record: RunRecord) -> RunInfo:

@@ -65,48 +65,29 @@ def _trading(info: RunInfo, orders: pl.DataFrame) -> Iterator[Metric]:
             wallet=settle,
         )
     makers, takers = (sum(getattr(pair, name) for pair in info.pairs) for name in ("maker_fills", "taker_fills"))
-    yield Metric(
-        name="maker_fills",
-        title="fills as maker",
-        value=makers,
-        unit="",
-        definition="Executions of resting orders.",
-        source="ledger",
-    )
-    yield Metric(
-        name="taker_fills",
-        title="fills as taker",
-        value=takers,
-        unit="",
-        definition="Executions of arriving orders.",
-        source="ledger",
-    )
-    yield Metric(
-        name="orders",
-        title="orders",
-        value=orders.height,
-        unit="",
-        definition="Orders that were sent.",
-        source="orders",
-    )
     touched = int((orders["filled"] > 0).sum())
-    yield Metric(
-        name="filled_orders",
-        title="  filled",
-        value=touched / orders.height if orders.height else None,
-        unit="share",
-        definition="Share of the orders that were filled, in part at least.",
-        source="orders, fills",
-    )
+    filled = touched / orders.height if orders.height else None
     rejected = int((orders["state"] == OrderState.REJECTED.value).sum())
-    yield Metric(
-        name="rejected_orders",
-        title="  rejected",
-        value=rejected,
-        unit="",
-        definition="Orders that the venue refused.",
-        source="orders",
+    yield from _metrics(
+        ("maker_fills", "fills as maker", makers, "", "Executions of resting orders.", "ledger"),
+        ("taker_fills", "fills as taker", takers, "", "Executions of arriving orders.", "ledger"),
+        ("orders", "orders", orders.height, "", "Orders that were sent.", "orders"),
+        (
+            "filled_orders",
+            "  filled",
+            filled,
+            "share",
+            "Share of the orders that were filled, in part at least.",
+            "orders, fills",
+        ),
+        ("rejected_orders", "  rejected", rejected, "", "Orders that the venue refused.", "orders"),
     )
+
+
+def _metrics(*rows: tuple[str, str, float | str | None, str, str, str]) -> Iterator[Metric]:
+    """Numbers of the whole run: name, title, value, unit, definition and source of each."""
+    for name, title, value, unit, definition, source in rows:
+        yield Metric(name=name, title=title, value=value, unit=unit, definition=definition, source=source)
 
 
 def _execution(info: RunInfo, lives: Lives) -> Iterator[Metric]:
@@ -119,29 +100,35 @@ def _execution(info: RunInfo, lives: Lives) -> Iterator[Metric]:
         definition="Size that was filled over the size of all orders that the venue took in; of several pairs the mean.",
         source="orders, fills",
     )
-    for name, title, lengths, definition in (
+    entry, response, to_fill = (
+        None if lengths is None else lengths.p50 / NS_PER_S for lengths in (lives.entry, lives.response, lives.to_fill)
+    )
+    yield from _metrics(
         (
             "entry_latency",
             "latency, sent to venue",
-            lives.entry,
+            entry,
+            "s",
             "From sending an order until the venue took it in: median.",
+            "orders, fills",
         ),
-        ("response_latency", "latency, venue to heard", lives.response, "From there until that was heard: median."),
+        (
+            "response_latency",
+            "latency, venue to heard",
+            response,
+            "s",
+            "From there until that was heard: median.",
+            "orders, fills",
+        ),
         (
             "time_to_fill",
             "time to fill",
-            lives.to_fill,
+            to_fill,
+            "s",
             "Of orders that were filled at rest, until their first fill: median.",
+            "orders, fills",
         ),
-    ):
-        yield Metric(
-            name=name,
-            title=title,
-            value=None if lengths is None else lengths.p50 / NS_PER_S,
-            unit="s",
-            definition=definition,
-            source="orders, fills",
-        )
+    )
     for pair in info.pairs:
         if pair.queue is not None and pair.queue.orders:
             yield Metric(
@@ -185,37 +172,19 @@ def _counts(info: RunInfo) -> Iterator[Metric]:
 
 
 def _span(info: RunInfo, positions: pl.DataFrame) -> Iterator[Metric]:
-    yield Metric(
-        name="time_in_market",
-        title="time with a position",
-        value=_held_share(info, positions),
-        unit="share",
-        definition="Share of the time in which anything was held.",
-        source="positions",
-    )
-    yield Metric(
-        name="length",
-        title="length",
-        value=(info.end_ns - info.start_ns) / NS_PER_S,
-        unit="s",
-        definition="From the first instant of the run to the last.",
-        source="recording",
-    )
-    yield Metric(
-        name="start",
-        title="from",
-        value=format_ns(info.start_ns),
-        unit="",
-        definition="First instant, UTC.",
-        source="recording",
-    )
-    yield Metric(
-        name="end",
-        title="to",
-        value=format_ns(info.end_ns),
-        unit="",
-        definition="Last instant, UTC.",
-        source="recording",
+    held, length = _held_share(info, positions), (info.end_ns - info.start_ns) / NS_PER_S
+    yield from _metrics(
+        (
+            "time_in_market",
+            "time with a position",
+            held,
+            "share",
+            "Share of the time in which anything was held.",
+            "positions",
+        ),
+        ("length", "length", length, "s", "From the first instant of the run to the last.", "recording"),
+        ("start", "from", format_ns(info.start_ns), "", "First instant, UTC.", "recording"),
+        ("end", "to", format_ns(info.end_ns), "", "Last instant, UTC.", "recording"),
     )
 
 
