@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -110,32 +110,34 @@ def comparison_chart(results: Sequence[Result], letters: str) -> dict[str, Any]:
     starts = [0 if is_shared else result.info.start_ns for result in results]
     end = max(result.info.end_ns - start for result, start in zip(results, starts, strict=True)) / NS_PER_MS
     begin = min(result.info.start_ns for result in results) / NS_PER_MS if is_shared else 0.0
-    panels = []
+    panels, lines = [], 0
     for place, asset in enumerate(assets):
         rows: list[dict[str, Any]] = []
+        colors: dict[str, str] = {}
         for letter, result, start in zip(letters, results, starts, strict=True):
             for account in result.info.accounts:
                 if account.asset == asset:
                     who = letter if len(result.info.accounts) == 1 else label(f"{letter} {account.name}")
+                    colors[who] = _COLORS[lines % len(_COLORS)]  # in all panels together, so that each has its own
+                    lines += 1
                     rows += [
                         {"ms": row["ms"] - start / NS_PER_MS, "net": row["net"], "who": who}
                         for row in equity_rows(result, account.name)
                     ]
         datasets[f"net{place}"] = rows
-        panels.append(_panel(alt, place, asset, sorted({row["who"] for row in rows})))
-    title = "time, UTC" if is_shared else "time since the beginning of each"
-    chart = chart_of_panels(alt, panels, [begin, max(end, begin + 1)], time_title=title)
+        panels.append(_panel(alt, place, asset, colors, is_since=not is_shared))
+    chart = chart_of_panels(alt, panels, [begin, max(end, begin + 1)], is_since=not is_shared)
     return {**chart, "datasets": datasets, "domain": [begin, max(end, begin + 1)]}
 
 
-def _panel(alt: Any, place: int, asset: str, names: Sequence[str]) -> Any:
+def _panel(alt: Any, place: int, asset: str, colors: Mapping[str, str], *, is_since: bool) -> Any:
     base = alt.Chart(alt.NamedData(name=f"net{place}"))
-    scale = alt.Scale(domain=list(names), range=[_COLORS[each % len(_COLORS)] for each in range(len(names))])
+    scale = alt.Scale(domain=list(colors), range=list(colors.values()))
     color = alt.Color("who:N", scale=scale, title=None, legend=alt.Legend(orient="top"))
     line = base.mark_line(strokeWidth=1.6, interpolate="step-after", clip=True).encode(
         y=alt.Y("net:Q", title="net profit", scale=alt.Scale(padding=6)), color=color
     )
     tips = [alt.Tooltip("who:N", title="result"), alt.Tooltip("net:Q", title="net profit", format=",.8~g")]
     zero = base.mark_rule(color="#9ca3af", strokeDash=[3, 3]).encode(y=alt.datum(0))
-    pointed = under_pointer(alt, base, f"net{place}_hover", tips)
+    pointed = under_pointer(alt, base, f"net{place}_hover", tips, is_since=is_since)
     return alt.layer(zero, line, pointed).properties(height=260, title=heading(alt, f"Net profit in {label(asset)}"))

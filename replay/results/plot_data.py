@@ -40,7 +40,8 @@ def _ms(column: str = "ts_recv") -> pl.Expr:
 
 
 def _bucket(result: Result, points: int) -> pl.Expr:
-    every = bucket_ns(max(result.info.end_ns - result.info.start_ns, 1))
+    # Up to two points of a line come of a bucket.
+    every = bucket_ns(max(result.info.end_ns - result.info.start_ns, 1), points // 2)
     return ((pl.col("ts_recv").cast(pl.Int64) - result.info.start_ns) // every).alias("bucket")
 
 

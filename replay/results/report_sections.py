@@ -170,10 +170,9 @@ def profit_table(result: Result) -> str:
         own = [each for each in parts if each.account is account]
         heading = ["part", *(f"{each.horizon_s} s after fills" for each in own)]
         rows = [
-            [_PARTS[name], *(_amount(dict(each.rows)[name]) for each in own)]
-            for name, _ in (own[0].rows if own else [])
+            [_PARTS[name], *(signed(dict(each.rows)[name]) for each in own)] for name, _ in (own[0].rows if own else [])
         ]
-        total = ["net profit", *(_amount(account.net) for _ in own)]
+        total = ["net profit", *(signed(account.net) for _ in own)]
         title = account.asset if len(result.info.accounts) == 1 else f"{account.name} ({account.asset})"
         found.append(f"<h3>{html_text(title)}</h3>{table(heading, [*rows, total], sums=1)}")
         if own and own[0].unmeasured:
@@ -186,10 +185,6 @@ def profit_table(result: Result) -> str:
         " net profit exactly."
     )
     return "".join(found) + _paragraph(explained, "faint")
-
-
-def _amount(value: Decimal) -> str:
-    return signed(value)
 
 
 def _not_measured() -> str:
@@ -227,19 +222,16 @@ def share_warnings(markets: Sequence[MarketInfo]) -> list[str]:
     """In words, of each pair in which own fills are a large share of what was traded."""
     found = []
     for market in markets:
-        share = market.own_share
-        if market.own_volume and (share is None or share > OWN_SHARE_MAX):
-            whole = "none was traded" if share is None else f"{percent(share)} of all that was traded"
-            found.append(
-                f"{_pair(market)}: own fills are {whole}, more than {OWN_SHARE_MAX:.0%}: such fills would have moved the market."
-                if share is not None
-                else f"{_pair(market)}: {whole} by others: such fills would have moved the market."
-            )
+        share, most = market.own_share, f"more than {OWN_SHARE_MAX:.0%}"
+        if market.own_volume and share is None:
+            why = "none was traded by others"
+        elif share is not None and share > OWN_SHARE_MAX:
+            why = f"own fills are {percent(share)} of all that was traded, {most}"
         elif market.large_fills:
-            found.append(
-                f"{_pair(market)}: {market.large_fills:,} fills came in minutes of which they are more than {OWN_SHARE_MAX:.0%}:"
-                " such fills would have moved the market."
-            )
+            why = f"{market.large_fills:,} fills came in minutes of which they are {most}"
+        else:
+            continue
+        found.append(f"{_pair(market)}: {why}: such fills would have moved the market.")
     return found
 
 
@@ -264,7 +256,7 @@ def sensitivity(result: Result) -> str:
             "faint",
         )
     accounts = result.info.accounts
-    rows = [["as it was run", "", *(_amount(account.net) for account in accounts), "", f"{_fill_count(result.info):,}"]]
+    rows = [["as it was run", "", *(signed(account.net) for account in accounts), "", f"{result.info.fill_count:,}"]]
     words = []
     for rerun in reruns:
         if rerun.why_not:
@@ -272,14 +264,16 @@ def sensitivity(result: Result) -> str:
             continue
         nets = [rerun.nets.get(account.name) for account in accounts]
         differences = ", ".join(
-            _amount(_less(net, account.net)) for net, account in zip(nets, accounts, strict=True) if net is not None
+            signed(_less(net, account.net)) for net, account in zip(nets, accounts, strict=True) if net is not None
         )
-        shown = ["-" if net is None else _amount(net) for net in nets]
+        shown = ["-" if net is None else signed(net) for net in nets]
         rows.append([rerun.title, rerun.setting, *shown, differences, f"{rerun.fills:,}"])
         words += sign_changes(rerun, accounts)
     head = ["assumption", "setting", *(f"net profit, {account.name}" for account in accounts), "difference", "fills"]
     red = "".join(_paragraph(text, "bad") for text in words)
-    calm = "" if words else _paragraph("The profit keeps its sign under all of them.", "faint")
+    tried = sum(not each.why_not for each in reruns)
+    under = "all of them" if tried == len(reruns) else f"the {tried} of them that {'was' if tried == 1 else 'were'} run"
+    calm = "" if words or not tried else _paragraph(f"The profit keeps its sign under {under}.", "faint")
     why = "".join(_paragraph(f"{each.title}: not run: {each.why_not}", "faint") for each in reruns if each.why_not)
     return f"{red}{calm}{table(head, rows, texts=2)}{why}"
 
@@ -302,10 +296,6 @@ def sign_changes(rerun: Rerun, accounts: Sequence[AccountInfo]) -> list[str]:
 def _less(one: Decimal, other: Decimal) -> Decimal:
     with localcontext(prec=200):
         return one - other
-
-
-def _fill_count(info: RunInfo) -> int:
-    return sum(pair.maker_fills + pair.taker_fills for pair in info.pairs)
 
 
 # -- execution ----------------------------------------------------------------------------------------------------------

@@ -97,6 +97,8 @@ _WIDTH: Final = 900
 _LOOKS: Final = {300: (55, 1.5), 800: (28, 1.1)}
 _LOOK_OF_MANY: Final = (14, 0.8)
 _WHEN: Final = "%Y-%m-%d %H:%M:%S.%L"
+#: Of times that are lengths: the first day of the epoch is day 1.
+_SINCE: Final = "day %-j, %H:%M:%S.%L"
 _NUMBER: Final = ",.10~g"
 
 
@@ -185,7 +187,7 @@ def _chart(alt: Any, result: Result, panels: Sequence[Any]) -> dict[str, Any]:
 
 
 def chart_of_panels(
-    alt: Any, panels: Sequence[Any], domain: Sequence[float], *, time_title: str = "time, UTC"
+    alt: Any, panels: Sequence[Any], domain: Sequence[float], *, is_since: bool = False
 ) -> dict[str, Any]:
     """
     Panels below each other with one axis of time, by which they are moved and zoomed together.
@@ -194,12 +196,11 @@ def chart_of_panels(
         alt: Altair, which takes long to load.
         panels: Layers with a height; their data have `ms`, and `doubt` has the stretches that are shaded.
         domain: First and last time, ms.
-        time_title: Title of the axis.
+        is_since: Whether times are those since the beginning of each run, and not since the epoch.
     """
     drawn = []
     for place, panel in enumerate(panels):
-        title = time_title if place == len(panels) - 1 else None
-        x = _time(alt, domain, title)
+        x = _time(alt, domain, is_last=place == len(panels) - 1, is_since=is_since)
         drawn.append((_doubt_layer(alt).encode(x=x) + panel.encode(x=x)).properties(width=_WIDTH))
     # What is said of the whole is put in afterwards: Altair copies and checks everything each time.
     chart = {
@@ -278,13 +279,16 @@ def label_line(text: str) -> str:
 # -- panels -------------------------------------------------------------------------------------------------------------
 
 
-def _time(alt: Any, domain: Sequence[float], title: str | None) -> Any:
+def _time(alt: Any, domain: Sequence[float], *, is_last: bool, is_since: bool) -> Any:
     span_s = (domain[1] - domain[0]) / 1000
     form = "%H:%M:%S.%L" if span_s < 5 else "%H:%M:%S" if span_s < 7200 else "%d %b %H:%M"
-    axis = alt.Axis(format=form, labels=title is not None, ticks=title is not None, tickCount=10, labelOverlap=True)
+    if is_since and span_s >= 7200:  # a length has no date: days are counted from the first one on
+        form = "%H:%M" if span_s < 86_400 else "day %-j, %H:%M"
+    axis = alt.Axis(format=form, labels=is_last, ticks=is_last, tickCount=10, labelOverlap=True)
+    title = "time since the beginning of each" if is_since else "time, UTC"
     return alt.X(
         "ms:T",
-        title=title,
+        title=title if is_last else None,
         # From the first row to the last: said besides, it is at odds with that of the selection.
         scale=alt.Scale(type="utc", nice=False),
         axis=axis,
@@ -303,20 +307,21 @@ def _doubt_layer(alt: Any) -> Any:
     return alt.Chart(alt.NamedData(name="doubt")).mark_rect(color=_DOUBT, opacity=0.35, clip=True).encode(x2="until:T")
 
 
-def under_pointer(alt: Any, base: Any, name: str, tips: Sequence[Any]) -> Any:
+def under_pointer(alt: Any, base: Any, name: str, tips: Sequence[Any], *, is_since: bool = False) -> Any:
     """A line at the point nearest to the pointer, with what it says."""
     nearest = alt.selection_point(
         name=name, nearest=True, on="pointermove", clear="pointerout", encodings=["x"], empty=False
     )
     rule = base.mark_rule(color=_FAINT, clip=True).encode(
-        opacity=alt.condition(nearest, alt.value(0.8), alt.value(0)), tooltip=[*tips, _when(alt)]
+        opacity=alt.condition(nearest, alt.value(0.8), alt.value(0)),
+        tooltip=[*tips, _when(alt, _SINCE if is_since else _WHEN)],
     )
     return rule.add_params(nearest)
 
 
-def _when(alt: Any) -> Any:
+def _when(alt: Any, form: str = _WHEN) -> Any:
     """The time in a tooltip: by Vega's own function for UTC, where it would be in the zone of the machine otherwise."""
-    return alt.Tooltip("ms:T", title="time", format=_WHEN, formatType="utcFormat")
+    return alt.Tooltip("ms:T", title="time", format=form, formatType="utcFormat")
 
 
 def _price_panel(alt: Any, place: int, title: Any, datasets: Mapping[str, Sequence[Any]]) -> Any:

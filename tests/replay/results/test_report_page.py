@@ -14,12 +14,14 @@ import pytest
 
 from replay.backtest.gap_policy import GapPolicy
 from replay.market.layout import BUY, SELL, Role
+from replay.results.comparison import comparison_chart
 from replay.results.report_page import RESULTS_MAX, report_html, texts_of
 from replay.results.report_sections import share_warnings, sign_changes
 from replay.results.result import Result
 from replay.results.result_writing import write_result
 from replay.results.run_info import run_info
 from replay.results.run_record import OrderRow, RunHead, RunRecord
+from replay.results.run_recorder import RunRecorder
 from replay.results.run_study import DelayInfo, MarketInfo, Rerun, RunStudy
 from tests.replay.clearing.money_tapes import DAY, Market, run
 from tests.replay.clearing.money_tapes import START as MARKET_START
@@ -27,6 +29,7 @@ from tests.replay.results.runs import HEAD, at, linear_market, quote, recorder, 
 from tests.replay.results.test_profit_parts import studied
 from tests.replay.results.test_results_of_gaps import result_of
 from toolkit.account_messages import OrderState
+from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
 
@@ -263,6 +266,26 @@ def test_what_was_tried_is_a_table_and_what_cannot_be_says_why() -> None:
     assert any(each.startswith("With a probabilistic queue the sign changes") for each in text)
 
 
+@pytest.mark.parametrize(
+    ("failures", "words"),
+    [
+        (0, "The profit keeps its sign under all of them."),
+        (1, "The profit keeps its sign under the 1 of them that was run."),
+        (2, None),
+    ],
+)
+def test_what_was_not_run_is_not_said_to_keep_the_sign(failures: int, words: str | None) -> None:
+    record = small_run()
+    reruns = [
+        Rerun(name=name, title=name, nets={} if name in "ab"[:failures] else {"USDC": Decimal(9)},
+              why_not="no" if name in "ab"[:failures] else "")
+        for name in "ab"
+    ]  # fmt: skip
+    record.study = RunStudy(parts=[], markets=[], reruns=reruns)
+    found = [text for text in said(Result.of(record)) if text.startswith("The profit keeps")]
+    assert found == ([] if words is None else [words])
+
+
 def test_results_beside_each_other_say_what_differs() -> None:
     other = small_run()
     other.head = replace(HEAD, seed=8, latency="entry=9ms,response=1ms")
@@ -275,6 +298,41 @@ def test_results_beside_each_other_say_what_differs() -> None:
     assert list(page.data["charts"][0]["datasets"]) == ["doubt", "net0"]
     assert len(page.data["charts"]) == 3
     assert not any("different times or recordings" in text for text in page.text)
+
+
+def length_of(hours: int, start_ns: int, settle: str = "USDC") -> Result:
+    """A run of so many hours in which nothing happens."""
+    made = RunRecorder(HEAD, (linear_market(settle=settle),), {settle: Decimal(1)}, start_ns=start_ns)
+    made.frame_done(start_ns)
+    return Result.of(made.finish(start_ns + hours * 3_600 * NS_PER_S))
+
+
+@pytest.mark.parametrize(
+    ("hours", "since", "axis", "tip"),
+    [
+        (1, 0, "%H:%M:%S", "%Y-%m-%d %H:%M:%S.%L"),
+        (30, 0, "%d %b %H:%M", "%Y-%m-%d %H:%M:%S.%L"),
+        (1, 1000, "%H:%M:%S", "day %-j, %H:%M:%S.%L"),
+        (5, 1000, "%H:%M", "day %-j, %H:%M:%S.%L"),
+        (30, 1000, "day %-j, %H:%M", "day %-j, %H:%M:%S.%L"),
+    ],
+)
+def test_times_since_the_beginning_have_no_date(hours: int, since: int, axis: str, tip: str) -> None:
+    """Of results that do not overlap: the first day of 1970 is in none of them."""
+    results = [length_of(hours, at(0)), length_of(hours, at(since * 3_600))]
+    chart = comparison_chart(results, "AB")
+    [panel] = chart["vconcat"]
+    encodings = [layer["encoding"] for each in panel["layer"] for layer in each.get("layer", [each])]
+    assert {each["x"]["axis"]["format"] for each in encodings if "axis" in each.get("x", {})} == {axis}
+    assert {each["tooltip"][-1]["format"] for each in encodings if "tooltip" in each} == {tip}
+    assert chart["domain"][0] == (0 if since else at(0) / 1e6)
+
+
+def test_a_line_has_a_colour_of_its_own_in_all_panels() -> None:
+    results = [length_of(1, at(0)), length_of(1, at(0), "USDT"), length_of(1, at(0))]
+    chart = comparison_chart(results, "ABC")
+    scales = re.findall(r"'scale': \{'domain': (\[[^]]*\]), 'range': (\[[^]]*\])\}", str(chart["vconcat"]))
+    assert scales == [("['A', 'C']", "['#2563eb', '#ea580c']"), ("['B']", "['#15803d']")]
 
 
 @pytest.mark.slow

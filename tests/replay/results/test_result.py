@@ -12,6 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from replay.market.layout import BUY, SELL, Role
+from replay.results.plot_data import fill_rows
 from replay.results.result import Result, summary_table
 from replay.results.result_metrics import length, money, percent
 from replay.results.result_plot import PAIRS_MAX, POINTS_MAX
@@ -180,6 +181,9 @@ def test_many_fills_are_gathered_and_pairs_left_out() -> None:
     data = chart["datasets"]
     assert max(map(len, data.values())) <= POINTS_MAX
     assert sum(row["fills"] for row in data["fills0"]) == POINTS_MAX + 300
+    # Of which a page, where they can be looked at closely, shows more than a picture.
+    few, more = (len(fill_rows(result, result.info.pairs[0], points)) for points in (100, 1000))
+    assert few <= 100 < more <= 1000
     assert len([name for name in data if name.startswith("price")]) == PAIRS_MAX
     assert any("2 more pairs are not drawn" in text for text in texts(chart["title"]))
     assert not any("P1-USD" in text for text in texts(chart))
