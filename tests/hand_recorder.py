@@ -90,6 +90,8 @@ class HandRecorder:
         self._number += 1
         self.journal = JournalWriter(self.folder, self._number, after=before, on_written=self._on_written)
         before.close()
+        # Its own thread opens it; once that is done, nothing happens in the folder but what the test does.
+        self.journal.drain()
 
     def seal(self) -> None:
         """Seal the oldest closed journal, if there is one."""
