@@ -11,7 +11,7 @@ import msgspec
 from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
 from replay.source import Fidelity, ReplayDataSource
-from toolkit.books.orderbook import Columns, OrderBook
+from toolkit.books.orderbook import KeptColumns, OrderBook
 from toolkit.frames import CONTROL, REST_IN, WS_IN, WS_OUT, Frame, control_payload
 from toolkit.messages import BestQuote, BookDiff, BookSnapshot, Message
 from toolkit.protocol import VenueProtocol
@@ -64,8 +64,8 @@ def quote(bid: tuple[float, float] | None, ask: tuple[float, float] | None, **fi
 class BookState(NamedTuple):
     """Everything a book says, as plain values."""
 
-    bids: Columns
-    asks: Columns
+    bids: KeptColumns
+    asks: KeptColumns
     ts_event: int | None
     ts_recv: int
     update_id: int | None
@@ -75,8 +75,8 @@ class BookState(NamedTuple):
 
 def state_of(book: OrderBook) -> BookState:
     return BookState(
-        book.bids.columns(),
-        book.asks.columns(),
+        book.bids.kept_columns(),
+        book.asks.kept_columns(),
         book.ts_event,
         book.ts_recv,
         book.update_id,

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from toolkit.books.book_fusion import FusedMessage
-from toolkit.books.orderbook import Columns
+from toolkit.books.orderbook import KeptColumns
 from toolkit.books.tracker import PairState, TrackerState
 from toolkit.errors import RecordingDamaged
 from toolkit.messages import BestQuote, BookSnapshot
@@ -47,11 +47,11 @@ _DAMAGE: Final = (
     RuntimeError,
     StopIteration,
 )
-_NO_LEVELS: Final[Columns] = ((), (), ())
+_NO_LEVELS: Final[KeptColumns] = ((), (), ())
 #: Their rows, in this order.
 _CLASSES: Final[tuple[type[FusedMessage], ...]] = (BestQuote, BookSnapshot)
 
-_Side = tuple[bytes, bytes, tuple[int, ...]]
+_Side = tuple[bytes, bytes, tuple[int | None, ...]]
 
 
 class Checkpoint(msgspec.Struct):
@@ -108,7 +108,7 @@ def pack_state(state: Checkpoint) -> tuple[bytes, int]:
     """The state as bytes, and how many they are before they are compressed."""
     sides: list[_Side] = []
 
-    def apart(columns: Columns) -> Columns:
+    def apart(columns: KeptColumns) -> KeptColumns:
         prices, sizes, counts = columns
         sides.append((_packed_floats(prices, in_steps=True), _packed_floats(sizes, in_steps=False), counts))
         return _NO_LEVELS
@@ -167,7 +167,7 @@ def unpack_state(content: bytes, size: int) -> Checkpoint:
 def _unpacked(packed: _Packed) -> Checkpoint:
     sides = iter(packed.sides)
 
-    def back(_: Columns) -> Columns:
+    def back(_: KeptColumns) -> KeptColumns:
         prices, sizes, counts = next(sides)
         return tuple(_unpacked_floats(prices)), tuple(_unpacked_floats(sizes)), counts
 
@@ -195,7 +195,7 @@ def _with_pairs(state: Checkpoint, pairs: list[PairState]) -> Checkpoint:
     return msgspec.structs.replace(state, tracker=msgspec.structs.replace(state.tracker, pairs=pairs))
 
 
-def _with_levels(state: Checkpoint, change: Callable[[Columns], Columns]) -> Checkpoint:
+def _with_levels(state: Checkpoint, change: Callable[[KeptColumns], KeptColumns]) -> Checkpoint:
     """The state with other levels in its books: what `change` makes of each side, always in the same order."""
     replace = msgspec.structs.replace
     pairs = [

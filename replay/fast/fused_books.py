@@ -13,7 +13,8 @@ from recordings.columns.column_batch import NO_COUNT, NO_TIME, ColumnBatch, Kind
 from replay.fast import kernel_books
 from replay.fast.book_layout import FORMS_MAX, Books, Seen, forget, make_books, widen_pool, widen_recent, widen_store_of
 from replay.fast.book_units import BookUnit, bits_of, floats_of
-from toolkit.books.orderbook import Columns, OrderBook
+from toolkit.books.book_side import counted
+from toolkit.books.orderbook import Columns, KeptColumns, OrderBook
 from toolkit.errors import ConfigError
 from toolkit.kernels.compiling import plain
 from toolkit.kernels.levels import best, clear_side, has_room, set_level, side_columns, slot_of
@@ -181,10 +182,16 @@ class FusedBooks:
 
     def columns(self, pair: int, side: int) -> Columns:
         """Prices, sizes and counts of a side (0: bids, 1: asks) of a pair, best first, as `BookSide.columns` gives them."""
+        return counted(self.kept_columns(pair, side))
+
+    def kept_columns(self, pair: int, side: int) -> KeptColumns:
+        """The same with the counts that only some levels have, as `BookSide.kept_columns` gives them."""
         keys, sizes, counts = self._levels(2 * pair + side)
         prices = self._units[pair].prices(np.abs(keys))
-        is_counted = len(counts) > 0 and bool((counts != NO_COUNT).all())
-        return tuple(prices.tolist()), tuple(floats_of(sizes).tolist()), tuple(counts.tolist()) if is_counted else ()
+        numbers: tuple[int | None, ...] = ()
+        if (counts != NO_COUNT).any():
+            numbers = tuple(None if count == NO_COUNT else count for count in counts.tolist())
+        return tuple(prices.tolist()), tuple(floats_of(sizes).tolist()), numbers
 
     def top(self, pair: int, side: int) -> tuple[float, float] | None:
         """Price and size of the best level of a side; None where it is empty."""
@@ -215,8 +222,8 @@ class FusedBooks:
         venue, trading_pair = self._names.pairs[pair]
         book = OrderBook(trading_pair, venue)
         row = self.books.pairs[pair]
-        book.bids.replace(self.columns(pair, 0), checked=True)
-        book.asks.replace(self.columns(pair, 1), checked=True)
+        book.bids.replace(self.kept_columns(pair, 0), checked=True)
+        book.asks.replace(self.kept_columns(pair, 1), checked=True)
         book.ts_event = None if row["ts_event"] == NO_TIME else int(row["ts_event"])
         book.ts_recv = int(row["ts_recv"])
         if not row["is_stale"]:

@@ -144,8 +144,8 @@ def _cause(message: Message) -> tuple[int, int]:
 
 
 def _top(book: OrderBook) -> tuple[float | None, float, float | None, float]:
-    bids, bid_sizes, _ = book.bids.top_columns()
-    asks, ask_sizes, _ = book.asks.top_columns()
+    bids, bid_sizes = book.bids.top_columns()
+    asks, ask_sizes = book.asks.top_columns()
     return (
         bids[0] if bids else None,
         bid_sizes[0] if bids else 0.0,

@@ -37,7 +37,7 @@ from typing import Final
 
 import msgspec
 
-from toolkit.books.orderbook import Columns, OrderBook, check_levels, check_quote
+from toolkit.books.orderbook import KeptColumns, OrderBook, check_levels, check_quote
 from toolkit.clock import NS_PER_S
 from toolkit.messages import FORM_QUOTE, FORM_REST, SIDE_NOT_TOLD, BestQuote, BookDiff, BookSnapshot
 
@@ -72,8 +72,8 @@ class FusionState(msgspec.Struct):
     However a book came to be, what is kept of it is the same. Earlier versions kept the newest 256 messages in `recent`.
     """
 
-    bids: Columns
-    asks: Columns
+    bids: KeptColumns
+    asks: KeptColumns
     ts_event: int | None
     ts_recv: int
     update_id: int | None
@@ -280,8 +280,8 @@ class BookFusion:
         self._tidy()
         book = self.book
         return FusionState(
-            book.bids.columns(),
-            book.asks.columns(),
+            book.bids.kept_columns(),
+            book.asks.kept_columns(),
             book.ts_event,
             book.ts_recv,
             book.update_id,

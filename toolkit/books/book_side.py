@@ -7,6 +7,9 @@ them, so that a quote touches no level but the best. A venue that sends diffs ne
 dict of sizes and a sorted list of keys whose *last* element is the best, because most changes happen near the best price
 and a list inserts cheaply near its end. The first diff turns the one shape into the other.
 
+In both shapes a level has the number of orders that the newest message said which set it, and none where that said none:
+whatever the side's other levels have, and whenever it is read.
+
 Where compiled code keeps the levels, a side may stand for what is kept there (`read_from`): the best level is asked for
 when it is read, and all of them become columns once somebody looks deeper.
 
@@ -21,7 +24,7 @@ from collections.abc import Iterator
 from itertools import chain, islice, repeat
 from math import inf
 from operator import gt, index, lt
-from typing import NamedTuple, Protocol, SupportsIndex, overload
+from typing import NamedTuple, Protocol, SupportsIndex, cast, overload
 
 from toolkit.borders import Shown
 from toolkit.errors import BookError
@@ -30,16 +33,20 @@ from toolkit.messages import BestQuote
 __all__ = [
     "BookSide",
     "Columns",
+    "KeptColumns",
     "LevelSource",
     "OrderBookEntry",
     "Upkeep",
     "check_levels",
     "check_quote",
+    "counted",
     "shown_level",
 ]
 
-#: Prices, sizes and numbers of orders, best first; the last is empty where orders are not counted.
+#: Prices, sizes and numbers of orders, best first; the last is empty unless the orders of every level are counted.
 Columns = tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]
+#: The same of levels of which some have such a number and others None; empty where all are None.
+KeptColumns = tuple[tuple[float, ...], tuple[float, ...], tuple[int | None, ...]]
 _EMPTY: Columns = ((), (), ())
 _Level = tuple[float, float, int | None]
 
@@ -52,13 +59,12 @@ class OrderBookEntry(NamedTuple):
     order_count: int | None = None
 
 
-def check_levels(columns: Columns, *, is_bid: bool) -> None:
+def check_levels(columns: KeptColumns, *, is_bid: bool) -> None:
     """Raise BookError unless these are levels of one side of a book: finite, not negative, best first, each once."""
-    prices, sizes, counts = columns
+    prices, sizes, _ = columns
     if not prices:
         return
-    if len(sizes) != len(prices) or (counts and len(counts) != len(prices)):
-        raise BookError(f"{len(prices)} prices with {len(sizes)} sizes: expected as many")
+    _check_lengths(columns)
     # NaN makes every sum NaN and every comparison false, so these passes at C speed let none through.
     if not (min(sizes) >= 0.0 and sum(sizes) < inf):
         raise BookError(f"sizes {sizes[:5]}: expected finite numbers of 0 or more")
@@ -68,6 +74,13 @@ def check_levels(columns: Columns, *, is_bid: bool) -> None:
     if not all(map(gt if is_bid else lt, prices, prices[1:])):
         order = "strictly descending bids" if is_bid else "strictly ascending asks"
         raise BookError(f"prices {prices[:5]}: expected {order}")
+
+
+def _check_lengths(columns: KeptColumns) -> None:
+    prices, sizes, counts = columns
+    if len(sizes) != len(prices) or (counts and len(counts) != len(prices)):
+        numbers = f" and {len(counts)} counts" if counts else ""
+        raise BookError(f"{len(prices)} prices with {len(sizes)} sizes{numbers}: expected as many")
 
 
 def check_quote(message: BestQuote) -> None:
@@ -137,7 +150,7 @@ class BookSide(Shown):
         self._upkeep = upkeep
         # Keys ascend towards the best price: the price itself for bids, its negative for asks.
         self._sign = 1.0 if is_bid else -1.0
-        self._columns: Columns | None = _EMPTY
+        self._columns: KeptColumns | None = _EMPTY
         #: Of the columns, those from `_start` on are left. Better than they are those of `_over`, the best one last, and
         #: still better is the best level, unless its price is None.
         self._start = 0
@@ -247,7 +260,7 @@ class BookSide(Shown):
         """Resting size at exactly that price; 0.0 if there is no such level."""
         self._take_over()
         if self._columns is not None:
-            prices, sizes, _ = self.columns()
+            prices, sizes, _ = self.kept_columns()
             return sizes[prices.index(price)] if price in prices else 0.0
         return self._sizes.get(price, 0.0)
 
@@ -270,12 +283,15 @@ class BookSide(Shown):
 
     def columns(self) -> Columns:
         """Prices, sizes and counts (empty if not every level has one), best first."""
+        return counted(self.kept_columns())
+
+    def kept_columns(self) -> KeptColumns:
+        """Prices, sizes and counts (empty if no level has one), best first: all that `replace` needs to become the same."""
         self._take_over()
         if self._columns is None:
             sign, sizes, counts = self._sign, self._sizes, self._counts
             prices = tuple(key * sign for key in reversed(self._keys))
-            column = tuple(counts[price] for price in prices) if len(counts) == len(prices) else ()
-            return prices, tuple(sizes[price] for price in prices), column
+            return prices, tuple(sizes[price] for price in prices), tuple(map(counts.get, prices)) if counts else ()
         if self._best_price is not None or self._start:
             self._become(self._joined(self._columns))
         return self._columns
@@ -286,23 +302,23 @@ class BookSide(Shown):
         self._catch_up()
         if self._columns is None:
             return bool(self._counts)
-        return bool(self._columns[2]) or any(count is not None for _, _, count in self._levels_over())
+        counts = chain((count for _, _, count in self._levels_over()), self._columns[2][self._start :])
+        return any(count is not None for count in counts)
 
-    def top_columns(self) -> Columns:
-        """The same for at least the best level, without walking the whole side."""
+    def top_columns(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Prices and sizes of at least the best level, without walking the whole side."""
         self._catch_up()
         if self._columns is None:
             if self._source is not None:
                 level = self._source.best()
-                return _EMPTY if level is None else ((level[0],), (level[1],), ())
+                return ((), ()) if level is None else ((level[0],), (level[1],))
             if not self._keys:
-                return _EMPTY
+                return (), ()
             price = self._keys[-1] * self._sign
-            return (price,), (self._sizes[price],), ()
-        best, count = self._best_price, self._best_count
-        if best is not None:
-            return (best,), (self._best_size,), () if count is None else (count,)
-        return self.columns()
+            return (price,), (self._sizes[price],)
+        if self._best_price is not None:
+            return (self._best_price,), (self._best_size,)
+        return self.kept_columns()[:2]
 
     def head(self) -> tuple[float | None, float | None, int]:
         """Best price and its size (None of an empty side), and the number of levels: what is asked after every message."""
@@ -325,7 +341,7 @@ class BookSide(Shown):
             return self._best_price, self._best_size, 1 + len(self._over) + left
         return (prices[start], columns[1][start], left) if left > 0 else (None, None, 0)
 
-    def replace(self, columns: Columns, *, checked: bool = False) -> None:
+    def replace(self, columns: KeptColumns, *, checked: bool = False) -> None:
         """
         Become these levels, best first; one of size 0 holds nothing and is left out.
 
@@ -337,7 +353,7 @@ class BookSide(Shown):
             check_levels(columns, is_bid=self.is_bid)
         self._become(_held(columns) if 0.0 in columns[1] else columns)
 
-    def overlay(self, columns: Columns, *, complete: bool, checked: bool = False) -> None:
+    def overlay(self, columns: KeptColumns, *, complete: bool, checked: bool = False) -> None:
         """
         Take newer levels, best first, over what is there.
 
@@ -377,7 +393,11 @@ class BookSide(Shown):
         self._best_size, self._best_count = size, count
 
     def set_level(self, price: float, size: float, count: int | None = None) -> None:
-        """Set one level's absolute size; 0 removes it, and removing what is not there is normal."""
+        """
+        Set one level's absolute size and number of orders; 0 removes it, and removing what is not there is normal.
+
+        Raises BookError for a size or price that no level has.
+        """
         self._catch_up()
         if not (0.0 <= size < inf) or not (0.0 < price < inf):
             raise BookError(
@@ -388,31 +408,29 @@ class BookSide(Shown):
             if price not in self._sizes:
                 insort(self._keys, price * self._sign)
             self._sizes[price] = size
-            if count is not None:
-                self._counts[price] = count
+            self._note_count(price, count)
         elif price in self._sizes:
             del self._sizes[price]
             self._counts.pop(price, None)
             del self._keys[bisect_left(self._keys, price * self._sign)]
 
-    def set_levels(self, prices: tuple[float, ...], sizes: tuple[float, ...], *, checked: bool = False) -> None:
+    def set_levels(self, columns: KeptColumns, *, checked: bool = False) -> None:
         """
         The same for many levels, in their order. Raises BookError, having changed nothing, for a bad one.
 
         `checked` says that prices are known to be positive and finite, and sizes not negative and finite.
         """
         self._catch_up()
+        prices, sizes, counts = columns
         # NaN makes a sum NaN, and infinity makes it infinite or NaN, so these passes at C speed let none through.
-        if (
-            not checked
-            and prices
-            and not (min(prices) > 0.0 and min(sizes) >= 0.0 and sum(prices) < inf and sum(sizes) < inf)
-        ):
-            raise BookError(
-                f"prices {prices[:5]} with sizes {sizes[:5]}: expected positive ones, and sizes of 0 or more"
-            )
+        if not checked and prices:
+            _check_lengths(columns)
+            if not (min(prices) > 0.0 and min(sizes) >= 0.0 and sum(prices) < inf and sum(sizes) < inf):
+                raise BookError(
+                    f"prices {prices[:5]} with sizes {sizes[:5]}: expected positive ones, and sizes of 0 or more"
+                )
         self._to_levels_by_price()
-        held, keys, counts, sign = self._sizes, self._keys, self._counts, self._sign
+        held, keys, sign = self._sizes, self._keys, self._sign
         for price, size in zip(prices, sizes, strict=True):
             if size:
                 if price not in held:
@@ -421,8 +439,16 @@ class BookSide(Shown):
             elif price in held:
                 del held[price]
                 del keys[bisect_left(keys, price * sign)]
-                if counts:
-                    counts.pop(price, None)
+        if counts or self._counts:
+            for price, size, count in zip(prices, sizes, counts or repeat(None), strict=False):
+                self._note_count(price, count if size else None)
+
+    def _note_count(self, price: float, count: int | None) -> None:
+        """Of a side that is held by price: the number of orders of a level that was just set, or removed."""
+        if count is None:
+            self._counts.pop(price, None)
+        else:
+            self._counts[price] = count
 
     def _forget_levels(self) -> None:
         self._keys = []
@@ -433,14 +459,14 @@ class BookSide(Shown):
         self._take_over()
         if self._columns is None:
             return
-        prices, sizes, counts = self.columns()
+        prices, sizes, counts = self.kept_columns()
         sign = self._sign
         self._keys = [price * sign for price in reversed(prices)]
         self._sizes = dict(zip(prices, sizes, strict=True))
-        self._counts = dict(zip(prices, counts, strict=True)) if counts else {}
+        self._counts = {price: count for price, count in zip(prices, counts, strict=False) if count is not None}
         self._columns = None
 
-    def _become(self, columns: Columns) -> None:
+    def _become(self, columns: KeptColumns) -> None:
         self._columns = columns
         self._source = None
         self._start = 0
@@ -465,7 +491,7 @@ class BookSide(Shown):
         """Only worse levels than that price stay, and which is the best has to be said then."""
         columns = self._columns
         if columns is None:
-            columns = self.columns()
+            columns = self.kept_columns()
             self._become(columns)
         over, sign, best = self._over, self._sign, self._best_price
         key = price * sign
@@ -484,16 +510,22 @@ class BookSide(Shown):
             start += 1
         self._start = start
 
-    def _joined(self, columns: Columns) -> Columns:
-        """The columns, from the start, with the levels over them; counts only where every level has one."""
+    def _joined(self, columns: KeptColumns) -> KeptColumns:
+        """The columns, from the start, with the levels over them."""
         start = self._start
         prices, sizes, counts = columns[0][start:], columns[1][start:], columns[2][start:]
         over = self._levels_over()
-        if not over:
-            return prices, sizes, counts
-        over_prices, over_sizes, over_counts = zip(*over, strict=True)
-        is_counted = None not in over_counts and (counts or not prices)
-        return over_prices + prices, over_sizes + sizes, over_counts + counts if is_counted else ()
+        if over:
+            over_prices, over_sizes, over_counts = zip(*over, strict=True)
+            if counts or over_counts.count(None) < len(over_counts):
+                counts = over_counts + (counts or (None,) * len(prices))
+            prices, sizes = over_prices + prices, over_sizes + sizes
+        return prices, sizes, counts if counts.count(None) < len(counts) else ()
+
+
+def counted(columns: KeptColumns) -> Columns:
+    """The same without numbers of orders, unless every level has one."""
+    return (*columns[:2], ()) if None in columns[2] else cast("Columns", columns)
 
 
 def shown_level(level: OrderBookEntry | None) -> str:
@@ -501,7 +533,7 @@ def shown_level(level: OrderBookEntry | None) -> str:
     return "-" if level is None else f"{level.price:.15g} x {level.size:.15g}"
 
 
-def _held(columns: Columns) -> Columns:
+def _held(columns: KeptColumns) -> KeptColumns:
     """The levels that hold something."""
     prices, sizes, counts = columns
     places = [place for place, size in enumerate(sizes) if size]

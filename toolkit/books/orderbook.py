@@ -9,6 +9,7 @@ from typing import Final
 from toolkit.books.book_side import (
     BookSide,
     Columns,
+    KeptColumns,
     LevelSource,
     OrderBookEntry,
     Upkeep,
@@ -21,7 +22,16 @@ from toolkit.errors import BookError
 from toolkit.keys import PairKey
 from toolkit.messages import SIDE_NOT_TOLD, BestQuote, BookDiff, BookSnapshot, Side
 
-__all__ = ["BookSide", "Columns", "LevelSource", "OrderBook", "OrderBookEntry", "check_levels", "check_quote"]
+__all__ = [
+    "BookSide",
+    "Columns",
+    "KeptColumns",
+    "LevelSource",
+    "OrderBook",
+    "OrderBookEntry",
+    "check_levels",
+    "check_quote",
+]
 
 #: Decimals are not exact in binary: what differs by less than this share is meant to be equal.
 _ROUNDING: Final = 1e-13
@@ -109,7 +119,7 @@ class OrderBook(Shown):
 
     def apply_snapshot(self, message: BookSnapshot) -> None:
         """Become this snapshot. Raises BookError, and stays as it was, if it is no book."""
-        previous = self.bids.columns()
+        previous = self.bids.kept_columns()
         self.bids.replace((message.bid_prices, message.bid_sizes, message.bid_counts))
         try:
             self.asks.replace((message.ask_prices, message.ask_sizes, message.ask_counts))
@@ -143,8 +153,8 @@ class OrderBook(Shown):
 
         `checked` says that the protocol or the reader of a recording has checked them.
         """
-        self.bids.set_levels(message.bid_prices, message.bid_sizes, checked=checked)
-        self.asks.set_levels(message.ask_prices, message.ask_sizes, checked=checked)
+        self.bids.set_levels((message.bid_prices, message.bid_sizes, message.bid_counts), checked=checked)
+        self.asks.set_levels((message.ask_prices, message.ask_sizes, message.ask_counts), checked=checked)
         self.stamp(message.ts_event, message.ts_recv, message.last_update_id)
 
     def apply_quote(self, message: BestQuote, *, checked: bool = False) -> None:

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from toolkit.books.book_fusion import BookFusion, FusionState
-from toolkit.books.orderbook import Columns, OrderBook
+from toolkit.books.orderbook import KeptColumns, OrderBook
 from toolkit.borders import Shown
 from toolkit.errors import BookError, SymbolError
 from toolkit.keys import PairKey, PairName, ambiguous, named, split
@@ -98,7 +98,7 @@ class PairState(msgspec.Struct):
     trading_pair: str
     fusion: FusionState
     latest: dict[str, BookSnapshot | BestQuote]
-    diff_books: dict[str, tuple[Columns, Columns, int | None, bool, str]]
+    diff_books: dict[str, tuple[KeptColumns, KeptColumns, int | None, bool, str]]
     fused_diffs: list[str]
     lost: dict[str, str]
 
@@ -305,7 +305,7 @@ class OrderBookTracker(Shown):
                 books.export(),
                 books.latest,
                 {
-                    form: (book.bids.columns(), book.asks.columns(), book.update_id, book.is_stale, book.stale_cause)
+                    form: (*_kept(book), book.update_id, book.is_stale, book.stale_cause)
                     for form, book in books.diff_books.items()
                     if book is not books.book
                 },
@@ -439,6 +439,10 @@ class OrderBookTracker(Shown):
             return None
         books.mark_stale(event.stream, event.cause)
         return books.book
+
+
+def _kept(book: OrderBook) -> tuple[KeptColumns, KeptColumns]:
+    return book.bids.kept_columns(), book.asks.kept_columns()
 
 
 def _said(trading_pair: PairName, venue: str | None) -> str:

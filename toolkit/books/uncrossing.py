@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from toolkit.books.orderbook import Columns, OrderBook
+from toolkit.books.orderbook import KeptColumns, OrderBook
 from toolkit.books.tracker import OrderBookTracker
 from toolkit.errors import SymbolError
 from toolkit.keys import PairName
@@ -86,8 +86,8 @@ class UncrossedBook:
                 self._copy_state()
                 return
         elif isinstance(message, BookSnapshot):
-            self._bid_ages = _ages_of(self.raw.bids.columns(), message.bid_prices, self._bid_ages, age)
-            self._ask_ages = _ages_of(self.raw.asks.columns(), message.ask_prices, self._ask_ages, age)
+            self._bid_ages = _ages_of(self.raw.bids.kept_columns(), message.bid_prices, self._bid_ages, age)
+            self._ask_ages = _ages_of(self.raw.asks.kept_columns(), message.ask_prices, self._ask_ages, age)
         else:
             if message.bid_price is not None:
                 self._bid_ages[message.bid_price] = age
@@ -98,7 +98,7 @@ class UncrossedBook:
     def refresh(self) -> None:
         """Rebuild the view from the raw book."""
         self._is_same = not self.raw.is_crossed
-        bids, asks = self.raw.bids.columns(), self.raw.asks.columns()
+        bids, asks = self.raw.bids.kept_columns(), self.raw.asks.kept_columns()
         if not self._is_same:
             bids, asks = self._uncrossed(bids, asks)
         self.book.bids.replace(bids)
@@ -115,7 +115,7 @@ class UncrossedBook:
         book.is_stale, book.stale_cause = raw.is_stale, raw.stale_cause
         book.ts_event, book.ts_recv, book.update_id = raw.ts_event, raw.ts_recv, raw.update_id
 
-    def _uncrossed(self, bids: Columns, asks: Columns) -> tuple[Columns, Columns]:
+    def _uncrossed(self, bids: KeptColumns, asks: KeptColumns) -> tuple[KeptColumns, KeptColumns]:
         bid_prices, bid_sizes, _ = bids
         ask_prices, ask_sizes, _ = asks
         i, j = 0, 0
@@ -146,7 +146,7 @@ def _age_changes(ages: dict[float, int], prices: Iterable[float], sizes: Iterabl
             ages.pop(price, None)
 
 
-def _ages_of(columns: Columns, told: Iterable[float], ages: dict[float, int], age: int) -> dict[float, int]:
+def _ages_of(columns: KeptColumns, told: Iterable[float], ages: dict[float, int], age: int) -> dict[float, int]:
     """Ages of the levels that are there, those reported among them renewed."""
     kept = {price: ages.get(price, _UNTOLD) for price in columns[0]}
     kept.update((price, age) for price in told if price in kept)
@@ -158,14 +158,14 @@ def _less(size: float, other: float) -> float:
     return float(max(Decimal(repr(size)) - Decimal(repr(other)), Decimal(0)))
 
 
-def _from(columns: Columns, start: int, first_size: float) -> Columns:
+def _from(columns: KeptColumns, start: int, first_size: float) -> KeptColumns:
     """The levels from one on, with the size that is left of it."""
     prices, sizes, counts = columns
     if start == len(prices):
         return (), (), ()
     # A size that was netted is no longer that of so many orders.
-    counts = counts[start:] if sizes[start] == first_size else ()
-    return prices[start:], (first_size, *sizes[start + 1 :]), counts
+    first_count = (counts[start] if sizes[start] == first_size else None,) if counts else ()
+    return prices[start:], (first_size, *sizes[start + 1 :]), first_count + counts[start + 1 :]
 
 
 class UncrossedBooks:

@@ -21,7 +21,7 @@ from replay.tape import Tape
 from tests.column_checks import played
 from tests.golden.expectations import RECORDINGS
 from tests.tapes import diff, quote, snapshot
-from toolkit.books.orderbook import BookSide, Columns
+from toolkit.books.orderbook import Columns
 from toolkit.books.tracker import OrderBookTracker
 from toolkit.digest import DigestChain
 from toolkit.errors import ConfigError
@@ -103,16 +103,13 @@ def in_turns(messages: Iterable[Message], **options: Any) -> FusedBooks:
         book = tracker.apply(message)
         books.take_all(of_messages([message], names))
         if book is not None:
-            sides = [books.columns(0, side) for side in (0, 1)]
-            assert sides == [_columns(book.bids), _columns(book.asks)]
+            assert [books.columns(0, side) for side in (0, 1)] == [book.bids.columns(), book.asks.columns()]
             assert books.is_stale(0) == book.is_stale
             fused = books.order_book(0)
+            assert fused.bids.kept_columns() == book.bids.kept_columns()
+            assert fused.asks.kept_columns() == book.asks.kept_columns()
             assert (fused.ts_event, fused.ts_recv, fused.is_stale) == (book.ts_event, book.ts_recv, book.is_stale)
     return books
-
-
-def _columns(side: BookSide) -> Columns:
-    return side.columns()
 
 
 MS = 1_000_000
@@ -133,8 +130,7 @@ def levels(draw: st.DrawFn, is_bid: bool, most: int) -> list[tuple[float, float]
 
 
 @st.composite
-def book_messages(draw: st.DrawFn, counted: bool) -> Message:
-    """One; `counted` says whether the venue counts the orders of its levels."""
+def book_messages(draw: st.DrawFn) -> Message:
     kind = draw(st.sampled_from(["full", "fast", "rest", "whole", "quote", "quote", "diff", "stale", "apart"]))
     head: dict[str, Any] = {"ts_event": draw(TIMES), "ts_recv": draw(st.integers(0, 9)), "symbol": "A"}
     if kind == "stale":
@@ -145,9 +141,10 @@ def book_messages(draw: st.DrawFn, counted: bool) -> Message:
     if kind == "quote":
         sides = [draw(st.one_of(st.none(), st.tuples(PRICES, SIZES))) for _ in range(2)]
         quote_counts: dict[str, Any] = {
-            f"{side}_count": draw(st.sampled_from([-1, 3] if counted else [None, -1])) for side in ("bid", "ask")
+            f"{side}_count": draw(st.sampled_from([None, -1, 5])) for side in ("bid", "ask")
         }
         return quote(sides[0], sides[1], **quote_counts, **head)
+    counted = draw(st.booleans())
     if kind == "diff":
         bids, asks = draw(levels(True, 5)), draw(levels(False, 5))
         numbers: dict[str, Any] = {"bid_counts": (3,) * len(bids), "ask_counts": (3,) * len(asks)} if counted else {}
@@ -160,9 +157,9 @@ def book_messages(draw: st.DrawFn, counted: bool) -> Message:
 
 
 @settings(max_examples=40)
-@given(st.lists(book_messages(counted=False), max_size=12))
+@given(st.lists(book_messages(), max_size=12))
 def test_books_of_any_stream_are_the_trackers(messages: list[Message]) -> None:
-    """Late messages, stamps that leap, prices a thousandfold apart or of no decimal, sizes of zero, lost forms."""
+    """Late messages, stamps that leap, prices a thousandfold apart or of no decimal, sizes of zero, lost forms, counts."""
     in_turns(messages)
 
 
@@ -186,7 +183,7 @@ def test_many_messages_are_kept_as_the_fusion_keeps_them() -> None:
         for message in messages[at : at + 100]:
             tracker.apply(message)
         book = tracker.book("A-B")
-        assert [books.columns(0, side) for side in (0, 1)] == [_columns(book.bids), _columns(book.asks)]
+        assert [books.columns(0, side) for side in (0, 1)] == [book.bids.columns(), book.asks.columns()]
     (state,) = tracker.export().pairs
     assert books.late_count(0) == state.fusion.late_count == 1
     assert books.books.pairs[0]["recent"] == len(state.fusion.recent)

@@ -161,25 +161,29 @@ def _any_message(draw: st.DrawFn) -> BookSnapshot | BestQuote | BookDiff:
     }
     number = draw(st.sampled_from([None, None, None, 1, 2, 3]))
     if draw(st.booleans()):
-        told = [draw(st.sampled_from([None, None, SIDE_NOT_TOLD])) for _ in range(2)]
+        told = [draw(st.sampled_from([None, None, 3, SIDE_NOT_TOLD])) for _ in range(2)]
         tops = [draw(QUOTES) for _ in range(2)]
         bid, ask = ((top[0], draw(st.sampled_from([top[1], 0.0]))) if top is not None else None for top in tops)
         return quote(bid, ask, bid_count=told[0], ask_count=told[1], update_id=number, **fields)
     cap = draw(st.sampled_from([SHALLOW, DEEP, None]))
     sides = [draw(levels(is_bid, cap or DEEP)) for is_bid in (True, False)]
     if draw(st.integers(0, 14)) == 0:
-        return diff(sides[0], sides[1], last_update_id=number, **fields)
+        return diff(sides[0], sides[1], last_update_id=number, **_counts(draw, sides), **fields)
     empty = draw(st.sampled_from([None, None, 0, 1]))
     bids, asks = (_sized(side, empty) for side in sides)
-    return snapshot(bids, asks, form=f"form {cap}", depth_cap=cap, last_update_id=number, **fields)
+    return snapshot(
+        bids, asks, form=f"form {cap}", depth_cap=cap, last_update_id=number, **_counts(draw, sides), **fields
+    )
+
+
+def _counts(draw: st.DrawFn, sides: list[Levels]) -> dict[str, tuple[int, ...]]:
+    """Numbers of orders, where they are counted."""
+    names = [name for name in ("bid_counts", "ask_counts") if draw(st.booleans())]
+    return {name: tuple(range(4, 4 + len(sides[name == "ask_counts"]))) for name in names}
 
 
 def _read(book: OrderBook, what: int) -> object:
-    """
-    Something that a book is asked for, in each of the ways that there are.
-
-    Nobody counts orders here: columns have the numbers of all levels or of none, and what reads them makes them so.
-    """
+    """Something that a book is asked for, in each of the ways that there are."""
     sides = (book.bids, book.asks)
     ways: list[Callable[[], object]] = [
         lambda: state_of(book),
@@ -224,7 +228,7 @@ def test_what_is_changed_by_hand_lies_over_what_the_book_had_not_taken_in_yet(ch
         side.set_level(8.0, 7.0)
         assert side.columns()[:2] == ((9.0, 8.0), (1.0, 7.0))
     elif change == "set_levels":
-        side.set_levels((8.0,), (0.0,))
+        side.set_levels(((8.0,), (0.0,), ()))
         assert side.columns()[:2] == ((9.0,), (1.0,))
     elif change == "replace":
         side.replace(((3.0,), (4.0,), ()))

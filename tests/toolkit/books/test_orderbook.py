@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from math import inf, nan
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tapes import BookState, Levels, diff, quote, snapshot, state_of
-from toolkit.books.orderbook import BookSide, Columns, OrderBook, OrderBookEntry, check_levels
+from toolkit.books.orderbook import BookSide, Columns, KeptColumns, OrderBook, OrderBookEntry, check_levels
 from toolkit.errors import BookError
 from toolkit.messages import SIDE_NOT_TOLD, BestQuote, BookDiff, BookSnapshot, Side
 
@@ -129,6 +130,7 @@ READS: dict[str, Callable[[BookSide], object]] = {
     "best_price": lambda side: side.best_price,
     "head": lambda side: side.head(),
     "top_columns": lambda side: [column[:1] for column in side.top_columns()],
+    "kept_columns": lambda side: side.kept_columns(),
     "first": lambda side: side[:1],
     "levels": list,
     "columns": lambda side: side.columns(),
@@ -164,9 +166,9 @@ def test_the_best_level_that_is_kept_elsewhere_is_the_present_one() -> None:
     side.read_from(source)
     assert side.best == (2.0, 1.0, None)
     source.levels = [(3.0, 4.0), (2.0, 1.0)]
-    assert (side.best_price, side.top_columns()) == (3.0, ((3.0,), (4.0,), ()))
+    assert (side.best_price, side.top_columns()) == (3.0, ((3.0,), (4.0,)))
     source.levels = []
-    assert [side.best, side.best_price, side.top_columns()] == [None, None, ((), (), ())]
+    assert [side.best, side.best_price, side.top_columns()] == [None, None, ((), ())]
     assert (source.reads, side.is_read_from_elsewhere) == (0, True)
     assert len(side) == 0
     assert not side.is_read_from_elsewhere
@@ -189,7 +191,7 @@ def test_a_book_that_is_seldom_looked_at_says_the_same(
         )
         for side, levels in ((book.bids, bids), (book.asks, asks)):
             assert pairs(list(side.levels(count))) == list(levels[:count])
-            prices, sizes, _ = side.top_columns()
+            prices, sizes = side.top_columns()
             assert list(zip(prices, sizes, strict=True))[:1] == list(levels[:1])
     assert (pairs(list(book.bids)), pairs(list(book.asks))) == reference.depth
 
@@ -210,14 +212,125 @@ def test_where_the_newest_say_that_nothing_is_there_the_next_worse_level_is_the_
     assert side.columns()[0] == (9.0,)
 
 
-def test_counts_are_known_where_every_level_has_one() -> None:
+def test_columns_have_counts_where_every_level_has_one() -> None:
     side = BookSide(is_bid=False)
     side.replace(((10.0, 11.0, 12.0), (1.0, 1.0, 1.0), (4, 5, 6)))
     side.set_best(11.0, 2.0, 7)
     assert (side.columns(), side.has_counts) == (((11.0, 12.0), (2.0, 1.0), (7, 6)), True)
     side.set_best(10.5, 3.0, None)
     assert [level.order_count for level in side] == [None, 7, 6]
-    assert (side.columns(), side.has_counts) == (((10.5, 11.0, 12.0), (3.0, 2.0, 1.0), ()), False)
+    assert side.columns() == ((10.5, 11.0, 12.0), (3.0, 2.0, 1.0), ())
+    assert side.kept_columns() == ((10.5, 11.0, 12.0), (3.0, 2.0, 1.0), (None, 7, 6))
+    assert ([level.order_count for level in side], side.has_counts) == ([None, 7, 6], True)
+    side.set_best(10.5, 3.0, 8)
+    assert side.columns() == ((10.5, 11.0, 12.0), (3.0, 2.0, 1.0), (8, 7, 6))
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_level_keeps_its_count_whatever_another_has(is_read: bool) -> None:
+    """Over the columns, in them, and by price."""
+    side = BookSide(is_bid=False)
+    side.replace(((10.0, 11.0, 12.0), (1.0, 1.0, 1.0), (4, 5, 6)))
+    for change_it, counts in (
+        (lambda: side.set_best(10.0, 3.0, None), [None, 5, 6]),
+        (lambda: side.overlay(((9.0, 10.0), (1.0, 1.0), (2, 3)), complete=False), [2, 3, 5, 6]),
+        (lambda: side.set_best(9.0, 1.0, None), [None, 3, 5, 6]),
+        (lambda: side.set_level(11.0, 2.0), [None, 3, None, 6]),
+        (lambda: side.overlay(((9.0, 10.0), (1.0, 1.0), ()), complete=False), [None, None, None, 6]),
+        (lambda: side.set_best(11.5, 1.0, None), [None, 6]),
+        (lambda: side.set_best(12.5, 1.0, None), [None]),
+    ):
+        change_it()
+        if is_read:
+            side.columns()
+        assert [level.order_count for level in side.levels()] == counts
+        assert side.has_counts is (counts.count(None) < len(counts))
+    assert side.kept_columns() == ((12.5,), (1.0,), ())
+
+
+def test_counts_that_were_passed_are_not_known_any_more() -> None:
+    side = BookSide(is_bid=False)
+    side.replace(((10.0, 11.0), (1.0, 1.0), (4, 5)))
+    side.set_best(12.0, 1.0, None)
+    assert not side.has_counts
+    assert side.kept_columns() == ((12.0,), (1.0,), ())
+
+
+ORDERS = st.one_of(st.none(), st.integers(1, 9))
+TICKS = st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0])
+LOTS = st.sampled_from([0.0, 1.0, 2.5])
+
+
+@st.composite
+def counted_columns(draw: st.DrawFn) -> KeptColumns:
+    """Levels, best first for bids, whose orders are counted or not."""
+    prices = sorted(draw(st.lists(TICKS, unique=True, max_size=4)), reverse=True)
+    counts = tuple(draw(st.integers(1, 9)) for _ in prices) if draw(st.booleans()) else ()
+    return tuple(prices), tuple(draw(LOTS) for _ in prices), counts
+
+
+CHANGES_OF_A_SIDE = st.one_of(
+    st.tuples(st.just("replace"), counted_columns()),
+    st.tuples(st.sampled_from(["overlay", "complete"]), counted_columns()),
+    st.tuples(st.just("set_levels"), counted_columns()),
+    st.tuples(st.just("set_level"), st.tuples(TICKS, LOTS, ORDERS)),
+    st.tuples(st.just("set_best"), st.one_of(st.just((None, None, None)), st.tuples(TICKS, LOTS, ORDERS))),
+)
+
+
+def change(side: BookSide, how: str, what: Any) -> None:
+    if how in ("overlay", "complete"):
+        side.overlay(what, complete=how == "complete")
+    elif how in ("set_best", "set_level"):
+        getattr(side, how)(*what)
+    else:
+        getattr(side, how)(what)
+
+
+def changed(levels: dict[float, OrderBookEntry], how: str, what: Any) -> dict[float, OrderBookEntry]:
+    """Bids by price, by the plainest means."""
+    if how.startswith("set_be") or how == "set_level":
+        told = [] if what[0] is None else [OrderBookEntry(*what)]
+    else:
+        prices, sizes, counts = what
+        told = list(map(OrderBookEntry, prices, sizes, counts or (None,) * len(prices)))
+    stay = -inf
+    if how.startswith("set_level"):
+        stay = inf
+    elif told and how in ("overlay", "set_best"):
+        stay = told[-1].price
+    worse = {price: level for price, level in levels.items() if price < stay}
+    return {price: level for price, level in (worse | {level.price: level for level in told}).items() if level.size}
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(CHANGES_OF_A_SIDE, st.sampled_from([None, None, *READS])), max_size=6))
+def test_a_level_has_the_count_of_what_set_it_last_whenever_the_side_is_read(
+    steps: list[tuple[tuple[str, Any], str | None]],
+) -> None:
+    """Whatever the others have, and whichever shape the side is held in: read always, now and then, or at the end."""
+    always, sometimes, never = sides = [BookSide(is_bid=True) for _ in range(3)]
+    by_price: dict[float, OrderBookEntry] = {}
+    # Of a side that is counted, so that most are mixed soon.
+    whole = ("replace", ((5.0, 4.0, 3.0, 2.0), (1.0, 1.0, 1.0, 1.0), (1, 2, 3, 4)))
+    for (how, what), read in ((whole, None), *steps):
+        by_price = changed(by_price, how, what)
+        for side in sides:
+            change(side, how, what)
+        expected = [by_price[price] for price in sorted(by_price, reverse=True)]
+        assert (list(always), always.best) == (expected, expected[0] if expected else None)
+        if read is not None:
+            assert READS[read](sometimes) == READS[read](always)
+    counts = tuple(level.order_count for level in expected)
+    is_any_counted = counts.count(None) < len(counts)
+    for side in (never, sometimes, always):
+        assert side.has_counts is is_any_counted
+        assert side.kept_columns()[2] == (counts if is_any_counted else ())
+        assert side.columns()[2] == (() if None in counts else counts)
+        assert list(side) == expected
+        again = BookSide(is_bid=True)
+        again.replace(side.kept_columns())
+        assert list(again) == list(side)
 
 
 def exact(value: float) -> Fraction:
@@ -333,7 +446,7 @@ def test_a_bad_level_of_a_diff_is_refused(bad: tuple[float, float]) -> None:
 def test_columns_of_different_lengths_are_no_side(
     columns: tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]],
 ) -> None:
-    with pytest.raises(BookError, match=r"^\d prices with \d sizes: expected as many$"):
+    with pytest.raises(BookError, match=r"^\d prices with \d sizes( and 1 counts)?: expected as many$"):
         check_levels(columns, is_bid=True)
 
 
@@ -374,11 +487,32 @@ def test_counts_are_kept_where_every_level_has_one() -> None:
     book.apply_quote(quote((9.5, 1.0), None, bid_count=7))
     assert book.bids.columns() == ((9.5, 9.0), (1.0, 2.0), (7, 5))
     book.bids.set_level(9.5, 3.0)
-    assert book.best_bid == OrderBookEntry(9.5, 3.0, 7)
+    assert [level.order_count for level in book.bids] == [None, 5]
+    book.bids.set_level(9.5, 3.0, 8)
+    assert book.best_bid == OrderBookEntry(9.5, 3.0, 8)
     book.bids.set_level(9.5, 0.0)
     book.bids.set_level(9.5, 3.0)
     assert book.best_bid == OrderBookEntry(9.5, 3.0, None)
     assert book.bids.columns()[2] == ()
+
+
+def test_a_diff_says_how_many_orders_there_are_or_that_nobody_knows() -> None:
+    book = OrderBook("A-B")
+    book.apply_snapshot(snapshot([(10.0, 1.0), (9.0, 2.0)], [(11.0, 1.0)], bid_counts=(4, 5), ask_counts=(6,)))
+    book.apply_diff_message(diff([(10.0, 2.0)], [(11.0, 2.0), (12.0, 1.0)], ask_counts=(8, 3)))
+    assert [level.order_count for level in (*book.bids, *book.asks)] == [None, 5, 8, 3]
+    with pytest.raises(BookError, match="2 prices with 2 sizes and 1 counts"):
+        book.apply_diff_message(diff([(10.0, 2.0), (9.0, 1.0)], [], bid_counts=(8,)))
+    assert [level.order_count for level in book.bids] == [None, 5]
+
+
+def test_a_snapshot_that_is_refused_leaves_counts_that_only_some_levels_have() -> None:
+    book = OrderBook("A-B")
+    book.apply_snapshot(snapshot([(10.0, 1.0)], [], bid_counts=(4,)))
+    book.apply_quote(quote((11.0, 1.0), None))
+    with pytest.raises(BookError):
+        book.apply_snapshot(snapshot([(12.0, 1.0)], [(13.0, nan)]))
+    assert [level.order_count for level in book.bids] == [None, 4]
 
 
 def test_a_new_book_says_that_there_is_nothing() -> None:

