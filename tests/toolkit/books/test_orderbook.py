@@ -231,7 +231,7 @@ def test_a_level_keeps_its_count_whatever_another_has(is_read: bool) -> None:
     """Over the columns, in them, and by price."""
     side = BookSide(is_bid=False)
     side.replace(((10.0, 11.0, 12.0), (1.0, 1.0, 1.0), (4, 5, 6)))
-    for change_it, counts in (
+    changes: list[tuple[Callable[[], None], list[int | None]]] = [
         (lambda: side.set_best(10.0, 3.0, None), [None, 5, 6]),
         (lambda: side.overlay(((9.0, 10.0), (1.0, 1.0), (2, 3)), complete=False), [2, 3, 5, 6]),
         (lambda: side.set_best(9.0, 1.0, None), [None, 3, 5, 6]),
@@ -239,8 +239,9 @@ def test_a_level_keeps_its_count_whatever_another_has(is_read: bool) -> None:
         (lambda: side.overlay(((9.0, 10.0), (1.0, 1.0), ()), complete=False), [None, None, None, 6]),
         (lambda: side.set_best(11.5, 1.0, None), [None, 6]),
         (lambda: side.set_best(12.5, 1.0, None), [None]),
-    ):
-        change_it()
+    ]
+    for change_side, counts in changes:
+        change_side()
         if is_read:
             side.columns()
         assert [level.order_count for level in side.levels()] == counts
