@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from recordings.columns.column_batch import ColumnBatch, Kind
 from replay.backtest.market import Market
+from replay.fast.book_layout import NO_STEP
 from replay.fast.kernel_steps import to_steps
 
 __all__ = ["LevelColumns", "counted"]
@@ -23,6 +24,15 @@ class LevelColumns:
     ticks: npt.NDArray[np.int64]
     lots: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int32]
+
+    def in_finer_steps(self, rows: npt.NDArray[np.void], ticks: int, lots: int) -> LevelColumns:
+        """The same with the levels of some messages in finer steps: as many new ticks and lots as an old one is."""
+        where = _levels_of(rows[rows["kind"] <= Kind.TRADE])
+        finer = []
+        for steps, factor in ((self.ticks.copy(), ticks), (self.lots.copy(), lots)):
+            steps[where[steps[where] != NO_STEP]] *= factor
+            finer.append(steps)
+        return LevelColumns(finer[0], finer[1], self.counts)
 
 
 def counted(

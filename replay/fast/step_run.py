@@ -30,7 +30,7 @@ from replay.fast.level_columns import LevelColumns
 from replay.fast.run_log import RunLog
 from replay.fast.step import Step, check_number
 from replay.market.core import MatchingCore, PairFacts
-from replay.market.layout import EventCode, RequestCode, TifCode, Want, widen_book, widen_orders, widen_reports
+from replay.market.layout import RequestCode, TifCode, Want, widen_book, widen_orders, widen_reports
 from replay.market.rescaling import rescale
 from replay.market.rules import CancelEarly
 from replay.results.run_record import RunRecord
@@ -147,7 +147,7 @@ class StepRun:
             clock["until"] = end_ns
         self.engine.hands.latency[:] = _latencies(plan.settings.latency)
         for place in range(len(self._keys)):
-            self._say(place, EventCode.STALE)
+            self.engine.core.pairs[place]["stale"] = 1
             self._set_rules(place)
         self._pointer: Any = None
         self._is_recorded = True
@@ -215,8 +215,12 @@ class StepRun:
                 self._ended = start < stop
                 return
             if status == Status.PYTHON:
-                self._take_message(batch, start, places)
+                finer = self._take_message(batch, start, places)
                 start += 1
+                if finer is not None:
+                    # The rest of the batch was counted before.
+                    rest = batch.rows[start:]
+                    levels = levels.in_finer_steps(rest[rest["pair"] == batch.rows["pair"][start - 1]], *finer)
             elif status == Status.BEGIN:
                 self._begin_if_known()
             elif status == Status.FUNDING:
@@ -349,31 +353,34 @@ class StepRun:
 
     # -- what is Python's ------------------------------------------------------------------------------------------
 
-    def _take_message(self, batch: ColumnBatch, at: int, places: npt.NDArray[np.int64]) -> None:
+    def _take_message(self, batch: ColumnBatch, at: int, places: npt.NDArray[np.int64]) -> tuple[int, int] | None:
+        """Take in a message; how many new ticks and lots an old one of its pair is, where it has made them finer."""
         kind = int(batch.rows["kind"][at])
         if kind not in (Kind.INSTRUMENT, Kind.EVENT):
-            return
+            return None
         message = batch.message(at)
         pair = int(batch.rows["pair"][at])
         place = int(places[pair]) if pair >= 0 else -1
         if isinstance(message, Instrument):
-            if place >= 0:
-                self._hear_instrument(place, message)
-        elif isinstance(message, StreamEvent):
+            return self._hear_instrument(place, message) if place >= 0 else None
+        if isinstance(message, StreamEvent):
             self._hear_event(place, message)
+        return None
 
-    def _hear_instrument(self, place: int, message: Instrument) -> None:
+    def _hear_instrument(self, place: int, message: Instrument) -> tuple[int, int] | None:
         market = self.markets[place]
-        before = market.scale
+        before, finer = market.scale, None
         is_other = market.take(message)
         if is_other and before is not None and market.scale is not None:
-            self.rescale(place, int(before.tick / market.scale.tick), int(before.lot / market.scale.lot))
+            finer = int(before.tick / market.scale.tick), int(before.lot / market.scale.lot)
+            self.rescale(place, *finer)
         self._set_rules(place)
         self._drain()
         self._log.hear_instrument(place, message, self.now_ns)
         if not self._heard[place] and is_known(market):
             self._heard[place] = True
             self._begin_if_known()
+        return finer
 
     def _hear_event(self, place: int, event: StreamEvent) -> None:
         clock = self.engine.hands.clock
@@ -445,7 +452,7 @@ class StepRun:
         feed = self.engine.feeds[place]
         if not feed["is_stale"]:
             feed["is_stale"] = 1
-            self._say(place, EventCode.STALE)
+            self.engine.core.pairs[place]["stale"] = 1
             self._doubt(place, cause, 1)
         self._run(kernel_engine.wake_pair_of, place)
 
@@ -461,14 +468,6 @@ class StepRun:
     def _mark(self, place: int) -> None:
         orders = self.engine.hands.orders
         orders["is_uncertain"][(orders["pair"] == place) & (orders["at_venue"] == 1)] = 1
-
-    def _say(self, place: int, code: EventCode) -> None:
-        """Tell the core something of a pair."""
-        engine = self.engine
-        event = np.zeros(1, engine.events.dtype)
-        event["time"], event["pair"], event["code"] = self.now_ns, place, code
-        plain_core = engine.core
-        plain_core.pairs[place]["stale"] = int(code == EventCode.STALE)
 
     # -- units -----------------------------------------------------------------------------------------------------
 

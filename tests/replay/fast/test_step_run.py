@@ -14,19 +14,27 @@ import pytest
 from benchmarks import grid
 from benchmarks.grid_maker import GridMaker
 from benchmarks.grid_step import grid_step
+from recordings.columns.column_batch import Names, of_messages
 from recordings.importing.importer import ImportOptions, import_capture
 from replay.fast import kernel_books, kernel_engine, step_run
 from replay.fast.backtesting import backtest_many
 from replay.fast.compiled_step import layout_of
 from replay.fast.failed_call import ActionsOfArrays, Fields
+from replay.fast.level_columns import counted
 from replay.fast.step import Step, step
+from replay.fast.step_run import StepRun
 from replay.results.result import Result
-from replay.strategy.backtesting import backtest
+from replay.strategy.backtesting import backtest, settings_of
 from replay.strategy.failures import StrategyError
+from replay.strategy.plan import RunPlan
 from tests.golden.expectations import RECORDINGS
 from tests.replay.fast.steps import busy, fails_by_index, fails_by_price, quiet
+from tests.tapes import quote, snapshot
 from toolkit.errors import ConfigError
 from toolkit.kernels.compiling import plain
+from toolkit.kernels.levels import best
+from toolkit.keys import PairKey
+from toolkit.messages import SIDE_NOT_TOLD, Instrument, InstrumentKind, Message
 
 FOLDERS = {f"{path.parent.name}-{path.name}": path for path in RECORDINGS}
 #: Steps finer than those of any golden recording, so that no unit changes while it runs.
@@ -111,6 +119,60 @@ def test_a_lot_that_is_too_coarse_is_refined_and_sizes_stay_what_they_are() -> N
     assert result.orders.height > 5
     lots = result.orders["size"] / 0.01
     assert ((lots - lots.round()).abs() < 1e-9).all()
+
+
+def steps_of_one_batch(*messages: Message) -> StepRun:
+    """A run on two pairs, fed with messages that come as one batch."""
+    keys = [PairKey("hyperliquid", "A-B"), PairKey("hyperliquid", "C-B")]
+    names = Names(keys)
+    plan = RunPlan(quiet.loaded(), keys, settings_of())
+    run = StepRun(plan, quiet, names, plan.open(0, waits=True))
+    batch, places = of_messages(messages, names), np.arange(2)
+    first = [message for message in messages[:2] if isinstance(message, Instrument)]
+    for instrument in first:
+        run.expect(instrument)
+    run.take(batch, places, counted(batch, places, run.markets, run.rescale))
+    return run
+
+
+def instrument(pair: str, tick: float, lot: float, seq: int) -> Instrument:
+    return Instrument(
+        venue="hyperliquid",
+        symbol=pair[0],
+        trading_pair=pair,
+        ts_event=None,
+        ts_recv=seq,
+        capture_seq=seq,
+        sub_seq=0,
+        kind=InstrumentKind.PERPETUAL,
+        base=pair[0],
+        quote="B",
+        settle="B",
+        price_tick=tick,
+        size_step=lot,
+    )
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize(("tick", "lot"), [(0.01, 1.0), (0.1, 0.25), (0.05, 0.5)])
+def test_a_venue_that_makes_its_steps_finer_changes_no_price_that_is_read_with_it(tick: float, lot: float) -> None:
+    """What comes with it was counted before, in the steps of then: of that pair alone it is other numbers now."""
+    run = steps_of_one_batch(
+        instrument("A-B", 0.1, 1.0, 0),
+        instrument("C-B", 0.1, 1.0, 1),
+        snapshot([(10.1, 3.0)], [(10.3, 4.0)], ts_recv=2, capture_seq=2),
+        instrument("A-B", tick, lot, 3),
+        snapshot([(20.2, 3.0)], [(20.4, 4.0)], trading_pair="C-B", symbol="C", ts_recv=4, capture_seq=4),
+        snapshot([(10.2, 5.0)], [(10.4, 6.0)], ts_recv=5, capture_seq=5),
+        quote((10.2, 7.0), None, ask_count=SIDE_NOT_TOLD, ts_recv=6, capture_seq=6),
+        quote((10.3, 8.0), None, ts_recv=7, capture_seq=7),
+    )
+    for place, bid in ((0, (10.3, 8.0)), (1, (20.2, 3.0))):
+        scale, book = run.markets[place].scale, run.engine.hands.books.store
+        assert scale is not None
+        key, size = plain(best)(book, 2 * place)
+        assert (scale.price(int(key)), scale.size(int(size))) == bid
+    assert [float(each.scale.tick) for each in run.markets if each.scale is not None] == [tick, 0.1]
 
 
 @pytest.mark.usefixtures("uncompiled")
