@@ -47,8 +47,6 @@ class Seen:
     DIFFS = 4
     #: Diffs of another book.
     APART = 8
-    #: What it said does not hold.
-    LOST = 16
 
 
 BOOK: Final = np.dtype(

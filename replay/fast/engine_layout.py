@@ -250,7 +250,6 @@ MARKET: Final = np.dtype(
         ("ask_size", "i8"),
         ("held", "i8"),
         ("changed", "i8"),
-        ("logged_ns", "i8"),
         ("slot", "i8"),
         ("venue_mark", "f8"),
         ("wakes", "i8"),
@@ -349,7 +348,7 @@ def make_engine(pairs: int, books: Books, core: State, limits: Any, parameters: 
     quotes["mark"] = quotes["funding"] = np.nan
     quotes["stale"] = 1
     market = np.zeros(pairs, MARKET)
-    market["slot"] = market["logged_ns"] = -1
+    market["slot"] = -1
     market["venue_mark"] = np.nan
     hands = Hands(
         clock,

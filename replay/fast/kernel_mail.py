@@ -13,7 +13,17 @@ from replay.market.kernel_core import arrive, want_for_request
 from replay.market.layout import NONE, Reason, ReportCode, RequestCode, StateCode, TifCode
 from toolkit.kernels.compiling import kernel
 
-__all__ = ["arrive_next", "collect", "hear_next", "next_answer", "next_arrival", "post", "refuse_new", "say_sent"]
+__all__ = [
+    "arrive_next",
+    "collect",
+    "has_figures",
+    "hear_next",
+    "next_answer",
+    "next_arrival",
+    "post",
+    "refuse_new",
+    "say_sent",
+]
 
 _NEW = np.int64(RequestCode.NEW)
 _CANCEL = np.int64(RequestCode.CANCEL)
@@ -53,7 +63,7 @@ _REDUCES = np.int64(32)
 
 @kernel
 def post(h, slot, code, tick, lots):
-    """Send a request about an order; there must be room. Returns whether too many about it are under way."""
+    """Send a request about an order; there must be room. Returns False where too many about it are under way."""
     clock, order = h.clock[0], h.orders[slot]
     if order["pending"] >= _PENDING:
         return False
@@ -67,21 +77,32 @@ def post(h, slot, code, tick, lots):
         order["cancelling"] += 1
     due = max(clock["now"] + h.latency[code], order["arrives"])
     order["arrives"] = due
-    if clock["posts"] == len(h.posts):
-        # What has arrived stands at the beginning.
-        kept = clock["posts"] - clock["post_at"]
-        for at in range(kept):
-            h.posts[at] = h.posts[clock["post_at"] + at]
-        clock["post_at"], clock["posts"] = 0, kept
-    at = clock["posts"]
-    while at > clock["post_at"] and h.posts[at - 1]["due"] > due:
-        h.posts[at] = h.posts[at - 1]
-        at -= 1
+    clock["post_at"], clock["posts"], at = _make_place(h.posts, clock["post_at"], clock["posts"], due)
     row = h.posts[at]
     row["due"], row["number"], row["slot"], row["order"] = due, number, slot, order["number"]
     row["code"], row["tick"], row["lots"], row["known_left"] = code, tick, lots, order["left"]
-    clock["posts"] += 1
     return True
+
+
+@kernel
+def _make_place(rows, begin, end, due):
+    """
+    Make a place among rows in the order of their times, after those of the same time; there must be room for one more.
+
+    Returns:
+        Where the rows begin and end by then, and the place.
+    """
+    if end == len(rows):
+        # What is over stands at the beginning.
+        end -= begin
+        for at in range(end):
+            rows[at] = rows[begin + at]
+        begin = _ZERO
+    at = end
+    while at > begin and rows[at - 1]["due"] > due:
+        rows[at] = rows[at - 1]
+        at -= 1
+    return begin, end + 1, at
 
 
 @kernel
@@ -141,7 +162,7 @@ def _spend(e, venue, code, at_ns):
 
 
 @kernel
-def _has_figures(rule, tick):
+def has_figures(rule, tick):
     """Whether a price has no more figures than the venue takes, or is a whole number."""
     if rule["figures"] == 0:
         return True
@@ -176,7 +197,7 @@ def _refusal(e, order, code, tick, lots):
         return _NOT_OFFERED
     if lots <= 0 or tick < 0:
         return _INVALID
-    if tick and (tick % rule["ticks"] or not _has_figures(rule, tick)):
+    if tick and (tick % rule["ticks"] or not has_figures(rule, tick)):
         return _OFF_TICK
     if lots % rule["lots"]:
         return _OFF_LOT
@@ -376,15 +397,7 @@ def _answer(e, slot, venue_ns, request, said, state, tick, lots, left, filled, s
     clock, order = h.clock[0], h.orders[slot]
     due = max(venue_ns + h.latency[4 + code], order["heard"])
     order["heard"] = due
-    if clock["answers"] == len(e.answers):
-        kept = clock["answers"] - clock["answer_at"]
-        for at in range(kept):
-            e.answers[at] = e.answers[clock["answer_at"] + at]
-        clock["answer_at"], clock["answers"] = 0, kept
-    at = clock["answers"]
-    while at > clock["answer_at"] and e.answers[at - 1]["due"] > due:
-        e.answers[at] = e.answers[at - 1]
-        at -= 1
+    clock["answer_at"], clock["answers"], at = _make_place(e.answers, clock["answer_at"], clock["answers"], due)
     row = e.answers[at]
     row["due"], row["venue_ns"], row["request"], row["slot"], row["order"] = (
         due,
@@ -398,7 +411,6 @@ def _answer(e, slot, venue_ns, request, said, state, tick, lots, left, filled, s
     row["is_uncertain"] = order["is_uncertain"]
     lines = e.core.lines
     row["bid"], row["ask"] = lines[2 * order["pair"]]["best"], lines[2 * order["pair"] + 1]["best"]
-    clock["answers"] += 1
 
 
 @kernel

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from replay.fast.engine_layout import ACTS_MAX
-from replay.fast.kernel_mail import post, say_sent
+from replay.fast.kernel_mail import has_figures, post, say_sent
 from replay.market.layout import RequestCode, TifCode
 from toolkit.kernels.compiling import kernel
-from toolkit.kernels.levels import best, worse_key
+from toolkit.kernels.levels import best, size_at, worse_key
 
 __all__ = [
     "amend_order",
@@ -27,11 +27,9 @@ _NEW = np.int64(RequestCode.NEW)
 _AMEND = np.int64(RequestCode.AMEND)
 _CANCEL = np.int64(RequestCode.CANCEL)
 _POST_ONLY = np.int64(TifCode.POST_ONLY)
-_GTC = np.int64(TifCode.GTC)
 _ACTS = np.int64(ACTS_MAX)
 _NO_KEY = np.int64(-(2**62))
 _ZERO = np.int64(0)
-_ONE = np.int64(1)
 
 
 @kernel
@@ -51,17 +49,8 @@ def _check_act(h):
 @kernel
 def _check_tick(h, pair, tick):
     rule = h.rules[pair]
-    if tick <= 0 or tick % rule["ticks"]:
+    if tick <= 0 or tick % rule["ticks"] or not has_figures(rule, tick):
         raise ValueError("no price of the venue")
-    if rule["figures"]:
-        whole = _ONE
-        for _ in range(rule["decimals"]):
-            whole *= 10
-        if tick % whole:
-            while tick % 10 == 0:
-                tick //= 10
-            if tick >= 10 ** rule["figures"]:
-                raise ValueError("no price of the venue")
 
 
 @kernel
@@ -206,21 +195,8 @@ def level_of(h, pair, side, place):
     key, size = best(store, line)
     for _ in range(place):
         key = _key_after(store, line, key)
-        size = _size_of(store, line, key)
+        size = size_at(store, line, key)
     return abs(key), size
-
-
-@kernel
-def _size_of(store, line, key):
-    page = key >> 6
-    low, high = _ZERO, store.pages[line]
-    while low < high:
-        middle = (low + high) // 2
-        if store.page[line, middle] < page:
-            low = middle + 1
-        else:
-            high = middle
-    return store.sizes[store.slot[line, low], key & 63]
 
 
 @kernel
@@ -239,7 +215,7 @@ def size_near(h, pair, side, ticks):
         total += size
         key = _key_after(store, line, key)
         if key != _NO_KEY:
-            size = _size_of(store, line, key)
+            size = size_at(store, line, key)
     return total
 
 
@@ -262,5 +238,5 @@ def price_of_fill(h, pair, side, lots):
             return worth / float(lots)
         key = _key_after(store, line, key)
         if key != _NO_KEY:
-            size = _size_of(store, line, key)
+            size = size_at(store, line, key)
     return np.nan
