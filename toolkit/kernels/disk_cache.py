@@ -33,6 +33,7 @@ _SOURCES: Final = (
     "replay/fast/*kernel*.py",
     "replay/fast/*layout.py",
     "recordings/columns/column_batch.py",
+    "toolkit/books/book_fusion.py",
 )
 
 
