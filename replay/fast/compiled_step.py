@@ -1,19 +1,20 @@
 """
 A step function as machine code behind a pointer, so that the engine is compiled once for all of them.
 
-What is compiled for a function is kept beside the kernels, under a hash over its file: a second run loads it. A function
-that stands in no file, or closes over others' values, is compiled in each process.
+What is compiled for a function is kept beside the kernels, under a hash over its file and all that it takes from others: a
+second run loads it. A function that stands in no file, or closes over values, is compiled in each process.
 """
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import inspect
 import re
 import sys
 from collections.abc import Mapping
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 import numba
@@ -21,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from numba.core import cgutils, types
 from numba.core.ccallback import CFunc
+from numba.core.dispatcher import Dispatcher
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic
 
@@ -84,13 +86,11 @@ def pointer_to(step: Step, engine: Engine) -> Any:
         if path is None:
             exec(_WRAPPER, names)  # noqa: S102  # the text above
             return numba.cfunc(signature)(names["call"])
-        spec = spec_from_file_location(path.stem, path)
-        assert spec is not None, "it is a file of Python"
-        assert spec.loader is not None, "it is a file of Python"
-        module = module_from_spec(spec)
+        module = ModuleType(path.stem)
         vars(module).update(names)
         sys.modules[module.__name__] = module  # what was kept on disk is loaded into it, by its name
-        spec.loader.exec_module(module)
+        # The file is for numba, which keeps code by files: what it holds after a power cut is of no consequence.
+        exec(compile(_WRAPPER, path, "exec"), vars(module))  # noqa: S102  # the text above
         made = CFunc(vars(module)["call"], (signature.args, signature.return_type), locals={}, options={})
         made.enable_caching()
         try:
@@ -122,29 +122,85 @@ def _view(layout: np.dtype[np.void]) -> Any:
 
 def _file_for(step: Step, layouts: tuple[Any, ...]) -> Path | None:
     """A file of its own for what is compiled for a function; None where it cannot be told when that is out of date."""
-    folder, function = usable_folder(), step.function
-    try:
-        source = Path(inspect.getsourcefile(function) or "").read_bytes()
-    except (OSError, TypeError):
+    folder = usable_folder()
+    if folder is None:
         return None
-    if folder is None or function.__closure__:
-        return None
-    digest = hashlib.blake2b(digest_size=12)
-    digest.update(source)
-    digest.update(f"{function.__qualname__} {layouts} {_WRAPPER}".encode())
-    # What it takes from elsewhere is compiled in.
-    for name in sorted(function.__code__.co_names):
-        value = function.__globals__.get(name)
-        if isinstance(value, int | float | str | tuple):
-            digest.update(f"{name}={value!r}".encode())
-    path = folder / "steps" / f"step_{digest.hexdigest()}.py"
+    taken = _Taken()
+    taken.add_text(f"{step.function.__qualname__} {layouts} {_WRAPPER}")
     try:
+        if not taken.add(step.function):
+            return None
+        path = folder / "steps" / f"step_{taken.digest.hexdigest()}.py"
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             path.write_text(_WRAPPER)
-    except OSError:
+    except (OSError, TypeError):
         return None
     return path
+
+
+class _Taken:
+    """A hash over a function and all that it takes from elsewhere, which is compiled in as it is then."""
+
+    def __init__(self) -> None:
+        self.digest = hashlib.blake2b(digest_size=12)
+        self._seen: set[FunctionType] = set()
+
+    def add_text(self, text: str) -> None:
+        """Add a text, and where it ends."""
+        self.digest.update(f"{len(text)} {text}".encode())
+
+    def add(self, value: Any, names: frozenset[str] = frozenset()) -> bool:
+        """
+        Add a value; of a module what of it has one of the names.
+
+        Returns whether it was possible. Raises OSError and TypeError for a function that stands in no file.
+        """
+        if isinstance(value, Dispatcher):
+            value = value.py_func
+        if isinstance(value, FunctionType) and not _is_known(value.__module__):
+            return self._add_function(value)
+        if isinstance(value, tuple):
+            self.add_text(f"tuple of {len(value)}")
+            return all(self.add(each) for each in value)
+        if isinstance(value, np.ndarray):
+            self.add_text(f"{value.dtype.descr} {value.shape} {value.tobytes().hex()}")
+        elif isinstance(value, type) and issubclass(value, enum.Enum):
+            self.add_text(repr([(each.name, each.value) for each in value]))
+        elif isinstance(value, ModuleType):
+            if not _is_known(value.__name__):
+                there = sorted(names & vars(value).keys())
+                self.add_text(f"{value.__name__} {there}")
+                return all(self.add(vars(value)[name], names) for name in there)
+        elif value is None or isinstance(value, bool | int | float | complex | str | np.generic):
+            self.add_text(f"{type(value).__name__} {value!r}")
+        else:
+            # Functions and classes of Python and numpy.
+            return isinstance(value, np.ufunc) or (callable(value) and _is_known(str(value.__module__)))
+        return True
+
+    def _add_function(self, function: FunctionType) -> bool:
+        if function in self._seen:
+            return True
+        self._seen.add(function)
+        if function.__closure__:
+            return False
+        self.add_text(Path(inspect.getsourcefile(function) or "").read_text(encoding="utf-8"))
+        names = _names_in(function.__code__)
+        found = {name: function.__globals__[name] for name in sorted(names & function.__globals__.keys())}
+        self.add_text(repr(list(found)))
+        return all(self.add(value, names) for value in found.values())
+
+
+def _names_in(code: CodeType) -> frozenset[str]:
+    """The names that a function uses, and the functions within it."""
+    return frozenset(code.co_names).union(*(_names_in(each) for each in code.co_consts if isinstance(each, CodeType)))
+
+
+def _is_known(module: str) -> bool:
+    """Whether a module is of a version that the folder is named by."""
+    root = module.partition(".")[0]
+    return root in {"numpy", "numba"} or root in sys.stdlib_module_names
 
 
 def _said(step: Step, exc: NumbaError) -> str:
