@@ -15,6 +15,7 @@ from recordings.recording import Recording
 from replay.backtest.contracts import is_known, missing_said
 from replay.backtest.market import Market
 from replay.column_tape import ColumnTape
+from replay.fast.compiled_step import note_engine
 from replay.fast.level_columns import counted
 from replay.fast.step import Step
 from replay.fast.step_run import StepRun, check_compiled
@@ -73,10 +74,11 @@ def run_steps(
     check_window(tape, start_ns, end_ns)
     first_ns = tape.first_ns if start_ns is None else max(start_ns, tape.first_ns)
     columns = ColumnTape(tape)
-    runs = []
+    runs: list[StepRun] = []
     for plan in plans:
         session = plan.open(first_ns, recordings=told_of(tape), waits=True)
-        runs.append(StepRun(plan, step, columns.names, session, starts_ns=start_ns, end_ns=end_ns))
+        like = runs[0] if runs else None
+        runs.append(StepRun(plan, step, columns.names, session, starts_ns=start_ns, end_ns=end_ns, like=like))
     _look_ahead(tape, runs)
     unknown = [place for place, market in enumerate(runs[0].markets) if not is_known(market)]
     if unknown:
@@ -101,7 +103,9 @@ def run_steps(
         if run.unknown_said:
             raise missing_error(run.unknown_said)
     last_ns = tape.last_ns if end_ns is None else min(end_ns - 1, tape.last_ns)
-    return [run.finish(last_ns) for run in runs]
+    records = [run.finish(last_ns) for run in runs]
+    note_engine()
+    return records
 
 
 class _Feeder:

@@ -26,12 +26,16 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic
 
+from replay.fast import kernel_engine
 from replay.fast.engine_layout import Engine
 from replay.fast.step import Step
 from toolkit.errors import ConfigError
-from toolkit.kernels.disk_cache import usable_folder
+from toolkit.kernels.disk_cache import are_compiled, note_compiled, usable_folder
 
-__all__ = ["layout_of", "packed", "pointer_to"]
+__all__ = ["layout_of", "note_engine", "packed", "pointer_to"]
+
+#: What is noted of once the engine is compiled.
+_ENGINE: Final = "engine"
 
 _WRAPPER: Final = """\
 def call(now, why, pair, q, me, parameters, state, act):
@@ -62,8 +66,13 @@ def pointer_to(step: Step, engine: Engine) -> Any:
     """
     The function as compiled code that an engine takes.
 
+    Where the engine will be compiled as well, a line on stderr says so.
+
     Raises ConfigError, which names the line, for what cannot be compiled.
     """
+    if not are_compiled(_ENGINE):
+        often = "once for this version" if usable_folder() else "in every process: compiled code has no place here"
+        sys.stderr.write(f"tickdeck: compiling what runs step functions, {often}; it takes a minute or two\n")
     words = numba.typeof(engine.parameters)
     signature = types.int64(
         types.int64,
@@ -103,6 +112,13 @@ def pointer_to(step: Step, engine: Engine) -> Any:
         return made
     except NumbaError as exc:
         raise ConfigError(_said(step, exc)) from None
+
+
+def note_engine() -> None:
+    """A run is over: the engine is compiled now, if it was that which ran."""
+    run_rows: Any = kernel_engine.run_rows
+    if run_rows.signatures:
+        note_compiled(_ENGINE)
 
 
 def _view(layout: np.dtype[np.void]) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -97,6 +98,8 @@ class StepRun:
         names: Of the columns.
         session: Whose markets and recorder it uses, and which is fed nothing.
         starts_ns: The function is called from this time on; None: as soon as all is known.
+        end_ns: It ends before the first frame of that time.
+        like: Another run of the function, whose compiled code this one shares.
 
     Attributes:
         engine: The arrays.
@@ -114,6 +117,7 @@ class StepRun:
         *,
         starts_ns: int | None = None,
         end_ns: int | None = None,
+        like: StepRun | None = None,
     ) -> None:
         self._plan = plan
         self._step = step
@@ -149,9 +153,13 @@ class StepRun:
         for place in range(len(self._keys)):
             self.engine.core.pairs[place]["stale"] = 1
             self._set_rules(place)
-        self._pointer: Any = None
+        self._like = like
         self._is_recorded = True
         self._ended = False
+
+    @cached_property
+    def _pointer(self) -> Any:
+        return pointer_to(self._step, self.engine) if self._like is None else self._like._pointer
 
     @property
     def calls(self) -> int:
@@ -192,8 +200,6 @@ class StepRun:
         Raises StrategyError where the function fails.
         """
         start, stop = 0, batch.messages
-        if self._pointer is None:
-            self._pointer = pointer_to(self._step, self.engine)
         if len(self._names.forms) > FORMS_MAX:
             raise ConfigError(f"{len(self._names.forms)} forms of books in one tape, expected {FORMS_MAX} at most")
         while start < stop:
