@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks import grid
 from replay.fast.actions import BUY, POST_ONLY, cancel, open_count, own, send
 from replay.fast.step import step
@@ -13,7 +15,7 @@ __all__ = ["grid_step"]
     every=f"{grid.EVERY_MS}ms",
     parameters={"count": 10, "half_spread": 20, "interval": 10, "size": 2, "position_max": 100},
 )
-def grid_step(now, why, q, me, p, s, act):  # type: ignore[no-untyped-def]
+def grid_step(now: Any, why: Any, q: Any, me: Any, p: Any, s: Any, act: Any) -> None:
     """Cancel what is not wanted, then send what is missing; an order's tag is its tick."""
     bid, ask = q[0].bid, q[0].ask
     if q[0].stale or bid == 0 or ask == 0:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
 
 from replay.fast import kernel_view
 from replay.fast.compiled_step import layout_of
-from replay.fast.engine_layout import ME, QUOTE, Engine, Hands
+from replay.fast.engine_layout import Engine, Hands
 from replay.fast.step import Step
 from toolkit.kernels.compiling import plain
 
@@ -29,11 +30,11 @@ _KERNELS: Final[dict[str, Any]] = {
 }
 
 
-class Fields:
+class Fields(SimpleNamespace):
     """The numbers of a record, as plain Python has them."""
 
     def __init__(self, record: Any) -> None:
-        self.__dict__.update({name: record[name].item() for name in record.dtype.names})
+        super().__init__(**{name: record[name].item() for name in record.dtype.names})
 
 
 class ActionsOfArrays:
@@ -64,14 +65,7 @@ def call_again(step: Step, values: Mapping[str, Any], engine: Engine, names: Seq
     state = engine.state_before.copy().view(layout_of(step.state))[0]
     q = [Fields(row) for row in engine.quotes]
     me = [Fields(row) for row in engine.me]
-    assert engine.quotes.dtype == QUOTE, "the market"
-    assert engine.me.dtype == ME, "and its own affairs"
     clock = hands.clock[0]
     clock["acts"] = 0
     why = int(clock["called_why"])
-    step.function(int(clock["now"]), why, q, me, _Numbers(values), Fields(state), ActionsOfArrays(hands))
-
-
-class _Numbers:
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.__dict__.update(values)
+    step.function(int(clock["now"]), why, q, me, SimpleNamespace(**values), Fields(state), ActionsOfArrays(hands))

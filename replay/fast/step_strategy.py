@@ -7,7 +7,7 @@ For debugging, for paper, and for whatever the compiled run does not do; and it 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any, ClassVar, Final
 
 from replay.backtest.scales import PairScale
@@ -68,13 +68,6 @@ class _Order:
         self.tag = int(order.tag or 0)
         self.pending = len(sent.pending)
         self.cancelling = sum(code.name == "CANCEL" for code in sent.pending.values())
-
-
-class _Numbers:
-    """Numbers by name."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.__dict__.update(values)
 
 
 class _Actions:
@@ -219,8 +212,8 @@ class _StepStrategy(Strategy):
         self._act = _Actions(ctx)
         self._q = [_Market() for _ in ctx.pairs]
         self._me = [_Mine() for _ in ctx.pairs]
-        self._p = _Numbers({name: getattr(self, name) for name in step.parameters})
-        self._s = _Numbers(step.state)
+        self._p = SimpleNamespace(**{name: getattr(self, name) for name in step.parameters})
+        self._s = SimpleNamespace(**step.state)
         self._places = {pair: place for place, pair in enumerate(ctx.pairs)}
         self._tops = [self._top(ctx, pair) for pair in ctx.pairs]
         self._slots = [-1 for _ in ctx.pairs]

@@ -25,7 +25,7 @@ from replay.fast.actions import (
 )
 from replay.fast.step import step
 
-__all__ = ["busy", "fails_by_index", "fails_by_price", "looks", "quiet"]
+__all__ = ["busy", "fails_by_half", "fails_by_index", "fails_by_price", "looks", "quiet"]
 
 
 @step(
@@ -105,3 +105,10 @@ def looks(now: Any, why: Any, q: Any, me: Any, p: Any, s: Any, act: Any) -> None
     place = 0
     while level(act, 0, BUY, place)[1]:
         place += 1
+
+
+@step(every="100ms")
+def fails_by_half(now: Any, why: Any, q: Any, me: Any, p: Any, s: Any, act: Any) -> None:
+    """Sends an order at half a tick."""
+    if q[0].bid:
+        send(act, 0, BUY, q[0].bid - 0.5, q[0].lot)

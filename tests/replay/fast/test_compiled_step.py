@@ -96,4 +96,4 @@ def test_a_constant_of_the_actions_is_part_of_it(tmp_path: Path, monkeypatch: py
     taken: list[str] = []
     monkeypatch.setattr(compiled_step._Taken, "add_text", lambda self, text: taken.append(text))
     files(tmp_path, monkeypatch, "GAP", "GAP", "GAP = 1")
-    assert any("def send_order" not in text and "@overload(send)" in text for text in taken)
+    assert any("def send_order" not in text and "@_compiled(send)" in text for text in taken)

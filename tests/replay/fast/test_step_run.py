@@ -28,7 +28,7 @@ from replay.strategy.backtesting import backtest, settings_of
 from replay.strategy.failures import StrategyError
 from replay.strategy.plan import RunPlan
 from tests.golden.expectations import RECORDINGS
-from tests.replay.fast.steps import busy, fails_by_index, fails_by_price, quiet
+from tests.replay.fast.steps import busy, fails_by_half, fails_by_index, fails_by_price, quiet
 from tests.tapes import quote, snapshot
 from toolkit.errors import ConfigError
 from toolkit.kernels.compiling import plain
@@ -263,14 +263,20 @@ def test_a_step_function_says_what_it_needs() -> None:
         step(every="1s", min_gap="1s")
 
 
-@pytest.mark.parametrize("function", [fails_by_index, fails_by_price])
+@pytest.mark.parametrize(
+    ("function", "where"),
+    [
+        (fails_by_index, "own(act, 3 + q[7].bid)"),
+        (fails_by_price, "send(act, 0, BUY, 0, q[0].lot)"),
+        (fails_by_half, "send(act, 0, BUY, q[0].bid - 0.5, q[0].lot)"),
+    ],
+)
 @pytest.mark.parametrize("is_compiled", [pytest.param(True, marks=pytest.mark.slow), False])
-def test_an_error_names_the_function_s_own_line(function: Step, is_compiled: bool) -> None:
+def test_an_error_names_the_function_s_own_line(function: Step, where: str, is_compiled: bool) -> None:
     folder = FOLDERS["format-2-hyperliquid"]
     run = function if is_compiled else function.in_python()
     with pytest.raises(StrategyError, match=r"steps\.py:\d+: ") as failure:
         backtest(run, folder, **FINE)
-    where = "own(act, 3 + q[7].bid)" if function is fails_by_index else "send(act, 0, BUY, 0, q[0].lot)"
     assert where in str(failure.value)
 
 
