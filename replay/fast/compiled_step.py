@@ -26,7 +26,7 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic
 
-from replay.fast import kernel_engine
+from replay.fast import kernel_actions, kernel_engine  # noqa: F401  # the first says what actions are, compiled
 from replay.fast.engine_layout import Engine
 from replay.fast.step import Step
 from toolkit.errors import ConfigError
