@@ -324,8 +324,6 @@ class Exchange:
             self._mail.forget(order.order_id)
         self._own.clear()
         self._switches.clear()
-        if self._clearing is not None:
-            self._clearing.wake(now_ns)  # what it had asked for was under way as well
 
     # -- requests --------------------------------------------------------------------------------------------------
 
@@ -495,7 +493,7 @@ class Exchange:
         if request.order is not None:
             if request.order.order_id in desk.alive:
                 self._end(desk, request.order, request.reason, at_ns)
-        elif request.reason is Reason.NONE:
+        elif request.is_wake:
             if self._clearing is not None:
                 self._clearing.wake(at_ns)
         elif self._switches.get(request.venue) == request.turn:

@@ -53,6 +53,11 @@ class Request(msgspec.Struct, gc=False, kw_only=True):
     at_ns: int = NEVER_NS
     turn: int = 0
 
+    @property
+    def is_wake(self) -> bool:
+        """Whether it is a time that the keeper of the account's money has asked for."""
+        return self.number == NO_REQUEST and self.order is None and self.reason is Reason.NONE
+
 
 def _is_late(request: Request, rules: BlockRules) -> bool:
     """Whether a request is there with the end of its block alone."""
@@ -149,11 +154,12 @@ class Mail:
         return at_ns, request
 
     def pop_all_due(self) -> list[Request]:
-        """All that was still to happen at the venue, in order."""
-        waiting = [request for _, _, _, request in sorted(self._due, key=lambda each: each[:3])]
-        self._due.clear()
+        """All that was still to happen at the venue, in order, but for the times that the keeper of the money asked for."""
+        waiting = [each for each in sorted(self._due, key=lambda each: each[:3]) if not each[3].is_wake]
+        self._due = [each for each in self._due if each[3].is_wake]
+        heapq.heapify(self._due)
         self._look()
-        return waiting
+        return [request for _, _, _, request in waiting]
 
     def answer(self, response: Response, venue: str, code: RequestCode | None) -> None:
         """Send an answer back, to a request of that kind; None: to none. It is never received before its cause."""

@@ -169,6 +169,8 @@ class House:
             raise ConfigError(f"leverage is chosen, but nothing is known of margin at {' or '.join(facts)}")
         self._liquidators: dict[str, Liquidator] = {}
         self._wakes: list[tuple[int, int]] = []
+        #: Times that were asked for and are to come.
+        self._asked: set[int] = set()
         self._transfers = deque(sorted(settings.transfers, key=lambda each: each.at_ns))
         self.missed_funding = 0
         self.refused_transfers = 0
@@ -384,6 +386,7 @@ class House:
             self._define(place)
 
     def wake(self, at_ns: int) -> None:
+        self._asked = {each for each in self._asked if each > at_ns}
         while self._transfers and self._transfers[0].at_ns <= at_ns:
             self._move(self._transfers.popleft(), at_ns)
         due = [place for when, place in self._wakes if when <= at_ns]
@@ -412,11 +415,13 @@ class House:
 
     def _ask_to_wake(self) -> None:
         times = [when for when, _ in self._wakes] + [each.at_ns for each in self._transfers][:1]
-        times += [self._twaps.next_ns] if self._twaps.next_ns < NEVER_NS else []
+        times.append(self._twaps.next_ns)
         if self._settings.mark_is_mid and self._settings.leverage:
             times.append(self._marked_ns)
-        if times:
-            self._on_floor.wake_at(min(times))
+        soonest_ns = min(times)
+        if soonest_ns < NEVER_NS and soonest_ns not in self._asked:
+            self._asked.add(soonest_ns)
+            self._on_floor.wake_at(soonest_ns)
 
     @property
     def _on_shelf(self) -> TriggerShelf:

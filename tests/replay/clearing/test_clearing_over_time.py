@@ -5,7 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from replay.clearing.house import Transfer
+import pytest
+
+from replay.clearing.house import House, Transfer
 from replay.ledger.money import amount
 from replay.strategy.context import Context
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, cash, funded, run
@@ -97,6 +99,31 @@ def test_what_waits_ends_with_its_session_and_the_money_goes_on_in_the_next() ->
         "cancelled",
         "session_end",
     )
+
+
+@pytest.mark.parametrize("orders", [1, 40])
+def test_the_venue_looks_at_the_book_once_a_second_however_many_orders_came(
+    orders: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each order that is worked off asks for times of its own; those of one end with it, and none is asked for twice."""
+    acted: list[int] = []
+    wake = House.wake
+
+    def noted(self: House, at_ns: int) -> None:
+        acted.append(at_ns)
+        wake(self, at_ns)
+
+    monkeypatch.setattr(House, "wake", noted)
+    market = Market(HYPERLIQUID)
+    run(
+        market.end(START + 120 * NS_PER_S),
+        [(START + 60 + number, lambda ctx: ctx.cancel(ctx.buy("BTC-USD", 1, twap="10m"))) for number in range(orders)],
+        keys=[HYPERLIQUID],
+        leverage={"": Decimal(5)},
+        mark_is_mid=True,
+    )
+    assert len(acted) == 121 + orders
+    assert len(set(acted)) == len(acted)
 
 
 def test_the_venue_liquidates_what_its_owner_has_not_heard_of_yet() -> None:
