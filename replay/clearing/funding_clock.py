@@ -48,18 +48,20 @@ class FundingClock:
         rules: Rules of its venue.
 
     Attributes:
+        interval_ns: Time between two instants: as messages say, else as the rules do.
         next_ns: The instant to come; None before the first message.
         settled_ns: The newest that was settled; None before the first.
         missed: Instants of which nothing had been heard for a whole period, as often as they were passed.
     """
 
-    __slots__ = ("_interval_ns", "_price", "_rate", "_rules", "missed", "next_ns", "settled_ns")
+    __slots__ = ("_price", "_rate", "_rules", "interval_ns", "missed", "next_ns", "settled_ns")
 
     def __init__(self, rules: FundingRules) -> None:
         self._rules = rules
-        self._interval_ns = rules.interval_ns
-        self._rate: Decimal | None = None
-        self._price: Decimal | None = None
+        self.interval_ns = rules.interval_ns
+        #: As messages have them: most are followed by others before anything is settled by them.
+        self._rate: float | None = None
+        self._price: float | None = None
         self.next_ns: int | None = None
         self.settled_ns: int | None = None
         self.missed: list[int] = []
@@ -71,10 +73,10 @@ class FundingClock:
             return self._hear_settled(at_ns, message)
         due = self._pass(at_ns)
         if message.funding_rate is not None:
-            self._rate = exact(message.funding_rate)
+            self._rate = message.funding_rate
         self._price = self._said(message) or self._price
         if message.funding_interval_s:
-            self._interval_ns = message.funding_interval_s * NS_PER_S
+            self.interval_ns = message.funding_interval_s * NS_PER_S
         # Other facts of a contract come as messages of the same kind, and say nothing of its funding.
         if due is not None or message.funding_rate is not None or self.next_ns is None or at_ns >= self.next_ns:
             self._look_ahead(at_ns, message.next_funding_ts)
@@ -85,29 +87,29 @@ class FundingClock:
         instant_ns = self.next_ns
         if instant_ns is None or at_ns < instant_ns:
             return None
-        later = (at_ns - instant_ns) // self._interval_ns
-        self.missed += [instant_ns + (each + 1) * self._interval_ns for each in range(later)]
-        self.settled_ns = instant_ns + later * self._interval_ns
+        later = (at_ns - instant_ns) // self.interval_ns
+        self.missed += [instant_ns + (each + 1) * self.interval_ns for each in range(later)]
+        self.settled_ns = instant_ns + later * self.interval_ns
         if self._rate is None or self._price is None:
             self.missed.append(instant_ns)
             return None
-        return FundingDue(instant_ns, self._rate, self._price)
+        return FundingDue(instant_ns, exact(self._rate), exact(self._price))
 
     def _look_ahead(self, at_ns: int, said_ns: int | None) -> None:
         settled_ns = -1 if self.settled_ns is None else self.settled_ns
         if said_ns is not None and said_ns > settled_ns:
             self.next_ns = said_ns
         else:
-            self.next_ns = (max(at_ns, settled_ns) // self._interval_ns + 1) * self._interval_ns
+            self.next_ns = (max(at_ns, settled_ns) // self.interval_ns + 1) * self.interval_ns
 
     def _hear_settled(self, at_ns: int, message: FundingInfo) -> FundingDue | None:
         if message.funding_rate is None:
             return None
-        early_ns = at_ns // self._interval_ns * self._interval_ns
+        early_ns = at_ns // self.interval_ns * self.interval_ns
         instant_ns = early_ns if at_ns - early_ns <= _STAMPED_LATE_NS else at_ns
         if self.settled_ns is not None and instant_ns < self.settled_ns:
             return None  # history
-        rate, price = exact(message.funding_rate), self._said(message) or self._price
+        price = self._said(message) or self._price
         if price is None:
             return None
         is_correction = instant_ns == self.settled_ns
@@ -116,9 +118,8 @@ class FundingClock:
         if not is_correction:
             self.settled_ns = instant_ns
             if self.next_ns is not None and self.next_ns <= instant_ns:
-                self.next_ns = instant_ns + self._interval_ns
-        return FundingDue(instant_ns, rate, price, is_correction)
+                self.next_ns = instant_ns + self.interval_ns
+        return FundingDue(instant_ns, exact(message.funding_rate), exact(price), is_correction)
 
-    def _said(self, message: FundingInfo) -> Decimal | None:
-        price = message.index_price if self._rules.price is ReferencePrice.INDEX else message.mark_price
-        return exact(price) if price else None
+    def _said(self, message: FundingInfo) -> float | None:
+        return message.index_price if self._rules.price is ReferencePrice.INDEX else message.mark_price

@@ -155,7 +155,8 @@ class House:
             raise ConfigError(f"a fee tier {settings.fee_tier!r}, but no tiers are known of {' or '.join(facts)}")
         self._clocks = [None if each.funding is None else FundingClock(each.funding) for each in self._facts]
         self._missed = [0] * len(keys)
-        self._paid: dict[int, tuple[int, int, int]] = {}
+        #: Of each pair the instant that was settled last, and what was received.
+        self._paid: dict[int, tuple[int, int]] = {}
         #: Of each pair its latest executions: when, and what was held before.
         self._held: list[deque[tuple[int, int]]] = [deque(maxlen=_KEPT) for _ in keys]
         self._chosen = [chosen_for(key, settings.leverage) for key in keys]
@@ -211,14 +212,14 @@ class House:
 
     def _unsettled(self, place: int, end_ns: int) -> int:
         """Instants up to the end of a run on which something was held, and after which nothing was heard any more."""
-        clock, rules, held = self._clocks[place], self._facts[place].funding, self._held[place]
-        if clock is None or rules is None or not held:
+        clock, held = self._clocks[place], self._held[place]
+        if clock is None or not held:
             return 0
         first_ns = clock.next_ns
         if first_ns is None:
-            first_ns = (held[0][0] // rules.interval_ns + 1) * rules.interval_ns
+            first_ns = (held[0][0] // clock.interval_ns + 1) * clock.interval_ns
         # The message that settles an instant comes a little after it.
-        instants = range(first_ns, end_ns - _HEARD_LATE_NS, rules.interval_ns)
+        instants = range(first_ns, end_ns - _HEARD_LATE_NS, clock.interval_ns)
         return sum(self._held_at(place, instant_ns) != 0 for instant_ns in instants)
 
     def liquidation_price(self, place: int) -> float | None:
@@ -513,7 +514,7 @@ class House:
             received, total = received - paid[1], received
         else:
             total = received
-        self._paid[place] = (due.instant_ns, total, size)
+        self._paid[place] = (due.instant_ns, total)
         if not received and due.is_correction:
             return
         self.ledger.book_funding(place, received)

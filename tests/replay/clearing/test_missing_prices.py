@@ -77,6 +77,18 @@ def test_funding_of_which_nothing_was_ever_heard_is_counted_where_something_was_
     assert played.record.counts["funding_missed"] == 2
 
 
+@pytest.mark.parametrize(("interval_h", "missed"), [(1, 8), (4, 2), (8, 1)])
+def test_settlements_after_the_last_word_are_counted_by_the_interval_that_was_said(
+    interval_h: int, missed: int
+) -> None:
+    """Held for nine hours of which nothing is heard but the first second, whatever the venue's facts say."""
+    market = Market(HYPERLIQUID)
+    market.rate(START + 1, mark_price=100.0, index_price=100.0, funding_rate=0.0, funding_interval_s=interval_h * 3600)
+    played = run(market.end(START + 9 * HOUR), [(START + 60, lambda ctx: ctx.buy("BTC-USD", 1))], keys=[HYPERLIQUID])
+    assert played.record is not None
+    assert played.record.counts["funding_missed"] == missed
+
+
 def test_facts_that_are_older_than_the_tape_are_said_with_the_days() -> None:
     """The tape of these tests ends in 2024; one of 2027 is later than the facts."""
     for days, expected in ((0, 0), (1_000, None)):
