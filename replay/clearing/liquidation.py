@@ -35,7 +35,6 @@ class Liquidator:
 
     Attributes:
         steps: What it did, in order.
-        under_way: The pair whose order is being matched; None otherwise.
     """
 
     def __init__(self, rules: LiquidationRules, ledger: Ledger, book: MarginBook, floor: Floor) -> None:

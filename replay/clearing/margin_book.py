@@ -206,9 +206,8 @@ class MarginBook:
         rest = self.equity(pair) - self.worth(pair)
         others = self.maintenance(pair) - margin.tiers.maintenance(self.value(pair))
         # rest + worth = others + |worth| * rate - less, solved for the worth in the tier that it is in.
-        for tier in margin.tiers.tiers:
-            rate, less = margin.tiers.rate(int(Fraction(tier.floor) * 10**30))
-            sign = 1 if self.worth(pair) > 0 else -1
+        sign = 1 if self.worth(pair) > 0 else -1
+        for rate, less in margin.tiers.steps:
             worth = (others - less - rest) / (1 - sign * rate)
             if (worth > 0) == (sign > 0) and margin.tiers.rate(abs(int(worth)))[0] == rate:
                 price = sums.price_of(position.size, round(worth))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+from bisect import bisect_right
 from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
@@ -159,9 +160,13 @@ class MarginTiers:
         tiers: The first from 0 on, each with less leverage and a higher rate than the one before.
 
     Raises ConfigError for others.
+
+    Attributes:
+        tiers: Tiers as given.
+        steps: Rate of each, and what is taken off its product, in units of cash, so that nothing jumps at a floor.
     """
 
-    __slots__ = ("_steps", "tiers")
+    __slots__ = ("_floors", "steps", "tiers")
 
     def __init__(self, tiers: tuple[MarginTier, ...]) -> None:
         floors = [tier.floor for tier in tiers]
@@ -174,36 +179,31 @@ class MarginTiers:
                     " or more and a maintenance of at most 1 / leverage"
                 )
         self.tiers = tiers
-        #: Floor, rate and what is taken off, so that nothing jumps at a floor.
-        self._steps: list[tuple[Fraction, Fraction, Fraction]] = []
+        self._floors = [units_of(tier.floor, CASH_DECIMALS) for tier in tiers]
+        self.steps: list[tuple[Fraction, Fraction]] = []
         less, before = Fraction(0), Fraction(0)
-        for tier in tiers:
-            floor, rate = Fraction(units_of(tier.floor, CASH_DECIMALS)), Fraction(tier.rate)
+        for tier, floor in zip(tiers, self._floors, strict=True):
+            rate = Fraction(tier.rate)
             less += floor * (rate - before)
             before = rate
-            self._steps.append((floor, rate, less))
+            self.steps.append((rate, less))
 
     def maintenance(self, value: int) -> Fraction:
         """Maintenance margin of a position of that value, both in units of cash."""
-        _, rate, less = self._step(value)
+        rate, less = self.rate(value)
         return value * rate - less
 
     def rate(self, value: int) -> tuple[Fraction, Fraction]:
         """Rate of a position of that value, and what is taken off its product, in units of cash."""
-        _, rate, less = self._step(value)
-        return rate, less
+        return self.steps[self._place(value)]
 
     def leverage_max(self, value: int) -> Decimal:
         """Highest leverage of a position of that value."""
-        place = max(index for index, step in enumerate(self._steps) if value >= step[0])
-        return self.tiers[place].leverage
+        return self.tiers[self._place(value)].leverage
 
-    def _step(self, value: int) -> tuple[Fraction, Fraction, Fraction]:
-        found = self._steps[0]
-        for step in self._steps:
-            if value >= step[0]:
-                found = step
-        return found
+    def _place(self, value: int) -> int:
+        """The place of the tier that a value is in."""
+        return max(bisect_right(self._floors, value) - 1, 0)
 
 
 class MarginRules(msgspec.Struct, frozen=True, kw_only=True):
