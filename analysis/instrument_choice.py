@@ -31,7 +31,7 @@ def choose(
 
     Args:
         rows: With `venue`, `symbol` and `trading_pair` (String).
-        recording: What they are of.
+        recording: Recording that the rows come from, whose instruments are the choice.
         pairs: Trading pairs, by name or key, symbols as a venue spells them, or bases that one pair has; empty: all. A name
             that several venues have keeps the rows of all: they say which venue they are of.
         venues: Only of these; empty: all.

@@ -98,7 +98,7 @@ def stretches(
         counts_end: Whether a row at `end_ns` itself lies in the window; it stands for no time either way.
         start_ns: Where everything starts; the quote that stands there counts from there. None: with the first quote.
         clock: Whether `ts_recv` or `ts_event` tells the time.
-        evidence: What the recording says of its feed and its clock, for the receive clock; None: nothing.
+        evidence: Feed and clock of the recording (`analysis.evidence_of`), for the receive clock; None: the rows alone.
         progress: Called with the number of rows that were read.
 
     Yields:

@@ -82,8 +82,8 @@ def spread_series(
         end_ns: Where to end, likewise. None: at the newest time in `top`.
         counts_end: Whether a row at `end_ns` is counted in `top_changes`. None: only if `end_ns` is None.
         clock: `recv` for our receive time, `event` for the venue's own.
-        evidence: What the recording says of its feed and its clock (`analysis.evidence_of`): from when a book that
-            became stale was so, and what was no time at all. None: the rows of `top` alone.
+        evidence: Feed and clock of the recording (`analysis.evidence_of`): from when on a book that became stale was so,
+            and steps of the clock, which are no time. None: the rows of `top` alone.
         progress: Called with the number of rows that were read.
 
     Returns:

@@ -41,9 +41,9 @@ def spread_chart(
     Describe the picture as a Vega-Lite specification.
 
     Args:
-        report: What `SpreadWindow.report` gave, a row for each panel; of several venues, each panel is named by its own.
-        series: What `SpreadWindow.series` gave for the same pairs.
-        title: What stands above it.
+        report: Rows of `SpreadWindow.report`, one for each panel; of several venues, each panel is named by its own.
+        series: Rows of `SpreadWindow.series` for the same pairs.
+        title: Title above the chart.
         every_ns: Length of a bucket of the series, ns.
         end_ns: Where the panels end, ns; they begin with the first quote.
         left_out: How many pairs more there are than panels.

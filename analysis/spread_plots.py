@@ -29,7 +29,7 @@ class SpreadPlot:
     Attributes:
         path: The file.
         pairs: Trading pairs that have a panel, as it is called: of several venues with the venue.
-        left_out: Those that have none, because there are more than `PANELS_MAX`; the busiest are drawn.
+        left_out: Pairs without a plot, because there are more than `PANELS_MAX`; the busiest are drawn.
         every_ns: Length of the buckets of time, ns.
     """
 
@@ -50,7 +50,7 @@ def plot_spreads(
     Args:
         window: Pairs and time, from `analysis.spread_window`.
         path: Where to write; the name ends in `.png` or `.html`.
-        report: What `window.report()` gave, if that is at hand.
+        report: Rows of `window.report()`, if they are at hand.
         progress: Called with the number of rows that were read.
 
     Raises:

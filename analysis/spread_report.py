@@ -39,7 +39,7 @@ class SpreadWindow:
     Attributes:
         recording: The recording.
         pairs: `venue`, `symbol`, `trading_pair` (String) of the instruments looked at.
-        clock: Which time counts.
+        clock: Clock whose time counts.
         start_ns: Start of the window, ns; None: each pair's first quote.
         end_ns: End of it: until then the last quote holds.
         counts_end: Whether a row at `end_ns` itself is counted as an update.

@@ -72,7 +72,7 @@ class Verdict:
 
     Attributes:
         file: Its file.
-        name: Which of the file.
+        name: Name of the run in the file.
         fills: How many the oracle has.
         difference: The first one; empty where the run is met.
     """
@@ -143,7 +143,7 @@ def check_runs(path: Path, data: Path, folder: Path, *, runs: slice = slice(None
         path: The file.
         data: Folder of captures, with a folder per exchange.
         folder: Where recordings are made and found again.
-        runs: Which of them.
+        runs: Names of the runs to check.
 
     Yields:
         A verdict per run.

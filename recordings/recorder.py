@@ -64,8 +64,8 @@ class Recorder:
 
     Attributes:
         dispatcher: Where every message of the session goes.
-        status: What the recorder is doing.
-        recovery: What was healed before the session began, or at its end; None if nothing had to be.
+        status: State of the recorder at any time: connections, counts, lags.
+        recovery: Report of what was healed before the session began, or at its end; None if nothing had to be.
         session: The session; None before it begins.
     """
 

@@ -73,12 +73,12 @@ class Recording(Shown):
 
     Args:
         path: Its folder.
-        manifest: What it says of itself.
+        manifest: Manifest of the recording.
         sealed: Whether it is what is sealed, and nothing besides.
 
     Attributes:
         path: Its folder.
-        manifest: What it says of itself: of the sealed part.
+        manifest: Manifest of the recording: of the sealed part.
     """
 
     def __init__(self, path: Path, manifest: Manifest, *, sealed: bool = True) -> None:
@@ -280,14 +280,15 @@ class Recording(Shown):
 
         Args:
             segments: Sealed segments that are wanted; None for all, and for the tail after them.
-            tables: Which kinds of messages.
-            trading_pairs: Which pairs, by name or key, or symbols; None for all. Events of whole connections come along.
+            tables: Kinds of messages, by the names of their tables.
+            trading_pairs: Pairs to keep, by name or key, or symbols; None for all. Events of whole connections come
+                along.
             venues: Venues that are wanted; None for all.
             selection: Both, found out already (`recordings.reading.selecting`).
             batch_rows: Rows of a table read, and made into messages, at a time; None to choose. Any number gives the
                 same messages.
             first_seq: Frame whose messages are the first.
-            reader: What decodes ahead; None for a thread of its own. Several recordings had better share one: each
+            reader: Thread that decodes ahead; None for a thread of its own. Several recordings had better share one: each
                 thread holds memory of its own.
         """
         if selection is None:

@@ -26,7 +26,7 @@ class ReplayClock(Clock):
 
     Attributes:
         now_ns: The time.
-        timers: What is to fire.
+        timers: Timers that are to fire.
         woken_count: Sleepers woken so far; the replay gives them a turn before time goes on.
     """
 

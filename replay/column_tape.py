@@ -52,7 +52,7 @@ class ColumnTape:
     The columns of a tape.
 
     Args:
-        tape: What is played: recordings, filtered; its fidelity is of no consequence, since columns are normalized.
+        tape: Tape to read: recordings, filtered; its fidelity is of no consequence, since columns are normalized.
         batch_rows: Rows of a table that are read at a time; None to choose. Any number gives the same messages.
         ahead: Whether a thread decodes ahead.
         whole: Whether `ColumnBatch.message` shall make messages of every kind: then all columns are read.

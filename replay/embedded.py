@@ -66,7 +66,8 @@ class EmbeddedVenue:
         seed: Decides everything that the market does.
         market: The market's other options; seed and genesis are set here.
         options: Cadences and limits of the venue, of its own kind.
-        accounts: What happens to the known accounts; their liquidation block counts from block 0, warm-up included.
+        accounts: Times of liquidations and transfers of the known accounts; their liquidation block counts from block 0, warm-up
+            included.
         warmup_blocks: Blocks made before anybody connects, so that there is a past.
         port: 0 picks a free one.
         ssl_context: Serve TLS with it.

@@ -29,7 +29,7 @@ class Reel(Generic[T]):
 
     Args:
         rank: Decides ties.
-        position: What its batches are marked with.
+        position: Number that its batches are marked with.
         batches: Merge times, ascending, and as many items.
         head_ns: A time that is not later than that of its first item.
 

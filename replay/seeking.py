@@ -52,7 +52,7 @@ class StartFinder:
     Finds where to begin in one recording.
 
     Args:
-        recording: Which one.
+        recording: Number of the recording.
         is_raw: Whether its raw frames are played; then today's protocols must be those that made the states.
     """
 

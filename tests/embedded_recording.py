@@ -85,9 +85,9 @@ def until_heard(
     Wait until a recorder has written something of each pair, however long that takes on this machine.
 
     Args:
-        folder: Of its recording.
+        folder: Folder of its recording.
         process: The recorder.
-        pairs: Which.
+        pairs: Pairs to wait for.
         least: How many new messages of a class there have to be of each pair.
         kinds: Classes of which there has to be one at all.
     """

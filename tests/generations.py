@@ -116,9 +116,9 @@ async def record_of(recording: Recording, folder: Path, wanted: ProtocolOptions,
     Serve a recording, and record it with the live code.
 
     Args:
-        recording: Of one venue.
+        recording: Recording of one venue.
         folder: For the new one.
-        wanted: What to record.
+        wanted: Venues and pairs to record.
         streams: How many subscriptions that makes at the server.
     """
     venue = recording.manifest.sources[0].venue

@@ -60,7 +60,7 @@ class Interruption:
 
     Args:
         folder: Only what concerns it counts.
-        at: Which instant, counted from 0; or the name of a step, the `count`th time it is come to.
+        at: Instant of it, counted from 0; or the name of a step, the `count`th time it is come to.
         fault: One of `FAULTS`, `POWER_CUT`, or None for nothing.
         count: See `at`.
         look: Called at the instant, before the fault.

@@ -24,7 +24,7 @@ class PowerCut:
     Watches a folder until the power goes.
 
     Args:
-        folder: It need not be there yet.
+        folder: Folder to watch, which need not be there yet.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -39,7 +39,7 @@ class Recording(StoredRecording):
 
     Attributes:
         path: Its folder.
-        manifest: What it says of itself: of the sealed part.
+        manifest: Manifest of the recording: of the sealed part.
     """
 
     @property

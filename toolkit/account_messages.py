@@ -55,19 +55,19 @@ class OrderUpdate(UserStreamMessage, frozen=True, gc=False):
 
     Attributes:
         order_id: The venue's id, as text.
-        state: What its word means.
+        state: State that the venue's word stands for.
         status: The venue's own word.
         side: Side of the order; None where the venue does not say.
         price: Limit price, in quote currency; None where it has none or the venue does not say.
         size: Original size, in base currency; None where the venue does not say.
-        remaining: What is left of it, as the venue says; None where it does not.
+        remaining: Remaining size, as the venue says; None where it does not.
         client_order_id: The id its owner gave it.
         ts_created: When the venue took it in, ns.
         order_type: Type in the venue's words, lower case: `limit`, `stop market`, ... Empty where it does not say.
         time_in_force: Time in force in the venue's words: `gtc`, `ioc`, `alo`.
         trigger_price: Mark price that wakes a stop or take-profit order.
         is_reduce_only: Whether it may only reduce a position.
-        is_history: It was so before this account was first watched in this recording.
+        is_history: Whether it was so before this account was first watched in this recording.
         generation: How many orders had this id before it, where the venue gives an id again; None for the first that was
             heard of, negative for one before that.
     """
@@ -101,7 +101,7 @@ class Fill(UserStreamMessage, frozen=True, gc=False):
         side: Side of the order.
         price: Price in quote currency.
         size: Size in base currency.
-        fee: What was paid, in units of `fee_asset`; negative: a rebate.
+        fee: Fee that was paid, in units of `fee_asset`; negative: a rebate.
         fee_asset: Empty where the venue does not say.
         is_maker: Whether the order rested; None where the venue does not say.
         client_order_id: The id that the order's owner gave it.
@@ -109,9 +109,9 @@ class Fill(UserStreamMessage, frozen=True, gc=False):
         realized_pnl: Profit that it realised, without the fee, in the currency of settlement; None where the venue
             does not say.
         position_before: Signed size of the position before it; None where there is no position (spot).
-        direction: What it did, in the venue's words (`Open Long`).
+        direction: Direction in the venue's words (`Open Long`).
         cause: Why it happened, where it was not simply traded: `liquidation`, `settlement`, ...
-        is_history: It happened before this account was first watched in this recording.
+        is_history: Whether it happened before this account was first watched in this recording.
         generation: Generation of its order, see `OrderUpdate`.
     """
 
@@ -179,7 +179,7 @@ class FundingPayment(UserStreamMessage, frozen=True, gc=False):
         asset: Empty where the venue does not say.
         funding_rate: Fraction of notional that was charged.
         position_size: Signed size it was charged on.
-        is_history: It was paid before this account was first watched in this recording.
+        is_history: Whether it was paid before this account was first watched in this recording.
     """
 
     payment_id: str
@@ -209,14 +209,14 @@ class AccountEvent(UserStreamMessage, frozen=True, gc=False):
     Something else that befell an account. Each comes once.
 
     Attributes:
-        kind: What.
+        kind: Kind of the event.
         event_id: Unique within the account.
-        asset: What was moved; empty for nothing.
+        asset: Asset that was moved; empty for none.
         amount: Change of the account's holdings, without fees; None where nothing moved in or out, or the venue does
             not say.
         order_id: The order it is about; empty for none.
-        detail: What the venue says of it, as JSON.
-        is_history: It happened before this account was first watched in this recording.
+        detail: Details in the venue's words, as JSON.
+        is_history: Whether it happened before this account was first watched in this recording.
     """
 
     kind: AccountEventKind

@@ -54,7 +54,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
         ts_recv: Our wall clock when it was received or sent, ns since the Unix epoch (UTC).
         ts_mono: Monotonic clock at the same moment, ns. For an import, the same as `ts_recv`.
         venue: Venue whose protocol reads it; empty for all of them.
-        conn_id: Which connection, numbered from 0 within the recording; -1 for REST.
+        conn_id: Number of the connection, from 0 within the recording; -1 for REST.
         conn_epoch: How often that connection has been made, from 0.
         kind: One of `FRAME_KINDS`.
         payload: The bytes, exactly as received or sent.

@@ -145,7 +145,7 @@ class _BookLevels(OrderBookMessage, frozen=True, gc=False):
     Levels of a book, best first on both sides, as parallel columns.
 
     Attributes:
-        form: Which of the venue's forms of the book: `full`, `fast`, `agg:5:2`, ...
+        form: Form of the book, of those the venue sends: `full`, `fast`, `agg:5:2`, ...
         fused: Whether the form takes part in the fused book (an aggregated one does not).
         depth_cap: Most levels a side of this form can hold; a side with fewer is complete. None: no such limit.
         bid_prices: Bids, in quote currency; descending in a snapshot, as sent in a diff.
@@ -221,7 +221,7 @@ class Trade(OrderBookMessage, frozen=True, gc=False):
         price: Price in quote currency per unit of base.
         size: Size in base currency.
         trade_id: The venue's id, as text. Unique together with symbol and `ts_event`.
-        is_history: It happened before the subscription that brought it: kept, but not new.
+        is_history: Whether it happened before the subscription that brought it: kept, but not new.
         is_duplicate: The same trade has been in this recording before.
         cause: Why it happened where the venue says so (`liquidation`, `deleveraging`, ...); None for an ordinary one.
     """
@@ -247,7 +247,7 @@ class Liquidation(Message, frozen=True, gc=False):
         side: Side of that order: `SELL` closes a long position.
         price: Its limit price.
         size: Its size.
-        average_price: What it was executed at; None where nothing was, or the venue does not say.
+        average_price: Average price of the execution; None where nothing was executed, or the venue does not say.
         filled_size: How much of it was executed; None where the venue does not say.
         status: State of the order, in lower case, in the venue's words; empty where it does not say.
     """
@@ -416,13 +416,14 @@ class StreamEvent(Message, frozen=True, gc=False):
     Something that happened to a stream: gaps and errors are data.
 
     Attributes:
-        kind: What happened.
-        stream: Which stream: a book form (`full`, `fast`, `bbo`), `trades`, `funding`, ... Empty: all of the connection.
+        kind: Kind of the event.
+        stream: Name of the stream: a book form (`full`, `fast`, `bbo`), `trades`, `funding`, ... Empty: all of the
+            connection.
         cause: Why, in one word: `disconnect`, `silence`, `sequence`, `quarantine`, ... Empty where `kind` says it all.
         ts_start: Start of the interval, ns: of a gap, the last receipt before it. None for an instant.
         ts_end: End of the interval, ns; None while it is open, and for an instant.
         conn_id: Connection, or -1.
-        conn_epoch: Which making of it.
+        conn_epoch: Number of times that the connection was made before.
         detail: Text for people: what was found and what was expected.
     """
 
@@ -467,8 +468,8 @@ class BalanceUpdate(UserStreamMessage, frozen=True, gc=False):
     Attributes:
         asset: The asset.
         total: All of it; of a margin wallet its value, with unrealised profit.
-        available: What is free to use.
-        wallet: Which of several the venue keeps apart: `spot`, `perp`, `perp:<dex>`; empty where there is one.
+        available: Part that is free to use.
+        wallet: Wallet, where the venue keeps several apart: `spot`, `perp`, `perp:<dex>`; empty where there is one.
         margin_used: Margin that the positions of a margin wallet take.
         maintenance_margin: Value below which a margin wallet is liquidated.
     """

@@ -113,11 +113,11 @@ class RestCall(msgspec.Struct, frozen=True):
     Ask the venue's REST interface.
 
     Attributes:
-        tag: What for, in the protocol's own words; comes back in the response frame's `context`.
+        tag: Purpose in the protocol's own words; comes back in the response frame's `context`.
         method: `GET` or `POST`.
         path: Path and query below the venue's REST URL.
         body: JSON body; empty for none.
-        weight: What the venue charges for it against its rate limit.
+        weight: Weight of the request in the venue's rate limit.
     """
 
     tag: str

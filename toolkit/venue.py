@@ -51,14 +51,14 @@ class VenueSpec:
     A venue, as the command line and the live source see it.
 
     Attributes:
-        name: What frames, messages and the command line call it.
-        title: What people call it.
+        name: Name in frames, messages and on the command line.
+        title: Name that people use.
         ws_url: Its WebSocket.
         rest_url: Its REST interface.
-        limits: What it allows.
+        limits: Limits for one client.
         make_protocol: Builds its protocol from the user's options.
         channels: Every stream it has, in its own words, and what each is.
-        default_channels: Those recorded unless told otherwise.
+        default_channels: Channels that are recorded unless the user names others.
         venue_of: The venue that a WebSocket frame is of, where frames of several can be read as one another's; None where
             a frame does not tell, and always where no other venue sends such frames.
         has_accounts: Whether its account streams can be recorded.

@@ -32,7 +32,7 @@ def marks(recording: Recording, instruments: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         recording: An open recording.
-        instruments: Which, by `venue` and `symbol` (String).
+        instruments: Instruments to look for, by `venue` and `symbol` (String).
 
     Returns:
         `venue`, `symbol`, `trading_pair` (String), `ts_recv` (Datetime ns, UTC), `capture_seq` (Int64) and `mark`

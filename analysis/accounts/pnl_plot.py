@@ -31,9 +31,9 @@ def plot_pnl(series: pl.DataFrame, path: Path, *, title: str) -> int:
     A line ends, with a cross, where its net is not known any more, and so does the sum; the subtitle says since when.
 
     Args:
-        series: What `analysis.pnl_series` gave.
+        series: Curves of `analysis.pnl_series`.
         path: Where to write; the name ends in `.png` or `.html`. The same series gives the same bytes.
-        title: What stands above it.
+        title: Title above the picture.
 
     Returns:
         How many pairs have no line of their own, for want of room: those that gained and lost least.

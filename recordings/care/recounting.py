@@ -35,7 +35,7 @@ class Recount:
 
     Args:
         folder: The recording.
-        tables: Which kinds of tables have the hashes that they should have: `raw`, `normalized`.
+        tables: Kinds of tables that have the hashes they should have: `raw`, `normalized`.
 
     Attributes:
         symbols: Frame that was last to name a pair, and the pairs that it named, by `venue/symbol`.

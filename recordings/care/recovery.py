@@ -122,7 +122,7 @@ class CarriedOver(msgspec.Struct):
     Journals of a session that died, left as they are: recording goes on after them.
 
     Attributes:
-        segments: Those that are to be sealed, in order.
+        segments: Segments to be sealed, in order.
         next_segment: The first segment after them.
         next_seq: The first frame after theirs.
     """

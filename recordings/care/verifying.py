@@ -41,7 +41,8 @@ class Verification(msgspec.Struct):
     Attributes:
         manifest: Manifest of the recording.
         problems: One line each: which file, what was found, what was expected. Empty: the recording is sound.
-        notes: What could not be checked, and why that is no fault; and what is no damage but worth knowing.
+        notes: Checks that could not be made, and why that is no fault; and findings that are no damage but worth
+            knowing.
         recorded_digest: Digest that the manifest states.
         live_digest: Digest that the live session computed while receiving; None if it did not.
         raw_digest: Digest of a replay of the sealed raw frames; None where there are none, or that could not be done.

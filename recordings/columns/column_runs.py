@@ -55,8 +55,8 @@ def columns_of(
 
     Args:
         recording: The recording.
-        names: What pairs and forms are called by; new ones are added.
-        tables: Which kinds of messages.
+        names: Numbers of pairs and forms, by name; new ones are added.
+        tables: Kinds of messages, by the names of their tables.
         selection: Instruments whose rows are wanted; None for all.
         batch_rows: Rows of a table that are read at a time. Any number gives the same messages.
         first_segment: The segment to begin with.

@@ -26,7 +26,7 @@ class TeeConnection:
     One connection, opened by `TeeConnection.open`.
 
     Attributes:
-        hello: What the recorder said of itself.
+        hello: First line of the recorder, which says what it records.
     """
 
     def __init__(self, socket: MessageSocket, hello: TeeHello) -> None:

@@ -172,7 +172,7 @@ class Manifest(msgspec.Struct, kw_only=True):
         resume: State after the last segment, from which recording goes on; None for an import and a result.
         flush_interval_s: How long the journal may hold a frame back, seconds: what a crash can lose.
         inputs: The files of an import.
-        run: What was run and what came of it, if this is the result of a run: see `replay.results.run_info`.
+        run: Settings and figures of a run, if this is its result: see `replay.results.run_info`.
         migrated_from: Version that it was read from, if an older one, whose manifest nothing vouches for; never written.
     """
 

@@ -265,9 +265,9 @@ class LineOrder:
         first: Time and payload of the first line that can be read.
         last: Time of the last one so far.
         count: Lines that can be read.
-        up: Those that are later than the one before them.
-        down: Those that are earlier.
-        doubled: Those that are the one before them again.
+        up: Lines that are later than the one before them.
+        down: Lines that are earlier.
+        doubled: Lines that are the one before them again.
         highest: The highest time so far, ns.
         repeated: Number of the line that is the first one again; 0 while there is none.
         back: Number of the line at which the time went far back, and by how many ns.
@@ -349,7 +349,7 @@ class CaptureFile:
         damaged_count: Lines that could not be read.
         given_unit: The time unit as it was given.
         unit: Unit as it was given, and what spoke against it.
-        order: What became of the order of its lines.
+        order: Signs of lines that stand twice, were joined or reversed.
     """
 
     def __init__(self, path: Path, line_format: str, time_unit: str | None = None) -> None:

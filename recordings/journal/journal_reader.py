@@ -68,7 +68,7 @@ class JournalReader:
         batch_count: Batches up to there.
         left_bytes: Bytes after it: torn or corrupt.
         unread: Begin and end of each part that was passed over, in bytes, the one at the end included.
-        problem: What is wrong with the first of them, or in the order of batches; empty if nothing.
+        problem: Fault of the first of them, or of the order of batches; empty if there is none.
         frame_count: Frames read.
     """
 

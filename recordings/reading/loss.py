@@ -34,7 +34,7 @@ class Left(NamedTuple):
 
     Attributes:
         last: The last frame, of the journals or else of what is sealed; None if there is none.
-        touched: What the last journal says of its recorder.
+        touched: Stamps of the recorder in the last journal.
         is_last_empty: Nothing could be taken from the last journal: its session had just begun another segment.
     """
 
@@ -50,7 +50,7 @@ class Loss(NamedTuple):
     Attributes:
         from_ns: Receive time of the last frame kept, ns.
         until_ns: Latest time at which the recorder can have been alive, ns.
-        frames: Those that end the session: per venue what may be missing, and that nothing holds any more.
+        frames: Frames that end the session: per venue what may be missing, and that nothing holds any more.
     """
 
     from_ns: int
@@ -65,7 +65,7 @@ def loss_of(folder: Path, manifest: Manifest, left: Left, clock: Clock, alive_un
     Args:
         folder: The recording.
         manifest: Manifest of the recording.
-        left: What was left of it.
+        left: End of the journals that the session left.
         clock: Tells when the recorder was dead for certain.
         alive_until: When it ended, ns, where the caller knows.
     """

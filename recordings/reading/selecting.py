@@ -115,7 +115,7 @@ class Selection:
         venues: Venues with anything to keep; the events about whole connections of these come along.
         symbols: Venue and symbol of each instrument.
         keys: Venue and trading pair of each.
-        wish: What was wanted, to go by where not every symbol is known yet: in what is not sealed.
+        wish: Filter as it was given, to go by where not every symbol is known yet: in what is not sealed.
     """
 
     venues: frozenset[str]
@@ -210,7 +210,7 @@ def select(
 
     Args:
         manifests: Manifests of the recordings to choose from.
-        where: What they are, for errors.
+        where: Name of the recordings, for errors.
         trading_pairs: Pairs, symbols as a venue spells them, bases that one pair has, or keys; None for all. A name that
             several venues have means all of them: what is kept says which venue it is of.
         venues: Only of these; None for all.

@@ -113,7 +113,7 @@ def rows_in_order(
         selection: Instruments whose rows are wanted; None for all.
         first_seq: Frame whose rows are the first.
         batch_rows: Rows read at a time, where they lie in order.
-        columns: Those that are read, with venue, symbol, `capture_seq` and `sub_seq` among them; None for all.
+        columns: Columns to read, with venue, symbol, `capture_seq` and `sub_seq` among them; None for all.
 
     Yields:
         Batches of no particular size, none empty.

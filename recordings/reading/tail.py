@@ -69,7 +69,7 @@ class Heard(msgspec.Struct):
         message_count: How many there are.
         counts: Counts by kind, and events as `event_<kind>`, as a manifest counts them.
         symbols: Trading pair of every symbol, as `venue/symbol`.
-        events: Those that gaps, steps of the clock and remarks are made of, in order.
+        events: Events that gaps, steps of the clock and remarks are made of, in order.
     """
 
     message_count: int = 0
@@ -88,7 +88,7 @@ class Tail:
         first_ns: Earliest receive time of a frame, ns.
         last_ns: Latest one.
         unsealed: How many frames were written, since when, and who is at work.
-        loss: What its recorder, which has died, may have lost; None if it lives, or if nothing can be lost.
+        loss: Frames that its recorder, which has died, may have lost; None if it lives, or if nothing can be lost.
         missing: Frames that are missing among the journals, and journals that are of no use: one line each.
         unreadable: Parts of journals that cannot be read: one line each.
         controls: Events of the recorder, by their name: how many of each.
@@ -166,7 +166,7 @@ class Tail:
 
         Args:
             normalizer: Normalizer in the state before the first of the frames; None to make one.
-            tables: Which kinds of messages; None for all.
+            tables: Kinds of messages, by the names of their tables; None for all.
             selection: Instruments that are wanted; None for all. Events of whole connections come along.
             first_seq: Frame whose messages are the first; those before are played all the same.
 

@@ -71,7 +71,7 @@ class Unsealed:
     Frames that are not sealed yet.
 
     Attributes:
-        work: Who is at work.
+        work: Process that writes, if any.
         frame_count: How many; 0 if every frame is sealed, or none was written.
         since_ns: Receive time of the first of them, ns; None if there is none.
         until_ns: Receive time of the last one, ns.

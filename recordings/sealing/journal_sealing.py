@@ -73,7 +73,7 @@ class Sealer:
         Args:
             number: The segment; all before it must be sealed.
             extra: Frames to put after those of the journal.
-            status: What the manifest says from then on; None to leave it.
+            status: Status that the manifest has from then on; None to leave it.
             is_again: The try before failed, or its process died: without compiled code, and over what that left.
 
         Raises:

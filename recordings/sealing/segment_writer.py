@@ -34,7 +34,7 @@ class SegmentWriter:
         folder: The recording.
         number: Number of the segment.
         normalizer: Goes on from segment to segment; this reads its digest and counts.
-        checkpoint: What the manifest says of the state before the first frame.
+        checkpoint: Checkpoint of the state before the first frame, as the manifest names it.
         with_raw: Write the raw frames too; without, the entry names no raw table.
         compression: How well.
         raw_writer: Executor that writes raw frames while others come; None to do that at once.

@@ -79,7 +79,7 @@ class _Packed(msgspec.Struct):
 
     Attributes:
         state: Without the levels and the messages of its books.
-        sides: Those levels: of each pair's fused book, then of its diff books.
+        sides: Levels of each pair's fused book, then of its diff books.
         recent: How many newest messages each pair has.
         latest: The forms that each pair has a last message of.
         keys: Keys of the newest messages: time of their place, from their own time on, its depth, and depth of their

@@ -111,7 +111,7 @@ def disk_refusals(folder: Path, remedy: str) -> Iterator[None]:
 
     Args:
         folder: The recording.
-        remedy: What became of it, and what to do once the disk is well.
+        remedy: Last part of the message: what became of the work, and what to do once the disk is well.
 
     Raises:
         RecordingError: In place of an OSError from the block.

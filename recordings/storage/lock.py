@@ -90,7 +90,7 @@ class FolderLock:
         folder: The recording.
         say: Called with one line when it waits for what a dead recorder left at work, or that there are no locks here.
         give_up: Asked regularly, while it waits, whether to stop that.
-        heals: It is held to recover the recording, not to record: for those who read it meanwhile.
+        heals: Whether it is held to recover the recording, not to record: for those who read it meanwhile.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ class ClockNotes:
     The notes of one session.
 
     Args:
-        clock: What an hour is measured on.
+        clock: Clock that measures the hour.
         read: Gives the kernel's state; None where the system does not tell.
         say: Records an event with its details, and raises what a callback raised.
         log: Called with one line when the operator should know.

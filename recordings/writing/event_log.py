@@ -58,7 +58,7 @@ class EventLog:
 
     Args:
         log: Called with one line.
-        clock: What a minute is measured on.
+        clock: Clock that measures the minute.
     """
 
     def __init__(self, log: Callable[[str], None], clock: Clock) -> None:

@@ -72,7 +72,7 @@ class RecorderOptions:
 
     Attributes:
         folder: The recording: new, empty, or one that is to be continued.
-        venues: What to record.
+        venues: Venues to record, and the pairs of each.
         flush_interval_s: How long the journal may hold a frame back.
         flush_bytes: At this many payload bytes it does not.
         fsync: When the journal is forced to the disk.

@@ -61,9 +61,9 @@ class RecordingSession:
         dispatcher: Dispatcher that gets every message.
         status: Status to keep up to date.
         normalizer: Protocols, books and digest, in the state that the session goes on from.
-        left: What an earlier session left: where this one begins.
+        left: End of an earlier session, from which this one goes on.
         sealer: Process that seals.
-        guard: What the folder must keep meanwhile.
+        guard: Guard of the files that the folder must keep meanwhile.
         tee: Tee for followers; None for none.
         read_clock: Function that asks the kernel about its clock.
 
@@ -75,7 +75,7 @@ class RecordingSession:
         journals: Journals of the session.
         queue: Closed journals that wait to be sealed.
         fleet: Sources, one per venue.
-        recovery: What was recovered at the end, if a disk refused to take all of it.
+        recovery: Report of what was recovered at the end, if a disk refused to take all of it.
         lags_ns: Lags of the receiving loop, ns, newest last.
     """
 

@@ -38,7 +38,7 @@ class SealRequest(msgspec.Struct):
 
     Attributes:
         seal: The segment to seal; None to recover the recording.
-        is_again: It was tried before by this recorder: see `Sealer.seal`.
+        is_again: Whether this recorder has tried it before: see `Sealer.seal`.
     """
 
     seal: int | None

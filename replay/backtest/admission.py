@@ -38,11 +38,11 @@ class Floor:
 
     Attributes:
         markets: The pairs.
-        tracker: What was heard of them.
+        tracker: Books, rates and prices of the pairs, as last received.
         desks: Desk of each pair's venue.
         mail: Carries answers.
         own: Orders that are known, by id.
-        adopted: Those that the venue has sent in their owner's name, by id.
+        adopted: Orders that the venue has sent in their owner's name, by id.
         collect: Takes in what came of something at the venue.
         end_order: Ends one order, for a reason, at a time.
         new_id: Gives the next id of an order.
@@ -174,10 +174,10 @@ def refusal_of(
     Args:
         market: Market of the pair.
         facts: Facts of the venue.
-        order: What is known of it beside price and size.
+        order: Terms of the order beside price and size.
         tick: Limit price, in ticks of the grid; 0: at market.
         lots: Size, in lots of the grid.
-        reference: What an order at market is valued at; None where nothing is known.
+        reference: Price that an order at market is valued at; None where none is known.
     """
     rules, scale = market.rules_at(), market.scale
     if rules is None or scale is None or not rules.is_active:

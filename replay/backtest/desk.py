@@ -43,7 +43,7 @@ class VenueDesk:
         markets: Markets of the venue, by their place among all.
         places: How many pairs there are in all.
         rules: Rules of matching.
-        facts: What is known of the venue's limits and words.
+        facts: Limits and words of the venue.
         compiled: Whether to run machine code or plain Python.
         tell: Called with what came of market data that had to be matched before anybody asked.
         count_finer: Called with a pair that is counted in finer steps from now on, and how many new ticks and lots an
@@ -54,7 +54,7 @@ class VenueDesk:
         alive: The orders that it has, by id.
         stale: Places of the pairs whose book cannot be believed.
         marks: Mark price of each pair that one was heard of.
-        admission: What of its limits is used up.
+        admission: Count of orders and requests, against the venue's limits.
         is_pressing: Whether something waits that may reach an order that rests, so that `flush` may tell of it.
         queued: Place of the pair, and the size ahead of it, of each order at the time it came to rest or was
             amended; None where it rests outside of the recorded depth.

@@ -66,7 +66,7 @@ class Exchange:
         markets: The pairs; orders name them by their place here.
         rules: Rules of matching, for all venues or by venue.
         latency: How long requests and answers take.
-        gap_policy: What becomes of orders across a gap.
+        gap_policy: Rule for orders across a gap: kept, cancelled, or an error.
         compiled: Whether matching runs as machine code or plain Python, with the same results; None: as machine code where
             it has been compiled before.
         facts: Limits and words of venues, in place of those that come with the toolkit.
@@ -78,7 +78,7 @@ class Exchange:
         is_compiled: Whether matching runs as machine code.
         markets: Markets as given; tick, lot and contract change as the messages say.
         tracker: The recorded books, and what else was last heard of the pairs, also of those that are no markets.
-        doubt: What of the run rests on data that may be doubted.
+        doubt: Counts of what rests on data that may be doubted.
         fills: Every execution so far, in order, at the venue: not all of them need be known to the owner.
         adopted: Orders that the venue has sent in the account's name, by id.
         hears_trades: Whether the venue does something at trades beside matching.
@@ -383,7 +383,7 @@ class Exchange:
         Args:
             now_ns: When it is sent.
             at_ns: On the clock that recorded.
-            venue: Which one; None: each.
+            venue: Name of the venue; None: each.
         """
         until = NEVER_NS if at_ns is None else at_ns
         for name in [venue] if venue is not None else self._desks:

@@ -52,7 +52,7 @@ class LatencySetting(msgspec.Struct, frozen=True):
         follows_feed: Whether these are added to the feed's own delay at that time.
         by_action: The same for one kind of request: `cancel.entry` to ns.
         trips: File of recorded round trips, which stands for all of that; empty: none.
-        times: What all of it is multiplied by.
+        times: Factor on all of it.
     """
 
     entry_ns: int = 0

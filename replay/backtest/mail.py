@@ -28,17 +28,17 @@ class Request(msgspec.Struct, gc=False, kw_only=True):
     A request under way; or what the venue does by itself.
 
     Attributes:
-        code: What is asked for.
+        code: Kind of the request.
         venue: Venue that it is from.
         number: Its sender's count; `NO_REQUEST` of what the venue does by itself.
         pair: Place of the pair; -1: of all.
-        order: Which order it is about; None: about many.
+        order: Number of the order it is about; None: about many.
         tick: Limit price.
         lots: Size.
-        known_left: What its sender knows to be left, of an amendment.
+        known_left: Remainder as its sender knows it, of an amendment.
         reason: Reason of what ends an order by itself.
         at_ns: When the dead man's switch is to act; `NEVER_NS`: not at all.
-        turn: Which setting of the switch it is.
+        turn: Number of the setting of the switch.
     """
 
     code: RequestCode

@@ -72,7 +72,7 @@ class Market:
 
     Attributes:
         key: Venue and trading pair.
-        assumed: What is given in place of the recording's word.
+        assumed: Rules given by the user, in place of the recording's.
         scale: The grid; None until tick and lot are known. Where one is given its steps are the rules until the recording
             says others.
         contract_value: Quote currency that one unit of size stands for, of inverse contracts; else None.

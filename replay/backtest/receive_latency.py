@@ -137,9 +137,9 @@ class FeedReceiveLatency:
     As long each way as the feed takes, and something added.
 
     Args:
-        constant: What is added.
+        constant: Latency that is added to the feed's, each way.
         clock_offset_ns: The venue's clock less ours.
-        times: What the feed's delay is multiplied by, as far as it stands for the way of requests.
+        times: Factor on the feed's delay, as far as it stands for the way of requests.
     """
 
     follows_feed = True
@@ -177,7 +177,7 @@ class TripReceiveLatency:
     Args:
         trips: On the clocks of the recording; the offset between them is of no consequence.
         clock_offset_ns: The venue's clock less ours.
-        times: What both ways are multiplied by.
+        times: Factor on both ways.
     """
 
     follows_feed = True

@@ -52,7 +52,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
         request: Number of the request that it answers; -1: an order that rested was filled.
         order_id: Number of the order; 0 in a request about many.
         pair: Place of the pair.
-        code: What it says.
+        code: Kind of the answer.
         state: State of the order after it; `UNKNOWN` where the request was refused and changed nothing.
         side: 0 buy, 1 sell.
         tick: Price of the execution, or of the order.
@@ -64,7 +64,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
         reason: Why it ended or was refused, of `layout.Reason`.
         text: The same in the venue's words, where they are known; for rejections only.
         is_uncertain: Whether the order rested while the book was stale: what is said of it is a guess from then on.
-        rate: What the execution costs, in units of 10**-12 of its worth; None: the fee of the pair.
+        rate: Fee of the execution, in units of 10**-12 of its worth; None: the fee of the pair.
     """
 
     received_ns: int
@@ -103,7 +103,7 @@ class Notice(Response, frozen=True, gc=False, kw_only=True):
     Something that the venue has done with the money of an account, reported like an answer.
 
     Attributes:
-        kind: What.
+        kind: Kind of the notice.
         amount: Cash that came in, negative: that went out, in units of cash; of a takeover 0.
         held: Size of the position it is about, or that was taken over, signed, in units of size.
         at_price: Price that it goes by, in units of prices.
@@ -179,7 +179,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         reduce_only: Whether it may only make the position smaller.
         expires_ns: When it ends if it still rests then (GTD), on the clock that recorded; None: never.
         tag: Whatever its sender wants to find it by.
-        trigger: What wakes it; None: nothing has to.
+        trigger: Condition that wakes it; None: it is awake at once.
         twap_ns: Time in which the venue works it off, in parts; 0: it is an order like others.
     """
 
@@ -221,7 +221,7 @@ class OwnOrder:
         text: The same in the venue's words; empty where they are not known.
         is_uncertain: Whether it rested while the book was stale: its state is a guess from then on.
         scale: The ticks and lots that it is counted in.
-        trigger: What wakes it; None: nothing has to.
+        trigger: Condition that wakes it; None: it is awake at once.
         is_waiting: Whether the venue holds it back until then, or works it off in parts.
         twap_ns: Time in which it does that; 0: it does not.
     """
@@ -317,7 +317,7 @@ class OwnOrders:
         queues: Whether a request is sent while another about the same order is under way.
 
     Attributes:
-        orders: Those that were not forgotten.
+        orders: Orders that were not forgotten.
         sent: All there ever were, in the order they were sent.
     """
 

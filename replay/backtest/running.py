@@ -57,12 +57,12 @@ class ScriptRun(msgspec.Struct, frozen=True):
     What came of a script.
 
     Attributes:
-        pair: Which pair.
+        pair: Pair that the script traded.
         clock: Clock that its venue lived on; that of the times of fills.
         scale: Its tick and lot, the finest there were.
-        contract: What one unit of its size stands for.
+        contract: Currencies and value of one unit of its size.
         rules: The rules of matching that were in force.
-        latency: What was said of it.
+        latency: Latency settings that were in force.
         clock_offset_ns: The venue's clock less ours.
         actions: The script.
         refusals: Reason why each action was not sent; empty where it was.
@@ -70,8 +70,8 @@ class ScriptRun(msgspec.Struct, frozen=True):
         orders: Every order that the venue took in or refused, as it was in the end, in the order they were sent.
         gaps: Gaps of the pair, as `recordings.queries.gaps` finds them, and holes between the recordings. On the venue's
             clock orders were matched across them as if nothing was missing.
-        gap_policy: What became of orders across one, on the receive clock.
-        doubt: What rests on them, on the receive clock.
+        gap_policy: Rule for orders across one, on the receive clock.
+        doubt: Counts of what rests on them, on the receive clock.
     """
 
     pair: PairKey
@@ -127,7 +127,7 @@ def run_script(
         latency: None for the feed's own delay each way.
         clock_offset_ns: The venue's clock less ours; None for 0, which is refused where messages would have been
             received before they happened and it matters.
-        gap_policy: What becomes of orders across a gap, on the receive clock.
+        gap_policy: Rule for orders across a gap, on the receive clock.
         assumed: `tick`, `lot`, `min_notional` and `contract_value`, in place of what is recorded.
         compiled: Whether to run machine code, or the same in plain Python; None to choose: compiling takes a while,
             once.

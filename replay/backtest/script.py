@@ -117,7 +117,7 @@ def script_actions(
     Args:
         rows: Objects, or lists in the order of `COLUMNS`.
         scale: Tick and lot of the pair.
-        where: What messages call the script.
+        where: Name of the script in messages.
         span: First and last time of the tape, ns; None where any time will do.
 
     Raises:

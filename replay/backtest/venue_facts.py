@@ -72,7 +72,7 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         venue: Its name.
         date: When they were looked at; empty where there is no file.
         source: Where they come from.
-        unknown: What was looked for and is not known for certain.
+        unknown: Facts that were looked for and are not known for certain.
         evidence: How sure each fact is: `d` documented by the venue, `2` from secondary sources, `?` not verified.
         lacks: Kinds of orders that the venue has not: a time in force, `gtd`, `market`, `reduce_only`.
         reduce_only_tifs: Times in force that orders which only reduce may have; empty: all.
@@ -82,14 +82,14 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         max_orders_per_pair: And of one.
         rate_limits: Each holds.
         rules: Rules of matching that are the venue's own, by name.
-        words: What it says when it ends or refuses something, by reason, or by reason and state of the order.
+        words: Venue's words for ends and refusals, by reason, or by reason and state of the order.
         maker: Fee of the lowest tier, a share of the notional; None where it is not known.
         taker: Fee of a taker, likewise.
         fees_source: Where the two come from.
         schedule: All tiers of fees; None where they are not known.
         funding: How funding is settled; None where there is none, or nothing is known of it.
-        margin: What is asked of an account on margin; None likewise.
-        liquidation: What is done where it is not there; None likewise.
+        margin: Margin that an account needs; None likewise.
+        liquidation: Procedure of a liquidation; None likewise.
         triggers: How stops and orders that take a profit are woken; None: the venue has none, or nothing is known of it.
         blocks: How what arrives within a block is ordered; None: as it arrives.
         switch: Terms of the dead man's switch; None: the venue has none, or nothing is known of it.

@@ -31,7 +31,7 @@ class FundingDue(msgspec.Struct, frozen=True, gc=False):
         instant_ns: The time whose positions it is about.
         rate: Rate that is paid by.
         price: And by which price.
-        is_correction: It was settled already, by something else.
+        is_correction: Whether it was settled already, by another rate or price.
     """
 
     instant_ns: int

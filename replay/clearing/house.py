@@ -116,7 +116,7 @@ class House:
         facts: Facts of their venues.
         fees: Ordinary fees by venue.
         settings: Settings as chosen.
-        capital: What there is at the start.
+        capital: Capital at the start, as a `Ledger` takes it.
         start_ns: When that is.
 
     Raises ConfigError for a tier that a venue has not, or leverage where nothing is known of a venue's margin.

@@ -34,7 +34,7 @@ class Liquidator:
         floor: Where it acts.
 
     Attributes:
-        steps: What it did, in order.
+        steps: Orders and takeovers so far, in order.
     """
 
     def __init__(self, rules: LiquidationRules, ledger: Ledger, book: MarginBook, floor: Floor) -> None:
@@ -131,7 +131,7 @@ class Liquidator:
         Args:
             order: The order.
             worth: Worth of the execution, positive.
-            after: What stands for the pair after it, without its fee.
+            after: Equity of the pair that is left after the execution, before its fee.
             ordinary: The account's taker fee.
         """
         rate = (ordinary if self._rules.has_taker_fee else 0) + rate_units(self._rules.fee)

@@ -32,9 +32,9 @@ class PairMargin:
 
     Attributes:
         leverage: Leverage as chosen.
-        mode: What stands for its position.
-        tiers: What the venue asks for.
-        price: What the position is valued at, in units; None before that was heard of.
+        mode: Money that stands for its position.
+        tiers: Tiers of margin that the venue has for the pair.
+        price: Price that the position is valued at, in units; None before one was received.
         aside: Set aside for it, in units of cash, where it is isolated.
     """
 

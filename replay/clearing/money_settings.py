@@ -116,7 +116,7 @@ def check_money(
     Hold what was chosen against the pairs of a run and the tiers of its venues, before anything begins.
 
     Args:
-        settings: What was chosen.
+        settings: Leverage, margin modes, fee tiers and transfers as they were chosen.
         pairs: Pairs of the run.
         schedules: Tiers of its venues.
         has_money: Whether there is capital at the start.
@@ -166,7 +166,7 @@ def check_transfer_times(transfers: Sequence[Transfer], first_ns: int, last_ns: 
     Raise ConfigError for a deposit or withdrawal that is not made while the run lasts: it would be booked at another time, or never.
 
     Args:
-        transfers: What is asked for.
+        transfers: Deposits and withdrawals as they were asked for.
         first_ns: When the run begins.
         last_ns: When it ends; None where that is not known yet, as on paper.
     """

@@ -56,11 +56,11 @@ def run_steps(
 
     Args:
         step: The function.
-        plans: What is assumed, of the same pairs.
+        plans: Assumptions of each run, for the same pairs.
         tape: Plays these.
-        start_ns: It is called from this time on.
+        start_ns: Time from which on it is called.
         end_ns: Nothing is played from the first frame of that time on.
-        carry: What goes on where one recording ends before the next begins: all of it.
+        carry: State that is kept where one recording ends before the next begins: all of it.
 
     Raises:
         ConfigError: Something is assumed that a compiled run does not do; tick or lot are not known.
@@ -172,7 +172,7 @@ def backtest_many(
     Args:
         strategy: The step function.
         recording: The recording, or its folder; or several.
-        parameter_sets: Of each run its parameters, by name.
+        parameter_sets: Parameters of each run, by name.
         trading_pairs: As `backtest` has it; likewise the rest, and `assumptions`.
         venues: Only pairs of these venues.
         start_ns: Call it from this time on.

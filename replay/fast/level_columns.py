@@ -46,7 +46,7 @@ def counted(
 
     Args:
         batch: The batch.
-        places: Of each of its pairs the place among `markets`, -1 for none.
+        places: Place among `markets` of each of its pairs, -1 for none.
         markets: With a grid each.
         refine: Called with `(place, ticks, lots)` once a market's grid was made finer for what is off it.
 

@@ -54,10 +54,10 @@ class RunLog:
     Takes down a run.
 
     Args:
-        plan: What is run.
+        plan: Plan of the run.
         session: Whose recorder and house it uses.
         markets: The pairs.
-        facts: Of their venues.
+        facts: Facts of their venues.
     """
 
     def __init__(

@@ -56,7 +56,7 @@ class Step:
     Attributes:
         function: As it was written.
         name: Its name.
-        wakes: What calls it.
+        wakes: Events that call it.
         every_ns: Between two calls of its timer, ns; 0: none.
         min_gap_ns: Least time between two calls for quotes of a pair, ns; 0: none.
         parameters: Names and values of `p`.

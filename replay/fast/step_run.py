@@ -93,18 +93,18 @@ class StepRun:
     One run.
 
     Args:
-        plan: What is assumed.
+        plan: Assumptions of the run.
         step: The function; its parameters are those of the plan.
-        names: Of the columns.
+        names: Numbers of pairs and forms in the columns.
         session: Whose markets and recorder it uses, and which is fed nothing.
         starts_ns: The function is called from this time on; None: as soon as all is known.
-        end_ns: It ends before the first frame of that time.
+        end_ns: Time before whose first frame it ends.
         like: Another run of the function, whose compiled code this one shares.
 
     Attributes:
         engine: The arrays.
         keys: The pairs.
-        markets: What is known of them.
+        markets: Markets of the pairs: grid, contract and fees.
         calls: How often the function was called.
     """
 
@@ -194,7 +194,7 @@ class StepRun:
 
         Args:
             batch: The batch.
-            places: Of each pair of its names its place in the run, -1 for none.
+            places: Place in the run of each pair of its names, -1 for none.
             levels: Its levels, as the markets count them.
 
         Raises StrategyError where the function fails.

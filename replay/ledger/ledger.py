@@ -57,8 +57,8 @@ class LedgerMarket:
 
     Attributes:
         key: Venue and pair, for messages.
-        contract: What one buys; None where that is not known yet.
-        fees: What that costs; None likewise.
+        contract: Currencies and value of one unit; None where that is not known yet.
+        fees: Fees of the pair; None likewise.
         tick: Step of the prices that it is given.
         lot: Step of the sizes.
         account: Name of the account it settles in; empty for the currency's.
@@ -96,8 +96,8 @@ class LedgerEntry(msgspec.Struct, frozen=True, gc=False):
         price: Price in units.
         size: Size in units.
         role: A `Role`.
-        worth: What was bought is worth at that price; negative: sold. Cash fell by it.
-        fee: What was paid; negative: a rebate.
+        worth: Worth of what was bought at that price; negative: sold. Cash fell by it.
+        fee: Fee that was paid; negative: a rebate.
         realized: Profit that it realized, without the fee.
         position_before: Held before, negative: short.
         position: After.
@@ -135,7 +135,7 @@ class Position:
         bought: Size bought in all.
         sold: Size sold in all.
         turnover: Worth of all executions, each positive.
-        mark: What it is valued at; None before there is a price.
+        mark: Price that it is valued at; None before there is one.
     """
 
     size: int = 0
@@ -157,8 +157,8 @@ class Account:
     Attributes:
         name: Name of the account.
         asset: The currency.
-        start: What there was.
-        cash: What there is, after what positions cost.
+        start: Cash at the start.
+        cash: Cash now, after what positions cost.
         fees: Paid so far.
         funding: Received so far.
         transfers: Deposits less withdrawals.
@@ -181,12 +181,12 @@ class Ledger:
 
     Args:
         markets: The pairs, named by their places from here on; what is not known of one is given by `define`.
-        capital: What there is at the start, by name of an account, or by currency for each account in it.
+        capital: Capital at the start, by name of an account, or by currency for each account in it.
 
     Raises ConfigError for capital that is no number.
 
     Attributes:
-        markets: What is known of the pairs.
+        markets: Contract, fees and steps of each pair.
         accounts: Accounts by name.
         positions: Positions by place of the pair.
         executions: How many there were.
@@ -262,7 +262,7 @@ class Ledger:
             lots: Its size, above 0.
             role: `Role.MAKER` or `Role.TAKER`.
             time_ns: When.
-            rate: What it costs, in units of 10**-12 of its worth; None: the pair's fee.
+            rate: Fee of the execution, in units of 10**-12 of its worth; None: the pair's fee.
 
         Raises ValueError for what no execution is, or of a pair of which too little is known.
         """
@@ -404,7 +404,7 @@ class Ledger:
         Cash and the positions at their marks, in units; a position without a mark counts as it was entered.
 
         Args:
-            name: Which account; None for the only one there is.
+            name: Name of the account; None for the only one there is.
         """
         account = self.account(name)
         return account.cash + sum(self.worth(place) for place in account.pairs)

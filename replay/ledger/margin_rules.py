@@ -60,7 +60,7 @@ class TriggerRules(msgspec.Struct, frozen=True, kw_only=True):
     Orders that wait until a price is reached.
 
     Attributes:
-        price: Which one wakes them.
+        price: Price that wakes them.
         refuses_passed: Whether one whose price is reached already is refused; else it wakes at once.
     """
 
@@ -73,7 +73,8 @@ class BlockRules(msgspec.Struct, frozen=True, kw_only=True):
     A venue that works in blocks: some of what arrives within one is there with its end, and so after the rest of it.
 
     Attributes:
-        late: What that is: orders by their time in force (those at market are `ioc`), and `cancel`.
+        late: Kinds of requests that wait for the end of their block: orders by their time in force (those at market are
+            `ioc`), and `cancel`.
         short_term_blocks: An order that expires within so many blocks is not late, whatever its time in force; nor is what is
             asked of it.
         length_ns: Length of a block; blocks begin at its multiples since the epoch. 0: not known, and nothing is late.
@@ -121,7 +122,7 @@ class FundingRules(msgspec.Struct, frozen=True, kw_only=True):
     How funding is settled.
 
     Attributes:
-        price: Which price times the size the rate is taken of.
+        price: Price that, times the size, the rate is taken of.
         interval_ns: Time between two settlements where messages do not say; they stand at its multiples since the epoch.
         decimals: Digits after the point of a payment.
         rounding: How it gets there.
@@ -211,8 +212,8 @@ class MarginRules(msgspec.Struct, frozen=True, kw_only=True):
     Margin at a venue.
 
     Attributes:
-        price: What positions are valued at for it.
-        modes: Which there are.
+        price: Price that positions are valued at, of those the venue states.
+        modes: Margin modes that there are.
         maintenance_share: Maintenance margin over the initial margin at the highest leverage, where a recording says that
             leverage and no table fits; None: not known.
         tables: Tiers by pair.
@@ -269,7 +270,7 @@ class LiquidationRules(msgspec.Struct, frozen=True, kw_only=True):
         has_taker_fee: Whether the order pays the account's taker fee.
         fee: Share of the value that the order costs besides, as far as there is something left.
         partial_above: Value of a position above which only a part is liquidated first; None: always all.
-        partial_share: Which part.
+        partial_share: Share of the position that is closed first.
         pause_ns: Time after a part in which nothing is liquidated; then it is all of it.
         backstop_share: Share of the maintenance margin below which the venue takes the positions over at once, with all
             that is left; at 0 where nothing is left.
@@ -298,8 +299,8 @@ class Liquidation(msgspec.Struct, frozen=True, gc=False):
         pair: Place of the pair.
         what: `order`, or `takeover` by the venue.
         mark_price: Mark price that it was found by.
-        equity: What stood for the position, in the currency of settlement.
-        maintenance: What it needed; rounded to 12 digits.
+        equity: Equity that stood for the position, in the currency of settlement.
+        maintenance: Maintenance margin that it needed; rounded to 12 digits.
         size: Signed size of what was to be closed.
         price: Worst price of the order, or that of the takeover; None: the order went as far as the book did.
     """

@@ -70,7 +70,7 @@ class Contract:
     What one unit of size stands for.
 
     Attributes:
-        kind: What one buys.
+        kind: Kind of the contract: linear, inverse or spot.
         settle: Currency of cash, fees and profit; of spot the quote currency.
         base: Base currency, of spot what a position holds.
         contract_value: Quote currency that one unit of size of an inverse contract stands for; else None.

@@ -36,8 +36,8 @@ class Difference:
 
     Attributes:
         number: Number of the row, from 0.
-        paper: What the paper session had; None: nothing more.
-        replay: What the replay has; None likewise.
+        paper: Row of the paper session; None: it has no more.
+        replay: Row of the replay; None likewise.
         before: The row before, which is equal: its cause.
         what: Difference in a word.
     """
@@ -60,7 +60,7 @@ class Comparison:
         rows: Rows that were compared.
         paper_digest: The chain of the paper session; empty of one that died.
         replay_digest: The chain of the replay.
-        notes: What else there is to know.
+        notes: Remarks on the comparison, one line each.
     """
 
     settings: list[tuple[str, str, str]]

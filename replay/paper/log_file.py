@@ -31,12 +31,12 @@ class PaperStart(msgspec.Struct, kw_only=True):
     The first line.
 
     Attributes:
-        head: What the chain begins with.
-        settings: What a replay is run with.
+        head: Values that the chain begins with.
+        settings: Settings of a replay that is to be the same.
         start_seq: Frame that the session begins with.
         start_ns: Its time.
         strategy_file: Name of the strategy's file.
-        software: What wrote it; shown, not compared.
+        software: Version that wrote it; shown, not compared.
         log_version: Version of the chain.
     """
 

@@ -38,7 +38,7 @@ class PaperTrader:
     Runs a strategy on what a recorder records.
 
     Args:
-        plan: What is run.
+        plan: Plan of the run.
         recorder: Has not begun yet.
         clock: The machine's, by which the lag is measured; nothing is decided by it.
         say: Called with one line for what an operator should know.

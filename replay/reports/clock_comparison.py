@@ -99,9 +99,9 @@ def clocks(
 
     Args:
         record: The run.
-        base: What came of it.
+        base: Figures of the run.
         plan: With which it was made.
-        recordings: What was played.
+        recordings: Recordings that were played.
         is_whole: Whether they were played to their end.
 
     Yields:

@@ -21,7 +21,7 @@ def returns_series(result: Result, wallet: str | None = None) -> Any:
 
     Args:
         result: Result of the run.
-        wallet: Which account; None for the only one.
+        wallet: Name of the account; None for the only one.
 
     Raises ConfigError without pandas, without an account of that name, or where a day began with nothing.
     """

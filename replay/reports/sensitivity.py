@@ -93,7 +93,7 @@ def rerun(
         loaded: The strategy.
         keys: The pairs.
         plan: Plan of the run as it was.
-        base: What came of that.
+        base: Figures of that run.
         run: Function that makes a run, called with which one.
 
     Yields:

@@ -58,9 +58,9 @@ def study_of(info: RunInfo, fills: pl.DataFrame, recordings: Sequence[Recording]
     Measure what a run met.
 
     Args:
-        info: What came of it.
+        info: Figures of the run.
         fills: `Result.fills`.
-        recordings: What was played, in the order of time.
+        recordings: Recordings that were played, in the order of time.
 
     Returns:
         Without reruns. Of a pair that the recordings do not hold nothing but own fills is known.

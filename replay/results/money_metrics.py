@@ -22,8 +22,8 @@ def money_metrics(info: RunInfo, study: RunStudy | None, fills: pl.DataFrame, eq
     Of the whole run and of each account.
 
     Args:
-        info: What the run says of itself.
-        study: What was measured of it.
+        info: Figures of the run, as its manifest has them.
+        study: Measurements of the market around its fills.
         fills: Rows of `Result.fills`.
         equity: Rows of `Result.equity`.
     """

@@ -42,7 +42,7 @@ def profit_parts(pair: PairInfo, fills: pl.DataFrame, mids: npt.NDArray[np.float
     Divide the profit of a pair.
 
     Args:
-        pair: What came of it.
+        pair: Figures of the pair.
         fills: Its rows of `Result.fills`, in order: `side`, `price`, `size`.
         mids: A row for each fill: the middle of the book just before it, and `HORIZONS_S` after it; NaN where none was
             known by then.
@@ -107,14 +107,14 @@ class Divided(msgspec.Struct, frozen=True, kw_only=True):
     The net profit of an account by what it came from; all parts add up to it exactly.
 
     Attributes:
-        account: Which.
+        account: Name of the account.
         horizon_s: See `ProfitParts`, as all parts.
         spread: Captured.
         adverse: Selection.
         inventory: Held on.
         fees: Less what was paid.
         funding: Received.
-        other: What no pair accounts for.
+        other: Remainder that no pair accounts for.
         unmeasured: Fills before which no price was known.
     """
 

@@ -51,7 +51,7 @@ def write_report(results: Sequence[Result], path: Path, picture: Path | None = N
     Write a report of one result, or of several beside each other.
 
     Args:
-        results: Which.
+        results: Results to show, the first one first.
         path: The page; its name ends in `.html`.
         picture: Where to write its charts, as PNG; None: nowhere.
 

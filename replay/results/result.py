@@ -45,7 +45,7 @@ class Result:
     UTC; `ts_recv` is when the strategy heard of something, `ts_event` when it happened at the simulated venue.
 
     Attributes:
-        info: What was run and what came of it, in exact numbers.
+        info: Settings and figures of the run, in exact numbers.
         path: Its folder; None where it was not written.
     """
 
@@ -66,7 +66,7 @@ class Result:
         Args:
             record: The run.
             path: Where it was written, if it was.
-            recordings: What it played, which is measured when that is asked for, if it was not before.
+            recordings: Recordings that it played, which are measured when that is asked for, if they were not before.
         """
         return cls(run_info(record), tables_of(record), path, recordings)
 
@@ -77,7 +77,7 @@ class Result:
 
         Args:
             folder: Where it is.
-            recordings: What was played, for a result that was written before it was measured.
+            recordings: Recordings that were played, for a result that was written before they were measured.
 
         Raises:
             ConfigError: The recording there is not the result of a run.
@@ -162,7 +162,7 @@ class Result:
         What became of an account from day to day, UTC; see `daily_returns.daily_returns`.
 
         Args:
-            wallet: Which account, by its name; None for the only one.
+            wallet: Name of the account; None for the only one.
 
         Raises ConfigError where there is none, or not one.
         """

@@ -21,8 +21,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
         title: Title for people.
         value: The number; amounts are exact decimals. None: there is none.
         unit: Such as `USDC` or `share`; empty for a count.
-        definition: What it means.
-        source: What it is computed from: tables of the result, or of the recording that was played.
+        definition: Definition in a sentence.
+        source: Tables of the result, or of the recording that was played, from which it is computed.
         wallet: The account that it is of; empty for the whole run.
     """
 

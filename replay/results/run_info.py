@@ -84,7 +84,7 @@ class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
         orders: How many came to rest.
         unseen: Number of these outside of the recorded depth: what was ahead is not known.
         median: Median of the size ahead of the others, as the venue counts sizes; None without any.
-        p90: What it did not exceed for nine in ten of them.
+        p90: Size ahead that nine in ten of them did not exceed.
     """
 
     orders: int
@@ -144,8 +144,8 @@ class PairInfo(msgspec.Struct, frozen=True, kw_only=True):
         funding: Received.
         position: Size at the end.
         entry_price: Entry price of the position; None without one. The float64 next to it.
-        mark_price: What it was valued at.
-        queue: What was ahead of orders; None where nobody took note.
+        mark_price: Price that it was valued at.
+        queue: Sizes ahead of its orders; None where they were not noted.
     """
 
     venue: str
@@ -186,7 +186,7 @@ class PresetInfo(msgspec.Struct, frozen=True, kw_only=True):
         date: When they were looked at, `YYYY-MM-DD`; empty where there are none.
         source: Where they are from.
         evidence: How sure each is: it begins with `d` documented by the venue, `2` from secondary sources, `?` not verified.
-        unknown: What is not known for certain.
+        unknown: Facts that are not known for certain.
         days_older: Days from that date to the last day of the run, where that is later: venues change their rules; else 0.
     """
 
@@ -212,9 +212,9 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         seed: Seed of its random numbers.
         rules: Rules of matching, by name.
         latency: Latency in words.
-        gap_policy: What became of resting orders at a gap.
+        gap_policy: Rule for resting orders at a gap.
         settings: Anything else that makes a difference.
-        recordings: What was played: shown, not compared.
+        recordings: Recordings that were played: shown, not compared.
         software: Names and versions; likewise.
         start_ns: First instant.
         end_ns: Last.
@@ -223,9 +223,9 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         pairs: Pairs in the order of the run.
         decisions: Rows of the decision log.
         log_digest: State of its hash chain at the end, hexadecimal; empty without a row.
-        counts: What was counted.
-        gaps: What was not known of the pairs, in order of its start.
-        study: What was measured of the run afterwards; None where nothing was.
+        counts: Counts of the run, by name.
+        gaps: Gaps of the pairs, in order of their start.
+        study: Measurements of the run, made afterwards; None where none were.
         tiers: Fee tiers that were in force, the first at the start, by time; empty where fees were given.
         liquidations: Steps of liquidations, by time.
         presets: Facts of the venues that the run rests on.

@@ -35,7 +35,7 @@ class RunHead:
         seed: Seed of `ctx.rng`.
         rules: Rules of matching by name.
         latency: Latency in words.
-        gap_policy: What became of resting orders at a gap.
+        gap_policy: Rule for resting orders at a gap.
         settings: Anything else that makes a difference to the run.
         recordings: Name, digest and span of each; shown, not compared.
         software: Names and versions; likewise.
@@ -75,7 +75,7 @@ class OrderRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         order_type: `limit` or `market`.
         time_in_force: Time in force in the venue's words, lower case.
         is_reduce_only: Whether it may only reduce a position.
-        trigger: What wakes it; None: nothing has to.
+        trigger: Condition that wakes it; None: it is awake at once.
     """
 
     now_ns: int
@@ -111,7 +111,7 @@ class FillRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         role: `Role.MAKER` or `Role.TAKER`.
         client_order_id: The owner's id.
         is_uncertain: The order rested across a gap, so that nobody knows whether it would have been filled.
-        rate: What it costs, in units of 10**-12 of its worth; None: the fee of the pair.
+        rate: Fee of the execution, in units of 10**-12 of its worth; None: the fee of the pair.
         cause: Why it happened, where it was not simply traded: `liquidation`.
         at: Price and size in units, where they are no ticks and lots; None: they are.
     """
@@ -137,11 +137,11 @@ class DecisionRow(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         now_ns: Time of the decision, or of the response.
-        kind: What acted: `start`, `quote`, `timer`, `response`, ...
-        cause: Which: the name of a timer, the number of a response.
+        kind: Callback or event that acted: `start`, `quote`, `timer`, `response`, ...
+        cause: Name of a timer, number of a response: the one that caused it.
         cause_seq: Frame of the message that caused it, in the recording that was played.
         cause_sub: And its row there.
-        text: What was done with all arguments, as JSON.
+        text: Action with all of its arguments, as JSON.
         chain: State of the hash chain after it, hexadecimal.
     """
 
@@ -223,7 +223,7 @@ class RunRecord:
     A run, complete.
 
     Attributes:
-        head: What was run.
+        head: Settings of the run.
         start_ns: Its first instant.
         end_ns: Its last.
         instants: How many there were, with rows.
@@ -233,14 +233,14 @@ class RunRecord:
         courses: Course of each account's equity, by its name.
         messages: Messages of the account tables, instruments and events, in order.
         tops: Best prices around what happened, in order.
-        entries: What each execution did to the money, in order.
+        entries: Changes of the money by each execution, in order.
         equity: Points of equity, in order.
         decisions: The decision log.
         series: Values that `ctx.record` was given.
-        counts: What was counted, by name.
-        gaps: What was not known of the pairs, in order of its start.
-        queued: What was ahead of orders as they came to rest, see `VenueDesk.queued`; None where nobody took note.
-        study: What was measured of it afterwards; None where nothing was.
+        counts: Counts of the run, by name.
+        gaps: Gaps of the pairs, in order of their start.
+        queued: Sizes ahead of orders as they came to rest, see `VenueDesk.queued`; None where they were not noted.
+        study: Measurements of the run, made afterwards; None where none were.
         tiers: Fee tiers that were in force, the first at the start, by time; empty where fees were given.
         liquidations: Steps of liquidations, by time.
     """

@@ -75,16 +75,16 @@ class RunRecorder:
     Takes down what the owner of a strategy hears.
 
     Args:
-        head: What is run.
+        head: Settings of the run.
         markets: The pairs; what is not known of one yet is given by `define`.
-        capital: What there is at the start, see `Ledger`. Of several venues each has accounts of its own, `venue/currency`;
+        capital: Capital at the start, see `Ledger`. Of several venues each has accounts of its own, `venue/currency`;
             what is given by currency is there at each of them.
         start_ns: Time of the first instant.
         symbols: The venue's spelling of each pair; None for the pairs' own names until `define` says.
 
     Attributes:
         ledger: The money, as far as its owner has heard.
-        counts: What was counted, by name; anybody may add to it.
+        counts: Counts of the run, by name; whatever is part of the run may add to them.
     """
 
     def __init__(
@@ -311,8 +311,8 @@ class RunRecorder:
         Take down what the exchange knows at the end, and its owner did not.
 
         Args:
-            doubt: What of the run rests on data that may be doubted.
-            queued: What was ahead of orders as they came to rest.
+            doubt: Counts of what rests on data that may be doubted.
+            queued: Sizes ahead of orders as they came to rest.
             number_of: Function from an order of the exchange to the number that its owner has for it.
         """
         self.counts |= doubt.counts()

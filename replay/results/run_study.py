@@ -43,7 +43,7 @@ class ProfitParts(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         venue: Venue of the pair.
         trading_pair: Its name.
-        horizon_s: That time, seconds.
+        horizon_s: Time from a fill to h, seconds.
         spread: m - p: what was earned against the middle of that moment, negative where a taker paid it.
         adverse: h - m: where the price went afterwards, negative if against the fill.
         inventory: Mark at the end, or price of what closed it, less h: what was gained by holding on.
@@ -77,7 +77,7 @@ class DelayInfo(msgspec.Struct, frozen=True, kw_only=True):
         messages: How many.
         untimed: Number of these without a time of the venue.
         negative: Received before they happened, by the two clocks.
-        p50: What half of those with a time did not exceed, to three digits; None without any.
+        p50: Delay that half of those with a time did not exceed, to three digits; None without any.
         p90: Delay that nine in ten do not exceed.
         p99: Delay that ninety-nine in a hundred do not exceed.
     """
@@ -140,7 +140,7 @@ class PriceCourse(msgspec.Struct, frozen=True, kw_only=True):
         trading_pair: Its name.
         start_ns: Where the first step begins.
         step_ns: Length of a step.
-        last: What it was at the end of each step.
+        last: Value at the end of each step.
         low: The lowest within it.
         high: The highest.
     """
@@ -159,7 +159,7 @@ class Rerun(msgspec.Struct, frozen=True, kw_only=True):
     The same run with one assumption changed.
 
     Attributes:
-        name: Which.
+        name: Name of the assumption that was changed.
         title: Title for people.
         setting: How it is said on the command line; empty where it is computed.
         why_not: Why it was not run; empty: it was.

@@ -39,8 +39,8 @@ def trading_metrics(
     Of the whole run.
 
     Args:
-        info: What the run says of itself.
-        study: What was measured of it.
+        info: Figures of the run, as its manifest has them.
+        study: Measurements of the market around its fills.
         orders: Rows of `Result.orders`.
         positions: Rows of `Result.positions`.
         lives: How orders fared.

@@ -127,7 +127,7 @@ class Deck:
 
     Attributes:
         player: The controls.
-        tape: What is played.
+        tape: Tape to play.
         clients: Everybody connected, with the name of the venue, in the order they came.
         subscription_count: Streams that clients have asked for since the beginning, what they gave up included.
         delivered_count: Payloads put into outboxes.

@@ -59,7 +59,7 @@ def make_synthetic(
         venue: A name in `synthetic_venues()`.
         market: Not yet advanced, if it has accounts.
         options: Cadences and limits, of the venue's own `options_type`; None for those of the real venue.
-        accounts: What happens to the known accounts; None for a market without them.
+        accounts: Times of liquidations and transfers of the known accounts; None for a market without them.
 
     Raises ConfigError for a venue that cannot be made up, and for options of another venue.
     """

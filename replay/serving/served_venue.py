@@ -85,7 +85,7 @@ class Client:
         query: Query string of that URL.
         keys: The streams it listens to, in the order of subscribing.
         drop: How it ends, once that is decided.
-        outbox: What is to be sent, oldest first; the sender empties it.
+        outbox: Payloads to be sent, oldest first; the sender empties it.
     """
 
     def __init__(self, number: int, remote: str, path: str = "", query: str = "") -> None:
@@ -149,8 +149,8 @@ class ServedVenue(ABC):
         ws_base: Path of what clients take for the WebSocket URL.
         rest_base: The same of the REST URL.
         pings: How it pings; None if it does not.
-        facts: What is known of the tape.
-        synthesized: What is answered without a recorded reply, one line each, for those who start the server.
+        facts: Symbols, accounts and channels of the tape, and its clock.
+        synthesized: Answers that are given without a recorded reply, one line each, for those who start the server.
     """
 
     ws_base: ClassVar[str] = ""

@@ -87,7 +87,7 @@ class SyntheticVenue(Protocol):
 
     Attributes:
         ws_paths: Where a WebSocket may be opened.
-        ws_base: What clients take for the path of the WebSocket URL.
+        ws_base: Path of the WebSocket URL that clients are to use.
         rest_base: The same of the REST URL.
         pings: How it pings; None if it does not.
     """
@@ -154,7 +154,7 @@ class BaseVenue(Generic[S]):
 
     Args:
         market: Not yet advanced, if it has accounts.
-        accounts: What happens to the known accounts; None for a market without them.
+        accounts: Times of liquidations and transfers of the known accounts; None for a market without them.
 
     Attributes:
         muted: (kind, instrument or None for all) of which nothing is sent; everything else goes on.

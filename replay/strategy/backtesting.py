@@ -124,8 +124,8 @@ def backtest(
         latency: `entry=3.5ms,response=2ms`, or `feed`, or both, which are added.
         clock_offset_ns: The venue's clock less ours, which only `feed` depends on.
         fees: `maker` and `taker`, shares of the value (0.0002 is 2 bp); else those of the tier that the volume gives.
-        capital: What there is at the start, by currency.
-        gaps: What becomes of orders across a gap: `keep`, `cancel` or `fail`.
+        capital: Capital at the start, by currency.
+        gaps: Rule for orders across a gap: `keep`, `cancel` or `fail`.
         limits: Limits of risk.
         assumed: `tick`, `lot`, `min_notional`, `contract_value` and `maintenance` in place of what is recorded or known;
             `mark`, which may be `mid`, where no mark price is recorded; `block`, a length of time, where a venue orders what
@@ -136,7 +136,7 @@ def backtest(
         fee_tier: Name of the venue's fee tier at the start, below which the account does not fall.
         fee_volume: Volume before the start that counts for fee tiers, quote currency.
         transfers: Deposits and withdrawals: a time, and amounts by currency, negative for a withdrawal.
-        carry: What goes on from one recording to the next: `all`, or `positions` alone.
+        carry: State that is kept from one recording to the next: `all`, or `positions` alone.
         callback_s_max: How long one call of the strategy may compute, seconds; see `Watch`.
         fidelity: `raw` or `normalized`; the same comes of both.
         batch_rows: Rows read at a time; the same comes of any number.
@@ -376,11 +376,11 @@ def run_on_tape(
     Run a strategy on a tape, from its first frame to its last.
 
     Args:
-        plan: What is run.
+        plan: Plan of the run.
         tape: Plays the plan's pairs.
         start_ns: The strategy is called from this time on, with the books as they are then.
         end_ns: Nothing is played from the first frame of that time on.
-        carry: What goes on where one recording ends before the next begins.
+        carry: State that is kept where one recording ends before the next begins.
         watch: Called with the session before anything is played.
         progress: Called after each batch with its number of messages and the time of the last one.
 

@@ -124,7 +124,7 @@ class Context:
         Send a buy order.
 
         Args:
-            pair: Which.
+            pair: Pair to buy.
             size: Size in the unit of sizes: base currency, or contracts.
             price: Limit; None: at market.
             tif: `GTC`, `IOC`, `FOK`, or `GTD` with `expires_ns`.
@@ -188,7 +188,7 @@ class Context:
 
         Args:
             after: A length of time, such as `10s`; None puts it out.
-            venue: Which one, where there are several; None: all.
+            venue: Name of the venue, where there are several; None: all.
 
         What a venue does not take (too short, too often, it has none) is a row of the log, `refused`, with the reason, is
         counted as `schedule_cancel_refused`, and changes nothing. A venue's least counts from the arrival of the request: ask

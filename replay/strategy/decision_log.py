@@ -35,12 +35,12 @@ class LogHead(msgspec.Struct, frozen=True, kw_only=True):
         rules: The rules of matching in force, by name.
         latency: Latency as it was said.
         fees: Fees as they were said, by name.
-        capital: What each settlement currency begins with, as decimal text.
-        gap_policy: What becomes of orders that rest while their book does not hold.
+        capital: Capital at the start, by settlement currency, as decimal text.
+        gap_policy: Rule for orders that rest while their book does not hold.
         limits: Limits of risk, by name.
         data: Own data of the strategy: parameter to hash of the file.
         assumed: Ticks and lots that were assumed, by pair and name.
-        money: What of leverage, margin, fee tier and transfers was chosen; empty where nothing was.
+        money: Leverage, margin, fee tier and transfers, as far as they were chosen.
         presets: Facts of venues: their date and a hash of them, by venue.
         log_version: `LOG_VERSION`.
     """
@@ -88,7 +88,7 @@ class DecisionLog:
     The chain, row after row.
 
     Args:
-        head: What it begins with.
+        head: Values that it begins with.
         sink: Handed each row with its number, from 0, and the state after it.
 
     Attributes:

@@ -51,12 +51,12 @@ class Desk:
         exchange: The venue.
         recorder: Writes down what is sent and heard, and keeps the money.
         pairs: The pairs of the run.
-        limits: What is not sent.
+        limits: Limits of risk; an order that exceeds one is not sent.
         name: Client ids begin with it.
 
     Attributes:
         now_ns: The session's time.
-        acts: What the callback under way has asked for.
+        acts: Requests of the callback under way.
         failed: Orders that a limit kept from being sent, of which the strategy has not heard.
         is_halted: Whether the limit of loss was reached.
     """

@@ -20,7 +20,7 @@ class StrategyError(TickdeckError):
     Attributes:
         path: Its file; empty where that is not known.
         line: The line in it; 0 where that is not known.
-        what: What was wrong.
+        what: Fault in a sentence.
     """
 
     def __init__(self, what: str, path: str = "", line: int = 0) -> None:
@@ -36,7 +36,7 @@ def described(exc: BaseException, files: Collection[str], where: str) -> Strateg
     What a callback raised, as the one message about it.
 
     Args:
-        exc: What was raised.
+        exc: Exception that was raised.
         files: The strategy's own files; the innermost line in one of them is named.
         where: The callback.
     """

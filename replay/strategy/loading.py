@@ -112,7 +112,7 @@ class LoadedStrategy:
         path: Its file; None where there is none.
         source_hash: BLAKE2b-128 over the source: of a file with all modules of its folder that it imports.
         files: The strategy's own files, as tracebacks name them.
-        folder: What its own data is relative to.
+        folder: Folder that paths of its own data are relative to.
     """
 
     cls: type[Strategy]

@@ -49,7 +49,7 @@ class OwnData:
         Read it all.
 
         Args:
-            folder: What a path is relative to.
+            folder: Folder that paths are relative to.
 
         Raises ConfigError for a file that cannot be read, has no such column, or times that are none.
         """

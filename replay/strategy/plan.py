@@ -68,8 +68,8 @@ class RunSettings:
         latency: How long requests and answers take: `entry=3.5ms,response=2ms`, or `feed` and what is added to it.
         clock_offset_ns: The venues' clock less ours, which only `feed` depends on.
         fees: Shares of the value, `maker` and `taker`; those that are not given are of the tier at the start.
-        capital: What there is at the start, by currency.
-        gap_policy: What becomes of orders that rest while their book does not hold.
+        capital: Capital at the start, by currency.
+        gap_policy: Rule for orders that rest while their book does not hold.
         limits: Limits of risk.
         assumed: `tick`, `lot`, `min_notional`, `contract_value`, in place of what is recorded.
         leverage: Leverage by pair, under an empty name that of all others; empty: positions are not held against
@@ -123,7 +123,7 @@ class RunPlan:
         settings: Settings as given.
         pairs: The pairs.
         rules: Rules of matching of each venue.
-        head: What the decision log begins with.
+        head: Values that the decision log begins with.
     """
 
     def __init__(self, loaded: LoadedStrategy, keys: Sequence[PairKey], settings: RunSettings) -> None:

@@ -64,7 +64,7 @@ class TradingSession:
         pairs: The pairs of the run.
         exchange: The venue that it trades on, which keeps the books.
         recorder: Writes down the run.
-        head: What the decision log begins with.
+        head: Values that the decision log begins with.
         limits: Limits of risk.
         data: The strategy's own data, by the object that names it.
         callback_s_max: How long a callback may compute, seconds; see `Watch`.
@@ -82,7 +82,7 @@ class TradingSession:
         message_count: Messages taken in.
         desk: Its orders and positions.
         own_data: The strategy's own data, by the object that names it.
-        waking: What it is called for.
+        waking: Events that it is called for.
         changed_places: The pairs whose book the frame under way has changed.
         is_quiet: Whether nothing that anything is made of has come or been done since the end of a frame.
     """

@@ -86,7 +86,7 @@ class Strategy:
     whose call has to be declared is only called where `wakes` declares it.
 
     Attributes:
-        wakes: What calls it.
+        wakes: Events that call it.
     """
 
     wakes: ClassVar[Wakes] = Wakes()

@@ -59,7 +59,7 @@ class OwnOrder:
 
     Attributes:
         client_id: `<strategy>-<seed>-<n>`.
-        number: That n, from 1.
+        number: Number in the order of requests, from 1.
         key: Venue and pair.
         pair: Its name, as `ctx.pairs` spells it.
         side: Buy or sell.

@@ -56,12 +56,12 @@ class Prepared(NamedTuple):
         begin: Place of the first of them in the batch.
         events: Events of those that are plain.
         marks: One for each of them.
-        looks: Of each `what` its mark says; empty where nobody looks at any of them.
+        looks: Mark of each `what`; empty where nothing looks at any of them.
         frames: Their frames.
         times: When they were received.
         ends: End of the stretch of plain ones that each is in, counted from `begin`; of one that is not plain its own place.
         trade_counts: How many new trades there are before each, and in all.
-        trade_pairs: Of the new trades the pairs.
+        trade_pairs: Pairs of the new trades.
         trades: Their ids and times.
         update_ids: Venue's number of each diff, by place from `begin`.
     """
@@ -97,7 +97,7 @@ def prepared(
         end: Before this one it ends.
         now_ns: The time by then. A message that was received before it, or before another one, is not plain.
         places: Place in `facts` of each pair that columns name; -1: none.
-        facts: Of the pairs of the run.
+        facts: Facts of the pairs of the run.
         are_new: Whether trades of a pair are all new. Where they are not, none of them is plain.
     """
     rows = batch.rows[begin:end]

@@ -103,9 +103,9 @@ class StretchPlayer:
 
     Args:
         session: Session whose exchange has one desk.
-        desk: That desk.
+        desk: Desk of that exchange.
         keys: The pairs of the run, by their places.
-        names: What columns name pairs and forms by.
+        names: Numbers by which columns name pairs and forms.
     """
 
     def __init__(self, session: StretchSession, desk: VenueDesk, keys: Sequence[PairKey], names: Names) -> None:
@@ -265,7 +265,7 @@ class StretchPlayer:
         Write down the frames that are over.
 
         Args:
-            ready: What was played.
+            ready: Rows that were played.
             frame: The frame that was under way before it.
             now_ns: Its time.
             last_frame: The one that is now.

@@ -49,7 +49,7 @@ class MarketOptions:
         funding_every_ns: Time between funding settlements, ns.
         funding_phase_ns: Time from block 0 to the first settlement, ns; None for one whole interval.
         funding_history: Settlements per perpetual that are said to have happened before block 0, one an hour.
-        instruments: What is listed, in this order.
+        instruments: Instruments of the market, in this order.
     """
 
     seed: int | str = 0
@@ -71,7 +71,7 @@ class Market(Marketplace):
         flows: The crowd of each book, by the symbol in whose prices it is kept.
         perps: Figures of the perpetuals, by symbol.
         spots: Figures of everything else, by symbol.
-        listed: What the seed trades, by symbol: the same as `instruments`, with how lively each is.
+        listed: Instruments that the seed trades, by symbol: the same as `instruments`, with how lively each is.
     """
 
     def __init__(self, options: MarketOptions | None = None) -> None:

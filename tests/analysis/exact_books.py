@@ -42,7 +42,7 @@ def profits(messages: Iterable[Message], watched: dict[str, int]) -> dict[tuple[
     The holdings of each account and symbol at the end.
 
     Args:
-        messages: Of a recording.
+        messages: Messages of a recording.
         watched: Frame of the first statement of each account: positions in it were there before.
     """
     holdings: dict[tuple[str, str], Holding] = {}

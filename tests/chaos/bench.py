@@ -276,7 +276,7 @@ class Bench:
     Attributes:
         work: Its folder, below which everything lies.
         venue: The venue.
-        proxy: What the recorder takes for the venue.
+        proxy: Proxy that the recorder takes for the venue.
     """
 
     work: Path

@@ -25,9 +25,9 @@ class Expectation:
         folder: The recording.
         kept: Every frame that must be there, by its number, but for those of the session that is under way.
         is_cut: A session ended without a word, and nobody has stated that yet.
-        is_import: It was not recorded.
+        is_import: Whether it was imported, not recorded.
         may_be_pruned: Raw frames may have been given up.
-        session: Who records now; None for nobody.
+        session: Session that records now; None for none.
         theirs: Files that somebody else has put into the folder, by name.
         flipped: Content of files before a bit in them turned over, by path.
     """

@@ -54,7 +54,7 @@ class Disk:
 
     Args:
         folder: The recording.
-        cache: Of frames in files that were read before.
+        cache: Frames in files that were read before.
         sound: Content of files as it was before they were damaged, by path.
 
     Attributes:

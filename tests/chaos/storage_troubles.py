@@ -24,7 +24,7 @@ def _trouble(
     Nothing, or what happens and when: one of the faults at one of the steps or at any instant. Somebody looks then.
 
     Args:
-        steps: Those that are likely to come.
+        steps: Names of the steps that are likely to come.
         instants: About how many of them there are.
         count_max: How often a step may come before it is the one.
     """

@@ -28,7 +28,7 @@ class Tally:
         said: Answers that named the damage, by reader.
         same: Answers that were as before: the reader does not need what was damaged, or made it again.
         wrong: Answers that differed without a word.
-        raised: What was raised that is no error of ours.
+        raised: Exceptions that are no error of ours.
         content: Flips with which `verify` was content.
         examples: Some of what should not be.
     """

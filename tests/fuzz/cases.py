@@ -42,7 +42,7 @@ class Frames:
 
     Attributes:
         frames: Frames or lines that went both ways.
-        taken: Of them those that compiled code took, where that was counted.
+        taken: Number of them that compiled code took, where that was counted.
         kind: In a word.
     """
 

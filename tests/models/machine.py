@@ -53,7 +53,7 @@ class Line:
 
     Attributes:
         conn_id: As in frames.
-        role: What the protocol opened it for.
+        role: Role that the protocol opened it for.
         path: Below the venue's URL.
         epoch: How often it was made.
         is_open: Whether it stands.
@@ -93,7 +93,7 @@ class Model(ABC):
     A subclass is one venue's. It never looks at the client except in `differences`.
 
     Attributes:
-        machine: What it is part of: the time, and the lines to send on.
+        machine: Machine that it is part of: the time, and the lines to send on.
         clock_offset_ns: By how much the venue's clock is off; steps of it are among the mutations.
     """
 
@@ -175,7 +175,7 @@ class Machine:
 
     Args:
         make_model: Makes the model.
-        seed: Of the model's own choices.
+        seed: Seed of the model's own choices.
         is_replayed: Whether a replay of the frames has to say the same in the end.
 
     Attributes:
@@ -190,7 +190,7 @@ class Machine:
         lines: Connections, by number.
         is_settling: Whether nothing is lost at present.
         is_last: Whether this is the last settling.
-        log: What was done, for people.
+        log: Actions so far, for people.
     """
 
     #: Steps of the road, with their weights.
@@ -639,7 +639,7 @@ class Bug:
     A fault put back on purpose, to see that the machine finds it.
 
     Attributes:
-        name: What it does.
+        name: Name that says what it does.
         put_back: A context within which the fault is there.
     """
 

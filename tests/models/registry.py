@@ -19,7 +19,7 @@ class Entry:
 
     Attributes:
         make: Makes one.
-        bugs: What it has to find when it is put back.
+        bugs: Bugs that it has to find when they are put back.
     """
 
     make: Callable[[Random], Model]

@@ -117,7 +117,7 @@ class Session:
         folder: The recording.
         live: The connector that watched.
         accounts: Addresses by name.
-        rest: What the venue said by REST at the end: request and account name to reply.
+        rest: Replies of the venue by REST at the end: request and account name to reply.
     """
 
     folder: Path

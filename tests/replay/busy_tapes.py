@@ -30,8 +30,8 @@ class Tape:
     Args:
         seed: Decides everything.
         start_ns: Receive time of the first frame.
-        coins: Of Hyperliquid.
-        symbols: Of Binance USD-M.
+        coins: Coins of Hyperliquid.
+        symbols: Symbols of Binance USD-M.
         back: How often the clock steps back.
     """
 

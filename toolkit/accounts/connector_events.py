@@ -44,7 +44,7 @@ class OrderEvent(ConnectorEvent, frozen=True):
     Base of what happens to an order.
 
     Attributes:
-        message: What caused it.
+        message: Message that caused it.
         order: The order after it.
     """
 
@@ -87,7 +87,7 @@ class PositionChanged(ConnectorEvent, frozen=True):
     A position is not what it was.
 
     Attributes:
-        message: What caused it: the venue's statement, or a fill.
+        message: Message that caused it: the venue's statement, or a fill.
         size: Signed size now, in base currency.
         entry_price: Now; None when closed.
         unrealized_pnl: Now, at the newest mark price.

@@ -41,7 +41,7 @@ def decimal_of(value: object, what: str) -> Decimal:
 
     Args:
         value: Decimal, int, float or text is one.
-        what: What it is, for errors.
+        what: Name of the value, for errors.
 
     Raises ConfigError for what is no finite number.
     """

@@ -50,7 +50,7 @@ class UserStreamTracker(Shown):
     The state of accounts, from their messages.
 
     Args:
-        orders: What follows the orders; a new one if None.
+        orders: Tracker of the orders; a new one if None.
 
     Attributes:
         orders: Orders: active, done and unknown.

@@ -126,7 +126,7 @@ class BookSide(Shown):
 
     Args:
         is_bid: Whether the best price is the highest.
-        upkeep: What brings it up to date when it is read; None where it always is.
+        upkeep: Function that brings it up to date when it is read; None where it always is.
     """
 
     __slots__ = (

@@ -137,7 +137,7 @@ class OrderBookTracker(Shown):
     Attributes:
         crossed_count: Messages after which a fused book was crossed, by venue and pair.
         refused_count: Book messages that no book could take (NaN, negative, unordered), by venue and pair.
-        last_refusal: What the last of them was.
+        last_refusal: Reason of the last of them.
     """
 
     def __init__(self, *, checked: bool = False) -> None:

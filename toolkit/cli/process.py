@@ -81,7 +81,7 @@ class OutputFailed(TickdeckError):
     Standard output does not take what a command prints.
 
     Attributes:
-        reason: What the system says.
+        reason: Reason as the system states it.
         status: The exit status to end with.
     """
 

@@ -60,8 +60,8 @@ class Fleet:
     The sources of a session.
 
     Args:
-        factories: What makes each venue's source, by the venue's name.
-        clock: What pauses are measured on.
+        factories: Functions that make each venue's source, by the venue's name.
+        clock: Clock that measures pauses.
         log: Called with one line for what an operator should know.
         is_patient: Keep trying to reach venues for the first time, even if it is all of them.
         seed: Decides the jitter of pauses.

@@ -34,7 +34,7 @@ class LinkOptions:
         ws_url: The venue's WebSocket, to which a plan's path is appended.
         tls: TLS settings for wss; the system's authorities, if None.
         budget: The venue's limits.
-        held: What is held back while the venue refuses connections because there were too many: all that goes to the
+        held: Limiters that wait while the venue refuses connections because there were too many: of all that goes to the
             same address.
         open_timeout_s: Longest time for connecting, TLS and the handshake together.
         close_timeout_s: How long a goodbye may take.
@@ -57,7 +57,7 @@ class Link:
     Keeps one connection made until it is told to stop.
 
     Attributes:
-        plan: What the protocol wants.
+        plan: Connection as the protocol wants it.
         conn_id: Its number in the recording.
         conn_epoch: How often it was made, from 0; -1 before the first time.
         was_open: Whether it was ever made.

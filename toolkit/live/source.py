@@ -75,10 +75,10 @@ class LiveDataSource(OrderBookTrackerDataSource):
         Set up; nothing is opened before `initialize`. Raises ConfigError for a bad URL or CA file.
 
         Args:
-            protocol: What to drive. It must be fresh, or restored from a checkpoint.
+            protocol: Protocol to drive. It must be fresh, or restored from a checkpoint.
             ws_url: The venue's WebSocket.
             rest_url: Its REST interface.
-            limits: What it allows one client.
+            limits: Limits of the venue for one client.
             capture: The recording's counter and sink, and the clock; shared by all sources of one recording.
             dispatcher: Where messages go; own one if None. A dispatcher that is given is not closed at the end.
             tracker: Books that somebody else feeds from the dispatcher; own ones if None.

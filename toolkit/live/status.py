@@ -31,10 +31,10 @@ class ConnectionStatus:
     One connection.
 
     Attributes:
-        role: What it is for.
+        role: Purpose of the connection.
         conn_id: Its number in the recording.
         conn_epoch: How often it has been made, from 0; -1 before the first time.
-        state: What it is doing.
+        state: State of the connection.
         frame_count: Messages received, over all epochs.
         byte_count: Bytes of them.
         reconnect_count: How often it was made again.

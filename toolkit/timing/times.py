@@ -130,7 +130,7 @@ def instant_ns(value: Instant, name: str = "the time", *, near_ns: int | None = 
 
     Args:
         value: Time in any form of `Instant`.
-        name: What it is, for the error.
+        name: Name of the value, for the error.
         near_ns: A time of the tape or clock that it is for, if there is one: on a tape made by hand, which begins at 0,
             small numbers are times.
 

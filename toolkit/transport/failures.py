@@ -30,7 +30,7 @@ class ToldToWait:
     A venue wants to be left alone.
 
     Attributes:
-        host: Which host.
+        host: Host that says so.
         status: HTTP status with which it said so.
         asked_s: Length of the pause that it asked for in its own words, seconds; None where it does not say.
         waits_s: Length of time for which nothing is asked of it, seconds.

@@ -48,7 +48,7 @@ class HostList:
     A web page may give a name of its own to this machine's address; its requests then carry that name, and are refused.
 
     Args:
-        host: What is listened on.
+        host: Address that is listened on.
         allowed: Further names.
 
     Raises ConfigError for a further name that is none: it would never be that of a request.

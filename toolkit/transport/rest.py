@@ -70,11 +70,13 @@ class RestClient:
     One venue's REST interface. An `async with` opens the session and closes it. Raises ConfigError for a bad URL.
 
     Args:
-        base_url: What paths are appended to. What is no ASCII in either is percent-encoded as UTF-8 (RFC 3986, 2.5).
-        clock: What pauses are measured on.
+        base_url: URL that paths are appended to. Characters outside of ASCII in either are percent-encoded as UTF-8
+            (RFC 3986, 2.5).
+        clock: Clock that measures pauses.
         limit: Weight of requests in a minute; requests wait for room in it, in order.
         ban_s_max: The venue is left alone for no longer than this, whatever it asks for.
-        also_held: What else is held back while the venue wants to be left alone: all that goes to the same address.
+        also_held: Further limiters that are held while the venue wants to be left alone: of all that goes to the same
+            address.
         backoff: Factory of the delays between attempts, called for every request.
         tls: TLS settings for https URLs; the system's authorities, if None.
         timeout_s: Longest time of one attempt, from the connecting to the body's last byte.

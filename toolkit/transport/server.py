@@ -98,7 +98,7 @@ class Peer:
         path: Path that it connected to.
         query: Query string of the URL that it connected to.
         pongs: Answers to pings of ours so far.
-        slow: It was cut off because it did not read.
+        slow: Whether it was cut off because it did not read.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class Peer:
 
         Args:
             payloads: The messages, sent as they are.
-            framed: What `framed_texts` makes of them, where somebody has that already: for another peer, mostly.
+            framed: Frames that `framed_texts` makes of them, where they are at hand already, mostly for another peer.
             is_bounded: Cut the client off if more than its limit is unread; otherwise the sender looks to `unsent_bytes`.
         """
         if not self.is_open or not self._running.is_set():
@@ -300,7 +300,7 @@ class LoopbackServer:
     Serves a protocol until the block is left: `async with LoopbackServer(protocol) as server: server.url`.
 
     Args:
-        protocol: What is served.
+        protocol: Application to serve.
         host: Address to listen on; anything but loopback is for those who know why.
         port: 0 picks a free one.
         ws_paths: Paths at which a WebSocket may be opened, or what tells them.

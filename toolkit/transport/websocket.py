@@ -60,8 +60,8 @@ class Closed:
 
     Attributes:
         code: The venue's close code; ours, where we refused what it sent (1009: a frame over the limit); else 1006.
-        reason: What came with the code.
-        error: What went wrong, in words; empty for an orderly close.
+        reason: Text that came with the code.
+        error: Failure in words; empty for an orderly close.
     """
 
     code: int

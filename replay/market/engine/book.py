@@ -25,7 +25,7 @@ class Fill(NamedTuple):
         taker: The order that came; it holds what is left of it after all of its fills.
         px: Price of the maker.
         lots: Size.
-        taker_left: What was left of the taker after this fill.
+        taker_left: Remainder of the taker after this fill, lots.
     """
 
     maker: Order

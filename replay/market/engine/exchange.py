@@ -77,7 +77,7 @@ class Exchange:
     Args:
         market: Where their orders rest.
         seed: Seed of the names and hashes.
-        rules: What may differ between exchanges.
+        rules: Rules in which exchanges differ.
 
     Attributes:
         accounts: Accounts by name.

@@ -155,10 +155,10 @@ class Filled(OrderFact):
     Attributes:
         trade: The execution.
         is_taker: Whether it was the order that took.
-        before: What the account had: signed lots of a perpetual, else the base token in 1e-8.
+        before: Holding before it: signed lots of a perpetual, else the base token in 1e-8.
         after: The same afterwards.
         pnl: Realised profit without the fee: 1e-6 of the collateral of a perpetual, else 1e-8 of the quote token.
-        fee: What was paid, in the same unit of `fee_token`.
+        fee: Fee that was paid, in the same unit of `fee_token`.
         fee_token: Token in which the fee was paid.
         liquidation: Account whose position was closed by force, on either side of the trade.
     """
@@ -183,7 +183,7 @@ class FundingPaid:
         instrument: The perpetual.
         lots: Signed size of the position.
         rate: Rate of the period, 1e-10.
-        amount: What the account paid, 1e-6 of the collateral; negative where it was paid.
+        amount: Payment of the account, 1e-6 of the collateral; negative where it was paid.
     """
 
     time_ms: int
@@ -213,7 +213,7 @@ class Transferred:
         time_ms: Time, ms since the Unix epoch.
         kind: Between what.
         amount: How much, 1e-6 of the token.
-        token: What moved, a collateral.
+        token: Token that moved, a collateral.
         hash: Transaction that moved it.
         sender: Name of the account that it came from; empty for outside.
         recipient: Name of the account that has it now.

@@ -30,8 +30,8 @@ class Instrument:
     One instrument.
 
     Attributes:
-        symbol: What the market calls it.
-        kind: What a trade in it moves.
+        symbol: Name of it in the market.
+        kind: Kind of what a trade in it moves.
         px_decimals: Most decimals that a price may have; one price unit is ``10 ** -px_decimals``.
         sz_decimals: Decimals of a size; one lot is ``10 ** -sz_decimals``.
         figures: Significant figures that a price may have; whole numbers may always have more.
@@ -40,7 +40,7 @@ class Instrument:
         mirror: Symbol of an outcome's other side.
         base_name: Token that is bought; empty for a perpetual.
         quote_name: Token that is paid; the collateral of a perpetual.
-        origin: What ids and seeded numbers of it are derived from, where that is not its symbol.
+        origin: Seed of its ids and numbers, where that is not its symbol.
     """
 
     symbol: str

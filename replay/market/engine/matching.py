@@ -55,7 +55,7 @@ class Marketplace(ABC):
         number: Turns made so far.
         time_ms: Time of the turn, ms since the Unix epoch.
         history: Latest trades by symbol, oldest first.
-        participants: Those who take part, in the order in which they are notified.
+        participants: Receivers of facts, in the order in which they are notified.
     """
 
     def __init__(self, seed: int | str, first_oid: int) -> None:
@@ -102,7 +102,7 @@ class Marketplace(ABC):
         Args:
             symbol: The instrument in whose prices the order is.
             order: The taker.
-            tx_hash: What the trades name as their transaction; made up if None.
+            tx_hash: Transaction that the trades name; made up if None.
 
         Returns:
             The fills, and the taker's own resting orders that were cancelled instead of traded with.

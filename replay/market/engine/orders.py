@@ -84,8 +84,8 @@ class Order:
         owner: Name of the account.
         is_buy: Side in the book's own prices.
         px: Limit price in price units of the book.
-        lots: What is left of it.
-        orig_lots: What it began with.
+        lots: Size that is left of it.
+        orig_lots: Size that it began with.
         mirrored: Whether it was placed on the other side of an outcome.
         client_id: The owner's id, or None.
         tif: How long it lives.
@@ -148,16 +148,16 @@ class OrderView:
 
     Attributes:
         oid: The exchange's id.
-        instrument: What it is in.
+        instrument: Instrument that it is in.
         is_buy: Its side.
         px: Limit price in price units.
-        lots: What was left of it.
-        orig_lots: What it began with.
+        lots: Size that was left of it.
+        orig_lots: Size that it began with.
         client_id: The owner's id, or None.
         tif: How long it lives.
         origin: How it came about.
         reduce_only: Whether it may only make a position smaller.
-        trigger: What it waits for, or waited for; None for an order that never waited.
+        trigger: Condition that it waits for, or waited for; None for an order that never waited.
         time_ms: Time when it was placed, ms since the Unix epoch.
     """
 
@@ -182,8 +182,8 @@ class OrderRecord:
 
     Attributes:
         order: Holds what is left; the same object that rests in the book.
-        instrument: What it is in.
-        trigger: What it waits for, or waited for.
+        instrument: Instrument that it is in.
+        trigger: Condition that it waits for, or waited for.
         state: Where it is in its life.
         reason: Why it was refused or cancelled.
         is_triggered: Whether its trigger has woken it.

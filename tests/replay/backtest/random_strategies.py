@@ -93,10 +93,10 @@ class RandomStrategy:
     Plays a tape, asks for random things, and checks what comes back.
 
     Args:
-        seed: Of the tape, the latencies and the requests.
+        seed: Seed of the tape, the latencies and the requests.
         compiled: How matching runs.
         cut: How many messages of the tape are played; None: all.
-        rules: Of matching.
+        rules: Rules of matching.
 
     Attributes:
         log: Every answer in the order of receipt.

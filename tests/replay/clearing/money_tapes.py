@@ -33,7 +33,7 @@ class Market:
 
     Args:
         key: The pair.
-        instrument: What else its instrument says.
+        instrument: Further fields of its instrument.
         depth: Size of each level.
     """
 

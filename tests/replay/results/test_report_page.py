@@ -40,7 +40,7 @@ class Read(HTMLParser):
 
     Attributes:
         tags: Every element that begins, with its attributes.
-        text: What is shown, a line for each piece.
+        text: Text that is shown, a line for each piece.
         scripts: The inside of each script, by its id.
     """
 

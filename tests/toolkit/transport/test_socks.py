@@ -39,7 +39,7 @@ class SocksProxy:
     SOCKS 4, 4a and 5, of which everything leads to one port of this machine.
 
     Attributes:
-        asked: What it was asked for.
+        asked: Requests so far.
         said: Names and passwords that were given.
     """
 

@@ -55,7 +55,7 @@ def run_strategy(
         pairs: Pairs as they were named.
         venues: Venues as they were named.
         options: The other options, by their names.
-        said: Those that were given, and not left at their defaults.
+        said: Options that were given, and not left at their defaults.
         sealed: Whether to leave out what is not sealed yet.
         output: Where to.
 

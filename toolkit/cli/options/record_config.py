@@ -33,8 +33,8 @@ class VenueConfig:
 
     Attributes:
         name: Name of the venue.
-        pairs: What to record of it; may be empty where `users` is not.
-        channels: Which channels; empty for its default.
+        pairs: Pairs to record; may be empty where `users` is not.
+        channels: Channels to record; empty for its default.
         users: Addresses whose account streams are recorded too.
         ws_url: WebSocket in place of the venue's own.
         rest_url: REST interface in place of the venue's own.
@@ -56,7 +56,7 @@ class RecordConfig:
     The whole file.
 
     Attributes:
-        venues: What to record.
+        venues: Venues to record, and the pairs of each.
         values: Values of the keys that the file has, as the command gets them from its options: see `settings.GENERAL`.
         places: Where each of these keys stands, such as `record.toml:3`.
     """
@@ -101,7 +101,7 @@ class WrongVenue(ConfigError):
     What one of several venues cannot have.
 
     Attributes:
-        number: Which of the venues, from 0.
+        number: Number of the venue, from 0.
         key: The key of it that is wrong.
     """
 

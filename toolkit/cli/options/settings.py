@@ -63,7 +63,7 @@ class Setting:
     Attributes:
         key: Name in a file; the option's value has the same name in the command.
         option: On the command line.
-        kind: What values it takes.
+        kind: Type of its values.
         default: Default as it is written on the command line; None: there is none.
         is_list: Whether it has several values; the option is repeated for each.
         shared: The option as other commands have it too.

@@ -20,7 +20,7 @@ def run_bar(name: str, start_ns: int, end_ns: int) -> Iterator[Callable[[int, in
     Show how much of the time of a tape was played, how many events a second, and how long the rest takes.
 
     Args:
-        name: What runs.
+        name: Label of the bar.
         start_ns: First time.
         end_ns: Last.
 

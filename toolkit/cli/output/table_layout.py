@@ -45,7 +45,7 @@ class Table:
         title: A line above them.
         importance: Columns that stay longest when there is little room, the most important first. The others follow in
             their order, those without any value last.
-        nothing: What is printed in place of a table without rows.
+        nothing: Line that is printed in place of a table without rows.
     """
 
     frame: pl.DataFrame

@@ -112,7 +112,7 @@ class Books:
     Args:
         host: The protocol.
         venue: Its name.
-        is_spot: Which rules its diffs keep.
+        is_spot: Whether its diffs keep the rules of spot or of futures.
         ask: Asks for the snapshot of a symbol; None where nothing can be asked for (an import).
     """
 

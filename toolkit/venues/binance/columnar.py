@@ -77,7 +77,7 @@ class BinanceTaker(ColumnarTaker):
     Args:
         protocol: Protocol on whose state it works.
         tracker: The books behind it.
-        tops: What the last row of `top` said.
+        tops: Values of the last row of `top`.
     """
 
     def __init__(self, protocol: BinanceMarketProtocol, tracker: OrderBookTracker, tops: Tops) -> None:

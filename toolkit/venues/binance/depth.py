@@ -113,7 +113,7 @@ class DepthJoin(msgspec.Struct):
     The chain of one instrument's diffs.
 
     Attributes:
-        is_spot: Which of the two sets of rules.
+        is_spot: Whether the rules of spot hold, or those of futures.
         last_id: Id of the last update in the book; None while there is no book.
         last_ts: Its time, ns; None where it has none.
         is_bare: Nothing followed the snapshot yet, so the next diff is the first.
@@ -124,7 +124,7 @@ class DepthJoin(msgspec.Struct):
         spare: A snapshot that is newer than the book: it serves once the diffs have come so far, or fail to.
         waiting_since: Receive time of the first diff that waited, ns; 0 if none does.
         was_told: Whether the wait was reported.
-        speed: Which stream of diffs this is; another one of the same instrument has a chain of its own.
+        speed: Name of the stream of diffs; another one of the same instrument has a chain of its own.
         conn_ids: Connections that it came on.
         sent_id: Name of the newest request for a snapshot that left; -1 if none did.
         void_id: Requests up to this one no longer count: what they ask about was lost before they were answered.
@@ -292,7 +292,7 @@ def follows(first: int | None, prev: int | None, last: int, last_id: int, *, is_
     Args:
         first, prev, last: `U`, `pu` (None on spot) and `u` of the diff.
         last_id: Number of the last update in the book.
-        is_spot: Which of the two sets of rules.
+        is_spot: Whether the rules of spot hold, or those of futures.
         is_first: The book is a snapshot that no diff has followed yet.
     """
     if is_spot:

@@ -83,7 +83,7 @@ class Feeds:
     Args:
         host: The protocol.
         books: Takes diffs and snapshots.
-        product: Which market.
+        product: Market of the feeds.
         venue: Its name.
         interval_s_of: The funding period of a symbol, seconds; None where it is not known.
     """

@@ -31,7 +31,7 @@ class Channel:
         name: Name in the user's words: `full:0ms`, `depth20`, `bbo`, ...
         stream: Name of the stream in messages: `full`, `depth20`, `bbo`, ...
         suffix: The venue's words for it, after the symbol; empty for what is asked for by REST.
-        route: Which route carries it.
+        route: Route that carries it.
         first_s_max: Longest normal wait for its first frame, seconds; 0 where silence says nothing.
         silence_s_max: Longest normal silence after that, seconds; 0 likewise.
     """
@@ -50,8 +50,8 @@ class Product:
     One of the markets.
 
     Attributes:
-        venue: What we call it.
-        title: What people call it.
+        venue: Name of the venue here.
+        title: Name that people use.
         ws_url: Its WebSocket.
         rest_url: Its REST interface.
         rest_prefix: Path of the requests on it.
@@ -59,11 +59,11 @@ class Product:
         is_spot: Spot, or else futures.
         product_class: The `st` of its messages: arrays of the whole market hold both kinds of futures.
         snapshot_levels: Levels a side of the snapshot that diffs are joined to.
-        snapshot_weight: What that request costs.
+        snapshot_weight: Weight of that request.
         diff_speeds: Suffix of the diff stream by its speed, the default first.
         partial_speeds: Speeds of the partial books, the default first.
         default_channels: Recorded unless told otherwise.
-        limits: What the venue allows.
+        limits: Limits of the venue.
     """
 
     venue: str

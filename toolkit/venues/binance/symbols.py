@@ -54,7 +54,7 @@ class Listed(msgspec.Struct, frozen=True):
         contract_value: Value of one contract in quote currency (COIN-M); None where sizes are in base currency.
         multiplier: Units of the coin in one unit of size.
         is_trading: Whether it is open.
-        status: What the venue calls that.
+        status: Status in the venue's words.
     """
 
     symbol: str

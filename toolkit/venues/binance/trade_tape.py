@@ -34,9 +34,9 @@ class Hole(msgspec.Struct, array_like=True):
     Numbers that a stream left out, which was reported as a gap.
 
     Attributes:
-        is_aggregate: Which stream.
+        is_aggregate: Whether it is in the stream of aggregates.
         before: The number that came in their place.
-        missing: Those that have not come since.
+        missing: Trades that have not come since.
         ts_start: Begin of the gap as it was reported, ns.
         ts_end: Its end.
     """

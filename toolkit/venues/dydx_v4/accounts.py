@@ -70,7 +70,7 @@ class AccountStreams:
     The subaccounts that a protocol follows.
 
     Args:
-        protocol: What they are part of: it has the streams and makes the events.
+        protocol: Protocol that they are part of: it has the streams and makes the events.
     """
 
     def __init__(self, protocol: VenueProtocol) -> None:
@@ -185,7 +185,7 @@ class AccountStreams:
         Args:
             frame: The frame.
             name: Its subscription.
-            contents: What it says, checked.
+            contents: Contents of the frame, checked.
             messages: Where the messages go.
             is_parent: Whether the subscription is that of a parent.
             is_snapshot: Whether it answers a subscribe.

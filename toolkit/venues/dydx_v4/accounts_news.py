@@ -132,7 +132,7 @@ class AccountNews:
     Tells what one frame has news of, for one subaccount.
 
     Args:
-        account: What was reported before; it remembers what is reported now.
+        account: State as it was reported before; it remembers what is reported now.
         makes: Makes the messages.
         since: When the account was first watched. None: nothing is history.
         chain: Height of the chain, as far as it was heard of.
@@ -409,7 +409,7 @@ class AccountNews:
         Positions that are not what was reported. One that turns is closed and opened in one frame, in any order.
 
         Args:
-            rows: What is said of them.
+            rows: Statements about them.
             height: Block that the statement is of; at the latest, where `least` is given.
             source: Where it was read.
             least: Earliest block that the statement may be of, where none was named.

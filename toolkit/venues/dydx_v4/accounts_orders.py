@@ -42,7 +42,7 @@ class OrderMemory(msgspec.Struct):
         state: State as it is for us: a cancel under way stays one until it has ended.
         side: Side; None while the venue has not said.
         size: Size; None while the venue has not said.
-        filled: What is filled in blocks, as the venue says.
+        filled: Size that is filled in blocks, as the venue says.
         price: Limit price.
         good_til: The last block that may hold it; None for one that does not end with a block.
         good_til_time: The last time at which a block may hold it, ns; None for one that ends with a block.
@@ -146,7 +146,7 @@ def is_another(row: wire.Order, known: OrderMemory, source: Source, height: int 
 
     Args:
         row: The word.
-        known: What is remembered.
+        known: Memory of the known order.
         source: Where it was read.
         height: Block of the frame or snapshot that has it; None for a REST reply and where it is not said.
         chain: Height of the chain, as far as it was heard of.
@@ -219,8 +219,8 @@ def successor(row: wire.Order, known: OrderMemory, height: int, waiting: Iterabl
     What is known of the next order of an id, before its first word.
 
     Args:
-        row: That word.
-        known: What is known of the order before it.
+        row: First word of the new order.
+        known: Memory of the order before it.
         height: The chain's.
         waiting: The blocks of fills of the id that were not reported yet.
     """

@@ -37,7 +37,7 @@ class Refusal(msgspec.Struct, frozen=True):
     An error, understood.
 
     Attributes:
-        verdict: What to do.
+        verdict: Reaction that it asks for.
         channel: The venue's channel it means; empty where it does not say.
         id: The subscription's id; None where it does not say.
         retry_s: How long to wait before asking again.

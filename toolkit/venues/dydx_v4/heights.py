@@ -25,7 +25,7 @@ class ChainHeight(msgspec.Struct):
     The newest height that is believed.
 
     Attributes:
-        newest: That height; 0 before the first.
+        newest: Newest height; 0 before the first.
         ts: When it was heard, ns, by our clock.
         doubted: The last one that was not believed; 0 for none.
     """

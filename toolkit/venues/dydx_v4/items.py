@@ -31,10 +31,10 @@ class Finding(msgspec.Struct, frozen=True):
     Something odd in a frame or reply that is otherwise understood.
 
     Attributes:
-        text: What was found and what was expected.
+        text: Finding and expectation in one sentence.
         is_lost: Whether an item is lost by it. Otherwise all is kept, and saying it once is enough.
         symbol: The market it is about; empty for none.
-        kind: What is said once, where the text has more in it.
+        kind: Constant part of the text, which is written once, where the text has more in it.
     """
 
     text: str

@@ -32,8 +32,8 @@ class Page(msgspec.Struct):
         number: Number, from 1.
         goal: Rows in blocks up to this one are known.
         top: The newest block that was missed.
-        height: It is of blocks up to this one; 0 for the newest.
-        part: Which part of that request's rows it is, from 1: one block may hold more than a page.
+        height: Last block that it covers; 0 for the newest.
+        part: Part of that request's rows, from 1: one block may hold more than a page.
         is_cut: Whether there are more pages than are asked for.
     """
 

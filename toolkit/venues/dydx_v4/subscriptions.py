@@ -62,7 +62,7 @@ class Channel(msgspec.Struct, frozen=True):
         name: Name in our words, and what the user asks for.
         wire: The venue's channel.
         is_batched: Whether updates are collected for 250 ms.
-        suffix: What follows the ticker in the id.
+        suffix: Text after the ticker in the id.
     """
 
     name: str

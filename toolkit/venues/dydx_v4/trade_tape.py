@@ -116,8 +116,8 @@ class TradeMemory:
             venue: Name of the venue, for the messages.
             ticker: Market they are of.
             trades: Trades as the venue sent them.
-            blocks: Those that their ids say.
-            frame: That brought them.
+            blocks: Blocks that their ids name.
+            frame: Frame that brought them.
             sub_seq: `sub_seq` of the first message.
             is_history: Whether they answer a subscription or a REST request, and so come newest first.
         """

@@ -88,7 +88,7 @@ class UserStreams:
     The accounts that a protocol follows.
 
     Args:
-        protocol: What they are part of: it has the coins, the streams and the queue of requests.
+        protocol: Protocol that they are part of: it has the coins, the streams and the queue of requests.
     """
 
     def __init__(self, protocol: HyperliquidMarketProtocol) -> None:

@@ -122,7 +122,7 @@ class AccountNews:
     The news that one frame holds of one account; what it finds, the account remembers.
 
     Args:
-        account: What was emitted before.
+        account: State as it was emitted before.
         makes: Makes the messages.
         odd: Lines, one for each row that cannot be made a message.
     """

@@ -48,7 +48,7 @@ class Listing:
     The coins of one protocol.
 
     Args:
-        protocol: What it is part of.
+        protocol: Protocol that it is part of.
 
     Attributes:
         table: Everything that the metadata listed.

@@ -123,7 +123,7 @@ class _Connection(msgspec.Struct):
         wanted: Everything it shall carry.
         unanswered: Monotonic time, ns, at which each unanswered subscribe was sent.
         waiting: Subscribes held back, in order.
-        barred: Those of coins that are left out.
+        barred: Subscriptions of coins that are left out.
     """
 
     wanted: dict[str, _Wanted] = {}

@@ -49,7 +49,7 @@ class Stream(NamedTuple):
         name: Name as subscribed.
         symbol: Upper case; empty for one of all symbols.
         kind: `depth`, `bookTicker`, ...
-        detail: What follows the symbol: `depth@100ms`, `depth20`, ...
+        detail: Rest of the name after the symbol: `depth@100ms`, `depth20`, ...
         levels: Number of levels of a partial book; 0 for anything else.
     """
 
@@ -102,7 +102,7 @@ def parse_stream(name: str, diffs: Collection[str], product: Product) -> Stream 
     Args:
         name: Name as subscribed; symbols are in lower case.
         diffs: The diff streams that there are.
-        product: Which of the three markets.
+        product: Market, of the three.
     """
     if name in _OF_ALL and not product.is_spot:
         return Stream(name, "", name[1:].partition("@")[0], name)

@@ -81,7 +81,7 @@ class InfoDesk:
     Answers `info` requests.
 
     Attributes:
-        handlers: What gives the reply, by the request's `type`; it may be `msgspec.Raw` for JSON as it is.
+        handlers: Functions that give the reply, by the request's `type`; it may be `msgspec.Raw` for JSON as it is.
     """
 
     def __init__(self) -> None:

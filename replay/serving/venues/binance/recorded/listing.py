@@ -37,8 +37,8 @@ _decode_names = msgspec.json.Decoder(_Symbols).decode
 class Listing:
     """
     Args:
-        product: Which market.
-        symbols: Those of the tape, to their trading pairs.
+        product: Market of the tape.
+        symbols: Symbols of the tape, to their trading pairs.
     """
 
     def __init__(self, product: Product, symbols: Mapping[str, str]) -> None:

@@ -61,7 +61,7 @@ Opening = dict[str, tuple[int, Snapshot]]
 class TapeRest:
     """
     Args:
-        product: Which market.
+        product: Market of the tape.
         state: The tape's present.
         listing: Its symbols.
         answers: Recorded replies.

@@ -63,7 +63,8 @@ class BinanceClient(Client):
     Attributes:
         route: Route of USD-M: what the path begins with.
         is_combined: Whether payloads are wrapped with the name of their stream.
-        names: What it asked for, existing or not, in its order, to the recorded streams that it is sent for it.
+        names: Streams that it asked for, existing or not, in its order, to the recorded streams that it is sent for
+            each.
     """
 
     def __init__(self, number: int, remote: str, path: str, query: str, route: str) -> None:

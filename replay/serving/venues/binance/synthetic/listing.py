@@ -25,11 +25,11 @@ class Listed:
     An instrument under the venue's name.
 
     Attributes:
-        product: Which of the three markets lists it.
+        product: Market, of the three, that lists it.
         symbol: `BTCUSDT`, `BTCUSD_PERP`.
         base: Base asset; one that is counted in thousands has the factor in its name.
         quote: Quote asset.
-        instrument: What the seeded market knows.
+        instrument: Instrument of the seeded market.
         contract: Value of one contract in the quote asset, on COIN-M; 0 where sizes are in the base asset.
     """
 

@@ -48,7 +48,7 @@ class BinanceRest:
     Answers requests.
 
     Args:
-        shelf: What there is to tell.
+        shelf: Listing, books and trades of the seeded market.
         weight_per_minute: Allowed per address.
     """
 

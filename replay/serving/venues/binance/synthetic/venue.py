@@ -119,7 +119,7 @@ class SyntheticBinance(BaseVenue[BinanceSession]):
     Args:
         market: Not yet advanced, if it has accounts.
         options: Cadences and limits.
-        accounts: What happens to the known accounts; they are not reported, but they trade.
+        accounts: Times of liquidations and transfers of the known accounts; they are not reported, but they trade.
     """
 
     product: ClassVar[Product]

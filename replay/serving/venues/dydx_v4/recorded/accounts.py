@@ -22,7 +22,7 @@ class TapeAccount:
     `equity` and `freeCollateral` are what the last snapshot said: the venue computes them when asked, and never pushes them.
 
     Attributes:
-        contents: What a snapshot says now.
+        contents: Body of a snapshot as of now.
         orders: Every order heard of, newest change last, whatever became of it.
         fills: Fills, as REST writes them.
     """

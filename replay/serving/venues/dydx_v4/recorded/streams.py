@@ -58,7 +58,7 @@ class Envelope(NamedTuple):
         key: The stream.
         kind: `SUBSCRIBED`, `DATA` or `BATCH`.
         contents: Contents as they came.
-        subaccount: Which child of a parent account it is about.
+        subaccount: Child of a parent account that it is about.
         payload: The frame, its fields in the venue's order.
     """
 

@@ -41,7 +41,7 @@ class Listed:
     Attributes:
         ticker: `BTC-USD`.
         pair_id: Number of the order book.
-        instrument: What the market knows.
+        instrument: Instrument of the seeded market.
         thousands: Decimal places by which a coin that the market counts in thousands is moved: the venue scales none.
     """
 

@@ -53,7 +53,7 @@ class DydxRest:
     Answers requests.
 
     Args:
-        shelf: What there is to tell.
+        shelf: Listing, books and trades of the seeded market.
         requests_max: Most requests in ten seconds, per address.
     """
 

@@ -79,7 +79,7 @@ class Subaccount:
     Attributes:
         address: Address of the owner.
         number: Below 128 a parent; a child, which holds isolated positions, has its parent's plus 128.
-        account: Who trades.
+        account: Account that trades.
         house: His margin account.
         orders: The latest row of each order, by the market's id.
         fills: Fills as rows of REST, newest last.

@@ -128,7 +128,7 @@ class SyntheticDydx(BaseVenue[DydxSession]):
     Args:
         market: Not yet advanced, if it has accounts.
         options: Cadences and limits.
-        accounts: What happens to the known accounts.
+        accounts: Times of liquidations and transfers of the known accounts.
 
     Attributes:
         failing: How many of the next snapshots of a channel cannot be fetched, by channel.

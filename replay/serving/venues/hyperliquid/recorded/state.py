@@ -101,7 +101,7 @@ class TapeState:
     """
     Attributes:
         last: The newest payload of each stream.
-        candles: Those of the tape so far.
+        candles: Candles of the tape so far.
     """
 
     def __init__(self) -> None:

@@ -39,7 +39,7 @@ class Listed:
 
     Attributes:
         coin: `BTC`, `PURR/USDC`, `@107`, `xyz:SP500`, `#7510`.
-        instrument: What the market knows.
+        instrument: Instrument of the seeded market.
     """
 
     coin: str

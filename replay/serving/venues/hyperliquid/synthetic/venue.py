@@ -117,7 +117,7 @@ class SyntheticHyperliquid(SubscriptionDesk[Session]):
     Args:
         market: Not yet advanced, if it has accounts.
         options: Cadences and limits.
-        accounts: What happens to the known accounts; None for a venue without accounts.
+        accounts: Times of liquidations and transfers of the known accounts; None for a venue without accounts.
     """
 
     ws_paths: ClassVar[tuple[str, ...]] = ("/ws",)
