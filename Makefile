@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # The interpreter for a new .venv; when empty, the newest suitable one on PATH.
 PYTHON ?=
-# Passed on to the command behind the target: make test ARGS="-k book"
+# Passed on to the command of the target: make test ARGS="-k book"
 ARGS ?=
 
 # Prints the first interpreter that runs, is 3.11 or newer and can make a virtual environment. Every folder of PATH is
@@ -40,7 +40,7 @@ help: ## Show this list
 
 setup: $(STAMP) ## Create .venv and install the project, its dependencies and the tools, all at pinned versions
 
-# A .venv that works is kept; one whose interpreter is gone or too old is made anew. The constraints hold for the build
+# A .venv that works is kept; one whose interpreter is gone or too old is made again. The constraints hold for the build
 # backend too, hence the variables: the option -c does not reach an isolated build.
 $(STAMP): pyproject.toml constraints.txt
 	@set -e; $(FIND_PYTHON); \
@@ -107,7 +107,7 @@ determinism: $(STAMP) ## Compare digests across processes, hash seeds and batch 
 
 # Resolved with the oldest Python that we support, since some packages have given it up in their newest version; what
 # is found is then tried on every newer Python on PATH.
-constraints: ## Resolve constraints.txt anew (needs python3.11, or PYTHON=...)
+constraints: ## Resolve constraints.txt again (needs python3.11, or PYTHON=...)
 	@set -e; python="$(or $(PYTHON),python3.11)"; \
 	[ "$$("$$python" -c 'import sys; print(*sys.version_info[:2])' 2>/dev/null)" = "3 11" ] || { \
 		echo "tickdeck: constraints are resolved with Python 3.11, which $$python is not; say make constraints PYTHON=/path/to/python3.11" >&2; exit 1; }; \

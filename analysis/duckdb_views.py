@@ -180,7 +180,7 @@ def check_single(connection: duckdb.DuckDBPyConnection, query: str) -> None:
 
 
 def _tables_of(query: str) -> set[str]:
-    """Tables of a recording that a query reads; all of them where that cannot be told."""
+    """Tables of a recording that a query reads; all of them where that is not known."""
     # DuckDB tells it by binding the query, for which there have to be such tables, if empty ones.
     with duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}) as scratch:
         scratch.execute("SET enable_external_access = false")

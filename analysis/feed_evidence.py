@@ -1,5 +1,5 @@
 """
-For how long a recording's quotes can be believed: when a feed was last heard, and where the recorder's clock stepped.
+For how long a recording's quotes can be believed: when a feed was last seen, and where the recorder's clock stepped.
 
 A row of `top` says that a book is stale when that was noticed, which after a crash is when the recording was recovered.
 The book is stale from the last receipt before: that is in the events of the same frame.
@@ -35,7 +35,7 @@ class FeedEvidence:
     Attributes:
         steps: Steps of the recorder's wall clock, in order.
         silences: `venue`, `symbol` (String), `capture_seq` (Int64): where an instrument became stale, and `silent_ns`
-            (Int64): how long before that frame any stream of it had been heard last.
+            (Int64): how long before that frame any stream of it had been received last.
         last_ns: Receive time of the last frame, ns.
     """
 

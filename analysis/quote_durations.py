@@ -8,7 +8,7 @@ instrument, the last one to the end. Order is that of capture and never that of 
   until then was really waited through. Where the recorder reported a step of its clock, what the clock stepped over is
   no time either (`analysis.feed_evidence`).
 - A book that becomes stale is so from the last receipt of its feed, as far as that is known, not from when it was noticed.
-- On the venue's clock a row that arrives late takes effect at the newest time seen, since the book it left behind did
+- On the venue's clock a row that arrives late takes effect at the newest time seen, since the book that it left did
   not exist before it; a row without a venue time takes effect at the newest time seen too.
 """
 
@@ -104,7 +104,7 @@ def stretches(
     Yields:
         Frames of `venue`, `symbol` (String), `bid_price`, `ask_price` (Float64, quote currency), `state` (Int8, see
         `State`), `start`, `stop` (Int64 ns, `start <= stop`, cut to the window; equal for a quote that was replaced at
-        once), `is_change` (Boolean: the row itself lies in the window, not only what it left behind), `step` (Int64 ns,
+        once), `is_change` (Boolean: the row itself lies in the window, not only what it left), `step` (Int64 ns,
         from the row's own time to the next row's; null for the last) and `is_untimed` (Boolean: without a venue time).
         What lies outside the window is left out, and so are rows without a venue time before the first that has one, on
         that clock. Of each instrument the rows are in order.

@@ -172,7 +172,7 @@ def _pieces(batch: pl.DataFrame, every_ns: int) -> pl.DataFrame:
     start, stop, bucket = pl.col("start"), pl.col("stop"), pl.col("bucket")
     first = start // every_ns
     last = pl.max_horizontal(first, (stop - 1) // every_ns)
-    # A row counts where its own time is, which is the first bucket of what it left behind.
+    # A row counts where its own time is, which is the first bucket of what it left.
     return (
         batch.with_columns(pl.int_ranges(first, last + 1).alias("bucket"), first.alias("first"))
         .explode("bucket")

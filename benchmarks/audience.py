@@ -5,8 +5,8 @@ The two other sides of the `serving` benchmark, each in a process of its own.
 arrived; FRAMES is a numpy file with the times and the sizes of frames. Prints `ready` when every one has been answered; then takes a line of JSON with the pace of the tape (or `null`),
 and prints what it found as JSON: frames, seconds, and how late they were (ns) at several percentiles.
 
-`python -m benchmarks.audience bare FRAMES`: a bare `websockets` server that sends the frames of a file to whoever says
-something, as fast as they are taken.
+`python -m benchmarks.audience bare FRAMES`: a bare `websockets` server that sends the frames of a file to each client
+that says something, as fast as they are taken.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Options:
     How large a run is.
 
     Attributes:
-        folder: Where files are made; emptied by whoever made it.
+        folder: Where files are made; emptied by what made it.
         frames: Frames that are imported and replayed.
         repeats: Runs of which the median is taken.
         seconds: Length of the sustained run of `journal`.

@@ -2,7 +2,7 @@
 `oracle`: another program's results on the same captures, met fill for fill or not.
 
 A folder of the oracle holds one file per strategy and capture, and `micro.json` with hand-made tapes; its README says
-what is in them. Every run is done here anew: capture to recording by the importer, recording to events by the
+what is in them. Every run is done again here: capture to recording by the importer, recording to events by the
 replay, its actions as an order script, with the scheduler `venue` and the rules of the preset.
 
 | of a run              | must be equal                                                                     |

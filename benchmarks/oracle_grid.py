@@ -60,7 +60,7 @@ def play_grid(
         "actions": grid.submits + grid.cancels,
         "submits": grid.submits,
         "cancels": grid.cancels,
-        # There a refused cancel is no response, and what is heard of one order at one time is one.
+        # There a refused cancel is no response, and answers about one order at one time are one.
         "responses": len(
             {(each.received_ns, each.order_id) for each in scheduler.responses if each.state is not StateCode.UNKNOWN}
         ),

@@ -169,7 +169,7 @@ async def _followed(folder: Path) -> AsyncIterator[tuple[Tee, subprocess.Popen[b
         command = [sys.executable, "-m", "benchmarks.tee_reader", tee.url]
         reading, hanging = (subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) for _ in range(2))  # noqa: ASYNC220
         try:
-            while tee.client_count < 2:  # noqa: ASYNC110  # nobody tells of clients
+            while tee.client_count < 2:  # noqa: ASYNC110  # clients are not announced
                 await asyncio.sleep(0.01)
             hanging.send_signal(signal.SIGSTOP)
             yield tee, reading

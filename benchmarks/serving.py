@@ -64,7 +64,7 @@ def _figure(name: str, value: float, unit: str, note: str = "") -> Figure:
 
 
 def _captured(options: Options, path: Path) -> _Tape:
-    """The capture, less the REST snapshot in it, which nobody subscribes."""
+    """The capture, less the REST snapshot in it, which is not subscribed to."""
     frames = []
     names: dict[str, None] = {}
     for line in CaptureFile(path, "collector"):

@@ -124,7 +124,7 @@ def checks_are_on() -> bool:
 
 
 def set_checks(is_on: bool) -> None:
-    """Say for this process whether readers check files; they do unless told otherwise."""
+    """Say for this process whether readers check files; they do by default."""
     global _is_on  # noqa: PLW0603  # one switch per process
     _is_on = is_on
 

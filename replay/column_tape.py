@@ -67,7 +67,7 @@ class ColumnTape:
         self._is_ahead = ahead
         self._is_whole = whole
         self.names = Names(sorted(tape.keys))
-        #: Of each pair the forms of its fused book, in the order in which they were first heard of, and whether of diffs.
+        #: Of each pair the forms of its fused book, in the order in which they first appeared, and whether of diffs.
         self._forms: dict[int, dict[int, bool]] = {}
 
     def batches(self) -> Generator[ColumnBatch, None, None]:
@@ -129,7 +129,7 @@ class ColumnTape:
     def _stales(self, forms_of: FormsOf) -> Iterator[_Keyed]:
         nothing = self._portion([])
         for hole in sorted(self._tape.holes):
-            # The merge asks for these once it knows their time; the forms are those heard of when their turn comes.
+            # The merge asks for these once it knows their time; the forms are those seen when their turn comes.
             yield np.array([hole.start_ns]), nothing
             events = stale_events(hole, forms_of)
             if events:

@@ -319,7 +319,7 @@ class EmbeddedVenue:
             peer.resume()
 
     def send_raw(self, payload: bytes | str, *, binary: bool = False) -> None:
-        """Send anything to every client, as a text message unless told otherwise."""
+        """Send anything to every client, as a text message by default."""
         for peer in self._peers:
             peer.send(payload, binary=binary)
 

@@ -14,7 +14,7 @@ __all__ = ["HOLE", "FormsOf", "Hole", "gap_event", "holes_between", "stale_event
 #: Cause of the events about holes between recordings.
 HOLE: Final = BETWEEN_RECORDINGS
 
-#: Forms of the book heard of so far, by pair and venue.
+#: Forms of the book seen so far, by pair and venue.
 FormsOf = Callable[[str, str], Sequence[str]]
 
 

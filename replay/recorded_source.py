@@ -49,7 +49,7 @@ class RecordedDataSource(OrderBookTrackerDataSource, UserStreamTrackerDataSource
         """
         The book as of the last message emitted.
 
-        Raises SymbolError for a pair not heard of yet, and for a name of several venues if `venue` does not say which.
+        Raises SymbolError for a pair not seen yet, and for a name of several venues if `venue` does not say which.
         """
         return self.tracker.book(trading_pair, venue=venue)
 

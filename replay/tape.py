@@ -78,7 +78,7 @@ class Books(Protocol):
         """Become what a checkpoint described."""
 
     def fused_forms(self, trading_pair: str, venue: str) -> list[str]:
-        """Forms of a pair's book heard of so far."""
+        """Forms of a pair's book seen so far."""
 
 
 class Batch(NamedTuple):
@@ -376,7 +376,7 @@ class Tape:
         for hole in sorted(self.holes):
             if hole.start_ns < from_ns:
                 continue
-            # The merge asks for these once it knows their time; the forms are those heard of when their turn comes.
+            # The merge asks for these once it knows their time; the forms are those seen when their turn comes.
             yield [hole.start_ns], []
             events = stale_events(hole, forms_of)
             if events:

@@ -64,7 +64,7 @@ PAGES = sorted(
         *(ROOT / "docs").rglob("*.md"),
     ]
 )
-#: Where `tickdeck serve` listens unless told otherwise.
+#: Where `tickdeck serve` listens by default.
 SERVER = f"http://127.0.0.1:{DEFAULT_PORT}"
 #: The session on paper that a comparison finds, of the strategy that it names.
 PAPER = ("hyperliquid", "BTC-USD", "--out", "tapes/paper")

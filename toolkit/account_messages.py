@@ -29,7 +29,7 @@ class OrderState(enum.StrEnum):
     Where an order is in its life; `toolkit/accounts/orders.py` has the legal transitions.
 
     `PENDING_CREATE` and `PENDING_CANCEL` are mostly known to us alone. `REJECTED`: the venue refused
-    it. `EXPIRED`: it ended by its own terms. `FAILED`: the venue never heard of it.
+    it. `EXPIRED`: it ended by its own terms. `FAILED`: the venue never received it.
     """
 
     PENDING_CREATE = "pending_create"
@@ -69,7 +69,7 @@ class OrderUpdate(UserStreamMessage, frozen=True, gc=False):
         is_reduce_only: Whether it may only reduce a position.
         is_history: Whether it was so before this account was first watched in this recording.
         generation: How many orders had this id before it, where the venue gives an id again; None for the first that was
-            heard of, negative for one before that.
+            seen, negative for one before that.
     """
 
     order_id: str

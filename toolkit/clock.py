@@ -191,7 +191,7 @@ class SystemClock(Clock):
 
 class ManualClock(Clock):
     """
-    A clock that moves only when told to, for replay and for tests.
+    A clock that moves only when asked to, for replay and for tests.
 
     Both readings advance together. `sleep` returns when `advance` has passed its deadline, and timers fire in it.
     """

@@ -180,7 +180,7 @@ class Taken:
 
 
 class ColumnarTaker(ABC):
-    """Takes frames by the batch, on the state of one protocol and of the books behind it."""
+    """Takes frames by the batch, on the state of one protocol and of the books that it keeps."""
 
     @abstractmethod
     def take(self, frames: FrameBatch, begin: int, digest: bytes) -> Taken:

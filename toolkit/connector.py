@@ -148,7 +148,7 @@ class ConnectorBase(Shown):
         """
         The present book of a pair, given by its name or its key; it goes on changing.
 
-        Raises SymbolError for a pair not heard of, and for a name of several venues if `venue` does not say which.
+        Raises SymbolError for a pair not seen, and for a name of several venues if `venue` does not say which.
         """
         return self.books.book(trading_pair, venue=venue)
 
@@ -259,7 +259,7 @@ class PerpetualDerivativeBase(ConnectorBase):
         return self.user.positions.find(trading_pair, account=account, venue=venue)
 
     def funding_info(self, trading_pair: PairName, *, venue: str | None = None) -> FundingInfo | None:
-        """The newest funding, mark and index price of a pair; None if none was heard. Raises SymbolError as `position`."""
+        """The newest funding, mark and index price of a pair; None if none was received. Raises SymbolError as `position`."""
         return self.books.funding_info(trading_pair, venue=venue)
 
     def funding_received(self, trading_pair: PairName | None = None, *, venue: str | None = None) -> Decimal:

@@ -317,7 +317,7 @@ class VenueProtocol(StreamEvents, ABC):
 
     def columnar(self, books: OrderBookTracker, tops: Tops) -> ColumnarTaker | None:
         """
-        What takes this venue's frames by the batch, on the state of this protocol and of the books behind it.
+        What takes this venue's frames by the batch, on the state of this protocol and of the books that it keeps.
 
         None where there is no such thing. `tops` is what the last row of `top` said, by venue and pair. Compiles, or
         loads, machine code; worth it from some ten thousand frames on.

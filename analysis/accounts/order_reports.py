@@ -67,7 +67,7 @@ def order_report(
     with_history: bool = False,
 ) -> pl.DataFrame:
     """
-    Describe every order, one row each, in the order they were first heard of.
+    Describe every order, one row each, in the order they first appeared.
 
     Args:
         recording: An open recording, or its folder.

@@ -198,7 +198,7 @@ def pnl_check(recording: RecordingLike) -> pl.DataFrame:
     Returns:
         The columns of `PNL_CHECK_SCHEMA`, a row for each account whose margin wallets the venue valued twice: `ts_first`,
         `ts_last` (Datetime ns, UTC) of the first and last statement, `value_first`, `value_last` then (of several wallets
-        the sum, whatever each is in; one that was not heard of yet is empty), `moved`: deposits less withdrawals between
+        the sum, whatever each is in; one that was not seen yet is empty), `moved`: deposits less withdrawals between
         them, `gained`: what the value changed by beside those, `net` of `pnl_report` over that time without
         spot pairs (null where it is not known), and `difference` (`gained` - `net`). Float64, currency of settlement.
         What a venue lists later than it values the account (dYdX: funding, and fills missed while it was not connected)
@@ -392,7 +392,7 @@ def _margin(recording: Recording) -> pl.DataFrame:
 
 
 def _with_closing(rows: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
-    """Add a row for each account and pair whose newest price is newer than what was last heard of it."""
+    """Add a row for each account and pair whose newest price is newer than what was last received of it."""
     newest = prices.group_by("venue", "symbol", maintain_order=True).agg(pl.col("ts_recv", "capture_seq").last())
     last = rows.group_by(_PAIR, maintain_order=True).agg(
         pl.col("trading_pair").last(), pl.col("capture_seq").last().alias("heard")

@@ -127,7 +127,7 @@ def _unknown(series: pl.DataFrame) -> list[tuple[str, int]]:
 
 
 def _labels(names: Sequence[str]) -> dict[str, str]:
-    """What is drawn for each name; two that are spelled the same in a picture are told apart by a number."""
+    """What is drawn for each name; two that are spelled the same in a picture are distinguished by a number."""
     found: dict[str, str] = {}
     for name in names:
         shown = label(name)

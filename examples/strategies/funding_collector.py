@@ -19,7 +19,7 @@ from tickdeck import Context, Side, Strategy, Wakes
 
 
 class FundingCollector(Strategy):
-    """Trades two pairs of one thing: the one that funding is told of is the perpetual, the other one is bought."""
+    """Trades two pairs of one thing: the one that has funding is the perpetual, the other one is bought."""
 
     entry_bps: float = 0.5  # rate of a funding period from which on it is worth it, basis points
     exit_bps: float = 0.0  # and below which it is no more

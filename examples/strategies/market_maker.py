@@ -2,7 +2,7 @@
 A market maker that leans against what it holds.
 
 It keeps a bid and an ask around a fair price. The fair price is the middle between the best prices, moved against the
-position: whoever is long offers a little lower on both sides, and so is more likely to sell than to buy. At `inventory_max`
+position: one who is long offers a little lower on both sides, and so is more likely to sell than to buy. At `inventory_max`
 it quotes the side alone that makes the position smaller.
 
 Both orders are post-only and never better than the best price of their side, so it earns the spread and the maker's fee, and

@@ -89,7 +89,7 @@ def sealed_manifest(folder: Path) -> Manifest:
     # Who was interrupted before a new manifest was in force has left nothing but this.
     temporary_path(folder / MANIFEST_NAME).unlink(missing_ok=True)
     manifest = read_manifest(folder)
-    # What sealing left over is told by its number, which changes with those of the segments.
+    # What sealing left over is recognized by its number, which changes with those of the segments.
     drop_superseded_state(folder, manifest)
     drop_sealed_journals(folder, manifest)
     if manifest.status == "running" or journal_segments(folder):

@@ -4,7 +4,7 @@ The tee of a recorder: clients on this machine receive its frames while it recor
 A frame is given away once the operating system has it, in the bytes that were written: a follower of a recording can
 never be ahead of what a crash leaves of it, and nothing is encoded a second time. The newest batches are kept in a ring
 of bounded size. Every client reads from the ring at its own pace; one that the ring has left behind is cut off and told
-why, and can go on from the folder. Nobody is ever waited for.
+why, and can go on from the folder. No client is ever waited for.
 """
 
 from __future__ import annotations

@@ -280,7 +280,7 @@ def read_manifest(folder: Path) -> Manifest:
         head = _decode_head(text)
         _check_head(folder, text, head)
         stored = _decode(migrated(text, head.format_version))
-    # Deep nesting ends the recursion, and what is no UTF-8 is told by the codec itself.
+    # Deep nesting ends the recursion, and what is no UTF-8 is recognized by the codec itself.
     except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         raise _damaged(path, str(exc)) from None
     manifest = Manifest(**{name: getattr(stored, name) for name in Manifest.__struct_fields__})

@@ -1,5 +1,5 @@
 """
-The content of other people's files: gzip, LZ4, zstd or plain, told apart by their first bytes, in pieces.
+The content of other people's files: gzip, LZ4, zstd or plain, distinguished by their first bytes, in pieces.
 
 Everything that can be decompressed is given, to the last byte before the damage, and whatever the size of the pieces. A
 checksum that does not hold is reported once everything is given, and what follows it is read on; so are the members of

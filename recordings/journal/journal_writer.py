@@ -301,7 +301,7 @@ class JournalWriter:
     def _open_after(self, before: JournalWriter) -> None:
         try:
             self._open()
-        except BaseException as exc:  # noqa: BLE001  # whoever appends raises it
+        except BaseException as exc:  # noqa: BLE001  # the next append raises it
             self._fail(exc)
         before._written.wait()
         self._failure = self._failure or before._failure
@@ -327,7 +327,7 @@ class JournalWriter:
             self._check_size()
             self._write(message)
             step("journal-batch-written")
-        except BaseException as exc:  # noqa: BLE001  # out of memory, say: whoever appends raises it
+        except BaseException as exc:  # noqa: BLE001  # out of memory, say: the next append raises it
             self._fail(exc)
             return
         self._batch_number += 1
@@ -336,7 +336,7 @@ class JournalWriter:
         if self._on_written is not None:
             try:
                 self._on_written(batch_frames[0].capture_seq, batch_frames[-1].capture_seq, message.to_pybytes())
-            except Exception as exc:  # noqa: BLE001  # whoever follows can read the folder; recording goes on
+            except Exception as exc:  # noqa: BLE001  # followers can read the folder; recording goes on
                 self._on_written = None
                 self._on_notice(f"followers are not told of new frames any more ({type(exc).__name__}: {exc})")
 

@@ -1,7 +1,7 @@
 """
 What of a recording is not sealed yet: how many frames, since when, and whether anybody is still at work on it.
 
-A recorder at work and one that has died leave the same files. They are told apart by the lock, which the system lets
+A recorder at work and one that has died leave the same files. They are distinguished by the lock, which the system lets
 go of with the process.
 """
 
@@ -112,7 +112,7 @@ def work_on(folder: Path, manifest: Manifest) -> Work | None:
     if not is_open(folder, manifest):
         return None
     holder = holder_of(folder)
-    # Nobody holds it, so what the manifest says is not about to change; but it may have, meanwhile.
+    # It is free, so what the manifest says is not about to change; but it may have, meanwhile.
     if holder is None and not is_open(folder, read_manifest(folder)):
         return None
     return Work(holder)

@@ -126,7 +126,7 @@ class Normalizer:
         return taken
 
     def take_all(self, batch: pa.RecordBatch) -> None:
-        """Take in frames that follow each other, rows of the `raw` table, of which nobody wants the messages."""
+        """Take in frames that follow each other, rows of the `raw` table, whose messages are not wanted."""
         if not self._takers:
             for frame in frames(batch):
                 self._take_alone(frame)

@@ -2,7 +2,7 @@
 One writer per recording: an advisory lock on a file in its folder, which the system releases when a process dies.
 
 The sealing process of a recorder holds the lock too. When the recorder has died it is about to end, and is waited for.
-Where the file system has no locks, the file says who writes: processes that have died are told from those that live.
+Where the file system has no locks, the file says who writes: dead processes are distinguished from those that live.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ _EACH: Final = frozenset(
 )
 _EACH_CAUSES: Final = frozenset({"told_to_wait", "deaf", "suspend"})
 _REPEAT_NS: Final = 60 * NS_PER_S
-#: Kinds of line told apart at most; a venue that says something new each time has the rest counted as one.
+#: Kinds of line distinguished at most; a venue that says something new each time has the rest counted as one.
 _KINDS_MAX: Final = 1000
 _VARIABLE: Final = re.compile(r"'.*'|\".*\"|-?\d+(?:\.\d+)?")
 _DETAIL_CHARS: Final = 400

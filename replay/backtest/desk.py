@@ -53,7 +53,7 @@ class VenueDesk:
         venue: Name of the venue as given.
         alive: The orders that it has, by id.
         stale: Places of the pairs whose book cannot be believed.
-        marks: Mark price of each pair that one was heard of.
+        marks: Newest mark price of each pair that has one.
         admission: Count of orders and requests, against the venue's limits.
         is_pressing: Whether something waits that may reach an order that rests, so that `flush` may tell of it.
         queued: Place of the pair, and the size ahead of it, of each order at the time it came to rest or was

@@ -1,13 +1,13 @@
 """
 The simulated exchange on our receive clock: the one that a live session can run, so live and replay are the same.
 
-The market acts when its frame is received. A request sent at t is matched at t + entry, and what comes of it is heard of
+The market acts when its frame is received. A request sent at t is matched at t + entry, and what comes of it is reported
 after the response latency, never before the frame that caused it. Nothing here reads a clock, and nothing is looked up
 ahead: messages and requests come in, and answers come out when they are asked for.
 
 What is due at one time happens in this order: what the venue does by itself (orders that expire, the dead man's switch),
 requests that arrive, in the order they were sent, and then answers are received. All of that goes before a frame of the
-same time. A frame is one instant: what its messages cause is computed at each, and heard of after the last one.
+same time. A frame is one instant: what its messages cause is computed at each, and reported after the last one.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ class Exchange:
         compiled: Whether matching runs as machine code or plain Python, with the same results; None: as machine code where
             it has been compiled before.
         facts: Limits and words of venues, in place of those that come with the toolkit.
-        clearing: Keeps the account's money at the venue; None: it is nobody's business there.
+        clearing: Keeps the account's money at the venue; None: it is not kept there.
 
     Raises ConfigError without markets, or for one that is there twice.
 
     Attributes:
         is_compiled: Whether matching runs as machine code.
         markets: Markets as given; tick, lot and contract change as the messages say.
-        tracker: The recorded books, and what else was last heard of the pairs, also of those that are no markets.
+        tracker: The recorded books, and what else was last received of the pairs, also of those that are no markets.
         doubt: Counts of what rests on data that may be doubted.
         fills: Every execution so far, in order, at the venue: not all of them need be known to the owner.
         adopted: Orders that the venue has sent in the account's name, by id.
@@ -153,7 +153,7 @@ class Exchange:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether a book is stale, or trades are not heard, of a pair whose book held before."""
+        """Whether a book is stale, or trades are not received, of a pair whose book held before."""
         return self._watch.open_count > 0
 
     def take(self, message: Message) -> OrderBook | None:
@@ -206,7 +206,7 @@ class Exchange:
         ]
 
     def _hear(self, place: int, desk: VenueDesk, event: StreamEvent, book: OrderBook | None) -> None:
-        """A stream was lost, or is heard again."""
+        """A stream was lost, or is received again."""
         if desk.take(place, event, book, self._now):
             self._turn(place, desk, event.cause)
         if self._watch.hear(place, event, self._now):
@@ -258,7 +258,7 @@ class Exchange:
 
     @property
     def has_market(self) -> bool:
-        """Whether a book or a trade of any market was heard of."""
+        """Whether a book or a trade of any market was seen."""
         return any(feed.is_heard for desk in self._desks.values() for feed in desk.feeds.values())
 
     @property
@@ -305,7 +305,7 @@ class Exchange:
 
     def close(self, now_ns: int) -> Iterator[Response]:
         """
-        The session ends: what rests is cancelled, without latency, and everything is heard of at once.
+        The session ends: what rests is cancelled, without latency, and everything is reported at once.
 
         Requests under way never arrive: orders among them are rejected. It happens as answers are taken, see `advance`.
         """
@@ -593,5 +593,5 @@ class Exchange:
                 desk.join(place, self.tracker.book(market.key), forms, self._now)
 
     def fused_forms(self, trading_pair: str, venue: str) -> list[str]:
-        """Forms of a pair's book heard of so far."""
+        """Forms of a pair's book seen so far."""
         return self.tracker.fused_forms(trading_pair, venue)

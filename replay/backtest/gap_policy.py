@@ -3,7 +3,7 @@ What becomes of orders while a book is stale, and how much rests on that.
 
 Nothing is matched from the message that makes a book stale to the one that makes it whole again. Orders that rest then
 are marked uncertain: what was traded meanwhile is not known, so neither is what they are. The policy decides at the
-`GAP` message, which comes with the first thing that is heard again, live and replayed alike.
+`GAP` message, which comes with the first thing that is received again, live and replayed alike.
 """
 
 from __future__ import annotations

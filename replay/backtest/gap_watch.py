@@ -20,7 +20,7 @@ class GapWatch:
     """
     Watches the pairs of an exchange.
 
-    A pair is in doubt while its book is stale, and while its trades are not heard: what fills an order may be missing.
+    A pair is in doubt while its book is stale, and while its trades are lost: what fills an order may be missing.
 
     Args:
         count: How many pairs there are.
@@ -52,7 +52,7 @@ class GapWatch:
         return True
 
     def end(self, place: int, now_ns: int, what: str = "book") -> None:
-        """It is heard again, and whole."""
+        """It is received again, and whole."""
         self._lost[place].discard(what)
         self._began[place] = self._began[place] or what == "book"
         span = self._open[place]

@@ -116,7 +116,7 @@ class PairFeed:
     Attributes:
         scale: Scale as given; after another one was set, `say_again`.
         book: The fused book.
-        forms: Forms of the fused book that were heard of.
+        forms: Forms of the fused book that were seen.
     """
 
     def __init__(

@@ -124,7 +124,7 @@ class _FeedDelays:
         self._newest.setdefault(message.venue, {})[stream] = (message.ts_recv, delay)
 
     def of(self, venue: str) -> int:
-        """The delay of its fastest stream; 0 before it was heard."""
+        """The delay of its fastest stream; 0 before it was received."""
         streams = self._newest.get(venue)
         if streams is None:
             return 0

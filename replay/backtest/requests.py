@@ -199,7 +199,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 @dataclass(slots=True)
 class OwnOrder:
     """
-    One order, as far as its owner has heard.
+    One order, as far as its owner knows.
 
     Attributes:
         order_id: The owner's id.

@@ -249,7 +249,7 @@ def _send(scheduler: VenueScheduler, action: Action) -> Refusal | None:
 def _submit(scheduler: VenueScheduler, action: Action) -> Refusal | None:
     if action.expires_ns is not None or action.reduce_only:
         raise ConfigError("expires_ns and reduce_only are for the receive clock only: --clock receive")
-    # As elsewhere, an id is free again when its order has ended as far as its owner has heard.
+    # As elsewhere, an id is free again when its order has ended as far as its owner knows.
     scheduler.own.forget_ended()
     return scheduler.submit(
         action.at_ns,

@@ -51,7 +51,7 @@ class FundingClock:
         interval_ns: Time between two instants: as messages say, else as the rules do.
         next_ns: The instant to come; None before the first message.
         settled_ns: The newest that was settled; None before the first.
-        missed: Instants of which nothing had been heard for a whole period, as often as they were passed.
+        missed: Instants of which nothing had been received for a whole period, as often as they were passed.
     """
 
     __slots__ = ("_price", "_rate", "_rules", "interval_ns", "missed", "next_ns", "settled_ns")

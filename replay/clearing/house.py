@@ -1,9 +1,9 @@
 """
 The venue's side of an account's money, for the simulated exchange.
 
-It has a ledger of its own, of what was executed and not of what the account's owner has heard of it. Fees go by the
+It has a ledger of its own, of what was executed and not of what the account's owner knows of it. Fees go by the
 tier that the volume gives, funding by the positions at its instant, margin by the venue's prices; what it does is
-reported like an answer. Where nobody trades on margin it acts at executions and at messages of funding alone.
+reported like an answer. Without margin trading it acts at executions and at messages of funding alone.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = ["House", "HouseSettings", "Transfer", "tier_at"]
 _T = TypeVar("_T")
 #: Executions that are kept for instants which lie before them.
 _KEPT: Final = 100_000
-#: How long after its instant a settlement may be heard of.
+#: How long after its instant a settlement may be reported.
 _HEARD_LATE_NS: Final = 60 * NS_PER_S
 
 
@@ -79,7 +79,7 @@ class HouseSettings:
         transfers: Deposits and withdrawals, in order of time.
         has_fixed_fees: Whether fees were given, and there are no tiers.
         mark_is_mid: Whether the middle of the book, each second, is taken for the price that margin goes by, of pairs of
-            which no such price was heard.
+            which no such price was received.
         block_ns: Length of a block that is assumed; 0: none is.
     """
 
@@ -126,7 +126,7 @@ class House:
         margin: Margin of the pairs.
         tiers: Fee tiers that were in force, of all venues, in order.
         refused_transfers: Withdrawals of what is not there, or stands for positions and orders.
-        missed_funding: Settlements whose rate or price nothing was heard of, though something was held.
+        missed_funding: Settlements of which neither rate nor price was received, though something was held.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class House:
         return record
 
     def _unsettled(self, place: int, end_ns: int) -> int:
-        """Instants up to the end of a run on which something was held, and after which nothing was heard any more."""
+        """Instants up to the end of a run on which something was held, and after which nothing was received."""
         clock, held = self._clocks[place], self._held[place]
         if clock is None or not held:
             return 0

@@ -50,7 +50,7 @@ class Liquidator:
         """
         See whether what stands or falls with a pair has its maintenance margin, and act where it has not.
 
-        Returns when to look again, where nobody else would; `NEVER_NS` otherwise.
+        Returns when to look again, where nothing else would; `NEVER_NS` otherwise.
         """
         scope = self._book.scope(pair)
         key, rules = scope[0], self._rules

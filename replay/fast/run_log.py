@@ -96,7 +96,7 @@ class RunLog:
             self._session.exchange.take(message)
 
     def _due(self, now_ns: int) -> None:
-        """What the venue's house had to say by then is heard."""
+        """What the venue's house had to say by then is received."""
         exchange = self._session.exchange
         while (due := exchange.next_due_ns()) <= now_ns:
             for response in exchange.advance(due):

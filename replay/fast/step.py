@@ -147,8 +147,8 @@ def step(
         books: After any message that changed a book.
         trades: For every new trade.
         funding: For every statement of funding, mark or index price.
-        orders: When an answer about an own order is heard.
-        fills: When an execution is heard of.
+        orders: When an answer about an own order is received.
+        fills: When an execution is reported.
         gaps: When a book no longer holds, or holds again.
         start: Once, when the run begins.
         min_gap: At most one call for quotes of a pair within each such length of time.

@@ -335,7 +335,7 @@ class StepRun:
         return self._log.finish(self.now_ns)
 
     def _close(self) -> None:
-        """The session has ended: what rests is cancelled, what is under way never arrives, and all is heard of at once."""
+        """The session has ended: what rests is cancelled, what is under way never arrives, and all is reported at once."""
         self._run(kernel_engine.close_run)
         self._drain()
 

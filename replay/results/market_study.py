@@ -312,7 +312,7 @@ class _Delays:
         )
 
     def of(self, key: tuple[str, str], table: str) -> Iterator[DelayInfo]:
-        """Those of a pair, if any message was heard of it."""
+        """Those of a pair, if any message of it was received."""
         venue, name = key
         rows = pl.concat(self.counted).filter(pl.col("venue") == venue, pl.col("trading_pair") == name)
         if rows.is_empty():

@@ -20,7 +20,7 @@ _NUMBER: Final = re.compile(r"(?<=[\s@=:])\d+(?:\.\d+)?")
 #: Of the row of an answer in the decision log, see `replay.strategy.log_rows.ANSWER_FIELDS`.
 _ORDER, _REASON = 1, 11
 _REFUSED: Final = '["refused"'
-#: Most reasons that are told apart; the rest is one.
+#: Most reasons that are distinguished; the rest is one.
 _REASONS_MAX: Final = 20
 
 
@@ -47,7 +47,7 @@ class Lives(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         entry: Time from sending an order until the venue took it in, or refused it.
-        response: Time from what the venue said first of an order until that was heard.
+        response: Time from what the venue said first of an order until that was received.
         to_fill: Time from the venue taking an order in to its first fill, of orders that were filled while they rested.
         filled_share: Size filled over the size of all orders that the venue took in, by pair (venue and name).
         rejections: Why orders were refused, and how often, the most frequent first; numbers in the texts are `…`.

@@ -117,7 +117,7 @@ def fill_rows(result: Result, pair: PairInfo, points: int = POINTS_MAX) -> list[
 def quote_rows(result: Result, pair: PairInfo, side: Side, points: int = POINTS_MAX) -> list[dict[str, Any]]:
     """The best price of own orders that rest on one side, as `ms` and `price`; none while none does."""
     rows = _of(result.table("orders"), pair).filter(side=side.value)
-    # From when to when the venue had them; what it never heard of rested nowhere.
+    # From when to when the venue had them; what it never received rested nowhere.
     times = rows.filter(pl.col("ts_event").is_not_null()).select(
         pl.col("ts_event").cast(pl.Int64), "order_id", "state", "price"
     )

@@ -42,7 +42,7 @@ class Result:
     The result of a run. Made by `Result.of` or `Result.open`.
 
     Frames are made when they are first asked for. Prices and sizes are Float64, times Datetime("ns") without a zone, in
-    UTC; `ts_recv` is when the strategy heard of something, `ts_event` when it happened at the simulated venue.
+    UTC; `ts_recv` is when the strategy learned of something, `ts_event` when it happened at the simulated venue.
 
     Attributes:
         info: Settings and figures of the run, in exact numbers.

@@ -123,7 +123,7 @@ def tables_on_disk(recording: Recording) -> Tables:
 
 
 def order_frame(table: Tables) -> pl.DataFrame:
-    """A row for each order, in the order they were first heard of; the columns are `ORDER_COLUMNS`."""
+    """A row for each order, in the order they first appeared; the columns are `ORDER_COLUMNS`."""
     updates, fills = table("orders"), table("fills")
     ended = pl.col("state").is_in(sorted(TERMINAL_ORDER_STATES))
     key = (*_PAIR, "order_id")

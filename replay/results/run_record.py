@@ -61,7 +61,7 @@ class OrderRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     Attributes:
         now_ns: When it was received.
-        venue_ns: When it happened at the venue; None where the venue never heard of it.
+        venue_ns: When it happened at the venue; None where the venue never received it.
         pair: Place of the pair.
         order_id: The number of the order.
         state: State of the order after it.
@@ -71,7 +71,7 @@ class OrderRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         lots: Lots of the order.
         left: Still to be filled.
         client_order_id: The owner's id.
-        created_ns: When the venue took it in; None for the first time that it was heard of there.
+        created_ns: When the venue took it in; None for the first time that it was seen there.
         order_type: `limit` or `market`.
         time_in_force: Time in force in the venue's words, lower case.
         is_reduce_only: Whether it may only reduce a position.
@@ -110,7 +110,7 @@ class FillRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         lots: Size.
         role: `Role.MAKER` or `Role.TAKER`.
         client_order_id: The owner's id.
-        is_uncertain: The order rested across a gap, so that nobody knows whether it would have been filled.
+        is_uncertain: The order rested across a gap, so that it is not known whether it would have been filled.
         rate: Fee of the execution, in units of 10**-12 of its worth; None: the fee of the pair.
         cause: Why it happened, where it was not simply traded: `liquidation`.
         at: Price and size in units, where they are no ticks and lots; None: they are.

@@ -83,7 +83,7 @@ class RunRecorder:
         symbols: The venue's spelling of each pair; None for the pairs' own names until `define` says.
 
     Attributes:
-        ledger: The money, as far as its owner has heard.
+        ledger: The money, as far as its owner knows.
         counts: Counts of the run, by name; whatever is part of the run may add to them.
     """
 
@@ -147,7 +147,7 @@ class RunRecorder:
         """
         Keep what the venue said of an instrument, or what happened to a stream.
 
-        What was known before the run began is heard of at its first instant.
+        What was known before the run began is reported at its first instant.
         """
         at_ns = max(now_ns, self._start_ns)
         seq, sub = self._place(at_ns)
@@ -216,7 +216,7 @@ class RunRecorder:
         )
 
     def _created_ns(self, row: OrderRow) -> int | None:
-        """When the venue took an order in: as it is reported, else when it was first heard of there, unless it was refused."""
+        """When the venue took an order in: as it is reported, else when it was first seen there, unless it was refused."""
         if row.created_ns is not None or row.venue_ns is None or row.state is OrderState.REJECTED:
             return row.created_ns
         first = self._created.setdefault(row.order_id, row.venue_ns)

@@ -4,13 +4,13 @@ The deck: recordings that play behind their venues' interfaces, sans I/O.
 The tape is played by a `Player`, so speed, pause, step, seek, loop and several recordings are those of every replay. For
 each frame the venue is brought to the present first, also where a seek passes over it; only what is played is sent.
 
-When clients are closed, because what they heard before no longer says what they hear next:
+When clients are closed, because what they received before no longer says what they hear next:
 
 | on the tape | who | how |
 |---|---|---|
 | a connection was lost | those who listen to a stream it fed last | as it was lost: the same code, or none |
-| a session begins, and none was running | those who listen to anything heard of before | without a close frame |
-| nobody recorded a symbol for a while | those who listen to anything of that venue | without a close frame |
+| a session begins, and none was running | those who listen to anything seen before | without a close frame |
+| no recording has a symbol for a while | those who listen to anything of that venue | without a close frame |
 | a seek, or the beginning again | those who listen to anything | without a close frame |
 
 With `hides_disconnects` no client is closed.
@@ -282,7 +282,7 @@ class Deck:
         return 0
 
     def clear(self) -> None:
-        """The tape goes elsewhere: forget the present, and close those who heard of it."""
+        """The tape goes elsewhere: forget the present, and close those who know it."""
         for served in self._served.values():
             served.forget()
             self._close_listeners(served, list(served.desk), _GONE)
@@ -292,7 +292,7 @@ class Deck:
         raise NotImplementedError
 
     def fused_forms(self, trading_pair: str, venue: str) -> list[str]:
-        """No forms are told apart here, so the tape says of no form that it is stale."""
+        """No forms are distinguished here, so the tape says of no form that it is stale."""
         return []
 
     # What happens on the tape ------------------------------------------------------------------------------------------

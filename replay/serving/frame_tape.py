@@ -22,7 +22,7 @@ __all__ = ["FrameTape"]
 
 #: Connections of the second recording are numbered from here, of the third from twice here: they are others.
 _CONNECTIONS: Final = 1 << 20
-#: Frames read at a time. Nobody is served meanwhile, so it is less than a replay reads.
+#: Frames read at a time. No client is served meanwhile, so it is less than a replay reads.
 _BATCH: Final = 512
 
 

@@ -28,9 +28,9 @@ What a venue has to do
 and the recorder's own question about it lies a moment later on the tape. Take from it what was as true before (the
 listing); never prices.
 
-Clients that must not rely on what they heard before (a recorded connection was lost, a stretch is missing, the tape was
+Clients that must not rely on what they have (a recorded connection was lost, a stretch is missing, the tape was
 sought elsewhere) are closed by the deck, as the venue would have done: those that listen to a key last fed by that
-connection. The venue is told of these keys by `lost`, so that it does not give an old state for the present one.
+connection. The venue is notified of these keys by `lost`, so that it does not give an old state for the present one.
 """
 
 from __future__ import annotations

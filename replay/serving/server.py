@@ -30,7 +30,7 @@ from toolkit.transport.server import LoopbackServer, Peer, RestRequest, RestResp
 
 __all__ = ["ServerOptions", "Start", "TapeServer"]
 
-#: When the tape begins: at once, when a client has subscribed, or when it is told to.
+#: When the tape begins: at once, when a client has subscribed, or when it is asked to.
 Start = Literal["now", "client", "told"]
 
 #: Frames handed on before clients are written to, played as fast as possible.
@@ -164,7 +164,7 @@ class TapeServer:
         return "" if len(self.deck.venues) == 1 else f"/{venue}"
 
     async def run(self) -> None:
-        """Play, until told to stop, or until the tape's end if the server ends with it. Raises what reading it raises."""
+        """Play, until asked to stop, or until the tape's end if the server ends with it. Raises what reading it raises."""
         try:
             await self._play()
         except BaseExceptionGroup as group:

@@ -505,7 +505,7 @@ def _play(
 
 
 def _play_columns(plan: RunPlan, session: TradingSession, tape: Tape, desk: VenueDesk, end_ns: int | None) -> None:
-    """The same for one recording, without messages where nobody has to hear them."""
+    """The same for one recording, without messages where they are not needed."""
     columns = ColumnTape(tape, batch_rows=tape.batch_rows, whole=True)
     player = StretchPlayer(session, desk, plan.pairs.keys, columns.names)
     now = 0

@@ -77,7 +77,7 @@ class Context:
     # -- the account -------------------------------------------------------------------------------------------
 
     def position(self, pair: PairName) -> PositionView:
-        """What is held of a pair, by what has been heard of so far."""
+        """What is held of a pair, by what is known so far."""
         return self._desk.position(pair)
 
     def liquidation_price(self, pair: PairName) -> float | None:

@@ -1,5 +1,5 @@
 """
-The strategy's side of trading: what it asks for is checked, sent and written down; what comes back is heard here.
+The strategy's side of trading: what it asks for is checked, sent and written down; what comes back is received here.
 
 What is nonsense raises at the strategy's own line. What a limit of risk forbids is not sent, and ends as `failed`. What
 the venue refuses comes back as its answer.
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["ACTS_MAX", "Desk"]
 
 _TIFS: Final = {Tif.GTC: TifCode.GTC, Tif.IOC: TifCode.IOC, Tif.FOK: TifCode.FOK, Tif.GTD: TifCode.GTC}
-#: Requests and notes of one callback; more are a loop that nobody meant.
+#: Requests and notes of one callback; more are a loop that was not meant.
 ACTS_MAX: Final = 10_000
 _SIZE: Final = 10**SIZE_DECIMALS
 
@@ -49,7 +49,7 @@ class Desk:
 
     Args:
         exchange: The venue.
-        recorder: Writes down what is sent and heard, and keeps the money.
+        recorder: Writes down what is sent and received, and keeps the money.
         pairs: The pairs of the run.
         limits: Limits of risk; an order that exceeds one is not sent.
         name: Client ids begin with it.
@@ -57,7 +57,7 @@ class Desk:
     Attributes:
         now_ns: The session's time.
         acts: Requests of the callback under way.
-        failed: Orders that a limit kept from being sent, of which the strategy has not heard.
+        failed: Orders that a limit kept from being sent, that the strategy does not know of yet.
         is_halted: Whether the limit of loss was reached.
     """
 

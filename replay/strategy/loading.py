@@ -1,7 +1,7 @@
 """
 A strategy out of its file: loaded, and looked through for what would make it differ between live and replay.
 
-What reads the machine's clock, draws random numbers that nobody has seeded, or waits, is refused with its line: the same is
+What reads the machine's clock, draws random numbers that were not seeded, or waits, is refused with its line: the same is
 there in logical form, as `ctx.now_ns`, `ctx.rng` and `ctx.set_timer`.
 """
 
@@ -72,7 +72,7 @@ _REFUSED: Final = {
     "uuid.uuid1": _DRAW,
     "uuid.uuid4": _DRAW,
 }
-#: Functions of the module that share one generator, which nobody owns.
+#: Functions of the module that share one generator, which has no owner.
 _OF_RANDOM: Final = frozenset(
     [
         "betavariate",

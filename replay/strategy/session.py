@@ -3,7 +3,7 @@ A trading session: frames in, decisions out. Live on paper, and on a recording, 
 
 No clock of the machine takes part. Before the first message of a frame, everything happens that is due by then, in order of
 time: what arrives at the venue, then answers, then timers of the strategy, each in the order they were sent or set. Then come
-the messages, one after the other. What they cause for own orders is computed at each, and heard of after the last one and
+the messages, one after the other. What they cause for own orders is computed at each, and reported after the last one and
 before the next frame. So what is due between two frames is done when the next one comes, with its own time.
 """
 
@@ -317,7 +317,7 @@ class TradingSession:
                 self._unknown.discard(place)
 
     def begin_at(self, now_ns: int) -> None:
-        """Call the strategy from that time on, with what was heard before it, as soon as all is known."""
+        """Call the strategy from that time on, with what was received before it, as soon as all is known."""
         self.end_frame()
         self._waits = False
         self._set_now(max(now_ns, self.now_ns))

@@ -55,7 +55,7 @@ class Quote(NamedTuple):
 
 class OwnOrder:
     """
-    An own order, as far as its owner has heard; it goes on changing, before `on_order` is called.
+    An own order, as far as its owner knows; it goes on changing, before `on_order` is called.
 
     Attributes:
         client_id: `<strategy>-<seed>-<n>`.
@@ -69,7 +69,7 @@ class OwnOrder:
         is_reduce_only: Whether it may only make the position smaller.
         tag: Tag as its owner gave it.
         sent_ns: When it was sent.
-        fill_count: Executions heard of.
+        fill_count: Executions seen.
         is_venues: Whether the venue has sent it in the account's name, to liquidate a position.
     """
 

@@ -3,7 +3,7 @@ Plays columns to a session: what is plain goes to the matching core by the stret
 
 Plain are diffs of a book that consists of nothing else, quotes that are no part of a book, and trades: of pairs whose book
 holds, in order of receipt, on the grid. Only the core has to receive those, and what the strategy names. A stretch
-ends before the next frame that something is due at, where an own order has heard of something, and after a message that
+ends before the next frame that something is due at, where an own order has news, and after a message that
 the strategy is called for. So whatever it reads is as of then, and it decides what it would decide message by message.
 """
 

@@ -95,7 +95,7 @@ def clock_steps_back(work: Path, seed: object) -> str:
 
 
 def machine_sleeps(work: Path, seed: object) -> str:
-    """The machine sleeps for an hour: no book is fresh on waking, every stream has a gap of that hour, it connects anew."""
+    """The machine sleeps for an hour: no book is fresh on waking, every stream has a gap of that hour, it connects again."""
 
     async def session(bench: Bench) -> Recorder:
         clock, log = SteppingClock(), list[str]()

@@ -115,7 +115,7 @@ def reset_mid_frame(work: Path, seed: object) -> str:
 
 
 def half_open(work: Path, seed: object) -> str:
-    """Connections stay up and say nothing: the heartbeat finds it out, the streams are stale, it connects anew."""
+    """Connections stay up and say nothing: the heartbeat finds it out, the streams are stale, it connects again."""
     with Bench.open(work, seed=seed) as bench:
         recorder = bench.record(None, *QUICK)
         recorder.until_recording(100_000)

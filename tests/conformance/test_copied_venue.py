@@ -37,7 +37,7 @@ def make_root(root: Path, folder: str) -> None:
 
 
 def _link(to: Path, of: Path, opened: list[list[str]]) -> None:
-    """Link what is in a folder, but make those on the way to the rooms anew."""
+    """Link what is in a folder, but make those on the way to the rooms again."""
     to.mkdir(exist_ok=True)
     names = {first: [rest for head, *rest in opened if head == first] for first, *_ in opened}
     packages = ("tickdeck", "toolkit", "recordings", "replay", "analysis")

@@ -317,7 +317,7 @@ class BinanceMarket(Model):
     # -- what else happens -------------------------------------------------------------------------------------
 
     def renumber(self, rng: Random) -> None:
-        """The venue starts again: its connections break and it counts anew, which its times tell."""
+        """The venue starts again: its connections break and it counts again, which its times tell."""
         instrument = rng.choice(list(self.instruments.values()))
         if self.now_ms < instrument.newest_trade_ms + 6000:
             return

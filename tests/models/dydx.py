@@ -439,7 +439,7 @@ class DydxModel(Model):
             self._clear_road()
 
     def outrun(self, rng: Random) -> None:
-        """The account's connection is made anew, and REST answers come before what happens then has come on it."""
+        """The account's connection is made again, and REST answers come before what happens then has come on it."""
         for line in self.machine.lines.values():
             if line.is_open and line.role == "accounts":
                 self.machine.break_of(line)

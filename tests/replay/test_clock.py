@@ -60,7 +60,7 @@ def test_a_timer_goes_before_the_first_frame_at_its_time_or_later(tape: Recordin
 
 
 def test_ties_go_by_order_of_registration(tape: Recording) -> None:
-    """A periodic timer is registered anew before its callback runs."""
+    """A periodic timer is registered again before its callback runs."""
 
     def prepare(source: ReplayDataSource, seen: list[str]) -> None:
         clock = source.clock

@@ -197,7 +197,7 @@ def test_the_time_that_a_clock_stepped_back_from_is_kept(tmp_path: Path, starts:
 def test_a_seek_behind_a_hole_is_a_play_to_there(
     tmp_path: Path, starts: list[Start], seed: int, fidelity: Fidelity
 ) -> None:
-    """Days of one market: the book begins anew behind each hole, so what lies before it need not be read."""
+    """Days of one market: the book begins again behind each hole, so what lies before it need not be read."""
     monday = busy(tmp_path / "monday", seed, frames=100)
     tuesday = busy(tmp_path / "tuesday", seed + 50, TS + 5 * SECOND, frames=100, coins=("BTC",))
     friday = busy(tmp_path / "friday", seed + 90, TS + 9 * SECOND, coins=("BTC", "ETH"))

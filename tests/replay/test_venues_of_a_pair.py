@@ -1,4 +1,4 @@
-"""One pair on several venues through the Python interfaces: told apart by key, and never taken for one another."""
+"""One pair on several venues through the Python interfaces: distinguished by key, and never taken for one another."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class ClientOrderTracker(Shown):
 
     @property
     def active(self) -> list[InFlightOrder]:
-        """Orders that have not ended, in the order they were first heard of; those of our own that wait come last."""
+        """Orders that have not ended, in the order they first appeared; those of our own that wait come last."""
         return [*self._active.values(), *self._pending.values()]
 
     @property
@@ -95,7 +95,7 @@ class ClientOrderTracker(Shown):
                 found = order
         return found
 
-    # -- what is heard -----------------------------------------------------------------------------------------
+    # -- what is received -----------------------------------------------------------------------------------------
 
     def start(self, order: InFlightOrder) -> None:
         """

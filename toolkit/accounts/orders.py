@@ -115,8 +115,8 @@ class InFlightOrder:
         time_in_force: Time in force in the venue's words.
         trigger_price: Trigger price of a stop or take-profit order.
         is_reduce_only: Whether it may only reduce a position.
-        is_known: Whether an update has described it; False while only fills have been heard of.
-        is_history: Whether everything heard of it was history.
+        is_known: Whether an update has described it; False while only fills have been received.
+        is_history: Whether everything received of it was history.
         ts_created: When the venue took it in, ns; None while it is not known.
         ts_updated: The venue's time of the last status that was heeded, ns.
         filled: Exact sum of the fills' sizes.
@@ -290,7 +290,7 @@ class InFlightOrder:
             self.generation,
         )
 
-    # -- what is heard of it -----------------------------------------------------------------------------------
+    # -- what is reported of it -----------------------------------------------------------------------------------
 
     def update(self, update: OrderUpdate) -> bool:
         """Take in what the venue says of it; returns whether the state changed."""

@@ -42,7 +42,7 @@ class Position(msgspec.Struct):
         trading_pair: Trading pair as we spell it.
         size: Signed, in base currency; 0 when closed.
         entry_price: Average entry price; None when closed.
-        mark_price: The newest mark price heard, in quote currency.
+        mark_price: The newest mark price received, in quote currency.
         liquidation_price: Liquidation price as last stated.
         margin_used: Margin used as last stated.
         leverage: Leverage as last stated.
@@ -100,7 +100,7 @@ class PositionBook(Shown):
 
     @property
     def open(self) -> list[Position]:
-        """Positions that are not flat, in the order they were first heard of."""
+        """Positions that are not flat, in the order they first appeared."""
         return [position for position in self._positions.values() if position.size]
 
     def find(self, trading_pair: PairName, *, account: str | None = None, venue: str | None = None) -> Position | None:
@@ -206,7 +206,7 @@ class BalanceBook(Shown):
 
     @property
     def all(self) -> list[BalanceUpdate]:
-        """Every balance as last stated, in the order they were first heard of."""
+        """Every balance as last stated, in the order they first appeared."""
         return list(self._balances.values())
 
     def find(

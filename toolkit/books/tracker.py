@@ -1,7 +1,7 @@
 """
 Keeps the order books of many pairs from one stream of messages.
 
-It is the same object behind a live source, a replay and the sealing of a recording, so all three see the same books.
+It is the same object for a live source, a replay and the sealing of a recording, so all three see the same books.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _books_of(keys: Sequence[PairKey]) -> str:
 
 
 def empty_pair(venue: str, trading_pair: str) -> PairState:
-    """What is known of a pair that was heard of, and forgotten."""
+    """What is known of a pair that was seen, and forgotten."""
     return PairState(venue, trading_pair, BookFusion(trading_pair).export(), {}, {}, [], {})
 
 
@@ -148,7 +148,7 @@ class OrderBookTracker(Shown):
         self._funding: dict[_Key, FundingInfo] = {}
         self._instruments: dict[_Key, Instrument] = {}
         self._listeners: list[BookListener] = []
-        #: Which venues have a pair of a name, and what was announced of that before it was heard.
+        #: Which venues have a pair of a name, and what was announced of that before it was received.
         self._venues: dict[str, set[str]] = {}
         self._announced: set[_Key] = set()
         self.crossed_count: dict[PairKey, int] = {}
@@ -162,7 +162,7 @@ class OrderBookTracker(Shown):
         """
         Say which venues and pairs messages will speak of: a name of several is then ambiguous from the first message on.
 
-        Without it a name stands for the one venue that was heard of it until the second one speaks.
+        Without it a name stands for the one venue that has it until the second one speaks.
         """
         for key in keys:
             self._announced.add(key)
@@ -238,11 +238,11 @@ class OrderBookTracker(Shown):
         return book
 
     def funding_info(self, trading_pair: PairName, *, venue: str | None = None) -> FundingInfo | None:
-        """The newest funding, mark and index price heard of a pair."""
+        """The newest funding, mark and index price received of a pair."""
         return self._of(self._funding, trading_pair, venue)
 
     def instrument(self, trading_pair: PairName, *, venue: str | None = None) -> Instrument | None:
-        """The newest metadata heard of a pair."""
+        """The newest metadata received of a pair."""
         return self._of(self._instruments, trading_pair, venue)
 
     def _of(self, table: dict[_Key, T], trading_pair: PairName, venue: str | None) -> T | None:
@@ -255,7 +255,7 @@ class OrderBookTracker(Shown):
         return table.get((own, pair))
 
     def fused_forms(self, trading_pair: str, venue: str) -> list[str]:
-        """The forms of a pair that the fused book was made of so far, in the order they were first heard of."""
+        """The forms of a pair that the fused book was made of so far, in the order they first appeared."""
         books = self._pairs.get((venue, trading_pair))
         if books is None:
             return []

@@ -183,7 +183,7 @@ def leave_at_once(number: int) -> NoReturn:
 
 
 def silence_output() -> None:
-    """Nobody takes standard output any more: what is left in its buffer must not fail at the end either."""
+    """Standard output was closed: what is left in its buffer must not fail at the end either."""
     with suppress(OSError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)

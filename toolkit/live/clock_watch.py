@@ -20,7 +20,7 @@ class ClockWatch:
     """
     The clocks of one source.
 
-    A step is recorded before the first frame that has the stepped time. A machine that slept heard nothing while the
+    A step is recorded before the first frame that has the stepped time. A machine that slept received nothing while the
     market went on, which no silence shows: the monotonic clock stood still as well.
 
     Args:

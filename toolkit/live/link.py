@@ -54,7 +54,7 @@ class LinkOptions:
 
 class Link:
     """
-    Keeps one connection made until it is told to stop.
+    Keeps one connection made until it is asked to stop.
 
     Attributes:
         plan: Connection as the protocol wants it.

@@ -346,7 +346,7 @@ class LiveDataSource(OrderBookTrackerDataSource):
 
     async def get_funding_info(self, trading_pair: PairName, *, venue: str | None = None) -> FundingInfo:
         """
-        The newest funding heard of a pair, or the venue's answer where none was.
+        The newest funding received of a pair, or the venue's answer where none was.
 
         Raises SymbolError for a pair without funding, RequestFailed or ConnectFailed where the venue does not answer.
         """

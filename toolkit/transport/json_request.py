@@ -25,7 +25,7 @@ async def ask_json(method: str, url: str, body: bytes = b"", *, timeout_s: float
 
     Raises:
         ConfigError: The URL is none.
-        ConnectFailed: Nobody listens there.
+        ConnectFailed: Nothing listens there.
         TransportError: No answer came, or none that is JSON.
     """
     check_url(url, REST_SCHEMES)

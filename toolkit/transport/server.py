@@ -1,7 +1,7 @@
 """
 A server for loopback: WebSocket and REST on one port, around a protocol that knows no sockets.
 
-What is served is a `ServerProtocol`: plain methods that are told of connections, frames and requests and answer
+What is served is a `ServerProtocol`: plain methods that are notified of connections, frames and requests and answer
 through a `Peer`. A client that reads too slowly is cut off, never waited for; frames, bodies and connections are limited,
 those too that never ask for anything; a web page from elsewhere is refused by its Origin, and by its Host where it has
 rebound a name of its own to this machine.
@@ -347,7 +347,7 @@ class LoopbackServer:
         self._idle_s_max = idle_s_max
         self._listener: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
-        #: When each connection was last heard of, by the loop's clock; those that carry a WebSocket are not in it.
+        #: When each connection was last active, by the loop's clock; those that carry a WebSocket are not in it.
         self._heard: dict[asyncio.BaseProtocol, float] = {}
         self._living: set[asyncio.BaseProtocol] = set()
         self._busy: set[asyncio.BaseProtocol] = set()

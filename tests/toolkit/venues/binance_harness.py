@@ -123,7 +123,7 @@ class Session:
 def usdm_diff(
     first: int, last: int, prev: int, bids: Any = (), asks: Any = (), time: int | None = None
 ) -> dict[str, Any]:
-    """A futures diff; its time grows with its ids unless told otherwise."""
+    """A futures diff; its time grows with its ids by default."""
     at = MS + last if time is None else time
     return {
         "e": "depthUpdate",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_PORT", "serve"]
 
-#: Where `tickdeck ctl` looks, unless told otherwise.
+#: Where `tickdeck ctl` looks, by default.
 DEFAULT_PORT = 8710
 
 

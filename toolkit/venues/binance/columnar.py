@@ -76,7 +76,7 @@ class BinanceTaker(ColumnarTaker):
 
     Args:
         protocol: Protocol on whose state it works.
-        tracker: The books behind it.
+        tracker: The books that it keeps.
         tops: Values of the last row of `top`.
     """
 

@@ -5,7 +5,7 @@ What is peculiar about this venue, and where it is handled:
 
 - The book comes as diffs that have to be joined to a REST snapshot (`depth.py`, `books.py`). A gap makes the book
   stale until the next snapshot is joined.
-- A frame is told by the name of its stream only (`wire.py`), so connections use the combined form.
+- A frame is recognized by the name of its stream only (`wire.py`), so connections use the combined form.
 - An unknown stream, or one on the wrong route, is acknowledged and silent; each channel knows its route (`products.py`).
 - `bookTicker` is ahead of the diffs, which are collected for up to 100 ms: its update ids are theirs, but between two
   diffs it speaks of a book that the diffs have not reached. Taken into that book, the next diff would overwrite its
@@ -482,7 +482,7 @@ class BinanceMarketProtocol(VenueProtocol):
         return self._on_other(frame)
 
     def _on_other(self, frame: Frame) -> list[Message]:
-        """Frames of a stream not heard of before, and those that are no stream's."""
+        """Frames of a stream not seen before, and those that are no stream's."""
         bare = _decode_bare(frame.payload)
         if bare.stream is not None:
             if bare.stream == "!serverShutdown":

@@ -62,7 +62,7 @@ class Product:
         snapshot_weight: Weight of that request.
         diff_speeds: Suffix of the diff stream by its speed, the default first.
         partial_speeds: Speeds of the partial books, the default first.
-        default_channels: Recorded unless told otherwise.
+        default_channels: Recorded by default.
         limits: Limits of the venue.
     """
 

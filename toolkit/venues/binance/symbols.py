@@ -9,7 +9,7 @@ Binance's symbols and our trading pairs.
 | `BTCUSD_260925` | COIN-M delivery contract    | `BTC-USD-260925`                                  |
 | `1000PEPEUSDT`  | counted in thousands        | `1000PEPE-USDT`; the factor is in `multiplier`    |
 
-`exchangeInfo` says where a symbol's base ends. Without it (an import) a pair is told by spelling only where there is
+`exchangeInfo` says where a symbol's base ends. Without it (an import) a pair is known by spelling only where there is
 one way to read it: COIN-M is quoted in USD throughout, and elsewhere the symbol must end in one of `QUOTES`, none of
 which is the end of another quote currency of the venue. Every other symbol stands for its pair.
 """

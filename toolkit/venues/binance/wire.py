@@ -1,7 +1,7 @@
 """
 What Binance sends, in its own words. Decimals come as strings and are decoded to float64 (lax mode).
 
-A frame is told by the name of its stream, which is in the combined form `{"stream": ..., "data": ...}` only: a spot
+A frame is known by the name of its stream, which is in the combined form `{"stream": ..., "data": ...}` only: a spot
 partial book or best quote has no event type, and a futures partial book has the keys of a diff. So there is one
 decoder per kind of stream, and it is chosen before anything is decoded.
 

@@ -4,7 +4,7 @@ dYdX v4's account streams, without the socket.
 What is peculiar about them, and where it is handled:
 
 - A snapshot holds positions, collateral and live orders, but no fill; fills, ended orders, transfers and funding
-  payments are asked for by REST after each snapshot, and REST is behind: whatever was reported is reported once
+  payments are asked for by REST after each snapshot, and REST lags: whatever was reported is reported once
   (`accounts_news`). The venue fetches the snapshot before it subscribes us, and REST closes that hole too: a fill that
   only REST tells of makes the positions doubtful (`positions dydx1.../0` is stale) until a statement covers its block.
 - REST may also be ahead of frames that are on their way. A fill in a block after the newest word about its order waits
@@ -143,7 +143,7 @@ class AccountStreams:
         if what not in root.unanswered:
             root.unanswered.append(what)
         if "accountFills" in root.owed and not root.is_doubtful:
-            # Nobody knows what happened between the snapshot and the updates after it.
+            # It is not known what happened between the snapshot and the updates after it.
             root.account(None).doubt(ALL, max(1, self.chain.newest))
             self._judge(frame, root, messages)
         return root.missed
@@ -449,7 +449,7 @@ class AccountStreams:
             root.owed = [each for each in root.owed if each != what]
 
     def _on_subaccount(self, root: Root, subaccount: wire.Subaccount, makes: AccountMessages) -> None:
-        """REST is behind the stream: what is older than a change that it reported does not undo it."""
+        """REST lags the stream: what is older than a change that it reported does not undo it."""
         height = subaccount.latestProcessedBlockHeight
         if height is None:
             height = max((member.latestProcessedBlockHeight or 0 for member in subaccount.members), default=0)

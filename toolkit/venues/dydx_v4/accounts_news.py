@@ -1,7 +1,7 @@
 """
 What of a subaccount's data is news: every fill, payment and transfer once, and of orders and states what has changed.
 
-The venue repeats itself: in the snapshot after each subscribe, in REST, which is behind the stream, and in optimistic
+The venue repeats itself: in the snapshot after each subscribe, in REST, which lags the stream, and in optimistic
 and final words about one order. What was reported is remembered by the venue's own ids.
 """
 
@@ -35,7 +35,7 @@ FILLS_REMEMBERED: Final = 12_000
 ORDERS_REMEMBERED: Final = 6_000
 ROWS_REMEMBERED: Final = 6_000
 
-#: What was told of a position that is closed.
+#: What was reported of a position that is closed.
 _FLAT: Final = (0.0,)
 #: In place of a market or an asset: all of them.
 ALL: Final = ""
@@ -135,7 +135,7 @@ class AccountNews:
         account: State as it was reported before; it remembers what is reported now.
         makes: Makes the messages.
         since: When the account was first watched. None: nothing is history.
-        chain: Height of the chain, as far as it was heard of.
+        chain: Height of the chain, as far as it is known.
         is_held: Whether ids must not be forgotten, because older pages are still to come.
     """
 
@@ -243,7 +243,7 @@ class AccountNews:
         """
         The chain is at that height: short-term orders that no block can hold any more have ended.
 
-        Of those that were heard of before the frame `owed_seq` something may be missing yet: they go on. 0: of none.
+        Of those that were seen before the frame `owed_seq` something may be missing yet: they go on. 0: of none.
         """
         for order_id in [key for key, good_til in self.account.short.items() if good_til < height]:
             order = self.account.orders[order_id]
@@ -308,7 +308,7 @@ class AccountNews:
                 self._fill(row, "rest")
 
     def _generation(self, row: wire.Fill) -> int:
-        """Which order of its id a fill is of. Of one that was not heard of yet, the block is remembered."""
+        """Which order of its id a fill is of. Of one that was not seen yet, the block is remembered."""
         if row.orderId is None:
             return 0
         order = self.account.orders.get(row.orderId)

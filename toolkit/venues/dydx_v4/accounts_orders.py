@@ -3,7 +3,7 @@ What is remembered of an order, and what a word about it means beside that.
 
 The venue's id of an order is a hash of its subaccount, its owner's number, its market and its flags. Who uses a
 number again gets the id again, so an id may stand for several orders, one after the other. Which of them a word or a
-fill is about is told by what the venue gives: the block an order was taken in at, its last block or time, and else the
+fill is about is known by what the venue gives: the block an order was taken in at, its last block or time, and else the
 block of the word.
 """
 
@@ -23,7 +23,7 @@ from toolkit.venues.dydx_v4.wire import time_ns
 
 __all__ = ["OrderMemory", "Source", "is_another", "is_behind", "learn", "merged", "says_more", "successor"]
 
-#: Where an order was read: a change of it, the list after a subscribe, or a REST reply, which is behind both.
+#: Where an order was read: a change of it, the list after a subscribe, or a REST reply, which lags both.
 Source = Literal["stream", "snapshot", "rest"]
 
 #: So many starts of orders with one id are remembered, for fills that come late.
@@ -55,7 +55,7 @@ class OrderMemory(msgspec.Struct):
         source: Where its last word was read.
         ended: Block of the word that it ended; None where it is not known.
         told: Sum of its fills that were reported.
-        ahead: Sum of those that were reported as of the next order of its id, before that one was heard of.
+        ahead: Sum of those that were reported as of the next order of its id, before that one was seen.
         ahead_from: The first block of these; 0 for none.
         ahead_to: The last one.
         first_seq: The frame of its first word by the stream; 0 if that was the answer to a request.
@@ -102,7 +102,7 @@ class OrderMemory(msgspec.Struct):
         return any(block is not None and height > block for block in (last, end))
 
     def generation_at(self, height: int | None) -> int:
-        """Which order the id stood for in that block, of those that were heard of; this one where no block is given."""
+        """Which order the id stood for in that block, of those that were seen; this one where no block is given."""
         if height is None:
             return self.generation
         return self.generation - len(self.starts) + bisect_right(self.starts, height)
@@ -111,7 +111,7 @@ class OrderMemory(msgspec.Struct):
         """
         Which order of that id a fill is of.
 
-        One more than the last for one that was not heard of yet, negative for one before the first that was.
+        One more than the last for one that was not seen yet, negative for one before the first that was.
         """
         height = row.createdAtHeight
         is_next = self.is_past(height)
@@ -149,7 +149,7 @@ def is_another(row: wire.Order, known: OrderMemory, source: Source, height: int 
         known: Memory of the known order.
         source: Where it was read.
         height: Block of the frame or snapshot that has it; None for a REST reply and where it is not said.
-        chain: Height of the chain, as far as it was heard of.
+        chain: Height of the chain, as far as it is known.
     """
     is_short_term = _is_short_term(row, known)
     if row.createdAtHeight is not None and known.created is not None and row.createdAtHeight != known.created:
@@ -160,7 +160,7 @@ def is_another(row: wire.Order, known: OrderMemory, source: Source, height: int 
     if not is_short_term and (row.createdAtHeight or 0) > (known.height or HEIGHT_MAX):
         return True
     if not known.facts:
-        # Fills alone were heard of: not those of an order that has none yet.
+        # Fills alone were seen: not those of an order that has none yet.
         is_fresh = source == "stream" and row.totalFilled == 0 and height is not None
         return is_fresh and known.height is not None and (height or 0) > known.height
     word = row.updatedAtHeight if row.updatedAtHeight is not None or source == "rest" else height
@@ -230,7 +230,7 @@ def successor(row: wire.Order, known: OrderMemory, height: int, waiting: Iterabl
         start = known.height + 1
     if row.createdAtHeight is None and known.good_til is not None:
         start = min(start, known.good_til + 1)  # no fill of the one before can be later
-    # Fills after the end of the one before were of another, never heard of, if all that were reported or some that were
+    # Fills after the end of the one before were of another, never seen, if all that were reported or some that were
     # not are from before this one was taken in.
     between = [block for block in waiting if known.is_past(block) and block < start]
     if known.ahead_to and start > known.ahead_to:

@@ -17,7 +17,7 @@ from toolkit.venues.dydx_v4.symbols import FUNDING_INTERVAL_S
 
 __all__ = ["JOINED_S", "AccountPolls"]
 
-#: Payments are computed by a task that runs after the settlement of the hour (Indexer, roundtable); REST is behind.
+#: Payments are computed by a task that runs after the settlement of the hour (Indexer, roundtable); REST lags.
 DELAY_S: Final = 90
 #: Equity is asked for again this long after the account traded, at most this often.
 TOUCHED_S: Final = 60

@@ -51,7 +51,7 @@ _decode_height = msgspec.json.Decoder(int, strict=False).decode
 
 
 def read_contents(contents: bytes | msgspec.Raw, found: list[Finding], *, is_batch: bool) -> list[Contents]:
-    """What a frame says; several things in a batched one. Raises ParseError where nothing can be told apart."""
+    """What a frame says; several things in a batched one. Raises ParseError where nothing can be distinguished."""
     if not is_batch:
         return [_contents(_decode_parts(contents), found)]
     parts: list[Contents] = []

@@ -18,7 +18,7 @@ __all__ = ["PASSED", "REASONS", "STATUSES", "USED_AGAIN", "ending", "order_state
 
 _REASON_PREFIX: Final = "ORDER_REMOVAL_REASON_"
 
-#: Every status the venue is known to send. `CANCELED` is told apart by the reason, all but the final ones by the fills.
+#: Every status the venue is known to send. `CANCELED` is divided by the reason, all but the final ones by the fills.
 STATUSES: Final[dict[str, OrderState]] = {
     "PENDING": OrderState.PENDING_CREATE,
     "BEST_EFFORT_OPENED": OrderState.OPEN,

@@ -26,7 +26,7 @@ class ChainHeight(msgspec.Struct):
 
     Attributes:
         newest: Newest height; 0 before the first.
-        ts: When it was heard, ns, by our clock.
+        ts: When it was received, ns, by our clock.
         doubted: The last one that was not believed; 0 for none.
     """
 

@@ -506,7 +506,7 @@ class DydxV4MarketProtocol(DydxV4Replies):
             messages.append(
                 self.event(frame, EventKind.TIME_REGRESSION, stream=stream, sub_seq=len(messages), detail=text)
             )
-            # A chain that begins again, or one wild block, is told by the blocks after it.
+            # A chain that begins again, or one wild block, is recognized by the blocks after it.
             if not is_believed or block[0] != self.chain.newest:
                 return
         self.block = block

@@ -1,5 +1,5 @@
 """
-Whether a frame of a connection was lost, told by `message_id`.
+Whether a frame of a connection was lost, recognized by `message_id`.
 
 The venue counts per connection, over all channels, from 0 (`connected`), one up for every data frame it sends and for
 every subscribe or unsubscribe it takes up. The answer to a subscribe carries the number of the request but is sent

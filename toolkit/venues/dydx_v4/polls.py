@@ -22,7 +22,7 @@ from toolkit.venues.dydx_v4.wire import SettledRate, time_ns
 
 __all__ = ["FundingPolls", "Repeats", "TermsPolls"]
 
-#: Settlements are stamped up to a second after the hour; REST is behind by another, more under load.
+#: Settlements are stamped up to a second after the hour; REST lags by another, more under load.
 DELAY_S: Final = 20
 #: Rates asked for at first, and each hour at least and at most.
 FIRST_COUNT: Final = 24

@@ -48,7 +48,7 @@ class DydxV4Replies(DydxV4Base):
     def __init__(self, options: ProtocolOptions) -> None:
         super().__init__(options)
         self.markets = SymbolTable()
-        #: Height of the newest block heard of, and its time in ns.
+        #: Height of the newest block seen, and its time in ns.
         self.block: tuple[int, int] | None = None
         self.chain = ChainHeight()
         self._wanted: tuple[str, ...] = ()

@@ -190,7 +190,7 @@ class MarketChange(msgspec.Struct, frozen=True):
 
 
 class SymbolTable:
-    """Every market heard of, by ticker, in the order they were first heard of."""
+    """Every market seen, by ticker, in the order they first appeared."""
 
     def __init__(self) -> None:
         self._markets: dict[str, MarketState] = {}
@@ -202,7 +202,7 @@ class SymbolTable:
         return len(self._markets)
 
     def get(self, ticker: str) -> MarketState:
-        """What is known of a market; nothing but None if it was never heard of."""
+        """What is known of a market; nothing but None if it was never seen."""
         return self._markets.get(ticker, _UNKNOWN)
 
     def changes(

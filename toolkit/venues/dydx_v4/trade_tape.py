@@ -1,5 +1,5 @@
 """
-dYdX v4's trades: in order, each told apart from the ones before.
+dYdX v4's trades: in order, each distinguished from the ones before.
 
 An id is 24 hex digits: height of the block, transaction and event in it, so ascending ids are the order of execution,
 and the same trade has the same id in a subscription's history, in updates and in REST. All trades of a block share
@@ -54,7 +54,7 @@ def blocks_of(trades: Sequence[WireTrade]) -> list[int]:
 
 
 def read_trades(envelope: Envelope, found: list[Finding]) -> list[WireTrade]:
-    """The trades in a frame of `v4_trades`, one by one. Raises ParseError where none can be told apart."""
+    """The trades in a frame of `v4_trades`, one by one. Raises ParseError where none can be distinguished."""
     if not envelope.id:
         raise ParseError("trades without the id of their market")
     if envelope.type == "channel_batch_data":

@@ -18,7 +18,7 @@ __all__ = ["ODDITIES_MAX", "Oddities", "items", "loose", "parts"]
 
 T = TypeVar("T")
 
-#: Kinds of oddities that are remembered as told. A venue that sends a new one in every frame is told of no longer.
+#: Kinds of oddities that are remembered as told. Where a venue sends a new one in every frame, more are not reported.
 ODDITIES_MAX: Final = 256
 #: Fields left out of one item before it is given up.
 _FIELDS_MAX: Final = 16

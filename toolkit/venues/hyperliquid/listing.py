@@ -146,7 +146,7 @@ class Listing:
         if self.table.has_reply(tag):
             self._protocol.polls.failed(frame, "", INSTRUMENTS, messages)
         if tag == "perpDexs" and not self.table.has_reply(tag):
-            # Nobody said which dexes there are; their own metadata says it too.
+            # It was not said which dexes there are; their own metadata says it too.
             self._protocol.ask([_call(each) for each in self._needed if each.startswith("meta:")])
         messages += self._look(frame, len(messages))
 

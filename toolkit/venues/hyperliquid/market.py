@@ -5,7 +5,7 @@ What is peculiar about this venue, and where it is handled:
 
 - Books are always whole snapshots without a sequence number; a lost frame costs freshness only. The default form
   (`full`, 20 levels) comes every 5 s, `fast` (5 levels) every half second, `bbo` on every block that changed it.
-- Two forms of a coin's book on one socket cannot be told apart, except `fast`. Each form has a socket of its own.
+- Two forms of a coin's book on one socket cannot be distinguished, except `fast`. Each form has a socket of its own.
 - The first `trades` frame after each subscribe is history, with nothing to tell it by (`TradeTape`).
 - The venue adds statuses, types and fields without a word. What is odd is reported once, and takes nothing with it
   (`lenient.py`).

@@ -56,7 +56,7 @@ class Channel(msgspec.Struct, frozen=True):
     is_book: bool
 
 
-#: The connection of every stream that can be told from the others, and so of the fast books.
+#: The connection of every stream that can be distinguished from the others, and so of the fast books.
 FAST_ROLE: Final = "main"
 
 _CHANNELS: Final = {

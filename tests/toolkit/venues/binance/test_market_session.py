@@ -180,7 +180,7 @@ def test_a_stream_that_was_acknowledged_and_never_speaks_is_reported_once() -> N
     # Diffs that wait for a snapshot have spoken.
     session.wait(100)
     assert session.protocol.streams.silent(session.now) == []
-    # A new connection is watched anew.
+    # A new connection is watched again.
     session.control("disconnected", 1, role="market")
     session.control("connected", 1, role="market")
     session.wait(16)

@@ -494,7 +494,7 @@ def lossless_session(channels: tuple[str, ...] = ("full", "trades")) -> Session:
 
 
 def test_a_lost_frame_makes_every_stream_of_its_connection_stale() -> None:
-    """It may have been of any of them. After five seconds, once; and the connection is made anew."""
+    """It may have been of any of them. After five seconds, once; and the connection is made again."""
     session = lossless_session()
     session.take(update(BTC, [("9", "1")], [], 4))
     session.now_s = 4.9
@@ -584,7 +584,7 @@ def test_a_late_answer_is_no_loss() -> None:
 
 
 def test_an_import_holds_several_connections_in_one_file() -> None:
-    """Their numbers are told apart by the venue's names of them."""
+    """Their numbers are distinguished by the venue's names of them."""
     session = Session(protocol())
     for name, ticker in (("a", BTC), ("b", "ETH-USD")):
         session.take({"type": "connected", "connection_id": name, "message_id": 0})
@@ -841,7 +841,7 @@ def test_account_frames_are_counted_and_kept() -> None:
 
 
 def test_a_frame_of_another_kind_is_not_mistaken() -> None:
-    """The greeting of another connection does not begin the numbers of this one anew."""
+    """The greeting of another connection does not begin the numbers of this one again."""
     session = lossless_session()
     session.take({"type": "connected", "connection_id": "other", "message_id": 0}, kind=WS_IN, conn_id=1)
     session.take(update(BTC, [("9", "1")], [], 4))

@@ -1,4 +1,4 @@
-"""dYdX v4: what is subscribed where, what is asked for again, and which books are read anew."""
+"""dYdX v4: what is subscribed where, what is asked for again, and which books are read again."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_channel_there_is_not_is_refused(channels: tuple[str, ...], message: s
 
 
 def test_nothing_is_sent_before_the_venue_greets() -> None:
-    """And a connection on which it does not is made anew."""
+    """And a connection on which it does not is made again."""
     session = Session.ready(BTC)
     session.control("connected", role="books-0")
     assert session.asked == []

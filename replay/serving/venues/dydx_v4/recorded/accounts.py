@@ -23,7 +23,7 @@ class TapeAccount:
 
     Attributes:
         contents: Body of a snapshot as of now.
-        orders: Every order heard of, newest change last, whatever became of it.
+        orders: Every order seen, newest change last, whatever became of it.
         fills: Fills, as REST writes them.
     """
 

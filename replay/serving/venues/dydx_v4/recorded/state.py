@@ -24,7 +24,7 @@ from replay.serving.venues.dydx_v4.requests import (
 
 __all__ = ["TapeState"]
 
-#: Channels that need no snapshot to be told from their updates.
+#: Channels that need no snapshot to be distinguished from their updates.
 _OF_UPDATES: Final = (TRADES, BLOCKS)
 _ACCOUNTS: Final = (SUBACCOUNTS, PARENT_SUBACCOUNTS)
 

@@ -121,7 +121,7 @@ class Subaccount:
     def changed(self, fact: OrderFact, record: OrderRecord, listed: Listed, chain: Chain) -> list[dict[str, Any]]:
         """
         The rows that tell at once of what became of an order in the market; none of one that waits for a block, or that
-        nobody is told of.
+        is reported to no one.
         """
         oid = record.order.oid
         is_short = self.is_short_term(record)

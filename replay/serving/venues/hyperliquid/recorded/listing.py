@@ -86,7 +86,7 @@ class Listing:
 
     @property
     def coins(self) -> dict[str, None]:
-        """Every coin, listed or heard of."""
+        """Every coin, listed or seen."""
         if self._coins is None:
             names: Iterable[str] = (
                 name

@@ -1,7 +1,7 @@
 """
 To which subscription a recorded frame belongs.
 
-The frequent frames are told by their first bytes, without decoding them. Some frames do not say whose they are:
+The frequent frames are recognized by their first bytes, without decoding them. Some frames do not say whose they are:
 `orderUpdates` and `user` name no account, an aggregated book no rounding. There the recorder's own subscribe on that
 connection says it, or the venue's acknowledgement of it.
 """
@@ -114,7 +114,7 @@ class Routes:
         return key
 
     def key(self, frame: Frame) -> StreamKey | None:
-        """The stream of a received frame; None for one that no subscription brings, or that cannot be told."""
+        """The stream of a received frame; None for one that no subscription brings, or that is not known."""
         payload = frame.payload
         if payload.startswith(_START):
             end = payload.find(b'"', 12)

@@ -154,7 +154,7 @@ class ServedHyperliquid(ServedVenue, SubscriptionDesk[HyperliquidClient]):
 
     @property
     def coins(self) -> dict[str, None]:
-        """Every coin that is listed or was heard of."""
+        """Every coin that is listed or was seen."""
         return self._listing.coins
 
     @property
