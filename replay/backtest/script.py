@@ -175,7 +175,17 @@ def _action(row: Any, scale: PairScale) -> Action:
     reduce_only = fields.get("reduce_only") or False
     if not isinstance(reduce_only, bool):
         raise ConfigError(f"reduce_only is {reduce_only!r}, expected true or false")
-    return Action(at_ns, what, order_id, tick, lots, tif, is_market, expires_ns, reduce_only)
+    return Action(
+        at_ns=at_ns,
+        what=what,
+        order_id=order_id,
+        tick=tick,
+        lots=lots,
+        tif=tif,
+        is_market=is_market,
+        expires_ns=expires_ns,
+        reduce_only=reduce_only,
+    )
 
 
 def _whole(fields: Mapping[str, Any], name: str) -> int:

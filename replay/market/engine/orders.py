@@ -208,16 +208,16 @@ class OrderRecord:
         """What it is now."""
         order = self.order
         return OrderView(
-            order.oid,
-            self.instrument,
-            order.is_buy,
-            order.px,
-            order.lots,
-            order.orig_lots,
-            order.client_id,
-            order.tif,
-            order.origin,
-            order.reduce_only,
-            self.trigger,
-            order.time_ms,
+            oid=order.oid,
+            instrument=self.instrument,
+            is_buy=order.is_buy,
+            px=order.px,
+            lots=order.lots,
+            orig_lots=order.orig_lots,
+            client_id=order.client_id,
+            tif=order.tif,
+            origin=order.origin,
+            reduce_only=order.reduce_only,
+            trigger=self.trigger,
+            time_ms=order.time_ms,
         )

@@ -179,19 +179,21 @@ def _listed(row: _Symbol, *, is_spot: bool) -> Listed:
     match = _MULTIPLIER.match(row.baseAsset)
     factor = 1.0 if match is None else float(match[1].replace("M", "000000"))
     return Listed(
-        row.symbol,
-        _pair(row.baseAsset, row.quoteAsset, "" if is_spot else suffix),
-        kind,
-        row.baseAsset,
-        row.quoteAsset,
-        row.marginAsset or row.quoteAsset,
-        price.tickSize if price else None,
-        lot.stepSize if lot else None,
-        (notional.minNotional if notional.minNotional is not None else notional.notional) if notional else None,
-        row.contractSize,
-        factor,
-        status == "TRADING",
-        status,
+        symbol=row.symbol,
+        pair=_pair(row.baseAsset, row.quoteAsset, "" if is_spot else suffix),
+        kind=kind,
+        base=row.baseAsset,
+        quote=row.quoteAsset,
+        settle=row.marginAsset or row.quoteAsset,
+        price_tick=price.tickSize if price else None,
+        size_step=lot.stepSize if lot else None,
+        min_notional=(notional.minNotional if notional.minNotional is not None else notional.notional)
+        if notional
+        else None,
+        contract_value=row.contractSize,
+        multiplier=factor,
+        is_trading=status == "TRADING",
+        status=status,
     )
 
 

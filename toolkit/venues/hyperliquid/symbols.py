@@ -310,16 +310,16 @@ def _spot_coins(meta: _SpotMeta, tokens: Mapping[int, _Token]) -> list[Coin]:
         decimals = base.szDecimals
         coins.append(
             Coin(
-                coin,
-                f"{base.name}-{quote.name}",
-                InstrumentKind.SPOT,
-                base.name,
-                quote.name,
-                quote.name,
-                decimals,
-                SPOT_DECIMALS - decimals,
-                None,
-                True,
+                coin=coin,
+                pair=f"{base.name}-{quote.name}",
+                kind=InstrumentKind.SPOT,
+                base=base.name,
+                quote=quote.name,
+                settle=quote.name,
+                size_decimals=decimals,
+                price_decimals_max=SPOT_DECIMALS - decimals,
+                max_leverage=None,
+                is_active=True,
             )
         )
     return coins
@@ -338,16 +338,16 @@ def _perp_coins(meta: _Meta, dex: str, tokens: Mapping[int, _Token]) -> list[Coi
             pair = f"{coin}-{settle}" if settle else coin
         coins.append(
             Coin(
-                coin,
-                pair,
-                InstrumentKind.PERPETUAL,
-                base,
-                "USD" if not dex else settle,
-                settle,
-                asset.szDecimals,
-                PERP_DECIMALS - asset.szDecimals,
-                asset.maxLeverage,
-                not asset.isDelisted,
+                coin=coin,
+                pair=pair,
+                kind=InstrumentKind.PERPETUAL,
+                base=base,
+                quote="USD" if not dex else settle,
+                settle=settle,
+                size_decimals=asset.szDecimals,
+                price_decimals_max=PERP_DECIMALS - asset.szDecimals,
+                max_leverage=asset.maxLeverage,
+                is_active=not asset.isDelisted,
             )
         )
     return coins
@@ -359,7 +359,20 @@ def _outcome_coins(meta: _OutcomeMeta) -> list[Coin]:
         for number, side in enumerate(outcome.sideSpecs):
             coin = f"#{outcome.outcome * 10 + number}"
             base = side.name or coin
-            coins.append(Coin(coin, coin, InstrumentKind.OUTCOME, base, "", "", None, None, None, True))
+            coins.append(
+                Coin(
+                    coin=coin,
+                    pair=coin,
+                    kind=InstrumentKind.OUTCOME,
+                    base=base,
+                    quote="",
+                    settle="",
+                    size_decimals=None,
+                    price_decimals_max=None,
+                    max_leverage=None,
+                    is_active=True,
+                )
+            )
     return coins
 
 

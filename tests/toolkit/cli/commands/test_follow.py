@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -82,6 +84,31 @@ def read(process: subprocess.Popen[str], count: int) -> list[str]:
     return list(islice(process.stdout, count))
 
 
+class Lines:
+    """What a process prints, read as it comes: one that is not read would wait for it, and say nothing on its other pipe."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        self._stream = process.stdout
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(target=self._drain, daemon=True).start()
+
+    def _drain(self) -> None:
+        for line in self._stream:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def take(self, count: int | None = None) -> list[str]:
+        """So many lines, or all that is left if it ends before."""
+        taken: list[str] = []
+        while count is None or len(taken) < count:
+            line = self._lines.get()
+            if line is None:
+                break
+            taken.append(line)
+        return taken
+
+
 def test_a_follower_sees_the_whole_recording_though_its_recorder_is_killed_and_comes_back(
     venue: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -92,7 +119,8 @@ def test_a_follower_sees_the_whole_recording_though_its_recorder_is_killed_and_c
         assert json.loads((folder / "tee.json").read_bytes())["url"] == url
         wait_for(recorder.stderr, "role=main")
         with tickdeck("follow", folder, "--print") as follower:
-            lines = read(follower, 20)
+            printed = Lines(follower)
+            lines = printed.take(20)
             wait_for(follower.stderr, "live from frame ")
             recorder.kill()
             wait_for(follower.stderr, "no tee: ")
@@ -102,14 +130,14 @@ def test_a_follower_sees_the_whole_recording_though_its_recorder_is_killed_and_c
                 wait_for(follower.stderr, "live from frame ")
                 with tickdeck("follow", folder, "--from", "now", "--channel", "trades", "--json") as late:
                     wait_for(late.stderr, "live from frame ")
-                    lines += read(follower, 40)
+                    lines += printed.take(40)
                     late.send_signal(signal.SIGINT)
                     values = json.loads("".join(read(late, 100)))
                 assert late.wait() == 0
                 assert (values["status"], values["digest"], values["equal"]) == ("running", None, None)
                 assert values["handovers"] == 1
                 second.send_signal(signal.SIGINT)
-                lines += read(follower, 1_000_000)
+                lines += printed.take()
                 assert second.wait() == 0
             assert follower.wait() == 0
             wait_for(follower.stderr, "equal to the recorded one")
