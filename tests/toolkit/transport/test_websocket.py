@@ -411,6 +411,24 @@ async def test_a_port_without_tls_is_one_clear_line() -> None:
             await connect(f"wss://127.0.0.1:{port}")
 
 
+def test_the_system_s_authorities_are_read_once_and_again_when_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recorder that runs for months meets a new bundle of the system."""
+    bundle = tmp_path / "bundle.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    without = tls_context()
+    assert tls_context() is without
+    assert without.get_ca_certs() == []
+    trustme.CA().cert_pem.write_to_path(bundle)
+    renewed = tls_context()
+    assert tls_context() is renewed is not without
+    assert len(renewed.get_ca_certs()) == 1
+    monkeypatch.delenv("SSL_CERT_FILE")
+    assert tls_context() is not renewed
+    assert all(each.verify_mode == ssl.CERT_REQUIRED and each.check_hostname for each in (without, renewed))
+
+
 def test_a_ca_file_without_certificates_is_an_error(tmp_path: Path) -> None:
     """An option that does nothing would be found out too late."""
     empty, missing = tmp_path / "empty.pem", tmp_path / "missing.pem"
