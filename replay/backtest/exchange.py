@@ -23,11 +23,11 @@ from replay.backtest.admission import Clearing, Floor, refusal_of, switch_refusa
 from replay.backtest.desk import VenueDesk
 from replay.backtest.gap_policy import Doubt, GapPolicy, failed_across, failed_in
 from replay.backtest.gap_watch import GapWatch
-from replay.backtest.mail import NO_REQUEST, Mail, Request
+from replay.backtest.mail import NO_REQUEST, Mail, Request, last_block_refusal, leave, stamp
 from replay.backtest.market import Market
 from replay.backtest.receive_latency import LatencyModel
 from replay.backtest.reports import Fill, fill_of, refusal_said
-from replay.backtest.requests import NewOrder, OwnOrder, Refusal, Response, own_order
+from replay.backtest.requests import NewOrder, OwnOrder, Refusal, Response, check_order, own_order
 from replay.backtest.venue_facts import VenueFacts, facts_of
 from replay.market.layout import Reason, ReportCode, RequestCode, StateCode, TifCode
 from replay.market.rules import CancelEarly, Rules
@@ -120,6 +120,7 @@ class Exchange:
         }
         self._all_desks = tuple(self._desks.values())
         self._desk_of = [self._desks[each.key.venue] for each in markets]
+        self._blocks = [desk.admission.facts.blocks for desk in self._desk_of]
         self._latency = latency
         self._follows_feed = latency.follows_feed
         self._policy = gap_policy
@@ -331,21 +332,14 @@ class Exchange:
         """
         Send an order; it is known under its id at once, and what the venue makes of it comes as responses.
 
-        Raises ConfigError for what no venue has: a pair or side that is not there, a size that is not positive.
+        Raises ConfigError for what no venue has, see `check_order`, and for what needs an assumption, see `stamp`.
         """
-        self._check(order)
+        check_order(order, len(self.markets))
         own = own_order(next(self._ids), order, now_ns, self.markets[order.pair].scale)
+        stamp(self._blocks[order.pair], own, now_ns)
         self._own[own.order_id] = own
         self._send(now_ns, self._about(RequestCode.NEW, own, tick=order.tick, lots=order.lots))
         return own
-
-    def _check(self, order: NewOrder) -> None:
-        if not 0 <= order.pair < len(self.markets):
-            raise ConfigError(f"an order for pair {order.pair}, expected 0 to {len(self.markets) - 1}")
-        if order.side not in (0, 1):
-            raise ConfigError(f"an order of side {order.side}, expected 0 to buy or 1 to sell")
-        if order.lots <= 0 or (order.tick <= 0 and not order.is_market):
-            raise ConfigError(f"an order of {order.lots} lots at tick {order.tick}, expected both above 0")
 
     def amend(self, now_ns: int, order: OwnOrder, *, tick: int, lots: int) -> Refusal | None:
         """Ask for another price or size (all of it, not what is left); None, or why it was not sent."""
@@ -410,15 +404,8 @@ class Exchange:
     def _about(
         self, code: RequestCode, order: OwnOrder, *, tick: int = 0, lots: int = 0, known_left: int = 0
     ) -> Request:
-        return Request(
-            code=code,
-            venue=self._venue_of(order),
-            pair=order.pair,
-            order=order,
-            tick=tick,
-            lots=lots,
-            known_left=known_left,
-        )
+        venue, pair = self._venue_of(order), order.pair
+        return Request(code=code, venue=venue, pair=pair, order=order, tick=tick, lots=lots, known_left=known_left)
 
     def _venue_of(self, order: OwnOrder) -> str:
         return self.markets[order.pair].key.venue
@@ -451,6 +438,11 @@ class Exchange:
             self.hears_trades |= desk.admission.facts.wakes_on_trades
             self._collect(desk, self._clearing.hold(at_ns, request, order), request.code)
             return
+        if request.code is RequestCode.CANCEL and order.order_id in desk.alive:
+            leaving = leave(self._mail, self._blocks[order.pair], request, order, at_ns)
+            if leaving is not None:
+                self._collect(desk, [leaving], request.code)
+                return
         is_in_doubt = request.pair in desk.stale or self._watch.is_open(request.pair)
         if request.code is RequestCode.NEW and is_in_doubt and order.tif in _RESTS and not order.is_market:
             self._watch.mark(order)
@@ -469,7 +461,8 @@ class Exchange:
             reduce=int(order.reduce_only),
         )
         self._collect(desk, came, request.code)
-        if request.code is RequestCode.NEW and order.order_id in desk.alive and order.expires_ns is not None:
+        is_lived = request.code is RequestCode.NEW or order.good_til
+        if is_lived and order.order_id in desk.alive and order.expires_ns is not None:
             self._expire(order, max(at_ns, order.expires_ns))
 
     def _expire(self, order: OwnOrder, at_ns: int) -> None:
@@ -490,9 +483,12 @@ class Exchange:
 
     def _do_by_itself(self, at_ns: int, desk: VenueDesk, request: Request) -> None:
         """An order's time is over, or the dead man's switch acts."""
-        if request.order is not None:
-            if request.order.order_id in desk.alive:
-                self._end(desk, request.order, request.reason, at_ns)
+        order = request.order
+        if order is not None:
+            # What has replaced it may be good for longer.
+            is_over = request.reason is not Reason.EXPIRY or at_ns >= (order.expires_ns or 0)
+            if order.order_id in desk.alive and is_over:
+                self._end(desk, order, Reason.REQUESTED if order.is_leaving else request.reason, at_ns)
         elif request.is_wake:
             if self._clearing is not None:
                 self._clearing.wake(at_ns)
@@ -524,6 +520,7 @@ class Exchange:
             lots=request.lots,
             reference=desk.reference(request.pair, order.side) if order.is_market else None,
         )
+        refusal = refusal or last_block_refusal(self._blocks[order.pair], order, at_ns, is_new=is_new)
         if refusal is None and is_new and order.tif in _RESTS and not order.is_market:
             refusal = desk.crowded(request.pair)
         if refusal is None and self._clearing is not None:

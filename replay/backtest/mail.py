@@ -12,10 +12,11 @@ from replay.backtest.gap_policy import Doubt
 from replay.backtest.receive_latency import LatencyModel
 from replay.backtest.requests import OwnOrder, Response
 from replay.ledger.margin_rules import BlockRules
-from replay.market.layout import Reason, RequestCode
+from replay.market.layout import Reason, ReportCode, RequestCode, StateCode
+from toolkit.errors import ConfigError
 from toolkit.timing.timers import NEVER_NS
 
-__all__ = ["NO_REQUEST", "Mail", "Request"]
+__all__ = ["NO_REQUEST", "Mail", "Request", "last_block_refusal", "leave", "stamp"]
 
 #: The number of what no request has asked for.
 NO_REQUEST: Final = -1
@@ -64,8 +65,7 @@ def _is_late(request: Request, rules: BlockRules) -> bool:
     order = request.order
     if order is None or order.is_for_later:
         return False
-    lives_ns = NEVER_NS if order.expires_ns is None else order.expires_ns - order.sent_ns
-    if lives_ns <= rules.short_term_blocks * rules.length_ns:
+    if rules.is_short(order):
         return False
     if request.code is RequestCode.CANCEL:
         return "cancel" in rules.late
@@ -203,3 +203,60 @@ class Mail:
         """An order has ended, and nothing about it is under way."""
         self._arrives.pop(order_id, None)
         self._received.pop(order_id, None)
+
+
+# -- orders that are good for a number of blocks alone, at venues that have such ----------------------------------------------
+#
+# They live in the memory of the validators. A cancel only tells them to forget one, so until its last block is over a match that
+# one of them has made already may still be proposed: the venue acknowledges the cancel by best effort.
+
+
+def stamp(rules: BlockRules | None, order: OwnOrder, now_ns: int) -> None:
+    """
+    Give an order that is sent its last block, which counts from the one under way, and the time at which that is over.
+
+    Raises ConfigError where the length of a block is not known. At a venue without such orders nothing is given: it refuses it.
+    """
+    if not order.good_blocks or rules is None or not rules.short_term_blocks:
+        return
+    if not rules.length_ns:
+        raise ConfigError("good_til_blocks needs the length of a block, which no tape has: --assume block=1.1s")
+    _set_last(rules, order, rules.block_of(now_ns) + order.good_blocks)
+
+
+def _set_last(rules: BlockRules, order: OwnOrder, block: int) -> None:
+    order.good_til, order.expires_ns = block, (block + 1) * rules.length_ns
+
+
+def last_block_refusal(rules: BlockRules | None, order: OwnOrder, at_ns: int, *, is_new: bool) -> Reason | None:
+    """
+    Why a venue does not take an order with such a last block when it arrives, or its replacement; None if it does.
+
+    What replaces an order has to be good for longer. It gets the blocks that were asked for at first, from now on, and one more
+    than it had at least; and it has that last block then.
+    """
+    if not order.good_til or rules is None:
+        return None
+    block = rules.block_of(at_ns)
+    last = order.good_til if is_new else max(block + order.good_blocks, order.good_til + 1)
+    if block > last:
+        return Reason.EXPIRY
+    if last > block + rules.short_term_blocks:
+        return Reason.INVALID
+    _set_last(rules, order, last)
+    return None
+
+
+def leave(mail: Mail, rules: BlockRules | None, request: Request, order: OwnOrder, at_ns: int) -> Response | None:
+    """
+    A cancel of an order that rests has arrived: where that does not end it at once it ends later, by itself.
+
+    Returns what the venue answers, which is that nothing has changed yet; None where the cancel ends the order.
+    """
+    if rules is None or not rules.best_effort_cancels or order.is_leaving or not rules.is_short(order):
+        return None
+    order.is_leaving = True
+    end = msgspec.structs.replace(request, number=NO_REQUEST, reason=Reason.REQUESTED)
+    mail.do_at(rules.gone_ns(at_ns, order.expires_ns or at_ns), end)
+    said = (order.order_id, order.pair, ReportCode.LEAVING, StateCode.UNKNOWN, order.side, order.tick)
+    return Response(0, at_ns, request.number, *said, 0, order.left, order.filled, order.size, 0, Reason.REQUESTED)

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import msgspec
 
 from replay.backtest.scales import PairScale
+from replay.ledger.margin_rules import ReferencePrice
 from replay.market.layout import ReportCode, RequestCode, StateCode, TifCode
+from toolkit.errors import ConfigError
 
 __all__ = [
     "ENDED",
@@ -24,6 +26,7 @@ __all__ = [
     "Refusal",
     "Response",
     "Trigger",
+    "check_order",
     "own_order",
 ]
 
@@ -158,11 +161,13 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
         tick: The price that the venue's reference has to reach, in ticks of the grid.
         is_above: Whether from below; else from above.
         is_stop: Whether it is a stop; else it takes a profit.
+        on: Which of the venue's prices it is; None: the one that is meant where nothing is said.
     """
 
     tick: int
     is_above: bool
     is_stop: bool
+    on: ReferencePrice | None = None
 
 
 class NewOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -181,6 +186,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         tag: Whatever its sender wants to find it by.
         trigger: Condition that wakes it; None: it is awake at once.
         twap_ns: Time in which the venue works it off, in parts; 0: it is an order like others.
+        good_blocks: For how many blocks after the one under way it is good, at venues that have such orders; 0: it is none.
     """
 
     pair: int
@@ -194,6 +200,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tag: str = ""
     trigger: Trigger | None = None
     twap_ns: int = 0
+    good_blocks: int = 0
 
 
 @dataclass(slots=True)
@@ -224,6 +231,9 @@ class OwnOrder:
         trigger: Condition that wakes it; None: it is awake at once.
         is_waiting: Whether the venue holds it back until then, or works it off in parts.
         twap_ns: Time in which it does that; 0: it does not.
+        good_blocks: For how many blocks it was sent; 0: it is not of that kind.
+        good_til: The last one, by its number; 0 likewise.
+        is_leaving: Whether its cancel was taken in by best effort: it may be filled until it ends.
     """
 
     order_id: int
@@ -248,6 +258,9 @@ class OwnOrder:
     trigger: Trigger | None = None
     is_waiting: bool = False
     twap_ns: int = 0
+    good_blocks: int = 0
+    good_til: int = 0
+    is_leaving: bool = False
 
     @property
     def is_for_later(self) -> bool:
@@ -306,7 +319,18 @@ def own_order(order_id: int, order: NewOrder, now_ns: int, scale: PairScale | No
         scale=scale,
         trigger=order.trigger,
         twap_ns=order.twap_ns,
+        good_blocks=order.good_blocks,
     )
+
+
+def check_order(order: NewOrder, pairs: int) -> None:
+    """Raise ConfigError for what no venue has: a pair or side that is not there, a size that is not positive."""
+    if not 0 <= order.pair < pairs:
+        raise ConfigError(f"an order for pair {order.pair}, expected 0 to {pairs - 1}")
+    if order.side not in (0, 1):
+        raise ConfigError(f"an order of side {order.side}, expected 0 to buy or 1 to sell")
+    if order.lots <= 0 or (order.tick <= 0 and not order.is_market):
+        raise ConfigError(f"an order of {order.lots} lots at tick {order.tick}, expected both above 0")
 
 
 class OwnOrders:

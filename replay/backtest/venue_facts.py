@@ -98,6 +98,7 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         price_band: How far a limit may be from the mark price, a share of it; None where nothing is known.
         fee_decimals: Digits after the point of a fee.
         fee_rounding: How it gets there.
+        fees_in_kind: Whether a buyer of a spot pair pays in what is bought.
         is_inverse: Whether its contracts stand for a fixed sum of the quote currency, which a recording has to say.
     """
 
@@ -130,6 +131,7 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
     price_band: Decimal | None = None
     fee_decimals: int = 8
     fee_rounding: FeeRounding = FeeRounding.HALF_EVEN
+    fees_in_kind: bool = False
     is_inverse: bool = False
 
     def text(self, reason: Reason, state: StateCode, **values: object) -> str:
@@ -143,7 +145,12 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     def offers(self, order: OwnOrder) -> bool:
         """Whether the venue has orders of that kind."""
-        if (order.trigger is not None and self.triggers is None) or (order.twap_ns and self.twap is None):
+        trigger, triggers = order.trigger, self.triggers
+        if trigger is not None and (triggers is None or trigger.on not in (None, *triggers.prices)):
+            return False
+        if order.twap_ns and self.twap is None:
+            return False
+        if order.good_blocks and not order.good_til:
             return False
         if not self.lacks and not self.reduce_only_tifs:
             return True
@@ -162,7 +169,7 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def wakes_on_trades(self) -> bool:
         """Whether trades wake orders that wait."""
-        return self.triggers is not None and self.triggers.price is ReferencePrice.LAST
+        return self.triggers is not None and ReferencePrice.LAST in self.triggers.prices
 
     def apply(self, rules: Rules, *, but: frozenset[str] = frozenset()) -> Rules:
         """Rules with those that are the venue's own in place; those named in `but` stay as they are."""
@@ -247,6 +254,7 @@ def parse_facts(text: str, venue: str) -> VenueFacts:
             digest=blake2b(text.encode(), digest_size=8).hexdigest(),
             fee_decimals=int(fees.get("decimals", 8)),
             fee_rounding=FeeRounding(fees.get("rounding", FeeRounding.HALF_EVEN)),
+            fees_in_kind=msgspec.convert(fees.get("in_kind", False), bool),
             **{name: _fact(name, value) for name, value in given.items()},
         )
         facts.apply(Rules())

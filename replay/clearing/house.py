@@ -25,7 +25,7 @@ from replay.backtest.venue_facts import VenueFacts
 from replay.clearing.funding_clock import FundingClock, FundingDue
 from replay.clearing.liquidation import LIQUIDATION_TAG, Liquidator
 from replay.clearing.margin_book import MarginBook, PairMargin, Resting
-from replay.clearing.triggers import Held, TriggerShelf
+from replay.clearing.triggers import Held, TriggerShelf, kind_of
 from replay.clearing.twap import Twaps
 from replay.ledger.fee_tiers import FeeMeter, TierChange
 from replay.ledger.ledger import Ledger, LedgerMarket
@@ -81,6 +81,8 @@ class HouseSettings:
         mark_is_mid: Whether the middle of the book, each second, is taken for the price that margin goes by, of pairs of
             which no such price was received.
         block_ns: Length of a block that is assumed; 0: none is.
+        cancel_blocks: For how many blocks after its cancel an order is assumed to be matched still; None: until it expires.
+        fees_in_quote: Whether all fees are assumed to be paid in the quote currency, where buyers pay in what they get.
     """
 
     leverage: Mapping[str, Decimal] = field(default_factory=dict)
@@ -92,6 +94,8 @@ class HouseSettings:
     has_fixed_fees: bool = False
     mark_is_mid: bool = False
     block_ns: int = 0
+    cancel_blocks: int | None = None
+    fees_in_quote: bool = False
 
 
 def chosen_for(key: PairKey, chosen: Mapping[str, _T]) -> _T | None:
@@ -181,8 +185,8 @@ class House:
         self._floor: Floor | None = None
         self._shelf: TriggerShelf | None = None
         self._works: Twaps | None = None
-        #: Of each pair the newest price that wakes orders there.
-        self._last: dict[int, float] = {}
+        #: Of each pair the newest prices that wake orders there.
+        self._last: dict[tuple[int, ReferencePrice], float] = {}
 
     @property
     def tiers(self) -> list[TierChange]:
@@ -311,8 +315,7 @@ class House:
             self._ask_to_wake()
             return said
         said = self._on_shelf.hold(at_ns, request, order)
-        rules, price = self._facts[order.pair].triggers, self._last.get(order.pair)
-        if order.is_waiting and rules is not None and price is not None and self._on_shelf.is_reached(order, price):
+        if order.is_waiting and self._is_passed(order):
             # Where that is not refused it wakes at once, after it is answered.
             self._wakes.append((at_ns, order.pair))
             self._ask_to_wake()
@@ -325,12 +328,25 @@ class House:
     def _reach(self, place: int, kind: ReferencePrice, price: float | None, now_ns: int) -> None:
         """A price of a pair: the orders that it wakes go to the book, in the order in which they came."""
         rules = self._facts[place].triggers
-        if price is None or rules is None or rules.price is not kind:
+        if price is None or rules is None or kind not in rules.prices:
             return
-        self._last[place] = price
+        self._last[place, kind] = price
         if self._on_shelf.held:
-            for each in self._on_shelf.wake(place, price):
+            for each in self._on_shelf.wake(place, price, kind, rules.price):
                 self._release(now_ns, each)
+
+    def _is_passed(self, order: OwnOrder) -> bool:
+        """Whether the price that wakes an order is reached already, as far as is known."""
+        rules, trigger = self._facts[order.pair].triggers, order.trigger
+        if rules is None or trigger is None:
+            return False
+        kind = kind_of(order, rules.price)
+        price = self._last.get((order.pair, kind))
+        if price is None and kind is ReferencePrice.LAST:
+            # Trades are heard once an order waits for one. The next one is between the best prices or beyond.
+            bid, ask = self._on_floor.desks[order.pair].best(order.pair)
+            price = bid if trigger.is_above else ask
+        return price is not None and self._on_shelf.is_reached(order, price)
 
     def _release(self, at_ns: int, held: Held) -> None:
         order = held.order
@@ -353,10 +369,9 @@ class House:
         if band is not None and not order.is_market and self._is_far(order.pair, tick, band):
             return Reason.PRICE_BAND
         if order.trigger is not None and (order.is_waiting or order.state is StateCode.UNKNOWN):
-            rules, price = self._facts[order.pair].triggers, self._last.get(order.pair)
-            is_passed = price is not None and self._on_shelf.is_reached(order, price)
+            rules = self._facts[order.pair].triggers
             # It needs margin when it is woken.
-            return Reason.TRIGGER if is_passed and rules is not None and rules.refuses_passed else None
+            return Reason.TRIGGER if rules is not None and rules.refuses_passed and self._is_passed(order) else None
         return Reason.MARGIN if self._lacks_margin(order, tick, lots) else None
 
     def _is_far(self, place: int, tick: int, band: Decimal) -> bool:
@@ -395,9 +410,11 @@ class House:
         for place in due:
             if place in self.margin.pairs:
                 self._look(place, at_ns)
-            if place in self._last:
-                for each in self._on_shelf.wake(place, self._last[place]):
-                    self._release(at_ns, each)
+            rules = self._facts[place].triggers
+            for kind in () if rules is None else rules.prices:
+                if rules is not None and (place, kind) in self._last:
+                    for each in self._on_shelf.wake(place, self._last[place, kind], kind, rules.price):
+                        self._release(at_ns, each)
         self._twaps.act(at_ns)
         if self._settings.mark_is_mid and at_ns >= self._marked_ns:
             self._mark_by_book(at_ns)

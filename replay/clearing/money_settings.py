@@ -15,11 +15,13 @@ from replay.ledger.fee_tiers import FeeMeter, FeeSchedule
 from replay.ledger.margin_rules import MarginMode
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
-from toolkit.timing.times import time_ns
+from toolkit.timing.times import length_ns, time_ns
 
 __all__ = [
+    "CHOICES",
     "check_money",
     "check_transfer_times",
+    "choices_of",
     "facts_with",
     "money_said",
     "parse_leverage",
@@ -29,6 +31,9 @@ __all__ = [
 
 _NUMBER: Final = re.compile(r"\d{1,6}(\.\d{1,6})?", re.ASCII)
 _AMOUNT: Final = re.compile(r"-?\d{1,18}(\.\d{1,18})?", re.ASCII)
+#: What can be assumed and is no plain number.
+CHOICES: Final = ("mark", "block", "cancel_blocks", "fee_asset")
+_BLOCKS_MAX: Final = 1_000
 
 
 def parse_leverage(texts: Sequence[str]) -> dict[str, Decimal]:
@@ -88,19 +93,70 @@ def parse_transfers(texts: Sequence[str]) -> tuple[Transfer, ...]:
     return tuple(sorted(found, key=lambda each: each.at_ns))
 
 
-def facts_with(facts: Mapping[str, VenueFacts], block_ns: int) -> dict[str, VenueFacts]:
+def choices_of(given: Mapping[str, Any], option: str) -> dict[str, Any]:
     """
-    Facts of venues with the length of a block that is assumed; 0: none is.
+    What of `CHOICES` is assumed, as settings of a run.
 
-    Raises ConfigError where no venue orders what arrives within one.
+    Args:
+        given: By name, as it was written; other names are none of its business.
+        option: What it was given with, for errors.
+
+    Raises ConfigError for what is none of the words, no length of time, or no number of blocks.
     """
+    mark, block, blocks, fee_asset = (given.get(name) for name in CHOICES)
+    if mark not in (None, "mid"):
+        raise ConfigError(f"{option} mark is {mark!r}, expected mid: the middle of the book")
+    if fee_asset not in (None, "quote"):
+        raise ConfigError(
+            f"{option} fee_asset is {fee_asset!r}, expected quote: fees are paid in the quote currency, or in a token that is"
+            " worth as much, and not in what is bought"
+        )
+    count = None
+    if blocks is not None:
+        if isinstance(blocks, bool) or not re.fullmatch(r"\d{1,4}", str(blocks), re.ASCII) or int(blocks) > _BLOCKS_MAX:
+            raise ConfigError(
+                f"{option} cancel_blocks is {blocks!r}, expected a whole number of 0 to {_BLOCKS_MAX:,} blocks"
+            )
+        count = int(blocks)
+    return {
+        "mark_is_mid": mark is not None,
+        "block_ns": 0 if block is None else length_ns(block, f"{option} block"),
+        "cancel_blocks": count,
+        "fees_in_quote": fee_asset is not None,
+    }
+
+
+def facts_with(
+    facts: Mapping[str, VenueFacts], block_ns: int, cancel_blocks: int | None = None
+) -> dict[str, VenueFacts]:
+    """
+    Facts of venues with what is assumed of their blocks.
+
+    Args:
+        facts: By venue.
+        block_ns: Length of a block; 0: not assumed.
+        cancel_blocks: For how many blocks an order may be matched after its cancel by best effort; None: until it expires.
+
+    Raises ConfigError where no venue orders what arrives within one, or cancels by best effort.
+    """
+    if cancel_blocks is not None and not any(
+        each.blocks and each.blocks.best_effort_cancels for each in facts.values()
+    ):
+        raise ConfigError(f"cancel_blocks is assumed, but {' and '.join(facts)} cancel no order by best effort")
     if not block_ns:
+        if cancel_blocks is not None:
+            raise ConfigError(
+                "cancel_blocks is assumed without the length of a block: give it, for instance block=1.1s"
+            )
         return dict(facts)
     if not any(each.blocks is not None for each in facts.values()):
         raise ConfigError(f"the length of a block is assumed, but nothing is known of blocks of {' or '.join(facts)}")
     found = {}
     for venue, each in facts.items():
-        rules = None if each.blocks is None else msgspec.structs.replace(each.blocks, length_ns=block_ns)
+        rules = each.blocks
+        if rules is not None:
+            least = cancel_blocks if rules.best_effort_cancels else None
+            rules = msgspec.structs.replace(rules, length_ns=block_ns, cancel_blocks=least)
         found[venue] = msgspec.structs.replace(each, blocks=rules)
     return found
 
@@ -199,6 +255,10 @@ def money_said(settings: HouseSettings) -> dict[str, Any]:
         said["mark"] = "mid"
     if settings.block_ns:
         said["block_ns"] = settings.block_ns
+    if settings.cancel_blocks is not None:
+        said["cancel_blocks"] = settings.cancel_blocks
+    if settings.fees_in_quote:
+        said["fee_asset"] = "quote"
     if settings.transfers:
         said["transfers"] = [[each.at_ns, each.account, f"{each.amount:f}"] for each in settings.transfers]
     return said

@@ -9,9 +9,10 @@ from replay.backtest.mail import Request
 from replay.backtest.market import Market
 from replay.backtest.reports import waiting_said
 from replay.backtest.requests import OwnOrder, Response
+from replay.ledger.margin_rules import ReferencePrice
 from replay.market.layout import Reason, ReportCode, RequestCode, StateCode
 
-__all__ = ["Held", "TriggerShelf"]
+__all__ = ["Held", "TriggerShelf", "kind_of"]
 
 
 @dataclass(slots=True)
@@ -21,6 +22,11 @@ class Held:
     order: OwnOrder
     tick: int
     lots: int
+
+
+def kind_of(order: OwnOrder, usual: ReferencePrice) -> ReferencePrice:
+    """Which price wakes an order, where one that names none means the usual one."""
+    return usual if order.trigger is None or order.trigger.on is None else order.trigger.on
 
 
 class TriggerShelf:
@@ -71,9 +77,21 @@ class TriggerShelf:
         at = scale.price(trigger.tick)
         return price >= at if trigger.is_above else price <= at
 
-    def wake(self, pair: int, price: float) -> list[Held]:
-        """Take out those of a pair that a price wakes, in the order in which they came."""
-        woken = [each for each in self.held.values() if each.order.pair == pair and self.is_reached(each.order, price)]
+    def wake(self, pair: int, price: float, kind: ReferencePrice, usual: ReferencePrice) -> list[Held]:
+        """
+        Take out those of a pair that a price wakes, in the order in which they came.
+
+        Args:
+            pair: The pair.
+            price: The price.
+            kind: Which of the venue's it is.
+            usual: Which one an order means that names none.
+        """
+        woken = [
+            each
+            for each in self.held.values()
+            if each.order.pair == pair and kind_of(each.order, usual) is kind and self.is_reached(each.order, price)
+        ]
         for each in woken:
             del self.held[each.order.order_id]
             each.order.is_waiting = False

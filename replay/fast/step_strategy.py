@@ -242,7 +242,8 @@ class _StepStrategy(Strategy):
             if funding is not None and funding.kind is FundingKind.CURRENT:
                 market.mark = math.nan if funding.mark_price is None else funding.mark_price
                 market.funding = math.nan if funding.funding_rate is None else funding.funding_rate
-            size = ctx.position(name).size
+            # In lots, as the compiled engine counts: a fee in kind is a part of one.
+            size = ctx.position(name).traded
             mine.position = scale.lots_of(abs(size)) * (-1 if size < 0 else 1)
             orders = ctx.orders(name)
             mine.orders = len(orders)

@@ -5,9 +5,13 @@ Sizes are counted in units of 10**-12, prices of 10**-18, cash of 10**-30 of its
 of every execution, and of every position at its mark, is a whole number. Nothing is rounded but what a venue rounds, and at
 every event, exactly:
 
-- cash = start - worth of what was bought (less of what was sold) - fees + funding + transfers;
+- cash = start - worth of what was bought (less of what was sold) - fees that are paid in cash + funding + transfers;
+- what is held = bought - sold - fees that are paid in kind;
 - equity = cash + worth of the positions at their marks;
 - equity = start + realized + unrealized profit - fees + funding + transfers.
+
+A fee in kind is a part of what is bought on a spot pair, which is not received. It is counted at the price of the execution,
+as if it had been sold for the fee; the price times any size is a whole number, so that is exact too.
 
 Python's integers have no upper end, so nothing overflows. Nor does a unit depend on tick or lot, which a live session learns
 while it runs, and a venue may change.
@@ -97,12 +101,13 @@ class LedgerEntry(msgspec.Struct, frozen=True, gc=False):
         size: Size in units.
         role: A `Role`.
         worth: Worth of what was bought at that price; negative: sold. Cash fell by it.
-        fee: Fee that was paid; negative: a rebate.
+        fee: Fee that was paid; negative: a rebate. Of a fee in kind its worth at that price.
         realized: Profit that it realized, without the fee.
         position_before: Held before, negative: short.
         position: After.
         open_worth: Worth of the position at entry, after.
         cash: After.
+        fee_size: Size that was taken off what was bought, for the fee; 0: it was paid in cash.
     """
 
     number: int
@@ -119,6 +124,7 @@ class LedgerEntry(msgspec.Struct, frozen=True, gc=False):
     position: int
     open_worth: int
     cash: int
+    fee_size: int = 0
 
 
 @dataclass(slots=True)
@@ -130,10 +136,11 @@ class Position:
         size: Held; negative: short.
         open_worth: Worth of that at entry.
         realized: Profit so far, without fees and funding.
-        fees: Paid so far.
+        fees: Paid so far, with what those in kind were worth.
         funding: Received so far; negative: paid.
-        bought: Size bought in all.
+        bought: Size bought in all, with what of it has paid fees.
         sold: Size sold in all.
+        fees_size: Of what was bought, size that has paid fees.
         turnover: Worth of all executions, each positive.
         mark: Price that it is valued at; None before there is one.
     """
@@ -145,6 +152,7 @@ class Position:
     funding: int = 0
     bought: int = 0
     sold: int = 0
+    fees_size: int = 0
     turnover: int = 0
     mark: int | None = None
 
@@ -159,7 +167,8 @@ class Account:
         asset: The currency.
         start: Cash at the start.
         cash: Cash now, after what positions cost.
-        fees: Paid so far.
+        fees: Fees paid so far, with the worth of those in kind.
+        fees_in_kind: The worth of those in kind: cash did not pay them.
         funding: Received so far.
         transfers: Deposits less withdrawals.
         pairs: Places of the pairs that settle in it.
@@ -170,6 +179,7 @@ class Account:
     start: int = 0
     cash: int = 0
     fees: int = 0
+    fees_in_kind: int = 0
     funding: int = 0
     transfers: int = 0
     pairs: list[int] = field(default_factory=list)
@@ -279,18 +289,28 @@ class Ledger:
         position = self.positions[pair]
         signed = size if side == BUY else -size
         worth = sums.worth(signed, price)
-        fee = sums.rounded(abs(worth), sums.rates[role] if rate is None else rate)
+        rate = sums.rates[role] if rate is None else rate
+        fee_size, kept = 0, worth
+        if sums.pays_in_kind and side == BUY:
+            fee_size = sums.size_kept_back(size, rate)
+            fee = sums.worth(fee_size, price)
+            signed, kept = signed - fee_size, worth - fee
+            account.fees_in_kind += fee
+            account.cash += fee
+        else:
+            fee = sums.rounded(abs(worth), rate)
         before = position.size
         realized = 0
         if before and (before > 0) != (signed > 0):
-            closed = min(size, abs(before))
-            closed_worth = worth if closed == size else sums.worth(closed if signed > 0 else -closed, price)
+            closed = min(abs(signed), abs(before))
+            closed_worth = kept if closed == abs(signed) else sums.worth(closed if signed > 0 else -closed, price)
             entered = divide(position.open_worth * closed, abs(before))
             realized = -closed_worth - entered
-            position.open_worth += worth - closed_worth - entered
+            position.open_worth += kept - closed_worth - entered
         else:
-            position.open_worth += worth
+            position.open_worth += kept
         position.size = before + signed
+        position.fees_size += fee_size
         position.realized += realized
         position.fees += fee
         position.turnover += abs(worth)
@@ -316,6 +336,7 @@ class Ledger:
             position.size,
             position.open_worth,
             account.cash,
+            fee_size,
         )
 
     def mark(self, pair: int, price: Decimal | Fraction | float) -> None:

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
+from typing import Protocol
 
 import msgspec
 
@@ -60,12 +61,27 @@ class TriggerRules(msgspec.Struct, frozen=True, kw_only=True):
     Orders that wait until a price is reached.
 
     Attributes:
-        price: Price that wakes them.
+        price: Price that wakes them, where an order does not say.
+        others: Prices that an order may name besides.
         refuses_passed: Whether one whose price is reached already is refused; else it wakes at once.
     """
 
     price: ReferencePrice
+    others: tuple[ReferencePrice, ...] = ()
     refuses_passed: bool = True
+
+    @property
+    def prices(self) -> tuple[ReferencePrice, ...]:
+        """All that there are."""
+        return (self.price, *self.others)
+
+
+class Lived(Protocol):
+    """What of an order says how long it lives: its last block, 0 for none, when it was sent, and when it ends."""
+
+    good_til: int
+    sent_ns: int
+    expires_ns: int | None
 
 
 class BlockRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,17 +92,39 @@ class BlockRules(msgspec.Struct, frozen=True, kw_only=True):
         late: Kinds of requests that wait for the end of their block: orders by their time in force (those at market are
             `ioc`), and `cancel`.
         short_term_blocks: An order that expires within so many blocks is not late, whatever its time in force; nor is what is
-            asked of it.
+            asked of it. For so many blocks at most an order may be good; 0: there are no such orders.
+        best_effort_cancels: Whether an order that expires within so many blocks may still be matched after it was cancelled.
+        cancel_blocks: For how many blocks after that in which its cancel arrives it may, if it does not expire before; None:
+            until it expires.
         length_ns: Length of a block; blocks begin at its multiples since the epoch. 0: not known, and nothing is late.
     """
 
     late: tuple[str, ...]
     short_term_blocks: int = 0
+    best_effort_cancels: bool = False
+    cancel_blocks: int | None = None
     length_ns: int = 0
+
+    def block_of(self, at_ns: int) -> int:
+        """The number of the block that a time is in."""
+        return at_ns // self.length_ns
 
     def end_of(self, at_ns: int) -> int:
         """The end of the block that a time is in."""
         return (at_ns // self.length_ns + 1) * self.length_ns
+
+    def is_short(self, order: Lived) -> bool:
+        """Whether an order is good for a few blocks alone: it says so, or expires within as many."""
+        if order.good_til:
+            return True
+        expires_ns = order.expires_ns
+        return expires_ns is not None and expires_ns - order.sent_ns <= self.short_term_blocks * self.length_ns
+
+    def gone_ns(self, at_ns: int, expires_ns: int) -> int:
+        """When an order can no longer be matched whose cancel arrives at a time."""
+        if self.cancel_blocks is None:
+            return expires_ns
+        return min(expires_ns, (at_ns // self.length_ns + 1 + self.cancel_blocks) * self.length_ns)
 
 
 class SwitchRules(msgspec.Struct, frozen=True, kw_only=True):

@@ -138,8 +138,9 @@ class Fees:
     Attributes:
         maker: Fraction of it, negative for a rebate: 0.00015 is 1.5 basis points.
         taker: Fee of a taker, likewise.
-        decimals: Digits after the point of a fee, in the currency of settlement.
+        decimals: Digits after the point of a fee, in the currency in which it is taken.
         rounding: How it gets there.
+        in_kind: Whether a buyer of a spot pair pays in what is bought: it is taken off, and less is held.
 
     Raises ConfigError for a rate that is no number, is 1 or more, or has more than 12 digits after the point.
     """
@@ -148,6 +149,7 @@ class Fees:
     taker: Decimal
     decimals: int = 8
     rounding: FeeRounding = FeeRounding.HALF_EVEN
+    in_kind: bool = False
 
     def __post_init__(self) -> None:
         for name, rate in (("maker", self.maker), ("taker", self.taker)):
@@ -167,7 +169,7 @@ class Fees:
 class Arithmetic:
     """The arithmetic of one pair."""
 
-    __slots__ = ("_fixed", "_step", "funding", "lot", "rates", "tick")
+    __slots__ = ("_fixed", "_size_step", "_step", "funding", "lot", "pays_in_kind", "rates", "tick")
 
     def __init__(
         self, contract: Contract, fees: Fees, tick: Decimal, lot: Decimal, funding: Rounding | None = None
@@ -176,6 +178,9 @@ class Arithmetic:
         self.lot = units_of(lot, SIZE_DECIMALS)
         self.rates: dict[int, int] = {Role.MAKER: rate_units(fees.maker), Role.TAKER: rate_units(fees.taker)}
         self._step = Rounding(fees.decimals, fees.rounding)
+        #: Whether what is bought pays the fee itself; and the same steps, in units of size.
+        self.pays_in_kind = fees.in_kind and contract.kind is ContractKind.SPOT
+        self._size_step = 10 ** max(0, SIZE_DECIMALS - fees.decimals)
         #: The same of funding payments.
         self.funding = self._step if funding is None else funding
         # Units of cash times units of price that a unit of size of an inverse contract is; 0: it is linear.
@@ -214,6 +219,10 @@ class Arithmetic:
         """A share of what something is worth, in the venue's steps of fees, or in others."""
         return rounded_share(worth, rate, self._step if step is None else step)
 
+    def size_kept_back(self, size: int, rate: int) -> int:
+        """What of a size that is bought pays the fee, in units of size, in the venue's steps; negative: it is added."""
+        return _rounded(size * rate, self._size_step, self._step.mode)
+
     def rate_for(self, worth: int, most: int) -> int:
         """The rate, in units of 10**-12, by which a fee on something of that worth is no more than so many units of cash."""
         return max(0, most) // self._step.unit * self._step.unit * _RATE_UNIT // worth
@@ -221,15 +230,20 @@ class Arithmetic:
 
 def rounded_share(worth: int, rate: int, step: Rounding) -> int:
     """A share of what something is worth, in units of cash, the rate in units of 10**-12, in whole steps."""
-    over, under = worth * rate, _RATE_UNIT * step.unit
-    match step.mode:
+    return _rounded(worth * rate, step.unit, step.mode)
+
+
+def _rounded(over: int, unit: int, mode: FeeRounding) -> int:
+    """An amount in units of 10**-12 as one in whole steps of so many units."""
+    under = _RATE_UNIT * unit
+    match mode:
         case FeeRounding.HALF_EVEN:
             steps = divide(over, under)
         case FeeRounding.CUT:
             steps = over // under if over >= 0 else -(-over // under)
         case FeeRounding.UP:
             steps = -(-over // under)
-    return steps * step.unit
+    return steps * unit
 
 
 def divide(over: int, under: int) -> int:

@@ -144,6 +144,8 @@ class ReportCode(enum.IntEnum):
     REFUSED = 4
     #: A request about many orders is done; `lots` says how many.
     DONE = 5
+    #: A cancel was taken in by best effort: the order may still be filled until it ends.
+    LEAVING = 6
 
 
 class Role(enum.IntEnum):

@@ -232,8 +232,8 @@ class RunRecorder:
         else:
             entry = ledger.execute_at(row.pair, row.side, *row.at, row.role, row.now_ns, rate=row.rate)
         account = ledger.account_of(row.pair)
-        contract = ledger.markets[row.pair].contract
-        is_spot = contract is not None and contract.kind is ContractKind.SPOT
+        market = ledger.markets[row.pair]
+        is_spot = _is_spot(market)
         self._entries.append(entry)
         self._has_doubtful_fill |= row.is_uncertain
         self._messages.append(
@@ -244,8 +244,8 @@ class RunRecorder:
                 Side.BUY if row.side == BUY else Side.SELL,
                 entry.price / _PRICE,
                 entry.size / _SIZE,
-                entry.fee / _CASH,
-                account.asset,
+                entry.fee_size / _SIZE if entry.fee_size else entry.fee / _CASH,
+                _base(market) if entry.fee_size else account.asset,
                 row.role == Role.MAKER,
                 client_order_id=row.client_order_id,
                 realized_pnl=entry.realized / _CASH,

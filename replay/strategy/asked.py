@@ -12,11 +12,12 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from operator import index
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from replay.backtest.requests import Trigger
+from replay.ledger.margin_rules import ReferencePrice
 from replay.strategy.pair_rules import PairRules
 from replay.strategy.views import Gap, OwnOrder
 from toolkit.errors import ConfigError
@@ -25,13 +26,15 @@ from toolkit.timing.times import length_ns
 
 __all__ = [
     "COUNT_MAX",
+    "PLAIN",
+    "Terms",
     "checked_order",
     "counted",
     "is_positive",
     "noted",
+    "terms_of",
+    "terms_said",
     "time_ns_asked",
-    "trigger_asked",
-    "twap_asked",
 ]
 
 #: Ticks, lots and times are int64 with room for sums; what is asked for stays below.
@@ -41,6 +44,8 @@ _PLAIN: Final = (Decimal, Fraction, date, time, timedelta, OwnOrder, Gap, PairRu
 _INT64: Final = 2**63
 #: A list in a list, and so on: deeper is none that a line of a log is made of.
 _DEPTH_MAX: Final = 8
+#: No venue works an order off for longer, and few for more than a day.
+_TWAP_MAX_NS: Final = 7 * 86_400 * 10**9
 #: A price or size that differs from a whole number of steps by a smaller share is that number: floats are rounded.
 _ROUNDING: Final = 1e-12
 
@@ -126,25 +131,77 @@ def counted(name: str, what: str, value: float, step: Decimal, ratio: tuple[int,
     return count if abs(exact - value) <= value * _ROUNDING and count > 0 else None
 
 
-def trigger_asked(
-    name: str, side: Side, stop: float | None, take_profit: float | None, tick_of: Callable[[float], int]
-) -> Trigger | None:
-    """What wakes an order; None where nothing has to. Raises ConfigError for two prices, or one that is off the tick."""
-    if stop is not None and take_profit is not None:
-        raise ConfigError(f"{name}: stop and take_profit are both given, expected one of them")
-    price = take_profit if stop is None else stop
-    if price is None:
-        return None
-    is_stop = stop is not None
-    return Trigger(tick_of(price), is_stop == (side is Side.BUY), is_stop)
+class Terms(NamedTuple):
+    """
+    What else an order may be sent with, as a strategy gives it; see `Context.buy`.
+
+    Attributes:
+        stop: Price that wakes it.
+        take_profit: Price that wakes it, of the other kind.
+        on: Which of the venue's prices these are about.
+        twap: Length of time.
+        good_til_blocks: Number of blocks.
+    """
+
+    stop: float | None = None
+    take_profit: float | None = None
+    on: str | None = None
+    twap: str | None = None
+    good_til_blocks: int | None = None
+
+    def trigger(self, name: str, side: Side, tick_of: Callable[[float], int]) -> Trigger | None:
+        """What wakes an order; None where nothing has to. Raises ConfigError for two prices, or one that is off the tick."""
+        if self.stop is not None and self.take_profit is not None:
+            raise ConfigError(f"{name}: stop and take_profit are both given, expected one of them")
+        price, is_stop = (self.take_profit, False) if self.stop is None else (self.stop, True)
+        if price is None:
+            if self.on is not None:
+                raise ConfigError(f"{name}: on={self.on!r} without a stop or take_profit, which it is about")
+            return None
+        if self.on not in (None, *ReferencePrice):
+            raise ConfigError(f"{name}: on is {self.on!r}, expected one of {', '.join(ReferencePrice)}")
+        on = None if self.on is None else ReferencePrice(self.on)
+        return Trigger(tick_of(price), is_stop == (side is Side.BUY), is_stop, on)
+
+    def twap_ns(self, name: str, *, is_plain: bool) -> int:
+        """In which time an order is worked off, ns; 0: in none. Raises ConfigError for no length, a senseless one, or a price."""
+        if self.twap is None:
+            return 0
+        if not is_plain or self.good_til_blocks is not None:
+            raise ConfigError(
+                f"{name}: twap goes with neither a price, a stop nor a time in force, expected the size alone"
+            )
+        found = length_ns(self.twap, f"{name}: twap")
+        if found > _TWAP_MAX_NS:
+            raise ConfigError(f"{name}: twap is {self.twap!r}, expected a length of at most 7 days, for instance '30m'")
+        return found
+
+    def blocks(self, name: str, *, is_plain: bool) -> int:
+        """For how many blocks an order is good; 0: it is of no such kind. Raises ConfigError for what is no number of them."""
+        count: Any = self.good_til_blocks
+        if count is None:
+            return 0
+        if isinstance(count, bool) or not hasattr(count, "__index__") or not 0 < index(count) < COUNT_MAX:
+            raise ConfigError(f"{name}: good_til_blocks is {count!r}, expected a whole number above 0, for instance 20")
+        if not is_plain:
+            raise ConfigError(f"{name}: good_til_blocks goes with neither a stop nor expires_ns")
+        return index(count)
 
 
-def twap_asked(name: str, twap: str | None, *, is_plain: bool) -> int:
-    """In which time an order is to be worked off, ns; 0: in none. Raises ConfigError for what is no length, or has a price."""
-    if twap is None:
-        return 0
-    if not is_plain:
-        raise ConfigError(
-            f"{name}: twap goes with neither a price, a stop nor a time in force, expected the size alone"
-        )
-    return length_ns(twap, f"{name}: twap")
+PLAIN: Final = Terms()
+
+
+def terms_of(*given: Any) -> Terms:
+    """Terms in their order; `PLAIN`, which is one object, where none is given, as of almost all orders."""
+    return PLAIN if given == PLAIN else Terms(*given)
+
+
+def terms_said(trigger: Trigger | None, twap_ns: int, blocks: int) -> tuple[Any, ...]:
+    """The same as the decision log has it, after what every order has; nothing where nothing was given."""
+    said: tuple[Any, ...] = ()
+    if trigger is not None:
+        said = (trigger.tick, "stop" if trigger.is_stop else "take_profit")
+        said = said if trigger.on is None else (*said, "on", str(trigger.on))
+    if twap_ns:
+        said = (*said, "twap", twap_ns)
+    return (*said, "good_til_blocks", blocks) if blocks else said

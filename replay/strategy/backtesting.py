@@ -16,7 +16,7 @@ from replay.backtest.desk import VenueDesk
 from replay.backtest.exchange import FRAMES_IN_PYTHON
 from replay.backtest.gap_policy import GapPolicy
 from replay.clearing.house import Transfer
-from replay.clearing.money_settings import check_transfer_times
+from replay.clearing.money_settings import CHOICES, check_transfer_times, choices_of
 from replay.column_tape import ColumnTape
 from replay.ledger.margin_rules import MarginMode
 from replay.results.market_study import study_run
@@ -37,13 +37,11 @@ from toolkit.errors import ConfigError
 from toolkit.gc_tuning import rare_collections
 from toolkit.keys import PairKey, PairName, key_among, named, one_or_more
 from toolkit.timing.timers import NEVER_NS
-from toolkit.timing.times import Instant, instant_ns, length_ns
+from toolkit.timing.times import Instant, instant_ns
 
 #: Numbers as they are written in Python; a float is the shortest decimal that it is.
 Number = Decimal | float | str
 Choice = TypeVar("Choice", bound=enum.StrEnum)
-#: What can be assumed and is no number.
-_OTHERS: Final = ("mark", "block")
 _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "fees": {"maker": 0.0002},
     "assumed": {"tick": 0.1},
@@ -129,7 +127,8 @@ def backtest(
         limits: Limits of risk.
         assumed: `tick`, `lot`, `min_notional`, `contract_value` and `maintenance` in place of what is recorded or known;
             `mark`, which may be `mid`, where no mark price is recorded; `block`, a length of time, where a venue orders what
-            arrives within one.
+            arrives within one, and `cancel_blocks`, for how many of them an order may be filled after its cancel by best
+            effort; `fee_asset`, which may be `quote`, where buyers pay in what they get.
         leverage: Leverage of all pairs, or by pair: orders are held against the margin that there is, and positions are
             liquidated in the venue's way; None: neither.
         margin: `cross` (the default) or `isolated`, of all pairs or by pair.
@@ -244,11 +243,10 @@ def settings_of(
         limits=limits or RiskLimits(),
         assumed=_numbers(
             "assumed",
-            {name: each for name, each in given_assumed.items() if name not in _OTHERS},
-            (*ASSUMABLE, *_OTHERS),
+            {name: each for name, each in given_assumed.items() if name not in CHOICES},
+            (*ASSUMABLE, *CHOICES),
         ),
-        mark_is_mid=_is_mid(given_assumed.get("mark")),
-        block_ns=_block_ns(given_assumed.get("block")),
+        **choices_of(given_assumed, "assumed:"),
         leverage=_leverage(leverage),
         margin=_margin(margin),
         fee_tier=None if fee_tier is None else str(fee_tier),
@@ -274,17 +272,6 @@ def _by_name(what: str, given: Any, example: Mapping[str, Any]) -> Mapping[str, 
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         raise ConfigError(f"{what} is {given!r}, expected values by name, for instance {example!r}")
     return given
-
-
-def _is_mid(mark: Number | None) -> bool:
-    """Whether the middle of the book is assumed for the mark price. Raises ConfigError for anything else."""
-    if mark not in (None, "mid"):
-        raise ConfigError(f"assumed: mark is {mark!r}, expected 'mid': the middle of the book")
-    return mark is not None
-
-
-def _block_ns(block: Any) -> int:
-    return 0 if block is None else length_ns(block, "assumed: block")
 
 
 def _leverage(given: Number | Mapping[str, Number] | None) -> dict[str, Decimal]:

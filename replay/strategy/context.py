@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from replay.strategy.asked import terms_of
 from replay.strategy.own_data import DataView, OwnData
 from replay.strategy.pair_rules import PairRules
 from replay.strategy.views import BookView, OwnOrder, PositionView, Tif
@@ -118,7 +119,9 @@ class Context:
         tag: str = "",
         stop: float | None = None,
         take_profit: float | None = None,
+        on: str | None = None,
         twap: str | None = None,
+        good_til_blocks: int | None = None,
     ) -> OwnOrder:
         """
         Send a buy order.
@@ -136,7 +139,11 @@ class Context:
                 to this (fallen, for a sell).
             take_profit: Price that the order waits for in the same way, until it has fallen to this (risen, for a
                 sell).
+            on: Which price that is: `mark`, `last` or `index`, at venues that have several; None: the one that is meant where
+                nothing is said.
             twap: A length of time, such as `30m`, over which the venue works the order off in parts; without a price.
+            good_til_blocks: For how many blocks after the one under way it is good, of a short-term order (dYdX: 20 at most). A
+                cancel of one is acknowledged by best effort: it is `PENDING_CANCEL` until it ends, and may be filled.
 
         Returns:
             The order, `PENDING_CREATE`. What the venue refuses comes back as `on_order` with `REJECTED`.
@@ -144,8 +151,8 @@ class Context:
         Raises SymbolError for a pair that is not of the run, ConfigError for a size or price that is none, or is off the
         venue's lot or tick.
         """
-        more = (tif, post_only, reduce_only, expires_ns, tag, stop, take_profit, twap)
-        return self._desk.send(pair, Side.BUY, size, price, *more)
+        terms = terms_of(stop, take_profit, on, twap, good_til_blocks)
+        return self._desk.send(pair, Side.BUY, size, price, tif, post_only, reduce_only, expires_ns, tag, terms)
 
     def sell(
         self,
@@ -160,11 +167,13 @@ class Context:
         tag: str = "",
         stop: float | None = None,
         take_profit: float | None = None,
+        on: str | None = None,
         twap: str | None = None,
+        good_til_blocks: int | None = None,
     ) -> OwnOrder:
         """Send a sell order; as `buy`."""
-        more = (tif, post_only, reduce_only, expires_ns, tag, stop, take_profit, twap)
-        return self._desk.send(pair, Side.SELL, size, price, *more)
+        terms = terms_of(stop, take_profit, on, twap, good_til_blocks)
+        return self._desk.send(pair, Side.SELL, size, price, tif, post_only, reduce_only, expires_ns, tag, terms)
 
     def amend(self, order: OwnOrder, *, price: float | None = None, size: float | None = None) -> bool:
         """

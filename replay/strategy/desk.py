@@ -22,7 +22,7 @@ from replay.ledger.money import PRICE_DECIMALS, SIZE_DECIMALS, amount, price_of,
 from replay.market.layout import BUY, SELL, ReportCode, Role, StateCode, TifCode
 from replay.results.run_record import FillRow, OrderRow
 from replay.results.run_recorder import RunRecorder
-from replay.strategy.asked import checked_order, counted, is_positive, noted, time_ns_asked, trigger_asked, twap_asked
+from replay.strategy.asked import PLAIN, Terms, checked_order, counted, is_positive, noted, terms_said, time_ns_asked
 from replay.strategy.limits import RequestRate, RiskLimits
 from replay.strategy.pair_rules import PairRules
 from replay.strategy.pairs import RunPairs
@@ -119,7 +119,7 @@ class Desk:
         ledger = self._recorder.ledger
         position = ledger.positions[place]
         if not position.turnover:
-            return PositionView(0.0, None, Decimal(0), Decimal(0), False)
+            return PositionView(0.0, None, Decimal(0), Decimal(0), False, 0.0)
         entry = ledger.entry_price_near(place)
         return PositionView(
             position.size / _SIZE,
@@ -127,6 +127,7 @@ class Desk:
             amount(ledger.unrealized(place)),
             amount(position.realized),
             place in self._uncertain,
+            (position.bought - position.sold) / _SIZE,
         )
 
     def equity(self, asset: str | None) -> Decimal:
@@ -179,9 +180,7 @@ class Desk:
         reduce_only: bool,
         expires_ns: int | None,
         tag: str,
-        stop: float | None = None,
-        take_profit: float | None = None,
-        twap: str | None = None,
+        terms: Terms = PLAIN,
     ) -> OwnOrder:
         """Send an order."""
         place = self._pairs.place(pair)
@@ -205,8 +204,11 @@ class Desk:
         tag = str(noted("tag", tag))
         lots = self._lots(place, scale, size)
         tick = 0 if price is None else self._tick(place, scale, price)
-        trigger = trigger_asked(name, side, stop, take_profit, partial(self._tick, place, scale))
-        twap_ns = twap_asked(name, twap, is_plain=price is None and trigger is None and code is TifCode.GTC)
+        trigger, twap_ns, blocks = None, 0, 0
+        if terms is not PLAIN:
+            trigger = terms.trigger(name, side, partial(self._tick, place, scale))
+            twap_ns = terms.twap_ns(name, is_plain=price is None and trigger is None and code is TifCode.GTC)
+            blocks = terms.blocks(name, is_plain=trigger is None and expires_ns is None)
         order = NewOrder(
             pair=place,
             side=BUY if side is Side.BUY else SELL,
@@ -219,17 +221,14 @@ class Desk:
             tag=tag,
             trigger=trigger,
             twap_ns=twap_ns,
+            good_blocks=blocks,
         )
         forbidden = self._forbidden(order, scale, lots)
         self._count += 1
         if forbidden:
             sent = SentOrder(0, place, order.side, tick, lots, lots, StateCode.UNKNOWN, {})
-            sent.sent_ns, sent.is_market, sent.reduce_only, sent.tag = (
-                self.now_ns,
-                order.is_market,
-                reduce_only,
-                order.tag,
-            )
+            sent.sent_ns, sent.is_market = self.now_ns, order.is_market
+            sent.reduce_only, sent.tag = reduce_only, order.tag
         else:
             sent = self._exchange.submit(self.now_ns, order)
             self._numbers[sent.order_id] = self._count
@@ -257,8 +256,7 @@ class Desk:
             reduce_only,
             tag,
             expires_ns,
-            *(() if trigger is None else (trigger.tick, "stop" if trigger.is_stop else "take_profit")),
-            *(("twap", twap_ns) if twap_ns else ()),
+            *(() if terms is PLAIN else terms_said(trigger, twap_ns, blocks)),
         )
         if forbidden:
             self.failed.append(own)
@@ -561,6 +559,7 @@ class Desk:
             amount(entry.fee),
             response.role == Role.MAKER,
             response.venue_ns,
+            entry.fee_size / _SIZE,
         )
 
     def _note_state(self, order: OwnOrder, response: Response | None) -> None:

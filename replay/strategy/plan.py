@@ -80,6 +80,9 @@ class RunSettings:
         transfers: Deposits and withdrawals, in order of time.
         mark_is_mid: Whether the middle of the book stands in for a mark price that is not recorded.
         block_ns: Length of a block, of venues that order what arrives within one; 0: as it arrives.
+        cancel_blocks: For how many blocks an order that is cancelled by best effort may still be matched; None: until it
+            expires.
+        fees_in_quote: Whether fees are paid in the quote currency also where buyers pay in what they get.
         callback_s_max: How long one call of the strategy may compute, seconds; see `Watch`.
     """
 
@@ -101,6 +104,8 @@ class RunSettings:
     transfers: tuple[Transfer, ...] = ()
     mark_is_mid: bool = False
     block_ns: int = 0
+    cancel_blocks: int | None = None
+    fees_in_quote: bool = False
     callback_s_max: float = CALLBACK_S_MAX
 
 
@@ -159,8 +164,11 @@ class RunPlan:
             has_fixed_fees=bool(settings.fees),
             mark_is_mid=settings.mark_is_mid,
             block_ns=settings.block_ns,
+            cancel_blocks=settings.cancel_blocks,
+            fees_in_quote=settings.fees_in_quote,
         )
-        self._facts = facts_with({venue: facts_of(venue) for venue in self.rules}, settings.block_ns)
+        known = {venue: facts_of(venue) for venue in self.rules}
+        self._facts = facts_with(known, settings.block_ns, settings.cancel_blocks)
         check_money(
             self._money,
             [*dict.fromkeys(key.trading_pair for key in self.pairs.keys), *map(str, self.pairs.keys)],
@@ -354,6 +362,7 @@ def _fees(venue: str, settings: RunSettings) -> Fees:
         taker=given.get("taker", taker if taker is not None else Decimal(0)),
         decimals=facts.fee_decimals,
         rounding=facts.fee_rounding,
+        in_kind=facts.fees_in_kind and not settings.fees_in_quote,
     )
 
 

@@ -145,7 +145,8 @@ class OwnOrder:
         ended = STATES.get(state)
         if ended is not None and ended in TERMINAL_ORDER_STATES:
             return ended
-        if self.sent.pending and any(code in _CANCELS for code in self.sent.pending.values()):
+        pending = self.sent.pending
+        if self.sent.is_leaving or (pending and any(code in _CANCELS for code in pending.values())):
             return OrderState.PENDING_CANCEL
         return OrderState.PENDING_CREATE if state is StateCode.UNKNOWN or ended is None else ended
 
@@ -209,9 +210,10 @@ class OwnFill(NamedTuple):
         side: Side of the order.
         price: Executed at.
         size: Executed.
-        fee: Paid, in the settlement currency; negative: received.
+        fee: Paid, in the settlement currency; negative: received. Of a fee in kind what it is worth at that price.
         is_maker: Whether the order rested.
         venue_ns: When it happened, on the clock of the simulated venue.
+        fee_size: Of the size, what has paid the fee in kind and is not held: buyers on Binance spot pay so; else 0.
     """
 
     number: int
@@ -223,6 +225,7 @@ class OwnFill(NamedTuple):
     fee: Decimal
     is_maker: bool
     venue_ns: int
+    fee_size: float = 0.0
 
 
 class PositionView(NamedTuple):
@@ -230,11 +233,13 @@ class PositionView(NamedTuple):
     What is held of a pair.
 
     Attributes:
-        size: Bought less sold, in the unit of sizes.
+        size: Bought less sold, and less fees in kind, in the unit of sizes: of spot that need be no whole number of lots, so
+            `ctx.rules(pair).round_size(size)` is what can be sold.
         entry_price: Average price it was entered at; None without a position.
         unrealized_pnl: At its mark, in the settlement currency; 0 where there is no mark yet.
         realized_pnl: Profit of what was closed, without fees.
         is_uncertain: Whether an order that rested while its book did not hold has changed it.
+        traded: Bought less sold, with what of it has paid fees in kind.
     """
 
     size: float
@@ -242,6 +247,7 @@ class PositionView(NamedTuple):
     unrealized_pnl: Decimal
     realized_pnl: Decimal
     is_uncertain: bool
+    traded: float
 
 
 class Gap(msgspec.Struct, frozen=True):

@@ -96,13 +96,20 @@ def run(
 
 
 def check(record: RunRecord) -> None:
-    """Cash is what the executions, fees, funding and transfers make of the start, exactly, in every account."""
+    """
+    Cash is what the executions, fees, funding and transfers make of the start, exactly, in every account; and what is held of a
+    pair is what was bought, less what was sold and the fees in kind.
+    """
     ledger = record.ledger
     for account in ledger.accounts.values():
-        worth = sum(entry.worth for entry in record.entries if entry.pair in account.pairs)
-        fees = sum(entry.fee for entry in record.entries if entry.pair in account.pairs)
-        assert account.cash == account.start - worth - fees + account.funding + account.transfers
-        assert account.fees == fees
+        own = [entry for entry in record.entries if entry.pair in account.pairs]
+        worth, fees = sum(entry.worth for entry in own), sum(entry.fee for entry in own)
+        in_kind = sum(entry.fee for entry in own if entry.fee_size)
+        assert account.cash == account.start - worth - (fees - in_kind) + account.funding + account.transfers
+        assert (account.fees, account.fees_in_kind) == (fees, in_kind)
+    for place, position in enumerate(ledger.positions):
+        own = [entry for entry in record.entries if entry.pair == place]
+        assert position.size == sum((-1 if each.side else 1) * each.size - each.fee_size for each in own)
 
 
 def funded(record: RunRecord) -> list[tuple[float | None, float]]:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from replay.clearing.money_settings import choices_of
 from replay.strategy.context import Context
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, run
 from tests.replay.strategy.sessions import Played
-from toolkit.cli.options.run_options import block_ns_of
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
 
@@ -76,16 +76,16 @@ def test_a_length_is_refused_where_no_venue_has_blocks_and_is_a_setting_of_the_l
 
 
 def test_the_length_is_read_as_it_is_written() -> None:
-    assert block_ns_of(["tick=1", "block=70ms"]) == 70 * MS
-    assert block_ns_of([]) == 0
+    assert choices_of({"tick": "1", "block": "70ms"}, "--assume")["block_ns"] == 70 * MS
+    assert choices_of({}, "--assume")["block_ns"] == 0
     with pytest.raises(ConfigError, match="is no length of time"):
-        block_ns_of(["block=70"])
+        choices_of({"block": "70"}, "--assume")
 
 
 def test_a_stateful_order_takes_part_from_the_next_block_and_a_short_term_one_at_once() -> None:
     """
     dYdX, blocks of 1 s: a GTC order of 0.2 s is there at 1 s, one that expires within 20 blocks at 0.3 s, an IOC at 0.4 s. The
-    cancel of the first, of 1.5 s, acts at 2 s, that of the second, of 1.6 s, at once.
+    cancel of the first, of 1.5 s, acts at 2 s; that of the second, of 1.6 s, is acknowledged at once, and it ends as it expires.
     """
     key, second = PairKey("dydx_v4", "BTC-USD"), 1000 * MS
     at_ns = START + HOUR
@@ -108,6 +108,7 @@ def test_a_stateful_order_takes_part_from_the_next_block_and_a_short_term_one_at
         (400 * MS, "accepted", 3),
         (400 * MS, "executed", 3),
         (1000 * MS, "accepted", 1),
-        (1600 * MS, "ended", 2),
+        (1600 * MS, "leaving", 2),
         (2000 * MS, "ended", 1),
+        (20_000 * MS, "ended", 2),
     ]

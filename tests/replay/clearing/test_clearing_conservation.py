@@ -24,7 +24,7 @@ from tests.replay.backtest.market_messages import Messages
 from tests.replay.strategy.sessions import Played, opened
 from toolkit.clock import NS_PER_S
 from toolkit.keys import PairKey
-from toolkit.messages import EventKind, Message
+from toolkit.messages import EventKind, InstrumentKind, Message
 
 HOUR = 3600 * NS_PER_S
 START = 20_000 * 24 * HOUR
@@ -35,6 +35,8 @@ VENUES = {
     "binance-usdm": PairKey("binance-usdm", "BTC-USDT"),
 }
 INVERSE = PairKey("binance-coinm", "BTC-USD_PERP")
+#: Whose buyers pay in what they get.
+SPOT = PairKey("binance-spot", "BTC-USDT")
 _SIZE = 10**SIZE_DECIMALS
 
 
@@ -47,22 +49,25 @@ def tape(rng: random.Random, keys: list[PairKey]) -> list[Message]:
         fields: dict[str, Any] = (
             {"settle": "BTC", "contract_value": 100.0} if key == INVERSE else {"max_leverage": 20.0}
         )
+        if key == SPOT:
+            fields = {"kind": InstrumentKind.SPOT}
         found += [
             say.event(now, EventKind.SESSION_START, stream=""),
             say.instrument(now, **fields),
             say.snapshot(now, {99: 30}, {101: 30}),
-            say.funding(now, funding_rate=0.0001, mark_price=100.0, index_price=100.0),
         ]
+        if key != SPOT:
+            found.append(say.funding(now, funding_rate=0.0001, mark_price=100.0, index_price=100.0))
     for _ in range(rng.randrange(20, 70)):
         now += rng.choice([NS_PER_S, 20 * NS_PER_S, HOUR // 3])
         place = rng.randrange(len(keys))
         say = says[place]
-        prices[place] = max(10.0, prices[place] + rng.choice([-9, -3, -1, 0, 0, 1, 3, 9]))
+        prices[place] = max(10.0, prices[place] + rng.choice([-9, -3, -2, -1, 0, 1, 2, 3, 9]))
         price = prices[place]
         kind = rng.random()
         if kind < 0.45:
             found.append(say.snapshot(now, {price - 1: rng.randrange(1, 40)}, {price + 1: rng.randrange(1, 40)}))
-        elif kind < 0.6:
+        elif kind < 0.6 or keys[place] == SPOT:
             found.append(say.trade(now, rng.choice(["buy", "sell"]), price, rng.randrange(1, 20)))
         else:
             rate = rng.choice([-0.01, -0.0001, 0.0001, 0.01])
@@ -86,6 +91,7 @@ class Reference:
         ledger = recorder.ledger
         for account in ledger.accounts.values():
             worth = fees = Fraction(0)
+            held = dict.fromkeys(account.pairs, 0)
             for entry in recorder._entries:
                 if entry.pair not in account.pairs:
                     continue
@@ -100,7 +106,14 @@ class Reference:
                 )
                 assert abs(exact - Fraction(entry.worth, 10**30)) <= Fraction(1, 10**30)
                 worth += Fraction(entry.worth, 10**30)
-                fees += Fraction(entry.fee, 10**30)
+                if entry.fee_size:
+                    # Paid in kind: it is worth that, and cash knows nothing of it.
+                    assert entry.side == BUY
+                    assert Fraction(entry.fee_size, _SIZE) * price == Fraction(entry.fee, 10**30)
+                else:
+                    fees += Fraction(entry.fee, 10**30)
+                held[entry.pair] += (entry.size if entry.side == BUY else -entry.size) - entry.fee_size
+            assert held == {place: ledger.positions[place].size for place in account.pairs}
             cash = Fraction(account.start + account.funding + account.transfers, 10**30) - worth - fees
             assert Fraction(account.cash, 10**30) == cash
             realized = sum(ledger.positions[place].realized for place in account.pairs)
@@ -113,8 +126,10 @@ class Reference:
 def play_randomly(seed: int) -> tuple[Played, Reference]:
     """A random strategy on a random tape, with random settings of the money."""
     rng = random.Random(seed)
-    keys = [VENUES[rng.choice(sorted(VENUES))]] + ([INVERSE] if seed % 2 else [])
+    keys = [VENUES[rng.choice(sorted(VENUES))]] + ([INVERSE] if seed % 2 else []) + ([SPOT] if seed % 3 == 0 else [])
     messages = tape(rng, keys)
+    # Two venues have an account in dollars where spot is there.
+    dollars = f"{keys[0].venue}/USD" if SPOT in keys else "USD"
 
     class Rash(Strategy):
         wakes = Wakes(books=True)
@@ -123,7 +138,7 @@ def play_randomly(seed: int) -> tuple[Played, Reference]:
             if book.best_bid is None or book.best_ask is None or rng.random() < 0.3:
                 return
             pair = rng.choice(ctx.pairs)
-            size = rng.randrange(1, 30)
+            size = rng.choice([rng.randrange(1, 30), rng.randrange(20, 100)])
             price = rng.choice([None, 97.0, 99.0, 101.0, 104.0])
             send = rng.choice([ctx.buy, ctx.sell])
             send(pair, size, price)
@@ -131,16 +146,18 @@ def play_randomly(seed: int) -> tuple[Played, Reference]:
                 ctx.cancel_all()
 
     money: dict[str, Any] = {
-        "leverage": {"": Decimal(rng.choice([1, 3, 20]))},
+        "leverage": {"": Decimal(rng.choice([1, 3, 20, 20, 20]))},
         "margin": {"": rng.choice(list(MarginMode))},
         "transfers": tuple(
             Transfer(
-                START + rng.randrange(1, 10 * HOUR), "BTC" if seed % 2 and rng.random() < 0.5 else "USD", Decimal(each)
+                START + rng.randrange(1, 10 * HOUR),
+                "BTC" if seed % 2 and rng.random() < 0.5 else dollars,
+                Decimal(each),
             )
             for each in rng.sample([5, -3, 40, 700], 2)
         ),
-        "capital": {"USD": Decimal(rng.choice([30, 500, 5000])), **({"BTC": Decimal(50)} if seed % 2 else {})},
-        "assumed": {"maintenance": Decimal("0.01")},
+        "capital": {"USD": Decimal(rng.choice([100, 300, 1000])), **({"BTC": Decimal(50)} if seed % 2 else {})},
+        "assumed": {"maintenance": Decimal(rng.choice(["0.01", "0.045"]))},
         "latency": rng.choice(["entry=0ns,response=0ns", "entry=20ms,response=50ms"]),
     }
     played = opened(Rash, keys=keys, start_ns=START, **money)
@@ -187,7 +204,8 @@ def test_random_runs_do_liquidate_pay_and_move() -> None:
             seen[step.what] = seen.get(step.what, 0) + 1
         for row in played.told("money"):
             seen[row[3][0]] = seen.get(row[3][0], 0) + 1
-    assert seen.keys() == {"order", "takeover", "funding", "transfer"}
+        seen["fee in kind"] = seen.get("fee in kind", 0) + sum(each.fee_size > 0 for each in played.record.entries)
+    assert seen.keys() == {"order", "takeover", "funding", "transfer", "fee in kind"}
     assert min(seen.values()) > 0
 
 

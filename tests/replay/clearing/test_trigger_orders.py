@@ -180,3 +180,41 @@ def test_a_limit_too_far_from_the_mark_is_refused_where_the_venue_has_a_band() -
         ("open", ""),
         ("rejected", "price_band"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("on", "woken_at"), [(None, 2 * HOUR), ("last", 2 * HOUR), ("mark", HOUR)], ids=["nothing said", "last", "mark"]
+)
+def test_on_binance_a_stop_may_go_by_the_mark_and_else_by_the_last_trade(on: str | None, woken_at: int) -> None:
+    """The mark falls to 94 after an hour, the price of trades after two. A take-profit of a short alike."""
+    market = Market(USDM)
+    market.rate(START + 1, mark_price=100.0)
+    market.messages.append(market.say.trade(START + 2, "buy", 100, 1))
+    market.rate(START + HOUR, mark_price=94.0)
+    market.messages.append(market.say.trade(START + 2 * HOUR, "sell", 94, 1))
+    for deed in (
+        lambda ctx: ctx.sell("BTC-USDT", 1, stop=95, on=on),
+        lambda ctx: ctx.buy("BTC-USDT", 1, take_profit=95, on=on),
+    ):
+        played = run(market.end(START + DAY), [(START + 60, deed)], keys=[USDM], fees=NO_FEES)
+        times = [row.time_ns - START for row in played.rows if row.kind == "response" and row.acts[0] == "executed"]
+        assert times == [woken_at]
+
+
+def test_a_price_that_a_venue_does_not_go_by_is_not_offered_and_the_log_has_what_was_said() -> None:
+    for key, on in ((HYPERLIQUID, "last"), (DYDX, "mark"), (USDM, "index")):
+        market = Market(key)
+        pair = key.trading_pair
+        deed = (START + 60, lambda ctx, pair=pair, on=on: ctx.sell(pair, 1, stop=95, on=on))
+        played = run(market.end(START + DAY), [deed], keys=[key])
+        assert states(played) == [("1", "rejected", "not_offered")]
+        sent = next(act for row in played.rows for act in row.acts if isinstance(act, tuple) and "sell" in act)
+        assert sent[-4:] == (95, "stop", "on", on)
+
+
+def test_a_first_stop_that_the_market_has_passed_is_refused_where_no_trade_was_heard_yet() -> None:
+    """Best prices are 99 and 101: a stop to sell at 101 is passed whatever the next trade is, one at 100 is not."""
+    market = Market(USDM)
+    for stop, state in ((101, "rejected"), (100, "open")):
+        deed = (START + 60, lambda ctx, stop=stop: ctx.sell("BTC-USDT", 1, stop=stop))
+        assert states(run(market.end(START + DAY), [deed], keys=[USDM]))[0][1] == state

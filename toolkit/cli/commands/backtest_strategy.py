@@ -227,7 +227,7 @@ def _of_session(paper: RunSettings, given: RunSettings, said: frozenset[str]) ->
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(given):
         option = next((option for option, name in _FIELDS.items() if name == field.name), field.name)
-        option = "assume" if field.name in ("mark_is_mid", "block_ns") else option
+        option = "assume" if field.name in ("mark_is_mid", "block_ns", "cancel_blocks", "fees_in_quote") else option
         if option not in said:
             continue
         value = getattr(given, field.name)

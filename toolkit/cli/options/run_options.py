@@ -20,10 +20,6 @@ __all__ = ["assumed_of", "market_options", "named_values", "offset_ns", "run_opt
 _F = TypeVar("_F", bound=Callable[..., Any])
 _OFFSET: Final = re.compile(r"(-?)(.+)", re.ASCII)
 
-#: Assumptions that are no numbers, and of strategies alone.
-_MARK: Final = "mark"
-_BLOCK: Final = "block"
-
 #: Of what matches own orders against a recorded market, a list of orders too.
 _MARKET: Final = (
     click.option(
@@ -61,7 +57,8 @@ _MARKET: Final = (
         metavar="NAME=VALUE",
         help="Value to use instead of the recorded or known one: tick=0.1, lot=0.001, min_notional=10, contract_value=100 (of"
         " inverse contracts) or maintenance=0.005 (of margin); mark=mid without a mark price, block=70ms where a venue orders"
-        " what arrives within a block. May be repeated.",
+        " what arrives within a block, cancel_blocks=1 where it cancels by best effort, fee_asset=quote where buyers pay in"
+        " what they get. May be repeated.",
     ),
 )
 
@@ -192,22 +189,6 @@ def assumed_of(texts: Sequence[str], others: Sequence[str] = ()) -> dict[str, De
     return found
 
 
-def block_ns_of(texts: Sequence[str]) -> int:
-    """`--assume block=70ms`, in ns; 0 without it. Raises ConfigError for what is no length of time."""
-    from toolkit.timing.times import duration_ns
-
-    found = named_values(texts, "--assume").get(_BLOCK)
-    return 0 if found is None else duration_ns(found)
-
-
-def mark_is_mid(texts: Sequence[str]) -> bool:
-    """Whether `--assume mark=mid` is there. Raises ConfigError for another mark."""
-    found = named_values(texts, "--assume").get(_MARK)
-    if found not in (None, "mid"):
-        raise ConfigError(f"--assume mark is {found!r}, expected mid: the middle of the book")
-    return found is not None
-
-
 def offset_ns(text: str) -> int:
     """`--clock-offset`: a length of time, which may be below 0. Raises ConfigError for none."""
     from toolkit.timing.times import duration_ns
@@ -224,7 +205,7 @@ def offset_ns(text: str) -> int:
 def run_settings(given: Mapping[str, Any]) -> RunSettings:
     """The settings that the options of both kinds give. Raises ConfigError for one that makes no sense."""
     from replay.backtest.gap_policy import GapPolicy
-    from replay.clearing.money_settings import parse_leverage, parse_margin, parse_transfers
+    from replay.clearing.money_settings import CHOICES, choices_of, parse_leverage, parse_margin, parse_transfers
     from replay.strategy.limits import parse_limits
     from replay.strategy.plan import LATENCY, RunSettings, parse_amounts, parse_fees
     from toolkit.accounts.exact_sums import decimal_of
@@ -240,9 +221,8 @@ def run_settings(given: Mapping[str, Any]) -> RunSettings:
         capital=parse_amounts(given["capital"]),
         gap_policy=GapPolicy(given["gaps"]),
         limits=parse_limits(named_values(given["limits"], "--limit")),
-        assumed=assumed_of(given["assume"], (_MARK, _BLOCK)),
-        block_ns=block_ns_of(given["assume"]),
-        mark_is_mid=mark_is_mid(given["assume"]),
+        assumed=assumed_of(given["assume"], CHOICES),
+        **choices_of(named_values(given["assume"], "--assume"), "--assume"),
         leverage=parse_leverage(given["leverage"]),
         margin=parse_margin(given["margin"]),
         fee_tier=given["fee_tier"],
