@@ -9,13 +9,17 @@ are marked uncertain: what was traded meanwhile is not known, so neither is what
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 import msgspec
 
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
 
-__all__ = ["Doubt", "GapPolicy", "StaleSpan", "failed_across", "failed_in"]
+__all__ = ["NO_BOOK", "Doubt", "GapPolicy", "StaleSpan", "failed_across", "failed_in"]
+
+#: Why nothing was matched on a pair whose book was never whole in all of a run.
+NO_BOOK: Final = "no_book"
 
 
 class GapPolicy(enum.StrEnum):
@@ -75,12 +79,14 @@ class Doubt(msgspec.Struct):
 
     Attributes:
         spans: Stretches of stale books, in order of their start; those before a pair's first book are left out.
+        bookless: The same of pairs that never had one: nothing could be matched in all of the run.
         uncertain_orders: Orders that rested across one, or came in one.
         uncertain_fills: Executions of such orders.
         clipped_answers: Answers that would have been received before what they tell of, and were held back to that.
     """
 
     spans: list[StaleSpan] = []
+    bookless: list[StaleSpan] = []
     uncertain_orders: int = 0
     uncertain_fills: int = 0
     clipped_answers: int = 0
@@ -96,7 +102,7 @@ class Doubt(msgspec.Struct):
     def counts(self) -> dict[str, int]:
         """What a result counts of it, by name."""
         return {
-            "gaps": len(self.spans),
+            "gaps": len(self.bookless) + len(self.spans),
             "uncertain_orders": self.uncertain_orders,
             "clipped_responses": self.clipped_answers,
         }

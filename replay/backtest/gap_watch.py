@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from replay.backtest.gap_policy import Doubt, StaleSpan
+from replay.backtest.gap_policy import NO_BOOK, Doubt, StaleSpan
 from replay.backtest.requests import OwnOrder
 from toolkit.messages import FORM_FULL, EventKind, StreamEvent
 
@@ -30,7 +30,8 @@ class GapWatch:
     def __init__(self, count: int, doubt: Doubt) -> None:
         self._doubt = doubt
         self._open: list[StaleSpan | None] = [None] * count
-        self._last: list[StaleSpan | None] = [None] * count
+        doubt.bookless = [StaleSpan(place, 0, None, NO_BOOK, []) for place in range(count)]
+        self._last: list[StaleSpan | None] = [*doubt.bookless]
         #: What is lost of each pair: its book, its trades.
         self._lost: list[set[str]] = [{"book"} for _ in range(count)]
         self._began = [False] * count
@@ -54,7 +55,10 @@ class GapWatch:
     def end(self, place: int, now_ns: int, what: str = "book") -> None:
         """It is received again, and whole."""
         self._lost[place].discard(what)
-        self._began[place] = self._began[place] or what == "book"
+        if what == "book" and not self._began[place]:
+            self._began[place] = True
+            self._last[place] = None
+            self._doubt.bookless = [span for span in self._doubt.bookless if span.pair != place]
         span = self._open[place]
         if span is not None and not self._lost[place]:
             span.end_ns = now_ns

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from replay.backtest.gap_policy import NO_BOOK
 from replay.ledger.fee_tiers import TierChange
 from replay.ledger.ledger import Ledger
 from replay.ledger.margin_rules import Liquidation
@@ -313,7 +314,7 @@ def run_info(record: RunRecord) -> RunInfo:
         software=dict(head.software),
         start_ns=record.start_ns,
         end_ns=record.end_ns,
-        doubtful_ns=max((course.doubtful_ns for course in record.courses.values()), default=0),
+        doubtful_ns=_doubtful_ns(record),
         accounts=accounts,
         pairs=[_pair(record, ledger, place) for place in range(len(record.markets))],
         decisions=len(record.decisions),
@@ -335,6 +336,14 @@ def run_info(record: RunRecord) -> RunInfo:
         liquidations=record.liquidations,
         presets=[_preset(venue, facts, record.end_ns) for venue, facts in head.settings.get("presets", {}).items()],
     )
+
+
+def _doubtful_ns(record: RunRecord) -> int:
+    """How long something was in doubt: all of the time where orders met no book, or no pair ever had one."""
+    bookless = [gap for gap in record.gaps if gap.cause == NO_BOOK]
+    if len(bookless) == len(record.markets) or any(gap.orders for gap in bookless):
+        return record.end_ns - record.start_ns
+    return max((course.doubtful_ns for course in record.courses.values()), default=0)
 
 
 def _preset(venue: str, facts: Mapping[str, Any], end_ns: int) -> PresetInfo:

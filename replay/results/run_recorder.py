@@ -318,8 +318,14 @@ class RunRecorder:
         self.counts |= doubt.counts()
         self._queued = queued
         self._gaps = [
-            GapRow(span.pair, span.start_ns, span.end_ns, span.cause, tuple(sorted(map(number_of, span.orders))))
-            for span in doubt.spans
+            GapRow(
+                span.pair,
+                span.start_ns or self._start_ns,
+                span.end_ns,
+                span.cause,
+                tuple(sorted(map(number_of, span.orders))),
+            )
+            for span in [*doubt.bookless, *doubt.spans]
         ]
 
     def frame_done(self, now_ns: int, *, is_doubtful: bool = False) -> None:

@@ -18,9 +18,10 @@ from replay.strategy.context import Context
 from replay.strategy.limits import RiskLimits
 from replay.strategy.strategy import Strategy, Wakes
 from replay.strategy.views import BookView, OwnOrder
-from tests.replay.backtest.market_messages import Messages
+from tests.replay.backtest.market_messages import KEY, Messages
 from tests.replay.strategy.sessions import market, opened
 from toolkit.account_messages import OrderState
+from toolkit.keys import PairKey
 from toolkit.messages import EventKind, Message
 
 SECOND = 1_000_000_000
@@ -171,3 +172,56 @@ def test_an_amended_order_has_a_new_place_and_one_that_takes_has_none() -> None:
         [pair] = Result.of(run.session.finish()).info.pairs
         assert pair.queue is not None
         assert (pair.queue.orders, pair.queue.median, pair.queue.p90) == expected
+
+
+class Hopeful(Strategy):
+    """Has an order to buy 2 at 98 of its first pair from the beginning on."""
+
+    def on_start(self, ctx: Context) -> None:
+        ctx.buy(ctx.pairs[0], 2, 98.0)
+
+
+def bookless(*, other: bool = False) -> list[Message]:
+    """Trades and changes of a book that was never received whole for 40 seconds; another pair has one, if that is said."""
+    say, also = Messages(), Messages(PairKey("testing", "ETH-USD"), start=100)
+    quotes = [also.instrument(0), also.snapshot(SECOND)] if other else []
+    changes = [say.diff(5 * SECOND, {98: 1}), say.trade(22 * SECOND, "sell", 97, 25), say.diff(40 * SECOND, {97: 3})]
+    return [say.event(0, EventKind.SESSION_START, stream=""), say.instrument(0), *quotes, *changes]
+
+
+def test_a_pair_that_never_has_a_book_makes_all_of_the_run_doubtful() -> None:
+    """Nothing can be matched on it, so that no number of the run says anything."""
+    run = opened(Hopeful)
+    for message in bookless():
+        run.session.take(message)
+    result = Result.of(run.session.finish())
+    [gap] = result.info.gaps
+    assert (gap.cause, gap.start_ns, gap.end_ns, gap.orders) == ("no_book", result.info.start_ns, None, ("1",))
+    assert (result.doubtful_time_share, result.fills.height) == (1.0, 0)
+    assert dict(summary_table(result))["gaps"] == "1"
+
+
+@pytest.mark.parametrize(("place", "share"), [(0, 1.0), (1, 0.0)])
+def test_a_pair_without_a_book_is_doubtful_where_orders_go_to_it(place: int, share: float) -> None:
+    """It is named in any case; what rests on another pair does not depend on it."""
+
+    class Chooser(Strategy):
+        def on_start(self, ctx: Context) -> None:
+            ctx.buy(ctx.pairs[place], 2, 98.0)
+
+    run = opened(Chooser, keys=(KEY, PairKey("testing", "ETH-USD")))
+    for message in bookless(other=True):
+        run.session.take(message)
+    result = Result.of(run.session.finish())
+    assert [(gap.trading_pair, gap.cause) for gap in result.info.gaps] == [("BTC-USD", "no_book")]
+    assert result.doubtful_time_share == share
+
+
+def test_what_came_before_the_first_book_is_no_gap() -> None:
+    """Every tape begins without one, for an instant."""
+    say = Messages()
+    run = opened(Hopeful)
+    for message in [*market(say, SECOND), say.diff(40 * SECOND, {97: 1})]:
+        run.session.take(message)
+    result = Result.of(run.session.finish())
+    assert (result.info.gaps, result.doubtful_time_share) == ([], 0.0)

@@ -216,6 +216,8 @@ def _replay_script(
 
 def _say_gaps(run: ScriptRun) -> None:
     doubt = run.doubt
+    for _ in doubt.bookless:
+        say(f"{run.pair} never has a whole book there (see `tickdeck gaps`): no order was matched on it", err=True)
     if run.clock == "venue" and run.gaps:
         say(
             f"{counted(run.gaps, 'gap')} (see `tickdeck gaps`): orders were matched across as if nothing was missing",

@@ -98,6 +98,7 @@ def run_strategy(
                 write_result(record, options["out"], replace=True)
         result = Result.of(record, options["out"], opened)
         write_run(result, output)
+        _say_bookless(result)
         _say_doubts_of_money(result)
         if options["plot"] is not None:
             result.plot(options["plot"])
@@ -117,6 +118,19 @@ def _kept(folder: Path | None) -> Iterator[None]:
         if folder is not None:
             say(f"The result is in {folder}, whole; what was to follow it is not", err=True)
         raise
+
+
+def _say_bookless(result: Result) -> None:
+    """Pairs on which nothing can have been matched."""
+    from replay.backtest.gap_policy import NO_BOOK
+
+    for gap in result.info.gaps:
+        if gap.cause == NO_BOOK:
+            say(
+                f"{gap.trading_pair} on {gap.venue} never has a whole book there (see `tickdeck gaps`):"
+                " no order was matched on it",
+                err=True,
+            )
 
 
 def _say_doubts_of_money(result: Result) -> None:
