@@ -20,13 +20,14 @@ from replay.backtest.market import Market
 from replay.backtest.requests import OwnOrder, Response
 from replay.backtest.scales import PairScale
 from replay.backtest.venue_facts import VenueFacts
+from replay.ledger.margin_rules import BandPrice
 from replay.market.layout import Reason, RequestCode, StateCode, TifCode
 from toolkit.books.tracker import OrderBookTracker
 from toolkit.clock import NS_PER_S
 from toolkit.messages import FundingInfo, Trade
 from toolkit.timing.timers import NEVER_NS
 
-__all__ = ["Clearing", "Floor", "refusal_of", "switch_refusal", "with_reason"]
+__all__ = ["Clearing", "Floor", "is_far", "refusal_of", "switch_refusal", "with_reason"]
 
 _DAY_NS: Final = 86_400 * NS_PER_S
 
@@ -194,6 +195,16 @@ def refusal_of(
     if least is None or (order.reduce_only and facts.reduce_only_is_exempt):
         return None
     return Reason.MIN_NOTIONAL if _is_worth_less(market, scale, tick, lots, reference, least) else None
+
+
+def is_far(market: Market, desk: VenueDesk, place: int, side: int, tick: int) -> bool:
+    """Whether a limit is outside of the venue's band; False where nothing is known of that, or of what it is around."""
+    bands, scale = desk.admission.facts.bands, market.scale
+    if bands is None or scale is None:
+        return False
+    around = desk.marks.get(place) if bands.price is BandPrice.MARK else desk.middle(place)
+    low, high = bands.bounds(market.key.trading_pair, side)
+    return around is not None and not around * low <= scale.price(tick) <= around * high
 
 
 def switch_refusal(facts: VenueFacts, at_ns: int, until_ns: int, acts: Sequence[int]) -> Reason | None:

@@ -230,6 +230,11 @@ class VenueDesk:
             None if ask is None or scale is None else scale.price(ask),
         )
 
+    def middle(self, place: int) -> float | None:
+        """The middle of the recorded book; None where a side is empty."""
+        bid, ask = self.best(place)
+        return None if bid is None or ask is None else (bid + ask) / 2
+
     def crowded(self, place: int) -> Reason | None:
         """Why no further order may rest; None if one may."""
         facts = self.admission.facts

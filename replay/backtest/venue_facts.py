@@ -20,6 +20,7 @@ import msgspec
 from replay.backtest.requests import OwnOrder
 from replay.ledger.fee_tiers import FeeSchedule
 from replay.ledger.margin_rules import (
+    BandRules,
     BlockRules,
     FundingRules,
     LiquidationRules,
@@ -32,7 +33,7 @@ from replay.ledger.margin_rules import (
 )
 from replay.ledger.money import FeeRounding
 from replay.market.layout import Reason, RequestCode, StateCode, TifCode
-from replay.market.rules import Rules
+from replay.market.rules import Rules, SelfTrade
 from toolkit.errors import ConfigError
 from toolkit.timing.times import duration_ns
 
@@ -46,7 +47,9 @@ _STATE_NAMES: Final = {int(state): state.name.lower() for state in StateCode}
 _TIFS: Final = frozenset(tif.name.lower() for tif in TifCode)
 #: What `lacks` may name.
 _KINDS: Final = _TIFS | {"gtd", "market", "reduce_only"}
-_R = TypeVar("_R", BlockRules, FundingRules, LiquidationRules, MarginRules, SwitchRules, TriggerRules, TwapRules)
+_R = TypeVar(
+    "_R", BandRules, BlockRules, FundingRules, LiquidationRules, MarginRules, SwitchRules, TriggerRules, TwapRules
+)
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -95,7 +98,8 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         switch: Terms of the dead man's switch; None: the venue has none, or nothing is known of it.
         twap: How an order is worked off over time; None: the venue has none, or nothing is known of it.
         digest: Digest of the file, in hex; empty where there is none.
-        price_band: How far a limit may be from the mark price, a share of it; None where nothing is known.
+        bands: How far a limit may be from a price of the venue; None where nothing is known.
+        self_trade_modes: What an account may choose to prevent trades with itself, of `rules.SelfTrade`; empty: not known.
         fee_decimals: Digits after the point of a fee.
         fee_rounding: How it gets there.
         fees_in_kind: Whether a buyer of a spot pair pays in what is bought.
@@ -128,7 +132,8 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
     switch: SwitchRules | None = None
     twap: TwapRules | None = None
     digest: str = ""
-    price_band: Decimal | None = None
+    bands: BandRules | None = None
+    self_trade_modes: tuple[str, ...] = ()
     fee_decimals: int = 8
     fee_rounding: FeeRounding = FeeRounding.HALF_EVEN
     fees_in_kind: bool = False
@@ -234,6 +239,7 @@ def parse_facts(text: str, venue: str) -> VenueFacts:
         _check_names("words", {name.partition(" ")[0] for name in words}, _REASONS)
         _check_names("lacks", given.get("lacks", ()), _KINDS)
         _check_names("reduce_only_tifs", given.get("reduce_only_tifs", ()), _TIFS)
+        _check_names("self_trade_modes", given.get("self_trade_modes", ()), list(SelfTrade))
         fees = given.pop("fees", {})
         margin = given.pop("margin", None)
         facts = VenueFacts(
@@ -251,6 +257,7 @@ def parse_facts(text: str, venue: str) -> VenueFacts:
             blocks=_rules_of(BlockRules, given.pop("blocks", None)),
             switch=_rules_of(SwitchRules, given.pop("switch", None)),
             twap=_rules_of(TwapRules, given.pop("twap", None)),
+            bands=_rules_of(BandRules, given.pop("bands", None)),
             digest=blake2b(text.encode(), digest_size=8).hexdigest(),
             fee_decimals=int(fees.get("decimals", 8)),
             fee_rounding=FeeRounding(fees.get("rounding", FeeRounding.HALF_EVEN)),
@@ -271,7 +278,7 @@ def _check_names(what: str, found: Iterable[str], known: Collection[str]) -> Non
 
 def _fact(name: str, value: Any) -> Any:
     kind = {field.name: field.type for field in msgspec.structs.fields(VenueFacts)}[name]
-    return msgspec.convert(str(value) if name in ("date", "min_notional", "price_band") else value, kind)
+    return msgspec.convert(str(value) if name in ("date", "min_notional") else value, kind)
 
 
 def _share(fees: Mapping[str, Any], name: str) -> Decimal | None:

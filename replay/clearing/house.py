@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from replay.backtest.admission import Floor
+from replay.backtest.admission import Floor, is_far
 from replay.backtest.contracts import contract_of
 from replay.backtest.mail import Request
 from replay.backtest.reports import waiting_said
@@ -365,18 +365,14 @@ class House:
             self._on_floor.match(at_ns, order, held.tick, held.lots)
 
     def refusal(self, order: OwnOrder, tick: int, lots: int) -> Reason | None:
-        band = self._facts[order.pair].price_band
-        if band is not None and not order.is_market and self._is_far(order.pair, tick, band):
+        floor, place = self._on_floor, order.pair
+        if not order.is_market and is_far(floor.markets[place], floor.desks[place], place, order.side, tick):
             return Reason.PRICE_BAND
         if order.trigger is not None and (order.is_waiting or order.state is StateCode.UNKNOWN):
             rules = self._facts[order.pair].triggers
             # It needs margin when it is woken.
             return Reason.TRIGGER if rules is not None and rules.refuses_passed and self._is_passed(order) else None
         return Reason.MARGIN if self._lacks_margin(order, tick, lots) else None
-
-    def _is_far(self, place: int, tick: int, band: Decimal) -> bool:
-        mark, scale = self._on_floor.desks[place].marks.get(place), self._on_floor.markets[place].scale
-        return mark is not None and scale is not None and abs(scale.price(tick) - mark) > mark * float(band)
 
     def _lacks_margin(self, order: OwnOrder, tick: int, lots: int) -> bool:
         place = order.pair

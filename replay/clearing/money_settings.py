@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
-from replay.backtest.venue_facts import VenueFacts
+from replay.backtest.venue_facts import VenueFacts, facts_of
 from replay.clearing.house import HouseSettings, Transfer, tier_at
 from replay.ledger.fee_tiers import FeeMeter, FeeSchedule
 from replay.ledger.margin_rules import MarginMode
+from replay.market.rules import SelfTrade
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
 from toolkit.timing.times import length_ns, time_ns
@@ -20,6 +21,7 @@ from toolkit.timing.times import length_ns, time_ns
 __all__ = [
     "CHOICES",
     "check_money",
+    "check_self_trade",
     "check_transfer_times",
     "choices_of",
     "facts_with",
@@ -27,6 +29,7 @@ __all__ = [
     "parse_leverage",
     "parse_margin",
     "parse_transfers",
+    "with_bands",
 ]
 
 _NUMBER: Final = re.compile(r"\d{1,6}(\.\d{1,6})?", re.ASCII)
@@ -159,6 +162,32 @@ def facts_with(
             rules = msgspec.structs.replace(rules, length_ns=block_ns, cancel_blocks=least)
         found[venue] = msgspec.structs.replace(each, blocks=rules)
     return found
+
+
+def with_bands(facts: Mapping[str, VenueFacts], share: Decimal | None) -> dict[str, VenueFacts]:
+    """
+    Facts of venues with a share of the price that a limit may be away from it, for all pairs; None: not assumed.
+
+    Raises ConfigError for a share of 1 or more, and where no venue has bands.
+    """
+    if share is None:
+        return dict(facts)
+    if not 0 < share < 1:
+        raise ConfigError(f"price_band is {share}, expected a share below 1, for instance 0.05 for 5 %")
+    if not any(each.bands for each in facts.values()):
+        raise ConfigError(f"price_band is assumed, but nothing is known of price bands of {' or '.join(facts)}")
+    return {
+        venue: msgspec.structs.replace(each, bands=each.bands and each.bands.around(share))
+        for venue, each in facts.items()
+    }
+
+
+def check_self_trade(mode: str | None, venues: Sequence[str]) -> None:
+    """Raise ConfigError for a way to prevent trades with oneself that a venue has not; that of another program is none."""
+    for venue in venues:
+        there = facts_of(venue).self_trade_modes
+        if mode is not None and there and mode in list(SelfTrade) and mode not in (*there, SelfTrade.NOT_SEEN):
+            raise ConfigError(f"rule self_trade={mode}, but {venue} has {' and '.join(there)} alone")
 
 
 def check_money(

@@ -218,7 +218,9 @@ RULE: Final = np.dtype(
         ("venue", "i8"),
         ("max_orders", "i8"),  # of the venue; -1: any
         ("max_of_pair", "i8"),
-        ("band", "f8"),  # how far a limit may be from the mark, a share of it; 0: any
+        ("band", "i8"),  # what a limit may not be too far from: 1 the mark, 2 the middle of the book; 0: nothing
+        ("band_low", "f8", (2,)),  # by side the lowest multiple of it
+        ("band_high", "f8", (2,)),  # and the highest
     ],
     align=True,
 )

@@ -221,11 +221,25 @@ def _refusal(e, order, code, tick, lots):
     reason = _ZERO
     if code == _NEW and not order["market"] and (order["tif"] == _GTC or order["tif"] == _POST_ONLY):
         reason = _crowded(e, order["pair"], rule)
-    if reason == 0 and rule["band"] > 0.0 and tick:
-        mark = e.market[order["pair"]]["venue_mark"]
-        if mark == mark and abs(tick * rule["price_over"] / rule["price_under"] - mark) > mark * rule["band"]:
-            reason = _PRICE_BAND
+    if reason == 0 and rule["band"] and tick and _is_far(e, order, rule, tick):
+        reason = _PRICE_BAND
     return reason
+
+
+@kernel
+def _is_far(e, order, rule, tick):
+    """Whether a limit is outside of the venue's band."""
+    if rule["band"] == _ONE:
+        around = e.market[order["pair"]]["venue_mark"]
+    else:
+        bid, ask = e.core.lines[2 * order["pair"]]["best"], e.core.lines[2 * order["pair"] + 1]["best"]
+        if bid == _NONE_KEY or ask == _NONE_KEY:
+            return False
+        over, under = rule["price_over"], rule["price_under"]
+        around = (abs(bid) * over / under + abs(ask) * over / under) / 2
+    price = tick * rule["price_over"] / rule["price_under"]
+    low, high = rule["band_low"][order["side"]], rule["band_high"][order["side"]]
+    return around == around and (price < around * low or price > around * high)
 
 
 @kernel

@@ -21,7 +21,7 @@ from replay.backtest.contracts import is_known, missing_said
 from replay.backtest.gap_watch import MEANT
 from replay.backtest.latency_settings import parse_latency
 from replay.backtest.market import Market
-from replay.backtest.venue_facts import VenueFacts, facts_of
+from replay.backtest.venue_facts import VenueFacts
 from replay.fast import kernel_engine
 from replay.fast.book_layout import FORMS_MAX, Seen, forget, make_books, widen_pool, widen_recent, widen_store_of
 from replay.fast.compiled_step import packed, pointer_to
@@ -30,8 +30,9 @@ from replay.fast.kernel_books import WANT_LEVELS, WANT_POOL, WANT_RECENT, room_f
 from replay.fast.level_columns import LevelColumns
 from replay.fast.run_log import RunLog
 from replay.fast.step import Step, check_number
+from replay.ledger.margin_rules import BandPrice
 from replay.market.core import MatchingCore, PairFacts
-from replay.market.layout import RequestCode, TifCode, Want, widen_book, widen_orders, widen_reports
+from replay.market.layout import BUY, SELL, RequestCode, TifCode, Want, widen_book, widen_orders, widen_reports
 from replay.market.rescaling import rescale
 from replay.market.rules import CancelEarly
 from replay.results.run_record import RunRecord
@@ -127,7 +128,7 @@ class StepRun:
         self._names = names
         self.keys = self._keys = plan.pairs.keys
         self.markets: tuple[Market, ...] = session.exchange.markets
-        self._facts = [facts_of(key.venue) for key in self._keys]
+        self._facts = [plan.facts[key.venue] for key in self._keys]
         rules = next(iter(plan.rules.values()))
         core = MatchingCore([PairFacts() for _ in self._keys], rules)
         self._log = RunLog(plan, session, self.markets, self._facts)
@@ -500,7 +501,11 @@ class StepRun:
         row["is_inverse"] = market.contract_value is not None
         row["unit_size"] = float(scale.lot * (market.contract_value or 1))
         row["price_over"], row["price_under"] = map(float, scale.tick_ratio)
-        row["band"] = 0.0 if facts.price_band is None else float(facts.price_band)
+        if facts.bands is not None:
+            row["band"] = 1 if facts.bands.price is BandPrice.MARK else 2
+            for side in (BUY, SELL):
+                bounds = facts.bands.bounds(self._keys[place].trading_pair, side)
+                row["band_low"][side], row["band_high"][side] = bounds
         row["least_value"] = 0.0 if least is None else float(least)
         row["least"] = 0 if least is None else math.ceil(Fraction(least) / (Fraction(scale.lot) * Fraction(scale.tick)))
         if least is None:

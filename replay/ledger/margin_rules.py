@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+import math
 from bisect import bisect_right
 from collections.abc import Mapping
 from decimal import Decimal
@@ -20,6 +21,8 @@ from replay.ledger.money import CASH_DECIMALS, FeeRounding, units_of
 from toolkit.errors import ConfigError
 
 __all__ = [
+    "BandPrice",
+    "BandRules",
     "BlockRules",
     "FundingRules",
     "Liquidation",
@@ -29,6 +32,7 @@ __all__ = [
     "MarginRules",
     "MarginTier",
     "MarginTiers",
+    "PriceBand",
     "ReferencePrice",
     "SwitchRules",
     "TriggerRules",
@@ -74,6 +78,62 @@ class TriggerRules(msgspec.Struct, frozen=True, kw_only=True):
     def prices(self) -> tuple[ReferencePrice, ...]:
         """All that there are."""
         return (self.price, *self.others)
+
+
+class BandPrice(enum.StrEnum):
+    """What a limit may not be too far from."""
+
+    #: The venue's mark price.
+    MARK = "mark"
+    #: The middle of the book, which stands for a mean price of the last minutes.
+    MIDDLE = "middle"
+
+
+class PriceBand(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How far a limit may be from a price, as multiples of it.
+
+    Attributes:
+        up: Highest multiple.
+        down: Lowest multiple.
+    """
+
+    up: Decimal
+    down: Decimal
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.down <= 1 <= self.up:
+            raise ConfigError(f"a price band from {self.down} to {self.up}, expected from 0 to 1, and from 1 on")
+
+
+class BandRules(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The bands of a venue.
+
+    Attributes:
+        price: Price that they are around.
+        is_one_sided: Whether a buy may be as low, and a sell as high as it likes.
+        usual: Band of all pairs that are not named; None: not known.
+        pairs: Bands of others, by pair.
+    """
+
+    price: BandPrice
+    is_one_sided: bool = False
+    usual: PriceBand | None = None
+    pairs: Mapping[str, PriceBand] = {}
+
+    def bounds(self, pair: str, side: int) -> tuple[float, float]:
+        """Lowest and highest multiple for a limit of a pair, 0 to buy or 1 to sell; from 0 to infinity where none is known."""
+        band = self.pairs.get(pair, self.usual)
+        if band is None:
+            return 0.0, math.inf
+        is_buy = side == 0
+        low = 0.0 if self.is_one_sided and is_buy else float(band.down)
+        return low, math.inf if self.is_one_sided and not is_buy else float(band.up)
+
+    def around(self, share: Decimal) -> BandRules:
+        """The same with a share of the price, up and down, for all pairs."""
+        return msgspec.structs.replace(self, usual=PriceBand(up=1 + share, down=max(Decimal(0), 1 - share)), pairs={})
 
 
 class Lived(Protocol):

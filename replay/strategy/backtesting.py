@@ -125,7 +125,7 @@ def backtest(
         capital: Capital at the start, by currency.
         gaps: Rule for orders across a gap: `keep`, `cancel` or `fail`.
         limits: Limits of risk.
-        assumed: `tick`, `lot`, `min_notional`, `contract_value` and `maintenance` in place of what is recorded or known;
+        assumed: `tick`, `lot`, `min_notional`, `contract_value`, `maintenance` and `price_band` in place of what is recorded or known;
             `mark`, which may be `mid`, where no mark price is recorded; `block`, a length of time, where a venue orders what
             arrives within one, and `cancel_blocks`, for how many of them an order may be filled after its cancel by best
             effort; `fee_asset`, which may be `quote`, where buyers pay in what they get.

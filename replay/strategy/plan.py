@@ -23,7 +23,7 @@ from replay.backtest.market import Assumed, Market
 from replay.backtest.receive_latency import LatencyModel
 from replay.backtest.venue_facts import VenueFacts, facts_of
 from replay.clearing.house import House, HouseSettings, Transfer, tier_at
-from replay.clearing.money_settings import check_money, facts_with, money_said
+from replay.clearing.money_settings import check_money, check_self_trade, facts_with, money_said, with_bands
 from replay.ledger.fee_tiers import FeeMeter
 from replay.ledger.ledger import Ledger, LedgerMarket
 from replay.ledger.margin_rules import MarginMode
@@ -49,7 +49,9 @@ __all__ = ["ASSUMABLE", "FEES", "LATENCY", "RunPlan", "RunSettings", "parse_amou
 #: Unless it is said otherwise: slow enough that nothing rests on being fast.
 LATENCY: Final = "entry=50ms,response=50ms"
 #: What can be assumed in place of what is recorded, and fees of which role.
-ASSUMABLE: Final = ("tick", "lot", "min_notional", "contract_value", "maintenance")
+ASSUMABLE: Final = ("tick", "lot", "min_notional", "contract_value", "maintenance", "price_band")
+#: Of these what is no business of a market.
+_OF_HOUSE: Final = ("maintenance", "price_band")
 FEES: Final = ("maker", "taker")
 _AMOUNT: Final = re.compile(r"-?\d{1,18}(\.\d{1,18})?", re.ASCII)
 _SEED_MAX: Final = 2**63
@@ -128,6 +130,7 @@ class RunPlan:
         settings: Settings as given.
         pairs: The pairs.
         rules: Rules of matching of each venue.
+        facts: Facts of each venue, with what is assumed of them.
         head: Values that the decision log begins with.
     """
 
@@ -167,8 +170,10 @@ class RunPlan:
             cancel_blocks=settings.cancel_blocks,
             fees_in_quote=settings.fees_in_quote,
         )
-        known = {venue: facts_of(venue) for venue in self.rules}
-        self._facts = facts_with(known, settings.block_ns, settings.cancel_blocks)
+        if is_own:
+            check_self_trade(settings.rules.get("self_trade"), list(self.rules))
+        known = with_bands({venue: facts_of(venue) for venue in self.rules}, settings.assumed.get("price_band"))
+        self.facts = facts_with(known, settings.block_ns, settings.cancel_blocks)
         check_money(
             self._money,
             [*dict.fromkeys(key.trading_pair for key in self.pairs.keys), *map(str, self.pairs.keys)],
@@ -216,8 +221,8 @@ class RunPlan:
         """
         strategy, _, data = self._strategy()
         settings = self.settings
-        assumed = Assumed(**{name: value for name, value in settings.assumed.items() if name != "maintenance"})
-        house = House(self.pairs.keys, self._facts, self._fees, self._money, settings.capital, start_ns)
+        assumed = Assumed(**{name: value for name, value in settings.assumed.items() if name not in _OF_HOUSE})
+        house = House(self.pairs.keys, self.facts, self._fees, self._money, settings.capital, start_ns)
         linear = replace(assumed, contract_value=None)
         markets = [Market(key, assumed if facts_of(key.venue).is_inverse else linear) for key in self.pairs.keys]
         exchange = Exchange(
@@ -226,7 +231,7 @@ class RunPlan:
             latency=self._latency(),
             gap_policy=settings.gap_policy,
             compiled=compiled,
-            facts=self._facts,
+            facts=self.facts,
             clearing=house,
         )
         exchange.tracker.announce(self.pairs.keys)

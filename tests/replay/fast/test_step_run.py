@@ -113,6 +113,22 @@ def test_assumptions_mean_the_same(assumptions: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize(
+    ("name", "band"),
+    [("format-2-binance-usdm", "0.000001"), ("format-2-binance-spot", "0.00005"), ("format-2-hyperliquid", "0.00005")],
+)
+def test_bands_around_the_mark_or_the_middle_of_the_book_mean_the_same(name: str, band: str) -> None:
+    """So narrow that they refuse some orders and take others."""
+    assumed = {**FINE["assumed"], "price_band": band, "min_notional": "0.000001"}
+    options: dict[str, Any] = {"assumed": assumed, "parameters": {"gap": 3_000_000, "size": 1000}}
+    python = backtest(busy.in_python(), FOLDERS[name], **options)
+    said = python.orders["status"].to_list()
+    refused = [each for each in said if each.startswith(("PERCENT_PRICE", "Order price"))]
+    assert 0 < len(refused) < len(said), said
+    check_same(backtest(busy, FOLDERS[name], **options), python)
+
+
+@pytest.mark.usefixtures("uncompiled")
 def test_a_lot_that_is_too_coarse_is_refined_and_sizes_stay_what_they_are() -> None:
     """The unit of sizes becomes that of the recording; what the venue asks of orders does not."""
     result = backtest(busy, FOLDERS["format-2-binance-usdm"], assumed={"tick": "0.1", "lot": "0.01"})

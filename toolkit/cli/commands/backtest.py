@@ -187,8 +187,9 @@ def _replay_script(
     set_rules = named_values(options["rules"], "--rule")
     rules = make_rules(options["preset"], set_rules)
     assumed = assumed_of(options["assume"])
-    if "maintenance" in assumed:
-        raise click.UsageError("--assume maintenance is for strategies: a list of orders is not held against margin")
+    for name in ("maintenance", "price_band"):
+        if name in assumed:
+            raise click.UsageError(f"--assume {name} is for strategies: a list of orders is held against neither")
     opened = [Recording.open(folder, sealed=sealed) for folder in recordings]
     say_unsealed(opened)
     pair = _one_pair(opened, pairs, venues)
