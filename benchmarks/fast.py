@@ -27,9 +27,9 @@ from recordings.columns.column_batch import ColumnBatch
 from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
 from replay.column_tape import ColumnTape
-from replay.fast.backtesting import backtest_many
 from replay.fast.level_columns import counted
 from replay.fast.step_run import StepRun
+from replay.many.many_runs import backtest_many
 from replay.strategy.backtesting import backtest, settings_of
 from replay.strategy.plan import RunPlan
 from replay.tape import Tape

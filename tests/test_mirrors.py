@@ -55,6 +55,8 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     "toolkit/kernels/shelf.py": ("tests/test_mirrors.py",),
     # One table of kinds of harm by places.
     "toolkit/borders.py": ("tests/test_borders.py",),
+    # Runs that share a pass, and that part in one: each test is of what comes of them.
+    "replay/many/*.py": ("tests/replay/many/test_many_runs*.py",),
     # The money of a venue: each test is of one thing that may happen to it, and comes to several of these.
     "replay/clearing/*.py": ("tests/replay/clearing/test_*.py",),
     "toolkit/books/book_side.py": ("tests/toolkit/books/test_orderbook.py",),

@@ -30,10 +30,12 @@ from recordings.recorder import Recorder as Recorder
 from recordings.writing.recorder_options import RecorderOptions as RecorderOptions
 from recordings.writing.recorder_options import VenueRequest as VenueRequest
 from replay.clock import ReplayClock as ReplayClock
-from replay.fast.backtesting import backtest_many as backtest_many
 from replay.fast.step import Step as Step
 from replay.fast.step import step as step
 from replay.follow import FollowDataSource as FollowDataSource
+from replay.many.many_runs import backtest_many as backtest_many
+from replay.many.many_runs import fork as fork
+from replay.many.variants import Variant as Variant
 from replay.player import Player as Player
 from replay.results.result import Result as Result
 from replay.source import ReplayDataSource as ReplayDataSource

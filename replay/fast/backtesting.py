@@ -1,17 +1,14 @@
-"""Step functions on recordings, and many runs in one pass over them."""
+"""Compiled step functions on a tape: one pass over it feeds any number of them."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from recordings.columns.column_batch import Kind
-from recordings.recording import Recording
+from recordings.columns.column_batch import ColumnBatch, Kind, Names
 from replay.backtest.contracts import is_known, missing_said
 from replay.backtest.market import Market
 from replay.column_tape import ColumnTape
@@ -19,54 +16,53 @@ from replay.fast.compiled_step import note_engine
 from replay.fast.level_columns import counted
 from replay.fast.step import Step
 from replay.fast.step_run import StepRun, check_compiled
-from replay.results.result import Result
 from replay.results.run_record import RunRecord
-from replay.strategy.backtesting import (
-    Carry,
-    check_window,
-    missing_error,
-    pairs_of_run,
-    recordings_of,
-    settings_of,
-    told_of,
-)
-from replay.strategy.loading import load_strategy
+from replay.strategy.backtesting import Carry, check_window, missing_error, told_of
 from replay.strategy.plan import RunPlan
+from replay.strategy.session import TradingSession
 from replay.tape import Tape
 from toolkit.errors import ConfigError
 from toolkit.gc_tuning import rare_collections
-from toolkit.keys import PairName, one_or_more
 from toolkit.messages import Instrument
-from toolkit.timing.times import Instant, instant_ns
 
-__all__ = ["backtest_many", "run_steps"]
+__all__ = ["Fork", "run_steps"]
+
+
+class Fork(Protocol):
+    """Where one run becomes several; see `replay.many.step_forks`."""
+
+    def begin(self, names: Names, session_of: Callable[[RunPlan], TradingSession]) -> StepRun:
+        """The run that all of them begin as."""
+
+    def split(self, run: StepRun, batch: ColumnBatch) -> list[StepRun]:
+        """Those that go on from there, before the row of the batch that it has reached."""
 
 
 def run_steps(
-    step: Step,
-    plans: Sequence[RunPlan],
+    tasks: Sequence[tuple[Step, RunPlan]],
     tape: Tape,
     *,
     start_ns: int | None = None,
     end_ns: int | None = None,
     carry: Carry = Carry.ALL,
+    fork: Fork | None = None,
 ) -> list[RunRecord]:
     """
-    Run a step function on a tape, once for each plan, in one pass.
+    Run step functions on a tape, in one pass.
 
     Args:
-        step: The function.
-        plans: Assumptions of each run, for the same pairs.
+        tasks: Function and plan of each run, all of the same pairs.
         tape: Plays these.
-        start_ns: Time from which on it is called.
+        start_ns: Time from which on they are called.
         end_ns: Nothing is played from the first frame of that time on.
         carry: State that is kept where one recording ends before the next begins: all of it.
+        fork: Instant up to which they are one run.
 
     Raises:
         ConfigError: Something is assumed that a compiled run does not do; tick or lot are not known.
-        StrategyError: The function failed.
+        StrategyError: A function failed.
     """
-    for plan in plans:
+    for step, plan in tasks:
         check_compiled(plan, step)
     if carry is not Carry.ALL:
         raise ConfigError(f"carry={carry.value!r} is of no compiled step function, expected {Carry.ALL.value!r}")
@@ -74,27 +70,46 @@ def run_steps(
     check_window(tape, start_ns, end_ns)
     first_ns = tape.first_ns if start_ns is None else max(start_ns, tape.first_ns)
     columns = ColumnTape(tape)
+    told = told_of(tape)
+
+    def session_of(plan: RunPlan) -> TradingSession:
+        return plan.open(first_ns, recordings=told, waits=True)
+
     runs: list[StepRun] = []
-    for plan in plans:
-        session = plan.open(first_ns, recordings=told_of(tape), waits=True)
-        like = runs[0] if runs else None
-        runs.append(StepRun(plan, step, columns.names, session, starts_ns=start_ns, end_ns=end_ns, like=like))
+    if fork is not None:
+        runs.append(fork.begin(columns.names, session_of))
+    else:
+        for step, plan in tasks:
+            like = next((each for each in runs if each.step is step), None)
+            session = session_of(plan)
+            runs.append(StepRun(plan, step, columns.names, session, starts_ns=start_ns, end_ns=end_ns, like=like))
+    plan = tasks[0][1]
     _look_ahead(tape, runs)
     unknown = [place for place, market in enumerate(runs[0].markets) if not is_known(market)]
     if unknown:
-        names, markets = plans[0].pairs.names, runs[0].markets
+        names, markets = plan.pairs.names, runs[0].markets
         raise missing_error(missing_said([names[place] for place in unknown], [markets[place] for place in unknown]))
-    keys = plans[0].pairs.keys
-    feeder = _Feeder(keys, runs)
+    feeder = _Feeder(plan.pairs.keys, runs)
     batches = columns.batches()
     try:
         with rare_collections():
             for batch in batches:
                 places = feeder.places(columns.names.pairs)
                 levels = counted(batch, places, feeder.markets, feeder.rescale)
-                for run in runs:
+                starts = [0] * len(runs)
+                if fork is not None:
+                    runs[0].take(batch, places, levels)
+                    if not runs[0].has_ended:
+                        continue
+                    starts = [runs[0].reached] * len(tasks)
+                    levels = runs[0].levels  # an instrument may have made them finer
+                    runs[:] = fork.split(runs[0], batch)
+                    fork = None
+                    for run in runs:
+                        run.end_at(end_ns)
+                for run, start in zip(runs, starts, strict=True):
                     if not run.has_ended:
-                        run.take(batch, places, levels)
+                        run.take(batch, places, levels, start)
                 if all(run.has_ended for run in runs):
                     break
     finally:
@@ -129,8 +144,9 @@ class _Feeder:
         """The first run's market was refined: so are the others', which saw the same."""
         first = self._runs[0].markets[place]
         for run in self._runs:
-            if run.markets[place] is not first:
-                run.markets[place].follow(first)
+            for markets in run.log.markets_of_all:
+                if markets[place] is not first:
+                    markets[place].follow(first)
             run.rescale(place, ticks, lots)
 
 
@@ -152,58 +168,3 @@ def _look_ahead(tape: Tape, runs: Sequence[StepRun]) -> None:
                     run.expect(message)
         if not waiting:
             return
-
-
-def backtest_many(
-    strategy: Any,
-    recording: Recording | str | Path | Sequence[Recording | str | Path],
-    parameter_sets: Sequence[Mapping[str, Any]],
-    *,
-    trading_pairs: Collection[PairName] | PairName | None = None,
-    venues: Collection[str] | str | None = None,
-    start_ns: Instant | None = None,
-    end_ns: Instant | None = None,
-    sealed: bool = False,
-    **assumptions: Any,
-) -> list[Result]:
-    """
-    Run a step function on a recording once for each set of parameters, in one pass: what is read and decoded feeds all.
-
-    Args:
-        strategy: The step function.
-        recording: The recording, or its folder; or several.
-        parameter_sets: Parameters of each run, by name.
-        trading_pairs: As `backtest` has it; likewise the rest, and `assumptions`.
-        venues: Only pairs of these venues.
-        start_ns: Call it from this time on.
-        end_ns: End before the first frame of that time.
-        sealed: Leave out what is not sealed yet.
-
-    Returns:
-        What came of each, in the order of the sets. Each run has an account, orders and state of its own, and its result
-        is that of `backtest` with the same parameters.
-
-    Raises as `backtest`.
-    """
-    if not isinstance(strategy, Step):
-        raise ConfigError(f"backtest_many runs step functions, found {strategy!r}; expected a function under @step")
-    if not isinstance(parameter_sets, Iterable):
-        raise ConfigError(f"the sets of parameters are {parameter_sets!r}, expected a list, for instance [{{}}]")
-    sets = list(parameter_sets)
-    if not sets:
-        raise ConfigError("no set of parameters, expected at least one; {} is that of the defaults")
-    known = inspect.signature(settings_of).parameters.keys() - {"parameters"}
-    if unknown := sorted(assumptions.keys() - known):
-        raise ConfigError(f"backtest_many has no argument {unknown[0]!r}, expected one of {', '.join(sorted(known))}")
-    opened = recordings_of(recording, sealed=sealed)
-    loaded = load_strategy(strategy)
-    keys = pairs_of_run(loaded, opened, one_or_more(trading_pairs), one_or_more(venues))
-    plans = [RunPlan(loaded, keys, settings_of(parameters=each, **assumptions)) for each in sets]
-    records = run_steps(
-        strategy,
-        plans,
-        Tape(opened, trading_pairs=keys),
-        start_ns=None if start_ns is None else instant_ns(start_ns, "start_ns"),
-        end_ns=None if end_ns is None else instant_ns(end_ns, "end_ns"),
-    )
-    return [Result.of(record, None, opened) for record in records]

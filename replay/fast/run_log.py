@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from replay.strategy.session import TradingSession
 from toolkit.account_messages import TERMINAL_ORDER_STATES, OrderState
 from toolkit.messages import FundingInfo, Instrument, Message, StreamEvent
 
-__all__ = ["RunLog"]
+__all__ = ["RunLog", "Takes"]
 
 _SENT, _ANSWER, _TOP, _MARK, _FRAME, _EXECUTED = (int(code) for code in Code)
 
@@ -49,6 +49,30 @@ class _Told:
     rates: list[int | None] = field(default_factory=list)
 
 
+class Takes(Protocol):
+    """What takes a run down; `RunLog` has what its functions mean."""
+
+    markets_of_all: Sequence[Sequence[Market]]
+
+    def begin(self, now_ns: int) -> None:
+        """The function is called from now on."""
+
+    def hear_instrument(self, place: int, message: Instrument, now_ns: int) -> None:
+        """What the venue says of a pair."""
+
+    def hear_event(self, event: StreamEvent, now_ns: int) -> None:
+        """What happened to a stream."""
+
+    def hear_funding(self, place: int, message: Message, now_ns: int) -> None:
+        """Rates of funding."""
+
+    def take(self, rows: npt.NDArray[np.void]) -> None:
+        """Rows of a log."""
+
+    def finish(self, now_ns: int) -> RunRecord:
+        """The record of the run."""
+
+
 class RunLog:
     """
     Takes down a run.
@@ -58,15 +82,20 @@ class RunLog:
         session: Whose recorder and house it uses.
         markets: The pairs.
         facts: Facts of their venues.
+
+    Attributes:
+        markets_of_all: The pairs as each session has them into which it is taken down.
+        recorder: Recorder that it tells.
     """
 
     def __init__(
         self, plan: RunPlan, session: TradingSession, markets: Sequence[Market], facts: Sequence[VenueFacts]
     ) -> None:
         self._session = session
-        self._recorder = session._recorder
+        self.recorder = session._recorder
         self._house = session.house
         self._markets = markets
+        self.markets_of_all: Sequence[Sequence[Market]] = (markets,)
         self._facts = facts
         self._name = f"{plan.head.strategy}-{plan.head.seed}"
         self._told: dict[int, _Told] = {}
@@ -76,7 +105,7 @@ class RunLog:
     def begin(self, now_ns: int) -> None:
         """The function is called from now on."""
         self._session._set_now(now_ns)
-        self._recorder.ledger.check_capital()
+        self.recorder.ledger.check_capital()
 
     def hear_instrument(self, place: int, message: Instrument, now_ns: int) -> None:
         """What the venue says of a pair."""
@@ -103,7 +132,7 @@ class RunLog:
                 if type(response) is Notice:
                     self._session._set_now(due)
                     self._session.desk.hear_notice(response)
-                    self._recorder.frame_done(due, is_doubtful=self._is_doubtful)
+                    self.recorder.frame_done(due, is_doubtful=self._is_doubtful)
 
     @property
     def _is_doubtful(self) -> bool:
@@ -121,7 +150,7 @@ class RunLog:
                 self._note_top(row, now)
             elif code == _FRAME:
                 self._is_in_doubt = bool(row.stale)
-                self._recorder.frame_done(now, is_doubtful=self._is_doubtful)
+                self.recorder.frame_done(now, is_doubtful=self._is_doubtful)
             elif code == _ANSWER:
                 self._answer(row, now)
             elif code == _SENT:
@@ -129,11 +158,11 @@ class RunLog:
             elif code == _EXECUTED:
                 self._execute(row)
             elif code == _MARK:
-                self._recorder.note_mark(int(row.pair), float(row.value))
+                self.recorder.note_mark(int(row.pair), float(row.value))
 
     def _note_top(self, row: Any, now: int) -> None:
         bid, ask, place = int(row.bid), int(row.ask), int(row.pair)
-        self._recorder.note_top(
+        self.recorder.note_top(
             place, now, bid or None, int(row.bid_size), ask or None, int(row.ask_size), bool(row.stale)
         )
 
@@ -178,7 +207,7 @@ class RunLog:
         place, state = int(row.pair), int(answer.state)
         if answer.code == _EXECUTION:
             rate = told.rates.pop(0) if told.rates else None
-            entry = self._recorder.fill(
+            entry = self.recorder.fill(
                 FillRow(
                     now_ns=now,
                     venue_ns=int(answer.venue_ns),
@@ -229,7 +258,7 @@ class RunLog:
         reason = Reason(told.reason).name.lower() if told.reason else ""
         tif = int(row.tif)
         is_market = bool(row.market)
-        self._recorder.order(
+        self.recorder.order(
             OrderRow(
                 now_ns=now,
                 venue_ns=None if answer is None else int(answer.venue_ns),
@@ -251,6 +280,6 @@ class RunLog:
     def finish(self, now_ns: int) -> RunRecord:
         """The record of the run."""
         self._session._set_now(now_ns)
-        self._recorder.frame_done(now_ns, is_doubtful=self._is_doubtful)
-        record = self._recorder.finish(now_ns)
+        self.recorder.frame_done(now_ns, is_doubtful=self._is_doubtful)
+        record = self.recorder.finish(now_ns)
         return record if self._house is None else self._house.note(record)

@@ -117,7 +117,7 @@ class Step:
             return run_on_tape(plan, tape, start_ns=start_ns, end_ns=end_ns, carry=carry)[0]
         from replay.fast.backtesting import run_steps
 
-        return run_steps(self, [plan], tape, start_ns=start_ns, end_ns=end_ns, carry=carry)[0]
+        return run_steps([(self, plan)], tape, start_ns=start_ns, end_ns=end_ns, carry=carry)[0]
 
 
 def step(

@@ -28,7 +28,7 @@ from replay.fast.compiled_step import packed, pointer_to
 from replay.fast.engine_layout import ACTS_MAX, LIMIT, Status, doubled, make_engine, widen_engine
 from replay.fast.kernel_books import WANT_LEVELS, WANT_POOL, WANT_RECENT, room_for
 from replay.fast.level_columns import LevelColumns
-from replay.fast.run_log import RunLog
+from replay.fast.run_log import RunLog, Takes
 from replay.fast.step import Step, check_number
 from replay.ledger.margin_rules import BandPrice
 from replay.market.core import MatchingCore, PairFacts
@@ -55,7 +55,7 @@ from toolkit.messages import (
 )
 from toolkit.timing.clock_jumps import jump_of
 
-__all__ = ["StepRun", "check_compiled"]
+__all__ = ["StepRun", "check_compiled", "latencies_of"]
 
 _NEVER: Final = 1 << 62
 _TRADES: Final = "trades"
@@ -106,6 +106,10 @@ class StepRun:
         engine: The arrays.
         keys: The pairs.
         markets: Markets of the pairs: grid, contract and fees.
+        log: Log that takes down what it does.
+        step: The function.
+        reached: The row at which the last batch was left.
+        levels: Levels of that batch, as the markets count them by then.
         calls: How often the function was called.
     """
 
@@ -121,7 +125,7 @@ class StepRun:
         like: StepRun | None = None,
     ) -> None:
         self._plan = plan
-        self._step = step
+        self.step = step
         self._values = values = {name: plan.head.parameters[name] for name in step.parameters}
         for name, value in values.items():
             check_number(f"{step.name}: {name}", value)
@@ -131,7 +135,7 @@ class StepRun:
         self._facts = [plan.facts[key.venue] for key in self._keys]
         rules = next(iter(plan.rules.values()))
         core = MatchingCore([PairFacts() for _ in self._keys], rules)
-        self._log = RunLog(plan, session, self.markets, self._facts)
+        self.log: Takes = RunLog(plan, session, self.markets, self._facts)
         self._heard = [is_known(market) for market in self.markets]
         self._starts_ns = starts_ns
         self._has_begun = False
@@ -148,19 +152,18 @@ class StepRun:
         clock["logs_tops"] = 1
         clock["asks_funding"] = any(each.funding is not None for each in self._facts)
         clock["timer"] = _NEVER
-        if end_ns is not None:
-            clock["until"] = end_ns
-        self.engine.hands.latency[:] = _latencies(plan.settings.latency)
+        self.reached = 0
+        self.end_at(end_ns)
+        self.engine.hands.latency[:] = latencies_of(plan.settings.latency)
         for place in range(len(self._keys)):
             self.engine.core.pairs[place]["stale"] = 1
             self._set_rules(place)
         self._like = like
         self._is_recorded = True
-        self._ended = False
 
     @cached_property
     def _pointer(self) -> Any:
-        return pointer_to(self._step, self.engine) if self._like is None else self._like._pointer
+        return pointer_to(self.step, self.engine) if self._like is None else self._like._pointer
 
     @property
     def calls(self) -> int:
@@ -176,10 +179,16 @@ class StepRun:
         """Whether the time at which it ends has come."""
         return self._ended
 
+    def end_at(self, end_ns: int | None) -> None:
+        """End before the first frame of that time; None: with the tape."""
+        self.engine.hands.clock["until"] = _NEVER if end_ns is None else end_ns
+        self._ended = False
+
     def expect(self, instrument: Instrument) -> None:
         """What the venue will say first of a pair: books before it are counted in its steps."""
         place = self._plan.pairs.places[(instrument.venue, instrument.trading_pair)]
-        self.markets[place].take(instrument)
+        for markets in self.log.markets_of_all:
+            markets[place].take(instrument)
         self._set_rules(place)
 
     def leave_unrecorded(self) -> None:
@@ -189,7 +198,7 @@ class StepRun:
 
     # -- taking in -------------------------------------------------------------------------------------------------
 
-    def take(self, batch: ColumnBatch, places: npt.NDArray[np.int64], levels: LevelColumns) -> None:
+    def take(self, batch: ColumnBatch, places: npt.NDArray[np.int64], levels: LevelColumns, start: int = 0) -> None:
         """
         Take in a batch.
 
@@ -197,10 +206,12 @@ class StepRun:
             batch: The batch.
             places: Place in the run of each pair of its names, -1 for none.
             levels: Its levels, as the markets count them.
+            start: Its first row that is taken in.
 
         Raises StrategyError where the function fails.
         """
-        start, stop = 0, batch.messages
+        stop = batch.messages
+        self.levels = levels
         if len(self._names.forms) > FORMS_MAX:
             raise ConfigError(f"{len(self._names.forms)} forms of books in one tape, expected {FORMS_MAX} at most")
         while start < stop:
@@ -217,7 +228,8 @@ class StepRun:
                 batch.sizes,
                 self._pointer,
             )
-            start = int(at)
+            self.reached, self.levels = int(at), levels
+            start = self.reached
             if not status:
                 self._ended = start < stop
                 return
@@ -232,7 +244,7 @@ class StepRun:
                 self._begin_if_known()
             elif status == Status.FUNDING:
                 self._drain()
-                self._log.hear_funding(int(places[batch.rows["pair"][start]]), batch.message(start), self.now_ns)
+                self.log.hear_funding(int(places[batch.rows["pair"][start]]), batch.message(start), self.now_ns)
             elif status == Status.BOOKS:
                 row = batch.rows[start]
                 self._widen_books(int(room_for(self.engine.hands.books, row, places[row["pair"]])))
@@ -288,7 +300,7 @@ class StepRun:
         """Take down what the run has told so far."""
         clock = self.engine.hands.clock
         if self._is_recorded:
-            self._log.take(self.engine.hands.log[: int(clock["log"][0])])
+            self.log.take(self.engine.hands.log[: int(clock["log"][0])])
         clock["log"] = 0
 
     def _run(self, kernel: Any, *args: Any) -> None:
@@ -307,7 +319,7 @@ class StepRun:
 
     def _begin(self) -> None:
         self._has_begun = True
-        self._log.begin(self.now_ns)
+        self.log.begin(self.now_ns)
         self._run(kernel_engine.start_run)
 
     @property
@@ -333,7 +345,7 @@ class StepRun:
                 clock["now"] = at_ns
             self._close()
         self._drain()
-        return self._log.finish(self.now_ns)
+        return self.log.finish(self.now_ns)
 
     def _close(self) -> None:
         """The session has ended: what rests is cancelled, what is under way never arrives, and all is reported at once."""
@@ -349,13 +361,13 @@ class StepRun:
                 f"10,000 answers and timers at one instant, {format_ns(self.now_ns)}: does it answer each refusal by"
                 " another order?"
             )
-        failure = StrategyError(f"{self._step.name} failed at {format_ns(self.now_ns)}")
+        failure = StrategyError(f"{self.step.name} failed at {format_ns(self.now_ns)}")
         from replay.fast.failed_call import call_again
 
         try:
-            call_again(self._step, self._values, engine, self._plan.pairs.names)
+            call_again(self.step, self._values, engine, self._plan.pairs.names)
         except (Exception, SystemExit) as exc:  # noqa: BLE001  # whatever the function raises is its own failure
-            failure = described(exc, self._plan.loaded.files, self._step.name)
+            failure = described(exc, self._plan.loaded.files, self.step.name)
         raise failure
 
     # -- what is Python's ------------------------------------------------------------------------------------------
@@ -377,13 +389,13 @@ class StepRun:
     def _hear_instrument(self, place: int, message: Instrument) -> tuple[int, int] | None:
         market = self.markets[place]
         before, finer = market.scale, None
-        is_other = market.take(message)
+        is_other, *_ = [markets[place].take(message) for markets in self.log.markets_of_all]
         if is_other and before is not None and market.scale is not None:
             finer = int(before.tick / market.scale.tick), int(before.lot / market.scale.lot)
             self.rescale(place, *finer)
         self._set_rules(place)
         self._drain()
-        self._log.hear_instrument(place, message, self.now_ns)
+        self.log.hear_instrument(place, message, self.now_ns)
         if not self._heard[place] and is_known(market):
             self._heard[place] = True
             self._begin_if_known()
@@ -413,7 +425,7 @@ class StepRun:
                 self._is_paused = True
                 if clock["is_running"][0]:
                     self._close()
-        self._log.hear_event(event, self.now_ns)
+        self.log.hear_event(event, self.now_ns)
         if place < 0:
             return
         if event.kind is EventKind.GAP and event.cause == BETWEEN_RECORDINGS:
@@ -559,7 +571,7 @@ def _widened(core: Any) -> Any:
     return core
 
 
-def _latencies(text: str) -> list[int]:
+def latencies_of(text: str) -> list[int]:
     """Of each kind of request how long it takes, then of the answers to each, and of what no request did."""
     model = parse_latency(text).on_receipt()
     entries = [model.entry_ns("", code, 0) for code in RequestCode]

@@ -212,7 +212,7 @@ class _StepStrategy(Strategy):
         self._act = _Actions(ctx)
         self._q = [_Market() for _ in ctx.pairs]
         self._me = [_Mine() for _ in ctx.pairs]
-        self._p = SimpleNamespace(**{name: getattr(self, name) for name in step.parameters})
+        self._take_parameters()
         self._s = SimpleNamespace(**step.state)
         self._places = {pair: place for place, pair in enumerate(ctx.pairs)}
         self._tops = [self._top(ctx, pair) for pair in ctx.pairs]
@@ -220,6 +220,10 @@ class _StepStrategy(Strategy):
         self._fills: dict[int, int] = {}
         self._is_gap = False
         self._call(ctx, Why.START, -1)
+
+    def _take_parameters(self) -> None:
+        """Parameters as they are from now on."""
+        self._p = SimpleNamespace(**{name: getattr(self, name) for name in self.step.parameters})
 
     def _top(self, ctx: Context, pair: str) -> tuple[int, int, int, int]:
         scale, book = _scale_of(ctx, pair), ctx.book(pair)

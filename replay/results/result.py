@@ -9,6 +9,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from recordings.recording import Recording
@@ -35,6 +36,27 @@ from toolkit.errors import ConfigError
 from toolkit.pictures.vega_lite import check_ending, png, write_chart
 
 __all__ = ["Result", "summary_table", "titled"]
+
+
+class ForkInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Where a run parted from others.
+
+    Attributes:
+        at_ns: The instant: what happened before it is common, ns since the epoch, UTC.
+        state: Digest of the state there, the same in all runs that parted there.
+        strategy: Strategy until then; likewise the rest.
+        parameters: Its parameters.
+        latency: Latency in words.
+        rules: Rules of matching by venue.
+    """
+
+    at_ns: int
+    state: str
+    strategy: str
+    parameters: dict[str, Any]
+    latency: str
+    rules: dict[str, Any]
 
 
 class Result:
@@ -183,6 +205,12 @@ class Result:
             names = ", ".join(self.accounts) or "none"
             raise ConfigError(f"the run has {len(self.info.accounts)} accounts ({names}): choose one of `accounts`")
         return self.info.accounts[0]
+
+    @property
+    def fork(self) -> ForkInfo | None:
+        """Where the run parted from others, and the state that all of them had there; None where it did not."""
+        said = self.info.settings.get("fork")
+        return None if said is None else msgspec.convert(said, ForkInfo)
 
     @property
     def net_profit(self) -> Decimal:

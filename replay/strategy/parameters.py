@@ -11,6 +11,7 @@ import enum
 import inspect
 import math
 import typing
+from collections import deque
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -23,10 +24,12 @@ from replay.strategy.own_data import OwnData
 from replay.strategy.strategy import Strategy
 from toolkit.errors import ConfigError
 
-__all__ = ["Parameter", "parameters_of", "set_parameters"]
+__all__ = ["Parameter", "own_what_is_shared", "parameters_of", "set_parameters"]
 
 _WORDS: Final = {"yes": "true", "no": "false", "none": "null", "on": "true", "off": "false"}
 _MISSING: Final = object()
+#: What can be changed in place, and stands in a class for all of its objects.
+_SHARED: Final = (list, dict, set, bytearray, deque)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,14 @@ def parameters_of(cls: type[Strategy]) -> dict[str, Parameter]:
                 continue
             found[name] = Parameter(name, kinds[name], getattr(cls, name, _MISSING))
     return found
+
+
+def own_what_is_shared(strategy: Strategy) -> None:
+    """Give a strategy what its class has of lists, dicts and sets as its own: what one run appends is not that of the next."""
+    for base in reversed(type(strategy).__mro__):
+        for name, value in vars(base).items() if base is not Strategy and issubclass(base, Strategy) else ():
+            if isinstance(value, _SHARED) and not name.startswith("__") and name not in vars(strategy):
+                setattr(strategy, name, deepcopy(getattr(type(strategy), name)))
 
 
 def set_parameters(strategy: Strategy, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from replay.strategy.limits import RiskLimits
 from replay.strategy.loading import LoadedStrategy
 from replay.strategy.own_data import LoadedData, OwnData
 from replay.strategy.pairs import RunPairs
-from replay.strategy.parameters import set_parameters
+from replay.strategy.parameters import own_what_is_shared, set_parameters
 from replay.strategy.session import TradingSession
 from replay.strategy.strategy import Strategy
 from replay.strategy.watch import CALLBACK_S_MAX
@@ -297,6 +297,7 @@ class RunPlan:
             raise described(exc, self.loaded.files, f"{cls.__name__}()") from None
         if not isinstance(strategy, Strategy):
             raise StrategyError(f"{cls.__name__}() made {type(strategy).__name__}, expected a strategy")
+        own_what_is_shared(strategy)
         parameters = set_parameters(strategy, self.settings.parameters)
         data = {}
         for name in parameters:

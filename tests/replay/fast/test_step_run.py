@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,18 +15,15 @@ from benchmarks.grid_maker import GridMaker
 from benchmarks.grid_step import grid_step
 from recordings.columns.column_batch import Names, of_messages
 from recordings.importing.importer import ImportOptions, import_capture
-from replay.fast import kernel_books, kernel_engine, step_run
-from replay.fast.backtesting import backtest_many
-from replay.fast.compiled_step import layout_of
-from replay.fast.failed_call import ActionsOfArrays, Fields
 from replay.fast.level_columns import counted
 from replay.fast.step import Step, step
 from replay.fast.step_run import StepRun
-from replay.results.result import Result
+from replay.many.many_runs import backtest_many
 from replay.strategy.backtesting import backtest, settings_of
 from replay.strategy.failures import StrategyError
 from replay.strategy.plan import RunPlan
 from tests.golden.expectations import RECORDINGS
+from tests.replay.fast.plain_engine import check_same, uncompiled  # noqa: F401  # the second is a fixture
 from tests.replay.fast.steps import busy, fails_by_half, fails_by_index, fails_by_price, quiet
 from tests.tapes import quote, snapshot
 from toolkit.errors import ConfigError
@@ -39,51 +35,6 @@ from toolkit.messages import SIDE_NOT_TOLD, Instrument, InstrumentKind, Message
 FOLDERS = {f"{path.parent.name}-{path.name}": path for path in RECORDINGS}
 #: Steps finer than those of any golden recording, so that no unit changes while it runs.
 FINE: dict[str, Any] = {"assumed": {"tick": "0.000001", "lot": "0.00001"}}
-
-
-def in_place(pointer: Step) -> Any:
-    """A step function as the engine calls it, over the arrays themselves."""
-
-    def call(now: Any, why: Any, pair: Any, q: Any, me: Any, parameters: Any, state: Any, hands: Any) -> int:
-        kept = state.view(layout_of(pointer.state))
-        s = Fields(kept[0])
-        p = Fields(parameters.view(layout_of(pointer.parameters))[0])
-        markets, mine = [Fields(row) for row in q], [Fields(row) for row in me]
-        pointer.function(int(now), int(why), markets, mine, p, s, ActionsOfArrays(hands))
-        for name in pointer.state:
-            kept[name] = getattr(s, name)
-        return 0
-
-    return call
-
-
-@pytest.fixture
-def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine's own source as plain Python: a test of what it does need not wait for a compiler."""
-
-    def quietly(kernel: Any) -> Any:
-        in_python = plain(kernel)
-
-        def called(*args: Any) -> Any:
-            with np.errstate(all="ignore"):
-                return in_python(*args)
-
-        return called
-
-    names = ("run_rows", "start_run", "end_frame", "reach_time_of", "wake_pair_of", "close_run")
-    kernels = SimpleNamespace(**{name: quietly(getattr(kernel_engine, name)) for name in names})
-    monkeypatch.setattr(step_run, "kernel_engine", kernels)
-    monkeypatch.setattr(step_run, "room_for", quietly(kernel_books.room_for))
-    monkeypatch.setattr(step_run, "pointer_to", lambda step, engine: in_place(step))
-
-
-def check_same(one: Result, other: Result) -> None:
-    for name in ("fills", "orders", "equity", "positions"):
-        first, second = getattr(one, name), getattr(other, name)
-        if name == "orders":
-            # An order that is sent while the session ends never arrives, and whether it was taken in is not told.
-            first, second = first.drop("ts_created"), second.drop("ts_created")
-        assert first.equals(second), (name, first, second)
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -238,8 +189,8 @@ def test_a_pair_whose_tick_is_not_known_is_an_error() -> None:
 
 def test_what_is_no_step_is_refused() -> None:
     folder = FOLDERS["format-2-hyperliquid"]
-    with pytest.raises(ConfigError, match="backtest_many runs step functions"):
-        backtest_many(GridMaker, folder, [{}])
+    with pytest.raises(ConfigError, match=r"3 is no strategy, expected a class"):
+        backtest_many(3, folder, [{}])  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="no set of parameters"):
         backtest_many(quiet, folder, [])
     with pytest.raises(ConfigError, match="no parameter 'spread'"):

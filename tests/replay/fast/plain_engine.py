@@ -1,0 +1,65 @@
+"""The compiled engine as plain Python, and runs that are compared with it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from replay.fast import kernel_books, kernel_engine, step_run
+from replay.fast.compiled_step import layout_of
+from replay.fast.failed_call import ActionsOfArrays, Fields
+from replay.fast.step import Step
+from replay.many import step_forks
+from replay.results.result import Result
+from toolkit.kernels.compiling import plain
+
+__all__ = ["check_same", "uncompiled"]
+
+
+def in_place(pointer: Step) -> Any:
+    """A step function as the engine calls it, over the arrays themselves."""
+
+    def call(now: Any, why: Any, pair: Any, q: Any, me: Any, parameters: Any, state: Any, hands: Any) -> int:
+        kept = state.view(layout_of(pointer.state))
+        s = Fields(kept[0])
+        p = Fields(parameters.view(layout_of(pointer.parameters))[0])
+        markets, mine = [Fields(row) for row in q], [Fields(row) for row in me]
+        pointer.function(int(now), int(why), markets, mine, p, s, ActionsOfArrays(hands))
+        for name in pointer.state:
+            kept[name] = getattr(s, name)
+        return 0
+
+    return call
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine's own source as plain Python: a test of what it does need not wait for a compiler."""
+
+    def quietly(kernel: Any) -> Any:
+        in_python = plain(kernel)
+
+        def called(*args: Any) -> Any:
+            with np.errstate(all="ignore"):
+                return in_python(*args)
+
+        return called
+
+    names = ("run_rows", "start_run", "end_frame", "reach_time_of", "wake_pair_of", "close_run")
+    kernels = SimpleNamespace(**{name: quietly(getattr(kernel_engine, name)) for name in names})
+    for module in (step_run, step_forks):
+        monkeypatch.setattr(module, "kernel_engine", kernels)
+    monkeypatch.setattr(step_run, "room_for", quietly(kernel_books.room_for))
+    monkeypatch.setattr(step_run, "pointer_to", lambda step, engine: in_place(step))
+
+
+def check_same(one: Result, other: Result) -> None:
+    for name in ("fills", "orders", "equity", "positions"):
+        first, second = getattr(one, name), getattr(other, name)
+        if name == "orders":
+            # An order that is sent while the session ends never arrives, and whether it was taken in is not told.
+            first, second = first.drop("ts_created"), second.drop("ts_created")
+        assert first.equals(second), (name, first, second)
