@@ -49,7 +49,7 @@ def told(done: Played) -> list[tuple[str, str, str, str]]:
 
 # -- price bands ----------------------------------------------------------------------------------------------------------
 
-BANDS = {
+BANDS: dict[PairKey, dict[str, Any]] = {
     # 80 % from the mark of 100 either way; on Binance the far side alone, 5 % from the mark, or five times the middle.
     HYPERLIQUID: {"buy": (20, 180), "sell": (20, 180), "words": "Order price cannot be more than 80% away"},
     USDM: {"buy": (None, 105), "sell": (95, None), "words": "PERCENT_PRICE"},
