@@ -61,10 +61,10 @@ def write_report(results: Sequence[Result], path: Path, picture: Path | None = N
         raise ConfigError(f"cannot write a report to {path}: expected a name that ends in .html")
     if picture is not None and picture.suffix.lower() != ".png":
         raise ConfigError(f"cannot draw {picture}: expected a name that ends in .png")
-    page, drawn = report_html(results).encode(), b""
+    chart = _first_chart(results)
+    page, drawn = _page(results, chart).encode(), b""
     if picture is not None:  # before the page is written, which is not left alone where this cannot be drawn
-        chart = titled_chart(results[0]) if len(results) == 1 else comparison_chart(results, letters(len(results)))
-        drawn = png(chart)
+        drawn = png(titled_chart(results[0], chart) if len(results) == 1 else chart)
     write_bytes(path, page)
     if picture is not None:
         write_bytes(picture, drawn)
@@ -81,13 +81,20 @@ def report_html(results: Sequence[Result]) -> str:
 
     Raises ConfigError for no result or more than `RESULTS_MAX`.
     """
+    return _page(results, _first_chart(results))
+
+
+def _first_chart(results: Sequence[Result]) -> dict[str, Any]:
+    """The chart of a result, or of several beside each other; making it takes longer than the rest of the page."""
     if not 1 <= len(results) <= RESULTS_MAX:
         raise ConfigError(f"{len(results)} results to report, expected 1 to {RESULTS_MAX}")
+    return page_chart(results[0]) if len(results) == 1 else comparison_chart(results, letters(len(results)))
+
+
+def _page(results: Sequence[Result], first: dict[str, Any]) -> str:
     charts: list[dict[str, Any]] = []
-    if len(results) == 1:
-        body = _alone(results[0], charts)
-    else:
-        body = _beside(results, charts)
+    place = _place_chart(first, charts, _span(results[0]) if len(results) == 1 else None)
+    body = texts_of(results[0], place) if len(results) == 1 else _beside(results, place, charts)
     title = html_text(" · ".join(dict.fromkeys(name_of(result) for result in results)))
     data = {"charts": charts, "dark": DARK}
     texts = files("replay.results")
@@ -107,10 +114,6 @@ def name_of(result: Result) -> str:
     return result.info.strategy if result.path is None else f"{result.info.strategy} · {result.path.name}"
 
 
-def _alone(result: Result, charts: list[dict[str, Any]]) -> str:
-    return texts_of(result, _place_chart(page_chart(result), charts, _span(result)))
-
-
 def texts_of(result: Result, chart: str = "") -> str:
     """All of a report of one result as HTML, with the place of its chart, if it is to have one."""
     return f"{_doubt(result)}<h1>{html_text(_heading(result))}</h1>{_head(result)}{_sections(result, chart)}"
@@ -120,10 +123,9 @@ def _span(result: Result) -> list[int]:
     return [result.info.start_ns, result.info.end_ns]
 
 
-def _beside(results: Sequence[Result], charts: list[dict[str, Any]]) -> str:
+def _beside(results: Sequence[Result], chart: str, charts: list[dict[str, Any]]) -> str:
     named = list(zip(letters(len(results)), results, strict=True))
     doubts = "".join(_doubt(result, f"{letter}: ") for letter, result in named)
-    chart = _place_chart(comparison_chart(results, letters(len(results))), charts, None)
     each = "".join(
         f"<details><summary>{letter}: {html_text(name_of(result))}</summary>"
         f"{_head(result)}{_sections(result, _place_chart(page_chart(result), charts, _span(result)))}</details>"

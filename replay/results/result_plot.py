@@ -126,9 +126,9 @@ def page_chart(result: Result) -> dict[str, Any]:
     return {**_chart(alt, result, panels), "datasets": datasets}
 
 
-def titled_chart(result: Result) -> dict[str, Any]:
-    """That of a page with the title of a picture."""
-    return {**page_chart(result), "title": _picture_title(result, _drawn(result))}
+def titled_chart(result: Result, chart: dict[str, Any]) -> dict[str, Any]:
+    """The chart of its page with the title of a picture."""
+    return {**chart, "title": _picture_title(result, _drawn(result))}
 
 
 def _picture_title(result: Result, pairs: Sequence[PairInfo]) -> dict[str, Any]:

@@ -22,11 +22,22 @@ from recordings.format.manifest import Manifest, read_manifest
 from recordings.states.normalizer import Normalizer
 from replay.source import ReplayDataSource
 
-__all__ = ["GOLDEN", "RECORDINGS", "expected", "expected_path", "found", "found_renormalized", "protocol_version"]
+__all__ = [
+    "GOLDEN",
+    "NEWEST",
+    "RECORDINGS",
+    "expected",
+    "expected_path",
+    "found",
+    "found_renormalized",
+    "protocol_version",
+]
 
 GOLDEN: Final = Path(__file__).parent
 #: Every golden recording, by format version and venue: `format-1/hyperliquid`.
 RECORDINGS: Final = sorted(path.parent for path in GOLDEN.glob("format-*/*/recording.json"))
+#: Those of the newest format, one for each venue: for what runs on messages, which have no format.
+NEWEST: Final = [path for path in RECORDINGS if path.parent == RECORDINGS[-1].parent]
 
 
 def expected_path(folder: Path) -> Path:

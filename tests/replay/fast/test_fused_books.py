@@ -19,7 +19,7 @@ from replay.column_tape import ColumnTape
 from replay.fast.fused_books import FusedBooks
 from replay.tape import Tape
 from tests.column_checks import played
-from tests.golden.expectations import RECORDINGS
+from tests.golden.expectations import NEWEST, RECORDINGS
 from tests.tapes import diff, quote, snapshot
 from toolkit.books.orderbook import Columns
 from toolkit.books.tracker import OrderBookTracker
@@ -69,7 +69,13 @@ def digests(tape: Tape, compiled: bool) -> tuple[str, str]:
     return chains[0].hexdigest(), chains[1].hexdigest()
 
 
-@pytest.mark.parametrize("folder", RECORDINGS, ids=lambda path: f"{path.parent.name}-{path.name}")
+@pytest.mark.parametrize(
+    "folder",
+    [
+        pytest.param(path, id=f"{path.parent.name}-{path.name}", marks=[] if path in NEWEST else pytest.mark.slow)
+        for path in RECORDINGS
+    ],
+)
 def test_the_digest_of_every_venue_is_the_same(folder: Path) -> None:
     recording = Recording.open(folder)
     ours, compiled = digests(Tape([recording]), compiled=True)

@@ -22,7 +22,7 @@ from replay.many.many_runs import backtest_many
 from replay.strategy.backtesting import backtest, settings_of
 from replay.strategy.failures import StrategyError
 from replay.strategy.plan import RunPlan
-from tests.golden.expectations import RECORDINGS
+from tests.golden.expectations import NEWEST, RECORDINGS
 from tests.replay.fast.plain_engine import check_same, uncompiled  # noqa: F401  # the second is a fixture
 from tests.replay.fast.steps import busy, fails_by_half, fails_by_index, fails_by_price, quiet
 from tests.tapes import quote, snapshot
@@ -38,7 +38,14 @@ FINE: dict[str, Any] = {"assumed": {"tick": "0.000001", "lot": "0.00001"}}
 
 
 @pytest.mark.usefixtures("uncompiled")
-@pytest.mark.parametrize("name", [name for name in FOLDERS if "coinm" not in name])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if path in NEWEST else pytest.mark.slow)
+        for name, path in FOLDERS.items()
+        if "coinm" not in name
+    ],
+)
 def test_a_run_over_arrays_is_the_one_over_objects(name: str) -> None:
     """A function that does everything, on every venue: late quotes, funding, gaps, refusals, the end of the session."""
     python = backtest(busy.in_python(), FOLDERS[name], **FINE)

@@ -34,8 +34,12 @@ COMMANDS = [
     ("verify", "{}"),
     ("replay", "{}"),
     ("replay", "{}", "--fidelity", "raw"),
-    ("sql", "{}", "SELECT venue, symbol, count(*), min(price) FROM trades GROUP BY ALL ORDER BY ALL", "--json"),
-    ("sql", "{}", "SELECT * FROM gaps ORDER BY ALL", "--json"),
+    (
+        "sql",
+        "{}",
+        "SELECT venue, symbol, count(*), min(price), (SELECT count(*) FROM gaps) FROM trades GROUP BY ALL ORDER BY ALL",
+        "--json",
+    ),
     ("analyze", "spreads", "{}", "--json"),
     ("compact", "{}"),
 ]
