@@ -32,6 +32,7 @@ from replay.ledger.margin_rules import (
     TwapRules,
 )
 from replay.ledger.money import FeeRounding
+from replay.ledger.venue_evidence import evidence_of, expanded, values_of
 from replay.market.layout import Reason, RequestCode, StateCode, TifCode
 from replay.market.rules import Rules, SelfTrade
 from toolkit.errors import ConfigError
@@ -76,7 +77,9 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         date: When they were looked at; empty where there is no file.
         source: Where they come from.
         unknown: Facts that were looked for and are not known for certain.
-        evidence: How sure each fact is: `d` documented by the venue, `2` from secondary sources, `?` not verified.
+        evidence: How sure each value is, and where it is from, by its path: `d: ...` documented by the venue, `2: ...` from
+            secondary sources, `?: ...` not verified; see `replay.ledger.venue_evidence`.
+        values: The values as text, by path.
         lacks: Kinds of orders that the venue has not: a time in force, `gtd`, `market`, `reduce_only`.
         reduce_only_tifs: Times in force that orders which only reduce may have; empty: all.
         min_notional: Least value of an order, quote currency, where a recording says none.
@@ -111,6 +114,7 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     unknown: tuple[str, ...] = ()
     evidence: Mapping[str, str] = {}
+    values: Mapping[str, str] = {}
     lacks: tuple[str, ...] = ()
     reduce_only_tifs: tuple[str, ...] = ()
     min_notional: Decimal | None = None
@@ -234,6 +238,8 @@ def parse_facts(text: str, venue: str) -> VenueFacts:
     """
     try:
         given = tomllib.loads(text, parse_float=Decimal)
+        values = values_of(given)
+        evidence = expanded(given.pop("evidence", {}), given.pop("sources", {}))
         limits = tuple(_rate_limit(each) for each in given.pop("rate_limits", ()))
         words = {str(name): str(text) for name, text in given.pop("words", {}).items()}
         _check_names("words", {name.partition(" ")[0] for name in words}, _REASONS)
@@ -244,6 +250,8 @@ def parse_facts(text: str, venue: str) -> VenueFacts:
         margin = given.pop("margin", None)
         facts = VenueFacts(
             venue=venue,
+            evidence={path: evidence_of(path, evidence) for path in values},
+            values=values,
             rate_limits=limits,
             words=words,
             maker=_share(fees, "maker"),
@@ -265,9 +273,17 @@ def parse_facts(text: str, venue: str) -> VenueFacts:
             **{name: _fact(name, value) for name, value in given.items()},
         )
         facts.apply(Rules())
+        _check_evidence(values, evidence)
     except (msgspec.ValidationError, ConfigError, ArithmeticError, KeyError, TypeError, ValueError) as exc:
         raise ConfigError(f"the facts of {venue} cannot be read: {exc}") from exc
     return facts
+
+
+def _check_evidence(values: Collection[str], evidence: Collection[str]) -> None:
+    """Raise ValueError for evidence of a value that there is not: it would hold for nothing."""
+    for path in evidence:
+        if not any(evidence_of(each, {path: path}) for each in values):
+            raise ValueError(f"evidence of {path!r}, which no value is")
 
 
 def _check_names(what: str, found: Iterable[str], known: Collection[str]) -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import polars as pl
 
+from replay.ledger.venue_evidence import MARKS, Use, is_rested_on, used_by
 from replay.results.order_lives import Spread
 from replay.results.profit_parts import divided
 from replay.results.result_metrics import length, money, percent, signed
-from replay.results.run_info import AccountInfo, GapInfo, RunInfo
+from replay.results.run_info import AccountInfo, GapInfo, PresetInfo, RunInfo
 from replay.results.run_study import OWN_SHARE_MAX, MarketInfo, Rerun
 from toolkit.borders import html_text
 from toolkit.clock import NS_PER_S, format_ns
@@ -385,7 +386,7 @@ def assumptions(result: Result) -> str:
     ]
     return (
         f"{''.join(_paragraph(text, 'warning') for text in old_facts(info))}{table(['setting', ''], settings, texts=2)}{fees}"
-        f"{_tiers(info)}{_presets(info)}<details><summary>Rules of matching in force</summary>{shown}</details>"
+        f"{_tiers(info)}{_presets(result)}<details><summary>Rules of matching in force</summary>{shown}</details>"
     )
 
 
@@ -421,23 +422,49 @@ def _tiers(info: RunInfo) -> str:
     return table(["fee tier at", "from", "tier", "maker", "taker", "volume then"], rows, texts=6) if rows else ""
 
 
-def _presets(info: RunInfo) -> str:
-    """Where the facts of venues are from, and which of them are not certain."""
-    rows = [
-        [
-            preset.venue,
-            preset.date or "-",
-            preset.source or "-",
-            "; ".join(f"{name}: {how}" for name, how in sorted(preset.evidence.items())) or "-",
-            "; ".join(preset.unknown) or "-",
+def _presets(result: Result) -> str:
+    """The values of venues' facts that the run rests on, each with how sure it is; and what is not known for certain."""
+    found = []
+    for preset in result.info.presets:
+        use, pairs = _use(result, preset), [each.trading_pair for each in result.info.pairs]
+        used = used_by(use, preset.values)
+        rows = [
+            [path, value, MARKS.get(said.partition(":")[0], "not said"), said.partition(": ")[2] or "-"]
+            for path, value in preset.values.items()
+            for said in [preset.evidence.get(path, "")]
+            if is_rested_on(path, used, pairs)
         ]
-        for preset in info.presets
-    ]
-    if not rows:
-        return ""
-    marks = _paragraph("d: documented by the venue; 2: from secondary sources; ?: not verified.", "faint")
-    shown = table(["venue", "as of", "source", "how sure", "not known for certain"], rows, texts=5)
-    return f"<details><summary>Facts of the venues</summary>{shown}{marks}</details>"
+        unsure = sum(row[2] != MARKS["d"] for row in rows)
+        title = f"Facts of {preset.venue} that the run rests on, as of {preset.date or '-'}"
+        told = f"From {preset.source or '-'}. {len(rows):,} values, of which {unsure:,} {'is' if unsure == 1 else 'are'} not documented by the venue."
+        shown = table(["value of", "taken", "how sure", "from"], rows, texts=4) if rows else ""
+        unknown = "".join(f"<li>{html_text(each)}</li>" for each in preset.unknown)
+        not_known = f"<details><summary>What of it is not known for certain</summary><ul>{unknown}</ul></details>"
+        found.append(f"<h3>{html_text(title)}</h3>{_paragraph(told, 'faint')}{shown}{not_known if unknown else ''}")
+    return "".join(found)
+
+
+def _use(result: Result, preset: PresetInfo) -> Use:
+    info, venue = result.info, preset.venue
+    money = info.settings.get("money") or {}
+    pairs = [each for each in info.pairs if each.venue == venue]
+    orders = result.orders.filter(pl.col("venue") == venue)
+    tiers = [tier.name for tier in info.tiers if tier.venue == venue]
+    known = [preset.values.get(f"fees.{role}") for role in ("maker", "taker")]
+    theirs = [[str(each.maker_fee), str(each.taker_fee)] == known for each in pairs if each.maker_fee is not None]
+    return Use(
+        tiers=tiers,
+        has_own_fees=not tiers and ("fees.window_days" in preset.values or not all(theirs)),
+        has_fills=any(each.turnover for each in pairs),
+        has_spot=any(each.contract == "spot" for each in pairs),
+        has_funding=any(each.funding for each in pairs) or bool(info.counts.get("funding_missed")),
+        has_leverage=bool(money.get("leverage")),
+        is_isolated="isolated" in (money.get("margin") or {}).values(),
+        is_liquidated=any(info.pairs[step.pair].venue == venue for step in info.liquidations),
+        has_blocks=bool(money.get("block_ns")),
+        order_types=orders["order_type"].unique().to_list(),
+        statuses=orders["status"].unique().to_list(),
+    )
 
 
 def liquidations(result: Result) -> str:

@@ -186,7 +186,9 @@ class PresetInfo(msgspec.Struct, frozen=True, kw_only=True):
         venue: Its name.
         date: When they were looked at, `YYYY-MM-DD`; empty where there are none.
         source: Where they are from.
-        evidence: How sure each is: it begins with `d` documented by the venue, `2` from secondary sources, `?` not verified.
+        evidence: How sure each value is, and where it is from, by its path: it begins with `d` documented by the venue, `2`
+            from secondary sources, `?` not verified.
+        values: The values as text, by path; empty in results of before they were kept.
         unknown: Facts that are not known for certain.
         days_older: Days from that date to the last day of the run, where that is later: venues change their rules; else 0.
     """
@@ -197,6 +199,7 @@ class PresetInfo(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Mapping[str, str]
     unknown: list[str]
     days_older: int
+    values: Mapping[str, str] = {}
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -356,6 +359,7 @@ def _preset(venue: str, facts: Mapping[str, Any], end_ns: int) -> PresetInfo:
         evidence=facts["evidence"],
         unknown=facts["unknown"],
         days_older=max(0, days),
+        values=facts.get("values", {}),
     )
 
 

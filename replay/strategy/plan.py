@@ -315,10 +315,11 @@ def _version(facts: VenueFacts) -> str:
 
 
 def _preset(facts: VenueFacts) -> dict[str, Any]:
-    """Facts of a venue that a run rests on: how old they are, where they are from, and how sure."""
+    """Facts of a venue that a run may rest on: how old they are, where they are from, each value, and how sure it is."""
     return {
         "date": facts.date,
         "source": facts.source,
+        "values": dict(facts.values),
         "evidence": dict(facts.evidence),
         "unknown": list(facts.unknown),
     }

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from replay.backtest.venue_facts import Admission, VenueFacts, facts_of, parse_facts
+from replay.ledger.venue_evidence import MARKS, evidence_of, is_rested_on, values_of
 from replay.market.layout import Reason, RequestCode, StateCode
 from replay.market.rules import AmendPlace, Rules, SelfTrade
 from toolkit.clock import NS_PER_S
@@ -16,37 +17,17 @@ from toolkit.venue import venues
 
 @pytest.mark.parametrize("venue", sorted(venues()))
 def test_every_venue_has_a_dated_file_with_sources_and_evidence(venue: str) -> None:
-    """Each fact has a mark; what is not known is said to be so."""
+    """Each value has a mark and a source; what is not known is said to be so."""
     facts = facts_of(venue)
     assert (facts.venue, len(facts.date)) == (venue, 10)
     assert facts.source
     assert facts.unknown
-    plain = VenueFacts()
-    said = {
-        name
-        for name in (
-            "min_notional",
-            "reduce_only_is_exempt",
-            "max_orders",
-            "rate_limits",
-            "rules",
-            "words",
-            "lacks",
-            "reduce_only_tifs",
-            "funding",
-            "margin",
-            "liquidation",
-            "triggers",
-            "bands",
-            "self_trade_modes",
-            "blocks",
-            "switch",
-            "twap",
-        )
-        if getattr(facts, name) != getattr(plain, name)
-    }
-    assert said | {"fees"} == set(facts.evidence)
-    assert all(mark[:1] in ("d", "2", "?", "s") for mark in facts.evidence.values())
+    assert len(facts.values) > 10
+    assert set(facts.evidence) == set(facts.values)
+    for path, said in facts.evidence.items():
+        mark, _, source = said.partition(": ")
+        assert mark in MARKS, path
+        assert len(source) > 5, path
     assert facts.maker is not None
     assert facts.taker is not None
     assert facts.maker < facts.taker or facts.venue == "binance-spot"
@@ -88,6 +69,17 @@ def test_words_may_depend_on_what_became_of_the_order_and_name_prices() -> None:
         "[[rate_limits]]\ntokens = 3\nper = '300'\ncosts = { new = 1 }",
         "[[rate_limits]]\ntokens = 3\nper = '300ms'\ncosts = { buy = 1 }",
         "[fees]\nmaker = 'free'",
+        "max_orders = 3\n[evidence]\nmax_orders = 'x docs'\n[sources]\ndocs = 'a page'",
+        "max_orders = 3\n[evidence]\nmax_orders = 'd page'\n[sources]\ndocs = 'a page'",
+        "max_orders = 3\n[evidence]\nmin_notional = 'd docs'\n[sources]\ndocs = 'a page'",
+        "[funding]\nprice = 'mid'\ninterval = '1h'\ndecimals = 6\nrounding = 'cut'",
+        "[funding]\nprice = 'mark'\ninterval = '-1h'\ndecimals = 6\nrounding = 'cut'",
+        "[bands]\nprice = 'mark'\nusual = { up = '0.9', down = '0.5' }",
+        "[margin]\nprice = 'mark'\nmodes = ['none']",
+        "[[margin.tables]]\npairs = ['A-B']\ntiers = [{ floor = '5', leverage = '3', rate = '0.1' }]",
+        "fees = 3",
+        "lacks = 5",
+        "[fees]\nmaker = '0.1'\ntaker = '0.1'\nrounding = 'up and down'",
     ],
 )
 def test_what_is_no_fact_is_refused(text: str) -> None:
@@ -121,3 +113,26 @@ def test_a_request_that_one_bucket_refuses_takes_from_none() -> None:
     assert not admission.spend(RequestCode.NEW, NS_PER_S)
     assert admission.spend(RequestCode.CANCEL, NS_PER_S)
     assert not admission.spend(RequestCode.CANCEL, NS_PER_S)
+
+
+def test_values_are_named_by_their_paths_and_rows_by_their_names() -> None:
+    given = {
+        "date": "2026-01-01",
+        "lacks": ["fok", "gtd"],
+        "fees": {"tiers": [{"name": "VIP 1.5", "maker": "0.1"}, {"name": "2", "maker": "0.2"}]},
+        "margin": {"tables": [{"pairs": ["A-B", "C-B"], "tiers": [{"floor": "0", "rate": "0.1"}]}]},
+    }
+    values = values_of(given)
+    assert values == {
+        "lacks": "fok, gtd",
+        "fees.tiers.VIP 1.5.maker": "0.1",
+        "fees.tiers.2.maker": "0.2",
+        "margin.tables.A-B.0.floor": "0",
+        "margin.tables.A-B.0.rate": "0.1",
+        "margin.tables.C-B.0.floor": "0",
+        "margin.tables.C-B.0.rate": "0.1",
+    }
+    evidence = {"fees.tiers.maker": "2: a", "fees.tiers.2.maker": "d: b", "margin.tables.rate": "?: c"}
+    assert [evidence_of(path, evidence) for path in values] == ["", "2: a", "d: b", "", "?: c", "", "?: c"]
+    rested = [path for path in values if is_rested_on(path, {"margin.tables", "fees.tiers.2"}, ["C-B"])]
+    assert rested == ["fees.tiers.2.maker", "margin.tables.C-B.0.floor", "margin.tables.C-B.0.rate"]

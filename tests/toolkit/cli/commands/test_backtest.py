@@ -126,7 +126,7 @@ def test_csv_has_the_fills(tape: Path, tmp_path: Path) -> None:
         ),
         (
             (*ASSUMED, "--assume", "step=1"),
-            "--assume step: no such thing, expected tick, lot, min_notional, contract_value or maintenance",
+            "--assume step: no such thing, expected tick, lot, min_notional, contract_value, maintenance or price_band",
         ),
         (("--assume", "tick=-1"), "--assume tick is '-1', expected a number above 0, for instance 0.1"),
         (("--assume", "tick=0.0"), "--assume tick is '0.0', expected a number above 0, for instance 0.1"),
