@@ -138,11 +138,14 @@ def _change_rules(engine: Engine, rules: Rules, at_ns: int) -> None:
     engine.core.rules[:] = encode_rules(rules)
 
 
-def copied(engine: Any) -> Any:
-    """The same arrays, of their own."""
-    if isinstance(engine, np.ndarray):
-        return engine.copy()
-    return type(engine)(*(copied(each) for each in engine))
+def copied(engine: Any, known: dict[int, Any] | None = None) -> Any:
+    """The same arrays, of their own; what is one array in two places stays one."""
+    known = {} if known is None else known
+    if not isinstance(engine, np.ndarray):
+        return type(engine)(*(copied(each, known) for each in engine))
+    if id(engine) not in known:
+        known[id(engine)] = engine.copy()
+    return known[id(engine)]
 
 
 def _jumps(batch: ColumnBatch, at: int) -> bool:

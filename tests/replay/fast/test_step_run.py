@@ -34,7 +34,7 @@ from toolkit.messages import SIDE_NOT_TOLD, Instrument, InstrumentKind, Message
 
 FOLDERS = {f"{path.parent.name}-{path.name}": path for path in RECORDINGS}
 #: Steps finer than those of any golden recording, so that no unit changes while it runs.
-FINE: dict[str, Any] = {"assumed": {"tick": "0.000001", "lot": "0.00001"}}
+FINE: dict[str, Any] = {"assumed": {"tick": "0.000001", "lot": "0.00001", "min_notional": "0.000001"}}
 
 
 @pytest.mark.usefixtures("uncompiled")
