@@ -290,6 +290,8 @@ def run_rows(e, rows, start, stop, places, ticks, lots, counts, prices, sizes, s
                     return np.int64(at), status
                 # What was called has asked for more.
                 due = clock["now"]
+            # It is over, also where there is too little room for all that comes before the next one.
+            clock["frame"] = _NO_FRAME
             now = max(clock["now"], row["ts_recv"])
             if now >= clock["until"]:
                 return np.int64(at), _DONE

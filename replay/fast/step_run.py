@@ -58,6 +58,8 @@ from toolkit.timing.clock_jumps import jump_of
 __all__ = ["StepRun", "check_compiled", "latencies_of"]
 
 _NEVER: Final = 1 << 62
+#: Rows that the log has room for at least, beside those that the row at hand may take.
+_LOG_MIN: Final = 4096
 _TRADES: Final = "trades"
 _clear_side: Final = plain(clear_side)
 
@@ -267,8 +269,8 @@ class StepRun:
                 self.engine = engine = engine._replace(answers=doubled(engine.answers))
             self._widen_levels()
             hands = self.engine.hands
-            if len(hands.log) < needs + 4096:
-                log = np.zeros(2 * needs + 8192, hands.log.dtype)
+            if len(hands.log) < needs + _LOG_MIN:
+                log = np.zeros(2 * (needs + _LOG_MIN), hands.log.dtype)
                 self.engine = self.engine._replace(hands=hands._replace(log=log))
         elif status == Status.CORE:
             self.engine = engine._replace(core=_widened(engine.core))

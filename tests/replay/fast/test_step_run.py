@@ -15,6 +15,8 @@ from benchmarks.grid_maker import GridMaker
 from benchmarks.grid_step import grid_step
 from recordings.columns.column_batch import Names, of_messages
 from recordings.importing.importer import ImportOptions, import_capture
+from replay.fast import engine_layout, step_run
+from replay.fast.engine_layout import ACTS_MAX
 from replay.fast.level_columns import counted
 from replay.fast.step import Step, step
 from replay.fast.step_run import StepRun
@@ -284,3 +286,13 @@ def test_the_grid_has_the_same_fills_as_a_class_and_as_a_step(
         frames = [getattr(each, name) for each in (result, compiled)]
         own = {"client_order_id", "account"} & set(frames[0].columns)
         assert frames[0].drop(own).equals(frames[1].drop(own)), name
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("name", ["format-2-binance-usdm", "format-2-hyperliquid"])
+def test_a_run_that_is_left_for_want_of_room_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Room for hardly more than one call: it is left in the middle of what is due between two frames."""
+    python = backtest(busy.in_python(), FOLDERS[name], **FINE)
+    monkeypatch.setattr(engine_layout, "_LOG", 2 * ACTS_MAX + 12)
+    monkeypatch.setattr(step_run, "_LOG_MIN", 0)
+    check_same(backtest(busy, FOLDERS[name], **FINE), python)
