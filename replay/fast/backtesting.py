@@ -10,14 +10,16 @@ import numpy.typing as npt
 
 from recordings.columns.column_batch import ColumnBatch, Kind, Names
 from replay.backtest.contracts import is_known, missing_said
+from replay.backtest.latency_settings import parse_latency
 from replay.backtest.market import Market
 from replay.column_tape import ColumnTape
 from replay.fast.compiled_step import note_engine
 from replay.fast.level_columns import counted
 from replay.fast.step import Step
-from replay.fast.step_run import StepRun, check_compiled
+from replay.fast.step_run import StepRun
 from replay.results.run_record import RunRecord
 from replay.strategy.backtesting import Carry, check_window, missing_error, told_of
+from replay.strategy.limits import RiskLimits
 from replay.strategy.plan import RunPlan
 from replay.strategy.session import TradingSession
 from replay.tape import Tape
@@ -25,7 +27,34 @@ from toolkit.errors import ConfigError
 from toolkit.gc_tuning import rare_collections
 from toolkit.messages import Instrument
 
-__all__ = ["Fork", "run_steps"]
+__all__ = ["Fork", "check_compiled", "run_steps"]
+
+
+def check_compiled(plan: RunPlan, step: Step) -> None:
+    """
+    Raise ConfigError for assumptions that a compiled run does not make; a run in plain Python does.
+
+    A number that is wrong without saying so is worse than none.
+    """
+    settings = plan.settings
+    latency = parse_latency(settings.latency)
+    wrong = ""
+    if latency.follows_feed or latency.trips:
+        wrong = f"latency {settings.latency!r}, which is not constant"
+    elif settings.limits != RiskLimits():
+        wrong = "limits of risk"
+    elif settings.gap_policy.value != "keep":
+        wrong = f"gaps={settings.gap_policy.value!r}"
+    elif settings.leverage or settings.transfers:
+        wrong = "leverage or transfers"
+    elif settings.block_ns:
+        wrong = "orders that arrive by the block"
+    elif len({repr(rules) for rules in plan.rules.values()}) > 1:
+        wrong = "venues whose rules of matching differ"
+    if wrong:
+        raise ConfigError(
+            f"a compiled step function is not run with {wrong}; run it as plain Python, {step.name}.in_python()"
+        )
 
 
 class Fork(Protocol):

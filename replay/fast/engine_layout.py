@@ -76,6 +76,8 @@ class Status(enum.IntFlag):
     BEGIN = 32
     #: Python has to hear of a row of funding, before it is taken in.
     FUNDING = 64
+    #: A frame begins with an event, which may say that the clock was set: what is due by then may be passed over.
+    EVENT = 128
 
 
 class Code(enum.IntEnum):
@@ -293,6 +295,9 @@ CLOCK: Final = np.dtype(
         ("is_touched", "i8"),  # whether a book has changed in this frame
         ("needs", "i8"),  # answers and log rows that the row at hand may take
         ("is_dirty", "i8"),  # whether anything was told since the end of a frame
+        ("jumped_from", "i8"),  # the clock was set from there,
+        ("jumped_to", "i8"),  # to there: of the times between the timer is called for the first alone
+        ("heard", "i8"),  # the frame whose event Python has looked at, before what is due by then
         ("asks_funding", "i8"),  # whether funding is for Python to take in as well
     ],
     align=True,
@@ -342,6 +347,7 @@ def make_engine(pairs: int, books: Books, core: State, limits: Any, parameters: 
     """A run in which nothing has happened."""
     clock = np.zeros(1, CLOCK)
     clock["frame"], clock["free"], clock["until"] = -(1 << 62), _ORDERS, (1 << 62)
+    clock["heard"] = -(1 << 62)
     feeds = np.zeros(pairs, FEED)
     for name in ("is_joining", "cut_bids", "cut_asks", "is_stale"):
         feeds[name] = 1

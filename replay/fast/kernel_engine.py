@@ -36,6 +36,7 @@ _DIFF = np.int64(Kind.DIFF)
 _QUOTE = np.int64(Kind.QUOTE)
 _TRADE = np.int64(Kind.TRADE)
 _FUNDING = np.int64(Kind.FUNDING)
+_EVENT = np.int64(Kind.EVENT)
 _LIQUIDATION = np.int64(Kind.LIQUIDATION)
 _FUSED = np.int64(Flag.FUSED)
 _SELL = np.int64(Flag.SELL)
@@ -55,6 +56,7 @@ _PYTHON = np.int64(Status.PYTHON)
 _FAILED = np.int64(Status.FAILED)
 _BEGIN = np.int64(Status.BEGIN)
 _ASKED = np.int64(Status.FUNDING)
+_MEANT = np.int64(Status.EVENT)
 _TOP = np.int64(Code.TOP)
 _FRAME = np.int64(Code.FRAME)
 _ACTS = np.int64(ACTS_MAX)
@@ -160,6 +162,8 @@ def reach_time(e, until, step):
             if _step_to(clock, timer):
                 return _FAILED
             clock["timer"] = timer + clock["every"]
+            if clock["jumped_from"] < timer <= clock["jumped_to"]:
+                clock["timer"] = timer + ((clock["jumped_to"] - timer) // clock["every"] + 1) * clock["every"]
             if not _call(e, _WHY_TIMER, np.int64(-1), step):
                 return _FAILED
         else:
@@ -296,6 +300,8 @@ def run_rows(e, rows, start, stop, places, ticks, lots, counts, prices, sizes, s
             if now >= clock["until"]:
                 return np.int64(at), _DONE
             if clock["is_running"] and due <= now:
+                if row["kind"] == _EVENT and clock["heard"] != row["capture_seq"]:
+                    return np.int64(at), _MEANT
                 status = reach_time(e, now, step)
                 if status:
                     return np.int64(at), status

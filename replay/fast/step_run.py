@@ -37,7 +37,6 @@ from replay.market.rescaling import rescale
 from replay.market.rules import CancelEarly
 from replay.results.run_record import RunRecord
 from replay.strategy.failures import StrategyError, described
-from replay.strategy.limits import RiskLimits
 from replay.strategy.plan import RunPlan
 from replay.strategy.session import TradingSession
 from toolkit.clock import format_ns
@@ -51,44 +50,18 @@ from toolkit.messages import (
     FORM_REST,
     EventKind,
     Instrument,
+    Message,
     StreamEvent,
 )
 from toolkit.timing.clock_jumps import jump_of
 
-__all__ = ["StepRun", "check_compiled", "latencies_of"]
+__all__ = ["StepRun", "latencies_of"]
 
 _NEVER: Final = 1 << 62
 #: Rows that the log has room for at least, beside those that the row at hand may take.
 _LOG_MIN: Final = 4096
 _TRADES: Final = "trades"
 _clear_side: Final = plain(clear_side)
-
-
-def check_compiled(plan: RunPlan, step: Step) -> None:
-    """
-    Raise ConfigError for assumptions that a compiled run does not make; a run in plain Python does.
-
-    A number that is wrong without saying so is worse than none.
-    """
-    settings = plan.settings
-    latency = parse_latency(settings.latency)
-    wrong = ""
-    if latency.follows_feed or latency.trips:
-        wrong = f"latency {settings.latency!r}, which is not constant"
-    elif settings.limits != RiskLimits():
-        wrong = "limits of risk"
-    elif settings.gap_policy.value != "keep":
-        wrong = f"gaps={settings.gap_policy.value!r}"
-    elif settings.leverage or settings.transfers:
-        wrong = "leverage or transfers"
-    elif settings.block_ns:
-        wrong = "orders that arrive by the block"
-    elif len({repr(rules) for rules in plan.rules.values()}) > 1:
-        wrong = "venues whose rules of matching differ"
-    if wrong:
-        raise ConfigError(
-            f"a compiled step function is not run with {wrong}; run it as plain Python, {step.name}.in_python()"
-        )
 
 
 class StepRun:
@@ -142,6 +115,7 @@ class StepRun:
         self._starts_ns = starts_ns
         self._has_begun = False
         self._is_paused = False
+        self._paused_ns = 0
         self._open_venues: set[str] = set()
         state = packed(step.state)
         self.engine = make_engine(
@@ -244,6 +218,8 @@ class StepRun:
                     levels = levels.in_finer_steps(rest[rest["pair"] == batch.rows["pair"][start - 1]], *finer)
             elif status == Status.BEGIN:
                 self._begin_if_known()
+            elif status == Status.EVENT:
+                self._look_for_jump(batch.message(start))
             elif status == Status.FUNDING:
                 self._drain()
                 self.log.hear_funding(int(places[batch.rows["pair"][start]]), batch.message(start), self.now_ns)
@@ -405,26 +381,17 @@ class StepRun:
 
     def _hear_event(self, place: int, event: StreamEvent) -> None:
         clock = self.engine.hands.clock
-        jump = jump_of(event)
-        if jump is not None and clock["is_running"][0] and clock["every"][0]:
-            # Timers between the two times are passed over.
-            every = int(clock["every"][0])
-            timer = int(clock["timer"][0])
-            if jump[0] < timer <= jump[1]:
-                clock["timer"] = -(-jump[1] // every) * every
         if event.kind is EventKind.SESSION_START:
             self._open_venues.add(event.venue)
             if self._is_paused:
                 self._is_paused = False
                 if self._has_begun:
                     clock["is_running"] = 1
-                    every = int(clock["every"][0])
-                    if every:
-                        clock["timer"] = (self.now_ns // every + 1) * every
+                    clock["jumped_from"], clock["jumped_to"] = self._paused_ns, self.now_ns
         elif event.kind is EventKind.SESSION_END:
             self._open_venues.discard(event.venue)
             if not self._open_venues and not self._is_paused:
-                self._is_paused = True
+                self._is_paused, self._paused_ns = True, self.now_ns
                 if clock["is_running"][0]:
                     self._close()
         self.log.hear_event(event, self.now_ns)
@@ -445,6 +412,13 @@ class StepRun:
             self._mark(place)
         if event.kind in (EventKind.STALE, EventKind.GAP) and (not event.stream or self._is_form(place, event.stream)):
             feed["is_joining"] = 1
+
+    def _look_for_jump(self, message: Message) -> None:
+        """A frame begins with an event: timers that a clock which was set has jumped over are called once for all of it."""
+        clock, jump = self.engine.hands.clock, jump_of(message)
+        clock["heard"] = message.capture_seq
+        if jump is not None:
+            clock["jumped_from"], clock["jumped_to"] = jump
 
     def _is_form(self, place: int, stream: str) -> bool:
         seen = int(self.engine.hands.books.seen[place, self._names.form(stream)])

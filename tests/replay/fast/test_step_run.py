@@ -16,6 +16,7 @@ from benchmarks.grid_step import grid_step
 from recordings.columns.column_batch import Names, of_messages
 from recordings.importing.importer import ImportOptions, import_capture
 from replay.fast import engine_layout, step_run
+from replay.fast.compiled_step import layout_of
 from replay.fast.engine_layout import ACTS_MAX
 from replay.fast.level_columns import counted
 from replay.fast.step import Step, step
@@ -32,7 +33,7 @@ from toolkit.errors import ConfigError
 from toolkit.kernels.compiling import plain
 from toolkit.kernels.levels import best
 from toolkit.keys import PairKey
-from toolkit.messages import SIDE_NOT_TOLD, Instrument, InstrumentKind, Message
+from toolkit.messages import SIDE_NOT_TOLD, EventKind, Instrument, InstrumentKind, Message, StreamEvent
 
 FOLDERS = {f"{path.parent.name}-{path.name}": path for path in RECORDINGS}
 #: Steps finer than those of any golden recording, so that no unit changes while it runs.
@@ -109,6 +110,68 @@ def steps_of_one_batch(*messages: Message) -> StepRun:
         run.expect(instrument)
     run.take(batch, places, counted(batch, places, run.markets, run.rescale))
     return run
+
+
+@step(every="100ms", quotes=True, state={"calls": 0, "sum": 0})
+def adds(now: Any, why: Any, q: Any, me: Any, p: Any, s: Any, act: Any) -> None:
+    """Adds up when it is called, and why."""
+    s.calls += 1
+    s.sum += now * (1 + why)
+
+
+def event(kind: EventKind, ts: int, seq: int, **fields: Any) -> StreamEvent:
+    head = {"venue": "hyperliquid", "symbol": "", "trading_pair": "", "ts_event": None, "sub_seq": 0}
+    said = {"stream": "", "cause": "", "detail": "", **fields}
+    return StreamEvent(**{**head, **said, "ts_recv": ts, "capture_seq": seq, "kind": kind})
+
+
+def quotes_at(*times_ms: int, first: int) -> list[Message]:
+    levels = [((10.0 + number % 3, 1.0), (14.0, 1.0)) for number in range(len(times_ms))]
+    return [
+        quote(*each, ts_recv=ms * 1_000_000, capture_seq=first + number)
+        for number, (ms, each) in enumerate(zip(times_ms, levels, strict=True))
+    ]
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize(
+    "middle",
+    [
+        [event(EventKind.CLOCK_STEP, 2_350_000_000, 9, detail="delta_ns=2000000000")],
+        [event(EventKind.NOTICE, 2_350_000_000, 9, cause="suspend", detail="silence_s=2.0")],
+        [event(EventKind.SESSION_END, 360_000_000, 9), event(EventKind.SESSION_START, 2_300_000_000, 10)],
+        [
+            event(EventKind.SESSION_END, 400_000_000, 9),
+            event(EventKind.SESSION_START, 2_300_000_000, 10),
+            *quotes_at(2300, first=11),
+        ],
+    ],
+    ids=["clock set", "machine slept", "two sessions", "two sessions at a timer"],
+)
+def test_timers_that_time_jumps_over_are_called_once_for_all_of_them(middle: list[Message]) -> None:
+    messages = [
+        event(EventKind.SESSION_START, 0, 0),
+        instrument("A-B", 0.1, 1.0, 1),
+        *quotes_at(50, 150, 350, first=2),
+        *middle,
+        *quotes_at(2360, 2610, 2750, first=20),
+    ]
+    keys = [PairKey("hyperliquid", "A-B")]
+    names = Names(keys)
+    plan = RunPlan(adds.loaded(), keys, settings_of())
+    run = StepRun(plan, adds, names, plan.open(0, waits=True))
+    batch, places = of_messages(messages, names), np.arange(1)
+    run.expect(messages[1])  # type: ignore[arg-type]
+    run.take(batch, places, counted(batch, places, run.markets, run.rescale))
+    run.finish()
+    session = plan.open(0)
+    for message in messages:
+        session.take(message)
+    session.finish()
+    python = session.strategy._s  # type: ignore[attr-defined]
+    state = run.engine.state.view(layout_of(adds.state))[0]
+    assert python.calls > 5
+    assert (int(state["calls"]), int(state["sum"])) == (python.calls, python.sum)
 
 
 def instrument(pair: str, tick: float, lot: float, seq: int) -> Instrument:
