@@ -10,6 +10,7 @@ batches.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,28 +62,37 @@ class FrameBatch:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Columns:
     """
-    What the columns of every kind share; one element per message.
+    What the columns of every kind share; one element per message, in the order of their frames.
 
     Attributes:
-        symbol: All of one instrument.
-        trading_pair: Its pair.
+        symbols: The instruments that they are of, each once.
+        trading_pairs: The pairs of these.
+        instrument: Which of these (int32).
         frame: Index of the frame in the batch.
         ts_event: ns; -1 where the venue gives none.
     """
 
-    symbol: str
-    trading_pair: str
+    symbols: Sequence[str]
+    trading_pairs: Sequence[str]
+    instrument: npt.NDArray[np.int32]
     frame: Integers
     ts_event: Integers
 
     def __len__(self) -> int:
         return len(self.frame)
 
+    @property
+    def last_rows(self) -> Integers:
+        """The last message of each instrument."""
+        last = np.zeros(len(self.symbols), np.int64)
+        last[self.instrument] = np.arange(len(self))  # of equal places the last one that is set stays
+        return last
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffColumns(_Columns):
     """
-    `BookDiff` messages, the only ones of their frames.
+    `BookDiff` messages, the only ones of their frames; of one instrument all are in one of these.
 
     Attributes:
         form: Form of all of them.
@@ -128,7 +138,8 @@ class TradeColumns(_Columns):
         price: Price in quote currency.
         size: Size as the message has it.
         trade_id: A number; the message has its digits.
-        id_prefix: Text before it, of all of them.
+        id_prefix: Text before some of these.
+        is_prefixed: Before which.
         is_duplicate: Whether it was reported before.
     """
 
@@ -137,6 +148,7 @@ class TradeColumns(_Columns):
     size: Floats
     trade_id: Integers
     id_prefix: str
+    is_prefixed: Flags
     is_duplicate: Flags
 
 
@@ -163,8 +175,8 @@ class Taken:
     Attributes:
         end: Index of the first frame that was not taken.
         digest: State of the digest chain after the run.
-        messages: Their messages, per kind and instrument in order.
-        tops: Changes of the best levels, per instrument in order.
+        messages: Their messages, per kind in order.
+        tops: Changes of the best levels, in order.
         message_count: Messages in all, one per frame.
         duplicate_count: Trades that were reported before.
         imprecise_count: Quoted decimals with more digits than a float64 keeps.

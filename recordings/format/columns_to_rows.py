@@ -47,17 +47,15 @@ def rows_of(
     """
     The table, and the rows in the schema of `dictionary_schema`, of columns of one kind, one after the other.
 
-    All at once, since a batch of frames of very many instruments has few messages of each.
+    No two of them have messages of one instrument.
     """
     first = several[0]
-    counts = [len(columns) for columns in several]
     rows: Any = None
     if isinstance(first, DiffColumns):
         diffs = [columns for columns in several if isinstance(columns, DiffColumns)]
         table, values = "book", _levels(diffs)
         rows = _joined([columns.level_count for columns in diffs])
-        counts = [int(columns.level_count.sum()) for columns in diffs]
-        values["form"] = _words([columns.form for columns in diffs], counts)
+        values["form"] = _words([columns.form for columns in diffs], [len(columns.price) for columns in diffs])
     elif isinstance(first, QuoteColumns):
         table, values = "bbo", _quotes([columns for columns in several if isinstance(columns, QuoteColumns)])
     elif isinstance(first, TradeColumns):
@@ -66,11 +64,13 @@ def rows_of(
         table, values = "top", _tops([columns for columns in several if isinstance(columns, TopColumns)])
     frame, event = _joined([columns.frame for columns in several]), _joined([columns.ts_event for columns in several])
     has_time = event >= 0
-    total = sum(counts)
+    names = _joined([columns.instrument + start for columns, start in zip(several, _starts(several), strict=True)])
+    names = _spread(names, rows)
+    total = len(names)
     values |= {
         "venue": _words([venue], [total]),
-        "symbol": _words([columns.symbol for columns in several], counts),
-        "trading_pair": _words([columns.trading_pair for columns in several], counts),
+        "symbol": _coded([symbol for columns in several for symbol in columns.symbols], names),
+        "trading_pair": _coded([pair for columns in several for pair in columns.trading_pairs], names),
         "ts_event": _times(_spread(event, rows), None if has_time.all() else ~_spread(has_time, rows)),
         "ts_recv": _times(_spread(frames.ts_recv[frame], rows)),
         "capture_seq": pa.array(_spread(frame + frames.first_seq, rows)),
@@ -95,6 +95,20 @@ def _words(words: Sequence[str], counts: Sequence[int]) -> pa.DictionaryArray:
     places = {word: place for place, word in enumerate(dict.fromkeys(words))}
     codes = np.repeat(np.array([places[word] for word in words], np.int32), counts)
     return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array([*places], pa.string()))
+
+
+def _coded(words: Sequence[str], codes: Any) -> pa.DictionaryArray:
+    """The word of each code; a dictionary holds a word once."""
+    places = {word: place for place, word in enumerate(dict.fromkeys(words))}
+    if len(places) < len(words):
+        codes = np.array([places[word] for word in words], np.int32)[codes]
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array([*places], pa.string()))
+
+
+def _starts(several: Sequence[MessageColumns | TopColumns]) -> Sequence[np.int32]:
+    """The code that the first instrument of each has, where all are one after the other."""
+    counts = np.array([len(columns.symbols) for columns in several], np.int32)
+    return [*(np.cumsum(counts, dtype=np.int32) - counts)]
 
 
 def _times(values: Any, mask: Any = None) -> pa.Array:
@@ -149,9 +163,10 @@ _TAKERS = pa.array(["buy", "sell"])
 
 def _trades(several: Sequence[TradeColumns]) -> dict[str, pa.Array]:
     ids = pa.array(_joined([columns.trade_id for columns in several])).cast(pa.string())
-    if any(columns.id_prefix for columns in several):
-        prefixes = _words([columns.id_prefix for columns in several], list(map(len, several)))
-        ids = pc.binary_join_element_wise(prefixes.cast(pa.string()), ids, "")
+    is_prefixed = _joined([columns.is_prefixed for columns in several])
+    if is_prefixed.any():
+        prefixes = pa.array(["", several[0].id_prefix]).take(pa.array(is_prefixed.astype(np.int32)))
+        ids = pc.binary_join_element_wise(prefixes, ids, "")
     is_sell = _joined([columns.is_sell for columns in several])
     return {
         "aggressor_side": pa.DictionaryArray.from_arrays(pa.array(is_sell.astype(np.int32)), _TAKERS),

@@ -144,7 +144,13 @@ class SegmentWriter:
             kinds.setdefault(type(columns), []).append(columns)
         for several in kinds.values():
             table, made = rows_of(venue, frames, several)
-            names = [(each.symbol, each.trading_pair, frames.first_seq + int(each.frame[-1])) for each in several]
+            names = [
+                (symbol, pair, frames.first_seq + last)
+                for each in several
+                for symbol, pair, last in zip(
+                    each.symbols, each.trading_pairs, each.frame[each.last_rows].tolist(), strict=True
+                )
+            ]
             self._builders.add_rows(table, venue, names, made, sum(map(len, several)))
         self._builders.cut(rows.first_seq + taken.end - 1)
         self._imprecise += taken.imprecise_count

@@ -327,6 +327,10 @@ class Books:
             self._host.mark_stale(frame, stream, "ambiguous", messages, _AMBIGUOUS.format(", ".join(symbols)))
         messages.append(self._refusal(frame, symbols))
 
+    def is_unnamed_of_another(self, symbol: str, conn_id: int) -> bool:
+        """Whether a snapshot without a symbol, on that connection, was taken for another one's: whose it is may change."""
+        return self._unnamed_taken.get(conn_id, symbol) != symbol
+
     def _refusal(self, frame: Frame, symbols: list[str]) -> Message:
         return self._host.event(
             frame, EventKind.REFUSED, cause="ambiguous", detail=_AMBIGUOUS.format(", ".join(symbols))

@@ -9,25 +9,33 @@ somebody is about to look at them, because copying a thousand levels takes as lo
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import numpy as np
 
 from toolkit.books.orderbook import BookSide, OrderBook
 from toolkit.books.tracker import OrderBookTracker
 from toolkit.columnar import ColumnarTaker, DiffColumns, FrameBatch, QuoteColumns, Taken, TopColumns, Tops, TradeColumns
-from toolkit.frames import WS_IN, Frame
+from toolkit.frames import DAMAGED, REST_IN, REST_OUT, WS_IN, WS_OUT, Frame
 from toolkit.kernels.hashing import STATE_BYTES
 from toolkit.kernels.levels import clear_side, set_levels, side_columns
 from toolkit.keys import PairKey
-from toolkit.messages import FORM_FULL, BestQuote, BookDiff
+from toolkit.messages import FORM_FULL, BestQuote
 from toolkit.venues.binance import kernel_numbers as numbers
 from toolkit.venues.binance import kernel_run
-from toolkit.venues.binance.depth import FORM_UNJOINED, PENDING_MAX
+from toolkit.venues.binance.depth import FORM_UNJOINED
 from toolkit.venues.binance.feeds import IGNORED
 from toolkit.venues.binance.kernel_arrays import Arrays, Table, book_scale
 from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, QUOTE, TRADE
+from toolkit.venues.binance.run_columns import (
+    WaitingDiffs,
+    diff_columns,
+    quote_columns,
+    top_columns,
+    trade_columns,
+)
 from toolkit.venues.binance.trade_tape import NO_CEILING, ToldTrades
 
 if TYPE_CHECKING:
@@ -42,11 +50,17 @@ _KINDS: Final = {"depth": DIFF, "bookTicker": QUOTE, "trade": TRADE, "aggTrade":
 _BOOKLESS: Final = frozenset({"markPrice", "forceOrder"})
 #: Those that change none unless their price is beyond what a snapshot covers.
 _PRICED: Final = frozenset({"bookTicker", "trade", "aggTrade"})
+#: Kinds of frames by which the protocol changes nothing that is known here.
+_WITHOUT_STATE: Final = frozenset({DAMAGED, WS_OUT})
+#: Requests and answers, by the first word of their tag, that no book depends on.
+_BOOKLESS_REQUESTS: Final = frozenset({"fundingRate", "openInterest", "premiumIndex", "snapshot"})
 #: A run costs as much as some frames of the protocol. After so many runs it looks how long they were, and rests for some
-#: thousand frames if that was too short: in a recording of many venues, say, or of frames without a stream's name.
+#: hundred frames if that was too short, each time twice as long: in a recording of many venues, say, or of frames
+#: without a stream's name. Where very many instruments begin it is soon over.
 _LOOK_RUNS: Final = 64
 _RUN_FRAMES_MIN: Final = 8
-_REST_FRAMES: Final = 4096
+_REST_FRAMES_MIN: Final = 256
+_REST_FRAMES_MAX: Final = 4096
 #: Names of streams that compiled code looks up: as they are on the wire, where JSON allows them, and of a sensible length.
 _PLAIN_NAME: Final = re.compile(rb'[^\x00-\x1f"\\]{1,256}')
 
@@ -62,10 +76,9 @@ class _Book:
         #: Whether the kernel knows more than the book.
         self.is_ahead = False
         self.rescales = 0
-        #: Whether it is that of diffs without a snapshot; then those that the chain is yet to be told of, with the number
-        #: of the first frame of their batch and their receive times.
+        #: Whether it is that of diffs without a snapshot; then those that the chain is yet to be told of.
         self.is_waiting = False
-        self.waiting: list[tuple[int, Any, DiffColumns]] = []
+        self.waiting = WaitingDiffs()
         #: It outgrew what the arrays may take: the protocol keeps it from then on.
         self.is_too_large = False
 
@@ -97,6 +110,7 @@ class BinanceTaker(ColumnarTaker):
         self._runs = 0
         self._run_frames = 0
         self._resting = 0
+        self._rest_frames = _REST_FRAMES_MIN
 
     # -- what `ColumnarTaker` asks ------------------------------------------------------------------------------
 
@@ -119,6 +133,8 @@ class BinanceTaker(ColumnarTaker):
         if reason == kernel_run.RESCALE:
             # A price between the steps of the book: the protocol takes that frame, and the steps are reported again.
             self._books[int(arrays.needed[numbers.INSTRUMENT])].rescales += 1
+        if end == begin:
+            return Taken(end=begin, digest=digest)
         return self._finish(frames, end)
 
     def _look(self, frames: int) -> None:
@@ -126,46 +142,55 @@ class BinanceTaker(ColumnarTaker):
         self._run_frames += frames
         if self._runs == _LOOK_RUNS:
             if self._run_frames < _LOOK_RUNS * _RUN_FRAMES_MIN:
-                self._resting = _REST_FRAMES
+                self._resting = self._rest_frames
+                self._rest_frames = min(2 * self._rest_frames, _REST_FRAMES_MAX)
+            else:
+                self._rest_frames = _REST_FRAMES_MIN
             self._runs = self._run_frames = 0
 
     def before(self, frame: Frame) -> None:
+        if frame.kind in _WITHOUT_STATE:
+            return
+        symbol, names = self._concerned(frame)
+        if symbol is None or self._touched is None:
+            if symbol != "":
+                self.settle()
+                self._touched = None
+            return
+        self._touched |= names
+        if symbol:
+            # The books of other symbols stay loaded, however many there are.
+            for number in self._table.numbers(symbol):
+                self._settle_book(number)
+                self._books[number].is_loaded = False
+                self._touched |= self._names[number]
+
+    def _concerned(self, frame: Frame) -> tuple[str | None, set[bytes]]:
+        """The symbol whose book a frame may change, empty for none, None where it may be any; and the stream it is of."""
+        if frame.kind in (REST_IN, REST_OUT):
+            what, _, symbol = _tag(frame).partition(":")
+            return ("" if what in _BOOKLESS_REQUESTS else symbol if what == "depth" and symbol else None), set()
         name = b""
         if frame.kind == WS_IN and frame.payload.startswith(_PREFIX):
             name = frame.payload[11 : frame.payload.find(b'"', 11)]
         feed = self._feeds.get(name)
-        if feed is not None or _is_one_name(frame.payload):
-            if _is_passed_over(name):
-                return
-            if self._is_bookless(name, feed):
-                if self._touched is not None:
-                    self._touched.add(name)
-                return
-        if feed is not None and self._touched is not None and self._is_of_one_book(name, feed, frame):
-            # What becomes of a diff, or of a price beyond the snapshot, concerns one book: the others stay loaded,
-            # however many there are.
-            number = self._table.instrument(feed.symbol, feed.pair)
-            self._settle_book(number)
-            self._books[number].is_loaded = False
-            self._touched |= self._names[number]
-            self._touched.add(name)
-            return
-        self.settle()
-        self._touched = None
+        if not name or (feed is None and not _is_one_name(frame.payload)):
+            return None, set()
+        if _is_passed_over(name):
+            return "", set()
+        symbol = feed.symbol if feed is not None else _symbol(name)
+        if self._is_bookless(name, symbol):
+            return "", {name}
+        if not symbol or self._protocol.depth_books.is_unnamed_of_another(symbol, frame.conn_id):
+            return None, set()
+        return symbol, {name}
 
-    def _is_bookless(self, name: bytes, feed: Feed | None) -> bool:
-        """Whether a frame of that stream changes no book, whatever is in it."""
-        words = _words(name)
+    def _is_bookless(self, name: bytes, symbol: str) -> bool:
+        """Whether a frame of that stream changes no book, whatever is in it; `symbol` is empty for one of all of them."""
+        words = _kind(name)
         if words in _PRICED:
-            return not self._protocol.depth_books.has_cover(feed.symbol if feed is not None else "")
+            return not self._protocol.depth_books.has_cover(symbol)
         return words in _BOOKLESS
-
-    def _is_of_one_book(self, name: bytes, feed: Feed, frame: Frame) -> bool:
-        """Whether a frame concerns one book, which is known here; a diff on the connection that its diffs came on."""
-        join = self._protocol.depth_books.joins.get(feed.symbol)
-        if join is None or not self._table.knows(feed.symbol, feed.pair):
-            return False
-        return _words(name) in _PRICED or frame.conn_id in join.conn_ids
 
     def settle(self) -> None:
         # A book that is read is not one that was changed: what is loaded stays so until `before` says otherwise.
@@ -183,11 +208,9 @@ class BinanceTaker(ColumnarTaker):
 
     def _keep_waiting(self, number: int, held: _Book) -> None:
         """Tell the chain of the diffs that wait, as far as it keeps them."""
-        join = self._protocol.depth_books.joins.get(self._table.instruments[number][0])
-        diffs: list[BookDiff] = []
-        for waiting in held.waiting:
-            diffs += self._waiting_diffs(*waiting)
-        held.waiting = []
+        symbol, pair = self._table.instruments[number]
+        diffs = held.waiting.take(self._venue, symbol, pair)
+        join = self._protocol.depth_books.joins.get(symbol)
         if join is not None:
             join.keep_waiting(diffs)
 
@@ -326,27 +349,29 @@ class BinanceTaker(ColumnarTaker):
         arrays, table = self._arrays, self._table
         counts = [int(count) for count in arrays.counts]
         diffs, quotes, trades = counts[numbers.DIFFS], counts[numbers.QUOTES], counts[numbers.TRADES]
-        tops = counts[numbers.TOPS]
+        named = table.instruments
         messages: list[DiffColumns | QuoteColumns | TradeColumns] = []
-        for number, rows in arrays.by_instrument(arrays.diffs, diffs):
-            columns = self._diff_columns(number, rows)
-            messages.append(columns)
-            if self._books[number].is_waiting:
-                self._wait_with(self._books[number], frames, columns)
-        for number, rows in arrays.by_instrument(arrays.quotes, quotes):
-            messages.append(self._quote_columns(number, rows))
-        for number, rows in arrays.by_instrument(arrays.trades, trades):
-            messages += self._trade_columns(number, rows)
-        changes = [self._top_columns(number, rows) for number, rows in arrays.by_instrument(arrays.tops, tops)]
+        if diffs:
+            numbers_of = arrays.diffs.instrument[:diffs]
+            waits = np.array([held.is_waiting for held in self._books])
+            for columns in diff_columns(arrays, named, waits):
+                messages.append(columns)
+                if not columns.fused:
+                    self._wait_with(frames, columns, numbers_of[waits[numbers_of]])
+        quoted = list(quote_columns(arrays, named))
+        messages += quoted
+        messages += trade_columns(arrays, named)
+        changes = list(top_columns(arrays, named))
         # Two names in different case may be one stream, and the later frame counts.
         taken = np.flatnonzero(arrays.feeds.taken[: len(table.feeds)])
         for index in taken[np.argsort(arrays.feeds.last[taken])].tolist():
             self._write_back(frames, index)
         for change in changes:
-            self._tops[f"{self._venue} {change.trading_pair}"] = _last_top(change)
-        for said in messages:
-            if isinstance(said, QuoteColumns):
-                self._tracker.apply(self._last_quote(frames, said))
+            for pair, top in _last_tops(change):
+                self._tops[f"{self._venue} {pair}"] = top
+        for quotes_of in quoted:
+            for quote in self._last_quotes(frames, quotes_of):
+                self._tracker.apply(quote)
         return Taken(
             end=end,
             digest=bytes(arrays.scratch.bytes[:STATE_BYTES]),
@@ -388,151 +413,47 @@ class BinanceTaker(ColumnarTaker):
             self._tracker.add_crossed(PairKey(self._venue, feed.pair), crossed)
             instruments.crossed[number] = 0
 
-    def _diff_columns(self, number: int, rows: Any) -> DiffColumns:
-        diffs, columns = self._arrays.diffs, self._arrays.columns
-        symbol, pair = self._table.instruments[number]
-        starts, counts = diffs.rows[rows, 0], diffs.rows[rows, 1]
-        levels: Any
-        if isinstance(rows, slice):
-            levels = slice(0, int(counts.sum()))
-        else:
-            levels = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(int(counts.sum()))
-        return DiffColumns(
-            symbol=symbol,
-            trading_pair=pair,
-            frame=diffs.frame[rows].copy(),
-            ts_event=diffs.ts_event[rows].copy(),
-            form=FORM_UNJOINED if self._books[number].is_waiting else FORM_FULL,
-            fused=not self._books[number].is_waiting,
-            first_update_id=diffs.ids[rows, 0].copy(),
-            last_update_id=diffs.ids[rows, 1].copy(),
-            prev_update_id=None if self._is_spot else diffs.ids[rows, 2].copy(),
-            level_count=counts.copy(),
-            bid_count=diffs.bids[rows].copy(),
-            price=columns.price[levels].copy(),
-            size=columns.size[levels].copy(),
-        )
-
-    @staticmethod
-    def _wait_with(held: _Book, frames: FrameBatch, columns: DiffColumns) -> None:
-        """Hold diffs for the chain, and no batch that it would drop as a whole."""
-        held.waiting.append((frames.first_seq, frames.ts_recv[columns.frame], columns))
-        count = sum(len(each) for _, _, each in held.waiting)
-        while count - len(held.waiting[0][2]) >= PENDING_MAX:
-            count -= len(held.waiting.pop(0)[2])
-
-    def _waiting_diffs(self, first_seq: int, ts_recv: Any, columns: DiffColumns) -> list[BookDiff]:
-        """The diffs of a run, as the chain keeps them."""
+    def _wait_with(self, frames: FrameBatch, columns: DiffColumns, instruments: Any) -> None:
+        """Hold diffs for the chains of their instruments."""
         ends = np.cumsum(columns.level_count)
-        starts = (ends - columns.level_count).tolist()
-        middles = (ends - columns.level_count + columns.bid_count).tolist()
-        prices, sizes = tuple(columns.price.tolist()), tuple(columns.size.tolist())
-        prev = [None] * len(columns) if columns.prev_update_id is None else columns.prev_update_id.tolist()
-        none: tuple[int, ...] = ()
-        return [
-            BookDiff(
+        order = np.argsort(instruments, kind="stable")
+        cuts = np.flatnonzero(np.diff(instruments[order])) + 1
+        for rows in np.split(order, cuts):
+            self._books[int(instruments[rows[0]])].waiting.add(frames.first_seq, frames.ts_recv, columns, ends, rows)
+
+    def _last_quotes(self, frames: FrameBatch, columns: QuoteColumns) -> Iterator[BestQuote]:
+        last = columns.last_rows
+        seqs = columns.frame[last]
+        for symbol, pair, ts_event, ts_recv, seq, bid, bid_size, ask, ask_size, update_id in zip(
+            columns.symbols,
+            columns.trading_pairs,
+            columns.ts_event[last].tolist(),
+            frames.ts_recv[seqs].tolist(),
+            (seqs + frames.first_seq).tolist(),
+            columns.bid_price[last].tolist(),
+            columns.bid_size[last].tolist(),
+            columns.ask_price[last].tolist(),
+            columns.ask_size[last].tolist(),
+            columns.update_id[last].tolist(),
+            strict=True,
+        ):
+            yield BestQuote(
                 self._venue,
-                columns.symbol,
-                columns.trading_pair,
-                columns.ts_event[row].item(),
-                ts_recv[row].item(),
-                first_seq + columns.frame[row].item(),
+                symbol,
+                pair,
+                None if ts_event < 0 else ts_event,
+                ts_recv,
+                seq,
                 0,
-                FORM_FULL,
-                True,
+                False,
+                bid,
+                bid_size,
                 None,
-                prices[start:middle],
-                sizes[start:middle],
-                none,
-                prices[middle:end],
-                sizes[middle:end],
-                none,
-                columns.first_update_id[row].item(),
-                columns.last_update_id[row].item(),
-                prev[row],
+                ask,
+                ask_size,
+                None,
+                update_id,
             )
-            for row, (start, middle, end) in enumerate(zip(starts, middles, ends.tolist(), strict=True))
-            if row >= len(columns) - PENDING_MAX
-        ]
-
-    def _quote_columns(self, number: int, rows: Any) -> QuoteColumns:
-        quotes = self._arrays.quotes
-        symbol, pair = self._table.instruments[number]
-        bid_price, bid_size, ask_price, ask_size = quotes.values[rows].T.copy()
-        return QuoteColumns(
-            symbol=symbol,
-            trading_pair=pair,
-            frame=quotes.frame[rows].copy(),
-            ts_event=quotes.ts_event[rows].copy(),
-            bid_price=bid_price,
-            bid_size=bid_size,
-            ask_price=ask_price,
-            ask_size=ask_size,
-            update_id=quotes.ids[rows, 0].copy(),
-        )
-
-    def _trade_columns(self, number: int, rows: Any) -> list[TradeColumns]:
-        """Trades and aggregates in their order: one element for each stretch of either."""
-        trades = self._arrays.trades
-        symbol, pair = self._table.instruments[number]
-        indices = np.arange(rows.stop) if isinstance(rows, slice) else rows
-        kinds = trades.kind[indices]
-        cuts = [0, *(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(indices)]
-        found = []
-        for start, stop in pairwise(cuts):
-            some = indices[start:stop]
-            found.append(
-                TradeColumns(
-                    symbol=symbol,
-                    trading_pair=pair,
-                    frame=trades.frame[some],
-                    ts_event=trades.ts_event[some],
-                    is_sell=trades.flags[some, 0].astype(np.bool_),
-                    price=trades.values[some, 0],
-                    size=trades.values[some, 1],
-                    trade_id=trades.ids[some, 0],
-                    id_prefix="a" if kinds[start] else "",
-                    is_duplicate=trades.flags[some, 1].astype(np.bool_),
-                )
-            )
-        return found
-
-    def _top_columns(self, number: int, rows: Any) -> TopColumns:
-        tops = self._arrays.tops
-        symbol, pair = self._table.instruments[number]
-        bid_price, bid_size, ask_price, ask_size = tops.values[rows].T.copy()
-        return TopColumns(
-            symbol=symbol,
-            trading_pair=pair,
-            frame=tops.frame[rows].copy(),
-            ts_event=tops.ts_event[rows].copy(),
-            bid_price=bid_price,
-            bid_size=bid_size,
-            ask_price=ask_price,
-            ask_size=ask_size,
-            is_stale=tops.flags[rows, 0].astype(np.bool_),
-            is_crossed=tops.flags[rows, 1].astype(np.bool_),
-        )
-
-    def _last_quote(self, frames: FrameBatch, columns: QuoteColumns) -> BestQuote:
-        frame, ts_event = int(columns.frame[-1]), int(columns.ts_event[-1])
-        return BestQuote(
-            self._venue,
-            columns.symbol,
-            columns.trading_pair,
-            None if ts_event < 0 else ts_event,
-            int(frames.ts_recv[frame]),
-            frames.first_seq + frame,
-            0,
-            False,
-            float(columns.bid_price[-1]),
-            float(columns.bid_size[-1]),
-            None,
-            float(columns.ask_price[-1]),
-            float(columns.ask_size[-1]),
-            None,
-            int(columns.update_id[-1]),
-        )
 
 
 def _told_row(told: ToldTrades) -> tuple[int, ...]:
@@ -548,6 +469,34 @@ def _take_told_row(told: ToldTrades, row: list[int]) -> None:
     if told.ends:
         told.ends[told.at] = row[1]
         told.ts, told.last_trade, told.last_aggregate = row[3:]
+
+
+def _tag(frame: Frame) -> str:
+    """What a request or an answer is about; empty where it does not say so."""
+    try:
+        return _decode_context(frame.context or "{}").tag
+    except msgspec.DecodeError:
+        return ""
+
+
+class _Context(msgspec.Struct):
+    tag: str = ""
+
+
+_decode_context = msgspec.json.Decoder(_Context).decode
+
+
+def _symbol(name: bytes) -> str:
+    """The symbol in a wire name, as the protocol spells it; empty for a stream of all of them."""
+    head, has_words, _ = name.partition(b"@")
+    return head.decode("ascii", "replace").upper() if has_words and not name.startswith(b"!") else ""
+
+
+def _kind(name: bytes) -> str:
+    """As `_words`, of streams of all symbols too."""
+    if name.startswith(b"!"):
+        return name[1:].partition(b"@")[0].decode("ascii", "replace")
+    return _words(name)
 
 
 def _words(name: bytes) -> str:
@@ -567,7 +516,12 @@ def _is_passed_over(name: bytes) -> bool:
     return kind in IGNORED
 
 
-def _last_top(columns: TopColumns) -> tuple[float | None, float | None, float | None, float | None, bool]:
-    last = [float(column[-1]) for column in (columns.bid_price, columns.bid_size, columns.ask_price, columns.ask_size)]
-    bid, bid_size, ask, ask_size = (None if value != value else value for value in last)  # NaN
-    return bid, bid_size, ask, ask_size, bool(columns.is_stale[-1])
+def _last_tops(columns: TopColumns) -> Iterator[tuple[str, tuple[Any, Any, Any, Any, bool]]]:
+    """Pair and last row of each instrument."""
+    last = columns.last_rows
+    values = [columns.bid_price[last], columns.bid_size[last], columns.ask_price[last], columns.ask_size[last]]
+    sides = np.where(np.isnan(values), None, values).T.tolist()  # type: ignore[call-overload]
+    for pair, (bid, bid_size, ask, ask_size), is_stale in zip(
+        columns.trading_pairs, sides, columns.is_stale[last].tolist(), strict=True
+    ):
+        yield pair, (bid, bid_size, ask, ask_size, is_stale)

@@ -120,6 +120,7 @@ class Table:
         self.instruments: list[tuple[str, str]] = []
         self._feed_numbers: dict[bytes, int] = {}
         self._instrument_numbers: dict[tuple[str, str], int] = {}
+        self._symbol_numbers: dict[str, list[int]] = {}
 
     def feed(self, name: bytes) -> int:
         """The number of a feed; that of the next one, if it is new."""
@@ -129,15 +130,16 @@ class Table:
         """Wire names and feeds."""
         return zip(self._feed_numbers, self.feeds, strict=True)
 
-    def knows(self, symbol: str, pair: str) -> bool:
-        """Whether an instrument has a number."""
-        return (symbol, pair) in self._instrument_numbers
+    def numbers(self, symbol: str) -> list[int]:
+        """The numbers of the instruments of that symbol."""
+        return self._symbol_numbers.get(symbol, [])
 
     def instrument(self, symbol: str, pair: str) -> int:
         """The number of an instrument; that of the next one, if it is new."""
         number = self._instrument_numbers.setdefault((symbol, pair), len(self.instruments))
         if number == len(self.instruments):
             self.instruments.append((symbol, pair))
+            self._symbol_numbers.setdefault(symbol, []).append(number)
         return number
 
 
@@ -191,7 +193,7 @@ class Arrays:
 
     def __init__(self, venue: str, *, is_spot: bool) -> None:
         self._venue = venue
-        self._is_spot = is_spot
+        self.is_spot = is_spot
         self._feed_count = 0
         self._instrument_count = 0
         self.feeds = Feeds(
@@ -272,7 +274,7 @@ class Arrays:
             self.tops,
             self._pieces,
             self.scratch,
-            Run(self.counts, self._imprecise, self.needed, self._is_spot),
+            Run(self.counts, self._imprecise, self.needed, self.is_spot),
         )
 
     def grow(self) -> bool:
@@ -326,7 +328,7 @@ class Arrays:
         feeds = self.feeds
         number = self._feed_count
         self._feed_count += 1
-        head = _head(kind, self._venue, symbol, pair, is_spot=self._is_spot)
+        head = _head(kind, self._venue, symbol, pair, is_spot=self.is_spot)
         name_ends, names = _appended(feeds.name_ends, feeds.names, number, name)
         head_ends, heads = _appended(feeds.head_ends, feeds.heads, number, head)
         kinds, instruments, taken, last = (
@@ -349,21 +351,6 @@ class Arrays:
         while feeds.table[place] >= 0:
             place = (place + 1) & mask
         feeds.table[place] = number
-
-    # -- after a run --------------------------------------------------------------------------------------------
-
-    def by_instrument(self, messages: Messages, count: int) -> Iterator[tuple[int, Any]]:
-        """The instruments that have messages, in the order of their numbers, each with the rows that are its own."""
-        if not count:
-            return
-        numbers = messages.instrument[:count]
-        if (numbers == numbers[0]).all():
-            yield int(numbers[0]), slice(0, count)
-            return
-        order = np.argsort(numbers, kind="stable")
-        cuts = np.flatnonzero(np.diff(numbers[order])) + 1
-        for rows in np.split(order, cuts):
-            yield int(numbers[rows[0]]), rows
 
     # -- memory -------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,235 @@
+"""What a run of compiled code gave, as columns: copies, since the arrays are written again by the next run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.columnar import DiffColumns, QuoteColumns, TopColumns, TradeColumns
+from toolkit.messages import FORM_FULL, BookDiff
+from toolkit.venues.binance import kernel_numbers as numbers
+from toolkit.venues.binance.depth import FORM_UNJOINED, PENDING_MAX
+from toolkit.venues.binance.kernel_arrays import Arrays
+from toolkit.venues.binance.kernel_state import Messages
+
+__all__ = ["WaitingDiffs", "diff_columns", "quote_columns", "top_columns", "trade_columns"]
+
+#: What stands before the numbers of aggregates.
+_AGGREGATE: Final = "a"
+
+Instruments = Sequence[tuple[str, str]]
+
+
+def _about(messages: Messages, rows: Any, instruments: Instruments) -> dict[str, Any]:
+    """What columns of every kind have, of some rows."""
+    found = messages.instrument[rows]
+    numbers_used = np.flatnonzero(np.bincount(found, minlength=1))
+    codes = np.zeros(int(numbers_used[-1]) + 1, np.int32)
+    codes[numbers_used] = np.arange(len(numbers_used), dtype=np.int32)
+    used = [instruments[number] for number in numbers_used.tolist()]
+    return {
+        "symbols": [symbol for symbol, _ in used],
+        "trading_pairs": [pair for _, pair in used],
+        "instrument": codes[found],
+        "frame": messages.frame[rows].copy(),
+        "ts_event": messages.ts_event[rows].copy(),
+    }
+
+
+def diff_columns(arrays: Arrays, instruments: Instruments, waits: npt.NDArray[np.bool_]) -> Iterator[DiffColumns]:
+    """Diffs of books, and those that wait for a snapshot; `waits` says by instrument which of the two its diffs are."""
+    diffs = arrays.diffs
+    count = int(arrays.counts[numbers.DIFFS])
+    if not count:
+        return
+    is_waiting = waits[diffs.instrument[:count]]
+    for form, fused, mask in ((FORM_FULL, True, ~is_waiting), (FORM_UNJOINED, False, is_waiting)):
+        if mask.all():
+            yield _diffs(arrays, instruments, slice(0, count), form, fused=fused)
+        elif mask.any():
+            yield _diffs(arrays, instruments, np.flatnonzero(mask), form, fused=fused)
+
+
+def _diffs(arrays: Arrays, instruments: Instruments, rows: Any, form: str, *, fused: bool) -> DiffColumns:
+    diffs, columns = arrays.diffs, arrays.columns
+    starts, counts = diffs.rows[rows, 0], diffs.rows[rows, 1]
+    total = int(counts.sum())
+    levels: Any = slice(0, total)
+    if not isinstance(rows, slice):
+        levels = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(total)
+    return DiffColumns(
+        **_about(diffs, rows, instruments),
+        form=form,
+        fused=fused,
+        first_update_id=diffs.ids[rows, 0].copy(),
+        last_update_id=diffs.ids[rows, 1].copy(),
+        prev_update_id=None if arrays.is_spot else diffs.ids[rows, 2].copy(),
+        level_count=counts.copy(),
+        bid_count=diffs.bids[rows].copy(),
+        price=columns.price[levels].copy(),
+        size=columns.size[levels].copy(),
+    )
+
+
+def quote_columns(arrays: Arrays, instruments: Instruments) -> Iterator[QuoteColumns]:
+    """Best quotes."""
+    count = int(arrays.counts[numbers.QUOTES])
+    if count:
+        bid_price, bid_size, ask_price, ask_size = arrays.quotes.values[:count].T.copy()
+        yield QuoteColumns(
+            **_about(arrays.quotes, slice(0, count), instruments),
+            bid_price=bid_price,
+            bid_size=bid_size,
+            ask_price=ask_price,
+            ask_size=ask_size,
+            update_id=arrays.quotes.ids[:count, 0].copy(),
+        )
+
+
+def trade_columns(arrays: Arrays, instruments: Instruments) -> Iterator[TradeColumns]:
+    """Trades and aggregates, in their order."""
+    trades = arrays.trades
+    count = int(arrays.counts[numbers.TRADES])
+    if count:
+        yield TradeColumns(
+            **_about(trades, slice(0, count), instruments),
+            is_sell=trades.flags[:count, 0].astype(np.bool_),
+            price=trades.values[:count, 0].copy(),
+            size=trades.values[:count, 1].copy(),
+            trade_id=trades.ids[:count, 0].copy(),
+            id_prefix=_AGGREGATE,
+            is_prefixed=trades.kind[:count].astype(np.bool_),
+            is_duplicate=trades.flags[:count, 1].astype(np.bool_),
+        )
+
+
+def top_columns(arrays: Arrays, instruments: Instruments) -> Iterator[TopColumns]:
+    """Changes of the best levels."""
+    tops = arrays.tops
+    count = int(arrays.counts[numbers.TOPS])
+    if count:
+        bid_price, bid_size, ask_price, ask_size = tops.values[:count].T.copy()
+        yield TopColumns(
+            **_about(tops, slice(0, count), instruments),
+            bid_price=bid_price,
+            bid_size=bid_size,
+            ask_price=ask_price,
+            ask_size=ask_size,
+            is_stale=tops.flags[:count, 0].astype(np.bool_),
+            is_crossed=tops.flags[:count, 1].astype(np.bool_),
+        )
+
+
+class WaitingDiffs:
+    """
+    Diffs of one instrument that its chain is yet to be told of, and that change no book, in the order in which they came.
+
+    No more are held than the chain keeps, give or take a run.
+    """
+
+    __slots__ = ("_count", "_runs")
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[Any, ...]] = []
+        self._count = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._runs)
+
+    def add(self, first_seq: int, ts_recv: Any, columns: DiffColumns, ends: Any, rows: Any) -> None:
+        """
+        Hold those of a run.
+
+        Args:
+            first_seq: Number of the frame 0 of its batch.
+            ts_recv: Receive times of the frames of the batch, ns.
+            columns: The diffs of all instruments.
+            ends: Where the levels of each end.
+            rows: Which of them are of this one.
+        """
+        rows = rows[-PENDING_MAX:]
+        frame, counts = columns.frame[rows], columns.level_count[rows]
+        total = int(counts.sum())
+        levels = np.repeat(ends[rows] - np.cumsum(counts), counts) + np.arange(total)
+        prev = columns.prev_update_id
+        self._runs.append(
+            (
+                columns.ts_event[rows],
+                ts_recv[frame],
+                frame + first_seq,
+                columns.first_update_id[rows],
+                columns.last_update_id[rows],
+                None if prev is None else prev[rows],
+                counts,
+                columns.bid_count[rows],
+                columns.price[levels],
+                columns.size[levels],
+            )
+        )
+        self._count += len(rows)
+        while self._count - len(self._runs[0][0]) >= PENDING_MAX:
+            self._count -= len(self._runs.pop(0)[0])
+
+    def take(self, venue: str, symbol: str, pair: str) -> list[BookDiff]:
+        """All of them, as the chain keeps them; none is held any more."""
+        runs, self._runs, self._count = self._runs, [], 0
+        return [diff for run in runs for diff in _waiting(venue, symbol, pair, *run)]
+
+
+def _waiting(
+    venue: str,
+    symbol: str,
+    pair: str,
+    ts_event: Any,
+    ts_recv: Any,
+    seqs: Any,
+    first_ids: Any,
+    last_ids: Any,
+    prev_ids: Any,
+    level_count: Any,
+    bid_count: Any,
+    price: Any,
+    size: Any,
+) -> Iterator[BookDiff]:
+    ends = np.cumsum(level_count)
+    starts = ends - level_count
+    prices, sizes = tuple(price.tolist()), tuple(size.tolist())
+    prev = [None] * len(ends) if prev_ids is None else prev_ids.tolist()
+    rows = zip(
+        starts.tolist(),
+        (starts + bid_count).tolist(),
+        ends.tolist(),
+        ts_event.tolist(),
+        ts_recv.tolist(),
+        seqs.tolist(),
+        first_ids.tolist(),
+        last_ids.tolist(),
+        prev,
+        strict=True,
+    )
+    none: tuple[int, ...] = ()
+    for start, middle, end, event, recv, seq, first, last, before in rows:
+        yield BookDiff(
+            venue,
+            symbol,
+            pair,
+            event,
+            recv,
+            seq,
+            0,
+            FORM_FULL,
+            True,
+            None,
+            prices[start:middle],
+            sizes[start:middle],
+            none,
+            prices[middle:end],
+            sizes[middle:end],
+            none,
+            first,
+            last,
+            before,
+        )
