@@ -19,7 +19,17 @@ import numpy.typing as npt
 
 from toolkit.frames import Frame
 
-__all__ = ["ColumnarTaker", "DiffColumns", "FrameBatch", "QuoteColumns", "Taken", "TopColumns", "Tops", "TradeColumns"]
+__all__ = [
+    "Collected",
+    "ColumnarTaker",
+    "DiffColumns",
+    "FrameBatch",
+    "QuoteColumns",
+    "Taken",
+    "TopColumns",
+    "Tops",
+    "TradeColumns",
+]
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -92,11 +102,12 @@ class _Columns:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffColumns(_Columns):
     """
-    `BookDiff` messages, the only ones of their frames; of one instrument all are in one of these.
+    `BookDiff` messages, the only ones of their frames.
 
     Attributes:
-        form: Form of all of them.
-        fused: Whether they change the book.
+        form: Form of those that change the book.
+        form_apart: Form of the others.
+        fused: Whether each changes the book.
         first_update_id: Per message.
         last_update_id: Per message.
         prev_update_id: Per message, or None where the venue has none.
@@ -107,7 +118,8 @@ class DiffColumns(_Columns):
     """
 
     form: str
-    fused: bool
+    form_apart: str
+    fused: Flags
     first_update_id: Integers
     last_update_id: Integers
     prev_update_id: Integers | None
@@ -175,8 +187,6 @@ class Taken:
     Attributes:
         end: Index of the first frame that was not taken.
         digest: State of the digest chain after the run.
-        messages: Their messages, per kind in order.
-        tops: Changes of the best levels, in order.
         message_count: Messages in all, one per frame.
         duplicate_count: Trades that were reported before.
         imprecise_count: Quoted decimals with more digits than a float64 keeps.
@@ -184,11 +194,23 @@ class Taken:
 
     end: int
     digest: bytes
-    messages: list[MessageColumns] = field(default_factory=list)
-    tops: list[TopColumns] = field(default_factory=list)
     message_count: int = 0
     duplicate_count: int = 0
     imprecise_count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """
+    What the runs of a batch gave.
+
+    Attributes:
+        messages: Their messages, per kind in order.
+        tops: Changes of the best levels, in order.
+    """
+
+    messages: list[MessageColumns] = field(default_factory=list)
+    tops: list[TopColumns] = field(default_factory=list)
 
 
 class ColumnarTaker(ABC):
@@ -196,7 +218,15 @@ class ColumnarTaker(ABC):
 
     @abstractmethod
     def take(self, frames: FrameBatch, begin: int, digest: bytes) -> Taken:
-        """Take frames in from `begin` on, as far as it can; none, if the first is not for it."""
+        """
+        Take frames in from `begin` on, as far as it can; none, if the first is not for it.
+
+        `collect` is to be called after the last frame of a batch, before the first one of another.
+        """
+
+    @abstractmethod
+    def collect(self, *, wanted: bool = True) -> Collected:
+        """What was taken since the last time, as columns; nothing where none are wanted."""
 
     @abstractmethod
     def before(self, frame: Frame) -> None:
@@ -204,4 +234,4 @@ class ColumnarTaker(ABC):
 
     @abstractmethod
     def settle(self) -> None:
-        """Bring the books up to date: somebody is about to read or export them."""
+        """Bring protocol and books up to date: somebody is about to read or export them."""

@@ -44,18 +44,15 @@ def dictionary_columns(table: str) -> list[str]:
 def rows_of(
     venue: str, frames: FrameBatch, several: Sequence[MessageColumns | TopColumns]
 ) -> tuple[str, pa.RecordBatch]:
-    """
-    The table, and the rows in the schema of `dictionary_schema`, of columns of one kind, one after the other.
-
-    No two of them have messages of one instrument.
-    """
+    """The table, and the rows in the schema of `dictionary_schema`, of columns of one kind, one after the other."""
     first = several[0]
     rows: Any = None
     if isinstance(first, DiffColumns):
         diffs = [columns for columns in several if isinstance(columns, DiffColumns)]
         table, values = "book", _levels(diffs)
         rows = _joined([columns.level_count for columns in diffs])
-        values["form"] = _words([columns.form for columns in diffs], [len(columns.price) for columns in diffs])
+        is_apart = _joined([~columns.fused for columns in diffs]).astype(np.int32)
+        values["form"] = _coded([diffs[0].form, diffs[0].form_apart], _spread(is_apart, rows))
     elif isinstance(first, QuoteColumns):
         table, values = "bbo", _quotes([columns for columns in several if isinstance(columns, QuoteColumns)])
     elif isinstance(first, TradeColumns):
@@ -123,14 +120,13 @@ def _floats(values: Any) -> pa.Array:
 def _levels(several: Sequence[DiffColumns]) -> dict[str, pa.Array]:
     counts = _joined([columns.level_count for columns in several])
     bid_counts = _joined([columns.bid_count for columns in several])
-    levels = [int(columns.level_count.sum()) for columns in several]
-    total = sum(levels)
+    total = int(counts.sum())
     starts = np.cumsum(counts) - counts
     within = np.arange(total) - np.repeat(starts, counts)
     first = within == 0
     side = (within >= np.repeat(bid_counts, counts)).astype(np.int32)
     values = {
-        "fused": pa.array(np.repeat([columns.fused for columns in several], levels)),
+        "fused": pa.array(np.repeat(_joined([columns.fused for columns in several]), counts)),
         "is_snapshot": pa.array(np.zeros(total, np.bool_)),
         "is_first": pa.array(first),
         "is_last": pa.array(np.roll(first, -1)),

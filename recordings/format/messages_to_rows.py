@@ -8,7 +8,7 @@ Messages are collected per table, turned into Arrow columns a few thousand at a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from itertools import chain
 from pathlib import Path
@@ -136,6 +136,13 @@ class TableBuilders:
 
     def add(self, message: Message) -> None:
         """Add the next message."""
+        self.hold(message)
+        table = TABLE_OF[type(message)]
+        if len(self._pending[table]) >= BATCH_MESSAGES or (table == "book" and self._levels >= BATCH_LEVELS):
+            self._flush(table)
+
+    def hold(self, message: Message) -> None:
+        """Add the next message, where rows of frames before it are still to come: see `add_rows`."""
         table = TABLE_OF[type(message)]
         pending = self._pending.get(table)
         if pending is None:
@@ -143,32 +150,38 @@ class TableBuilders:
         pending.append(message)
         if isinstance(message, (BookSnapshot, BookDiff)):
             self._levels += len(message.bid_prices) + len(message.ask_prices)
-            if self._levels >= BATCH_LEVELS:
-                self._flush(table)
-        if len(pending) >= BATCH_MESSAGES:
-            self._flush(table)
 
-    def add_rows(
-        self, table: str, venue: str, names: Iterable[tuple[str, str, int]], rows: pa.RecordBatch, count: int
-    ) -> None:
-        """
-        Add the rows of the next `count` messages of some symbols, in the table's schema while it is written.
+    @property
+    def is_due(self) -> bool:
+        """Whether so many messages are held that `add_rows` is to be called after this frame."""
+        return self._levels >= BATCH_LEVELS or any(len(held) >= BATCH_MESSAGES for held in self._pending.values())
 
-        `names` has each symbol with its pair and the `capture_seq` of its last message. Rows of one symbol are in order.
-        `cut` is to be called once those of other tables, of the same frames, are added too.
+    def note(self, table: str, venue: str, names: Iterable[tuple[str, str, int]], count: int) -> None:
         """
-        self._flush(table)
+        Note what rows are about that are to be added.
+
+        `names` has each symbol with its pair and the `capture_seq` of its last message; `count` is that of the messages.
+        """
         for symbol, trading_pair, last_seq in names:
             self._name(f"{venue}/{symbol}", trading_pair, (last_seq, 0))
         name = _ROWS_COUNTED_AS[table]
         self.counts[name] = self.counts.get(name, 0) + count
-        self._file(table).add(rows)
 
-    def cut(self, complete_seq: int) -> None:
-        """Write what can be: all rows of frames up to `complete_seq` have been added."""
-        for table, file in self._files.items():
+    def add_rows(self, made: Mapping[str, list[pa.RecordBatch]], complete_seq: int) -> None:
+        """
+        Add rows by table, in its schema while it is written, among the messages that are held.
+
+        Rows of one symbol are in order. With these and with what is held, those of all frames up to `complete_seq` are
+        there.
+        """
+        for table, batches in made.items():
+            held = self._made(table)
+            file = self._file(table)
+            for rows in batches if held is None else _in_order([held, *batches]):
+                file.add(rows)
+        self.flush()
+        for file in self._files.values():
             if file.is_full:
-                self._flush(table)
                 file.cut(complete_seq)
 
     def flush(self) -> None:
@@ -206,8 +219,18 @@ class TableBuilders:
 
     def _flush(self, table: str) -> None:
         messages = self._pending.get(table)
+        rows = self._made(table)
+        if messages and rows is not None:
+            file = self._file(table)
+            file.add(rows)
+            if file.is_full:
+                file.cut(messages[-1].capture_seq - 1)  # more of the newest frame may come
+
+    def _made(self, table: str) -> pa.RecordBatch | None:
+        """The messages of a table that are held, as rows of it; none is held any more."""
+        messages = self._pending.get(table)
         if not messages:
-            return
+            return None
         self._pending[table] = []
         if table == "book":
             self._levels = 0
@@ -218,10 +241,15 @@ class TableBuilders:
         for kind, count in Counter(map(type, messages)).items():
             name = COUNT_NAMES[kind]
             self.counts[name] = self.counts.get(name, 0) + count
-        file = self._file(table)
-        file.add(rows_of_messages(table, messages))
-        if file.is_full:
-            file.cut(messages[-1].capture_seq - 1)  # more of the newest frame may come
+        return rows_of_messages(table, messages)
+
+
+def _in_order(batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """Rows of whole frames, in the order of these."""
+    rows = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
+    order = np.argsort(rows.column("capture_seq").to_numpy(), kind="stable")
+    found: list[pa.RecordBatch] = rows.take(pa.array(order)).to_batches()
+    return found
 
 
 def _flat_batch(table: str, messages: Sequence[Message]) -> pa.RecordBatch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from recordings.format.schema import RAW_TABLE
 from recordings.sealing.raw_writer import RawFile
 from recordings.states.normalizer import Normalizer
 from recordings.states.seek_points import PointCollector
-from toolkit.columnar import MessageColumns, Taken, TopColumns
+from toolkit.columnar import FrameBatch, MessageColumns, TopColumns
 from toolkit.frames import Frame
 from toolkit.messages import Message
 
@@ -82,7 +82,7 @@ class SegmentWriter:
         self._note(frame.capture_seq, frame.capture_seq, frame.ts_recv, frame.ts_recv)
         self.frame_count += 1
         self.payload_bytes += len(frame.payload)
-        return self._normalize(frame)
+        return self._normalize(frame, self._builders.add)
 
     def add_batch(self, batch: pa.RecordBatch) -> None:
         """
@@ -110,14 +110,17 @@ class SegmentWriter:
         while index < len(rows):
             taken = normalizer.take_batch(rows, index)
             if taken is not None:
-                self._add_taken(rows, index, taken)
+                self._imprecise += taken.imprecise_count
                 index = taken.end
                 continue
             frame = rows.frame(index)
-            self._normalize(frame)
+            self._normalize(frame, self._builders.hold)
             if rows.is_text(index):
                 self._imprecise += imprecise_decimals(frame.payload)
+            if self._builders.is_due:
+                self._collect(rows, frame.capture_seq)
             index += 1
+        self._collect(rows, rows.first_seq + len(rows) - 1)
         normalizer.conn_id_max = max(normalizer.conn_id_max, rows.conn_id_max)
 
     def _note(self, first_seq: int, last_seq: int, ts_min: int, ts_max: int) -> None:
@@ -127,33 +130,28 @@ class SegmentWriter:
             self._ts_min, self._ts_max = min(self._ts_min, ts_min), max(self._ts_max, ts_max)
         self._last_seq = last_seq
 
-    def _normalize(self, frame: Frame) -> list[Message]:
+    def _normalize(self, frame: Frame, add: Callable[[Message], None]) -> list[Message]:
         messages = self._normalizer.messages(frame)
         for message in messages:
-            self._builders.add(message)
+            add(message)
             _, top = self._normalizer.take(message)
             if top is not None:
-                self._builders.add(top)
+                add(top)
         return messages
 
-    def _add_taken(self, rows: FrameRows, begin: int, taken: Taken) -> None:
-        venue = rows.venue(begin)
-        frames = rows.of_venue(venue)
-        kinds: dict[type, list[MessageColumns | TopColumns]] = {}
-        for columns in (*taken.messages, *taken.tops):
-            kinds.setdefault(type(columns), []).append(columns)
-        for several in kinds.values():
-            table, made = rows_of(venue, frames, several)
-            names = [
-                (symbol, pair, frames.first_seq + last)
-                for each in several
-                for symbol, pair, last in zip(
-                    each.symbols, each.trading_pairs, each.frame[each.last_rows].tolist(), strict=True
-                )
-            ]
-            self._builders.add_rows(table, venue, names, made, sum(map(len, several)))
-        self._builders.cut(rows.first_seq + taken.end - 1)
-        self._imprecise += taken.imprecise_count
+    def _collect(self, rows: FrameRows, complete_seq: int) -> None:
+        """Add the messages of frames up to that one: those that came one by one, and those that came as columns."""
+        made: dict[str, list[pa.RecordBatch]] = {}
+        for venue, collected in self._normalizer.collect():
+            frames = rows.of_venue(venue)
+            kinds: dict[type, list[MessageColumns | TopColumns]] = {}
+            for columns in (*collected.messages, *collected.tops):
+                kinds.setdefault(type(columns), []).append(columns)
+            for several in kinds.values():
+                table, batch = rows_of(venue, frames, several)
+                made.setdefault(table, []).append(batch)
+                self._builders.note(table, venue, _names(frames, several), sum(map(len, several)))
+        self._builders.add_rows(made, complete_seq)
 
     def abort(self) -> None:
         """Give the segment up."""
@@ -212,3 +210,10 @@ class SegmentWriter:
         tables |= made
         points = self._points.write(self._folder, self._serial, entry.digest_start, entry.capture_seq_first)
         return msgspec.structs.replace(entry, tables=tables, imprecise_values=imprecise, seek_points=points)
+
+
+def _names(frames: FrameBatch, several: Sequence[MessageColumns | TopColumns]) -> Iterator[tuple[str, str, int]]:
+    """Each symbol with its pair, and the `capture_seq` of its last message."""
+    for columns in several:
+        seqs = (columns.frame[columns.last_rows] + frames.first_seq).tolist()
+        yield from zip(columns.symbols, columns.trading_pairs, seqs, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -13,7 +13,7 @@ from recordings.format.rows_to_arrays import FrameRows
 from recordings.format.rows_to_messages import frames
 from toolkit.books.orderbook import OrderBook
 from toolkit.books.tracker import OrderBookTracker
-from toolkit.columnar import ColumnarTaker, Taken, Tops
+from toolkit.columnar import Collected, ColumnarTaker, Taken, Tops
 from toolkit.digest import EMPTY_DIGEST, DigestChain
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import ALL_VENUES, CONTROL, Frame
@@ -111,7 +111,7 @@ class Normalizer:
         """
         Take in frames from `begin` on by the batch: all but `messages` and `take` would do with them is done then.
 
-        None where the frame at `begin` has to go that way.
+        None where the frame at `begin` has to go that way. `collect` is to be called after the last of these rows.
         """
         taker = self._takers.get(rows.venue(begin)) if self._takers else None
         if taker is None:
@@ -125,6 +125,11 @@ class Normalizer:
             self._add_count("trades_duplicate", taken.duplicate_count)
         return taken
 
+    def collect(self) -> Iterator[tuple[str, Collected]]:
+        """What `take_batch` took since the last time, by venue."""
+        for venue, taker in self._takers.items():
+            yield venue, taker.collect()
+
     def take_all(self, batch: pa.RecordBatch) -> None:
         """Take in frames that follow each other, rows of the `raw` table, whose messages are not wanted."""
         if not self._takers:
@@ -137,6 +142,8 @@ class Normalizer:
             if taken is None:
                 self._take_alone(rows.frame(index))
             index = index + 1 if taken is None else taken.end
+        for taker in self._takers.values():
+            taker.collect(wanted=False)
         self.conn_id_max = max(self.conn_id_max, rows.conn_id_max)
 
     def _take_alone(self, frame: Frame) -> None:

@@ -70,10 +70,10 @@ def by_batch(
     taken = 0
     plain = writer._normalize
 
-    def counted(frame: Frame) -> Any:
+    def counted(frame: Frame, add: Any) -> Any:
         nonlocal taken
         taken -= 1
-        return plain(frame)
+        return plain(frame, add)
 
     writer._normalize = counted  # type: ignore[method-assign]  # only to count what goes the other way
     ends = sorted({min(cut, len(frames)) for cut in cuts} | {len(frames)})

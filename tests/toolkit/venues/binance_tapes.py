@@ -13,7 +13,7 @@ import pytest
 from recordings.importing.capture_files import CaptureFile
 from tests.recordings.batch_tapes import Outcome, by_batch, one_by_one
 from tests.toolkit.venues.binance_harness import MS, exchange_info, listed
-from toolkit.frames import CONTROL, REST_IN, REST_OUT, WS_IN, Frame, control_payload
+from toolkit.frames import CONTROL, DAMAGED, REST_IN, REST_OUT, WS_IN, Frame, control_payload
 from toolkit.protocol import ProtocolOptions
 
 __all__ = ["CAPTURES", "REPLACEMENTS", "STEPS", "Tape", "both", "capture", "renumbered"]
@@ -65,16 +65,16 @@ def renumbered(frames: Sequence[Frame]) -> list[Frame]:
 
 
 class Tape:
-    """A futures or spot session of two instruments whose diffs, quotes and trades follow each other."""
+    """A futures or spot session of some instruments whose diffs, quotes and trades follow each other."""
 
-    def __init__(self, venue: str) -> None:
+    def __init__(self, venue: str, symbols: Sequence[str] = ("BTCUSDT", "ETHUSDT")) -> None:
         self.venue = venue
         self.is_spot = venue == "binance-spot"
         self.frames: list[Frame] = []
         self.now = MS
-        self.last = {"BTCUSDT": 1000, "ETHUSDT": 5000}
-        self.trade = {"BTCUSDT": 0, "ETHUSDT": 0}
-        self.number = {"BTCUSDT": 0, "ETHUSDT": 0}
+        self.last = {symbol: 1000 + 4000 * number for number, symbol in enumerate(symbols)}
+        self.trade = dict.fromkeys(symbols, 0)
+        self.number = dict.fromkeys(symbols, 0)
 
     def add(self, payload: bytes, kind: str = WS_IN, conn_id: int = 0, context: str | None = None) -> None:
         ts = self.now * 1_000_000
@@ -211,6 +211,33 @@ STEPS: dict[str, Callable[[Tape, str], None]] = {
         -1,
         msgspec.json.encode({"tag": "exchangeInfo", "status": 200}).decode(),
     ),
+    "quotes of all": lambda tape, symbol: tape.stream(
+        "!bookTicker",
+        f'{{"e":"bookTicker","u":{tape.last[symbol]},"s":"{symbol}","b":"100.0","B":"5","a":"100.4","A":"6","T":{tape.now}}}',
+    ),
+    "another spelling": lambda tape, symbol: tape.stream(
+        f"{symbol}@bookTicker",
+        f'{{"e":"bookTicker","u":{tape.last[symbol]},"s":"{symbol}","b":"100.0","B":"7","a":"100.4","A":"8","T":{tape.now}}}',
+    ),
+    "partial book": lambda tape, symbol: tape.stream(
+        f"{symbol.lower()}@depth5@100ms",
+        f'{{"e":"depthUpdate","E":{tape.now},"T":{tape.now},"s":"{symbol}","U":1,"u":2,"pu":0,'
+        '"b":[["100.00","1.5"]],"a":[["100.30","0.5"]],"lastUpdateId":7,"bids":[],"asks":[]}',
+    ),
+    "snapshot in the stream": lambda tape, symbol: tape.stream(
+        f"{symbol.lower()}@depthSnapshot",
+        f'{{"lastUpdateId":{tape.last[symbol]},"bids":[["100.10","1"],["99.5","2"]],"asks":[["100.20","3"]]}}',
+    ),
+    "unnamed snapshot": lambda tape, symbol: tape.add(
+        f'{{"lastUpdateId":{tape.last[symbol]},"bids":[["100.10","1"]],"asks":[["100.20","3"]]}}'.encode()
+    ),
+    "open interest": lambda tape, symbol: tape.add(
+        f'{{"openInterest":"12.5","symbol":"{symbol}","time":{tape.now}}}'.encode(),
+        REST_IN,
+        -1,
+        msgspec.json.encode({"tag": f"openInterest:{symbol}", "status": 200}).decode(),
+    ),
+    "damaged": lambda tape, symbol: tape.add(b"\xff{", DAMAGED),
     "not utf-8": lambda tape, symbol: tape.add(b'{"stream":"btcusdt@trade","data":{"\xff":1}}'),
     "later": lambda tape, symbol: setattr(tape, "now", tape.now + 61_000),
     "much later": lambda tape, symbol: setattr(tape, "now", tape.now + 899_000),

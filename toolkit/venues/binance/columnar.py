@@ -9,17 +9,15 @@ somebody is about to look at them, because copying a thousand levels takes as lo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 import numpy as np
 
 from toolkit.books.orderbook import BookSide, OrderBook
 from toolkit.books.tracker import OrderBookTracker
-from toolkit.columnar import ColumnarTaker, DiffColumns, FrameBatch, QuoteColumns, Taken, TopColumns, Tops, TradeColumns
+from toolkit.columnar import Collected, ColumnarTaker, FrameBatch, Taken, Tops
 from toolkit.frames import DAMAGED, REST_IN, REST_OUT, WS_IN, WS_OUT, Frame
-from toolkit.kernels.hashing import STATE_BYTES
 from toolkit.kernels.levels import clear_side, set_levels, side_columns
 from toolkit.keys import PairKey
 from toolkit.messages import FORM_FULL, BestQuote
@@ -68,7 +66,7 @@ _PLAIN_NAME: Final = re.compile(rb'[^\x00-\x1f"\\]{1,256}')
 class _Book:
     """The book of one instrument, as far as it is in the kernel."""
 
-    __slots__ = ("book", "is_ahead", "is_loaded", "is_too_large", "is_waiting", "rescales", "waiting")
+    __slots__ = ("book", "held_rows", "is_ahead", "is_loaded", "is_too_large", "is_waiting", "rescales", "waiting")
 
     def __init__(self) -> None:
         self.book: OrderBook | None = None
@@ -79,6 +77,8 @@ class _Book:
         #: Whether it is that of diffs without a snapshot; then those that the chain is yet to be told of.
         self.is_waiting = False
         self.waiting = WaitingDiffs()
+        #: Of the diffs in the arrays those before this one are in `waiting`.
+        self.held_rows = 0
         #: It outgrew what the arrays may take: the protocol keeps it from then on.
         self.is_too_large = False
 
@@ -105,6 +105,9 @@ class BinanceTaker(ColumnarTaker):
         #: Wire names of the streams of an instrument, by its number.
         self._names: list[set[bytes]] = []
         self._table = Table()
+        #: The batch whose messages are in the arrays, and messages that are in them no more.
+        self._frames: FrameBatch | None = None
+        self._gathered = Collected()
         #: Feeds that the protocol may have changed since the last run; None: any, and any book.
         self._touched: set[bytes] | None = None
         self._runs = 0
@@ -120,7 +123,11 @@ class BinanceTaker(ColumnarTaker):
             return Taken(end=begin, digest=digest)
         self._refresh()
         arrays = self._arrays
-        arrays.begin(frames, begin, digest)
+        if self._frames is None:
+            self._frames = frames
+            arrays.begin(frames, begin)
+        arrays.digest = digest
+        before = arrays.counts.copy()
         end = begin
         while True:
             end, reason = kernel_run.run(*arrays.arguments(frames, end))
@@ -133,9 +140,35 @@ class BinanceTaker(ColumnarTaker):
         if reason == kernel_run.RESCALE:
             # A price between the steps of the book: the protocol takes that frame, and the steps are reported again.
             self._books[int(arrays.needed[numbers.INSTRUMENT])].rescales += 1
-        if end == begin:
-            return Taken(end=begin, digest=digest)
-        return self._finish(frames, end)
+        more = (arrays.counts - before).tolist()
+        return Taken(
+            end=end,
+            digest=arrays.digest,
+            message_count=more[numbers.DIFFS] + more[numbers.QUOTES] + more[numbers.TRADES],
+            duplicate_count=more[numbers.DUPLICATES],
+            imprecise_count=more[numbers.IMPRECISE],
+        )
+
+    def collect(self, *, wanted: bool = True) -> Collected:
+        if self._frames is not None:
+            self._write_back()
+            self._gather(wanted=wanted)
+        collected, self._gathered = self._gathered, Collected()
+        return collected
+
+    def _gather(self, *, wanted: bool) -> None:
+        """Make columns of what is in the arrays, which are free for another batch then."""
+        arrays, named = self._arrays, self._table.instruments
+        if wanted:
+            gathered = self._gathered
+            gathered.messages.extend(diff_columns(arrays, named))
+            gathered.messages.extend(quote_columns(arrays, named))
+            gathered.messages.extend(trade_columns(arrays, named))
+            gathered.tops.extend(top_columns(arrays, named))
+        arrays.counts[:] = 0
+        for held in self._books:
+            held.held_rows = 0
+        self._frames = None
 
     def _look(self, frames: int) -> None:
         self._runs += 1
@@ -149,41 +182,47 @@ class BinanceTaker(ColumnarTaker):
             self._runs = self._run_frames = 0
 
     def before(self, frame: Frame) -> None:
-        if frame.kind in _WITHOUT_STATE:
+        concern = _NONE if self._touched is None else self._concern(frame)
+        if concern is _NONE:
             return
-        symbol, names = self._concerned(frame)
-        if symbol is None or self._touched is None:
-            if symbol != "":
-                self.settle()
-                self._touched = None
+        if concern is _ANY:
+            self.settle()
+            self._touched = None
             return
-        self._touched |= names
-        if symbol:
-            # The books of other symbols stay loaded, however many there are.
-            for number in self._table.numbers(symbol):
+        if not concern.symbol:
+            self._write_back()
+        for number in self._table.numbers(concern.symbol):
+            self._write_back(number)
+            if concern.has_book:
+                # The books of other symbols stay loaded, however many there are.
                 self._settle_book(number)
                 self._books[number].is_loaded = False
                 self._touched |= self._names[number]
+        self._touched |= concern.names
 
-    def _concerned(self, frame: Frame) -> tuple[str | None, set[bytes]]:
-        """The symbol whose book a frame may change, empty for none, None where it may be any; and the stream it is of."""
+    def _concern(self, frame: Frame) -> _Concern:
+        """What the protocol may change by a frame."""
+        if frame.kind in _WITHOUT_STATE:
+            return _NONE
         if frame.kind in (REST_IN, REST_OUT):
             what, _, symbol = _tag(frame).partition(":")
-            return ("" if what in _BOOKLESS_REQUESTS else symbol if what == "depth" and symbol else None), set()
+            if what in _BOOKLESS_REQUESTS:
+                return _NONE
+            return _Concern(symbol, set(), has_book=True) if what == "depth" and symbol else _ANY
         name = b""
         if frame.kind == WS_IN and frame.payload.startswith(_PREFIX):
             name = frame.payload[11 : frame.payload.find(b'"', 11)]
         feed = self._feeds.get(name)
         if not name or (feed is None and not _is_one_name(frame.payload)):
-            return None, set()
+            return _ANY
         if _is_passed_over(name):
-            return "", set()
+            return _NONE
         symbol = feed.symbol if feed is not None else _symbol(name)
         if self._is_bookless(name, symbol):
-            return "", {name}
+            return _Concern(symbol, {name}, has_book=False)
         if not symbol or self._protocol.depth_books.is_unnamed_of_another(symbol, frame.conn_id):
-            return None, set()
-        return symbol, {name}
+            return _ANY
+        return _Concern(symbol, {name}, has_book=True)
 
     def _is_bookless(self, name: bytes, symbol: str) -> bool:
         """Whether a frame of that stream changes no book, whatever is in it; `symbol` is empty for one of all of them."""
@@ -193,6 +232,7 @@ class BinanceTaker(ColumnarTaker):
         return words in _BOOKLESS
 
     def settle(self) -> None:
+        self._write_back()
         # A book that is read is not one that was changed: what is loaded stays so until `before` says otherwise.
         for number in range(len(self._books)):
             self._settle_book(number)
@@ -235,6 +275,8 @@ class BinanceTaker(ColumnarTaker):
 
     def _forget(self) -> None:
         """Pairs are spelled otherwise than before (metadata came): nothing in the arrays holds."""
+        if self._frames is not None:
+            self._gather(wanted=True)
         self._arrays = Arrays(self._venue, is_spot=self._is_spot)
         self._table = Table()
         self._books = []
@@ -345,45 +387,25 @@ class BinanceTaker(ColumnarTaker):
 
     # -- out of the kernel --------------------------------------------------------------------------------------
 
-    def _finish(self, frames: FrameBatch, end: int) -> Taken:
-        arrays, table = self._arrays, self._table
-        counts = [int(count) for count in arrays.counts]
-        diffs, quotes, trades = counts[numbers.DIFFS], counts[numbers.QUOTES], counts[numbers.TRADES]
-        named = table.instruments
-        messages: list[DiffColumns | QuoteColumns | TradeColumns] = []
-        if diffs:
-            numbers_of = arrays.diffs.instrument[:diffs]
-            waits = np.array([held.is_waiting for held in self._books])
-            for columns in diff_columns(arrays, named, waits):
-                messages.append(columns)
-                if not columns.fused:
-                    self._wait_with(frames, columns, numbers_of[waits[numbers_of]])
-        quoted = list(quote_columns(arrays, named))
-        messages += quoted
-        messages += trade_columns(arrays, named)
-        changes = list(top_columns(arrays, named))
+    def _write_back(self, number: int | None = None) -> None:
+        """Streams, chains, reported trades and quotes, of one instrument or of all, as after the last frame taken."""
+        frames, feeds, table = self._frames, self._arrays.feeds, self._table
+        if frames is None:
+            return
+        if number is None:
+            taken = np.flatnonzero(feeds.taken[: len(table.feeds)])
+        else:
+            of_it = np.array([table.feed(name) for name in self._names[number]], np.int64)
+            taken = of_it[feeds.taken[of_it] > 0]
+        if not len(taken):
+            return
+        self._hold_waiting(frames, number)
         # Two names in different case may be one stream, and the later frame counts.
-        taken = np.flatnonzero(arrays.feeds.taken[: len(table.feeds)])
-        for index in taken[np.argsort(arrays.feeds.last[taken])].tolist():
-            self._write_back(frames, index)
-        for change in changes:
-            for pair, top in _last_tops(change):
-                self._tops[f"{self._venue} {pair}"] = top
-        for quotes_of in quoted:
-            for quote in self._last_quotes(frames, quotes_of):
-                self._tracker.apply(quote)
-        return Taken(
-            end=end,
-            digest=bytes(arrays.scratch.bytes[:STATE_BYTES]),
-            messages=messages,
-            tops=changes,
-            message_count=diffs + quotes + trades,
-            duplicate_count=counts[numbers.DUPLICATES],
-            imprecise_count=counts[numbers.IMPRECISE],
-        )
+        for index in taken[np.argsort(feeds.last[taken])].tolist():
+            self._write_feed(frames, index)
+        feeds.taken[taken] = 0
 
-    def _write_back(self, frames: FrameBatch, index: int) -> None:
-        """A feed's stream, chain and reported trades, as they are after its last frame."""
+    def _write_feed(self, frames: FrameBatch, index: int) -> None:
         arrays, feed = self._arrays, self._table.feeds[index]
         kind, number = int(arrays.feeds.kind[index]), int(arrays.feeds.instrument[index])
         last = int(arrays.feeds.last[index])
@@ -396,6 +418,9 @@ class BinanceTaker(ColumnarTaker):
             stream.last_recv = int(frames.ts_recv[last])
             stream.last_mono = int(frames.ts_mono[last])
         instruments = arrays.instruments
+        if kind == QUOTE:
+            self._tracker.apply(self._quote(frames, feed, last))
+            return
         if kind in (TRADE, AGG_TRADE):
             _take_told_row(feed.told, instruments.told[number].tolist())
             return
@@ -403,57 +428,81 @@ class BinanceTaker(ColumnarTaker):
         if join is None or held.book is None:
             return
         last_id, last_ts = int(instruments.last_id[number]), int(instruments.last_ts[number])
-        if not is_waiting:
-            join.last_id, join.last_ts = last_id, last_ts
-            join.is_bare = False
         held.is_ahead = True
         held.book.stamp(last_ts, int(frames.ts_recv[last]), last_id)
+        if is_waiting:
+            return
+        join.last_id, join.last_ts = last_id, last_ts
+        join.is_bare = False
+        if instruments.top_is_stale[number] >= 0:
+            top = [None if value != value else value for value in instruments.top[number].tolist()]  # NaN
+            self._tops[f"{self._venue} {feed.pair}"] = (*top, bool(instruments.top_is_stale[number]))  # type: ignore[assignment]
         crossed = int(instruments.crossed[number])
         if crossed:
             self._tracker.add_crossed(PairKey(self._venue, feed.pair), crossed)
             instruments.crossed[number] = 0
 
-    def _wait_with(self, frames: FrameBatch, columns: DiffColumns, instruments: Any) -> None:
-        """Hold diffs for the chains of their instruments."""
-        ends = np.cumsum(columns.level_count)
-        order = np.argsort(instruments, kind="stable")
-        cuts = np.flatnonzero(np.diff(instruments[order])) + 1
-        for rows in np.split(order, cuts):
-            self._books[int(instruments[rows[0]])].waiting.add(frames.first_seq, frames.ts_recv, columns, ends, rows)
+    def _hold_waiting(self, frames: FrameBatch, number: int | None) -> None:
+        """Hold diffs that wait for the chains of their instruments, of one of them or of all."""
+        diffs = self._arrays.diffs
+        count = int(self._arrays.counts[numbers.DIFFS])
+        is_waiting = diffs.kind[:count] > 0
+        if number is not None:
+            is_waiting &= diffs.instrument[:count] == number
+        rows = np.flatnonzero(is_waiting)
+        if not len(rows):
+            return
+        rows = rows[np.argsort(diffs.instrument[rows], kind="stable")]
+        for some in np.split(rows, np.flatnonzero(np.diff(diffs.instrument[rows])) + 1):
+            held = self._books[int(diffs.instrument[some[0]])]
+            some = some[np.searchsorted(some, held.held_rows) :]  # the others are held already
+            if len(some):
+                held.held_rows = count
+                held.waiting.add(self._arrays, some, frames)
 
-    def _last_quotes(self, frames: FrameBatch, columns: QuoteColumns) -> Iterator[BestQuote]:
-        last = columns.last_rows
-        seqs = columns.frame[last]
-        for symbol, pair, ts_event, ts_recv, seq, bid, bid_size, ask, ask_size, update_id in zip(
-            columns.symbols,
-            columns.trading_pairs,
-            columns.ts_event[last].tolist(),
-            frames.ts_recv[seqs].tolist(),
-            (seqs + frames.first_seq).tolist(),
-            columns.bid_price[last].tolist(),
-            columns.bid_size[last].tolist(),
-            columns.ask_price[last].tolist(),
-            columns.ask_size[last].tolist(),
-            columns.update_id[last].tolist(),
-            strict=True,
-        ):
-            yield BestQuote(
-                self._venue,
-                symbol,
-                pair,
-                None if ts_event < 0 else ts_event,
-                ts_recv,
-                seq,
-                0,
-                False,
-                bid,
-                bid_size,
-                None,
-                ask,
-                ask_size,
-                None,
-                update_id,
-            )
+    def _quote(self, frames: FrameBatch, feed: Feed, frame: int) -> BestQuote:
+        """The quote of that frame."""
+        quotes = self._arrays.quotes
+        row = int(np.searchsorted(quotes.frame[: int(self._arrays.counts[numbers.QUOTES])], frame))
+        ts_event = int(quotes.ts_event[row])
+        bid_price, bid_size, ask_price, ask_size = quotes.values[row].tolist()
+        return BestQuote(
+            self._venue,
+            feed.symbol,
+            feed.pair,
+            None if ts_event < 0 else ts_event,
+            int(frames.ts_recv[frame]),
+            frames.first_seq + frame,
+            0,
+            False,
+            bid_price,
+            bid_size,
+            None,
+            ask_price,
+            ask_size,
+            None,
+            int(quotes.ids[row, 0]),
+        )
+
+
+class _Concern(NamedTuple):
+    """
+    What the protocol may change by a frame.
+
+    Attributes:
+        symbol: Whose streams; empty for those of any.
+        names: The stream that it is of, if it is one.
+        has_book: Whether the book of that symbol too.
+    """
+
+    symbol: str
+    names: set[bytes]
+    has_book: bool
+
+
+#: Nothing that is known here, and anything.
+_NONE: Final = _Concern("", set(), has_book=False)
+_ANY: Final = _Concern("", set(), has_book=True)
 
 
 def _told_row(told: ToldTrades) -> tuple[int, ...]:
@@ -514,14 +563,3 @@ def _is_passed_over(name: bytes) -> bool:
     text = name.decode("ascii", "replace")
     kind = text[1:].partition("@")[0] if text.startswith("!") else _words(name).partition("_")[0]
     return kind in IGNORED
-
-
-def _last_tops(columns: TopColumns) -> Iterator[tuple[str, tuple[Any, Any, Any, Any, bool]]]:
-    """Pair and last row of each instrument."""
-    last = columns.last_rows
-    values = [columns.bid_price[last], columns.bid_size[last], columns.ask_price[last], columns.ask_size[last]]
-    sides = np.where(np.isnan(values), None, values).T.tolist()  # type: ignore[call-overload]
-    for pair, (bid, bid_size, ask, ask_size), is_stale in zip(
-        columns.trading_pairs, sides, columns.is_stale[last].tolist(), strict=True
-    ):
-        yield pair, (bid, bid_size, ask, ask_size, is_stale)

@@ -238,8 +238,8 @@ class Arrays:
 
     # -- before a run -------------------------------------------------------------------------------------------
 
-    def begin(self, frames: FrameBatch, begin: int, digest: bytes) -> None:
-        """Make room for what the frames can give, and put the state of the digest where the kernel has it."""
+    def begin(self, frames: FrameBatch, begin: int) -> None:
+        """Make room for what the frames of a batch can give."""
         count = len(frames) - begin
         if len(self.diffs.frame) < count:
             rows = max(count, 2 * len(self.diffs.frame))
@@ -248,9 +248,15 @@ class Arrays:
         levels = int(frames.offsets[len(frames)] - frames.offsets[begin]) // 10 + 1
         if len(self.columns.price) < levels:
             self.columns = self._new_columns(levels)
-        self.counts[:] = 0
-        self.feeds.taken[:] = 0
-        self.scratch.bytes[:STATE_BYTES] = np.frombuffer(digest, np.uint8)
+
+    @property
+    def digest(self) -> bytes:
+        """State of the digest chain."""
+        return bytes(self.scratch.bytes[:STATE_BYTES])
+
+    @digest.setter
+    def digest(self, state: bytes) -> None:
+        self.scratch.bytes[:STATE_BYTES] = np.frombuffer(state, np.uint8)
 
     def arguments(self, frames: FrameBatch, begin: int) -> tuple[Any, ...]:
         """Of `kernel_run.run`."""

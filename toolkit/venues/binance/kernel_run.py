@@ -281,6 +281,7 @@ def _diff(
     diffs.rows[index, 0] = row
     diffs.rows[index, 1] = rows
     diffs.bids[index] = bid_rows
+    diffs.kind[index] = waits
     state.counts[numbers.DIFFS] = index + 1
     if waits:
         _end_frame(scratch, at)

@@ -41,7 +41,7 @@ class Feeds(NamedTuple):
         instrument: int32.
         head_ends: int64 (feeds + 1): where the canonical bytes of its messages begin, in `heads`.
         heads: uint8.
-        taken: int64: frames taken in this run.
+        taken: int64: frames taken that its stream was not told of yet.
         last: int64: index of the last of them.
     """
 
@@ -119,9 +119,8 @@ class Messages(NamedTuple):
         rows: int64 (messages, 2): first row and number of rows of a diff; of them bids in `bids`.
         bids: int64.
         values: float64 (messages, 4): prices and sizes.
-        flags: int8 (messages, 2): of a trade: buyer was maker, is a duplicate; of a change: stale, crossed; of a trade
-            feed whether it is an aggregate in `kind`.
-        kind: int8.
+        flags: int8 (messages, 2): of a trade: buyer was maker, is a duplicate; of a change: stale, crossed.
+        kind: int8: of a diff whether it waits for a snapshot, of a trade whether it is an aggregate.
     """
 
     instrument: npt.NDArray[np.int32]

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from toolkit.columnar import DiffColumns, QuoteColumns, TopColumns, TradeColumns
+from toolkit.columnar import DiffColumns, FrameBatch, QuoteColumns, TopColumns, TradeColumns
 from toolkit.messages import FORM_FULL, BookDiff
 from toolkit.venues.binance import kernel_numbers as numbers
 from toolkit.venues.binance.depth import FORM_UNJOINED, PENDING_MAX
@@ -23,7 +22,7 @@ _AGGREGATE: Final = "a"
 Instruments = Sequence[tuple[str, str]]
 
 
-def _about(messages: Messages, rows: Any, instruments: Instruments) -> dict[str, Any]:
+def _about(messages: Messages, rows: slice, instruments: Instruments) -> dict[str, Any]:
     """What columns of every kind have, of some rows."""
     found = messages.instrument[rows]
     numbers_used = np.flatnonzero(np.bincount(found, minlength=1))
@@ -39,35 +38,24 @@ def _about(messages: Messages, rows: Any, instruments: Instruments) -> dict[str,
     }
 
 
-def diff_columns(arrays: Arrays, instruments: Instruments, waits: npt.NDArray[np.bool_]) -> Iterator[DiffColumns]:
-    """Diffs of books, and those that wait for a snapshot; `waits` says by instrument which of the two its diffs are."""
-    diffs = arrays.diffs
+def diff_columns(arrays: Arrays, instruments: Instruments) -> Iterator[DiffColumns]:
+    """Diffs of books, and those that wait for a snapshot."""
+    diffs, columns = arrays.diffs, arrays.columns
     count = int(arrays.counts[numbers.DIFFS])
     if not count:
         return
-    is_waiting = waits[diffs.instrument[:count]]
-    for form, fused, mask in ((FORM_FULL, True, ~is_waiting), (FORM_UNJOINED, False, is_waiting)):
-        if mask.all():
-            yield _diffs(arrays, instruments, slice(0, count), form, fused=fused)
-        elif mask.any():
-            yield _diffs(arrays, instruments, np.flatnonzero(mask), form, fused=fused)
-
-
-def _diffs(arrays: Arrays, instruments: Instruments, rows: Any, form: str, *, fused: bool) -> DiffColumns:
-    diffs, columns = arrays.diffs, arrays.columns
-    starts, counts = diffs.rows[rows, 0], diffs.rows[rows, 1]
-    total = int(counts.sum())
-    levels: Any = slice(0, total)
-    if not isinstance(rows, slice):
-        levels = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(total)
-    return DiffColumns(
+    rows = slice(0, count)
+    level_count = diffs.rows[rows, 1].copy()
+    levels = slice(0, int(level_count.sum()))
+    yield DiffColumns(
         **_about(diffs, rows, instruments),
-        form=form,
-        fused=fused,
+        form=FORM_FULL,
+        form_apart=FORM_UNJOINED,
+        fused=diffs.kind[rows] == 0,
         first_update_id=diffs.ids[rows, 0].copy(),
         last_update_id=diffs.ids[rows, 1].copy(),
         prev_update_id=None if arrays.is_spot else diffs.ids[rows, 2].copy(),
-        level_count=counts.copy(),
+        level_count=level_count,
         bid_count=diffs.bids[rows].copy(),
         price=columns.price[levels].copy(),
         size=columns.size[levels].copy(),
@@ -139,32 +127,22 @@ class WaitingDiffs:
     def __bool__(self) -> bool:
         return bool(self._runs)
 
-    def add(self, first_seq: int, ts_recv: Any, columns: DiffColumns, ends: Any, rows: Any) -> None:
-        """
-        Hold those of a run.
-
-        Args:
-            first_seq: Number of the frame 0 of its batch.
-            ts_recv: Receive times of the frames of the batch, ns.
-            columns: The diffs of all instruments.
-            ends: Where the levels of each end.
-            rows: Which of them are of this one.
-        """
+    def add(self, arrays: Arrays, rows: Any, frames: FrameBatch) -> None:
+        """Hold some diffs of a batch."""
         rows = rows[-PENDING_MAX:]
-        frame, counts = columns.frame[rows], columns.level_count[rows]
-        total = int(counts.sum())
-        levels = np.repeat(ends[rows] - np.cumsum(counts), counts) + np.arange(total)
-        prev = columns.prev_update_id
+        diffs, columns = arrays.diffs, arrays.columns
+        frame, counts = diffs.frame[rows], diffs.rows[rows, 1]
+        levels = np.repeat(diffs.rows[rows, 0] - (np.cumsum(counts) - counts), counts) + np.arange(int(counts.sum()))
         self._runs.append(
             (
-                columns.ts_event[rows],
-                ts_recv[frame],
-                frame + first_seq,
-                columns.first_update_id[rows],
-                columns.last_update_id[rows],
-                None if prev is None else prev[rows],
+                diffs.ts_event[rows],
+                frames.ts_recv[frame],
+                frame + frames.first_seq,
+                diffs.ids[rows, 0],
+                diffs.ids[rows, 1],
+                None if arrays.is_spot else diffs.ids[rows, 2],
                 counts,
-                columns.bid_count[rows],
+                diffs.bids[rows],
                 columns.price[levels],
                 columns.size[levels],
             )

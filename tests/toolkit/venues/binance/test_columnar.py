@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cProfile
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.recordings.batch_tapes import by_batch
 from tests.toolkit.venues.binance_tapes import CAPTURES, REPLACEMENTS, STEPS, Tape, both, capture, renumbered
 from toolkit.protocol import ProtocolOptions
 
@@ -65,6 +68,49 @@ def test_a_good_session_is_taken_by_compiled_code() -> None:
             tape.aggregate(symbol)
     _, taken = both("binance-usdm", tape.frames, [50, 51, 200])
     assert taken >= len(tape.frames) - 16
+
+
+def _of_many(count: int, rounds: int, *, has_snapshots: bool) -> Tape:
+    """A session of so many instruments, one of which begins after the other while those before go on."""
+    symbols = [f"S{number}USDT" for number in range(count)]
+    tape = Tape("binance-usdm", symbols)
+    for begun in range(1, count + 1):
+        new = symbols[begun - 1]
+        tape.diff(new)
+        if has_snapshots:
+            tape.snapshot(new, 0)
+        for symbol in symbols[max(begun - 3, 0) : begun]:
+            tape.diff(symbol)
+            tape.quote(symbol)
+            tape.trades(symbol)
+    for _ in range(rounds):
+        for symbol in symbols:
+            tape.diff(symbol)
+            tape.quote(symbol)
+    return tape
+
+
+@pytest.mark.parametrize("has_snapshots", [False, True])
+def test_instruments_that_begin_among_others_come_out_the_same(has_snapshots: bool) -> None:
+    """Nearly all frames are taken, however many instruments there are."""
+    tape = _of_many(30, 12, has_snapshots=has_snapshots)
+    _, taken = both("binance-usdm", tape.frames, [17, 60, 61, 300])
+    assert taken > 0.6 * len(tape.frames)
+
+
+@pytest.mark.parametrize("has_snapshots", [False, True])
+def test_the_work_of_a_frame_does_not_grow_with_the_number_of_instruments(has_snapshots: bool) -> None:
+    """An instrument that begins takes in its own book, and none of the others'."""
+    calls = []
+    for count in (20, 80):
+        frames = _of_many(count, 4, has_snapshots=has_snapshots).frames
+        profile = cProfile.Profile()
+        with tempfile.TemporaryDirectory() as folder:
+            profile.enable()
+            by_batch(Path(folder), ["binance-usdm"], frames, [len(frames) // 2])
+            profile.disable()
+        calls.append(sum(entry.callcount for entry in profile.getstats()) / len(frames))  # type: ignore[attr-defined]
+    assert calls[1] < 1.3 * calls[0], calls
 
 
 @FEW
