@@ -179,6 +179,10 @@ class TableBuilders:
             file = self._file(table)
             for rows in batches if held is None else _in_order([held, *batches]):
                 file.add(rows)
+        self.cut(complete_seq)
+
+    def cut(self, complete_seq: int) -> None:
+        """Write what can be: all rows of frames up to `complete_seq` have been added."""
         self.flush()
         for file in self._files.values():
             if file.is_full:

@@ -64,7 +64,7 @@ def case(seed: str, folder: Path, captures: Captures) -> Frames:
         venue, frames = tape.venue, tape.frames
     frames = mutated(rng, frames)
     # Of so many frames for others in a row compiled code is rested else, and would not be tried.
-    columnar._REST_FRAMES = rng.choice((0, 16, 4096))  # type: ignore[misc]
+    columnar._REST_FRAMES_MIN = columnar._REST_FRAMES_MAX = rng.choice((0, 16, 4096))  # type: ignore[misc]
     if rng.random() < 0.4:
         return _files(rng, folder, venue, frames)
     return _segments(rng, folder, venue, frames)
@@ -115,9 +115,9 @@ def _run(
         else:
             plain = writer._normalize
 
-            def counted(frame: Frame, plain: Any = plain) -> Any:
+            def counted(frame: Frame, add: Any, plain: Any = plain) -> Any:
                 run.taken -= 1
-                return plain(frame)
+                return plain(frame, add)
 
             writer._normalize = counted  # type: ignore[method-assign]  # only to count what goes the other way
             run.taken += end - start

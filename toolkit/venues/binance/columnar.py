@@ -182,8 +182,9 @@ class BinanceTaker(ColumnarTaker):
             self._runs = self._run_frames = 0
 
     def before(self, frame: Frame) -> None:
-        concern = _NONE if self._touched is None else self._concern(frame)
-        if concern is _NONE:
+        touched = self._touched
+        concern = _NONE if touched is None else self._concern(frame)
+        if touched is None or concern is _NONE:
             return
         if concern is _ANY:
             self.settle()
@@ -197,8 +198,8 @@ class BinanceTaker(ColumnarTaker):
                 # The books of other symbols stay loaded, however many there are.
                 self._settle_book(number)
                 self._books[number].is_loaded = False
-                self._touched |= self._names[number]
-        self._touched |= concern.names
+                touched |= self._names[number]
+        touched |= concern.names
 
     def _concern(self, frame: Frame) -> _Concern:
         """What the protocol may change by a frame."""

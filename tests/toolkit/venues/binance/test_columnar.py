@@ -109,7 +109,7 @@ def test_the_work_of_a_frame_does_not_grow_with_the_number_of_instruments(has_sn
             profile.enable()
             by_batch(Path(folder), ["binance-usdm"], frames, [len(frames) // 2])
             profile.disable()
-        calls.append(sum(entry.callcount for entry in profile.getstats()) / len(frames))  # type: ignore[attr-defined]
+        calls.append(sum(entry.callcount for entry in profile.getstats()) / len(frames))
     assert calls[1] < 1.3 * calls[0], calls
 
 
