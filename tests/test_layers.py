@@ -302,6 +302,16 @@ def test_importing_loads_neither_compiler_nor_plots(module: str) -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+def test_the_public_package_loads_no_other() -> None:
+    """`import tickdeck` takes a few milliseconds: a public name is loaded when it is used."""
+    names = "print(*sorted({name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names))"
+    before, after = (
+        subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for program in (f"import sys; {names}", f"import sys, tickdeck; {names}")
+    )
+    assert set(after.split()) - set(before.split()) == {"tickdeck"}
+
+
 @pytest.mark.parametrize(
     ("module", "text"),
     [

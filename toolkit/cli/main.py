@@ -23,44 +23,92 @@ __all__ = ["cli", "main"]
 #: What a shell sets when it asks for completions.
 COMPLETION: Final = "_TICKDECK_COMPLETE"
 
-#: Command to the module and object that is it, in the order that the help lists them.
+#: Command to the module and object that is it, and what the help of all says of it, in the order that it lists them.
 COMMANDS: Final = {
-    "demo": "toolkit.cli.commands.demo:demo",
-    "record": "toolkit.cli.commands.record:record",
-    "follow": "toolkit.cli.commands.follow:follow",
-    "import": "toolkit.cli.commands.import_:import_",
-    "info": "toolkit.cli.commands.info:info",
-    "replay": "toolkit.cli.commands.replay:replay",
-    "backtest": "toolkit.cli.commands.backtest:backtest",
-    "paper": "toolkit.cli.commands.paper:paper",
-    "report": "toolkit.cli.commands.report:report",
-    "serve": "toolkit.cli.commands.serve:serve",
-    "ctl": "toolkit.cli.commands.ctl:ctl",
-    "verify": "toolkit.cli.commands.verify:verify",
-    "gaps": "toolkit.cli.commands.gaps:gaps",
-    "recover": "toolkit.cli.commands.recover:recover",
-    "ls": "toolkit.cli.commands.care:ls",
-    "renormalize": "toolkit.cli.commands.care:renormalize",
-    "compact": "toolkit.cli.commands.care:compact",
-    "prune": "toolkit.cli.commands.care:prune",
-    "analyze": "toolkit.cli.commands.analyze:analyze",
-    "sql": "toolkit.cli.commands.sql:sql",
+    "demo": (
+        "toolkit.cli.commands.demo:demo",
+        "Record a synthetic exchange on this machine with the live code, replay the recording both ways, compare the digests, analyse the spreads, and run a market maker on it.",
+    ),
+    "record": (
+        "toolkit.cli.commands.record:record",
+        "Record pairs of one or several venues until Ctrl-C, or for a given time.",
+    ),
+    "follow": (
+        "toolkit.cli.commands.follow:follow",
+        "Follow a recording in progress: catch up, then switch to the live feed.",
+    ),
+    "import": ("toolkit.cli.commands.import_:import_", "Make a recording out of capture files."),
+    "info": (
+        "toolkit.cli.commands.info:info",
+        "Show what a recording holds: venues, pairs, time span, tables, gaps, digest.",
+    ),
+    "replay": (
+        "toolkit.cli.commands.replay:replay",
+        "Replay recordings and print what came out: messages, books, digest.",
+    ),
+    "backtest": (
+        "toolkit.cli.commands.backtest:backtest",
+        "Run a strategy on recordings, or replay a list of orders (--script) against a recorded market.",
+    ),
+    "paper": (
+        "toolkit.cli.commands.paper:paper",
+        "Run a strategy on live feeds and record them; its orders go to a simulated exchange and nowhere else.",
+    ),
+    "report": (
+        "toolkit.cli.commands.report:report",
+        "Write a report of a run, or of several beside each other: one page that loads nothing.",
+    ),
+    "serve": (
+        "toolkit.cli.commands.serve:serve",
+        "Serve recordings behind the venue's own interface: WebSocket and REST on one port of this machine.",
+    ),
+    "ctl": (
+        "toolkit.cli.commands.ctl:ctl",
+        "Control a running `tickdeck serve`; every command prints the status after it.",
+    ),
+    "verify": (
+        "toolkit.cli.commands.verify:verify",
+        "Check files, hashes, order and holes, and compare three digests: of the live session, of a replay of the raw frames and of a replay of the normalized rows.",
+    ),
+    "gaps": ("toolkit.cli.commands.gaps:gaps", "List the gaps of a recording."),
+    "recover": ("toolkit.cli.commands.recover:recover", "Seal the journal of a recorder that crashed or was killed."),
+    "ls": (
+        "toolkit.cli.commands.care:ls",
+        "List the recordings in a folder: venues, pairs, time span, gaps, size, status.",
+    ),
+    "renormalize": (
+        "toolkit.cli.commands.care:renormalize",
+        "Run today's protocol over the raw frames and remake the normalized tables.",
+    ),
+    "compact": ("toolkit.cli.commands.care:compact", "Join small segments into large ones."),
+    "prune": ("toolkit.cli.commands.care:prune", "Remove old raw frames; the normalized tables stay."),
+    "analyze": ("toolkit.cli.commands.analyze:analyze", "Measure what a recording says about its markets."),
+    "sql": ("toolkit.cli.commands.sql:sql", "Query recordings with SQL, in DuckDB's dialect."),
 }
 
 
 class LazyGroup(OptionsAnywhere):
-    """Commands are imported only when one is called or its help is shown: `--help` should not load a database."""
+    """Commands are imported only when one is called or its own help is shown."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        place = COMMANDS.get(cmd_name)
-        if place is None:
+        if cmd_name not in COMMANDS:
             return None
-        module, _, name = place.partition(":")
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        room = formatter.width - 6 - max(map(len, COMMANDS))
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, click.Command(name, help=text).get_short_help_str(room))
+                    for name, (_, text) in COMMANDS.items()
+                ]
+            )
 
 
 @click.group(cls=LazyGroup, context_settings=CONTEXT_SETTINGS)
