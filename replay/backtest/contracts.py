@@ -20,14 +20,15 @@ def contract_of(key: PairKey, instrument: Instrument | None, contract_value: Dec
     """
     The contract of a pair.
 
-    Without an instrument it is linear and settles in the quote currency, which is what follows the last `-` of the name;
-    with a `contract_value`, quote currency that one contract stands for, it is inverse and settles in the base currency.
+    Without an instrument it is linear, or spot at a venue that has nothing else, and settles in the quote currency, which is
+    what follows the last `-` of the name; with a `contract_value`, quote currency that one contract stands for, it is inverse and settles in the base currency.
     """
     base, _, quote = key.trading_pair.rpartition("-")
     if instrument is None and contract_value is not None:
         return Contract(kind=ContractKind.INVERSE, settle=base, base=base, contract_value=contract_value)
     if instrument is None:
-        return Contract(kind=ContractKind.LINEAR, settle=quote or key.trading_pair, base=base)
+        kind = ContractKind.SPOT if facts_of(key.venue).is_spot else ContractKind.LINEAR
+        return Contract(kind=kind, settle=quote or key.trading_pair, base=base)
     base, quote = instrument.base or base, instrument.quote or quote or key.trading_pair
     if contract_value is not None or instrument.contract_value is not None:
         value = exact(instrument.contract_value or 0) if contract_value is None else contract_value

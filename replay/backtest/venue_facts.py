@@ -107,6 +107,7 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         fee_rounding: How it gets there.
         fees_in_kind: Whether a buyer of a spot pair pays in what is bought.
         is_inverse: Whether its contracts stand for a fixed sum of the quote currency, which a recording has to say.
+        is_spot: Whether it has spot pairs alone.
     """
 
     venue: str = ""
@@ -142,6 +143,7 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
     fee_rounding: FeeRounding = FeeRounding.HALF_EVEN
     fees_in_kind: bool = False
     is_inverse: bool = False
+    is_spot: bool = False
 
     def text(self, reason: Reason, state: StateCode, **values: object) -> str:
         """What the venue says of an end or refusal, with the values that it names; empty where that is not known."""

@@ -21,6 +21,7 @@ from toolkit.timing.times import length_ns, time_ns
 __all__ = [
     "CHOICES",
     "check_money",
+    "check_money_for_leverage",
     "check_self_trade",
     "check_transfer_times",
     "choices_of",
@@ -145,7 +146,7 @@ def facts_with(
     if cancel_blocks is not None and not any(
         each.blocks and each.blocks.best_effort_cancels for each in facts.values()
     ):
-        raise ConfigError(f"cancel_blocks is assumed, but {' and '.join(facts)} cancel no order by best effort")
+        raise ConfigError(f"cancel_blocks is assumed, but no order is cancelled by best effort at {' or '.join(facts)}")
     if not block_ns:
         if cancel_blocks is not None:
             raise ConfigError(
@@ -194,8 +195,6 @@ def check_money(
     settings: HouseSettings,
     pairs: Sequence[str],
     schedules: Mapping[str, FeeSchedule | None],
-    *,
-    has_money: bool = True,
 ) -> None:
     """
     Hold what was chosen against the pairs of a run and the tiers of its venues, before anything begins.
@@ -204,9 +203,8 @@ def check_money(
         settings: Leverage, margin modes, fee tiers and transfers as they were chosen.
         pairs: Pairs of the run.
         schedules: Tiers of its venues.
-        has_money: Whether there is capital at the start.
 
-    Raises ConfigError for leverage that is none, or of no money, a pair that is not of the run, a tier that there is not.
+    Raises ConfigError for leverage that is none, a pair that is not of the run, a tier that there is not.
     """
     for pair, leverage in settings.leverage.items():
         if not leverage.is_finite() or leverage < 1:
@@ -214,10 +212,6 @@ def check_money(
         _check_pair("leverage", pair, pairs)
     for pair in settings.margin:
         _check_pair("margin", pair, pairs)
-    if settings.leverage and not has_money and not any(each.amount > 0 for each in settings.transfers):
-        raise ConfigError(
-            "leverage without capital, so every order lacks its margin: give some, for instance --capital USDC=10000"
-        )
     if settings.margin and not settings.leverage:
         raise ConfigError("margin is chosen without a leverage: give one, for instance --leverage 5")
     if settings.mark_is_mid and not settings.leverage:
@@ -244,6 +238,14 @@ def check_money(
                 raise ConfigError(
                     f"fee tier {part.strip()!r}: expected VENUE=TIER with a venue of {', '.join(known_at)}"
                 )
+
+
+def check_money_for_leverage(leverage: object, capital: Mapping[str, Decimal], transfers: Sequence[Transfer]) -> None:
+    """Raise ConfigError for leverage of no money, while the currency of settlement is not known; see `RunRecorder`."""
+    if leverage and not any(capital.values()) and not any(each.amount > 0 for each in transfers):
+        raise ConfigError(
+            "leverage without capital, so every order lacks its margin: give some, --capital with the currency of settlement"
+        )
 
 
 def check_transfer_times(transfers: Sequence[Transfer], first_ns: int, last_ns: int | None = None) -> None:

@@ -105,7 +105,7 @@ class RunLog:
     def begin(self, now_ns: int) -> None:
         """The function is called from now on."""
         self._session._set_now(now_ns)
-        self.recorder.ledger.check_capital()
+        self.recorder.check_capital()
 
     def hear_instrument(self, place: int, message: Instrument, now_ns: int) -> None:
         """What the venue says of a pair."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from recordings.format.software import SOFTWARE
 from recordings.recorder import Recorder
-from replay.clearing.money_settings import check_transfer_times
+from replay.clearing.money_settings import check_money_for_leverage, check_transfer_times
 from replay.paper.log_file import PaperEnd, PaperLogFile, PaperStart
 from replay.results.run_record import RunRecord
 from replay.strategy.decision_log import LogRow
@@ -43,7 +43,7 @@ class PaperTrader:
         clock: The machine's, by which the lag is measured; nothing is decided by it.
         say: Called with one line for what an operator should know.
 
-    Raises ConfigError for a transfer at a time that is past.
+    Raises ConfigError for a transfer at a time that is past, or leverage without capital.
 
     Attributes:
         session: The session; None before the first frame.
@@ -53,7 +53,9 @@ class PaperTrader:
     """
 
     def __init__(self, plan: RunPlan, recorder: Recorder, clock: Clock, say: Callable[[str], None]) -> None:
-        check_transfer_times(plan.settings.transfers, clock.time_ns())
+        settings = plan.settings
+        check_money_for_leverage(settings.leverage, settings.capital, settings.transfers)
+        check_transfer_times(settings.transfers, clock.time_ns())
         self._plan = plan
         self._recorder = recorder
         self._clock = clock

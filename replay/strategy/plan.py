@@ -178,7 +178,6 @@ class RunPlan:
             self._money,
             [*dict.fromkeys(key.trading_pair for key in self.pairs.keys), *map(str, self.pairs.keys)],
             {venue: facts_of(venue).schedule for venue in self.rules},
-            has_money=any(settings.capital.values()),
         )
         self.head = LogHead(
             strategy=loaded.cls.__name__,

@@ -366,7 +366,7 @@ class TradingSession:
         every = self.strategy.wakes.every
         if every is not None:
             self._timers.set_every(EVERY, self.now_ns, every)
-        self._recorder.ledger.check_capital()
+        self._recorder.check_capital()
         self.waking.begin()
         self.call("start", (), self.strategy.on_start)
 

@@ -17,7 +17,7 @@ from tests.replay.strategy.sessions import Played
 from toolkit.account_messages import Fill
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
-from toolkit.messages import InstrumentKind
+from toolkit.messages import Instrument, InstrumentKind
 
 SPOT = PairKey("binance-spot", "BTC-USDT")
 PAIR = "BTC-USDT"
@@ -130,3 +130,17 @@ def test_buying_back_what_was_owed_realizes_what_came() -> None:
     ledger.mark(0, 90.0)
     account = ledger.account(None)
     assert ledger.equity() == account.start + position.realized + ledger.unrealized(0) - account.fees
+
+
+def test_a_spot_venue_whose_recording_says_nothing_of_the_pair_has_spot_all_the_same() -> None:
+    """A capture without metadata, with tick and lot assumed: 0.1 % of 2 are held back, and what is held is a thing."""
+    market = Market(SPOT, kind=InstrumentKind.SPOT)
+    messages = [each for each in market.end(START + DAY) if not isinstance(each, Instrument)]
+    deed = (START + HOUR, lambda ctx: ctx.buy(PAIR, 2))
+    assumed = {"tick": Decimal(1), "lot": Decimal(1)}
+    done = run(messages, [deed], keys=[SPOT], asset="USDT", assumed=assumed)
+    assert done.record is not None
+    [market_known] = done.record.markets
+    assert market_known.contract is not None
+    assert market_known.contract.kind is ContractKind.SPOT
+    assert size_of(done.record.ledger.positions[0].size) == Decimal("1.998")

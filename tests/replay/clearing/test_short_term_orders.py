@@ -174,5 +174,7 @@ def test_blocks_need_a_length_and_cancel_blocks_a_venue_and_a_length() -> None:
     with pytest.raises(ConfigError, match=r"^cancel_blocks is assumed without the length of a block"):
         played(block_ns=0, cancel_blocks=1)
     key = PairKey("hyperliquid", PAIR)
-    with pytest.raises(ConfigError, match=r"^cancel_blocks is assumed, but hyperliquid cancel no order by best effort"):
+    with pytest.raises(
+        ConfigError, match=r"^cancel_blocks is assumed, but no order is cancelled by best effort at hyperliquid"
+    ):
         run(Market(key).end(START + DAY), [], keys=[key], block_ns=BLOCK, cancel_blocks=1)
