@@ -30,6 +30,7 @@ from replay.player import Player
 from replay.serving.face import UNREADABLE, Drop
 from replay.serving.frame_tape import FrameTape
 from replay.serving.served_venue import NOTHING, Client, Delivery, Key, ServedVenue, TapeFacts
+from replay.serving.tape_marks import read_state, write_state
 from replay.tape import HOLE
 from toolkit.books.orderbook import OrderBook
 from toolkit.books.tracker import TrackerState
@@ -91,6 +92,10 @@ class _Served:
         self.fed_by.clear()
         self.sessions = 0
         self.had_session = False
+
+    def parts(self) -> list[object]:
+        """What a mark on the tape holds of it, in place."""
+        return [*self.venue.tape_parts(), self.fed_by]
 
     def lost_by(self, frame: Frame) -> tuple[list[Key], Drop]:
         """The streams that a control frame says are lost, and how their listeners' connections end."""
@@ -161,6 +166,7 @@ class Deck:
         self._drop = _GONE
         self.stirred: dict[Client, None] = {}
         self._prime()
+        self.tape.keeper = self
         self.player = Player(
             self.tape,
             self,
@@ -187,9 +193,14 @@ class Deck:
         return {name: served.venue for name, served in self._served.items()}
 
     def seek(self, ns: Instant) -> None:
-        """Go to a time of the tape; to a later one from here, since the venues' state is in no checkpoint."""
+        """Go to a time of the tape: from here to a later one, unless a mark is closer to it; else from the mark before it."""
         ns = instant_ns(ns, "the time to seek to", near_ns=self.tape.last_ns)
-        if ns > self.player.position_ns:
+        here = self.player.position_ns
+        mark = self.tape.marks.before(ns)
+        if ns > here and mark is not None and mark.reached_ns > here:
+            self.player.seek(ns)
+            return
+        if ns > here:
             for served in self._served.values():
                 self._close_listeners(served, list(served.desk), _GONE)
         self.player.skip(ns)
@@ -286,6 +297,20 @@ class Deck:
         for served in self._served.values():
             served.forget()
             self._close_listeners(served, list(served.desk), _GONE)
+
+    def save(self) -> bytes:
+        """The state of all venues here, see `tape_marks.py`."""
+        sessions = {name: (served.sessions, served.had_session) for name, served in self._served.items()}
+        return write_state(self._parts(), sessions)
+
+    def load(self, state: bytes) -> None:
+        """Return to it, from the state before the first frame."""
+        for name, (sessions, had_session) in read_state(state, self._parts()).items():
+            served = self._served[name]
+            served.sessions, served.had_session = sessions, had_session
+
+    def _parts(self) -> list[object]:
+        return [part for served in self._served.values() for part in served.parts()]
 
     def restore(self, state: TrackerState) -> None:
         """Never asked for: a tape of frames has no checkpoints."""

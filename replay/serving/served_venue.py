@@ -21,8 +21,9 @@ What a venue has to do
    (`client.send` again). `client.end(Drop(...))` closes it.
 3. **REST.** `answer(ask)`, from recorded replies (`RecordedAnswers` keeps them) or from the state at the present; an
    honest error for what the recording does not hold. It says the present only, never what the tape has yet to tell.
-4. **Going elsewhere.** `forget()` returns to the state before the first frame. A seek forgets and then feeds `take` up to
-   the new time; nothing of that is sent. What `prime` learnt stays.
+4. **Going elsewhere.** `forget()` returns to the state before the first frame. A seek forgets, gives the parts that
+   `tape_parts` names what was in them at a place before the new time, and then feeds `take` up to it; nothing of that is
+   sent. What `prime` learnt stays, and so does what clients have asked for.
 
 `prime(frame)` is given the opening of the tape before anything is played: a client asks for metadata before it subscribes,
 and the recorder's own question about it lies a moment later on the tape. Take from it what was as true before (the
@@ -179,6 +180,14 @@ class ServedVenue(ABC):
     @abstractmethod
     def forget(self) -> None:
         """Return to the state before the first frame."""
+
+    @abstractmethod
+    def tape_parts(self) -> Sequence[object]:
+        """
+        All that `take` changes and later answers rest on: dicts, or objects that say with `__getstate__` what is in them.
+
+        Nothing of clients is in them, and what cannot be pickled is left out.
+        """
 
     # The clients' side -------------------------------------------------------------------------------------------------
 

@@ -275,6 +275,9 @@ class ServedBinance(ServedVenue):
         self._on_conn.clear()
         self._unnamed.clear()
 
+    def tape_parts(self) -> Sequence[object]:
+        return (self._state, self._answers, self._on_conn, self._unnamed)
+
     # The clients' side -------------------------------------------------------------------------------------------------
 
     def is_ws_path(self, path: str) -> bool:

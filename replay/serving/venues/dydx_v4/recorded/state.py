@@ -54,6 +54,10 @@ class TapeState:
             **dict.fromkeys(_ACCOUNTS, self._take_account),
         }
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What the tape has said; the table of functions is no part of it."""
+        return {name: value for name, value in vars(self).items() if name != "_takers"}
+
     def clear(self) -> None:
         """Return to before the first frame."""
         self.fresh: set[StreamKey] = set()

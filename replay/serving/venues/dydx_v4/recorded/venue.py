@@ -179,6 +179,9 @@ class ServedDydx(ServedVenue):
         self._state.clear()
         self._replies.forget()
 
+    def tape_parts(self) -> Sequence[object]:
+        return (self._state, self._replies)
+
     # The clients' side -------------------------------------------------------------------------------------------------
 
     def is_ws_path(self, path: str) -> bool:

@@ -126,6 +126,10 @@ class TapeState:
         else:
             taker(key, payload)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What the tape has said; the table of functions is no part of it."""
+        return {name: value for name, value in vars(self).items() if name != "_takers"}
+
     def clear(self) -> None:
         """Return to before the first frame."""
         self.last.clear()

@@ -123,6 +123,9 @@ class ServedHyperliquid(ServedVenue, SubscriptionDesk[HyperliquidClient]):
         self._answers.forget()
         self._fundings.forget()
 
+    def tape_parts(self) -> Sequence[object]:
+        return (self._routes, self._state, self._listing, self._answers, self._fundings)
+
     # The clients' side -------------------------------------------------------------------------------------------------
 
     def is_ws_path(self, path: str) -> bool:
