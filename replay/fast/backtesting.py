@@ -20,14 +20,14 @@ from replay.fast.step_run import StepRun
 from replay.results.run_record import RunRecord
 from replay.strategy.backtesting import Carry, check_window, missing_error, told_of
 from replay.strategy.limits import RiskLimits
-from replay.strategy.plan import RunPlan
+from replay.strategy.plan import RunPlan, RunSettings
 from replay.strategy.session import TradingSession
 from replay.tape import Tape
 from toolkit.errors import ConfigError
 from toolkit.gc_tuning import rare_collections
 from toolkit.messages import Instrument
 
-__all__ = ["Fork", "check_compiled", "run_steps"]
+__all__ = ["Fork", "can_compile", "check_compiled", "run_steps"]
 
 
 def check_compiled(plan: RunPlan, step: Step) -> None:
@@ -36,25 +36,31 @@ def check_compiled(plan: RunPlan, step: Step) -> None:
 
     A number that is wrong without saying so is worse than none.
     """
-    settings = plan.settings
-    latency = parse_latency(settings.latency)
-    wrong = ""
-    if latency.follows_feed or latency.trips:
-        wrong = f"latency {settings.latency!r}, which is not constant"
-    elif settings.limits != RiskLimits():
-        wrong = "limits of risk"
-    elif settings.gap_policy.value != "keep":
-        wrong = f"gaps={settings.gap_policy.value!r}"
-    elif settings.leverage or settings.transfers:
-        wrong = "leverage or transfers"
-    elif settings.block_ns:
-        wrong = "orders that arrive by the block"
-    elif len({repr(rules) for rules in plan.rules.values()}) > 1:
+    wrong = _not_compiled(plan.settings)
+    if not wrong and len({repr(rules) for rules in plan.rules.values()}) > 1:
         wrong = "venues whose rules of matching differ"
     if wrong:
         raise ConfigError(
             f"a compiled step function is not run with {wrong}; run it as plain Python, {step.name}.in_python()"
         )
+
+
+def can_compile(settings: RunSettings) -> bool:
+    """Whether a compiled run makes these assumptions."""
+    return not _not_compiled(settings)
+
+
+def _not_compiled(settings: RunSettings) -> str:
+    latency = parse_latency(settings.latency)
+    if latency.follows_feed or latency.trips:
+        return f"latency {settings.latency!r}, which is not constant"
+    if settings.limits != RiskLimits():
+        return "limits of risk"
+    if settings.gap_policy.value != "keep":
+        return f"gaps={settings.gap_policy.value!r}"
+    if settings.leverage or settings.transfers:
+        return "leverage or transfers"
+    return "orders that arrive by the block" if settings.block_ns else ""
 
 
 class Fork(Protocol):

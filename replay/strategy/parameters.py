@@ -10,12 +10,14 @@ from __future__ import annotations
 import enum
 import inspect
 import math
+import types
 import typing
 from collections import deque
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import product
 from typing import Any, ClassVar, Final, get_origin
 
 import msgspec
@@ -24,7 +26,7 @@ from replay.strategy.own_data import OwnData
 from replay.strategy.strategy import Strategy
 from toolkit.errors import ConfigError
 
-__all__ = ["Parameter", "own_what_is_shared", "parameters_of", "set_parameters"]
+__all__ = ["Parameter", "own_what_is_shared", "parameters_of", "set_parameters", "sets_of"]
 
 _WORDS: Final = {"yes": "true", "no": "false", "none": "null", "on": "true", "off": "false"}
 _MISSING: Final = object()
@@ -79,6 +81,32 @@ def parameters_of(cls: type[Strategy]) -> dict[str, Parameter]:
                 continue
             found[name] = Parameter(name, kinds[name], getattr(cls, name, _MISSING))
     return found
+
+
+def sets_of(cls: type[Strategy], given: Mapping[str, str]) -> list[dict[str, str]]:
+    """
+    The sets that several values of parameters make, as they are written on a command line: `half_spread=1,2,3`.
+
+    Each value of each goes with each of the others; the last parameter changes fastest. A comma is part of the one value of
+    a parameter that is text, own data or a sequence.
+
+    Raises ConfigError for a value that is missing between two commas, or there twice.
+    """
+    kinds = parameters_of(cls)
+    choices = []
+    for name, text in given.items():
+        kind = kinds[name].kind if name in kinds else str
+        values = [text] if _has_commas(kind) else [part.strip() for part in text.split(",")]
+        if not all(values) or len(set(values)) != len(values):
+            raise ConfigError(f"--set {name}={text}: expected values that differ, for instance {name}=1,2,3")
+        choices.append([(name, value) for value in values])
+    return [dict(each) for each in product(*choices)]
+
+
+def _has_commas(kind: Any) -> bool:
+    """Whether the text of one value may have commas in it."""
+    parts = typing.get_args(kind) if get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+    return any(each in (str, OwnData, Any) or _is_sequence(each) for each in parts)
 
 
 def own_what_is_shared(strategy: Strategy) -> None:

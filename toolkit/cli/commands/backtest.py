@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from toolkit.cli.options.no_check import check_option
 from toolkit.cli.options.run_options import assumed_of, market_options, named_values, offset_ns, run_options
 from toolkit.cli.options.shared_options import (
+    fork_at_option,
     from_option,
     named_pairs,
     out_folder_option,
@@ -44,6 +45,8 @@ _ROLES: Final = ("", "maker", "taker")
     epilog=examples(
         "tickdeck backtest maker.py tapes/monday --pair BTC-USD --set half_spread=3",
         "tickdeck backtest maker.py tapes/monday tapes/tuesday --latency entry=3.5ms,response=2ms --out results/maker",
+        "tickdeck backtest maker.py tapes/monday --set half_spread=1,2,3 --set size=0.01,0.02",
+        "tickdeck backtest maker.py tapes/monday --fork-at 2026-03-02T14:30 --set half_spread=1,2,3",
         "tickdeck backtest maker.py tapes/monday --plot fills.png",
         "tickdeck backtest maker.py tapes/monday --report maker.html",
         "tickdeck backtest maker.py tapes/paper --compare",
@@ -80,6 +83,7 @@ _ROLES: Final = ("", "maker", "taker")
     show_default=True,
     help="What continues from one recording to the next: account and strategy, or the account alone.",
 )
+@fork_at_option
 @out_folder_option()
 @plot_option
 @report_option
@@ -114,6 +118,10 @@ def backtest(
     A strategy is a Python file with one class derived from tickdeck.Strategy. With --compare the recording is one of
     `tickdeck paper`: settings that are not given here are those of that session, and the exit status is 1 if the
     decisions differ.
+
+    Several values of a parameter (--set half_spread=1,2,3) are a run each, in one pass; with several parameters each value
+    goes with each of the others. With --fork-at they are one run until then, with the defaults of these parameters, and go
+    on from its state.
     """
     is_strategy = given[0].suffix == ".py"
     if script is None:
@@ -148,6 +156,7 @@ _OF_STRATEGIES: Final = {
     "limits": "--limit",
     "callback_s_max": "--callback-max",
     "carry": "--carry",
+    "fork_at": "--fork-at",
     "out": "--out",
     "plot": "--plot",
     "report": "--report",

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from toolkit.cli.commands.backtest_sweep import asked_sets, run_sweep
 from toolkit.cli.options.run_options import run_settings
 from toolkit.cli.options.shared_options import named_pairs
 from toolkit.cli.options.value_types import check_apart, check_output
@@ -78,6 +79,9 @@ def run_strategy(
         {"--out": options["out"], "--plot": options["plot"], "--report": report, "the charts of --report": picture}
     )
     loaded = load_strategy(strategy)
+    sets = asked_sets(loaded, options)
+    if len(sets) > 1 or options["fork_at"] is not None:
+        return run_sweep(strategy, loaded, sets, folders, pairs, venues, options, sealed=sealed, output=output)
     settings = run_settings(options)
     if options["out"] is not None:
         check_folder(options["out"], replace=options["replace"])

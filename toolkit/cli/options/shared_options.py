@@ -22,6 +22,7 @@ __all__ = [
     "allow_host_option",
     "channel_option",
     "duration_option",
+    "fork_at_option",
     "from_option",
     "json_option",
     "loop_option",
@@ -86,6 +87,14 @@ to_option: Final = click.option(
     type=Instant(),
     metavar="TIME",
     help="End before this time, such as 2026-11-22T14:00 (UTC, to the nanosecond).",
+)
+#: `--fork-at` of what runs a strategy; the command gets `fork_at`.
+fork_at_option: Final = click.option(
+    "--fork-at",
+    "fork_at",
+    type=Instant(),
+    metavar="TIME",
+    help="Run once up to this time, and go on from its state with each value that --set gives of a parameter.",
 )
 #: `--json` of what prints no rows; what does has it from `output_options`. The command gets `as_json`.
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
