@@ -66,10 +66,9 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     # Steps of one way, which tests drive from its two ends.
     "replay/fast/actions.py": ("tests/replay/fast/test_step_run.py",),
     "replay/fast/backtesting.py": ("tests/replay/fast/test_step_run.py",),
-    "replay/fast/book_rescaling.py": ("tests/replay/fast/test_step_run.py",),
-    "replay/fast/compiled_step.py": ("tests/replay/fast/test_step_run.py",),
     "replay/fast/engine_layout.py": ("tests/replay/fast/test_step_run.py",),
     "replay/fast/failed_call.py": ("tests/replay/fast/test_step_run.py",),
+    "replay/fast/kernel_actions.py": ("tests/replay/fast/test_step_run.py",),
     "replay/fast/kernel_engine.py": ("tests/replay/fast/test_step_run.py",),
     "replay/fast/kernel_market.py": ("tests/replay/fast/test_step_run.py",),
     "replay/fast/level_columns.py": ("tests/replay/fast/test_step_run.py",),

@@ -24,6 +24,7 @@ from replay.backtest.market import Market
 from replay.backtest.venue_facts import VenueFacts
 from replay.fast import kernel_engine
 from replay.fast.book_layout import FORMS_MAX, Seen, forget, make_books, widen_pool, widen_recent, widen_store_of
+from replay.fast.book_units import rescale_pair
 from replay.fast.compiled_step import packed, pointer_to
 from replay.fast.engine_layout import ACTS_MAX, LIMIT, Status, doubled, make_engine, widen_engine
 from replay.fast.kernel_books import WANT_LEVELS, WANT_POOL, WANT_RECENT, room_for
@@ -530,8 +531,6 @@ class StepRun:
         self._set_rules(place)
 
     def _rescale_books(self, place: int, ticks: int, lots: int) -> None:
-        from replay.fast.book_rescaling import rescale_pair
-
         books = rescale_pair(self.engine.hands.books, place, ticks, lots)
         self.engine = self.engine._replace(hands=self.engine.hands._replace(books=books))
 

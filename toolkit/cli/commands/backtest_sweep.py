@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -176,7 +175,7 @@ def _frame(results: Sequence[Result], varied: Sequence[str]) -> pl.DataFrame:
                 ("funding", account.funding),
                 ("max drawdown", account.drawdown_max),
             ):
-                row[f"{title} [{account.name}]"] = float(value) if isinstance(value, Decimal) else value
+                row[f"{title} [{account.name}]"] = float(value)
         row["fills"] = sum(pair.maker_fills + pair.taker_fills for pair in info.pairs)
         row["maker"] = sum(pair.maker_fills for pair in info.pairs)
         row["orders"] = result.orders.height
