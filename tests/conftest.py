@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import stat
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from tests.embedded_recording import make_workspace
-from tests.made_once import keep_in
+from tests.made_once import keep_in, made_by_one
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,6 +33,17 @@ def _fsync_without_waiting(handle: int) -> None:
 
 # Before test modules are imported: some keep what they find.
 os.fsync = _fsync_without_waiting  # type: ignore[assignment]
+
+
+# What is collected lives until the end: the garbage collector looks through none of it, neither while it is made nor
+# after that.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Begin to collect garbage, of what the tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 # Processes of tests inherit what this one ignores, and tests send them both: `nohup` and shells that start something in
@@ -66,10 +78,11 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def workspace_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that documents and examples take for granted; it is not to be changed."""
-    folder = tmp_path_factory.mktemp("workspace")
-    make_workspace(folder)
-    return folder
+    """The folder that documents and examples take for granted, one for all workers; it is not to be changed."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # each worker has a folder of its own in that of the run
+    return made_by_one(folder / "workspace", make_workspace)
 
 
 # A kernel is compiled at its first call, and a test has no time limit. `--hypothesis-profile=thorough` looks further.

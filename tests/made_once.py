@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from collections.abc import Callable, Hashable
 from pathlib import Path
 
 from recordings.states import checkpoints, seek_points
 
-__all__ = ["keep_in", "made_once"]
+__all__ = ["keep_in", "made_by_one", "made_once"]
 
 _made: dict[tuple[Hashable, ...], Path] = {}
 _places: list[Path] = []
@@ -38,3 +39,22 @@ def made_once(folder: Path, make: Callable[[Path], object], *key: Hashable) -> N
         make(parent / folder.name)
         _made[name] = parent
     shutil.copytree(_made[name], folder.parent, dirs_exist_ok=True)
+
+
+def made_by_one(folder: Path, make: Callable[[Path], object]) -> Path:
+    """
+    A folder that the first process to ask for it makes, and all others wait for; returns the folder.
+
+    Args:
+        folder: Folder that all of them know.
+        make: Function that fills it.
+    """
+    done = folder.with_name(f"{folder.name}.done")
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder

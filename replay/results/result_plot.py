@@ -201,10 +201,16 @@ def chart_of_panels(
     drawn = []
     for place, panel in enumerate(panels):
         x = _time(alt, domain, is_last=place == len(panels) - 1, is_since=is_since)
-        drawn.append((_doubt_layer(alt).encode(x=x) + panel.encode(x=x)).properties(width=_WIDTH))
-    # What is said of the whole is put in afterwards: Altair copies and checks everything each time.
+        drawn.append((_doubt_layer(alt).encode(x=x) + panel.encode(x=x)).properties(width=_WIDTH).to_dict())
+    # Put together by hand: Altair copies and checks everything each time. Selections stand above all panels, and name
+    # the views that they are in.
+    schema = [panel.pop("$schema") for panel in drawn][0]
     chart = {
-        **alt.vconcat(*drawn).to_dict(),
+        "$schema": schema,
+        "vconcat": [
+            {name: value for name, value in panel.items() if name not in ("config", "params")} for panel in drawn
+        ],
+        "params": [param for panel in drawn for param in panel.get("params", ())],
         "spacing": 8,
         "resolve": {"scale": {"x": "shared", "color": "independent"}},
         "padding": {"left": 12, "right": 24, "top": 14, "bottom": 12},
@@ -226,7 +232,7 @@ def chart_of_panels(
         "bind": "scales",
         "views": names,
     }
-    return {**chart, "params": [*chart.get("params", []), zoom]}
+    return {**chart, "params": [*chart["params"], zoom]}
 
 
 def _drawn(result: Result) -> list[PairInfo]:
