@@ -204,12 +204,10 @@ def chart_of_panels(
         drawn.append((_doubt_layer(alt).encode(x=x) + panel.encode(x=x)).properties(width=_WIDTH).to_dict())
     # Put together by hand: Altair copies and checks everything each time. Selections stand above all panels, and name
     # the views that they are in.
-    schema = [panel.pop("$schema") for panel in drawn][0]
+    of_all = ("$schema", "config", "params")
     chart = {
-        "$schema": schema,
-        "vconcat": [
-            {name: value for name, value in panel.items() if name not in ("config", "params")} for panel in drawn
-        ],
+        "$schema": drawn[0]["$schema"],
+        "vconcat": [{name: value for name, value in panel.items() if name not in of_all} for panel in drawn],
         "params": [param for panel in drawn for param in panel.get("params", ())],
         "spacing": 8,
         "resolve": {"scale": {"x": "shared", "color": "independent"}},
