@@ -209,18 +209,18 @@ class Exchange:
     def _hear(self, place: int, desk: VenueDesk, event: StreamEvent, book: OrderBook | None) -> None:
         """A stream was lost, or is received again."""
         if desk.take(place, event, book, self._now):
-            self._turn(place, desk, event.cause)
+            self._turn(place, desk, event.cause, event.ts_start)
         if self._watch.hear(place, event, self._now):
             self._mark(place, desk)
         if self._watch.is_gap(place, event, desk.feeds[place].forms, self._now):
             self._mark(place, desk)
             self._apply_policy(place, desk)
 
-    def _turn(self, place: int, desk: VenueDesk, cause: str = "") -> None:
+    def _turn(self, place: int, desk: VenueDesk, cause: str = "", since_ns: int | None = None) -> None:
         """A book cannot be believed from now on, or can again."""
         if place not in desk.stale:
             self._watch.end(place, self._now)
-        elif self._watch.begin(place, self._now, cause):
+        elif self._watch.begin(place, self._now, cause, since_ns=since_ns):
             self._mark(place, desk)
 
     def _mark(self, place: int, desk: VenueDesk) -> None:

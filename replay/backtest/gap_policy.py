@@ -64,6 +64,8 @@ class StaleSpan(msgspec.Struct):
         end_ns: To the one that made it whole; None while it lasts.
         cause: Why.
         orders: Ids of the orders that rested, or came, while it lasted.
+        since_ns: Time of the last message before it, where something was missing before anybody could know: what was matched
+            from there to the start rests on a book that was not whole. None: nothing was.
     """
 
     pair: int
@@ -71,6 +73,7 @@ class StaleSpan(msgspec.Struct):
     end_ns: int | None
     cause: str
     orders: list[int]
+    since_ns: int | None = None
 
 
 class Doubt(msgspec.Struct):

@@ -42,12 +42,18 @@ class GapWatch:
         """Whether a pair is in doubt, after it was not."""
         return self._open[place] is not None
 
-    def begin(self, place: int, now_ns: int, cause: str, what: str = "book") -> bool:
-        """Something of a pair is lost. Returns whether that puts it in doubt, which it was not in before."""
+    def begin(self, place: int, now_ns: int, cause: str, what: str = "book", *, since_ns: int | None = None) -> bool:
+        """
+        Something of a pair is lost, since a time that may be earlier than now.
+
+        Returns whether that puts it in doubt, which it was not in before.
+        """
         self._lost[place].add(what)
         if not self._began[place] or self._open[place] is not None or cause in MEANT:
             return False
         span = self._open[place] = self._last[place] = StaleSpan(place, now_ns, None, cause, [])
+        if since_ns is not None and since_ns < now_ns:
+            span.since_ns = since_ns
         self.open_count += 1
         self._doubt.spans.append(span)
         return True
@@ -71,7 +77,9 @@ class GapWatch:
             return False
         if event.kind is EventKind.GAP:
             self.end(place, now_ns, _TRADES)
-        return event.kind is EventKind.STALE and self.begin(place, now_ns, event.cause, _TRADES)
+        return event.kind is EventKind.STALE and self.begin(
+            place, now_ns, event.cause, _TRADES, since_ns=event.ts_start
+        )
 
     def is_gap(self, place: int, event: StreamEvent, forms: Collection[str], now_ns: int) -> bool:
         """

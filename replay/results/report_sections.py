@@ -113,7 +113,7 @@ def _gap_line(result: Result, gap: GapInfo) -> str:
     end = "to the end" if gap.end_ns is None else f"for {length((gap.end_ns - gap.start_ns) / NS_PER_S)}"
     after = profit_after(result, gap)
     made = "" if after is None else f"; {after}"
-    return f"{gap.trading_pair} on {gap.venue}: a gap at {format_ns(gap.start_ns)} {end} ({gap.cause}), {_across(gap)}{made}"
+    return f"{gap.trading_pair} on {gap.venue}: a gap at {format_ns(gap.start_ns)} {end} ({gap.cause}), {_across(gap)}{_unnoticed(result, gap)}{made}"
 
 
 def _across(gap: GapInfo) -> str:
@@ -130,15 +130,32 @@ def profit_after(result: Result, gap: GapInfo) -> str | None:
     account = result.accounts.get(pair.account)
     if account is None:
         return None
-    rows = result.equity.filter(pl.col("wallet") == account.name, pl.col("ts_recv").cast(pl.Int64) <= gap.start_ns)
+    began_ns = gap.start_ns if gap.since_ns is None else gap.since_ns
+    rows = result.equity.filter(pl.col("wallet") == account.name, pl.col("ts_recv").cast(pl.Int64) <= began_ns)
     first = result.equity.filter(pl.col("wallet") == account.name).head(1)
     stood = rows.tail(1) if rows.height else first
     gained = [float(each["equity"][0] - each["transfers"][0]) for each in (first, stood)]
     before = gained[1] - gained[0]
-    after = float(account.net) - before
-    whole = abs(before) + abs(after)
-    share = f", {percent(abs(after) / whole)} of what was gained and lost" if whole > 1e-9 else ""
-    return f"{signed(Decimal(f'{after:.9f}'))} {account.asset} net after it{share}"
+    # The table has float64: what differs beyond its digits is none.
+    after = Decimal(f"{float(account.net) - before:.9f}")
+    whole = abs(before) + abs(float(after))
+    share = f", {percent(abs(float(after)) / whole)} of what was gained and lost" if whole > 1e-9 else ""
+    return f"{signed(after)} {account.asset} net after it{share}"
+
+
+def _unnoticed(result: Result, gap: GapInfo) -> str:
+    """Since when something had been missing before anybody could know, and what was filled meanwhile."""
+    if gap.since_ns is None:
+        return ""
+    times = pl.col("ts_event").cast(pl.Int64)
+    filled = result.fills.filter(
+        pl.col("venue") == gap.venue,
+        pl.col("trading_pair") == gap.trading_pair,
+        times >= gap.since_ns,
+        times <= gap.start_ns,
+    ).height
+    rests = f"{filled:,} fill{' rests' if filled == 1 else 's rest'} on an old book" if filled else "nothing was filled"
+    return f"; data were missing since {format_ns(gap.since_ns)}, {rests} until it was noticed"
 
 
 # -- numbers ------------------------------------------------------------------------------------------------------------
@@ -522,7 +539,7 @@ def data_quality(result: Result) -> str:
             format_ns(gap.start_ns),
             "-" if gap.end_ns is None else length((gap.end_ns - gap.start_ns) / NS_PER_S),
             gap.cause,
-            _across(gap),
+            _across(gap) + _unnoticed(result, gap),
             profit_after(result, gap) or "-",
         ]
         for gap in info.gaps[:_GAPS_MAX]

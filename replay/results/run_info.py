@@ -105,6 +105,8 @@ class GapInfo(msgspec.Struct, frozen=True, kw_only=True):
         end_ns: To the one after which all is known again; None where it lasted to the end.
         cause: Why.
         orders: Ids of the orders that rested across it, or came in it.
+        since_ns: Time of the last message before it, where something was missing before anybody could know: fills from there
+            to the start rest on a book that was not whole. None: nothing was.
     """
 
     venue: str
@@ -113,6 +115,7 @@ class GapInfo(msgspec.Struct, frozen=True, kw_only=True):
     end_ns: int | None
     cause: str
     orders: tuple[str, ...]
+    since_ns: int | None = None
 
 
 class PairInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -331,6 +334,7 @@ def run_info(record: RunRecord) -> RunInfo:
                 end_ns=gap.end_ns,
                 cause=gap.cause,
                 orders=tuple(map(str, gap.orders)),
+                since_ns=gap.since_ns,
             )
             for gap in record.gaps
         ],

@@ -203,6 +203,7 @@ class GapRow(msgspec.Struct, frozen=True, gc=False):
         end_ns: To the one after which all is known again; None while it lasts.
         cause: Why.
         orders: Numbers of the orders that rested across it, or came in it.
+        since_ns: Time of the last message before it, where something was missing before anybody could know; see `StaleSpan`.
     """
 
     pair: int
@@ -210,6 +211,7 @@ class GapRow(msgspec.Struct, frozen=True, gc=False):
     end_ns: int | None
     cause: str
     orders: tuple[int, ...]
+    since_ns: int | None = None
 
 
 T = TypeVar("T")

@@ -342,6 +342,7 @@ class RunRecorder:
                 span.end_ns,
                 span.cause,
                 tuple(sorted(map(number_of, span.orders))),
+                span.since_ns,
             )
             for span in [*doubt.bookless, *doubt.spans]
         ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from recordings.care.verifying import verify
 from recordings.queries.gaps import find_gaps
 from recordings.recording import Recording
 from replay.backtest.gap_policy import GapPolicy
+from replay.results.report_sections import gap_lines
 from replay.results.result import Result, summary_table
 from replay.results.result_writing import write_result
 from replay.results.run_info import QueueInfo
@@ -123,6 +125,40 @@ def test_the_result_names_each_gap_with_the_orders_across_it(tmp_path: Path) -> 
         assert (gap.trading_pair, gap.start_ns, gap.end_ns) == ("BTC-USD", 10 * SECOND, 20 * SECOND)
         assert (gap.cause, gap.orders) == ("disconnect", ("2",))
         assert result.orders.filter(order_id="2")["price"].to_list() == [98.0]
+
+
+def unnoticed(*, missing_since: int) -> Result:
+    """
+    Something is missing from 4 s on, or not, which a message of 10 s shows. At 6 s 25 are sold at 98 and fill the order behind 20.
+
+    The gap lasts to the end. At 5 s the middle goes from 100 to 102, at 7 s to 103: 2 bought at 98 have gained 10.
+    """
+    say = Messages()
+    run = opened(Rester)
+    for message in [
+        *market(say),
+        say.snapshot(5 * SECOND, {101: 10, 98: 20}, {103: 10}),
+        say.trade(6 * SECOND, "sell", 98, 25),
+        say.snapshot(7 * SECOND, {102: 10, 98: 20}, {104: 10}),
+        msgspec.structs.replace(say.event(10 * SECOND, EventKind.STALE), ts_start=missing_since, cause="sequence"),
+        say.diff(40 * SECOND, {97: 3}),
+    ]:
+        run.session.take(message)
+    return Result.of(run.session.finish())
+
+
+def test_what_was_filled_before_a_gap_was_noticed_is_said_and_counts_as_after_it() -> None:
+    """A gap of numbers is known with the next one: nobody could know before, and the report does."""
+    result = unnoticed(missing_since=4 * SECOND)
+    [line] = gap_lines(result)
+    assert line == (
+        "BTC-USD on testing: a gap at 1970-01-01T00:00:10.000000000Z to the end (sequence), no order rested across it; data were"
+        " missing since 1970-01-01T00:00:04.000000000Z, 1 fill rests on an old book until it was noticed; +10.00 USD net after it,"
+        " 100 % of what was gained and lost"
+    )
+    # Known at once: the fill before it is no business of the gap's, and nothing was made after it.
+    [line] = gap_lines(unnoticed(missing_since=10 * SECOND))
+    assert line.endswith("no order rested across it; 0.00 USD net after it, 0 % of what was gained and lost")
 
 
 def test_what_was_ahead_of_an_order_is_what_its_level_held() -> None:
