@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from recordings.care.made_rows import MadeRows
 from recordings.care.recounting import Recount, symbol_problems
 from recordings.care.rewriting import is_rewrite_pending
 from recordings.checking import file_problem
@@ -46,7 +47,8 @@ class Verification(msgspec.Struct):
         recorded_digest: Digest that the manifest states.
         live_digest: Digest that the live session computed while receiving; None if it did not.
         raw_digest: Digest of a replay of the sealed raw frames; None where there are none, or that could not be done.
-        normalized_digest: Digest of a replay of the normalized rows; None as for raw frames.
+        normalized_digest: Digest of a replay of the normalized rows; None as for raw frames. Rows that are the very ones
+            which the frames make have the digest of the frames, and are not replayed.
         frame_count: Raw frames read.
         message_count: Messages read from the normalized rows.
         unsealed_count: Frames that are not sealed; all of them were read.
@@ -113,10 +115,11 @@ def verify(path: Path, progress: Progress | None = None, *, is_quick: bool = Fal
     advance = progress or (lambda _: None)
     is_any = bool(recording.manifest.segments)
     with rare_collections():
+        are_made = False
         if RAW_TABLE in sound_files and is_any:
             with _noting(result):
-                _replay_raw(recording, result, advance)
-        if "normalized" in sound_files and is_any:
+                are_made = _replay_raw(recording, result, advance, has_rows="normalized" in sound_files)
+        if "normalized" in sound_files and is_any and not are_made:
             with _noting(result):
                 _replay_normalized(recording, result, advance)
         with _noting(result):
@@ -239,7 +242,8 @@ def _check_segments(recording: Recording, result: Verification) -> None:
         result.problems.append("the manifest's digest is not that of its last segment")
 
 
-def _replay_raw(recording: Recording, result: Verification, advance: Progress) -> None:
+def _replay_raw(recording: Recording, result: Verification, advance: Progress, *, has_rows: bool) -> bool:
+    """Run the protocols over the frames; whether what they say is all that the normalized tables hold, too."""
     manifest = recording.manifest
     normalizer = Normalizer.for_sources(manifest.sources)
     newer = [
@@ -250,7 +254,10 @@ def _replay_raw(recording: Recording, result: Verification, advance: Progress) -
     comparable = not newer and manifest.digest_version == DIGEST_VERSION
     by_batch = normalizer.compile_for(sum(segment.tables[RAW_TABLE].bytes for segment in manifest.segments))
     expected = 0
+    made = MadeRows(recording.path, normalizer)
+    made.are_sealed = comparable and has_rows
     for segment in manifest.segments:
+        made.begin(segment)
         path = segment.tables[RAW_TABLE].path
         check = _StateCheck(recording, segment, result) if comparable else None
         for batch in sealed_batches(recording.path, [segment], WIDE_BATCH if by_batch else RAW_BATCH):
@@ -262,17 +269,18 @@ def _replay_raw(recording: Recording, result: Verification, advance: Progress) -
                     check.compare(normalizer)
                 until_due = check.due_seq - expected if check is not None else -1
                 count = min(len(rest), until_due) if until_due > 0 else len(rest)
-                normalizer.take_all(rest.slice(0, count))
+                made.take(rest.slice(0, count))
                 rest = rest.slice(count)
                 expected += count
             if len(sound) < len(batch):
                 result.problems.append(f"{path} goes on with frame {seqs[len(sound)]}, expected {expected}")
-                return
+                return False
             result.frame_count += len(batch)
             advance(len(batch))
         if expected != segment.capture_seq_last + 1:
             result.problems.append(f"{path} ends with frame {expected - 1}, expected {segment.capture_seq_last}")
-            return
+            return False
+        made.end()
         if comparable and normalizer.chain.hexdigest() != segment.digest:
             result.problems.append(
                 f"the raw frames of segment {segment.number} give the digest {normalizer.chain.hexdigest()}, "
@@ -288,6 +296,11 @@ def _replay_raw(recording: Recording, result: Verification, advance: Progress) -
     if not comparable:
         what = f"protocol {', '.join(newer)}" if newer else f"digest version {manifest.digest_version}"
         result.notes.append(f"recorded with {what}: the raw frames give other messages today; see `renormalize`")
+    if not made.are_sealed or result.raw_digest != manifest.digest:
+        return False
+    result.normalized_digest, result.message_count = result.raw_digest, normalizer.chain.message_count
+    advance(result.message_count)
+    return result.message_count == sum(segment.message_count for segment in manifest.segments)
 
 
 def _compare_resume(recording: Recording, file: TableFile, normalizer: Normalizer, result: Verification) -> None:

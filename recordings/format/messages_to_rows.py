@@ -8,7 +8,7 @@ Messages are collected per table, turned into Arrow columns a few thousand at a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from itertools import chain
 from pathlib import Path
@@ -23,6 +23,7 @@ from recordings.format.manifest import TableFile
 from recordings.format.parquet_options import SMALL, Compression
 from recordings.format.row_order import StretchedFile
 from recordings.format.schema import RAW_TABLE, TABLE_OF, TABLES
+from recordings.format.table_writer import TableSink
 from toolkit.account_messages import AccountEvent, Fill, FundingPayment, OrderUpdate, PositionUpdate
 from toolkit.messages import (
     BalanceUpdate,
@@ -113,6 +114,7 @@ class TableBuilders:
         number: Number in the names of the files.
         compression: How well.
         executor: Executor that writes, as `TableFileWriter` has it; None to write at once.
+        make_sink: Gives what the row groups of a table go to; None to write files.
 
     Attributes:
         counts: Messages by the name that a manifest counts them under.
@@ -120,14 +122,21 @@ class TableBuilders:
     """
 
     def __init__(
-        self, folder: Path, number: int = 0, compression: Compression = SMALL, executor: Executor | None = None
+        self,
+        folder: Path,
+        number: int = 0,
+        compression: Compression = SMALL,
+        executor: Executor | None = None,
+        make_sink: Callable[[str], TableSink] | None = None,
     ) -> None:
         self._folder = folder
         self._number = number
         self._compression = compression
         self._executor = executor
+        self._make_sink = make_sink
         self._pending: dict[str, list[Message]] = {}
-        #: Levels of the book messages that are pending.
+        #: Messages held since all were turned into columns; levels of the book messages that are pending.
+        self._held = 0
         self._levels = 0
         self._files: dict[str, StretchedFile] = {}
         self.counts: dict[str, int] = {}
@@ -148,13 +157,14 @@ class TableBuilders:
         if pending is None:
             pending = self._pending[table] = []
         pending.append(message)
+        self._held += 1
         if isinstance(message, (BookSnapshot, BookDiff)):
             self._levels += len(message.bid_prices) + len(message.ask_prices)
 
     @property
     def is_due(self) -> bool:
         """Whether so many messages are held that `add_rows` is to be called after this frame."""
-        return self._levels >= BATCH_LEVELS or any(len(held) >= BATCH_MESSAGES for held in self._pending.values())
+        return self._levels >= BATCH_LEVELS or self._held >= BATCH_MESSAGES
 
     def note(self, table: str, venue: str, names: Iterable[tuple[str, str, int]], count: int) -> None:
         """
@@ -190,6 +200,7 @@ class TableBuilders:
 
     def flush(self) -> None:
         """Turn every message into columns; `counts` and `symbols` are complete then."""
+        self._held = 0
         for table in self._pending:
             self._flush(table)
 
@@ -217,7 +228,8 @@ class TableBuilders:
     def _file(self, table: str) -> StretchedFile:
         file = self._files.get(table)
         if file is None:
-            file = StretchedFile(self._folder, table, self._number, self._compression, self._executor)
+            sink = self._make_sink(table) if self._make_sink is not None else None
+            file = StretchedFile(self._folder, table, self._number, self._compression, self._executor, sink)
             self._files[table] = file
         return file
 

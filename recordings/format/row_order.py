@@ -25,7 +25,7 @@ import pyarrow as pa
 from recordings.format.columns_to_rows import dictionary_schema
 from recordings.format.manifest import TableFile
 from recordings.format.parquet_options import SMALL, Compression
-from recordings.format.table_writer import TableFileWriter
+from recordings.format.table_writer import TableFileWriter, TableSink
 
 __all__ = ["GROUP_ROWS", "STRETCH_ROWS", "StretchedFile"]
 
@@ -47,6 +47,7 @@ class StretchedFile:
         number: Number in the file's name.
         compression: How well.
         executor: Executor that writes, as `TableFileWriter` has it.
+        sink: What row groups go to in place of a file.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class StretchedFile:
         number: int,
         compression: Compression = SMALL,
         executor: Executor | None = None,
+        sink: TableSink | None = None,
     ) -> None:
         self._schema = dictionary_schema(table)
-        self._file = TableFileWriter(folder, table, number, self._schema, compression, executor)
+        self._file = sink or TableFileWriter(folder, table, number, self._schema, compression, executor)
         self._batches: list[pa.RecordBatch] = []
         self._rows = 0
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, wait
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,10 +15,18 @@ from recordings.format.manifest import TableFile
 from recordings.format.parquet_options import Compression, parquet_options
 from recordings.storage.atomic_files import atomic_path, file_hash, make_folder
 
-__all__ = ["TableFileWriter"]
+__all__ = ["TableFileWriter", "TableSink"]
 
 #: Parts that wait for the thread that writes; more are not made before one is done.
 _WAITING_MAX: Final = 4
+
+
+class TableSink(Protocol):
+    """What row groups of a table go to: `TableFileWriter`, or what looks at them in its place."""
+
+    def write(self, make_groups: Callable[[], Iterable[pa.Table]]) -> None: ...
+    def finish(self, make_groups: Callable[[], Iterable[pa.Table]]) -> TableFile: ...
+    def abort(self) -> None: ...
 
 
 class TableFileWriter:

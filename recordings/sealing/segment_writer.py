@@ -16,6 +16,7 @@ from recordings.format.messages_to_rows import TableBuilders
 from recordings.format.parquet_options import SMALL, Compression
 from recordings.format.rows_to_arrays import FrameRows
 from recordings.format.schema import RAW_TABLE
+from recordings.format.table_writer import TableSink
 from recordings.sealing.raw_writer import RawFile
 from recordings.states.normalizer import Normalizer
 from recordings.states.seek_points import PointCollector
@@ -40,6 +41,8 @@ class SegmentWriter:
         raw_writer: Executor that writes raw frames while others come; None to do that at once.
         table_writer: Executor that writes rows of the other tables; None to do that at once.
         serial: Number in the names of its files; that of the segment if None.
+        with_points: Keep states for seeks too.
+        make_sink: Gives what the row groups of a table other than `raw` go to; None to write files.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class SegmentWriter:
         raw_writer: Executor | None = None,
         table_writer: Executor | None = None,
         serial: int | None = None,
+        with_points: bool = True,
+        make_sink: Callable[[str], TableSink] | None = None,
     ) -> None:
         self._folder = folder
         self._number = number
@@ -61,8 +66,8 @@ class SegmentWriter:
         self._normalizer = normalizer
         self._checkpoint = checkpoint
         self._raw = RawFile(folder, self._serial, compression, raw_writer) if with_raw else None
-        self._builders = TableBuilders(folder, self._serial, compression, table_writer)
-        self._points = PointCollector()
+        self._builders = TableBuilders(folder, self._serial, compression, table_writer, make_sink)
+        self._points = PointCollector() if with_points else None
         self._counts_before = dict(normalizer.counts)
         self._digest_start = normalizer.chain.hexdigest()
         self._messages_before = normalizer.chain.message_count
@@ -91,6 +96,9 @@ class SegmentWriter:
         The same as adding one after the other. Where the normalizer takes frames by the batch, it is many times
         faster.
         """
+        if self._points is None:
+            self._add_rows(batch)
+            return
         while len(batch):
             self._offer_point(batch.column("capture_seq")[0].as_py())
             count = self._points.count_until_due(batch, self.frame_count, self.payload_bytes)
@@ -162,6 +170,8 @@ class SegmentWriter:
     def _offer_point(self, capture_seq: int) -> None:
         """Before frame `capture_seq`: keep the state for seeks, if it is time."""
         points = self._points
+        if points is None:
+            return
         if self.frame_count >= points.due_frames or self.payload_bytes >= points.due_bytes:
             points.take(self._normalizer, capture_seq, self._ts_max, self.frame_count, self.payload_bytes)
 
@@ -208,7 +218,9 @@ class SegmentWriter:
             tables[RAW_TABLE] = self._raw.finish()
             imprecise += self._raw.imprecise_count
         tables |= made
-        points = self._points.write(self._folder, self._serial, entry.digest_start, entry.capture_seq_first)
+        points = None
+        if self._points is not None:
+            points = self._points.write(self._folder, self._serial, entry.digest_start, entry.capture_seq_first)
         return msgspec.structs.replace(entry, tables=tables, imprecise_values=imprecise, seek_points=points)
 
 
