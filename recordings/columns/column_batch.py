@@ -263,7 +263,7 @@ class _Rest:
 
     Args:
         count: How many messages there are.
-        rows: Those rows, or the first row of each.
+        rows: Rows that are held back, or the first row of each.
         make: Makes the messages.
     """
 
@@ -330,7 +330,7 @@ def of_rows(
     Args:
         table: Its name.
         given: The rows.
-        names: What pairs and forms are called by.
+        names: Numbers of pairs and forms, by name.
         constants: Columns that are not there, since they have one value in all rows.
         whole: Whether all columns are there, and are kept for `ColumnBatch.message`.
 

@@ -71,7 +71,11 @@ def pointer_to(step: Step, engine: Engine) -> Any:
     Raises ConfigError, which names the line, for what cannot be compiled.
     """
     if not are_compiled(_ENGINE):
-        often = "once for this version" if usable_folder() else "in every process: compiled code has no place here"
+        often = (
+            "once for this version"
+            if usable_folder(above=True)
+            else "in every process: compiled code has no place here"
+        )
         sys.stderr.write(f"tickdeck: compiling what runs step functions, {often}; it takes a minute or two\n")
     words = numba.typeof(engine.parameters)
     signature = types.int64(
@@ -101,6 +105,7 @@ def pointer_to(step: Step, engine: Engine) -> Any:
         # The file is for numba, which keeps code by files: what it holds after a power cut is of no consequence.
         exec(compile(_WRAPPER, path, "exec"), vars(module))  # noqa: S102  # the text above
         made = CFunc(vars(module)["call"], (signature.args, signature.return_type), locals={}, options={})
+        numba.config.CACHE_DIR = str(path.parent.parent)  # numba reads it here
         made.enable_caching()
         try:
             made.compile()
@@ -138,7 +143,7 @@ def _view(layout: np.dtype[np.void]) -> Any:
 
 def _file_for(step: Step, layouts: tuple[Any, ...]) -> Path | None:
     """A file of its own for what is compiled for a function; None where it cannot be told when that is out of date."""
-    folder = usable_folder()
+    folder = usable_folder(above=True)
     if folder is None:
         return None
     taken = _Taken()

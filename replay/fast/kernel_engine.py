@@ -265,10 +265,10 @@ def run_rows(e, rows, start, stop, places, ticks, lots, counts, prices, sizes, s
 
     Args:
         e: The run.
-        rows: Of `MESSAGE`.
+        rows: Rows of `MESSAGE`.
         start: The first one.
         stop: Behind the last one.
-        places: Of each pair of the rows its place in the run; -1 for one that is none of it.
+        places: Place in the run of each pair of the rows; -1 for one that is none of it.
         ticks: Prices of the levels, in units of their market; likewise `lots` and `counts`.
         prices: The same as they were recorded, and `sizes`.
         step: The step function.

@@ -79,12 +79,12 @@ class Stretch(NamedTuple):
     Messages, and where is noted what they do.
 
     Attributes:
-        events: Of the messages, of `layout.EVENT`.
+        events: Events of the messages, of `layout.EVENT`.
         marks: The messages, of `kernel_stretch.MARK`.
-        now: Of each pair its best levels.
+        now: Best levels of each pair.
         seen: The same as they were last looked at.
         tops: Best levels after each frame, of `kernel_stretch.TOP`; room for at least two of each pair.
-        crossed: Of each pair how many messages left its book crossed.
+        crossed: Messages of each pair that left its book crossed.
         counts: One number, the rows of `tops`.
     """
 

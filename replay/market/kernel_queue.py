@@ -124,7 +124,7 @@ def reached(s, order, lots, traded):
     A trade at the order's price, against its side.
 
     Args:
-        lots: What is left of the trade for this order and those ahead of it.
+        lots: Lots that are left of the trade for this order and those ahead of it.
         traded: All of it.
 
     Returns:

@@ -78,7 +78,7 @@ def play(s, events, marks, now, seen, tops, crossed, counts, begin, end, frame, 
         now: The best levels of each pair, as `best_levels` has them.
         seen: The same as they were last looked at.
         tops: Where those of each frame are noted, in order; it ends where there may be no room for those of a frame.
-        crossed: Of each pair, messages after which its book was crossed: those are added.
+        crossed: Count per pair of messages after which its book was crossed; what is found is added.
         counts: How many rows of `tops` there are already, and then how many there are.
         begin: The first message.
         end: Before this one it ends.

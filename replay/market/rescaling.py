@@ -27,7 +27,7 @@ def rescale(state: State, pair: int, ticks: int, lots: int) -> State:
 
     Args:
         state: State all of whose reports were taken; it is used up.
-        pair: Which one.
+        pair: Place of the pair.
         ticks: How many new ticks an old one is.
         lots: How many new lots an old one is.
     """

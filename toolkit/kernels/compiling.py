@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import FunctionType
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -32,8 +33,6 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Read by numba when a function is decorated, so it has to be set before the first one is.
-numba.config.CACHE_DIR = str(usable_folder() or kernel_folder())
 #: Whether every access to memory is checked: for tests, since it takes half as long again.
 IS_CHECKED: Final = is_checked()
 
@@ -63,12 +62,18 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     allocates nothing, so references need not be counted (`_nrt`): counting the arrays that are taken out of a tuple
     takes as long as the rest.
     """
-    keeps = usable_folder() is not None
+    folder = _folder_of(function.__module__)
+    keeps = folder is not None
+    numba.config.CACHE_DIR = str(folder or kernel_folder())  # numba reads it when a function is decorated
     compiled: Any = numba.njit(cache=keeps, error_model="numpy", boundscheck=IS_CHECKED, _nrt=False)(function)
     if keeps:
         _make_optional(compiled._cache)
     kept: Callable[P, R] = compiled
     return kept
+
+
+def _folder_of(module: str) -> Path | None:
+    return usable_folder() if module.startswith("toolkit.") else usable_folder(above=True)
 
 
 def plain(function: Callable[P, R]) -> Callable[P, R]:

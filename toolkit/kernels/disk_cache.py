@@ -2,9 +2,10 @@
 Where compiled kernels are kept, and whether they are there, without loading the compiler.
 
 numba keeps compiled functions on disk, by the file that the function stands in. It does not see that a function which
-that one calls has changed. So the folder is named by a hash over the sources of every kernel there is: any change
-compiles all of them again, and no program ever runs the code of another version. The folder is in the user's cache
-(`TICKDECK_KERNELS` names another place), because the installed package may not be writable.
+that one calls has changed. So the folder is named by a hash over the sources of all kernels that it may call: any change
+of these compiles them again, and no program ever runs the code of another version. The kernels of `toolkit`, which import
+and seal, call no others and have a folder of their own. Both are in the user's cache (`TICKDECK_KERNELS` names another
+place), because the installed package may not be writable.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ _READY: Final = "ready"
 _SOURCES: Final = (
     "toolkit/kernels/*.py",
     "toolkit/venues/*/kernel*.py",
+)
+#: And those of what stands above them. Kernels of `toolkit` call none of these.
+_SOURCES_ABOVE: Final = (
+    *_SOURCES,
     "replay/market/*.py",
     "replay/fast/*kernel*.py",
     "replay/fast/*layout.py",
@@ -38,12 +43,18 @@ _SOURCES: Final = (
 
 
 @cache
-def kernel_folder() -> Path:
-    """Where the machine code of these sources is kept."""
+def kernel_folder(*, above: bool = False) -> Path:
+    """
+    Where the machine code of these sources is kept.
+
+    Args:
+        above: That of the kernels above `toolkit`; so a change of these leaves the code that imports and seals.
+    """
     digest = hashlib.blake2b(digest_size=12)
     digest.update(f"{version('numba')} {version('numpy')} {platform.python_version()} {platform.machine()}".encode())
     digest.update(b"checked" if is_checked() else b"")
-    for path in sorted(path for pattern in _SOURCES for path in _PACKAGE.parent.glob(pattern)):
+    sources = _SOURCES_ABOVE if above else _SOURCES
+    for path in sorted(path for pattern in sources for path in _PACKAGE.parent.glob(pattern)):
         digest.update(path.read_bytes())
     named = os.environ.get("TICKDECK_KERNELS")
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
@@ -56,14 +67,14 @@ def is_checked() -> bool:
 
 
 @cache
-def usable_folder() -> Path | None:
+def usable_folder(*, above: bool = False) -> Path | None:
     """
     Where this process keeps the machine code: `kernel_folder`, if that can be written to.
 
     Else, where others have filled it, a copy of it that goes with the process: numba reads no code from where it cannot
     write. None where there is no place at all; `shelf_problem` says why then.
     """
-    folder = kernel_folder()
+    folder = kernel_folder(above=True) if above else kernel_folder()
     try:
         _try_writing(folder)
     except OSError as exc:
@@ -102,13 +113,17 @@ def shelf_problem() -> str:
 
 def are_compiled(which: str = _READY) -> bool:
     """Whether kernels have been compiled before, so that using them costs a fraction of a second."""
-    folder = usable_folder()
+    folder = _folder_of(which)
     return folder is not None and (folder / which).is_file()
 
 
 def note_compiled(which: str = _READY) -> None:
     """They have been, and are on disk. `which` tells sets of kernels apart that are compiled one without the other."""
-    folder = usable_folder()
+    folder = _folder_of(which)
     if folder is not None and folder.is_dir():
         with suppress(OSError):  # a full disk: they are compiled again next time
             (folder / which).touch()
+
+
+def _folder_of(which: str) -> Path | None:
+    return usable_folder() if which == _READY else usable_folder(above=True)

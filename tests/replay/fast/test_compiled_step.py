@@ -44,7 +44,7 @@ def loaded(path: Path, text: str) -> Any:
 
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imported: str, used: str, *others: str) -> list[Path | None]:
     """Where code of one function is kept, by what another file says."""
-    monkeypatch.setattr(compiled_step, "usable_folder", lambda: tmp_path)
+    monkeypatch.setattr(compiled_step, "usable_folder", lambda **_: tmp_path)
     # Bytecode is found by the second and the size of its source, and these files are written again within one.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     found: list[Path | None] = []

@@ -306,7 +306,7 @@ def test_a_long_tape_is_matched_by_machine_code_though_none_was_compiled_before(
 ) -> None:
     """A short one is done before that could be compiled."""
     monkeypatch.setattr(backtesting, "FRAMES_IN_PYTHON", frames)
-    monkeypatch.setattr(disk_cache, "usable_folder", lambda: tmp_path)
+    monkeypatch.setattr(disk_cache, "usable_folder", lambda **_: tmp_path)
     plan = plan_for(recording)
 
     def look(session: TradingSession) -> None:
@@ -325,6 +325,6 @@ def test_machine_code_that_a_run_has_used_is_there_for_the_next_one(
     monkeypatch.setattr(backtesting, "FRAMES_IN_PYTHON", 1)
     plan = plan_for(recording)
     with monkeypatch.context() as patch:
-        patch.setattr(disk_cache, "usable_folder", lambda: tmp_path)
+        patch.setattr(disk_cache, "usable_folder", lambda **_: tmp_path)
         rows_of(plan, [recording])
         assert disk_cache.are_compiled(KERNELS)

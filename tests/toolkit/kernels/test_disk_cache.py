@@ -51,6 +51,34 @@ def test_it_is_a_folder_that_can_be_written_to(place: Path) -> None:
     assert shelf.shelf_problem() == ""
 
 
+def test_a_change_above_leaves_the_code_that_imports_and_seals(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each change of a strategy's engine would compile all of it again, which takes longer than a short import."""
+    for name in ("toolkit/kernels/levels.py", "replay/market/kernel_core.py"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("1")
+    monkeypatch.setattr(shelf, "_PACKAGE", tmp_path / "toolkit")
+
+    def folders() -> tuple[Path, Path]:
+        shelf.kernel_folder.cache_clear()
+        return shelf.kernel_folder(), shelf.kernel_folder(above=True)
+
+    below, above = folders()
+    (tmp_path / "replay/market/kernel_core.py").write_text("2")
+    assert folders()[0] == below
+    assert folders()[1] != above
+    (tmp_path / "toolkit/kernels/levels.py").write_text("2")
+    assert folders()[0] not in (below, above)
+
+
+def test_the_core_has_a_folder_of_its_own(place: Path) -> None:
+    shelf.note_compiled("matching")
+    assert not shelf.are_compiled()
+    assert shelf.are_compiled("matching")
+    assert (shelf.kernel_folder(above=True) / "matching").is_file()
+
+
 def test_what_is_compiled_is_used_from_where_nobody_can_write(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image that brings it, mounted read-only: numba reads code only from where it can write, so from a copy."""
     shelf.kernel_folder().mkdir(parents=True)
@@ -124,15 +152,18 @@ def test_every_module_with_kernels_is_in_the_name_of_the_folder() -> None:
     packages = ("toolkit", "recordings", "replay", "analysis")
     sources = {path for package in packages for path in (root / package).rglob("*.py")}
     with_kernels = {path for path in sources if re.search(r"^@kernel$", path.read_text(encoding="utf-8"), re.MULTILINE)}
-    hashed = {path for pattern in shelf._SOURCES for path in root.glob(pattern)}
+    hashed = {path for pattern in shelf._SOURCES_ABOVE for path in root.glob(pattern)}
+    below = {path for pattern in shelf._SOURCES for path in root.glob(pattern)}
     assert with_kernels - hashed == set()
+    assert {path for path in with_kernels if path.is_relative_to(root / "toolkit")} - below == set()
     # Constants are compiled in: what kernels import from elsewhere counts as they do.
     imported = re.compile(rf"^from ((?:{'|'.join(packages)})\.[\w.]+) import (\w+)", re.M)
     for path in with_kernels:
         for module, name in imported.findall(path.read_text(encoding="utf-8")):
             place = root.joinpath(*module.split("."))
             place = place / f"{name}.py" if place.is_dir() else place.with_suffix(".py")
-            assert place in hashed or (module, name) == ("toolkit.messages", "SIDE_NOT_TOLD"), (path.name, module, name)
+            needed = below if path in below else hashed
+            assert place in needed or (module, name) == ("toolkit.messages", "SIDE_NOT_TOLD"), (path.name, module, name)
     assert any("market" in path.parts for path in with_kernels)
     # That file changes often, and this number of it never: it stands in recordings.
     assert SIDE_NOT_TOLD == -1

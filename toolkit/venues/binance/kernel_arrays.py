@@ -188,7 +188,7 @@ class Arrays:
 
     Args:
         venue: Name of the venue, for the canonical bytes.
-        is_spot: Which rules diffs keep.
+        is_spot: Whether diffs keep the rules of spot or of futures.
     """
 
     def __init__(self, venue: str, *, is_spot: bool) -> None:

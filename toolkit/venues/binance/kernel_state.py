@@ -178,7 +178,7 @@ class Run(NamedTuple):
         imprecise: int64 (1): imprecise decimals of one frame.
         needed: int64 (`kernel_numbers`): what a frame needs that found an array full: pages of its instrument's sides, free slots,
             elements of `Scratch.keys`, elements of `Scratch.bytes`, and the number of the instrument.
-        is_spot: Which rules diffs keep.
+        is_spot: Whether diffs keep the rules of spot or of futures.
     """
 
     counts: npt.NDArray[np.int64]
