@@ -9,6 +9,7 @@ import pytest
 
 from replay.backtest.venue_facts import facts_of
 from replay.ledger.margin_rules import MarginMode
+from replay.ledger.money import amount
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, cash, funded, run
 from tests.replay.strategy.sessions import Played
 from toolkit.keys import PairKey
@@ -195,3 +196,61 @@ def test_a_level_of_usd_m_changes_within_a_run() -> None:
     assert [row[3] for kind, row in done.heard if kind == "fill"] == [Decimal(10_100), Decimal("0.0404")]
     assert done.record is not None
     assert [(each.time_ns - START, each.name) for each in done.record.tiers] == [(0, "VIP 0"), (DAY, "VIP 1")]
+
+
+@pytest.mark.parametrize(
+    ("key", "bids", "steps", "left"),
+    [
+        # At 97 (105 against 121.25) an order down to 95.95, tick 96, where 40 are bid: 65 against 72.75 is left. Again at the next
+        # mark, where all are: 505 - 100 * 5.
+        (HYPERLIQUID, [(97, 96, 40), (97, 96, 1000)], ["order", "order"], "5"),
+        # At 98 (205 against 294) an order down to 97.91, tick 98: 40, and 1.5 % of 3920, 58.8. 146.2 against 176.4: the other 60 at
+        # the next price, and 88.2. 505 - 100 * 3 - 147.
+        (DYDX, [(98, 98, 40), (98, 98, 1000)], ["order", "order"], "58"),
+        # The same 40 at 98; at 102 there are 386.2 against 183.6, so the other 60 stay.
+        (DYDX, [(98, 98, 40), (102, 98, 1000)], ["order"], "386.2"),
+        # At 96 (5 against 38.4) an order down to 95.95, tick 96: 40, and of the 48 of its fee the 5 that are left. The other 60 are
+        # taken over at once.
+        (USDM, [(96, 96, 40)], ["order", "takeover"], "0"),
+        # 101 contracts for 100 BTC. At 97 (0.9263 against 1.0412) 50 are sold, for 1.25 % of 5000 / 97: 0.64432990. 51 are left on
+        # 0.2819 against 0.5258, and are taken over.
+        (COINM, [(97, 97, 50)], ["order", "takeover"], "0"),
+    ],
+    ids=["hyperliquid", "dydx_v4", "dydx_v4 recovers", "binance-usdm", "binance-coinm"],
+)  # fmt: skip
+def test_a_liquidation_that_finds_a_part_of_the_book_goes_on_in_each_venues_way(
+    key: PairKey, bids: list[tuple[int, int, int]], steps: list[str], left: str
+) -> None:
+    """20x, 100 bought at 101; then the venue's price, and what is bid where, hour by hour."""
+    market = market_of(key)
+    market.rate(START + 1, mark_price=101.0, index_price=101.0)
+    for hour, (price, bid, depth) in enumerate(bids, 1):
+        market.messages.append(market.say.snapshot(START + hour * HOUR, {bid: depth}, {bid + 1: 1000}))
+        market.rate(START + hour * HOUR + 1, mark_price=float(price), index_price=float(price))
+    done = played(
+        key,
+        market,
+        (START + 60, lambda ctx: ctx.buy(ctx.pairs[0], 101 if key is COINM else 100)),
+        capital="5.05" if key is COINM else "505",
+        leverage={"": Decimal(20)},
+    )
+    assert done.record is not None
+    assert [each.what for each in done.record.liquidations] == steps
+    equity = amount(done.record.ledger.equity())
+    assert abs(equity - Decimal(left)) < Decimal("1e-12")
+    assert (done.record.ledger.positions[0].size > 0) is (left == "386.2")
+    sold = [row for kind, row in done.heard if kind == "fill" and row[0] == "sell"]
+    if key is COINM:
+        assert sold[0][3] == Decimal("0.6443299")
+
+
+def test_a_tier_of_dydx_changes_at_the_execution_that_reaches_it() -> None:
+    """9,900 at 101 are 999,900: 0.05 %. 1 more makes it 1,000,001, and from then on 0.045 %: 0.04545, to 6 digits."""
+    market = market_of(DYDX)
+    buys = (9_900, 1, 1)
+    deeds = [(START + HOUR * (at + 1), lambda ctx, size=size: ctx.buy("BTC-USD", size)) for at, size in enumerate(buys)]
+    done = played(DYDX, market, *deeds, fees={})
+    fees = [row[3] for kind, row in done.heard if kind == "fill"]
+    assert fees == [Decimal("499.95"), Decimal("0.0505"), Decimal("0.04545")]
+    assert done.record is not None
+    assert [each.name for each in done.record.tiers] == ["1", "2"]

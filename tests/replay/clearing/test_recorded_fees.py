@@ -65,3 +65,16 @@ def test_a_rebate_and_a_fee_are_told_apart_by_their_last_digit() -> None:
     assert explained("hyperliquid", Role.MAKER, "66653", "0.001", "0.009998") == ()
     assert explained("hyperliquid", Role.MAKER, "66653", "0.001", "-0.000666") == ("maker-1",)
     assert explained("dydx_v4", Role.TAKER, "2620.1", "0.001", "0.001311") == ("1",)
+
+
+@pytest.mark.skipif(not RECORDED.exists(), reason="the recorded rows are not at hand")
+def test_the_one_recorded_fee_of_hyperliquid_is_the_makers_of_the_lowest_tier_cut() -> None:
+    """0.009997 for a maker, or a taker with rebates and discounts that no table has: listed with what explains it."""
+    frame = json.loads((RECORDED / "hyperliquid" / "ws_user_fill_liquidation.json").read_text())
+    rows = frame["data"]["fills"]
+    assert [row["fee"] for row in rows] == ["0.009997"]
+    [row] = rows
+    role = Role.TAKER if row["crossed"] else Role.MAKER
+    assert explained("hyperliquid", role, row["px"], row["sz"], row["fee"]) == ("0",)
+    worth = Decimal(row["px"]) * Decimal(row["sz"])
+    assert (worth * Decimal("0.00015")).quantize(Decimal("0.000001"), "ROUND_DOWN") == Decimal(row["fee"])
