@@ -101,7 +101,9 @@ def _of_account(info: RunInfo, account: AccountInfo) -> Iterator[Metric]:
         "Profit of closed positions at average cost, before fees and funding.",
     )
     yield amount("unrealized", "  not realized", account.unrealized, "Profit of open positions at their marks.")
-    yield amount("fees", "  fees", account.fees, "Paid to the venue; negative: received.")
+    yield amount(
+        "fees", "  fees", account.fees, "Paid to the venue, with the worth of fees in kind; negative: received."
+    )
     yield amount("funding", "  funding", account.funding, "Received; negative: paid.")
     yield amount("equity_end", "equity at the end", account.end, "Cash and what positions are worth at their marks.")
     return_share = float(account.net / account.start) if account.start > 0 else None

@@ -45,6 +45,7 @@ ORDER_COLUMNS: Final = (
     "average_price",
     "fill_count",
     "fee",
+    "fee_asset",
     "state",
     "status",
     "ts_created",
@@ -138,17 +139,23 @@ def order_frame(table: Tables) -> pl.DataFrame:
         ((pl.col("price") * pl.col("size")).sum() / pl.col("size").sum()).round_sig_figs(15).alias("average_price"),
         pl.len().cast(pl.Int64).alias("fill_count"),
         pl.col("fee").sum().round(_DECIMALS),
+        pl.col("fee_asset").filter(pl.col("fee") != 0).unique().sort().str.join("+"),
     )
     return (
         lives.join(filled, on=key, how="left", maintain_order="left")
-        .with_columns(pl.col("filled", "fee").fill_null(0.0), pl.col("fill_count").fill_null(0))
+        .with_columns(
+            pl.col("filled", "fee").fill_null(0.0), pl.col("fill_count").fill_null(0), pl.col("fee_asset").fill_null("")
+        )
         .select(ORDER_COLUMNS)
     )
 
 
 def fill_frame(table: Tables) -> pl.DataFrame:
-    """A row for each execution; `position` is the signed size after it. The columns are `FILL_COLUMNS`."""
-    signed = pl.when(pl.col("side") == Side.BUY).then("size").otherwise(-pl.col("size"))
+    """A row for each execution; `position` is what is held after it, signed. The columns are `FILL_COLUMNS`."""
+    # What was bought of a spot pair may have paid the fee itself; contracts have other words for their directions.
+    base = pl.col("trading_pair").str.split("-").list.first()
+    kept_back = pl.when((pl.col("direction") == "Buy") & (pl.col("fee_asset") == base)).then("fee").otherwise(0.0)
+    signed = pl.when(pl.col("side") == Side.BUY).then(pl.col("size") - kept_back).otherwise(-pl.col("size"))
     return (
         table("fills")
         .with_columns(

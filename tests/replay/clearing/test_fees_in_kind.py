@@ -11,6 +11,7 @@ from replay.clearing.money_settings import choices_of
 from replay.ledger.ledger import Ledger, LedgerMarket
 from replay.ledger.money import Contract, ContractKind, FeeRounding, Fees, amount, size_of
 from replay.market.layout import BUY, SELL, Role
+from replay.results.result import Result
 from replay.strategy.context import Context
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, cash, run
 from tests.replay.strategy.sessions import Played
@@ -65,6 +66,19 @@ def test_a_buyer_pays_in_what_he_gets_and_a_seller_in_the_quote_currency() -> No
     assert venue is not None
     assert venue.ledger.positions[0].size == position.size
     assert venue.ledger.account(None).cash == account.cash
+
+
+def test_a_result_shows_what_is_held_after_each_fill_and_in_what_each_order_paid() -> None:
+    done = played(buy_and_sell, lambda ctx: ctx.sell(PAIR, 1.0))
+    assert done.record is not None
+    result = Result.of(done.record)
+    assert result.fills.select("position", "fee", "fee_asset").rows() == [
+        (1.23333543, 0.00123457, "BTC"),
+        (0.23333543, 0.099, "USD"),
+    ]
+    assert result.orders.select("fee", "fee_asset").rows() == [(0.00123457, "BTC"), (0.099, "USD")]
+    fees = next(metric for metric in result.metrics if metric.name == "fees")
+    assert fees.value == Decimal("0.12469157") + Decimal("0.099")
 
 
 def test_what_a_strategy_hears_of_such_a_fill() -> None:
