@@ -20,7 +20,7 @@ import threading
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import pyarrow as pa
@@ -28,6 +28,7 @@ import pyarrow as pa
 from recordings.format.file_names import files_of
 from recordings.format.manifest import TableFile, inside, read_manifest
 from recordings.storage.atomic_files import open_regular
+from recordings.storage.sealed_files import FileState, LocalFile, SealedFile
 from toolkit.clock import NS_PER_S, SystemClock
 from toolkit.errors import RecordingDamaged, RecordingError
 
@@ -48,22 +49,13 @@ FRESH_NS: Final = 2 * NS_PER_S
 SAVE_BYTES: Final = 256 << 20
 #: Recordings that are remembered; the oldest half goes when there are more.
 RECORDINGS_MAX: Final = 2048
-_CHUNK: Final = 1 << 20
 _SUM_BYTES: Final = 16
-
-
-class _State(NamedTuple):
-    device: int
-    inode: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
 
 
 class _Entry(msgspec.Struct, array_like=True):
     """A file of a recording, as it was when it was hashed."""
 
-    state: _State
+    state: FileState
     blake2b: str
 
 
@@ -81,7 +73,7 @@ class _Memory:
         self._new_bytes = 0
         self._lock = threading.Lock()
 
-    def hash_of(self, folder: Path, name: str, state: _State) -> str | None:
+    def hash_of(self, folder: Path, name: str, state: FileState) -> str | None:
         """The hash of a file in that state, if it was computed before."""
         known = self._known.get(folder)
         if known is None:
@@ -90,7 +82,7 @@ class _Memory:
         entry = known.get(name)
         return entry.blake2b if entry is not None and entry.state == state else None
 
-    def keep(self, folder: Path, name: str, state: _State, digest: str) -> None:
+    def keep(self, folder: Path, name: str, state: FileState, digest: str) -> None:
         """Remember a hash."""
         with self._lock:
             self._known.setdefault(folder, {})[name] = _Entry(state, digest)
@@ -141,38 +133,29 @@ def checked_path(folder: Path, file: TableFile) -> Path:
     Prefer `open_checked`: a path may lead to another file a moment later.
     """
     path = inside(folder, file.path)
-    handle = _opened(path)
-    try:
-        if problem := _problem(folder, file, handle, is_fresh=False):
-            raise RecordingDamaged(f"{path} {problem}: see `tickdeck verify`")
-    finally:
-        os.close(handle)
+    with _opened(path) as opened:
+        _check(folder, file, opened)
     return path
 
 
 def open_checked(folder: Path, file: TableFile) -> pa.NativeFile:
     """One file to read from, which is the one that was sealed and stays so whatever its name becomes. Raises RecordingDamaged."""
     path = inside(folder, file.path)
-    handle = _opened(path)
-    try:
-        if problem := _problem(folder, file, handle, is_fresh=False):
-            raise RecordingDamaged(f"{path} {problem}: see `tickdeck verify`")
+    with _opened(path) as opened:
+        _check(folder, file, opened)
         try:
-            opened = pa.OSFile(str(path))  # Arrow opens by name only
+            return opened.arrow()
+        except FileNotFoundError as exc:
+            raise RecordingDamaged(f"{path} was replaced while it was opened") from exc
         except OSError as exc:
             raise RecordingDamaged(f"{path} cannot be read: {exc.strerror}") from None
-        if not os.path.samestat(os.fstat(opened.fileno()), os.fstat(handle)):
-            raise RecordingDamaged(f"{path} was replaced while it was opened")
-        return opened
-    finally:
-        os.close(handle)
 
 
 def read_checked(folder: Path, file: TableFile) -> bytes:
     """What is in one file that was sealed. Raises RecordingDamaged for any other."""
     path = inside(folder, file.path)
-    with os.fdopen(_opened(path), "rb") as opened:
-        content = opened.read()
+    with _opened(path) as opened:
+        content = opened.read(0, opened.state().size)
     if blake2b(content, digest_size=32).hexdigest() != file.blake2b:
         raise RecordingDamaged(f"{path} is not the file that was sealed: its BLAKE2b hash differs")
     return content
@@ -182,13 +165,11 @@ def file_problem(folder: Path, file: TableFile) -> str:
     """What is wrong with a file, by its hash now: empty if nothing. Raises RecordingDamaged for a path outside."""
     path = inside(folder, file.path)
     try:
-        handle = _opened(path)
+        opened = _opened(path)
     except RecordingError as exc:
         return str(exc).removeprefix(f"{path} ")
-    try:
-        return _problem(folder, file, handle, is_fresh=True)
-    finally:
-        os.close(handle)
+    with opened:
+        return _problem(folder, file, opened, is_fresh=True)
 
 
 def missing(path: Path) -> RecordingError:
@@ -203,19 +184,24 @@ def missing(path: Path) -> RecordingError:
     return RecordingDamaged(f"{path} is missing")
 
 
-def _opened(path: Path) -> int:
+def _opened(path: Path) -> LocalFile:
     try:
-        return open_regular(path)
+        return LocalFile(path)
     except FileNotFoundError:
         raise missing(path) from None
     except OSError as exc:
         raise RecordingDamaged(f"{path} cannot be read: {exc.strerror}") from None
 
 
-def _problem(folder: Path, file: TableFile, handle: int, *, is_fresh: bool) -> str:
+def _check(folder: Path, file: TableFile, opened: SealedFile) -> None:
+    if problem := _problem(folder, file, opened, is_fresh=False):
+        raise RecordingDamaged(f"{inside(folder, file.path)} {problem}: see `tickdeck verify`")
+
+
+def _problem(folder: Path, file: TableFile, opened: SealedFile, *, is_fresh: bool) -> str:
     if not (_is_on or is_fresh):
         return ""
-    state = _state(handle)
+    state = opened.state()
     if state.size != file.bytes:
         return f"has {state.size:,} bytes, expected {file.bytes:,}"
     base = Path(os.path.realpath(folder))
@@ -223,27 +209,13 @@ def _problem(folder: Path, file: TableFile, handle: int, *, is_fresh: bool) -> s
     if digest is None:
         begun_ns = _clock.time_ns()
         try:
-            digest = _hash(handle)
+            digest = opened.hash()
         except OSError as exc:
             return f"cannot be read: {exc.strerror}"
         is_settled = begun_ns - max(state.mtime_ns, state.ctime_ns) > FRESH_NS
-        if is_settled and _state(handle) == state:
+        if is_settled and opened.state() == state:
             memory.keep(base, file.path, state, digest)
     return "" if digest == file.blake2b else "is not the file that was sealed: its BLAKE2b hash differs"
-
-
-def _state(handle: int) -> _State:
-    found = os.fstat(handle)
-    return _State(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def _hash(handle: int) -> str:
-    digest = blake2b(digest_size=32)
-    place = 0
-    while chunk := os.pread(handle, _CHUNK, place):
-        digest.update(chunk)
-        place += len(chunk)
-    return digest.hexdigest()
 
 
 # -- the user's cache --------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from recordings.states.checkpoints import CHECKPOINT_FOLDER, Checkpoint, checkpo
 from recordings.states.normalizer import Normalizer
 from recordings.states.state_packing import pack_state, unpack_state
 from recordings.storage.atomic_files import file_hash, make_folder, write_atomically
+from recordings.storage.sealed_files import LocalFile
 from toolkit.errors import RecordingDamaged
 
 __all__ = [
@@ -211,7 +212,8 @@ def open_points(folder: Path, segment: Segment) -> PointFile | None:
         return None
     path = inside(folder, file.path)
     try:
-        size = path.stat().st_size
+        with LocalFile(path) as opened:
+            size = opened.state().size
     except OSError as exc:
         raise _damaged(path, exc.strerror or "it cannot be read") from None
     if size < _TAIL_BYTES:
@@ -265,9 +267,8 @@ def joined_points(folder: Path, group: Sequence[Segment], target: Path, number: 
 
 def _read(path: Path, offset: int, length: int) -> bytes:
     try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            content = file.read(length)
+        with LocalFile(path) as opened:
+            content = opened.read(offset, length)
     except OSError as exc:
         raise _damaged(path, exc.strerror or "it cannot be read") from None
     if len(content) != length:

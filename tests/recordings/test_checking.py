@@ -20,6 +20,7 @@ from recordings.format.manifest import TableFile
 from recordings.queries.gaps import find_gaps
 from recordings.reading.growing import GrowingRecording
 from recordings.recording import Recording
+from recordings.storage.sealed_files import LocalFile
 from replay.source import ReplayDataSource
 from tests.tapes import mixed_tape
 from tests.toolkit.cli.terminal import only_error, run
@@ -40,13 +41,13 @@ def tape(sound: Path, tmp_path: Path) -> Path:
 def hashed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[int]]:
     """Every hash that is computed, with a cache of its own, and files that settle at once."""
     found: list[int] = []
-    compute = checking._hash
+    compute = LocalFile.hash
 
-    def counted(handle: int) -> str:
-        found.append(os.fstat(handle).st_size)
-        return compute(handle)
+    def counted(file: LocalFile) -> str:
+        found.append(file.state().size)
+        return compute(file)
 
-    monkeypatch.setattr(checking, "_hash", counted)
+    monkeypatch.setattr(LocalFile, "hash", counted)
     monkeypatch.setattr(checking, "FRESH_NS", -1)
     monkeypatch.setenv("TICKDECK_CHECKS", str(tmp_path / "cache"))
     checking.memory.forget()
