@@ -73,6 +73,7 @@ class CrossVenueWatcher(Strategy):
     def _close(self, ctx: Context) -> None:
         for pair in ctx.pairs:
             held = ctx.position(pair).size
-            if held:
+            size = ctx.rules(pair).round_size(abs(held))
+            if size:
                 send = ctx.sell if held > 0 else ctx.buy
-                send(pair, abs(held), reduce_only=True, tag="close")
+                send(pair, size, tag="close")

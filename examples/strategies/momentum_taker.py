@@ -84,9 +84,11 @@ class MomentumTaker(Strategy):
         pair = name.removeprefix("close ")
         held = ctx.position(pair).size
         self.flows[pair].is_in = False
-        if held:
+        # Of spot a part of a lot may be held, where fees are paid in what was bought.
+        size = ctx.rules(pair).round_size(abs(held))
+        if size:
             send = ctx.sell if held > 0 else ctx.buy
-            send(pair, abs(held), reduce_only=True, tag="close")
+            send(pair, size, tag="close")
 
 
 def name_of(pairs: tuple[str, ...], trade: Trade) -> str:
