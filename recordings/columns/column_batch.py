@@ -39,7 +39,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recordings.format.messages_to_rows import rows_of_messages
-from recordings.format.rows_to_messages import book_messages, check_levels, equals, flat_messages
+from recordings.format.rows_to_messages import book_messages, check_levels, equals, flat_messages, values
 from recordings.format.schema import TABLE_OF, TABLES
 from toolkit.errors import RecordingDamaged
 from toolkit.messages import FORM_QUOTE, SIDE_NOT_TOLD, Message
@@ -130,6 +130,8 @@ TABLE_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
 }
 #: Columns of `book` that are the same in all rows of a message.
 _PER_MESSAGE: Final = (*_HEAD, "form", "fused", "depth_cap", "is_snapshot")
+#: Messages that are made at a time, at most.
+_STRETCH_MAX: Final = 4096
 _IDS: Final = ("first_update_id", "last_update_id", "prev_update_id")
 
 
@@ -210,10 +212,10 @@ class ColumnBatch(NamedTuple):
         """
         The message at a place: of any kind where the tape is read as a whole, else of a kind from `FUNDING` on.
 
-        Those that were read together are made together, when the first of them is asked for.
+        It is made when it is asked for. One that is asked for again may be another object, equal to the one before.
         """
         rest, row = self._rest_of(place)
-        return rest.messages()[row]
+        return rest.message(row)
 
     def said(self, place: int, name: str) -> Any:
         """What the row of a message says in a column of its table, of several rows the first; as `message` has it."""
@@ -259,30 +261,39 @@ class ColumnBatch(NamedTuple):
 
 class _Rest:
     """
-    Rows of a table whose columns are not all here, made into messages once one of them is asked for.
+    Rows of a table whose columns are not all here, made into messages as these are asked for.
+
+    Where one after the other is asked for they are made by ever longer stretches, since a stretch costs little more than
+    its first message; one alone is made alone.
 
     Args:
         count: How many messages there are.
         rows: Rows that are held back, or the first row of each.
-        make: Makes the messages.
+        make: Makes the messages of some places, from the first to before the last.
     """
 
-    def __init__(self, count: int, rows: pa.RecordBatch, make: Callable[[], Sequence[Message]]) -> None:
+    def __init__(self, count: int, rows: pa.RecordBatch, make: Callable[[int, int], Sequence[Message]]) -> None:
         self.count = count
         self._rows = rows
-        self._make: Callable[[], Sequence[Message]] | None = make
-        self._messages: Sequence[Message] = ()
+        self._make = make
+        self._begin = 0
+        self._made: Sequence[Message] = ()
+        self._stretch = 1
         self._columns: dict[str, Sequence[Any]] = {}
 
-    def messages(self) -> Sequence[Message]:
-        if self._make is not None:
-            self._messages, self._make = self._make(), None
-        return self._messages
+    def message(self, row: int) -> Message:
+        at = row - self._begin
+        if not 0 <= at < len(self._made):
+            is_next = 0 <= at - len(self._made) < self._stretch
+            self._stretch = min(2 * self._stretch, _STRETCH_MAX) if is_next else max(1, self._stretch // 2)
+            self._made = self._make(row, min(row + self._stretch, self.count))
+            self._begin, at = row, 0
+        return self._made[at]
 
     def column(self, name: str) -> Sequence[Any]:
         column = self._columns.get(name)
         if column is None:
-            column = self._columns[name] = _optional(self._rows, name).to_pylist()
+            column = self._columns[name] = values(_optional(self._rows, name))
         return column
 
 
@@ -342,7 +353,9 @@ def of_rows(
     heads = _heads(rows, names, kind)
     levels = _NO_LEVELS
     keeps = whole or kind >= Kind.FUNDING
-    rest = (_Rest(count, rows, lambda: flat_messages(table, rows)),) if keeps else ()
+    rest: tuple[_Rest, ...] = ()
+    if keeps:
+        rest = (_Rest(count, rows, lambda begin, end: flat_messages(table, rows.slice(begin, end - begin))),)
     if keeps:
         heads["row"] = np.arange(count)
     uncounted = np.full(count, NO_COUNT, np.int32)
@@ -402,7 +415,13 @@ def of_book_rows(
     rest: tuple[_Rest, ...] = ()
     if whole:
         heads["row"] = np.arange(len(heads))
-        rest = (_Rest(len(heads), firsts, lambda: book_messages(_with(rows, constants))),)
+        bounds = np.append(starts, len(rows)).tolist()
+
+        def made(begin: int, end: int) -> Sequence[Message]:
+            first = bounds[begin]
+            return book_messages(_with(rows.slice(first, bounds[end] - first), constants))
+
+        rest = (_Rest(len(heads), firsts, made),)
     return ColumnBatch(heads, price.to_numpy(), size.to_numpy(), counts, rest)
 
 

@@ -288,8 +288,8 @@ def _dictionary(values: Sequence[Any], row_counts: Any) -> pa.Array:
     if values and values[0] is not None and values.count(values[0]) == len(values):
         rows = len(values) if row_counts is None else int(row_counts.sum())
         return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([values[0]], pa.string()))
-    places: dict[Any, int] = {}
-    indices = np.fromiter((places.setdefault(value, len(places)) for value in values), np.int32, len(values))
+    places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+    indices = np.fromiter(map(places.__getitem__, values), np.int32, len(values))
     null = places.get(None)
     words = pa.array(["" if word is None else word for word in places], pa.string())
     if row_counts is not None:

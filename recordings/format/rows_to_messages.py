@@ -39,7 +39,7 @@ from toolkit.messages import (
     Trade,
 )
 
-__all__ = ["book_messages", "check_levels", "equals", "flat_messages", "frames", "split_complete"]
+__all__ = ["book_messages", "check_levels", "equals", "flat_messages", "frames", "split_complete", "values"]
 
 #: Columns of `book` that differ from level to level, and flags; the others are the same on all rows of a message.
 _PER_LEVEL: Final = frozenset({"is_first", "is_last", "side", "price", "size", "count"})
@@ -74,7 +74,7 @@ _ENUMS: Final[dict[tuple[str, str], Callable[[str], Any]]] = {
 def frames(batch: pa.RecordBatch) -> list[Frame]:
     """Frames of a batch of the `raw` table."""
     names = ("capture_seq", "ts_recv", "ts_mono", "venue", "conn_id", "conn_epoch", "kind")
-    columns = [_values(_column(batch, name, TABLES[RAW_TABLE])) for name in names]
+    columns = [values(_column(batch, name, TABLES[RAW_TABLE])) for name in names]
     if batch.column("ts_mono").null_count:
         # An import knows one time only, which is not stored twice.
         columns[2] = [recv if mono is None else mono for recv, mono in zip(columns[1], columns[2], strict=True)]
@@ -93,7 +93,7 @@ def flat_messages(table: str, batch: pa.RecordBatch) -> list[Message]:
     columns = []
     for name in TABLES[table].names:
         enum = _ENUMS.get((table, name))
-        columns.append(_values(_column(batch, name, TABLES[table]), enum))
+        columns.append(values(_column(batch, name, TABLES[table]), enum))
     return list(map(_CLASSES[table], *columns))
 
 
@@ -121,7 +121,7 @@ def book_messages(batch: pa.RecordBatch) -> list[Message]:
     levels = np.add.reduceat(is_level.astype(np.int64), starts) if len(starts) else starts
     head_names = [name for name in batch.schema.names if name not in _PER_LEVEL]
     first_rows = batch.select([*head_names, "count"]).take(pa.array(starts))
-    heads = {name: _values(_column(first_rows, name, schema)) for name in schema.names if name not in _PER_LEVEL}
+    heads = {name: values(_column(first_rows, name, schema)) for name in schema.names if name not in _PER_LEVEL}
     prices = tuple(batch.column("price").fill_null(0.0).to_numpy().tolist())
     sizes = tuple(batch.column("size").fill_null(0.0).to_numpy().tolist())
     count = batch.column("count")
@@ -185,7 +185,12 @@ def _column(batch: pa.RecordBatch, name: str, schema: pa.Schema) -> pa.Array:
     return batch.column(index) if index >= 0 else pa.nulls(len(batch), schema.field(name).type)
 
 
-def _values(column: pa.Array, enum: Callable[[str], Any] | None = None) -> Sequence[Any]:
+def _has(column: pa.DictionaryArray, place: int) -> bool:
+    """Whether any value is the word at that place."""
+    return bool((column.indices.fill_null(-1).to_numpy() == place).any())
+
+
+def values(column: pa.Array, enum: Callable[[str], Any] | None = None) -> Sequence[Any]:
     """A column as Python values; strings are shared, times are integers."""
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -194,8 +199,9 @@ def _values(column: pa.Array, enum: Callable[[str], Any] | None = None) -> Seque
     if pa.types.is_dictionary(kind):
         words: list[Any] = column.dictionary.to_pylist()
         if enum is not None:
-            # Where values are missing, an empty word keeps their place among the words.
-            words = [enum(word) if word or not column.null_count else None for word in words]
+            # Where values are missing, an empty word keeps their place among the words, also of rows cut out of such.
+            is_there = [bool(word) or _has(column, place) for place, word in enumerate(words)]
+            words = [enum(word) if there else None for word, there in zip(words, is_there, strict=True)]
         if column.null_count:
             return [None if index is None else words[index] for index in column.indices.to_pylist()]
         return list(map(words.__getitem__, column.indices.to_numpy().tolist()))
@@ -205,5 +211,5 @@ def _values(column: pa.Array, enum: Callable[[str], Any] | None = None) -> Seque
         return [None] * len(column)
     if column.null_count:
         return list(column.to_pylist())
-    values: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
-    return values
+    found: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
+    return found

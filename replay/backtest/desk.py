@@ -265,7 +265,10 @@ class VenueDesk:
 
     def settle(self) -> None:
         """Let the market act, and tell what came of it."""
-        self._tell(self, self._flush())
+        if self._buffer.count or self.core.has_reports:
+            self._tell(self, self._flush())
+        else:
+            self.is_pressing = False
 
     def catch_up(self) -> list[Response]:
         """Let the market act; what came of it."""
@@ -277,10 +280,11 @@ class VenueDesk:
 
     def ask(self, code: RequestCode, at_ns: int, number: int, **fields: int) -> list[Response]:
         """A request arrives at the core, after all that the market did before; what came of both."""
-        came = self._flush()
+        came = self._flush() if self._buffer.count or self.is_pressing else []
         self.core.ask(at_ns, number, code, **fields)
         self._own.clear()
-        answered = self._collect()
+        # Each execution is answered, whatever `responses` says: positions are made of them.
+        answered = [response_of(row) for row in self.core.take_rows()]
         for each in answered:
             if each.code in _PLACED and each.left and each.request == number:
                 self._note_queued(each)

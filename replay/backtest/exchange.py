@@ -389,9 +389,10 @@ class Exchange:
         self._numbers += 1
         request.number = self._numbers
         order = request.order
+        orders: Sequence[OwnOrder]
         if order is not None:
             order.pending[request.number] = request.code
-            orders = [order]
+            orders = (order,)
         else:
             orders = [each for each in self._own.values() if self._is_about(request, each)]
         lost_ns = self._mail.send(now_ns, request, orders)
@@ -506,7 +507,7 @@ class Exchange:
         if order is None or request.code is RequestCode.CANCEL:
             return None
         # What the market did before may have ended orders, and has moved the price that one at market is valued at.
-        self._collect(desk, desk.catch_up())
+        desk.settle()
         is_new = request.code is RequestCode.NEW
         if is_new and request.pair in desk.stale and self._policy is not GapPolicy.KEEP:
             if self._policy is GapPolicy.FAIL and self._watch.is_open(request.pair):

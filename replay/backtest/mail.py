@@ -136,7 +136,8 @@ class Mail:
         if request.order is not None:
             self._arrives[request.order.order_id] = arrival
         heapq.heappush(self._due, (arrival, _ARRIVAL, request.number, request))
-        self._look()
+        if arrival < self.next_ns:
+            self.next_ns = arrival
         return None
 
     def do_at(self, at_ns: int, request: Request) -> None:
@@ -177,7 +178,8 @@ class Mail:
         self._sequence += 1
         heard = msgspec.structs.replace(response, received_ns=heard_ns)
         heapq.heappush(self._answers, (heard_ns, self._sequence, heard))
-        self._look()
+        if heard_ns < self.next_ns:
+            self.next_ns = heard_ns
 
     def pop_heard(self, until_ns: int | None = None) -> Response | None:
         """The next answer that is received by a time; None if there is none. Without a time: whichever is next."""

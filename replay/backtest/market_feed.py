@@ -11,6 +11,7 @@ The levels of the first snapshot after a gap are marked: they say nothing of wha
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
@@ -150,7 +151,10 @@ class PairFeed:
         self._is_exact = False
         #: Whether the next snapshot joins the book again.
         self._is_joining = True
-        self._trades: dict[tuple[str, int | None], None] = {}
+        #: Ordered, since the first of a plain one is found by a look at all that were deleted before it.
+        self._trades: OrderedDict[tuple[str, int | None], None] = OrderedDict()
+        #: Those that were taken in elsewhere since anybody asked.
+        self._passed: list[tuple[str, int | None]] = []
         #: The time of the message before, for messages without one; and that of the fused book.
         self._time: int | None = None
         self._fused_time = 0
@@ -172,13 +176,21 @@ class PairFeed:
 
     def are_new(self, keys: Sequence[tuple[str, int | None]]) -> bool:
         """Whether trades of these ids and times are all new, each of them once."""
+        if self._passed:
+            self._keep_passed()
         return len(set(keys)) == len(keys) and self._trades.keys().isdisjoint(keys)
 
-    def pass_trades(self, keys: Iterable[tuple[str, int | None]]) -> None:
+    def pass_trades(self, keys: Sequence[tuple[str, int | None]]) -> None:
         """New trades have been taken in elsewhere."""
-        self._trades.update(dict.fromkeys(keys))
+        self._passed += keys
+        if len(self._passed) > _TRADES_KEPT:
+            self._keep_passed()
+
+    def _keep_passed(self) -> None:
+        self._trades.update(dict.fromkeys(self._passed))
+        self._passed.clear()
         while len(self._trades) > _TRADES_KEPT:
-            del self._trades[next(iter(self._trades))]
+            self._trades.popitem(last=False)
 
     def take(self, message: Message, now_ns: int = 0) -> None:
         """
@@ -244,12 +256,14 @@ class PairFeed:
         """Whether a trade was matched in the book, now, and is not taken in yet: recordings that overlap have it each."""
         if message.is_history or message.is_duplicate or message.cause not in _MATCHED:
             return False
+        if self._passed:
+            self._keep_passed()
         key = (message.trade_id, message.ts_event)
         if key in self._trades:
             return False
         self._trades[key] = None
         if len(self._trades) > _TRADES_KEPT:
-            del self._trades[next(iter(self._trades))]
+            self._trades.popitem(last=False)
         return True
 
     def _trade(self, message: Trade) -> None:

@@ -69,6 +69,10 @@ class EquityCourse:
             self.drawdown_max = self.peak - equity
             self.drawdown_from_ns, self.drawdown_bottom_ns, self.drawdown_to_ns = self.peak_ns, now_ns, None
 
+    def is_moved_by(self, equity: int) -> bool:
+        """Whether such a value would be a new highest one, or a deeper fall."""
+        return equity >= self.peak or self.peak - equity > self.drawdown_max
+
     @property
     def drawdown_ns(self) -> int:
         """Length of the deepest fall: from the value before it until that was reached again, or until now."""

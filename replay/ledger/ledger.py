@@ -26,7 +26,7 @@ takes its share of that away, rounded half to even to the unit, so that what is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -356,6 +356,17 @@ class Ledger:
         """Value it in the middle between two prices, exactly. Raises ValueError for one that is not above 0."""
         sums, _ = self._known(pair)
         self._mark(pair, (bid_tick + ask_tick) * sums.tick // 2)  # a tick is an even number of units
+
+    def gain_by_mid(self, pair: int) -> Callable[[int], int]:
+        """
+        Equity less what was deposited, of the account that a pair settles in, by the sum of bid and ask in ticks.
+
+        It holds as long as nothing else changes.
+        """
+        sums, account = self._known(pair)
+        size, tick, worth = self.positions[pair].size, sums.tick, sums.worth
+        rest = account.cash - account.transfers + sum(self.worth(place) for place in account.pairs if place != pair)
+        return lambda ticks: rest + worth(size, ticks * tick // 2)
 
     def _mark(self, pair: int, units: int) -> None:
         if units <= 0:

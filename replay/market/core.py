@@ -315,13 +315,12 @@ class MatchingCore:
 
         `FAR` for one that rests outside of the recorded depth, where it is not known; None for one that does not rest.
         """
-        orders, ids = self.state.orders, self.state.ids
-        place = id & (len(ids) - 1)
-        while entry := int(ids[place]):
-            order = orders[entry - 1]
-            if order["id"] == id:
-                return max(0, int(order["front"])) if order["rests"] else None
-            place = (place + 1) & (len(ids) - 1)
+        entries = self._entries
+        place, last = id & (len(entries) - 1), len(entries) - 1
+        while entry := int(entries[place]):
+            if self._ids[entry - 1] == id:
+                return max(0, int(self._fronts[entry - 1])) if self._rests[entry - 1] else None
+            place = (place + 1) & last
         return None
 
     @property
@@ -347,6 +346,10 @@ class MatchingCore:
         self._bests: npt.NDArray[np.int64] = state.lines["best"]
         self._heads: npt.NDArray[np.int64] = state.lines["head"]
         self._keys: npt.NDArray[np.int64] = state.orders["key"]
+        self._ids: npt.NDArray[np.int64] = state.orders["id"]
+        self._fronts: npt.NDArray[np.int64] = state.orders["front"]
+        self._rests: npt.NDArray[np.int64] = state.orders["rests"]
+        self._entries: npt.NDArray[np.int64] = state.ids
 
 
 def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:

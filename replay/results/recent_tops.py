@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from functools import cache
+from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["RecentTops", "Top", "steps"]
+from replay.ledger.ledger import LedgerMarket
+
+__all__ = ["PairTop", "RecentTops", "Spelling", "Steps", "Top", "TopRow", "middles", "spelling_of"]
+
+
+class Steps(NamedTuple):
+    """Tick and lot of a pair, each as numerator and denominator."""
+
+    tick: int
+    per_tick: int
+    lot: int
+    per_lot: int
+
+
+#: Place of a pair, and its best bid and ask in ticks and lots; a tick is None on an empty side.
+PairTop = tuple[int, int | None, int, int | None, int]
+#: Time and best prices of a pair after a frame: tick and lots of the bid, then of the ask; a tick is None on an empty side.
+TopRow = tuple[int, int | None, int, int | None, int]
+
+
+class Spelling(NamedTuple):
+    """How messages name a pair: venue, symbol and pair; and its steps."""
+
+    names: tuple[str, str, str]
+    steps: Steps
 
 
 class Top(NamedTuple):
@@ -19,36 +42,37 @@ class Top(NamedTuple):
     ask_tick: int | None
     ask_lots: int
     is_stale: bool
-    tick: Decimal
-    lot: Decimal
-
-    @property
-    def is_crossed(self) -> bool:
-        """Whether the bid is at or above the ask."""
-        return self.bid_tick is not None and self.ask_tick is not None and self.bid_tick >= self.ask_tick
+    steps: Steps
 
     def values(self) -> tuple[float | None, float | None, float | None, float | None, bool, bool]:
-        """Prices and sizes of bid and ask, whether the book is stale, and crossed."""
+        """Prices and sizes of bid and ask as the float64 next to each, whether the book is stale, and crossed."""
         bid, ask = self.bid_tick, self.ask_tick
+        tick, per_tick, lot, per_lot = self.steps
         return (
-            None if bid is None else steps(bid, self.tick),
-            None if bid is None else steps(self.bid_lots, self.lot),
-            None if ask is None else steps(ask, self.tick),
-            None if ask is None else steps(self.ask_lots, self.lot),
+            None if bid is None else bid * tick / per_tick,
+            None if bid is None else self.bid_lots * lot / per_lot,
+            None if ask is None else ask * tick / per_tick,
+            None if ask is None else self.ask_lots * lot / per_lot,
             self.is_stale,
-            self.is_crossed,
+            bid is not None and ask is not None and bid >= ask,
         )
 
 
-def steps(count: int, step: Decimal) -> float:
-    """So many steps, as the float64 next to it."""
-    over, under = _ratio(step)
-    return count * over / under
+def spelling_of(market: LedgerMarket, symbol: str) -> Spelling:
+    """Names and steps of a pair. Raises ValueError where a step is not known."""
+    if market.tick is None or market.lot is None:
+        raise ValueError(f"{market.key}: nothing can be said of it without a tick or lot")
+    names = (market.key.venue, symbol, market.key.trading_pair)
+    return Spelling(names, Steps(*market.tick.as_integer_ratio(), *market.lot.as_integer_ratio()))
 
 
-@cache
-def _ratio(step: Decimal) -> tuple[int, int]:
-    return step.as_integer_ratio()
+def middles(tops: Sequence[TopRow]) -> list[tuple[int, int, int, int]]:
+    """Those that have a price in the middle: the place of each, its time, and the ticks of bid and ask."""
+    return [
+        (place, now_ns, bid, ask)
+        for place, (now_ns, bid, _, ask, _) in enumerate(tops)
+        if bid is not None and ask is not None and bid < ask
+    ]
 
 
 class RecentTops:
@@ -64,6 +88,14 @@ class RecentTops:
         if newest is not None and newest.now_ns < top.now_ns:
             self._before[top.pair] = newest
         self._newest[top.pair] = top
+
+    def note_all(self, pair: int, tops: Sequence[TopRow], steps: Steps) -> None:
+        """The same for rows of one pair that follow each other, whose book holds: of them the newest, and those before."""
+        first = len(tops) - 1
+        while first > 0 and tops[first][0] == tops[-1][0]:
+            first -= 1
+        for now_ns, bid, bid_lots, ask, ask_lots in tops[max(first, 0) :]:
+            self.note(Top(now_ns, pair, bid, bid_lots, ask, ask_lots, False, steps))
 
     def due(self, now_ns: int) -> list[Top]:
         """

@@ -16,6 +16,7 @@ from replay.results.result_writing import result_batches
 from replay.results.run_record import RunRecord
 from replay.results.run_recorder import UNCERTAIN
 from toolkit.account_messages import TERMINAL_ORDER_STATES
+from toolkit.gc_tuning import rare_collections
 from toolkit.messages import Message, Side
 
 __all__ = [
@@ -100,17 +101,22 @@ _DECIMALS: Final = 12
 def tables_of(record: RunRecord) -> Tables:
     """Those of a run."""
 
-    def table(name: str) -> pl.DataFrame:
+    def rows_of(name: str) -> list[pa.RecordBatch]:
         if name in RESULT_TABLES:
-            batches = list(result_batches(record, name))
-            if not batches:
-                return pl.DataFrame(schema=polars_schema(name))
+            return list(result_batches(record, name))
+        messages: list[Message]
+        if name == "top":
+            messages = list(record.tops)
         else:
-            kept: list[Message] = [each for each in record.messages if TABLE_OF[type(each)] == name]
-            messages = list(record.tops) if name == "top" else kept
-            if not messages:
-                return pl.DataFrame(schema=polars_schema(name))
-            batches = [rows_of_messages(name, messages)]
+            kind = next(kind for kind, table in TABLE_OF.items() if table == name)
+            messages = [each for each in record.messages if type(each) is kind]
+        return [rows_of_messages(name, messages)] if messages else []
+
+    def table(name: str) -> pl.DataFrame:
+        with rare_collections():
+            batches = rows_of(name)
+        if not batches:
+            return pl.DataFrame(schema=polars_schema(name))
         frame = pl.from_arrow(pa.Table.from_batches(batches).unify_dictionaries().cast(ALL_TABLES[name]))
         assert isinstance(frame, pl.DataFrame)
         return frame.cast(polars_schema(name)).sort(_PLACE)

@@ -16,11 +16,12 @@ import msgspec
 
 from replay.backtest.gap_policy import Doubt
 from replay.backtest.requests import Trigger
+from replay.ledger.account_words import base_of, direction_of, is_spot, value_at
 from replay.ledger.equity import EquityCourse
 from replay.ledger.ledger import Account, Ledger, LedgerEntry, LedgerMarket
 from replay.ledger.money import CASH_DECIMALS, PRICE_DECIMALS, SIZE_DECIMALS, ContractKind, amount
 from replay.market.layout import BUY, Role
-from replay.results.recent_tops import RecentTops, Top, steps
+from replay.results.recent_tops import RecentTops, Spelling, Top, TopRow, middles, spelling_of
 from replay.results.run_record import (
     DecisionRow,
     EquityRow,
@@ -56,16 +57,8 @@ _POINTS_MAX: Final = 20_000
 UNCERTAIN: Final = "uncertain"
 
 #: What a run leaves messages of.
-_MESSAGES: Final = (
-    OrderUpdate,
-    Fill,
-    PositionUpdate,
-    BalanceUpdate,
-    FundingPayment,
-    AccountEvent,
-    Instrument,
-    StreamEvent,
-)
+_OF_ACCOUNT: Final = (OrderUpdate, Fill, PositionUpdate, BalanceUpdate, FundingPayment, AccountEvent)
+_MESSAGES: Final = (*_OF_ACCOUNT, Instrument, StreamEvent)
 _CASH: Final = 10**CASH_DECIMALS
 _PRICE: Final = 10**PRICE_DECIMALS
 _SIZE: Final = 10**SIZE_DECIMALS
@@ -105,6 +98,7 @@ class RunRecorder:
         self._queued: list[tuple[int, float | None]] | None = None
         self._gaps: list[GapRow] = []
         self._symbols = [market.key.trading_pair for market in markets] if symbols is None else list(symbols)
+        self._spellings: list[Spelling | None] = [None] * len(markets)
         self._start_ns = self._now_ns = start_ns
         self._seq = -1
         self._sub = 0
@@ -130,11 +124,10 @@ class RunRecorder:
         self._sampled_ns: dict[str, int] = {}
         self._open_accounts()
 
-    # -- what is known of pairs ------------------------------------------------------------------------------------
-
     def define(self, pair: int, market: LedgerMarket, symbol: str | None = None) -> None:
         """Tell what a pair is, or what its tick, lot or fees are from now on; see `Ledger.define`."""
         self.ledger.define(pair, self._with_account(market))
+        self._spellings[pair] = None
         if symbol is not None:
             self._symbols[pair] = symbol
         self._open_accounts()
@@ -179,7 +172,7 @@ class RunRecorder:
         bid_lots: int,
         ask_tick: int | None,
         ask_lots: int,
-        is_stale: bool,
+        is_stale: bool = False,
     ) -> None:
         """
         The best prices of a book from now on.
@@ -189,15 +182,63 @@ class RunRecorder:
         market = self.ledger.markets[pair]
         if market.tick is None or market.lot is None:
             return
-        self._recent.note(Top(now_ns, pair, bid_tick, bid_lots, ask_tick, ask_lots, is_stale, market.tick, market.lot))
+        steps = (self._spellings[pair] or self._spelled(pair)).steps
+        self._recent.note(Top(now_ns, pair, bid_tick, bid_lots, ask_tick, ask_lots, is_stale, steps))
         if pair in self._has_mark or is_stale or bid_tick is None or ask_tick is None or bid_tick >= ask_tick:
             return
         if market.contract is not None and market.fees is not None:
             self.ledger.mark_mid(pair, bid_tick, ask_tick)
             self._valued(pair)
 
+    def note_frames(self, pair: int, tops: Sequence[TopRow], *, is_doubtful: bool) -> None:
+        """
+        So many frames are over in which the book of one pair changed, which holds, and nothing else: as `note_top` and
+        `frame_done` of each.
+        """
+        is_plain = self.ledger.is_known(pair) and is_doubtful == self._is_doubtful
+        # What is still to be said of before, the first of them says.
+        at = 0 if is_plain and not self._changed and not self._moved else 1 if is_plain else len(tops)
+        for now_ns, bid, bid_lots, ask, ask_lots in tops[:at]:
+            self.note_top(pair, now_ns, bid, bid_lots, ask, ask_lots)
+            self.frame_done(now_ns, is_doubtful=is_doubtful)
+        if at < len(tops):
+            self._is_open = False
+            self._note_frames(pair, tops[at:] if at else tops)
+            self._now_ns, self._is_open = tops[-1][0], False
+
+    def _note_frames(self, pair: int, tops: Sequence[TopRow]) -> None:
+        """The same where nothing else is to be said: equity is taken where something is held, and changes by its mark alone."""
+        ledger, noted, steps = self.ledger, 0, (self._spellings[pair] or self._spelled(pair)).steps
+        if pair not in self._has_mark:
+            valued = middles(tops)
+            if not ledger.positions[pair].size:
+                for _, _, bid, ask in valued[-1:]:
+                    ledger.mark_mid(pair, bid, ask)
+                valued = []
+            name = ledger.account_of(pair).name
+            course, next_ns = self._courses[name], self._next_sample_ns(name)
+            gain_at, last = ledger.gain_by_mid(pair), len(valued) - 1
+            for number, (at, now_ns, bid, ask) in enumerate(valued):
+                gain = gain_at(bid + ask)
+                if now_ns < next_ns and number != last and not course.is_moved_by(gain):
+                    continue  # what it gains between two that are taken is their difference
+                ledger.mark_mid(pair, bid, ask)
+                if now_ns < next_ns:
+                    course.take(now_ns, gain, is_doubtful=self._is_doubtful)
+                    continue
+                self._recent.note_all(pair, tops[noted : at + 1], steps)
+                noted = at + 1
+                self._take_equity(name, now_ns)
+                self._is_open = False
+                next_ns = self._next_sample_ns(name)
+        self._recent.note_all(pair, tops[noted:], steps)
+
+    def _next_sample_ns(self, name: str) -> int:
+        """From when on a point of equity is kept again."""
+        return (self._sampled_ns.get(name, -1) // self._step_ns + 1) * self._step_ns
+
     def note_mark(self, pair: int, price: float) -> None:
-        """The venue's mark price of a pair: what its position is valued at from now on, in place of the mid price."""
+        """The venue's mark price of a pair, at which it is valued from now on."""
         self._has_mark.add(pair)
         self.ledger.mark(pair, price)
         self._valued(pair)
@@ -206,40 +247,70 @@ class RunRecorder:
         if self.ledger.positions[pair].size:
             self._changed.add(self.ledger.account_of(pair).name)
 
-    # -- what the owner hears --------------------------------------------------------------------------------------
-
     def order(self, row: OrderRow) -> None:
         """Take down what the venue said of an order."""
-        market = self.ledger.markets[row.pair]
-        if market.tick is None or market.lot is None:
-            raise ValueError(f"{market.key}: an order without a tick or lot")
-        created_ns = self._created_ns(row)
+        head = (row.now_ns, row.venue_ns, row.pair, row.order_id, row.state, row.status, row.side, row.tick)
+        sizes = (row.lots, row.left, row.client_order_id, row.order_type, row.time_in_force)
+        self.order_now(*head, *sizes, row.is_reduce_only, row.trigger, row.created_ns)
+
+    def order_now(
+        self,
+        now_ns: int,
+        venue_ns: int | None,
+        pair: int,
+        number: int,
+        state: OrderState,
+        status: str,
+        side: int,
+        tick: int | None,
+        lots: int,
+        left: int,
+        client_order_id: str | None,
+        order_type: str,
+        time_in_force: str,
+        is_reduce_only: bool,
+        trigger: Trigger | None,
+        created_ns: int | None = None,
+    ) -> None:
+        """The same by the fields of a row, without one that somebody has to make: these are most of what a run leaves."""
+        spelling = self._spellings[pair] or self._spelled(pair)
+        step, per_step, lot, per_lot = spelling.steps
+        if created_ns is None and venue_ns is not None and state is not OrderState.REJECTED:
+            created_ns = self._created_ns(number, venue_ns, state)
+        seq, sub = self._place(now_ns)
         self._messages.append(
             OrderUpdate(
-                *self._head(row.pair, row.venue_ns, row.now_ns),
-                str(row.order_id),
-                row.state,
-                row.status,
-                Side.BUY if row.side == BUY else Side.SELL,
-                None if row.tick is None else steps(row.tick, market.tick),
-                steps(row.lots, market.lot),
-                steps(row.left, market.lot),
-                client_order_id=row.client_order_id,
-                ts_created=created_ns,
-                order_type=row.order_type if row.trigger is None else _waiting_type(row.trigger, row.order_type),
-                trigger_price=None if row.trigger is None else steps(row.trigger.tick, market.tick),
-                time_in_force=row.time_in_force,
-                is_reduce_only=row.is_reduce_only,
+                *spelling.names,
+                venue_ns,
+                now_ns,
+                seq,
+                sub,
+                self.head.strategy,
+                str(number),
+                state,
+                status,
+                Side.BUY if side == BUY else Side.SELL,
+                None if tick is None else tick * step / per_step,
+                lots * lot / per_lot,
+                left * lot / per_lot,
+                client_order_id,
+                created_ns,
+                order_type if trigger is None else f"{'stop' if trigger.is_stop else 'take profit'} {order_type}",
+                time_in_force,
+                None if trigger is None else trigger.tick * step / per_step,
+                is_reduce_only,
             )
         )
 
-    def _created_ns(self, row: OrderRow) -> int | None:
-        """When the venue took an order in: as it is reported, else when it was first seen there, unless it was refused."""
-        if row.created_ns is not None or row.venue_ns is None or row.state is OrderState.REJECTED:
-            return row.created_ns
-        first = self._created.setdefault(row.order_id, row.venue_ns)
-        if row.state in TERMINAL_ORDER_STATES:
-            del self._created[row.order_id]
+    def _spelled(self, pair: int) -> Spelling:
+        found = self._spellings[pair] = spelling_of(self.ledger.markets[pair], self._symbols[pair])
+        return found
+
+    def _created_ns(self, number: int, venue_ns: int, state: OrderState) -> int:
+        """When the venue took an order in, which it does not say: when it was first heard of there."""
+        first = self._created.setdefault(number, venue_ns)
+        if state in TERMINAL_ORDER_STATES:
+            del self._created[number]
         return first
 
     def fill(self, row: FillRow) -> LedgerEntry:
@@ -251,7 +322,7 @@ class RunRecorder:
             entry = ledger.execute_at(row.pair, row.side, *row.at, row.role, row.now_ns, rate=row.rate)
         account = ledger.account_of(row.pair)
         market = ledger.markets[row.pair]
-        is_spot = _is_spot(market)
+        of_spot = is_spot(market)
         self._entries.append(entry)
         self._has_doubtful_fill |= row.is_uncertain
         self._messages.append(
@@ -263,12 +334,12 @@ class RunRecorder:
                 entry.price / _PRICE,
                 entry.size / _SIZE,
                 entry.fee_size / _SIZE if entry.fee_size else entry.fee / _CASH,
-                _base(market) if entry.fee_size else account.asset,
+                base_of(market) if entry.fee_size else account.asset,
                 row.role == Role.MAKER,
                 client_order_id=row.client_order_id,
                 realized_pnl=entry.realized / _CASH,
-                position_before=None if is_spot else entry.position_before / _SIZE,
-                direction=_direction(entry, is_spot=is_spot),
+                position_before=None if of_spot else entry.position_before / _SIZE,
+                direction=direction_of(entry, of_spot=of_spot),
                 cause=row.cause or (UNCERTAIN if row.is_uncertain else None),
             )
         )
@@ -397,8 +468,6 @@ class RunRecorder:
             queued=self._queued,
         )
 
-    # -- places ----------------------------------------------------------------------------------------------------
-
     def _place(self, now_ns: int) -> tuple[int, int]:
         """`capture_seq` and `sub_seq` of the next row."""
         if not self._is_open or now_ns != self._now_ns:
@@ -425,12 +494,10 @@ class RunRecorder:
                 self._sub = 0
                 last_ns = top.now_ns
                 self._is_open = False
-            key = self.ledger.markets[top.pair].key
-            head = (key.venue, self._symbols[top.pair], key.trading_pair, top.now_ns, top.now_ns, self._seq, self._sub)
+            names = (self._spellings[top.pair] or self._spelled(top.pair)).names
+            head = (*names, top.now_ns, top.now_ns, self._seq, self._sub)
             self._tops.append(BookTop(*head, *top.values()))
             self._sub += 1
-
-    # -- statements ------------------------------------------------------------------------------------------------
 
     def _open_accounts(self) -> None:
         """State what accounts hold that are new."""
@@ -454,24 +521,24 @@ class RunRecorder:
                 position.size / _SIZE,
                 entry,
                 ledger.unrealized(pair) / _CASH if is_valued or not position.size else None,
-                _value(position.size, position.mark) if is_valued else (0.0 if not position.size else None),
+                value_at(position.size, position.mark) if is_valued else (0.0 if not position.size else None),
             )
         )
 
     def _state_balance(self, account: Account, now_ns: int) -> None:
         ledger = self.ledger
         contracts = [contract for place in account.pairs if (contract := ledger.markets[place].contract) is not None]
-        is_spot = [contract.kind is ContractKind.SPOT for contract in contracts]
-        wallet = ("spot" if all(is_spot) else "" if any(is_spot) else "perp") if is_spot else ""
+        of_spot = [contract.kind is ContractKind.SPOT for contract in contracts]
+        wallet = ("spot" if all(of_spot) else "" if any(of_spot) else "perp") if of_spot else ""
         venue = ledger.markets[account.pairs[0] if account.pairs else 0].key.venue
         # Of spot the things bought are balances of their own; of contracts a wallet is worth what they gained.
-        spots = [place for place in account.pairs if _is_spot(ledger.markets[place])]
+        spots = [place for place in account.pairs if is_spot(ledger.markets[place])]
         total = ledger.equity(account.name) - sum(ledger.worth(place) for place in spots)
         free = total if not spots else account.cash
         for asset, held, available in (
             (account.asset, total / _CASH, free / _CASH),
             *(
-                (_base(ledger.markets[place]), size, size)
+                (base_of(ledger.markets[place]), size, size)
                 for place in spots
                 for size in [ledger.positions[place].size / _SIZE]
             ),
@@ -527,35 +594,3 @@ class RunRecorder:
             seen[row.account] = bucket
         self._equity = kept
         self._samples = sum(row.is_sample for _, _, row in kept)
-
-
-def _value(size: int, mark: int | None) -> float | None:
-    """Size at the mark, positive, in quote currency."""
-    return None if mark is None else abs(size) * mark / _CASH
-
-
-def _waiting_type(trigger: Trigger, order_type: str) -> str:
-    """The type of an order that waits to be woken, in the words that venues use."""
-    return f"{'stop' if trigger.is_stop else 'take profit'} {order_type}"
-
-
-def _is_spot(market: LedgerMarket) -> bool:
-    return market.contract is not None and market.contract.kind is ContractKind.SPOT
-
-
-def _base(market: LedgerMarket) -> str:
-    return (market.contract.base if market.contract is not None else "") or market.key.trading_pair
-
-
-def _direction(entry: LedgerEntry, *, is_spot: bool) -> str:
-    """What an execution did to the position, in the words that venues use."""
-    if is_spot:
-        return "Buy" if entry.side == BUY else "Sell"
-    before, after = entry.position_before, entry.position
-    if before > 0 > after:
-        return "Long > Short"
-    if before < 0 < after:
-        return "Short > Long"
-    if abs(after) > abs(before):
-        return "Open Long" if after > 0 else "Open Short"
-    return "Close Long" if before > 0 else "Close Short"

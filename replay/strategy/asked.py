@@ -16,7 +16,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from replay.backtest.market import MarketRules
 from replay.backtest.requests import Trigger
+from replay.backtest.scales import PairScale
 from replay.ledger.margin_rules import ReferencePrice
 from replay.strategy.pair_rules import PairRules
 from replay.strategy.views import Gap, OwnOrder
@@ -27,13 +29,16 @@ from toolkit.timing.times import length_ns
 __all__ = [
     "COUNT_MAX",
     "PLAIN",
+    "StepCounts",
     "Terms",
     "checked_order",
     "counted",
     "is_positive",
+    "lots_asked",
     "noted",
     "terms_of",
     "terms_said",
+    "tick_asked",
     "time_ns_asked",
 ]
 
@@ -42,6 +47,8 @@ COUNT_MAX: Final = 2**61
 #: Whose text is of their value alone. The text of anything else may name a place in memory, or have an order of its own.
 _PLAIN: Final = (Decimal, Fraction, date, time, timedelta, OwnOrder, Gap, PairRules)
 _INT64: Final = 2**63
+#: Prices or sizes of a pair that are remembered.
+_KNOWN_MAX: Final = 4096
 #: A list in a list, and so on: deeper is none that a line of a log is made of.
 _DEPTH_MAX: Final = 8
 #: No venue works an order off for longer, and few for more than a day.
@@ -129,6 +136,59 @@ def counted(name: str, what: str, value: float, step: Decimal, ratio: tuple[int,
     count = round(value * under / over)
     exact = count * over / under
     return count if abs(exact - value) <= value * _ROUNDING and count > 0 else None
+
+
+def tick_asked(name: str, rules: MarketRules, scale: PairScale, price: Any, near: Callable[[], PairRules]) -> int:
+    """A price in ticks; `near` gives what the message about another one shows. Raises ConfigError for one off the tick."""
+    if not is_positive(price):
+        raise ConfigError(f"{name}: price is {price!r}, expected a number above 0")
+    tick = counted(name, "price", price, scale.tick, scale.tick_ratio)
+    if tick is None or tick % rules.ticks or not scale.has_figures(tick):
+        shown = near()
+        raise ConfigError(
+            f"{name}: price {price!r} is no whole number of ticks of {shown.tick_at(price):g}, expected for instance"
+            f" {shown.round_price(Side.BUY, price)!r}: ctx.rules(pair).round_price(side, price) gives one"
+        )
+    return tick
+
+
+def lots_asked(name: str, rules: MarketRules, scale: PairScale, size: Any) -> int:
+    """A size in lots. Raises ConfigError for one that is no whole number of them."""
+    if not is_positive(size):
+        raise ConfigError(f"{name}: size is {size!r}, expected a number above 0")
+    lots = counted(name, "size", size, scale.lot, scale.lot_ratio)
+    if lots is None or lots % rules.lots:
+        raise ConfigError(
+            f"{name}: size {size!r} is no whole number of lots of {rules.lot:f}: ctx.rules(pair).round_size(size)"
+            " gives one"
+        )
+    return lots
+
+
+class StepCounts:
+    """
+    Prices or sizes of orders in the steps of their pair, of which most are asked for again and again.
+
+    Args:
+        count: Counts one, by the place of its pair, the rules and the scale in force there; what it raises is raised.
+    """
+
+    __slots__ = ("_count", "_known")
+
+    def __init__(self, count: Callable[[int, MarketRules, PairScale, Any], int]) -> None:
+        self._count = count
+        #: Of each pair the rules by which these were counted; other rules are another object.
+        self._known: dict[int, tuple[MarketRules, dict[float, int]]] = {}
+
+    def of(self, place: int, rules: MarketRules, scale: PairScale, value: Any) -> int:
+        """How many steps a price or size is."""
+        there = self._known.get(place)
+        if there is None or there[0] is not rules or len(there[1]) >= _KNOWN_MAX:
+            there = self._known[place] = (rules, {})
+        steps = there[1].get(value) if type(value) is float else None
+        if steps is None:
+            steps = there[1][value] = self._count(place, rules, scale, value)
+        return steps
 
 
 class Terms(NamedTuple):

@@ -20,9 +20,19 @@ from replay.backtest.requests import OwnOrder as SentOrder
 from replay.backtest.scales import PairScale
 from replay.ledger.money import PRICE_DECIMALS, SIZE_DECIMALS, amount, price_of, size_of, units_of
 from replay.market.layout import BUY, SELL, ReportCode, Role, StateCode, TifCode
-from replay.results.run_record import FillRow, OrderRow
+from replay.results.run_record import FillRow
 from replay.results.run_recorder import RunRecorder
-from replay.strategy.asked import PLAIN, Terms, checked_order, counted, is_positive, noted, terms_said, time_ns_asked
+from replay.strategy.asked import (
+    PLAIN,
+    StepCounts,
+    Terms,
+    checked_order,
+    lots_asked,
+    noted,
+    terms_said,
+    tick_asked,
+    time_ns_asked,
+)
 from replay.strategy.limits import RequestRate, RiskLimits
 from replay.strategy.pair_rules import PairRules
 from replay.strategy.pairs import RunPairs
@@ -41,6 +51,11 @@ _TIFS: Final = {Tif.GTC: TifCode.GTC, Tif.IOC: TifCode.IOC, Tif.FOK: TifCode.FOK
 #: Requests and notes of one callback; more are a loop that was not meant.
 ACTS_MAX: Final = 10_000
 _SIZE: Final = 10**SIZE_DECIMALS
+
+
+_NO_VIEW: Final = (None, PositionView(0.0, None, Decimal(0), Decimal(0), False, 0.0))
+#: Looked up, since asking an enumeration for its value is a call.
+_WORDS: Final = {each: each.value for each in (*Side, *OrderState)}
 
 
 class Desk:
@@ -78,6 +93,9 @@ class Desk:
         self._by_id: dict[int, OwnOrder] = {}
         self._tagged: dict[tuple[int, str], OwnOrder] = {}
         self._uncertain: set[int] = set()
+        #: Positions as they were shown last, with what they follow from.
+        self._views: dict[int, tuple[tuple[int, int, int, int], PositionView]] = {}
+        self._ticks, self._sizes = StepCounts(self._counted_tick), StepCounts(self._counted_lots)
         self.now_ns = 0
         self.acts: list[tuple[Any, ...]] = []
         self.failed: deque[OwnOrder] = deque()
@@ -120,15 +138,14 @@ class Desk:
         position = ledger.positions[place]
         if not position.turnover:
             return PositionView(0.0, None, Decimal(0), Decimal(0), False, 0.0)
-        entry = ledger.entry_price_near(place)
-        return PositionView(
-            position.size / _SIZE,
-            entry,
-            amount(ledger.unrealized(place)),
-            amount(position.realized),
-            place in self._uncertain,
-            (position.bought - position.sold) / _SIZE,
-        )
+        # What does not go by the mark is made once for each change of it.
+        now = (position.size, position.open_worth, position.realized, position.bought - position.sold)
+        state, view = self._views.get(place, _NO_VIEW)
+        if state != now:
+            entry, realized = ledger.entry_price_near(place), amount(position.realized)
+            view = PositionView(position.size / _SIZE, entry, Decimal(0), realized, False, now[3] / _SIZE)
+            self._views[place] = now, view
+        return view._replace(unrealized_pnl=amount(ledger.unrealized(place)), is_uncertain=place in self._uncertain)
 
     def equity(self, asset: str | None) -> Decimal:
         """Cash and positions at their marks."""
@@ -246,7 +263,7 @@ class Desk:
             failure=forbidden,
         )
         self.act(
-            side.value,
+            _WORDS[side],
             own.number,
             place,
             tick if price is not None else None,
@@ -343,31 +360,16 @@ class Desk:
         return order
 
     def _tick(self, place: int, scale: PairScale, price: Any) -> int:
-        rules, _ = self._market(place)
-        name = self._pairs.names[place]
-        if not is_positive(price):
-            raise ConfigError(f"{name}: price is {price!r}, expected a number above 0")
-        tick = counted(name, "price", price, scale.tick, scale.tick_ratio)
-        if tick is None or tick % rules.ticks or not scale.has_figures(tick):
-            near = self.rules(self._pairs.keys[place])
-            raise ConfigError(
-                f"{name}: price {price!r} is no whole number of ticks of {near.tick_at(price):g}, expected for instance"
-                f" {near.round_price(Side.BUY, price)!r}: ctx.rules(pair).round_price(side, price) gives one"
-            )
-        return tick
+        return self._ticks.of(place, self._market(place)[0], scale, price)
 
     def _lots(self, place: int, scale: PairScale, size: Any) -> int:
-        rules, _ = self._market(place)
-        name = self._pairs.names[place]
-        if not is_positive(size):
-            raise ConfigError(f"{name}: size is {size!r}, expected a number above 0")
-        lots = counted(name, "size", size, scale.lot, scale.lot_ratio)
-        if lots is None or lots % rules.lots:
-            raise ConfigError(
-                f"{name}: size {size!r} is no whole number of lots of {rules.lot:f}: ctx.rules(pair).round_size(size)"
-                " gives one"
-            )
-        return lots
+        return self._sizes.of(place, self._market(place)[0], scale, size)
+
+    def _counted_tick(self, place: int, rules: MarketRules, scale: PairScale, price: Any) -> int:
+        return tick_asked(self._pairs.names[place], rules, scale, price, partial(self.rules, self._pairs.keys[place]))
+
+    def _counted_lots(self, place: int, rules: MarketRules, scale: PairScale, size: Any) -> int:
+        return lots_asked(self._pairs.names[place], rules, scale, size)
 
     def _forbidden(self, order: NewOrder, scale: PairScale, more_lots: int) -> str:
         """The limit that keeps an order from being sent; empty where none does."""
@@ -565,24 +567,23 @@ class Desk:
     def _note_state(self, order: OwnOrder, response: Response | None) -> None:
         """Write down an order as it is now."""
         sent, state = order.sent, order.state
-        self._recorder.order(
-            OrderRow(
-                now_ns=self.now_ns,
-                venue_ns=None if response is None else response.venue_ns,
-                pair=order.place,
-                order_id=order.number,
-                state=state,
-                status=order.text or order.reason or state.value,
-                side=sent.side,
-                tick=None if order.is_market else sent.tick,
-                lots=sent.size,
-                left=sent.left,
-                client_order_id=order.client_id,
-                order_type="twap" if sent.twap_ns else "market" if order.is_market else "limit",
-                trigger=sent.trigger,
-                time_in_force="post_only" if order.is_post_only else order.tif.lower(),
-                is_reduce_only=order.is_reduce_only,
-            )
+        said = sent.text or (order.reason if sent.reason or state is OrderState.FAILED else "") or _WORDS[state]
+        self._recorder.order_now(
+            self.now_ns,
+            None if response is None else response.venue_ns,
+            order.place,
+            order.number,
+            state,
+            said,
+            sent.side,
+            None if order.is_market else sent.tick,
+            sent.size,
+            sent.left,
+            order.client_id,
+            "twap" if sent.twap_ns else "market" if order.is_market else "limit",
+            "post_only" if order.is_post_only else order.tif.lower(),
+            order.is_reduce_only,
+            sent.trigger,
         )
 
     @property

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import linecache
 import traceback
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from toolkit.errors import TickdeckError
+from replay.strategy.watch import TookTooLong, Watch
+from toolkit.errors import ConfigError, TickdeckError
 
-__all__ = ["StrategyError", "described", "own_line", "said_of"]
+__all__ = ["StrategyError", "described", "failure_of", "own_line", "said_of"]
 
 
 class StrategyError(TickdeckError):
@@ -73,3 +75,17 @@ def _short(path: str) -> str:
         return str(Path(path).relative_to(Path.cwd()))
     except ValueError:
         return path
+
+
+def failure_of(
+    watch: Watch, files: Collection[str], name: str, function: Callable[..., Any], *args: Any
+) -> StrategyError | None:
+    """Call a callback of a strategy, of that name; whatever it raises, or that it took too long, as its own failure."""
+    try:
+        watch.call(function, *args)
+    except TookTooLong as exc:
+        most = f"took longer than {watch.seconds_max:g} s, which is what a callback may compute"
+        return described(ConfigError(most).with_traceback(exc.__traceback__), files, name)
+    except (Exception, SystemExit) as exc:  # noqa: BLE001  # whatever a strategy raises is its own failure
+        return described(exc, files, name)
+    return None

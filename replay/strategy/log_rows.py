@@ -75,13 +75,8 @@ def notice_row(now_ns: int, number: int, notice: Notice) -> LogRow:
 
 def decision_row(row: LogRow, state: bytes) -> DecisionRow:
     """A row with the chain after it, as a result keeps it."""
-    is_message = len(row.cause) == 2 and type(row.cause[0]) is int
-    return DecisionRow(
-        row.time_ns,
-        row.kind,
-        "" if is_message or not row.cause else " ".join(map(str, row.cause)),
-        row.cause[0] if is_message else None,
-        row.cause[1] if is_message else None,
-        _encode([*row.acts, row.draws] if row.draws else row.acts).decode(),
-        state.hex(),
-    )
+    time_ns, kind, cause, acts, draws = row
+    said = _encode([*acts, draws] if draws else acts).decode()
+    if len(cause) == 2 and type(cause[0]) is int:
+        return DecisionRow(time_ns, kind, "", cause[0], cause[1], said, state.hex())
+    return DecisionRow(time_ns, kind, " ".join(map(str, cause)), None, None, said, state.hex())

@@ -9,20 +9,21 @@ before the next frame. So what is due between two frames is done when the next o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from operator import index
+from operator import index, itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from replay.backtest.contracts import is_known, ledger_market, missing_said
 from replay.backtest.requests import Notice, Response
 from replay.ledger.ledger import LedgerMarket
+from replay.results.recent_tops import PairTop, TopRow
 from replay.results.run_record import RunRecord
 from replay.results.run_recorder import RunRecorder
 from replay.strategy.context import Context
 from replay.strategy.decision_log import DecisionLog, LogHead, LogRow
 from replay.strategy.desk import Desk
-from replay.strategy.failures import StrategyError, described, said_of
+from replay.strategy.failures import StrategyError, failure_of, said_of
 from replay.strategy.limits import RiskLimits
 from replay.strategy.loading import LoadedStrategy
 from replay.strategy.log_rows import answer_row, decision_row, notice_row
@@ -31,7 +32,7 @@ from replay.strategy.own_data import DataView, LoadedData, OwnData
 from replay.strategy.pairs import RunPairs
 from replay.strategy.strategy import EVERY, Strategy
 from replay.strategy.waking import Phase, Waking
-from replay.strategy.watch import CALLBACK_S_MAX, TookTooLong, Watch
+from replay.strategy.watch import CALLBACK_S_MAX, Watch
 from toolkit.books.orderbook import OrderBook
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError, TickdeckError
@@ -83,7 +84,7 @@ class TradingSession:
         desk: Its orders and positions.
         own_data: The strategy's own data, by the object that names it.
         waking: Events that it is called for.
-        changed_places: The pairs whose book the frame under way has changed.
+        changed_places: The pairs whose book the frame under way has changed, each with its best levels if they are known.
         is_quiet: Whether nothing that anything is made of has come or been done since the end of a frame.
     """
 
@@ -129,8 +130,7 @@ class TradingSession:
         self._paused_ns = 0
         self._unknown = set(range(len(pairs.keys)))
         self.is_quiet = False
-        self.changed_places: set[int] = set()
-        #: The books, which stay the same objects.
+        self.changed_places: dict[int, PairTop | None] = {}
         self._books: list[OrderBook | None] = [None for _ in pairs.keys]
         self._define_known()
         for place, market in enumerate(exchange.markets):
@@ -142,6 +142,7 @@ class TradingSession:
         self.waking = Waking(self, strategy, self._pairs)
         #: Kinds of messages to heed, also where they change no book.
         self._heeded = _HEARD | self.waking.kinds
+        self._hears_orders = type(strategy).on_order not in _DEFAULTS
 
     def know(self, instruments: Iterable[Instrument]) -> None:
         """
@@ -197,21 +198,27 @@ class TradingSession:
         is_free = not (self._checks_loss or self.desk.failed)
         return min(self._timers.next_due_ns, self.exchange.next_due_ns()) if is_free else 0
 
-    def note_frame(self, now_ns: int, tops: Iterable[tuple[int, int | None, int, int | None, int]]) -> None:
+    def note_frame(self, now_ns: int, tops: Iterable[PairTop]) -> None:
         """A frame is over that was taken in elsewhere: pairs whose book it changed, with best bid and ask."""
         for pair, bid, bid_lots, ask, ask_lots in tops:
-            self._recorder.note_top(pair, now_ns, bid, bid_lots, ask, ask_lots, False)
-        self._recorder.frame_done(now_ns, is_doubtful=self.exchange.is_in_doubt or self.desk.has_uncertain)
+            self._recorder.note_top(pair, now_ns, bid, bid_lots, ask, ask_lots)
+        self._recorder.frame_done(now_ns, is_doubtful=self._is_doubtful)
         self.changed_places.clear()
         self.is_quiet = True
 
-    def passed(self, frame: int, now_ns: int, count: int, places: Collection[int]) -> None:
-        """So many messages were taken in; the frame of the last one is under way, and has changed books of these pairs."""
+    def note_frames(self, place: int, tops: Sequence[TopRow]) -> None:
+        """So many frames are over that were taken in elsewhere, each with a change of this pair's book and of no other."""
+        self._recorder.note_frames(place, tops, is_doubtful=self._is_doubtful)
+        self.changed_places.clear()
+        self.is_quiet = True
+
+    def passed(self, frame: int, now_ns: int, count: int, tops: Mapping[int, PairTop]) -> None:
+        """So many messages were taken in; the frame of the last one is under way, and these are the books it has changed."""
         self.message_count += count
         self._frame = frame
         self._set_now(now_ns)
-        if places:
-            self.changed_places.update(places)
+        if tops:
+            self.changed_places.update(tops)
             self.is_quiet = False
 
     def end_frame(self) -> None:
@@ -468,7 +475,8 @@ class TradingSession:
             self.log.add(answer_row(self.now_ns, number, 0 if order is None else order.number, response))
         if order is None or self.phase is Phase.FAILED:
             return
-        self.call("order", (number,), self.strategy.on_order, order)
+        if self._hears_orders:
+            self.call("order", (number,), self.strategy.on_order, order)
         if fill is not None:
             self.call("fill", (number,), self.strategy.on_fill, fill)
 
@@ -489,18 +497,25 @@ class TradingSession:
 
     def changed(self, place: int) -> None:
         """The book of a pair has changed in this frame."""
-        self.changed_places.add(place)
+        self.changed_places[place] = None
 
     def _frame_done(self) -> None:
         """Write down what the frame did to the money."""
         if self.changed_places:
-            for place in sorted(self.changed_places) if len(self.changed_places) > 1 else self.changed_places:
-                self._note_top(place)
+            for place, top in sorted(self.changed_places.items(), key=itemgetter(0)):
+                if top is None:
+                    self._note_top(place)
+                else:
+                    self._recorder.note_top(place, self.now_ns, *top[1:])
             self.changed_places.clear()
         if self._checks_loss and self.phase is Phase.RUNNING:
             self._check_loss()
-        self._recorder.frame_done(self.now_ns, is_doubtful=self.exchange.is_in_doubt or self.desk.has_uncertain)
+        self._recorder.frame_done(self.now_ns, is_doubtful=self._is_doubtful)
         self.is_quiet = True
+
+    @property
+    def _is_doubtful(self) -> bool:
+        return self.exchange.is_in_doubt or self.desk.has_uncertain
 
     def _note_top(self, place: int) -> None:
         scale = self.exchange.markets[place].scale
@@ -519,19 +534,7 @@ class TradingSession:
         acts: list[tuple[Any, ...]] = []
         desk.acts = acts
         draws = rng.draws
-        failure: StrategyError | None = None
-        try:
-            self.watch.call(function, self.context, *args)
-        except TookTooLong as exc:
-            failure = described(
-                ConfigError(
-                    f"took longer than {self.watch.seconds_max:g} s, which is what a callback may compute"
-                ).with_traceback(exc.__traceback__),
-                self._loaded.files,
-                f"on_{kind}",
-            )
-        except (Exception, SystemExit) as exc:  # noqa: BLE001  # whatever a strategy raises is its own failure
-            failure = described(exc, self._loaded.files, f"on_{kind}")
+        failure = failure_of(self.watch, self._loaded.files, f"on_{kind}", function, self.context, *args)
         if acts or rng.draws != draws:
             self.log.add(LogRow(self.now_ns, kind, cause, tuple(acts), rng.draws - draws))
         if failure is not None:
@@ -542,7 +545,7 @@ class TradingSession:
         self.failure = failure
         self.phase = Phase.FAILED
         self.log.add(LogRow(self.now_ns, "failure", (kind,), (failure.line, failure.what)))
-        self._recorder.frame_done(self.now_ns, is_doubtful=self.exchange.is_in_doubt or self.desk.has_uncertain)
+        self._recorder.frame_done(self.now_ns, is_doubtful=self._is_doubtful)
 
     def abort(self, failure: StrategyError) -> None:
         """End the run for a failure that is not the strategy's."""
@@ -588,8 +591,6 @@ class TradingSession:
 
     def _on_timer(self, name: str, due_ns: int) -> None:
         self.call("timer", (name, due_ns), self.strategy.on_timer, name, due_ns)
-
-    # -- the log -----------------------------------------------------------------------------------------------
 
     def _write_down(self, number: int, row: LogRow, state: bytes) -> None:
         self._recorder.decision(decision_row(row, state))

@@ -9,7 +9,7 @@ the strategy is called for. So whatever it reads is as of then, and it decides w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from replay.backtest.exchange import Exchange
 from replay.market.core import Stretch
 from replay.market.kernel_stretch import BOOK, LOOK, LOOK_AT_QUOTE, TOP
 from replay.market.layout import NONE
+from replay.results.recent_tops import PairTop, TopRow
 from replay.stretches.kept_books import UNSEEN, KeptBook
 from replay.stretches.prepared import NOT_PLAIN, PairFacts, Prepared, prepared
 from toolkit.books.orderbook import OrderBook
@@ -35,8 +36,8 @@ _READY_MAX: Final = 65_536
 _TOPS: Final = 4096
 #: Kinds after which it is not known whether the core has what the book has.
 _CHANGES_BOOK: Final = frozenset({Kind.SNAPSHOT, Kind.DIFF, Kind.QUOTE, Kind.INSTRUMENT, Kind.EVENT})
-#: Best bid and ask of a pair, in ticks and lots.
-_Top = tuple[int, int | None, int, int | None, int]
+#: A row of `kernel_stretch.TOP`.
+_Noted = tuple[int, int, int, int, int, int]
 
 
 class Wakes(Protocol):
@@ -90,11 +91,14 @@ class StretchSession(Protocol):
     def fail_at_market(self, exc: TickdeckError) -> None:
         """The market cannot be matched, or a policy says that the run ends here."""
 
-    def note_frame(self, now_ns: int, tops: Iterable[_Top]) -> None:
+    def note_frame(self, now_ns: int, tops: Iterable[PairTop]) -> None:
         """A frame is over that was taken in elsewhere: pairs whose book it changed, with best bid and ask."""
 
-    def passed(self, frame: int, now_ns: int, count: int, places: Collection[int]) -> None:
-        """So many messages were taken in; the frame of the last one is under way, and has changed books of these pairs."""
+    def note_frames(self, place: int, tops: Sequence[TopRow]) -> None:
+        """So many frames are over, each with a change of this pair's book and of no other."""
+
+    def passed(self, frame: int, now_ns: int, count: int, tops: Mapping[int, PairTop]) -> None:
+        """So many messages were taken in; the frame of the last one is under way, and these are the books it has changed."""
 
 
 class StretchPlayer:
@@ -236,8 +240,11 @@ class StretchPlayer:
                 event = batch.rows["ts_event"].item(ready.begin + at)
                 self._book(place).stamp(event, times[at], ready.update_ids[at])
                 desk.feeds[place].pass_diffs()
-            places = [place for place, at in changed.items() if frames[at] == last_frame]
-            session.passed(last_frame, last_ns, stop - begin, places)
+            now = self._stretch.now
+            under_way = {
+                place: _top_of(place, *now[place].tolist()) for place, at in changed.items() if frames[at] == last_frame
+            }
+            session.passed(last_frame, last_ns, stop - begin, under_way)
             if not ready.looks or not self._look(batch, ready, stop - 1):
                 return stop
             # What the strategy was called for is over, and the frame may go on, or the next one begin.
@@ -246,20 +253,22 @@ class StretchPlayer:
                 return stop
             begin, frame, now_ns = stop, last_frame, last_ns
 
-    def _changed_before(self) -> dict[int, _Top] | None:
+    def _changed_before(self) -> dict[int, PairTop] | None:
         """
         The best levels of books that the frame under way has changed already, by pair.
 
         None where one of them is not kept in the core: then the session itself has to end the frame.
         """
         places = self._session.changed_places
+        if not places:
+            return {}
         if any(self._facts[place].form == NOT_PLAIN for place in places):
             return None
         now = self._stretch.now
         return {place: _top_of(place, *now[place].tolist()) for place in places}
 
     def _note_tops(
-        self, ready: Prepared, frame: int, now_ns: int, last_frame: int, was_quiet: bool, tops: dict[int, _Top]
+        self, ready: Prepared, frame: int, now_ns: int, last_frame: int, was_quiet: bool, tops: dict[int, PairTop]
     ) -> dict[int, int]:
         """
         Write down the frames that are over.
@@ -275,8 +284,10 @@ class StretchPlayer:
         Returns:
             The pairs whose book has changed, each with the last message that did it.
         """
+        rows: list[_Noted] = self._stretch.tops[: int(self._stretch.counts[0])].tolist()
+        if len(self._keys) == 1:
+            return self._note_tops_of_one(ready, rows, frame, now_ns, last_frame, was_quiet, tops)
         session, frames, times = self._session, ready.frames, ready.times
-        rows = self._stretch.tops[: int(self._stretch.counts[0])].tolist()
         changed: dict[int, int] = {}
         for at, pair, *levels in rows:
             changed[pair] = at
@@ -289,11 +300,46 @@ class StretchPlayer:
             session.note_frame(now_ns, _in_order(tops))
         return changed
 
+    def _note_tops_of_one(
+        self,
+        ready: Prepared,
+        rows: list[_Noted],
+        frame: int,
+        now_ns: int,
+        last_frame: int,
+        was_quiet: bool,
+        tops: dict[int, PairTop],
+    ) -> dict[int, int]:
+        """The same for the only pair: each row is of a frame of its own."""
+        session, frames, times = self._session, ready.frames, ready.times
+        if not rows:
+            if frame != last_frame and (tops or not was_quiet):
+                session.note_frame(now_ns, tops.values())
+            return {}
+        found: list[TopRow] = [
+            (times[at], None if bid == NONE else bid, bid_lots, None if ask == NONE else -ask, ask_lots)
+            for at, _, bid, bid_lots, ask, ask_lots in rows
+        ]
+        last = rows[-1][0]
+        if frames[rows[0][0]] == frame:
+            found[0] = (now_ns, *found[0][1:])
+        elif tops or not was_quiet:
+            session.note_frame(now_ns, tops.values())
+        if frames[last] == last_frame:
+            found.pop()  # it is not over
+        if found:
+            session.note_frames(0, found)
+        return {0: last}
+
     def _pass_trades(self, ready: Prepared, begin: int, stop: int) -> None:
         first, last = ready.trade_counts[begin], ready.trade_counts[stop]
         if first == last:
             return
-        trades, pairs = ready.trades[first:last], ready.trade_pairs[first:last]
+        trades = ready.trades[first:last]
+        if len(self._keys) == 1:
+            self._desk.feeds[0].pass_trades(trades)
+            return
+        pairs = ready.trade_pairs[first:last]
         places = set(pairs)
         for place in places:
             own = (
@@ -333,10 +379,10 @@ class StretchPlayer:
         crossed[:] = 0
 
 
-def _top_of(place: int, bid: int, bid_lots: int, ask: int, ask_lots: int) -> _Top:
+def _top_of(place: int, bid: int, bid_lots: int, ask: int, ask_lots: int) -> PairTop:
     """Best levels, from keys."""
     return place, None if bid == NONE else bid, bid_lots, None if ask == NONE else -ask, ask_lots
 
 
-def _in_order(tops: dict[int, _Top]) -> list[_Top]:
+def _in_order(tops: dict[int, PairTop]) -> list[PairTop]:
     return [tops[place] for place in sorted(tops)]

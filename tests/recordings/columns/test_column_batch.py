@@ -62,3 +62,14 @@ def test_a_book_message_is_not_kept_as_an_object() -> None:
     assert batch.rows["kind"].tolist() == [Kind.SNAPSHOT]
     with pytest.raises(IndexError, match="no message is kept for place 0"):
         batch.message(0)
+
+
+@settings(max_examples=10)
+@given(st.sampled_from(MESSAGE_CLASSES), st.data())
+def test_a_message_is_the_same_whichever_was_asked_for_before(cls: type[Message], data: st.DataObject) -> None:
+    """Messages are made as they are asked for, by stretches where one follows on the other."""
+    wanted = data.draw(st.lists(messages(cls), min_size=1, max_size=6))
+    batch = of_messages(wanted, Names(), whole=True)
+    for place in data.draw(st.lists(st.integers(0, len(wanted) - 1), max_size=12)):
+        assert batch.message(place) == wanted[place]
+    assert [batch.message(place) for place in range(len(wanted))] == wanted

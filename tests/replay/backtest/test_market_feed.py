@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.backtest.market_feed import MarketFeed, market_events
+from replay.backtest.event_buffer import EventBuffer
+from replay.backtest.market_feed import MarketFeed, PairFeed, market_events
 from replay.backtest.scales import PairScale
 from replay.market.core import MatchingCore, PairFacts
 from replay.market.layout import EventCode
@@ -219,3 +220,15 @@ def test_the_core_holds_the_levels_of_the_fused_book(steps: list[Any]) -> None:
             expected = {sign * round(level.price * 10): round(level.size * 100) for level in side}
             assert int(core.state.book.levels[line]) == len(expected)
             assert {key: int(plain(size_at)(core.state.book, line, key)) for key in expected} == expected
+
+
+def test_trades_that_passed_by_are_known_again_and_the_oldest_are_forgotten_one_by_one() -> None:
+    feed = PairFeed(0, KEY, SCALE, EventBuffer())
+    keys = [(str(number), number) for number in range(70_000)]
+    for begin in range(0, len(keys), 7):
+        feed.pass_trades(keys[begin : begin + 7])
+    assert not feed.are_new(keys[-1:])
+    assert feed.are_new([("new", 1), ("new", 2)])
+    assert not feed.are_new([("new", 1), ("new", 1)])
+    assert feed.are_new(keys[: 70_000 - 65_536])
+    assert not feed.are_new(keys[70_000 - 65_536 :][:1])
