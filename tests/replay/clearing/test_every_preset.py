@@ -254,3 +254,22 @@ def test_a_tier_of_dydx_changes_at_the_execution_that_reaches_it() -> None:
     assert fees == [Decimal("499.95"), Decimal("0.0505"), Decimal("0.04545")]
     assert done.record is not None
     assert [each.name for each in done.record.tiers] == ["1", "2"]
+
+
+def test_the_order_of_a_liquidation_on_dydx_goes_as_far_as_its_formula() -> None:
+    """At 98, 205 stand against 294: 98 * (1 - 0.1 * 0.03 * (1 - 205 / 294)) is 97.911, and what is bid below that stays."""
+    market = Market(DYDX, max_leverage=20.0, tick=0.001)
+    market.rate(START + 1, mark_price=101.0, index_price=101.0)
+    market.messages.append(market.say.snapshot(START + HOUR, {97.912: 30, 97.911: 10, 97.91: 60}, {99: 1000}))
+    market.rate(START + HOUR + 1, mark_price=98.0, index_price=98.0)
+    deed = (START + 60, lambda ctx: ctx.buy("BTC-USD", 100))
+    done = played(DYDX, market, deed, capital="505", leverage={"": Decimal(20)})
+    assert done.record is not None
+    [step] = done.record.liquidations
+    exact = 98 - Decimal(98) * 3 * 89 / 294 / 1000
+    assert step.price is not None
+    assert abs(Decimal(step.price) - exact) < Decimal("1e-15")
+    assert [row[:3] for kind, row in done.heard if kind == "fill" and row[0] == "sell"] == [
+        ("sell", 97.912, 30.0),
+        ("sell", 97.911, 10.0),
+    ]
