@@ -87,11 +87,16 @@ def _settings(result: Result) -> dict[str, str]:
         **{name: value for name, value in info.settings.items() if name != "presets"},
         "facts of venues": [[preset.venue, preset.date] for preset in info.presets],
     }
-    for venue, rules in info.rules.items():
-        of_venue = rules if isinstance(rules, dict) else {venue: rules}
-        found |= {
-            f"rule {name}" + (f", {venue}" if rules is of_venue else ""): value for name, value in of_venue.items()
-        }
+    # A rule that all venues of a run have alike is one setting, so that results of other venues differ in what is different.
+    by_venue = {venue: rules for venue, rules in info.rules.items() if isinstance(rules, dict)} or {
+        "": dict(info.rules)
+    }
+    for name in dict.fromkeys(name for rules in by_venue.values() for name in rules):
+        values = [rules.get(name) for rules in by_venue.values()]
+        if all(value == values[0] for value in values):
+            found[f"rule {name}"] = values[0]
+        else:
+            found |= {f"rule {name}, {venue}": rules.get(name) for venue, rules in by_venue.items()}
     return {
         name: value if isinstance(value, str) else msgspec.json.encode(value, order="sorted").decode()
         for name, value in found.items()

@@ -300,6 +300,23 @@ def test_results_beside_each_other_say_what_differs() -> None:
     assert not any("different times or recordings" in text for text in page.text)
 
 
+def test_results_of_other_venues_differ_in_the_rules_that_differ() -> None:
+    """Of one venue each: what both have alike is no difference; of two, a rule in which they differ is named with them."""
+    found = []
+    for rules in (
+        {"one": {"amend_place": "kept", "unseen": True}},
+        {"two": {"amend_place": "lost", "unseen": True}, "three": {"amend_place": "lost", "unseen": False}},
+    ):
+        record = small_run()
+        record.head = replace(HEAD, rules=rules)
+        found.append(Result.of(record))
+    text = read(*found).text
+    place = text.index("differs")
+    assert text[place : place + 12] == [
+        "differs", "A", "B", "rule amend_place", "kept", "lost", "rule unseen", "true", "-", "rule unseen, two", "-", "true",
+    ]  # fmt: skip
+
+
 def length_of(hours: int, start_ns: int, settle: str = "USDC") -> Result:
     """A run of so many hours in which nothing happens."""
     made = RunRecorder(HEAD, (linear_market(settle=settle),), {settle: Decimal(1)}, start_ns=start_ns)
