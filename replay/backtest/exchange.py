@@ -23,7 +23,7 @@ from replay.backtest.admission import Clearing, Floor, refusal_of, switch_refusa
 from replay.backtest.desk import VenueDesk
 from replay.backtest.gap_policy import Doubt, GapPolicy, failed_across, failed_in
 from replay.backtest.gap_watch import GapWatch
-from replay.backtest.mail import NO_REQUEST, Mail, Request, last_block_refusal, leave, stamp
+from replay.backtest.mail import NO_REQUEST, Mail, Request, fields_of, last_block_refusal, leave, stamp
 from replay.backtest.market import Market
 from replay.backtest.receive_latency import LatencyModel
 from replay.backtest.reports import Fill, fill_of, refusal_said
@@ -168,10 +168,10 @@ class Exchange:
         """
         book = self.tracker.apply(message)
         place = self._places.get((message.venue, message.trading_pair))
-        if place is None:
-            return book
         if message.ts_recv > self._now:
             self._now = message.ts_recv
+        if place is None:
+            return book
         desk = self._desk_of[place]
         if type(message) in _MARKET:
             if self._follows_feed:
@@ -212,7 +212,8 @@ class Exchange:
             self._turn(place, desk, event.cause, event.ts_start)
         if self._watch.hear(place, event, self._now):
             self._mark(place, desk)
-        if self._watch.is_gap(place, event, desk.feeds[place].forms, self._now):
+        is_form = event.stream in desk.feeds[place].forms
+        if self._watch.is_gap(place, event, self._now, is_form=is_form):
             self._mark(place, desk)
             self._apply_policy(place, desk)
 
@@ -228,7 +229,8 @@ class Exchange:
         self._collect(desk, desk.flush())
         for order in desk.alive.values():
             if order.pair == place:
-                self._watch.mark(order)
+                self._watch.rests(place, order.order_id, is_new=not order.is_uncertain)
+                order.is_uncertain = True
 
     def _apply_policy(self, place: int, desk: VenueDesk) -> None:
         across = [order for order in desk.alive.values() if order.pair == place]
@@ -309,21 +311,33 @@ class Exchange:
         The session ends: what rests is cancelled, without latency, and everything is reported at once.
 
         Requests under way never arrive: orders among them are rejected. It happens as answers are taken, see `advance`.
+        What is sent meanwhile waits for `drop_sent`.
         """
         yield from self.advance(now_ns)
-        waiting = self._mail.pop_all_due()
+        known, waiting = list(self._own.values()), self._mail.pop_all_due()
         for desk in self._desks.values():
             for order in list(desk.alive.values()):
                 self._end(desk, order, Reason.SESSION_END, now_ns)
+        yield from self._drop(now_ns, waiting, known)
+
+    def drop_sent(self, now_ns: int) -> Iterator[Response]:
+        """
+        What was sent while the session closed, or after that, never arrives: orders among it are rejected.
+
+        Its sender is better not called for these answers: it might send again at each.
+        """
+        yield from self._drop(now_ns, self._mail.pop_all_due(), list(self._own.values()))
+
+    def _drop(self, now_ns: int, waiting: list[Request], orders: list[OwnOrder]) -> Iterator[Response]:
         for request in waiting:
             if request.number != NO_REQUEST and request.code is RequestCode.NEW:
                 self._refuse(now_ns, request, Reason.SESSION_END)
         while (response := self._mail.pop_heard()) is not None:
             yield self._deliver(msgspec.structs.replace(response, received_ns=now_ns))
-        for order in self._own.values():
+        for order in orders:
             order.pending.clear()
             self._mail.forget(order.order_id)
-        self._own.clear()
+            self._own.pop(order.order_id, None)
         self._switches.clear()
 
     # -- requests --------------------------------------------------------------------------------------------------
@@ -446,22 +460,9 @@ class Exchange:
                 return
         is_in_doubt = request.pair in desk.stale or self._watch.is_open(request.pair)
         if request.code is RequestCode.NEW and is_in_doubt and order.tif in _RESTS and not order.is_market:
-            self._watch.mark(order)
-        came = desk.ask(
-            request.code,
-            at_ns,
-            number=request.number,
-            id=order.order_id,
-            tick=request.tick,
-            lots=request.lots,
-            known_left=request.known_left,
-            pair=request.pair,
-            side=order.side,
-            tif=int(order.tif),
-            market=int(order.is_market),
-            reduce=int(order.reduce_only),
-        )
-        self._collect(desk, came, request.code)
+            self._watch.comes(request.pair, order.order_id)
+            order.is_uncertain = True
+        self._collect(desk, desk.ask(request.code, at_ns, **fields_of(request, order)), request.code)
         is_lived = request.code is RequestCode.NEW or order.good_til
         if is_lived and order.order_id in desk.alive and order.expires_ns is not None:
             self._expire(order, max(at_ns, order.expires_ns))

@@ -16,7 +16,7 @@ from replay.market.layout import Reason, ReportCode, RequestCode, StateCode
 from toolkit.errors import ConfigError
 from toolkit.timing.timers import NEVER_NS
 
-__all__ = ["NO_REQUEST", "Mail", "Request", "last_block_refusal", "leave", "stamp"]
+__all__ = ["NO_REQUEST", "Mail", "Request", "fields_of", "last_block_refusal", "leave", "stamp"]
 
 #: The number of what no request has asked for.
 NO_REQUEST: Final = -1
@@ -58,6 +58,22 @@ class Request(msgspec.Struct, gc=False, kw_only=True):
     def is_wake(self) -> bool:
         """Whether it is a time that the keeper of the account's money has asked for."""
         return self.number == NO_REQUEST and self.order is None and self.reason is Reason.NONE
+
+
+def fields_of(request: Request, order: OwnOrder) -> dict[str, int]:
+    """A request about an order as the matching core takes it, but for its kind and time; see `layout.REQUEST`."""
+    return {
+        "number": request.number,
+        "id": order.order_id,
+        "tick": request.tick,
+        "lots": request.lots,
+        "known_left": request.known_left,
+        "pair": request.pair,
+        "side": order.side,
+        "tif": int(order.tif),
+        "market": int(order.is_market),
+        "reduce": int(order.reduce_only),
+    }
 
 
 def _is_late(request: Request, rules: BlockRules) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 
 from replay.backtest.scales import PairScale
 from replay.ledger.margin_rules import ReferencePrice
-from replay.market.layout import ReportCode, RequestCode, StateCode, TifCode
+from replay.market.layout import Reason, ReportCode, RequestCode, StateCode, TifCode
 from toolkit.errors import ConfigError
 
 __all__ = [
@@ -88,6 +88,11 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     text: str = ""
     is_uncertain: bool = False
     rate: int | None = None
+
+    @property
+    def is_too_late(self) -> bool:
+        """Whether it refuses a request about an order that had ended before the request arrived."""
+        return self.code is ReportCode.REFUSED and self.reason == Reason.UNKNOWN_ORDER
 
 
 class NoticeKind(enum.StrEnum):

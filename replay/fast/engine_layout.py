@@ -92,6 +92,12 @@ class Code(enum.IntEnum):
     FRAME = 4
     #: An execution at the venue, before its owner hears of it.
     EXECUTED = 5
+    #: A book holds again that was stale.
+    RESUMED = 6
+    #: An order comes to rest at the venue while its pair is in doubt.
+    UNCERTAIN = 7
+    #: A call has asked for something, and sent no order.
+    ASKED = 8
 
 
 #: What a step function sees of a pair's market; 0 where there is none.
@@ -172,6 +178,7 @@ ANSWER: Final = np.dtype(
         ("bid", "i8"),  # the venue's best prices then
         ("ask", "i8"),
         ("is_uncertain", "i8"),
+        ("ahead", "i8"),  # lots ahead of an order that has just come to rest, `FAR` where that is out of sight; else -1
     ],
     align=True,
 )
@@ -190,6 +197,7 @@ LOG: Final = np.dtype(
         ("size", "i8"),
         ("left", "i8"),
         ("is_done", "i8"),
+        ("is_over", "i8"),  # it has ended, and nothing about it is under way
         ("answer", ANSWER),
         ("bid", "i8"),
         ("bid_size", "i8"),
@@ -240,8 +248,7 @@ FEED: Final = np.dtype(
         ("horizon_bids", "i8"),  # tick; -1: none
         ("horizon_asks", "i8"),
         ("is_stale", "i8"),  # as the venue's desk has it
-        ("in_doubt", "i8"),  # 1: the book, 2: the trades
-        ("began", "i8"),
+        ("in_doubt", "i8"),  # what is lost of a pair in doubt, as `GapWatch` has it; 1: the book, 2: the trades
     ],
     align=True,
 )

@@ -20,6 +20,7 @@ from replay.fast.kernel_market import (
     add_event,
     look,
     meets,
+    note_change,
     room_for_diff,
     run_events,
     take_book,
@@ -59,6 +60,7 @@ _ASKED = np.int64(Status.FUNDING)
 _MEANT = np.int64(Status.EVENT)
 _TOP = np.int64(Code.TOP)
 _FRAME = np.int64(Code.FRAME)
+_ASKED_ROW = np.int64(Code.ASKED)
 _ACTS = np.int64(ACTS_MAX)
 _NEW = np.int64(RequestCode.NEW)
 _CANCEL = np.int64(RequestCode.CANCEL)
@@ -72,6 +74,7 @@ _ZERO = np.int64(0)
 _ONE = np.int64(1)
 _NO_REQUEST = np.int64(4)
 _CLOSING = np.int64(3)
+_DROPPING = np.int64(4)
 
 
 # -- calls ---------------------------------------------------------------------------------------------------------
@@ -114,7 +117,14 @@ def _call(e, why, pair, step):
         e.state_before[place] = e.state[place]
     clock["acts"], clock["pair"], clock["called_why"] = 0, pair, why
     clock["calls"] += 1
-    return step(clock["now"], why, pair, e.quotes, e.me, e.parameters, e.state, h) == 0
+    said = clock["log"]
+    is_well = step(clock["now"], why, pair, e.quotes, e.me, e.parameters, e.state, h) == 0
+    if clock["acts"] and clock["log"] == said:
+        row = h.log[said]
+        clock["log"] += 1
+        row["now"], row["code"] = clock["now"], _ASKED_ROW
+        clock["is_dirty"] = 1
+    return is_well
 
 
 # -- time ----------------------------------------------------------------------------------------------------------
@@ -143,7 +153,10 @@ def reach_time(e, until, step):
                 return _ROOM
             # All that arrives by then, and then what is heard, one answer after the other.
             if arrival <= due:
-                if len(e.answers) - clock["answers"] + clock["answer_at"] < len(e.core.reports):
+                reports = len(e.core.reports)
+                if len(e.answers) - clock["answers"] + clock["answer_at"] < reports:
+                    return _ROOM
+                if len(h.log) - clock["log"] < reports + 2:
                     return _ROOM
                 if arrive_next(e):
                     return _CORE
@@ -202,23 +215,31 @@ def _end_frame(e, step):
         status = reach_time(e, clock["now"], step)
         if status:
             return status
-        if clock["logs_tops"]:
-            for pair in range(len(e.market)):
-                if e.market[pair]["changed"] & 1:
-                    if clock["log"] + 1 >= len(e.hands.log):
-                        return _ROOM
-                    _say_top(e, pair)
-                    e.market[pair]["changed"] &= ~1
-            if clock["is_dirty"]:
+        return _say_frame(e)
+    return _DONE
+
+
+@kernel
+def _say_frame(e):
+    """Write down that a frame is over in which something happened, and its best prices. Returns a `Status`."""
+    clock = e.hands.clock[0]
+    if clock["logs_tops"]:
+        for pair in range(len(e.market)):
+            if e.market[pair]["changed"] & 1:
                 if clock["log"] + 1 >= len(e.hands.log):
                     return _ROOM
-                row = e.hands.log[clock["log"]]
-                clock["log"] += 1
-                row["now"], row["code"], row["stale"] = clock["now"], _FRAME, 0
-                for pair in range(len(e.feeds)):
-                    if e.feeds[pair]["in_doubt"]:
-                        row["stale"] = 1
-                clock["is_dirty"] = 0
+                _say_top(e, pair)
+                e.market[pair]["changed"] &= ~1
+        if clock["is_dirty"]:
+            if clock["log"] + 1 >= len(e.hands.log):
+                return _ROOM
+            row = e.hands.log[clock["log"]]
+            clock["log"] += 1
+            row["now"], row["code"], row["stale"] = clock["now"], _FRAME, 0
+            for pair in range(len(e.feeds)):
+                if e.feeds[pair]["in_doubt"]:
+                    row["stale"] = 1
+            clock["is_dirty"] = 0
     return _DONE
 
 
@@ -247,11 +268,11 @@ def wake_pair(e, pair, step):
     clock = e.hands.clock[0]
     if not _has_room(e):
         return _ROOM
-    e.market[pair]["changed"] = 3
-    clock["is_touched"] = 1
-    why = why_of_book(e, pair)
-    if clock["is_running"] and why and not _call(e, why, pair, step):
-        return _FAILED
+    note_change(e, pair)
+    if clock["is_running"]:
+        why = why_of_book(e, pair)
+        if why and not _call(e, why, pair, step):
+            return _FAILED
     return _DONE
 
 
@@ -343,7 +364,7 @@ def run_rows(e, rows, start, stop, places, ticks, lots, counts, prices, sizes, s
                     known = e.core.book.levels[2 * pair] + e.core.book.levels[2 * pair + 1]
                     if most >= e.scratch.shape[1] or 2 * most + known + 8 >= len(e.events):
                         return np.int64(at), _ROOM
-                if take_book(e, row, pair, ticks, lots, counts):
+                if take_book(e, row, pair, ticks, lots, counts) and clock["is_running"]:
                     why = why_of_book(e, pair)
             elif kind == _TRADE:
                 first, side = row["first"], _ONE if flags & _SELL else _ZERO
@@ -408,14 +429,14 @@ def close_run(e, step):
     """
     h = e.hands
     clock = h.clock[0]
-    while clock["stage"] != _CLOSING:
+    while clock["stage"] < _CLOSING:
         # Those at the venue first, then requests that wait.
         if not _has_room(e):
             return _ROOM
         if not _end_next(e):
             clock["stage"] = _CLOSING
             clock["post_at"], clock["posts"] = 0, 0
-    while clock["answer_at"] < clock["answers"]:
+    while clock["stage"] == _CLOSING and clock["answer_at"] < clock["answers"]:
         if not _has_room(e):
             return _ROOM
         e.answers[clock["answer_at"]]["due"] = clock["now"]
@@ -425,12 +446,25 @@ def close_run(e, step):
         if kind and clock["wakes"] & why:
             if not _call(e, why, pair, step):
                 return _FAILED
-    # What is sent meanwhile never arrives.
-    for place in range(clock["open"]):
-        slot = h.listed[place]
-        h.orders[slot]["number"] = 0
-        h.free[clock["free"]] = slot
-        clock["free"] += 1
+    # What was sent meanwhile never arrives, and nobody is called for that.
+    clock["stage"] = _DROPPING
+    while True:
+        if not _has_room(e):
+            return _ROOM
+        if clock["answer_at"] < clock["answers"]:
+            e.answers[clock["answer_at"]]["due"] = clock["now"]
+            hear_next(e)
+        elif not _end_next(e):
+            break
+    clock["is_dirty"] = 1
+    status = _say_frame(e)
+    if status:
+        return status
+    for slot in range(len(h.orders)):
+        if h.orders[slot]["number"]:
+            h.orders[slot]["number"] = 0
+            h.free[clock["free"]] = slot
+            clock["free"] += 1
     clock["open"], clock["stage"] = 0, 0
     clock["post_at"], clock["posts"] = 0, 0
     clock["is_running"] = 0

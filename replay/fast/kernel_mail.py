@@ -10,6 +10,7 @@ import numpy as np
 
 from replay.fast.engine_layout import PENDING_MAX, Code
 from replay.market.kernel_core import arrive, want_for_request
+from replay.market.kernel_orders import find_order
 from replay.market.layout import NONE, Reason, ReportCode, RequestCode, StateCode, TifCode
 from toolkit.kernels.compiling import kernel
 
@@ -27,6 +28,8 @@ __all__ = [
 
 _NEW = np.int64(RequestCode.NEW)
 _CANCEL = np.int64(RequestCode.CANCEL)
+_ACCEPTED = np.int64(ReportCode.ACCEPTED)
+_AMENDED = np.int64(ReportCode.AMENDED)
 _EXECUTED = np.int64(ReportCode.EXECUTED)
 _ENDED = np.int64(ReportCode.ENDED)
 _REFUSED = np.int64(ReportCode.REFUSED)
@@ -48,6 +51,7 @@ _TOO_MANY = np.int64(Reason.TOO_MANY_ORDERS)
 _SENT = np.int64(Code.SENT)
 _ANSWERED = np.int64(Code.ANSWER)
 _EXECUTED_ROW = np.int64(Code.EXECUTED)
+_UNCERTAIN = np.int64(Code.UNCERTAIN)
 _PRICE_BAND = np.int64(Reason.PRICE_BAND)
 _PENDING = np.int64(PENDING_MAX)
 _NEVER = np.int64(2**62)
@@ -300,6 +304,14 @@ def arrive_next(e):
     if code == _NEW and (feed["in_doubt"] or feed["is_stale"]) and not order["market"]:
         if order["tif"] == _GTC or order["tif"] == _POST_ONLY:
             order["is_uncertain"] = 1
+            said = h.log[clock["log"]]
+            clock["log"] += 1
+            said["now"], said["code"], said["pair"], said["number"] = (
+                row["due"],
+                _UNCERTAIN,
+                order["pair"],
+                order["number"],
+            )
     arrive(e.core, request)
     collect(e, code)
     return _ZERO
@@ -330,6 +342,7 @@ def _refuse(e, row, order, code, reason):
         _ZERO,
         reason,
         code,
+        -_ONE,
     )
 
 
@@ -370,7 +383,20 @@ def collect(e, code):
             np.int64(report["role"]),
             np.int64(report["reason"]),
             code if report["request"] >= 0 else np.int64(4),
+            _ahead(s, report),
         )
+
+
+@kernel
+def _ahead(s, report):
+    """Lots ahead of an order that a request has given its place in a queue, after all that the request did; -1: none."""
+    said = np.int64(report["code"])
+    if report["request"] < 0 or report["left"] == 0 or (said != _ACCEPTED and said != _AMENDED):
+        return -_ONE
+    slot = find_order(s, report["id"])
+    if slot < 0 or s.orders[slot]["rests"] == 0:
+        return -_ONE
+    return max(_ZERO, s.orders[slot]["front"])
 
 
 @kernel
@@ -406,7 +432,7 @@ def _slot_of(h, number):
 
 
 @kernel
-def _answer(e, slot, venue_ns, request, said, state, tick, lots, left, filled, size, role, reason, code):
+def _answer(e, slot, venue_ns, request, said, state, tick, lots, left, filled, size, role, reason, code, ahead):
     h = e.hands
     clock, order = h.clock[0], h.orders[slot]
     due = max(venue_ns + h.latency[4 + code], order["heard"])
@@ -422,7 +448,7 @@ def _answer(e, slot, venue_ns, request, said, state, tick, lots, left, filled, s
     )
     row["code"], row["state"], row["tick"], row["lots"] = said, state, tick, lots
     row["left"], row["filled"], row["size"], row["role"], row["reason"] = left, filled, size, role, reason
-    row["is_uncertain"] = order["is_uncertain"]
+    row["is_uncertain"], row["ahead"] = order["is_uncertain"], ahead
     lines = e.core.lines
     row["bid"], row["ask"] = lines[2 * order["pair"]]["best"], lines[2 * order["pair"] + 1]["best"]
 
@@ -472,6 +498,7 @@ def hear_next(e):
         order["reduce"],
     )
     row["cancelling"], row["order_tick"], row["is_done"] = order["cancelling"], order["tick"], order["is_done"]
+    row["is_over"] = np.int64(order["is_done"] and order["pending"] == 0)
     row["size"], row["left"] = order["size"], order["left"]
     row["answer"] = answer
     clock["is_dirty"] = 1

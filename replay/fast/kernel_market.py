@@ -17,6 +17,7 @@ __all__ = [
     "add_event",
     "look",
     "meets",
+    "note_change",
     "room_for_diff",
     "run_events",
     "take_book",
@@ -41,6 +42,7 @@ _DONE = np.int64(Status.DONE)
 _ROOM = np.int64(Status.ROOM)
 _CORE = np.int64(Status.CORE)
 _MARK = np.int64(Code.MARK)
+_RESUMED = np.int64(Code.RESUMED)
 _NONE_KEY = np.int64(NONE)
 _WANT_REPORTS = np.int64(Want.REPORTS)
 _WANT_LEVELS = np.int64(Want.LEVELS)
@@ -241,11 +243,22 @@ def take_book(e, row, pair, ticks, lots, counts):
         feed["is_stale"] = is_stale
         add_event(e, now, frame, pair, _STALE if is_stale else _RESUME, _ZERO, _ZERO, _ZERO, np.int64(-1))
         if not is_stale:
-            feed["began"] = 1
             feed["in_doubt"] &= ~_ONE
-    e.market[pair]["changed"] = 3
-    clock["is_touched"] = 1
+            said = e.hands.log[clock["log"]]
+            clock["log"] += 1
+            said["now"], said["code"], said["pair"] = now, _RESUMED, pair
+    note_change(e, pair)
     return True
+
+
+@kernel
+def note_change(e, pair):
+    """The book of a pair has changed: what is seen of it is out of date, and the record has it from then on."""
+    clock = e.hands.clock[0]
+    e.market[pair]["changed"] |= 2
+    if clock["is_running"]:
+        e.market[pair]["changed"] |= 1
+        clock["is_touched"] = 1
 
 
 @kernel

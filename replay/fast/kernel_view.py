@@ -107,9 +107,11 @@ def order_at(h, place):
 def cancel_order(h, place):
     """Ask for an order back; False where it is being cancelled."""
     order = order_at(h, place)
-    if order["is_done"] or order["cancelling"] or (order["pending"] and not h.clock[0]["queues"]):
+    if order["is_done"] or order["cancelling"]:
         return False
     _check_act(h)
+    if order["pending"] and not h.clock[0]["queues"]:
+        return False
     if not post(h, h.listed[place], _CANCEL, _ZERO, _ZERO):
         raise ValueError("too many requests about one order")
     return True

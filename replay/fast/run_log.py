@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from replay.backtest.gap_policy import Doubt
+from replay.backtest.gap_watch import GapWatch
 from replay.backtest.market import Market
 from replay.backtest.requests import Notice, OwnOrder, Response
 from replay.backtest.venue_facts import VenueFacts
 from replay.fast.engine_layout import ANSWER, LOG, Code
-from replay.market.layout import NONE, STATES, Reason, ReportCode, StateCode, TifCode
+from replay.market.layout import FAR, NONE, STATES, Reason, ReportCode, StateCode, TifCode
 from replay.results.run_record import FillRow, OrderRow, RunRecord
 from replay.strategy.plan import RunPlan
 from replay.strategy.session import TradingSession
 from toolkit.account_messages import TERMINAL_ORDER_STATES, OrderState
 from toolkit.messages import FundingInfo, Instrument, Message, StreamEvent
 
-__all__ = ["RunLog", "Takes"]
+__all__ = ["Orders", "RunLog", "Takes"]
 
-_SENT, _ANSWER, _TOP, _MARK, _FRAME, _EXECUTED = (int(code) for code in Code)
+_SENT, _ANSWER, _TOP, _MARK, _FRAME, _EXECUTED, _RESUMED, _UNCERTAIN, _ASKED = (int(code) for code in Code)
 
 
 def _named(name: str, layout: Any) -> Any:
@@ -31,11 +33,15 @@ def _named(name: str, layout: Any) -> Any:
     return namedtuple(name, layout.names)  # the names are those of the layout
 
 
+#: Orders by their numbers, and whether each is uncertain already.
+Orders = Sequence[tuple[int, bool]]
 _Row: Final = _named("_Row", LOG)
 _Answer: Final = _named("_Answer", ANSWER)
 _EXECUTION: Final = int(ReportCode.EXECUTED)
 _REFUSED: Final = int(ReportCode.REFUSED)
 _UNKNOWN: Final = int(StateCode.UNKNOWN)
+_FILLED: Final = int(StateCode.FILLED)
+_UNKNOWN_ORDER: Final = int(Reason.UNKNOWN_ORDER)
 
 
 @dataclass(slots=True)
@@ -66,8 +72,20 @@ class Takes(Protocol):
     def hear_funding(self, place: int, message: Message, now_ns: int) -> None:
         """Rates of funding."""
 
+    def lose_book(self, place: int, cause: str, now_ns: int, resting: Orders) -> bool:
+        """A pair's book cannot be believed from now on."""
+
+    def hear_gap(self, place: int, event: StreamEvent, now_ns: int, resting: Orders, *, is_form: bool) -> bool:
+        """What became of a stream of a pair."""
+
+    def lost(self, place: int) -> Collection[str]:
+        """What of a pair in doubt is lost."""
+
     def take(self, rows: npt.NDArray[np.void]) -> None:
         """Rows of a log."""
+
+    def close(self) -> None:
+        """The session has ended."""
 
     def finish(self, now_ns: int) -> RunRecord:
         """The record of the run."""
@@ -101,6 +119,10 @@ class RunLog:
         self._told: dict[int, _Told] = {}
         self._uncertain: set[int] = set()
         self._is_in_doubt = False
+        self._doubt = Doubt()
+        self._watch = GapWatch(len(markets), self._doubt)
+        #: As `VenueDesk.queued`.
+        self._queued: list[tuple[int, float | None]] = []
 
     def begin(self, now_ns: int) -> None:
         """The function is called from now on."""
@@ -117,6 +139,41 @@ class RunLog:
         """What happened to a stream, where a result keeps it."""
         self._session._set_now(now_ns)
         self._session._hear(event)
+
+    def lose_book(self, place: int, cause: str, now_ns: int, resting: Orders) -> bool:
+        """A pair's book cannot be believed from now on. Returns whether that puts the pair, and what rests, in doubt."""
+        is_begun = self._watch.begin(place, now_ns, cause)
+        if is_begun:
+            self._note_uncertain(place, resting)
+        return is_begun
+
+    def hear_gap(self, place: int, event: StreamEvent, now_ns: int, resting: Orders, *, is_form: bool) -> bool:
+        """
+        What became of a stream of a pair, after its book has heard of it.
+
+        Args:
+            place: Place of the pair.
+            event: The event.
+            now_ns: When.
+            resting: The pair's orders at the venue.
+            is_form: Whether the stream is a form that the pair's book is made of.
+
+        Returns:
+            Whether what rests is in doubt from now on.
+        """
+        is_lost = self._watch.hear(place, event, now_ns)
+        is_gap = self._watch.is_gap(place, event, now_ns, is_form=is_form)
+        if is_lost or is_gap:
+            self._note_uncertain(place, resting)
+        return is_lost or is_gap
+
+    def lost(self, place: int) -> Collection[str]:
+        """What of a pair in doubt is lost, see `GapWatch.lost`."""
+        return self._watch.lost(place)
+
+    def _note_uncertain(self, place: int, resting: Orders) -> None:
+        for number, is_uncertain in resting:
+            self._watch.rests(place, number, is_new=not is_uncertain)
 
     def hear_funding(self, place: int, message: Message, now_ns: int) -> None:
         """Rates of funding, by which the venue settles positions."""
@@ -157,8 +214,14 @@ class RunLog:
                 self._note_state(row, now, None)
             elif code == _EXECUTED:
                 self._execute(row)
+            elif code == _ASKED:
+                self.recorder.happen(now)
             elif code == _MARK:
                 self.recorder.note_mark(int(row.pair), float(row.value))
+            elif code == _RESUMED:
+                self._watch.end(int(row.pair), now)
+            elif code == _UNCERTAIN:
+                self._watch.comes(int(row.pair), int(row.number))
 
     def _note_top(self, row: Any, now: int) -> None:
         bid, ask, place = int(row.bid), int(row.ask), int(row.pair)
@@ -231,10 +294,21 @@ class RunLog:
             told.text = self._words(place, answer)
         if state != _UNKNOWN:
             told.state = state
-        if not (row.is_done and answer.code == _REFUSED):
+        if answer.ahead >= 0:
+            self._note_queued(place, answer.ahead)
+        if answer.code == _REFUSED and answer.reason == _UNKNOWN_ORDER and told.state == _FILLED:
+            self.recorder.note_late()
+        if row.is_done and answer.code == _REFUSED:
+            self.recorder.happen(now)
+        else:
             self._note_state(row, now, answer)
-        if row.is_done and not row.left and not told.rates:
-            self._told.pop(number, None)
+        if row.is_over:
+            del self._told[number]
+
+    def _note_queued(self, place: int, ahead: int) -> None:
+        scale = self._markets[place].scale
+        if scale is not None:
+            self._queued.append((place, scale.size(ahead) if ahead < FAR else None))
 
     def _words(self, place: int, answer: Any) -> str:
         """What the venue says when it refuses."""
@@ -277,9 +351,13 @@ class RunLog:
             )
         )
 
+    def close(self) -> None:
+        """The session has ended: what is under way is heard of no more."""
+        self._told.clear()
+
     def finish(self, now_ns: int) -> RunRecord:
         """The record of the run."""
         self._session._set_now(now_ns)
-        self.recorder.frame_done(now_ns, is_doubtful=self._is_doubtful)
+        self.recorder.note_exchange(self._doubt, self._queued, lambda number: number)
         record = self.recorder.finish(now_ns)
         return record if self._house is None else self._house.note(record)

@@ -18,15 +18,14 @@ import numpy.typing as npt
 
 from recordings.columns.column_batch import NO_TIME, ColumnBatch, Kind, Names
 from replay.backtest.contracts import is_known, missing_said
-from replay.backtest.gap_watch import MEANT
 from replay.backtest.latency_settings import parse_latency
 from replay.backtest.market import Market
 from replay.backtest.venue_facts import VenueFacts
 from replay.fast import kernel_engine
 from replay.fast.book_layout import FORMS_MAX, Seen, forget, make_books, widen_pool, widen_recent, widen_store_of
-from replay.fast.book_units import rescale_pair
 from replay.fast.compiled_step import packed, pointer_to
 from replay.fast.engine_layout import ACTS_MAX, LIMIT, Status, doubled, make_engine, widen_engine
+from replay.fast.engine_rescaling import rescale_engine
 from replay.fast.kernel_books import WANT_LEVELS, WANT_POOL, WANT_RECENT, room_for
 from replay.fast.level_columns import LevelColumns
 from replay.fast.run_log import RunLog, Takes
@@ -34,7 +33,6 @@ from replay.fast.step import Step, check_number
 from replay.ledger.margin_rules import BandPrice
 from replay.market.core import MatchingCore, PairFacts
 from replay.market.layout import BUY, SELL, RequestCode, TifCode, Want, widen_book, widen_orders, widen_reports
-from replay.market.rescaling import rescale
 from replay.market.rules import CancelEarly
 from replay.results.run_record import RunRecord
 from replay.strategy.failures import StrategyError, described
@@ -137,6 +135,8 @@ class StepRun:
             self._set_rules(place)
         self._like = like
         self._is_recorded = True
+        #: Forms that a pair's book was made of before a hole between recordings, as places of pair and form.
+        self._forms: frozenset[tuple[int, int]] = frozenset()
 
     @cached_property
     def _pointer(self) -> Any:
@@ -209,6 +209,8 @@ class StepRun:
             start = self.reached
             if not status:
                 self._ended = start < stop
+                # In the steps of now: what comes next may be counted in finer ones.
+                self._drain()
                 return
             if status == Status.PYTHON:
                 finer = self._take_message(batch, start, places)
@@ -224,6 +226,9 @@ class StepRun:
             elif status == Status.FUNDING:
                 self._drain()
                 self.log.hear_funding(int(places[batch.rows["pair"][start]]), batch.message(start), self.now_ns)
+            elif status == Status.JUMP:
+                if (jump := jump_of(batch.message(start))) is not None:
+                    self._jump(*jump)
             elif status == Status.BOOKS:
                 row = batch.rows[start]
                 self._widen_books(int(room_for(self.engine.hands.books, row, places[row["pair"]])))
@@ -324,12 +329,14 @@ class StepRun:
                 clock["now"] = at_ns
             self._close()
         self._drain()
-        return self.log.finish(self.now_ns)
+        # Frames may have come after the end of the session, of another venue.
+        return self.log.finish(self._paused_ns if self._is_paused and self._has_begun else self.now_ns)
 
     def _close(self) -> None:
         """The session has ended: what rests is cancelled, what is under way never arrives, and all is reported at once."""
         self._run(kernel_engine.close_run)
         self._drain()
+        self.log.close()
 
     def _fail(self) -> None:
         """The function raised: run its call again in plain Python, where the error has a line."""
@@ -366,6 +373,8 @@ class StepRun:
         return None
 
     def _hear_instrument(self, place: int, message: Instrument) -> tuple[int, int] | None:
+        self._drain()
+        self.engine.hands.clock["is_dirty"] = 1
         market = self.markets[place]
         before, finer = market.scale, None
         is_other, *_ = [markets[place].take(message) for markets in self.log.markets_of_all]
@@ -373,7 +382,6 @@ class StepRun:
             finer = int(before.tick / market.scale.tick), int(before.lot / market.scale.lot)
             self.rescale(place, *finer)
         self._set_rules(place)
-        self._drain()
         self.log.hear_instrument(place, message, self.now_ns)
         if not self._heard[place] and is_known(market):
             self._heard[place] = True
@@ -381,7 +389,9 @@ class StepRun:
         return finer
 
     def _hear_event(self, place: int, event: StreamEvent) -> None:
+        self._drain()
         clock = self.engine.hands.clock
+        clock["is_dirty"] = 1
         if event.kind is EventKind.SESSION_START:
             self._open_venues.add(event.venue)
             if self._is_paused:
@@ -402,17 +412,13 @@ class StepRun:
             self._forget(place)
         elif event.kind is EventKind.STALE and event.symbol:
             self._lose(place, event)
-        feed = self.engine.feeds[place]
-        if event.stream == _TRADES:
-            if event.kind is EventKind.GAP:
-                feed["in_doubt"] &= 1
-            elif event.kind is EventKind.STALE:
-                self._doubt(place, event.cause, 2)
-        is_ours = self._is_form(place, event.stream) or event.stream in (FORM_FULL, _TRADES, "")
-        if is_ours and event.kind is EventKind.GAP and feed["began"] and event.cause not in MEANT:
-            self._mark(place)
-        if event.kind in (EventKind.STALE, EventKind.GAP) and (not event.stream or self._is_form(place, event.stream)):
-            feed["is_joining"] = 1
+        is_form = self._is_form(place, event.stream)
+        slots = self._resting(place)
+        if self.log.hear_gap(place, event, self.now_ns, self._told_of(slots), is_form=is_form):
+            self.engine.hands.orders["is_uncertain"][slots] = 1
+        self._say_doubt(place)
+        if event.kind in (EventKind.STALE, EventKind.GAP) and (is_form or not event.stream):
+            self.engine.feeds[place]["is_joining"] = 1
 
     def _look_for_jump(self, message: Message) -> None:
         """A frame begins with an event: timers that a clock which was set has jumped over are called once for all of it."""
@@ -422,8 +428,9 @@ class StepRun:
             clock["jumped_from"], clock["jumped_to"] = jump
 
     def _is_form(self, place: int, stream: str) -> bool:
-        seen = int(self.engine.hands.books.seen[place, self._names.form(stream)])
-        return bool(seen & (Seen.FUSED | Seen.DIFFS))
+        form = self._names.form(stream)
+        seen = int(self.engine.hands.books.seen[place, form])
+        return bool(seen & (Seen.FUSED | Seen.DIFFS)) or (place, form) in self._forms
 
     def _lose(self, place: int, event: StreamEvent) -> None:
         books, form = self.engine.hands.books, self._names.form(event.stream)
@@ -440,6 +447,8 @@ class StepRun:
         for side in (2 * place, 2 * place + 1):
             _clear_side(books.store, side)
         books.form_times[place] = NO_TIME
+        fused = np.flatnonzero(books.seen[place] & (Seen.FUSED | Seen.DIFFS))
+        self._forms |= {(place, int(form)) for form in fused}
         books.seen[place] = 0
         forget(books.pairs[place : place + 1])
         self._turn_stale(place, BETWEEN_RECORDINGS)
@@ -449,21 +458,26 @@ class StepRun:
         if not feed["is_stale"]:
             feed["is_stale"] = 1
             self.engine.core.pairs[place]["stale"] = 1
-            self._doubt(place, cause, 1)
+            slots = self._resting(place)
+            if self.log.lose_book(place, cause, self.now_ns, self._told_of(slots)):
+                self.engine.hands.orders["is_uncertain"][slots] = 1
+            self._say_doubt(place)
         self._run(kernel_engine.wake_pair_of, place)
 
-    def _doubt(self, place: int, cause: str, what: int) -> None:
-        """A book or the trades of a pair are lost: what rests is uncertain from now on, unless that was meant."""
-        feed = self.engine.feeds[place]
-        if feed["began"] and cause not in MEANT:
-            was_open = bool(feed["in_doubt"])
-            feed["in_doubt"] |= what
-            if not was_open:
-                self._mark(place)
+    def _say_doubt(self, place: int) -> None:
+        """What comes while a pair is in doubt is uncertain, until what is lost of it is heard again."""
+        lost = self.log.lost(place)
+        self.engine.feeds[place]["in_doubt"] = ("book" in lost) + 2 * (_TRADES in lost)
 
-    def _mark(self, place: int) -> None:
+    def _resting(self, place: int) -> npt.NDArray[np.intp]:
+        """Slots of a pair's orders that are at the venue."""
         orders = self.engine.hands.orders
-        orders["is_uncertain"][(orders["pair"] == place) & (orders["at_venue"] == 1)] = 1
+        return np.flatnonzero((orders["pair"] == place) & (orders["at_venue"] == 1))
+
+    def _told_of(self, slots: npt.NDArray[np.intp]) -> list[tuple[int, bool]]:
+        """Orders by their numbers, and whether each is uncertain already."""
+        orders = self.engine.hands.orders
+        return [(int(orders["number"][slot]), bool(orders["is_uncertain"][slot])) for slot in slots]
 
     # -- units -----------------------------------------------------------------------------------------------------
 
@@ -503,36 +517,8 @@ class StepRun:
     def rescale(self, place: int, ticks: int, lots: int) -> None:
         """Count a pair in finer steps: as many new ticks and lots as an old one is."""
         self._drain()
-        engine = self.engine
-        with np.errstate(all="ignore"):
-            engine = self.engine = engine._replace(core=rescale(engine.core, place, ticks, lots))
-        hands = engine.hands
-        numbers = hands.orders["number"][(hands.orders["pair"] == place) & (hands.orders["number"] > 0)]
-        own = hands.orders["pair"] == place
-        for name, factor in (("tick", ticks), ("size", lots), ("left", lots), ("filled", lots)):
-            hands.orders[name][own] *= factor
-        for rows, names in (
-            (hands.posts, (("tick", ticks), ("lots", lots), ("known_left", lots))),
-            (engine.answers, (("tick", ticks), ("lots", lots), ("left", lots), ("filled", lots), ("size", lots))),
-        ):
-            mine = np.isin(rows["order"], numbers)
-            for name, factor in names:
-                rows[name][mine] *= factor
-        for name, factor in (("bid", ticks), ("ask", ticks), ("bid_size", lots), ("ask_size", lots)):
-            engine.quotes[name][place] *= factor
-            engine.market[name][place] *= factor
-        engine.quotes["last_price"][place] *= ticks
-        engine.quotes["last_size"][place] *= lots
-        engine.me["position"][place] *= lots
-        for name in ("horizon_bids", "horizon_asks"):
-            if engine.feeds[name][place] > 0:
-                engine.feeds[name][place] *= ticks
-        self._rescale_books(place, ticks, lots)
+        self.engine = rescale_engine(self.engine, place, ticks, lots)
         self._set_rules(place)
-
-    def _rescale_books(self, place: int, ticks: int, lots: int) -> None:
-        books = rescale_pair(self.engine.hands.books, place, ticks, lots)
-        self.engine = self.engine._replace(hands=self.engine.hands._replace(books=books))
 
 
 def _widened(core: Any) -> Any:

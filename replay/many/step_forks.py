@@ -7,7 +7,7 @@ record and the money of a whole run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from replay.backtest.venue_facts import facts_of
 from replay.fast import kernel_engine
 from replay.fast.compiled_step import packed
 from replay.fast.engine_layout import Engine
-from replay.fast.run_log import RunLog, Takes
+from replay.fast.run_log import Orders, RunLog, Takes
 from replay.fast.step import Step
 from replay.fast.step_run import StepRun, latencies_of
 from replay.many.fork_points import ForkPoint
@@ -179,9 +179,22 @@ class _Tee:
         for log in self._logs:
             log.hear_funding(place, message, now_ns)
 
+    def lose_book(self, place: int, cause: str, now_ns: int, resting: Orders) -> bool:
+        return all([log.lose_book(place, cause, now_ns, resting) for log in self._logs])
+
+    def hear_gap(self, place: int, event: StreamEvent, now_ns: int, resting: Orders, *, is_form: bool) -> bool:
+        return all([log.hear_gap(place, event, now_ns, resting, is_form=is_form) for log in self._logs])
+
+    def lost(self, place: int) -> Collection[str]:
+        return self._logs[0].lost(place)
+
     def take(self, rows: npt.NDArray[np.void]) -> None:
         for log in self._logs:
             log.take(rows)
+
+    def close(self) -> None:
+        for log in self._logs:
+            log.close()
 
     def finish(self, now_ns: int) -> RunRecord:
         raise AssertionError("what is the beginning of others does not end")

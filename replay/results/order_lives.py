@@ -52,7 +52,7 @@ class Lives(msgspec.Struct, frozen=True, kw_only=True):
         filled_share: Size filled over the size of all orders that the venue took in, by pair (venue and name).
         rejections: Why orders were refused, and how often, the most frequent first; numbers in the texts are `…`.
         cancels: Orders that ended as cancelled.
-        late: Requests to amend or cancel an order that was filled before they arrived; None where no log tells.
+        late: Requests to amend or cancel an order that was filled before they arrived; None where nothing tells.
     """
 
     entry: Spread | None
@@ -64,8 +64,14 @@ class Lives(msgspec.Struct, frozen=True, kw_only=True):
     late: int | None
 
 
-def lives_of(table: Tables) -> Lives:
-    """How orders fared, out of the tables of a result."""
+def lives_of(table: Tables, late: int | None = None) -> Lives:
+    """
+    How orders fared, out of the tables of a result.
+
+    Args:
+        table: Tables of the result.
+        late: Requests that came too late, as the run counted them; None: it did not, and they are those of its log.
+    """
     updates, fills = table("orders"), table("fills")
     at = {name: pl.col(name).cast(pl.Int64) for name in ("ts_recv", "ts_event", "ts_created")}
     answered = updates.filter(pl.col("ts_event").is_not_null())
@@ -85,7 +91,7 @@ def lives_of(table: Tables) -> Lives:
         filled_share=_filled(orders),
         rejections=_rejections(orders),
         cancels=orders.filter(state=OrderState.CANCELLED.value).height,
-        late=_late(table("decisions"), orders),
+        late=_late(table("decisions"), orders) if late is None else late,
     )
 
 

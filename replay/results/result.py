@@ -168,7 +168,7 @@ class Result:
     @cached_property
     def lives(self) -> Lives:
         """How orders fared: latency, time to fill, rejections."""
-        return lives_of(self._tables)
+        return lives_of(self._tables, self.info.late_requests)
 
     @cached_property
     def metrics(self) -> list[Metric]:

@@ -232,6 +232,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         log_digest: State of its hash chain at the end, hexadecimal; empty without a row.
         counts: Counts of the run, by name.
         gaps: Gaps of the pairs, in order of their start.
+        late_requests: Requests to amend or cancel an order that was filled before they arrived; None where they were
+            not counted.
         study: Measurements of the run, made afterwards; None where none were.
         tiers: Fee tiers that were in force, the first at the start, by time; empty where fees were given.
         liquidations: Steps of liquidations, by time.
@@ -260,6 +262,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     log_digest: str = ""
     counts: Mapping[str, int]
     gaps: list[GapInfo] = []
+    late_requests: int | None = None
     study: RunStudy | None = None
     tiers: list[TierChange] = []
     liquidations: list[Liquidation] = []
@@ -338,6 +341,7 @@ def run_info(record: RunRecord) -> RunInfo:
             )
             for gap in record.gaps
         ],
+        late_requests=record.late,
         study=record.study,
         tiers=record.tiers,
         liquidations=record.liquidations,

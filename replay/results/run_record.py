@@ -242,6 +242,7 @@ class RunRecord:
         counts: Counts of the run, by name.
         gaps: Gaps of the pairs, in order of their start.
         queued: Sizes ahead of orders as they came to rest, see `VenueDesk.queued`; None where they were not noted.
+        late: Requests to amend or cancel an order that was filled before they arrived; None where they were not noted.
         study: Measurements of the run, made afterwards; None where none were.
         tiers: Fee tiers that were in force, the first at the start, by time; empty where fees were given.
         liquidations: Steps of liquidations, by time.
@@ -264,6 +265,7 @@ class RunRecord:
     counts: dict[str, int]
     gaps: list[GapRow] = field(default_factory=list)
     queued: list[tuple[int, float | None]] | None = None
+    late: int | None = None
     study: RunStudy | None = None
     tiers: list[TierChange] = field(default_factory=list)
     liquidations: list[Liquidation] = field(default_factory=list)

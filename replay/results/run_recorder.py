@@ -96,6 +96,7 @@ class RunRecorder:
         self.ledger = Ledger([self._with_account(market) for market in markets], capital)
         self.counts: dict[str, int] = {}
         self._queued: list[tuple[int, float | None]] | None = None
+        self._late = 0
         self._gaps: list[GapRow] = []
         self._symbols = [market.key.trading_pair for market in markets] if symbols is None else list(symbols)
         self._spellings: list[Spelling | None] = [None] * len(markets)
@@ -385,6 +386,10 @@ class RunRecorder:
         """Take down a row of the decision log."""
         self._decisions.append((*self._place(row.now_ns), row))
 
+    def happen(self, now_ns: int) -> None:
+        """Something is done or heard of which no row tells where no log is kept: it is an instant of the run all the same."""
+        self._place(now_ns)
+
     def series(self, now_ns: int, name: str, value: float) -> None:
         """Take down a value of a series."""
         self._series.append((*self._place(now_ns), SeriesRow(now_ns, name, value)))
@@ -392,6 +397,10 @@ class RunRecorder:
     def count(self, name: str, number: int = 1) -> None:
         """Count something: `clipped_responses`, ..."""
         self.counts[name] = self.counts.get(name, 0) + number
+
+    def note_late(self) -> None:
+        """A request to amend or cancel an order was refused, which was filled before it arrived."""
+        self._late += 1
 
     def note_exchange(
         self, doubt: Doubt, queued: list[tuple[int, float | None]], number_of: Callable[[int], int]
@@ -466,6 +475,7 @@ class RunRecorder:
             counts=dict(sorted(self.counts.items())),
             gaps=self._gaps,
             queued=self._queued,
+            late=None if self._queued is None else self._late,
         )
 
     def _place(self, now_ns: int) -> tuple[int, int]:

@@ -147,7 +147,7 @@ def _execution(info: RunInfo, lives: Lives) -> Iterator[Metric]:
         value=lives.late,
         unit="",
         definition="Amendments and cancels of orders that were filled before they arrived.",
-        source="decisions",
+        source="exchange",
     )
 
 

@@ -455,6 +455,8 @@ class Desk:
                 self._by_id.pop(response.order_id, None)
             if self._tagged.get((order.place, order.tag)) is order:
                 del self._tagged[(order.place, order.tag)]
+        if response.is_too_late and order.sent.state is StateCode.FILLED:
+            self._recorder.note_late()
         # A request that came too late is refused, and an order that has ended ends once.
         if not (order.is_done and response.code is ReportCode.REFUSED):
             self._note_state(order, response)

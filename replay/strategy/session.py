@@ -389,6 +389,8 @@ class TradingSession:
         for response in self.exchange.close(self.now_ns):
             self._hear_response(response)
         self._tell_failed()
+        for response in self.exchange.drop_sent(self.now_ns):
+            self.desk.hear(response)
         self._frame_done()
 
     def finish(self, at_ns: int | None = None) -> RunRecord:
@@ -420,8 +422,7 @@ class TradingSession:
 
     def _stop(self) -> None:
         self.call("stop", (), self.strategy.on_stop)
-        # What it sent now never arrives.
-        for response in self.exchange.close(self.now_ns):
+        for response in self.exchange.drop_sent(self.now_ns):
             self.desk.hear(response)
 
     # -- what is due -------------------------------------------------------------------------------------------

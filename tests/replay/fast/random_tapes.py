@@ -1,0 +1,118 @@
+"""Tapes of one pair by chance: a market with holes of every kind in it."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+
+from tests.replay.backtest.market_messages import Messages
+from toolkit.keys import PairKey
+from toolkit.messages import BETWEEN_RECORDINGS, EventKind, FundingKind, Message
+
+__all__ = ["KEY", "random_tape"]
+
+KEY = PairKey("binance-usdm", "BTC-USDT")
+_MS = 1_000_000
+_START = 1_795_000_000_000_000_000
+
+
+def random_tape(seed: int, length: int = 200) -> list[Message]:
+    """
+    Books, trades and marks around 1000; and streams that are lost and come again, numbers that are left out, holes between
+    recordings, sessions that end and begin, and times in which the wall clock jumps.
+    """
+    return _Tape(seed).played(length)
+
+
+class _Tape:
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.say = Messages(KEY)
+        self.now = _START
+        self.middle = 1000
+        self.lost: set[str] = set()
+        self.is_over = False
+        self.out: list[Message] = []
+
+    def played(self, length: int) -> list[Message]:
+        self._begin()
+        self.out.append(self.say.instrument(self.now, settle="USDT"))
+        self._snapshot()
+        for _ in range(length):
+            self.now += self.chance.randint(1, 60) * _MS
+            self.middle += self.chance.choice((-1, 0, 0, 0, 1))
+            if not self.is_over:
+                self._go_on(self.chance.random())
+            elif self.chance.random() < 0.5:
+                self.is_over = False
+                self._begin()
+                self._snapshot()
+        return self.out
+
+    def _go_on(self, kind: float) -> None:
+        chance, say, now = self.chance, self.say, self.now
+        if kind < 0.55 and "full" not in self.lost:
+            self._diff() if kind < 0.45 else self._snapshot()
+        elif kind < 0.8:
+            price = self.middle + chance.randint(-2, 2)
+            self.out.append(say.trade(now, chance.choice(("buy", "sell")), price, chance.randint(1, 20)))
+        elif kind < 0.84:
+            mark = float(self.middle)
+            self.out.append(say.funding(now, kind=FundingKind.CURRENT, mark_price=mark, funding_rate=1e-4))
+        elif kind < 0.91:
+            self._lose(chance.choice(("full", "trades")))
+        elif kind < 0.94 and self.lost:
+            self._find(chance.choice(sorted(self.lost)))
+        elif kind < 0.96:
+            event = say.event(now, EventKind.GAP, stream=chance.choice(("trades", "full")), cause="sequence")
+            started = now - chance.randint(1, 100) * _MS
+            self.out.append(msgspec.structs.replace(event, ts_start=started, ts_end=now))
+        elif kind < 0.97:
+            self._pass_hole()
+        elif kind < 0.98:
+            self.out.append(say.event(now, EventKind.SESSION_END, stream="", cause="stop"))
+            self.is_over = True
+            if chance.random() < 0.5:
+                self._lose("full", "stop")
+        elif kind < 0.99:
+            self.now += 700 * _MS
+            event = say.event(self.now, EventKind.CLOCK_STEP, stream="", cause="clock_step")
+            self.out.append(msgspec.structs.replace(event, detail="delta_ns=700000000"))
+
+    def _begin(self) -> None:
+        self.out.append(self.say.event(self.now, EventKind.SESSION_START, stream="", cause=""))
+
+    def _levels(self) -> tuple[dict[float, float], dict[float, float]]:
+        bids: dict[float, float] = {self.middle - 1 - place: self.chance.randint(1, 30) for place in range(5)}
+        asks: dict[float, float] = {self.middle + 1 + place: self.chance.randint(1, 30) for place in range(5)}
+        return bids, asks
+
+    def _snapshot(self) -> None:
+        self.out.append(self.say.snapshot(self.now, *self._levels()))
+        self.lost.discard("full")
+
+    def _diff(self) -> None:
+        levels = self.chance.choice(self._levels())
+        changed = {price: size * self.chance.choice((0, 1, 1)) for price, size in levels.items()}
+        is_bid = min(levels) < self.middle
+        self.out.append(self.say.diff(self.now, changed if is_bid else {}, {} if is_bid else changed))
+
+    def _lose(self, stream: str, cause: str | None = None) -> None:
+        if stream not in self.lost:
+            self.lost.add(stream)
+            said = cause or self.chance.choice(("disconnect", "sequence", "stop"))
+            self.out.append(self.say.event(self.now, EventKind.STALE, stream=stream, cause=said))
+
+    def _find(self, stream: str) -> None:
+        self.lost.discard(stream)
+        self.out.append(self.say.event(self.now, EventKind.GAP, stream=stream))
+        if stream == "full":
+            self._snapshot()
+
+    def _pass_hole(self) -> None:
+        self.out.append(self.say.event(self.now, EventKind.STALE, cause=BETWEEN_RECORDINGS))
+        self.now += 500 * _MS
+        self.out.append(self.say.event(self.now, EventKind.GAP, stream="", cause=BETWEEN_RECORDINGS))
+        self.out.append(self.say.instrument(self.now, settle="USDT"))
+        self._snapshot()
