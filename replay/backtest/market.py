@@ -152,8 +152,9 @@ class Market:
         self, tick: Decimal, lot: Decimal, min_notional: Decimal | None, figures: int | None, *, is_active: bool
     ) -> bool:
         before = self.scale
-        grid_tick = tick if before is None else _common(before.tick, tick)
-        grid_lot = lot if before is None else _common(before.lot, lot)
+        # Of one form, however it was written and how often it was said: a result shows it.
+        grid_tick = _common(tick if before is None else before.tick, tick)
+        grid_lot = _common(lot if before is None else before.lot, lot)
         self.scale = PairScale(self.key.trading_pair, grid_tick, grid_lot, figures)
         self._rules = MarketRules(
             tick=tick,

@@ -72,7 +72,7 @@ class Takes(Protocol):
     def hear_funding(self, place: int, message: Message, now_ns: int) -> None:
         """Rates of funding."""
 
-    def lose_book(self, place: int, cause: str, now_ns: int, resting: Orders) -> bool:
+    def lose_book(self, place: int, event: StreamEvent, now_ns: int, resting: Orders) -> bool:
         """A pair's book cannot be believed from now on."""
 
     def hear_gap(self, place: int, event: StreamEvent, now_ns: int, resting: Orders, *, is_form: bool) -> bool:
@@ -140,9 +140,9 @@ class RunLog:
         self._session._set_now(now_ns)
         self._session._hear(event)
 
-    def lose_book(self, place: int, cause: str, now_ns: int, resting: Orders) -> bool:
+    def lose_book(self, place: int, event: StreamEvent, now_ns: int, resting: Orders) -> bool:
         """A pair's book cannot be believed from now on. Returns whether that puts the pair, and what rests, in doubt."""
-        is_begun = self._watch.begin(place, now_ns, cause)
+        is_begun = self._watch.begin(place, now_ns, event.cause, since_ns=event.ts_start)
         if is_begun:
             self._note_uncertain(place, resting)
         return is_begun

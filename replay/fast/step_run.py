@@ -23,9 +23,9 @@ from replay.backtest.market import Market
 from replay.backtest.venue_facts import VenueFacts
 from replay.fast import kernel_engine
 from replay.fast.book_layout import FORMS_MAX, Seen, forget, make_books, widen_pool, widen_recent, widen_store_of
+from replay.fast.book_units import rescale_engine
 from replay.fast.compiled_step import packed, pointer_to
 from replay.fast.engine_layout import ACTS_MAX, LIMIT, Status, doubled, make_engine, widen_engine
-from replay.fast.engine_rescaling import rescale_engine
 from replay.fast.kernel_books import WANT_LEVELS, WANT_POOL, WANT_RECENT, room_for
 from replay.fast.level_columns import LevelColumns
 from replay.fast.run_log import RunLog, Takes
@@ -226,9 +226,6 @@ class StepRun:
             elif status == Status.FUNDING:
                 self._drain()
                 self.log.hear_funding(int(places[batch.rows["pair"][start]]), batch.message(start), self.now_ns)
-            elif status == Status.JUMP:
-                if (jump := jump_of(batch.message(start))) is not None:
-                    self._jump(*jump)
             elif status == Status.BOOKS:
                 row = batch.rows[start]
                 self._widen_books(int(room_for(self.engine.hands.books, row, places[row["pair"]])))
@@ -409,7 +406,7 @@ class StepRun:
         if place < 0:
             return
         if event.kind is EventKind.GAP and event.cause == BETWEEN_RECORDINGS:
-            self._forget(place)
+            self._forget(place, event)
         elif event.kind is EventKind.STALE and event.symbol:
             self._lose(place, event)
         is_form = self._is_form(place, event.stream)
@@ -440,9 +437,9 @@ class StepRun:
             row = books.pairs[place : place + 1]
             row["stale_forms"] |= np.uint64(1) << np.uint64(form)
             row["is_stale"] = 1
-            self._turn_stale(place, event.cause)
+            self._turn_stale(place, event)
 
-    def _forget(self, place: int) -> None:
+    def _forget(self, place: int, event: StreamEvent) -> None:
         books = self.engine.hands.books
         for side in (2 * place, 2 * place + 1):
             _clear_side(books.store, side)
@@ -451,15 +448,15 @@ class StepRun:
         self._forms |= {(place, int(form)) for form in fused}
         books.seen[place] = 0
         forget(books.pairs[place : place + 1])
-        self._turn_stale(place, BETWEEN_RECORDINGS)
+        self._turn_stale(place, event)
 
-    def _turn_stale(self, place: int, cause: str) -> None:
+    def _turn_stale(self, place: int, event: StreamEvent) -> None:
         feed = self.engine.feeds[place]
         if not feed["is_stale"]:
             feed["is_stale"] = 1
             self.engine.core.pairs[place]["stale"] = 1
             slots = self._resting(place)
-            if self.log.lose_book(place, cause, self.now_ns, self._told_of(slots)):
+            if self.log.lose_book(place, event, self.now_ns, self._told_of(slots)):
                 self.engine.hands.orders["is_uncertain"][slots] = 1
             self._say_doubt(place)
         self._run(kernel_engine.wake_pair_of, place)

@@ -179,11 +179,13 @@ class _Tee:
         for log in self._logs:
             log.hear_funding(place, message, now_ns)
 
-    def lose_book(self, place: int, cause: str, now_ns: int, resting: Orders) -> bool:
-        return all([log.lose_book(place, cause, now_ns, resting) for log in self._logs])
+    def lose_book(self, place: int, event: StreamEvent, now_ns: int, resting: Orders) -> bool:
+        found = [log.lose_book(place, event, now_ns, resting) for log in self._logs]
+        return found[0]
 
     def hear_gap(self, place: int, event: StreamEvent, now_ns: int, resting: Orders, *, is_form: bool) -> bool:
-        return all([log.hear_gap(place, event, now_ns, resting, is_form=is_form) for log in self._logs])
+        found = [log.hear_gap(place, event, now_ns, resting, is_form=is_form) for log in self._logs]
+        return found[0]
 
     def lost(self, place: int) -> Collection[str]:
         return self._logs[0].lost(place)

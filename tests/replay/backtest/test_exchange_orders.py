@@ -421,6 +421,6 @@ def test_wide_diffs_and_late_instruments_find_finer_prices_too() -> None:
 def test_prices_on_no_grid_are_refused() -> None:
     desk = Desk()
     with pytest.raises(
-        ConfigError, match=r"^BTC-USD: price 99\.0000001 is no whole number of ticks of 1\.0; give a finer one"
+        ConfigError, match=r"^BTC-USD: price 99\.0000001 is no whole number of ticks of 1; give a finer one"
     ):
         desk.take(desk.say.diff(300, bids={99.0000001: 1}))

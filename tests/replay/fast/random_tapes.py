@@ -102,7 +102,9 @@ class _Tape:
         if stream not in self.lost:
             self.lost.add(stream)
             said = cause or self.chance.choice(("disconnect", "sequence", "stop"))
-            self.out.append(self.say.event(self.now, EventKind.STALE, stream=stream, cause=said))
+            event = self.say.event(self.now, EventKind.STALE, stream=stream, cause=said)
+            since = self.now - 5 * _MS if said == "sequence" else None
+            self.out.append(msgspec.structs.replace(event, ts_start=since))
 
     def _find(self, stream: str) -> None:
         self.lost.discard(stream)

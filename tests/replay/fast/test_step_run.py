@@ -26,7 +26,8 @@ from replay.strategy.backtesting import backtest, settings_of
 from replay.strategy.failures import StrategyError
 from replay.strategy.plan import RunPlan
 from tests.golden.expectations import NEWEST, RECORDINGS
-from tests.replay.fast.plain_engine import check_same, uncompiled  # noqa: F401  # the second is a fixture
+from tests.replay.fast.both_tiers import check_all_the_same
+from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
 from tests.replay.fast.steps import busy, fails_by_half, fails_by_index, fails_by_price, quiet
 from tests.tapes import quote, snapshot
 from toolkit.errors import ConfigError
@@ -53,7 +54,7 @@ def test_a_run_over_arrays_is_the_one_over_objects(name: str) -> None:
     """A function that does everything, on every venue: late quotes, funding, gaps, refusals, the end of the session."""
     python = backtest(busy.in_python(), FOLDERS[name], **FINE)
     assert python.orders.height > 10
-    check_same(backtest(busy, FOLDERS[name], **FINE), python)
+    check_all_the_same(backtest(busy, FOLDERS[name], **FINE), python)
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -70,7 +71,7 @@ def test_a_run_over_arrays_is_the_one_over_objects(name: str) -> None:
 def test_assumptions_mean_the_same(assumptions: dict[str, Any]) -> None:
     folder = FOLDERS["format-2-binance-usdm"]
     options = {**FINE, **assumptions, "parameters": {"gap": 0, "size": 1000}}
-    check_same(backtest(busy, folder, **options), backtest(busy.in_python(), folder, **options))
+    check_all_the_same(backtest(busy, folder, **options), backtest(busy.in_python(), folder, **options))
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -86,7 +87,7 @@ def test_bands_around_the_mark_or_the_middle_of_the_book_mean_the_same(name: str
     said = python.orders["status"].to_list()
     refused = [each for each in said if each.startswith(("PERCENT_PRICE", "Order price"))]
     assert 0 < len(refused) < len(said), said
-    check_same(backtest(busy, FOLDERS[name], **options), python)
+    check_all_the_same(backtest(busy, FOLDERS[name], **options), python)
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -234,7 +235,7 @@ def test_many_sets_of_parameters_are_so_many_runs_of_their_own() -> None:
     results = backtest_many(busy, folder, sets, **FINE)
     assert len({result.orders.write_csv() for result in results}) == 2
     for one, parameters in zip(results, sets, strict=True):
-        check_same(one, backtest(busy, folder, parameters=parameters, **FINE))
+        check_all_the_same(one, backtest(busy, folder, parameters=parameters, **FINE))
 
 
 @pytest.mark.parametrize(
@@ -323,7 +324,7 @@ def test_an_error_names_the_function_s_own_line(function: Step, where: str, is_c
 def test_compiled_runs_are_those_in_plain_python() -> None:
     for name, folder in FOLDERS.items():
         if "coinm" not in name:
-            check_same(backtest(busy, folder, **FINE), backtest(busy.in_python(), folder, **FINE))
+            check_all_the_same(backtest(busy, folder, **FINE), backtest(busy.in_python(), folder, **FINE))
 
 
 @pytest.mark.slow
@@ -358,4 +359,4 @@ def test_a_run_that_is_left_for_want_of_room_goes_on_where_it_was(monkeypatch: p
     python = backtest(busy.in_python(), FOLDERS[name], **FINE)
     monkeypatch.setattr(engine_layout, "_LOG", 2 * ACTS_MAX + 12)
     monkeypatch.setattr(step_run, "_LOG_MIN", 0)
-    check_same(backtest(busy, FOLDERS[name], **FINE), python)
+    check_all_the_same(backtest(busy, FOLDERS[name], **FINE), python)

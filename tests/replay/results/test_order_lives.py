@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from replay.market.layout import BUY, Role
+import msgspec
+
+from replay.market.layout import BUY, Reason, Role
 from replay.results.order_lives import Lives
 from replay.results.result import Result
 from replay.results.run_record import DecisionRow, FillRow, OrderRow
@@ -91,6 +93,18 @@ def test_a_request_after_the_fill_is_too_late() -> None:
     made = recorder()
     made.decision(DecisionRow(at(1), "timer", "x", None, None, "[]", "00"))
     assert lives(made).late == 0
+
+
+def test_what_came_too_late_is_read_out_of_the_log_of_a_result_that_did_not_count_it() -> None:
+    """Of two requests that found no order the one about an order that was filled; results of before have no count."""
+    made = recorder()
+    order(made, 1, 1, 1, OrderState.FILLED)
+    order(made, 2, 2, 2, OrderState.CANCELLED)
+    for number in (1, 2):
+        row = ["refused", number, 0, "", "buy", 100, 0, 0, 0, "", 0, Reason.UNKNOWN_ORDER, "", False]
+        text = msgspec.json.encode(row).decode()
+        made.decision(DecisionRow(at(3), "response", "1", None, None, text, "00" * 16))
+    assert lives(made).late == 1
 
 
 def test_the_row_of_an_answer_is_read_where_its_fields_are() -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from replay.backtest.gap_policy import Doubt
 from replay.ledger.money import CASH_DECIMALS, SIZE_DECIMALS, units_of
-from replay.market.layout import BUY, SELL, Reason, Role
+from replay.market.layout import BUY, SELL, Role
 from replay.results.result import Result
-from replay.results.run_record import DecisionRow, FillRow, OrderRow
+from replay.results.run_record import FillRow, OrderRow
 from replay.results.run_recorder import RunRecorder
 from replay.results.run_study import MarketInfo, RunStudy
 from tests.replay.results.runs import at, linear_market, quote, recorder, trade
@@ -36,14 +36,6 @@ def _order(made: RunRecorder, number: int, sent: float, there: float, heard: flo
     return msgspec.structs.replace(
         row, now_ns=at(heard), venue_ns=at(there), state=OrderState.OPEN, status="open", created_ns=at(there)
     )
-
-
-def _answers(made: RunRecorder, now: float, *orders: int) -> None:
-    """Refusals of requests about orders that are gone."""
-    for order in orders:
-        row = ["refused", order, 0, "", "buy", 100, 0, 0, 0, "", 0, Reason.UNKNOWN_ORDER, "", False]
-        text = msgspec.json.encode(row).decode()
-        made.decision(DecisionRow(at(now), "response", "1", None, None, text, "00" * 16))
 
 
 def whole_run() -> Result:
@@ -90,7 +82,7 @@ def whole_run() -> Result:
     made.order(row)
     made.frame_done(at(17.04))
     made.order(msgspec.structs.replace(row, now_ns=at(18), venue_ns=at(17.9), state=OrderState.CANCELLED))
-    _answers(made, 18, 1, 4)
+    made.note_late()
     made.frame_done(at(18))
     # From 11.98 down to 9.927.
     quote(made, 20, 103, 105)
