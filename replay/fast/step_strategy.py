@@ -216,6 +216,7 @@ class _StepStrategy(Strategy):
         self._s = SimpleNamespace(**step.state)
         self._places = {pair: place for place, pair in enumerate(ctx.pairs)}
         self._tops = [self._top(ctx, pair) for pair in ctx.pairs]
+        self._scales = [_scale_of(ctx, pair) for pair in ctx.pairs]
         self._slots = [-1 for _ in ctx.pairs]
         self._fills: dict[int, int] = {}
         self._is_gap = False
@@ -232,13 +233,24 @@ class _StepStrategy(Strategy):
             values += [0, 0] if level is None else [scale.tick_of(level.price), scale.lots_of(level.size)]
         return values[0], values[1], values[2], values[3]
 
+    def _scale(self, ctx: Context, place: int) -> PairScale:
+        """What a pair is counted in; what is kept of it is counted in that as well, where it has become finer."""
+        scale, before = _scale_of(ctx, ctx.pairs[place]), self._scales[place]
+        if scale is not before:
+            self._scales[place], market = scale, self._q[place]
+            ticks, lots = int(before.tick / scale.tick), int(before.lot / scale.lot)
+            market.last_price, market.last_size = market.last_price * ticks, market.last_size * lots
+            bid, bid_size, ask, ask_size = self._tops[place]
+            self._tops[place] = bid * ticks, bid_size * lots, ask * ticks, ask_size * lots
+        return scale
+
     def _call(self, ctx: Context, why: Why, pair: int) -> None:
         step = self.step
         why &= step.wakes | (Why.TIMER if step.every_ns else Why(0))
         if not why:
             return
         for place, name in enumerate(ctx.pairs):
-            market, mine, scale = self._q[place], self._me[place], _scale_of(ctx, name)
+            market, mine, scale = self._q[place], self._me[place], self._scale(ctx, place)
             market.bid, market.bid_size, market.ask, market.ask_size = self._top(ctx, name)
             market.stale = int(ctx.book(name).is_stale)
             rules, funding = ctx.rules(name), ctx.funding(name)
@@ -267,6 +279,7 @@ class _StepStrategy(Strategy):
     def on_book(self, ctx: Context, book: OrderBook) -> None:
         """One call for all that a message changed."""
         place = next(each for each, name in enumerate(ctx.pairs) if ctx.book(name) is book)
+        self._scale(ctx, place)
         why, top = Why.BOOK, self._top(ctx, ctx.pairs[place])
         if top != self._tops[place] and self.step.wakes & Why.QUOTE:
             gap_ns = self.step.min_gap_ns
@@ -286,10 +299,11 @@ class _StepStrategy(Strategy):
             for each in ctx.pairs
             if ctx.book(each).trading_pair == trade.trading_pair and ctx.book(each).venue == trade.venue
         )
-        market, scale = self._q[self._places[name]], _scale_of(ctx, name)
+        place = self._places[name]
+        market, scale = self._q[place], self._scale(ctx, place)
         market.last_price, market.last_size = scale.tick_of(trade.price), scale.lots_of(trade.size)
         market.last_side = int(trade.aggressor_side is Side.SELL)
-        self._call(ctx, Why.TRADE, self._places[name])
+        self._call(ctx, Why.TRADE, place)
 
     def on_funding(self, ctx: Context, funding: Any) -> None:
         """Funding, mark or index price."""

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import msgspec
 
 from tests.replay.backtest.market_messages import Messages
 from toolkit.keys import PairKey
-from toolkit.messages import BETWEEN_RECORDINGS, EventKind, FundingKind, Message
+from toolkit.messages import (
+    BETWEEN_RECORDINGS,
+    BookDiff,
+    BookSnapshot,
+    EventKind,
+    FundingKind,
+    Instrument,
+    Message,
+    Trade,
+)
 
-__all__ = ["KEY", "random_tape"]
+__all__ = ["KEY", "in_finer_steps", "random_tape"]
 
 KEY = PairKey("binance-usdm", "BTC-USDT")
 _MS = 1_000_000
@@ -23,6 +33,28 @@ def random_tape(seed: int, length: int = 200) -> list[Message]:
     recordings, sessions that end and begin, and times in which the wall clock jumps.
     """
     return _Tape(seed).played(length)
+
+
+def in_finer_steps(tape: Sequence[Message], at: int, tick: float, lot: float) -> list[Message]:
+    """A tape of which the venue says, before one of its messages, that prices and sizes have finer steps; and uses them."""
+    defined = next(message for message in tape if isinstance(message, Instrument))
+    steps = {"price_tick": tick, "size_step": lot}
+    out = list(tape[:at])
+    out.append(msgspec.structs.replace(defined, ts_recv=tape[at].ts_recv, **steps))
+    for message in tape[at:]:
+        if isinstance(message, BookSnapshot | BookDiff):
+            moved = {
+                side: tuple(price + tick for price in getattr(message, side)) for side in ("bid_prices", "ask_prices")
+            }
+            sizes = {side: tuple(size * lot for size in getattr(message, side)) for side in ("bid_sizes", "ask_sizes")}
+            out.append(msgspec.structs.replace(message, **moved, **sizes))
+        elif isinstance(message, Trade):
+            out.append(msgspec.structs.replace(message, price=message.price + tick, size=message.size * lot))
+        elif isinstance(message, Instrument):
+            out.append(msgspec.structs.replace(message, **steps))
+        else:
+            out.append(message)
+    return [msgspec.structs.replace(message, capture_seq=number) for number, message in enumerate(out)]
 
 
 class _Tape:

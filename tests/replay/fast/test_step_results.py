@@ -17,7 +17,7 @@ from tests.golden.expectations import NEWEST
 from tests.replay.backtest.market_messages import Messages
 from tests.replay.fast.both_tiers import check_all_the_same, in_both_tiers
 from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
-from tests.replay.fast.random_tapes import KEY, random_tape
+from tests.replay.fast.random_tapes import KEY, in_finer_steps, random_tape
 from tests.replay.fast.steps import busy
 from toolkit.messages import BETWEEN_RECORDINGS, EventKind, Message
 
@@ -225,6 +225,23 @@ def test_random_tapes_are_said_the_same_of(seed: int, name: str) -> None:
 def test_more_random_tapes_are_said_the_same_of(seed: int) -> None:
     compiled, python = in_both_tiers(busy, random_tape(seed), [KEY], latency=SLOW if seed % 2 else AT_ONCE)
     check_all_the_same(compiled, python)
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), 5])
+def test_steps_that_become_finer_while_orders_rest_change_no_number(seed: int) -> None:
+    """Orders, answers under way, queues and what is written down are counted in new steps, and are what they were."""
+    tape = in_finer_steps(random_tape(seed, 120), 40 + 10 * seed, 0.125, 0.5)
+    # In batches of their own: a batch is counted in the finest steps of all of it.
+    compiled, python = in_both_tiers(busy, tape, [KEY], batch=1, latency="entry=3ms,cancel.entry=1ms,response=200ms")
+    check_all_the_same(compiled, python)
+
+
+def test_what_was_done_before_a_batch_with_finer_prices_is_written_down_in_the_steps_of_then() -> None:
+    """The venue uses half of a unit before it says so: the order at 98 stays one at 98, and 2 stay 2."""
+    say = Messages(KEY)
+    tape = [*market(say), say.diff(START + 2 * SECOND, {97.5: 0.5}), say.diff(START + 3 * SECOND, {97: 3})]
+    result = said(tape, batch=4)
+    assert result.orders.select("price", "size").rows() == [(98.0, 2.0)]
 
 
 def test_requests_that_came_too_late_are_counted() -> None:
