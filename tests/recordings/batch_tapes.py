@@ -1,16 +1,22 @@
-"""The same frames one by one and by the batch, and what has to be the same afterwards."""
+"""
+The same frames one by one and by the batch, and what has to be the same afterwards.
+
+Rows are compared as they would be written, row group by row group; to encode them and read them again takes as long as the
+rest. `in_files=True` does that too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recordings.format.columns_to_rows import dictionary_schema
 from recordings.format.frames_to_rows import frames_to_batch
-from recordings.format.manifest import Segment
+from recordings.format.manifest import Segment, TableFile
 from recordings.sealing.segment_writer import SegmentWriter
 from recordings.states.checkpoints import encode_checkpoint
 from recordings.states.normalizer import Normalizer
@@ -32,7 +38,44 @@ def tables_of(folder: Path) -> dict[str, pa.Table]:
     return {str(path.relative_to(folder)): pq.read_table(path) for path in sorted(folder.rglob("*.parquet"))}
 
 
-def _outcome(folder: Path, normalizer: Normalizer, writer: SegmentWriter) -> Outcome:
+class _Kept:
+    """Keeps the row groups of a table in place of a file, and holds them to its schema as that would."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.groups: list[pa.Table] = []
+
+    def write(self, make_groups: Callable[[], Iterable[pa.Table]]) -> None:
+        for group in make_groups():
+            assert group.schema.equals(dictionary_schema(self._name))
+            self.groups.append(pa.table([_plain(column) for column in group.columns], group.column_names))
+
+    def finish(self, make_groups: Callable[[], Iterable[pa.Table]]) -> TableFile:
+        self.write(make_groups)
+        return TableFile(self._name, sum(map(len, self.groups)), 0, "")
+
+    def abort(self) -> None:
+        self.groups.clear()
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values, however they are kept in memory."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+class _Tables(dict[str, _Kept]):
+    """The tables of a segment, by name, as they are asked for."""
+
+    def make(self, name: str) -> _Kept:
+        self[name] = _Kept(name)
+        return self[name]
+
+
+def _writer(folder: Path, normalizer: Normalizer, kept: _Tables | None) -> SegmentWriter:
+    return SegmentWriter(folder, 0, normalizer, make_sink=None if kept is None else kept.make)
+
+
+def _outcome(folder: Path, normalizer: Normalizer, writer: SegmentWriter, kept: _Tables | None) -> Outcome:
     write = writer.cut()
     entry: Segment | None = write() if write is not None else None
     facts: tuple[Any, ...] = ()
@@ -40,19 +83,26 @@ def _outcome(folder: Path, normalizer: Normalizer, writer: SegmentWriter) -> Out
         facts = (entry.digest, entry.counts, entry.message_count, entry.imprecise_values, entry.frame_count)
         facts += (entry.ts_recv_first, entry.ts_recv_last, entry.capture_seq_first, entry.capture_seq_last)
     books = (normalizer.tracker.crossed_count, normalizer.tracker.refused_count, normalizer.conn_id_max)
-    return facts, books, writer.symbols, encode_checkpoint(normalizer), tables_of(folder)
+    in_memory = {name: table.groups for name, table in sorted((kept or {}).items()) if table.groups}
+    return facts, books, writer.symbols, encode_checkpoint(normalizer), tables_of(folder), in_memory
 
 
 def one_by_one(
-    folder: Path, venues: Sequence[str], frames: Sequence[Frame], options: ProtocolOptions | None = None
+    folder: Path,
+    venues: Sequence[str],
+    frames: Sequence[Frame],
+    options: ProtocolOptions | None = None,
+    *,
+    in_files: bool = False,
 ) -> Outcome:
     """What becomes of the frames on the way that every venue has."""
     folder.mkdir(parents=True, exist_ok=True)
     normalizer = _normalizer(venues, options or ProtocolOptions())
-    writer = SegmentWriter(folder, 0, normalizer)
+    kept = None if in_files else _Tables()
+    writer = _writer(folder, normalizer, kept)
     for frame in frames:
         writer.add(frame)
-    return _outcome(folder, normalizer, writer)
+    return _outcome(folder, normalizer, writer, kept)
 
 
 def by_batch(
@@ -61,12 +111,15 @@ def by_batch(
     frames: Sequence[Frame],
     cuts: Sequence[int],
     options: ProtocolOptions | None = None,
+    *,
+    in_files: bool = False,
 ) -> tuple[Outcome, int]:
     """What becomes of them in batches that end at `cuts`, and how many compiled code took."""
     folder.mkdir(parents=True, exist_ok=True)
     normalizer = _normalizer(venues, options or ProtocolOptions())
     assert normalizer.compile(), "the venue has compiled code"
-    writer = SegmentWriter(folder, 0, normalizer)
+    kept = None if in_files else _Tables()
+    writer = _writer(folder, normalizer, kept)
     taken = 0
     plain = writer._normalize
 
@@ -83,4 +136,4 @@ def by_batch(
             taken += end - start
             writer.add_batch(frames_to_batch(list(frames[start:end])))
             start = end
-    return _outcome(folder, normalizer, writer), taken
+    return _outcome(folder, normalizer, writer, kept), taken

@@ -26,12 +26,17 @@ CAPTURES = {
 
 
 def both(
-    venue: str, frames: Sequence[Frame], cuts: Sequence[int], options: ProtocolOptions | None = None
+    venue: str,
+    frames: Sequence[Frame],
+    cuts: Sequence[int],
+    options: ProtocolOptions | None = None,
+    *,
+    in_files: bool = False,
 ) -> tuple[Outcome, int]:
     """The one outcome of both ways, and how many frames compiled code took."""
     with tempfile.TemporaryDirectory() as folder:
-        expected = one_by_one(Path(folder, "plain"), [venue], frames, options)
-        found, taken = by_batch(Path(folder, "batch"), [venue], frames, cuts, options)
+        expected = one_by_one(Path(folder, "plain"), [venue], frames, options, in_files=in_files)
+        found, taken = by_batch(Path(folder, "batch"), [venue], frames, cuts, options, in_files=in_files)
     for mine, theirs in zip(found, expected, strict=True):
         assert mine == theirs
     return found, taken
