@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from replay.backtest.market import Market
+from replay.backtest.scales import PairScale
 from replay.market.core import MatchingCore
 from replay.market.layout import NONE
 from toolkit.books.orderbook import Columns, OrderBook
@@ -28,30 +28,32 @@ class CoreSide:
         line: Its line there.
         market: The pair, with the grid that it is counted in.
         now: Key and lots of the best level, as they are now.
-        taken: Called when all levels have been read: the book holds them itself from then on.
+        book: The book that it is a side of.
     """
 
-    __slots__ = ("_core", "_line", "_market", "_now", "_sign", "_taken")
+    __slots__ = ("_book", "_core", "_line", "_market", "_now", "_sign")
 
     def __init__(
-        self, core: MatchingCore, line: int, market: Market, now: npt.NDArray[np.int64], taken: Callable[[], None]
+        self, core: MatchingCore, line: int, market: Market, now: npt.NDArray[np.int64], book: KeptBook
     ) -> None:
         self._core = core
         self._line = line
         self._market = market
         self._now = now
-        self._taken = taken
+        self._book = book
         self._sign = -1 if line & 1 else 1
 
     def best(self) -> tuple[float, float] | None:
         """Price and size of the best level; None of an empty side."""
-        key, lots = self._now.tolist()
         scale = self._market.scale
+        if scale is not self._book.scale:
+            self._book.note_best()
+        key, lots = self._now.tolist()
         return None if key == NONE or scale is None else (scale.price(key * self._sign), scale.size(lots))
 
     def columns(self) -> Columns:
         """All levels, which the book holds itself from now on."""
-        self._taken()
+        self._book.was_taken()
         prices, sizes = self.levels()
         return tuple(prices.tolist()), tuple(sizes.tolist()), ()
 
@@ -77,21 +79,30 @@ class KeptBook:
         now: Its best levels as they are, of `kernel_stretch.best_levels`.
 
     Attributes:
+        scale: The grid that `now` is counted in.
         is_same: Whether the core is known to have the levels that the book has; None: not looked at yet.
     """
 
     def __init__(self, core: MatchingCore, place: int, market: Market, now: npt.NDArray[np.int64]) -> None:
         self._core = core
         self._place = place
+        self._market = market
         self._now = now
+        self.scale: PairScale | None = None
         self._sides = tuple(
-            CoreSide(core, 2 * place + side, market, now[2 * side : 2 * side + 2], self._was_taken) for side in (0, 1)
+            CoreSide(core, 2 * place + side, market, now[2 * side : 2 * side + 2], self) for side in (0, 1)
         )
         self._is_read_there = False
         self.is_same: bool | None = None
 
-    def _was_taken(self) -> None:
+    def was_taken(self) -> None:
+        """All levels have been read: the book holds them itself from then on."""
         self._is_read_there = False
+
+    def note_best(self) -> None:
+        """Note the best levels, in the grid of now: a finer one counts them otherwise."""
+        self._core.note_best(self._place, self._now)
+        self.scale = self._market.scale
 
     def look(self, book: OrderBook) -> bool:
         """Whether the core has the book's levels, and nothing of them is known that it does not keep."""
@@ -104,8 +115,10 @@ class KeptBook:
 
     def hand_over(self, book: OrderBook) -> None:
         """Have the book read from the core, which goes ahead of it from now on."""
+        if self.scale is not self._market.scale:
+            self.note_best()
         if not self._is_read_there:
-            self._core.note_best(self._place, self._now)
+            self.note_best()
             for kept, side in zip(self._sides, (book.bids, book.asks), strict=True):
                 side.read_from(kept)
             self._is_read_there = True

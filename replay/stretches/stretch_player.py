@@ -82,6 +82,9 @@ class StretchSession(Protocol):
     def changed_places(self) -> Collection[int]:
         """The pairs whose book the frame under way has changed."""
 
+    def changed(self, place: int) -> None:
+        """The book of a pair has changed in this frame, by what its best levels have to be looked at again."""
+
     def begin_plain(self, frame: int, ts_recv: int) -> bool:
         """A message of that frame is next that is plain market data; whether the strategy is running by then."""
 
@@ -160,7 +163,9 @@ class StretchPlayer:
                         session.fail_at_market(exc)
                     continue
             session.take(batch.message(at))
-            if kinds[at] in _CHANGES_BOOK and self._note_change(places[int(batch.rows["pair"][at])], kinds[at]):
+            place = places[int(batch.rows["pair"][at])]
+            is_finer = ready is not None and self._is_finer(place)
+            if (is_finer or kinds[at] in _CHANGES_BOOK) and self._note_change(place, kinds[at]):
                 ready = None
             at += 1
         self._count_crossed()
@@ -200,6 +205,14 @@ class StretchPlayer:
         is_kept = book is not None and not book.is_stale and self._kept[place].look(book)
         has_trades = not self._exchange.hears_trades
         return PairFacts(scale, self._names.form(form) if is_kept else NOT_PLAIN, has_trades, has_quotes, looks)
+
+    def _is_finer(self, place: int) -> bool:
+        """Whether a pair is counted in other steps than what was made ready: a trade off the grid alone does that."""
+        if place < 0 or self._exchange.markets[place].scale is self._facts[place].scale:
+            return False
+        if place in self._session.changed_places:
+            self._session.changed(place)  # its best levels were noted in the steps before
+        return True
 
     def _note_change(self, place: int, kind: int) -> bool:
         """A message went the long way; whether what is plain may have become other than what was made ready."""

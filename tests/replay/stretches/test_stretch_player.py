@@ -130,6 +130,8 @@ def make_messages(rng: random.Random, keys: Sequence[PairKey]) -> list[Message]:
             extras: list[dict[str, Any]] = [{}, {}, {}, {"is_history": True}, {"is_duplicate": True}, {"cause": "adl"}]
             extra = rng.choice(extras)
             message = say.trade(now, rng.choice(["buy", "sell"]), rng.randrange(96, 105), rng.randrange(1, 5), **extra)
+            if rng.random() < 0.03:  # off the grid so far
+                message = msgspec.structs.replace(message, price=message.price + 0.5)
             before = [each for each in made if isinstance(each, Trade)]
             if before and rng.random() < 0.1:  # as recordings that overlap have it
                 message = msgspec.structs.replace(rng.choice(before), ts_recv=now, is_duplicate=False)
@@ -268,3 +270,58 @@ def test_what_is_plain_is_no_message(name: str, monkeypatch: pytest.MonkeyPatch)
     session, _ = run(STRATEGIES[name], [KEY], messages, [], latency="entry=0ns,response=0ns")
     assert session.message_count == len(messages)
     assert len(taken) == 3
+
+
+class TopReader(Strategy):
+    """Notes what it sees of the book at each trade and between messages."""
+
+    wakes = Wakes(trades=True, every="1ms")
+
+    def on_trade(self, ctx: Context, trade: Trade) -> None:
+        self.look(ctx)
+
+    def on_timer(self, ctx: Context, name: str, due_ns: int) -> None:
+        self.look(ctx)
+
+    def look(self, ctx: Context) -> None:
+        """Write down the best levels, and have an order at the venue."""
+        book = ctx.book(ctx.pairs[0])
+        if not ctx.orders():
+            ctx.buy(ctx.pairs[0], 1.0, 90.0)
+        ctx.log("top", bid=book.best_bid, ask=book.best_ask, tick=ctx.rules(ctx.pairs[0]).tick_at(100.0))
+
+
+@pytest.mark.parametrize("what", ["instrument of a stale book", "trade", "trade in the frame of a diff", "diff"])
+def test_a_grid_that_becomes_finer_leaves_prices_as_they_are(what: str) -> None:
+    """Best levels that the core keeps are counted again when their pair is, also where no book has changed."""
+    say, now = Messages(KEY), 10 * MS
+    finer: Message
+    match what:
+        case "instrument of a stale book":
+            finer = say.instrument(now + 3 * MS, tick=0.5)
+        case "diff":
+            finer = say.diff(now + 3 * MS, {99.5: 1.0}, {})
+        case _:
+            finer = say.trade(now + 3 * MS, "buy", 100, 1)
+            finer = msgspec.structs.replace(finer, price=100.5)
+    made: list[Message] = [
+        say.event(now, EventKind.SESSION_START, stream=""),
+        say.instrument(now),
+        say.snapshot(now),
+        *(say.diff(now + each * MS, {98.0: float(each)}, {102.0: float(each)}) for each in (1, 2, 3)),
+        *([say.event(now + 3 * MS, EventKind.STALE)] if "stale" in what else []),
+        finer,
+        *(say.diff(now + each * MS, {97.0: float(each)}, {103.0: float(each)}) for each in (6, 7)),
+        say.trade(now + 8 * MS, "sell", 99, 1),
+    ]
+    frames = list(range(len(made)))
+    if "frame" in what:
+        frames[6:] = [each - 1 for each in frames[6:]]
+    made = [
+        msgspec.structs.replace(each, capture_seq=frame, sub_seq=10 * (place == 6), ts_recv=each.ts_recv)
+        for place, (frame, each) in enumerate(zip(frames, made, strict=True))
+    ]
+    options: dict[str, Any] = {"latency": "entry=1ms,response=1ms"}
+    expected = everything(*run(TopReader, [KEY], made, None, **options), [KEY])
+    assert "OrderBookEntry(price=" in str(expected["decisions"])
+    assert everything(*run(TopReader, [KEY], made, [], **options), [KEY]) == expected
