@@ -128,6 +128,7 @@ def play_randomly(seed: int) -> tuple[Played, Reference]:
     rng = random.Random(seed)
     keys = [VENUES[rng.choice(sorted(VENUES))]] + ([INVERSE] if seed % 2 else []) + ([SPOT] if seed % 3 == 0 else [])
     messages = tape(rng, keys)
+    is_dydx = keys == [VENUES["dydx_v4"]]
     # Two venues have an account in dollars where spot is there.
     dollars = f"{keys[0].venue}/USD" if SPOT in keys else "USD"
 
@@ -141,9 +142,15 @@ def play_randomly(seed: int) -> tuple[Played, Reference]:
             size = rng.choice([rng.randrange(1, 30), rng.randrange(20, 100)])
             price = rng.choice([None, 97.0, 99.0, 101.0, 104.0])
             send = rng.choice([ctx.buy, ctx.sell])
-            send(pair, size, price)
+            # Short-term orders of dYdX, whose cancels come to nothing for a while.
+            short = {"good_til_blocks": rng.randrange(1, 23)} if is_dydx and rng.random() < 0.5 else {}
+            send(pair, size, price, **short)
             if rng.random() < 0.2:
                 ctx.cancel_all()
+            elif (orders := ctx.orders()) and rng.random() < 0.3:
+                order = rng.choice(orders)
+                if not order.is_market:
+                    ctx.amend(order, size=float(rng.randrange(1, 60)))
 
     money: dict[str, Any] = {
         "leverage": {"": Decimal(rng.choice([1, 3, 20, 20, 20]))},
@@ -159,6 +166,7 @@ def play_randomly(seed: int) -> tuple[Played, Reference]:
         "capital": {"USD": Decimal(rng.choice([100, 300, 1000])), **({"BTC": Decimal(50)} if seed % 2 else {})},
         "assumed": {"maintenance": Decimal(rng.choice(["0.01", "0.045"]))},
         "latency": rng.choice(["entry=0ns,response=0ns", "entry=20ms,response=50ms"]),
+        **({"block_ns": NS_PER_S, "cancel_blocks": rng.choice([None, 0, 3])} if is_dydx else {}),
     }
     played = opened(Rash, keys=keys, start_ns=START, **money)
     reference = Reference(played)
@@ -204,8 +212,11 @@ def test_random_runs_do_liquidate_pay_and_move() -> None:
             seen[step.what] = seen.get(step.what, 0) + 1
         for row in played.told("money"):
             seen[row[3][0]] = seen.get(row[3][0], 0) + 1
+        seen["leaving"] = seen.get("leaving", 0) + sum(
+            row.acts[0] == "leaving" for row in played.rows if row.kind == "response"
+        )
         seen["fee in kind"] = seen.get("fee in kind", 0) + sum(each.fee_size > 0 for each in played.record.entries)
-    assert seen.keys() == {"order", "takeover", "funding", "transfer", "fee in kind"}
+    assert seen.keys() == {"order", "takeover", "funding", "transfer", "fee in kind", "leaving"}
     assert min(seen.values()) > 0
 
 
