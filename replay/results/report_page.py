@@ -21,6 +21,7 @@ from replay.results.report_sections import (
     liquidations,
     market_share,
     numbers,
+    old_facts,
     profit_table,
     sensitivity,
 )
@@ -32,6 +33,7 @@ from toolkit.pictures.vega_lite import page_scripts, png, write_bytes
 
 if TYPE_CHECKING:
     from replay.results.result import Result
+    from replay.results.run_info import RunInfo
 
 __all__ = ["RESULTS_MAX", "report_html", "texts_of", "write_report"]
 
@@ -144,10 +146,20 @@ def _heading(result: Result) -> str:
 
 def _doubt(result: Result, before: str = "") -> str:
     info = result.info
+    of_money = _money_lines(info)
     is_some = bool(info.gaps or info.doubtful_ns or any(account.doubtful_profit_share for account in info.accounts))
-    gaps = "".join(f"<li>{html_text(line)}</li>" for line in gap_lines(result))
+    is_some |= bool(info.counts.get("funding_missed"))
+    gaps = "".join(f"<li>{html_text(line)}</li>" for line in (*gap_lines(result), *of_money))
     listed = f'<ul class="gaps">{gaps}</ul>' if gaps else ""
     return f'<p class="doubt{" some" if is_some else ""}">{html_text(before + doubt_line(info))}</p>{listed}'
+
+
+def _money_lines(info: RunInfo) -> list[str]:
+    """In words, what of the money rests on nothing, or on facts that are older than the tape."""
+    missed = info.counts.get("funding_missed", 0)
+    settlements = "1 settlement" if missed == 1 else f"{missed:,} settlements"
+    told = f"Funding: no rate or price is recorded of {settlements} while something was held: left out of the profit."
+    return [told, *old_facts(info)] if missed else old_facts(info)
 
 
 def _head(result: Result) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "liquidations",
     "market_share",
     "numbers",
+    "old_facts",
     "profit_table",
     "sensitivity",
     "table",
@@ -402,7 +403,7 @@ def assumptions(result: Result) -> str:
         ),
     ]
     return (
-        f"{''.join(_paragraph(text, 'warning') for text in old_facts(info))}{table(['setting', ''], settings, texts=2)}{fees}"
+        f"{table(['setting', ''], settings, texts=2)}{fees}"
         f"{_tiers(info)}{_presets(result)}<details><summary>Rules of matching in force</summary>{shown}</details>"
     )
 

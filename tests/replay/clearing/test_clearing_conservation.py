@@ -143,7 +143,7 @@ def play_randomly(seed: int) -> tuple[Played, Reference]:
             price = rng.choice([None, 97.0, 99.0, 101.0, 104.0])
             send = rng.choice([ctx.buy, ctx.sell])
             # Short-term orders of dYdX, whose cancels come to nothing for a while.
-            short = {"good_til_blocks": rng.randrange(1, 23)} if is_dydx and rng.random() < 0.5 else {}
+            short: dict[str, Any] = {"good_til_blocks": rng.randrange(1, 23)} if is_dydx and rng.random() < 0.5 else {}
             send(pair, size, price, **short)
             if rng.random() < 0.2:
                 ctx.cancel_all()

@@ -416,6 +416,17 @@ def test_what_the_venue_did_with_the_money_is_in_the_page() -> None:
     assert any(each.startswith("not verified") or "gitbook" in each for each in text)
 
 
+@pytest.mark.parametrize(("missed", "words"), [(1, "1 settlement"), (3, "3 settlements")])
+def test_funding_of_which_nothing_is_recorded_is_said_first(missed: int, words: str) -> None:
+    """What is left out of the profit is as doubtful as what is in it by a guess."""
+    record = small_run()
+    record.counts["funding_missed"] = missed
+    text = said(Result.of(record))
+    assert (
+        f"Funding: no rate or price is recorded of {words} while something was held: left out of the profit." == text[1]
+    )
+
+
 def test_facts_older_than_the_tape_are_said_to_be() -> None:
     record = small_run()
     facts = {
@@ -430,6 +441,7 @@ def test_facts_older_than_the_tape_are_said_to_be() -> None:
     assert any(
         each.startswith("The facts of hyperliquid (fees, margin, limits) are of 2020-01-01, 1,4") for each in text
     )
+    assert text[1].startswith("The facts of hyperliquid"), "what may be doubted stands first"
     # Of each value that the run rests on how sure it is, and where it is from; nothing was worked off over time.
     assert "From a page. 3 values, of which 2 are not documented by the venue." in text
     table = "".join(text)
