@@ -38,9 +38,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from recordings.columns.row_columns import RowColumns, arrow_of, optional, with_constants
 from recordings.format.messages_to_rows import rows_of_messages
 from recordings.format.rows_to_messages import book_messages, check_levels, equals, flat_messages, values
-from recordings.format.schema import TABLE_OF, TABLES
+from recordings.format.schema import TABLE_OF
 from toolkit.errors import RecordingDamaged
 from toolkit.messages import FORM_QUOTE, SIDE_NOT_TOLD, Message
 
@@ -254,7 +255,7 @@ class ColumnBatch(NamedTuple):
         begin, end = int(self.rows["first"][0]), int(last["first"]) + int(last["bids"]) + int(last["asks"])
         if begin == 0 and end == len(self.prices):
             return self
-        rows = self.rows.copy()
+        rows = _of_words(_in_words(self.rows).copy())
         rows["first"] -= begin
         return ColumnBatch(rows, self.prices[begin:end], self.sizes[begin:end], self.counts[begin:end], self.rest)
 
@@ -293,7 +294,7 @@ class _Rest:
     def column(self, name: str) -> Sequence[Any]:
         column = self._columns.get(name)
         if column is None:
-            column = self._columns[name] = values(_optional(self._rows, name))
+            column = self._columns[name] = values(optional(self._rows, name))
         return column
 
 
@@ -307,10 +308,12 @@ def joined(batches: Sequence[ColumnBatch], order: npt.NDArray[np.intp] | None = 
     """
     if len(batches) == 1 and order is None:
         return batches[0]
-    rows = np.concatenate([batch.rows for batch in batches])
+    # As words: numpy copies records field by field.
+    words = np.concatenate([_in_words(batch.rows) for batch in batches])
     prices = np.concatenate([batch.prices for batch in batches])
     sizes = np.concatenate([batch.sizes for batch in batches])
-    counts = np.concatenate([batch.counts for batch in batches])
+    counts = _joined_counts([batch.counts for batch in batches])
+    rows = _of_words(words)
     level, row, at = 0, 0, 0
     for batch in batches:
         part = rows[at : at + batch.messages]
@@ -321,8 +324,34 @@ def joined(batches: Sequence[ColumnBatch], order: npt.NDArray[np.intp] | None = 
         level += len(batch.prices)
         at += batch.messages
     if order is not None:
-        rows = rows[order]
+        rows = _of_words(words[order])
     return ColumnBatch(rows, prices, sizes, counts, tuple(rest for batch in batches for rest in batch.rest))
+
+
+def _in_words(rows: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
+    """Rows of `MESSAGE` as they lie in memory."""
+    return rows.view(np.int64).reshape(len(rows), MESSAGE.itemsize // 8)
+
+
+def _of_words(words: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
+    return words.view(MESSAGE).reshape(len(words))
+
+
+#: Counts of levels that have none, which all batches share; longer once more are asked for.
+_uncounted = [np.full(1 << 17, NO_COUNT, np.int32)]
+
+
+def _no_counts(levels: int) -> npt.NDArray[np.int32]:
+    """Counts of so many levels that have none. Nobody may write to them."""
+    if levels > len(_uncounted[0]):
+        _uncounted[0] = np.full(2 * levels, NO_COUNT, np.int32)
+    return _uncounted[0][:levels]
+
+
+def _joined_counts(parts: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.int32]:
+    if all(len(part) == 0 or part.base is _uncounted[0] for part in parts):
+        return _no_counts(sum(map(len, parts)))
+    return np.concatenate(parts)
 
 
 _NO_LEVELS: Final = (np.empty(0, np.float64), np.empty(0, np.float64), np.empty(0, np.int32))
@@ -347,37 +376,39 @@ def of_rows(
 
     Raises RecordingDamaged for those that cannot be.
     """
-    rows = _with(given, constants)
-    count = len(rows)
+    count = len(given)
     kind = _KINDS.get(table, Kind.ACCOUNT)
+    keeps = whole or kind >= Kind.FUNDING
+    if keeps:
+        given, constants = with_constants(given, constants), _NONE
+    rows = RowColumns(given, constants)
     heads = _heads(rows, names, kind)
     levels = _NO_LEVELS
-    keeps = whole or kind >= Kind.FUNDING
     rest: tuple[_Rest, ...] = ()
     if keeps:
-        rest = (_Rest(count, rows, lambda begin, end: flat_messages(table, rows.slice(begin, end - begin))),)
+        rest = (_Rest(count, given, lambda begin, end: flat_messages(table, given.slice(begin, end - begin))),)
     if keeps:
         heads["row"] = np.arange(count)
-    uncounted = np.full(count, NO_COUNT, np.int32)
+    uncounted = _no_counts(count)
     if kind is Kind.QUOTE:
         levels = _quoted(rows)
         heads["bids"] = heads["asks"] = 1
         heads["first"] = np.arange(count) * 2
         heads["form"] = names.form(FORM_QUOTE)
-        _set(heads, rows, "fused", Flag.FUSED)
+        _add_flags(heads, rows.flags("fused"), Flag.FUSED)
     elif kind is Kind.TRADE:
-        levels = (_floats(rows, "price"), _floats(rows, "size"), uncounted)
+        levels = (rows.floats("price"), rows.floats("size"), uncounted)
         heads["bids"] = 1
         heads["first"] = np.arange(count)
-        heads["flags"][equals(rows.column("aggressor_side"), "sell")] |= Flag.SELL
-        _set(heads, rows, "is_history", Flag.HISTORY)
-        _set(heads, rows, "is_duplicate", Flag.DUPLICATE)
+        _add_flags(heads, equals(rows.column("aggressor_side"), "sell"), Flag.SELL)
+        _add_flags(heads, rows.flags("is_history"), Flag.HISTORY)
+        _add_flags(heads, rows.flags("is_duplicate"), Flag.DUPLICATE)
         _set_unmatched(heads, rows)
     elif kind is Kind.FUNDING:
-        levels = (_floats(rows, "mark_price"), _floats(rows, "funding_rate"), uncounted)
+        levels = (rows.floats("mark_price"), rows.floats("funding_rate"), uncounted)
         heads["bids"] = 1
         heads["first"] = np.arange(count)
-        heads["flags"][equals(rows.column("kind"), "settled")] |= Flag.SETTLED
+        _add_flags(heads, equals(rows.column("kind"), "settled"), Flag.SETTLED)
     return ColumnBatch(heads, *levels, rest)
 
 
@@ -393,7 +424,7 @@ def of_book_rows(
     if len(rows) and (not len(starts) or starts[0] != 0):
         raise RecordingDamaged("a book message without its first row: expected is_first on the first row of each")
     check_levels(rows)
-    price, size, count = rows.column("price"), rows.column("size"), _optional(rows, "count")
+    price, size = rows.column("price"), rows.column("size")
     levels = np.diff(starts, append=len(rows))
     if price.null_count:
         levels = _sums(price.is_valid().to_numpy(zero_copy_only=False), starts)
@@ -401,17 +432,23 @@ def of_book_rows(
     bids = _sums(equals(rows.column("side"), "bid"), starts)
     wanted = (*_PER_MESSAGE, *_IDS, "count") if whole else (*_PER_MESSAGE, "count")
     here = [name for name in wanted if rows.schema.get_field_index(name) >= 0]
-    firsts = _with(rows.select(here).take(pa.array(starts)), constants)
-    is_snapshot = firsts.column("is_snapshot").to_numpy(zero_copy_only=False)
-    heads = _heads(firsts, names, np.where(is_snapshot, Kind.SNAPSHOT, Kind.DIFF))
+    firsts = rows.select(here)
+    if len(starts) < len(rows):
+        firsts = firsts.take(arrow_of(starts))
+    if whole:
+        firsts = with_constants(firsts, constants)
+    first = RowColumns(firsts, _NONE if whole else constants)
+    heads = _heads(first, names, Kind.DIFF)
+    _set_where(heads, "kind", first.flags("is_snapshot"), Kind.SNAPSHOT)
     heads["first"], heads["bids"], heads["asks"] = starts, bids, levels - bids
-    heads["cap"] = _optional(firsts, "depth_cap").cast(pa.int32()).fill_null(-1).to_numpy()
-    heads["form"] = _codes(firsts.column("form"), names.form)
-    _set(heads, firsts, "fused", Flag.FUSED)
-    counts = np.full(len(rows), NO_COUNT, np.int32)
-    if count.null_count < len(count):
-        heads["flags"][_optional(firsts, "count").is_valid().to_numpy(zero_copy_only=False)] |= Flag.COUNTED
-        counts = count.fill_null(NO_COUNT).to_numpy()
+    if first.has("depth_cap"):
+        heads["cap"] = first.column("depth_cap").cast(pa.int32()).fill_null(-1).to_numpy()
+    heads["form"] = first.places("form", names.form)
+    _add_flags(heads, first.flags("fused"), Flag.FUSED)
+    counts = _no_counts(len(rows))
+    if RowColumns(rows, _NONE).has("count"):
+        _add_flags(heads, first.column("count").is_valid().to_numpy(zero_copy_only=False), Flag.COUNTED)
+        counts = rows.column("count").fill_null(NO_COUNT).to_numpy()
     rest: tuple[_Rest, ...] = ()
     if whole:
         heads["row"] = np.arange(len(heads))
@@ -419,7 +456,7 @@ def of_book_rows(
 
         def made(begin: int, end: int) -> Sequence[Message]:
             first = bounds[begin]
-            return book_messages(_with(rows.slice(first, bounds[end] - first), constants))
+            return book_messages(with_constants(rows.slice(first, bounds[end] - first), constants))
 
         rest = (_Rest(len(heads), firsts, made),)
     return ColumnBatch(heads, price.to_numpy(), size.to_numpy(), counts, rest)
@@ -447,91 +484,48 @@ def _sums(flags: Any, starts: Any) -> Any:
     return np.add.reduceat(flags, starts, dtype=np.int64) if len(starts) else starts
 
 
-def _with(rows: pa.RecordBatch, constants: Mapping[str, Any]) -> pa.RecordBatch:
-    """Rows with the columns that have one value in all of them."""
-    for name, value in constants.items():
-        if isinstance(value, str):
-            column: Any = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), pa.array([value]))
-        else:
-            column = pa.repeat(pa.scalar(value, _TYPES.get(name)), len(rows))
-        rows = rows.append_column(name, column)
-    return rows
-
-
-def _heads(rows: pa.RecordBatch, names: Names, kind: Any) -> npt.NDArray[np.void]:
+def _heads(rows: RowColumns, names: Names, kind: Kind) -> npt.NDArray[np.void]:
     """What all messages have, one to a row."""
     heads = np.zeros(len(rows), MESSAGE)
     heads["kind"] = kind
-    heads["pair"] = _pairs(rows, names)
-    heads["ts_recv"] = rows.column("ts_recv").cast(pa.int64()).to_numpy()
-    heads["ts_event"] = rows.column("ts_event").cast(pa.int64()).fill_null(NO_TIME).to_numpy()
+    heads["pair"] = rows.pairs(names.pair)
+    heads["ts_recv"] = rows.times("ts_recv", NO_TIME)
+    heads["ts_event"] = rows.times("ts_event", NO_TIME)
     heads["capture_seq"] = rows.column("capture_seq").to_numpy()
     heads["sub_seq"] = rows.column("sub_seq").to_numpy()
     heads["row"] = heads["form"] = heads["cap"] = -1
     return heads
 
 
-def _pairs(rows: pa.RecordBatch, names: Names) -> Any:
-    venues, pairs = _words(rows.column("venue")), _words(rows.column("trading_pair"))
-    width = max(len(pairs.dictionary), 1)
-    codes = venues.indices.to_numpy().astype(np.int64) * width + pairs.indices.to_numpy()
-    venue_words, pair_words = venues.dictionary.to_pylist(), pairs.dictionary.to_pylist()
-    return _looked_up(codes, lambda code: names.pair(venue_words[code // width], pair_words[code % width]))
+def _set_where(heads: npt.NDArray[np.void], name: str, where: Any, value: int) -> None:
+    if where is True:
+        heads[name] = value
+    elif where is not False:
+        heads[name][where] = value
 
 
-def _looked_up(codes: Any, place: Callable[[int], int]) -> Any:
-    """The places of small numbers."""
-    there = np.flatnonzero(np.bincount(codes)) if len(codes) else codes
-    if len(there) == 1:
-        return place(int(there[0]))
-    table = np.full(int(there[-1]) + 1 if len(there) else 1, -1, np.int64)
-    for code in there.tolist():
-        table[code] = place(code)
-    return table[codes]
+def _add_flags(heads: npt.NDArray[np.void], where: Any, flag: Flag) -> None:
+    """Add a flag in the rows where it holds: one answer for each, or one for all."""
+    if where is True:
+        heads["flags"] |= flag
+    elif where is not False and where.any():
+        heads["flags"] |= np.where(where, np.int16(flag), np.int16(0))
 
 
-def _words(column: pa.Array) -> pa.DictionaryArray:
-    return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+def _set_unmatched(heads: npt.NDArray[np.void], rows: RowColumns) -> None:
+    if rows.has("cause"):
+        causes = rows.column("cause").to_pylist()
+        _add_flags(heads, np.array([cause not in _MATCHED for cause in causes]), Flag.UNMATCHED)
 
 
-def _codes(column: pa.Array, place: Callable[[str], int]) -> Any:
-    words = _words(column)
-    texts = words.dictionary.to_pylist()
-    return _looked_up(words.indices.to_numpy(), lambda code: place(texts[code]))
-
-
-def _optional(rows: pa.RecordBatch, name: str) -> pa.Array:
-    """A column, or nulls where an older format had none."""
-    at = rows.schema.get_field_index(name)
-    return rows.column(at) if at >= 0 else pa.nulls(len(rows), _TYPES[name])
-
-
-_TYPES: Final = {field.name: field.type for table in ("trades", "funding", "bbo", "book") for field in TABLES[table]}
-
-
-def _floats(rows: pa.RecordBatch, name: str) -> Any:
-    return _optional(rows, name).cast(pa.float64()).fill_null(np.nan).to_numpy()
-
-
-def _set(heads: npt.NDArray[np.void], rows: pa.RecordBatch, name: str, flag: Flag) -> None:
-    heads["flags"][_optional(rows, name).fill_null(False).to_numpy(zero_copy_only=False)] |= flag
-
-
-def _set_unmatched(heads: npt.NDArray[np.void], rows: pa.RecordBatch) -> None:
-    causes = _optional(rows, "cause")
-    if causes.null_count < len(causes):
-        heads["flags"][[cause not in _MATCHED for cause in causes.to_pylist()]] |= Flag.UNMATCHED
-
-
-def _quoted(rows: pa.RecordBatch) -> tuple[Any, Any, Any]:
+def _quoted(rows: RowColumns) -> tuple[Any, Any, Any]:
     """Bid and ask of each quote, one after the other."""
-    columns = []
-    for name in ("price", "size", "count"):
-        bids, asks = _optional(rows, f"bid_{name}"), _optional(rows, f"ask_{name}")
-        if name == "count":
-            # What is no number of orders says that a side is not told of, and is kept.
-            sides = [each.cast(pa.int32()).fill_null(NO_COUNT).to_numpy() for each in (bids, asks)]
-        else:
-            sides = [each.cast(pa.float64()).fill_null(np.nan).to_numpy() for each in (bids, asks)]
-        columns.append(np.stack(sides, axis=1).reshape(-1))
-    return columns[0], columns[1], columns[2]
+    prices, sizes = (
+        np.stack([rows.floats(f"{side}_{name}") for side in ("bid", "ask")], axis=1).reshape(-1)
+        for name in ("price", "size")
+    )
+    if not (rows.has("bid_count") or rows.has("ask_count")):
+        return prices, sizes, _no_counts(len(prices))
+    # What is no number of orders says that a side is not told of, and is kept.
+    counts = [rows.column(f"{side}_count").cast(pa.int32()).fill_null(NO_COUNT).to_numpy() for side in ("bid", "ask")]
+    return prices, sizes, np.stack(counts, axis=1).reshape(-1)

@@ -100,10 +100,10 @@ def _of_segment(
             continue
         # Every run still to be read has messages up to this key, so below it nothing is missing.
         bound = min(run.last_key for run in runs)
-        taken = [run.take_until(bound) for run in runs]
+        taken = [part for run in runs for part in run.take_until(bound)]
+        parts = [part for _, part in taken]
         keys = np.concatenate([keys for keys, _ in taken])
-        parts = [part for _, part in taken if part.messages]
-        is_ordered = len(parts) == 1 or bool((np.diff(keys) > 0).all())
+        is_ordered = len(parts) == 1 or bool((keys[1:] > keys[:-1]).all())
         yield joined(parts, None if is_ordered else np.argsort(keys, kind="stable"))
 
 
@@ -139,18 +139,18 @@ class _Run:
             parquet, selection=selection, first_seq=first_seq, batch_rows=batch_rows, columns=columns
         )
         self._rest: pa.RecordBatch | None = None
-        self._batch: ColumnBatch | None = None
-        self._keys: Any = np.empty(0, np.int64)
+        #: What is at hand, with the numbers of its messages.
+        self._parts: list[tuple[Any, ColumnBatch]] = []
 
     @property
     def last_key(self) -> int:
         """Number of the last message at hand."""
-        return int(self._keys[-1])
+        return int(self._parts[-1][0][-1])
 
     def fill(self) -> bool:
         """Read on if nothing is at hand; False once nothing is left."""
         with reading(self._path):
-            while self._batch is None or not self._batch.messages:
+            while not self._parts:
                 rows = next(self._rows, None)
                 if rows is None:
                     if self._rest is not None:
@@ -161,32 +161,46 @@ class _Run:
 
     def take_all(self) -> ColumnBatch:
         """All that is at hand."""
-        batch, self._batch = self._batch, None
-        assert batch is not None, "something is at hand"
-        return batch
+        parts, self._parts = self._parts, []
+        return joined([part for _, part in parts])
 
-    def take_until(self, key: int) -> tuple[Any, ColumnBatch]:
+    def take_until(self, key: int) -> list[tuple[Any, ColumnBatch]]:
         """What is at hand up to that message, with the numbers of its messages."""
-        batch = self._batch
-        assert batch is not None, "something is at hand"
-        end = int(np.searchsorted(self._keys, key, side="right"))
-        keys, self._keys = self._keys[:end], self._keys[end:]
-        self._batch = batch.part(end, batch.messages)
-        return keys, batch.part(0, end).trimmed()
+        taken = []
+        while self._parts and int(self._parts[0][0][0]) <= key:
+            keys, part = self._parts.pop(0)
+            end = int(np.searchsorted(keys, key, side="right"))
+            if end < len(keys):
+                self._parts.insert(0, (keys[end:], part.part(end, len(keys))))
+                keys, part = keys[:end], part.part(0, end)
+            taken.append((keys, part.trimmed()))
+        return taken
 
     def _take_in(self, rows: pa.RecordBatch) -> None:
-        if self._table == "book":
-            if self._rest is not None:
-                rows = pa.Table.from_batches([self._rest, rows]).combine_chunks().to_batches()[0]
-            rows, rest = split_complete(rows)
-            self._rest = rest if len(rest) else None
-            batch = of_book_rows(rows, self._names, self._constants, whole=self._is_whole)
-        else:
-            batch = of_rows(self._table, rows, self._names, self._constants, whole=self._is_whole)
-        self._batch = batch
-        self._keys = batch.rows["capture_seq"] * _SUB_SEQ_SPAN + batch.rows["sub_seq"]
-        if len(self._keys) > 1 and not (np.diff(self._keys) > 0).all():
+        if self._table != "book":
+            self._add(of_rows(self._table, rows, self._names, self._constants, whole=self._is_whole))
+            return
+        if self._rest is not None:
+            # Only the message that began before is put together; whole batches would be copied for it.
+            ends = np.flatnonzero(rows.column("is_last").to_numpy(zero_copy_only=False))
+            end = int(ends[0]) + 1 if len(ends) else len(rows)
+            begun = pa.Table.from_batches([self._rest, rows.slice(0, end)]).unify_dictionaries().combine_chunks()
+            (self._rest,) = begun.to_batches()
+            if not len(ends):
+                return
+            self._add(of_book_rows(self._rest, self._names, self._constants, whole=self._is_whole))
+            rows = rows.slice(end)
+        rows, rest = split_complete(rows)
+        self._rest = rest if len(rest) else None
+        if len(rows):
+            self._add(of_book_rows(rows, self._names, self._constants, whole=self._is_whole))
+
+    def _add(self, batch: ColumnBatch) -> None:
+        keys = batch.rows["capture_seq"] * _SUB_SEQ_SPAN + batch.rows["sub_seq"]
+        before = self.last_key if self._parts else int(keys[0]) - 1
+        if keys[0] <= before or not (keys[1:] > keys[:-1]).all():
             raise RecordingDamaged(f"{self._path} is not sorted by (capture_seq, sub_seq) within a symbol")
+        self._parts.append((keys, batch))
 
 
 #: Columns that may have one value in all rows of a file, which is seen from its statistics: they need not be decoded.

@@ -163,14 +163,17 @@ def equals(column: pa.Array, word: str) -> Any:
         words = column.dictionary.to_pylist()
         if word not in words:
             return np.zeros(len(column), np.bool_)
-        return column.indices.fill_null(-1).to_numpy() == words.index(word)
+        codes = column.indices.fill_null(-1) if column.null_count else column.indices
+        return codes.to_numpy() == words.index(word)
     return pc.fill_null(pc.equal(column, word), False).to_numpy(zero_copy_only=False)
 
 
 def check_levels(batch: pa.RecordBatch) -> None:
     """Raise RecordingDamaged for prices and sizes that no book has."""
-    prices = batch.column("price").drop_null().to_numpy()
-    sizes = batch.column("size").drop_null().to_numpy()
+    prices, sizes = (
+        (column.drop_null() if column.null_count else column).to_numpy()
+        for column in (batch.column("price"), batch.column("size"))
+    )
     if len(prices) != len(sizes):
         raise RecordingDamaged(f"{len(prices)} prices with {len(sizes)} sizes in the book table: expected as many")
     if len(prices) and not (np.isfinite(prices).all() and prices.min() > 0):
