@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,8 @@ import numpy.typing as npt
 from recordings.columns.column_batch import ColumnBatch, Kind
 from replay.backtest.market import Market
 from replay.fast.book_layout import NO_STEP
-from replay.fast.kernel_steps import to_steps
+from replay.fast.kernel_steps import rows_to_steps, to_steps
+from toolkit.errors import ConfigError
 
 __all__ = ["LevelColumns", "counted"]
 
@@ -54,16 +54,27 @@ def counted(
     """
     rows = batch.rows
     ticks, lots = np.zeros(len(batch.prices), np.int64), np.zeros(len(batch.prices), np.int64)
-    is_level = (rows["kind"] <= Kind.TRADE) & (rows["pair"] >= 0)
-    pairs = np.unique(rows["pair"][is_level])
-    for pair in pairs.tolist():
-        place = int(places[pair])
-        if place < 0:
-            continue
-        mine = rows[is_level & (rows["pair"] == pair)]
-        where = None if len(mine) == len(rows) else _levels_of(mine)
-        _count(batch, where, ticks, lots, markets[place], place, refine)
+    if (place := _only(rows, places)) is not None:
+        scale = markets[place].scale
+        if scale is None or (
+            _steps(batch.prices, ticks, scale.tick_ratio) and _steps(batch.sizes, lots, scale.lot_ratio)
+        ):
+            return LevelColumns(ticks, lots, batch.counts)
+    finer: set[int] = set()
+    while (at := int(rows_to_steps(rows, places, _grids(markets), batch.prices, batch.sizes, ticks, lots))) >= 0:
+        place = int(places[rows["pair"][at]])
+        mine = rows[(rows["kind"] <= Kind.TRADE) & (rows["pair"] == rows["pair"][at])]
+        _refine(batch, _levels_of(mine), markets[place], place, None if place in finer else refine)
+        finer.add(place)
     return LevelColumns(ticks, lots, batch.counts)
+
+
+def _only(rows: npt.NDArray[np.void], places: npt.NDArray[np.int64]) -> int | None:
+    """The place of the market of which all levels are; None where there are several, or others."""
+    pairs = rows["pair"]
+    if not len(rows) or pairs[0] < 0 or places[pairs[0]] < 0 or not (pairs == pairs[0]).all():
+        return None
+    return None if rows["bids"][rows["kind"] > Kind.TRADE].any() else int(places[pairs[0]])
 
 
 def _levels_of(rows: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
@@ -74,34 +85,24 @@ def _levels_of(rows: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     return where
 
 
-def _count(
+def _refine(
     batch: ColumnBatch,
-    where: npt.NDArray[np.int64] | None,
-    ticks: npt.NDArray[np.int64],
-    lots: npt.NDArray[np.int64],
+    where: npt.NDArray[np.int64],
     market: Market,
     place: int,
-    refine: Callable[[int, int, int], None],
+    refine: Callable[[int, int, int], None] | None,
 ) -> None:
-    prices, sizes = batch.prices, batch.sizes
-    if where is not None:
-        prices, sizes = prices[where], sizes[where]
-    into = (ticks, lots) if where is None else (np.empty(len(where), np.int64), np.empty(len(where), np.int64))
+    """Have a market count in steps that fit these levels; None in place of `refine` where it has done so before."""
+    prices, sizes = _known(batch.prices[where]), _known(batch.sizes[where])
     scale = market.scale
-    if scale is None:
-        return
-    if not (_steps(prices, into[0], scale.tick) and _steps(sizes, into[1], scale.lot)):
-        finer = market.refine(_known(prices), _known(sizes))
-        if finer is None:
-            scale.ticks(_known(prices))
-            scale.lots(_known(sizes))
-        else:
-            refine(place, *finer)
-        assert market.scale is not None, "it was one before"
-        _steps(prices, into[0], market.scale.tick)
-        _steps(sizes, into[1], market.scale.lot)
-    if where is not None:
-        ticks[where], lots[where] = into
+    assert scale is not None, "else nothing is counted"
+    finer = None if refine is None else market.refine(prices, sizes)
+    if refine is None or finer is None:
+        # They say which of them is none of the market's.
+        scale.ticks(prices)
+        scale.lots(sizes)
+        raise ConfigError(f"{scale.pair}: prices or sizes have too many digits to be counted")
+    refine(place, *finer)
 
 
 def _known(values: npt.NDArray[np.float64]) -> list[float]:
@@ -109,6 +110,18 @@ def _known(values: npt.NDArray[np.float64]) -> list[float]:
     return found
 
 
-def _steps(values: npt.NDArray[np.float64], into: npt.NDArray[np.int64], step: Decimal) -> bool:
-    over, under = step.as_integer_ratio()
-    return int(to_steps(values, 0, len(values), into, under / over, float(over), float(under))) < 0
+def _grids(markets: Sequence[Market]) -> npt.NDArray[np.float64]:
+    grids = np.zeros((len(markets), 6))
+    for place, market in enumerate(markets):
+        if market.scale is not None:
+            grids[place] = (*_grid(market.scale.tick_ratio), *_grid(market.scale.lot_ratio))
+    return grids
+
+
+def _grid(ratio: tuple[int, int]) -> tuple[float, float, float]:
+    over, under = ratio
+    return under / over, float(over), float(under)
+
+
+def _steps(values: npt.NDArray[np.float64], into: npt.NDArray[np.int64], ratio: tuple[int, int]) -> bool:
+    return int(to_steps(values, 0, len(values), into, *_grid(ratio))) < 0
