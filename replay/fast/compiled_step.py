@@ -89,34 +89,46 @@ def pointer_to(step: Step, engine: Engine) -> Any:
         numba.typeof(engine.hands),
     )
     layouts = layout_of(step.parameters), layout_of(step.state)
+    path = _file_for(step, layouts)
+    try:
+        try:
+            # Counting references to the arrays of a run takes longer than what most functions do.
+            return _compiled(step, layouts, signature, path, counts_references=False)
+        except (NumbaError, RuntimeError):
+            # It makes arrays of its own, which somebody has to let go of; or it is wrong, which is said then.
+            return _compiled(step, layouts, signature, path, counts_references=True)
+    except NumbaError as exc:
+        raise ConfigError(_said(step, exc)) from None
+
+
+def _compiled(
+    step: Step, layouts: tuple[Any, ...], signature: Any, path: Path | None, *, counts_references: bool
+) -> Any:
+    options = {} if counts_references else {"_nrt": False}
     names: dict[str, Any] = {
-        "user": numba.njit(boundscheck=True)(step.function),
+        "user": numba.njit(boundscheck=True, **options)(step.function),
         "view_parameters": _view(layouts[0]),
         "view_state": _view(layouts[1]),
     }
-    path = _file_for(step, layouts)
+    if path is None:
+        exec(_WRAPPER, names)  # noqa: S102  # the text above
+        return numba.cfunc(signature, **options)(names["call"])
+    module = ModuleType(path.stem)
+    vars(module).update(names)
+    sys.modules[module.__name__] = module  # what was kept on disk is loaded into it, by its name
+    # The file is for numba, which keeps code by files: what it holds after a power cut is of no consequence.
+    exec(compile(_WRAPPER, path, "exec"), vars(module))  # noqa: S102  # the text above
+    made = CFunc(vars(module)["call"], (signature.args, signature.return_type), locals={}, options=options)
+    numba.config.CACHE_DIR = str(path.parent.parent)  # numba reads it here
+    made.enable_caching()
     try:
-        if path is None:
-            exec(_WRAPPER, names)  # noqa: S102  # the text above
-            return numba.cfunc(signature)(names["call"])
-        module = ModuleType(path.stem)
-        vars(module).update(names)
-        sys.modules[module.__name__] = module  # what was kept on disk is loaded into it, by its name
-        # The file is for numba, which keeps code by files: what it holds after a power cut is of no consequence.
-        exec(compile(_WRAPPER, path, "exec"), vars(module))  # noqa: S102  # the text above
-        made = CFunc(vars(module)["call"], (signature.args, signature.return_type), locals={}, options={})
-        numba.config.CACHE_DIR = str(path.parent.parent)  # numba reads it here
-        made.enable_caching()
-        try:
-            made.compile()
-        except NumbaError:
-            raise
-        except Exception:  # noqa: BLE001  # unpickling what a power cut left raises anything
-            made = CFunc(vars(module)["call"], (signature.args, signature.return_type), locals={}, options={})
-            made.compile()
-        return made
-    except NumbaError as exc:
-        raise ConfigError(_said(step, exc)) from None
+        made.compile()
+    except NumbaError:
+        raise
+    except Exception:  # noqa: BLE001  # unpickling what a power cut left raises anything
+        made = CFunc(vars(module)["call"], (signature.args, signature.return_type), locals={}, options=options)
+        made.compile()
+    return made
 
 
 def note_engine() -> None:
@@ -147,7 +159,7 @@ def _file_for(step: Step, layouts: tuple[Any, ...]) -> Path | None:
     if folder is None:
         return None
     taken = _Taken()
-    taken.add_text(f"{step.function.__qualname__} {layouts} {_WRAPPER}")
+    taken.add_text(f"{step.function.__qualname__} {layouts} {_WRAPPER} references are not counted")
     try:
         if not taken.add(step.function):
             return None

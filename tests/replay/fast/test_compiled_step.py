@@ -8,11 +8,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numba
 import pytest
 
+from recordings.columns.column_batch import Names
 from replay.fast import compiled_step
 from replay.fast.compiled_step import _file_for
 from replay.fast.step import Step
+from replay.fast.step_run import StepRun
+from replay.strategy.backtesting import settings_of
+from replay.strategy.plan import RunPlan
+from toolkit.keys import PairKey
 
 FUNCTION = """
 import numpy as np
@@ -99,3 +105,35 @@ def test_a_constant_of_the_actions_is_part_of_it(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(compiled_step._Taken, "add_text", lambda self, text: taken.append(text))
     files(tmp_path, monkeypatch, "GAP", "GAP", "GAP = 1")
     assert any("def send(act" in text for text in taken)
+
+
+SUMS = """
+import numpy as np
+
+from replay.fast.step import step
+
+
+@step(every="1s", parameters={"count": 5}, state={"sum": 0})
+def sums(now, why, q, me, p, s, act):
+    s.sum += VALUE
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("value", "adds"), [("p.count + q[0].bid", 7), ("np.int64(np.arange(p.count).sum())", 10)])
+def test_a_function_may_make_arrays_of_its_own(tmp_path: Path, value: str, adds: int) -> None:
+    """References are counted for one that does, and for no other: counting those of a run takes longer than the rest."""
+    function: Step = loaded(tmp_path / "sums.py", SUMS.replace("VALUE", value)).sums
+    key = PairKey("hyperliquid", "A-B")
+    plan = RunPlan(function.loaded(), [key], settings_of())
+    engine = StepRun(plan, function, Names([key]), plan.open(0, waits=True)).engine
+    engine.quotes["bid"] = 2
+
+    @numba.njit  # type: ignore[untyped-decorator]  # numba has no types
+    def call(pointer: Any, e: Any) -> Any:
+        return pointer(0, 0, 0, e.quotes, e.me, e.parameters, e.state, e.hands)
+
+    pointer = compiled_step.pointer_to(function, engine)
+    assert [call(pointer, engine) for _ in range(3)] == [0, 0, 0]
+    assert engine.state.tolist() == [3 * adds]
+    assert ("NRT_decref" in pointer.inspect_llvm()) == ("arange" in value)
