@@ -45,7 +45,11 @@ BENCHES: Final = {
 @click.option("--seek-frames", default=1_000_000, show_default=True, help="Frames of the segment that is sought in.")
 @click.option("--memory-gib", default=1.0, show_default=True, help="Payload of the largest tape of `memory`, GiB.")
 @click.option("--venue-frames", default=240_000, show_default=True, help="Frames of each recording of `many-pairs`.")
-@click.option("--peers", is_flag=True, help="Compare `backtest` with NautilusTrader too, as `peers` does.")
+@click.option(
+    "--peers",
+    is_flag=True,
+    help="Compare `backtest` with NautilusTrader and `fast` with hftbacktest too, as `peers` does.",
+)
 @click.option("--no-captures", is_flag=True, help="Use the embedded market even where captures are at hand.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Where to work; a temporary folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")

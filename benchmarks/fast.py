@@ -3,7 +3,8 @@
 
 The rows of a busy market as columns from files; the market maker of `backtest` as a step function, over columns that are
 in memory and without a record of the run; the whole of its backtest, beside the same maker as a class, in turns; and many
-sets of parameters in one pass. Processor time is that of all threads, but for columns in memory, which have one.
+sets of parameters in one pass. Processor time is that of all threads, but for columns in memory, which have one. With
+`--peers` hftbacktest does the same, in turns with ours.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks import grid
+from benchmarks import fast_peers, grid
 from benchmarks.captures import BINANCE
 from benchmarks.grid_maker import GridMaker
 from benchmarks.grid_step import grid_step
@@ -27,6 +28,7 @@ from recordings.columns.column_batch import ColumnBatch
 from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
 from replay.column_tape import ColumnTape
+from replay.fast.compiled_step import note_engine
 from replay.fast.level_columns import counted
 from replay.fast.step_run import StepRun
 from replay.many.many_runs import backtest_many
@@ -91,6 +93,7 @@ def run(options: Options) -> list[Figure]:
         ),
         _figure("compiled over a class", other / mine, "", f"times as fast; {other:.2f} s as a class, the same fills"),
         _figure(f"{_SETS} sets of parameters in one pass", many / mine, "", f"times one run: {many:.2f} s"),
+        *(fast_peers.compared(options, "fast") if options.peers else ()),
     ]
 
 
@@ -111,7 +114,9 @@ def _engine(tape: Tape, batches: list[ColumnBatch], count: int) -> float:
     began = time.thread_time()
     for batch, levels in zip(batches, counts, strict=True):
         run.take(batch, places, levels)
-    return time.thread_time() - began
+    seconds = time.thread_time() - began
+    note_engine()
+    return seconds
 
 
 def _median(run: Callable[[], Any], repeats: int) -> float:

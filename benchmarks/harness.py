@@ -41,7 +41,7 @@ class Options:
         memory_bytes: Payload bytes of the largest tape of `memory`.
         venue_frames: Frames of each recording of `many-pairs`.
         shared: Folder of captures; None to do without.
-        peers: Whether `backtest` is compared with another system.
+        peers: Whether `backtest` and `fast` are compared with another system.
     """
 
     folder: Path

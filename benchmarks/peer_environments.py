@@ -10,13 +10,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.harness import ROOT
 
-__all__ = ["peer_environment", "peer_job"]
+__all__ = ["PeerFailed", "peer_environment", "peer_job", "peer_turns"]
 
 ENVIRONMENT: Final = ROOT / ".bench-venv"
 _TIMEOUT_S: Final = 1800
@@ -43,6 +45,56 @@ def peer_job(python: Path, job: str, path: Path, repeats: int) -> dict[str, Any]
         result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return result
     return None
+
+
+class PeerFailed(Exception):
+    """Another system has ended; its last line says why."""
+
+
+@contextmanager
+def peer_turns(python: Path, job: str, path: Path) -> Iterator[tuple[str, Callable[[str], dict[str, Any]]]]:
+    """
+    Jobs of another system, ready and compiled, each of which is run when it is asked for: so that ours go between.
+
+    Yields:
+        Its version, and what runs a job by its name and gives the facts of that run.
+
+    Raises PeerFailed where it ends before it has answered.
+    """
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            [python, "-m", "benchmarks.peer_turns", job, str(path)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdin is not None, "it is a pipe"
+        assert process.stdout is not None, "it is a pipe"
+        asks, answers = process.stdin, process.stdout
+
+        def answer() -> dict[str, Any]:
+            line = answers.readline()
+            if not line:
+                errors.seek(0)
+                lines = errors.read().decode(errors="replace").strip().splitlines()
+                raise PeerFailed((lines or ["no message"])[-1])
+            facts: dict[str, Any] = json.loads(line)
+            return facts
+
+        def turn(name: str) -> dict[str, Any]:
+            asks.write(f"{name}\n")
+            asks.flush()
+            return answer()
+
+        try:
+            yield answer()["version"], turn
+        finally:
+            process.kill()
 
 
 def peer_environment(package: str) -> Path | None:

@@ -11,7 +11,7 @@ import statistics
 from pathlib import Path
 from typing import Final
 
-from benchmarks import backtesting_peers
+from benchmarks import backtesting_peers, fast_peers
 from benchmarks.captures import BINANCE, Capture, book_frames, write_collector
 from benchmarks.harness import Figure, Options, measure
 from benchmarks.peer_environments import peer_environment, peer_job
@@ -55,7 +55,7 @@ def run(options: Options) -> list[Figure]:
             print(f"  peers: {futures_venue} is left out: {exc}")
     elif peers["cryptofeed"]:
         print("  peers: cryptofeed is left out: it has no Hyperliquid, and there is no capture of Binance here")
-    return figures + backtesting_peers.compared(options, "peers")
+    return figures + backtesting_peers.compared(options, "peers") + fast_peers.compared(options, "peers")
 
 
 def _compare(

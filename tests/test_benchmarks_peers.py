@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 import msgspec
+import polars as pl
 import pytest
 
-from benchmarks import backtesting_peers
+from benchmarks import backtesting_peers, fast_peers
 from benchmarks.captures import BINANCE
 from benchmarks.grid import GRID, wanted
 from benchmarks.harness import Options
-from benchmarks.peer_environments import ENVIRONMENT, peer_job
+from benchmarks.peer_environments import ENVIRONMENT, PeerFailed, peer_job, peer_turns
 
 MS = 1_000_000
 START_MS = 1_723_161_255_000
@@ -143,3 +144,67 @@ def test_nautilus_trades_the_grid(tmp_path: Path) -> None:
         assert facts["orders"] >= 20
         assert facts["fills"] > 0
         assert len(facts["seconds"]) == len(facts["cpu_seconds"]) == 1
+
+
+def turns_peer(folder: Path, code: str) -> Path:
+    """An interpreter that runs this in place of whatever it is told to."""
+    path = folder / "python"
+    path.write_text(f"#!{sys.executable}\nimport json, sys\n{code}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_peer_in_turns_runs_a_job_each_time_it_is_asked(tmp_path: Path) -> None:
+    """Ours go between: it waits for the next name."""
+    python = turns_peer(
+        tmp_path,
+        "print(json.dumps({'version': '9'}), flush=True)\n"
+        "for count, line in enumerate(sys.stdin):\n"
+        "    print(json.dumps({'job': line.strip(), 'count': count}), flush=True)",
+    )
+    with peer_turns(python, "any", tmp_path) as (version, turn):
+        assert version == "9"
+        assert [turn(name) for name in ("grid", "bare")] == [{"job": "grid", "count": 0}, {"job": "bare", "count": 1}]
+
+
+@pytest.mark.parametrize("code", ["raise SystemExit('no book')", "print(json.dumps({'version': '9'}), flush=True)"])
+def test_a_peer_in_turns_that_ends_says_why(tmp_path: Path, code: str) -> None:
+    """Before it is ready as well as between two runs."""
+    python = turns_peer(tmp_path, code)
+    with pytest.raises(PeerFailed, match=r"no book|no message"), peer_turns(python, "any", tmp_path) as (_, turn):
+        turn("grid")
+
+
+def fills_of(*rows: tuple[int, float, str]) -> pl.DataFrame:
+    """Fills as a result has them."""
+    return pl.DataFrame(rows, schema={"ts_event": pl.Int64, "price": pl.Float64, "side": pl.String}, orient="row")
+
+
+def test_fills_of_both_are_compared_one_by_one() -> None:
+    """Those of one time in any order; another time, price or side is none of the other's."""
+    mine = fills_of((5, 60000.1, "buy"), (7, 60000.3, "sell"))
+    assert fast_peers._same_fills(mine, [[7, 600_003, -1], [5, 600_001, 1]]) == "2 fills, the same in both"
+    for other in ([[7, 600_003, -1]], [[7, 600_003, -1], [5, 600_001, -1]], [[7, 600_003, -1], [6, 600_001, 1]]):
+        with pytest.raises(SystemExit, match="the fills differ"):
+            fast_peers._same_fills(mine, other)
+
+
+def test_without_a_capture_compiled_runs_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No environment is made for it."""
+    assert fast_peers.compared(Options(folder=tmp_path), "fast") == []
+    assert "fast: hftbacktest is left out: there is no capture of Binance here" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (ENVIRONMENT / "hftbacktest" / ".installed").exists(), reason="its environment is made by `make bench`"
+)
+def test_hftbacktest_trades_the_grid_at_the_times_of_receipt(tmp_path: Path) -> None:
+    """One sweep fills the bids of the grid, at the recorded time of that trade, with either of its books."""
+    books = backtesting_peers.without_quotes(capture(tmp_path / "whole.gz", frames=60), tmp_path / "books.gz")
+    python = ENVIRONMENT / "hftbacktest" / "bin" / "python"
+    with peer_turns(python, "hftbacktest-compiled", books) as (_, turn):
+        told = [turn(f"grid {book}")["fills"] for book in ("hash", "dense")]
+    assert sorted(told[0]) == sorted(told[1]) != []
+    assert {at for at, _, _ in told[0]} == {(START_MS + 1 + 30 * 20) * MS}
+    assert {side for _, _, side in told[0]} == {1}
