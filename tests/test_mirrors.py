@@ -70,7 +70,6 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     "replay/fast/failed_call.py": ("tests/replay/fast/test_step_run.py",),
     "replay/fast/kernel_actions.py": ("tests/replay/fast/test_step_run.py",),
     "replay/fast/kernel_engine.py": ("tests/replay/fast/test_step_run.py",),
-    "replay/fast/kernel_market.py": ("tests/replay/fast/test_step_run.py",),
     "replay/fast/level_columns.py": ("tests/replay/fast/test_step_run.py",),
     "replay/fast/kernel_mail.py": ("tests/replay/fast/test_step_run.py",),
     "replay/fast/kernel_view.py": ("tests/replay/fast/test_step_run.py",),

@@ -65,6 +65,7 @@ BOOK: Final = np.dtype(
         ("pool", "i8"),  # levels of the kept ones that are in use
         ("stale_forms", "u8"),  # bit by the place of a form
         ("is_stale", "i8"),
+        ("is_shared", "i8"),  # its levels are those that the matching core has, and none are here
         ("late", "i8"),  # messages that came too late to be put in their place
         ("ts_event", "i8"),
         ("ts_recv", "i8"),

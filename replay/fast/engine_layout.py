@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from replay.fast.book_layout import Books
 from replay.market.layout import EVENT, REQUEST, State
+from toolkit.kernels.levels import Store
 
 __all__ = [
     "ACTS_MAX",
@@ -35,7 +36,9 @@ __all__ = [
     "Hands",
     "Status",
     "Why",
+    "book_of",
     "doubled",
+    "linked",
     "make_engine",
     "widen_engine",
 ]
@@ -249,6 +252,7 @@ FEED: Final = np.dtype(
         ("horizon_asks", "i8"),
         ("is_stale", "i8"),  # as the venue's desk has it
         ("in_doubt", "i8"),  # what is lost of a pair in doubt, as `GapWatch` has it; 1: the book, 2: the trades
+        ("is_same", "i8"),  # the core was told of a whole snapshot, and of all that was fused since
     ],
     align=True,
 )
@@ -305,6 +309,7 @@ CLOCK: Final = np.dtype(
         ("jumped_from", "i8"),  # the clock was set from there,
         ("jumped_to", "i8"),  # to there: of the times between the timer is called for the first alone
         ("heard", "i8"),  # the frame whose event Python has looked at, before what is due by then
+        ("counted", "i8"),  # whether numbers of orders were heard of: before, the core's array of them says none
         ("asks_funding", "i8"),  # whether funding is for Python to take in as well
     ],
     align=True,
@@ -324,6 +329,8 @@ class Hands(NamedTuple):
     log: npt.NDArray[np.void]
     latency: npt.NDArray[np.int64]
     books: Books
+    #: That of the core, which has the levels of pairs whose books are shared; see `linked`.
+    core_book: Store
 
 
 class Engine(NamedTuple):
@@ -376,7 +383,9 @@ def make_engine(pairs: int, books: Books, core: State, limits: Any, parameters: 
         np.zeros(_LOG, LOG),
         np.zeros(9, np.int64),
         books,
+        core.book,
     )
+    books.pairs["is_shared"] = 1
     return Engine(
         hands,
         core,
@@ -393,6 +402,23 @@ def make_engine(pairs: int, books: Books, core: State, limits: Any, parameters: 
         state,
         state.copy(),
     )
+
+
+def linked(engine: Engine) -> Engine:
+    """
+    The same, after its core was replaced or copied: what a step function looks at is the core's book again.
+
+    A book that consists of diffs after a whole snapshot is the same for the owner of the orders and for the core, so it
+    is kept once, by the core.
+    """
+    if engine.hands.core_book is engine.core.book:
+        return engine
+    return engine._replace(hands=engine.hands._replace(core_book=engine.core.book))
+
+
+def book_of(engine: Engine, pair: int) -> Store:
+    """Where the levels of a pair's book are: its bids are side `2 * pair`, its asks the next one."""
+    return engine.core.book if engine.hands.books.pairs["is_shared"][pair] else engine.hands.books.store
 
 
 def widen_engine(engine: Engine) -> Engine:

@@ -17,7 +17,7 @@ from toolkit.books.book_side import counted
 from toolkit.books.orderbook import Columns, KeptColumns, OrderBook
 from toolkit.errors import ConfigError
 from toolkit.kernels.compiling import plain
-from toolkit.kernels.levels import best, clear_side, has_room, set_level, side_columns, slot_of
+from toolkit.kernels.levels import best, clear_side, has_room, set_level, side_columns, slot_of, widen_store
 from toolkit.messages import BETWEEN_RECORDINGS, FORM_FULL, FORM_QUOTE, FORM_REST, EventKind, StreamEvent
 
 __all__ = ["FusedBooks"]
@@ -246,16 +246,11 @@ def _with_pairs(books: Books, pairs: int) -> Books:
     before = len(books.pairs)
     wide = make_books(
         pairs,
-        pages=books.store.page.shape[1],
-        slots=len(books.store.bits),
+        pages=1,
+        slots=1,
         recent=books.recent.shape[1],
         pool=books.pool_steps.shape[1],
-    )
-    for name in ("page", "slot", "pages", "levels"):
-        getattr(wide.store, name)[: 2 * before] = getattr(books.store, name)
-    for name in ("bits", "sizes", "free"):
-        getattr(wide.store, name)[:] = getattr(books.store, name)
-    wide.counts[:] = books.counts
+    )._replace(store=widen_store(books.store, 2 * pairs, 0, 0), counts=books.counts)
     for name in ("pairs", "form_times", "seen", "recent", "pool_steps", "pool_sizes", "pool_counts"):
         getattr(wide, name)[:before] = getattr(books, name)
     return wide

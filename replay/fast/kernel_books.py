@@ -11,8 +11,8 @@ import numpy as np
 from recordings.columns.column_batch import NO_COUNT, NO_TIME, Flag, Kind
 from replay.fast.book_layout import NO_STEP, UNCAPPED, Seen
 from toolkit.books.book_fusion import KEPT_MAX, LATE_NS_MAX, LEAP_NS_MAX, ROUND
-from toolkit.kernels.compiling import kernel
-from toolkit.kernels.levels import best, clear_side, has_room, set_level, slot_of
+from toolkit.kernels.compiling import inlined, kernel
+from toolkit.kernels.levels import best, clear_side, has_room, hinted_slot, set_level, slot_of
 from toolkit.messages import SIDE_NOT_TOLD
 
 __all__ = ["WANT_LEVELS", "WANT_POOL", "WANT_PYTHON", "WANT_RECENT", "apply_book", "apply_rows", "room_for"]
@@ -50,7 +50,7 @@ _KEEP_BITS = np.uint8(Seen.DIFFS | Seen.APART)
 # -- room ----------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@inlined
 def room_for(b, row, pair):
     """What there is too little of for a message of a pair; 0 if it can be taken in."""
     kind = np.int64(row["kind"])
@@ -60,6 +60,8 @@ def room_for(b, row, pair):
         return want
     book = b.pairs[pair]
     needed = levels
+    if kind == _DIFF and book["is_shared"]:
+        return want
     if kind != _DIFF:
         if book["recent"] + 1 >= b.recent.shape[1]:
             want |= WANT_RECENT
@@ -125,35 +127,27 @@ def _set_diff(store, known, side, steps, sizes, counts, first, count):
     """
     Set many levels.
 
-    Most are there already, and then nothing is called: the arrays of a store are more than goes with a call cheaply.
+    Most are of a page that is there and stays, and then nothing is called: the arrays of a store are more than goes with
+    a call cheaply.
     """
     sign = _ONE if side & 1 == 0 else -_ONE
     for at in range(first, first + count):
         key, size = sign * steps[at], sizes[at]
-        page = key >> 6
-        high, step = store.pages[side], _ONE
-        while step <= high and store.page[side, high - step] >= page:
-            high -= step
-            step *= 2
-        low = max(_ZERO, high - step)
-        while low < high:
-            middle = (low + high) // 2
-            if store.page[side, middle] < page:
-                low = middle + 1
-            else:
-                high = middle
-        is_there = False
-        if low < store.pages[side] and store.page[side, low] == page:
-            slot = store.slot[side, low]
-            is_there = store.bits[slot] & (np.uint64(1) << np.uint64(key & 63)) != 0
-            if is_there and size != 0:
-                store.sizes[slot, key & 63] = size
-                known[slot, key & 63] = counts[at]
+        slot = hinted_slot(store, side, key >> 6)
+        if slot >= 0:
+            bits, place = store.bits[slot], np.uint64(key & 63)
+            others = bits & ~(np.uint64(1) << place)
+            after = others | (np.uint64(size != 0) << place)
+            if after:
+                store.bits[slot] = after
+                store.levels[side] += np.int64(after != others) - np.int64(bits != others)
+                if size != 0:
+                    store.sizes[slot, key & 63] = size
+                    known[slot, key & 63] = counts[at]
                 continue
-        if is_there or size != 0:
-            set_level(store, side, key, size)
-            if size != 0:
-                known[slot_of(store, side, key), key & 63] = counts[at]
+        set_level(store, side, key, size)
+        if size != 0:
+            known[slot_of(store, side, key), key & 63] = counts[at]
 
 
 @kernel
@@ -445,7 +439,7 @@ def _fuse(b, row, pair, is_rest, steps, sizes, counts):
 # -- messages ------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@inlined
 def apply_book(b, row, pair, quote_form, rest_form, steps, sizes, counts):
     """
     Take a snapshot, diff or quote of a pair in; there must be room for it.
@@ -474,9 +468,10 @@ def apply_book(b, row, pair, quote_form, rest_form, steps, sizes, counts):
     if not is_fused:
         return False
     if kind == _DIFF:
-        first, bids = row["first"], np.int64(row["bids"])
-        _set_diff(b.store, b.counts, 2 * pair, steps, sizes, counts, first, bids)
-        _set_diff(b.store, b.counts, 2 * pair + 1, steps, sizes, counts, first + bids, np.int64(row["asks"]))
+        if not book["is_shared"]:
+            first, bids = row["first"], np.int64(row["bids"])
+            _set_diff(b.store, b.counts, 2 * pair, steps, sizes, counts, first, bids)
+            _set_diff(b.store, b.counts, 2 * pair + 1, steps, sizes, counts, first + bids, np.int64(row["asks"]))
         _stamp(book, row["ts_event"], row["ts_recv"])
         return True
     _fuse(b, row, pair, form == rest_form, steps, sizes, counts)

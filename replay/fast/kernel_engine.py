@@ -25,11 +25,12 @@ from replay.fast.kernel_market import (
     run_events,
     take_book,
     take_funding,
+    unshare,
     why_of_book,
 )
 from replay.market.kernel_core import arrive
 from replay.market.layout import EventCode, Reason, RequestCode
-from toolkit.kernels.compiling import kernel
+from toolkit.kernels.compiling import inlined, kernel
 
 __all__ = ["close_run", "end_frame", "reach_time_of", "run_rows", "start_run", "wake_pair_of"]
 
@@ -80,7 +81,7 @@ _DROPPING = np.int64(4)
 # -- calls ---------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@inlined
 def _has_room(e):
     """Whether there is room for whatever one call, or one answer, asks for and says."""
     h = e.hands
@@ -93,7 +94,7 @@ def _has_room(e):
     )
 
 
-@kernel
+@inlined
 def _call(e, why, pair, step):
     """Call the step function. Returns whether it raised nothing."""
     h = e.hands
@@ -130,7 +131,7 @@ def _call(e, why, pair, step):
 # -- time ----------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@inlined
 def _step_to(clock, due):
     """Go on to a time at which something is due. Returns whether that happens too often at one instant."""
     if due > clock["now"]:
@@ -352,6 +353,10 @@ def run_rows(e, rows, start, stop, places, ticks, lots, counts, prices, sizes, s
                 seen[pair, row["form"]] = (seen[pair, row["form"]] & _KEPT_BITS) | _WHOLE_BIT
                 continue
             if kind <= _QUOTE:
+                if kind != _DIFF and h.books.pairs[pair]["is_shared"] and flags & _FUSED:
+                    status = unshare(e, row, pair)
+                    if status:
+                        return np.int64(at), status
                 if room_for(h.books, row, pair):
                     return np.int64(at), _BOOKS
                 levels = h.books.store.levels

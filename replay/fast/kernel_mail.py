@@ -12,7 +12,7 @@ from replay.fast.engine_layout import PENDING_MAX, Code
 from replay.market.kernel_core import arrive, want_for_request
 from replay.market.kernel_orders import find_order
 from replay.market.layout import NONE, Reason, ReportCode, RequestCode, StateCode, TifCode
-from toolkit.kernels.compiling import kernel
+from toolkit.kernels.compiling import inlined, kernel
 
 __all__ = [
     "arrive_next",
@@ -65,7 +65,7 @@ _REDUCES = np.int64(32)
 # -- requests ------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@inlined
 def post(h, slot, code, tick, lots):
     """Send a request about an order; there must be room. Returns False where too many about it are under way."""
     clock, order = h.clock[0], h.orders[slot]
@@ -88,7 +88,7 @@ def post(h, slot, code, tick, lots):
     return True
 
 
-@kernel
+@inlined
 def _make_place(rows, begin, end, due):
     """
     Make a place among rows in the order of their times, after those of the same time; there must be room for one more.
@@ -109,21 +109,21 @@ def _make_place(rows, begin, end, due):
     return begin, end + 1, at
 
 
-@kernel
+@inlined
 def next_arrival(h):
     """When the next request arrives."""
     clock = h.clock[0]
     return h.posts[clock["post_at"]]["due"] if clock["post_at"] < clock["posts"] else _NEVER
 
 
-@kernel
+@inlined
 def next_answer(e):
     """When the next answer is heard."""
     clock = e.hands.clock[0]
     return e.answers[clock["answer_at"]]["due"] if clock["answer_at"] < clock["answers"] else _NEVER
 
 
-@kernel
+@inlined
 def say_sent(h, slot):
     """Write down that an order was sent."""
     clock, order = h.clock[0], h.orders[slot]
@@ -144,7 +144,7 @@ def say_sent(h, slot):
 # -- the venue's door ----------------------------------------------------------------------------------------------
 
 
-@kernel
+@inlined
 def _spend(e, venue, code, at_ns):
     """Take the tokens of a request; False, and none are taken, where a bucket holds too few."""
     limits = e.limits
@@ -263,7 +263,7 @@ def _crowded(e, pair, rule):
     return _ZERO
 
 
-@kernel
+@inlined
 def arrive_next(e):
     """
     The next request arrives; there must be room for an answer of each report.
@@ -349,7 +349,7 @@ def _refuse(e, row, order, code, reason):
 # -- answers -------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@inlined
 def collect(e, code):
     """What the core has reported becomes answers; `code` is the kind of the request that did it, 4: none did."""
     h, s = e.hands, e.core
@@ -399,7 +399,7 @@ def _ahead(s, report):
     return max(_ZERO, s.orders[slot]["front"])
 
 
-@kernel
+@inlined
 def _say_executed(h, order, report):
     """Write down an execution at the venue."""
     clock = h.clock[0]
@@ -418,7 +418,7 @@ def _say_executed(h, order, report):
     answer["size"], answer["state"], answer["code"] = report["size"], report["state"], report["code"]
 
 
-@kernel
+@inlined
 def _slot_of(h, number):
     """The slot of an order that is not forgotten; -1 for another."""
     for place in range(h.clock[0]["open"]):
@@ -431,7 +431,7 @@ def _slot_of(h, number):
     return found
 
 
-@kernel
+@inlined
 def _answer(e, slot, venue_ns, request, said, state, tick, lots, left, filled, size, role, reason, code, ahead):
     h = e.hands
     clock, order = h.clock[0], h.orders[slot]
@@ -453,7 +453,7 @@ def _answer(e, slot, venue_ns, request, said, state, tick, lots, left, filled, s
     row["bid"], row["ask"] = lines[2 * order["pair"]]["best"], lines[2 * order["pair"] + 1]["best"]
 
 
-@kernel
+@inlined
 def hear_next(e):
     """
     The next answer is heard by its owner.

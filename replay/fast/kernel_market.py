@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from recordings.columns.column_batch import NO_COUNT, Flag, Kind
+from recordings.columns.column_batch import NO_COUNT, NO_TIME, Flag, Kind
 from replay.fast.engine_layout import Code, Status, Why
 from replay.fast.kernel_books import apply_book
 from replay.fast.kernel_mail import collect
 from replay.market.kernel_core import run
 from replay.market.layout import NONE, EventCode, Want
-from toolkit.kernels.compiling import kernel
-from toolkit.kernels.levels import best, has_room, set_level, side_columns, slot_of, worse_key
+from toolkit.kernels.compiling import inlined, kernel
+from toolkit.kernels.levels import best, clear_side, has_room, set_level, side_columns, slot_of, worse_key
 
 __all__ = [
     "add_event",
@@ -22,13 +22,17 @@ __all__ = [
     "run_events",
     "take_book",
     "take_funding",
+    "unshare",
     "why_of_book",
 ]
 
 _SNAPSHOT = np.int64(Kind.SNAPSHOT)
 _DIFF = np.int64(Kind.DIFF)
 _SETTLED = np.int64(Flag.SETTLED)
+_FUSED = np.int64(Flag.FUSED)
+_COUNTED = np.int64(Flag.COUNTED)
 _NO_COUNT = np.int64(NO_COUNT)
+_NO_TIME = np.int64(NO_TIME)
 _LEVEL = np.int64(EventCode.LEVEL)
 _SYNC_LEVEL = np.int64(EventCode.SYNC_LEVEL)
 _HORIZON = np.int64(EventCode.HORIZON)
@@ -41,6 +45,7 @@ _WHY_BOOK = np.int64(Why.BOOK)
 _DONE = np.int64(Status.DONE)
 _ROOM = np.int64(Status.ROOM)
 _CORE = np.int64(Status.CORE)
+_BOOKS = np.int64(Status.BOOKS)
 _MARK = np.int64(Code.MARK)
 _RESUMED = np.int64(Code.RESUMED)
 _NONE_KEY = np.int64(NONE)
@@ -52,23 +57,31 @@ _ONE = np.int64(1)
 _NO_REQUEST = np.int64(4)
 
 
-@kernel
+@inlined
 def look(e, pair):
     """Bring what a step function sees of a pair's book up to date."""
-    quote, store = e.quotes[pair], e.hands.books.store
-    for side in range(2):
-        price, size = _ZERO, _ZERO
-        if store.levels[2 * pair + side] > 0:
-            key, lots = best(store, 2 * pair + side)
-            price, size = abs(key), lots
-        if side == 0:
-            quote["bid"], quote["bid_size"] = price, size
-        else:
-            quote["ask"], quote["ask_size"] = price, size
-    quote["stale"] = e.hands.books.pairs[pair]["is_stale"]
+    if e.hands.books.pairs[pair]["is_shared"]:
+        _look_at(e.quotes[pair], e.core.book, 2 * pair)
+    else:
+        _look_at(e.quotes[pair], e.hands.books.store, 2 * pair)
+    e.quotes[pair]["stale"] = e.hands.books.pairs[pair]["is_stale"]
 
 
-@kernel
+@inlined
+def _look_at(quote, store, line):
+    price, size = _ZERO, _ZERO
+    if store.levels[line] > 0:
+        key, size = best(store, line)
+        price = abs(key)
+    quote["bid"], quote["bid_size"] = price, size
+    price, size = _ZERO, _ZERO
+    if store.levels[line + 1] > 0:
+        key, size = best(store, line + 1)
+        price = abs(key)
+    quote["ask"], quote["ask_size"] = price, size
+
+
+@inlined
 def add_event(e, now, frame, pair, code, side, tick, lots, count):
     """Add an event of the market for the core."""
     clock = e.hands.clock[0]
@@ -149,60 +162,116 @@ def _say_changes(e, pair, now, frame, code):
 
 
 @kernel
-def _feed(book, taken, known, lines, orders, pair, ticks, lots, counts, at, middle, end):
+def unshare(e, row, pair):
     """
-    Set levels of the core's book, as far as no own order is touched by one; the place of the first that does.
+    A pair's book is other than the core's from now on, since a message that is no diff comes.
 
-    It is `replay.market.kernel_book.set_book`, word for word, without a call for a level that is there.
+    Returns a `Status` other than `DONE` for want of room.
     """
-    while at < end:
-        side = _ZERO if at < middle else _ONE
-        line = 2 * pair + side
-        key, size = ticks[at] if side == 0 else -ticks[at], lots[at]
-        mine, other = lines[line], lines[line ^ 1]
-        if mine["live"] and mine["mask"] & (_ONE << (key & 63)):
-            return at
-        if size > 0 and other["live"] and orders[other["head"]]["key"] + key >= 0:
-            return at
-        page = key >> 6
-        high, step = book.pages[line], _ONE
-        while step <= high and book.page[line, high - step] >= page:
-            high -= step
-            step *= 2
-        low = max(_ZERO, high - step)
-        while low < high:
-            half = (low + high) // 2
-            if book.page[line, half] < page:
-                low = half + 1
-            else:
-                high = half
-        slot, is_there = np.int64(-1), False
-        if low < book.pages[line] and book.page[line, low] == page:
-            slot = np.int64(book.slot[line, low])
-            is_there = book.bits[slot] & (np.uint64(1) << np.uint64(key & 63)) != 0
-        if size > 0 and is_there:
-            book.sizes[slot, key & 63] = size
-        elif size > 0 or is_there:
-            set_level(book, line, key, size)
-        if size > 0:
-            if slot < 0:
-                slot = slot_of(book, line, key)
-            taken[slot, key & 63] = 0
-            known[slot, key & 63] = counts[at] if counts[at] >= 0 else -1
-            if key > mine["best"]:
-                mine["best"] = key
-                if key + other["best"] >= 0:
-                    other["best"] = worse_key(book, line ^ 1, -key, _NONE_KEY)
-        elif key == mine["best"]:
-            mine["best"] = worse_key(book, line, key, _NONE_KEY)
-        at += 1
-    return end
+    books, core = e.hands.books, e.core
+    book, known = books.store, core.book
+    newest, ts = books.pairs[pair]["newest_ts"], row["ts_event"]
+    if row["kind"] == _SNAPSHOT and row["cap"] < 0 and (ts == _NO_TIME or newest == _NO_TIME or ts > newest):
+        # Nothing will be left of what there is.
+        books.pairs[pair]["is_shared"] = 0
+        return _DONE
+    for line in range(2 * pair, 2 * pair + 2):
+        if known.levels[line] >= e.scratch.shape[1]:
+            return _ROOM
+    bids, asks = known.levels[2 * pair], known.levels[2 * pair + 1]
+    if not (has_room(book, 2 * pair, bids) and has_room(book, 2 * pair + 1, asks) and book.free[0] >= bids + asks):
+        return _BOOKS
+    for line in range(2 * pair, 2 * pair + 2):
+        keys, sizes = e.scratch[0], e.scratch[1]
+        side_columns(known, line, keys, sizes)
+        for place in range(known.levels[line]):
+            key = keys[place]
+            set_level(book, line, key, sizes[place])
+            count = core.counts[slot_of(known, line, key), key & 63]
+            books.counts[slot_of(book, line, key), key & 63] = count if count >= 0 else _NO_COUNT
+    books.pairs[pair]["is_shared"] = 0
+    e.feeds[pair]["is_same"] = 0
+    return _DONE
 
 
 @kernel
+def _share(e, pair):
+    """A pair's book is the core's from now on."""
+    store = e.hands.books.store
+    clear_side(store, 2 * pair)
+    clear_side(store, 2 * pair + 1)
+    e.hands.books.pairs[pair]["is_shared"] = 1
+    e.feeds[pair]["is_same"] = 0
+
+
+@inlined
+def _feed(book, taken, known, lines, orders, line, ticks, lots, counts, at, end, clears, counted):
+    """
+    Set levels of a side of the core's book, as far as no own order is touched by one; the place of the first that does.
+
+    It is `replay.market.kernel_book.set_book`, word for word. Most levels are of a page that is there and stays, and then
+    nothing is called. What is the same for all of them is read once: whatever is written might be it, for a compiler.
+    """
+    mine, other = lines[line], lines[line ^ 1]
+    sign = _ONE if line & 1 == 0 else -_ONE
+    mask = mine["mask"] if mine["live"] else _ZERO
+    reach = -orders[other["head"]]["key"] if other["live"] else _END
+    top, opposite = mine["best"], other["best"]
+    hints, levels = book.hint.shape[1] - 1, book.levels[line]
+    while at < end:
+        key, size = sign * ticks[at], lots[at]
+        place = key & 63
+        if key >= reach and size > 0:
+            break
+        if mask >> place & 1:
+            own = mine["head"]
+            while own >= 0 and orders[own]["key"] > key:
+                own = orders[own]["next"]
+            if own >= 0 and orders[own]["key"] == key:
+                break
+        page = key >> 6
+        slot = np.int64(book.hint[line, page & hints])
+        is_set = False
+        if book.owner[slot] == page:
+            bits = book.bits[slot]
+            others = bits & ~(np.uint64(1) << np.uint64(place))
+            after = others | (np.uint64(size > 0) << np.uint64(place))
+            if after:
+                is_set = True
+                book.bits[slot] = after
+                levels += np.int64(after != others) - np.int64(bits != others)
+                book.sizes[slot, place] = size
+        if not is_set:
+            book.levels[line] = levels
+            set_level(book, line, key, size)
+            levels = book.levels[line]
+            slot = slot_of(book, line, key)
+        if size > 0:
+            if clears:
+                taken[slot, place] = 0
+            if counted:
+                known[slot, place] = counts[at] if counts[at] >= 0 else -1
+            if key > top:
+                top = key
+                if key + opposite >= 0:
+                    opposite = worse_key(book, line ^ 1, -key, _NONE_KEY)
+        elif key == top:
+            top = worse_key(book, line, key, _NONE_KEY)
+        at += 1
+    book.levels[line] = levels
+    mine["best"], other["best"] = top, opposite
+    return at
+
+
+@inlined
 def take_book(e, row, pair, ticks, lots, counts):
     """A snapshot, diff or quote: into the books, and as events for the core. Returns whether it changed the fused book."""
     clock = e.hands.clock[0]
+    is_diff, flags = row["kind"] == _DIFF, np.int64(row["flags"])
+    if flags & _COUNTED or not is_diff:
+        clock["counted"] = 1
+    if is_diff and flags & _FUSED and e.feeds[pair]["is_same"]:
+        _share(e, pair)
     if not apply_book(e.hands.books, row, pair, clock["quote_form"], clock["rest_form"], ticks, lots, counts):
         return False
     feed, kind, now, frame = e.feeds[pair], np.int64(row["kind"]), clock["now"], row["capture_seq"]
@@ -211,12 +280,24 @@ def take_book(e, row, pair, ticks, lots, counts):
         feed["is_exact"], feed["cut_bids"], feed["cut_asks"] = 1, 0, 0
         core, at, middle, end = e.core, first, first + bids, first + bids + asks
         while at < end:
+            side, stop = (_ZERO, middle) if at < middle else (_ONE, end)
             at = _feed(
-                core.book, core.taken, core.counts, core.lines, core.orders, pair, ticks, lots, counts, at, middle, end
+                core.book,
+                core.taken,
+                core.counts,
+                core.lines,
+                core.orders,
+                2 * pair + side,
+                ticks,
+                lots,
+                counts,
+                at,
+                stop,
+                core.counters[0]["took"],
+                clock["counted"],
             )
-            if at < end:
+            if at < stop:
                 # It touches an own order.
-                side = _ZERO if at < middle else _ONE
                 count = np.int64(counts[at])
                 clock["event_count"] = 0
                 add_event(e, now, frame, pair, _LEVEL, side, ticks[at], lots[at], count if count >= 0 else -_ONE)
@@ -228,6 +309,8 @@ def take_book(e, row, pair, ticks, lots, counts):
     else:
         is_joining = feed["is_joining"]
         is_whole = kind == _SNAPSHOT and row["cap"] < 0
+        # Once the core has taken in what follows, and where it leaves nothing out.
+        feed["is_same"] = np.int64(is_whole and e.core.pairs[pair]["grain"] == 1)
         if is_whole:
             feed["is_exact"], feed["cut_bids"], feed["cut_asks"] = 1, 0, 0
             is_joining = 1
@@ -261,7 +344,7 @@ def note_change(e, pair):
         clock["is_touched"] = 1
 
 
-@kernel
+@inlined
 def why_of_book(e, pair):
     """For what a change of a pair's book calls."""
     clock, market = e.hands.clock[0], e.market[pair]
@@ -290,7 +373,7 @@ def why_of_book(e, pair):
     return why
 
 
-@kernel
+@inlined
 def run_events(e):
     """The market acts on own orders. Returns whether all of it did."""
     clock = e.hands.clock[0]
@@ -319,14 +402,14 @@ def take_funding(e, pair, flags, mark, rate):
     return clock["wakes"] & _WHY_FUNDING
 
 
-@kernel
+@inlined
 def meets(line, orders, side, tick):
     """Whether a trade reaches an own order of the line that it is against."""
     # By the key of that line: the tick of bids, which sellers meet, and minus that of asks.
     return line["live"] > 0 and orders[line["head"]]["key"] >= (tick if side == 1 else -tick)
 
 
-@kernel
+@inlined
 def room_for_diff(e, row, pair):
     """A `Status` other than `DONE` where there is too little room for whatever a diff does to own orders."""
     core, clock = e.core, e.hands.clock[0]

@@ -191,7 +191,7 @@ def level_of(h, pair, side, place):
     _check_pair(h, pair)
     if side != 0 and side != 1:
         raise ValueError("no such side")
-    store, line = h.books.store, 2 * pair + side
+    store, line = h.core_book if h.books.pairs[pair]["is_shared"] else h.books.store, 2 * pair + side
     if place < 0 or place >= store.levels[line]:
         return _ZERO, _ZERO
     key, size = best(store, line)
@@ -207,7 +207,7 @@ def size_near(h, pair, side, ticks):
     _check_pair(h, pair)
     if side != 0 and side != 1:
         raise ValueError("no such side")
-    store, line = h.books.store, 2 * pair + side
+    store, line = h.core_book if h.books.pairs[pair]["is_shared"] else h.books.store, 2 * pair + side
     total = _ZERO
     if store.levels[line] == 0:
         return total
@@ -227,7 +227,7 @@ def price_of_fill(h, pair, side, lots):
     _check_pair(h, pair)
     if side != 0 and side != 1:
         raise ValueError("no such side")
-    store, line = h.books.store, 2 * pair + 1 - side
+    store, line = h.core_book if h.books.pairs[pair]["is_shared"] else h.books.store, 2 * pair + 1 - side
     left, worth = lots, 0.0
     if lots <= 0 or store.levels[line] == 0:
         return np.nan

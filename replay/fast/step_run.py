@@ -25,7 +25,7 @@ from replay.fast import kernel_engine
 from replay.fast.book_layout import FORMS_MAX, Seen, forget, make_books, widen_pool, widen_recent, widen_store_of
 from replay.fast.book_units import rescale_engine
 from replay.fast.compiled_step import packed, pointer_to
-from replay.fast.engine_layout import ACTS_MAX, LIMIT, Status, doubled, make_engine, widen_engine
+from replay.fast.engine_layout import ACTS_MAX, LIMIT, Status, doubled, linked, make_engine, widen_engine
 from replay.fast.kernel_books import WANT_LEVELS, WANT_POOL, WANT_RECENT, room_for
 from replay.fast.level_columns import LevelColumns
 from replay.fast.run_log import RunLog, Takes
@@ -189,6 +189,7 @@ class StepRun:
         """
         stop = batch.messages
         self.levels = levels
+        self.engine = linked(self.engine)
         if len(self._names.forms) > FORMS_MAX:
             raise ConfigError(f"{len(self._names.forms)} forms of books in one tape, expected {FORMS_MAX} at most")
         while start < stop:
@@ -228,7 +229,9 @@ class StepRun:
                 self.log.hear_funding(int(places[batch.rows["pair"][start]]), batch.message(start), self.now_ns)
             elif status == Status.BOOKS:
                 row = batch.rows[start]
-                self._widen_books(int(room_for(self.engine.hands.books, row, places[row["pair"]])))
+                want = int(room_for(self.engine.hands.books, row, places[row["pair"]]))
+                # Where the message itself has room, it is the levels that the core has that need it.
+                self._widen_books(want or int(WANT_LEVELS))
             else:
                 self._handle(int(status))
 
@@ -252,7 +255,7 @@ class StepRun:
                 log = np.zeros(2 * (needs + _LOG_MIN), hands.log.dtype)
                 self.engine = self.engine._replace(hands=hands._replace(log=log))
         elif status == Status.CORE:
-            self.engine = engine._replace(core=_widened(engine.core))
+            self.engine = linked(engine._replace(core=_widened(engine.core)))
 
     def _widen_books(self, want: int) -> None:
         books = self.engine.hands.books
@@ -448,6 +451,7 @@ class StepRun:
         self._forms |= {(place, int(form)) for form in fused}
         books.seen[place] = 0
         forget(books.pairs[place : place + 1])
+        self.engine.feeds[place]["is_same"] = 0
         self._turn_stale(place, event)
 
     def _turn_stale(self, place: int, event: StreamEvent) -> None:
@@ -514,7 +518,7 @@ class StepRun:
     def rescale(self, place: int, ticks: int, lots: int) -> None:
         """Count a pair in finer steps: as many new ticks and lots as an old one is."""
         self._drain()
-        self.engine = rescale_engine(self.engine, place, ticks, lots)
+        self.engine = linked(rescale_engine(self.engine, place, ticks, lots))
         self._set_rules(place)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from replay.market.layout import NONE
-from toolkit.kernels.compiling import kernel
+from toolkit.kernels.compiling import inlined, kernel
 from toolkit.kernels.levels import set_level, size_at, slot_of, worse_key, worst
 
 __all__ = ["clear_book", "first_open", "forget_beyond", "open_lots", "set_book", "take_lots"]
 
 
-@kernel
+@inlined
 def set_book(s, line, key, lots, count):
     """
     Set a level.
@@ -81,6 +81,7 @@ def open_lots(s, line, key):
 def take_lots(s, line, key, lots):
     """Note what was taken from a level."""
     s.taken[slot_of(s.book, line, key), key & 63] += lots
+    s.counters[0]["took"] = 1
 
 
 @kernel

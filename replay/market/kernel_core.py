@@ -39,7 +39,7 @@ from replay.market.layout import (
     Want,
 )
 from replay.market.rules import AmendLeft, AmendPlace, CrossedBook, ThroughTrade
-from toolkit.kernels.compiling import kernel
+from toolkit.kernels.compiling import inlined, kernel
 from toolkit.kernels.levels import has_room, worse_key
 
 __all__ = ["arrive", "run", "want_for_request"]
@@ -148,16 +148,14 @@ def _on_resume(s, event, line):
         level = worse_key(s.book, other, level, NONE)
 
 
-@kernel
+@inlined
 def _on_level(s, event, line, key, is_sync):
     """The book changes, then the queues of own orders there, then own orders that the level reaches are filled."""
     row = s.lines[line]
     best = row["best"]
     lots, count = event["lots"], np.int64(event["count"])
-    if 2 * lots < s.pairs[line >> 1]["grain"]:
-        before, count_before = set_book(s, line, key, ZERO, count)
-    else:
-        before, count_before = set_book(s, line, key, lots, count)
+    kept = ZERO if 2 * lots < s.pairs[line >> 1]["grain"] else lots
+    before, count_before = set_book(s, line, key, kept, count)
     if row["live"] and row["mask"] & (np.int64(1) << (key & 63)):
         slot = row["head"]
         while slot >= 0 and s.orders[slot]["key"] >= key:
@@ -243,7 +241,7 @@ def _on_horizon(s, line, key):
 # -- requests ------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@inlined
 def want_for_request(s, request):
     """What there is no room for, of all that may come of a request."""
     needed = 2 * s.counters[0]["live"] + _REPORTS_MORE
@@ -259,7 +257,7 @@ def want_for_request(s, request):
     return want
 
 
-@kernel
+@inlined
 def arrive(s, request):
     """A request reaches the venue. Returns what there is no room for; nothing was done then."""
     want = want_for_request(s, request)

@@ -318,6 +318,7 @@ COUNTERS: Final = np.dtype(
         ("live", "i8"),  # orders that rest
         ("reducing", "i8"),  # those of them that may only reduce a position
         ("want", "i8"),  # a `Want`
+        ("took", "i8"),  # 1: something was taken from a level, so that `taken` is not all zero
     ],
     align=True,
 )
@@ -364,7 +365,7 @@ def make_state(pairs: int, rules: Rules, *, orders: int, reports: int, pages: in
     return State(
         make_store(2 * pairs, pages, slots, np.int64),
         np.zeros((slots, 64), np.int64),
-        np.zeros((slots, 64), np.int64),
+        np.full((slots, 64), -1, np.int64),
         lines,
         facts,
         np.zeros(orders, ORDER),
@@ -392,7 +393,7 @@ def widen_book(state: State) -> State:
     sides, pages = state.book.page.shape
     slots = len(state.book.bits)
     book = widen_store(state.book, sides, 2 * pages, 2 * slots)
-    taken, counts = np.zeros((2 * slots, 64), np.int64), np.zeros((2 * slots, 64), np.int64)
+    taken, counts = np.zeros((2 * slots, 64), np.int64), np.full((2 * slots, 64), -1, np.int64)
     taken[:slots], counts[:slots] = state.taken, state.counts
     return state._replace(book=book, taken=taken, counts=counts)
 

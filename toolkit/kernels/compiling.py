@@ -22,6 +22,7 @@ __all__ = [
     "copy_bytes",
     "float_bits",
     "highest_bit",
+    "inlined",
     "kernel",
     "load_word",
     "lowest_bit",
@@ -62,10 +63,24 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     allocates nothing, so references need not be counted (`_nrt`): counting the arrays that are taken out of a tuple
     takes as long as the rest.
     """
+    return _compiled(function, {})
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """
+    The same for what becomes a part of each kernel that calls it.
+
+    For what is called often with tuples of many arrays: these go with a call by value, seven words for each array.
+    """
+    return _compiled(function, {"forceinline": True})
+
+
+def _compiled(function: Callable[P, R], options: dict[str, Any]) -> Callable[P, R]:
     folder = _folder_of(function.__module__)
     keeps = folder is not None
     numba.config.CACHE_DIR = str(folder or kernel_folder())  # numba reads it when a function is decorated
-    compiled: Any = numba.njit(cache=keeps, error_model="numpy", boundscheck=IS_CHECKED, _nrt=False)(function)
+    made: Any = numba.njit(cache=keeps, error_model="numpy", boundscheck=IS_CHECKED, _nrt=False, **options)
+    compiled = made(function)
     if keeps:
         _make_optional(compiled._cache)
     kept: Callable[P, R] = compiled

@@ -2,8 +2,10 @@
 Sides of order books in arrays, for compiled code.
 
 A level's price is a whole number of steps of its instrument. A side is a sorted list of pages of 64 consecutive steps;
-a page has one bit per step that holds a level, and 64 sizes. So setting a level is a search over the few pages and a
-bit, the best level is the highest bit of the last page, and walking the levels best first is walking bits downwards.
+a page has one bit per step that holds a level, and 64 sizes. The best level is the highest bit of the last page, and
+walking the levels best first is walking bits downwards. Beside the list stands a hint for each side, a small table by the
+last bits of the page number, of where a page was found: most levels are set without a search. Two pages may share an
+entry; the one that was asked for last has it, and the other is searched for.
 Keys ascend towards the best price: the number of steps for bids, minus that for asks.
 
 A store is a tuple of arrays, which the functions here take apart (numba passes tuples without cost):
@@ -17,6 +19,8 @@ A store is a tuple of arrays, which the functions here take apart (numba passes 
 | `bits`   | uint64 (slots,)           | which of the 64 keys hold a level                          |
 | `sizes`  | float64 (slots, 64)       | their sizes; int64 where a store counts lots               |
 | `free`   | int32 (slots + 1,)        | first the number of free slots, then which                 |
+| `hint`   | int32 (sides, 2 ** n)     | slot of the page that was found last, or `slots`           |
+| `owner`  | int64 (slots + 1,)        | the page number in a slot; of no page in the last place    |
 
 Nothing grows here: `has_room` says whether so many levels can be added, and the caller makes larger arrays if not.
 """
@@ -35,6 +39,7 @@ __all__ = [
     "best",
     "clear_side",
     "has_room",
+    "hinted_slot",
     "make_store",
     "set_level",
     "set_levels",
@@ -48,6 +53,8 @@ __all__ = [
 
 _PAGES: Final = 256
 _SLOTS: Final = 1024
+#: No page has this number, since a key has 64 bits.
+_NO_PAGE: Final = -(1 << 62)
 
 
 class Store(NamedTuple):
@@ -60,6 +67,8 @@ class Store(NamedTuple):
     bits: npt.NDArray[np.uint64]
     sizes: npt.NDArray[Any]
     free: npt.NDArray[np.int32]
+    hint: npt.NDArray[np.int32]
+    owner: npt.NDArray[np.int64]
 
 
 def make_store(sides: int, pages: int = _PAGES, slots: int = _SLOTS, sizes: npt.DTypeLike = np.float64) -> Store:
@@ -75,7 +84,14 @@ def make_store(sides: int, pages: int = _PAGES, slots: int = _SLOTS, sizes: npt.
         np.zeros(slots, np.uint64),
         np.zeros((slots, 64), sizes),
         free,
+        np.full((sides, _hints(pages)), slots, np.int32),
+        np.full(slots + 1, _NO_PAGE, np.int64),
     )
+
+
+def _hints(pages: int) -> int:
+    """Entries of a table in which few of so many pages share one."""
+    return 1 << max(2 * pages - 1, 1).bit_length()
 
 
 def widen_store(store: Store, sides: int, pages: int, slots: int) -> Store:
@@ -96,6 +112,7 @@ def widen_store(store: Store, sides: int, pages: int, slots: int) -> Store:
     wide.free[0] = left + fresh
     wide.free[1 : fresh + 1] = np.arange(slots - 1, before - 1, -1)
     wide.free[fresh + 1 : fresh + left + 1] = store.free[1 : left + 1]
+    wide.owner[:before] = store.owner[:before]
     return wide
 
 
@@ -127,14 +144,44 @@ def _place(store, side, page):
 
 
 @kernel
+def hinted_slot(store, side, page):
+    """The slot of a page of a side, found without a search; -1 where that does not say whether there is one."""
+    slot = np.int64(store.hint[side, page & (store.hint.shape[1] - 1)])
+    return slot if store.owner[slot] == page else np.int64(-1)
+
+
+@kernel
+def _forget_hint(store, side, page, slot):
+    """A page is no more in a slot of a side."""
+    store.owner[slot] = _NO_PAGE
+    entry = page & (store.hint.shape[1] - 1)
+    if store.hint[side, entry] == slot:
+        store.hint[side, entry] = len(store.bits)
+
+
+@kernel
 def set_level(store, side, key, size):
     """Set the size at a key; 0 removes the level. There must be room for one more."""
     page = key >> 6
     bit = np.uint64(1) << np.uint64(key & 63)
+    slot = hinted_slot(store, side, page)
+    if slot >= 0 and (size != 0.0 or store.bits[slot] & ~bit):
+        # The page stays.
+        bits = store.bits[slot]
+        if size != 0.0:
+            if not bits & bit:
+                store.bits[slot] = bits | bit
+                store.levels[side] += 1
+            store.sizes[slot, key & 63] = size
+        elif bits & bit:
+            store.bits[slot] = bits & ~bit
+            store.levels[side] -= 1
+        return
     index = _place(store, side, page)
     count = store.pages[side]
     if index < count and store.page[side, index] == page:
-        slot = store.slot[side, index]
+        slot = np.int64(store.slot[side, index])
+        store.hint[side, page & (store.hint.shape[1] - 1)] = slot
         bits = store.bits[slot]
         if size != 0.0:
             if not bits & bit:
@@ -146,6 +193,7 @@ def set_level(store, side, key, size):
             store.bits[slot] = bits
             store.levels[side] -= 1
             if not bits:
+                _forget_hint(store, side, page, slot)
                 for place in range(index, count - 1):
                     store.page[side, place] = store.page[side, place + 1]
                     store.slot[side, place] = store.slot[side, place + 1]
@@ -158,11 +206,13 @@ def set_level(store, side, key, size):
     for place in range(count, index, -1):
         store.page[side, place] = store.page[side, place - 1]
         store.slot[side, place] = store.slot[side, place - 1]
-    slot = store.free[store.free[0]]
+    slot = np.int64(store.free[store.free[0]])
     store.free[0] -= 1
     store.page[side, index] = page
     store.slot[side, index] = slot
     store.pages[side] = count + 1
+    store.owner[slot] = page
+    store.hint[side, page & (store.hint.shape[1] - 1)] = slot
     store.bits[slot] = bit
     store.sizes[slot, key & 63] = size
     store.levels[side] += 1
@@ -194,6 +244,9 @@ def worst(store, side):
 def slot_of(store, side, key):
     """Where in `bits` and `sizes` the page of a key is; -1 where there is none."""
     page = key >> 6
+    slot = hinted_slot(store, side, page)
+    if slot >= 0:
+        return slot
     index = _place(store, side, page)
     if index < store.pages[side] and store.page[side, index] == page:
         return np.int64(store.slot[side, index])
@@ -213,6 +266,11 @@ def size_at(store, side, key):
 def worse_key(store, side, key, none):
     """The best key of a side that is worse than `key`; `none` if there is none."""
     page = key >> 6
+    slot = hinted_slot(store, side, page)
+    if slot >= 0:
+        below = store.bits[slot] & ((np.uint64(1) << np.uint64(key & 63)) - np.uint64(1))
+        if below:
+            return page * 64 + highest_bit(below)
     index = _place(store, side, page)
     if index < store.pages[side] and store.page[side, index] == page:
         below = store.bits[store.slot[side, index]] & ((np.uint64(1) << np.uint64(key & 63)) - np.uint64(1))
@@ -242,7 +300,9 @@ def side_columns(store, side, keys, sizes):
 def clear_side(store, side):
     """Take every level off a side."""
     for index in range(store.pages[side]):
+        slot = store.slot[side, index]
+        _forget_hint(store, side, store.page[side, index], slot)
         store.free[0] += 1
-        store.free[store.free[0]] = store.slot[side, index]
+        store.free[store.free[0]] = slot
     store.pages[side] = 0
     store.levels[side] = 0

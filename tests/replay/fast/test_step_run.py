@@ -17,7 +17,7 @@ from recordings.columns.column_batch import Names, of_messages
 from recordings.importing.importer import ImportOptions, import_capture
 from replay.fast import engine_layout, step_run
 from replay.fast.compiled_step import layout_of
-from replay.fast.engine_layout import ACTS_MAX
+from replay.fast.engine_layout import ACTS_MAX, book_of
 from replay.fast.level_columns import counted
 from replay.fast.step import Step, step
 from replay.fast.step_run import StepRun
@@ -208,7 +208,7 @@ def test_a_venue_that_makes_its_steps_finer_changes_no_price_that_is_read_with_i
         quote((10.3, 8.0), None, ts_recv=7, capture_seq=7),
     )
     for place, bid in ((0, (10.3, 8.0)), (1, (20.2, 3.0))):
-        scale, book = run.markets[place].scale, run.engine.hands.books.store
+        scale, book = run.markets[place].scale, book_of(run.engine, place)
         assert scale is not None
         key, size = plain(best)(book, 2 * place)
         assert (scale.price(int(key)), scale.size(int(size))) == bid

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,3 +84,29 @@ def test_levels_are_found_and_walked_by_their_keys(levels: list[tuple[int, int]]
     if expected:
         assert worst(store, 1) == min(expected)
         assert best(store, 1) == (max(expected), expected[max(expected)])
+
+
+@pytest.mark.parametrize("leave", [lambda store: set_level(store, 0, 70, 0.0), lambda store: clear_side(store, 0)])
+def test_a_page_that_another_side_has_taken_is_not_found_where_it_was(leave: Callable[[Any], None]) -> None:
+    """Its place is given to the other side at once, under the same number."""
+    store = make_store(_SIDES, pages=8, slots=8)
+    set_level(store, 0, 70, 1.0)
+    leave(store)
+    set_level(store, 1, 71, 2.0)
+    assert (slot_of(store, 0, 71), size_at(store, 0, 71)) == (-1, 0)
+    set_level(store, 0, 71, 2.5)
+    assert [size_at(store, side, 71) for side in (0, 1)] == [2.5, 2.0]
+
+
+def test_pages_that_share_a_hint_are_all_found() -> None:
+    """One entry for each of the last bits of a page number, and many pages with the same."""
+    store = make_store(_SIDES, pages=64, slots=64)
+    keys = [64 * 128 * number for number in range(-20, 20)]
+    for round_ in (1.0, 2.0):
+        for key in keys:
+            set_level(store, 0, key, round_ + key)
+        assert [size_at(store, 0, key) for key in keys] == [round_ + key for key in keys]
+    for key in keys[::2]:
+        set_level(store, 0, key, 0.0)
+    assert [size_at(store, 0, key) for key in keys[::2]] == [0] * 20
+    assert [worse_key(store, 0, key, -1) for key in keys[3::2]] == keys[1:-2:2]
