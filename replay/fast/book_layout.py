@@ -16,6 +16,7 @@ from recordings.columns.column_batch import NO_TIME
 from toolkit.kernels.levels import Store, make_store, widen_store
 
 __all__ = [
+    "BEYOND",
     "BOOK",
     "FORMS_MAX",
     "NO_STEP",
@@ -32,6 +33,8 @@ __all__ = [
 NO_STEP: Final = -1
 #: The depth of a form that is not capped; more than any cap.
 UNCAPPED: Final = 1 << 40
+#: Beyond every price: also of those that are counted by their bits, where 2.0 is 2**62 already.
+BEYOND: Final = (1 << 63) - 1
 #: Forms of books that there are in a tape, of all venues together, at most: they are the bits of a word.
 FORMS_MAX: Final = 63
 

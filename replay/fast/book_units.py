@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from replay.fast.book_layout import NO_STEP, Books, widen_store_of
+from replay.fast.book_layout import BEYOND, NO_STEP, Books, widen_store_of
 from replay.fast.engine_layout import Engine
 from replay.fast.kernel_steps import to_steps
 from replay.market.layout import FAR, NONE
@@ -126,7 +126,7 @@ def rescale_pair(books: Books, pair: int, ticks: int, lots: int) -> Books:
     recent = books.recent[pair, : int(row["recent"])]
     for name in ("low", "high"):
         bounds = recent[name]
-        bounds[np.abs(bounds) < 2**62] *= ticks
+        bounds[np.abs(bounds) < BEYOND] *= ticks
     return books
 
 

@@ -11,7 +11,17 @@ import numpy.typing as npt
 
 from recordings.columns.column_batch import NO_COUNT, NO_TIME, ColumnBatch, Kind, Names
 from replay.fast import kernel_books
-from replay.fast.book_layout import FORMS_MAX, Books, Seen, forget, make_books, widen_pool, widen_recent, widen_store_of
+from replay.fast.book_layout import (
+    BEYOND,
+    FORMS_MAX,
+    Books,
+    Seen,
+    forget,
+    make_books,
+    widen_pool,
+    widen_recent,
+    widen_store_of,
+)
 from replay.fast.book_units import BookUnit, bits_of, floats_of
 from toolkit.books.book_side import counted
 from toolkit.books.orderbook import Columns, KeptColumns, OrderBook
@@ -168,7 +178,7 @@ class FusedBooks:
         recent = books.recent[pair, : int(row["recent"])]
         for name in ("low", "high"):
             bounds = recent[name]
-            known = np.abs(bounds) < 2**62
+            known = np.abs(bounds) < BEYOND
             bounds[known] = anew(bounds[known])
 
     # -- reading ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from recordings.columns.column_batch import NO_COUNT, NO_TIME, Flag, Kind
-from replay.fast.book_layout import NO_STEP, UNCAPPED, Seen
+from replay.fast.book_layout import BEYOND, NO_STEP, UNCAPPED, Seen
 from toolkit.books.book_fusion import KEPT_MAX, LATE_NS_MAX, LEAP_NS_MAX, ROUND
 from toolkit.kernels.compiling import inlined, kernel
 from toolkit.kernels.levels import best, clear_side, has_room, hinted_slot, set_level, slot_of
@@ -37,7 +37,7 @@ _LEAP = np.int64(LEAP_NS_MAX)
 _KEPT = np.int64(KEPT_MAX)
 _ROUND = np.int64(ROUND)
 _UNTIDY = np.int64(24)
-_INF = np.int64(2**62)
+_INF = np.int64(BEYOND)
 _ZERO = np.int64(0)
 _ONE = np.int64(1)
 _WHOLE_BIT = np.uint8(Seen.WHOLE)

@@ -60,6 +60,10 @@ _NEVER: Final = 1 << 62
 #: Rows that the log has room for at least, beside those that the row at hand may take.
 _LOG_MIN: Final = 4096
 _TRADES: Final = "trades"
+#: Room for the levels of a pair, and for those of all to begin with: what is not used takes no memory.
+_PAGES: Final = 64
+_SLOTS: Final = 256
+_PAGES_OF_ALL: Final = 1024
 _clear_side: Final = plain(clear_side)
 
 
@@ -108,7 +112,13 @@ class StepRun:
         self.markets: tuple[Market, ...] = session.exchange.markets
         self._facts = [plan.facts[key.venue] for key in self._keys]
         rules = next(iter(plan.rules.values()))
-        core = MatchingCore([PairFacts() for _ in self._keys], rules)
+        pairs = len(self._keys)
+        core = MatchingCore(
+            [PairFacts() for _ in self._keys],
+            rules,
+            pages=max(_PAGES, _PAGES_OF_ALL // pairs),
+            slots=max(_SLOTS, 4 * _PAGES_OF_ALL // pairs),
+        )
         self.log: Takes = RunLog(plan, session, self.markets, self._facts)
         self._heard = [is_known(market) for market in self.markets]
         self._starts_ns = starts_ns

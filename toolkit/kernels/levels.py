@@ -152,8 +152,7 @@ def hinted_slot(store, side, page):
 
 @kernel
 def _forget_hint(store, side, page, slot):
-    """A page is no more in a slot of a side."""
-    store.owner[slot] = _NO_PAGE
+    """A page is no more in a slot of a side: what is there next may be of another, under the same number."""
     entry = page & (store.hint.shape[1] - 1)
     if store.hint[side, entry] == slot:
         store.hint[side, entry] = len(store.bits)

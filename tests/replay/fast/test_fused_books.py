@@ -221,3 +221,16 @@ def test_more_forms_than_there_are_bits_are_refused() -> None:
     messages = [snapshot([(1.0, 1.0)], form=f"form{number}", fused=False) for number in range(64)]
     with pytest.raises(ConfigError, match="forms of books in one tape, expected 63 at most"):
         FusedBooks(names).take_all(of_messages(messages, names))
+
+
+def test_a_message_that_settles_prices_counted_by_their_bits_voids_no_other() -> None:
+    """Where no step fits, a price of 2 is as large a number as stood for no bound at all."""
+    head: dict[str, Any] = {"symbol": "A", "ts_recv": 0}
+    in_turns(
+        [
+            snapshot([], [(0.1 + 0.2, 0.0), (1.0, 0.0)], depth_cap=4, ts_event=None, **head),
+            snapshot([], [], form="fast", depth_cap=2, ts_event=1000 * MS, **head),
+            snapshot([], [(1.0, 0.0), (2.0, 0.0)], form="fast", depth_cap=2, ts_event=None, **head),
+            snapshot([], [(2.25, 1.0)], depth_cap=4, ts_event=1000 * MS, **head),
+        ]
+    )
