@@ -69,7 +69,7 @@ def spread_chart(
         + (f" {left_out} more {'pair is' if left_out == 1 else 'pairs are'} not shown." if left_out else ""),
     ]
     chart = (
-        alt.vconcat(*panels, spacing=26)
+        alt.vconcat(spacing=26)
         .properties(
             title=alt.TitleParams(
                 label(title),
@@ -90,9 +90,10 @@ def spread_chart(
             labelColor=_FAINT, titleColor=_FAINT, gridColor="#eef0f3", domainColor="#d1d5db", tickColor="#d1d5db"
         )
     )
-    # Data that is only named spares altair the checking of every point.
-    found: dict[str, Any] = {**chart.to_dict(), "datasets": datasets}
-    return found
+    # Put together by hand: Altair copies and checks all panels each time. Data that is only named spares it every point.
+    of_all = ("$schema", "config")
+    drawn = [{name: value for name, value in panel.to_dict().items() if name not in of_all} for panel in panels]
+    return {**chart.to_dict(), "vconcat": drawn, "datasets": datasets}
 
 
 def names_of(rows: pl.DataFrame) -> list[str]:

@@ -337,11 +337,18 @@ def reached_from(test: str) -> frozenset[str]:
         if name in reached or name not in everything:
             continue
         reached.add(name)
-        for used, _ in everything[name].uses:
-            waiting += [used, used.rpartition(".")[0]]
-        waiting += [f"{found}.__main__" for found in re.findall(r'"-m", "([\w.]+)"', everything[name].text)]
-        waiting += [found for found in everything if name in FINDERS and found.startswith(FINDERS[name])]
+        waiting += _next_of(name)
     return frozenset(reached)
+
+
+@cache
+def _next_of(name: str) -> tuple[str, ...]:
+    """Modules that one comes to in one step."""
+    everything = _sources_by_name()
+    found = [module for used, _ in everything[name].uses for module in (used, used.rpartition(".")[0])]
+    found += [f"{started}.__main__" for started in re.findall(r'"-m", "([\w.]+)"', everything[name].text)]
+    found += [module for module in everything if name in FINDERS and module.startswith(FINDERS[name])]
+    return tuple(dict.fromkeys(found))
 
 
 def test_every_module_has_a_test_of_its_name_or_is_listed() -> None:
