@@ -6,7 +6,7 @@ import gzip
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +29,7 @@ __all__ = [
     "write_archive",
     "write_busy",
     "write_collector",
+    "write_symbols",
 ]
 
 ARCHIVE: Final = "hyperliquid/archive_20240101_12_l2Book_BTC.lz4"
@@ -37,6 +38,7 @@ _TIME: Final = re.compile(rb'"time":(\d+)')
 #: What goes up in a frame of Binance: update and trade ids, and times in ms. All of it stands in its first bytes.
 _IDS: Final = re.compile(rb'"(U|u|pu|lastUpdateId|t|E|T)":(\d+)')
 _HEAD_BYTES: Final = 260
+_SNAPSHOT: Final = b'{"lastUpdateId"'
 #: Frames that the embedded market makes before they are repeated at a later time.
 _EMBEDDED_FRAMES: Final = 5_000
 _GENESIS_NS: Final = 1_767_225_600 * NS_PER_S
@@ -88,6 +90,39 @@ def write_collector(capture: Capture, count: int, path: Path) -> Path:
         with gzip.open(path, "wb", compresslevel=6) as file:
             for ts_recv, payload in archive_frames(capture, count):
                 file.write(b"%d %s\n" % (ts_recv, payload))
+    return path
+
+
+def write_symbols(
+    options: Options, symbols: int, path: Path, *, has_snapshots: bool, count: int = 94_000
+) -> Path | None:
+    """
+    The USD-M capture as that of so many symbols in turns, each with a stretch of it; None where there is no capture.
+
+    Without snapshots, or with one for each symbol that its first diff follows.
+    """
+    capture = options.capture(BINANCE)
+    if capture is None:
+        return None
+    payloads = [line.payload for line in CaptureFile(capture, "collector")]
+    snapshot = next(payload for payload in payloads if payload.startswith(_SNAPSHOT))
+    payloads = [payload for payload in payloads if not payload.startswith(_SNAPSHOT)]
+    each = min(max(count // symbols, 1), len(payloads))
+    stretches = []
+    for number in range(symbols):
+        start = number * each % (len(payloads) - each + 1)
+        stretch = payloads[start : start + each]
+        ids = (dict(_IDS.findall(payload)) for payload in stretch if b'"depthUpdate"' in payload[:_HEAD_BYTES])
+        first = next(ids, None)
+        if has_snapshots and first is not None:
+            body = _IDS.sub(b'"lastUpdateId":%d' % (int(first[b"u"]) - 1), snapshot, count=1)
+            stretch.insert(0, b'{"stream":"btcusdt@depthSnapshot","data":%s}' % body)
+        name = b"S%dUSDT" % number
+        stretches.append([one.replace(b"btcusdt", name.lower()).replace(b"BTCUSDT", name) for one in stretch])
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        turns = (payload for turn in zip_longest(*stretches) for payload in turn if payload is not None)
+        for number, payload in enumerate(turns):
+            file.write(b"%d %s\n" % (_GENESIS_NS + number * NS_PER_MS, payload))
     return path
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from benchmarks.captures import Capture, book_frames, write_archive
+from benchmarks.captures import Capture, book_frames, write_archive, write_symbols
 from benchmarks.harness import Figure, Options, measure
+from recordings.care.verifying import verify
 from recordings.format.manifest import Manifest, read_manifest
+from recordings.format.parquet_options import FAST
 from recordings.importing.importer import ImportOptions, import_capture
 
 __all__ = ["imported", "run"]
 
 #: Small enough that several segments are sealed while the next is collected, as in a long import.
 _SEGMENTS = 6
+_SYMBOLS = (1, 3, 100, 300)
 
 
 def run(options: Options) -> list[Figure]:
@@ -39,7 +42,47 @@ def run(options: Options) -> list[Figure]:
             unit="frames/s",
         ),
         Figure(bench="import", name="processor time over wall time", value=timing.process / timing.wall, unit="cores"),
+        *_many_symbols(options),
     ]
+
+
+def _many_symbols(options: Options) -> list[Figure]:
+    """Frames a second of processor time where symbols take turns, and of verifying what was imported."""
+    figures: list[Figure] = []
+    folder, path = options.folder / "symbols", options.folder / "symbols.gz"
+    how = ImportOptions(venue="binance-usdm", line_format="collector", compression=FAST, threads=False, compiled=True)
+    for symbols in _SYMBOLS:
+        for has_snapshots in (False, True):
+            if (
+                write_symbols(options, symbols, path, has_snapshots=has_snapshots, count=min(options.frames, 94_000))
+                is None
+            ):
+                print("  import: symbols in turns are left out, for want of a capture of Binance futures")
+                return figures
+            timing, manifest = measure(
+                lambda: import_capture([path], folder, how),
+                options.repeats,
+                before=lambda: shutil.rmtree(folder, ignore_errors=True),
+            )
+            frames = sum(segment.frame_count for segment in manifest.segments)
+            name = f"USD-M, {symbols} symbols, {'a snapshot of each' if has_snapshots else 'no snapshot'}"
+            figures.append(
+                Figure(
+                    bench="import", name=name, value=frames / timing.process, unit="frames/s", note="of one processor"
+                )
+            )
+        timing, found = measure(lambda: verify(folder), options.repeats)
+        name = f"USD-M, {symbols} symbols: verify"
+        figures.append(
+            Figure(
+                bench="import",
+                name=name,
+                value=found.frame_count / timing.process,
+                unit="frames/s",
+                note="of one processor",
+            )
+        )
+    return figures
 
 
 def imported(options: Options) -> tuple[Capture, Path]:
