@@ -33,7 +33,7 @@ find_python() { \
 }
 endef
 
-.PHONY: help demo test test-all lint format types bench chaos parity flips fuzz soak determinism constraints clean setup
+.PHONY: help demo test test-all lint format types bench bench-peers bench-check chaos parity flips fuzz soak determinism constraints clean setup
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -86,6 +86,12 @@ types: $(STAMP) ## Check types with mypy --strict
 
 bench: $(STAMP) ## Measure importing, recording and replaying
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-peers: $(STAMP) ## Measure other systems at the same jobs on the same data, in turns, each in an environment of its own
+	@$(BIN)/python -m benchmarks backtest fast peers --peers --repeats 7 $(ARGS)
+
+bench-check: $(STAMP) ## Compare speed with the stored reference, and fail on a loss of 15 %
+	@$(BIN)/python -m benchmarks check $(ARGS)
 
 chaos: $(STAMP) ## Kill, starve and damage a recording, and see that nothing flushed is lost
 	@$(BIN)/python -m tests.chaos $(ARGS)

@@ -107,4 +107,6 @@ if __name__ == "__main__":
         importlib.import_module("benchmarks.oracle_command").oracle(
             sys.argv[2:], prog_name="python -m benchmarks oracle"
         )
+    if sys.argv[1:2] == ["check"]:
+        importlib.import_module("benchmarks.reference").check(sys.argv[2:], prog_name="python -m benchmarks check")
     main(prog_name="python -m benchmarks")

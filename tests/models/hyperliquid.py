@@ -7,10 +7,12 @@ set; the model itself remembers when it truly happened.
 
 from __future__ import annotations
 
+import re
+from collections import deque
 from collections.abc import Iterator
 from decimal import Decimal
 from random import Random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -38,6 +40,9 @@ from toolkit.protocol import ProtocolOptions, RestCall, VenueProtocol
 from toolkit.venue import find_venue
 
 __all__ = ["HyperliquidModel"]
+
+#: The time in a book or quote, ms.
+_STAMP: Final = re.compile(rb'\{"channel":"(?:l2Book|bbo)","data":\{"coin":"[^"]+","time":(\d+)')
 
 
 class HyperliquidModel(Model):
@@ -91,6 +96,7 @@ class HyperliquidModel(Model):
         self.looked = 0
         self._hour_ns = 0
         self._clock_was_set = False
+        self._lateness: deque[int] = deque(maxlen=12)
         self._state_ns = 0
         self._said: dict[str, Any] = {}
 
@@ -537,6 +543,8 @@ class HyperliquidModel(Model):
         return line.role == "user-0" and b'"subscriptionResponse"' not in payload
 
     def delivered(self, line: Line, payload: bytes) -> None:
+        if (stamp := _STAMP.match(payload)) is not None:
+            self._lateness.append(self.machine.true_ns - int(stamp[1]) * 1_000_000)
         if not payload.startswith(b'{"channel":"trades"'):
             return
         for row in msgspec.json.decode(payload)["data"]:
@@ -550,6 +558,8 @@ class HyperliquidModel(Model):
         since = self._trades_since.get(row["coin"], 0)
         made = next((ns for ns, each in self.books[row["coin"]].trades if trade_key(each) == trade_key(row)), 0)
         near = UNSURE_NS if self._clock_was_set or self.clock_offset_ns else NEAR_NS
+        # What time it is at the venue the newest stamps tell: where half of them were held up, they tell an earlier one.
+        near = max(near, NEAR_NS + sorted(self._lateness)[len(self._lateness) // 2] if self._lateness else 0)
         # The stamps by which the client tells may have come as late as this did: then its limit is too early.
         late = self.machine.true_ns - since
         return None if since - near - late < made < since + near else made < since
