@@ -126,11 +126,13 @@ class Market:
         steps = []
         for step, values in ((before.tick, prices), (before.lot, sizes)):
             fine = step
-            for value in values:
-                if isfinite(value) and value > 0:
-                    fine = _common(fine, exact(value))
-                if fine * _REFINED_MOST < step:
+            known = {exact(value) for value in values if isfinite(value) and value > 0}
+            # One after the other, the coarsest first: how many come at a time is of no consequence.
+            for value in sorted(known, key=_decimals):
+                finer = _common(fine, value)
+                if finer * _REFINED_MOST < fine:
                     return None
+                fine = finer
             steps.append(fine)
         tick, lot = steps
         self.scale = replace(before, tick=tick, lot=lot)
@@ -187,8 +189,13 @@ def _decimal(value: float | None) -> Decimal | None:
 
 
 _TEN: Final = 10
-#: Prices that need a grid finer by more than this in one go are no prices on any grid.
+#: A price that needs a grid finer by more than this is no price on any grid.
 _REFINED_MOST: Final = 10_000
+
+
+def _decimals(value: Decimal) -> tuple[int, Decimal]:
+    """How many decimals it has, then itself: an order that depends on the values alone."""
+    return -int(value.normalize().as_tuple().exponent), value
 
 
 def _common(first: Decimal, second: Decimal) -> Decimal:

@@ -29,7 +29,7 @@ from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
 from toolkit.messages import BestQuote, BookDiff, BookSnapshot, EventKind, Message, Side, StreamEvent, Trade
 
-__all__ = ["Levels", "MarketFeed", "PairFeed", "market_events"]
+__all__ = ["TRADES_KEPT", "Levels", "MarketFeed", "PairFeed", "market_events"]
 
 #: A cause that the venue names and that is not this one says that the trade was not matched in the book.
 _MATCHED: Final = frozenset({None, "liquidation"})
@@ -48,7 +48,7 @@ _SYNC_LEVEL: Final = int(EventCode.SYNC_LEVEL)
 _TRADE: Final = int(EventCode.TRADE)
 _HORIZON: Final = int(EventCode.HORIZON)
 #: Recordings of one market are received within seconds of each other, in which no pair has as many trades.
-_TRADES_KEPT: Final = 65_536
+TRADES_KEPT: Final = 65_536
 
 
 def market_events(recordings: Sequence[Recording], scales: Mapping[PairKey, PairScale]) -> npt.NDArray[np.void]:
@@ -183,13 +183,13 @@ class PairFeed:
     def pass_trades(self, keys: Sequence[tuple[str, int | None]]) -> None:
         """New trades have been taken in elsewhere."""
         self._passed += keys
-        if len(self._passed) > _TRADES_KEPT:
+        if len(self._passed) > TRADES_KEPT:
             self._keep_passed()
 
     def _keep_passed(self) -> None:
         self._trades.update(dict.fromkeys(self._passed))
         self._passed.clear()
-        while len(self._trades) > _TRADES_KEPT:
+        while len(self._trades) > TRADES_KEPT:
             self._trades.popitem(last=False)
 
     def take(self, message: Message, now_ns: int = 0) -> None:
@@ -262,7 +262,7 @@ class PairFeed:
         if key in self._trades:
             return False
         self._trades[key] = None
-        if len(self._trades) > _TRADES_KEPT:
+        if len(self._trades) > TRADES_KEPT:
             self._trades.popitem(last=False)
         return True
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from recordings.columns.column_batch import ColumnBatch, Kind, Names
+from recordings.columns.column_batch import ColumnBatch, Flag, Kind, Names
 from replay.backtest.contracts import is_known, missing_said
 from replay.backtest.latency_settings import parse_latency
 from replay.backtest.market import Market
+from replay.backtest.market_feed import TRADES_KEPT
 from replay.column_tape import ColumnTape
 from replay.fast.compiled_step import note_engine
 from replay.fast.level_columns import counted
@@ -28,6 +29,9 @@ from toolkit.gc_tuning import rare_collections
 from toolkit.messages import Instrument
 
 __all__ = ["Fork", "can_compile", "check_compiled", "run_steps"]
+
+#: Trades that are not matched, whether or not they were there before.
+_NOT_NEW: Final = Flag.HISTORY | Flag.DUPLICATE | Flag.UNMATCHED
 
 
 def check_compiled(plan: RunPlan, step: Step) -> None:
@@ -104,7 +108,8 @@ def run_steps(
     tape.check_frames()
     check_window(tape, start_ns, end_ns)
     first_ns = tape.first_ns if start_ns is None else max(start_ns, tape.first_ns)
-    columns = ColumnTape(tape)
+    columns = ColumnTape(tape, whole=len(tape.recordings) > 1)
+    once = TradesOnce() if len(tape.recordings) > 1 else None
     told = told_of(tape)
 
     def session_of(plan: RunPlan) -> TradingSession:
@@ -128,7 +133,8 @@ def run_steps(
     batches = columns.batches()
     try:
         with rare_collections():
-            for batch in batches:
+            for read in batches:
+                batch = read if once is None else once.marked(read)
                 places = feeder.places(columns.names.pairs)
                 levels = counted(batch, places, feeder.markets, feeder.rescale)
                 starts = [0] * len(runs)
@@ -156,6 +162,34 @@ def run_steps(
     records = [run.finish(last_ns) for run in runs]
     note_engine()
     return records
+
+
+class TradesOnce:
+    """Trades that several recordings have: the market matched each once, whoever tells of it again."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, dict[tuple[Any, int], None]] = {}
+
+    def marked(self, batch: ColumnBatch) -> ColumnBatch:
+        """A batch in which those that were there before are marked as not matched in the book."""
+        rows = batch.rows
+        is_new = (rows["kind"] == Kind.TRADE) & ((rows["flags"] & _NOT_NEW) == 0) & (rows["pair"] >= 0)
+        places = np.flatnonzero(is_new)
+        again = []
+        for place in places.tolist():
+            seen = self._seen.setdefault(int(rows["pair"][place]), {})
+            key = (batch.said(place, "trade_id"), int(rows["ts_event"][place]))
+            if key in seen:
+                again.append(place)
+                continue
+            seen[key] = None
+            if len(seen) > TRADES_KEPT:
+                del seen[next(iter(seen))]
+        if not again:
+            return batch
+        rows = rows.copy()
+        rows["flags"][again] |= Flag.UNMATCHED
+        return batch._replace(rows=rows)
 
 
 class _Feeder:

@@ -18,6 +18,7 @@ from replay.backtest.venue_facts import VenueFacts
 from replay.fast.engine_layout import ANSWER, LOG, Code
 from replay.market.layout import FAR, NONE, STATES, Reason, ReportCode, StateCode, TifCode
 from replay.results.run_record import FillRow, OrderRow, RunRecord
+from replay.results.run_recorder import RunRecorder
 from replay.strategy.plan import RunPlan
 from replay.strategy.session import TradingSession
 from toolkit.account_messages import TERMINAL_ORDER_STATES, OrderState
@@ -53,6 +54,76 @@ class _Told:
     state: int = _UNKNOWN
     #: Of its executions at the venue what each costs, where that is not the pair's fee.
     rates: list[int | None] = field(default_factory=list)
+
+
+class _Tops:
+    """
+    Best prices of a log's rows, by which what is held is valued at once.
+
+    What a result has of them is what stood before something happened: until then the newest of each pair wait, and those of
+    the time before.
+    """
+
+    __slots__ = ("_columns", "_kept", "_recorder", "stales", "times", "valued")
+
+    def __init__(self, rows: npt.NDArray[np.void], recorder: RunRecorder) -> None:
+        self._recorder = recorder
+        self.times: list[int] = rows["now"].tolist()
+        self.stales: list[bool] = (rows["stale"] != 0).tolist()
+        self._columns: list[list[int]] = [rows[name].tolist() for name in ("bid", "bid_size", "ask", "ask_size")]
+        self._kept: dict[int, tuple[int, int]] = {}
+        #: The accounts whose equity is another since the end of a frame.
+        self.valued: set[str] = set()
+
+    def take(self, pair: int, at: int) -> None:
+        """A row has best prices of a pair from now on."""
+        newest, before = self._kept.get(pair, (-1, -1))
+        if newest >= 0 and self.times[newest] < self.times[at]:
+            before = newest
+        self._kept[pair] = (at, before)
+        bid, ask = self._columns[0][at], self._columns[2][at]
+        recorder = self._recorder
+        ledger = recorder.ledger
+        if not 0 < bid < ask or self.stales[at] or pair in recorder._has_mark:
+            return
+        market = ledger.markets[pair]
+        if market.tick is None or market.lot is None or market.contract is None or market.fees is None:
+            return
+        ledger.mark_mid(pair, bid, ask)
+        if ledger.positions[pair].size:
+            self.valued.add(ledger.account_of(pair).name)
+
+    def tell(self) -> None:
+        """Tell of those that wait, in order."""
+        if not self._kept:
+            return
+        recorder = self._recorder
+        changed = set(recorder._changed)
+        owners = {at: pair for pair, kept in self._kept.items() for at in kept if at >= 0}
+        for at in sorted(owners):
+            bid, bid_size, ask, ask_size = (column[at] for column in self._columns)
+            recorder.note_top(owners[at], self.times[at], bid or None, bid_size, ask or None, ask_size, self.stales[at])
+        recorder._changed = changed
+        self._kept.clear()
+
+    def end_frame(self, now: int) -> bool:
+        """
+        The frame is over, in which nothing happened but that prices changed. Returns False where more is to be done.
+
+        Between two points of equity that are kept only its course goes on.
+        """
+        recorder = self._recorder
+        step_ns, sampled = recorder._step_ns, recorder._sampled_ns
+        if recorder._changed or recorder._moved:
+            return False
+        if any(now // step_ns != sampled.get(name, -1) // step_ns for name in self.valued):
+            return False
+        ledger = recorder.ledger
+        for name in sorted(self.valued):
+            equity = ledger.equity(name) - ledger.accounts[name].transfers
+            recorder._courses[name].take(now, equity, is_doubtful=recorder._is_doubtful)
+        self.valued.clear()
+        return True
 
 
 class Takes(Protocol):
@@ -196,38 +267,56 @@ class RunLog:
         return self._is_in_doubt or bool(self._uncertain)
 
     def take(self, rows: npt.NDArray[np.void]) -> None:
-        """Take down rows of a log, in order."""
-        exchange = self._session.exchange
-        for values in rows.tolist():
-            row = _Row._make(values)
-            code, now = row.code, row.now
-            if exchange.next_due_ns() <= now:
-                self._due(now)
-            if code == _TOP:
-                self._note_top(row, now)
-            elif code == _FRAME:
-                self._is_in_doubt = bool(row.stale)
-                self.recorder.frame_done(now, is_doubtful=self._is_doubtful)
-            elif code == _ANSWER:
-                self._answer(row, now)
-            elif code == _SENT:
-                self._note_state(row, now, None)
-            elif code == _EXECUTED:
-                self._execute(row)
-            elif code == _ASKED:
-                self.recorder.happen(now)
-            elif code == _MARK:
-                self.recorder.note_mark(int(row.pair), float(row.value))
-            elif code == _RESUMED:
-                self._watch.end(int(row.pair), now)
-            elif code == _UNCERTAIN:
-                self._watch.comes(int(row.pair), int(row.number))
+        """
+        Take down rows of a log, in order.
 
-    def _note_top(self, row: Any, now: int) -> None:
-        bid, ask, place = int(row.bid), int(row.ask), int(row.pair)
-        self.recorder.note_top(
-            place, now, bid or None, int(row.bid_size), ask or None, int(row.ask_size), bool(row.stale)
-        )
+        Most are best prices and ends of frames. Those of a pair of which nothing is held matter only as far as they stand
+        before the next thing that happens: they wait until then.
+        """
+        codes = rows["code"]
+        others = iter(rows[(codes != _TOP) & (codes != _FRAME)].tolist())
+        recorder = self.recorder
+        tops = _Tops(rows, recorder)
+        next_due_ns = self._session.exchange.next_due_ns
+        due, has_changed = next_due_ns(), True
+        for at, (code, now, pair) in enumerate(zip(codes.tolist(), tops.times, rows["pair"].tolist(), strict=True)):
+            if due <= now:
+                tops.tell()
+                self._due(now)
+                due, has_changed = next_due_ns(), True
+            if code == _TOP:
+                tops.take(pair, at)
+            elif code == _FRAME:
+                in_doubt = tops.stales[at]
+                if has_changed or in_doubt != self._is_in_doubt or (tops.valued and not tops.end_frame(now)):
+                    tops.tell()
+                    recorder._changed |= tops.valued
+                    tops.valued.clear()
+                    self._is_in_doubt = in_doubt
+                    recorder.frame_done(now, is_doubtful=self._is_doubtful)
+                    has_changed = False
+            else:
+                tops.tell()
+                self._take(_Row._make(next(others)), code, now)
+                due, has_changed = next_due_ns(), True
+        tops.tell()
+        recorder._changed |= tops.valued
+
+    def _take(self, row: Any, code: int, now: int) -> None:
+        if code == _ANSWER:
+            self._answer(row, now)
+        elif code == _SENT:
+            self._note_state(row, now, None)
+        elif code == _EXECUTED:
+            self._execute(row)
+        elif code == _MARK:
+            self.recorder.note_mark(int(row.pair), float(row.value))
+        elif code == _ASKED:
+            self.recorder.happen(now)
+        elif code == _RESUMED:
+            self._watch.end(int(row.pair), now)
+        elif code == _UNCERTAIN:
+            self._watch.comes(int(row.pair), int(row.number))
 
     def _execute(self, row: Any) -> None:
         """The venue's own money moves when an order is executed, before its owner hears of it."""

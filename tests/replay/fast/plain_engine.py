@@ -60,3 +60,5 @@ def check_same(one: Result, other: Result) -> None:
     for name in ("fills", "orders", "equity", "positions"):
         first, second = getattr(one, name), getattr(other, name)
         assert first.equals(second), (name, first, second)
+    # With the deepest fall of each account, and how much of its profit may be doubted.
+    assert one.info.accounts == other.info.accounts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from replay.strategy.failures import StrategyError
 from replay.strategy.plan import RunPlan
 from tests.golden.expectations import NEWEST, RECORDINGS
 from tests.replay.fast.both_tiers import check_all_the_same
-from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
+from tests.replay.fast.plain_engine import check_same, uncompiled  # noqa: F401  # the second is a fixture
 from tests.replay.fast.steps import busy, fails_by_half, fails_by_index, fails_by_price, quiet
 from tests.tapes import quote, snapshot
 from toolkit.errors import ConfigError
@@ -360,3 +361,15 @@ def test_a_run_that_is_left_for_want_of_room_goes_on_where_it_was(monkeypatch: p
     monkeypatch.setattr(engine_layout, "_LOG", 2 * ACTS_MAX + 12)
     monkeypatch.setattr(step_run, "_LOG_MIN", 0)
     check_all_the_same(backtest(busy, FOLDERS[name], **FINE), python)
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("name", ["format-2-binance-usdm", "format-2-binance-spot"])
+def test_trades_that_two_recordings_have_are_matched_once(tmp_path: Path, name: str) -> None:
+    """As of two recorders of one market: the function is called for both, and the size is there once."""
+    shutil.copytree(FOLDERS[name], tmp_path / "other")
+    options = {**FINE, "parameters": {"gap": 0, "size": 3000}}
+    both = [FOLDERS[name], tmp_path / "other"]
+    python = backtest(busy.in_python(), both, **options)
+    assert python.fills.height > 3
+    check_same(backtest(busy, both, **options), python)
