@@ -40,6 +40,7 @@ class Options:
         seek_frames: Frames of the segment that is sought in.
         memory_bytes: Payload bytes of the largest tape of `memory`.
         venue_frames: Frames of each recording of `many-pairs`.
+        venue_segments: Segments of its recording of many short ones: 720 are a month of hours.
         shared: Folder of captures; None to do without.
         peers: Whether `backtest` and `fast` are compared with another system.
     """
@@ -52,6 +53,7 @@ class Options:
     seek_frames: int = 1_000_000
     memory_bytes: int = 1 << 30
     venue_frames: int = 240_000
+    venue_segments: int = 720
     shared: Path | None = None
     peers: bool = False
 

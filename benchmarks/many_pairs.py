@@ -4,6 +4,9 @@
 Recordings of the same number of frames, of one pair and of very many, are sealed, replayed and verified; each step runs in
 a process of its own. Rates are by the time that all of its threads were at work, so that they can be compared on a
 machine that is busy. A row should be level: each rate at least 0.7 of the best, memory below 512 MiB.
+
+A recording of very many short segments is replayed before and after it is compacted: what each segment costs beside its
+messages, and from how many messages on that is less than a tenth.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any, Final
 
 from benchmarks.harness import ROOT, Figure, Options, peak_bytes
 from benchmarks.whole_venue import coin_names, write_journal
+from recordings.care.compacting import compact
 from recordings.care.verifying import verify
 from recordings.format.file_names import states_of
 from recordings.format.manifest import read_manifest
@@ -30,6 +34,9 @@ from replay.source import ReplayDataSource
 __all__ = ["PAIRS", "main", "run"]
 
 PAIRS: Final = (1, 10, 190, 1_000)
+#: Of the recording of many segments: its pairs, and frames of each segment, most of which it costs to open it.
+SEGMENT_PAIRS: Final = 190
+SEGMENT_FRAMES: Final = 300
 _MIB: Final = 1 << 20
 
 
@@ -48,7 +55,7 @@ def run(options: Options) -> list[Figure]:
             figures.append(_figure(pairs, f"{_NAMES[step]}, memory", told["peak_bytes"] / _MIB, "MiB at most"))
         figures += _sizes(folder, pairs)
         shutil.rmtree(folder)
-    return [*figures, *_levels(figures)]
+    return [*figures, *_levels(figures), *_of_segments(options)]
 
 
 def main(step: str, folder: Path) -> None:
@@ -126,6 +133,26 @@ def _sizes(folder: Path, pairs: int) -> list[Figure]:
         _figure(pairs, "tables", tables, "bytes", note),
         _figure(pairs, "states", states, "bytes", f"{states / tables:.1%} of the tables"),
     ]
+
+
+def _of_segments(options: Options) -> list[Figure]:
+    """What a segment costs, over one replay of all of them as they were recorded and one of the same as one segment."""
+    folder = options.folder / "segments"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    write_journal(folder, SEGMENT_PAIRS, SEGMENT_FRAMES * options.venue_segments, segments=options.venue_segments)
+    _told("seal", folder)
+    many = [_told(step, folder) for step in ("normalized", "raw")]
+    compact(folder)
+    one = [_told(step, folder) for step in ("normalized", "raw")]
+    shutil.rmtree(folder)
+    figures = []
+    for name, before, after in zip(("normalized", "raw"), many, one, strict=True):
+        cost_s = max(0.0, before["seconds"] - after["seconds"]) / options.venue_segments
+        message_s = after["seconds"] / after["count"]
+        note = f"{options.venue_segments:,} segments of {SEGMENT_PAIRS} pairs; less than a tenth from {10 * cost_s / message_s:,.0f} messages on"
+        figures.append(Figure(bench="many-pairs", name=f"a segment, {name}", value=1000 * cost_s, unit="ms", note=note))
+    return figures
 
 
 def _levels(figures: list[Figure]) -> list[Figure]:

@@ -45,6 +45,7 @@ def tiny(tmp_path: Path) -> Options:
         seek_frames=1_200,
         memory_bytes=1 << 20,
         venue_frames=800,
+        venue_segments=4,
     )
 
 
@@ -152,6 +153,10 @@ def test_many_pairs_count_the_same_frames_and_messages(tiny: Options, monkeypatc
         assert named(figures, f"{pairs}: states").value < named(figures, f"{pairs}: tables").value
         assert 20 < named(figures, f"{pairs}: verify, memory").value < 512
     assert 0 < named(figures, "verify: slowest over fastest").value <= 1
+    for fidelity in ("raw", "normalized"):
+        assert named(figures, f"a segment, {fidelity}").note.startswith(
+            "4 segments of 190 pairs; less than a tenth from "
+        )
 
 
 @pytest.mark.parametrize("pairs", [1, 60])
