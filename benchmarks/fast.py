@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks import fast_peers, grid
+from benchmarks import fast_peers, fast_python, grid
 from benchmarks.captures import BINANCE
 from benchmarks.grid_maker import GridMaker
 from benchmarks.grid_step import grid_step
@@ -93,6 +93,7 @@ def run(options: Options) -> list[Figure]:
         ),
         _figure("compiled over a class", other / mine, "", f"times as fast; {other:.2f} s as a class, the same fills"),
         _figure(f"{_SETS} sets of parameters in one pass", many / mine, "", f"times one run: {many:.2f} s"),
+        *fast_python.measured(folder, _ASSUMED, repeats),
         *(fast_peers.compared(options, "fast") if options.peers else ()),
     ]
 
