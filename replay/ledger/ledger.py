@@ -238,17 +238,27 @@ class Ledger:
             account.pairs = sorted([*account.pairs, pair])
             self._of_pair[pair] = account
 
-    def check_capital(self) -> None:
+    def check_capital(self, *, needs_some: bool = False) -> None:
         """
         Hold capital against the accounts there are; the contracts of all pairs have to be known.
 
-        Raises ConfigError for a currency that nothing settles in: it would be counted nowhere.
+        Args:
+            needs_some: Whether there has to be any, since positions are held against it.
+
+        Raises ConfigError for a currency that nothing settles in, which would be counted nowhere, and where some is needed.
         """
-        known = {*self.accounts, *(account.asset for account in self.accounts.values())}
+        accounts = self.accounts.values()
+        known = {*self.accounts, *(account.asset for account in accounts)}
         for name in self._capital:
             if name not in known:
-                there = " and ".join(sorted({account.asset for account in self.accounts.values()}))
+                there = " and ".join(sorted({account.asset for account in accounts}))
                 raise ConfigError(f"capital in {name}, in which nothing settles here: expected {there}")
+        if needs_some and accounts and not any(account.start for account in accounts):
+            there = next(iter(accounts)).asset
+            raise ConfigError(
+                "leverage without capital, so every order lacks its margin: give some, for instance"
+                f" --capital {there}=10000"
+            )
 
     def _open(self, name: str, asset: str) -> Account:
         account = self.accounts.get(name)

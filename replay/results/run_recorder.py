@@ -45,7 +45,6 @@ from toolkit.account_messages import (
     PositionUpdate,
 )
 from toolkit.clock import NS_PER_S
-from toolkit.errors import ConfigError
 from toolkit.messages import BalanceUpdate, BookTop, Instrument, Message, Side, StreamEvent
 
 __all__ = ["UNCERTAIN", "RunRecorder"]
@@ -134,21 +133,10 @@ class RunRecorder:
         self._open_accounts()
 
     def check_capital(self) -> None:
-        """
-        Hold capital against the accounts there are, once the contracts of all pairs are known.
-
-        Raises ConfigError for a currency that nothing settles in, and for leverage without any.
-        """
-        self.ledger.check_capital()
+        """Hold capital against the accounts there are, once the contracts of all pairs are known; see `Ledger.check_capital`."""
         money = self.head.settings.get("money") or {}
-        accounts = self.ledger.accounts.values()
         has_deposits = any(not str(moved).startswith("-") for _, _, moved in money.get("transfers", ()))
-        if money.get("leverage") and accounts and not has_deposits and not any(each.start for each in accounts):
-            there = next(iter(accounts)).asset
-            raise ConfigError(
-                "leverage without capital, so every order lacks its margin: give some, for instance"
-                f" --capital {there}=10000"
-            )
+        self.ledger.check_capital(needs_some=bool(money.get("leverage")) and not has_deposits)
 
     def _with_account(self, market: LedgerMarket) -> LedgerMarket:
         if not self._has_venues or market.contract is None:
