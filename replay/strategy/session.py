@@ -359,10 +359,8 @@ class TradingSession:
     @property
     def unknown_said(self) -> str:
         """What is still missing before the strategy can be called; empty where nothing is."""
-        places = sorted(self._unknown)
-        return missing_said(
-            [self._pairs.names[each] for each in places], [self.exchange.markets[each] for each in places]
-        )
+        names, markets, places = self._pairs.names, self.exchange.markets, sorted(self._unknown)
+        return missing_said([names[each] for each in places], [markets[each] for each in places])
 
     def begin(self, now_ns: int) -> None:
         """Call the strategy from now on, at the present time; nothing of the tape before it reaches it."""
