@@ -23,7 +23,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from itertools import chain, islice, repeat
 from math import inf
-from operator import gt, index, lt
+from operator import gt, index, lt, neg
 from typing import NamedTuple, Protocol, SupportsIndex, cast, overload
 
 from toolkit.borders import Shown
@@ -289,9 +289,9 @@ class BookSide(Shown):
         """Prices, sizes and counts (empty if no level has one), best first: all that `replace` needs to become the same."""
         self._take_over()
         if self._columns is None:
-            sign, sizes, counts = self._sign, self._sizes, self._counts
-            prices = tuple(key * sign for key in reversed(self._keys))
-            return prices, tuple(sizes[price] for price in prices), tuple(map(counts.get, prices)) if counts else ()
+            keys, counts = reversed(self._keys), self._counts
+            prices = tuple(keys) if self._sign > 0 else tuple(map(neg, keys))
+            return prices, tuple(map(self._sizes.__getitem__, prices)), tuple(map(counts.get, prices)) if counts else ()
         if self._best_price is not None or self._start:
             self._become(self._joined(self._columns))
         return self._columns
