@@ -112,6 +112,7 @@ def _engine(tape: Tape, batches: list[ColumnBatch], count: int) -> float:
     places = np.zeros(len(columns.names.pairs), np.int64)
     counts = [counted(batch, places, run.markets, run.rescale) for batch in batches]
     run.leave_unrecorded()
+    run.load()
     began = time.thread_time()
     for batch, levels in zip(batches, counts, strict=True):
         run.take(batch, places, levels)

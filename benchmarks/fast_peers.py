@@ -157,6 +157,7 @@ class _Ours:
         columns = ColumnTape(self._tape)
         run = StepRun(plan, step, columns.names, plan.open(self._tape.first_ns, waits=True))
         run.leave_unrecorded()
+        run.load()
         return run, columns
 
     def _feed(self, run: StepRun, columns: ColumnTape, batches: Any) -> None:

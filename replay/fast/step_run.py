@@ -32,7 +32,7 @@ from replay.fast.run_log import RunLog, Takes
 from replay.fast.step import Step, check_number
 from replay.ledger.margin_rules import BandPrice
 from replay.market.core import MatchingCore, PairFacts
-from replay.market.layout import BUY, SELL, RequestCode, TifCode, Want, widen_book, widen_orders, widen_reports
+from replay.market.layout import BUY, EVENT, SELL, RequestCode, TifCode, Want, widen_book, widen_orders, widen_reports
 from replay.market.rules import CancelEarly
 from replay.results.run_record import RunRecord
 from replay.strategy.failures import StrategyError, described
@@ -63,7 +63,9 @@ _TRADES: Final = "trades"
 #: Room for the levels of a pair, and for those of all to begin with: what is not used takes no memory.
 _PAGES: Final = 64
 _SLOTS: Final = 256
-_PAGES_OF_ALL: Final = 1024
+_PAGES_OF_ALL: Final = 4096
+#: And for those of a whole book on its way to the core.
+_LEVELS: Final = 8192
 _clear_side: Final = plain(clear_side)
 
 
@@ -117,7 +119,10 @@ class StepRun:
             [PairFacts() for _ in self._keys],
             rules,
             pages=max(_PAGES, _PAGES_OF_ALL // pairs),
-            slots=max(_SLOTS, 4 * _PAGES_OF_ALL // pairs),
+            slots=max(_SLOTS, 2 * _PAGES_OF_ALL // pairs),
+        )
+        books = make_books(
+            pairs, pages=max(_PAGES, _PAGES_OF_ALL // pairs // 2), slots=max(_SLOTS, _PAGES_OF_ALL // pairs)
         )
         self.log: Takes = RunLog(plan, session, self.markets, self._facts)
         self._heard = [is_known(market) for market in self.markets]
@@ -127,8 +132,9 @@ class StepRun:
         self._paused_ns = 0
         self._open_venues: set[str] = set()
         state = packed(step.state)
-        self.engine = make_engine(
-            len(self._keys), make_books(len(self._keys)), core.state, _limits(self._facts), packed(values), state
+        engine = make_engine(pairs, books, core.state, _limits(self._facts), packed(values), state)
+        self.engine = engine._replace(
+            scratch=np.zeros((len(engine.scratch), _LEVELS), np.int64), events=np.zeros(4 * _LEVELS, EVENT)
         )
         clock = self.engine.hands.clock
         clock["wakes"], clock["every"], clock["min_gap"] = int(step.wakes), step.every_ns, step.min_gap_ns
@@ -151,6 +157,10 @@ class StepRun:
     @cached_property
     def _pointer(self) -> Any:
         return pointer_to(self.step, self.engine) if self._like is None else self._like._pointer
+
+    def load(self) -> None:
+        """Have the function as machine code before the first batch, for which it would be loaded or compiled."""
+        _ = self._pointer
 
     @property
     def calls(self) -> int:
