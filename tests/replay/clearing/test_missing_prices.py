@@ -100,7 +100,8 @@ def test_facts_that_are_older_than_the_tape_are_said_with_the_days() -> None:
         assert preset.venue == "hyperliquid"
         assert preset.days_older == expected if expected is not None else preset.days_older > 0
         assert preset.source
-        assert set(preset.evidence) >= {"fees", "funding", "margin", "liquidation"}
+        assert set(preset.evidence) == set(preset.values)
+        assert preset.evidence["funding.interval"] == "d: hyperliquid-docs, on funding, by mirrors"
         assert preset.unknown
 
 
