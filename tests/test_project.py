@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("package", ["tickdeck", "toolkit", "recordings", "replay", "analysis"])
+PACKAGES = ("tickdeck", "toolkit", "recordings", "replay", "analysis")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_every_package_is_marked_as_typed(package: str) -> None:
     """Without py.typed a user's type checker ignores our types."""
     assert (ROOT / package / "py.typed").is_file()
@@ -57,6 +60,22 @@ _OWN_DEADLINE = re.compile(
     r"asyncio\.timeout\([1-9]|\btimeout=[1-9]|wait_for\([^\n]*, *[1-9][0-9.]*\)|(?:process|thread|event)\.(?:wait|join)\([1-9]"
     r"|\.communicate\([^)]*timeout=[1-9]|\.result\([1-9]"
 )
+
+
+def test_entries_of_docstrings_begin_with_nouns() -> None:
+    """An entry of Args or Attributes that begins with a pronoun says no more than its name and type do."""
+    pronoun = re.compile(r"^ {4,}\*{0,2}[a-z_][\w, ]*: (?:What|Which|Of|It|Who|Those|That|Ditto)\b.*", re.MULTILINE)
+    assert pronoun.search("    Args:\n        names: What pairs are called by.\n")
+    assert not pronoun.search("        names: Names of the pairs. What is new is added.\n")
+    sources = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    # Text of kernels names the folder of their machine code: it is not changed for a word.
+    found = {
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in sources
+        if not path.name.startswith("kernel_")
+        for line in pronoun.findall(path.read_text(encoding="utf-8"))
+    }
+    assert found == set()
 
 
 def test_no_test_measures_speed_by_a_deadline_of_its_own() -> None:

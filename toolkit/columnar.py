@@ -77,7 +77,7 @@ class _Columns:
     Attributes:
         symbols: The instruments that they are of, each once.
         trading_pairs: The pairs of these.
-        instrument: Which of these (int32).
+        instrument: Number of the instrument among these (int32).
         frame: Index of the frame in the batch.
         ts_event: ns; -1 where the venue gives none.
     """

@@ -30,7 +30,7 @@ class _SealedGroups:
     Args:
         folder: The recording.
         table: Name of the table.
-        file: What the manifest says of it; None if there is none.
+        file: Entry of it in the manifest; None if there is none.
 
     Attributes:
         are_equal: Whether all groups so far are those of the file.

@@ -22,7 +22,7 @@ class RowColumns:
 
     Args:
         rows: The rows.
-        constants: Those columns.
+        constants: Values of these columns, by name.
     """
 
     def __init__(self, rows: pa.RecordBatch, constants: Mapping[str, Any]) -> None:

@@ -47,7 +47,7 @@ class StretchedFile:
         number: Number in the file's name.
         compression: How well.
         executor: Executor that writes, as `TableFileWriter` has it.
-        sink: What row groups go to in place of a file.
+        sink: Receiver of row groups in place of a file.
     """
 
     def __init__(

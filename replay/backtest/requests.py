@@ -166,7 +166,7 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
         tick: The price that the venue's reference has to reach, in ticks of the grid.
         is_above: Whether from below; else from above.
         is_stop: Whether it is a stop; else it takes a profit.
-        on: Which of the venue's prices it is; None: the one that is meant where nothing is said.
+        on: Price of the venue that counts; None: the one that is meant where nothing is said.
     """
 
     tick: int

@@ -102,7 +102,8 @@ class VenueFacts(msgspec.Struct, frozen=True, kw_only=True):
         twap: How an order is worked off over time; None: the venue has none, or nothing is known of it.
         digest: Digest of the file, in hex; empty where there is none.
         bands: How far a limit may be from a price of the venue; None where nothing is known.
-        self_trade_modes: What an account may choose to prevent trades with itself, of `rules.SelfTrade`; empty: not known.
+        self_trade_modes: Ways that an account may choose to prevent trades with itself, of `rules.SelfTrade`; empty:
+            not known.
         fee_decimals: Digits after the point of a fee.
         fee_rounding: How it gets there.
         fees_in_kind: Whether a buyer of a spot pair pays in what is bought.

@@ -103,7 +103,7 @@ def choices_of(given: Mapping[str, Any], option: str) -> dict[str, Any]:
 
     Args:
         given: By name, as it was written; other names are none of its business.
-        option: What it was given with, for errors.
+        option: Option that it was given with, for errors.
 
     Raises ConfigError for what is none of the words, no length of time, or no number of blocks.
     """

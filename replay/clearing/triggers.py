@@ -84,8 +84,8 @@ class TriggerShelf:
         Args:
             pair: The pair.
             price: The price.
-            kind: Which of the venue's it is.
-            usual: Which one an order means that names none.
+            kind: Price of the venue that the message states.
+            usual: Price that an order means that names none.
         """
         woken = [
             each

@@ -140,7 +140,7 @@ class Position:
         funding: Received so far; negative: paid.
         bought: Size bought in all, with what of it has paid fees.
         sold: Size sold in all.
-        fees_size: Of what was bought, size that has paid fees.
+        fees_size: Size, of what was bought, that has paid fees.
         turnover: Worth of all executions, each positive.
         mark: Price that it is valued at; None before there is one.
     """

@@ -85,7 +85,7 @@ def is_rested_on(path: str, used: Collection[str], pairs: Collection[str]) -> bo
 
     Args:
         path: Path of the value.
-        used: What the run made use of: names of sections and of values, of rows with their section (`fees.tiers.VIP 1`).
+        used: Names of sections and of values that the run made use of, of rows with their section (`fees.tiers.VIP 1`).
         pairs: Its pairs: values of others are none of its business.
     """
     table = next((head for head in ("margin.tables.", "bands.pairs.") if path.startswith(head)), None)

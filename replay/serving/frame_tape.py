@@ -41,7 +41,7 @@ class FrameTape(Tape):
 
     Attributes:
         marks: Places that were played, from which a seek may begin.
-        keeper: What is brought to a place; None for nothing, and then there are no marks.
+        keeper: State that is brought to a place; None for nothing, and then there are no marks.
     """
 
     def __init__(self, recordings: Sequence[Recording], venues: Collection[str] = ()) -> None:

@@ -198,7 +198,7 @@ class Terms(NamedTuple):
     Attributes:
         stop: Price that wakes it.
         take_profit: Price that wakes it, of the other kind.
-        on: Which of the venue's prices these are about.
+        on: Price of the venue that these are about.
         twap: Length of time.
         good_til_blocks: Number of blocks.
     """

@@ -139,7 +139,7 @@ class Context:
                 to this (fallen, for a sell).
             take_profit: Price that the order waits for in the same way, until it has fallen to this (risen, for a
                 sell).
-            on: Which price that is: `mark`, `last` or `index`, at venues that have several; None: the one that is meant where
+            on: Price that is meant: `mark`, `last` or `index`, at venues that have several; None: the one that is meant where
                 nothing is said.
             twap: A length of time, such as `30m`, over which the venue works the order off in parts; without a price.
             good_til_blocks: For how many blocks after the one under way it is good, of a short-term order (dYdX: 20 at most). A

@@ -213,7 +213,7 @@ class OwnFill(NamedTuple):
         fee: Paid, in the settlement currency; negative: received. Of a fee in kind what it is worth at that price.
         is_maker: Whether the order rested.
         venue_ns: When it happened, on the clock of the simulated venue.
-        fee_size: Of the size, what has paid the fee in kind and is not held: buyers on Binance spot pay so; else 0.
+        fee_size: Part of the size that has paid the fee in kind and is not held: buyers on Binance spot pay so; else 0.
     """
 
     number: int

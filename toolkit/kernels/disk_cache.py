@@ -48,7 +48,7 @@ def kernel_folder(*, above: bool = False) -> Path:
     Where the machine code of these sources is kept.
 
     Args:
-        above: That of the kernels above `toolkit`; so a change of these leaves the code that imports and seals.
+        above: Whether of the kernels above `toolkit`, a change of which leaves the code that imports and seals.
     """
     digest = hashlib.blake2b(digest_size=12)
     digest.update(f"{version('numba')} {version('numpy')} {platform.python_version()} {platform.machine()}".encode())
