@@ -247,13 +247,21 @@ class BookSide(Shown):
     @property
     def best(self) -> OrderBookEntry | None:
         """Best level, or None if the side is empty."""
-        newest = self._newest_best()
-        if newest is not None:
-            return OrderBookEntry(*newest)
-        self._catch_up()
+        upkeep = self._upkeep
+        if upkeep is not None and upkeep.is_ahead:
+            newest = upkeep.newest_best(is_bid=self.is_bid)
+            if newest is not None:
+                return OrderBookEntry(*newest)
+            upkeep.settle()
         if self._source is not None:
             best = self._source.best()
             return None if best is None else OrderBookEntry(*best)
+        # Most books are asked for it after every message: no walk over the levels is begun where they are in one shape.
+        if self._columns is None:
+            if not self._keys:
+                return None
+            price = self._keys[-1] * self._sign
+            return OrderBookEntry(price, self._sizes[price], self._counts.get(price))
         return next(self.levels(1), None)
 
     def size_at(self, price: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from fractions import Fraction
 from math import inf, nan
@@ -573,3 +574,15 @@ def test_a_side_may_be_given_by_name() -> None:
     assert [book.price_to_fill(side, 1.0) for side in ("buy", Side.BUY, "sell", Side.SELL)] == [11.0, 11.0, 9.0, 9.0]
     with pytest.raises(ValueError, match="'up' is not a valid Side"):
         book.price_to_fill("up", 1.0)
+
+
+def test_the_best_level_is_the_first_one_after_every_change() -> None:
+    rng = random.Random(7)
+    for is_bid in (True, False):
+        side = BookSide(is_bid=is_bid)
+        for _ in range(300):
+            price, size = float(rng.randrange(1, 9)), float(rng.choice([0, 0, 1, 2]))
+            counts = (rng.randrange(1, 5),) if rng.random() < 0.3 else ()
+            side.set_levels(((price,), (size,), counts))
+            assert side.best == next(iter(side), None)
+            assert side.best_price == (None if side.best is None else side.best.price)
