@@ -196,6 +196,10 @@ def _on_receipt(
     fills = [msgspec.structs.replace(each, order_id=ids[each.order_id]) for each in exchange.fills]
     for order in orders:
         order.order_id = int(order.tag)
+    for span in (*exchange.doubt.bookless, *exchange.doubt.spans):
+        span.orders = [ids[order_id] for order_id in span.orders]
+        # What was so from the beginning has no message that said it.
+        span.start_ns = span.start_ns or tape.first_ns
     return msgspec.structs.replace(
         run,
         scale=exchange.markets[0].scale or run.scale,

@@ -21,10 +21,15 @@ from replay.backtest.receive_latency import ConstantReceiveLatency
 from replay.backtest.requests import Refusal
 from replay.backtest.running import Clock, ScriptRun, run_script
 from replay.backtest.script import Action, play_on_receipt
-from replay.market.layout import Reason, StateCode
+from replay.market.layout import Reason, StateCode, TifCode
 from replay.market.rules import Rules
+from replay.strategy.backtesting import settings_of
+from replay.strategy.decision_log import LogRow
+from replay.strategy.plan import RunPlan
 from replay.tape import Tape
 from tests.replay.backtest.market_messages import KEY, Desk, Messages
+from tests.replay.fast import random_tapes
+from tests.replay.fast.steps import busy
 from tests.replay.tapes_of_trades import MS, make
 from tests.tapes import TS, VENUE
 from toolkit.errors import ConfigError
@@ -102,11 +107,12 @@ def test_orders_across_a_hole_between_recordings_go_by_the_policy(tmp_path: Path
         make(tmp_path / f"tape{start}", range(start, start + 20 * MS, 2 * MS), coins=("BTC",))
         for start in (0, 1000 * MS)
     ]
-    actions = [Action(TS + MS, "buy", 1, 500, 10), Action(TS + 1010 * MS, "buy", 2, 500, 10)]
+    actions = [Action(TS + MS, "buy", 7, 500, 10), Action(TS + 1010 * MS, "buy", 2, 500, 10)]
     for policy, reason in ((GapPolicy.KEEP, Reason.SESSION_END), (GapPolicy.CANCEL, Reason.GAP)):
         done = run(tmp_path, parts, actions, gap_policy=policy)
         assert (done.gaps, done.doubt.uncertain_orders, done.doubt.uncertain_fills) == (1, 1, 0)
-        assert [span.orders for span in done.doubt.spans] == [[1]]
+        # By the script's ids, as orders and fills are.
+        assert [span.orders for span in done.doubt.spans] == [[7]]
         first, second = done.orders
         assert (first.state, first.reason, first.is_uncertain) == (StateCode.CANCELLED, reason, True)
         assert (second.state, second.reason, second.is_uncertain) == (StateCode.CANCELLED, Reason.SESSION_END, False)
@@ -140,6 +146,44 @@ def test_the_ids_of_a_script_may_be_given_again(tmp_path: Path) -> None:
         (1, 99, StateCode.CANCELLED),
         (2, 96, StateCode.CANCELLED),
     ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_script_of_what_a_strategy_sent_says_the_same_of_its_doubts(seed: int) -> None:
+    """On tapes with holes of every kind: fills, gaps with as many orders across them, and what was ahead of each order."""
+    pair, tape, latency = random_tapes.KEY, random_tapes.random_tape(seed, 150), "entry=30ms,response=20ms"
+    plan = RunPlan(busy.in_python().loaded(), [pair], settings_of(latency=latency))
+    session = plan.open(tape[0].ts_recv, compiled=False)
+    asked: list[LogRow] = []
+    session.log.watch(asked.append)
+    for message in tape:
+        session.take(message)
+    session.finish(tape[-1].ts_recv)
+    actions = [
+        each for row in asked if row.kind != "response" for act in row.acts for each in as_action(row.time_ns, act)
+    ]
+    grid = session.exchange.markets[0].scale
+    model = parse_latency(latency).on_receipt()
+    again = Exchange([Market(pair, scale=grid)], rules=plan.rules, latency=model, compiled=False)
+    play_on_receipt(again, tape, actions)
+    found = []
+    for exchange in (session.exchange, again):
+        gaps = [(span.start_ns, span.end_ns, span.cause, len(span.orders)) for span in exchange.doubt.spans]
+        fills = [(fill.venue_ns, fill.side, fill.tick, fill.lots, fill.role) for fill in exchange.fills]
+        found.append((exchange.doubt.counts(), exchange.doubt.uncertain_fills, gaps, fills, exchange.queued))
+    assert found[0] == found[1]
+    assert found[0][2]
+
+
+def as_action(at_ns: int, act: tuple[Any, ...]) -> list[Action]:
+    """What a strategy asked for as a row of a script; nothing of what no script has."""
+    if act[0] in ("buy", "sell"):
+        number, _, tick, lots, tif, is_post_only, is_reducing = act[1:8]
+        code = TifCode.POST_ONLY if is_post_only else TifCode[tif]
+        return [Action(at_ns, act[0], number, tick or 0, lots, code, tick is None, None, is_reducing)]
+    if act[0] == "amend":
+        return [Action(at_ns, "modify", act[1], act[2], act[3])]
+    return [Action(at_ns, "cancel", act[1])] if act[0] == "cancel" else []
 
 
 @pytest.mark.slow
