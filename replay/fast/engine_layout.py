@@ -305,6 +305,7 @@ CLOCK: Final = np.dtype(
         ("called_why", "i8"),
         ("is_touched", "i8"),  # whether a book has changed in this frame
         ("needs", "i8"),  # answers and log rows that the row at hand may take
+        ("notice", "i8"),  # when Python hears of what the venue did with the money
         ("is_dirty", "i8"),  # whether anything was told since the end of a frame
         ("jumped_from", "i8"),  # the clock was set from there,
         ("jumped_to", "i8"),  # to there: of the times between the timer is called for the first alone

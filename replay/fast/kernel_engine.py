@@ -321,6 +321,8 @@ def run_rows(e, rows, start, stop, places, ticks, lots, counts, prices, sizes, s
             now = max(clock["now"], row["ts_recv"])
             if now >= clock["until"]:
                 return np.int64(at), _DONE
+            if clock["notice"] <= now:
+                clock["notice"], clock["is_dirty"] = _NEVER, 1
             if clock["is_running"] and due <= now:
                 if row["kind"] == _EVENT and clock["heard"] != row["capture_seq"]:
                     return np.int64(at), _MEANT
@@ -481,16 +483,20 @@ def _end_next(e):
     """End an order that the session's end ends. Returns whether there was one."""
     h = e.hands
     clock = h.clock[0]
+    # Those of one venue after those of another, each in the order they were sent.
+    first, found = _NEVER, np.int64(-1)
     for place in range(clock["open"]):
-        slot = h.listed[place]
-        order = h.orders[slot]
-        if order["at_venue"]:
-            request = e.request[0]
-            request["time"], request["number"], request["id"] = clock["now"], -1, order["number"]
-            request["code"], request["reason"], request["pair"] = _CANCEL, _SESSION_END, order["pair"]
-            arrive(e.core, request)
-            collect(e, _NO_REQUEST)
-            return True
+        order = h.orders[h.listed[place]]
+        venue = h.rules[order["pair"]]["venue"]
+        if order["at_venue"] and venue < first:
+            first, found = venue, h.listed[place]
+    if found >= 0:
+        order, request = h.orders[found], e.request[0]
+        request["time"], request["number"], request["id"] = clock["now"], -1, order["number"]
+        request["code"], request["reason"], request["pair"] = _CANCEL, _SESSION_END, order["pair"]
+        arrive(e.core, request)
+        collect(e, _NO_REQUEST)
+        return True
     for at in range(clock["post_at"], clock["posts"]):
         row = h.posts[at]
         if row["code"] == _NEW:

@@ -140,7 +140,7 @@ class Takes(Protocol):
     def hear_event(self, event: StreamEvent, now_ns: int) -> None:
         """What happened to a stream."""
 
-    def hear_funding(self, place: int, message: Message, now_ns: int) -> None:
+    def hear_funding(self, place: int, message: Message, now_ns: int) -> int:
         """Rates of funding."""
 
     def lose_book(self, place: int, event: StreamEvent, now_ns: int, resting: Orders) -> bool:
@@ -154,6 +154,9 @@ class Takes(Protocol):
 
     def take(self, rows: npt.NDArray[np.void]) -> None:
         """Rows of a log."""
+
+    def hear_rest(self, now_ns: int) -> None:
+        """The session ends."""
 
     def close(self) -> None:
         """The session has ended."""
@@ -202,12 +205,14 @@ class RunLog:
 
     def hear_instrument(self, place: int, message: Instrument, now_ns: int) -> None:
         """What the venue says of a pair."""
+        self._due(now_ns - 1)
         self._session._set_now(now_ns)
         self._session.exchange.tracker.apply(message)
         self._session._hear(message)
 
     def hear_event(self, event: StreamEvent, now_ns: int) -> None:
         """What happened to a stream, where a result keeps it."""
+        self._due(now_ns - 1)
         self._session._set_now(now_ns)
         self._session._hear(event)
 
@@ -246,11 +251,12 @@ class RunLog:
         for number, is_uncertain in resting:
             self._watch.rests(place, number, is_new=not is_uncertain)
 
-    def hear_funding(self, place: int, message: Message, now_ns: int) -> None:
-        """Rates of funding, by which the venue settles positions."""
+    def hear_funding(self, place: int, message: Message, now_ns: int) -> int:
+        """Rates of funding, by which the venue settles positions. Returns when the next word of that is heard."""
         self._due(now_ns)
         if place >= 0 and isinstance(message, FundingInfo):
             self._session.exchange.take(message)
+        return self._session.exchange.next_due_ns()
 
     def _due(self, now_ns: int) -> None:
         """What the venue's house had to say by then is received."""
@@ -260,7 +266,6 @@ class RunLog:
                 if type(response) is Notice:
                     self._session._set_now(due)
                     self._session.desk.hear_notice(response)
-                    self.recorder.frame_done(due, is_doubtful=self._is_doubtful)
 
     @property
     def _is_doubtful(self) -> bool:
@@ -439,6 +444,13 @@ class RunLog:
                 is_reduce_only=bool(row.reduce),
             )
         )
+
+    def hear_rest(self, now_ns: int) -> None:
+        """The session ends: what the venue's house has to say is heard at once."""
+        self._session._set_now(now_ns)
+        for response in self._session.exchange.close(now_ns):
+            if type(response) is Notice:
+                self._session.desk.hear_notice(response)
 
     def close(self) -> None:
         """The session has ended: what is under way is heard of no more."""

@@ -142,7 +142,7 @@ class StepRun:
         clock["queues"] = rules.cancel_early is CancelEarly.QUEUED
         clock["logs_tops"] = 1
         clock["asks_funding"] = any(each.funding is not None for each in self._facts)
-        clock["timer"] = _NEVER
+        clock["timer"] = clock["notice"] = _NEVER
         self.reached = 0
         self.end_at(end_ns)
         self.engine.hands.latency[:] = latencies_of(plan.settings.latency)
@@ -246,7 +246,11 @@ class StepRun:
                 self._look_for_jump(batch.message(start))
             elif status == Status.FUNDING:
                 self._drain()
-                self.log.hear_funding(int(places[batch.rows["pair"][start]]), batch.message(start), self.now_ns)
+                place = int(places[batch.rows["pair"][start]])
+                due_ns = self.log.hear_funding(place, batch.message(start), self.now_ns)
+                self.engine.hands.clock["notice"] = min(due_ns, _NEVER)
+                if due_ns <= self.now_ns:
+                    self.engine.hands.clock["is_dirty"] = 1
             elif status == Status.BOOKS:
                 row = batch.rows[start]
                 want = int(room_for(self.engine.hands.books, row, places[row["pair"]]))
@@ -354,6 +358,8 @@ class StepRun:
 
     def _close(self) -> None:
         """The session has ended: what rests is cancelled, what is under way never arrives, and all is reported at once."""
+        self._drain()
+        self.log.hear_rest(self.now_ns)
         self._run(kernel_engine.close_run)
         self._drain()
         self.log.close()

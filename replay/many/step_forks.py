@@ -175,9 +175,8 @@ class _Tee:
         for log in self._logs:
             log.hear_event(event, now_ns)
 
-    def hear_funding(self, place: int, message: Message, now_ns: int) -> None:
-        for log in self._logs:
-            log.hear_funding(place, message, now_ns)
+    def hear_funding(self, place: int, message: Message, now_ns: int) -> int:
+        return min([log.hear_funding(place, message, now_ns) for log in self._logs])
 
     def lose_book(self, place: int, event: StreamEvent, now_ns: int, resting: Orders) -> bool:
         found = [log.lose_book(place, event, now_ns, resting) for log in self._logs]
@@ -193,6 +192,10 @@ class _Tee:
     def take(self, rows: npt.NDArray[np.void]) -> None:
         for log in self._logs:
             log.take(rows)
+
+    def hear_rest(self, now_ns: int) -> None:
+        for log in self._logs:
+            log.hear_rest(now_ns)
 
     def close(self) -> None:
         for log in self._logs:

@@ -96,6 +96,8 @@ class RunRecorder:
         self.counts: dict[str, int] = {}
         self._queued: list[tuple[int, float | None]] | None = None
         self._late = 0
+        #: Payments of funding so far: their ids are the same whether a log is kept or not.
+        self._payments = 0
         self._gaps: list[GapRow] = []
         self._symbols = [market.key.trading_pair for market in markets] if symbols is None else list(symbols)
         self._spellings: list[Spelling | None] = [None] * len(markets)
@@ -341,12 +343,13 @@ class RunRecorder:
     def funding(self, pair: int, now_ns: int, venue_ns: int | None, received: int, rate: Decimal, size: int) -> None:
         """Take down funding that was received, negative: paid, in units of cash, on a position of that size."""
         self.ledger.book_funding(pair, received)
+        self._payments += 1
         account = self.ledger.account_of(pair)
         head = self._head(pair, venue_ns, now_ns)
         self._messages.append(
             FundingPayment(
                 *head,
-                f"funding-{self._seq}-{self._sub}",
+                f"funding-{self._payments}",
                 received / _CASH,
                 account.asset,
                 float(rate),
