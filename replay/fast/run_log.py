@@ -447,6 +447,7 @@ class RunLog:
 
     def hear_rest(self, now_ns: int) -> None:
         """The session ends: what the venue's house has to say is heard at once."""
+        self._due(now_ns)
         self._session._set_now(now_ns)
         for response in self._session.exchange.close(now_ns):
             if type(response) is Notice:

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 import msgspec
 
 from tests.replay.backtest.market_messages import Messages
+from tests.tapes import quote
 from toolkit.keys import PairKey
 from toolkit.messages import (
     BETWEEN_RECORDINGS,
+    FORM_FULL,
+    FORM_QUOTE,
     BookDiff,
     BookSnapshot,
     EventKind,
@@ -20,7 +23,7 @@ from toolkit.messages import (
     Trade,
 )
 
-__all__ = ["KEY", "in_finer_steps", "random_tape"]
+__all__ = ["KEY", "in_finer_steps", "random_tape", "tape_of_forms"]
 
 KEY = PairKey("binance-usdm", "BTC-USDT")
 _MS = 1_000_000
@@ -54,6 +57,60 @@ def in_finer_steps(tape: Sequence[Message], at: int, tick: float, lot: float) ->
             out.append(msgspec.structs.replace(message, **steps))
         else:
             out.append(message)
+    return [msgspec.structs.replace(message, capture_seq=number) for number, message in enumerate(out)]
+
+
+def tape_of_forms(seed: int, keys: Sequence[PairKey], length: int = 150) -> list[Message]:
+    """
+    Books of several forms, late and lost one by one, funding that is settled, and venues that end their sessions apart.
+
+    Args:
+        seed: Chance of it.
+        keys: The pairs, of a venue each.
+        length: How many messages there are, about.
+    """
+    chance, now = random.Random(seed), _START
+    says = [Messages(key) for key in keys]
+    middles, are_over = [1000] * len(keys), [False] * len(keys)
+    out: list[Message] = []
+    for say in says:
+        out += [say.event(now, EventKind.SESSION_START, stream="", cause=""), say.instrument(now, settle="USDC")]
+    forms = (FORM_FULL, "fast", FORM_QUOTE, "trades")
+    for _ in range(length):
+        place, kind = chance.randrange(len(keys)), chance.random()
+        say, key = says[place], keys[place]
+        now += chance.randint(0, 50) * _MS
+        middles[place] += chance.choice((-1, 0, 0, 0, 1))
+        middle, event_ns = middles[place], now - chance.randint(0, 40) * _MS
+        bids: dict[float, float] = {middle - 1 - level: chance.randint(1, 30) for level in range(20)}
+        asks: dict[float, float] = {middle + 1 + level: chance.randint(1, 30) for level in range(20)}
+        if are_over[place]:
+            if kind < 0.4:
+                are_over[place] = False
+                out.append(say.event(now, EventKind.SESSION_START, stream="", cause=""))
+        elif kind < 0.2:
+            out.append(say.snapshot(now, bids, asks, event_ns=event_ns, cap=20))
+        elif kind < 0.35:
+            few = [dict(list(side.items())[:5]) for side in (bids, asks)]
+            out.append(say.snapshot(now, *few, event_ns=event_ns, cap=5, form="fast"))
+        elif kind < 0.55:
+            best = [(float(price), float(size)) for price, size in (next(iter(bids.items())), next(iter(asks.items())))]
+            head = {"venue": key.venue, "symbol": key.trading_pair, "trading_pair": key.trading_pair}
+            out.append(quote(*best, **head, ts_event=event_ns, ts_recv=now))
+        elif kind < 0.78:
+            price = middle + chance.randint(-2, 2)
+            out.append(say.trade(now, chance.choice(("buy", "sell")), price, chance.randint(1, 20), event_ns=event_ns))
+        elif kind < 0.82:
+            what = chance.choice((FundingKind.CURRENT, FundingKind.CURRENT, FundingKind.SETTLED))
+            price = float(middle)
+            out.append(say.funding(now, kind=what, mark_price=price, index_price=price, funding_rate=1e-4))
+        elif kind < 0.9:
+            out.append(say.event(now, EventKind.STALE, stream=chance.choice(forms), cause="disconnect"))
+        elif kind < 0.98:
+            out.append(say.event(now, EventKind.GAP, stream=chance.choice(forms)))
+        else:
+            are_over[place] = True
+            out.append(say.event(now, EventKind.SESSION_END, stream="", cause="stop"))
     return [msgspec.structs.replace(message, capture_seq=number) for number, message in enumerate(out)]
 
 

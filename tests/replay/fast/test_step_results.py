@@ -17,8 +17,9 @@ from tests.golden.expectations import NEWEST
 from tests.replay.backtest.market_messages import Messages
 from tests.replay.fast.both_tiers import check_all_the_same, in_both_tiers
 from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
-from tests.replay.fast.random_tapes import KEY, in_finer_steps, random_tape
+from tests.replay.fast.random_tapes import KEY, in_finer_steps, random_tape, tape_of_forms
 from tests.replay.fast.steps import busy
+from toolkit.keys import PairKey
 from toolkit.messages import BETWEEN_RECORDINGS, EventKind, Message
 
 pytestmark = pytest.mark.usefixtures("uncompiled")
@@ -217,6 +218,16 @@ def test_random_tapes_are_said_the_same_of(seed: int, name: str) -> None:
         preset="hftbacktest" if seed == 3 else "default",
     )
     assert python.info.gaps
+    check_all_the_same(compiled, python)
+
+
+@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(each, marks=pytest.mark.slow) for each in range(3, 20))])
+def test_books_of_several_forms_and_venues_are_said_the_same_of(seed: int) -> None:
+    """Funding that is heard of as sessions end, too, and orders of two venues that end with them."""
+    keys = [PairKey("hyperliquid", "BTC-USD"), *([PairKey("dydx_v4", "ETH-USD")] if seed % 2 else [])]
+    # Of what is heard at one instant, funding and answers are not told apart by what was first.
+    latency = "entry=3ms,cancel.entry=1ms,response=2ms"
+    compiled, python = in_both_tiers(busy, tape_of_forms(seed, keys), keys, latency=latency)
     check_all_the_same(compiled, python)
 
 
