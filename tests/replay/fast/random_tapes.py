@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -95,15 +96,15 @@ def tape_of_forms(seed: int, keys: Sequence[PairKey], length: int = 150) -> list
             out.append(say.snapshot(now, *few, event_ns=event_ns, cap=5, form="fast"))
         elif kind < 0.55:
             best = [(float(price), float(size)) for price, size in (next(iter(bids.items())), next(iter(asks.items())))]
-            head = {"venue": key.venue, "symbol": key.trading_pair, "trading_pair": key.trading_pair}
+            head: dict[str, Any] = {"venue": key.venue, "symbol": key.trading_pair, "trading_pair": key.trading_pair}
             out.append(quote(*best, **head, ts_event=event_ns, ts_recv=now))
         elif kind < 0.78:
             price = middle + chance.randint(-2, 2)
             out.append(say.trade(now, chance.choice(("buy", "sell")), price, chance.randint(1, 20), event_ns=event_ns))
         elif kind < 0.82:
             what = chance.choice((FundingKind.CURRENT, FundingKind.CURRENT, FundingKind.SETTLED))
-            price = float(middle)
-            out.append(say.funding(now, kind=what, mark_price=price, index_price=price, funding_rate=1e-4))
+            marked = float(middle)
+            out.append(say.funding(now, kind=what, mark_price=marked, index_price=marked, funding_rate=1e-4))
         elif kind < 0.9:
             out.append(say.event(now, EventKind.STALE, stream=chance.choice(forms), cause="disconnect"))
         elif kind < 0.98:
