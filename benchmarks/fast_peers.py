@@ -1,16 +1,15 @@
 """
 `fast --peers`, and part of `peers`: compiled runs in hftbacktest, in turns with ours.
 
-Both are given the same USD-M capture without its quotes, several times over, and count the same levels and trades. Ours
-runs under the rules of hftbacktest with the grid that both know, and its fills have to be the other's, one by one.
+Both are given the same USD-M capture without its quotes, once: at the border of two laps prices jump, and the other keeps
+levels that a snapshot does not reach. Both count the same levels and trades. Ours runs under the rules of hftbacktest with
+the grid that both know, and its fills have to be the other's, one by one.
 Seconds are processor time: of one thread in memory, of all threads from files.
 """
 
 from __future__ import annotations
 
 import gc
-import gzip
-import re
 import shutil
 import statistics
 import time
@@ -30,7 +29,6 @@ from benchmarks.harness import Figure, Options
 from benchmarks.peer_environments import PeerFailed, peer_environment, peer_turns
 from benchmarks.spread_steps import spread_of_messages, spread_of_times
 from recordings.columns.column_batch import ColumnBatch
-from recordings.importing.capture_files import CaptureFile
 from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
 from replay.column_tape import ColumnTape
@@ -41,15 +39,11 @@ from replay.fast.step_run import StepRun
 from replay.strategy.backtesting import backtest, settings_of
 from replay.strategy.plan import RunPlan
 from replay.tape import Tape
-from toolkit.clock import NS_PER_MS
 
 __all__ = ["compared"]
 
 _PACKAGE: Final = "hftbacktest"
 _JOB: Final = "hftbacktest-compiled"
-#: What goes up from lap to lap: ids, and times in ms. All of it stands in the first bytes of a frame.
-_IDS: Final = re.compile(rb'"(U|u|pu|lastUpdateId|t|E|T)":(\d+)')
-_HEAD_BYTES: Final = 260
 #: Runs of each, at least.
 _TURNS: Final = 7
 _ASSUMED: Final[dict[str, Any]] = {
@@ -75,7 +69,7 @@ def compared(options: Options, bench: str) -> list[Figure]:
     python = peer_environment(_PACKAGE)
     if python is None:
         return []
-    capture = _laps(path, options)
+    capture = without_quotes(path, options.folder / "fast-peers.gz")
     folder = options.folder / "fast-peers"
     shutil.rmtree(folder, ignore_errors=True)
     import_capture([capture], folder, ImportOptions(venue="binance-usdm", line_format="collector"))
@@ -86,43 +80,6 @@ def compared(options: Options, bench: str) -> list[Figure]:
     except PeerFailed as exc:
         print(f"  {bench}: {_PACKAGE} is left out: {exc}")
         return []
-
-
-def _laps(path: Path, options: Options) -> Path:
-    """
-    The capture without quotes, as often as makes the frames that are asked for.
-
-    Each lap after the first begins with the snapshot, and its first diff is the one that goes on from there: so the book
-    of both is whole at every time, though prices jump between two laps.
-    """
-    books = without_quotes(path, options.folder / "fast-peers-lap.gz")
-    frames = [(line.ts_recv, line.payload) for line in CaptureFile(books, "collector") if line.ts_recv is not None]
-    (snapshot,) = (place for place, (_, payload) in enumerate(frames) if b'"lastUpdateId"' in payload[:_HEAD_BYTES])
-    reached = _ids(frames[snapshot][1])["lastUpdateId"]
-    later = [
-        (at, payload)
-        for at, payload in frames[snapshot:]
-        if b'"depthUpdate"' not in payload[:_HEAD_BYTES] or _ids(payload)["u"] > reached
-    ]
-    diffs = [_ids(payload) for _, payload in later if b'"depthUpdate"' in payload[:_HEAD_BYTES]]
-    span_ms = (frames[-1][0] - frames[0][0]) // NS_PER_MS + 5
-    steps = {"t": 10**6, "E": span_ms, "T": span_ms}
-    ids = diffs[-1]["u"] - diffs[0]["pu"]
-    target = options.folder / "fast-peers.gz"
-    with gzip.open(target, "wb", compresslevel=1) as file:
-        for lap in range(max(1, round(options.frames / len(frames)))):
-
-            def moved(found: re.Match[bytes], lap: int = lap) -> bytes:
-                return b'"%s":%d' % (found[1], int(found[2]) + lap * steps.get(found[1].decode(), ids))
-
-            for at, payload in later if lap else frames:
-                head = _IDS.sub(moved, payload[:_HEAD_BYTES])
-                file.write(b"%d %s\n" % (at + lap * span_ms * NS_PER_MS, head + payload[_HEAD_BYTES:]))
-    return target
-
-
-def _ids(payload: bytes) -> dict[str, int]:
-    return {name.decode(): int(value) for name, value in _IDS.findall(payload[:_HEAD_BYTES])}
 
 
 class _Ours:
