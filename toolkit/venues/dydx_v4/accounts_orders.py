@@ -200,10 +200,14 @@ def is_another(row: wire.Order, known: OrderMemory, source: Source, height: int 
 
 def is_behind(row: wire.Order, known: OrderMemory, source: Source, height: int | None) -> bool:
     """Whether a word is older than what is known, or about an order that had the id before; as for `is_another`."""
+    if row.goodTilBlock is not None and known.good_til is not None and known.is_short_term:
+        # An id that is used again needs a later one, and so does an order that is replaced.
+        if row.goodTilBlock < known.good_til:
+            return True
+        if source != "rest":
+            return False
     if source != "rest":
         # The stream keeps its order, but REST may have been ahead of it.
-        if row.goodTilBlock is not None and known.good_til is not None and known.is_short_term:
-            return row.goodTilBlock < known.good_til  # an id that is used again needs a later one
         return height is not None and known.created is not None and not known.is_short_term and height < known.created
     if known.facts and (row.updatedAtHeight or HEIGHT_MAX) < (known.height or 0):
         return True

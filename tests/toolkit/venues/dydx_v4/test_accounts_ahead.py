@@ -137,6 +137,28 @@ def test_a_short_term_word_with_an_earlier_last_block_is_older() -> None:
     assert [(life[0], life[1]) for life in lives(session)] == [(0, "expired"), (1, "partially_filled")]
 
 
+@pytest.mark.parametrize("side", ["BUY", "SELL"])
+@pytest.mark.parametrize("ending", ["FILLED", "BEST_EFFORT_OPENED"])
+def test_a_list_of_before_the_id_was_used_again_brings_nothing_back(side: str, ending: str) -> None:
+    """An answer that was long on its way has the first order as it was, of whichever side; the second one stays as it is."""
+    session = Accounts.opened()
+    session.join(reply=False)
+    first = {"side": side, "goodTilBlock": "110"}
+    session.say(orders=[order(totalFilled="0", **first)], blockHeight="100")
+    session.say(orders=[order("FILLED", totalFilled="2", **first)], fills=[fill("f1", 104, "2", side=side)])
+    session.say_block(111)
+    session.say(orders=[order(totalFilled="0", goodTilBlock="125", size="3")], blockHeight="112")
+    if ending == "FILLED":
+        session.say(
+            orders=[order("FILLED", totalFilled="3", goodTilBlock="125", size="3")], fills=[fill("f2", 113, "3")]
+        )
+    before = lives(session)
+    assert of(OrderUpdate, session.rest(_ORDERS, [order("BEST_EFFORT_OPENED", totalFilled="0", **first)])) == []
+    session.rest(_FILLS, {"fills": [fill("f1", 104, "2", side=side)]})
+    assert lives(session) == before
+    assert [life[0] for life in before] == [0, 1]
+
+
 # Statements without a height ---------------------------------------------------------------------------------------------
 
 
