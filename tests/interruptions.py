@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from recordings.storage.crash_points import watching
 from tests.power_cuts import PowerCut
 
-__all__ = ["FAULTS", "POWER_CUT", "Interruption", "Killed", "killed_at"]
+__all__ = ["FAULTS", "POWER_CUT", "Interruption", "Killed", "Naming", "killed_at"]
 
 _MUTATIONS: Final = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link"})
 
@@ -65,6 +65,7 @@ class Interruption:
         count: See `at`.
         look: Called at the instant, before the fault.
         luck: Decides what a power cut leaves of what was not synced.
+        naming: Whether the disk has the folder's own name before the block; None for one that it has.
 
     Attributes:
         has_come: Whether the instant came.
@@ -80,6 +81,7 @@ class Interruption:
         count: int = 1,
         look: Callable[[], None] | None = None,
         luck: int = 0,
+        naming: Naming | None = None,
     ) -> None:
         self.folder = folder.absolute()
         self._prefix = str(self.folder)
@@ -91,6 +93,7 @@ class Interruption:
         self._snapshot = self.folder.with_name(f"{self.folder.name}.at-the-kill")
         self._lock = threading.Lock()
         self._is_busy = False
+        self._naming = naming
         self._power: PowerCut | None = None
         self.has_come = False
         self.instants = 0
@@ -112,7 +115,7 @@ class Interruption:
         global _current  # noqa: PLW0603  # there is one audit hook per process, and it cannot be removed
         _install()
         if self._fault == POWER_CUT:
-            self._power = PowerCut(self.folder)
+            self._power = PowerCut(self.folder, is_named=self._naming is None or self._naming.is_on_disk)
         before, _current = _current, self
         try:
             with watching(self.come_to):
@@ -234,7 +237,41 @@ def _written(handle: int, content: Any) -> int:
     return _write(handle, content)
 
 
+class Naming:
+    """
+    Whether the disk has the name of a folder, over all that is done to it: its parent has to be synced once it is made.
+
+    Attributes:
+        is_on_disk: Whether it has.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.is_on_disk = False
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Notice syncs within the block."""
+        global _naming  # noqa: PLW0603  # `os.fsync` is one for all
+        _install()
+        before, _naming = _naming, self
+        try:
+            yield
+        finally:
+            _naming = before
+
+    def synced(self, handle: int) -> None:
+        """Something was synced."""
+        if os.path.samestat(os.fstat(handle), self._folder.parent.stat()):
+            self.is_on_disk = self._folder.is_dir()
+
+
+_naming: Naming | None = None
+
+
 def _synced(handle: int) -> None:
+    if _naming is not None:
+        _naming.synced(handle)
     here = _current
     if here is None or here._is_busy:
         _fsync(handle)

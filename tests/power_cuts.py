@@ -25,9 +25,10 @@ class PowerCut:
 
     Args:
         folder: Folder to watch, which need not be there yet.
+        is_named: Whether the disk has the folder's own name by now, if the folder is there.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_named: bool = True) -> None:
         self._folder = folder
         #: Open files, so that no number of an inode is given again.
         self._handles: dict[int, int] = {}
@@ -35,7 +36,7 @@ class PowerCut:
         self._durable: dict[int, bytes | None] = {}
         self._trees: list[_Tree] = [self._look(is_durable=True)]
         #: The first of the trees that the disk may have kept, and whether it has the folder's own name for certain.
-        self._kept, self._is_named = 0, folder.is_dir()
+        self._kept, self._is_named = 0, is_named and folder.is_dir()
 
     def close(self) -> None:
         """Let all files go."""

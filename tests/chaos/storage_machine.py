@@ -36,7 +36,7 @@ from tests.chaos.storage_checks import Expectation
 from tests.chaos.storage_model import Broken, later, scratch_of
 from tests.chaos.storage_session import Session
 from tests.chaos.storage_troubles import CARE, ENDING, RECORDING, SEALING
-from tests.interruptions import POWER_CUT, Interruption
+from tests.interruptions import POWER_CUT, Interruption, Naming
 from tests.tapes import TS, bbo_frame, collector_line, import_files
 from toolkit.errors import ConfigError, RecordingError, RecordingLocked, TickdeckError
 from toolkit.frames import Frame
@@ -107,6 +107,10 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
         self.seen: Any = None
         #: Another import has gone through while the first one was under way.
         self.came_first = False
+        #: Whether a power cut leaves the recording's own folder.
+        self.naming = Naming(self.folder)
+        self.watching = contextlib.ExitStack()
+        self.watching.enter_context(self.naming.watched())
 
     def teardown(self) -> None:
         try:
@@ -118,6 +122,7 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
                 self.check_verified()
                 self.check_tidy()
         finally:
+            self.watching.close()
             self.readers.clear()
             shutil.rmtree(self.root, ignore_errors=True)
 
@@ -169,6 +174,7 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
             return
         folder, self.kept = _recorded[0]
         shutil.copytree(folder, self.folder)
+        self.naming.is_on_disk = True
         self.check()
 
     def _import(self) -> None:
@@ -479,7 +485,7 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
                         raise Broken("a second writer came in")
                     self.came_first = True  # which it may, as long as the first has not locked the folder
 
-        interruption = Interruption(self.folder, at, fault, count=count, look=look)
+        interruption = Interruption(self.folder, at, fault, count=count, look=look, naming=self.naming)
         before = self.state
         with interruption.in_force():
             try:
@@ -489,6 +495,7 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
                     raise
         if interruption.is_power_cut:
             self.state = before
+            self.naming.is_on_disk = self.folder.is_dir()
         if seen:
             raise seen[0]
 
