@@ -19,7 +19,7 @@ from typing import TypeVar
 from benchmarks import backtesting_peers
 from benchmarks.captures import BINANCE
 from benchmarks.grid_maker import traded
-from benchmarks.harness import Figure, Options
+from benchmarks.harness import Figure, Options, leave_out
 from benchmarks.replaying import BestReader
 from recordings.importing.importer import ImportOptions, import_capture
 from replay.source import ReplayDataSource
@@ -33,7 +33,7 @@ def run(options: Options) -> list[Figure]:
     """Compare."""
     path = options.capture(BINANCE)
     if path is None:
-        print("  backtest: left out: there is no capture of Binance here")
+        leave_out("  backtest: left out: there is no capture of Binance here")
         return []
     folder = options.folder / "backtest"
     shutil.rmtree(folder, ignore_errors=True)

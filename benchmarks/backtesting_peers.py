@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from benchmarks.captures import BINANCE
 from benchmarks.grid_maker import traded
-from benchmarks.harness import Figure, Options
+from benchmarks.harness import Figure, Options, leave_out
 from benchmarks.peer_environments import peer_environment, peer_job
 from recordings.importing.importer import ImportOptions, import_capture
 
@@ -40,7 +40,7 @@ def compared(options: Options, bench: str) -> list[Figure]:
     """Figures of both and their ratios, in the name of that bench."""
     path = options.capture(BINANCE)
     if path is None:
-        print(f"  {bench}: NautilusTrader is left out: there is no capture of Binance here")
+        leave_out(f"  {bench}: NautilusTrader is left out: there is no capture of Binance here")
         return []
     python = peer_environment(_PACKAGE)
     if python is None:
@@ -78,7 +78,7 @@ def _compared(options: Options, bench: str, name: str, path: Path, python: Path)
             return []
         theirs.append(result)
     if not orders or not fills:
-        print(f"  {bench}: {name} is left out: ours did not trade: {orders} orders, {fills} fills")
+        leave_out(f"  {bench}: {name} is left out: ours did not trade: {orders} orders, {fills} fills")
         return []
     last = theirs[-1]
     wall, cpu = statistics.median(walls), statistics.median(ours)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.captures import BINANCE
-from benchmarks.harness import Figure, Options, measure
+from benchmarks.harness import Figure, Options, leave_out, measure
 from benchmarks.peer_environments import peer_environment, peer_job
 from recordings.format.manifest import Manifest
 from recordings.format.parquet_options import FAST, SMALL, Compression
@@ -33,7 +33,7 @@ def run(options: Options) -> list[Figure]:
     path = options.capture(BINANCE)
     venue = next((name for name in venues() if "binance" in name and "usd" in name), None)
     if path is None or venue is None:
-        print("  convert: left out, for want of a capture of Binance futures")
+        leave_out("  convert: left out, for want of a capture of Binance futures")
         return []
     figures = [
         _convert(options, path, venue, "one thread, --compression fast", FAST, threads=False),

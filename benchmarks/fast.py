@@ -23,7 +23,7 @@ from benchmarks import fast_peers, fast_python, grid
 from benchmarks.captures import BINANCE
 from benchmarks.grid_maker import GridMaker
 from benchmarks.grid_step import grid_step
-from benchmarks.harness import Figure, Options
+from benchmarks.harness import Figure, Options, leave_out
 from recordings.columns.column_batch import ColumnBatch
 from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
@@ -50,7 +50,7 @@ def run(options: Options) -> list[Figure]:
     """Compare."""
     path = options.capture(BINANCE)
     if path is None:
-        print("  fast: left out: there is no capture of Binance here")
+        leave_out("  fast: left out: there is no capture of Binance here")
         return []
     folder = options.folder / "fast"
     shutil.rmtree(folder, ignore_errors=True)

@@ -25,7 +25,7 @@ from benchmarks import grid
 from benchmarks.backtesting_peers import without_quotes
 from benchmarks.captures import BINANCE
 from benchmarks.grid_step import grid_step
-from benchmarks.harness import Figure, Options
+from benchmarks.harness import Figure, Options, leave_out
 from benchmarks.peer_environments import PeerFailed, peer_environment, peer_turns
 from benchmarks.spread_steps import spread_of_messages, spread_of_times
 from recordings.columns.column_batch import ColumnBatch
@@ -64,7 +64,7 @@ def compared(options: Options, bench: str) -> list[Figure]:
     """Figures of both and their ratios, in the name of that bench."""
     path = options.capture(BINANCE)
     if path is None:
-        print(f"  {bench}: {_PACKAGE} is left out: there is no capture of Binance here")
+        leave_out(f"  {bench}: {_PACKAGE} is left out: there is no capture of Binance here")
         return []
     python = peer_environment(_PACKAGE)
     if python is None:
@@ -78,7 +78,7 @@ def compared(options: Options, bench: str) -> list[Figure]:
         with peer_turns(python, _JOB, capture) as (version, turn):
             return _in_turns(ours, version, turn, max(options.repeats, _TURNS), bench)
     except PeerFailed as exc:
-        print(f"  {bench}: {_PACKAGE} is left out: {exc}")
+        leave_out(f"  {bench}: {_PACKAGE} is left out: {exc}")
         return []
 
 

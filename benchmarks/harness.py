@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, TypeVar
 
-__all__ = ["SHARED_DATA", "Figure", "Options", "Timing", "machine", "measure", "peak_bytes", "pin", "show"]
+__all__ = ["SHARED_DATA", "Figure", "Options", "Timing", "leave_out", "machine", "measure", "peak_bytes", "pin", "show"]
 
 T = TypeVar("T")
 
@@ -151,6 +151,11 @@ def pin(core: int) -> None:
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {allowed[core % len(allowed)]})
+
+
+def leave_out(line: str) -> None:
+    """Say what is not measured, and why: beside the figures, which a program may read."""
+    print(line, file=sys.stderr)
 
 
 def show(figure: Figure) -> str:

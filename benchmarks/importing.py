@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from benchmarks.captures import Capture, book_frames, write_archive, write_symbols
-from benchmarks.harness import Figure, Options, measure
+from benchmarks.harness import Figure, Options, leave_out, measure
 from recordings.care.verifying import verify
 from recordings.format.manifest import Manifest, read_manifest
 from recordings.format.parquet_options import FAST
@@ -57,7 +57,7 @@ def _many_symbols(options: Options) -> list[Figure]:
                 write_symbols(options, symbols, path, has_snapshots=has_snapshots, count=min(options.frames, 94_000))
                 is None
             ):
-                print("  import: symbols in turns are left out, for want of a capture of Binance futures")
+                leave_out("  import: symbols in turns are left out, for want of a capture of Binance futures")
                 return figures
             timing, manifest = measure(
                 lambda: import_capture([path], folder, how),

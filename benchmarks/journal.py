@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from benchmarks.captures import book_frames, sized_payloads
 from benchmarks.frame_server import framed
-from benchmarks.harness import ROOT, Figure, Options
+from benchmarks.harness import ROOT, Figure, Options, leave_out
 from recordings.journal.journal_reader import JournalReader, journal_path, journal_segments
 from toolkit.frames import WS_IN
 
@@ -122,7 +122,7 @@ def _sustained(options: Options, frames: Path, payloads: list[bytes], rate: floa
     room = shutil.disk_usage(options.folder).free / 2
     if rate * seconds * _FRAME_BYTES > room:
         seconds = room / rate / _FRAME_BYTES
-        print(f"  journal: only {seconds:.0f} s, for want of disk")
+        leave_out(f"  journal: only {seconds:.0f} s, for want of disk")
     result = _run(options, "journal", frames, payloads, int(rate * seconds), rate)
     note = f"{result.sent:,} frames, {result.lost:,} lost, at most {result.late_s_max * 1000:.0f} ms late"
     return [

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.harness import ROOT
+from benchmarks.harness import ROOT, leave_out
 
 __all__ = ["PeerFailed", "peer_environment", "peer_job", "peer_turns"]
 
@@ -37,10 +37,10 @@ def peer_job(python: Path, job: str, path: Path, repeats: int) -> dict[str, Any]
             check=True,
         )
     except subprocess.TimeoutExpired:
-        print(f"  peers: {job} is left out: not done within {_TIMEOUT_S} s")
+        leave_out(f"  peers: {job} is left out: not done within {_TIMEOUT_S} s")
     except subprocess.CalledProcessError as exc:
         last = (exc.stderr.strip().splitlines() or ["no message"])[-1]
-        print(f"  peers: {job} is left out: {last}")
+        leave_out(f"  peers: {job} is left out: {last}")
     else:
         result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return result
@@ -117,7 +117,7 @@ def peer_environment(package: str) -> Path | None:
         done = subprocess.run(command(), capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            print(f"  peers: {package} is left out: {failure} ({last})")
+            leave_out(f"  peers: {package} is left out: {failure} ({last})")
             return None
     installed.touch()
     return python

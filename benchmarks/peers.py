@@ -13,7 +13,7 @@ from typing import Final
 
 from benchmarks import backtesting_peers, fast_peers
 from benchmarks.captures import BINANCE, Capture, book_frames, write_collector
-from benchmarks.harness import Figure, Options, measure
+from benchmarks.harness import Figure, Options, leave_out, measure
 from benchmarks.peer_environments import peer_environment, peer_job
 from benchmarks.replaying import BestReader
 from recordings.importing.capture_files import CaptureFile
@@ -52,9 +52,9 @@ def run(options: Options) -> list[Figure]:
         try:
             figures += _compare(options, origin, futures, futures_venue, peers, _FUTURES_JOBS)
         except TickdeckError as exc:
-            print(f"  peers: {futures_venue} is left out: {exc}")
+            leave_out(f"  peers: {futures_venue} is left out: {exc}")
     elif peers["cryptofeed"]:
-        print("  peers: cryptofeed is left out: it has no Hyperliquid, and there is no capture of Binance here")
+        leave_out("  peers: cryptofeed is left out: it has no Hyperliquid, and there is no capture of Binance here")
     return figures + backtesting_peers.compared(options, "peers") + fast_peers.compared(options, "peers")
 
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from benchmarks.captures import BINANCE, book_frames, write_collector
-from benchmarks.harness import Figure, Options
+from benchmarks.harness import Figure, Options, leave_out
 from recordings.format.file_names import states_of
 from recordings.importing.capture_files import CaptureFile
 from recordings.importing.importer import ImportOptions, import_capture
@@ -28,7 +28,7 @@ def run(options: Options) -> list[Figure]:
         try:
             figures += _compare(options, futures, venue, "USD-M BTCUSDT, 2024-08-08")
         except TickdeckError as exc:
-            print(f"  size: {venue} is left out: {exc}")
+            leave_out(f"  size: {venue} is left out: {exc}")
     return figures
 
 

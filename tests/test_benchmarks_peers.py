@@ -119,13 +119,13 @@ def test_a_peer_that_fails_is_left_out_with_a_line(
     python.chmod(0o755)
     monkeypatch.setattr(backtesting_peers, "peer_environment", lambda _: python)
     assert backtesting_peers.compared(Options(folder=tmp_path, repeats=1, shared=tmp_path), "backtest") == []
-    assert "nautilus-backtest is left out: it did not trade: 0 orders, 0 fills" in capsys.readouterr().out
+    assert "nautilus-backtest is left out: it did not trade: 0 orders, 0 fills" in capsys.readouterr().err
 
 
 def test_without_a_capture_the_comparison_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No environment is made for it."""
     assert backtesting_peers.compared(Options(folder=tmp_path), "peers") == []
-    assert "peers: NautilusTrader is left out: there is no capture of Binance here" in capsys.readouterr().out
+    assert "peers: NautilusTrader is left out: there is no capture of Binance here" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -192,7 +192,7 @@ def test_fills_of_both_are_compared_one_by_one() -> None:
 def test_without_a_capture_compiled_runs_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No environment is made for it."""
     assert fast_peers.compared(Options(folder=tmp_path), "fast") == []
-    assert "fast: hftbacktest is left out: there is no capture of Binance here" in capsys.readouterr().out
+    assert "fast: hftbacktest is left out: there is no capture of Binance here" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -75,7 +75,9 @@ class FrameRows:
         if batch is None:
             is_message = pc.equal(self._batch.column("kind"), _WS_IN).to_numpy(zero_copy_only=False)
             is_taken = is_message & self._is_text
-            if self._venue_codes is not None:
+            if venue not in self._venues:
+                is_taken[:] = False
+            elif self._venue_codes is not None:
                 is_taken &= self._venue_codes == self._venues.index(venue)
             batch = self._batches[venue] = FrameBatch(
                 self.first_seq,
