@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,14 +87,17 @@ def peer_turns(python: Path, job: str, path: Path) -> Iterator[tuple[str, Callab
             return facts
 
         def turn(name: str) -> dict[str, Any]:
-            asks.write(f"{name}\n")
-            asks.flush()
+            with suppress(BrokenPipeError):  # it has ended, and says why
+                asks.write(f"{name}\n")
+                asks.flush()
             return answer()
 
         try:
             yield answer()["version"], turn
         finally:
             process.kill()
+            with suppress(BrokenPipeError):
+                asks.close()
 
 
 def peer_environment(package: str) -> Path | None:
