@@ -34,6 +34,24 @@ def test_every_venue_has_a_dated_file_with_sources_and_evidence(venue: str) -> N
     assert facts.fees_source
 
 
+@pytest.mark.parametrize(
+    ("venue", "paths"),
+    [
+        (
+            "binance-usdm",
+            ["words.margin", "triggers.price", "fees.window_days", "liquidation.fee", "liquidation.order"],
+        ),
+        ("binance-coinm", ["self_trade_modes", "bands.price", "funding.interval", "margin.price", "liquidation.order"]),
+        ("binance-spot", ["triggers.price", "fees.in_kind", "words.price_band"]),
+        ("hyperliquid", ["fees.assessed", "twap.every", "switch.least", "liquidation.order"]),
+        ("dydx_v4", ["liquidation.spread_share"]),
+    ],
+)
+def test_what_was_checked_against_nothing_is_marked_as_not_verified(venue: str, paths: list[str]) -> None:
+    evidence = facts_of(venue).evidence
+    assert [evidence[path][:2] for path in paths] == ["?:"] * len(paths)
+
+
 def test_a_venue_without_a_file_has_no_facts() -> None:
     assert facts_of("nowhere") == VenueFacts(venue="nowhere")
 
