@@ -174,6 +174,15 @@ class Tape:
             where = ", ".join(str(recording.path) for recording in self.recordings)
             raise ConfigError(f"{where} holds no frame yet, so there is no time to begin or end at")
 
+    def check_market(self) -> None:
+        """Raise ConfigError for a tape that nothing can trade on: one without a frame, or of the result of a run."""
+        for recording in self.recordings:
+            if recording.manifest.is_result:
+                raise ConfigError(
+                    f"{recording.path} is the result of a run, which holds no market: name the recording it ran on"
+                )
+        self.check_frames()
+
     def batches(self, forms_of: FormsOf) -> Iterator[Batch]:
         """
         The messages, in order.

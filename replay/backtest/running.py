@@ -139,7 +139,7 @@ def run_script(
         RecordingError: A recording cannot be used.
     """
     tape = Tape(recordings, trading_pairs=[pair])
-    tape.check_frames()
+    tape.check_market()
     instruments = _instruments(recordings, pair)
     scale = _scale(pair, instruments, assumed or {})
     contract = contract_of(pair, instruments[-1] if instruments else None, (assumed or {}).get("contract_value"))

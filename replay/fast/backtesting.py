@@ -19,7 +19,7 @@ from replay.fast.level_columns import counted
 from replay.fast.step import Step
 from replay.fast.step_run import StepRun
 from replay.results.run_record import RunRecord
-from replay.strategy.backtesting import Carry, check_window, missing_error, told_of
+from replay.strategy.backtesting import Carry, missing_error, told_of, window_of
 from replay.strategy.limits import RiskLimits
 from replay.strategy.plan import RunPlan, RunSettings
 from replay.strategy.session import TradingSession
@@ -105,9 +105,7 @@ def run_steps(
         check_compiled(plan, step)
     if carry is not Carry.ALL:
         raise ConfigError(f"carry={carry.value!r} is of no compiled step function, expected {Carry.ALL.value!r}")
-    tape.check_frames()
-    check_window(tape, start_ns, end_ns)
-    first_ns = tape.first_ns if start_ns is None else max(start_ns, tape.first_ns)
+    first_ns, last_ns = window_of(tape, start_ns, end_ns)
     columns = ColumnTape(tape, whole=len(tape.recordings) > 1)
     once = TradesOnce() if len(tape.recordings) > 1 else None
     told = told_of(tape)
@@ -158,7 +156,6 @@ def run_steps(
     for run in runs:
         if run.unknown_said:
             raise missing_error(run.unknown_said)
-    last_ns = tape.last_ns if end_ns is None else min(end_ns - 1, tape.last_ns)
     records = [run.finish(last_ns) for run in runs]
     note_engine()
     return records

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from replay.many.step_forks import StepFork
 from replay.many.variants import AnyStrategy, Asked, Variant, asked_of, check_assumptions
 from replay.results.result import Result
 from replay.results.run_record import RunRecord
-from replay.strategy.backtesting import pairs_of_run, recordings_of
+from replay.strategy.backtesting import RunProgress, pairs_of_run, recordings_of, window_of
 from replay.tape import Tape
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
@@ -25,8 +25,6 @@ from toolkit.timing.times import Instant, instant_ns
 __all__ = ["backtest_many", "fork", "records_of"]
 
 T = TypeVar("T")
-#: Called with the number of messages played since, and the time of the last one.
-Progress = Callable[[int, int], None]
 
 
 def backtest_many(
@@ -145,7 +143,7 @@ def records_of(
     end_ns: int | None = None,
     base: Asked | None = None,
     at_ns: int = 0,
-    progress: Progress | None = None,
+    progress: RunProgress | None = None,
 ) -> list[RunRecord]:
     """
     The records of runs, in their order.
@@ -214,9 +212,7 @@ def _check_fork(
     for each in asked:
         check_variant(base.settings, each.given, each.settings)
     tape = Tape(list(recordings), trading_pairs=list(keys[0]))
-    tape.check_frames()
-    first = max(tape.first_ns, start_ns or 0)
-    last = tape.last_ns if end_ns is None else min(tape.last_ns, end_ns - 1)
+    first, last = window_of(tape, start_ns, end_ns)
     if not first < at_ns <= last:
         raise ConfigError(
             f"the fork is at {format_ns(at_ns)}, expected a time within the run, after {format_ns(first)} and up to"

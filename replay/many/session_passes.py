@@ -7,7 +7,7 @@ compared: nothing but the run itself has all that the objects of a class keep.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -19,20 +19,17 @@ from replay.many.fork_points import ForkPoint
 from replay.many.session_forks import go_on_as, settle
 from replay.many.state_digest import digest_of_session
 from replay.results.run_record import RunRecord
-from replay.strategy.backtesting import check_window, missing_error, told_of
+from replay.strategy.backtesting import RunProgress, missing_error, told_of, window_of
 from replay.strategy.plan import RunPlan
 from replay.strategy.session import TradingSession
 from replay.stretches.stretch_player import StretchPlayer
 from replay.tape import NOTICES, Batch, Tape
 from toolkit.books.orderbook import OrderBook
 from toolkit.books.tracker import TrackerState
-from toolkit.errors import ConfigError
 from toolkit.gc_tuning import rare_collections
 from toolkit.messages import Message
 
 __all__ = ["run_sessions"]
-
-Progress = Callable[[int, int], None]
 
 
 def run_sessions(
@@ -42,7 +39,7 @@ def run_sessions(
     start_ns: int | None = None,
     end_ns: int | None = None,
     point: ForkPoint | None = None,
-    progress: Progress | None = None,
+    progress: RunProgress | None = None,
 ) -> list[RunRecord]:
     """
     Run strategies on a tape, in one pass.
@@ -57,15 +54,7 @@ def run_sessions(
 
     Raises as `replay.strategy.backtesting.run_on_tape`.
     """
-    for each in tape.recordings:
-        if each.manifest.is_result:
-            raise ConfigError(
-                f"{each.path} is the result of a run, which holds no market: name the recording it ran on"
-            )
-    tape.check_frames()
-    check_window(tape, start_ns, end_ns)
-    first_ns = tape.first_ns if start_ns is None else max(start_ns, tape.first_ns)
-    last_ns = tape.last_ns if end_ns is None else min(end_ns - 1, tape.last_ns)
+    first_ns, last_ns = window_of(tape, start_ns, end_ns)
     frames = sum(segment.frame_count for each in tape.recordings for segment in each.manifest.segments)
     told = told_of(tape)
     sessions = []
@@ -115,7 +104,7 @@ class _Pass:
         sessions: Sequence[TradingSession],
         tape: Tape,
         point: ForkPoint | None,
-        progress: Progress | None,
+        progress: RunProgress | None,
     ) -> None:
         self._plans = plans
         self._sessions = sessions

@@ -54,13 +54,13 @@ __all__ = [
     "Carry",
     "RunProgress",
     "backtest",
-    "check_window",
     "missing_error",
     "pairs_of_run",
     "recordings_of",
     "run_on_tape",
     "settings_of",
     "told_of",
+    "window_of",
 ]
 
 
@@ -379,15 +379,7 @@ def run_on_tape(
             transfer is outside of it.
         StrategyError: The strategy failed; nothing was written.
     """
-    for each in tape.recordings:
-        if each.manifest.is_result:
-            raise ConfigError(
-                f"{each.path} is the result of a run, which holds no market: name the recording it ran on"
-            )
-    tape.check_frames()
-    check_window(tape, start_ns, end_ns)
-    first_ns = tape.first_ns if start_ns is None else max(start_ns, tape.first_ns)
-    last_ns = tape.last_ns if end_ns is None else min(end_ns - 1, tape.last_ns)
+    first_ns, last_ns = window_of(tape, start_ns, end_ns)
     check_transfer_times(plan.settings.transfers, first_ns, last_ns)
     frames = sum(segment.frame_count for each in tape.recordings for segment in each.manifest.segments)
     session = plan.open(
@@ -421,8 +413,18 @@ def missing_error(missing: str) -> ConfigError:
     return ConfigError(f"the recording does not say {missing}; give it, for instance{given}")
 
 
-def check_window(tape: Tape, start_ns: int | None, end_ns: int | None) -> None:
-    """Raise ConfigError unless there is tape between two times."""
+def window_of(tape: Tape, start_ns: int | None, end_ns: int | None) -> tuple[int, int]:
+    """
+    The first and the last time of a run.
+
+    Args:
+        tape: Tape that it runs on.
+        start_ns: Time that it begins at; None: with the tape.
+        end_ns: Time before which it ends; None: with the tape.
+
+    Raises ConfigError for a tape that nothing can trade on, and where there is no tape between the two times.
+    """
+    tape.check_market()
     first, last = format_ns(tape.first_ns), format_ns(tape.last_ns)
     if start_ns is not None and start_ns > tape.last_ns:
         raise ConfigError(f"the run begins at {format_ns(start_ns)}, but the tape goes from {first} to {last}")
@@ -430,6 +432,8 @@ def check_window(tape: Tape, start_ns: int | None, end_ns: int | None) -> None:
         raise ConfigError(
             f"the run ends at {format_ns(end_ns)}, expected a time after its beginning and on the tape, {first} to {last}"
         )
+    first_ns = tape.first_ns if start_ns is None else max(start_ns, tape.first_ns)
+    return first_ns, tape.last_ns if end_ns is None else min(end_ns - 1, tape.last_ns)
 
 
 def _telling(batches: Iterator[Batch], progress: RunProgress) -> Iterator[Batch]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
 
-from replay.many.many_runs import backtest_many
+from recordings.recording import Recording
+from replay.backtest.running import run_script
+from replay.many.many_runs import backtest_many, fork
 from replay.many.variants import Variant
 from replay.results.result import Result
 from replay.strategy.backtesting import backtest
@@ -138,3 +141,21 @@ def test_variants_that_make_no_sense_are_one_line() -> None:
         backtest_many(Gambler, BINANCE, [{"awya": 1}], **FINE)
     with pytest.raises(ConfigError, match="the sets of parameters are Variant"):
         backtest_many(Gambler, BINANCE, Variant())  # type: ignore[arg-type]
+
+
+def test_nothing_is_run_on_the_result_of_a_run_which_holds_no_market(tmp_path: Path) -> None:
+    """A compiled run had no fill there and said nothing; a class, a fork and an order script are told alike."""
+    folder = tmp_path / "result"
+    info = backtest(quiet.in_python(), BINANCE, out=folder, **FINE).info
+    result = Recording.open(folder)
+    runs: list[Callable[[], object]] = [
+        lambda: backtest(Gambler, folder, **FINE),
+        lambda: backtest(quiet, folder, **FINE),
+        lambda: backtest_many(quiet, folder, [{}], **FINE),
+        lambda: backtest_many(Gambler, folder, [{}], **FINE),
+        lambda: fork(quiet, folder, [{}], at=info.start_ns + 10**9, **FINE),
+        lambda: run_script([result], next(iter(result.keys)), tmp_path / "script.csv"),
+    ]
+    for run in runs:
+        with pytest.raises(ConfigError, match=r"result is the result of a run, which holds no market: name the rec"):
+            run()
