@@ -8,9 +8,11 @@ the window of prices ("dense") that ignores what is outside.
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from benchmarks.grid import EVERY_MS, GRID, LATENCY_MS, LOT, TICK
@@ -34,8 +36,8 @@ def hftbacktest_turns(path: str) -> dict[str, Callable[[], dict[str, Any]]]:
     events, prices = _events(hbt, path)
     first = int(events["local_ts"][0])
     snapshot = int(events["local_ts"][(events["ev"] & 0xFF) == hbt.DEPTH_SNAPSHOT_EVENT][0])
-    watches, trade = _watches(importlib.import_module("numba")), _grid(importlib.import_module("numba"), hbt)
-    numpy = importlib.import_module("numpy")
+    numba, numpy = importlib.import_module("numba"), importlib.import_module("numpy")
+    watches, trade = _watches(numba), _grid(numba, hbt)
     every = EVERY_MS * _NS_PER_MS
     words = (
         GRID["count"],
@@ -86,8 +88,8 @@ def hftbacktest_turns(path: str) -> dict[str, Callable[[], dict[str, Any]]]:
     jobs: dict[str, Callable[[], dict[str, Any]]] = {}
     for name, make in (("hash", hashed), ("dense", dense)):
         for kind, watch in watches.items():
-            jobs[f"{kind} {name}"] = lambda make=make, watch=watch: watch_run(make, watch)  # type: ignore[misc]
-        jobs[f"grid {name}"] = lambda make=make: grid_run(make)  # type: ignore[misc]
+            jobs[f"{kind} {name}"] = partial(watch_run, make, watch)
+        jobs[f"grid {name}"] = partial(grid_run, make)
     for job in jobs.values():
         job()
     return jobs
@@ -109,7 +111,6 @@ def _events(hbt: Any, path: str) -> tuple[Any, tuple[float, float]]:
 
 def _rows_of(path: str) -> int:
     """No level takes less than twelve characters."""
-    gzip = importlib.import_module("gzip")
     with gzip.open(path) as file:
         return 1_000_000 + sum(map(len, file)) // 12
 
