@@ -90,7 +90,7 @@ bench: $(STAMP) ## Measure importing, recording and replaying
 bench-peers: $(STAMP) ## Measure other systems at the same jobs on the same data, in turns, each in an environment of its own
 	@$(BIN)/python -m benchmarks backtest fast peers --peers --repeats 7 $(ARGS)
 
-bench-check: $(STAMP) ## Compare speed with the stored reference, and fail on a loss of 15 %
+bench-check: $(STAMP) ## Compare speed with the stored reference, and fail on a loss of 15 % or on other work
 	@$(BIN)/python -m benchmarks check $(ARGS)
 
 chaos: $(STAMP) ## Kill, starve and damage a recording, and see that nothing flushed is lost

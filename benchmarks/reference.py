@@ -4,6 +4,8 @@
 Each job's processor time is taken as a multiple of that of a reference kernel, which runs just before it: so a figure
 depends little on how busy the machine is, and not at all on its clock. Multiples are compared with those that are stored in
 `reference.json`; a job that takes 15 % more of them is a loss, and is measured once more before it is called one.
+A job counts what it does, frames or messages or orders: one that does another number of them than was stored is measured
+as something else, however fast, and is named too.
 Processors differ in what they are good at, so a reference holds for machines like the one that it was stored on:
 `--store` stores one for another.
 """
@@ -33,13 +35,14 @@ from recordings.recording import Recording
 from replay.column_tape import ColumnTape
 from replay.fast.actions import BUY, SELL, keep, level
 from replay.fast.step import step
+from replay.many.variants import AnyStrategy
 from replay.source import Fidelity, ReplayDataSource
 from replay.strategy.backtesting import backtest
 from replay.strategy.context import Context
 from replay.strategy.strategy import Strategy, Wakes
 from replay.tape import Tape
 
-__all__ = ["LOSS_MAX", "REFERENCE", "check", "jobs", "losses", "multiples", "reference_kernel"]
+__all__ = ["LOSS_MAX", "REFERENCE", "check", "jobs", "losses", "multiples", "other_work", "reference_kernel"]
 
 #: What a job may take more than what is stored.
 LOSS_MAX: Final = 0.15
@@ -49,7 +52,8 @@ _ROUNDS: Final = 7
 _ASSUMED: Final[Mapping[str, Any]] = {"tick": 1, "lot": "0.00001", "min_notional": 10}
 _LATENCY: Final = "entry=5ms,response=5ms"
 
-Job = Callable[[], object]
+#: Returns how much it has done.
+Job = Callable[[], int]
 
 
 def reference_kernel() -> int:
@@ -111,25 +115,28 @@ def jobs(folder: Path, frames: int = _FRAMES) -> dict[str, Job]:
         source.play()
         return reader.count
 
-    def imported() -> object:
+    def imported() -> int:
         with tempfile.TemporaryDirectory(dir=folder) as other:
-            return import_capture([lines], Path(other) / "tape", how)
+            manifest = import_capture([lines], Path(other) / "tape", how)
+        return sum(segment.frame_count for segment in manifest.segments)
+
+    def traded(strategy: AnyStrategy) -> int:
+        result = backtest(strategy, tape, latency=_LATENCY, assumed=assumed)
+        return result.orders.height + result.fills.height
 
     return {
         "import, full depth": imported,
-        "verify": lambda: verify(tape),
+        "verify": lambda: verify(tape).frame_count,
         "replay, normalized": lambda: replayed("normalized"),
         "replay, raw": lambda: replayed("raw"),
         "columns": lambda: sum(len(batch.rows) for batch in ColumnTape(Tape([Recording.open(tape)])).batches()),
-        "backtest, class": lambda: backtest(Joiner, tape, latency=_LATENCY, assumed=assumed),
-        "backtest, compiled": lambda: backtest(joiner, tape, latency=_LATENCY, assumed=assumed),
+        "backtest, class": lambda: traded(Joiner),
+        "backtest, compiled": lambda: traded(joiner),
     }
 
 
 def multiples(found: Mapping[str, Job], kernel: Job = reference_kernel, rounds: int = _ROUNDS) -> dict[str, float]:
-    """Processor time of each job as a multiple of the kernel's: the median of several rounds, after one to warm up."""
-    for job in found.values():
-        job()
+    """Processor time of each job as a multiple of the kernel's: the median of several rounds. Each has run before."""
     taken: dict[str, list[float]] = {name: [] for name in found}
     for _ in range(rounds):
         for name, job in found.items():
@@ -142,6 +149,15 @@ def losses(found: Mapping[str, float], stored: Mapping[str, float]) -> dict[str,
     """Jobs that take more than they may, and how much more, as a share of what is stored."""
     more = {name: found[name] / stored[name] - 1 for name in found if name in stored}
     return {name: share for name, share in more.items() if share > LOSS_MAX}
+
+
+def other_work(done: Mapping[str, int], stored: Mapping[str, int]) -> list[str]:
+    """A line for each job that does not do as much as it did when it was stored."""
+    return [
+        f"{name} did {count:,} of what it counts, {stored[name]:,} when it was stored: it measures something else"
+        for name, count in done.items()
+        if name in stored and count != stored[name]
+    ]
 
 
 def _seconds(run: Job) -> float:
@@ -162,7 +178,7 @@ def _used() -> float:
 @click.option("--reference", type=click.Path(dir_okay=False, path_type=Path), default=REFERENCE, help="Where it is.")
 @click.option("--rounds", default=_ROUNDS, show_default=True, help="Runs of which the median is taken.")
 def check(store: bool, reference: Path, rounds: int) -> None:
-    """Measure each job against a reference kernel. Exits with 1 where one has lost 15 % over what is stored."""
+    """Measure each job against a reference kernel. Exits with 1 where one has lost 15 %, or does other work than is stored."""
     if not store and not reference.exists():
         raise click.ClickException(
             f"{reference} is not there, expected what `python -m benchmarks check --store` writes"
@@ -170,11 +186,15 @@ def check(store: bool, reference: Path, rounds: int) -> None:
     facts = dict(machine())
     with tempfile.TemporaryDirectory(prefix="tickdeck-check-") as folder:
         all_jobs = jobs(Path(folder))
+        done = {name: job() for name, job in all_jobs.items()}
+        if idle := [name for name, count in done.items() if not count]:
+            raise click.ClickException(f"{', '.join(idle)}: nothing was done, so nothing is measured")
         found = multiples(all_jobs, rounds=rounds)
         if store:
             document = {
                 "machine": facts,
                 "commit": _commit(),
+                "counts": done,
                 "multiples": {name: round(each, 3) for name, each in found.items()},
             }
             reference.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -198,7 +218,10 @@ def check(store: bool, reference: Path, rounds: int) -> None:
         click.echo(
             f"{name:<24} {'-' if before is None else f'{before:.3f}':>8} {value:>8.3f} {more:>8}{'   LOST' if name in lost else ''}"
         )
-    if lost:
+    others = other_work(done, document.get("counts", {}))
+    for line in others:
+        click.echo(line, err=True)
+    if lost or others:
         raise click.exceptions.Exit(1)
 
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import reference
-from benchmarks.reference import LOSS_MAX, REFERENCE, losses, multiples
+from benchmarks.reference import LOSS_MAX, REFERENCE, losses, multiples, other_work
 
 
 def busy(loops: int) -> Callable[[], int]:
@@ -54,10 +54,34 @@ def test_the_command_exits_with_1_where_something_is_lost(tmp_path: Path, monkey
     assert "stored on another, this is" in lost.output
 
 
+def test_the_command_exits_with_1_where_a_job_does_other_work_than_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that is broken is fast: it is not taken for one that has become faster, and nothing is stored of an idle one."""
+    assert other_work({"same": 5, "new": 7}, {"same": 5, "gone": 1}) == []
+    done = {"replay": 8000}
+    monkeypatch.setattr(reference, "jobs", lambda folder: {"replay": lambda: done["replay"]})
+    monkeypatch.setattr(reference, "multiples", lambda found, rounds: dict.fromkeys(found, 2.0))
+    arguments = ["--reference", str(tmp_path / "reference.json")]
+    runner = CliRunner()
+    assert runner.invoke(reference.check, [*arguments, "--store"]).exit_code == 0
+    assert runner.invoke(reference.check, arguments).exit_code == 0
+    done["replay"] = 7999
+    less = runner.invoke(reference.check, arguments)
+    assert less.exit_code == 1
+    assert "replay did 7,999 of what it counts, 8,000 when it was stored" in less.output
+    done["replay"] = 0
+    idle = runner.invoke(reference.check, [*arguments, "--store"])
+    assert idle.exit_code == 1
+    assert "replay: nothing was done" in idle.output
+
+
 def test_the_stored_reference_is_of_the_jobs_that_there_are(tmp_path: Path) -> None:
     """A job that is renamed or dropped would be compared with nothing; and each of them runs."""
     found = reference.jobs(tmp_path, frames=300)
     document = json.loads(REFERENCE.read_bytes())
-    assert list(found) == list(document["multiples"])
-    for job in found.values():
-        job()
+    assert list(found) == list(document["multiples"]) == list(document["counts"])
+    done = {name: job() for name, job in found.items()}
+    classes, compiled = done.pop("backtest, class"), done.pop("backtest, compiled")
+    assert set(done.values()) == {300}
+    assert classes == compiled > 0
