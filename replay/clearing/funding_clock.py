@@ -52,9 +52,10 @@ class FundingClock:
         next_ns: The instant to come; None before the first message.
         settled_ns: The newest that was settled; None before the first.
         missed: Instants of which nothing had been received for a whole period, as often as they were passed.
+        middle: Price that is assumed where the venue has said none; None: none is.
     """
 
-    __slots__ = ("_price", "_rate", "_rules", "interval_ns", "missed", "next_ns", "settled_ns")
+    __slots__ = ("_has_rate", "_price", "_rate", "_rules", "interval_ns", "middle", "missed", "next_ns", "settled_ns")
 
     def __init__(self, rules: FundingRules) -> None:
         self._rules = rules
@@ -62,13 +63,26 @@ class FundingClock:
         #: As messages have them: most are followed by others before anything is settled by them.
         self._rate: float | None = None
         self._price: float | None = None
+        self._has_rate = False
+        self.middle: Decimal | None = None
         self.next_ns: int | None = None
         self.settled_ns: int | None = None
         self.missed: list[int] = []
 
+    @property
+    def is_priced(self) -> bool:
+        """Whether the venue has said a price to settle by."""
+        return self._price is not None
+
+    @property
+    def lacks_price(self) -> bool:
+        """Whether there was a rate, and no price was said or assumed to settle by."""
+        return self._has_rate and self._price is None and self.middle is None
+
     def hear(self, message: FundingInfo) -> FundingDue | None:
         """What is settled now that this message has come."""
         at_ns = message.ts_recv if message.ts_event is None else message.ts_event
+        self._has_rate |= message.funding_rate is not None
         if message.kind is FundingKind.SETTLED:
             return self._hear_settled(at_ns, message)
         due = self._pass(at_ns)
@@ -90,10 +104,11 @@ class FundingClock:
         later = (at_ns - instant_ns) // self.interval_ns
         self.missed += [instant_ns + (each + 1) * self.interval_ns for each in range(later)]
         self.settled_ns = instant_ns + later * self.interval_ns
-        if self._rate is None or self._price is None:
+        price = self._price_of(self._price)
+        if self._rate is None or price is None:
             self.missed.append(instant_ns)
             return None
-        return FundingDue(instant_ns, exact(self._rate), exact(self._price))
+        return FundingDue(instant_ns, exact(self._rate), price)
 
     def _look_ahead(self, at_ns: int, said_ns: int | None) -> None:
         settled_ns = -1 if self.settled_ns is None else self.settled_ns
@@ -109,7 +124,7 @@ class FundingClock:
         instant_ns = early_ns if at_ns - early_ns <= _STAMPED_LATE_NS else at_ns
         if self.settled_ns is not None and instant_ns < self.settled_ns:
             return None  # history
-        price = self._said(message) or self._price
+        price = self._price_of(self._said(message) or self._price)
         if price is None:
             return None
         is_correction = instant_ns == self.settled_ns
@@ -119,7 +134,10 @@ class FundingClock:
             self.settled_ns = instant_ns
             if self.next_ns is not None and self.next_ns <= instant_ns:
                 self.next_ns = instant_ns + self.interval_ns
-        return FundingDue(instant_ns, exact(message.funding_rate), exact(price), is_correction)
+        return FundingDue(instant_ns, exact(message.funding_rate), price, is_correction)
+
+    def _price_of(self, said: float | None) -> Decimal | None:
+        return self.middle if said is None else exact(said)
 
     def _said(self, message: FundingInfo) -> float | None:
         return message.index_price if self._rules.price is ReferencePrice.INDEX else message.mark_price

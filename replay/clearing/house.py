@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -23,6 +23,7 @@ from replay.backtest.reports import waiting_said
 from replay.backtest.requests import Notice, NoticeKind, OwnOrder, Response
 from replay.backtest.venue_facts import VenueFacts
 from replay.clearing.funding_clock import FundingClock, FundingDue
+from replay.clearing.house_settings import HouseSettings, Transfer, chosen_for, tier_at
 from replay.clearing.liquidation import LIQUIDATION_TAG, Liquidator
 from replay.clearing.margin_book import MarginBook, PairMargin, Resting
 from replay.clearing.triggers import Held, TriggerShelf, kind_of
@@ -33,82 +34,19 @@ from replay.ledger.margin_rules import Liquidation, MarginMode, ReferencePrice
 from replay.ledger.money import CASH_DECIMALS, ContractKind, Fees, Rounding, price_units, rate_units, units_of
 from replay.market.layout import Reason, ReportCode, Role, StateCode
 from replay.results.run_record import RunRecord
+from toolkit.accounts.exact_sums import exact
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
 from toolkit.messages import FundingInfo, FundingKind, InstrumentKind, Trade
 from toolkit.timing.timers import NEVER_NS
 
-__all__ = ["House", "HouseSettings", "Transfer", "tier_at"]
+__all__ = ["House"]
 
-_T = TypeVar("_T")
 #: Executions that are kept for instants which lie before them.
 _KEPT: Final = 100_000
 #: How long after its instant a settlement may be reported.
 _HEARD_LATE_NS: Final = 60 * NS_PER_S
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """
-    A deposit or withdrawal of a run.
-
-    Attributes:
-        at_ns: When, on the clock that recorded.
-        account: Currency, or name of an account.
-        amount: Withdrawn where it is negative.
-    """
-
-    at_ns: int
-    account: str
-    amount: Decimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HouseSettings:
-    """
-    What of the money is chosen for a run.
-
-    Attributes:
-        leverage: Leverage by pair, or by `PAIR on VENUE`; under an empty name that of all others. Empty: nothing is bought on margin, and
-            nothing checked.
-        margin: Mode by pair, likewise; cross where nothing is said.
-        fee_tier: Name of the tier at the start, below which it does not fall; see `tier_at`.
-        fee_volume: Volume of the tiers' window before the start, quote currency.
-        maintenance: Maintenance rate that is assumed.
-        transfers: Deposits and withdrawals, in order of time.
-        has_fixed_fees: Whether fees were given, and there are no tiers.
-        mark_is_mid: Whether the middle of the book, each second, is taken for the price that margin goes by, of pairs of
-            which no such price was received.
-        block_ns: Length of a block that is assumed; 0: none is.
-        cancel_blocks: For how many blocks after its cancel an order is assumed to be matched still; None: until it expires.
-        fees_in_quote: Whether all fees are assumed to be paid in the quote currency, where buyers pay in what they get.
-    """
-
-    leverage: Mapping[str, Decimal] = field(default_factory=dict)
-    margin: Mapping[str, MarginMode] = field(default_factory=dict)
-    fee_tier: str | None = None
-    fee_volume: Decimal = Decimal(0)
-    maintenance: Decimal | None = None
-    transfers: Sequence[Transfer] = ()
-    has_fixed_fees: bool = False
-    mark_is_mid: bool = False
-    block_ns: int = 0
-    cancel_blocks: int | None = None
-    fees_in_quote: bool = False
-
-
-def chosen_for(key: PairKey, chosen: Mapping[str, _T]) -> _T | None:
-    """What was chosen for a pair: by pair and venue, else by its name, else for all; None where nothing was."""
-    return chosen.get(str(key), chosen.get(key.trading_pair, chosen.get("")))
-
-
-def tier_at(fee_tier: str | None, venue: str) -> str | None:
-    """The name of the tier at a venue: `2` means it everywhere, `one=2,other=VIP 1` at each of those; None: by volume."""
-    if fee_tier is None or "=" not in fee_tier:
-        return fee_tier
-    named = dict(part.strip().split("=", 1) for part in fee_tier.split(",") if "=" in part)
-    return named.get(venue)
 
 
 class House:
@@ -178,6 +116,8 @@ class House:
         self._asked: set[int] = set()
         self._transfers = deque(sorted(settings.transfers, key=lambda each: each.at_ns))
         self.missed_funding = 0
+        #: Pairs of which settlements were missed for want of a price alone.
+        self._unpriced: set[int] = set()
         self.refused_transfers = 0
         #: Pairs whose venue has said a price, and when the books are looked at next for those of the others.
         self._priced: set[int] = set()
@@ -205,7 +145,8 @@ class House:
     def note(self, record: RunRecord) -> RunRecord:
         """Write down what became of fees and margin in a run that has ended; the record."""
         record.tiers, record.liquidations = self.tiers, self.liquidations
-        self.missed_funding += sum(self._unsettled(place, record.end_ns) for place in range(len(self._keys)))
+        for place in range(len(self._keys)):
+            self._miss(place, self._unsettled(place, record.end_ns))
         if self.missed_funding:
             record.counts["funding_missed"] = self.missed_funding
         if self.refused_transfers:
@@ -214,6 +155,13 @@ class House:
             record.counts["liquidations"] = len(record.liquidations)
         return record
 
+    def _miss(self, place: int, count: int, *, lacked_price: bool = False) -> None:
+        """Settlements of a pair that are left out, and whether they were for want of a price before what came with the last message."""
+        clock = self._clocks[place]
+        self.missed_funding += count
+        if count and (lacked_price or (clock is not None and clock.lacks_price)):
+            self._unpriced.add(place)
+
     def _unsettled(self, place: int, end_ns: int) -> int:
         """Instants up to the end of a run on which something was held, and after which nothing was received."""
         clock, held = self._clocks[place], self._held[place]
@@ -221,7 +169,9 @@ class House:
             return 0
         first_ns = clock.next_ns
         if first_ns is None:
-            first_ns = (held[0][0] // clock.interval_ns + 1) * clock.interval_ns
+            # Where settled rates alone are recorded, those up to the newest of them are paid.
+            since_ns = max(held[0][0], clock.settled_ns or 0)
+            first_ns = (since_ns // clock.interval_ns + 1) * clock.interval_ns
         # The message that settles an instant comes a little after it.
         instants = range(first_ns, end_ns - _HEARD_LATE_NS, clock.interval_ns)
         return sum(self._held_at(place, instant_ns) != 0 for instant_ns in instants)
@@ -233,9 +183,9 @@ class House:
 
     def check_prices(self) -> None:
         """
-        After a run: raise ConfigError where something was traded on margin without a price that it goes by.
+        After a run: raise ConfigError where something was traded without a price that its margin or its funding goes by.
 
-        It was valued at what it had cost then, and could not be liquidated.
+        On margin it was valued at what it had cost then, and could not be liquidated; funding was left out, though its rate is known.
         """
         bare = [
             str(self._keys[place])
@@ -246,6 +196,12 @@ class House:
             raise ConfigError(
                 f"the recording says no mark or oracle price of {', '.join(bare)}, which leverage needs: record funding as"
                 " well, or say --assume mark=mid"
+            )
+        if self._unpriced:
+            said = ", ".join(str(self._keys[place]) for place in sorted(self._unpriced))
+            raise ConfigError(
+                f"the recording says the funding rate of {said}, but no mark or oracle price to settle by while a position was"
+                " held: record that as well, or say --assume mark=mid"
             )
 
     # -- as the exchange has it ------------------------------------------------------------------------------------
@@ -287,11 +243,13 @@ class House:
     def hear(self, place: int, message: FundingInfo, now_ns: int) -> None:
         clock = self._clocks[place]
         if clock is not None:
+            lacked_price = clock.lacks_price
             due = clock.hear(message)
             if due is not None:
                 self._settle(place, due, now_ns)
             for _ in range(len(clock.missed)):
-                self.missed_funding += self._held_at(place, clock.missed.pop(0)) != 0
+                is_held = self._held_at(place, clock.missed.pop(0)) != 0
+                self._miss(place, int(is_held), lacked_price=lacked_price)
         if message.kind is FundingKind.CURRENT and self._facts[place].triggers is not None:
             self._reach(place, ReferencePrice.MARK, message.mark_price, now_ns)
             self._reach(place, ReferencePrice.INDEX, message.index_price, now_ns)
@@ -417,8 +375,14 @@ class House:
         self._ask_to_wake()
 
     def _mark_by_book(self, at_ns: int) -> None:
-        """Take the middle of the book for the price of those pairs of which the venue says none."""
+        """Take the middle of the book for the price of those pairs of which the venue says none, of margin and of funding."""
         self._marked_ns = (at_ns // NS_PER_S + 1) * NS_PER_S
+        for place, clock in enumerate(self._clocks):
+            if clock is None or clock.is_priced:
+                continue
+            bid, ask = self._on_floor.desks[place].best(place)
+            if bid is not None and ask is not None and bid < ask:
+                clock.middle = (exact(bid) + exact(ask)) / 2
         for place, margin in list(self.margin.pairs.items()):
             if place in self._priced:
                 continue
@@ -430,7 +394,7 @@ class House:
     def _ask_to_wake(self) -> None:
         times = [when for when, _ in self._wakes] + [each.at_ns for each in self._transfers][:1]
         times.append(self._twaps.next_ns)
-        if self._settings.mark_is_mid and self._settings.leverage:
+        if self._settings.mark_is_mid:
             times.append(self._marked_ns)
         soonest_ns = min(times)
         if soonest_ns < NEVER_NS and soonest_ns not in self._asked:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from replay.backtest.venue_facts import VenueFacts, facts_of
-from replay.clearing.house import HouseSettings, Transfer, tier_at
+from replay.clearing.house_settings import HouseSettings, Transfer, tier_at
 from replay.ledger.fee_tiers import FeeMeter, FeeSchedule
 from replay.ledger.margin_rules import MarginMode
 from replay.market.rules import SelfTrade
@@ -214,8 +214,11 @@ def check_money(
         _check_pair("margin", pair, pairs)
     if settings.margin and not settings.leverage:
         raise ConfigError("margin is chosen without a leverage: give one, for instance --leverage 5")
-    if settings.mark_is_mid and not settings.leverage:
-        raise ConfigError("a mark price is assumed, which only leverage needs: give one, for instance --leverage 5")
+    if settings.mark_is_mid and not settings.leverage and not any(facts_of(venue).funding for venue in schedules):
+        raise ConfigError(
+            f"a mark price is assumed, which only leverage and funding need, and {' or '.join(schedules)} has no funding:"
+            " leave it out"
+        )
     for each in settings.transfers:
         if not each.amount.is_finite() or not each.amount:
             raise ConfigError(f"a transfer of {each.amount} {each.account}, expected a number that is not 0")

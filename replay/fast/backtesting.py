@@ -64,6 +64,8 @@ def _not_compiled(settings: RunSettings) -> str:
         return f"gaps={settings.gap_policy.value!r}"
     if settings.leverage or settings.transfers:
         return "leverage or transfers"
+    if settings.mark_is_mid:
+        return "an assumed mark price"
     return "orders that arrive by the block" if settings.block_ns else ""
 
 
@@ -98,7 +100,8 @@ def run_steps(
         fork: Instant up to which they are one run.
 
     Raises:
-        ConfigError: Something is assumed that a compiled run does not do; tick or lot are not known.
+        ConfigError: Something is assumed that a compiled run does not do; tick or lot are not known, or the price by which funding
+            was to be settled.
         StrategyError: A function failed.
     """
     for step, plan in tasks:
@@ -110,8 +113,11 @@ def run_steps(
     once = TradesOnce() if len(tape.recordings) > 1 else None
     told = told_of(tape)
 
+    sessions: list[TradingSession] = []
+
     def session_of(plan: RunPlan) -> TradingSession:
-        return plan.open(first_ns, recordings=told, waits=True)
+        sessions.append(plan.open(first_ns, recordings=told, waits=True))
+        return sessions[-1]
 
     runs: list[StepRun] = []
     if fork is not None:
@@ -157,6 +163,9 @@ def run_steps(
         if run.unknown_said:
             raise missing_error(run.unknown_said)
     records = [run.finish(last_ns) for run in runs]
+    for session in sessions:
+        if session.house is not None:
+            session.house.check_prices()
     note_engine()
     return records
 

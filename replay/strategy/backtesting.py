@@ -15,7 +15,7 @@ from recordings.recording import Recording
 from replay.backtest.desk import VenueDesk
 from replay.backtest.exchange import FRAMES_IN_PYTHON
 from replay.backtest.gap_policy import GapPolicy
-from replay.clearing.house import Transfer
+from replay.clearing.house_settings import Transfer
 from replay.clearing.money_settings import CHOICES, check_transfer_times, choices_of
 from replay.column_tape import ColumnTape
 from replay.ledger.margin_rules import MarginMode

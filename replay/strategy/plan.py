@@ -22,7 +22,8 @@ from replay.backtest.latency_settings import parse_latency
 from replay.backtest.market import Assumed, Market
 from replay.backtest.receive_latency import LatencyModel
 from replay.backtest.venue_facts import VenueFacts, facts_of
-from replay.clearing.house import House, HouseSettings, Transfer, tier_at
+from replay.clearing.house import House
+from replay.clearing.house_settings import HouseSettings, Transfer, tier_at
 from replay.clearing.money_settings import check_money, check_self_trade, facts_with, money_said, with_bands
 from replay.ledger.fee_tiers import FeeMeter
 from replay.ledger.ledger import Ledger, LedgerMarket

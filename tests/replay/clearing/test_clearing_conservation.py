@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.clearing.house import Transfer
+from replay.clearing.house_settings import Transfer
 from replay.ledger.margin_rules import MarginMode
 from replay.ledger.money import SIZE_DECIMALS
 from replay.market.layout import BUY

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from replay.clearing.house import House, Transfer
+from replay.clearing.house import House
+from replay.clearing.house_settings import Transfer
 from replay.ledger.money import amount
 from replay.strategy.context import Context
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, cash, funded, run

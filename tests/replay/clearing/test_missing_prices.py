@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
+from replay.fast.backtesting import can_compile
 from replay.results.result import Result
 from replay.results.run_info import run_info
-from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, cash, run
+from replay.strategy.plan import RunSettings
+from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, cash, funded, run
+from tests.replay.strategy.sessions import Played
 from toolkit.cli.commands.backtest_strategy import _say_doubts_of_money
 from toolkit.cli.options.run_options import assumed_of
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
+from toolkit.messages import FundingKind
 
 HYPERLIQUID = PairKey("hyperliquid", "BTC-USD")
+DYDX = PairKey("dydx_v4", "BTC-USD")
+USDM = PairKey("binance-usdm", "BTC-USDT")
 NO_FEES = {"maker": Decimal(0), "taker": Decimal(0)}
 
 
@@ -128,6 +135,116 @@ def test_mark_is_no_number_and_no_other_word() -> None:
         assumed_of(["mark=last"])
 
 
-def test_an_assumed_mark_needs_leverage() -> None:
-    with pytest.raises(ConfigError, match=r"^a mark price is assumed, which only leverage needs"):
-        run(Market(HYPERLIQUID).end(START + HOUR), [], keys=[HYPERLIQUID], mark_is_mid=True)
+def test_an_assumed_mark_needs_leverage_or_a_venue_with_funding() -> None:
+    spot = PairKey("binance-spot", "BTC-USDT")
+    with pytest.raises(
+        ConfigError,
+        match=r"^a mark price is assumed, which only leverage and funding need, and binance-spot has no funding: leave it out$",
+    ):
+        run(Market(spot).end(START + HOUR), [], keys=[spot], mark_is_mid=True)
+    assert run(Market(HYPERLIQUID).end(START + HOUR), [], keys=[HYPERLIQUID], mark_is_mid=True).record is not None
+
+
+# -- rates of funding without a price to settle by -----------------------------------------------------------------
+
+
+def bare(key: PairKey, *, every: int, price_at: int | None = None) -> Market:
+    """
+    A rate of 0.1 % each hour or each 8, a minute before and a minute after each instant, and no price but at one hour.
+
+    The book is 99 to 101 at first, and 119 to 121 from two seconds before the second instant on.
+    """
+    market = Market(key)
+    for number in range(3):
+        due = START + (number + 1) * every * HOUR
+        if number == 1:
+            market.quote(due - 2 * NS_PER_S, 119, 121)
+        for late in (-60, 60):
+            at_ns = due + late * NS_PER_S
+            price = 500.0 if price_at == number and late > 0 else None
+            upcoming = due if late < 0 else due + every * HOUR
+            market.rate(at_ns, funding_rate=0.001, mark_price=price, index_price=price, next_funding_ts=upcoming)
+    return market
+
+
+def held(market: Market, key: PairKey, end_ns: int, **settings: Any) -> Played:
+    buy = [(START + 60, lambda ctx: ctx.buy(key.trading_pair, 1))]
+    return run(market.end(end_ns), buy, keys=[key], fees=NO_FEES, **settings)
+
+
+def checked(played: Played) -> None:
+    assert played.session.house is not None
+    played.session.house.check_prices()
+
+
+@pytest.mark.parametrize(("key", "every"), [(USDM, 8), (HYPERLIQUID, 1), (DYDX, 1)])
+def test_a_rate_without_a_price_to_settle_by_is_refused_where_something_was_held(key: PairKey, every: int) -> None:
+    played = held(bare(key, every=every), key, START + 3 * every * HOUR + HOUR // 2)
+    with pytest.raises(
+        ConfigError,
+        match=rf"^the recording says the funding rate of {key}, but no mark or oracle price to settle by while a position"
+        r" was held: record that as well, or say --assume mark=mid$",
+    ):
+        checked(played)
+    checked(run(bare(key, every=every).end(START + 3 * every * HOUR + HOUR // 2), [], keys=[key]))
+
+
+@pytest.mark.parametrize(("key", "every"), [(USDM, 8), (HYPERLIQUID, 1), (DYDX, 1)])
+@pytest.mark.parametrize("leverage", [{}, {"": Decimal(2)}])
+def test_the_middle_of_the_book_at_the_instant_is_what_funding_is_settled_by(
+    key: PairKey, every: int, leverage: dict[str, Decimal]
+) -> None:
+    """One long, 0.1 % of a middle of 100, then of 120 twice; the book of 119 and 121 came two seconds before."""
+    end_ns = START + 3 * every * HOUR + HOUR // 2
+    assumed = {"maintenance": Decimal("0.005")} if leverage else {}
+    played = held(bare(key, every=every), key, end_ns, mark_is_mid=True, leverage=leverage, assumed=assumed)
+    checked(played)
+    assert played.record is not None
+    assert funded(played.record) == [(1.0, -0.1), (1.0, -0.12), (1.0, -0.12)]
+    assert "funding_missed" not in played.record.counts
+    assert played.record.head.settings["money"]["mark"] == "mid"
+
+
+def test_a_price_of_the_venue_outranks_the_middle_from_then_on() -> None:
+    """A price of 500 comes a minute after the first instant: that one was settled by the middle, those after it by 500."""
+    end_ns = START + 3 * HOUR + HOUR // 2
+    played = held(bare(HYPERLIQUID, every=1, price_at=0), HYPERLIQUID, end_ns, mark_is_mid=True)
+    assert played.record is not None
+    assert funded(played.record) == [(1.0, -0.1), (1.0, -0.5), (1.0, -0.5)]
+    # Without the middle the first one is left out for want of a price, whatever came later.
+    with pytest.raises(ConfigError, match="but no mark or oracle price to settle by"):
+        checked(held(bare(HYPERLIQUID, every=1, price_at=0), HYPERLIQUID, end_ns))
+
+
+@pytest.mark.parametrize(
+    ("price", "mid", "paid", "missed"),
+    [(100.0, False, [-0.1, -0.1], 0), (None, True, [-0.1, -0.1], 0), (None, False, [], 2)],
+)
+def test_settled_rates_alone_are_paid_where_there_is_a_price_and_count_as_missed_where_there_is_none(
+    price: float | None, mid: bool, paid: list[float], missed: int
+) -> None:
+    market = Market(DYDX)
+    for hour in (1, 2):
+        due = START + hour * HOUR
+        market.rate(
+            due + NS_PER_S,
+            event_ns=due,
+            kind=FundingKind.SETTLED,
+            funding_rate=0.001,
+            index_price=price,
+            mark_price=price,
+        )
+    played = held(market, DYDX, START + 2 * HOUR + HOUR // 2, mark_is_mid=mid)
+    assert played.record is not None
+    assert [each for _, each in funded(played.record)] == paid
+    assert played.record.counts.get("funding_missed", 0) == missed
+    if missed:
+        with pytest.raises(ConfigError, match="but no mark or oracle price to settle by"):
+            checked(played)
+    else:
+        checked(played)
+
+
+def test_a_compiled_run_is_not_made_with_an_assumed_mark() -> None:
+    assert can_compile(RunSettings())
+    assert not can_compile(RunSettings(mark_is_mid=True))

@@ -14,7 +14,7 @@ import pytest
 from analysis import pnl_check, pnl_report
 from recordings.care.verifying import verify
 from recordings.recording import Recording
-from replay.clearing.house import Transfer
+from replay.clearing.house_settings import Transfer
 from replay.results.result import Result
 from replay.results.result_writing import write_result
 from replay.strategy.backtesting import backtest

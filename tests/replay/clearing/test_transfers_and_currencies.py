@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from replay.clearing.house import Transfer
+from replay.clearing.house_settings import Transfer
 from replay.clearing.money_settings import check_transfer_times, parse_leverage, parse_margin, parse_transfers
 from replay.ledger.margin_rules import MarginMode
 from replay.ledger.money import amount

@@ -15,7 +15,7 @@ import pytest
 
 from recordings.care.verifying import verify
 from recordings.recording import Recording
-from replay.clearing.house import Transfer
+from replay.clearing.house_settings import Transfer
 from replay.embedded import EmbeddedVenue
 from replay.ledger.margin_rules import MarginMode
 from replay.market.layout import Reason

@@ -56,7 +56,7 @@ _MARKET: Final = (
         multiple=True,
         metavar="NAME=VALUE",
         help="Value to use instead of the recorded or known one: tick=0.1, lot=0.001, min_notional=10, contract_value=100 (of"
-        " inverse contracts), maintenance=0.005 (of margin) or price_band=0.1 (around the mark); mark=mid without a mark price, block=70ms where a venue orders"
+        " inverse contracts), maintenance=0.005 (of margin) or price_band=0.1 (around the mark); mark=mid where no mark or oracle price is recorded, block=70ms where a venue orders"
         " what arrives within a block, cancel_blocks=1 where it cancels by best effort, fee_asset=quote where buyers pay in"
         " what they get. May be repeated.",
     ),
