@@ -13,8 +13,8 @@ from replay.results.run_info import run_info
 from replay.strategy.plan import RunSettings
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, cash, funded, run
 from tests.replay.strategy.sessions import Played
-from toolkit.cli.commands.backtest_strategy import _say_doubts_of_money
 from toolkit.cli.options.run_options import assumed_of
+from toolkit.cli.output.run_doubts import say_doubts
 from toolkit.clock import NS_PER_S
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
@@ -123,11 +123,28 @@ def test_the_command_says_that_facts_are_older_and_that_funding_is_missing(capsy
         start_ns=start,
     )
     assert played.record is not None
-    _say_doubts_of_money(Result.of(played.record))
+    say_doubts([Result.of(played.record)])
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("The facts of hyperliquid (fees, margin, limits) are of 2026-11-28, ")
     assert lines[0].endswith(" days older than the tape")
     assert lines[1] == "No rate or price was recorded of 2 funding settlements, which are left out"
+
+
+def test_of_several_runs_each_doubt_is_said_once_with_the_highest_count(capsys: pytest.CaptureFixture[str]) -> None:
+    """One held for two hours, one for one, and one not at all."""
+    start = START + 1_000 * DAY
+    results = []
+    for hours in (2, 1, 0):
+        deeds = [(start + 60, lambda ctx: ctx.buy("BTC-USD", 1))] if hours else []
+        market = Market(HYPERLIQUID, at_ns=start)
+        end_ns = start + (hours + 1) * HOUR
+        played = run(market.end(end_ns), deeds, keys=[HYPERLIQUID], start_ns=start)
+        assert played.record is not None
+        results.append(Result.of(played.record))
+    say_doubts(results)
+    facts, funding = capsys.readouterr().err.splitlines()
+    assert facts.startswith("The facts of hyperliquid (fees, margin, limits) are of ")
+    assert funding == "No rate or price was recorded of up to 2 funding settlements, which are left out"
 
 
 def test_mark_is_no_number_and_no_other_word() -> None:

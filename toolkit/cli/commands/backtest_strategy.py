@@ -15,6 +15,7 @@ from toolkit.cli.options.shared_options import named_pairs
 from toolkit.cli.options.value_types import check_apart, check_output
 from toolkit.cli.output.results import Output, counted, say, say_facts
 from toolkit.cli.output.run_bar import run_bar
+from toolkit.cli.output.run_doubts import say_doubts
 from toolkit.cli.output.unsealed_note import say_unsealed
 from toolkit.errors import ConfigError
 
@@ -102,8 +103,7 @@ def run_strategy(
                 write_result(record, options["out"], replace=True)
         result = Result.of(record, options["out"], opened)
         write_run(result, output)
-        _say_bookless(result)
-        _say_doubts_of_money(result)
+        say_doubts([result])
         if options["plot"] is not None:
             result.plot(options["plot"])
             say(f"Drawn: {options['plot']}", err=True)
@@ -122,36 +122,6 @@ def _kept(folder: Path | None) -> Iterator[None]:
         if folder is not None:
             say(f"The result is in {folder}, whole; what was to follow it is not", err=True)
         raise
-
-
-def _say_bookless(result: Result) -> None:
-    """Pairs on which nothing can have been matched."""
-    from replay.backtest.gap_policy import NO_BOOK
-
-    for gap in result.info.gaps:
-        if gap.cause == NO_BOOK:
-            say(
-                f"{gap.trading_pair} on {gap.venue} never has a whole book there (see `tickdeck gaps`):"
-                " no order was matched on it",
-                err=True,
-            )
-
-
-def _say_doubts_of_money(result: Result) -> None:
-    """What of fees, funding and margin rests on facts that are old, or on nothing."""
-    for preset in result.info.presets:
-        if preset.days_older:
-            say(
-                f"The facts of {preset.venue} (fees, margin, limits) are of {preset.date}, {counted(preset.days_older, 'day')}"
-                " older than the tape",
-                err=True,
-            )
-    unset = result.info.counts.get("schedule_cancel_refused", 0)
-    if unset:
-        say(f"The dead man's switch was refused {counted(unset, 'time')}: the decision log says why", err=True)
-    missed = result.info.counts.get("funding_missed", 0)
-    if missed:
-        say(f"No rate or price was recorded of {counted(missed, 'funding settlement')}, which are left out", err=True)
 
 
 def _run(plan: RunPlan, opened: Sequence[Recording], options: Mapping[str, Any], name: str) -> RunRecord:

@@ -10,6 +10,7 @@ from toolkit.cli.options.run_options import named_values, run_settings
 from toolkit.cli.options.shared_options import named_pairs
 from toolkit.cli.output.results import Output, counted, say
 from toolkit.cli.output.run_bar import run_bar
+from toolkit.cli.output.run_doubts import say_doubts
 from toolkit.cli.output.unsealed_note import say_unsealed
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
@@ -117,6 +118,7 @@ def run_sweep(
             write_result(record, folder, replace=options["replace"])
         results.append(Result.of(record, folder, opened))
     _write(results, sets, varied, output)
+    say_doubts(results)
     if results[0].fork is not None:
         fork = results[0].fork
         say(f"All went on from one state at {format_ns(fork.at_ns)}, digest {fork.state}", err=True)
