@@ -8,13 +8,11 @@ each trade, and reads them too; a wake is one call. Processor time is that of al
 from __future__ import annotations
 
 import gc
-import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Figure
+from benchmarks.harness import Figure, measure
 from benchmarks.replaying import BestReader
 from replay.source import ReplayDataSource
 from replay.strategy.backtesting import backtest
@@ -55,8 +53,10 @@ class Watcher(Strategy):
 
 def measured(folder: Path, assumed: Mapping[str, Any], repeats: int) -> list[Figure]:
     """Both rows, on a recording of one pair; `assumed` goes to `backtest`."""
-    messages, each = _median(lambda: _called_back(folder), repeats)
-    wakes, woken = _median(lambda: _woken(folder, assumed), repeats)
+    timing, messages = measure(lambda: _called_back(folder), repeats, before=gc.collect)
+    each = timing.process
+    timing, wakes = measure(lambda: _woken(folder, assumed), repeats, before=gc.collect)
+    woken = timing.process
     return [
         _figure(
             "Python, a callback a message", messages / each, "messages/s", f"{messages:,} messages in {each:.2f} s"
@@ -76,17 +76,6 @@ def _called_back(folder: Path) -> int:
 def _woken(folder: Path, assumed: Mapping[str, Any]) -> int:
     backtest(Watcher, folder, **assumed)
     return Watcher.count
-
-
-def _median(run: Callable[[], int], repeats: int) -> tuple[int, float]:
-    """What a run counted, and its processor time: the median after one that is not counted."""
-    count, seconds = run(), []
-    for _ in range(repeats):
-        gc.collect()
-        began = time.process_time()
-        count = run()
-        seconds.append(time.process_time() - began)
-    return count, statistics.median(seconds)
 
 
 def _figure(name: str, value: float, unit: str, note: str) -> Figure:

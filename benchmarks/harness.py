@@ -84,7 +84,7 @@ class Timing:
 
 
 def measure(
-    run: Callable[[], T], repeats: int, *, warm_up: bool = True, before: Callable[[], None] = lambda: None
+    run: Callable[[], T], repeats: int, *, warm_up: bool = True, before: Callable[[], object] = lambda: None
 ) -> tuple[Timing, T]:
     """
     Run once to warm up, then `repeats` times; medians of the times, and what the last run returned.
