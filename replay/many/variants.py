@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from replay.fast.step import Step
-from replay.strategy.backtesting import settings_of
+from replay.strategy.backtesting import by_name, settings_of
 from replay.strategy.loading import LoadedStrategy, Runnable, load_strategy
 from replay.strategy.plan import RunPlan, RunSettings
 from replay.strategy.strategy import Strategy
 from toolkit.errors import ConfigError
 from toolkit.keys import PairKey
 
-__all__ = ["ASSUMPTIONS", "AnyStrategy", "Asked", "Variant", "asked_of"]
+__all__ = ["ASSUMPTIONS", "AnyStrategy", "Asked", "Variant", "asked_of", "check_assumptions"]
 
 AnyStrategy = type[Strategy] | Runnable | str | Path
+_EXAMPLE: Final[Mapping[str, Any]] = {"size": 1}
 #: The assumptions of `backtest`, by name.
 ASSUMPTIONS: Final = frozenset(inspect.signature(settings_of).parameters) - {"parameters"}
 
@@ -32,14 +33,14 @@ class Variant:
         strategy: Its strategy; None: that of all.
         assumptions: `latency`, `rules`, `capital`, `seed`, ... as `backtest` has them; those of all where they are not given.
 
-    Raises ConfigError for an assumption that is none.
+    Raises ConfigError for an assumption that is none, and parameters that have no names.
     """
 
     def __init__(
         self, parameters: Mapping[str, Any] | None = None, *, strategy: AnyStrategy | None = None, **assumptions: Any
     ) -> None:
         check_assumptions("a variant", assumptions)
-        self.parameters = dict(parameters or {})
+        self.parameters = dict(by_name("parameters", parameters, _EXAMPLE))
         self.strategy = strategy
         self.assumptions = assumptions
 
@@ -98,7 +99,7 @@ def asked_of(
         raise ConfigError("no set of parameters, expected at least one; {} is that of the defaults")
     loaded: dict[int, LoadedStrategy] = {}
     found = []
-    parameters = dict(common.get("parameters") or {})
+    parameters = by_name("parameters", common.get("parameters"), _EXAMPLE)
     assumed = {name: value for name, value in common.items() if name != "parameters"}
     for each in given:
         own = strategy if each.strategy is None else each.strategy

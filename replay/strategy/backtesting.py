@@ -54,6 +54,7 @@ __all__ = [
     "Carry",
     "RunProgress",
     "backtest",
+    "by_name",
     "missing_error",
     "pairs_of_run",
     "recordings_of",
@@ -229,12 +230,12 @@ def settings_of(
     callback_s_max: float = CALLBACK_S_MAX,
 ) -> RunSettings:
     """The assumptions of `backtest` as one value. Raises ConfigError for one that makes no sense."""
-    given_assumed = _by_name("assumed", assumed, _EXAMPLES["assumed"])
+    given_assumed = by_name("assumed", assumed, _EXAMPLES["assumed"])
     return RunSettings(
-        parameters=_by_name("parameters", parameters, {"size": 1}),
+        parameters=by_name("parameters", parameters, {"size": 1}),
         seed=seed,
         preset=preset,
-        rules=_by_name("rules", rules, {"queue_front": "power"}),
+        rules=by_name("rules", rules, {"queue_front": "power"}),
         latency=latency,
         clock_offset_ns=clock_offset_ns,
         fees=_numbers("fees", fees, FEES),
@@ -258,14 +259,14 @@ def settings_of(
 
 def _numbers(what: str, given: Mapping[str, Number] | None, names: Collection[str] | None = None) -> dict[str, Decimal]:
     """Numbers by name, exactly. Raises ConfigError for one that is none, or that has none of these names."""
-    found = _by_name(what, given, _EXAMPLES.get(what, {"USDC": 1000}))
+    found = by_name(what, given, _EXAMPLES.get(what, {"USDC": 1000}))
     for name in found:
         if names is not None and name not in names:
             raise ConfigError(f"{what}: no such thing as {name!r}, expected {' or '.join(names)}")
     return {name: decimal_of(value, f"{what}: {name}" if name else what) for name, value in found.items()}
 
 
-def _by_name(what: str, given: Any, example: Mapping[str, Any]) -> Mapping[str, Any]:
+def by_name(what: str, given: Any, example: Mapping[str, Any]) -> Mapping[str, Any]:
     """Values by name; empty where None are given. Raises ConfigError for anything else."""
     if given is None:
         return {}

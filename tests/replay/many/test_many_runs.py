@@ -143,6 +143,19 @@ def test_variants_that_make_no_sense_are_one_line() -> None:
         backtest_many(Gambler, BINANCE, Variant())  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("wrong", [5, "away", [], [("away", 1)]])
+def test_parameters_without_names_are_one_line(wrong: Any) -> None:
+    """Of all runs, of one of them, or up to a fork: as `backtest` says it, and nothing is taken for none."""
+    runs: list[Callable[[], object]] = [
+        lambda: backtest_many(Gambler, BINANCE, [{}], parameters=wrong, **FINE),
+        lambda: fork(Gambler, BINANCE, [{}], at=0, parameters=wrong, **FINE),
+        lambda: Variant(wrong),
+    ]
+    for run in runs:
+        with pytest.raises(ConfigError, match=r"^parameters is .*, expected values by name, for instance"):
+            run()
+
+
 def test_nothing_is_run_on_the_result_of_a_run_which_holds_no_market(tmp_path: Path) -> None:
     """A compiled run had no fill there and said nothing; a class, a fork and an order script are told alike."""
     folder = tmp_path / "result"
