@@ -45,6 +45,8 @@ __all__ = ["House"]
 
 #: Executions that are kept for instants which lie before them.
 _KEPT: Final = 100_000
+#: Prices that the venue states.
+_OF_VENUE: Final = (ReferencePrice.MARK, ReferencePrice.INDEX)
 #: How long after its instant a settlement may be reported.
 _HEARD_LATE_NS: Final = 60 * NS_PER_S
 
@@ -127,6 +129,9 @@ class House:
         self._works: Twaps | None = None
         #: Of each pair the newest prices that wake orders there.
         self._last: dict[tuple[int, ReferencePrice], float] = {}
+        #: Those of them that the venue has said, and prices that orders have waited for.
+        self._stated: set[tuple[int, ReferencePrice]] = set()
+        self._awaited: set[tuple[int, ReferencePrice]] = set()
 
     @property
     def tiers(self) -> list[TierChange]:
@@ -183,7 +188,8 @@ class House:
 
     def check_prices(self) -> None:
         """
-        After a run: raise ConfigError where something was traded without a price that its margin or its funding goes by.
+        After a run: raise ConfigError where something was traded without a price that its margin or funding goes by, or an order
+        waited for one that never came.
 
         On margin it was valued at what it had cost then, and could not be liquidated; funding was left out, though its rate is known.
         """
@@ -202,6 +208,16 @@ class House:
             raise ConfigError(
                 f"the recording says the funding rate of {said}, but no mark or oracle price to settle by while a position was"
                 " held: record that as well, or say --assume mark=mid"
+            )
+        unheard = sorted((place, kind) for place, kind in self._awaited - self._last.keys() if kind in _OF_VENUE)
+        if unheard:
+            said = ", ".join(
+                f"{'mark' if kind is ReferencePrice.MARK else 'oracle'} price of {self._keys[place]}"
+                for place, kind in unheard
+            )
+            raise ConfigError(
+                f"the recording says no {said}, by which an order that waited is woken: record funding as well, or say"
+                " --assume mark=mid"
             )
 
     # -- as the exchange has it ------------------------------------------------------------------------------------
@@ -251,8 +267,10 @@ class House:
                 is_held = self._held_at(place, clock.missed.pop(0)) != 0
                 self._miss(place, int(is_held), lacked_price=lacked_price)
         if message.kind is FundingKind.CURRENT and self._facts[place].triggers is not None:
-            self._reach(place, ReferencePrice.MARK, message.mark_price, now_ns)
-            self._reach(place, ReferencePrice.INDEX, message.index_price, now_ns)
+            for kind, stated in zip(_OF_VENUE, (message.mark_price, message.index_price), strict=True):
+                if stated is not None:
+                    self._stated.add((place, kind))
+                    self._reach(place, kind, stated, now_ns)
         if self._chosen[place] is None or message.kind is not FundingKind.CURRENT:
             return
         rules = self._facts[place].margin
@@ -273,6 +291,9 @@ class House:
             self._ask_to_wake()
             return said
         said = self._on_shelf.hold(at_ns, request, order)
+        rules = self._facts[order.pair].triggers
+        if order.is_waiting and rules is not None:
+            self._awaited.add((order.pair, kind_of(order, rules.price)))
         if order.is_waiting and self._is_passed(order):
             # Where that is not refused it wakes at once, after it is answered.
             self._wakes.append((at_ns, order.pair))
@@ -375,14 +396,20 @@ class House:
         self._ask_to_wake()
 
     def _mark_by_book(self, at_ns: int) -> None:
-        """Take the middle of the book for the price of those pairs of which the venue says none, of margin and of funding."""
+        """Take the middle of the book for the price of those pairs of which the venue says none: for margin, funding and stops."""
         self._marked_ns = (at_ns // NS_PER_S + 1) * NS_PER_S
         for place, clock in enumerate(self._clocks):
-            if clock is None or clock.is_priced:
+            rules = self._facts[place].triggers
+            kinds = [kind for kind in _OF_VENUE if rules and kind in rules.prices and (place, kind) not in self._stated]
+            if not kinds and (clock is None or clock.is_priced):
                 continue
             bid, ask = self._on_floor.desks[place].best(place)
             if bid is not None and ask is not None and bid < ask:
-                clock.middle = (exact(bid) + exact(ask)) / 2
+                middle = (exact(bid) + exact(ask)) / 2
+                if clock is not None:
+                    clock.middle = middle
+                for kind in kinds:
+                    self._reach(place, kind, float(middle), at_ns)
         for place, margin in list(self.margin.pairs.items()):
             if place in self._priced:
                 continue

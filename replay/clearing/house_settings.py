@@ -45,8 +45,8 @@ class HouseSettings:
         maintenance: Maintenance rate that is assumed.
         transfers: Deposits and withdrawals, in order of time.
         has_fixed_fees: Whether fees were given, and there are no tiers.
-        mark_is_mid: Whether the middle of the book, each second, is taken for the price that margin and funding go by, of
-            pairs of which no such price was received.
+        mark_is_mid: Whether the middle of the book, each second, is taken for the price that margin, funding and stops go
+            by, of pairs of which no such price was received.
         block_ns: Length of a block that is assumed; 0: none is.
         cancel_blocks: For how many blocks after its cancel an order is assumed to be matched still; None: until it expires.
         fees_in_quote: Whether all fees are assumed to be paid in the quote currency, where buyers pay in what they get.

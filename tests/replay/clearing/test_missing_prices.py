@@ -262,6 +262,40 @@ def test_settled_rates_alone_are_paid_where_there_is_a_price_and_count_as_missed
         checked(played)
 
 
+# -- stops without the price that wakes them ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "on", "what"),
+    [(HYPERLIQUID, None, "mark"), (DYDX, None, "oracle"), (USDM, "mark", "mark"), (USDM, "last", None)],
+)
+@pytest.mark.parametrize("other", [False, True])
+def test_a_stop_whose_price_never_came_is_refused_or_woken_by_the_middle(
+    key: PairKey, on: str | None, what: str | None, other: bool
+) -> None:
+    """A stop at 90; the middle falls to 81 after half an hour. `other`: the venue says its other price alone, which is above."""
+    market = Market(key)
+    if other:
+        of_mark = what == "oracle"
+        market.rate(START + 30, mark_price=100.0 if of_mark else None, index_price=None if of_mark else 100.0)
+    market.quote(START + HOUR // 2 + 5, 80, 82)
+    tape = market.end(START + 3 * HOUR // 4)
+    on_price = {} if on is None else {"on": on}
+    deeds = [(START + 60, lambda ctx: ctx.sell(key.trading_pair, 1, stop=90.0, **on_price))]
+    played = run(tape, deeds, keys=[key], fees=NO_FEES)
+    assert [each for kind, each in played.heard if kind == "fill"] == []
+    if what is None:
+        return checked(played)
+    with pytest.raises(
+        ConfigError, match=rf"^the recording says no {what} price of {key}, by which an order that waited"
+    ):
+        checked(played)
+    played = run(tape, deeds, keys=[key], fees=NO_FEES, mark_is_mid=True)
+    checked(played)
+    assert [each[:2] for kind, each in played.heard if kind == "fill"] == [("sell", 80.0)]
+    return None
+
+
 def test_a_compiled_run_is_not_made_with_an_assumed_mark() -> None:
     assert can_compile(RunSettings())
     assert not can_compile(RunSettings(mark_is_mid=True))
