@@ -31,11 +31,12 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from hashlib import blake2b
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Final
 
 from replay.fast.engine_layout import Why
 from replay.results.run_record import RunRecord
-from replay.strategy.backtesting import Carry, run_on_tape
+from replay.strategy.backtesting import Carry, by_name, run_on_tape
 from replay.strategy.loading import LoadedStrategy
 from replay.strategy.plan import RunPlan
 from replay.strategy.strategy import interval_ns
@@ -155,7 +156,7 @@ def step(
         parameters: Names of `p`, with their values; whole numbers stay whole.
         state: Names of `s`, with their values at the start.
 
-    Raises ConfigError for lengths of time that are none, and where nothing calls the function.
+    Raises ConfigError for lengths of time and numbers that are none, for what is no function, and where nothing calls it.
     """
     if function is not None:
         name = getattr(function, "__name__", repr(function))
@@ -175,7 +176,9 @@ def step(
     if min_gap is not None and not quotes:
         raise ConfigError(f"step(min_gap={min_gap!r}) spaces quotes, which are not asked for: say quotes=True")
     min_gap_ns = 0 if min_gap is None else duration_ns(str(min_gap))
-    for what, numbers in (("parameter", parameters or {}), ("state", state or {})):
+    its_parameters = by_name("step: parameters", parameters, {"size": 1})
+    its_state = by_name("step: state", state, {"count": 0})
+    for what, numbers in (("parameter", its_parameters), ("state", its_state)):
         for name, value in numbers.items():
             if not name.isidentifier():
                 raise ConfigError(f"step: {what} {name!r} is no name")
@@ -184,6 +187,8 @@ def step(
                 raise ConfigError(f"step: {what} {name} is {value}, expected a finite number")
 
     def made(function: Callable[..., Any]) -> Step:
+        if not isinstance(function, FunctionType):
+            raise ConfigError(f"@step is given {function!r}, expected a function; one is a step function once")
         found = tuple(inspect.signature(function).parameters)
         if len(found) != len(_ARGUMENTS):
             raise ConfigError(
@@ -191,7 +196,7 @@ def step(
             )
         if not (wakes or every_ns):
             raise ConfigError(f"{function.__name__}: nothing calls it; say for instance @step(every='100ms')")
-        return Step(function, wakes, every_ns, min_gap_ns, parameters or {}, state or {})
+        return Step(function, wakes, every_ns, min_gap_ns, its_parameters, its_state)
 
     return made
 

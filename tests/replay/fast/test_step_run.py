@@ -288,6 +288,13 @@ def test_arguments_of_many_runs_that_make_no_sense_are_one_line() -> None:
 
 
 def test_a_step_function_says_what_it_needs() -> None:
+    for wrong in (5, [1], "size", {1: 2}):
+        for name in ("parameters", "state"):
+            with pytest.raises(ConfigError, match=f"^step: {name} is .*, expected values by name, for instance"):
+                step(every="1s", **{name: wrong})  # type: ignore[arg-type]
+    for no_function in (quiet, int):
+        with pytest.raises(ConfigError, match=r"^@step is given .*, expected a function"):
+            step(every="1s")(no_function)
     with pytest.raises(ConfigError, match="@step is written with what calls it, for instance @step"):
         step(lambda now, why, q, me, p, s, act: None)
     with pytest.raises(ConfigError, match="parameter gap is nan, expected a finite number"):
