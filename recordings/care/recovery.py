@@ -44,7 +44,7 @@ class Recovery(msgspec.Struct):
 
     Attributes:
         manifest: Manifest as it is now.
-        sealed_segments: Segments whose journals were sealed.
+        sealed_segments: Segments made of journals; an empty journal makes none.
         recovered_frames: Frames that were in those journals.
         left_bytes: Bytes of journals that are no whole, sound batch, wherever they stand; kept in `set-aside/`.
         set_aside: Files moved to `set-aside/`, below the recording.
@@ -100,6 +100,7 @@ def _recover(folder: Path, clock: Clock, alive_until: int | None) -> Recovery:
             usable.append(len(manifest.segments))
             JournalWriter(folder, usable[-1]).close()
     sealer = Sealer(folder)
+    sealed_before = len(manifest.segments)
     for number in usable:
         is_last = number == usable[-1]
         target = len(manifest.segments)
@@ -107,8 +108,8 @@ def _recover(folder: Path, clock: Clock, alive_until: int | None) -> Recovery:
             journal_path(folder, number).replace(journal_path(folder, target))
             sync_folder(folder / JOURNAL_FOLDER)
         manifest = sealer.seal(target, extra if is_last else (), status="recovered" if is_last else None)
-        result.sealed_segments += 1
     manifest = read_manifest(folder)
+    result.sealed_segments = len(manifest.segments) - sealed_before
     if manifest.status == "running" or (usable and manifest.live_digest is not None):
         manifest.status = "recovered" if usable else "sealed"
         manifest.live_digest = None
@@ -219,7 +220,7 @@ def _play_frame(normalizer: Normalizer, frame: Frame) -> None:
 
 
 class _Usable(NamedTuple):
-    """The journals that go on from what is sealed, in order, the last of which may be empty; and what they come to."""
+    """The journals that go on from what is sealed, in order, the empty ones among them; and what they come to."""
 
     usable: list[int]
     found: Left
@@ -229,14 +230,13 @@ def _usable_journals(folder: Path, manifest: Manifest, result: Recovery) -> _Usa
     """
     Look through the journals.
 
-    Empty ones are removed, but for the last: nothing is in them. What cannot be read is set aside, and so is a journal
-    whose frames were sealed before; where frames are missing, sealing states it.
+    What cannot be read is set aside, and so is a journal whose frames were sealed before; where frames are missing,
+    sealing states it.
     """
     last = last_sealed_frame(folder, manifest)
     usable: list[int] = []
     touched, is_empty = SignOfLife(None, 0), False
-    numbers = journal_segments(folder)
-    for number in numbers:
+    for number in journal_segments(folder):
         path = journal_path(folder, number)
         touched = sign_of_life(path)
         reader = JournalReader(path)
@@ -252,9 +252,6 @@ def _usable_journals(folder: Path, manifest: Manifest, result: Recovery) -> _Usa
             continue
         result.left_bytes += sum(end - begin for begin, end in reader.unread)
         result.set_aside += set_aside_unread(folder, reader)
-        if found is None and number != numbers[-1]:
-            path.unlink()
-            continue
         usable.append(number)
         result.recovered_frames += reader.frame_count
         last = found or last

@@ -115,6 +115,7 @@ class Sealer:
         normalizer = self.normalizer
         if self._is_remade:
             manifest.resume = write_resume(self._folder, manifest, normalizer)
+            write_manifest(self._folder, manifest)  # a journal without frames writes none
             self._is_remade = False
         before = manifest.resume if manifest.segments else None
         is_kept = before is not None and is_worth_keeping(manifest.segments, before.bytes)

@@ -255,7 +255,7 @@ BUGS: Final = (
     Bug("A12: who holds a lock is told by its number", lambda: replaced(lock_state, "holder_of", lock_state._named)),
     Bug(
         "A12: an empty journal between others cannot be healed",
-        lambda: _edited(recovery, "_usable_journals", ("path.unlink()\n            continue", "pass")),
+        lambda: _edited(recovery, "_recover", ("target = len(manifest.segments)", "target = number")),
     ),
     Bug(
         "A12: what a killed rewrite left is in the way of the next",

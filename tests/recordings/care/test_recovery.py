@@ -343,9 +343,11 @@ def test_empty_journals_between_others_are_no_hole(tmp_path: Path) -> None:
     journal(folder, 1, [frame(0)])
     journal(folder, 2, [])
     journal(folder, 3, [frame(1), end(2)])
-    assert heal(folder).lost_from is None
+    result = heal(folder)
+    assert (result.lost_from, result.sealed_segments, result.recovered_frames) == (None, 2, 3)
     assert [each.capture_seq for each in raw(folder)] == [0, 1, 2]
     assert len(read_manifest(folder).segments) == 2
+    assert not list((folder / "journal").iterdir())
     assert verify(folder).problems == []
 
 

@@ -118,6 +118,21 @@ def test_verify_says_so_and_recover_goes_on(tape: Path, damage: Callable[[Path],
     assert [problem for problem in verify(tape).problems if not any(name in problem for name in names)] == []
 
 
+@pytest.mark.parametrize("damage", [lose_last, unnamed], ids=lambda damage: damage.__name__)
+def test_a_state_that_was_made_again_is_named_where_the_next_journal_is_empty(
+    tape: Path, damage: Callable[[Path], None]
+) -> None:
+    """No segment is made of that one; the segment after it begins with the state all the same."""
+    damage(tape)
+    JournalWriter(tape, 4).close()
+    journal = JournalWriter(tape, 5)
+    journal.append(frame(31))
+    journal.close()
+    assert recover(tape, SystemClock()).sealed_segments == 1
+    assert read_manifest(tape).segments[4].checkpoint is not None
+    assert verify(tape).problems == []
+
+
 def test_sealing_goes_on_behind_a_damaged_state(tape: Path) -> None:
     flip_last(tape)
     journal = JournalWriter(tape, 4)
