@@ -151,11 +151,11 @@ class SegmentWriter:
         """Add the messages of frames up to that one: those that came one by one, and those that came as columns."""
         made: dict[str, list[pa.RecordBatch]] = {}
         for venue, collected in self._normalizer.collect():
-            frames = rows.of_venue(venue)
             kinds: dict[type, list[MessageColumns | TopColumns]] = {}
             for columns in (*collected.messages, *collected.tops):
                 kinds.setdefault(type(columns), []).append(columns)
             for several in kinds.values():
+                frames = rows.of_venue(venue)  # which `take_batch` had made
                 table, batch = rows_of(venue, frames, several)
                 made.setdefault(table, []).append(batch)
                 self._builders.note(table, venue, _names(frames, several), sum(map(len, several)))
