@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-__all__ = ["MARK_FRAMES", "Keeper", "Mark", "Place", "TapeMarks", "read_state", "write_state"]
+__all__ = ["Keeper", "Mark", "Place", "TapeMarks", "read_state", "write_state"]
 
 #: Frames between two marks: played silently in less than a tenth of a second.
 MARK_FRAMES: Final = 10_000
@@ -89,11 +89,11 @@ class TapeMarks:
         return self._since >= self._frames and (not self._marks or reached_ns > self._marks[-1].reached_ns)
 
     def add(self, mark: Mark) -> None:
-        """A mark behind all others."""
+        """A mark after all others; it goes again where it takes more than all the room."""
         self._marks.append(mark)
         self.size += len(mark.state)
         self._since = 0
-        while self.size > self._room and len(self._marks) > 1:
+        while self.size > self._room:
             self._marks = self._marks[1::2]
             self.size = sum(len(each.state) for each in self._marks)
             self._frames *= 2

@@ -178,3 +178,16 @@ def test_marks_keep_to_their_room() -> None:
     assert oldest is not None
     assert oldest.reached_ns < 25
     assert marks.before(0) is None
+
+
+def test_a_mark_larger_than_all_the_room_is_not_kept() -> None:
+    """Nor is the state written down as often from then on."""
+    marks = TapeMarks(10, room=1000)
+    added = 0
+    for number in range(100):
+        if marks.passed(10, number):
+            marks.add(Mark(number, {}, bytes(1001 if number > 4 else 90)))
+            added += 1
+            assert marks.size <= 1000
+    assert marks.before(1000) is None
+    assert added < 12
