@@ -26,7 +26,7 @@ from replay.fast.step_run import StepRun, latencies_of
 from replay.many.fork_points import ForkPoint
 from replay.many.state_digest import digest_of_engine, digest_of_money
 from replay.market.layout import encode_rules
-from replay.market.rules import Rules
+from replay.market.rules import CancelEarly, Rules
 from replay.results.run_record import RunRecord
 from replay.strategy.plan import RunPlan
 from replay.strategy.session import TradingSession
@@ -136,6 +136,7 @@ def _change_rules(engine: Engine, rules: Rules, at_ns: int) -> None:
             " until then; expected the same rules, or a fork where nothing rests"
         )
     engine.core.rules[:] = encode_rules(rules)
+    engine.hands.clock["queues"] = rules.cancel_early is CancelEarly.QUEUED
 
 
 def copied(engine: Any, known: dict[int, Any] | None = None) -> Any:

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import polars as pl
 import pytest
 
+from replay.fast.actions import BUY, cancel, open_count, send
+from replay.fast.step import step
 from replay.many.many_runs import fork
 from replay.many.variants import Variant
 from replay.results.result import Result
@@ -184,6 +186,32 @@ def test_what_cannot_be_forked_is_one_line() -> None:
         fork(Forgetful, BINANCE, [{}, {}], at=middle, **FINE)
     with pytest.raises(ConfigError, match="the latency of a fork is from the feed"):
         fork(Gambler, BINANCE, [Variant(latency="feed")], at=middle, **FINE)
+
+
+@step(every="100ms", state={"calls": 0})
+def hasty(now: Any, why: Any, q: Any, me: Any, p: Any, s: Any, act: Any) -> None:
+    """Asks for its order back before it has heard that there is one; begins with the tenth call."""
+    s.calls += 1
+    if s.calls < 10 or q[0].stale:
+        return
+    if open_count(act) == 0:
+        send(act, 0, BUY, q[0].bid - 50 * q[0].tick, 1000 * q[0].lot)
+    else:
+        cancel(act, 0)
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("strategy", [hasty, hasty.in_python()], ids=["compiled", "python"])
+def test_whether_requests_wait_for_each_other_changes_with_the_rules(strategy: Any) -> None:
+    """It is asked when one is sent, and not by the engine that matches."""
+    options: dict[str, Any] = {"latency": "entry=350ms,response=350ms", **FINE}
+    refused: dict[str, Any] = {"rules": {"cancel_early": "refused"}}
+    queued, wanted = (backtest(strategy, BINANCE, **given, **options) for given in ({}, refused))
+    before = int(queued.orders["ts_recv"].dt.timestamp("ns").min()) - 1  # type: ignore[arg-type]
+    results = fork(strategy, BINANCE, [{}, Variant(**refused)], at=before, **options)
+    assert not queued.orders.equals(wanted.orders)
+    for result, whole in zip(results, (queued, wanted), strict=True):
+        check_same(result, whole)
 
 
 @pytest.mark.usefixtures("uncompiled")
