@@ -18,6 +18,7 @@ from recordings.columns.column_batch import ColumnBatch, Kind, Names
 from replay.backtest.market import Market
 from replay.backtest.venue_facts import facts_of
 from replay.fast import kernel_engine
+from replay.fast.backtesting import check_compiled
 from replay.fast.compiled_step import packed
 from replay.fast.engine_layout import Engine
 from replay.fast.run_log import Orders, RunLog, Takes
@@ -59,8 +60,9 @@ class StepFork:
         self._logs: list[Takes] = []
 
     def begin(self, names: Names, session_of: Callable[[RunPlan], TradingSession]) -> StepRun:
-        """The run that all of them begin as."""
+        """The run that all of them begin as. Raises ConfigError for what a compiled run does not assume."""
         step, plan = self._base
+        check_compiled(plan, step)
         self._sessions = [session_of(each) for _, each in self._tasks]
         run = StepRun(plan, step, names, self._sessions[0], end_ns=self._point.at_ns)
         for session, (_, its_plan) in zip(self._sessions, self._tasks, strict=True):

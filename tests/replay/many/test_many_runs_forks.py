@@ -188,6 +188,15 @@ def test_what_cannot_be_forked_is_one_line() -> None:
         fork(Gambler, BINANCE, [Variant(latency="feed")], at=middle, **FINE)
 
 
+def test_what_a_compiled_run_does_not_assume_is_refused_up_to_a_fork_as_well() -> None:
+    """Not of the variants alone: what follows the feed was taken for constant until then."""
+    info = backtest(quiet.in_python(), BINANCE, **FINE).info
+    middle = (info.start_ns + info.end_ns) // 2
+    constant = Variant(latency="entry=1ms,response=1ms")
+    with pytest.raises(ConfigError, match=r"a compiled step function is not run with latency 'feed,entry=1ms', which"):
+        fork(quiet, BINANCE, [constant], at=middle, latency="feed,entry=1ms", **FINE)
+
+
 @step(every="100ms", state={"calls": 0})
 def hasty(now: Any, why: Any, q: Any, me: Any, p: Any, s: Any, act: Any) -> None:
     """Asks for its order back before it has heard that there is one; begins with the tenth call."""
