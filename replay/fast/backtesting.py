@@ -72,8 +72,8 @@ def _not_compiled(settings: RunSettings) -> str:
 class Fork(Protocol):
     """Where one run becomes several; see `replay.many.step_forks`."""
 
-    def begin(self, names: Names, session_of: Callable[[RunPlan], TradingSession]) -> StepRun:
-        """The run that all of them begin as."""
+    def begin(self, names: Names, session_of: Callable[[RunPlan], TradingSession], starts_ns: int | None) -> StepRun:
+        """The run that all of them begin as, whose function is called from `starts_ns` on."""
 
     def split(self, run: StepRun, batch: ColumnBatch) -> list[StepRun]:
         """Those that go on from there, before the row of the batch that it has reached."""
@@ -121,7 +121,7 @@ def run_steps(
 
     runs: list[StepRun] = []
     if fork is not None:
-        runs.append(fork.begin(columns.names, session_of))
+        runs.append(fork.begin(columns.names, session_of, start_ns))
     else:
         for step, plan in tasks:
             like = next((each for each in runs if each.step is step), None)

@@ -59,12 +59,16 @@ class StepFork:
         self._sessions: list[TradingSession] = []
         self._logs: list[Takes] = []
 
-    def begin(self, names: Names, session_of: Callable[[RunPlan], TradingSession]) -> StepRun:
-        """The run that all of them begin as. Raises ConfigError for what a compiled run does not assume."""
+    def begin(self, names: Names, session_of: Callable[[RunPlan], TradingSession], starts_ns: int | None) -> StepRun:
+        """
+        The run that all of them begin as, whose function is called from `starts_ns` on.
+
+        Raises ConfigError for what a compiled run does not assume.
+        """
         step, plan = self._base
         check_compiled(plan, step)
         self._sessions = [session_of(each) for _, each in self._tasks]
-        run = StepRun(plan, step, names, self._sessions[0], end_ns=self._point.at_ns)
+        run = StepRun(plan, step, names, self._sessions[0], starts_ns=starts_ns, end_ns=self._point.at_ns)
         for session, (_, its_plan) in zip(self._sessions, self._tasks, strict=True):
             facts = [facts_of(key.venue) for key in its_plan.pairs.keys]
             self._logs.append(RunLog(its_plan, session, session.exchange.markets, facts))

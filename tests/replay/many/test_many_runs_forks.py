@@ -188,6 +188,20 @@ def test_what_cannot_be_forked_is_one_line() -> None:
         fork(Gambler, BINANCE, [Variant(latency="feed")], at=middle, **FINE)
 
 
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("strategy", [busy, busy.in_python(), Gambler], ids=["compiled", "python", "class"])
+def test_a_fork_of_a_part_of_the_tape_is_a_run_of_that_part(strategy: Any) -> None:
+    """Called from its beginning on: compiled it had been from that of the tape, with other orders."""
+    info = backtest(quiet.in_python(), BINANCE, **FINE).info
+    third = (info.end_ns - info.start_ns) // 3
+    window: dict[str, Any] = {"start_ns": info.start_ns + third, "end_ns": info.end_ns - third // 2, **FINE}
+    whole = backtest(strategy, BINANCE, **window)
+    assert whole.orders.height > 3
+    for at in (window["start_ns"] + 1, info.start_ns + 2 * third):
+        (result,) = fork(strategy, BINANCE, [{}], at=at, **window)
+        check_same(result, whole)
+
+
 def test_what_a_compiled_run_does_not_assume_is_refused_up_to_a_fork_as_well() -> None:
     """Not of the variants alone: what follows the feed was taken for constant until then."""
     info = backtest(quiet.in_python(), BINANCE, **FINE).info
