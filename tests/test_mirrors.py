@@ -63,6 +63,7 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     # What a command shows, seen through the command.
     "replay/reports/*.py": ("tests/toolkit/cli/commands/test_report.py",),
     "toolkit/cli/output/run_bar.py": ("tests/toolkit/cli/commands/test_report.py",),
+    "toolkit/cli/output/run_doubts.py": ("tests/replay/clearing/test_missing_prices.py",),
     # Steps of one way, which tests drive from its two ends.
     "replay/fast/actions.py": ("tests/replay/fast/test_step_run.py",),
     "replay/fast/backtesting.py": ("tests/replay/fast/test_step_run.py",),
@@ -111,7 +112,6 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     ),
     "recordings/following/*.py": ("tests/recordings/following/test_tee.py", "tests/replay/test_follow.py"),
     "recordings/format/columns_to_rows.py": ("tests/toolkit/venues/binance/test_columnar.py",),
-    "recordings/format/rows_to_arrays.py": ("tests/toolkit/venues/binance/test_columnar.py",),
     "recordings/format/frames_to_rows.py": ("tests/recordings/format/test_rows_to_messages.py",),
     "recordings/format/software.py": ("tests/recordings/test_recorder.py",),
     "recordings/format/file_names.py": ("tests/recordings/care/test_rewriting.py",),
