@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from replay.fast.actions import BUY, send
 from replay.fast.backtesting import can_compile
+from replay.fast.step import step
 from replay.results.result import Result
 from replay.results.run_info import run_info
+from replay.strategy.backtesting import backtest
 from replay.strategy.plan import RunSettings
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, cash, funded, run
+from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
 from tests.replay.strategy.sessions import Played
+from tests.tapes import collector_line, import_files
 from toolkit.cli.options.run_options import assumed_of
 from toolkit.cli.output.run_doubts import say_doubts
 from toolkit.clock import NS_PER_S
@@ -299,3 +305,33 @@ def test_a_stop_whose_price_never_came_is_refused_or_woken_by_the_middle(
 def test_a_compiled_run_is_not_made_with_an_assumed_mark() -> None:
     assert can_compile(RunSettings())
     assert not can_compile(RunSettings(mark_is_mid=True))
+
+
+@step(every="10m", state={"calls": 0})
+def buys_once(now: Any, why: Any, q: Any, me: Any, p: Any, s: Any, act: Any) -> None:
+    """Holds from its first call on."""
+    s.calls += 1
+    if s.calls == 1:
+        send(act, 0, BUY, 101, 1)
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("strategy", [buys_once, buys_once.in_python()], ids=["compiled", "python"])
+def test_a_capture_with_rates_alone_is_refused_in_compiled_runs_as_well(strategy: Any, tmp_path: Path) -> None:
+    """dYdX says rates and oracle prices apart: here none of the second."""
+    start = 500_000 * HOUR
+
+    def line(at_ns: int, kind: str, channel: str, **fields: Any) -> bytes:
+        said = {"type": kind, "connection_id": "a", "message_id": 1, "channel": channel, **fields}
+        return collector_line(at_ns, said)
+
+    sides = {side: [{"price": price, "size": "1000"}] for side, price in (("bids", "99"), ("asks", "101"))}
+    lines = [line(start, "subscribed", "v4_orderbook", id="BTC-USD", contents=sides)]
+    for number, minutes in enumerate((59, 61, 62)):
+        markets = {"trading": {"BTC-USD": {"nextFundingRate": f"0.00{number + 1}"}}}
+        lines.append(
+            line(start + minutes * 60 * NS_PER_S, "channel_data", "v4_markets", version="1.0.0", contents=markets)
+        )
+    recording = import_files(tmp_path / "tape", b"".join(lines), venue="dydx_v4")
+    with pytest.raises(ConfigError, match=r"^the recording says the funding rate of BTC-USD on dydx_v4, but no mark"):
+        backtest(strategy, recording, assumed={"tick": 1, "lot": 1}, fees={"maker": 0, "taker": 0})
