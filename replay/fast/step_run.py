@@ -241,7 +241,7 @@ class StepRun:
                     rest = batch.rows[start:]
                     levels = levels.in_finer_steps(rest[rest["pair"] == batch.rows["pair"][start - 1]], *finer)
             elif status == Status.BEGIN:
-                self._begin_if_known()
+                self._begin_before(batch, start)
             elif status == Status.EVENT:
                 self._look_for_jump(batch.message(start))
             elif status == Status.FUNDING:
@@ -324,6 +324,25 @@ class StepRun:
         if self._starts_ns is not None and self.now_ns < self._starts_ns:
             return
         self._begin()
+
+    def _begin_before(self, batch: ColumnBatch, at: int) -> None:
+        """A frame begins: the function is called from the time that was asked for, if this is the first one after it."""
+        starts_ns, now_ns = self._starts_ns, self.now_ns
+        if starts_ns is None or now_ns < starts_ns:
+            self._begin_if_known()
+            return
+        self._starts_ns = None
+        clock = self.engine.hands.clock
+        clock["now"] = starts_ns
+        self._begin_if_known()
+        if clock["is_running"][0]:
+            # What is due between the two.
+            if int(batch.rows["kind"][at]) == Kind.EVENT:
+                self._look_for_jump(batch.message(at))
+            self._run(kernel_engine.reach_time_of, now_ns)
+        clock = self.engine.hands.clock
+        if now_ns != clock["now"][0]:
+            clock["now"], clock["at_once"] = now_ns, 0
 
     def _begin(self) -> None:
         self._has_begun = True

@@ -17,6 +17,7 @@ from benchmarks.grid_step import grid_step
 from recordings.columns.column_batch import Names, of_messages
 from recordings.importing.importer import ImportOptions, import_capture
 from replay.fast import engine_layout, step_run
+from replay.fast.actions import BUY, SELL, keep
 from replay.fast.compiled_step import layout_of
 from replay.fast.engine_layout import ACTS_MAX, book_of
 from replay.fast.level_columns import counted
@@ -227,6 +228,32 @@ def test_a_window_begins_and_ends_where_it_is_asked_to() -> None:
     times = result.orders["ts_recv"].dt.timestamp("ns")
     assert result.orders.height > 0
     assert middle <= times.min() <= times.max() < last  # type: ignore[operator]
+
+
+@step(every="250ms", start=True, state={"calls": 0})
+def from_the_start(now: Any, why: Any, q: Any, me: Any, p: Any, s: Any, act: Any) -> None:
+    """Its prices depend on how often it was called."""
+    s.calls += 1
+    if q[0].bid and q[0].ask and not q[0].stale:
+        keep(act, 0, 1, BUY, q[0].bid - s.calls % 3 * q[0].tick, 5 * q[0].lot)
+        keep(act, 0, 2, SELL, q[0].ask + s.calls % 3 * q[0].tick, 5 * q[0].lot)
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("name", ["format-2-binance-usdm", "format-2-hyperliquid"])
+@pytest.mark.parametrize("before_ns", [1, 341_185, 80_000_000])
+def test_timers_between_the_beginning_and_the_first_frame_after_it_are_called(name: str, before_ns: int) -> None:
+    """A run begins when it is asked to, and not with a frame: as in plain Python, to which no call is lost."""
+    info = backtest(quiet, FOLDERS[name], **FINE).info
+    middle = (info.start_ns + info.end_ns) // 2
+    for timer in range(3):
+        start = middle // 250_000_000 * 250_000_000 + timer * 250_000_000 - before_ns
+        runs = [
+            backtest(each, FOLDERS[name], start_ns=start, **FINE)
+            for each in (from_the_start, from_the_start.in_python())
+        ]
+        assert runs[0].orders.height > 1
+        check_same(*runs)
 
 
 @pytest.mark.usefixtures("uncompiled")
