@@ -8,13 +8,16 @@ int64: times ns, prices ticks, sizes lots of the market's grid.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from replay.backtest.latency_settings import parse_latency
+from replay.backtest.venue_facts import VenueFacts
 from replay.fast.book_layout import Books
-from replay.market.layout import EVENT, REQUEST, State
+from replay.market.layout import EVENT, REQUEST, RequestCode, State, TifCode
 from toolkit.kernels.levels import Store
 
 __all__ = [
@@ -38,6 +41,9 @@ __all__ = [
     "Why",
     "book_of",
     "doubled",
+    "kinds_of",
+    "latencies_of",
+    "limits_of",
     "linked",
     "make_engine",
     "widen_engine",
@@ -446,3 +452,30 @@ def doubled(rows: Any) -> Any:
     wide = np.zeros((2 * len(rows), *rows.shape[1:]), rows.dtype)
     wide[: len(rows)] = rows
     return wide
+
+
+def latencies_of(text: str) -> list[int]:
+    """Of each kind of request how long it takes, then of the answers to each, and of what no request did."""
+    model = parse_latency(text).on_receipt()
+    entries = [model.entry_ns("", code, 0) for code in RequestCode]
+    return [*entries, *(model.response_ns("", code, 0) for code in (*RequestCode, None))]
+
+
+def kinds_of(names: Sequence[str]) -> int:
+    """Kinds of orders by their names, as bits: the time in force, 16 for market and 32 for reduce-only."""
+    bits = {**{code.name.lower(): 1 << code for code in TifCode}, "market": 16, "reduce_only": 32}
+    return sum(bits.get(name, 0) for name in names)
+
+
+def limits_of(facts: Sequence[VenueFacts]) -> npt.NDArray[np.void]:
+    """The rate limits of the venues, in the order of the venues."""
+    by_venue = {fact.venue: fact for fact in facts}
+    rows = [
+        (number, limit.tokens, limit.per_ns, 0, 0, [limit.costs.get(code, 0) for code in RequestCode])
+        for number, fact in enumerate(by_venue.values())
+        for limit in fact.rate_limits
+    ]
+    found = np.zeros(len(rows), LIMIT)
+    for place, (venue, tokens, per, missing, since, costs) in enumerate(rows):
+        found[place] = (venue, tokens, per, missing, since, costs)
+    return found

@@ -8,7 +8,6 @@ feed many runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, Final
@@ -18,21 +17,29 @@ import numpy.typing as npt
 
 from recordings.columns.column_batch import NO_TIME, ColumnBatch, Kind, Names
 from replay.backtest.contracts import is_known, missing_said
-from replay.backtest.latency_settings import parse_latency
 from replay.backtest.market import Market
-from replay.backtest.venue_facts import VenueFacts
 from replay.fast import kernel_engine
 from replay.fast.book_layout import FORMS_MAX, Seen, forget, make_books, widen_pool, widen_recent, widen_store_of
 from replay.fast.book_units import rescale_engine
 from replay.fast.compiled_step import packed, pointer_to
-from replay.fast.engine_layout import ACTS_MAX, LIMIT, Status, doubled, linked, make_engine, widen_engine
+from replay.fast.engine_layout import (
+    ACTS_MAX,
+    Status,
+    doubled,
+    kinds_of,
+    latencies_of,
+    limits_of,
+    linked,
+    make_engine,
+    widen_engine,
+)
 from replay.fast.kernel_books import WANT_LEVELS, WANT_POOL, WANT_RECENT, room_for
 from replay.fast.level_columns import LevelColumns
 from replay.fast.run_log import RunLog, Takes
 from replay.fast.step import Step, check_number
 from replay.ledger.margin_rules import BandPrice
 from replay.market.core import MatchingCore, PairFacts
-from replay.market.layout import BUY, EVENT, SELL, RequestCode, TifCode, Want, widen_book, widen_orders, widen_reports
+from replay.market.layout import BUY, EVENT, SELL, Want, widen_book, widen_orders, widen_reports
 from replay.market.rules import CancelEarly
 from replay.results.run_record import RunRecord
 from replay.strategy.failures import StrategyError, described
@@ -54,7 +61,7 @@ from toolkit.messages import (
 )
 from toolkit.timing.clock_jumps import jump_of
 
-__all__ = ["StepRun", "latencies_of"]
+__all__ = ["StepRun"]
 
 _NEVER: Final = 1 << 62
 #: Rows that the log has room for at least, beside those that the row at hand may take.
@@ -132,7 +139,7 @@ class StepRun:
         self._paused_ns = 0
         self._open_venues: set[str] = set()
         state = packed(step.state)
-        engine = make_engine(pairs, books, core.state, _limits(self._facts), packed(values), state)
+        engine = make_engine(pairs, books, core.state, limits_of(self._facts), packed(values), state)
         self.engine = engine._replace(
             scratch=np.zeros((len(engine.scratch), _LEVELS), np.int64), events=np.zeros(4 * _LEVELS, EVENT)
         )
@@ -536,8 +543,8 @@ class StepRun:
         row["venue"] = venues.index(self._keys[place].venue)
         row["max_orders"] = -1 if facts.max_orders is None else facts.max_orders
         row["max_of_pair"] = -1 if facts.max_orders_per_pair is None else facts.max_orders_per_pair
-        row["lacks"] = _kinds(facts.lacks)
-        row["reduce_tifs"] = _kinds(facts.reduce_only_tifs)
+        row["lacks"] = kinds_of(facts.lacks)
+        row["reduce_tifs"] = kinds_of(facts.reduce_only_tifs)
         row["exempts_reducing"] = facts.reduce_only_is_exempt
         if rules is None or scale is None:
             row["ticks"] = row["lots"] = 1
@@ -576,29 +583,3 @@ def _widened(core: Any) -> Any:
     if Want.REPORTS in want or not want:
         core = widen_reports(core, 2 * len(core.reports))
     return core
-
-
-def latencies_of(text: str) -> list[int]:
-    """Of each kind of request how long it takes, then of the answers to each, and of what no request did."""
-    model = parse_latency(text).on_receipt()
-    entries = [model.entry_ns("", code, 0) for code in RequestCode]
-    return [*entries, *(model.response_ns("", code, 0) for code in (*RequestCode, None))]
-
-
-def _kinds(names: Sequence[str]) -> int:
-    bits = {**{code.name.lower(): 1 << code for code in TifCode}, "market": 16, "reduce_only": 32}
-    return sum(bits.get(name, 0) for name in names)
-
-
-def _limits(facts: Sequence[VenueFacts]) -> npt.NDArray[np.void]:
-    """The rate limits of the venues, in the order of the venues."""
-    by_venue = {fact.venue: fact for fact in facts}
-    rows = [
-        (number, limit.tokens, limit.per_ns, 0, 0, [limit.costs.get(code, 0) for code in RequestCode])
-        for number, fact in enumerate(by_venue.values())
-        for limit in fact.rate_limits
-    ]
-    found = np.zeros(len(rows), LIMIT)
-    for place, (venue, tokens, per, missing, since, costs) in enumerate(rows):
-        found[place] = (venue, tokens, per, missing, since, costs)
-    return found

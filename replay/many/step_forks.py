@@ -20,10 +20,10 @@ from replay.backtest.venue_facts import facts_of
 from replay.fast import kernel_engine
 from replay.fast.backtesting import check_compiled
 from replay.fast.compiled_step import packed
-from replay.fast.engine_layout import Engine
+from replay.fast.engine_layout import Engine, latencies_of
 from replay.fast.run_log import Orders, RunLog, Takes
 from replay.fast.step import Step
-from replay.fast.step_run import StepRun, latencies_of
+from replay.fast.step_run import StepRun
 from replay.many.fork_points import ForkPoint
 from replay.many.state_digest import digest_of_engine, digest_of_money
 from replay.market.layout import encode_rules
