@@ -49,6 +49,11 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     "toolkit/datasource.py": ("tests/toolkit/live/test_source.py", "tests/replay/test_source.py"),
     "toolkit/facets.py": ("tests/replay/test_connector.py", "tests/toolkit/live/test_source.py"),
     "toolkit/columnar.py": ("tests/toolkit/venues/binance/test_columnar.py",),
+    "recordings/storage/child_environment.py": (
+        "tests/recordings/writing/test_sealer_process_end.py",
+        "tests/recordings/states/test_compiling_beside.py",
+    ),
+    "recordings/importing/array_lines.py": ("tests/recordings/importing/test_line_blocks.py",),
     # Names that programs outside of the project import, and nothing else.
     "toolkit/tracker.py": ("tests/test_mirrors.py",),
     "toolkit/user_tracker.py": ("tests/test_mirrors.py",),

@@ -29,6 +29,7 @@ __all__ = [
     "TopColumns",
     "Tops",
     "TradeColumns",
+    "no_frames",
 ]
 
 Integers = npt.NDArray[np.int64]
@@ -67,6 +68,21 @@ class FrameBatch:
 
     def __len__(self) -> int:
         return len(self.ts_recv)
+
+
+def no_frames() -> FrameBatch:
+    """A batch of no frame."""
+    nothing = np.zeros(0, np.int64)
+    return FrameBatch(
+        0,
+        np.zeros(0, np.uint8),
+        np.zeros(1, np.int32),
+        nothing,
+        nothing,
+        np.zeros(0, np.int32),
+        np.zeros(0, np.int32),
+        np.zeros(0, np.bool_),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +243,10 @@ class ColumnarTaker(ABC):
     @abstractmethod
     def collect(self, *, wanted: bool = True) -> Collected:
         """What was taken since the last time, as columns; nothing where none are wanted."""
+
+    @abstractmethod
+    def compile(self) -> None:
+        """Compile, or load, all code that taking frames runs; nothing is taken by it."""
 
     @abstractmethod
     def before(self, frame: Frame) -> None:

@@ -315,6 +315,9 @@ class VenueProtocol(StreamEvents, ABC):
         """The REST request for one instrument's funding, or None where the venue has none."""
         return None
 
+    #: Name of the compiled code that `columnar` needs (`toolkit/kernels/disk_cache.py`); empty where there is none.
+    kernel_set: ClassVar[str] = ""
+
     def columnar(self, books: OrderBookTracker, tops: Tops) -> ColumnarTaker | None:
         """
         What takes this venue's frames by the batch, on the state of this protocol and of the books that it keeps.

@@ -11,7 +11,6 @@ import msgspec
 from recordings.care.rewriting import Rewrite, copy_of, rewriting, sealed_manifest
 from recordings.care.vouching import vouched
 from recordings.format.manifest import Manifest, TableFile, lacks_raw
-from recordings.format.rows_to_messages import frames
 from recordings.format.schema import RAW_TABLE
 from recordings.format.software import SOFTWARE
 from recordings.journal.holes import unbroken
@@ -19,12 +18,12 @@ from recordings.reading.raw_frames import WIDE_BATCH, sealed_batches
 from recordings.recording import Recording
 from recordings.sealing.segment_writer import SegmentWriter
 from recordings.states.checkpoints import is_worth_keeping, write_checkpoint, write_if
+from recordings.states.compiling_beside import CompilingBeside
 from recordings.states.normalizer import Normalizer
 from recordings.storage.atomic_files import disk_refusals
 from toolkit.digest import DIGEST_VERSION
 from toolkit.errors import RecordingDamaged, RecordingError
 from toolkit.gc_tuning import rare_collections
-from toolkit.kernels.disk_cache import note_compiled
 
 __all__ = ["renormalize"]
 
@@ -54,39 +53,38 @@ def renormalize(folder: Path, progress: Callable[[int], None] | None = None) -> 
 def _remade(recording: Recording, rewrite: Rewrite, progress: Callable[[int], None]) -> Manifest:
     old = recording.manifest
     normalizer = Normalizer.for_sources(old.sources)
-    by_batch = normalizer.compile_for(sum(segment.tables[RAW_TABLE].bytes for segment in old.segments))
     new = copy_of(old)
     new.segments = []
     new.symbols = {}
     checkpoint: TableFile | None = None
-    for serial, segment in enumerate(old.segments, rewrite.serial):
-        vouched(recording.path, [segment.tables[RAW_TABLE]])
-        writer = SegmentWriter(rewrite.staging, segment.number, normalizer, checkpoint, with_raw=False, serial=serial)
-        for batch in sealed_batches(recording.path, [segment], WIDE_BATCH):
-            for rows in unbroken(batch) if by_batch else ():
-                writer.add_batch(rows)
-            for frame in () if by_batch else frames(batch):
-                writer.add(frame)
-            progress(len(batch))
-        if writer.frame_count != segment.frame_count:
-            raise RecordingDamaged(
-                f"{recording.path} holds {writer.frame_count:,} frames of segment {segment.number}, "
-                f"expected {segment.frame_count:,}"
+    size = sum(segment.tables[RAW_TABLE].bytes for segment in old.segments)
+    with CompilingBeside(normalizer, size) as beside:
+        for serial, segment in enumerate(old.segments, rewrite.serial):
+            vouched(recording.path, [segment.tables[RAW_TABLE]])
+            writer = SegmentWriter(
+                rewrite.staging, segment.number, normalizer, checkpoint, with_raw=False, serial=serial
             )
-        write = writer.cut()
-        if write is None:
-            continue
-        made = write()
-        tables = {RAW_TABLE: segment.tables[RAW_TABLE], **made.tables}
-        new.segments.append(msgspec.structs.replace(made, tables=tables, imprecise_values=segment.imprecise_values))
-        new.symbols.update(writer.symbols)
-        is_last = segment is old.segments[-1] and old.resume is not None
-        if is_last:
-            checkpoint = write_checkpoint(rewrite.staging, serial + 1, normalizer)
-        else:
-            checkpoint = write_if(partial(is_worth_keeping, new.segments), rewrite.staging, serial + 1, normalizer)
-    if by_batch:
-        note_compiled()
+            for batch in sealed_batches(recording.path, [segment], WIDE_BATCH):
+                beside.look()
+                for rows in unbroken(batch):
+                    writer.add_batch(rows)
+                progress(len(batch))
+            if writer.frame_count != segment.frame_count:
+                raise RecordingDamaged(
+                    f"{recording.path} holds {writer.frame_count:,} frames of segment {segment.number}, "
+                    f"expected {segment.frame_count:,}"
+                )
+            write = writer.cut()
+            if write is None:
+                continue
+            made = write()
+            tables = {RAW_TABLE: segment.tables[RAW_TABLE], **made.tables}
+            new.segments.append(msgspec.structs.replace(made, tables=tables, imprecise_values=segment.imprecise_values))
+            new.symbols.update(writer.symbols)
+            if segment is old.segments[-1] and old.resume is not None:
+                checkpoint = write_checkpoint(rewrite.staging, serial + 1, normalizer)
+            else:
+                checkpoint = write_if(partial(is_worth_keeping, new.segments), rewrite.staging, serial + 1, normalizer)
     new.symbols = dict(sorted(new.symbols.items()))
     new.resume = checkpoint if old.resume is not None else None
     new.digest = normalizer.chain.hexdigest()

@@ -22,13 +22,13 @@ from recordings.queries.remarks import remarks
 from recordings.reading.raw_frames import RAW_BATCH, WIDE_BATCH, sealed_batches
 from recordings.recording import Recording
 from recordings.states.checkpoints import Checkpoint, is_state_of, load_checkpoint
+from recordings.states.compiling_beside import CompilingBeside
 from recordings.states.normalizer import Normalizer
 from recordings.states.seek_points import open_points
 from toolkit.books.tracker import OrderBookTracker
 from toolkit.digest import DIGEST_VERSION, EMPTY_DIGEST, DigestChain
 from toolkit.errors import RecordingDamaged, RecordingError
 from toolkit.gc_tuning import rare_collections
-from toolkit.kernels.disk_cache import note_compiled
 
 __all__ = ["Verification", "verify"]
 
@@ -244,15 +244,28 @@ def _check_segments(recording: Recording, result: Verification) -> None:
 
 def _replay_raw(recording: Recording, result: Verification, advance: Progress, *, has_rows: bool) -> bool:
     """Run the protocols over the frames; whether what they say is all that the normalized tables hold, too."""
+    normalizer = Normalizer.for_sources(recording.manifest.sources)
+    size = sum(segment.tables[RAW_TABLE].bytes for segment in recording.manifest.segments)
+    with CompilingBeside(normalizer, size) as beside:
+        return _play_raw(recording, result, advance, normalizer, beside, has_rows=has_rows)
+
+
+def _play_raw(
+    recording: Recording,
+    result: Verification,
+    advance: Progress,
+    normalizer: Normalizer,
+    beside: CompilingBeside,
+    *,
+    has_rows: bool,
+) -> bool:
     manifest = recording.manifest
-    normalizer = Normalizer.for_sources(manifest.sources)
     newer = [
         f"{source.venue} {source.protocol_version} (now {normalizer.protocols[source.venue].version})"
         for source in manifest.sources
         if source.protocol_version != normalizer.protocols[source.venue].version
     ]
     comparable = not newer and manifest.digest_version == DIGEST_VERSION
-    by_batch = normalizer.compile_for(sum(segment.tables[RAW_TABLE].bytes for segment in manifest.segments))
     expected = 0
     made = MadeRows(recording.path, normalizer)
     made.are_sealed = comparable and has_rows
@@ -260,7 +273,8 @@ def _replay_raw(recording: Recording, result: Verification, advance: Progress, *
         made.begin(segment)
         path = segment.tables[RAW_TABLE].path
         check = _StateCheck(recording, segment, result) if comparable else None
-        for batch in sealed_batches(recording.path, [segment], WIDE_BATCH if by_batch else RAW_BATCH):
+        for batch in sealed_batches(recording.path, [segment], WIDE_BATCH if beside.look() else RAW_BATCH):
+            beside.look()
             seqs = batch.column("capture_seq").to_numpy()
             sound = next(unbroken(batch)) if seqs[0] == expected else batch.slice(0, 0)
             rest = sound
@@ -290,8 +304,6 @@ def _replay_raw(recording: Recording, result: Verification, advance: Progress, *
     else:
         if comparable and manifest.resume is not None and manifest.segments:
             _compare_resume(recording, manifest.resume, normalizer, result)
-    if by_batch:
-        note_compiled()
     result.raw_digest = normalizer.chain.hexdigest()
     if not comparable:
         what = f"protocol {', '.join(newer)}" if newer else f"digest version {manifest.digest_version}"

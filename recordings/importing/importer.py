@@ -7,7 +7,8 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 import msgspec
 import numpy as np
@@ -25,7 +26,8 @@ from recordings.queries.several_recordings import refuse_same
 from recordings.sealing.leftovers import take_back
 from recordings.sealing.segment_writer import SegmentWriter
 from recordings.states.checkpoints import write_if
-from recordings.states.normalizer import COMPILE_BYTES, Normalizer
+from recordings.states.compiling_beside import CompilingBeside, note_of_compiling
+from recordings.states.normalizer import Normalizer
 from recordings.states.seek_points import is_worth_keeping
 from recordings.storage.atomic_files import disk_refusals, make_folder
 from recordings.storage.lock import LOCK_NAME, FolderLock
@@ -33,11 +35,10 @@ from toolkit.digest import DIGEST_VERSION
 from toolkit.errors import ConfigError, ImportFailed
 from toolkit.frames import DAMAGED, REST_IN, WS_IN, Frame
 from toolkit.gc_tuning import rare_collections
-from toolkit.kernels.disk_cache import are_compiled, note_compiled
 from toolkit.protocol import ProtocolOptions, VenueProtocol
 from toolkit.venue import find_venue
 
-__all__ = ["ImportOptions", "import_capture", "is_worth_compiling"]
+__all__ = ["ImportOptions", "import_capture", "note_before"]
 
 #: A segment is sealed at this many frames or payload bytes; an import holds two of them in memory.
 SEGMENT_FRAMES: Final = 500_000
@@ -60,7 +61,8 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
         compression: How well.
         threads: Whether other threads compress and write; without, one thread does everything.
         compiled: Whether compiled code takes the frames, where the venue has such and the format is that of
-            collectors; None to use it if it was compiled before or if the files are large. What is written is the same.
+            collectors; None to use it if it was compiled before, and if the files are not small from when another process
+            has compiled it. What is written is the same.
     """
 
     venue: str
@@ -143,14 +145,16 @@ def _import(
     manifest.sources = [SourceInfo(venue, protocol.version)]
     normalizer = Normalizer({venue: protocol})
     total = sum(file.path.stat().st_size for file in files)
-    by_batch = is_worth_compiling(options, total) and normalizer.compile()
-    with rare_collections(), _Sealer(folder, manifest, normalizer, options) as sealer:
-        if by_batch:
-            for batch in _batches(venue, files, metadata):
+    with (
+        rare_collections(),
+        _Compiled(normalizer, options, total) as compiled,
+        _Sealer(folder, manifest, normalizer, options) as sealer,
+    ):
+        if _has_plain_lines(options) and options.compiled is not False:
+            for batch in _batches(venue, files, metadata, compiled.look):
                 sealer.add_batch(batch)
                 if progress is not None:
                     progress(sum(file.bytes_read for file in files), total)
-            note_compiled()
         else:
             for frame in _frames(venue, files, metadata):
                 sealer.add(frame)
@@ -306,19 +310,46 @@ def _frames(venue: str, files: Sequence[CaptureFile], metadata: Sequence[tuple[s
         capture_seq += 1
 
 
-def is_worth_compiling(options: ImportOptions, total_bytes: int) -> bool:
-    """Whether the lines are of a form that compiled code reads, and so many that compiling it pays if need be."""
-    if options.line_format != "collector" or options.compiled is False:
-        return False
-    return options.compiled is True or are_compiled() or total_bytes >= COMPILE_BYTES
+def note_before(options: ImportOptions, total_bytes: int) -> str:
+    """One line of what is about to be compiled, or why nothing is, for people; empty where nothing needs to be."""
+    if not _has_plain_lines(options) or options.compiled is not None:
+        return ""
+    protocol = find_venue(options.venue).make_protocol(ProtocolOptions())
+    return note_of_compiling(Normalizer({options.venue: protocol}), total_bytes)
+
+
+def _has_plain_lines(options: ImportOptions) -> bool:
+    """Whether the lines are of a form that compiled code reads."""
+    return options.line_format == "collector"
+
+
+class _Compiled(CompilingBeside):
+    """The same, as the options of an import have it."""
+
+    def __init__(self, normalizer: Normalizer, options: ImportOptions, size: int) -> None:
+        super().__init__(normalizer, size)
+        self._options = options
+
+    def __enter__(self) -> Self:
+        if not _has_plain_lines(self._options) or self._options.compiled is False:
+            return self
+        if self._options.compiled is None:
+            return super().__enter__()
+        self.is_used = self._normalizer.compile()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        super().__exit__(kind, error, at)
+        if kind is None and self.is_used:
+            self._normalizer.note_compiled()
 
 
 def _batches(
-    venue: str, files: Sequence[CaptureFile], metadata: Sequence[tuple[str, bytes]]
+    venue: str, files: Sequence[CaptureFile], metadata: Sequence[tuple[str, bytes]], is_compiled: Callable[[], bool]
 ) -> Iterator[pa.RecordBatch]:
     """The same as `_frames`, as rows of the `raw` table."""
     capture_seq = 0
-    for stretches in merged_blocks(files):
+    for stretches in merged_blocks(files, is_compiled):
         if capture_seq == 0 and metadata:
             ts_recv = int(stretches[0][1].ts_recv[0])
             replies = [

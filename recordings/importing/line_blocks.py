@@ -6,7 +6,7 @@ The lines, their times and what counts as damaged are those of `CaptureFile`, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recordings.format.schema import RAW_TABLE, TABLES
+from recordings.importing.array_lines import split_by_arrays
 from recordings.importing.capture_files import BACK_NS, EMPTY_LINES, TIME_UNITS, CaptureFile, LineOrder, plausible_times
 from toolkit.frames import DAMAGED, WS_IN
 
@@ -99,15 +100,20 @@ class _Gathering:
         )
 
 
-def blocks_of(file: CaptureFile) -> Iterator[LineBlock]:
-    """The lines of a file of that form; its attributes are complete when the iteration is."""
-    from toolkit.kernels.lines import split_lines  # loads the compiler
+def blocks_of(file: CaptureFile, is_compiled: Callable[[], bool] = lambda: True) -> Iterator[LineBlock]:
+    """
+    The lines of a file of that form; its attributes are complete when the iteration is.
 
+    `is_compiled` says at the beginning of each block whether compiled code may be used, and then goes on saying so.
+    """
+    split = split_by_arrays
     read = file.reader()
     # Lines before the first one that can be read get its time.
     last = highest = file.first_time or 0
     is_told = False
     for text, is_piece in file.texts(BLOCK_BYTES):
+        if split is split_by_arrays and is_compiled():
+            from toolkit.kernels.lines import split_lines as split  # loads the compiler
         array = np.frombuffer(text, np.uint8)
         gathering = _Gathering(array)
         lines_before = file.line_count
@@ -122,7 +128,7 @@ def blocks_of(file: CaptureFile) -> Iterator[LineBlock]:
                 unit_ns = TIME_UNITS[file.time_unit]
                 earliest, latest = plausible_times(unit_ns)
                 before = gathering.count
-                at, gathering.count = split_lines(
+                at, gathering.count = split(
                     array, at, end, unit_ns, earliest, latest, gathering.times, gathering.data, gathering.ends, before
                 )
                 if gathering.count > before:
@@ -207,13 +213,16 @@ def _alike(block: LineBlock, rows: npt.NDArray[np.int64], others: npt.NDArray[np
     yield from zip(rows[is_alike].tolist(), others[is_alike].tolist(), strict=True)
 
 
-def merged_blocks(files: Sequence[CaptureFile]) -> Iterator[list[tuple[int, LineBlock]]]:
+def merged_blocks(
+    files: Sequence[CaptureFile], is_compiled: Callable[[], bool] = lambda: True
+) -> Iterator[list[tuple[int, LineBlock]]]:
     """
     Lines of several files in the order of their merge times, at equal times those of the file named first.
 
-    Yields stretches of lines with the position of their file, some thousand lines at a time.
+    Yields stretches of lines with the position of their file, some thousand lines at a time. `is_compiled` as `blocks_of`
+    has it.
     """
-    sources = [blocks_of(file) for file in files]
+    sources = [blocks_of(file, is_compiled) for file in files]
     heads: dict[int, tuple[LineBlock, int]] = {}
     for index, source in enumerate(sources):
         block = next(source, None)

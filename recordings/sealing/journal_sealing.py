@@ -33,7 +33,6 @@ from recordings.storage.set_aside import move_aside
 from toolkit.errors import RecordingDamaged, TickdeckError
 from toolkit.frames import Frame
 from toolkit.gc_tuning import rare_collections
-from toolkit.kernels.disk_cache import are_compiled, note_compiled
 
 __all__ = ["Sealer"]
 
@@ -191,10 +190,10 @@ class Sealer:
             for frame in extra:
                 writer.add(frame)
         if by_batch:
-            note_compiled()
+            self.normalizer.note_compiled()
 
     def _is_worth_compiling(self, journal: Path) -> bool:
-        return are_compiled() or journal.stat().st_size >= COMPILE_BYTES
+        return self.normalizer.is_compiled or journal.stat().st_size >= COMPILE_BYTES
 
     def _fill_hole(
         self, manifest: Manifest, writer: SegmentWriter, rows: pa.RecordBatch, last: pa.RecordBatch | None

@@ -10,11 +10,12 @@ import msgspec
 import pyarrow as pa
 
 from recordings.format.columns_to_rows import rows_of
-from recordings.format.imprecise_decimals import imprecise_decimals
+from recordings.format.imprecise_decimals import count_imprecise, imprecise_decimals
 from recordings.format.manifest import Segment, TableFile
-from recordings.format.messages_to_rows import TableBuilders
+from recordings.format.messages_to_rows import BATCH_MESSAGES, TableBuilders
 from recordings.format.parquet_options import SMALL, Compression
 from recordings.format.rows_to_arrays import FrameRows
+from recordings.format.rows_to_messages import frames
 from recordings.format.schema import RAW_TABLE
 from recordings.format.table_writer import TableSink
 from recordings.sealing.raw_writer import RawFile
@@ -114,6 +115,9 @@ class SegmentWriter:
         self.frame_count += len(rows)
         self.payload_bytes += int(rows.payload_bytes.sum())
         normalizer = self._normalizer
+        if not normalizer.takes_batches:
+            self._add_frames(batch)
+            return
         index = 0
         while index < len(rows):
             taken = normalizer.take_batch(rows, index)
@@ -130,6 +134,14 @@ class SegmentWriter:
             index += 1
         self._collect(rows, rows.first_seq + len(rows) - 1)
         normalizer.conn_id_max = max(normalizer.conn_id_max, rows.conn_id_max)
+
+    def _add_frames(self, batch: pa.RecordBatch) -> None:
+        """The messages of rows of the `raw` table, frame by frame."""
+        for start in range(0, len(batch), BATCH_MESSAGES):
+            part = batch.slice(start, BATCH_MESSAGES)
+            self._imprecise += count_imprecise(part.column("payload"))
+            for frame in frames(part):
+                self._normalize(frame, self._builders.add)
 
     def _note(self, first_seq: int, last_seq: int, ts_min: int, ts_max: int) -> None:
         if self._first_seq < 0:
@@ -155,10 +167,10 @@ class SegmentWriter:
             for columns in (*collected.messages, *collected.tops):
                 kinds.setdefault(type(columns), []).append(columns)
             for several in kinds.values():
-                frames = rows.of_venue(venue)  # which `take_batch` had made
-                table, batch = rows_of(venue, frames, several)
+                of_venue = rows.of_venue(venue)  # which `take_batch` had made
+                table, batch = rows_of(venue, of_venue, several)
                 made.setdefault(table, []).append(batch)
-                self._builders.note(table, venue, _names(frames, several), sum(map(len, several)))
+                self._builders.note(table, venue, _names(of_venue, several), sum(map(len, several)))
         self._builders.add_rows(made, complete_seq)
 
     def abort(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 import msgspec
 import pyarrow as pa
@@ -17,15 +16,12 @@ from toolkit.columnar import Collected, ColumnarTaker, Taken, Tops
 from toolkit.digest import EMPTY_DIGEST, DigestChain
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import ALL_VENUES, CONTROL, Frame
-from toolkit.kernels.disk_cache import are_compiled
+from toolkit.kernels.disk_cache import are_compiled, note_compiled
 from toolkit.messages import BookTop, Message, StreamEvent, Trade
 from toolkit.protocol import ProtocolOptions, VenueProtocol
 from toolkit.venue import find_venue
 
-__all__ = ["COMPILE_BYTES", "Normalizer", "TopOfBook", "protocol_for"]
-
-#: Compiling takes some 20 s, once; so much that much of compressed raw frames takes without.
-COMPILE_BYTES: Final = 64 << 20
+__all__ = ["Normalizer", "TopOfBook", "protocol_for"]
 
 
 def protocol_for(source: SourceInfo) -> VenueProtocol:
@@ -94,9 +90,30 @@ class Normalizer:
         """One for the venues that a manifest names."""
         return cls({source.venue: protocol_for(source) for source in sources})
 
-    def compile_for(self, size: int) -> bool:
-        """Use what takes frames by the batch, if frames of so many bytes on disk are worth that; whether it is used."""
-        return (are_compiled() or size >= COMPILE_BYTES) and self.compile()
+    @property
+    def kernel_sets(self) -> set[str]:
+        """Names of the compiled code that takes frames of these venues by the batch."""
+        return {protocol.kernel_set for protocol in self.protocols.values() if protocol.kernel_set}
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether there is such code, and all of it has been compiled before."""
+        sets = self.kernel_sets
+        return bool(sets) and all(map(are_compiled, sets))
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether what takes frames by the batch is in use."""
+        return bool(self._takers)
+
+    def compile_if_kept(self) -> bool:
+        """Use what takes frames by the batch from now on, where it has been compiled before; whether it is used."""
+        return self.is_compiled and self.compile()
+
+    def note_compiled(self) -> None:
+        """What takes frames has been compiled, and is on disk."""
+        for which in self.kernel_sets:
+            note_compiled(which)
 
     def compile(self) -> bool:
         """Use what takes frames by the batch from now on, where a venue has that; whether one has."""

@@ -13,7 +13,6 @@ import contextlib
 import os
 import queue
 import signal
-import site
 import sys
 import threading
 from pathlib import Path
@@ -23,6 +22,7 @@ import msgspec
 
 from recordings.care.recovery import recover
 from recordings.sealing.journal_sealing import Sealer
+from recordings.storage.child_environment import child_environment
 from recordings.storage.crash_points import this_is
 from recordings.storage.lock import FolderLock
 from toolkit.clock import SystemClock
@@ -70,15 +70,6 @@ class SealerDied(RecordingError):
     """The sealing process ended before it answered; nothing that it had not finished is the worse for it."""
 
 
-def _environment() -> dict[str, str]:
-    """That of this process, with the place of our packages on the path, wherever this process has it from."""
-    home = str(Path(__file__).resolve().parents[2])
-    if home in (*site.getsitepackages(), site.getusersitepackages()):
-        return {**os.environ}  # it is found there, after Python's own modules
-    given = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": home if not given else f"{given}{os.pathsep}{home}"}
-
-
 class SealerProcess:
     """
     The recorder's end of it. Requests are carried out in order; the process is started when there is one.
@@ -106,7 +97,7 @@ class SealerProcess:
             "-m",
             "recordings.writing.sealer_process",
             str(self._folder),
-            env=_environment(),
+            env=child_environment(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=(self._lock.fileno(),),

@@ -78,7 +78,8 @@ def _segments(rng: random.Random, folder: Path, venue: str, frames: list[Frame])
     ends = sorted({rng.randint(1, max(len(frames), 1)) for _ in range(rng.choice((0, 0, 1, 3)))} | {len(frames)})
     cuts = sorted({rng.randint(0, len(frames)) for _ in range(rng.choice((0, 1, 5, 60)))})
     plain = _run(folder / "plain", venue, frames, options, ends, None)
-    compiled = _run(folder / "compiled", venue, frames, options, ends, cuts)
+    later = rng.choice((0, 0, 1, rng.randint(0, len(cuts))))
+    compiled = _run(folder / "compiled", venue, frames, options, ends, cuts, later)
     for number, (mine, theirs) in enumerate(zip(plain.outcomes, compiled.outcomes, strict=True)):
         for name, value in mine.items():
             _same(f"segment {number}, {name}", value, theirs[name])
@@ -99,12 +100,16 @@ def _run(
     options: ProtocolOptions,
     ends: Sequence[int],
     cuts: Sequence[int] | None,
+    compiled_from: int = 0,
 ) -> _Run:
-    """Frames to segments that end at `ends`: in batches that end at `cuts` too, or one by one."""
+    """
+    Frames to segments that end at `ends`: in batches that end at `cuts` too, or one by one.
+
+    Compiled code takes over at the batch of that number.
+    """
     folder.mkdir()
     normalizer = Normalizer({venue: find_venue(venue).make_protocol(options)})
-    if cuts is not None:
-        normalizer.compile()
+    batches = 0
     run = _Run([], 0)
     start = 0
     for number, end in enumerate(ends):
@@ -123,6 +128,9 @@ def _run(
             run.taken += end - start
             for stop in [*(cut for cut in cuts if start < cut < end), end]:
                 if stop > start:
+                    if batches == compiled_from:
+                        normalizer.compile()
+                    batches += 1
                     writer.add_batch(frames_to_batch(list(frames[start:stop])))
                     start = stop
         start = end

@@ -82,7 +82,7 @@ def usable_folder(*, above: bool = False) -> Path | None:
     else:
         return folder
     try:
-        if (folder / _READY).is_file():
+        if any(folder.glob(f"{_READY}*")):
             scratch = tempfile.mkdtemp(prefix="tickdeck-kernels-")
             atexit.register(shutil.rmtree, scratch, ignore_errors=True)
             copy = Path(scratch) / folder.name
@@ -117,13 +117,19 @@ def are_compiled(which: str = _READY) -> bool:
     return folder is not None and (folder / which).is_file()
 
 
-def note_compiled(which: str = _READY) -> None:
-    """They have been, and are on disk. `which` tells sets of kernels apart that are compiled one without the other."""
-    folder = _folder_of(which)
+def note_compiled(which: str = _READY, folder: Path | None = None) -> None:
+    """
+    They have been, and are on disk.
+
+    Args:
+        which: Tells sets of kernels apart that are compiled one without the other.
+        folder: Where they are; None for where this process keeps them.
+    """
+    folder = folder or _folder_of(which)
     if folder is not None and folder.is_dir():
         with suppress(OSError):  # a full disk: they are compiled again next time
             (folder / which).touch()
 
 
 def _folder_of(which: str) -> Path | None:
-    return usable_folder() if which == _READY else usable_folder(above=True)
+    return usable_folder() if which.startswith(_READY) else usable_folder(above=True)

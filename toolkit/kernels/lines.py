@@ -8,7 +8,7 @@ import numpy as np
 
 from toolkit.kernels.compiling import copy_bytes, kernel, load_word, lowest_bit
 
-__all__ = ["split_lines"]
+__all__ = ["compile_lines", "split_lines"]
 
 _NEWLINE: Final = 10
 _SPACE: Final = 32
@@ -94,3 +94,9 @@ def split_lines(
         row += 1
         at = stop + 1
     return at, row
+
+
+def compile_lines() -> None:
+    """Compile, or load, what splits lines."""
+    text = np.frombuffer(b"", np.uint8)
+    split_lines(text, 0, 0, 1, 0, 1, np.zeros(1, np.int64), np.empty(1, np.uint8), np.zeros(2, np.int64), 0)

@@ -50,7 +50,7 @@ def _verified(folder: Path, *, compiled: bool) -> tuple[Verification, int]:
         return taken
 
     with (
-        patch.object(Normalizer, "compile_for", lambda self, _: compiled and self.compile()),
+        patch.object(Normalizer, "compile_if_kept", lambda self: compiled and self.compile()),
         patch.object(Normalizer, "take_batch", counted),
     ):
         return verify(folder), runs
@@ -112,7 +112,7 @@ def test_renormalizing_makes_the_same_files_either_way(tape: Path, tmp_path: Pat
     made = []
     for compiled in (False, True):
         folder = Path(shutil.copytree(tape, tmp_path / str(compiled)))
-        with patch.object(Normalizer, "compile_for", lambda self, _, by_batch=compiled: by_batch and self.compile()):
+        with patch.object(Normalizer, "compile_if_kept", lambda self, by_batch=compiled: by_batch and self.compile()):
             renormalize(folder)
         files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".lock"]
         made.append({path.relative_to(folder).as_posix(): path.read_bytes() for path in files})

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recordings.format.rows_to_messages import frames
-from recordings.importing import capture_files, line_blocks
+from recordings.importing import array_lines, capture_files, line_blocks
 from recordings.importing.capture_files import CaptureFile
 from recordings.importing.importer import _timed
 from recordings.importing.line_blocks import merged_blocks, raw_batch
@@ -45,10 +45,12 @@ def plain(paths: Sequence[Path]) -> tuple[list[Frame], list[tuple[int, int, str,
     return found, [(file.line_count, file.damaged_count, file.time_unit, file.note) for file in files]
 
 
-def blocked(paths: Sequence[Path]) -> tuple[list[Frame], list[tuple[int, int, str, str]]]:
+def blocked(paths: Sequence[Path], compiled_from: int = 0) -> tuple[list[Frame], list[tuple[int, int, str, str]]]:
+    """By the block, and by compiled code from so many blocks on."""
     files = [CaptureFile(path, "collector") for path in paths]
     found: list[Frame] = []
-    for stretches in merged_blocks(files):
+    blocks = iter(range(1 << 30))
+    for stretches in merged_blocks(files, lambda: next(blocks) >= compiled_from):
         found += frames(raw_batch(VENUE, len(found), stretches))
     return found, [(file.line_count, file.damaged_count, file.time_unit, file.note) for file in files]
 
@@ -61,15 +63,25 @@ def blocked(paths: Sequence[Path]) -> tuple[list[Frame], list[tuple[int, int, st
     st.sampled_from(["plain", "gzip", "damaged"]),
     st.booleans(),
     st.sampled_from([1, 40, 64 << 20]),
+    st.sampled_from([0, 1, 3, 1 << 30]),
+    st.sampled_from([30, 1 << 16]),
 )
 def test_blocks_are_the_lines_in_their_order(
-    contents: list[list[bytes]], block_bytes: int, block_lines: int, kind: str, ended: bool, line_bytes_max: int
+    contents: list[list[bytes]],
+    block_bytes: int,
+    block_lines: int,
+    kind: str,
+    ended: bool,
+    line_bytes_max: int,
+    compiled_from: int,
+    window_bytes: int,
 ) -> None:
     """Whatever the lines, the size of blocks, the number of files and whether the last line is ended; and the notes."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(line_blocks, "BLOCK_BYTES", block_bytes)
         patch.setattr(line_blocks, "BLOCK_LINES", block_lines)
         patch.setattr(capture_files, "LINE_BYTES_MAX", line_bytes_max)
+        patch.setattr(array_lines, "_WINDOW_BYTES", window_bytes)
         paths = []
         for number, lines in enumerate(contents):
             content = b"\n".join(lines) + (b"\n" if ended else b"")
@@ -79,7 +91,7 @@ def test_blocks_are_the_lines_in_their_order(
                 packed[-9 + number % 2 * 3] ^= 1
             path.write_bytes(content if kind == "plain" else packed)
             paths.append(path)
-        assert blocked(paths) == plain(paths)
+        assert blocked(paths, compiled_from) == plain(paths)
 
 
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.99])
@@ -106,6 +118,7 @@ def both_ways(path: Path) -> tuple[list[Frame], str]:
     theirs, their_facts = plain([path])
     assert mine == theirs
     assert my_facts == their_facts
+    assert blocked([path], 1 << 30) == (mine, my_facts)
     return mine, my_facts[0][3]
 
 

@@ -46,9 +46,12 @@ def renormalize(recording: Path, as_json: bool) -> None:
     """
     from recordings.care.renormalizing import renormalize as remake
     from recordings.format.manifest import read_manifest
+    from recordings.states.compiling_beside import note_of_recording
 
     before = read_manifest(recording)
     total = sum(segment.frame_count for segment in before.segments)
+    if note := note_of_recording(before):
+        say(note, err=True)
     with folder_lock(recording), progress_bar("renormalizing", total) as advance:
         after = remake(recording, advance)
     same = before.digest == after.digest

@@ -135,10 +135,9 @@ def _import(
     as_json: bool,
 ) -> None:
     from recordings.format.parquet_options import FAST, SMALL
-    from recordings.importing.importer import ImportOptions, import_capture, is_worth_compiling
+    from recordings.importing.importer import ImportOptions, import_capture, note_before
     from recordings.recording import Recording
     from toolkit.cli.commands.info import summary, write_summary
-    from toolkit.kernels.disk_cache import are_compiled, shelf_problem
 
     options = ImportOptions(
         venue=venue,
@@ -148,10 +147,8 @@ def _import(
         compression=FAST if compression == "fast" else SMALL,
     )
     total = sum(path.stat().st_size for path in files if path.is_file())
-    if not are_compiled() and is_worth_compiling(options, total):
-        say("so large an import compiles first, once for this version: some 20 seconds", err=True)
-    if problem := shelf_problem():
-        say(problem, err=True)
+    if note := note_before(options, total):
+        say(note, err=True)
     with progress_bar("importing", total) as advance:
         done = 0
 

@@ -31,10 +31,13 @@ def verify(recording: Path, quick: bool, as_json: bool) -> None:
     """
     from recordings.care.verifying import verify as check
     from recordings.format.manifest import read_manifest
+    from recordings.states.compiling_beside import note_of_recording
 
     try:
         manifest = read_manifest(recording)
         total = sum(segment.frame_count + segment.message_count for segment in manifest.segments)
+        if not quick and (note := note_of_recording(manifest)):
+            say(note, err=True)
         with progress_bar("verifying", total) as advance:
             result = check(recording, advance, is_quick=quick)
     except RecordingError as exc:

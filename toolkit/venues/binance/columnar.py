@@ -16,7 +16,7 @@ import numpy as np
 
 from toolkit.books.orderbook import BookSide, OrderBook
 from toolkit.books.tracker import OrderBookTracker
-from toolkit.columnar import Collected, ColumnarTaker, FrameBatch, Taken, Tops
+from toolkit.columnar import Collected, ColumnarTaker, FrameBatch, Taken, Tops, no_frames
 from toolkit.frames import DAMAGED, REST_IN, REST_OUT, WS_IN, WS_OUT, Frame
 from toolkit.kernels.levels import clear_side, set_levels, side_columns
 from toolkit.keys import PairKey
@@ -26,7 +26,7 @@ from toolkit.venues.binance import kernel_run
 from toolkit.venues.binance.depth import FORM_UNJOINED
 from toolkit.venues.binance.feeds import IGNORED
 from toolkit.venues.binance.kernel_arrays import Arrays, Table, book_scale
-from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, QUOTE, TRADE
+from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, QUOTE, TRADE, name_hash
 from toolkit.venues.binance.run_columns import (
     WaitingDiffs,
     diff_columns,
@@ -148,6 +148,15 @@ class BinanceTaker(ColumnarTaker):
             duplicate_count=more[numbers.DUPLICATES],
             imprecise_count=more[numbers.IMPRECISE],
         )
+
+    def compile(self) -> None:
+        arrays = self._arrays
+        kernel_run.run(*arrays.arguments(no_frames(), 0))
+        name_hash(arrays.feeds.names, 0, 0)
+        keys, sizes = np.empty(0, np.int64), np.empty(0, np.float64)
+        clear_side(arrays.store, 0)
+        set_levels(arrays.store, 0, keys, sizes)
+        side_columns(arrays.store, 0, keys, sizes)
 
     def collect(self, *, wanted: bool = True) -> Collected:
         if self._frames is not None:

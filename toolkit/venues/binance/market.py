@@ -100,6 +100,8 @@ class BinanceMarketProtocol(VenueProtocol):
 
     # -- frames by the batch -----------------------------------------------------------------------------------
 
+    kernel_set: ClassVar[str] = "ready"
+
     def columnar(self, books: OrderBookTracker, tops: Tops) -> ColumnarTaker | None:
         from toolkit.venues.binance.columnar import BinanceTaker  # loads the compiler
 
