@@ -72,7 +72,7 @@ def spread_series(
     Follow the spread and the mid price of each instrument through time.
 
     From the bucket of its first quote to that of the end, an instrument has a row for every bucket: one in which
-    nothing came has the quote that was held. What counts, and how time is told, is as in `analysis.spreads`.
+    nothing came has the quote that was held. What counts, and how time is counted, is as in `analysis.spreads`.
 
     Args:
         top: Rows of the table `top`, those of each instrument in the order of (capture_seq, sub_seq).

@@ -307,7 +307,7 @@ class EmbeddedVenue:
         self._deaf.update(self._peers)
 
     def pause(self) -> None:
-        """Half-open silence: connections stay up, but nothing is said and nothing heard. What was to be sent is lost."""
+        """Half-open silence: connections stay up, but nothing is sent and nothing received. What was to be sent is lost."""
         self._paused = True
         for peer in self._peers:
             peer.pause()

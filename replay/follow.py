@@ -156,7 +156,7 @@ class FollowDataSource(RecordedDataSource):
         is_now = abs(self._pacer.time_ns() - self._start_ns) < _NOW_NS
         if last_ns is not None and self._start_ns > last_ns and not is_now and not is_open(self._folder, manifest):
             raise ConfigError(
-                f"following starts at {format_ns(self._start_ns)}, but the tape, which nobody records, ends at "
+                f"following starts at {format_ns(self._start_ns)}, but the tape, which is not being recorded, ends at "
                 f"{format_ns(last_ns)}"
             )
         self.clock.now_ns = self._start_ns

@@ -9,7 +9,7 @@ TickdeckError
  ├── BookError                an update that no order book can take (NaN, negative size or price)
  ├── SequenceGap              updates are missing between two that arrived
  ├── TransportError           the network or the other side of it
- │    ├── ConnectFailed       nobody answers, or TLS is refused
+ │    ├── ConnectFailed       nothing answers, or TLS is refused
  │    └── RequestFailed       a REST request got no usable answer
  ├── RecordingError           a recording cannot be used as it is
  │    ├── NotARecording       the folder holds no manifest and no journal

@@ -3,7 +3,7 @@ The tee of a recorder: clients on this machine receive its frames while it recor
 
 A frame is given away once the operating system has it, in the bytes that were written: a follower of a recording can
 never be ahead of what a crash leaves of it, and nothing is encoded a second time. The newest batches are kept in a ring
-of bounded size. Every client reads from the ring at its own pace; one that the ring has left behind is cut off and told
+of bounded size. Every client reads from the ring at its own pace; one that the ring has left behind is cut off, and gets a message that says
 why, and can go on from the folder. No client is ever waited for.
 """
 
@@ -211,7 +211,7 @@ class Tee:
         """Send what is left to those who read it, and say why it is over."""
         with contextlib.suppress(OSError):  # a folder that cannot be written has been reported by then
             remove_tee_file(self._folder)
-        await asyncio.sleep(0)  # what the journal's thread has told comes with the loop's next turn
+        await asyncio.sleep(0)  # what the journal's thread has reported comes with the loop's next turn
         failed = f"the recorder has stopped: {type(error).__name__}" if error is not None else ""
         self._end = (CODE_FAILED, failed) if failed else (CODE_ENDED, "the recording has ended")
         for peer in list(self._places):

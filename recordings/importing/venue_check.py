@@ -41,7 +41,7 @@ class _Sample:
         self.meant = 0
         self.errors = 0
         self.first_error = ""
-        #: Venues that frames can be told to be of, by how many.
+        #: Venues that frames are recognized as, by how many.
         self.told: Counter[str] = Counter()
 
     def take(self, payload: bytes, ts_recv: int) -> None:

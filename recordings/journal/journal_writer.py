@@ -338,7 +338,7 @@ class JournalWriter:
                 self._on_written(batch_frames[0].capture_seq, batch_frames[-1].capture_seq, message.to_pybytes())
             except Exception as exc:  # noqa: BLE001  # followers can read the folder; recording goes on
                 self._on_written = None
-                self._on_notice(f"followers are not told of new frames any more ({type(exc).__name__}: {exc})")
+                self._on_notice(f"followers are not notified of new frames any more ({type(exc).__name__}: {exc})")
 
     def _fail(self, exc: BaseException) -> None:
         if not isinstance(exc, (OSError, RecordingError)):

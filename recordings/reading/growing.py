@@ -93,7 +93,7 @@ class GrowingRecording:
         manifest = read_manifest(self.folder)
         if manifest.created_ns != self.manifest.created_ns:
             raise RecordingError(
-                f"{self.folder} holds another recording now than when it was opened: follow that one anew"
+                f"{self.folder} holds another recording now than when it was opened: follow that one from its beginning"
             )
         if len(manifest.segments) < len(self.manifest.segments):
             self._place = (-1, 0, 0)  # it was compacted: journals have numbers from the start again

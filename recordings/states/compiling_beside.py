@@ -2,7 +2,7 @@
 Compiling in another process, while this one does the work without compiled code until there is some.
 
 Compiling holds the interpreter's lock, so a thread would hold up what it is to speed up. The process compiles into a folder
-of its own beside the cache; whole functions are moved from there, so nobody ever reads half of one. It ends with the one
+of its own beside the cache; whole functions are moved from there, so no one ever reads half of one. It ends with the one
 that started it, whose pipe it reads; what it had compiled by then is kept, and the next one goes on from there.
 
 `python -m recordings.states.compiling_beside FOLDER VENUE...` is that process; FOLDER is the cache that it fills.

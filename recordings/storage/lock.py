@@ -243,7 +243,7 @@ class FolderLock:
         if not self._is_by_name:
             self._is_by_name = True
             self._say(
-                f"the file system of {self._path.parent} has no locks: a second writer is told from the process that "
+                f"the file system of {self._path.parent} has no locks: a second writer is recognized by the process that "
                 f"{LOCK_NAME} names"
             )
         mine = str(_Owner.of(os.getpid())).encode() + b"\n"

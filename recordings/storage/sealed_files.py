@@ -31,7 +31,7 @@ class FileState(NamedTuple):
         inode: Number of the file on it.
         size: Size in bytes.
         mtime_ns: Time of the last change of its content, ns since the Unix epoch.
-        ctime_ns: The same of its inode, which nobody can set.
+        ctime_ns: The same of its inode, which cannot be set.
     """
 
     device: int

@@ -40,7 +40,7 @@ _SECRET: Final = re.compile(rb"0x(?:[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{
 
 class Pseudonyms:
     """
-    Replaces addresses by keyed hashes, and those it was told to remember back.
+    Replaces addresses by keyed hashes, and those it has to remember back.
 
     Args:
         key: 32 secret bytes.

@@ -105,7 +105,7 @@ class SealerProcess:
             start_new_session=True,
         )
         self._lock.also(self._process.pid)
-        if self._is_over:  # told so meanwhile, when there was no process
+        if self._is_over:  # asked to meanwhile, when there was no process
             await self.stop()
 
     async def seal(self, number: int, *, is_again: bool = False) -> SealReport:

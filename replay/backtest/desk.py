@@ -3,7 +3,7 @@ One venue of the simulated exchange: its markets in the matching core, and the o
 
 Market data waits in a buffer until something depends on it: an order that rests and may be reached, a request that
 arrives, or the buffer's length. What reaches no order that rests changes the book and queues alone, of which nothing is
-heard: so it may wait, and the matching core takes in many events at once.
+received: so it may wait, and the matching core takes in many events at once.
 """
 
 from __future__ import annotations

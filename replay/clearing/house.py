@@ -322,7 +322,7 @@ class House:
         kind = kind_of(order, rules.price)
         price = self._last.get((order.pair, kind))
         if price is None and kind is ReferencePrice.LAST:
-            # Trades are heard once an order waits for one. The next one is between the best prices or beyond.
+            # Trades are looked at once an order waits for one. The next one is between the best prices or beyond.
             bid, ask = self._on_floor.desks[order.pair].best(order.pair)
             price = bid if trigger.is_above else ask
         return price is not None and self._on_shelf.is_reached(order, price)

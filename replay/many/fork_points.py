@@ -48,7 +48,7 @@ class ForkPoint:
         if state != self.state:
             raise StrategyError(
                 f"{self.base.head.strategy} cannot be forked at {format_ns(self.at_ns)}: run twice up to there, it came to"
-                f" two states ({self.state} and {state}), so it depends on something beside what it is told"
+                f" two states ({self.state} and {state}), so it depends on something beside what it is given"
             )
         head = self.base.head
         recorder = session._recorder

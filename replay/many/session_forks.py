@@ -94,7 +94,7 @@ def _change_latency(exchange: Exchange, plan: RunPlan) -> None:
     model = plan._latency()
     if model.follows_feed or exchange._follows_feed:
         raise ConfigError(
-            "the latency of a fork is from the feed, whose delay is known by having heard it from the beginning; expected"
+            "the latency of a fork is from the feed, whose delay is known by having received it from the beginning; expected"
             " constant ones before and after it, for instance entry=3.5ms,response=2ms"
         )
     exchange._latency = exchange._mail._latency = model

@@ -137,7 +137,7 @@ class _Pass:
     # -- columns ---------------------------------------------------------------------------------------------------
 
     def play_columns(self, end_ns: int | None) -> None:
-        """Play one recording, without messages where nobody has to hear them."""
+        """Play one recording, without messages where no run receives them."""
         columns = ColumnTape(self._tape, batch_rows=self._tape.batch_rows, whole=True)
         players = []
         for plan, session in zip(self._plans, self._sessions, strict=True):

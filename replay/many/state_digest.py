@@ -140,7 +140,7 @@ def _add_side(digest: _Digest, store: Store, side: int) -> Any:
 
 
 def digest_of_money(session: TradingSession) -> str:
-    """Of what the owner of a run has, as far as it has heard, and of what the venue keeps of it."""
+    """Of what the owner of a run has, as far as it knows, and of what the venue keeps of it."""
     digest = _Digest()
     _add_ledger(digest, session._recorder.ledger)
     if session.house is not None:
@@ -157,7 +157,7 @@ def _add_ledger(digest: _Digest, ledger: Ledger) -> None:
 def digest_of_session(session: TradingSession) -> str:
     """
     Of a run of a class between two frames: time, books, money, random numbers, timers, and all that it has decided and
-    heard so far, of which its orders and their places in queues are made.
+    received so far, of which its orders and their places in queues are made.
     """
     digest = _Digest()
     digest.add("now", session.now_ns)

@@ -1,5 +1,5 @@
 """
-Whole messages of a market at once: until something is due, an own order has heard of something, or somebody looks.
+Whole messages of a market at once: until something is due, an own order is answered, or the book is read.
 
 What a message does is what `run` does with its events. Beside it the best levels of each book are noted, as a reader of the
 recorded book sees them: also the levels that the other side has passed.

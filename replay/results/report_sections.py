@@ -327,7 +327,7 @@ def execution(result: Result) -> str:
         ["time", "count", "median", "90 %", "99 %"],
         [
             ["from sending to the venue", *_spread_cells(lives.entry)],
-            ["from the venue to being heard", *_spread_cells(lives.response)],
+            ["from the venue to the strategy", *_spread_cells(lives.response)],
             ["at rest until the first fill", *_spread_cells(lives.to_fill)],
         ],
     )

@@ -96,7 +96,7 @@ def write_result(record: RunRecord, folder: Path, *, replace: bool = False) -> R
     with disk_refusals(folder, "no result was written; see to the disk, then run it again"):
         make_folder(folder.parent, parents=True)
         make_folder(part)
-        with FolderLock(part):  # two runs may be told to write the same
+        with FolderLock(part):  # two runs may be asked to write the same
             try:
                 _finish_replacing(folder, old)
                 check_folder(folder, replace=replace)

@@ -298,7 +298,7 @@ class RunRecorder:
         return found
 
     def _created_ns(self, number: int, venue_ns: int, state: OrderState) -> int:
-        """When the venue took an order in, which it does not say: when it was first heard of there."""
+        """When the venue took an order in, which it does not say: when it was first reported there."""
         first = self._created.setdefault(number, venue_ns)
         if state in TERMINAL_ORDER_STATES:
             del self._created[number]
@@ -378,7 +378,7 @@ class RunRecorder:
         self._decisions.append((*self._place(row.now_ns), row))
 
     def happen(self, now_ns: int) -> None:
-        """Something is done or heard of which no row tells where no log is kept: it is an instant of the run all the same."""
+        """Something is done or received that no row says where no log is kept: it is an instant of the run all the same."""
         self._place(now_ns)
 
     def series(self, now_ns: int, name: str, value: float) -> None:

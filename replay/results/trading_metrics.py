@@ -114,10 +114,10 @@ def _execution(info: RunInfo, lives: Lives) -> Iterator[Metric]:
         ),
         (
             "response_latency",
-            "latency, venue to heard",
+            "latency, venue to strategy",
             response,
             "s",
-            "From there until that was heard: median.",
+            "From there until the strategy received that: median.",
             "orders, fills",
         ),
         (

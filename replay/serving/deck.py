@@ -45,7 +45,7 @@ __all__ = ["Deck", "DeckOptions"]
 #: How much of the tape is looked at before it is played: frames per recording, and ns.
 _OPENING_FRAMES: Final = 20_000
 _OPENING_NS: Final = 60 * NS_PER_S
-#: What a client is told where nothing was: the connection is gone.
+#: What a client gets where there was no answer: the connection is gone.
 _GONE: Final = Drop()
 #: Close codes that may be sent in a close frame; others stand for its absence.
 _SENDABLE: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})

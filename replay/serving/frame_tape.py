@@ -75,7 +75,7 @@ class FrameTape(Tape):
                 return (Batch(0, each) for each in frames)
             begins_ns = max(span[0], place.reached_ns)
             reels.append(Reel(position, position, _keyed(frames, place.reached_ns), begins_ns))
-        # One of that very time was played; it is before what is sought, so nobody is told again.
+        # One of that very time was played; it is before what is sought, so it is not sent again.
         gaps = Reel(NOTICES, NOTICES, self._gaps(mark.reached_ns))
         return (Batch(*taken) for taken in merged([gaps, *reels]))
 

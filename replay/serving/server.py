@@ -85,7 +85,7 @@ class TapeServer:
 
     Attributes:
         deck: The tape and its clients.
-        is_waiting: Whether the tape waits for its first client, or to be told.
+        is_waiting: Whether the tape waits for its first client, or for a command.
         has_ended: Whether it is at its end.
         cut_off_count: Clients that were cut off because they did not read.
     """

@@ -239,7 +239,7 @@ def test_filters_and_beginnings_are_those_of_a_replay(
         start_ns = None if start is None else TS + start * STEP
         source = FollowDataSource(tmp_path / "tape", start_ns=start_ns, **options)
         if start is not None and start >= 30:
-            with pytest.raises(ConfigError, match=r"but the tape, which nobody records, ends at "):
+            with pytest.raises(ConfigError, match=r"but the tape, which is not being recorded, ends at "):
                 await _begun(source)
             return
         seen = await _begun(source)

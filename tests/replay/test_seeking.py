@@ -472,5 +472,5 @@ def test_a_pair_that_never_had_a_book_has_none_after_a_seek_over_a_hole(tmp_path
     mover.source.player.seek(mover.source.player.tape.last_ns + 1)
     assert mover.source.tracker.trading_pairs == whole.source.tracker.trading_pairs == ["BTC-USD"]
     for source in (mover.source, whole.source):
-        with pytest.raises(SymbolError, match=r"^no book of 'ETH-USD'; pairs heard of: BTC-USD$"):
+        with pytest.raises(SymbolError, match=r"^no book of 'ETH-USD'; pairs received: BTC-USD$"):
             source.tracker.book("ETH-USD")

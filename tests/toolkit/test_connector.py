@@ -249,7 +249,7 @@ async def test_an_address_that_nobody_has_used_ends_connect_in_one_line() -> Non
         connector = HyperliquidPerpetualConnector.live(
             ["BTC-USD"], ["0x" + "12" * 20], ws_url=venue.ws_url, rest_url=venue.rest_url, backoff_seed=1
         )
-        with pytest.raises(VenueRefused, match=r"^hyperliquid: nobody has ever used the address 0x(12){20}; check it"):
+        with pytest.raises(VenueRefused, match=r"^hyperliquid: no one has ever used the address 0x(12){20}; check it"):
             await connector.connect()
 
 

@@ -258,7 +258,7 @@ class BookFusion:
                 price, size, count = message.bid_price, message.bid_size, message.bid_count
             else:
                 price, size, count = message.ask_price, message.ask_size, message.ask_count
-            # A size of 0 is of no level, and of a side that is not told the level is another message's.
+            # A size of 0 is of no level, and of a side that is not reported the level is another message's.
             return (price, size, count) if price is not None and size and count != SIDE_NOT_TOLD else None
         if is_bid:
             prices, sizes, counts = message.bid_prices, message.bid_sizes, message.bid_counts

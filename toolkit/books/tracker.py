@@ -217,7 +217,7 @@ class OrderBookTracker(Shown):
         books = self._of(self._pairs, trading_pair, venue)
         if books is None:
             known = ", ".join(named(self._pairs)) or "none yet"
-            raise SymbolError(f"no book of {_said(trading_pair, venue)}; pairs heard of: {known}")
+            raise SymbolError(f"no book of {_said(trading_pair, venue)}; pairs received: {known}")
         if form is None:
             return books.book
         if form in books.diff_books:
@@ -225,7 +225,7 @@ class OrderBookTracker(Shown):
         latest = books.latest.get(form)
         if latest is None:
             known = ", ".join([*books.latest, *books.diff_books]) or "none yet"
-            raise SymbolError(f"no form {form!r} of {books.book.trading_pair}; forms heard of: {known}")
+            raise SymbolError(f"no form {form!r} of {books.book.trading_pair}; forms received: {known}")
         book = OrderBook(latest.trading_pair, latest.venue)
         if isinstance(latest, BookSnapshot):
             book.apply_snapshot(latest)

@@ -95,7 +95,7 @@ class Timers:
         return None
 
     def jump(self, start_ns: int, end_ns: int) -> None:
-        """The clock jumped from the one time to the other: no time passed between them. Told before what is due fires."""
+        """The clock jumped from the one time to the other: no time passed between them. Reported before what is due fires."""
         if (start_ns, end_ns) not in self._jumps:
             self._jumps = [*self._jumps[1 - _JUMPS_MAX :], (start_ns, end_ns)]
 

@@ -57,7 +57,7 @@ def connect_error(url: str, exc: OSError) -> str:
     if isinstance(exc, ssl.SSLError):
         return f"{url}: TLS failed ({one_line(exc)}); check that the port speaks TLS"
     if isinstance(exc, ConnectionRefusedError):
-        return f"{url}: connection refused, nobody listens there; check the address, or start the venue"
+        return f"{url}: connection refused, nothing listens there; check the address, or start the venue"
     if isinstance(exc, socket.gaierror):
         return f"{url}: the host's name cannot be resolved ({one_line(exc)}); check the address and the network"
     return f"{url}: cannot connect ({one_line(exc)}); check the address and the network"

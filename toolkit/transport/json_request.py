@@ -45,7 +45,7 @@ async def ask_json(method: str, url: str, body: bytes = b"", *, timeout_s: float
                     )
             status = response.status
     except aiohttp.ClientConnectorError as exc:
-        raise ConnectFailed(f"nobody answers at {public_url(url)}: {one_line(exc, url)}") from None
+        raise ConnectFailed(f"nothing answers at {public_url(url)}: {one_line(exc, url)}") from None
     except (aiohttp.ClientError, TimeoutError) as exc:
         raise TransportError(f"no answer from {public_url(url)}: {one_line(exc, url)}") from None
     if status == HTTPStatus.FORBIDDEN:

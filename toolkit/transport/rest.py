@@ -208,7 +208,7 @@ class RestClient:
         """
         Hold back every request if this answer says that there were too many; for how long, or None if it does not.
 
-        It is the address that is told to wait, not this one request.
+        The whole address has to wait, not this one request.
         """
         asked_s = response.retry_after_s
         if asked_s is None:

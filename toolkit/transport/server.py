@@ -27,7 +27,7 @@ from toolkit.transport.hosts import HostList, url_host
 
 __all__ = ["LoopbackServer", "Peer", "RestRequest", "RestResponse", "ServerProtocol", "framed_texts"]
 
-_NOT_ADDRESSED = "foreign Origin or Host: this server answers to names that it was told of; --allow-host adds one\n"
+_NOT_ADDRESSED = "foreign Origin or Host: this server answers to names that it was given; --allow-host adds one\n"
 _READ_ENDS = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR})
 #: A connection that has not asked for anything by then is ended, seconds; so is one that asks for nothing more.
 _IDLE_S_MAX = 30.0
@@ -63,7 +63,7 @@ class RestResponse:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether the library's log says more than that a client does not speak HTTP, which it is told itself."""
+    """Whether the library's log says more than that a client does not speak HTTP, which gets an answer that says so."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, HttpProcessingError | ClientPayloadError | web.RequestPayloadError | ConnectionError)
 
@@ -376,7 +376,7 @@ class LoopbackServer:
         except UnicodeError:
             await self._runner.cleanup()
             raise OSError(errno.EINVAL, "it is no name or address of a host") from None
-        # Of a name with several addresses each has a port of its own, where any would do: one of them is told.
+        # Of a name with several addresses each has a port of its own, where any would do: one of them is reported.
         places = self._listener.sockets
         told = next((each for each in places if each.family is socket.AF_INET), places[0]).getsockname()
         self._shown_host = self._host if len(places) == 1 or self._port else told[0]

@@ -429,7 +429,7 @@ def _batch() -> tuple[bytes, bytes]:
 
 def test_nobody_there_is_said(tmp_path: Path) -> None:
     async def test() -> None:
-        with pytest.raises(ConnectFailed, match=r"nobody listens there"):
+        with pytest.raises(ConnectFailed, match=r"nothing listens there"):
             await TeeConnection.open("ws://127.0.0.1:9/tee")
         with pytest.raises(ConfigError, match=r"is no URL of that kind"):
             await TeeConnection.open("http://127.0.0.1:9/tee")

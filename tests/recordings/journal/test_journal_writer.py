@@ -103,7 +103,7 @@ def test_who_is_told_of_batches_cannot_end_the_recording(tmp_path: Path) -> None
     write(writer, 1)
     writer.close()
     assert numbers(writer.path) == [0, 1]
-    assert said == ["followers are not told of new frames any more (ValueError: no followers)"]
+    assert said == ["followers are not notified of new frames any more (ValueError: no followers)"]
 
 
 def test_batches_keep_their_order_whichever_thread_hands_them_over(

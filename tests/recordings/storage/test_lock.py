@@ -220,7 +220,7 @@ def test_without_locks_the_living_are_refused_and_the_dead_are_not(tmp_path: Pat
     finally:
         recorder.close()
     assert ["has died" in text for text in said] == [True, False]
-    assert "has no locks: a second writer is told from the process that recording.lock names" in said[1]
+    assert "has no locks: a second writer is recognized by the process that recording.lock names" in said[1]
 
 
 def test_without_locks_another_machine_is_alive_as_long_as_it_leaves_signs(tmp_path: Path, no_locks: str) -> None:

@@ -130,12 +130,12 @@ def test_listeners_hear_each_message_with_the_book_it_changed() -> None:
 
 def test_what_is_unknown_is_said_with_what_is_known() -> None:
     tracker = OrderBookTracker()
-    with pytest.raises(SymbolError, match=r"^no book of 'A-B'; pairs heard of: none yet$"):
+    with pytest.raises(SymbolError, match=r"^no book of 'A-B'; pairs received: none yet$"):
         tracker.book("A-B")
     tracker.apply(FULL)
-    with pytest.raises(SymbolError, match=r"^no book of 'X'; pairs heard of: A-B$"):
+    with pytest.raises(SymbolError, match=r"^no book of 'X'; pairs received: A-B$"):
         tracker.book("X")
-    with pytest.raises(SymbolError, match=r"^no form 'fast' of A-B; forms heard of: full$"):
+    with pytest.raises(SymbolError, match=r"^no form 'fast' of A-B; forms received: full$"):
         tracker.book("A-B", "fast")
 
 
@@ -160,7 +160,7 @@ def test_a_key_is_enough_and_two_that_contradict_are_an_error() -> None:
     with pytest.raises(SymbolError, match=r"^A-B is asked for on other and on hyperliquid: say one venue$"):
         tracker.book(theirs.key, venue="hyperliquid")
     with pytest.raises(
-        SymbolError, match=r"^no book of 'A-B' on third; pairs heard of: A-B on hyperliquid, A-B on other$"
+        SymbolError, match=r"^no book of 'A-B' on third; pairs received: A-B on hyperliquid, A-B on other$"
     ):
         tracker.book("A-B", venue="third")
 

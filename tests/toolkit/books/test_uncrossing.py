@@ -256,7 +256,7 @@ def test_pairs_are_found_or_named() -> None:
     tracker = OrderBookTracker()
     views = UncrossedBooks(tracker)
     tracker(START)
-    with pytest.raises(SymbolError, match=r"^no book of 'X-Y'; pairs heard of: A-B$"):
+    with pytest.raises(SymbolError, match=r"^no book of 'X-Y'; pairs received: A-B$"):
         views.book("X-Y")
     tracker(book(BookSnapshot, [(1.0, 1.0)], [], 1, venue="w"))
     with pytest.raises(SymbolError, match=r"^A-B is a pair of v, w: say which venue$"):

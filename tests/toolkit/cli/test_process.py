@@ -120,7 +120,7 @@ def test_it_records_where_nothing_can_be_locked_or_synced(venue: dict[str, Any],
 
     for _ in range(2):
         said = run(*record(venue, tmp_path / "tape", "-d", "1200ms", "--rotate", "500ms", "--fsync", "always"))
-        assert said.count("has no locks: a second writer is told from the process that recording.lock names") == 1
+        assert said.count("has no locks: a second writer is recognized by the process that recording.lock names") == 1
         assert said.count("cannot sync: what a power cut costs is up to it, --fsync always or not") == 1
     with subprocess.Popen(
         record(venue, tmp_path / "tape"), env=environment, stderr=subprocess.PIPE, text=True

@@ -234,7 +234,7 @@ async def test_a_venue_that_is_down_for_a_day_does_not_fill_the_disk() -> None:
         "role": "main",
         "url": url,
         "attempt": 1,
-        "error": f"{url}: connection refused, nobody listens there; check the address, or start the venue",
+        "error": f"{url}: connection refused, nothing listens there; check the address, or start the venue",
     }
     assert failures[-1]["attempt"] > len(failures)
     assert status.last_error == failures[0]["error"]

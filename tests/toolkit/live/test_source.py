@@ -352,7 +352,7 @@ async def test_a_venue_without_rest_is_one_clear_line() -> None:
     tape = Tape()
     async with unused_port() as port:
         source = live_source(TinyProtocol(calls=(META,)), tape, rest_url=f"http://127.0.0.1:{port}")
-        with pytest.raises(ConnectFailed, match=r"^http://127\.0\.0\.1:\d+/meta: connection refused, nobody listens"):
+        with pytest.raises(ConnectFailed, match=r"^http://127\.0\.0\.1:\d+/meta: connection refused, nothing listens"):
             await source.initialize()
     assert tape.story == ["rest_out"] * 4 + ["request_failed"]
     failed = tape.controls("request_failed")[0]
@@ -416,7 +416,7 @@ async def test_a_websocket_that_was_never_there_is_one_clear_line() -> None:
     async with unused_port() as port:
         source = live_source(TinyProtocol(), tape, ws_url=f"ws://127.0.0.1:{port}")
         async with source:
-            with pytest.raises(ConnectFailed, match=r"connection refused, nobody listens there; .* \(attempt 3\)$"):
+            with pytest.raises(ConnectFailed, match=r"connection refused, nothing listens there; .* \(attempt 3\)$"):
                 await source.wait()
     assert tape.story == ["connect_failed"]
 

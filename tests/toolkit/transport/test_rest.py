@@ -184,7 +184,7 @@ async def test_a_port_that_nobody_listens_on_is_one_clear_line() -> None:
         with pytest.raises(ConnectFailed) as failure:
             await rest.request("GET", "/meta", **log.options())
     assert str(failure.value) == (
-        f"http://127.0.0.1:{port}/meta: connection refused, nobody listens there; check the address, or start the "
+        f"http://127.0.0.1:{port}/meta: connection refused, nothing listens there; check the address, or start the "
         "venue (attempt 2)"
     )
     assert log.errors == ["1 ConnectFailed", "2 ConnectFailed"]

@@ -281,7 +281,7 @@ async def test_a_port_that_nobody_listens_on_is_one_clear_line() -> None:
         with pytest.raises(ConnectFailed) as failure:
             await connect(f"ws://127.0.0.1:{port}/ws")
     assert str(failure.value) == (
-        f"ws://127.0.0.1:{port}/ws: connection refused, nobody listens there; check the address, or start the venue"
+        f"ws://127.0.0.1:{port}/ws: connection refused, nothing listens there; check the address, or start the venue"
     )
 
 

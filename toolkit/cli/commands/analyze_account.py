@@ -133,7 +133,7 @@ def _say_why_unknown(report: pl.DataFrame) -> None:
         .when(pl.col("fees").is_null())
         .then(pl.lit("a fee was paid in an asset that has no price in the recording; record a pair of it too"))
         .when(pl.col("unrealized_start").is_null())
-        .then(pl.lit("nobody stated at what price the position was entered that was there at the start"))
+        .then(pl.lit("the entry price of the position that was there at the start is not recorded"))
         .when(pl.col("unrealized_end").is_null())
         .then(pl.lit("its position has no price in the recording; record that pair too"))
         .otherwise(pl.lit("what its fills realised is not known"))

@@ -1,1 +1,1 @@
-"""What a command is told: options, kinds of values, and the configuration of a recorder."""
+"""What a command is given: options, kinds of values, and the configuration of a recorder."""

@@ -155,7 +155,7 @@ class _Reader:
             self._lines.setdefault((table, key), number)
 
     def place(self, key: str, table: int | None) -> str:
-        """The file and the line of a key, or of the head of its table where that is all that can be told."""
+        """The file and the line of a key, or of the head of its table where no more is known."""
         of_table = [] if table is None else [(table, key), (table, _HEAD), (None, "venue")]
         line = next((self._lines[each] for each in [*of_table, (None, key)] if each in self._lines), None)
         return str(self._path) if line is None else f"{self._path}:{line}"

@@ -246,7 +246,7 @@ class Books:
         """
         The receive time, ns, after which a diff without a snapshot does more than wait; None if the next one does.
 
-        Once it was told that there is no snapshot, and while one is asked for, more diffs change nothing.
+        Once it is known that there is no snapshot, and while one is asked for, more diffs change nothing.
         """
         join, stream = self.joins.get(symbol), self._host.streams.get(symbol, FORM_FULL)
         if join is None or stream is None or not join.pending:

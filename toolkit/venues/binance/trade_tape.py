@@ -21,7 +21,7 @@ from toolkit.venues.binance.kernel_state import NO_CEILING, RENUMBERED_NS
 
 __all__ = ["NO_CEILING", "RENUMBERED_NS", "Hole", "ToldTrades"]
 
-#: More ranges than this are joined, the lowest first: what was missing for so long is taken for told.
+#: More ranges than this are joined, the lowest first: what was missing for so long is taken as reported.
 RANGES_MAX: Final = 1024
 #: An order that is off by a little: gaps of at most so many numbers, as many of them, until so many later numbers came.
 HOLE_NUMBERS_MAX: Final = 64

@@ -359,7 +359,7 @@ class AccountStreams:
         )
 
     def _judge(self, frame: Frame, root: Root, messages: list[Message]) -> None:
-        """Say whether the positions and collateral told are those that are."""
+        """Say whether the reported positions and collateral are those that are."""
         streams = self._protocol.streams
         stream = streams.get("", root.holdings)
         if not root.is_doubtful:

@@ -210,7 +210,7 @@ class AccountNews:
         if source != "stream" or not known.generation:
             return
         state = order_state(row.status, row.reason, row.totalFilled, row.size)
-        if state is OrderState.FILLED:  # it was told that it had ended, and no more
+        if state is OrderState.FILLED:  # its end was reported, and no more
             side = wire.SIDES.get(row.side or "")
             status = status_text(row.status, row.reason)
             generation = min(known.generation_at(height), known.generation - 1)
@@ -268,7 +268,7 @@ class AccountNews:
             count += 1
             is_news = source == "rest" and not self._is_history(row.createdAtHeight, time_ns(row.createdAt))
             if is_news:
-                # The stream did not tell of it, so nothing says that it told of what it changed.
+                # The stream did not report it, so nothing says that it reported what it changed.
                 account.changed(row.symbol, row.createdAtHeight)
                 account.changed(COLLATERAL, row.createdAtHeight)
             if is_news and self._is_undecided(row):

@@ -1,5 +1,5 @@
 """
-What dYdX v4's protocols do about what is odd: items that cannot be read, connections that are over, polls that nobody
+What dYdX v4's protocols do about what is odd: items that cannot be read, connections that are over, polls that no one
 answers.
 """
 

@@ -1,5 +1,5 @@
 """
-dYdX v4's markets: what `v4_markets` and REST say of them, merged, and told as instruments and funding.
+dYdX v4's markets: what `v4_markets` and REST say of them, merged, and reported as instruments and funding.
 
 The ticker is both symbol and trading pair. Permissionless markets have commas, slashes and whole addresses in theirs
 (`FARTCOIN,RAYDIUM,9BB6...-USD`), so nothing is read out of one except that the quote currency follows the last `-`.

@@ -68,6 +68,6 @@ class HyperliquidAuth:
                 return HyperliquidAuth(master)
         if kind == "missing":
             raise VenueRefused(
-                f"hyperliquid: nobody has ever used the address {self.address}; check it for a typing error"
+                f"hyperliquid: no one has ever used the address {self.address}; check it for a typing error"
             )
         raise ParseError(f"userRole of another shape than documented: {role!r:.200}")

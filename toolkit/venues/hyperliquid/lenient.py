@@ -18,7 +18,7 @@ __all__ = ["ODDITIES_MAX", "Oddities", "items", "loose", "parts"]
 
 T = TypeVar("T")
 
-#: Kinds of oddities that are remembered as told. Where a venue sends a new one in every frame, more are not reported.
+#: Kinds of oddities that are remembered as reported. Where a venue sends a new one in every frame, more are not reported.
 ODDITIES_MAX: Final = 256
 #: Fields left out of one item before it is given up.
 _FIELDS_MAX: Final = 16
@@ -29,7 +29,7 @@ _NUMBER: Final = re.compile(r"[0-9]+")
 
 class Oddities:
     """
-    What was found odd, each kind told once.
+    What was found odd, each kind reported once.
 
     Texts that differ in numbers alone are of one kind.
     """

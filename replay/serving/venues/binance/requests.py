@@ -97,7 +97,7 @@ def parse_request(text: str) -> Request:
 
 def parse_stream(name: str, diffs: Collection[str], product: Product) -> Stream | None:
     """
-    The stream of that name; None for one that does not exist, which a client is never told.
+    The stream of that name; None for one that does not exist, which a client never learns.
 
     Args:
         name: Name as subscribed; symbols are in lower case.

@@ -150,7 +150,7 @@ def test_a_port_that_is_taken_is_said(tape: tuple[Recording, str]) -> None:
         (("serve", "{here}/none"), "{here}/none is not a recording"),
         (("serve", "{tape}", "--speed", "fast"), "'fast' is no speed"),
         (("serve", "{tape}", "--from", "noon"), "Invalid value for '--from': 'noon' is no time"),
-        (("ctl", "--url", "http://127.0.0.1:1", "status"), "nobody answers at http://127.0.0.1:1/tickdeck/status"),
+        (("ctl", "--url", "http://127.0.0.1:1", "status"), "nothing answers at http://127.0.0.1:1/tickdeck/status"),
         (("ctl", "--url", "ftp://x", "status"), "'ftp://x/tickdeck/status' is no URL of that kind"),
     ],
 )

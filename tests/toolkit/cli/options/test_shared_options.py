@@ -177,4 +177,4 @@ def test_the_controls_take_their_place_before_or_after() -> None:
             ("seek", "-5m", "--json", "--url", "http://127.0.0.1:1"),
         )
     }
-    assert said == {"nobody answers at http"}
+    assert said == {"nothing answers at http"}

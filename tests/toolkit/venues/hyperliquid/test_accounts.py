@@ -166,7 +166,7 @@ def test_an_address_that_nobody_has_used_is_one_clear_line() -> None:
     wire.reply(f"userRole:{USER}", {"role": "missing"})
     assert isinstance(wire.protocol.failure, VenueRefused)
     assert str(wire.protocol.failure) == (
-        f"hyperliquid: nobody has ever used the address {USER}; check it for a typing error"
+        f"hyperliquid: no one has ever used the address {USER}; check it for a typing error"
     )
     assert not wire.protocol.is_ready
 

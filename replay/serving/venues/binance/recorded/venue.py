@@ -119,7 +119,7 @@ class ServedBinance(ServedVenue):
         self._known: dict[str, dict[str, None]] = {}
         #: Clients by what they ask for, likewise.
         self._askers: dict[str, dict[BinanceClient, None]] = {}
-        #: Symbols with diffs on a connection, by which a snapshot without a name is told; and those that wait for it.
+        #: Symbols with diffs on a connection, by which a snapshot without a name is recognized; and those that wait for it.
         self._on_conn: dict[int, dict[str, None]] = {}
         self._unnamed: dict[int, Snapshot] = {}
         self._has_microseconds = False

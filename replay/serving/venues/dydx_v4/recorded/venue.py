@@ -169,7 +169,7 @@ class ServedDydx(ServedVenue):
     def primed(self) -> None:
         if not self._rest.markets:
             self.synthesized.append(
-                "perpetualMarkets: no recorded reply, so markets are listed once their stream has told them"
+                "perpetualMarkets: no recorded reply, so markets are listed once their stream has named them"
             )
 
     def lost(self, keys: Sequence[Key]) -> None:

@@ -2,7 +2,7 @@
 The synthetic venue's WebSocket face, sans I/O.
 
 A `Session` takes text frames in and puts text frames into its outbox; the time is handed in. What a session may do,
-what it is told and when it is dropped is the real venue's behaviour, quirks included.
+what it is sent and when it is dropped is the real venue's behaviour, quirks included.
 """
 
 from __future__ import annotations
