@@ -46,6 +46,7 @@ from toolkit.errors import RecordingDamaged
 from toolkit.messages import FORM_QUOTE, SIDE_NOT_TOLD, Message
 
 __all__ = [
+    "MATCHED",
     "MESSAGE",
     "NO_COUNT",
     "NO_TIME",
@@ -55,6 +56,8 @@ __all__ = [
     "Kind",
     "Names",
     "joined",
+    "joined_counts",
+    "no_counts",
     "of_book_rows",
     "of_messages",
     "of_rows",
@@ -109,7 +112,7 @@ _KINDS: Final = {
     "liquidations": Kind.LIQUIDATION,
 }
 #: Causes of trades that were matched in the book; others name why one was not.
-_MATCHED: Final = frozenset({None, "liquidation"})
+MATCHED: Final = frozenset({None, "liquidation"})
 #: Columns of the tables that are read here; of others all are, for `ColumnBatch.message`.
 _HEAD: Final = ("venue", "symbol", "trading_pair", "ts_event", "ts_recv", "capture_seq", "sub_seq")
 TABLE_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
@@ -247,12 +250,17 @@ class ColumnBatch(NamedTuple):
         """The messages of some places; levels are shared."""
         return self._replace(rows=self.rows[begin:end])
 
+    @property
+    def level_span(self) -> tuple[int, int]:
+        """Where the levels of its messages begin and end, if these lie in their order."""
+        if not len(self.rows):
+            return 0, 0
+        last = self.rows[-1]
+        return int(self.rows["first"][0]), int(last["first"]) + int(last["bids"]) + int(last["asks"])
+
     def trimmed(self) -> ColumnBatch:
         """The same without levels before its first message's and after its last one's; messages lie in their order."""
-        if not len(self.rows):
-            return self._replace(prices=self.prices[:0], sizes=self.sizes[:0], counts=self.counts[:0])
-        last = self.rows[-1]
-        begin, end = int(self.rows["first"][0]), int(last["first"]) + int(last["bids"]) + int(last["asks"])
+        begin, end = self.level_span
         if begin == 0 and end == len(self.prices):
             return self
         rows = _of_words(_in_words(self.rows).copy())
@@ -312,7 +320,7 @@ def joined(batches: Sequence[ColumnBatch], order: npt.NDArray[np.intp] | None = 
     words = np.concatenate([_in_words(batch.rows) for batch in batches])
     prices = np.concatenate([batch.prices for batch in batches])
     sizes = np.concatenate([batch.sizes for batch in batches])
-    counts = _joined_counts([batch.counts for batch in batches])
+    counts = joined_counts([batch.counts for batch in batches])
     rows = _of_words(words)
     level, row, at = 0, 0, 0
     for batch in batches:
@@ -341,16 +349,17 @@ def _of_words(words: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
 _uncounted = [np.full(1 << 17, NO_COUNT, np.int32)]
 
 
-def _no_counts(levels: int) -> npt.NDArray[np.int32]:
+def no_counts(levels: int) -> npt.NDArray[np.int32]:
     """Counts of so many levels that have none. Nobody may write to them."""
     if levels > len(_uncounted[0]):
         _uncounted[0] = np.full(2 * levels, NO_COUNT, np.int32)
     return _uncounted[0][:levels]
 
 
-def _joined_counts(parts: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.int32]:
+def joined_counts(parts: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.int32]:
+    """Counts of levels one after the other; those that all batches share stay so."""
     if all(len(part) == 0 or part.base is _uncounted[0] for part in parts):
-        return _no_counts(sum(map(len, parts)))
+        return no_counts(sum(map(len, parts)))
     return np.concatenate(parts)
 
 
@@ -389,7 +398,7 @@ def of_rows(
         rest = (_Rest(count, given, lambda begin, end: flat_messages(table, given.slice(begin, end - begin))),)
     if keeps:
         heads["row"] = np.arange(count)
-    uncounted = _no_counts(count)
+    uncounted = no_counts(count)
     if kind is Kind.QUOTE:
         levels = _quoted(rows)
         heads["bids"] = heads["asks"] = 1
@@ -445,7 +454,7 @@ def of_book_rows(
         heads["cap"] = first.column("depth_cap").cast(pa.int32()).fill_null(-1).to_numpy()
     heads["form"] = first.places("form", names.form)
     _add_flags(heads, first.flags("fused"), Flag.FUSED)
-    counts = _no_counts(len(rows))
+    counts = no_counts(len(rows))
     if RowColumns(rows, _NONE).has("count"):
         _add_flags(heads, first.column("count").is_valid().to_numpy(zero_copy_only=False), Flag.COUNTED)
         counts = rows.column("count").fill_null(NO_COUNT).to_numpy()
@@ -515,7 +524,7 @@ def _add_flags(heads: npt.NDArray[np.void], where: Any, flag: Flag) -> None:
 def _set_unmatched(heads: npt.NDArray[np.void], rows: RowColumns) -> None:
     if rows.has("cause"):
         causes = rows.column("cause").to_pylist()
-        _add_flags(heads, np.array([cause not in _MATCHED for cause in causes]), Flag.UNMATCHED)
+        _add_flags(heads, np.array([cause not in MATCHED for cause in causes]), Flag.UNMATCHED)
 
 
 def _quoted(rows: RowColumns) -> tuple[Any, Any, Any]:
@@ -525,7 +534,7 @@ def _quoted(rows: RowColumns) -> tuple[Any, Any, Any]:
         for name in ("price", "size")
     )
     if not (rows.has("bid_count") or rows.has("ask_count")):
-        return prices, sizes, _no_counts(len(prices))
+        return prices, sizes, no_counts(len(prices))
     # What is no number of orders says that a side is not told of, and is kept.
     counts = [rows.column(f"{side}_count").cast(pa.int32()).fill_null(NO_COUNT).to_numpy() for side in ("bid", "ask")]
     return prices, sizes, np.stack(counts, axis=1).reshape(-1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -19,16 +22,20 @@ from recordings.columns.column_batch import (
     of_messages,
     of_rows,
 )
+from recordings.columns.page_columns import PAGE_TABLES, in_order, merged, of_pages
+from recordings.columns.parquet_pages import FileColumns, NotPlain, RowGroupPages
 from recordings.format.manifest import Segment, TableFile, inside
 from recordings.format.rows_to_messages import split_complete
 from recordings.format.schema import MESSAGE_TABLES, TABLES
 from recordings.reading.raw_frames import opened, reading
 from recordings.reading.selecting import Selection
-from recordings.reading.sorted_rows import rows_in_order
+from recordings.reading.sorted_rows import AT_ONCE_ROWS, RowGroup, rows_of_stretch, stretches_of, wanted_groups
 from recordings.recording import Recording
 from toolkit.errors import RecordingDamaged
 
 __all__ = ["ROWS", "columns_of"]
+
+_Keyed = tuple[Any, ColumnBatch]
 
 #: Rows of one table that are read at a time, where they lie in order: enough that a batch costs nothing beside its rows.
 ROWS: Final = 65_536
@@ -89,6 +96,7 @@ def _of_segment(
     first_seq: int,
     whole: bool,
 ) -> Iterator[ColumnBatch]:
+    merge = _joined if whole else merged
     runs = [
         _Run(recording, file, table, names, selection, batch_rows, first_seq, whole)
         for table in MESSAGE_TABLES
@@ -96,15 +104,20 @@ def _of_segment(
     ]
     while runs := [run for run in runs if run.fill()]:
         if len(runs) == 1:
-            yield runs[0].take_all()
+            yield runs[0].take()
             continue
         # Every run still to be read has messages up to this key, so below it nothing is missing.
         bound = min(run.last_key for run in runs)
         taken = [part for run in runs for part in run.take_until(bound)]
-        parts = [part for _, part in taken]
-        keys = np.concatenate([keys for keys, _ in taken])
-        is_ordered = len(parts) == 1 or bool((keys[1:] > keys[:-1]).all())
-        yield joined(parts, None if is_ordered else np.argsort(keys, kind="stable"))
+        yield taken[0][1].trimmed() if len(taken) == 1 else merge(taken)
+
+
+def _joined(taken: Sequence[_Keyed]) -> ColumnBatch:
+    """Parts of tables as one batch in order, without the kernels, which are not worth loading beside objects."""
+    parts = [part.trimmed() for _, part in taken]
+    keys = np.concatenate([keys for keys, _ in taken])
+    is_ordered = bool((keys[1:] > keys[:-1]).all())
+    return joined(parts, None if is_ordered else np.argsort(keys, kind="stable"))
 
 
 class _Run:
@@ -124,61 +137,94 @@ class _Run:
         self._path = inside(recording.path, file.path)
         self._table = table
         self._names = names
-        source = open_checked(recording.path, file)
-        with reading(self._path):
-            metadata = pq.read_metadata(source)
-            there = metadata.schema.to_arrow_schema().names
-            parquet = opened(source, metadata, [name for name in _DICTIONARIES[table] if name in there])
+        self._selection = selection
+        self._batch_rows = batch_rows
+        self._first_seq = first_seq
         self._is_whole = whole
-        wanted = TABLE_COLUMNS.get(table)
-        columns = None if wanted is None else [name for name in there if whole or name in wanted]
-        self._constants: dict[str, Any] = {}
-        if columns is not None:
-            self._constants, columns = _constants(metadata, there, columns)
-        self._rows = rows_in_order(
-            parquet, selection=selection, first_seq=first_seq, batch_rows=batch_rows, columns=columns
-        )
+        self._source = open_checked(recording.path, file)
+        with reading(self._path):
+            self._metadata = pq.read_metadata(self._source)
+            groups = wanted_groups(self._metadata, selection, first_seq)
+        self._batches = self._read(stretches_of(groups))
         self._rest: pa.RecordBatch | None = None
         #: What is at hand, with the numbers of its messages.
-        self._parts: list[tuple[Any, ColumnBatch]] = []
+        self._parts: deque[_Keyed] = deque()
+        self._reached = -1
 
     @property
     def last_key(self) -> int:
-        """Number of the last message at hand."""
-        return int(self._parts[-1][0][-1])
+        """Number of the last message of the first part at hand."""
+        return int(self._parts[0][0][-1])
 
     def fill(self) -> bool:
         """Read on if nothing is at hand; False once nothing is left."""
         with reading(self._path):
             while not self._parts:
-                rows = next(self._rows, None)
-                if rows is None:
+                batch = next(self._batches, None)
+                if batch is None:
                     if self._rest is not None:
                         raise RecordingDamaged(f"{self._path} ends inside a message: expected is_last on its last row")
                     return False
-                self._take_in(rows)
+                self._add(batch)
         return True
 
-    def take_all(self) -> ColumnBatch:
-        """All that is at hand."""
-        parts, self._parts = self._parts, []
-        return joined([part for _, part in parts])
+    def _read(self, stretches: Sequence[Sequence[RowGroup]]) -> Iterator[ColumnBatch]:
+        pages = FileColumns(self._metadata) if self._table in PAGE_TABLES and not self._is_whole else None
+        rows: _ArrowRows | None = None
+        for stretch in stretches:
+            if pages is not None and self._rest is None and sum(group.rows for group in stretch) <= AT_ONCE_ROWS:
+                with suppress(NotPlain):
+                    yield self._of_pages(pages, stretch)
+                    continue
+            if rows is None:
+                rows = _ArrowRows(self._source, self._metadata, self._table, self._is_whole)
+            for batch in rows.of(stretch, self._selection, self._first_seq, self._batch_rows):
+                yield from self._taken_in(batch, rows.constants)
 
-    def take_until(self, key: int) -> list[tuple[Any, ColumnBatch]]:
+    def _of_pages(self, pages: FileColumns, stretch: Sequence[RowGroup]) -> ColumnBatch:
+        """The messages of a stretch, in order."""
+        parts = [
+            of_pages(
+                self._table,
+                RowGroupPages(self._source, pages, group.number),
+                self._names,
+                self._selection,
+                self._first_seq if group.first_seq < self._first_seq else 0,
+            )
+            for group in stretch
+        ]
+        if len(parts) == 1 and stretch[0].key is not None:
+            return parts[0]
+        for part in parts:
+            keys, pairs = _keys(part), part.rows["pair"]
+            if ((np.diff(keys) <= 0) & (np.diff(pairs) == 0)).any():
+                raise RecordingDamaged(self._unsorted)
+        whole = joined(parts)
+        return in_order(whole, np.argsort(_keys(whole), kind="stable"))
+
+    @property
+    def _unsorted(self) -> str:
+        return f"{self._path} is not sorted by (capture_seq, sub_seq) within a symbol"
+
+    def take(self) -> ColumnBatch:
+        """The first part at hand."""
+        return self._parts.popleft()[1].trimmed()
+
+    def take_until(self, key: int) -> list[_Keyed]:
         """What is at hand up to that message, with the numbers of its messages."""
         taken = []
         while self._parts and int(self._parts[0][0][0]) <= key:
-            keys, part = self._parts.pop(0)
+            keys, part = self._parts.popleft()
             end = int(np.searchsorted(keys, key, side="right"))
             if end < len(keys):
-                self._parts.insert(0, (keys[end:], part.part(end, len(keys))))
+                self._parts.appendleft((keys[end:], part.part(end, len(keys))))
                 keys, part = keys[:end], part.part(0, end)
-            taken.append((keys, part.trimmed()))
+            taken.append((keys, part))
         return taken
 
-    def _take_in(self, rows: pa.RecordBatch) -> None:
+    def _taken_in(self, rows: pa.RecordBatch, constants: Mapping[str, Any]) -> Iterator[ColumnBatch]:
         if self._table != "book":
-            self._add(of_rows(self._table, rows, self._names, self._constants, whole=self._is_whole))
+            yield of_rows(self._table, rows, self._names, constants, whole=self._is_whole)
             return
         if self._rest is not None:
             # Only the message that began before is put together; whole batches would be copied for it.
@@ -188,19 +234,55 @@ class _Run:
             (self._rest,) = begun.to_batches()
             if not len(ends):
                 return
-            self._add(of_book_rows(self._rest, self._names, self._constants, whole=self._is_whole))
+            yield of_book_rows(self._rest, self._names, constants, whole=self._is_whole)
             rows = rows.slice(end)
         rows, rest = split_complete(rows)
         self._rest = rest if len(rest) else None
         if len(rows):
-            self._add(of_book_rows(rows, self._names, self._constants, whole=self._is_whole))
+            yield of_book_rows(rows, self._names, constants, whole=self._is_whole)
 
     def _add(self, batch: ColumnBatch) -> None:
-        keys = batch.rows["capture_seq"] * _SUB_SEQ_SPAN + batch.rows["sub_seq"]
-        before = self.last_key if self._parts else int(keys[0]) - 1
-        if keys[0] <= before or not (keys[1:] > keys[:-1]).all():
-            raise RecordingDamaged(f"{self._path} is not sorted by (capture_seq, sub_seq) within a symbol")
-        self._parts.append((keys, batch))
+        if not batch.messages:
+            return
+        keys = _keys(batch)
+        if keys[0] <= self._reached or not (keys[1:] > keys[:-1]).all():
+            raise RecordingDamaged(self._unsorted)
+        self._reached = int(keys[-1])
+        # In parts that a cache holds while they are gone through.
+        steps = np.arange(self._batch_rows, len(batch.prices), self._batch_rows)
+        cuts = np.unique(np.searchsorted(batch.rows["first"], steps)).tolist() if len(steps) else []
+        for begin, end in pairwise([0, *cuts, len(keys)]):
+            if begin < end:
+                self._parts.append((keys[begin:end], batch.part(begin, end)))
+
+
+def _keys(batch: ColumnBatch) -> Any:
+    return batch.rows["capture_seq"] * _SUB_SEQ_SPAN + batch.rows["sub_seq"]
+
+
+class _ArrowRows:
+    """The rows of a file by way of Arrow, for what has no columns of ours or is not written as ours are."""
+
+    def __init__(self, source: pa.NativeFile, metadata: Any, table: str, whole: bool) -> None:
+        there = metadata.schema.to_arrow_schema().names
+        self._parquet = opened(source, metadata, [name for name in _DICTIONARIES[table] if name in there])
+        wanted = TABLE_COLUMNS.get(table)
+        self._columns = None if wanted is None else [name for name in there if whole or name in wanted]
+        self.constants: dict[str, Any] = {}
+        if self._columns is not None:
+            self.constants, self._columns = _constants(metadata, there, self._columns)
+
+    def of(
+        self, stretch: Sequence[RowGroup], selection: Selection | None, first_seq: int, batch_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        return rows_of_stretch(
+            self._parquet,
+            stretch,
+            selection=selection,
+            first_seq=first_seq,
+            batch_rows=batch_rows,
+            columns=self._columns,
+        )
 
 
 #: Columns that may have one value in all rows of a file, which is seen from its statistics: they need not be decoded.

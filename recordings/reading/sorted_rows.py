@@ -22,7 +22,17 @@ import pyarrow.parquet as pq
 from recordings.format.row_order import STRETCH_ROWS
 from recordings.reading.selecting import Selection
 
-__all__ = ["RowGroup", "row_groups_of", "row_keys", "rows_from", "rows_in_order", "stretches_of"]
+__all__ = [
+    "AT_ONCE_ROWS",
+    "RowGroup",
+    "row_groups_of",
+    "row_keys",
+    "rows_from",
+    "rows_in_order",
+    "rows_of_stretch",
+    "stretches_of",
+    "wanted_groups",
+]
 
 #: Rows that overlap and are read at once, at most: those of a stretch, whose last frame may have many.
 AT_ONCE_ROWS: Final = 2 * STRETCH_ROWS
@@ -118,25 +128,44 @@ def rows_in_order(
     Yields:
         Batches of no particular size, none empty.
     """
+    for stretch in stretches_of(wanted_groups(parquet.metadata, selection, first_seq)):
+        yield from rows_of_stretch(
+            parquet, stretch, selection=selection, first_seq=first_seq, batch_rows=batch_rows, columns=columns
+        )
+
+
+def wanted_groups(metadata: Any, selection: Selection | None, first_seq: int) -> list[RowGroup]:
+    """The row groups that may have rows of a selection, from a frame on."""
     names = [] if selection is None else sorted({"", *(symbol for _, symbol in selection.symbols)})
-    wanted = None if columns is None else list(columns)
-    groups = [
+    return [
         group
-        for group in row_groups_of(parquet.metadata)
+        for group in row_groups_of(metadata)
         if group.last_seq >= first_seq and (selection is None or _may_hold(group, selection, names))
     ]
-    for stretch in stretches_of(groups):
-        if len({group.key for group in stretch}) == 1 and stretch[0].key is not None:
-            batches = parquet.iter_batches(batch_rows, row_groups=[group.number for group in stretch], columns=wanted)
-        elif sum(group.rows for group in stretch) <= AT_ONCE_ROWS:
-            table = parquet.read_row_groups([group.number for group in stretch], columns=wanted)
-            batches = iter([_in_order([_wanted(table, selection, first_seq)])])
-        else:
-            batches = _merged(parquet, stretch, selection, first_seq, batch_rows, wanted)
-        for batch in batches:
-            part = rows_from(batch, first_seq)
-            if len(part):
-                yield part
+
+
+def rows_of_stretch(
+    parquet: pq.ParquetFile,
+    stretch: Sequence[RowGroup],
+    *,
+    selection: Selection | None = None,
+    first_seq: int = 0,
+    batch_rows: int,
+    columns: Sequence[str] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """The rows of one stretch, as `rows_in_order` gives them."""
+    wanted = None if columns is None else list(columns)
+    if len({group.key for group in stretch}) == 1 and stretch[0].key is not None:
+        batches = parquet.iter_batches(batch_rows, row_groups=[group.number for group in stretch], columns=wanted)
+    elif sum(group.rows for group in stretch) <= AT_ONCE_ROWS:
+        table = parquet.read_row_groups([group.number for group in stretch], columns=wanted)
+        batches = iter([_in_order([_wanted(table, selection, first_seq)])])
+    else:
+        batches = _merged(parquet, stretch, selection, first_seq, batch_rows, wanted)
+    for batch in batches:
+        part = rows_from(batch, first_seq)
+        if len(part):
+            yield part
 
 
 def _may_hold(group: RowGroup, selection: Selection, names: Sequence[str]) -> bool:

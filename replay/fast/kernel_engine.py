@@ -30,7 +30,7 @@ from replay.fast.kernel_market import (
 )
 from replay.market.kernel_core import arrive
 from replay.market.layout import EventCode, Reason, RequestCode
-from toolkit.kernels.compiling import inlined, kernel
+from toolkit.kernels.compiling import inlined, kernel, unlocked
 
 __all__ = ["close_run", "end_frame", "reach_time_of", "run_rows", "start_run", "wake_pair_of"]
 
@@ -280,7 +280,7 @@ def wake_pair(e, pair, step):
 # -- rows ----------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@unlocked
 def run_rows(e, rows, start, stop, places, ticks, lots, counts, prices, sizes, step):
     """
     Take in `rows[start:stop]`.

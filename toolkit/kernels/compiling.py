@@ -29,6 +29,7 @@ __all__ = [
     "plain",
     "store_word",
     "swap_bytes",
+    "unlocked",
 ]
 
 P = ParamSpec("P")
@@ -73,6 +74,16 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
     For what is called often with tuples of many arrays: these go with a call by value, seven words for each array.
     """
     return _compiled(function, {"forceinline": True})
+
+
+def unlocked(function: Callable[P, R]) -> Callable[P, R]:
+    """
+    The same for what has thousands of rows to do at each call: other threads run meanwhile.
+
+    To let go of the interpreter and to take it again costs more than what most kernels do, and what has it by then may
+    keep it for milliseconds.
+    """
+    return _compiled(function, {"nogil": True})
 
 
 def _compiled(function: Callable[P, R], options: dict[str, Any]) -> Callable[P, R]:

@@ -37,6 +37,7 @@ _SOURCES_ABOVE: Final = (
     "replay/market/*.py",
     "replay/fast/*kernel*.py",
     "replay/fast/*layout.py",
+    "recordings/columns/kernel*.py",
     "recordings/columns/column_batch.py",
     "toolkit/books/book_fusion.py",
 )
