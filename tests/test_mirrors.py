@@ -54,6 +54,10 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
         "tests/recordings/states/test_compiling_beside.py",
     ),
     "recordings/importing/array_lines.py": ("tests/recordings/importing/test_line_blocks.py",),
+    # What compiled code of venues shares.
+    "toolkit/kernels/fusion.py": ("tests/toolkit/venues/hyperliquid/test_columnar.py",),
+    "toolkit/kernels/fusion_state.py": ("tests/toolkit/venues/hyperliquid/test_columnar.py",),
+    "toolkit/kernels/growing.py": ("tests/toolkit/venues/*/test_columnar.py",),
     # Names that programs outside of the project import, and nothing else.
     "toolkit/tracker.py": ("tests/test_mirrors.py",),
     "toolkit/user_tracker.py": ("tests/test_mirrors.py",),

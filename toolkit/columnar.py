@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ __all__ = [
     "DiffColumns",
     "FrameBatch",
     "QuoteColumns",
+    "Rest",
+    "SnapshotColumns",
     "Taken",
     "TopColumns",
     "Tops",
@@ -133,6 +135,8 @@ class DiffColumns(_Columns):
         size: Per level.
     """
 
+    counted_as: ClassVar[str] = "book_diffs"
+
     form: str
     form_apart: str
     fused: Flags
@@ -146,20 +150,65 @@ class DiffColumns(_Columns):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotColumns(_Columns):
+    """
+    `BookSnapshot` messages that take part in the fused book, the only ones of their frames.
+
+    Attributes:
+        forms: Forms of these.
+        depth_caps: `depth_cap` of each form.
+        form: Number of each message's form (int32).
+        level_count: Levels per message, at least 1.
+        bid_count: Number of bids among them, which go first.
+        price: Per level.
+        size: Per level.
+        count: Orders, per level (int32).
+    """
+
+    counted_as: ClassVar[str] = "book_snapshots"
+
+    forms: Sequence[str]
+    depth_caps: Sequence[int]
+    form: npt.NDArray[np.int32]
+    level_count: Integers
+    bid_count: Integers
+    price: Floats
+    size: Floats
+    count: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteColumns(_Columns):
-    """`BestQuote` messages with both sides and without counts, not fused, the only ones of their frames."""
+    """
+    `BestQuote` messages, the only ones of their frames.
+
+    Attributes:
+        bid_price: NaN for a side without an order, like its size.
+        bid_size: See there.
+        ask_price: See there.
+        ask_size: See there.
+        update_id: Per message, or None where the venue has none.
+        fused: Whether each changes the book; None: none does.
+        bid_count: Orders, -1 for a side without one (int32); None where the venue does not say.
+        ask_count: Likewise.
+    """
+
+    counted_as: ClassVar[str] = "quotes"
 
     bid_price: Floats
     bid_size: Floats
     ask_price: Floats
     ask_size: Floats
-    update_id: Integers
+    update_id: Integers | None = None
+    fused: Flags | None = None
+    bid_count: npt.NDArray[np.int32] | None = None
+    ask_count: npt.NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeColumns(_Columns):
     """
-    `Trade` messages that are not history and have no cause, the only ones of their frames.
+    `Trade` messages that are not history and have no cause, with which the messages of their frames begin.
 
     Attributes:
         is_sell: Whether the taker sold.
@@ -169,7 +218,10 @@ class TradeColumns(_Columns):
         id_prefix: Text before some of these.
         is_prefixed: Before which.
         is_duplicate: Whether it was reported before.
+        sub_seq: Number of each in its frame (int32); None: each is the only one.
     """
+
+    counted_as: ClassVar[str] = "trades"
 
     is_sell: Flags
     price: Floats
@@ -178,11 +230,14 @@ class TradeColumns(_Columns):
     id_prefix: str
     is_prefixed: Flags
     is_duplicate: Flags
+    sub_seq: npt.NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopColumns(_Columns):
-    """`BookTop` rows; NaN for a side that is empty."""
+    """`BookTop` rows, as `sub_seq` 0 of their frames; NaN for a side that is empty."""
+
+    counted_as: ClassVar[str] = "tops"
 
     bid_price: Floats
     bid_size: Floats
@@ -192,7 +247,7 @@ class TopColumns(_Columns):
     is_crossed: Flags
 
 
-MessageColumns = DiffColumns | QuoteColumns | TradeColumns
+MessageColumns = DiffColumns | SnapshotColumns | QuoteColumns | TradeColumns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +258,7 @@ class Taken:
     Attributes:
         end: Index of the first frame that was not taken.
         digest: State of the digest chain after the run.
-        message_count: Messages in all, one per frame.
+        message_count: Messages in all.
         duplicate_count: Trades that were reported before.
         imprecise_count: Quoted decimals with more digits than a float64 keeps.
     """
@@ -227,6 +282,45 @@ class Collected:
 
     messages: list[MessageColumns] = field(default_factory=list)
     tops: list[TopColumns] = field(default_factory=list)
+
+
+class Rest:
+    """
+    Whether runs are worth their while: a run costs as much as some frames of the protocol.
+
+    After so many it looks how long they were, and rests for some hundred frames if that was too short, each time twice as
+    long: in a recording of many venues, say, or of frames of another form. Where very many instruments begin it is soon over.
+    """
+
+    RUNS: ClassVar[int] = 64
+    RUN_FRAMES_MIN: ClassVar[int] = 8
+    FRAMES_MIN: ClassVar[int] = 256
+    FRAMES_MAX: ClassVar[int] = 4096
+
+    def __init__(self) -> None:
+        self._runs = 0
+        self._run_frames = 0
+        self._left = 0
+        self._frames = self.FRAMES_MIN
+
+    def has_frame(self) -> bool:
+        """Whether it rests, for one frame more."""
+        if self._left:
+            self._left -= 1
+            return True
+        return False
+
+    def look(self, frames: int) -> None:
+        """A run took so many frames."""
+        self._runs += 1
+        self._run_frames += frames
+        if self._runs == self.RUNS:
+            if self._run_frames < self.RUNS * self.RUN_FRAMES_MIN:
+                self._left = self._frames
+                self._frames = min(2 * self._frames, self.FRAMES_MAX)
+            else:
+                self._frames = self.FRAMES_MIN
+            self._runs = self._run_frames = 0
 
 
 class ColumnarTaker(ABC):

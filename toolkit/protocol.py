@@ -399,6 +399,11 @@ class VenueProtocol(StreamEvents, ABC):
 
     # -- connections -------------------------------------------------------------------------------------------
 
+    @property
+    def roles(self) -> Mapping[int, str]:
+        """Roles of the connections that are made."""
+        return self._roles
+
     def role_of(self, conn_id: int) -> str:
         """Role of a connection; empty for one that never said it was made (an import)."""
         return self._roles.get(conn_id, "")

@@ -12,7 +12,15 @@ import pyarrow.compute as pc
 
 from recordings.format.parquet_options import PLAIN_COLUMNS
 from recordings.format.schema import ALL_TABLES
-from toolkit.columnar import DiffColumns, FrameBatch, MessageColumns, QuoteColumns, TopColumns, TradeColumns
+from toolkit.columnar import (
+    DiffColumns,
+    FrameBatch,
+    MessageColumns,
+    QuoteColumns,
+    SnapshotColumns,
+    TopColumns,
+    TradeColumns,
+)
 
 __all__ = ["SIDES", "dictionary_columns", "dictionary_schema", "rows_of"]
 
@@ -53,6 +61,16 @@ def rows_of(
         rows = _joined([columns.level_count for columns in diffs])
         is_apart = _joined([~columns.fused for columns in diffs]).astype(np.int32)
         values["form"] = _coded([diffs[0].form, diffs[0].form_apart], _spread(is_apart, rows))
+    elif isinstance(first, SnapshotColumns):
+        snapshots = [columns for columns in several if isinstance(columns, SnapshotColumns)]
+        table, values = "book", _snapshots(snapshots)
+        rows = _joined([columns.level_count for columns in snapshots])
+        codes = _joined([columns.form + place * len(columns.forms) for place, columns in enumerate(snapshots)]).astype(
+            np.int32
+        )
+        caps = np.array([cap for columns in snapshots for cap in columns.depth_caps], np.int32)
+        values["form"] = _coded([form for columns in snapshots for form in columns.forms], _spread(codes, rows))
+        values["depth_cap"] = pa.array(_spread(caps[codes], rows))
     elif isinstance(first, QuoteColumns):
         table, values = "bbo", _quotes([columns for columns in several if isinstance(columns, QuoteColumns)])
     elif isinstance(first, TradeColumns):
@@ -117,7 +135,8 @@ def _floats(values: Any) -> pa.Array:
     return pa.array(values, mask=missing) if missing.any() else pa.array(values)
 
 
-def _levels(several: Sequence[DiffColumns]) -> dict[str, pa.Array]:
+def _sides(several: Sequence[DiffColumns] | Sequence[SnapshotColumns], *, is_snapshot: bool) -> dict[str, pa.Array]:
+    """What rows of levels have, whatever they are of."""
     counts = _joined([columns.level_count for columns in several])
     bid_counts = _joined([columns.bid_count for columns in several])
     total = int(counts.sum())
@@ -125,17 +144,34 @@ def _levels(several: Sequence[DiffColumns]) -> dict[str, pa.Array]:
     within = np.arange(total) - np.repeat(starts, counts)
     first = within == 0
     side = (within >= np.repeat(bid_counts, counts)).astype(np.int32)
-    values = {
-        "fused": pa.array(np.repeat(_joined([columns.fused for columns in several]), counts)),
-        "is_snapshot": pa.array(np.zeros(total, np.bool_)),
+    return {
+        "is_snapshot": pa.array(np.full(total, is_snapshot, np.bool_)),
         "is_first": pa.array(first),
         "is_last": pa.array(np.roll(first, -1)),
         "side": pa.DictionaryArray.from_arrays(pa.array(side), SIDES),
         "price": pa.array(_joined([columns.price for columns in several])),
         "size": pa.array(_joined([columns.size for columns in several])),
+        "sub_seq": pa.array(within.astype(np.int32)),
+    }
+
+
+def _snapshots(several: Sequence[SnapshotColumns]) -> dict[str, pa.Array]:
+    values = _sides(several, is_snapshot=True)
+    total = len(values["price"])
+    return {
+        **values,
+        "fused": pa.array(np.ones(total, np.bool_)),
+        "count": pa.array(_joined([columns.count for columns in several])),
+    }
+
+
+def _levels(several: Sequence[DiffColumns]) -> dict[str, pa.Array]:
+    counts = _joined([columns.level_count for columns in several])
+    values = {
+        **_sides(several, is_snapshot=False),
+        "fused": pa.array(np.repeat(_joined([columns.fused for columns in several]), counts)),
         "first_update_id": pa.array(np.repeat(_joined([columns.first_update_id for columns in several]), counts)),
         "last_update_id": pa.array(np.repeat(_joined([columns.last_update_id for columns in several]), counts)),
-        "sub_seq": pa.array(within.astype(np.int32)),
     }
     prev = [columns.prev_update_id for columns in several if columns.prev_update_id is not None]
     if prev:
@@ -144,14 +180,23 @@ def _levels(several: Sequence[DiffColumns]) -> dict[str, pa.Array]:
 
 
 def _quotes(several: Sequence[QuoteColumns]) -> dict[str, pa.Array]:
-    return {
-        "fused": pa.array(np.zeros(sum(map(len, several)), np.bool_)),
-        "bid_price": pa.array(_joined([columns.bid_price for columns in several])),
-        "bid_size": pa.array(_joined([columns.bid_size for columns in several])),
-        "ask_price": pa.array(_joined([columns.ask_price for columns in several])),
-        "ask_size": pa.array(_joined([columns.ask_size for columns in several])),
-        "update_id": pa.array(_joined([columns.update_id for columns in several])),
+    fused = [np.zeros(len(columns), np.bool_) if columns.fused is None else columns.fused for columns in several]
+    values = {
+        "fused": pa.array(_joined(fused)),
+        "bid_price": _floats(_joined([columns.bid_price for columns in several])),
+        "bid_size": _floats(_joined([columns.bid_size for columns in several])),
+        "ask_price": _floats(_joined([columns.ask_price for columns in several])),
+        "ask_size": _floats(_joined([columns.ask_size for columns in several])),
     }
+    ids = [columns.update_id for columns in several if columns.update_id is not None]
+    if ids:
+        values["update_id"] = pa.array(_joined(ids))
+    for name in ("bid_count", "ask_count"):
+        counts = [getattr(columns, name) for columns in several if getattr(columns, name) is not None]
+        if counts:
+            joined = _joined(counts)
+            values[name] = pa.array(joined, mask=joined < 0)
+    return values
 
 
 _TAKERS = pa.array(["buy", "sell"])
@@ -164,7 +209,9 @@ def _trades(several: Sequence[TradeColumns]) -> dict[str, pa.Array]:
         prefixes = pa.array(["", several[0].id_prefix]).take(pa.array(is_prefixed.astype(np.int32)))
         ids = pc.binary_join_element_wise(prefixes, ids, "")
     is_sell = _joined([columns.is_sell for columns in several])
+    sub_seq = [columns.sub_seq for columns in several if columns.sub_seq is not None]
     return {
+        **({"sub_seq": pa.array(_joined(sub_seq))} if sub_seq else {}),
         "aggressor_side": pa.DictionaryArray.from_arrays(pa.array(is_sell.astype(np.int32)), _TAKERS),
         "price": pa.array(_joined([columns.price for columns in several])),
         "size": pa.array(_joined([columns.size for columns in several])),

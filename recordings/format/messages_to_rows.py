@@ -74,8 +74,6 @@ COUNT_NAMES: Final[dict[type[Message], str]] = {
 }
 #: The same by table, but for `book`, whose rows are several to a message.
 COUNT_OF_TABLE: Final = {table: COUNT_NAMES[kind] for kind, table in TABLE_OF.items() if table != "book"}
-#: The same for rows that came as columns; of `book` those are diffs.
-_ROWS_COUNTED_AS: Final = {"book": "book_diffs", "bbo": "quotes", "trades": "trades", "top": "tops"}
 _BOOK_FIELDS: Final = BookSnapshot.__struct_fields__
 _astuple = msgspec.structs.astuple
 
@@ -166,16 +164,15 @@ class TableBuilders:
         """Whether so many messages are held that `add_rows` is to be called after this frame."""
         return self._levels >= BATCH_LEVELS or self._held >= BATCH_MESSAGES
 
-    def note(self, table: str, venue: str, names: Iterable[tuple[str, str, int]], count: int) -> None:
+    def note(self, counted_as: str, venue: str, names: Iterable[tuple[str, str, int]], count: int) -> None:
         """
         Note what rows are about that are to be added.
 
-        `names` has each symbol with its pair and the `capture_seq` of its last message; `count` is that of the messages.
+        `counted_as` is the name that the manifest counts them under; `names` has each symbol with its pair and the `capture_seq` of its last message; `count` is that of the messages.
         """
         for symbol, trading_pair, last_seq in names:
             self._name(f"{venue}/{symbol}", trading_pair, (last_seq, 0))
-        name = _ROWS_COUNTED_AS[table]
-        self.counts[name] = self.counts.get(name, 0) + count
+        self.counts[counted_as] = self.counts.get(counted_as, 0) + count
 
     def add_rows(self, made: Mapping[str, list[pa.RecordBatch]], complete_seq: int) -> None:
         """

@@ -60,8 +60,7 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
         segment_bytes: Payload bytes after which a segment is sealed.
         compression: How well.
         threads: Whether other threads compress and write; without, one thread does everything.
-        compiled: Whether compiled code takes the frames, where the venue has such and the format is that of
-            collectors; None to use it if it was compiled before, and if the files are not small from when another process
+        compiled: Whether compiled code takes the frames, where the venue has such; None to use it if it was compiled before, and if the files are not small from when another process
             has compiled it. What is written is the same.
     """
 
@@ -150,7 +149,9 @@ def _import(
         _Compiled(normalizer, options, total) as compiled,
         _Sealer(folder, manifest, normalizer, options) as sealer,
     ):
-        if _has_plain_lines(options) and options.compiled is not False:
+        # Lines of other forms take longer by the block before there is compiled code.
+        has_blocks = options.line_format == "collector" and options.compiled is not False
+        if has_blocks or compiled.is_used or compiled.is_coming:
             for batch in _batches(venue, files, metadata, compiled.look):
                 sealer.add_batch(batch)
                 if progress is not None:
@@ -312,15 +313,10 @@ def _frames(venue: str, files: Sequence[CaptureFile], metadata: Sequence[tuple[s
 
 def note_before(options: ImportOptions, total_bytes: int) -> str:
     """One line of what is about to be compiled, or why nothing is, for people; empty where nothing needs to be."""
-    if not _has_plain_lines(options) or options.compiled is not None:
+    if options.compiled is not None:
         return ""
     protocol = find_venue(options.venue).make_protocol(ProtocolOptions())
     return note_of_compiling(Normalizer({options.venue: protocol}), total_bytes)
-
-
-def _has_plain_lines(options: ImportOptions) -> bool:
-    """Whether the lines are of a form that compiled code reads."""
-    return options.line_format == "collector"
 
 
 class _Compiled(CompilingBeside):
@@ -331,7 +327,7 @@ class _Compiled(CompilingBeside):
         self._options = options
 
     def __enter__(self) -> Self:
-        if not _has_plain_lines(self._options) or self._options.compiled is False:
+        if self._options.compiled is False:
             return self
         if self._options.compiled is None:
             return super().__enter__()

@@ -6,6 +6,7 @@ The lines, their times and what counts as damaged are those of `CaptureFile`, wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -100,6 +101,52 @@ class _Gathering:
         )
 
 
+class _Wrapped:
+    """
+    Splits lines `{"time":"...",...,"raw":{...}}` by compiled code, if a file has such.
+
+    Attributes:
+        is_told: Whether a line has told how they look.
+    """
+
+    #: What a line begins with; before its object, but for the time, what ends that and numbers of other names may stand.
+    _LINE: Final = re.compile(
+        rb'(\{"(?:time|ts)":")[-0-9T:.]+((?:Z|\+00:00)?"(?:,"(?!time"|ts"|raw"|payload")\w+":(?:0|[1-9][0-9]{0,17}))*,"(?:raw|payload)":)\{'
+    )
+    _NAMES: Final = {"archive": (b"time", b"raw"), "jsonl": (b"ts", b"payload")}
+
+    def __init__(self, file: CaptureFile) -> None:
+        self._names = self._NAMES.get(file.line_format)
+        self._split: Callable[..., tuple[int, int]] | None = None
+        self._lead = self._zone = np.zeros(0, np.uint8)
+        self.is_told = False
+
+    def begin(self) -> None:
+        """Compiled code may be used."""
+        if self._names is not None:
+            from toolkit.kernels.wrapped_lines import split_wrapped_lines  # loads the compiler
+
+            self._split = split_wrapped_lines
+
+    def note(self, line: bytes) -> None:
+        """A line that was read otherwise: those after it may look like it."""
+        found = self._LINE.match(line) if self._split is not None else None
+        if found is None or self._names is None:
+            return
+        time, payload = self._names
+        if found[1] == b'{"%s":"' % time and found[2].endswith(b',"%s":' % payload):
+            self._lead, self._zone = np.frombuffer(found[1], np.uint8), np.frombuffer(found[2], np.uint8)
+            self.is_told = True
+
+    def split(self, text: npt.NDArray[np.uint8], at: int, end: int, gathering: _Gathering) -> int:
+        """Take lines into the block that look like the one that told, until one does not; where that begins."""
+        if self._split is not None:
+            at, gathering.count = self._split(
+                text, at, end, self._lead, self._zone, gathering.times, gathering.data, gathering.ends, gathering.count
+            )
+        return at
+
+
 def blocks_of(file: CaptureFile, is_compiled: Callable[[], bool] = lambda: True) -> Iterator[LineBlock]:
     """
     The lines of a file of that form; its attributes are complete when the iteration is.
@@ -107,6 +154,7 @@ def blocks_of(file: CaptureFile, is_compiled: Callable[[], bool] = lambda: True)
     `is_compiled` says at the beginning of each block whether compiled code may be used, and then goes on saying so.
     """
     split = split_by_arrays
+    wrapped = _Wrapped(file)
     read = file.reader()
     # Lines before the first one that can be read get its time.
     last = highest = file.first_time or 0
@@ -114,6 +162,8 @@ def blocks_of(file: CaptureFile, is_compiled: Callable[[], bool] = lambda: True)
     for text, is_piece in file.texts(BLOCK_BYTES):
         if split is split_by_arrays and is_compiled():
             from toolkit.kernels.lines import split_lines as split  # loads the compiler
+
+            wrapped.begin()
         array = np.frombuffer(text, np.uint8)
         gathering = _Gathering(array)
         lines_before = file.line_count
@@ -124,18 +174,21 @@ def blocks_of(file: CaptureFile, is_compiled: Callable[[], bool] = lambda: True)
             gathering.add(last, text, is_damaged=True)
             at = end
         while at < end:
-            if is_told:
+            if wrapped.is_told:
+                before = gathering.count
+                at = wrapped.split(array, at, end, gathering)
+            elif is_told:
                 unit_ns = TIME_UNITS[file.time_unit]
                 earliest, latest = plausible_times(unit_ns)
                 before = gathering.count
                 at, gathering.count = split(
                     array, at, end, unit_ns, earliest, latest, gathering.times, gathering.data, gathering.ends, before
                 )
-                if gathering.count > before:
-                    last = int(gathering.times[gathering.count - 1])
-                    file.line_count += gathering.count - before
-                if at >= end:
-                    break
+            if (is_told or wrapped.is_told) and gathering.count > before:
+                last = int(gathering.times[gathering.count - 1])
+                file.line_count += gathering.count - before
+            if at >= end:
+                break
             stop = text.index(b"\n", at)
             line = text[at:stop]
             at = stop + 1
@@ -144,7 +197,8 @@ def blocks_of(file: CaptureFile, is_compiled: Callable[[], bool] = lambda: True)
                 continue
             file.line_count += 1
             entry = read(line)
-            is_told = file.time_unit in TIME_UNITS
+            wrapped.note(line)
+            is_told = file.line_format == "collector" and file.time_unit in TIME_UNITS
             if entry.ts_recv is None:
                 file.damaged_count += 1
             else:

@@ -170,7 +170,7 @@ class SegmentWriter:
                 of_venue = rows.of_venue(venue)  # which `take_batch` had made
                 table, batch = rows_of(venue, of_venue, several)
                 made.setdefault(table, []).append(batch)
-                self._builders.note(table, venue, _names(of_venue, several), sum(map(len, several)))
+                self._builders.note(several[0].counted_as, venue, _names(of_venue, several), sum(map(len, several)))
         self._builders.add_rows(made, complete_seq)
 
     def abort(self) -> None:

@@ -46,7 +46,7 @@ class CompilingBeside:
     A context: the process does not outlive the block.
 
     Args:
-        normalizer: What takes the frames.
+        normalizer: Receiver of the frames.
         size: Bytes of these, compressed.
     """
 
@@ -66,6 +66,11 @@ class CompilingBeside:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._end()
+
+    @property
+    def is_coming(self) -> bool:
+        """Whether it is being compiled."""
+        return self._process is not None
 
     def look(self) -> bool:
         """Between two batches: whether compiled code takes what comes next. It does from when it is there."""
@@ -166,8 +171,10 @@ def main(folder: str, *venues: str) -> None:
             taker.compile()
             sets.add(protocol.kernel_set)
     from toolkit.kernels.lines import compile_lines  # loads the compiler
+    from toolkit.kernels.wrapped_lines import compile_wrapped_lines
 
     compile_lines()
+    compile_wrapped_lines()
     if kernel_folder().name == Path(folder).name:  # else another version's sources were put here meanwhile
         _move_in(kernel_folder(), Path(folder))
         for which in sorted(sets):

@@ -37,7 +37,7 @@ def resident_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def work(seed: str, first: int, frames: int, folder: Path) -> int:
+def work(seed: str, first: int, frames: int, folder: Path, venue: str = "") -> int:
     """Cases from `first` on until so many frames went; prints a line for each. The exit code."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_BYTES, ADDRESS_BYTES))
     captures = Captures(_SHARED)
@@ -45,7 +45,7 @@ def work(seed: str, first: int, frames: int, folder: Path) -> int:
     while done < frames:
         click.echo(f"begin {number}")
         try:
-            outcome = case(f"{seed}/{number}", folder / "case", captures)
+            outcome = case(f"{seed}/{number}", folder / "case", captures, venue)
         except BaseException:  # noqa: BLE001  # whatever it is, it is a finding
             click.echo(traceback.format_exc()[-4000:])
             return 1
@@ -58,7 +58,16 @@ def work(seed: str, first: int, frames: int, folder: Path) -> int:
     return 0
 
 
-def run(seed: str, frames: int, folder: Path, *, first: int = 0, checked: bool = False, quiet: bool = False) -> str:
+def run(
+    seed: str,
+    frames: int,
+    folder: Path,
+    *,
+    first: int = 0,
+    checked: bool = False,
+    quiet: bool = False,
+    venue: str = "",
+) -> str:
     """Run cases until so many frames went; what was found, empty if nothing."""
     environment = os.environ | ({"NUMBA_BOUNDSCHECK": "1"} if checked else {})
     number, done, taken, cases, memory = first, 0, 0, 0, 0
@@ -74,6 +83,8 @@ def run(seed: str, frames: int, folder: Path, *, first: int = 0, checked: bool =
             str(share),
             "--folder",
             str(folder),
+            "--venue",
+            venue,
             "--worker",
         ]
         child = subprocess.run(
@@ -111,21 +122,29 @@ def run(seed: str, frames: int, folder: Path, *, first: int = 0, checked: bool =
 @click.option("--case", "only", type=int, help="Run this case alone.")
 @click.option("--checked", is_flag=True, help="With kernels that check every access to memory.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Where to work; a temporary folder.")
+@click.option("--venue", default="", help="Venues whose names begin so; all by default.")
 @click.option("--worker", is_flag=True, hidden=True)
 def main(
-    frames: int, seed: str | None, first: int, only: int | None, checked: bool, folder: Path | None, worker: bool
+    frames: int,
+    seed: str | None,
+    first: int,
+    only: int | None,
+    checked: bool,
+    folder: Path | None,
+    venue: str,
+    worker: bool,
 ) -> None:
     """Both ways of importing over mutated frames, files, cuts and segments."""
     seed = seed or str(fresh_seed())
     if worker:
         assert folder is not None
-        sys.exit(work(seed, first, frames, folder))
+        sys.exit(work(seed, first, frames, folder, venue))
     with tempfile.TemporaryDirectory(prefix="tickdeck-fuzz-", dir=folder) as work_folder:
         if only is not None:
-            click.echo(case(f"{seed}/{only}", Path(work_folder, "case"), Captures(_SHARED)))
+            click.echo(case(f"{seed}/{only}", Path(work_folder, "case"), Captures(_SHARED), venue))
             return
         click.echo(f"seed {seed}")
-        found = run(seed, frames, Path(work_folder), first=first, checked=checked)
+        found = run(seed, frames, Path(work_folder), first=first, checked=checked, venue=venue)
     if found:
         click.echo(found)
         sys.exit(1)

@@ -21,12 +21,13 @@ from recordings.sealing.segment_writer import SegmentWriter
 from recordings.states.checkpoints import encode_checkpoint
 from recordings.states.normalizer import Normalizer
 from tests.fuzz.frames import Captures, session
+from tests.fuzz.hyperliquid_frames import TEXTS, VENUE, hyperliquid_session
 from tests.fuzz.mutations import damaged, mutated, packed, written
+from toolkit.columnar import Rest
 from toolkit.errors import TickdeckError
 from toolkit.frames import Frame
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import find_venue
-from toolkit.venues.binance import columnar
 
 __all__ = ["Difference", "Frames", "case"]
 
@@ -51,30 +52,41 @@ class Frames:
     kind: str
 
 
-def case(seed: str, folder: Path, captures: Captures) -> Frames:
-    """Run the case of that seed. Raises Difference."""
+def case(seed: str, folder: Path, captures: Captures, only: str = "") -> Frames:
+    """Run the case of that seed, of the venues whose names begin so. Raises Difference."""
     rng = random.Random(seed)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     count = rng.choice((300, 1000, 3000, 6000))
-    if captures.venues and rng.random() < 0.5:
+    if (only and VENUE.startswith(only)) or (not only and rng.random() < 0.5):
+        venue, frames = VENUE, _hyperliquid(rng, count, captures)
+    elif captures.venues and rng.random() < 0.5:
         venue, frames = captures.stretch(rng, count)
+        frames = mutated(rng, frames)
     else:
         tape = session(rng, count)
-        venue, frames = tape.venue, tape.frames
-    frames = mutated(rng, frames)
+        venue, frames = tape.venue, mutated(rng, tape.frames)
     # Of so many frames for others in a row compiled code is rested else, and would not be tried.
-    columnar._REST_FRAMES_MIN = columnar._REST_FRAMES_MAX = rng.choice((0, 16, 4096))  # type: ignore[misc]
+    Rest.FRAMES_MIN = Rest.FRAMES_MAX = rng.choice((0, 16, 4096))
     if rng.random() < 0.4:
         return _files(rng, folder, venue, frames)
     return _segments(rng, folder, venue, frames)
+
+
+def _hyperliquid(rng: random.Random, count: int, captures: Captures) -> list[Frame]:
+    if captures.books and rng.random() < 0.3:
+        frames = captures.book_stretch(rng, count)
+    else:
+        frames = hyperliquid_session(rng, count)
+    return mutated(rng, frames, TEXTS, "BTC")
 
 
 # -- segments ------------------------------------------------------------------------------------------------------------
 
 
 def _segments(rng: random.Random, folder: Path, venue: str, frames: list[Frame]) -> Frames:
-    options = ProtocolOptions(pairs=("BTCUSDT", "ETHUSDT") if rng.random() < 0.3 else ())
+    pairs = ("BTC", "kPEPE") if venue == VENUE else ("BTCUSDT", "ETHUSDT")
+    options = ProtocolOptions(pairs=pairs if rng.random() < 0.3 else ())
     ends = sorted({rng.randint(1, max(len(frames), 1)) for _ in range(rng.choice((0, 0, 1, 3)))} | {len(frames)})
     cuts = sorted({rng.randint(0, len(frames)) for _ in range(rng.choice((0, 1, 5, 60)))})
     plain = _run(folder / "plain", venue, frames, options, ends, None)
@@ -161,9 +173,10 @@ def _entry(segment: Any) -> Any:
 def _files(rng: random.Random, folder: Path, venue: str, frames: list[Frame]) -> Frames:
     parts = rng.choice((1, 1, 2, 3))
     paths = []
+    line_format = rng.choice(("collector", "collector", "jsonl", "archive"))
     for number in range(parts):
         of_part = frames if parts == 1 else [frame for frame in frames if rng.randrange(parts) == number]
-        content = packed(rng, written(rng, of_part))
+        content = packed(rng, written(rng, of_part, line_format))
         if rng.random() < 0.4:
             content = damaged(rng, content)
         paths.append(folder / f"{number}.capture")
@@ -181,7 +194,7 @@ def _files(rng: random.Random, folder: Path, venue: str, frames: list[Frame]) ->
     try:
         for name, is_compiled in (("plain", False), ("compiled", True)):
             options = ImportOptions(
-                venue=venue, line_format="collector", compression=FAST, compiled=is_compiled, threads=False, **sizes
+                venue=venue, line_format=line_format, compression=FAST, compiled=is_compiled, threads=False, **sizes
             )
             try:
                 found.append(_facts(import_capture(paths, folder / name, options)))

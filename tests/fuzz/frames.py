@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from recordings.importing.capture_files import CaptureFile
+from tests.fuzz.hyperliquid_frames import hyperliquid_capture
 from tests.toolkit.venues.binance_tapes import CAPTURES, STEPS, Tape
 from toolkit.frames import REST_IN, WS_IN, Frame
 
@@ -123,6 +124,18 @@ class Captures:
                 self._payloads[venue] = [
                     (line.ts_recv or 0, line.payload) for path in paths for line in CaptureFile(path, "collector")
                 ]
+
+        #: Of Hyperliquid, by file.
+        self.books = hyperliquid_capture(folder)
+
+    def book_stretch(self, rng: random.Random, count: int) -> list[Frame]:
+        """Consecutive frames of Hyperliquid."""
+        rows = rng.choice(self.books)
+        begin = rng.randrange(max(len(rows) - count, 1))
+        return [
+            Frame(number, ts_recv, ts_recv, "hyperliquid", 0, 0, WS_IN, payload)
+            for number, (ts_recv, payload) in enumerate(rows[begin : begin + count])
+        ]
 
     @property
     def venues(self) -> Sequence[str]:

@@ -6,6 +6,7 @@ import gzip
 import random
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import lz4.frame
@@ -62,8 +63,8 @@ def _cut(payload: bytes, rng: random.Random) -> bytes:
     return payload[: rng.randrange(len(payload) + 1)]
 
 
-def _text(payload: bytes, rng: random.Random) -> bytes:
-    old, new = rng.choice((*REPLACEMENTS, *_MORE))
+def _text(payload: bytes, rng: random.Random, texts: Sequence[tuple[bytes, bytes]]) -> bytes:
+    old, new = rng.choice(texts)
     return payload.replace(old, new, 1)
 
 
@@ -154,11 +155,21 @@ def _level(payload: bytes, rng: random.Random) -> bytes:
     )
 
 
-_PAYLOADS: Final = (_byte, _byte, _cut, _text, _text, _number, _twin, _near, _near, _integer, _name, _key, _level)
+#: None: a change of text.
+_PAYLOADS: Final = (_byte, _byte, _cut, None, None, _number, _twin, _near, _near, _integer, _name, _key, _level)
 
 
-def mutated(rng: random.Random, frames: Sequence[Frame]) -> list[Frame]:
-    """The frames with some of them changed, left out, doubled, swapped, and of another kind; numbered again."""
+def mutated(
+    rng: random.Random,
+    frames: Sequence[Frame],
+    texts: Sequence[tuple[bytes, bytes]] = (*REPLACEMENTS, *_MORE),
+    symbol: str = "BTCUSDT",
+) -> list[Frame]:
+    """
+    The frames with some of them changed, left out, doubled, swapped, and of another kind; numbered again.
+
+    `texts` are changes of text that mean something to their venue, of which `symbol` is one.
+    """
     share = rng.choice((0.0, 0.0005, 0.003, 0.02, 0.2))
     found: list[Frame] = []
     for frame in frames:
@@ -183,24 +194,26 @@ def mutated(rng: random.Random, frames: Sequence[Frame]) -> list[Frame]:
                 )
             case 6:
                 event = rng.choice(("disconnected", "session_end", "connected", "stale"))
-                payload = control_payload(event, cause="x", symbol="BTCUSDT", stream="full")
+                payload = control_payload(event, cause="x", symbol=symbol, stream="full")
                 found.append(msgspec.structs.replace(frame, kind=CONTROL, payload=payload))
             case _:
                 payload = frame.payload
                 for _ in range(rng.choice((1, 1, 1, 3))):
-                    payload = rng.choice(_PAYLOADS)(payload, rng)
+                    change = rng.choice(_PAYLOADS)
+                    payload = _text(payload, rng, texts) if change is None else change(payload, rng)
                 found[-1] = msgspec.structs.replace(frame, payload=payload)
     return [msgspec.structs.replace(frame, capture_seq=number) for number, frame in enumerate(found)]
 
 
-def written(rng: random.Random, frames: Sequence[Frame]) -> bytes:
-    """Frames as a collector's file; with junk between them, other units, lost ends, and runs of nothing."""
+def written(rng: random.Random, frames: Sequence[Frame], line_format: str = "collector") -> bytes:
+    """Frames as a file of lines of that form; with junk between them, other units, lost ends, and runs of nothing."""
     share = rng.choice((0.0, 0.001, 0.02))
     end = rng.choice((b"\n", b"\n", b"\r\n"))
+    line_of = _LINES[line_format](rng)
     lines = []
     for frame in frames:
         if frame.kind == WS_IN:
-            lines.append(b"%d %s%s" % (frame.ts_recv, frame.payload, end))
+            lines.append(line_of(frame.ts_recv, frame.payload) + end)
         if rng.random() < share:
             lines.append(
                 rng.choice(
@@ -210,9 +223,11 @@ def written(rng: random.Random, frames: Sequence[Frame]) -> bytes:
                         b"\r\n\r\n",
                         b"\0" * rng.choice((1, 9, 300_000)) + b"\n",
                         b"%d %s\n" % (frame.ts_recv // 1000, frame.payload),
-                        b"%d %s\n" % (frame.ts_recv - 3600 * 10**9, frame.payload),
-                        b"\xef\xbb\xbf%d %s\n" % (frame.ts_recv, frame.payload),
-                        b"%d\n" % frame.ts_recv,
+                        line_of(frame.ts_recv // 1000, frame.payload) + b"\n",
+                        line_of(frame.ts_recv - 3600 * 10**9, frame.payload) + b"\n",
+                        b"\xef\xbb\xbf" + line_of(frame.ts_recv, frame.payload) + b"\n",
+                        line_of(frame.ts_recv, b"") + b"\n",
+                        line_of(frame.ts_recv, b"[" + frame.payload) + b"\n",
                         b"%d " % frame.ts_recv,
                     )
                 )
@@ -221,6 +236,37 @@ def written(rng: random.Random, frames: Sequence[Frame]) -> bytes:
     return rng.choice(
         (content, content, content, content[:-1], b"\xef\xbb\xbf" + content, content + content, b"x\n" + content)
     )
+
+
+def _collector_lines(_: random.Random) -> Callable[[int, bytes], bytes]:
+    return lambda ns, payload: b"%d %s" % (ns, payload)
+
+
+def _iso_lines(rng: random.Random, lead: bytes, middle: Sequence[bytes]) -> Callable[[int, bytes], bytes]:
+    """Lines with a time in ISO 8601, of so many digits; a few of another form."""
+    digits, zone, between = (
+        rng.choice((0, 3, 6, 9, 12)),
+        rng.choice((b"", b"Z", b"+00:00", b"+02:00")),
+        rng.choice(middle),
+    )
+
+    def line(ns: int, payload: bytes) -> bytes:
+        second, rest = divmod(ns, 10**9)
+        text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        count = digits if rng.random() < 0.98 else rng.choice((0, 1, 9))
+        fraction = f".{rest:09d}000"[: count + 1] if count else ""
+        if rng.random() < 0.005:
+            text = rng.choice((text.replace("T", " "), text[:-1], "2024-02-30T10:00:00", "2023-02-29T23:59:60"))
+        return lead + text.encode() + fraction.encode() + zone + between + payload + b"}"
+
+    return line
+
+
+_LINES: Final[dict[str, Callable[[random.Random], Callable[[int, bytes], bytes]]]] = {
+    "collector": _collector_lines,
+    "jsonl": lambda rng: _iso_lines(rng, b'{"ts":"', (b'","payload":', b'","payload":', b'","payload": ')),
+    "archive": lambda rng: _iso_lines(rng, b'{"time":"', (b'","ver_num":1,"raw":', b'","raw":', b'","a":{},"raw":')),
+}
 
 
 def packed(rng: random.Random, content: bytes) -> bytes:

@@ -275,6 +275,11 @@ class OrderBookTracker(Shown):
             return None
         return books.book
 
+    def fusion_of(self, venue: str, trading_pair: str) -> BookFusion | None:
+        """What keeps the book of a pair, if no form of it comes as diffs and none is lost."""
+        books = self._pairs.get((venue, trading_pair))
+        return None if books is None or books.diff_books or books.lost is not None else books
+
     def book_apart(self, venue: str, trading_pair: str, form: str) -> OrderBook | None:
         """The book that the diffs of a form make which takes no part in the fused one, if there is one."""
         books = self._pairs.get((venue, trading_pair))

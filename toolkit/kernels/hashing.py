@@ -9,9 +9,9 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from toolkit.kernels.compiling import check_bounds, kernel
+from toolkit.kernels.compiling import check_bounds, kernel, store_word
 
-__all__ = ["STATE_BYTES", "chain"]
+__all__ = ["STATE_BYTES", "chain", "end_frame"]
 
 STATE_BYTES: Final = 16
 _BLOCK: Final = 128
@@ -141,3 +141,13 @@ def chain(words, length, h):
     _compress(h, words, last * 16, np.uint64(length), np.uint64(0xFFFFFFFFFFFFFFFF))
     words[0] = h[0]
     words[1] = h[1]
+
+
+@kernel
+def end_frame(scratch, at):
+    """Hash what a frame gave into the state: `scratch.bytes` up to `at`, the same memory as `scratch.words`."""
+    # Zeros to the end of the block: word by word, since a word written byte by byte is slow to load right after.
+    store_word(scratch.bytes, at, np.uint64(0))
+    for index in range((at + 7) // 8, (at + 127) // 128 * 16):
+        scratch.words[index] = 0
+    chain(scratch.words, at, scratch.hash)

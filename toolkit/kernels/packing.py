@@ -6,11 +6,42 @@ Words are stored in the machine's byte order, which is little-endian wherever nu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 
 from toolkit.kernels.compiling import copy_bytes, float_bits, kernel, store_word, swap_bytes
 
-__all__ = ["put_array_head", "put_bytes", "put_float", "put_float_le", "put_int", "put_uint32_le"]
+__all__ = [
+    "Pieces",
+    "is_same",
+    "make_pieces",
+    "put_array_head",
+    "put_bytes",
+    "put_digits",
+    "put_float",
+    "put_float_le",
+    "put_floats",
+    "put_int",
+    "put_piece",
+    "put_uint32_le",
+]
+
+
+class Pieces(NamedTuple):
+    """Canonical bytes that all messages of a kind share: `data[ends[n] : ends[n + 1]]` is piece n."""
+
+    data: npt.NDArray[np.uint8]
+    ends: npt.NDArray[np.int64]
+
+
+def make_pieces(parts: Mapping[int, bytes]) -> Pieces:
+    """Pieces by their numbers, which are those from 0 on."""
+    in_order = [parts[number] for number in range(len(parts))]
+    ends = np.cumsum([0, *map(len, in_order)])
+    return Pieces(np.frombuffer(b"".join(in_order), np.uint8).copy(), ends.astype(np.int64))
 
 
 @kernel
@@ -83,3 +114,41 @@ def put_uint32_le(out, at, value):
     for index in range(4):
         out[at + index] = np.uint8((bits >> np.uint64(8 * index)) & np.uint64(255))
     return at + 4
+
+
+@kernel
+def put_piece(out, at, pieces, number):
+    """A piece."""
+    return put_bytes(out, at, pieces.data, pieces.ends[number], pieces.ends[number + 1])
+
+
+@kernel
+def put_floats(out, at, values, start, end):
+    """An array of float64."""
+    at = put_array_head(out, at, end - start)
+    for row in range(start, end):
+        at = put_float(out, at, values[row])
+    return at
+
+
+@kernel
+def put_digits(out, at, number):
+    """An integer of 0 or more and less than 31 digits, as text."""
+    digits = 1
+    left = number // 10
+    while left:
+        digits += 1
+        left //= 10
+    out[at] = np.uint8(0xA0 | digits)
+    at += 1
+    left = number
+    for place in range(digits - 1, -1, -1):
+        out[at + place] = np.uint8(48 + left % 10)
+        left //= 10
+    return at + digits
+
+
+@kernel
+def is_same(a, b):
+    """Whether two float64 are one value; NaN is NaN."""
+    return a == b or (a != a and b != b)

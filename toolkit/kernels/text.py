@@ -17,12 +17,16 @@ from toolkit.kernels.compiling import kernel
 
 __all__ = [
     "INTEGER_MAX",
+    "LONG",
     "POWERS",
     "POWERS_INT",
+    "is_imprecise",
+    "name_hash",
     "read_decimal",
     "read_int",
     "skip_string",
     "skip_value",
+    "skip_word",
     "starts_with",
 ]
 
@@ -32,6 +36,10 @@ INTEGER_MAX: Final = 2**53
 POWERS: Final = np.array([10.0**n for n in range(23)], np.float64)
 POWERS_INT: Final = np.array([10**n for n in range(19)], np.int64)
 _DIGITS_MAX: Final = 18
+#: A quoted decimal shorter than this has at most 15 digits, which a float64 keeps.
+LONG: Final = 18
+_FNV_START: Final = np.uint64(14695981039346656037)
+_FNV_FACTOR: Final = np.uint64(1099511628211)
 
 _QUOTE: Final = 34
 _MINUS: Final = 45
@@ -41,6 +49,25 @@ _NINE: Final = 57
 _BACKSLASH: Final = 92
 _TILDE: Final = 126
 _SPACE: Final = 32
+
+
+@kernel
+def name_hash(data, start, end):
+    """FNV-1a of some bytes."""
+    value = _FNV_START
+    for index in range(start, end):
+        value = (value ^ np.uint64(data[index])) * _FNV_FACTOR
+    return value
+
+
+@kernel
+def is_imprecise(mantissa):
+    """Whether a decimal has more than 15 significant digits."""
+    if mantissa < POWERS_INT[15]:
+        return False
+    while mantissa % 10 == 0:
+        mantissa //= 10
+    return mantissa >= POWERS_INT[15]
 
 
 @kernel
@@ -122,6 +149,12 @@ def starts_with(data, at, end, word):
         if data[at + index] != word[index]:
             return False
     return True
+
+
+@kernel
+def skip_word(data, at, end, word):
+    """The place after that word, or -1."""
+    return at + len(word) if starts_with(data, at, end, word) else np.int64(-1)
 
 
 _TRUE: Final = np.frombuffer(b"true", np.uint8)

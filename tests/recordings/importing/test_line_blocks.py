@@ -35,8 +35,8 @@ _lines = st.one_of(
 )  # fmt: skip
 
 
-def plain(paths: Sequence[Path]) -> tuple[list[Frame], list[tuple[int, int, str, str]]]:
-    files = [CaptureFile(path, "collector") for path in paths]
+def plain(paths: Sequence[Path], line_format: str = "collector") -> tuple[list[Frame], list[tuple[int, int, str, str]]]:
+    files = [CaptureFile(path, line_format) for path in paths]
     merged = heapq.merge(*(_timed(file, index) for index, file in enumerate(files)))
     found = [
         Frame(number, ts_recv, ts_recv, VENUE, conn_id, 0, kind, payload)
@@ -45,9 +45,11 @@ def plain(paths: Sequence[Path]) -> tuple[list[Frame], list[tuple[int, int, str,
     return found, [(file.line_count, file.damaged_count, file.time_unit, file.note) for file in files]
 
 
-def blocked(paths: Sequence[Path], compiled_from: int = 0) -> tuple[list[Frame], list[tuple[int, int, str, str]]]:
+def blocked(
+    paths: Sequence[Path], compiled_from: int = 0, line_format: str = "collector"
+) -> tuple[list[Frame], list[tuple[int, int, str, str]]]:
     """By the block, and by compiled code from so many blocks on."""
-    files = [CaptureFile(path, "collector") for path in paths]
+    files = [CaptureFile(path, line_format) for path in paths]
     found: list[Frame] = []
     blocks = iter(range(1 << 30))
     for stretches in merged_blocks(files, lambda: next(blocks) >= compiled_from):
@@ -92,6 +94,45 @@ def test_blocks_are_the_lines_in_their_order(
             path.write_bytes(content if kind == "plain" else packed)
             paths.append(path)
         assert blocked(paths, compiled_from) == plain(paths)
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from(["jsonl", "archive"]),
+    st.lists(
+        st.tuples(
+            st.integers(0, 90_000), st.sampled_from(["", ".1", ".123456", ".123456789", ".1234567891", "."]),
+            st.sampled_from(["", "", "", "Z", "+00:00", "+02:00"]),
+            st.sampled_from(['{"a":1}', '{"a":[1,"b"]}', '{"a": 1}', '{"a":"\\u0041"}', '"x"', "{", "{}}", "1", '{"\xe9":1}']),
+            st.sampled_from(["", "", "", " ", "\r", "x"]),
+        ),
+        max_size=40,
+    ),
+    st.sampled_from(["", ',"ver_num":1', ',"ver_num":01', ',"time":"x"', ',"raw":3']),
+    st.sampled_from([200, 1 << 20]),
+    st.sampled_from([0, 1, 1 << 30]),
+)  # fmt: skip
+def test_lines_that_wrap_a_frame_are_the_same_by_the_block(
+    line_format: str,
+    entries: list[tuple[int, str, str, str, str]],
+    between: str,
+    block_bytes: int,
+    compiled_from: int,
+) -> None:
+    """A time in ISO 8601 of whatever digits and zone, other fields, frames that are plain or not, and damage."""
+    time, payload = ("ts", "payload") if line_format == "jsonl" else ("time", "raw")
+    lines = []
+    for second, fraction, zone, frame, tail in entries:
+        stamp = (
+            f"2024-02-{28 + second // 86_400}T{second % 86_400 // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
+        )
+        lines.append(f'{{"{time}":"{stamp}{fraction}{zone}"{between},"{payload}":{frame}}}{tail}')
+    lines += [f'{{"{time}":1709164800123,"{payload}":{{"a":2}}}}', '1709164800123456789 {"a":3}'] * (len(lines) % 2)
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(line_blocks, "BLOCK_BYTES", block_bytes)
+        path = Path(folder, "lines")
+        path.write_text("\n".join(lines), encoding="utf-8")
+        assert blocked([path], compiled_from, line_format) == plain([path], line_format)
 
 
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.99])

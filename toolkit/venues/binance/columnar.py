@@ -16,9 +16,10 @@ import numpy as np
 
 from toolkit.books.orderbook import BookSide, OrderBook
 from toolkit.books.tracker import OrderBookTracker
-from toolkit.columnar import Collected, ColumnarTaker, FrameBatch, Taken, Tops, no_frames
+from toolkit.columnar import Collected, ColumnarTaker, FrameBatch, Rest, Taken, Tops, no_frames
 from toolkit.frames import DAMAGED, REST_IN, REST_OUT, WS_IN, WS_OUT, Frame
 from toolkit.kernels.levels import clear_side, set_levels, side_columns
+from toolkit.kernels.text import name_hash
 from toolkit.keys import PairKey
 from toolkit.messages import FORM_FULL, BestQuote
 from toolkit.venues.binance import kernel_numbers as numbers
@@ -26,7 +27,7 @@ from toolkit.venues.binance import kernel_run
 from toolkit.venues.binance.depth import FORM_UNJOINED
 from toolkit.venues.binance.feeds import IGNORED
 from toolkit.venues.binance.kernel_arrays import Arrays, Table, book_scale
-from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, QUOTE, TRADE, name_hash
+from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, QUOTE, TRADE
 from toolkit.venues.binance.run_columns import (
     WaitingDiffs,
     diff_columns,
@@ -52,13 +53,6 @@ _PRICED: Final = frozenset({"bookTicker", "trade", "aggTrade"})
 _WITHOUT_STATE: Final = frozenset({DAMAGED, WS_OUT})
 #: Requests and answers, by the first word of their tag, that no book depends on.
 _BOOKLESS_REQUESTS: Final = frozenset({"fundingRate", "openInterest", "premiumIndex", "snapshot"})
-#: A run costs as much as some frames of the protocol. After so many runs it looks how long they were, and rests for some
-#: hundred frames if that was too short, each time twice as long: in a recording of many venues, say, or of frames
-#: without a stream's name. Where very many instruments begin it is soon over.
-_LOOK_RUNS: Final = 64
-_RUN_FRAMES_MIN: Final = 8
-_REST_FRAMES_MIN: Final = 256
-_REST_FRAMES_MAX: Final = 4096
 #: Names of streams that compiled code looks up: as they are on the wire, where JSON allows them, and of a sensible length.
 _PLAIN_NAME: Final = re.compile(rb'[^\x00-\x1f"\\]{1,256}')
 
@@ -110,16 +104,12 @@ class BinanceTaker(ColumnarTaker):
         self._gathered = Collected()
         #: Feeds that the protocol may have changed since the last run; None: any, and any book.
         self._touched: set[bytes] | None = None
-        self._runs = 0
-        self._run_frames = 0
-        self._resting = 0
-        self._rest_frames = _REST_FRAMES_MIN
+        self._rest = Rest()
 
     # -- what `ColumnarTaker` asks ------------------------------------------------------------------------------
 
     def take(self, frames: FrameBatch, begin: int, digest: bytes) -> Taken:
-        if self._resting:
-            self._resting -= 1
+        if self._rest.has_frame():
             return Taken(end=begin, digest=digest)
         self._refresh()
         arrays = self._arrays
@@ -136,7 +126,7 @@ class BinanceTaker(ColumnarTaker):
             if not arrays.grow():
                 self._books[int(arrays.needed[numbers.INSTRUMENT])].is_too_large = True
                 break
-        self._look(end - begin)
+        self._rest.look(end - begin)
         if reason == kernel_run.RESCALE:
             # A price between the steps of the book: the protocol takes that frame, and the steps are reported again.
             self._books[int(arrays.needed[numbers.INSTRUMENT])].rescales += 1
@@ -178,17 +168,6 @@ class BinanceTaker(ColumnarTaker):
         for held in self._books:
             held.held_rows = 0
         self._frames = None
-
-    def _look(self, frames: int) -> None:
-        self._runs += 1
-        self._run_frames += frames
-        if self._runs == _LOOK_RUNS:
-            if self._run_frames < _LOOK_RUNS * _RUN_FRAMES_MIN:
-                self._resting = self._rest_frames
-                self._rest_frames = min(2 * self._rest_frames, _REST_FRAMES_MAX)
-            else:
-                self._rest_frames = _REST_FRAMES_MIN
-            self._runs = self._run_frames = 0
 
     def before(self, frame: Frame) -> None:
         touched = self._touched

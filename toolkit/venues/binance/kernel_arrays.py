@@ -9,14 +9,17 @@ import msgspec
 import numpy as np
 
 from toolkit.columnar import FrameBatch
+from toolkit.kernels.growing import appended, frozen, longer
 from toolkit.kernels.hashing import STATE_BYTES
 from toolkit.kernels.levels import make_store, widen_store
+from toolkit.kernels.packing import Pieces, make_pieces
+from toolkit.kernels.text import name_hash
 from toolkit.messages import FORM_FULL, BestQuote, BookDiff, Side, Trade
 from toolkit.venues.binance import kernel_numbers as numbers
 from toolkit.venues.binance.depth import FORM_UNJOINED
-from toolkit.venues.binance.kernel_frames import DIFF, FIELDS, QUOTE, name_hash
+from toolkit.venues.binance.kernel_frames import DIFF, FIELDS, QUOTE
 from toolkit.venues.binance.kernel_run import FIXED_BYTES, UNITS_END
-from toolkit.venues.binance.kernel_state import Columns, Feeds, Instruments, Messages, Pieces, Run, Scratch
+from toolkit.venues.binance.kernel_state import Columns, Feeds, Instruments, Messages, Run, Scratch
 
 if TYPE_CHECKING:
     from toolkit.venues.binance.feeds import Feed
@@ -84,9 +87,7 @@ def _pieces() -> Pieces:
         numbers.IS_DUPLICATE: _key("is_duplicate") + _pack(True),
         numbers.BEFORE_BID_PRICES_WAITING: _form_of_diffs(FORM_UNJOINED, fused=False),
     }
-    in_order = [parts[number] for number in range(len(parts))]
-    ends = np.cumsum([0, *map(len, in_order)])
-    return Pieces(np.frombuffer(b"".join(in_order), np.uint8).copy(), ends.astype(np.int64))
+    return make_pieces(parts)
 
 
 def _form_of_diffs(form: str, *, fused: bool) -> bytes:
@@ -155,31 +156,6 @@ def _messages(rows: int) -> Messages:
         np.zeros((rows, 2), np.int8),
         np.zeros(rows, np.int8),
     )
-
-
-def _longer(array: Any, length: int, fill: int = 0) -> Any:
-    """The same array with room for that many elements."""
-    if len(array) >= length:
-        return array
-    wide = np.full((max(length, 2 * len(array)), *array.shape[1:]), fill, array.dtype)
-    wide[: len(array)] = array
-    return wide
-
-
-def _appended(ends: Any, data: Any, count: int, more: bytes) -> tuple[Any, Any]:
-    """Where pieces end, and the pieces one after the other, with one more after the first `count`."""
-    start = int(ends[count])
-    ends, data = _longer(ends, count + 2), _longer(data, start + len(more))
-    data[start : start + len(more)] = np.frombuffer(more, np.uint8)
-    ends[count + 1] = start + len(more)
-    return ends, data
-
-
-def _frozen(array: Any, kind: Any) -> Any:
-    """The array as one of that type that cannot be written to: for another type the kernel would be compiled again."""
-    view = np.ascontiguousarray(array, kind).view()
-    view.flags.writeable = False
-    return view
 
 
 class Arrays:
@@ -261,12 +237,12 @@ class Arrays:
     def arguments(self, frames: FrameBatch, begin: int) -> tuple[Any, ...]:
         """Of `kernel_run.run`."""
         return (
-            _frozen(frames.data, np.uint8),
-            _frozen(frames.offsets, np.int32),
-            _frozen(frames.ts_recv, np.int64),
-            _frozen(frames.ts_mono, np.int64),
-            _frozen(frames.conn_id, np.int32),
-            _frozen(frames.is_taken, np.bool_),
+            frozen(frames.data, np.uint8),
+            frozen(frames.offsets, np.int32),
+            frozen(frames.ts_recv, np.int64),
+            frozen(frames.ts_mono, np.int64),
+            frozen(frames.conn_id, np.int32),
+            frozen(frames.is_taken, np.bool_),
             begin,
             len(frames),
             frames.first_seq,
@@ -312,7 +288,7 @@ class Arrays:
         """One more."""
         self._instrument_count += 1
         count = self._instrument_count
-        self.instruments = Instruments(*(_longer(array, count) for array in self.instruments))
+        self.instruments = Instruments(*(longer(array, count) for array in self.instruments))
         if self.store.page.shape[0] < 2 * count:
             self.store = widen_store(self.store, 4 * count, 0, 0)
 
@@ -335,10 +311,10 @@ class Arrays:
         number = self._feed_count
         self._feed_count += 1
         head = _head(kind, self._venue, symbol, pair, is_spot=self.is_spot)
-        name_ends, names = _appended(feeds.name_ends, feeds.names, number, name)
-        head_ends, heads = _appended(feeds.head_ends, feeds.heads, number, head)
+        name_ends, names = appended(feeds.name_ends, feeds.names, number, name)
+        head_ends, heads = appended(feeds.head_ends, feeds.heads, number, head)
         kinds, instruments, taken, last = (
-            _longer(array, number + 1) for array in (feeds.kind, feeds.instrument, feeds.taken, feeds.last)
+            longer(array, number + 1) for array in (feeds.kind, feeds.instrument, feeds.taken, feeds.last)
         )
         kinds[number], instruments[number] = 0, instrument
         self.feeds = Feeds(feeds.table, names, name_ends, kinds, instruments, head_ends, heads, taken, last)

@@ -13,16 +13,18 @@ import numpy as np
 
 from toolkit.kernels.compiling import kernel
 from toolkit.kernels.text import (
+    LONG,
     POWERS,
-    POWERS_INT,
+    is_imprecise,
     read_decimal,
     read_int,
     skip_string,
     skip_value,
+    skip_word,
     starts_with,
 )
 
-__all__ = ["AGG_TRADE", "DIFF", "FIELDS", "PREFIX", "PU", "QUOTE", "TRADE", "name_hash", "read_data"]
+__all__ = ["AGG_TRADE", "DIFF", "FIELDS", "PREFIX", "PU", "QUOTE", "TRADE", "read_data"]
 
 #: Kinds of stream; 0 is one that the kernel leaves alone.
 DIFF: Final = 1
@@ -60,31 +62,8 @@ _CLOSE: Final = 93
 _END: Final = 125
 _TILDE: Final = 126
 _ST: Final = 1  # place of `st` among the fields
-#: A quoted decimal shorter than this has at most 15 digits, which a float64 keeps.
-_LONG: Final = 18
-_FNV_START: Final = np.uint64(14695981039346656037)
-_FNV_FACTOR: Final = np.uint64(1099511628211)
 
 _REFUSED: Final = -1
-
-
-@kernel
-def name_hash(data, start, end):
-    """FNV-1a of some bytes."""
-    value = _FNV_START
-    for index in range(start, end):
-        value = (value ^ np.uint64(data[index])) * _FNV_FACTOR
-    return value
-
-
-@kernel
-def _is_imprecise(mantissa):
-    """Whether a decimal has more than 15 significant digits."""
-    if mantissa < POWERS_INT[15]:
-        return False
-    while mantissa % 10 == 0:
-        mantissa //= 10
-    return mantissa >= POWERS_INT[15]
 
 
 @kernel
@@ -104,12 +83,12 @@ def _read_levels(data, at, end, row, columns, counters):
         at, price, price_decimals = read_decimal(data, at, end)
         if at < 0 or price == 0 or at >= end or data[at] != _COMMA:
             return refused
-        counters[0] += at - start >= _LONG and _is_imprecise(price)
+        counters[0] += at - start >= LONG and is_imprecise(price)
         start = at + 1
         at, size, size_decimals = read_decimal(data, at + 1, end)
         if at < 0 or at >= end or data[at] != _CLOSE:
             return refused
-        counters[0] += at - start >= _LONG and _is_imprecise(size)
+        counters[0] += at - start >= LONG and is_imprecise(size)
         columns.price[row] = price / POWERS[price_decimals]
         columns.size[row] = size / POWERS[size_decimals]
         columns.mantissa[row] = price
@@ -157,21 +136,15 @@ def _key_of(data, start, end):
 
 
 @kernel
-def _skip_word(data, at, end, word):
-    """The place after that word, or -1."""
-    return at + len(word) if starts_with(data, at, end, word) else np.int64(-1)
-
-
-@kernel
 def _skip_event(data, at, end, kind):
     """The place after the name of the event that frames of such a stream are, or -1."""
     if kind == DIFF:
-        return _skip_word(data, at, end, _DIFF_EVENT)
+        return skip_word(data, at, end, _DIFF_EVENT)
     if kind == QUOTE:
-        return _skip_word(data, at, end, _QUOTE_EVENT)
+        return skip_word(data, at, end, _QUOTE_EVENT)
     if kind == TRADE:
-        return _skip_word(data, at, end, _TRADE_EVENT)
-    return _skip_word(data, at, end, _AGG_TRADE_EVENT)
+        return skip_word(data, at, end, _TRADE_EVENT)
+    return skip_word(data, at, end, _AGG_TRADE_EVENT)
 
 
 @kernel
@@ -228,7 +201,7 @@ def read_data(data, name, at, end, kind, row, columns, integers, decimals, seen,
         if at >= end or data[at] != _QUOTE_MARK:
             return refused
         after = skip_string(data, at, end)
-        if after < 0 or after >= end or data[after] != _COLON or after - at >= _LONG:
+        if after < 0 or after >= end or data[after] != _COLON or after - at >= LONG:
             return refused
         key = _key_of(data, at + 1, after - 1)
         at = after + 1
@@ -242,7 +215,7 @@ def read_data(data, name, at, end, kind, row, columns, integers, decimals, seen,
             start = at
             at, mantissa, places = read_decimal(data, at, end)
             if at >= 0:
-                counters[0] += at - start >= _LONG and _is_imprecise(mantissa)
+                counters[0] += at - start >= LONG and is_imprecise(mantissa)
                 integers[key] = mantissa
                 decimals[key] = mantissa / POWERS[places]
         elif kind == DIFF and key == 98:  # b
@@ -276,14 +249,14 @@ def read_data(data, name, at, end, kind, row, columns, integers, decimals, seen,
         elif key == 115:  # s
             start = at
             at = _skip_symbol(data, at, end, name)
-            if at - start >= _LONG:
+            if at - start >= LONG:
                 return refused  # it may be a decimal that is to be counted
         elif key == 101:  # e
             at = _skip_event(data, at, end, kind)
         else:
             start = at
             at = skip_value(data, at, end)
-            if at - start >= _LONG and data[start] == _QUOTE_MARK:
+            if at - start >= LONG and data[start] == _QUOTE_MARK:
                 return refused  # it may be a decimal that is to be counted
         if at < 0 or at >= end:
             return refused

@@ -10,20 +10,24 @@ from typing import Any, Final
 
 import numpy as np
 
-from toolkit.kernels.compiling import kernel, store_word
-from toolkit.kernels.hashing import chain
+from toolkit.kernels.compiling import kernel
+from toolkit.kernels.hashing import end_frame
 from toolkit.kernels.levels import Store, best, has_room, set_level, side_columns
 from toolkit.kernels.packing import (
+    Pieces,
+    is_same,
     put_array_head,
     put_bytes,
     put_float,
     put_float_le,
+    put_floats,
     put_int,
+    put_piece,
     put_uint32_le,
 )
-from toolkit.kernels.text import POWERS, POWERS_INT, starts_with
+from toolkit.kernels.text import POWERS, POWERS_INT, name_hash, starts_with
 from toolkit.venues.binance import kernel_numbers as numbers
-from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, PREFIX, PU, QUOTE, name_hash, read_data
+from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, PREFIX, PU, QUOTE, read_data
 from toolkit.venues.binance.kernel_state import (
     NO_CEILING,
     RENUMBERED_NS,
@@ -31,7 +35,6 @@ from toolkit.venues.binance.kernel_state import (
     Feeds,
     Instruments,
     Messages,
-    Pieces,
     Run,
     Scratch,
 )
@@ -88,11 +91,6 @@ _NEWEST_AGGREGATE: Final = 5
 
 
 @kernel
-def _piece(out, at, pieces, number):
-    return put_bytes(out, at, pieces.data, pieces.ends[number], pieces.ends[number + 1])
-
-
-@kernel
 def _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq):
     """Head and first fields of a message, after the state of the digest."""
     out = scratch.bytes
@@ -102,28 +100,10 @@ def _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq):
         at += 1
     else:
         at = put_int(out, at, ts_event)
-    at = _piece(out, at, pieces, numbers.BEFORE_TS_RECV)
+    at = put_piece(out, at, pieces, numbers.BEFORE_TS_RECV)
     at = put_int(out, at, ts_recv)
-    at = _piece(out, at, pieces, numbers.BEFORE_CAPTURE_SEQ)
+    at = put_piece(out, at, pieces, numbers.BEFORE_CAPTURE_SEQ)
     return put_int(out, at, seq)
-
-
-@kernel
-def _end_frame(scratch, at):
-    """Hash what the frame gave into the state."""
-    # Zeros to the end of the block: word by word, since a word written byte by byte is slow to load right after.
-    store_word(scratch.bytes, at, np.uint64(0))
-    for index in range((at + 7) // 8, (at + 127) // 128 * 16):
-        scratch.words[index] = 0
-    chain(scratch.words, at, scratch.hash)
-
-
-@kernel
-def _put_floats(out, at, values, start, end):
-    at = put_array_head(out, at, end - start)
-    for row in range(start, end):
-        at = put_float(out, at, values[row])
-    return at
 
 
 @kernel
@@ -146,11 +126,6 @@ def _put_side(scratch, at, store, side, sign, step, power):
 def _time(milliseconds):
     """Nanoseconds; 0 for what is no time in milliseconds."""
     return milliseconds * _MS if _MS_MIN <= milliseconds < _MS_MAX else np.int64(0)
-
-
-@kernel
-def _same(a, b):
-    return a == b or (a != a and b != b)  # NaN stands for a side that is empty
 
 
 @kernel
@@ -255,20 +230,20 @@ def _diff(
     instruments.last_frame[number] = frame
 
     at = _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq)
-    at = _piece(out, at, pieces, numbers.BEFORE_BID_PRICES_WAITING if waits else numbers.BEFORE_BID_PRICES)
-    at = _put_floats(out, at, columns.price, row, row + bid_rows)
-    at = _piece(out, at, pieces, numbers.BEFORE_BID_SIZES)
-    at = _put_floats(out, at, columns.size, row, row + bid_rows)
-    at = _piece(out, at, pieces, numbers.BEFORE_ASK_PRICES)
-    at = _put_floats(out, at, columns.price, row + bid_rows, row + rows)
-    at = _piece(out, at, pieces, numbers.BEFORE_ASK_SIZES)
-    at = _put_floats(out, at, columns.size, row + bid_rows, row + rows)
-    at = _piece(out, at, pieces, numbers.BEFORE_FIRST_UPDATE_ID)
+    at = put_piece(out, at, pieces, numbers.BEFORE_BID_PRICES_WAITING if waits else numbers.BEFORE_BID_PRICES)
+    at = put_floats(out, at, columns.price, row, row + bid_rows)
+    at = put_piece(out, at, pieces, numbers.BEFORE_BID_SIZES)
+    at = put_floats(out, at, columns.size, row, row + bid_rows)
+    at = put_piece(out, at, pieces, numbers.BEFORE_ASK_PRICES)
+    at = put_floats(out, at, columns.price, row + bid_rows, row + rows)
+    at = put_piece(out, at, pieces, numbers.BEFORE_ASK_SIZES)
+    at = put_floats(out, at, columns.size, row + bid_rows, row + rows)
+    at = put_piece(out, at, pieces, numbers.BEFORE_FIRST_UPDATE_ID)
     at = put_int(out, at, first)
-    at = _piece(out, at, pieces, numbers.BEFORE_LAST_UPDATE_ID)
+    at = put_piece(out, at, pieces, numbers.BEFORE_LAST_UPDATE_ID)
     at = put_int(out, at, last)
     if not state.is_spot:
-        at = _piece(out, at, pieces, numbers.BEFORE_PREV_UPDATE_ID)
+        at = put_piece(out, at, pieces, numbers.BEFORE_PREV_UPDATE_ID)
         at = put_int(out, at, prev)
 
     index = state.counts[numbers.DIFFS]
@@ -284,7 +259,7 @@ def _diff(
     diffs.kind[index] = waits
     state.counts[numbers.DIFFS] = index + 1
     if waits:
-        _end_frame(scratch, at)
+        end_frame(scratch, at)
         return DONE
 
     power = POWERS[decimals]
@@ -309,14 +284,14 @@ def _diff(
         out[at] = 0x92
         at = _put_side(scratch, at + 1, store, bid_side, 1, step, power)
         at = _put_side(scratch, at, store, bid_side + 1, -1, step, power)
-    _end_frame(scratch, at)
+    end_frame(scratch, at)
 
     is_crossed = bid >= ask  # never with NaN
     instruments.crossed[number] += is_crossed
 
     top = instruments.top[number]
     if instruments.top_is_stale[number] == stale and (
-        _same(top[0], bid) and _same(top[1], bid_size) and _same(top[2], ask) and _same(top[3], ask_size)
+        is_same(top[0], bid) and is_same(top[1], bid_size) and is_same(top[2], ask) and is_same(top[3], ask_size)
     ):
         return DONE
     top[0], top[1], top[2], top[3] = bid, bid_size, ask, ask_size
@@ -353,17 +328,17 @@ def _quote(frame, feed, ts_recv, seq, feeds, instruments, quotes, pieces, scratc
     if bid < instruments.cover[number, 0] or ask > instruments.cover[number, 1]:
         return OTHER
     at = _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq)
-    at = _piece(out, at, pieces, numbers.BEFORE_BID_PRICE)
+    at = put_piece(out, at, pieces, numbers.BEFORE_BID_PRICE)
     at = put_float(out, at, bid)
-    at = _piece(out, at, pieces, numbers.BEFORE_BID_SIZE)
+    at = put_piece(out, at, pieces, numbers.BEFORE_BID_SIZE)
     at = put_float(out, at, bid_size)
-    at = _piece(out, at, pieces, numbers.BEFORE_ASK_PRICE)
+    at = put_piece(out, at, pieces, numbers.BEFORE_ASK_PRICE)
     at = put_float(out, at, ask)
-    at = _piece(out, at, pieces, numbers.BEFORE_ASK_SIZE)
+    at = put_piece(out, at, pieces, numbers.BEFORE_ASK_SIZE)
     at = put_float(out, at, ask_size)
-    at = _piece(out, at, pieces, numbers.BEFORE_UPDATE_ID)
+    at = put_piece(out, at, pieces, numbers.BEFORE_UPDATE_ID)
     at = put_int(out, at, integers[_u])
-    _end_frame(scratch, at)
+    end_frame(scratch, at)
     index = state.counts[numbers.QUOTES]
     quotes.instrument[index] = number
     quotes.frame[index] = frame
@@ -418,11 +393,11 @@ def _trade(frame, feed, kind, ts_recv, seq, feeds, instruments, trades, pieces, 
     at = _begin(scratch, feeds, feed, pieces, ts_event, ts_recv, seq)
     if is_duplicate:
         out[16] += 1  # one field more in the head of the map
-    at = _piece(out, at, pieces, numbers.BEFORE_PRICE_OF_SELL if integers[_m] else numbers.BEFORE_PRICE_OF_BUY)
+    at = put_piece(out, at, pieces, numbers.BEFORE_PRICE_OF_SELL if integers[_m] else numbers.BEFORE_PRICE_OF_BUY)
     at = put_float(out, at, decimals[_p])
-    at = _piece(out, at, pieces, numbers.BEFORE_SIZE)
+    at = put_piece(out, at, pieces, numbers.BEFORE_SIZE)
     at = put_float(out, at, decimals[_q])
-    at = _piece(out, at, pieces, numbers.BEFORE_TRADE_ID)
+    at = put_piece(out, at, pieces, numbers.BEFORE_TRADE_ID)
     # The id as text.
     digits = 0
     left = trade_id
@@ -441,8 +416,8 @@ def _trade(frame, feed, kind, ts_recv, seq, feeds, instruments, trades, pieces, 
         out[at] = scratch.text[place]
         at += 1
     if is_duplicate:
-        at = _piece(out, at, pieces, numbers.IS_DUPLICATE)
-    _end_frame(scratch, at)
+        at = put_piece(out, at, pieces, numbers.IS_DUPLICATE)
+    end_frame(scratch, at)
     index = state.counts[numbers.TRADES]
     trades.instrument[index] = number
     trades.frame[index] = frame

@@ -17,7 +17,6 @@ __all__ = [
     "Feeds",
     "Instruments",
     "Messages",
-    "Pieces",
     "Run",
     "Scratch",
 ]
@@ -132,13 +131,6 @@ class Messages(NamedTuple):
     values: npt.NDArray[np.float64]
     flags: npt.NDArray[np.int8]
     kind: npt.NDArray[np.int8]
-
-
-class Pieces(NamedTuple):
-    """Canonical bytes that all messages of a kind share: `data[ends[n] : ends[n + 1]]` is piece n."""
-
-    data: npt.NDArray[np.uint8]
-    ends: npt.NDArray[np.int64]
 
 
 class Scratch(NamedTuple):

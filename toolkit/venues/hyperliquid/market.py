@@ -21,7 +21,7 @@ What is peculiar about this venue, and where it is handled:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
@@ -61,6 +61,10 @@ from toolkit.venues.hyperliquid.subscriptions import FAST_ROLE, Channel, Subscri
 from toolkit.venues.hyperliquid.symbols import dex_of, is_perpetual
 from toolkit.venues.hyperliquid.trade_tape import TradeTape
 from toolkit.venues.hyperliquid.venue_clock import VenueClock
+
+if TYPE_CHECKING:
+    from toolkit.books.tracker import OrderBookTracker
+    from toolkit.columnar import ColumnarTaker, Tops
 
 __all__ = ["CHANNELS", "DEFAULT_CHANNELS", "HyperliquidMarketProtocol"]
 
@@ -104,6 +108,30 @@ class HyperliquidMarketProtocol(VenueProtocol):
         self._settlements = Settlements(self.clock)
         self._last_time: dict[tuple[str, str], int] = {}
         self._stamped = self.clock.stamped
+
+    # -- frames by the batch -----------------------------------------------------------------------------------
+
+    kernel_set: ClassVar[str] = "ready-hyperliquid"
+
+    def columnar(self, books: OrderBookTracker, tops: Tops) -> ColumnarTaker | None:
+        from toolkit.venues.hyperliquid.columnar import HyperliquidTaker  # loads the compiler
+
+        return HyperliquidTaker(self, books, tops)
+
+    @property
+    def tape(self) -> TradeTape:
+        """The trades that were reported."""
+        return self._tape
+
+    @property
+    def last_times(self) -> dict[tuple[str, str], int]:
+        """The venue's last time, ms, by coin and form of its book."""
+        return self._last_time
+
+    @staticmethod
+    def has_fused_quotes(coin: str) -> bool:
+        """Whether a coin's quotes are of its book."""
+        return not coin.startswith("#")
 
     # -- metadata ----------------------------------------------------------------------------------------------
 
@@ -368,7 +396,7 @@ class HyperliquidMarketProtocol(VenueProtocol):
                 frame.ts_recv,
                 frame.capture_seq,
                 len(messages),
-                not data.coin.startswith("#"),
+                self.has_fused_quotes(data.coin),
                 *values,  # type: ignore[arg-type]  # three of each side, in their order
             )
         )

@@ -11,7 +11,7 @@ the latter away. Then age tells: trades that are seconds old when they come are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from toolkit.clock import NS_PER_MS, NS_PER_S
@@ -113,6 +113,18 @@ class TradeTape:
             return max(self._clock.at(since), max(times) * NS_PER_MS - elapsed_ns)
         now_ns = self._clock.at(frame.ts_mono)
         return now_ns if now_ns - min(times) * NS_PER_MS > LIVE_AGE_NS_MAX else 0
+
+    def seen_of(self, coin: str) -> list[_Key]:
+        """The trades of a coin that are remembered, as they came."""
+        return list(self._seen.get(coin, ()))
+
+    def take_seen(self, coin: str, keys: Iterable[_Key]) -> None:
+        """These are the trades of a coin that are remembered: somebody else has read some."""
+        self._seen[coin] = dict.fromkeys(keys)
+
+    def since_of(self, coin: str) -> int | None:
+        """Our monotonic clock when a coin's trades were subscribed last; None if they were not."""
+        return self._since.get(coin)
 
     def export(self) -> Any:
         """Everything, for a checkpoint."""

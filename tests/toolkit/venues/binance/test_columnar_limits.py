@@ -265,6 +265,7 @@ def test_no_kernel_reads_or_writes_outside_of_an_array() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-m", "not slow and not network"]
         + [str(ROOT / "tests/toolkit/venues/binance" / name) for name in files]
+        + [str(ROOT / "tests/toolkit/venues/hyperliquid/test_columnar.py")]
         + [str(ROOT / "tests/toolkit/kernels"), str(ROOT / "tests/recordings/importing/test_line_blocks.py")],
         cwd=ROOT,
         env=environment,
