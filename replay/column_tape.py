@@ -1,15 +1,14 @@
 """
 A tape as columns: the messages of recordings in the order in which `Tape` plays them, without making one.
 
-What there is of each recording is decoded, merged and put in order in a thread of its own, a few batches ahead of what
-takes them, so that memory does not grow with the recordings.
+What there is of each table is decoded in threads of their own, a stretch ahead of what is merged and taken, so that memory
+does not grow with the recordings.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
@@ -20,12 +19,13 @@ from recordings.format.schema import MESSAGE_TABLES
 from replay.holes import FormsOf, gap_event, stale_events
 from replay.reels import Reel, merged
 from replay.tape import NOTICES, Tape
+from toolkit.free_memory import keep_freed_memory
 from toolkit.messages import Message
 
 __all__ = ["ColumnTape"]
 
-#: Batches that are ready, at most: one that is worked on, and as much again as it takes to never wait.
-_AHEAD: Final = 2
+#: Threads that decode a table each, ahead of the one that merges and takes them.
+_DECODERS: Final = 2
 
 
 class _Portion:
@@ -54,7 +54,7 @@ class ColumnTape:
     Args:
         tape: Tape to read: recordings, filtered; its fidelity is of no consequence, since columns are normalized.
         batch_rows: Rows of a table that are read at a time; None to choose. Any number gives the same messages.
-        ahead: Whether a thread decodes ahead.
+        ahead: Whether threads decode ahead.
         whole: Whether `ColumnBatch.message` shall make messages of every kind: then all columns are read.
 
     Attributes:
@@ -76,41 +76,34 @@ class ColumnTape:
 
         Raises RecordingDamaged for files that are not as they were sealed.
         """
+        keep_freed_memory()
         if not self._is_ahead:
             yield from self._batches()
             return
-        coming = self._batches()
-        with ThreadPoolExecutor(1, thread_name_prefix="columns") as reader:
-            ready: deque[Future[ColumnBatch | None]] = deque()
+        with ThreadPoolExecutor(_DECODERS, thread_name_prefix="columns") as decoders:
             try:
-                for _ in range(_AHEAD):
-                    ready.append(reader.submit(next, coming, None))
-                while (batch := ready.popleft().result()) is not None:
-                    ready.append(reader.submit(next, coming, None))
-                    yield batch
+                yield from self._batches(decoders)
             finally:
-                for each in ready:
-                    each.cancel()
-                reader.submit(coming.close)
+                decoders.shutdown(wait=False, cancel_futures=True)
 
-    def _batches(self) -> Generator[ColumnBatch, None, None]:
+    def _batches(self, decoders: Executor | None = None) -> Generator[ColumnBatch, None, None]:
         tape = self._tape
         self._forms = {}
         if len(tape.recordings) == 1:
-            yield from self._of(0, self._batch_rows or ROWS)
+            yield from self._of(0, self._batch_rows or ROWS, decoders)
             return
         rows = self._batch_rows or max(64, ROWS // tape.most_at_once)
         reels: list[Reel[_Portion]] = [Reel(NOTICES, NOTICES, self._gaps())]
         for position, recording in enumerate(tape.recordings):
             if (span := recording.span) is not None:
-                reels.append(Reel(position, position, _keyed(self._of(position, rows)), span[0]))
+                reels.append(Reel(position, position, _keyed(self._of(position, rows, decoders)), span[0]))
         reels.append(Reel(len(tape.recordings), NOTICES, self._stales(self._forms_of)))
         for _, portion in merged(reels):
             if len(portion):
                 self._hear(portion.batch)
                 yield portion.batch
 
-    def _of(self, position: int, rows: int) -> Iterator[ColumnBatch]:
+    def _of(self, position: int, rows: int, decoders: Executor | None) -> Iterator[ColumnBatch]:
         tape = self._tape
         yield from columns_of(
             tape.recordings[position],
@@ -119,6 +112,7 @@ class ColumnTape:
             selection=tape.selection,
             batch_rows=rows,
             whole=self._is_whole,
+            decoders=decoders,
         )
 
     def _gaps(self) -> Iterator[_Keyed]:

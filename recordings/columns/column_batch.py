@@ -168,6 +168,12 @@ class Names:
             self.pairs.append(key)
         return place
 
+    def places_of(self, other: Names) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int16]]:
+        """What the places of pairs and forms by other names are here, where new ones are given; of each -1 is the last."""
+        pairs = [self.pair(*pair) for pair in other.pairs]
+        forms = [self.form(form) for form in other.forms]
+        return np.array([*pairs, -1], np.int32), np.array([*forms, -1], np.int16)
+
     def form(self, form: str) -> int:
         """The place of a form, which a new one is given."""
         place = self._forms.get(form)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,7 +25,7 @@ from recordings.columns.column_batch import (
     of_rows,
 )
 from recordings.columns.page_columns import PAGE_TABLES, in_order, merged, of_pages
-from recordings.columns.parquet_pages import FileColumns, NotPlain, RowGroupPages
+from recordings.columns.parquet_pages import FileColumns, NotPlain, Rooms, RowGroupPages
 from recordings.format.manifest import Segment, TableFile, inside
 from recordings.format.rows_to_messages import split_complete
 from recordings.format.schema import MESSAGE_TABLES, TABLES
@@ -36,6 +38,7 @@ from toolkit.errors import RecordingDamaged
 __all__ = ["ROWS", "columns_of"]
 
 _Keyed = tuple[Any, ColumnBatch]
+_rooms: Final = Rooms()
 
 #: Rows of one table that are read at a time, where they lie in order: enough that a batch costs nothing beside its rows.
 ROWS: Final = 65_536
@@ -56,6 +59,7 @@ def columns_of(
     first_segment: int = 0,
     first_seq: int = 0,
     whole: bool = False,
+    decoders: Executor | None = None,
 ) -> Iterator[ColumnBatch]:
     """
     The messages of a recording as columns, in order; what is not sealed yet comes after what is.
@@ -69,6 +73,7 @@ def columns_of(
         first_segment: The segment to begin with.
         first_seq: Frame whose messages are the first.
         whole: Whether `ColumnBatch.message` shall make messages of every kind: then all columns are read.
+        decoders: Threads in which each table is decoded ahead; None for none.
 
     Yields:
         Batches of no particular size, none empty.
@@ -77,9 +82,7 @@ def columns_of(
     """
     for segment in recording.manifest.segments[first_segment:]:
         if segment.capture_seq_last >= first_seq:
-            yield from _of_segment(recording, segment, names, tables, selection, batch_rows, first_seq, whole)
-            # What was decoded is free again, but the allocator keeps it until it is told.
-            pa.default_memory_pool().release_unused()
+            yield from _of_segment(recording, segment, names, tables, selection, batch_rows, first_seq, whole, decoders)
     if recording.tail is not None:
         for messages in recording.tail.messages(tables=tables, selection=selection, first_seq=first_seq):
             if messages:
@@ -95,26 +98,33 @@ def _of_segment(
     batch_rows: int,
     first_seq: int,
     whole: bool,
+    decoders: Executor | None,
 ) -> Iterator[ColumnBatch]:
     merge = _joined if whole else merged
     runs = [
-        _Run(recording, file, table, names, selection, batch_rows, first_seq, whole)
+        _Run(recording, file, table, names, selection, batch_rows, first_seq, whole, decoders)
         for table in MESSAGE_TABLES
         if table in tables and (file := segment.tables.get(table)) is not None
     ]
+    opened_runs = runs
     while runs := [run for run in runs if run.fill()]:
         if len(runs) == 1:
-            yield runs[0].take()
+            yield merge([runs[0].take()])
             continue
         # Every run still to be read has messages up to this key, so below it nothing is missing.
         bound = min(run.last_key for run in runs)
         taken = [part for run in runs for part in run.take_until(bound)]
-        yield taken[0][1].trimmed() if len(taken) == 1 else merge(taken)
+        yield merge(taken)
+    if any(run.is_by_rows for run in opened_runs):
+        # What was decoded is free again, but the allocator keeps it until it is told.
+        pa.default_memory_pool().release_unused()
 
 
 def _joined(taken: Sequence[_Keyed]) -> ColumnBatch:
     """Parts of tables as one batch in order, without the kernels, which are not worth loading beside objects."""
     parts = [part.trimmed() for _, part in taken]
+    if len(parts) == 1:
+        return parts[0]
     keys = np.concatenate([keys for keys, _ in taken])
     is_ordered = bool((keys[1:] > keys[:-1]).all())
     return joined(parts, None if is_ordered else np.argsort(keys, kind="stable"))
@@ -133,10 +143,15 @@ class _Run:
         batch_rows: int,
         first_seq: int,
         whole: bool,
+        decoders: Executor | None,
     ) -> None:
         self._path = inside(recording.path, file.path)
         self._table = table
+        #: Places are given to names in the order in which messages are taken, whichever table is decoded first.
         self._names = names
+        self._own_names = names if decoders is None else Names(names.pairs)
+        self._decoders = decoders
+        self._coming: Future[ColumnBatch | None] | None = None
         self._selection = selection
         self._batch_rows = batch_rows
         self._first_seq = first_seq
@@ -150,6 +165,10 @@ class _Run:
         #: What is at hand, with the numbers of its messages.
         self._parts: deque[_Keyed] = deque()
         self._reached = -1
+        #: What is read next goes where what is at hand does not lie.
+        self._rooms = [_rooms.borrow(), _rooms.borrow()]
+        #: Whether Arrow has decoded any of it, whole row groups at a time.
+        self.is_by_rows = False
 
     @property
     def last_key(self) -> int:
@@ -160,13 +179,27 @@ class _Run:
         """Read on if nothing is at hand; False once nothing is left."""
         with reading(self._path):
             while not self._parts:
-                batch = next(self._batches, None)
+                batch = self._next()
                 if batch is None:
                     if self._rest is not None:
                         raise RecordingDamaged(f"{self._path} ends inside a message: expected is_last on its last row")
+                    for room in self._rooms:
+                        _rooms.give_back(room)
                     return False
                 self._add(batch)
         return True
+
+    def _next(self) -> ColumnBatch | None:
+        if self._decoders is None:
+            return next(self._batches, None)
+        coming = self._coming or self._decoders.submit(next, self._batches, None)
+        batch = coming.result()
+        self._coming = None if batch is None else self._decoders.submit(next, self._batches, None)
+        if batch is not None:
+            pairs, forms = self._names.places_of(self._own_names)
+            _rename(batch.rows, "pair", pairs)
+            _rename(batch.rows, "form", forms)
+        return batch
 
     def _read(self, stretches: Sequence[Sequence[RowGroup]]) -> Iterator[ColumnBatch]:
         pages = FileColumns(self._metadata) if self._table in PAGE_TABLES and not self._is_whole else None
@@ -176,6 +209,7 @@ class _Run:
                 with suppress(NotPlain):
                     yield self._of_pages(pages, stretch)
                     continue
+            self.is_by_rows = True
             if rows is None:
                 rows = _ArrowRows(self._source, self._metadata, self._table, self._is_whole)
             for batch in rows.of(stretch, self._selection, self._first_seq, self._batch_rows):
@@ -183,11 +217,13 @@ class _Run:
 
     def _of_pages(self, pages: FileColumns, stretch: Sequence[RowGroup]) -> ColumnBatch:
         """The messages of a stretch, in order."""
+        self._rooms = self._rooms[::-1]
+        lends = len(stretch) == 1
         parts = [
             of_pages(
                 self._table,
-                RowGroupPages(self._source, pages, group.number),
-                self._names,
+                RowGroupPages(self._source, pages, group.number, self._rooms[0], lends=lends),
+                self._own_names,
                 self._selection,
                 self._first_seq if group.first_seq < self._first_seq else 0,
             )
@@ -196,19 +232,19 @@ class _Run:
         if len(parts) == 1 and stretch[0].key is not None:
             return parts[0]
         for part in parts:
-            keys, pairs = _keys(part), part.rows["pair"]
+            keys, pairs = _keys(part)[0], part.rows["pair"]
             if ((np.diff(keys) <= 0) & (np.diff(pairs) == 0)).any():
                 raise RecordingDamaged(self._unsorted)
         whole = joined(parts)
-        return in_order(whole, np.argsort(_keys(whole), kind="stable"))
+        return in_order(whole, np.argsort(_keys(whole)[0], kind="stable"))
 
     @property
     def _unsorted(self) -> str:
         return f"{self._path} is not sorted by (capture_seq, sub_seq) within a symbol"
 
-    def take(self) -> ColumnBatch:
+    def take(self) -> _Keyed:
         """The first part at hand."""
-        return self._parts.popleft()[1].trimmed()
+        return self._parts.popleft()
 
     def take_until(self, key: int) -> list[_Keyed]:
         """What is at hand up to that message, with the numbers of its messages."""
@@ -224,7 +260,7 @@ class _Run:
 
     def _taken_in(self, rows: pa.RecordBatch, constants: Mapping[str, Any]) -> Iterator[ColumnBatch]:
         if self._table != "book":
-            yield of_rows(self._table, rows, self._names, constants, whole=self._is_whole)
+            yield of_rows(self._table, rows, self._own_names, constants, whole=self._is_whole)
             return
         if self._rest is not None:
             # Only the message that began before is put together; whole batches would be copied for it.
@@ -234,18 +270,18 @@ class _Run:
             (self._rest,) = begun.to_batches()
             if not len(ends):
                 return
-            yield of_book_rows(self._rest, self._names, constants, whole=self._is_whole)
+            yield of_book_rows(self._rest, self._own_names, constants, whole=self._is_whole)
             rows = rows.slice(end)
         rows, rest = split_complete(rows)
         self._rest = rest if len(rest) else None
         if len(rows):
-            yield of_book_rows(rows, self._names, constants, whole=self._is_whole)
+            yield of_book_rows(rows, self._own_names, constants, whole=self._is_whole)
 
     def _add(self, batch: ColumnBatch) -> None:
         if not batch.messages:
             return
-        keys = _keys(batch)
-        if keys[0] <= self._reached or not (keys[1:] > keys[:-1]).all():
+        keys, grows = _keys(batch)
+        if keys[0] <= self._reached or not grows:
             raise RecordingDamaged(self._unsorted)
         self._reached = int(keys[-1])
         # In parts that a cache holds while they are gone through.
@@ -256,8 +292,16 @@ class _Run:
                 self._parts.append((keys[begin:end], batch.part(begin, end)))
 
 
-def _keys(batch: ColumnBatch) -> Any:
-    return batch.rows["capture_seq"] * _SUB_SEQ_SPAN + batch.rows["sub_seq"]
+def _rename(rows: npt.NDArray[np.void], name: str, places: npt.NDArray[Any]) -> None:
+    """Give rows other places, where these differ."""
+    if (places[:-1] != np.arange(len(places) - 1)).any():
+        rows[name] = places[rows[name]]
+
+
+def _keys(batch: ColumnBatch) -> tuple[Any, bool]:
+    """Numbers of messages, and whether they grow."""
+    keys = batch.rows["capture_seq"] * _SUB_SEQ_SPAN + batch.rows["sub_seq"]
+    return keys, bool((keys[1:] > keys[:-1]).all())
 
 
 class _ArrowRows:

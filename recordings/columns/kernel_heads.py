@@ -14,6 +14,7 @@ __all__ = [
     "NO_SIZE",
     "UNEVEN",
     "count_levels",
+    "interleave",
     "merge_order",
     "place_heads",
     "put_heads",
@@ -86,13 +87,13 @@ def _of(values, row):
 
 
 @unlocked
-def put_heads(heads, kind, ts_recv, ts_event, seqs, subs, pairs, forms, flags):
+def put_heads(heads, kinds, ts_recv, ts_event, seqs, subs, pairs, forms, flags, caps, firsts, bids, levels):
     """
-    Write what all messages have. Columns that are the same in all rows have one.
+    Write what messages are. Columns that are the same in all rows have one.
 
     Args:
         heads: Rows of `MESSAGE`, to be written.
-        kind: Kind of all of them.
+        kinds: Kind of each.
         ts_recv: Times of receipt.
         ts_event: Times of the venue's.
         seqs: Of `capture_seq`.
@@ -100,18 +101,33 @@ def put_heads(heads, kind, ts_recv, ts_event, seqs, subs, pairs, forms, flags):
         pairs: Places of pairs.
         forms: Places of forms.
         flags: Of `Flag`.
+        caps: Of `depth_cap`.
+        firsts: Where their levels begin; none where all have as many, which lie one after the other.
+        bids: How many bids each has.
+        levels: How many levels.
     """
     for row in range(len(heads)):
         heads[row]["ts_recv"] = ts_recv[row]
         heads[row]["ts_event"] = ts_event[row]
         heads[row]["capture_seq"] = seqs[row]
+        heads[row]["first"] = firsts[row] if len(firsts) else row * levels[0]
         heads[row]["sub_seq"] = subs[row]
         heads[row]["pair"] = _of(pairs, row)
+        heads[row]["bids"] = _of(bids, row)
+        heads[row]["asks"] = _of(levels, row) - _of(bids, row)
+        heads[row]["cap"] = _of(caps, row)
+        heads[row]["row"] = -1
         heads[row]["form"] = _of(forms, row)
         heads[row]["flags"] = _of(flags, row)
-        heads[row]["kind"] = kind
-        heads[row]["cap"] = -1
-        heads[row]["row"] = -1
+        heads[row]["kind"] = _of(kinds, row)
+
+
+@unlocked
+def interleave(first, second, out):
+    """Two columns as pairs, one after the other."""
+    for row in range(len(first)):
+        out[2 * row] = first[row]
+        out[2 * row + 1] = second[row]
 
 
 @unlocked

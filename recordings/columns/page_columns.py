@@ -30,6 +30,7 @@ from recordings.columns.kernel_heads import (
     NO_PRICE,
     UNEVEN,
     count_levels,
+    interleave,
     merge_order,
     place_heads,
     put_heads,
@@ -47,6 +48,9 @@ _Array = npt.NDArray[Any]
 #: Tables that are read so.
 PAGE_TABLES: Final = frozenset({"book", "bbo", "trades"})
 _NO_ROWS: Final = np.empty(0, np.int32)
+#: No limit of levels; and where levels begin, of messages that all have as many.
+_NO_CAP: Final = np.array([-1], np.int32)
+_NOWHERE: Final = np.empty(0, np.int64)
 _WRONG: Final = {
     NO_FIRST: "a book message without its first row: expected is_first on the first row of each",
     UNEVEN: "prices without sizes, or sizes without prices, in the book table: expected as many",
@@ -152,7 +156,7 @@ def _book(pages: RowGroupPages, names: Names) -> tuple[ColumnBatch, _Symbols]:
     sizes = pages.numbers("size", NAN)
     sides = pages.words("side")
     bid = sides.words.index("bid") if "bid" in sides.words else -2
-    bids, levels = np.empty(len(starts), np.int64), np.empty(len(starts), np.int64)
+    bids, levels = (pages.empty(name, len(starts), np.int64) for name in ("bids", "levels"))
     found = count_levels(starts, sides.codes, bid, prices, sizes, bids, levels)
     if found == 0 and int(levels.sum()) != present:
         found = NO_PRICE  # what is missing is NaN here, which is no price either
@@ -163,16 +167,19 @@ def _book(pages: RowGroupPages, names: Names) -> tuple[ColumnBatch, _Symbols]:
     if not _is_empty(pages, "count"):
         counts = pages.numbers("count", NO_COUNT)
         flags = flags | np.where(counts[starts] != NO_COUNT, np.int16(Flag.COUNTED), np.int16(0))
-    forms = _places(pages.words("form", starts), names.form)
-    rows = _heads(pages, names, Kind.DIFF, forms, flags, starts)
-    is_snapshot = _one(pages, "is_snapshot")
-    if is_snapshot is None:
-        rows["kind"][pages.flags("is_snapshot")[starts] != 0] = Kind.SNAPSHOT
-    elif is_snapshot[0]:
-        rows["kind"] = Kind.SNAPSHOT
-    rows["first"], rows["bids"], rows["asks"] = starts, bids, levels - bids
-    if not _is_empty(pages, "depth_cap"):
-        rows["cap"] = pages.numbers("depth_cap", -1, starts)
+    is_snapshot = _flag(pages, "is_snapshot", 1, starts)
+    rows = _heads(
+        pages,
+        names,
+        starts,
+        kinds=np.where(is_snapshot != 0, np.int16(Kind.SNAPSHOT), np.int16(Kind.DIFF)),
+        forms=_places(pages.words("form", starts), names.form),
+        flags=flags,
+        caps=_NO_CAP if _is_empty(pages, "depth_cap") else pages.numbers("depth_cap", -1, starts),
+        firsts=starts,
+        bids=bids,
+        levels=levels,
+    )
     return ColumnBatch(rows, prices, sizes, counts), lambda: (
         pages.words("venue", starts),
         pages.words("symbol", starts),
@@ -180,19 +187,26 @@ def _book(pages: RowGroupPages, names: Names) -> tuple[ColumnBatch, _Symbols]:
 
 
 def _bbo(pages: RowGroupPages, names: Names) -> tuple[ColumnBatch, _Symbols]:
-    forms = np.array([names.form(FORM_QUOTE)], np.int64)
-    rows = _heads(pages, names, Kind.QUOTE, forms, _flag(pages, "fused", Flag.FUSED), None)
-    rows["bids"] = rows["asks"] = 1
-    rows["first"] = np.arange(0, 2 * pages.rows, 2)
-    prices, sizes = np.empty((pages.rows, 2)), np.empty((pages.rows, 2))
-    for place, side in enumerate(("bid", "ask")):
-        prices[:, place] = pages.numbers(f"{side}_price", NAN)
-        sizes[:, place] = pages.numbers(f"{side}_size", NAN)
+    rows = _heads(
+        pages,
+        names,
+        None,
+        kinds=_one_number(Kind.QUOTE, np.int16),
+        forms=_one_number(names.form(FORM_QUOTE), np.int64),
+        flags=_flag(pages, "fused", Flag.FUSED),
+        caps=_NO_CAP,
+        firsts=_NOWHERE,
+        bids=_one_number(1, np.int64),
+        levels=_one_number(2, np.int64),
+    )
+    prices, sizes = (pages.empty(name, 2 * pages.rows, np.float64) for name in ("prices", "sizes"))
+    interleave(pages.numbers("bid_price", NAN), pages.numbers("ask_price", NAN), prices)
+    interleave(pages.numbers("bid_size", NAN), pages.numbers("ask_size", NAN), sizes)
     counts = no_counts(2 * pages.rows)
     if not (_is_empty(pages, "bid_count") and _is_empty(pages, "ask_count")):
         # What is no number of orders says that a side is not told of, and is kept.
         counts = np.stack([pages.numbers(f"{side}_count", NO_COUNT) for side in ("bid", "ask")], axis=1).reshape(-1)
-    batch = ColumnBatch(rows, prices.reshape(-1), sizes.reshape(-1), counts)
+    batch = ColumnBatch(rows, prices, sizes, counts)
     return batch, lambda: (pages.words("venue"), pages.words("symbol"))
 
 
@@ -206,9 +220,18 @@ def _trades(pages: RowGroupPages, names: Names) -> tuple[ColumnBatch, _Symbols]:
         causes = pages.words("cause")
         is_matched = np.array([*(cause in MATCHED for cause in causes.words), None in MATCHED])
         flags |= np.where(is_matched[causes.codes], np.int16(0), np.int16(Flag.UNMATCHED))
-    rows = _heads(pages, names, Kind.TRADE, np.array([-1]), flags, None)
-    rows["bids"] = 1
-    rows["first"] = np.arange(pages.rows)
+    rows = _heads(
+        pages,
+        names,
+        None,
+        kinds=_one_number(Kind.TRADE, np.int16),
+        forms=_one_number(-1, np.int64),
+        flags=flags,
+        caps=_NO_CAP,
+        firsts=_NOWHERE,
+        bids=_one_number(1, np.int64),
+        levels=_one_number(1, np.int64),
+    )
     batch = ColumnBatch(rows, pages.numbers("price", NAN), pages.numbers("size", NAN), no_counts(pages.rows))
     return batch, lambda: (pages.words("venue"), pages.words("symbol"))
 
@@ -220,22 +243,29 @@ _MAKERS: Final[dict[str, Callable[[RowGroupPages, Names], tuple[ColumnBatch, _Sy
 }
 
 
-def _heads(
-    pages: RowGroupPages, names: Names, kind: Kind, forms: _Array, flags: _Array, starts: _Array | None
-) -> npt.NDArray[np.void]:
-    rows = np.zeros(pages.rows if starts is None else len(starts), MESSAGE)
+def _heads(pages: RowGroupPages, names: Names, starts: _Array | None, **more: _Array) -> npt.NDArray[np.void]:
+    """What messages are; `more` are those of the columns of `put_heads` that differ from table to table."""
+    rows = pages.empty("rows", pages.rows if starts is None else len(starts), MESSAGE)
     put_heads(
         rows,
-        np.int64(kind),
+        more["kinds"],
         pages.numbers("ts_recv", NO_TIME, starts),
         pages.numbers("ts_event", NO_TIME, starts),
         pages.numbers("capture_seq", -1, starts),
         pages.numbers("sub_seq", -1, starts),
         _pairs(pages, names, starts),
-        forms,
-        flags,
+        more["forms"],
+        more["flags"],
+        more["caps"],
+        more["firsts"],
+        more["bids"],
+        more["levels"],
     )
     return rows
+
+
+def _one_number(value: int, kind: Any) -> _Array:
+    return np.array([value], kind)
 
 
 def _pairs(pages: RowGroupPages, names: Names, starts: _Array | None) -> _Array:
@@ -281,7 +311,7 @@ def _is_empty(pages: RowGroupPages, name: str) -> bool:
     return _one(pages, name) == (None,)
 
 
-def _flag(pages: RowGroupPages, name: str, flag: Flag, starts: _Array | None = None) -> _Array:
+def _flag(pages: RowGroupPages, name: str, flag: int, starts: _Array | None = None) -> _Array:
     """A flag where a column of truths says so: one for each row, or one for all."""
     one = _one(pages, name)
     if one is not None:

@@ -9,8 +9,8 @@ nothing, and the encodings of `recordings/format/parquet_options.py`. Of anythin
 
 from __future__ import annotations
 
-import threading
 import zlib
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -18,7 +18,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recordings.columns.kernel_page_heads import (
-    BYTES,
     DATA,
     DICTIONARY,
     ENCODING,
@@ -27,22 +26,23 @@ from recordings.columns.kernel_page_heads import (
     ENCODING_OLD_DICTIONARY,
     ENCODING_PLAIN,
     HEAD,
-    KIND,
     NO_CRC,
-    VALUES,
     page_heads,
 )
 from recordings.columns.kernel_pages import decode_flags, decode_numbers, decode_places
 
-__all__ = ["NAN", "FileColumns", "NotPlain", "RowGroupPages", "Words"]
+__all__ = ["NAN", "FileColumns", "NotPlain", "Room", "Rooms", "RowGroupPages", "Words"]
 
 #: NaN as the bits of a float64: what stands for a price that is missing.
 NAN: Final = 0x7FF8_0000_0000_0000
 #: Pages of a column chunk, at most: they hold a MiB each.
 _PAGES_MAX: Final = 1024
 _DICTIONARY_ENCODINGS: Final = {ENCODING_DICTIONARY, ENCODING_OLD_DICTIONARY}
+_PLAIN_ENCODINGS: Final = {ENCODING_PLAIN, ENCODING_OLD_DICTIONARY}
+#: Pages of so many bytes are unpacked each for itself, which is faster but for its beginning.
+_LARGE_BYTES: Final = 1 << 16
+_FREE_BYTES_MAX: Final = 128 << 20
 _TYPES: Final = {"INT64": np.int64, "INT32": np.int32, "DOUBLE": np.float64}
-_local = threading.local()
 
 _Array = npt.NDArray[Any]
 
@@ -62,6 +62,49 @@ class Words(NamedTuple):
 
     codes: _Array
     words: list[str]
+
+
+class Room:
+    """
+    Memory that is used over and over, in place of new one for each column.
+
+    What was taken from it is overwritten by what is taken next by the same name.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, _Array] = {}
+        self.codec = pa.Codec("zstd")
+
+    def take(self, name: str, count: int, kind: Any = np.uint8) -> _Array:
+        """An array with anything in it."""
+        found = self._arrays.get(name)
+        if found is None or len(found) < count:
+            found = self._arrays[name] = np.empty(max(count, 1 << 10), kind)
+        return found[:count]
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes it takes up."""
+        return sum(array.nbytes for array in self._arrays.values())
+
+
+class Rooms:
+    """Rooms that nobody works in, for who comes next: 128 MiB of them at most."""
+
+    def __init__(self) -> None:
+        self._free: list[Room] = []
+
+    def borrow(self) -> Room:
+        """One to work in alone."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return Room()
+
+    def give_back(self, room: Room) -> None:
+        """Let others work there: what was taken from it is looked at no more."""
+        if sum(each.bytes for each in [room, *self._free]) <= _FREE_BYTES_MAX:
+            self._free.append(room)
 
 
 class FileColumns:
@@ -93,22 +136,32 @@ class RowGroupPages:
         source: The file.
         columns: What is known of its columns.
         number: Number of the row group.
+        room: Memory to work in.
+        lends: Whether the columns are in that memory as well, until another row group is read there.
 
     Attributes:
         rows: How many rows it has.
         present: In how many of them the column that was read last has a value.
     """
 
-    def __init__(self, source: pa.NativeFile, columns: FileColumns, number: int) -> None:
+    def __init__(
+        self, source: pa.NativeFile, columns: FileColumns, number: int, room: Room, *, lends: bool = False
+    ) -> None:
         self._source = source
         self._columns = columns
         self._group = columns.metadata.row_group(number)
         self.rows: int = self._group.num_rows
         self.present = 0
+        self._room = room
+        self._lends = lends
 
     def has(self, name: str) -> bool:
         """Whether there is such a column."""
         return name in self._columns.places
+
+    def empty(self, name: str, count: int, kind: Any) -> _Array:
+        """An array to write a column into."""
+        return self._room.take(f"column {name}", count, kind) if self._lends else np.empty(count, kind)
 
     def one_value(self, name: str) -> tuple[Any] | None:
         """The one value of a column, by its statistics; None where there are several, or it is not known."""
@@ -138,13 +191,12 @@ class RowGroupPages:
         kind = _TYPES.get(chunk.physical_type)
         if kind is None:
             raise NotPlain(name)
-        found = np.empty(self.rows if starts is None else len(starts), kind)
+        found = self.empty(name, self.rows if starts is None else len(starts), kind)
         bits = found.view(np.int64 if found.itemsize == 8 else np.int32)
-        data, heads = self._pages(chunk)
+        dictionary, data, heads = self._pages(chunk)
         words = bits[:0]
-        if heads[0, KIND] == DICTIONARY:
-            size = int(heads[0, BYTES])
-            words = data[: size - size % bits.itemsize].view(bits.dtype)
+        if dictionary is not None:
+            words = dictionary[: len(dictionary) - len(dictionary) % bits.itemsize].view(bits.dtype)
         self._decode(name, data, heads, words, missing, bits, starts)
         return found
 
@@ -153,9 +205,9 @@ class RowGroupPages:
         chunk = self._chunk(name)
         if chunk.physical_type != "BOOLEAN":
             raise NotPlain(name)
-        found = np.empty(self.rows, np.uint8)
-        data, heads = self._pages(chunk)
-        if decode_flags(data, heads, self._columns.flat[name], _scratch("there", self.rows), found) < 0:
+        found = self.empty(name, self.rows, np.uint8)
+        _, data, heads = self._pages(chunk)
+        if decode_flags(data, heads, self._columns.flat[name], self._room.take("there", self.rows), found) < 0:
             raise NotPlain(name)
         return found
 
@@ -164,11 +216,11 @@ class RowGroupPages:
         chunk = self._chunk(name)
         if chunk.physical_type != "BYTE_ARRAY":
             raise NotPlain(name)
-        codes = np.empty(self.rows if starts is None else len(starts), np.int32)
-        data, heads = self._pages(chunk)
-        if heads[0, KIND] != DICTIONARY or not set(heads[1:, ENCODING].tolist()) <= _DICTIONARY_ENCODINGS:
+        codes = self.empty(name, self.rows if starts is None else len(starts), np.int32)
+        dictionary, data, heads = self._pages(chunk)
+        if dictionary is None or not set(heads[:, ENCODING].tolist()) <= _DICTIONARY_ENCODINGS:
             raise NotPlain(name)
-        texts = _texts(data[: heads[0, BYTES]], int(heads[0, VALUES]))
+        texts = _texts(dictionary)
         self._decode(name, data, heads, np.arange(len(texts), dtype=np.int32), -1, codes, starts)
         return Words(codes, texts)
 
@@ -187,77 +239,78 @@ class RowGroupPages:
         out: _Array,
         starts: _Array | None,
     ) -> None:
-        there, has_levels = _scratch("there", self.rows), self._columns.flat[name]
+        there, has_levels = self._room.take("there", self.rows), self._columns.flat[name]
         if starts is None:
             found = decode_numbers(data, heads, has_levels, words, missing, there, out)
         else:
             # It says how many rows are wanted, not how many have a value.
-            scratch = _scratch(out.dtype.name, self.rows, out.dtype)
+            scratch = self._room.take(out.dtype.name, self.rows, out.dtype)
             found = decode_places(data, heads, has_levels, words, missing, there, starts, scratch, out)
         if found < 0:
             raise NotPlain(name)
         self.present = found
 
-    def _pages(self, chunk: Any) -> tuple[_Array, _Array]:
-        """The bytes of the pages one after the other, and what each says of itself."""
+    def _pages(self, chunk: Any) -> tuple[_Array | None, _Array, _Array]:
+        """The bytes of the dictionary, those of the other pages one after the other, and what each of these says of itself."""
         begin = chunk.data_page_offset
         if chunk.has_dictionary_page:
             begin = min(begin, chunk.dictionary_page_offset)
         packed = self._source.read_at(chunk.total_compressed_size, begin)
-        heads = _scratch("heads", _PAGES_MAX * HEAD, np.int64).reshape(-1, HEAD)
+        heads = self._room.take("heads", _PAGES_MAX * HEAD, np.int64).reshape(-1, HEAD)
         heads = heads[: max(0, page_heads(np.frombuffer(packed, np.uint8), heads))]
         view = memoryview(packed)
+        dictionary: _Array | None = None
         parts: list[memoryview] = []
-        total = 0
+        sizes: list[int] = []
         for kind, encoding, levels, _, at, size, whole, crc in heads.tolist():
-            if kind == DICTIONARY:
-                is_known = not parts and encoding in (ENCODING_PLAIN, ENCODING_OLD_DICTIONARY)
-            else:
-                is_known = kind == DATA and levels == ENCODING_BITS
-            if not is_known:
-                raise NotPlain(chunk.path_in_schema)
             part = view[at : at + size]
             if crc != NO_CRC and zlib.crc32(part) != crc:
                 raise OSError("could not verify page integrity, CRC checksum verification failed")
-            parts.append(part)
-            total += whole
+            if kind == DATA and levels == ENCODING_BITS:
+                parts.append(part)
+                sizes.append(whole)
+            elif kind == DICTIONARY and encoding in _PLAIN_ENCODINGS and dictionary is None and not parts:
+                dictionary = _unpacked(self._room, chunk.compression, [part], [whole], "dictionary")
+            else:
+                raise NotPlain(chunk.path_in_schema)
         if not parts:
             raise NotPlain(chunk.path_in_schema)
-        data = _scratch("data", total)[:total]
-        _unpack(chunk.compression, parts[0] if len(parts) == 1 else b"".join(parts), data)
-        return data, heads
+        data = _unpacked(self._room, chunk.compression, parts, sizes)
+        return dictionary, data, heads if dictionary is None else heads[1:]
 
 
-def _unpack(codec: str, packed: Any, into: _Array) -> None:
-    if codec == "ZSTD":
-        # All pages as one stream: to begin one takes longer than to unpack a small page.
-        with pa.CompressedInputStream(pa.BufferReader(packed), "zstd") as stream:
-            found = stream.readinto(into)
-    elif codec == "UNCOMPRESSED":
-        found = len(packed)
-        if found == len(into):
-            into[:] = np.frombuffer(packed, np.uint8)
-    else:
+def _unpacked(room: Room, codec: str, parts: Sequence[memoryview], sizes: Sequence[int], name: str = "data") -> _Array:
+    """The bytes of pages, one after the other."""
+    total = sum(sizes)
+    if codec not in ("ZSTD", "UNCOMPRESSED"):
         raise NotPlain(codec)
-    if found != len(into):
-        raise OSError(f"pages became {found} bytes, expected {len(into)}")
-
-
-def _scratch(name: str, count: int, kind: Any = np.uint8) -> _Array:
-    """Room that this thread uses over and over."""
-    found: _Array | None = getattr(_local, name, None)
-    if found is None or len(found) < count:
-        found = np.empty(max(count, 1 << 13), kind)
-        setattr(_local, name, found)
+    if codec == "ZSTD" and len(parts) == 1:
+        found = np.frombuffer(room.codec.decompress(parts[0], sizes[0]), np.uint8)
+    else:
+        found = room.take(name, total)
+    if codec == "ZSTD" and len(parts) > 1 and total < _LARGE_BYTES * len(parts):
+        # As one stream: to begin one takes longer than to unpack a small page.
+        with pa.CompressedInputStream(pa.BufferReader(b"".join(parts)), "zstd") as stream:
+            count = stream.readinto(found)
+        if count != total:
+            raise OSError(f"pages became {count} bytes, expected {total}")
+    elif codec == "UNCOMPRESSED" or len(parts) > 1:
+        at = 0
+        for part, size in zip(parts, sizes, strict=True):
+            page = part if codec == "UNCOMPRESSED" else room.codec.decompress(part, size)
+            if len(page) != size:
+                raise NotPlain(codec)
+            found[at : at + size] = np.frombuffer(page, np.uint8)
+            at += size
     return found
 
 
-def _texts(page: _Array, count: int) -> list[str]:
+def _texts(page: _Array) -> list[str]:
     """The words of a dictionary: of each how many bytes, and these. Raises NotPlain."""
     data = page.tobytes()
     found: list[str] = []
     at = 0
-    for _ in range(count):
+    while at < len(data):
         begin = at + 4
         at = begin + int.from_bytes(data[at:begin], "little")
         if at > len(data):

@@ -95,3 +95,15 @@ def test_columns_of_a_capture_are_its_messages(
 ) -> None:
     import_capture([shared_data / path], tmp_path / "tape", ImportOptions(venue=venue, line_format=line_format))
     assert check_tape(Tape([Recording.open(tmp_path / "tape")])) > 0
+
+
+def test_places_do_not_depend_on_which_table_was_decoded_first() -> None:
+    """Pairs and forms are numbered as messages are taken, whatever threads do meanwhile."""
+    for folder in RECORDINGS:
+        tape = Tape([Recording.open(folder)])
+        named = []
+        for ahead in (False, True, True):
+            columns = ColumnTape(tape, ahead=ahead, batch_rows=50)
+            rows = [batch.rows[["pair", "form"]].tolist() for batch in columns.batches()]
+            named.append((columns.names.pairs, columns.names.forms, rows))
+        assert named[0] == named[1] == named[2]

@@ -18,7 +18,7 @@ from recordings.columns.column_runs import columns_of
 from recordings.columns.kernel_page_heads import ENCODING_BY_BYTE, ENCODING_DELTA, ENCODING_DICTIONARY, HEAD
 from recordings.columns.kernel_pages import decode_numbers
 from recordings.columns.page_columns import PAGE_TABLES, of_pages
-from recordings.columns.parquet_pages import NAN, FileColumns, NotPlain, RowGroupPages, Words
+from recordings.columns.parquet_pages import NAN, FileColumns, NotPlain, Room, RowGroupPages, Words
 from recordings.format.manifest import TableFile, inside
 from recordings.format.schema import TABLES
 from recordings.recording import Recording
@@ -40,7 +40,7 @@ _KINDS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any], tuple[str, ...]]] =
 
 def _pages(written: bytes, number: int = 0) -> RowGroupPages:
     source = pa.BufferReader(written)
-    return RowGroupPages(source, FileColumns(pq.read_metadata(io.BytesIO(written))), number)
+    return RowGroupPages(source, FileColumns(pq.read_metadata(io.BytesIO(written))), number, Room())
 
 
 def _written(column: pa.Array, encoding: str, **options: Any) -> bytes:
