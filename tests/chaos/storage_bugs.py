@@ -47,7 +47,7 @@ def _all(*contexts: _Context) -> Iterator[None]:
 
 
 def _edited(owner: Any, name: str, *changes: tuple[str, str]) -> _Context:
-    """A function of a module or class with other text in it, which has to be there."""
+    """A function of a module or class with other text in it, which has to be there, also for those who imported it."""
     function = inspect.unwrap(getattr(owner, name))
     source = textwrap.dedent(inspect.getsource(function))
     for old, new in changes:
@@ -56,7 +56,7 @@ def _edited(owner: Any, name: str, *changes: tuple[str, str]) -> _Context:
     module = sys.modules[function.__module__]
     found: dict[str, Any] = {}
     exec(compile(f"from __future__ import annotations\n{source}", f"<{name}>", "exec"), module.__dict__, found)  # noqa: S102
-    return replaced(owner, name, found[name])
+    return replaced(function, "__code__", inspect.unwrap(found[name]).__code__)
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -74,12 +74,7 @@ def _forgets_pending_rewrites() -> _Context:
 def _drops_what_was_committed() -> _Context:
     changes = ("if not (rewrite.staging / MANIFEST_NAME).is_file():", "if True:")
     # New files had the names of old ones by then.
-    contexts = [_edited(rewriting, "rewriting", changes), replaced(rewriting, "unused_serial", lambda *_: 0)]
-    contexts += [
-        replaced(module, "rewriting", lambda *args: rewriting.rewriting(*args))  # noqa: PLW0108  # as it is by then
-        for module in (compacting, pruning, renormalizing)
-    ]
-    return _all(*contexts)
+    return _all(_edited(rewriting, "rewriting", changes), replaced(rewriting, "unused_serial", lambda *_: 0))
 
 
 def _takes_imports_for_crashes() -> _Context:

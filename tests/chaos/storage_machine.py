@@ -228,6 +228,23 @@ class StorageMachine(Expectation, RuleBasedStateMachine):
         if then:
             self.care(then, None)
 
+    @precondition(lambda self: self.session is None and not self.is_import)
+    @rule(
+        step=st.sampled_from(["file-written", "file-synced", "file-renamed", "journal-opened"]),
+        is_one=st.booleans(),
+        then=st.sampled_from(["compact", "compact some", "renormalize", "recover"]),
+    )
+    def die_opening(self, step: str, is_one: bool, then: str) -> None:
+        """A session is killed before it has recorded anything, and somebody rewrites what there was, if only one segment."""
+        is_there = (self.folder / "recording.json").exists()
+        if is_there and is_one:
+            self.care("compact", None)
+        self.begin(((step, 1), "kill"), 0, is_carried=False, is_synced=False)
+        if self.session is not None:
+            self.die(0)
+        if is_there:
+            self.care(then, None)
+
     @precondition(lambda self: self.session is not None)
     @rule(trouble=RECORDING, frames=st.integers(1, 4), rotate=st.booleans(), is_synced=st.booleans())
     def go_on(self, trouble: Any, frames: int, rotate: bool, is_synced: bool) -> None:
