@@ -54,6 +54,10 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
         "tests/recordings/states/test_compiling_beside.py",
     ),
     "recordings/importing/array_lines.py": ("tests/recordings/importing/test_line_blocks.py",),
+    "recordings/care/raw_replay.py": (
+        "tests/recordings/care/test_raw_parts.py",
+        "tests/recordings/care/test_verifying.py",
+    ),
     # What compiled code of venues shares.
     "toolkit/kernels/fusion.py": ("tests/toolkit/venues/hyperliquid/test_columnar.py",),
     "toolkit/kernels/fusion_state.py": ("tests/toolkit/venues/hyperliquid/test_columnar.py",),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -38,7 +40,7 @@ SMALL_FRAMES: Final = 10_000
 
 
 def compact(
-    folder: Path, segment_bytes: int = SEGMENT_BYTES, progress: Callable[[int], None] | None = None
+    folder: Path, segment_bytes: int = SEGMENT_BYTES, progress: Callable[[int], None] | None = None, *, jobs: int = 1
 ) -> Manifest:
     """
     Join segments that follow each other; the caller holds the recording's lock.
@@ -46,6 +48,12 @@ def compact(
     Rows are copied, not made again: whatever protocol made them, they stay as they are, and so does the digest.
 
     A segment that has no neighbour to be joined with keeps its files.
+
+    Args:
+        folder: The recording.
+        segment_bytes: Bytes of raw frames at which a segment is complete.
+        progress: Called with the number of rows done since the last call.
+        jobs: Tables that are made at a time, each by a thread; what is written is the same.
 
     Raises:
         RecordingError: The recording was not sealed, or the disk refused.
@@ -59,15 +67,18 @@ def compact(
         with rewriting(folder, old) as rewrite:
             new = copy_of(old)
             new.segments = []
-            serial = rewrite.serial
-            for number, group in enumerate(groups):
-                if len(group) == 1:
-                    new.segments.append(msgspec.structs.replace(group[0], number=number))
-                    continue
-                tables = _joined_tables(folder, group, rewrite.staging, serial, progress or (lambda _: None))
-                points = joined_points(folder, group, rewrite.staging, serial)
-                new.segments.append(_joined(number, group, tables, points))
-                serial += 1
+            with _Joining(folder, rewrite.staging, jobs) as joining:
+                several = [group for group in groups if len(group) > 1]
+                made = joining.tables(several, rewrite.serial, progress or (lambda _: None))
+                serial = rewrite.serial
+                for number, group in enumerate(groups):
+                    if len(group) == 1:
+                        new.segments.append(msgspec.structs.replace(group[0], number=number))
+                        continue
+                    tables = next(made)
+                    points = joined_points(folder, group, rewrite.staging, serial)
+                    new.segments.append(_joined(number, group, tables, points))
+                    serial += 1
             rewrite.commit(new)
     return new
 
@@ -102,26 +113,68 @@ def _groups(segments: Sequence[Segment], segment_bytes: int) -> list[list[Segmen
     return groups
 
 
-def _joined_tables(
-    folder: Path, group: Sequence[Segment], staging: Path, serial: int, progress: Callable[[int], None]
-) -> dict[str, TableFile]:
-    tables: dict[str, TableFile] = {}
-    for table in TABLES:
-        files = [segment.tables[table] for segment in group if table in segment.tables]
-        if not files:
-            continue
+class _Stopped(Exception):
+    """Another table could not be made, or somebody has had enough."""
+
+
+class _Joining:
+    """
+    Joins tables, so many at a time.
+
+    Args:
+        folder: The recording.
+        staging: Where the new tables are made.
+        jobs: Threads, which Arrow lets work at the same time.
+    """
+
+    def __init__(self, folder: Path, staging: Path, jobs: int) -> None:
+        self._folder = folder
+        self._staging = staging
+        self._pool = ThreadPoolExecutor(jobs)
+        self._is_over = threading.Event()
+
+    def __enter__(self) -> _Joining:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._pool.shutdown(cancel_futures=True)
+
+    def tables(
+        self, groups: Sequence[Sequence[Segment]], serial: int, progress: Callable[[int], None]
+    ) -> Iterator[dict[str, TableFile]]:
+        """The tables of each group of segments, in their order."""
+        made = [
+            {
+                table: self._pool.submit(self._joined, table, files, number)
+                for table in TABLES
+                if (files := [segment.tables[table] for segment in group if table in segment.tables])
+            }
+            for number, group in enumerate(groups, serial)
+        ]
+        for several in made:
+            found = {}
+            for table, future in several.items():
+                found[table] = future.result()
+                progress(found[table].rows)
+            yield found
+
+    def _joined(self, table: str, files: Sequence[TableFile], serial: int) -> TableFile:
         # The old files are removed: what they say must be what was sealed, or nothing would tell afterwards.
-        paths = vouched(folder, files)
+        paths = vouched(self._folder, files)
         if table == RAW_TABLE:
-            made = TableFileWriter(staging, table, serial, TABLES[table], SMALL).finish(partial(_whole, paths))
+            groups = partial(_whole, paths, self._go_on)
+            made = TableFileWriter(self._staging, table, serial, TABLES[table], SMALL).finish(groups)
         else:
-            made = _stretched(paths, table, staging, serial)
+            made = _stretched(paths, table, self._staging, serial, self._go_on)
         expected = sum(file.rows for file in files)
         if made.rows != expected:
-            raise RecordingDamaged(f"{folder} holds {made.rows:,} rows of {table}, expected {expected:,}")
-        tables[table] = made
-        progress(made.rows)
-    return tables
+            raise RecordingDamaged(f"{self._folder} holds {made.rows:,} rows of {table}, expected {expected:,}")
+        return made
+
+    def _go_on(self) -> None:
+        if self._is_over.is_set():
+            raise _Stopped
 
 
 def _joined(
@@ -150,17 +203,18 @@ def _joined(
     )
 
 
-def _whole(paths: Sequence[Path]) -> Iterator[pa.Table]:
+def _whole(paths: Sequence[Path], go_on: Callable[[], None]) -> Iterator[pa.Table]:
     for path in paths:
         with reading(path):
             parquet = pq.ParquetFile(path, page_checksum_verification=True)
         for group in range(parquet.num_row_groups):
+            go_on()
             with reading(path):
                 part = parquet.read_row_group(group)
             yield with_all_columns(part, RAW_TABLE)
 
 
-def _stretched(paths: Sequence[Path], table: str, staging: Path, serial: int) -> TableFile:
+def _stretched(paths: Sequence[Path], table: str, staging: Path, serial: int, go_on: Callable[[], None]) -> TableFile:
     """The rows of all files in the order of today's files, whatever theirs is."""
     file = StretchedFile(staging, table, serial)
     try:
@@ -169,6 +223,7 @@ def _stretched(paths: Sequence[Path], table: str, staging: Path, serial: int) ->
                 there = pq.read_schema(path).names
                 parquet = opened(path, words=[name for name in dictionary_columns(table) if name in there])
                 for batch in rows_in_order(parquet, batch_rows=BATCH_ROWS):
+                    go_on()
                     (rows,) = with_all_columns(pa.Table.from_batches([batch]), table).to_batches()
                     file.add(rows)
                     file.cut(batch.column("capture_seq")[-1].as_py() - 1)  # more of the last frame may come

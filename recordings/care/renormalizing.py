@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -58,11 +59,18 @@ def _remade(recording: Recording, rewrite: Rewrite, progress: Callable[[int], No
     new.symbols = {}
     checkpoint: TableFile | None = None
     size = sum(segment.tables[RAW_TABLE].bytes for segment in old.segments)
-    with CompilingBeside(normalizer, size) as beside:
+    # Arrow lets go of the interpreter while it compresses, so another core does that work.
+    with CompilingBeside(normalizer, size) as beside, ThreadPoolExecutor(1) as pool:
         for serial, segment in enumerate(old.segments, rewrite.serial):
             vouched(recording.path, [segment.tables[RAW_TABLE]])
             writer = SegmentWriter(
-                rewrite.staging, segment.number, normalizer, checkpoint, with_raw=False, serial=serial
+                rewrite.staging,
+                segment.number,
+                normalizer,
+                checkpoint,
+                with_raw=False,
+                serial=serial,
+                table_writer=pool,
             )
             for batch in sealed_batches(recording.path, [segment], WIDE_BATCH):
                 beside.look()
@@ -77,7 +85,7 @@ def _remade(recording: Recording, rewrite: Rewrite, progress: Callable[[int], No
             write = writer.cut()
             if write is None:
                 continue
-            made = write()
+            made = pool.submit(write).result()
             tables = {RAW_TABLE: segment.tables[RAW_TABLE], **made.tables}
             new.segments.append(msgspec.structs.replace(made, tables=tables, imprecise_values=segment.imprecise_values))
             new.symbols.update(writer.symbols)

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from recordings.care.made_rows import MadeRows
+from recordings.care.raw_parts import play_in_parts
+from recordings.care.raw_replay import RawReplay, newer_protocols
 from recordings.care.recounting import Recount, symbol_problems
 from recordings.care.rewriting import is_rewrite_pending
 from recordings.checking import file_problem
 from recordings.format.file_names import files_of
 from recordings.format.manifest import Manifest, Segment, TableFile, inside, read_manifest
 from recordings.format.schema import RAW_TABLE
-from recordings.journal.holes import unbroken
 from recordings.journal.journal_reader import JournalReader, journal_path, journal_segments
 from recordings.queries.remarks import remarks
-from recordings.reading.raw_frames import RAW_BATCH, WIDE_BATCH, sealed_batches
 from recordings.recording import Recording
-from recordings.states.checkpoints import Checkpoint, is_state_of, load_checkpoint
-from recordings.states.compiling_beside import CompilingBeside
-from recordings.states.normalizer import Normalizer
-from recordings.states.seek_points import open_points
 from toolkit.books.tracker import OrderBookTracker
 from toolkit.digest import DIGEST_VERSION, EMPTY_DIGEST, DigestChain
 from toolkit.errors import RecordingDamaged, RecordingError
@@ -75,7 +69,7 @@ class Verification(msgspec.Struct):
         return not self.problems
 
 
-def verify(path: Path, progress: Progress | None = None, *, is_quick: bool = False) -> Verification:
+def verify(path: Path, progress: Progress | None = None, *, is_quick: bool = False, jobs: int = 1) -> Verification:
     """
     Check a recording.
 
@@ -83,6 +77,7 @@ def verify(path: Path, progress: Progress | None = None, *, is_quick: bool = Fal
         path: Its folder.
         progress: Called with the number of frames and messages done since the last call.
         is_quick: Compare files with their hashes, and the manifest with itself, and play nothing.
+        jobs: Processes that play raw frames. What is found is the same.
 
     Raises:
         RecordingError: It cannot be read at all: not a recording, too new, or its manifest is damaged.
@@ -118,7 +113,7 @@ def verify(path: Path, progress: Progress | None = None, *, is_quick: bool = Fal
         are_made = False
         if RAW_TABLE in sound_files and is_any:
             with _noting(result):
-                are_made = _replay_raw(recording, result, advance, has_rows="normalized" in sound_files)
+                are_made = _replay_raw(recording, result, advance, has_rows="normalized" in sound_files, jobs=jobs)
         if "normalized" in sound_files and is_any and not are_made:
             with _noting(result):
                 _replay_normalized(recording, result, advance)
@@ -242,132 +237,28 @@ def _check_segments(recording: Recording, result: Verification) -> None:
         result.problems.append("the manifest's digest is not that of its last segment")
 
 
-def _replay_raw(recording: Recording, result: Verification, advance: Progress, *, has_rows: bool) -> bool:
+def _replay_raw(recording: Recording, result: Verification, advance: Progress, *, has_rows: bool, jobs: int) -> bool:
     """Run the protocols over the frames; whether what they say is all that the normalized tables hold, too."""
-    normalizer = Normalizer.for_sources(recording.manifest.sources)
-    size = sum(segment.tables[RAW_TABLE].bytes for segment in recording.manifest.segments)
-    with CompilingBeside(normalizer, size) as beside:
-        return _play_raw(recording, result, advance, normalizer, beside, has_rows=has_rows)
-
-
-def _play_raw(
-    recording: Recording,
-    result: Verification,
-    advance: Progress,
-    normalizer: Normalizer,
-    beside: CompilingBeside,
-    *,
-    has_rows: bool,
-) -> bool:
     manifest = recording.manifest
-    newer = [
-        f"{source.venue} {source.protocol_version} (now {normalizer.protocols[source.venue].version})"
-        for source in manifest.sources
-        if source.protocol_version != normalizer.protocols[source.venue].version
-    ]
+    newer = newer_protocols(manifest)
     comparable = not newer and manifest.digest_version == DIGEST_VERSION
-    expected = 0
-    made = MadeRows(recording.path, normalizer)
-    made.are_sealed = comparable and has_rows
-    for segment in manifest.segments:
-        made.begin(segment)
-        path = segment.tables[RAW_TABLE].path
-        check = _StateCheck(recording, segment, result) if comparable else None
-        for batch in sealed_batches(recording.path, [segment], WIDE_BATCH if beside.look() else RAW_BATCH):
-            beside.look()
-            seqs = batch.column("capture_seq").to_numpy()
-            sound = next(unbroken(batch)) if seqs[0] == expected else batch.slice(0, 0)
-            rest = sound
-            while len(rest):
-                if check is not None and expected == check.due_seq:
-                    check.compare(normalizer)
-                until_due = check.due_seq - expected if check is not None else -1
-                count = min(len(rest), until_due) if until_due > 0 else len(rest)
-                made.take(rest.slice(0, count))
-                rest = rest.slice(count)
-                expected += count
-            if len(sound) < len(batch):
-                result.problems.append(f"{path} goes on with frame {seqs[len(sound)]}, expected {expected}")
-                return False
-            result.frame_count += len(batch)
-            advance(len(batch))
-        if expected != segment.capture_seq_last + 1:
-            result.problems.append(f"{path} ends with frame {expected - 1}, expected {segment.capture_seq_last}")
-            return False
-        made.end()
-        if comparable and normalizer.chain.hexdigest() != segment.digest:
-            result.problems.append(
-                f"the raw frames of segment {segment.number} give the digest {normalizer.chain.hexdigest()}, "
-                f"expected {segment.digest}"
-            )
-            break
-    else:
-        if comparable and manifest.resume is not None and manifest.segments:
-            _compare_resume(recording, manifest.resume, normalizer, result)
-    result.raw_digest = normalizer.chain.hexdigest()
+    replay = RawReplay(recording, is_comparable=comparable, has_rows=has_rows)
+    played = play_in_parts(replay, jobs, advance) if jobs > 1 and comparable else None
+    if played is None:
+        played = replay.play(0, len(manifest.segments), advance)
+    result.problems += played.problems
+    result.frame_count = played.frame_count
+    if played.is_cut:
+        return False
+    result.raw_digest = played.digest
     if not comparable:
         what = f"protocol {', '.join(newer)}" if newer else f"digest version {manifest.digest_version}"
         result.notes.append(f"recorded with {what}: the raw frames give other messages today; see `renormalize`")
-    if not made.are_sealed or result.raw_digest != manifest.digest:
+    if not played.are_sealed or result.raw_digest != manifest.digest:
         return False
-    result.normalized_digest, result.message_count = result.raw_digest, normalizer.chain.message_count
+    result.normalized_digest, result.message_count = result.raw_digest, played.message_count
     advance(result.message_count)
     return result.message_count == sum(segment.message_count for segment in manifest.segments)
-
-
-def _compare_resume(recording: Recording, file: TableFile, normalizer: Normalizer, result: Verification) -> None:
-    """The state that recording goes on from is the one that all frames lead to."""
-    try:
-        state = load_checkpoint(recording.path, file)
-    except RecordingError:
-        return  # its hash was found to differ, or there is a later one by now
-    normalizer.settle()
-    if state.digest != normalizer.chain.digest() or not is_state_of(state.tracker, normalizer.tracker):
-        result.problems.append(f"{file.path} holds another state to go on from than all frames give")
-
-
-class _StateCheck:
-    """
-    Compares the states kept of a segment with those that playing comes to.
-
-    Attributes:
-        due_seq: The frame before which `compare` is to be called; -1 for none.
-    """
-
-    def __init__(self, recording: Recording, segment: Segment, result: Verification) -> None:
-        self._result = result
-        self._states: list[tuple[int, str, Callable[[], Checkpoint]]] = []
-        checkpoint = segment.checkpoint
-        if checkpoint is not None and segment.number:
-            read = partial(load_checkpoint, recording.path, checkpoint)
-            self._states.append((segment.capture_seq_first, checkpoint.path, read))
-        if segment.seek_points is not None:
-            try:
-                file = open_points(recording.path, segment)
-            except RecordingDamaged:
-                file = None  # its hash was found to differ
-            if file is not None:
-                path = segment.seek_points.path
-                self._states += [(point.capture_seq, path, partial(file.read, point)) for point in file.points]
-        self._states.reverse()
-        self.due_seq = self._states[-1][0] if self._states else -1
-
-    def compare(self, normalizer: Normalizer) -> None:
-        """The normalizer has come to the next of them."""
-        normalizer.settle()
-        seq, path, read = self._states.pop()
-        self.due_seq = self._states[-1][0] if self._states else -1
-        try:
-            state = read()
-        except RecordingError:
-            return  # likewise
-        if state.digest != normalizer.chain.digest():
-            problem = f"digest {state.digest.hex()}, expected {normalizer.chain.hexdigest()}"
-        elif not is_state_of(state.tracker, normalizer.tracker):
-            problem = "other books than the frames before it give"
-        else:
-            return
-        self._result.problems.append(f"{path} holds a state before frame {seq} with {problem}")
 
 
 def _replay_normalized(recording: Recording, result: Verification, advance: Progress) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from toolkit.cli.options.shared_options import json_option, recording_argument
+from toolkit.cli.options.shared_options import jobs_option, json_option, recording_argument
 from toolkit.cli.output.printable import say_json
 from toolkit.cli.output.results import Output, counted, examples, output_options, progress_bar, say
 from toolkit.cli.process import folder_lock
@@ -65,8 +65,9 @@ def renormalize(recording: Path, as_json: bool) -> None:
 @click.command(epilog=examples("tickdeck compact tapes/monday", "tickdeck compact tapes/monday --mib 1024"))
 @recording_argument
 @click.option("--mib", type=click.IntRange(min=1), default=512, show_default=True, help="Raw frames per new segment.")
+@jobs_option
 @json_option
-def compact(recording: Path, mib: int, as_json: bool) -> None:
+def compact(recording: Path, mib: int, jobs: int, as_json: bool) -> None:
     """Join small segments into large ones. Rows are copied as they are; the digest stays."""
     from recordings.care.compacting import compact as join
     from recordings.format.manifest import read_manifest
@@ -74,7 +75,7 @@ def compact(recording: Path, mib: int, as_json: bool) -> None:
     before = read_manifest(recording)
     total = sum(file.rows for segment in before.segments for file in segment.tables.values())
     with folder_lock(recording), progress_bar("compacting", total) as advance:
-        after = join(recording, mib << 20, advance)
+        after = join(recording, mib << 20, advance, jobs=jobs)
     if as_json:
         counts = {"segments_before": len(before.segments), "segments": len(after.segments)}
         _write_json(recording, **counts, digest=after.digest)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.cli.options.shared_options import json_option, recording_argument
+from toolkit.cli.options.shared_options import jobs_option, json_option, recording_argument
 from toolkit.cli.output.printable import say_error, say_json
 from toolkit.cli.output.results import counted, examples, progress_bar, say
 from toolkit.errors import RecordingError
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 
-@click.command(epilog=examples("tickdeck verify tapes/monday"))
+@click.command(epilog=examples("tickdeck verify tapes/monday", "tickdeck verify tapes/monday --jobs 4"))
 @recording_argument
 @click.option("--quick", is_flag=True, help="Compare file hashes only: seconds instead of minutes.")
+@jobs_option
 @json_option
-def verify(recording: Path, quick: bool, as_json: bool) -> None:
+def verify(recording: Path, quick: bool, jobs: int, as_json: bool) -> None:
     """
     Check files, hashes, order and holes, and compare three digests: of the live session, of a replay of the raw frames
     and of a replay of the normalized rows.
@@ -39,7 +40,7 @@ def verify(recording: Path, quick: bool, as_json: bool) -> None:
         if not quick and (note := note_of_recording(manifest)):
             say(note, err=True)
         with progress_bar("verifying", total) as advance:
-            result = check(recording, advance, is_quick=quick)
+            result = check(recording, advance, is_quick=quick, jobs=jobs)
     except RecordingError as exc:
         say_error(str(exc))
         raise click.exceptions.Exit(2) from None

@@ -24,6 +24,7 @@ __all__ = [
     "duration_option",
     "fork_at_option",
     "from_option",
+    "jobs_option",
     "json_option",
     "loop_option",
     "named_pairs",
@@ -52,6 +53,15 @@ pair_option: Final = click.option(
     multiple=True,
     metavar="PAIR",
     help="Only this pair: BTC-USD, the venue's symbol, or BTC where one pair has that base. May be repeated.",
+)
+#: `--jobs` of what can be done by several processors at a time.
+jobs_option: Final = click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Do so much of it at a time; what comes of it is the same.",
 )
 #: `--allow-host` of what can be reached from other machines.
 allow_host_option: Final = click.option(
