@@ -15,11 +15,12 @@ import numpy as np
 
 from recordings.columns.column_batch import ColumnBatch, Flag, Kind, Names, of_messages
 from recordings.columns.column_runs import ROWS, columns_of
+from recordings.columns.free_memory import keep_freed_memory
 from recordings.format.schema import MESSAGE_TABLES
 from replay.holes import FormsOf, gap_event, stale_events
 from replay.reels import Reel, merged
+from replay.state_messages import Beginning
 from replay.tape import NOTICES, Tape
-from toolkit.free_memory import keep_freed_memory
 from toolkit.messages import Message
 
 __all__ = ["ColumnTape"]
@@ -70,27 +71,32 @@ class ColumnTape:
         #: Of each pair the forms of its fused book, in the order in which they first appeared, and whether of diffs.
         self._forms: dict[int, dict[int, bool]] = {}
 
-    def batches(self) -> Generator[ColumnBatch, None, None]:
+    def batches(self, beginning: Beginning | None = None) -> Generator[ColumnBatch, None, None]:
         """
         The messages, in order; batches are of no particular size, none is empty.
+
+        Args:
+            beginning: Where to begin, as `Tape.beginning_near` says, and what is given before; None: at the beginning.
 
         Raises RecordingDamaged for files that are not as they were sealed.
         """
         keep_freed_memory()
         if not self._is_ahead:
-            yield from self._batches()
+            yield from self._batches(None, beginning)
             return
         with ThreadPoolExecutor(_DECODERS, thread_name_prefix="columns") as decoders:
             try:
-                yield from self._batches(decoders)
+                yield from self._batches(decoders, beginning)
             finally:
                 decoders.shutdown(wait=False, cancel_futures=True)
 
-    def _batches(self, decoders: Executor | None = None) -> Generator[ColumnBatch, None, None]:
+    def _batches(self, decoders: Executor | None, beginning: Beginning | None) -> Generator[ColumnBatch, None, None]:
         tape = self._tape
         self._forms = {}
         if len(tape.recordings) == 1:
-            yield from self._of(0, self._batch_rows or ROWS, decoders)
+            if beginning is not None and beginning.messages:
+                yield of_messages(beginning.messages, self.names, whole=self._is_whole)
+            yield from self._of(0, self._batch_rows or ROWS, decoders, beginning)
             return
         rows = self._batch_rows or max(64, ROWS // tape.most_at_once)
         reels: list[Reel[_Portion]] = [Reel(NOTICES, NOTICES, self._gaps())]
@@ -103,7 +109,9 @@ class ColumnTape:
                 self._hear(portion.batch)
                 yield portion.batch
 
-    def _of(self, position: int, rows: int, decoders: Executor | None) -> Iterator[ColumnBatch]:
+    def _of(
+        self, position: int, rows: int, decoders: Executor | None, beginning: Beginning | None = None
+    ) -> Iterator[ColumnBatch]:
         tape = self._tape
         yield from columns_of(
             tape.recordings[position],
@@ -111,6 +119,8 @@ class ColumnTape:
             tables=MESSAGE_TABLES if tape.channels is None else tape.channels,
             selection=tape.selection,
             batch_rows=rows,
+            first_segment=0 if beginning is None else beginning.segment,
+            first_seq=0 if beginning is None else beginning.capture_seq,
             whole=self._is_whole,
             decoders=decoders,
         )

@@ -70,13 +70,17 @@ class StartFinder:
             ns: The time.
             with_digest: Whether the digest has to be that of this version.
         """
+        return next(self.starts(ns, with_digest=with_digest), Start())
+
+    def starts(self, ns: int, *, with_digest: bool) -> Iterator[Start]:
+        """All such places with a state, the latest first."""
         manifest = self._recording.manifest
         if with_digest and manifest.digest_version != DIGEST_VERSION:
-            return Start()
+            return
         if self._is_raw:
             protocols = Normalizer.for_sources(manifest.sources).protocols
             if any(protocols[source.venue].version != source.protocol_version for source in manifest.sources):
-                return Start()
+                return
         for read, segment, capture_seq in self._candidates(ns):
             normalizer = None
             try:
@@ -87,8 +91,7 @@ class StartFinder:
             except RecordingError as exc:  # damaged, or gone since there is a later one
                 self._pass_over(str(exc))
                 continue
-            return Start(segment, capture_seq, state, normalizer)
-        return Start()
+            yield Start(segment, capture_seq, state, normalizer)
 
     def _candidates(self, ns: int) -> Iterator[_Candidate]:
         """States whose frames were all received before that time, the latest first."""

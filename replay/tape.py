@@ -29,7 +29,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import accumulate
+from itertools import accumulate, islice
 from itertools import chain as chained
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
@@ -43,6 +43,7 @@ from recordings.states.normalizer import Normalizer
 from replay.holes import HOLE, FormsOf, Hole, gap_event, holes_between, stale_events
 from replay.reels import Reel, merged
 from replay.seeking import Start, StartFinder, books_of
+from replay.state_messages import Beginning, messages_of_state
 from toolkit.books.orderbook import OrderBook
 from toolkit.books.tracker import OrderBookTracker, TrackerState, empty_pair
 from toolkit.digest import DigestChain
@@ -63,6 +64,8 @@ CHANNELS: Final = MESSAGE_TABLES
 NEVER_SEQ: Final = 1 << 62
 #: In place of a recording's position, for the events about holes.
 NOTICES: Final = -1
+#: States before a time that are looked at, at most, for one that can be said in messages: a book may be stale for long.
+_STATES_TRIED: Final = 12
 
 
 class Books(Protocol):
@@ -233,6 +236,22 @@ class Tape:
                 for event in stale_events(hole, tracker.fused_forms):
                     tracker.apply(event)
         return self._all(reels, tracker.fused_forms, ns)
+
+    def beginning_near(self, ns: int) -> Beginning | None:
+        """
+        Where to begin reading rows so that the state at a time is known soon.
+
+        None where that is the beginning of the tape: for several recordings, some channels, and what no state can be
+        said of in messages.
+        """
+        if self._channels is not None or len(self.recordings) != 1:
+            return None
+        for start in islice(self._finders[0].starts(ns, with_digest=False), _STATES_TRIED):
+            if start.state is not None:
+                messages = messages_of_state(books_of(start.state.tracker, self._kept), start.capture_seq - 1)
+                if messages is not None:
+                    return Beginning(start.segment, start.capture_seq, messages)
+        return None
 
     def _several_at(self, ns: int) -> tuple[TrackerState, list[_Reel]] | None:
         """

@@ -134,7 +134,7 @@ def run_steps(
         names, markets = plan.pairs.names, runs[0].markets
         raise missing_error(missing_said([names[place] for place in unknown], [markets[place] for place in unknown]))
     feeder = _Feeder(plan.pairs.keys, runs)
-    batches = columns.batches()
+    batches = columns.batches(None if start_ns is None else tape.beginning_near(start_ns))
     try:
         with rare_collections():
             for read in batches:

@@ -10,7 +10,7 @@ import pytest
 _PROGRAM = """
 import resource
 import numpy as np
-from toolkit.free_memory import keep_freed_memory
+from recordings.columns.free_memory import keep_freed_memory
 {call}
 for _ in range(3):
     np.empty(4 << 20, np.uint8)[:] = 1
