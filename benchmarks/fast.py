@@ -31,8 +31,9 @@ from replay.column_tape import ColumnTape
 from replay.fast.compiled_step import note_engine
 from replay.fast.level_columns import counted
 from replay.fast.step_run import StepRun
+from replay.fast_classes.strategy_backtest import backtest
 from replay.many.many_runs import backtest_many
-from replay.strategy.backtesting import backtest, settings_of
+from replay.strategy.backtesting import settings_of
 from replay.strategy.plan import RunPlan
 from replay.tape import Tape
 

@@ -36,7 +36,8 @@ from replay.fast.compiled_step import note_engine
 from replay.fast.level_columns import counted
 from replay.fast.step import Step
 from replay.fast.step_run import StepRun
-from replay.strategy.backtesting import backtest, settings_of
+from replay.fast_classes.strategy_backtest import backtest
+from replay.strategy.backtesting import settings_of
 from replay.strategy.plan import RunPlan
 from replay.tape import Tape
 

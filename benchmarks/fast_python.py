@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmarks.harness import Figure, measure
 from benchmarks.replaying import BestReader
+from replay.fast_classes.strategy_backtest import backtest
 from replay.source import ReplayDataSource
-from replay.strategy.backtesting import backtest
 from replay.strategy.context import Context
 from replay.strategy.strategy import Strategy, Wakes
 from replay.strategy.views import Quote

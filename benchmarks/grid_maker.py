@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import grid
-from replay.strategy.backtesting import backtest
+from replay.fast_classes.strategy_backtest import backtest
 from replay.strategy.context import Context
 from replay.strategy.strategy import Strategy, Wakes
 from toolkit.messages import Side

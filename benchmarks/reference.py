@@ -35,9 +35,9 @@ from recordings.recording import Recording
 from replay.column_tape import ColumnTape
 from replay.fast.actions import BUY, SELL, keep, level
 from replay.fast.step import step
+from replay.fast_classes.strategy_backtest import backtest
 from replay.many.variants import AnyStrategy
 from replay.source import Fidelity, ReplayDataSource
-from replay.strategy.backtesting import backtest
 from replay.strategy.context import Context
 from replay.strategy.strategy import Strategy, Wakes
 from replay.tape import Tape

@@ -44,7 +44,7 @@ import pytest
 from recordings.format.manifest import InputFile, Manifest, Segment, SourceInfo, TableFile
 from recordings.format.schema import ALL_TABLES, FORMAT_VERSION, TABLE_OF, TABLES
 from recordings.recording import Recording
-from replay.strategy.backtesting import backtest
+from replay.fast_classes.strategy_backtest import backtest
 from replay.strategy.strategy import Strategy
 from tests.embedded_recording import ROOT, embedded_venue, environment
 from tests.toolkit.cli.terminal import run

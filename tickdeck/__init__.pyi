@@ -32,6 +32,7 @@ from recordings.writing.recorder_options import VenueRequest as VenueRequest
 from replay.clock import ReplayClock as ReplayClock
 from replay.fast.step import Step as Step
 from replay.fast.step import step as step
+from replay.fast_classes.strategy_backtest import backtest as backtest
 from replay.follow import FollowDataSource as FollowDataSource
 from replay.many.many_runs import backtest_many as backtest_many
 from replay.many.many_runs import fork as fork
@@ -39,7 +40,6 @@ from replay.many.variants import Variant as Variant
 from replay.player import Player as Player
 from replay.results.result import Result as Result
 from replay.source import ReplayDataSource as ReplayDataSource
-from replay.strategy.backtesting import backtest as backtest
 from replay.strategy.context import Context as Context
 from replay.strategy.failures import StrategyError as StrategyError
 from replay.strategy.own_data import OwnData as OwnData

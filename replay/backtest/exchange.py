@@ -189,6 +189,7 @@ class Exchange:
         elif isinstance(message, FundingInfo):
             desk.hear_funding(place, message)
             if self._clearing is not None:
+                desk.settle()  # what the frame has executed before is held by then
                 self._clearing.hear(place, message, self._now)
         return book
 

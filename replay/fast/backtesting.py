@@ -28,7 +28,16 @@ from toolkit.errors import ConfigError
 from toolkit.gc_tuning import rare_collections
 from toolkit.messages import Instrument
 
-__all__ = ["Fork", "can_compile", "check_compiled", "run_steps"]
+__all__ = [
+    "Feeder",
+    "Fork",
+    "TradesOnce",
+    "can_compile",
+    "check_compiled",
+    "look_ahead",
+    "run_steps",
+    "why_not_compiled",
+]
 
 #: Trades that are not matched, whether or not they were there before.
 _NOT_NEW: Final = Flag.HISTORY | Flag.DUPLICATE | Flag.UNMATCHED
@@ -40,9 +49,7 @@ def check_compiled(plan: RunPlan, step: Step) -> None:
 
     A number that is wrong without saying so is worse than none.
     """
-    wrong = _not_compiled(plan.settings)
-    if not wrong and len({repr(rules) for rules in plan.rules.values()}) > 1:
-        wrong = "venues whose rules of matching differ"
+    wrong = why_not_compiled(plan)
     if wrong:
         raise ConfigError(
             f"a compiled step function is not run with {wrong}; run it as plain Python, {step.name}.in_python()"
@@ -52,6 +59,14 @@ def check_compiled(plan: RunPlan, step: Step) -> None:
 def can_compile(settings: RunSettings) -> bool:
     """Whether a compiled run makes these assumptions."""
     return not _not_compiled(settings)
+
+
+def why_not_compiled(plan: RunPlan) -> str:
+    """What of a plan a compiled run does not assume, in words; empty where it assumes all of it."""
+    wrong = _not_compiled(plan.settings)
+    if not wrong and len({repr(rules) for rules in plan.rules.values()}) > 1:
+        return "venues whose rules of matching differ"
+    return wrong
 
 
 def _not_compiled(settings: RunSettings) -> str:
@@ -128,12 +143,12 @@ def run_steps(
             session = session_of(plan)
             runs.append(StepRun(plan, step, columns.names, session, starts_ns=start_ns, end_ns=end_ns, like=like))
     plan = tasks[0][1]
-    _look_ahead(tape, runs)
+    look_ahead(tape, runs)
     unknown = [place for place, market in enumerate(runs[0].markets) if not is_known(market)]
     if unknown:
         names, markets = plan.pairs.names, runs[0].markets
         raise missing_error(missing_said([names[place] for place in unknown], [markets[place] for place in unknown]))
-    feeder = _Feeder(plan.pairs.keys, runs)
+    feeder = Feeder(plan.pairs.keys, runs)
     batches = columns.batches(None if start_ns is None else tape.beginning_near(start_ns))
     try:
         with rare_collections():
@@ -198,7 +213,7 @@ class TradesOnce:
         return batch._replace(rows=rows)
 
 
-class _Feeder:
+class Feeder:
     """What the runs of one pass share: the units in which levels are counted."""
 
     def __init__(self, keys: Sequence[tuple[str, str]], runs: Sequence[StepRun]) -> None:
@@ -225,7 +240,7 @@ class _Feeder:
             run.rescale(place, ticks, lots)
 
 
-def _look_ahead(tape: Tape, runs: Sequence[StepRun]) -> None:
+def look_ahead(tape: Tape, runs: Sequence[StepRun]) -> None:
     """Count prices in the steps that the first word of each instrument will say: books before it are only looked at."""
     instruments = ColumnTape(
         Tape(tape.recordings, trading_pairs=list(tape.keys), channels=["instruments"]), ahead=False

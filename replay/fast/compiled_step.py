@@ -32,7 +32,7 @@ from replay.fast.step import Step
 from toolkit.errors import ConfigError
 from toolkit.kernels.disk_cache import are_compiled, note_compiled, usable_folder
 
-__all__ = ["layout_of", "note_engine", "packed", "pointer_to"]
+__all__ = ["layout_of", "note_engine", "packed", "pointer_to", "say_compiling"]
 
 #: What is noted of once the engine is compiled.
 _ENGINE: Final = "engine"
@@ -70,13 +70,7 @@ def pointer_to(step: Step, engine: Engine) -> Any:
 
     Raises ConfigError, which names the line, for what cannot be compiled.
     """
-    if not are_compiled(_ENGINE):
-        often = (
-            "once for this version"
-            if usable_folder(above=True)
-            else "in every process: compiled code has no place here"
-        )
-        sys.stderr.write(f"tickdeck: compiling what runs step functions, {often}; it takes a minute or two\n")
+    say_compiling("step functions")
     words = numba.typeof(engine.parameters)
     signature = types.int64(
         types.int64,
@@ -129,6 +123,17 @@ def _compiled(
         made = CFunc(vars(module)["call"], (signature.args, signature.return_type), locals={}, options=options)
         made.compile()
     return made
+
+
+def say_compiling(what: str) -> None:
+    """Say on stderr that the engine will be compiled to run something, unless it has been before."""
+    if not are_compiled(_ENGINE):
+        often = (
+            "once for this version"
+            if usable_folder(above=True)
+            else "in every process: compiled code has no place here"
+        )
+        sys.stderr.write(f"tickdeck: compiling what runs {what}, {often}; it takes a minute or two\n")
 
 
 def note_engine() -> None:

@@ -318,6 +318,8 @@ CLOCK: Final = np.dtype(
         ("heard", "i8"),  # the frame whose event Python has looked at, before what is due by then
         ("counted", "i8"),  # whether numbers of orders were heard of: before, the core's array of them says none
         ("asks_funding", "i8"),  # whether funding is for Python to take in as well
+        ("row", "i8"),  # place in its rows of the message that calls
+        ("told", "i8"),  # how often anything was heard of own orders
     ],
     align=True,
 )

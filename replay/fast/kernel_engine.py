@@ -400,6 +400,7 @@ def run_rows(e, rows, start, stop, places, ticks, lots, counts, prices, sizes, s
         if clock["why"]:
             if not _has_room(e):
                 return np.int64(at), _ROOM
+            clock["row"] = at
             if not _call(e, clock["why"], pair, step):
                 return np.int64(at), _FAILED
         clock["stage"] = 0

@@ -304,6 +304,7 @@ def arrive_next(e):
     if code == _NEW and (feed["in_doubt"] or feed["is_stale"]) and not order["market"]:
         if order["tif"] == _GTC or order["tif"] == _POST_ONLY:
             order["is_uncertain"] = 1
+            clock["told"] += 1
             said = h.log[clock["log"]]
             clock["log"] += 1
             said["now"], said["code"], said["pair"], said["number"] = (
@@ -502,6 +503,7 @@ def hear_next(e):
     row["size"], row["left"] = order["size"], order["left"]
     row["answer"] = answer
     clock["is_dirty"] = 1
+    clock["told"] += 1
     if order["is_done"] and not was_done:
         count = clock["open"]
         where = _ZERO

@@ -14,7 +14,7 @@ from replay.fast.book_layout import NO_STEP
 from replay.fast.kernel_steps import rows_to_steps, to_steps
 from toolkit.errors import ConfigError
 
-__all__ = ["LevelColumns", "counted"]
+__all__ = ["LevelColumns", "counted", "counted_before", "refine_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,28 @@ def counted(
         _refine(batch, _levels_of(mine), markets[place], place, None if place in finer else refine)
         finer.add(place)
     return LevelColumns(ticks, lots, batch.counts)
+
+
+def counted_before(
+    batch: ColumnBatch, places: npt.NDArray[np.int64], markets: Sequence[Market]
+) -> tuple[LevelColumns, int]:
+    """
+    The same up to the first message of which a price or size is off its market's grid.
+
+    Returns:
+        The levels, and the place of that message; the number of messages where there is none.
+    """
+    rows = batch.rows
+    ticks, lots = np.zeros(len(batch.prices), np.int64), np.zeros(len(batch.prices), np.int64)
+    at = int(rows_to_steps(rows, places, _grids(markets), batch.prices, batch.sizes, ticks, lots))
+    return LevelColumns(ticks, lots, batch.counts), len(rows) if at < 0 else at
+
+
+def refine_for(
+    batch: ColumnBatch, at: int, place: int, market: Market, refine: Callable[[int, int, int], None]
+) -> None:
+    """Have a market count in steps that fit a message. Raises ConfigError where none do."""
+    _refine(batch, _levels_of(batch.rows[at : at + 1]), market, place, refine)
 
 
 def _only(rows: npt.NDArray[np.void], places: npt.NDArray[np.int64]) -> int | None:

@@ -24,7 +24,7 @@ from replay.strategy.session import TradingSession
 from toolkit.account_messages import TERMINAL_ORDER_STATES, OrderState
 from toolkit.messages import FundingInfo, Instrument, Message, StreamEvent
 
-__all__ = ["Orders", "RunLog", "Takes"]
+__all__ = ["AnswerTuple", "Orders", "RowTuple", "RunLog", "Takes"]
 
 _SENT, _ANSWER, _TOP, _MARK, _FRAME, _EXECUTED, _RESUMED, _UNCERTAIN, _ASKED = (int(code) for code in Code)
 
@@ -36,8 +36,8 @@ def _named(name: str, layout: Any) -> Any:
 
 #: Orders by their numbers, and whether each is uncertain already.
 Orders = Sequence[tuple[int, bool]]
-_Row: Final = _named("_Row", LOG)
-_Answer: Final = _named("_Answer", ANSWER)
+RowTuple: Final = _named("RowTuple", LOG)
+AnswerTuple: Final = _named("AnswerTuple", ANSWER)
 _EXECUTION: Final = int(ReportCode.EXECUTED)
 _REFUSED: Final = int(ReportCode.REFUSED)
 _UNKNOWN: Final = int(StateCode.UNKNOWN)
@@ -302,7 +302,7 @@ class RunLog:
                     has_changed = False
             else:
                 tops.tell()
-                self._take(_Row._make(next(others)), code, now)
+                self._take(RowTuple._make(next(others)), code, now)
                 due, has_changed = next_due_ns(), True
         tops.tell()
         recorder._changed |= tops.valued
@@ -327,7 +327,7 @@ class RunLog:
         """The venue's own money moves when an order is executed, before its owner hears of it."""
         rate = None
         if self._house is not None:
-            answer, number = _Answer._make(row.answer), int(row.number)
+            answer, number = AnswerTuple._make(row.answer), int(row.number)
             order = OwnOrder(
                 number,
                 int(row.pair),
@@ -359,7 +359,7 @@ class RunLog:
         self._told.setdefault(int(row.number), _Told()).rates.append(rate)
 
     def _answer(self, row: Any, now: int) -> None:
-        answer, number = _Answer._make(row.answer), int(row.number)
+        answer, number = AnswerTuple._make(row.answer), int(row.number)
         told = self._told.setdefault(number, _Told())
         place, state = int(row.pair), int(answer.state)
         if answer.code == _EXECUTION:

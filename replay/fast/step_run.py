@@ -254,7 +254,7 @@ class StepRun:
             elif status == Status.FUNDING:
                 self._drain()
                 place = int(places[batch.rows["pair"][start]])
-                due_ns = self.log.hear_funding(place, batch.message(start), self.now_ns)
+                due_ns = self._hear_funding(place, batch.message(start))
                 self.engine.hands.clock["notice"] = min(due_ns, _NEVER)
                 if due_ns <= self.now_ns:
                     self.engine.hands.clock["is_dirty"] = 1
@@ -380,7 +380,12 @@ class StepRun:
             self._close()
         self._drain()
         # Frames may have come after the end of the session, of another venue.
-        return self.log.finish(self._paused_ns if self._is_paused and self._has_begun else self.now_ns)
+        now_ns = self._paused_ns if self._is_paused and self._has_begun else self.now_ns
+        self._stop(now_ns)
+        return self.log.finish(now_ns)
+
+    def _stop(self, now_ns: int) -> None:
+        """The run is over: a step function is not called for that."""
 
     def _close(self) -> None:
         """The session has ended: what rests is cancelled, what is under way never arrives, and all is reported at once."""
@@ -467,10 +472,14 @@ class StepRun:
         is_form = self._is_form(place, event.stream)
         slots = self._resting(place)
         if self.log.hear_gap(place, event, self.now_ns, self._told_of(slots), is_form=is_form):
-            self.engine.hands.orders["is_uncertain"][slots] = 1
+            self._mark_uncertain(slots)
         self._say_doubt(place)
         if event.kind in (EventKind.STALE, EventKind.GAP) and (is_form or not event.stream):
             self.engine.feeds[place]["is_joining"] = 1
+
+    def _hear_funding(self, place: int, message: Message) -> int:
+        """Rates of funding, before the row is taken in. Returns when the next word of what they settle is heard."""
+        return self.log.hear_funding(place, message, self.now_ns)
 
     def _look_for_jump(self, message: Message) -> None:
         """A frame begins with an event: timers that a clock which was set has jumped over are called once for all of it."""
@@ -513,9 +522,13 @@ class StepRun:
             self.engine.core.pairs[place]["stale"] = 1
             slots = self._resting(place)
             if self.log.lose_book(place, event, self.now_ns, self._told_of(slots)):
-                self.engine.hands.orders["is_uncertain"][slots] = 1
+                self._mark_uncertain(slots)
             self._say_doubt(place)
         self._run(kernel_engine.wake_pair_of, place)
+
+    def _mark_uncertain(self, slots: npt.NDArray[np.intp]) -> None:
+        """Orders rest from now on while their book does not hold."""
+        self.engine.hands.orders["is_uncertain"][slots] = 1
 
     def _say_doubt(self, place: int) -> None:
         """What comes while a pair is in doubt is uncertain, until what is lost of it is heard again."""

@@ -20,7 +20,7 @@ from replay.strategy.views import Gap, OwnFill, OwnOrder
 from toolkit.books.orderbook import OrderBook
 from toolkit.messages import FundingKind, Side, Trade
 
-__all__ = ["strategy_of"]
+__all__ = ["StepStrategy", "strategy_of"]
 
 _SIDES: Final = (Side.BUY, Side.SELL)
 _TIFS: Final = {TifCode.GTC: "GTC", TifCode.IOC: "IOC", TifCode.FOK: "FOK", TifCode.POST_ONLY: "GTC"}
@@ -201,7 +201,7 @@ def _scale_of(ctx: Context, pair: str) -> PairScale:
     return desk._market(desk._pairs.place(pair))[1]
 
 
-class _StepStrategy(Strategy):
+class StepStrategy(Strategy):
     """What `strategy_of` completes."""
 
     step: ClassVar[Step]
@@ -346,4 +346,4 @@ def strategy_of(step: Step) -> type[Strategy]:
     }
     if not wakes & (Why.BOOK | Why.QUOTE | Why.GAP):
         attributes["on_book"] = Strategy.on_book
-    return type(step.name, (_StepStrategy,), attributes)
+    return type(step.name, (StepStrategy,), attributes)

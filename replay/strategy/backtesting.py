@@ -1,4 +1,4 @@
-"""A strategy on recordings."""
+"""What a run of a strategy on recordings is made of, and the run itself by a plain session."""
 
 from __future__ import annotations
 
@@ -19,23 +19,19 @@ from replay.clearing.house_settings import Transfer
 from replay.clearing.money_settings import CHOICES, check_transfer_times, choices_of
 from replay.column_tape import ColumnTape
 from replay.ledger.margin_rules import MarginMode
-from replay.results.market_study import study_run
-from replay.results.result import Result
-from replay.results.result_writing import check_folder, write_result
 from replay.results.run_record import RunRecord
 from replay.strategy.limits import RiskLimits
-from replay.strategy.loading import LoadedStrategy, Runnable, load_strategy
+from replay.strategy.loading import LoadedStrategy
 from replay.strategy.plan import ASSUMABLE, FEES, LATENCY, RunPlan, RunSettings
 from replay.strategy.session import Phase, TradingSession
-from replay.strategy.strategy import Strategy
 from replay.strategy.watch import CALLBACK_S_MAX
 from replay.stretches.stretch_player import StretchPlayer
-from replay.tape import NOTICES, Batch, Fidelity, Tape
+from replay.tape import NOTICES, Batch, Tape
 from toolkit.accounts.exact_sums import decimal_of
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
 from toolkit.gc_tuning import rare_collections
-from toolkit.keys import PairKey, PairName, key_among, named, one_or_more
+from toolkit.keys import PairKey, PairName, key_among, named
 from toolkit.timing.timers import NEVER_NS
 from toolkit.timing.times import Instant, instant_ns
 
@@ -53,8 +49,8 @@ RunProgress = Callable[[int, int], None]
 __all__ = [
     "Carry",
     "RunProgress",
-    "backtest",
     "by_name",
+    "choice",
     "missing_error",
     "pairs_of_run",
     "recordings_of",
@@ -72,128 +68,6 @@ class Carry(enum.StrEnum):
     ALL = "all"
     #: The account; the strategy is made and started again.
     POSITIONS = "positions"
-
-
-def backtest(
-    strategy: type[Strategy] | Runnable | str | Path,
-    recording: Recording | str | Path | Sequence[Recording | str | Path],
-    *,
-    parameters: Mapping[str, Any] | None = None,
-    trading_pairs: Collection[PairName] | PairName | None = None,
-    venues: Collection[str] | str | None = None,
-    start_ns: Instant | None = None,
-    end_ns: Instant | None = None,
-    seed: int = 0,
-    preset: str = "default",
-    rules: Mapping[str, str] | None = None,
-    latency: str = LATENCY,
-    clock_offset_ns: int = 0,
-    fees: Mapping[str, Number] | None = None,
-    capital: Mapping[str, Number] | None = None,
-    gaps: GapPolicy | str = GapPolicy.KEEP,
-    limits: RiskLimits | None = None,
-    assumed: Mapping[str, Number] | None = None,
-    leverage: Number | Mapping[str, Number] | None = None,
-    margin: str | Mapping[str, str] | None = None,
-    fee_tier: str | None = None,
-    fee_volume: Number = 0,
-    transfers: Sequence[tuple[Instant, Mapping[str, Number]]] = (),
-    carry: Carry | str = Carry.ALL,
-    callback_s_max: float = CALLBACK_S_MAX,
-    fidelity: Fidelity = "normalized",
-    batch_rows: int | None = None,
-    sealed: bool = False,
-    out: str | Path | None = None,
-    replace: bool = False,
-) -> Result:
-    """
-    Run a strategy on a recording, or on several as one.
-
-    Args:
-        strategy: The class, or a file that has one.
-        recording: The recording, or its folder; or several.
-        parameters: Parameters of the strategy, by name.
-        trading_pairs: Pairs of the run; None for those that the strategy declares, or all.
-        venues: Only pairs of these venues.
-        start_ns: Call it from this time on, with the books as they are then.
-        end_ns: End before the first frame of that time.
-        seed: Seed of `ctx.rng`.
-        preset: Rules of matching to begin with, of `replay.market.rules.PRESETS`.
-        rules: Rules set otherwise: `{"queue_front": "power", "queue_power": "3"}`.
-        latency: `entry=3.5ms,response=2ms`, or `feed`, or both, which are added.
-        clock_offset_ns: The venue's clock less ours, which only `feed` depends on.
-        fees: `maker` and `taker`, shares of the value (0.0002 is 2 bp); else those of the tier that the volume gives.
-        capital: Capital at the start, by currency.
-        gaps: Rule for orders across a gap: `keep`, `cancel` or `fail`.
-        limits: Limits of risk.
-        assumed: `tick`, `lot`, `min_notional`, `contract_value`, `maintenance` and `price_band` in place of what is recorded or known;
-            `mark`, which may be `mid`, where no mark price is recorded; `block`, a length of time, where a venue orders what
-            arrives within one, and `cancel_blocks`, for how many of them an order may be filled after its cancel by best
-            effort; `fee_asset`, which may be `quote`, where buyers pay in what they get.
-        leverage: Leverage of all pairs, or by pair: orders are held against the margin that there is, and positions are
-            liquidated in the venue's way; None: neither.
-        margin: `cross` (the default) or `isolated`, of all pairs or by pair.
-        fee_tier: Name of the venue's fee tier at the start, below which the account does not fall.
-        fee_volume: Volume before the start that counts for fee tiers, quote currency.
-        transfers: Deposits and withdrawals: a time, and amounts by currency, negative for a withdrawal.
-        carry: State that is kept from one recording to the next: `all`, or `positions` alone.
-        callback_s_max: How long one call of the strategy may compute, seconds; see `Watch`.
-        fidelity: `raw` or `normalized`; the same comes of both.
-        batch_rows: Rows read at a time; the same comes of any number.
-        sealed: Leave out what is not sealed yet.
-        out: Folder to write the result to; None to write nothing.
-        replace: Replace an earlier result that is there.
-
-    Returns:
-        What came of it; see `replay.results.result.Result`.
-
-    Raises:
-        ConfigError: A setting makes no sense, something is in the way of `out`, or the recordings hold nothing that can be traded.
-        StrategyError: The strategy cannot be used, or failed; the message has its file and line.
-        RecordingError, SymbolError: A recording cannot be used, a pair is not in it.
-    """
-    if out is not None:
-        check_folder(Path(out), replace=replace)
-    loaded = load_strategy(strategy)
-    opened = recordings_of(recording, sealed=sealed)
-    plan = RunPlan(
-        loaded,
-        pairs_of_run(loaded, opened, one_or_more(trading_pairs), one_or_more(venues)),
-        settings_of(
-            parameters=parameters,
-            seed=seed,
-            preset=preset,
-            rules=rules,
-            latency=latency,
-            clock_offset_ns=clock_offset_ns,
-            fees=fees,
-            capital=capital,
-            gaps=gaps,
-            limits=limits,
-            assumed=assumed,
-            leverage=leverage,
-            margin=margin,
-            fee_tier=fee_tier,
-            fee_volume=fee_volume,
-            transfers=transfers,
-            callback_s_max=callback_s_max,
-        ),
-    )
-    tape = Tape(opened, trading_pairs=plan.pairs.keys, fidelity=fidelity, batch_rows=batch_rows)
-    window: dict[str, Any] = {
-        "start_ns": None if start_ns is None else instant_ns(start_ns, "start_ns"),
-        "end_ns": None if end_ns is None else instant_ns(end_ns, "end_ns"),
-    }
-    how = _choice("carry", carry, Carry)
-    record: RunRecord
-    if isinstance(strategy, Runnable):
-        record = strategy.run(plan, tape, **window, carry=how)
-    else:
-        record, _ = run_on_tape(plan, tape, **window, carry=how)
-    if out is not None:
-        record.study = study_run(record, opened)
-        write_result(record, Path(out), replace=replace)
-    return Result.of(record, None if out is None else Path(out), opened)
 
 
 def recordings_of(
@@ -240,7 +114,7 @@ def settings_of(
         clock_offset_ns=clock_offset_ns,
         fees=_numbers("fees", fees, FEES),
         capital=_numbers("capital", capital),
-        gap_policy=_choice("gaps", gaps, GapPolicy),
+        gap_policy=choice("gaps", gaps, GapPolicy),
         limits=limits or RiskLimits(),
         assumed=_numbers(
             "assumed",
@@ -281,7 +155,7 @@ def _leverage(given: Number | Mapping[str, Number] | None) -> dict[str, Decimal]
 
 def _margin(given: str | Mapping[str, str] | None) -> dict[str, MarginMode]:
     modes = {} if given is None else given if isinstance(given, Mapping) else {"": given}
-    return {pair: _choice("margin", mode, MarginMode) for pair, mode in modes.items()}
+    return {pair: choice("margin", mode, MarginMode) for pair, mode in modes.items()}
 
 
 def _transfers(given: Any) -> tuple[Transfer, ...]:
@@ -299,7 +173,7 @@ def _transfers(given: Any) -> tuple[Transfer, ...]:
     return tuple(sorted(found, key=lambda each: each.at_ns))
 
 
-def _choice(what: str, given: str, kind: type[Choice]) -> Choice:
+def choice(what: str, given: str, kind: type[Choice]) -> Choice:
     """One of an enumeration by its word. Raises ConfigError for another."""
     if given not in list(kind):
         raise ConfigError(f"{what} is {given!r}, expected {' or '.join(kind)}")

@@ -52,7 +52,6 @@ _TIFS: Final = {Tif.GTC: TifCode.GTC, Tif.IOC: TifCode.IOC, Tif.FOK: TifCode.FOK
 ACTS_MAX: Final = 10_000
 _SIZE: Final = 10**SIZE_DECIMALS
 
-
 _NO_VIEW: Final = (None, PositionView(0.0, None, Decimal(0), Decimal(0), False, 0.0))
 #: Looked up, since asking an enumeration for its value is a call.
 _WORDS: Final = {each: each.value for each in (*Side, *OrderState)}
@@ -145,7 +144,8 @@ class Desk:
             entry, realized = ledger.entry_price_near(place), amount(position.realized)
             view = PositionView(position.size / _SIZE, entry, Decimal(0), realized, False, now[3] / _SIZE)
             self._views[place] = now, view
-        return view._replace(unrealized_pnl=amount(ledger.unrealized(place)), is_uncertain=place in self._uncertain)
+        size, entry, _, realized, _, traded = view
+        return PositionView(size, entry, amount(ledger.unrealized(place)), realized, place in self._uncertain, traded)
 
     def equity(self, asset: str | None) -> Decimal:
         """Cash and positions at their marks."""

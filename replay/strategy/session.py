@@ -439,7 +439,7 @@ class TradingSession:
                 for response in exchange.advance(due):
                     self._hear_response(response)
             elif timer_ns <= until_ns:
-                popped = timers.pop_due(until_ns)
+                popped = timers.pop_due(timer_ns)  # of one that was taken back nothing comes, and not the next one
                 if popped is not None:
                     self._step(popped[0])
                     popped[1].callback(popped[0])

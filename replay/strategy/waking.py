@@ -96,6 +96,10 @@ class Waking:
             if self._quotes:
                 self._quote(place, cause, book)
 
+    def turns(self, place: int, book: OrderBook) -> None:
+        """A pair's book ceases to hold with the next change that is told, or holds again, whatever was told before."""
+        self._held[place] = book.is_stale
+
     def looks_at(self, place: int) -> tuple[bool, bool, bool]:
         """Whether the strategy is called for each change of a pair's book, of its best levels, and for each trade."""
         is_wanted = self._wanted[place]

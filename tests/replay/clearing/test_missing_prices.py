@@ -11,9 +11,9 @@ import pytest
 from replay.fast.actions import BUY, send
 from replay.fast.backtesting import can_compile
 from replay.fast.step import step
+from replay.fast_classes.strategy_backtest import backtest
 from replay.results.result import Result
 from replay.results.run_info import run_info
-from replay.strategy.backtesting import backtest
 from replay.strategy.plan import RunSettings
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, cash, funded, run
 from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture

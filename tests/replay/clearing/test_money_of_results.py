@@ -15,9 +15,9 @@ from analysis import pnl_check, pnl_report
 from recordings.care.verifying import verify
 from recordings.recording import Recording
 from replay.clearing.house_settings import Transfer
+from replay.fast_classes.strategy_backtest import backtest
 from replay.results.result import Result
 from replay.results.result_writing import write_result
-from replay.strategy.backtesting import backtest
 from replay.tape import Tape
 from tests.replay.clearing.money_tapes import DAY, HOUR, START, Market, run
 from tests.replay.strategy.sessions import Played

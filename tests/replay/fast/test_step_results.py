@@ -10,9 +10,9 @@ import pytest
 
 from replay.fast.actions import BUY, GTC, IOC, POST_ONLY, SELL, amend, cancel, keep, open_count, own, send
 from replay.fast.step import step
+from replay.fast_classes.strategy_backtest import backtest
 from replay.results.result import Result, summary_table
 from replay.results.run_info import QueueInfo
-from replay.strategy.backtesting import backtest
 from tests.golden.expectations import NEWEST
 from tests.replay.backtest.market_messages import Messages
 from tests.replay.fast.both_tiers import check_all_the_same, in_both_tiers

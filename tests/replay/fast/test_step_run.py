@@ -23,8 +23,9 @@ from replay.fast.engine_layout import ACTS_MAX, book_of
 from replay.fast.level_columns import counted
 from replay.fast.step import Step, step
 from replay.fast.step_run import StepRun
+from replay.fast_classes.strategy_backtest import backtest
 from replay.many.many_runs import backtest_many
-from replay.strategy.backtesting import backtest, settings_of
+from replay.strategy.backtesting import settings_of
 from replay.strategy.failures import StrategyError
 from replay.strategy.plan import RunPlan
 from tests.golden.expectations import NEWEST, RECORDINGS

@@ -13,10 +13,10 @@ from recordings.states import seek_points
 from replay.column_tape import ColumnTape
 from replay.fast.actions import BUY, SELL, keep, level
 from replay.fast.step import step
+from replay.fast_classes.strategy_backtest import backtest
 from replay.many.many_runs import backtest_many, fork
 from replay.results.result import Result
 from replay.state_messages import messages_of_state
-from replay.strategy.backtesting import backtest
 from replay.tape import Tape as Played
 from tests.golden.expectations import RECORDINGS
 from tests.replay.busy_tapes import Tape, sealed

@@ -11,10 +11,10 @@ import pytest
 
 from recordings.recording import Recording
 from replay.backtest.running import run_script
+from replay.fast_classes.strategy_backtest import backtest
 from replay.many.many_runs import backtest_many, fork
 from replay.many.variants import Variant
 from replay.results.result import Result
-from replay.strategy.backtesting import backtest
 from replay.strategy.context import Context
 from replay.strategy.failures import StrategyError
 from replay.strategy.strategy import Strategy, Wakes

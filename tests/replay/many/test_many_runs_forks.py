@@ -10,10 +10,10 @@ import pytest
 
 from replay.fast.actions import BUY, cancel, open_count, send
 from replay.fast.step import step
+from replay.fast_classes.strategy_backtest import backtest
 from replay.many.many_runs import fork
 from replay.many.variants import Variant
 from replay.results.result import Result
-from replay.strategy.backtesting import backtest
 from replay.strategy.context import Context
 from replay.strategy.failures import StrategyError
 from replay.strategy.strategy import Strategy, Wakes

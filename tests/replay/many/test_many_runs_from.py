@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from recordings.states import seek_points
+from replay.fast_classes.strategy_backtest import backtest
 from replay.results.result import Result
 from replay.seeking import Start, StartFinder
-from replay.strategy.backtesting import backtest
 from replay.strategy.context import Context
 from replay.strategy.strategy import Strategy, Wakes
 from tests.replay.busy_tapes import Tape, sealed

@@ -16,10 +16,11 @@ import pytest
 
 from recordings.recording import Recording
 from replay.backtest.exchange import KERNELS
+from replay.fast_classes.strategy_backtest import backtest
 from replay.paper.comparing import told
 from replay.source import ReplayDataSource
 from replay.strategy import backtesting
-from replay.strategy.backtesting import backtest, pairs_of_run, run_on_tape
+from replay.strategy.backtesting import pairs_of_run, run_on_tape
 from replay.strategy.context import Context
 from replay.strategy.decision_log import LogRow
 from replay.strategy.failures import StrategyError
@@ -126,7 +127,7 @@ _DIGEST = """
 import sys
 from pathlib import Path
 from recordings.recording import Recording
-from replay.strategy.backtesting import backtest
+from replay.fast_classes.strategy_backtest import backtest
 result = backtest(sys.argv[1], sys.argv[2], trading_pairs="BTC-USD", latency="entry=30ms,response=20ms")
 print(result.info.log_digest)
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recordings.recording import Recording
-from replay.strategy.backtesting import backtest
+from replay.fast_classes.strategy_backtest import backtest
 from replay.strategy.failures import StrategyError
 from replay.strategy.loading import load_strategy
 from replay.strategy.strategy import Strategy, Wakes

@@ -83,6 +83,11 @@ _ROLES: Final = ("", "maker", "taker")
     show_default=True,
     help="What continues from one recording to the next: account and strategy, or the account alone.",
 )
+@click.option(
+    "--plain",
+    is_flag=True,
+    help="Call the strategy by a plain session, and not out of the compiled engine; the result is the same.",
+)
 @fork_at_option
 @out_folder_option()
 @plot_option
@@ -156,6 +161,7 @@ _OF_STRATEGIES: Final = {
     "limits": "--limit",
     "callback_s_max": "--callback-max",
     "carry": "--carry",
+    "plain": "--plain",
     "fork_at": "--fork-at",
     "out": "--out",
     "plot": "--plot",

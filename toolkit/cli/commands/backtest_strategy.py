@@ -125,22 +125,23 @@ def _kept(folder: Path | None) -> Iterator[None]:
 
 
 def _run(plan: RunPlan, opened: Sequence[Recording], options: Mapping[str, Any], name: str) -> RunRecord:
-    from replay.strategy.backtesting import Carry, run_on_tape
+    from replay.fast_classes.strategy_backtest import run_strategy_on_tape
+    from replay.strategy.backtesting import Carry
     from replay.tape import Tape
 
     tape = Tape(list(opened), trading_pairs=plan.pairs.keys)
     first = tape.first_ns if options["start_ns"] is None else max(options["start_ns"], tape.first_ns)
     last = tape.last_ns if options["end_ns"] is None else min(options["end_ns"], tape.last_ns)
     with run_bar(name, first, last) as progress:
-        record, _ = run_on_tape(
+        return run_strategy_on_tape(
             plan,
             tape,
             start_ns=options["start_ns"],
             end_ns=options["end_ns"],
             carry=Carry(options["carry"]),
+            fast=False if options["plain"] else None,
             progress=progress,
         )
-    return record
 
 
 def _run_again(

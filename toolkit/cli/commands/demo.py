@@ -179,8 +179,8 @@ def _analyse(folder: Path) -> None:
 
 def _trade(folder: Path, pair: str) -> None:
     """Run the market maker of the examples on what was just recorded."""
+    from replay.fast_classes.strategy_backtest import backtest
     from replay.results.result import summary_table
-    from replay.strategy.backtesting import backtest
 
     _heading("4. What a market maker would have come to in it")
     strategy = _example("market_maker.py")

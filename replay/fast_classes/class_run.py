@@ -1,0 +1,418 @@
+"""
+A strategy of Python over the compiled engine: the engine takes in the market and matches, and Python is called at the wakes.
+
+Its session is the one of `replay/strategy/session.py` with its desk, timers, decision log and recorder, and what calls the
+strategy is the same code. In place of its exchange stands the engine: requests go into its arrays, and before anything is
+read or written down, all is heard that it told until then.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any, Final
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from numba.core import types
+
+from recordings.columns.column_batch import ColumnBatch, Flag, Names
+from replay.fast import kernel_engine
+from replay.fast.engine_layout import Engine, Why, widen_engine
+from replay.fast.level_columns import LevelColumns
+from replay.fast.step import Step
+from replay.fast.step_run import StepRun
+from replay.fast_classes.class_log import ClassLog, LogInOrder
+from replay.fast_classes.engine_book import EngineBook
+from replay.fast_classes.engine_exchange import CLOCK_AT, EngineExchange, words_of
+from replay.market.rules import CancelEarly
+from replay.strategy.context import Context
+from replay.strategy.desk import Desk
+from replay.strategy.plan import RunPlan
+from replay.strategy.session import Phase, TradingSession
+from replay.strategy.strategy import Strategy
+from replay.strategy.views import BookView
+from toolkit.keys import PairName
+from toolkit.messages import FORM_FULL, EventKind, Message, StreamEvent
+from toolkit.timing.clock_jumps import jump_of
+from toolkit.timing.times import duration_ns
+
+__all__ = ["ClassRun"]
+
+_NEVER: Final = 1 << 62
+_NO_SNAPSHOT: Final = "no snapshot yet"
+#: The stage at which `kernel_engine.close_run` has ended what was sent before.
+_CLOSING: Final = 3
+#: Requests about one order that may be under way: more than any strategy was seen to have.
+_PENDING_MAX: Final = 64
+_NOW, _ROW, _WHY, _LOG, _TOLD, _TIMER, _DIRTY, _FRAME, _AT_ONCE = (
+    CLOCK_AT[name] for name in ("now", "row", "why", "log", "told", "timer", "is_dirty", "frame", "at_once")
+)
+_START, _ON_TIMER, _TRADE, _FUNDING, _GAP = (
+    int(each) for each in (Why.START, Why.TIMER, Why.TRADE, Why.FUNDING, Why.GAP)
+)
+_OF_BOOK: Final = int(Why.BOOK | Why.QUOTE | Why.GAP)
+_OF_ANSWER: Final = int(Why.ORDER | Why.FILL)
+#: The engine hands over what it calls a step function with; of that Python takes the first three. What follows them is the
+#: caller's own, in registers and on its stack, on every platform that numba compiles for.
+_CALLED: Final = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+
+
+def _unused(*args: Any) -> None:
+    """In place of a step function."""
+
+
+class _Pointer(types.WrapperAddressProtocol):
+    """A function of Python where the engine takes a compiled one."""
+
+    def __init__(self, function: Callable[[int, int, int], int], engine: Engine) -> None:
+        self._function = function
+        self._call = _CALLED(function)
+        words = numba.typeof(engine.parameters)
+        self._signature = types.int64(
+            types.int64,
+            types.int64,
+            types.int64,
+            numba.typeof(engine.quotes),
+            numba.typeof(engine.me),
+            words,
+            words,
+            numba.typeof(engine.hands),
+        )
+
+    def __call__(self, now: int, why: int, pair: int, *more: Any) -> int:
+        """As the engine calls it where it runs as plain Python."""
+        return self._function(int(now), int(why), int(pair))
+
+    def __wrapper_address__(self) -> int:
+        return ctypes.cast(self._call, ctypes.c_void_p).value or 0
+
+    def signature(self) -> Any:
+        return self._signature
+
+
+class _EngineContext(Context):
+    """What a strategy is given: before its desk is asked, it has heard all that the engine told until then."""
+
+    __slots__ = ("_run", "_session_desk")
+
+    def __init__(self, run: ClassRun, session: TradingSession) -> None:
+        self._run = run
+        self._session = session
+        self._session_desk = session.desk
+        self._pairs = session.context.pairs
+        self._rng = session.context.rng
+
+    def book(self, pair: PairName) -> BookView:
+        """As `Context.book`."""
+        if self._run.has_unheard:
+            self._run.hear_of_books()
+        return self._session.book(pair)
+
+    @property
+    def _desk(self) -> Desk:  # type: ignore[override]
+        self._run.catch_up()
+        return self._session_desk
+
+
+class ClassRun(StepRun):
+    """
+    One run of a class.
+
+    Args:
+        plan: Assumptions of the run.
+        names: Numbers of pairs and forms in the columns.
+        session: Its session, which is fed nothing.
+        end_ns: Time before whose first frame it ends.
+
+    Attributes:
+        quotes: Rows of what the engine shows of the pairs, in words.
+        moment: Counts the wakes: what was read of a book at another one is out of date.
+        stale_causes: Why the book of each pair does not hold.
+        exchange: Where its desk sends to.
+        is_counted: Whether of any level it was said how many orders it holds.
+    """
+
+    def __init__(self, plan: RunPlan, names: Names, session: TradingSession, *, end_ns: int | None = None) -> None:
+        strategy = session.strategy
+        gap = strategy.wakes.min_gap
+        step = Step(_unused, _wakes_of(strategy), 0, 0 if gap is None else duration_ns(gap), {}, {})
+        step.name = plan.head.strategy
+        super().__init__(plan, step, names, session, end_ns=end_ns)
+        self.session = session
+        rules = next(iter(plan.rules.values()))
+        refuses = rules.cancel_early is CancelEarly.REFUSED
+        self.exchange = EngineExchange(self.markets, refuses_early=refuses)
+        self.class_log = self.log = ClassLog(plan, session, self.markets, self._facts, self.exchange)
+        desk: Any = session.desk
+        desk._exchange = self.exchange
+        session.log = LogInOrder(plan.head, session._write_down, self.catch_up)
+        session.context = _EngineContext(self, session)
+        self._books = [EngineBook(self, place, key, self.markets[place]) for place, key in enumerate(self.keys)]
+        self._unheard = set(range(len(self.keys)))
+        self.stale_causes = [_NO_SNAPSHOT] * len(self.keys)
+        self.moment = 0
+        clock = self.engine.hands.clock
+        clock["every"] = 1  # of the times that a jump passes over; the timer itself is the session's
+        clock["asks_funding"] = 1  # `ctx.funding` is the session's
+        self._batch: ColumnBatch | None = None
+        self._message: Message | None = None
+        self._told = self._held_frame = 0
+        self.is_counted = False
+        self._is_catching_up = False
+        self._leaves = self._is_repeated = False
+        self._raised: BaseException | None = None
+        hands = self.engine.hands
+        self.engine = self.engine._replace(
+            hands=hands._replace(pending=np.zeros((len(hands.orders), 2 * _PENDING_MAX), np.int64))
+        )
+        self._make_room()
+        self.__dict__["_pointer"] = _Pointer(self._called, self.engine)
+
+    def _make_room(self) -> None:
+        while True:
+            self._bind()
+            if self.exchange.has_room:
+                return
+            self.engine = widen_engine(self.engine)
+
+    def _bind(self) -> None:
+        """Use the arrays as they are now: they are others after they have grown."""
+        self._bound = self.engine
+        self._clock = words_of(self.engine.hands.clock)
+        self.quotes = words_of(self.engine.quotes)
+        self.exchange.bind(self.engine)
+
+    @property
+    def has_unheard(self) -> bool:
+        """Whether there are pairs of whose book nothing was heard so far."""
+        return bool(self._unheard)
+
+    def hear_of_books(self) -> None:
+        """Have the session show the books of pairs from the first word of them on, as it shows those of a tracker."""
+        seen = self.engine.hands.books.seen
+        for place in [place for place in self._unheard if seen[place].any()]:
+            self._show(place)
+
+    def _show(self, place: int) -> None:
+        self._unheard.discard(place)
+        self.session._books[place] = self._books[place]
+
+    # -- calls -------------------------------------------------------------------------------------------------
+
+    def _called(self, now: int, why: int, pair: int) -> int:
+        """What the engine calls. Returns whether it is to stop."""
+        try:
+            return self._wake(now, why, pair)
+        except BaseException as exc:  # noqa: BLE001  # nothing is raised through compiled code
+            self._raised = exc
+            return 1
+
+    def _wake(self, now: int, why: int, pair: int) -> int:
+        session, clock = self.session, self._clock
+        if self._is_repeated:
+            self._is_repeated = False
+            return 0
+        self.moment += 1
+        session._set_now(now)
+        if self.class_log.holds:
+            self._release(of_message=bool(why & (_OF_BOOK | _TRADE | _FUNDING)))
+        if clock[_TOLD] != self._told:
+            self.catch_up()
+        if self.class_log.has_just_come and not why & _OF_ANSWER:
+            self.class_log.note_just_came()
+        if why & _OF_BOOK:
+            if pair in self._unheard:
+                self._show(pair)
+            if why & _GAP:
+                session.waking.turns(pair, self._books[pair])
+            session.waking.book_changed(pair, self._cause(), self._books[pair])
+        elif why & (_TRADE | _FUNDING):
+            batch = self._batch
+            assert batch is not None, "a message calls out of its batch"
+            session.waking.wake(batch.message(clock[_ROW]), None)
+        elif why & _ON_TIMER:
+            popped = session._timers.pop_due(now)
+            if popped is not None:
+                popped[1].callback(popped[0])
+        elif why & _START:
+            self.hear_of_books()
+            session.begin(now)
+        clock[_TIMER] = min(session._timers.next_due_ns, _NEVER)
+        if session.failure is not None or self.exchange.refused is not None:
+            return 1
+        if not self.exchange.has_room:
+            self._leaves = True
+            self._is_repeated = bool(why & _START) or self._message is not None
+            clock[_WHY] = 0  # it was called for that
+            return 1
+        return 0
+
+    def _cause(self) -> tuple[int, int]:
+        message = self._message
+        if message is not None:
+            return message.capture_seq, message.sub_seq
+        assert self._batch is not None, "a message calls out of its batch"
+        row = self._batch.rows[self._clock[_ROW]]
+        return int(row["capture_seq"]), int(row["sub_seq"])
+
+    def catch_up(self) -> None:
+        """Have the session hear all that the engine told so far."""
+        if self._is_catching_up:
+            return
+        self._is_catching_up = True
+        session, clock = self.session, self._clock
+        now = session.now_ns
+        try:
+            self._told = clock[_TOLD]
+            clock[_DIRTY] = 1
+            count, clock[_LOG] = clock[_LOG], 0
+            self.class_log.take_all(self.engine.hands.log[:count], now)
+            session._set_now(now)
+        finally:
+            self._is_catching_up = False
+
+    def _release(self, *, of_message: bool) -> None:
+        """What a message of a frame caused that is heard at once is heard after the last one of the frame."""
+        self.class_log.holds = of_message and self._clock[_FRAME] == self._held_frame
+
+    def _drain(self) -> None:
+        if self._bound is not self.engine:
+            self._bind()
+        self.session._set_now(max(self.session.now_ns, self.now_ns))
+        if self.class_log.holds:
+            self._release(of_message=True)
+        is_dirty = self._clock[_DIRTY]
+        self.catch_up()
+        self._clock[_DIRTY] = is_dirty
+
+    def _handle(self, status: int) -> None:
+        super()._handle(status)
+        self._make_room()
+
+    def _fail(self) -> None:
+        """Python stopped the engine: for want of room, or since the strategy has failed."""
+        raised, self._raised = self._raised, None
+        if raised is not None:
+            raise raised
+        if self._leaves:
+            self._leaves = False
+            return
+        session = self.session
+        if session.failure is None and self.exchange.refused is not None:
+            raise self.exchange.refused
+        if session.failure is None:
+            # So many answers at one instant that it has to be that they cause each other.
+            session._at_once = int(self._clock[_AT_ONCE])
+            session._count_at_once()
+        assert session.failure is not None, "the engine has failed for nothing"
+        raise session.failure
+
+    # -- what is Python's --------------------------------------------------------------------------------------
+
+    def take(self, batch: ColumnBatch, places: npt.NDArray[np.int64], levels: LevelColumns, start: int = 0) -> None:
+        """Take in a batch, which was read as a whole; see `StepRun.take`. Raises StrategyError where the strategy fails."""
+        self._batch = batch
+        self.is_counted = self.is_counted or bool((batch.rows["flags"] & Flag.COUNTED).any())
+        super().take(batch, places, levels, start)
+
+    def _hear_funding(self, place: int, message: Message) -> int:
+        mail = self.session.exchange._mail
+        known = mail._sequence
+        due_ns = super()._hear_funding(place, message)
+        for heard_ns, sequence, _ in mail._answers:
+            if sequence > known:
+                # Of what is heard at one time, that which was sent first.
+                clock = self.engine.hands.clock[0]
+                waiting = self.engine.answers["due"][int(clock["answer_at"]) : int(clock["answers"])]
+                self.class_log.before[heard_ns] = int(np.count_nonzero(waiting == heard_ns))
+        if due_ns <= self.now_ns:
+            self.class_log.holds, self._held_frame = True, self._clock[_FRAME]
+        return due_ns
+
+    def _hear_event(self, place: int, event: StreamEvent) -> None:
+        if self._unheard:
+            self.hear_of_books()
+            if place in self._unheard and event.kind is EventKind.STALE and event.stream == FORM_FULL:
+                self._show(place)
+        super()._hear_event(place, event)
+        self._clock[_TIMER] = min(self.session._timers.next_due_ns, _NEVER)
+
+    def _look_for_jump(self, message: Message) -> None:
+        jump = jump_of(message)
+        self._clock[CLOCK_AT["heard"]] = message.capture_seq
+        if jump is not None:
+            self.session._timers.jump(*jump)
+
+    def _turn_stale(self, place: int, event: StreamEvent) -> None:
+        self.stale_causes[place] = event.cause if event.kind is EventKind.STALE else _NO_SNAPSHOT
+        self._message = event
+        try:
+            super()._turn_stale(place, event)
+        finally:
+            self._message, self._is_repeated = None, False
+
+    def _mark_uncertain(self, slots: npt.NDArray[np.intp]) -> None:
+        super()._mark_uncertain(slots)
+        for number in self.engine.hands.orders["number"][slots].tolist():
+            self.exchange.note_uncertain(number)
+
+    def rescale(self, place: int, ticks: int, lots: int) -> None:
+        """Count a pair in finer steps, and own orders with it."""
+        super().rescale(place, ticks, lots)
+        self._bind()
+        scale = self.markets[place].scale
+        for order in self.exchange.orders():
+            if order.pair == place and scale is not None:
+                order.rescale(scale, ticks, lots)
+
+    def _close(self) -> None:
+        session, log = self.session, self.class_log
+        session.phase, session._paused_ns = Phase.PAUSED, self.now_ns
+        log.holds = False  # the frame is over
+        self._drain()
+        log.hear_rest(self.now_ns)
+        self._run(kernel_engine.close_run)
+        # Where answers call it, each was heard at its call, and what is left is of what was sent meanwhile.
+        if self.step.wakes & _OF_ANSWER:
+            log.is_over = True
+            self._is_catching_up = True  # the end of the frame comes after it
+            log.hear_until(None)
+            self._is_catching_up = False
+        self._drain()
+        log.is_over = False
+        log.close()
+
+    def _stop(self, now_ns: int) -> None:
+        session, clock = self.session, self.engine.hands.clock
+        if self._has_begun:
+            session._set_now(now_ns)
+            session.call("stop", (), session.strategy.on_stop)
+            if session.failure is not None:
+                raise session.failure
+            # What was sent just now never arrives, and nobody is called for that.
+            clock["stage"], clock["logs_tops"] = _CLOSING, 0
+            self._run(kernel_engine.close_run)
+            self.class_log.is_over = True
+            self._drain()
+            session._set_now(now_ns)
+        session.phase = Phase.ENDED
+
+
+def _wakes_of(strategy: Strategy) -> Why:
+    """What calls the engine's caller for a strategy: what it has declared, and what it hears of."""
+    wakes, cls = strategy.wakes, type(strategy)
+    has = {name: getattr(cls, name) is not getattr(Strategy, name) for name in vars(Strategy) if name.startswith("on_")}
+    why = Why.START
+    for flag, is_wanted in (
+        (Why.BOOK, wakes.books and has["on_book"]),
+        (Why.QUOTE, wakes.quotes and has["on_quote"]),
+        (Why.TRADE, wakes.trades and has["on_trade"]),
+        (Why.FUNDING, wakes.funding and has["on_funding"]),
+        (Why.GAP, has["on_gap"]),
+        (Why.ORDER | Why.FILL, has["on_order"] or has["on_fill"]),
+    ):
+        if is_wanted:
+            why |= flag
+    return why

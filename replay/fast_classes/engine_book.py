@@ -1,0 +1,172 @@
+"""The fused books of a run, read from the arrays of its engine as a strategy looks at them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from recordings.columns.column_batch import NO_COUNT, NO_TIME
+from replay.backtest.market import Market
+from replay.fast.engine_layout import QUOTE, book_of
+from toolkit.books.book_side import BookSide, KeptColumns
+from toolkit.books.orderbook import OrderBook, OrderBookEntry
+from toolkit.borders import one_line
+from toolkit.kernels.compiling import plain
+from toolkit.kernels.levels import side_columns, slot_of
+from toolkit.keys import PairKey
+
+if TYPE_CHECKING:
+    from replay.fast_classes.class_run import ClassRun
+
+__all__ = ["EngineBook"]
+
+_slot_of: Final[Any] = plain(slot_of)
+_QUOTE_AT: Final = {name: place for place, name in enumerate(QUOTE.names or ())}
+_QUOTE_WORDS: Final = len(_QUOTE_AT)
+_STALE: Final = _QUOTE_AT["stale"]
+#: Of each side the words of price and size in the row of a pair.
+_BEST: Final = tuple((_QUOTE_AT[name], _QUOTE_AT[f"{name}_size"]) for name in ("bid", "ask"))
+
+
+class _SideThere:
+    """One side, as `BookSide` reads one that is kept elsewhere."""
+
+    __slots__ = ("_book", "_side")
+
+    def __init__(self, book: EngineBook, side: int) -> None:
+        self._book = book
+        self._side = side
+
+    def best(self) -> tuple[float, float] | None:
+        """Price and size of the best level; None of an empty side."""
+        return self._book.best_of(self._side)
+
+    def columns(self) -> Any:
+        """All levels."""
+        return self._book.columns_of(self._side)
+
+
+class EngineBook(OrderBook):
+    """
+    The book of a pair.
+
+    It is read when it is asked, so that it is as it is now for whoever has kept it.
+
+    Args:
+        run: Run whose engine has it.
+        place: Place of the pair.
+        key: The pair.
+        market: Market that it is counted in.
+    """
+
+    __slots__ = ("_base", "_market", "_place", "_run", "_seen", "_sides", "_sources")
+
+    def __init__(self, run: ClassRun, place: int, key: PairKey, market: Market) -> None:
+        self._sides = BookSide(is_bid=True), BookSide(is_bid=False)
+        self._sources = _SideThere(self, 0), _SideThere(self, 1)
+        self._run = run
+        self._place = place
+        self._base = place * _QUOTE_WORDS
+        self._market = market
+        self._seen = -1
+        self._upkeep = None
+        self.trading_pair = key.trading_pair
+        self.venue = key.venue
+
+    def __repr__(self) -> str:
+        return one_line(f"<OrderBook {self._shown()}>")
+
+    # -- what is kept in the arrays ----------------------------------------------------------------------------
+
+    def best_of(self, side: int) -> tuple[float, float] | None:
+        """Price and size of the best level of a side; None where it is empty."""
+        price, size = _BEST[side]
+        quotes, base, scale = self._run.quotes, self._base, self._market.scale
+        tick = quotes[base + price]
+        return (scale.price(tick), scale.size(quotes[base + size])) if tick and scale is not None else None
+
+    def columns_of(self, side: int) -> KeptColumns:
+        """Prices, sizes and counts of a side, best first."""
+        scale, engine, line = self._market.scale, self._run.engine, 2 * self._place + side
+        store = book_of(engine, self._place)
+        levels = int(store.levels[line])
+        if scale is None or not levels:
+            return (), (), ()
+        keys, lots = np.empty(levels, np.int64), np.empty(levels, np.int64)
+        side_columns(store, line, keys, lots)
+        # Whole numbers below 2^53, and a quotient that is rounded once: as `PairScale.price` has it.
+        (tick, per_tick), (lot, per_lot) = scale.tick_ratio, scale.lot_ratio
+        prices, sizes = np.abs(keys) * tick / per_tick, lots * lot / per_lot
+        counts: tuple[int | None, ...] = ()
+        if self._run.is_counted:
+            there = engine.core.counts if store is engine.core.book else engine.hands.books.counts
+            found = [int(there[_slot_of(store, line, key), key & 63]) for key in keys]
+            if any(each >= 0 and each != NO_COUNT for each in found):
+                counts = tuple(each if each >= 0 and each != NO_COUNT else None for each in found)
+        return tuple(prices.tolist()), tuple(sizes.tolist()), counts
+
+    def _side(self, side: int) -> BookSide:
+        run = self._run
+        if self._seen != run.moment:
+            self._seen = run.moment
+            for each, source in zip(self._sides, self._sources, strict=True):
+                if run.is_counted:
+                    each.replace(source.columns(), checked=True)
+                else:
+                    each.read_from(source)
+        return self._sides[side]
+
+    # -- as an order book has it -------------------------------------------------------------------------------
+
+    @property
+    def bids(self) -> BookSide:  # type: ignore[override]
+        """Bid side."""
+        return self._side(0)
+
+    @property
+    def asks(self) -> BookSide:  # type: ignore[override]
+        """Ask side."""
+        return self._side(1)
+
+    @property
+    def is_stale(self) -> bool:  # type: ignore[override]
+        """Whether it cannot be believed now."""
+        return bool(self._run.quotes[self._base + _STALE])
+
+    @property
+    def stale_cause(self) -> str:  # type: ignore[override]
+        """Why, in one word; empty while the book is good."""
+        return self._run.stale_causes[self._place] if self.is_stale else ""
+
+    @property
+    def best_bid(self) -> OrderBookEntry | None:
+        """Highest bid, or None."""
+        if self._run.is_counted:
+            return self._side(0).best
+        level = self.best_of(0)
+        return None if level is None else OrderBookEntry(*level)
+
+    @property
+    def best_ask(self) -> OrderBookEntry | None:
+        """Lowest ask, or None."""
+        if self._run.is_counted:
+            return self._side(1).best
+        level = self.best_of(1)
+        return None if level is None else OrderBookEntry(*level)
+
+    @property  # type: ignore[misc]
+    def ts_event(self) -> int | None:
+        """Venue's time of the newest update taken in, ns; None before the first."""
+        found = int(self._run.engine.hands.books.pairs[self._place]["ts_event"])
+        return None if found == NO_TIME else found
+
+    @property  # type: ignore[misc]
+    def ts_recv(self) -> int:
+        """Our receive time of the newest update, ns."""
+        return int(self._run.engine.hands.books.pairs[self._place]["ts_recv"])
+
+    @property  # type: ignore[misc]
+    def update_id(self) -> int | None:
+        """Venue's number of the newest update. Raises ConfigError: the engine keeps none."""
+        self._run.exchange.refuse("update_id of a book")

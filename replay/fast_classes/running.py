@@ -1,0 +1,95 @@
+"""A strategy of Python on recordings, over the compiled engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from recordings.columns.column_batch import ColumnBatch
+from replay.backtest.contracts import is_known, missing_said
+from replay.column_tape import ColumnTape
+from replay.fast.backtesting import Feeder, TradesOnce, look_ahead
+from replay.fast.compiled_step import note_engine, say_compiling
+from replay.fast.level_columns import counted_before, refine_for
+from replay.fast_classes.class_run import ClassRun
+from replay.results.run_record import RunRecord
+from replay.strategy.backtesting import missing_error, told_of, window_of
+from replay.strategy.plan import RunPlan
+from replay.tape import Tape
+from toolkit.gc_tuning import rare_collections
+
+__all__ = ["feed", "run_class"]
+
+
+def run_class(
+    plan: RunPlan,
+    tape: Tape,
+    *,
+    end_ns: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> RunRecord:
+    """
+    Run a class on a tape.
+
+    Args:
+        plan: Plan of a run that is suitable, see `replay.fast_classes.suitable`.
+        tape: Plays the plan's pairs.
+        end_ns: Nothing is played from the first frame of that time on.
+        progress: Called after each batch with its number of messages and the time of the last one.
+
+    Raises:
+        ConfigError: Tick or lot are not known; the strategy does what could not be seen before, and the engine does not do.
+        StrategyError: The strategy failed.
+    """
+    say_compiling("strategies")
+    first_ns, last_ns = window_of(tape, None, end_ns)
+    columns = ColumnTape(tape, batch_rows=tape.batch_rows, whole=True)
+    once = TradesOnce() if len(tape.recordings) > 1 else None
+    session = plan.open(first_ns, recordings=told_of(tape), waits=True, compiled=False)
+    run = ClassRun(plan, columns.names, session, end_ns=end_ns)
+    look_ahead(tape, [run])
+    unknown = [place for place, market in enumerate(run.markets) if not is_known(market)]
+    if unknown:
+        names = [plan.pairs.names[place] for place in unknown]
+        raise missing_error(missing_said(names, [run.markets[place] for place in unknown]))
+    feeder = Feeder(plan.pairs.keys, [run])
+    batches = columns.batches()
+    try:
+        with rare_collections():
+            for read in batches:
+                batch = read if once is None else once.marked(read)
+                places = feeder.places(columns.names.pairs)
+                feed(run, feeder, batch, places)
+                if progress is not None and batch.messages:
+                    progress(batch.messages, int(batch.rows["ts_recv"][-1]))
+                if run.has_ended:
+                    break
+            record = run.finish(last_ns)
+        if session.house is not None:
+            session.house.check_prices()
+    finally:
+        batches.close()
+        session.watch.close()
+    note_engine()
+    return record
+
+
+def feed(run: ClassRun, feeder: Feeder, batch: ColumnBatch, places: npt.NDArray[np.int64]) -> None:
+    """
+    Have a run take in a batch, part by part: a message off its market's grid makes it finer then, and not before, since a
+    strategy's requests are written down as they are counted.
+    """
+    start = 0
+    while True:
+        levels, stop = counted_before(batch, places, feeder.markets)
+        is_over = stop == batch.messages
+        run.take(batch if is_over else batch.part(0, stop), places, levels, start)
+        if is_over or run.has_ended:
+            return
+        place = int(places[batch.rows["pair"][stop]])
+        levels, again = counted_before(batch, places, feeder.markets)
+        if again == stop:  # and no instrument has said meanwhile that its steps are finer
+            refine_for(batch, stop, place, feeder.markets[place], feeder.rescale)
+        start = stop

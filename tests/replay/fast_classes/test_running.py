@@ -1,0 +1,64 @@
+"""Classes on recordings of every venue come to the same over the engine: whole, in parts, and several in a row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recordings.recording import Recording
+from replay.fast_classes.running import run_class
+from replay.results.result import Result
+from replay.strategy.backtesting import pairs_of_run, run_on_tape, settings_of
+from replay.strategy.loading import load_strategy
+from replay.strategy.plan import RunPlan
+from replay.strategy.strategy import Strategy
+from replay.tape import Tape
+from tests.golden.expectations import NEWEST
+from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
+from tests.replay.fast_classes.both_ways import check_equal
+from tests.replay.fast_classes.busy_class import Busy, variant
+
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
+#: Steps finer than those of any golden recording.
+FINE: dict[str, Any] = {"assumed": {"tick": "0.000001", "lot": "0.00001"}}
+SLOW: dict[str, Any] = {"latency": "entry=50ms,response=50ms", **FINE}
+QUICK: dict[str, Any] = {"latency": "entry=3ms,cancel.entry=1ms,response=40ms", **FINE}
+
+
+def compare(
+    cls: type[Strategy], paths: list[Path], *, cut: float | None = None, rows: int | None = None, **settings: Any
+) -> Result:
+    """Run a class on recordings both ways, up to a part of their time, and compare."""
+    opened = [Recording.open(path) for path in paths]
+    loaded = load_strategy(cls)
+    if paths[0].name in ("dydx_v4", "hyperliquid"):
+        settings["parameters"] = {"asset": "USDC"}
+    plan = RunPlan(loaded, pairs_of_run(loaded, opened), settings_of(**settings))
+    tapes = [Tape(opened, trading_pairs=plan.pairs.keys, batch_rows=rows) for _ in range(2)]
+    first, last = tapes[0].first_ns, tapes[0].last_ns
+    end_ns = None if cut is None else int(first + (last - first) * cut)
+    told: list[int] = []
+    fast = Result.of(run_class(plan, tapes[0], end_ns=end_ns, progress=lambda count, _: told.append(count)))
+    plain = Result.of(run_on_tape(plan, tapes[1], end_ns=end_ns)[0])
+    check_equal(fast, plain)
+    assert sum(told) > 0
+    return fast
+
+
+@pytest.mark.parametrize("path", NEWEST, ids=lambda path: path.name)
+def test_a_class_comes_to_the_same_on_a_recording_of_each_venue(path: Path) -> None:
+    if "coinm" in path.name:
+        pytest.skip("without contract values, which a run has to be given")
+    assert compare(Busy, [path], **SLOW).info.decisions > 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NEWEST, ids=lambda path: path.name)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_variants_come_to_the_same_on_parts_of_recordings(path: Path, seed: int) -> None:
+    if "coinm" in path.name:
+        pytest.skip("without contract values, which a run has to be given")
+    compare(variant(seed), [path], cut=0.3 + 0.2 * seed, rows=50 * seed, seed=seed, **QUICK)
