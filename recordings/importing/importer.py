@@ -28,7 +28,7 @@ from recordings.sealing.segment_writer import SegmentWriter
 from recordings.states.checkpoints import write_if
 from recordings.states.compiling_beside import CompilingBeside, note_of_compiling
 from recordings.states.normalizer import Normalizer
-from recordings.states.seek_points import is_worth_keeping
+from recordings.states.seek_points import SHRINKS, is_worth_keeping
 from recordings.storage.atomic_files import disk_refusals, make_folder
 from recordings.storage.lock import LOCK_NAME, FolderLock
 from toolkit.digest import DIGEST_VERSION
@@ -211,8 +211,9 @@ class _Sealer:
         self._raw_writer = ThreadPoolExecutor(1) if options.threads else None
         self._busy: Future[Segment] | None = None
         self._number = 0
-        #: Payload since the last state that was kept.
+        #: Payload since the last state that was kept, and how large the last one was that was made.
         self._since_bytes = 0
+        self._state_weight = 0
         self.writer = self._segment(None)
 
     def __enter__(self) -> _Sealer:
@@ -239,6 +240,7 @@ class _Sealer:
             raw_writer=self._raw_writer,
             # Of one thread, so what a segment's end waits for has been done when its turn comes.
             table_writer=self._pool,
+            state_weight=self._state_weight,
         )
 
     @property
@@ -274,16 +276,20 @@ class _Sealer:
     def rotate(self) -> SegmentWriter:
         """Seal the segment and begin the next one."""
         self._since_bytes += self.writer.payload_bytes
+        self._state_weight = self.writer.state_weight
         self._seal()
         self._number += 1
-        # How large the tables of the segment will be is not known yet.
-        checkpoint = write_if(self._is_worth_keeping, self._folder, self._number, self._normalizer)
+        checkpoint = None
+        if is_worth_keeping(self._since_bytes, self._state_weight // SHRINKS):
+            # How large the tables of the segment will be is not known yet.
+            checkpoint = write_if(self._is_worth_keeping, self._folder, self._number, self._normalizer)
         if checkpoint is not None:
             self._since_bytes = 0
         self.writer = self._segment(checkpoint)
         return self.writer
 
     def _is_worth_keeping(self, state_bytes: int) -> bool:
+        self._state_weight = state_bytes
         return is_worth_keeping(self._since_bytes, state_bytes)
 
     def _seal(self) -> None:

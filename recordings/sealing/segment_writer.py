@@ -43,6 +43,7 @@ class SegmentWriter:
         table_writer: Executor that writes rows of the other tables; None to do that at once.
         serial: Number in the names of its files; that of the segment if None.
         with_points: Keep states for seeks too.
+        state_weight: Bytes of the last state that was made before the segment; 0 if that is not known.
         make_sink: Gives what the row groups of a table other than `raw` go to; None to write files.
     """
 
@@ -59,6 +60,7 @@ class SegmentWriter:
         table_writer: Executor | None = None,
         serial: int | None = None,
         with_points: bool = True,
+        state_weight: int = 0,
         make_sink: Callable[[str], TableSink] | None = None,
     ) -> None:
         self._folder = folder
@@ -68,7 +70,7 @@ class SegmentWriter:
         self._checkpoint = checkpoint
         self._raw = RawFile(folder, self._serial, compression, raw_writer) if with_raw else None
         self._builders = TableBuilders(folder, self._serial, compression, table_writer, make_sink)
-        self._points = PointCollector() if with_points else None
+        self._points = PointCollector(state_weight) if with_points else None
         self._counts_before = dict(normalizer.counts)
         self._digest_start = normalizer.chain.hexdigest()
         self._messages_before = normalizer.chain.message_count
@@ -186,6 +188,11 @@ class SegmentWriter:
             return
         if self.frame_count >= points.due_frames or self.payload_bytes >= points.due_bytes:
             points.take(self._normalizer, capture_seq, self._ts_max, self.frame_count, self.payload_bytes)
+
+    @property
+    def state_weight(self) -> int:
+        """Bytes of the last state that was made; 0 if that is not known."""
+        return 0 if self._points is None else self._points.weight
 
     @property
     def symbols(self) -> dict[str, str]:

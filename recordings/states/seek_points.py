@@ -49,6 +49,9 @@ POINT_BYTES: Final = 8 << 20
 #: Payload bytes since the last state, or the beginning of the segment, per byte of it on disk, at least: of a market of
 #: very many books fewer are kept. So all states are some 3 % of the tables.
 PAYLOAD_PER_BYTE: Final = 160
+#: To see whether a state is worth keeping it is made, which takes a second of hundreds of instruments without a snapshot.
+#: It is not made while one that has become this much smaller since would be no use.
+SHRINKS: Final = 4
 #: A state counts for a twentieth of its bytes at least, however well they compress: taking it costs as much as they are.
 _PACKED_TO: Final = 20
 #: Raised when the content of a state changes; a file of another version is not used.
@@ -104,14 +107,23 @@ class PointCollector:
     """
     Takes the states of one segment while it is made.
 
+    Args:
+        weight: Bytes of the last state that was made, in an earlier segment; 0 if that is not known. None is made before
+            one that has become `SHRINKS` times as small would be worth keeping.
+
     Attributes:
         due_frames: Number of frames of the segment from which on `take` is to be called before the next one.
         due_bytes: Number of payload bytes from which on it is to be called.
+        weight: Bytes of the last state that was made, kept or not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, weight: int = 0) -> None:
         self.due_frames = POINT_FRAMES
         self.due_bytes = POINT_BYTES
+        self.weight = weight
+        needed = PAYLOAD_PER_BYTE * (weight // SHRINKS)
+        if needed > POINT_BYTES:
+            self.due_frames, self.due_bytes = _NEVER, needed
         self._content: list[bytes] = []
         self._points: list[SeekPoint] = []
         self._offset = 0
@@ -141,7 +153,7 @@ class PointCollector:
             payload_bytes: Their payloads.
         """
         packed = pack_state(checkpoint_of(normalizer))
-        weight = max(len(packed[0]), packed[1] // _PACKED_TO)
+        weight = self.weight = max(len(packed[0]), packed[1] // _PACKED_TO)
         if not is_worth_keeping(payload_bytes - self._kept_bytes, weight):
             self.due_frames = _NEVER
             self.due_bytes = self._kept_bytes + PAYLOAD_PER_BYTE * weight

@@ -107,7 +107,7 @@ def test_care_is_the_same_whenever_compiled_code_takes_over(capture_file: Path, 
             copy = Path(shutil.copytree(folder, tmp_path / str(after)))
             renormalize(copy)
         made.append(contents(copy))
-        with taking_over(after), patch.multiple("recordings.care.verifying", WIDE_BATCH=300, RAW_BATCH=300):
+        with taking_over(after), patch.multiple("recordings.care.raw_replay", WIDE_BATCH=300, RAW_BATCH=300):
             assert verify(folder).problems == []
     assert all(each == made[0] for each in made)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,13 +15,13 @@ from recordings.format.manifest import Segment, SourceInfo
 from recordings.format.schema import RAW_TABLE
 from recordings.recording import Recording
 from recordings.sealing.segment_writer import SegmentWriter
-from recordings.states import seek_points
+from recordings.states import checkpoints, seek_points, state_packing
 from recordings.states.checkpoints import checkpoint_of, encode_checkpoint
 from recordings.states.normalizer import Normalizer
 from recordings.states.seek_points import open_points
 from recordings.states.state_packing import _packed_floats, _unpacked_floats
 from tests.replay.busy_tapes import Tape, sealed
-from tests.tapes import messages_of
+from tests.tapes import TS, bbo_frame, collector_line, import_files, messages_of
 from toolkit.errors import RecordingDamaged
 from toolkit.frames import Frame
 
@@ -68,6 +69,38 @@ def test_states_are_kept_by_frames_and_come_back_whole(tmp_path: Path, monkeypat
         for message in normalizer.messages(frame):
             normalizer.take(message)
     assert encode_checkpoint(normalizer)
+
+
+def test_a_state_that_cannot_be_worth_keeping_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an import of many segments: the first one says how large states are, until they may have become smaller."""
+    made: list[int] = []
+    pack = state_packing.pack_state
+
+    def counted(state: Any) -> tuple[bytes, int]:
+        made.append(state.conn_id_max)
+        return pack(state)
+
+    for module in (seek_points, checkpoints):
+        monkeypatch.setattr(module, "pack_state", counted)
+    monkeypatch.setattr(seek_points, "POINT_BYTES", 1)
+    monkeypatch.setattr(seek_points, "PAYLOAD_PER_BYTE", 10_000)
+    lines = b"".join(
+        collector_line(TS + number, bbo_frame("BTC", TS // 1_000_000 + number, (10.5, 1.0), None))
+        for number in range(200)
+    )
+    recording = import_files(tmp_path / "tape", lines, segment_frames=20, compiled=False)
+    assert len(recording.manifest.segments) == 10
+    assert [segment.checkpoint for segment in recording.manifest.segments[1:]] == [None] * 9
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    ("weight", "due"), [(0, seek_points.POINT_BYTES), (1000, seek_points.POINT_BYTES), (1 << 30, 160 << 28)]
+)
+def test_the_next_state_is_due_when_one_of_a_quarter_of_the_size_would_be_kept(weight: int, due: int) -> None:
+    collector = seek_points.PointCollector(weight)
+    assert collector.due_bytes == due
+    assert (collector.due_frames == seek_points.POINT_FRAMES) == (due == seek_points.POINT_BYTES)
 
 
 def test_a_state_with_another_hash_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
