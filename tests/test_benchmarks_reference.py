@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from benchmarks import reference
 from benchmarks.reference import LOSS_MAX, REFERENCE, losses, multiples, other_work
+from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
 
 
 def busy(loops: int) -> Callable[[], int]:
@@ -76,6 +77,7 @@ def test_the_command_exits_with_1_where_a_job_does_other_work_than_is_stored(
     assert "replay: nothing was done" in idle.output
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_the_stored_reference_is_of_the_jobs_that_there_are(tmp_path: Path) -> None:
     """A job that is renamed or dropped would be compared with nothing; and each of them runs."""
     found = reference.jobs(tmp_path, frames=300)
