@@ -2,8 +2,8 @@
 `fast`: the compiled path, and what it gains over plain Python.
 
 The rows of a busy market as columns from files; the market maker of `backtest` as a step function, over columns that are
-in memory and without a record of the run; the whole of its backtest, beside the same maker as a class, in turns; and many
-sets of parameters in one pass. Processor time is that of all threads, but for columns in memory, which have one. With
+in memory and without a record of the run; the whole of its backtest, beside the same maker as a class, by a plain session
+and called out of the engine, in turns; and many sets of parameters in one pass. Processor time is that of all threads, but for columns in memory, which have one. With
 `--peers` hftbacktest does the same, in turns with ours.
 """
 
@@ -78,18 +78,23 @@ def run(options: Options) -> list[Figure]:
         note = f"{messages / seconds:,.0f} messages/s; columns in memory, one thread, no record of the run"
         figures.append(_figure(f"engine, {name}", levels / seconds, "levels/s", note))
     classes: list[float] = []
+    called: list[float] = []
     steps: list[float] = []
     backtest(grid_step, folder, **_ASSUMED)
     fills = 0
     for _ in range(repeats):
-        seconds, of_class = _timed(lambda: backtest(GridMaker, folder, parameters=grid.GRID, **_ASSUMED))
+        seconds, of_class = _timed(lambda: backtest(GridMaker, folder, parameters=grid.GRID, fast=False, **_ASSUMED))
         classes.append(seconds)
+        seconds, over_engine = _timed(lambda: backtest(GridMaker, folder, parameters=grid.GRID, fast=True, **_ASSUMED))
+        called.append(seconds)
+        if over_engine.info.log_digest != of_class.info.log_digest:
+            raise SystemExit("a class decides otherwise over the engine")
         seconds, result = _timed(lambda: backtest(grid_step, folder, **_ASSUMED))
         steps.append(seconds)
         fills = result.fills.height
         if not fills or not of_class.fills.drop(_NAMES, strict=False).equals(result.fills.drop(_NAMES, strict=False)):
             raise SystemExit(f"the fills differ: {fills:,} compiled, {of_class.fills.height:,} as a class")
-    mine, other = statistics.median(steps), statistics.median(classes)
+    mine, other, between = statistics.median(steps), statistics.median(classes), statistics.median(called)
     sets = [{"half_spread": 20 + number} for number in range(_SETS)]
     many = measure(lambda: backtest_many(grid_step, folder, sets, **_ASSUMED), repeats, before=gc.collect)[0].process
     return [
@@ -101,6 +106,9 @@ def run(options: Options) -> list[Figure]:
             f"{mine:.2f} s with its result, {fills:,} fills",
         ),
         _figure("compiled over a class", other / mine, "", f"times as fast; {other:.2f} s as a class, the same fills"),
+        _figure(
+            "a class over the engine", other / between, "", f"times as fast; {between:.2f} s, the same decision log"
+        ),
         _figure(f"{_SETS} sets of parameters in one pass", many / mine, "", f"times one run: {many:.2f} s"),
         *fast_python.measured(folder, _ASSUMED, repeats),
         *(fast_peers.compared(options, "fast") if options.peers else ()),

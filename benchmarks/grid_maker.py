@@ -69,5 +69,6 @@ def traded(folder: Path) -> tuple[int, int]:
         parameters=grid.GRID,
         latency=_LATENCY,
         assumed={"tick": Decimal(grid.TICK), "lot": Decimal(grid.LOT), "min_notional": Decimal(5)},
+        fast=True,
     )
     return result.orders.height, result.fills.height

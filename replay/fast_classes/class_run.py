@@ -46,13 +46,15 @@ _NO_SNAPSHOT: Final = "no snapshot yet"
 _CLOSING: Final = 3
 #: Requests about one order that may be under way: more than any strategy was seen to have.
 _PENDING_MAX: Final = 64
-_NOW, _ROW, _WHY, _LOG, _TOLD, _TIMER, _DIRTY, _FRAME, _AT_ONCE = (
-    CLOCK_AT[name] for name in ("now", "row", "why", "log", "told", "timer", "is_dirty", "frame", "at_once")
+_NOW, _ROW, _WHY, _LOG, _TOLD, _TIMER, _DIRTY, _FRAME, _AT_ONCE, _NUMBERS = (
+    CLOCK_AT[name] for name in ("now", "row", "why", "log", "told", "timer", "is_dirty", "frame", "at_once", "numbers")
 )
 _START, _ON_TIMER, _TRADE, _FUNDING, _GAP = (
     int(each) for each in (Why.START, Why.TIMER, Why.TRADE, Why.FUNDING, Why.GAP)
 )
 _OF_BOOK: Final = int(Why.BOOK | Why.QUOTE | Why.GAP)
+_OF_MARKET: Final = _OF_BOOK | _TRADE | _FUNDING
+_QUOTE: Final = int(Why.QUOTE)
 _OF_ANSWER: Final = int(Why.ORDER | Why.FILL)
 #: The engine hands over what it calls a step function with; of that Python takes the first three. What follows them is the
 #: caller's own, in registers and on its stack, on every platform that numba compiles for.
@@ -95,20 +97,26 @@ class _Pointer(types.WrapperAddressProtocol):
 class _EngineContext(Context):
     """What a strategy is given: before its desk is asked, it has heard all that the engine told until then."""
 
-    __slots__ = ("_run", "_session_desk")
+    __slots__ = ("_run", "_session_desk", "_shown")
 
     def __init__(self, run: ClassRun, session: TradingSession) -> None:
         self._run = run
         self._session = session
         self._session_desk = session.desk
+        self._shown: dict[PairName, EngineBook] = {}
         self._pairs = session.context.pairs
         self._rng = session.context.rng
 
     def book(self, pair: PairName) -> BookView:
         """As `Context.book`."""
-        if self._run.has_unheard:
+        try:
+            return self._shown[pair]
+        except (KeyError, TypeError):
             self._run.hear_of_books()
-        return self._session.book(pair)
+            book = self._session.book(pair)
+            if isinstance(book, EngineBook):
+                self._shown[pair] = book
+            return book
 
     @property
     def _desk(self) -> Desk:  # type: ignore[override]
@@ -158,16 +166,22 @@ class ClassRun(StepRun):
         clock["asks_funding"] = 1  # `ctx.funding` is the session's
         self._batch: ColumnBatch | None = None
         self._message: Message | None = None
+        self._spaces_quotes = gap is not None
         self._told = self._held_frame = 0
         self.is_counted = False
         self._is_catching_up = False
+        self._has_caught_up = False
+        self._numbers = 0
         self._leaves = self._is_repeated = False
+        #: Whether there is anything to see to before the next call, see `_is_settled`.
+        self._is_unusual = False
         self._raised: BaseException | None = None
+        self._make_room()
         hands = self.engine.hands
         self.engine = self.engine._replace(
             hands=hands._replace(pending=np.zeros((len(hands.orders), 2 * _PENDING_MAX), np.int64))
         )
-        self._make_room()
+        self._bind()
         self.__dict__["_pointer"] = _Pointer(self._called, self.engine)
 
     def _make_room(self) -> None:
@@ -184,11 +198,6 @@ class ClassRun(StepRun):
         self.quotes = words_of(self.engine.quotes)
         self.exchange.bind(self.engine)
 
-    @property
-    def has_unheard(self) -> bool:
-        """Whether there are pairs of whose book nothing was heard so far."""
-        return bool(self._unheard)
-
     def hear_of_books(self) -> None:
         """Have the session show the books of pairs from the first word of them on, as it shows those of a tracker."""
         seen = self.engine.hands.books.seen
@@ -204,50 +213,71 @@ class ClassRun(StepRun):
     def _called(self, now: int, why: int, pair: int) -> int:
         """What the engine calls. Returns whether it is to stop."""
         try:
-            return self._wake(now, why, pair)
+            if self._is_unusual and self._is_settled(why):
+                return 0
+            self.moment += 1
+            session, clock = self.session, self._clock
+            if now != session.now_ns:
+                session._set_now(now)
+            self._has_caught_up = False
+            if clock[_TOLD] != self._told:
+                self.catch_up()
+            if why & _OF_MARKET:
+                self._wake_by_market(why, pair)
+            elif why & _ON_TIMER:
+                popped = session._timers.pop_due(now)
+                if popped is not None:
+                    popped[1].callback(popped[0])
+            elif why & _START:
+                self.hear_of_books()
+                session.begin(now)
+            timer_ns = session._timers.next_due_ns
+            clock[_TIMER] = timer_ns if timer_ns < _NEVER else _NEVER
+            if session.failure is not None or self.exchange.refused is not None:
+                return 1
+            if clock[_NUMBERS] != self._numbers:
+                self._numbers = clock[_NUMBERS]
+                if not self.exchange.has_room:
+                    self._leaves = self._is_unusual = True
+                    self._is_repeated = bool(why & _START) or self._message is not None
+                    clock[_WHY] = 0  # it was called for that
+                    return 1
+            return 0
         except BaseException as exc:  # noqa: BLE001  # nothing is raised through compiled code
             self._raised = exc
             return 1
 
-    def _wake(self, now: int, why: int, pair: int) -> int:
-        session, clock = self.session, self._clock
+    def _is_settled(self, why: int) -> bool:
+        """See to what is rare before a call; whether it is no call, since the one before was for the same."""
         if self._is_repeated:
             self._is_repeated = False
-            return 0
-        self.moment += 1
-        session._set_now(now)
-        if self.class_log.holds:
-            self._release(of_message=bool(why & (_OF_BOOK | _TRADE | _FUNDING)))
-        if clock[_TOLD] != self._told:
-            self.catch_up()
-        if self.class_log.has_just_come and not why & _OF_ANSWER:
-            self.class_log.note_just_came()
-        if why & _OF_BOOK:
+            return True
+        log = self.class_log
+        if log.holds:
+            self._release(of_message=bool(why & _OF_MARKET))
+        if log.has_just_come and not why & _OF_ANSWER:
+            log.note_just_came()
+        self._is_unusual = log.holds or log.has_just_come
+        return False
+
+    def _wake_by_market(self, why: int, pair: int) -> None:
+        waking = self.session.waking
+        if why == _QUOTE and not self._spaces_quotes:
+            # That the best levels are others the engine has seen.
+            waking.quote_changed(pair, self._cause(), self._books[pair].top(), self._books[pair])
+        elif why & _OF_BOOK:
             if pair in self._unheard:
                 self._show(pair)
             if why & _GAP:
-                session.waking.turns(pair, self._books[pair])
-            session.waking.book_changed(pair, self._cause(), self._books[pair])
-        elif why & (_TRADE | _FUNDING):
-            batch = self._batch
-            assert batch is not None, "a message calls out of its batch"
-            session.waking.wake(batch.message(clock[_ROW]), None)
-        elif why & _ON_TIMER:
-            popped = session._timers.pop_due(now)
-            if popped is not None:
-                popped[1].callback(popped[0])
-        elif why & _START:
-            self.hear_of_books()
-            session.begin(now)
-        clock[_TIMER] = min(session._timers.next_due_ns, _NEVER)
-        if session.failure is not None or self.exchange.refused is not None:
-            return 1
-        if not self.exchange.has_room:
-            self._leaves = True
-            self._is_repeated = bool(why & _START) or self._message is not None
-            clock[_WHY] = 0  # it was called for that
-            return 1
-        return 0
+                waking.turns(pair, self._books[pair])
+            waking.book_changed(pair, self._cause(), self._books[pair])
+        else:
+            assert self._batch is not None, "a message calls out of its batch"
+            message = self._batch.message(self._clock[_ROW])
+            if why & _TRADE:
+                waking.trade_came(pair, message)
+            else:
+                waking.wake(message, None)
 
     def _cause(self) -> tuple[int, int]:
         message = self._message
@@ -259,9 +289,9 @@ class ClassRun(StepRun):
 
     def catch_up(self) -> None:
         """Have the session hear all that the engine told so far."""
-        if self._is_catching_up:
-            return
-        self._is_catching_up = True
+        if self._has_caught_up or self._is_catching_up:
+            return  # within a call the engine tells nothing
+        self._is_catching_up = self._has_caught_up = True
         session, clock = self.session, self._clock
         now = session.now_ns
         try:
@@ -270,6 +300,7 @@ class ClassRun(StepRun):
             count, clock[_LOG] = clock[_LOG], 0
             self.class_log.take_all(self.engine.hands.log[:count], now)
             session._set_now(now)
+            self._is_unusual = self._is_unusual or self.class_log.has_just_come
         finally:
             self._is_catching_up = False
 
@@ -284,7 +315,9 @@ class ClassRun(StepRun):
         if self.class_log.holds:
             self._release(of_message=True)
         is_dirty = self._clock[_DIRTY]
+        self._has_caught_up = False
         self.catch_up()
+        self._has_caught_up = False
         self._clock[_DIRTY] = is_dirty
 
     def _handle(self, status: int) -> None:
@@ -329,6 +362,7 @@ class ClassRun(StepRun):
                 self.class_log.before[heard_ns] = int(np.count_nonzero(waiting == heard_ns))
         if due_ns <= self.now_ns:
             self.class_log.holds, self._held_frame = True, self._clock[_FRAME]
+            self._is_unusual = True
         return due_ns
 
     def _hear_event(self, place: int, event: StreamEvent) -> None:

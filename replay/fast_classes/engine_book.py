@@ -24,6 +24,7 @@ __all__ = ["EngineBook"]
 _slot_of: Final[Any] = plain(slot_of)
 _QUOTE_AT: Final = {name: place for place, name in enumerate(QUOTE.names or ())}
 _QUOTE_WORDS: Final = len(_QUOTE_AT)
+_NO_LEVEL: Final = (None, 0.0)
 _STALE: Final = _QUOTE_AT["stale"]
 #: Of each side the words of price and size in the row of a pair.
 _BEST: Final = tuple((_QUOTE_AT[name], _QUOTE_AT[f"{name}_size"]) for name in ("bid", "ask"))
@@ -85,6 +86,11 @@ class EngineBook(OrderBook):
         quotes, base, scale = self._run.quotes, self._base, self._market.scale
         tick = quotes[base + price]
         return (scale.price(tick), scale.size(quotes[base + size])) if tick and scale is not None else None
+
+    def top(self) -> tuple[float | None, float, float | None, float]:
+        """Price and size of the best bid and of the best ask; None and 0.0 where there is none."""
+        bid, ask = self.best_of(0) or _NO_LEVEL, self.best_of(1) or _NO_LEVEL
+        return (*bid, *ask)
 
     def columns_of(self, side: int) -> KeptColumns:
         """Prices, sizes and counts of a side, best first."""

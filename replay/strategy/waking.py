@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Phase", "Waking"]
 
 _NOTHING: Final = (None, 0.0, None, 0.0)
+#: Price and size of the best bid, and of the best ask.
+Top = tuple[float | None, float, float | None, float]
 
 
 class Phase(enum.Enum):
@@ -59,7 +61,7 @@ class Waking:
         wanted_kinds = ((Trade, self._trades), (FundingInfo, self._funding))
         self.kinds: frozenset[type[Message]] = frozenset(kind for kind, is_wanted in wanted_kinds if is_wanted)
         self._gap_ns = 0 if wakes.min_gap is None else duration_ns(wakes.min_gap)
-        self._tops: list[tuple[float | None, float, float | None, float]] = [_NOTHING for _ in pairs.keys]
+        self._tops: list[Top] = [_NOTHING for _ in pairs.keys]
         self._slots = [-1 for _ in pairs.keys]
         self._held = [False for _ in pairs.keys]
         self._since = [0 for _ in pairs.keys]
@@ -99,6 +101,18 @@ class Waking:
     def turns(self, place: int, book: OrderBook) -> None:
         """A pair's book ceases to hold with the next change that is told, or holds again, whatever was told before."""
         self._held[place] = book.is_stale
+
+    def quote_changed(self, place: int, cause: tuple[int, int], top: Top, book: OrderBook) -> None:
+        """Call the strategy for best levels that are other than those it was called for last."""
+        self._tops[place] = top
+        if self._wanted[place]:
+            quote = Quote(self._pairs.names[place], *top, book.is_stale)
+            self._session.call("quote", cause, self._strategy.on_quote, quote)
+
+    def trade_came(self, place: int, trade: Message) -> None:
+        """Call the strategy for a new trade."""
+        if self._wanted[place]:
+            self._session.call("trade", (trade.capture_seq, trade.sub_seq), self._strategy.on_trade, trade)
 
     def looks_at(self, place: int) -> tuple[bool, bool, bool]:
         """Whether the strategy is called for each change of a pair's book, of its best levels, and for each trade."""
@@ -147,7 +161,7 @@ def _cause(message: Message) -> tuple[int, int]:
     return message.capture_seq, message.sub_seq
 
 
-def _top(book: OrderBook) -> tuple[float | None, float, float | None, float]:
+def _top(book: OrderBook) -> Top:
     bids, bid_sizes = book.bids.top_columns()
     asks, ask_sizes = book.asks.top_columns()
     return (
