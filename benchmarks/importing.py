@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 from benchmarks.captures import Capture, book_frames, write_archive, write_symbols
 from benchmarks.harness import Figure, Options, leave_out, measure
+from recordings.care.renormalizing import renormalize
 from recordings.care.verifying import verify
 from recordings.format.manifest import Manifest, read_manifest
 from recordings.format.parquet_options import FAST
@@ -42,8 +47,86 @@ def run(options: Options) -> list[Figure]:
             unit="frames/s",
         ),
         Figure(bench="import", name="processor time over wall time", value=timing.process / timing.wall, unit="cores"),
+        *_ways(options, capture),
+        *_first_on_a_machine(options),
         *_many_symbols(options),
     ]
+
+
+def _ways(options: Options, capture: Capture) -> list[Figure]:
+    """The same frames by compiled code and by the protocol, imported, renormalized and verified: one processor's figures."""
+    path = write_archive(capture, options.frames, options.folder / "frames.lz4")
+    folder = options.folder / "ways"
+    figures: list[Figure] = []
+
+    def note(name: str, frames: int, seconds: float) -> None:
+        figures.append(
+            Figure(
+                bench="import",
+                name=f"whole books: {name}",
+                value=frames / seconds,
+                unit="frames/s",
+                note="of one processor",
+            )
+        )
+
+    for name, compiled in (("by the protocol", False), ("by compiled code", True)):
+        how = ImportOptions(
+            venue="hyperliquid",
+            line_format="archive",
+            compression=FAST,
+            threads=False,
+            compiled=compiled,
+            segment_frames=max(options.frames // _SEGMENTS, 1),
+        )
+        timing, manifest = measure(
+            lambda how=how: import_capture([path], folder, how),  # type: ignore[misc]
+            options.repeats,
+            before=lambda: shutil.rmtree(folder, ignore_errors=True),
+        )
+        frames = sum(segment.frame_count for segment in manifest.segments)
+        note(name, frames, timing.process)
+    timing, _ = measure(lambda: renormalize(folder), options.repeats)
+    note("renormalize", frames, timing.process)
+    timing, found = measure(lambda: verify(folder), options.repeats)
+    note("verify", found.frame_count, timing.process)
+    shared, _ = measure(lambda: verify(folder, jobs=2), options.repeats)
+    figures.append(
+        Figure(
+            bench="import",
+            name="whole books: verify by two processes over one, wall time",
+            value=timing.wall / shared.wall,
+            unit="times",
+            note="two processors that have nothing else to do are needed",
+        )
+    )
+    return figures
+
+
+def _first_on_a_machine(options: Options) -> list[Figure]:
+    """An import where nothing is compiled yet: it does not wait for that, nor for what it cannot use any more."""
+    path, count = options.folder / "first.gz", min(options.frames, 100_000)
+    if write_symbols(options, 1, path, has_snapshots=True, count=count) is None:
+        leave_out("  import: the first one on a machine is left out, for want of a capture of Binance futures")
+        return []
+    figures = []
+    program = (
+        "import sys, time; from pathlib import Path; from recordings.importing.importer import *\n"
+        "from recordings.format.parquet_options import FAST\n"
+        "how = ImportOptions(venue='binance-usdm', line_format='collector', compression=FAST)\n"
+        "began = time.perf_counter(); import_capture([Path(sys.argv[1])], Path(sys.argv[2]), how)\n"
+        "print(time.perf_counter() - began)"
+    )
+    with tempfile.TemporaryDirectory(dir=options.folder) as scratch:
+        environment = {**os.environ, "TICKDECK_KERNELS": str(Path(scratch, "kernels"))}
+        for name in ("the first on a machine", "the next one, which goes on compiling"):
+            command = [sys.executable, "-c", program, str(path), str(Path(scratch, name.replace(" ", "-")))]
+            said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+            note = "wall time; compiling takes the second processor meanwhile"
+            figures.append(
+                Figure(bench="import", name=f"USD-M: {name}", value=count / float(said), unit="frames/s", note=note)
+            )
+    return figures
 
 
 def _many_symbols(options: Options) -> list[Figure]:
