@@ -286,14 +286,14 @@ class Collected:
 
 class Rest:
     """
-    Whether runs are worth their while: a run costs as much as some frames of the protocol.
+    Whether runs are worth their while: a run, and what is copied for it, costs as much as some frames of the protocol.
 
     After so many it looks how long they were, and rests for some hundred frames if that was too short, each time twice as
     long: in a recording of many venues, say, or of frames of another form. Where very many instruments begin it is soon over.
     """
 
     RUNS: ClassVar[int] = 64
-    RUN_FRAMES_MIN: ClassVar[int] = 8
+    RUN_FRAMES_MIN: ClassVar[int] = 4
     FRAMES_MIN: ClassVar[int] = 256
     FRAMES_MAX: ClassVar[int] = 4096
 
@@ -302,6 +302,7 @@ class Rest:
         self._run_frames = 0
         self._left = 0
         self._frames = self.FRAMES_MIN
+        self._stopped: tuple[FrameBatch, int] | None = None
 
     def has_frame(self) -> bool:
         """Whether it rests, for one frame more."""
@@ -310,10 +311,16 @@ class Rest:
             return True
         return False
 
-    def look(self, frames: int) -> None:
-        """A run took so many frames."""
+    def has_stopped_at(self, frames: FrameBatch, frame: int) -> bool:
+        """Whether the last run ended before that frame, so that a run from it on would take none."""
+        stopped, self._stopped = self._stopped, None
+        return stopped is not None and stopped[0] is frames and stopped[1] == frame
+
+    def look(self, frames: FrameBatch, begin: int, end: int) -> None:
+        """A run took the frames from `begin` to `end`."""
+        self._stopped = (frames, end) if end > begin else None
         self._runs += 1
-        self._run_frames += frames
+        self._run_frames += end - begin
         if self._runs == self.RUNS:
             if self._run_frames < self.RUNS * self.RUN_FRAMES_MIN:
                 self._left = self._frames

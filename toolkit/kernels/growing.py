@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["appended", "frozen", "longer"]
+from toolkit.columnar import FrameBatch
+
+__all__ = ["BatchViews", "appended", "frozen", "longer"]
 
 
 def longer(array: Any, length: int, fill: int = 0) -> Any:
@@ -34,3 +36,25 @@ def frozen(array: Any, kind: Any) -> Any:
     view = np.ascontiguousarray(array, kind).view()
     view.flags.writeable = False
     return view
+
+
+class BatchViews:
+    """The arrays of a batch as compiled code takes them: made once for each, since runs may be short."""
+
+    def __init__(self) -> None:
+        self._frames: FrameBatch | None = None
+        self._views: tuple[Any, ...] = ()
+
+    def of(self, frames: FrameBatch) -> tuple[Any, ...]:
+        """Payloads, where they begin, both times, connections, and which frames are to be taken."""
+        if frames is not self._frames:
+            self._frames = frames
+            self._views = (
+                frozen(frames.data, np.uint8),
+                frozen(frames.offsets, np.int32),
+                frozen(frames.ts_recv, np.int64),
+                frozen(frames.ts_mono, np.int64),
+                frozen(frames.conn_id, np.int32),
+                frozen(frames.is_taken, np.bool_),
+            )
+        return self._views

@@ -110,6 +110,12 @@ class BinanceTaker(ColumnarTaker):
 
     def take(self, frames: FrameBatch, begin: int, digest: bytes) -> Taken:
         if self._rest.has_frame():
+            if self._touched is not None:
+                # All is the protocol's for some hundred frames, which need not be looked at one by one.
+                self.settle()
+                self._touched = None
+            return Taken(end=begin, digest=digest)
+        if self._rest.has_stopped_at(frames, begin):
             return Taken(end=begin, digest=digest)
         self._refresh()
         arrays = self._arrays
@@ -126,7 +132,7 @@ class BinanceTaker(ColumnarTaker):
             if not arrays.grow():
                 self._books[int(arrays.needed[numbers.INSTRUMENT])].is_too_large = True
                 break
-        self._rest.look(end - begin)
+        self._rest.look(frames, begin, end)
         if reason == kernel_run.RESCALE:
             # A price between the steps of the book: the protocol takes that frame, and the steps are reported again.
             self._books[int(arrays.needed[numbers.INSTRUMENT])].rescales += 1

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from toolkit.columnar import FrameBatch
-from toolkit.kernels.growing import appended, frozen, longer
+from toolkit.kernels.growing import BatchViews, appended, longer
 from toolkit.kernels.hashing import STATE_BYTES
 from toolkit.kernels.levels import make_store, widen_store
 from toolkit.kernels.packing import Pieces, make_pieces
@@ -205,6 +205,7 @@ class Arrays:
         self.columns = self._new_columns(0)
         self.diffs = self.quotes = self.trades = self.tops = _messages(0)
         self._pieces = _pieces()
+        self._views = BatchViews()
         if len(self._pieces.data) > FIXED_BYTES // 2:
             raise AssertionError(f"the pieces take {len(self._pieces.data)} bytes of {FIXED_BYTES}")
         self.scratch = self._new_scratch(1 << 12, 1 << 16)
@@ -237,12 +238,7 @@ class Arrays:
     def arguments(self, frames: FrameBatch, begin: int) -> tuple[Any, ...]:
         """Of `kernel_run.run`."""
         return (
-            frozen(frames.data, np.uint8),
-            frozen(frames.offsets, np.int32),
-            frozen(frames.ts_recv, np.int64),
-            frozen(frames.ts_mono, np.int64),
-            frozen(frames.conn_id, np.int32),
-            frozen(frames.is_taken, np.bool_),
+            *self._views.of(frames),
             begin,
             len(frames),
             frames.first_seq,

@@ -82,6 +82,12 @@ class HyperliquidTaker(ColumnarTaker):
 
     def take(self, frames: FrameBatch, begin: int, digest: bytes) -> Taken:
         if self._rest.has_frame():
+            if self._touched is not None:
+                # All is the protocol's for some hundred frames, which need not be looked at one by one.
+                self.settle()
+                self._touched = None
+            return Taken(end=begin, digest=digest)
+        if self._rest.has_stopped_at(frames, begin):
             return Taken(end=begin, digest=digest)
         self._refresh()
         arrays = self._arrays
@@ -96,7 +102,7 @@ class HyperliquidTaker(ColumnarTaker):
             if reason != kernel_run.LOAD:
                 break
             self._load(int(arrays.counts[Number.NEEDED]))
-        self._rest.look(end - begin)
+        self._rest.look(frames, begin, end)
         more = (arrays.counts - before).tolist()
         return Taken(
             end=end,

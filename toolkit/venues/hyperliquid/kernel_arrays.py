@@ -10,7 +10,7 @@ import numpy as np
 
 from toolkit.columnar import FrameBatch
 from toolkit.kernels.fusion import NO_TIME, FusedBooks, make_fused_books
-from toolkit.kernels.growing import appended, frozen, longer
+from toolkit.kernels.growing import BatchViews, appended, longer
 from toolkit.kernels.hashing import STATE_BYTES
 from toolkit.kernels.packing import Pieces, make_pieces
 from toolkit.kernels.text import name_hash
@@ -172,6 +172,7 @@ class Arrays:
         self.snapshots = self.quotes = self.trades = _messages(0)
         self.tops = _top_rows(0)
         self._pieces = _pieces()
+        self._views = BatchViews()
         words = np.zeros(SCRATCH_BYTES // 8, np.uint64)
         self._scratch = Scratch(words, words.view(np.uint8), np.zeros(8, np.uint64))
         self.counts = np.zeros(Number.END, np.int64)
@@ -220,12 +221,7 @@ class Arrays:
     def arguments(self, frames: FrameBatch, begin: int) -> tuple[Any, ...]:
         """Of `kernel_run.run`."""
         return (
-            frozen(frames.data, np.uint8),
-            frozen(frames.offsets, np.int32),
-            frozen(frames.ts_recv, np.int64),
-            frozen(frames.ts_mono, np.int64),
-            frozen(frames.conn_id, np.int32),
-            frozen(frames.is_taken, np.bool_),
+            *self._views.of(frames),
             begin,
             len(frames),
             frames.first_seq,
