@@ -26,7 +26,7 @@ from recordings.format.rows_to_messages import book_messages, flat_messages, spl
 from recordings.format.schema import MESSAGE_TABLES, TABLES
 from recordings.reading.raw_frames import RAW_BATCH, opened, reading, sealed_frames
 from recordings.reading.selecting import Selection, keys_of, select_in
-from recordings.reading.sorted_rows import row_keys, rows_in_order
+from recordings.reading.sorted_rows import row_keys, rows_in_order, said_columns
 from toolkit.borders import Shown
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError, RecordingDamaged
@@ -47,6 +47,8 @@ BATCH_ROWS: Final = 32_768
 #: Rows of these that are messages at one time: few at first, since after a seek the first messages are wanted soon.
 PORTION_ROWS_FIRST: Final = 1024
 PORTION_ROWS: Final = 16_384
+#: Rows decoded, at least, before what was decoded is given back.
+_RELEASED_ROWS: Final = 1 << 18
 #: Strings are read as dictionaries: each distinct one becomes a Python string once, not once per row.
 _DICTIONARY_COLUMNS: Final = {
     table: [field.name for field in TABLES[table] if field.type == pa.string()] for table in MESSAGE_TABLES
@@ -295,13 +297,18 @@ class Recording(Shown):
             selection = select_in([self], trading_pairs=trading_pairs, venues=venues)
         with nullcontext(reader) if reader is not None else ThreadPoolExecutor(1) as decoder:
             portion_rows = PORTION_ROWS_FIRST
+            decoded = 0
             for segment in self.manifest.segments if segments is None else segments:
                 if segment.capture_seq_last >= first_seq:
                     runs = self._runs(segment, tables, selection, batch_rows, first_seq, decoder, portion_rows)
                     yield from _merged(runs)
                     portion_rows = PORTION_ROWS  # of a small segment, a portion costs as much as its rows
-                    # What was decoded is free again, but the thread that did it keeps it for itself until it is told.
-                    decoder.submit(pa.default_memory_pool().release_unused)
+                    decoded += sum(file.rows for table, file in segment.tables.items() if table in tables)
+                    if decoded >= _RELEASED_ROWS:
+                        # What was decoded is free again, but the thread that did it keeps it for itself until it is told;
+                        # after each of many small segments it would only ask for the same memory again.
+                        decoder.submit(pa.default_memory_pool().release_unused)
+                        decoded = 0
         if segments is None and self.tail is not None:
             yield from self.tail.messages(tables=tables, selection=selection, first_seq=first_seq)
 
@@ -319,7 +326,7 @@ class Recording(Shown):
         for table in MESSAGE_TABLES:
             file = segment.tables.get(table)
             if file is not None and table in tables:
-                path = inside(self.path, file.path)
+                path = self.path / file.path  # which is checked where it is opened
                 source = open_checked(self.path, file)
                 rows = batch_rows or BATCH_ROWS
                 runs.append(_Run(path, source, table, selection, first_seq, rows, reader, portion_rows))
@@ -367,7 +374,10 @@ class _Run:
             there = metadata.schema.to_arrow_schema().names
             words = [name for name in _DICTIONARY_COLUMNS[table] if name in there]
             parquet = opened(source, metadata, words)
-        self._batches = rows_in_order(parquet, selection=selection, first_seq=first_seq, batch_rows=batch_rows)
+            said = said_columns(metadata)
+        self._batches = rows_in_order(
+            parquet, selection=selection, first_seq=first_seq, batch_rows=batch_rows, columns=said
+        )
         self._reader = reader
         # Decoding and sorting do not need the interpreter, so that goes on one batch ahead; not where recordings that
         # overlap share what one may hold.

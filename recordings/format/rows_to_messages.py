@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from sys import intern
 from typing import Any, Final
 
 import numpy as np
@@ -43,6 +44,8 @@ __all__ = ["book_messages", "check_levels", "equals", "flat_messages", "frames",
 
 #: Columns of `book` that differ from level to level, and flags; the others are the same on all rows of a message.
 _PER_LEVEL: Final = frozenset({"is_first", "is_last", "side", "price", "size", "count"})
+#: Words of a column that are kept as one object each, at most: names of pairs, and not ids of anything.
+_WORDS_MAX: Final = 4096
 _CLASSES: Final[dict[str, type[Message]]] = {
     "bbo": BestQuote,
     "trades": Trade,
@@ -119,22 +122,27 @@ def book_messages(batch: pa.RecordBatch) -> list[Message]:
     check_levels(batch)
     bids = np.add.reduceat(side.astype(np.int64), starts) if len(starts) else starts
     levels = np.add.reduceat(is_level.astype(np.int64), starts) if len(starts) else starts
-    head_names = [name for name in batch.schema.names if name not in _PER_LEVEL]
-    first_rows = batch.select([*head_names, "count"]).take(pa.array(starts))
+    head_names = [name for name in batch.schema.names if name not in _PER_LEVEL or name == "count"]
+    first_rows = batch.select(head_names).take(pa.array(starts))
     heads = {name: values(_column(first_rows, name, schema)) for name in schema.names if name not in _PER_LEVEL}
     prices = tuple(batch.column("price").fill_null(0.0).to_numpy().tolist())
     sizes = tuple(batch.column("size").fill_null(0.0).to_numpy().tolist())
-    count = batch.column("count")
-    counted = first_rows.column("count").is_valid().to_pylist()
-    counts: tuple[int, ...] = tuple(count.fill_null(0).to_numpy().tolist())
     none: tuple[int, ...] = ()
+    counted: list[bool] = [False]
+    counts: tuple[int, ...] = none
+    if "count" in head_names:
+        counted = first_rows.column("count").is_valid().to_pylist()
+        counts = tuple(batch.column("count").fill_null(0).to_numpy().tolist())
     middles, ends = starts + bids, starts + levels
     # Everything below runs at C speed: slices, then one constructor call per message.
     bid_slices = list(map(slice, starts.tolist(), middles.tolist()))
     ask_slices = list(map(slice, middles.tolist(), ends.tolist()))
-    bid_counts: Sequence[tuple[int, ...]] = list(map(counts.__getitem__, bid_slices))
-    ask_counts: Sequence[tuple[int, ...]] = list(map(counts.__getitem__, ask_slices))
-    if not all(counted):
+    bid_counts: Sequence[tuple[int, ...]] = [none] * len(starts)
+    ask_counts: Sequence[tuple[int, ...]] = [none] * len(starts)
+    if any(counted):
+        bid_counts = list(map(counts.__getitem__, bid_slices))
+        ask_counts = list(map(counts.__getitem__, ask_slices))
+    if any(counted) and not all(counted):
         bid_counts = [column if has else none for column, has in zip(bid_counts, counted, strict=True)]
         ask_counts = [column if has else none for column, has in zip(ask_counts, counted, strict=True)]
     is_snapshot = heads.pop("is_snapshot")
@@ -196,11 +204,15 @@ def _has(column: pa.DictionaryArray, place: int) -> bool:
 def values(column: pa.Array, enum: Callable[[str], Any] | None = None) -> Sequence[Any]:
     """A column as Python values; strings are shared, times are integers."""
     kind = column.type
+    is_repeated = pa.types.is_dictionary(kind)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         column = column.dictionary_encode()
         kind = column.type
     if pa.types.is_dictionary(kind):
         words: list[Any] = column.dictionary.to_pylist()
+        if is_repeated and len(words) <= _WORDS_MAX:
+            # Names of pairs are then those that books are found by, however many files they come from.
+            words = [intern(word) if type(word) is str else word for word in words]
         if enum is not None:
             # Where values are missing, an empty word keeps their place among the words, also of rows cut out of such.
             is_there = [bool(word) or _has(column, place) for place, word in enumerate(words)]

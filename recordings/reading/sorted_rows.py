@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heappush
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, repeat
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -30,6 +30,7 @@ __all__ = [
     "rows_from",
     "rows_in_order",
     "rows_of_stretch",
+    "said_columns",
     "stretches_of",
     "wanted_groups",
 ]
@@ -39,6 +40,7 @@ AT_ONCE_ROWS: Final = 2 * STRETCH_ROWS
 #: Rows of all symbols that are held while they are merged, and the fewest of one that are read at a time.
 MERGED_ROWS: Final = 400_000
 _BATCH_ROWS_MIN: Final = 64
+_FEW_ROWS: Final = 16_384
 #: `sub_seq` of one frame stay below this, since no frame is longer than its limit of bytes.
 _SUB_SEQ_SPAN: Final = 1 << 21
 _LAST_SEQ: Final = 1 << 62
@@ -85,6 +87,20 @@ def row_groups_of(metadata: Any) -> list[RowGroup]:
 def _bounds(group: Any, column: int) -> Any:
     statistics = group.column(column).statistics
     return None if statistics is None or not statistics.has_min_max else (statistics.min, statistics.max)
+
+
+def said_columns(metadata: Any) -> list[str]:
+    """The columns of a file in which anything is said, as far as statistics tell: of the others all rows are null."""
+    names = metadata.schema.to_arrow_schema().names
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    return [name for place, name in enumerate(names) if not groups or any(map(_is_said, groups, repeat(place)))]
+
+
+def _is_said(group: Any, column: int) -> bool:
+    chunk = group.column(column)
+    statistics = chunk.statistics
+    known = statistics is not None and statistics.has_null_count
+    return not known or statistics.null_count < chunk.num_values
 
 
 def stretches_of(groups: Sequence[RowGroup]) -> list[list[RowGroup]]:
@@ -157,8 +173,11 @@ def rows_of_stretch(
     wanted = None if columns is None else list(columns)
     if len({group.key for group in stretch}) == 1 and stretch[0].key is not None:
         batches = parquet.iter_batches(batch_rows, row_groups=[group.number for group in stretch], columns=wanted)
-    elif sum(group.rows for group in stretch) <= AT_ONCE_ROWS:
-        table = parquet.read_row_groups([group.number for group in stretch], columns=wanted)
+    elif (count := sum(group.rows for group in stretch)) <= AT_ONCE_ROWS:
+        # To hand each column of a few rows to a thread takes longer than to decode it.
+        table = parquet.read_row_groups(
+            [group.number for group in stretch], columns=wanted, use_threads=count > _FEW_ROWS
+        )
         batches = iter([_in_order([_wanted(table, selection, first_seq)])])
     else:
         batches = _merged(parquet, stretch, selection, first_seq, batch_rows, wanted)

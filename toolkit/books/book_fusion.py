@@ -56,6 +56,9 @@ LATE_NS_MAX: Final = 30 * NS_PER_S
 LEAP_NS_MAX: Final = 2 * NS_PER_S
 
 FusedMessage = BookSnapshot | BestQuote
+#: By the most levels of a form its depth, and minus that: what all messages share need not be fetched from far away.
+_DEPTHS: Final[dict[int | None, tuple[float, float]]] = {None: (inf, -inf)}
+_DEPTHS_MAX: Final = 256
 #: Place of a message: its time, ns (an integer: float64 blurs today's by 256 ns), and minus the depth of its form.
 _Key = tuple[int, float]
 _BEFORE_ALL: Final = (-(1 << 63), -inf)
@@ -171,14 +174,14 @@ class BookFusion:
             _check(message)
         # 2. How deep it speaks, and whether the venue numbers its updates.
         if isinstance(message, BookSnapshot):
-            cap = inf if message.depth_cap is None else float(message.depth_cap)
+            cap, depth = _DEPTHS.get(message.depth_cap) or _depths_of(message.depth_cap)
             number = message.last_update_id
             if cap > self._deepest:
                 self.settle()
                 self._deepest = cap
         else:
-            cap, number = 0.0, message.update_id
-        form, ts, depth = message.form, message.ts_event, -cap
+            cap, depth, number = 0.0, -0.0, message.update_id
+        form, ts = message.form, message.ts_event
         if number is not None:
             self._has_numbers = True
         elif self._has_numbers:
@@ -461,6 +464,14 @@ class BookFusion:
         elif self._deepest:
             book.is_stale = False
             book.stale_cause = ""
+
+
+def _depths_of(cap: int | None) -> tuple[float, float]:
+    """The depth of a form that is not known yet, and minus that."""
+    depth = inf if cap is None else float(cap)
+    if len(_DEPTHS) < _DEPTHS_MAX:
+        _DEPTHS[cap] = (depth, -depth)
+    return depth, -depth
 
 
 def _key_of(entry: _Entry) -> _Key:

@@ -25,7 +25,7 @@ from recordings.format.rows_to_messages import book_messages, flat_messages
 from recordings.format.schema import TABLE_OF
 from recordings.reading import sorted_rows
 from recordings.reading.selecting import Selection
-from recordings.reading.sorted_rows import row_groups_of, row_keys, rows_in_order, stretches_of
+from recordings.reading.sorted_rows import row_groups_of, row_keys, rows_in_order, said_columns, stretches_of
 from tests.tapes import diff, quote, snapshot
 from toolkit.messages import BookDiff, BookSnapshot, Message
 
@@ -303,3 +303,13 @@ def test_keys_are_in_the_order_of_the_tape() -> None:
     for table, those in by_table(tape).items():
         keys = row_keys(rows_of_messages(table, those))
         assert (keys[1:] > keys[:-1]).all()
+
+
+def test_columns_in_which_nothing_is_said_are_not_read(tmp_path: Path) -> None:
+    """By statistics of all row groups; one that says nothing of a column has it read."""
+    path = tmp_path / "rows.parquet"
+    schema = pa.schema([("empty", pa.int64()), ("late", pa.int64()), ("text", pa.string())])
+    with pq.ParquetWriter(path, schema, write_statistics=["empty", "late"]) as writer:
+        for late in (None, 3):
+            writer.write_table(pa.table({"empty": [None], "late": [late], "text": [None]}, schema=schema))
+    assert said_columns(pq.read_metadata(path)) == ["late", "text"]

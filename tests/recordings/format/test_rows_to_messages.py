@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from recordings.format.frames_to_rows import frames_to_batch
 from recordings.format.messages_to_rows import TableBuilders, rows_of_messages
-from recordings.format.rows_to_messages import book_messages, flat_messages, frames, split_complete
+from recordings.format.rows_to_messages import book_messages, flat_messages, frames, split_complete, values
 from recordings.format.schema import NORMALIZED_TABLES, TABLE_OF, TABLES
 from tests.recordings.strategies import FRAMES, MESSAGE_CLASSES, messages
 from tests.tapes import diff, snapshot
@@ -94,8 +94,8 @@ def test_book_messages_can_be_read_in_pieces_of_any_size(given_messages: list[Me
 def book_batch(**columns: list[Any]) -> pa.RecordBatch:
     batch = rows_of_messages("book", [snapshot([(10.0, 1.0), (9.0, 1.0)], [(11.0, 1.0)])])
     arrays = {name: batch.column(name) for name in batch.schema.names}
-    for name, values in columns.items():
-        arrays[name] = pa.array(values, TABLES["book"].field(name).type)
+    for name, given_values in columns.items():
+        arrays[name] = pa.array(given_values, TABLES["book"].field(name).type)
     return pa.RecordBatch.from_pydict(arrays)
 
 
@@ -129,3 +129,12 @@ def test_every_table_has_the_fields_of_its_messages() -> None:
         if table != "book":
             assert list(cls.__struct_fields__) == TABLES[table].names, table
     assert set(TABLE_OF.values()) == set(NORMALIZED_TABLES)
+
+
+def test_words_that_repeat_are_one_object_in_all_batches() -> None:
+    """Books are found by names of pairs: those of another file are the same objects. Ids are not kept."""
+    batches = [pa.array(["BTC-" + "USD"] * 2).dictionary_encode() for _ in range(2)]
+    first, second = (values(batch)[1] for batch in batches)
+    assert first is second
+    many = pa.array([f"id {number}" for number in range(5000)]).dictionary_encode()
+    assert values(many)[0] is not values(many)[0]
