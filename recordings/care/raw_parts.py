@@ -135,7 +135,7 @@ class _Processes:
 
     Args:
         folder: The recording.
-        tasks: What is to be played.
+        tasks: Segments that are to be played, in their order.
         jobs: How many at a time.
     """
 
