@@ -32,7 +32,7 @@ from toolkit.venue import find_venue
 
 __all__ = ["place"]
 
-HOW = ImportOptions(venue="binance-usdm", line_format="collector", compression=FAST, threads=False, segment_frames=700)
+HOW = ImportOptions(venue="binance-usdm", line_format="collector", compression=FAST, threads=False, segment_frames=300)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -67,7 +67,7 @@ def capture_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A session of two markets, some frames of which are changed: gaps, other kinds, damage."""
     for number in range(100):
         rng = random.Random(f"beside {number}")
-        tape = session(rng, 2200)
+        tape = session(rng, 900)
         if tape.venue == HOW.venue:
             break
     lines = [b"%d %s" % (frame.ts_recv, frame.payload) for frame in mutated(random.Random(1), tape.frames)]
@@ -87,7 +87,7 @@ def test_an_import_is_the_same_at_whichever_border_compiled_code_takes_over(
     capture_file: Path, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
     """The frame-by-frame import is the reference; the last time it never takes over."""
-    borders = 6
+    borders = 5
     with patch.object(line_blocks, "BLOCK_BYTES", capture_file.stat().st_size // (borders - 2)):
         for after in range(borders):
             folder = tmp_path / str(after)
@@ -103,11 +103,11 @@ def test_care_is_the_same_whenever_compiled_code_takes_over(capture_file: Path, 
     import_capture([capture_file], folder, msgspec.structs.replace(HOW, compiled=False))
     made = []
     for after in (0, 2, 99):
-        with taking_over(after), patch("recordings.care.renormalizing.WIDE_BATCH", 300):
+        with taking_over(after), patch("recordings.care.renormalizing.WIDE_BATCH", 130):
             copy = Path(shutil.copytree(folder, tmp_path / str(after)))
             renormalize(copy)
         made.append(contents(copy))
-        with taking_over(after), patch.multiple("recordings.care.raw_replay", WIDE_BATCH=300, RAW_BATCH=300):
+        with taking_over(after), patch.multiple("recordings.care.raw_replay", WIDE_BATCH=130, RAW_BATCH=130):
             assert verify(folder).problems == []
     assert all(each == made[0] for each in made)
 
