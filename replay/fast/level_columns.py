@@ -14,7 +14,7 @@ from replay.fast.book_layout import NO_STEP
 from replay.fast.kernel_steps import rows_to_steps, to_steps
 from toolkit.errors import ConfigError
 
-__all__ = ["LevelColumns", "counted", "counted_before", "refine_for"]
+__all__ = ["LevelColumns", "count_from", "counted", "refine_for", "uncounted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +69,26 @@ def counted(
     return LevelColumns(ticks, lots, batch.counts)
 
 
-def counted_before(
-    batch: ColumnBatch, places: npt.NDArray[np.int64], markets: Sequence[Market]
-) -> tuple[LevelColumns, int]:
-    """
-    The same up to the first message of which a price or size is off its market's grid.
+def uncounted(batch: ColumnBatch) -> LevelColumns:
+    """Room for the levels of a batch, none of which is counted."""
+    return LevelColumns(np.zeros(len(batch.prices), np.int64), np.zeros(len(batch.prices), np.int64), batch.counts)
 
-    Returns:
-        The levels, and the place of that message; the number of messages where there is none.
+
+def count_from(
+    batch: ColumnBatch,
+    start: int,
+    places: npt.NDArray[np.int64],
+    markets: Sequence[Market],
+    levels: LevelColumns,
+) -> int:
     """
-    rows = batch.rows
-    ticks, lots = np.zeros(len(batch.prices), np.int64), np.zeros(len(batch.prices), np.int64)
-    at = int(rows_to_steps(rows, places, _grids(markets), batch.prices, batch.sizes, ticks, lots))
-    return LevelColumns(ticks, lots, batch.counts), len(rows) if at < 0 else at
+    Count the levels of a batch from a message on, up to the first of which a price or size is off its market's grid.
+
+    Returns the place of that message; the number of messages where there is none.
+    """
+    rows = batch.rows[start:]
+    at = int(rows_to_steps(rows, places, _grids(markets), batch.prices, batch.sizes, levels.ticks, levels.lots))
+    return start + (len(rows) if at < 0 else at)
 
 
 def refine_for(

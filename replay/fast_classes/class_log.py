@@ -95,6 +95,8 @@ class ClassLog(RunLog):
         self.holds = False
         self.before: dict[int, int] = {}
         self._just_came: list[int] = []
+        #: Requests that there were when answers began to be heard, as many as were there then.
+        self._round = 0
         #: While the session ends, what of the money is still to be heard, and when it would have been.
         self._closing: deque[tuple[int, Response]] = deque()
         #: When the next word of the keeper of the money is heard.
@@ -251,8 +253,11 @@ class ClassLog(RunLog):
         if is_over:
             told.pop(number, None)
         session._set_now(now)
-        if self._just_came and number in self._just_came:
-            self.note_just_came()
+        if request > self._round:
+            # It answers what was sent since the answers of before began to be heard: all that was sent then is there.
+            self._round = self._exchange.request_count
+            if self._just_came:
+                self.note_just_came()
         if self._closing:
             self.hear_until(self._exchange.heard_ns(response))
         self._exchange.deliver(response)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numba.core import types
 
-from recordings.columns.column_batch import ColumnBatch, Flag, Names
+from recordings.columns.column_batch import ColumnBatch, Flag, Kind, Names
 from replay.fast import kernel_engine
 from replay.fast.engine_layout import Engine, Why, widen_engine
 from replay.fast.level_columns import LevelColumns
@@ -41,6 +41,7 @@ from toolkit.timing.times import duration_ns
 __all__ = ["ClassRun"]
 
 _NEVER: Final = 1 << 62
+_NO_FRAME: Final = -(1 << 62)
 _NO_SNAPSHOT: Final = "no snapshot yet"
 #: The stage at which `kernel_engine.close_run` has ended what was sent before.
 _CLOSING: Final = 3
@@ -166,7 +167,6 @@ class ClassRun(StepRun):
         clock["asks_funding"] = 1  # `ctx.funding` is the session's
         self._batch: ColumnBatch | None = None
         self._message: Message | None = None
-        self._spaces_quotes = gap is not None
         self._told = self._held_frame = 0
         self.is_counted = False
         self._is_catching_up = False
@@ -262,8 +262,8 @@ class ClassRun(StepRun):
 
     def _wake_by_market(self, why: int, pair: int) -> None:
         waking = self.session.waking
-        if why == _QUOTE and not self._spaces_quotes:
-            # That the best levels are others the engine has seen.
+        if why == _QUOTE:
+            # That it is one that calls, and the first of its time, the engine has seen.
             waking.quote_changed(pair, self._cause(), self._books[pair].top(), self._books[pair])
         elif why & _OF_BOOK:
             if pair in self._unheard:
@@ -349,6 +349,34 @@ class ClassRun(StepRun):
         self._batch = batch
         self.is_counted = self.is_counted or bool((batch.rows["flags"] & Flag.COUNTED).any())
         super().take(batch, places, levels, start)
+
+    def begin_frame(self, row: Any) -> None:
+        """What is due before the frame of a row is done, and the next row that is taken in is of that frame."""
+        clock = self.engine.hands.clock
+        if clock["frame"][0] == row["capture_seq"]:
+            return
+        if clock["frame"][0] != _NO_FRAME:
+            self._run(kernel_engine.end_frame)
+        now_ns = max(self.now_ns, int(row["ts_recv"]))
+        if now_ns >= clock["until"][0]:
+            return
+        clock["frame"] = _NO_FRAME
+        if clock["is_running"][0]:
+            self._run(kernel_engine.reach_time_of, now_ns)
+        if now_ns != self.now_ns:
+            clock["now"], clock["at_once"] = now_ns, 0
+        self._begin_if_known()
+
+    def counts(self, row: Any, place: int) -> bool:
+        """Whether a message is counted in the steps of its market: of one that changes and reaches nothing they are no matter."""
+        flags = int(row["flags"])
+        if row["kind"] != Kind.TRADE:
+            return bool(flags & Flag.FUSED)
+        if flags & (Flag.HISTORY | Flag.DUPLICATE | Flag.UNMATCHED):
+            return False
+        orders, rules = self.engine.hands.orders, self.engine.hands.rules
+        venues = rules["venue"][orders["pair"][orders["at_venue"] == 1]]
+        return bool((venues == rules["venue"][place]).any())
 
     def _hear_funding(self, place: int, message: Message) -> int:
         mail = self.session.exchange._mail

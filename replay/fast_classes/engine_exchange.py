@@ -86,6 +86,11 @@ class EngineExchange:
         under_way = clock[_POSTS] - clock[_POST_AT]
         return clock[_FREE] > REQUESTS_MAX and self._posts_max - under_way > 2 * REQUESTS_MAX
 
+    @property
+    def request_count(self) -> int:
+        """Requests so far."""
+        return self._clock[_NUMBERS]
+
     def refuse(self, what: str) -> NoReturn:
         """
         Raise ConfigError: a strategy does something that was not seen in its source, and that the engine does not do.

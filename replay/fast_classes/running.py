@@ -12,7 +12,7 @@ from replay.backtest.contracts import is_known, missing_said
 from replay.column_tape import ColumnTape
 from replay.fast.backtesting import Feeder, TradesOnce, look_ahead
 from replay.fast.compiled_step import note_engine, say_compiling
-from replay.fast.level_columns import counted_before, refine_for
+from replay.fast.level_columns import count_from, refine_for, uncounted
 from replay.fast_classes.class_run import ClassRun
 from replay.results.run_record import RunRecord
 from replay.strategy.backtesting import missing_error, told_of, window_of
@@ -81,15 +81,19 @@ def feed(run: ClassRun, feeder: Feeder, batch: ColumnBatch, places: npt.NDArray[
     Have a run take in a batch, part by part: a message off its market's grid makes it finer then, and not before, since a
     strategy's requests are written down as they are counted.
     """
-    start = 0
+    levels = uncounted(batch)
+    start = begin = 0
     while True:
-        levels, stop = counted_before(batch, places, feeder.markets)
+        stop = count_from(batch, begin, places, feeder.markets, levels)
         is_over = stop == batch.messages
         run.take(batch if is_over else batch.part(0, stop), places, levels, start)
         if is_over or run.has_ended:
             return
-        place = int(places[batch.rows["pair"][stop]])
-        levels, again = counted_before(batch, places, feeder.markets)
-        if again == stop:  # and no instrument has said meanwhile that its steps are finer
+        start = begin = stop
+        row = batch.rows[stop]
+        place = int(places[row["pair"]])
+        run.begin_frame(row)  # what is due before it is done in the steps of before
+        if not run.counts(row, place):
+            begin = stop + 1
+        elif count_from(batch, stop, places, feeder.markets, levels) == stop:  # and no instrument has said it meanwhile
             refine_for(batch, stop, place, feeder.markets[place], feeder.rescale)
-        start = stop

@@ -105,6 +105,8 @@ class Waking:
     def quote_changed(self, place: int, cause: tuple[int, int], top: Top, book: OrderBook) -> None:
         """Call the strategy for best levels that are other than those it was called for last."""
         self._tops[place] = top
+        if self._gap_ns:
+            self._slots[place] = self._session.now_ns // self._gap_ns
         if self._wanted[place]:
             quote = Quote(self._pairs.names[place], *top, book.is_stale)
             self._session.call("quote", cause, self._strategy.on_quote, quote)
