@@ -29,6 +29,7 @@ BENCHES: Final = {
     "seek": "benchmarks.seeking",
     "memory": "benchmarks.memory",
     "many-pairs": "benchmarks.many_pairs",
+    "tiers": "benchmarks.tiers",
     "serving": "benchmarks.serving",
     "peers": "benchmarks.peers",
 }
@@ -44,7 +45,9 @@ BENCHES: Final = {
 @click.option("--seal-frames", default=5_000_000, show_default=True, help="Frames of the segment that is sealed.")
 @click.option("--seek-frames", default=1_000_000, show_default=True, help="Frames of the segment that is sought in.")
 @click.option("--memory-gib", default=1.0, show_default=True, help="Payload of the largest tape of `memory`, GiB.")
-@click.option("--venue-frames", default=240_000, show_default=True, help="Frames of each recording of `many-pairs`.")
+@click.option(
+    "--venue-frames", default=240_000, show_default=True, help="Frames of each recording of `many-pairs` and `tiers`."
+)
 @click.option(
     "--peers",
     is_flag=True,

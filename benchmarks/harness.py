@@ -39,7 +39,7 @@ class Options:
         seal_frames: Frames of the segment that `sealing` seals.
         seek_frames: Frames of the segment that is sought in.
         memory_bytes: Payload bytes of the largest tape of `memory`.
-        venue_frames: Frames of each recording of `many-pairs`.
+        venue_frames: Frames of each recording of `many-pairs` and `tiers`.
         venue_segments: Segments of its recording of many short ones: 720 are a month of hours.
         shared: Folder of captures; None to do without.
         peers: Whether `backtest` and `fast` are compared with another system.

@@ -1,5 +1,5 @@
 """
-`memory`: what a replay of many recordings takes at most, by the size of the tape.
+`memory`: what a replay of many recordings takes at most, and a compiled strategy, by the size of the tape.
 
 The tape is made of one imported recording of a real market (as long as a capture is at hand) and of copies of it that were
 received later: rows as they are, but for the receive times. Their digests are not those of their rows any more, so they
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +23,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks import grid
 from benchmarks.captures import busy_frames, write_busy
 from benchmarks.harness import ROOT, Figure, Options, peak_bytes
+from benchmarks.spread_steps import spread_of_times
 from recordings.format.columns_to_rows import dictionary_columns, dictionary_schema
 from recordings.format.manifest import Manifest, Segment, TableFile, read_manifest, write_manifest
 from recordings.format.parquet_options import SMALL
@@ -31,6 +34,7 @@ from recordings.format.schema import RAW_TABLE, TABLES
 from recordings.format.table_writer import TableFileWriter
 from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
+from replay.fast_classes.strategy_backtest import backtest
 from replay.source import FIDELITIES, ReplayDataSource
 from toolkit.clock import NS_PER_S
 
@@ -40,6 +44,9 @@ __all__ = ["main", "run"]
 _PART_BYTES: Final = 64 << 20
 _OVERLAPPING: Final = 8
 _MIB: Final = 1 << 20
+#: A compiled strategy, in place of a replay.
+COMPILED: Final = "compiled"
+_ASSUMED: Final = {"tick": Decimal(grid.TICK), "lot": Decimal(grid.LOT), "min_notional": Decimal(5)}
 
 
 def run(options: Options) -> list[Figure]:
@@ -49,12 +56,14 @@ def run(options: Options) -> list[Figure]:
     figures = []
     for layout, overlapping in (("one after the other", 1), (f"{_OVERLAPPING} at a time", _OVERLAPPING)):
         folders = _tape(base, count, overlapping, options.folder / f"tape-{overlapping}")
-        for fidelity in reversed(FIDELITIES):
+        jobs = [*reversed(FIDELITIES), *([COMPILED] if overlapping == 1 else [])]
+        for fidelity in jobs:
             for number in dict.fromkeys((max(count // 8, min(overlapping, count)), count)):
                 told = _replayed(folders[:number], fidelity)
                 size = number * _payload_bytes(base) / 2**30
                 name = f"{fidelity}, {layout}, {number} recordings"
-                note = f"{size:.2f} GiB of payload, {told['messages']:,} messages; {origin}"
+                messages = "" if fidelity == COMPILED else f", {told['messages']:,} messages"
+                note = f"{size:.2f} GiB of payload{messages}; {origin}"
                 value = told["peak_bytes"] / _MIB
                 figures.append(Figure(bench="memory", name=name, value=value, unit="MiB at most", note=note))
         shutil.rmtree(options.folder / f"tape-{overlapping}")
@@ -63,6 +72,11 @@ def run(options: Options) -> list[Figure]:
 
 def main(fidelity: str, folders: Sequence[str]) -> None:
     """Replay, then print how many messages came and the peak of this process's memory: one JSON line."""
+    if fidelity == COMPILED:
+        # The result keeps what its function did, which is nothing.
+        result = backtest(spread_of_times, list(folders), assumed=_ASSUMED)
+        print(json.dumps({"messages": 0, "orders": result.orders.height, "peak_bytes": peak_bytes()}))
+        return
     source = ReplayDataSource(list(folders), fidelity="raw" if fidelity == "raw" else "normalized")
     source.set_message_callback(lambda message: None)
     source.play()

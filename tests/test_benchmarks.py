@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import journal, many_pairs, whole_venue
+from benchmarks import journal, many_pairs, tiers, whole_venue
 from benchmarks.__main__ import BENCHES
 from benchmarks.captures import archive_frames, book_frames, sized_payloads, write_busy
 from benchmarks.frame_server import framed, offsets
@@ -157,6 +157,19 @@ def test_many_pairs_count_the_same_frames_and_messages(tiny: Options, monkeypatc
         assert named(figures, f"a segment, {fidelity}").note.startswith(
             "4 segments of 190 pairs; less than a tenth from "
         )
+
+
+@pytest.mark.slow
+def test_tiers_count_levels_by_the_number_of_pairs(tiny: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the compiled strategy, for which an engine would be compiled."""
+    monkeypatch.setattr(tiers, "PAIRS", (1, 30))
+    monkeypatch.setattr(tiers, "_JOBS", {name: job for name, job in tiers._JOBS.items() if name != "compiled"})
+    figures = tiers.run(tiny)
+    for pairs in ("1 pair", "30 pairs"):
+        columns, called = (named(figures, f"{pairs}: {name}") for name in ("columns", tiers._NAMES["callback"]))
+        assert columns.value > 0 < called.value
+        assert columns.note.partition(" levels")[0] == called.note.partition(" levels")[0] != "0"
+    assert 0 < named(figures, "columns: slowest over fastest").value <= 1
 
 
 @pytest.mark.parametrize("pairs", [1, 60])
