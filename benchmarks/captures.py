@@ -29,6 +29,7 @@ __all__ = [
     "write_archive",
     "write_busy",
     "write_collector",
+    "write_mixed",
     "write_symbols",
 ]
 
@@ -152,6 +153,46 @@ def write_busy(venue: str, frames: list[tuple[int, bytes]], count: int, path: Pa
     with path.open("wb") as file:
         for ts_recv, payload in lines:
             file.write(b"%d %s\n" % (ts_recv, payload))
+    return path
+
+
+def write_mixed(count: int, path: Path) -> Path:
+    """
+    `count` frames of fifty coins of Hyperliquid as lines of a collector, made here: all forms of their books and contexts.
+
+    Of twenty frames about fifteen are quotes, two books of five levels, one trades and one a context; fast books are late.
+    """
+    rng = seeded(7)
+    now_ms, middles = _GENESIS_NS // NS_PER_MS, [rng.randint(1_000, 60_000) for _ in range(50)]
+
+    def level(price: int) -> str:
+        return f'{{"px":"{price / 10}","sz":"{rng.randint(1, 99_999) / 1000}","n":{rng.randint(1, 30)}}}'
+
+    def side(first: int, sign: int, levels: int) -> str:
+        return ",".join(level(first + sign * place) for place in range(levels))
+
+    with path.open("w", encoding="ascii") as file:
+        for number in range(count):
+            now_ms += rng.choice((0, 0, 1, 2))
+            coin = rng.randrange(len(middles))
+            middles[coin] += rng.choice((-1, 0, 0, 1))
+            middle, head = middles[coin], f'"coin":"C{coin}"'
+            match rng.choices(range(5), (75, 10, 1, 5, 5))[0]:
+                case 0:
+                    sides = f"{level(middle - 1)},{level(middle + 1)}"
+                    text = f'"bbo","data":{{{head},"time":{now_ms - 250},"bbo":[{sides}]}}'
+                case 1 | 2 as form:
+                    levels, fast = (5, ',"fast":true') if form == 1 else (20, "")
+                    sides = f"[{side(middle - 1, -1, levels)}],[{side(middle + 1, 1, levels)}]"
+                    text = f'"l2Book","data":{{{head},"time":{now_ms - 600},"levels":[{sides}]{fast}}}'
+                case 3:
+                    trade = f'{head},"side":"{rng.choice("AB")}","px":"{middle / 10}","sz":"0.5"'
+                    text = f'"trades","data":[{{{trade},"time":{now_ms - 250},"tid":{number + 1}}}]'
+                case _:
+                    text = (
+                        f'"activeAssetCtx","data":{{{head},"ctx":{{"markPx":"{middle / 10}","funding":"0.0000125"}}}}'
+                    )
+            file.write(f'{now_ms * NS_PER_MS} {{"channel":{text}}}\n')
     return path
 
 

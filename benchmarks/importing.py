@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.captures import Capture, book_frames, write_archive, write_symbols
+from benchmarks.captures import Capture, book_frames, write_archive, write_mixed, write_symbols
 from benchmarks.harness import Figure, Options, leave_out, measure
 from recordings.care.renormalizing import renormalize
 from recordings.care.verifying import verify
@@ -57,39 +57,37 @@ def _ways(options: Options, capture: Capture) -> list[Figure]:
     """The same frames by compiled code and by the protocol, imported, renormalized and verified: one processor's figures."""
     path = write_archive(capture, options.frames, options.folder / "frames.lz4")
     folder = options.folder / "ways"
+    mixed = write_mixed(options.frames, options.folder / "mixed.txt")
     figures: list[Figure] = []
 
     def note(name: str, frames: int, seconds: float) -> None:
-        figures.append(
-            Figure(
-                bench="import",
-                name=f"whole books: {name}",
-                value=frames / seconds,
-                unit="frames/s",
-                note="of one processor",
-            )
-        )
+        value = frames / seconds
+        figures.append(Figure(bench="import", name=name, value=value, unit="frames/s", note="of one processor"))
 
-    for name, compiled in (("by the protocol", False), ("by compiled code", True)):
-        how = ImportOptions(
-            venue="hyperliquid",
-            line_format="archive",
-            compression=FAST,
-            threads=False,
-            compiled=compiled,
-            segment_frames=max(options.frames // _SEGMENTS, 1),
-        )
-        timing, manifest = measure(
-            lambda how=how: import_capture([path], folder, how),  # type: ignore[misc]
-            options.repeats,
-            before=lambda: shutil.rmtree(folder, ignore_errors=True),
-        )
-        frames = sum(segment.frame_count for segment in manifest.segments)
-        note(name, frames, timing.process)
+    for what, line_format, source in (
+        ("all forms mixed", "collector", mixed),
+        ("whole books", "archive", path),
+    ):
+        for way, compiled in (("by the protocol", False), ("by compiled code", True)):
+            how = ImportOptions(
+                venue="hyperliquid",
+                line_format=line_format,
+                compression=FAST,
+                threads=False,
+                compiled=compiled,
+                segment_frames=max(options.frames // _SEGMENTS, 1),
+            )
+            timing, manifest = measure(
+                lambda how=how, source=source: import_capture([source], folder, how),  # type: ignore[misc]
+                options.repeats,
+                before=lambda: shutil.rmtree(folder, ignore_errors=True),
+            )
+            frames = sum(segment.frame_count for segment in manifest.segments)
+            note(f"{what}: {way}", frames, timing.process)
     timing, _ = measure(lambda: renormalize(folder), options.repeats)
-    note("renormalize", frames, timing.process)
+    note("whole books: renormalize", frames, timing.process)
     timing, found = measure(lambda: verify(folder), options.repeats)
-    note("verify", found.frame_count, timing.process)
+    note("whole books: verify", found.frame_count, timing.process)
     shared, _ = measure(lambda: verify(folder, jobs=2), options.repeats)
     figures.append(
         Figure(
