@@ -34,7 +34,7 @@ from toolkit.kernels.disk_cache import are_compiled
 from toolkit.keys import PairName, one_or_more
 from toolkit.timing.times import Instant, instant_ns
 
-__all__ = ["backtest", "run_strategy_on_tape"]
+__all__ = ["backtest", "run_strategy_on_tape", "would_gain"]
 
 #: The engine's kernels on the shelf, see `replay.fast.compiled_step`.
 _ENGINE = "engine"
@@ -193,19 +193,31 @@ def run_strategy_on_tape(
     if fast is None and (not are_compiled(_ENGINE) or _frames_of(tape) <= FRAMES_IN_PYTHON):
         fast = False
     if fast is not False:
-        from replay.fast_classes.suitable import unsuitable
-
-        wrong = "start_ns" if start_ns is not None else f"carry={carry.value!r}" if carry is not Carry.ALL else ""
-        wrong = wrong or unsuitable(plan, tape)
+        wrong = _in_the_way(plan, tape, start_ns, carry)
         if not wrong:
             from replay.fast_classes.running import run_class
 
             return run_class(plan, tape, end_ns=end_ns, progress=progress)
         if fast:
             raise ConfigError(
-                f"the compiled engine does not run {plan.head.strategy} with {wrong}; leave fast=True out"
+                f"the compiled engine does not run {plan.head.strategy} with {wrong}; leave fast=True (--fast) out"
             )
     return run_on_tape(plan, tape, start_ns=start_ns, end_ns=end_ns, carry=carry, progress=progress)[0]
+
+
+def would_gain(plan: RunPlan, tape: Tape, *, start_ns: int | None, carry: Carry) -> bool:
+    """Whether a run would go over the engine, if only that had been compiled."""
+    is_long = _frames_of(tape) > FRAMES_IN_PYTHON
+    return is_long and not are_compiled(_ENGINE) and not _in_the_way(plan, tape, start_ns, carry)
+
+
+def _in_the_way(plan: RunPlan, tape: Tape, start_ns: int | None, carry: Carry) -> str:
+    """What of a run the engine does not do, in words; empty where it does all of it."""
+    from replay.fast_classes.suitable import unsuitable
+
+    if start_ns is not None:
+        return "start_ns"
+    return f"carry={carry.value!r}" if carry is not Carry.ALL else unsuitable(plan, tape)
 
 
 def _frames_of(tape: Tape) -> int:

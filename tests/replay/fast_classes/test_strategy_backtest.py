@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
 from tests.replay.fast_classes.both_ways import check_equal
 from tests.replay.fast_classes.busy_class import Busy
 from tests.replay.strategy.churner import Churner
+from tests.toolkit.cli.terminal import run as command
 from toolkit.errors import ConfigError
 from toolkit.messages import Trade
 
@@ -78,7 +80,7 @@ class ByChance(Strategy):
 @pytest.mark.parametrize(
     ("cls", "more", "words"),
     [
-        (Churner, {}, "does not run Churner with GTD in Churner.act; leave fast=True out"),
+        (Churner, {}, "does not run Churner with GTD in Churner.act; leave fast=True (--fast) out"),
         (Busy, {"start_ns": 1_800_000_000 * 10**9}, "does not run Busy with start_ns"),
         (Busy, {"carry": "positions"}, "does not run Busy with carry='positions'"),
         (Busy, {"latency": "feed"}, "does not run Busy with latency 'feed'"),
@@ -87,5 +89,33 @@ class ByChance(Strategy):
 def test_an_engine_that_is_asked_for_and_does_not_do_it_is_an_error(
     cls: type[Strategy], more: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(ConfigError, match=words.replace("(", r"\(")):
+    with pytest.raises(ConfigError, match=re.escape(words)):
         backtest(cls, USDM, fast=True, **FINE, **more)
+
+
+def test_the_command_says_where_an_engine_would_pay_and_asks_for_it(
+    runs: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What nobody has compiled is of no use to those who only know the command."""
+    strategy = tmp_path / "maker.py"
+    strategy.write_text(
+        "import tickdeck as td\n\n\nclass Maker(td.Strategy):\n    wakes = td.Wakes(trades=True)\n\n"
+        "    def on_trade(self, ctx, trade):\n        ctx.keep(ctx.pairs[0], 'b', 'buy', price=10.0, size=1.0)\n"
+    )
+    asked = ("backtest", strategy, USDM, "--assume", "tick=0.000001", "--assume", "lot=0.00001")
+    monkeypatch.setattr(strategy_backtest, "are_compiled", lambda which: False)
+    for frames, is_said in ((10**9, False), (0, True)):
+        monkeypatch.setattr(strategy_backtest, "FRAMES_IN_PYTHON", frames)
+        done = command(*asked)
+        assert done.exit_code == 0, done.stderr
+        assert ("--fast compiles an engine once" in done.stderr) is is_said
+    assert command(*asked, "--plain").stderr.count("--fast") == 0
+    assert not runs
+    assert command(*asked, "--fast").exit_code == 0
+    assert runs == ["Maker"]
+    refused = command(*asked, "--fast", "--carry", "positions")
+    assert refused.exit_code == 1
+    assert "does not run Maker with carry='positions'; leave fast=True (--fast) out" in refused.stderr
+    many = command(*asked, "--fast", "--fork-at", "2026-01-01")
+    assert many.exit_code == 2
+    assert "--fast is for one run" in many.stderr

@@ -84,9 +84,10 @@ _ROLES: Final = ("", "maker", "taker")
     help="What continues from one recording to the next: account and strategy, or the account alone.",
 )
 @click.option(
-    "--plain",
-    is_flag=True,
-    help="Call the strategy by a plain session, and not out of the compiled engine; the result is the same.",
+    "--fast/--plain",
+    default=None,
+    help="Call the strategy out of the compiled engine, which is compiled first where it was not yet (once, a minute or "
+    "two), or by a plain session; the result is the same. Without either: out of an engine that is there, where that pays.",
 )
 @fork_at_option
 @out_folder_option()
@@ -161,7 +162,7 @@ _OF_STRATEGIES: Final = {
     "limits": "--limit",
     "callback_s_max": "--callback-max",
     "carry": "--carry",
-    "plain": "--plain",
+    "fast": "--fast/--plain",
     "fork_at": "--fork-at",
     "out": "--out",
     "plot": "--plot",

@@ -9,6 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+
 from toolkit.cli.commands.backtest_sweep import asked_sets, run_sweep
 from toolkit.cli.options.run_options import run_settings
 from toolkit.cli.options.shared_options import named_pairs
@@ -81,6 +83,8 @@ def run_strategy(
     )
     loaded = load_strategy(strategy)
     sets = asked_sets(loaded, options)
+    if options["fast"] and (len(sets) > 1 or options["fork_at"] is not None or options["compare"]):
+        raise click.UsageError("--fast is for one run: many in one pass, --fork-at and --compare are plain sessions")
     if len(sets) > 1 or options["fork_at"] is not None:
         return run_sweep(strategy, loaded, sets, folders, pairs, venues, options, sealed=sealed, output=output)
     settings = run_settings(options)
@@ -92,7 +96,7 @@ def run_strategy(
         return _compare(strategy, opened, pairs, venues, settings, options, said, output)
     named = named_pairs(opened, pairs, venues) if pairs else None
     plan = RunPlan(loaded, pairs_of_run(loaded, opened, named, venues), settings)
-    record = _run(plan, opened, options, loaded.cls.__name__)
+    record = _run(plan, opened, options, loaded.cls.__name__, fast=options["fast"])
     record.study = study_run(record, opened)
     if options["out"] is not None:
         write_result(record, options["out"], replace=options["replace"])
@@ -124,22 +128,30 @@ def _kept(folder: Path | None) -> Iterator[None]:
         raise
 
 
-def _run(plan: RunPlan, opened: Sequence[Recording], options: Mapping[str, Any], name: str) -> RunRecord:
-    from replay.fast_classes.strategy_backtest import run_strategy_on_tape
+def _run(
+    plan: RunPlan, opened: Sequence[Recording], options: Mapping[str, Any], name: str, *, fast: bool | None
+) -> RunRecord:
+    from replay.fast_classes.strategy_backtest import run_strategy_on_tape, would_gain
     from replay.strategy.backtesting import Carry
     from replay.tape import Tape
 
     tape = Tape(list(opened), trading_pairs=plan.pairs.keys)
     first = tape.first_ns if options["start_ns"] is None else max(options["start_ns"], tape.first_ns)
     last = tape.last_ns if options["end_ns"] is None else min(options["end_ns"], tape.last_ns)
+    carry = Carry(options["carry"])
+    if fast is None and would_gain(plan, tape, start_ns=options["start_ns"], carry=carry):
+        say(
+            "tickdeck: --fast compiles an engine once, in a minute or two; runs such as this take less time then",
+            err=True,
+        )
     with run_bar(name, first, last) as progress:
         return run_strategy_on_tape(
             plan,
             tape,
             start_ns=options["start_ns"],
             end_ns=options["end_ns"],
-            carry=Carry(options["carry"]),
-            fast=False if options["plain"] else None,
+            carry=carry,
+            fast=fast,
             progress=progress,
         )
 
@@ -159,7 +171,8 @@ def _run_again(
     from replay.results.run_info import run_info
 
     def again(other: RunPlan, title: str) -> RunRecord:
-        return _run(other, opened, options, title)
+        # With assumptions that the engine may not make.
+        return _run(other, opened, options, title, fast=None if options["fast"] else options["fast"])
 
     base = run_info(record)
     found = list(rerun(loaded, plan.pairs.keys, plan, base, again))
