@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recordings.columns.column_batch import NO_TIME
-from toolkit.kernels.levels import Store, make_store, widen_store
+from toolkit.kernels.levels import Store, make_store, more_room, widen_store
 
 __all__ = [
     "BEYOND",
@@ -137,12 +137,12 @@ def forget(rows: Any) -> None:
 
 
 def widen_store_of(books: Books) -> Books:
-    """The same with twice the room for levels."""
-    sides, pages = books.store.page.shape
-    slots = len(books.store.bits)
-    store = widen_store(books.store, sides, 2 * pages, 2 * slots)
-    counts = np.zeros((2 * slots, 64), np.int32)
-    counts[:slots] = books.counts
+    """The same with twice the room for levels, of that which is taken up."""
+    before = len(books.store.bits)
+    pages, slots = more_room(books.store)
+    store = widen_store(books.store, books.store.page.shape[0], pages, slots)
+    counts = np.zeros((slots, 64), np.int32)
+    counts[:before] = books.counts
     return books._replace(store=store, counts=counts)
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from replay.market.rules import Rules
 from toolkit.account_messages import OrderState
-from toolkit.kernels.levels import Store, make_store, widen_store
+from toolkit.kernels.levels import Store, make_store, more_room, widen_store
 
 __all__ = [
     "BUY",
@@ -389,12 +389,12 @@ def widen_reports(state: State, reports: int) -> State:
 
 
 def widen_book(state: State) -> State:
-    """The same with twice the room for levels."""
-    sides, pages = state.book.page.shape
-    slots = len(state.book.bits)
-    book = widen_store(state.book, sides, 2 * pages, 2 * slots)
-    taken, counts = np.zeros((2 * slots, 64), np.int64), np.full((2 * slots, 64), -1, np.int64)
-    taken[:slots], counts[:slots] = state.taken, state.counts
+    """The same with twice the room for levels, of that which is taken up."""
+    before = len(state.book.bits)
+    pages, slots = more_room(state.book)
+    book = widen_store(state.book, state.book.page.shape[0], pages, slots)
+    taken, counts = np.zeros((slots, 64), np.int64), np.full((slots, 64), -1, np.int64)
+    taken[:before], counts[:before] = state.taken, state.counts
     return state._replace(book=book, taken=taken, counts=counts)
 
 

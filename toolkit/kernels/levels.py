@@ -41,6 +41,7 @@ __all__ = [
     "has_room",
     "hinted_slot",
     "make_store",
+    "more_room",
     "set_level",
     "set_levels",
     "side_columns",
@@ -114,6 +115,21 @@ def widen_store(store: Store, sides: int, pages: int, slots: int) -> Store:
     wide.free[fresh + 1 : fresh + left + 1] = store.free[1 : left + 1]
     wide.owner[:before] = store.owner[:before]
     return wide
+
+
+def more_room(store: Store) -> tuple[int, int]:
+    """
+    Pages of a side and slots of all for a store that has too little of one or the other: twice what there is.
+
+    Slots are shared, pages are not: of a thousand books, twice the pages of each would be hundreds of MiB for nothing. So
+    only that grows of which more than half is taken, and both where that is neither: then what is to come is very much.
+    """
+    pages, slots = store.page.shape[1], len(store.bits)
+    is_paged = 2 * int(store.pages.max(initial=0)) > pages
+    is_filled = 2 * int(store.free[0]) < slots
+    if is_paged == is_filled:
+        return 2 * pages, 2 * slots
+    return (2 * pages, slots) if is_paged else (pages, 2 * slots)
 
 
 @kernel

@@ -16,6 +16,7 @@ from toolkit.kernels.levels import (
     clear_side,
     has_room,
     make_store,
+    more_room,
     set_level,
     side_columns,
     size_at,
@@ -110,3 +111,30 @@ def test_pages_that_share_a_hint_are_all_found() -> None:
         set_level(store, 0, key, 0.0)
     assert [size_at(store, 0, key) for key in keys[::2]] == [0] * 20
     assert [worse_key(store, 0, key, -1) for key in keys[3::2]] == keys[1:-2:2]
+
+
+def test_room_grows_where_it_is_taken_up() -> None:
+    """Shared slots without pages of every side, pages without slots, and both where neither is short."""
+    filled, paged, both = make_store(4, 16, 32), make_store(4, 16, 32), make_store(4, 16, 32)
+    filled.free[0] = 10
+    paged.pages[2] = 9
+    both.pages[2], both.free[0] = 9, 10
+    assert [more_room(store) for store in (filled, paged, both, make_store(4, 16, 32), make_store(0, 1, 1))] == [
+        (16, 64),
+        (32, 32),
+        (32, 64),
+        (32, 64),
+        (2, 2),
+    ]
+
+
+def test_a_thousand_books_share_what_grows() -> None:
+    """Levels of all pairs fill the slots; pages of a side stay as many as one of them needs."""
+    store = make_store(2_000, 64, 64)
+    for side in range(2_000):
+        while not plain(has_room)(store, side, 4):
+            store = widen_store(store, 2_000, *more_room(store))
+        for key in (1, 100, 5_000):
+            plain(set_level)(store, side, key, 1.0)
+    assert store.page.shape == (2_000, 64)
+    assert store.levels.sum() == 6_000
