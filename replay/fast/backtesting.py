@@ -37,6 +37,7 @@ __all__ = [
     "look_ahead",
     "run_steps",
     "why_not_compiled",
+    "with_frames_of_notices",
 ]
 
 #: Trades that are not matched, whether or not they were there before.
@@ -82,6 +83,10 @@ def _not_compiled(settings: RunSettings) -> str:
     if settings.mark_is_mid:
         return "an assumed mark price"
     return "orders that arrive by the block" if settings.block_ns else ""
+
+
+#: In place of the number of a frame.
+_NO_NUMBER: Final = -1
 
 
 class Fork(Protocol):
@@ -153,7 +158,7 @@ def run_steps(
     try:
         with rare_collections():
             for read in batches:
-                batch = read if once is None else once.marked(read)
+                batch = read if once is None else once.marked(with_frames_of_notices(read))
                 places = feeder.places(columns.names.pairs)
                 levels = counted(batch, places, feeder.markets, feeder.rescale)
                 starts = [0] * len(runs)
@@ -183,6 +188,19 @@ def run_steps(
             session.house.check_prices()
     note_engine()
     return records
+
+
+def with_frames_of_notices(batch: ColumnBatch) -> ColumnBatch:
+    """
+    A batch in which what is said between two recordings is of frames of its own, one for each time: it has no number there,
+    and would be of one frame.
+    """
+    are_notices = batch.rows["capture_seq"] == _NO_NUMBER
+    if not are_notices.any():
+        return batch
+    rows = batch.rows.copy()
+    rows["capture_seq"][are_notices] = -rows["ts_recv"][are_notices]
+    return batch._replace(rows=rows)
 
 
 class TradesOnce:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from recordings.columns.column_batch import ColumnBatch
 from replay.backtest.contracts import is_known, missing_said
 from replay.column_tape import ColumnTape
-from replay.fast.backtesting import Feeder, TradesOnce, look_ahead
+from replay.fast.backtesting import Feeder, TradesOnce, look_ahead, with_frames_of_notices
 from replay.fast.compiled_step import note_engine, say_compiling
 from replay.fast.level_columns import count_from, refine_for, uncounted
 from replay.fast_classes.class_run import ClassRun
@@ -59,7 +59,7 @@ def run_class(
     try:
         with rare_collections():
             for read in batches:
-                batch = read if once is None else once.marked(read)
+                batch = read if once is None else once.marked(with_frames_of_notices(read))
                 places = feeder.places(columns.names.pairs)
                 feed(run, feeder, batch, places)
                 if progress is not None and batch.messages:

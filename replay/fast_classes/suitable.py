@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
@@ -56,7 +57,15 @@ def unsuitable(plan: RunPlan, tape: Tape) -> str:
         return f"a machine of kind {platform.machine()}"
     if tape.fidelity != "normalized":
         return f"fidelity {tape.fidelity!r}"
+    if _overlap(tape):
+        # A frame goes by its number there, which one of each may have.
+        return "recordings that overlap"
     return why_not_compiled(plan) or unsuitable_class(plan.loaded.cls)
+
+
+def _overlap(tape: Tape) -> bool:
+    spans = sorted(span for each in tape.recordings if (span := each.span) is not None)
+    return any(after[0] <= before[1] for before, after in pairwise(spans))
 
 
 def unsuitable_class(cls: type[Strategy]) -> str:

@@ -9,13 +9,14 @@ import pytest
 
 from recordings.recording import Recording
 from replay.fast_classes.running import run_class
+from replay.fast_classes.suitable import unsuitable
 from replay.results.result import Result
 from replay.strategy.backtesting import pairs_of_run, run_on_tape, settings_of
 from replay.strategy.loading import load_strategy
 from replay.strategy.plan import RunPlan
 from replay.strategy.strategy import Strategy
 from replay.tape import Tape
-from tests.golden.expectations import NEWEST
+from tests.golden.expectations import NEWEST, RECORDINGS
 from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
 from tests.replay.fast_classes.both_ways import check_equal
 from tests.replay.fast_classes.busy_class import Busy, variant
@@ -35,7 +36,7 @@ def compare(
     opened = [Recording.open(path) for path in paths]
     loaded = load_strategy(cls)
     if paths[0].name in ("dydx_v4", "hyperliquid"):
-        settings["parameters"] = {"asset": "USDC"}
+        settings["parameters"] = {"asset": "USD"}
     plan = RunPlan(loaded, pairs_of_run(loaded, opened), settings_of(**settings))
     tapes = [Tape(opened, trading_pairs=plan.pairs.keys, batch_rows=rows) for _ in range(2)]
     first, last = tapes[0].first_ns, tapes[0].last_ns
@@ -62,3 +63,17 @@ def test_variants_come_to_the_same_on_parts_of_recordings(path: Path, seed: int)
     if "coinm" in path.name:
         pytest.skip("without contract values, which a run has to be given")
     compare(variant(seed), [path], cut=0.3 + 0.2 * seed, rows=50 * seed, seed=seed, **QUICK)
+
+
+@pytest.mark.parametrize("name", ["binance-usdm", "dydx_v4", "hyperliquid"])
+def test_recordings_that_follow_each_other_come_to_the_same_as_one_run(name: str) -> None:
+    """An hour lies between them: the session of the first has ended, and books begin again."""
+    paths = [path for path in RECORDINGS if path.name == name]
+    assert compare(variant(4), paths, **SLOW).info.decisions > 5
+
+
+def test_recordings_that_overlap_are_left_to_a_plain_session() -> None:
+    plan = RunPlan(load_strategy(Busy), Recording.open(NEWEST[0]).keys, settings_of())
+    assert unsuitable(plan, Tape([Recording.open(NEWEST[0])])) == ""
+    both = [Recording.open(path) for path in RECORDINGS if path.name == NEWEST[0].name]
+    assert unsuitable(plan, Tape(both)) == "recordings that overlap"
