@@ -48,6 +48,27 @@ class _SideThere:
         return self._book.columns_of(self._side)
 
 
+class _Upkeep:
+    """Has the sides of a book read anew at each wake, also by whoever has kept one of them."""
+
+    __slots__ = ("_book",)
+
+    def __init__(self, book: EngineBook) -> None:
+        self._book = book
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether there was a wake since they were read."""
+        return self._book.is_behind
+
+    def settle(self) -> None:
+        """Read them anew."""
+        self._book.read()
+
+    def newest_best(self, *, is_bid: bool) -> None:
+        """Nothing is known but what is read."""
+
+
 class EngineBook(OrderBook):
     """
     The book of a pair.
@@ -64,7 +85,8 @@ class EngineBook(OrderBook):
     __slots__ = ("_base", "_market", "_place", "_run", "_seen", "_sides", "_sources")
 
     def __init__(self, run: ClassRun, place: int, key: PairKey, market: Market) -> None:
-        self._sides = BookSide(is_bid=True), BookSide(is_bid=False)
+        upkeep: Any = _Upkeep(self)
+        self._sides = BookSide(is_bid=True, upkeep=upkeep), BookSide(is_bid=False, upkeep=upkeep)
         self._sources = _SideThere(self, 0), _SideThere(self, 1)
         self._run = run
         self._place = place
@@ -112,28 +134,31 @@ class EngineBook(OrderBook):
                 counts = tuple(each if each >= 0 and each != NO_COUNT else None for each in found)
         return tuple(prices.tolist()), tuple(sizes.tolist()), counts
 
-    def _side(self, side: int) -> BookSide:
-        run = self._run
-        if self._seen != run.moment:
-            self._seen = run.moment
-            for each, source in zip(self._sides, self._sources, strict=True):
-                if run.is_counted:
-                    each.replace(source.columns(), checked=True)
-                else:
-                    each.read_from(source)
-        return self._sides[side]
+    @property
+    def is_behind(self) -> bool:
+        """Whether its sides are those of an earlier wake."""
+        return self._seen != self._run.moment
+
+    def read(self) -> None:
+        """Have the sides stand for what is in the arrays now."""
+        self._seen = self._run.moment
+        for each, source in zip(self._sides, self._sources, strict=True):
+            if self._run.is_counted:
+                each.replace(source.columns(), checked=True)
+            else:
+                each.read_from(source)
 
     # -- as an order book has it -------------------------------------------------------------------------------
 
     @property
     def bids(self) -> BookSide:  # type: ignore[override]
         """Bid side."""
-        return self._side(0)
+        return self._sides[0]
 
     @property
     def asks(self) -> BookSide:  # type: ignore[override]
         """Ask side."""
-        return self._side(1)
+        return self._sides[1]
 
     @property
     def is_stale(self) -> bool:  # type: ignore[override]
@@ -149,7 +174,7 @@ class EngineBook(OrderBook):
     def best_bid(self) -> OrderBookEntry | None:
         """Highest bid, or None."""
         if self._run.is_counted:
-            return self._side(0).best
+            return self._sides[0].best
         level = self.best_of(0)
         return None if level is None else OrderBookEntry(*level)
 
@@ -157,7 +182,7 @@ class EngineBook(OrderBook):
     def best_ask(self) -> OrderBookEntry | None:
         """Lowest ask, or None."""
         if self._run.is_counted:
-            return self._side(1).best
+            return self._sides[1].best
         level = self.best_of(1)
         return None if level is None else OrderBookEntry(*level)
 

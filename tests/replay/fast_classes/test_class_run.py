@@ -189,14 +189,15 @@ class Holder(Strategy):
             self.order = ctx.keep(ctx.pairs[0], "mine", Side.BUY, price=99, size=2)
 
     def on_book(self, ctx: Context, book: Any) -> None:
-        self.book = self.book or book
+        if self.book is None:
+            self.book, self.side = book, book.bids
         assert book is self.book is ctx.book(ctx.pairs[0])
         order = self.order
         seen = None if order is None else (order.state, order.left, order.is_awaited)
         ctx.log(
             "kept",
             best=repr(self.book.best_bid),
-            levels=len(self.book.bids),
+            levels=repr([level.size for level in self.side.levels(2)]),
             order=repr(seen),
             before=repr(self.before),
         )
