@@ -74,6 +74,9 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     "replay/fast_classes/engine_exchange.py": ("tests/replay/fast_classes/test_class_run.py",),
     # Runs that share a pass, and that part in one: each test is of what comes of them.
     "replay/many/*.py": ("tests/replay/many/test_many_runs*.py",),
+    # Pages of Parquet into columns: each test compares whole columns with what Arrow reads.
+    "recordings/columns/kernel*.py": ("tests/recordings/columns/test_parquet_pages.py",),
+    "recordings/columns/page_columns.py": ("tests/recordings/columns/test_parquet_pages.py",),
     # The money of a venue: each test is of one thing that may happen to it, and comes to several of these.
     "replay/clearing/*.py": ("tests/replay/clearing/test_*.py",),
     "toolkit/books/book_side.py": ("tests/toolkit/books/test_orderbook.py",),
