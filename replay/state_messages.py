@@ -29,7 +29,7 @@ class Beginning:
     Attributes:
         segment: The first segment.
         capture_seq: Its first frame that is played.
-        messages: What leads to the state of everything before.
+        messages: Messages that lead to the state of everything before.
     """
 
     segment: int

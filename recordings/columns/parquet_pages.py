@@ -134,7 +134,7 @@ class RowGroupPages:
 
     Args:
         source: The file.
-        columns: What is known of its columns.
+        columns: Facts of its columns, by name.
         number: Number of the row group.
         room: Memory to work in.
         lends: Whether the columns are in that memory as well, until another row group is read there.
@@ -182,7 +182,7 @@ class RowGroupPages:
 
         Args:
             name: Its name.
-            missing: What stands for null: as bits, of what is no integer.
+            missing: Value in place of null; bits of it, where it is no integer.
             starts: Rows that are wanted, int64, in order; None for all.
 
         Raises NotPlain.
