@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from recordings.checking import check_files, open_checked
 from recordings.format.manifest import Manifest, Segment, inside, read_manifest
-from recordings.format.rows_to_messages import book_messages, flat_messages, split_complete
+from recordings.format.rows_to_messages import LEVEL_COLUMNS, book_messages, flat_messages, split_complete
 from recordings.format.schema import MESSAGE_TABLES, TABLES
 from recordings.reading.raw_frames import RAW_BATCH, opened, reading, sealed_frames
 from recordings.reading.selecting import Selection, keys_of, select_in
@@ -374,7 +374,8 @@ class _Run:
             there = metadata.schema.to_arrow_schema().names
             words = [name for name in _DICTIONARY_COLUMNS[table] if name in there]
             parquet = opened(source, metadata, words)
-            said = said_columns(metadata)
+            # Books without levels have neither prices nor sides, and are books.
+            said = said_columns(metadata, LEVEL_COLUMNS if table == "book" else ())
         self._batches = rows_in_order(
             parquet, selection=selection, first_seq=first_seq, batch_rows=batch_rows, columns=said
         )

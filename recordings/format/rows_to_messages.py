@@ -40,8 +40,19 @@ from toolkit.messages import (
     Trade,
 )
 
-__all__ = ["book_messages", "check_levels", "equals", "flat_messages", "frames", "split_complete", "values"]
+__all__ = [
+    "LEVEL_COLUMNS",
+    "book_messages",
+    "check_levels",
+    "equals",
+    "flat_messages",
+    "frames",
+    "split_complete",
+    "values",
+]
 
+#: Columns that rows of `book` are made messages of, whether or not there are levels.
+LEVEL_COLUMNS: Final = frozenset({"side", "price", "size"})
 #: Columns of `book` that differ from level to level, and flags; the others are the same on all rows of a message.
 _PER_LEVEL: Final = frozenset({"is_first", "is_last", "side", "price", "size", "count"})
 #: Words of a column that are kept as one object each, at most: names of pairs, and not ids of anything.

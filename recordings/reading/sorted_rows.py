@@ -10,7 +10,7 @@ read a batch at a time, and merged.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import accumulate, groupby, repeat
 from typing import Any, Final, NamedTuple
@@ -89,11 +89,21 @@ def _bounds(group: Any, column: int) -> Any:
     return None if statistics is None or not statistics.has_min_max else (statistics.min, statistics.max)
 
 
-def said_columns(metadata: Any) -> list[str]:
-    """The columns of a file in which anything is said, as far as statistics tell: of the others all rows are null."""
+def said_columns(metadata: Any, kept: Collection[str] = ()) -> list[str]:
+    """
+    The columns of a file in which anything is said, as far as statistics tell: of the others all rows are null.
+
+    Args:
+        metadata: Metadata of the file.
+        kept: Names of columns that are given in any case.
+    """
     names = metadata.schema.to_arrow_schema().names
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    return [name for place, name in enumerate(names) if not groups or any(map(_is_said, groups, repeat(place)))]
+    return [
+        name
+        for place, name in enumerate(names)
+        if name in kept or not groups or any(map(_is_said, groups, repeat(place)))
+    ]
 
 
 def _is_said(group: Any, column: int) -> bool:

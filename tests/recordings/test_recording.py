@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from recordings.format.manifest import MANIFEST_NAME, inside, read_manifest, write_manifest
 from recordings.format.schema import MESSAGE_TABLES
 from recordings.recording import Recording
+from replay.column_tape import ColumnTape
+from replay.tape import Tape
 from tests.manifests import change_fields, vouch
-from tests.tapes import messages_of, mixed_tape, seen_in_replay
+from tests.tapes import TS, bbo_frame, book_frame, collector_line, import_files, messages_of, mixed_tape, seen_in_replay
 from toolkit.errors import FormatTooNew, NotARecording, RecordingDamaged, TickdeckError
 from toolkit.messages import BookSnapshot, Message, StreamEvent
 
@@ -231,3 +233,22 @@ def test_small_segments_are_made_into_messages_at_once_but_for_the_first(tmp_pat
     assert [each for messages in lists for each in messages] == [
         each for messages in recording.messages() for each in messages
     ]
+
+
+def test_books_and_quotes_without_any_level_are_read_as_they_came(tmp_path: Path) -> None:
+    """A file of them has neither a price nor a side, and nothing else in its place."""
+    start = TS // 1_000_000
+    lines = [
+        collector_line(
+            TS + number * 1_000_000,
+            book_frame("BTC", start + number) if number % 20 < 10 else bbo_frame("BTC", start + number, None, None),
+        )
+        for number in range(40)
+    ]
+    recording = import_files(tmp_path / "tape", b"".join(lines), segment_frames=7)
+    assert seen_in_replay(recording, "normalized") == seen_in_replay(recording, "raw")
+    stored = messages_of(recording)
+    assert len(stored) == 40
+    for whole in (False, True):
+        batches = list(ColumnTape(Tape([recording]), whole=whole).batches())
+        assert sum(batch.messages for batch in batches) == 40
