@@ -125,6 +125,10 @@ class _EngineContext(Context):
         return self._session_desk
 
 
+# As for a book: what a mistake is reported with is the same in a plain session.
+_EngineContext.__name__ = _EngineContext.__qualname__ = Context.__name__
+
+
 class ClassRun(StepRun):
     """
     One run of a class.
@@ -337,6 +341,7 @@ class ClassRun(StepRun):
             raise self.exchange.refused
         if session.failure is None:
             # So many answers at one instant that it has to be that they cause each other.
+            session._set_now(self.now_ns)
             session._at_once = int(self._clock[_AT_ONCE])
             session._count_at_once()
         assert session.failure is not None, "the engine has failed for nothing"
@@ -401,9 +406,9 @@ class ClassRun(StepRun):
         super()._hear_event(place, event)
         self._clock[_TIMER] = min(self.session._timers.next_due_ns, _NEVER)
 
-    def _look_for_jump(self, message: Message) -> None:
-        jump = jump_of(message)
-        self._clock[CLOCK_AT["heard"]] = message.capture_seq
+    def _look_for_jump(self, batch: ColumnBatch, at: int) -> None:
+        jump = jump_of(batch.message(at))
+        self._clock[CLOCK_AT["heard"]] = int(batch.rows["capture_seq"][at])
         if jump is not None:
             self.session._timers.jump(*jump)
 

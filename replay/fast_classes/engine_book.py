@@ -100,6 +100,9 @@ class EngineBook(OrderBook):
     def __repr__(self) -> str:
         return one_line(f"<OrderBook {self._shown()}>")
 
+    def __copy__(self) -> EngineBook:
+        return EngineBook(self._run, self._place, PairKey(self.venue, self.trading_pair), self._market)
+
     # -- what is kept in the arrays ----------------------------------------------------------------------------
 
     def best_of(self, side: int) -> tuple[float, float] | None:
@@ -201,3 +204,7 @@ class EngineBook(OrderBook):
     def update_id(self) -> int | None:
         """Venue's number of the newest update. Raises ConfigError: the engine keeps none."""
         self._run.exchange.refuse("update_id of a book")
+
+
+# What a user's mistake is reported with, and what is logged of a book, is the same in a plain session.
+EngineBook.__name__ = EngineBook.__qualname__ = OrderBook.__name__

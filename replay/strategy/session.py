@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["Phase", "TradingSession"]
 
 #: Answers and timers at one instant; more are two that cause each other for ever.
-_AT_ONCE_MAX: Final = 10_000
+_AT_ONCE_MAX: Final = 100_000
 #: What a result keeps of streams.
 _GAPS: Final = frozenset({EventKind.STALE, EventKind.GAP, EventKind.LOST})
 #: Messages that a session hears itself.
@@ -435,8 +435,9 @@ class TradingSession:
                 continue
             due, timer_ns = exchange.next_due_ns(), timers.next_due_ns
             if due <= until_ns and due <= timer_ns:
-                self._step(due)
+                self._set_now(max(self.now_ns, due))
                 for response in exchange.advance(due):
+                    self._count_at_once()
                     self._hear_response(response)
             elif timer_ns <= until_ns:
                 popped = timers.pop_due(timer_ns)  # of one that was taken back nothing comes, and not the next one
@@ -454,7 +455,7 @@ class TradingSession:
 
     def _count_at_once(self) -> None:
         self._at_once += 1
-        if self._at_once > _AT_ONCE_MAX:
+        if self._at_once > _AT_ONCE_MAX and self.phase is Phase.RUNNING:
             self._fail(
                 StrategyError(
                     f"{_AT_ONCE_MAX:,} answers and timers at one instant, {format_ns(self.now_ns)}: does it answer"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 
+from replay.fast import kernel_engine
 from replay.fast_classes import engine_exchange
+from replay.strategy import session as session_module
 from replay.strategy.backtesting import settings_of
 from replay.strategy.context import Context
 from replay.strategy.loading import load_strategy
@@ -16,7 +20,7 @@ from replay.strategy.session import TradingSession
 from replay.strategy.strategy import Strategy, Wakes
 from replay.strategy.views import BookView, OwnOrder, Quote
 from tests.replay.backtest.market_messages import Messages
-from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
+from tests.replay.fast.plain_engine import leave_uncompiled, uncompiled  # noqa: F401  # the second is a fixture
 from tests.replay.fast.random_tapes import KEY, in_finer_steps, random_tape, tape_of_forms
 from tests.replay.fast_classes.both_ways import both_ways, in_frames, over_the_engine, plainly
 from tests.replay.fast_classes.busy_class import variant
@@ -158,11 +162,19 @@ class Endless(Strategy):
             ctx.buy(ctx.pairs[0], 1, 200, post_only=True)
 
 
+def allow_at_once(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Answers and timers at one instant, at most."""
+    monkeypatch.setattr(session_module, "_AT_ONCE_MAX", most)
+    monkeypatch.setattr(kernel_engine, "_AT_ONCE", np.int64(most))
+    leave_uncompiled(monkeypatch)
+
+
 @pytest.mark.parametrize(
     ("cls", "words"),
-    [(Failing, "on_trade: ZeroDivisionError"), pytest.param(Endless, "10,000 answers", marks=pytest.mark.slow)],
+    [(Failing, "on_trade: ZeroDivisionError"), (Endless, "1,000 answers")],
 )
-def test_a_failure_is_said_in_the_same_words(cls: type[Strategy], words: str) -> None:
+def test_a_failure_is_said_in_the_same_words(cls: type[Strategy], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    allow_at_once(monkeypatch, 1000)
     say = Messages(KEY)
     tape = market(say) + [say.trade(START + second * SECOND, "buy", 101, 1) for second in range(1, 4)]
     settings: dict[str, Any] = {"latency": "entry=0ms,response=0ms"}
@@ -215,3 +227,43 @@ def test_books_and_orders_that_were_kept_are_as_they_are_now() -> None:
     result = both_ways(Holder, tape, [KEY], latency="entry=1500ms,response=1ms")
     assert result is not None
     assert result.fills.height == 1
+
+
+class Burst(Strategy):
+    """Many answers at one instant, none of which causes another."""
+
+    wakes = Wakes(trades=True)
+
+    def on_trade(self, ctx: Context, trade: Trade) -> None:
+        for _ in range(300):
+            ctx.buy(ctx.pairs[0], 1, 50, tif="IOC")
+
+
+def test_answers_at_one_instant_are_counted_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One fewer than is refused, and as many."""
+    say = Messages(KEY)
+    plan = RunPlan(load_strategy(Burst), [KEY], settings_of(latency="entry=1ms,response=1ms"))
+    tape = [*market(say), *(say.trade(START + second * SECOND, "buy", 101, 1) for second in (1, 2))]
+    for most, is_refused in ((300, False), (299, True)):
+        allow_at_once(monkeypatch, most)
+        failures = over_the_engine(plan, tape)[1], plainly(plan, tape)[1]
+        assert str(failures[0]) == str(failures[1])
+        assert (failures[0] is not None) is is_refused
+
+
+class Namer(Strategy):
+    """Looks at what it was given, and not only at what is in it."""
+
+    wakes = Wakes(books=True)
+
+    def on_book(self, ctx: Context, book: Any) -> None:
+        other = copy.copy(book)
+        ctx.log("given", names=f"{type(ctx).__name__} {type(book).__qualname__} {type(other).__name__}")
+        ctx.log("copied", best=repr(other.best_bid), levels=repr(list(other.asks.levels(2))), pair=other.trading_pair)
+
+
+def test_what_a_strategy_is_given_goes_by_the_same_names() -> None:
+    say = Messages(KEY)
+    result = both_ways(Namer, [*market(say), say.snapshot(START + SECOND, {98: 3})], [KEY])
+    assert result is not None
+    assert result.decisions.height > 1

@@ -8,18 +8,24 @@ from typing import Any
 import pytest
 
 from recordings.recording import Recording
+from replay.fast.actions import BUY, keep
+from replay.fast.step import step
 from replay.fast_classes.running import run_class
+from replay.fast_classes.strategy_backtest import backtest
 from replay.fast_classes.suitable import unsuitable
 from replay.results.result import Result
 from replay.strategy.backtesting import pairs_of_run, run_on_tape, settings_of
+from replay.strategy.context import Context
 from replay.strategy.loading import load_strategy
 from replay.strategy.plan import RunPlan
-from replay.strategy.strategy import Strategy
+from replay.strategy.strategy import Strategy, Wakes
 from replay.tape import Tape
 from tests.golden.expectations import NEWEST, RECORDINGS
-from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
+from tests.replay.fast.plain_engine import check_same, uncompiled  # noqa: F401  # the second is a fixture
 from tests.replay.fast_classes.both_ways import check_equal
 from tests.replay.fast_classes.busy_class import Busy, variant
+from tests.tapes import TS, book_frame, collector_line, import_files
+from toolkit.clock import NS_PER_S
 
 pytestmark = pytest.mark.usefixtures("uncompiled")
 
@@ -70,6 +76,40 @@ def test_recordings_that_follow_each_other_come_to_the_same_as_one_run(name: str
     """An hour lies between them: the session of the first has ended, and books begin again."""
     paths = [path for path in RECORDINGS if path.name == name]
     assert compare(variant(4), paths, **SLOW).info.decisions > 5
+
+
+class Ticker(Strategy):
+    """Called by the clock alone."""
+
+    wakes = Wakes(every="200ms")
+
+    def on_timer(self, ctx: Context, name: str, due_ns: int) -> None:
+        ctx.log("tick", due=due_ns, best=repr(ctx.book(ctx.pairs[0]).best_bid))
+
+
+def test_timers_go_on_over_recordings_whose_sessions_have_no_end(tmp_path: Path) -> None:
+    """Imports have none, so what lies between them is time like any other; a step function is called then as well."""
+    paths = []
+    for number in range(2):
+        begin_ns = TS + number * 20 * NS_PER_S
+        lines = [
+            collector_line(
+                begin_ns + step * 50_000_000,
+                book_frame("BTC", begin_ns // 1_000_000 + 50 * step, [(10.0 + step % 3, 1.0)], [(20.0, 2.0)]),
+            )
+            for step in range(40)
+        ]
+        paths.append(import_files(tmp_path / f"tape-{number}", b"".join(lines)).path)
+    assert compare(Ticker, paths, **SLOW).info.decisions > 100
+
+    @step(every="200ms", state={"calls": 0})
+    def tick(now: Any, why: Any, q: Any, me: Any, p: Any, s: Any, act: Any) -> None:
+        s.calls += 1
+        keep(act, 0, 1, BUY, q[0].bid - s.calls % 4 * q[0].tick, 5 * q[0].lot)
+
+    runs = [backtest(each, paths, **SLOW) for each in (tick, tick.in_python())]
+    assert runs[0].orders.height > 0
+    check_same(*runs)
 
 
 def test_recordings_that_overlap_are_left_to_a_plain_session() -> None:
