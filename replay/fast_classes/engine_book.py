@@ -101,7 +101,8 @@ class EngineBook(OrderBook):
         return one_line(f"<OrderBook {self._shown()}>")
 
     def __copy__(self) -> EngineBook:
-        return EngineBook(self._run, self._place, PairKey(self.venue, self.trading_pair), self._market)
+        # Part of a copy stands still and part goes on, in the way of the book that it is of.
+        self._run.exchange.refuse("a copy of a book")
 
     # -- what is kept in the arrays ----------------------------------------------------------------------------
 

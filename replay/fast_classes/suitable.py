@@ -7,9 +7,10 @@ names: a doubt is enough for the plain session.
 
 from __future__ import annotations
 
+import copy
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
@@ -72,15 +73,15 @@ def unsuitable_class(cls: type[Strategy]) -> str:
     """What of a class the compiled engine does not do, or may not do; empty where it does all of it."""
     if issubclass(cls, StepStrategy):
         return "a step function, which is compiled itself"
-    for code in _codes_of(cls):
+    for code, names in _codes_of(cls):
         for name in _names_in(code):
-            if name in _NAMES:
+            if name in _NAMES or names.get(name) is copy or names.get(name) is copy.copy:
                 return f"{name} in {code.co_qualname}"
     return ""
 
 
-def _codes_of(cls: type[Any]) -> Iterator[CodeType]:
-    """The code of a class and of all of its own that it names, each once."""
+def _codes_of(cls: type[Any]) -> Iterator[tuple[CodeType, Mapping[str, Any]]]:
+    """The code of a class and of all of its own that it names, each once, and what names stand for there."""
     seen: set[int] = set()
     own = frozenset(each.__module__ for each in cls.__mro__ if each not in (Strategy, object))
     waiting: list[Any] = [each for each in cls.__mro__ if each not in (Strategy, object)]
@@ -93,7 +94,7 @@ def _codes_of(cls: type[Any]) -> Iterator[CodeType]:
             waiting += [each for each in value.__mro__ if not _is_known(each.__module__, own)]
             waiting += _functions_of(value)
         elif isinstance(value, FunctionType):
-            yield from _with_inner(value.__code__)
+            yield from ((code, value.__globals__) for code in _with_inner(value.__code__))
             names = {name for code in _with_inner(value.__code__) for name in code.co_names}
             there = value.__globals__
             found = [there[name] for name in names & there.keys()]

@@ -11,6 +11,7 @@ import pytest
 
 from replay.fast import kernel_engine
 from replay.fast_classes import engine_exchange
+from replay.fast_classes.suitable import unsuitable_class
 from replay.strategy import session as session_module
 from replay.strategy.backtesting import settings_of
 from replay.strategy.context import Context
@@ -257,9 +258,7 @@ class Namer(Strategy):
     wakes = Wakes(books=True)
 
     def on_book(self, ctx: Context, book: Any) -> None:
-        other = copy.copy(book)
-        ctx.log("given", names=f"{type(ctx).__name__} {type(book).__qualname__} {type(other).__name__}")
-        ctx.log("copied", best=repr(other.best_bid), levels=repr(list(other.asks.levels(2))), pair=other.trading_pair)
+        ctx.log("given", names=f"{type(ctx).__name__} {type(book).__qualname__}")
 
 
 def test_what_a_strategy_is_given_goes_by_the_same_names() -> None:
@@ -267,3 +266,21 @@ def test_what_a_strategy_is_given_goes_by_the_same_names() -> None:
     result = both_ways(Namer, [*market(say), say.snapshot(START + SECOND, {98: 3})], [KEY])
     assert result is not None
     assert result.decisions.height > 1
+
+
+class Copier(Strategy):
+    """Has a copy of a book, part of which goes on with it."""
+
+    wakes = Wakes(books=True)
+
+    def on_book(self, ctx: Context, book: Any) -> None:
+        self.other = copy.copy(book)
+
+
+def test_a_copy_of_a_book_is_refused_where_it_is_not_seen_before() -> None:
+    say = Messages(KEY)
+    plan = RunPlan(load_strategy(Copier), [KEY], settings_of())
+    tape = [*market(say), say.snapshot(START + SECOND, {98: 3})]
+    assert plainly(plan, tape)[1] is None
+    assert "fast=False" in str(over_the_engine(plan, tape)[1])
+    assert unsuitable_class(Copier) == "copy in Copier.on_book"
