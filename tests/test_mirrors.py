@@ -61,6 +61,7 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     # What compiled code of venues shares.
     "toolkit/kernels/fusion.py": ("tests/toolkit/venues/hyperliquid/test_columnar.py",),
     "toolkit/kernels/fusion_state.py": ("tests/toolkit/venues/hyperliquid/test_columnar.py",),
+    "toolkit/kernels/run_taker.py": ("tests/toolkit/venues/*/test_columnar*.py",),
     "toolkit/kernels/growing.py": ("tests/toolkit/venues/*/test_columnar.py",),
     # Names that programs outside of the project import, and nothing else.
     "toolkit/tracker.py": ("tests/test_mirrors.py",),

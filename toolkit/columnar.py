@@ -25,9 +25,9 @@ __all__ = [
     "DiffColumns",
     "FrameBatch",
     "QuoteColumns",
-    "Rest",
     "SnapshotColumns",
     "Taken",
+    "Top",
     "TopColumns",
     "Tops",
     "TradeColumns",
@@ -38,9 +38,10 @@ Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-#: What the last row of `top` said, by venue and pair with a space between: best bid and its size, best ask and its size,
-#: whether the book was stale.
-Tops = dict[str, tuple[float | None, float | None, float | None, float | None, bool]]
+#: What a row of `top` says: best bid and its size, best ask and its size, whether the book was stale.
+Top = tuple[float | None, float | None, float | None, float | None, bool]
+#: What the last one said, by venue and pair with a space between.
+Tops = dict[str, Top]
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,52 +283,6 @@ class Collected:
 
     messages: list[MessageColumns] = field(default_factory=list)
     tops: list[TopColumns] = field(default_factory=list)
-
-
-class Rest:
-    """
-    Whether runs are worth their while: a run, and what is copied for it, costs as much as some frames of the protocol.
-
-    After so many it looks how long they were, and rests for some hundred frames if that was too short, each time twice as
-    long: in a recording of many venues, say, or of frames of another form. Where very many instruments begin it is soon over.
-    """
-
-    RUNS: ClassVar[int] = 64
-    RUN_FRAMES_MIN: ClassVar[int] = 4
-    FRAMES_MIN: ClassVar[int] = 256
-    FRAMES_MAX: ClassVar[int] = 4096
-
-    def __init__(self) -> None:
-        self._runs = 0
-        self._run_frames = 0
-        self._left = 0
-        self._frames = self.FRAMES_MIN
-        self._stopped: tuple[FrameBatch, int] | None = None
-
-    def has_frame(self) -> bool:
-        """Whether it rests, for one frame more."""
-        if self._left:
-            self._left -= 1
-            return True
-        return False
-
-    def has_stopped_at(self, frames: FrameBatch, frame: int) -> bool:
-        """Whether the last run ended before that frame, so that a run from it on would take none."""
-        stopped, self._stopped = self._stopped, None
-        return stopped is not None and stopped[0] is frames and stopped[1] == frame
-
-    def look(self, frames: FrameBatch, begin: int, end: int) -> None:
-        """A run took the frames from `begin` to `end`."""
-        self._stopped = (frames, end) if end > begin else None
-        self._runs += 1
-        self._run_frames += end - begin
-        if self._runs == self.RUNS:
-            if self._run_frames < self.RUNS * self.RUN_FRAMES_MIN:
-                self._left = self._frames
-                self._frames = min(2 * self._frames, self.FRAMES_MAX)
-            else:
-                self._frames = self.FRAMES_MIN
-            self._runs = self._run_frames = 0
 
 
 class ColumnarTaker(ABC):

@@ -60,8 +60,9 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
         segment_bytes: Payload bytes after which a segment is sealed.
         compression: How well.
         threads: Whether other threads compress and write; without, one thread does everything.
-        compiled: Whether compiled code takes the frames, where the venue has such; None to use it if it was compiled before, and if the files are not small from when another process
-            has compiled it. What is written is the same.
+        compiled: Whether compiled code takes the frames, where the venue has such; None to use it if it was compiled
+            before and, if the files are not small, from when another process has compiled it. What is written is the
+            same.
     """
 
     venue: str

@@ -23,9 +23,9 @@ from recordings.states.normalizer import Normalizer
 from tests.fuzz.frames import Captures, session
 from tests.fuzz.hyperliquid_frames import TEXTS, VENUE, hyperliquid_session
 from tests.fuzz.mutations import damaged, mutated, packed, written
-from toolkit.columnar import Rest
 from toolkit.errors import TickdeckError
 from toolkit.frames import Frame
+from toolkit.kernels.run_taker import Rest
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import find_venue
 

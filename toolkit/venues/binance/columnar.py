@@ -16,9 +16,10 @@ import numpy as np
 
 from toolkit.books.orderbook import BookSide, OrderBook
 from toolkit.books.tracker import OrderBookTracker
-from toolkit.columnar import Collected, ColumnarTaker, FrameBatch, Rest, Taken, Tops, no_frames
+from toolkit.columnar import Collected, FrameBatch, Taken, Tops, no_frames
 from toolkit.frames import DAMAGED, REST_IN, REST_OUT, WS_IN, WS_OUT, Frame
 from toolkit.kernels.levels import clear_side, set_levels, side_columns
+from toolkit.kernels.run_taker import RunTaker, top_from_values, values_of_top
 from toolkit.kernels.text import name_hash
 from toolkit.keys import PairKey
 from toolkit.messages import FORM_FULL, BestQuote
@@ -30,9 +31,9 @@ from toolkit.venues.binance.kernel_arrays import Arrays, Table, book_scale
 from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, QUOTE, TRADE
 from toolkit.venues.binance.run_columns import (
     WaitingDiffs,
+    changed_tops,
     diff_columns,
     quote_columns,
-    top_columns,
     trade_columns,
 )
 from toolkit.venues.binance.trade_tape import NO_CEILING, ToldTrades
@@ -77,9 +78,9 @@ class _Book:
         self.is_too_large = False
 
 
-class BinanceTaker(ColumnarTaker):
+class BinanceTaker(RunTaker[bytes]):
     """
-    See `ColumnarTaker`.
+    See `ColumnarTaker`. What the protocol may have changed are feeds, by wire name; anything includes books.
 
     Args:
         protocol: Protocol on whose state it works.
@@ -88,6 +89,7 @@ class BinanceTaker(ColumnarTaker):
     """
 
     def __init__(self, protocol: BinanceMarketProtocol, tracker: OrderBookTracker, tops: Tops) -> None:
+        super().__init__()
         self._protocol = protocol
         self._tracker = tracker
         self._tops = tops
@@ -99,29 +101,14 @@ class BinanceTaker(ColumnarTaker):
         #: Wire names of the streams of an instrument, by its number.
         self._names: list[set[bytes]] = []
         self._table = Table()
-        #: The batch whose messages are in the arrays, and messages that are in them no more.
-        self._frames: FrameBatch | None = None
-        self._gathered = Collected()
-        #: Feeds that the protocol may have changed since the last run; None: any, and any book.
-        self._touched: set[bytes] | None = None
-        self._rest = Rest()
 
     # -- what `ColumnarTaker` asks ------------------------------------------------------------------------------
 
-    def take(self, frames: FrameBatch, begin: int, digest: bytes) -> Taken:
-        if self._rest.has_frame():
-            if self._touched is not None:
-                # All is the protocol's for some hundred frames, which need not be looked at one by one.
-                self.settle()
-                self._touched = None
-            return Taken(end=begin, digest=digest)
-        if self._rest.has_stopped_at(frames, begin):
-            return Taken(end=begin, digest=digest)
-        self._refresh()
+    def _make_room(self, frames: FrameBatch, begin: int) -> None:
+        self._arrays.begin(frames, begin)
+
+    def _run(self, frames: FrameBatch, begin: int, digest: bytes) -> Taken:
         arrays = self._arrays
-        if self._frames is None:
-            self._frames = frames
-            arrays.begin(frames, begin)
         arrays.digest = digest
         before = arrays.counts.copy()
         end = begin
@@ -132,7 +119,6 @@ class BinanceTaker(ColumnarTaker):
             if not arrays.grow():
                 self._books[int(arrays.needed[numbers.INSTRUMENT])].is_too_large = True
                 break
-        self._rest.look(frames, begin, end)
         if reason == kernel_run.RESCALE:
             # A price between the steps of the book: the protocol takes that frame, and the steps are reported again.
             self._books[int(arrays.needed[numbers.INSTRUMENT])].rescales += 1
@@ -154,26 +140,18 @@ class BinanceTaker(ColumnarTaker):
         set_levels(arrays.store, 0, keys, sizes)
         side_columns(arrays.store, 0, keys, sizes)
 
-    def collect(self, *, wanted: bool = True) -> Collected:
-        if self._frames is not None:
-            self._write_back()
-            self._gather(wanted=wanted)
-        collected, self._gathered = self._gathered, Collected()
-        return collected
-
-    def _gather(self, *, wanted: bool) -> None:
-        """Make columns of what is in the arrays, which are free for another batch then."""
+    def _add_columns(self, collected: Collected) -> None:
         arrays, named = self._arrays, self._table.instruments
-        if wanted:
-            gathered = self._gathered
-            gathered.messages.extend(diff_columns(arrays, named))
-            gathered.messages.extend(quote_columns(arrays, named))
-            gathered.messages.extend(trade_columns(arrays, named))
-            gathered.tops.extend(top_columns(arrays, named))
-        arrays.counts[:] = 0
+        collected.messages.extend(diff_columns(arrays, named))
+        collected.messages.extend(quote_columns(arrays, named))
+        collected.messages.extend(trade_columns(arrays, named))
+        collected.tops.extend(changed_tops(arrays, named))
+
+    def _empty(self) -> None:
+        self._write_back()
+        self._arrays.counts[:] = 0
         for held in self._books:
             held.held_rows = 0
-        self._frames = None
 
     def before(self, frame: Frame) -> None:
         touched = self._touched
@@ -181,8 +159,7 @@ class BinanceTaker(ColumnarTaker):
         if touched is None or concern is _NONE:
             return
         if concern is _ANY:
-            self.settle()
-            self._touched = None
+            self._leave_all()
             return
         if not concern.symbol:
             self._write_back()
@@ -270,8 +247,7 @@ class BinanceTaker(ColumnarTaker):
 
     def _forget(self) -> None:
         """Pairs are spelled otherwise than before (metadata came): nothing in the arrays holds."""
-        if self._frames is not None:
-            self._gather(wanted=True)
+        self._gather(wanted=True)
         self._arrays = Arrays(self._venue, is_spot=self._is_spot)
         self._table = Table()
         self._books = []
@@ -345,7 +321,7 @@ class BinanceTaker(ColumnarTaker):
         top = self._tops.get(f"{self._venue} {feed.pair}")
         instruments.top_is_stale[number] = -1 if top is None else top[4]
         if top is not None:
-            instruments.top[number] = [np.nan if value is None else value for value in top[:4]]
+            instruments.top[number] = values_of_top(top)
         return True
 
     def _load(self, book: OrderBook, number: int) -> bool:
@@ -430,8 +406,8 @@ class BinanceTaker(ColumnarTaker):
         join.last_id, join.last_ts = last_id, last_ts
         join.is_bare = False
         if instruments.top_is_stale[number] >= 0:
-            top = [None if value != value else value for value in instruments.top[number].tolist()]  # NaN
-            self._tops[f"{self._venue} {feed.pair}"] = (*top, bool(instruments.top_is_stale[number]))  # type: ignore[assignment]
+            is_stale = bool(instruments.top_is_stale[number])
+            self._tops[f"{self._venue} {feed.pair}"] = top_from_values(instruments.top[number], is_stale=is_stale)
         crossed = int(instruments.crossed[number])
         if crossed:
             self._tracker.add_crossed(PairKey(self._venue, feed.pair), crossed)

@@ -8,13 +8,14 @@ from typing import Any, Final
 import numpy as np
 
 from toolkit.columnar import DiffColumns, FrameBatch, QuoteColumns, TopColumns, TradeColumns
+from toolkit.kernels.run_taker import about, top_columns
 from toolkit.messages import FORM_FULL, BookDiff
 from toolkit.venues.binance import kernel_numbers as numbers
 from toolkit.venues.binance.depth import FORM_UNJOINED, PENDING_MAX
 from toolkit.venues.binance.kernel_arrays import Arrays
 from toolkit.venues.binance.kernel_state import Messages
 
-__all__ = ["WaitingDiffs", "diff_columns", "quote_columns", "top_columns", "trade_columns"]
+__all__ = ["WaitingDiffs", "changed_tops", "diff_columns", "quote_columns", "trade_columns"]
 
 #: What stands before the numbers of aggregates.
 _AGGREGATE: Final = "a"
@@ -22,20 +23,9 @@ _AGGREGATE: Final = "a"
 Instruments = Sequence[tuple[str, str]]
 
 
-def _about(messages: Messages, rows: slice, instruments: Instruments) -> dict[str, Any]:
-    """What columns of every kind have, of some rows."""
-    found = messages.instrument[rows]
-    numbers_used = np.flatnonzero(np.bincount(found, minlength=1))
-    codes = np.zeros(int(numbers_used[-1]) + 1, np.int32)
-    codes[numbers_used] = np.arange(len(numbers_used), dtype=np.int32)
-    used = [instruments[number] for number in numbers_used.tolist()]
-    return {
-        "symbols": [symbol for symbol, _ in used],
-        "trading_pairs": [pair for _, pair in used],
-        "instrument": codes[found],
-        "frame": messages.frame[rows].copy(),
-        "ts_event": messages.ts_event[rows].copy(),
-    }
+def _about(messages: Messages, count: int, instruments: Instruments) -> dict[str, Any]:
+    """What columns of every kind have, of the first rows."""
+    return about(instruments, messages.instrument[:count], messages.frame[:count], messages.ts_event[:count])
 
 
 def diff_columns(arrays: Arrays, instruments: Instruments) -> Iterator[DiffColumns]:
@@ -48,7 +38,7 @@ def diff_columns(arrays: Arrays, instruments: Instruments) -> Iterator[DiffColum
     level_count = diffs.rows[rows, 1].copy()
     levels = slice(0, int(level_count.sum()))
     yield DiffColumns(
-        **_about(diffs, rows, instruments),
+        **_about(diffs, count, instruments),
         form=FORM_FULL,
         form_apart=FORM_UNJOINED,
         fused=diffs.kind[rows] == 0,
@@ -68,7 +58,7 @@ def quote_columns(arrays: Arrays, instruments: Instruments) -> Iterator[QuoteCol
     if count:
         bid_price, bid_size, ask_price, ask_size = arrays.quotes.values[:count].T.copy()
         yield QuoteColumns(
-            **_about(arrays.quotes, slice(0, count), instruments),
+            **_about(arrays.quotes, count, instruments),
             bid_price=bid_price,
             bid_size=bid_size,
             ask_price=ask_price,
@@ -83,7 +73,7 @@ def trade_columns(arrays: Arrays, instruments: Instruments) -> Iterator[TradeCol
     count = int(arrays.counts[numbers.TRADES])
     if count:
         yield TradeColumns(
-            **_about(trades, slice(0, count), instruments),
+            **_about(trades, count, instruments),
             is_sell=trades.flags[:count, 0].astype(np.bool_),
             price=trades.values[:count, 0].copy(),
             size=trades.values[:count, 1].copy(),
@@ -94,21 +84,13 @@ def trade_columns(arrays: Arrays, instruments: Instruments) -> Iterator[TradeCol
         )
 
 
-def top_columns(arrays: Arrays, instruments: Instruments) -> Iterator[TopColumns]:
+def changed_tops(arrays: Arrays, instruments: Instruments) -> Iterator[TopColumns]:
     """Changes of the best levels."""
     tops = arrays.tops
     count = int(arrays.counts[numbers.TOPS])
     if count:
-        bid_price, bid_size, ask_price, ask_size = tops.values[:count].T.copy()
-        yield TopColumns(
-            **_about(tops, slice(0, count), instruments),
-            bid_price=bid_price,
-            bid_size=bid_size,
-            ask_price=ask_price,
-            ask_size=ask_size,
-            is_stale=tops.flags[:count, 0].astype(np.bool_),
-            is_crossed=tops.flags[:count, 1].astype(np.bool_),
-        )
+        shared = _about(tops, count, instruments)
+        yield top_columns(shared, tops.values[:count], tops.flags[:count, 0], tops.flags[:count, 1])
 
 
 class WaitingDiffs:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from toolkit.books.tracker import OrderBookTracker
-from toolkit.columnar import Collected, ColumnarTaker, FrameBatch, Rest, Taken, Tops, no_frames
+from toolkit.columnar import Collected, FrameBatch, Taken, Tops, no_frames
 from toolkit.frames import DAMAGED, WS_IN, WS_OUT, Frame
 from toolkit.kernels.fusion_state import KeptBook, load_book, unload_book
+from toolkit.kernels.run_taker import RunTaker, top_from_values, values_of_top
 from toolkit.kernels.text import name_hash
 from toolkit.keys import PairKey
 from toolkit.venues.hyperliquid import kernel_run
@@ -34,7 +35,7 @@ from toolkit.venues.hyperliquid.kernel_state import (
     UNKNOWN,
     Number,
 )
-from toolkit.venues.hyperliquid.run_columns import message_columns, top_columns
+from toolkit.venues.hyperliquid.run_columns import changed_tops, message_columns
 from toolkit.venues.hyperliquid.subscriptions import FAST_ROLE
 from toolkit.venues.hyperliquid.wire import IGNORED_CHANNELS
 
@@ -54,9 +55,9 @@ _OTHERS: Final = frozenset({b"pong", b"activeAssetCtx", b"activeSpotAssetCtx", *
 _PING: Final = b'{"method":"ping"}'
 
 
-class HyperliquidTaker(ColumnarTaker):
+class HyperliquidTaker(RunTaker[str]):
     """
-    See `ColumnarTaker`.
+    See `ColumnarTaker`. What the protocol may have changed are coins; anything includes connections.
 
     Args:
         protocol: Protocol on whose state it works.
@@ -65,35 +66,21 @@ class HyperliquidTaker(ColumnarTaker):
     """
 
     def __init__(self, protocol: HyperliquidMarketProtocol, tracker: OrderBookTracker, tops: Tops) -> None:
+        super().__init__()
         self._protocol = protocol
         self._tracker = tracker
         self._tops = tops
         self._venue = protocol.venue
         self._arrays = Arrays(self._venue)
         self._kept: dict[int, KeptBook] = {}
-        #: Whether messages of a batch are in the arrays.
-        self._is_begun = False
-        self._gathered = Collected()
-        #: Coins that the protocol may have changed since the last run; None: any, and connections too.
-        self._touched: set[str] | None = None
-        self._rest = Rest()
 
     # -- what `ColumnarTaker` asks ------------------------------------------------------------------------------
 
-    def take(self, frames: FrameBatch, begin: int, digest: bytes) -> Taken:
-        if self._rest.has_frame():
-            if self._touched is not None:
-                # All is the protocol's for some hundred frames, which need not be looked at one by one.
-                self.settle()
-                self._touched = None
-            return Taken(end=begin, digest=digest)
-        if self._rest.has_stopped_at(frames, begin):
-            return Taken(end=begin, digest=digest)
-        self._refresh()
+    def _make_room(self, frames: FrameBatch, begin: int) -> None:
+        self._arrays.begin(frames, begin)
+
+    def _run(self, frames: FrameBatch, begin: int, digest: bytes) -> Taken:
         arrays = self._arrays
-        if not self._is_begun:
-            self._is_begun = True
-            arrays.begin(frames, begin)
         arrays.digest = digest
         before = arrays.counts.copy()
         end = begin
@@ -102,7 +89,6 @@ class HyperliquidTaker(ColumnarTaker):
             if reason != kernel_run.LOAD:
                 break
             self._load(int(arrays.counts[Number.NEEDED]))
-        self._rest.look(frames, begin, end)
         more = (arrays.counts - before).tolist()
         return Taken(
             end=end,
@@ -115,19 +101,12 @@ class HyperliquidTaker(ColumnarTaker):
         kernel_run.run(*arrays.arguments(no_frames(), 0))
         name_hash(arrays.state.names, 0, 0)
 
-    def collect(self, *, wanted: bool = True) -> Collected:
-        if self._is_begun:
-            self._gather(wanted=wanted)
-        collected, self._gathered = self._gathered, Collected()
-        return collected
+    def _add_columns(self, collected: Collected) -> None:
+        collected.messages.extend(message_columns(self._arrays))
+        collected.tops.extend(changed_tops(self._arrays))
 
-    def _gather(self, *, wanted: bool) -> None:
-        """Make columns of what is in the arrays, which are free for another batch then."""
-        if wanted:
-            self._gathered.messages.extend(message_columns(self._arrays))
-            self._gathered.tops.extend(top_columns(self._arrays))
+    def _empty(self) -> None:
         self._arrays.counts[: Number.STAMPS] = 0
-        self._is_begun = False
 
     def before(self, frame: Frame) -> None:
         touched = self._touched
@@ -145,8 +124,7 @@ class HyperliquidTaker(ColumnarTaker):
         is_book = channel in _BOOKS and frame.payload.count(b'"coin"') == len(coins) == 1
         is_tape = channel == b"trades" and frame.payload.count(b'"coin"') == len(_COIN.findall(frame.payload))
         if not (is_book or is_tape):
-            self.settle()
-            self._touched = None
+            self._leave_all()
             return
         state = self._arrays.state
         for coin in coins:
@@ -178,8 +156,7 @@ class HyperliquidTaker(ColumnarTaker):
             touched = {stream.symbol for stream in protocol.streams if stream.stream in _STREAMS}
             if any(pair != protocol.trading_pair(coin) for coin, pair in arrays.coins):
                 # Pairs are spelled otherwise than before (metadata came): nothing in the arrays holds.
-                if self._is_begun:
-                    self._gather(wanted=True)
+                self._gather(wanted=True)
                 self._arrays = arrays = Arrays(self._venue)
                 self._kept = {}
             arrays.state.book[:] = UNKNOWN
@@ -240,7 +217,7 @@ class HyperliquidTaker(ColumnarTaker):
         state.is_stale[number] = kept.is_stale
         state.has_top[number] = top is not None and top[4] == kept.is_stale
         if top is not None:
-            state.top[number] = [np.nan if value is None else value for value in top[:4]]
+            state.top[number] = values_of_top(top)
         return True
 
     def _load_tape(self, number: int) -> bool:
@@ -290,8 +267,8 @@ class HyperliquidTaker(ColumnarTaker):
         unload_book(arrays.books, number, self._kept[number])
         if state.is_apart[number] and feeds == [QUOTES_FEED]:
             return
-        top = [None if value != value else value for value in state.top[number].tolist()]  # NaN
-        self._tops[f"{self._venue} {pair}"] = (*top, bool(state.is_stale[number]))  # type: ignore[assignment]
+        is_stale = bool(state.is_stale[number])
+        self._tops[f"{self._venue} {pair}"] = top_from_values(state.top[number], is_stale=is_stale)
         if state.crossed[number]:
             self._tracker.add_crossed(PairKey(self._venue, pair), int(state.crossed[number]))
             state.crossed[number] = 0

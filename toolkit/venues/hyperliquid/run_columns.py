@@ -8,26 +8,16 @@ from typing import Any
 import numpy as np
 
 from toolkit.columnar import MessageColumns, QuoteColumns, SnapshotColumns, TopColumns, TradeColumns
+from toolkit.kernels.run_taker import about, top_columns
 from toolkit.venues.hyperliquid.kernel_arrays import DEPTH_CAPS, FORMS, Arrays
 from toolkit.venues.hyperliquid.kernel_state import Messages, Number, TopRows
 
-__all__ = ["message_columns", "top_columns"]
+__all__ = ["changed_tops", "message_columns"]
 
 
 def _about(messages: Messages | TopRows, count: int, arrays: Arrays) -> dict[str, Any]:
     """What columns of every kind have, of the first rows."""
-    found = messages.coin[:count]
-    used = np.flatnonzero(np.bincount(found, minlength=1))
-    codes = np.zeros(int(used[-1]) + 1, np.int32)
-    codes[used] = np.arange(len(used), dtype=np.int32)
-    coins = [arrays.coins[number] for number in used.tolist()]
-    return {
-        "symbols": [symbol for symbol, _ in coins],
-        "trading_pairs": [pair for _, pair in coins],
-        "instrument": codes[found],
-        "frame": messages.frame[:count].copy(),
-        "ts_event": messages.ts_event[:count].copy(),
-    }
+    return about(arrays.coins, messages.coin[:count], messages.frame[:count], messages.ts_event[:count])
 
 
 def message_columns(arrays: Arrays) -> Iterator[MessageColumns]:
@@ -73,17 +63,9 @@ def message_columns(arrays: Arrays) -> Iterator[MessageColumns]:
         )
 
 
-def top_columns(arrays: Arrays) -> Iterator[TopColumns]:
+def changed_tops(arrays: Arrays) -> Iterator[TopColumns]:
     """Changes of the best levels."""
     tops = arrays.tops
     if count := int(arrays.counts[Number.TOPS]):
-        bid_price, bid_size, ask_price, ask_size = tops.values[:count].T.copy()
-        yield TopColumns(
-            **_about(tops, count, arrays),
-            bid_price=bid_price,
-            bid_size=bid_size,
-            ask_price=ask_price,
-            ask_size=ask_size,
-            is_stale=tops.is_stale[:count].astype(np.bool_),
-            is_crossed=tops.is_crossed[:count].astype(np.bool_),
-        )
+        shared = _about(tops, count, arrays)
+        yield top_columns(shared, tops.values[:count], tops.is_stale[:count], tops.is_crossed[:count])

@@ -18,9 +18,9 @@ from tests.fuzz.hyperliquid_frames import TEXTS, VENUE, Session, hyperliquid_ses
 from tests.fuzz.mutations import mutated
 from tests.recordings.batch_tapes import Outcome, by_batch, one_by_one
 from toolkit.books import book_fusion
-from toolkit.columnar import Rest
 from toolkit.frames import WS_IN, Frame
 from toolkit.kernels import fusion, fusion_state
+from toolkit.kernels.run_taker import Rest
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import find_venue
 from toolkit.venues.hyperliquid import columnar, kernel_run, kernel_state, trade_tape
