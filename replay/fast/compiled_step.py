@@ -30,6 +30,7 @@ from replay.fast import kernel_actions, kernel_engine  # noqa: F401  # the first
 from replay.fast.engine_layout import Engine
 from replay.fast.step import Step
 from toolkit.errors import ConfigError
+from toolkit.kernels.compiling import KeptCode
 from toolkit.kernels.disk_cache import are_compiled, note_compiled, usable_folder
 
 __all__ = ["layout_of", "note_engine", "packed", "pointer_to", "say_compiling"]
@@ -112,16 +113,9 @@ def _compiled(
     sys.modules[module.__name__] = module  # what was kept on disk is loaded into it, by its name
     # The file is for numba, which keeps code by files: what it holds after a power cut is of no consequence.
     exec(compile(_WRAPPER, path, "exec"), vars(module))  # noqa: S102  # the text above
-    made = CFunc(vars(module)["call"], (signature.args, signature.return_type), locals={}, options=options)
-    numba.config.CACHE_DIR = str(path.parent.parent)  # numba reads it here
-    made.enable_caching()
-    try:
-        made.compile()
-    except NumbaError:
-        raise
-    except Exception:  # noqa: BLE001  # unpickling what a power cut left raises anything
-        made = CFunc(vars(module)["call"], (signature.args, signature.return_type), locals={}, options=options)
-        made.compile()
+    made: Any = CFunc(vars(module)["call"], (signature.args, signature.return_type), locals={}, options=options)
+    made._cache = KeptCode(vars(module)["call"])
+    made.compile()
     return made
 
 

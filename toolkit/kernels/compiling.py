@@ -6,11 +6,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FunctionType
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, ClassVar, Final, ParamSpec, TypeVar
 
 import numba
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserProvidedCacheLocator
 from numba.core.dispatcher import Dispatcher
 from numba.core.extending import _Intrinsic
 from numba.extending import intrinsic
@@ -18,6 +19,7 @@ from numba.extending import intrinsic
 from toolkit.kernels.disk_cache import is_checked, kernel_folder, usable_folder
 
 __all__ = [
+    "KeptCode",
     "check_bounds",
     "copy_bytes",
     "float_bits",
@@ -87,19 +89,63 @@ def unlocked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _compiled(function: Callable[P, R], options: dict[str, Any]) -> Callable[P, R]:
-    folder = _folder_of(function.__module__)
-    keeps = folder is not None
-    numba.config.CACHE_DIR = str(folder or kernel_folder())  # numba reads it when a function is decorated
-    made: Any = numba.njit(cache=keeps, error_model="numpy", boundscheck=IS_CHECKED, _nrt=False, **options)
+    made: Any = numba.njit(error_model="numpy", boundscheck=IS_CHECKED, _nrt=False, **options)
     compiled = made(function)
-    if keeps:
-        _make_optional(compiled._cache)
+    if folder_of(function.__module__) is not None:
+        compiled._cache = KeptCode(function)
     kept: Callable[P, R] = compiled
     return kept
 
 
-def _folder_of(module: str) -> Path | None:
+def folder_of(module: str) -> Path | None:
+    """Where the machine code of a module's functions is kept; None where there is no place for it."""
     return usable_folder() if module.startswith("toolkit.") else usable_folder(above=True)
+
+
+class _Place(UserProvidedCacheLocator):  # type: ignore[misc]  # numba has no types
+    """
+    Where the machine code of a function is, below `folder_of` its module, by the name of that module's package.
+
+    numba goes by where the source is installed: a second installation of the same version would compile all of it once
+    more, though the name of the folder says that it is the same code.
+    """
+
+    def __init__(self, function: Any, file: str) -> None:
+        self._py_file = file
+        self._lineno = function.__code__.co_firstlineno
+        package = function.__module__.rpartition(".")[0]
+        self._cache_path = str((folder_of(function.__module__) or kernel_folder()) / (package or "steps"))
+
+    @classmethod
+    def from_function(cls, function: Any, file: str) -> Any:
+        """The place for a function, if it can be made."""
+        found = cls(function, file)
+        with suppress(OSError):
+            found.ensure_cache_path()
+            return found
+        return None
+
+
+class _KeptResult(CompileResultCacheImpl):  # type: ignore[misc]  # numba has no types
+    _locator_classes: ClassVar[list[type[Any]]] = [_Place]
+
+
+class KeptCode(FunctionCache):  # type: ignore[misc]  # numba has no types
+    """What is kept of a function on disk. It is a matter of speed: a disk that is full, or files that are torn, stop no work."""
+
+    _impl_class = _KeptResult
+
+    def load_overload(self, *args: Any, **options: Any) -> Any:
+        """Machine code for a signature; None where there is none, or none that can be read."""
+        try:
+            return super().load_overload(*args, **options)
+        except Exception:  # noqa: BLE001  # unpickling what a power cut left raises anything
+            return None
+
+    def save_overload(self, *args: Any, **options: Any) -> None:
+        """Keep machine code, where there is room."""
+        with suppress(Exception):  # a torn index is read before it is written
+            super().save_overload(*args, **options)
 
 
 def plain(function: Callable[P, R]) -> Callable[P, R]:
@@ -134,23 +180,6 @@ _IN_PYTHON: Final[dict[str, Callable[..., Any]]] = {
     "highest_bit": lambda value: int(value).bit_length() - 1,
     "lowest_bit": lambda value: (int(value) & -int(value)).bit_length() - 1,
 }
-
-
-def _make_optional(shelf: Any) -> None:
-    """What is kept on disk is a matter of speed: a disk that is full, or files that are torn, stop no work."""
-    load, save = shelf.load_overload, shelf.save_overload
-
-    def load_or_compile(*args: Any, **options: Any) -> Any:
-        try:
-            return load(*args, **options)
-        except Exception:  # noqa: BLE001  # unpickling what a power cut left raises anything
-            return None
-
-    def save_if_possible(*args: Any, **options: Any) -> None:
-        with suppress(Exception):  # a torn index is read before it is written
-            save(*args, **options)
-
-    shelf.load_overload, shelf.save_overload = load_or_compile, save_if_possible
 
 
 def _word_bytes(index: Any) -> Any:

@@ -1,8 +1,8 @@
 """
 Where compiled kernels are kept, and whether they are there, without loading the compiler.
 
-numba keeps compiled functions on disk, by the file that the function stands in. It does not see that a function which
-that one calls has changed. So the folder is named by a hash over the sources of all kernels that it may call: any change
+numba keeps compiled functions on disk, by the text of the file that the function stands in. It does not see that a
+function which that one calls has changed. So the folder is named by a hash over the sources of all kernels that it may call: any change
 of these compiles them again, and no program ever runs the code of another version. The kernels of `toolkit`, which import
 and seal, call no others and have a folder of their own. Both are in the user's cache (`TICKDECK_KERNELS` names another
 place), because the installed package may not be writable.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,33 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path / "kernels"
     for function in (shelf.kernel_folder, shelf.usable_folder):
         function.cache_clear()
+
+
+def installed(folder: Path, text: str) -> Any:
+    """A function of a module of that text, as it is installed in a folder."""
+    folder.mkdir()
+    path = folder / "kernel_there.py"
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location("replay.some.kernel_there", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.add
+
+
+def test_another_installation_of_the_same_sources_compiles_nothing_again(place: Path, tmp_path: Path) -> None:
+    """What is said to be compiled goes by the sources, and not by where they are; of others nothing is taken."""
+    text = PROGRAM.partition("print")[0]
+    for name, source, answer, hits in (
+        ("one", text, 5, 0),
+        ("other", text, 5, 1),
+        ("changed", text.replace("a + b", "a * b"), 6, 0),
+    ):
+        add = installed(tmp_path / name, source)
+        assert add(2, 3) == answer
+        assert sum(add.stats.cache_hits.values()) == hits
+    assert [path.name for path in shelf.kernel_folder(above=True).iterdir()] == ["replay.some"]
 
 
 def cannot_write(monkeypatch: pytest.MonkeyPatch, *, nowhere: bool = False) -> None:
