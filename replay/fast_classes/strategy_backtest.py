@@ -216,7 +216,7 @@ def _in_the_way(plan: RunPlan, tape: Tape, start_ns: int | None, carry: Carry) -
     from replay.fast_classes.suitable import unsuitable
 
     if start_ns is not None:
-        return "start_ns"
+        return "start_ns (--from)"
     return f"carry={carry.value!r}" if carry is not Carry.ALL else unsuitable(plan, tape)
 
 
