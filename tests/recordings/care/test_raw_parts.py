@@ -37,18 +37,10 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def in_parts(folder: Path, jobs: int = 2) -> tuple[Verification, int]:
+def in_parts(folder: Path, jobs: int = 2, advance: Callable[[int], None] = lambda _: None) -> tuple[Verification, int]:
     """What several processes find, and how often one had to play everything in their place."""
-    alone = 0
-    play = RawReplay.play
-
-    def counted(*arguments: object) -> object:
-        nonlocal alone
-        alone += 1
-        return play(*arguments)  # type: ignore[arg-type]
-
-    with patch.object(RawReplay, "play", counted):
-        return verify(folder, jobs=jobs), alone
+    with patch.object(RawReplay, "play", autospec=True, side_effect=RawReplay.play) as play:
+        return verify(folder, advance, jobs=jobs), play.call_count
 
 
 def agree(folder: Path, jobs: int = 2) -> tuple[Verification, int]:
@@ -81,9 +73,8 @@ def _other_times(rows: pa.Table) -> pa.Table:
 def test_a_sound_recording_is_sound_in_parts(parts: Path) -> None:
     """Each process begins with a state that was kept; progress comes to as much as with one."""
     done: list[int] = []
-    with patch.object(RawReplay, "play") as play:
-        found = verify(parts, done.append, jobs=2)
-    assert not play.called
+    found, alone = in_parts(parts, 2, done.append)
+    assert alone == 0
     assert found == verify(parts)
     assert (found.problems, found.frame_count) == ([], 600)
     assert sum(done) == found.frame_count + found.message_count
@@ -138,7 +129,9 @@ def test_without_a_state_or_a_process_one_plays_everything(parts: Path, tmp_path
         if harm == "no process":
             monkeypatch.setattr("sys.executable", "/nowhere/python")
         else:
-            (folder / str(read_manifest(folder).segments[2].checkpoint.path)).write_bytes(b"x")  # type: ignore[union-attr]
+            checkpoint = read_manifest(folder).segments[2].checkpoint
+            assert checkpoint is not None
+            (folder / checkpoint.path).write_bytes(b"x")
         _, alone = agree(folder, jobs=4)
     assert alone == 1
 

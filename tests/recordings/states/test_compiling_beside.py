@@ -27,6 +27,7 @@ from tests.fuzz.frames import session
 from tests.fuzz.mutations import mutated
 from tests.toolkit.kernels.test_disk_cache import cannot_write, place
 from toolkit.kernels import disk_cache
+from toolkit.kernels.lines import compile_lines
 from toolkit.protocol import ProtocolOptions
 from toolkit.venue import find_venue
 
@@ -40,26 +41,45 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-class TakesOver:
-    """In place of the other process: compiled code is there from a certain look on."""
+class OtherProcess:
+    """In place of the process that compiles: it is at its end, and the cache is filled, when it is asked for the nth time."""
 
     def __init__(self, after: int) -> None:
-        self.looks = 0
-        self.after = after
+        self.left = after
+        self.is_over = False
+        self.stdin = None
 
-    def look(self, beside: CompilingBeside) -> bool:
-        if self.looks == self.after:
-            beside.is_used = beside._normalizer.compile()
-        self.looks += 1
-        return beside.is_used
+    def poll(self) -> int | None:
+        if self.left:
+            self.left -= 1
+            return None
+        for which in normalizer().kernel_sets:
+            disk_cache.note_compiled(which)
+        self.is_over = True
+        return 0
+
+    def kill(self) -> None:
+        """It is a process no more."""
+
+    def wait(self) -> int:
+        return 0
 
 
 @contextmanager
-def taking_over(after: int) -> Iterator[TakesOver]:
-    """Within the block it is so."""
-    other = TakesOver(after)
-    with patch.multiple(CompilingBeside, __enter__=lambda self: self, look=lambda self: other.look(self)):  # noqa: PLW0108  # a method
+def taking_over(after: int) -> Iterator[OtherProcess]:
+    """Within the block nothing is compiled until the nth border of batches; to be used where the cache is of the test."""
+    other = OtherProcess(after)
+    for which in normalizer().kernel_sets:
+        (disk_cache.kernel_folder() / which).unlink(missing_ok=True)
+    with patch.object(compiling_beside, "BESIDE_BYTES", 0), patch.object(subprocess, "Popen", lambda *_, **__: other):
         yield other
+
+
+@pytest.fixture(scope="module")
+def _compiled() -> None:
+    """Kernels of this process are kept where they always are: tests that have a place of their own come after."""
+    normalizer().compile()
+    compile_lines()
 
 
 @pytest.fixture(scope="module")
@@ -83,33 +103,48 @@ def expected(capture_file: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     return contents(folder)
 
 
+@pytest.mark.usefixtures("_compiled", "place")
+def test_compiled_code_is_used_from_when_it_is_there() -> None:
+    with taking_over(2), CompilingBeside(normalizer(), 1) as beside:
+        assert beside.is_coming
+        assert [beside.look() for _ in range(4)] == [False, False, True, True]
+        assert not beside.is_coming
+
+
+@pytest.mark.usefixtures("_compiled", "place")
 def test_an_import_is_the_same_at_whichever_border_compiled_code_takes_over(
     capture_file: Path, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
     """The frame-by-frame import is the reference; the last time it never takes over."""
     borders = 5
+    taken_over = []
     with patch.object(line_blocks, "BLOCK_BYTES", capture_file.stat().st_size // (borders - 2)):
         for after in range(borders):
             folder = tmp_path / str(after)
             with taking_over(after) as other, patch.object(line_blocks, "BLOCK_LINES", 1):
                 import_capture([capture_file], folder, HOW)
             assert contents(folder) == expected, after
-    assert other.looks <= other.after
+            taken_over.append(other.is_over)
+    assert taken_over == [True] * (borders - 1) + [False]
 
 
+@pytest.mark.usefixtures("_compiled", "place")
 def test_care_is_the_same_whenever_compiled_code_takes_over(capture_file: Path, tmp_path: Path) -> None:
     """In the middle of a recording, and of a segment: `verify` finds it sound, `renormalize` makes the same files."""
     folder = tmp_path / "tape"
     import_capture([capture_file], folder, msgspec.structs.replace(HOW, compiled=False))
-    made = []
+    made, taken_over = [], []
     for after in (0, 2, 99):
-        with taking_over(after), patch("recordings.care.renormalizing.WIDE_BATCH", 130):
+        with taking_over(after) as other, patch("recordings.care.renormalizing.WIDE_BATCH", 130):
             copy = Path(shutil.copytree(folder, tmp_path / str(after)))
             renormalize(copy)
         made.append(contents(copy))
-        with taking_over(after), patch.multiple("recordings.care.raw_replay", WIDE_BATCH=130, RAW_BATCH=130):
+        taken_over.append(other.is_over)
+        with taking_over(after) as other, patch.multiple("recordings.care.raw_replay", WIDE_BATCH=130, RAW_BATCH=130):
             assert verify(folder).problems == []
+        taken_over.append(other.is_over)
     assert all(each == made[0] for each in made)
+    assert taken_over == [True, True, True, True, False, False]
 
 
 # -- the other process -------------------------------------------------------------------------------------------------
