@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from benchmarks.captures import Capture, book_frames, write_archive, write_mixed, write_symbols
@@ -78,7 +79,7 @@ def _ways(options: Options, capture: Capture) -> list[Figure]:
                 segment_frames=max(options.frames // _SEGMENTS, 1),
             )
             timing, manifest = measure(
-                lambda how=how, source=source: import_capture([source], folder, how),  # type: ignore[misc]
+                partial(import_capture, [source], folder, how),
                 options.repeats,
                 before=lambda: shutil.rmtree(folder, ignore_errors=True),
             )
