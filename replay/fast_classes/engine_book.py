@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from replay.backtest.market import Market
 from replay.fast.engine_layout import QUOTE, book_of
 from toolkit.books.book_side import BookSide, KeptColumns
 from toolkit.books.orderbook import OrderBook, OrderBookEntry
-from toolkit.borders import one_line
 from toolkit.kernels.compiling import plain
 from toolkit.kernels.levels import side_columns, slot_of
 from toolkit.keys import PairKey
@@ -43,7 +42,7 @@ class _SideThere:
         """Price and size of the best level; None of an empty side."""
         return self._book.best_of(self._side)
 
-    def columns(self) -> Any:
+    def columns(self) -> KeptColumns:
         """All levels."""
         return self._book.columns_of(self._side)
 
@@ -82,25 +81,21 @@ class EngineBook(OrderBook):
         market: Market that it is counted in.
     """
 
-    __slots__ = ("_base", "_market", "_place", "_run", "_seen", "_sides", "_sources")
+    __slots__ = ("_base", "_market", "_place", "_run", "_seen", "_sources")
 
     def __init__(self, run: ClassRun, place: int, key: PairKey, market: Market) -> None:
-        upkeep: Any = _Upkeep(self)
-        self._sides = BookSide(is_bid=True, upkeep=upkeep), BookSide(is_bid=False, upkeep=upkeep)
+        upkeep = _Upkeep(self)
+        self.bids, self.asks = BookSide(is_bid=True, upkeep=upkeep), BookSide(is_bid=False, upkeep=upkeep)
         self._sources = _SideThere(self, 0), _SideThere(self, 1)
         self._run = run
         self._place = place
         self._base = place * _QUOTE_WORDS
         self._market = market
         self._seen = -1
-        self._upkeep = None
         self.trading_pair = key.trading_pair
         self.venue = key.venue
 
-    def __repr__(self) -> str:
-        return one_line(f"<OrderBook {self._shown()}>")
-
-    def __copy__(self) -> EngineBook:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         # Part of a copy stands still and part goes on, in the way of the book that it is of.
         self._run.exchange.refuse("a copy of a book")
 
@@ -146,7 +141,7 @@ class EngineBook(OrderBook):
     def read(self) -> None:
         """Have the sides stand for what is in the arrays now."""
         self._seen = self._run.moment
-        for each, source in zip(self._sides, self._sources, strict=True):
+        for each, source in zip((self.bids, self.asks), self._sources, strict=True):
             if self._run.is_counted:
                 each.replace(source.columns(), checked=True)
             else:
@@ -154,15 +149,11 @@ class EngineBook(OrderBook):
 
     # -- as an order book has it -------------------------------------------------------------------------------
 
-    @property
-    def bids(self) -> BookSide:  # type: ignore[override]
-        """Bid side."""
-        return self._sides[0]
-
-    @property
-    def asks(self) -> BookSide:  # type: ignore[override]
-        """Ask side."""
-        return self._sides[1]
+    def _catch_up(self) -> None:
+        """Have the stamps of now."""
+        row = self._run.engine.hands.books.pairs[self._place]
+        found = int(row["ts_event"])
+        self._ts_event, self._ts_recv = None if found == NO_TIME else found, int(row["ts_recv"])
 
     @property
     def is_stale(self) -> bool:  # type: ignore[override]
@@ -178,7 +169,7 @@ class EngineBook(OrderBook):
     def best_bid(self) -> OrderBookEntry | None:
         """Highest bid, or None."""
         if self._run.is_counted:
-            return self._sides[0].best
+            return self.bids.best
         level = self.best_of(0)
         return None if level is None else OrderBookEntry(*level)
 
@@ -186,20 +177,9 @@ class EngineBook(OrderBook):
     def best_ask(self) -> OrderBookEntry | None:
         """Lowest ask, or None."""
         if self._run.is_counted:
-            return self._sides[1].best
+            return self.asks.best
         level = self.best_of(1)
         return None if level is None else OrderBookEntry(*level)
-
-    @property  # type: ignore[misc]
-    def ts_event(self) -> int | None:
-        """Venue's time of the newest update taken in, ns; None before the first."""
-        found = int(self._run.engine.hands.books.pairs[self._place]["ts_event"])
-        return None if found == NO_TIME else found
-
-    @property  # type: ignore[misc]
-    def ts_recv(self) -> int:
-        """Our receive time of the newest update, ns."""
-        return int(self._run.engine.hands.books.pairs[self._place]["ts_recv"])
 
     @property  # type: ignore[misc]
     def update_id(self) -> int | None:

@@ -99,19 +99,16 @@ class LevelSource(Protocol):
     def best(self) -> tuple[float, float] | None:
         """Price and size of the best level; None of an empty side."""
 
-    def columns(self) -> Columns:
+    def columns(self) -> KeptColumns:
         """All levels, none of size 0."""
 
 
 class Upkeep(Protocol):
-    """
-    What keeps a book, and may be ahead of it.
+    """What keeps a book, and may be ahead of it."""
 
-    Attributes:
-        is_ahead: Whether it has messages that the book has not taken in yet.
-    """
-
-    is_ahead: bool
+    @property
+    def is_ahead(self) -> bool:
+        """Whether it has messages that the book has not taken in yet."""
 
     def settle(self) -> None:
         """Bring the book up to date."""
