@@ -44,6 +44,8 @@ _DYNAMIC: Final = frozenset(
 #: What is the session's own, and is not the same here.
 _INSIDE: Final = frozenset({"_desk", "_session", "_exchange", "_market", "_books"})
 _NAMES: Final = _NOT_DONE | _DYNAMIC | _INSIDE
+#: What makes a copy of a book, by whatever name it goes there.
+_COPYING: Final = (copy, copy.copy, copy.deepcopy)
 #: Ours, and what has been looked at: a context is handed to none of them.
 _KNOWN: Final = frozenset(
     {"tickdeck", "toolkit", "recordings", "replay", "analysis", "numpy", "polars", "pandas", "msgspec"}
@@ -75,7 +77,7 @@ def unsuitable_class(cls: type[Strategy]) -> str:
         return "a step function, which is compiled itself"
     for code, names in _codes_of(cls):
         for name in _names_in(code):
-            if name in _NAMES or names.get(name) is copy or names.get(name) is copy.copy:
+            if name in _NAMES or any(names.get(name) is each for each in _COPYING):
                 return f"{name} in {code.co_qualname}"
     return ""
 
@@ -114,14 +116,12 @@ def _functions_of(cls: type[Any]) -> Iterator[Any]:
     if cls in (Strategy, object):
         return
     for value in vars(cls).values():
-        if isinstance(value, staticmethod | classmethod):
-            yield value.__func__
-        elif isinstance(value, property):
+        if isinstance(value, property):
             yield from (each for each in (value.fget, value.fset, value.fdel) if each is not None)
         elif isinstance(value, FunctionType):
             yield value
         elif (function := getattr(value, "func", None) or getattr(value, "__wrapped__", None)) is not None:
-            yield function
+            yield function  # of a static or class method, a partial, a cached property, a wrapper
 
 
 def _is_empty(cell: Any) -> bool:

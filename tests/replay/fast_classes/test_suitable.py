@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
+import copy
+import platform
+from collections.abc import Callable
+from copy import deepcopy as twin
+from functools import cached_property, partial
+from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -37,7 +43,14 @@ class Helper:
         sends_a_stop(ctx)
 
 
-HELPER = Helper()
+class Heir(Helper):
+    """Has nothing of its own."""
+
+
+HELPER, HEIR = Helper(), Heir()
+#: As a file beside that of the strategy.
+HOUSE: Any = ModuleType("house")
+HOUSE.sends = sends_a_stop
 
 
 class Base(Strategy):
@@ -94,6 +107,62 @@ class ByPartial(Base):
     send = partial(sends_a_stop)
 
 
+class ByHeir(Base):
+    def on_trade(self, ctx: Context, trade: Trade) -> None:
+        HEIR.go(ctx)
+
+
+class ByModule(Base):
+    def on_trade(self, ctx: Context, trade: Trade) -> None:
+        HOUSE.sends(ctx)
+
+
+def made(send: Callable[[Context], None]) -> Any:
+    def on_trade(self: Any, ctx: Context, trade: Trade) -> None:
+        send(ctx)
+
+    return on_trade
+
+
+class ByClosure(Base):
+    on_trade = made(sends_a_stop)
+
+
+class ByStatic(Base):
+    @staticmethod
+    def send(ctx: Context) -> None:
+        ctx.sell(ctx.pairs[0], 1, stop=90.0)
+
+
+class ByClassMethod(Base):
+    @classmethod
+    def send(cls, ctx: Context) -> None:
+        ctx.sell(ctx.pairs[0], 1, stop=90.0)
+
+
+class ByCached(Base):
+    @cached_property
+    def cause(self) -> Any:
+        return self.book.stale_cause
+
+    book: Any = None
+
+
+class ByInside(Base):
+    def on_trade(self, ctx: Context, trade: Trade) -> None:
+        ctx._desk.rules(ctx.pairs[0])
+
+
+class ByCopy(Base):
+    def on_trade(self, ctx: Context, trade: Trade) -> None:
+        self.before = copy.copy(ctx.book(ctx.pairs[0]))
+
+
+class ByTwin(Base):
+    def on_trade(self, ctx: Context, trade: Trade) -> None:
+        self.before = twin(ctx.book(ctx.pairs[0]))
+
+
 @pytest.mark.parametrize(
     ("cls", "name"),
     [
@@ -105,11 +174,55 @@ class ByPartial(Base):
         (ByName, "getattr in ByName.on_trade"),
         (ByProperty, "update_id in ByProperty.seen"),
         (ByPartial, "stop in sends_a_stop"),
+        (ByHeir, "stop in sends_a_stop"),
+        (ByModule, "stop in sends_a_stop"),
+        (ByClosure, "stop in sends_a_stop"),
+        (ByStatic, "stop in ByStatic.send"),
+        (ByClassMethod, "stop in ByClassMethod.send"),
+        (ByCached, "stale_cause in ByCached.cause"),
+        (ByInside, "_desk in ByInside.on_trade"),
+        (ByCopy, "copy in ByCopy.on_trade"),
+        (ByTwin, "twin in ByTwin.on_trade"),
         (Churner, "GTD in Churner.act"),
     ],
 )
 def test_what_the_engine_does_not_do_is_seen_wherever_it_stands(cls: type[Strategy], name: str) -> None:
     assert unsuitable_class(cls) == name
+
+
+NAMES = (
+    *(
+        "schedule_cancel",
+        "stop",
+        "take_profit",
+        "twap",
+        "good_til_blocks",
+        "expires_ns",
+        "GTD",
+        "update_id",
+        "stale_cause",
+    ),
+    *("getattr", "eval", "exec", "vars", "globals", "__dict__", "methodcaller", "_desk", "_session", "_exchange"),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_name_of_what_the_engine_does_not_do_is_enough(name: str) -> None:
+    """As an attribute or a function, and as an argument or a text that may become one."""
+    code = Plain.on_trade.__code__
+    for said in (code.replace(co_names=(name,)), code.replace(co_consts=(None, (name,)))):
+        cls = type("Named", (Base,), {"on_trade": FunctionType(said, globals())})
+        assert unsuitable_class(cls) == f"{name} in Plain.on_trade"
+
+
+def test_a_file_that_is_called_like_a_module_of_python_is_looked_into(tmp_path: Path) -> None:
+    path = tmp_path / "statistics.py"
+    path.write_text(
+        "import tickdeck as td\n\n\ndef send(ctx):\n    ctx.sell(ctx.pairs[0], 1, stop=90.0)\n\n\n"
+        "class Sender(td.Strategy):\n    wakes = td.Wakes(trades=True)\n\n"
+        "    def on_trade(self, ctx, trade):\n        send(ctx)\n"
+    )
+    assert unsuitable_class(load_strategy(path).cls) == "stop in send"
 
 
 @pytest.mark.parametrize("cls", [GridMaker, Watcher, Plain])
@@ -147,3 +260,10 @@ def test_assumptions_that_a_compiled_run_does_not_make_are_left_to_a_session(
     plan = RunPlan(load_strategy(Plain), [PairKey("binance-usdm", "BTC-USDT")], settings_of(**settings))
     assert words in unsuitable(plan, Tape([]))
     assert bool(unsuitable(plan, Tape([]))) == bool(words)
+
+
+def test_raw_frames_and_machines_that_were_not_looked_at_are_left_to_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = RunPlan(load_strategy(Plain), [PairKey("binance-usdm", "BTC-USDT")], settings_of())
+    assert unsuitable(plan, Tape([], fidelity="raw")) == "fidelity 'raw'"
+    monkeypatch.setattr(platform, "machine", lambda: "s390x")
+    assert unsuitable(plan, Tape([])) == "a machine of kind s390x"
