@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.kernels.compiling import copy_bytes, float_bits, kernel, store_word, swap_bytes
+from toolkit.kernels.compiling import copy_bytes, float_bits, inlined, kernel, store_word, swap_bytes
 
 __all__ = [
     "Pieces",
-    "is_same",
     "make_pieces",
     "put_array_head",
+    "put_best",
     "put_bytes",
     "put_digits",
     "put_float",
@@ -27,6 +27,7 @@ __all__ = [
     "put_int",
     "put_piece",
     "put_uint32_le",
+    "set_top",
 ]
 
 
@@ -132,15 +133,20 @@ def put_floats(out, at, values, start, end):
 
 
 @kernel
-def put_digits(out, at, number):
-    """An integer of 0 or more and less than 31 digits, as text."""
+def put_digits(out, at, number, letter):
+    """An integer of 0 or more and less than 30 digits, as text, after an ASCII letter; 0 for none."""
     digits = 1
     left = number // 10
     while left:
         digits += 1
         left //= 10
-    out[at] = np.uint8(0xA0 | digits)
-    at += 1
+    if letter:
+        out[at] = np.uint8(0xA0 | (digits + 1))
+        out[at + 1] = np.uint8(letter)
+        at += 2
+    else:
+        out[at] = np.uint8(0xA0 | digits)
+        at += 1
     left = number
     for place in range(digits - 1, -1, -1):
         out[at + place] = np.uint8(48 + left % 10)
@@ -148,7 +154,31 @@ def put_digits(out, at, number):
     return at + digits
 
 
+@inlined
+def put_best(out, at, bid, bid_size, ask, ask_size, bids, asks, is_stale):
+    """What the digest covers of a book after each message: best levels, NaN without one, and numbers of levels."""
+    out[at] = 66  # B
+    at = put_float_le(out, at + 1, bid)
+    at = put_float_le(out, at, bid_size)
+    at = put_float_le(out, at, ask)
+    at = put_float_le(out, at, ask_size)
+    at = put_uint32_le(out, at, bids)
+    at = put_uint32_le(out, at, asks)
+    out[at] = is_stale
+    return at + 1
+
+
 @kernel
-def is_same(a, b):
+def _is_same(a, b):
     """Whether two float64 are one value; NaN is NaN."""
     return a == b or (a != a and b != b)
+
+
+@inlined
+def set_top(top, bid, bid_size, ask, ask_size):
+    """Set the four values of the last row of `top`; whether they were others."""
+    is_same = (
+        _is_same(top[0], bid) and _is_same(top[1], bid_size) and _is_same(top[2], ask) and _is_same(top[3], ask_size)
+    )
+    top[0], top[1], top[2], top[3] = bid, bid_size, ask, ask_size
+    return not is_same

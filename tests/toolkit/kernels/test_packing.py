@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.kernels.packing import put_array_head, put_bytes, put_float, put_float_le, put_int, put_uint32_le
+from toolkit.kernels.packing import (
+    put_array_head,
+    put_best,
+    put_bytes,
+    put_digits,
+    put_float,
+    put_float_le,
+    put_int,
+    put_uint32_le,
+    set_top,
+)
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -54,3 +64,31 @@ def test_bytes_are_copied_between_their_borders() -> None:
     out = memory()
     end = put_bytes(out, 2, np.frombuffer(b"abcdef", np.uint8), 1, 4)
     assert (out[:2].tobytes(), out[2:end].tobytes(), end) == (b"\xee\xee", b"bcd", 5)
+
+
+@given(st.integers(0, 2**63 - 1) | st.sampled_from([0, 9, 10, 99, 100, 10**18]), st.sampled_from(["", "a"]))
+def test_a_number_as_text_has_no_zeros_before_it(value: int, letter: str) -> None:
+    out = memory()
+    end = put_digits(out, 2, value, ord(letter or "\0"))
+    assert out[2:end].tobytes() == _pack(f"{letter}{value}")
+    assert (out[end:] == 0xEE).all()
+
+
+def test_a_book_is_its_best_levels_and_how_many_there_are() -> None:
+    out = memory()
+    end = put_best(out, 1, 1.5, 2.0, np.nan, np.nan, 70_000, 0, 1)
+    assert out[1:end].tobytes() == struct.pack("<c4dIIB", b"B", 1.5, 2.0, np.nan, np.nan, 70_000, 0, 1)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_row_of_the_best_levels_is_another_if_one_value_is(place: int) -> None:
+    values = [1.0, 2.0, np.nan, np.nan]
+    top = np.array(values)
+    assert not set_top(top, *values)
+    values[place] = 9.0
+    assert set_top(top, *values)
+    assert top.tolist()[place] == 9.0
+    assert not set_top(top, *values)
+    values[place] = np.nan
+    assert set_top(top, *values)
+    assert np.array_equal(top, values, equal_nan=True)

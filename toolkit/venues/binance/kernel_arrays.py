@@ -12,8 +12,8 @@ from toolkit.columnar import FrameBatch
 from toolkit.kernels.growing import BatchViews, appended, longer
 from toolkit.kernels.hashing import STATE_BYTES
 from toolkit.kernels.levels import make_store, widen_store
+from toolkit.kernels.name_table import entered, make_table
 from toolkit.kernels.packing import Pieces, make_pieces
-from toolkit.kernels.text import name_hash
 from toolkit.messages import FORM_FULL, BestQuote, BookDiff, Side, Trade
 from toolkit.venues.binance import kernel_numbers as numbers
 from toolkit.venues.binance.depth import FORM_UNJOINED
@@ -173,7 +173,7 @@ class Arrays:
         self._feed_count = 0
         self._instrument_count = 0
         self.feeds = Feeds(
-            np.full(16, -1, np.int32),
+            make_table(),
             np.zeros(0, np.uint8),
             np.zeros(1, np.int64),
             np.zeros(0, np.int8),
@@ -313,22 +313,8 @@ class Arrays:
             longer(array, number + 1) for array in (feeds.kind, feeds.instrument, feeds.taken, feeds.last)
         )
         kinds[number], instruments[number] = 0, instrument
-        self.feeds = Feeds(feeds.table, names, name_ends, kinds, instruments, head_ends, heads, taken, last)
-        if 2 * self._feed_count > len(feeds.table):
-            self.feeds = self.feeds._replace(table=np.full(4 * len(feeds.table), -1, np.int32))
-            for index in range(self._feed_count):
-                self._enter(index)
-        else:
-            self._enter(number)
-
-    def _enter(self, number: int) -> None:
-        feeds = self.feeds
-        start, end = int(feeds.name_ends[number]), int(feeds.name_ends[number + 1])
-        mask = len(feeds.table) - 1
-        place = int(name_hash(feeds.names, start, end)) & mask
-        while feeds.table[place] >= 0:
-            place = (place + 1) & mask
-        feeds.table[place] = number
+        table = entered(feeds.table, names, name_ends, number)
+        self.feeds = Feeds(table, names, name_ends, kinds, instruments, head_ends, heads, taken, last)
 
     # -- memory -------------------------------------------------------------------------------------------------
 
@@ -353,7 +339,6 @@ class Arrays:
             np.zeros(8, np.uint64),
             np.zeros(levels, np.int64),
             np.zeros(levels, np.float64),
-            np.zeros(24, np.uint8),
         )
 
     def _grow_scratch(self, levels: int, hashed: int) -> None:

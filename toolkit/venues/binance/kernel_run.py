@@ -13,19 +13,20 @@ import numpy as np
 from toolkit.kernels.compiling import kernel
 from toolkit.kernels.hashing import end_frame
 from toolkit.kernels.levels import Store, best, has_room, set_level, side_columns
+from toolkit.kernels.name_table import number_of
 from toolkit.kernels.packing import (
     Pieces,
-    is_same,
     put_array_head,
+    put_best,
     put_bytes,
+    put_digits,
     put_float,
-    put_float_le,
     put_floats,
     put_int,
     put_piece,
-    put_uint32_le,
+    set_top,
 )
-from toolkit.kernels.text import POWERS, POWERS_INT, name_hash, starts_with
+from toolkit.kernels.text import POWERS, POWERS_INT, starts_with
 from toolkit.venues.binance import kernel_numbers as numbers
 from toolkit.venues.binance.kernel_frames import AGG_TRADE, DIFF, PREFIX, PU, QUOTE, read_data
 from toolkit.venues.binance.kernel_state import (
@@ -271,15 +272,8 @@ def _diff(
         key, ask_size = best(store, bid_side + 1)
         ask = -key * step / power
     stale = instruments.is_stale[number]
-    out[at] = 66  # B
-    at = put_float_le(out, at + 1, bid)
-    at = put_float_le(out, at, bid_size)
-    at = put_float_le(out, at, ask)
-    at = put_float_le(out, at, ask_size)
-    at = put_uint32_le(out, at, store.levels[bid_side])
-    at = put_uint32_le(out, at, store.levels[bid_side + 1])
-    out[at] = stale
-    at += 1
+    bids, asks = store.levels[bid_side], store.levels[bid_side + 1]
+    at = put_best(out, at, bid, bid_size, ask, ask_size, bids, asks, stale)
     if seq % _FULL_DEPTH_EVERY == 0:
         out[at] = 0x92
         at = _put_side(scratch, at + 1, store, bid_side, 1, step, power)
@@ -290,11 +284,8 @@ def _diff(
     instruments.crossed[number] += is_crossed
 
     top = instruments.top[number]
-    if instruments.top_is_stale[number] == stale and (
-        is_same(top[0], bid) and is_same(top[1], bid_size) and is_same(top[2], ask) and is_same(top[3], ask_size)
-    ):
+    if not set_top(top, bid, bid_size, ask, ask_size) and instruments.top_is_stale[number] == stale:
         return DONE
-    top[0], top[1], top[2], top[3] = bid, bid_size, ask, ask_size
     instruments.top_is_stale[number] = stale
     index = state.counts[numbers.TOPS]
     tops.instrument[index] = number
@@ -398,23 +389,7 @@ def _trade(frame, feed, kind, ts_recv, seq, feeds, instruments, trades, pieces, 
     at = put_piece(out, at, pieces, numbers.BEFORE_SIZE)
     at = put_float(out, at, decimals[_q])
     at = put_piece(out, at, pieces, numbers.BEFORE_TRADE_ID)
-    # The id as text.
-    digits = 0
-    left = trade_id
-    while True:
-        scratch.text[digits] = 48 + left % 10
-        digits += 1
-        left //= 10
-        if not left:
-            break
-    if is_aggregate:
-        scratch.text[digits] = 97
-        digits += 1
-    out[at] = 0xA0 | digits
-    at += 1
-    for place in range(digits - 1, -1, -1):
-        out[at] = scratch.text[place]
-        at += 1
+    at = put_digits(out, at, trade_id, _a if is_aggregate else 0)
     if is_duplicate:
         at = put_piece(out, at, pieces, numbers.IS_DUPLICATE)
     end_frame(scratch, at)
@@ -485,7 +460,6 @@ def run(
         The frame it stopped before (`end`, if it took all), and why.
     """
     counters = state.imprecise
-    mask = len(feeds.table) - 1
     for frame in range(begin, end):
         # A time before 1970 would be packed as another number.
         if not is_taken[frame] or ts_recv[frame] < 0:
@@ -497,14 +471,7 @@ def run(
         name_end = name
         while name_end < stop and data[name_end] != 34:
             name_end += 1
-        place = np.int64(name_hash(data, name, name_end) & np.uint64(mask))
-        feed = np.int64(feeds.table[place])
-        while feed >= 0:
-            known = feeds.names[feeds.name_ends[feed] : feeds.name_ends[feed + 1]]
-            if len(known) == name_end - name and starts_with(data, name, name_end, known):
-                break
-            place = (place + 1) & mask
-            feed = np.int64(feeds.table[place])
+        feed = np.int64(number_of(data, name, name_end, feeds.table, feeds.names, feeds.name_ends))
         if feed < 0:
             return frame, OTHER
         kind = feeds.kind[feed]

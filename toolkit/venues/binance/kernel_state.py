@@ -146,7 +146,6 @@ class Scratch(NamedTuple):
         hash: uint64 (8).
         keys: int64: of a whole side.
         sizes: float64.
-        text: uint8 (24): digits.
     """
 
     integers: npt.NDArray[np.int64]
@@ -157,7 +156,6 @@ class Scratch(NamedTuple):
     hash: npt.NDArray[np.uint64]
     keys: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.float64]
-    text: npt.NDArray[np.uint8]
 
 
 class Run(NamedTuple):

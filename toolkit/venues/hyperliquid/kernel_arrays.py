@@ -12,8 +12,8 @@ from toolkit.columnar import FrameBatch
 from toolkit.kernels.fusion import NO_TIME, FusedBooks, make_fused_books
 from toolkit.kernels.growing import BatchViews, appended, longer
 from toolkit.kernels.hashing import STATE_BYTES
+from toolkit.kernels.name_table import entered, make_table
 from toolkit.kernels.packing import Pieces, make_pieces
-from toolkit.kernels.text import name_hash
 from toolkit.messages import BestQuote, BookSnapshot, Side, Trade
 from toolkit.venues.hyperliquid import kernel_state as names
 from toolkit.venues.hyperliquid.kernel_frames import Columns, Head, Place
@@ -142,7 +142,7 @@ class Arrays:
         self.coins: list[tuple[str, str]] = []
         self._numbers: dict[str, int] = {}
         self.state = Coins(
-            np.full(16, -1, np.int32),
+            make_table(),
             np.zeros(0, np.uint8),
             np.zeros(1, np.int64),
             np.zeros(1, np.int64),
@@ -260,7 +260,8 @@ class Arrays:
         for place, head in enumerate(_heads(self._venue, coin, pair)):
             head_ends, heads = appended(head_ends, heads, 3 * number + place, head)
         others = (longer(array, count) for array in old[5:])
-        self.state = Coins(old.table, all_names, name_ends, head_ends, heads, *others)
+        table = entered(old.table, all_names, name_ends, number)
+        self.state = Coins(table, all_names, name_ends, head_ends, heads, *others)
         self.state.since[number] = NEVER
         self.tapes = Tapes(*(longer(array, count) for array in self.tapes))
         books = self.books
@@ -269,19 +270,4 @@ class Arrays:
             self.books = FusedBooks(*sides, *(longer(array, count) for array in books[4:]))
         self.books.form_times[number] = NO_TIME
         self.books.latest[number] = -1
-        if 2 * count > len(old.table):
-            self.state = self.state._replace(table=np.full(4 * len(old.table), -1, np.int32))
-            for each in range(count):
-                self._enter(each)
-        else:
-            self._enter(number)
         return number
-
-    def _enter(self, number: int) -> None:
-        state = self.state
-        mask = len(state.table) - 1
-        start, end = int(state.name_ends[number]), int(state.name_ends[number + 1])
-        place = int(name_hash(state.names, start, end)) & mask
-        while state.table[place] >= 0:
-            place = (place + 1) & mask
-        state.table[place] = number

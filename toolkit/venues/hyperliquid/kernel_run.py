@@ -13,20 +13,19 @@ import numpy as np
 from toolkit.kernels.compiling import inlined, kernel
 from toolkit.kernels.fusion import FusedBooks, fuse, keep_apart
 from toolkit.kernels.hashing import end_frame
+from toolkit.kernels.name_table import number_of
 from toolkit.kernels.packing import (
     Pieces,
-    is_same,
     put_array_head,
+    put_best,
     put_bytes,
     put_digits,
     put_float,
-    put_float_le,
     put_floats,
     put_int,
     put_piece,
-    put_uint32_le,
+    set_top,
 )
-from toolkit.kernels.text import name_hash, starts_with
 from toolkit.venues.hyperliquid import kernel_state as names
 from toolkit.venues.hyperliquid.kernel_frames import BOOK, QUOTE, TRADES, Columns, read_channel, read_frame
 from toolkit.venues.hyperliquid.kernel_state import (
@@ -80,21 +79,6 @@ _NEEDED: Final = names.Number.NEEDED
 
 
 @inlined
-def _coin_of(data, start, end, coins):
-    """The number of a coin by its name; -1 if it has none."""
-    mask = len(coins.table) - 1
-    place = np.int64(name_hash(data, start, end) & np.uint64(mask))
-    coin = np.int64(coins.table[place])
-    while coin >= 0:
-        known = coins.names[coins.name_ends[coin] : coins.name_ends[coin + 1]]
-        if len(known) == end - start and starts_with(data, start, end, known):
-            break
-        place = (place + 1) & mask
-        coin = np.int64(coins.table[place])
-    return coin
-
-
-@inlined
 def _begin(scratch, at, coins, head, pieces, ts_event, ts_recv, seq):
     """Head and first fields of a message."""
     out = scratch.bytes
@@ -138,15 +122,7 @@ def _end_book(frame, coin, ts_event, seq, at, coins, books, tops, scratch, state
         bid, bid_size = books.price[side, bids - 1], books.size[side, bids - 1]
     if asks:
         ask, ask_size = books.price[side + 1, asks - 1], books.size[side + 1, asks - 1]
-    out[at] = 66  # B
-    at = put_float_le(out, at + 1, bid)
-    at = put_float_le(out, at, bid_size)
-    at = put_float_le(out, at, ask)
-    at = put_float_le(out, at, ask_size)
-    at = put_uint32_le(out, at, bids)
-    at = put_uint32_le(out, at, asks)
-    out[at] = coins.is_stale[coin]
-    at += 1
+    at = put_best(out, at, bid, bid_size, ask, ask_size, bids, asks, coins.is_stale[coin])
     if seq % _FULL_DEPTH_EVERY == 0:
         out[at] = 0x92
         at = _put_side(out, at + 1, books.price[side], books.size[side], bids)
@@ -155,11 +131,8 @@ def _end_book(frame, coin, ts_event, seq, at, coins, books, tops, scratch, state
     is_crossed = bid >= ask  # never with NaN
     coins.crossed[coin] += is_crossed
     top = coins.top[coin]
-    if coins.has_top[coin] and (
-        is_same(top[0], bid) and is_same(top[1], bid_size) and is_same(top[2], ask) and is_same(top[3], ask_size)
-    ):
+    if not set_top(top, bid, bid_size, ask, ask_size) and coins.has_top[coin]:
         return
-    top[0], top[1], top[2], top[3] = bid, bid_size, ask, ask_size
     coins.has_top[coin] = 1
     index = state.counts[_TOPS]
     tops.coin[index] = coin
@@ -343,7 +316,7 @@ def _trades(frame, coin, recv, mono, seq, coins, tapes, traded, trades, pieces, 
         at = put_piece(out, at, pieces, names.BEFORE_SIZE)
         at = put_float(out, at, traded.size[row])
         at = put_piece(out, at, pieces, names.BEFORE_TRADE_ID)
-        at = put_digits(out, at, number)
+        at = put_digits(out, at, number, 0)
         trades.coin[row] = coin
         trades.frame[row] = frame
         trades.ts_event[row] = time * _MS
@@ -431,7 +404,7 @@ def run(
         head = levels.head  # of all three
         if not is_read:
             return frame, OTHER
-        coin = np.int64(_coin_of(data, head[0], head[1], coins))
+        coin = np.int64(number_of(data, head[0], head[1], coins.table, coins.names, coins.name_ends))
         if coin < 0:
             return frame, OTHER
         recv, mono, seq = ts_recv[frame], ts_mono[frame], first_seq + frame
