@@ -25,7 +25,7 @@ def entered(table: Any, names: Any, name_ends: Any, number: int) -> Any:
         table: With all names of lower numbers.
         names: uint8: all names, one after the other.
         name_ends: int64: name n is `names[name_ends[n] : name_ends[n + 1]]`.
-        number: That of the name.
+        number: Number of the name that is new.
     """
     first = number
     if 2 * (number + 1) > len(table):
