@@ -35,6 +35,8 @@ STRETCH_ROWS: Final = 262_144
 #: Rows with which a symbol has a row group of its own.
 GROUP_ROWS: Final = 8_192
 _LAST_SEQ: Final = 1 << 62
+#: Words of a dictionary that are searched for one by one: a pass over all rows takes a tenth of one that writes places.
+_FEW_WORDS: Final = 4
 
 
 class StretchedFile:
@@ -90,12 +92,15 @@ class StretchedFile:
             rest: list[pa.RecordBatch] = []
             for batch in self._batches:
                 is_in = batch.column("capture_seq").to_numpy() <= last_seq
-                # Few batches lie on both sides of the end.
-                for part, mask in ((stretch, is_in), (rest, ~is_in)):
-                    if mask.all():
-                        part.append(batch)
-                    elif mask.any():
-                        part.append(batch.filter(pa.array(mask)))
+                count = int(np.count_nonzero(is_in))
+                # Few batches lie on both sides of the end, and of most of these it is the first rows that are in.
+                if is_in[:count].all():
+                    parts = batch.slice(0, count), batch.slice(count)
+                else:
+                    parts = batch.filter(pa.array(is_in)), batch.filter(pa.array(~is_in))
+                for part, several in zip(parts, (stretch, rest), strict=True):
+                    if len(part):
+                        several.append(part)
             self._batches = rest
             self._rows = sum(len(batch) for batch in rest)
             self._file.write(partial(_groups, stretch, self._schema))
@@ -169,14 +174,29 @@ def _tidy(rows: pa.Table) -> pa.Table:
 
 def _tidy_words(column: pa.DictionaryArray) -> pa.DictionaryArray:
     words = column.dictionary
+    if len(words) == 1 and 0 == column.null_count < len(column):
+        return column  # as venue and form nearly always are
     null = column.indices.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
     codes: Any = column.indices.fill_null(0).to_numpy()
     used = codes if null is None else codes[~null]
-    first = np.full(len(words), len(used))
-    first[used[::-1]] = np.arange(len(used) - 1, -1, -1)  # of equal places the last one that is set stays
+    first = _first_places(used, len(words))
     order = np.argsort(first, kind="stable")[: int((first < len(used)).sum())]
     if len(order) == len(words) and (order == np.arange(len(words))).all():
         return column
     places = np.zeros(max(len(words), 1), np.int32)
     places[order] = np.arange(len(order), dtype=np.int32)
     return pa.DictionaryArray.from_arrays(pa.array(places[codes], mask=null), words.take(pa.array(order)))
+
+
+def _first_places(codes: Any, count: int) -> Any:
+    """Where each of so many codes comes first; the number of rows for those that do not come."""
+    first = np.full(count, len(codes))
+    if count <= _FEW_WORDS:
+        # Most come soon, and a search for the first place ends there.
+        for code in range(count):
+            there = codes == code
+            if there.any():
+                first[code] = there.argmax()
+        return first
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # of equal places the last one that is set stays
+    return first

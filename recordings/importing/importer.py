@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recordings.columns.free_memory import keep_freed_memory
 from recordings.format.frames_to_rows import frames_to_batch
 from recordings.format.manifest import InputFile, Manifest, Segment, SourceInfo, TableFile, write_manifest
 from recordings.format.parquet_options import SMALL, Compression
@@ -125,11 +126,13 @@ def import_capture(
     protocol = spec.make_protocol(ProtocolOptions())
     files = [CaptureFile(path, options.line_format, options.time_unit) for path in paths]
     metadata = _metadata_replies(options)
-    for file in files:
-        file.check()
-        check_venue(file, spec)
-    with _new_recording(folder):
-        return _import(files, metadata, folder, options, spec.name, protocol, progress)
+    keep_freed_memory()
+    with rare_collections():
+        for file in files:
+            file.check()
+            check_venue(file, spec)
+        with _new_recording(folder):
+            return _import(files, metadata, folder, options, spec.name, protocol, progress)
 
 
 def _import(
@@ -146,7 +149,6 @@ def _import(
     normalizer = Normalizer({venue: protocol})
     total = sum(file.path.stat().st_size for file in files)
     with (
-        rare_collections(),
         _Compiled(normalizer, options, total) as compiled,
         _Sealer(folder, manifest, normalizer, options) as sealer,
     ):

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recordings.format import row_order
 from recordings.format.columns_to_rows import dictionary_columns
 from recordings.format.messages_to_rows import TableBuilders, rows_of_messages
 from recordings.format.row_order import StretchedFile
@@ -221,6 +222,26 @@ def test_what_was_written_is_read_in_order_whatever_order_it_lies_in(
             with small(stretch_rows, group_rows, merged=merged):
                 for path in paths:
                     assert read(path, table, **how) == expected
+
+
+@pytest.mark.parametrize("words", [1, 2, 4, 5, 40])
+def test_words_of_a_row_group_are_in_the_order_of_its_rows(tmp_path: Path, words: int) -> None:
+    rng = random.Random(words)
+    tape = [
+        msgspec.structs.replace(
+            quote((1.0, 2.0), None, symbol="A", capture_seq=seq),
+            venue=f"v{rng.randrange(words)}",
+            trading_pair=f"p{rng.randrange(words)}",
+        )
+        for seq in range(200)
+    ]
+    rows = pa.Table.from_batches([rows_of_messages("bbo", tape)])
+    for begin, end in ((0, 200), (50, 60), (199, 200)):
+        part = row_order._tidy(rows.slice(begin, end - begin).combine_chunks())
+        for name in ("venue", "trading_pair"):
+            (chunk,) = part.column(name).chunks
+            assert chunk.to_pylist() == rows.column(name)[begin:end].to_pylist()
+            assert chunk.dictionary.to_pylist() == list(dict.fromkeys(chunk.to_pylist()))
 
 
 def test_a_symbol_with_many_rows_lies_alone_and_others_together(tmp_path: Path) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from recordings.importing import venue_check
+from recordings.importing.capture_files import CaptureFile
 from recordings.importing.importer import ImportOptions, import_capture
 from recordings.recording import Recording
 from tests.tapes import TS, bbo_frame, book_frame, collector_line, import_files, trade
 from tests.toolkit.cli.terminal import only_error, run
 from tests.toolkit.venues.binance_tapes import CAPTURES, Tape
 from toolkit.errors import ImportFailed
+from toolkit.frames import Frame
+from toolkit.messages import Message
+from toolkit.protocol import ProtocolOptions, VenueProtocol
+from toolkit.venue import find_venue
 
 MS = TS // 1_000_000
 HYPERLIQUID = b"".join(
@@ -117,6 +125,48 @@ def test_what_may_be_of_the_venue_is_imported(tmp_path: Path, venue: str, conten
     recording = import_files(tmp_path / "tape", content, venue=venue)
     assert isinstance(recording, Recording)
     assert recording.manifest.status == "sealed"
+
+
+def snapshot_lines(count: int) -> bytes:
+    """So many snapshots of a thousand levels, as a collector of many symbols begins: they may be of either market."""
+    levels = ",".join(f'["{price}.5","1.25"]' for price in range(1000, 2000))
+    body = f'{{"lastUpdateId":7,"E":{MS},"T":{MS},"bids":[],"asks":[{levels}]}}'
+    names = (f"s{number}usdt@depthSnapshot" for number in range(count))
+    return b"".join(
+        collector_line(TS + number, f'{{"stream":"{name}","data":{body}}}'.encode())
+        for number, name in enumerate(names)
+    )
+
+
+def test_a_wrong_market_after_many_long_snapshots_is_found(tmp_path: Path) -> None:
+    content = snapshot_lines(120)
+    assert len(content) > 2 * venue_check.SAMPLE_BYTES
+    with pytest.raises(ImportFailed, match="say --venue binance-spot"):
+        import_files(tmp_path / "tape", content + binance("binance-spot", "diff"), venue="binance-usdm")
+
+
+def test_frames_that_mean_something_are_not_all_played_where_they_are_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(venue_check, "SAMPLE_BYTES", 5 * 17_000)
+    path = tmp_path / "x.txt"
+    path.write_bytes(snapshot_lines(30))
+    played: list[bytes] = []
+    spec = find_venue("binance-usdm")
+
+    def make_protocol(options: ProtocolOptions) -> VenueProtocol:
+        protocol = spec.make_protocol(options)
+        receive = protocol.receive
+
+        def noting(frame: Frame) -> Sequence[Message]:
+            played.append(frame.payload)
+            return receive(frame)
+
+        monkeypatch.setattr(protocol, "receive", noting)
+        return protocol
+
+    venue_check.check_venue(CaptureFile(path, "collector"), dataclasses.replace(spec, make_protocol=make_protocol))
+    assert 1 <= len(played) < 30
 
 
 def test_the_command_ends_with_one_line_and_an_exit_code(tmp_path: Path) -> None:

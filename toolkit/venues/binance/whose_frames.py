@@ -25,6 +25,8 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 def venue_of(payload: bytes) -> str | None:
     """The market that a frame is of; None where it may be of several, or of none."""
+    if b'"e"' not in payload and b'"B"' not in payload and b"\\" not in payload:
+        return None  # neither an event nor a quote, but a snapshot perhaps, which takes long to decode
     try:
         frame = _decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
