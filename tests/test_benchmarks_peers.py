@@ -16,6 +16,7 @@ from benchmarks.captures import BINANCE
 from benchmarks.grid import GRID, wanted
 from benchmarks.harness import Options
 from benchmarks.peer_environments import ENVIRONMENT, PeerFailed, peer_job, peer_turns
+from tests.replay.fast.plain_engine import uncompiled  # noqa: F401  # a fixture
 
 MS = 1_000_000
 START_MS = 1_723_161_255_000
@@ -88,6 +89,7 @@ def test_only_quotes_are_left_out(tmp_path: Path) -> None:
     assert (len(lines), len(kept)) == (18, 10)
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_both_trade_in_turns_and_the_ratio_is_that_of_the_times_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +111,7 @@ def test_both_trade_in_turns_and_the_ratio_is_that_of_the_times_shown(
         assert " 0 fills" not in ours.note
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_a_peer_that_fails_is_left_out_with_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -91,7 +91,7 @@ class Model:
                 elif self.now <= first <= self.now + interval:
                     due = first
                 else:
-                    due = next(ns for ns in itertools.count(self.now + 1) if (ns - first) % interval == 0)
+                    due = self.now + 1 + (first - self.now - 1) % interval  # the next of its times
                 self.add(name, due, interval, first)
             self._next, self._is_inside = 0, False
             self.step()
