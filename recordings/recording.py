@@ -22,7 +22,13 @@ from msgspec.structs import replace
 
 from recordings.checking import check_files, open_checked
 from recordings.format.manifest import Manifest, Segment, inside, read_manifest
-from recordings.format.rows_to_messages import LEVEL_COLUMNS, book_messages, flat_messages, split_complete
+from recordings.format.rows_to_messages import (
+    LEVEL_COLUMNS,
+    book_messages,
+    end_of_message,
+    flat_messages,
+    split_complete,
+)
 from recordings.format.schema import MESSAGE_TABLES, TABLES
 from recordings.reading.raw_frames import RAW_BATCH, opened, reading, sealed_frames
 from recordings.reading.selecting import Selection, keys_of, select_in
@@ -397,9 +403,11 @@ class _Run:
         while not self._messages:
             if self._batch is not None:
                 batch, rows = self._batch, min(self._portion_rows, self._portion_rows_max)
-                self._batch = batch.slice(rows) if len(batch) > rows else None
                 self._portion_rows = min(2 * rows, PORTION_ROWS)
                 with reading(self._path):
+                    if self._table == "book":
+                        rows = end_of_message(batch, rows)
+                    self._batch = batch.slice(rows) if len(batch) > rows else None
                     self._take_in(batch.slice(0, rows))
                 continue
             if self._is_over:
@@ -431,10 +439,9 @@ class _Run:
             batch, rest = split_complete(batch)
             self._rest = rest if len(rest) else None
             self._messages = book_messages(batch)
-            keys = batch.select(["capture_seq", "sub_seq"]).filter(batch.column("is_first"))
+            self.keys = row_keys(batch)[batch.column("is_first").to_numpy(zero_copy_only=False)]
         else:
             self._messages = flat_messages(self._table, batch)
-            keys = batch
-        self.keys = row_keys(keys)
+            self.keys = row_keys(batch)
         if len(self.keys) > 1 and not (np.diff(self.keys) > 0).all():
             raise RecordingDamaged(f"{self._path} is not sorted by (capture_seq, sub_seq) within a symbol")

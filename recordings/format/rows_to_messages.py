@@ -44,6 +44,7 @@ __all__ = [
     "LEVEL_COLUMNS",
     "book_messages",
     "check_levels",
+    "end_of_message",
     "equals",
     "flat_messages",
     "frames",
@@ -55,6 +56,8 @@ __all__ = [
 LEVEL_COLUMNS: Final = frozenset({"side", "price", "size"})
 #: Columns of `book` that differ from level to level, and flags; the others are the same on all rows of a message.
 _PER_LEVEL: Final = frozenset({"is_first", "is_last", "side", "price", "size", "count"})
+#: Rows that are looked at for the end of a message.
+_REACH: Final = 1024
 #: Words of a column that are kept as one object each, at most: names of pairs, and not ids of anything.
 _WORDS_MAX: Final = 4096
 _CLASSES: Final[dict[str, type[Message]]] = {
@@ -116,6 +119,16 @@ def split_complete(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatc
     last = np.flatnonzero(batch.column("is_last").to_numpy(zero_copy_only=False))
     end = int(last[-1]) + 1 if len(last) else 0
     return batch.slice(0, end), batch.slice(end)
+
+
+def end_of_message(batch: pa.RecordBatch, rows: int) -> int:
+    """Where the message that row `rows` is of has ended: the number of rows until then, or of all."""
+    while rows < len(batch):
+        ends = np.flatnonzero(batch.column("is_last").slice(rows - 1, _REACH).to_numpy(zero_copy_only=False))
+        if len(ends):
+            return rows + int(ends[0])
+        rows += _REACH
+    return len(batch)
 
 
 def book_messages(batch: pa.RecordBatch) -> list[Message]:

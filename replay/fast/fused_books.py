@@ -23,7 +23,7 @@ from replay.fast.book_layout import (
     widen_store_of,
 )
 from replay.fast.book_units import BookUnit, bits_of, floats_of
-from toolkit.books.book_side import counted
+from toolkit.books.checked_levels import counted
 from toolkit.books.orderbook import Columns, KeptColumns, OrderBook
 from toolkit.errors import ConfigError
 from toolkit.kernels.compiling import plain

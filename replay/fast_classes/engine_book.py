@@ -9,7 +9,8 @@ import numpy as np
 from recordings.columns.column_batch import NO_COUNT, NO_TIME
 from replay.backtest.market import Market
 from replay.fast.engine_layout import QUOTE, book_of
-from toolkit.books.book_side import BookSide, KeptColumns
+from toolkit.books.book_side import BookSide
+from toolkit.books.checked_levels import KeptColumns
 from toolkit.books.orderbook import OrderBook, OrderBookEntry
 from toolkit.kernels.compiling import plain
 from toolkit.kernels.levels import side_columns, slot_of

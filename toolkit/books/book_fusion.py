@@ -243,7 +243,11 @@ class BookFusion:
         """Whether the best bid is at or above the best ask."""
         if self.is_ahead:
             message = self._recent[-1][3]
-            if isinstance(message, BestQuote) and message.bid_size and message.ask_size:
+            if not isinstance(message, BestQuote):
+                bids, asks = message.bid_sizes, message.ask_sizes
+                if bids and asks and bids[0] and asks[0]:
+                    return message.bid_prices[0] >= message.ask_prices[0]
+            elif message.bid_size and message.ask_size:
                 bid_price, ask_price = message.bid_price, message.ask_price
                 is_told = message.bid_count != SIDE_NOT_TOLD and message.ask_count != SIDE_NOT_TOLD
                 if is_told and bid_price is not None and ask_price is not None:

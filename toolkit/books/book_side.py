@@ -7,6 +7,10 @@ them, so that a quote touches no level but the best. A venue that sends diffs ne
 dict of sizes and a sorted list of keys whose *last* element is the best, because most changes happen near the best price
 and a list inserts cheaply near its end. The first diff turns the one shape into the other.
 
+Where diffs are read no deeper than the best level, the keys are a heap instead, and a removed level stays in it, of size 0,
+until it is the best or there are too many of these: then a diff costs no step of Python per level. The first look beyond
+the best level sorts them, and `_UNREAD` diffs without one make a heap again.
+
 In both shapes a level has the number of orders that the newest message said which set it, and none where that said none:
 whatever the side's other levels have, and whenever it is read.
 
@@ -21,76 +25,33 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from itertools import chain, islice, repeat
+from heapq import heapify, heappop, heappush
+from itertools import chain, filterfalse, islice, repeat
 from math import inf
-from operator import gt, index, lt, neg
-from typing import NamedTuple, Protocol, SupportsIndex, cast, overload
+from operator import index, neg
+from typing import Final, Protocol, SupportsIndex, overload
 
+from toolkit.books.checked_levels import (
+    Columns,
+    KeptColumns,
+    OrderBookEntry,
+    check_changes,
+    check_levels,
+    counted,
+    held,
+    shown_level,
+)
 from toolkit.borders import Shown
 from toolkit.errors import BookError
-from toolkit.messages import BestQuote
 
-__all__ = [
-    "BookSide",
-    "Columns",
-    "KeptColumns",
-    "LevelSource",
-    "OrderBookEntry",
-    "Upkeep",
-    "check_levels",
-    "check_quote",
-    "counted",
-    "shown_level",
-]
+__all__ = ["BookSide", "LevelSource", "Upkeep"]
 
-#: Prices, sizes and numbers of orders, best first; the last is empty unless the orders of every level are counted.
-Columns = tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]
-#: The same of levels of which some have such a number and others None; empty where all are None.
-KeptColumns = tuple[tuple[float, ...], tuple[float, ...], tuple[int | None, ...]]
-_EMPTY: Columns = ((), (), ())
+_EMPTY: Final[Columns] = ((), (), ())
 _Level = tuple[float, float, int | None]
-
-
-class OrderBookEntry(NamedTuple):
-    """One price level: price, absolute resting size, number of orders (None where the venue does not say)."""
-
-    price: float
-    size: float
-    order_count: int | None = None
-
-
-def check_levels(columns: KeptColumns, *, is_bid: bool) -> None:
-    """Raise BookError unless these are levels of one side of a book: finite, not negative, best first, each once."""
-    prices, sizes, _ = columns
-    if not prices:
-        return
-    _check_lengths(columns)
-    # NaN makes every sum NaN and every comparison false, so these passes at C speed let none through.
-    if not (min(sizes) >= 0.0 and sum(sizes) < inf):
-        raise BookError(f"sizes {sizes[:5]}: expected finite numbers of 0 or more")
-    best, worst = prices[0], prices[-1]
-    if not (0.0 < best < inf and 0.0 < worst < inf):
-        raise BookError(f"prices from {best} to {worst}: expected finite numbers above 0")
-    if not all(map(gt if is_bid else lt, prices, prices[1:])):
-        order = "strictly descending bids" if is_bid else "strictly ascending asks"
-        raise BookError(f"prices {prices[:5]}: expected {order}")
-
-
-def _check_lengths(columns: KeptColumns) -> None:
-    prices, sizes, counts = columns
-    if len(sizes) != len(prices) or (counts and len(counts) != len(prices)):
-        numbers = f" and {len(counts)} counts" if counts else ""
-        raise BookError(f"{len(prices)} prices with {len(sizes)} sizes{numbers}: expected as many")
-
-
-def check_quote(message: BestQuote) -> None:
-    """Raise BookError unless what a quote gives of each side is a level, or nothing."""
-    for price, size, count, is_bid in (
-        (message.bid_price, message.bid_size, message.bid_count, True),
-        (message.ask_price, message.ask_size, message.ask_count, False),
-    ):
-        if price is not None and size is not None:
-            check_levels(((price,), (size,), () if count is None else (count,)), is_bid=is_bid)
+#: Diffs in a row after which nobody looks beyond the best level any more.
+_UNREAD: Final = 64
+#: Prices that a heap holds at least before removed ones are looked for.
+_HEAP_MIN: Final = 256
 
 
 class LevelSource(Protocol):
@@ -132,12 +93,16 @@ class BookSide(Shown):
         "_best_size",
         "_columns",
         "_counts",
+        "_heap",
+        "_heap_max",
         "_keys",
         "_over",
         "_sign",
         "_sizes",
         "_source",
         "_start",
+        "_top",
+        "_unread",
         "_upkeep",
         "is_bid",
     )
@@ -158,6 +123,14 @@ class BookSide(Shown):
         self._keys: list[float] = []
         self._sizes: dict[float, float] = {}
         self._counts: dict[float, int] = {}
+        #: In place of the keys: their negatives, the best first, as a heap; then sizes may be 0. None where they are sorted.
+        self._heap: list[float] | None = None
+        #: Prices that it may hold before removed ones are dropped.
+        self._heap_max = 0
+        #: Diffs since anything looked beyond the best level of the sorted keys.
+        self._unread = 0
+        #: Of levels by price, the best one as it was handed out last; None where it has to be made.
+        self._top: OrderBookEntry | None = None
         #: Where the levels are; then there is none in either shape.
         self._source: LevelSource | None = None
 
@@ -179,6 +152,9 @@ class BookSide(Shown):
         source = self._source
         if source is not None:
             self._become(source.columns())
+        elif self._heap is not None:
+            self._sort()
+        self._unread = 0
 
     def _catch_up(self) -> None:
         """Become what it is by now."""
@@ -235,11 +211,10 @@ class BookSide(Shown):
         columns = self._columns
         if columns is not None:
             return columns[0][self._start] if self._start < len(columns[0]) else None
-        if self._keys:
-            return self._keys[-1] * self._sign
-        if self._source is not None and (best := self._source.best()) is not None:
-            return best[0]
-        return None
+        if self._source is not None:
+            best = self._source.best()
+            return None if best is None else best[0]
+        return self._best_by_price()[0]
 
     @property
     def best(self) -> OrderBookEntry | None:
@@ -255,11 +230,30 @@ class BookSide(Shown):
             return None if best is None else OrderBookEntry(*best)
         # Most books are asked for it after every message: no walk over the levels is begun where they are in one shape.
         if self._columns is None:
-            if not self._keys:
-                return None
-            price = self._keys[-1] * self._sign
-            return OrderBookEntry(price, self._sizes[price], self._counts.get(price))
+            if self._top is None:
+                price, size = self._best_by_price()
+                if price is None or size is None:
+                    return None
+                self._top = OrderBookEntry(price, size, self._counts.get(price))
+            return self._top
         return next(self.levels(1), None)
+
+    def _best_by_price(self) -> tuple[float, float] | tuple[None, None]:
+        """The best of levels that are held by price."""
+        sizes, heap, keys = self._sizes, self._heap, self._keys
+        if heap is None:
+            if not keys:
+                return None, None
+            price = keys[-1] * self._sign
+            return price, sizes[price]
+        while heap:
+            price = heap[0] * -self._sign
+            size = sizes[price]
+            if size:
+                return price, size
+            heappop(heap)
+            del sizes[price]
+        return None, None
 
     def size_at(self, price: float) -> float:
         """Resting size at exactly that price; 0.0 if there is no such level."""
@@ -317,10 +311,8 @@ class BookSide(Shown):
             if self._source is not None:
                 level = self._source.best()
                 return ((), ()) if level is None else ((level[0],), (level[1],))
-            if not self._keys:
-                return (), ()
-            price = self._keys[-1] * self._sign
-            return (price,), (self._sizes[price],)
+            price, size = self._best_by_price()
+            return ((), ()) if price is None or size is None else ((price,), (size,))
         if self._best_price is not None:
             return (self._best_price,), (self._best_size,)
         return self.kept_columns()[:2]
@@ -332,9 +324,10 @@ class BookSide(Shown):
             upkeep.settle()
         columns = self._columns
         if columns is None:
-            if self._source is not None:
+            if self._source is not None or self._heap is not None:
                 self._take_over()
                 return self.head()
+            self._unread = 0
             keys = self._keys
             if not keys:
                 return None, None, 0
@@ -356,7 +349,7 @@ class BookSide(Shown):
         self._catch_up()
         if not checked:
             check_levels(columns, is_bid=self.is_bid)
-        self._become(_held(columns) if 0.0 in columns[1] else columns)
+        self._become(held(columns) if 0.0 in columns[1] else columns)
 
     def overlay(self, columns: KeptColumns, *, complete: bool, checked: bool = False) -> None:
         """
@@ -371,7 +364,7 @@ class BookSide(Shown):
             return
         if not checked:
             check_levels(columns, is_bid=self.is_bid)
-        prices, sizes, counts = _held(columns) if 0.0 in columns[1] else columns
+        prices, sizes, counts = held(columns) if 0.0 in columns[1] else columns
         self._drop_until_worse_than(columns[0][-1])
         if prices:
             self._over += zip(prices[:0:-1], sizes[:0:-1], counts[:0:-1] or repeat(None), strict=False)
@@ -408,7 +401,9 @@ class BookSide(Shown):
             raise BookError(
                 f"a level of price {price} and size {size}: expected a positive price and a size of 0 or more"
             )
+        self._take_over()
         self._to_levels_by_price()
+        self._top = None
         if size:
             if price not in self._sizes:
                 insort(self._keys, price * self._sign)
@@ -427,41 +422,72 @@ class BookSide(Shown):
         """
         self._catch_up()
         prices, sizes, counts = columns
-        # NaN makes a sum NaN, and infinity makes it infinite or NaN, so these passes at C speed let none through.
         if not checked and prices:
-            _check_lengths(columns)
-            if not (min(prices) > 0.0 and min(sizes) >= 0.0 and sum(prices) < inf and sum(sizes) < inf):
-                raise BookError(
-                    f"prices {prices[:5]} with sizes {sizes[:5]}: expected positive ones, and sizes of 0 or more"
-                )
+            check_changes(columns)
+        if self._source is not None:
+            self._take_over()
         self._to_levels_by_price()
-        held, keys, sign = self._sizes, self._keys, self._sign
+        self._top = None
+        if counts or self._counts:
+            if self._heap is not None:
+                self._sort()
+        elif self._heap is not None or self._unread >= _UNREAD:
+            self._add_to_heap(prices, sizes)
+            return
+        self._unread += 1
+        by_price, keys, sign = self._sizes, self._keys, self._sign
         for price, size in zip(prices, sizes, strict=True):
             if size:
-                if price not in held:
+                if price not in by_price:
                     insort(keys, price * sign)
-                held[price] = size
-            elif price in held:
-                del held[price]
+                by_price[price] = size
+            elif price in by_price:
+                del by_price[price]
                 del keys[bisect_left(keys, price * sign)]
         if counts or self._counts:
             for price, size, count in zip(prices, sizes, counts or repeat(None), strict=False):
                 self._note_count(price, count if size else None)
 
     def _note_count(self, price: float, count: int | None) -> None:
-        """Of a side that is held by price: the number of orders of a level that was just set, or removed."""
+        """Of a side that is by_price by price: the number of orders of a level that was just set, or removed."""
         if count is None:
             self._counts.pop(price, None)
         else:
             self._counts[price] = count
 
+    def _add_to_heap(self, prices: tuple[float, ...], sizes: tuple[float, ...]) -> None:
+        """Set these levels, of which nobody counts the orders."""
+        sign, by_price, heap = -self._sign, self._sizes, self._heap
+        if heap is None:
+            heap = self._heap = [-key for key in reversed(self._keys)]
+            self._keys = []
+            self._heap_max = max(_HEAP_MIN, 2 * len(heap))
+        added = set(filterfalse(by_price.__contains__, prices))
+        by_price.update(zip(prices, sizes, strict=True))
+        for price in added:
+            heappush(heap, price * sign)
+        if len(by_price) > self._heap_max:
+            by_price = self._sizes = {price: size for price, size in by_price.items() if size}
+            heap[:] = [price * sign for price in by_price]
+            heapify(heap)
+            self._heap_max = max(_HEAP_MIN, 2 * len(heap))
+
+    def _sort(self) -> None:
+        """Of a heap, make sorted keys."""
+        sign = self._sign
+        self._sizes = {price: size for price, size in self._sizes.items() if size}
+        self._keys = sorted(price * sign for price in self._sizes)
+        self._heap = None
+
     def _forget_levels(self) -> None:
+        self._heap = None
+        self._top = None
         self._keys = []
         self._sizes = {}
         self._counts = {}
 
     def _to_levels_by_price(self) -> None:
-        self._take_over()
+        """Of columns, make levels by price: at first as if nobody looked deep into them."""
         if self._columns is None:
             return
         prices, sizes, counts = self.kept_columns()
@@ -470,6 +496,7 @@ class BookSide(Shown):
         self._sizes = dict(zip(prices, sizes, strict=True))
         self._counts = {price: count for price, count in zip(prices, counts, strict=False) if count is not None}
         self._columns = None
+        self._unread = _UNREAD
 
     def _become(self, columns: KeptColumns) -> None:
         self._columns = columns
@@ -478,7 +505,7 @@ class BookSide(Shown):
         self._best_price = None
         if self._over:
             self._over = []
-        if self._keys:
+        if self._sizes:
             self._forget_levels()
 
     def _find_best(self) -> None:
@@ -526,24 +553,3 @@ class BookSide(Shown):
                 counts = over_counts + (counts or (None,) * len(prices))
             prices, sizes = over_prices + prices, over_sizes + sizes
         return prices, sizes, counts if counts.count(None) < len(counts) else ()
-
-
-def counted(columns: KeptColumns) -> Columns:
-    """The same without numbers of orders, unless every level has one."""
-    return (*columns[:2], ()) if None in columns[2] else cast("Columns", columns)
-
-
-def shown_level(level: OrderBookEntry | None) -> str:
-    """A level for people: price x size."""
-    return "-" if level is None else f"{level.price:.15g} x {level.size:.15g}"
-
-
-def _held(columns: KeptColumns) -> KeptColumns:
-    """The levels that hold something."""
-    prices, sizes, counts = columns
-    places = [place for place, size in enumerate(sizes) if size]
-    return (
-        tuple(prices[place] for place in places),
-        tuple(sizes[place] for place in places),
-        tuple(counts[place] for place in places) if counts else (),
-    )

@@ -6,13 +6,11 @@ from collections.abc import Iterable
 from math import isfinite
 from typing import Final
 
-from toolkit.books.book_side import (
-    BookSide,
+from toolkit.books.book_side import BookSide, LevelSource, Upkeep
+from toolkit.books.checked_levels import (
     Columns,
     KeptColumns,
-    LevelSource,
     OrderBookEntry,
-    Upkeep,
     check_levels,
     check_quote,
     shown_level,

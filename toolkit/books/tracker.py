@@ -185,6 +185,9 @@ class OrderBookTracker(Shown):
         """Take a message in and return the fused book it changed, or None."""
         if type(message) is Trade:
             return None
+        if isinstance(message, BestQuote) and not message.fused:
+            self._keep_quote(message)
+            return None
         if isinstance(message, _BOOK_MESSAGES):
             return self._apply_book(message)
         if isinstance(message, StreamEvent):
@@ -359,6 +362,16 @@ class OrderBookTracker(Shown):
         books.diff_books.clear()
         books.lost = None
         return books.book
+
+    def _keep_quote(self, message: BestQuote) -> None:
+        """Of a quote that takes no part in the book, all that there is to do; on some venues most messages are such."""
+        try:
+            books = self._by_venue[message.venue][message.trading_pair]
+        except KeyError:
+            books = self._books((message.venue, message.trading_pair))
+        books.keep_apart(message)
+        if books.lost is not None:
+            books.find(message.form)
 
     def _apply_book(self, message: BookSnapshot | BestQuote | BookDiff) -> OrderBook | None:
         venue, pair = message.venue, message.trading_pair

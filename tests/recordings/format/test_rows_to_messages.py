@@ -13,9 +13,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from recordings.format import rows_to_messages
 from recordings.format.frames_to_rows import frames_to_batch
 from recordings.format.messages_to_rows import TableBuilders, rows_of_messages
-from recordings.format.rows_to_messages import book_messages, flat_messages, frames, split_complete, values
+from recordings.format.rows_to_messages import (
+    book_messages,
+    end_of_message,
+    flat_messages,
+    frames,
+    split_complete,
+    values,
+)
 from recordings.format.schema import NORMALIZED_TABLES, TABLE_OF, TABLES
 from tests.recordings.strategies import FRAMES, MESSAGE_CLASSES, messages
 from tests.tapes import diff, snapshot
@@ -138,3 +146,12 @@ def test_words_that_repeat_are_one_object_in_all_batches() -> None:
     assert first is second
     many = pa.array([f"id {number}" for number in range(5000)]).dictionary_encode()
     assert values(many)[0] is not values(many)[0]
+
+
+@pytest.mark.parametrize("reach", [1, 2, 3, 1024])
+def test_a_portion_ends_with_the_message_that_its_last_row_is_of(reach: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_to_messages, "_REACH", reach)
+    is_last = [False, True, True, False, False, False, False, False, True, False, False]
+    batch = pa.RecordBatch.from_pydict({"is_last": is_last})
+    ends = [end_of_message(batch, rows) for rows in range(1, len(is_last) + 2)]
+    assert ends == [2, 2, 3, 9, 9, 9, 9, 9, 9, 11, 11, 11]

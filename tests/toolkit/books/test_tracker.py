@@ -75,6 +75,14 @@ def test_a_lost_form_is_stale_alone_and_makes_the_fused_book_stale() -> None:
     assert (tracker.book("A-B").is_stale, tracker.book("A-B", "fast").is_stale) == (False, False)
 
 
+def test_a_lost_quote_that_is_no_part_of_the_book_holds_again_with_the_next() -> None:
+    apart = quote((1.0, 1.0), (2.0, 1.0), fused=False)
+    tracker = tracked(FULL, apart, event("bbo"))
+    assert (tracker.book("A-B").is_stale, tracker.book("A-B", "bbo").is_stale) == (False, True)
+    tracker.apply(apart)
+    assert not tracker.book("A-B", "bbo").is_stale
+
+
 @pytest.mark.parametrize("stream", ["trades", "funding", "agg:2", "liquidations", "fast"])
 def test_a_stream_that_the_book_does_not_rest_on_leaves_it_good(stream: str) -> None:
     """Nor does a form that has never spoken: nothing in the book came from it."""
