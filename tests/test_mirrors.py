@@ -80,7 +80,7 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
     "recordings/columns/page_columns.py": ("tests/recordings/columns/test_parquet_pages.py",),
     # The money of a venue: each test is of one thing that may happen to it, and comes to several of these.
     "replay/clearing/*.py": ("tests/replay/clearing/test_*.py",),
-    "toolkit/books/book_side.py": ("tests/toolkit/books/test_orderbook.py",),
+    "toolkit/books/checked_levels.py": ("tests/toolkit/books/test_orderbook.py",),
     # What a command shows, seen through the command.
     "replay/reports/*.py": ("tests/toolkit/cli/commands/test_report.py",),
     "toolkit/cli/output/run_bar.py": ("tests/toolkit/cli/commands/test_report.py",),
