@@ -243,6 +243,8 @@ def values(column: pa.Array, enum: Callable[[str], Any] | None = None) -> Sequen
             words = [enum(word) if there else None for word, there in zip(words, is_there, strict=True)]
         if column.null_count:
             return [None if index is None else words[index] for index in column.indices.to_pylist()]
+        if len(words) == 1:
+            return words * len(column)
         return list(map(words.__getitem__, column.indices.to_numpy().tolist()))
     if pa.types.is_timestamp(kind):
         column = column.cast(pa.int64())

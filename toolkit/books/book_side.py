@@ -26,7 +26,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
-from itertools import chain, filterfalse, islice, repeat
+from itertools import chain, islice, repeat
 from math import inf
 from operator import index, neg
 from typing import Final, Protocol, SupportsIndex, overload
@@ -462,9 +462,10 @@ class BookSide(Shown):
             heap = self._heap = [-key for key in reversed(self._keys)]
             self._keys = []
             self._heap_max = max(_HEAP_MIN, 2 * len(heap))
-        added = set(filterfalse(by_price.__contains__, prices))
+        count = len(by_price)
         by_price.update(zip(prices, sizes, strict=True))
-        for price in added:
+        # A dict keeps its order, so the last ones are those that were not there.
+        for price in islice(reversed(by_price), len(by_price) - count):
             heappush(heap, price * sign)
         if len(by_price) > self._heap_max:
             by_price = self._sizes = {price: size for price, size in by_price.items() if size}
