@@ -70,8 +70,9 @@ demo: $(STAMP) ## Record an embedded venue, replay it, prove that both agree, an
 test: $(STAMP) ## Run the tests in parallel
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-test-all: $(STAMP) ## Run the tests that are too slow for `make test`, in parallel
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal -m "slow and not network" $(ARGS)
+test-all: $(STAMP) ## Run the tests that are too slow for `make test`, and its properties on more examples, in parallel
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal -m "(slow or hypothesis) and not network" \
+		--hypothesis-profile=more $(ARGS)
 
 lint: $(STAMP) ## Check rules and formatting with ruff
 	@$(BIN)/ruff check .

@@ -85,7 +85,9 @@ def workspace_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_by_one(folder / "workspace", make_workspace)
 
 
-# A kernel is compiled at its first call, and a test has no time limit. `--hypothesis-profile=thorough` looks further.
-settings.register_profile("tickdeck", deadline=None, max_examples=50)
+# A kernel is compiled at its first call, and a test has no time limit. `make test-all` tries properties on more examples,
+# and `--hypothesis-profile=thorough` looks further still.
+settings.register_profile("tickdeck", deadline=None, max_examples=25)
+settings.register_profile("more", deadline=None, max_examples=100)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("tickdeck")

@@ -152,10 +152,6 @@ HELD_BY: Final[dict[str, tuple[str, ...]]] = {
         "tests/recordings/care/test_compiled_care.py",
         "tests/recordings/test_open_recordings.py",
     ),
-    "recordings/sealing/journal_sealing.py": (
-        "tests/recordings/test_recorder.py",
-        "tests/recordings/care/test_recovery.py",
-    ),
     "recordings/sealing/raw_writer.py": ("tests/recordings/sealing/test_segment_writer.py",),
     "recordings/sealing/leftovers.py": ("tests/recordings/care/test_recovery.py",),
     "recordings/states/normalizer.py": ("tests/test_live_equals_replay.py",),

@@ -38,6 +38,8 @@ __all__ = ["Sealer"]
 
 #: Compiling takes some 20 s, once; sealing a journal of this size takes as long without.
 COMPILE_BYTES: Final = 512 << 20
+#: Loading what was compiled takes half a second, in each process; sealing journals of this size takes as long without.
+LOAD_BYTES: Final = 8 << 20
 
 
 class Sealer:
@@ -53,6 +55,8 @@ class Sealer:
         self._normalizer: Normalizer | None = None
         #: Whether its state is in no sound file.
         self._is_remade = False
+        #: Bytes of the journals that were sealed without compiled code.
+        self._plain_bytes = 0
 
     @property
     def normalizer(self) -> Normalizer:
@@ -193,7 +197,13 @@ class Sealer:
             self.normalizer.note_compiled()
 
     def _is_worth_compiling(self, journal: Path) -> bool:
-        return self.normalizer.is_compiled or journal.stat().st_size >= COMPILE_BYTES
+        if self.normalizer.takes_batches:
+            return True  # it is loaded
+        size = journal.stat().st_size
+        if size >= COMPILE_BYTES or (self.normalizer.is_compiled and self._plain_bytes + size >= LOAD_BYTES):
+            return True
+        self._plain_bytes += size
+        return False
 
     def _fill_hole(
         self, manifest: Manifest, writer: SegmentWriter, rows: pa.RecordBatch, last: pa.RecordBatch | None

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recordings.columns.column_batch import Names, of_messages
@@ -225,7 +225,6 @@ def everything(session: TradingSession, record: RunRecord, keys: Sequence[PairKe
     }
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 2**32),
     st.sampled_from(sorted(STRATEGIES)),
