@@ -10,6 +10,7 @@ import polars as pl
 from toolkit.borders import label
 from toolkit.clock import NS_PER_S, format_ns
 from toolkit.keys import PairKey
+from toolkit.pictures import colors
 
 if TYPE_CHECKING:
     import altair as alt
@@ -24,14 +25,6 @@ _WIDTH: Final = 900
 _HEIGHT: Final = 130
 #: Room for the labels of the vertical axes, so that all panels begin at the same place.
 _LABELS: Final = 52
-_INK: Final = "#1f2937"
-_FAINT: Final = "#6b7280"
-_MEAN: Final = "#2563eb"
-_PEAK: Final = "#bfdbfe"
-_HIGH: Final = "#b91c1c"
-_MID: Final = "#0f766e"
-STALE_COLOR: Final = "#9ca3af"
-ODD_COLOR: Final = "#f59e0b"
 
 
 def spread_chart(
@@ -77,8 +70,8 @@ def spread_chart(
                 anchor="start",
                 fontSize=18,
                 subtitleFontSize=12,
-                subtitleColor=_FAINT,
-                color=_INK,
+                subtitleColor=colors.LINE,
+                color=colors.INK,
                 offset=18,
             ),
             padding={"left": 12, "right": 24, "top": 14, "bottom": 12},
@@ -87,7 +80,11 @@ def spread_chart(
         .configure(font="Liberation Sans, Arial, Helvetica, sans-serif")
         .configure_view(stroke=None)
         .configure_axis(
-            labelColor=_FAINT, titleColor=_FAINT, gridColor="#eef0f3", domainColor="#d1d5db", tickColor="#d1d5db"
+            labelColor=colors.LINE,
+            titleColor=colors.LINE,
+            gridColor=colors.GRID,
+            domainColor=colors.GREY,
+            tickColor=colors.GREY,
         )
     )
     # Put together by hand: Altair copies and checks all panels each time. Data that is only named spares it every point.
@@ -135,8 +132,8 @@ def _panel(
         anchor="start",
         fontSize=14,
         subtitleFontSize=11,
-        color=_INK,
-        subtitleColor=_FAINT,
+        color=colors.INK,
+        subtitleColor=colors.LINE,
         offset=8,
     )
     steps = data("steps", steps_of(series, every))
@@ -155,20 +152,20 @@ def _panel(
     # Two labels that would cover each other move apart.
     apart = max(0.0, 13 / _HEIGHT * top - (high - median)) / 2
     quantiles = [
-        {"y": median, "at": median - apart, "label": f"median {_figure(median)}", "color": _INK},
-        {"y": high, "at": high + apart, "label": f"95 % {_figure(high)}", "color": _HIGH},
+        {"y": median, "at": median - apart, "label": f"median {_figure(median)}", "color": colors.INK},
+        {"y": high, "at": high + apart, "label": f"95 % {_figure(high)}", "color": colors.RED},
     ]
     lines = alt.Chart(data("quantiles", quantiles)).encode(color=alt.Color("color:N", scale=None))
     spread = alt.layer(
         _shading(shades, x),
-        area.mark_area(interpolate="step-after", color=_PEAK, clip=True).encode(
+        area.mark_area(interpolate="step-after", color=colors.LIGHT_BLUE, clip=True).encode(
             y=alt.Y("peak:Q", scale=height, title=y_title, axis=alt.Axis(tickCount=4, minExtent=_LABELS)), tooltip=tip
         ),
-        area.mark_area(interpolate="step-after", color=_MEAN, opacity=0.8, clip=True).encode(
+        area.mark_area(interpolate="step-after", color=colors.BLUE, opacity=0.8, clip=True).encode(
             y=alt.Y("mean:Q", scale=height, title=y_title), tooltip=tip
         ),
         alt.Chart(data("beyond", beyond))
-        .mark_point(shape="triangle-up", filled=True, color=_HIGH, size=34, opacity=1.0)
+        .mark_point(shape="triangle-up", filled=True, color=colors.RED, size=34, opacity=1.0)
         .encode(
             x=x,
             y=alt.Y("top:Q", scale=height, title=y_title),
@@ -183,10 +180,10 @@ def _panel(
     axis_y = alt.Axis(tickCount=3, minExtent=_LABELS, format=_price_format(series))
     mid = alt.layer(
         _shading(shades, x_below),
-        area.mark_area(interpolate="step-after", color=_MID, opacity=0.25).encode(
+        area.mark_area(interpolate="step-after", color=colors.TEAL, opacity=0.25).encode(
             x=x_below, y=alt.Y("low:Q", scale=prices, title="mid price", axis=axis_y), y2="high:Q"
         ),
-        area.mark_line(interpolate="step-after", color=_MID, strokeWidth=1.3).encode(
+        area.mark_line(interpolate="step-after", color=colors.TEAL, strokeWidth=1.3).encode(
             x=x_below, y=alt.Y("close:Q", scale=prices, title="mid price"), tooltip=tip
         ),
     ).properties(width=_WIDTH, height=70)
@@ -279,7 +276,7 @@ def shades_of(series: pl.DataFrame, every: int) -> list[dict[str, Any]]:
     """Rectangles where the book could not be used, more opaque the longer within the bucket."""
     found: list[dict[str, Any]] = []
     odd = pl.col("one_sided_share") + pl.col("crossed_share")
-    for color, share in ((STALE_COLOR, pl.col("stale_share")), (ODD_COLOR, odd)):
+    for color, share in ((colors.FAINT, pl.col("stale_share")), (colors.AMBER, odd)):
         # Few steps of opacity let neighbours become one rectangle, without seams between them.
         level = (share.fill_null(0.0) * 4).ceil() / 4
         runs = (
@@ -306,7 +303,7 @@ def _quiet(row: dict[str, Any], axis: _TimeAxis) -> list[dict[str, Any]]:
     last_ns = axis.start_ns if row["book_last_ns"] is None else row["book_last_ns"]
     if axis.end_ns - last_ns <= max(_MINUTE, (axis.end_ns - axis.start_ns) // 20):
         return []
-    return [{"t": _milliseconds(last_ns), "t2": _milliseconds(axis.end_ns), "share": 0.25, "color": STALE_COLOR}]
+    return [{"t": _milliseconds(last_ns), "t2": _milliseconds(axis.end_ns), "share": 0.25, "color": colors.FAINT}]
 
 
 def _extreme(value: object) -> float | None:

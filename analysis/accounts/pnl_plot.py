@@ -11,6 +11,7 @@ import polars as pl
 from toolkit.borders import label
 from toolkit.clock import format_ns
 from toolkit.errors import ConfigError
+from toolkit.pictures import colors
 from toolkit.pictures.vega_lite import bucket_ns, write_chart
 
 __all__ = ["LINES_MAX", "plot_pnl"]
@@ -18,7 +19,6 @@ __all__ = ["LINES_MAX", "plot_pnl"]
 #: Most pairs with a line of their own; the others are in the sum.
 LINES_MAX: Final = 8
 _SUM: Final = "all pairs"
-_INK: Final = "#111827"
 #: Most lines that the subtitle says the end of.
 _SAID_MAX: Final = 4
 _KEY: Final = ("venue", "account", "symbol")
@@ -202,9 +202,9 @@ def _chart(lines: pl.DataFrame, unknown: Sequence[tuple[str, int]], title: str, 
             pairs.transform_filter("datum.is_end")
             .mark_point(shape="cross", size=70, angle=45, filled=True)
             .encode(color=color),
-            total.mark_line(interpolate="step-after", strokeWidth=2.5, color=_INK).encode(detail="line:N"),
+            total.mark_line(interpolate="step-after", strokeWidth=2.5, color=colors.INK).encode(detail="line:N"),
             total.transform_filter("datum.is_end").mark_point(
-                shape="cross", size=90, angle=45, filled=True, color=_INK
+                shape="cross", size=90, angle=45, filled=True, color=colors.INK
             ),
         )
         .properties(
@@ -215,7 +215,7 @@ def _chart(lines: pl.DataFrame, unknown: Sequence[tuple[str, int]], title: str, 
                 subtitle=_subtitle(unknown, left_out),
                 anchor="start",
                 fontSize=18,
-                subtitleColor="#6b7280",
+                subtitleColor=colors.LINE,
             ),
             padding={"left": 12, "right": 24, "top": 14, "bottom": 12},
             background="white",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -12,17 +12,13 @@ from replay.results.report_sections import table
 from replay.results.result_plot import chart_of_panels, heading, under_pointer
 from toolkit.borders import label
 from toolkit.clock import NS_PER_MS, format_ns
+from toolkit.pictures import colors
 
 if TYPE_CHECKING:
     from replay.results.result import Result
     from replay.results.result_metrics import Metric
 
 __all__ = ["comparison_chart", "comparison_tables"]
-
-_COLORS: Final = (
-    "#2563eb", "#ea580c", "#15803d", "#9333ea", "#be123c", "#0e7490",
-    "#a16207", "#4f46e5", "#db2777", "#65a30d", "#0284c7", "#6b7280",
-)  # fmt: skip
 
 
 def comparison_tables(results: Sequence[Result], letters: str) -> str:
@@ -118,31 +114,33 @@ def comparison_chart(results: Sequence[Result], letters: str) -> dict[str, Any]:
     panels, lines = [], 0
     for place, asset in enumerate(assets):
         rows: list[dict[str, Any]] = []
-        colors: dict[str, str] = {}
+        color_of: dict[str, str] = {}
         for letter, result, start in zip(letters, results, starts, strict=True):
             for account in result.info.accounts:
                 if account.asset == asset:
                     who = letter if len(result.info.accounts) == 1 else label(f"{letter} {account.name}")
-                    colors[who] = _COLORS[lines % len(_COLORS)]  # in all panels together, so that each has its own
+                    color_of[who] = colors.SERIES[
+                        lines % len(colors.SERIES)
+                    ]  # in all panels together: each has its own
                     lines += 1
                     rows += [
                         {"ms": row["ms"] - start / NS_PER_MS, "net": row["net"], "who": who}
                         for row in equity_rows(result, account.name)
                     ]
         datasets[f"net{place}"] = rows
-        panels.append(_panel(alt, place, asset, colors, is_since=not is_shared))
+        panels.append(_panel(alt, place, asset, color_of, is_since=not is_shared))
     chart = chart_of_panels(alt, panels, [begin, max(end, begin + 1)], is_since=not is_shared)
     return {**chart, "datasets": datasets, "domain": [begin, max(end, begin + 1)]}
 
 
-def _panel(alt: Any, place: int, asset: str, colors: Mapping[str, str], *, is_since: bool) -> Any:
+def _panel(alt: Any, place: int, asset: str, color_of: Mapping[str, str], *, is_since: bool) -> Any:
     base = alt.Chart(alt.NamedData(name=f"net{place}"))
-    scale = alt.Scale(domain=list(colors), range=list(colors.values()))
+    scale = alt.Scale(domain=list(color_of), range=list(color_of.values()))
     color = alt.Color("who:N", scale=scale, title=None, legend=alt.Legend(orient="top"))
     line = base.mark_line(strokeWidth=1.6, interpolate="step-after", clip=True).encode(
         y=alt.Y("net:Q", title="net profit", scale=alt.Scale(padding=6)), color=color
     )
     tips = [alt.Tooltip("who:N", title="result"), alt.Tooltip("net:Q", title="net profit", format=",.8~g")]
-    zero = base.mark_rule(color="#9ca3af", strokeDash=[3, 3]).encode(y=alt.datum(0))
+    zero = base.mark_rule(color=colors.FAINT, strokeDash=[3, 3]).encode(y=alt.datum(0))
     pointed = under_pointer(alt, base, f"net{place}_hover", tips, is_since=is_since)
     return alt.layer(zero, line, pointed).properties(height=260, title=heading(alt, f"Net profit in {label(asset)}"))

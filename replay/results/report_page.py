@@ -25,10 +25,11 @@ from replay.results.report_sections import (
     profit_table,
     sensitivity,
 )
-from replay.results.result_plot import DARK, page_chart, titled_chart
+from replay.results.result_plot import page_chart, titled_chart
 from toolkit.borders import html_text, json_in_html
 from toolkit.clock import NS_PER_MS, format_ns
 from toolkit.errors import ConfigError
+from toolkit.pictures import colors
 from toolkit.pictures.vega_lite import page_scripts, png, write_bytes
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _page(results: Sequence[Result], first: dict[str, Any]) -> str:
     place = _place_chart(first, charts, _span(results[0]) if len(results) == 1 else None)
     body = texts_of(results[0], place) if len(results) == 1 else _beside(results, place, charts)
     title = html_text(" · ".join(dict.fromkeys(name_of(result) for result in results)))
-    data = {"charts": charts, "dark": DARK}
+    data = {"charts": charts, "dark": colors.DARK}
     texts = files("replay.results")
     style, script = ((texts / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     return (

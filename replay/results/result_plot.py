@@ -23,13 +23,13 @@ from replay.results.result_metrics import money, percent, totals_of
 from toolkit.borders import label
 from toolkit.clock import NS_PER_MS
 from toolkit.messages import Side
+from toolkit.pictures import colors
 
 if TYPE_CHECKING:
     from replay.results.result import Result
     from replay.results.run_info import PairInfo
 
 __all__ = [
-    "DARK",
     "PAIRS_MAX",
     "POINTS_MAX",
     "chart_of_panels",
@@ -44,53 +44,20 @@ __all__ = [
 PAIRS_MAX: Final = 4
 #: Most points of a line of a page, which can be looked at closely.
 _PAGE_POINTS: Final = 4000
-_BUY: Final = "#2563eb"
-_SELL: Final = "#ea580c"
-_LINE: Final = "#6b7280"
-_GAIN: Final = "#111827"
-_DOUBT: Final = "#fca5a5"
-_FAINT: Final = "#9ca3af"
-_HOLLOW: Final = "#ffffff"
-#: What each colour becomes on a dark page.
-DARK: Final = {
-    "white": "#111827",
-    _HOLLOW: "#111827",
-    _GAIN: "#e5e7eb",
-    _LINE: "#9ca3af",
-    _FAINT: "#6b7280",
-    _DOUBT: "#7f1d1d",
-    _BUY: "#60a5fa",
-    _SELL: "#fb923c",
-    "#e5e7eb": "#273244",
-    "#f3f4f6": "#1f2937",
-    "#374151": "#d1d5db",
-    "#4b5563": "#9ca3af",
-    "#111111": "#d1d5db",
-    "#888888": "#4b5563",
-    "#15803d": "#4ade80",
-    "#9333ea": "#c084fc",
-    "#be123c": "#fb7185",
-    "#0e7490": "#22d3ee",
-    "#a16207": "#facc15",
-    "#4f46e5": "#818cf8",
-    "#db2777": "#f472b6",
-    "#65a30d": "#a3e635",
-    "#0284c7": "#38bdf8",
-}
 _CONFIG: Final = {
     "font": "Liberation Sans, Arial, Helvetica, sans-serif",
     "customFormatTypes": True,
-    "view": {"stroke": "#e5e7eb"},
+    "view": {"stroke": colors.OUTLINE},
     "axis": {
-        "gridColor": "#f3f4f6",
-        "titleColor": "#374151",
+        "gridColor": colors.GRID,
+        "titleColor": colors.DARK_GREY,
         "titleFontWeight": "normal",
-        "labelColor": "#111111",
-        "domainColor": "#888888",
-        "tickColor": "#888888",
+        "labelColor": colors.LABEL,
+        "domainColor": colors.AXIS,
+        "tickColor": colors.AXIS,
     },
     "axisY": {"minExtent": 62},  # so that all panels begin at the same place
-    "legend": {"labelColor": "#111111"},
+    "legend": {"labelColor": colors.LABEL},
 }
 _WIDTH: Final = 900
 #: Area and outline of the mark of a fill, by how many there are at most.
@@ -137,7 +104,7 @@ def _picture_title(result: Result, pairs: Sequence[PairInfo]) -> dict[str, Any]:
         "subtitle": [label_line(line) for line in _subtitle(result)],
         "anchor": "start",
         "fontSize": 18,
-        "subtitleColor": "#4b5563",
+        "subtitleColor": colors.SUBTITLE,
         "subtitleLineHeight": 16,
         "offset": 12,
     }
@@ -303,12 +270,16 @@ def heading(alt: Any, text: str) -> Any:
     """What stands above a panel."""
     # Names from outside are in titles of panels: Vega writes those of axes into an expression, which reads escapes.
     return alt.TitleParams(
-        label(text), anchor="start", fontSize=12, fontWeight="normal", color="#374151", offset=4, frame="group"
+        label(text), anchor="start", fontSize=12, fontWeight="normal", color=colors.DARK_GREY, offset=4, frame="group"
     )
 
 
 def _doubt_layer(alt: Any) -> Any:
-    return alt.Chart(alt.NamedData(name="doubt")).mark_rect(color=_DOUBT, opacity=0.35, clip=True).encode(x2="until:T")
+    return (
+        alt.Chart(alt.NamedData(name="doubt"))
+        .mark_rect(color=colors.PINK, opacity=0.35, clip=True)
+        .encode(x2="until:T")
+    )
 
 
 def under_pointer(alt: Any, base: Any, name: str, tips: Sequence[Any], *, is_since: bool = False) -> Any:
@@ -316,7 +287,7 @@ def under_pointer(alt: Any, base: Any, name: str, tips: Sequence[Any], *, is_sin
     nearest = alt.selection_point(
         name=name, nearest=True, on="pointermove", clear="pointerout", encodings=["x"], empty=False
     )
-    rule = base.mark_rule(color=_FAINT, clip=True).encode(
+    rule = base.mark_rule(color=colors.FAINT, clip=True).encode(
         opacity=alt.condition(nearest, alt.value(0.8), alt.value(0)),
         tooltip=[*tips, _when(alt, _SINCE if is_since else _WHEN)],
     )
@@ -332,16 +303,16 @@ def _price_panel(alt: Any, place: int, title: Any, datasets: Mapping[str, Sequen
     scale = alt.Scale(zero=False, nice=False, padding=8)
     base = alt.Chart(alt.NamedData(name=f"price{place}"))
     price = alt.Y("mid:Q", title="price", scale=scale)
-    band = base.mark_area(color=_LINE, opacity=0.25, interpolate="step-after", clip=True).encode(
+    band = base.mark_area(color=colors.LINE, opacity=0.25, interpolate="step-after", clip=True).encode(
         y=alt.Y("low:Q", scale=scale, title="price"), y2="high:Q"
     )
-    line = base.mark_line(color=_LINE, strokeWidth=1, interpolate="step-after", clip=True).encode(y=price)
+    line = base.mark_line(color=colors.LINE, strokeWidth=1, interpolate="step-after", clip=True).encode(y=price)
     pointed = under_pointer(alt, base, f"price{place}_hover", [alt.Tooltip("mid:Q", title="middle", format=_NUMBER)])
     quotes = [
         alt.Chart(alt.NamedData(name=f"{side.value}{place}"))
         .mark_line(color=color, strokeWidth=1, opacity=0.55, interpolate="step-after", clip=True)
         .encode(y=alt.Y("price:Q", scale=scale))
-        for side, color in ((Side.BUY, _BUY), (Side.SELL, _SELL))
+        for side, color in ((Side.BUY, colors.BLUE), (Side.SELL, colors.ORANGE))
         if datasets[f"{side.value}{place}"]
     ]
     fills = alt.Chart(alt.NamedData(name=f"fills{place}"))
@@ -358,8 +329,8 @@ def _price_panel(alt: Any, place: int, title: Any, datasets: Mapping[str, Sequen
         y=alt.Y("price:Q", scale=scale),
         shape=alt.Shape("what:N", **scaled(*["triangle-up"] * 2, *["triangle-down"] * 2)),
         # White and not transparent, so that the legend shows it.
-        fill=alt.Fill("what:N", **scaled(_BUY, _HOLLOW, _SELL, _HOLLOW)),
-        stroke=alt.Stroke("what:N", **scaled(_BUY, _BUY, _SELL, _SELL)),
+        fill=alt.Fill("what:N", **scaled(colors.BLUE, colors.HOLLOW, colors.ORANGE, colors.HOLLOW)),
+        stroke=alt.Stroke("what:N", **scaled(colors.BLUE, colors.BLUE, colors.ORANGE, colors.ORANGE)),
         tooltip=[
             alt.Tooltip("what:N", title="fill"),
             alt.Tooltip("price:Q", format=_NUMBER),
@@ -380,11 +351,11 @@ def _position_panel(alt: Any, place: int) -> Any:
         "axis": alt.Axis(tickCount=4),
     }
     size = alt.Y("size:Q", **shared)
-    area = base.mark_area(color=_BUY, opacity=0.15, interpolate="step-after", clip=True).encode(y=size)
-    span = base.mark_area(color=_BUY, opacity=0.3, interpolate="step-after", clip=True).encode(
+    area = base.mark_area(color=colors.BLUE, opacity=0.15, interpolate="step-after", clip=True).encode(y=size)
+    span = base.mark_area(color=colors.BLUE, opacity=0.3, interpolate="step-after", clip=True).encode(
         y=alt.Y("low:Q", **shared), y2="high:Q"
     )
-    line = base.mark_line(color=_BUY, strokeWidth=1.2, interpolate="step-after", clip=True).encode(y=size)
+    line = base.mark_line(color=colors.BLUE, strokeWidth=1.2, interpolate="step-after", clip=True).encode(y=size)
     tips = [alt.Tooltip("size:Q", title="position", format=_NUMBER)]
     return alt.layer(area, span, line, under_pointer(alt, base, f"position{place}_hover", tips))
 
@@ -393,11 +364,13 @@ def _profit_panel(alt: Any, place: int, unit: str) -> Any:
     base = alt.Chart(alt.NamedData(name=f"equity{place}"))
     title, scale = "net profit", alt.Scale(padding=6)
     net = alt.Y("net:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4))
-    fall = base.mark_area(color=_SELL, opacity=0.18, interpolate="step-after", clip=True).encode(y=net, y2="peak:Q")
-    line = base.mark_line(color=_GAIN, strokeWidth=1.6, interpolate="step-after", clip=True).encode(y=net)
+    fall = base.mark_area(color=colors.ORANGE, opacity=0.18, interpolate="step-after", clip=True).encode(
+        y=net, y2="peak:Q"
+    )
+    line = base.mark_line(color=colors.INK, strokeWidth=1.6, interpolate="step-after", clip=True).encode(y=net)
     zero = (
         alt.Chart(alt.NamedData(name=f"equity{place}"))
-        .mark_rule(color=_FAINT, strokeDash=[3, 3])
+        .mark_rule(color=colors.FAINT, strokeDash=[3, 3])
         .encode(y=alt.datum(0))
     )
     tips = [

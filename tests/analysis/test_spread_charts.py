@@ -13,6 +13,7 @@ from recordings.recording import Recording
 from tests.analysis.quotes import EPOCH as B
 from tests.analysis.quotes import S, odd_quotes
 from tests.analysis.tapes import make_recording
+from toolkit.pictures import colors
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def test_stale_and_one_sided_time_is_shaded(recording: Recording) -> None:
     series = analysis.spread_window(recording).series(S).collect()
     shades = charts.shades_of(series, S)
     at = {shade["color"]: (shade["t"] - B / 1e6, shade["t2"] - B / 1e6) for shade in shades}
-    assert at == {charts.STALE_COLOR: (30_000.0, 35_000.0), charts.ODD_COLOR: (20_000.0, 21_000.0)}
+    assert at == {colors.FAINT: (30_000.0, 35_000.0), colors.AMBER: (20_000.0, 21_000.0)}
 
 
 def test_the_line_breaks_where_there_is_no_spread(recording: Recording) -> None:
