@@ -80,6 +80,27 @@ def test_a_venue_says_what_it_is(name: str) -> None:
     assert spec.make_protocol(ProtocolOptions()).venue == name
 
 
+def refusal(name: str, channel: str) -> str:
+    """What a venue says against a channel; empty if it takes it."""
+    try:
+        find_venue(name).make_protocol(ProtocolOptions(pairs=("BTC-USD",), channels=(channel,)))
+    except ConfigError as exc:
+        return str(exc)
+    return ""
+
+
+@pytest.mark.parametrize("name", list(venues()))
+def test_the_channels_that_a_venue_names_can_be_asked_for(name: str) -> None:
+    """And the error about another one names them all; of those with a parameter (agg:N) by what it begins with."""
+    unknown = refusal(name, "nonsense")
+    assert "expected one of" in unknown
+    for channel in find_venue(name).channels:
+        head, _, parameter = channel.partition(":")
+        assert head in unknown
+        # One that asks for an account is known all the same.
+        assert parameter or "expected one of" not in refusal(name, channel)
+
+
 @pytest.mark.parametrize("name", list(venues()))
 def test_an_unknown_channel_is_one_clear_error(name: str) -> None:
     """Typed, naming what was found, before anything is sent."""

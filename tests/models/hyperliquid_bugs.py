@@ -28,12 +28,12 @@ from toolkit.venues.hyperliquid import accounts_news, accounts_wire, market, sym
 from toolkit.venues.hyperliquid.accounts_convert import AccountMessages
 from toolkit.venues.hyperliquid.accounts_news import Account
 from toolkit.venues.hyperliquid.accounts_status import order_state
-from toolkit.venues.hyperliquid.convert import FundingRow
 from toolkit.venues.hyperliquid.listing import Listing
 from toolkit.venues.hyperliquid.settled_rates import Settlements
 from toolkit.venues.hyperliquid.symbols import SymbolTable
 from toolkit.venues.hyperliquid.trade_tape import TradeTape
 from toolkit.venues.hyperliquid.venue_clock import VenueClock
+from toolkit.venues.hyperliquid.wire import FundingRow
 
 __all__ = ["BUGS"]
 

@@ -21,7 +21,6 @@ __all__ = [
     "FUNDING_INTERVAL_S",
     "INF",
     "SIDES",
-    "FundingRow",
     "decode_funding_history",
     "decode_rest_book",
     "decoded_json",
@@ -42,15 +41,6 @@ INF: Final = float("inf")
 SIDES: Final = {"A": Side.SELL, "B": Side.BUY}
 
 
-class FundingRow(msgspec.Struct):
-    """A settled funding rate, as `fundingHistory` lists them; `premium` is the mean of the hour."""
-
-    coin: wire.CoinName
-    fundingRate: wire.Finite
-    time: wire.Millis
-    premium: wire.Finite | None = None
-
-
 _decode_rest_book = msgspec.json.Decoder(wire.L2BookData | None, strict=False).decode
 
 
@@ -68,10 +58,10 @@ def decode_rest_book(payload: bytes, odd: list[str]) -> wire.L2BookData | None:
         raise ParseError(f"l2Book is no JSON: {exc}") from None
 
 
-_decode_funding_history = msgspec.json.Decoder(list[FundingRow], strict=False).decode
+_decode_funding_history = msgspec.json.Decoder(list[wire.FundingRow], strict=False).decode
 
 
-def decode_funding_history(payload: bytes, odd: list[str]) -> list[FundingRow]:
+def decode_funding_history(payload: bytes, odd: list[str]) -> list[wire.FundingRow]:
     """The rows that can be read; `odd` receives the others. Raises ParseError for what is no list."""
     try:
         return _decode_funding_history(payload)
@@ -79,7 +69,7 @@ def decode_funding_history(payload: bytes, odd: list[str]) -> list[FundingRow]:
         rows = decoded_json(payload)
         if not isinstance(rows, list):
             raise ParseError(f"fundingHistory of another shape than documented: {exc}") from None
-        return items(rows, FundingRow, "fundingHistory", odd)
+        return items(rows, wire.FundingRow, "fundingHistory", odd)
     except msgspec.DecodeError as exc:
         raise ParseError(f"fundingHistory is no JSON: {exc}") from None
 

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from toolkit.clock import NS_PER_MS, NS_PER_S
 from toolkit.protocol import RestCall
-from toolkit.venues.hyperliquid.convert import FUNDING_INTERVAL_S, FundingRow, info_call
+from toolkit.venues.hyperliquid.convert import FUNDING_INTERVAL_S, info_call
 from toolkit.venues.hyperliquid.venue_clock import VenueClock
+from toolkit.venues.hyperliquid.wire import FundingRow
 
 __all__ = ["SETTLED", "Settlements"]
 

@@ -23,6 +23,7 @@ __all__ = [
     "Count",
     "ErrorText",
     "Finite",
+    "FundingRow",
     "L2Book",
     "L2BookData",
     "Level",
@@ -148,6 +149,15 @@ class CtxData(msgspec.Struct, gc=False):
 
     coin: CoinName
     ctx: AssetCtx
+
+
+class FundingRow(msgspec.Struct):
+    """A settled funding rate, as `fundingHistory` lists them; `premium` is the mean of the hour."""
+
+    coin: CoinName
+    fundingRate: Finite
+    time: Millis
+    premium: Finite | None = None
 
 
 class _Envelope(msgspec.Struct, gc=False, tag_field="channel"):
