@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import heapq
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -11,17 +10,15 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from recordings.columns.free_memory import keep_freed_memory
-from recordings.format.frames_to_rows import frames_to_batch
-from recordings.format.manifest import InputFile, Manifest, Segment, SourceInfo, TableFile, write_manifest
+from recordings.format.manifest import Manifest, Segment, SourceInfo, TableFile, write_manifest
 from recordings.format.parquet_options import SMALL, Compression
 from recordings.format.software import SOFTWARE
-from recordings.importing.capture_files import CaptureFile
-from recordings.importing.line_blocks import merged_blocks, raw_batch
+from recordings.importing.captured_frames import CapturedFrames
+from recordings.importing.reading_apart import ProcessRefused, RawApart, ReadingApart, ReadingTask
+from recordings.importing.segment_cuts import SegmentCuts
 from recordings.importing.venue_check import check_venue
 from recordings.queries.several_recordings import refuse_same
 from recordings.sealing.leftovers import take_back
@@ -31,10 +28,11 @@ from recordings.states.compiling_beside import CompilingBeside, note_of_compilin
 from recordings.states.normalizer import Normalizer
 from recordings.states.seek_points import SHRINKS, is_worth_keeping
 from recordings.storage.atomic_files import disk_refusals, make_folder
+from recordings.storage.child_environment import usable_processors
 from recordings.storage.lock import LOCK_NAME, FolderLock
 from toolkit.digest import DIGEST_VERSION
 from toolkit.errors import ConfigError, ImportFailed
-from toolkit.frames import DAMAGED, REST_IN, WS_IN, Frame
+from toolkit.frames import Frame
 from toolkit.gc_tuning import rare_collections
 from toolkit.protocol import ProtocolOptions, VenueProtocol
 from toolkit.venue import find_venue
@@ -44,6 +42,10 @@ __all__ = ["ImportOptions", "import_capture", "note_before"]
 #: A segment is sealed at this many frames or payload bytes; an import holds two of them in memory.
 SEGMENT_FRAMES: Final = 500_000
 SEGMENT_BYTES: Final = 64 << 20
+#: Bytes of files from which on another process reads them, if nothing else is said.
+APART_BYTES: Final = 64 << 20
+#: Processors from which on it does. One process with its threads is at work on nearly two.
+APART_PROCESSORS: Final = 3
 
 Progress = Callable[[int, int], None]
 
@@ -64,6 +66,9 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
         compiled: Whether compiled code takes the frames, where the venue has such; None to use it if it was compiled
             before and, if the files are not small, from when another process has compiled it. What is written is the
             same.
+        jobs: How many processes do it, of which two are used at most: one reads the files and writes raw frames, the other
+            makes messages and writes them. What is written is the same. None for two where the files have 64 MiB or
+            more, threads may be used, and three processors too; else one, whose threads take nearly two.
     """
 
     venue: str
@@ -75,6 +80,7 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
     compression: Compression = SMALL
     threads: bool = True
     compiled: bool | None = None
+    jobs: int | None = None
 
 
 @contextlib.contextmanager
@@ -124,52 +130,66 @@ def import_capture(
     spec = find_venue(options.venue)
     refuse_same(list(map(Path, paths)), "file")
     protocol = spec.make_protocol(ProtocolOptions())
-    files = [CaptureFile(path, options.line_format, options.time_unit) for path in paths]
     metadata = _metadata_replies(options)
+    captured = CapturedFrames(spec.name, paths, options.line_format, options.time_unit, metadata)
     keep_freed_memory()
     with rare_collections():
-        for file in files:
+        for file in captured.files:
             file.check()
             check_venue(file, spec)
         with _new_recording(folder):
-            return _import(files, metadata, folder, options, spec.name, protocol, progress)
+            return _import(captured, metadata, folder, options, protocol, progress or (lambda *_: None))
 
 
 def _import(
-    files: Sequence[CaptureFile],
-    metadata: Sequence[tuple[str, bytes]],
+    captured: CapturedFrames,
+    metadata: list[tuple[str, bytes]],
     folder: Path,
     options: ImportOptions,
-    venue: str,
     protocol: VenueProtocol,
-    progress: Progress | None,
+    progress: Progress,
 ) -> Manifest:
     manifest = Manifest(software=SOFTWARE, origin="import", digest_version=DIGEST_VERSION)
-    manifest.sources = [SourceInfo(venue, protocol.version)]
-    normalizer = Normalizer({venue: protocol})
-    total = sum(file.path.stat().st_size for file in files)
-    with (
-        _Compiled(normalizer, options, total) as compiled,
-        _Sealer(folder, manifest, normalizer, options) as sealer,
-    ):
-        # Lines of other forms take longer by the block before there is compiled code.
-        has_blocks = options.line_format == "collector" and options.compiled is not False
-        if has_blocks or compiled.is_used or compiled.is_coming:
-            for batch in _batches(venue, files, metadata, compiled.look):
+    manifest.sources = [SourceInfo(protocol.venue, protocol.version)]
+    normalizer = Normalizer({protocol.venue: protocol})
+    paths = [file.path for file in captured.files]
+    total = sum(path.stat().st_size for path in paths)
+    with contextlib.ExitStack() as stack:
+        reading = None
+        if _jobs(options, total) > 1:
+            task = ReadingTask(
+                folder=str(folder),
+                venue=protocol.venue,
+                paths=list(map(str, paths)),
+                line_format=options.line_format,
+                time_unit=options.time_unit,
+                metadata=metadata,
+                segment_frames=options.segment_frames,
+                segment_bytes=options.segment_bytes,
+                compression=options.compression,
+                compiled=options.compiled,
+            )
+            with contextlib.suppress(ProcessRefused):  # then one process does everything
+                reading = stack.enter_context(ReadingApart(task))
+        compiled = stack.enter_context(_Compiled(normalizer, options, total))
+        sealer = stack.enter_context(_Sealer(folder, manifest, normalizer, options, reading))
+        if reading is not None:
+            for batch in reading.batches():
+                compiled.look()
                 sealer.add_batch(batch)
-                if progress is not None:
-                    progress(sum(file.bytes_read for file in files), total)
+                progress(reading.bytes_read, total)
+        # Lines of other forms take longer by the block before there is compiled code.
+        elif _has_blocks(options) or compiled.is_used or compiled.is_coming:
+            for batch in captured.batches(compiled.look):
+                sealer.add_batch(batch)
+                progress(captured.bytes_read, total)
         else:
-            for frame in _frames(venue, files, metadata):
+            for frame in captured.frames():
                 sealer.add(frame)
-                if progress is not None and frame.capture_seq % 4096 == 0:
-                    progress(sum(file.bytes_read for file in files), total)
-    if progress is not None:
-        progress(total, total)
-    manifest.inputs = [
-        InputFile(file.path.name, file.line_count, file.damaged_count, file.time_unit, _note(files, index))
-        for index, file in enumerate(files)
-    ]
+                if frame.capture_seq % 4096 == 0:
+                    progress(captured.bytes_read, total)
+    progress(total, total)
+    manifest.inputs = captured.inputs() if reading is None else reading.inputs
     manifest.status = "sealed"
     manifest.digest = normalizer.chain.hexdigest()
     manifest.created_ns = manifest.segments[0].ts_recv_first
@@ -177,14 +197,16 @@ def _import(
     return manifest
 
 
-def _note(files: Sequence[CaptureFile], index: int) -> str:
-    """What was wrong with a file as a whole; that it is one of those before it once more, too."""
-    file = files[index]
-    for other in files[:index]:
-        if file.is_like(other):
-            again = f"it holds the same lines as {other.path.name}: the recording has each of them twice"
-            return f"{file.note}; {again}" if file.note else again
-    return file.note
+def _has_blocks(options: ImportOptions) -> bool:
+    return options.line_format == "collector" and options.compiled is not False
+
+
+def _jobs(options: ImportOptions, total_bytes: int) -> int:
+    """How many processes, where that is not said."""
+    if options.jobs is not None:
+        return options.jobs
+    is_worth_it = options.threads and total_bytes >= APART_BYTES and usable_processors() >= APART_PROCESSORS
+    return 2 if is_worth_it else 1
 
 
 class _AtOnce(Executor):
@@ -203,10 +225,17 @@ class _Sealer:
     Arrow lets go of the interpreter while it compresses, so the second core does that work.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, normalizer: Normalizer, options: ImportOptions) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        normalizer: Normalizer,
+        options: ImportOptions,
+        reading: ReadingApart | None,
+    ) -> None:
         self._folder = folder
-        self._frames_max = options.segment_frames
-        self._bytes_max = options.segment_bytes
+        self._cuts = SegmentCuts(options.segment_frames, options.segment_bytes)
+        self._reading = reading
         self._manifest = manifest
         self._normalizer = normalizer
         self._compression = options.compression
@@ -219,7 +248,7 @@ class _Sealer:
         self._state_weight = 0
         self.writer = self._segment(None)
 
-    def __enter__(self) -> _Sealer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
@@ -228,6 +257,8 @@ class _Sealer:
                 self._seal()
                 self._wait()
         finally:
+            if exc_type is not None and self._reading is not None:
+                self._reading.close()  # a segment may wait for a table that it will not write any more
             self._pool.shutdown()
             self.writer.abort()
             if self._raw_writer is not None:
@@ -241,40 +272,24 @@ class _Sealer:
             checkpoint,
             compression=self._compression,
             raw_writer=self._raw_writer,
+            raw=RawApart(self._reading, self._number) if self._reading is not None else None,
             # Of one thread, so what a segment's end waits for has been done when its turn comes.
             table_writer=self._pool,
             state_weight=self._state_weight,
         )
 
-    @property
-    def _is_full(self) -> bool:
-        return self.writer.frame_count >= self._frames_max or self.writer.payload_bytes >= self._bytes_max
-
     def add(self, frame: Frame) -> None:
         """Add the next frame, to a new segment if this one is full."""
-        if self._is_full:
+        if self._cuts.is_due(len(frame.payload)):
             self.rotate()
         self.writer.add(frame)
 
     def add_batch(self, batch: pa.RecordBatch) -> None:
         """Add the next frames; segments end at the frames at which they would end if these came one by one."""
-        ends = np.cumsum(pc.binary_length(batch.column("payload")).fill_null(0).to_numpy())
-        others = batch.column("payload_bytes")
-        if others.null_count < len(batch):
-            ends = ends + np.cumsum(pc.fill_null(pc.binary_length(others), 0).to_numpy())
-        begin = 0
-        while begin < len(batch):
-            if self._is_full:
+        for is_next, part in self._cuts.parts(batch):
+            if is_next:
                 self.rotate()
-            before = int(ends[begin - 1]) if begin else 0
-            room = self._bytes_max - self.writer.payload_bytes
-            end = min(
-                len(batch),
-                begin + self._frames_max - self.writer.frame_count,
-                int(np.searchsorted(ends, before + room)) + 1,
-            )
-            self.writer.add_batch(batch.slice(begin, end - begin))
-            begin = end
+            self.writer.add_batch(part)
 
     def rotate(self) -> SegmentWriter:
         """Seal the segment and begin the next one."""
@@ -308,18 +323,6 @@ class _Sealer:
             self._busy = None
 
 
-def _frames(venue: str, files: Sequence[CaptureFile], metadata: Sequence[tuple[str, bytes]]) -> Iterator[Frame]:
-    lines = _timed(files[0], 0) if len(files) == 1 else heapq.merge(*(_timed(file, i) for i, file in enumerate(files)))
-    capture_seq = 0
-    for _, conn_id, _, ts_recv, payload, kind in lines:
-        if capture_seq == 0:
-            for tag, body in metadata:
-                yield Frame(capture_seq, ts_recv, ts_recv, venue, -1, 0, REST_IN, body, _context(tag))
-                capture_seq += 1
-        yield Frame(capture_seq, ts_recv, ts_recv, venue, conn_id, 0, kind, payload)
-        capture_seq += 1
-
-
 def note_before(options: ImportOptions, total_bytes: int) -> str:
     """One line of what is about to be compiled, or why nothing is, for people; empty where nothing needs to be."""
     if options.compiled is not None:
@@ -347,41 +350,6 @@ class _Compiled(CompilingBeside):
         super().__exit__(kind, error, at)
         if kind is None and self.is_used:
             self._normalizer.note_compiled()
-
-
-def _batches(
-    venue: str, files: Sequence[CaptureFile], metadata: Sequence[tuple[str, bytes]], is_compiled: Callable[[], bool]
-) -> Iterator[pa.RecordBatch]:
-    """The same as `_frames`, as rows of the `raw` table."""
-    capture_seq = 0
-    for stretches in merged_blocks(files, is_compiled):
-        if capture_seq == 0 and metadata:
-            ts_recv = int(stretches[0][1].ts_recv[0])
-            replies = [
-                Frame(seq, ts_recv, ts_recv, venue, -1, 0, REST_IN, body, _context(tag))
-                for seq, (tag, body) in enumerate(metadata)
-            ]
-            yield frames_to_batch(replies)
-            capture_seq = len(replies)
-        batch = raw_batch(venue, capture_seq, stretches)
-        yield batch
-        capture_seq += len(batch)
-
-
-def _context(tag: str) -> str:
-    return msgspec.json.encode({"tag": tag, "status": 200}).decode()
-
-
-def _timed(file: CaptureFile, index: int) -> Iterator[tuple[int, int, int, int, bytes, str]]:
-    """`(merge time, file, line, ts_recv, payload, kind)`: the merge time never goes back, so the file keeps its order."""
-    # Lines before the first one that can be read get its time.
-    last = merge_time = file.first_time or 0
-    for number, line in enumerate(file):
-        if line.ts_recv is not None:
-            last = line.ts_recv
-            merge_time = max(merge_time, last)
-        if last:
-            yield merge_time, index, number, last, line.payload, DAMAGED if line.is_damaged else WS_IN
 
 
 def _metadata_replies(options: ImportOptions) -> list[tuple[str, bytes]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +20,23 @@ from recordings.format.schema import RAW_TABLE, TABLES
 from recordings.format.table_writer import TableFileWriter
 from toolkit.frames import Frame
 
-__all__ = ["RawFile"]
+__all__ = ["RawFile", "RawTable"]
 
 #: Payload bytes at which a row group ends before it has all its rows: it is held in memory by who writes and who reads.
 RAW_ROW_GROUP_BYTES: Final = 64 << 20
 #: Payload bytes at which frames that came one by one become columns.
 _BATCH_BYTES: Final = 8 << 20
+
+
+class RawTable(Protocol):
+    """What raw frames of a segment go to: `RawFile`, or what knows that another process writes them."""
+
+    imprecise_count: int
+
+    def add(self, frame: Frame) -> None: ...
+    def add_batch(self, batch: pa.RecordBatch) -> None: ...
+    def finish(self) -> TableFile: ...
+    def abort(self) -> None: ...
 
 
 class RawFile:

@@ -18,7 +18,7 @@ from recordings.format.rows_to_arrays import FrameRows
 from recordings.format.rows_to_messages import frames
 from recordings.format.schema import RAW_TABLE
 from recordings.format.table_writer import TableSink
-from recordings.sealing.raw_writer import RawFile
+from recordings.sealing.raw_writer import RawFile, RawTable
 from recordings.states.normalizer import Normalizer
 from recordings.states.seek_points import PointCollector
 from toolkit.columnar import FrameBatch, MessageColumns, TopColumns
@@ -40,6 +40,7 @@ class SegmentWriter:
         with_raw: Write the raw frames too; without, the entry names no raw table.
         compression: How well.
         raw_writer: Executor that writes raw frames while others come; None to do that at once.
+        raw: Receiver of raw frames in place of a file that is written here.
         table_writer: Executor that writes rows of the other tables; None to do that at once.
         serial: Number in the names of its files; that of the segment if None.
         with_points: Keep states for seeks too.
@@ -57,6 +58,7 @@ class SegmentWriter:
         with_raw: bool = True,
         compression: Compression = SMALL,
         raw_writer: Executor | None = None,
+        raw: RawTable | None = None,
         table_writer: Executor | None = None,
         serial: int | None = None,
         with_points: bool = True,
@@ -68,7 +70,9 @@ class SegmentWriter:
         self._serial = number if serial is None else serial
         self._normalizer = normalizer
         self._checkpoint = checkpoint
-        self._raw = RawFile(folder, self._serial, compression, raw_writer) if with_raw else None
+        self._raw = raw
+        if raw is None and with_raw:
+            self._raw = RawFile(folder, self._serial, compression, raw_writer)
         self._builders = TableBuilders(folder, self._serial, compression, table_writer, make_sink)
         self._points = PointCollector(state_weight) if with_points else None
         self._counts_before = dict(normalizer.counts)

@@ -1,4 +1,4 @@
-"""What a process of ours is started with that runs a module of these packages."""
+"""What a process of ours is started with that runs a module of these packages, and for how many there is room."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import site
 from pathlib import Path
 
-__all__ = ["child_environment"]
+__all__ = ["child_environment", "usable_processors"]
 
 
 def child_environment() -> dict[str, str]:
@@ -16,3 +16,10 @@ def child_environment() -> dict[str, str]:
         return {**os.environ}  # it is found there, after Python's own modules
     given = os.environ.get("PYTHONPATH")
     return {**os.environ, "PYTHONPATH": home if not given else f"{given}{os.pathsep}{home}"}
+
+
+def usable_processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

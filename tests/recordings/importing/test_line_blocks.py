@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import heapq
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from recordings.format.rows_to_messages import frames
 from recordings.importing import array_lines, capture_files, line_blocks
 from recordings.importing.capture_files import CaptureFile
-from recordings.importing.importer import _timed
+from recordings.importing.captured_frames import CapturedFrames
 from recordings.importing.line_blocks import merged_blocks, raw_batch
 from toolkit.frames import Frame
 
@@ -36,13 +35,9 @@ _lines = st.one_of(
 
 
 def plain(paths: Sequence[Path], line_format: str = "collector") -> tuple[list[Frame], list[tuple[int, int, str, str]]]:
-    files = [CaptureFile(path, line_format) for path in paths]
-    merged = heapq.merge(*(_timed(file, index) for index, file in enumerate(files)))
-    found = [
-        Frame(number, ts_recv, ts_recv, VENUE, conn_id, 0, kind, payload)
-        for number, (_, conn_id, _, ts_recv, payload, kind) in enumerate(merged)
-    ]
-    return found, [(file.line_count, file.damaged_count, file.time_unit, file.note) for file in files]
+    captured = CapturedFrames(VENUE, paths, line_format, None, [])
+    found = list(captured.frames())
+    return found, [(file.line_count, file.damaged_count, file.time_unit, file.note) for file in captured.files]
 
 
 def blocked(

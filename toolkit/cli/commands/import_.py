@@ -76,6 +76,13 @@ def _common(command: _F) -> _F:
             show_default=True,
             help="small files, or fast: written in half the time and a tenth larger.",
         ),
+        click.option(
+            "--jobs",
+            type=click.IntRange(1, 256),
+            metavar="N",
+            help="Processes, of which two are used: another one reads the files and writes raw frames. What is written is "
+            "the same. By default 2 for files of 64 MiB and more where there are three processors, else 1.",
+        ),
         json_option,
     ):
         command = option(command)
@@ -132,6 +139,7 @@ def _import(
     out: Path,
     metadata: Path | None,
     compression: str,
+    jobs: int | None,
     as_json: bool,
 ) -> None:
     from recordings.format.parquet_options import FAST, SMALL
@@ -145,6 +153,7 @@ def _import(
         time_unit=time_unit,
         metadata=metadata,
         compression=FAST if compression == "fast" else SMALL,
+        jobs=jobs,
     )
     total = sum(path.stat().st_size for path in files if path.is_file())
     if note := note_before(options, total):
