@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from tests.embedded_recording import make_workspace
 from tests.made_once import keep_in, made_by_one
+from toolkit.pictures import vega_lite
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -58,6 +59,21 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is remembered of files that tests make is no business of the user's cache."""
     os.environ["TICKDECK_CHECKS"] = str(tmp_path_factory.mktemp("cache"))
     keep_in(tmp_path_factory.mktemp("made"))
+
+
+_png_scale = vega_lite.PNG_SCALE
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_pictures() -> None:
+    """Most of the time that a picture takes goes by its pixels, and hardly a test looks at them."""
+    vega_lite.PNG_SCALE = 0.25
+
+
+@pytest.fixture
+def full_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of the size that users get."""
+    monkeypatch.setattr(vega_lite, "PNG_SCALE", _png_scale)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     return make_recording(tmp_path_factory.mktemp("tapes") / "tape", {"top": odd_quotes("BTC")})
 
 
+@pytest.mark.usefixtures("full_pictures")
 def test_a_picture_is_a_png_of_sensible_size_and_always_the_same(recording: Recording, tmp_path: Path) -> None:
     """Drawn twice in one process, where names that are counted up would differ."""
     drawn = [

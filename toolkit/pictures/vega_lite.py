@@ -16,6 +16,8 @@ from toolkit.errors import ConfigError
 
 __all__ = ["bucket_ns", "check_ending", "page_scripts", "png", "write_bytes", "write_chart"]
 
+#: Pixels of a PNG for each of its specification's, both ways.
+PNG_SCALE = 2.0
 #: Most buckets of time in a panel: what a screen can show, and what keeps a week as small as an hour.
 _BUCKETS_MAX: Final = 600
 
@@ -55,11 +57,11 @@ def check_ending(path: Path) -> None:
 
 
 def png(chart: dict[str, Any]) -> bytes:
-    """A specification as a PNG, at twice its size. Raises ConfigError where it cannot be drawn."""
+    """A specification as a PNG, at `PNG_SCALE` times its size. Raises ConfigError where it cannot be drawn."""
     import vl_convert
 
     try:
-        return bytes(vl_convert.vegalite_to_png(chart, scale=2))
+        return bytes(vl_convert.vegalite_to_png(chart, scale=PNG_SCALE))
     except ValueError as exc:
         raise ConfigError(f"the picture cannot be drawn ({str(exc).splitlines()[0]}); draw a .html") from exc
 
